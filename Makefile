@@ -1,0 +1,50 @@
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+export DAGSTER_HOME := $(CURDIR)/.dagster
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# The flights are of 2013, so the clock of the demo and of its UI stands where their data ends.
+FTI_NOW ?= 2014-01-05T00:00:00Z
+
+.PHONY: install demo test ui bench soak clean
+
+install: $(VENV)/.installed .dagster/dagster.yaml
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all,dev]'
+	touch $@
+
+.dagster/dagster.yaml: dagster.yaml
+	mkdir -p .dagster
+	cp dagster.yaml $@
+
+demo: install
+	FTI_NOW=$(FTI_NOW) $(BIN)/python -m examples.flight_delays.demo
+
+ui: install
+	FTI_NOW=$(FTI_NOW) $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1
+
+test: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+bench: install
+	$(BIN)/python benchmarks/point_in_time.py
+	$(BIN)/python benchmarks/predict.py
+
+# Random joins, windows and datasets against their oracles, and killed writers, again and again with other seeds.
+SOAKED := tests/features/test_point_in_time.py tests/features/test_windows.py tests/training/test_dataset_rows.py \
+	tests/stores/test_offline.py tests/stores/test_online.py tests/integration/test_killed_run.py
+
+soak: install
+	for seed in 1 2 3 4 5 6 7 8 9 10; do \
+		$(BIN)/python -m pytest --hypothesis-seed=$$seed $(SOAKED) || exit 1; \
+	done
+
+clean:
+	rm -rf $(VENV) .fti .dagster

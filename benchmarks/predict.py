@@ -1,0 +1,201 @@
+"""One online prediction: three groups, 20 features, a 2x64 net; CPU time over three hand-written reads and a bare run.
+
+python -m benchmarks.predict
+"""
+
+import hashlib
+import json
+import os
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from fti_assets.inference.predictor import Predictor
+from fti_assets.stores.manifest import (
+    NUMBERS,
+    Column,
+    DatasetRecord,
+    GraphInput,
+    GraphOutput,
+    JoinedColumn,
+    JoinedGroup,
+    JoinedKey,
+    ModelManifest,
+    ViewRecord,
+)
+from fti_assets.stores.models import ModelStore
+from fti_assets.stores.online import OnlineStore
+
+GOAL = 6
+KEYS = 20_000
+BLOCKS = 400
+CALLS = 20
+HOUR_US = 3_600_000_000
+AT = "2013-06-01T12:00:00"
+AT_US = 1_370_088_000_000_000
+WIDTHS = {"weather": 6, "carrier_delays": 6, "airport_delays": 6}
+FEATURES = ["distance", "seats"] + [f"{group}_{i}" for group, width in WIDTHS.items() for i in range(width)]
+
+
+def graph(features: int, *, encoder: bool) -> bytes:
+    """A net of 2x64 on one dense input, with a standardizing encoder in front of it or bare."""
+    random = np.random.default_rng(7)
+    nodes, constants = [], []
+
+    def constant(name: str, values: np.ndarray) -> str:
+        constants.append(numpy_helper.from_array(values.astype(np.float32), name))
+        return name
+
+    dense = "numbers"
+    if encoder:
+        nodes += [
+            helper.make_node("IsNaN", [dense], ["absent"]),
+            helper.make_node("Where", ["absent", constant("mean", random.normal(size=features)), dense], ["filled"]),
+            helper.make_node("Sub", ["filled", "mean"], ["centred"]),
+            helper.make_node("Div", ["centred", constant("scale", random.uniform(1, 2, features))], ["dense"]),
+        ]
+        dense = "dense"
+    for layer, (width, units) in enumerate([(features, 64), (64, 64), (64, 1)]):
+        weights = constant(f"w{layer}", random.normal(size=(width, units)) / 8)
+        bias = constant(f"b{layer}", random.normal(size=units))
+        nodes.append(helper.make_node("Gemm", [dense, weights, bias], [f"z{layer}"]))
+        if units > 1:
+            nodes.append(helper.make_node("Relu", [f"z{layer}"], [f"a{layer}"]))
+            dense = f"a{layer}"
+    nodes.append(helper.make_node("Sigmoid", ["z2"], ["p"]))
+    constants.append(numpy_helper.from_array(np.array([-1]), "flat"))
+    nodes.append(helper.make_node("Reshape", ["p", "flat"], ["probability"]))
+    made = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("numbers", TensorProto.FLOAT, ["n", features])],
+        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n"])],
+        constants,
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def build_ours(root: Path) -> Predictor:
+    """Fill both stores and load a predictor from them."""
+    random = np.random.default_rng(11)
+    online = OnlineStore(root / "online")
+    joins = []
+    for group, width in WIDTHS.items():
+        columns = tuple(Column(f"c{i}", "number") for i in range(width))
+        values = random.normal(size=(KEYS, width)).tolist()
+        rows = (((f"K{key}",), [(AT_US - HOUR_US, AT_US - 2 * HOUR_US, values[key])]) for key in range(KEYS))
+        online.load(
+            f"{group}_v1",
+            key_types=("text",),
+            columns=columns,
+            rows=rows,
+            answers_from=None,
+            snapshot=1,
+            event_time=True,
+        )
+        brought = tuple(JoinedColumn(f"{group}_{i}", f"c{i}", "number") for i in range(width))
+        key = JoinedKey(f"{group}_key", "key", "text")
+        joins.append(JoinedGroup(group, 1, (key,), brought, event_time="t", ttl_us=6 * HOUR_US))
+    request = [Column("flight_id", "integer"), Column("distance", "number"), Column("seats", "number")]
+    request += [Column(f"{group}_key", "text") for group in WIDTHS]
+    features = tuple(Column(name, "number") for name in FEATURES)
+    view = ViewRecord(
+        "delay", 1, "flights", 1, ("flight_id",), "predict_at", tuple(request), tuple(joins), (), features
+    )
+    merged = graph(len(FEATURES), encoder=True)
+    manifest = ModelManifest(
+        model="delay_net",
+        version=1,
+        build="20130601T000000Z-00000000",
+        task="binary",
+        status="accepted",
+        cutoff="2013-06-01T00:00:00",
+        created_at="2013-06-01T01:00:00",
+        view=view,
+        dataset=DatasetRecord("delays", 1, "2013-06-01", "", {}, point_in_time=True),
+        inputs=(GraphInput(NUMBERS, "float32", tuple(FEATURES)),),
+        outputs=(GraphOutput("probability", "tensor(float)"),),
+        encoders={},
+        metrics={},
+        baseline={},
+        gates=(),
+        snapshot=1,
+        code_version="",
+        packages={},
+        sha256=hashlib.sha256(merged).hexdigest(),
+    )
+    models = ModelStore(root / "models")
+    models.publish(manifest, merged, "")
+    models.promote("delay_net", manifest.reference, expected=None, reason="benchmark")
+    return Predictor.load("delay_net", models=root / "models", online=root / "online")
+
+
+def build_floor(root: Path) -> Callable[[int], object]:
+    """Three reads by primary key, each of its own file, and a run of the core on an input that is there already."""
+    random = np.random.default_rng(13)
+    reads = []
+    for group, width in WIDTHS.items():
+        path = root / f"{group}.sqlite"
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE rows (key TEXT PRIMARY KEY, blob BLOB) WITHOUT ROWID")
+        connection.execute("BEGIN")
+        rows = ((f"K{key}", random.normal(size=width).astype(np.float32).tobytes()) for key in range(KEYS))
+        connection.executemany("INSERT INTO rows VALUES (?, ?)", rows)
+        connection.execute("COMMIT")
+        reads.append(connection.cursor())
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    run = onnxruntime.InferenceSession(graph(len(FEATURES), encoder=False), options).run
+    dense = np.zeros((1, len(FEATURES)), dtype=np.float32)
+
+    def floor(i: int) -> object:
+        key = f"K{i * 7919 % KEYS}"
+        for cursor in reads:
+            cursor.execute("SELECT blob FROM rows WHERE key = ?", (key,)).fetchone()
+        return run(None, {"numbers": dense})
+
+    return floor
+
+
+def block_us(call: Callable[[int], object], first: int) -> float:
+    """CPU microseconds a call, over one block of calls."""
+    start = time.process_time_ns()
+    for i in range(first, first + CALLS):
+        call(i)
+    return (time.process_time_ns() - start) / CALLS / 1000
+
+
+def main() -> None:
+    """Measure, alternating, and print the medians."""
+    os.environ.pop("FTI_NOW", None)
+    with tempfile.TemporaryDirectory() as folder:
+        predict, floor = build_ours(Path(folder)).predict, build_floor(Path(folder))
+        keys = [f"{group}_key" for group in WIDTHS]
+
+        def ours(i: int) -> object:
+            key = f"K{i * 7919 % KEYS}"
+            return predict({"flight_id": i, "distance": 733.0, "seats": 150.0} | dict.fromkeys(keys, key), at=AT)
+
+        assert not predict({"flight_id": 1, "distance": 1.0, "seats": 2.0} | dict.fromkeys(keys, "K5"), at=AT).missing
+        times: tuple[list[float], list[float]] = ([], [])
+        for block in range(BLOCKS):
+            times[0].append(block_us(ours, block * CALLS))
+            times[1].append(block_us(floor, block * CALLS))
+    ours_us, floor_us = (statistics.median(one[BLOCKS // 10 :]) for one in times)
+    result = {"benchmark": "predict", "ratio": round(ours_us / floor_us, 2), "goal": GOAL}
+    print(json.dumps(result | {"ours_us": round(ours_us, 1), "floor_us": round(floor_us, 1)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Complete ML systems, declared with fti_assets."""

@@ -1,0 +1,180 @@
+"""F: what is known of flights, weather, airports, carriers and planes, and when it was known."""
+
+import dagster as dg
+import pandas as pd
+import pandera.pandas as pa
+
+import fti_assets as fti
+from examples.flight_delays.sources import LandingZone
+
+daily = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2014-01-03")  # UTC days
+
+
+class ScheduleSchema(pa.DataFrameModel):
+    """What will fly, an hour before its scheduled departure."""
+
+    flight_id: str = pa.Field(unique=True)
+    carrier: str
+    origin: str = pa.Field(isin=["EWR", "JFK", "LGA"])
+    dest: str
+    tailnum: str = pa.Field(nullable=True)
+    distance: float = pa.Field(gt=0, description="miles")
+    scheduled_at: pd.Timestamp
+    predict_at: pd.Timestamp
+
+
+@fti.feature_group(
+    keys=["flight_id"],
+    event_time="predict_at",
+    schema=ScheduleSchema,
+    partitions_def=daily,
+    owners=["team:flights"],
+    tags={"source": "bts"},
+)
+def schedule(context: dg.AssetExecutionContext, landing: LandingZone) -> pd.DataFrame:
+    """Each scheduled flight out of New York: the spine, one prediction a row."""
+    return landing.read("schedule", context.partition_keys)
+
+
+class ArrivalSchema(pa.DataFrameModel):
+    """How late a flight was, known when it lands."""
+
+    flight_id: str = pa.Field(unique=True)
+    carrier: str
+    origin: str
+    dest: str
+    tailnum: str = pa.Field(nullable=True)
+    arrived_at: pd.Timestamp
+    arrival_delay: float = pa.Field(ge=-120, description="minutes; negative is early")
+    is_late: bool = pa.Field(description="15 minutes late or more")
+
+
+@fti.feature_group(
+    keys=["flight_id"],
+    event_time="arrived_at",
+    schema=ArrivalSchema,
+    partitions_def=daily,
+    owners=["team:flights"],
+    tags={"source": "bts"},
+)
+def arrivals(context: dg.AssetExecutionContext, landing: LandingZone) -> pd.DataFrame:
+    """Each flight that landed. Cancelled flights never do."""
+    return landing.read("arrivals", context.partition_keys)
+
+
+class WeatherSchema(pa.DataFrameModel):
+    """What an airport's station saw in an hour, known an hour later."""
+
+    origin: str = pa.Field(isin=["EWR", "JFK", "LGA"])
+    observed_at: pd.Timestamp
+    known_at: pd.Timestamp
+    temp: float = pa.Field(nullable=True, in_range={"min_value": -30, "max_value": 120}, description="Fahrenheit")
+    humid: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 100}, description="percent")
+    wind_speed: float = pa.Field(nullable=True, ge=0, le=150, raise_warning=True, description="miles an hour")
+    precip: float = pa.Field(nullable=True, ge=0, description="inches")
+    pressure: float = pa.Field(nullable=True, in_range={"min_value": 900, "max_value": 1100}, description="millibars")
+    visib: float = pa.Field(nullable=True, ge=0, description="miles")
+
+    class Config:
+        """Columns that are not declared are an error."""
+
+        strict = True
+
+
+@fti.feature_group(
+    keys=["origin"],
+    event_time="observed_at",
+    available_at="known_at",
+    ttl="6h",
+    schema=WeatherSchema,
+    partitions_def=daily,
+    online=True,
+    online_history="7d",
+    owners=["team:flights"],
+    tags={"source": "noaa"},
+)
+def weather(context: dg.AssetExecutionContext, landing: LandingZone) -> pd.DataFrame:
+    """The hourly weather at the three airports of New York."""
+    observed = landing.read("weather", context.partition_keys)
+    return observed.drop(columns=["dewp", "wind_dir", "wind_gust"])
+
+
+class CarrierDelaySchema(pa.DataFrameModel):
+    """Late rates of a carrier, each hour."""
+
+    carrier: str
+    hour: pd.Timestamp
+    late_rate_3h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    late_rate_24h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    late_rate_7d: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    late_rate_30d: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    arrivals_3h: int = pa.Field(ge=0)
+    arrivals_24h: int = pa.Field(ge=0)
+    arrivals_7d: int = pa.Field(ge=0)
+    arrivals_30d: int = pa.Field(ge=1)
+
+
+class AirportDelaySchema(CarrierDelaySchema):
+    """Late rates of the flights from or to an airport, each hour."""
+
+    carrier: str = pa.Field(alias="airport")
+
+
+WINDOWS = ["3h", "24h", "7d", "30d"]
+AGGREGATES: dict[str, fti.Mean | fti.Count] = {"late_rate": fti.Mean("is_late"), "arrivals": fti.Count()}
+
+
+@fti.feature_group(
+    keys=["carrier"],
+    event_time="hour",
+    serving_delay="15min",
+    ttl="6h",
+    lookback="30d",
+    schema=CarrierDelaySchema,
+    partitions_def=daily,
+    online=True,
+    online_history="7d",
+    owners=["team:flights"],
+)
+def carrier_delays(arrivals: fti.Table) -> fti.Table:
+    """How late each carrier's flights arrived in the hours, days and month before."""
+    return fti.window_aggregate(arrivals, keys=["carrier"], every="1h", windows=WINDOWS, aggregates=AGGREGATES)
+
+
+@fti.feature_group(
+    keys=["airport"],
+    event_time="hour",
+    serving_delay="15min",
+    ttl="6h",
+    lookback="30d",
+    schema=AirportDelaySchema,
+    partitions_def=daily,
+    online=True,
+    online_history="7d",
+    owners=["team:flights"],
+)
+def airport_delays(arrivals: fti.Table) -> fti.Table:
+    """How late the flights from or to each airport arrived in the hours, days and month before."""
+    landed = arrivals.relation
+    columns = "arrived_at, is_late"
+    touched = landed.project(f"origin AS airport, {columns}").union(landed.project(f"dest AS airport, {columns}"))
+    return fti.window_aggregate(
+        arrivals.with_relation(touched), keys=["airport"], every="1h", windows=WINDOWS, aggregates=AGGREGATES
+    )
+
+
+class PlaneSchema(pa.DataFrameModel):
+    """What a plane is."""
+
+    tailnum: str = pa.Field(unique=True)
+    year: float = pa.Field(nullable=True, in_range={"min_value": 1940, "max_value": 2014}, description="manufactured")
+    seats: int = pa.Field(gt=0)
+    engines: int = pa.Field(in_range={"min_value": 1, "max_value": 4})
+    manufacturer: str
+    engine: str
+
+
+@fti.feature_group(keys=["tailnum"], schema=PlaneSchema, online=True, owners=["team:flights"], tags={"source": "faa"})
+def planes(landing: LandingZone) -> pd.DataFrame:
+    """The planes by tail number: a lookup, since a plane never changes."""
+    return landing.read_whole("planes")

@@ -1,0 +1,9 @@
+"""I: what the model answers for each day's flights."""
+
+import fti_assets as fti
+from examples.flight_delays.features import daily
+from examples.flight_delays.training import delay_net
+
+delay_predictions = fti.batch_predictions(
+    name="delay_predictions", model=delay_net, partitions_def=daily, owners=["team:flights"]
+)

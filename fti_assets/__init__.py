@@ -1,0 +1,133 @@
+"""Feature, training and inference pipelines as Dagster assets.
+
+An app imports ``Predictor`` from here with neither Dagster, torch, pandas nor DuckDB installed, so every name is
+imported when it is first asked for.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fti_assets.definitions import build_definitions as build_definitions
+    from fti_assets.features.feature_group import FeatureGroup as FeatureGroup
+    from fti_assets.features.feature_group import feature_group as feature_group
+    from fti_assets.features.on_demand import on_demand as on_demand
+    from fti_assets.features.table import Grid as Grid
+    from fti_assets.features.table import Table as Table
+    from fti_assets.features.windows import Count as Count
+    from fti_assets.features.windows import Mean as Mean
+    from fti_assets.features.windows import Sum as Sum
+    from fti_assets.features.windows import window_aggregate as window_aggregate
+    from fti_assets.inference.batch import batch_predictions as batch_predictions
+    from fti_assets.inference.predictor import Predictor as Predictor
+    from fti_assets.reading import read as read
+    from fti_assets.resources import Stores as Stores
+    from fti_assets.training.data import TrainingData as TrainingData
+    from fti_assets.training.dataset import training_dataset as training_dataset
+    from fti_assets.training.encoders import Embedding as Embedding
+    from fti_assets.training.encoders import OneHot as OneHot
+    from fti_assets.training.encoders import Passthrough as Passthrough
+    from fti_assets.training.encoders import Standardize as Standardize
+    from fti_assets.training.evaluation import Evaluation as Evaluation
+    from fti_assets.training.gates import BeatsBaseline as BeatsBaseline
+    from fti_assets.training.gates import NotWorseThanChampion as NotWorseThanChampion
+    from fti_assets.training.label import Label as Label
+    from fti_assets.training.model import model as model
+    from fti_assets.training.split import RandomSplit as RandomSplit
+    from fti_assets.training.split import TimeSplit as TimeSplit
+    from fti_assets.training.view import FeatureView as FeatureView
+
+_MODULES = {
+    "batch_predictions": "inference.batch",
+    "BeatsBaseline": "training.gates",
+    "build_definitions": "definitions",
+    "Count": "features.windows",
+    "Embedding": "training.encoders",
+    "Evaluation": "training.evaluation",
+    "feature_group": "features.feature_group",
+    "FeatureGroup": "features.feature_group",
+    "FeatureView": "training.view",
+    "Grid": "features.table",
+    "Label": "training.label",
+    "Mean": "features.windows",
+    "model": "training.model",
+    "NotWorseThanChampion": "training.gates",
+    "on_demand": "features.on_demand",
+    "OneHot": "training.encoders",
+    "Passthrough": "training.encoders",
+    "Predictor": "inference.predictor",
+    "RandomSplit": "training.split",
+    "read": "reading",
+    "Standardize": "training.encoders",
+    "Stores": "resources",
+    "Sum": "features.windows",
+    "Table": "features.table",
+    "TimeSplit": "training.split",
+    "training_dataset": "training.dataset",
+    "TrainingData": "training.data",
+    "window_aggregate": "features.windows",
+}
+
+__all__ = [
+    "BeatsBaseline",
+    "Count",
+    "Embedding",
+    "Evaluation",
+    "FeatureGroup",
+    "FeatureView",
+    "Grid",
+    "Label",
+    "Mean",
+    "NotWorseThanChampion",
+    "OneHot",
+    "Passthrough",
+    "Predictor",
+    "RandomSplit",
+    "Standardize",
+    "Stores",
+    "Sum",
+    "Table",
+    "TimeSplit",
+    "TrainingData",
+    "batch_predictions",
+    "build_definitions",
+    "feature_group",
+    "model",
+    "on_demand",
+    "read",
+    "training_dataset",
+    "window_aggregate",
+]
+
+_EXTRAS = {
+    "dagster": "pipelines",
+    "duckdb": "pipelines",
+    "pandas": "pipelines",
+    "pandera": "pipelines",
+    "pyarrow": "pipelines",
+    "onnx": "training",
+    "torch": "training",
+    "sklearn": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'fti_assets' has no attribute {name!r}")
+    try:
+        value = getattr(importlib.import_module(f"fti_assets.{_MODULES[name]}"), name)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRAS:
+            raise
+        from fti_assets.errors import MissingExtraError
+
+        raise MissingExtraError(
+            f"fti_assets.{name} needs {package}, which is not installed: pip install 'fti-assets[{_EXTRAS[package]}]'"
+        ) from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,83 @@
+"""What a step tells Dagster: one result, and for a range one event a partition with its own version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.stores.tables import WHOLE, Commit
+
+_CODE_VERSION = "dagster/code_version"
+_DATA_VERSION = "dagster/data_version"
+_USER_PROVIDED = "dagster/data_version_is_user_provided"
+
+
+def materialized(context: dg.AssetExecutionContext, commit: Commit, metadata: Mapping[str, Any]) -> Iterator[Any]:
+    """Report a commit: the step's result, then for a range of partitions an event for each.
+
+    The result comes first: Dagster writes an event a partition of its own then, whose tags the later events keep.
+    """
+    partitions = commit.partitions
+    common = {**metadata, "dagster/row_count": commit.rows, "snapshot": commit.snapshot}
+    if not _is_range(context):
+        partition = partitions[0]
+        yield dg.MaterializeResult(
+            metadata={**common, "dagster/partition_row_count": partition.rows}
+            if partition.partition != WHOLE
+            else common,
+            data_version=dg.DataVersion(partition.data_version),
+        )
+        return
+    yield dg.MaterializeResult(metadata=common)
+    key = context.assets_def.key
+    own_tags = _tags_of_newest_events(context, key, [partition.partition for partition in partitions])
+    for partition in partitions:
+        context.log_event(
+            dg.AssetMaterialization(
+                key,
+                partition=partition.partition,
+                metadata={"dagster/partition_row_count": partition.rows, "snapshot": commit.snapshot},
+                tags={
+                    **own_tags.get(partition.partition, {}),
+                    _DATA_VERSION: partition.data_version,
+                    _USER_PROVIDED: "true",
+                },
+            )
+        )
+
+
+def log_materialized(
+    context: dg.AssetExecutionContext, partition: str | None, data_version: str, metadata: Mapping[str, Any]
+) -> None:
+    """Report one partition of a step that reports each by itself, with the code version that Dagster would tag it with."""
+    key = context.assets_def.key
+    code_version = context.assets_def.code_versions_by_key.get(key)
+    context.log_event(
+        dg.AssetMaterialization(
+            key,
+            partition=partition,
+            metadata=dict(metadata),
+            tags={
+                _DATA_VERSION: data_version,
+                _USER_PROVIDED: "true",
+                **({} if code_version is None else {_CODE_VERSION: code_version}),
+            },
+        )
+    )
+
+
+def _is_range(context: dg.AssetExecutionContext) -> bool:
+    return context.has_partition_key_range and len(context.partition_keys) > 1
+
+
+def _tags_of_newest_events(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, partitions: list[str]
+) -> dict[str, dict[str, str]]:
+    """The tags of each partition's newest event, which is the one that Dagster wrote just now."""
+    found = context.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=key, asset_partitions=partitions), limit=len(partitions)
+    ).records
+    events = [record.asset_materialization for record in reversed(found)]
+    return {str(event.partition): dict(event.tags or {}) for event in events if event is not None}

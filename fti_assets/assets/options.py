@@ -1,0 +1,45 @@
+"""The parameters of ``@dg.asset``, which every declaration takes with their own meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+
+class AssetOptions(TypedDict, total=False):
+    """What ``@dg.asset`` takes, name by name, beside ``name`` and ``ins``; a test holds the two equal."""
+
+    key_prefix: str | Sequence[str] | None
+    deps: Iterable[Any] | None
+    metadata: Mapping[str, Any] | None
+    tags: Mapping[str, str] | None
+    description: str | None
+    config_schema: Any
+    required_resource_keys: AbstractSet[str] | None
+    resource_defs: Mapping[str, object] | None
+    hooks: AbstractSet[dg.HookDefinition] | None
+    io_manager_def: object | None
+    io_manager_key: str | None
+    dagster_type: dg.DagsterType | None
+    partitions_def: dg.PartitionsDefinition[str] | None
+    op_tags: Mapping[str, Any] | None
+    group_name: str | None
+    output_required: bool
+    automation_condition: dg.AutomationCondition[Any] | None
+    freshness_policy: dg.FreshnessPolicy | None
+    backfill_policy: dg.BackfillPolicy | None
+    retry_policy: dg.RetryPolicy | None
+    code_version: str | None
+    key: dg.AssetKey | str | Sequence[str] | None
+    check_specs: Sequence[dg.AssetCheckSpec] | None
+    owners: Sequence[str] | None
+    kinds: AbstractSet[str] | None
+    pool: str | None
+    is_virtual: bool
+
+
+Step = Callable[..., Iterable[Any]]

@@ -1,0 +1,129 @@
+"""Declarations to plain Dagster definitions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.assets.step import STORES
+from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedError, listed
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.online_load import joined_group
+from fti_assets.inference.batch import BatchPredictions
+from fti_assets.resources import Stores
+from fti_assets.stores.manifest import JoinedGroup
+from fti_assets.training.dataset import TrainingDataset
+from fti_assets.training.model import Model
+
+Declaration = FeatureGroup | TrainingDataset | Model | BatchPredictions
+
+
+def build_definitions(
+    declarations: Sequence[Declaration], *, resources: Mapping[str, Any] | None = None, **others: Any
+) -> dg.Definitions:
+    """Turn declarations, and everything that they rest on, into ``dg.Definitions``.
+
+    Args:
+        declarations: groups, datasets, models and predictions; what they rest on is collected.
+        resources: Dagster resources; ``fti`` is the ``Stores``, by default those under ``FTI_HOME``.
+        others: what else ``dg.Definitions`` takes (``jobs``, ``sensors``, ``schedules``, ``executor``, ``loggers``, more
+            ``assets`` and ``asset_checks``).
+
+    Raises:
+        DeclarationError: two declarations have one name and version, or a champion needs a group version that is no
+            longer declared.
+    """
+    collected = list(dict.fromkeys(_collected(declarations)))
+    _refuse_same_names(collected)
+    all_resources = {STORES: Stores(), **(resources or {})}
+    _refuse_retired_versions(collected, all_resources[STORES])
+    assets = [*(declaration.assets_def for declaration in collected), *others.pop("assets", [])]
+    return dg.Definitions(assets=assets, resources=all_resources, **others)
+
+
+def _collected(declarations: Iterable[Any]) -> Iterator[Declaration]:
+    """Each declaration after what it rests on."""
+    for declaration in declarations:
+        match declaration:
+            case FeatureGroup():
+                yield from _collected(declaration.inputs.values())
+            case TrainingDataset():
+                yield from _collected(declaration.view.groups)
+            case Model():
+                yield from _collected([declaration.dataset])
+            case BatchPredictions():
+                yield from _collected([declaration.model])
+            case _:
+                raise DeclarationError(
+                    f"{declaration!r} is not a declaration: give feature groups, training datasets, models or batch predictions; "
+                    "plain Dagster assets go into assets=[...]"
+                )
+        yield declaration
+
+
+def _refuse_same_names(declarations: Sequence[Declaration]) -> None:
+    by_key: dict[dg.AssetKey, Declaration] = {}
+    for declaration in declarations:
+        key = declaration.assets_def.key
+        if key in by_key:
+            kinds = " and ".join(type(other).__name__ for other in (by_key[key], declaration))
+            raise DeclarationError(
+                f"two declarations are called {key.to_user_string()!r} ({kinds}): give one of them another name or version"
+            )
+        by_key[key] = declaration
+    stored: dict[str, dg.AssetKey] = {}
+    for declaration in declarations:
+        place = f"models.{declaration.asset_name}" if isinstance(declaration, Model) else str(declaration.table_name)
+        if place in stored:
+            raise DeclarationError(
+                f"two declarations are stored as {place!r}: {stored[place].to_user_string()!r} and "
+                f"{declaration.key.to_user_string()!r}; give one of them another name or version"
+            )
+        stored[place] = declaration.key
+
+
+def _refuse_retired_versions(declarations: Sequence[Declaration], stores: Any) -> None:
+    """A champion is served from the very group versions that it learned from, so each must still be declared."""
+    if not isinstance(stores, Stores) or isinstance(stores.models, dg.EnvVar):
+        return
+    store = stores.model_store()
+    groups = {declaration.table: declaration for declaration in declarations if isinstance(declaration, FeatureGroup)}
+    for model in declarations:
+        champion = store.aliases(model.name).champion if isinstance(model, Model) else None
+        if champion is None:
+            continue
+        try:
+            view = store.manifest(model.name, champion).view
+        except (NotMaterializedError, DamagedError) as lost:
+            warnings.warn(
+                f"the champion of model {model.name!r} is lost: {lost}; promote another with fti promote", stacklevel=3
+            )
+            continue
+        needed = {f"{view.spine}_v{view.spine_version}", *(join.table for join in view.joins)}
+        gone = sorted(needed - groups.keys())
+        if gone:
+            raise DeclarationError(
+                f"the champion {champion} of model {model.name!r} needs {listed(gone)}, which is no longer declared: declare it "
+                "beside the new version and give it to build_definitions, until a champion that learned from the new version "
+                "is promoted"
+            )
+        for join in view.joins:
+            _refuse_other_meaning(groups[join.table], join, f"the champion {champion} of model {model.name!r}")
+
+
+def _refuse_other_meaning(group: FeatureGroup, join: JoinedGroup, learner: str) -> None:
+    """The online store follows the declaration, so times and keys cannot change under a version that someone serves."""
+    declared = joined_group(group, join.keys, join.columns)
+    now = (group.keys, declared.event_time, declared.available_at, declared.serving_delay_us, declared.tie_break)
+    keys = tuple(key.group for key in join.keys)
+    then = (keys, join.event_time, join.available_at, join.serving_delay_us, join.tie_break)
+    if now != then:
+        names = ("keys", "event_time", "available_at", "serving_delay (us)", "tie_break")
+        changes = [f"{name} was {b!r} and is {a!r}" for name, a, b in zip(names, now, then, strict=True) if a != b]
+        raise DeclarationError(
+            f"{group.table} has changed its meaning under one version: {'; '.join(changes)}, but {learner} learned from it: "
+            f"declare it as version {group.version + 1} beside this one"
+        )

@@ -1,0 +1,1 @@
+"""Feature groups, on-demand features, windows and the point-in-time join."""

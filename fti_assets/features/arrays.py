@@ -1,0 +1,48 @@
+"""Columns of a relation as canonical arrays, and canonical arrays as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from fti_assets.stores.columns import ColumnType
+from fti_assets.stores.manifest import Column
+from fti_assets.stores.sql import quoted
+
+
+def fetch_columns(relation: duckdb.DuckDBPyRelation, columns: Sequence[Column]) -> dict[str, np.ndarray]:
+    """Fetch columns of ``n`` rows as canonical arrays ``[n]``: float64, ``datetime64[us]`` or text objects."""
+    if not columns:
+        return {}
+    fetched = relation.project(
+        ", ".join(f"{_canonical(column)} AS {quoted(column.name)}" for column in columns)
+    ).fetchnumpy()
+    return {column.name: _filled(fetched[column.name], column.type) for column in columns}
+
+
+def as_table(columns: Mapping[str, np.ndarray], types: Sequence[Column]) -> pa.Table:
+    """Canonical arrays as an Arrow table; NaN stays NaN and is made null where rows are stored."""
+    kinds = {"text": pa.string(), "timestamp": pa.timestamp("us")}
+    return pa.table(
+        {column.name: pa.array(columns[column.name], type=kinds.get(column.type, pa.float64())) for column in types}
+    )
+
+
+def _canonical(column: Column) -> str:
+    name = quoted(column.name)
+    if column.type == "text":
+        return f"coalesce({name}, '')"
+    if column.type == "timestamp":
+        return f"{name}::TIMESTAMP"
+    return f"coalesce({name}::DOUBLE, 'nan'::DOUBLE)"
+
+
+def _filled(values: np.ndarray, kind: ColumnType) -> np.ndarray:
+    if kind == "timestamp":
+        plain = np.asarray(np.ma.getdata(values)).astype("datetime64[us]")
+        return np.where(np.ma.getmaskarray(values), np.datetime64("NaT", "us"), plain) if np.ma.isMA(values) else plain
+    plain = np.asarray(np.ma.getdata(values))
+    return plain.astype(object) if kind == "text" else plain.astype(np.float64)

@@ -1,0 +1,275 @@
+"""Feature groups: unencoded columns with keys and times, one table and one asset a version."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Unpack
+
+import dagster as dg
+
+from fti_assets.assets.options import AssetOptions
+from fti_assets.assets.windows import refuse_unsupported
+from fti_assets.errors import DeclarationError, one_of
+from fti_assets.features.schema import column_types, pandera_schema
+from fti_assets.features.selection import Selection
+from fti_assets.stores.columns import ColumnType
+from fti_assets.stores.sql import checked_name
+from fti_assets.stores.tables import TableName
+from fti_assets.times import duration, microseconds
+
+if TYPE_CHECKING:
+    import pandera.pandas as pa
+
+DEFAULT_ONLINE_HISTORY = timedelta(days=7)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FeatureGroup:
+    """A declared feature group. Make one with ``feature_group``.
+
+    ``group["column"]`` selects columns for a view, ``group.key`` is its asset key for ``deps=[...]``, ``group.assets_def``
+    its asset, and calling it calls the function.
+    """
+
+    name: str
+    version: int
+    function: Callable[..., Any]
+    keys: tuple[str, ...]
+    event_time: str | None
+    available_at: str | None
+    serving_delay: timedelta | None
+    ttl: timedelta | None
+    tie_break: str | None
+    schema: pa.DataFrameSchema | None
+    partition_by: str | None
+    lookback: timedelta
+    online: bool
+    online_history: timedelta
+    inputs: Mapping[str, FeatureGroup]
+    annotations: Mapping[str, Any] = field(repr=False)
+    asset_ins: Mapping[str, Any] = field(repr=False)
+    options: AssetOptions = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"feature group {self.table}"
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return self.function(*arguments, **named)
+
+    def __getitem__(self, columns: str | tuple[str, ...]) -> Selection:
+        return Selection(self)[columns]
+
+    def on(self, **spine_to_group: str) -> Selection:
+        """Join where a spine column equals a key of another name: ``airports.on(dest="airport")``."""
+        return Selection(self).on(**spine_to_group)
+
+    def prefix(self, text: str) -> Selection:
+        """Name each feature ``<text><column>``."""
+        return Selection(self).prefix(text)
+
+    @property
+    def table(self) -> str:
+        """The group's table, asset and online namespace: ``weather_v1``."""
+        return f"{self.name}_v{self.version}"
+
+    @property
+    def table_name(self) -> TableName:
+        return TableName("features", self.table)
+
+    @property
+    def partitions_def(self) -> dg.PartitionsDefinition[str] | None:
+        return self.options.get("partitions_def")
+
+    @cached_property
+    def columns(self) -> dict[str, ColumnType | None] | None:
+        """The columns that the schema declares and their types; None without a schema."""
+        return None if self.schema is None else column_types(self.schema)
+
+    @property
+    def times(self) -> tuple[str, ...]:
+        """The columns that say when a row was true and could be used."""
+        return tuple(name for name in (self.event_time, self.available_at) if name is not None)
+
+    @property
+    def delay_us(self) -> int:
+        """The serving delay in whole microseconds, 0 if none is stated."""
+        return microseconds(self.serving_delay or timedelta(0))
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The columns that no two rows share."""
+        return (*self.keys, *self.times, *((self.tie_break,) if self.tie_break else ()))
+
+    def refuse_unknown_columns(self, names: Sequence[str]) -> None:
+        """Raise a DeclarationError if a column is not in the schema; without a schema, nothing can be said yet."""
+        unknown = [name for name in dict.fromkeys(names) if self.columns is not None and name not in self.columns]
+        if unknown:
+            raise DeclarationError(
+                f"{self.table} has no column {one_of(unknown)}: its schema has {one_of(self.columns or ())}"
+            )
+
+    @property
+    def key(self) -> dg.AssetKey:
+        """The asset's key, for ``deps=[...]``."""
+        return self.assets_def.key
+
+    @cached_property
+    def assets_def(self) -> dg.AssetsDefinition:
+        """The Dagster asset, built once."""
+        from fti_assets.features.build import build_feature_group
+
+        return build_feature_group(self)
+
+
+def feature_group(
+    *,
+    keys: Sequence[str],
+    name: str | None = None,
+    version: int = 1,
+    event_time: str | None = None,
+    available_at: str | None = None,
+    serving_delay: str | timedelta | None = None,
+    ttl: str | timedelta | None = None,
+    tie_break: str | None = None,
+    schema: Any = None,
+    partition_by: str | None = None,
+    lookback: str | timedelta | None = None,
+    online: bool = False,
+    online_history: str | timedelta | None = None,
+    ins: Mapping[str, Any] | None = None,
+    **options: Unpack[AssetOptions],
+) -> Callable[[Callable[..., Any]], FeatureGroup]:
+    """Declare a feature group: a function that gives rows, and what they mean.
+
+    The function may take ``context``, a ``config: dg.Config``, resources by annotation, plain Dagster assets by name, and
+    other groups as lazy relations: parameters annotated ``fti.Table``. It gives a pandas frame, an Arrow table, a DuckDB
+    relation or a ``Table``.
+
+    Args:
+        keys: the columns that name the entity.
+        name: the group's name, by default the function's.
+        version: names the asset and its table (``weather_v1``); a changed schema needs a new one.
+        event_time: the column that says when a row was true; without it the group is a lookup, one row a key.
+        available_at: the column that says when a system could first use the row; by default event time plus
+            ``serving_delay``.
+        serving_delay: how long after its event time a row can be used; must be stated for an online group that names no
+            ``available_at``.
+        ttl: how long after its event time a row still answers; for ever by default.
+        tie_break: the column whose greatest value wins among rows of equal keys and times.
+        schema: a Pandera model or schema, checked before anything is stored.
+        partition_by: the column whose time says which partition a row is in; event time by default.
+        lookback: how far before its own partitions the group reads its input groups.
+        online: load the group to the online store too.
+        online_history: how far back the online store answers; ttl plus delay by default, 7 days without a ttl.
+        ins: groups for ``fti.Table`` parameters that cannot be found by name, beside what ``@dg.asset`` takes.
+        options: every parameter of ``@dg.asset``, with its own meaning.
+
+    Raises:
+        DeclarationError: the declaration is impossible.
+
+    >>> import pandas as pd
+    >>> @feature_group(keys=["customer_id"])
+    ... def customers() -> pd.DataFrame:
+    ...     return pd.DataFrame({"customer_id": [1], "age": [33.0]})
+    >>> customers.table
+    'customers_v1'
+    """
+    caller = inspect.currentframe()
+    caller_names = dict(caller.f_back.f_locals) if caller is not None and caller.f_back is not None else {}
+
+    def declare(function: Callable[..., Any]) -> FeatureGroup:
+        from fti_assets.features.parameters import annotations_of, group_inputs
+
+        own_name = checked_name(name or function.__name__, what="feature group")
+        annotations = annotations_of(function, caller_names)
+        groups, other_ins = group_inputs(function, annotations, ins or {}, caller_names)
+        group = FeatureGroup(
+            name=own_name,
+            version=version,
+            function=function,
+            keys=tuple(
+                checked_name(key, what=f"key of {own_name!r}") for key in ([keys] if isinstance(keys, str) else keys)
+            ),
+            event_time=event_time,
+            available_at=available_at,
+            serving_delay=None
+            if serving_delay is None
+            else duration(serving_delay, what=f"serving_delay of {own_name!r}"),
+            ttl=None if ttl is None else duration(ttl, what=f"ttl of {own_name!r}"),
+            tie_break=tie_break,
+            schema=None if schema is None else pandera_schema(schema, what=repr(own_name)),
+            partition_by=partition_by or event_time,
+            lookback=duration(lookback or timedelta(0), what=f"lookback of {own_name!r}"),
+            online=online,
+            online_history=_online_history(online_history, ttl, serving_delay, own_name),
+            inputs=groups,
+            annotations=annotations,
+            asset_ins=other_ins,
+            options=options,
+        )
+        _check(group)
+        return group
+
+    return declare
+
+
+def _online_history(
+    stated: str | timedelta | None, ttl: str | timedelta | None, delay: str | timedelta | None, name: str
+) -> timedelta:
+    if stated is not None:
+        return duration(stated, what=f"online_history of {name!r}")
+    if ttl is None:
+        return DEFAULT_ONLINE_HISTORY
+    return duration(ttl) + duration(delay or timedelta(0))
+
+
+def _check(group: FeatureGroup) -> None:
+    what = f"feature group {group.table}"
+    if not isinstance(group.version, int) or group.version < 1:
+        raise DeclarationError(f"{what}: version is {group.version!r}; versions are 1, 2, 3 ...")
+    if not group.keys:
+        raise DeclarationError(f"{what} has no keys: name the columns that identify the entity, keys=['customer_id']")
+    if group.event_time is None:
+        timed = {"available_at": group.available_at, "serving_delay": group.serving_delay, "ttl": group.ttl}
+        stated = [name for name, value in timed.items() if value is not None]
+        if stated:
+            raise DeclarationError(
+                f"{what} states {one_of(stated)} but no event_time: name the column that says when a row was true"
+            )
+    if group.available_at is not None and group.serving_delay is not None:
+        raise DeclarationError(
+            f"{what} states both available_at={group.available_at!r} and a serving_delay: the column already says when "
+            "a row could be used, so leave out serving_delay"
+        )
+    if group.online and group.event_time is not None and group.available_at is None and group.serving_delay is None:
+        raise DeclarationError(
+            f"{what} is online but does not say when its rows can be used: name the available_at column, or state "
+            "serving_delay, the time from a row's event time to the end of the run that stores it"
+        )
+    for name in [*group.times, *filter(None, [group.tie_break, group.partition_by])]:
+        checked_name(name, what=f"column of {what}")
+    if isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition) and group.partition_by is None:
+        raise DeclarationError(
+            f"{what} has time partitions but neither event_time nor partition_by: say which column tells a row's partition"
+        )
+    for name in dict.fromkeys([*group.times, *filter(None, [group.partition_by])]):
+        kind = (group.columns or {}).get(name)
+        if kind not in ("timestamp", None):
+            raise DeclarationError(f"{what}: {name!r} says when, but its schema declares {kind}: make it a timestamp")
+    named = [*group.keys, *group.times, *(name for name in (group.tie_break, group.partition_by) if name)]
+    group.refuse_unknown_columns(named)
+    for name in group.columns or ():
+        checked_name(name, what=f"column of {what}")
+    refuse_unsupported(group.partitions_def, what=what)
+    for parameter, other in group.inputs.items():
+        if other.partitions_def is None or group.partitions_def is None:
+            continue
+        if type(other.partitions_def) is not type(group.partitions_def):
+            raise DeclarationError(
+                f"{what} and its input {parameter!r} ({other.table}) are partitioned differently: "
+                f"{type(group.partitions_def).__name__} and {type(other.partitions_def).__name__}"
+            )

@@ -1,0 +1,87 @@
+"""A group's input groups as lazy tables: no row from after its partitions, and none missing from before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import dagster as dg
+import duckdb
+
+from fti_assets.assets.windows import windows_between
+from fti_assets.errors import LookbackError, listed
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.table import Grid, Table
+from fti_assets.stores.offline import Lake
+from fti_assets.stores.sql import quoted, timestamp
+from fti_assets.times import Window
+
+
+def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, windows: Sequence[Window]) -> Table:
+    """The rows of ``source`` that ``group`` may see when it runs for ``windows``.
+
+    Raises:
+        NotMaterializedError: ``source`` was never materialized.
+        LookbackError: a partition of ``source`` within the lookback is missing.
+    """
+    start, end, snapshot = windows[0].start, windows[-1].end, lake.snapshot()
+    if start is None or end is None or source.event_time is None:
+        same_keys = source.partitions_def is not None and source.partitions_def == group.partitions_def
+        keys = [window.key for window in windows] if same_keys else None
+        missing = sorted(set(keys or ()) - lake.ledger(source.table_name, snapshot=snapshot).keys())
+        if missing:
+            raise LookbackError(
+                f"{group.table} needs {source.table} {listed(missing)}, which is not materialized: materialize it first"
+            )
+        return _table(
+            lake,
+            source,
+            lake.rows(source.table_name, snapshot=snapshot, partitions=keys),
+            _grid(group, start, end),
+            None,
+        )
+    reach = start - group.lookback
+    _refuse_missing_partitions(lake, source, group, reach, end, snapshot)
+    rows, column = lake.rows(source.table_name, snapshot=snapshot), quoted(source.partition_by or source.event_time)
+    visible = rows.filter(f"{column} >= {timestamp(reach)} AND {quoted(source.event_time)} < {timestamp(end)}")
+    beyond = rows.filter(f"{column} < {timestamp(reach)}")
+    return _table(lake, source, visible, _grid(group, start, end), beyond)
+
+
+def _table(
+    lake: Lake,
+    source: FeatureGroup,
+    rows: duckdb.DuckDBPyRelation,
+    grid: Grid | None,
+    beyond: duckdb.DuckDBPyRelation | None,
+) -> Table:
+    return Table(
+        relation=rows,
+        connection=lake.connection,
+        name=source.table,
+        keys=source.keys,
+        event_time=source.event_time,
+        available_at=source.available_at,
+        serving_delay=source.serving_delay or timedelta(0),
+        grid=grid,
+        beyond=beyond,
+    )
+
+
+def _grid(group: FeatureGroup, start: datetime | None, end: datetime | None) -> Grid | None:
+    return None if group.event_time is None or start is None or end is None else Grid(group.event_time, start, end)
+
+
+def _refuse_missing_partitions(
+    lake: Lake, source: FeatureGroup, group: FeatureGroup, reach: datetime, end: datetime, snapshot: int
+) -> None:
+    if not isinstance(source.partitions_def, dg.TimeWindowPartitionsDefinition):
+        return
+    stored = lake.ledger(source.table_name, snapshot=snapshot)
+    missing = [window.key for window in windows_between(source.partitions_def, reach, end) if window.key not in stored]
+    if missing:
+        raise LookbackError(
+            f"{group.table} needs {source.table} from {reach} to {end}, but {len(missing)} of its partitions are not "
+            f"materialized: {listed(missing)}. Materialize them first; a "
+            "day without rows must be materialized too"
+        )

@@ -1,0 +1,112 @@
+"""On-demand features: one function of arrays, run on the training set and on each request alike.
+
+A module that declares them is shipped with the app, so this one imports only numpy and the standard library.
+"""
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fti_assets.errors import DeclarationError, one_of
+from fti_assets.stores.columns import ColumnType
+from fti_assets.stores.manifest import Column, OnDemandCall
+from fti_assets.stores.sql import checked_name
+
+_TYPES: dict[type, ColumnType] = {int: "integer", float: "number", bool: "boolean", str: "text"}
+
+
+@dataclass(frozen=True)
+class OnDemand:
+    """An on-demand feature function and what it makes. Calling it calls the function."""
+
+    name: str
+    version: int
+    function: Callable[..., Mapping[str, np.ndarray]]
+    inputs: tuple[str, ...]
+    outputs: tuple[Column, ...]
+
+    def __call__(self, *arrays: Any, **named: Any) -> Mapping[str, np.ndarray]:
+        return self.function(*arrays, **named)
+
+    @property
+    def call(self) -> OnDemandCall:
+        """The function as a manifest names it."""
+        if self.function.__module__ == "__main__":
+            raise DeclarationError(
+                f"on-demand feature {self.name!r} is declared in the program that runs, which an app cannot import: put it in a "
+                "module of its own"
+            )
+        return OnDemandCall(
+            name=self.name,
+            version=self.version,
+            module=self.function.__module__,
+            function=self.function.__name__,
+            module_sha256=module_sha256(self.function.__module__),
+            inputs=self.inputs,
+            outputs=self.outputs,
+        )
+
+
+def on_demand(
+    *, outputs: Mapping[str, type], version: int = 1, name: str | None = None
+) -> Callable[[Callable[..., Any]], OnDemand]:
+    """Declare a function that computes features from a request's fields and other features.
+
+    Its parameters are spine columns or features, by name; each comes as an array of shape ``[n]``: float64 with NaN for
+    numbers, booleans and whole numbers, ``str`` objects with ``""`` for text, ``datetime64[us]`` in UTC for times. It
+    gives an array of shape ``[n]`` for each output.
+
+    Args:
+        outputs: the type (``int``, ``float``, ``bool`` or ``str``) of each feature that it makes.
+        version: raise it when the meaning changes.
+        name: the function's own name by default.
+
+    Raises:
+        DeclarationError: the function cannot be imported by name, or takes or gives what it may not.
+
+    >>> @on_demand(outputs={"length": int})
+    ... def text_length(text: np.ndarray) -> dict[str, np.ndarray]:
+    ...     return {"length": np.array([len(item) for item in text])}
+    >>> text_length.inputs
+    ('text',)
+    """
+
+    def declare(function: Callable[..., Any]) -> OnDemand:
+        own = checked_name(name or function.__name__, what="on-demand feature")
+        unsupported = [output for output, kind in outputs.items() if kind not in _TYPES]
+        if unsupported or not outputs:
+            raise DeclarationError(
+                f"outputs of on-demand feature {own!r}: {one_of(unsupported)} must be int, float, bool or str, as in "
+                "outputs={'hour_of_day': int}"
+            )
+        columns = tuple(
+            Column(checked_name(output, what=f"output of {own!r}"), _TYPES[kind]) for output, kind in outputs.items()
+        )
+        return OnDemand(own, version, function, tuple(inspect.signature(function).parameters), columns)
+
+    return declare
+
+
+def module_sha256(module: str) -> str:
+    """The SHA-256 of a module's source file.
+
+    Raises:
+        DeclarationError: the module has no source file, as in a notebook or a console.
+    """
+    loaded = sys.modules.get(module)
+    file = getattr(loaded, "__file__", None)
+    if file is None and loaded is None:
+        spec = importlib.util.find_spec(module)
+        file = spec.origin if spec else None
+    if file is None or not Path(file).exists():
+        raise DeclarationError(
+            f"on-demand features of module {module!r} have no source file: put them in a module that the app can import"
+        )
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()

@@ -1,0 +1,56 @@
+"""What a feature function asks for: other groups by name, and what Dagster itself provides."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from fti_assets.errors import DeclarationError, one_of
+from fti_assets.features.table import Table
+
+if TYPE_CHECKING:
+    from fti_assets.features.feature_group import FeatureGroup
+
+
+def annotations_of(function: Callable[..., Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    """The real types of a function's parameters, text annotations read among its globals and its caller's names."""
+    try:
+        return typing.get_type_hints(function, localns=dict(names))
+    except NameError as error:
+        raise DeclarationError(
+            f"a parameter of {function.__name__!r} is annotated with a name that is not known here: {error}"
+        ) from error
+
+
+def group_inputs(
+    function: Callable[..., Any], hints: Mapping[str, Any], ins: Mapping[str, Any], caller_names: Mapping[str, Any]
+) -> tuple[dict[str, FeatureGroup], dict[str, Any]]:
+    """The groups that a function's ``fti.Table`` parameters name, and the ``ins`` that are Dagster's own.
+
+    Raises:
+        DeclarationError: a parameter names no group.
+    """
+    from fti_assets.features.feature_group import FeatureGroup
+
+    names = {**function.__globals__, **caller_names}
+    groups: dict[str, FeatureGroup] = {}
+    for parameter in inspect.signature(function).parameters:
+        if hints.get(parameter) is not Table:
+            continue
+        found = ins.get(parameter, names.get(parameter))
+        if not isinstance(found, FeatureGroup):
+            known = sorted(name for name, value in names.items() if isinstance(value, FeatureGroup))
+            raise DeclarationError(
+                f"parameter {parameter!r} of {function.__name__!r} is an fti.Table, but no feature group has that name here; "
+                f"there is {one_of(known)}. Import the group, or give it in ins={{{parameter!r}: the_group}}"
+            )
+        groups[parameter] = found
+    misplaced = [name for name, value in ins.items() if isinstance(value, FeatureGroup) and name not in groups]
+    if misplaced:
+        raise DeclarationError(
+            f"ins of {function.__name__!r} gives a feature group for {one_of(misplaced)}, which is not a parameter annotated "
+            "fti.Table"
+        )
+    return groups, {name: value for name, value in ins.items() if name not in groups}

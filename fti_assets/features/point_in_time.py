@@ -1,0 +1,220 @@
+"""The point-in-time join: for each spine row, the group's row that a system had at that moment.
+
+A plan rests on two facts. Rows that are overtaken before they become visible can never win, so each key keeps a
+*frontier*: the rows that raise its newest event time, in the order in which they became visible. On a frontier the row
+that became visible last is the row with the latest event time, so one ASOF join finds the winner and has no ties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
+from typing import TYPE_CHECKING
+
+from fti_assets.errors import DataError, DeclarationError, one_of
+from fti_assets.stores.manifest import JoinedGroup
+from fti_assets.stores.sql import quoted
+
+if TYPE_CHECKING:
+    import duckdb
+
+VISIBLE = "__fti_visible"
+"""The frontier's column that says when a row became visible."""
+
+EVENT = "__fti_event"
+"""The frontier's column that says when a row was true."""
+
+_ROW = "__fti_row"
+_AVAILABLE = "__fti_available"
+_TIE = "__fti_tie"
+_names = count(1)
+
+
+def view_of(relation: duckdb.DuckDBPyRelation) -> str:
+    """Give a relation a quoted name that SQL on its connection can use: a temporary view, gone with the connection."""
+    name = f"__fti_view_{next(_names)}"
+    relation.query(name, f"FROM {quoted('temp', name)}")
+    return quoted("temp", name)
+
+
+def available_sql(event_time: str, available_at: str | None, delay_us: int) -> str:
+    """The SQL of available-at: its column, or event time plus ``delay_us`` microseconds."""
+    return quoted(available_at) if available_at is not None else f"{quoted(event_time)} + to_microseconds({delay_us})"
+
+
+def frontier(
+    connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, group: JoinedGroup
+) -> duckdb.DuckDBPyRelation:
+    """The rows of a group that can ever win, one per keys and moment of visibility.
+
+    Within a key, a row that became visible later has a later event time, or the same one and a later available-at.
+    Rows with a null key, event time or available-at are never visible. A null ``tie_break`` loses to any other.
+
+    Args:
+        connection: the connection that ``rows`` belongs to.
+        rows: the group's rows under its own column names; times are naive UTC ``TIMESTAMP``.
+        group: the join; its event time is not None.
+
+    Returns:
+        The group's key columns and joined columns under the group's names, ``__fti_event`` and ``__fti_visible``
+        (the later of event time and available-at), lazy and in no order.
+
+    Raises:
+        DeclarationError: the group is a lookup, or ``rows`` lacks a column that it names.
+    """
+    if group.event_time is None:
+        raise DeclarationError(f"{group.table} has no event time: a lookup is always visible and has no frontier")
+    keys = [key.group for key in group.keys]
+    columns = list(dict.fromkeys([*keys, *(column.column for column in group.columns)]))
+    times = [name for name in (group.event_time, group.available_at, group.tie_break) if name is not None]
+    check_columns([*columns, *times], rows.columns, of=group.table)
+    event, available = (
+        quoted(group.event_time),
+        available_sql(group.event_time, group.available_at, group.serving_delay_us),
+    )
+    never_null = [*map(quoted, keys), event, *([available] if group.available_at is not None else [])]
+    where = " AND ".join(f"{name} IS NOT NULL" for name in never_null)
+    selected = ", ".join([*map(quoted, columns), f"{event} AS {EVENT}"])
+    source = view_of(rows)
+    if group.available_at is None and group.tie_break is None:
+        return connection.sql(f"SELECT {selected}, {available} AS {VISIBLE} FROM {source} WHERE {where}")
+    tie = "" if group.tie_break is None else f", {quoted(group.tie_break)} AS {_TIE}"
+    # The joined columns come last, so that even a tie_break that itself ties gives one answer.
+    order = [VISIBLE, EVENT, _AVAILABLE, *([_TIE, *map(quoted, columns)] if tie else [])]
+    window = (
+        f"PARTITION BY {', '.join(map(quoted, keys))} ORDER BY {', '.join(f'{name} ASC NULLS FIRST' for name in order)}"
+    )
+    return connection.sql(f"""
+        SELECT {", ".join(map(quoted, columns))}, {EVENT}, {VISIBLE}
+        FROM (SELECT {selected}, {available} AS {_AVAILABLE}, greatest({event}, {available}) AS {VISIBLE}{tie}
+              FROM {source} WHERE {where})
+        QUALIFY lead({VISIBLE}) OVER ({window}) IS DISTINCT FROM {VISIBLE}
+            AND {EVENT} >= max({EVENT}) OVER ({window} ROWS UNBOUNDED PRECEDING)""")
+
+
+def point_in_time(
+    connection: duckdb.DuckDBPyConnection,
+    spine: duckdb.DuckDBPyRelation,
+    joins: Sequence[JoinedGroup],
+    rows: Callable[[JoinedGroup], duckdb.DuckDBPyRelation],
+    *,
+    prediction_time: str | None,
+) -> duckdb.DuckDBPyRelation:
+    """Join to each spine row what every group had at its prediction time.
+
+    For a spine row at ``t``: among a group's rows with equal non-null keys that were visible at or before ``t``, the
+    one with the latest event time wins, ties by the latest available-at, then by the greatest ``tie_break``. If its
+    event time is before ``t - ttl`` there is no value. A group without an event time is joined on its keys alone.
+    Groups are joined one at a time, each by one plan, so that memory does not grow with their number: all but the last
+    run now and leave one temporary table behind, which lives as long as the connection.
+
+    Args:
+        connection: the connection that ``spine`` and all ``rows`` belong to; it runs in UTC.
+        spine: the rows to be joined to, any columns, in the order that the result is to have.
+        joins: the groups; the same one may come twice under other keys.
+        rows: gives a group's rows, under the group's own column names.
+        prediction_time: the spine's column that holds ``t``, or None if no group has an event time.
+
+    Returns:
+        The spine's columns, then one column for each joined feature: exactly one row a spine row, in the spine's order.
+
+    Raises:
+        DeclarationError: a column is missing or named twice, or a group has times and ``prediction_time`` is None.
+        DataError: a lookup has two rows of one key.
+
+    Method: the ASOF join of DuckDB and kdb+; the frontier keeps it exact for rows that tie or arrive late.
+
+    >>> import duckdb
+    >>> from fti_assets.stores.manifest import JoinedColumn, JoinedGroup, JoinedKey
+    >>> connection = duckdb.connect()
+    >>> weather = connection.sql("SELECT 'JFK' AS origin, TIMESTAMP '2013-01-01 05:00' AS observed_at, 3.5 AS temp")
+    >>> flights = connection.sql("SELECT 7 AS flight, 'JFK' AS origin, TIMESTAMP '2013-01-01 06:00' AS predict_at")
+    >>> join = JoinedGroup(
+    ...     "weather", 1, (JoinedKey("origin", "origin", "text"),), (JoinedColumn("temp", "temp", "number"),),
+    ...     event_time="observed_at", serving_delay_us=3_600_000_000,
+    ... )
+    >>> joined = point_in_time(connection, flights, [join], lambda group: weather, prediction_time="predict_at")
+    >>> joined.project("flight, temp").fetchall()
+    [(7, Decimal('3.5'))]
+    """
+    _check_spine(spine, joins, prediction_time)
+    joined = connection.sql(f"SELECT row_number() OVER () AS {_ROW}, * FROM {view_of(spine)}")
+    staged = None
+    for number, group in enumerate(joins):
+        if number:
+            previous, staged = staged, quoted("temp", f"__fti_joined_{next(_names)}")
+            connection.execute(f"CREATE TEMP TABLE {staged} AS FROM {view_of(joined)}")
+            if previous is not None:
+                connection.execute(f"DROP TABLE {previous}")
+            joined = connection.sql(f"FROM {staged}")
+        joined = _joined(connection, joined, group, rows(group), prediction_time)
+    return connection.sql(f"SELECT * EXCLUDE ({_ROW}) FROM {view_of(joined)} ORDER BY {_ROW}")
+
+
+def _joined(
+    connection: duckdb.DuckDBPyConnection,
+    spine: duckdb.DuckDBPyRelation,
+    group: JoinedGroup,
+    rows: duckdb.DuckDBPyRelation,
+    prediction_time: str | None,
+) -> duckdb.DuckDBPyRelation:
+    """One group's plan: the spine with its features added, in no order."""
+    equal = [f"s.{quoted(key.spine)} = f.{quoted(key.group)}" for key in group.keys]
+    if group.event_time is None or prediction_time is None:
+        _check_lookup(connection, rows, group)
+        features = "".join(f", f.{quoted(column.column)} AS {quoted(column.feature)}" for column in group.columns)
+        return connection.sql(
+            f"SELECT s.*{features} FROM {view_of(spine)} s LEFT JOIN {view_of(rows)} f ON {' AND '.join(equal)}"
+        )
+    at = f"s.{quoted(prediction_time)}"
+    # DuckDB's sorted ASOF join matches a null time to the last row, so a null one is ruled out here.
+    alive = f"{at} IS NOT NULL" if group.ttl_us is None else f"f.{EVENT} >= {at} - to_microseconds({group.ttl_us})"
+    features = "".join(
+        f", CASE WHEN {alive} THEN f.{quoted(column.column)} END AS {quoted(column.feature)}"
+        for column in group.columns
+    )
+    matches = " AND ".join([*equal, f"{at} >= f.{VISIBLE}"])
+    winners = view_of(frontier(connection, rows, group))
+    return connection.sql(f"SELECT s.*{features} FROM {view_of(spine)} s ASOF LEFT JOIN {winners} f ON {matches}")
+
+
+def _check_lookup(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, group: JoinedGroup) -> None:
+    keys = [key.group for key in group.keys]
+    check_columns([*keys, *(column.column for column in group.columns)], rows.columns, of=group.table)
+    names = ", ".join(map(quoted, keys))
+    known = " AND ".join(f"{quoted(key)} IS NOT NULL" for key in keys)
+    twice = connection.sql(
+        f"SELECT {names}, count(*) FROM {view_of(rows)} WHERE {known} GROUP BY {names} HAVING count(*) > 1 "
+        f"ORDER BY {names} LIMIT 1"
+    ).fetchone()
+    if twice is not None:
+        key = ", ".join(f"{name}={value!r}" for name, value in zip(keys, twice, strict=False))
+        raise DataError(
+            f"{group.table} has {twice[-1]} rows of the key {key}: a group without an event time holds one row a key; "
+            "keep one of them, or declare the event_time that tells them apart"
+        )
+
+
+def _check_spine(spine: duckdb.DuckDBPyRelation, joins: Sequence[JoinedGroup], prediction_time: str | None) -> None:
+    timed = [group.table for group in joins if group.event_time is not None]
+    if timed and prediction_time is None:
+        raise DeclarationError(
+            f"{one_of(timed)} has an event time, so the spine needs a prediction_time: name its column"
+        )
+    needed = [key.spine for group in joins for key in group.keys]
+    check_columns([*needed, *([prediction_time] if prediction_time is not None else [])], spine.columns, of="the spine")
+    features = [column.feature for group in joins for column in group.columns]
+    seen: set[str] = set()
+    for name in [*spine.columns, *features]:
+        if name.lower().startswith("__fti_"):
+            raise DeclarationError(f"column {name!r} starts with '__fti_', which is kept for plans: name it otherwise")
+        if name.lower() in seen:
+            raise DeclarationError(f"there would be two columns {name!r} after the join: give one group a prefix")
+        seen.add(name.lower())
+
+
+def check_columns(needed: Iterable[str], columns: Sequence[str], *, of: str) -> None:
+    """Raise a DeclarationError that lists the ``columns`` there are if a ``needed`` one is not among them."""
+    for name in needed:
+        if name not in columns:
+            raise DeclarationError(f"{of} has no column {name!r}: it has {one_of(columns)}")

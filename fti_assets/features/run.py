@@ -1,0 +1,177 @@
+"""What the step of a feature group does: read, call, validate, store, load."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pandas as pd
+
+from fti_assets import clock
+from fti_assets.assets.checks import check_result, preview
+from fti_assets.assets.materialization import materialized
+from fti_assets.assets.windows import running_windows
+from fti_assets.errors import DataError, listed
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.inputs import input_table
+from fti_assets.features.online_load import joined_whole, load_online
+from fti_assets.features.point_in_time import available_sql, view_of
+from fti_assets.features.rejected import keep_rejected
+from fti_assets.features.staging import UNIQUE, Layout, Staged, stage
+from fti_assets.features.validation import SAMPLE_ROWS
+from fti_assets.resources import Stores
+from fti_assets.rules import Rule, Verdict, reasons
+from fti_assets.stores.offline import Lake
+from fti_assets.stores.sql import literal, quoted
+from fti_assets.times import Window
+
+IN_TIME = Rule("rows_in_time", "New rows are stored before they are said to be available", blocking=False)
+_said_naive: set[str] = set()
+
+
+def run_feature_group(
+    group: FeatureGroup, context: dg.AssetExecutionContext, stores: Stores, arguments: Mapping[str, Any]
+) -> Iterator[Any]:
+    """Materialize the partitions that are run, or withhold them all if a blocking rule is broken."""
+    windows = running_windows(context)
+    with stores.offline_store().connect() as lake:
+        given: dict[str, Any] = dict(arguments)
+        given |= {name: input_table(lake, source, group, windows) for name, source in group.inputs.items()}
+        if "context" in inspect.signature(group.function).parameters:
+            given["context"] = context
+        layout = replace(layout_of(group), stored=lake.types(group.table_name))
+        result = group.function(**given)
+        _say_once_that_naive_is_utc(context, group, result)
+        partitions = [window.key for window in windows]
+        staged = _unique_in_table(lake, group, stage(lake.connection, result, layout, windows), partitions)
+        verdicts = [*staged.verdicts, *_in_time(lake, group, staged, windows)]
+        if not staged.accepted:
+            kept = keep_rejected(lake.store.rejected / group.table / f"{context.run.run_id}.jsonl", staged)
+            context.log.error(
+                f"{group.table}: nothing was stored, because {reasons(verdicts)}. The failing rows are kept in {kept}"
+            )
+            yield from (check_result(context.assets_def.key, verdict) for verdict in verdicts)
+            return
+        if group.online:
+            joined_whole(group, lake.staged_types(staged.table))
+        commit = lake.replace(
+            group.table_name,
+            staged.table,
+            partitions,
+            check=lambda: _refuse_clashes(lake, group, staged, partitions),
+            asset=context.assets_def.key.to_user_string(),
+            run_id=context.run.run_id,
+        )
+        metadata: dict[str, Any] = {"preview": preview(lake.connection.table(quoted(staged.table)))}
+        if group.online:
+            metadata["online_keys"] = load_online(lake, stores.online_store(), group)
+        yield from (check_result(context.assets_def.key, verdict) for verdict in verdicts)
+        yield from materialized(context, commit, metadata)
+
+
+def layout_of(group: FeatureGroup) -> Layout:
+    """What the group's table demands of its rows."""
+    return Layout(
+        what=group.table,
+        not_null=(*group.keys, *group.times),
+        unique=group.identity,
+        partition_by=group.partition_by
+        if isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition)
+        else None,
+        schema=group.schema,
+        types=group.columns or {},
+        times=tuple(name for name in dict.fromkeys([*group.times, group.partition_by]) if name is not None),
+    )
+
+
+def _say_once_that_naive_is_utc(context: dg.AssetExecutionContext, group: FeatureGroup, result: Any) -> None:
+    if isinstance(result, pd.DataFrame) and group.table not in _said_naive:
+        naive = [str(name) for name in result.columns if getattr(result[name].dtype, "str", "").startswith("<M8")]
+        if naive:
+            _said_naive.add(group.table)
+            context.log.info(f"{group.table}: {listed(naive)} have no time zone and are taken as UTC")
+
+
+def _unique_in_table(lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[str]) -> Staged:
+    """Hold keys and times unique beyond the partitions that are run, where another partition could have the same."""
+    clashes = _clashes(lake, group, staged, partitions)
+    if clashes is None:
+        return staged
+    count = clashes.aggregate("count(*)").fetchall()[0][0]
+    if not count:
+        return staged
+    problem = f"{count} rows of {group.table} have the same {', '.join(group.identity)} as rows of other partitions"
+    sample = clashes.limit(SAMPLE_ROWS).df().to_dict("records")
+    clashing = Verdict(UNIQUE, int(count), tuple({str(k): v for k, v in row.items()} for row in sample), problem)
+    return replace(
+        staged,
+        verdicts=[max(v, clashing, key=lambda one: one.failures) if v.rule == UNIQUE else v for v in staged.verdicts],
+    )
+
+
+def _clashes(
+    lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[str]
+) -> duckdb.DuckDBPyRelation | None:
+    """Staged rows whose keys and times are stored in another partition; None where that cannot be."""
+    by_time = (
+        isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition) and group.partition_by in group.identity
+    )
+    if by_time or group.partitions_def is None or not lake.has(group.table_name):
+        return None
+    others = lake.rows(group.table_name, with_partition=True).filter(
+        f"_partition NOT IN ({', '.join(literal(partition) for partition in partitions)})"
+    )
+    same = " AND ".join(f"others.{quoted(name)} = staged.{quoted(name)}" for name in group.identity)
+    return lake.connection.sql(
+        f"SELECT staged.* EXCLUDE (_partition) FROM {quoted(staged.table)} staged SEMI JOIN {view_of(others)} others ON {same}"
+    )
+
+
+def _refuse_clashes(lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[str]) -> None:
+    """Under the writers' lock: another run may have stored the same keys and times meanwhile."""
+    clashes = _clashes(lake, group, staged, partitions)
+    if clashes is not None and clashes.aggregate("count(*)").fetchall()[0][0]:
+        raise DataError(
+            f"rows of {group.table} with the same {', '.join(group.identity)} were stored by another run meanwhile; nothing of "
+            "this run was stored"
+        )
+
+
+def judges_time(group: FeatureGroup) -> bool:
+    """Whether the group says when its rows can be used, so that a late one is a breach."""
+    return group.available_at is not None or group.serving_delay is not None
+
+
+def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, windows: Sequence[Window]) -> list[Verdict]:
+    """Count the delay breaches: new rows that are stored later than they are said to be available.
+
+    A window that ended longer ago than it is long is a backfill, whose rows were available in their own time.
+    """
+    if group.event_time is None or not judges_time(group):
+        return []
+    now = clock.now()
+    recent = [window.key for window in windows if window.end is None or window.end + _length(window) >= now]
+    stored = lake.ledger(group.table_name)
+    if not recent or (recent == ["all"] and not stored):
+        return [Verdict(IN_TIME)]
+    available = available_sql(group.event_time, group.available_at, group.delay_us)
+    known = ""
+    if stored and set(group.identity) <= set(lake.types(group.table_name)):  # else the schema changed, which is refused
+        same = " AND ".join(f"old.{quoted(c)} IS NOT DISTINCT FROM staged.{quoted(c)}" for c in group.identity)
+        known = f" AND NOT EXISTS (FROM {group.table_name.sql} old WHERE {same})"
+    late = lake.connection.execute(
+        f"SELECT count(*) FROM (SELECT *, {available} AS __fti_available FROM {quoted(staged.table)}) staged "
+        f"WHERE _partition IN (SELECT unnest($1)) AND __fti_available < $2{known}",
+        [recent, now],
+    ).fetchall()[0][0]
+    problem = f"{late} new rows of {group.table} are stored after they are said to be available" if late else ""
+    return [Verdict(IN_TIME, int(late), (), problem)]
+
+
+def _length(window: Window) -> timedelta:
+    return timedelta(0) if window.start is None or window.end is None else window.end - window.start

@@ -1,0 +1,113 @@
+"""What a Pandera schema says of columns: their names, types and constraints."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pandera.pandas as pa
+from pandera import dtypes
+
+from fti_assets.errors import DeclarationError
+from fti_assets.stores.columns import ColumnType
+
+SQL_TYPES: dict[ColumnType, str] = {
+    "text": "VARCHAR",
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "timestamp": "TIMESTAMP",
+}
+
+
+def pandera_schema(schema: Any, *, what: str) -> pa.DataFrameSchema:
+    """The ``DataFrameSchema`` of a schema or of a ``DataFrameModel``.
+
+    Raises:
+        DeclarationError: it is neither.
+    """
+    if isinstance(schema, pa.DataFrameSchema):
+        return schema
+    if isinstance(schema, type) and issubclass(schema, pa.DataFrameModel):
+        converted: pa.DataFrameSchema = schema.to_schema()  # type: ignore[attr-defined]
+        return converted
+    raise DeclarationError(
+        f"schema of {what} is {schema!r}, not a pandera DataFrameModel or DataFrameSchema (import pandera.pandas as pa)"
+    )
+
+
+def column_types(schema: pa.DataFrameSchema) -> dict[str, ColumnType | None]:
+    """The column type of each column, in order; None for one that the schema leaves open or that has no such type."""
+    return {str(name): _column_type(column.dtype) for name, column in schema.columns.items()}
+
+
+def _column_type(dtype: Any) -> ColumnType | None:
+    kinds: list[tuple[Any, ColumnType]] = [
+        (dtypes.is_bool, "boolean"),
+        (dtypes.is_int, "integer"),
+        (dtypes.is_float, "number"),
+        (dtypes.is_datetime, "timestamp"),
+        (dtypes.is_string, "text"),
+    ]
+    if dtype is None:
+        return None
+    return next((kind for is_kind, kind in kinds if is_kind(dtype)), None)
+
+
+def type_of_sql(sql_type: str) -> ColumnType | None:
+    """The column type of a DuckDB type, or None for a list, struct or other type that no feature can have."""
+    if sql_type.startswith(("DECIMAL", "FLOAT", "DOUBLE")) and not sql_type.endswith("]"):
+        return "number"
+    if sql_type in {
+        "TINYINT",
+        "SMALLINT",
+        "INTEGER",
+        "BIGINT",
+        "UTINYINT",
+        "USMALLINT",
+        "UINTEGER",
+        "UBIGINT",
+        "HUGEINT",
+    }:
+        return "integer"
+    if sql_type in {"DATE", "TIMESTAMP"}:
+        return "timestamp"
+    return {"VARCHAR": "text", "BOOLEAN": "boolean"}.get(sql_type)  # type: ignore[return-value]
+
+
+def described(schema: pa.DataFrameSchema | None) -> tuple[object, ...]:
+    """All that a schema demands, the same in every process; ``repr`` leaves out the checks of its columns."""
+    if schema is None:
+        return ()
+    columns = [
+        (name, str(column.dtype), column.nullable, column.unique, column.coerce, column.required, _checks(column))
+        for name, column in schema.columns.items()
+    ]
+    return (columns, _checks(schema), schema.unique, schema.coerce, schema.strict)
+
+
+def _checks(owner: Any) -> list[tuple[object, ...]]:
+    return [
+        (check.name, str(check.error), check.raise_warning, _source(check._check_fn), _stable(check.statistics or {}))
+        for check in owner.checks
+    ]
+
+
+def _source(function: Any) -> str:
+    try:
+        return inspect.getsource(function)
+    except (TypeError, OSError):  # one of Pandera's own, told apart by its name and statistics
+        return ""
+
+
+def _stable(statistics: dict[str, Any]) -> list[tuple[str, str]]:
+    """Sets are shown in an order of their own, which differs between processes."""
+    return [
+        (name, str(sorted(map(repr, value))) if isinstance(value, set | frozenset) else repr(value))
+        for name, value in sorted(statistics.items())
+    ]
+
+
+def constraints(column: Any) -> list[str]:
+    """The checks of one Pandera column in words, for the columns tab."""
+    return [str(check.error or check.name) for check in column.checks]

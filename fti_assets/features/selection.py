@@ -1,0 +1,49 @@
+"""Columns of a feature group as a view names them: ``airports.on(dest="airport").prefix("dest_")["late_rate_3h"]``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from fti_assets.errors import DeclarationError, one_of
+from fti_assets.stores.sql import checked_name
+
+if TYPE_CHECKING:
+    from fti_assets.features.feature_group import FeatureGroup
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Some columns of a feature group, and how its keys are found in a spine.
+
+    Args:
+        group: the feature group.
+        columns: the group's columns, or empty for every column that is neither key nor time.
+        spine_keys: the spine column for each of the group's keys; a key that is not named has its own name there.
+        feature_prefix: put before each column's name to make the feature's.
+    """
+
+    group: FeatureGroup
+    columns: tuple[str, ...] = ()
+    spine_keys: Mapping[str, str] = field(default_factory=dict)
+    feature_prefix: str = ""
+
+    def __getitem__(self, columns: str | tuple[str, ...]) -> Selection:
+        names = (columns,) if isinstance(columns, str) else tuple(columns)
+        self.group.refuse_unknown_columns(names)
+        return replace(self, columns=names)
+
+    def on(self, **spine_to_group: str) -> Selection:
+        """Join where a spine column equals a group key of another name: ``.on(dest="airport")``."""
+        unknown = sorted(set(spine_to_group.values()) - set(self.group.keys))
+        if unknown:
+            raise DeclarationError(
+                f"{self.group.table} has no key {one_of(unknown)} to join on: its keys are {one_of(self.group.keys)}; "
+                f"write .on(<spine column>=<key of {self.group.name}>)"
+            )
+        return replace(self, spine_keys={key: spine for spine, key in spine_to_group.items()})
+
+    def prefix(self, text: str) -> Selection:
+        """Name each feature ``<text><column>``, so that one group can be joined twice."""
+        return replace(self, feature_prefix=checked_name(text, what=f"prefix of {self.group.name}"))

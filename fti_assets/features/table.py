@@ -1,0 +1,56 @@
+"""A group's rows as a feature function gets them: a lazy DuckDB relation that knows its times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The instants that the running group is computed for: ``start <= instant < end``, under the name of its event time."""
+
+    instant: str
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a feature group, lazy: nothing is copied before the result is stored.
+
+    Args:
+        relation: the rows, with the group's own column names; times are naive UTC ``TIMESTAMP``.
+        connection: the DuckDB connection that the relation belongs to.
+        name: the group's table, for errors (``arrivals_v1``).
+        keys: the group's key columns.
+        event_time: the column that says when a row was true, or None for a lookup.
+        available_at: the column that says when a row could first be used, or None if it is event time plus
+            ``serving_delay``.
+        serving_delay: added to event time when there is no ``available_at`` column.
+        grid: the instants that the asking group is computed for, or None outside a run.
+        beyond: the rows that the asking group's lookback leaves out, or None if it leaves none out.
+    """
+
+    relation: duckdb.DuckDBPyRelation
+    connection: duckdb.DuckDBPyConnection
+    name: str
+    keys: tuple[str, ...]
+    event_time: str | None = None
+    available_at: str | None = None
+    serving_delay: timedelta = timedelta(0)
+    grid: Grid | None = None
+    beyond: duckdb.DuckDBPyRelation | None = None
+
+    def with_relation(self, relation: duckdb.DuckDBPyRelation) -> Table:
+        """The same times and grid over other rows, such as a projection, a filter or a union of this table's own."""
+        return replace(self, relation=relation)
+
+    def df(self) -> pd.DataFrame:
+        """Fetch the rows as a pandas frame."""
+        return self.relation.df()

@@ -1,0 +1,37 @@
+"""Which partitions of a group something reads, and which of them are missing or provisional."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import dagster as dg
+
+from fti_assets.assets.windows import windows_between
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.rules import Rule
+from fti_assets.stores.offline import Lake
+
+COMPLETE = Rule("upstream_complete", "Every partition that is read was materialized after it ended", blocking=False)
+
+
+def missing_partitions(lake: Lake, group: FeatureGroup, start: datetime, end: datetime, *, snapshot: int) -> list[str]:
+    """The group's partitions in ``[start, end)`` that are not stored, as ``weather_v1 2013-06-01``."""
+    if not isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition):
+        return []
+    stored = lake.ledger(group.table_name, snapshot=snapshot)
+    windows = windows_between(group.partitions_def, start, end)
+    return [f"{group.table} {window.key}" for window in windows if window.key not in stored]
+
+
+def provisional_partitions(
+    lake: Lake, group: FeatureGroup, start: datetime, end: datetime, *, snapshot: int
+) -> list[str]:
+    """The group's partitions in ``[start, end)`` whose last run was before their window and delay had ended."""
+    if not isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition):
+        return []
+    stored, delay = lake.ledger(group.table_name, snapshot=snapshot), group.serving_delay or timedelta(0)
+    return [
+        f"{group.table} {window.key}"
+        for window in windows_between(group.partitions_def, start, end)
+        if window.key in stored and window.end is not None and stored[window.key].run_at < window.end + delay
+    ]

@@ -1,0 +1,1 @@
+"""Asking a model: the predictor, and what it does with a request."""

@@ -1,0 +1,109 @@
+"""Batch predictions: a model's answers for every spine row of a partition, stored with the build that gave them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Unpack
+
+import dagster as dg
+
+from fti_assets.assets.options import AssetOptions
+from fti_assets.errors import DeclarationError
+from fti_assets.features.schema import pandera_schema
+from fti_assets.stores.sql import checked_name
+from fti_assets.stores.tables import TableName
+from fti_assets.training.model import Model
+from fti_assets.training.view import checked_version
+
+if TYPE_CHECKING:
+    import pandera.pandas as pa
+
+
+class PredictionConfig(dg.Config):
+    """How a run of batch predictions treats what is stored.
+
+    Args:
+        predict_again: answer stored rows anew too; by default their answers stay, and only absent rows are predicted.
+    """
+
+    predict_again: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class BatchPredictions:
+    """Declared batch predictions. Make them with ``batch_predictions``."""
+
+    name: str
+    version: int
+    model: Model
+    schema: pa.DataFrameSchema | None
+    options: AssetOptions = field(repr=False)
+
+    @property
+    def table(self) -> str:
+        """The table and asset: ``delay_predictions_v1``."""
+        return f"{self.name}_v{self.version}"
+
+    @property
+    def table_name(self) -> TableName:
+        return TableName("predictions", self.table)
+
+    @property
+    def partitions_def(self) -> dg.PartitionsDefinition[str] | None:
+        return self.options.get("partitions_def")
+
+    @property
+    def key(self) -> dg.AssetKey:
+        """The asset's key, for ``deps=[...]``."""
+        return self.assets_def.key
+
+    @cached_property
+    def assets_def(self) -> dg.AssetsDefinition:
+        """The Dagster asset, built once."""
+        from fti_assets.inference.build import build_batch_predictions
+
+        return build_batch_predictions(self)
+
+
+def batch_predictions(
+    *,
+    name: str,
+    model: Model,
+    version: int = 1,
+    schema: Any = None,
+    **options: Unpack[AssetOptions],
+) -> BatchPredictions:
+    """Declare batch predictions: a row for each spine row, with its keys, prediction time, answer and build.
+
+    A partition that is run before its window closed is answered by the champion; one that is run after, by the newest
+    accepted and not rolled-back build whose cutoff is not after its start. Run again, it keeps the stored answers.
+
+    Args:
+        name: the name of the predictions.
+        model: whose answers they are.
+        version: names the asset and its table.
+        schema: a Pandera model or schema of the rows, checked before they are stored.
+        options: every parameter of ``@dg.asset``, with its own meaning.
+
+    Raises:
+        DeclarationError: the declaration is impossible.
+    """
+    what = f"batch predictions {checked_name(name, what='batch predictions')!r}"
+    checked_version(version, what=what)
+    partitions_def = options.get("partitions_def")
+    if partitions_def is not None and model.view.time is None:
+        raise DeclarationError(
+            f"{what} are partitioned, but the spine {model.view.spine.table} has no event time to tell a row's partition by"
+        )
+    if partitions_def is not None and not isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
+        raise DeclarationError(
+            f"{what}: partitions_def must be time windows, since a row belongs to its prediction time"
+        )
+    return BatchPredictions(
+        name=name,
+        version=version,
+        model=model,
+        schema=None if schema is None else pandera_schema(schema, what=what),
+        options=options,
+    )

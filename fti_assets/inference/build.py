@@ -1,0 +1,59 @@
+"""Batch predictions as a Dagster asset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.assets.checks import check_specs
+from fti_assets.assets.step import asset_key, beta_accepted, build_asset
+from fti_assets.features.build import dep_on
+from fti_assets.features.schema import described
+from fti_assets.features.upstream import COMPLETE
+from fti_assets.features.validation import rules_of
+from fti_assets.inference.batch import BatchPredictions, PredictionConfig
+from fti_assets.inference.batch_run import layout_of, run_batch_predictions
+from fti_assets.resources import Stores
+
+
+def build_batch_predictions(predictions: BatchPredictions) -> dg.AssetsDefinition:
+    """Build the predictions' asset, once."""
+
+    def run(context: dg.AssetExecutionContext, stores: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
+        return run_batch_predictions(predictions, context, stores, arguments["config"])
+
+    model, partitions_def = predictions.model, predictions.partitions_def
+    view = model.view
+    groups = [view.spine, *(group for group in view.groups if group not in (view.spine, view.label.group))]
+    return build_asset(
+        name=predictions.table,
+        function=None,
+        options=predictions.options,
+        run=run,
+        config=PredictionConfig,
+        deps=[
+            _model_dep(predictions),
+            *(dep_on(group, partitions_def, group.ttl or timedelta(0)) for group in groups),
+        ],
+        check_specs=check_specs(
+            asset_key(predictions.options, predictions.table),
+            [*rules_of(predictions.schema), *layout_of(predictions).rules, COMPLETE],
+        ),
+        metadata={"dagster/table_name": str(predictions.table_name), "model": model.asset_name},
+        kinds={"onnx", "parquet"},
+        group_name="inference",
+        description=f"What {model.name} answers for each row of {view.spine.table}, and the build that answered.",
+        declaration=(predictions.name, predictions.version, model.asset_name, described(predictions.schema)),
+    )
+
+
+def _model_dep(predictions: BatchPredictions) -> dg.AssetDep:
+    timed = (predictions.partitions_def, predictions.model.partitions_def)
+    if all(isinstance(partitions, dg.TimeWindowPartitionsDefinition) for partitions in timed):
+        with beta_accepted():
+            mapping = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+        return dg.AssetDep(predictions.model.key, partition_mapping=mapping)
+    return dg.AssetDep(predictions.model.key)

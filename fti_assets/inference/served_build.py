@@ -1,0 +1,195 @@
+"""One build of a model, ready to answer: its request form, its groups, its on-demand functions and its graph."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import itemgetter
+from typing import Any, Literal
+
+import numpy as np
+
+from fti_assets.errors import PredictionError, one_of
+from fti_assets.inference.online_features import OnlineGroup
+from fti_assets.inference.request import RequestForm
+from fti_assets.stores.columns import ColumnType, canonical
+from fti_assets.stores.graph import MISSING_INTEGER, Graph, whole_numbers
+from fti_assets.stores.manifest import GraphInput, ModelManifest
+from fti_assets.stores.on_demand_call import LoadedCall
+from fti_assets.stores.online import OnlineStore
+from fti_assets.times import microseconds
+
+Row = list[Any]
+UnknownKeys = Literal["missing", "error"]
+
+_EXACT = 2**53
+_OUTPUT = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One answer.
+
+    ``value`` is the probability (binary), a dict of class to probability (multiclass) or the value (regression);
+    ``features`` what the model saw, raw, None where missing; ``missing`` the group tables that brought no row or
+    a stale one; ``at`` the prediction time, naive UTC.
+    """
+
+    value: float | dict[str, float]
+    features: dict[str, Any]
+    missing: tuple[str, ...]
+    at: datetime
+    model: str
+    build: str
+
+
+class ServedBuild:
+    """A build whose parts are all loaded and fit each other.
+
+    Raises:
+        PredictionError: the manifest, the graph, the on-demand modules and the online namespaces do not fit each other.
+        NotMaterializedError: a namespace is not there.
+        DamagedError: the graph cannot be run.
+    """
+
+    def __init__(
+        self, manifest: ModelManifest, graph: bytes, online: OnlineStore, *, unknown_keys: UnknownKeys
+    ) -> None:
+        view = manifest.view
+        what = f"model {manifest.model!r} ({manifest.reference})"
+        self.manifest = manifest
+        self.reference = manifest.reference
+        self._unknown_is_error = unknown_keys == "error"
+        self._form = RequestForm(view, what=f"model {manifest.model!r}")
+        slots = _Slots(what)
+        for column in self._form.columns:
+            slots.add(column.name, column.type)
+        slots.add(view.prediction_time or "", "timestamp")
+        self._groups = []
+        for joined in view.joins:
+            self._groups.append(OnlineGroup(joined, online, [slots.of(key.spine) for key in joined.keys]))
+        for joined in view.joins:
+            for brought in joined.columns:
+                slots.add(brought.feature, brought.type)
+        self._calls: list[tuple[LoadedCall, list[tuple[str, int, ColumnType]]]] = []
+        for call in view.on_demand:
+            self._calls.append((LoadedCall(call), [(name, slots.of(name), slots.types[name]) for name in call.inputs]))
+            for output in call.outputs:
+                slots.add(output.name, output.type)
+        self._names = tuple(feature.name for feature in view.features)
+        self._pick = _picker([slots.of(name) for name in self._names])
+        self._arrange = [_arranger(graph_input, slots) for graph_input in manifest.inputs]
+        self._graph = Graph.from_bytes(graph, manifest.inputs, what=what)
+        self._output = _OUTPUT[manifest.task]
+        self._classes = manifest.classes if manifest.task == "multiclass" else None
+        if self._output not in self._graph.outputs:
+            raise PredictionError(f"{what} has the outputs {one_of(self._graph.outputs)}: {self._output!r} is expected")
+
+    def predict(self, requests: Sequence[Mapping[str, Any]], at: datetime) -> list[Prediction]:
+        """Answer ``n`` requests as of one instant (naive UTC), with one run of the graph."""
+        rows, missing = self._rows(requests, at)
+        with np.errstate(over="ignore"):
+            feeds = {name: arrange(rows) for name, arrange in self._arrange}
+        values: list[Any] = self._graph.run_feeds(feeds)[self._output].tolist()
+        names, pick, model, reference = self._names, self._pick, self.manifest.model, self.reference
+        if self._classes is not None:
+            values = [dict(zip(self._classes, value, strict=True)) for value in values]
+        return [
+            Prediction(value, dict(zip(names, pick(row), strict=True)), tables, at, model, reference)
+            for value, row, tables in zip(values, rows, missing, strict=True)
+        ]
+
+    def features(self, requests: Sequence[Mapping[str, Any]], at: datetime) -> list[dict[str, Any]]:
+        """What the model would see for ``n`` requests, raw, None where missing."""
+        rows, _ = self._rows(requests, at)
+        return [dict(zip(self._names, self._pick(row), strict=True)) for row in rows]
+
+    def _rows(self, requests: Sequence[Mapping[str, Any]], at: datetime) -> tuple[list[Row], list[tuple[str, ...]]]:
+        rows = [self._form.read(requests[0])] if len(requests) == 1 else self._read_all(requests)
+        at_us = microseconds(at)
+        missing: list[tuple[str, ...]] = [()] * len(rows)
+        for row in rows:
+            row.append(at)
+        for group in self._groups:
+            for index, values in enumerate(group.read(rows, at_us)):
+                if values is not None:
+                    rows[index].extend(values)
+                    continue
+                rows[index].extend(group.nothing)
+                if group.table not in missing[index]:
+                    missing[index] = (*missing[index], group.table)
+        if self._unknown_is_error and any(missing):
+            self._refuse_unknown_keys(rows, missing)
+        for call, inputs in self._calls:
+            arrays = {name: canonical([row[slot] for row in rows], kind) for name, slot, kind in inputs}
+            for row, values in zip(rows, zip(*call(arrays, len(rows)), strict=True), strict=True):
+                row.extend(values)
+        return rows, missing
+
+    def _read_all(self, requests: Sequence[Mapping[str, Any]]) -> list[Row]:
+        problems = [
+            f"request {index}: {problem}"
+            for index, request in enumerate(requests)
+            for problem in self._form.problems(request)
+        ]
+        if problems:
+            raise self._form.error(problems)
+        return [self._form.read(request) for request in requests]
+
+    def _refuse_unknown_keys(self, rows: list[Row], missing: list[tuple[str, ...]]) -> None:
+        problems = []
+        for index, row in enumerate(rows):
+            for group in self._groups:
+                problem = group.unknown(row) if group.table in missing[index] else None
+                if problem is not None:
+                    problems.append(problem if len(rows) == 1 else f"request {index}: {problem}")
+        if problems:
+            raise self._form.error(problems)
+
+
+class _Slots:
+    """Where a row holds each named value: the request's, the prediction time, the groups', the on-demand functions'."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._slots: dict[str, int] = {}
+        self._width = 0
+        self.types: dict[str, ColumnType] = {}
+
+    def add(self, name: str, column_type: ColumnType) -> None:
+        self._slots[name] = self._width
+        self.types[name] = column_type
+        self._width += 1
+
+    def of(self, name: str) -> int:
+        if name not in self._slots:
+            raise PredictionError(
+                f"{self._what} needs {name!r}, which its manifest takes from nowhere: there are {one_of(self._slots)}. "
+                "Make another build champion"
+            )
+        return self._slots[name]
+
+
+def _picker(slots: list[int]) -> Callable[[Row], Sequence[Any]]:
+    return itemgetter(*slots) if len(slots) > 1 else lambda row: [row[slot] for slot in slots]
+
+
+def _arranger(graph_input: GraphInput, slots: _Slots) -> tuple[str, Callable[[list[Row]], np.ndarray]]:
+    """How rows become one input of the graph: the arrays that ``Graph.feeds`` makes, without the columns between."""
+    pick = _picker([slots.of(name) for name in graph_input.features])
+    slot = slots.of(graph_input.features[0])
+    if graph_input.type == "float32":
+        return graph_input.name, lambda rows: np.array([pick(row) for row in rows], dtype=np.float32)
+    if graph_input.type == "string":
+        return graph_input.name, lambda rows: np.array(
+            [["" if row[slot] is None else row[slot]] for row in rows], object
+        )
+
+    return graph_input.name, lambda rows: np.array([[_whole_number(row[slot])] for row in rows], dtype=np.int64)
+
+
+def _whole_number(value: Any) -> int:
+    if value is None:
+        return MISSING_INTEGER
+    if value.__class__ is int and abs(value) < _EXACT:
+        return int(value)
+    return int(whole_numbers(np.array([value], dtype=np.float64))[0])  # what a number column went through offline

@@ -1,0 +1,33 @@
+"""Rules that rows must keep, and how they kept them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule that rows must keep; one that does not block only warns."""
+
+    name: str
+    description: str
+    blocking: bool = True
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How rows kept one rule: how many failures, a few of them as records, and what was wrong in words."""
+
+    rule: Rule
+    failures: int = 0
+    sample: tuple[dict[str, Any], ...] = ()
+    problem: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.failures == 0
+
+
+def reasons(verdicts: Iterable[Verdict]) -> str:
+    """Why rows were refused: the problems of every blocking rule that they broke."""
+    return "; ".join(verdict.problem for verdict in verdicts if not verdict.passed and verdict.rule.blocking)

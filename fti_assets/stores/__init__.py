@@ -1,0 +1,1 @@
+"""Where features, models and predictions lie on disk. Nothing here knows Dagster."""

@@ -1,0 +1,167 @@
+"""Files that are never half written, and a lock that threads and processes share."""
+
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fti_assets.errors import StoreError
+
+_POLL_SECONDS = 0.01
+_threads: dict[str, threading.Lock] = {}
+os.register_at_fork(after_in_child=_threads.clear)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file's content: whoever reads it sees all of the old bytes or all of the new, also after a power cut.
+
+    >>> write_atomically(Path("aliases.json"), b"{}")  # doctest: +SKIP
+
+    Raises:
+        OSError: the folder is missing, full or not writable; the old content is still there.
+    """
+    temporary = _hidden_sibling(path)
+    try:
+        _write_durably(temporary, content)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def publish_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Write a folder of files in one step: it is there with all of them or not at all.
+
+    Args:
+        folder: what to make; its parents are made too.
+        files: the content of each file by its name in the folder.
+
+    >>> publish_folder(Path("v1/build"), {"card.md": b"# A card"})  # doctest: +SKIP
+
+    Raises:
+        StoreError: the folder is already there; nothing was written.
+    """
+    taken = f"{folder} is already there and never overwritten: publish under another name"
+    if folder.exists():
+        raise StoreError(taken)
+    make_folder(folder.parent)
+    temporary = _hidden_sibling(folder)
+    try:
+        temporary.mkdir()
+        for name, content in files.items():
+            _write_durably(temporary / name, content)
+        sync_folder(temporary)
+        temporary.rename(folder)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise StoreError(taken) from error
+        raise
+    sync_folder(folder.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents, each of them durable."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(path: Path, timeout: float = 60.0) -> Iterator[None]:
+    """Hold an advisory lock for a block, against every other thread and process that asks for it.
+
+    Args:
+        path: the lock's file; it is made, with its folder, and left there.
+        timeout: how long to wait, in seconds.
+
+    A thread that asks for a lock it already holds waits for itself until the time is out.
+
+    >>> with locked(Path("delay_net/.lock"), timeout=10):  # doctest: +SKIP
+    ...     ...
+
+    Raises:
+        StoreError: someone else held it for the whole of ``timeout``.
+    """
+    deadline = time.monotonic() + timeout
+    path.parent.mkdir(parents=True, exist_ok=True)
+    thread = _threads.setdefault(str(path.absolute()), threading.Lock())
+    if not thread.acquire(timeout=max(timeout, 0)):
+        raise _held(path, timeout)
+    try:
+        descriptor = _flocked(path, deadline, timeout)
+        try:
+            yield
+        finally:
+            fcntl.flock(
+                descriptor, fcntl.LOCK_UN
+            )  # a child forked meanwhile shares the descriptor: closing is not enough
+            os.close(descriptor)
+    finally:
+        thread.release()
+
+
+def _flocked(path: Path, deadline: float, timeout: float) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            while not _try_flock(descriptor):
+                if time.monotonic() >= deadline:
+                    raise _held(path, timeout)
+                time.sleep(_POLL_SECONDS)
+            if _is_same_file(descriptor, path):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # someone removed the file while we waited: what we hold excludes nobody
+
+
+def _try_flock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _held(path: Path, timeout: float) -> StoreError:
+    return StoreError(
+        f"the lock {path} was held by another thread or process for {timeout:g} s: wait until it is done and try again "
+        "(a lock ends with its process; removing the file helps nobody)"
+    )
+
+
+def _hidden_sibling(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,32 @@
+"""Identifiers in SQL: checked when declared, quoted wherever SQL is built."""
+
+import re
+from datetime import datetime
+
+from fti_assets.errors import DeclarationError
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+
+
+def checked_name(name: str, *, what: str) -> str:
+    """Return ``name``, or raise a DeclarationError if it is not ``[a-z_][a-z0-9_]*``."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise DeclarationError(
+            f"{what} {name!r} is not a name: use lower-case letters, digits and _, not starting with a digit"
+        )
+    return name
+
+
+def quoted(*parts: str) -> str:
+    """Quote an identifier, dotted if it has several parts: ``"lake"."features"."weather_v1"``."""
+    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
+
+
+def literal(text: str) -> str:
+    """Quote a text literal, for the few statements that take no parameters (ATTACH, LOAD)."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def timestamp(instant: datetime) -> str:
+    """A naive UTC instant as a literal."""
+    return f"TIMESTAMP '{instant.isoformat(sep=' ')}'"

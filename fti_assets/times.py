@@ -1,0 +1,75 @@
+"""Durations and instants as the declarations write them: ``"7d"``, ISO text, datetimes; naive means UTC."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from fti_assets.errors import DeclarationError
+
+_UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DURATION = re.compile(r"(\d+)\s*(s|min|h|d|w)")
+EPOCH = datetime(1970, 1, 1)
+
+
+def duration(value: str | timedelta, *, what: str = "duration") -> timedelta:
+    """Parse a duration: a ``timedelta``, or text of a whole number and a unit.
+
+    >>> duration("36h")
+    datetime.timedelta(days=1, seconds=43200)
+
+    Raises:
+        DeclarationError: the text is not a number followed by s, min, h, d or w, or the duration is negative.
+    """
+    if isinstance(value, timedelta):
+        parsed = value
+    else:
+        match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+        if match is None:
+            raise DeclarationError(
+                f"{what} {value!r} is not a duration: write a timedelta, or a whole number and one of s, min, h, d, w, "
+                "such as '90min' or '7d'"
+            )
+        try:
+            parsed = timedelta(**{_UNITS[match[2]]: int(match[1])})
+        except OverflowError as error:
+            raise DeclarationError(f"{what} {value!r} is longer than {timedelta.max.days} days") from error
+    if parsed < timedelta(0):
+        raise DeclarationError(f"{what} {value!r} is negative")
+    return parsed
+
+
+def naive_utc(value: datetime) -> datetime:
+    """Convert an aware datetime to naive UTC; a naive one is taken as UTC already."""
+    return value if value.tzinfo is None else value.astimezone(UTC).replace(tzinfo=None)
+
+
+def instant(value: str | datetime) -> datetime:
+    """Parse an instant from a datetime or ISO text into naive UTC.
+
+    >>> instant("2013-06-01T08:00:00-04:00")
+    datetime.datetime(2013, 6, 1, 12, 0)
+
+    Raises:
+        ValueError: the text is not ISO 8601.
+    """
+    return naive_utc(value if isinstance(value, datetime) else datetime.fromisoformat(value))
+
+
+def microseconds(value: datetime | timedelta) -> int:
+    """Whole microseconds of a duration, or since 1970 of a naive UTC instant."""
+    length = value if isinstance(value, timedelta) else value - EPOCH
+    return length // timedelta(microseconds=1)
+
+
+def from_microseconds(value: int) -> datetime:
+    """The naive UTC instant that is ``value`` microseconds after 1970."""
+    return EPOCH + timedelta(microseconds=value)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A partition: its key, and the naive UTC instants it holds, ``start <= t < end``, if it is a time window."""
+
+    key: str
+    start: datetime | None = None
+    end: datetime | None = None

@@ -1,0 +1,115 @@
+"""Training datasets and models as Dagster assets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.assets.checks import check_specs
+from fti_assets.assets.step import asset_key, build_asset
+from fti_assets.features.build import dep_on
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.on_demand import OnDemand
+from fti_assets.features.schema import described
+from fti_assets.features.selection import Selection
+from fti_assets.features.upstream import COMPLETE
+from fti_assets.features.validation import rules_of
+from fti_assets.resources import Stores
+from fti_assets.training.dataset import TrainingDataset
+from fti_assets.training.dataset_run import layout_of, run_dataset
+from fti_assets.training.model import Model
+from fti_assets.training.model_run import run_model
+from fti_assets.training.view import FeatureView
+
+_WITHOUT_WINDOW = timedelta(days=366)
+
+
+def build_dataset(dataset: TrainingDataset) -> dg.AssetsDefinition:
+    """Build the dataset's asset, once."""
+
+    def run(context: dg.AssetExecutionContext, stores: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
+        return run_dataset(dataset, context, stores)
+
+    rules = [*rules_of(dataset.schema), *layout_of(dataset).rules, COMPLETE]
+    view = dataset.view
+    return build_asset(
+        name=dataset.table,
+        function=None,
+        options=dataset.options,
+        run=run,
+        deps=[
+            dep_on(group, dataset.partitions_def, dataset.window or _WITHOUT_WINDOW, end_offset=-1)
+            for group in view.groups
+        ],
+        check_specs=check_specs(asset_key(dataset.options, dataset.table), rules),
+        metadata={
+            "dagster/table_name": str(dataset.table_name),
+            "view": f"{view.name} version {view.version}",
+            "features": ", ".join(view.feature_names),
+            "label": f"{view.label.name} of {view.label.group.table}",
+        },
+        kinds={"duckdb", "parquet"},
+        group_name="training",
+        description=f"Training rows of view {view.name}: each row of {view.spine.table} with what was known at its time.",
+        declaration=(
+            dataset.name,
+            dataset.version,
+            repr(dataset.split),
+            dataset.window,
+            described(dataset.schema),
+            _declared(view),
+        ),
+    )
+
+
+def _declared(view: FeatureView) -> tuple[object, ...]:
+    """Everything of a view that decides what its rows hold."""
+    label = view.label
+    features = [
+        (feature.name, feature.version, feature.inputs, feature.outputs)
+        if isinstance(feature, OnDemand)
+        else _selected(Selection(feature) if isinstance(feature, FeatureGroup) else feature)
+        for feature in view.features
+    ]
+    return (view.name, view.version, view.spine.table, features, _selected(label.column), label.age, label.horizon)
+
+
+def _selected(selection: Selection) -> tuple[object, ...]:
+    keys = sorted(selection.spine_keys.items())
+    return (selection.group.table, selection.columns, keys, selection.feature_prefix)
+
+
+def build_model(model: Model) -> dg.AssetsDefinition:
+    """Build the model's asset, once."""
+
+    def run(context: dg.AssetExecutionContext, stores: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
+        return run_model(model, context, stores, arguments)
+
+    key = asset_key(model.options, model.asset_name)
+    return build_asset(
+        name=model.asset_name,
+        function=model.function,
+        options=model.options,
+        run=run,
+        provided={model.data_parameter},
+        annotations=model.annotations,
+        ins=model.asset_ins,
+        deps=[dg.AssetDep(model.dataset.key)],
+        check_specs=[
+            dg.AssetCheckSpec(
+                gate.name, asset=key, blocking=model.gates_fail_run, description=f"Gate {gate!r} on the test split"
+            )
+            for gate in model.gates
+        ],
+        metadata={
+            "task": model.task,
+            "view": f"{model.view.name} version {model.view.version}",
+            "features": ", ".join(model.view.feature_names),
+        },
+        kinds={"onnx"},
+        group_name="training",
+        declaration=(model.name, model.version, model.task, model.gates, model.evaluate, repr(model.view.encoders)),
+    )

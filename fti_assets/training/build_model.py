@@ -1,0 +1,309 @@
+"""One build of a model at one cutoff: encode, train, export, evaluate, judge, publish, promote."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from fti_assets import clock
+from fti_assets.errors import ModelError, NotMaterializedError, PredictionError, one_of
+from fti_assets.features.arrays import fetch_columns
+from fti_assets.features.assemble import assemble
+from fti_assets.features.point_in_time import view_of
+from fti_assets.stores.graph import Graph
+from fti_assets.stores.manifest import Column, DatasetManifest, DatasetRecord, GateVerdict, ModelManifest
+from fti_assets.stores.models import ModelStore, build_id, cutoff_of
+from fti_assets.stores.offline import Lake
+from fti_assets.stores.records import from_json
+from fti_assets.stores.sql import quoted
+from fti_assets.stores.tables import PartitionRecord, TableName
+from fti_assets.times import instant
+from fti_assets.training.card import model_card
+from fti_assets.training.data import TrainingData
+from fti_assets.training.dataset import SPLIT
+from fti_assets.training.encoders import fit_encoders
+from fti_assets.training.evaluation import baseline, evaluate, evaluate_slices
+from fti_assets.training.export import ExportedModel, export
+from fti_assets.training.gates import ChampionScores, NotWorseThanChampion
+from fti_assets.training.model import Model
+from fti_assets.training.split import SPLITS
+
+_JOINED = ("joins", "on_demand", "features")
+_PACKAGES = (
+    "fti_assets",
+    "dagster",
+    "duckdb",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "torch",
+    "pytorch-lightning",
+    "scikit-learn",
+)
+
+
+_ROW = "_fti_row"
+
+
+@dataclass(frozen=True)
+class _Split:
+    """The rows of one part: features, labels and prediction times, in the order of time and keys.
+
+    ``table`` is the temporary table that holds them, numbered by ``_fti_row`` from 1.
+    """
+
+    columns: dict[str, np.ndarray]
+    labels: np.ndarray
+    times: np.ndarray | None
+    table: str
+
+
+def build_model_at(
+    model: Model,
+    partition: str,
+    lake: Lake,
+    store: ModelStore,
+    train: Callable[[TrainingData], Any],
+    *,
+    code_version: str,
+    run_id: str,
+) -> ModelManifest:
+    """Train, judge and publish one build from a materialized dataset; promote it if the gates and its cutoff let it.
+
+    Raises:
+        NotMaterializedError: the dataset's partition is not there.
+        ModelError: there is nothing to train or test on, or what the function gave cannot be exported.
+        AliasConflictError: the champion changed meanwhile; the build is in the store and was not promoted.
+    """
+    alias = store.aliases(model.name).champion
+    snapshot = lake.snapshot()  # the dataset can be made anew meanwhile
+    stored = lake.ledger(model.dataset.table_name, snapshot=snapshot)
+    dataset = _dataset_manifest(lake, model, partition, stored)
+    parts = {part: _split(lake, model, partition, dataset, part, snapshot) for part in SPLITS}
+    empty = [part for part in ("train", "test") if not len(parts[part].labels)]
+    if empty:
+        raise ModelError(f"{model.dataset.table} {partition} has no rows in {' and '.join(empty)}: {dataset.rows}")
+    encoders = model.view.encoders_of(dataset.view)
+    fitted = fit_encoders(dataset.view.features, encoders, parts["train"].columns)
+    data = TrainingData(
+        dataset.view.features,
+        fitted,
+        {part: rows.columns for part, rows in parts.items()},
+        {part: rows.labels for part, rows in parts.items()},
+        task=model.task,
+    )
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+    exported = export(train(data), data.encoder, data, model.task)
+    graph = Graph.from_bytes(exported.bytes, exported.inputs, what=f"model {model.name!r}")
+    outputs = graph.run(parts["test"].columns)
+    scores = evaluate(model.task, model.evaluate.metrics, outputs, data.test.y, exported.classes)
+    slices = evaluate_slices(model.task, model.evaluate, parts["test"].columns, outputs, data.test.y, exported.classes)
+    prior = baseline(model.task, data.train.y, data.test.y, model.evaluate.metrics, exported.classes)
+    verdicts = _verdicts(model, lake, store, dataset, parts["test"], data, outputs, exported, scores, prior)
+    cutoff = instant(dataset.cutoff)
+    manifest = ModelManifest(
+        model=model.name,
+        version=model.version,
+        build=build_id(cutoff),
+        task=model.task,
+        status="accepted" if all(verdict.passed for verdict in verdicts) else "rejected",
+        cutoff=dataset.cutoff,
+        created_at=clock.now().isoformat(),
+        view=dataset.view,
+        dataset=DatasetRecord(
+            name=dataset.dataset,
+            version=dataset.version,
+            partition=partition,
+            data_version=stored[partition].data_version,
+            rows=dataset.rows,
+            point_in_time=dataset.point_in_time,
+            trained_until=dataset.trained_until,
+        ),
+        inputs=exported.inputs,
+        outputs=exported.outputs,
+        encoders={name: dataclasses.asdict(encoder) for name, encoder in fitted.items()},
+        metrics=scores,
+        baseline=prior,
+        gates=tuple(verdicts),
+        snapshot=dataset.snapshot,
+        code_version=code_version,
+        packages=_packages(),
+        sha256=hashlib.sha256(exported.bytes).hexdigest(),
+        classes=exported.classes,
+        slices=slices,
+        run_id=run_id,
+    )
+    store.publish(manifest, exported.bytes, model_card(manifest, dataset))
+    if manifest.status == "accepted" and model.promote == "automatic" and _moves_forward(alias, manifest):
+        store.promote(model.name, manifest.reference, expected=alias, reason="accepted by its gates", run_id=run_id)
+    return manifest
+
+
+def _moves_forward(alias: str | None, manifest: ModelManifest) -> bool:
+    """By the cutoff in a build's name, so that a champion whose files are lost can be followed by another."""
+    return alias is None or cutoff_of(alias) <= cutoff_of(manifest.reference)
+
+
+def _dataset_manifest(
+    lake: Lake, model: Model, partition: str, ledger: Mapping[str, PartitionRecord]
+) -> DatasetManifest:
+    if partition not in ledger:
+        raise NotMaterializedError(
+            f"{model.dataset.table} has no partition {partition!r} in {lake.store.root}: materialize it before {model.asset_name}"
+        )
+    return from_json(
+        DatasetManifest, ledger[partition].record, what=f"the manifest of {model.dataset.table} {partition}"
+    )
+
+
+def _split(lake: Lake, model: Model, partition: str, dataset: DatasetManifest, part: str, snapshot: int) -> _Split:
+    view, table = dataset.view, quoted(f"__fti_{part}_part")
+    order = ", ".join(
+        quoted(name) for name in (*((view.prediction_time,) if view.prediction_time else ()), *view.spine_keys)
+    )
+    rows = lake.rows(model.dataset.table_name, partitions=[partition], snapshot=snapshot)
+    lake.connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT row_number() OVER (ORDER BY {order}) AS {_ROW}, * "
+        f"FROM {view_of(rows)} WHERE {quoted(SPLIT)} = '{part}'"
+    )
+    times = [Column(view.prediction_time, "timestamp")] if view.prediction_time else []
+    fetched = fetch_columns(
+        lake.connection.sql(f"FROM {table} ORDER BY {_ROW}"), [*view.features, dataset.label, *times]
+    )
+    return _Split(
+        columns={feature.name: fetched[feature.name] for feature in view.features},
+        labels=fetched[dataset.label.name],
+        times=fetched[view.prediction_time] if view.prediction_time else None,
+        table=table,
+    )
+
+
+def _verdicts(
+    model: Model,
+    lake: Lake,
+    store: ModelStore,
+    dataset: DatasetManifest,
+    test: _Split,
+    data: TrainingData,
+    outputs: Mapping[str, np.ndarray],
+    exported: ExportedModel,
+    scores: Mapping[str, float],
+    prior: Mapping[str, float],
+) -> list[GateVerdict]:
+    """Every gate's verdict; the champion is scored on the test rows that it has not trained on, the challenger too."""
+    champion = store.newest_accepted(model.name, before=dataset.cutoff)
+    if champion is None:
+        return [gate.judge(scores, prior, None) for gate in model.gates]
+    unseen = _unseen(champion, test)
+    reason = f"the champion {champion.reference} has trained on every test row, so they cannot be compared"
+    against = None
+    if unseen.any():
+        try:
+            rows, answers = _champion_answers(lake, store, champion, dataset, test, unseen, exported.classes)
+            y, metrics = data.test.y[rows], model.evaluate.metrics
+            own = evaluate(
+                model.task, metrics, {name: values[rows] for name, values in outputs.items()}, y, exported.classes
+            )
+            against = ChampionScores(champion.reference, evaluate(model.task, metrics, answers, y, exported.classes))
+        except (ModelError, PredictionError, NotMaterializedError) as error:
+            reason = f"the champion {champion.reference} cannot be compared with: {error}"
+    if against is None:
+        return [
+            GateVerdict(gate.name, False, reason)
+            if isinstance(gate, NotWorseThanChampion)
+            else gate.judge(scores, prior, None)
+            for gate in model.gates
+        ]
+    return [
+        gate.judge(own if isinstance(gate, NotWorseThanChampion) else scores, prior, against) for gate in model.gates
+    ]
+
+
+def _unseen(champion: ModelManifest, test: _Split) -> np.ndarray:
+    until = champion.dataset.trained_until
+    if until is None or test.times is None:
+        return np.ones(len(test.labels), dtype=bool)
+    return np.asarray(test.times > np.datetime64(instant(until), "us"))
+
+
+def _champion_answers(
+    lake: Lake,
+    store: ModelStore,
+    champion: ModelManifest,
+    dataset: DatasetManifest,
+    test: _Split,
+    unseen: np.ndarray,
+    classes: Sequence[str],
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The numbers of the unseen test rows that the champion's spine has, and its answers for them.
+
+    Raises:
+        ModelError: its spine has other keys, or none of the rows.
+    """
+    rows, columns = _champion_columns(lake, champion, dataset, test)
+    chosen = unseen[rows]
+    if not chosen.any():
+        raise ModelError(f"its spine {champion.view.spine}_v{champion.view.spine_version} has none of the test rows")
+    manifest, graph_bytes = store.load(champion.model, champion.reference)
+    graph = Graph.from_bytes(graph_bytes, manifest.inputs, what=f"model {champion.model!r} {champion.reference}")
+    answers = graph.run({name: values[chosen] for name, values in columns.items()})
+    if "probabilities" in answers:
+        answers["probabilities"] = _in_classes(answers["probabilities"], champion.classes, classes)
+    return rows[chosen], answers
+
+
+def _champion_columns(
+    lake: Lake, champion: ModelManifest, dataset: DatasetManifest, test: _Split
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The numbers of test rows and the champion's features of them: the dataset's own, or joined anew for another view.
+
+    A function of the same version is called as it is now: its version says that its meaning did not change.
+    """
+    own = dataset.view
+    calls = {(call.name, call.version): call for call in own.on_demand}
+    on_demand = tuple(calls.get((call.name, call.version), call) for call in champion.view.on_demand)
+    view = dataclasses.replace(champion.view, on_demand=on_demand)
+    if all(getattr(view, name) == getattr(own, name) for name in ("spine", "spine_version", *_JOINED)):
+        return np.arange(len(test.labels)), test.columns
+    if set(view.spine_keys) != set(own.spine_keys):
+        raise ModelError(f"it predicts by the keys {one_of(view.spine_keys)}, this model by {one_of(own.spine_keys)}")
+    spine = lake.rows(TableName("features", f"{view.spine}_v{view.spine_version}"), snapshot=dataset.snapshot)
+    same = [f"spine.{quoted(key)} = wanted.{quoted(key)}" for key in view.spine_keys]
+    if view.prediction_time and own.prediction_time:
+        same.append(f"spine.{quoted(view.prediction_time)} = wanted.{quoted(own.prediction_time)}")
+    rows = lake.connection.sql(
+        f"SELECT spine.*, wanted.{_ROW} FROM {test.table} wanted JOIN {view_of(spine)} spine ON {' AND '.join(same)} "
+        f"QUALIFY row_number() OVER (PARTITION BY wanted.{_ROW}) = 1 ORDER BY wanted.{_ROW}"
+    )
+    joined = assemble(lake, view, rows, snapshot=dataset.snapshot)
+    fetched = fetch_columns(joined, [*view.features, Column(_ROW, "integer")])
+    return fetched.pop(_ROW).astype(np.int64) - 1, fetched
+
+
+def _in_classes(probabilities: np.ndarray, theirs: Sequence[str], ours: Sequence[str]) -> np.ndarray:
+    """Probabilities ``[n, k]`` by the classes of another model: a class that it does not know has none."""
+    if tuple(theirs) == tuple(ours):
+        return probabilities
+    known = {name: probabilities[:, position] for position, name in enumerate(theirs)}
+    nothing = np.zeros(len(probabilities))
+    arranged = np.stack([known.get(name, nothing) for name in ours], axis=1)
+    arranged[arranged.sum(axis=1) == 0] = 1 / len(ours)
+    return arranged
+
+
+def _packages() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

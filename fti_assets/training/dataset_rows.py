@@ -1,0 +1,220 @@
+"""The rows of a training dataset at a cutoff: spine, label, split and features, all as they were known by then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
+
+import duckdb
+
+from fti_assets.errors import DataError, listed
+from fti_assets.features.assemble import assemble
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.point_in_time import available_sql, view_of
+from fti_assets.stores.manifest import ViewRecord
+from fti_assets.stores.offline import Lake
+from fti_assets.stores.sql import quoted, timestamp
+from fti_assets.times import microseconds
+from fti_assets.training.dataset import SPLIT, TrainingDataset
+from fti_assets.training.label import Label
+from fti_assets.training.split import RandomSplit, TimeSplit
+
+_LABEL = "_fti_label"
+_SPLIT = "_fti_split"
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class DatasetRows:
+    """The rows of one cutoff, in the order of prediction time and keys, and how many were left out and why."""
+
+    relation: duckdb.DuckDBPyRelation
+    rows: Mapping[str, int]
+    left_out: Mapping[str, int]
+    trained_until: datetime | None
+
+
+def dataset_rows(
+    lake: Lake, dataset: TrainingDataset, view: ViewRecord, *, cutoff: datetime, snapshot: int
+) -> DatasetRows:
+    """Make a dataset's rows: nothing at or after the cutoff, and nothing that was not known by it.
+
+    Returns:
+        Rows with the spine's keys, the prediction time, each feature, the label and ``split``.
+
+    Raises:
+        DataError: the spine's key is not unique for its label, or no row has a label.
+    """
+    connection, spine, label = lake.connection, dataset.view.spine, dataset.view.label
+    spine_rows = lake.rows(spine.table_name, snapshot=snapshot)
+    known = _known_by(connection, spine, spine_rows, cutoff, dataset)
+    labelled = quoted(f"__fti_labelled_{next(_numbers)}")
+    labels = None
+    if label.group is not spine or label.horizon is not None:
+        labels = lake.rows(label.group.table_name, snapshot=snapshot)
+        if label.horizon is None:
+            _refuse_ambiguous(connection, known, spine)
+    connection.execute(
+        f"CREATE TEMP TABLE {labelled} AS SELECT *, {_split_sql(dataset, cutoff)} AS {_SPLIT} "
+        f"FROM {view_of(_with_label(connection, known, labels, label, spine, cutoff))}"
+    )
+    counted = dict(
+        connection.execute(f"SELECT {_reason(dataset, cutoff)} AS why, count(*) FROM {labelled} GROUP BY 1").fetchall()
+    )
+    left_out = {why: counted.get(why, 0) for why in ("immature", "unlabelled", "between splits")}
+    rows = {part: counted.get(part, 0) for part in ("train", "validation", "test")}
+    if not rows["train"]:
+        raise DataError(
+            f"{dataset.table} at {cutoff} has no row to train on: {sum(counted.values())} rows of {spine.table} were known by "
+            f"then, of which {left_out}; rows by split: {rows}"
+        )
+    order = ", ".join(
+        quoted(name) for name in (*((view.prediction_time,) if view.prediction_time else ()), *spine.keys)
+    )
+    usable = connection.sql(
+        f"FROM {labelled} WHERE {_reason(dataset, cutoff)} IN ('train', 'validation', 'test') ORDER BY {order}"
+    )
+    assembled = assemble(lake, view, usable, snapshot=snapshot)
+    kept = dict.fromkeys(
+        [*spine.keys, *((view.prediction_time,) if view.prediction_time else ()), *(f.name for f in view.features)]
+    )
+    selected = ", ".join(map(quoted, kept))
+    relation = assembled.project(f"{selected}, {_LABEL} AS {quoted(label.name)}, {_SPLIT} AS {quoted(SPLIT)}")
+    return DatasetRows(relation, rows, left_out, _trained_until(connection, labelled, view))
+
+
+def _known_by(
+    connection: duckdb.DuckDBPyConnection,
+    spine: FeatureGroup,
+    rows: duckdb.DuckDBPyRelation,
+    cutoff: datetime,
+    dataset: TrainingDataset,
+) -> duckdb.DuckDBPyRelation:
+    """The spine's rows before the cutoff, within the window, as their latest correction by the cutoff has them."""
+    if spine.event_time is None:
+        return rows
+    time, moment = quoted(spine.event_time), timestamp(cutoff)
+    available = available_sql(spine.event_time, spine.available_at, spine.delay_us)
+    since = "" if dataset.window is None else f" AND {time} >= {timestamp(cutoff - dataset.window)}"
+    latest = ""
+    if spine.available_at is not None or spine.tie_break is not None:
+        order = [f"{available} DESC", *([f"{quoted(spine.tie_break)} DESC NULLS LAST"] if spine.tie_break else [])]
+        one = ", ".join(map(quoted, (*spine.keys, spine.event_time)))
+        latest = f" QUALIFY row_number() OVER (PARTITION BY {one} ORDER BY {', '.join(order)}) = 1"
+    return connection.sql(f"FROM {view_of(rows)} WHERE {time} < {moment} AND {available} <= {moment}{since}{latest}")
+
+
+def _with_label(
+    connection: duckdb.DuckDBPyConnection,
+    spine_rows: duckdb.DuckDBPyRelation,
+    labels: duckdb.DuckDBPyRelation | None,
+    label: Label,
+    spine: FeatureGroup,
+    cutoff: datetime,
+) -> duckdb.DuckDBPyRelation:
+    column = quoted(label.name)
+    if labels is None:
+        return connection.sql(f"SELECT * EXCLUDE ({column}), {column} AS {_LABEL} FROM {view_of(spine_rows)}")
+    group = label.group
+    outcomes = _outcomes(connection, labels, group, label, cutoff)
+    keys = " AND ".join(
+        f"spine.{quoted(label.column.spine_keys.get(key, key))} = outcome.{quoted(f'__fti_key_{number}')}"
+        for number, key in enumerate(group.keys)
+    )
+    if label.horizon is None:
+        return connection.sql(
+            f"SELECT spine.*, outcome.__fti_value AS {_LABEL} FROM {view_of(spine_rows)} spine "
+            f"LEFT JOIN {view_of(outcomes)} outcome ON {keys}"
+        )
+    time = quoted(spine.event_time or "")
+    horizon = f"to_microseconds({microseconds(label.horizon)})"
+    return connection.sql(
+        f"SELECT spine.*, CASE WHEN outcome.__fti_event <= spine.{time} + {horizon} THEN outcome.__fti_value END AS {_LABEL} "
+        f"FROM {view_of(spine_rows)} spine ASOF LEFT JOIN {view_of(outcomes)} outcome ON {keys} "
+        f"AND spine.{time} < outcome.__fti_event"
+    )
+
+
+def _outcomes(
+    connection: duckdb.DuckDBPyConnection,
+    labels: duckdb.DuckDBPyRelation,
+    group: FeatureGroup,
+    label: Label,
+    cutoff: datetime,
+) -> duckdb.DuckDBPyRelation:
+    """Each outcome once, as its latest correction known at the cutoff has it: by key, or by key and event time."""
+    keys = ", ".join(f"{quoted(key)} AS {quoted(f'__fti_key_{number}')}" for number, key in enumerate(group.keys))
+    value = f"{quoted(label.name)} AS __fti_value"
+    if group.event_time is None:
+        return connection.sql(f"SELECT {keys}, {value} FROM {view_of(labels)}")
+    event = quoted(group.event_time)
+    available = available_sql(group.event_time, group.available_at, group.delay_us)
+    one = [*map(quoted, group.keys), *([event] if label.horizon is not None else [])]
+    order = [
+        f"{available} DESC",
+        f"{event} DESC",
+        *([f"{quoted(group.tie_break)} DESC NULLS LAST"] if group.tie_break else []),
+    ]
+    moment = timestamp(cutoff)
+    return connection.sql(
+        f"SELECT {keys}, {value}, {event} AS __fti_event FROM {view_of(labels)} WHERE greatest({event}, {available}) <= {moment} "
+        f"QUALIFY row_number() OVER (PARTITION BY {', '.join(one)} ORDER BY {', '.join(order)}) = 1"
+    )
+
+
+def _split_sql(dataset: TrainingDataset, cutoff: datetime) -> str:
+    split, view = dataset.split, dataset.view
+    if isinstance(split, RandomSplit):
+        keys = ", ".join(map(quoted, view.spine.keys))
+        share = f"(hash(concat({int(split.seed)}, ':', hash({keys})))::DOUBLE / 18446744073709551616.0)"
+        return (
+            f"CASE WHEN {share} < {float(split.test)} THEN 'test' "
+            f"WHEN {share} < {float(split.test + split.validation)} THEN 'validation' ELSE 'train' END"
+        )
+    assert isinstance(split, TimeSplit)
+    assert view.time is not None
+    time, cases = quoted(view.time), []
+    for part, (start, end) in split.boundaries(cutoff, view.label.age, window=dataset.window).items():
+        after = "" if start is None else f"{time} >= {timestamp(start)} AND "
+        # A row exactly as old as the maturity is mature, so the test part holds its own end.
+        before = "<=" if part == "test" else "<"
+        cases.append(f"WHEN {after}{time} {before} {timestamp(end)} THEN '{part}'")
+    return f"CASE {' '.join(cases)} END"
+
+
+def _reason(dataset: TrainingDataset, cutoff: datetime) -> str:
+    """The part that a row is in, or why it is in none."""
+    mature = "true"
+    if dataset.view.time is not None:
+        mature = f"{quoted(dataset.view.time)} <= {timestamp(cutoff - dataset.view.label.age)}"
+    return (
+        f"CASE WHEN NOT ({mature}) THEN 'immature' WHEN {_LABEL} IS NULL THEN 'unlabelled' "
+        f"ELSE coalesce({_SPLIT}, 'between splits') END"
+    )
+
+
+def _refuse_ambiguous(
+    connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, spine: FeatureGroup
+) -> None:
+    keys = ", ".join(map(quoted, spine.keys))
+    twice = connection.execute(
+        f"SELECT {keys} FROM {view_of(rows)} GROUP BY ALL HAVING count(*) > 1 LIMIT 3"
+    ).fetchall()
+    if twice:
+        raise DataError(
+            f"the key {', '.join(spine.keys)} of the spine {spine.table} is not unique, so its label is not known: it has "
+            f"{listed(row if len(row) > 1 else row[0] for row in twice)} more than once. Give each row a key of its own, or give "
+            "the label within='30d' for the first outcome after each prediction"
+        )
+
+
+def _trained_until(connection: duckdb.DuckDBPyConnection, labelled: str, view: ViewRecord) -> datetime | None:
+    if view.prediction_time is None:
+        return None
+    found = connection.execute(
+        f"SELECT max({quoted(view.prediction_time)}) FROM {labelled} WHERE {_SPLIT} IN ('train', 'validation')"
+    ).fetchone()
+    latest: datetime | None = found[0] if found else None
+    return latest

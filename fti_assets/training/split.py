@@ -1,0 +1,106 @@
+"""Splits: which rows train a model, which ones choose it, which ones judge it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fti_assets.errors import DeclarationError
+from fti_assets.times import duration, naive_utc
+
+SPLITS = ("train", "validation", "test")
+
+Interval = tuple[datetime | None, datetime]
+"""A half-open interval of prediction times, naive UTC: from the first, included, to the second, excluded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeSplit:
+    """Split by prediction time: the newest mature rows test, those before them validate, all earlier ones train.
+
+    Between the parts lies a gap of the label's maturity, whose rows belong to no part: their labels were not yet known
+    when the part after them began. Source: purged splits with an embargo (Lopez de Prado, Advances in Financial
+    Machine Learning, 2018, ch. 7).
+
+    Args:
+        validation: length of the validation part, a ``timedelta`` or text such as ``"14d"``.
+        test: length of the test part.
+
+    Raises:
+        DeclarationError: a length is no duration or is not above 0.
+    """
+
+    validation: str | timedelta
+    test: str | timedelta
+
+    def __post_init__(self) -> None:
+        for part in ("validation", "test"):
+            if not duration(getattr(self, part), what=f"TimeSplit({part}=)"):
+                raise DeclarationError(
+                    f"TimeSplit({part}={getattr(self, part)!r}) leaves no time to {part}: make it longer"
+                )
+
+    def boundaries(
+        self, cutoff: datetime, maturity: timedelta, *, window: timedelta | None = None
+    ) -> dict[str, Interval]:
+        """Half-open intervals of prediction time for ``train``, ``validation`` and ``test``.
+
+        Args:
+            cutoff: the dataset's cutoff, UTC.
+            maturity: how old a row must be for its label to be complete.
+            window: how far back from the cutoff the dataset reaches; without it ``train`` starts at None.
+
+        Raises:
+            DeclarationError: the window leaves nothing to train on.
+
+        >>> split = TimeSplit(validation="2d", test="3d")
+        >>> for part, (start, end) in split.boundaries(datetime(2013, 6, 11), timedelta(days=1)).items():
+        ...     print(part, start, end)
+        train None 2013-06-03 00:00:00
+        validation 2013-06-04 00:00:00 2013-06-06 00:00:00
+        test 2013-06-07 00:00:00 2013-06-10 00:00:00
+        """
+        cutoff = naive_utc(cutoff)
+        test_end = cutoff - maturity
+        test_start = test_end - duration(self.test)
+        validation_end = test_start - maturity
+        validation_start = validation_end - duration(self.validation)
+        train_end = validation_start - maturity
+        train_start = None if window is None else cutoff - window
+        if train_start is not None and train_start >= train_end:
+            raise DeclarationError(
+                f"a window of {window} holds no train rows: test, validation and three maturities of {maturity} take "
+                f"{cutoff - train_end}; make the window longer or the parts shorter"
+            )
+        return {
+            "train": (train_start, train_end),
+            "validation": (validation_start, validation_end),
+            "test": (test_start, test_end),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomSplit:
+    """Split at random, for rows without an event time.
+
+    A hash of the spine's keys and the seed says which part a row is in, so it stays there when rows are added.
+
+    Args:
+        validation: share of the rows that validate, at least 0.
+        test: share of the rows that test, above 0.
+        seed: another seed gives other parts, at least 0.
+
+    Raises:
+        DeclarationError: a share is out of range, or the shares leave nothing to train on.
+    """
+
+    validation: float = 0.2
+    test: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.validation < 1 and 0 < self.test < 1 and self.validation + self.test < 1):
+            raise DeclarationError(
+                f"RandomSplit(validation={self.validation!r}, test={self.test!r}): give shares of the rows, such as "
+                "0.2, with test above 0 and both together below 1"
+            )
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise DeclarationError(f"RandomSplit(seed={self.seed!r}): give a whole number, 0 or more")

@@ -1,0 +1,398 @@
+"""The flagship on seven weeks of real flights: what was stored, trained and served, against the rows that landed."""
+
+import ast
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import fti_assets as fti
+from examples.flight_delays import features, inference, on_demand, sources, training
+from examples.flight_delays.features import airport_delays, arrivals, carrier_delays, daily, planes, schedule, weather
+from examples.flight_delays.training import arrival_delay
+from fti_assets import clock
+from fti_assets.errors import PredictionError
+from fti_assets.features.assemble import assemble
+from fti_assets.stores.graph import Graph
+from fti_assets.stores.manifest import DatasetManifest, ViewRecord
+from fti_assets.stores.records import from_json
+
+FIRST, LAST = "2013-01-01", "2013-02-20"
+DAYS = [f"{day:%Y-%m-%d}" for day in pd.date_range(FIRST, LAST)]
+NOW = "2013-02-21T01:00:00Z"
+CUTOFF = "2013-02-20"
+MATURITY = pd.Timedelta("36h")
+WINDOWS = {"3h": "3h", "24h": "24h", "7d": "7D", "30d": "30D"}
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+FLIGHTS = 50
+
+# Dagster says so of each backfill policy and partition mapping that an asset has.
+pytestmark = pytest.mark.filterwarnings("ignore:Parameter .* is currently in beta")
+
+short_view = replace(arrival_delay, name="short_arrival_delay")
+short_dataset = fti.training_dataset(
+    name="short_dataset",
+    view=short_view,
+    partitions_def=dg.DailyPartitionsDefinition(start_date="2013-02-01", end_date="2013-03-01"),
+    split=fti.TimeSplit(validation="4d", test="4d"),
+    window="45d",
+)
+
+
+@fti.model(dataset=short_dataset, task="binary")
+def short_net(data: fti.TrainingData) -> Any:
+    import torch
+
+    from examples.flight_delays.net import DelayNet
+
+    torch.manual_seed(0)
+    return data.fit(DelayNet(data.dense_dim, data.cardinalities), epochs=1)
+
+
+short_predictions = fti.batch_predictions(name="short_predictions", model=short_net, partitions_def=daily)
+
+
+@dataclass(frozen=True)
+class System:
+    """The flagship's stores, where they read from and what Dagster remembers of them."""
+
+    home: Path
+    landing: Path
+    instance: dg.DagsterInstance
+
+    @property
+    def stores(self) -> fti.Stores:
+        return fti.Stores(**{name: str(self.home / name) for name in ("lake", "models", "online")})
+
+    def materialize(self, *declarations: Any, **where: Any) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            [declaration.assets_def for declaration in declarations],
+            instance=self.instance,
+            resources={"fti": self.stores, "landing": sources.LandingZone(folder=str(self.landing))},
+            run_config=QUIET,
+            **where,
+        )
+
+    def read(self, declaration: Any, **what: Any) -> pd.DataFrame:
+        return fti.read(declaration, stores=self.stores, **what)
+
+    def versions(self, groups: list[fti.FeatureGroup]) -> dict[str, dict[str, str]]:
+        """The data version of each partition that is stored, by group."""
+        with self.stores.offline_store().connect() as lake:
+            ledgers = {group.table: lake.ledger(group.table_name) for group in groups}
+        return {table: {day: one.data_version for day, one in ledger.items()} for table, ledger in ledgers.items()}
+
+    def features(self, day: str, view: ViewRecord) -> pd.DataFrame:
+        """The features of a day's flights as a batch of predictions has them, by flight."""
+        with self.stores.offline_store().connect() as lake:
+            flights = lake.rows(schedule.table_name, partitions=[day])
+            rows = assemble(lake, view, flights, snapshot=lake.snapshot()).df()
+        return rows.set_index("flight_id").sort_index()
+
+
+@pytest.fixture(scope="module")
+def frozen() -> Iterator[None]:
+    with clock.at(NOW):
+        yield
+
+
+@pytest.fixture(scope="module")
+def system(frozen: None, landing_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """Every feature group of the flagship from ``FIRST`` to ``LAST``, the timed ones in one run."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        made = System(tmp_path_factory.mktemp("flights"), landing_folder, instance)
+        made.materialize(planes)
+        made.materialize(schedule, arrivals, weather, carrier_delays, airport_delays, tags=range_tags(FIRST, LAST))
+        yield made
+
+
+@pytest.fixture(scope="module")
+def trained(system: System) -> System:
+    """The same with a dataset and a model at ``CUTOFF``, and the predictions of that day."""
+    for declaration in (short_dataset, short_net, short_predictions):
+        system.materialize(declaration, partition_key=CUTOFF)
+    return system
+
+
+@pytest.fixture(scope="module")
+def dataset(trained: System) -> pd.DataFrame:
+    return trained.read(short_dataset).set_index("flight_id").sort_index()
+
+
+@pytest.fixture(scope="module")
+def manifest(trained: System) -> DatasetManifest:
+    with trained.stores.offline_store().connect() as lake:
+        return from_json(DatasetManifest, lake.ledger(short_dataset.table_name)[CUTOFF].record, what="the dataset")
+
+
+@pytest.fixture(scope="module")
+def predictor(trained: System) -> fti.Predictor:
+    return fti.Predictor.load("short_net", models=trained.home / "models", online=trained.home / "online")
+
+
+@pytest.fixture(scope="module")
+def landed_arrivals(landing: sources.LandingZone) -> pd.DataFrame:
+    return landing.read("arrivals", DAYS)
+
+
+@pytest.fixture(scope="module")
+def landed_schedule(landing: sources.LandingZone) -> pd.DataFrame:
+    return landing.read("schedule", DAYS)
+
+
+@pytest.fixture(scope="module")
+def landed_weather(landing: sources.LandingZone) -> pd.DataFrame:
+    return landing.read("weather", DAYS)
+
+
+def range_tags(first: str, last: str) -> dict[str, str]:
+    return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+
+
+def request_of(flight: pd.Series, view: ViewRecord) -> dict[str, Any]:
+    """A flight as an app knows it, from its row of the schedule."""
+    values = {column.name: flight[column.name] for column in view.request}
+    return {
+        name: None if pd.isna(value) else getattr(value, "isoformat", lambda v=value: v)()
+        for name, value in values.items()
+    }
+
+
+def plain(row: pd.Series, names: list[str]) -> dict[str, Any]:
+    """A stored row as the predictor gives features: None where missing."""
+    return {name: None if pd.isna(row[name]) else row[name] for name in names}
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "columns"),
+    [(carrier_delays, "carrier", ["carrier"]), (airport_delays, "airport", ["origin", "dest"])],
+)
+def test_late_rates_are_those_of_the_flights_that_had_landed_by_the_hour(
+    system: System, landed_arrivals: pd.DataFrame, group: fti.FeatureGroup, key: str, columns: list[str]
+) -> None:
+    stored = system.read(group).set_index([key, "hour"])
+    assert stored.index.is_unique
+    touched, arrived, is_late = (
+        landed_arrivals[columns].to_numpy(dtype=str),
+        landed_arrivals["arrived_at"].to_numpy(),
+        landed_arrivals["is_late"].to_numpy(),
+    )
+    hours = pd.date_range(FIRST, f"{LAST} 23:00", freq="1h")
+    rng = np.random.default_rng(13)
+    sampled = zip(rng.choice(np.unique(touched), 100), rng.choice(hours, 100), strict=True)
+    rare = stored.sample(50, random_state=0, weights=1 / stored["arrivals_30d"]).index
+    absent = 0
+    for name, hour in [*sampled, *rare]:
+        ages = np.datetime64(hour) - arrived[(touched == name).any(axis=1)]
+        lates = is_late[(touched == name).any(axis=1)]
+        expected: dict[str, Any] = {}
+        for window, length in WINDOWS.items():
+            late = lates[(ages >= np.timedelta64(0)) & (ages < pd.Timedelta(length).to_numpy())].tolist()
+            rate = sum(late) / len(late) if late else None
+            expected |= {f"late_rate_{window}": rate, f"arrivals_{window}": len(late)}
+        if not expected["arrivals_30d"]:
+            assert (name, hour) not in stored.index
+            absent += 1
+            continue
+        assert plain(stored.loc[(name, hour)], list(expected)) == expected, (name, hour)
+    assert 0 < absent < 100
+
+
+def test_an_arrival_counts_for_its_origin_and_for_its_destination(
+    system: System, landed_arrivals: pd.DataFrame
+) -> None:
+    rows = system.read(airport_delays, partitions=[LAST]).set_index("airport")
+    last_hour = rows[rows["hour"] == pd.Timestamp("2013-02-20 23:00")]
+    landed = landed_arrivals[
+        landed_arrivals["arrived_at"].between("2013-01-21 23:00", "2013-02-20 23:00", inclusive="right")
+    ]
+    counted = pd.concat([landed["origin"], landed["dest"]]).value_counts()
+    assert last_hour["arrivals_30d"].to_dict() == counted.to_dict()
+    assert last_hour["arrivals_30d"].sum() == 2 * len(landed)
+
+
+def test_the_weather_of_an_hour_is_seen_from_the_instant_at_which_it_is_known(
+    dataset: pd.DataFrame, landed_weather: pd.DataFrame
+) -> None:
+    known = landed_weather.sort_values("known_at").rename(columns={"origin": "airport"})
+    flights = dataset.reset_index().sort_values(["predict_at", "flight_id"])
+    expected = pd.merge_asof(
+        flights[["flight_id", "predict_at", "origin"]],
+        known,
+        left_on="predict_at",
+        right_on="known_at",
+        left_by="origin",
+        right_by="airport",
+    )
+    expected = expected.set_index("flight_id").sort_index()
+    measured = ["temp", "humid", "wind_speed", "precip", "pressure", "visib"]
+    expected.loc[expected["observed_at"] < expected["predict_at"] - pd.Timedelta("6h"), measured] = np.nan
+    pd.testing.assert_frame_equal(dataset[measured], expected[measured])
+    assert (expected["known_at"] == expected["predict_at"]).sum() > 100  # some are predicted at that very instant
+
+
+def test_online_the_weather_changes_at_the_instant_at_which_it_is_known(
+    predictor: fti.Predictor,
+    trained: System,
+    landed_schedule: pd.DataFrame,
+    landed_weather: pd.DataFrame,
+    manifest: DatasetManifest,
+) -> None:
+    jfk = (
+        landed_weather[landed_weather["origin"] == "JFK"]
+        .set_index("observed_at")["temp"]
+        .loc["2013-02-18":"2013-02-19"]
+    )
+    changes = jfk.index[jfk.diff().fillna(0) != 0]
+    request = request_of(landed_schedule.query("origin == 'JFK'").iloc[0], manifest.view)
+    for observed in changes[:5]:
+        known = observed.to_pydatetime() + timedelta(hours=1)
+        before = predictor.features(request, at=known - timedelta(microseconds=1))["temp"]
+        assert (before, predictor.features(request, at=known)["temp"]) == (
+            jfk[observed - pd.Timedelta("1h")],
+            jfk[observed],
+        )
+
+
+def test_a_day_run_alone_has_the_data_versions_that_it_has_in_the_range(system: System) -> None:
+    day, groups = "2013-02-14", [schedule, arrivals, weather, carrier_delays, airport_delays]
+    in_range = system.versions(groups)
+    assert {table: len(set(versions.values())) for table, versions in in_range.items()} == dict.fromkeys(
+        in_range, len(DAYS)
+    )
+    alone = system.materialize(*groups, partition_key=day)
+    for group in groups:
+        [event] = alone.asset_materializations_for_node(group.table)
+        assert (event.tags or {})["dagster/data_version"] == in_range[group.table][day]
+    assert system.versions(groups) == in_range
+
+
+def test_no_feature_knows_an_arrival_that_is_after_its_prediction(
+    trained: System, manifest: DatasetManifest, tmp_path: Path
+) -> None:
+    """Had every flight that landed after noon been late when it was not and the other way round, nothing that was
+    predicted up to noon would be different."""
+    day, noon = "2013-02-14", pd.Timestamp("2013-02-14 12:00")
+    changed = replace(trained, home=tmp_path, landing=tmp_path / "landing")
+    shutil.copytree(trained.home / "lake", tmp_path / "lake")
+    (changed.landing / "arrivals").mkdir(parents=True)
+    rows = pq.read_table(trained.landing / "arrivals" / f"{day}.parquet")
+    frame = rows.to_pandas()
+    flipped = set(frame.loc[frame["arrived_at"] > noon, "flight_id"])
+    frame["is_late"] ^= frame["arrived_at"] > noon
+    pq.write_table(type(rows).from_pandas(frame, rows.schema), changed.landing / "arrivals" / f"{day}.parquet")
+    with dg.DagsterInstance.ephemeral() as instance:
+        replace(changed, instance=instance).materialize(arrivals, carrier_delays, airport_delays, partition_key=day)
+
+    was, would_be = trained.features(day, manifest.view), changed.features(day, manifest.view)
+    early = was["predict_at"] <= noon
+    pd.testing.assert_frame_equal(was[early], would_be[early])
+    an_hour_before = was.index[early & (was["predict_at"] > noon - pd.Timedelta("1h"))]
+    assert len(flipped & set(an_hour_before)) > 20  # their own outcomes are among the changed ones
+    assert not was[~early].equals(would_be[~early])
+
+
+def test_a_dataset_holds_every_mature_flight_that_landed_and_no_other(
+    dataset: pd.DataFrame, manifest: DatasetManifest, landed_schedule: pd.DataFrame, landed_arrivals: pd.DataFrame
+) -> None:
+    cutoff, predict_at = pd.Timestamp(CUTOFF), landed_schedule.set_index("flight_id")["predict_at"]
+    end = cutoff - MATURITY
+    splits = pd.Series(None, index=predict_at.index, dtype=object)
+    splits[(predict_at >= end - pd.Timedelta("4D")) & (predict_at <= end)] = "test"
+    end -= pd.Timedelta("4D") + MATURITY
+    splits[(predict_at >= end - pd.Timedelta("4D")) & (predict_at < end)] = "validation"
+    splits[(predict_at >= cutoff - pd.Timedelta("45D")) & (predict_at < end - pd.Timedelta("4D") - MATURITY)] = "train"
+    landed = landed_arrivals.set_index("flight_id")["is_late"]
+    expected = splits[splits.notna() & splits.index.isin(landed.index)].sort_index()
+    assert dataset["split"].to_dict() == expected.to_dict()
+    assert dataset["is_late"].to_dict() == landed[expected.index].to_dict()
+    assert manifest.rows == expected.value_counts().to_dict()
+
+
+def test_cancelled_flights_never_get_a_label(
+    dataset: pd.DataFrame, manifest: DatasetManifest, landed_schedule: pd.DataFrame, landed_arrivals: pd.DataFrame
+) -> None:
+    known = landed_schedule[landed_schedule["predict_at"] >= pd.Timestamp(CUTOFF) - pd.Timedelta("45D")]
+    mature = known[known["predict_at"] <= pd.Timestamp(CUTOFF) - MATURITY]
+    cancelled = set(mature["flight_id"]) - set(landed_arrivals["flight_id"])
+    assert len(cancelled) > 1_000
+    assert manifest.left_out["unlabelled"] == len(cancelled)
+    assert not cancelled & set(dataset.index)
+
+
+def test_the_predictor_sees_what_the_dataset_has_and_gives_the_graphs_answer(
+    predictor: fti.Predictor,
+    trained: System,
+    dataset: pd.DataFrame,
+    manifest: DatasetManifest,
+    landed_schedule: pd.DataFrame,
+) -> None:
+    flights = landed_schedule.set_index("flight_id", drop=False)
+    store = trained.stores.model_store()
+    build, graph_bytes = store.load("short_net", predictor.build)
+    names = [column.name for column in manifest.view.features]
+    rows = dataset[dataset["split"] == "test"].sample(FLIGHTS, random_state=1)
+    columns = {
+        column.name: rows[column.name].fillna("").to_numpy(object)
+        if column.type == "text"
+        else rows[column.name].to_numpy(float)
+        for column in manifest.view.features
+    }
+    answers = Graph.from_bytes(graph_bytes, build.inputs, what="the champion").run(columns)["probability"]
+    for (flight_id, row), answer in zip(rows.iterrows(), answers, strict=True):
+        prediction = predictor.predict(
+            request_of(flights.loc[flight_id], manifest.view), at=row["predict_at"].to_pydatetime()
+        )
+        assert prediction.features == plain(row, names), flight_id
+        assert prediction.value == pytest.approx(answer, abs=1e-5)
+    assert len(set(answers.round(3))) > FLIGHTS / 2  # it learned more than the prior
+
+
+def test_the_predictor_sees_and_answers_what_the_batch_does(
+    predictor: fti.Predictor, trained: System, manifest: DatasetManifest, landed_schedule: pd.DataFrame
+) -> None:
+    flights = landed_schedule.set_index("flight_id", drop=False)
+    batch = trained.read(short_predictions).set_index("flight_id")
+    offline = trained.features(CUTOFF, manifest.view)
+    assert sorted(batch.index) == sorted(flights.index[flights["predict_at"] >= CUTOFF])
+    assert set(batch["build"]) == {predictor.build}
+    names = [column.name for column in manifest.view.features]
+    for flight_id, row in batch.sample(FLIGHTS, random_state=2).iterrows():
+        prediction = predictor.predict(
+            request_of(flights.loc[flight_id], manifest.view), at=row["predict_at"].to_pydatetime()
+        )
+        assert prediction.features == plain(offline.loc[flight_id], names), flight_id
+        assert prediction.value == pytest.approx(row["probability"], abs=1e-5)
+
+
+def test_a_replay_from_before_the_online_history_is_refused(
+    predictor: fti.Predictor, landed_schedule: pd.DataFrame, manifest: DatasetManifest
+) -> None:
+    first = datetime.fromisoformat(NOW).replace(tzinfo=None) - timedelta(days=7)
+    request = request_of(landed_schedule.iloc[0], manifest.view)
+    assert predictor.predict(request, at=first).at == first
+    with pytest.raises(PredictionError, match="answers from 2013-02-14T01:00:00"):
+        predictor.predict(request, at=first - timedelta(microseconds=1))
+
+
+@pytest.mark.parametrize(
+    "module", [features, training, inference, on_demand], ids=lambda module: module.__name__.rpartition(".")[2]
+)
+def test_no_file_of_the_example_names_a_format_a_store_or_a_path(module: Any) -> None:
+    source = Path(module.__file__).read_text()
+    assert not [word for word in ("ducklake", "duckdb", "onnx", "parquet", "sqlite", "redis") if word in source.lower()]
+    texts = [
+        node.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert not [text for text in texts if "/" in text or "\\" in text]
+    assert not [name for name in ("Path(", "open(", "os.path", "pathlib") if name in source]

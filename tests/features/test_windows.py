@@ -1,0 +1,377 @@
+"""Rolling windows, sentence by sentence, and against brute force."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fti_assets.errors import DeclarationError, LookbackError
+from fti_assets.features.point_in_time import view_of
+from fti_assets.features.table import Grid, Table
+from fti_assets.features.windows import Aggregate, Count, Mean, Sum, window_aggregate
+from tests.features import oracles
+from tests.features.oracles import START, Row
+
+COLUMNS = {"k": "VARCHAR", "e": "TIMESTAMP", "a": "TIMESTAMP", "n": "BIGINT", "x": "DOUBLE"}
+HOUR = timedelta(hours=1)
+COUNT: Mapping[str, Aggregate] = {"rows": Count()}
+
+
+@pytest.fixture
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with oracles.connection() as connection:
+        yield connection
+
+
+def at(hour: float) -> datetime:
+    return START + timedelta(hours=hour)
+
+
+def row(
+    event: float, available: float | None = None, *, key: str | None = "x", n: int | None = 1, x: float | None = 1.0
+) -> Row:
+    return {"k": key, "e": at(event), "a": at(event if available is None else available), "n": n, "x": x}
+
+
+def table(
+    connection: duckdb.DuckDBPyConnection, rows: Sequence[Row], *, end: float = 6, start: float = 0, **changes: Any
+) -> Table:
+    declared = Table(
+        oracles.relation(connection, COLUMNS, rows),
+        connection,
+        "arrivals_v1",
+        ("k", "n"),
+        event_time="e",
+        available_at="a",
+        grid=Grid("hour", at(start), at(end)),
+    )
+    return replace(declared, **changes)
+
+
+def hourly(
+    rows: Table, *windows: str | timedelta, aggregates: Mapping[str, Aggregate] = COUNT, **changes: Any
+) -> dict[float, Any]:
+    """The aggregates of key x by hour."""
+    found = window_aggregate(rows, keys=["k"], every="1h", windows=windows, aggregates=aggregates, **changes)
+    values = found.relation.filter("k = 'x'").order("hour").fetchall()
+    return {(hour - START) / HOUR: rest[0] if len(rest) == 1 else tuple(rest) for _, hour, *rest in values}
+
+
+def test_window_is_open_at_its_start_and_closed_at_its_end(connection: duckdb.DuckDBPyConnection) -> None:
+    assert hourly(table(connection, [row(2)]), "2h") == {2: 1, 3: 1}
+    assert hourly(table(connection, [row(2.001)]), "2h") == {3: 1, 4: 1}
+
+
+def test_rows_count_from_when_they_became_visible(connection: duckdb.DuckDBPyConnection) -> None:
+    assert hourly(table(connection, [row(1, 3)]), "2h") == {3: 1, 4: 1}
+    assert hourly(table(connection, [row(3, 1)]), "2h") == {3: 1, 4: 1}
+    delayed = table(connection, [row(1)], available_at=None, serving_delay=2 * HOUR)
+    assert hourly(delayed, "2h") == {3: 1, 4: 1}
+
+
+def test_rows_by_event_time_also_wait_until_they_are_visible(connection: duckdb.DuckDBPyConnection) -> None:
+    assert hourly(table(connection, [row(1, 2)]), "3h", rows_by="event_time") == {2: 1, 3: 1}
+    assert hourly(table(connection, [row(1, 4)]), "3h", rows_by="event_time") == {}
+    assert hourly(table(connection, [row(1, 4)]), "1h", "5h", rows_by="event_time") == {4: (0, 1), 5: (0, 1)}
+
+
+def test_columns_are_the_keys_the_instant_and_aggregate_by_window_as_written(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    windows = ["90min", "24h", timedelta(hours=3), timedelta(minutes=45), timedelta(days=7), timedelta(seconds=61)]
+    found = window_aggregate(
+        table(connection, [row(1)]),
+        keys=["n", "k"],
+        every="1h",
+        windows=windows,
+        aggregates={"late": Mean("n"), "rows": Count()},
+    )
+    written = ["90min", "24h", "3h", "45min", "7d", "61s"]
+    assert found.relation.columns == [
+        "n",
+        "k",
+        "hour",
+        *(f"{name}_{window}" for name in ("late", "rows") for window in written),
+    ]
+    assert str(found.relation.types[2]) == "TIMESTAMP"
+    assert {str(kind) for kind in found.relation.types[3:9]} == {"DOUBLE"}
+    assert {str(kind) for kind in found.relation.types[9:]} == {"BIGINT"}
+    assert (found.keys, found.event_time, found.available_at, found.serving_delay, found.beyond) == (
+        ("n", "k"), "hour", None, timedelta(0), None,
+    )  # fmt: skip
+
+
+def test_instants_are_multiples_of_every_within_the_grid(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(0)], start=0.5, end=9)
+    found = window_aggregate(rows, keys=["k"], every="4h", windows=["24h"], aggregates=COUNT)
+    assert [hour for _, hour, _ in found.relation.order("hour").fetchall()] == [at(4), at(8)]
+    rows = table(connection, [row(0)], start=4, end=8)
+    found = window_aggregate(rows, keys=["k"], every="4h", windows=["24h"], aggregates=COUNT)
+    assert [hour for _, hour, _ in found.relation.fetchall()] == [at(4)]
+    rows = table(connection, [row(0)], start=1, end=2)
+    assert window_aggregate(rows, keys=["k"], every="4h", windows=["24h"], aggregates=COUNT).relation.fetchall() == []
+
+
+def test_instants_before_1970_are_aligned_too(connection: duckdb.DuckDBPyConnection) -> None:
+    old = {**row(0), "e": datetime(1969, 12, 31, 20, 30), "a": datetime(1969, 12, 31, 20, 30)}
+    grid = Grid("hour", datetime(1969, 12, 31, 19, 30), datetime(1970, 1, 1, 3))
+    found = window_aggregate(
+        table(connection, [old], grid=grid), keys=["k"], every="1h", windows=["2h"], aggregates=COUNT
+    )
+    assert sorted(found.relation.fetchall()) == [
+        ("x", datetime(1969, 12, 31, 21), 1),
+        ("x", datetime(1969, 12, 31, 22), 1),
+    ]
+
+
+def test_key_has_a_row_as_long_as_its_longest_window_has_one(connection: duckdb.DuckDBPyConnection) -> None:
+    found = hourly(table(connection, [row(1)]), "1h", "3h", aggregates={"rows": Count(), "mean": Mean("n")})
+    assert found == {1: (1, 1, 1.0, 1.0), 2: (0, 1, None, 1.0), 3: (0, 1, None, 1.0)}
+
+
+def test_mean_and_sum_skip_nulls_and_are_null_over_none(connection: duckdb.DuckDBPyConnection) -> None:
+    aggregates = {"rows": Count(), "mean": Mean("n"), "sum": Sum("n"), "mean_x": Mean("x"), "sum_x": Sum("x")}
+    rows = [row(1, n=2, x=0.5), row(1, n=None, x=None), row(1, n=4, x=1.0)]
+    assert hourly(table(connection, rows), "1h", aggregates=aggregates) == {1: (3, 3.0, 6, 0.75, 1.5)}
+    assert hourly(table(connection, rows[1:2]), "1h", aggregates=aggregates) == {1: (1, None, None, None, None)}
+
+
+def test_mean_of_booleans_is_the_exact_share(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1, n=number) for number in (0, 1, 1)])
+    late = rows.with_relation(
+        rows.relation.project("k, e, a, n = 1 AS late, n::DECIMAL(9, 1) / 2 AS half, n::FLOAT AS f")
+    )
+    assert hourly(late, "1h", aggregates={"rate": Mean("late"), "late": Sum("late")}) == {1: (2 / 3, 2)}
+    assert hourly(late, "1h", aggregates={"half": Mean("half"), "f": Sum("f")}) == {1: (1 / 3, 2.0)}
+
+
+def test_null_keys_and_times_count_nowhere(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = [row(1, key=None), {**row(1), "a": None}, {**row(1), "e": None}]
+    for by in ("visible_at", "event_time"):
+        found = window_aggregate(
+            table(connection, rows), keys=["k"], every="1h", windows=["1h"], aggregates=COUNT, rows_by=by
+        )
+        assert found.relation.fetchall() == []
+
+
+def test_windows_may_be_filtered_and_joined_like_any_relation(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1), row(1, key="y")])
+    first = window_aggregate(rows, keys=["k"], every="1h", windows=["1h"], aggregates=COUNT)
+    second = window_aggregate(rows, keys=["n"], every="1h", windows=["1h"], aggregates=COUNT)
+    assert (len(first.relation.fetchall()), second.relation.fetchall()) == (2, [(1, at(1), 2)])
+
+
+def test_float_sums_do_not_depend_on_order_threads_or_range(connection: duckdb.DuckDBPyConnection) -> None:
+    generator = random.Random(7)
+    rows = [
+        row(
+            generator.uniform(0, 40),
+            n=generator.randrange(9),
+            x=generator.uniform(-1, 1) * 10 ** generator.randrange(-9, 18),
+        )
+        for _ in range(3000)
+    ]
+    answers = set()
+    for threads, start in [(1, 0), (4, 0), (4, 20), (2, 30)]:
+        connection.execute(f"SET threads={threads}")
+        generator.shuffle(rows)
+        found = hourly(
+            table(connection, rows, start=start, end=48), "2h", "9h", aggregates={"mean": Mean("x"), "sum": Sum("x")}
+        )
+        answers.add(tuple((hour, values) for hour, values in found.items() if hour >= 30))
+    assert len(answers) == 1
+
+
+def test_float_sums_survive_cancellation_extremes_and_infinities(connection: duckdb.DuckDBPyConnection) -> None:
+    def total(*values: float) -> float:
+        found = hourly(table(connection, [row(1, x=value) for value in values]), "1h", aggregates={"sum": Sum("x")})
+        return float(found[1])
+
+    assert total(1e300, 1.0, -1e300) == 1.0
+    assert total(0.1, 0.2, 0.3) == 0.6
+    assert total(1e-310, 1.5e308) == 1.5e308
+    assert total(0.0, -0.0) == 0.0
+    assert total(float("inf"), 1.0) == float("inf")
+    assert total(float("-inf"), 1e9) == float("-inf")
+    assert str(total(float("inf"), float("-inf"), 2.0)) == "nan"
+
+    rows = table(connection, [row(1, x=2.0), row(1, x=None)])
+    rows = rows.with_relation(rows.relation.project("k, e, a, coalesce(x, 'nan'::DOUBLE) AS x"))
+    assert str(hourly(rows, "1h", aggregates={"sum": Sum("x")})[1]) == "nan"
+
+
+def test_infinity_leaves_the_window_with_its_row(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1, x=float("inf")), row(2, x=2.0)])
+    assert hourly(rows, "2h", aggregates={"sum": Sum("x")}) == {1: float("inf"), 2: float("inf"), 3: 2.0}
+
+
+def test_large_integers_add_up_exactly(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1, n=2**62), row(1, n=2**62 - 1), row(1, n=-3)])
+    assert hourly(rows, "1h", aggregates={"sum": Sum("n")}) == {1: 2**63 - 4}
+
+
+@pytest.mark.parametrize("keep_order", [True, False])
+def test_running_totals_are_streamed_over_sorted_changes(
+    connection: duckdb.DuckDBPyConnection, keep_order: bool
+) -> None:
+    connection.execute(f"SET threads=4; SET preserve_insertion_order={keep_order}")
+    connection.execute("""
+        CREATE TABLE many AS SELECT 'k' || hash(i) % 500 AS k, (hash(i, 2) % 100)::BIGINT AS n,
+            TIMESTAMP '2013-01-01' + to_minutes((hash(i, 1) % 20000)::BIGINT) AS e
+        FROM range(200000) r(i)""")
+    rows = Table(connection.table("many"), connection, "many_v1", ("k",), "e", grid=Grid("hour", at(0), at(400)))
+    found = window_aggregate(rows, keys=["k"], every="1h", windows=["3h", "24h"], aggregates={"sum": Sum("n")})
+    name = view_of(found.relation)
+    plan = connection.sql(f"EXPLAIN FROM {name}").fetchall()[0][1]
+    assert plan.index("STREAMING_WINDOW") < plan.index("ORDER_BY")
+    by_hand = """
+        SELECT k, hour, sum(n) FILTER (e > hour - INTERVAL 3 HOUR)::BIGINT, sum(n)::BIGINT
+        FROM many, (SELECT TIMESTAMP '2013-01-01' + to_hours(h) AS hour FROM range(100, 130) r(h))
+        WHERE e <= hour AND e > hour - INTERVAL 24 HOUR GROUP BY k, hour"""
+    ours = f"SELECT * FROM {name} WHERE hour >= TIMESTAMP '{at(100)}' AND hour < TIMESTAMP '{at(130)}'"
+    assert connection.sql(f"({ours}) EXCEPT ALL ({by_hand})").fetchall() == []
+    assert connection.sql(f"({by_hand}) EXCEPT ALL ({ours})").fetchall() == []
+
+
+def test_row_needed_from_before_the_lookback_is_an_error(connection: duckdb.DuckDBPyConnection) -> None:
+    beyond = oracles.relation(connection, COLUMNS, [row(-30, -2), row(-40, -3.5), row(-90, -80)])
+    rows = table(connection, [row(1)], beyond=beyond)
+    with pytest.raises(LookbackError) as caught:
+        hourly(rows, "1h", "4h")
+    message = str(caught.value)
+    assert "2 rows of arrivals_v1" in message
+    assert "'4h'" in message
+    assert "at 2013-01-01T00:00:00 has one" in message
+    assert "for these rows lookback='2d'" in message
+    assert hourly(rows, "2h") == {1: 1, 2: 1}
+
+
+def test_lookback_by_event_time_minds_event_times(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1)], beyond=oracles.relation(connection, COLUMNS, [row(-30, -2)]))
+    assert hourly(rows, "4h", rows_by="event_time") == {1: 1, 2: 1, 3: 1, 4: 1}
+    with pytest.raises(LookbackError, match="1 rows of arrivals_v1"):
+        hourly(rows, "31h", rows_by="event_time")
+
+
+def test_row_beyond_that_is_seen_only_after_the_grid_is_no_error(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(
+        connection, [row(1)], beyond=oracles.relation(connection, COLUMNS, [row(-30, 7), {**row(-3), "a": None}])
+    )
+    assert hourly(rows, "2h") == {1: 1, 2: 1}
+
+
+def test_impossible_windows_say_what_there_is(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1)])
+    with pytest.raises(DeclarationError, match=r"dataclasses.replace\(table, grid=Grid\("):
+        hourly(replace(rows, grid=None), "1h")
+    with pytest.raises(DeclarationError, match="arrivals_v1 has no column 'carrier': it has 'k', 'e', 'a', 'n' or 'x'"):
+        window_aggregate(rows, keys=["carrier"], every="1h", windows=["1h"], aggregates=COUNT)
+    with pytest.raises(DeclarationError, match="no column 'late'"):
+        hourly(rows, "1h", aggregates={"rate": Mean("late")})
+    with pytest.raises(DeclarationError, match="'k' as VARCHAR"):
+        hourly(rows, "1h", aggregates={"rate": Mean("k")})
+    with pytest.raises(DeclarationError, match="a lookup has no windows"):
+        hourly(replace(rows, event_time=None), "1h")
+    with pytest.raises(DeclarationError, match="window 'day' is not a duration"):
+        hourly(rows, "day")
+    with pytest.raises(DeclarationError, match="no length"):
+        hourly(rows, "0h")
+    with pytest.raises(DeclarationError, match="at least one key, one window and one aggregate"):
+        hourly(rows)
+    with pytest.raises(DeclarationError, match="whole number of seconds"):
+        hourly(rows, timedelta(milliseconds=1))
+    with pytest.raises(DeclarationError, match="two columns 'k'"):
+        window_aggregate(rows, keys=["k", "k"], every="1h", windows=["1h"], aggregates=COUNT)
+    with pytest.raises(DeclarationError, match="every '0s'"):
+        window_aggregate(rows, keys=["k"], every="0s", windows=["1h"], aggregates=COUNT)
+    with pytest.raises(DeclarationError, match="rows_by 'known'"):
+        hourly(rows, "1h", rows_by="known")
+
+
+QUARTERS = st.integers(-40, 40).map(lambda quarter: START + timedelta(minutes=15 * quarter))
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "k": st.sampled_from(["x", "x", "y", None]),
+            "e": QUARTERS | st.none(),
+            "a": QUARTERS | st.none(),
+            "n": st.none() | st.integers(-5, 5),
+            "x": st.none() | st.integers(-(10**6), 10**6).map(lambda number: number / 1024),
+        }
+    ),
+    max_size=20,
+)
+LENGTHS = st.lists(st.sampled_from([15, 45, 60, 90, 180, 300]), min_size=1, max_size=3, unique=True)
+SHARED = oracles.connection()
+
+
+def computed(
+    rows: Sequence[Row], start: datetime, end: datetime, every: timedelta, minutes: Sequence[int], **by: Any
+) -> dict[Any, Any]:
+    with SHARED.cursor() as connection:
+        found = window_aggregate(
+            table(connection, rows, grid=Grid("hour", start, end)),
+            keys=["k"],
+            every=every,
+            windows=[f"{length}min" for length in minutes],
+            aggregates={"rows": Count(), "sum": Sum("n"), "mean": Mean("n"), "x": Sum("x")},
+            **by,
+        ).relation.fetchall()
+    width = len(minutes)
+    cells = {
+        row[:2]: [row[2 + width * aggregate + number] for number in range(width) for aggregate in range(4)]
+        for row in found
+    }
+    assert len(cells) == len(found)
+    return cells
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=ROWS,
+    minutes=LENGTHS,
+    every=st.sampled_from([15, 60, 120]),
+    start=st.integers(-8, 8),
+    quarters=st.integers(0, 30),
+    rows_by=st.sampled_from(["visible_at", "event_time"]),
+)
+def test_windows_are_what_brute_force_finds(
+    rows: list[Row],
+    minutes: list[int],
+    every: int,
+    start: int,
+    quarters: int,
+    rows_by: Literal["visible_at", "event_time"],
+) -> None:
+    first, step = START + timedelta(minutes=15 * start), timedelta(minutes=every)
+    last = first + timedelta(minutes=15 * quarters)
+    lengths = [timedelta(minutes=length) for length in minutes]
+    expected = oracles.windows(rows, start=first, end=last, every=step, lengths=lengths, rows_by=rows_by)
+    assert computed(rows, first, last, step, minutes, rows_by=rows_by) == expected
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.lists(
+        st.fixed_dictionaries(
+            {"k": st.just("x"), "e": QUARTERS, "a": QUARTERS, "n": st.integers(0, 1), "x": st.floats(-1e9, 1e9)}
+        ),
+        max_size=20,
+    ),
+    minutes=LENGTHS,
+    rows_by=st.sampled_from(["visible_at", "event_time"]),
+)
+def test_range_gives_what_its_parts_give(
+    rows: list[Row], minutes: list[int], rows_by: Literal["visible_at", "event_time"]
+) -> None:
+    step = timedelta(minutes=30)
+    parts: dict[Any, Any] = {}
+    for part in range(4):
+        parts |= computed(rows, START + part * 2 * HOUR, START + (part + 1) * 2 * HOUR, step, minutes, rows_by=rows_by)
+    assert computed(rows[::-1], START, START + 8 * HOUR, step, minutes, rows_by=rows_by) == parts

@@ -1,0 +1,560 @@
+"""Batch predictions as a Dagster asset: which build answers what, and that it is what the predictor answers."""
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+
+import fti_assets as fti
+from fti_assets import clock
+from fti_assets.errors import DeclarationError
+from fti_assets.features.assemble import assemble
+from fti_assets.features.online_load import load_online
+from fti_assets.inference import batch_run
+from fti_assets.inference.batch import BatchPredictions
+from fti_assets.stores.manifest import ModelManifest
+from fti_assets.stores.models import build_id
+
+DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-20")
+CUTOFFS = dg.DailyPartitionsDefinition(start_date="2013-01-04", end_date="2013-01-20")
+LATER = "2013-01-20T00:00:00"  # every window has closed
+
+
+def source() -> pd.DataFrame:
+    t = pd.date_range("2013-01-01", "2013-01-09", freq="h", inclusive="left")
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=len(t))
+    x[::17] = np.nan
+    return pd.DataFrame(
+        {
+            "visit_id": np.arange(len(t)) + 2**40,
+            "t": t + pd.to_timedelta(rng.integers(0, 3600, len(t)), "s"),
+            "shop": rng.choice(["a", "b", "new"], len(t)),
+            "member": rng.random(len(t)) < 0.5,
+            "x": x,
+            "bought": (np.nan_to_num(x) + rng.normal(size=len(t)) > 0).astype(int),
+        }
+    )
+
+
+SOURCE = source()
+
+
+def of_run(context: dg.AssetExecutionContext, rows: pd.DataFrame) -> pd.DataFrame:
+    window = context.partition_time_window
+    start, end = (moment.replace(tzinfo=None) for moment in (window.start, window.end))
+    return rows[(rows["t"] >= start) & (rows["t"] < end)]
+
+
+@fti.feature_group(keys=["visit_id"], event_time="t", partitions_def=DAYS)
+def visits(context: dg.AssetExecutionContext) -> pd.DataFrame:
+    return of_run(context, SOURCE)[["visit_id", "t", "shop", "member", "x"]]
+
+
+@fti.feature_group(keys=["visit_id"], event_time="t", partitions_def=DAYS)
+def outcomes(context: dg.AssetExecutionContext) -> pd.DataFrame:
+    rows = of_run(context, SOURCE)
+    kinds = np.where(rows["bought"] == 0, "none", np.where(rows["member"], "club", "cash"))
+    return rows[["visit_id", "t", "bought"]].assign(kind=kinds)
+
+
+@fti.feature_group(
+    keys=["shop"],
+    event_time="t",
+    available_at="known",
+    ttl="5h",
+    online=True,
+    online_history="30d",
+    partitions_def=DAYS,
+)
+def crowds(context: dg.AssetExecutionContext) -> pd.DataFrame:
+    """How full each shop is, every other hour; some of it becomes known late, some of it is null."""
+    hours = pd.date_range("2013-01-01", "2013-01-09", freq="2h", inclusive="left")
+    rng = np.random.default_rng(5)
+    rows = pd.concat([pd.DataFrame({"shop": shop, "t": hours}) for shop in ("a", "b")], ignore_index=True)
+    rows["known"] = rows["t"] + pd.to_timedelta(rng.integers(0, 6, len(rows)), "h")
+    rows["people"] = rng.integers(0, 2**53, len(rows)).astype(float)
+    rows.loc[::7, "people"] = np.nan
+    rows["mood"] = rng.choice(["good", "bad", None], len(rows))
+    rows["queue"] = rng.normal(size=len(rows)) / 3
+    return of_run(context, rows)
+
+
+@fti.feature_group(keys=["shop"], online=True)
+def shops() -> pd.DataFrame:
+    return pd.DataFrame({"shop": ["a", "b"], "size": [3, 7]})
+
+
+@fti.on_demand(outputs={"hour_of_day": int, "per_size": float})
+def calendar(t: np.ndarray, queue: np.ndarray, size: np.ndarray) -> dict[str, np.ndarray]:
+    return {"hour_of_day": t.astype("datetime64[h]").astype(np.int64) % 24, "per_size": queue / size}
+
+
+def view(label: str = "bought") -> fti.FeatureView:
+    return fti.FeatureView(
+        name=f"{label}_view",
+        spine=visits,
+        label=fti.Label(outcomes[label]),
+        features=[visits["x", "member"], crowds["people", "mood", "queue"], shops["size"], calendar],
+        encoders={"mood": fti.OneHot(), "hour_of_day": fti.OneHot(), "member": fti.OneHot()},
+    )
+
+
+def linear(data: fti.TrainingData) -> Any:
+    estimator = Ridge() if data.task == "regression" else LogisticRegression(max_iter=1000)
+    return estimator.fit(data.train.X, data.train.y)
+
+
+def network(data: fti.TrainingData) -> Any:
+    """A torch module as it was made: parity asks for no training."""
+    import torch
+
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = torch.nn.Sequential(
+                torch.nn.Linear(data.dense_dim, 16), torch.nn.ReLU(), torch.nn.Linear(16, 1)
+            )
+
+        def forward(self, x: dict[str, torch.Tensor]) -> torch.Tensor:
+            return self.layers(x["dense"])
+
+    return Net()
+
+
+def model(name: str, label: str = "bought", fit: Callable[[fti.TrainingData], Any] = linear, **options: Any) -> Any:
+    dataset = fti.training_dataset(
+        name=f"{name}_dataset",
+        view=view(label),
+        split=fti.TimeSplit(validation="12h", test="1d"),
+        partitions_def=CUTOFFS,
+    )
+
+    @fti.model(**{"name": name, "dataset": dataset, "task": "binary", **options})
+    def train(data: fti.TrainingData) -> Any:
+        return fit(data)
+
+    return train
+
+
+BUYER = model("buyer")
+SORTER = model("sorter", "kind", task="multiclass")
+SCORER = model("scorer", task="regression")
+NETWORK = model("network", fit=network)
+SCORES = fti.batch_predictions(name="scores", model=BUYER, partitions_def=DAYS)
+
+
+def run(
+    *declarations: Any, stores: fti.Stores, instance: dg.DagsterInstance, span: tuple[str, str] | None = None,
+    **options: Any,
+) -> dg.ExecuteInProcessResult:  # fmt: skip
+    keys = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+    return dg.materialize(
+        [declaration.assets_def for declaration in declarations],
+        instance=instance,
+        resources={"fti": stores},
+        tags=dict(zip(keys, (f"2013-01-{day}" for day in span or ()), strict=False)),
+        **options,
+    )
+
+
+def stores_in(root: Path) -> fti.Stores:
+    return fti.Stores(lake=str(root / "lake"), models=str(root / "models"), online=str(root / "online"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake with a week, and a champion of each model with the cutoff on the fifth, made once."""
+    root = tmp_path_factory.mktemp("trained")
+    with clock.at("2013-01-09T00:00:00"), dg.DagsterInstance.ephemeral() as instance:
+        run(visits, outcomes, crowds, span=("01", "07"), stores=stores_in(root), instance=instance)
+        run(shops, stores=stores_in(root), instance=instance)
+        models = (BUYER, SORTER, SCORER, NETWORK)
+        declared = [one for declaration in models for one in (declaration.dataset, declaration)]
+        run(*declared, stores=stores_in(root), instance=instance, partition_key="2013-01-05")
+    return root
+
+
+class Bench:
+    def __init__(self, root: Path, instance: dg.DagsterInstance) -> None:
+        self.root, self.instance, self.stores = root, instance, stores_in(root)
+        self.store = self.stores.model_store()
+
+    def predict(
+        self, predictions: BatchPredictions = SCORES, day: str | None = None, *, now: str = LATER, again: bool = False,
+        **options: Any,
+    ) -> dg.ExecuteInProcessResult:  # fmt: skip
+        partition = {} if day is None else {"partition_key": f"2013-01-{day}"}
+        config = {"ops": {predictions.table: {"config": {"predict_again": True}}}} if again else {}
+        with clock.at(now):
+            return run(
+                predictions, stores=self.stores, instance=self.instance, run_config=config, **partition, **options
+            )
+
+    def answers(self, predictions: BatchPredictions = SCORES, day: str | None = None) -> pd.DataFrame:
+        partitions = None if day is None else [f"2013-01-{day}"]
+        return fti.read(predictions, partitions=partitions, stores=self.stores).sort_values("visit_id")
+
+    def build(self, cutoff: str, *, status: Any = "accepted") -> str:
+        """Another build of the buyer, with that cutoff and the first one's graph."""
+        first = self.store.builds("buyer")[0]
+        at = datetime.fromisoformat(cutoff)
+        manifest = ModelManifest(**{**vars(first), "build": build_id(at), "cutoff": cutoff, "status": status})
+        self.store.publish(manifest, self.store.load("buyer", first.reference)[1], "a card")
+        return manifest.reference
+
+    def promote(self, reference: str) -> None:
+        self.store.promote("buyer", reference, expected=self.store.aliases("buyer").champion, reason="by hand")
+
+
+@pytest.fixture
+def bench(trained: Path, tmp_path: Path) -> Iterator[Bench]:
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Bench(tmp_path, instance)
+
+
+def in_day(day: int, rows: pd.DataFrame = SOURCE) -> pd.DataFrame:
+    return rows[rows["t"].dt.day == day].sort_values("visit_id")
+
+
+def test_each_row_has_its_keys_its_time_its_answer_and_the_build_that_gave_it(bench: Bench) -> None:
+    result = bench.predict(day="06", now="2013-01-20T03:00:00")
+    rows, champion = bench.answers(), bench.store.champion("buyer").reference
+    assert list(rows.columns) == ["visit_id", "t", "probability", "build", "predicted_at"]
+    assert rows["visit_id"].tolist() == in_day(6)["visit_id"].tolist()
+    assert rows["t"].tolist() == in_day(6)["t"].tolist()
+    assert rows["probability"].between(0, 1).all()
+    assert set(rows["build"]) == {champion}
+    assert set(rows["predicted_at"]) == {pd.Timestamp("2013-01-20 03:00")}
+    (event,) = result.asset_materializations_for_node(SCORES.table)
+    assert event.metadata["builds"].value == champion
+    assert event.metadata["dagster/row_count"].value == len(rows)
+
+
+def test_a_rerun_keeps_stored_answers_and_predicts_only_absent_rows(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.predict(day="06")
+    before = bench.answers()
+    newer = bench.build("2013-01-06T00:00:00")
+    late = pd.DataFrame(
+        {"visit_id": [7, 8], "t": pd.Timestamp("2013-01-06 05:00"), "shop": "a", "member": True, "x": [1.0, np.nan]}
+    )
+    monkeypatch.setattr(f"{__name__}.SOURCE", pd.concat([SOURCE.drop(columns="bought"), late], ignore_index=True))
+    run(visits, stores=bench.stores, instance=bench.instance, partition_key="2013-01-06")
+    bench.predict(day="06", now="2013-01-20T08:00:00")
+    after = bench.answers()
+    pd.testing.assert_frame_equal(after[after["visit_id"] > 8].reset_index(drop=True), before.reset_index(drop=True))
+    added = after[after["visit_id"] <= 8]
+    assert added["visit_id"].tolist() == [7, 8]
+    assert set(added["build"]) == {newer}
+    assert set(added["predicted_at"]) == {pd.Timestamp("2013-01-20 08:00")}
+
+
+def test_a_rerun_with_nothing_new_changes_nothing(bench: Bench) -> None:
+    versions = set()
+    for now in (LATER, "2013-01-20T09:00:00"):
+        (event,) = bench.predict(day="06", now=now).asset_materializations_for_node(SCORES.table)
+        versions.add((event.tags or {})["dagster/data_version"])
+    assert len(versions) == 1
+
+
+def test_predict_again_answers_stored_rows_anew(bench: Bench) -> None:
+    bench.predict(day="06")
+    newer = bench.build("2013-01-06T00:00:00")
+    bench.predict(day="06", again=True)
+    assert set(bench.answers()["build"]) == {newer}
+    assert len(bench.answers()) == len(in_day(6))
+
+
+def test_before_its_window_closed_a_partition_is_answered_by_the_champion(bench: Bench) -> None:
+    champion = bench.build("2013-01-07T12:00:00")
+    bench.build("2013-01-06T00:00:00")
+    bench.promote(champion)
+    bench.predict(day="06", now="2013-01-06T23:59:59")
+    assert set(bench.answers()["build"]) == {champion}
+
+
+def test_after_its_window_closed_a_partition_is_answered_by_the_newest_build_of_its_time(bench: Bench) -> None:
+    of_its_time = bench.build("2013-01-06T00:00:00")  # its cutoff is the partition's start: not after it
+    bench.build("2013-01-06T00:00:00", status="rejected")
+    bench.promote(bench.build("2013-01-06T00:00:01"))
+    bench.predict(day="06", now="2013-01-07T00:00:00")
+    assert set(bench.answers()["build"]) == {of_its_time}
+
+
+def test_a_rolled_back_build_answers_no_partition_of_its_time(bench: Bench) -> None:
+    first = bench.store.champion("buyer").reference
+    bench.promote(bench.build("2013-01-05T12:00:00"))
+    bench.store.roll_back("buyer", reason="it was wrong")
+    bench.predict(day="06")
+    assert set(bench.answers()["build"]) == {first}
+
+
+def test_a_range_is_one_run_with_the_build_of_each_partitions_time(bench: Bench) -> None:
+    first = bench.store.champion("buyer").reference
+    second, third = bench.build("2013-01-06T00:00:00"), bench.build("2013-01-06T18:00:00")
+    result = bench.predict(span=("05", "07"))
+    answered = {day: set(bench.answers(day=day)["build"]) for day in ("05", "06", "07")}
+    assert answered == {"05": {first}, "06": {second}, "07": {third}}
+    assert [len(bench.answers(day=f"0{day}")) for day in (5, 6, 7)] == [len(in_day(day)) for day in (5, 6, 7)]
+    events = result.asset_materializations_for_node(SCORES.table)
+    assert {event.partition for event in events} == {"2013-01-05", "2013-01-06", "2013-01-07"}
+
+
+def test_a_range_gives_what_each_partition_alone_gives(bench: Bench) -> None:
+    bench.predict(span=("05", "06"))
+    together = bench.answers()
+    alone = fti.batch_predictions(name="alone", model=BUYER, partitions_def=DAYS)
+    for day in ("06", "05"):
+        bench.predict(alone, day=day)
+    pd.testing.assert_frame_equal(together.reset_index(drop=True), bench.answers(alone).reset_index(drop=True))
+
+
+def test_an_answer_does_not_depend_on_how_many_rows_are_due(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, apart = (
+        fti.batch_predictions(name=name, model=SCORER, partitions_def=DAYS) for name in ("together", "apart")
+    )
+    bench.predict(together, day="06")
+    one = in_day(6)["visit_id"].iloc[1]  # one that is rounded otherwise if it is scored alone
+    for rows in (SOURCE[SOURCE["visit_id"] != one], SOURCE):
+        monkeypatch.setattr(f"{__name__}.SOURCE", rows)
+        run(visits, stores=bench.stores, instance=bench.instance, partition_key="2013-01-06")
+        bench.predict(apart, day="06")
+    pd.testing.assert_frame_equal(
+        bench.answers(apart).reset_index(drop=True), bench.answers(together).reset_index(drop=True), check_exact=True
+    )
+
+
+def test_a_partition_without_spine_rows_is_stored_empty(bench: Bench) -> None:
+    run(visits, stores=bench.stores, instance=bench.instance, partition_key="2013-01-12")
+    bench.predict(day="12")
+    assert len(bench.answers(day="12")) == 0
+    with bench.stores.offline_store().connect() as lake:
+        assert lake.ledger(SCORES.table_name)["2013-01-12"].rows == 0
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> str:
+    (failure,) = result.get_step_failure_events()
+    return str(failure.step_failure_data.error)
+
+
+def test_without_an_early_enough_build_the_error_says_what_there_is(bench: Bench) -> None:
+    champion = bench.store.champion("buyer").reference
+    error = failure_of(bench.predict(day="04", raise_on_error=False))
+    assert "no accepted build of model 'buyer' has a cutoff at or before 2013-01-04" in error
+    assert f"the store has {champion} (accepted)" in error
+
+
+def test_without_a_champion_the_error_says_what_there_is(bench: Bench) -> None:
+    bench.store.aliases_file("buyer").unlink()
+    error = failure_of(bench.predict(day="06", now="2013-01-06T12:00:00", raise_on_error=False))
+    assert "no champion for model 'buyer'" in error
+    assert f"it has builds {bench.store.builds('buyer')[0].reference} (accepted)" in error
+
+
+def test_unpartitioned_predictions_answer_every_spine_row_by_the_champion(bench: Bench) -> None:
+    champion = bench.build("2013-01-19T00:00:00")
+    bench.promote(champion)
+    everything = fti.batch_predictions(name="everything", model=BUYER)
+    bench.predict(everything)
+    rows = bench.answers(everything)
+    assert rows["visit_id"].tolist() == SOURCE[SOURCE["t"] < "2013-01-08"]["visit_id"].sort_values().tolist()
+    assert set(rows["build"]) == {champion}
+
+
+def test_answers_that_break_the_schema_are_not_stored(bench: Bench) -> None:
+    schema = pa.DataFrameSchema({"probability": pa.Column(float, pa.Check.lt(0.5))})
+    checked = fti.batch_predictions(name="checked", model=BUYER, schema=schema, partitions_def=DAYS)
+    result = bench.predict(checked, day="06", raise_on_error=False)
+    assert not result.success
+    assert not result.asset_materializations_for_node(checked.table)
+    (file,) = (bench.root / "lake" / "rejected" / checked.table).iterdir()
+    kept = pd.read_json(file, lines=True)
+    assert (kept["probability"] >= 0.5).all()
+
+
+def test_multiclass_answers_are_a_map_of_class_to_probability(bench: Bench) -> None:
+    kinds = fti.batch_predictions(name="kinds", model=SORTER, partitions_def=DAYS)
+    bench.predict(kinds, day="06")
+    for probabilities in bench.answers(kinds)["probabilities"]:
+        assert list(probabilities) == ["cash", "club", "none"]
+        assert sum(probabilities.values()) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("declared", "output"),
+    [(BUYER, "probability"), (SORTER, "probabilities"), (SCORER, "value"), (NETWORK, "probability")],
+    ids=["binary", "multiclass", "regression", "network"],
+)
+def test_offline_answers_are_the_predictors_for_the_same_rows_and_instants(
+    bench: Bench, declared: Any, output: str
+) -> None:
+    """Parity: one declaration, joined by DuckDB over the lake and read from the online store, bit for bit."""
+    predictions = fti.batch_predictions(name="mirror", model=declared, partitions_def=DAYS)
+    bench.predict(predictions, span=("06", "07"))
+    offline = {row["visit_id"]: row for row in bench.answers(predictions).to_dict("records")}
+    manifest = bench.store.champion(declared.name)
+    with bench.stores.offline_store().connect() as lake:
+        for group in (crowds, shops):
+            with clock.at("2013-01-08T00:00:00"):
+                load_online(lake, bench.stores.online_store(), group)
+        spine = lake.rows(visits.table_name, partitions=["2013-01-06", "2013-01-07"]).order("visit_id")
+        joined = assemble(lake, manifest.view, spine, snapshot=lake.snapshot())
+        names = ["visit_id", "t", "shop", *(feature.name for feature in manifest.view.features)]
+        features = [dict(zip(names, row, strict=True)) for row in joined.project(", ".join(names)).fetchall()]
+    predictor = fti.Predictor.load(declared.name, models=bench.root / "models", online=bench.root / "online")
+    assert len(features) == len(offline) == len(in_day(6)) + len(in_day(7))
+    seen: set[str] = set()
+    for row in features:
+        request = {name: row[name] for name in ("visit_id", "shop", "x", "member")}
+        answer = predictor.predict(request, at=row["t"])
+        expected = {feature.name: missing(row[feature.name]) for feature in manifest.view.features}
+        assert answer.features == expected
+        if declared is NETWORK:
+            assert answer.value == offline[row["visit_id"]][output]
+        # onnxruntime's linear operators round one row alone otherwise than the same row among others
+        assert answer.value == pytest.approx(offline[row["visit_id"]][output], rel=1e-6)
+        assert predictor.predict([request, request], at=row["t"])[0].value == offline[row["visit_id"]][output]
+        seen |= {name for name, value in expected.items() if value is None}
+    assert seen == {"x", "people", "mood", "queue", "size", "per_size"}  # both sides met every kind of nothing
+
+
+def missing(value: Any) -> Any:
+    return None if value is None or value != value else value
+
+
+def test_the_prediction_time_not_the_run_decides_what_is_visible(bench: Bench) -> None:
+    """The same rows run again long after give the same answers, though every late row is there by then."""
+    bench.predict(day="06", now="2013-01-06T23:00:00")
+    before = bench.answers()
+    bench.predict(day="06", now=LATER, again=True)
+    np.testing.assert_array_equal(before["probability"], bench.answers()["probability"])
+
+
+IMPOSSIBLE: Sequence[tuple[dict[str, Any], str]] = [
+    ({"name": "Delay Predictions"}, "is not a name"),
+    ({"version": 0}, "version is 0"),
+    ({"partitions_def": dg.StaticPartitionsDefinition(["a"])}, "must be time windows"),
+    ({"schema": "probability > 0"}, "not a pandera"),
+]
+
+
+@pytest.mark.parametrize(("changed", "message"), IMPOSSIBLE)
+def test_impossible_predictions_are_refused_when_the_code_loads(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(DeclarationError, match=message):
+        fti.batch_predictions(**{"name": "scores", "model": BUYER, **changed})
+
+
+def test_partitioned_predictions_of_a_spine_without_times_are_refused() -> None:
+    untimed = fti.FeatureView(name="untimed", spine=shops, label=fti.Label(shops["size"]), features=[shops["rent"]])
+
+    @fti.model(dataset=untimed, task="regression")
+    def guess(data: fti.TrainingData) -> Any: ...
+
+    with pytest.raises(DeclarationError, match="the spine shops_v1 has no event time to tell a row's partition by"):
+        fti.batch_predictions(name="guesses", model=guess, partitions_def=DAYS)
+
+
+def test_an_open_window_in_a_range_is_answered_by_the_champion(bench: Bench) -> None:
+    first = bench.store.champion("buyer").reference
+    champion = bench.build("2013-01-06T06:00:00")
+    bench.promote(champion)
+    now = datetime(2013, 1, 8) - timedelta(seconds=1)
+    bench.predict(span=("06", "07"), now=now.isoformat())
+    assert set(bench.answers(day="06")["build"]) == {first}
+    assert set(bench.answers(day="07")["build"]) == {champion}
+
+
+def upstream_complete(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
+    (found,) = (each for each in result.get_asset_check_evaluations() if each.check_name == "upstream_complete")
+    return found
+
+
+@pytest.mark.parametrize("span", [None, ("07", "09")])
+def test_a_missing_partition_of_the_spine_is_an_error_that_names_it(bench: Bench, span: tuple[str, str] | None) -> None:
+    result = bench.predict(day=None if span else "08", span=span, raise_on_error=False)
+    assert "2013-01-08 has no rows to answer: 'visits_v1 2013-01-08' is not materialized" in failure_of(result)
+    with bench.stores.offline_store().connect() as lake:
+        assert lake.ledger(SCORES.table_name) == {}
+
+
+def test_a_missing_partition_of_a_feature_warns_and_the_rows_are_answered(bench: Bench) -> None:
+    assert upstream_complete(bench.predict(day="06")).passed
+    run(visits, stores=bench.stores, instance=bench.instance, partition_key="2013-01-08")
+    result = bench.predict(day="08")
+    complete = upstream_complete(result)
+    assert result.success
+    assert (complete.passed, complete.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "answered without 'crowds_v1 2013-01-08': materialize them" in str(complete.metadata["problem"].value)
+    assert len(bench.answers(day="08")) == len(in_day(8))
+    run(crowds, stores=bench.stores, instance=bench.instance, partition_key="2013-01-08")
+    assert upstream_complete(bench.predict(day="08", again=True)).passed
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_answers_that_another_run_stored_meanwhile_stay(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    judged = batch_run._answers
+    others: list[bool] = []
+
+    def another_run() -> None:
+        with dg.DagsterInstance.ephemeral() as instance:
+            others.append(Bench(bench.root, instance).predict(day="06", now="2013-01-20T05:00:00").success)
+
+    def answers(*arguments: Any) -> Any:
+        if not others:
+            others.append(True)
+            other = threading.Thread(target=another_run)
+            other.start()
+            other.join(60)
+        return judged(*arguments)
+
+    monkeypatch.setattr(batch_run, "_answers", answers)
+    result = bench.predict(day="06", now="2013-01-20T07:00:00", again=again, raise_on_error=False)
+    assert others == [True, True]
+    assert "scores_v1 '2013-01-06' was written by another run meanwhile" in failure_of(result)
+    before = bench.answers()
+    assert set(before["predicted_at"]) == {pd.Timestamp("2013-01-20 05:00")}
+    bench.predict(day="06", now="2013-01-20T07:00:00")  # the remedy of the error
+    pd.testing.assert_frame_equal(bench.answers(), before)
+
+
+def test_a_corrected_spine_row_is_answered_once_as_its_latest_correction_has_it(tmp_path: Path) -> None:
+    t = pd.date_range("2013-01-01", periods=200, freq="h")
+    first = pd.DataFrame(
+        {"id": np.arange(200), "t": t, "a": t, "x": np.tile([-1.0, 1.0], 100), "y": np.tile([0, 1], 100)}
+    )
+    corrected = first.iloc[[4]].assign(a=t[4] + pd.Timedelta("1h"), x=1.0)
+
+    @fti.feature_group(keys=["id"], event_time="t", available_at="a")
+    def sightings() -> pd.DataFrame:
+        return pd.concat([first, corrected], ignore_index=True)
+
+    seen = fti.FeatureView(name="seen", spine=sightings, label=fti.Label(sightings["y"]), features=[sightings["x"]])
+    dataset = fti.training_dataset(name="seen_rows", view=seen, split=fti.TimeSplit(validation="1d", test="2d"))
+
+    @fti.model(dataset=dataset, task="binary")
+    def seer(data: fti.TrainingData) -> Any:
+        return LogisticRegression().fit(data.train.X, data.train.y)
+
+    answers = fti.batch_predictions(name="answers", model=seer)
+    stores = stores_in(tmp_path)
+    with clock.at("2013-01-10"):
+        assets = [declaration.assets_def for declaration in (sightings, dataset, seer, answers)]
+        assert dg.materialize(assets, instance=dg.DagsterInstance.ephemeral(), resources={"fti": stores}).success
+    rows = fti.read(answers, stores=stores).set_index("id")["probability"]
+    assert rows.index.is_unique
+    assert len(rows) == 200
+    assert rows[4] == rows[5] > rows[2]

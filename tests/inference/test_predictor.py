@@ -1,0 +1,641 @@
+import hashlib
+import importlib
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from fti_assets import clock
+from fti_assets.errors import DamagedError, NoChampionError, NotMaterializedError, PredictionError, RequestError
+from fti_assets.inference import predictor as predictor_module
+from fti_assets.inference.predictor import Prediction, Predictor
+from fti_assets.stores.columns import canonical
+from fti_assets.stores.graph import Graph
+from fti_assets.stores.manifest import (
+    NUMBERS,
+    Column,
+    DatasetRecord,
+    GraphInput,
+    GraphOutput,
+    JoinedColumn,
+    JoinedGroup,
+    JoinedKey,
+    ModelManifest,
+    OnDemandCall,
+    ViewRecord,
+)
+from fti_assets.stores.models import ModelStore, build_id
+from fti_assets.stores.online import OnlineStore
+from fti_assets.times import microseconds
+
+NOON = datetime(2013, 6, 1, 12)
+HOUR = timedelta(hours=1)
+ON_DEMAND = """
+import numpy as np
+
+def calendar(scheduled_at, predict_at, temp, dest_seats):
+    wait = (scheduled_at - predict_at) / np.timedelta64(1, "h")
+    return {"hour_of_day": (scheduled_at.astype("datetime64[h]").astype(np.int64) % 24), "heat": temp * wait}
+
+class Handle:
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, *arguments):
+        raise AssertionError("the handle is for pipelines")
+
+@Handle
+def doubled(hour_of_day):
+    return {"twice": hour_of_day * 2}
+"""
+REQUEST = {"flight_id": 7, "origin": "JFK", "dest": "BOS", "distance": 187.0, "scheduled_at": NOON + 2 * HOUR}
+NUMBER_FEATURES = ("distance", "temp", "dest_late_rate", "seats", "heat", "twice")
+
+
+def graph(task: str = "binary", shift: float = 0.0) -> bytes:
+    """Adds up the numbers, a missing one as -1; JFK adds 1000, a missing tail number 100."""
+    constants = {
+        "minus_one": np.array([-1], np.float32),
+        "last": np.array([1]),
+        "shift": np.array([shift], np.float32),
+        "no_tail": np.array([-(2**63)]),
+        "classes": np.array([[1.0, 10.0]], np.float32),
+        "flat": np.array([-1]),
+        "hundred": np.array([100], np.float32),
+    }
+    nodes = [
+        helper.make_node("IsNaN", ["numbers"], ["absent"]),
+        helper.make_node("Where", ["absent", "minus_one", "numbers"], ["filled"]),
+        helper.make_node("ReduceSum", ["filled", "last"], ["summed"], keepdims=1),
+        helper.make_node(
+            "LabelEncoder",
+            ["text.origin"],
+            ["coded"],
+            domain="ai.onnx.ml",
+            keys_strings=["JFK"],
+            values_floats=[1000.0],
+            default_float=0.0,
+        ),
+        helper.make_node("Equal", ["integer.tail", "no_tail"], ["is_absent"]),
+        helper.make_node("Cast", ["is_absent"], ["tailless"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["tailless", "hundred"], ["penalty"]),
+        helper.make_node("Sum", ["summed", "coded", "penalty", "shift"], ["total"]),
+    ]
+    name = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}[task]
+    if task == "multiclass":
+        nodes.append(helper.make_node("Mul", ["total", "classes"], [name]))
+    else:
+        nodes.append(helper.make_node("Reshape", ["total", "flat"], [name]))
+    made = helper.make_graph(
+        nodes,
+        "small",
+        [
+            helper.make_tensor_value_info("numbers", TensorProto.FLOAT, ["n", len(NUMBER_FEATURES)]),
+            helper.make_tensor_value_info("text.origin", TensorProto.STRING, ["n", 1]),
+            helper.make_tensor_value_info("integer.tail", TensorProto.INT64, ["n", 1]),
+        ],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 2] if task == "multiclass" else ["n"])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 4)]
+    return bytes(helper.make_model(made, opset_imports=opsets, ir_version=8).SerializeToString())
+
+
+WEATHER = JoinedGroup(
+    "weather",
+    1,
+    (JoinedKey("origin", "airport", "text"),),
+    (JoinedColumn("temp", "temp", "number"), JoinedColumn("observed", "seen", "timestamp")),
+    event_time="observed_at",
+    ttl_us=microseconds(6 * HOUR),
+)
+DELAYS = JoinedGroup(
+    "delays",
+    2,
+    (JoinedKey("dest", "airport", "text"),),
+    (JoinedColumn("dest_late_rate", "late_rate", "number"),),
+    event_time="hour",
+)
+PLANES = JoinedGroup(
+    "planes",
+    1,
+    (JoinedKey("dest", "airport", "text"), JoinedKey("flight_id", "flight", "integer")),
+    (
+        JoinedColumn("seats", "seats", "integer"),
+        JoinedColumn("tail", "tail", "integer"),
+        JoinedColumn("dest_seats", "seats", "integer"),
+    ),
+)
+
+
+@dataclass
+class World:
+    models: ModelStore
+    online: OnlineStore
+    module: str
+    source: Path
+
+    def view(self) -> ViewRecord:
+        digest = hashlib.sha256(self.source.read_bytes()).hexdigest()
+        calls = (
+            OnDemandCall(
+                "calendar",
+                1,
+                self.module,
+                "calendar",
+                digest,
+                ("scheduled_at", "predict_at", "temp", "dest_seats"),
+                (Column("hour_of_day", "integer"), Column("heat", "number")),
+            ),
+            OnDemandCall("doubled", 1, self.module, "doubled", digest, ("hour_of_day",), (Column("twice", "number"),)),
+        )
+        request = (
+            Column("flight_id", "integer"),
+            Column("origin", "text"),
+            Column("dest", "text"),
+            Column("distance", "number"),
+            Column("scheduled_at", "timestamp"),
+        )
+        types = {
+            "origin": "text",
+            "seats": "integer",
+            "tail": "integer",
+            "hour_of_day": "integer",
+            "observed": "timestamp",
+        }
+        names = ("origin", *NUMBER_FEATURES, "tail", "hour_of_day", "observed")
+        features = tuple(Column(name, types.get(name, "number")) for name in names)
+        joins = (WEATHER, DELAYS, PLANES)
+        return ViewRecord("delay", 1, "schedule", 1, ("flight_id",), "predict_at", request, joins, calls, features)
+
+    def publish(self, token: int = 1, *, task: str = "binary", shift: float = 0.0, **other: Any) -> ModelManifest:
+        made = graph(task, shift)
+        fields = {
+            "model": "delay_net",
+            "version": 1,
+            "build": build_id(datetime(2013, 6, 1), f"{token:08x}"),
+            "task": task,
+            "status": "accepted",
+            "cutoff": "2013-06-01T00:00:00",
+            "created_at": "2013-06-01T01:00:00",
+            "view": self.view(),
+            "dataset": DatasetRecord("d", 1, "", "", {}, point_in_time=True),
+            "inputs": (
+                GraphInput(NUMBERS, "float32", NUMBER_FEATURES),
+                GraphInput("text.origin", "string", ("origin",)),
+                GraphInput("integer.tail", "int64", ("tail",)),
+            ),
+            "outputs": (GraphOutput("probability", "float32"),),
+            "encoders": {},
+            "metrics": {},
+            "baseline": {},
+            "gates": (),
+            "snapshot": 1,
+            "code_version": "",
+            "packages": {},
+            "sha256": hashlib.sha256(made).hexdigest(),
+            "classes": ("late", "on_time") if task == "multiclass" else (),
+        }
+        manifest = ModelManifest(**(fields | other))
+        self.models.publish(manifest, made, "")
+        return manifest
+
+    def promote(self, manifest: ModelManifest) -> None:
+        expected = self.models.aliases("delay_net").champion
+        self.models.promote("delay_net", manifest.reference, expected=expected, reason="test")
+
+    def load_group(self, group: JoinedGroup, rows: Any, *, answers_from: datetime | None = None) -> None:
+        columns = {column.column: Column(column.column, column.type) for column in group.columns}
+        self.online.load(
+            group.table,
+            key_types=tuple(key.type for key in group.keys),
+            columns=tuple(columns.values()),
+            rows=rows,
+            answers_from=answers_from,
+            snapshot=1,
+            event_time=group.event_time is not None,
+        )
+
+    def load(self, **options: Any) -> Predictor:
+        return Predictor.load("delay_net", models=self.models.root, online=self.online.root, **options)
+
+
+def version(visible: datetime, event: datetime, *values: Any) -> tuple[int, int, tuple[Any, ...]]:
+    return microseconds(visible), microseconds(event), values
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch) -> World:
+    module = f"app_on_demand_{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}"
+    source = tmp_path / f"{module}.py"
+    source.write_text(ON_DEMAND)
+    monkeypatch.syspath_prepend(tmp_path)
+    made = World(ModelStore(tmp_path / "models"), OnlineStore(tmp_path / "online"), module, source)
+    seen = microseconds(NOON - 5 * HOUR)
+    made.load_group(
+        WEATHER,
+        [
+            (
+                ("JFK",),
+                [
+                    version(NOON - 4 * HOUR, NOON - 5 * HOUR, 60.0, seen),
+                    version(NOON, NOON - HOUR, 70.0, None),
+                ],
+            )
+        ],
+    )
+    made.load_group(DELAYS, [(("BOS",), [version(NOON - HOUR, NOON - 2 * HOUR, 0.25)])])
+    made.load_group(PLANES, [(("BOS", 7), [(None, None, (150, 12345))])])
+    made.promote(made.publish())
+    yield made
+    sys.modules.pop(module, None)
+
+
+def test_one_request_is_answered_with_what_was_known_then(world):
+    answer = world.load().predict(REQUEST, at=NOON)
+    assert answer.features == {
+        "origin": "JFK",
+        "distance": 187.0,
+        "temp": 70.0,
+        "dest_late_rate": 0.25,
+        "seats": 150,
+        "heat": 140.0,
+        "twice": 28.0,
+        "tail": 12345,
+        "hour_of_day": 14,
+        "observed": None,
+    }
+    assert answer == Prediction(
+        value=187 + 70 + 0.25 + 150 + 140 + 28 + 1000.0,
+        features=answer.features,
+        missing=(),
+        at=NOON,
+        model="delay_net",
+        build="v1/20130601T000000Z-00000001",
+    )
+    assert isinstance(answer.value, float)
+    assert type(answer.features["hour_of_day"]) is int
+
+
+def test_an_earlier_instant_sees_the_earlier_row(world):
+    features = world.load().features(REQUEST, at=NOON - timedelta(microseconds=1))
+    assert (features["temp"], features["observed"]) == (60.0, NOON - 5 * HOUR)
+
+
+def test_what_is_missing_is_none_to_the_app_and_nan_to_the_model(world):
+    answer = world.load().predict(REQUEST | {"origin": "SFO", "dest": None, "distance": None}, at=NOON)
+    assert answer.missing == ("weather_v1", "delays_v2", "planes_v1")
+    assert answer.features["temp"] is answer.features["seats"] is answer.features["heat"] is None
+    assert answer.value == 5 * -1 + 28 + 100
+
+
+def test_a_row_older_than_its_ttl_is_missing_both_ends_inclusive(world):
+    predictor = world.load()
+    assert predictor.predict(REQUEST, at=NOON + 5 * HOUR).missing == ()
+    stale = predictor.predict(REQUEST, at=NOON + 5 * HOUR + timedelta(microseconds=1))
+    assert (stale.missing, stale.features["temp"]) == (("weather_v1",), None)
+
+
+def test_a_late_row_is_picked_up_by_a_running_predictor(world):
+    predictor = world.load()
+    assert predictor.features(REQUEST, at=NOON)["dest_late_rate"] == 0.25
+    world.load_group(DELAYS, [(("BOS",), [version(NOON, NOON - HOUR, 0.75)])])
+    assert predictor.features(REQUEST, at=NOON)["dest_late_rate"] == 0.75
+
+
+def test_a_list_gives_a_list_with_the_same_answers(world):
+    predictor = world.load()
+    requests = [REQUEST, REQUEST | {"origin": "SFO"}, REQUEST | {"dest": None}, REQUEST | {"flight_id": 8}, REQUEST]
+    assert predictor.predict(requests, at=NOON) == [predictor.predict(request, at=NOON) for request in requests]
+    assert predictor.features(tuple(requests), at=NOON) == [predictor.features(one, at=NOON) for one in requests]
+    assert predictor.predict([], at=NOON) == []
+
+
+def test_the_clock_is_the_prediction_time_by_default(world):
+    predictor = world.load()
+    with clock.at(NOON):
+        assert predictor.predict(REQUEST) == predictor.predict(REQUEST, at=NOON)
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        "2013-06-01T12:00:00",
+        "2013-06-01T12:00:00Z",
+        "2013-06-01T08:00:00-04:00",
+        NOON.replace(tzinfo=UTC),
+        np.datetime64("2013-06-01T12:00:00", "ns"),
+    ],
+)
+def test_instants_are_converted_to_naive_utc(world, at):
+    predictor = world.load()
+    answer = predictor.predict(REQUEST, at=at)
+    assert (answer.at, answer.features["temp"]) == (NOON, 70.0)
+    asked = predictor.features(REQUEST | {"scheduled_at": at}, at=NOON)
+    assert asked["hour_of_day"] == 12
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"), [("multiclass", {"late": 1575.25, "on_time": 15752.5}), ("regression", 1575.25)]
+)
+def test_each_task_has_its_form_of_value(world, task, expected):
+    world.promote(world.publish(2, task=task))
+    assert world.load().predict(REQUEST, at=NOON).value == expected
+
+
+def test_the_graph_gets_the_arrays_that_it_gets_offline(world):
+    predictor = world.load()
+    manifest, made = world.models.load("delay_net", predictor.build)
+    answers = predictor.predict([REQUEST, REQUEST | {"origin": "é", "dest": "X", "distance": 1e300}], at=NOON)
+    types = {feature.name: feature.type for feature in manifest.view.features}
+    columns = {name: canonical([answer.features[name] for answer in answers], types[name]) for name in types}
+    offline = Graph.from_bytes(made, manifest.inputs, what="graph").run(columns)["probability"]
+    assert [answer.value for answer in answers] == offline.tolist()
+
+
+numbers = st.floats(allow_nan=False, width=32)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    arrivals=st.lists(
+        st.tuples(st.sampled_from(["BOS", "LAX"]), st.integers(0, 20), st.integers(0, 9)), unique=True, max_size=15
+    ),
+    asked=st.lists(st.tuples(st.sampled_from(["BOS", "LAX", "SEA"]), st.integers(-1, 30)), min_size=1, max_size=5),
+    ttl=st.none() | st.integers(0, 10),
+)
+def test_the_online_winner_is_the_brute_force_one(world, arrivals, asked, ttl):
+    rows: dict[tuple[str], list[Any]] = {}
+    for key, event, lag in arrivals:
+        rows.setdefault((key,), []).append((event + lag, event, (float(100 * event + lag),)))
+    frontiers = []
+    for key, versions in rows.items():
+        kept: list[Any] = []
+        for candidate in sorted(versions):
+            if not kept or candidate[1] >= kept[-1][1]:
+                if kept and kept[-1][0] == candidate[0]:
+                    kept.pop()
+                kept.append(candidate)
+        frontiers.append((key, kept))
+    world.load_group(DELAYS, frontiers)
+    joins = (WEATHER, replace(DELAYS, ttl_us=ttl), PLANES)
+    manifest = world.publish(int.from_bytes(np.random.default_rng().bytes(4)), view=replace(world.view(), joins=joins))
+    predictor = world.load(build=manifest.reference)
+    for dest, at in asked:
+        when = datetime(1970, 1, 1) + timedelta(microseconds=at)
+        visible = [(event, values) for seen, event, values in rows.get((dest,), []) if seen <= at]
+        event, values = max(visible, default=(None, (None,)))
+        if event is not None and ttl is not None and event < at - ttl:
+            values = (None,)
+        found = predictor.features(REQUEST | {"dest": dest}, at=when)["dest_late_rate"]
+        assert found == values[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"origin": 5}, "'origin' is 5, a int, text is expected"),
+        ({"origin": "\ud800"}, r"'origin' is '\ud800', a str, text is expected (it is not valid Unicode)"),
+        ({"distance": "far"}, "'distance' is 'far', a str, a number is expected"),
+        ({"distance": True}, "'distance' is True, a bool, a number is expected"),
+        ({"distance": 10**400}, "a int, a number is expected"),
+        ({"flight_id": 7.0}, "'flight_id' is 7.0, a float, a whole number of 64 bits is expected"),
+        ({"flight_id": True}, "'flight_id' is True, a bool, a whole number of 64 bits is expected"),
+        ({"flight_id": 2**63}, "a int, a whole number of 64 bits is expected (it needs more than 64 bits)"),
+        (
+            {"flight_id": None},
+            "'flight_id' is None, a NoneType, a whole number of 64 bits is expected (a key must have",
+        ),
+        ({"scheduled_at": "noon"}, "'scheduled_at' is 'noon', a str, a datetime or ISO text is expected"),
+        ({"scheduled_at": 5}, "'scheduled_at' is 5, a int, a datetime or ISO text is expected"),
+        (
+            {"tail": 1},
+            "'tail' is not a field: the fields are 'flight_id', 'origin', 'dest', 'distance', 'scheduled_at'",
+        ),
+        (
+            {"predict_at": NOON},
+            "'predict_at' is the prediction time: give it as predict(..., at=...), not in the request",
+        ),
+        ({7: 1}, "7 is not a field"),
+    ],
+)
+def test_a_wrong_field_is_named_with_what_was_there_and_what_is_expected(world, change, problem):
+    with pytest.raises(RequestError) as caught:
+        world.load().predict(REQUEST | change, at=NOON)
+    assert str(caught.value).startswith("the request to model 'delay_net' is wrong: ")
+    assert problem in str(caught.value)
+
+
+def test_one_error_lists_everything_that_is_wrong(world):
+    predictor = world.load()
+    wrong = {"flight_id": None, "origin": "JFK", "dest": 3, "distance": 1.0, "colour": "red"}
+    with pytest.raises(RequestError) as caught:
+        predictor.predict(wrong, at=NOON)
+    assert str(caught.value).count(";") == 3
+    with pytest.raises(RequestError, match=r"request 1: 'dest' is 3.*; request 2: it is 'x', a str, where a mapping"):
+        predictor.predict([REQUEST, REQUEST | {"dest": 3}, "x"], at=NOON)
+
+
+@pytest.mark.parametrize("key", [float("nan"), float("inf"), None])
+def test_a_key_that_is_no_number_is_refused(world, key):
+    view = world.view()
+    request = (Column("flight_id", "number"), *view.request[1:])
+    planes = replace(PLANES, keys=PLANES.keys[:1])
+    world.load_group(planes, [])
+    manifest = world.publish(2, view=replace(view, request=request, joins=(WEATHER, DELAYS, planes)))
+    predictor = world.load(build=manifest.reference)
+    assert predictor.predict(REQUEST, at=NOON).missing == ("planes_v1",)
+    with pytest.raises(RequestError, match="a number is expected \\(a key must have a value\\)"):
+        predictor.predict(REQUEST | {"flight_id": key}, at=NOON)
+
+
+def test_numpy_values_and_whole_numbers_are_taken(world):
+    predictor = world.load()
+    scalars = REQUEST | {"flight_id": np.int64(7), "origin": np.str_("JFK"), "distance": np.float32(187)}
+    assert predictor.predict(scalars, at=NOON) == predictor.predict(REQUEST | {"distance": 187}, at=NOON)
+    assert predictor.features(REQUEST | {"distance": float("nan")}, at=NOON)["distance"] is None
+
+
+@pytest.mark.parametrize("request_", ["x", 5, None, {1, 2}])
+def test_what_is_no_request_is_refused(world, request_):
+    with pytest.raises(RequestError, match="a mapping of field to value, or a list of them, is expected"):
+        world.load().predict(request_, at=NOON)
+
+
+@pytest.mark.parametrize("at", [5, "noon", NOON.date()])
+def test_what_is_no_instant_is_refused(world, at):
+    with pytest.raises(RequestError, match="where a datetime or ISO text is expected"):
+        world.load().predict(REQUEST, at=at)
+
+
+def test_unknown_keys_can_be_errors(world):
+    predictor = world.load(unknown_keys="error")
+    assert predictor.predict(REQUEST, at=NOON - 9 * HOUR).missing == ("weather_v1", "delays_v2")
+    with pytest.raises(RequestError, match="weather_v1 has no row for origin='SFO'"):
+        predictor.predict(REQUEST | {"origin": "SFO"}, at=NOON)
+    with pytest.raises(
+        RequestError, match=r"request 1: delays_v2 has no row .*; request 1: planes_v1 has no row for dest=None"
+    ):
+        predictor.predict([REQUEST, REQUEST | {"dest": None}], at=NOON)
+    with pytest.raises(PredictionError, match="unknown_keys is 'ignore': 'missing' or 'error' is expected"):
+        world.load(unknown_keys="ignore")
+
+
+def test_an_instant_before_what_is_held_is_refused(world):
+    predictor = world.load()
+    world.load_group(DELAYS, [], answers_from=NOON)
+    with pytest.raises(PredictionError, match="'delays_v2' answers from 2013-06-01T12:00:00 on and cannot say"):
+        predictor.predict(REQUEST, at=NOON - HOUR)
+    assert predictor.predict(REQUEST, at=NOON).missing == ("delays_v2",)
+
+
+def test_a_champion_is_followed_live(world):
+    predictor, pinned = world.load(), world.load(build="v1/20130601T000000Z-00000001")
+    before = predictor.predict(REQUEST, at=NOON)
+    world.promote(world.publish(2, shift=5))
+    after = predictor.predict(REQUEST, at=NOON)
+    assert (after.build, after.value) == ("v1/20130601T000000Z-00000002", before.value + 5)
+    assert pinned.predict(REQUEST, at=NOON) == before
+    world.models.roll_back("delay_net", reason="worse")
+    assert predictor.predict(REQUEST, at=NOON) == before
+
+
+def test_a_champion_is_followed_by_every_thread(world):
+    predictor = world.load()
+    answers: list[list[str]] = [[], [], [], []]
+    done = threading.Event()
+
+    def ask(found: list[str]) -> None:
+        while not done.is_set():
+            found.append(predictor.predict(REQUEST, at=NOON).build)
+
+    threads = [threading.Thread(target=ask, args=(found,)) for found in answers]
+    for thread in threads:
+        thread.start()
+    last = ""
+    for token in range(2, 6):
+        manifest = world.publish(token)
+        world.promote(manifest)
+        last = manifest.reference
+    predictor.predict(REQUEST, at=NOON)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert predictor.predict(REQUEST, at=NOON).build == last
+    assert all(found == sorted(found) for found in answers)
+
+
+def test_a_new_champion_that_cannot_be_loaded_is_not_served(world, caplog, monkeypatch):
+    predictor = world.load()
+    second = world.publish(2)
+    world.promote(second)
+    file = world.models.root / "delay_net" / second.reference / "model.onnx"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert predictor.predict(REQUEST, at=NOON).build == "v1/20130601T000000Z-00000001"
+    assert len(caplog.records) == 1
+    assert "cannot be loaded, v1/20130601T000000Z-00000001 keeps serving" in caplog.text
+    assert "is damaged" in caplog.text
+    file.write_bytes(whole)
+    assert predictor.predict(REQUEST, at=NOON).build == "v1/20130601T000000Z-00000001"
+    monkeypatch.setattr(predictor_module.time, "monotonic", lambda: 1e12)
+    assert predictor.predict(REQUEST, at=NOON).build == second.reference
+
+
+def test_a_lost_alias_file_does_not_stop_serving(world, caplog):
+    predictor = world.load()
+    world.models.aliases_file("delay_net").unlink()
+    assert predictor.predict(REQUEST, at=NOON).build == "v1/20130601T000000Z-00000001"
+    assert "no champion for model 'delay_net'" in caplog.text
+
+
+def test_loading_names_what_is_not_there(world):
+    with pytest.raises(NoChampionError, match="no champion for model 'other'"):
+        Predictor.load("other", models=world.models.root, online=world.online.root)
+    with pytest.raises(NotMaterializedError, match="has no build 'v1/nothing'"):
+        world.load(build="v1/nothing")
+    (world.online.root / "planes_v1.sqlite").unlink()
+    with pytest.raises(
+        NotMaterializedError, match=r"no online namespace 'planes_v1' in .* it has 'delays_v2' or 'weather_v1'"
+    ):
+        world.load()
+
+
+def test_a_damaged_graph_is_refused(world):
+    file = world.models.root / "delay_net" / "v1" / "20130601T000000Z-00000001" / "model.onnx"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(DamagedError, match=r"model\.onnx is damaged"):
+        world.load()
+
+
+def test_a_namespace_of_other_types_is_refused_at_load_and_while_serving(world):
+    predictor = world.load()
+    other = replace(DELAYS, columns=(JoinedColumn("dest_late_rate", "late_rate", "text"),))
+    world.load_group(other, [(("BOS",), [version(NOON, NOON, "x")])])
+    for refused in (world.load, lambda: predictor.predict(REQUEST, at=NOON)):
+        with pytest.raises(PredictionError, match=r"'delays_v2' has keys .* columns of types \('text',\)"):
+            refused()
+
+
+def test_a_manifest_that_takes_a_feature_from_nowhere_is_refused(world):
+    view = world.view()
+    manifest = world.publish(2, view=replace(view, features=(*view.features, Column("wind", "number"))))
+    with pytest.raises(PredictionError, match="needs 'wind', which its manifest takes from nowhere"):
+        world.load(build=manifest.reference)
+
+
+def test_a_changed_on_demand_module_is_refused(world):
+    world.source.write_text(ON_DEMAND + "\n# another\n")
+    with pytest.raises(
+        PredictionError, match=r"on-demand function 'calendar' version 1, .* has sha256 .* install the app"
+    ):
+        world.load()
+
+
+def test_a_module_that_the_app_does_not_ship_is_refused(world):
+    world.source.unlink()
+    importlib.invalidate_caches()
+    with pytest.raises(PredictionError, match=r"it is not there, not a source file: the app must ship that module"):
+        world.load()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda text: text.replace("def calendar", "def other"), "has no function 'calendar'"),
+        (lambda text: "import nothing_of_this_name\n" + text, r"it cannot be imported \(ModuleNotFoundError"),
+    ],
+)
+def test_a_module_without_the_function_is_refused(world, change: Callable[[str], str], problem):
+    world.source.write_text(change(ON_DEMAND))
+    manifest = world.publish(2)
+    with pytest.raises(PredictionError, match=problem):
+        world.load(build=manifest.reference)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("return {'twice': hour_of_day[0]}", r"returned 'twice' of shape \(\): \(1,\) is expected"),
+        ("return {'double': hour_of_day}", "returned 'double': a dict of 'twice' is expected"),
+        ("return hour_of_day", "returned a ndarray: a dict of 'twice' is expected"),
+        ("return {'twice': hour_of_day / nothing}", "failed: NameError: name 'nothing' is not defined"),
+    ],
+)
+def test_wrong_outputs_of_an_on_demand_function_are_named(world, line, problem):
+    world.source.write_text(ON_DEMAND.replace('return {"twice": hour_of_day * 2}', line))
+    predictor = world.load(build=world.publish(2).reference)
+    with pytest.raises(PredictionError, match=rf"on-demand function 'doubled' version 1 {problem}"):
+        predictor.predict(REQUEST, at=NOON)

@@ -1,0 +1,301 @@
+import hashlib
+import re
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from fti_assets import clock
+from fti_assets.errors import (
+    AliasConflictError,
+    DamagedError,
+    NoChampionError,
+    NotMaterializedError,
+    StoreError,
+)
+from fti_assets.stores.manifest import DatasetRecord, GateVerdict, ModelManifest, ViewRecord
+from fti_assets.stores.models import ModelStore, build_id
+from fti_assets.stores.records import to_json
+
+ROOT = Path(__file__).parents[2]
+GRAPH = b"a graph"
+
+
+def made(
+    month: int, token: int = 1, *, status: str = "accepted", graph: bytes = GRAPH, **other: object
+) -> ModelManifest:
+    cutoff = datetime(2013, month, 1)
+    fields = {
+        "model": "delay_net",
+        "version": 1,
+        "build": build_id(cutoff, f"{token:08x}"),
+        "task": "binary",
+        "status": status,
+        "cutoff": cutoff.isoformat(),
+        "created_at": f"2014-01-01T00:00:{token:02d}",
+        "view": ViewRecord("v", 1, "s", 1, ("id",), None, (), (), (), ()),
+        "dataset": DatasetRecord("d", 1, "", "", {}, point_in_time=True),
+        "inputs": (),
+        "outputs": (),
+        "encoders": {},
+        "metrics": {},
+        "baseline": {},
+        "gates": (
+            GateVerdict("beats_baseline", status == "accepted", ""),
+            GateVerdict("slice_gap", True, ""),
+        ),
+        "snapshot": 1,
+        "code_version": "",
+        "packages": {},
+        "sha256": hashlib.sha256(graph).hexdigest(),
+    }
+    return ModelManifest(**(fields | other))
+
+
+@pytest.fixture
+def store(tmp_path) -> ModelStore:
+    return ModelStore(tmp_path / "models", lock_timeout=5)
+
+
+def publish(store: ModelStore, *manifests: ModelManifest) -> list[str]:
+    for manifest in manifests:
+        store.publish(manifest, GRAPH, "# card")
+    return [manifest.reference for manifest in manifests]
+
+
+def test_build_ids_hold_the_cutoff_in_utc_and_eight_hex_digits():
+    assert build_id(datetime(2013, 5, 1), "1f9ac3d2") == "20130501T000000Z-1f9ac3d2"
+    assert build_id(datetime(2013, 5, 1, tzinfo=UTC), "1f9ac3d2") == "20130501T000000Z-1f9ac3d2"
+    assert re.fullmatch(r"20130501T000000Z-[0-9a-f]{8}", build_id(datetime(2013, 5, 1)))
+    assert build_id(datetime(2013, 5, 1)) != build_id(datetime(2013, 5, 1))
+
+
+def test_a_published_build_is_loaded_as_it_was(store):
+    (reference,) = publish(store, made(5))
+    assert store.load("delay_net", reference) == (made(5), GRAPH)
+    folder = store.root / "delay_net" / reference
+    assert sorted(path.name for path in folder.iterdir()) == ["card.md", "manifest.json", "model.onnx"]
+    assert (folder / "card.md").read_text() == "# card"
+    assert store.models() == ("delay_net",)
+
+
+def test_a_build_is_never_overwritten(store):
+    publish(store, made(5))
+    with pytest.raises(StoreError, match="already there and never overwritten"):
+        store.publish(made(5, status="rejected"), GRAPH, "")
+    assert store.builds("delay_net") == [made(5)]
+
+
+def test_a_graph_other_than_the_manifest_says_is_not_published(store):
+    with pytest.raises(StoreError, match=r"sha256 .* its manifest says .*: nothing was published"):
+        store.publish(made(5), b"another", "")
+    assert store.builds("delay_net") == []
+
+
+@pytest.mark.parametrize("other", [{"build": "../../x"}, {"build": "latest"}, {"version": 0}, {"model": "../delay"}])
+def test_names_that_are_no_names_are_not_published(store, other):
+    with pytest.raises(StoreError, match="name"):
+        store.publish(made(5, **other), GRAPH, "")
+
+
+def test_builds_are_ordered_by_cutoff_then_by_when_they_were_made(store):
+    references = publish(store, made(7), made(5, 2), made(6), made(5, 1))
+    assert [build.reference for build in store.builds("delay_net")] == [references[i] for i in (3, 1, 2, 0)]
+
+
+def test_instants_are_compared_not_texts(store):
+    east = made(5, 1, cutoff="2013-05-01T03:00:00+03:00")
+    publish(store, east, made(5, 2, cutoff="2013-05-01"))
+    assert store.newest_accepted("delay_net", before="2013-05-01T00:00:00Z") is None
+    assert store.newest_accepted("delay_net", at_or_before="2013-05-01T00:00:00Z").build.endswith("2")
+
+
+def test_an_unknown_build_is_not_there_and_the_error_lists_those_that_are(store):
+    (reference,) = publish(store, made(5))
+    for unknown in ("v1/20130601T000000Z-00000001", "v2/" + made(5).build, "../secret", ""):
+        with pytest.raises(NotMaterializedError, match=rf"no build {unknown!r} in .*models/: it has {reference!r}"):
+            store.load("delay_net", unknown)
+    with pytest.raises(NotMaterializedError, match="it has nothing"):
+        store.manifest("other", reference)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "manifest.json"])
+def test_a_missing_file_is_damage(store, name):
+    (reference,) = publish(store, made(5))
+    (store.root / "delay_net" / reference / name).unlink()
+    with pytest.raises(DamagedError, match=rf"{name} is missing, its folder holds 'card.md'.*: restore it"):
+        store.load("delay_net", reference)
+
+
+def test_a_flipped_bit_in_the_graph_is_damage(store):
+    (reference,) = publish(store, made(5))
+    path = store.root / "delay_net" / reference / "model.onnx"
+    path.write_bytes(bytes([GRAPH[0] ^ 1]) + GRAPH[1:])
+    with pytest.raises(
+        DamagedError, match=rf"{path} is damaged: its 7 bytes have sha256 .*, the manifest says .* Restore"
+    ):
+        store.load("delay_net", reference)
+    with pytest.raises(DamagedError):
+        store.promote("delay_net", reference, expected=None, reason="")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ('"version": 1,', '"version": "1",', "cannot be read as ModelManifest"),
+        ("-00000001", "-00000002", "is the manifest of delay_net/v1/20130501T000000Z-00000002"),
+        ("2013-05-01T00:00:00", "yesterday", "has 'yesterday' where an instant"),
+    ],
+)
+def test_a_wrong_manifest_is_damage(store, old, new, problem):
+    (reference,) = publish(store, made(5))
+    path = store.root / "delay_net" / reference / "manifest.json"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(DamagedError, match=problem):
+        store.manifest("delay_net", reference)
+
+
+def test_without_a_champion_the_error_lists_the_builds_and_why(store):
+    first, second = publish(store, made(5, status="rejected"), made(6))
+    with pytest.raises(NoChampionError) as caught:
+        store.champion("delay_net")
+    assert str(caught.value) == (
+        f"no champion for model 'delay_net' in {store.root}/: it has builds {first} (rejected: beats_baseline), "
+        f"{second} (accepted). Promote an accepted one with fti promote"
+    )
+
+
+def test_without_builds_the_error_lists_the_models(store):
+    publish(store, made(5))
+    with pytest.raises(NoChampionError, match=r"model 'other' .* it has no builds; the store has 'delay_net'"):
+        store.champion("other")
+
+
+def test_promotion_is_recorded_with_its_reason(store):
+    first, second = publish(store, made(5), made(6))
+    with clock.at("2014-01-01T12:00:00"):
+        store.promote("delay_net", first, expected=None, reason="first", run_id="r1")
+        aliases = store.promote("delay_net", second, expected=first, reason="better")
+    assert aliases == store.aliases("delay_net")
+    assert store.champion("delay_net") == made(6)
+    assert [(c.at, c.champion, c.previous, c.reason, c.run_id) for c in aliases.history] == [
+        ("2014-01-01T12:00:00", first, None, "first", "r1"),
+        ("2014-01-01T12:00:00", second, first, "better", ""),
+    ]
+
+
+def test_promotion_is_refused_when_the_champion_changed_meanwhile(store):
+    first, second = publish(store, made(5), made(6))
+    store.promote("delay_net", first, expected=None, reason="")
+    with pytest.raises(AliasConflictError, match=rf"the champion .* is {first}, not nobody with which {second} was"):
+        store.promote("delay_net", second, expected=None, reason="")
+    assert store.champion("delay_net").reference == first
+
+
+def test_one_of_many_racing_promotions_wins(store):
+    references = publish(store, *(made(5, token) for token in range(1, 9)))
+    won = []
+
+    def race(reference: str) -> None:
+        try:
+            store.promote("delay_net", reference, expected=None, reason="race")
+            won.append(reference)
+        except AliasConflictError:
+            pass
+
+    threads = [threading.Thread(target=race, args=(reference,)) for reference in references]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [store.champion("delay_net").reference] == won
+    assert len(store.aliases("delay_net").history) == 1
+
+
+def test_a_rejected_build_cannot_be_champion(store):
+    rejected, accepted = publish(store, made(5, status="rejected"), made(6))
+    with pytest.raises(StoreError, match=rf"it is rejected: beats_baseline. Accepted ones are '{accepted}'"):
+        store.promote("delay_net", rejected, expected=None, reason="")
+    assert store.aliases("delay_net").champion is None
+
+
+def test_rolling_back_goes_to_the_champion_before_and_skips_those_rolled_back(store):
+    first, second, third = publish(store, made(5), made(6), made(7))
+    for reference, expected in ((first, None), (second, first), (third, second)):
+        store.promote("delay_net", reference, expected=expected, reason="")
+    assert store.roll_back("delay_net", reason="bad").champion == second
+    aliases = store.roll_back("delay_net", reason="bad too")
+    assert (aliases.champion, aliases.rolled_back) == (first, (third, second))
+    with pytest.raises(StoreError, match=rf"no champion of model 'delay_net' came before {first}"):
+        store.roll_back("delay_net", reason="")
+
+
+def test_rolling_back_can_name_its_build(store):
+    first, second, third = publish(store, made(5), made(6), made(7, status="rejected"))
+    with pytest.raises(NoChampionError):
+        store.roll_back("delay_net", reason="")
+    store.promote("delay_net", second, expected=None, reason="")
+    with pytest.raises(StoreError, match="is the champion of model 'delay_net' itself"):
+        store.roll_back("delay_net", second, reason="")
+    with pytest.raises(StoreError, match="cannot be champion"):
+        store.roll_back("delay_net", third, reason="")
+    assert store.roll_back("delay_net", first, reason="").champion == first
+
+
+def test_promoting_a_rolled_back_build_again_clears_its_mark(store):
+    first, second = publish(store, made(5), made(6))
+    store.promote("delay_net", first, expected=None, reason="")
+    store.promote("delay_net", second, expected=first, reason="")
+    store.roll_back("delay_net", reason="")
+    assert store.newest_accepted("delay_net").reference == first
+    aliases = store.promote("delay_net", second, expected=first, reason="by hand")
+    assert (aliases.champion, aliases.rolled_back) == (second, ())
+    assert store.newest_accepted("delay_net").reference == second
+
+
+def test_the_newest_accepted_build_of_a_cutoff(store):
+    first, second, _ = publish(store, made(5), made(6), made(7, status="rejected"))
+    assert store.newest_accepted("delay_net").reference == second
+    assert store.newest_accepted("delay_net", before="2013-06-01T00:00:00").reference == first
+    assert store.newest_accepted("delay_net", at_or_before="2013-06-01T00:00:00").reference == second
+    assert store.newest_accepted("delay_net", before="2013-05-01T00:00:00") is None
+    assert store.newest_accepted("other") is None
+
+
+KILLED = """
+import os, signal, sys
+from fti_assets.stores import files
+from fti_assets.stores.manifest import ModelManifest
+from fti_assets.stores.models import ModelStore
+from fti_assets.stores.records import from_json
+calls, sync = 0, os.fsync
+def kill_at(descriptor):
+    global calls
+    calls += 1
+    if calls == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    sync(descriptor)
+files.os.fsync = kill_at
+ModelStore(sys.argv[1]).publish(from_json(ModelManifest, sys.argv[3], what=""), b"a graph", "")
+"""
+
+
+def test_a_publisher_killed_at_any_step_leaves_no_build_or_a_whole_one(store):
+    publish(store, made(4))
+    outcomes = []
+    for step in range(1, 8):
+        command = [sys.executable, "-c", KILLED, str(store.root), str(step), to_json(made(5, step))]
+        code = subprocess.run(command, cwd=ROOT, check=False).returncode
+        builds = [build.reference for build in store.builds("delay_net")]
+        there = made(5, step).reference in builds
+        if there:
+            store.load("delay_net", made(5, step).reference)
+        outcomes.append((code, there))
+    assert {code for code, _ in outcomes} == {-9, 0}
+    assert outcomes[0] == (-9, False)
+    assert outcomes[-1] == (0, True)
+    store.publish(made(6), GRAPH, "")
+    assert not list((store.root / "delay_net" / "v1").glob(".*"))

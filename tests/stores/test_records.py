@@ -1,0 +1,85 @@
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pytest
+
+from fti_assets.errors import DamagedError
+from fti_assets.stores.records import from_json, to_json
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Whole:
+    kind: Literal["a", "b"]
+    parts: tuple[Part, ...]
+    pair: tuple[int, str]
+    rates: dict[str, float]
+    anything: Any
+    flag: bool = False
+    either: int | str = 0
+    more: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+WHOLE = Whole("a", (Part("x", 1), Part("y")), (1, "z"), {"r": 0.5}, {"deep": [1, None]}, either="text")
+GOOD = to_json(WHOLE)
+
+
+def test_a_record_comes_back_as_it_was():
+    assert from_json(Whole, GOOD, what="whole") == WHOLE
+    assert from_json(Whole, GOOD.encode(), what="whole") == WHOLE
+
+
+def test_fields_with_defaults_may_be_absent():
+    assert from_json(Part, '{"name": "x"}', what="part") == Part("x")
+
+
+def test_a_whole_number_is_a_number_but_true_is_not():
+    assert from_json(Whole, GOOD.replace("0.5", "1"), what="whole").rates == {"r": 1.0}
+    with pytest.raises(DamagedError, match=r"\$\.rates\.r is True, not a number"):
+        from_json(Whole, GOOD.replace("0.5", "true"), what="whole")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "Expecting value"),
+        ("[]", r"\$ is \[\], not an object"),
+        ("{}", r"missing fields \['name'\]"),
+        ('{"name": "x", "colour": 1}', r"unknown fields \['colour'\]"),
+        ('{"name": 1}', r"\$\.name is 1, not str"),
+        ('{"name": null}', r"\$\.name is None, not str"),
+        ('{"name": "x", "size": 1.5}', r"\$\.size is 1.5, not a whole number"),
+        ('{"name": "x", "size": true}', r"\$\.size is True, not a whole number"),
+        ("[" * 100_000, "recursion"),
+    ],
+)
+def test_what_is_not_a_record_is_damaged_and_says_where(text, problem):
+    with pytest.raises(DamagedError, match=problem) as caught:
+        from_json(Part, text, what="models/a/part.json")
+    assert str(caught.value).startswith("models/a/part.json cannot be read as Part")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ('"a"', '"c"', r"\$\.kind is 'c', not one of"),
+        ('"name": "y"', '"name": 5', r"\$\.parts\[1\]\.name is 5"),
+        ('"rates": {', '"rates": [{', "Expecting"),
+        ('"either": "text"', '"either": []', r"\$\.either is \[\]"),
+        ('"flag": false', '"flag": 0', r"\$\.flag is 0, not bool"),
+    ],
+)
+def test_a_wrong_part_is_named_by_its_path(old, new, problem):
+    assert old in GOOD
+    with pytest.raises(DamagedError, match=problem):
+        from_json(Whole, GOOD.replace(old, new), what="whole")
+
+
+def test_what_json_cannot_hold_is_not_written():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json(Whole("a", (), (1, ""), {"r": float("nan")}, None))

@@ -1,0 +1,45 @@
+import duckdb
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fti_assets.errors import DeclarationError
+from fti_assets.stores.sql import checked_name, literal, quoted
+
+HOSTILE = ['a"b', "a'b", "select", "a b", "a.b", 'x"; DROP TABLE rows; --', "Ünïcode", "$1", "?", "{}", "a\nb", "\\"]
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_names_a_column_and_a_table_and_does_nothing_else(name: str) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE rows AS SELECT 1 AS kept")
+        connection.execute(f"CREATE TABLE {quoted(name)} ({quoted(name)} INTEGER)")
+        connection.execute(f"INSERT INTO {quoted('memory', 'main', name)} VALUES (7)")
+        assert connection.execute(f"SELECT t.{quoted(name)} FROM {quoted(name)} t").fetchall() == [(7,)]
+        tables = connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()
+        assert sorted(tables) == sorted([("rows",), (name,)])
+
+
+@given(TEXT)
+def test_any_text_survives_as_a_literal_and_as_an_identifier(text: str) -> None:
+    found = duckdb.sql(f"SELECT {literal(text)} AS {quoted(text)}")
+    assert (found.fetchall(), found.columns) == ([(text,)], [text])
+
+
+def test_parts_are_quoted_one_by_one() -> None:
+    assert quoted("lake", "features", 'a"b') == '"lake"."features"."a""b"'
+
+
+@pytest.mark.parametrize("name", ["a", "_a1", "late_rate_3h", "select"])
+def test_plain_names_are_taken(name: str) -> None:
+    assert checked_name(name, what="key") == name
+
+
+@pytest.mark.parametrize(
+    "name", [*(name for name in HOSTILE if name != "select"), "", "A", "1a", "a-b", "a\n", None, 3]
+)
+def test_other_names_are_refused_and_named(name: object) -> None:
+    with pytest.raises(DeclarationError, match="key of 'weather' .* is not a name: use lower-case letters") as caught:
+        checked_name(name, what="key of 'weather'")  # type: ignore[arg-type]
+    assert repr(name) in str(caught.value)

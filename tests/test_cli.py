@@ -1,0 +1,130 @@
+"""``fti``: the model store and its champions."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from fti_assets import clock
+from fti_assets.cli import main
+from fti_assets.stores.manifest import DatasetRecord, GateVerdict, ModelManifest, Status, ViewRecord
+from fti_assets.stores.models import ModelStore
+
+GRAPH = b"a graph"
+FIRST, SECOND, REJECTED = (
+    f"v1/{build}" for build in ("20130501T000000Z-00000001", "20130601T000000Z-00000002", "20130701T000000Z-00000003")
+)
+
+
+def publish(store: ModelStore, reference: str, cutoff: str, status: Status = "accepted") -> None:
+    view = ViewRecord("v", 1, "spine", 1, ("id",), None, (), (), (), ())
+    passed = status == "accepted"
+    manifest = ModelManifest(
+        model="delay_net", version=1, build=reference.removeprefix("v1/"), task="binary", status=status, cutoff=cutoff,
+        created_at=cutoff, view=view, dataset=DatasetRecord("d", 1, "all", "1.0", {"train": 1}, False), inputs=(),
+        outputs=(), encoders={}, metrics={"roc_auc": 0.75}, baseline={}, snapshot=1, code_version="", packages={},
+        gates=(GateVerdict("beats_baseline_roc_auc", passed, "roc_auc 0.75 is what it is"),),
+        sha256=hashlib.sha256(GRAPH).hexdigest(),
+    )  # fmt: skip
+    store.publish(manifest, GRAPH, "a card")
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> str:
+    store = ModelStore(tmp_path / "models")
+    with clock.at("2013-07-01"):
+        publish(store, FIRST, "2013-05-01T00:00:00")
+        publish(store, SECOND, "2013-06-01T00:00:00")
+        publish(store, REJECTED, "2013-07-01T00:00:00", "rejected")
+        store.promote("delay_net", FIRST, expected=None, reason="accepted by its gates")
+    return str(store.root)
+
+
+def test_models_lists_models_with_their_champions(models: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--models", models]) == 0
+    assert capsys.readouterr().out == f"delay_net  champion {FIRST}\n"
+
+
+def test_models_of_a_model_lists_its_builds_with_their_gates(models: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "delay_net", "--models", models]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{FIRST}  accepted, champion  roc_auc 0.7500",
+        "    passed beats_baseline_roc_auc: roc_auc 0.75 is what it is",
+        f"{SECOND}  accepted  roc_auc 0.7500",
+        "    passed beats_baseline_roc_auc: roc_auc 0.75 is what it is",
+        f"{REJECTED}  rejected  roc_auc 0.7500",
+        "    failed beats_baseline_roc_auc: roc_auc 0.75 is what it is",
+    ]
+
+
+def test_promote_makes_an_accepted_build_the_champion(models: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["promote", "delay_net", SECOND, "--reason", "it is newer", "--models", models]) == 0
+    assert capsys.readouterr().out == f"the champion of delay_net is {SECOND}, before it was {FIRST}\n"
+    aliases = ModelStore(models).aliases("delay_net")
+    assert aliases.champion == SECOND
+    assert aliases.history[-1].reason == "it is newer"
+
+
+def test_rollback_goes_back_to_the_champion_before(models: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["promote", "delay_net", SECOND, "--reason", "it is newer", "--models", models])
+    capsys.readouterr()
+    assert main(["rollback", "delay_net", "--reason", "it is wrong", "--models", models]) == 0
+    assert capsys.readouterr().out == f"the champion of delay_net is {FIRST}, before it was {SECOND}\n"
+    assert ModelStore(models).aliases("delay_net").rolled_back == (SECOND,)
+    main(["models", "delay_net", "--models", models])
+    assert f"{SECOND}  accepted, rolled back" in capsys.readouterr().out
+
+
+def test_rollback_to_a_named_build(models: str) -> None:
+    assert main(["rollback", "delay_net", "--to", SECOND, "--reason", "it is wrong", "--models", models]) == 0
+    assert ModelStore(models).aliases("delay_net").champion == SECOND
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["promote", "delay_net", REJECTED, "--reason", "r"], "cannot be champion: it is rejected: beats_baseline"),
+        (["promote", "delay_net", "v1/latest", "--reason", "r"], "has no build 'v1/latest'"),
+        (["promote", "delay_nets", FIRST, "--reason", "r"], "model 'delay_nets' has no build"),
+        (["rollback", "delay_net", "--reason", "r"], "no champion of model 'delay_net' came before"),
+        (["rollback", "delay_net", "--to", FIRST, "--reason", "r"], "is the champion of model 'delay_net' itself"),
+        (["rollback", "delay_nets", "--reason", "r"], "no champion for model 'delay_nets'"),
+        (["models", "Delay Net"], "'Delay Net' is not the name of a model"),
+        (["models", "delay_nets"], "there is no model 'delay_nets' in "),
+    ],
+)
+def test_an_error_is_one_sentence_and_exit_code_1(
+    models: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = ModelStore(models).aliases("delay_net")
+    assert main([*arguments, "--models", models]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("fti: ")
+    assert message in printed.err
+    assert printed.out == ""
+    assert ModelStore(models).aliases("delay_net") == before
+
+
+def test_an_unknown_model_is_told_the_models_there_are(models: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["models", "delay_nets", "--models", models])
+    assert f"there is no model 'delay_nets' in {models}: it has 'delay_net'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["promote", "delay_net", FIRST], ["demote", "delay_net"]])
+def test_an_incomplete_command_is_explained(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    assert "usage: fti" in capsys.readouterr().err
+
+
+def test_the_model_store_is_that_of_the_home_by_default(
+    models: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FTI_HOME", str(Path(models).parent))
+    assert main(["models"]) == 0
+    assert capsys.readouterr().out.startswith("delay_net")
+    monkeypatch.chdir(Path(models).parent)
+    monkeypatch.delenv("FTI_HOME")
+    assert main(["models"]) == 0  # .fti/models, where nothing is
+    assert capsys.readouterr().out == ""

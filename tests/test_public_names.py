@@ -1,0 +1,104 @@
+"""The public surface, and what importing it costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fti_assets
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("dagster", "torch", "pandas", "pandera", "duckdb", "pyarrow", "onnx", "sklearn", "pytorch_lightning")
+
+
+def declared_for_type_checkers() -> list[str]:
+    """The names that the module imports under TYPE_CHECKING: what an editor offers."""
+    tree = ast.parse(Path(str(fti_assets.__file__)).read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    imports = [statement for statement in block.body if isinstance(statement, ast.ImportFrom)]
+    return [alias.asname or alias.name for statement in imports for alias in statement.names]
+
+
+def python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_all_names_are_those_of_the_list() -> None:
+    assert sorted(fti_assets.__all__) == sorted(declared_for_type_checkers())
+    assert sorted(fti_assets.__all__) == sorted(fti_assets._MODULES)
+    assert dir(fti_assets) == sorted(fti_assets.__all__)
+
+
+@pytest.mark.parametrize("name", fti_assets.__all__)
+def test_each_name_can_be_imported_and_says_what_it_is(name: str) -> None:
+    value = getattr(fti_assets, name)
+    assert value.__name__ == name
+    assert (value.__doc__ or "").strip()
+
+
+def test_an_unknown_name_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'feature_grop'"):
+        fti_assets.feature_grop  # noqa: B018
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    loaded = f"print([name for name in {HEAVY} if name in sys.modules])"
+    assert python(f"import sys, fti_assets; {loaded}") == "[]"
+    assert python(f"import sys; from fti_assets import Predictor, on_demand; {loaded}") == "[]"
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "extra"),
+    [
+        ("dagster", "feature_group", "pipelines"),
+        ("dagster", "build_definitions", "pipelines"),
+        ("pandas", "feature_group", "pipelines"),
+        ("pandera", "feature_group", "pipelines"),
+        ("duckdb", "read", "pipelines"),
+    ],
+)
+def test_a_missing_extra_is_named(package: str, name: str, extra: str) -> None:
+    code = f"""
+import sys
+sys.modules["{package}"] = None
+import fti_assets
+from fti_assets.errors import MissingExtraError
+try:
+    fti_assets.{name}
+except MissingExtraError as error:
+    print(error)
+"""
+    expected = f"fti_assets.{name} needs {package}, which is not installed: pip install 'fti-assets[{extra}]'"
+    assert python(code) == expected
+
+
+@pytest.mark.parametrize(("module", "extra"), [("torch", "training"), ("onnx", "training"), ("skl2onnx", "sklearn")])
+def test_a_missing_extra_is_named_where_it_is_first_needed(module: str, extra: str) -> None:
+    code = f"""
+import sys
+sys.modules["{module}"] = None
+from fti_assets.errors import MissingExtraError
+from fti_assets.training.extras import require
+try:
+    require("{module}", "{extra}")
+except MissingExtraError as error:
+    print(error)
+"""
+    assert python(code) == f"{module} is not installed: install fti_assets[{extra}]"
+
+
+def test_a_fault_inside_the_package_is_not_called_a_missing_extra() -> None:
+    code = """
+import sys
+sys.modules["fti_assets.training.view"] = None
+import fti_assets
+try:
+    fti_assets.FeatureView
+except ModuleNotFoundError as error:
+    print(type(error).__name__, error.name)
+"""
+    assert python(code) == "ModuleNotFoundError fti_assets.training.view"

@@ -1,0 +1,252 @@
+"""What the library leans on in the packages beneath it, each pinned by itself: an upgrade that changes one says so."""
+
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+import pyarrow
+import pytest
+
+from fti_assets.stores.duckdb_extensions import load_extension
+
+
+@pytest.fixture
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+
+
+@pytest.fixture
+def lake(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> duckdb.DuckDBPyConnection:
+    for extension in ("sqlite_scanner", "ducklake"):
+        load_extension(connection, extension)
+    connection.execute(f"ATTACH 'ducklake:sqlite:{tmp_path}/catalog.sqlite' AS lake (DATA_PATH '{tmp_path}/data')")
+    return connection
+
+
+# DuckLake
+
+
+def test_ducklake_reads_an_old_version(lake: duckdb.DuckDBPyConnection) -> None:
+    lake.execute("CREATE TABLE lake.t AS SELECT 1 AS x")
+    version = lake.execute("SELECT id FROM lake.current_snapshot()").fetchall()[0][0]
+    lake.execute("UPDATE lake.t SET x = 2")
+    assert lake.execute(f"SELECT x FROM lake.t AT (VERSION => {version})").fetchall() == [(1,)]
+    assert lake.execute("SELECT x FROM lake.t").fetchall() == [(2,)]
+
+
+def test_ducklake_keeps_small_inserts_in_the_catalog_unless_told_not_to(
+    lake: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    def files(table: str) -> int:
+        return len(list((tmp_path / "data" / "main" / table).rglob("*.parquet")))
+
+    lake.execute("CREATE TABLE lake.inlined (x INTEGER)")
+    lake.execute("INSERT INTO lake.inlined VALUES (1)")
+    lake.execute("CALL lake.set_option('data_inlining_row_limit', 0)")
+    lake.execute("CREATE TABLE lake.parquet (x INTEGER)")
+    lake.execute("INSERT INTO lake.parquet VALUES (1)")
+    assert (files("inlined"), files("parquet")) == (0, 1)
+
+
+def test_ducklake_refuses_enums_and_fixed_arrays(lake: duckdb.DuckDBPyConnection) -> None:
+    for value in ("'a'::ENUM('a')", "[1.5]::FLOAT[1]"):
+        with pytest.raises(duckdb.Error):
+            lake.execute(f"CREATE TABLE lake.t AS SELECT {value} AS x")
+
+
+def test_ducklake_writes_a_partition_into_a_folder_with_a_url_quoted_name(
+    lake: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    lake.execute("CALL lake.set_option('data_inlining_row_limit', 0)")
+    lake.execute("CREATE TABLE lake.t (x INTEGER, p VARCHAR)")
+    lake.execute("ALTER TABLE lake.t SET PARTITIONED BY (p)")
+    lake.execute("INSERT INTO lake.t VALUES (1, '2013-01-01-05:00')")
+    (file,) = (tmp_path / "data").rglob("*.parquet")
+    assert file.parent == tmp_path / "data" / "main" / "t" / "p=2013-01-01-05%3A00"
+
+
+# DuckDB
+
+
+def test_the_hash_of_a_known_row_is_what_it_was(connection: duckdb.DuckDBPyConnection) -> None:
+    """Data versions are made of it: when this changes, raise ``_HASH_VERSION`` in ``stores/offline.py``."""
+    row = "1::BIGINT, 'JFK', 1.5::DOUBLE, TIMESTAMP '2013-01-01 05:00', true, NULL::VARCHAR"
+    found = connection.execute(f"SELECT hash({row}), hash(hash({row}), 1), hash(0), hash(NULL::BIGINT)").fetchall()
+    assert found == [(18424938325297720630, 17508459590788317866, 0, 13787848793156543929)]
+
+
+def test_the_sum_of_hashes_counts_duplicates_and_does_not_overflow(connection: duckdb.DuckDBPyConnection) -> None:
+    one, three = connection.execute("SELECT hash('a')::HUGEINT, sum(hash('a')) FROM range(3)").fetchall()[0]
+    assert three == 3 * one
+    assert three > 2**64
+
+
+def test_asof_picks_the_last_row_at_or_before(connection: duckdb.DuckDBPyConnection) -> None:
+    found = connection.execute(
+        "SELECT s.t, f.v FROM (VALUES ('a', 0), ('a', 1), ('a', 5), ('b', 5), (NULL, 5)) s(k, t) "
+        "ASOF LEFT JOIN (VALUES ('a', 1, 10), ('a', 4, 40), ('a', 6, 60)) f(k, t, v) ON s.k = f.k AND s.t >= f.t ORDER BY ALL"
+    ).fetchall()
+    assert found == [(0, None), (1, 10), (5, 40), (5, None), (5, None)]
+
+
+def test_load_asks_the_network_unless_told_not_to(connection: duckdb.DuckDBPyConnection) -> None:
+    assert connection.execute("SELECT current_setting('autoinstall_known_extensions')").fetchall() == [(True,)]
+
+
+def test_execute_runs_every_statement_and_reads_python_variables(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("CREATE TABLE t (x INTEGER); INSERT INTO t VALUES (1)")
+    rows = pd.DataFrame({"x": [7]})
+    assert len(rows) == 1
+    assert connection.execute("SELECT x FROM rows").fetchall() == [(7,)]
+    connection.execute("SET python_enable_replacements = false")
+    with pytest.raises(duckdb.CatalogException):
+        connection.execute("SELECT x FROM rows")
+
+
+def test_two_columns_of_one_name_are_renamed_in_silence(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("CREATE TABLE t AS SELECT 1 AS x, 2 AS x")
+    assert connection.table("t").columns == ["x", "x_1"]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "kept"),
+    [
+        (pd.Series([1.0, np.nan]), "DOUBLE", ["1.0", "None"]),
+        (pd.Series([1.0, np.nan], dtype="Float64"), "DOUBLE", ["1.0", "None"]),
+        (pd.Series(["a", np.nan], dtype="str"), "VARCHAR", ["a", "None"]),
+        (pd.Series(["a", np.nan], dtype=object), "VARCHAR", ["a", "None"]),
+        (pd.Series([None, None], dtype=object), "INTEGER", ["None", "None"]),
+        (pd.to_datetime(["2013-01-01", None]), "TIMESTAMP", ["2013-01-01 00:00:00", "None"]),
+    ],
+)
+def test_what_a_missing_value_of_pandas_becomes(
+    connection: duckdb.DuckDBPyConnection, values: pd.Series, kind: str, kept: list[str]
+) -> None:
+    relation = connection.from_df(values.to_frame("x"))
+    assert [str(value) for (value,) in relation.fetchall()] == kept
+    assert str(relation.types[0]) == kind
+
+
+def test_nan_of_arrow_stays_nan(connection: duckdb.DuckDBPyConnection) -> None:
+    relation = connection.from_arrow(pyarrow.table({"x": pyarrow.array([np.nan])}))
+    assert [str(value) for (value,) in relation.fetchall()] == ["nan"]
+
+
+def test_whole_numbers_with_nulls_come_back_from_duckdb_as_whole_numbers(connection: duckdb.DuckDBPyConnection) -> None:
+    found = connection.sql("SELECT * FROM (VALUES (9007199254740993), (NULL)) t(x)").df()
+    assert found["x"].iloc[0] == 9007199254740993
+
+
+# Pandera
+
+
+def test_pandera_tells_a_row_that_fails_a_check_of_the_frame_once_a_column() -> None:
+    schema = pa.DataFrameSchema(
+        {"a": pa.Column(int), "b": pa.Column(int)}, checks=pa.Check(lambda rows: rows["a"] < rows["b"], name="order")
+    )
+    with pytest.raises(pa.errors.SchemaErrors) as caught:
+        schema.validate(pd.DataFrame({"a": [1, 2], "b": [2, 1]}), lazy=True)
+    cases = caught.value.failure_cases
+    assert (cases["index"].tolist(), cases["check_number"].tolist()) == ([1, 1], [0, 0])
+    assert set(cases["schema_context"]) == {"DataFrameSchema"}
+
+
+# Dagster
+
+DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-04")
+RANGE = {"dagster/asset_partition_range_start": "2013-01-01", "dagster/asset_partition_range_end": "2013-01-03"}
+
+
+def materialize(
+    *assets: dg.AssetsDefinition, instance: dg.DagsterInstance, **options: Any
+) -> dg.ExecuteInProcessResult:
+    return dg.materialize(list(assets), instance=instance, raise_on_error=False, **options)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def newest(instance: dg.DagsterInstance, asset: dg.AssetsDefinition, partition: str) -> dg.AssetMaterialization:
+    found = (
+        instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=asset.key, asset_partitions=[partition]), limit=1
+        )
+        .records[0]
+        .asset_materialization
+    )
+    assert found is not None
+    return found
+
+
+def test_events_logged_after_a_ranges_result_are_the_newest_of_their_partitions(instance: dg.DagsterInstance) -> None:
+    def asset_of(name: str, result_first: bool) -> dg.AssetsDefinition:
+        @dg.asset(name=name, partitions_def=DAYS, backfill_policy=dg.BackfillPolicy.single_run())
+        def ranged(context: dg.AssetExecutionContext) -> Iterator[Any]:
+            if result_first:
+                yield dg.MaterializeResult()
+            for key in context.partition_keys:
+                context.log_event(
+                    dg.AssetMaterialization(
+                        context.asset_key, partition=key, tags={"dagster/data_version": f"of {key}"}
+                    )
+                )
+            if not result_first:
+                yield dg.MaterializeResult()
+
+        return ranged
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        first, last = asset_of("first", True), asset_of("last", False)
+    assert materialize(first, last, instance=instance, tags=RANGE).success
+    assert newest(instance, first, "2013-01-02").tags["dagster/data_version"] == "of 2013-01-02"  # type: ignore[index]
+    assert newest(instance, last, "2013-01-02").tags["dagster/data_version"] != "of 2013-01-02"  # type: ignore[index]
+
+
+def test_a_failed_blocking_check_withholds_the_asset_only_if_its_output_is_not_required(
+    instance: dg.DagsterInstance,
+) -> None:
+    def asset_of(name: str, required: bool) -> dg.AssetsDefinition:
+        specs = [dg.AssetCheckSpec("good", asset=name, blocking=True)]
+
+        @dg.asset(name=name, check_specs=specs, output_required=required)
+        def withheld() -> Iterator[Any]:
+            if required:
+                yield dg.MaterializeResult()
+            yield dg.AssetCheckResult(passed=False, check_name="good", asset_key=dg.AssetKey(name))
+
+        return withheld
+
+    withheld, stored = asset_of("withheld", False), asset_of("stored", True)
+
+    @dg.asset(deps=[withheld])
+    def downstream() -> None:
+        raise AssertionError("not to be run")
+
+    result = materialize(withheld, downstream, instance=instance)
+    assert not result.success
+    assert not result.asset_materializations_for_node("withheld")
+    assert "downstream" not in {event.step_key for event in result.all_events if event.is_step_start}
+    result = materialize(stored, instance=instance)
+    assert not result.success
+    assert result.asset_materializations_for_node("stored")
+
+
+def test_a_time_partition_exists_only_when_its_window_has_ended_unless_offset() -> None:
+    now = datetime(2013, 1, 2, 12, tzinfo=UTC)
+    plain = dg.DailyPartitionsDefinition(start_date="2013-01-01")
+    ahead = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_offset=1)
+    assert plain.get_partition_keys(current_time=now) == ["2013-01-01"]
+    assert ahead.get_partition_keys(current_time=now) == ["2013-01-01", "2013-01-02"]

@@ -1,0 +1,486 @@
+"""The rows of a training dataset, sentence by sentence and against brute force."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import combinations
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import fti_assets as fti
+from fti_assets.errors import DataError
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.schema import type_of_sql
+from fti_assets.stores.manifest import JoinedColumn, JoinedGroup, JoinedKey
+from fti_assets.stores.tables import TableName
+from fti_assets.times import microseconds
+from fti_assets.training.dataset import TrainingDataset
+from fti_assets.training.dataset_rows import DatasetRows, dataset_rows
+from tests.features import oracles
+from tests.features.oracles import START, Row
+
+HOUR = timedelta(hours=1)
+SPINE = {"id": "BIGINT", "k": "VARCHAR", "t": "TIMESTAMP", "known": "TIMESTAMP", "own": "DOUBLE", "y": "DOUBLE"}
+OUTCOMES = {"id": "BIGINT", "e": "TIMESTAMP", "a": "TIMESTAMP", "v": "DOUBLE"}
+EVENTS = {"k": "VARCHAR", "e": "TIMESTAMP", "a": "TIMESTAMP", "v": "DOUBLE"}
+FEATURES = {"k": "VARCHAR", "e": "TIMESTAMP", "a": "TIMESTAMP", "x": "BIGINT"}
+PLACES = {"k": "VARCHAR", "size": "BIGINT"}
+
+
+@fti.feature_group(keys=["id"], event_time="t", available_at="known")
+def spine() -> pd.DataFrame: ...
+
+
+@fti.feature_group(keys=["id"], event_time="t", serving_delay="2h")
+def delayed_spine() -> pd.DataFrame: ...
+
+
+@fti.feature_group(keys=["id"], event_time="e", available_at="a")
+def outcomes() -> pd.DataFrame: ...
+
+
+@fti.feature_group(keys=["k"], event_time="e", available_at="a")
+def events() -> pd.DataFrame: ...
+
+
+@fti.feature_group(keys=["k"], event_time="e", available_at="a", ttl="5h")
+def measures() -> pd.DataFrame: ...
+
+
+@fti.feature_group(keys=["k"])
+def places() -> pd.DataFrame: ...
+
+
+@fti.feature_group(keys=["id"])
+def people() -> pd.DataFrame: ...
+
+
+@fti.feature_group(keys=["id"])
+def verdicts() -> pd.DataFrame: ...
+
+
+COLUMNS: dict[FeatureGroup, Mapping[str, str]] = {
+    spine: SPINE,
+    delayed_spine: SPINE,
+    outcomes: OUTCOMES,
+    events: EVENTS,
+    measures: FEATURES,
+    places: PLACES,
+    people: SPINE,
+    verdicts: {"id": "BIGINT", "v": "DOUBLE"},
+}
+Stored = Mapping[FeatureGroup, Sequence[Row]]
+
+
+def hours(number: float | None) -> datetime | None:
+    return None if number is None else START + number * HOUR
+
+
+def row(id: int, t: float, *, k: str | None = "x", known: float | None = None, y: float | None = 1.0) -> Row:
+    return {"id": id, "k": k, "t": hours(t), "known": hours(t if known is None else known), "own": float(id), "y": y}
+
+
+def outcome(id: int, e: float, v: float | None = 1.0, *, a: float | None = None) -> Row:
+    return {"id": id, "e": hours(e), "a": hours(e if a is None else a), "v": v}
+
+
+def event(k: str, e: float, v: float | None = 1.0, *, a: float | None = None) -> Row:
+    return {"k": k, "e": hours(e), "a": hours(e if a is None else a), "v": v}
+
+
+def measure(k: str, e: float, x: int | None, *, a: float | None = None) -> Row:
+    return {"k": k, "e": hours(e), "a": hours(e if a is None else a), "x": x}
+
+
+class Rows:
+    """The tables of a lake in memory: what the pure core asks of one."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, stored: Stored) -> None:
+        self.connection = connection
+        self._tables = {group.table_name: (COLUMNS[group], rows) for group, rows in stored.items()}
+
+    def rows(self, table: TableName, *, snapshot: int | None = None) -> duckdb.DuckDBPyRelation:
+        return oracles.relation(self.connection, *self._tables[table])
+
+
+@pytest.fixture
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with oracles.connection() as connection:
+        yield connection
+
+
+def declared(
+    label: fti.Label, *, features: Sequence[Any] = (), of: FeatureGroup = spine, window: str | None = None,
+    split: Any = None,
+) -> TrainingDataset:  # fmt: skip
+    view = fti.FeatureView(name="v", spine=of, label=label, features=features or [of["own"]])
+    split = split or (fti.TimeSplit(validation="1h", test="1h") if of.event_time else None)
+    return fti.training_dataset(name="d", view=view, split=split, window=window)
+
+
+def made(
+    connection: duckdb.DuckDBPyConnection, dataset: TrainingDataset, stored: Stored, cutoff: float
+) -> tuple[DatasetRows, dict[Any, Row]]:
+    """The dataset's rows by id."""
+    view = dataset.view.record(lambda group: {name: type_of_sql(kind) for name, kind in COLUMNS[group].items()})
+    at = START + cutoff * HOUR
+    lake: Any = Rows(connection, stored)
+    rows = dataset_rows(lake, dataset, view, cutoff=at, snapshot=1)
+    columns = rows.relation.columns
+    found = [dict(zip(columns, values, strict=True)) for values in rows.relation.fetchall()]
+    assert sum(rows.rows.values()) == len(found)
+    return rows, {one["id"]: one for one in found}
+
+
+BY_KEY = fti.Label(outcomes["v"])
+
+
+def test_no_spine_row_at_or_after_the_cutoff(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = [row(1, 0), row(2, 9.99), row(3, 10), row(4, 11)]
+    known = [outcome(number, 5) for number in (1, 2, 3, 4)]
+    _, by_id = made(connection, declared(BY_KEY), {spine: rows, outcomes: known}, cutoff=10)
+    assert list(by_id) == [1, 2]
+
+
+def test_no_spine_row_that_was_not_known_by_the_cutoff(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = [row(1, 0), row(2, 1, known=10), row(3, 1, known=10.01)]
+    _, by_id = made(connection, declared(fti.Label(spine["y"])), {spine: rows}, cutoff=10)
+    assert list(by_id) == [1, 2]
+
+
+def test_the_spines_serving_delay_counts(connection: duckdb.DuckDBPyConnection) -> None:
+    dataset = declared(fti.Label(delayed_spine["y"]), of=delayed_spine)
+    _, by_id = made(connection, dataset, {delayed_spine: [row(1, 0), row(2, 8), row(3, 8.01)]}, cutoff=10)
+    assert list(by_id) == [1, 2]
+
+
+def test_no_label_that_was_not_known_by_the_cutoff(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = [row(1, 0), row(2, 1), row(3, 1), row(4, 1)]
+    known = [outcome(1, 2), outcome(2, 2, a=10), outcome(3, 2, a=10.01), outcome(4, 10.01, a=3)]
+    found, by_id = made(connection, declared(BY_KEY), {spine: rows, outcomes: known}, cutoff=10)
+    assert list(by_id) == [1, 2]
+    assert found.left_out == {"immature": 0, "unlabelled": 2, "between splits": 0}
+
+
+def test_no_feature_that_was_not_visible_at_the_prediction_time(connection: duckdb.DuckDBPyConnection) -> None:
+    values = [measure("x", 1, 1), measure("x", 2, 2, a=4), measure("x", 3, 3, a=4.01), measure("x", 4.01, 4)]
+    stored = {spine: [row(1, 4)], outcomes: [outcome(1, 5)], measures: values}
+    _, by_id = made(connection, declared(BY_KEY, features=[measures["x"]]), stored, cutoff=10)
+    assert by_id[1]["x"] == 2
+
+
+@pytest.mark.parametrize(("cutoff", "label"), [(5, 1.0), (6, 2.0), (7, 3.0)])
+def test_the_latest_correction_known_at_the_cutoff_wins(
+    connection: duckdb.DuckDBPyConnection, cutoff: float, label: float
+) -> None:
+    corrections = [outcome(1, 2, 2.0, a=6), outcome(1, 2, 1.0, a=5), outcome(1, 2, 3.0, a=7)]
+    _, by_id = made(connection, declared(BY_KEY), {spine: [row(1, 0)], outcomes: corrections}, cutoff)
+    assert by_id[1]["v"] == label
+
+
+def test_a_correction_that_takes_the_label_back_leaves_the_row_without_one(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    stored = {spine: [row(1, 0), row(2, 0)], outcomes: [outcome(1, 2), outcome(1, 2, None, a=3), outcome(2, 2)]}
+    found, by_id = made(connection, declared(BY_KEY), stored, cutoff=10)
+    assert list(by_id) == [2]
+    assert found.left_out["unlabelled"] == 1
+
+
+def test_within_takes_the_first_outcome_inside_the_horizon(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = [row(1, 0), row(2, 2), row(3, 2.5), row(4, 5), row(5, 0, k="y"), row(6, 0, k=None)]
+    first = [event("x", 2, 7.0), event("x", 3, 8.0), event("x", 8.01, 9.0), event("y", 3.01, 1.0)]
+    dataset = declared(fti.Label(events["v"], within="3h"))
+    found, by_id = made(connection, dataset, {spine: rows, events: first}, cutoff=20)
+    # An outcome at the prediction time itself is no outcome of it; the horizon's end is inside.
+    assert {number: one["v"] for number, one in by_id.items()} == {1: 7.0, 2: 8.0, 3: 8.0}
+    assert found.left_out["unlabelled"] == 3
+
+
+def test_the_horizons_end_is_inside(connection: duckdb.DuckDBPyConnection) -> None:
+    stored = {spine: [row(1, 0), row(2, 0, k="y")], events: [event("x", 3), event("y", 3.001)]}
+    _, by_id = made(connection, declared(fti.Label(events["v"], within="3h")), stored, cutoff=20)
+    assert list(by_id) == [1]
+
+
+def test_within_reads_corrections_of_the_first_outcome_too(connection: duckdb.DuckDBPyConnection) -> None:
+    known = [event("x", 2, 1.0), event("x", 2, 5.0, a=19), event("x", 2, 6.0, a=21)]
+    _, by_id = made(connection, declared(fti.Label(events["v"], within="3h")), {spine: [row(1, 0)], events: known}, 20)
+    assert by_id[1]["v"] == 5.0
+
+
+def test_within_of_the_spine_itself_is_its_next_row(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = [row(1, 0, y=1.0), row(1, 2, y=2.0), row(1, 7, y=3.0)]
+    lake: Any = Rows(connection, {spine: rows})
+    dataset = declared(fti.Label(spine["y"], within="3h"))
+    view = dataset.view.record(lambda group: {name: type_of_sql(kind) for name, kind in SPINE.items()})
+    found = dataset_rows(lake, dataset, view, cutoff=START + 20 * HOUR, snapshot=1)
+    assert found.relation.project("t, y").fetchall() == [(hours(0), 2.0)]
+    assert found.left_out["unlabelled"] == 2
+
+
+def test_rows_younger_than_the_maturity_are_left_out_labelled_or_not(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = [row(1, 0), row(2, 6), row(3, 6.01), row(4, 9), row(5, 0.5)]
+    known = [outcome(number, 6.5) for number in (1, 2, 3)]
+    found, by_id = made(
+        connection, declared(fti.Label(outcomes["v"], maturity="4h"), split=fti.TimeSplit(validation="1s", test="1s")),
+        {spine: [*rows, row(6, -5)], outcomes: [*known, outcome(6, 0)]}, cutoff=10,
+    )  # fmt: skip
+    assert found.left_out == {"immature": 2, "unlabelled": 1, "between splits": 1}
+    assert {number: one["split"] for number, one in by_id.items()} == {6: "train", 2: "test"}
+
+
+def test_splits_count_back_from_the_cutoff_less_the_maturity_with_gaps_between(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    dataset = declared(
+        fti.Label(outcomes["v"], maturity="2h"), split=fti.TimeSplit(validation="3h", test="4h"), window="30h"
+    )
+    rows = [row(number, number / 2) for number in range(-4, 81)]
+    known = [outcome(number, number / 2) for number in range(-4, 81)]
+    found, by_id = made(connection, dataset, {spine: rows, outcomes: known}, cutoff=40)
+    spans = {part: [number / 2 for number in by_id if by_id[number]["split"] == part] for part in found.rows}
+    # cutoff 40 less 2 is the test's end, 4 hours back its start; a gap of 2; 3 hours of validation; a gap of 2
+    assert {part: (min(times), max(times)) for part, times in spans.items()} == {
+        "train": (10.0, 26.5),
+        "validation": (29.0, 31.5),
+        "test": (34.0, 38.0),
+    }
+    assert found.left_out == {"immature": 3, "unlabelled": 0, "between splits": 8}
+    assert found.trained_until == hours(31.5)
+
+
+def test_a_window_counts_back_from_the_cutoff(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = [row(1, 3.99), row(2, 4), row(3, 6)]
+    known = [outcome(number, 7) for number in (1, 2, 3)]
+    _, by_id = made(connection, declared(BY_KEY, window="6h"), {spine: rows, outcomes: known}, cutoff=10)
+    assert list(by_id) == [2, 3]
+
+
+def test_a_spine_key_that_is_not_unique_is_refused_for_a_label_by_key(connection: duckdb.DuckDBPyConnection) -> None:
+    stored = {spine: [row(1, -5), row(7, 1), row(7, 2)], outcomes: [outcome(1, -4), outcome(7, 1.5)]}
+    with pytest.raises(
+        DataError, match=r"the key id of the spine spine_v1 is not unique.*it has 7 more than once.*within="
+    ):
+        made(connection, declared(BY_KEY), stored, cutoff=10)
+    _, by_id = made(connection, declared(BY_KEY), stored, cutoff=2)  # the second one is not there yet
+    assert list(by_id) == [1, 7]
+
+
+def test_nothing_to_train_on_says_what_there_was(connection: duckdb.DuckDBPyConnection) -> None:
+    stored = {spine: [row(1, 0), row(2, 9.5)], outcomes: [outcome(2, 9.6)]}
+    with pytest.raises(DataError, match=r"has no row to train on: 2 rows of spine_v1.*'unlabelled': 1.*'test': 1"):
+        made(connection, declared(BY_KEY), stored, cutoff=10)
+
+
+def test_lookups_are_visible_at_every_instant(connection: duckdb.DuckDBPyConnection) -> None:
+    stored = {
+        spine: [row(1, 0), row(2, 1, k="unknown"), row(3, 1, k=None)],
+        places: [{"k": "x", "size": 5}],
+        verdicts: [{"id": number, "v": 1.0} for number in (1, 2, 3)],
+    }
+    dataset = declared(fti.Label(verdicts["v"]), features=[spine["own"], places["size"]])
+    _, by_id = made(connection, dataset, stored, cutoff=10)
+    assert {number: one["size"] for number, one in by_id.items()} == {1: 5, 2: None, 3: None}
+    assert dataset.view.lookups == [verdicts, places]
+
+
+def test_rows_come_in_the_order_of_time_and_keys_with_exactly_the_views_columns(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    stored = {spine: [row(3, 2), row(2, 1), row(1, 2)], outcomes: [outcome(number, 3) for number in (1, 2, 3)]}
+    found, by_id = made(connection, declared(BY_KEY), stored, cutoff=10)
+    assert found.relation.columns == ["id", "t", "own", "v", "split"]
+    assert list(by_id) == [2, 1, 3]
+
+
+def test_a_feature_may_have_the_name_of_a_spine_column_that_the_view_does_not_use(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    @fti.feature_group(keys=["k"], event_time="e")
+    def twins() -> pd.DataFrame: ...
+
+    COLUMNS[twins] = {"k": "VARCHAR", "e": "TIMESTAMP", "own": "DOUBLE"}
+    stored = {
+        spine: [row(1, 2)],
+        outcomes: [outcome(1, 3)],
+        twins: [{"k": "x", "e": hours(1), "own": 42.0}],
+    }
+    _, by_id = made(connection, declared(BY_KEY, features=[twins["own"]]), stored, cutoff=10)
+    assert by_id[1]["own"] == 42.0
+
+
+def test_a_random_split_is_seeded_and_stays_when_rows_are_added(connection: duckdb.DuckDBPyConnection) -> None:
+    def splits(numbers: Sequence[int], seed: int = 0) -> dict[int, str]:
+        dataset = declared(
+            fti.Label(people["y"]), of=people, split=fti.RandomSplit(validation=0.3, test=0.1, seed=seed)
+        )
+        found, by_id = made(connection, dataset, {people: [row(number, 0) for number in numbers]}, cutoff=10)
+        assert found.trained_until is None
+        return {number: one["split"] for number, one in by_id.items()}
+
+    few, many = splits(range(1000)), splits(range(2000))
+    assert few == {number: many[number] for number in few}
+    assert splits(range(1000)) == few
+    assert splits(range(1000), seed=1) != few
+    shares = {part: sum(split == part for split in many.values()) / 2000 for part in ("train", "validation", "test")}
+    assert shares == pytest.approx({"train": 0.6, "validation": 0.3, "test": 0.1}, abs=0.04)
+
+
+def test_unlabelled_rows_without_times_are_dropped_and_counted(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = [row(number, 0, y=None if number < 5 else 1.0) for number in range(60)]
+    found, by_id = made(connection, declared(fti.Label(people["y"]), of=people), {people: rows}, cutoff=10)
+    assert len(by_id) == 55
+    assert found.left_out == {"immature": 0, "unlabelled": 5, "between splits": 0}
+
+
+moments = st.integers(-8, 14)
+numbers = st.none() | st.integers(0, 3).map(float)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> Stored:
+    """A spine with unique ids, corrected outcomes, first outcomes of its entities, and a feature with late rows."""
+    names = st.sampled_from(["x", "y"])
+    spine_rows = [
+        row(number, draw(moments), k=draw(st.none() | names), known=draw(moments))
+        for number in range(draw(st.integers(1, 6)))
+    ]
+    corrections = {  # one outcome a key, corrected: one event time, and an available-at for each correction
+        (one["id"], available): outcome(one["id"], at, draw(numbers), a=available)
+        for one in spine_rows
+        for at in [draw(moments)]
+        for available in draw(st.lists(moments, max_size=3))
+    }
+    happened = {
+        (k, e, a): event(k, e, draw(numbers), a=a)
+        for k, e, a in draw(st.lists(st.tuples(names, moments, moments), max_size=6))
+    }
+    measured = {
+        (k, e, a): measure(k, e, draw(st.none() | st.integers(0, 9)), a=a)
+        for k, e, a in draw(st.lists(st.tuples(names, moments, moments), max_size=6))
+    }
+    return {
+        spine: spine_rows,
+        outcomes: list(corrections.values()),
+        events: list(happened.values()),
+        measures: list(measured.values()),
+    }
+
+
+def joined(group: FeatureGroup, keys: Sequence[str], column: str) -> JoinedGroup:
+    return JoinedGroup(
+        group.name,
+        1,
+        tuple(JoinedKey(key, key, "text") for key in keys),
+        (JoinedColumn(column, column, "number"),),
+        event_time="e",
+        available_at="a",
+        ttl_us=None if group.ttl is None else microseconds(group.ttl),
+    )
+
+
+def first_outcome(stored: Stored, one: Row, horizon: timedelta, cutoff: datetime) -> Any:
+    """The first outcome of a row's entity after it, as its latest correction known at the cutoff has it."""
+    seen = [
+        other
+        for other in stored[events]
+        if other["k"] == one["k"] and max(other["e"], other["a"]) <= cutoff and other["e"] > one["t"]
+    ]
+    if not seen:
+        return None
+    first = min(other["e"] for other in seen)
+    if first > one["t"] + horizon:
+        return None
+    return max((other for other in seen if other["e"] == first), key=lambda other: other["a"])["v"]
+
+
+def expected(
+    stored: Stored, dataset: TrainingDataset, cutoff: datetime
+) -> tuple[dict[int, tuple[Any, ...]], dict[str, int]]:
+    """Brute force: label, feature and split of each row that is left, and why the others are not."""
+    label, kept, left_out = dataset.view.label, {}, {"immature": 0, "unlabelled": 0, "between splits": 0}
+    assert isinstance(dataset.split, fti.TimeSplit)
+    parts = dataset.split.boundaries(cutoff, label.age, window=dataset.window)
+    for one in stored[spine]:
+        old = dataset.window is not None and one["t"] < cutoff - dataset.window
+        if one["t"] >= cutoff or one["known"] > cutoff or old:
+            continue
+        if label.horizon is not None:
+            value = first_outcome(stored, one, label.horizon, cutoff)
+        else:  # the same rule by which a feature is found, as of the cutoff
+            won = oracles.winner(joined(outcomes, ["id"], "v"), stored[outcomes], [one["id"]], cutoff)
+            value = None if won is None else won["v"]
+        split = None
+        for part, (start, end) in parts.items():
+            if (start is None or one["t"] >= start) and (one["t"] < end or (part == "test" and one["t"] == end)):
+                split = part
+        if one["t"] > cutoff - label.age:
+            left_out["immature"] += 1
+        elif value is None:
+            left_out["unlabelled"] += 1
+        elif split is None:
+            left_out["between splits"] += 1
+        else:
+            feature = oracles.winner(joined(measures, ["k"], "x"), stored[measures], [one["k"]], one["t"])
+            kept[one["id"]] = (value, None if feature is None else feature["x"], split)
+    return kept, left_out
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    stored=histories(),
+    cutoff=st.integers(2, 12),
+    maturity=st.sampled_from(["0h", "1h", "3h"]),
+    window=st.sampled_from([None, "18h"]),
+    by_key=st.booleans(),
+)
+def test_rows_labels_features_and_splits_are_those_of_brute_force(
+    connection: duckdb.DuckDBPyConnection, stored: Stored, cutoff: int, maturity: str, window: str | None, by_key: bool
+) -> None:
+    label = fti.Label(outcomes["v"], maturity=maturity) if by_key else fti.Label(events["v"], within=maturity)
+    dataset = declared(label, features=[spine["own"], measures["x"]], window=window)
+    kept, left_out = expected(stored, dataset, START + cutoff * HOUR)
+    if not any(split == "train" for *_, split in kept.values()):
+        with pytest.raises(DataError, match="no row to train on"):
+            made(connection, dataset, stored, cutoff)
+        return
+    found, by_id = made(connection, dataset, stored, cutoff)
+    assert {number: (one["v"], one["x"], one["split"]) for number, one in by_id.items()} == kept
+    assert found.left_out == left_out
+
+
+@pytest.mark.parametrize(("cutoff", "y"), [(5, 1.0), (6, 2.0), (7, 3.0), (20, 3.0)])
+@pytest.mark.parametrize("label", [fti.Label(spine["y"]), BY_KEY], ids=["own", "by key"])
+def test_a_corrected_spine_row_is_one_row_as_it_was_last_known_by_the_cutoff(
+    connection: duckdb.DuckDBPyConnection, label: fti.Label, cutoff: float, y: float
+) -> None:
+    first, second, third = row(1, 2, known=5, y=1.0), row(1, 2, known=6, y=2.0), row(1, 2, known=7, y=3.0)
+    other = [row(2, 2, known=5, y=9.0), row(3, 3, known=5, y=9.0)]
+    for one, own in zip((first, second, third), (1.0, 2.0, 3.0), strict=True):
+        one["own"] = own
+    stored = {spine: [second, *other, third, first], outcomes: [outcome(number, 3, 9.0) for number in (1, 2, 3)]}
+    found, by_id = made(connection, declared(label, split=fti.TimeSplit(validation="1s", test="1s")), stored, cutoff)
+    assert sum(found.rows.values()) + sum(found.left_out.values()) == 3
+    assert by_id[1]["own"] == y
+    if label is not BY_KEY:
+        assert by_id[1]["y"] == y
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_the_parts_of_two_seeds_are_independent(connection: duckdb.DuckDBPyConnection, share: float) -> None:
+    count = 4000
+
+    def tests(seed: int) -> set[int]:
+        split = fti.RandomSplit(validation=0.2, test=share, seed=seed)
+        dataset = declared(fti.Label(people["y"]), of=people, split=split)
+        _, by_id = made(connection, dataset, {people: [row(number, 0) for number in range(count)]}, cutoff=10)
+        return {number for number, one in by_id.items() if one["split"] == "test"}
+
+    parts = [tests(seed) for seed in range(4)]
+    for one, other in combinations(parts, 2):
+        assert len(one & other) / count == pytest.approx(share**2, abs=0.02)

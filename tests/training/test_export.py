@@ -1,0 +1,385 @@
+import os
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from fti_assets.errors import ExportError, MissingExtraError, ModelError
+from fti_assets.stores.graph import Graph
+from fti_assets.stores.manifest import Column, GraphOutput
+from fti_assets.training import extras
+from fti_assets.training.data import TrainingData
+from fti_assets.training.encoders import Embedding, OneHot, Passthrough, fit_encoders
+from fti_assets.training.export import check_parity, export
+from fti_assets.training.split import SPLITS
+
+torch = pytest.importorskip("torch")
+
+FEATURES = [
+    Column("temp", "number"),
+    Column("carrier", "text"),
+    Column("stops", "integer"),
+    Column("wind", "number"),
+    Column("origin", "text"),
+    Column("plane", "text"),
+]
+ENCODERS = {"carrier": Embedding(), "stops": Embedding(), "origin": OneHot(), "plane": Embedding(max_categories=2)}
+TASKS = ["binary", "multiclass", "regression"]
+OUTPUTS = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
+
+
+def columns(rows, seed):
+    rng = np.random.default_rng(seed)
+    raw = {
+        "temp": rng.normal(10, 5, rows),
+        "wind": rng.normal(size=rows) * 1e6,
+        "stops": rng.integers(0, 4, rows) * 1.0,
+    }
+    for values in raw.values():
+        values[rng.random(rows) < 0.1] = np.nan
+    for name in ("carrier", "origin", "plane"):
+        raw[name] = rng.choice(np.array(["", "a", "b", "c", "日本"], dtype=object), rows)
+    if seed == 2:
+        raw["origin"][:5] = "never seen"
+        raw["carrier"][:5] = "never seen"
+    return raw
+
+
+def training_data(task, encoders=None, test=400):
+    raw = {part: columns(rows, seed) for seed, (part, rows) in enumerate(zip(SPLITS, (400, 100, test), strict=True))}
+    labels = {part: np.random.default_rng(9).integers(0, 3, len(one["temp"])) * 1.0 for part, one in raw.items()}
+    if task == "binary":
+        labels = {part: np.minimum(one, 1) for part, one in labels.items()}
+    fitted = fit_encoders(FEATURES, ENCODERS | (encoders or {}), raw["train"])
+    return TrainingData(FEATURES, fitted, raw, labels, task=task)
+
+
+class Net(torch.nn.Module):
+    """Looks at all but `plane`."""
+
+    def __init__(self, data, outputs=1, flat=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.flat = flat
+        self.names = ["carrier", "stops"]
+        self.tables = torch.nn.ModuleList([torch.nn.Embedding(data.cardinalities[name], 3) for name in self.names])
+        width = data.dense_dim + 6
+        self.layers = torch.nn.Sequential(
+            torch.nn.BatchNorm1d(width), torch.nn.Linear(width, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, outputs)
+        )
+
+    def forward(self, x):
+        codes = [table(x[name]).flatten(1) for name, table in zip(self.names, self.tables, strict=True)]
+        output = self.layers(torch.cat([x["dense"], *codes], dim=1))
+        return output.squeeze(1) if self.flat else output
+
+
+def answer(module, part, task):
+    with torch.no_grad():
+        output = module.eval()({name: torch.from_numpy(values) for name, values in part.inputs.items()})
+    if task == "multiclass":
+        return torch.softmax(output, 1).numpy()
+    return (torch.sigmoid(output) if task == "binary" else output).reshape(-1).numpy()
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("task", TASKS)
+def test_a_torch_module_answers_the_same_from_raw_columns(task, flat, tmp_path, monkeypatch):
+    if task == "multiclass" and flat:
+        pytest.skip("multiclass logits are a matrix")
+    monkeypatch.chdir(tmp_path)
+    data = training_data(task)
+    module = Net(data, 3 if task == "multiclass" else 1, flat)
+    exported = export(module, data.encoder, data, task)
+    assert exported.outputs == (GraphOutput(OUTPUTS[task], "float32"),)
+    assert exported.classes == (("0", "1", "2") if task == "multiclass" else ())
+    graph = Graph.from_bytes(exported.bytes, exported.inputs, what="test")
+    assert graph.outputs == (OUTPUTS[task],)
+    for part in (data.test, data.train):
+        served = graph.run(part.columns)[OUTPUTS[task]]
+        assert served.dtype == np.float32
+        np.testing.assert_allclose(served, answer(module, part, task), rtol=1e-4, atol=1e-6)
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_the_model_does_not_look_at_is_no_input():
+    data = training_data("binary")
+    exported = export(Net(data), data.encoder, data, "binary")
+    assert [one.name for one in exported.inputs] == ["numbers", "text.carrier", "integer.stops", "text.origin"]
+    model = onnx.load_from_string(exported.bytes)
+    assert [one.name for one in model.graph.output] == ["probability"]
+    assert "plane" not in str(model)
+
+
+def test_a_lightning_module_can_be_exported_after_it_was_fitted():
+    import pytorch_lightning as pl
+
+    class Lit(pl.LightningModule):
+        def __init__(self, data):
+            super().__init__()
+            self.net, self.loss = Net(data), data.loss
+
+        def forward(self, x):
+            return self.net(x)
+
+        def training_step(self, batch, _):
+            return self.loss(self(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters())
+
+    data = training_data("binary")
+    exported = export(data.fit(Lit(data), epochs=1), data.encoder, data, "binary")
+    assert len(exported.inputs) == 4
+
+
+def test_a_view_of_embeddings_alone_can_be_exported():
+    features = [Column("carrier", "text")]
+    raw = {part: {"carrier": columns(50, 0)["carrier"]} for part in SPLITS}
+    labels = {part: np.arange(50) % 2.0 for part in SPLITS}
+    fitted = fit_encoders(features, {"carrier": Embedding()}, raw["train"])
+    data = TrainingData(features, fitted, raw, labels, task="binary")
+
+    class Table(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = torch.nn.Embedding(data.cardinalities["carrier"], 1)
+
+        def forward(self, x):
+            return self.table(x["carrier"]).flatten(1) + x["dense"].sum(1, keepdim=True)
+
+    exported = export(Table(), data.encoder, data, "binary")
+    assert [one.name for one in exported.inputs] == ["text.carrier"]
+
+
+def sklearn_models(task):
+    from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if task == "regression":
+        return [Ridge(), GradientBoostingRegressor(n_estimators=3)]
+    return [
+        make_pipeline(StandardScaler(), LogisticRegression()),
+        RandomForestClassifier(3, max_depth=4, random_state=0),
+    ]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_scikit_learn_estimator_answers_the_same_from_raw_columns(task):
+    pytest.importorskip("skl2onnx")
+    data = training_data(task)
+    for estimator in sklearn_models(task):
+        estimator.fit(data.train.X, data.train.y)
+        exported = export(estimator, data.encoder, data, task)
+        graph = Graph.from_bytes(exported.bytes, exported.inputs, what="test")
+        served = graph.run(data.train.columns)[OUTPUTS[task]]
+        wanted = estimator.predict(data.train.X) if task == "regression" else estimator.predict_proba(data.train.X)
+        np.testing.assert_allclose(served, wanted[:, 1] if task == "binary" else wanted, atol=1e-4)
+
+
+def test_trees_may_get_missing_numbers_as_they_are():
+    pytest.importorskip("skl2onnx")
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    data = training_data("binary", {"temp": Passthrough(), "wind": Passthrough()})
+    assert np.isnan(data.test.X).any()
+    trees = HistGradientBoostingClassifier(max_iter=5, random_state=0).fit(data.train.X, data.train.y)
+    export(trees, data.encoder, data, "binary")
+
+
+def test_a_tree_whose_missing_branch_skl2onnx_loses_is_refused():
+    pytest.importorskip("skl2onnx")
+    from sklearn.tree import DecisionTreeClassifier
+
+    data = training_data("binary", {"temp": Passthrough(), "wind": Passthrough()})
+    tree = DecisionTreeClassifier(max_depth=4, random_state=0).fit(data.train.X, data.train.y)
+    with pytest.raises(ExportError, match=r"'(temp|wind)': nan"):
+        export(tree, data.encoder, data, "binary")
+
+
+def onnx_core(data, *, outputs=("logits",), opset=17, width=1, inputs=("dense",), kind=onnx.TensorProto.FLOAT):
+    weights = np.random.default_rng(0).normal(size=(data.dense_dim, width)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["dense", "weights"], [name]) for name in outputs],
+        "core",
+        [helper.make_tensor_value_info(name, kind, ["n", data.dense_dim]) for name in inputs],
+        [helper.make_tensor_value_info(name, kind, ["n", width]) for name in outputs],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), weights
+
+
+@pytest.mark.parametrize("opset", [11, 17, 21])
+def test_an_onnx_model_is_a_core_that_gives_logits(opset):
+    data = training_data("binary")
+    core, weights = onnx_core(data, opset=opset)
+    before = core.SerializeToString()
+    exported = export(core, data.encoder, data, "binary")
+    assert core.SerializeToString() == before
+    graph = Graph.from_bytes(exported.bytes, exported.inputs, what="test")
+    wanted = 1 / (1 + np.exp(-(data.test.inputs["dense"] @ weights)[:, 0]))
+    np.testing.assert_allclose(graph.run(data.test.columns)["probability"], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("task", "arguments", "message"),
+    [
+        ("binary", {"outputs": ("a", "b")}, "outputs 'a' or 'b': it needs exactly one"),
+        ("binary", {"inputs": ("dense", "other")}, "inputs 'dense' or 'other', but the encoders give 'dense'"),
+        ("binary", {"width": 2}, r"gives \[8, 2\] for 8 rows, but a binary model gives \[8\] or \[8, 1\]"),
+        ("multiclass", {"width": 2}, r"but a multiclass model gives \[8, 3\]"),
+        ("binary", {"opset": 9}, "opset 9: export it with opset 10"),
+        ("binary", {"kind": onnx.TensorProto.DOUBLE}, "cannot be loaded"),
+    ],
+)
+def test_an_onnx_model_of_another_form_is_refused(task, arguments, message):
+    data = training_data(task)
+    with pytest.raises(ModelError, match=message):
+        export(onnx_core(data, **arguments)[0], data.encoder, data, task)
+
+
+def test_external_data_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = training_data("binary")
+    core, weights = onnx_core(data)
+    (tmp_path / "weights.bin").write_bytes(weights.tobytes())
+    tensor = core.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="weights.bin")
+    with pytest.raises(ModelError, match="keeps 1 tensors in other files, 'weights' for one"):
+        export(core, data.encoder, data, "binary")
+
+
+class Traced(torch.nn.Module):
+    """Answers otherwise while it is traced, as code that branches on values does."""
+
+    def forward(self, x):
+        value = x["dense"][:, :1] * 0.1
+        return value + 1 if torch.jit.is_tracing() else value
+
+
+def test_a_graph_that_differs_from_the_model_is_refused():
+    data = training_data("binary")
+    with pytest.raises(ExportError, match=r"on 400 of 400 rows, by up to 0\.2\d+ where 0\.0001 .*'temp': .*the graph"):
+        export(Traced(), data.encoder, data, "binary")
+
+
+def test_a_graph_for_one_batch_size_is_refused():
+    class FixedSize(torch.nn.Module):
+        def forward(self, x):
+            return x["dense"][:, :1] + torch.arange(8)[:, None] * 0 if torch.jit.is_tracing() else x["dense"][:, :1]
+
+    data = training_data("binary")
+    with pytest.raises(ExportError, match=r"does not run on one row and on many|differs"):
+        export(FixedSize(), data.encoder, data, "binary")
+
+
+def test_one_changed_weight_is_found():
+    data = training_data("regression")
+    module = Net(data)
+    exported = export(module, data.encoder, data, "regression")
+    model = onnx.load_from_string(exported.bytes)
+    weight = next(one for one in model.graph.initializer if one.name.endswith("layers.3.bias"))
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) + np.float32(0.01), weight.name))
+    tampered = replace(exported, bytes=model.SerializeToString())
+    expected = answer(module, data.test, "regression")
+    check_parity(exported, data.test.columns, expected)
+    with pytest.raises(ExportError, match=r"differs from the trained model on 400 of 400 rows"):
+        check_parity(tampered, data.test.columns, expected)
+    with pytest.raises(ExportError, match="does not run"):
+        check_parity(replace(exported, bytes=b"damaged"), data.test.columns, expected)
+
+
+def test_answers_that_are_no_numbers_are_refused():
+    data = training_data("binary", {"temp": Passthrough()})
+    with pytest.raises(ModelError, match=r"no finite answer for \d+ of 400 rows, such as .*'temp': nan.*Passthrough"):
+        export(Net(data), data.encoder, data, "binary")
+
+
+def test_without_test_rows_validation_rows_are_compared():
+    data = training_data("binary", test=0)
+    with pytest.raises(ExportError, match="of 100 rows"):
+        export(Traced(), data.encoder, data, "binary")
+
+
+class Constant(torch.nn.Module):
+    def forward(self, x):
+        return torch.zeros(8)
+
+
+class Pair(torch.nn.Module):
+    def forward(self, x):
+        return x["dense"], x["dense"]
+
+
+class Stray(torch.nn.Module):
+    def forward(self, x):
+        return x["dense"]
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (Stray(), r"forward of Stray gives \[8, \d+\] for 8 rows, but a binary model gives \[8\] or \[8, 1\]"),
+        (Pair(), "forward of Pair gives"),
+        (Constant(), "looks at none of its features|gives .8. for"),
+    ],
+)
+def test_torch_modules_of_another_form_are_refused(module, message):
+    data = training_data("binary")
+    with pytest.raises(ModelError, match=message):
+        export(module, data.encoder, data, "binary")
+
+
+def test_estimators_of_another_form_are_refused():
+    pytest.importorskip("skl2onnx")
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+
+    data = training_data("binary")
+    X, y = data.train.X, data.train.y
+    for estimator, task, message in [
+        (LinearRegression().fit(X, y), "binary", "LinearRegression has no predict_proba"),
+        (LogisticRegression().fit(X, y), "regression", "is a classifier"),
+        (LogisticRegression().fit(X, y + 1), "binary", r"the labels \[1, 2\], not \[0, 1\]: fit it on data.train.y"),
+        (LogisticRegression().fit(X[:, :2], y), "binary", "has to be fitted on data.train.X"),
+    ]:
+        with pytest.raises(ModelError, match=message):
+            export(estimator, data.encoder, data, task)
+
+
+def test_an_estimator_that_skl2onnx_does_not_know_is_refused():
+    pytest.importorskip("skl2onnx")
+    from sklearn.linear_model import LogisticRegression
+
+    class Own(LogisticRegression):
+        pass
+
+    data = training_data("binary")
+    with pytest.raises(ModelError, match=r"Own cannot be used as a model.*skl2onnx has to know it"):
+        export(Own().fit(data.train.X, data.train.y), data.encoder, data, "binary")
+
+
+@pytest.mark.parametrize("module", ["xgboost.sklearn", "lightgbm.sklearn"])
+def test_boosting_libraries_are_not_supported_yet(module):
+    booster = type("Booster", (), {"__module__": module})()
+    data = training_data("binary")
+    with pytest.raises(
+        ModelError, match=rf"Booster is a model of {module.split('.')[0]}, which is not supported yet: return a torch"
+    ):
+        export(booster, data.encoder, data, "binary")
+
+
+def test_anything_else_is_refused():
+    data = training_data("binary")
+    with pytest.raises(ModelError, match=r"int cannot be exported: return a torch module"):
+        export(3, data.encoder, data, "binary")
+
+
+def test_a_missing_dependency_names_its_extra():
+    with pytest.raises(MissingExtraError, match=r"not_there is not installed: install fti_assets\[sklearn\]"):
+        extras.require("not_there.sub", "sklearn")

@@ -1,0 +1,529 @@
+"""A model as a Dagster asset: what is published, what is promoted, and what the gates compare with."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+import fti_assets as fti
+from fti_assets import clock
+from fti_assets.errors import AliasConflictError, NotMaterializedError
+from fti_assets.stores.graph import Graph
+from fti_assets.stores.manifest import ModelManifest
+from fti_assets.stores.models import ModelStore, build_id
+from fti_assets.training.evaluation import evaluate
+from fti_assets.training.model import Model
+
+DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-10")
+CUTOFFS = dg.DailyPartitionsDefinition(start_date="2013-01-05", end_date="2013-01-10")
+FIRST_ID = 2**60  # keys that a float cannot tell apart
+
+
+def source() -> pd.DataFrame:
+    """A visit every half hour of a week; the third kind of visit is new on the fifth day."""
+    t = pd.date_range("2013-01-01", "2013-01-08", freq="30min", inclusive="left")
+    rng = np.random.default_rng(7)
+    spend, habit = rng.normal(size=(2, len(t)))
+    kinds = np.where(t < pd.Timestamp("2013-01-05"), "browse", rng.choice(["browse", "gift"], len(t)))
+    return pd.DataFrame(
+        {
+            "visit_id": FIRST_ID + np.arange(len(t)),
+            "t": t,
+            "spend": spend,
+            "habit": habit,
+            "bought": (spend + habit + rng.normal(scale=0.5, size=len(t)) > 0).astype(int),
+            "amount": 10 + 3 * spend + rng.normal(scale=0.1, size=len(t)),
+            "kind": np.where(spend > 0, "buy", kinds),
+        }
+    )
+
+
+SOURCE = source()
+
+
+def of_run(context: dg.AssetExecutionContext, *columns: str) -> pd.DataFrame:
+    window = context.partition_time_window
+    start, end = (moment.replace(tzinfo=None) for moment in (window.start, window.end))
+    return SOURCE[(SOURCE["t"] >= start) & (SOURCE["t"] < end)][["visit_id", "t", *columns]]
+
+
+@fti.feature_group(keys=["visit_id"], event_time="t", partitions_def=DAYS)
+def visits(context: dg.AssetExecutionContext) -> pd.DataFrame:
+    return of_run(context, "spend")
+
+
+@fti.feature_group(keys=["visit_id"], event_time="t", available_at="a", partitions_def=DAYS)
+def outcomes(context: dg.AssetExecutionContext) -> pd.DataFrame:
+    rows = of_run(context, "bought", "amount", "kind")
+    return rows.assign(a=rows["t"] + pd.Timedelta("2h"))
+
+
+@fti.feature_group(name="habits", keys=["visit_id"], event_time="t", partitions_def=DAYS)
+def habits(context: dg.AssetExecutionContext) -> pd.DataFrame:
+    return of_run(context, "habit")
+
+
+@fti.feature_group(name="habits", version=2, keys=["visit_id"], event_time="t", partitions_def=DAYS)
+def new_habits(context: dg.AssetExecutionContext) -> pd.DataFrame:
+    rows = of_run(context, "habit")
+    return rows.assign(habit=rows["habit"].round())
+
+
+@fti.on_demand(outputs={"double_spend": float})
+def doubled(spend: np.ndarray) -> dict[str, np.ndarray]:
+    return {"double_spend": 2 * spend}
+
+
+def dataset(name: str, label: str, *features: Any) -> Any:
+    view = fti.FeatureView(
+        name=name, spine=visits, label=fti.Label(outcomes[label], maturity="3h"), features=[visits["spend"], *features]
+    )
+    split = fti.TimeSplit(validation="1d", test="1d")
+    return fti.training_dataset(name=f"{name}_dataset", view=view, split=split, partitions_def=CUTOFFS)
+
+
+BUYING = dataset("buying", "bought")
+WITH_HABITS = dataset("with_habits", "bought", habits["habit"])
+WITH_NEW_HABITS = dataset("with_new_habits", "bought", new_habits["habit"])
+AMOUNTS = dataset("amounts", "amount", doubled)
+KINDS = dataset("kinds", "kind")
+
+
+def run(
+    *declarations: Any, stores: fti.Stores, instance: dg.DagsterInstance, span: tuple[str, str] | None = None,
+    resources: dict[str, Any] | None = None, **options: Any,
+) -> dg.ExecuteInProcessResult:  # fmt: skip
+    keys = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+    return dg.materialize(
+        [declaration.assets_def for declaration in declarations],
+        instance=instance,
+        resources={"fti": stores, **(resources or {})},
+        tags=dict(zip(keys, span or (), strict=False)),
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake with the week, the datasets of its last cutoffs and one buyer, made once: tests only read it."""
+    root = tmp_path_factory.mktemp("made")
+    stores = fti.Stores(lake=str(root / "lake"), models=str(root / "models"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        groups = (visits, outcomes, habits, new_habits)
+        run(*groups, stores=stores, instance=instance, span=("2013-01-01", "2013-01-07"))
+        run(BUYING, KINDS, stores=stores, instance=instance, span=("2013-01-05", "2013-01-08"))
+        others = (WITH_HABITS, WITH_NEW_HABITS, AMOUNTS)
+        run(*others, stores=stores, instance=instance, span=("2013-01-07", "2013-01-08"))
+        run(buyer(), stores=stores, instance=instance, partition_key="2013-01-06")
+    return root
+
+
+class Bench:
+    """Where a test trains: the shared lake, a model store and an instance of its own."""
+
+    def __init__(self, made: Path, models: Path, instance: dg.DagsterInstance) -> None:
+        self.stores = fti.Stores(lake=str(made / "lake"), models=str(models))
+        self.store: ModelStore = self.stores.model_store()
+        self.made = ModelStore(made / "models")
+        self.instance = instance
+
+    def train(self, model: Model, cutoff: str | None = None, **options: Any) -> dg.ExecuteInProcessResult:
+        partition = {} if cutoff is None else {"partition_key": f"2013-01-{cutoff}"}
+        return run(model, stores=self.stores, instance=self.instance, raise_on_error=False, **partition, **options)
+
+    def builds(self, model: str = "buyer") -> list[ModelManifest]:
+        return self.store.builds(model)
+
+    @property
+    def champion(self) -> str | None:
+        return self.store.aliases("buyer").champion
+
+    def published(self, cutoff: str, *, promoted: bool = False, **changed: Any) -> ModelManifest:
+        """The buyer that was made once, as a build of another cutoff."""
+        (one,) = self.made.builds("buyer")
+        at = datetime.fromisoformat(f"2013-01-{cutoff}")
+        manifest = replace(one, **{"build": build_id(at), "cutoff": at.isoformat(), **changed})
+        self.store.publish(manifest, self.made.load("buyer", one.reference)[1], "a card")
+        if promoted:
+            self.store.promote("buyer", manifest.reference, expected=self.champion, reason="by hand")
+        return manifest
+
+    def rows(self, dataset: Any, cutoff: str, split: str = "test") -> pd.DataFrame:
+        stored = fti.read(dataset, partitions=[f"2013-01-{cutoff}"], stores=self.stores)
+        return stored[stored["split"] == split].sort_values("t")
+
+    def score(self, manifest: ModelManifest, columns: dict[str, Any], y: Any, metric: str = "log_loss") -> float:
+        """A build's metric on raw features, computed apart from the library's step."""
+        graph = Graph.from_bytes(self.store.load(manifest.model, manifest.reference)[1], manifest.inputs, what="it")
+        outputs = graph.run({name: np.asarray(values, dtype=np.float64) for name, values in columns.items()})
+        return evaluate(manifest.task, [metric], outputs, np.asarray(y), manifest.classes)[metric]
+
+
+@pytest.fixture
+def bench(made: Path, tmp_path: Path) -> Iterator[Bench]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Bench(made, tmp_path / "models", instance)
+
+
+def good(data: fti.TrainingData) -> Any:
+    return LogisticRegression().fit(data.train.X, data.train.y)
+
+
+def bad(data: fti.TrainingData) -> Any:
+    return LogisticRegression().fit(data.train.X, 1 - data.train.y)
+
+
+def buyer(fit: Callable[[fti.TrainingData], Any] = good, **options: Any) -> Model:
+    declared = {
+        "name": "buyer",
+        "dataset": BUYING,
+        "task": "binary",
+        "gates": [fti.BeatsBaseline("log_loss")],
+        **options,
+    }
+
+    @fti.model(**declared)
+    def train(data: fti.TrainingData) -> Any:
+        return fit(data)
+
+    return train
+
+
+def materialized(result: dg.ExecuteInProcessResult, model: Model) -> dict[str | None, dg.AssetMaterialization]:
+    return {event.partition: event for event in result.asset_materializations_for_node(model.asset_name)}
+
+
+NOT_WORSE = fti.NotWorseThanChampion("log_loss")
+
+
+def test_an_accepted_build_is_published_promoted_and_materialized(bench: Bench) -> None:
+    model = buyer(gates=[fti.BeatsBaseline("log_loss"), NOT_WORSE])
+    with clock.at("2013-01-08T09:00:00"):
+        result = bench.train(model, "08")
+    assert result.success
+    (manifest,) = bench.builds()
+    assert manifest.status == "accepted"
+    assert bench.champion == manifest.reference
+    assert manifest.build.startswith("20130108T000000Z-")
+    assert (manifest.cutoff, manifest.created_at) == ("2013-01-08T00:00:00", "2013-01-08T09:00:00")
+    test, train = bench.rows(BUYING, "08"), bench.rows(BUYING, "08", "train")
+    assert manifest.metrics["log_loss"] == bench.score(manifest, {"spend": test["spend"]}, test["bought"])
+    assert manifest.dataset.rows == {"train": len(train), "validation": 48, "test": len(test)}
+    assert manifest.encoders["spend"]["mean"] == pytest.approx(train["spend"].mean(), rel=1e-6)
+    assert manifest.run_id == result.run_id
+    assert [(gate.gate, gate.passed) for gate in manifest.gates] == [
+        ("beats_baseline_log_loss", True),
+        ("not_worse_than_champion_log_loss", True),
+    ]
+    assert manifest.gates[1].reason == "there is no champion to compare with"
+    event = materialized(result, model)["2013-01-08"]
+    assert (event.tags or {})["dagster/data_version"] == manifest.build
+    assert event.metadata["champion"].value == manifest.reference
+    assert event.metadata["test/log_loss"].value == manifest.metrics["log_loss"]
+    card = (bench.store.root / "buyer" / manifest.reference / "card.md").read_text()
+    assert event.metadata["card"].value == card
+    assert "It is **accepted**" in card
+    assert "partition `2013-01-08`" in card
+    assert all(evaluation.passed for evaluation in result.get_asset_check_evaluations())
+
+
+@pytest.mark.parametrize("gates_fail_run", [True, False])
+def test_a_rejected_build_is_kept_and_not_materialized_and_the_champion_stays(
+    bench: Bench, gates_fail_run: bool
+) -> None:
+    champion = bench.published("07", promoted=True).reference
+    model = buyer(bad, gates_fail_run=gates_fail_run)
+    result = bench.train(model, "08")
+    assert result.success is not gates_fail_run
+    kept, rejected = bench.builds()
+    assert (kept.status, rejected.status) == ("accepted", "rejected")
+    assert bench.champion == champion == kept.reference
+    assert not materialized(result, model)
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert not evaluation.passed
+    assert f"{rejected.reference}: log_loss" in str(evaluation.description)
+    assert "is not better than the baseline" in str(evaluation.description)
+    assert "It is **rejected**" in (bench.store.root / "buyer" / rejected.reference / "card.md").read_text()
+
+
+def test_the_champion_gate_compares_with_the_newest_accepted_build_of_an_earlier_cutoff(bench: Bench) -> None:
+    bench.published("05")
+    earlier = bench.published("06", promoted=True)
+    bench.published("06T12:00", status="rejected")
+    bench.published("07")
+    bench.published("08")
+    bench.train(buyer(gates=[fti.NotWorseThanChampion("log_loss", tolerance=1.0)]), "07")
+    (verdict,) = bench.builds()[-2].gates
+    assert verdict.passed
+    assert f"of the champion {earlier.reference}" in verdict.reason
+    assert not bench.train(buyer(bad, gates=[NOT_WORSE]), "07").success
+    (verdict,) = bench.builds()[-2].gates
+    assert not verdict.passed
+    assert "is worse than" in verdict.reason
+    assert f"of the champion {earlier.reference}" in verdict.reason
+
+
+def test_a_rolled_back_build_is_not_compared_with(bench: Bench) -> None:
+    first, second = bench.published("05", promoted=True), bench.published("06", promoted=True)
+    bench.store.roll_back("buyer", reason="it was wrong")
+    bench.train(buyer(gates=[fti.NotWorseThanChampion("log_loss", tolerance=1.0)]), "07")
+    reason = bench.builds()[-1].gates[0].reason
+    assert first.reference in reason
+    assert second.reference not in reason
+    assert bench.champion == bench.builds()[-1].reference
+
+
+def test_champion_and_challenger_are_compared_on_the_rows_that_the_champion_has_not_trained_on(bench: Bench) -> None:
+    test = bench.rows(BUYING, "08")
+    middle = test["t"].iloc[20]
+    (one,) = bench.made.builds("buyer")
+    champion = bench.published("07T12:00", dataset=replace(one.dataset, trained_until=middle.isoformat()))
+    bench.train(buyer(gates=[fti.NotWorseThanChampion("log_loss", tolerance=1.0)]), "08")
+    challenger = bench.builds()[-1]
+    unseen = test[test["t"] > middle]
+    assert len(unseen) == len(test) - 21
+    own, theirs = (bench.score(one, {"spend": unseen["spend"]}, unseen["bought"]) for one in (challenger, champion))
+    reason = challenger.gates[0].reason
+    assert reason.startswith(f"log_loss {own:.6g} is ")
+    assert f"{theirs:.6g} of the champion {champion.reference}" in reason
+    assert own != challenger.metrics["log_loss"]
+
+
+def test_a_champion_that_trained_on_every_test_row_cannot_be_compared_with(bench: Bench) -> None:
+    (one,) = bench.made.builds("buyer")
+    bench.published("07T12:00", dataset=replace(one.dataset, trained_until="2013-01-08T00:00:00"))
+    assert not bench.train(buyer(gates=[fti.BeatsBaseline("log_loss"), NOT_WORSE]), "08").success
+    baseline, champion = bench.builds()[-1].gates
+    assert baseline.passed
+    assert not champion.passed
+    assert "has trained on every test row" in champion.reason
+
+
+def test_a_champion_of_another_view_is_scored_on_its_own_features_of_the_same_rows(bench: Bench) -> None:
+    bench.train(buyer(dataset=WITH_HABITS), "07")
+    (champion,) = bench.builds()
+    bench.train(
+        buyer(dataset=WITH_NEW_HABITS, version=2, gates=[fti.NotWorseThanChampion("log_loss", tolerance=1.0)]), "08"
+    )
+    challenger = bench.builds()[-1]
+    test = bench.rows(WITH_NEW_HABITS, "08")
+    exact = test.drop(columns="habit").merge(SOURCE[["visit_id", "habit"]], on="visit_id", validate="one_to_one")
+    theirs = bench.score(champion, {"spend": exact["spend"], "habit": exact["habit"]}, exact["bought"])
+    rounded = bench.score(champion, {"spend": test["spend"], "habit": test["habit"]}, test["bought"])
+    assert f"{theirs:.6g} of the champion {champion.reference}" in challenger.gates[0].reason
+    assert f"{theirs:.6g}" != f"{rounded:.6g}"
+    assert bench.champion == challenger.reference
+
+
+def test_a_champion_whose_spine_has_none_of_the_rows_fails_its_gate_and_says_why(bench: Bench) -> None:
+    (one,) = bench.made.builds("buyer")
+    bench.published("07", view=replace(one.view, spine="outcomes", spine_version=7))
+    assert not bench.train(buyer(gates=[NOT_WORSE]), "08").success
+    (verdict,) = bench.builds()[-1].gates
+    assert "cannot be compared with: features.outcomes_v7 is not in the offline store" in verdict.reason
+
+
+def test_backfilling_an_older_cutoff_does_not_move_the_champion_back(bench: Bench) -> None:
+    champion = bench.published("07", promoted=True).reference
+    model = buyer()
+    result = bench.train(model, "05")
+    assert result.success
+    assert list(materialized(result, model)) == ["2013-01-05"]
+    assert [build.status for build in bench.builds()] == ["accepted", "accepted"]
+    assert bench.champion == champion
+
+
+def test_promotion_by_hand_leaves_the_champion_to_people(bench: Bench) -> None:
+    model = buyer(promote="by_hand")
+    result = bench.train(model, "07")
+    assert result.success
+    assert bench.champion is None
+    assert materialized(result, model)["2013-01-07"].metadata["champion"].value == "none"
+    assert [build.status for build in bench.builds()] == ["accepted"]
+
+
+def test_a_range_builds_at_each_cutoff_in_order_each_with_its_own_verdict_and_event(bench: Bench) -> None:
+    latest: list[float] = []
+
+    def bad_on_the_sixth(data: fti.TrainingData) -> Any:
+        latest.append(data.train.rows)
+        return bad(data) if len(latest) == 2 else good(data)
+
+    gates = [fti.BeatsBaseline("log_loss"), fti.NotWorseThanChampion("log_loss", tolerance=1.0)]
+    model = buyer(bad_on_the_sixth, gates=gates)
+    result = bench.train(model, span=("2013-01-05", "2013-01-08"))
+    assert not result.success
+    assert latest == sorted(latest)
+    builds = bench.builds()
+    assert [build.status for build in builds] == ["accepted", "rejected", "accepted", "accepted"]
+    events = materialized(result, model)
+    assert list(events) == ["2013-01-05", "2013-01-07", "2013-01-08"]
+    accepted = [build for build in builds if build.status == "accepted"]
+    assert [(event.tags or {})["dagster/data_version"] for event in events.values()] == [b.build for b in accepted]
+    assert bench.champion == builds[-1].reference
+    assert builds[0].reference in builds[2].gates[1].reason  # not the rejected one in between
+    assert [change.champion for change in bench.store.aliases("buyer").history] == [b.reference for b in accepted]
+    failed = {one.check_name: str(one.description) for one in result.get_asset_check_evaluations() if not one.passed}
+    assert builds[1].reference in failed["beats_baseline_log_loss"]
+    assert builds[3].reference not in failed["beats_baseline_log_loss"]
+
+
+def test_an_alias_that_changed_meanwhile_is_a_conflict_and_the_build_is_kept(bench: Bench) -> None:
+    first, second = bench.published("05", promoted=True), bench.published("06", promoted=True)
+
+    def meanwhile(data: fti.TrainingData) -> Any:
+        bench.store.roll_back("buyer", first.reference, reason="by hand")
+        return good(data)
+
+    model = buyer(meanwhile)
+    result = bench.train(model, "07")
+    (failure,) = result.get_step_failure_events()
+    assert AliasConflictError.__name__ in str(failure.step_failure_data.error)
+    assert bench.champion == first.reference
+    assert bench.builds()[-1].status == "accepted"
+    assert len(bench.builds()) == 3
+    assert not materialized(result, model)
+    assert bench.store.aliases("buyer").rolled_back == (second.reference,)
+
+
+def test_run_config_resources_and_the_context_reach_the_function(bench: Bench) -> None:
+    class Hyperparameters(dg.Config):
+        strength: float = 1.0
+
+    class Tracker(dg.ConfigurableResource):  # type: ignore[type-arg]
+        project: str
+
+    seen: dict[str, Any] = {}
+
+    @fti.model(dataset=BUYING, task="binary")
+    def configured(
+        context: dg.AssetExecutionContext, config: Hyperparameters, tracker: Tracker, rows: fti.TrainingData
+    ) -> Any:
+        seen.update(partition=context.partition_key, strength=config.strength, project=tracker.project)
+        return LogisticRegression(C=config.strength).fit(rows.train.X, rows.train.y)
+
+    config = {"ops": {configured.asset_name: {"config": {"strength": 0.25}}}}
+    result = bench.train(configured, "07", run_config=config, resources={"tracker": Tracker(project="visits")})
+    assert result.success
+    assert seen == {"partition": "2013-01-07", "strength": 0.25, "project": "visits"}
+
+
+def test_a_lightning_module_is_trained_exported_and_judged(bench: Bench) -> None:
+    import pytorch_lightning as pl
+    import torch
+
+    class Net(pl.LightningModule):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(width, 1)
+
+        def forward(self, x: dict[str, torch.Tensor]) -> torch.Tensor:
+            return self.layer(x["dense"]).squeeze(-1)
+
+        def training_step(self, batch: Any, _: int) -> torch.Tensor:
+            x, y = batch
+            return torch.nn.functional.binary_cross_entropy_with_logits(self(x), y)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.Adam(self.parameters(), lr=0.1)
+
+    model = buyer(lambda data: data.fit(Net(data.dense_dim), epochs=5, batch_size=32))
+    assert bench.train(model, "08").success
+    (manifest,) = bench.builds()
+    assert manifest.outputs[0].name == "probability"
+    assert manifest.metrics["log_loss"] < manifest.baseline["log_loss"]
+
+
+def test_a_regression_model_end_to_end(bench: Bench) -> None:
+    model = buyer(
+        lambda data: LinearRegression().fit(data.train.X, data.train.y),
+        dataset=AMOUNTS,
+        task="regression",
+        gates=[fti.BeatsBaseline("rmse")],
+    )
+    assert bench.train(model, "08").success
+    (manifest,) = bench.builds()
+    test = bench.rows(AMOUNTS, "08")
+    columns = {"spend": test["spend"], "double_spend": 2 * test["spend"]}
+    rmse = bench.score(manifest, columns, test["amount"], "rmse")
+    assert manifest.metrics["rmse"] == pytest.approx(rmse, rel=1e-5)  # labels are float32 there
+    assert rmse < 0.2
+    assert manifest.outputs[0].name == "value"
+
+
+def test_a_champion_is_compared_with_while_its_on_demand_functions_keep_their_version(bench: Bench) -> None:
+    options = {"dataset": AMOUNTS, "task": "regression", "gates": [fti.NotWorseThanChampion("rmse", tolerance=1.0)]}
+    model = buyer(lambda data: LinearRegression().fit(data.train.X, data.train.y), **options)
+    bench.train(model, "07")
+    (one,) = bench.builds()
+    (call,) = one.view.on_demand
+
+    def publish(cutoff: datetime, **changed: Any) -> str:
+        called = replace(one.view, on_demand=(replace(call, **changed),))
+        manifest = replace(one, build=build_id(cutoff), cutoff=cutoff.isoformat(), view=called)
+        bench.store.publish(manifest, bench.store.load("buyer", one.reference)[1], "a card")
+        return manifest.reference
+
+    edited = publish(datetime(2013, 1, 7, 10), module_sha256="0" * 64)  # the module was edited since
+    assert bench.train(model, "08").success
+    assert f"of the champion {edited}" in bench.builds()[-1].gates[0].reason
+    publish(datetime(2013, 1, 7, 11), version=9, function="halved")
+    assert not bench.train(model, "08").success
+    (rejected,) = (build for build in bench.builds() if build.status == "rejected")
+    assert "cannot be compared with: on-demand function 'doubled' version 9" in rejected.gates[0].reason
+
+
+def test_a_multiclass_model_end_to_end_and_against_a_champion_of_fewer_classes(bench: Bench) -> None:
+    options = {"dataset": KINDS, "task": "multiclass", "gates": [fti.BeatsBaseline("accuracy")]}
+    assert bench.train(buyer(**options), "05").success
+    gates = [fti.NotWorseThanChampion("accuracy", tolerance=1.0)]
+    assert bench.train(buyer(**{**options, "gates": gates}), "08").success
+    champion, challenger = bench.builds()
+    assert champion.classes == ("browse", "buy")
+    assert challenger.classes == ("browse", "buy", "gift")
+    assert challenger.outputs[0].name == "probabilities"
+    test = bench.rows(KINDS, "08")
+    _, graph_bytes = bench.store.load("buyer", champion.reference)
+    probabilities = Graph.from_bytes(graph_bytes, champion.inputs, what="it").run({"spend": test["spend"].to_numpy()})
+    answers = np.array(champion.classes)[probabilities["probabilities"].argmax(axis=1)]
+    expected = float((answers == test["kind"].to_numpy()).mean())
+    assert f"{expected:.6g} of the champion {champion.reference}" in challenger.gates[0].reason
+
+
+def test_slices_are_in_the_manifest_and_on_the_card(bench: Bench) -> None:
+    model = buyer(dataset=WITH_NEW_HABITS, evaluate=fti.Evaluation(metrics=["log_loss"], slices=["habit"]), gates=[])
+    assert bench.train(model, "08").success
+    (manifest,) = bench.builds()
+    rows = {value: metrics["rows"] for value, metrics in manifest.slices["habit"].items()}
+    assert (
+        rows
+        == bench.rows(WITH_NEW_HABITS, "08")["habit"].map("{:.0f}".format).replace("-0", "0").value_counts().to_dict()
+    )
+    assert "## By habit" in (bench.store.root / "buyer" / manifest.reference / "card.md").read_text()
+
+
+def test_a_dataset_partition_that_is_not_there_is_named(bench: Bench) -> None:
+    result = bench.train(buyer(), "09")
+    (failure,) = result.get_step_failure_events()
+    error = str(failure.step_failure_data.error)
+    assert NotMaterializedError.__name__ in error
+    assert "buying_dataset_v1 has no partition '2013-01-09'" in error
+    assert bench.builds() == []
+
+
+@pytest.mark.parametrize("gates", [[], [NOT_WORSE]], ids=["none", "not worse"])
+def test_training_after_the_champion_is_lost_promotes_another(bench: Bench, gates: list[Any]) -> None:
+    lost = bench.published("06", promoted=True)
+    shutil.rmtree(bench.store.aliases_file("buyer").parent / lost.reference)
+    result = bench.train(buyer(gates=gates), "07")
+    assert result.success, result.get_step_failure_events()
+    (build,) = bench.builds()
+    assert bench.champion == build.reference != lost.reference

@@ -1,0 +1,63 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fti_assets.errors import DeclarationError
+from fti_assets.training.split import SPLITS, RandomSplit, TimeSplit
+
+CUTOFF = datetime(2013, 7, 1)
+DAYS = st.integers(1, 60).map(lambda days: timedelta(days=days))
+
+
+@given(DAYS, DAYS, st.integers(0, 100).map(lambda hours: timedelta(hours=hours)))
+def test_parts_are_as_long_as_declared_with_a_maturity_between_them(validation, test, maturity):
+    parts = TimeSplit(validation=validation, test=test).boundaries(CUTOFF, maturity)
+    assert tuple(parts) == SPLITS
+    assert parts["test"][1] == CUTOFF - maturity
+    assert parts["test"][1] - parts["test"][0] == test
+    assert parts["test"][0] - parts["validation"][1] == maturity
+    assert parts["validation"][1] - parts["validation"][0] == validation
+    assert parts["validation"][0] - parts["train"][1] == maturity
+    assert parts["train"][0] is None
+
+
+def test_durations_may_be_text():
+    assert TimeSplit(validation="14d", test="30d").boundaries(CUTOFF, timedelta(hours=36)) == {
+        "train": (None, datetime(2013, 5, 13, 12)),
+        "validation": (datetime(2013, 5, 15), datetime(2013, 5, 29)),
+        "test": (datetime(2013, 5, 30, 12), datetime(2013, 6, 29, 12)),
+    }
+
+
+def test_an_aware_cutoff_is_taken_in_utc():
+    split = TimeSplit(validation="1d", test="1d")
+    aware = datetime(2013, 7, 1, tzinfo=UTC)
+    assert split.boundaries(aware, timedelta(0)) == split.boundaries(CUTOFF, timedelta(0))
+
+
+def test_a_window_bounds_train():
+    parts = TimeSplit(validation="1d", test="1d").boundaries(CUTOFF, timedelta(0), window=timedelta(days=10))
+    assert parts["train"] == (datetime(2013, 6, 21), datetime(2013, 6, 29))
+
+
+def test_a_window_without_room_for_train_is_refused():
+    with pytest.raises(DeclarationError, match="holds no train rows"):
+        TimeSplit(validation="1d", test="1d").boundaries(CUTOFF, timedelta(0), window=timedelta(days=2))
+
+
+@pytest.mark.parametrize("length", ["0d", "soon", timedelta(days=-1), 5])
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_a_length_that_is_none_is_refused(part, length):
+    with pytest.raises(DeclarationError, match=part):
+        TimeSplit(**{"validation": "1d", "test": "1d", part: length})
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [{"validation": -0.1}, {"test": 0.0}, {"validation": 0.5, "test": 0.5}, {"test": float("nan")}, {"seed": -1}],
+)
+def test_shares_that_cannot_be_are_refused(shares):
+    with pytest.raises(DeclarationError, match="RandomSplit"):
+        RandomSplit(**shares)

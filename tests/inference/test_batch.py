@@ -553,7 +553,7 @@ def test_a_corrected_spine_row_is_answered_once_as_its_latest_correction_has_it(
     stores = stores_in(tmp_path)
     with clock.at("2013-01-10"):
         assets = [declaration.assets_def for declaration in (sightings, dataset, seer, answers)]
-        assert dg.materialize(assets, instance=dg.DagsterInstance.ephemeral(), resources={"fti": stores}).success
+        assert dg.materialize(assets, resources={"fti": stores}).success
     rows = fti.read(answers, stores=stores).set_index("id")["probability"]
     assert rows.index.is_unique
     assert len(rows) == 200

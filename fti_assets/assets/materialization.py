@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
+from fti_assets.assets.conditions import PROVISIONAL
+from fti_assets.assets.windows import windows_of
 from fti_assets.stores.tables import WHOLE, Commit
 
 _CODE_VERSION = "dagster/code_version"
@@ -14,12 +17,21 @@ _DATA_VERSION = "dagster/data_version"
 _USER_PROVIDED = "dagster/data_version_is_user_provided"
 
 
-def materialized(context: dg.AssetExecutionContext, commit: Commit, metadata: Mapping[str, Any]) -> Iterator[Any]:
+def materialized(
+    context: dg.AssetExecutionContext, commit: Commit, metadata: Mapping[str, Any], *, delay: timedelta | None = None
+) -> Iterator[Any]:
     """Report a commit: the step's result, then for a range of partitions an event for each.
 
     The result comes first: Dagster writes an event a partition of its own then, whose tags the later events keep.
+
+    Args:
+        context: the step's.
+        commit: what was stored.
+        metadata: what the asset's page shows.
+        delay: how long after its window's end a partition is still provisional; None if its rows are never that.
     """
     partitions = commit.partitions
+    early = set() if delay is None else _provisional(context, commit, delay)
     common = {**metadata, "dagster/row_count": commit.rows, "snapshot": commit.snapshot}
     if not _is_range(context):
         partition = partitions[0]
@@ -28,9 +40,10 @@ def materialized(context: dg.AssetExecutionContext, commit: Commit, metadata: Ma
             if partition.partition != WHOLE
             else common,
             data_version=dg.DataVersion(partition.data_version),
+            tags={PROVISIONAL: "true"} if early else None,
         )
         return
-    yield dg.MaterializeResult(metadata=common)
+    yield dg.MaterializeResult(metadata=common, tags={PROVISIONAL: "true"} if early else None)
     key = context.assets_def.key
     own_tags = _tags_of_newest_events(context, key, [partition.partition for partition in partitions])
     for partition in partitions:
@@ -43,9 +56,19 @@ def materialized(context: dg.AssetExecutionContext, commit: Commit, metadata: Ma
                     **own_tags.get(partition.partition, {}),
                     _DATA_VERSION: partition.data_version,
                     _USER_PROVIDED: "true",
+                    **({PROVISIONAL: str(partition.partition in early).lower()} if early else {}),
                 },
             )
         )
+
+
+def _provisional(context: dg.AssetExecutionContext, commit: Commit, delay: timedelta) -> set[str]:
+    """The partitions that were stored before their window and delay had ended."""
+    records = {record.partition: record for record in commit.partitions}
+    if context.assets_def.partitions_def is None:
+        return set()
+    windows = windows_of(context.assets_def.partitions_def, list(records))
+    return {w.key for w in windows if w.end is not None and records[w.key].run_at < w.end + delay}
 
 
 def log_materialized(

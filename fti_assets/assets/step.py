@@ -46,6 +46,7 @@ def build_asset(
     kinds: Collection[str] = (),
     group_name: str,
     description: str | None = None,
+    automation_condition: dg.AutomationCondition[Any] | None = None,
     declaration: object = None,
 ) -> dg.AssetsDefinition:
     """Build the asset of a declaration.
@@ -65,6 +66,7 @@ def build_asset(
         kinds: the badges in the graph.
         group_name: the graph's group.
         description: what the asset is, by default the function's docstring.
+        automation_condition: when it runs by itself, unless the user says otherwise; None said by the user is never.
         declaration: everything but the source that decides what is computed, for the code version.
     """
     parameters = _dagster_parameters(function, provided, annotations or {}, name)
@@ -94,6 +96,8 @@ def build_asset(
     settled.setdefault("group_name", group_name)
     settled.setdefault("description", description or (inspect.getdoc(function) if function else None))
     settled.setdefault("code_version", code_version(function, declaration))
+    if "automation_condition" not in options:
+        settled["automation_condition"] = automation_condition
     if isinstance(options.get("partitions_def"), dg.TimeWindowPartitionsDefinition):
         settled.setdefault("backfill_policy", dg.BackfillPolicy.single_run())
     if settled.pop("output_required", False):

@@ -45,7 +45,9 @@ def windows_between(partitions_def: dg.PartitionsDefinition[str], start: datetim
     end = end if partitions_def.end is None else min(end, naive_utc(partitions_def.end))
     if start >= end:
         return []
-    span = dg.TimeWindow(start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
+    before = partitions_def.get_prev_partition_window(start.replace(tzinfo=UTC))
+    first = start.replace(tzinfo=UTC) if before is None else before.end  # where the window that holds the start begins
+    span = dg.TimeWindow(first, end.replace(tzinfo=UTC))
     windows = windows_of(partitions_def, partitions_def.get_partition_keys_in_time_window(span))
     return [window for window in windows if window.end and window.start and window.end > start and window.start < end]
 

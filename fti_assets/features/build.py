@@ -9,11 +9,13 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.assets.checks import check_specs
+from fti_assets.assets.conditions import on_changed_inputs, on_window_end
 from fti_assets.assets.step import asset_key, beta_accepted, build_asset
 from fti_assets.assets.windows import partitions_back
+from fti_assets.features.columns import column_schema, group_columns
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.run import IN_TIME, judges_time, layout_of, run_feature_group
-from fti_assets.features.schema import constraints, described
+from fti_assets.features.schema import described
 from fti_assets.features.validation import rules_of
 from fti_assets.resources import Stores
 
@@ -38,8 +40,18 @@ def build_feature_group(group: FeatureGroup) -> dg.AssetsDefinition:
         metadata=_metadata(group),
         kinds={"duckdb", "parquet"},
         group_name="features",
+        automation_condition=_condition(group),
         declaration=_declaration(group),
     )
+
+
+def _condition(group: FeatureGroup) -> dg.AutomationCondition[Any] | None:
+    """Run on changed inputs, and a last time after the end of a window that was still open; None if neither can be."""
+    changed = on_changed_inputs() if group.inputs or group.asset_ins or group.options.get("deps") else None
+    if not isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition):
+        return changed
+    ended = on_window_end(group.partitions_def, group.serving_delay or timedelta(0))
+    return ended if changed is None else (changed.with_label("inputs_changed") | ended.with_label("window_ended"))
 
 
 def dep_on(
@@ -78,21 +90,7 @@ def _metadata(group: FeatureGroup) -> dict[str, Any]:
         metadata["serving_delay"] = str(group.serving_delay)
     if group.ttl is not None:
         metadata["ttl"] = str(group.ttl)
-    if group.schema is not None:
-        metadata["dagster/column_schema"] = dg.TableSchema(
-            [
-                dg.TableColumn(
-                    name,
-                    (group.columns or {}).get(name) or str(column.dtype),
-                    description=column.description,
-                    constraints=dg.TableColumnConstraints(
-                        nullable=column.nullable, unique=column.unique, other=constraints(column)
-                    ),
-                )
-                for name, column in group.schema.columns.items()
-            ]
-        )
-    return metadata
+    return metadata | (column_schema(group_columns(group)) if group.schema is not None else {})
 
 
 def _declaration(group: FeatureGroup) -> tuple[object, ...]:

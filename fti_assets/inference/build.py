@@ -9,13 +9,15 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.assets.checks import check_specs
+from fti_assets.assets.conditions import Upstream, on_answerable_rows
 from fti_assets.assets.step import asset_key, beta_accepted, build_asset
 from fti_assets.features.build import dep_on
+from fti_assets.features.columns import column_schema
 from fti_assets.features.schema import described
 from fti_assets.features.upstream import COMPLETE
 from fti_assets.features.validation import rules_of
 from fti_assets.inference.batch import BatchPredictions, PredictionConfig
-from fti_assets.inference.batch_run import layout_of, run_batch_predictions
+from fti_assets.inference.batch_run import columns_of, layout_of, run_batch_predictions
 from fti_assets.resources import Stores
 
 
@@ -42,10 +44,17 @@ def build_batch_predictions(predictions: BatchPredictions) -> dg.AssetsDefinitio
             asset_key(predictions.options, predictions.table),
             [*rules_of(predictions.schema), *layout_of(predictions).rules, COMPLETE],
         ),
-        metadata={"dagster/table_name": str(predictions.table_name), "model": model.asset_name},
+        metadata={
+            "dagster/table_name": str(predictions.table_name),
+            "model": model.asset_name,
+            **column_schema(columns_of(predictions)),
+        },
         kinds={"onnx", "parquet"},
         group_name="inference",
         description=f"What {model.name} answers for each row of {view.spine.table}, and the build that answered.",
+        automation_condition=on_answerable_rows(view.spine.key, Upstream(model.key, model.partitions_def)).with_label(
+            "rows_to_answer"
+        ),
         declaration=(predictions.name, predictions.version, model.asset_name, described(predictions.schema)),
     )
 

@@ -9,8 +9,10 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.assets.checks import check_specs
+from fti_assets.assets.conditions import Upstream, on_changed_inputs, on_cutoff
 from fti_assets.assets.step import asset_key, build_asset
 from fti_assets.features.build import dep_on
+from fti_assets.features.columns import column_schema
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.on_demand import OnDemand
 from fti_assets.features.schema import described
@@ -19,7 +21,7 @@ from fti_assets.features.upstream import COMPLETE
 from fti_assets.features.validation import rules_of
 from fti_assets.resources import Stores
 from fti_assets.training.dataset import TrainingDataset
-from fti_assets.training.dataset_run import layout_of, run_dataset
+from fti_assets.training.dataset_run import columns_of, layout_of, run_dataset
 from fti_assets.training.model import Model
 from fti_assets.training.model_run import run_model
 from fti_assets.training.view import FeatureView
@@ -50,10 +52,12 @@ def build_dataset(dataset: TrainingDataset) -> dg.AssetsDefinition:
             "view": f"{view.name} version {view.version}",
             "features": ", ".join(view.feature_names),
             "label": f"{view.label.name} of {view.label.group.table}",
+            **column_schema(columns_of(dataset)),
         },
         kinds={"duckdb", "parquet"},
         group_name="training",
         description=f"Training rows of view {view.name}: each row of {view.spine.table} with what was known at its time.",
+        automation_condition=_condition(dataset),
         declaration=(
             dataset.name,
             dataset.version,
@@ -63,6 +67,14 @@ def build_dataset(dataset: TrainingDataset) -> dg.AssetsDefinition:
             _declared(view),
         ),
     )
+
+
+def _condition(dataset: TrainingDataset) -> dg.AutomationCondition[Any]:
+    """A cutoff is made once, when it has come and its last day is final; without cutoffs, when an input has changed."""
+    if dataset.partitions_def is None:
+        return on_changed_inputs().with_label("inputs_changed")
+    groups = [Upstream(group.key, group.partitions_def) for group in dataset.view.groups]
+    return on_cutoff(groups).with_label("cutoff_ready")
 
 
 def _declared(view: FeatureView) -> tuple[object, ...]:
@@ -111,5 +123,6 @@ def build_model(model: Model) -> dg.AssetsDefinition:
         },
         kinds={"onnx"},
         group_name="training",
+        automation_condition=on_changed_inputs().with_label("dataset_changed"),
         declaration=(model.name, model.version, model.task, model.gates, model.evaluate, repr(model.view.encoders)),
     )

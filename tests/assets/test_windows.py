@@ -1,0 +1,29 @@
+"""Windows of partitions against what their definition lists."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import dagster as dg
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fti_assets.assets.windows import windows_between, windows_of
+
+DEFINITIONS: list[dg.TimeWindowPartitionsDefinition] = [
+    dg.DailyPartitionsDefinition(start_date="2024-01-03", end_date="2024-04-20"),
+    dg.WeeklyPartitionsDefinition(start_date="2024-01-03"),
+    dg.MonthlyPartitionsDefinition(start_date="2023-11-01", end_offset=1),
+    dg.DailyPartitionsDefinition(start_date="2024-01-03", timezone="America/New_York"),
+]
+INSTANTS = st.integers(min_value=0, max_value=120 * 24).map(lambda hours: datetime(2024, 1, 1) + timedelta(hours=hours))
+
+
+@given(partitions_def=st.sampled_from(DEFINITIONS), start=INSTANTS, length=st.integers(min_value=1, max_value=30 * 24))
+def test_every_window_that_overlaps_a_span_is_found_and_no_other(
+    partitions_def: dg.TimeWindowPartitionsDefinition, start: datetime, length: int
+) -> None:
+    end = start + timedelta(hours=length)
+    every = windows_of(partitions_def, partitions_def.get_partition_keys())
+    overlapping = [w for w in every if w.start is not None and w.end is not None and w.start < end and w.end > start]
+    assert windows_between(partitions_def, start, end) == overlapping

@@ -1,0 +1,211 @@
+"""The default conditions on a set clock: what is requested at each tick, on a real instance and real stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+import fti_assets as fti
+from fti_assets import clock
+
+DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_offset=1)
+WEEKS = dg.WeeklyPartitionsDefinition(start_date="2024-01-07", end_offset=1)  # Sundays
+
+
+class Source:
+    """What the source's function reads: a corrected day has other numbers, a day that is broken raises."""
+
+    def __init__(self) -> None:
+        self.corrections: dict[str, float] = {}
+        self.worse = False
+
+
+class System:
+    """A small system on files, with ticks of its conditions and runs of what they request."""
+
+    def __init__(self, folder: Path, instance: dg.DagsterInstance, **options: Any) -> None:
+        self.source = source = Source()
+        self.instance = instance
+        self.cursor: Any = None
+
+        @fti.feature_group(keys=["id"], event_time="at", partitions_def=DAYS)
+        def visits(context: dg.AssetExecutionContext) -> pd.DataFrame:
+            return frame(context.partition_keys, source)[["id", "at", "x"]]
+
+        @fti.feature_group(keys=["id"], event_time="at", partitions_def=DAYS)
+        def outcomes(context: dg.AssetExecutionContext) -> pd.DataFrame:
+            return frame(context.partition_keys, source)[["id", "at", "y", "k"]]
+
+        @fti.feature_group(
+            keys=["k"], event_time="at", partitions_def=DAYS, lookback="1d", serving_delay="2h", ttl="1d"
+        )
+        def rates(outcomes: fti.Table) -> fti.Table:
+            return fti.window_aggregate(
+                outcomes, keys=["k"], every="6h", windows=["1d"], aggregates={"rate": fti.Mean("y")}
+            )
+
+        view = fti.FeatureView(
+            name="view",
+            spine=visits,
+            label=fti.Label(outcomes["y"]),
+            features=[visits["x"], rates.on(x="k")["rate_1d"]],
+        )
+        dataset = fti.training_dataset(
+            name="rows", view=view, partitions_def=WEEKS, split=fti.TimeSplit(validation="1d", test="2d")
+        )
+
+        @fti.model(dataset=dataset, task="binary", gates=[fti.BeatsBaseline("log_loss")])
+        def model(data: fti.TrainingData) -> Any:
+            y = np.roll(data.train.y, 1) if source.worse else data.train.y
+            return LogisticRegression().fit(data.train.X, y)
+
+        answers = fti.batch_predictions(name="answers", model=model, partitions_def=DAYS)
+        self.visits, self.outcomes, self.rates = visits, outcomes, rates
+        self.dataset, self.model, self.answers = dataset, model, answers
+        self.stores = fti.Stores(
+            lake=str(folder / "lake"), models=str(folder / "models"), online=str(folder / "online")
+        )
+        self.defs = fti.build_definitions([answers], resources={"fti": self.stores})
+
+    def tick(self, moment: str) -> dict[str, list[str]]:
+        """What is requested at an instant, by asset."""
+        declared = [self.visits, self.outcomes, self.rates, self.dataset, self.model, self.answers]
+        with clock.at(moment):
+            result = dg.evaluate_automation_conditions(
+                self.defs,
+                self.instance,
+                dg.AssetSelection.assets(*(declaration.key for declaration in declared)),
+                evaluation_time=datetime.fromisoformat(moment).replace(tzinfo=UTC),
+                cursor=self.cursor,
+            )
+        self.cursor = result.cursor
+        requested = {one.key.to_user_string(): result.get_requested_partitions(one.key) for one in declared}
+        return {name: sorted(map(str, keys)) for name, keys in requested.items() if keys}
+
+    def run(self, moment: str, declarations: list[Any], first: str, last: str | None = None) -> bool:
+        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first}
+        with clock.at(moment):
+            return dg.materialize(
+                [declaration.assets_def for declaration in declarations],
+                instance=self.instance,
+                resources={"fti": self.stores},
+                raise_on_error=False,
+                **({"tags": tags} if last is not None else {"partition_key": first}),
+            ).success
+
+
+def frame(days: list[str], source: Source) -> pd.DataFrame:
+    parts = []
+    for day in days:
+        at = pd.date_range(day, periods=24, freq="h", unit="us")
+        x = np.arange(24) % 2 + source.corrections.get(day, 0.0)
+        parts.append(
+            pd.DataFrame({"id": [f"{day}/{n}" for n in range(24)], "at": at, "x": x, "k": x, "y": np.arange(24) % 2})
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield System(tmp_path, instance)
+
+
+def test_a_changed_day_is_carried_to_the_days_that_look_back_at_it_and_to_no_other(system: System) -> None:
+    sources = [system.visits, system.outcomes]
+    assert system.tick("2024-01-10T12:00") == {}
+    assert system.run("2024-01-10T12:00", sources, "2024-01-01", "2024-01-09")
+    assert system.tick("2024-01-10T12:01") == {"rates_v1": [f"2024-01-0{n}" for n in range(1, 10)]}
+    assert system.run("2024-01-10T12:02", [system.rates], "2024-01-01", "2024-01-09")
+    system.tick("2024-01-10T12:03")
+    assert system.run("2024-01-10T12:04", sources, "2024-01-03")
+    assert "rates_v1" not in system.tick("2024-01-10T12:05"), "a rerun with the same rows is no change"
+    system.source.corrections["2024-01-03"] = 10.0
+    assert system.run("2024-01-10T12:06", sources, "2024-01-03")
+    assert system.tick("2024-01-10T12:07")["rates_v1"] == ["2024-01-03", "2024-01-04"]
+    assert "rates_v1" not in system.tick("2024-01-10T12:08")
+
+
+def test_a_day_that_was_run_before_its_end_is_run_once_more_after_it(system: System) -> None:
+    sources = [system.visits, system.outcomes, system.rates]
+    system.tick("2024-01-03T11:00")
+    assert system.run("2024-01-03T12:00", sources, "2024-01-01", "2024-01-03")
+    assert system.tick("2024-01-03T23:00") == {"rates_v1": ["2024-01-01", "2024-01-02", "2024-01-03"]}
+    assert system.run("2024-01-03T23:00", sources[2:], "2024-01-01", "2024-01-03")
+    assert system.tick("2024-01-03T23:30") == {}
+    assert system.tick("2024-01-04T00:10") == {"visits_v1": ["2024-01-03"], "outcomes_v1": ["2024-01-03"]}
+    assert system.tick("2024-01-04T01:00") == {}, "asked for once"
+    assert system.tick("2024-01-04T02:00") == {"rates_v1": ["2024-01-03"]}, "its serving delay has passed"
+    assert system.run("2024-01-04T02:00", sources, "2024-01-03")
+    assert system.tick("2024-01-04T02:10") == {}
+
+
+def test_a_cutoff_waits_for_a_run_of_its_last_day_made_after_the_day_and_its_delay(system: System) -> None:
+    groups = [system.visits, system.outcomes, system.rates]
+    system.tick("2024-01-06T11:00")
+    assert system.run("2024-01-06T12:00", groups, "2024-01-01", "2024-01-06")
+    assert "rows_v1" not in system.tick("2024-01-06T23:00"), "the cutoff has not come"
+    assert "rows_v1" not in system.tick("2024-01-07T03:00"), "the last day was run before its end"
+    assert system.run("2024-01-07T01:00", groups, "2024-01-06")
+    assert "rows_v1" not in system.tick("2024-01-07T03:05"), "the delay of the rates had not passed"
+    assert system.run("2024-01-07T02:00", groups[2:], "2024-01-06")
+    assert system.tick("2024-01-07T03:10")["rows_v1"] == ["2024-01-07"]
+    assert "rows_v1" not in system.tick("2024-01-07T03:11")
+
+
+def test_cutoffs_that_were_missed_are_made_up_for_and_an_old_day_makes_none_anew(system: System) -> None:
+    groups = [system.visits, system.outcomes, system.rates]
+    assert system.run("2024-01-23T00:00", groups, "2024-01-01", "2024-01-22")
+    missed = ["2024-01-07", "2024-01-14", "2024-01-21"]
+    assert system.tick("2024-01-23T12:00")["rows_v1"] == missed
+    assert system.run("2024-01-23T12:01", [system.dataset], missed[0], missed[-1])
+    assert system.tick("2024-01-23T12:02")["model_v1"] == missed
+    system.source.corrections["2024-01-05"] = 1.0
+    assert system.run("2024-01-23T12:03", groups, "2024-01-05")
+    assert "rows_v1" not in system.tick("2024-01-23T12:04")
+
+
+def test_a_cutoff_whose_run_failed_is_asked_for_again_when_an_input_changes(system: System) -> None:
+    groups = [system.visits, system.outcomes, system.rates]
+    assert system.run("2024-01-08T03:00", groups, "2024-01-01", "2024-01-07")
+    assert system.tick("2024-01-08T03:01")["rows_v1"] == ["2024-01-07"]
+    for minute in (2, 3):
+        assert "rows_v1" not in system.tick(f"2024-01-08T03:0{minute}"), "not once more for the same data"
+    system.source.corrections["2024-01-02"] = 1.0
+    assert system.run("2024-01-08T03:04", groups, "2024-01-02")
+    assert system.tick("2024-01-08T03:05")["rows_v1"] == ["2024-01-07"]
+
+
+def test_predictions_wait_for_a_first_build_and_a_withheld_model_blocks_none(system: System) -> None:
+    groups = [system.visits, system.outcomes, system.rates]
+    system.tick("2024-01-15T02:00")
+    assert system.run("2024-01-15T03:00", groups, "2024-01-01", "2024-01-14")
+    assert "answers_v1" not in system.tick("2024-01-15T03:01"), "no build can answer"
+    assert system.run("2024-01-15T03:02", [system.dataset], "2024-01-07", "2024-01-14")
+    assert system.run("2024-01-15T03:03", [system.model], "2024-01-07")
+    days = [f"2024-01-{n:02}" for n in range(7, 15)]
+    assert system.tick("2024-01-15T03:04")["answers_v1"] == days, "from the first cutoff on"
+    assert system.run("2024-01-15T03:05", [system.answers], days[0], days[-1])
+    system.source.worse = True
+    assert not system.run("2024-01-15T03:06", [system.model], "2024-01-14"), "the gate turns it down"
+    assert system.run("2024-01-16T03:00", groups, "2024-01-15")
+    assert system.tick("2024-01-16T03:01")["answers_v1"] == ["2024-01-15"]
+
+
+def test_a_change_between_a_request_and_the_next_tick_is_not_lost(system: System) -> None:
+    sources = [system.visits, system.outcomes]
+    system.tick("2024-01-04T12:00")
+    assert system.run("2024-01-04T12:00", sources, "2024-01-01", "2024-01-02")
+    assert system.tick("2024-01-04T12:01")["rates_v1"] == ["2024-01-01", "2024-01-02"]
+    system.source.corrections["2024-01-01"] = 10.0
+    assert system.run("2024-01-04T12:02", sources, "2024-01-01")
+    assert system.tick("2024-01-04T12:03")["rates_v1"] == ["2024-01-01", "2024-01-02"]
+    assert "rates_v1" not in system.tick("2024-01-04T12:04")

@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fti_assets.automation.new_data import new_data_sensor as new_data_sensor
     from fti_assets.definitions import build_definitions as build_definitions
     from fti_assets.features.feature_group import FeatureGroup as FeatureGroup
     from fti_assets.features.feature_group import feature_group as feature_group
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from fti_assets.training.evaluation import Evaluation as Evaluation
     from fti_assets.training.gates import BeatsBaseline as BeatsBaseline
     from fti_assets.training.gates import NotWorseThanChampion as NotWorseThanChampion
+    from fti_assets.training.gates import SliceGap as SliceGap
     from fti_assets.training.label import Label as Label
     from fti_assets.training.model import model as model
     from fti_assets.training.split import RandomSplit as RandomSplit
@@ -51,6 +53,7 @@ _MODULES = {
     "Label": "training.label",
     "Mean": "features.windows",
     "model": "training.model",
+    "new_data_sensor": "automation.new_data",
     "NotWorseThanChampion": "training.gates",
     "on_demand": "features.on_demand",
     "OneHot": "training.encoders",
@@ -58,6 +61,7 @@ _MODULES = {
     "Predictor": "inference.predictor",
     "RandomSplit": "training.split",
     "read": "reading",
+    "SliceGap": "training.gates",
     "Standardize": "training.encoders",
     "Stores": "resources",
     "Sum": "features.windows",
@@ -83,6 +87,7 @@ __all__ = [
     "Passthrough",
     "Predictor",
     "RandomSplit",
+    "SliceGap",
     "Standardize",
     "Stores",
     "Sum",
@@ -93,6 +98,7 @@ __all__ = [
     "build_definitions",
     "feature_group",
     "model",
+    "new_data_sensor",
     "on_demand",
     "read",
     "training_dataset",

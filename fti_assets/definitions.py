@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.assets.step import STORES
+from fti_assets.automation.sensors import automation_sensors
 from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedError, listed
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.online_load import joined_group
@@ -18,16 +19,26 @@ from fti_assets.stores.manifest import JoinedGroup
 from fti_assets.training.dataset import TrainingDataset
 from fti_assets.training.model import Model
 
+_DEFAULT_STORES = Stores()  # one object, since Dagster merges definitions only if their resources are the same objects
+
 Declaration = FeatureGroup | TrainingDataset | Model | BatchPredictions
 
 
 def build_definitions(
-    declarations: Sequence[Declaration], *, resources: Mapping[str, Any] | None = None, **others: Any
+    declarations: Sequence[Declaration],
+    *,
+    name: str | None = None,
+    resources: Mapping[str, Any] | None = None,
+    **others: Any,
 ) -> dg.Definitions:
     """Turn declarations, and everything that they rest on, into ``dg.Definitions``.
 
+    Sensors that evaluate the automation conditions come with it, running. Definitions of systems that share groups can be
+    merged if they are given the same resources.
+
     Args:
         declarations: groups, datasets, models and predictions; what they rest on is collected.
+        name: the system's name, with which its sensors' names begin; by default that of the first declaration.
         resources: Dagster resources; ``fti`` is the ``Stores``, by default those under ``FTI_HOME``.
         others: what else ``dg.Definitions`` takes (``jobs``, ``sensors``, ``schedules``, ``executor``, ``loggers``, more
             ``assets`` and ``asset_checks``).
@@ -38,10 +49,25 @@ def build_definitions(
     """
     collected = list(dict.fromkeys(_collected(declarations)))
     _refuse_same_names(collected)
-    all_resources = {STORES: Stores(), **(resources or {})}
+    all_resources = {STORES: _DEFAULT_STORES, **(resources or {})}
     _refuse_retired_versions(collected, all_resources[STORES])
-    assets = [*(declaration.assets_def for declaration in collected), *others.pop("assets", [])]
-    return dg.Definitions(assets=assets, resources=all_resources, **others)
+    users = _users(collected)
+    own = dg.map_asset_specs(
+        lambda spec: spec.merge_attributes(metadata=users.get(spec.key, {})),
+        [declaration.assets_def for declaration in collected],
+    )
+    assets = [*own, *(others.pop("assets", None) or [])]
+    sensors = [*_automation(name, declarations, collected), *(others.pop("sensors", None) or [])]
+    return dg.Definitions(assets=assets, resources=all_resources, sensors=sensors, **others)
+
+
+def _automation(
+    name: str | None, declarations: Sequence[Declaration], collected: Sequence[Declaration]
+) -> Iterator[dg.AutomationConditionSensorDefinition]:
+    automated = [one for one in collected if one.assets_def.automation_conditions_by_key]
+    answered = [one.key for one in automated if isinstance(one, BatchPredictions)]
+    made = [one.key for one in automated if not isinstance(one, BatchPredictions)]
+    return automation_sensors(name or declarations[0].name, made, answered)
 
 
 def _collected(declarations: Iterable[Any]) -> Iterator[Declaration]:
@@ -62,6 +88,22 @@ def _collected(declarations: Iterable[Any]) -> Iterator[Declaration]:
                     "plain Dagster assets go into assets=[...]"
                 )
         yield declaration
+
+
+def _users(declarations: Sequence[Declaration]) -> dict[dg.AssetKey, dict[str, dg.MetadataValue]]:
+    """For each group and dataset the links to the views and models that use it; a view's page is that of its dataset."""
+    users: dict[dg.AssetKey, dict[str, dg.MetadataValue]] = {declaration.key: {} for declaration in declarations}
+    for declaration in declarations:
+        if isinstance(declaration, TrainingDataset):
+            view = declaration.view
+            for group in view.groups:
+                name = f"used_by_view/{view.name}_v{view.version}"
+                name += f" in {declaration.table}" if name in users[group.key] else ""
+                users[group.key][name] = dg.MetadataValue.asset(declaration.key)
+        if isinstance(declaration, Model):
+            for used in _collected([declaration.dataset]):
+                users[used.key][f"used_by_model/{declaration.asset_name}"] = dg.MetadataValue.asset(declaration.key)
+    return users
 
 
 def _refuse_same_names(declarations: Sequence[Declaration]) -> None:

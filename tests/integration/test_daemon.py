@@ -1,0 +1,111 @@
+"""The real daemon over a landing folder: it runs what has landed, and what that changes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+SYSTEM = Path(__file__).with_name("landing_system.py")
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 240
+
+
+class Daemon:
+    """``dagster-daemon run`` over the system, its instance, and its landing folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home, self.landing = folder / "dagster", folder / "landing"
+        self.home.mkdir()
+        self.landing.mkdir()
+        (self.home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+        self.log = folder / "daemon.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.environment = {
+            **os.environ,
+            "DAGSTER_HOME": str(self.home),
+            "FTI_HOME": str(folder / "fti"),
+            "LANDING": str(self.landing),
+        }
+
+    def start(self) -> None:
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-f", str(SYSTEM), "-d", str(ROOT)],
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def stop(self) -> None:
+        if self.process is None:
+            return
+        os.killpg(self.process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def land(self, *days: str, spent: str = "1.5") -> None:
+        """Write the files of some days and put them in place at once, as a good loader does."""
+        for day in days:
+            rows = [f"{day.replace('-', '')}{hour:02},corner,{day} {hour:02}:30:00,{spent}" for hour in range(24)]
+            made = self.landing / f".{day}"
+            made.write_text("\n".join(["visit,shop,at,spent", *rows]) + "\n")
+            made.rename(self.landing / f"{day}.csv")
+
+    def wait(self, what: str, is_so: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        assert self.process is not None
+        while not is_so():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"{what} did not happen; the daemon said:\n{self.log.read_text()[-6000:]}")
+            time.sleep(0.5)
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    daemon = Daemon(tmp_path)
+    try:
+        yield daemon
+    finally:
+        daemon.stop()
+
+
+def runs(instance: dg.DagsterInstance, asset: str) -> list[tuple[str, str, str]]:
+    """The finished runs of an asset, oldest first: its partition or range, and how it ended."""
+    found = []
+    for run in reversed(instance.get_runs()):
+        if run.asset_selection == {dg.AssetKey(asset)} and run.is_finished:
+            tags = run.tags
+            first = tags.get("dagster/asset_partition_range_start") or tags.get("dagster/partition", "")
+            found.append((first, tags.get("dagster/asset_partition_range_end") or first, run.status.value))
+    return found
+
+
+def test_the_daemon_runs_what_lands_and_what_that_changes(daemon: Daemon) -> None:
+    daemon.land(*(f"2024-01-0{n}" for n in range(1, 6)))
+    daemon.start()
+    with dg.DagsterInstance.from_config(str(daemon.home)) as instance:
+        daemon.wait("a run of what changed", lambda: bool(runs(instance, "spending_v1")))
+        whole = [("2024-01-01", "2024-01-05", "SUCCESS")]
+        assert runs(instance, "visits_v1") == whole, "a range that has landed at once is one run"
+        assert runs(instance, "spending_v1") == whole
+        (daemon.landing / "2024-01-06.csv").write_text("visit,shop,at,spe")
+        daemon.wait("a run of the half-written file", lambda: len(runs(instance, "visits_v1")) == 2)
+        assert runs(instance, "visits_v1")[-1] == ("2024-01-06", "2024-01-06", "FAILURE")
+        daemon.land("2024-01-06")
+        daemon.wait("a run of the whole file", lambda: len(runs(instance, "visits_v1")) == 3)
+        assert runs(instance, "visits_v1")[-1] == ("2024-01-06", "2024-01-06", "SUCCESS")
+        daemon.wait(
+            "the day after it", lambda: len(instance.get_materialized_partitions(dg.AssetKey("spending_v1"))) == 6
+        )

@@ -93,6 +93,7 @@ def build_asset(
     settled["check_specs"] = [*check_specs, *(options.get("check_specs") or [])]
     settled["metadata"] = {**(metadata or {}), **(options.get("metadata") or {})}
     settled.setdefault("kinds", set(kinds))
+    settled.setdefault("io_manager_key", STORES)  # so that other assets take its rows as an input
     settled.setdefault("group_name", group_name)
     settled.setdefault("description", description or (inspect.getdoc(function) if function else None))
     settled.setdefault("code_version", code_version(function, declaration))

@@ -1,0 +1,141 @@
+"""The stores as a Dagster resource: the IO manager by which other assets take rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import fti_assets as fti
+from fti_assets.errors import NotMaterializedError, StoreError
+
+DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-01-04")
+
+
+@fti.feature_group(keys=["id"], event_time="at", partitions_def=DAYS)
+def visits(context: dg.AssetExecutionContext) -> pd.DataFrame:
+    at = pd.to_datetime(context.partition_keys)
+    return pd.DataFrame({"id": at.day, "at": at, "spent": at.day / 2})
+
+
+@fti.feature_group(keys=["shop"])
+def shops() -> pd.DataFrame:
+    return pd.DataFrame({"shop": ["corner", "market"], "area": [10.0, 250.0]})
+
+
+class Runs:
+    """An instance and stores on which assets are run."""
+
+    def __init__(self, instance: dg.DagsterInstance, folder: Path) -> None:
+        self.instance, self.resources = instance, {"fti": fti.Stores(lake=str(folder / "lake"))}
+
+    def run(self, asset: Any, partition: str | None = None, **options: Any) -> Any:
+        assets = [visits.assets_def, shops.assets_def, asset]
+        return dg.materialize(
+            list(dict.fromkeys(assets)),
+            selection=[asset],
+            instance=self.instance,
+            resources=self.resources,
+            partition_key=partition,
+            **options,
+        )
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Iterator[Runs]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        runs = Runs(instance, tmp_path)
+        for day in ("2024-01-01", "2024-01-02"):
+            runs.run(visits.assets_def, day)
+        runs.run(shops.assets_def)
+        yield runs
+
+
+def test_an_asset_takes_a_groups_partition_as_pandas_polars_and_arrow(runs: Runs) -> None:
+    taken: dict[str, Any] = {}
+
+    @dg.asset(partitions_def=DAYS)
+    def report(visits_v1: pd.DataFrame) -> None:
+        taken["pandas"] = visits_v1
+
+    @dg.asset(partitions_def=DAYS, ins={"rows": dg.AssetIn(visits.key)})
+    def polars_report(rows: pl.DataFrame) -> None:
+        taken["polars"] = rows
+
+    @dg.asset(partitions_def=DAYS)
+    def arrow_report(visits_v1: pa.Table) -> None:
+        taken["arrow"] = visits_v1
+
+    for asset in (report, polars_report, arrow_report):
+        runs.run(asset, "2024-01-02")
+    expected = pd.DataFrame(
+        {"id": pd.array([2], dtype="int32"), "at": pd.to_datetime(["2024-01-02"]).as_unit("us"), "spent": [1.0]}
+    )
+    pd.testing.assert_frame_equal(taken["pandas"], expected)
+    assert isinstance(taken["polars"], pl.DataFrame)
+    assert isinstance(taken["arrow"], pa.Table)
+    assert (
+        taken["arrow"].to_pylist()
+        == taken["polars"].to_dicts()
+        == [{"id": 2, "at": pd.Timestamp("2024-01-02").to_pydatetime(), "spent": 1.0}]
+    )
+
+
+def test_an_asset_without_annotation_takes_pandas(runs: Runs) -> None:
+    @dg.asset
+    def areas(shops_v1):  # type: ignore[no-untyped-def]
+        return dg.MaterializeResult(metadata={"area": float(shops_v1["area"].sum())})
+
+    assert runs.run(areas).asset_materializations_for_node("areas")[0].metadata["area"].value == 260.0
+
+
+def test_a_partition_mapping_names_the_partitions_that_are_read(runs: Runs) -> None:
+    @dg.asset(partitions_def=DAYS, ins={"visits_v1": dg.AssetIn(
+        partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-1)
+    )})  # fmt: skip
+    def two_days(visits_v1: pd.DataFrame) -> dg.MaterializeResult[Any]:
+        return dg.MaterializeResult(metadata={"ids": dg.MetadataValue.json(sorted(visits_v1["id"]))})
+
+    result = runs.run(two_days, "2024-01-02")
+    assert result.asset_materializations_for_node("two_days")[0].metadata["ids"].value == [1, 2]
+
+
+def test_an_unpartitioned_asset_takes_all_that_is_there(runs: Runs) -> None:
+    @dg.asset
+    def total(visits_v1: pd.DataFrame) -> dg.MaterializeResult[Any]:
+        return dg.MaterializeResult(metadata={"rows": len(visits_v1)})
+
+    assert runs.run(total).asset_materializations_for_node("total")[0].metadata["rows"].value == 2
+
+
+def test_a_partition_that_is_not_there_is_an_error_that_names_it(runs: Runs) -> None:
+    @dg.asset(partitions_def=DAYS)
+    def report(visits_v1: pd.DataFrame) -> None: ...
+
+    with pytest.raises(NotMaterializedError) as caught:
+        runs.run(report, "2024-01-03")
+    assert "an input takes visits_v1, of which '2024-01-03' is not materialized" in str(caught.value)
+
+
+def test_an_annotation_of_another_kind_is_an_error_that_says_which_there_are(runs: Runs) -> None:
+    @dg.asset
+    def areas(shops_v1: list) -> None: ...  # type: ignore[type-arg]
+
+    with pytest.raises(StoreError) as caught:
+        runs.run(areas)
+    assert "pandas.DataFrame, polars.DataFrame or pyarrow.Table" in str(caught.value)
+
+
+def test_the_stores_take_no_other_assets_output(runs: Runs) -> None:
+    @dg.asset(io_manager_key="fti")
+    def loose() -> int:
+        return 1
+
+    with pytest.raises(StoreError, match="declare it with fti.feature_group"):
+        runs.run(loose)

@@ -1,8 +1,9 @@
-"""The command line beside Dagster's own: the model store and its champions."""
+"""The command line beside Dagster's own: a new system, what a system is, the model store and its champions."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 
@@ -15,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; an error is one sentence on standard error and exit code 1."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(ModelStore(options.models or home() / "models"), options)
+        options.run(options)
     except FtiError as error:
         print(f"fti: {error}", file=sys.stderr)
         return 1
@@ -23,10 +24,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fti", description="Look at the model store and change a champion by hand.")
+    parser = argparse.ArgumentParser(
+        prog="fti", description="Start a system, describe it, look at its model store and change a champion by hand."
+    )
     commands = parser.add_subparsers(required=True, metavar="command")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--models", default=None, help="the model store's folder (default: models/ under FTI_HOME)")
+    init = commands.add_parser("init", help="write a small working system to start from")
+    init.add_argument("name", help="of the system and its package, such as my_system")
+    init.add_argument("--folder", default=None, help="where to write it, new or empty (default: a folder of that name)")
+    init.set_defaults(run=_init)
+    describe = commands.add_parser("describe", help="say what a system is, from its definitions")
+    source = describe.add_mutually_exclusive_group()
+    source.add_argument("-f", "--file", default="definitions.py", help="the file (default: definitions.py)")
+    source.add_argument("-m", "--module", default=None, help="or the module")
+    describe.add_argument("--json", action="store_true", help="for machines")
+    describe.set_defaults(run=_describe)
     models = commands.add_parser("models", parents=[shared], help="list models, or the builds of one")
     models.add_argument("model", nargs="?")
     models.set_defaults(run=_models)
@@ -43,7 +56,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _models(store: ModelStore, options: argparse.Namespace) -> None:
+def _init(options: argparse.Namespace) -> None:
+    from fti_assets.scaffold import write_system
+
+    folder = write_system(options.name, options.folder)
+    print(
+        f"{folder} is a system of its own; go on with:\n  cd {folder}\n  python -m pytest\n  fti describe\n  dagster dev -f definitions.py"
+    )
+
+
+def _describe(options: argparse.Namespace) -> None:
+    from fti_assets.description import as_text, describe, load_definitions
+
+    system = describe(load_definitions(file=options.file, module=options.module))
+    print(json.dumps(system, indent=2) if options.json else as_text(system))
+
+
+def _store(options: argparse.Namespace) -> ModelStore:
+    return ModelStore(options.models or home() / "models")
+
+
+def _models(options: argparse.Namespace) -> None:
+    store = _store(options)
     if options.model is None:
         for name in store.models():
             print(f"{name}  champion {store.aliases(name).champion or 'none'}")
@@ -63,13 +97,15 @@ def _models(store: ModelStore, options: argparse.Namespace) -> None:
             print(f"    {'passed' if gate.passed else 'failed'} {gate.gate}: {gate.reason}")
 
 
-def _promote(store: ModelStore, options: argparse.Namespace) -> None:
+def _promote(options: argparse.Namespace) -> None:
+    store = _store(options)
     expected = store.aliases(options.model).champion
     aliases = store.promote(options.model, options.build, expected=expected, reason=options.reason)
     print(f"the champion of {options.model} is {aliases.champion}, before it was {expected or 'none'}")
 
 
-def _rollback(store: ModelStore, options: argparse.Namespace) -> None:
+def _rollback(options: argparse.Namespace) -> None:
+    store = _store(options)
     before = store.aliases(options.model).champion
     aliases = store.roll_back(options.model, options.to, reason=options.reason)
     print(f"the champion of {options.model} is {aliases.champion}, before it was {before or 'none'}")

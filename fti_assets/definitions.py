@@ -33,8 +33,8 @@ def build_definitions(
 ) -> dg.Definitions:
     """Turn declarations, and everything that they rest on, into ``dg.Definitions``.
 
-    Sensors that evaluate the automation conditions come with it, running. Definitions of systems that share groups can be
-    merged if they are given the same resources.
+    Sensors that evaluate the automation conditions come with it, running. Systems that share groups belong into one call;
+    what it gives can be merged with other definitions, if they are given the same resources.
 
     Args:
         declarations: groups, datasets, models and predictions; what they rest on is collected.
@@ -51,12 +51,7 @@ def build_definitions(
     _refuse_same_names(collected)
     all_resources = {STORES: _DEFAULT_STORES, **(resources or {})}
     _refuse_retired_versions(collected, all_resources[STORES])
-    users = _users(collected)
-    own = dg.map_asset_specs(
-        lambda spec: spec.merge_attributes(metadata=users.get(spec.key, {})),
-        [declaration.assets_def for declaration in collected],
-    )
-    assets = [*own, *(others.pop("assets", None) or [])]
+    assets = [*(declaration.assets_def for declaration in collected), *(others.pop("assets", None) or [])]
     sensors = [*_automation(name, declarations, collected), *(others.pop("sensors", None) or [])]
     return dg.Definitions(assets=assets, resources=all_resources, sensors=sensors, **others)
 
@@ -88,22 +83,6 @@ def _collected(declarations: Iterable[Any]) -> Iterator[Declaration]:
                     "plain Dagster assets go into assets=[...]"
                 )
         yield declaration
-
-
-def _users(declarations: Sequence[Declaration]) -> dict[dg.AssetKey, dict[str, dg.MetadataValue]]:
-    """For each group and dataset the links to the views and models that use it; a view's page is that of its dataset."""
-    users: dict[dg.AssetKey, dict[str, dg.MetadataValue]] = {declaration.key: {} for declaration in declarations}
-    for declaration in declarations:
-        if isinstance(declaration, TrainingDataset):
-            view = declaration.view
-            for group in view.groups:
-                name = f"used_by_view/{view.name}_v{view.version}"
-                name += f" in {declaration.table}" if name in users[group.key] else ""
-                users[group.key][name] = dg.MetadataValue.asset(declaration.key)
-        if isinstance(declaration, Model):
-            for used in _collected([declaration.dataset]):
-                users[used.key][f"used_by_model/{declaration.asset_name}"] = dg.MetadataValue.asset(declaration.key)
-    return users
 
 
 def _refuse_same_names(declarations: Sequence[Declaration]) -> None:

@@ -36,6 +36,32 @@ def schedule(context: dg.AssetExecutionContext, landing: LandingZone) -> pd.Data
     return landing.read("schedule", context.partition_keys)
 
 
+class DepartureSchema(pa.DataFrameModel):
+    """How late a flight left, known when it does."""
+
+    flight_id: str = pa.Field(unique=True)
+    carrier: str
+    origin: str
+    dest: str
+    tailnum: str = pa.Field(nullable=True)
+    departed_at: pd.Timestamp
+    departure_delay: float = pa.Field(ge=-120, description="minutes; negative is early")
+    left_late: bool = pa.Field(description="15 minutes late or more")
+
+
+@fti.feature_group(
+    keys=["flight_id"],
+    event_time="departed_at",
+    schema=DepartureSchema,
+    partitions_def=daily,
+    owners=["team:flights"],
+    tags={"source": "bts"},
+)
+def departures(context: dg.AssetExecutionContext, landing: LandingZone) -> pd.DataFrame:
+    """Each flight that left, hours before anyone knows how late it will land."""
+    return landing.read("departures", context.partition_keys)
+
+
 class ArrivalSchema(pa.DataFrameModel):
     """How late a flight was, known when it lands."""
 
@@ -99,29 +125,62 @@ def weather(context: dg.AssetExecutionContext, landing: LandingZone) -> pd.DataF
     return observed.drop(columns=["dewp", "wind_dir", "wind_gust"])
 
 
-class CarrierDelaySchema(pa.DataFrameModel):
-    """Late rates of a carrier, each hour."""
+WINDOWS = ["1h", "3h", "24h", "7d", "30d"]
 
-    carrier: str
+
+class DelaySchema(pa.DataFrameModel):
+    """Late rates in the hours, days and month before, each hour: of flights that landed, and of flights that left."""
+
     hour: pd.Timestamp
+    late_rate_1h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
     late_rate_3h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
     late_rate_24h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
     late_rate_7d: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
     late_rate_30d: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    arrivals_1h: int = pa.Field(ge=0)
     arrivals_3h: int = pa.Field(ge=0)
     arrivals_24h: int = pa.Field(ge=0)
     arrivals_7d: int = pa.Field(ge=0)
     arrivals_30d: int = pa.Field(ge=1)
+    left_late_rate_1h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    left_late_rate_3h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    left_late_rate_24h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    left_late_rate_7d: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    left_late_rate_30d: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
 
 
-class AirportDelaySchema(CarrierDelaySchema):
-    """Late rates of the flights from or to an airport, each hour."""
+class CarrierDelaySchema(DelaySchema):
+    """Late rates of a carrier."""
 
-    carrier: str = pa.Field(alias="airport")
+    carrier: str
 
 
-WINDOWS = ["3h", "24h", "7d", "30d"]
-AGGREGATES: dict[str, fti.Mean | fti.Count] = {"late_rate": fti.Mean("is_late"), "arrivals": fti.Count()}
+class AirportDelaySchema(DelaySchema):
+    """Late rates of the flights from or to an airport."""
+
+    airport: str
+
+
+class RouteDelaySchema(DelaySchema):
+    """Late rates of the flights from one airport to another."""
+
+    origin: str
+    dest: str
+
+
+def late_rates(landed: fti.Table, left: fti.Table, keys: list[str]) -> fti.Table:
+    """Each hour's late rates by the keys, for what has landed in the last 30 days; null where nothing has left."""
+    arrived = fti.window_aggregate(
+        landed,
+        keys=keys,
+        every="1h",
+        windows=WINDOWS,
+        aggregates={"late_rate": fti.Mean("is_late"), "arrivals": fti.Count()},
+    )
+    departed = fti.window_aggregate(
+        left, keys=keys, every="1h", windows=WINDOWS, aggregates={"left_late_rate": fti.Mean("left_late")}
+    )
+    return arrived.with_relation(arrived.relation.join(departed.relation, ", ".join([*keys, "hour"]), how="left"))
 
 
 @fti.feature_group(
@@ -136,9 +195,9 @@ AGGREGATES: dict[str, fti.Mean | fti.Count] = {"late_rate": fti.Mean("is_late"),
     online_history="7d",
     owners=["team:flights"],
 )
-def carrier_delays(arrivals: fti.Table) -> fti.Table:
-    """How late each carrier's flights arrived in the hours, days and month before."""
-    return fti.window_aggregate(arrivals, keys=["carrier"], every="1h", windows=WINDOWS, aggregates=AGGREGATES)
+def carrier_delays(arrivals: fti.Table, departures: fti.Table) -> fti.Table:
+    """How late each carrier's flights left and arrived in the hours, days and month before."""
+    return late_rates(arrivals, departures, ["carrier"])
 
 
 @fti.feature_group(
@@ -153,14 +212,69 @@ def carrier_delays(arrivals: fti.Table) -> fti.Table:
     online_history="7d",
     owners=["team:flights"],
 )
-def airport_delays(arrivals: fti.Table) -> fti.Table:
-    """How late the flights from or to each airport arrived in the hours, days and month before."""
-    landed = arrivals.relation
-    columns = "arrived_at, is_late"
-    touched = landed.project(f"origin AS airport, {columns}").union(landed.project(f"dest AS airport, {columns}"))
-    return fti.window_aggregate(
-        arrivals.with_relation(touched), keys=["airport"], every="1h", windows=WINDOWS, aggregates=AGGREGATES
+def airport_delays(arrivals: fti.Table, departures: fti.Table) -> fti.Table:
+    """How late the flights from or to each airport left and arrived in the hours, days and month before."""
+    return late_rates(by_airport(arrivals, "is_late"), by_airport(departures, "left_late"), ["airport"])
+
+
+def by_airport(flights: fti.Table, outcome: str) -> fti.Table:
+    """Each flight twice: once for its origin and once for its destination."""
+    from_, to = (
+        flights.relation.project(f"{column} AS airport, {flights.event_time}, {outcome}")
+        for column in ("origin", "dest")
     )
+    return flights.with_relation(from_.union(to))
+
+
+@fti.feature_group(
+    keys=["origin", "dest"],
+    event_time="hour",
+    serving_delay="15min",
+    ttl="6h",
+    lookback="30d",
+    schema=RouteDelaySchema,
+    partitions_def=daily,
+    online=True,
+    online_history="7d",
+    owners=["team:flights"],
+)
+def route_delays(arrivals: fti.Table, departures: fti.Table) -> fti.Table:
+    """How late the flights of each route left and arrived in the hours, days and month before."""
+    return late_rates(arrivals, departures, ["origin", "dest"])
+
+
+class PlaneLegSchema(pa.DataFrameModel):
+    """What a plane did last: it left or it landed, and how late."""
+
+    tailnum: str
+    at: pd.Timestamp
+    flight_id: str
+    last_leg: str = pa.Field(isin=["departed", "landed"])
+    last_leg_delay: float = pa.Field(ge=-120, description="minutes late when it did; negative is early")
+
+
+@fti.feature_group(
+    keys=["tailnum"],
+    event_time="at",
+    serving_delay="15min",
+    ttl="24h",
+    tie_break="flight_id",
+    schema=PlaneLegSchema,
+    partitions_def=daily,
+    online=True,
+    online_history="7d",
+    owners=["team:flights"],
+)
+def plane_legs(arrivals: fti.Table, departures: fti.Table) -> fti.Table:
+    """The earlier legs of each plane as they become known: when it left, and when it landed."""
+    known = "tailnum IS NOT NULL"
+    departed = departures.relation.filter(known).project(
+        "tailnum, departed_at AS at, flight_id, 'departed' AS last_leg, departure_delay AS last_leg_delay"
+    )
+    landed = arrivals.relation.filter(known).project(
+        "tailnum, arrived_at AS at, flight_id, 'landed' AS last_leg, arrival_delay AS last_leg_delay"
+    )
+    return arrivals.with_relation(departed.union(landed))
 
 
 class PlaneSchema(pa.DataFrameModel):

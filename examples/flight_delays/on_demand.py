@@ -45,7 +45,7 @@ _HOLIDAYS = np.sort(
 _START, _END = _HOLIDAYS[0] * _DAY + 5 * _HOUR, YEARS[-1].astype("datetime64[us]").astype(np.int64) + 5 * _HOUR
 
 
-@on_demand(outputs={"hour_of_day": int, "minute_of_day": int, "day_of_week": int, "month": int, "days_to_holiday": int})
+@on_demand(outputs={"hour_of_day": int, "minute_of_day": int, "day_of_week": int, "days_to_holiday": int})
 def calendar(scheduled_at: np.ndarray) -> dict[str, np.ndarray]:
     """Place departures on New York's calendar, in New York's time.
 
@@ -54,12 +54,12 @@ def calendar(scheduled_at: np.ndarray) -> dict[str, np.ndarray]:
 
     Returns:
         Whole numbers as float64 of shape ``[n]``, NaN for NaT and outside the years 2007 to 2106: ``hour_of_day``,
-        ``minute_of_day``, ``day_of_week`` (Monday is 0), ``month`` (January is 1), ``days_to_holiday`` (days to the
-        next federal holiday on its own date, 0 on it).
+        ``minute_of_day``, ``day_of_week`` (Monday is 0), ``days_to_holiday`` (days to the next federal holiday on its
+        own date, 0 on it). A single year cannot teach what a month does, so there is none.
 
     >>> departure = np.array(["2013-07-04T01:30"], dtype="datetime64[us]")  # 3 July, 21:30 in New York
     >>> {name: values.item() for name, values in calendar(departure).items()}
-    {'hour_of_day': 21.0, 'minute_of_day': 1290.0, 'day_of_week': 2.0, 'month': 7.0, 'days_to_holiday': 1.0}
+    {'hour_of_day': 21.0, 'minute_of_day': 1290.0, 'day_of_week': 2.0, 'days_to_holiday': 1.0}
     """
     utc = np.asarray(scheduled_at, dtype="datetime64[us]").astype(np.int64)
     known = (utc >= _START) & (utc < _END)
@@ -67,13 +67,11 @@ def calendar(scheduled_at: np.ndarray) -> dict[str, np.ndarray]:
     is_summer = np.searchsorted(_CHANGES, utc, side="right") % 2
     local = utc - (5 - is_summer) * _HOUR
     day, time_of_day = np.divmod(local, _DAY)
-    month = day.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12 + 1
     next_holiday = _HOLIDAYS[np.searchsorted(_HOLIDAYS, day)]
     values = {
         "hour_of_day": time_of_day // _HOUR,
         "minute_of_day": time_of_day // (_HOUR // 60),
         "day_of_week": (day + 3) % 7,  # 1970 began on a Thursday
-        "month": month,
         "days_to_holiday": next_holiday - day,
     }
     return {name: np.where(known, value, np.nan) for name, value in values.items()}

@@ -1,6 +1,7 @@
 """How the flights of 2013 arrive: a Parquet file a UTC day and source, in a landing folder.
 
     <folder>/schedule/2013-01-01.parquet    what will fly, on the day an hour before its scheduled departure
+    <folder>/departures/2013-01-01.parquet  how late it left, on the day it did
     <folder>/arrivals/2013-01-01.parquet    how late it was, on the day it landed
     <folder>/weather/2013-01-01.parquet     what an airport's station saw, on the day it was observed
     <folder>/planes/planes.parquet          what a plane is
@@ -18,6 +19,7 @@ import re
 import shlex
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ LATE_MINUTES = 15.0
 UNLISTED_AIRPORTS = dict.fromkeys(["BQN", "PSE", "SJU", "STT"], "America/Puerto_Rico")
 
 _FLIGHT = ["carrier", "flight", "origin", "dest", "tailnum", "distance"]
-_TIMES = ["time_hour", "minute", "sched_arr_time", "arr_delay"]
+_TIMES = ["time_hour", "minute", "dep_delay", "sched_arr_time", "arr_delay"]
 _MEASUREMENTS = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
 _TIME = pa.timestamp("us")
 SCHEMAS: dict[str, pa.Schema] = {
@@ -46,6 +48,18 @@ SCHEMAS: dict[str, pa.Schema] = {
             "distance": pa.float64(),
             "scheduled_at": _TIME,
             "predict_at": _TIME,
+        }
+    ),
+    "departures": pa.schema(
+        {
+            "flight_id": pa.string(),
+            "carrier": pa.string(),
+            "origin": pa.string(),
+            "dest": pa.string(),
+            "tailnum": pa.string(),
+            "departed_at": _TIME,
+            "departure_delay": pa.float64(),
+            "left_late": pa.bool_(),
         }
     ),
     "arrivals": pa.schema(
@@ -80,7 +94,12 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
 }
 # A daily source and the time that says which day's file a row is in; the others are one file.
-DAILY = {"schedule": "predict_at", "arrivals": "arrived_at", "weather": "observed_at"}
+DAILY = {
+    "schedule": "predict_at",
+    "departures": "departed_at",
+    "arrivals": "arrived_at",
+    "weather": "observed_at",
+}
 WHOLE = [source for source in SCHEMAS if source not in DAILY]
 
 
@@ -109,7 +128,7 @@ class LandingZone(dg.ConfigurableResource[Any]):
         """Read the rows of some days.
 
         Args:
-            source: ``schedule``, ``arrivals`` or ``weather``.
+            source: ``schedule``, ``departures``, ``arrivals`` or ``weather``.
             days: UTC days such as ``"2013-01-01"``, in the order in which their rows come. A Dagster partition's key is
                 one, so ``context.partition_keys`` will do.
 
@@ -147,6 +166,21 @@ class LandingZone(dg.ConfigurableResource[Any]):
         _check_source(source, list(DAILY))
         names = (path.stem for path in (Path(self.folder) / source).glob("*.parquet"))
         return sorted(name for name in names if re.fullmatch(r"\d{4}-\d\d-\d\d", name))
+
+    def versions(self, source: str) -> dict[str, str]:
+        """What has landed of a source, and which version of it: the size and time of change of each day's file.
+
+        A source that is one file has the one name ``planes``. A file is put in place at once by ``land``; one that is
+        copied here slowly is a new version each time that it has grown.
+        """
+        _check_source(source, [*DAILY, *WHOLE])
+        names = self.days(source) if source in DAILY else [source]
+        found = {}
+        for name in names:
+            with suppress(FileNotFoundError):  # taken away meanwhile
+                stat = self._path(source, name).stat()
+                found[name] = f"{stat.st_size} {stat.st_mtime_ns}"
+        return found
 
     def _path(self, source: str, name: str) -> Path:
         return Path(self.folder) / source / f"{name}.parquet"
@@ -193,6 +227,7 @@ def land(folder: Path, *, progress: Callable[[str], None] | None = None) -> dict
     flights = _read_flights(data)
     rows = {
         "schedule": flights.sort_values(["predict_at", "flight_id"]),
+        "departures": _departures(flights),
         "arrivals": _arrivals(flights, _time_zones(data)),
         "weather": _weather(data),
         "planes": _read_csv(data / "planes.csv", SCHEMAS["planes"].names).sort_values("tailnum"),
@@ -240,6 +275,13 @@ def _read_flights(data: Path) -> pd.DataFrame:
     flights["scheduled_at"] = _utc(flights["time_hour"]) + pd.to_timedelta(flights["minute"], unit="min")
     flights["predict_at"] = flights["scheduled_at"] - pd.Timedelta("1h")
     return flights
+
+
+def _departures(flights: pd.DataFrame) -> pd.DataFrame:
+    left = flights[flights["dep_delay"].notna()].rename(columns={"dep_delay": "departure_delay"})
+    left["departed_at"] = left["scheduled_at"] + pd.to_timedelta(left["departure_delay"], unit="min")
+    left["left_late"] = left["departure_delay"] >= LATE_MINUTES
+    return left.sort_values(["departed_at", "flight_id"])
 
 
 def _arrivals(flights: pd.DataFrame, zones: pd.Series) -> pd.DataFrame:

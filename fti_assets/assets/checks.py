@@ -38,6 +38,11 @@ def check_result(key: dg.AssetKey, verdict: Verdict) -> dg.AssetCheckResult:
     )
 
 
+def refusal(problem: str) -> dg.Failure:
+    """What ends a step after its failed checks: it says on the run's page what is wrong, and trying again cannot help."""
+    return dg.Failure(problem, allow_retries=False)
+
+
 def _plain(value: Any) -> str | int | float | bool | None:
     if value is None or value is pd.NaT:
         return None

@@ -73,9 +73,7 @@ def _given(view: ViewRecord) -> Iterator[tuple[str, tuple[Source, ...]]]:
         yield name, ((_spine(view), name),)
 
 
-def _lineage(
-    sources: Mapping[str, tuple[Source, ...]], keys: Mapping[str, dg.AssetKey]
-) -> dg.TableColumnLineage:
+def _lineage(sources: Mapping[str, tuple[Source, ...]], keys: Mapping[str, dg.AssetKey]) -> dg.TableColumnLineage:
     deps = {
         column: [dg.TableColumnDep(asset_key=keys[table], column_name=name) for table, name in found if table in keys]
         for column, found in sources.items()

@@ -43,7 +43,7 @@ def materialized(
             tags={PROVISIONAL: "true"} if early else None,
         )
         return
-    yield dg.MaterializeResult(metadata=common, tags={PROVISIONAL: "true"} if early else None)
+    yield dg.MaterializeResult(tags={PROVISIONAL: "true"} if early else None)
     key = context.assets_def.key
     own_tags = _tags_of_newest_events(context, key, [partition.partition for partition in partitions])
     for partition in partitions:
@@ -51,7 +51,13 @@ def materialized(
             dg.AssetMaterialization(
                 key,
                 partition=partition.partition,
-                metadata={"dagster/partition_row_count": partition.rows, "snapshot": commit.snapshot},
+                metadata={
+                    **(
+                        common if partition is partitions[-1] else {}
+                    ),  # the newest event is what the asset's page shows
+                    "dagster/partition_row_count": partition.rows,
+                    "snapshot": commit.snapshot,
+                },
                 tags={
                     **own_tags.get(partition.partition, {}),
                     _DATA_VERSION: partition.data_version,

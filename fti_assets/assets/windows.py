@@ -41,15 +41,16 @@ def running_windows(context: dg.AssetExecutionContext) -> list[Window]:
 def windows_between(partitions_def: dg.PartitionsDefinition[str], start: datetime, end: datetime) -> list[Window]:
     """The time windows that overlap ``[start, end)``, of those that the definition has."""
     assert isinstance(partitions_def, dg.TimeWindowPartitionsDefinition)
-    start = max(start, naive_utc(partitions_def.start))
+    bound = naive_utc(partitions_def.start)
+    start = max(start, bound)
     end = end if partitions_def.end is None else min(end, naive_utc(partitions_def.end))
     if start >= end:
         return []
-    before = partitions_def.get_prev_partition_window(start.replace(tzinfo=UTC))
+    before = partitions_def.get_prev_partition_window(start.replace(tzinfo=UTC), respect_bounds=False)
     first = start.replace(tzinfo=UTC) if before is None else before.end  # where the window that holds the start begins
     span = dg.TimeWindow(first, end.replace(tzinfo=UTC))
     windows = windows_of(partitions_def, partitions_def.get_partition_keys_in_time_window(span))
-    return [window for window in windows if window.end and window.start and window.end > start and window.start < end]
+    return [w for w in windows if w.end and w.start and w.end > start and w.start < end and w.start >= bound]
 
 
 def partitions_back(partitions_def: dg.TimeWindowPartitionsDefinition, reach: timedelta) -> int:

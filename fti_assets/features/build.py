@@ -11,6 +11,7 @@ import dagster as dg
 from fti_assets.assets.checks import check_specs
 from fti_assets.assets.conditions import on_changed_inputs, on_window_end
 from fti_assets.assets.step import asset_key, beta_accepted, build_asset
+from fti_assets.assets.users import links_to_users
 from fti_assets.assets.windows import partitions_back
 from fti_assets.features.columns import column_schema, group_columns
 from fti_assets.features.feature_group import FeatureGroup
@@ -37,7 +38,7 @@ def build_feature_group(group: FeatureGroup) -> dg.AssetsDefinition:
         ins=group.asset_ins,
         deps=[_dep(group, source) for source in dict.fromkeys(group.inputs.values())],
         check_specs=check_specs(asset_key(group.options, group.table), rules),
-        metadata=_metadata(group),
+        metadata={**_metadata(group), **links_to_users(group)},
         kinds={"duckdb", "parquet"},
         group_name="features",
         automation_condition=_condition(group),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import dagster as dg
 
 from fti_assets.assets.options import AssetOptions
+from fti_assets.assets.step import asset_key
 from fti_assets.assets.windows import refuse_unsupported
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.schema import column_types, pandera_schema
@@ -113,9 +114,15 @@ class FeatureGroup:
             )
 
     @property
+    def upstream(self) -> tuple[FeatureGroup, ...]:
+        """The groups that it rests on, near and far."""
+        near = self.inputs.values()
+        return tuple(dict.fromkeys([*near, *(far for source in near for far in source.upstream)]))
+
+    @property
     def key(self) -> dg.AssetKey:
         """The asset's key, for ``deps=[...]``."""
-        return self.assets_def.key
+        return asset_key(self.options, self.table)
 
     @cached_property
     def assets_def(self) -> dg.AssetsDefinition:

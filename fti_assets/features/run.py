@@ -13,10 +13,12 @@ import duckdb
 import pandas as pd
 
 from fti_assets import clock
-from fti_assets.assets.checks import check_result, preview
+from fti_assets.assets.checks import check_result, preview, refusal
+from fti_assets.assets.lineage import COLUMN_LINEAGE
 from fti_assets.assets.materialization import materialized
 from fti_assets.assets.windows import running_windows
 from fti_assets.errors import DataError, listed
+from fti_assets.features.columns import group_columns, stored_schema
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.inputs import input_table
 from fti_assets.features.online_load import joined_whole, load_online
@@ -52,11 +54,10 @@ def run_feature_group(
         verdicts = [*staged.verdicts, *_in_time(lake, group, staged, windows)]
         if not staged.accepted:
             kept = keep_rejected(lake.store.rejected / group.table / f"{context.run.run_id}.jsonl", staged)
-            context.log.error(
+            yield from (check_result(context.assets_def.key, verdict) for verdict in verdicts)
+            raise refusal(
                 f"{group.table}: nothing was stored, because {reasons(verdicts)}. The failing rows are kept in {kept}"
             )
-            yield from (check_result(context.assets_def.key, verdict) for verdict in verdicts)
-            return
         if group.online:
             joined_whole(group, lake.staged_types(staged.table))
         commit = lake.replace(
@@ -67,11 +68,21 @@ def run_feature_group(
             asset=context.assets_def.key.to_user_string(),
             run_id=context.run.run_id,
         )
-        metadata: dict[str, Any] = {"preview": preview(lake.connection.table(quoted(staged.table)))}
+        metadata: dict[str, Any] = {
+            "preview": preview(lake.connection.table(quoted(staged.table))),
+            **stored_schema(group_columns(group), lake.types(group.table_name)),
+            **_declared_lineage(group),
+        }
         if group.online:
             metadata["online_keys"] = load_online(lake, stores.online_store(), group)
         yield from (check_result(context.assets_def.key, verdict) for verdict in verdicts)
-        yield from materialized(context, commit, metadata)
+        yield from materialized(context, commit, metadata, delay=group.serving_delay or timedelta(0))
+
+
+def _declared_lineage(group: FeatureGroup) -> dict[str, Any]:
+    """The lineage that the user declares of a group, which Dagster looks for on its materializations."""
+    declared = (group.options.get("metadata") or {}).get(COLUMN_LINEAGE)
+    return {} if declared is None else {COLUMN_LINEAGE: declared}
 
 
 def layout_of(group: FeatureGroup) -> Layout:

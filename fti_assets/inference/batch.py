@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import dagster as dg
 
 from fti_assets.assets.options import AssetOptions
+from fti_assets.assets.step import asset_key
 from fti_assets.errors import DeclarationError
 from fti_assets.features.schema import pandera_schema
 from fti_assets.stores.sql import checked_name
@@ -56,7 +57,7 @@ class BatchPredictions:
     @property
     def key(self) -> dg.AssetKey:
         """The asset's key, for ``deps=[...]``."""
-        return self.assets_def.key
+        return asset_key(self.options, self.table)
 
     @cached_property
     def assets_def(self) -> dg.AssetsDefinition:

@@ -13,12 +13,14 @@ import numpy as np
 import pyarrow as pa
 
 from fti_assets import clock
-from fti_assets.assets.checks import check_result, preview
+from fti_assets.assets.checks import check_result, preview, refusal
+from fti_assets.assets.lineage import COLUMN_LINEAGE, answers_lineage
 from fti_assets.assets.materialization import materialized
 from fti_assets.assets.windows import running_windows
 from fti_assets.errors import NoChampionError, NotMaterializedError, StoreError, listed
 from fti_assets.features.arrays import fetch_columns
 from fti_assets.features.assemble import assemble
+from fti_assets.features.columns import Columns, declared_columns, stored_schema, table_column
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.point_in_time import view_of
 from fti_assets.features.rejected import keep_rejected
@@ -35,6 +37,7 @@ from fti_assets.stores.offline import Lake
 from fti_assets.stores.sql import quoted, timestamp
 from fti_assets.stores.tables import PartitionRecord, TableName
 from fti_assets.times import Window
+from fti_assets.training.evaluation import OUTPUT_NAMES
 
 BUILD, PREDICTED_AT = "build", "predicted_at"
 _CHUNK_ROWS = 65_536
@@ -71,11 +74,10 @@ def run_batch_predictions(
         staged = stage(lake.connection, lake.connection.sql(rows), layout, windows)
         if not staged.accepted:
             file = keep_rejected(lake.store.rejected / predictions.table / f"{context.run.run_id}.jsonl", staged)
-            context.log.error(
+            yield from (check_result(key, verdict) for verdict in [*staged.verdicts, missing])
+            raise refusal(
                 f"{predictions.table}: nothing was stored, because {reasons(staged.verdicts)}. The failing rows are kept in {file}"
             )
-            yield from (check_result(key, verdict) for verdict in [*staged.verdicts, missing])
-            return
         commit = lake.replace(
             predictions.table_name,
             staged.table,
@@ -89,6 +91,12 @@ def run_batch_predictions(
         metadata = {
             "builds": ", ".join(dict.fromkeys(builds.values())),
             "preview": preview(lake.connection.table(quoted(staged.table))),
+            **stored_schema(columns_of(predictions), lake.types(predictions.table_name)),
+            COLUMN_LINEAGE: answers_lineage(
+                {build.reference: build.view for build in chosen.values()}.values(),
+                [OUTPUT_NAMES[predictions.model.task]],
+                {group.table: group.key for group in predictions.model.view.groups},
+            ),
         }
         yield from materialized(context, commit, metadata)
 
@@ -124,6 +132,23 @@ def layout_of(predictions: BatchPredictions) -> Layout:
         schema=predictions.schema,
         types={} if predictions.schema is None else column_types(predictions.schema),
     )
+
+
+def columns_of(predictions: BatchPredictions) -> Columns:
+    """The columns of the predictions' table."""
+    model, spine = predictions.model, predictions.model.view.spine
+    types = spine.columns or {}
+    known = [table_column(key, types.get(key), f"Key, of {spine.table}", nullable=False) for key in spine.keys]
+    if spine.event_time is not None:
+        said = f"Prediction time, of {spine.table}"
+        known.append(table_column(spine.event_time, "timestamp", said, nullable=False))
+    kind = "MAP(VARCHAR, DOUBLE)" if model.task == "multiclass" else "number"
+    known += [
+        table_column(OUTPUT_NAMES[model.task], kind, f"The answer of {model.name}", nullable=False),
+        table_column(BUILD, "text", "The build that answered", nullable=False),
+        table_column(PREDICTED_AT, "timestamp", "When it answered", nullable=False),
+    ]
+    return declared_columns(known, predictions.schema)
 
 
 def _stored(lake: Lake, predictions: BatchPredictions, windows: Sequence[Window]) -> duckdb.DuckDBPyRelation | None:

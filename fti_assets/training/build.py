@@ -11,6 +11,7 @@ import dagster as dg
 from fti_assets.assets.checks import check_specs
 from fti_assets.assets.conditions import Upstream, on_changed_inputs, on_cutoff
 from fti_assets.assets.step import asset_key, build_asset
+from fti_assets.assets.users import links_to_users
 from fti_assets.features.build import dep_on
 from fti_assets.features.columns import column_schema
 from fti_assets.features.feature_group import FeatureGroup
@@ -53,6 +54,7 @@ def build_dataset(dataset: TrainingDataset) -> dg.AssetsDefinition:
             "features": ", ".join(view.feature_names),
             "label": f"{view.label.name} of {view.label.group.table}",
             **column_schema(columns_of(dataset)),
+            **links_to_users(dataset),
         },
         kinds={"duckdb", "parquet"},
         group_name="training",

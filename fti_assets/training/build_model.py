@@ -18,7 +18,7 @@ from fti_assets.features.arrays import fetch_columns
 from fti_assets.features.assemble import assemble
 from fti_assets.features.point_in_time import view_of
 from fti_assets.stores.graph import Graph
-from fti_assets.stores.manifest import Column, DatasetManifest, DatasetRecord, GateVerdict, ModelManifest
+from fti_assets.stores.manifest import Column, DatasetManifest, DatasetRecord, ModelManifest
 from fti_assets.stores.models import ModelStore, build_id, cutoff_of
 from fti_assets.stores.offline import Lake
 from fti_assets.stores.records import from_json
@@ -29,9 +29,9 @@ from fti_assets.training.card import model_card
 from fti_assets.training.data import TrainingData
 from fti_assets.training.dataset import SPLIT
 from fti_assets.training.encoders import fit_encoders
-from fti_assets.training.evaluation import baseline, evaluate, evaluate_slices
+from fti_assets.training.evaluation import OUTPUT_NAMES, baseline, evaluate, evaluate_slices
 from fti_assets.training.export import ExportedModel, export
-from fti_assets.training.gates import ChampionScores, NotWorseThanChampion
+from fti_assets.training.gates import ChampionScores, Scores
 from fti_assets.training.model import Model
 from fti_assets.training.split import SPLITS
 
@@ -74,8 +74,11 @@ def build_model_at(
     *,
     code_version: str,
     run_id: str,
+    evaluated: Callable[[np.ndarray, np.ndarray], None] | None = None,
 ) -> ModelManifest:
     """Train, judge and publish one build from a materialized dataset; promote it if the gates and its cutoff let it.
+
+    ``evaluated`` is told the exported graph's answers on the test split, and the labels.
 
     Raises:
         NotMaterializedError: the dataset's partition is not there.
@@ -107,7 +110,8 @@ def build_model_at(
     scores = evaluate(model.task, model.evaluate.metrics, outputs, data.test.y, exported.classes)
     slices = evaluate_slices(model.task, model.evaluate, parts["test"].columns, outputs, data.test.y, exported.classes)
     prior = baseline(model.task, data.train.y, data.test.y, model.evaluate.metrics, exported.classes)
-    verdicts = _verdicts(model, lake, store, dataset, parts["test"], data, outputs, exported, scores, prior)
+    champion = _champion_scores(model, lake, store, dataset, parts["test"], data, outputs, exported)
+    verdicts = [gate.judge(Scores(scores, prior, slices, champion)) for gate in model.gates]
     cutoff = instant(dataset.cutoff)
     manifest = ModelManifest(
         model=model.name,
@@ -141,6 +145,8 @@ def build_model_at(
         slices=slices,
         run_id=run_id,
     )
+    if evaluated is not None:
+        evaluated(outputs[OUTPUT_NAMES[model.task]], data.test.y)
     store.publish(manifest, exported.bytes, model_card(manifest, dataset))
     if manifest.status == "accepted" and model.promote == "automatic" and _moves_forward(alias, manifest):
         store.promote(model.name, manifest.reference, expected=alias, reason="accepted by its gates", run_id=run_id)
@@ -186,7 +192,7 @@ def _split(lake: Lake, model: Model, partition: str, dataset: DatasetManifest, p
     )
 
 
-def _verdicts(
+def _champion_scores(
     model: Model,
     lake: Lake,
     store: ModelStore,
@@ -195,36 +201,25 @@ def _verdicts(
     data: TrainingData,
     outputs: Mapping[str, np.ndarray],
     exported: ExportedModel,
-    scores: Mapping[str, float],
-    prior: Mapping[str, float],
-) -> list[GateVerdict]:
-    """Every gate's verdict; the champion is scored on the test rows that it has not trained on, the challenger too."""
+) -> ChampionScores | None:
+    """The champion on the test rows that it has not trained on, and the challenger on the same ones."""
     champion = store.newest_accepted(model.name, before=dataset.cutoff)
     if champion is None:
-        return [gate.judge(scores, prior, None) for gate in model.gates]
+        return None
     unseen = _unseen(champion, test)
-    reason = f"the champion {champion.reference} has trained on every test row, so they cannot be compared"
-    against = None
-    if unseen.any():
-        try:
-            rows, answers = _champion_answers(lake, store, champion, dataset, test, unseen, exported.classes)
-            y, metrics = data.test.y[rows], model.evaluate.metrics
-            own = evaluate(
-                model.task, metrics, {name: values[rows] for name, values in outputs.items()}, y, exported.classes
-            )
-            against = ChampionScores(champion.reference, evaluate(model.task, metrics, answers, y, exported.classes))
-        except (ModelError, PredictionError, NotMaterializedError) as error:
-            reason = f"the champion {champion.reference} cannot be compared with: {error}"
-    if against is None:
-        return [
-            GateVerdict(gate.name, False, reason)
-            if isinstance(gate, NotWorseThanChampion)
-            else gate.judge(scores, prior, None)
-            for gate in model.gates
-        ]
-    return [
-        gate.judge(own if isinstance(gate, NotWorseThanChampion) else scores, prior, against) for gate in model.gates
-    ]
+    if not unseen.any():
+        return ChampionScores(champion.reference, problem="has trained on every test row, so they cannot be compared")
+    try:
+        rows, answers = _champion_answers(lake, store, champion, dataset, test, unseen, exported.classes)
+        y, metrics = data.test.y[rows], model.evaluate.metrics
+        own = {name: values[rows] for name, values in outputs.items()}
+        return ChampionScores(
+            champion.reference,
+            evaluate(model.task, metrics, answers, y, exported.classes),
+            challenger=evaluate(model.task, metrics, own, y, exported.classes),
+        )
+    except (ModelError, PredictionError, NotMaterializedError) as error:
+        return ChampionScores(champion.reference, problem=f"cannot be compared with: {error}")
 
 
 def _unseen(champion: ModelManifest, test: _Split) -> np.ndarray:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 import dagster as dg
 
 from fti_assets.assets.options import AssetOptions
+from fti_assets.assets.step import asset_key
+from fti_assets.assets.users import record_use
 from fti_assets.errors import DeclarationError
 from fti_assets.features.schema import pandera_schema
 from fti_assets.stores.sql import checked_name
@@ -53,7 +55,7 @@ class TrainingDataset:
     @property
     def key(self) -> dg.AssetKey:
         """The asset's key, for ``deps=[...]``."""
-        return self.assets_def.key
+        return asset_key(self.options, self.table)
 
     @cached_property
     def assets_def(self) -> dg.AssetsDefinition:
@@ -111,7 +113,7 @@ def training_dataset(
             f"{what}: the column {SPLIT!r} is the dataset's own; give a feature a .prefix(), or the key, time or label of that "
             "name another one"
         )
-    return TrainingDataset(
+    dataset = TrainingDataset(
         name=name,
         version=version,
         view=view,
@@ -120,3 +122,5 @@ def training_dataset(
         schema=None if schema is None else pandera_schema(schema, what=what),
         options=options,
     )
+    record_use(view.groups, f"used_by_view/{view.name}_v{view.version}", dataset)
+    return dataset

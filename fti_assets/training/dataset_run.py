@@ -11,13 +11,17 @@ from typing import Any
 import dagster as dg
 
 from fti_assets import clock
-from fti_assets.assets.checks import check_result, preview
+from fti_assets.assets.checks import check_result, preview, refusal
+from fti_assets.assets.lineage import COLUMN_LINEAGE, dataset_lineage
 from fti_assets.assets.materialization import materialized
 from fti_assets.assets.windows import running_windows
 from fti_assets.errors import DataError, listed
+from fti_assets.features.columns import Columns, declared_columns, stored_schema, table_column
 from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.on_demand import OnDemand
 from fti_assets.features.rejected import keep_rejected
 from fti_assets.features.schema import column_types, type_of_sql
+from fti_assets.features.selection import Selection
 from fti_assets.features.staging import Layout, Staged, stage
 from fti_assets.features.upstream import COMPLETE, missing_partitions, provisional_partitions
 from fti_assets.resources import Stores
@@ -27,7 +31,7 @@ from fti_assets.stores.offline import Lake
 from fti_assets.stores.records import to_json
 from fti_assets.stores.sql import quoted
 from fti_assets.times import Window, instant, microseconds
-from fti_assets.training.dataset import TrainingDataset
+from fti_assets.training.dataset import SPLIT, TrainingDataset
 from fti_assets.training.dataset_rows import DatasetRows, dataset_rows
 
 
@@ -54,17 +58,18 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
             context.log.info(f"{dataset.table} at {cutoff}: {dict(rows.rows)}, left out {dict(rows.left_out)}")
         together = worst(verdicts)
         if not all(staged.accepted for staged in made):
+            refused = []
             for staged, manifest in zip(made, manifests.values(), strict=True):
                 if staged.accepted:
                     continue
                 name = f"{context.run.run_id}-{instant(manifest.cutoff):%Y%m%dT%H%M%SZ}.jsonl"
                 kept = keep_rejected(lake.store.rejected / dataset.table / name, staged)
-                context.log.error(
+                refused.append(
                     f"{dataset.table} at {manifest.cutoff}: nothing was stored, because {reasons(staged.verdicts)}. The failing "
                     f"rows are kept in {kept}"
                 )
             yield from (check_result(key, verdict) for verdict in together)
-            return
+            raise refusal("\n".join(refused))
         commit = lake.replace(
             dataset.table_name,
             union(lake, made),
@@ -82,6 +87,8 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
             "point_in_time": newest.point_in_time,
             "read_from": dg.MetadataValue.json(newest.upstream),
             "preview": preview(lake.connection.table(quoted(made[-1].table))),
+            **stored_schema(columns_of(dataset), lake.types(dataset.table_name)),
+            COLUMN_LINEAGE: dataset_lineage(newest, {group.table: group.key for group in dataset.view.groups}),
         }
         yield from materialized(context, commit, metadata)
 
@@ -92,6 +99,31 @@ def layout_of(dataset: TrainingDataset) -> Layout:
     keys = dataset.view.spine.keys
     times = (dataset.view.time,) if dataset.view.time is not None else ()
     return Layout(dataset.table, (*keys, *times), (), None, dataset.schema, types)
+
+
+def columns_of(dataset: TrainingDataset) -> Columns:
+    """The dataset's columns, as far as its groups declare their types."""
+    view, spine, label = dataset.view, dataset.view.spine, dataset.view.label
+    spine_types, label_types = spine.columns or {}, label.group.columns or {}
+    known = [table_column(key, spine_types.get(key), f"Key, of {spine.table}", nullable=False) for key in spine.keys]
+    if view.time is not None:
+        known.append(table_column(view.time, "timestamp", f"Prediction time, of {spine.table}", nullable=False))
+    for feature in view.features:
+        if isinstance(feature, OnDemand):
+            made = f"Made by {feature.name} from {', '.join(feature.inputs)}"
+            known += [table_column(output.name, output.type, made) for output in feature.outputs]
+            continue
+        selection = Selection(feature) if isinstance(feature, FeatureGroup) else feature
+        group, types = selection.group, selection.group.columns or {}
+        chosen = selection.columns or [name for name in types if name not in (*group.keys, *group.times)]
+        known += [
+            table_column(selection.feature_prefix + name, types.get(name), f"{name} of {group.table}")
+            for name in chosen
+        ]
+    said = f"Label: {label.name} of {label.group.table}"
+    known.append(table_column(label.name, label_types.get(label.name), said, nullable=False))
+    known.append(table_column(SPLIT, "text", "train, validation or test", nullable=False))
+    return declared_columns(known, dataset.schema)
 
 
 def stored_view(lake: Lake, dataset: TrainingDataset) -> ViewRecord:

@@ -11,6 +11,8 @@ from typing import Any, Literal, Unpack, get_args
 import dagster as dg
 
 from fti_assets.assets.options import AssetOptions
+from fti_assets.assets.step import asset_key
+from fti_assets.assets.users import record_use
 from fti_assets.errors import DeclarationError, listed, one_of
 from fti_assets.features.parameters import annotations_of
 from fti_assets.stores.manifest import Task
@@ -18,7 +20,7 @@ from fti_assets.stores.sql import checked_name
 from fti_assets.training.data import TrainingData
 from fti_assets.training.dataset import TrainingDataset, training_dataset
 from fti_assets.training.evaluation import Evaluation, check_metrics
-from fti_assets.training.gates import Gate
+from fti_assets.training.gates import Gate, SlicedGate
 from fti_assets.training.view import FeatureView, checked_version
 
 Promotion = Literal["automatic", "by_hand"]
@@ -66,7 +68,7 @@ class Model:
     @property
     def key(self) -> dg.AssetKey:
         """The asset's key, for ``deps=[...]``."""
-        return self.assets_def.key
+        return asset_key(self.options, self.asset_name)
 
     @cached_property
     def assets_def(self) -> dg.AssetsDefinition:
@@ -140,6 +142,8 @@ def model(
             options={**options, "partitions_def": options.get("partitions_def") or own.partitions_def},
         )
         _check(declared)
+        used = [own, *own.view.groups, *(source for group in own.view.groups for source in group.upstream)]
+        record_use(used, f"used_by_model/{declared.asset_name}", declared)
         return declared
 
     return declare
@@ -181,6 +185,14 @@ def _check(model: Model) -> None:
         raise DeclarationError(
             f"model {model.name!r} is sliced by {listed(unknown)}, which its view {model.view.name!r} does not have: there is "
             f"{one_of(model.view.feature_names)}"
+        )
+    unsliced = [
+        gate.by for gate in model.gates if isinstance(gate, SlicedGate) and gate.by not in model.evaluate.slices
+    ]
+    if unsliced:
+        raise DeclarationError(
+            f"model {model.name!r} has gates by {listed(unsliced)}, but its slices are "
+            f"{one_of(model.evaluate.slices)}: add them to Evaluation(slices=[...])"
         )
     if model.partitions_def != model.dataset.partitions_def:
         raise DeclarationError(

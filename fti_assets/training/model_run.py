@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
+import numpy as np
 
+from fti_assets.assets.checks import refusal
 from fti_assets.assets.materialization import log_materialized
 from fti_assets.assets.windows import running_windows
 from fti_assets.resources import Stores
@@ -17,6 +19,7 @@ from fti_assets.training.build_model import build_model_at
 from fti_assets.training.data import TrainingData
 from fti_assets.training.dataset_run import code_version_of
 from fti_assets.training.model import Model
+from fti_assets.training.pictures import image, pictures
 
 
 def run_model(
@@ -32,22 +35,35 @@ def run_model(
             given["context"] = context
         return model.function(**given)
 
-    builds = []
+    builds: list[ModelManifest] = []
+    tested: list[tuple[np.ndarray, np.ndarray]] = []
+    metadata: dict[str, Any] = {}
     with stores.offline_store().connect() as lake:
         for window in windows:
             manifest = build_model_at(
-                model, window.key, lake, store, train, code_version=code_version_of(context), run_id=context.run.run_id
+                model,
+                window.key,
+                lake,
+                store,
+                train,
+                code_version=code_version_of(context),
+                run_id=context.run.run_id,
+                evaluated=lambda outputs, y: tested.append((outputs, y)),
             )
             builds.append(manifest)
-            say = context.log.info if manifest.status == "accepted" else context.log.error
+            outputs, y = tested.pop()
+            say = context.log.info if manifest.status == "accepted" else context.log.warning
             say(f"{model.name} {manifest.reference} is {manifest.status}: {_said(manifest)}")
-            if len(windows) > 1 and manifest.status == "accepted":
-                log_materialized(context, window.key, manifest.build, _metadata(model, store, manifest))
+            if manifest.status == "accepted":
+                metadata = _metadata(model, store, manifest, outputs, y)
+                if len(windows) > 1:
+                    log_materialized(context, window.key, manifest.build, metadata)
     yield from _check_results(model, context, builds)
+    rejected = [build for build in builds if build.status == "rejected"]
+    if rejected and model.gates_fail_run:
+        raise refusal("\n".join(_rejection(model, store, build) for build in rejected))
     if len(windows) == 1 and builds[0].status == "accepted":
-        yield dg.MaterializeResult(
-            metadata=_metadata(model, store, builds[0]), data_version=dg.DataVersion(builds[0].build)
-        )
+        yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(builds[0].build))
 
 
 def _check_results(
@@ -67,17 +83,27 @@ def _check_results(
         )
 
 
-def _metadata(model: Model, store: ModelStore, manifest: ModelManifest) -> dict[str, Any]:
+def _metadata(
+    model: Model, store: ModelStore, manifest: ModelManifest, outputs: np.ndarray, y: np.ndarray
+) -> dict[str, Any]:
     champion = store.aliases(model.name).champion
     folder = store.root / model.name / f"v{manifest.version}" / manifest.build
+    drawn = pictures(model.task, outputs, y, manifest.slices, model.evaluate.metrics[0])
     return {
         "build": manifest.reference,
         "champion": champion or "none",
         **{f"test/{name}": value for name, value in manifest.metrics.items()},
         **{f"baseline/{name}": value for name, value in manifest.baseline.items()},
         "dagster/uri": str(folder),
+        **{name: dg.MetadataValue.md(image(svg, name)) for name, svg in drawn.items()},
         "card": dg.MetadataValue.md((folder / "card.md").read_text()),
     }
+
+
+def _rejection(model: Model, store: ModelStore, manifest: ModelManifest) -> str:
+    champion = store.aliases(model.name).champion
+    stays = f"the champion stays {champion}" if champion else "there is still no champion"
+    return f"{model.name} {manifest.reference} is rejected, because {_said(manifest)}. It is kept in the model store, and {stays}"
 
 
 def _said(manifest: ModelManifest) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import dagster as dg
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fti_assets.assets.windows import windows_between, windows_of
@@ -19,6 +19,7 @@ DEFINITIONS: list[dg.TimeWindowPartitionsDefinition] = [
 INSTANTS = st.integers(min_value=0, max_value=120 * 24).map(lambda hours: datetime(2024, 1, 1) + timedelta(hours=hours))
 
 
+@settings(deadline=None)
 @given(partitions_def=st.sampled_from(DEFINITIONS), start=INSTANTS, length=st.integers(min_value=1, max_value=30 * 24))
 def test_every_window_that_overlaps_a_span_is_found_and_no_other(
     partitions_def: dg.TimeWindowPartitionsDefinition, start: datetime, length: int

@@ -16,8 +16,19 @@ import pytest
 
 import fti_assets as fti
 from examples.flight_delays import features, inference, on_demand, sources, training
-from examples.flight_delays.features import airport_delays, arrivals, carrier_delays, daily, planes, schedule, weather
-from examples.flight_delays.training import arrival_delay
+from examples.flight_delays.features import (
+    airport_delays,
+    arrivals,
+    carrier_delays,
+    daily,
+    departures,
+    plane_legs,
+    planes,
+    route_delays,
+    schedule,
+    weather,
+)
+from examples.flight_delays.training import NetConfig, arrival_delay, delay_net
 from fti_assets import clock
 from fti_assets.errors import PredictionError
 from fti_assets.features.assemble import assemble
@@ -30,7 +41,8 @@ DAYS = [f"{day:%Y-%m-%d}" for day in pd.date_range(FIRST, LAST)]
 NOW = "2013-02-21T01:00:00Z"
 CUTOFF = "2013-02-20"
 MATURITY = pd.Timedelta("36h")
-WINDOWS = {"3h": "3h", "24h": "24h", "7d": "7D", "30d": "30D"}
+WINDOWS = {"1h": "1h", "3h": "3h", "24h": "24h", "7d": "7D", "30d": "30D"}
+GROUPS = [schedule, departures, arrivals, weather, carrier_delays, airport_delays, route_delays, plane_legs]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 FLIGHTS = 50
 
@@ -110,7 +122,7 @@ def system(frozen: None, landing_folder: Path, tmp_path_factory: pytest.TempPath
     with dg.DagsterInstance.ephemeral() as instance:
         made = System(tmp_path_factory.mktemp("flights"), landing_folder, instance)
         made.materialize(planes)
-        made.materialize(schedule, arrivals, weather, carrier_delays, airport_delays, tags=range_tags(FIRST, LAST))
+        made.materialize(*GROUPS, tags=range_tags(FIRST, LAST))
         yield made
 
 
@@ -141,6 +153,11 @@ def predictor(trained: System) -> fti.Predictor:
 @pytest.fixture(scope="module")
 def landed_arrivals(landing: sources.LandingZone) -> pd.DataFrame:
     return landing.read("arrivals", DAYS)
+
+
+@pytest.fixture(scope="module")
+def landed_departures(landing: sources.LandingZone) -> pd.DataFrame:
+    return landing.read("departures", DAYS)
 
 
 @pytest.fixture(scope="module")
@@ -219,6 +236,104 @@ def test_an_arrival_counts_for_its_origin_and_for_its_destination(
     assert last_hour["arrivals_30d"].sum() == 2 * len(landed)
 
 
+@pytest.mark.parametrize(
+    ("group", "keys"),
+    [(carrier_delays, ["carrier"]), (airport_delays, ["airport"]), (route_delays, ["origin", "dest"])],
+    ids=lambda value: value.name if isinstance(value, fti.FeatureGroup) else None,
+)
+def test_rates_are_those_of_the_flights_that_had_left_and_landed_by_the_hour(
+    system: System,
+    landed_arrivals: pd.DataFrame,
+    landed_departures: pd.DataFrame,
+    group: fti.FeatureGroup,
+    keys: list[str],
+) -> None:
+    outcomes = {
+        "late_rate": (landed_arrivals, "arrived_at", "is_late"),
+        "left_late_rate": (landed_departures, "departed_at", "left_late"),
+    }
+    missing = 0
+    for _, row in system.read(group).sample(60, random_state=3).iterrows():
+        for name, (flights, at, late) in outcomes.items():
+            if group is airport_delays:
+                mine = flights[(flights["origin"] == row["airport"]) | (flights["dest"] == row["airport"])]
+            else:
+                mine = flights[(flights[keys] == row[keys]).all(axis=1)]
+            for window, length in WINDOWS.items():
+                ages = row["hour"] - mine[at]
+                counted = mine.loc[(ages >= pd.Timedelta(0)) & (ages < pd.Timedelta(length)), late]
+                found = row[f"{name}_{window}"]
+                missing += pd.isna(found)
+                assert (None if pd.isna(found) else found) == (counted.mean() if len(counted) else None)
+    assert missing > 0
+
+
+def test_a_planes_last_leg_is_what_was_known_of_it_a_quarter_of_an_hour_before(
+    dataset: pd.DataFrame,
+    landed_schedule: pd.DataFrame,
+    landed_arrivals: pd.DataFrame,
+    landed_departures: pd.DataFrame,
+) -> None:
+    legs = pd.concat(
+        [
+            flights.rename(columns={at: "at", delay: "delay"}).assign(leg=leg)[["tailnum", "at", "delay", "leg"]]
+            for flights, at, delay, leg in (
+                (landed_departures, "departed_at", "departure_delay", "departed"),
+                (landed_arrivals, "arrived_at", "arrival_delay", "landed"),
+            )
+        ]
+    )
+    tailnums = landed_schedule.set_index("flight_id")["tailnum"]
+    seen = []
+    for flight_id, row in dataset.sample(300, random_state=4).iterrows():
+        at = row["predict_at"]
+        mine = legs[legs["tailnum"] == tailnums[flight_id]]
+        mine = mine[(mine["at"] <= at - pd.Timedelta("15min")) & (mine["at"] >= at - pd.Timedelta("24h"))]
+        last = mine.loc[mine["at"] == mine["at"].max(), ["leg", "delay"]].to_numpy().tolist()
+        found = None if pd.isna(row["last_leg"]) else [row["last_leg"], row["last_leg_delay"]]
+        assert found in last if last else found is None, flight_id
+        seen.append(found[0] if found else None)
+    assert set(seen) == {"departed", "landed", None}
+
+
+def test_a_retrain_that_learns_nothing_is_turned_down_and_the_champion_stays(trained: System) -> None:
+    @fti.model(
+        name="retrained_net", dataset=short_dataset, task="binary", evaluate=delay_net.evaluate, gates=delay_net.gates
+    )
+    def retrained_net(context: dg.AssetExecutionContext, config: NetConfig, data: fti.TrainingData) -> Any:
+        return delay_net(context, config, data)
+
+    def train(cutoff: str, **config: Any) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            [retrained_net.assets_def],
+            instance=trained.instance,
+            resources={"fti": trained.stores},
+            run_config={**QUIET, "ops": {"retrained_net_v1": {"config": config}}},
+            partition_key=cutoff,
+            raise_on_error=False,
+        )
+
+    trained.materialize(short_dataset, partition_key="2013-02-19")
+    store = trained.stores.model_store()
+    assert train("2013-02-19").success
+    champion = store.aliases("retrained_net").champion
+    assert not train(CUTOFF, learning_rate=1e-7, epochs=1).success
+    accepted, rejected = store.builds("retrained_net")
+    assert (accepted.status, rejected.status) == ("accepted", "rejected")
+    assert store.aliases("retrained_net").champion == champion == accepted.reference
+    assert trained.instance.get_materialized_partitions(retrained_net.key) == {"2013-02-19"}
+    verdicts = {verdict.gate: verdict for verdict in rejected.gates}
+    assert list(verdicts) == [
+        "beats_baseline_log_loss",
+        "not_worse_than_champion_roc_auc",
+        "slice_gap_roc_auc_by_origin",
+    ]
+    assert not verdicts["beats_baseline_log_loss"].passed
+    assert not verdicts["not_worse_than_champion_roc_auc"].passed
+    assert f"of the champion {champion}" in verdicts["not_worse_than_champion_roc_auc"].reason
+    assert "of origin '" in verdicts["slice_gap_roc_auc_by_origin"].reason
+
+
 def test_the_weather_of_an_hour_is_seen_from_the_instant_at_which_it_is_known(
     dataset: pd.DataFrame, landed_weather: pd.DataFrame
 ) -> None:
@@ -263,7 +378,7 @@ def test_online_the_weather_changes_at_the_instant_at_which_it_is_known(
 
 
 def test_a_day_run_alone_has_the_data_versions_that_it_has_in_the_range(system: System) -> None:
-    day, groups = "2013-02-14", [schedule, arrivals, weather, carrier_delays, airport_delays]
+    day, groups = "2013-02-14", GROUPS
     in_range = system.versions(groups)
     assert {table: len(set(versions.values())) for table, versions in in_range.items()} == dict.fromkeys(
         in_range, len(DAYS)
@@ -275,22 +390,30 @@ def test_a_day_run_alone_has_the_data_versions_that_it_has_in_the_range(system: 
     assert system.versions(groups) == in_range
 
 
-def test_no_feature_knows_an_arrival_that_is_after_its_prediction(
+def test_no_feature_knows_an_outcome_that_is_after_its_prediction(
     trained: System, manifest: DatasetManifest, tmp_path: Path
 ) -> None:
-    """Had every flight that landed after noon been late when it was not and the other way round, nothing that was
-    predicted up to noon would be different."""
+    """Had every flight that left or landed after noon been late when it was not and the other way round, nothing that
+    was predicted up to noon would be different."""
     day, noon = "2013-02-14", pd.Timestamp("2013-02-14 12:00")
     changed = replace(trained, home=tmp_path, landing=tmp_path / "landing")
     shutil.copytree(trained.home / "lake", tmp_path / "lake")
-    (changed.landing / "arrivals").mkdir(parents=True)
-    rows = pq.read_table(trained.landing / "arrivals" / f"{day}.parquet")
-    frame = rows.to_pandas()
-    flipped = set(frame.loc[frame["arrived_at"] > noon, "flight_id"])
-    frame["is_late"] ^= frame["arrived_at"] > noon
-    pq.write_table(type(rows).from_pandas(frame, rows.schema), changed.landing / "arrivals" / f"{day}.parquet")
+    flipped: set[str] = set()
+    for source, at, late, delay in (
+        ("arrivals", "arrived_at", "is_late", "arrival_delay"),
+        ("departures", "departed_at", "left_late", "departure_delay"),
+    ):
+        (changed.landing / source).mkdir(parents=True)
+        rows = pq.read_table(trained.landing / source / f"{day}.parquet")
+        frame = rows.to_pandas()
+        after = frame[at] > noon
+        flipped |= set(frame.loc[after, "flight_id"])
+        frame[late] ^= after
+        frame[delay] += 60.0 * after
+        pq.write_table(type(rows).from_pandas(frame, rows.schema), changed.landing / source / f"{day}.parquet")
+    outcomes = [departures, arrivals, carrier_delays, airport_delays, route_delays, plane_legs]
     with dg.DagsterInstance.ephemeral() as instance:
-        replace(changed, instance=instance).materialize(arrivals, carrier_delays, airport_delays, partition_key=day)
+        replace(changed, instance=instance).materialize(*outcomes, partition_key=day)
 
     was, would_be = trained.features(day, manifest.view), changed.features(day, manifest.view)
     early = was["predict_at"] <= noon

@@ -28,7 +28,6 @@ def assert_matches_zoneinfo(instants: np.ndarray) -> None:
     assert found["hour_of_day"].tolist() == [time.hour for time in expected]
     assert found["minute_of_day"].tolist() == [time.hour * 60 + time.minute for time in expected]
     assert found["day_of_week"].tolist() == [time.weekday() for time in expected]
-    assert found["month"].tolist() == [time.month for time in expected]
 
 
 def test_new_york_time_agrees_with_the_time_zone_database_over_a_century() -> None:
@@ -76,7 +75,6 @@ def test_a_missing_time_leaves_the_others_alone() -> None:
         "hour_of_day": [21, 21],
         "minute_of_day": [1290, 1290],
         "day_of_week": [2, 2],
-        "month": [7, 7],
         "days_to_holiday": [1, 1],
     }
 

@@ -21,6 +21,11 @@ def schedule(landing: sources.LandingZone) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
+def departures(landing: sources.LandingZone) -> pd.DataFrame:
+    return landing.read("departures", DAYS)
+
+
+@pytest.fixture(scope="module")
 def arrivals(landing: sources.LandingZone) -> pd.DataFrame:
     return landing.read("arrivals", DAYS)
 
@@ -52,7 +57,13 @@ def zone(tmp_path: Path) -> sources.LandingZone:
 def test_every_row_of_the_package_lands_and_is_counted(
     landing: sources.LandingZone, landed_rows: dict[str, int]
 ) -> None:
-    assert landed_rows == {"schedule": 336_776, "arrivals": 327_346, "weather": 26_115, "planes": 3_322}
+    assert landed_rows == {
+        "schedule": 336_776,
+        "departures": 328_521,
+        "arrivals": 327_346,
+        "weather": 26_115,
+        "planes": 3_322,
+    }
     read = {source: len(landing.read(source, DAYS)) for source in sources.DAILY}
     assert read | {"planes": len(landing.read_whole("planes"))} == landed_rows
 
@@ -133,6 +144,22 @@ def test_time_on_the_ground_between_departure_and_arrival_is_plausible(
     assert (taxi.min(), taxi.max()) == (5.0, 235.0)
 
 
+def test_a_flight_leaves_when_new_yorks_clocks_show_its_recorded_departure(
+    departures: pd.DataFrame, package: pd.DataFrame
+) -> None:
+    flights = package.loc[departures["flight_id"]]
+    assert len(departures) == package["dep_time"].notna().sum()
+    local = departures["departed_at"].dt.tz_localize("UTC").dt.tz_convert("America/New_York")
+    differs = (local.dt.hour * 100 + local.dt.minute).to_numpy() != flights["dep_time"].to_numpy() % 2400
+    assert differs.sum() == 0
+    assert (departures["left_late"] == (departures["departure_delay"] >= 15)).all()
+
+
+def test_a_flight_leaves_before_it_arrives(departures: pd.DataFrame, arrivals: pd.DataFrame) -> None:
+    left = departures.set_index("flight_id").loc[arrivals["flight_id"], "departed_at"].to_numpy()
+    assert (left < arrivals["arrived_at"].to_numpy()).all()
+
+
 def test_a_label_is_known_hours_after_the_prediction(schedule: pd.DataFrame, arrivals: pd.DataFrame) -> None:
     scheduled = schedule.set_index("flight_id").loc[arrivals["flight_id"], "scheduled_at"].to_numpy()
     hours = (arrivals["arrived_at"] - scheduled) / pd.Timedelta("1h")
@@ -183,6 +210,7 @@ def test_landing_again_writes_the_same_bytes_and_leaves_nothing_else(
     assert _digests(again) == _digests(landing_folder)
     assert capsys.readouterr().out.splitlines() == [
         "schedule: 336,776 rows in 367 files",
+        "departures: 328,521 rows in 367 files",
         "arrivals: 327,346 rows in 367 files",
         "weather: 26,115 rows in 367 files",
         "planes: 3,322 rows in 1 file",
@@ -292,7 +320,7 @@ def test_only_days_count_as_landed(zone: sources.LandingZone) -> None:
 
 
 def test_an_unknown_source_is_an_error_that_lists_the_known_ones(zone: sources.LandingZone) -> None:
-    with pytest.raises(sources.LandingError, match="no source 'wether' among schedule, arrivals, weather"):
+    with pytest.raises(sources.LandingError, match="no source 'wether' among schedule, departures, arrivals, weather"):
         zone.read("wether", ["2013-01-01"])
     with pytest.raises(sources.LandingError, match="it is one file: use read_whole"):
         zone.read("planes", ["2013-01-01"])

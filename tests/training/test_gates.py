@@ -1,11 +1,31 @@
 import pytest
 
-from fti_assets.errors import DeclarationError
-from fti_assets.training.gates import BeatsBaseline, ChampionScores, Gate, NotWorseThanChampion
+from fti_assets.errors import DeclarationError, ModelError
+from fti_assets.training.gates import (
+    BeatsBaseline,
+    ChampionScores,
+    Gate,
+    NotWorseThanChampion,
+    Scores,
+    SlicedGate,
+    SliceGap,
+)
+
+BUILD = "v1/20130501T000000Z-1f9ac3d2"
 
 
-def champion(**metrics):
-    return ChampionScores("v1/20130501T000000Z-1f9ac3d2", metrics)
+def beside(challenger, champion):
+    """A challenger and a champion on the same rows."""
+    return Scores(champion=ChampionScores(BUILD, champion, challenger=challenger))
+
+
+def sliced(overall, slices, *, metric="roc_auc", by="origin"):
+    """A challenger's overall score and, by value, a slice's rows and score, None where it is undefined."""
+    values = {
+        value: {"rows": float(rows)} | ({} if score is None else {metric: score})
+        for value, (rows, score) in slices.items()
+    }
+    return Scores({metric: overall}, slices={by: values})
 
 
 @pytest.mark.parametrize(
@@ -21,16 +41,17 @@ def champion(**metrics):
     ],
 )
 def test_a_model_has_to_be_better_than_the_baseline(metric, score, floor, passed):
-    verdict = BeatsBaseline(metric).judge({metric: score}, {metric: floor}, None)
+    verdict = BeatsBaseline(metric).judge(Scores({metric: score}, {metric: floor}))
     assert (verdict.gate, verdict.passed) == (f"beats_baseline_{metric}", passed)
     assert f"{score:.6g}" in verdict.reason
     assert f"{floor:.6g}" in verdict.reason
 
 
 def test_an_undefined_metric_beats_nothing():
-    assert "of the model is undefined" in BeatsBaseline("roc_auc").judge({}, {"roc_auc": 0.5}, None).reason
-    assert "of the baseline is undefined" in BeatsBaseline("roc_auc").judge({"roc_auc": 0.5}, {}, None).reason
-    assert not BeatsBaseline("roc_auc").judge({"roc_auc": float("nan")}, {"roc_auc": 0.5}, None).passed
+    gate = BeatsBaseline("roc_auc")
+    assert "of the model is undefined" in gate.judge(Scores({}, {"roc_auc": 0.5})).reason
+    assert "of the baseline is undefined" in gate.judge(Scores({"roc_auc": 0.5}, {})).reason
+    assert not gate.judge(Scores({"roc_auc": float("nan")}, {"roc_auc": 0.5})).passed
 
 
 @pytest.mark.parametrize(
@@ -46,30 +67,137 @@ def test_an_undefined_metric_beats_nothing():
     ],
 )
 def test_a_model_may_be_worse_than_the_champion_by_the_tolerance(metric, score, held, tolerance, passed, words):
-    verdict = NotWorseThanChampion(metric, tolerance).judge({metric: score}, {}, champion(**{metric: held}))
+    verdict = NotWorseThanChampion(metric, tolerance).judge(beside({metric: score}, {metric: held}))
     assert (verdict.gate, verdict.passed) == (f"not_worse_than_champion_{metric}", passed)
     assert words in verdict.reason
-    assert "champion v1/20130501T000000Z-1f9ac3d2" in verdict.reason
+    assert f"champion {BUILD}" in verdict.reason
 
 
 def test_without_a_champion_its_gate_passes_and_says_so():
-    verdict = NotWorseThanChampion("roc_auc").judge({}, {}, None)
+    verdict = NotWorseThanChampion("roc_auc").judge(Scores())
     assert verdict.passed
     assert verdict.reason == "there is no champion to compare with"
 
 
 def test_an_undefined_metric_does_not_hold_against_a_champion():
     gate = NotWorseThanChampion("roc_auc")
-    assert "of the model is undefined" in gate.judge({}, {}, champion(roc_auc=0.7)).reason
-    verdict = gate.judge({"roc_auc": 0.7}, {}, champion())
+    assert "of the model is undefined" in gate.judge(beside({}, {"roc_auc": 0.7})).reason
+    verdict = gate.judge(beside({"roc_auc": 0.7}, {}))
     assert not verdict.passed
-    assert "of the champion v1/20130501T000000Z-1f9ac3d2 is undefined" in verdict.reason
+    assert f"of the champion {BUILD} is undefined" in verdict.reason
 
 
-@pytest.mark.parametrize("gate", [BeatsBaseline, NotWorseThanChampion])
-def test_unknown_metrics_are_refused(gate):
+def test_a_model_is_compared_on_the_champions_rows_and_not_on_all():
+    scores = Scores({"roc_auc": 0.9}, champion=ChampionScores(BUILD, {"roc_auc": 0.8}, challenger={"roc_auc": 0.7}))
+    verdict = NotWorseThanChampion("roc_auc").judge(scores)
+    assert not verdict.passed
+    assert verdict.reason.startswith("roc_auc 0.7 is worse than 0.8")
+
+
+def test_a_champion_that_cannot_be_compared_with_fails_its_gate_alone():
+    champion = ChampionScores(BUILD, problem="has trained on every test row")
+    scores = Scores({"roc_auc": 0.9}, {"roc_auc": 0.5}, champion=champion)
+    verdict = NotWorseThanChampion("roc_auc").judge(scores)
+    assert (verdict.passed, verdict.reason) == (False, f"the champion {BUILD} has trained on every test row")
+    assert BeatsBaseline("roc_auc").judge(scores).passed
+
+
+@pytest.mark.parametrize(
+    ("metric", "overall", "worst", "passed", "words"),
+    [
+        (
+            "roc_auc",
+            0.75,
+            0.65,
+            True,
+            "0.65 of origin 'LGA' (600 rows) is worse than 0.75 overall by 0.1, at most 0.15",
+        ),
+        ("roc_auc", 0.75, 0.60, True, "by 0.15, at most 0.15"),
+        ("roc_auc", 0.75, 0.59, False, "by 0.16, more than 0.15"),
+        ("roc_auc", 0.75, 0.75, True, "the worst slice, is not worse than 0.75 overall"),
+        ("log_loss", 0.40, 0.50, True, "0.5 of origin 'LGA' (600 rows) is worse than 0.4 overall by 0.1, at most 0.15"),
+        ("log_loss", 0.40, 0.60, False, "by 0.2, more than 0.15"),
+        ("r2", -0.5, -0.7, False, "-0.7 of origin 'LGA' (600 rows) is worse than -0.5 overall by 0.2, more than 0.15"),
+    ],
+)
+def test_the_worst_slice_may_be_worse_than_all_rows_by_so_much(metric, overall, worst, passed, words):
+    better = overall - 0.05 if metric == "log_loss" else overall + 0.05
+    scores = sliced(overall, {"JFK": (900, better), "LGA": (600, worst)}, metric=metric)
+    verdict = SliceGap(metric, by="origin", at_most=0.15, min_rows=500).judge(scores)
+    assert (verdict.gate, verdict.passed) == (f"slice_gap_{metric}_by_origin", passed)
+    assert words in verdict.reason
+    assert "left out" not in verdict.reason
+
+
+def test_small_slices_are_left_out_and_counted():
+    slices = {"JFK": (500, 0.7), "LGA": (499, 0.1), "SWF": (1, 0.0)}
+    verdict = SliceGap("roc_auc", by="origin", at_most=0.1, min_rows=500).judge(sliced(0.75, slices))
+    assert verdict.passed
+    assert "of origin 'JFK' (500 rows)" in verdict.reason
+    assert verdict.reason.endswith("; 2 slices of fewer than 500 rows left out")
+
+
+def test_slices_of_an_undefined_metric_are_left_out_and_counted():
+    slices = {"JFK": (900, 0.7), "LGA": (800, None), "EWR": (700, float("nan")), "SWF": (5, None)}
+    verdict = SliceGap("roc_auc", by="origin", at_most=0.1, min_rows=500).judge(sliced(0.75, slices))
+    assert verdict.passed
+    assert "of origin 'JFK'" in verdict.reason
+    assert "; 1 slice of fewer than 500 rows left out; 2 slices without a defined roc_auc left out" in verdict.reason
+
+
+def test_of_equally_bad_slices_the_first_by_name_is_told_whatever_their_order():
+    slices = {"LGA": (900, 0.5), "EWR": (600, 0.5), "JFK": (800, 0.7)}
+    for order in (list(slices), list(reversed(slices))):
+        scores = sliced(0.75, {value: slices[value] for value in order})
+        assert "of origin 'EWR' (600 rows)" in SliceGap("roc_auc", by="origin", at_most=0.1).judge(scores).reason
+
+
+@pytest.mark.parametrize("slices", [{}, {"JFK": (99, 0.1)}, {"JFK": (900, None)}])
+def test_with_no_slice_to_judge_the_gate_passes_and_says_so(slices):
+    verdict = SliceGap("roc_auc", by="origin", at_most=0.1).judge(sliced(0.75, slices))
+    assert verdict.passed
+    assert verdict.reason.startswith("no slice of origin can be judged")
+
+
+def test_the_slice_of_rows_without_a_value_counts_like_any_other():
+    verdict = SliceGap("roc_auc", by="origin", at_most=0.1).judge(sliced(0.75, {"": (900, 0.5), "JFK": (900, 0.8)}))
+    assert not verdict.passed
+    assert "of origin '' (900 rows)" in verdict.reason
+
+
+def test_an_undefined_overall_metric_has_no_gap():
+    verdict = SliceGap("roc_auc", by="origin", at_most=0.1).judge(sliced(float("nan"), {"JFK": (900, 0.8)}))
+    assert not verdict.passed
+    assert "of the model is undefined" in verdict.reason
+
+
+def test_a_gap_by_a_column_that_was_not_sliced_by_is_an_error():
+    with pytest.raises(ModelError, match="needs the slices of 'carrier': there is 'origin'"):
+        SliceGap("roc_auc", by="carrier", at_most=0.1).judge(sliced(0.75, {}))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"at_most": -0.1}, "at_most=-0.1"),
+        ({"at_most": float("nan")}, "at_most=nan"),
+        ({"at_most": 0.1, "min_rows": 0}, "min_rows=0"),
+        ({"at_most": 0.1, "min_rows": 2.5}, "min_rows=2.5"),
+        ({"at_most": 0.1, "min_rows": True}, "min_rows=True"),
+    ],
+)
+def test_slice_gaps_that_cannot_be_are_refused(options, words):
+    with pytest.raises(DeclarationError, match=words):
+        SliceGap("roc_auc", by="origin", **options)
+
+
+@pytest.mark.parametrize(
+    ("gate", "options"),
+    [(BeatsBaseline, {}), (NotWorseThanChampion, {}), (SliceGap, {"by": "origin", "at_most": 0.1})],
+)
+def test_unknown_metrics_are_refused(gate, options):
     with pytest.raises(DeclarationError, match="no metric 'auc'"):
-        gate("auc")
+        gate("auc", **options)
 
 
 @pytest.mark.parametrize("tolerance", [-0.1, float("nan"), float("inf")])
@@ -78,6 +206,11 @@ def test_tolerances_that_cannot_be_are_refused(tolerance):
         NotWorseThanChampion("roc_auc", tolerance=tolerance)
 
 
-def test_both_are_gates():
-    gates: list[Gate] = [BeatsBaseline("mae"), NotWorseThanChampion("mae")]
-    assert [gate.name for gate in gates] == ["beats_baseline_mae", "not_worse_than_champion_mae"]
+def test_all_are_gates_and_one_of_them_looks_at_slices():
+    gates: list[Gate] = [BeatsBaseline("mae"), NotWorseThanChampion("mae"), SliceGap("mae", by="kind", at_most=1)]
+    assert [gate.name for gate in gates] == [
+        "beats_baseline_mae",
+        "not_worse_than_champion_mae",
+        "slice_gap_mae_by_kind",
+    ]
+    assert [isinstance(gate, SlicedGate) for gate in gates] == [False, False, True]

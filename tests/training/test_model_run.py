@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import fti_assets as fti
 from fti_assets import clock
-from fti_assets.errors import AliasConflictError, NotMaterializedError
+from fti_assets.errors import AliasConflictError, DeclarationError, NotMaterializedError
 from fti_assets.stores.graph import Graph
-from fti_assets.stores.manifest import ModelManifest
+from fti_assets.stores.manifest import GateVerdict, ModelManifest
 from fti_assets.stores.models import ModelStore, build_id
 from fti_assets.training.evaluation import evaluate
+from fti_assets.training.gates import Scores
 from fti_assets.training.model import Model
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-10")
@@ -269,6 +270,51 @@ def test_the_champion_gate_compares_with_the_newest_accepted_build_of_an_earlier
     assert not verdict.passed
     assert "is worse than" in verdict.reason
     assert f"of the champion {earlier.reference}" in verdict.reason
+
+
+def test_a_slice_gap_is_judged_on_the_slices_of_the_test_rows(bench: Bench) -> None:
+    gap = fti.SliceGap("log_loss", by="habit", at_most=0.0, min_rows=1)
+    evaluated = fti.Evaluation(metrics=["log_loss"], slices=["habit"])
+    assert not bench.train(buyer(dataset=WITH_NEW_HABITS, evaluate=evaluated, gates=[gap]), "08").success
+    (rejected,) = bench.builds()
+    (verdict,) = rejected.gates
+    worst, scores = max(rejected.slices["habit"].items(), key=lambda item: item[1]["log_loss"])
+    assert f"log_loss {scores['log_loss']:.6g} of habit {worst!r} ({scores['rows']:.0f} rows)" in verdict.reason
+    assert f"{rejected.metrics['log_loss']:.6g} overall" in verdict.reason
+
+
+def test_a_slice_gap_by_a_column_that_is_not_sliced_by_is_an_error_at_load() -> None:
+    gap = fti.SliceGap("log_loss", by="spend", at_most=0.1)
+    with pytest.raises(DeclarationError, match="gates by 'spend', but its slices are nothing: add them"):
+        buyer(gates=[gap])
+    metrics, other = (
+        fti.Evaluation(metrics=["log_loss"], slices=["spend"]),
+        fti.SliceGap("brier", by="spend", at_most=1),
+    )
+    with pytest.raises(DeclarationError, match="gates on 'brier', but evaluates"):
+        buyer(evaluate=metrics, gates=[other])
+
+
+def test_a_gate_of_ones_own_sees_every_score(bench: Bench) -> None:
+    champion = bench.published("07", promoted=True).reference
+    seen: list[Scores] = []
+
+    @dataclass(frozen=True)
+    class Watched:
+        name: str = "watched"
+        metric: str = "log_loss"
+
+        def judge(self, scores: Scores) -> GateVerdict:
+            seen.append(scores)
+            return GateVerdict(self.name, True, "it was seen")
+
+    bench.train(buyer(gates=[Watched()]), "08")
+    (scores,) = seen
+    made = bench.builds()[-1]
+    assert (scores.metrics, scores.baseline, scores.slices) == (made.metrics, made.baseline, made.slices)
+    assert scores.champion is not None
+    assert (scores.champion.build, scores.champion.problem) == (champion, None)
+    assert set(scores.champion.metrics) == set(scores.champion.challenger) == set(made.metrics)
 
 
 def test_a_rolled_back_build_is_not_compared_with(bench: Bench) -> None:

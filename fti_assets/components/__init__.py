@@ -1,0 +1,19 @@
+"""Dagster components: declare groups, views, models and predictions in YAML, scaffolded by ``dg``.
+
+Each component's attributes become one public declaration (``fti.feature_group``, ``fti.FeatureView`` ...), so meanings and errors
+are the same. Components name each other; a dotted path names what is declared in Python.
+"""
+
+from fti_assets.components.feature_group import FeatureGroupComponent as FeatureGroupComponent
+from fti_assets.components.feature_view import FeatureViewComponent as FeatureViewComponent
+from fti_assets.components.model import ModelComponent as ModelComponent
+from fti_assets.components.predictions import PredictionsComponent as PredictionsComponent
+from fti_assets.components.stores import StoresComponent as StoresComponent
+
+__all__ = [
+    "FeatureGroupComponent",
+    "FeatureViewComponent",
+    "ModelComponent",
+    "PredictionsComponent",
+    "StoresComponent",
+]

@@ -1,0 +1,148 @@
+"""What all components share: one declaration each, made when it is first asked for and named by the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, Protocol, TypeVar
+
+import dagster as dg
+from pydantic import BaseModel, PrivateAttr
+
+import fti_assets as fti
+from fti_assets.assets.step import STORES
+from fti_assets.components.reference import is_path, place_of, python_object
+from fti_assets.components.stores import stores_of
+from fti_assets.errors import DeclarationError, FtiError, listed
+
+D = TypeVar("D")
+
+_PLACE = "place"
+"""Set on an error that already names its file."""
+
+
+class ComponentTree(Protocol):
+    """The components of a project, as a ``ComponentLoadContext`` gives them."""
+
+    defs_module: Any
+
+    def get_all_components(self, of_type: type[Any]) -> list[Any]:
+        """Every component of a type, loaded once."""
+
+
+class DeclaringComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore[misc]
+    """A component that makes one declaration."""
+
+    _context: Any = PrivateAttr(None)
+    _declaration: Any = PrivateAttr(None)
+    _is_declaring: bool = PrivateAttr(False)
+    _fits: bool = PrivateAttr(False)
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Any:
+        """Make the component from its attributes, and keep where they stand."""
+        component = super().load(attributes, context)
+        component._context = context
+        return component
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """The component's own asset; those that it rests on come from their own components.
+
+        Raises:
+            DeclarationError: the declaration is impossible, alone or beside the other components.
+        """
+        tree = context.component_tree
+        self._context = self._context or context
+        declaration = self.declared(tree)
+        stores = stores_of(tree)
+        if not self._fits:
+            others = components_of(tree)
+            declared = [declaration, *(other.declared(tree) for other in others)]
+            fti.build_definitions(list(dict.fromkeys(declared)), resources={STORES: stores})
+            for component in [self, *others]:
+                component._fits = True
+        return dg.Definitions(assets=[declaration.assets_def], resources={STORES: stores})
+
+    def declare(self, tree: ComponentTree) -> Any:
+        """Make the declaration."""
+        raise NotImplementedError
+
+    def names(self) -> Sequence[str]:
+        """What other components may call it."""
+        raise NotImplementedError
+
+    def declared(self, tree: ComponentTree) -> Any:
+        """The declaration, made once: what others name is the same object.
+
+        Raises:
+            DeclarationError: it is impossible, with the file and line of the component.
+        """
+        if self._is_declaring:
+            raise DeclarationError(f"{self.names()[0]!r} rests on itself: leave it out of what it takes")
+        if self._declaration is None:
+            self._is_declaring = True
+            try:
+                self._declaration = self.declare(tree)
+            except FtiError as error:
+                if _PLACE in vars(error):
+                    raise
+                placed = DeclarationError(f"{self.place}: {error}")
+                vars(placed)[_PLACE] = self.place
+                raise placed from error
+            finally:
+                self._is_declaring = False
+        return self._declaration
+
+    @property
+    def place(self) -> str:
+        """The file and line of the component."""
+        if self._context is None:
+            return f"{type(self).__name__} {self.names()[0]!r}"
+        return place_of(self._context)
+
+    def python(self, reference: Any, *, what: str) -> Any:
+        """The Python object that an attribute names."""
+        return python_object(reference, self._context, what=what)
+
+    def named(
+        self, tree: ComponentTree, kind: type[DeclaringComponent], reference: Any, declaration: type[D], *, what: str
+    ) -> D:
+        """What another component declares under a name, or what a path to a Python declaration gives.
+
+        Raises:
+            DeclarationError: nothing has that name, or several have.
+        """
+        if not isinstance(reference, str) or is_path(reference):
+            found = self.python(reference, what=what)
+            if not isinstance(found, declaration):
+                raise DeclarationError(f"{what} {reference!r} is {found!r}, which is no {declaration.__name__}")
+            return found
+        components = components_of(tree, kind)
+        matching = [component for component in components if reference in component.names()]
+        if len(matching) > 1:
+            versions = sorted(component.names()[-1] for component in matching)
+            raise DeclarationError(
+                f"{what} is {reference!r}, but several {kind.__name__}s have that name: {listed(versions)}; name one of them"
+            )
+        if not matching:
+            there = sorted(component.names()[-1] for component in components)
+            raise DeclarationError(
+                f"{what} is {reference!r}, but no {kind.__name__} has that name; there is {listed(there)}. Name one of them, or "
+                "give the path of one that is declared in Python, as in my_project.features.weather"
+            )
+        made: D = matching[0].declared(tree)
+        return made
+
+
+def components_of(tree: ComponentTree, kind: type[Any] = DeclaringComponent) -> list[Any]:
+    """The components of a kind in a project. The tree that stands for none, in tests, has none."""
+    return tree.get_all_components(kind) if isinstance(tree.defs_module, ModuleType) else []
+
+
+def checked_function(found: Any, *, what: str, decorator: str) -> Any:
+    """Refuse what is not a plain function."""
+    if not callable(found) or hasattr(found, "assets_def"):
+        raise DeclarationError(
+            f"{what} is {found!r}: name a plain function, without @{decorator}; the component declares it"
+        )
+    return found

@@ -1,0 +1,109 @@
+"""Feature groups in YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import dagster as dg
+from pydantic import Field
+
+import fti_assets as fti
+from fti_assets.components.attributes import AssetAttributes
+from fti_assets.components.declaring import ComponentTree, DeclaringComponent, checked_function, components_of
+from fti_assets.components.reference import last_name
+from fti_assets.components.scaffold import FeatureGroupScaffolder
+from fti_assets.errors import DeclarationError, listed
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.parameters import annotations_of
+from fti_assets.features.table import Table
+
+
+@dg.scaffold_with(FeatureGroupScaffolder)
+class FeatureGroupComponent(AssetAttributes, DeclaringComponent):
+    """A feature group: a function that gives rows, and what they mean. The attributes are those of ``fti.feature_group``.
+
+    Args:
+        function: ``weather.py:weather`` in a file beside the defs.yaml, or ``my_project.features.weather``.
+        name: the group's name, by default the function's.
+        schema: the path of a Pandera model, ``weather.py:WeatherSchema``.
+        inputs: other groups for the function's ``fti.Table`` parameters: parameter to group. A parameter called as a group is
+            that group.
+    """
+
+    function: Annotated[Any, dg.Resolver.default(model_field_type=str)]
+    keys: Sequence[str]
+    name: str | None = None
+    version: int = 1
+    event_time: str | None = None
+    available_at: str | None = None
+    serving_delay: str | None = None
+    ttl: str | None = None
+    tie_break: str | None = None
+    row_schema: Annotated[Any, dg.Resolver.default(model_field_type=str | None)] = Field(default=None, alias="schema")
+    partition_by: str | None = None
+    lookback: str | None = None
+    online: bool = False
+    online_history: str | None = None
+    inputs: Mapping[str, Any] | None = None
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """What ``dg list components`` says."""
+        return dg.ComponentTypeSpec(
+            description="A feature group: rows of features, validated, versioned and joined point-in-time.",
+            produces=["asset", "asset_check"],
+        )
+
+    def names(self) -> Sequence[str]:
+        """``weather`` and ``weather_v1``."""
+        given = self.function if isinstance(self.function, str) else getattr(self.function, "__name__", "")
+        name = self.name or last_name(given)
+        return name, f"{name}_v{self.version}"
+
+    def declare(self, tree: ComponentTree) -> FeatureGroup:
+        """The group."""
+        what = f"function of feature group {self.names()[0]!r}"
+        function = checked_function(self.python(self.function, what=what), what=what, decorator="fti.feature_group")
+        return fti.feature_group(
+            name=self.names()[0],
+            version=self.version,
+            keys=self.keys,
+            event_time=self.event_time,
+            available_at=self.available_at,
+            serving_delay=self.serving_delay,
+            ttl=self.ttl,
+            tie_break=self.tie_break,
+            schema=self.python(self.row_schema, what="schema"),
+            partition_by=self.partition_by,
+            lookback=self.lookback,
+            online=self.online,
+            online_history=self.online_history,
+            ins=self._groups(function, tree),
+            **self.options(),
+        )(function)
+
+    def _groups(self, function: Any, tree: ComponentTree) -> dict[str, FeatureGroup]:
+        """The groups of the function's ``fti.Table`` parameters; those of its own module are found by the declaration."""
+        annotations = annotations_of(function, {})
+        tables = [name for name, annotation in annotations.items() if annotation is Table and name != "return"]
+        given = dict(self.inputs or {})
+        unknown = [name for name in given if name not in tables]
+        if unknown:
+            raise DeclarationError(
+                f"inputs gives a group for {listed(unknown)}, which is no parameter of {function.__name__!r} annotated fti.Table; "
+                f"there is {listed(tables)}"
+            )
+        known = {name for component in components_of(tree, FeatureGroupComponent) for name in component.names()}
+        in_module = {name for name in tables if isinstance(function.__globals__.get(name), FeatureGroup)}
+        missing = [name for name in tables if name not in {*given, *known, *in_module}]
+        if missing:
+            raise DeclarationError(
+                f"parameter {missing[0]!r} of {function.__name__!r} is an fti.Table, but no feature group has that name; there is "
+                f"{listed(sorted(known))}. Name its group, as in inputs: {{{missing[0]}: <group>}}"
+            )
+        wanted = {name: given.get(name, name) for name in tables if name in given or name in known}
+        return {
+            parameter: self.named(tree, FeatureGroupComponent, reference, FeatureGroup, what=f"input {parameter!r}")
+            for parameter, reference in wanted.items()
+        }

@@ -1,0 +1,165 @@
+"""Feature views in YAML, with the training dataset that is made of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import dagster as dg
+from pydantic import Field
+
+import fti_assets as fti
+from fti_assets.components.attributes import AssetAttributes
+from fti_assets.components.construct import construct
+from fti_assets.components.declaring import ComponentTree, DeclaringComponent
+from fti_assets.components.feature_group import FeatureGroupComponent
+from fti_assets.components.scaffold import FeatureViewScaffolder
+from fti_assets.errors import DeclarationError
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.on_demand import OnDemand
+from fti_assets.features.selection import Selection
+from fti_assets.training.dataset import TrainingDataset
+
+
+class LabelAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]
+    """The column that a model learns to predict; the attributes are those of ``fti.Label``."""
+
+    group: str
+    column: str
+    maturity: str | None = None
+    within: str | None = None
+
+
+class FeatureAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]
+    """Columns of a group, or an on-demand feature.
+
+    Args:
+        group: whose columns; ``columns`` names them, all by default.
+        join_on: the spine's column for a key of another name: ``{dest: airport}``.
+        prefix: put before each column's name.
+        on_demand: the path of an on-demand feature, instead of a group.
+    """
+
+    group: str | None = None
+    columns: Sequence[str] | None = None
+    join_on: Mapping[str, str] | None = None
+    prefix: str | None = None
+    on_demand: str | None = None
+
+
+class DatasetAttributes(AssetAttributes, dg.Resolvable):  # type: ignore[misc]
+    """The view's training dataset; the attributes are those of ``fti.training_dataset``, ``partitions_def`` are the cutoffs.
+
+    Args:
+        name: the dataset's name, by default ``<view>_dataset``.
+        split: ``{validation: 14d, test: 30d}``, or shares such as ``{validation: 0.2, test: 0.2, seed: 0}``.
+    """
+
+    name: str | None = None
+    version: int = 1
+    split: Mapping[str, Any] | None = None
+    window: str | None = None
+    row_schema: Annotated[Any, dg.Resolver.default(model_field_type=str | None)] = Field(default=None, alias="schema")
+
+
+@dg.scaffold_with(FeatureViewScaffolder)
+class FeatureViewComponent(DeclaringComponent):
+    """A feature view and its training dataset. The attributes are those of ``fti.FeatureView``; groups are named.
+
+    Args:
+        name: the view's name.
+        spine: the group whose rows are predicted for.
+        label: its group, column, and maturity or horizon.
+        features: columns of groups and on-demand features.
+        encoders: an encoder a feature: ``Standardize``, or ``{type: Embedding, max_categories: 64}``.
+        dataset: how the training dataset is split and when it is cut off.
+    """
+
+    name: str
+    spine: str
+    label: LabelAttributes
+    features: Sequence[FeatureAttributes]
+    version: int = 1
+    prediction_time: str | None = None
+    encoders: Mapping[str, str | Mapping[str, Any]] | None = None
+    dataset: DatasetAttributes | None = None
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """What ``dg list components`` says."""
+        return dg.ComponentTypeSpec(
+            description="A feature view, what one model needs, and the training dataset made of it.",
+            produces=["asset", "asset_check"],
+        )
+
+    def names(self) -> Sequence[str]:
+        """The view's name and the dataset's, each with and without its version."""
+        dataset = self._dataset()
+        name = dataset.name or f"{self.name}_dataset"
+        return self.name, name, f"{name}_v{dataset.version}", f"{self.name}_v{self.version}"
+
+    def declare(self, tree: ComponentTree) -> TrainingDataset:
+        """The dataset, which holds the view."""
+        view = fti.FeatureView(
+            name=self.name,
+            version=self.version,
+            spine=self._group(tree, self.spine, what=f"spine of view {self.name!r}"),
+            prediction_time=self.prediction_time,
+            label=self._label(tree),
+            features=[self._feature(tree, feature) for feature in self.features],
+            encoders={
+                feature: construct(
+                    given, self._context, module="training.encoders", what=f"encoder of feature {feature!r}"
+                )
+                for feature, given in (self.encoders or {}).items()
+            },
+        )
+        dataset = self._dataset()
+        return fti.training_dataset(
+            name=self.names()[1],
+            version=dataset.version,
+            view=view,
+            split=self._split(dataset.split),
+            window=dataset.window,
+            schema=self.python(dataset.row_schema, what="schema"),
+            **dataset.options(),
+        )
+
+    def _dataset(self) -> DatasetAttributes:
+        return self.dataset or DatasetAttributes()
+
+    def _group(self, tree: ComponentTree, reference: str, *, what: str) -> FeatureGroup:
+        return self.named(tree, FeatureGroupComponent, reference, FeatureGroup, what=what)
+
+    def _label(self, tree: ComponentTree) -> fti.Label:
+        group = self._group(tree, self.label.group, what=f"label of view {self.name!r}")
+        return fti.Label(group[self.label.column], maturity=self.label.maturity, within=self.label.within)
+
+    def _feature(self, tree: ComponentTree, given: FeatureAttributes) -> Selection | OnDemand:
+        what = f"a feature of view {self.name!r}"
+        if given.on_demand is not None:
+            if given.model_fields_set - {"on_demand"}:
+                raise DeclarationError(f"{what} is on_demand {given.on_demand!r}: it takes nothing beside its path")
+            found = self.python(given.on_demand, what=what)
+            if not isinstance(found, OnDemand):
+                raise DeclarationError(
+                    f"{what}: {given.on_demand!r} is {found!r}; declare it with @fti.on_demand(outputs={{...}})"
+                )
+            return found
+        if given.group is None:
+            raise DeclarationError(
+                f"{what} names neither a group nor on_demand: write group: <name> and columns: [...]"
+            )
+        selection = Selection(self._group(tree, given.group, what=what))
+        if given.join_on:
+            selection = selection.on(**given.join_on)
+        if given.prefix:
+            selection = selection.prefix(given.prefix)
+        return selection[tuple(given.columns)] if given.columns else selection
+
+    def _split(self, given: Mapping[str, Any] | None) -> Any:
+        if given is None:
+            return None
+        by_time = any(isinstance(given.get(part), str) for part in ("validation", "test"))
+        kind = "TimeSplit" if by_time else "RandomSplit"
+        return construct({"type": kind, **given}, self._context, module="training.split", what="split")

@@ -1,0 +1,93 @@
+"""Where a project of components keeps features, models and online values: one resource for all of them."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel, PrivateAttr
+
+import fti_assets as fti
+from fti_assets.assets.step import STORES
+from fti_assets.components.reference import place_of, python_object
+from fti_assets.errors import DeclarationError, FtiError, listed
+
+_DEFAULT = fti.Stores()
+
+
+class StoresComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore[misc]
+    """The stores of a project, the resource ``fti``; without this component they lie under ``FTI_HOME``.
+
+    Args:
+        lake: the offline store's folder.
+        models: the model store's folder.
+        online: the online store's folder.
+        resource: the path of a ``Stores`` made in Python, as in ``my_project.resources.stores``, instead of folders. Python
+            definitions that give the resource too must give that same object.
+    """
+
+    lake: str | None = None
+    models: str | None = None
+    online: str | None = None
+    resource: str | None = None
+    _context: Any = PrivateAttr(None)
+    _stores: Any = PrivateAttr(None)
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """What ``dg list components`` says."""
+        return dg.ComponentTypeSpec(description="Where features, models and online values lie.", produces=["resource"])
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Any:
+        """Make the component from its attributes, and keep where they stand."""
+        component = super().load(attributes, context)
+        component._context = context
+        return component
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """The resource."""
+        return dg.Definitions(resources={STORES: stores_of(context.component_tree)})
+
+    @property
+    def stores(self) -> fti.Stores:
+        """The resource, made once.
+
+        Raises:
+            DeclarationError: folders are given beside a resource, or the path names no ``Stores``.
+        """
+        if self._stores is None:
+            try:
+                self._stores = self._made()
+            except FtiError as error:
+                place = "StoresComponent" if self._context is None else place_of(self._context)
+                raise DeclarationError(f"{place}: {error}") from error
+        stores: fti.Stores = self._stores
+        return stores
+
+    def _made(self) -> fti.Stores:
+        folders = {name: getattr(self, name) for name in ("lake", "models", "online")}
+        given = {name: folder for name, folder in folders.items() if folder is not None}
+        if self.resource is None:
+            return fti.Stores(**given)
+        if given:
+            raise DeclarationError(f"{listed(given)} and resource are both given: leave out one of the two")
+        found = python_object(self.resource, self._context, what="resource")
+        if not isinstance(found, fti.Stores):
+            raise DeclarationError(f"resource {self.resource!r} is {found!r}: name an fti.Stores")
+        return found
+
+
+def stores_of(tree: Any) -> fti.Stores:
+    """The stores of a project: those of its StoresComponent, or the ones under ``FTI_HOME``.
+
+    Raises:
+        DeclarationError: there are several.
+    """
+    found = tree.get_all_components(StoresComponent) if isinstance(tree.defs_module, ModuleType) else []
+    if len(found) > 1:
+        places = [place_of(component._context) for component in found if component._context is not None]
+        raise DeclarationError(f"this project has {len(found)} StoresComponents, in {listed(places)}: keep one")
+    stores: fti.Stores = found[0].stores if found else _DEFAULT
+    return stores

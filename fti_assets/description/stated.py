@@ -1,0 +1,26 @@
+"""What only the user can say of an asset: its tags, or its metadata under the same names."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+NOT_STATED = "not stated"
+
+
+def stated(spec: Any, name: str, otherwise: str = NOT_STATED) -> str:
+    """A tag of the asset, or else its metadata, or else what is known otherwise."""
+    found = spec.tags.get(name) or spec.metadata.get(name)
+    return otherwise if found is None else str(getattr(found, "value", found))
+
+
+def length(duration: timedelta) -> str:
+    """A duration as declarations write it.
+
+    >>> length(timedelta(hours=36)), length(timedelta(days=14)), length(timedelta(minutes=15))
+    ('36h', '14d', '15min')
+    """
+    for unit, of_one in (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1))):
+        if duration and not duration % of_one:
+            return f"{duration // of_one}{unit}"
+    return f"{duration.total_seconds():g}s"

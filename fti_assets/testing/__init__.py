@@ -1,0 +1,35 @@
+"""Help for a system's own tests, from one function on a few rows to a whole system on an ephemeral lake.
+
+========================= ==========================================================================================
+``rows``                  a feature function on a few rows, its result validated as a real step would
+``stores_in``             stores under a temporary folder
+``materialize``           assets on such stores, with an ephemeral Dagster instance and the clock set
+``tiny_dataset``          a frame with a view's features and label, made from their declared types
+``train_tiny``            a model's function on such a frame, exported and compared, without any store
+``assert_no_leak``        no feature changes when the future is taken away
+``assert_parity``         the predictor sees and answers what the offline join and the graph give
+========================= ==========================================================================================
+"""
+
+from fti_assets.testing.failures import LeakFound, ParityBroken, RowsRefused
+from fti_assets.testing.few_rows import rows
+from fti_assets.testing.lake import Materialized, materialize, stores_in
+from fti_assets.testing.leaks import assert_no_leak
+from fti_assets.testing.parity import ParityReport, assert_parity
+from fti_assets.testing.tiny import TinyBuild, tiny_dataset, train_tiny
+
+__all__ = [
+    "LeakFound",
+    "Materialized",
+    "ParityBroken",
+    "ParityReport",
+    "RowsRefused",
+    "TinyBuild",
+    "assert_no_leak",
+    "assert_parity",
+    "materialize",
+    "rows",
+    "stores_in",
+    "tiny_dataset",
+    "train_tiny",
+]

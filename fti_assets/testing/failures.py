@@ -1,0 +1,36 @@
+"""What the assertions of this package raise: an ``AssertionError`` with the rows that show it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN_ROWS = 5
+
+
+class Shown(AssertionError):
+    """A failed assertion that keeps the rows that show why.
+
+    Args:
+        message: what is wrong.
+        rows: the rows that show it, of which the message shows the first few.
+    """
+
+    def __init__(self, message: str, rows: pd.DataFrame) -> None:
+        shown = f"\n{rows.head(SHOWN_ROWS).to_string(index=False)}" if len(rows) else ""
+        super().__init__(f"{message}{shown}")
+        self.rows = rows
+
+
+class RowsRefused(Shown):
+    """A group's rows break a rule, so a run would have stored nothing."""
+
+
+class LeakFound(Shown):
+    """A feature changes when what became visible only later is taken away."""
+
+
+class ParityBroken(Shown):
+    """The predictor sees or answers something else than the offline join and the graph."""

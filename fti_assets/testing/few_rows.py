@@ -1,0 +1,134 @@
+"""A feature function on a few rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from fti_assets.errors import DeclarationError, listed
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.run import layout_of
+from fti_assets.features.staging import Layout, stage
+from fti_assets.features.table import Grid, Table
+from fti_assets.rules import reasons
+from fti_assets.stores.sql import quoted, timestamp
+from fti_assets.stores.tables import PARTITION
+from fti_assets.testing.failures import RowsRefused
+from fti_assets.testing.partitions import Partition, windows_named
+from fti_assets.testing.running import call
+from fti_assets.times import Window
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def rows(group: FeatureGroup, /, *, partition: Partition = None, **given: Any) -> pd.DataFrame:
+    """Call a feature function on a few rows, without a store, and validate what it gives as a run would.
+
+    A parameter that is an ``fti.Table`` takes a frame, which becomes the lazy table that a run would give: with the
+    input group's keys and times, nothing from after the partition or from before the lookback, and the grid of the
+    partition. ``context`` is that of a real step unless one is given; a ``dg.Config`` has its defaults.
+
+    Args:
+        group: the feature group.
+        partition: a partition key, the first and last key of a range, or None for a group without partitions.
+        given: the function's other parameters by name: frames (pandas, Arrow or DuckDB relations), resources, config.
+
+    Returns:
+        The rows as they would be stored, in the order of their keys and times.
+
+    Raises:
+        RowsRefused: rows break a blocking rule; its ``rows`` are those.
+        DeclarationError: a parameter or a partition is missing, or there is no such one.
+        LookbackError: a window needs a row from before the group's lookback.
+
+    >>> import dagster as dg, pandas as pd
+    >>> from fti_assets import Count, Table, feature_group, window_aggregate
+    >>> daily = dg.DailyPartitionsDefinition(start_date="2025-01-01")
+    >>> @feature_group(keys=["customer"], event_time="at", partitions_def=daily)
+    ... def visits() -> pd.DataFrame: ...
+    >>> @feature_group(keys=["customer"], event_time="hour", partitions_def=daily, lookback="2h")
+    ... def habits(visits: Table) -> Table:
+    ...     return window_aggregate(visits, keys=["customer"], every="1h", windows=["2h"], aggregates={"seen": Count()})
+    >>> seen = rows(habits, partition="2025-01-02", visits=pd.DataFrame(
+    ...     {"customer": [7], "at": [pd.Timestamp("2025-01-02 09:30")]}))
+    >>> seen[["customer", "hour", "seen_2h"]].astype(str).values.tolist()
+    [['7', '2025-01-02 10:00:00', '1'], ['7', '2025-01-02 11:00:00', '1']]
+    """
+    windows = windows_named(group, partition)
+    absent = [name for name in group.inputs if name not in given]
+    if absent:
+        raise DeclarationError(
+            f"{group.table} reads {listed(group.inputs[name].table for name in absent)}: give a frame of rows, "
+            f"{', '.join(f'{name}=...' for name in absent)}"
+        )
+    connection = duckdb.connect()
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        tables = {
+            name: _as_table(connection, frame, group.inputs[name], group, windows)
+            for name, frame in given.items()
+            if name in group.inputs
+        }
+        result = call(group.function, {**given, **tables}, group, windows)
+        return validated(connection, result, group, windows)
+    finally:
+        connection.close()
+
+
+def validated(
+    connection: duckdb.DuckDBPyConnection, result: Any, group: FeatureGroup, windows: Sequence[Window]
+) -> pd.DataFrame:
+    """A function's result as it would be stored.
+
+    Raises:
+        RowsRefused: rows break a blocking rule.
+    """
+    staged = stage(connection, result, layout_of(group), windows)
+    if not staged.accepted:
+        import pandas as pd
+
+        broken = [verdict for verdict in staged.verdicts if not verdict.passed and verdict.rule.blocking]
+        samples = pd.DataFrame([row for verdict in broken for row in verdict.sample])
+        raise RowsRefused(
+            f"{group.table}: nothing would be stored, because {reasons(staged.verdicts)}",
+            samples if staged.failing is None else staged.failing,
+        )
+    rows = connection.table(quoted(staged.table)).project(f"* EXCLUDE ({PARTITION})")
+    made: pd.DataFrame = rows.order(", ".join(map(quoted, group.identity))).df()
+    return made
+
+
+def _as_table(
+    connection: duckdb.DuckDBPyConnection,
+    frame: Any,
+    source: FeatureGroup,
+    group: FeatureGroup,
+    windows: Sequence[Window],
+) -> Table:
+    declared = layout_of(source)
+    layout = Layout(declared.what, declared.times, (), None, types=declared.types, times=declared.times)
+    staged = stage(connection, frame, layout, [Window("all")])
+    relation = connection.table(quoted(staged.table)).project(f"* EXCLUDE ({PARTITION})")
+    table = Table(
+        relation=relation,
+        connection=connection,
+        name=source.table,
+        keys=source.keys,
+        event_time=source.event_time,
+        available_at=source.available_at,
+        serving_delay=source.serving_delay or timedelta(0),
+    )
+    start, end = windows[0].start, windows[-1].end
+    if start is None or end is None:
+        return table
+    grid = None if group.event_time is None else Grid(group.event_time, start, end)
+    if source.event_time is None:
+        return replace(table, grid=grid)
+    reach, column = timestamp(start - group.lookback), quoted(source.partition_by or source.event_time)
+    visible = relation.filter(f"{column} >= {reach} AND {quoted(source.event_time)} < {timestamp(end)}")
+    return replace(table, relation=visible, grid=grid, beyond=relation.filter(f"{column} < {reach}"))

@@ -1,0 +1,172 @@
+"""What a view brings to a spine row, searched for row by row, as of the row's prediction time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fti_assets.errors import NotMaterializedError
+from fti_assets.features.arrays import fetch_columns
+from fti_assets.features.assemble import assemble, known_types
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.point_in_time import available_sql, view_of
+from fti_assets.features.schema import type_of_sql
+from fti_assets.stores.columns import canonical
+from fti_assets.stores.manifest import Column, JoinedGroup, ViewRecord
+from fti_assets.stores.offline import Lake
+from fti_assets.stores.on_demand_call import LoadedCall
+from fti_assets.stores.sql import literal, quoted
+from fti_assets.stores.tables import TableName
+from fti_assets.testing.failures import LeakFound
+from fti_assets.times import Window
+from fti_assets.training.view import FeatureView
+
+_numbers = count(1)
+
+
+def record_of(lake: Lake, view: FeatureView) -> ViewRecord:
+    """The view with the types that its groups are stored with.
+
+    Raises:
+        NotMaterializedError: a group is not there.
+    """
+
+    def types(group: FeatureGroup) -> dict[str, Any]:
+        lake.rows(group.table_name)
+        return {name: type_of_sql(kind) for name, kind in lake.types(group.table_name).items()}
+
+    return view.record(types)
+
+
+def assert_join_is_honest(lake: Lake, view: FeatureView, windows: Sequence[Window], sample: int, seed: int) -> None:
+    """Check a view's joins, on-demand features and label, for the spine rows of some partitions.
+
+    Raises:
+        LeakFound: one of them differs from what was known at a row's prediction time.
+        NotMaterializedError: a group, or every spine row of the partitions, is not there.
+    """
+    record = record_of(lake, view)
+    spine = lake.rows(view.spine.table_name, partitions=[window.key for window in windows])
+    table = quoted(f"__fti_searched_{next(_numbers)}")
+    assembled = assemble(lake, record, spine, snapshot=lake.snapshot())
+    lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {view_of(assembled)}")
+    rows = lake.connection.sql(f"FROM {table}").fetchall()
+    if not rows:
+        raise NotMaterializedError(f"{view.spine.table} has no rows in {windows[0].key} to {windows[-1].key}")
+    columns = lake.connection.sql(f"FROM {table}").columns
+    chosen = sorted(random.Random(seed).sample(range(len(rows)), min(sample, len(rows))))
+    searched = [dict(zip(columns, rows[number], strict=True)) for number in chosen]
+    _refuse(
+        f"view {view.name!r} joins rows that were not the newest known at the prediction time",
+        (difference for row in searched for join in record.joins for difference in _searched(lake, record, join, row)),
+    )
+    _refuse(
+        f"view {view.name!r} has on-demand features that depend on the other rows of the batch, which no request brings",
+        _alone(lake, record, table, chosen, searched),
+    )
+    _refuse_known_outcomes(lake, view, table)
+
+
+def _refuse(message: str, differences: Iterator[dict[str, Any]]) -> None:
+    found = pd.DataFrame(list(differences))
+    if len(found):
+        raise LeakFound(f"{message}: {', '.join(sorted(set(found['feature'])))}", found)
+
+
+def _searched(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The differences between what the join brought to a row and the winner among all rows of its key."""
+    winner = _winner(lake, view, join, row)
+    for position, column in enumerate(join.columns):
+        expected = None if winner is None else winner[position]
+        if _plain(row[column.feature]) != _plain(expected):
+            named = {
+                name: row[name]
+                for name in (*view.spine_keys, *([view.prediction_time] if view.prediction_time else []))
+            }
+            yield {**named, "feature": column.feature, "joined": row[column.feature], "known": expected}
+
+
+def _winner(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    keys = [row[key.spine] for key in join.keys]
+    if None in keys:
+        return None
+    values = ", ".join(quoted(column.column) for column in join.columns)
+    equal = " AND ".join(f"{quoted(key.group)} = ?" for key in join.keys)
+    rows = view_of(lake.rows(TableName("features", join.table)))
+    if join.event_time is None or view.prediction_time is None:
+        found: tuple[Any, ...] | None = lake.connection.execute(
+            f"SELECT {values} FROM {rows} WHERE {equal}", keys
+        ).fetchone()
+        return found
+    available = available_sql(join.event_time, join.available_at, join.serving_delay_us)
+    tie = "NULL" if join.tie_break is None else quoted(join.tie_break)
+    candidates = lake.connection.execute(
+        f"SELECT {quoted(join.event_time)}, {available}, {tie}, {values} FROM {rows} WHERE {equal}", keys
+    ).fetchall()
+    at: datetime = row[view.prediction_time]
+    visible = [one for one in candidates if one[0] is not None and one[1] is not None and max(one[0], one[1]) <= at]
+    if not visible:
+        return None
+    winner = max(visible, key=lambda one: (one[0], one[1], one[2] is not None, 0 if one[2] is None else one[2]))
+    expired = join.ttl_us is not None and winner[0] < at - timedelta(microseconds=join.ttl_us)
+    return None if expired else winner[3:]
+
+
+def _alone(
+    lake: Lake, view: ViewRecord, table: str, chosen: Sequence[int], searched: Sequence[Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """The differences between on-demand features of a row among others and of the row alone."""
+    types = known_types(view)
+    for call in view.on_demand:
+        needed = dict.fromkeys([*call.inputs, *(output.name for output in call.outputs)])
+        arrays = fetch_columns(lake.connection.sql(f"FROM {table}"), [Column(name, types[name]) for name in needed])
+        loaded = LoadedCall(call)
+        for number, row in zip(chosen, searched, strict=True):
+            made = loaded({name: arrays[name][number : number + 1] for name in call.inputs}, 1)
+            for output, values in zip(call.outputs, made, strict=True):
+                among, alone = arrays[output.name][number], canonical(values, output.type)[0]
+                if not _close(among, alone):
+                    named = {name: row[name] for name in view.spine_keys}
+                    yield {**named, "feature": output.name, "among others": among, "alone": alone}
+
+
+def _refuse_known_outcomes(lake: Lake, view: FeatureView, table: str) -> None:
+    """An outcome that was visible at its own prediction time was no prediction, or its times are wrong."""
+    label = view.label
+    if view.time is None or label.group is view.spine or label.group.event_time is None or label.horizon is not None:
+        return
+    event = label.group.event_time
+    available = available_sql(event, label.group.available_at, label.group.delay_us)
+    outcomes = lake.connection.sql(
+        f"SELECT *, greatest({quoted(event)}, {available}) AS __fti_visible FROM {view_of(lake.rows(label.group.table_name))}"
+    )
+    same = " AND ".join(
+        f"spine.{quoted(label.column.spine_keys.get(key, key))} = outcome.{quoted(key)}" for key in label.group.keys
+    )
+    names = ", ".join(f"spine.{quoted(name)}" for name in (*view.spine.keys, view.time))
+    known = lake.connection.sql(
+        f"SELECT {names}, {literal(label.name)} AS feature, outcome.__fti_visible AS known_at FROM {table} spine "
+        f"JOIN {view_of(outcomes)} outcome ON {same} WHERE outcome.__fti_visible <= spine.{quoted(view.time)} ORDER BY ALL"
+    ).df()
+    if len(known):
+        raise LeakFound(
+            f"the label {label.name!r} of view {view.name!r} was visible at its own prediction time for {len(known)} rows: say "
+            f"when an outcome of {label.group.table} is known, by its event_time or available_at",
+            known,
+        )
+
+
+def _plain(value: Any) -> Any:
+    return None if value is None or value != value else value
+
+
+def _close(first: Any, second: Any) -> bool:
+    if isinstance(first, float | np.floating):
+        return bool(np.isclose(first, second, rtol=1e-9, atol=0.0, equal_nan=True))
+    return bool(first == second or (first != first and second != second))

@@ -1,0 +1,129 @@
+"""Assets on stores under a temporary folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from fti_assets import clock
+from fti_assets.assets.step import STORES
+from fti_assets.errors import DeclarationError
+from fti_assets.reading import read
+from fti_assets.resources import Stores
+from fti_assets.testing.partitions import Partition, windows_named
+from fti_assets.testing.running import ephemeral_instance, run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fti_assets.features.feature_group import FeatureGroup
+    from fti_assets.inference.batch import BatchPredictions
+    from fti_assets.training.dataset import TrainingDataset
+    from fti_assets.training.model import Model
+
+    Declaration = FeatureGroup | TrainingDataset | Model | BatchPredictions
+
+
+def stores_in(folder: str | Path) -> Stores:
+    """Stores of their own under a folder, such as pytest's ``tmp_path``.
+
+    >>> stores_in("/tmp/t").model_store().root.as_posix()
+    '/tmp/t/models'
+    """
+    return Stores(**{name: str(Path(folder) / name) for name in ("lake", "models", "online")})
+
+
+@dataclass(frozen=True)
+class Materialized:
+    """What ``materialize`` did.
+
+    Attributes:
+        stores: where it was stored.
+        runs: Dagster's result of each declaration's run, by asset name.
+    """
+
+    stores: Stores
+    runs: Mapping[str, dg.ExecuteInProcessResult]
+
+    @property
+    def success(self) -> bool:
+        """Whether every run succeeded."""
+        return all(run.success for run in self.runs.values())
+
+    @property
+    def failed_checks(self) -> dict[str, str]:
+        """What each failed check said, by ``<asset>/<check>``; those that only warn are among them."""
+        return {
+            f"{check.asset_key.to_user_string()}/{check.check_name}": check.description or ""
+            for result in self.runs.values()
+            for check in result.get_asset_check_evaluations()
+            if not check.passed
+        }
+
+    def rows(self, declaration: Any, **what: Any) -> pd.DataFrame:
+        """The stored rows of a group, dataset or predictions; takes what ``fti.read`` takes."""
+        return read(declaration, stores=self.stores, **what)
+
+
+def materialize(
+    *declarations: Declaration,
+    stores: Stores,
+    partition: Partition = None,
+    resources: Mapping[str, Any] | None = None,
+    run_config: Mapping[str, Any] | None = None,
+    now: str | datetime | None = None,
+    instance: dg.DagsterInstance | None = None,
+    raise_on_error: bool = True,
+) -> Materialized:
+    """Materialize declarations in the order given, a run each, on stores of a test.
+
+    The clock stands at ``now``: by default at the end of the last partition of each run, so that a test gives the same
+    on every day. What is not partitioned runs at the clock as it is.
+
+    Args:
+        declarations: groups, datasets, models and predictions; what they rest on is not run unless it is among them.
+        stores: where to store, such as ``stores_in(tmp_path)``.
+        partition: a partition key or the first and last key of a range; those without partitions among several leave it.
+        resources: the user's own Dagster resources.
+        run_config: as Dagster takes it, for all runs.
+        now: what the clock says.
+        instance: the Dagster instance; an ephemeral one by default.
+        raise_on_error: whether a failed run is raised; else see ``success`` and ``failed_checks``.
+
+    Raises:
+        DeclarationError: a partition is missing, or there is no such one.
+
+    >>> import pandas as pd, tempfile
+    >>> from fti_assets import feature_group
+    >>> @feature_group(keys=["customer"])
+    ... def ages() -> pd.DataFrame:
+    ...     return pd.DataFrame({"customer": [7], "age": [33]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     materialize(ages, stores=stores_in(folder)).rows(ages).values.tolist()
+    [[7, 33]]
+    """
+    if not declarations:
+        raise DeclarationError("materialize was given nothing: name at least one declaration")
+    runs: dict[str, dg.ExecuteInProcessResult] = {}
+    with nullcontext(instance) if instance is not None else ephemeral_instance() as of_test:
+        for declaration in declarations:
+            partitioned = declaration.partitions_def is not None or len(declarations) == 1
+            windows = windows_named(declaration, partition if partitioned else None)
+            end = windows[-1].end if now is None else now
+            with clock.at(end) if end is not None else nullcontext():
+                runs[declaration.key.to_user_string()] = run(
+                    [declaration.assets_def],
+                    windows,
+                    declaration.partitions_def,
+                    instance=of_test,
+                    resources={STORES: stores, **(resources or {})},
+                    run_config=run_config,
+                    raise_on_error=raise_on_error,
+                )
+    return Materialized(stores, runs)

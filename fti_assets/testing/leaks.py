@@ -1,0 +1,236 @@
+"""Leaks: features that know something from after the instant at which they are said to be there."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from fti_assets.assets.windows import windows_between, windows_of
+from fti_assets.errors import DeclarationError, NotMaterializedError, listed
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.inputs import input_table
+from fti_assets.features.point_in_time import available_sql, view_of
+from fti_assets.features.run import layout_of
+from fti_assets.features.staging import Layout, stage
+from fti_assets.features.table import Table
+from fti_assets.resources import Stores
+from fti_assets.stores.offline import Lake
+from fti_assets.stores.sql import quoted, timestamp
+from fti_assets.stores.tables import PARTITION
+from fti_assets.testing.failures import LeakFound
+from fti_assets.testing.join_leaks import assert_join_is_honest
+from fti_assets.testing.partitions import Partition, windows_named
+from fti_assets.testing.running import call
+from fti_assets.times import Window, microseconds
+from fti_assets.training.dataset import TrainingDataset
+from fti_assets.training.model import Model
+from fti_assets.training.view import FeatureView
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def assert_no_leak(
+    declaration: FeatureGroup | FeatureView | TrainingDataset | Model,
+    /,
+    *,
+    stores: Stores,
+    partition: Partition = None,
+    sample: int = 10,
+    seed: int = 0,
+    **given: Any,
+) -> None:
+    """Assert that no feature changes when what became visible later is taken away.
+
+    *A group* that reads other groups is computed again with its inputs as they were at sampled instants: a row that was
+    visible by then must be there and must be the same. That catches a function that looks past its grid, sums over the
+    whole day, fills from the next row, or scales by what the whole partition has.
+
+    *A view* (or its dataset or model) is checked through all groups that it rests on, and for sampled spine rows: what
+    the join brings is what a search row by row in Python finds at the prediction time; an on-demand feature is the same
+    for a row alone as among others; and no outcome was visible at its own prediction time.
+
+    What it cannot see: an event time or ``available_at`` that says too early when a row was known, which is for the
+    check ``rows_in_time`` and for whoever knows the source; spine columns that are filled in or corrected after the
+    prediction, as they are taken as given; and what a function reads past its inputs, from a resource or a file.
+
+    Args:
+        declaration: what to check; its rows and those of its inputs are materialized.
+        stores: where they are stored.
+        partition: a group's partition or the first and last of a range; a view's are those of its spine.
+        sample: how many instants a group, and how many spine rows, are looked at.
+        seed: which ones.
+        given: what the functions take beside groups, by name: resources, config.
+
+    Raises:
+        LeakFound: something knows the future; its ``rows`` are those that differ.
+        NotMaterializedError: something that is read is not there.
+
+    >>> assert_no_leak(carrier_delays, stores=stores, partition="2013-02-14")  # doctest: +SKIP
+    """
+    view = _view_of(declaration)
+    with stores.offline_store().connect() as lake:
+        if view is None:
+            assert isinstance(declaration, FeatureGroup)
+            if not declaration.inputs:
+                raise DeclarationError(
+                    f"{declaration.table} reads no other group, so there is no future to take away from it: check the groups "
+                    "that are made of it, or a view"
+                )
+            _assert_group(lake, declaration, windows_named(declaration, partition), given, sample, seed)
+            return
+        windows = windows_named(view.spine, partition)
+        for group in _made_of_others(view.groups):
+            taken = inspect.signature(group.function).parameters
+            own = {name: value for name, value in given.items() if name in taken}
+            _assert_group(lake, group, _stored_within(lake, group, windows), own, sample, seed)
+        assert_join_is_honest(lake, view, windows, sample, seed)
+
+
+def _view_of(declaration: Any) -> FeatureView | None:
+    match declaration:
+        case FeatureView():
+            return declaration
+        case TrainingDataset() | Model():
+            return declaration.view
+        case FeatureGroup():
+            return None
+    raise DeclarationError(f"{declaration!r} has no features to leak: give a feature group, view, dataset or model")
+
+
+def _made_of_others(groups: Sequence[FeatureGroup]) -> Iterator[FeatureGroup]:
+    """Each group with inputs, and those of its inputs, once."""
+    waiting, seen = list(groups), set()
+    while waiting:
+        group = waiting.pop()
+        if id(group) in seen:
+            continue
+        seen.add(id(group))
+        waiting += group.inputs.values()
+        if group.inputs:
+            yield group
+
+
+def _stored_within(lake: Lake, group: FeatureGroup, windows: Sequence[Window]) -> list[Window]:
+    start, end = windows[0].start, windows[-1].end
+    stored = lake.ledger(group.table_name)
+    if group.partitions_def is None:
+        return windows_of(None, [])
+    if start is None or end is None:
+        return windows_of(group.partitions_def, list(stored))
+    found = [window for window in windows_between(group.partitions_def, start, end) if window.key in stored]
+    if not found:
+        raise NotMaterializedError(f"{group.table} has no partition from {start} to {end}: materialize it first")
+    return found
+
+
+def _assert_group(
+    lake: Lake, group: FeatureGroup, windows: Sequence[Window], given: Mapping[str, Any], sample: int, seed: int
+) -> None:
+    inputs = {name: input_table(lake, source, group, windows) for name, source in group.inputs.items()}
+    timed = [table.name for table in inputs.values() if table.event_time is not None]
+    if not timed:
+        return
+    if group.event_time is None:
+        raise LeakFound(
+            f"{group.table} has no event time, so it is visible at every instant, but it is made of {listed(timed)}, whose rows "
+            "become known one after another: give it the event_time from which its rows are true",
+            lake.rows(group.table_name).limit(0).df(),
+        )
+    layout = layout_of(group)
+    layout = Layout(group.table, layout.not_null, (), None, types=layout.types, times=layout.times)
+    visible = _visible(group.event_time, group.available_at, group.delay_us)
+    known = _computed(lake, group, inputs, windows, given, layout)
+    layout = Layout(
+        group.table, layout.not_null, (), None, types=layout.types, times=layout.times, stored=lake.staged_types(known)
+    )
+    for moment in _moments(lake.connection, known, visible, sample, seed):
+        by_then = {name: _as_of(table, moment) for name, table in inputs.items()}
+        try:
+            made = _computed(lake, group, by_then, windows, given, layout)
+        except Exception as error:
+            error.add_note(f"while {group.table} was computed from what was visible by {moment}")
+            raise
+        _compare(lake.connection, group, timed, moment, visible, known, made)
+        lake.connection.execute(f"DROP TABLE {quoted(made)}")
+
+
+def _computed(
+    lake: Lake,
+    group: FeatureGroup,
+    inputs: Mapping[str, Table],
+    windows: Sequence[Window],
+    given: Mapping[str, Any],
+    layout: Layout,
+) -> str:
+    result = call(group.function, {**given, **inputs}, group, windows)
+    return stage(lake.connection, result, layout, [Window("all")]).table
+
+
+def _visible(event_time: str, available_at: str | None, delay_us: int) -> str:
+    return f"greatest({quoted(event_time)}, {available_sql(event_time, available_at, delay_us)})"
+
+
+def _as_of(table: Table, moment: datetime) -> Table:
+    """The table without the rows that became visible after an instant; a lookup is always visible."""
+    if table.event_time is None:
+        return table
+    visible = _visible(table.event_time, table.available_at, microseconds(table.serving_delay))
+    return table.with_relation(table.relation.filter(f"{visible} <= {timestamp(moment)}"))
+
+
+def _moments(connection: duckdb.DuckDBPyConnection, table: str, visible: str, sample: int, seed: int) -> list[datetime]:
+    found = connection.execute(
+        f"SELECT DISTINCT {visible} AS moment FROM {quoted(table)} WHERE moment IS NOT NULL ORDER BY 1"
+    ).fetchall()
+    moments = [moment for (moment,) in found]
+    return sorted(random.Random(seed).sample(moments, min(sample, len(moments))))
+
+
+def _compare(
+    connection: duckdb.DuckDBPyConnection,
+    group: FeatureGroup,
+    inputs: Sequence[str],
+    moment: datetime,
+    visible: str,
+    known: str,
+    made: str,
+) -> None:
+    """Rows visible by the moment are the same whether the future is there or not."""
+    first, second = (
+        view_of(
+            connection.sql(
+                f"SELECT * EXCLUDE ({PARTITION}) FROM {quoted(table)} WHERE {visible} <= {timestamp(moment)}"
+            )
+        )
+        for table in (known, made)
+    )
+    with_future = connection.sql(f"FROM {first} EXCEPT ALL SELECT * FROM {second}").df()
+    without = connection.sql(f"SELECT * FROM {second} EXCEPT ALL FROM {first}").df()
+    if not len(with_future) and not len(without):
+        return
+    rows = _side_by_side(group, with_future, without)
+    raise LeakFound(
+        f"{group.table} knows the future: of its rows visible by {moment}, {max(len(with_future), len(without))} change when "
+        f"the rows of {listed(inputs)} that became visible after {moment} are taken away",
+        rows,
+    )
+
+
+def _side_by_side(group: FeatureGroup, with_future: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
+    """A row for each value that differs: the keys and times, the column, and both values."""
+    identity = list(group.identity)
+    columns = [column for column in with_future.columns if column not in identity]
+    melted = [
+        frame.astype(object).melt(id_vars=identity, value_vars=columns, var_name="column", value_name=value)
+        for frame, value in ((with_future, "with the future"), (without, "without"))
+    ]
+    both = melted[0].merge(melted[1], on=[*identity, "column"], how="outer")
+    same = (both["with the future"] == both["without"]) | (both["with the future"].isna() & both["without"].isna())
+    found: pd.DataFrame = both[~same].reset_index(drop=True)
+    return found

@@ -1,0 +1,43 @@
+"""The partitions that a test names: one key, a first and a last one, or none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.assets.windows import windows_of
+from fti_assets.errors import DeclarationError
+from fti_assets.times import Window
+
+Partition = str | tuple[str, str] | None
+"""A partition key, the first and the last key of a range, or None for what is not partitioned."""
+
+
+def windows_named(declaration: Any, partition: Partition) -> list[Window]:
+    """The windows of the partitions that are named, in the order of time.
+
+    Raises:
+        DeclarationError: none is named for a partitioned declaration, or the other way round, or there is none of that key.
+    """
+    partitions_def: dg.PartitionsDefinition[str] | None = declaration.partitions_def
+    name = declaration.key.to_user_string()
+    if partitions_def is None:
+        if partition is not None:
+            raise DeclarationError(f"{name} is not partitioned, so it has no partition {partition!r}: name none")
+        return windows_of(None, [])
+    if partition is None:
+        raise DeclarationError(
+            f"{name} is partitioned: name a partition, as in partition={partitions_def.get_first_partition_key()!r}, or the "
+            "first and the last of a range"
+        )
+    first, last = (partition, partition) if isinstance(partition, str) else partition
+    unknown = [key for key in (first, last) if not partitions_def.has_partition_key(key)]
+    if unknown:
+        raise DeclarationError(
+            f"{name} has no partition {unknown[0]!r}: its partitions are {partitions_def.get_first_partition_key()} to "
+            f"{partitions_def.get_last_partition_key()}"
+        )
+    return windows_of(
+        partitions_def, list(partitions_def.get_partition_keys_in_range(dg.PartitionKeyRange(first, last)))
+    )

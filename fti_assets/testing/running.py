@@ -1,0 +1,97 @@
+"""Running a user's function or asset in a Dagster run of its own that leaves nothing behind."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.errors import DeclarationError, listed
+from fti_assets.times import Window
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""The run config of a run that says nothing on the console."""
+
+
+def call(function: Callable[..., Any], given: Mapping[str, Any], declaration: Any, windows: Sequence[Window]) -> Any:
+    """Call a declaration's function; one that takes a ``context`` gets that of a real step over the windows,
+    or without partitions where there are none.
+
+    A parameter annotated with a ``dg.Config`` that is not given gets its defaults.
+
+    Raises:
+        DeclarationError: an argument is missing, or there is no such parameter.
+    """
+    parameters = inspect.signature(function).parameters
+    arguments = dict(given)
+    for name, parameter in parameters.items():
+        kind = declaration.annotations.get(name)
+        is_config = (
+            isinstance(kind, type) and issubclass(kind, dg.Config) and not issubclass(kind, dg.ConfigurableResource)
+        )
+        if name not in arguments and is_config:
+            arguments[name] = kind()  # type: ignore[misc]
+        elif name not in arguments and name != "context" and parameter.default is parameter.empty:
+            raise DeclarationError(f"{function.__name__} takes {name!r}, which was not given: give {name}=...")
+    unknown = [name for name in arguments if name not in parameters]
+    if unknown:
+        raise DeclarationError(
+            f"{function.__name__} takes no {listed(unknown)}: it takes {listed(parameters, limit=20)}"
+        )
+    if "context" not in parameters or "context" in arguments:
+        return function(**arguments)
+    made: list[Any] = []
+    partitions_def = declaration.partitions_def if windows else None
+    step = _step(lambda context: made.append(function(context=context, **arguments)), partitions_def)
+    with ephemeral_instance() as instance:
+        run([step], windows, partitions_def, instance=instance)
+    return made[0]
+
+
+def run(
+    assets: Sequence[dg.AssetsDefinition],
+    windows: Sequence[Window],
+    partitions_def: dg.PartitionsDefinition[str] | None,
+    **options: Any,
+) -> dg.ExecuteInProcessResult:
+    """One in-process run over the windows: of nothing, one partition or a range."""
+    keys = [window.key for window in windows]
+    if partitions_def is not None and len(keys) == 1:
+        options["partition_key"] = keys[0]
+    elif partitions_def is not None:
+        options["tags"] = {
+            **(options.get("tags") or {}),
+            "dagster/asset_partition_range_start": keys[0],
+            "dagster/asset_partition_range_end": keys[-1],
+        }
+    with _beta_unsaid():
+        return dg.materialize(assets, run_config={**QUIET, **(options.pop("run_config", None) or {})}, **options)
+
+
+@contextmanager
+def ephemeral_instance() -> Iterator[dg.DagsterInstance]:
+    """An instance in memory, gone at the end of the block."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def _step(does: Callable[[Any], Any], partitions_def: dg.PartitionsDefinition[str] | None) -> dg.AssetsDefinition:
+    ranged = {} if partitions_def is None else {"backfill_policy": dg.BackfillPolicy.single_run()}
+
+    def step(context: dg.AssetExecutionContext) -> None:
+        does(context)
+
+    step.__annotations__ = {"context": dg.AssetExecutionContext, "return": None}
+    with _beta_unsaid():
+        return dg.asset(name="step", partitions_def=partitions_def, **ranged)(step)  # type: ignore[call-overload,no-any-return]
+
+
+@contextmanager
+def _beta_unsaid() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Parameter .* is currently in beta")
+        yield

@@ -1,0 +1,216 @@
+"""A model's function on a tiny dataset, without any store."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fti_assets.errors import DataError, DeclarationError, listed, one_of
+from fti_assets.features.on_demand import OnDemand
+from fti_assets.features.schema import column_types
+from fti_assets.features.selection import Selection
+from fti_assets.stores.columns import ColumnType, canonical
+from fti_assets.stores.graph import Graph
+from fti_assets.stores.manifest import Column
+from fti_assets.stores.on_demand_call import LoadedCall
+from fti_assets.testing.running import call
+from fti_assets.testing.values import column_values, label_values
+from fti_assets.training.data import TrainingData
+from fti_assets.training.dataset import SPLIT
+from fti_assets.training.encoders import check_encoders, fit_encoders
+from fti_assets.training.evaluation import OUTPUT_NAMES, evaluate
+from fti_assets.training.export import ExportedModel, export
+from fti_assets.training.model import Model
+from fti_assets.training.split import SPLITS
+from fti_assets.training.view import FeatureView
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PARTS = ("test", "validation", "train", "train", "train")
+
+
+@dataclass(frozen=True)
+class TinyBuild:
+    """A model that was trained on a tiny dataset.
+
+    Attributes:
+        data: what the function got, encoded.
+        trained: what it gave.
+        exported: the ONNX graph, which answers as ``trained`` does.
+        outputs: the graph's answers on the test part: ``[n]``, or ``[n, k]`` for multiclass.
+        metrics: those of the model's evaluation on the test part.
+    """
+
+    data: TrainingData
+    trained: Any
+    exported: ExportedModel
+    outputs: np.ndarray
+    metrics: dict[str, float]
+
+
+def tiny_dataset(model: Model | FeatureView, /, *, rows: int = 100, seed: int = 0) -> pd.DataFrame:
+    """Make a frame of a view's features and label from the types and ranges that the groups' schemas declare.
+
+    A tenth of the values of columns that may be null are missing. On-demand features are computed by their functions.
+
+    Args:
+        model: the model, which says what its label is for, or a view, whose label's type says it.
+        rows: how many.
+        seed: the same seed gives the same frame.
+
+    Raises:
+        DeclarationError: a group has no schema, or its schema leaves a column's type open.
+
+    >>> tiny_dataset(delay_net, rows=3)[["carrier", "is_late"]]  # doctest: +SKIP
+      carrier  is_late
+    0       b    False
+    1       a     True
+    2       c    False
+    """
+    import pandas as pd
+
+    view = model.view if isinstance(model, Model) else model
+    rng = np.random.default_rng(seed)
+    made: dict[str, Any] = {}
+    for selection in _selections(view):
+        for feature, column in _columns(selection):
+            made[feature] = column_values(selection.group, column, rows, rng)
+    taken = [name for feature in view.on_demand for name in feature.inputs]
+    outputs = {output.name for feature in view.on_demand for output in feature.outputs}
+    for name in dict.fromkeys(taken):
+        if name not in made and name not in outputs:
+            made[name] = column_values(view.spine, name, rows, rng)
+    types = _declared_types(view)
+    made |= _on_demand(view, {name: canonical(values, types[name]) for name, values in made.items()}, rows)
+    kinds = column_types(view.label.group.schema) if view.label.group.schema is not None else {}
+    task = model.task if isinstance(model, Model) else None
+    label = label_values(view.label.group, view.label.name, kinds.get(view.label.name), task, rows, rng)
+    return pd.DataFrame({**{name: made[name] for name in view.feature_names}, view.label.name: label})
+
+
+def train_tiny(
+    model: Model, frame: pd.DataFrame | None = None, /, *, rows: int = 100, seed: int = 0, **given: Any
+) -> TinyBuild:
+    """Run a model's function on a tiny dataset, export what it gives, and compare the graph with it.
+
+    Args:
+        model: the model.
+        frame: a column for each feature of the view and one for the label, and ``split`` if rows are to be in certain
+            parts (else a fifth tests and a fifth validates); on-demand features are computed where they are missing.
+            By default ``tiny_dataset(model)``.
+        rows, seed: of the dataset that is made where none is given.
+        given: what the function takes beside its data: config, resources; a ``dg.Config`` has its defaults.
+
+    Raises:
+        DataError: the frame lacks a column, or a part of it has no rows.
+        ModelError: what the function gave cannot be exported, or gives no finite numbers.
+        ExportError: the exported graph differs from the trained model.
+
+    >>> train_tiny(delay_net, config=NetConfig(epochs=1)).outputs.shape  # doctest: +SKIP
+    (20,)
+    """
+    view = model.view
+    if frame is None:
+        frame = tiny_dataset(model, rows=rows, seed=seed)
+    features, columns = _arrays_of(view, frame)
+    labels = _label_of(view, frame)
+    parts = np.asarray(frame[SPLIT], dtype=object) if SPLIT in frame else np.resize(_PARTS, len(frame)).astype(object)
+    empty = [part for part in ("train", "test") if not (parts == part).any()]
+    if empty:
+        raise DataError(f"the tiny dataset of {model.name!r} has no rows in {' and '.join(empty)}: give it more rows")
+    split = {part: {name: values[parts == part] for name, values in columns.items()} for part in SPLITS}
+    fitted = fit_encoders(features, check_encoders(features, view.encoders), split["train"])
+    data = TrainingData(features, fitted, split, {part: labels[parts == part] for part in SPLITS}, task=model.task)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+    trained = call(model.function, {**given, model.data_parameter: data}, model, [])
+    exported = export(trained, data.encoder, data, model.task)
+    graph = Graph.from_bytes(exported.bytes, exported.inputs, what=f"model {model.name!r}")
+    outputs = graph.run(split["test"])
+    metrics = evaluate(model.task, model.evaluate.metrics, outputs, data.test.y, exported.classes)
+    return TinyBuild(data, trained, exported, outputs[OUTPUT_NAMES[model.task]], metrics)
+
+
+def _selections(view: FeatureView) -> list[Selection]:
+    from fti_assets.features.feature_group import FeatureGroup
+
+    given = [feature for feature in view.features if not isinstance(feature, OnDemand)]
+    return [Selection(feature) if isinstance(feature, FeatureGroup) else feature for feature in given]
+
+
+def _columns(selection: Selection) -> list[tuple[str, str]]:
+    """Each feature of a selection and its column."""
+    group = selection.group
+    columns = selection.columns or [
+        name for name in group.columns or () if name not in group.keys and name not in group.times
+    ]
+    return [(selection.feature_prefix + column, column) for column in columns]
+
+
+def _declared_types(view: FeatureView) -> dict[str, ColumnType]:
+    """The types of features and spine columns, as far as they are declared."""
+    types = {name: kind for name, kind in (view.spine.columns or {}).items() if kind is not None}
+    for selection in _selections(view):
+        declared = selection.group.columns or {}
+        types |= {
+            feature: kind for feature, column in _columns(selection) if (kind := declared.get(column)) is not None
+        }
+    types |= {output.name: output.type for feature in view.on_demand for output in feature.outputs}
+    return types
+
+
+def _arrays_of(view: FeatureView, frame: pd.DataFrame) -> tuple[list[Column], dict[str, np.ndarray]]:
+    types = {str(name): _type_of(frame[name]) for name in frame.columns} | _declared_types(view)
+    made = {str(name): _canonical(frame[name], types[str(name)]) for name in frame.columns}
+    made |= {name: values for name, values in _on_demand(view, made, len(frame)).items() if name not in made}
+    absent = [name for name in view.feature_names if name not in made]
+    if absent:
+        raise DataError(
+            f"the frame lacks {listed(absent)} of view {view.name!r}: it has {one_of(map(str, frame.columns))}"
+        )
+    return [Column(name, types[name]) for name in view.feature_names], {name: made[name] for name in view.feature_names}
+
+
+def _label_of(view: FeatureView, frame: pd.DataFrame) -> np.ndarray:
+    name = view.label.name
+    if name not in frame:
+        raise DataError(
+            f"the frame lacks the label {name!r} of view {view.name!r}: it has {one_of(map(str, frame.columns))}"
+        )
+    return _canonical(frame[name], _type_of(frame[name]))
+
+
+def _on_demand(view: FeatureView, made: Mapping[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
+    """The on-demand features whose inputs are there."""
+    known, outputs = dict(made), {}
+    for feature in view.on_demand:
+        if all(name in known for name in feature.inputs):
+            values = LoadedCall(feature.call)({name: known[name] for name in feature.inputs}, rows)
+            for output, column in zip(feature.outputs, values, strict=True):
+                known[output.name] = outputs[output.name] = canonical(column, output.type)
+    return outputs
+
+
+def _canonical(values: pd.Series, kind: ColumnType) -> np.ndarray:
+    import pandas as pd
+
+    if kind == "timestamp":
+        utc = values.dt.tz_convert("UTC").dt.tz_localize(None) if values.dt.tz is not None else values
+        return np.asarray(utc.to_numpy(), dtype="datetime64[us]")
+    return canonical([None if pd.isna(value) else value for value in values.tolist()], kind)
+
+
+def _type_of(values: pd.Series) -> ColumnType:
+    kinds: dict[str, ColumnType] = {"b": "boolean", "i": "integer", "u": "integer", "f": "number", "M": "timestamp"}
+    kind = kinds.get(values.dtype.kind)
+    if kind is not None:
+        return kind
+    plain = [value for value in values.tolist() if isinstance(value, str)]
+    if plain or not values.notna().any():
+        return "text"
+    raise DeclarationError(f"column {values.name!r} is {values.dtype}: give numbers, booleans, text or timestamps")

@@ -1,0 +1,486 @@
+"""Declarations in YAML: what they become, how they name each other, and what is refused."""
+
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster.components.testing import create_defs_folder_sandbox
+from dagster.components.testing.utils import DefsFolderSandbox, component_defs
+
+import fti_assets as fti
+from fti_assets.assets.options import AssetOptions
+from fti_assets.components import (
+    FeatureGroupComponent,
+    FeatureViewComponent,
+    ModelComponent,
+    PredictionsComponent,
+    StoresComponent,
+)
+from fti_assets.components.attributes import AssetAttributes
+from fti_assets.components.declaring import DeclaringComponent
+from fti_assets.errors import DeclarationError
+
+# Dagster itself reads each YAML document so, and points from each asset to its YAML.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.parse_obj_as. is deprecated"),
+    pytest.mark.filterwarnings("ignore:Class `.*Code.*` is currently in beta"),
+]
+
+SHOP = """
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+
+import fti_assets as fti
+
+
+class VisitsSchema(pa.DataFrameModel):
+    visit_id: int
+    t: pd.Timestamp
+    spend: float
+
+
+def rows(context: dg.AssetExecutionContext) -> pd.DataFrame:
+    window = context.partition_time_window
+    start, end = (moment.replace(tzinfo=None) for moment in (window.start, window.end))
+    t = pd.date_range(start, end, freq="30min", inclusive="left")
+    rng = np.random.default_rng(int(start.timestamp()))
+    spend = rng.normal(size=len(t))
+    late = (spend + rng.normal(scale=0.5, size=len(t)) > 0).astype(int)
+    number = (t - pd.Timestamp("2013-01-01")) // pd.Timedelta("30min")
+    return pd.DataFrame({"visit_id": number, "t": t, "spend": spend, "bought": late, "known": t + pd.Timedelta("2h")})
+
+
+def visits(context: dg.AssetExecutionContext) -> pd.DataFrame:
+    return rows(context)[["visit_id", "t", "spend"]]
+
+
+def outcomes(context: dg.AssetExecutionContext) -> pd.DataFrame:
+    return rows(context)[["visit_id", "t", "bought", "known"]]
+
+
+def doubles(visits: fti.Table) -> fti.Table:
+    return fti.Table(visits.relation.project("visit_id, t, 2 * spend AS double_spend"))
+
+
+def buyer(data: fti.TrainingData) -> object:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression().fit(data.train.X, data.train.y)
+"""
+
+VISITS = """
+type: fti_assets.components.FeatureGroupComponent
+attributes:
+  function: shop.py:visits
+  keys: [visit_id]
+  event_time: t
+  schema: shop.py:VisitsSchema
+  owners: ["team:shop"]
+  tags: {tier: 1}
+  description: Who came.
+  group_name: shop
+  kinds: [duckdb]
+  automation_condition: "{{ dg.AutomationCondition.eager() }}"
+  partitions_def: {type: daily, start_date: 2013-01-01, end_date: "2013-01-10"}
+"""
+OUTCOMES = """
+type: fti_assets.components.FeatureGroupComponent
+attributes:
+  function: {package}.defs.visits.shop.outcomes
+  keys: [visit_id]
+  event_time: t
+  available_at: known
+  partitions_def: {{type: daily, start_date: "2013-01-01", end_date: "2013-01-10"}}
+"""
+VIEW = """
+type: fti_assets.components.FeatureViewComponent
+attributes:
+  name: buying
+  spine: visits
+  label: {group: outcomes, column: bought, maturity: 3h}
+  features:
+    - group: visits
+      columns: [spend]
+    - on_demand: on_demand.py:squared
+  encoders:
+    spend: Passthrough
+    spend_squared: {type: Standardize}
+  dataset:
+    split: {validation: 1d, test: 1d}
+    partitions_def: {type: daily, start_date: "2013-01-05", end_date: "2013-01-10"}
+    owners: ["team:science"]
+"""
+ON_DEMAND = """
+import numpy as np
+
+import fti_assets as fti
+
+
+@fti.on_demand(outputs={"spend_squared": float})
+def squared(spend: np.ndarray) -> dict[str, np.ndarray]:
+    return {"spend_squared": spend**2}
+
+
+def plain(spend: np.ndarray) -> np.ndarray:
+    return spend
+"""
+MODEL = """
+type: fti_assets.components.ModelComponent
+attributes:
+  function: {package}.defs.visits.shop.buyer
+  dataset: buying
+  task: binary
+  evaluate: {{metrics: [roc_auc, log_loss], slices: [spend]}}
+  gates:
+    - {{type: BeatsBaseline, metric: log_loss}}
+    - type: NotWorseThanChampion
+      metric: roc_auc
+      tolerance: 0.01
+"""
+PREDICTIONS = """
+type: fti_assets.components.PredictionsComponent
+attributes:
+  name: daily_buys
+  model: buyer
+  partitions_def: {type: daily, start_date: "2013-01-05", end_date: "2013-01-10"}
+"""
+STORES = """
+type: fti_assets.components.StoresComponent
+attributes:
+  lake: "{{{{ env.SHOP_HOME }}}}/lake"
+  models: "{root}/models"
+"""
+
+
+class Project:
+    """A project with a folder a component, as ``dg`` makes it."""
+
+    def __init__(self, sandbox: DefsFolderSandbox) -> None:
+        self.sandbox = sandbox
+        self.write("visits", VISITS, **{"shop.py": SHOP})
+
+    def write(self, folder: str, yaml: str, **files: str) -> Path:
+        place = self.sandbox.defs_folder_path / folder
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "defs.yaml").write_text(textwrap.dedent(yaml).lstrip())
+        for name, text in files.items():
+            (place / name).write_text(text)
+        return place / "defs.yaml"
+
+    def write_system(self) -> None:
+        """Each part in a folder of its own, some nested, none in the order of what rests on what."""
+        package = self.sandbox.project_name
+        self.write("facts/outcomes", OUTCOMES.format(package=package))
+        self.write("a_view", VIEW, **{"on_demand.py": ON_DEMAND})
+        self.write("models/buyer", MODEL.format(package=package))
+        self.write("a_prediction", PREDICTIONS)
+
+    @contextmanager
+    def load(self) -> Iterator[dg.Definitions]:
+        with self.sandbox.build_all_defs() as defs:
+            yield defs
+
+    def refused(self) -> str:
+        """What loading says, from the error that this library raised."""
+        with pytest.raises(Exception) as caught, self.load():  # noqa: PT011
+            pass
+        error: BaseException | None = caught.value
+        said: list[str] = []
+        while error is not None:
+            if isinstance(error, DeclarationError):
+                return str(error)
+            said.append(str(error))
+            error = error.__cause__ or error.__context__
+        return "\n".join(said)
+
+
+@pytest.fixture
+def project() -> Iterator[Project]:
+    with create_defs_folder_sandbox() as sandbox:
+        yield Project(sandbox)
+
+
+def materialize(defs: dg.Definitions, *names: str, instance: dg.DagsterInstance, days: tuple[str, str]) -> bool:
+    tags = {"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[1]}
+    job = defs.resolve_implicit_global_asset_job_def()
+    selection = [dg.AssetKey(name) for name in names]
+    return bool(job.execute_in_process(instance=instance, asset_selection=selection, tags=tags).success)
+
+
+def test_a_group_from_yaml_is_the_asset_that_python_declares(project: Project) -> None:
+    with project.load() as defs:
+        spec = defs.resolve_assets_def("visits_v1").get_asset_spec()
+    assert spec.owners == ["team:shop"]
+    assert spec.tags["tier"] == "1"
+    assert spec.description == "Who came."
+    assert spec.group_name == "shop"
+    assert "duckdb" in spec.kinds
+    assert spec.automation_condition == dg.AutomationCondition.eager()
+    assert spec.partitions_def == dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-10")
+
+
+def test_a_group_from_yaml_is_stored_under_fti_home_by_default(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTI_HOME", str(tmp_path / "home"))
+    with project.sandbox.build_component_tree() as tree, dg.DagsterInstance.ephemeral() as instance:
+        assert materialize(tree.build_defs(), "visits_v1", instance=instance, days=("2013-01-01", "2013-01-02"))
+        (visits,) = tree.get_all_components(FeatureGroupComponent)
+        assert len(fti.read(visits.declared(tree))) == 96
+
+
+def test_no_automation_condition_in_yaml_is_none_as_in_python(project: Project) -> None:
+    project.write("visits", VISITS.replace('"{{ dg.AutomationCondition.eager() }}"', "null"))
+    with project.load() as defs:
+        assert defs.resolve_assets_def("visits_v1").get_asset_spec().automation_condition is None
+
+
+def test_a_system_in_six_folders_trains_and_predicts_in_the_stores_that_it_states(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_HOME", str(tmp_path))
+    project.write_system()
+    project.write("stores", STORES.format(root=tmp_path))
+    with project.load() as defs, dg.DagsterInstance.ephemeral() as instance:
+        keys = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
+        assert keys == {"visits_v1", "outcomes_v1", "buying_dataset_v1", "buyer_v1", "daily_buys_v1"}
+        week = ("2013-01-01", "2013-01-07")
+        assert materialize(defs, "visits_v1", "outcomes_v1", instance=instance, days=week)
+        cutoff = ("2013-01-06", "2013-01-06")
+        assert materialize(defs, "buying_dataset_v1", instance=instance, days=cutoff)
+        assert materialize(defs, "buyer_v1", instance=instance, days=cutoff)
+        assert materialize(defs, "daily_buys_v1", instance=instance, days=("2013-01-07", "2013-01-07"))
+        stores = fti.Stores(lake=str(tmp_path / "lake"), models=str(tmp_path / "models"))
+        champion = stores.model_store().aliases("buyer").champion
+        assert champion is not None
+        manifest = stores.model_store().manifest("buyer", champion)
+    assert [gate.gate for gate in manifest.gates] == ["beats_baseline_log_loss", "not_worse_than_champion_roc_auc"]
+    assert [feature.name for feature in manifest.view.features] == ["spend", "spend_squared"]
+
+
+def test_a_group_that_two_folders_name_is_one_declaration_and_one_asset(project: Project) -> None:
+    project.write_system()
+    with project.sandbox.build_component_tree() as tree:
+        tree.build_defs()
+        (view,) = tree.get_all_components(FeatureViewComponent)
+        (model,) = tree.get_all_components(ModelComponent)
+        (predictions,) = tree.get_all_components(PredictionsComponent)
+        groups = {group.names()[0]: group for group in tree.get_all_components(FeatureGroupComponent)}
+        dataset = view.declared(tree)
+        assert dataset.view.spine is groups["visits"].declared(tree)
+        assert dataset.view.label.group is groups["outcomes"].declared(tree)
+        assert model.declared(tree).dataset is dataset
+        assert predictions.declared(tree).model is model.declared(tree)
+
+
+def test_several_components_can_stand_in_one_file(project: Project) -> None:
+    package = project.sandbox.project_name
+    documents = [OUTCOMES.format(package=package), VIEW.replace("    - on_demand: on_demand.py:squared\n", "")]
+    documents[1] = documents[1].replace("    spend_squared: {type: Standardize}\n", "")
+    project.write("all", "---\n".join([*documents, MODEL.format(package=package)]))
+    with project.load() as defs:
+        keys = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
+    assert keys == {"visits_v1", "outcomes_v1", "buying_dataset_v1", "buyer_v1"}
+
+
+DOUBLES = """
+type: fti_assets.components.FeatureGroupComponent
+attributes:
+  function: {package}.defs.visits.shop.doubles
+  keys: [visit_id]
+  event_time: t
+  {more}
+  partitions_def: {{type: daily, start_date: "2013-01-01", end_date: "2013-01-10"}}
+"""
+
+
+@pytest.mark.parametrize("more", ["version: 1", "inputs: {visits: visits_v1}"])
+def test_a_table_parameter_is_the_group_of_its_name_or_of_inputs(project: Project, more: str) -> None:
+    project.write("doubles", DOUBLES.format(package=project.sandbox.project_name, more=more))
+    with project.load() as defs:
+        graph = defs.resolve_asset_graph()
+        assert graph.get(dg.AssetKey("doubles_v1")).parent_keys == {dg.AssetKey("visits_v1")}
+
+
+def test_a_view_takes_a_group_that_is_declared_in_python(project: Project) -> None:
+    project.write_system()
+    (project.sandbox.defs_folder_path / "people.py").write_text(
+        textwrap.dedent(
+            """
+            import dagster as dg
+            import pandas as pd
+
+            import fti_assets as fti
+
+
+            @fti.feature_group(keys=["visit_id"])
+            def people() -> pd.DataFrame:
+                return pd.DataFrame({"visit_id": [1], "age": [33.0]})
+
+
+            defs = dg.Definitions(assets=[people.assets_def])
+            """
+        )
+    )
+    group = f"{project.sandbox.project_name}.defs.people.people"
+    view = VIEW.replace("    - on_demand", f"    - group: {group}\n      columns: [age]\n    - on_demand")
+    project.write("a_view", view, **{"on_demand.py": ON_DEMAND})
+    with project.load() as defs:
+        parents = defs.resolve_asset_graph().get(dg.AssetKey("buying_dataset_v1")).parent_keys
+    assert dg.AssetKey("people_v1") in parents
+
+
+def test_stores_made_in_python_are_the_one_resource(project: Project) -> None:
+    (project.sandbox.defs_folder_path / "places.py").write_text(
+        "import dagster as dg\nimport fti_assets as fti\n\nstores = fti.Stores(lake='here')\n"
+        "defs = dg.Definitions(resources={'fti': stores})\n"
+    )
+    path = f"{project.sandbox.project_name}.defs.places.stores"
+    project.write("stores", f"type: fti_assets.components.StoresComponent\nattributes: {{resource: {path}}}\n")
+    with project.load() as defs:
+        assert defs.resources is not None
+        assert defs.resources["fti"].lake == "here"
+
+
+def test_a_component_can_be_made_in_python() -> None:
+    def planes(context: dg.AssetExecutionContext) -> Any: ...
+
+    component = FeatureGroupComponent(function=planes, keys=["tail_number"], owners=["team:shop"])
+    defs = component_defs(component=component)
+    assert defs.resolve_assets_def("planes_v1").get_asset_spec().owners == ["team:shop"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "before", "after", "said"),
+    [
+        (
+            "visits",
+            "shop.py:visits",
+            "shop.py:vists\n  name: visits",
+            "has no 'vists'; it has 'VisitsSchema', 'rows', 'visits'",
+        ),
+        ("visits", "shop.py:visits", "shopping.py:visits", "there is no file 'shopping.py' in"),
+        ("visits", "shop.py:visits", "nowhere.features.visits", "there is no module 'nowhere'; for a file beside"),
+        ("visits", "shop.py:visits", "visits", "write <file>.py:<name> for a file beside the defs.yaml"),
+        ("visits", "keys: [visit_id]", "keys: [visitor]", "visits_v1 has no column 'visitor': its schema has"),
+        (
+            "visits",
+            "keys: [visit_id]",
+            "keys: [visit_id]\n  ttl: 3 moons",
+            "ttl of 'visits' '3 moons' is not a duration",
+        ),
+        (
+            "a_view",
+            "spine: visits",
+            "spine: visitors",
+            "spine of view 'buying' is 'visitors', but no FeatureGroupComponent",
+        ),
+        ("a_view", "[spend]", "[spent]", "visits_v1 has no column 'spent': its schema has 'visit_id', 't' or 'spend'"),
+        ("a_view", "on_demand.py:squared", "on_demand.py:plain", "declare it with @fti.on_demand(outputs={...})"),
+        ("a_view", "- group: visits", "- prefix: dest_", "names neither a group nor on_demand"),
+        ("a_view", "Passthrough", "Passthru", "encoder of feature 'spend' has the type 'Passthru': it is 'Embedding'"),
+        ("a_view", "{type: Standardize}", "{type: OneHot, most: 3}", "OneHot takes 'max_categories', not 'most'"),
+        ("a_view", "    split: {validation: 1d, test: 1d}\n", "", "say split=TimeSplit(validation='14d', test='30d')"),
+        ("models/buyer", "dataset: buying", "dataset: selling", "there is 'buying_v1'"),
+        ("models/buyer", "metric: log_loss", "metric: loss", "there is no metric 'loss'"),
+        ("a_prediction", "model: buyer", "model: seller", "there is 'buyer_v1'"),
+    ],
+)
+def test_bad_yaml_is_refused_with_the_file_and_what_to_do(
+    project: Project, folder: str, before: str, after: str, said: str
+) -> None:
+    project.write_system()
+    path = project.sandbox.defs_folder_path / folder / "defs.yaml"
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after))
+    message = project.refused()
+    assert message.startswith(f"{path}:1: ")
+    assert said in message
+
+
+def test_an_attribute_that_does_not_exist_is_refused_with_its_line(project: Project) -> None:
+    path = project.write("visits", VISITS.replace("event_time", "even_time"))
+    message = project.refused()
+    assert f"{path}:5" in message
+    assert "even_time" in message
+
+
+def test_two_versions_of_one_group_are_told_apart_by_version(project: Project) -> None:
+    project.write_system()
+    project.write("newer", VISITS.replace("shop.py", f"{project.sandbox.project_name}.defs.visits.shop").replace(
+        "shop:", "shop."
+    ).replace("function:", "version: 2\n  function:"))  # fmt: skip
+    said = project.refused()
+    assert "but several FeatureGroupComponents have that name: 'visits_v1' and 'visits_v2'; name one of them" in said
+    view = VIEW.replace("spine: visits", "spine: visits_v2").replace("group: visits", "group: visits_v2")
+    project.write("a_view", view)
+    with project.load() as defs:
+        parents = defs.resolve_asset_graph().get(dg.AssetKey("buying_dataset_v1")).parent_keys
+    assert dg.AssetKey("visits_v2") in parents
+    assert dg.AssetKey("visits_v1") not in parents
+
+
+def test_groups_that_rest_on_each_other_are_refused(project: Project) -> None:
+    package = project.sandbox.project_name
+    project.write("doubles", DOUBLES.format(package=package, more="inputs: {visits: halves}"))
+    halves = DOUBLES.format(package=package, more="name: halves\n  inputs: {visits: doubles}")
+    project.write("halves", halves)
+    assert "'doubles' rests on itself" in project.refused() or "'halves' rests on itself" in project.refused()
+
+
+def test_two_stores_are_refused(project: Project, tmp_path: Path) -> None:
+    for folder in ("stores", "more_stores"):
+        project.write(folder, f"type: fti_assets.components.StoresComponent\nattributes: {{lake: {tmp_path}}}\n")
+    assert "this project has 2 StoresComponents" in project.refused()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ("{resource: os.path, lake: here}", "'lake' and resource are both given"),
+        ("{resource: os.path}", "name an fti.Stores"),
+        ("{resource: os.paths}", "os has no 'paths'"),
+    ],
+)
+def test_stores_that_are_none_are_refused_with_the_file(project: Project, attributes: str, said: str) -> None:
+    path = project.write("stores", f"type: fti_assets.components.StoresComponent\nattributes: {attributes}\n")
+    message = project.refused()
+    assert message.startswith(f"{path}:1: ")
+    assert said in message
+
+
+def test_a_champion_whose_group_version_is_gone_is_refused(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTI_HOME", str(tmp_path))
+    project.write_system()
+    with project.load() as defs, dg.DagsterInstance.ephemeral() as instance:
+        assert materialize(defs, "visits_v1", "outcomes_v1", instance=instance, days=("2013-01-01", "2013-01-07"))
+        for name in ("buying_dataset_v1", "buyer_v1"):
+            assert materialize(defs, name, instance=instance, days=("2013-01-06", "2013-01-06"))
+    project.write("visits", VISITS.replace("keys:", "version: 2\n  keys:"), **{"shop.py": SHOP})
+    assert "needs 'visits_v1', which is no longer declared" in project.refused()
+
+
+def test_the_attributes_are_those_of_an_asset() -> None:
+    python_only = {
+        "config_schema", "required_resource_keys", "resource_defs", "hooks", "io_manager_def", "io_manager_key", "dagster_type",
+        "output_required", "key", "check_specs", "is_virtual",
+    }  # fmt: skip
+    assert set(AssetAttributes.model_fields) | python_only == set(AssetOptions.__annotations__)
+
+
+def test_the_stores_have_the_parameters_of_the_resource() -> None:
+    assert set(StoresComponent.model_fields) - {"resource"} == set(fti.Stores.model_fields)
+
+
+def test_every_component_says_what_it_makes() -> None:
+    for kind in (FeatureGroupComponent, FeatureViewComponent, ModelComponent, PredictionsComponent):
+        assert issubclass(kind, DeclaringComponent)
+        assert list(kind.get_spec().produces) == ["asset", "asset_check"]

@@ -1,0 +1,106 @@
+"""Pictures: small SVGs that show what the numbers say, and stay short enough to be shown in place."""
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from fti_assets.training.pictures import (
+    SHOWN_IN_PLACE,
+    bars,
+    calibration,
+    image,
+    pictures,
+    predicted_and_actual,
+    roc_curve,
+)
+
+SVG = "{http://www.w3.org/2000/svg}"
+RNG = np.random.default_rng(3)
+
+
+def texts(svg: str) -> list[str]:
+    return [element.text or "" for element in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+
+
+def points(svg: str) -> list[tuple[int, int]]:
+    """Where the drawn line or dots go, with the origin at the lower left and 200 to a side; the axes come first."""
+    drawn = [element.attrib["d"] for element in ElementTree.fromstring(svg).iter(f"{SVG}path")][1]
+    return [(int(x), 200 - int(y)) for x, y in re.findall(r"(-?\d+) (-?\d+)", drawn)]
+
+
+def test_the_roc_curve_of_a_perfect_order_goes_up_and_then_across() -> None:
+    curve = roc_curve(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9]))
+    assert points(curve)[0] == (0, 0)
+    assert points(curve)[-1] == (200, 200)
+    assert all(x == 0 or y == 200 for x, y in points(curve))
+    assert "ROC, area 1.000" in texts(curve)
+
+
+def test_the_roc_curve_of_equal_answers_is_the_diagonal() -> None:
+    curve = roc_curve(np.array([0, 1, 0, 1]), np.full(4, 0.5))
+    assert all(x == y for x, y in points(curve))
+    assert "ROC, area 0.500" in texts(curve)
+
+
+def test_the_area_is_that_of_the_metric() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    y, probability = RNG.integers(0, 2, 500), RNG.random(500).round(1)
+    assert f"ROC, area {roc_auc_score(y, probability):.3f}" in texts(roc_curve(y, probability))
+
+
+def test_calibrated_answers_lie_on_the_diagonal_of_an_axis_that_fits_them() -> None:
+    probability = np.repeat([0.1, 0.2, 0.3, 0.4], 100)
+    y = np.concatenate([np.arange(100) < share for share in (10, 20, 30, 40)])
+    order = RNG.permutation(400)
+    picture = calibration(y[order], probability[order])
+    assert "0.5" in texts(picture)
+    assert sum(x for x, _ in points(picture)) == pytest.approx(sum(y for _, y in points(picture)), abs=60)
+    assert max(x for x, _ in points(picture)) == 160
+
+
+def test_overconfident_answers_lie_below_the_diagonal() -> None:
+    picture = calibration(np.arange(100) % 2, np.full(100, 0.9))
+    assert set(points(picture)) == {(180, 100)}
+
+
+def test_values_that_were_hit_lie_on_the_diagonal() -> None:
+    value = RNG.normal(size=300) * 1e5
+    picture = predicted_and_actual(value, value)
+    assert len(points(picture)) > 10
+    assert all(x == y for x, y in points(picture))
+    assert "24 of 300 rows" in texts(picture)
+    assert predicted_and_actual(np.ones(3), np.ones(3))  # no range at all
+
+
+def test_bars_are_as_long_as_their_scores_and_say_them() -> None:
+    picture = bars("roc_auc by origin", {"EWR": 1.0, "": 0.5})
+    [path] = [element.attrib["d"] for element in ElementTree.fromstring(picture).iter(f"{SVG}path")]
+    assert [int(length) for length in re.findall(r"h(\d+)", path)] == [116, 58]
+    assert texts(picture) == ["EWR 1", "(missing) 0.5", "roc_auc by origin"]
+
+
+def test_each_task_has_its_pictures() -> None:
+    slices = {"origin": {"EWR": {"roc_auc": 0.7, "rows": 9.0}}, "dest": {"JFK": {"rows": 2.0}}}
+    y, probability = RNG.integers(0, 2, 50), RNG.random(50)
+    assert list(pictures("binary", probability, y, slices, "roc_auc")) == ["roc_curve", "calibration", "slices/origin"]
+    assert list(pictures("binary", probability, np.ones(50), {}, "roc_auc")) == ["calibration"]
+    probabilities = RNG.dirichlet(np.ones(3), 50)
+    assert list(pictures("multiclass", probabilities, RNG.integers(0, 3, 50), {}, "log_loss")) == ["calibration"]
+    assert list(pictures("regression", RNG.normal(size=50), RNG.normal(size=50), {}, "rmse")) == [
+        "predicted_and_actual"
+    ]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 20_000])
+def test_every_picture_is_short_enough_to_be_shown_in_place(rows: int) -> None:
+    y, probability = RNG.integers(0, 2, rows), RNG.random(rows).astype(np.float32)
+    names = {"&<é\x00" * 10 + str(number): {"roc_auc": -1.234e-9 * number, "rows": 1.0} for number in range(50)}
+    drawn = pictures("binary", probability, y, {"c" * 63: names}, "roc_auc") | pictures(
+        "regression", RNG.normal(size=rows) * 1e9, RNG.normal(size=rows) * 1e9, {}, "rmse"
+    )
+    for name, svg in drawn.items():
+        ElementTree.fromstring(svg)
+        assert len(image(svg, name)) < SHOWN_IN_PLACE, name

@@ -25,6 +25,7 @@ from examples.flight_delays.features import (
     arrivals,
     carrier_delays,
     departures,
+    hour_delays,
     plane_legs,
     planes,
     route_delays,
@@ -39,7 +40,17 @@ YEAR = ("2013-01-01", "2014-01-02")
 CUTOFFS = ("2013-10-01", "2014-01-01")
 RETRAINED = ("2014-01-01", "2014-01-01")
 UNLEARNED = {"learning_rate": 1e-7, "epochs": 1}
-GROUPS = (schedule, departures, arrivals, weather, carrier_delays, airport_delays, route_delays, plane_legs)
+GROUPS = (
+    schedule,
+    departures,
+    arrivals,
+    weather,
+    carrier_delays,
+    airport_delays,
+    route_delays,
+    hour_delays,
+    plane_legs,
+)
 PREDICTED = ("2013-10-01", "2014-01-01")
 FLIGHT_AT = "2013-12-30T17:00:00Z"
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
@@ -165,7 +176,16 @@ def _request(stores: fti.Stores) -> dict[str, Any]:
     """The flight that is scheduled an hour after the prediction, as an app would know it."""
     flights = fti.read(schedule, partitions=[FLIGHT_AT[:10]], stores=stores).sort_values(["predict_at", "flight_id"])
     row: dict[str, Any] = flights[flights["predict_at"] >= FLIGHT_AT.removesuffix("Z")].iloc[0].to_dict()
-    fields: Sequence[str] = ("flight_id", "carrier", "origin", "dest", "distance", "tailnum", "scheduled_at")
+    fields: Sequence[str] = (
+        "flight_id",
+        "carrier",
+        "origin",
+        "dest",
+        "distance",
+        "tailnum",
+        "departure_hour",
+        "scheduled_at",
+    )
     return {name: row[name].isoformat() if name == "scheduled_at" else row[name] for name in fields}
 
 

@@ -19,6 +19,7 @@ class ScheduleSchema(pa.DataFrameModel):
     dest: str
     tailnum: str = pa.Field(nullable=True)
     distance: float = pa.Field(gt=0, description="miles")
+    departure_hour: int = pa.Field(ge=0, le=23, description="of the scheduled departure, in New York")
     scheduled_at: pd.Timestamp
     predict_at: pd.Timestamp
 
@@ -44,6 +45,7 @@ class DepartureSchema(pa.DataFrameModel):
     origin: str
     dest: str
     tailnum: str = pa.Field(nullable=True)
+    departure_hour: int = pa.Field(ge=0, le=23, description="of the scheduled departure, in New York")
     departed_at: pd.Timestamp
     departure_delay: float = pa.Field(ge=-120, description="minutes; negative is early")
     left_late: bool = pa.Field(description="15 minutes late or more")
@@ -70,6 +72,7 @@ class ArrivalSchema(pa.DataFrameModel):
     origin: str
     dest: str
     tailnum: str = pa.Field(nullable=True)
+    departure_hour: int = pa.Field(ge=0, le=23, description="of the scheduled departure, in New York")
     arrived_at: pd.Timestamp
     arrival_delay: float = pa.Field(ge=-120, description="minutes; negative is early")
     is_late: bool = pa.Field(description="15 minutes late or more")
@@ -129,7 +132,7 @@ WINDOWS = ["1h", "3h", "24h", "7d", "30d"]
 
 
 class DelaySchema(pa.DataFrameModel):
-    """Late rates in the hours, days and month before, each hour: of flights that landed, and of flights that left."""
+    """How late flights landed and left in the hours, days and month before, each hour."""
 
     hour: pd.Timestamp
     late_rate_1h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
@@ -137,6 +140,11 @@ class DelaySchema(pa.DataFrameModel):
     late_rate_24h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
     late_rate_7d: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
     late_rate_30d: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    delay_1h: float = pa.Field(nullable=True, ge=-120)
+    delay_3h: float = pa.Field(nullable=True, ge=-120)
+    delay_24h: float = pa.Field(nullable=True, ge=-120)
+    delay_7d: float = pa.Field(nullable=True, ge=-120)
+    delay_30d: float = pa.Field(nullable=True, ge=-120)
     arrivals_1h: int = pa.Field(ge=0)
     arrivals_3h: int = pa.Field(ge=0)
     arrivals_24h: int = pa.Field(ge=0)
@@ -147,6 +155,11 @@ class DelaySchema(pa.DataFrameModel):
     left_late_rate_24h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
     left_late_rate_7d: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
     left_late_rate_30d: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    left_delay_1h: float = pa.Field(nullable=True, ge=-120)
+    left_delay_3h: float = pa.Field(nullable=True, ge=-120)
+    left_delay_24h: float = pa.Field(nullable=True, ge=-120)
+    left_delay_7d: float = pa.Field(nullable=True, ge=-120)
+    left_delay_30d: float = pa.Field(nullable=True, ge=-120)
 
 
 class CarrierDelaySchema(DelaySchema):
@@ -168,17 +181,27 @@ class RouteDelaySchema(DelaySchema):
     dest: str
 
 
-def late_rates(landed: fti.Table, left: fti.Table, keys: list[str]) -> fti.Table:
-    """Each hour's late rates by the keys, for what has landed in the last 30 days; null where nothing has left."""
+class HourDelaySchema(DelaySchema):
+    """Late rates of the flights that leave at an hour of the day."""
+
+    departure_hour: int
+
+
+def delays(landed: fti.Table, left: fti.Table, keys: list[str]) -> fti.Table:
+    """Each hour's late rates and mean delays by the keys that a flight landed for in the last 30 days."""
     arrived = fti.window_aggregate(
         landed,
         keys=keys,
         every="1h",
         windows=WINDOWS,
-        aggregates={"late_rate": fti.Mean("is_late"), "arrivals": fti.Count()},
+        aggregates={"late_rate": fti.Mean("is_late"), "delay": fti.Mean("arrival_delay"), "arrivals": fti.Count()},
     )
     departed = fti.window_aggregate(
-        left, keys=keys, every="1h", windows=WINDOWS, aggregates={"left_late_rate": fti.Mean("left_late")}
+        left,
+        keys=keys,
+        every="1h",
+        windows=WINDOWS,
+        aggregates={"left_late_rate": fti.Mean("left_late"), "left_delay": fti.Mean("departure_delay")},
     )
     return arrived.with_relation(arrived.relation.join(departed.relation, ", ".join([*keys, "hour"]), how="left"))
 
@@ -197,7 +220,7 @@ def late_rates(landed: fti.Table, left: fti.Table, keys: list[str]) -> fti.Table
 )
 def carrier_delays(arrivals: fti.Table, departures: fti.Table) -> fti.Table:
     """How late each carrier's flights left and arrived in the hours, days and month before."""
-    return late_rates(arrivals, departures, ["carrier"])
+    return delays(arrivals, departures, ["carrier"])
 
 
 @fti.feature_group(
@@ -214,15 +237,12 @@ def carrier_delays(arrivals: fti.Table, departures: fti.Table) -> fti.Table:
 )
 def airport_delays(arrivals: fti.Table, departures: fti.Table) -> fti.Table:
     """How late the flights from or to each airport left and arrived in the hours, days and month before."""
-    return late_rates(by_airport(arrivals, "is_late"), by_airport(departures, "left_late"), ["airport"])
+    return delays(by_airport(arrivals), by_airport(departures), ["airport"])
 
 
-def by_airport(flights: fti.Table, outcome: str) -> fti.Table:
+def by_airport(flights: fti.Table) -> fti.Table:
     """Each flight twice: once for its origin and once for its destination."""
-    from_, to = (
-        flights.relation.project(f"{column} AS airport, {flights.event_time}, {outcome}")
-        for column in ("origin", "dest")
-    )
+    from_, to = (flights.relation.project(f"*, {column} AS airport") for column in ("origin", "dest"))
     return flights.with_relation(from_.union(to))
 
 
@@ -240,7 +260,24 @@ def by_airport(flights: fti.Table, outcome: str) -> fti.Table:
 )
 def route_delays(arrivals: fti.Table, departures: fti.Table) -> fti.Table:
     """How late the flights of each route left and arrived in the hours, days and month before."""
-    return late_rates(arrivals, departures, ["origin", "dest"])
+    return delays(arrivals, departures, ["origin", "dest"])
+
+
+@fti.feature_group(
+    keys=["departure_hour"],
+    event_time="hour",
+    serving_delay="15min",
+    ttl="6h",
+    lookback="30d",
+    schema=HourDelaySchema,
+    partitions_def=daily,
+    online=True,
+    online_history="7d",
+    owners=["team:flights"],
+)
+def hour_delays(arrivals: fti.Table, departures: fti.Table) -> fti.Table:
+    """How late the flights of each hour of New York's day left and arrived in the hours, days and month before."""
+    return delays(arrivals, departures, ["departure_hour"])
 
 
 class PlaneLegSchema(pa.DataFrameModel):

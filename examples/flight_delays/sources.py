@@ -34,7 +34,7 @@ LATE_MINUTES = 15.0
 UNLISTED_AIRPORTS = dict.fromkeys(["BQN", "PSE", "SJU", "STT"], "America/Puerto_Rico")
 
 _FLIGHT = ["carrier", "flight", "origin", "dest", "tailnum", "distance"]
-_TIMES = ["time_hour", "minute", "dep_delay", "sched_arr_time", "arr_delay"]
+_TIMES = ["time_hour", "hour", "minute", "dep_delay", "sched_arr_time", "arr_delay"]
 _MEASUREMENTS = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
 _TIME = pa.timestamp("us")
 SCHEMAS: dict[str, pa.Schema] = {
@@ -46,6 +46,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "dest": pa.string(),
             "tailnum": pa.string(),
             "distance": pa.float64(),
+            "departure_hour": pa.int64(),
             "scheduled_at": _TIME,
             "predict_at": _TIME,
         }
@@ -57,6 +58,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "origin": pa.string(),
             "dest": pa.string(),
             "tailnum": pa.string(),
+            "departure_hour": pa.int64(),
             "departed_at": _TIME,
             "departure_delay": pa.float64(),
             "left_late": pa.bool_(),
@@ -69,6 +71,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "origin": pa.string(),
             "dest": pa.string(),
             "tailnum": pa.string(),
+            "departure_hour": pa.int64(),
             "arrived_at": _TIME,
             "arrival_delay": pa.float64(),
             "is_late": pa.bool_(),
@@ -274,7 +277,7 @@ def _read_flights(data: Path) -> pd.DataFrame:
     flights["flight_id"] = hour + "-" + flights["carrier"] + "-" + flights["flight"].astype(str)
     flights["scheduled_at"] = _utc(flights["time_hour"]) + pd.to_timedelta(flights["minute"], unit="min")
     flights["predict_at"] = flights["scheduled_at"] - pd.Timedelta("1h")
-    return flights
+    return flights.rename(columns={"hour": "departure_hour"})
 
 
 def _departures(flights: pd.DataFrame) -> pd.DataFrame:

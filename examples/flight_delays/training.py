@@ -10,6 +10,7 @@ from examples.flight_delays.features import (
     airport_delays,
     arrivals,
     carrier_delays,
+    hour_delays,
     plane_legs,
     planes,
     route_delays,
@@ -23,6 +24,8 @@ cutoffs = dg.MonthlyPartitionsDefinition(start_date="2013-06-01", end_date="2014
 RATES = (
     *(f"late_rate_{window}" for window in WINDOWS),
     *(f"left_late_rate_{window}" for window in WINDOWS),
+    *(f"delay_{window}" for window in WINDOWS[:3]),
+    *(f"left_delay_{window}" for window in WINDOWS[:3]),
     "arrivals_3h",
 )
 
@@ -38,6 +41,7 @@ arrival_delay = fti.FeatureView(
         airport_delays.on(origin="airport").prefix("origin_")[RATES],
         airport_delays.on(dest="airport").prefix("dest_")[RATES],
         route_delays.prefix("route_")[RATES],
+        hour_delays.prefix("hour_")[RATES],
         plane_legs["last_leg", "last_leg_delay"],
         planes["year", "seats"],
         calendar,

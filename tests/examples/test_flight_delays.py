@@ -22,6 +22,7 @@ from examples.flight_delays.features import (
     carrier_delays,
     daily,
     departures,
+    hour_delays,
     plane_legs,
     planes,
     route_delays,
@@ -42,7 +43,17 @@ NOW = "2013-02-21T01:00:00Z"
 CUTOFF = "2013-02-20"
 MATURITY = pd.Timedelta("36h")
 WINDOWS = {"1h": "1h", "3h": "3h", "24h": "24h", "7d": "7D", "30d": "30D"}
-GROUPS = [schedule, departures, arrivals, weather, carrier_delays, airport_delays, route_delays, plane_legs]
+GROUPS = [
+    schedule,
+    departures,
+    arrivals,
+    weather,
+    carrier_delays,
+    airport_delays,
+    route_delays,
+    hour_delays,
+    plane_legs,
+]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 FLIGHTS = 50
 
@@ -238,10 +249,15 @@ def test_an_arrival_counts_for_its_origin_and_for_its_destination(
 
 @pytest.mark.parametrize(
     ("group", "keys"),
-    [(carrier_delays, ["carrier"]), (airport_delays, ["airport"]), (route_delays, ["origin", "dest"])],
+    [
+        (carrier_delays, ["carrier"]),
+        (airport_delays, ["airport"]),
+        (route_delays, ["origin", "dest"]),
+        (hour_delays, ["departure_hour"]),
+    ],
     ids=lambda value: value.name if isinstance(value, fti.FeatureGroup) else None,
 )
-def test_rates_are_those_of_the_flights_that_had_left_and_landed_by_the_hour(
+def test_rates_and_mean_delays_are_those_of_the_flights_that_had_left_and_landed_by_the_hour(
     system: System,
     landed_arrivals: pd.DataFrame,
     landed_departures: pd.DataFrame,
@@ -250,18 +266,20 @@ def test_rates_are_those_of_the_flights_that_had_left_and_landed_by_the_hour(
 ) -> None:
     outcomes = {
         "late_rate": (landed_arrivals, "arrived_at", "is_late"),
+        "delay": (landed_arrivals, "arrived_at", "arrival_delay"),
         "left_late_rate": (landed_departures, "departed_at", "left_late"),
+        "left_delay": (landed_departures, "departed_at", "departure_delay"),
     }
     missing = 0
     for _, row in system.read(group).sample(60, random_state=3).iterrows():
-        for name, (flights, at, late) in outcomes.items():
+        for name, (flights, at, outcome) in outcomes.items():
             if group is airport_delays:
                 mine = flights[(flights["origin"] == row["airport"]) | (flights["dest"] == row["airport"])]
             else:
                 mine = flights[(flights[keys] == row[keys]).all(axis=1)]
             for window, length in WINDOWS.items():
                 ages = row["hour"] - mine[at]
-                counted = mine.loc[(ages >= pd.Timedelta(0)) & (ages < pd.Timedelta(length)), late]
+                counted = mine.loc[(ages >= pd.Timedelta(0)) & (ages < pd.Timedelta(length)), outcome]
                 found = row[f"{name}_{window}"]
                 missing += pd.isna(found)
                 assert (None if pd.isna(found) else found) == (counted.mean() if len(counted) else None)
@@ -411,7 +429,7 @@ def test_no_feature_knows_an_outcome_that_is_after_its_prediction(
         frame[late] ^= after
         frame[delay] += 60.0 * after
         pq.write_table(type(rows).from_pandas(frame, rows.schema), changed.landing / source / f"{day}.parquet")
-    outcomes = [departures, arrivals, carrier_delays, airport_delays, route_delays, plane_legs]
+    outcomes = [departures, arrivals, carrier_delays, airport_delays, route_delays, hour_delays, plane_legs]
     with dg.DagsterInstance.ephemeral() as instance:
         replace(changed, instance=instance).materialize(*outcomes, partition_key=day)
 

@@ -49,10 +49,11 @@ def build_feature_group(group: FeatureGroup) -> dg.AssetsDefinition:
 def _condition(group: FeatureGroup) -> dg.AutomationCondition[Any] | None:
     """Run on changed inputs, and a last time after the end of a window that was still open; None if neither can be."""
     changed = on_changed_inputs() if group.inputs or group.asset_ins or group.options.get("deps") else None
+    changed = None if changed is None else changed.with_label("inputs_changed")
     if not isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition):
         return changed
-    ended = on_window_end(group.partitions_def, group.serving_delay or timedelta(0))
-    return ended if changed is None else (changed.with_label("inputs_changed") | ended.with_label("window_ended"))
+    ended = on_window_end(group.partitions_def, group.serving_delay or timedelta(0)).with_label("window_ended")
+    return ended if changed is None else changed | ended
 
 
 def dep_on(

@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The flights are of 2013, so the clock of the demo and of its UI stands where their data ends.
 FTI_NOW ?= 2014-01-05T00:00:00Z
 
-.PHONY: install demo test ui bench soak clean
+.PHONY: install demo test ui bench soak docs clean
 
 install: $(VENV)/.installed .dagster/dagster.yaml
 
@@ -45,6 +45,9 @@ soak: install
 	for seed in 1 2 3 4 5 6 7 8 9 10; do \
 		$(BIN)/python -m pytest --hypothesis-seed=$$seed $(SOAKED) || exit 1; \
 	done
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) .fti .dagster

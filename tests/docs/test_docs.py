@@ -1,0 +1,148 @@
+"""What the documentation shows works as it stands: each page's blocks, the reference's names, the site."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import fti_assets as fti
+from fti_assets import cli, components, errors, testing
+from tests.docs.pages import Reader, blocks_of
+
+ROOT = Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
+TUTORIAL = DOCS / "tutorial.md"
+REFERENCE = DOCS / "reference"
+PAGES = sorted(DOCS.rglob("*.md"))
+HOW_TO = [page for page in PAGES if page.parent.name == "how-to"]
+
+# The YAML of components is read so by Dagster itself.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.parse_obj_as. is deprecated"),
+    pytest.mark.filterwarnings("ignore:Class `.*Code.*` is currently in beta"),
+]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of somebody who has followed the tutorial."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    with pytest.MonkeyPatch.context() as patch:
+        _sit_in(folder, patch)
+        Reader(TUTORIAL).follow()
+    return folder
+
+
+@pytest.fixture
+def place(done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that folder, to change."""
+    folder = tmp_path / "payments"
+    shutil.copytree(done, folder, ignore=shutil.ignore_patterns(".dagster", "__pycache__", ".tmp_dagster_home*"))
+    _sit_in(folder, monkeypatch)
+    return folder
+
+
+def _sit_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.chdir(folder)
+    patch.syspath_prepend(str(folder))
+    patch.setattr(sys, "dont_write_bytecode", True)
+    for name in ("DAGSTER_HOME", "FTI_HOME"):
+        patch.setenv(name, "")  # so that what a page exports is taken back
+        patch.delenv(name)
+    patch.setenv("FTI_NOW", "2025-04-01T09:00:00Z")
+    patch.setenv("PYTHONPATH", str(ROOT))
+    patch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
+    (folder / ".dagster").mkdir()
+    (folder / ".dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+
+
+def test_the_tutorial_works_from_its_first_line_to_its_last(done: Path) -> None:
+    assert (done / ".fti" / "models" / "dispute_model" / "aliases.json").exists()
+
+
+def test_the_tutorials_system_has_fewer_than_80_lines() -> None:
+    code = "".join(block.text for block in blocks_of(TUTORIAL) if (block.title or "").endswith(".py"))
+    assert 40 < len([line for line in code.splitlines() if line.strip()]) < 80
+
+
+@pytest.mark.parametrize("page", HOW_TO, ids=lambda page: page.stem)
+def test_a_how_to_works_on_the_tutorials_system(page: Path, place: Path) -> None:
+    Reader(page).follow()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_every_block_is_run_or_says_why_not(page: Path) -> None:
+    for block in blocks_of(page):
+        if page in (TUTORIAL, *HOW_TO):
+            assert block.not_run is None or len(block.not_run) > 10, f"{page.name}, line {block.line}: say why"
+        else:
+            runs = block.language in ("python", "console")
+            assert not runs or block.not_run, f"{page.name}, line {block.line}: only tutorial and how-tos are run"
+
+
+def _referred() -> dict[str, list[str]]:
+    """The names of the reference, by module."""
+    found: dict[str, list[str]] = {}
+    for page in sorted(REFERENCE.glob("*.md")):
+        for path in re.findall(r"^::: (\S+)$", page.read_text(), flags=re.MULTILINE):
+            module, _, name = path.rpartition(".")
+            found.setdefault(module, []).append(name)
+    return found
+
+
+def test_the_reference_has_every_public_name_once() -> None:
+    referred = _referred()
+    assert sorted(referred["fti_assets"]) == sorted(fti.__all__)
+    assert sorted(referred["fti_assets.testing"]) == sorted(testing.__all__)
+    assert sorted(referred["fti_assets.components"]) == sorted(components.__all__)
+    raised = [name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)]
+    assert sorted(referred["fti_assets.errors"]) == sorted(raised)
+
+
+def test_every_link_to_a_file_of_the_repository_leads_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_command_line_is_shown_as_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    shown = list(blocks_of(REFERENCE / "command-line.md"))
+    assert {block.text.split("\n")[0] for block in shown} >= {
+        "$ fti --help", *(f"$ fti {name} --help" for name in ("init", "describe", "models", "promote", "rollback"))
+    }  # fmt: skip
+    for block in shown:
+        command, _, output = block.text.partition("\n")
+        with pytest.raises(SystemExit):
+            cli.main(command.split()[2:])
+        assert " ".join(capsys.readouterr().out.split()) == " ".join(output.split())
+
+
+@pytest.mark.skipif(
+    any(find_spec(name) is None for name in ("mkdocs", "material", "mkdocstrings")),
+    reason="mkdocs is not installed: pip install 'fti-assets[docs]' lets this test build the site",
+)
+def test_the_site_builds_without_a_warning_and_asks_nobody_for_anything(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    offline = {
+        **os.environ,
+        "http_proxy": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+        "NO_MKDOCS_2_WARNING": "1",
+    }
+    built = subprocess.run(build, cwd=ROOT, env=offline, capture_output=True, text=True, timeout=300)
+    assert built.returncode == 0, built.stdout + built.stderr
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) >= len(PAGES)
+    for page in pages:
+        loaded = re.findall(r'<(?:script|img)[^>]+src="(https?://[^"]+)"', page.read_text())
+        loaded += re.findall(r'<link[^>]+rel="(?:stylesheet|preconnect)"[^>]+href="(https?://[^"]+)"', page.read_text())
+        assert not loaded, f"{page.name} loads {loaded}"

@@ -98,6 +98,7 @@ def materialize(
 
     Raises:
         DeclarationError: a partition is missing, or there is no such one.
+        dagster.Failure: a run was refused, in its own words; an error of the user's function is raised as it is.
 
     >>> import pandas as pd, tempfile
     >>> from fti_assets import feature_group

@@ -51,7 +51,7 @@ def test_a_refused_run_is_raised_or_told(tmp_path: Path) -> None:
         return pd.DataFrame({"customer": [1, 1]})
 
     stores = testing.stores_in(tmp_path)
-    with pytest.raises(dg.DagsterError):
+    with pytest.raises(dg.Failure, match="twice_v1: nothing was stored, because 2 rows"):
         testing.materialize(twice, stores=stores)
     done = testing.materialize(twice, stores=stores, raise_on_error=False)
     assert not done.success

@@ -37,8 +37,8 @@ from examples.flight_delays.training import delay_net, delays_dataset
 from fti_assets import clock
 
 YEAR = ("2013-01-01", "2014-01-02")
-CUTOFFS = ("2013-10-01", "2014-01-01")
-RETRAINED = ("2014-01-01", "2014-01-01")
+CUTOFFS = ("2013-10-01", "2013-12-01")
+RETRAINED = ("2013-12-01", "2013-12-01")
 UNLEARNED = {"learning_rate": 1e-7, "epochs": 1}
 GROUPS = (
     schedule,

@@ -163,26 +163,26 @@ class DelaySchema(pa.DataFrameModel):
 
 
 class CarrierDelaySchema(DelaySchema):
-    """Late rates of a carrier."""
+    """How late a carrier's flights were."""
 
     carrier: str
 
 
 class AirportDelaySchema(DelaySchema):
-    """Late rates of the flights from or to an airport."""
+    """How late the flights from or to an airport were."""
 
     airport: str
 
 
 class RouteDelaySchema(DelaySchema):
-    """Late rates of the flights from one airport to another."""
+    """How late the flights from one airport to another were."""
 
     origin: str
     dest: str
 
 
 class HourDelaySchema(DelaySchema):
-    """Late rates of the flights that leave at an hour of the day."""
+    """How late the flights were that should leave in an hour of New York's day."""
 
     departure_hour: int
 

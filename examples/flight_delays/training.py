@@ -96,7 +96,7 @@ class NetConfig(dg.Config):
     owners=["team:flights"],
 )
 def delay_net(context: dg.AssetExecutionContext, config: NetConfig, data: fti.TrainingData) -> Any:
-    """A small network over late rates, the plane, weather and the calendar, with embeddings of what has many names."""
+    """A small network over late rates and delays, weather, the plane and the calendar; what has many names is embedded."""
     import torch  # it takes seconds to import, so only the step does
 
     from examples.flight_delays.net import DelayNet

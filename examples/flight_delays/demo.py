@@ -53,7 +53,7 @@ GROUPS = (
 )
 PREDICTED = ("2013-10-01", "2014-01-01")
 FLIGHT_AT = "2013-12-30T17:00:00Z"
-QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}  # what fails is told here
 
 
 def main() -> int:
@@ -125,6 +125,9 @@ def _materialize(
         print(f"  {len(checks) - len(failed)} checks passed, {len(failed)} warned or failed")
         for check in failed:
             print(f"    {check.severity.value} {check.check_name}: {check.description}")
+        for failure in result.get_step_failure_events():
+            error = failure.step_failure_data.error
+            print(f"  the run failed: {(error.cause or error).message.strip() if error else failure.message}")
 
 
 def _account_of_assets(instance: dg.DagsterInstance, stores: fti.Stores) -> None:

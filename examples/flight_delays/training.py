@@ -19,7 +19,7 @@ from examples.flight_delays.features import (
 )
 from examples.flight_delays.on_demand import calendar
 
-cutoffs = dg.MonthlyPartitionsDefinition(start_date="2013-06-01", end_date="2014-02-01", end_offset=1)
+cutoffs = dg.MonthlyPartitionsDefinition(start_date="2013-10-01", end_date="2014-02-01", end_offset=1)
 
 RATES = (
     *(f"late_rate_{window}" for window in WINDOWS),

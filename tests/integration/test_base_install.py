@@ -223,6 +223,12 @@ def test_the_command_line_of_the_base_install_lists_the_builds(app: App, pipelin
     assert "passed beats_baseline" in said
 
 
+def test_a_new_system_is_written_by_the_base_install(app: App, tmp_path: Path) -> None:
+    app.run("fti", "init", "shop_returns", "--folder", str(tmp_path / "new"))
+    assert (tmp_path / "new" / "shop_returns" / "features.py").exists()
+    assert (tmp_path / "new" / ".github" / "workflows" / "ml.yml").exists()
+
+
 def test_the_wheel_holds_the_package_and_nothing_of_the_repository_around_it(wheel: Path, environment: Path) -> None:
     [installed] = environment.glob("lib/python*/site-packages/fti_assets")
     shipped = {str(path.relative_to(installed)) for path in installed.rglob("*") if path.suffix not in (".pyc", "")}

@@ -11,7 +11,7 @@ import pandera.pandas as pa
 import fti_assets as fti
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-02-01")
-LANDING = Path(os.environ["LANDING"])
+LANDING = Path(os.environ.get("LANDING", "landing"))
 
 
 class VisitSchema(pa.DataFrameModel):

@@ -51,7 +51,7 @@ def build_dataset(dataset: TrainingDataset) -> dg.AssetsDefinition:
         metadata={
             "dagster/table_name": str(dataset.table_name),
             "view": f"{view.name} version {view.version}",
-            "features": ", ".join(view.feature_names),
+            "features": dg.MetadataValue.json(list(view.feature_names)),
             "label": f"{view.label.name} of {view.label.group.table}",
             **column_schema(columns_of(dataset)),
             **links_to_users(dataset),
@@ -121,7 +121,7 @@ def build_model(model: Model) -> dg.AssetsDefinition:
         metadata={
             "task": model.task,
             "view": f"{model.view.name} version {model.view.version}",
-            "features": ", ".join(model.view.feature_names),
+            "features": dg.MetadataValue.json(list(model.view.feature_names)),
         },
         kinds={"onnx"},
         group_name="training",

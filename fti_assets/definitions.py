@@ -47,6 +47,10 @@ def build_definitions(
         DeclarationError: two declarations have one name and version, or a champion needs a group version that is no
             longer declared.
     """
+    if not declarations:
+        raise DeclarationError(
+            "build_definitions was given no declaration: name at least one, build_definitions([weather])"
+        )
     collected = list(dict.fromkeys(_collected(declarations)))
     _refuse_same_names(collected)
     all_resources = {STORES: _DEFAULT_STORES, **(resources or {})}

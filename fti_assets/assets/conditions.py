@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 import dagster as dg
@@ -17,12 +17,12 @@ import dagster as dg
 from fti_assets import clock
 from fti_assets.assets.windows import windows_between, windows_of
 from fti_assets.stores.tables import WHOLE
-from fti_assets.times import Window
+from fti_assets.times import Window, naive_utc
 
 PROVISIONAL = "fti/provisional"
 """The tag of a materialization that was made before its window and delay had ended."""
 
-_RECENT = 40
+_RECENT = 100
 _EVENTS = 400
 _INSTANT = timedelta(microseconds=1)
 
@@ -36,15 +36,21 @@ class Upstream:
 
 
 def on_changed_inputs(
-    changed: Sequence[dg.AssetKey] | None = None, ignored: Sequence[dg.AssetKey] = ()
+    inputs: Sequence[Upstream], *, whole: bool, changed: Sequence[dg.AssetKey] | None = None
 ) -> dg.AutomationCondition[Any]:
     """True once an input's data version has changed, none is missing and neither inputs nor asset are being made.
 
     Args:
-        changed: the inputs whose change counts; all by default.
-        ignored: inputs that may be missing or in progress.
+        inputs: what must be there; other dependencies, such as tables that nobody here makes, only tell of changes.
+        whole: whether the asset has no partitions and reads all that is there of each input, however much that is.
+        changed: the dependencies whose change counts; all by default.
     """
-    return _once(_changed(changed)) & _inputs_there(ignored) & ~dg.AutomationCondition.in_progress()
+    if not inputs:
+        return _once(_changed(changed)) & ~dg.AutomationCondition.in_progress()
+    keys = dg.AssetSelection.assets(*(source.key for source in inputs))
+    there = InputsThere(tuple(inputs)) if whole else ~dg.AutomationCondition.any_deps_missing().allow(keys)
+    running = dg.AutomationCondition.any_deps_in_progress().allow(keys)
+    return _once(_changed(changed)) & there & ~running & ~dg.AutomationCondition.in_progress()
 
 
 def on_window_end(partitions_def: dg.TimeWindowPartitionsDefinition, delay: timedelta) -> dg.AutomationCondition[Any]:
@@ -52,21 +58,30 @@ def on_window_end(partitions_def: dg.TimeWindowPartitionsDefinition, delay: time
     return _once(WindowEnded(partitions_def, delay).newly_true()) & ~dg.AutomationCondition.in_progress()
 
 
-def on_cutoff(upstream: Sequence[Upstream]) -> dg.AutomationCondition[Any]:
-    """True once for each cutoff that is missing, has come, and whose last partitions before it are there and final."""
+def on_cutoff(upstream: Sequence[Upstream], *, depth: int) -> dg.AutomationCondition[Any]:
+    """True once for each cutoff that is missing, has come, and whose last partitions before it are there and final.
+
+    It waits a tick after any change among the groups that the dataset rests on, so that those that follow are under way.
+
+    Args:
+        upstream: every group that the dataset rests on, near and far.
+        depth: how many groups stand behind one another at most.
+    """
     due = dg.AutomationCondition.missing() & CutoffReady(tuple(upstream))
     pending = _once(due.newly_true() | (due & _changed()))
-    return (
-        pending
-        & dg.AutomationCondition.missing()
-        & ~dg.AutomationCondition.any_deps_in_progress()
-        & ~dg.AutomationCondition.in_progress()
-    )
+    settled = dg.AutomationCondition.missing()
+    moving = dg.AutomationCondition.data_version_changed()
+    for _ in range(depth):
+        moving = dg.AutomationCondition.any_deps_match(moving)
+        settled = settled & ~moving
+    return pending & settled & ~dg.AutomationCondition.any_deps_in_progress() & ~dg.AutomationCondition.in_progress()
 
 
-def on_answerable_rows(spine: dg.AssetKey, model: Upstream) -> dg.AutomationCondition[Any]:
+def on_answerable_rows(
+    spine: dg.AssetKey, inputs: Sequence[Upstream], model: Upstream, *, whole: bool
+) -> dg.AutomationCondition[Any]:
     """True once the spine has changed and a build can answer; the model itself, missing or in progress, blocks nothing."""
-    return on_changed_inputs([spine], [model.key]) & Answerable(model)
+    return on_changed_inputs(inputs, whole=whole, changed=[spine]) & Answerable(model)
 
 
 def _once(trigger: dg.AutomationCondition[Any]) -> dg.AutomationCondition[Any]:
@@ -77,14 +92,6 @@ def _once(trigger: dg.AutomationCondition[Any]) -> dg.AutomationCondition[Any]:
 def _changed(keys: Sequence[dg.AssetKey] | None = None) -> dg.AutomationCondition[Any]:
     changed = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.data_version_changed())
     return changed if keys is None else changed.allow(dg.AssetSelection.assets(*keys))
-
-
-def _inputs_there(ignored: Sequence[dg.AssetKey]) -> dg.AutomationCondition[Any]:
-    missing, running = dg.AutomationCondition.any_deps_missing(), dg.AutomationCondition.any_deps_in_progress()
-    if ignored:
-        spared = dg.AssetSelection.assets(*ignored)
-        missing, running = missing.ignore(spared), running.ignore(spared)
-    return ~missing & ~running
 
 
 class _PartitionCondition(dg.AutomationCondition[dg.AssetKey]):
@@ -109,10 +116,31 @@ class _PartitionCondition(dg.AutomationCondition[dg.AssetKey]):
 
 
 @dataclass(frozen=True, eq=False)
+class InputsThere(_PartitionCondition):
+    """Whether every input of an asset without partitions is there, however many of its partitions that may be."""
+
+    upstream: tuple[Upstream, ...]
+
+    @property
+    def name(self) -> str:
+        return "inputs_there"
+
+    @property
+    def description(self) -> str:
+        return "Every input has been materialized, or some partition of it"
+
+    def true_partitions(self, context: dg.AutomationContext[Any], keys: Collection[str]) -> set[str]:
+        return set(keys) if self.true_unpartitioned(context) else set()
+
+    def true_unpartitioned(self, context: dg.AutomationContext[Any]) -> bool:
+        return all(_materialized(context.asset_graph_view.instance, source) for source in self.upstream)
+
+
+@dataclass(frozen=True, eq=False)
 class WindowEnded(_PartitionCondition):
     """Partitions that were last made before their window and delay had ended, which have ended now.
 
-    Only the newest 40 windows that have ended are looked at.
+    Only the newest 100 windows that have ended are looked at.
     """
 
     partitions: dg.TimeWindowPartitionsDefinition
@@ -127,9 +155,13 @@ class WindowEnded(_PartitionCondition):
         return f"Last made before the window and a delay of {self.delay} had ended, which have ended now"
 
     def true_partitions(self, context: dg.AutomationContext[Any], keys: Collection[str]) -> set[str]:
-        now = clock.now()
-        ended = [w for w in windows_of(self.partitions, list(keys)) if w.end is not None and w.end + self.delay <= now]
-        recent = [window.key for window in ended[-_RECENT:]]
+        now, candidates, recent = clock.now(), set(keys), list[str]()
+        for key in reversed(self.partitions.get_partition_keys()):
+            if len(recent) == _RECENT:
+                break
+            [window] = windows_of(self.partitions, [key])
+            if key in candidates and window.end is not None and window.end + self.delay <= now:
+                recent.append(key)
         return provisional(context.asset_graph_view.instance, context.key, recent)
 
 
@@ -228,8 +260,13 @@ def _materialized(instance: dg.DagsterInstance, source: Upstream) -> set[str]:
 
 def _last_before(source: Upstream, window: Window) -> str | None:
     """The source's last partition before a cutoff; None if it has none that early, which then cannot be ready."""
-    if not isinstance(source.partitions_def, dg.TimeWindowPartitionsDefinition):
+    partitions_def = source.partitions_def
+    if not isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
         return WHOLE
     assert window.start is not None
-    before = windows_between(source.partitions_def, window.start - _INSTANT, window.start)
+    before = windows_between(partitions_def, window.start - _INSTANT, window.start)
+    if not before:  # its definition ended earlier, or leaves out the last window
+        end = window.start if partitions_def.end is None else min(window.start, naive_utc(partitions_def.end))
+        last = partitions_def.get_prev_partition_window(end.replace(tzinfo=UTC))
+        before = [] if last is None else windows_between(partitions_def, naive_utc(last.start), naive_utc(last.end))
     return before[-1].key if before else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import inspect
 import json
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -16,7 +18,7 @@ from fti_assets.features.parameters import annotations_of
 
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _WHOLE = ""
-_SHORT = 12
+_SHORT = 8
 
 
 class Target(Protocol):
@@ -123,39 +125,48 @@ class _Cursor:
     seen: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @staticmethod
-    def of(text: str | None) -> _Cursor:
+    def of(context: dg.SensorEvaluationContext) -> _Cursor:
         try:
-            found = json.loads(text or "{}")
-            return _Cursor(int(found.get("requests", 0)), dict(found.get("seen", {})))
-        except (ValueError, TypeError, AttributeError):
-            return _Cursor()  # somebody wrote something else into it: what is materialized counts as seen
+            found = json.loads(zlib.decompress(base64.b64decode(context.cursor or "", validate=True)))
+            return _Cursor(int(found["requests"]), dict(found["seen"]))
+        except (ValueError, TypeError, KeyError, zlib.error):
+            # There is none yet, or somebody cleared it: run keys go on, since Dagster never runs the same one again.
+            number = (context.last_run_key or "").partition(":")[0]
+            return _Cursor(int(number) + 1 if number.isdigit() else 0)
 
     def text(self) -> str:
-        return json.dumps({"requests": self.requests, "seen": self.seen}, sort_keys=True)
+        said = json.dumps({"requests": self.requests, "seen": self.seen}, sort_keys=True)
+        return base64.b64encode(zlib.compress(said.encode())).decode()
 
 
 def _tick(context: dg.SensorEvaluationContext, targets: Sequence[Target], versions: Versions) -> dg.SensorResult:
-    cursor = _Cursor.of(context.cursor)
+    cursor = _Cursor.of(context)
     due: dict[tuple[Run, dg.PartitionsDefinition[str] | None], list[dg.AssetKey]] = {}
+    versions_of: dict[Run, str] = {}
     waiting: list[str] = []
     for target, found in _by_target(targets, versions).items():
         name, partitions_def = target.key.to_user_string(), target.partitions_def
-        existing = [_WHOLE] if partitions_def is None else partitions_def.get_partition_keys()
+        existing = [_WHOLE]
+        if partitions_def is not None:
+            existing = list(partitions_def.get_partition_keys(dynamic_partitions_store=context.instance))
         there = {key: found[key] for key in existing if key in found}
         seen = cursor.seen.get(name)
         if seen is None:
             seen = _materialized(context.instance, target, there)
         changed = {key for key, version in there.items() if seen.get(key) != version}
-        for run in _runs(changed, existing, partitions_def):
+        for run in _runs(changed, existing, in_one_run=_in_one_run(target)):
             due.setdefault((run, partitions_def), []).append(target.key)
-        cursor.seen[name] = there
+            within = existing[existing.index(run[0]) : existing.index(run[1]) + 1]
+            versions_of[run] = versions_of.get(run, "") + "".join(there[key] for key in within)
+        known = {**seen, **there}  # what is not listed this time has not changed
+        cursor.seen[name] = {key: known[key] for key in existing if key in known}
         waiting += [f"{name} {key}, which is no partition yet" for key in found if key not in there]
         waiting += [f"{name} {key}, which has not landed though a later one has" for key in _gaps(there, existing)]
-    requests = [_request(run, keys, cursor.requests) for (run, _), keys in due.items()]
+    requests = [_request(run, keys, cursor.requests, versions_of[run]) for (run, _), keys in due.items()]
     cursor.requests += bool(requests)
     wait = f"waiting for {listed(waiting)}" if waiting else ""
     if wait:
-        context.log.warning(wait)
+        context.log.info(wait)
     nothing = dg.SkipReason("; ".join(filter(None, ["nothing new", wait])))
     return dg.SensorResult(run_requests=requests, cursor=cursor.text(), skip_reason=None if requests else nothing)
 
@@ -199,11 +210,9 @@ def _materialized(instance: dg.DagsterInstance, target: Target, there: Mapping[s
     return {key: version for key, version in there.items() if key in stored}
 
 
-def _runs(
-    changed: set[str], existing: Sequence[str], partitions_def: dg.PartitionsDefinition[str] | None
-) -> Iterable[Run]:
-    """The first and last of adjoining changed windows in time; other partitions each by itself."""
-    if not isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
+def _runs(changed: set[str], existing: Sequence[str], *, in_one_run: bool) -> Iterable[Run]:
+    """The first and last of adjoining changed partitions, or each by itself."""
+    if not in_one_run:
         yield from ((key, key) for key in existing if key in changed)
         return
     run: list[str] = []
@@ -217,16 +226,23 @@ def _runs(
         yield run[0], run[-1]
 
 
+def _in_one_run(target: Any) -> bool:
+    """Whether a range of the target may be one run: it has windows in time and a single-run backfill policy."""
+    policy = getattr(target, "assets_def", target).backfill_policy
+    windows = isinstance(target.partitions_def, dg.TimeWindowPartitionsDefinition)
+    return windows and policy is not None and policy.max_partitions_per_run is None
+
+
 def _gaps(there: Mapping[str, str], existing: Sequence[str]) -> list[str]:
     """Partitions that have not landed between the first and the last that has."""
     landed = [number for number, key in enumerate(existing) if key in there]
     return [key for key in existing[landed[0] : landed[-1]] if key not in there] if landed else []
 
 
-def _request(run: Run, keys: list[dg.AssetKey], number: int) -> dg.RunRequest:
+def _request(run: Run, keys: list[dg.AssetKey], number: int, versions: str) -> dg.RunRequest:
     first, last = run
     names = ",".join(sorted(key.to_user_string() for key in keys))
-    run_key = f"{number}:{first}..{last}:{_short(names)}"
+    run_key = f"{number}:{first}..{last}:{_short(names + versions)}"
     if first == _WHOLE:
         return dg.RunRequest(run_key=run_key, asset_selection=keys)
     if first == last:

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.assets.checks import check_specs
-from fti_assets.assets.conditions import on_changed_inputs, on_window_end
+from fti_assets.assets.conditions import Upstream, on_changed_inputs, on_window_end
 from fti_assets.assets.step import asset_key, beta_accepted, build_asset
 from fti_assets.assets.users import links_to_users
 from fti_assets.assets.windows import partitions_back
@@ -48,7 +48,9 @@ def build_feature_group(group: FeatureGroup) -> dg.AssetsDefinition:
 
 def _condition(group: FeatureGroup) -> dg.AutomationCondition[Any] | None:
     """Run on changed inputs, and a last time after the end of a window that was still open; None if neither can be."""
-    changed = on_changed_inputs() if group.inputs or group.asset_ins or group.options.get("deps") else None
+    inputs = [Upstream(source.key, source.partitions_def) for source in dict.fromkeys(group.inputs.values())]
+    waits = group.inputs or group.asset_ins or group.options.get("deps")
+    changed = on_changed_inputs(inputs, whole=group.partitions_def is None) if waits else None
     changed = None if changed is None else changed.with_label("inputs_changed")
     if not isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition):
         return changed

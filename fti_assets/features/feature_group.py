@@ -120,6 +120,11 @@ class FeatureGroup:
         return tuple(dict.fromkeys([*near, *(far for source in near for far in source.upstream)]))
 
     @property
+    def depth(self) -> int:
+        """How many groups stand behind it, one behind another."""
+        return max((1 + source.depth for source in self.inputs.values()), default=0)
+
+    @property
     def key(self) -> dg.AssetKey:
         """The asset's key, for ``deps=[...]``."""
         return asset_key(self.options, self.table)

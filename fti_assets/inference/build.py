@@ -52,9 +52,12 @@ def build_batch_predictions(predictions: BatchPredictions) -> dg.AssetsDefinitio
         kinds={"onnx", "parquet"},
         group_name="inference",
         description=f"What {model.name} answers for each row of {view.spine.table}, and the build that answered.",
-        automation_condition=on_answerable_rows(view.spine.key, Upstream(model.key, model.partitions_def)).with_label(
-            "rows_to_answer"
-        ),
+        automation_condition=on_answerable_rows(
+            view.spine.key,
+            [Upstream(group.key, group.partitions_def) for group in groups],
+            Upstream(model.key, model.partitions_def),
+            whole=partitions_def is None,
+        ).with_label("rows_to_answer"),
         declaration=(predictions.name, predictions.version, model.asset_name, described(predictions.schema)),
     )
 

@@ -73,10 +73,13 @@ def build_dataset(dataset: TrainingDataset) -> dg.AssetsDefinition:
 
 def _condition(dataset: TrainingDataset) -> dg.AutomationCondition[Any]:
     """A cutoff is made once, when it has come and its last day is final; without cutoffs, when an input has changed."""
+    near = dataset.view.groups
     if dataset.partitions_def is None:
-        return on_changed_inputs().with_label("inputs_changed")
-    groups = [Upstream(group.key, group.partitions_def) for group in dataset.view.groups]
-    return on_cutoff(groups).with_label("cutoff_ready")
+        inputs = [Upstream(group.key, group.partitions_def) for group in near]
+        return on_changed_inputs(inputs, whole=True).with_label("inputs_changed")
+    every = dict.fromkeys([*near, *(far for group in near for far in group.upstream)])
+    groups = [Upstream(group.key, group.partitions_def) for group in every]
+    return on_cutoff(groups, depth=1 + max(group.depth for group in near)).with_label("cutoff_ready")
 
 
 def _declared(view: FeatureView) -> tuple[object, ...]:
@@ -125,6 +128,8 @@ def build_model(model: Model) -> dg.AssetsDefinition:
         },
         kinds={"onnx"},
         group_name="training",
-        automation_condition=on_changed_inputs().with_label("dataset_changed"),
+        automation_condition=on_changed_inputs(
+            [Upstream(model.dataset.key, model.dataset.partitions_def)], whole=model.partitions_def is None
+        ).with_label("dataset_changed"),
         declaration=(model.name, model.version, model.task, model.gates, model.evaluate, repr(model.view.encoders)),
     )

@@ -181,7 +181,12 @@ def test_a_cutoff_whose_run_failed_is_asked_for_again_when_an_input_changes(syst
         assert "rows_v1" not in system.tick(f"2024-01-08T03:0{minute}"), "not once more for the same data"
     system.source.corrections["2024-01-02"] = 1.0
     assert system.run("2024-01-08T03:04", groups, "2024-01-02")
-    assert system.tick("2024-01-08T03:05")["rows_v1"] == ["2024-01-07"]
+    asked = system.tick("2024-01-08T03:05")
+    assert asked["rates_v1"] == ["2024-01-02", "2024-01-03"]
+    assert "rows_v1" not in asked, "it waits until what follows from the change is under way"
+    assert system.run("2024-01-08T03:06", groups[2:], "2024-01-02", "2024-01-03")
+    assert "rows_v1" not in system.tick("2024-01-08T03:07")
+    assert system.tick("2024-01-08T03:08")["rows_v1"] == ["2024-01-07"]
 
 
 def test_predictions_wait_for_a_first_build_and_a_withheld_model_blocks_none(system: System) -> None:
@@ -209,3 +214,89 @@ def test_a_change_between_a_request_and_the_next_tick_is_not_lost(system: System
     assert system.run("2024-01-04T12:02", sources, "2024-01-01")
     assert system.tick("2024-01-04T12:03")["rates_v1"] == ["2024-01-01", "2024-01-02"]
     assert "rates_v1" not in system.tick("2024-01-04T12:04")
+
+
+def ticks_of(defs: dg.Definitions, instance: dg.DagsterInstance, moments: list[str]) -> list[dict[str, list[str]]]:
+    """What is requested at some instants, by asset."""
+    cursor, asked = None, []
+    keys = [key for key in defs.resolve_asset_graph().get_all_asset_keys() if key != dg.AssetKey("elsewhere")]
+    for moment in moments:
+        with clock.at(moment):
+            result = dg.evaluate_automation_conditions(
+                defs,
+                instance,
+                dg.AssetSelection.assets(*keys),
+                evaluation_time=datetime.fromisoformat(moment).replace(tzinfo=UTC),
+                cursor=cursor,
+            )
+        cursor = result.cursor
+        found = {key.to_user_string(): result.get_requested_partitions(key) for key in keys}
+        asked.append({name: sorted(map(str, partitions)) for name, partitions in found.items() if partitions})
+    return asked
+
+
+def report(instance: dg.DagsterInstance, key: dg.AssetKey, *partitions: str, early: bool = False) -> None:
+    tags = {"dagster/data_version": f"{key} {partitions} {early}", "dagster/data_version_is_user_provided": "true"}
+    tags |= {"fti/provisional": "true"} if early else {}
+    for partition in partitions:
+        instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=partition, tags=tags))
+
+
+def test_a_cutoff_waits_for_a_group_behind_its_groups_to_be_final() -> None:
+    @fti.feature_group(keys=["id"], event_time="at", partitions_def=DAYS, serving_delay="6h")
+    def raw() -> pd.DataFrame: ...
+
+    @fti.feature_group(keys=["id"], event_time="at", partitions_def=DAYS)
+    def derived(raw: fti.Table) -> fti.Table:
+        return raw
+
+    view = fti.FeatureView(name="view", spine=derived, label=fti.Label(derived["y"]), features=[derived["x"]])
+    rows = fti.training_dataset(
+        name="rows", view=view, partitions_def=WEEKS, split=fti.TimeSplit(validation="1d", test="2d")
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        report(instance, derived.key, "2024-01-06")
+        report(instance, raw.key, "2024-01-06", early=True)
+        assert "rows_v1" not in ticks_of(fti.build_definitions([rows]), instance, ["2024-01-07T00:05"])[0]
+        report(instance, raw.key, "2024-01-06")
+        assert ticks_of(fti.build_definitions([rows]), instance, ["2024-01-07T06:05"]) == [{"rows_v1": ["2024-01-07"]}]
+
+
+def test_a_cutoff_after_the_last_day_of_a_group_is_ready_by_that_day() -> None:
+    ended = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-01-04")
+
+    @fti.feature_group(keys=["id"], event_time="at", partitions_def=ended)
+    def seen() -> pd.DataFrame: ...
+
+    view = fti.FeatureView(name="view", spine=seen, label=fti.Label(seen["y"]), features=[seen["x"]])
+    rows = fti.training_dataset(
+        name="rows", view=view, partitions_def=WEEKS, split=fti.TimeSplit(validation="1d", test="1d")
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        report(instance, seen.key, "2024-01-03")
+        assert ticks_of(fti.build_definitions([rows]), instance, ["2024-01-08T00:05"]) == [{"rows_v1": ["2024-01-07"]}]
+
+
+def test_what_has_no_partitions_runs_on_what_is_there_of_its_inputs_and_tables_of_others_block_nothing() -> None:
+    @fti.feature_group(keys=["id"], event_time="at", partitions_def=DAYS)
+    def seen() -> pd.DataFrame: ...
+
+    @fti.feature_group(keys=["id"], deps=[dg.AssetKey("elsewhere")])
+    def totals(seen: fti.Table) -> fti.Table:
+        return seen
+
+    defs = fti.build_definitions([totals], assets=[dg.AssetSpec("elsewhere")])
+    with dg.DagsterInstance.ephemeral() as instance:
+        report(instance, seen.key, "2024-01-02")
+        keys = [seen.key, totals.key]
+
+        def tick(cursor: Any, moment: str) -> Any:
+            at = datetime.fromisoformat(moment).replace(tzinfo=UTC)
+            with clock.at(moment):
+                return dg.evaluate_automation_conditions(
+                    defs, instance, dg.AssetSelection.assets(*keys), evaluation_time=at, cursor=cursor
+                )
+
+        first = tick(None, "2024-01-04T09:00")
+        report(instance, seen.key, "2024-01-03")
+        assert tick(first.cursor, "2024-01-04T09:01").get_requested_partitions(totals.key) == {None}

@@ -165,6 +165,36 @@ def test_two_daemons_on_one_cursor_ask_for_the_same_runs(ticks: Ticks) -> None:
     assert ticks.evaluate().run_requests[0].run_key != first.run_requests[0].run_key
 
 
+def test_two_daemons_that_saw_other_versions_ask_for_other_runs(ticks: Ticks) -> None:
+    LANDED["visits"] = {"2024-01-01": "a"}
+    first = ticks.evaluate()
+    LANDED["visits"] = {"2024-01-01": "b"}
+    assert ticks.evaluate().run_requests[0].run_key != first.run_requests[0].run_key
+
+
+def test_a_folder_that_lists_nothing_once_runs_nothing_again(ticks: Ticks) -> None:
+    LANDED["visits"] = {"2024-01-01": "a", "2024-01-02": "a"}
+    ticks.tick()
+    LANDED["visits"] = {}
+    assert ticks.tick() == []
+    LANDED["visits"] = {"2024-01-01": "a", "2024-01-02": "b"}
+    assert ticks.tick() == [("visits_v1", "2024-01-02")]
+
+
+def test_a_plain_asset_without_a_single_run_policy_gets_a_run_a_partition() -> None:
+    @dg.asset(partitions_def=DAYS)
+    def sales() -> None: ...
+
+    @fti.new_data_sensor(targets=[sales])
+    def sales_landed() -> dict[Any, Any]:
+        return {sales: {"2024-01-01": "a", "2024-01-02": "a"}}
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        ticks = Ticks(instance, sales_landed)
+        ticks.definitions = dg.Definitions([sales], sensors=[sales_landed])
+        assert ticks.tick() == [("sales", "2024-01-01"), ("sales", "2024-01-02")]
+
+
 def test_a_function_that_fails_loses_nothing(ticks: Ticks) -> None:
     LANDED["visits"] = {"2024-01-01": "a"}
     ticks.tick()

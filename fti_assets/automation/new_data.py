@@ -130,13 +130,24 @@ class _Cursor:
             found = json.loads(zlib.decompress(base64.b64decode(context.cursor or "", validate=True)))
             return _Cursor(int(found["requests"]), dict(found["seen"]))
         except (ValueError, TypeError, KeyError, zlib.error):
-            # There is none yet, or somebody cleared it: run keys go on, since Dagster never runs the same one again.
-            number = (context.last_run_key or "").partition(":")[0]
-            return _Cursor(int(number) + 1 if number.isdigit() else 0)
+            return _Cursor(_next_number(context))  # there is none yet, or somebody cleared it
 
     def text(self) -> str:
         said = json.dumps({"requests": self.requests, "seen": self.seen}, sort_keys=True)
         return base64.b64encode(zlib.compress(said.encode())).decode()
+
+
+def _next_number(context: dg.SensorEvaluationContext) -> int:
+    """Where the numbers of run keys go on without a cursor, since Dagster never runs the same key again.
+
+    A request that still runs is that of another daemon, which is writing its cursor at this moment: the same keys are right.
+    """
+    last = context.last_run_key or ""
+    number = last.partition(":")[0]
+    if not number.isdigit():
+        return 0
+    runs = context.instance.get_runs(dg.RunsFilter(tags={"dagster/run_key": last}), limit=1)
+    return int(number) + (not runs or runs[0].is_finished)
 
 
 def _tick(context: dg.SensorEvaluationContext, targets: Sequence[Target], versions: Versions) -> dg.SensorResult:

@@ -109,5 +109,5 @@ def _rejection(model: Model, store: ModelStore, manifest: ModelManifest) -> str:
 def _said(manifest: ModelManifest) -> str:
     """Why a build was accepted, or what turned it down."""
     rejected = manifest.status == "rejected"
-    said = [verdict.reason for verdict in manifest.gates if not (rejected and verdict.passed)]
+    said = [f"{verdict.gate}: {verdict.reason}" for verdict in manifest.gates if not (rejected and verdict.passed)]
     return "; ".join(said) or "it has no gates"

@@ -100,14 +100,15 @@ def runs(instance: dg.DagsterInstance, asset: str) -> list[tuple[str, str, str]]
 
 def test_the_daemon_runs_what_lands_and_what_that_changes(daemon: Daemon) -> None:
     daemon.land(*(f"2024-01-0{n}" for n in range(1, 6)))
-    daemon.start()
-    with dg.DagsterInstance.from_config(str(daemon.home)) as instance:
+    with dg.DagsterInstance.from_config(str(daemon.home)) as instance:  # makes its tables before anyone else does
+        daemon.start()
         daemon.wait("a run of what changed", lambda: bool(runs(instance, "spending_v1")))
         whole = [("2024-01-01", "2024-01-05", "SUCCESS")]
         assert runs(instance, "visits_v1") == whole, "a range that has landed at once is one run"
         assert runs(instance, "spending_v1") == whole
         daemon.start()  # by mistake, as it happens: a second one on the same instance
-        (daemon.landing / "2024-01-06.csv").write_text("visit,shop,at,spe")
+        (daemon.landing / ".half").write_text("visit,shop,at,spe")
+        (daemon.landing / ".half").rename(daemon.landing / "2024-01-06.csv")
         daemon.wait("a run of the half-written file", lambda: len(runs(instance, "visits_v1")) == 2)
         assert runs(instance, "visits_v1")[-1] == ("2024-01-06", "2024-01-06", "FAILURE")
         daemon.land("2024-01-06")

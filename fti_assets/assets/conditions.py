@@ -190,9 +190,6 @@ class CutoffReady(_PartitionCondition):
             ready = {key: window for key, window in ready.items() if last[key] in there and last[key] not in unfinished}
         return set(ready)
 
-    def true_unpartitioned(self, context: dg.AutomationContext[Any]) -> bool:
-        return all(_materialized(context.asset_graph_view.instance, source) for source in self.upstream)
-
 
 @dataclass(frozen=True, eq=False)
 class Answerable(_PartitionCondition):

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fti_assets.automation.new_data import new_data_sensor as new_data_sensor
     from fti_assets.definitions import build_definitions as build_definitions
+    from fti_assets.features.changes import ChangeFeed as ChangeFeed
+    from fti_assets.features.changes import Changes as Changes
+    from fti_assets.features.changes import FeedPosition as FeedPosition
+    from fti_assets.features.duplicates import KeepLast as KeepLast
     from fti_assets.features.feature_group import FeatureGroup as FeatureGroup
     from fti_assets.features.feature_group import feature_group as feature_group
     from fti_assets.features.on_demand import on_demand as on_demand
@@ -43,13 +47,17 @@ _MODULES = {
     "batch_predictions": "inference.batch",
     "BeatsBaseline": "training.gates",
     "build_definitions": "definitions",
+    "ChangeFeed": "features.changes",
+    "Changes": "features.changes",
     "Count": "features.windows",
     "Embedding": "training.encoders",
     "Evaluation": "training.evaluation",
     "feature_group": "features.feature_group",
     "FeatureGroup": "features.feature_group",
     "FeatureView": "training.view",
+    "FeedPosition": "features.changes",
     "Grid": "features.table",
+    "KeepLast": "features.duplicates",
     "Label": "training.label",
     "Mean": "features.windows",
     "model": "training.model",
@@ -74,12 +82,16 @@ _MODULES = {
 
 __all__ = [
     "BeatsBaseline",
+    "ChangeFeed",
+    "Changes",
     "Count",
     "Embedding",
     "Evaluation",
     "FeatureGroup",
     "FeatureView",
+    "FeedPosition",
     "Grid",
+    "KeepLast",
     "Label",
     "Mean",
     "NotWorseThanChampion",

@@ -27,6 +27,7 @@ class FeatureGroupComponent(AssetAttributes, DeclaringComponent):
         function: ``weather.py:weather`` in a file beside the defs.yaml, or ``my_project.features.weather``.
         name: the group's name, by default the function's.
         schema: the path of a Pandera model, ``weather.py:WeatherSchema``.
+        keep_last: the column by which the last of rows with equal keys and times is kept; they are refused by default.
         inputs: other groups for the function's ``fti.Table`` parameters: parameter to group. A parameter called as a group is
             that group.
     """
@@ -40,6 +41,7 @@ class FeatureGroupComponent(AssetAttributes, DeclaringComponent):
     serving_delay: str | None = None
     ttl: str | None = None
     tie_break: str | None = None
+    keep_last: str | None = None
     row_schema: Annotated[Any, dg.Resolver.default(model_field_type=str | None)] = Field(default=None, alias="schema")
     partition_by: str | None = None
     lookback: str | None = None
@@ -74,6 +76,7 @@ class FeatureGroupComponent(AssetAttributes, DeclaringComponent):
             serving_delay=self.serving_delay,
             ttl=self.ttl,
             tie_break=self.tie_break,
+            duplicates="error" if self.keep_last is None else fti.KeepLast(self.keep_last),
             schema=self.python(self.row_schema, what="schema"),
             partition_by=self.partition_by,
             lookback=self.lookback,

@@ -33,7 +33,7 @@ def build_feature_group(group: FeatureGroup) -> dg.AssetsDefinition:
         function=group.function,
         options=group.options,
         run=run,
-        provided=set(group.inputs),
+        provided={*group.inputs, *group.position_parameters},
         annotations=group.annotations,
         ins=group.asset_ins,
         deps=[_dep(group, source) for source in dict.fromkeys(group.inputs.values())],
@@ -101,4 +101,4 @@ def _declaration(group: FeatureGroup) -> tuple[object, ...]:
     inputs = tuple((name, source.table) for name, source in group.inputs.items())
     times = (group.event_time, group.available_at, group.serving_delay, group.ttl, group.tie_break, group.partition_by)
     schema = described(group.schema)
-    return (group.name, group.version, group.keys, times, group.lookback, inputs, schema)
+    return (group.name, group.version, group.keys, times, group.lookback, inputs, schema, group.duplicates)

@@ -15,6 +15,8 @@ from fti_assets.assets.options import AssetOptions
 from fti_assets.assets.step import asset_key
 from fti_assets.assets.windows import refuse_unsupported
 from fti_assets.errors import DeclarationError, one_of
+from fti_assets.features.changes import FeedPosition
+from fti_assets.features.duplicates import Duplicates, KeepLast, checked_duplicates
 from fti_assets.features.schema import column_types, pandera_schema
 from fti_assets.features.selection import Selection
 from fti_assets.stores.columns import ColumnType
@@ -45,6 +47,7 @@ class FeatureGroup:
     serving_delay: timedelta | None
     ttl: timedelta | None
     tie_break: str | None
+    duplicates: Duplicates
     schema: pa.DataFrameSchema | None
     partition_by: str | None
     lookback: timedelta
@@ -94,6 +97,11 @@ class FeatureGroup:
     def times(self) -> tuple[str, ...]:
         """The columns that say when a row was true and could be used."""
         return tuple(name for name in (self.event_time, self.available_at) if name is not None)
+
+    @property
+    def position_parameters(self) -> tuple[str, ...]:
+        """The function's parameters that take the position of its change feed."""
+        return tuple(name for name, annotation in self.annotations.items() if annotation is FeedPosition)
 
     @property
     def delay_us(self) -> int:
@@ -147,6 +155,7 @@ def feature_group(
     serving_delay: str | timedelta | None = None,
     ttl: str | timedelta | None = None,
     tie_break: str | None = None,
+    duplicates: Duplicates = "error",
     schema: Any = None,
     partition_by: str | None = None,
     lookback: str | timedelta | None = None,
@@ -159,7 +168,8 @@ def feature_group(
 
     The function may take ``context``, a ``config: dg.Config``, resources by annotation, plain Dagster assets by name, and
     other groups as lazy relations: parameters annotated ``fti.Table``. It gives a pandas frame, an Arrow table, a DuckDB
-    relation or a ``Table``.
+    relation or a ``Table``: all rows of the partitions that are run. A group without partitions may give ``fti.Changes`` or
+    an ``fti.ChangeFeed`` instead, and take the feed's last position by a parameter annotated ``fti.FeedPosition``.
 
     Args:
         keys: the columns that name the entity.
@@ -172,6 +182,8 @@ def feature_group(
             ``available_at``.
         ttl: how long after its event time a row still answers; for ever by default.
         tie_break: the column whose greatest value wins among rows of equal keys and times.
+        duplicates: what to do with rows of equal keys and times within a run: ``"error"`` refuses them,
+            ``fti.KeepLast("loaded_at")`` keeps the last by a column. It is decided before the rows are validated.
         schema: a Pandera model or schema, checked before anything is stored.
         partition_by: the column whose time says which partition a row is in; event time by default.
         lookback: how far before its own partitions the group reads its input groups.
@@ -213,6 +225,7 @@ def feature_group(
             else duration(serving_delay, what=f"serving_delay of {own_name!r}"),
             ttl=None if ttl is None else duration(ttl, what=f"ttl of {own_name!r}"),
             tie_break=tie_break,
+            duplicates=checked_duplicates(duplicates, what=repr(own_name)),
             schema=None if schema is None else pandera_schema(schema, what=repr(own_name)),
             partition_by=partition_by or event_time,
             lookback=duration(lookback or timedelta(0), what=f"lookback of {own_name!r}"),
@@ -272,7 +285,8 @@ def _check(group: FeatureGroup) -> None:
         kind = (group.columns or {}).get(name)
         if kind not in ("timestamp", None):
             raise DeclarationError(f"{what}: {name!r} says when, but its schema declares {kind}: make it a timestamp")
-    named = [*group.keys, *group.times, *(name for name in (group.tie_break, group.partition_by) if name)]
+    kept_by = group.duplicates.by if isinstance(group.duplicates, KeepLast) else None
+    named = [*group.keys, *group.times, *(name for name in (group.tie_break, group.partition_by, kept_by) if name)]
     group.refuse_unknown_columns(named)
     for name in group.columns or ():
         checked_name(name, what=f"column of {what}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +18,10 @@ from fti_assets.assets.lineage import COLUMN_LINEAGE
 from fti_assets.assets.materialization import materialized
 from fti_assets.assets.windows import running_windows
 from fti_assets.errors import DataError, listed
+from fti_assets.features.change_run import StagedChanges, stage_changes, store_changes
+from fti_assets.features.changes import ChangeFeed, Changes, FeedPosition
 from fti_assets.features.columns import group_columns, stored_schema
+from fti_assets.features.duplicates import KeepLast
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.inputs import input_table
 from fti_assets.features.online_load import joined_whole, load_online
@@ -29,7 +32,9 @@ from fti_assets.features.validation import SAMPLE_ROWS
 from fti_assets.resources import Stores
 from fti_assets.rules import Rule, Verdict, reasons
 from fti_assets.stores.offline import Lake
+from fti_assets.stores.row_changes import feed_position
 from fti_assets.stores.sql import literal, quoted
+from fti_assets.stores.tables import Commit
 from fti_assets.times import Window
 
 IN_TIME = Rule("rows_in_time", "New rows are stored before they are said to be available", blocking=False)
@@ -46,12 +51,13 @@ def run_feature_group(
         given |= {name: input_table(lake, source, group, windows) for name, source in group.inputs.items()}
         if "context" in inspect.signature(group.function).parameters:
             given["context"] = context
+        since = FeedPosition(feed_position(lake, group.table_name))
+        given |= dict.fromkeys(group.position_parameters, since)
         layout = replace(layout_of(group), stored=lake.types(group.table_name))
         result = group.function(**given)
         _say_once_that_naive_is_utc(context, group, result)
-        partitions = [window.key for window in windows]
-        staged = _unique_in_table(lake, group, stage(lake.connection, result, layout, windows), partitions)
-        verdicts = [*staged.verdicts, *_in_time(lake, group, staged, windows)]
+        batch = _staged(lake, group, layout, result, windows)
+        staged, verdicts = batch.staged, [*batch.staged.verdicts, *_in_time(lake, group, batch.staged, windows)]
         if not staged.accepted:
             kept = keep_rejected(lake.store.rejected / group.table / f"{context.run.run_id}.jsonl", staged)
             yield from (check_result(context.assets_def.key, verdict) for verdict in verdicts)
@@ -60,23 +66,65 @@ def run_feature_group(
             )
         if group.online:
             joined_whole(group, lake.staged_types(staged.table))
-        commit = lake.replace(
-            group.table_name,
-            staged.table,
-            partitions,
-            check=lambda: _refuse_clashes(lake, group, staged, partitions),
-            asset=context.assets_def.key.to_user_string(),
-            run_id=context.run.run_id,
-        )
+        writer = {"asset": context.assets_def.key.to_user_string(), "run_id": context.run.run_id}
+        commit, stored = _store(lake, group, batch, since, windows, writer)
         metadata: dict[str, Any] = {
             "preview": preview(lake.connection.table(quoted(staged.table))),
             **stored_schema(group_columns(group), lake.types(group.table_name)),
             **_declared_lineage(group),
+            **stored,
         }
+        if isinstance(group.duplicates, KeepLast):
+            metadata["duplicates_dropped"] = staged.duplicates_dropped
         if group.online:
             metadata["online_keys"] = load_online(lake, stores.online_store(), group)
         yield from (check_result(context.assets_def.key, verdict) for verdict in verdicts)
         yield from materialized(context, commit, metadata, delay=group.serving_delay or timedelta(0))
+
+
+@dataclass(frozen=True)
+class _Partitions:
+    """Whole partitions, staged."""
+
+    staged: Staged
+
+
+def _staged(
+    lake: Lake, group: FeatureGroup, layout: Layout, result: Any, windows: Sequence[Window]
+) -> _Partitions | StagedChanges:
+    if isinstance(result, Changes | ChangeFeed):
+        return stage_changes(lake, group, layout, result)
+    partitions = [window.key for window in windows]
+    return _Partitions(_unique_in_table(lake, group, stage(lake.connection, result, layout, windows), partitions))
+
+
+def _store(
+    lake: Lake,
+    group: FeatureGroup,
+    batch: _Partitions | StagedChanges,
+    since: FeedPosition,
+    windows: Sequence[Window],
+    writer: Mapping[str, str],
+) -> tuple[Commit, dict[str, Any]]:
+    """Commit what was staged, and what to say of it beside."""
+    if isinstance(batch, StagedChanges):
+        changed = store_changes(lake, group, batch, since, asset=writer["asset"], run_id=writer["run_id"])
+        counts = {"added": changed.added, "replaced": changed.replaced, "deleted": changed.deleted}
+        position = feed_position(lake, group.table_name)
+        return changed.commit, {
+            **{f"rows_{name}": number for name, number in counts.items()},
+            **({} if position is None else {"feed_position": position}),
+        }
+    partitions = [window.key for window in windows]
+    commit = lake.replace(
+        group.table_name,
+        batch.staged.table,
+        partitions,
+        check=lambda: _refuse_clashes(lake, group, batch.staged, partitions),
+        asset=writer["asset"],
+        run_id=writer["run_id"],
+    )
+    return commit, {}
 
 
 def _declared_lineage(group: FeatureGroup) -> dict[str, Any]:
@@ -97,6 +145,7 @@ def layout_of(group: FeatureGroup) -> Layout:
         schema=group.schema,
         types=group.columns or {},
         times=tuple(name for name in dict.fromkeys([*group.times, group.partition_by]) if name is not None),
+        keep_last_by=group.duplicates.by if isinstance(group.duplicates, KeepLast) else None,
     )
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fti_assets.errors import DataError, DeclarationError, one_of
+from fti_assets.features.duplicates import without_duplicates
 from fti_assets.features.point_in_time import view_of
 from fti_assets.features.schema import SQL_TYPES
 from fti_assets.features.table import Table
@@ -46,6 +47,7 @@ class Layout:
         types: the declared type of each column; the rest keep theirs.
         times: columns that hold timestamps, whatever else is declared.
         stored: the DuckDB types of the table that is already there, for columns of which no value tells the type.
+        keep_last_by: of rows that share ``unique``, the one that is last by this column is kept; None keeps all.
     """
 
     what: str
@@ -56,6 +58,7 @@ class Layout:
     types: dict[str, ColumnType | None] = field(default_factory=dict)
     times: tuple[str, ...] = ()
     stored: dict[str, str] = field(default_factory=dict)
+    keep_last_by: str | None = None
 
     @property
     def rules(self) -> list[Rule]:
@@ -72,6 +75,7 @@ class Staged:
     rows: int
     verdicts: list[Verdict]
     failing: pd.DataFrame | None
+    duplicates_dropped: int = 0
 
     @property
     def accepted(self) -> bool:
@@ -90,7 +94,7 @@ def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, wi
     Raises:
         DataError: the result is none of these, lacks a key or time column, or has a time that is no timestamp.
     """
-    relation = _relation(connection, result, layout)
+    relation = as_relation(connection, result, layout)
     _refuse_names(relation.columns, layout)
     name = f"__fti_staged_{next(_numbers)}"
     try:
@@ -98,6 +102,7 @@ def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, wi
     except duckdb.ConversionException as error:
         raise DataError(f"{layout.what} has a value that its column's type cannot hold: {error}") from error
     _refuse_missing(connection, name, layout)
+    name, dropped = _without_duplicates(connection, name, layout)
     verdicts: list[Verdict] = []
     failing: pd.DataFrame | None = None
     if layout.schema is not None:
@@ -113,18 +118,32 @@ def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, wi
     _refuse_other_times(connection, name, layout)
     partitioned = _partitioned(connection, name, layout, windows)
     verdicts += _layout_verdicts(connection, partitioned, layout)
-    rows = connection.table(quoted(partitioned)).aggregate("count(*)").fetchall()[0][0]
-    return Staged(partitioned, int(rows), verdicts, failing)
+    return Staged(partitioned, _count(connection.table(quoted(partitioned))), verdicts, failing, dropped)
 
 
-def _relation(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout) -> duckdb.DuckDBPyRelation:
+def _without_duplicates(connection: duckdb.DuckDBPyConnection, name: str, layout: Layout) -> tuple[str, int]:
+    """The staged table after the duplicates policy, and how many rows it dropped."""
+    if layout.keep_last_by is None:
+        return name, 0
+    rows, kept = connection.table(quoted(name)), f"{name}_kept"
+    last = without_duplicates(connection, rows, layout.unique, layout.keep_last_by, what=layout.what)
+    connection.execute(f"CREATE TEMP TABLE {quoted(kept)} AS FROM {view_of(last)}")
+    return kept, _count(rows) - _count(connection.table(quoted(kept)))
+
+
+def _count(rows: duckdb.DuckDBPyRelation) -> int:
+    return int(rows.aggregate("count(*)").fetchall()[0][0])
+
+
+def as_relation(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout) -> duckdb.DuckDBPyRelation:
+    """What a function gave, as a relation of the lake's connection."""
     if isinstance(result, Table):
         return result.relation
     if isinstance(result, duckdb.DuckDBPyRelation):
         return result
     if isinstance(result, pd.DataFrame):
         _refuse_names(list(result.columns), layout)
-        return connection.from_df(result.reset_index(drop=True))
+        return connection.from_df(result.reset_index(drop=True).copy())  # DuckDB cannot read a reversed frame's memory
     if isinstance(result, pa.Table):
         return connection.from_arrow(result)
     raise DataError(

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
@@ -216,17 +216,37 @@ class Lake:
         asset: str,
         run_id: str,
     ) -> None:
-        execute = self.connection.execute
-        execute("BEGIN")
-        try:
+        with self.transaction(table, written, folders=changed, asset=asset, run_id=run_id):
+            execute = self.connection.execute
             if self.has(table) and self.types(table) != self.staged_types(staged):  # an empty one, or it was refused
                 execute(f"DROP TABLE {table.sql}")
             if not self.has(table):
-                self._create_table(table, staged)
+                self.create_table(table, staged)
             if changed:
                 keys = ", ".join(literal(key) for key in changed)
                 execute(f"DELETE FROM {table.sql} WHERE {PARTITION} IN ({keys})")
                 execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(staged)} WHERE {PARTITION} IN ({keys})")
+
+    @contextmanager
+    def transaction(
+        self, table: TableName, written: Sequence[PartitionRecord], *, folders: Sequence[str], asset: str, run_id: str
+    ) -> Iterator[None]:
+        """Change a table's rows and its ledger in one transaction; the caller holds the writers' lock.
+
+        Args:
+            table: the table that the block changes.
+            written: the ledger's new records.
+            folders: the partitions whose files are new.
+            asset: the Dagster asset, for the commit's message.
+            run_id: the Dagster run.
+
+        Raises:
+            StoreError: the commit failed; the old rows are still there.
+        """
+        execute = self.connection.execute
+        execute("BEGIN")
+        try:
+            yield
             execute(
                 f"DELETE FROM {table.ledger_sql} WHERE partition IN (SELECT unnest(?))",
                 [[r.partition for r in written]],
@@ -240,7 +260,7 @@ class Lake:
                 "CALL lake.set_commit_message(?, ?, extra_info => ?)",
                 ["fti_assets", f"materialize {asset}", json.dumps({"asset": asset, "run_id": run_id})],
             )
-            self._fsync_new_files(table, changed)
+            self._fsync_new_files(table, folders)
             execute("COMMIT")
         except BaseException as error:
             self._roll_back()
@@ -256,7 +276,8 @@ class Lake:
         with suppress(duckdb.Error):
             self.connection.execute("ROLLBACK")
 
-    def _create_table(self, table: TableName, staged: str) -> None:
+    def create_table(self, table: TableName, staged: str) -> None:
+        """Make a table without rows, with a staged table's columns, and its ledger; within a transaction."""
         execute = self.connection.execute
         execute(f"CREATE SCHEMA IF NOT EXISTS {quoted('lake', table.schema)}")
         execute(f"CREATE TABLE {table.sql} AS SELECT * FROM {quoted(staged)} LIMIT 0")
@@ -290,18 +311,14 @@ class Lake:
 
     def _contents(self, staged: str, types: Mapping[str, str], partitions: Sequence[str]) -> dict[str, tuple[str, int]]:
         """The data version and row count of each partition: a content hash that does not depend on the rows' order."""
-        columns = sorted(types)
-        row = ", ".join(quoted(column) for column in columns)
         hashes = self.connection.execute(
-            f"SELECT {PARTITION}, count(*), sum(hash({row})), sum(hash(hash({row}), 1)) FROM {quoted(staged)} GROUP BY 1"
+            f"SELECT {PARTITION}, {content_sums(types)} FROM {quoted(staged)} GROUP BY 1"
         ).fetchall()
-        found = {partition: sums for partition, *sums in hashes}
-        schema = [[column, types[column]] for column in columns]
+        found = {partition: tuple(map(int, sums)) for partition, *sums in hashes}
         contents = {}
         for partition in partitions:
-            count, first, second = found.get(partition, (0, 0, 0))
-            digest = hashlib.sha256(json.dumps([schema, int(count), int(first), int(second)]).encode()).hexdigest()
-            contents[partition] = (f"{_HASH_VERSION}.{digest[:24]}", int(count))
+            sums = found.get(partition, (0, 0, 0))
+            contents[partition] = (data_version(types, sums), sums[0])
         return contents
 
     def _fsync_new_files(self, table: TableName, partitions: Sequence[str]) -> None:
@@ -310,6 +327,8 @@ class Lake:
             return
         data = self._store.root / "data"
         folder = data / table.schema / table.name
+        for deletions in folder.glob("*-delete.parquet"):  # of row-level changes, beside the partitions' folders
+            _fsync(deletions)
         written = {f"{PARTITION}={partition}" for partition in partitions}
         for child in folder.iterdir() if folder.is_dir() else ():
             if unquote(child.name) in written:  # DuckDB writes ':' and its like as %3A
@@ -321,6 +340,24 @@ class Lake:
         row: tuple[object, ...] | None = self.connection.execute(sql).fetchone()
         assert row is not None
         return row
+
+
+def content_sums(types: Iterable[str]) -> str:
+    """The SQL of what a content hash is made of: the number of rows and two sums of their hashes, in any order."""
+    row = ", ".join(quoted(column) for column in sorted(types))
+    return f"count(*), coalesce(sum(hash({row})), 0), coalesce(sum(hash(hash({row}), 1)), 0)"
+
+
+def data_version(types: Mapping[str, str], sums: Sequence[int]) -> str:
+    """The data version of rows: their content hash, with its own version in front.
+
+    Args:
+        types: the DuckDB type of each column.
+        sums: what ``content_sums`` gave.
+    """
+    schema = [[column, types[column]] for column in sorted(types)]
+    digest = hashlib.sha256(json.dumps([schema, *sums]).encode()).hexdigest()
+    return f"{_HASH_VERSION}.{digest[:24]}"
 
 
 def _at(snapshot: int | None) -> str:

@@ -1,0 +1,182 @@
+"""A batch of row-level changes in the step of a group: staged and validated as rows, stored in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+from fti_assets.errors import DataError, DeclarationError, one_of
+from fti_assets.features.changes import ChangeFeed, Changes, FeedPosition, net_changes
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.point_in_time import view_of
+from fti_assets.features.staging import UNIQUE, Layout, Staged, as_relation, stage
+from fti_assets.features.validation import SAMPLE_ROWS
+from fti_assets.rules import Verdict
+from fti_assets.stores.offline import Lake
+from fti_assets.stores.row_changes import Changed, RowChange, change_rows, feed_position
+from fti_assets.stores.sql import quoted
+from fti_assets.stores.tables import PARTITION, WHOLE
+from fti_assets.times import Window
+
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class StagedChanges:
+    """Changes whose rows are staged and judged.
+
+    Attributes:
+        staged: the rows to be put.
+        deletes: a temporary table of what to delete, or None.
+        delete_by: its columns: the group's keys, or its keys and times.
+        position: where the feed goes on.
+        appends: whether the rows must be new.
+    """
+
+    staged: Staged
+    deletes: str | None
+    delete_by: tuple[str, ...]
+    position: str | None
+    appends: bool
+
+
+def refuse_partitioned(group: FeatureGroup) -> None:
+    """Changes go to a group without partitions: a partition's run gives all of its rows.
+
+    Raises:
+        DeclarationError: the group has partitions.
+    """
+    if group.partitions_def is not None:
+        raise DeclarationError(
+            f"{group.table} gave row-level changes but has partitions, whose runs replace all of their rows: return every row "
+            "of the partition, or leave out partitions_def; a source of appended rows can be partitioned by their arrival"
+        )
+
+
+def stage_changes(lake: Lake, group: FeatureGroup, layout: Layout, changes: Changes | ChangeFeed) -> StagedChanges:
+    """Validate a batch and put its rows and deletions into temporary tables.
+
+    Raises:
+        DeclarationError: the group has partitions.
+        DataError: the batch says both upserts and appends, lacks a column, or gives no rows before any are stored.
+    """
+    refuse_partitioned(group)
+    rows, deletes, position, appends = _settled(lake, group, layout, changes)
+    if rows is None:
+        if not lake.has(group.table_name):
+            raise DataError(
+                f"{group.table} gave no rows and nothing is stored yet, so its columns are not known: give an empty frame "
+                "that has the columns"
+            )
+        rows = lake.rows(group.table_name).limit(0)
+    table, by = _staged_deletes(lake, group, layout, deletes)
+    staged = stage(lake.connection, rows, layout, [Window(WHOLE)])
+    if appends:
+        staged = _judged_as_new(lake, group, staged, table, by)
+    return StagedChanges(staged, table, by, position, appends)
+
+
+def store_changes(
+    lake: Lake, group: FeatureGroup, batch: StagedChanges, since: FeedPosition, *, asset: str, run_id: str
+) -> Changed:
+    """Store a batch in one commit, unless another run moved the feed's position meanwhile.
+
+    Raises:
+        DataError: another run stored a batch meanwhile.
+        StoreError: the commit failed; the old rows are still there.
+    """
+
+    def check() -> None:
+        stored = feed_position(lake, group.table_name)
+        if stored != since.value:
+            raise DataError(
+                f"another run moved {group.table} from position {since.value!r} of its change feed to {stored!r} meanwhile; "
+                "nothing of this run was stored: run it again"
+            )
+        rows = batch.staged.table
+        if batch.appends and (clashes := _stored_already(lake, group, rows, batch.deletes, batch.delete_by)):
+            raise DataError(
+                f"{clashes[0]} rows to append to {group.table} were stored by another run meanwhile; nothing of this run was stored"
+            )
+
+    change = RowChange(batch.staged.table, group.identity, batch.deletes, batch.delete_by, batch.position)
+    return change_rows(lake, group.table_name, change, asset=asset, run_id=run_id, check=check)
+
+
+def _settled(
+    lake: Lake, group: FeatureGroup, layout: Layout, changes: Changes | ChangeFeed
+) -> tuple[Any, Any, str | None, bool]:
+    """The rows to put, what to delete, the feed's position, and whether the rows must be new."""
+    if isinstance(changes, ChangeFeed):
+        rows = as_relation(lake.connection, changes.rows, layout)
+        net = net_changes(
+            lake.connection,
+            rows,
+            changes,
+            keys=group.keys,
+            identity=group.identity,
+            kept=[*group.identity, *(group.columns or ())],
+            what=group.table,
+        )
+        return net.upserts, net.deletes, net.position, False
+    if changes.upserts is not None and changes.appends is not None:
+        raise DataError(
+            f"{group.table} gave both upserts and appends in one batch: give one of them; an upsert of new rows appends them"
+        )
+    appends = changes.appends is not None
+    return changes.appends if appends else changes.upserts, changes.deletes, changes.position, appends
+
+
+def _staged_deletes(
+    lake: Lake, group: FeatureGroup, layout: Layout, deletes: Any
+) -> tuple[str | None, tuple[str, ...]]:
+    """The keys, or keys and times, to delete as a temporary table."""
+    if deletes is None:
+        return None, ()
+    rows = as_relation(lake.connection, deletes, layout)
+    by = group.identity if set(group.times) & set(rows.columns) else group.keys
+    missing = [name for name in by if name not in rows.columns]
+    if missing:
+        raise DataError(
+            f"the deletes of {group.table} have no column {one_of(missing)}: give its keys, {one_of(group.keys)}, or its keys "
+            f"and times, {one_of(group.identity)}; there was {one_of(rows.columns)}"
+        )
+    table = f"__fti_deletes_{next(_numbers)}"
+    selected = ", ".join(
+        f"{quoted(name)}::TIMESTAMP AS {quoted(name)}" if name in group.times else quoted(name) for name in by
+    )
+    lake.connection.execute(f"CREATE TEMP TABLE {quoted(table)} AS SELECT DISTINCT {selected} FROM {view_of(rows)}")
+    return table, tuple(by)
+
+
+def _judged_as_new(lake: Lake, group: FeatureGroup, staged: Staged, table: str | None, by: Sequence[str]) -> Staged:
+    """Appended rows that are stored already break the rule that rows are unique."""
+    stored = _stored_already(lake, group, staged.table, table, by)
+    if not stored:
+        return staged
+    number, sample = stored
+    problem = f"{number} rows to append have the same {', '.join(group.identity)} as stored rows of {group.table}"
+    clash = Verdict(UNIQUE, number, sample, problem)
+    return replace(staged, verdicts=[clash if verdict.rule == UNIQUE else verdict for verdict in staged.verdicts])
+
+
+def _stored_already(
+    lake: Lake, group: FeatureGroup, rows: str, deletes: str | None, by: Sequence[str]
+) -> tuple[int, tuple[dict[str, Any], ...]] | None:
+    """How many rows are stored under the identity of one that is to be appended and not deleted before, and a few of them."""
+    if not lake.has(group.table_name):
+        return None
+    same = " AND ".join(f"old.{quoted(name)} = new.{quoted(name)}" for name in group.identity)
+    kept = ""
+    if deletes is not None:
+        gone = " AND ".join(f"gone.{quoted(name)} = old.{quoted(name)}" for name in by)
+        kept = f" WHERE NOT EXISTS (FROM {quoted(deletes)} gone WHERE {gone})"
+    stored = f"(SELECT * FROM {group.table_name.sql} old{kept})"
+    clashing = lake.connection.sql(
+        f"SELECT new.* EXCLUDE ({PARTITION}) FROM {quoted(rows)} new SEMI JOIN {stored} old ON {same}"
+    )
+    number = int(clashing.aggregate("count(*)").fetchall()[0][0])
+    sample = clashing.limit(SAMPLE_ROWS).df().to_dict("records") if number else []
+    return (number, tuple({str(name): value for name, value in row.items()} for row in sample)) if number else None

@@ -1,0 +1,113 @@
+"""Rows of equal keys and times: refused, or the last by a column is kept."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pandera.pandas as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fti_assets as fti
+from fti_assets.errors import DataError, DeclarationError
+from fti_assets.features.duplicates import without_duplicates
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.testing import materialize, stores_in
+from tests.features.oracles import Row, connection, relation
+
+AT = pd.Timestamp("2024-01-01").as_unit("us")
+rows = st.lists(
+    st.fixed_dictionaries(
+        {
+            "id": st.integers(0, 2),
+            "part": st.integers(0, 1),
+            "x": st.integers(0, 2),
+            "loaded": st.none() | st.integers(0, 3),
+        }
+    ),
+    max_size=12,
+)
+
+
+def kept(given_rows: Sequence[Row]) -> list[tuple[Any, ...]]:
+    """The oracle: of each identity the distinct rows that are last."""
+    result = []
+    for identity in {(row["id"], row["part"]) for row in given_rows}:
+        same = [row for row in given_rows if (row["id"], row["part"]) == identity]
+        last = max(-1 if row["loaded"] is None else row["loaded"] for row in same)
+        chosen = [row for row in same if (-1 if row["loaded"] is None else row["loaded"]) == last]
+        result += sorted({(row["id"], row["part"], row["x"], row["loaded"]) for row in chosen}, key=str)
+    return sorted(result, key=str)
+
+
+@given(rows)
+@settings(max_examples=200, deadline=None)
+def test_the_last_row_by_a_column_is_kept(given_rows: list[Row]) -> None:
+    with connection() as con:
+        columns = dict.fromkeys(("id", "part", "x", "loaded"), "BIGINT")
+        found = without_duplicates(con, relation(con, columns, given_rows), ["id", "part"], "loaded", what="t_v1")
+        assert sorted(found.fetchall(), key=str) == kept(given_rows)
+
+
+class Balances(pa.DataFrameModel):
+    id: int
+    at: pd.Timestamp
+    x: float = pa.Field(ge=0)
+    loaded: float = pa.Field(nullable=True)
+
+
+def balances(frame: pd.DataFrame, **options: Any) -> FeatureGroup:
+    @fti.feature_group(name="balances", keys=["id"], event_time="at", **options)
+    def group() -> pd.DataFrame:
+        return frame
+
+    return group
+
+
+def frame(*values: tuple[int, float, float | None]) -> pd.DataFrame:
+    return pd.DataFrame(values, columns=["id", "x", "loaded"]).assign(at=AT)[["id", "at", "x", "loaded"]]
+
+
+def test_duplicates_are_refused_unless_a_policy_is_stated(tmp_path: Path) -> None:
+    twice = frame((1, 10.0, 1.0), (1, 11.0, 2.0), (2, 20.0, 1.0))
+    with pytest.raises(dg.Failure, match="2 rows of balances_v1 have the same id, at as another"):
+        materialize(balances(twice), stores=stores_in(tmp_path))
+    done = materialize(balances(twice, duplicates=fti.KeepLast("loaded")), stores=stores_in(tmp_path))
+    assert done.rows(balances(twice)).sort_values("id")["x"].tolist() == [11.0, 20.0]
+    (event,) = done.runs["balances_v1"].get_asset_materialization_events()
+    assert event.materialization.metadata["duplicates_dropped"].value == 1
+
+
+def test_a_row_that_is_dropped_need_not_be_valid_and_nan_is_no_order(tmp_path: Path) -> None:
+    given_rows = frame((1, -1.0, 1.0), (1, 11.0, 2.0), (1, -2.0, None))
+    group = balances(given_rows, duplicates=fti.KeepLast("loaded"), schema=Balances)
+    assert materialize(group, stores=stores_in(tmp_path)).rows(group)["x"].tolist() == [11.0]
+
+
+def test_rows_that_tie_are_refused_and_equal_ones_are_one(tmp_path: Path) -> None:
+    equal = balances(frame((1, 10.0, 1.0), (1, 10.0, 1.0)), duplicates=fti.KeepLast("loaded"))
+    assert len(materialize(equal, stores=stores_in(tmp_path)).rows(equal)) == 1
+    tie = balances(frame((1, 10.0, 1.0), (1, 11.0, 1.0)), duplicates=fti.KeepLast("loaded"))
+    with pytest.raises(dg.Failure, match="2 rows of balances_v1 have the same id, at as another"):
+        materialize(tie, stores=stores_in(tmp_path))
+
+
+def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
+    group = balances(frame((1, 10.0, 1.0)), duplicates=fti.KeepLast("written"))
+    with pytest.raises(
+        DataError, match="keeps the last row by 'written' among those of equal id, at, but its result has no"
+    ):
+        materialize(group, stores=stores_in(tmp_path))
+    with pytest.raises(
+        DeclarationError, match="balances_v1 has no column 'written': its schema has 'id', 'at', 'x' or"
+    ):
+        balances(frame(), duplicates=fti.KeepLast("written"), schema=Balances)
+
+
+@pytest.mark.parametrize("policy", ["keep_last", "first", None, 3])
+def test_an_unknown_policy_is_refused(policy: Any) -> None:
+    with pytest.raises(DeclarationError, match=r"duplicates of 'balances' is .*: write 'error', .*or fti.KeepLast"):
+        balances(frame(), duplicates=policy)

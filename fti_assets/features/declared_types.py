@@ -35,7 +35,7 @@ def held_as(frame: pd.DataFrame, types: Mapping[str, Any]) -> pd.DataFrame:
     changed = {}
     for name, values in frame.items():
         held = types[str(name)]
-        if values.dtype == held or held == "object":
+        if values.dtype == held or held == "object" or isinstance(held, pd.CategoricalDtype):
             continue
         utc = isinstance(held, pd.DatetimeTZDtype) and values.dt.tz is None
         changed[name] = (values.dt.tz_localize("UTC") if utc else values).astype(held)

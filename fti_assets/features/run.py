@@ -51,6 +51,7 @@ def run_feature_group(
         _say_once_that_naive_is_utc(context, group, result)
         partitions = [window.key for window in windows]
         staged = _unique_in_table(lake, group, stage(lake.connection, result, layout, windows), partitions)
+        _say_what_changed(context, group, staged)
         verdicts = [*staged.verdicts, *_in_time(lake, group, staged, windows)]
         if not staged.accepted:
             kept = keep_rejected(lake.store.rejected / group.table / f"{context.run.run_id}.jsonl", staged)
@@ -106,6 +107,17 @@ def _say_once_that_naive_is_utc(context: dg.AssetExecutionContext, group: Featur
         if naive:
             _said_naive.add(group.table)
             context.log.info(f"{group.table}: {listed(naive)} have no time zone and are taken as UTC")
+
+
+def _say_what_changed(context: dg.AssetExecutionContext, group: FeatureGroup, staged: Staged) -> None:
+    """Tell of columns that are stored in another type than they came in, and of checks that held columns in memory."""
+    if staged.casts:
+        context.log.info(f"{group.table}: {'; '.join(staged.casts)}")
+    if staged.whole:
+        context.log.info(
+            f"{group.table}: {listed(staged.whole)} were fetched whole, for checks or types that only Pandera can answer; a check "
+            "of single values (pa.Check(..., element_wise=True)) is run in batches"
+        )
 
 
 def _unique_in_table(lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[str]) -> Staged:

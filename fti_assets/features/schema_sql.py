@@ -12,7 +12,6 @@ from fti_assets.features.checks_sql import SqlCheck, SqlColumn, in_sql, is_own, 
 from fti_assets.features.schema import column_types
 from fti_assets.features.validation import RuleKey
 from fti_assets.stores.columns import ColumnType
-from fti_assets.stores.sql import quoted
 
 
 @dataclass
@@ -161,10 +160,3 @@ def _is_one_list(unique: object) -> bool:
 
 def _names(unique: object) -> list[str]:
     return [unique] if isinstance(unique, str) else list(unique or ())  # type: ignore[call-overload]
-
-
-def sql_of_unique(columns: tuple[str, ...], table: str) -> str:
-    """The groups of equal rows of a table that has several of one, nulls being equal if not all of them are null."""
-    listed = ", ".join(map(quoted, columns))
-    present = " OR ".join(f"{quoted(column)} IS NOT NULL" for column in columns)
-    return f"SELECT {listed}, count(*) AS __fti_rows FROM {table} WHERE {present} GROUP BY {listed} HAVING count(*) > 1"

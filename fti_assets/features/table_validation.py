@@ -16,7 +16,7 @@ import pandera.pandas as pa
 from fti_assets.features.declared_types import held_as, with_declared_types
 from fti_assets.features.pandera_rest import Rest
 from fti_assets.features.probe import Seen, needed_aggregates, probe, structural_failures
-from fti_assets.features.schema_sql import Division, can_be_divided, coerces, divided, sql_of_unique
+from fti_assets.features.schema_sql import Division, can_be_divided, coerces, divided
 from fti_assets.features.validation import (
     COLUMNS,
     COLUMNS_KEY,
@@ -126,9 +126,13 @@ class _TableRows:
         ).fetchall()
         return tuple(position for (position,) in found)
 
-    def duplicates(self, columns: tuple[str, ...]) -> Broken | None:
-        """How rows break that no two share these columns."""
-        groups = sql_of_unique(columns, self.table)
+    def duplicates(self, columns: tuple[str, ...], *, but: str = "false") -> Broken | None:
+        """How rows break that no two share these columns, nulls being equal; some rows are left out."""
+        listed = ", ".join(map(quoted, columns))
+        groups = (
+            f"SELECT {listed}, count(*) AS __fti_rows FROM {self.table} WHERE NOT ({but}) GROUP BY {listed} "
+            "HAVING count(*) > 1"
+        )
         count = self.connection.execute(f"SELECT coalesce(sum(__fti_rows), 0) FROM ({groups})").fetchall()[0][0]
         if not count:
             return None
@@ -169,7 +173,7 @@ def _asked(rows: _TableRows, schema: pa.DataFrameSchema | None, rules: Sequence[
         if answers.pop(0):
             del counts[key], division.checks[key]
             division.by_row.append(key)
-    in_added = [int(answers.pop(0)) for _ in added]
+    in_added = [int(answers.pop(0) or 0) for _ in added]
     seen = Seen(total, dict(zip(aggregates, answers, strict=True)))
     if schema is None:
         return _Asked(division, seen, counts, in_added, [], pd.DataFrame())
@@ -228,7 +232,8 @@ def _broken_rules(
         if count:
             broken[key] = Broken(1, said=repr(False)) if said.of_column else Broken(count, rows.first(said.fails))
     for key, columns in division.unique.items():
-        duplicates = rows.duplicates(columns)
+        without_value = " AND ".join(f"{quoted(column)} IS NULL" for column in columns)
+        duplicates = rows.duplicates(columns, but=without_value)  # which Pandera does not tell
         if duplicates is not None:
             broken[key] = duplicates
     return broken, rest.whole

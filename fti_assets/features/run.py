@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -68,6 +68,7 @@ def run_feature_group(
             check=lambda: _refuse_clashes(lake, group, staged, partitions),
             asset=context.assets_def.key.to_user_string(),
             run_id=context.run.run_id,
+            addable=_may_be_added(group, lake.staged_types(staged.table)),
         )
         metadata: dict[str, Any] = {
             "preview": preview(lake.connection.table(quoted(staged.table))),
@@ -107,6 +108,14 @@ def _say_once_that_naive_is_utc(context: dg.AssetExecutionContext, group: Featur
         if naive:
             _said_naive.add(group.table)
             context.log.info(f"{group.table}: {listed(naive)} have no time zone and are taken as UTC")
+
+
+def _may_be_added(group: FeatureGroup, columns: Iterable[str]) -> list[str]:
+    """The columns that rows stored before may lack: no keys, no times, and none that the schema says is never null."""
+    declared = {} if group.schema is None else group.schema.columns
+    never_null = {*layout_of(group).not_null, group.partition_by, group.tie_break}
+    never_null |= {name for name, column in declared.items() if not column.nullable}
+    return [column for column in columns if column not in never_null]
 
 
 def _say_what_changed(context: dg.AssetExecutionContext, group: FeatureGroup, staged: Staged) -> None:

@@ -162,7 +162,7 @@ def _broken(records: list[Mapping[str, Any]], *, of_columns: bool) -> Broken:
         said = repr(example)
     if of_columns:
         said = "; ".join(_column_problem(record) for record in records[:SAMPLE_ROWS])
-    if example is not None and not isinstance(example, dict) and pd.isna(example):
+    if pd.api.types.is_scalar(example) and pd.isna(example):
         example = None
     return Broken(failures, tuple(positions[:REJECTED_ROWS]), example, said)
 

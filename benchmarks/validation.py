@@ -35,7 +35,7 @@ SCHEMA = pa.DataFrameSchema(
         "code_1": pa.Column(str, pa.Check.isin(CODES)),
         "matched": pa.Column(str, pa.Check.str_matches("[a-z]+-[0-9]+")),
         "measured": pa.Column(str, pa.Check.str_length(1, 8)),
-        "at": pa.Column("datetime64[us]", pa.Check.ge(pd.Timestamp(SINCE))),
+        "taken_at": pa.Column("datetime64[us]", pa.Check.ge(pd.Timestamp(SINCE))),
     }
 )
 
@@ -52,7 +52,7 @@ def make(connection: duckdb.DuckDBPyConnection, rows: int) -> None:
     columns += [f"'c' || (hash(i, {n + 70}) % {20 + n}) AS code_{n}" for n in range(2)]
     columns.append(f"CASE WHEN {bad.format(seed=14)} THEN '?' ELSE 'ab-' || (hash(i, 80) % 1000) END AS matched")
     columns.append("'x' || (hash(i, 81) % 10000000) AS measured")
-    columns.append(f"TIMESTAMP '{SINCE}' + to_seconds((hash(i, 82) % 10000000)::BIGINT) AS at")
+    columns.append(f"TIMESTAMP '{SINCE}' + to_seconds((hash(i, 82) % 10000000)::BIGINT) AS taken_at")
     connection.execute(f"CREATE TEMP TABLE readings AS SELECT {', '.join(columns)} FROM range({rows}) r(i)")
 
 
@@ -65,7 +65,7 @@ def by_hand(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     counted |= {f"code_{n}_isin": f"count_if(code_{n} NOT IN {CODES})" for n in range(2)}
     counted["matched_str_matches"] = "count_if(NOT regexp_matches(matched, '^[a-z]+-[0-9]+'))"
     counted["measured_str_length"] = "count_if(NOT length(measured) BETWEEN 1 AND 8)"
-    counted["at_greater_than_or_equal_to"] = f"count_if(at < TIMESTAMP '{SINCE}')"
+    counted["taken_at_greater_than_or_equal_to"] = f"count_if(taken_at < TIMESTAMP '{SINCE}')"
     selected = ", ".join(f"{sql} AS {name}" for name, sql in counted.items())
     answer = connection.execute(f"SELECT {selected} FROM readings").fetchall()[0]
     return dict(zip(counted, answer, strict=True))

@@ -64,11 +64,26 @@ def probe(connection: duckdb.DuckDBPyConnection, table: str, types: Mapping[str,
 
 def structural_failures(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> list[dict[str, Any]]:
     """What Pandera says of a frame's columns and their types, whatever the values are."""
-    bare = copy.deepcopy(schema)
-    bare.checks, bare.unique, bare.coerce = [], None, False
+    bare = _without_rules(schema)
+    bare.coerce = False
     for column in bare.columns.values():
-        column.checks, column.nullable, column.unique, column.coerce = [], True, False, False
+        column.coerce = False
     return pandera_failures(bare, with_declared_types(schema, frame))[1]
+
+
+def coercion_changes(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> bool:
+    """Whether a coercing schema changes, or cannot take, columns as they are."""
+    given = with_declared_types(schema, frame)
+    coerced, failures = pandera_failures(_without_rules(schema), given)
+    return bool(failures) or not coerced.equals(given)
+
+
+def _without_rules(schema: pa.DataFrameSchema) -> pa.DataFrameSchema:
+    bare = copy.deepcopy(schema)
+    bare.checks, bare.unique = [], None
+    for column in bare.columns.values():
+        column.checks, column.nullable, column.unique = [], True, False
+    return bare
 
 
 def _value(name: str, sql_type: str, seen: Seen, which: str) -> str:

@@ -15,7 +15,7 @@ import pandera.pandas as pa
 
 from fti_assets.features.declared_types import held_as, with_declared_types
 from fti_assets.features.pandera_rest import Rest
-from fti_assets.features.probe import Seen, needed_aggregates, probe, structural_failures
+from fti_assets.features.probe import Seen, coercion_changes, needed_aggregates, probe, structural_failures
 from fti_assets.features.schema_sql import Division, can_be_divided, coerces, divided
 from fti_assets.features.validation import (
     COLUMNS,
@@ -96,7 +96,7 @@ def validate_table(
     if schema is not None and not can_be_divided(schema):
         return _by_pandera(rows, schema, rules)
     asked = _asked(rows, schema, rules)
-    if schema is not None and coerces(schema) and asked.structure:
+    if schema is not None and coerces(schema) and coercion_changes(schema, asked.frame):
         return _by_pandera(rows, schema, rules)
     return _judged(rows, schema, rules, asked)
 
@@ -113,18 +113,34 @@ class _TableRows:
 
     def at(self, positions: Sequence[int]) -> pd.DataFrame:
         """Rows by their positions, which are the frame's index."""
-        listed = ", ".join(map(str, positions))
+        listed = ", ".join(map(str, positions)) or "NULL"
+        within = f"BETWEEN {min(positions, default=0)} AND {max(positions, default=0)}"
         found = self.connection.execute(
-            f"SELECT {self.columns}, rowid AS __fti_row FROM {self.table} WHERE rowid IN ({listed or 'NULL'}) ORDER BY rowid"
+            f"SELECT {self.columns}, rowid AS __fti_row FROM {self.table} "
+            f"WHERE rowid {within} AND rowid IN ({listed}) ORDER BY rowid"
         ).df()
         return found.set_index("__fti_row")
 
-    def first(self, condition: str) -> tuple[int, ...]:
-        """The positions of the first rows of a condition."""
+    def first(self, conditions: Sequence[str], counts: Sequence[int]) -> list[tuple[int, ...]]:
+        """The positions of the first rows of any condition, and of each condition as many as a sample needs.
+
+        DuckDB keeps the order of rows under LIMIT and stops at it, so that common failures are found at once.
+        """
+        if not conditions:
+            return []
+        told = ", ".join(f"coalesce({condition}, false)" for condition in conditions)
         found = self.connection.execute(
-            f"SELECT rowid FROM {self.table} WHERE {condition} ORDER BY rowid LIMIT {REJECTED_ROWS}"
+            f"SELECT rowid, {told} FROM {self.table} WHERE {' OR '.join(f'({one})' for one in conditions)} "
+            f"LIMIT {REJECTED_ROWS}"
         ).fetchall()
-        return tuple(position for (position,) in found)
+        positions = [tuple(row[0] for row in found if row[at]) for at in range(1, len(conditions) + 1)]
+        for at, (condition, count) in enumerate(zip(conditions, counts, strict=True)):
+            if len(positions[at]) < min(count, SAMPLE_ROWS):
+                own = self.connection.execute(
+                    f"SELECT rowid FROM {self.table} WHERE {condition} LIMIT {SAMPLE_ROWS}"
+                ).fetchall()
+                positions[at] = tuple(position for (position,) in own)
+        return positions
 
     def duplicates(self, columns: tuple[str, ...], *, but: str = "false") -> Broken | None:
         """How rows break that no two share these columns, nulls being equal; some rows are left out."""
@@ -227,10 +243,12 @@ def _broken_rules(
     rest = Rest(schema, division, rows.connection, rows.table, asked.frame.dtypes.to_dict())
     structure = [record for record in asked.structure if record["column"] not in rows.types]
     broken = rest.broken(structure)
-    for key, said in division.checks.items():
-        count = asked.counts[key]
-        if count:
-            broken[key] = Broken(1, said=repr(False)) if said.of_column else Broken(count, rows.first(said.fails))
+    failing = {key: said for key, said in division.checks.items() if asked.counts[key]}
+    of_rows = [key for key, said in failing.items() if not said.of_column]
+    counts = [asked.counts[key] for key in of_rows]
+    positions = rows.first([failing[key].fails for key in of_rows], counts)
+    broken |= {key: Broken(count, at) for key, count, at in zip(of_rows, counts, positions, strict=True)}
+    broken |= {key: Broken(1, said=repr(False)) for key, said in failing.items() if said.of_column}
     for key, columns in division.unique.items():
         without_value = " AND ".join(f"{quoted(column)} IS NULL" for column in columns)
         duplicates = rows.duplicates(columns, but=without_value)  # which Pandera does not tell
@@ -270,7 +288,7 @@ def _added_verdicts(rows: _TableRows, rules: Sequence[RowRule], counts: list[int
             broken = rows.duplicates(rule.unique)
         else:
             count = next(counted)
-            broken = Broken(count, rows.first(rule.fails)) if count else None
+            broken = Broken(count, rows.first([rule.fails], [count])[0]) if count else None
         if broken is None:
             verdicts.append(Verdict(rule.rule))
             continue

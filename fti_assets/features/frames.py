@@ -12,6 +12,7 @@ import pyarrow as pa
 from fti_assets.errors import DataError
 from fti_assets.features.table import Table
 
+_A_SERIES: Any = {"allow_series": True, "pass_through": True}
 ACCEPTED = "a pandas, polars or narwhals frame, a pyarrow Table, a DuckDB relation or an fti.Table"
 
 
@@ -45,11 +46,19 @@ def relation_of(connection: duckdb.DuckDBPyConnection, result: Any, *, what: str
             if isinstance(frame.to_native(), pd.DataFrame):
                 return _of_pandas(connection, frame.to_native())
             return _of_arrow(connection, frame.to_arrow())
-        if hasattr(result, "__arrow_c_stream__"):
+        if hasattr(result, "__arrow_c_stream__") and not isinstance(nw.from_native(result, **_A_SERIES), nw.Series):
             return _of_arrow(connection, pa.RecordBatchReader.from_stream(result))
     except (duckdb.NotImplementedException, duckdb.InvalidInputException, pa.ArrowException) as error:
-        raise DataError(f"{what} gave a type that cannot be stored: {error}. Cast the column before") from error
+        told = str(error).splitlines()[0]
+        raise DataError(f"{what} gave a type that cannot be stored: {told}. Cast the column before") from error
     raise DataError(f"{what} gave a {type(result).__name__}: return {ACCEPTED}")
+
+
+def inferred_columns(result: Any) -> frozenset[str]:
+    """The columns of a pandas frame that hold Python objects, whose type in DuckDB is that of the values of this run."""
+    if not isinstance(result, pd.DataFrame):
+        return frozenset()
+    return frozenset(str(name) for name, kind in zip(result.columns, result.dtypes, strict=True) if kind == "object")
 
 
 def column_names(result: Any) -> list[str] | None:

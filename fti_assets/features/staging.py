@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,10 @@ import pandas as pd
 
 from fti_assets.errors import DataError, DeclarationError, one_of
 from fti_assets.features.checks_sql import INTEGERS
-from fti_assets.features.frames import column_names, relation_of
+from fti_assets.features.frames import column_names, inferred_columns, relation_of
 from fti_assets.features.point_in_time import view_of
 from fti_assets.features.schema import SQL_TYPES
-from fti_assets.features.stored_types import UNTOLD, Stored, stored_as, wider_decimal
+from fti_assets.features.stored_types import UNTOLD, Stored, roomy_decimal, stored_as, wider_decimal
 from fti_assets.features.table_validation import RowRule, validate_table
 from fti_assets.rules import Rule, Verdict
 from fti_assets.stores.sql import checked_name, literal, quoted, timestamp
@@ -110,7 +110,7 @@ def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, wi
     relation = relation_of(connection, result, what=layout.what)
     _refuse_names(relation.columns, layout)
     _refuse_missing(relation.columns, layout)
-    name, columns = _copied(connection, relation, layout, windows)
+    name, columns = _copied(connection, relation, layout, windows, inferred_columns(result))
     rules = _row_rules(layout)
     validation = validate_table(connection, name, layout.schema, columns=relation.columns, rules=rules)
     verdicts = validation.verdicts
@@ -126,12 +126,16 @@ def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, wi
 
 
 def _copied(
-    connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation, layout: Layout, windows: Sequence[Window]
+    connection: duckdb.DuckDBPyConnection,
+    relation: duckdb.DuckDBPyRelation,
+    layout: Layout,
+    windows: Sequence[Window],
+    inferred: Collection[str] = (),
 ) -> tuple[str, list[Stored]]:
     """The rows in a temporary table with stored types and ``_partition``, and how each column is stored."""
     name = f"__fti_staged_{next(_numbers)}"
     given = list(zip(relation.columns, relation.types, strict=True))
-    columns = [_stored(column, kind, layout) for column, kind in given]
+    columns = [_stored(column, kind, layout, inferred=column in inferred) for column, kind in given]
     selected = ", ".join(
         f"{stored.sql} AS {quoted(column)}" for (column, _), stored in zip(given, columns, strict=True)
     )
@@ -139,7 +143,9 @@ def _copied(
     try:
         connection.execute(f"CREATE TEMP TABLE {quoted(name)} AS {_partitioned(rows, layout, windows)}")
     except _NOT_HELD as error:
-        raise DataError(f"{layout.what} has a value that its column's type cannot hold: {error}") from error
+        raise DataError(
+            f"{layout.what} has a value that its column's type cannot hold: {str(error).splitlines()[0]}"
+        ) from error
     _settle_untold(connection, name, given, layout)
     return name, columns
 
@@ -152,7 +158,7 @@ _NOT_HELD = (
 )
 
 
-def _stored(column: str, given: Any, layout: Layout) -> Stored:
+def _stored(column: str, given: Any, layout: Layout, *, inferred: bool) -> Stored:
     sql_type = str(given)
     if column in layout.times:
         if sql_type in UNTOLD:  # a column without values is one of any type
@@ -166,6 +172,9 @@ def _stored(column: str, given: Any, layout: Layout) -> Stored:
     kept = layout.stored.get(column)
     if wider_decimal(sql_type, kept):
         return Stored(str(kept), f"CAST({quoted(column)} AS {kept})")
+    if inferred and sql_type.startswith("DECIMAL("):
+        roomy = roomy_decimal(sql_type)
+        return Stored(roomy, f"CAST({quoted(column)} AS {roomy})")
     return stored_as(column, given, layout.types.get(column))
 
 

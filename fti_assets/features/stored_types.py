@@ -106,6 +106,17 @@ def wider_decimal(given: str, stored: str | None) -> bool:
     return scale <= stored_scale and width - scale <= stored_width - stored_scale
 
 
+def roomy_decimal(given: str) -> str:
+    """The DECIMAL for values of which a run shows only some: with the digits after the point that it has, and before it as
+    many as there can be in 64 bits, or else in 128.
+
+    >>> roomy_decimal("DECIMAL(3,2)")
+    'DECIMAL(18,2)'
+    """
+    width, scale = _digits(given)
+    return f"DECIMAL({18 if width <= 18 else 38},{scale})"
+
+
 def _digits(decimal: str) -> tuple[int, int]:
     width, scale = decimal.removeprefix("DECIMAL(").rstrip(")").split(",")
     return int(width), int(scale)

@@ -10,8 +10,9 @@ from typing import Any
 from fti_assets.errors import DataError, DeclarationError, one_of
 from fti_assets.features.changes import ChangeFeed, Changes, FeedPosition, net_changes
 from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.frames import relation_of
 from fti_assets.features.point_in_time import view_of
-from fti_assets.features.staging import UNIQUE, Layout, Staged, as_relation, stage
+from fti_assets.features.staging import UNIQUE, Layout, Staged, stage
 from fti_assets.features.validation import SAMPLE_ROWS
 from fti_assets.rules import Verdict
 from fti_assets.stores.offline import Lake
@@ -110,7 +111,7 @@ def _settled(
 ) -> tuple[Any, Any, str | None, bool]:
     """The rows to put, what to delete, the feed's position, and whether the rows must be new."""
     if isinstance(changes, ChangeFeed):
-        rows = as_relation(lake.connection, changes.rows, layout)
+        rows = relation_of(lake.connection, changes.rows, what=layout.what)
         net = net_changes(
             lake.connection,
             rows,
@@ -135,7 +136,7 @@ def _staged_deletes(
     """The keys, or keys and times, to delete as a temporary table."""
     if deletes is None:
         return None, ()
-    rows = as_relation(lake.connection, deletes, layout)
+    rows = relation_of(lake.connection, deletes, what=layout.what)
     by = group.identity if set(group.times) & set(rows.columns) else group.keys
     missing = [name for name in by if name not in rows.columns]
     if missing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -58,6 +58,7 @@ def run_feature_group(
         _say_once_that_naive_is_utc(context, group, result)
         batch = _staged(lake, group, layout, result, windows)
         staged, verdicts = batch.staged, [*batch.staged.verdicts, *_in_time(lake, group, batch.staged, windows)]
+        _say_what_changed(context, group, staged)
         if not staged.accepted:
             kept = keep_rejected(lake.store.rejected / group.table / f"{context.run.run_id}.jsonl", staged)
             yield from (check_result(context.assets_def.key, verdict) for verdict in verdicts)
@@ -123,6 +124,7 @@ def _store(
         check=lambda: _refuse_clashes(lake, group, batch.staged, partitions),
         asset=writer["asset"],
         run_id=writer["run_id"],
+        addable=_may_be_added(group, lake.staged_types(batch.staged.table)),
     )
     return commit, {}
 
@@ -155,6 +157,25 @@ def _say_once_that_naive_is_utc(context: dg.AssetExecutionContext, group: Featur
         if naive:
             _said_naive.add(group.table)
             context.log.info(f"{group.table}: {listed(naive)} have no time zone and are taken as UTC")
+
+
+def _may_be_added(group: FeatureGroup, columns: Iterable[str]) -> list[str]:
+    """The columns that rows stored before may lack: no keys, no times, and none that the schema says is never null."""
+    declared = {} if group.schema is None else group.schema.columns
+    never_null = {*layout_of(group).not_null, group.partition_by, group.tie_break}
+    never_null |= {name for name, column in declared.items() if not column.nullable}
+    return [column for column in columns if column not in never_null]
+
+
+def _say_what_changed(context: dg.AssetExecutionContext, group: FeatureGroup, staged: Staged) -> None:
+    """Tell of columns that are stored in another type than they came in, and of checks that held columns in memory."""
+    if staged.casts:
+        context.log.info(f"{group.table}: {'; '.join(staged.casts)}")
+    if staged.whole:
+        context.log.info(
+            f"{group.table}: {listed(staged.whole)} were fetched whole, for checks or types that only Pandera can answer; a check "
+            "of single values (pa.Check(..., element_wise=True)) is run in batches"
+        )
 
 
 def _unique_in_table(lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[str]) -> Staged:

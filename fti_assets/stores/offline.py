@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
@@ -165,6 +165,7 @@ class Lake:
         run_id: str = "",
         records: Mapping[str, str] | None = None,
         check: Callable[[], None] | None = None,
+        addable: Collection[str] = (),
     ) -> Commit:
         """Replace whole partitions by the rows of a staged table, in one transaction, all or nothing.
 
@@ -176,6 +177,8 @@ class Lake:
             run_id: the Dagster run, for the ledger and the commit.
             records: the writer's own JSON for each partition.
             check: run first under the writers' lock; what it raises leaves everything as it was.
+            addable: columns that the stored table gets if it lacks them: the partitions that are not replaced have nulls
+                there, and keep their data versions.
 
         Raises:
             SchemaChangedError: the stored table has other columns or types.
@@ -189,7 +192,7 @@ class Lake:
                 check()
             old = self.ledger(table)
             if any(record.rows for record in old.values()):
-                self._refuse_other_schema(table, types)
+                self._refuse_other_schema(table, types, addable)
             changed = tuple(key for key in partitions if key not in old or old[key].data_version != contents[key][0])
             written = tuple(
                 PartitionRecord(
@@ -218,10 +221,7 @@ class Lake:
     ) -> None:
         with self.transaction(table, written, folders=changed, asset=asset, run_id=run_id):
             execute = self.connection.execute
-            if self.has(table) and self.types(table) != self.staged_types(staged):  # an empty one, or it was refused
-                execute(f"DROP TABLE {table.sql}")
-            if not self.has(table):
-                self.create_table(table, staged)
+            self._fit(table, staged)
             if changed:
                 keys = ", ".join(literal(key) for key in changed)
                 execute(f"DELETE FROM {table.sql} WHERE {PARTITION} IN ({keys})")
@@ -276,6 +276,17 @@ class Lake:
         with suppress(duckdb.Error):
             self.connection.execute("ROLLBACK")
 
+    def _fit(self, table: TableName, staged: str) -> None:
+        """Give the table the staged columns: by further ones if only these differ, else it is empty or not there."""
+        stored, types = self.types(table), self.staged_types(staged)
+        if stored and stored.items() <= types.items():
+            for name in types.keys() - stored.keys():
+                self.connection.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quoted(name)} {types[name]}")
+            return
+        if self.has(table):
+            self.connection.execute(f"DROP TABLE {table.sql}")
+        self.create_table(table, staged)
+
     def create_table(self, table: TableName, staged: str) -> None:
         """Make a table without rows, with a staged table's columns, and its ledger; within a transaction."""
         execute = self.connection.execute
@@ -292,18 +303,19 @@ class Lake:
         described = self.connection.execute(f"DESCRIBE {quoted(staged)}").fetchall()
         return {name: kind for name, kind, *_ in described if name != PARTITION}
 
-    def _refuse_other_schema(self, table: TableName, types: Mapping[str, str]) -> None:
+    def _refuse_other_schema(self, table: TableName, types: Mapping[str, str], addable: Collection[str]) -> None:
         stored = self.types(table)
-        if not stored or stored == dict(types):
+        if not stored:
             return
-        changes = [f"{name} {kind} is new" for name, kind in types.items() if name not in stored]
-        changes += [f"{name} {kind} is gone" for name, kind in stored.items() if name not in types]
+        new = [name for name in types if name not in stored]
+        changes = [f"{name} {kind} is gone" for name, kind in stored.items() if name not in types]
         changes += [
             f"{name} was {stored[name]} and is now {kind}"
             for name, kind in types.items()
             if name in stored and stored[name] != kind
         ]
-        if changes:
+        if changes or not set(new) <= set(addable):
+            changes = [*(f"{name} {types[name]} is new" for name in new), *changes]
             raise SchemaChangedError(
                 f"{table} is stored with another schema: {'; '.join(changes)}. Nothing was stored. Raise the version, so "
                 "that the new schema gets a table of its own, or give the columns back their old types"

@@ -218,7 +218,7 @@ def test_the_index_of_a_frame_is_not_stored(connection: duckdb.DuckDBPyConnectio
             pd.DataFrame({"k": [1], "t": [datetime(2013, 1, 1)], "__fti_row": ["x"]}),
             "'__fti_row', a name that the store",
         ),
-        ([1, 2], "weather_v1 gave a list: return a pandas DataFrame, a pyarrow Table"),
+        ([1, 2], "weather_v1 gave a list: return a pandas, polars or narwhals frame, a pyarrow Table"),
         (None, "weather_v1 gave a NoneType: return"),
         ({"k": [1]}, "weather_v1 gave a dict: return"),
     ],

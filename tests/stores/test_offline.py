@@ -493,3 +493,73 @@ def test_a_table_emptied_again_takes_another_schema_and_another_stays_as_it_was(
     assert lake.types(WEATHER) == {"origin": "VARCHAR", "wind": "BIGINT"}
     assert stored(lake) == [("JFK", 2)]
     assert {partition: record.rows for partition, record in lake.ledger(WEATHER).items()} == {DAY_1: 1, DAY_2: 0}
+
+
+WIDER = "origin VARCHAR, temp DOUBLE, wind FLOAT[]"
+
+
+def wider(lake: Lake, rows: Mapping[str, Sequence[tuple[Any, ...]]], columns: str = WIDER) -> str:
+    lake.connection.execute(f"CREATE OR REPLACE TEMP TABLE staged_wider ({columns}, _partition VARCHAR)")
+    values = [[*row, partition] for partition, found in rows.items() for row in found]
+    lake.connection.executemany("INSERT INTO staged_wider VALUES (?, ?, ?, ?)", values)
+    return "staged_wider"
+
+
+def test_a_new_column_that_may_be_added_is_null_in_the_rows_before(store: OfflineStore, lake: Lake) -> None:
+    first = replace(lake, ROWS)
+    before, files = versions(lake), parquet(store)
+    rows = {DAY_3: [("EWR", 1.0, [0.5, 1.5])]}
+    commit = lake.replace(WEATHER, wider(lake, rows), [DAY_3], asset="weather_v1", addable=["wind"])
+    assert commit.changed == (DAY_3,)
+    assert lake.types(WEATHER) == {"origin": "VARCHAR", "temp": "DOUBLE", "wind": "FLOAT[]"}
+    assert stored(lake, partitions=[DAY_1, DAY_2]) == [("JFK", 1.5, None), ("JFK", 3.5, None), ("LGA", 2.5, None)]
+    assert stored(lake, partitions=[DAY_3]) == [("EWR", 1.0, [0.5, 1.5])]
+    assert {day: version for day, version in versions(lake).items() if day != DAY_3} == before
+    assert files < parquet(store)
+    assert lake.rows(WEATHER, snapshot=first.snapshot).columns == ["origin", "temp"]
+    assert stored(lake, snapshot=first.snapshot) == [("JFK", 1.5), ("JFK", 3.5), ("LGA", 2.5)]
+
+
+def test_the_same_rows_with_a_further_column_are_another_version_of_their_partition(lake: Lake) -> None:
+    replace(lake, ROWS)
+    before = versions(lake)
+    same = wider(lake, {DAY_2: [("JFK", 3.5, None)]})
+    assert lake.replace(WEATHER, same, [DAY_2], asset="weather_v1", addable=["wind"]).changed == (DAY_2,)
+    assert lake.replace(WEATHER, same, [DAY_2], asset="weather_v1", addable=["wind"]).changed == ()
+    assert versions(lake)[DAY_1] == before[DAY_1]
+    assert versions(lake)[DAY_2] != before[DAY_2]
+
+
+def test_a_column_that_was_added_may_not_be_left_out_again(lake: Lake) -> None:
+    replace(lake, ROWS)
+    lake.replace(WEATHER, wider(lake, {DAY_3: [("EWR", 1.0, None)]}), [DAY_3], asset="weather_v1", addable=["wind"])
+    with pytest.raises(SchemaChangedError, match=r"wind FLOAT\[\] is gone"):
+        replace(lake, {DAY_1: [("JFK", 1.5)]})
+
+
+@pytest.mark.parametrize(
+    ("columns", "addable", "problem"),
+    [
+        (WIDER, [], r"another schema: wind FLOAT\[\] is new\. Nothing"),
+        ("origin VARCHAR, heat DOUBLE, wind FLOAT[]", ["heat", "wind"], "heat DOUBLE is new; .*temp DOUBLE is gone"),
+        ("origin VARCHAR, temp FLOAT, wind FLOAT[]", ["wind"], "is new; temp was DOUBLE and is now FLOAT"),
+    ],
+)
+def test_what_is_more_than_a_column_that_may_be_added_is_refused(
+    lake: Lake, columns: str, addable: list[str], problem: str
+) -> None:
+    replace(lake, ROWS)
+    before = lake.snapshot()
+    with pytest.raises(SchemaChangedError, match=problem):
+        other = wider(lake, {DAY_3: [("EWR", 1.0, None)]}, columns)
+        lake.replace(WEATHER, other, [DAY_3], asset="weather_v1", addable=addable)
+    assert (lake.snapshot(), list(lake.types(WEATHER))) == (before, ["origin", "temp"])
+
+
+def test_a_failed_commit_leaves_the_columns_as_they_were(lake: Lake) -> None:
+    replace(lake, ROWS)
+    name = wider(lake, {DAY_3: [("EWR", 1.0, None)]})
+    with pytest.raises(TypeError, match="JSON"):
+        lake.replace(WEATHER, name, [DAY_3], asset=object(), addable=["wind"])  # type: ignore[arg-type]
+    assert list(lake.types(WEATHER)) == ["origin", "temp"]
+    assert len(stored(lake)) == 3

@@ -1,0 +1,86 @@
+"""What a function may give: frames of any library, as a lazy DuckDB relation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+import narwhals as nw
+import pandas as pd
+import pyarrow as pa
+
+from fti_assets.errors import DataError
+from fti_assets.features.table import Table
+
+_A_SERIES: Any = {"allow_series": True, "pass_through": True}
+ACCEPTED = "a pandas, polars or narwhals frame, a pyarrow Table, a DuckDB relation or an fti.Table"
+
+
+def relation_of(connection: duckdb.DuckDBPyConnection, result: Any, *, what: str) -> duckdb.DuckDBPyRelation:
+    """The rows of a function's result, lazily; a lazy frame of another engine is collected.
+
+    Args:
+        connection: the connection that reads the rows.
+        result: an ``fti.Table``, a DuckDB relation, a frame of pandas, polars, Arrow or narwhals, or one that narwhals knows or
+            that gives an Arrow stream. A stream of record batches is read once.
+        what: the table that the rows are for, for errors.
+
+    Raises:
+        DataError: it is none of these, or holds a type that DuckDB does not know.
+    """
+    if isinstance(result, Table):
+        return result.relation
+    if isinstance(result, duckdb.DuckDBPyRelation):
+        return result
+    try:
+        if isinstance(result, pd.DataFrame):
+            return _of_pandas(connection, result)
+        if isinstance(result, pa.Table | pa.RecordBatch | pa.RecordBatchReader):
+            return _of_arrow(connection, result)
+        frame = nw.from_native(result, pass_through=True)
+        if isinstance(frame, nw.LazyFrame):
+            native = frame.to_native()
+            frame = native if isinstance(native, duckdb.DuckDBPyRelation) else frame.collect().to_native()
+            return relation_of(connection, frame, what=what)
+        if isinstance(frame, nw.DataFrame):
+            if isinstance(frame.to_native(), pd.DataFrame):
+                return _of_pandas(connection, frame.to_native())
+            return _of_arrow(connection, frame.to_arrow())
+        if hasattr(result, "__arrow_c_stream__") and not isinstance(nw.from_native(result, **_A_SERIES), nw.Series):
+            return _of_arrow(connection, pa.RecordBatchReader.from_stream(result))
+    except (duckdb.NotImplementedException, duckdb.InvalidInputException, pa.ArrowException) as error:
+        told = str(error).splitlines()[0]
+        raise DataError(f"{what} gave a type that cannot be stored: {told}. Cast the column before") from error
+    raise DataError(f"{what} gave a {type(result).__name__}: return {ACCEPTED}")
+
+
+def inferred_columns(result: Any) -> frozenset[str]:
+    """The columns of a pandas frame that hold Python objects, whose type in DuckDB is that of the values of this run."""
+    if not isinstance(result, pd.DataFrame):
+        return frozenset()
+    return frozenset(str(name) for name, kind in zip(result.columns, result.dtypes, strict=True) if kind == "object")
+
+
+def column_names(result: Any) -> list[str] | None:
+    """The names of a pandas frame, which may have one twice; None for what cannot, or tells them itself."""
+    return list(result.columns) if isinstance(result, pd.DataFrame) else None
+
+
+def _of_pandas(connection: duckdb.DuckDBPyConnection, frame: pd.DataFrame) -> duckdb.DuckDBPyRelation:
+    frame = frame.reset_index(drop=True)
+    if any(isinstance(kind, pd.ArrowDtype) for kind in frame.dtypes):
+        return _of_arrow(connection, pa.Table.from_pandas(frame, preserve_index=False))
+    return connection.from_df(frame)
+
+
+def _of_arrow(
+    connection: duckdb.DuckDBPyConnection, table: pa.Table | pa.RecordBatch | pa.RecordBatchReader
+) -> duckdb.DuckDBPyRelation:
+    if isinstance(table, pa.RecordBatch):
+        table = pa.Table.from_batches([table])
+    halves = [field.name for field in table.schema if pa.types.is_float16(field.type)]
+    if halves and isinstance(table, pa.Table):  # DuckDB has no 16-bit float
+        for name in halves:
+            at = table.schema.get_field_index(name)
+            table = table.set_column(at, name, table.column(at).cast(pa.float32()))
+    return connection.from_arrow(table)

@@ -1,0 +1,216 @@
+"""Frames of any library: what is stored of each, what is said of a cast, and the same values back from a real lake."""
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import narwhals as nw
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from fti_assets.errors import DataError
+from fti_assets.features.staging import Layout, Staged, stage
+from fti_assets.stores.offline import Lake, OfflineStore
+from fti_assets.stores.tables import WHOLE, TableName
+from fti_assets.times import Window
+
+READINGS = TableName("features", "readings_v1")
+LAYOUT = Layout("readings_v1", ("k",), ("k",), None)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    with OfflineStore(Path(tmp_path_factory.mktemp("lake"))).connect() as lake:
+        yield lake
+
+
+def staged(lake: Lake, result: Any, layout: Layout = LAYOUT) -> Staged:
+    return stage(lake.connection, result, layout, [Window(WHOLE)])
+
+
+def stored(lake: Lake, result: Any, table: TableName = READINGS) -> tuple[str, list[Any]]:
+    """The type and values of a column ``x`` after a round trip through the lake."""
+    lake.connection.execute(f"DROP TABLE IF EXISTS {table.sql}")
+    lake.connection.execute(f"DROP TABLE IF EXISTS {table.ledger_sql}")
+    lake.replace(table, staged(lake, result).table, [WHOLE], asset="readings_v1")
+    return lake.types(table)["x"], [value for (value,) in lake.rows(table).order("k").project("x").fetchall()]
+
+
+POLARS = pl.DataFrame({"k": [1, 2], "x": ["a", None]})
+ARROW = POLARS.to_arrow()
+PANDAS = pd.DataFrame({"k": [1, 2], "x": ["a", None]}, index=[7, 7])
+
+
+class Stream:
+    """An object of an unknown library that gives an Arrow stream."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return ARROW.__arrow_c_stream__(requested_schema)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda _: PANDAS,
+        lambda _: PANDAS.astype({"x": object}),
+        lambda _: PANDAS.astype({"x": "category"}),
+        lambda _: PANDAS.astype({"x": pd.ArrowDtype(pa.string())}),
+        lambda _: POLARS,
+        lambda _: POLARS.lazy(),
+        lambda _: POLARS.cast({"x": pl.Categorical}),
+        lambda _: ARROW,
+        lambda _: ARROW.to_batches()[0],
+        lambda _: ARROW.to_reader(),
+        lambda _: ARROW.set_column(1, "x", ARROW["x"].combine_chunks().cast(pa.string()).dictionary_encode()),
+        lambda _: nw.from_native(PANDAS),
+        lambda _: nw.from_native(POLARS),
+        lambda _: nw.from_native(POLARS.lazy()),
+        lambda _: nw.from_native(ARROW),
+        lambda lake: nw.from_native(lake.connection.from_arrow(ARROW)),
+        lambda _: Stream(),
+    ],
+)
+def test_frames_of_any_library_are_stored_alike(lake: Lake, given: Callable[[Lake], Any]) -> None:
+    assert stored(lake, given(lake)) == ("VARCHAR", ["a", None])
+
+
+def one(values: Any, kind: Any = None) -> pa.Table:
+    return pa.table({"k": [1], "x": values if kind is None else pa.array(values, kind)})
+
+
+VECTOR = np.array([0.5, 1.5], dtype="float32")
+FIXED = pa.list_(pa.float32(), 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "kept", "word"),
+    [
+        (pd.DataFrame({"k": [1], "x": [VECTOR]}), "FLOAT[]", [0.5, 1.5], None),
+        (pd.DataFrame({"k": [1], "x": [[0.5, None]]}), "DOUBLE[]", [0.5, None], None),
+        (one([[0.5, 1.5]], pa.list_(pa.float32())), "FLOAT[]", [0.5, 1.5], None),
+        (one([[0.5, 1.5]], FIXED), "FLOAT[]", [0.5, 1.5], "FLOAT[2]"),
+        (pl.DataFrame({"k": [1], "x": pl.Series([[0.5, 1.5]], dtype=pl.Array(pl.Float32, 2))}), "FLOAT[]", [0.5, 1.5], "FLOAT[2]"),
+        (pd.DataFrame({"k": [1], "x": pd.Series([[0.5, 1.5]], dtype=pd.ArrowDtype(FIXED))}), "FLOAT[]", [0.5, 1.5], "FLOAT[2]"),
+        (one([[[0.5, 1.5]]], pa.list_(FIXED)), "FLOAT[][]", [[0.5, 1.5]], "FLOAT[2][]"),
+        (one([Decimal("12.30")], pa.decimal128(10, 2)), "DECIMAL(10,2)", Decimal("12.30"), None),
+        (pl.DataFrame({"k": [1], "x": [Decimal("12.30")]}, schema_overrides={"x": pl.Decimal(20, 2)}), "DECIMAL(20,2)", Decimal("12.30"), None),
+        (one([Decimal("1e30")], pa.decimal128(38, 4)), "DECIMAL(38,4)", Decimal("1e30"), None),
+        (pd.DataFrame({"k": [1], "x": [Decimal("1.50")]}), "DECIMAL(18,2)", Decimal("1.50"), None),
+        (one([dt.date(1969, 7, 20)]), "DATE", dt.date(1969, 7, 20), None),
+        (one([dt.time(1, 2, 3, 4)]), "TIME", dt.time(1, 2, 3, 4), None),
+        (one([3_000_000_001], pa.time64("ns")), "TIME", dt.time(0, 0, 3), "whole microseconds"),
+        (one([dt.timedelta(microseconds=-1_000_001)]), "BIGINT", -1_000_001, "microseconds"),
+        (pd.DataFrame({"k": [1], "x": pd.to_timedelta([1.5], unit="s")}), "BIGINT", 1_500_000, "microseconds"),
+        (one([1_001], pa.timestamp("ns")), "TIMESTAMP", dt.datetime(1970, 1, 1, 0, 0, 0, 1), "whole microseconds"),
+        (one([0], pa.timestamp("us", "Europe/Berlin")), "TIMESTAMP", dt.datetime(1970, 1, 1), None),
+        (one([[0]], pa.list_(pa.timestamp("us", "UTC"))), "TIMESTAMP[]", [dt.datetime(1970, 1, 1)], None),
+        (one([b"\0\xff"]), "BLOB", b"\0\xff", None),
+        (one([{"a": 1, "b": [0.5]}]), "STRUCT(a BIGINT, b DOUBLE[])", {"a": 1, "b": [0.5]}, None),
+        (one([{"a": [0.5, 1.5]}], pa.struct({"a": FIXED})), "STRUCT(a FLOAT[])", {"a": [0.5, 1.5]}, "FLOAT[2]"),
+        (one([[("a", 1)]], pa.map_(pa.string(), pa.int64())), "MAP(VARCHAR, BIGINT)", {"a": 1}, None),
+        (one(np.array([1.5], dtype="float16")), "FLOAT", 1.5, None),
+        (one([7], pa.uint64()), "BIGINT", 7, "UBIGINT"),
+    ],
+)  # fmt: skip
+def test_values_come_back_from_the_lake_and_a_cast_is_said(
+    lake: Lake, given: Any, kind: str, kept: Any, word: str | None
+) -> None:
+    assert stored(lake, given) == (kind, [kept])
+    casts = staged(lake, given).casts
+    assert (
+        (len(casts) == 1 and f"stored as {kind.partition('(')[0]}" in casts[0] and word in casts[0])
+        if word
+        else not casts
+    )
+
+
+@pytest.mark.parametrize(
+    ("sql", "kind", "kept"),
+    [
+        ("'101'::BIT", "VARCHAR", "101"),
+        ("1234567890123456789012::BIGNUM", "VARCHAR", "1234567890123456789012"),
+        ("union_value(n := 2)", "VARCHAR", "2"),
+        ("'10:00:00.5'::TIME_NS", "TIME", dt.time(10, 0, 0, 500_000)),
+        ("MAP {'a': 'b'::ENUM('b')}", "MAP(VARCHAR, VARCHAR)", {"a": "b"}),
+        ("sum(7)", "BIGINT", 7),
+    ],
+)
+def test_types_that_the_lake_has_not_are_cast_and_said(lake: Lake, sql: str, kind: str, kept: Any) -> None:
+    relation = lake.connection.sql(f"SELECT 1 AS k, {sql} AS x")
+    assert stored(lake, relation) == (kind, [kept])
+    assert f"is stored as {kind}" in staged(lake, relation).casts[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (one([1], pa.decimal256(50, 2)), "readings_v1 gave a type that cannot be stored: .*Cast the column before"),
+        (pd.DataFrame({"k": [1], "x": pd.period_range("2020", periods=1)}), "cannot be stored: .*Cast the column"),
+        (pd.DataFrame({"k": [1], "x": [1j]}), "cannot be stored: .*complex128"),
+        (pl.Series("k", [1]), "readings_v1 gave a Series: return a pandas, polars or narwhals frame"),
+        (pd.Series([1]), "readings_v1 gave a Series: return"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused(lake: Lake, given: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        staged(lake, given)
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("170141183460469231731687303715884105727::HUGEINT", "out of range"),
+        ("INTERVAL 1 MONTH", "x has a duration of months, which are of no one length"),
+        ("[INTERVAL 1 DAY]", "INTERVAL"),
+    ],
+)
+def test_a_cast_that_would_lose_a_value_is_refused(lake: Lake, sql: str, message: str) -> None:
+    with pytest.raises(DataError, match=f"readings_v1 has a value that its column's type cannot hold: .*{message}"):
+        staged(lake, lake.connection.sql(f"SELECT 1 AS k, {sql} AS x"))
+
+
+def test_decimals_go_into_the_stored_ones_that_hold_them(lake: Lake) -> None:
+    kept = Layout("readings_v1", ("k",), ("k",), None, stored={"k": "BIGINT", "x": "DECIMAL(10,3)"})
+
+    def kind(given: str) -> str:
+        relation = lake.connection.sql(f"SELECT 1::BIGINT AS k, 1.5::{given} AS x")
+        return str(lake.connection.table(staged(lake, relation, kept).table).types[1])
+
+    assert kind("DECIMAL(3,2)") == "DECIMAL(10,3)"
+    assert kind("DECIMAL(9,4)") == "DECIMAL(9,4)"
+    assert kind("DECIMAL(12,1)") == "DECIMAL(12,1)"
+
+
+def test_a_stream_of_batches_is_read_once(lake: Lake) -> None:
+    reads: list[int] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for number in range(3):
+            reads.append(number)
+            yield pa.record_batch({"k": [number], "x": [None]})
+
+    schema = pa.schema({"k": pa.int64(), "x": pa.null()})
+    assert staged(lake, pa.RecordBatchReader.from_batches(schema, batches())).rows == 3
+    assert reads == [0, 1, 2]
+
+
+def test_polars_is_not_imported_for_others() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, fti_assets.features.frames; sys.exit('polars' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_relation_of_duckdb_is_not_copied_before_it_is_staged(lake: Lake) -> None:
+    relation = lake.connection.sql("SELECT 1 AS k, 2.5 AS x")
+    from fti_assets.features.frames import relation_of
+
+    assert relation_of(lake.connection, relation, what="readings_v1") is relation
+    assert isinstance(relation, duckdb.DuckDBPyRelation)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote
 
 import duckdb
 
@@ -139,21 +139,36 @@ class Lake:
         try:
             return self.connection.sql(f"SELECT {columns} FROM {table.sql}{_at(snapshot)}{where}")
         except duckdb.Error as error:
-            if snapshot is None or 0 <= snapshot <= self.snapshot():
-                raise StoreError(f"{table} cannot be read at snapshot {snapshot}: {error}") from error
-            raise NotMaterializedError(
-                f"the offline store at {self._store.root} has no snapshot {snapshot}: its newest is {self.snapshot()}"
-            ) from error
+            raise self._unreadable(table, snapshot, error) from error
 
-    def ledger(self, table: TableName, *, snapshot: int | None = None) -> dict[str, PartitionRecord]:
-        """What is stored of each partition of a table; empty if there is no such table."""
+    def ledger(
+        self, table: TableName, *, snapshot: int | None = None, partitions: Sequence[str] | None = None
+    ) -> dict[str, PartitionRecord]:
+        """What is stored of each partition of a table, optionally of some only; empty if there is no such table."""
         if not self.has(table):
             return {}
-        records = self.connection.execute(
-            "SELECT partition, data_version, rows, committed_at, run_at, run_id, record "
-            f"FROM {table.ledger_sql}{_at(snapshot)} ORDER BY partition"
-        ).fetchall()
+        where = "" if partitions is None else " WHERE partition IN (SELECT unnest(?))"
+        try:
+            records = self.connection.execute(
+                "SELECT partition, data_version, rows, committed_at, run_at, run_id, record "
+                f"FROM {table.ledger_sql}{_at(snapshot)}{where} ORDER BY partition",
+                [] if partitions is None else [list(partitions)],
+            ).fetchall()
+        except duckdb.Error as error:
+            raise self._unreadable(table, snapshot, error) from error
         return {record[0]: PartitionRecord(*record) for record in records}
+
+    def _unreadable(self, table: TableName, snapshot: int | None, error: duckdb.Error) -> StoreError:
+        newest = self.snapshot()
+        if snapshot is None or (0 <= snapshot <= newest and "No snapshot found" not in str(error)):
+            return StoreError(f"{table} cannot be read at snapshot {snapshot or newest}: {error}")
+        there = f"the offline store at {self._store.root} has no snapshot {snapshot}"
+        if snapshot > newest:
+            return NotMaterializedError(f"{there}: its newest is {newest}")
+        return NotMaterializedError(
+            f"{there} any more: it was expired, by upkeep or because a key in it was forgotten. Materialize what rests on it "
+            f"again, or read the newest, {newest}"
+        )
 
     def replace(
         self,
@@ -182,14 +197,13 @@ class Lake:
             StoreError: the commit failed; the old rows are still there.
         """
         types = self.staged_types(staged)
-        contents = self._contents(staged, types, partitions)
+        contents = self.contents(staged, partitions)
         now = clock.now()
         with self._store.lock():
             if check is not None:
                 check()
-            old = self.ledger(table)
-            if any(record.rows for record in old.values()):
-                self._refuse_other_schema(table, types)
+            old = self.ledger(table, partitions=partitions)
+            self._refuse_other_schema(table, types)
             changed = tuple(key for key in partitions if key not in old or old[key].data_version != contents[key][0])
             written = tuple(
                 PartitionRecord(
@@ -203,25 +217,41 @@ class Lake:
                 )
                 for key in partitions
             )
-            self._commit(table, staged, changed, written, asset=asset, run_id=run_id)
-            return Commit(self.snapshot(), written, changed)
+            said = {"asset": asset, "run_id": run_id}
+            return self.write(table, staged, changed, written, message=f"materialize {asset}", extra=said)
 
-    def _commit(
+    def write(
         self,
         table: TableName,
         staged: str,
-        changed: tuple[str, ...],
-        written: tuple[PartitionRecord, ...],
+        changed: Sequence[str],
+        written: Sequence[PartitionRecord],
         *,
-        asset: str,
-        run_id: str,
-    ) -> None:
+        message: str,
+        extra: Mapping[str, object],
+    ) -> Commit:
+        """Replace the rows of the changed partitions, and the ledger's records of the written ones, in one transaction.
+
+        The caller holds the writers' lock and read the ledger under it.
+
+        Args:
+            table: the table; made if it is not there.
+            staged: a temporary table of this connection with the new rows and their ``_partition``.
+            changed: the partitions whose rows are replaced.
+            written: the ledger's new records.
+            message: the commit's message.
+            extra: what else the commit says.
+
+        Raises:
+            StoreError: the commit failed; the old rows are still there.
+        """
         execute = self.connection.execute
         execute("BEGIN")
         try:
-            if self.has(table) and self.types(table) != self.staged_types(staged):  # an empty one, or it was refused
-                execute(f"DROP TABLE {table.sql}")
-            if not self.has(table):
+            stored = self.types(table)
+            if stored != self.staged_types(staged):  # there is none, an empty one, or it was refused
+                if stored:
+                    execute(f"DROP TABLE {table.sql}")
                 self._create_table(table, staged)
             if changed:
                 keys = ", ".join(literal(key) for key in changed)
@@ -238,7 +268,7 @@ class Lake:
             )
             execute(
                 "CALL lake.set_commit_message(?, ?, extra_info => ?)",
-                ["fti_assets", f"materialize {asset}", json.dumps({"asset": asset, "run_id": run_id})],
+                ["fti_assets", message, json.dumps(extra)],
             )
             self._fsync_new_files(table, changed)
             execute("COMMIT")
@@ -247,9 +277,10 @@ class Lake:
             if isinstance(error, duckdb.Error | OSError):
                 raise StoreError(
                     f"{table} could not be written to {self._store.root}: {error}. Its old rows are still there; "
-                    "mend the cause and materialize again"
+                    "mend the cause and try again"
                 ) from error
             raise
+        return Commit(self.snapshot(), tuple(written), tuple(changed))
 
     def _roll_back(self) -> None:
         """End the transaction; an error here would hide the cause, which is about to be raised."""
@@ -275,6 +306,8 @@ class Lake:
         stored = self.types(table)
         if not stored or stored == dict(types):
             return
+        if not self._one(f"SELECT coalesce(sum(rows), 0) FROM {table.ledger_sql}")[0]:
+            return
         changes = [f"{name} {kind} is new" for name, kind in types.items() if name not in stored]
         changes += [f"{name} {kind} is gone" for name, kind in stored.items() if name not in types]
         changes += [
@@ -288,8 +321,9 @@ class Lake:
                 "that the new schema gets a table of its own, or give the columns back their old types"
             )
 
-    def _contents(self, staged: str, types: Mapping[str, str], partitions: Sequence[str]) -> dict[str, tuple[str, int]]:
+    def contents(self, staged: str, partitions: Sequence[str]) -> dict[str, tuple[str, int]]:
         """The data version and row count of each partition: a content hash that does not depend on the rows' order."""
+        types = self.staged_types(staged)
         columns = sorted(types)
         row = ", ".join(quoted(column) for column in columns)
         hashes = self.connection.execute(
@@ -310,10 +344,8 @@ class Lake:
             return
         data = self._store.root / "data"
         folder = data / table.schema / table.name
-        written = {f"{PARTITION}={partition}" for partition in partitions}
-        for child in folder.iterdir() if folder.is_dir() else ():
-            if unquote(child.name) in written:  # DuckDB writes ':' and its like as %3A
-                _fsync_tree(child)
+        for partition in partitions:
+            _fsync_tree(folder / f"{PARTITION}={quote(partition, safe='')}")  # DuckDB writes ':' and its like as %3A
         for parent in (folder, data / table.schema, data):
             _fsync(parent)
 

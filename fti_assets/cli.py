@@ -46,10 +46,16 @@ def _parser() -> argparse.ArgumentParser:
     forget = commands.add_parser("forget", parents=[shared], help="take a key out of everything that is stored")
     forget.add_argument("group", help="the name of a feature group; all its versions are meant")
     forget.add_argument(
-        "--key", action="append", required=True, metavar="COLUMN=VALUE", help="a key column and its value; once for each"
+        "--key",
+        action="append",
+        required=True,
+        metavar="COLUMN=VALUE",
+        help="a key column and its value; once for each",
     )
     forget.add_argument(
-        "--expire", action="store_true", help="also out of datasets and old snapshots, pinned ones too; deletes the files"
+        "--expire",
+        action="store_true",
+        help="also out of datasets and old snapshots, pinned ones too; deletes the files",
     )
     forget.add_argument("--dry-run", action="store_true", help="only say where it is")
     source = forget.add_mutually_exclusive_group()

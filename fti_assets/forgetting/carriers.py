@@ -59,7 +59,9 @@ def declarations_of(definitions: dg.Definitions) -> list[Declaration]:
     return [declaration for declaration in found if declaration is not None]
 
 
-def check_key(declarations: Sequence[Declaration], group: str, columns: Iterable[str], stored: Sequence[TableName]) -> None:
+def check_key(
+    declarations: Sequence[Declaration], group: str, columns: Iterable[str], stored: Sequence[TableName]
+) -> None:
     """Raise an error if there is no such group, or it is not by these columns that its rows belong to somebody.
 
     Raises:
@@ -70,7 +72,9 @@ def check_key(declarations: Sequence[Declaration], group: str, columns: Iterable
     if group not in groups:
         left = {name_of(table) for table in stored if table.schema == "features"} - groups
         also = f" (and tables of {one_of(sorted(left))}, which is not declared)" if left else ""
-        raise NotMaterializedError(f"there is no feature group {group!r}: the definitions have {one_of(sorted(groups))}{also}")
+        raise NotMaterializedError(
+            f"there is no feature group {group!r}: the definitions have {one_of(sorted(groups))}{also}"
+        )
     known = entity_columns(declarations, group)
     unknown = [column for column in columns if column not in known]
     if unknown:
@@ -110,7 +114,9 @@ def carriers(
                 identity = (*view.spine.keys, *((view.time,) if view.time is not None else ()))
                 spines = tuple(Spine(view.spine.table_name, identity, spine_values) for spine_values in asked)
                 found[one.table_name] = Carrier(one.table_name, kind, tuple(asked), spines, view.spine.keys, one.key)
-    declared = {one.table_name for one in declarations if isinstance(one, FeatureGroup | BatchPredictions | TrainingDataset)}
+    declared = {
+        one.table_name for one in declarations if isinstance(one, FeatureGroup | BatchPredictions | TrainingDataset)
+    }
     for table in stored:  # what is no longer declared
         if table in declared:
             continue

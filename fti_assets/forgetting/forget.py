@@ -80,6 +80,7 @@ def forget(
         elsewhere = _elsewhere(lake, declarations, group, key, stored)
         holding = [search for search in searches if search.found.rows or search.found.snapshots]
         models = _models(stores.model_store(), holding)
+        made_from = {search.carrier.table: _made_from(lake, search) for search in holding}
         online_keys = _online_keys(lake, stores.online_store(), searches)
         commits: dict[TableName, Commit] = {}
         if not dry_run:
@@ -92,9 +93,11 @@ def forget(
             for search in searches
             if (counts := _rejected(lake, search, remove=not dry_run)) != (0, 0)
         }
-        still = [find(lake, search.carrier.table, search.predicate) for search in searches] if commits else [
-            search.found for search in searches
-        ]
+        still = (
+            [find(lake, search.carrier.table, search.predicate) for search in searches]
+            if commits
+            else [search.found for search in searches]
+        )
         again = [str(found.table) for found in still if found.rows and found.table in commits]
         snapshots = sorted({snapshot for found in still for snapshot in found.snapshots})
         pinned: dict[int, tuple[str, ...]] = {}
@@ -108,7 +111,10 @@ def forget(
         group=group,
         columns=tuple(key),
         dry_run=dry_run,
-        tables=[Held(search.carrier.kind, search.found, search.carrier.table in commits) for search in holding],
+        tables=[
+            Held(one.carrier.kind, one.found, one.carrier.table in commits, made_from[one.carrier.table])
+            for one in holding
+        ],
         online=online,
         rejected=rejected,
         others=elsewhere,
@@ -157,7 +163,9 @@ def _elsewhere(
     return found
 
 
-def _take_out(lake: Lake, searches: Sequence[_Search], group: str, key: Key, *, datasets: bool) -> dict[TableName, Commit]:
+def _take_out(
+    lake: Lake, searches: Sequence[_Search], group: str, key: Key, *, datasets: bool
+) -> dict[TableName, Commit]:
     """Predictions and datasets first: they are found by the rows of their spine."""
     order = ("predictions", "dataset", "group") if datasets else ("predictions", "group")
     commits = {}
@@ -186,6 +194,15 @@ def _recounted(old: PartitionRecord, splits: Mapping[str, int]) -> str:
     if "rows" in manifest:
         manifest["rows"] = {part: splits.get(part, 0) for part in manifest["rows"]}
     return json.dumps(manifest, indent=2) + "\n"
+
+
+def _made_from(lake: Lake, search: _Search) -> list[int]:
+    """The snapshots that a dataset's partitions which hold the key were made from."""
+    if search.carrier.kind != "dataset":
+        return []
+    records = lake.ledger(search.carrier.table, partitions=list(search.found.rows)).values()
+    made = [json.loads(record.record).get("snapshot") for record in records]
+    return [int(snapshot) for snapshot in made if snapshot is not None]
 
 
 def _models(store: ModelStore, holding: Sequence[_Search]) -> list[str]:
@@ -268,7 +285,7 @@ def _pinned(lake: Lake, stores: Stores, snapshots: Sequence[int]) -> dict[int, t
     try:
         found = pins(lake, stores.model_store(), stores.online_store())
     except StoreError as unreadable:  # a damaged manifest keeps nobody from being forgotten
-        return {snapshot: (f"somebody, but {unreadable}",) for snapshot in snapshots[:1]}
+        return dict.fromkeys(snapshots[:1], (f"somebody, but {unreadable}",))
     lost = {snapshot: tuple(what for what in found.get(snapshot, ()) if what != NEWEST) for snapshot in snapshots}
     return {snapshot: whats for snapshot, whats in lost.items() if whats}
 

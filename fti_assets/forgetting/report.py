@@ -18,6 +18,8 @@ class Held:
     kind: Kind
     found: Found
     taken_out: bool
+    made_from: Sequence[int] = ()
+    """Of a dataset, the snapshots that its partitions were made from."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def _datasets(done: Forgotten) -> Iterator[str]:
     if left:
         yield "training datasets that hold it, and still do:"
         for held in left:
-            yield f"  {held.found.table}: {_rows(held.found)}"
+            made = f", made from snapshots {ranges(held.made_from)}" if held.made_from else ""
+            yield f"  {held.found.table}: {_rows(held.found)}{made}"
         yield "  --expire takes it out of them too"
 
 

@@ -47,7 +47,9 @@ def equals(lake: Lake, table: TableName, values: Mapping[str, str]) -> str:
     for column, text in values.items():
         if column not in types:
             raise StoreError(f"{table} has no column {column!r}: it has {listed(types, limit=50)}")
-        castable = lake.connection.execute(f"SELECT TRY_CAST(? AS {types[column]}) IS NOT NULL", [text]).fetchall()[0][0]
+        castable = lake.connection.execute(f"SELECT TRY_CAST(? AS {types[column]}) IS NOT NULL", [text]).fetchall()[0][
+            0
+        ]
         if not castable:
             raise DataError(f"{column} of {table} is {types[column]}, which {text!r} is not")
         parts.append(f"{quoted(column)} = CAST({literal(text)} AS {types[column]})")
@@ -68,9 +70,7 @@ def tuples(lake: Lake, table: TableName, predicate: str, columns: Sequence[str])
     paths = [file.path for file in data_files(lake, table)]
     lake.connection.execute(f"CREATE TEMP TABLE {quoted(name)} AS {rows}")
     if paths and _in_files(lake, paths, [*columns], predicate) is not None:
-        lake.connection.execute(
-            f"INSERT INTO {quoted(name)} SELECT {names} FROM {_parquet(paths)} WHERE {predicate}"
-        )
+        lake.connection.execute(f"INSERT INTO {quoted(name)} SELECT {names} FROM {_parquet(paths)} WHERE {predicate}")
     lake.connection.execute(f"CREATE OR REPLACE TEMP TABLE {quoted(name)} AS SELECT DISTINCT * FROM {quoted(name)}")
     return name
 
@@ -206,4 +206,6 @@ def _in_files(lake: Lake, paths: Sequence[str], columns: Sequence[str], predicat
 
 def _parquet(paths: Sequence[str]) -> str:
     listed_paths = ", ".join(literal(path) for path in paths)
-    return f"read_parquet([{listed_paths}], union_by_name => true, hive_partitioning => false, filename => '__fti_file')"
+    return (
+        f"read_parquet([{listed_paths}], union_by_name => true, hive_partitioning => false, filename => '__fti_file')"
+    )

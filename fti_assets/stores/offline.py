@@ -154,6 +154,8 @@ class Lake:
                 f"FROM {table.ledger_sql}{_at(snapshot)}{where} ORDER BY partition",
                 [] if partitions is None else [list(partitions)],
             ).fetchall()
+        except duckdb.CatalogException:  # made after that snapshot
+            return {}
         except duckdb.Error as error:
             raise self._unreadable(table, snapshot, error) from error
         return {record[0]: PartitionRecord(*record) for record in records}

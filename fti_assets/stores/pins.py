@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from fti_assets.errors import NotMaterializedError
 from fti_assets.stores.manifest import ModelManifest
 from fti_assets.stores.models import ModelStore
 from fti_assets.stores.offline import Lake
@@ -14,7 +13,9 @@ from fti_assets.stores.online import OnlineStore
 NEWEST = "the newest"
 
 
-def pins(lake: Lake, models: ModelStore, online: OnlineStore, *, since: int | None = None) -> dict[int, tuple[str, ...]]:
+def pins(
+    lake: Lake, models: ModelStore, online: OnlineStore, *, since: int | None = None
+) -> dict[int, tuple[str, ...]]:
     """The snapshots that must stay, and what is pinned to each.
 
     These are the snapshots that the manifests of training datasets name, those of the builds that are or were champion or
@@ -48,12 +49,7 @@ def _of_datasets(lake: Lake, since: int | None) -> Iterator[tuple[int, str]]:
     for table in lake.tables():
         if table.schema != "datasets":
             continue
-        ledgers = [lake.ledger(table)]
-        if since is not None:
-            try:
-                ledgers.append(lake.ledger(table, snapshot=since))
-            except NotMaterializedError:
-                pass
+        ledgers = [lake.ledger(table), {} if since is None else lake.ledger(table, snapshot=since)]
         for ledger in ledgers:
             for record in ledger.values():
                 snapshot = json.loads(record.record).get("snapshot")

@@ -98,9 +98,7 @@ def upkeep(
 def size(lake: Lake) -> LakeSize:
     """How much a lake holds now."""
     found = [file.stat().st_size for file in _files(lake.store.root / "data")]
-    catalog = sum(
-        file.stat().st_size for file in lake.store.root.glob(f"{lake.store.catalog.name}*") if file.is_file()
-    )
+    catalog = sum(file.stat().st_size for file in lake.store.root.glob(f"{lake.store.catalog.name}*") if file.is_file())
     return LakeSize(len(found), sum(found), catalog, len(snapshots(lake)))
 
 
@@ -117,9 +115,7 @@ def delete_unneeded(lake: Lake, *, after: timedelta = timedelta(0)) -> int:
 
     DuckLake takes a file that is gone already, of a run that was killed meanwhile, for deleted.
     """
-    return len(
-        lake.connection.execute(f"CALL ducklake_cleanup_old_files('lake', {_older_than(after)})").fetchall()
-    )
+    return len(lake.connection.execute(f"CALL ducklake_cleanup_old_files('lake', {_older_than(after)})").fetchall())
 
 
 def delete_spilled(folder: Path) -> int:

@@ -76,7 +76,8 @@ def forget(
     with store.connect() as lake:
         stored = lake.tables()
         check_key(declarations, group, key, stored)
-        searches = [_search(lake, carrier) for carrier in carriers(declarations, group, key, stored)]
+        by_group_first = sorted(carriers(declarations, group, key, stored), key=lambda one: one.kind != "group")
+        searches = [_search(lake, carrier) for carrier in by_group_first]
         elsewhere = _elsewhere(lake, declarations, group, key, stored)
         holding = [search for search in searches if search.found.rows or search.found.snapshots]
         models = _models(stores.model_store(), holding)
@@ -139,7 +140,7 @@ def _search(lake: Lake, carrier: Carrier) -> _Search:
         if {*spine.identity, *spine.values} <= stored.keys() and set(spine.identity) <= types.keys():
             rows = tuples(lake, spine.table, equals(lake, spine.table, spine.values), spine.identity)
             parts.append(among(spine.identity, rows))
-            found = lake.connection.table(f'"{rows}"').fetchall()
+            found = lake.connection.sql(f"FROM {rows}").fetchall()
             identities.append((spine.identity, frozenset(tuple(map(_comparable, row)) for row in found)))
     predicate = " OR ".join(parts) or "false"
     return _Search(carrier, predicate, find(lake, carrier.table, predicate), tuple(identities))
@@ -229,7 +230,7 @@ def _online_keys(lake: Lake, online: OnlineStore, searches: Iterable[_Search]) -
         if carrier.table.name not in namespaces or not carrier.keys or not set(carrier.keys) <= types.keys():
             continue
         rows = tuples(lake, carrier.table, search.predicate, carrier.keys)
-        keys = set(lake.connection.table(f'"{rows}"').fetchall())
+        keys = set(lake.connection.sql(f"FROM {rows}").fetchall())
         for values in carrier.values:
             if set(values) == set(carrier.keys):
                 casts = ", ".join(f"CAST(? AS {types[column]})" for column in carrier.keys)

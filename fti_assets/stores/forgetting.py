@@ -24,6 +24,7 @@ from fti_assets.stores.sql import literal, quoted
 from fti_assets.stores.tables import PARTITION, Commit, PartitionRecord, TableName
 from fti_assets.stores.upkeep import delete_unneeded, expire
 
+_FILE = "__fti_file"
 _numbers = count(1)
 
 
@@ -59,19 +60,15 @@ def equals(lake: Lake, table: TableName, values: Mapping[str, str]) -> str:
 def among(columns: Sequence[str], relation: str) -> str:
     """A predicate: the columns hold one of the tuples of a temporary table."""
     names = ", ".join(quoted(column) for column in columns)
-    return f"({names}) IN (SELECT ({names}) FROM {quoted(relation)})"
+    return f"({names}) IN (SELECT ({names}) FROM {relation})"
 
 
 def tuples(lake: Lake, table: TableName, predicate: str, columns: Sequence[str]) -> str:
     """The tuples of some columns in all rows that a predicate finds, at any snapshot, as a temporary table."""
-    name = f"__fti_found_{next(_numbers)}"
+    name = quoted(f"__fti_found_{next(_numbers)}")
     names = ", ".join(quoted(column) for column in columns)
-    rows = f"SELECT {names} FROM {table.sql} WHERE {predicate}"
-    paths = [file.path for file in data_files(lake, table)]
-    lake.connection.execute(f"CREATE TEMP TABLE {quoted(name)} AS {rows}")
-    if paths and _in_files(lake, paths, [*columns], predicate) is not None:
-        lake.connection.execute(f"INSERT INTO {quoted(name)} SELECT {names} FROM {_parquet(paths)} WHERE {predicate}")
-    lake.connection.execute(f"CREATE OR REPLACE TEMP TABLE {quoted(name)} AS SELECT DISTINCT * FROM {quoted(name)}")
+    lake.connection.execute(f"CREATE TEMP TABLE {name} AS SELECT DISTINCT {names} FROM {table.sql} WHERE {predicate}")
+    _of_files(lake, table, f"INSERT INTO {name} SELECT DISTINCT {names}", predicate)
     return name
 
 
@@ -81,7 +78,7 @@ def find(lake: Lake, table: TableName, predicate: str) -> Found:
         f"SELECT {PARTITION}, count(*) FROM {table.sql} WHERE {predicate} GROUP BY 1 ORDER BY 1"
     ).fetchall()
     files = data_files(lake, table)
-    holding = set(_in_files(lake, [file.path for file in files], [], predicate) or ())
+    holding = set(_of_files(lake, table, f"SELECT DISTINCT {_FILE}", predicate))
     spans = [(file.first, file.end) for file in files if file.path in holding]
     there = [
         version
@@ -190,22 +187,17 @@ def _splits(lake: Lake, staged: str, split: str | None) -> dict[str, dict[str, i
     return counts
 
 
-def _in_files(lake: Lake, paths: Sequence[str], columns: Sequence[str], predicate: str) -> list[str] | None:
-    """Those of some files that hold a row; None if no file has the columns, which an earlier table of the name may lack."""
+def _of_files(lake: Lake, table: TableName, select: str, predicate: str) -> list[str]:
+    """Ask all files of a table, those of old snapshots too; nothing if none has the columns, as of an earlier table."""
+    paths = ", ".join(literal(file.path) for file in data_files(lake, table))
     if not paths:
-        return None
-    named = "".join(f", {quoted(column)}" for column in columns)
+        return []
+    files = f"read_parquet([{paths}], union_by_name => true, hive_partitioning => false, filename => '{_FILE}')"
     try:
-        plan = lake.connection.sql(f"SELECT __fti_file{named} FROM {_parquet(paths)} WHERE {predicate}")
-        return [str(path) for (path,) in plan.aggregate("DISTINCT __fti_file").fetchall()]
+        return [
+            str(first) for first, *_ in lake.connection.execute(f"{select} FROM {files} WHERE {predicate}").fetchall()
+        ]
     except duckdb.BinderException:
-        return None
+        return []
     except duckdb.Error as error:
-        raise StoreError(f"the files of the lake at {lake.store.root} cannot be read: {error}") from error
-
-
-def _parquet(paths: Sequence[str]) -> str:
-    listed_paths = ", ".join(literal(path) for path in paths)
-    return (
-        f"read_parquet([{listed_paths}], union_by_name => true, hive_partitioning => false, filename => '__fti_file')"
-    )
+        raise StoreError(f"the files of {table} in {lake.store.root} cannot be read: {error}") from error

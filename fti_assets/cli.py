@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     models = commands.add_parser("models", parents=[shared], help="list models, or the builds of one")
     models.add_argument("model", nargs="?")
     models.set_defaults(run=_models)
-    forget = commands.add_parser("forget", parents=[shared], help="take a key out of everything that is stored")
+    forget = commands.add_parser("forget", help="take a key out of everything that is stored")
     forget.add_argument("group", help="the name of a feature group; all its versions are meant")
     forget.add_argument(
         "--key",
@@ -61,8 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     source = forget.add_mutually_exclusive_group()
     source.add_argument("-f", "--file", default="definitions.py", help="the file (default: definitions.py)")
     source.add_argument("-m", "--module", default=None, help="or the module")
-    forget.add_argument("--lake", default=None, help="the offline store's folder (default: what the definitions say)")
-    forget.add_argument("--online", default=None, help="the online store's folder (default: what the definitions say)")
+    for name, what in (("lake", "offline"), ("models", "model"), ("online", "online")):
+        forget.add_argument(
+            f"--{name}", default=None, help=f"the {what} store's folder (default: what the definitions say)"
+        )
     forget.set_defaults(run=_forget)
     promote = commands.add_parser("promote", parents=[shared], help="make an accepted build the champion")
     promote.add_argument("model")

@@ -1,4 +1,4 @@
-"""The offline store: one DuckLake. The only module that knows DuckLake.
+"""The offline store: one DuckLake. Beside it only ``catalog.py``, ``upkeep.py`` and ``forgetting.py`` know DuckLake.
 
 Embedded, it is a SQLite catalog in WAL mode and Parquet files under one folder. Every table is partitioned by
 ``_partition`` and has a ledger, written in the same transaction, that says which version of each partition is there, who

@@ -1,7 +1,7 @@
 """What keeps a lake small: expiry that spares all pins, compaction, and files that nobody needs any more.
 
-Beside ``offline.py`` this and ``catalog.py`` are the modules that know DuckLake. Each step holds the writers' lock for itself, so that
-writers wait for one step only, and leaves a whole lake behind wherever it is killed.
+Each step holds the writers' lock for itself, so that writers wait for one step only, and leaves a whole lake behind wherever
+it is killed.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import dagster as dg
 
@@ -18,7 +19,8 @@ def tell_dagster(commits: Mapping[dg.AssetKey | None, Commit]) -> int:
 
     An event keeps the tags of the one before it: its code version and what it was made of.
     """
-    if not os.environ.get("DAGSTER_HOME"):
+    home = os.environ.get("DAGSTER_HOME")
+    if not home or not Path(home).is_dir():
         return 0
     told = 0
     with dg.DagsterInstance.get() as instance:

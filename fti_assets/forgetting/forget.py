@@ -84,8 +84,10 @@ def forget(
         made_from = {search.carrier.table: _made_from(lake, search) for search in holding}
         online_keys = _online_keys(lake, stores.online_store(), searches)
         commits: dict[TableName, Commit] = {}
+        told = 0
         if not dry_run:
             commits = _take_out(lake, searches, group, key, datasets=expire)
+            told = tell_dagster({_asset(searches, table): commit for table, commit in commits.items()})
         online = {name: len(keys) for name, keys in online_keys.items()}
         if not dry_run:
             online = {name: _delete_online(stores.online_store(), name, keys) for name, keys in online_keys.items()}
@@ -107,7 +109,6 @@ def forget(
             snapshots = [snapshot for snapshot in snapshots if snapshot != lake.snapshot()]
             pinned = _pinned(lake, stores, snapshots)
             deleted_files = expire_snapshots(lake, snapshots, [search.carrier.table for search in searches])
-    told = tell_dagster({_asset(searches, table): commit for table, commit in commits.items()})
     return Forgotten(
         group=group,
         columns=tuple(key),

@@ -36,15 +36,18 @@ test: install
 bench: install
 	$(BIN)/python benchmarks/point_in_time.py
 	$(BIN)/python benchmarks/predict.py
+	$(BIN)/python benchmarks/lake.py
 	$(BIN)/python benchmarks/dagster_overhead.py
 	$(BIN)/python benchmarks/flight_quality.py
 
-# Random joins, windows and datasets against their oracles, and killed writers, again and again with other seeds.
+# Ten minutes of writers, readers and upkeep on one lake; random joins, windows and datasets against their oracles, and killed
+# writers, again and again with other seeds.
 SOAKED := tests/features/test_point_in_time.py tests/features/test_windows.py tests/assets/test_windows.py \
 	tests/training/test_dataset_rows.py \
-	tests/stores/test_offline.py tests/stores/test_online.py tests/integration/test_killed_run.py
+	tests/stores/test_offline.py tests/stores/test_online.py tests/stores/test_upkeep.py tests/integration/test_killed_run.py
 
 soak: install
+	FTI_SOAK_SECONDS=600 $(BIN)/python -m pytest tests/integration/test_readers_and_writers.py
 	for seed in 1 2 3 4 5 6 7 8 9 10; do \
 		$(BIN)/python -m pytest --hypothesis-seed=$$seed $(SOAKED) || exit 1; \
 	done

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fti_assets.automation.new_data import new_data_sensor as new_data_sensor
+    from fti_assets.automation.upkeep import upkeep_job as upkeep_job
     from fti_assets.definitions import build_definitions as build_definitions
     from fti_assets.features.changes import ChangeFeed as ChangeFeed
     from fti_assets.features.changes import Changes as Changes
@@ -77,6 +78,7 @@ _MODULES = {
     "TimeSplit": "training.split",
     "training_dataset": "training.dataset",
     "TrainingData": "training.data",
+    "upkeep_job": "automation.upkeep",
     "window_aggregate": "features.windows",
 }
 
@@ -114,6 +116,7 @@ __all__ = [
     "on_demand",
     "read",
     "training_dataset",
+    "upkeep_job",
     "window_aggregate",
 ]
 

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from fti_assets.errors import FtiError, NotMaterializedError, one_of
+from fti_assets.errors import DeclarationError, FtiError, NotMaterializedError, one_of
 from fti_assets.stores.home import home
 from fti_assets.stores.models import ModelStore
 
@@ -43,6 +43,29 @@ def _parser() -> argparse.ArgumentParser:
     models = commands.add_parser("models", parents=[shared], help="list models, or the builds of one")
     models.add_argument("model", nargs="?")
     models.set_defaults(run=_models)
+    forget = commands.add_parser("forget", help="take a key out of everything that is stored")
+    forget.add_argument("group", help="the name of a feature group; all its versions are meant")
+    forget.add_argument(
+        "--key",
+        action="append",
+        required=True,
+        metavar="COLUMN=VALUE",
+        help="a key column and its value; once for each",
+    )
+    forget.add_argument(
+        "--expire",
+        action="store_true",
+        help="also out of datasets and old snapshots, pinned ones too; deletes the files",
+    )
+    forget.add_argument("--dry-run", action="store_true", help="only say where it is")
+    source = forget.add_mutually_exclusive_group()
+    source.add_argument("-f", "--file", default="definitions.py", help="the file (default: definitions.py)")
+    source.add_argument("-m", "--module", default=None, help="or the module")
+    for name, what in (("lake", "offline"), ("models", "model"), ("online", "online")):
+        forget.add_argument(
+            f"--{name}", default=None, help=f"the {what} store's folder (default: what the definitions say)"
+        )
+    forget.set_defaults(run=_forget)
     promote = commands.add_parser("promote", parents=[shared], help="make an accepted build the champion")
     promote.add_argument("model")
     promote.add_argument("build", help="such as v1/20130501T000000Z-1f9ac3d2")
@@ -70,6 +93,24 @@ def _describe(options: argparse.Namespace) -> None:
 
     system = describe(load_definitions(file=options.file, module=options.module))
     print(json.dumps(system, indent=2) if options.json else as_text(system))
+
+
+def _forget(options: argparse.Namespace) -> None:
+    from fti_assets.description import load_definitions
+    from fti_assets.forgetting import as_text, forget, stores_of
+
+    definitions = load_definitions(file=options.file, module=options.module)
+    stores = stores_of(definitions, lake=options.lake, models=options.models, online=options.online)
+    key = dict(_column_and_value(text) for text in options.key)
+    done = forget(definitions, options.group, key, stores=stores, expire=options.expire, dry_run=options.dry_run)
+    print(as_text(done))
+
+
+def _column_and_value(text: str) -> tuple[str, str]:
+    column, equals, value = text.partition("=")
+    if not (column and equals and value):
+        raise DeclarationError("--key takes a column and its value, as in --key customer_id=17")
+    return column, value
 
 
 def _store(options: argparse.Namespace) -> ModelStore:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
@@ -30,9 +31,16 @@ def load_online(lake: Lake, store: OnlineStore, group: FeatureGroup) -> int:
 
     It holds every version that an instant from ``online_history`` ago on can need, those not yet visible included.
     """
-    make_folder(store.root)
-    with locked(store.root / f".{group.table}.loading", timeout=_LOCK_TIMEOUT_S):
+    with loading(store, group.table):
         return _load_newest(lake, store, group)
+
+
+@contextmanager
+def loading(store: OnlineStore, namespace: str) -> Iterator[None]:
+    """Hold the lock of those who load a namespace, or delete from it what an older snapshot of the lake has."""
+    make_folder(store.root)
+    with locked(store.root / f".{namespace}.loading", timeout=_LOCK_TIMEOUT_S):
+        yield
 
 
 def _load_newest(lake: Lake, store: OnlineStore, group: FeatureGroup) -> int:

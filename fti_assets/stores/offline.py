@@ -1,4 +1,4 @@
-"""The offline store: one DuckLake. The only module that knows DuckLake.
+"""The offline store: one DuckLake. Beside it only ``catalog.py``, ``upkeep.py`` and ``forgetting.py`` know DuckLake.
 
 Embedded, it is a SQLite catalog in WAL mode and Parquet files under one folder. Every table is partitioned by
 ``_partition`` and has a ledger, written in the same transaction, that says which version of each partition is there, who
@@ -12,10 +12,11 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote
 
 import duckdb
 
@@ -28,6 +29,7 @@ from fti_assets.stores.tables import LEDGER, PARTITION, Commit, PartitionRecord,
 
 _HASH_VERSION = "1"
 _LOCK_TIMEOUT_S = 600.0
+_FSYNCS_AT_ONCE = 16
 
 
 class OfflineStore:
@@ -139,21 +141,38 @@ class Lake:
         try:
             return self.connection.sql(f"SELECT {columns} FROM {table.sql}{_at(snapshot)}{where}")
         except duckdb.Error as error:
-            if snapshot is None or 0 <= snapshot <= self.snapshot():
-                raise StoreError(f"{table} cannot be read at snapshot {snapshot}: {error}") from error
-            raise NotMaterializedError(
-                f"the offline store at {self._store.root} has no snapshot {snapshot}: its newest is {self.snapshot()}"
-            ) from error
+            raise self._unreadable(table, snapshot, error) from error
 
-    def ledger(self, table: TableName, *, snapshot: int | None = None) -> dict[str, PartitionRecord]:
-        """What is stored of each partition of a table; empty if there is no such table."""
+    def ledger(
+        self, table: TableName, *, snapshot: int | None = None, partitions: Sequence[str] | None = None
+    ) -> dict[str, PartitionRecord]:
+        """What is stored of each partition of a table, optionally of some only; empty if there is no such table."""
         if not self.has(table):
             return {}
-        records = self.connection.execute(
-            "SELECT partition, data_version, rows, committed_at, run_at, run_id, record "
-            f"FROM {table.ledger_sql}{_at(snapshot)} ORDER BY partition"
-        ).fetchall()
+        where = "" if partitions is None else " WHERE partition IN (SELECT unnest(?))"
+        try:
+            records = self.connection.execute(
+                "SELECT partition, data_version, rows, committed_at, run_at, run_id, record "
+                f"FROM {table.ledger_sql}{_at(snapshot)}{where} ORDER BY partition",
+                [] if partitions is None else [list(partitions)],
+            ).fetchall()
+        except duckdb.CatalogException:  # made after that snapshot
+            return {}
+        except duckdb.Error as error:
+            raise self._unreadable(table, snapshot, error) from error
         return {record[0]: PartitionRecord(*record) for record in records}
+
+    def _unreadable(self, table: TableName, snapshot: int | None, error: duckdb.Error) -> StoreError:
+        newest = self.snapshot()
+        if snapshot is None or (0 <= snapshot <= newest and "No snapshot found" not in str(error)):
+            return StoreError(f"{table} cannot be read at snapshot {snapshot or newest}: {error}")
+        there = f"the offline store at {self._store.root} has no snapshot {snapshot}"
+        if snapshot > newest:
+            return NotMaterializedError(f"{there}: its newest is {newest}")
+        return NotMaterializedError(
+            f"{there} any more: it was expired, by upkeep or because a key in it was forgotten. Materialize what rests on it "
+            f"again, or read the newest, {newest}"
+        )
 
     def replace(
         self,
@@ -185,14 +204,13 @@ class Lake:
             StoreError: the commit failed; the old rows are still there.
         """
         types = self.staged_types(staged)
-        contents = self._contents(staged, types, partitions)
+        contents = self.contents(staged, partitions)
         now = clock.now()
         with self._store.lock():
             if check is not None:
                 check()
-            old = self.ledger(table)
-            if any(record.rows for record in old.values()):
-                self._refuse_other_schema(table, types, addable)
+            old = self.ledger(table, partitions=partitions)
+            self._refuse_other_schema(table, types, addable)
             changed = tuple(key for key in partitions if key not in old or old[key].data_version != contents[key][0])
             written = tuple(
                 PartitionRecord(
@@ -206,30 +224,52 @@ class Lake:
                 )
                 for key in partitions
             )
-            self._commit(table, staged, changed, written, asset=asset, run_id=run_id)
-            return Commit(self.snapshot(), written, changed)
+            said = {"asset": asset, "run_id": run_id}
+            return self.write(table, staged, changed, written, message=f"materialize {asset}", extra=said)
 
-    def _commit(
+    def write(
         self,
         table: TableName,
         staged: str,
-        changed: tuple[str, ...],
-        written: tuple[PartitionRecord, ...],
+        changed: Sequence[str],
+        written: Sequence[PartitionRecord],
         *,
-        asset: str,
-        run_id: str,
-    ) -> None:
-        with self.transaction(table, written, folders=changed, asset=asset, run_id=run_id):
+        message: str,
+        extra: Mapping[str, object],
+    ) -> Commit:
+        """Replace the rows of the changed partitions, and the ledger's records of the written ones, in one transaction.
+
+        The caller holds the writers' lock and read the ledger under it.
+
+        Args:
+            table: the table; made if it is not there.
+            staged: a temporary table of this connection with the new rows and their ``_partition``.
+            changed: the partitions whose rows are replaced.
+            written: the ledger's new records.
+            message: the commit's message.
+            extra: what else the commit says.
+
+        Raises:
+            StoreError: the commit failed; the old rows are still there.
+        """
+        with self.transaction(table, written, folders=changed, message=message, extra=extra):
             execute = self.connection.execute
             self._fit(table, staged)
             if changed:
                 keys = ", ".join(literal(key) for key in changed)
                 execute(f"DELETE FROM {table.sql} WHERE {PARTITION} IN ({keys})")
                 execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(staged)} WHERE {PARTITION} IN ({keys})")
+        return Commit(self.snapshot(), tuple(written), tuple(changed))
 
     @contextmanager
     def transaction(
-        self, table: TableName, written: Sequence[PartitionRecord], *, folders: Sequence[str], asset: str, run_id: str
+        self,
+        table: TableName,
+        written: Sequence[PartitionRecord],
+        *,
+        folders: Sequence[str],
+        message: str,
+        extra: Mapping[str, object],
     ) -> Iterator[None]:
         """Change a table's rows and its ledger in one transaction; the caller holds the writers' lock.
 
@@ -237,8 +277,8 @@ class Lake:
             table: the table that the block changes.
             written: the ledger's new records.
             folders: the partitions whose files are new.
-            asset: the Dagster asset, for the commit's message.
-            run_id: the Dagster run.
+            message: the commit's message.
+            extra: what else the commit says.
 
         Raises:
             StoreError: the commit failed; the old rows are still there.
@@ -258,7 +298,7 @@ class Lake:
             )
             execute(
                 "CALL lake.set_commit_message(?, ?, extra_info => ?)",
-                ["fti_assets", f"materialize {asset}", json.dumps({"asset": asset, "run_id": run_id})],
+                ["fti_assets", message, json.dumps(extra)],
             )
             self._fsync_new_files(table, folders)
             execute("COMMIT")
@@ -267,7 +307,7 @@ class Lake:
             if isinstance(error, duckdb.Error | OSError):
                 raise StoreError(
                     f"{table} could not be written to {self._store.root}: {error}. Its old rows are still there; "
-                    "mend the cause and materialize again"
+                    "mend the cause and try again"
                 ) from error
             raise
 
@@ -280,10 +320,11 @@ class Lake:
         """Give the table the staged columns: by further ones if only these differ, else it is empty or not there."""
         stored, types = self.types(table), self.staged_types(staged)
         if stored and stored.items() <= types.items():
-            for name in types.keys() - stored.keys():
+            for name in (name for name in types if name not in stored):
                 self.connection.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quoted(name)} {types[name]}")
             return
         if self.has(table):
+            self._refuse_other_schema(table, types, ())
             self.connection.execute(f"DROP TABLE {table.sql}")
         self.create_table(table, staged)
 
@@ -307,6 +348,8 @@ class Lake:
         stored = self.types(table)
         if not stored:
             return
+        if not self._one(f"SELECT coalesce(sum(rows), 0) FROM {table.ledger_sql}")[0]:
+            return
         new = [name for name in types if name not in stored]
         changes = [f"{name} {kind} is gone" for name, kind in stored.items() if name not in types]
         changes += [
@@ -321,8 +364,9 @@ class Lake:
                 "that the new schema gets a table of its own, or give the columns back their old types"
             )
 
-    def _contents(self, staged: str, types: Mapping[str, str], partitions: Sequence[str]) -> dict[str, tuple[str, int]]:
+    def contents(self, staged: str, partitions: Sequence[str]) -> dict[str, tuple[str, int]]:
         """The data version and row count of each partition: a content hash that does not depend on the rows' order."""
+        types = self.staged_types(staged)
         hashes = self.connection.execute(
             f"SELECT {PARTITION}, {content_sums(types)} FROM {quoted(staged)} GROUP BY 1"
         ).fetchall()
@@ -341,10 +385,9 @@ class Lake:
         folder = data / table.schema / table.name
         for deletions in folder.glob("*-delete.parquet"):  # of row-level changes, beside the partitions' folders
             _fsync(deletions)
-        written = {f"{PARTITION}={partition}" for partition in partitions}
-        for child in folder.iterdir() if folder.is_dir() else ():
-            if unquote(child.name) in written:  # DuckDB writes ':' and its like as %3A
-                _fsync_tree(child)
+        named = [folder / f"{PARTITION}={quote(partition, safe='')}" for partition in partitions]  # ':' is written %3A
+        with ThreadPoolExecutor(_FSYNCS_AT_ONCE) as pool:  # the disk joins what waits for it at the same time
+            list(pool.map(_fsync_tree, named))
         for parent in (folder, data / table.schema, data):
             _fsync(parent)
 

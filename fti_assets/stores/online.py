@@ -130,6 +130,41 @@ class OnlineStore:
         except sqlite3.Error as error:
             raise broken(path, error) from error
 
+    def delete(self, namespace: str, keys: Iterable[Key]) -> int:
+        """Delete keys for good, so that their bytes are not in the file any more, and say how many were there.
+
+        Raises:
+            NotMaterializedError: the namespace was never loaded.
+            DataError: a key is of another type.
+            StoreError: the file cannot be written, or others read it all the time; then the keys answer no more, but their
+                bytes may still be there.
+        """
+        path = self._file(namespace)
+        if not path.is_file() or self.snapshot(namespace) is None:
+            raise self._not_loaded(namespace)
+        try:
+            with (
+                locked(path.with_name(f".{namespace}.lock"), WAIT_SECONDS),
+                closing(sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)) as connection,
+            ):
+                meta = read_meta(connection, path)
+                assert meta is not None
+                encode = key_encoder(tuple(json.loads(meta[1])["keys"]), namespace)
+                encoded = [(encode(key),) for key in keys]
+                connection.execute("PRAGMA secure_delete = ON")
+                deleted = connection.executemany("DELETE FROM rows WHERE key = ?", encoded).rowcount
+                connection.execute("UPDATE meta SET generation = generation + 1")
+                connection.execute("VACUUM")  # what a blob held before its last change lies in free pages
+                busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.Error as error:
+            raise broken(path, error) from error
+        if busy:
+            raise StoreError(
+                f"the keys are deleted from {path}, but others read it all the time, so that their bytes are still in its "
+                "journal: stop the readers and delete the keys again"
+            )
+        return max(deleted, 0)
+
     def reader(self, namespace: str, *, columns: Sequence[str] | None = None) -> NamespaceReader:
         """Open a namespace for reading.
 
@@ -142,11 +177,14 @@ class OnlineStore:
         """
         path = self._file(namespace)
         if not path.is_file() or self.snapshot(namespace) is None:
-            raise NotMaterializedError(
-                f"no online namespace {namespace!r} in {self.root}/: it has {one_of(self.namespaces())}. "
-                "Materialize the feature group with online=True, or copy its namespace here"
-            )
+            raise self._not_loaded(namespace)
         return NamespaceReader(path, columns)
+
+    def _not_loaded(self, namespace: str) -> NotMaterializedError:
+        return NotMaterializedError(
+            f"no online namespace {namespace!r} in {self.root}/: it has {one_of(self.namespaces())}. "
+            "Materialize the feature group with online=True, or copy its namespace here"
+        )
 
     def _file(self, namespace: str) -> Path:
         if not isinstance(namespace, str) or not _NAME.fullmatch(namespace):

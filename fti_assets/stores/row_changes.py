@@ -81,7 +81,9 @@ def change_rows(
         sums = tuple(a - b + c for a, b, c in zip(before, found.gone, found.put, strict=True))
         written = _record(change, old, data_version(types, sums), sums, run_id)
         changed = old is None or written.data_version != old.data_version
-        with lake.transaction(table, [written], folders=[WHOLE] if changed else [], asset=asset, run_id=run_id):
+        said = {"asset": asset, "run_id": run_id}
+        message, folders = f"change rows of {asset}", [WHOLE] if changed else []
+        with lake.transaction(table, [written], folders=folders, message=message, extra=said):
             if old is None:
                 lake.create_table(table, change.rows)
             if changed:

@@ -355,3 +355,43 @@ def test_many_keys_are_read_at_once(store):
     with pytest.raises(DataError, match="has types"):
         reader.get_many([("k1",), (1,)], 5)
     assert reader.get(("k2",), 5) is not None
+
+
+# Keys that are deleted
+
+NOTES = (Column("note", "text"),)
+
+
+def test_a_deleted_key_answers_no_more_and_its_bytes_are_gone_those_of_earlier_loads_too(store: OnlineStore) -> None:
+    def bytes_on_disk() -> bytes:
+        return b"".join(file.read_bytes() for file in store.root.glob("weather_v1.sqlite*"))
+
+    others = [((f"other{number}",), [(0, 0, (f"of other{number} " * 5,))]) for number in range(300)]
+    load(store, [*others, (("mine-5f2e",), [(0, 0, ("an earlier secret",))])], columns=NOTES)
+    load(store, [*others, (("mine-5f2e",), [(0, 0, ("a secret",))])], columns=NOTES)
+    reader = store.reader("weather_v1")
+    assert reader.get(("mine-5f2e",), at_us=1).values == ("a secret",)
+    assert store.delete("weather_v1", [("mine-5f2e",), ("nobody",)]) == 1
+    assert store.delete("weather_v1", [("mine-5f2e",)]) == 0
+    assert reader.get(("mine-5f2e",), at_us=1) is None
+    assert [reader.get(key, at_us=1).values for key, _ in others] == [versions[0][2] for _, versions in others]
+    assert not [secret for secret in (b"mine-5f2e", b"a secret", b"an earlier secret") if secret in bytes_on_disk()]
+    assert store.snapshot("weather_v1") == 1
+
+
+def test_what_cannot_be_deleted_is_said(store: OnlineStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NotMaterializedError, match="no online namespace 'weather_v1'"):
+        store.delete("weather_v1", [("JFK",)])
+    load(store, [(("JFK",), [(0, 0, (1.0,))])])
+    with pytest.raises(DataError, match="has types"):
+        store.delete("weather_v1", [(7,)])
+    monkeypatch.setattr("fti_assets.stores.online.WAIT_SECONDS", 0.2)
+    with sqlite3.connect(store.root / "weather_v1.sqlite") as reading:
+        reading.execute("BEGIN")
+        assert reading.execute("SELECT count(*) FROM rows").fetchone() == (1,)
+        with pytest.raises(StoreError, match="others read it all the time.*delete the keys again"):
+            store.delete("weather_v1", [("JFK",)])
+        reading.rollback()
+    reading.close()
+    assert store.reader("weather_v1").get(("JFK",), at_us=1) is None
+    assert store.delete("weather_v1", [("JFK",)]) == 0

@@ -1,0 +1,128 @@
+"""What forgetting a key found and did, in plain words; the key itself is nowhere in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fti_assets.errors import listed
+from fti_assets.forgetting.carriers import Kind
+from fti_assets.stores.catalog import ranges
+from fti_assets.stores.forgetting import Found
+
+
+@dataclass(frozen=True)
+class Held:
+    """A table that held rows of the key, and whether they were taken out."""
+
+    kind: Kind
+    found: Found
+    taken_out: bool
+    made_from: Sequence[int] = ()
+    """Of a dataset, the snapshots that its partitions were made from."""
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was found of a key, and what was done."""
+
+    group: str
+    columns: tuple[str, ...]
+    dry_run: bool
+    tables: Sequence[Held]
+    """The tables that held rows of the key when the command began."""
+    online: Mapping[str, int]
+    """Of each namespace, how many keys were deleted; in a dry run, how many there can be."""
+    rejected: Mapping[str, tuple[int, int]]
+    """Of each table, how many rows that were kept aside are the key's, in how many files."""
+    others: Mapping[str, tuple[Found, str]]
+    """Other groups that hold rows of the same entity, and the command that forgets it there."""
+    models: Sequence[str]
+    """The builds that learned from a snapshot that holds the key."""
+    snapshots: Sequence[int]
+    """The snapshots that hold the key still, or, if they were expired, held it."""
+    pinned: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """What is pinned to those snapshots."""
+    expired: bool = False
+    deleted_files: int = 0
+    written_again: Sequence[str] = ()
+    """Tables into which somebody wrote the key while it was taken out."""
+    told_dagster: int = 0
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the key is nowhere."""
+        return not (self.tables or any(self.online.values()) or self.rejected or self.others)
+
+
+def as_text(forgotten: Forgotten) -> str:
+    """Write a report for people."""
+    return "\n".join(_lines(forgotten))
+
+
+def _lines(done: Forgotten) -> Iterator[str]:
+    named = f"the key of {done.group} ({', '.join(done.columns)})"
+    if done.nothing:
+        yield f"{named} is nowhere: not in the lake, at no snapshot, not online, not among rejected rows. Nothing was changed"
+        return
+    yield f"{'would forget' if done.dry_run else 'forgot'} {named}"
+    for held in done.tables:
+        if held.kind != "dataset" or held.taken_out:
+            said = "holds" if done.dry_run else "taken out:"
+            yield f"  {held.found.table}: {said} {_rows(held.found)}"
+    for namespace, keys in done.online.items():
+        yield f"  online {namespace}: {f'up to {keys} keys' if done.dry_run else f'{keys} keys deleted'}"
+    for table, (rows, files) in done.rejected.items():
+        yield f"  rejected rows of {table}: {rows} in {files} files{'' if done.dry_run else ', taken out'}"
+    yield from _datasets(done)
+    if done.models:
+        yield "models that learned from a snapshot which holds it:"
+        yield from (f"  {model}" for model in done.models)
+    yield from _snapshots(done)
+    if done.others:
+        yield "other groups that hold rows of the same entity:"
+        for table, (found, command) in done.others.items():
+            yield f"  {table}: {_rows(found)}; {command}"
+    if done.written_again:
+        yield f"somebody wrote it into {listed(done.written_again)} meanwhile: take it out of the sources and forget it again"
+    if done.told_dagster:
+        yield f"Dagster was told the new data versions of {done.told_dagster} partitions"
+    if not done.dry_run:
+        yield (
+            "what this cannot reach: the sources, from which the next run would bring it back; previews and failing samples in "
+            "Dagster's event log; copies and backups"
+        )
+
+
+def _datasets(done: Forgotten) -> Iterator[str]:
+    left = [held for held in done.tables if held.kind == "dataset" and not held.taken_out]
+    if left:
+        yield "training datasets that hold it, and still do:"
+        for held in left:
+            made = f", made from snapshots {ranges(held.made_from)}" if held.made_from else ""
+            yield f"  {held.found.table}: {_rows(held.found)}{made}"
+        yield "  --expire takes it out of them too"
+
+
+def _snapshots(done: Forgotten) -> Iterator[str]:
+    if not done.snapshots:
+        return
+    known = ranges(done.snapshots)
+    if not done.expired:
+        yield f"snapshots that hold it: {known}"
+        if not done.dry_run:
+            yield "  they stay readable until upkeep expires them; --expire does it now"
+        return
+    yield f"snapshots expired: {known}; {done.deleted_files} files deleted"
+    lost = list(dict.fromkeys(what for whats in done.pinned.values() for what in whats))
+    if lost:
+        yield "what rested on them can no longer be made again from the same rows:"
+        yield from (f"  {what}" for what in lost)
+
+
+def _rows(found: Found) -> str:
+    total = sum(found.rows.values())
+    if not total:
+        return f"no rows now, but at snapshots {ranges(found.snapshots)}"
+    partitions = list(found.rows)
+    return f"{total} rows in {len(partitions)} partitions ({listed(partitions)})"

@@ -1,0 +1,153 @@
+"""What DuckLake's own catalog says of snapshots and files, and the few things in it that DuckLake itself leaves behind.
+
+Whoever changes something here holds the writers' lock.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import timedelta
+
+from fti_assets.errors import StoreError
+from fti_assets.stores.offline import Lake
+from fti_assets.stores.sql import quoted
+from fti_assets.stores.tables import TableName
+
+_WAIT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A Parquet file of a table, and the snapshots that read it: ``first <= snapshot < end``, None while it is current."""
+
+    path: str
+    first: int
+    end: int | None
+
+
+def snapshots(lake: Lake) -> dict[int, timedelta]:
+    """Every snapshot that can be read, and for how long it has not been the newest any more."""
+    found = lake.connection.execute(
+        "SELECT snapshot_id, coalesce(epoch_us(now()) - epoch_us(lead(snapshot_time) OVER (ORDER BY snapshot_id)), 0) "
+        "FROM lake.snapshots() ORDER BY snapshot_id"
+    ).fetchall()
+    return {int(version): timedelta(microseconds=int(age_us)) for version, age_us in found}
+
+
+def data_files(lake: Lake, table: TableName) -> list[DataFile]:
+    """The files of a table, those included that only old snapshots read, of an earlier table of that name too."""
+    root = str(lake.store.root / "data") + "/"
+    found = lake.connection.execute(
+        f"""
+        SELECT CASE WHEN f.path_is_relative = 0 THEN '' WHEN t.path_is_relative = 0 THEN t.path
+                    WHEN s.path_is_relative = 0 THEN s.path || t.path ELSE $1 || s.path || t.path END || f.path,
+            f.begin_snapshot, f.end_snapshot
+        FROM {_own("data_file")} f JOIN {_own("table")} t USING (table_id) JOIN {_own("schema")} s USING (schema_id)
+        WHERE s.schema_name = $2 AND t.table_name = $3 ORDER BY ALL
+        """,
+        [root, table.schema, table.name],
+    ).fetchall()
+    return [DataFile(*file) for file in found]
+
+
+def files_waiting(lake: Lake, *, younger_than: timedelta) -> int:
+    """How many files came off the last snapshot that read them so recently, and wait to be deleted."""
+    return int(
+        str(
+            lake.connection.execute(
+                f"SELECT count(*) FROM {_own('files_scheduled_for_deletion')} "
+                "WHERE epoch_us(schedule_start::TIMESTAMPTZ) > epoch_us(now()) - ?",
+                [younger_than // timedelta(microseconds=1)],
+            ).fetchall()[0][0]
+        )
+    )
+
+
+def delete_dead_ledger_rows(lake: Lake) -> None:
+    """Delete the rows of the ledgers, which lie in the catalog itself, that no snapshot has: DuckLake's expiry keeps them."""
+    for (name,) in lake.connection.execute(f"SELECT table_name FROM {_own('inlined_data_tables')}").fetchall():
+        lake.connection.execute(
+            f"DELETE FROM {_CATALOG}.{quoted(name)} WHERE end_snapshot IS NOT NULL AND (begin_snapshot, end_snapshot) NOT IN ("
+            f"SELECT (begin_snapshot, end_snapshot) FROM (SELECT DISTINCT begin_snapshot, end_snapshot FROM {_CATALOG}.{quoted(name)} "
+            f"WHERE end_snapshot IS NOT NULL) spans WHERE EXISTS (FROM {_own('snapshot')} "
+            "WHERE snapshot_id >= begin_snapshot AND snapshot_id < end_snapshot))"
+        )
+
+
+def narrow_bounds(lake: Lake, table: TableName) -> None:
+    """Set the least and greatest value of each column to those of the files that are left: DuckLake only ever widens them."""
+    execute, stats, columns = lake.connection.execute, _own("table_column_stats"), _own("column")
+    found = execute(
+        f"""
+        SELECT c.table_id, c.column_id, c.column_name
+        FROM {columns} c JOIN {_own("table")} t USING (table_id) JOIN {_own("schema")} s USING (schema_id)
+        WHERE s.schema_name = ? AND t.table_name = ? AND t.end_snapshot IS NULL AND c.end_snapshot IS NULL
+            AND c.parent_column IS NULL
+        """,
+        [table.schema, table.name],
+    ).fetchall()
+    types = lake.types(table)
+    for table_id, column_id, name in found:
+        if name not in types or "[" in types[name] or "(" in types[name].removeprefix("DECIMAL"):
+            continue  # a nested column has no bounds
+        kind = types[name]
+        least, greatest, unknown = execute(
+            f"""
+            SELECT arg_min(min_value, TRY_CAST(min_value AS {kind})), arg_max(max_value, TRY_CAST(max_value AS {kind})),
+                count(*) FILTER (TRY_CAST(min_value AS {kind}) IS NULL AND value_count > coalesce(null_count, 0))
+            FROM {_own("file_column_stats")} WHERE table_id = ? AND column_id = ?
+            """,
+            [table_id, column_id],
+        ).fetchall()[0]
+        if not unknown:
+            execute(
+                f"UPDATE {stats} SET min_value = ?, max_value = ? WHERE table_id = ? AND column_id = ?",
+                [least, greatest, table_id, column_id],
+            )
+
+
+def overwrite_deleted(lake: Lake) -> None:
+    """Write the catalog anew, so that nothing that was deleted from it lies in its free pages.
+
+    Raises:
+        StoreError: others read the catalog all the time.
+    """
+    with closing(sqlite3.connect(lake.store.catalog, timeout=_WAIT_SECONDS, isolation_level=None)) as catalog:
+        try:
+            catalog.execute("VACUUM")
+            busy = catalog.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.Error as error:
+            raise StoreError(f"the catalog {lake.store.catalog} cannot be written anew: {error}") from error
+    if busy:
+        raise StoreError(
+            f"{lake.store.catalog} is read all the time, so that what was deleted from it may still be in its journal: stop the "
+            "readers and run it again"
+        )
+
+
+def ranges(versions: Iterable[int]) -> str:
+    """Numbers as people write them.
+
+    >>> ranges([3, 4, 5, 9])
+    '3-5, 9'
+    """
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in _runs(sorted(set(versions))))
+
+
+def _runs(versions: list[int]) -> Iterator[tuple[int, int]]:
+    start = 0
+    for place in range(1, len(versions) + 1):
+        if place == len(versions) or versions[place] != versions[place - 1] + 1:
+            yield versions[start], versions[place - 1]
+            start = place
+
+
+_CATALOG = quoted("__ducklake_metadata_lake")
+
+
+def _own(name: str) -> str:
+    """A table of DuckLake's own catalog."""
+    return f"{_CATALOG}.{quoted(f'ducklake_{name}')}"

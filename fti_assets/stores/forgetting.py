@@ -1,0 +1,203 @@
+"""Finding rows in the lake, at every snapshot, and taking them out of it, so that no file is left that holds them.
+
+A row is found by a predicate over the columns of its table. Files are read themselves, each once, since one file belongs to
+many snapshots: that says which snapshots hold a row without reading the lake at each of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from fti_assets import clock
+from fti_assets.errors import DataError, StoreError, listed
+from fti_assets.stores.catalog import data_files, narrow_bounds, overwrite_deleted, snapshots
+from fti_assets.stores.files import write_atomically
+from fti_assets.stores.offline import Lake
+from fti_assets.stores.sql import literal, quoted
+from fti_assets.stores.tables import PARTITION, Commit, PartitionRecord, TableName
+from fti_assets.stores.upkeep import delete_unneeded, expire
+
+_FILE = "__fti_file"
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a table holds some rows: now, by partition, and at which of the snapshots that can be read."""
+
+    table: TableName
+    rows: Mapping[str, int]
+    snapshots: frozenset[int]
+
+
+def equals(lake: Lake, table: TableName, values: Mapping[str, str]) -> str:
+    """A predicate: each column holds a value, written as text.
+
+    Raises:
+        StoreError: the table has no such column.
+        DataError: the text is no value of the column's type.
+    """
+    types, parts = lake.types(table), []
+    for column, text in values.items():
+        if column not in types:
+            raise StoreError(f"{table} has no column {column!r}: it has {listed(types, limit=50)}")
+        castable = lake.connection.execute(f"SELECT TRY_CAST(? AS {types[column]}) IS NOT NULL", [text]).fetchall()[0][
+            0
+        ]
+        if not castable:
+            raise DataError(f"{column} of {table} is {types[column]}, which {text!r} is not")
+        parts.append(f"{quoted(column)} = CAST({literal(text)} AS {types[column]})")
+    return " AND ".join(parts)
+
+
+def among(columns: Sequence[str], relation: str) -> str:
+    """A predicate: the columns hold one of the tuples of a temporary table."""
+    names = ", ".join(quoted(column) for column in columns)
+    return f"({names}) IN (SELECT ({names}) FROM {relation})"
+
+
+def tuples(lake: Lake, table: TableName, predicate: str, columns: Sequence[str]) -> str:
+    """The tuples of some columns in all rows that a predicate finds, at any snapshot, as a temporary table."""
+    name = quoted(f"__fti_found_{next(_numbers)}")
+    names = ", ".join(quoted(column) for column in columns)
+    lake.connection.execute(f"CREATE TEMP TABLE {name} AS SELECT DISTINCT {names} FROM {table.sql} WHERE {predicate}")
+    _of_files(lake, table, f"INSERT INTO {name} SELECT DISTINCT {names}", predicate)
+    return name
+
+
+def find(lake: Lake, table: TableName, predicate: str) -> Found:
+    """Where a table holds the rows that a predicate finds."""
+    rows = lake.connection.execute(
+        f"SELECT {PARTITION}, count(*) FROM {table.sql} WHERE {predicate} GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    files = data_files(lake, table)
+    holding = set(_of_files(lake, table, f"SELECT DISTINCT {_FILE}", predicate))
+    spans = [(file.first, file.end) for file in files if file.path in holding]
+    there = [
+        version
+        for version in snapshots(lake)
+        if any(first <= version and (end is None or version < end) for first, end in spans)
+    ]
+    return Found(table, {partition: int(number) for partition, number in rows}, frozenset(there))
+
+
+def take_out(
+    lake: Lake,
+    table: TableName,
+    predicate: str,
+    *,
+    message: str,
+    extra: Mapping[str, object],
+    record: Callable[[PartitionRecord, Mapping[str, int]], str] = lambda old, splits: old.record,
+    split: str | None = None,
+) -> Commit | None:
+    """Take the rows that a predicate finds out of every partition, in one transaction; None if there are none.
+
+    Their partitions are written anew without them, so that no current file holds them, and the ledger says their new data
+    versions and row counts; who made them, and when, stays.
+
+    Args:
+        lake: an open connection to the offline store.
+        table: the table.
+        predicate: what finds the rows.
+        message: the commit's message.
+        extra: what else the commit says.
+        record: gives a partition's JSON, from what it was and the number of rows of each split.
+        split: the column that names a row's split.
+
+    Raises:
+        StoreError: the commit failed; the rows are still there.
+    """
+    execute, staged = lake.connection.execute, "__fti_left"
+    with lake.store.lock():
+        touched = [
+            str(partition)
+            for (partition,) in execute(
+                f"SELECT DISTINCT {PARTITION} FROM {table.sql} WHERE {predicate} ORDER BY 1"
+            ).fetchall()
+        ]
+        if not touched:
+            return None
+        old = lake.ledger(table, partitions=touched)
+        execute(
+            f"CREATE OR REPLACE TEMP TABLE {quoted(staged)} AS SELECT * FROM {table.sql} "
+            f"WHERE {PARTITION} IN (SELECT unnest(?)) AND ({predicate}) IS NOT TRUE",
+            [touched],
+        )
+        contents, splits = lake.contents(staged, touched), _splits(lake, staged, split)
+        written = [
+            replace(
+                old[partition],
+                data_version=contents[partition][0],
+                rows=contents[partition][1],
+                committed_at=clock.now(),
+                record=record(old[partition], splits.get(partition, {})),
+            )
+            for partition in touched
+        ]
+        try:
+            return lake.write(table, staged, touched, written, message=message, extra=extra)
+        finally:
+            execute(f"DROP TABLE {quoted(staged)}")
+
+
+def expire_snapshots(lake: Lake, versions: Sequence[int], tables: Sequence[TableName]) -> int:
+    """Expire some snapshots for good: delete their files at once, and what the catalog knew of them. How many files it was.
+
+    Raises:
+        StoreError: the catalog is read all the time; everything else is done.
+    """
+    with lake.store.lock():
+        expire(lake, list(versions))
+        deleted = delete_unneeded(lake)
+        for table in tables:
+            narrow_bounds(lake, table)
+        overwrite_deleted(lake)
+    return deleted
+
+
+def rejected_rows(folder: Path, matches: Callable[[Mapping[str, Any]], bool], *, remove: bool) -> tuple[int, int]:
+    """How many rows that were kept aside match, in how many files; with ``remove``, they are taken out."""
+    rows = files = 0
+    for file in sorted(folder.glob("*.jsonl")):
+        lines = file.read_text().splitlines()
+        left = [line for line in lines if not (line.strip() and matches(json.loads(line)))]
+        if len(left) < len(lines):
+            rows, files = rows + len(lines) - len(left), files + 1
+            if remove:
+                write_atomically(file, "".join(f"{line}\n" for line in left).encode())
+    return rows, files
+
+
+def _splits(lake: Lake, staged: str, split: str | None) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    if split is not None:
+        found = lake.connection.execute(
+            f"SELECT {PARTITION}, {quoted(split)}, count(*) FROM {quoted(staged)} GROUP BY ALL"
+        ).fetchall()
+        for partition, part, number in found:
+            counts.setdefault(partition, {})[part] = int(number)
+    return counts
+
+
+def _of_files(lake: Lake, table: TableName, select: str, predicate: str) -> list[str]:
+    """Ask all files of a table, those of old snapshots too; nothing if none has the columns, as of an earlier table."""
+    paths = ", ".join(literal(file.path) for file in data_files(lake, table))
+    if not paths:
+        return []
+    files = f"read_parquet([{paths}], union_by_name => true, hive_partitioning => false, filename => '{_FILE}')"
+    try:
+        return [
+            str(first) for first, *_ in lake.connection.execute(f"{select} FROM {files} WHERE {predicate}").fetchall()
+        ]
+    except duckdb.BinderException:
+        return []
+    except duckdb.Error as error:
+        raise StoreError(f"the files of {table} in {lake.store.root} cannot be read: {error}") from error

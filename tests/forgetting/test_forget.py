@@ -1,0 +1,383 @@
+"""``fti forget``: a key is gone from everything that is stored, everything else stays as it was, and the report is true."""
+
+import json
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+
+import fti_assets as fti
+from fti_assets import clock
+from fti_assets.cli import main
+from fti_assets.errors import DataError, DeclarationError, FtiError, NotMaterializedError
+from fti_assets.forgetting import Forgotten, as_text, forget
+from fti_assets.stores.offline import Lake
+from fti_assets.stores.tables import TableName
+from tests.forgetting import library
+from tests.forgetting.library import ANN, CUTOFF, FIRST, LAST, PEOPLE, SOURCE
+
+LOANS, RETURNS, MEMBERS, MEMBERS_2, VISITS = (
+    TableName("features", name) for name in ("loans_v1", "returns_v1", "members_v1", "members_v2", "visits_v1")
+)
+DATASET, ANSWERS = TableName("datasets", "late_dataset_v1"), TableName("predictions", "answers_v1")
+TABLES = (LOANS, RETURNS, MEMBERS, MEMBERS_2, VISITS, DATASET, ANSWERS)
+HERS = set(SOURCE.loc[SOURCE["borrower"] == ANN, "loan_id"])
+RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+
+
+def stores_in(home: Path) -> fti.Stores:
+    return fti.Stores(**{name: str(home / name) for name in ("lake", "models", "online")})
+
+
+def run(stores: fti.Stores, *assets: Any, instance: dg.DagsterInstance | None = None, **options: Any) -> None:
+    with clock.at(library.NOW):
+        assert dg.materialize(
+            [asset.assets_def for asset in assets], resources={"fti": stores}, instance=instance, **options
+        ).success
+
+
+def run_all(stores: fti.Stores, instance: dg.DagsterInstance | None = None) -> None:
+    days = dict(zip(RANGE, (FIRST, LAST), strict=True))
+    run(stores, *library.GROUPS, tags=days, instance=instance)
+    run(stores, library.dataset, library.late_model, partition_key=CUTOFF, instance=instance)
+    with clock.at(library.NOW):
+        store = stores.model_store()
+        (build,) = store.builds("late_model")
+    for day in (LAST,):  # answered by the champion: as of a clock at which its window was open
+        with clock.at(f"{day}T12:00:00"):
+            assert store.aliases("late_model").champion == build.reference
+            assert dg.materialize(
+                [library.answers.assets_def], resources={"fti": stores}, partition_key=day, instance=instance
+            ).success
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("library")
+    run_all(stores_in(home))
+    return home
+
+
+@pytest.fixture
+def home(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+@pytest.fixture
+def stores(home: Path) -> fti.Stores:
+    return stores_in(home)
+
+
+@pytest.fixture
+def lake(stores: fti.Stores) -> Iterator[Lake]:
+    with stores.offline_store().connect() as lake:
+        yield lake
+
+
+def definitions(stores: fti.Stores) -> dg.Definitions:
+    return fti.build_definitions([*library.GROUPS, library.answers], resources={"fti": stores})
+
+
+def forget_in(
+    stores: fti.Stores, group: str = "members", key: dict[str, str] | None = None, **options: Any
+) -> Forgotten:
+    return forget(definitions(stores), group, key or {"person": ANN}, stores=stores, **options)
+
+
+def rows(lake: Lake, table: TableName, snapshot: int | None = None) -> Counter[tuple[Any, ...]]:
+    return Counter(lake.rows(table, snapshot=snapshot, with_partition=True).fetchall())
+
+
+def is_hers(lake: Lake, table: TableName, row: tuple[Any, ...]) -> bool:
+    """By the source itself: whose loan it is, or whose name stands in it."""
+    columns = [*lake.types(table), "_partition"]
+    named = dict(zip(columns, row, strict=True))
+    return ANN in row or named.get("loan_id") in HERS
+
+
+def everything(lake: Lake) -> dict[TableName, Counter[tuple[Any, ...]]]:
+    return {table: rows(lake, table) for table in TABLES}
+
+
+def test_it_is_gone_from_all_versions_and_predictions_and_everything_else_stays(stores: fti.Stores, lake: Lake) -> None:
+    before, ledgers = everything(lake), {table: lake.ledger(table) for table in TABLES}
+    first = lake.snapshot()
+    done = forget_in(stores)
+    touched = {MEMBERS, MEMBERS_2, ANSWERS}
+    for table, old in before.items():
+        left = Counter({row: n for row, n in old.items() if not (table in touched and is_hers(lake, table, row))})
+        assert rows(lake, table) == left
+        assert (left != old) == (table in touched)
+        for partition, record in lake.ledger(table).items():
+            of_partition = sum(n for row, n in left.items() if row[-1] == partition)
+            was = ledgers[table][partition]
+            assert record.rows == of_partition
+            assert (record.data_version != was.data_version) == (record.rows != was.rows)
+            assert (record.run_id, record.run_at, record.record) == (was.run_id, was.run_at, was.record)
+    assert {str(held.found.table) for held in done.tables if held.taken_out} == {str(table) for table in touched}
+    commits = lake.connection.execute(
+        "SELECT author, commit_message, commit_extra_info FROM lake.snapshots() WHERE snapshot_id > ?", [first]
+    ).fetchall()
+    assert len(commits) == 3  # one a table
+    assert {message for _, message, _ in commits} == {f"forget a key of members in {table.name}" for table in touched}
+    assert all(json.loads(extra)["columns"] == ["person"] for *_, extra in commits)
+    assert ANN not in str(commits)
+
+
+def test_the_data_version_is_that_of_the_rows_that_are_left(stores: fti.Stores, lake: Lake) -> None:
+    forget_in(stores)
+    record = lake.ledger(MEMBERS)[FIRST]
+    lake.connection.execute(f"CREATE TEMP TABLE again AS SELECT * FROM {MEMBERS.sql} WHERE _partition = '{FIRST}'")
+    assert lake.replace(MEMBERS, "again", [FIRST], asset="members_v1").changed == ()
+    assert lake.ledger(MEMBERS)[FIRST].data_version == record.data_version
+
+
+def test_the_report_says_which_datasets_snapshots_models_and_groups_hold_it(stores: fti.Stores, lake: Lake) -> None:
+    newest = lake.snapshot()
+    held = [
+        snapshot
+        for snapshot in range(newest + 1)
+        if any(_holds(lake, table, snapshot) for table in (MEMBERS, MEMBERS_2, ANSWERS, DATASET))
+    ]
+    (build,) = stores.model_store().builds("late_model")
+    done = forget_in(stores)
+    text = as_text(done)
+    (of_dataset,) = [held for held in done.tables if held.kind == "dataset"]
+    assert of_dataset.found.rows == {CUTOFF: sum(1 for row in rows(lake, DATASET) if is_hers(lake, DATASET, row))}
+    assert list(of_dataset.made_from) == [build.snapshot]
+    assert f"in 1 partitions ('{CUTOFF}'), made from snapshots {build.snapshot}" in text
+    assert list(done.snapshots) == [*held, *range(newest + 1, lake.snapshot() + 1)]  # the dataset holds it still
+    assert done.models == [f"late_model {build.reference} (accepted, snapshot {build.snapshot})"]
+    assert {table: command for table, (_, command) in done.others.items()} == {
+        "features.loans_v1": "fti forget loans --key borrower=...",
+        "features.visits_v1": "fti forget visits --key person=...",
+    }
+    assert ANN not in text
+
+
+def _holds(lake: Lake, table: TableName, snapshot: int) -> bool:
+    try:
+        return any(is_hers(lake, table, row) for row in rows(lake, table, snapshot))
+    except (FtiError, duckdb.Error):
+        return False
+
+
+def test_a_dry_run_says_the_same_and_changes_nothing(stores: fti.Stores, lake: Lake) -> None:
+    before, snapshot = everything(lake), lake.snapshot()
+    done = forget_in(stores, dry_run=True, expire=True)
+    assert everything(lake) == before
+    assert lake.snapshot() == snapshot
+    assert stores.online_store().reader("members_v1").get((ANN,), at_us=_late()) is not None
+    assert done.online == {"members_v1": 1}
+    assert as_text(done).startswith("would forget the key of members (person)")
+    really = forget_in(stores)
+    assert [(held.kind, held.found) for held in done.tables] == [(held.kind, held.found) for held in really.tables]
+    assert done.models == really.models
+    assert done.others.keys() == really.others.keys()
+
+
+def _late() -> int:
+    return int(1e6 * 1737331200)  # 2025-01-20
+
+
+def test_the_online_store_answers_no_more_and_its_file_has_not_the_bytes(stores: fti.Stores, home: Path) -> None:
+    online, file = stores.online_store(), home / "online" / "members_v1.sqlite"
+    assert ANN.encode() in b"".join(one.read_bytes() for one in file.parent.glob("members_v1.sqlite*"))
+    done = forget_in(stores)
+    assert done.online == {"members_v1": 1}
+    reader = online.reader("members_v1")
+    assert reader.get((ANN,), at_us=_late()) is None
+    assert reader.get((PEOPLE[1],), at_us=_late()) is not None
+    assert ANN.encode() not in b"".join(one.read_bytes() for one in file.parent.glob("members_v1.sqlite*"))
+
+
+def test_a_part_of_a_key_forgets_every_key_that_has_it(stores: fti.Stores, lake: Lake) -> None:
+    done = forget_in(stores, "visits")
+    assert done.online == {"visits_v1": len({row[2] for row in SOURCE_VISITS if row[0] == ANN})}
+    assert {row[0] for row in rows(lake, VISITS)} == set(PEOPLE[1:])
+    reader = stores.online_store().reader("visits_v1")
+    assert [reader.get((ANN, branch), at_us=_late()) for branch in (0, 1)] == [None, None]
+    both = forget_in(stores, "visits", {"person": PEOPLE[1], "branch": "1"})
+    assert both.online == {"visits_v1": 1}
+    assert rows(lake, VISITS).total() == sum(1 for row in SOURCE_VISITS if row[0] in PEOPLE[2:])
+
+
+SOURCE_VISITS = [(row.borrower, row.t, row.loan_id % 2) for row in SOURCE.itertuples()]
+
+
+def test_a_spine_is_forgotten_by_the_column_that_joins_others_to_it(stores: fti.Stores, lake: Lake) -> None:
+    done = forget_in(stores, "loans", {"borrower": ANN}, expire=True)
+    assert not [row for row in rows(lake, LOANS) if is_hers(lake, LOANS, row)]
+    assert not [row for row in rows(lake, ANSWERS) if is_hers(lake, ANSWERS, row)]
+    assert not [row for row in rows(lake, DATASET) if is_hers(lake, DATASET, row)]
+    assert {table: command for table, (_, command) in done.others.items()} == {
+        "features.members_v1": "fti forget members --key person=..."
+    }
+
+
+def test_expire_leaves_no_file_that_holds_it(stores: fti.Stores, home: Path, lake: Lake) -> None:
+    (build,) = stores.model_store().builds("late_model")
+    manifest = json.loads(lake.ledger(DATASET)[CUTOFF].record)
+    others = {table: rows(lake, table) for table in (RETURNS,)}
+    for group, column in (("members", "person"), ("visits", "person"), ("loans", "borrower")):
+        done = forget_in(stores, group, {column: ANN}, expire=True)
+        if group == "members":
+            assert done.deleted_files > 0
+            assert build.snapshot in done.snapshots
+            assert any(build.reference in what for what in done.pinned[build.snapshot])
+            assert f"datasets.late_dataset_v1 {CUTOFF}" in done.pinned[build.snapshot]
+            assert "can no longer be made again from the same rows" in as_text(done)
+            assert build.snapshot not in {
+                s for (s,) in lake.connection.execute("SELECT snapshot_id FROM lake.snapshots()").fetchall()
+            }
+            with pytest.raises(NotMaterializedError, match=f"no snapshot {build.snapshot} any more"):
+                lake.rows(MEMBERS, snapshot=build.snapshot)
+    files = sorted((home / "lake" / "data").rglob("*.parquet"))
+    assert files
+    for file in files:
+        found = duckdb.read_parquet(str(file))
+        named = [column for column in ("person", "borrower") if column in found.columns]
+        assert not [row for row in found.fetchall() if named and ANN in row]
+    for file in (path for path in home.rglob("*") if path.is_file()):
+        assert ANN.encode() not in file.read_bytes(), f"{file} has her name"
+    for table in (LOANS, DATASET, ANSWERS):
+        assert not [row for row in rows(lake, table) if is_hers(lake, table, row)]
+    assert {table: rows(lake, table) for table in others} == others
+    left = json.loads(lake.ledger(DATASET)[CUTOFF].record)
+    splits = Counter(row["split"] for row in lake.rows(DATASET).df().to_dict("records"))
+    assert left["rows"] == dict(splits)
+    assert sum(left["rows"].values()) < sum(manifest["rows"].values())
+    assert {**left, "rows": 0} == {**manifest, "rows": 0}
+
+
+def test_the_lake_answers_rightly_after_its_catalogs_bounds_were_narrowed(stores: fti.Stores) -> None:
+    forget_in(stores, expire=True)  # she was the first by name, and so the least value that the catalog knew
+    with stores.offline_store().connect() as lake:
+        for person in PEOPLE:
+            found = lake.rows(MEMBERS).filter(f"person = '{person}'").fetchall()
+            assert len(found) == (0 if person == ANN else len(SOURCE) // 4)
+        assert lake.rows(MEMBERS).aggregate("min(person), max(t)").fetchall()[0][0] == min(PEOPLE[1:])
+    run(stores, library.members_v1, partition_key=FIRST)  # the source has her still
+    with stores.offline_store().connect() as lake:
+        assert len(lake.rows(MEMBERS).filter(f"person = '{ANN}'").fetchall()) == 6
+
+
+def test_rejected_rows_are_taken_out_of_their_files(stores: fti.Stores, home: Path) -> None:
+    folder = home / "lake" / "rejected"
+    (folder / "members_v1").mkdir(parents=True)
+    (folder / "answers_v1").mkdir()
+    kept = [{"person": PEOPLE[1], "t": "2025-01-01T00:00:00.000", "borrowed": None}, {"borrowed": 1.0}]
+    lines = [kept[0], {"person": ANN, "borrowed": -1.0}, kept[1]]
+    (folder / "members_v1" / "run.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
+    hers, theirs = SOURCE[SOURCE["borrower"] == ANN].iloc[0], SOURCE[SOURCE["borrower"] != ANN].iloc[0]
+    answers = [{"loan_id": float(row.loan_id), "t": row.t.isoformat(), "probability": 2.0} for row in (hers, theirs)]
+    (folder / "answers_v1" / "run.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answers))
+    assert forget_in(stores, dry_run=True).rejected == {"members_v1": (1, 1), "answers_v1": (1, 1)}
+    done = forget_in(stores)
+    assert done.rejected == {"members_v1": (1, 1), "answers_v1": (1, 1)}
+    assert [json.loads(line) for line in (folder / "members_v1" / "run.jsonl").read_text().splitlines()] == kept
+    assert [json.loads(line) for line in (folder / "answers_v1" / "run.jsonl").read_text().splitlines()] == answers[1:]
+
+
+def test_a_version_that_is_no_longer_declared_is_cleaned_too(stores: fti.Stores, lake: Lake) -> None:
+    left = fti.build_definitions([library.members_v1], resources={"fti": stores})
+    lake.connection.execute(
+        f"CREATE TEMP TABLE old AS SELECT '{ANN}' AS person, 'all' AS _partition UNION ALL SELECT 'bob', 'all'"
+    )
+    lake.replace(TableName("features", "members_v9"), "old", ["all"], asset="members_v9")
+    forget(left, "members", {"person": ANN}, stores=stores)
+    assert lake.rows(TableName("features", "members_v9")).fetchall() == [("bob",)]
+    assert not [row for row in rows(lake, MEMBERS_2) if ANN in row]
+
+
+def test_a_key_that_is_nowhere_is_said(stores: fti.Stores, lake: Lake) -> None:
+    snapshot = lake.snapshot()
+    done = forget_in(stores, key={"person": "nobody"})
+    assert done.nothing
+    assert "is nowhere" in as_text(done)
+    assert lake.snapshot() == snapshot
+
+
+def test_a_second_time_says_where_it_is_still(stores: fti.Stores) -> None:
+    first = forget_in(stores)
+    second = forget_in(stores)
+    assert not second.nothing
+    assert "no rows now, but at snapshots" in as_text(second)
+    assert not any(held.taken_out for held in second.tables)
+    assert list(second.snapshots) == list(first.snapshots)
+
+
+def test_what_there_is_is_listed_in_an_error(stores: fti.Stores) -> None:
+    with pytest.raises(
+        NotMaterializedError, match="no feature group 'guests': the definitions have 'loans', 'members'"
+    ):
+        forget_in(stores, "guests")
+    with pytest.raises(DeclarationError, match="'name' is not a key of feature group 'members': name one of 'person'"):
+        forget_in(stores, key={"name": ANN})
+    with pytest.raises(DataError, match="loan_id of features.loans_v1 is BIGINT, which 'seven' is not"):
+        forget_in(stores, "loans", {"loan_id": "seven"})
+
+
+def test_dagster_is_told_the_new_versions(
+    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch, stores: fti.Stores, lake: Lake
+) -> None:
+    instance_home = tmp_path / "dagster"
+    instance_home.mkdir()
+    (instance_home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(instance_home))
+    with dg.DagsterInstance.get() as instance:
+        run(stores, library.members_v1, partition_key=FIRST, instance=instance)
+        (before,) = _events(instance)
+        done = forget_in(stores)
+        after = next(event for event in _events(instance) if event.partition == FIRST)
+        assert after.tags["dagster/data_version"] == lake.ledger(MEMBERS)[FIRST].data_version
+        assert after.tags["dagster/data_version"] != before.tags["dagster/data_version"]
+        assert after.tags["dagster/code_version"] == before.tags["dagster/code_version"]
+        assert after.metadata["dagster/partition_row_count"].value == lake.ledger(MEMBERS)[FIRST].rows
+    assert done.told_dagster == 6 + 6 + 1
+    assert "Dagster was told the new data versions of 13 partitions" in as_text(done)
+
+
+def _events(instance: dg.DagsterInstance) -> list[dg.AssetMaterialization]:
+    found = instance.fetch_materializations(library.members_v1.key, limit=100).records
+    return [record.asset_materialization for record in found if record.asset_materialization is not None]
+
+
+DEFINITIONS = """
+import fti_assets as fti
+from tests.forgetting import library
+
+defs = fti.build_definitions([*library.GROUPS, library.answers])
+"""
+
+
+def test_the_command(
+    home: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = home / "definitions.py"
+    file.write_text(DEFINITIONS)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.chdir(home)
+    folders = ["--lake", str(home / "lake"), "--models", str(home / "models"), "--online", str(home / "online")]
+    assert main(["forget", "members", "--key", f"person={ANN}", *folders, "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith("would forget the key of members (person)\n")
+    assert main(["forget", "members", "--key", f"person={ANN}", *folders, "-f", str(file), "--expire"]) == 0
+    said = capsys.readouterr().out
+    assert "  features.members_v1: taken out: 36 rows in 6 partitions" in said
+    assert "snapshots expired: " in said
+    assert not [row for row in rows(lake, MEMBERS) if ANN in row]
+    assert main(["forget", "members", "--key", "person", *folders]) == 1
+    assert "--key takes a column and its value" in capsys.readouterr().err
+    assert main(["forget", "members", "--key", f"person={ANN}", "--lake", str(home / "nowhere")]) == 1
+    assert "there is no offline store" in capsys.readouterr().err
+    assert main(["forget", "guests", "--key", f"person={ANN}", *folders]) == 1
+    with closing(sqlite3.connect(home / "lake" / "catalog.sqlite")) as catalog:
+        assert catalog.execute("PRAGMA journal_mode").fetchone() == ("wal",)

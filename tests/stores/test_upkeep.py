@@ -1,0 +1,382 @@
+"""Upkeep: what somebody is pinned to stays as it was, and what nobody needs goes, also when it is killed in the middle."""
+
+import errno
+import hashlib
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fti_assets.errors import DamagedError, NotMaterializedError, StoreError
+from fti_assets.stores import upkeep as upkeep_module
+from fti_assets.stores.manifest import DatasetRecord, ModelManifest, Status, ViewRecord
+from fti_assets.stores.models import ModelStore
+from fti_assets.stores.offline import Lake, OfflineStore
+from fti_assets.stores.online import OnlineStore
+from fti_assets.stores.pins import pins
+from fti_assets.stores.tables import Commit, TableName
+from fti_assets.stores.upkeep import Upkeep, delete_spilled, size, upkeep
+
+ROOT = Path(__file__).parents[2]
+ROWS = TableName("features", "rows_v1")
+DATASET = TableName("datasets", "learned_v1")
+NOW, HOUR = timedelta(0), timedelta(hours=1)
+
+
+class House:
+    """The three stores under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.offline, self.models, self.online = (
+            OfflineStore(root / "lake"),
+            ModelStore(root / "models"),
+            OnlineStore(root / "online"),
+        )
+
+    def keep(self, keep: timedelta = NOW, **options: Any) -> Upkeep:
+        return upkeep(self.offline, self.models, self.online, keep=keep, **options)
+
+    def build(self, snapshot: int, token: str, status: Status = "accepted") -> str:
+        manifest = ModelManifest(
+            model="net", version=1, build=f"20130501T000000Z-0000000{token}", task="binary", status=status,
+            cutoff="2013-05-01T00:00:00", created_at="2013-05-01T00:00:00", view=ViewRecord("v", 1, "s", 1, ("id",), None, (), (), (), ()),
+            dataset=DatasetRecord("d", 1, "all", "1.0", {"train": 1}, False), inputs=(), outputs=(), encoders={}, metrics={},
+            baseline={}, gates=(), snapshot=snapshot, code_version="", packages={}, sha256=hashlib.sha256(b"graph").hexdigest(),
+        )  # fmt: skip
+        self.models.publish(manifest, b"graph", "a card")
+        return manifest.reference
+
+    def load_online(self, snapshot: int) -> None:
+        self.online.load(
+            "rows_v1", key_types=("text",), columns=(), rows=[], answers_from=None, snapshot=snapshot, event_time=False
+        )
+
+    def backdate(self, versions: Sequence[int], age: timedelta) -> None:
+        """Make snapshots as old as if they had been committed that long ago."""
+        with closing(sqlite3.connect(self.offline.catalog)) as catalog, catalog:
+            for version in versions:
+                catalog.execute(
+                    "UPDATE ducklake_snapshot SET snapshot_time = strftime('%Y-%m-%d %H:%M:%S+00', 'now', ?) WHERE snapshot_id = ?",
+                    (f"-{int(age.total_seconds())} seconds", version),
+                )
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def put(lake: Lake, number: int, partitions: str = "ab", table: TableName = ROWS, record: str = "{}") -> Commit:
+    lake.connection.execute(
+        "CREATE OR REPLACE TEMP TABLE staged AS SELECT r AS id, ?::BIGINT AS number, p AS _partition "
+        "FROM range(10) rows(r), (SELECT unnest(?) AS p)",
+        [number, list(partitions)],
+    )
+    records = dict.fromkeys(partitions, record)
+    return lake.replace(table, "staged", list(partitions), asset="rows_v1", records=records)
+
+
+def content(lake: Lake, snapshot: int, table: TableName = ROWS) -> list[tuple[Any, ...]]:
+    return sorted(lake.rows(table, snapshot=snapshot, with_partition=True).fetchall())
+
+
+def parquet(house: House) -> set[Path]:
+    return set((house.offline.root / "data").rglob("*.parquet"))
+
+
+def readable(lake: Lake) -> list[int]:
+    found = lake.connection.execute("SELECT snapshot_id FROM lake.snapshots() ORDER BY 1").fetchall()
+    return [int(snapshot) for (snapshot,) in found]
+
+
+def test_every_pinned_snapshot_stays_row_for_row_and_the_others_go(house: House) -> None:
+    with house.offline.connect() as lake:
+        numbered = {put(lake, number).snapshot: number for number in range(8)}
+        first, of_dataset, of_champion, of_former, of_accepted, of_rejected, of_online, last = numbered
+        put(lake, 0, table=DATASET, record=f'{{"snapshot": {of_dataset}}}')
+        former, champion = house.build(of_former, "1"), house.build(of_champion, "2")
+        house.models.promote("net", former, expected=None, reason="first")
+        house.models.promote("net", champion, expected=former, reason="better")
+        house.build(of_accepted, "3")
+        house.build(of_rejected, "4", "rejected")
+        house.load_online(of_online)
+        before = {snapshot: content(lake, snapshot) for snapshot in numbered}
+        newest, newest_rows = lake.snapshot(), content(lake, lake.snapshot())
+    done = house.keep()
+    kept = [of_dataset, of_champion, of_former, of_accepted, of_online, newest]
+    assert sorted(done.pinned) == sorted(kept)
+    assert done.pinned[of_dataset] == ("datasets.learned_v1 a", "datasets.learned_v1 b")
+    assert done.pinned[of_champion] == (f"model net {champion}",)
+    assert done.pinned[of_online] == ("online rows_v1",)
+    assert {first, of_rejected, last} <= set(done.expired)
+    with house.offline.connect() as lake:
+        assert readable(lake) == sorted(kept)
+        for snapshot in kept[:-1]:
+            assert content(lake, snapshot) == before[snapshot]
+            assert {record.rows for record in lake.ledger(ROWS, snapshot=snapshot).values()} == {10}
+        assert content(lake, newest) == newest_rows
+        with pytest.raises(NotMaterializedError, match=f"has no snapshot {first} any more: it was expired"):
+            lake.rows(ROWS, snapshot=first)
+        with pytest.raises(NotMaterializedError, match="any more"):
+            lake.ledger(ROWS, snapshot=first)
+    assert len(parquet(house)) == 2 * 6 + 2  # of five pinned snapshots and the newest, and the dataset
+    assert done.deleted == 2 * 2
+    assert (done.before.files, done.after.files) == (18, 14)
+    assert done.after.data_bytes < done.before.data_bytes
+    assert (done.before.snapshots, done.after.snapshots) == (11, 6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_histories_with_random_pins(house: House, seed: int) -> None:
+    chance = random.Random(seed)
+    with house.offline.connect() as lake:
+        snapshots = [put(lake, 0, "abc").snapshot]
+        for number in range(1, 12):
+            snapshots.append(put(lake, number, "".join(chance.sample("abcde", chance.randint(1, 4)))).snapshot)
+        pinned = chance.sample(snapshots, 4)
+        before = {snapshot: content(lake, snapshot) for snapshot in (*pinned, snapshots[-1])}
+    for token, snapshot in enumerate(pinned):
+        house.build(snapshot, str(token))
+    house.keep(grace=NOW)
+    with house.offline.connect() as lake:
+        assert readable(lake) == sorted({*pinned, snapshots[-1]})
+        assert {snapshot: content(lake, snapshot) for snapshot in before} == before
+        put(lake, 99)
+        assert {row[1] for row in content(lake, lake.snapshot()) if row[2] in "ab"} == {99}
+
+
+def test_a_snapshot_is_kept_for_so_long_after_the_next_one_came(house: House) -> None:
+    with house.offline.connect() as lake:
+        old, replaced_just_now, newest = (put(lake, number).snapshot for number in range(3))
+    house.backdate(range(newest), 3 * HOUR)
+    done = house.keep(HOUR)
+    assert old in done.expired
+    with house.offline.connect() as lake:
+        assert readable(lake) == [replaced_just_now, newest]  # it is old, but readers were at it until just now
+    assert house.keep(HOUR).expired == ()
+    house.backdate([newest], 2 * HOUR)
+    assert house.keep(HOUR).expired == (replaced_just_now,)
+
+
+def test_a_dataset_that_was_replaced_while_a_model_learns_from_it_pins_what_it_did(house: House) -> None:
+    with house.offline.connect() as lake:
+        pinned, other = put(lake, 1).snapshot, put(lake, 2).snapshot
+        before_run = put(lake, 0, table=DATASET, record=f'{{"snapshot": {pinned}}}').snapshot
+        put(lake, 1, table=DATASET, record=f'{{"snapshot": {before_run}}}')
+        assert pinned not in pins(lake, house.models, house.online)
+        newest = lake.snapshot()
+    house.backdate(range(newest), 3 * HOUR)  # the dataset was replaced just now
+    done = house.keep(HOUR)
+    assert pinned not in done.expired
+    assert other in done.expired
+    house.backdate([newest], 2 * HOUR)
+    assert pinned in house.keep(HOUR).expired
+
+
+def test_a_manifest_that_cannot_be_read_expires_nothing(house: House) -> None:
+    with house.offline.connect() as lake:
+        before = [put(lake, number).snapshot for number in range(3)]
+    reference = house.build(before[0], "1")
+    (house.models.root / "net" / reference / "manifest.json").write_text("{")
+    with pytest.raises(DamagedError, match=r"manifest\.json"):
+        house.keep()
+    with house.offline.connect() as lake:
+        assert set(before) <= set(readable(lake))
+
+
+def test_small_files_of_a_partition_become_one_and_every_snapshot_keeps_its_rows(house: House) -> None:
+    with house.offline.connect() as lake:
+        first = put(lake, 1).snapshot
+        for number in (2, 3):  # as a writer with many threads leaves them
+            lake.connection.execute(f"INSERT INTO {ROWS.sql} VALUES (1, {number}, 'a'), (2, {number}, 'b')")
+        before = {snapshot: content(lake, snapshot) for snapshot in (first, first + 1, first + 2)}
+        for token, snapshot in enumerate(before):
+            house.build(snapshot, str(token))
+        files = parquet(house)
+        done = house.keep()
+        assert done.merged == {str(ROWS): (6, 2)}
+        assert files < parquet(house)  # a reader may be at those that were merged
+        assert {snapshot: content(lake, snapshot) for snapshot in before} == before
+        message = lake.connection.execute(
+            "SELECT commit_message FROM lake.snapshots() ORDER BY snapshot_id DESC LIMIT 1"
+        ).fetchall()[0][0]
+        assert message == "merge small files of features.rows_v1"
+        assert house.keep().merged == {}  # there is nothing left to merge
+        assert files < parquet(house)
+        house.keep(grace=NOW)
+        assert len(parquet(house)) == 2
+        assert not files & parquet(house)
+        assert {snapshot: content(lake, snapshot) for snapshot in before} == before
+
+
+def test_a_merged_file_is_durable_before_the_commit(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    with house.offline.connect() as lake:
+        put(lake, 1)
+        lake.connection.execute(f"INSERT INTO {ROWS.sql} VALUES (1, 2, 'a')")
+        snapshot, files = lake.snapshot(), parquet(house)
+
+        def sync(file: Path) -> None:
+            with house.offline.connect() as other:
+                assert other.snapshot() == snapshot
+            synced.append(file)
+
+        monkeypatch.setattr(upkeep_module, "sync_file", sync)
+        house.keep()
+        assert set(synced) == parquet(house) - files
+        assert len(synced) == 1
+
+
+def test_a_full_disk_is_said_and_the_next_upkeep_goes_on(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    with house.offline.connect() as lake:
+        put(lake, 1)
+        lake.connection.execute(f"INSERT INTO {ROWS.sql} VALUES (1, 2, 'a')")
+        before = content(lake, lake.snapshot())
+
+        def no_room(file: Path) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(upkeep_module, "sync_file", no_room)
+            with pytest.raises(StoreError, match="No space left on device.*No row is lost.*run it again"):
+                house.keep()
+        assert content(lake, lake.snapshot()) == before
+        assert house.keep().merged == {str(ROWS): (2, 1)}
+        assert content(lake, lake.snapshot()) == before
+
+
+def test_orphans_go_when_they_are_a_day_old_and_nobody_writes(house: House) -> None:
+    with house.offline.connect() as lake:
+        put(lake, 1)
+    folder = house.offline.root / "data" / "features" / "rows_v1" / "_partition=a"
+    fresh, stale = folder / "fresh.parquet", folder / "stale.parquet"
+    for file in (fresh, stale):
+        file.write_bytes(b"of a killed writer")
+    os.utime(stale, (time.time() - 90_000,) * 2)
+    with house.offline.lock():
+        thread = threading.Thread(target=house.keep)
+        thread.start()
+        thread.join(1.5)
+        assert thread.is_alive()
+        assert stale.exists()
+    thread.join(60)
+    assert not stale.exists()
+    assert fresh.exists()
+
+
+def test_the_ledgers_lose_the_rows_that_no_snapshot_has(house: House) -> None:
+    def ledger_rows(lake: Lake) -> int:
+        with closing(sqlite3.connect(house.offline.catalog)) as catalog:
+            (name,) = catalog.execute("SELECT table_name FROM ducklake_inlined_data_tables").fetchone()
+            return int(catalog.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0])
+
+    with house.offline.connect() as lake:
+        snapshots = [put(lake, number).snapshot for number in range(6)]
+        assert ledger_rows(lake) == 12
+        house.build(snapshots[2], "1")
+        before = lake.ledger(ROWS, snapshot=snapshots[2]), lake.ledger(ROWS)
+        house.keep()
+        assert ledger_rows(lake) == 4
+        assert (lake.ledger(ROWS, snapshot=snapshots[2]), lake.ledger(ROWS)) == before
+
+
+def test_what_killed_runs_spilled_goes_after_a_day(tmp_path: Path) -> None:
+    for name, age in (("fti_spill_old", 90_000), ("fti_spill_new", 10), ("another", 90_000)):
+        (tmp_path / name).mkdir()
+        file = tmp_path / name / "duckdb_temp_storage.tmp"
+        file.write_bytes(b"spilled")
+        os.utime(file, (time.time() - age,) * 2)
+    assert delete_spilled(tmp_path) == 1
+    assert sorted(file.parent.name for file in tmp_path.glob("*/*")) == ["another", "fti_spill_new"]
+
+
+def test_the_steps_are_told_and_the_size_is_that_of_the_folder(house: House) -> None:
+    said: list[str] = []
+    with house.offline.connect() as lake:
+        put(lake, 1)
+        there = size(lake)
+    done = house.keep(say=said.append)
+    assert there.files == 2
+    assert there.data_bytes == sum(file.stat().st_size for file in parquet(house))
+    assert there.catalog_bytes >= house.offline.catalog.stat().st_size
+    assert said[0].startswith(f"expired {len(done.expired)} snapshots, spared 1 that are pinned")
+    assert len(said) == 3
+
+
+KEEPER = """
+import os, sys, traceback
+from datetime import timedelta
+from fti_assets.stores.models import ModelStore
+from fti_assets.stores.offline import OfflineStore
+from fti_assets.stores.online import OnlineStore
+from fti_assets.stores.tables import TableName
+from fti_assets.stores.upkeep import upkeep
+
+root, table = sys.argv[1], TableName("features", "rows_v1")
+stores = OfflineStore(f"{root}/lake"), ModelStore(f"{root}/models"), OnlineStore(f"{root}/online")
+
+def work(number):
+    with stores[0].connect() as lake:
+        print("ready", flush=True)
+        while True:
+            number += 1
+            lake.connection.execute(
+                "CREATE OR REPLACE TEMP TABLE staged AS SELECT r AS id, ?::BIGINT AS number, p AS _partition "
+                "FROM range(10) rows(r), (SELECT unnest(['a', 'b']) AS p)", [number])
+            lake.replace(table, "staged", ["a", "b"], asset="rows_v1")
+            with stores[0].lock():
+                lake.connection.execute(f"INSERT INTO {table.sql} VALUES (1, {number}, 'a')")
+            upkeep(*stores, keep=timedelta(0), grace=timedelta(0))
+
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        try:
+            work(int(line))
+        except BaseException:
+            traceback.print_exc()
+        os._exit(1)
+    print(child, flush=True)
+    print("dead", os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+def test_killed_at_any_instant_every_pinned_snapshot_reads_the_same(house: House) -> None:
+    chance = random.Random(11)
+    with house.offline.connect() as lake:
+        pinned = [put(lake, -number).snapshot for number in range(1, 4)]
+        before = {snapshot: content(lake, snapshot) for snapshot in pinned}
+    for token, snapshot in enumerate(pinned):
+        house.build(snapshot, str(token))
+    command = [sys.executable, "-c", KEEPER, str(house.offline.root.parent)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        for kill in range(12):
+            print(kill * 1000, file=parent.stdin, flush=True)
+            child = int(parent.stdout.readline())
+            assert parent.stdout.readline() == "ready\n"
+            time.sleep(chance.uniform(0, 0.6))
+            os.kill(child, signal.SIGKILL)
+            assert parent.stdout.readline() == f"dead {signal.SIGKILL.value}\n", "upkeep or a write failed by itself"
+            with house.offline.connect() as lake:
+                assert {snapshot: content(lake, snapshot) for snapshot in pinned} == before
+                rows = content(lake, lake.snapshot())
+                assert len(rows) in (20, 21)
+                assert len({number for _, number, _ in rows}) == 1
+        parent.stdin.close()
+    house.keep(grace=NOW)
+    with house.offline.connect() as lake:
+        assert {snapshot: content(lake, snapshot) for snapshot in pinned} == before
+        assert set(pinned) <= set(readable(lake))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fti_assets.automation.new_data import new_data_sensor as new_data_sensor
     from fti_assets.definitions import build_definitions as build_definitions
+    from fti_assets.features.external_group import external_group as external_group
     from fti_assets.features.feature_group import FeatureGroup as FeatureGroup
     from fti_assets.features.feature_group import feature_group as feature_group
     from fti_assets.features.on_demand import on_demand as on_demand
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from fti_assets.inference.predictor import Predictor as Predictor
     from fti_assets.reading import read as read
     from fti_assets.resources import Stores as Stores
+    from fti_assets.stores.external import DuckDBTable as DuckDBTable
+    from fti_assets.stores.external import ParquetFiles as ParquetFiles
+    from fti_assets.stores.external import PostgresTable as PostgresTable
     from fti_assets.training.data import TrainingData as TrainingData
     from fti_assets.training.dataset import training_dataset as training_dataset
     from fti_assets.training.encoders import Embedding as Embedding
@@ -44,8 +48,10 @@ _MODULES = {
     "BeatsBaseline": "training.gates",
     "build_definitions": "definitions",
     "Count": "features.windows",
+    "DuckDBTable": "stores.external",
     "Embedding": "training.encoders",
     "Evaluation": "training.evaluation",
+    "external_group": "features.external_group",
     "feature_group": "features.feature_group",
     "FeatureGroup": "features.feature_group",
     "FeatureView": "training.view",
@@ -57,7 +63,9 @@ _MODULES = {
     "NotWorseThanChampion": "training.gates",
     "on_demand": "features.on_demand",
     "OneHot": "training.encoders",
+    "ParquetFiles": "stores.external",
     "Passthrough": "training.encoders",
+    "PostgresTable": "stores.external",
     "Predictor": "inference.predictor",
     "RandomSplit": "training.split",
     "read": "reading",
@@ -75,6 +83,7 @@ _MODULES = {
 __all__ = [
     "BeatsBaseline",
     "Count",
+    "DuckDBTable",
     "Embedding",
     "Evaluation",
     "FeatureGroup",
@@ -84,7 +93,9 @@ __all__ = [
     "Mean",
     "NotWorseThanChampion",
     "OneHot",
+    "ParquetFiles",
     "Passthrough",
+    "PostgresTable",
     "Predictor",
     "RandomSplit",
     "SliceGap",
@@ -96,6 +107,7 @@ __all__ = [
     "TrainingData",
     "batch_predictions",
     "build_definitions",
+    "external_group",
     "feature_group",
     "model",
     "new_data_sensor",

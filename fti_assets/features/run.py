@@ -19,6 +19,7 @@ from fti_assets.assets.materialization import materialized
 from fti_assets.assets.windows import running_windows
 from fti_assets.errors import DataError, listed
 from fti_assets.features.columns import group_columns, stored_schema
+from fti_assets.features.external_rows import read_external
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.inputs import input_table
 from fti_assets.features.online_load import joined_whole, load_online
@@ -42,6 +43,7 @@ def run_feature_group(
     """Materialize the partitions that are run, or withhold them all if a blocking rule is broken."""
     windows = running_windows(context)
     with stores.offline_store().connect() as lake:
+        read_external(lake, group.inputs.values())
         given: dict[str, Any] = dict(arguments)
         given |= {name: input_table(lake, source, group, windows) for name, source in group.inputs.items()}
         if "context" in inspect.signature(group.function).parameters:

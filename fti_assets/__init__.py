@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fti_assets.features.feature_group import FeatureGroup as FeatureGroup
     from fti_assets.features.feature_group import feature_group as feature_group
     from fti_assets.features.on_demand import on_demand as on_demand
+    from fti_assets.features.sql_group import sql_feature_group as sql_feature_group
     from fti_assets.features.table import Grid as Grid
     from fti_assets.features.table import Table as Table
     from fti_assets.features.windows import Count as Count
@@ -70,6 +71,7 @@ _MODULES = {
     "RandomSplit": "training.split",
     "read": "reading",
     "SliceGap": "training.gates",
+    "sql_feature_group": "features.sql_group",
     "Standardize": "training.encoders",
     "Stores": "resources",
     "Sum": "features.windows",
@@ -113,6 +115,7 @@ __all__ = [
     "new_data_sensor",
     "on_demand",
     "read",
+    "sql_feature_group",
     "training_dataset",
     "window_aggregate",
 ]

@@ -39,7 +39,7 @@ def build_feature_group(group: FeatureGroup) -> dg.AssetsDefinition:
         deps=[_dep(group, source) for source in dict.fromkeys(group.inputs.values())],
         check_specs=check_specs(asset_key(group.options, group.table), rules),
         metadata={"dagster/table_name": str(group.table_name), **declared_metadata(group), **links_to_users(group)},
-        kinds={"duckdb", "parquet"},
+        kinds={"duckdb", "parquet", *(["sql"] if group.body else [])},
         group_name="features",
         automation_condition=_condition(group),
         declaration=declaration_of_group(group),
@@ -99,6 +99,8 @@ def declared_metadata(group: FeatureGroup) -> dict[str, Any]:
         metadata["serving_delay"] = str(group.serving_delay)
     if group.ttl is not None:
         metadata["ttl"] = str(group.ttl)
+    if group.body:
+        metadata["sql"] = dg.MetadataValue.md(f"```sql\n{group.body.strip()}\n```")
     return metadata | (column_schema(group_columns(group)) if group.schema is not None else {})
 
 
@@ -107,4 +109,5 @@ def declaration_of_group(group: FeatureGroup) -> tuple[object, ...]:
     inputs = tuple((name, source.table) for name, source in group.inputs.items())
     times = (group.event_time, group.available_at, group.serving_delay, group.ttl, group.tie_break, group.partition_by)
     schema = described(group.schema)
-    return (group.name, group.version, group.keys, times, group.lookback, inputs, schema)
+    in_sql = (group.body,) if group.body else ()
+    return (group.name, group.version, group.keys, times, group.lookback, inputs, schema, *in_sql)

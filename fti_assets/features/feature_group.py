@@ -57,6 +57,7 @@ class FeatureGroup:
     options: AssetOptions = field(repr=False)
     source: ExternalSource | None = None
     validate: bool = False
+    body: str = field(default="", repr=False)
 
     def __repr__(self) -> str:
         return f"feature group {self.table}"

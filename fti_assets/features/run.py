@@ -14,16 +14,16 @@ import pandas as pd
 
 from fti_assets import clock
 from fti_assets.assets.checks import check_result, preview, refusal
-from fti_assets.assets.lineage import COLUMN_LINEAGE
 from fti_assets.assets.materialization import materialized
 from fti_assets.assets.windows import running_windows
 from fti_assets.errors import DataError, listed
+from fti_assets.features.column_lineage import lineage_of_run
 from fti_assets.features.columns import group_columns, stored_schema
 from fti_assets.features.external_rows import read_external
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.inputs import input_table
 from fti_assets.features.online_load import joined_whole, load_online
-from fti_assets.features.point_in_time import available_sql, view_of
+from fti_assets.features.point_in_time import available_sql, view_of, views_recorded
 from fti_assets.features.rejected import keep_rejected
 from fti_assets.features.staging import UNIQUE, Layout, Staged, stage
 from fti_assets.features.validation import SAMPLE_ROWS
@@ -49,7 +49,8 @@ def run_feature_group(
         if "context" in inspect.signature(group.function).parameters:
             given["context"] = context
         layout = replace(layout_of(group), stored=lake.types(group.table_name))
-        result = group.function(**given)
+        with views_recorded() as views:
+            result = group.function(**given)
         _say_once_that_naive_is_utc(context, group, result)
         partitions = [window.key for window in windows]
         staged = _unique_in_table(lake, group, stage(lake.connection, result, layout, windows), partitions)
@@ -73,18 +74,12 @@ def run_feature_group(
         metadata: dict[str, Any] = {
             "preview": preview(lake.connection.table(quoted(staged.table))),
             **stored_schema(group_columns(group), lake.types(group.table_name)),
-            **_declared_lineage(group),
+            **lineage_of_run(lake, group, result, views),
         }
         if group.online:
             metadata["online_keys"] = load_online(lake, stores.online_store(), group)
         yield from (check_result(context.assets_def.key, verdict) for verdict in verdicts)
         yield from materialized(context, commit, metadata, delay=group.serving_delay or timedelta(0))
-
-
-def _declared_lineage(group: FeatureGroup) -> dict[str, Any]:
-    """The lineage that the user declares of a group, which Dagster looks for on its materializations."""
-    declared = (group.options.get("metadata") or {}).get(COLUMN_LINEAGE)
-    return {} if declared is None else {COLUMN_LINEAGE: declared}
 
 
 def layout_of(group: FeatureGroup) -> Layout:

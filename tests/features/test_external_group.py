@@ -3,6 +3,7 @@
 import inspect
 import json
 import random
+import uuid
 import warnings
 from collections.abc import Iterator
 from datetime import timedelta
@@ -18,9 +19,21 @@ from dagster._core.definitions.observe import observe
 from sklearn.linear_model import LogisticRegression
 
 import fti_assets as fti
-from fti_assets.errors import DataError, DeclarationError, NotMaterializedError, PredictionError, StoreError
+from fti_assets.description import describe
+from fti_assets.errors import (
+    DataError,
+    DeclarationError,
+    MissingExtraError,
+    NotMaterializedError,
+    PredictionError,
+    StoreError,
+)
 from fti_assets.features.external_group import ExternalOptions
+from fti_assets.features.external_rows import external_rows
 from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.point_in_time import point_in_time
+from fti_assets.stores.duckdb_extensions import load_extension
+from fti_assets.stores.external import source_connection
 from fti_assets.stores.manifest import DatasetManifest, JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.stores.records import from_json
 from fti_assets.testing import assert_no_leak, materialize, stores_in
@@ -277,6 +290,49 @@ def test_rows_are_read_in_the_types_of_the_lake(warehouse: Warehouse) -> None:
     assert narrow["price"].tolist() == [1.25]
 
 
+def postgres(table: str) -> Iterator[Any]:
+    dsn = "postgresql://postgres@127.0.0.1:5432/test"
+    with duckdb.connect() as connection:
+        try:
+            load_extension(connection, "postgres_scanner")
+            connection.execute(f"ATTACH '{dsn}' AS pg (TYPE postgres)")
+        except (duckdb.Error, MissingExtraError) as error:
+            pytest.skip(f"no Postgres at {dsn}: {error}")
+        schema = f"ext_{uuid.uuid4().hex[:12]}"
+        connection.execute(f"CREATE SCHEMA pg.{schema}; CREATE TABLE pg.{schema}.{table} AS {WEATHER}")
+        try:
+            yield fti.PostgresTable(dsn=dsn, table=f"{schema}.{table}")
+        finally:
+            connection.execute(f"DROP SCHEMA pg.{schema} CASCADE")
+
+
+def test_rows_are_the_same_wherever_they_lie_and_only_needed_columns_are_read(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    (tmp_path / "files").mkdir()
+    warehouse.run(f"COPY weather TO '{tmp_path}/files/part.parquet'")
+    expected = fti.read(warehouse.group()).sort_values(["seen_at", "shop"], ignore_index=True)
+    assert len(expected) == 480
+    spine = "SELECT 'a' AS shop, TIMESTAMP '2013-01-05' AS t"
+    join = JoinedGroup(
+        "weather", 1, (JoinedKey("shop", "shop", "text"),), (), event_time="seen_at", serving_delay_us=0
+    )  # fmt: skip
+    of_postgres = postgres("weather")
+    for source in (fti.ParquetFiles(path=tmp_path / "files"), next(of_postgres)):
+        group = warehouse.group(source=source)
+        frame = fti.read(group).sort_values(["seen_at", "shop"], ignore_index=True)
+        pd.testing.assert_frame_equal(frame, expected, check_dtype=False)
+        with source_connection() as connection:
+            rows = external_rows(connection, group)
+            plan = point_in_time(
+                connection, connection.sql(spine), [join], lambda _, rows=rows: rows, prediction_time="t"
+            ).explain()
+            assert "known_at" not in plan
+            assert "temp" not in plan
+            assert "seen_at" in plan
+    of_postgres.close()  # type: ignore[attr-defined]
+
+
 def test_reading_takes_columns_but_no_partition_and_no_snapshot(warehouse: Warehouse) -> None:
     group = warehouse.group()
     assert list(fti.read(group, columns=["temp"]).columns) == ["temp"]
@@ -453,6 +509,12 @@ def test_an_observation_can_be_asked_for_by_a_condition(warehouse: Warehouse) ->
     defs = fti.build_definitions([weather])
     (sensor,) = defs.sensors or ()
     assert weather.key in sensor.asset_selection.resolve(defs.resolve_asset_graph())  # type: ignore[union-attr]
+
+
+def test_a_description_says_where_it_lies(warehouse: Warehouse) -> None:
+    (facts,) = describe(fti.build_definitions([warehouse.group()]))["features"]
+    assert facts["mode"] == "external"
+    assert facts["runs"] == f"outside: table weather of the DuckDB file {warehouse.file}, joined where it lies"
 
 
 def test_a_model_over_it_predicts_in_batch_and_the_predictor_says_why_not_online(

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from fti_assets.features.changes import Changes as Changes
     from fti_assets.features.changes import FeedPosition as FeedPosition
     from fti_assets.features.duplicates import KeepLast as KeepLast
+    from fti_assets.features.external_group import external_group as external_group
     from fti_assets.features.feature_group import FeatureGroup as FeatureGroup
     from fti_assets.features.feature_group import feature_group as feature_group
     from fti_assets.features.on_demand import on_demand as on_demand
+    from fti_assets.features.sql_group import sql_feature_group as sql_feature_group
     from fti_assets.features.table import Grid as Grid
     from fti_assets.features.table import Table as Table
     from fti_assets.features.windows import Count as Count
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from fti_assets.inference.predictor import Predictor as Predictor
     from fti_assets.reading import read as read
     from fti_assets.resources import Stores as Stores
+    from fti_assets.stores.external import DuckDBTable as DuckDBTable
+    from fti_assets.stores.external import ParquetFiles as ParquetFiles
+    from fti_assets.stores.external import PostgresTable as PostgresTable
     from fti_assets.training.data import TrainingData as TrainingData
     from fti_assets.training.dataset import training_dataset as training_dataset
     from fti_assets.training.encoders import Embedding as Embedding
@@ -51,8 +56,10 @@ _MODULES = {
     "ChangeFeed": "features.changes",
     "Changes": "features.changes",
     "Count": "features.windows",
+    "DuckDBTable": "stores.external",
     "Embedding": "training.encoders",
     "Evaluation": "training.evaluation",
+    "external_group": "features.external_group",
     "feature_group": "features.feature_group",
     "FeatureGroup": "features.feature_group",
     "FeatureView": "training.view",
@@ -66,11 +73,14 @@ _MODULES = {
     "NotWorseThanChampion": "training.gates",
     "on_demand": "features.on_demand",
     "OneHot": "training.encoders",
+    "ParquetFiles": "stores.external",
     "Passthrough": "training.encoders",
+    "PostgresTable": "stores.external",
     "Predictor": "inference.predictor",
     "RandomSplit": "training.split",
     "read": "reading",
     "SliceGap": "training.gates",
+    "sql_feature_group": "features.sql_group",
     "Standardize": "training.encoders",
     "Stores": "resources",
     "Sum": "features.windows",
@@ -87,6 +97,7 @@ __all__ = [
     "ChangeFeed",
     "Changes",
     "Count",
+    "DuckDBTable",
     "Embedding",
     "Evaluation",
     "FeatureGroup",
@@ -98,7 +109,9 @@ __all__ = [
     "Mean",
     "NotWorseThanChampion",
     "OneHot",
+    "ParquetFiles",
     "Passthrough",
+    "PostgresTable",
     "Predictor",
     "RandomSplit",
     "SliceGap",
@@ -110,11 +123,13 @@ __all__ = [
     "TrainingData",
     "batch_predictions",
     "build_definitions",
+    "external_group",
     "feature_group",
     "model",
     "new_data_sensor",
     "on_demand",
     "read",
+    "sql_feature_group",
     "training_dataset",
     "upkeep_job",
     "window_aggregate",

@@ -16,8 +16,8 @@ def feature_pipeline(group: FeatureGroup, spec: Any, starts: list[str]) -> dict[
     return {
         "asset": spec.key.to_user_string(),
         "description": spec.description or "",
-        "mode": stated(spec, "mode", "batch"),
-        "runs": runs(group.partitions_def, group.lookback),
+        "mode": stated(spec, "mode", "batch" if group.source is None else "external"),
+        "runs": _runs(group),
         "framework": stated(spec, "framework", of_features(group.annotations.get("return"))),
         "validation": validation(group.assets_def, group.schema),
         "schedule": starts,
@@ -28,6 +28,12 @@ def feature_pipeline(group: FeatureGroup, spec: Any, starts: list[str]) -> dict[
         "online": group.online,
         "owners": list(spec.owners),
     }
+
+
+def _runs(group: FeatureGroup) -> str:
+    if group.source is not None:
+        return f"outside: {group.source.place}, joined where it lies"
+    return runs(group.partitions_def, group.lookback)
 
 
 def runs(partitions_def: dg.PartitionsDefinition[str] | None, lookback: Any = None) -> str:

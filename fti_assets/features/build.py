@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -38,17 +38,17 @@ def build_feature_group(group: FeatureGroup) -> dg.AssetsDefinition:
         ins=group.asset_ins,
         deps=[_dep(group, source) for source in dict.fromkeys(group.inputs.values())],
         check_specs=check_specs(asset_key(group.options, group.table), rules),
-        metadata={**_metadata(group), **links_to_users(group)},
-        kinds={"duckdb", "parquet"},
+        metadata={"dagster/table_name": str(group.table_name), **declared_metadata(group), **links_to_users(group)},
+        kinds={"duckdb", "parquet", *(["sql"] if group.body else [])},
         group_name="features",
         automation_condition=_condition(group),
-        declaration=_declaration(group),
+        declaration=declaration_of_group(group),
     )
 
 
 def _condition(group: FeatureGroup) -> dg.AutomationCondition[Any] | None:
     """Run on changed inputs, and a last time after the end of a window that was still open; None if neither can be."""
-    inputs = [Upstream(source.key, source.partitions_def) for source in dict.fromkeys(group.inputs.values())]
+    inputs = upstream_of(group.inputs.values())
     waits = group.inputs or group.asset_ins or group.options.get("deps")
     changed = on_changed_inputs(inputs, whole=group.partitions_def is None) if waits else None
     changed = None if changed is None else changed.with_label("inputs_changed")
@@ -56,6 +56,11 @@ def _condition(group: FeatureGroup) -> dg.AutomationCondition[Any] | None:
         return changed
     ended = on_window_end(group.partitions_def, group.serving_delay or timedelta(0)).with_label("window_ended")
     return ended if changed is None else changed | ended
+
+
+def upstream_of(groups: Iterable[FeatureGroup]) -> list[Upstream]:
+    """The groups that must be materialized before something rests on them; an external one is there without that."""
+    return [Upstream(group.key, group.partitions_def) for group in dict.fromkeys(groups) if group.source is None]
 
 
 def dep_on(
@@ -82,9 +87,9 @@ def _dep(group: FeatureGroup, source: FeatureGroup) -> dg.AssetDep:
     return dep_on(source, group.partitions_def, group.lookback)
 
 
-def _metadata(group: FeatureGroup) -> dict[str, Any]:
+def declared_metadata(group: FeatureGroup) -> dict[str, Any]:
+    """Keys, times and columns, as the catalog shows them before the first run."""
     metadata: dict[str, Any] = {
-        "dagster/table_name": str(group.table_name),
         "keys": ", ".join(group.keys),
         "event_time": group.event_time or "none: a lookup, always visible",
     }
@@ -94,11 +99,15 @@ def _metadata(group: FeatureGroup) -> dict[str, Any]:
         metadata["serving_delay"] = str(group.serving_delay)
     if group.ttl is not None:
         metadata["ttl"] = str(group.ttl)
+    if group.body:
+        metadata["sql"] = dg.MetadataValue.md(f"```sql\n{group.body.strip()}\n```")
     return metadata | (column_schema(group_columns(group)) if group.schema is not None else {})
 
 
-def _declaration(group: FeatureGroup) -> tuple[object, ...]:
+def declaration_of_group(group: FeatureGroup) -> tuple[object, ...]:
+    """Everything of a group but its source that decides what it holds, for the code version."""
     inputs = tuple((name, source.table) for name, source in group.inputs.items())
     times = (group.event_time, group.available_at, group.serving_delay, group.ttl, group.tie_break, group.partition_by)
     schema = described(group.schema)
-    return (group.name, group.version, group.keys, times, group.lookback, inputs, schema, group.duplicates)
+    in_sql = (group.body,) if group.body else ()
+    return (group.name, group.version, group.keys, times, group.lookback, inputs, schema, group.duplicates, *in_sql)

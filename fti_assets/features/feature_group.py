@@ -20,6 +20,7 @@ from fti_assets.features.duplicates import Duplicates, KeepLast, checked_duplica
 from fti_assets.features.schema import column_types, pandera_schema
 from fti_assets.features.selection import Selection
 from fti_assets.stores.columns import ColumnType
+from fti_assets.stores.external import ExternalSource
 from fti_assets.stores.sql import checked_name
 from fti_assets.stores.tables import TableName
 from fti_assets.times import duration, microseconds
@@ -57,6 +58,9 @@ class FeatureGroup:
     annotations: Mapping[str, Any] = field(repr=False)
     asset_ins: Mapping[str, Any] = field(repr=False)
     options: AssetOptions = field(repr=False)
+    source: ExternalSource | None = None
+    validate: bool = False
+    body: str = field(default="", repr=False)
 
     def __repr__(self) -> str:
         return f"feature group {self.table}"
@@ -140,6 +144,10 @@ class FeatureGroup:
     @cached_property
     def assets_def(self) -> dg.AssetsDefinition:
         """The Dagster asset, built once."""
+        if self.source is not None:
+            from fti_assets.features.external_build import build_external_group
+
+            return build_external_group(self)
         from fti_assets.features.build import build_feature_group
 
         return build_feature_group(self)
@@ -236,7 +244,7 @@ def feature_group(
             asset_ins=other_ins,
             options=options,
         )
-        _check(group)
+        check_group(group)
         return group
 
     return declare
@@ -252,7 +260,8 @@ def _online_history(
     return duration(ttl) + duration(delay or timedelta(0))
 
 
-def _check(group: FeatureGroup) -> None:
+def check_group(group: FeatureGroup) -> None:
+    """Raise a DeclarationError if a group's declaration is impossible."""
     what = f"feature group {group.table}"
     if not isinstance(group.version, int) or group.version < 1:
         raise DeclarationError(f"{what}: version is {group.version!r}; versions are 1, 2, 3 ...")

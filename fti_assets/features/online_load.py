@@ -96,6 +96,7 @@ def joined_group(group: FeatureGroup, keys: Sequence[JoinedKey], columns: Sequen
         serving_delay_us=group.delay_us,
         ttl_us=None if group.ttl is None else microseconds(group.ttl),
         tie_break=group.tie_break,
+        external="" if group.source is None else group.source.place,
     )
 
 

@@ -14,18 +14,19 @@ import pandas as pd
 
 from fti_assets import clock
 from fti_assets.assets.checks import check_result, preview, refusal
-from fti_assets.assets.lineage import COLUMN_LINEAGE
 from fti_assets.assets.materialization import materialized
 from fti_assets.assets.windows import running_windows
 from fti_assets.errors import DataError, listed
 from fti_assets.features.change_run import StagedChanges, stage_changes, store_changes
 from fti_assets.features.changes import ChangeFeed, Changes, FeedPosition
+from fti_assets.features.column_lineage import lineage_of_run
 from fti_assets.features.columns import group_columns, stored_schema
 from fti_assets.features.duplicates import KeepLast
+from fti_assets.features.external_rows import read_external
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.inputs import input_table
 from fti_assets.features.online_load import joined_whole, load_online
-from fti_assets.features.point_in_time import available_sql, view_of
+from fti_assets.features.point_in_time import available_sql, view_of, views_recorded
 from fti_assets.features.rejected import keep_rejected
 from fti_assets.features.staging import UNIQUE, Layout, Staged, stage
 from fti_assets.features.validation import SAMPLE_ROWS
@@ -47,6 +48,7 @@ def run_feature_group(
     """Materialize the partitions that are run, or withhold them all if a blocking rule is broken."""
     windows = running_windows(context)
     with stores.offline_store().connect() as lake:
+        read_external(lake, group.inputs.values())
         given: dict[str, Any] = dict(arguments)
         given |= {name: input_table(lake, source, group, windows) for name, source in group.inputs.items()}
         if "context" in inspect.signature(group.function).parameters:
@@ -54,7 +56,8 @@ def run_feature_group(
         since = FeedPosition(feed_position(lake, group.table_name))
         given |= dict.fromkeys(group.position_parameters, since)
         layout = replace(layout_of(group), stored=lake.types(group.table_name))
-        result = group.function(**given)
+        with views_recorded() as views:
+            result = group.function(**given)
         _say_once_that_naive_is_utc(context, group, result)
         batch = _staged(lake, group, layout, result, windows)
         staged, verdicts = batch.staged, [*batch.staged.verdicts, *_in_time(lake, group, batch.staged, windows)]
@@ -72,7 +75,7 @@ def run_feature_group(
         metadata: dict[str, Any] = {
             "preview": preview(lake.connection.table(quoted(staged.table))),
             **stored_schema(group_columns(group), lake.types(group.table_name)),
-            **_declared_lineage(group),
+            **lineage_of_run(lake, group, result, views),
             **stored,
         }
         if isinstance(group.duplicates, KeepLast):
@@ -127,12 +130,6 @@ def _store(
         addable=_may_be_added(group, lake.staged_types(batch.staged.table)),
     )
     return commit, {}
-
-
-def _declared_lineage(group: FeatureGroup) -> dict[str, Any]:
-    """The lineage that the user declares of a group, which Dagster looks for on its materializations."""
-    declared = (group.options.get("metadata") or {}).get(COLUMN_LINEAGE)
-    return {} if declared is None else {COLUMN_LINEAGE: declared}
 
 
 def layout_of(group: FeatureGroup) -> Layout:

@@ -21,6 +21,7 @@ from fti_assets.errors import NoChampionError, NotMaterializedError, StoreError,
 from fti_assets.features.arrays import fetch_columns
 from fti_assets.features.assemble import assemble
 from fti_assets.features.columns import Columns, declared_columns, stored_schema, table_column
+from fti_assets.features.external_rows import read_external
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.point_in_time import view_of
 from fti_assets.features.rejected import keep_rejected
@@ -52,6 +53,7 @@ def run_batch_predictions(
     chosen = {window: build_for(store, predictions.model.name, window) for window in windows}
     with stores.offline_store().connect() as lake:
         snapshot = lake.snapshot()
+        read_external(lake, predictions.model.view.groups)
         before = lake.ledger(predictions.table_name)
         missing = _missing(lake, predictions, windows, snapshot)
         kept = None if config.predict_again else _stored(lake, predictions, windows)

@@ -11,7 +11,7 @@ import dagster as dg
 from fti_assets.assets.checks import check_specs
 from fti_assets.assets.conditions import Upstream, on_answerable_rows
 from fti_assets.assets.step import asset_key, beta_accepted, build_asset
-from fti_assets.features.build import dep_on
+from fti_assets.features.build import dep_on, upstream_of
 from fti_assets.features.columns import column_schema
 from fti_assets.features.schema import described
 from fti_assets.features.upstream import COMPLETE
@@ -54,7 +54,7 @@ def build_batch_predictions(predictions: BatchPredictions) -> dg.AssetsDefinitio
         description=f"What {model.name} answers for each row of {view.spine.table}, and the build that answered.",
         automation_condition=on_answerable_rows(
             view.spine.key,
-            [Upstream(group.key, group.partitions_def) for group in groups],
+            upstream_of(groups),
             Upstream(model.key, model.partitions_def),
             whole=partitions_def is None,
         ).with_label("rows_to_answer"),

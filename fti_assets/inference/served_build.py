@@ -13,7 +13,7 @@ from fti_assets.inference.online_features import OnlineGroup
 from fti_assets.inference.request import RequestForm
 from fti_assets.stores.columns import ColumnType, canonical
 from fti_assets.stores.graph import MISSING_INTEGER, Graph, whole_numbers
-from fti_assets.stores.manifest import GraphInput, ModelManifest
+from fti_assets.stores.manifest import GraphInput, ModelManifest, ViewRecord
 from fti_assets.stores.on_demand_call import LoadedCall
 from fti_assets.stores.online import OnlineStore
 from fti_assets.times import microseconds
@@ -64,6 +64,7 @@ class ServedBuild:
         for column in self._form.columns:
             slots.add(column.name, column.type)
         slots.add(view.prediction_time or "", "timestamp")
+        _refuse_external(view, what)
         self._groups = []
         for joined in view.joins:
             self._groups.append(OnlineGroup(joined, online, [slots.of(key.spine) for key in joined.keys]))
@@ -144,6 +145,15 @@ class ServedBuild:
                     problems.append(problem if len(rows) == 1 else f"request {index}: {problem}")
         if problems:
             raise self._form.error(problems)
+
+
+def _refuse_external(view: ViewRecord, what: str) -> None:
+    outside = [f"{joined.table!r} ({joined.external})" for joined in view.joins if joined.external]
+    if outside:
+        raise PredictionError(
+            f"{what} joins {', '.join(outside)}, an external group: nothing of it is copied to the online store. Predict in "
+            "batch, or train on a feature group with online=True that takes it as an input"
+        )
 
 
 class _Slots:

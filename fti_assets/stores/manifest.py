@@ -47,6 +47,7 @@ class JoinedGroup:
     """One point-in-time join of a feature group to a spine.
 
     ``event_time`` is None for a lookup. ``available_at`` names a column, else it is event time plus ``serving_delay_us``.
+    ``external`` says where the group's table lies if another system keeps it, without credentials.
     """
 
     group: str
@@ -58,6 +59,7 @@ class JoinedGroup:
     serving_delay_us: int = 0
     ttl_us: int | None = None
     tie_break: str | None = None
+    external: str = ""
 
     @property
     def table(self) -> str:
@@ -174,7 +176,8 @@ class DatasetManifest:
 
     ``rows`` counts each split, ``left_out`` the spine rows that are in none and why, ``upstream`` names each group's
     table with a hash of the partition versions that were read, ``trained_until`` is the latest prediction time in train
-    or validation.
+    or validation. ``external`` names the tables that another system keeps, and where: they are not in the snapshot, and
+    ``upstream`` has the version that was there when they were read.
     """
 
     dataset: str
@@ -192,3 +195,4 @@ class DatasetManifest:
     upstream: dict[str, str]
     trained_until: str | None
     code_version: str
+    external: dict[str, str] = field(default_factory=dict)

@@ -25,7 +25,7 @@ from fti_assets.errors import NotMaterializedError, SchemaChangedError, StoreErr
 from fti_assets.stores.files import locked
 from fti_assets.stores.lake_connection import lake_connection
 from fti_assets.stores.sql import literal, quoted
-from fti_assets.stores.tables import LEDGER, PARTITION, Commit, PartitionRecord, TableName
+from fti_assets.stores.tables import LEDGER, PARTITION, WHOLE, Commit, PartitionRecord, TableName
 
 _HASH_VERSION = "1"
 _LOCK_TIMEOUT_S = 600.0
@@ -92,6 +92,7 @@ class Lake:
     def __init__(self, connection: duckdb.DuckDBPyConnection, store: OfflineStore) -> None:
         self.connection = connection
         self._store = store
+        self._outside: dict[TableName, duckdb.DuckDBPyRelation] = {}
 
     @property
     def store(self) -> OfflineStore:
@@ -115,12 +116,19 @@ class Lake:
 
     def types(self, table: TableName) -> dict[str, str]:
         """Column names and DuckDB types of a stored table, in its order, without ``_partition``; empty if there is none."""
+        if table in self._outside:
+            rows = self._outside[table]
+            return dict(zip(rows.columns, map(str, rows.types), strict=True))
         found = self.connection.execute(
             "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = 'lake' AND schema_name = ? "
             "AND table_name = ? AND column_name <> ? ORDER BY column_index",
             [table.schema, table.name, PARTITION],
         ).fetchall()
         return dict(found)
+
+    def read_outside(self, table: TableName, rows: duckdb.DuckDBPyRelation) -> None:
+        """Give these rows, of this connection, for a table that another system keeps; it has no snapshots and no ledger."""
+        self._outside[table] = rows
 
     def rows(self, table: TableName, *, snapshot: int | None = None, partitions: Sequence[str] | None = None,
              with_partition: bool = False) -> duckdb.DuckDBPyRelation:  # fmt: skip
@@ -129,6 +137,12 @@ class Lake:
         Raises:
             NotMaterializedError: there is no such table.
         """
+        if table in self._outside:
+            if partitions is not None and set(partitions) != {WHOLE}:
+                raise NotMaterializedError(
+                    f"{table} is kept by another system and has no partition {listed(partitions)}"
+                )
+            return self._outside[table]
         if not self.has(table):
             names = [str(other) for other in self.tables() if other.schema == table.schema]
             raise NotMaterializedError(

@@ -12,6 +12,7 @@ import duckdb
 
 from fti_assets.assets.windows import windows_between, windows_of
 from fti_assets.errors import DeclarationError, NotMaterializedError, listed
+from fti_assets.features.external_rows import read_external
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.inputs import input_table
 from fti_assets.features.point_in_time import available_sql, view_of
@@ -82,9 +83,11 @@ def assert_no_leak(
                     f"{declaration.table} reads no other group, so there is no future to take away from it: check the groups "
                     "that are made of it, or a view"
                 )
+            read_external(lake, declaration.upstream)
             _assert_group(lake, declaration, windows_named(declaration, partition), given, sample, seed)
             return
         windows = windows_named(view.spine, partition)
+        read_external(lake, [*view.groups, *(far for group in view.groups for far in group.upstream)])
         for group in _made_of_others(view.groups):
             taken = inspect.signature(group.function).parameters
             own = {name: value for name, value in given.items() if name in taken}

@@ -15,6 +15,7 @@ from fti_assets import clock
 from fti_assets.errors import NotMaterializedError
 from fti_assets.features.arrays import fetch_columns
 from fti_assets.features.assemble import assemble
+from fti_assets.features.external_rows import read_external
 from fti_assets.features.point_in_time import view_of
 from fti_assets.inference.predictor import Predictor
 from fti_assets.resources import Stores
@@ -87,6 +88,7 @@ def assert_parity(
     manifest, graph_bytes = store.load(name, asked.build)
     view = manifest.view
     with stores.offline_store().connect() as lake:
+        read_external(lake, [] if isinstance(model, str) else model.view.groups)
         table = _replayed(lake, view, partitions, _answers_from(stores, view), sample, seed)
         columns = lake.connection.sql(f"FROM {table}").columns
         rows = [dict(zip(columns, row, strict=True)) for row in lake.connection.sql(f"FROM {table}").fetchall()]

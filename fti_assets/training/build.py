@@ -12,7 +12,7 @@ from fti_assets.assets.checks import check_specs
 from fti_assets.assets.conditions import Upstream, on_changed_inputs, on_cutoff
 from fti_assets.assets.step import asset_key, build_asset
 from fti_assets.assets.users import links_to_users
-from fti_assets.features.build import dep_on
+from fti_assets.features.build import dep_on, upstream_of
 from fti_assets.features.columns import column_schema
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.on_demand import OnDemand
@@ -75,11 +75,9 @@ def _condition(dataset: TrainingDataset) -> dg.AutomationCondition[Any]:
     """A cutoff is made once, when it has come and its last day is final; without cutoffs, when an input has changed."""
     near = dataset.view.groups
     if dataset.partitions_def is None:
-        inputs = [Upstream(group.key, group.partitions_def) for group in near]
-        return on_changed_inputs(inputs, whole=True).with_label("inputs_changed")
+        return on_changed_inputs(upstream_of(near), whole=True).with_label("inputs_changed")
     every = dict.fromkeys([*near, *(far for group in near for far in group.upstream)])
-    groups = [Upstream(group.key, group.partitions_def) for group in every]
-    return on_cutoff(groups, depth=1 + max(group.depth for group in near)).with_label("cutoff_ready")
+    return on_cutoff(upstream_of(every), depth=1 + max(group.depth for group in near)).with_label("cutoff_ready")
 
 
 def _declared(view: FeatureView) -> tuple[object, ...]:

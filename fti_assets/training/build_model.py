@@ -16,6 +16,7 @@ from fti_assets import clock
 from fti_assets.errors import ModelError, NotMaterializedError, PredictionError, one_of
 from fti_assets.features.arrays import fetch_columns
 from fti_assets.features.assemble import assemble
+from fti_assets.features.external_rows import read_external
 from fti_assets.features.point_in_time import view_of
 from fti_assets.stores.graph import Graph
 from fti_assets.stores.manifest import Column, DatasetManifest, DatasetRecord, ModelManifest
@@ -210,6 +211,8 @@ def _champion_scores(
     if not unseen.any():
         return ChampionScores(champion.reference, problem="has trained on every test row, so they cannot be compared")
     try:
+        if champion.view != dataset.view:  # it is joined anew
+            read_external(lake, model.view.groups)
         rows, answers = _champion_answers(lake, store, champion, dataset, test, unseen, exported.classes)
         y, metrics = data.test.y[rows], model.evaluate.metrics
         own = {name: values[rows] for name, values in outputs.items()}

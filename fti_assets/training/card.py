@@ -48,6 +48,11 @@ def _learned_from(manifest: ModelManifest, dataset: DatasetManifest) -> str:
         )
     if dataset.lookups:
         lines.append(f"- lookups, visible at every instant: {', '.join(f'`{name}`' for name in dataset.lookups)}")
+    lines += [
+        f"- external: `{table}` is **not pinned**: {place} held version {dataset.upstream[table]} when it was read, its "
+        "partitions could not be checked, and what is there now may differ"
+        for table, place in dataset.external.items()
+    ]
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from fti_assets.assets.materialization import materialized
 from fti_assets.assets.windows import running_windows
 from fti_assets.errors import DataError, listed
 from fti_assets.features.columns import Columns, declared_columns, stored_schema, table_column
+from fti_assets.features.external_rows import changed_while_read, external_versions, read_external
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.on_demand import OnDemand
 from fti_assets.features.rejected import keep_rejected
@@ -40,6 +42,8 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
     key = context.assets_def.key
     with stores.offline_store().connect() as lake:
         snapshot = lake.snapshot()
+        read_external(lake, dataset.view.groups)
+        outside = external_versions(lake, dataset.view.groups)
         view = stored_view(lake, dataset)
         made, manifests, verdicts = [], {}, []
         for window in running_windows(context):
@@ -54,8 +58,12 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
             verdicts.append([*staged.verdicts, _complete(lake, dataset, cutoff, snapshot)])
             manifest = _manifest(lake, dataset, view, rows, cutoff, snapshot, code_version_of(context))
             made.append(staged)
-            manifests[window.key] = manifest
+            manifests[window.key] = replace(manifest, upstream={**manifest.upstream, **outside})
             context.log.info(f"{dataset.table} at {cutoff}: {dict(rows.rows)}, left out {dict(rows.left_out)}")
+        changed = changed_while_read(outside, external_versions(lake, dataset.view.groups))
+        if changed:
+            context.log.warning(f"{dataset.table}: {listed(changed)} changed while it was read")
+            manifests = {key: replace(one, upstream={**one.upstream, **changed}) for key, one in manifests.items()}
         together = worst(verdicts)
         if not all(staged.accepted for staged in made):
             refused = []
@@ -196,6 +204,7 @@ def _manifest(
         upstream={group.table: _versions(lake, group, snapshot) for group in dataset.view.groups},
         trained_until=None if rows.trained_until is None else rows.trained_until.isoformat(),
         code_version=code_version,
+        external={group.table: group.source.place for group in dataset.view.groups if group.source is not None},
     )
 
 

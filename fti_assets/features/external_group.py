@@ -1,0 +1,135 @@
+"""External groups: a table that another system computes, with what its rows mean. It is joined where it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, Unpack, cast
+
+from fti_assets.assets.options import AssetOptions
+from fti_assets.errors import DeclarationError
+from fti_assets.features.feature_group import DEFAULT_ONLINE_HISTORY, FeatureGroup, check_group
+from fti_assets.features.schema import pandera_schema
+from fti_assets.stores.external import DuckDBTable, ExternalSource, ParquetFiles, PostgresTable
+from fti_assets.stores.sql import checked_name
+from fti_assets.times import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    import dagster as dg
+
+
+class ExternalOptions(TypedDict, total=False):
+    """What ``dg.AssetSpec`` takes that an observed table can have, with its own meaning; a test holds the two equal."""
+
+    key: dg.AssetKey | str | Sequence[str] | None
+    key_prefix: str | Sequence[str] | None
+    deps: Iterable[Any] | None
+    description: str | None
+    metadata: Mapping[str, Any] | None
+    group_name: str | None
+    code_version: str | None
+    freshness_policy: dg.FreshnessPolicy | None
+    automation_condition: dg.AutomationCondition[Any] | None
+    owners: Sequence[str] | None
+    tags: Mapping[str, str] | None
+    kinds: AbstractSet[str] | None
+
+
+def external_group(
+    *,
+    name: str,
+    source: ExternalSource,
+    keys: Sequence[str],
+    version: int = 1,
+    event_time: str | None = None,
+    available_at: str | None = None,
+    serving_delay: str | timedelta | None = None,
+    ttl: str | timedelta | None = None,
+    tie_break: str | None = None,
+    schema: Any = None,
+    validate: bool = False,
+    online: bool = False,
+    **options: Unpack[ExternalOptions],
+) -> FeatureGroup:
+    """Declare a table of another system as a feature group: observed for changes, joined where it lies, never copied.
+
+    Its asset is observed, not materialized: an observation says which version of the table is there, and what rests on it
+    runs by the default conditions when that has changed. Nothing observes it by itself, unless ``automation_condition``
+    says when (``dg.AutomationCondition.on_cron("@hourly")``). What is read of it later cannot be what was read before:
+    a dataset's manifest says which version it read, and its card that the table is not pinned.
+
+    Args:
+        name: the group's name.
+        source: where the table lies: ``ParquetFiles``, ``PostgresTable`` or ``DuckDBTable``.
+        keys: the columns that name the entity.
+        version: names the asset (``weather_v1``); raise it when the table's meaning changes.
+        event_time: the column that says when a row was true; without it the group is a lookup, one row a key.
+        available_at: the column that says when a system could first use the row; by default event time plus
+            ``serving_delay``.
+        serving_delay: how long after its event time a row can be used.
+        ttl: how long after its event time a row still answers; for ever by default.
+        tie_break: the column whose greatest value wins among rows of equal keys and times.
+        schema: a Pandera model or schema. Its columns and types must be there in every observation and join; then only
+            its columns are read.
+        validate: check the schema's other rules too, that keys and times are never null, and that no two rows share them,
+            in each observation. That reads every row. The checks only warn: the table is not ours to withhold.
+        online: cannot be: nothing is copied.
+        options: what ``dg.AssetSpec`` takes, with its own meaning.
+
+    Raises:
+        DeclarationError: the declaration is impossible.
+
+    >>> from fti_assets import ParquetFiles
+    >>> weather = external_group(
+    ...     name="weather", source=ParquetFiles(path="s3://bucket/weather/"), keys=["origin"], event_time="observed_at"
+    ... )
+    >>> weather["temp"].columns
+    ('temp',)
+    """
+    what = f"external group {checked_name(name, what='external group')!r}"
+    if not isinstance(source, ParquetFiles | PostgresTable | DuckDBTable):
+        raise DeclarationError(
+            f"{what}: source is {source!r}; give fti.ParquetFiles(path=...), fti.PostgresTable(dsn=..., table=...) or "
+            "fti.DuckDBTable(file=..., table=...)"
+        )
+    if online:
+        raise DeclarationError(
+            f"{what} cannot be online, since nothing of it is copied: declare a feature group that takes it as an fti.Table "
+            "and has online=True"
+        )
+    unknown = [option for option in options if option not in ExternalOptions.__annotations__]
+    if unknown:
+        raise DeclarationError(
+            f"{what} takes no {unknown[0]!r}: it is observed, and has no step of its own to set that of"
+        )
+
+    def no_function(*_: Any, **__: Any) -> NoReturn:
+        raise DeclarationError(f"{what} has no function: another system computes {source.place}")
+
+    group = FeatureGroup(
+        name=name,
+        version=version,
+        function=no_function,
+        keys=tuple(checked_name(key, what=f"key of {what}") for key in ([keys] if isinstance(keys, str) else keys)),
+        event_time=event_time,
+        available_at=available_at,
+        serving_delay=None if serving_delay is None else duration(serving_delay, what=f"serving_delay of {what}"),
+        ttl=None if ttl is None else duration(ttl, what=f"ttl of {what}"),
+        tie_break=tie_break,
+        duplicates="error",
+        schema=None if schema is None else pandera_schema(schema, what=what),
+        partition_by=event_time,
+        lookback=timedelta(0),
+        online=False,
+        online_history=DEFAULT_ONLINE_HISTORY,
+        inputs={},
+        annotations={},
+        asset_ins={},
+        options=cast(AssetOptions, dict(options)),
+        source=source,
+        validate=validate,
+    )
+    check_group(group)
+    return group

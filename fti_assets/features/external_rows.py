@@ -1,0 +1,103 @@
+"""The rows of external groups on a lake's connection: lazy, in the types of the lake, read where they lie."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import duckdb
+
+from fti_assets.errors import DataError, one_of
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.schema import SQL_TYPES, type_of_sql
+from fti_assets.stores.columns import ColumnType
+from fti_assets.stores.external import described
+from fti_assets.stores.offline import Lake
+from fti_assets.stores.sql import quoted
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+_WIDER = {"HUGEINT": "BIGINT", "UHUGEINT": "BIGINT", "UBIGINT": "BIGINT", "UUID": "VARCHAR"}
+
+
+def read_external(lake: Lake, groups: Iterable[FeatureGroup]) -> None:
+    """Let a lake give the rows of the external ones among some groups, from where they lie.
+
+    Raises:
+        StoreError: one cannot be read.
+        DataError: one lacks a declared column, or has it with another type.
+    """
+    for group in dict.fromkeys(groups):
+        if group.source is not None:
+            lake.read_outside(group.table_name, external_rows(lake.connection, group))
+
+
+def external_versions(lake: Lake, groups: Iterable[FeatureGroup]) -> dict[str, str]:
+    """The data version of each external group among some groups, by table, as it is now."""
+    return {
+        group.table: group.source.version(lake.connection)
+        for group in dict.fromkeys(groups)
+        if group.source is not None
+    }
+
+
+def changed_while_read(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
+    """The tables whose version was another one after they were read, with both versions."""
+    return {table: f"{version}..{after[table]}" for table, version in before.items() if after[table] != version}
+
+
+def external_rows(connection: duckdb.DuckDBPyConnection, group: FeatureGroup) -> duckdb.DuckDBPyRelation:
+    """The rows of an external group, lazily: times naive UTC, null for NaN, declared columns in their declared types.
+
+    Without a schema, columns whose names are not lower-case are left out, since nothing could name them.
+
+    Raises:
+        StoreError: the source cannot be read.
+        DataError: it lacks a declared column, or has it with another type.
+    """
+    assert group.source is not None
+    stored, declared = described(connection, group.source), dict(group.columns or {})
+    wanted = list(declared) or [name for name in stored if _NAME.fullmatch(name)]
+    needed = dict.fromkeys([*group.identity, *wanted])
+    missing = [name for name in needed if name not in stored]
+    if missing:
+        raise DataError(
+            f"{group.table} should have {one_of(missing)}, but {group.source.place} has {one_of(stored)}: add it there, or "
+            "declare a new version without it"
+        )
+    selected = ", ".join(_selected(group, name, stored[name], declared.get(name)) for name in needed)
+    relation = connection.sql(f"SELECT {selected} FROM {group.source.scan(connection)}")
+    name = outside_view(group.table)
+    relation.query(name, f"FROM {quoted('temp', name)}")
+    return connection.sql(f"FROM {quoted('temp', name)}")
+
+
+def outside_view(table: str) -> str:
+    """The temporary view through which an external group is read, by which lineage knows it."""
+    return f"__fti_outside_{table}"
+
+
+def _selected(group: FeatureGroup, name: str, stored: str, declared: ColumnType | None) -> str:
+    assert group.source is not None
+    declared = declared or ("timestamp" if name in group.times else None)
+    target = _target(stored, declared)
+    if declared is not None and type_of_sql(target) != declared:
+        raise DataError(
+            f"{group.table} should have {name!r} as {declared}, but {group.source.place} has it as {stored}: cast it there, or "
+            "declare what it is"
+        )
+    expression = quoted(name)
+    if stored in ("DOUBLE", "FLOAT"):
+        expression = f"CASE WHEN isnan({expression}) THEN NULL ELSE {expression} END"
+    if target != stored:
+        expression = f"CAST({expression} AS {target})"
+    return f"{expression} AS {quoted(name)}"
+
+
+def _target(stored: str, declared: ColumnType | None) -> str:
+    """The type that a column is read as: casts that lose nothing, and a number's decimals as a double."""
+    known = "text" if stored.startswith("ENUM") or stored == "UUID" else type_of_sql(stored)
+    if stored.startswith("TIMESTAMP"):
+        return "TIMESTAMP"
+    if declared is not None and (known == declared or (known, declared) == ("integer", "number")):
+        return SQL_TYPES[declared]
+    return "VARCHAR" if stored.startswith("ENUM") else _WIDER.get(stored, stored)

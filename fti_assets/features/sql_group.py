@@ -1,0 +1,171 @@
+"""Feature groups in SQL: one SELECT over other groups, run in the lake."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any, Unpack
+
+import dagster as dg
+
+from fti_assets.assets.options import AssetOptions
+from fti_assets.errors import DeclarationError, one_of
+from fti_assets.features.feature_group import FeatureGroup, feature_group
+from fti_assets.features.sql_body import SqlBody, sql_body
+from fti_assets.features.table import Table
+from fti_assets.stores.external import source_connection
+from fti_assets.stores.sql import checked_name, literal, timestamp
+from fti_assets.times import naive_utc
+
+
+class GroupTerms(AssetOptions, total=False):
+    """What ``fti.feature_group`` takes beside name, keys and ins; a test holds the two equal."""
+
+    version: int
+    event_time: str | None
+    available_at: str | None
+    serving_delay: str | timedelta | None
+    ttl: str | timedelta | None
+    tie_break: str | None
+    schema: Any
+    partition_by: str | None
+    lookback: str | timedelta | None
+    online: bool
+    online_history: str | timedelta | None
+
+
+def sql_feature_group(
+    *,
+    keys: Sequence[str],
+    sql: str | None = None,
+    file: str | Path | None = None,
+    name: str | None = None,
+    ins: Mapping[str, FeatureGroup] | None = None,
+    **terms: Unpack[GroupTerms],
+) -> FeatureGroup:
+    """Declare a feature group whose body is SQL, in DuckDB's dialect: one SELECT statement, run lazily in the lake.
+
+    The tables that it reads are feature groups, by their names here or in ``ins``: of each, the rows that the run may see,
+    as an ``fti.Table`` gives them. ``$start`` and ``$end`` are the first instant of the partitions that are run and the
+    first after them; ``$partition`` is the key of a partition that is no time window. A range is one run, so the SQL must
+    give the rows of each partition whatever the range: bound them by ``$start`` and ``$end``, and windows by time.
+
+    Args:
+        keys: the columns that name the entity.
+        sql: the statement, or
+        file: the file that holds it, seen from the file of the caller.
+        name: the group's name, by default the file's.
+        ins: groups under other names.
+        terms: what ``fti.feature_group`` takes, with the same meaning. A comment at the head of the SQL is the description.
+
+    Raises:
+        DeclarationError: the SQL is not one SELECT, reads a table that is no group, or reads or writes what is outside; or
+            the declaration is impossible.
+
+    >>> import pandas as pd
+    >>> @feature_group(keys=["customer"])
+    ... def visits() -> pd.DataFrame: ...
+    >>> spending = sql_feature_group(
+    ...     name="spending", keys=["customer"], sql="SELECT customer, sum(price) AS spent FROM visits GROUP BY customer"
+    ... )
+    >>> spending.inputs
+    {'visits': feature group visits_v1}
+    """
+    caller = inspect.currentframe()
+    caller = None if caller is None else caller.f_back
+    body = _body(sql, file, caller, name)
+    own_name = name or Path(str(file)).stem
+    groups = _groups(body, dict(ins or {}), {} if caller is None else {**caller.f_globals, **caller.f_locals})
+    _refuse_parameters(body, terms.get("partitions_def"))
+    declared = feature_group(keys=keys, name=own_name, ins=groups, **terms)(_function(body, list(groups)))
+    return dataclasses.replace(declared, body=body.text)
+
+
+def _body(sql: str | None, file: str | Path | None, caller: FrameType | None, name: str | None) -> SqlBody:
+    if (sql is None) == (file is None):
+        raise DeclarationError(
+            "sql_feature_group takes either sql='SELECT ...' or file='carrier_delays.sql', and one of them"
+        )
+    if sql is not None:
+        if name is None:
+            raise DeclarationError("sql_feature_group takes a name with sql=; only a file has one")
+        return sql_body(sql, place=f"sql of {name!r}")
+    folder = Path("." if caller is None else caller.f_code.co_filename).parent
+    path = folder / str(file)
+    try:
+        return sql_body(path.read_text(), place=str(file))
+    except OSError as error:
+        raise DeclarationError(
+            f"the SQL file {path} cannot be read: {error.strerror}; file= is seen from {folder}"
+        ) from error
+
+
+def _groups(body: SqlBody, ins: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, FeatureGroup]:
+    groups = {}
+    for table, line in body.tables.items():
+        found = ins.get(table, names.get(table))
+        if not isinstance(found, FeatureGroup):
+            known = {*ins, *(name for name, value in names.items() if isinstance(value, FeatureGroup))}
+            raise DeclarationError(
+                f"{body.place}, line {line} reads {table!r}, but no feature group has that name here; there is "
+                f"{one_of(sorted(known))}. Import the group, or give it in ins={{{table!r}: the_group}}"
+            )
+        groups[checked_name(table, what=f"table in {body.place}")] = found
+    unread = [name for name in ins if name not in groups]
+    if unread:
+        raise DeclarationError(
+            f"ins gives {one_of(unread)}, which {body.place} does not read: it reads {one_of(body.tables)}"
+        )
+    return groups
+
+
+def _refuse_parameters(body: SqlBody, partitions_def: dg.PartitionsDefinition[str] | None) -> None:
+    timed = isinstance(partitions_def, dg.TimeWindowPartitionsDefinition)
+    given = ("start", "end") if timed else () if partitions_def is None else ("partition",)
+    wrong = [f"${name}" for name in body.parameters if name not in given]
+    if wrong:
+        has = (
+            f"{type(partitions_def).__name__} gives {one_of(f'${name}' for name in given)}"
+            if given
+            else "it has no partitions"
+        )
+        raise DeclarationError(f"{body.place} takes {one_of(wrong)}, but {has}")
+
+
+def _function(body: SqlBody, tables: Sequence[str]) -> Callable[..., Any]:
+    """What a step calls: the tables by name, and the context if the SQL takes parameters."""
+
+    def run(context: Any = None, **given: Table) -> Any:
+        if given:
+            connection = next(iter(given.values())).connection
+            return body.relation(connection, given, _values(body, context, given))
+        with source_connection() as connection:  # there is nothing that its rows could be joined with
+            return body.relation(connection, {}, _values(body, context, given)).to_arrow_table()
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter("context", kind, annotation=dg.AssetExecutionContext)] if body.parameters else []
+    parameters += [inspect.Parameter(name, kind, annotation=Table) for name in tables]
+    run.__name__ = run.__qualname__ = "sql"
+    run.__doc__ = body.comment
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {**{one.name: one.annotation for one in parameters}, "return": Table}
+    return run
+
+
+def _values(body: SqlBody, context: Any, given: Mapping[str, Table]) -> dict[str, str]:
+    """The literals of the parameters; without a context, of a call in a test, those of a table's grid."""
+    if not body.parameters:
+        return {}
+    if body.parameters == ("partition",):
+        return {"partition": literal(context.partition_key)}
+    if context is not None:
+        window = context.partition_time_window
+        return {"start": timestamp(naive_utc(window.start)), "end": timestamp(naive_utc(window.end))}
+    grid = next((table.grid for table in given.values() if table.grid is not None), None)
+    if grid is None:
+        raise DeclarationError(f"{body.place} takes parameters: give it a context, or a table with a grid")
+    return {"start": timestamp(naive_utc(grid.start)), "end": timestamp(naive_utc(grid.end))}

@@ -1,0 +1,308 @@
+"""Tables of other systems: how they are read, what their version says, and what no error says."""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+
+from fti_assets.errors import DeclarationError, StoreError
+from fti_assets.stores.duckdb_extensions import load_extension
+from fti_assets.stores.external import DuckDBTable, ParquetFiles, PostgresTable, described, source_connection
+from fti_assets.stores.postgres_address import postgres_address
+
+DSN = "postgresql://postgres@127.0.0.1:5432/test"
+ROWS = """
+    SELECT * FROM (VALUES ('JFK', TIMESTAMP '2013-01-01 05:00', 1.5), ('LGA', TIMESTAMP '2013-01-01 06:00', NULL))
+    t(origin, seen, temp)"""
+
+
+@dataclass
+class Table:
+    """A source, and a way to run SQL on what it reads as a table called ``t``."""
+
+    source: Any
+    change: Any
+
+
+def parquet(tmp_path: Path) -> Iterator[Table]:
+    folder = tmp_path / "weather"
+    folder.mkdir()
+
+    def change(sql: str) -> None:
+        with duckdb.connect() as connection:
+            file = folder / "part.parquet"
+            source = f"FROM '{file}'" if file.exists() else ROWS
+            connection.execute(f"CREATE TABLE t AS {source}")
+            connection.execute(sql)
+            connection.execute(f"COPY t TO '{file}'")
+
+    yield Table(ParquetFiles(path=folder), change)
+
+
+def duckdb_file(tmp_path: Path) -> Iterator[Table]:
+    file = tmp_path / "dbt.duckdb"
+
+    def change(sql: str) -> None:
+        with duckdb.connect(str(file)) as connection:
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS marts; USE marts; CREATE TABLE IF NOT EXISTS t AS {ROWS}")
+            connection.execute(sql)
+
+    yield Table(DuckDBTable(file=file, table="marts.t"), change)
+
+
+def postgres(tmp_path: Path) -> Iterator[Table]:
+    with duckdb.connect() as connection:
+        try:
+            load_extension(connection, "postgres_scanner")
+            connection.execute(f"ATTACH '{DSN}' AS pg (TYPE postgres)")
+        except duckdb.Error as error:
+            pytest.skip(f"no Postgres at {DSN}: {error}")
+        schema = f"ext_{uuid.uuid4().hex[:12]}"
+        connection.execute(f"CREATE SCHEMA pg.{schema}; USE pg.{schema}; CREATE TABLE t AS {ROWS}")
+        try:
+            yield Table(PostgresTable(dsn=DSN, table=f"{schema}.t"), connection.execute)
+        finally:
+            connection.execute(f"USE memory; DROP SCHEMA pg.{schema} CASCADE")
+
+
+@pytest.fixture(params=[parquet, duckdb_file, postgres], ids=["parquet", "duckdb", "postgres"])
+def table(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Table]:
+    yield from request.param(tmp_path)
+
+
+def version(source: Any) -> str:
+    with source_connection() as connection:
+        return source.version(connection)
+
+
+def test_a_source_is_read_where_it_lies(table: Table) -> None:
+    table.change("SELECT 1")
+    with source_connection() as connection:
+        assert list(described(connection, table.source)) == ["origin", "seen", "temp"]
+        rows = connection.sql(f"SELECT origin, temp::DOUBLE FROM {table.source.scan(connection)} ORDER BY 1").fetchall()
+        assert rows == [("JFK", 1.5), ("LGA", None)]
+        assert table.source.measured(connection, 'count(*), max("origin")') == (2, "LGA")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO t VALUES ('EWR', TIMESTAMP '2013-01-02', 2.5)",
+        "UPDATE t SET temp = 7.5 WHERE origin = 'JFK'",
+        "DELETE FROM t WHERE origin = 'JFK'",
+        "ALTER TABLE t ADD COLUMN wind INTEGER",
+    ],
+)
+def test_a_change_is_another_version_and_none_is_the_same(table: Table, change: str) -> None:
+    table.change("SELECT 1")
+    before = version(table.source)
+    assert version(table.source) == before
+    table.change(change)
+    assert version(table.source) != before
+
+
+def test_a_content_version_does_not_depend_on_the_order_of_the_rows(tmp_path: Path) -> None:
+    versions = []
+    for order in ("origin", "origin DESC"):
+        file = tmp_path / f"{order}.duckdb"
+        with duckdb.connect(str(file)) as connection:
+            connection.execute(f"CREATE TABLE t AS FROM ({ROWS}) ORDER BY {order}")
+        versions.append(version(DuckDBTable(file=file, table="t")))
+    assert versions[0] == versions[1]
+
+
+def test_a_watermark_sees_what_it_says_and_nothing_else(tmp_path: Path) -> None:
+    for made in (duckdb_file(tmp_path), postgres(tmp_path)):
+        table = next(made)
+        table.change("SELECT 1")
+        source = type(table.source)(**{**vars(table.source), "watermark": "seen"})
+        before = version(source)
+        table.change("UPDATE t SET temp = 9.5")
+        assert version(source) == before
+        table.change("UPDATE t SET seen = TIMESTAMP '2014-01-01'")
+        assert version(source) != before
+        made.close()
+
+
+def test_a_touched_parquet_file_is_another_version(tmp_path: Path) -> None:
+    table = next(parquet(tmp_path))
+    table.change("SELECT 1")
+    before = version(table.source)
+    os.utime(tmp_path / "weather" / "part.parquet", ns=(1, 1))
+    assert version(table.source) != before
+
+
+def test_folders_are_columns_if_they_are_said_to_be(tmp_path: Path) -> None:
+    for day in ("2013-01-01", "2013-01-02"):
+        (tmp_path / f"day={day}").mkdir()
+        with duckdb.connect() as connection:
+            connection.execute(f"COPY (SELECT 1 AS x) TO '{tmp_path}/day={day}/part.parquet'")
+    with source_connection() as connection:
+        assert list(described(connection, ParquetFiles(path=tmp_path))) == ["x"]
+        assert list(described(connection, ParquetFiles(path=tmp_path, hive_partitioning=True))) == ["x", "day"]
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern"),
+    [
+        ("weather", "weather/**/*.parquet"),
+        ("s3://bucket/weather/", "s3://bucket/weather/**/*.parquet"),
+        ("s3://bucket/*/x.parquet", "s3://bucket/*/x.parquet"),
+        ("weather/x.parquet", "weather/x.parquet"),
+        ("https://host/x?signature=1", "https://host/x?signature=1"),
+    ],
+)
+def test_a_folder_is_every_parquet_file_below_it(path: str, pattern: str) -> None:
+    assert ParquetFiles(path=path).pattern == pattern
+
+
+def test_a_place_names_no_signature_and_no_user() -> None:
+    assert (
+        ParquetFiles(path="https://ann:pw@host/x.parquet?signature=1").place == "Parquet files https://host/x.parquet"
+    )
+
+
+def test_what_is_not_there_is_named() -> None:
+    missing = [
+        (ParquetFiles(path="/nowhere"), r"Parquet files /nowhere/\*\*/\*.parquet cannot be read"),
+        (DuckDBTable(file="/nowhere.duckdb", table="t"), "there is no DuckDB file /nowhere.duckdb with the table t"),
+    ]
+    for source, problem in missing:
+        with source_connection() as connection, pytest.raises(StoreError, match=problem):
+            described(connection, source)
+
+
+def test_a_missing_table_is_named(table: Table) -> None:
+    if isinstance(table.source, ParquetFiles):
+        return
+    table.change("SELECT 1")
+    gone = type(table.source)(**{**vars(table.source), "table": "nowhere"})
+    with source_connection() as connection, pytest.raises(StoreError, match="nowhere.*cannot be read"):
+        described(connection, gone)
+
+
+@pytest.mark.parametrize("table_name", ["", "a.b.c", ".t"])
+def test_a_table_name_has_one_or_two_parts(table_name: str) -> None:
+    with pytest.raises(DeclarationError, match="write its name, or its schema and name"):
+        PostgresTable(dsn=DSN, table=table_name)
+    with pytest.raises(DeclarationError, match="write its name, or its schema and name"):
+        DuckDBTable(file="x", table=table_name)
+
+
+# Credentials
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://ann:s3cr%20t@127.0.0.1:1/shop?connect_timeout=2",
+        "host=127.0.0.1 port=1 dbname=shop user=ann password='s3cr t' connect_timeout=2",
+    ],
+)
+def test_a_password_is_in_no_error_place_or_repr(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_DSN", dsn)
+    for source in (PostgresTable(dsn=dsn, table="t"), PostgresTable(dsn=dg.EnvVar("SHOP_DSN"), table="t")):
+        with source_connection() as connection, pytest.raises(StoreError) as raised:
+            described(connection, source)
+        said = f"{raised.value!r} {raised.value.__cause__!r} {source.place} {source!r} {source._address!r}"
+        assert "user=ann" in said
+        assert "s3cr" not in said
+    assert PostgresTable(dsn=dg.EnvVar("SHOP_DSN"), table="t").place == "Postgres table t in the database of $SHOP_DSN"
+
+
+def test_a_password_reaches_postgres_from_a_secret(tmp_path: Path) -> None:
+    table = next(made := postgres(tmp_path))
+    source = PostgresTable(dsn=DSN.replace("postgres@", "postgres:ignored%20by%20trust@"), table=table.source.table)
+    with source_connection() as connection:
+        assert list(described(connection, source)) == ["origin", "seen", "temp"]
+        assert "ignored" not in str(connection.sql("SELECT path FROM duckdb_databases()").fetchall())
+    made.close()
+
+
+def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SHOP_DSN", raising=False)
+    source = PostgresTable(dsn=dg.EnvVar("SHOP_DSN"), table="t")
+    with source_connection() as connection, pytest.raises(StoreError, match="SHOP_DSN is not set"):
+        source.version(connection)
+
+
+@pytest.mark.parametrize("dsn", ["", "db:s3cret", "postgresql://host:port_s3cret/x", "host=h and s3cret"])
+def test_what_is_no_connection_string_is_refused_without_repeating_it(dsn: str) -> None:
+    with pytest.raises(DeclarationError, match="neither a URL") as raised:
+        postgres_address(dsn, what="orders")
+    assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("dsn", "shown"),
+    [
+        ("postgres://h/d", {"host": "h", "dbname": "d"}),
+        (
+            "postgresql://u%40x:p@h:6/d?sslmode=require",
+            {"user": "u@x", "host": "h", "port": "6", "dbname": "d", "sslmode": "require"},
+        ),
+        (r"host=h dbname='it\'s' password=p", {"host": "h", "dbname": "it's"}),
+    ],
+)
+def test_a_connection_string_is_read_as_libpq_reads_it(dsn: str, shown: dict[str, str]) -> None:
+    address = postgres_address(dsn, what="orders")
+    assert address.shown == shown
+    assert postgres_address(address.text, what="orders").shown == shown
+
+
+# Object stores
+
+Put = Callable[[str, str], None]
+"""Puts a file of the rows of a query into the bucket ``weather``."""
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Put]:
+    boto3 = pytest.importorskip("boto3")
+    server_module = pytest.importorskip("moto.server")
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "s3cret",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
+    client.create_bucket(Bucket="weather")
+
+    def put(name: str, sql: str) -> None:
+        with duckdb.connect() as connection:
+            connection.execute(f"COPY ({sql}) TO '{tmp_path}/put.parquet'")
+        client.put_object(Bucket="weather", Key=name, Body=(tmp_path / "put.parquet").read_bytes())
+
+    put("day/a.parquet", ROWS)
+    yield put
+    server.stop()
+
+
+def test_a_bucket_is_read_where_it_lies_and_observed(bucket: Put) -> None:
+    source = ParquetFiles(path="s3://weather/day/")
+    with source_connection() as connection:
+        assert source.measured(connection, "count(*)") == (2,)
+    before = version(source)
+    assert version(source) == before
+    bucket("day/b.parquet", ROWS)
+    assert version(source) != before
+
+
+def test_a_bucket_that_cannot_be_read_names_itself_and_no_secret(bucket: Put) -> None:
+    with (
+        source_connection() as connection,
+        pytest.raises(StoreError, match=r"s3://nowhere/\*\*/\*.parquet cannot be read") as raised,
+    ):
+        described(connection, ParquetFiles(path="s3://nowhere"))
+    assert "s3cret" not in f"{raised.value!r}"

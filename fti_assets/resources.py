@@ -66,8 +66,8 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
         key = context.asset_key.to_user_string()
         if name is None:
             raise StoreError(
-                f"{key} has no rows to take as an input: depend on it with deps=[...], and take a model by "
-                "fti.Predictor.load in the asset's body"
+                f"{key} has no rows to take as an input: depend on it with deps=[...], and in the asset's body take a "
+                "model by fti.Predictor.load, an external group by fti.read"
             )
         table = TableName(*str(getattr(name, "value", name)).split(".", 1))
         wanted = set(context.asset_partition_keys) if context.has_asset_partitions else None

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.assets.checks import check_result, check_specs
-from fti_assets.assets.step import asset_key, code_version
+from fti_assets.assets.step import STORES, asset_key, code_version
 from fti_assets.assets.users import links_to_users
 from fti_assets.assets.windows import UNPARTITIONED
 from fti_assets.features.build import declaration_of_group, declared_metadata
@@ -54,7 +54,9 @@ def build_external_group(group: FeatureGroup) -> dg.AssetsDefinition:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Function `multi_observable_source_asset`")
         decorator = dg.multi_observable_source_asset(
-            name="__".join(key.path), specs=[dg.AssetSpec(key, **settled)], check_specs=check_specs(key, _rules(group))
+            name="__".join(key.path),
+            specs=[dg.AssetSpec(key, **settled).with_io_manager_key(STORES)],
+            check_specs=check_specs(key, _rules(group)),
         )
         built: dg.AssetsDefinition = decorator(observe)
     return built

@@ -8,6 +8,8 @@ import duckdb
 from fti_assets.errors import MissingExtraError
 from fti_assets.stores.sql import literal
 
+_EXTRAS = {"postgres_scanner": "postgres", "httpfs": "s3"}
+
 
 def load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     """Load an extension into a connection.
@@ -29,7 +31,7 @@ def load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     wheel = f"duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}"
     raise MissingExtraError(
         f"DuckDB {duckdb.__version__} cannot load its extension {name!r}: pip install '{wheel}', which "
-        f"fti-assets[pipelines] brings. Tried: {'; '.join(problems)}"
+        f"fti-assets[{_EXTRAS.get(name, 'pipelines')}] brings. Tried: {'; '.join(problems)}"
     )
 
 

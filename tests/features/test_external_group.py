@@ -40,6 +40,7 @@ from fti_assets.testing import assert_no_leak, materialize, stores_in
 from tests.features import oracles
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-20")
+STORES = {"fti": fti.Stores()}
 CUTOFFS = dg.DailyPartitionsDefinition(start_date="2013-01-10", end_date="2013-01-20")
 WEATHER = """
     SELECT ['a', 'b'][1 + i % 2] AS shop, TIMESTAMP '2013-01-01' + to_hours(i) AS seen_at,
@@ -101,7 +102,7 @@ def dataset_of(spine: FeatureGroup, weather: FeatureGroup, **options: Any) -> An
 
 
 def observed(group: FeatureGroup, instance: dg.DagsterInstance) -> Any:
-    result = observe([group.assets_def], instance=instance)
+    result = observe([group.assets_def], instance=instance, resources=STORES)
     assert result.success
     (event,) = result.get_asset_observation_events()
     return event.asset_observation_data.asset_observation
@@ -248,20 +249,22 @@ def test_an_observation_fails_when_the_table_is_not_as_declared(
 ) -> None:
     warehouse.run(change)
     with dg.DagsterInstance.ephemeral() as instance, pytest.raises((DataError, StoreError), match=problem):
-        observe([warehouse.group(schema=WeatherSchema).assets_def], instance=instance)
+        observe([warehouse.group(schema=WeatherSchema).assets_def], instance=instance, resources=STORES)
 
 
 def test_rules_are_checked_in_an_observation_if_that_is_asked_for_and_only_warn(warehouse: Warehouse) -> None:
     warehouse.run("UPDATE weather SET temp = -7 WHERE seen_at = '2013-01-02'; INSERT INTO weather FROM weather LIMIT 1")
     with dg.DagsterInstance.ephemeral() as instance:
-        result = observe([warehouse.group(schema=WeatherSchema, validate=True).assets_def], instance=instance)
+        result = observe(
+            [warehouse.group(schema=WeatherSchema, validate=True).assets_def], instance=instance, resources=STORES
+        )
         assert result.success
         checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
         failed = {name for name, check in checks.items() if not check.passed}
         assert failed == {"temp_greater_than_or_equal_to", "rows_unique"}
         assert {checks[name].severity for name in failed} == {dg.AssetCheckSeverity.WARN}
         assert not observe(
-            [warehouse.group(schema=WeatherSchema).assets_def], instance=instance
+            [warehouse.group(schema=WeatherSchema).assets_def], instance=instance, resources=STORES
         ).get_asset_check_evaluations()
 
 
@@ -509,6 +512,21 @@ def test_an_observation_can_be_asked_for_by_a_condition(warehouse: Warehouse) ->
     defs = fti.build_definitions([weather])
     (sensor,) = defs.sensors or ()
     assert weather.key in sensor.asset_selection.resolve(defs.resolve_asset_graph())  # type: ignore[union-attr]
+
+
+def test_a_plain_asset_that_takes_its_rows_is_told_how_to_read_them(warehouse: Warehouse, tmp_path: Path) -> None:
+    weather = warehouse.group()
+
+    @dg.asset
+    def report(weather_v1: pd.DataFrame) -> None: ...
+
+    defs = fti.build_definitions([weather], assets=[report], resources={"fti": stores_in(tmp_path)})
+    job = defs.resolve_implicit_global_asset_job_def()
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        pytest.raises(StoreError, match="weather_v1 has no rows.*by fti.read"),
+    ):
+        job.execute_in_process(asset_selection=[report.key], instance=instance)
 
 
 def test_a_description_says_where_it_lies(warehouse: Warehouse) -> None:

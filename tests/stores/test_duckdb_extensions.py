@@ -78,3 +78,12 @@ def test_a_wheel_for_another_duckdb_is_passed_over(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(duckdb_extensions.duckdb, "__version__", "99.0.0")
     with pytest.raises(MissingExtraError, match=r"no ducklake\.duckdb_extension for DuckDB 99\.0\.0 in its wheel"):
         load_extension(Recorded(), "ducklake")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"), [("postgres_scanner", "postgres"), ("httpfs", "s3"), ("ducklake", "pipelines")]
+)
+def test_the_extra_that_brings_it_is_named(name: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duckdb_extensions.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=rf"which fti-assets\[{extra}\] brings"):
+        load_extension(Recorded(), name)  # type: ignore[arg-type]

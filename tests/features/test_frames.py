@@ -123,7 +123,11 @@ def test_values_come_back_from_the_lake_and_a_cast_is_said(
 ) -> None:
     assert stored(lake, given) == (kind, [kept])
     casts = staged(lake, given).casts
-    assert (len(casts) == 1 and f"stored as {kind.partition('(')[0]}" in casts[0] and word in casts[0]) if word else not casts
+    assert (
+        (len(casts) == 1 and f"stored as {kind.partition('(')[0]}" in casts[0] and word in casts[0])
+        if word
+        else not casts
+    )
 
 
 @pytest.mark.parametrize(

@@ -340,7 +340,7 @@ def test_pandera_s_own_checks_are_said_in_sql_whatever_they_are_called(connectio
     for schema in (Model.to_schema(), pa.DataFrameSchema({"number": pa.Column(float, pa.Check.ge(0, name="mine"))})):
         division = divided(schema, {"text": "VARCHAR", "number": "DOUBLE"})
         assert len(division.checks) == sum(len(c.checks) + (not c.nullable) for c in schema.columns.values())
-        assert not (division.by_row or division.by_column or division.by_frame or division.columns)
+        assert [*division.by_row, *division.by_column, *division.by_frame, *division.columns] == []
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_pandera_s_own_checks_are_said_in_sql_whatever_they_are_called(connectio
         ("float32", "DOUBLE", [0.5, 1e300], True),
         ("float32", "DOUBLE", [0.5, 0.25], False),
         (int, "DOUBLE", [1.0, 2.0], True),
-        (int, "BIGINT", [1, None], True),
+        (int, "BIGINT", [1, None], False),
         ("Int64", "BIGINT", [1, None], False),
         ("datetime64[ns]", "TIMESTAMP", [datetime(9999, 1, 1), datetime(2020, 1, 1)], False),
     ],

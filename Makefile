@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The flights are of 2013, so the clock of the demo and of its UI stands where their data ends.
 FTI_NOW ?= 2014-01-05T00:00:00Z
 
-.PHONY: install demo test ui bench soak docs clean
+.PHONY: install demo test ui bench soak pandas2 docs clean
 
 install: $(VENV)/.installed .dagster/dagster.yaml
 
@@ -39,21 +39,34 @@ bench: install
 	$(BIN)/python benchmarks/lake.py
 	$(BIN)/python benchmarks/dagster_overhead.py
 	$(BIN)/python benchmarks/flight_quality.py
+	$(BIN)/python benchmarks/validation.py
 
 # Ten minutes of writers, readers and upkeep on one lake; random joins, windows and datasets against their oracles, and killed
 # writers, again and again with other seeds.
 SOAKED := tests/features/test_point_in_time.py tests/features/test_windows.py tests/assets/test_windows.py \
-	tests/training/test_dataset_rows.py \
+	tests/training/test_dataset_rows.py tests/features/test_table_validation.py tests/features/test_changes.py \
 	tests/stores/test_offline.py tests/stores/test_online.py tests/stores/test_upkeep.py tests/integration/test_killed_run.py
 
-soak: install
+soak: install pandas2
 	FTI_SOAK_SECONDS=600 $(BIN)/python -m pytest tests/integration/test_readers_and_writers.py
 	for seed in 1 2 3 4 5 6 7 8 9 10; do \
 		$(BIN)/python -m pytest --hypothesis-seed=$$seed $(SOAKED) || exit 1; \
 	done
 
+# Frames and validation under pandas 2, in an environment of its own.
+pandas2: .venv-pandas2/.installed
+	.venv-pandas2/bin/python -m pytest -p no:cacheprovider tests/features/test_staging.py tests/features/test_frames.py \
+		tests/features/test_validation.py tests/features/test_table_validation.py
+
+.venv-pandas2/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-pandas2
+	grep -v '^pandas==' constraints.txt > .venv-pandas2/constraints.txt
+	.venv-pandas2/bin/pip install --quiet --constraint .venv-pandas2/constraints.txt --editable '.[pipelines]' \
+		'pandas==2.3.3' hypothesis pytest polars pytz
+	touch $@
+
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) .fti .dagster
+	rm -rf $(VENV) .venv-pandas2 .fti .dagster

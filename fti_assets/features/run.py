@@ -170,7 +170,7 @@ def _say_what_changed(context: dg.AssetExecutionContext, group: FeatureGroup, st
         context.log.info(f"{group.table}: {'; '.join(staged.casts)}")
     if staged.whole:
         context.log.info(
-            f"{group.table}: {listed(staged.whole)} were fetched whole, for checks or types that only Pandera can answer; a check "
+            f"{group.table}: {listed(staged.whole)} fetched whole, for checks or types that only Pandera can answer; a check "
             "of single values (pa.Check(..., element_wise=True)) is run in batches"
         )
 

@@ -212,14 +212,16 @@ def _settle_untold(
     if not asked:
         return
     answers = connection.execute(f"SELECT {', '.join(asked)} FROM {quoted(name)}").fetchall()[0]
-    wanted = {column: "DOUBLE" for column, fits in zip(whole, answers[len(empty) :], strict=True) if fits}
+    wanted: dict[str, str] = {
+        column: "DOUBLE" for column, fits in zip(whole, answers[len(empty) :], strict=True) if fits
+    }
     for column, none in zip(empty, answers, strict=False):
-        declared = layout.types.get(column)
         if none:
-            wanted[column] = SQL_TYPES[declared] if declared else layout.stored.get(column) or types[column]
-    for column, kind in wanted.items():
-        if kind != types[column]:
-            connection.execute(f"ALTER TABLE {quoted(name)} ALTER COLUMN {quoted(column)} TYPE {kind}")
+            declared = layout.types.get(column)
+            wanted[column] = SQL_TYPES[declared] if declared else layout.stored.get(column, types[column])
+    for column, wanted_type in wanted.items():
+        if wanted_type != types[column]:
+            connection.execute(f"ALTER TABLE {quoted(name)} ALTER COLUMN {quoted(column)} TYPE {wanted_type}")
 
 
 def _refuse_names(columns: list[str], layout: Layout) -> None:

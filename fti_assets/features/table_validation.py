@@ -167,6 +167,7 @@ class _Asked:
     seen: Seen
     counts: dict[RuleKey, int]
     added: list[int]
+    distinct: frozenset[tuple[str, ...]]
     structure: list[dict[str, object]]
     frame: pd.DataFrame
 
@@ -182,6 +183,10 @@ def _asked(rows: _TableRows, schema: pa.DataFrameSchema | None, rules: Sequence[
     counted += [f"count_if({rule.fails})" for rule in added]
     aggregates = {} if schema is None else needed_aggregates(schema, rows.types)
     counted += aggregates.values()
+    screened = [columns for columns in division.unique.values() if len(columns) == 1]
+    counted += [_repeats(columns[0]) for columns in screened]
+    screened_added = [rule.unique for rule in rules if len(rule.unique) == 1]
+    counted += [f"{_repeats(columns[0])} + count(*) - count({quoted(columns[0])})" for columns in screened_added]
     answers = list(rows.connection.execute(f"SELECT {', '.join(counted)} FROM {rows.table}").fetchall()[0])
     total = int(answers.pop(0))
     counts = {key: int(answers.pop(0) or 0) for key, _ in checks}
@@ -190,12 +195,21 @@ def _asked(rows: _TableRows, schema: pa.DataFrameSchema | None, rules: Sequence[
             del counts[key], division.checks[key]
             division.by_row.append(key)
     in_added = [int(answers.pop(0) or 0) for _ in added]
-    seen = Seen(total, dict(zip(aggregates, answers, strict=True)))
+    seen = Seen(total, {name: answers.pop(0) for name in aggregates})
+    repeated = {columns for columns in screened if answers.pop(0)}
+    division.unique = {key: at for key, at in division.unique.items() if len(at) > 1 or at in repeated}
+    distinct = frozenset(columns for columns in screened_added if not answers.pop(0))
     if schema is None:
-        return _Asked(division, seen, counts, in_added, [], pd.DataFrame())
+        return _Asked(division, seen, counts, in_added, distinct, [], pd.DataFrame())
     frame = probe(rows.connection, rows.table, rows.types, seen)
     return _Asked(
-        division, seen, counts, in_added, structural_failures(schema, frame), with_declared_types(schema, frame)
+        division,
+        seen,
+        counts,
+        in_added,
+        distinct,
+        structural_failures(schema, frame),
+        with_declared_types(schema, frame),
     )
 
 
@@ -206,7 +220,7 @@ def _by_pandera(rows: _TableRows, schema: pa.DataFrameSchema, rules: Sequence[Ro
     failing = frame.iloc[list(validation.failing_rows)] if len(validation.failing_rows) else None
     if coerces(schema):
         return TableValidation(validation.verdicts, failing, validation.frame, len(frame), tuple(rows.types))
-    added = _asked(rows, None, rules).added
+    added = _asked(rows, None, rules)
     verdicts = [*validation.verdicts, *_added_verdicts(rows, rules, added)]
     return TableValidation(verdicts, failing, None, len(frame), tuple(rows.types))
 
@@ -215,14 +229,14 @@ def _judged(
     rows: _TableRows, schema: pa.DataFrameSchema | None, rules: Sequence[RowRule], asked: _Asked
 ) -> TableValidation:
     if schema is None:
-        return TableValidation(_added_verdicts(rows, rules, asked.added), None, None, asked.seen.rows)
+        return TableValidation(_added_verdicts(rows, rules, asked), None, None, asked.seen.rows)
     broken, whole = _broken_rules(rows, schema, asked)
     failing, sample = _failing(rows, broken, asked.frame)
     verdicts = [
         verdict_of(rule, _with_example(key, broken.get(key), sample), asked.seen.rows, sample)
         for key, rule in [*rules_by_key(schema).items(), (COLUMNS_KEY, COLUMNS)]
     ]
-    verdicts += _added_verdicts(rows, rules, asked.added)
+    verdicts += _added_verdicts(rows, rules, asked)
     return TableValidation(verdicts, failing, None, asked.seen.rows, whole)
 
 
@@ -280,12 +294,17 @@ def _failing(
     return found.loc[list(kept)].reset_index(drop=True), held_as(found, probed.dtypes.to_dict())
 
 
-def _added_verdicts(rows: _TableRows, rules: Sequence[RowRule], counts: list[int]) -> list[Verdict]:
-    counted = iter(counts)
+def _repeats(column: str) -> str:
+    """How many values of a column are there again: one aggregate, where telling which needs a query of its own."""
+    return f"count({quoted(column)}) - count(DISTINCT {quoted(column)})"
+
+
+def _added_verdicts(rows: _TableRows, rules: Sequence[RowRule], asked: _Asked) -> list[Verdict]:
+    counted = iter(asked.added)
     verdicts = []
     for rule in rules:
         if rule.unique:
-            broken = rows.duplicates(rule.unique)
+            broken = None if rule.unique in asked.distinct else rows.duplicates(rule.unique)
         else:
             count = next(counted)
             broken = Broken(count, rows.first([rule.fails], [count])[0]) if count else None

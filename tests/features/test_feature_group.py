@@ -480,7 +480,7 @@ def test_a_changed_schema_needs_a_new_version(world: World) -> None:
     assert world.run(fti.feature_group(**options)(weather())).success
     renamed = {**options, "event_time": "u"}
     for changed in (
-        fti.feature_group(**options)(weather(y=[1.0])),
+        fti.feature_group(**options)(weather(x=["one"])),
         fti.feature_group(**renamed)(weather(u=[datetime(2013, 1, 1)])),
     ):
         result = world.run(changed)

@@ -85,6 +85,7 @@ def one(values: Any, kind: Any = None) -> pa.Table:
 
 
 VECTOR = np.array([0.5, 1.5], dtype="float32")
+POLARS_DECIMAL = pl.DataFrame({"k": [1], "x": [Decimal("12.30")]}, schema_overrides={"x": pl.Decimal(20, 2)})
 FIXED = pa.list_(pa.float32(), 2)
 
 
@@ -99,7 +100,7 @@ FIXED = pa.list_(pa.float32(), 2)
         (pd.DataFrame({"k": [1], "x": pd.Series([[0.5, 1.5]], dtype=pd.ArrowDtype(FIXED))}), "FLOAT[]", [0.5, 1.5], "FLOAT[2]"),
         (one([[[0.5, 1.5]]], pa.list_(FIXED)), "FLOAT[][]", [[0.5, 1.5]], "FLOAT[2][]"),
         (one([Decimal("12.30")], pa.decimal128(10, 2)), "DECIMAL(10,2)", Decimal("12.30"), None),
-        (pl.DataFrame({"k": [1], "x": [Decimal("12.30")]}, schema_overrides={"x": pl.Decimal(20, 2)}), "DECIMAL(20,2)", Decimal("12.30"), None),
+        (POLARS_DECIMAL, "DECIMAL(20,2)", Decimal("12.30"), None),
         (one([Decimal("1e30")], pa.decimal128(38, 4)), "DECIMAL(38,4)", Decimal("1e30"), None),
         (pd.DataFrame({"k": [1], "x": [Decimal("1.50")]}), "DECIMAL(18,2)", Decimal("1.50"), None),
         (one([dt.date(1969, 7, 20)]), "DATE", dt.date(1969, 7, 20), None),

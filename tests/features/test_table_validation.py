@@ -247,3 +247,120 @@ def test_sql_and_batches_say_what_pandera_says_of_the_whole(
     columns, schema = case
     with connected() as connection:
         assert differences(connection, make(connection, columns), schema) == []
+
+
+def many(connection: duckdb.DuckDBPyConnection, rows: int = 300_000) -> str:
+    connection.execute(
+        f"CREATE TEMP TABLE many AS SELECT i AS id, (i % 7)::DOUBLE AS x, 'a' || i % 3 AS name FROM range({rows}) r(i)"
+    )
+    return "many"
+
+
+def test_counts_are_exact_and_the_rows_kept_are_the_first(connection: duckdb.DuckDBPyConnection) -> None:
+    schema = pa.DataFrameSchema(
+        {
+            "x": pa.Column(float, pa.Check.lt(6)),
+            "name": pa.Column(str, pa.Check.isin(["a0", "a1"])),
+            "id": pa.Column(int, pa.Check.lt(299_999)),
+        }
+    )
+    validation = validate_table(connection, many(connection), schema)
+    assert failures(validation) == {"x_less_than": 42_857, "name_isin": 100_000, "id_less_than": 1}
+    assert validation.failing is not None
+    broken = [number for number in range(10_000) if number % 7 == 6 or number % 3 == 2]
+    assert validation.failing["id"].tolist() == broken[:REJECTED_ROWS]
+    samples = {one.rule.name: [row["id"] for row in one.sample] for one in validation.verdicts if one.sample}
+    assert samples["x_less_than"] == [6 + 7 * number for number in range(SAMPLE_ROWS)]
+    assert samples["id_less_than"] == [299_999]
+    assert all(len(one.problem) < 200 for one in validation.verdicts)
+    assert validation.whole == ()
+
+
+def test_checks_of_single_values_are_run_in_batches(connection: duckdb.DuckDBPyConnection) -> None:
+    sizes: list[int] = []
+
+    def few(values: pd.Series) -> pd.Series:
+        sizes.append(len(values))
+        return values < 6
+
+    each = pa.Check(lambda value: value < 6, element_wise=True, name="each")
+    rare = pa.Check.isin([float(number) for number in range(6)] + [math.nan])  # which SQL does not compare
+    whole = pa.Check(few, name="whole")
+    schema = pa.DataFrameSchema({"x": pa.Column(float, [each, rare, whole])})
+    validation = validate_table(connection, many(connection), schema)
+    assert failures(validation) == {"x_each": 42_857, "x_isin": 42_857, "x_whole": 42_857}
+    assert sizes == [300_000]
+    assert validation.whole == ("x",)
+    assert validation.failing is not None
+    assert validation.failing["id"].tolist() == [6 + 7 * number for number in range(REJECTED_ROWS)]
+
+
+def test_a_check_that_raises_in_a_late_batch_says_so_of_the_whole(connection: duckdb.DuckDBPyConnection) -> None:
+    def picky(value: int) -> bool:
+        if value == 250_000:
+            raise RuntimeError("not this one")
+        return value > 10
+
+    schema = pa.DataFrameSchema({"id": pa.Column(int, pa.Check(picky, element_wise=True, name="picky"))})
+    validation = validate_table(connection, many(connection), schema)
+    verdict = next(one for one in validation.verdicts if one.rule.name == "id_picky")
+    assert (verdict.failures, verdict.sample) == (1, ())
+    assert "not this one" in verdict.problem
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        pa.DataFrameSchema({"x.*": pa.Column(float, pa.Check.lt(2), regex=True)}),
+        pa.DataFrameSchema({"x0": pa.Column(float, pa.Check.lt(2), nullable=True)}, strict="filter"),
+        pa.DataFrameSchema({"x0": pa.Column(float, pa.Check.lt(2), default=5.0)}),
+        pa.DataFrameSchema({"x0": pa.Column(float, parsers=pa.Parser(lambda values: values + 1), nullable=True)}),
+        pa.DataFrameSchema({"x0": pa.Column(float, unique=True, nullable=True, report_duplicates="exclude_first")}),
+        pa.DataFrameSchema({"x0": pa.Column(nullable=True)}, dtype=float),
+        pa.DataFrameSchema({"x0": pa.Column(str, coerce=True, nullable=True)}),
+    ],
+)
+def test_a_schema_that_changes_rows_is_left_to_pandera(
+    connection: duckdb.DuckDBPyConnection, schema: pa.DataFrameSchema
+) -> None:
+    table = make(connection, {"x0": ("DOUBLE", [1.0, 1.0, None, 3.0]), "x1": ("DOUBLE", [1.0, 2.0, 3.0, 4.0])})
+    assert differences(connection, table, schema) == []
+    assert not can_be_divided(schema) or schema.columns["x0"].coerce
+
+
+def test_pandera_s_own_checks_are_said_in_sql_whatever_they_are_called(connection: duckdb.DuckDBPyConnection) -> None:
+    class Model(pa.DataFrameModel):
+        text: str = pa.Field(
+            str_matches="a[0-9]", str_contains="a", str_startswith="a", str_endswith="0", str_length={"min_value": 1},
+            isin=["a0"], notin=["b"], eq="a0", ne="b",
+        )  # fmt: skip
+        number: float = pa.Field(ge=0, gt=-1, le=9, lt=10, in_range={"min_value": 0, "max_value": 9}, unique=True)
+
+    for schema in (Model.to_schema(), pa.DataFrameSchema({"number": pa.Column(float, pa.Check.ge(0, name="mine"))})):
+        division = divided(schema, {"text": "VARCHAR", "number": "DOUBLE"})
+        assert len(division.checks) == sum(len(c.checks) + (not c.nullable) for c in schema.columns.values())
+        assert [*division.by_row, *division.by_column, *division.by_frame, *division.columns] == []
+
+
+@pytest.mark.parametrize(
+    ("declared", "sql_type", "values", "broken"),
+    [
+        ("int8", "BIGINT", [1, 300], True),
+        ("int8", "BIGINT", [1, 100], False),
+        ("float32", "DOUBLE", [0.5, 0.1], True),
+        ("float32", "DOUBLE", [0.5, 1e300], True),
+        ("float32", "DOUBLE", [0.5, 0.25], False),
+        (int, "DOUBLE", [1.0, 2.0], True),
+        (int, "BIGINT", [1, None], False),
+        ("Int64", "BIGINT", [1, None], False),
+        ("datetime64[ns]", "TIMESTAMP", [datetime(9999, 1, 1), datetime(2020, 1, 1)], False),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_type_is_judged_by_the_values_of_all_rows(
+    connection: duckdb.DuckDBPyConnection, declared: Any, sql_type: str, values: list[Any], broken: bool
+) -> None:
+    schema = pa.DataFrameSchema({"x": pa.Column(declared, nullable=True)})
+    table = make(connection, {"x": (sql_type, values)})
+    assert differences(connection, table, schema) == []
+    assert ("columns" in failures(validate_table(connection, table, schema))) == broken

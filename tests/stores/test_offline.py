@@ -550,8 +550,8 @@ def test_what_is_more_than_a_column_that_may_be_added_is_refused(
 ) -> None:
     replace(lake, ROWS)
     before = lake.snapshot()
+    other = wider(lake, {DAY_3: [("EWR", 1.0, None)]}, columns)
     with pytest.raises(SchemaChangedError, match=problem):
-        other = wider(lake, {DAY_3: [("EWR", 1.0, None)]}, columns)
         lake.replace(WEATHER, other, [DAY_3], asset="weather_v1", addable=addable)
     assert (lake.snapshot(), list(lake.types(WEATHER))) == (before, ["origin", "temp"])
 

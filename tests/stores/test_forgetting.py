@@ -15,7 +15,8 @@ NAMES = ["zed-31", "amy-77", "max-10"]
 
 def put(lake: Lake, names: list[str], partition: str) -> int:
     lake.connection.execute(
-        "CREATE OR REPLACE TEMP TABLE staged AS SELECT name, length(name) AS size, ? AS _partition FROM (SELECT unnest(?::VARCHAR[]) AS name)",
+        "CREATE OR REPLACE TEMP TABLE staged AS "
+        "SELECT name, length(name) AS size, ? AS _partition FROM (SELECT unnest(?::VARCHAR[]) AS name)",
         [partition, names],
     )
     return lake.replace(PEOPLE, "staged", [partition], asset="people_v1").snapshot

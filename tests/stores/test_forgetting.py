@@ -1,0 +1,89 @@
+"""Finding rows at every snapshot and taking them out, at the level of the lake."""
+
+from pathlib import Path
+
+import pytest
+
+from fti_assets.errors import DataError, StoreError
+from fti_assets.stores.forgetting import equals, expire_snapshots, find, take_out
+from fti_assets.stores.offline import Lake, OfflineStore
+from fti_assets.stores.tables import TableName
+
+PEOPLE = TableName("features", "people_v1")
+NAMES = ["zed-31", "amy-77", "max-10"]
+
+
+def put(lake: Lake, names: list[str], partition: str) -> int:
+    lake.connection.execute(
+        "CREATE OR REPLACE TEMP TABLE staged AS "
+        "SELECT name, length(name) AS size, ? AS _partition FROM (SELECT unnest(?::VARCHAR[]) AS name)",
+        [partition, names],
+    )
+    return lake.replace(PEOPLE, "staged", [partition], asset="people_v1").snapshot
+
+
+def forget(lake: Lake, name: str) -> None:
+    predicate = equals(lake, PEOPLE, {"name": name})
+    take_out(lake, PEOPLE, predicate, message="forget a key", extra={})
+    expire_snapshots(lake, sorted(find(lake, PEOPLE, predicate).snapshots), [PEOPLE])
+
+
+def names_of(lake: Lake, where: str = "true") -> list[str]:
+    return sorted(row[0] for row in lake.rows(PEOPLE).filter(where).fetchall())
+
+
+def test_rows_are_found_at_exactly_the_snapshots_that_have_them(tmp_path: Path) -> None:
+    with OfflineStore(tmp_path).connect() as lake:
+        put(lake, ["amy-77"], "a")
+        first = put(lake, NAMES, "b")
+        second = put(lake, ["zed-31"], "c")
+        third = put(lake, ["amy-77"], "b")
+        fourth = put(lake, ["zed-31", "zed-31"], "a")
+        fifth = put(lake, [], "c")
+        zed = find(lake, PEOPLE, equals(lake, PEOPLE, {"name": "zed-31"}))
+        assert dict(zed.rows) == {"a": 2}
+        assert zed.snapshots == {first, second, third, fourth, fifth}
+        assert find(lake, PEOPLE, equals(lake, PEOPLE, {"name": "max-10"})).snapshots == {first, second}
+        nobody = find(lake, PEOPLE, equals(lake, PEOPLE, {"name": "nobody"}))
+        assert (dict(nobody.rows), nobody.snapshots) == ({}, frozenset())
+
+
+@pytest.mark.parametrize("name", ["amy-77", "zed-31"])
+def test_nothing_of_the_least_or_the_greatest_value_is_left_in_any_file(tmp_path: Path, name: str) -> None:
+    with OfflineStore(tmp_path).connect() as lake:
+        put(lake, NAMES, "a")
+        kept = put(lake, ["max-10"], "b")
+        put(lake, [*NAMES, "bea-02"], "b")
+        forget(lake, name)
+        left = [one for one in NAMES if one != name]
+        assert names_of(lake) == sorted([*left, *left, "bea-02"])
+        assert names_of(lake, f"name = '{left[0]}'") == [left[0]] * 2
+        assert names_of(lake, f"name = '{name}'") == []
+        assert kept not in {
+            snapshot for (snapshot,) in lake.connection.execute("SELECT snapshot_id FROM lake.snapshots()").fetchall()
+        }
+    for file in (path for path in tmp_path.rglob("*") if path.is_file()):
+        assert name.encode() not in file.read_bytes(), f"{file} has it"
+    with OfflineStore(tmp_path).connect() as lake:  # another connection, which knows only what the catalog says now
+        put(lake, [name], "c")
+        assert names_of(lake, f"name = '{name}'") == [name]
+        assert names_of(lake, "name = 'max-10'") == ["max-10"] * 2
+
+
+def test_what_is_no_column_or_no_value_of_it_is_said(tmp_path: Path) -> None:
+    with OfflineStore(tmp_path).connect() as lake:
+        put(lake, NAMES, "a")
+        with pytest.raises(StoreError, match=r"features\.people_v1 has no column 'person': it has 'name' and 'size'"):
+            equals(lake, PEOPLE, {"person": "x"})
+        with pytest.raises(DataError, match="size of features.people_v1 is BIGINT, which 'tall' is not"):
+            equals(lake, PEOPLE, {"size": "tall"})
+
+
+def test_a_name_with_quotes_is_only_a_name(tmp_path: Path) -> None:
+    name = "o'neil\"; DROP TABLE x; --"
+    with OfflineStore(tmp_path).connect() as lake:
+        put(lake, [*NAMES, name], "a")
+        assert dict(find(lake, PEOPLE, equals(lake, PEOPLE, {"name": name})).rows) == {"a": 1}
+        assert dict(find(lake, PEOPLE, equals(lake, PEOPLE, {"name": "' OR true --"})).rows) == {}
+        forget(lake, name)
+        assert names_of(lake) == sorted(NAMES)

@@ -1,0 +1,138 @@
+"""Sums of floats and of their squares as totals of whole numbers, which add up to the same in any order.
+
+A float is sorted by its exponent into bins, where it is a whole number of the bin's unit, and a sum is put together again
+from the bins' totals: the superaccumulator of Neal, "Fast exact summation using small and large superaccumulators" (2015).
+For squares it is cut into digits of 28 bits, whose products fit 64 bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+_BIN_BITS = 32
+"""Powers of two in one bin of floats: the total of 2^42 rows of a bin fits 126 bits."""
+_LOWEST_BIN = -30
+"""Values below 2^-960 round to multiples of 2^-1012: a smaller unit has no reciprocal."""
+_DIGIT_BITS = 28
+_LOWEST_DIGIT, _HIGHEST_DIGIT = -17, 15
+"""Digits of values within 2^-476 and 2^448, whose squares are floats."""
+_CARRIED_DIGITS = 5
+"""Digits above the highest that a whole number of 128 bits carries into."""
+WHOLE_DIGITS = {"boolean": 1, "bigint": 3, "hugeint": 5, "ubigint": 3, "uhugeint": 5}
+"""Digits of whole numbers; those of 32 bits and less have two."""
+
+Total = Callable[[str], str]
+"""Gives the column that holds the total of a whole number, which a row's SQL gives."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Between which absolute values a column's finite values other than 0 lie, and whether some are infinite or NaN."""
+
+    least: float | None = None
+    greatest: float | None = None
+    odd: bool = False
+
+    def __or__(self, other: Spread) -> Spread:
+        known = [x for x in (self.least, self.greatest, other.least, other.greatest) if x is not None]
+        return Spread(min(known, default=None), max(known, default=None), self.odd or other.odd)
+
+
+def spread_sql(values: Iterable[str], source: str) -> str:
+    """The SQL of one row with ``least``, ``greatest`` and ``odd`` of each value in turn."""
+    parts = [
+        f"min(abs({x})) FILTER ({x} <> 0 AND isfinite({x})), max(abs({x})) FILTER ({x} <> 0 AND isfinite({x})), "
+        f"coalesce(bool_or(NOT isfinite({x})), false)"
+        for x in values
+    ]
+    return f"SELECT {', '.join(parts)} FROM {source}"
+
+
+def float_sum(value: str, spread: Spread, total: Total) -> str:
+    """The SQL of the sum of a DOUBLE from its bins' totals."""
+    bins = [] if spread.least is None else list(range(_bin(spread.least), _bin(spread.greatest or 0) + 1))
+    parts = ["0::DOUBLE"]
+    for number in bins:
+        lower = f"abs({value}) >= {_power(_BIN_BITS * number)} AND " if number > _LOWEST_BIN else ""
+        upper = f"abs({value}) < {_power(_BIN_BITS * (number + 1))}" if number < 31 else f"isfinite({value})"
+        unit = _BIN_BITS * number - 52
+        whole = f"CASE WHEN {lower}{upper} THEN ({value} * {_power(-unit)})::HUGEINT ELSE 0 END"
+        parts.append(f"{total(whole)}::DOUBLE * {_power(unit)}")
+    finite = " + ".join(parts)
+    if not spread.odd:
+        return finite
+    nan, above, below = (
+        f"{total(f'CASE WHEN {value} = {of}::DOUBLE THEN 1 ELSE 0 END')} > 0" for of in ("'nan'", "'inf'", "'-inf'")
+    )
+    return (
+        f"CASE WHEN {nan} OR ({above} AND {below}) THEN 'nan'::DOUBLE WHEN {above} THEN 'inf'::DOUBLE "
+        f"WHEN {below} THEN '-inf'::DOUBLE ELSE {finite} END"
+    )
+
+
+def float_deviation(value: str, spread: Spread, values: str, total: Total) -> str:
+    """The SQL of the sample standard deviation of a DOUBLE; ``values`` is the column with their number."""
+    limit = 2.0 ** (_DIGIT_BITS * (_HIGHEST_DIGIT + 1))
+    digits: dict[int, str] = {}
+    if spread.least is not None and spread.least < limit:
+        lowest = max(_LOWEST_DIGIT, (math.frexp(spread.least)[1] - 53) // _DIGIT_BITS)
+        highest = min(_HIGHEST_DIGIT, (math.frexp(spread.greatest or 0)[1] - 1) // _DIGIT_BITS)
+        kept = f"CASE WHEN abs({value}) < {limit!r}::DOUBLE THEN {value} ELSE 0 END"
+        for digit in range(lowest, highest + 1):
+            above = f"trunc({kept} * {_power(-_DIGIT_BITS * (digit + 1))})"
+            cut = f"trunc({kept} * {_power(-_DIGIT_BITS * digit)}) - {above} * {_power(_DIGIT_BITS)}"
+            digits[digit] = f"coalesce(({cut})::BIGINT, 0)"
+    found = _deviation(digits, values, total)
+    if not spread.odd and (spread.greatest or 0) < limit:
+        return found
+    beyond = f"CASE WHEN NOT isfinite({value}) OR abs({value}) >= {limit!r}::DOUBLE THEN 1 ELSE 0 END"
+    return f"CASE WHEN {total(beyond)} > 0 THEN 'nan'::DOUBLE ELSE {found} END"
+
+
+def whole_deviation(value: str, digits: int, values: str, total: Total) -> str:
+    """The SQL of the sample standard deviation of a whole number that ``digits`` digits hold."""
+
+    def cut(digit: int) -> str:
+        return f"({value})::HUGEINT // {2 ** (_DIGIT_BITS * digit)}::HUGEINT" if digit < digits else "0"
+
+    return _deviation(
+        {
+            digit: f"coalesce(({cut(digit)} - ({cut(digit + 1)}) * {2**_DIGIT_BITS})::BIGINT, 0)"
+            for digit in range(digits)
+        },
+        values,
+        total,
+    )
+
+
+def _deviation(digits: dict[int, str], values: str, total: Total) -> str:
+    """The square root of (n * sum(x^2) - sum(x)^2) / (n * (n - 1)), whose numerator is whole and has no rounding.
+
+    With carries taken, the numerator's digits are all positive, so that adding them up as floats cancels nothing.
+    """
+    sums = {digit: total(sql) for digit, sql in digits.items()}
+    products: dict[int, list[tuple[int, int]]] = {}
+    for one in digits:
+        for other in digits:
+            products.setdefault(one + other, []).append((one, other))
+    carried, terms = "", []
+    for place in range(min(products, default=0), max(products, default=-1) + _CARRIED_DIGITS + 1):
+        pairs = products.get(place, [])
+        squares = " + ".join(f"{digits[one]} * {digits[other]}" for one, other in pairs)
+        numerator = f"{values} * {total(squares)}" if pairs else "0::HUGEINT"
+        crossed = "".join(f" - {sums[one]} * {sums[other]}" for one, other in pairs)
+        whole = f"({numerator}{crossed}{carried})"
+        terms.append(f"({whole} & {2**_DIGIT_BITS - 1})::DOUBLE * {_power(_DIGIT_BITS * place)}")
+        carried = f" + ({whole} >> {_DIGIT_BITS})"
+    numerator = " + ".join(reversed(terms)) or "0::DOUBLE"
+    return f"sqrt(({numerator}) / ({values}::DOUBLE * ({values} - 1)::DOUBLE))"
+
+
+def _bin(value: float) -> int:
+    return max(_LOWEST_BIN, (math.frexp(value)[1] - 1) // _BIN_BITS)
+
+
+def _power(of_two: int) -> str:
+    return f"'{2.0**of_two!r}'::DOUBLE"

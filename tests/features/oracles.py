@@ -74,4 +74,3 @@ def point_in_time(
             values += [None if best is None else best[column.column] for column in group.columns]
         joined.append(values)
     return joined
-

@@ -58,7 +58,15 @@ def at(hour: float) -> datetime:
 def row(
     event: float, available: float | None = None, *, key: str | None = "x", n: int | None = 1, x: float | None = 1.0
 ) -> Row:
-    return {"k": key, "e": at(event), "a": at(event if available is None else available), "n": n, "x": x, "t": "t", "j": 1}
+    return {
+        "k": key,
+        "e": at(event),
+        "a": at(event if available is None else available),
+        "n": n,
+        "x": x,
+        "t": "t",
+        "j": 1,
+    }
 
 
 def table(
@@ -317,7 +325,11 @@ def test_impossible_windows_say_what_there_is(connection: duckdb.DuckDBPyConnect
 
 
 def by_row(
-    rows: Table, *windows: str, aggregates: Mapping[str, Aggregate] = COUNT, keys: Sequence[str] = ("k",), **changes: Any
+    rows: Table,
+    *windows: str,
+    aggregates: Mapping[str, Aggregate] = COUNT,
+    keys: Sequence[str] = ("k",),
+    **changes: Any,
 ) -> dict[tuple[Any, ...], Any]:
     """The aggregates of each row, by what stands before its event time, and its event time in hours."""
     found = window_aggregate(rows, keys=keys, windows=windows, aggregates=aggregates, **changes)
@@ -433,7 +445,12 @@ def test_std_is_of_whole_numbers_of_every_size(connection: duckdb.DuckDBPyConnec
 
 def test_a_row_leaves_every_aggregate_with_its_window(connection: duckdb.DuckDBPyConnection) -> None:
     rows = table(connection, [row(0.5, n=9, x=9.0), row(1.5, n=1, x=1.0), row(2.5, n=9, x=9.0)])
-    aggregates: dict[str, Aggregate] = {"low": Min("n"), "high": Max("x"), "last": Last("n"), "differ": DistinctCount("n")}
+    aggregates: dict[str, Aggregate] = {
+        "low": Min("n"),
+        "high": Max("x"),
+        "last": Last("n"),
+        "differ": DistinctCount("n"),
+    }
     assert hourly(rows, "2h", aggregates=aggregates) == {
         1: (9, 9.0, 9, 1),
         2: (1, 9.0, 1, 2),
@@ -453,7 +470,9 @@ def test_a_rate_needs_a_time_and_a_column_its_type(connection: duckdb.DuckDBPyCo
         with pytest.raises(DeclarationError, match="only booleans and numbers can be summed"):
             hourly(rows, "1h", aggregates={"a": aggregate})
     for aggregate in (Min("list"), Max("list"), Last("list"), DistinctCount("list")):
-        with pytest.raises(DeclarationError, match="'list' as LIST: only numbers, times, text and booleans can be compared"):
+        with pytest.raises(
+            DeclarationError, match="'list' as LIST: only numbers, times, text and booleans can be compared"
+        ):
             hourly(rows, "1h", aggregates={"a": aggregate})
     with pytest.raises(DeclarationError, match="arrivals_v1 has no column 'id'"):
         window_aggregate(replace(rows, keys=("id",)), keys=["k"], windows=["1h"], aggregates=COUNT)
@@ -480,13 +499,14 @@ ROWS = st.lists(
             "e": QUARTERS | st.none(),
             "a": QUARTERS | st.none(),
             "n": st.none() | st.integers(-5, 5) | st.integers(-(2**62), 2**62),
-            "x": st.none() | NUMBERS | st.floats(-1e9, 1e9) | ODD,
+            "x": st.none() | NUMBERS | st.floats(-1e9, 1e9).filter(lambda x: not 0 < abs(x) < 1e-9) | ODD,
             "t": st.none() | st.sampled_from(["", "a", "ab", "b", "é"]),
         }
     ),
     max_size=20,
 )
 LENGTHS = st.lists(st.sampled_from([15, 45, 60, 90, 180, 300, 1440]), min_size=1, max_size=3, unique=True)
+CHOSEN = st.lists(st.sampled_from(sorted(EVERY)), min_size=1, max_size=4, unique=True)
 BY = st.sampled_from(["visible_at", "event_time"])
 SHARED = oracles.connection()
 
@@ -494,14 +514,13 @@ SHARED = oracles.connection()
 def same_cells(found: Mapping[Any, Sequence[Any]], expected: Mapping[Any, Sequence[Any]]) -> None:
     assert found.keys() == expected.keys()
     for cell, values in expected.items():
-        for name, value, answer in zip([*EVERY] * 9, values, found[cell], strict=False):
-            assert window_oracles.same(answer, value), (cell, name, value, answer)
-        assert len(values) == len(found[cell])
+        for place, (value, answer) in enumerate(zip(values, found[cell], strict=True)):
+            assert window_oracles.same(answer, value), (cell, place, value, answer)
 
 
 def computed(
-    rows: Sequence[Row], start: datetime, end: datetime, minutes: Sequence[int], keys: Sequence[str] = ("k",),
-    *, threads: int = 2, own_keys: Sequence[str] = ("n",), available_at: str | None = "a",
+    rows: Sequence[Row], start: datetime, end: datetime, minutes: Sequence[int], chosen: Sequence[str],
+    keys: Sequence[str] = ("k",), *, threads: int = 2, own_keys: Sequence[str] = ("n",), available_at: str | None = "a",
     delay: timedelta = timedelta(0), **options: Any,
 ) -> dict[Any, list[Any]]:  # fmt: skip
     with SHARED.cursor() as connection:
@@ -515,7 +534,8 @@ def computed(
             serving_delay=delay,
         )
         windows = [f"{length}min" for length in minutes]
-        found = window_aggregate(given, keys=keys, windows=windows, aggregates=EVERY, **options)
+        aggregates = {name: EVERY[name] for name in chosen}
+        found = window_aggregate(given, keys=keys, windows=windows, aggregates=aggregates, **options)
         fetched = found.relation.fetchall()
     place = len(found.keys) + 1
     cells = {row[:place]: list(row[place:]) for row in fetched}
@@ -527,6 +547,7 @@ def computed(
 @given(
     rows=ROWS,
     minutes=LENGTHS,
+    chosen=CHOSEN,
     every=st.sampled_from([15, 60, 120]),
     start=st.integers(-8, 8),
     quarters=st.integers(0, 30),
@@ -537,6 +558,7 @@ def computed(
 def test_windows_are_what_brute_force_finds(
     rows: list[Row],
     minutes: list[int],
+    chosen: list[str],
     every: int,
     start: int,
     quarters: int,
@@ -548,16 +570,17 @@ def test_windows_are_what_brute_force_finds(
     last = first + timedelta(minutes=15 * quarters)
     lengths = [timedelta(minutes=length) for length in minutes]
     expected = window_oracles.grid_windows(
-        rows, keys=keys, start=first, end=last, every=step, lengths=lengths, aggregates=[*EVERY.values()],
+        rows, keys=keys, start=first, end=last, every=step, lengths=lengths, aggregates=[EVERY[name] for name in chosen],
         rows_by=rows_by, **times,
     )  # fmt: skip
-    same_cells(computed(rows, first, last, minutes, keys, every=step, rows_by=rows_by, **times), expected)
+    same_cells(computed(rows, first, last, minutes, chosen, keys, every=step, rows_by=rows_by, **times), expected)
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     rows=ROWS,
     minutes=LENGTHS,
+    chosen=CHOSEN,
     start=st.integers(-8, 8),
     quarters=st.integers(0, 30),
     rows_by=BY,
@@ -568,6 +591,7 @@ def test_windows_are_what_brute_force_finds(
 def test_own_windows_are_what_brute_force_finds(
     rows: list[Row],
     minutes: list[int],
+    chosen: list[str],
     start: int,
     quarters: int,
     rows_by: RowsBy,
@@ -579,20 +603,22 @@ def test_own_windows_are_what_brute_force_finds(
     last = first + timedelta(minutes=15 * quarters)
     lengths = [timedelta(minutes=length) for length in minutes]
     expected = window_oracles.row_windows(
-        rows, own_keys=own_keys, keys=keys, start=first, end=last, lengths=lengths, aggregates=[*EVERY.values()],
+        rows, own_keys=own_keys, keys=keys, start=first, end=last, lengths=lengths, aggregates=[EVERY[name] for name in chosen],
         rows_by=rows_by, **times,
     )  # fmt: skip
-    same_cells(computed(rows, first, last, minutes, keys, own_keys=own_keys, rows_by=rows_by, **times), expected)
+    same_cells(
+        computed(rows, first, last, minutes, chosen, keys, own_keys=own_keys, rows_by=rows_by, **times), expected
+    )
 
 
-@settings(max_examples=40, deadline=None)
-@given(rows=ROWS, minutes=LENGTHS, rows_by=BY, every=st.sampled_from([timedelta(minutes=30), None]))
+@settings(max_examples=20, deadline=None)
+@given(rows=ROWS, minutes=LENGTHS, chosen=CHOSEN, rows_by=BY, every=st.sampled_from([timedelta(minutes=30), None]))
 def test_range_gives_what_its_parts_give_bit_for_bit(
-    rows: list[Row], minutes: list[int], rows_by: RowsBy, every: timedelta | None
+    rows: list[Row], minutes: list[int], chosen: list[str], rows_by: RowsBy, every: timedelta | None
 ) -> None:
     parts: dict[Any, Any] = {}
     for part in range(4):
         start = START + part * 2 * HOUR
-        parts |= computed(rows, start, start + 2 * HOUR, minutes, every=every, rows_by=rows_by, threads=1)
-    whole = computed(rows[::-1], START, START + 8 * HOUR, minutes, every=every, rows_by=rows_by)
+        parts |= computed(rows, start, start + 2 * HOUR, minutes, chosen, every=every, rows_by=rows_by, threads=1)
+    whole = computed(rows[::-1], START, START + 8 * HOUR, minutes, chosen, every=every, rows_by=rows_by)
     assert repr(sorted(whole.items(), key=repr)) == repr(sorted(parts.items(), key=repr))

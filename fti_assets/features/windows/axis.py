@@ -120,7 +120,9 @@ class Windows:
             entering = f"greatest({entering}, coalesce(__fti_begins, 0))"
             begins = f", epoch_us(__fti_begin) - {self.axis.first} AS __fti_begins"
             starts = ", ".join(map(timestamp, self.starts))
-            held = f" ASOF LEFT JOIN (SELECT unnest([{starts}]) AS __fti_begin) ON {quoted(rows.arrives)} >= __fti_begin"
+            held = (
+                f" ASOF LEFT JOIN (SELECT unnest([{starts}]) AS __fti_begin) ON {quoted(rows.arrives)} >= __fti_begin"
+            )
         counted = SEEN if self.rows_by == "visible_at" else EVENT
         leaves = [
             f"{self.axis.reached(f'greatest({counted} + {length}, __fti_entering)')} AS __fti_leaves_{number}"

@@ -23,8 +23,13 @@ _CARRIED_DIGITS = 5
 WHOLE_DIGITS = {"boolean": 1, "bigint": 3, "hugeint": 5, "ubigint": 3, "uhugeint": 5}
 """Digits of whole numbers; those of 32 bits and less have two."""
 
+_FLOAT_DIGITS = 3
+"""Digits next to each other that hold the 53 bits of a float; the others are 0."""
+
 Total = Callable[[str], str]
 """Gives the column that holds the total of a whole number, which a row's SQL gives."""
+Prepare = Callable[[str], str]
+"""Gives the column that holds what SQL over totals gives."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ def float_sum(value: str, spread: Spread, total: Total) -> str:
     )
 
 
-def float_deviation(value: str, spread: Spread, values: str, total: Total) -> str:
+def float_deviation(value: str, spread: Spread, values: str, total: Total, prepare: Prepare) -> str:
     """The SQL of the sample standard deviation of a DOUBLE; ``values`` is the column with their number."""
     limit = 2.0 ** (_DIGIT_BITS * (_HIGHEST_DIGIT + 1))
     digits: dict[int, str] = {}
@@ -84,14 +89,14 @@ def float_deviation(value: str, spread: Spread, values: str, total: Total) -> st
             above = f"trunc({kept} * {_power(-_DIGIT_BITS * (digit + 1))})"
             cut = f"trunc({kept} * {_power(-_DIGIT_BITS * digit)}) - {above} * {_power(_DIGIT_BITS)}"
             digits[digit] = f"coalesce(({cut})::BIGINT, 0)"
-    found = _deviation(digits, values, total)
+    found = _deviation(digits, values, total, prepare, together=_FLOAT_DIGITS)
     if not spread.odd and (spread.greatest or 0) < limit:
         return found
     beyond = f"CASE WHEN NOT isfinite({value}) OR abs({value}) >= {limit!r}::DOUBLE THEN 1 ELSE 0 END"
     return f"CASE WHEN {total(beyond)} > 0 THEN 'nan'::DOUBLE ELSE {found} END"
 
 
-def whole_deviation(value: str, digits: int, values: str, total: Total) -> str:
+def whole_deviation(value: str, digits: int, values: str, total: Total, prepare: Prepare) -> str:
     """The SQL of the sample standard deviation of a whole number that ``digits`` digits hold."""
 
     def cut(digit: int) -> str:
@@ -104,26 +109,25 @@ def whole_deviation(value: str, digits: int, values: str, total: Total) -> str:
         },
         values,
         total,
+        prepare,
+        together=digits,
     )
 
 
-def _deviation(digits: dict[int, str], values: str, total: Total) -> str:
+def _deviation(digits: dict[int, str], values: str, total: Total, prepare: Prepare, *, together: int) -> str:
     """The square root of (n * sum(x^2) - sum(x)^2) / (n * (n - 1)), whose numerator is whole and has no rounding.
 
-    With carries taken, the numerator's digits are all positive, so that adding them up as floats cancels nothing.
+    With carries taken, the numerator's digits are all positive, so that adding them up as floats cancels nothing. Of one
+    value at most ``together`` digits next to each other are not 0.
     """
     sums = {digit: total(sql) for digit, sql in digits.items()}
-    products: dict[int, list[tuple[int, int]]] = {}
-    for one in digits:
-        for other in digits:
-            products.setdefault(one + other, []).append((one, other))
     carried, terms = "", []
-    for place in range(min(products, default=0), max(products, default=-1) + _CARRIED_DIGITS + 1):
-        pairs = products.get(place, [])
-        squares = " + ".join(f"{digits[one]} * {digits[other]}" for one, other in pairs)
-        numerator = f"{values} * {total(squares)}" if pairs else "0::HUGEINT"
+    for place in range(2 * min(digits, default=0), 2 * max(digits, default=-1) + _CARRIED_DIGITS + 1):
+        pairs = [(one, place - one) for one in digits if place - one in digits]
+        near = [f"{digits[one]} * {digits[other]}" for one, other in pairs if abs(one - other) < together]
+        squares = f"{values} * {total(' + '.join(near))}" if near else "0::HUGEINT"
         crossed = "".join(f" - {sums[one]} * {sums[other]}" for one, other in pairs)
-        whole = f"({numerator}{crossed}{carried})"
+        whole = f"({prepare(squares + crossed) if pairs else '0::HUGEINT'}{carried})"
         terms.append(f"({whole} & {2**_DIGIT_BITS - 1})::DOUBLE * {_power(_DIGIT_BITS * place)}")
         carried = f" + ({whole} >> {_DIGIT_BITS})"
     numerator = " + ".join(reversed(terms)) or "0::DOUBLE"

@@ -37,15 +37,21 @@ class Needed:
         measures: whole numbers that are summed.
         states: values of which the least or the greatest is taken, each with ``min`` or ``max``.
         values: values of which the different ones are counted.
+        prepared: what is computed of totals before the results are.
     """
 
     measures: list[str] = field(default_factory=list)
     states: list[tuple[str, str]] = field(default_factory=list)
     values: list[str] = field(default_factory=list)
+    prepared: list[str] = field(default_factory=list)
 
     def total(self, measure: str, window: int) -> str:
         """The column with a measure's total over a window."""
         return f"__fti_total_{window}_{_place(self.measures, measure)}"
+
+    def prepare(self, sql: str) -> str:
+        """The column with what SQL over totals gives."""
+        return f"__fti_prepared_{_place(self.prepared, sql)}"
 
     def extreme(self, state: str, of: str, window: int) -> str:
         """The column with the least or greatest state in a window."""
@@ -129,9 +135,11 @@ class Results:
     def _deviation(self, column: str, values: str, window: int) -> str:
         name, kind = quoted(column), self.types[column]
         if kind not in _FLOATS:
-            return whole_deviation(name, WHOLE_DIGITS.get(kind, 2), values, lambda m: self._total(m, window))
+            return whole_deviation(
+                name, WHOLE_DIGITS.get(kind, 2), values, lambda m: self._total(m, window), self.needed.prepare
+            )
         value = f"{name}::DOUBLE"
-        return float_deviation(value, self.spread(value), values, lambda m: self._total(m, window))
+        return float_deviation(value, self.spread(value), values, lambda m: self._total(m, window), self.needed.prepare)
 
     def _rate(self, total: str, rate: Rate, window: int) -> str:
         per = microseconds(duration(rate.per))

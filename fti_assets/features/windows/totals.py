@@ -53,9 +53,7 @@ def totals_sql(keys: str, needed: Needed, windows: int, *, spans: str, targets: 
     running = ", ".join(f"sum({column}) OVER (ROWS UNBOUNDED PRECEDING) AS {column}" for column in columns)
     changed = f"SELECT {keys}, {AT}, {summed} FROM ({' UNION ALL '.join(changes)}) GROUP BY {keys}, {AT}"
     if targets is None:
-        return (
-            f"SELECT {keys}, {AT}, lead({AT}) OVER () AS {NEXT}, {running} FROM ({changed} ORDER BY {keys}, {AT})"
-        )
+        return f"SELECT {keys}, {AT}, lead({AT}) OVER () AS {NEXT}, {running} FROM ({changed} ORDER BY {keys}, {AT})"
     nothing = ", ".join(f"0 AS {column}" for column in columns)
     return f"""
         SELECT * EXCLUDE (__fti_target)

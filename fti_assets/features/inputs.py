@@ -13,6 +13,7 @@ from fti_assets.assets.windows import windows_between
 from fti_assets.errors import LookbackError, listed
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.table import Grid, Table
+from fti_assets.features.windows.tiles import SourcePartitions
 from fti_assets.stores.offline import Lake
 from fti_assets.stores.sql import quoted, timestamp
 from fti_assets.times import Window
@@ -38,9 +39,25 @@ def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, windows: 
         return within_reach(table_of(lake.connection, rows, source), source, group, windows)
     reach = start - group.lookback
     _refuse_missing_partitions(lake, source, group, reach, end, snapshot)
-    return within_reach(
-        table_of(lake.connection, lake.rows(source.table_name, snapshot=snapshot), source), source, group, windows
+    table = table_of(lake.connection, lake.rows(source.table_name, snapshot=snapshot), source)
+    found = within_reach(table, source, group, windows)
+    if not isinstance(source.partitions_def, dg.TimeWindowPartitionsDefinition):
+        return found
+    stored = lake.ledger(source.table_name, snapshot=snapshot)
+    whole = [
+        window
+        for window in windows_between(source.partitions_def, reach, start)
+        if window.start and window.end and window.start >= reach and window.end <= start and window.key in stored
+    ]
+    rows = replace(table, relation=lake.rows(source.table_name, snapshot=snapshot, with_partition=True))
+    partitions = SourcePartitions(
+        lake,
+        source.table_name,
+        within_reach(rows, source, group, windows).relation,
+        tuple(whole),
+        {key: record.data_version for key, record in stored.items()},
     )
+    return replace(found, partitions=partitions)
 
 
 def table_of(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, source: FeatureGroup) -> Table:

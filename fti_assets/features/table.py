@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
+    from fti_assets.features.windows.tiles import SourcePartitions
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -44,6 +46,7 @@ class Table:
         arrives: the column whose time says which partition a row is in, or None if that is its event time.
         grid: the instants that the asking group is computed for, or None outside a run.
         beyond: the rows that the asking group's lookback leaves out, or None if it leaves none out.
+        partitions: the source's partitions before the run, of which windows keep tiles, or None if there are none.
     """
 
     relation: duckdb.DuckDBPyRelation
@@ -56,10 +59,11 @@ class Table:
     arrives: str | None = None
     grid: Grid | None = None
     beyond: duckdb.DuckDBPyRelation | None = None
+    partitions: SourcePartitions | None = None
 
     def with_relation(self, relation: duckdb.DuckDBPyRelation) -> Table:
         """The same times and grid over other rows, such as a projection, a filter or a union of this table's own."""
-        return replace(self, relation=relation)
+        return replace(self, relation=relation, partitions=None)
 
     def df(self) -> pd.DataFrame:
         """Fetch the rows as a pandas frame."""

@@ -736,3 +736,25 @@ def test_an_online_group_with_a_key_that_cannot_be_joined_on_stores_nothing(worl
     assert any("key 'k' of measured_v1 is number: make it text or a whole number" in e for e in world.raised_by(result))
     with world.lake.connect() as lake:
         assert lake.tables() == []
+
+
+def test_days_with_a_long_lookback_equal_a_range(world: World) -> None:
+    @fti.feature_group(keys=["carrier"], event_time="hour", partitions_def=DAYS, lookback="6d")
+    def busy(arrivals: fti.Table) -> fti.Table:
+        aggregates = {"delay": fti.Sum("delay"), "most": fti.Max("delay"), "spread": fti.Std("delay")}
+        return fti.window_aggregate(arrivals, keys=["carrier"], every="1h", windows=["5h", "5d"], aggregates=aggregates)
+
+    assert world.run_range("2013-01-01", "2013-01-09", world.arrivals).success
+    assert world.run_range("2013-01-07", "2013-01-09", busy).success
+    together = world.rows(busy)
+    for day in ("2013-01-09", "2013-01-07", "2013-01-08"):
+        assert world.run(busy, partition_key=day).success
+    pd.testing.assert_frame_equal(world.rows(busy), together)
+    world.delay = 0.1
+    assert world.run(world.arrivals, partition_key="2013-01-05").success
+    for day in ("2013-01-07", "2013-01-08", "2013-01-09"):
+        assert world.run(busy, partition_key=day).success
+    changed = world.rows(busy)
+    assert not changed.equals(together)
+    assert world.run_range("2013-01-07", "2013-01-09", busy).success
+    pd.testing.assert_frame_equal(world.rows(busy), changed)

@@ -6,7 +6,7 @@ positions, ``totals`` and ``extremes`` sweep over them, and ``results`` makes th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
@@ -20,6 +20,7 @@ from fti_assets.features.windows.axis import EVENT, Axis, RowsBy, Windows
 from fti_assets.features.windows.exact import Spread, spread_sql
 from fti_assets.features.windows.extremes import extremes_sql, frame_lengths, lengths_sql
 from fti_assets.features.windows.results import Needed, Results
+from fti_assets.features.windows.tiles import Tiles, tiled
 from fti_assets.features.windows.totals import AT, NEXT, totals_sql
 from fti_assets.stores.sql import checked_name, quoted, timestamp
 from fti_assets.times import duration, from_microseconds, microseconds
@@ -93,14 +94,10 @@ def window_aggregate(
     declared = Windows(axis, lengths, rows_by, grid.starts)
     source = view_of(rows.relation)
     recent = f"(SELECT * FROM {source} WHERE {' OR '.join(f'({one})' for one in declared.recent(rows))})"
-    results = Results(
-        rows.name,
-        {name: str(kind.id) for name, kind in zip(rows.relation.columns, rows.relation.types, strict=True)},
-        tuple(lengths.values()),
-        quoted(rows.event_time or ""),
-        available_sql(rows.event_time or "", rows.available_at, microseconds(rows.serving_delay)),
-        _Spreads(rows.connection, recent),
-    )
+    tiles = _tiles(rows, keys, declared, aggregates)
+    if tiles is not None:
+        recent = tiles.rows
+    results = _results(rows, declared, _Spreads(rows.connection, recent, {} if tiles is None else tiles.spreads))
     columns = {
         f"{name}_{window}": (aggregate, results.sql(aggregate, number))
         for name, aggregate in aggregates.items()
@@ -110,7 +107,7 @@ def window_aggregate(
         _check_lookback(rows, rows.beyond, keys, declared)
     own = () if every is not None else tuple(key for key in rows.keys if key not in keys)
     targets = None if every is not None else _targets_sql(rows, source, [*own, *keys], declared)
-    relation = _swept(rows, recent, keys, own, grid, declared, results.needed, columns, targets)
+    relation = _swept(rows, recent, tiles, keys, own, grid, declared, results.needed, columns, targets)
     return replace(
         rows,
         relation=relation,
@@ -120,25 +117,57 @@ def window_aggregate(
         serving_delay=timedelta(0),
         arrives=None,
         beyond=None,
+        partitions=None,
     )
 
 
-class _Spreads:
-    """The spread of each DOUBLE of a source, asked for once."""
+def _results(rows: Table, windows: Windows, spread: Callable[[str], Spread]) -> Results:
+    return Results(
+        rows.name,
+        {name: str(kind.id) for name, kind in zip(rows.relation.columns, rows.relation.types, strict=True)},
+        tuple(windows.lengths.values()),
+        quoted(rows.event_time or ""),
+        available_sql(rows.event_time or "", rows.available_at, microseconds(rows.serving_delay)),
+        spread,
+    )
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, source: str) -> None:
-        self._connection, self._source = connection, source
+
+def _tiles(rows: Table, keys: Sequence[str], windows: Windows, aggregates: Mapping[str, Aggregate]) -> Tiles | None:
+    """Tiles of the source's partitions, where it is read as it is stored."""
+    if rows.partitions is None:
+        return None
+
+    def needed_of(spread: Callable[[str], Spread]) -> Needed:
+        results = _results(rows, windows, spread)
+        results.needed.total("1", 0)
+        for aggregate in aggregates.values():
+            results.sql(aggregate, 0)
+        return results.needed
+
+    types = dict(zip(rows.relation.columns, map(str, rows.relation.types), strict=True))
+    named = [getattr(aggregate, "column", None) for aggregate in aggregates.values()]
+    read = [*map(repr, aggregates.values()), *(types[name] for name in [*keys, *named] if name is not None)]
+    return tiled(rows, rows.partitions, keys, windows, needed_of, read)
+
+
+class _Spreads:
+    """The spread of each DOUBLE of a source and of its tiles, asked for once."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, source: str, tiles: Mapping[str, Spread]) -> None:
+        self._connection, self._source, self._tiles = connection, source, tiles
         self._known: dict[str, Spread] = {}
 
     def __call__(self, value: str) -> Spread:
         if value not in self._known:
-            self._known[value] = Spread(*self._connection.sql(spread_sql([value], self._source)).fetchall()[0])
+            found = Spread(*self._connection.sql(spread_sql([value], self._source)).fetchall()[0])
+            self._known[value] = found | self._tiles.get(value, Spread())
         return self._known[value]
 
 
 def _swept(
     rows: Table,
     source: str,
+    tiles: Tiles | None,
     keys: Sequence[str],
     own: Sequence[str],
     grid: Grid,
@@ -151,7 +180,7 @@ def _swept(
     names, spans = ", ".join(map(quoted, keys)), "__fti_spans"
     if targets is None:
         entered = needed.total("1", windows.longest)
-    collapsed = _collapsed_sql(rows, source, keys, windows, needed)
+    collapsed = _collapsed_sql(rows, source, tiles, keys, windows, needed)
     ctes = [f"__fti_spans AS MATERIALIZED ({collapsed})"]
     if needed.states:
         spans, ctes = quoted("temp", f"__fti_spans_{next(_numbers)}"), []
@@ -185,7 +214,9 @@ def _swept(
         SELECT {kept}, {windows.axis.instant(AT)} AS {quoted(grid.instant)}, {answers} FROM {found}""")
 
 
-def _collapsed_sql(rows: Table, source: str, keys: Sequence[str], windows: Windows, needed: Needed) -> str:
+def _collapsed_sql(
+    rows: Table, source: str, tiles: Tiles | None, keys: Sequence[str], windows: Windows, needed: Needed
+) -> str:
     """The SQL of the spans, those that count for the same positions together."""
     measures = [f"{sql} AS __fti_measure_{number}" for number, sql in enumerate(needed.measures)]
     values = [f"{sql} AS __fti_value_{number}" for number, sql in enumerate(needed.values)]
@@ -197,6 +228,8 @@ def _collapsed_sql(rows: Table, source: str, keys: Sequence[str], windows: Windo
     together = [f"sum(__fti_measure_{number}) AS __fti_measure_{number}" for number in range(len(measures))]
     together += [f"{of}(__fti_state_{number}) AS __fti_state_{number}" for number, (_, of) in enumerate(needed.states)]
     spans = windows.spans(rows, source, keys, [*measures, *values, *states])
+    if tiles is not None:
+        spans = " UNION ALL BY NAME ".join(f"({one})" for one in [spans, *tiles.spans(keys, windows, needed)])
     return f"SELECT {', '.join([same, *together])} FROM ({spans}) GROUP BY {same}"
 
 

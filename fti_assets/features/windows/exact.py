@@ -80,16 +80,21 @@ def float_sum(value: str, spread: Spread, total: Total) -> str:
 def float_deviation(value: str, spread: Spread, values: str, total: Total, prepare: Prepare) -> str:
     """The SQL of the sample standard deviation of a DOUBLE; ``values`` is the column with their number."""
     limit = 2.0 ** (_DIGIT_BITS * (_HIGHEST_DIGIT + 1))
-    digits: dict[int, str] = {}
+    places = range(0)
     if spread.least is not None and spread.least < limit:
         lowest = max(_LOWEST_DIGIT, (math.frexp(spread.least)[1] - 53) // _DIGIT_BITS)
-        highest = min(_HIGHEST_DIGIT, (math.frexp(spread.greatest or 0)[1] - 1) // _DIGIT_BITS)
-        kept = f"CASE WHEN abs({value}) < {limit!r}::DOUBLE THEN {value} ELSE 0 END"
-        for digit in range(lowest, highest + 1):
-            above = f"trunc({kept} * {_power(-_DIGIT_BITS * (digit + 1))})"
-            cut = f"trunc({kept} * {_power(-_DIGIT_BITS * digit)}) - {above} * {_power(_DIGIT_BITS)}"
-            digits[digit] = f"coalesce(({cut})::BIGINT, 0)"
-    found = _deviation(digits, values, total, prepare, together=_FLOAT_DIGITS)
+        places = range(lowest, min(_HIGHEST_DIGIT, (math.frexp(spread.greatest or 0)[1] - 1) // _DIGIT_BITS) + 1)
+    kept = f"CASE WHEN abs({value}) < {limit!r}::DOUBLE THEN {value} ELSE 0 END"
+
+    def digit(place: int) -> str:
+        above = f"trunc({kept} * {_power(-_DIGIT_BITS * (place + 1))})"
+        return (
+            f"coalesce((trunc({kept} * {_power(-_DIGIT_BITS * place)}) - {above} * {_power(_DIGIT_BITS)})::BIGINT, 0)"
+        )
+
+    found = _deviation(
+        places, range(_LOWEST_DIGIT, _HIGHEST_DIGIT + 1), digit, values, total, prepare, together=_FLOAT_DIGITS
+    )
     if not spread.odd and (spread.greatest or 0) < limit:
         return found
     beyond = f"CASE WHEN NOT isfinite({value}) OR abs({value}) >= {limit!r}::DOUBLE THEN 1 ELSE 0 END"
@@ -99,35 +104,47 @@ def float_deviation(value: str, spread: Spread, values: str, total: Total, prepa
 def whole_deviation(value: str, digits: int, values: str, total: Total, prepare: Prepare) -> str:
     """The SQL of the sample standard deviation of a whole number that ``digits`` digits hold."""
 
-    def cut(digit: int) -> str:
-        return f"({value})::HUGEINT // {2 ** (_DIGIT_BITS * digit)}::HUGEINT" if digit < digits else "0"
+    def cut(place: int) -> str:
+        return f"({value})::HUGEINT // {2 ** (_DIGIT_BITS * place)}::HUGEINT" if place < digits else "0"
 
-    return _deviation(
-        {
-            digit: f"coalesce(({cut(digit)} - ({cut(digit + 1)}) * {2**_DIGIT_BITS})::BIGINT, 0)"
-            for digit in range(digits)
-        },
-        values,
-        total,
-        prepare,
-        together=digits,
-    )
+    def digit(place: int) -> str:
+        return f"coalesce(({cut(place)} - ({cut(place + 1)}) * {2**_DIGIT_BITS})::BIGINT, 0)"
+
+    return _deviation(range(digits), range(digits), digit, values, total, prepare, together=digits)
 
 
-def _deviation(digits: dict[int, str], values: str, total: Total, prepare: Prepare, *, together: int) -> str:
+def _deviation(
+    places: range,
+    possible: range,
+    digit: Callable[[int], str],
+    values: str,
+    total: Total,
+    prepare: Prepare,
+    *,
+    together: int,
+) -> str:
     """The square root of (n * sum(x^2) - sum(x)^2) / (n * (n - 1)), whose numerator is whole and has no rounding.
 
     With carries taken, the numerator's digits are all positive, so that adding them up as floats cancels nothing. Of one
     value at most ``together`` digits next to each other are not 0.
     """
-    sums = {digit: total(sql) for digit, sql in digits.items()}
+    sums = {place: total(digit(place)) for place in places}
     carried, terms = "", []
-    for place in range(2 * min(digits, default=0), 2 * max(digits, default=-1) + _CARRIED_DIGITS + 1):
-        pairs = [(one, place - one) for one in digits if place - one in digits]
-        near = [f"{digits[one]} * {digits[other]}" for one, other in pairs if abs(one - other) < together]
-        squares = f"{values} * {total(' + '.join(near))}" if near else "0::HUGEINT"
-        crossed = "".join(f" - {sums[one]} * {sums[other]}" for one, other in pairs)
-        whole = f"({prepare(squares + crossed) if pairs else '0::HUGEINT'}{carried})"
+    doubled = range(2 * places.start, 2 * places.stop - 1) if places else range(0)
+    for place in range(doubled.start, doubled.stop + _CARRIED_DIGITS if places else 0):
+        whole = "0::HUGEINT"
+        if place in doubled:
+            # The same SQL whatever the places are, so that a total of it can be kept.
+            near = [(one, place - one) for one in range(place // 2 - together, place // 2 + together + 1)]
+            near = [
+                (one, other)
+                for one, other in near
+                if one in possible and other in possible and abs(one - other) < together
+            ]
+            squares = total(" + ".join(f"{digit(one)} * {digit(other)}" for one, other in near))
+            crossed = "".join(f" - {sums[one]} * {sums[place - one]}" for one in places if place - one in places)
+            whole = prepare(f"{values} * {squares}{crossed}")
+        whole = f"({whole}{carried})"
         terms.append(f"({whole} & {2**_DIGIT_BITS - 1})::DOUBLE * {_power(_DIGIT_BITS * place)}")
         carried = f" + ({whole} >> {_DIGIT_BITS})"
     numerator = " + ".join(reversed(terms)) or "0::DOUBLE"

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from fti_assets.features.table import Grid as Grid
     from fti_assets.features.table import Table as Table
     from fti_assets.features.windows import Count as Count
+    from fti_assets.features.windows import DistinctCount as DistinctCount
+    from fti_assets.features.windows import Last as Last
+    from fti_assets.features.windows import Max as Max
     from fti_assets.features.windows import Mean as Mean
+    from fti_assets.features.windows import Min as Min
+    from fti_assets.features.windows import Rate as Rate
+    from fti_assets.features.windows import Std as Std
     from fti_assets.features.windows import Sum as Sum
     from fti_assets.features.windows import window_aggregate as window_aggregate
     from fti_assets.inference.batch import batch_predictions as batch_predictions
@@ -44,6 +50,7 @@ _MODULES = {
     "BeatsBaseline": "training.gates",
     "build_definitions": "definitions",
     "Count": "features.windows",
+    "DistinctCount": "features.windows",
     "Embedding": "training.encoders",
     "Evaluation": "training.evaluation",
     "feature_group": "features.feature_group",
@@ -51,7 +58,10 @@ _MODULES = {
     "FeatureView": "training.view",
     "Grid": "features.table",
     "Label": "training.label",
+    "Last": "features.windows",
+    "Max": "features.windows",
     "Mean": "features.windows",
+    "Min": "features.windows",
     "model": "training.model",
     "new_data_sensor": "automation.new_data",
     "NotWorseThanChampion": "training.gates",
@@ -60,9 +70,11 @@ _MODULES = {
     "Passthrough": "training.encoders",
     "Predictor": "inference.predictor",
     "RandomSplit": "training.split",
+    "Rate": "features.windows",
     "read": "reading",
     "SliceGap": "training.gates",
     "Standardize": "training.encoders",
+    "Std": "features.windows",
     "Stores": "resources",
     "Sum": "features.windows",
     "Table": "features.table",
@@ -75,20 +87,26 @@ _MODULES = {
 __all__ = [
     "BeatsBaseline",
     "Count",
+    "DistinctCount",
     "Embedding",
     "Evaluation",
     "FeatureGroup",
     "FeatureView",
     "Grid",
     "Label",
+    "Last",
+    "Max",
     "Mean",
+    "Min",
     "NotWorseThanChampion",
     "OneHot",
     "Passthrough",
     "Predictor",
     "RandomSplit",
+    "Rate",
     "SliceGap",
     "Standardize",
+    "Std",
     "Stores",
     "Sum",
     "Table",

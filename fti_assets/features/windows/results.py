@@ -109,12 +109,13 @@ class Results:
             case Std(column):
                 values = self._values(column, window)
                 return f"CASE WHEN {values} > 1 THEN {self._deviation(column, values, window)} END"
-        values, total = self._values(aggregate.column, window), f"({self._sum(aggregate.column, window)})"
+        column = str(aggregate.column)
+        values, total = self._values(column, window), f"({self._sum(column, window)})"
         if isinstance(aggregate, Mean):
             total = f"{total}::DOUBLE / {values}::DOUBLE"
         elif isinstance(aggregate, Rate):
             total = self._rate(total, aggregate, window)
-        elif self.types[aggregate.column] not in _FLOATS:
+        elif self.types[column] not in _FLOATS:
             total = f"{total}::BIGINT"
         return f"CASE WHEN {values} > 0 THEN {total} END"
 

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from fti_assets.features.table import Grid as Grid
     from fti_assets.features.table import Table as Table
     from fti_assets.features.windows import Count as Count
+    from fti_assets.features.windows import DistinctCount as DistinctCount
+    from fti_assets.features.windows import Last as Last
+    from fti_assets.features.windows import Max as Max
     from fti_assets.features.windows import Mean as Mean
+    from fti_assets.features.windows import Min as Min
+    from fti_assets.features.windows import Rate as Rate
+    from fti_assets.features.windows import Std as Std
     from fti_assets.features.windows import Sum as Sum
     from fti_assets.features.windows import window_aggregate as window_aggregate
     from fti_assets.inference.batch import batch_predictions as batch_predictions
@@ -56,6 +62,7 @@ _MODULES = {
     "ChangeFeed": "features.changes",
     "Changes": "features.changes",
     "Count": "features.windows",
+    "DistinctCount": "features.windows",
     "DuckDBTable": "stores.external",
     "Embedding": "training.encoders",
     "Evaluation": "training.evaluation",
@@ -67,7 +74,10 @@ _MODULES = {
     "Grid": "features.table",
     "KeepLast": "features.duplicates",
     "Label": "training.label",
+    "Last": "features.windows",
+    "Max": "features.windows",
     "Mean": "features.windows",
+    "Min": "features.windows",
     "model": "training.model",
     "new_data_sensor": "automation.new_data",
     "NotWorseThanChampion": "training.gates",
@@ -78,10 +88,12 @@ _MODULES = {
     "PostgresTable": "stores.external",
     "Predictor": "inference.predictor",
     "RandomSplit": "training.split",
+    "Rate": "features.windows",
     "read": "reading",
     "SliceGap": "training.gates",
     "sql_feature_group": "features.sql_group",
     "Standardize": "training.encoders",
+    "Std": "features.windows",
     "Stores": "resources",
     "Sum": "features.windows",
     "Table": "features.table",
@@ -97,6 +109,7 @@ __all__ = [
     "ChangeFeed",
     "Changes",
     "Count",
+    "DistinctCount",
     "DuckDBTable",
     "Embedding",
     "Evaluation",
@@ -106,7 +119,10 @@ __all__ = [
     "Grid",
     "KeepLast",
     "Label",
+    "Last",
+    "Max",
     "Mean",
+    "Min",
     "NotWorseThanChampion",
     "OneHot",
     "ParquetFiles",
@@ -114,8 +130,10 @@ __all__ = [
     "PostgresTable",
     "Predictor",
     "RandomSplit",
+    "Rate",
     "SliceGap",
     "Standardize",
+    "Std",
     "Stores",
     "Sum",
     "Table",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -12,6 +13,7 @@ from fti_assets.assets.windows import windows_between
 from fti_assets.errors import LookbackError, listed
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.table import Grid, Table
+from fti_assets.features.windows.tiles import SourcePartitions
 from fti_assets.stores.offline import Lake
 from fti_assets.stores.sql import quoted, timestamp
 from fti_assets.times import Window
@@ -33,43 +35,65 @@ def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, windows: 
             raise LookbackError(
                 f"{group.table} needs {source.table} {listed(missing)}, which is not materialized: materialize it first"
             )
-        return _table(
-            lake,
-            source,
-            lake.rows(source.table_name, snapshot=snapshot, partitions=keys),
-            _grid(group, start, end),
-            None,
-        )
+        rows = lake.rows(source.table_name, snapshot=snapshot, partitions=keys)
+        return within_reach(table_of(lake.connection, rows, source), source, group, windows)
     reach = start - group.lookback
     _refuse_missing_partitions(lake, source, group, reach, end, snapshot)
-    rows, column = lake.rows(source.table_name, snapshot=snapshot), quoted(source.partition_by or source.event_time)
-    visible = rows.filter(f"{column} >= {timestamp(reach)} AND {quoted(source.event_time)} < {timestamp(end)}")
-    beyond = rows.filter(f"{column} < {timestamp(reach)}")
-    return _table(lake, source, visible, _grid(group, start, end), beyond)
+    table = table_of(lake.connection, lake.rows(source.table_name, snapshot=snapshot), source)
+    found = within_reach(table, source, group, windows)
+    if not isinstance(source.partitions_def, dg.TimeWindowPartitionsDefinition):
+        return found
+    stored = lake.ledger(source.table_name, snapshot=snapshot)
+    whole = [
+        window
+        for window in windows_between(source.partitions_def, reach, start)
+        if window.start and window.end and window.start >= reach and window.end <= start and window.key in stored
+    ]
+    rows = replace(table, relation=lake.rows(source.table_name, snapshot=snapshot, with_partition=True))
+    partitions = SourcePartitions(
+        lake,
+        source.table_name,
+        within_reach(rows, source, group, windows).relation,
+        tuple(whole),
+        {key: record.data_version for key, record in stored.items()},
+    )
+    return replace(found, partitions=partitions)
 
 
-def _table(
-    lake: Lake,
-    source: FeatureGroup,
-    rows: duckdb.DuckDBPyRelation,
-    grid: Grid | None,
-    beyond: duckdb.DuckDBPyRelation | None,
-) -> Table:
+def table_of(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, source: FeatureGroup) -> Table:
+    """Rows of a group as a table that knows its times."""
     return Table(
         relation=rows,
-        connection=lake.connection,
+        connection=connection,
         name=source.table,
         keys=source.keys,
         event_time=source.event_time,
         available_at=source.available_at,
         serving_delay=source.serving_delay or timedelta(0),
-        grid=grid,
-        beyond=beyond,
+        arrives=None if source.partition_by == source.event_time else source.partition_by,
     )
 
 
-def _grid(group: FeatureGroup, start: datetime | None, end: datetime | None) -> Grid | None:
-    return None if group.event_time is None or start is None or end is None else Grid(group.event_time, start, end)
+def within_reach(table: Table, source: FeatureGroup, group: FeatureGroup, windows: Sequence[Window]) -> Table:
+    """Of all rows of ``source`` those that ``group`` may see when it runs for ``windows``.
+
+    Rows of partitions that begin after the run are left out too, whatever their event time: they had not arrived.
+    """
+    start, end = windows[0].start, windows[-1].end
+    if start is None or end is None:
+        return table
+    later = tuple(window.start for window in windows[1:] if window.start is not None)
+    grid = None if group.event_time is None else Grid(group.event_time, start, end, later)
+    if source.event_time is None:
+        return replace(table, grid=grid)
+    reach, column = timestamp(start - group.lookback), quoted(source.partition_by or source.event_time)
+    seen = " AND ".join(f"{name} < {timestamp(end)}" for name in dict.fromkeys([column, quoted(source.event_time)]))
+    return replace(
+        table,
+        relation=table.relation.filter(f"{column} >= {reach} AND {seen}"),
+        grid=grid,
+        beyond=table.relation.filter(f"{column} < {reach}"),
+    )
 
 
 def _refuse_missing_partitions(

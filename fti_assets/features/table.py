@@ -10,14 +10,24 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
+    from fti_assets.features.windows.tiles import SourcePartitions
+
 
 @dataclass(frozen=True)
 class Grid:
-    """The instants that the running group is computed for: ``start <= instant < end``, under the name of its event time."""
+    """The instants that the running group is computed for: ``start <= instant < end``, under the name of its event time.
+
+    Args:
+        instant: the name of the running group's event time.
+        start: the first instant.
+        end: the first one after.
+        starts: when the later partitions of a run of several begin.
+    """
 
     instant: str
     start: datetime
     end: datetime
+    starts: tuple[datetime, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,8 +43,10 @@ class Table:
         available_at: the column that says when a row could first be used, or None if it is event time plus
             ``serving_delay``.
         serving_delay: added to event time when there is no ``available_at`` column.
+        arrives: the column whose time says which partition a row is in, or None if that is its event time.
         grid: the instants that the asking group is computed for, or None outside a run.
         beyond: the rows that the asking group's lookback leaves out, or None if it leaves none out.
+        partitions: the source's partitions before the run, of which windows keep tiles, or None if there are none.
     """
 
     relation: duckdb.DuckDBPyRelation
@@ -44,12 +56,14 @@ class Table:
     event_time: str | None = None
     available_at: str | None = None
     serving_delay: timedelta = timedelta(0)
+    arrives: str | None = None
     grid: Grid | None = None
     beyond: duckdb.DuckDBPyRelation | None = None
+    partitions: SourcePartitions | None = None
 
     def with_relation(self, relation: duckdb.DuckDBPyRelation) -> Table:
         """The same times and grid over other rows, such as a projection, a filter or a union of this table's own."""
-        return replace(self, relation=relation)
+        return replace(self, relation=relation, partitions=None)
 
     def df(self) -> pd.DataFrame:
         """Fetch the rows as a pandas frame."""

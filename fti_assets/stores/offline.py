@@ -25,7 +25,7 @@ from fti_assets.errors import NotMaterializedError, SchemaChangedError, StoreErr
 from fti_assets.stores.files import locked
 from fti_assets.stores.lake_connection import lake_connection
 from fti_assets.stores.sql import literal, quoted
-from fti_assets.stores.tables import LEDGER, PARTITION, WHOLE, Commit, PartitionRecord, TableName
+from fti_assets.stores.tables import LEDGER, PARTITION, TILES, WHOLE, Commit, PartitionRecord, TableName
 
 _HASH_VERSION = "1"
 _LOCK_TIMEOUT_S = 600.0
@@ -104,6 +104,9 @@ class Lake:
 
     def tables(self) -> list[TableName]:
         """Every table of features, datasets and predictions, by name."""
+        return [table for table in self._stored() if table.schema != TILES]
+
+    def _stored(self) -> list[TableName]:
         found = self.connection.execute(
             "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name <> ? "
             "ORDER BY ALL",
@@ -112,7 +115,7 @@ class Lake:
         return [TableName(schema, name) for schema, name in found]
 
     def has(self, table: TableName) -> bool:
-        return table in self.tables()
+        return table in self._stored()
 
     def types(self, table: TableName) -> dict[str, str]:
         """Column names and DuckDB types of a stored table, in its order, without ``_partition``; empty if there is none."""

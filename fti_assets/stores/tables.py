@@ -14,6 +14,9 @@ WHOLE = "all"
 LEDGER = "ledger"
 """The schema of the ledgers, one beside each table."""
 
+TILES = "tiles"
+"""The schema of what windows keep of their sources, which can be made anew."""
+
 
 @dataclass(frozen=True)
 class TableName:

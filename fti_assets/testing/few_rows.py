@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from fti_assets.errors import DeclarationError, listed
 from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.inputs import table_of, within_reach
 from fti_assets.features.run import layout_of
 from fti_assets.features.staging import Layout, stage
-from fti_assets.features.table import Grid, Table
+from fti_assets.features.table import Table
 from fti_assets.rules import reasons
-from fti_assets.stores.sql import quoted, timestamp
+from fti_assets.stores.sql import quoted
 from fti_assets.stores.tables import PARTITION
 from fti_assets.testing.failures import RowsRefused
 from fti_assets.testing.partitions import Partition, windows_named
@@ -114,21 +113,4 @@ def _as_table(
     layout = Layout(declared.what, declared.times, (), None, types=declared.types, times=declared.times)
     staged = stage(connection, frame, layout, [Window("all")])
     relation = connection.table(quoted(staged.table)).project(f"* EXCLUDE ({PARTITION})")
-    table = Table(
-        relation=relation,
-        connection=connection,
-        name=source.table,
-        keys=source.keys,
-        event_time=source.event_time,
-        available_at=source.available_at,
-        serving_delay=source.serving_delay or timedelta(0),
-    )
-    start, end = windows[0].start, windows[-1].end
-    if start is None or end is None:
-        return table
-    grid = None if group.event_time is None else Grid(group.event_time, start, end)
-    if source.event_time is None:
-        return replace(table, grid=grid)
-    reach, column = timestamp(start - group.lookback), quoted(source.partition_by or source.event_time)
-    visible = relation.filter(f"{column} >= {reach} AND {quoted(source.event_time)} < {timestamp(end)}")
-    return replace(table, relation=visible, grid=grid, beyond=relation.filter(f"{column} < {reach}"))
+    return within_reach(table_of(connection, relation, source), source, group, windows)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from fractions import Fraction
 from typing import Any
 
 import duckdb
@@ -75,43 +74,3 @@ def point_in_time(
             values += [None if best is None else best[column.column] for column in group.columns]
         joined.append(values)
     return joined
-
-
-def windows(
-    rows: Sequence[Row],
-    *,
-    start: datetime,
-    end: datetime,
-    every: timedelta,
-    lengths: Sequence[timedelta],
-    rows_by: str,
-    available_at: str | None = "a",
-    delay: timedelta = timedelta(0),
-) -> dict[tuple[str, datetime], list[Any]]:
-    """Count, sum and mean of ``n`` and sum of ``x`` in each window of rows with key ``k`` and event time ``e``."""
-    result: dict[tuple[str, datetime], list[Any]] = {}
-    instant = datetime(1970, 1, 1)
-    instant += -((instant - start) // every) * every
-    while instant < end:
-        for key in {row["k"] for row in rows if row["k"] is not None}:
-            cells: list[Any] = []
-            longest = 0
-            for length in lengths:
-                inside = [
-                    row
-                    for row in rows
-                    if row["k"] == key
-                    and (seen := visible(row, "e", available_at, delay)) is not None
-                    and seen <= instant
-                    and instant - length < (seen if rows_by == "visible_at" else row["e"]) <= instant
-                ]
-                longest = max(longest, len(inside))
-                numbers = [row["n"] for row in inside if row["n"] is not None]
-                floats = [row["x"] for row in inside if row["x"] is not None]
-                mean = sum(numbers) / len(numbers) if numbers else None
-                exact = float(sum(map(Fraction, floats), Fraction(0))) if floats else None
-                cells += [len(inside), sum(numbers) if numbers else None, mean, exact]
-            if longest:
-                result[key, instant] = cells
-        instant += every
-    return result

@@ -682,6 +682,33 @@ def test_a_range_equals_its_days_when_the_source_is_partitioned_by_arrival(world
     assert [world.version(counts, day) for day in ("2013-01-03", "2013-01-04")] == versions
 
 
+def test_a_run_does_not_see_what_arrives_in_a_later_partition(world: World) -> None:
+    @fti.feature_group(
+        keys=["k", "id"], event_time="t", serving_delay="0min", partition_by="ingested", partitions_def=DAYS
+    )
+    def events(context: dg.AssetExecutionContext) -> pd.DataFrame:
+        days = pd.to_datetime(list(context.partition_keys))
+        hour = pd.Timedelta(hours=1)
+        return pd.DataFrame({"k": "a", "id": context.partition_keys, "t": days - 3 * hour, "ingested": days + hour})
+
+    @fti.feature_group(keys=["k"], event_time="hour", partitions_def=DAYS, lookback="2d")
+    def counts(events: fti.Table) -> fti.Table:
+        return fti.window_aggregate(events, keys=["k"], every="1h", windows=["1d"], aggregates={"n": fti.Count()})
+
+    @fti.feature_group(keys=["k", "id"], event_time="t", partitions_def=DAYS, lookback="2d")
+    def earlier(events: fti.Table) -> fti.Table:
+        return fti.window_aggregate(events, keys=["k"], windows=["2d"], aggregates={"n": fti.Count()})
+
+    assert world.run_range("2013-01-01", "2013-01-03", events).success
+    assert world.run(counts, partition_key="2013-01-03").success
+    assert world.run(earlier, partition_key="2013-01-03").success
+    before = [world.version(group, "2013-01-03") for group in (counts, earlier)]
+    assert world.run(events, partition_key="2013-01-04").success  # one row of it is of the 3rd
+    assert world.run(counts, partition_key="2013-01-03").success
+    assert world.run(earlier, partition_key="2013-01-03").success
+    assert [world.version(group, "2013-01-03") for group in (counts, earlier)] == before
+
+
 def test_a_missing_static_partition_of_an_input_is_an_error_that_names_it(world: World) -> None:
     @fti.feature_group(keys=["k"], partitions_def=REGIONS)
     def places(context: dg.AssetExecutionContext) -> pd.DataFrame:
@@ -709,3 +736,25 @@ def test_an_online_group_with_a_key_that_cannot_be_joined_on_stores_nothing(worl
     assert any("key 'k' of measured_v1 is number: make it text or a whole number" in e for e in world.raised_by(result))
     with world.lake.connect() as lake:
         assert lake.tables() == []
+
+
+def test_days_with_a_long_lookback_equal_a_range(world: World) -> None:
+    @fti.feature_group(keys=["carrier"], event_time="hour", partitions_def=DAYS, lookback="6d")
+    def busy(arrivals: fti.Table) -> fti.Table:
+        aggregates = {"delay": fti.Sum("delay"), "most": fti.Max("delay"), "spread": fti.Std("delay")}
+        return fti.window_aggregate(arrivals, keys=["carrier"], every="1h", windows=["5h", "5d"], aggregates=aggregates)
+
+    assert world.run_range("2013-01-01", "2013-01-09", world.arrivals).success
+    assert world.run_range("2013-01-07", "2013-01-09", busy).success
+    together = world.rows(busy)
+    for day in ("2013-01-09", "2013-01-07", "2013-01-08"):
+        assert world.run(busy, partition_key=day).success
+    pd.testing.assert_frame_equal(world.rows(busy), together)
+    world.delay = 0.1
+    assert world.run(world.arrivals, partition_key="2013-01-05").success
+    for day in ("2013-01-07", "2013-01-08", "2013-01-09"):
+        assert world.run(busy, partition_key=day).success
+    changed = world.rows(busy)
+    assert not changed.equals(together)
+    assert world.run_range("2013-01-07", "2013-01-09", busy).success
+    pd.testing.assert_frame_equal(world.rows(busy), changed)

@@ -1,10 +1,12 @@
 """Rolling windows, sentence by sentence, and against brute force."""
 
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from decimal import Decimal
+from typing import Any
 
 import duckdb
 import pytest
@@ -14,13 +16,33 @@ from hypothesis import strategies as st
 from fti_assets.errors import DeclarationError, LookbackError
 from fti_assets.features.point_in_time import view_of
 from fti_assets.features.table import Grid, Table
-from fti_assets.features.windows import Aggregate, Count, Mean, Sum, window_aggregate
-from tests.features import oracles
+from fti_assets.features.windows import (
+    Aggregate,
+    Count,
+    DistinctCount,
+    Last,
+    Max,
+    Mean,
+    Min,
+    Rate,
+    Std,
+    Sum,
+    window_aggregate,
+)
+from fti_assets.features.windows.axis import RowsBy
+from tests.features import oracles, window_oracles
 from tests.features.oracles import START, Row
 
-COLUMNS = {"k": "VARCHAR", "e": "TIMESTAMP", "a": "TIMESTAMP", "n": "BIGINT", "x": "DOUBLE"}
+COLUMNS = {
+    "k": "VARCHAR", "j": "INTEGER", "e": "TIMESTAMP", "a": "TIMESTAMP", "n": "BIGINT", "x": "DOUBLE", "t": "VARCHAR",
+}  # fmt: skip
 HOUR = timedelta(hours=1)
 COUNT: Mapping[str, Aggregate] = {"rows": Count()}
+EVERY: Mapping[str, Aggregate] = {
+    "rows": Count(), "rate": Rate(per="1h"), "rate_n": Rate("n", per="90min"), "mean": Mean("n"), "std_n": Std("n"),
+    "sum_x": Sum("x"), "std_x": Std("x"), "low_x": Min("x"), "high_n": Max("n"), "high_t": Max("t"), "low_a": Min("a"),
+    "last_t": Last("t"), "last_x": Last("x"), "differ": DistinctCount("t"), "differ_x": DistinctCount("x"),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -36,7 +58,15 @@ def at(hour: float) -> datetime:
 def row(
     event: float, available: float | None = None, *, key: str | None = "x", n: int | None = 1, x: float | None = 1.0
 ) -> Row:
-    return {"k": key, "e": at(event), "a": at(event if available is None else available), "n": n, "x": x}
+    return {
+        "k": key,
+        "e": at(event),
+        "a": at(event if available is None else available),
+        "n": n,
+        "x": x,
+        "t": "t",
+        "j": 1,
+    }
 
 
 def table(
@@ -270,7 +300,7 @@ def test_impossible_windows_say_what_there_is(connection: duckdb.DuckDBPyConnect
     rows = table(connection, [row(1)])
     with pytest.raises(DeclarationError, match=r"dataclasses.replace\(table, grid=Grid\("):
         hourly(replace(rows, grid=None), "1h")
-    with pytest.raises(DeclarationError, match="arrivals_v1 has no column 'carrier': it has 'k', 'e', 'a', 'n' or 'x'"):
+    with pytest.raises(DeclarationError, match="arrivals_v1 has no column 'carrier': it has 'k', 'j', 'e', 'a'"):
         window_aggregate(rows, keys=["carrier"], every="1h", windows=["1h"], aggregates=COUNT)
     with pytest.raises(DeclarationError, match="no column 'late'"):
         hourly(rows, "1h", aggregates={"rate": Mean("late")})
@@ -294,41 +324,222 @@ def test_impossible_windows_say_what_there_is(connection: duckdb.DuckDBPyConnect
         hourly(rows, "1h", rows_by="known")
 
 
+def by_row(
+    rows: Table,
+    *windows: str,
+    aggregates: Mapping[str, Aggregate] = COUNT,
+    keys: Sequence[str] = ("k",),
+    **changes: Any,
+) -> dict[tuple[Any, ...], Any]:
+    """The aggregates of each row, by what stands before its event time, and its event time in hours."""
+    found = window_aggregate(rows, keys=keys, windows=windows, aggregates=aggregates, **changes)
+    place = len(found.keys)
+    return {
+        (*row[:place], (row[place] - START) / HOUR): row[place + 1] if len(row) == place + 2 else row[place + 1 :]
+        for row in found.relation.fetchall()
+    }
+
+
+def test_a_rows_own_window_leaves_out_its_key_and_instant(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1, n=1), row(2, n=2), row(2, n=3), row(2.5, n=4, key="y"), row(3, n=5)])
+    assert by_row(rows, "2h") == {
+        (1, "x", 1): 0,
+        (2, "x", 2): 1,
+        (3, "x", 2): 1,
+        (4, "y", 2.5): 0,
+        (5, "x", 3): 2,
+    }
+
+
+def test_a_rows_own_window_holds_what_was_visible_at_its_event_time(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1, 2, n=1), row(1, 2.001, n=2), row(2, 3, n=3)])
+    assert by_row(rows, "1h")[3, "x", 2] == 1
+    assert by_row(rows, "1h", rows_by="event_time")[3, "x", 2] == 0
+    assert by_row(rows, "61min", rows_by="event_time")[3, "x", 2] == 1
+
+
+def test_a_row_without_others_has_a_count_of_zero_and_else_nulls(connection: duckdb.DuckDBPyConnection) -> None:
+    aggregates = {**EVERY, "rows": Count()}
+    found = by_row(table(connection, [row(1)]), "1h", aggregates=aggregates)[1, "x", 1]
+    zeros = {"rows", "rate", "differ", "differ_x"}
+    assert dict(zip(aggregates, found, strict=True)) == {name: 0 if name in zeros else None for name in aggregates}
+
+
+def test_own_windows_are_of_the_rows_within_the_run(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1), row(2, n=2), row(3, n=3)], start=2, end=3)
+    found = window_aggregate(rows, keys=["k"], windows=["3h"], aggregates=COUNT)
+    assert found.relation.columns == ["n", "k", "hour", "rows_3h"]
+    assert found.keys == ("n", "k")
+    assert found.relation.fetchall() == [(2, "x", at(2), 1)]
+
+
+def test_own_windows_may_hold_states_alone(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1, x=7.0), row(2, x=3.0)], available_at=None)
+    assert by_row(rows, "2h", aggregates={"low": Min("x")}) == {(1, "x", 1): None, (1, "x", 2): 7.0}
+    assert by_row(rows, "1h", aggregates={"low": Min("x")}) == {(1, "x", 1): None, (1, "x", 2): None}
+
+
+def test_rates_are_per_unit_of_time(connection: duckdb.DuckDBPyConnection) -> None:
+    aggregates = {"rows": Rate(per="1d"), "n": Rate("n", per=timedelta(minutes=30)), "x": Rate("x", per="1h")}
+    rows = table(connection, [row(1, n=3), row(1, n=4, x=None), row(1, n=None, x=0.25), row(3, n=None, x=None)])
+    assert hourly(rows, "2h", "3h", aggregates=aggregates)[2] == (36.0, 24.0, 1.75, 7 / 6, 0.625, 1.25 / 3)
+    assert hourly(rows, "1h", "3h", aggregates=aggregates)[3] == (24.0, 32.0, None, 7 / 6, None, 1.25 / 3)
+
+
+def test_last_goes_by_event_time_then_available_at_then_the_greatest_value(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    last = {"n": Last("n")}
+
+    def found(*rows: Row) -> Any:
+        return hourly(table(connection, rows), "4h", aggregates=last)[3]
+
+    assert found(row(2, 2.5, n=9), row(2.1, 2.2, n=1)) == 1
+    assert found(row(2, 2.5, n=1), row(2, 2.2, n=9)) == 1
+    assert found(row(2, 1, n=1), row(2, 1.5, n=0)) == 0
+    assert found(row(2, n=1), row(2, n=3), row(2, n=None)) == 3
+    assert found(row(1, n=1), row(2, n=None)) is None
+
+
+def test_extremes_and_distinct_counts_are_of_numbers_times_and_text(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1, n=3, x=-0.0), row(1.5, n=10, x=0.0), row(1.75, n=None, x=None)])
+    other = rows.with_relation(rows.relation.project("*, 't' || n AS s, n > 3 AS b, n::DECIMAL(9, 2) AS d"))
+    columns = ("n", "x", "e", "s", "b", "d")
+    for of, expected in (
+        (Min, (3, 0.0, at(1), "t10", False, Decimal(3))),
+        (Max, (10, 0.0, at(1.75), "t3", True, Decimal(10))),
+        (Last, (None, None, at(1.75), None, None, None)),
+        (DistinctCount, (2, 1, 3, 2, 2, 2)),
+    ):
+        assert hourly(other, "2h", aggregates={c: of(c) for c in columns})[2] == expected, of
+    assert str(hourly(other, "2h", aggregates={"x": Min("x")})[2]) == "0.0"
+
+
+def test_std_is_exact_where_sums_of_squares_cancel(connection: duckdb.DuckDBPyConnection) -> None:
+    def deviation(column: str, *values: Any) -> float | None:
+        rows = [row(1, **{column: value}) for value in values]
+        found = hourly(table(connection, rows), "1h", aggregates={"std": Std(column)})[1]
+        assert found is None or isinstance(found, float)
+        return found
+
+    assert deviation("x", 1.0, None) is None
+    assert deviation("x", 0.1, 0.1, 0.1) == 0.0
+    assert deviation("x", 1e9, 1e9 + 1e-6, 1e9) == pytest.approx(math.sqrt(1 / 3) * ((1e9 + 1e-6) - 1e9), rel=1e-15)
+    assert deviation("x", 1e130, -1e130, 1.0) == pytest.approx(1e130, rel=1e-15)
+    assert deviation("x", 1e-130, 0.0) == pytest.approx(1e-130 / math.sqrt(2), rel=1e-15)
+    assert deviation("x", 1e-150, 0.0) == 0.0
+    assert math.isnan(deviation("x", 1e140, 1.0) or 0)
+    assert math.isnan(deviation("x", float("inf"), 1.0) or 0)
+    assert deviation("n", 2**63 - 1, 2**63 - 3) == math.sqrt(2)
+    assert deviation("n", -(2**63), 2**63 - 1) == pytest.approx(2**64 / math.sqrt(2), rel=1e-15)
+
+
+def test_std_is_of_whole_numbers_of_every_size(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1, n=-4), row(1, n=5), row(1, n=None)])
+    for kind in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "DECIMAL(9, 1)", "FLOAT"):
+        cast = rows.with_relation(rows.relation.project(f"k, e, a, n::{kind} AS n"))
+        assert hourly(cast, "1h", aggregates={"std": Std("n")}) == {1: math.sqrt(40.5)}
+    late = rows.with_relation(rows.relation.project("k, e, a, n > 0 AS n"))
+    assert hourly(late, "1h", aggregates={"std": Std("n")}) == {1: math.sqrt(0.5)}
+
+
+def test_a_row_leaves_every_aggregate_with_its_window(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(0.5, n=9, x=9.0), row(1.5, n=1, x=1.0), row(2.5, n=9, x=9.0)])
+    aggregates: dict[str, Aggregate] = {
+        "low": Min("n"),
+        "high": Max("x"),
+        "last": Last("n"),
+        "differ": DistinctCount("n"),
+    }
+    assert hourly(rows, "2h", aggregates=aggregates) == {
+        1: (9, 9.0, 9, 1),
+        2: (1, 9.0, 1, 2),
+        3: (1, 9.0, 9, 2),
+        4: (9, 9.0, 9, 1),
+    }
+
+
+def test_a_rate_needs_a_time_and_a_column_its_type(connection: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(DeclarationError, match="per '0s' is no time"):
+        Rate(per="0s")
+    with pytest.raises(DeclarationError, match="per 'hour' is not a duration"):
+        Rate(per="hour")
+    rows = table(connection, [row(1)])
+    rows = rows.with_relation(rows.relation.project("*, [n] AS list"))
+    for aggregate in (Sum("k"), Mean("e"), Std("k"), Rate("k", per="1h")):
+        with pytest.raises(DeclarationError, match="only booleans and numbers can be summed"):
+            hourly(rows, "1h", aggregates={"a": aggregate})
+    for aggregate in (Min("list"), Max("list"), Last("list"), DistinctCount("list")):
+        with pytest.raises(
+            DeclarationError, match="'list' as LIST: only numbers, times, text and booleans can be compared"
+        ):
+            hourly(rows, "1h", aggregates={"a": aggregate})
+    with pytest.raises(DeclarationError, match="arrivals_v1 has no column 'id'"):
+        window_aggregate(replace(rows, keys=("id",)), keys=["k"], windows=["1h"], aggregates=COUNT)
+
+
+def test_a_row_that_arrives_in_a_later_partition_waits_for_it(connection: duckdb.DuckDBPyConnection) -> None:
+    arrived = [{**row(1), "a": at(1), "n": 1}, {**row(1), "a": at(7), "n": 2}]
+    rows = table(connection, arrived, available_at=None, arrives="a", end=12)
+    together = replace(rows, grid=Grid("hour", at(0), at(12), starts=(at(6),)))
+    assert hourly(together, "8h") == {hour: 1 if hour < 6 else 2 for hour in range(1, 9)}
+    first = rows.with_relation(rows.relation.filter("n = 1"))
+    assert hourly(replace(first, grid=Grid("hour", at(0), at(6))), "8h") == dict.fromkeys(range(1, 6), 1)
+    assert hourly(replace(rows, grid=Grid("hour", at(6), at(12))), "8h") == {6: 2, 7: 2, 8: 2}
+
+
 QUARTERS = st.integers(-40, 40).map(lambda quarter: START + timedelta(minutes=15 * quarter))
+NUMBERS = st.integers(-(10**6), 10**6).map(lambda number: number / 1024)
+ODD = st.sampled_from([math.inf, -math.inf, 0.0, -0.0])
 ROWS = st.lists(
     st.fixed_dictionaries(
         {
             "k": st.sampled_from(["x", "x", "y", None]),
+            "j": st.sampled_from([1, 1, 2, None]),
             "e": QUARTERS | st.none(),
             "a": QUARTERS | st.none(),
-            "n": st.none() | st.integers(-5, 5),
-            "x": st.none() | st.integers(-(10**6), 10**6).map(lambda number: number / 1024),
+            "n": st.none() | st.integers(-5, 5) | st.integers(-(2**62), 2**62),
+            "x": st.none() | NUMBERS | st.floats(-1e9, 1e9).filter(lambda x: not 0 < abs(x) < 1e-9) | ODD,
+            "t": st.none() | st.sampled_from(["", "a", "ab", "b", "é"]),
         }
     ),
     max_size=20,
 )
-LENGTHS = st.lists(st.sampled_from([15, 45, 60, 90, 180, 300]), min_size=1, max_size=3, unique=True)
+LENGTHS = st.lists(st.sampled_from([15, 45, 60, 90, 180, 300, 1440]), min_size=1, max_size=3, unique=True)
+CHOSEN = st.lists(st.sampled_from(sorted(EVERY)), min_size=1, max_size=4, unique=True)
+BY = st.sampled_from(["visible_at", "event_time"])
 SHARED = oracles.connection()
 
 
+def same_cells(found: Mapping[Any, Sequence[Any]], expected: Mapping[Any, Sequence[Any]]) -> None:
+    assert found.keys() == expected.keys()
+    for cell, values in expected.items():
+        for place, (value, answer) in enumerate(zip(values, found[cell], strict=True)):
+            assert window_oracles.same(answer, value), (cell, place, value, answer)
+
+
 def computed(
-    rows: Sequence[Row], start: datetime, end: datetime, every: timedelta, minutes: Sequence[int], **by: Any
-) -> dict[Any, Any]:
+    rows: Sequence[Row], start: datetime, end: datetime, minutes: Sequence[int], chosen: Sequence[str],
+    keys: Sequence[str] = ("k",), *, threads: int = 2, own_keys: Sequence[str] = ("n",), available_at: str | None = "a",
+    delay: timedelta = timedelta(0), **options: Any,
+) -> dict[Any, list[Any]]:  # fmt: skip
     with SHARED.cursor() as connection:
-        found = window_aggregate(
-            table(connection, rows, grid=Grid("hour", start, end)),
-            keys=["k"],
-            every=every,
-            windows=[f"{length}min" for length in minutes],
-            aggregates={"rows": Count(), "sum": Sum("n"), "mean": Mean("n"), "x": Sum("x")},
-            **by,
-        ).relation.fetchall()
-    width = len(minutes)
-    cells = {
-        row[:2]: [row[2 + width * aggregate + number] for number in range(width) for aggregate in range(4)]
-        for row in found
-    }
-    assert len(cells) == len(found)
+        connection.execute(f"SET threads={threads}")
+        given = table(
+            connection,
+            rows,
+            grid=Grid("hour", start, end),
+            keys=tuple(own_keys),
+            available_at=available_at,
+            serving_delay=delay,
+        )
+        windows = [f"{length}min" for length in minutes]
+        aggregates = {name: EVERY[name] for name in chosen}
+        found = window_aggregate(given, keys=keys, windows=windows, aggregates=aggregates, **options)
+        fetched = found.relation.fetchall()
+    place = len(found.keys) + 1
+    cells = {row[:place]: list(row[place:]) for row in fetched}
+    assert len(cells) == len(fetched)
     return cells
 
 
@@ -336,42 +547,78 @@ def computed(
 @given(
     rows=ROWS,
     minutes=LENGTHS,
+    chosen=CHOSEN,
     every=st.sampled_from([15, 60, 120]),
     start=st.integers(-8, 8),
     quarters=st.integers(0, 30),
-    rows_by=st.sampled_from(["visible_at", "event_time"]),
+    rows_by=BY,
+    keys=st.sampled_from([("k",), ("j", "k")]),
+    times=st.sampled_from([{}, {}, {"available_at": None, "delay": timedelta(minutes=20)}]),
 )
 def test_windows_are_what_brute_force_finds(
     rows: list[Row],
     minutes: list[int],
+    chosen: list[str],
     every: int,
     start: int,
     quarters: int,
-    rows_by: Literal["visible_at", "event_time"],
+    rows_by: RowsBy,
+    keys: tuple[str, ...],
+    times: dict[str, Any],
 ) -> None:
     first, step = START + timedelta(minutes=15 * start), timedelta(minutes=every)
     last = first + timedelta(minutes=15 * quarters)
     lengths = [timedelta(minutes=length) for length in minutes]
-    expected = oracles.windows(rows, start=first, end=last, every=step, lengths=lengths, rows_by=rows_by)
-    assert computed(rows, first, last, step, minutes, rows_by=rows_by) == expected
+    expected = window_oracles.grid_windows(
+        rows, keys=keys, start=first, end=last, every=step, lengths=lengths, aggregates=[EVERY[name] for name in chosen],
+        rows_by=rows_by, **times,
+    )  # fmt: skip
+    same_cells(computed(rows, first, last, minutes, chosen, keys, every=step, rows_by=rows_by, **times), expected)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
-    rows=st.lists(
-        st.fixed_dictionaries(
-            {"k": st.just("x"), "e": QUARTERS, "a": QUARTERS, "n": st.integers(0, 1), "x": st.floats(-1e9, 1e9)}
-        ),
-        max_size=20,
-    ),
+    rows=ROWS,
     minutes=LENGTHS,
-    rows_by=st.sampled_from(["visible_at", "event_time"]),
+    chosen=CHOSEN,
+    start=st.integers(-8, 8),
+    quarters=st.integers(0, 30),
+    rows_by=BY,
+    keys=st.sampled_from([("k",), ("j", "k")]),
+    own_keys=st.sampled_from([("n",), ("k",), ("t", "j")]),
+    times=st.sampled_from([{}, {}, {"available_at": None, "delay": timedelta(minutes=15)}]),
 )
-def test_range_gives_what_its_parts_give(
-    rows: list[Row], minutes: list[int], rows_by: Literal["visible_at", "event_time"]
+def test_own_windows_are_what_brute_force_finds(
+    rows: list[Row],
+    minutes: list[int],
+    chosen: list[str],
+    start: int,
+    quarters: int,
+    rows_by: RowsBy,
+    keys: tuple[str, ...],
+    own_keys: tuple[str, ...],
+    times: dict[str, Any],
 ) -> None:
-    step = timedelta(minutes=30)
+    first = START + timedelta(minutes=15 * start)
+    last = first + timedelta(minutes=15 * quarters)
+    lengths = [timedelta(minutes=length) for length in minutes]
+    expected = window_oracles.row_windows(
+        rows, own_keys=own_keys, keys=keys, start=first, end=last, lengths=lengths, aggregates=[EVERY[name] for name in chosen],
+        rows_by=rows_by, **times,
+    )  # fmt: skip
+    same_cells(
+        computed(rows, first, last, minutes, chosen, keys, own_keys=own_keys, rows_by=rows_by, **times), expected
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(rows=ROWS, minutes=LENGTHS, chosen=CHOSEN, rows_by=BY, every=st.sampled_from([timedelta(minutes=30), None]))
+def test_range_gives_what_its_parts_give_bit_for_bit(
+    rows: list[Row], minutes: list[int], chosen: list[str], rows_by: RowsBy, every: timedelta | None
+) -> None:
     parts: dict[Any, Any] = {}
     for part in range(4):
-        parts |= computed(rows, START + part * 2 * HOUR, START + (part + 1) * 2 * HOUR, step, minutes, rows_by=rows_by)
-    assert computed(rows[::-1], START, START + 8 * HOUR, step, minutes, rows_by=rows_by) == parts
+        start = START + part * 2 * HOUR
+        parts |= computed(rows, start, start + 2 * HOUR, minutes, chosen, every=every, rows_by=rows_by, threads=1)
+    whole = computed(rows[::-1], START, START + 8 * HOUR, minutes, chosen, every=every, rows_by=rows_by)
+    assert repr(sorted(whole.items(), key=repr)) == repr(sorted(parts.items(), key=repr))

@@ -1,0 +1,159 @@
+"""Sums of floats and of their squares as totals of whole numbers, which add up to the same in any order.
+
+A float is sorted by its exponent into bins, where it is a whole number of the bin's unit, and a sum is put together again
+from the bins' totals: the superaccumulator of Neal, "Fast exact summation using small and large superaccumulators" (2015).
+For squares it is cut into digits of 28 bits, whose products fit 64 bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+_BIN_BITS = 32
+"""Powers of two in one bin of floats: the total of 2^42 rows of a bin fits 126 bits."""
+_LOWEST_BIN = -30
+"""Values below 2^-960 round to multiples of 2^-1012: a smaller unit has no reciprocal."""
+_DIGIT_BITS = 28
+_LOWEST_DIGIT, _HIGHEST_DIGIT = -17, 15
+"""Digits of values within 2^-476 and 2^448, whose squares are floats."""
+_CARRIED_DIGITS = 5
+"""Digits above the highest that a whole number of 128 bits carries into."""
+WHOLE_DIGITS = {"boolean": 1, "bigint": 3, "hugeint": 5, "ubigint": 3, "uhugeint": 5}
+"""Digits of whole numbers; those of 32 bits and less have two."""
+
+_FLOAT_DIGITS = 3
+"""Digits next to each other that hold the 53 bits of a float; the others are 0."""
+
+Total = Callable[[str], str]
+"""Gives the column that holds the total of a whole number, which a row's SQL gives."""
+Prepare = Callable[[str], str]
+"""Gives the column that holds what SQL over totals gives."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Between which absolute values a column's finite values other than 0 lie, and whether some are infinite or NaN."""
+
+    least: float | None = None
+    greatest: float | None = None
+    odd: bool = False
+
+    def __or__(self, other: Spread) -> Spread:
+        known = [x for x in (self.least, self.greatest, other.least, other.greatest) if x is not None]
+        return Spread(min(known, default=None), max(known, default=None), self.odd or other.odd)
+
+
+def spread_sql(values: Iterable[str], source: str) -> str:
+    """The SQL of one row with ``least``, ``greatest`` and ``odd`` of each value in turn."""
+    parts = [
+        f"min(abs({x})) FILTER ({x} <> 0 AND isfinite({x})), max(abs({x})) FILTER ({x} <> 0 AND isfinite({x})), "
+        f"coalesce(bool_or(NOT isfinite({x})), false)"
+        for x in values
+    ]
+    return f"SELECT {', '.join(parts)} FROM {source}"
+
+
+def float_sum(value: str, spread: Spread, total: Total) -> str:
+    """The SQL of the sum of a DOUBLE from its bins' totals."""
+    bins = [] if spread.least is None else list(range(_bin(spread.least), _bin(spread.greatest or 0) + 1))
+    parts = ["0::DOUBLE"]
+    for number in bins:
+        lower = f"abs({value}) >= {_power(_BIN_BITS * number)} AND " if number > _LOWEST_BIN else ""
+        upper = f"abs({value}) < {_power(_BIN_BITS * (number + 1))}" if number < 31 else f"isfinite({value})"
+        unit = _BIN_BITS * number - 52
+        whole = f"CASE WHEN {lower}{upper} THEN ({value} * {_power(-unit)})::HUGEINT ELSE 0 END"
+        parts.append(f"{total(whole)}::DOUBLE * {_power(unit)}")
+    finite = " + ".join(parts)
+    if not spread.odd:
+        return finite
+    nan, above, below = (
+        f"{total(f'CASE WHEN {value} = {of}::DOUBLE THEN 1 ELSE 0 END')} > 0" for of in ("'nan'", "'inf'", "'-inf'")
+    )
+    return (
+        f"CASE WHEN {nan} OR ({above} AND {below}) THEN 'nan'::DOUBLE WHEN {above} THEN 'inf'::DOUBLE "
+        f"WHEN {below} THEN '-inf'::DOUBLE ELSE {finite} END"
+    )
+
+
+def float_deviation(value: str, spread: Spread, values: str, total: Total, prepare: Prepare) -> str:
+    """The SQL of the sample standard deviation of a DOUBLE; ``values`` is the column with their number."""
+    limit = 2.0 ** (_DIGIT_BITS * (_HIGHEST_DIGIT + 1))
+    places = range(0)
+    if spread.least is not None and spread.least < limit:
+        lowest = max(_LOWEST_DIGIT, (math.frexp(spread.least)[1] - 53) // _DIGIT_BITS)
+        places = range(lowest, min(_HIGHEST_DIGIT, (math.frexp(spread.greatest or 0)[1] - 1) // _DIGIT_BITS) + 1)
+    kept = f"CASE WHEN abs({value}) < {limit!r}::DOUBLE THEN {value} ELSE 0 END"
+
+    def digit(place: int) -> str:
+        above = f"trunc({kept} * {_power(-_DIGIT_BITS * (place + 1))})"
+        return (
+            f"coalesce((trunc({kept} * {_power(-_DIGIT_BITS * place)}) - {above} * {_power(_DIGIT_BITS)})::BIGINT, 0)"
+        )
+
+    found = _deviation(
+        places, range(_LOWEST_DIGIT, _HIGHEST_DIGIT + 1), digit, values, total, prepare, together=_FLOAT_DIGITS
+    )
+    if not spread.odd and (spread.greatest or 0) < limit:
+        return found
+    beyond = f"CASE WHEN NOT isfinite({value}) OR abs({value}) >= {limit!r}::DOUBLE THEN 1 ELSE 0 END"
+    return f"CASE WHEN {total(beyond)} > 0 THEN 'nan'::DOUBLE ELSE {found} END"
+
+
+def whole_deviation(value: str, digits: int, values: str, total: Total, prepare: Prepare) -> str:
+    """The SQL of the sample standard deviation of a whole number that ``digits`` digits hold."""
+
+    def cut(place: int) -> str:
+        return f"({value})::HUGEINT // {2 ** (_DIGIT_BITS * place)}::HUGEINT" if place < digits else "0"
+
+    def digit(place: int) -> str:
+        return f"coalesce(({cut(place)} - ({cut(place + 1)}) * {2**_DIGIT_BITS})::BIGINT, 0)"
+
+    return _deviation(range(digits), range(digits), digit, values, total, prepare, together=digits)
+
+
+def _deviation(
+    places: range,
+    possible: range,
+    digit: Callable[[int], str],
+    values: str,
+    total: Total,
+    prepare: Prepare,
+    *,
+    together: int,
+) -> str:
+    """The square root of (n * sum(x^2) - sum(x)^2) / (n * (n - 1)), whose numerator is whole and has no rounding.
+
+    With carries taken, the numerator's digits are all positive, so that adding them up as floats cancels nothing. Of one
+    value at most ``together`` digits next to each other are not 0.
+    """
+    sums = {place: total(digit(place)) for place in places}
+    carried, terms = "", []
+    doubled = range(2 * places.start, 2 * places.stop - 1) if places else range(0)
+    for place in range(doubled.start, doubled.stop + _CARRIED_DIGITS if places else 0):
+        whole = "0::HUGEINT"
+        if place in doubled:
+            # The same SQL whatever the places are, so that a total of it can be kept.
+            near = [(one, place - one) for one in range(place // 2 - together, place // 2 + together + 1)]
+            near = [
+                (one, other)
+                for one, other in near
+                if one in possible and other in possible and abs(one - other) < together
+            ]
+            squares = total(" + ".join(f"{digit(one)} * {digit(other)}" for one, other in near))
+            crossed = "".join(f" - {sums[one]} * {sums[place - one]}" for one in places if place - one in places)
+            whole = prepare(f"{values} * {squares}{crossed}")
+        whole = f"({whole}{carried})"
+        terms.append(f"({whole} & {2**_DIGIT_BITS - 1})::DOUBLE * {_power(_DIGIT_BITS * place)}")
+        carried = f" + ({whole} >> {_DIGIT_BITS})"
+    numerator = " + ".join(reversed(terms)) or "0::DOUBLE"
+    return f"sqrt(({numerator}) / ({values}::DOUBLE * ({values} - 1)::DOUBLE))"
+
+
+def _bin(value: float) -> int:
+    return max(_LOWEST_BIN, (math.frexp(value)[1] - 1) // _BIN_BITS)
+
+
+def _power(of_two: int) -> str:
+    return f"'{2.0**of_two!r}'::DOUBLE"

@@ -1,0 +1,165 @@
+"""The SQL of each aggregate, and what it needs of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fti_assets.errors import DeclarationError
+from fti_assets.features.windows.aggregates import (
+    Aggregate,
+    Count,
+    DistinctCount,
+    Last,
+    Max,
+    Mean,
+    Min,
+    Rate,
+    Std,
+)
+from fti_assets.features.windows.exact import WHOLE_DIGITS, Spread, float_deviation, float_sum, whole_deviation
+from fti_assets.stores.sql import quoted
+from fti_assets.times import duration, microseconds
+
+_SMALL = {"boolean", "tinyint", "smallint", "integer", "utinyint", "usmallint", "uinteger"}
+_LARGE = {"bigint", "hugeint", "ubigint", "uhugeint"}
+_FLOATS = {"float", "double", "decimal"}
+_TIMES = {"timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "timestamp with time zone", "date", "time"}
+_ORDERED = _SMALL | _LARGE | _FLOATS | _TIMES | {"varchar"}
+
+
+@dataclass
+class Needed:
+    """What each row must give, as SQL of its columns; a number names its place.
+
+    Args:
+        measures: whole numbers that are summed.
+        states: values of which the least or the greatest is taken, each with ``min`` or ``max``.
+        values: values of which the different ones are counted.
+        prepared: what is computed of totals before the results are.
+    """
+
+    measures: list[str] = field(default_factory=list)
+    states: list[tuple[str, str]] = field(default_factory=list)
+    values: list[str] = field(default_factory=list)
+    prepared: list[str] = field(default_factory=list)
+
+    def total(self, measure: str, window: int) -> str:
+        """The column with a measure's total over a window."""
+        return f"__fti_total_{window}_{_place(self.measures, measure)}"
+
+    def prepare(self, sql: str) -> str:
+        """The column with what SQL over totals gives."""
+        return f"__fti_prepared_{_place(self.prepared, sql)}"
+
+    def extreme(self, state: str, of: str, window: int) -> str:
+        """The column with the least or greatest state in a window."""
+        return f"__fti_extreme_{window}_{_place(self.states, (state, of))}"
+
+    def distinct(self, value: str, window: int) -> str:
+        """The column with the number of different values in a window."""
+        return f"__fti_distinct_{window}_{_place(self.values, value)}"
+
+
+@dataclass(frozen=True)
+class Results:
+    """Aggregates over one source, as SQL over the columns that ``needed`` names.
+
+    Args:
+        name: the source's table, for errors.
+        types: the source's columns and what DuckDB calls their types.
+        lengths: the windows' lengths in microseconds.
+        event: the SQL of a row's event time.
+        available: the SQL of its available-at.
+        spread: gives the spread of a DOUBLE.
+    """
+
+    name: str
+    types: Mapping[str, str]
+    lengths: tuple[int, ...]
+    event: str
+    available: str
+    spread: Callable[[str], Spread]
+    needed: Needed = field(default_factory=Needed)
+
+    def sql(self, aggregate: Aggregate, window: int) -> str:
+        """An aggregate over a window.
+
+        Raises:
+            DeclarationError: it cannot be made of a column of that type.
+        """
+        match aggregate:
+            case Count():
+                return f"{self._total('1', window)}::BIGINT"
+            case Rate(column=None):
+                return self._rate(self._total("1", window), aggregate, window)
+            case Min(column) | Max(column):
+                of = "min" if isinstance(aggregate, Min) else "max"
+                return self.needed.extreme(self._comparable(column), of, window)
+            case Last(column):
+                value = self._comparable(column)
+                state = (
+                    f"{{'event': epoch_us({self.event}), 'available': epoch_us({self.available}), "
+                    f"'known': {value} IS NOT NULL, 'value': {value}}}"
+                )
+                return f"{self.needed.extreme(state, 'max', window)}.value"
+            case DistinctCount(column):
+                return f"{self.needed.distinct(self._comparable(column), window)}::BIGINT"
+            case Std(column):
+                values = self._values(column, window)
+                return f"CASE WHEN {values} > 1 THEN {self._deviation(column, values, window)} END"
+        column = str(aggregate.column)
+        values, total = self._values(column, window), f"({self._sum(column, window)})"
+        if isinstance(aggregate, Mean):
+            total = f"{total}::DOUBLE / {values}::DOUBLE"
+        elif isinstance(aggregate, Rate):
+            total = self._rate(total, aggregate, window)
+        elif self.types[column] not in _FLOATS:
+            total = f"{total}::BIGINT"
+        return f"CASE WHEN {values} > 0 THEN {total} END"
+
+    def _total(self, measure: str, window: int) -> str:
+        return self.needed.total(measure, window)
+
+    def _values(self, column: str, window: int) -> str:
+        self._kind(column, _SMALL | _LARGE | _FLOATS, "only booleans and numbers can be summed; count its rows, or")
+        return self._total(f"CASE WHEN {quoted(column)} IS NULL THEN 0 ELSE 1 END", window)
+
+    def _sum(self, column: str, window: int) -> str:
+        name, kind = quoted(column), self.types[column]
+        if kind in _FLOATS:
+            value = f"{name}::DOUBLE"
+            return float_sum(value, self.spread(value), lambda measure: self._total(measure, window))
+        return self._total(f"coalesce({name}::{'BIGINT' if kind in _SMALL else 'HUGEINT'}, 0)", window)
+
+    def _deviation(self, column: str, values: str, window: int) -> str:
+        name, kind = quoted(column), self.types[column]
+        if kind not in _FLOATS:
+            return whole_deviation(
+                name, WHOLE_DIGITS.get(kind, 2), values, lambda m: self._total(m, window), self.needed.prepare
+            )
+        value = f"{name}::DOUBLE"
+        return float_deviation(value, self.spread(value), values, lambda m: self._total(m, window), self.needed.prepare)
+
+    def _rate(self, total: str, rate: Rate, window: int) -> str:
+        per = microseconds(duration(rate.per))
+        return f"{total}::DOUBLE * {per}::DOUBLE / {self.lengths[window]}::DOUBLE"
+
+    def _comparable(self, column: str) -> str:
+        kind = self._kind(column, _ORDERED, "only numbers, times, text and booleans can be compared;")
+        return f"({quoted(column)} + 0)" if kind in ("float", "double") else quoted(column)  # -0.0 is 0.0
+
+    def _kind(self, column: str, possible: set[str], problem: str) -> str:
+        kind = self.types[column]
+        if kind not in possible:
+            raise DeclarationError(
+                f"{self.name} has {column!r} as {kind.upper()}: {problem} select one of these from it first"
+            )
+        return kind
+
+
+def _place(things: list[Any], thing: Any) -> int:
+    if thing not in things:
+        things.append(thing)
+    return things.index(thing)

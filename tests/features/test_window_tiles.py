@@ -1,0 +1,150 @@
+"""Windows over a long lookback: what is kept of a source gives what its rows give, and costs no re-reading."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fti_assets.features.table import Grid, Table
+from fti_assets.features.windows import window_aggregate
+from fti_assets.features.windows.axis import RowsBy
+from fti_assets.features.windows.tiles import SourcePartitions
+from fti_assets.stores.offline import Lake, OfflineStore
+from fti_assets.stores.sql import quoted, timestamp
+from fti_assets.stores.tables import TILES, TableName
+from fti_assets.times import Window
+from tests.features import oracles
+from tests.features.oracles import START, Row
+from tests.features.test_windows import CHOSEN, COLUMNS, EVERY, NUMBERS, ODD
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+DAYS = [Window(f"{START + day * DAY:%Y-%m-%d}", START + day * DAY, START + (day + 1) * DAY) for day in range(12)]
+numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    with OfflineStore(tmp_path_factory.mktemp("lake")).connect() as lake:
+        yield lake
+
+
+def stored(lake: Lake, table: TableName, rows: Sequence[Row], days: Sequence[Window] = DAYS) -> None:
+    staged = f"staged_{next(numbers)}"
+    relation = oracles.relation(lake.connection, COLUMNS, rows)
+    relation.project("*, strftime(e, '%Y-%m-%d') AS _partition").create(staged)
+    lake.replace(table, staged, [day.key for day in days], asset="source")
+
+
+def source(lake: Lake, table: TableName, start: datetime, end: datetime, **changes: Any) -> Table:
+    """What a run of ``[start, end)`` gets, by day, with a lookback to the first day."""
+    seen = f"e >= {timestamp(START)} AND e < {timestamp(end)}"
+    versions = {key: record.data_version for key, record in lake.ledger(table).items()}
+    before = tuple(day for day in DAYS if day.end is not None and day.end <= start)
+    partitions = SourcePartitions(lake, table, lake.rows(table, with_partition=True).filter(seen), before, versions)
+    declared: dict[str, Any] = {"event_time": "e", "available_at": "a", "grid": Grid("hour", start, end), **changes}
+    return Table(lake.rows(table).filter(seen), lake.connection, "events_v1", ("n",), partitions=partitions, **declared)
+
+
+def answers(rows: Table, chosen: Sequence[str], windows: Sequence[str], **options: Any) -> dict[Any, list[Any]]:
+    aggregates = {name: EVERY[name] for name in chosen}
+    found = window_aggregate(rows, keys=["k"], windows=windows, aggregates=aggregates, **options)
+    place = len(found.keys) + 1
+    return {row[:place]: list(row[place:]) for row in found.relation.fetchall()}
+
+
+def exactly(found: dict[Any, list[Any]]) -> list[str]:
+    return sorted(map(repr, found.items()))
+
+
+HOURS = st.integers(0, 12 * 24 - 1).map(lambda hour: START + hour * HOUR)
+LATE = st.sampled_from([-5, 0, 0, 0, 1, 3, 30, 150]).map(lambda hours: hours * HOUR)
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "k": st.sampled_from(["x", "x", "y"]), "j": st.just(1), "e": HOURS, "late": LATE, "n": st.integers(-5, 5),
+            "x": st.none() | NUMBERS | st.floats(-1e9, 1e9).filter(lambda x: not 0 < abs(x) < 1e-9) | ODD,
+            "t": st.none() | st.sampled_from(["", "a", "ab"]),
+        }
+    ).map(lambda row: {**row, "a": row["e"] + row["late"]}),
+    max_size=25,
+)  # fmt: skip
+WINDOWS = st.lists(st.sampled_from(["90min", "1d", "36h", "3d", "8d", "11d"]), min_size=1, max_size=3, unique=True)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=ROWS, chosen=CHOSEN, written=WINDOWS, rows_by=st.sampled_from(["visible_at", "event_time"]),
+    every=st.sampled_from([HOUR, 3 * HOUR, None]), start=st.sampled_from([216, 240, 246, 264]), hours=st.sampled_from([6, 24, 48]),
+    times=st.sampled_from([{}, {}, {"available_at": None, "serving_delay": 2 * HOUR}]),
+)  # fmt: skip
+def test_tiles_give_what_rows_give(
+    lake: Lake, rows: list[Row], chosen: list[str], written: list[str], rows_by: RowsBy, every: timedelta | None,
+    start: int, hours: int, times: dict[str, Any],
+) -> None:  # fmt: skip
+    table = TableName("features", f"events_{next(numbers)}")
+    stored(lake, table, rows)
+    first, last = START + start * HOUR, START + (start + hours) * HOUR
+    given_ = source(lake, table, first, last, **times)
+    found = answers(given_, chosen, ["11d", *written], rows_by=rows_by, every=every)
+    assert any(tile.name.startswith(table.name) for tile in lake._stored() if tile.schema == TILES)
+    assert exactly(found) == exactly(
+        answers(given_.with_relation(given_.relation), chosen, ["11d", *written], rows_by=rows_by, every=every)
+    )
+    assert exactly(found) == exactly(answers(given_, chosen, ["11d", *written], rows_by=rows_by, every=every))
+
+
+def day_rows(day: int, x: float, number: int = 3) -> list[Row]:
+    times = [START + day * DAY + hour * HOUR for hour in range(number)]
+    return [{"k": "x", "j": 1, "e": time, "a": time, "n": hour, "x": x, "t": "t"} for hour, time in enumerate(times)]
+
+
+def test_a_changed_partition_gets_a_new_tile_and_the_others_keep_theirs(lake: Lake) -> None:
+    table = TableName("features", "changing")
+    rows = [row for day in range(12) for row in day_rows(day, 0.5)]
+    stored(lake, table, rows)
+    first, last = START + 11 * DAY, START + 12 * DAY
+    total = ["sum_x", "std_x"]
+    answers(source(lake, table, first, last), total, ["11d"], every=HOUR)
+    (tiles,) = (tile for tile in lake._stored() if tile.schema == TILES and tile.name.startswith("changing"))
+    before = {key: record.committed_at for key, record in lake.ledger(tiles).items()}
+    stored(lake, table, day_rows(5, 1e12), [DAYS[5]])
+    changed = source(lake, table, first, last)
+    found = answers(changed, total, ["11d"], every=HOUR)
+    assert exactly(found) == exactly(answers(changed.with_relation(changed.relation), total, ["11d"], every=HOUR))
+    assert found["x", first][0] == 10 * 3 * 0.5 + 3e12  # less the row of the first instant, which has left
+    after = {key: record.committed_at for key, record in lake.ledger(tiles).items()}
+    assert {key for key in after if after[key] != before.get(key)} == {DAYS[5].key}
+
+
+def test_a_second_run_makes_only_the_tiles_that_are_new_and_reads_few_files(lake: Lake) -> None:
+    table = TableName("features", "growing")
+    stored(lake, table, [row for day in range(12) for row in day_rows(day, 0.5)])
+    answers(source(lake, table, START + 10 * DAY, START + 11 * DAY), ["rows"], ["9d"], every=HOUR)
+    snapshot = lake.snapshot()
+    again = source(lake, table, START + 10 * DAY, START + 11 * DAY)
+    aggregates = {"rows": EVERY["rows"]}
+    found = window_aggregate(again, keys=["k"], windows=["9d"], every=HOUR, aggregates=aggregates)
+    assert lake.snapshot() == snapshot
+    name = "again"
+    found.relation.create_view(name)
+    plan = str(lake.connection.sql(f"EXPLAIN ANALYZE FROM {quoted(name)}").fetchall()[0][1])
+    read = [int(line.split("Read:")[1].strip(" │")) for line in plan.splitlines() if "Total Files Read" in line]
+    assert sum(read) <= 8 + 4  # a tile a day, the days that enter and leave, and their neighbours
+    answers(source(lake, table, START + 11 * DAY, START + 12 * DAY), ["rows"], ["9d"], every=HOUR)
+    (tiles,) = (tile for tile in lake._stored() if tile.schema == TILES and tile.name.startswith("growing"))
+    assert tiles not in lake.tables()
+    assert sorted(lake.ledger(tiles)) == [day.key for day in DAYS[2:11]]
+
+
+def test_rows_that_the_user_changed_are_read_as_they_are(lake: Lake) -> None:
+    table = TableName("features", "filtered")
+    stored(lake, table, [row for day in range(12) for row in day_rows(day, 0.5)])
+    rows = source(lake, table, START + 11 * DAY, START + 12 * DAY)
+    some = rows.with_relation(rows.relation.filter("n = 0"))
+    assert some.partitions is None
+    assert answers(some, ["rows"], ["11d"], every=HOUR)["x", START + 11 * DAY + HOUR] == [11]
+    assert not [tile for tile in lake._stored() if tile.schema == TILES and tile.name.startswith("filtered")]

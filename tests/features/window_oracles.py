@@ -1,0 +1,166 @@
+"""What the design says about windows, in plain Python: each window's rows one by one, and fractions for sums."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+from fti_assets.features.windows import (
+    Aggregate,
+    Count,
+    DistinctCount,
+    Last,
+    Max,
+    Mean,
+    Min,
+    Rate,
+    Std,
+    Sum,
+)
+from fti_assets.times import EPOCH, duration
+from tests.features.oracles import Row, available, visible
+
+Inside = Callable[[tuple[Any, ...], datetime, timedelta], list[Row]]
+
+
+def aggregate_of(aggregate: Aggregate, rows: Sequence[Row], length: timedelta, available_at: str | None = "a") -> Any:
+    """An aggregate over a window's rows; those that go by float rounding are to be compared with ``same``."""
+    if isinstance(aggregate, Count):
+        return len(rows)
+    if isinstance(aggregate, Rate) and aggregate.column is None:
+        return float(Fraction(len(rows)) * _ratio(aggregate, length))
+    values = [row[aggregate.column] for row in rows if row[aggregate.column] is not None]
+    match aggregate:
+        case DistinctCount():
+            return len(set(values))
+        case Last():
+            return _last(aggregate.column, rows, available_at)
+        case Std():
+            return _deviation(values)
+    if not values:
+        return None
+    match aggregate:
+        case Min():
+            return min(values)
+        case Max():
+            return max(values)
+        case Sum():
+            return sum(values) if isinstance(values[0], int) else _sum(values)
+        case Mean():
+            exact = Fraction(sum(map(Fraction, values))) if all(map(math.isfinite, values)) else None
+            return _sum(values) / len(values) if exact is None else float(exact / len(values))
+        case Rate():
+            return float(sum(map(Fraction, values)) * _ratio(aggregate, length))
+
+
+def _ratio(rate: Rate, length: timedelta) -> Fraction:
+    return Fraction(duration(rate.per) // timedelta(microseconds=1), length // timedelta(microseconds=1))
+
+
+def _last(column: str, rows: Sequence[Row], available_at: str | None) -> Any:
+    def rank(row: Row) -> tuple[Any, ...]:
+        value = row[column]
+        return row["e"], available(row, "e", available_at, timedelta(0)), value is not None, value or 0
+
+    return max(rows, key=rank)[column] if rows else None
+
+
+def _sum(values: Sequence[float]) -> float:
+    if all(map(math.isfinite, values)):
+        return float(sum(map(Fraction, values), Fraction(0)))
+    return sum(value for value in values if not math.isfinite(value))
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    if len(values) < 2:
+        return None
+    if not all(map(math.isfinite, values)):
+        return math.nan
+    exact = list(map(Fraction, values))
+    mean = sum(exact, Fraction(0)) / len(exact)
+    variance = sum(((value - mean) ** 2 for value in exact), Fraction(0)) / (len(exact) - 1)
+    return _root(variance)
+
+
+def _root(exact: Fraction) -> float:
+    """The square root with 80 bits and more, rounded once."""
+    shift = max(0, 160 - exact.numerator.bit_length() + exact.denominator.bit_length()) // 2
+    return float(Fraction(math.isqrt((exact.numerator << (2 * shift)) // exact.denominator), 1 << shift))
+
+
+def same(found: Any, expected: Any) -> bool:
+    """Whether two values are equal, floats within four roundings."""
+    if isinstance(expected, float) and isinstance(found, float):
+        if math.isnan(expected) or math.isnan(found):
+            return math.isnan(expected) and math.isnan(found)
+        return math.isclose(found, expected, rel_tol=4 * 2.0**-53, abs_tol=0)
+    return type(found) is type(expected) and bool(found == expected)
+
+
+def inside(
+    rows: Sequence[Row], key: Mapping[str, Any], at: datetime, length: timedelta, rows_by: str, *,
+    own: bool = False, available_at: str | None = "a", delay: timedelta = timedelta(0),
+) -> list[Row]:  # fmt: skip
+    """The rows of a key in the window of a length that ends at an instant; ``own`` leaves out those of that event time."""
+    found = []
+    for row in rows:
+        seen = visible(row, "e", available_at, delay)
+        if seen is None or any(row[name] != value for name, value in key.items()) or (own and row["e"] == at):
+            continue
+        if seen <= at and at - length < (seen if rows_by == "visible_at" else row["e"]) <= at:
+            found.append(row)
+    return found
+
+
+def keys_of(rows: Sequence[Row], names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The different keys without a null."""
+    for key in {tuple(row[name] for name in names) for row in rows}:
+        if None not in key:
+            yield dict(zip(names, key, strict=True))
+
+
+def grid_windows(
+    rows: Sequence[Row], *, keys: Sequence[str], start: datetime, end: datetime, every: timedelta,
+    lengths: Sequence[timedelta], aggregates: Sequence[Aggregate], rows_by: str, **times: Any,
+) -> dict[tuple[Any, ...], list[Any]]:  # fmt: skip
+    """Each aggregate over each window, by key and instant."""
+    result = {}
+    instant = EPOCH - ((EPOCH - start) // every) * every
+    while instant < end:
+        for key in keys_of(rows, keys):
+            held = [inside(rows, key, instant, length, rows_by, **times) for length in lengths]
+            if any(held):
+                result[(*key.values(), instant)] = [
+                    aggregate_of(aggregate, found, length, times.get("available_at", "a"))
+                    for aggregate in aggregates
+                    for found, length in zip(held, lengths, strict=True)
+                ]
+        instant += every
+    return result
+
+
+def row_windows(
+    rows: Sequence[Row], *, own_keys: Sequence[str], keys: Sequence[str], start: datetime, end: datetime,
+    lengths: Sequence[timedelta], aggregates: Sequence[Aggregate], rows_by: str, **times: Any,
+) -> dict[tuple[Any, ...], list[Any]]:  # fmt: skip
+    """Each aggregate over each window of a row, by its own keys, the keys and its event time."""
+    result = {}
+    names = list(dict.fromkeys([*own_keys, *keys]))
+    names = [*(name for name in names if name not in keys), *keys]
+    for row in rows:
+        known = visible(row, "e", times.get("available_at", "a"), times.get("delay", timedelta(0)))
+        if known is None or any(row[name] is None for name in names) or not start <= row["e"] < end:
+            continue
+        key = {name: row[name] for name in keys}
+        result[(*(row[name] for name in names), row["e"])] = [
+            aggregate_of(
+                aggregate,
+                inside(rows, key, row["e"], length, rows_by, own=True, **times),
+                length,
+                times.get("available_at", "a"),
+            )
+            for aggregate in aggregates
+            for length in lengths
+        ]
+    return result

@@ -57,10 +57,12 @@ def row(key: str | None, event: int, lag: int = 0, x: float | None = 1.0, s: str
 
 def replace(lake: Lake, partitions: Mapping[str, Sequence[Row]], group: Any = READINGS) -> None:
     """Store whole partitions, in one commit."""
-    rows = [one | {"p": name} for name, of_partition in partitions.items() for one in of_partition]
-    staged = relation(lake.connection, TYPES | {"p": "VARCHAR"}, rows)
-    lake.connection.execute("DROP TABLE IF EXISTS staged")
-    staged.project("* EXCLUDE (p), p AS _partition").to_table("temp.staged")
+    columns = ", ".join(f'"{name}" {kind}' for name, kind in TYPES.items())
+    lake.connection.execute(f"CREATE OR REPLACE TEMP TABLE staged ({columns}, _partition VARCHAR)")
+    for partition, rows in partitions.items():
+        for one in rows:
+            values = [*(one[name] for name in TYPES), partition]
+            lake.connection.execute("INSERT INTO temp.staged VALUES (?, ?, ?, ?, ?, ?)", values)
     lake.replace(group.table_name, "staged", list(partitions), asset="readings_v1")
 
 

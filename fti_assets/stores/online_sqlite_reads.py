@@ -63,13 +63,15 @@ class SqliteReads:
     ) -> Sequence[tuple[int | None, dict[bytes, bytes | None]]]:
         found: list[tuple[int | None, dict[bytes, bytes | None]]] = []
         try:
-            for part, execute in zip(self._parts, self._executes(), strict=True):
+            executes = self._executes()
+            for part, execute, connection in zip(self._parts, executes, self._local.connections, strict=True):
                 execute("BEGIN")
                 try:
                     for number in part.numbers:
                         found.append(_blobs(execute, number, keys[len(found)]))
                 finally:
-                    execute("ROLLBACK")
+                    if connection.in_transaction:
+                        execute("ROLLBACK")
         except sqlite3.Error as error:
             raise self._broken(error) from error
         return found

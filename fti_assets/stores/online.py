@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fti_assets.errors import StoreError
 from fti_assets.stores.blobs import Key, Version, Winner
 from fti_assets.stores.online_about import About, Schema
 from fti_assets.stores.online_protocol import NamespaceWriter, OnlineStore
@@ -33,10 +34,15 @@ def online_store(location: str | Path) -> OnlineStore:
 
     Raises:
         MissingExtraError: it is a server, and its client is not installed.
+        StoreError: it is the address of something else.
 
     >>> online_store("online").location
     'online'
     """
     if is_redis(location):
         return RedisOnlineStore(str(location))
+    if isinstance(location, str) and "://" in location:
+        raise StoreError(
+            f"the online store cannot lie at {location.partition('://')[0]}://...: name a folder, or redis://host:port/db"
+        )
     return SqliteOnlineStore(location)

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
@@ -139,7 +140,7 @@ def stores() -> Iterator[list[OnlineStore]]:
         yield [made.enter_context(online_store_of(kind)) for kind in KINDS if kind != "redis" or not why_no_redis()]
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=drawn_rows, then=steps)
 def test_partitions_replaced_in_any_order_leave_what_a_whole_load_would(lake, stores, first, then):
     """Events of partition p are at minutes p, p + 4, p + 8 ..., so that no two partitions hold the same one."""
@@ -311,3 +312,18 @@ def test_a_group_with_a_fixed_delay_and_two_keys(lake, store):
     reader = store.reader("readings_v1", columns=["x"])
     found = [reader.get(("a", "s"), microseconds(START + minute * MINUTE)) for minute in (14, 15, 16, 17)]
     assert [one and one.values for one in found] == [None, (1.0,), (1.0,), (2.0,)]
+
+
+def test_a_load_that_waited_for_another_reads_the_lake_when_its_turn_has_come(loaded, store):
+    def second() -> None:
+        with OfflineStore(loaded.store.root).connect() as own:
+            load_online(own, store, READINGS)
+
+    thread = threading.Thread(target=second)
+    with store.writing("readings_v1"):
+        thread.start()
+        thread.join(0.5)
+        replace(loaded, {"2": [row("new", 5)]})
+    thread.join()
+    assert store.snapshot("readings_v1") == loaded.snapshot()
+    assert store.reader("readings_v1").holds(("new",))

@@ -37,6 +37,7 @@ bench: install
 	$(BIN)/python benchmarks/point_in_time.py
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/lake.py
+	$(BIN)/python benchmarks/online.py
 	$(BIN)/python benchmarks/dagster_overhead.py
 	$(BIN)/python benchmarks/flight_quality.py
 	$(BIN)/python benchmarks/validation.py
@@ -45,6 +46,7 @@ bench: install
 # writers, again and again with other seeds.
 SOAKED := tests/features/test_point_in_time.py tests/features/test_windows.py tests/assets/test_windows.py \
 	tests/training/test_dataset_rows.py tests/features/test_table_validation.py tests/features/test_changes.py \
+	tests/features/test_online_rows.py tests/features/test_online_load.py \
 	tests/stores/test_offline.py tests/stores/test_online.py tests/stores/test_upkeep.py tests/integration/test_killed_run.py
 
 soak: install pandas2

@@ -32,7 +32,7 @@ from fti_assets.stores.manifest import (
     ViewRecord,
 )
 from fti_assets.stores.models import ModelStore
-from fti_assets.stores.online import OnlineStore
+from fti_assets.stores.online import SqliteOnlineStore
 
 GOAL = 6
 KEYS = 20_000
@@ -88,7 +88,7 @@ def graph(features: int, *, encoder: bool) -> bytes:
 def build_ours(root: Path) -> Predictor:
     """Fill both stores and load a predictor from them."""
     random = np.random.default_rng(11)
-    online = OnlineStore(root / "online")
+    online = SqliteOnlineStore(root / "online")
     joins = []
     for group, width in WIDTHS.items():
         columns = tuple(Column(f"c{i}", "number") for i in range(width))

@@ -10,7 +10,7 @@ from fti_assets.errors import NotMaterializedError, StoreError, listed
 from fti_assets.stores.home import home
 from fti_assets.stores.models import ModelStore
 from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.online import OnlineStore
+from fti_assets.stores.online import OnlineStore, online_store
 from fti_assets.stores.tables import TableName
 
 TABLE = "dagster/table_name"
@@ -27,7 +27,7 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
     Args:
         lake: the offline store's folder; ``<home>/lake`` by default.
         models: the model store's folder; ``<home>/models`` by default.
-        online: the online store's folder; ``<home>/online`` by default.
+        online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``<home>/online`` by default.
     """
 
     lake: str | None = None
@@ -41,7 +41,7 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
         return ModelStore(self.models or home() / "models")
 
     def online_store(self) -> OnlineStore:
-        return OnlineStore(self.online or home() / "online")
+        return online_store(self.online or home() / "online")
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Refuse: a step of this library stores its rows itself, and no other asset's output belongs into its tables.

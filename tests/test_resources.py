@@ -14,6 +14,7 @@ import pytest
 
 import fti_assets as fti
 from fti_assets.errors import NotMaterializedError, StoreError
+from tests.stores.online_stores import redis_location
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-01-04")
 
@@ -139,3 +140,18 @@ def test_the_stores_take_no_other_assets_output(runs: Runs) -> None:
 
     with pytest.raises(StoreError, match="declare it with fti.feature_group"):
         runs.run(loose)
+
+
+def test_an_online_group_is_loaded_to_the_server_that_the_stores_name(tmp_path: Path) -> None:
+    @fti.feature_group(keys=["shop"], online=True)
+    def places() -> pd.DataFrame:
+        return pd.DataFrame({"shop": ["corner", "market"], "area": [10.0, 250.0]})
+
+    with redis_location() as location:
+        stores = fti.Stores(lake=str(tmp_path / "lake"), online=location)
+        assert dg.materialize([places.assets_def], resources={"fti": stores}).success
+        winner = stores.online_store().reader("places_v1").get(("market",), 0)
+        assert winner is not None
+        assert winner.values == (250.0,)
+        assert stores.online_store().location == location
+    assert not (tmp_path / "online").exists()

@@ -159,7 +159,7 @@ def _account_of_builds(stores: fti.Stores) -> None:
 
 
 def _one_prediction(stores: fti.Stores) -> None:
-    predictor = fti.Predictor.load("delay_net", models=stores.model_store().root, online=stores.online_store().root)
+    predictor = fti.Predictor.load("delay_net", models=stores.model_store().root, online=stores.online_store().location)
     request = _request(stores)
     prediction = predictor.predict(request, at=FLIGHT_AT)
     timed = []

@@ -33,7 +33,7 @@ def online_inference(model: Model, spec: Any, stores: Stores | None) -> dict[str
     view = model.view
     joined = [group for group in view.groups if group is not view.spine and group is not view.label.group]
     offline = [group.table for group in joined if not group.online]
-    online = None if stores is None or isinstance(stores.online, dg.EnvVar) else str(stores.online_store().root)
+    online = None if stores is None or isinstance(stores.online, dg.EnvVar) else str(stores.online_store())
     return {
         "asset": spec.key.to_user_string(),
         "answers": f"no: {', '.join(offline)} is not online" if offline else "yes",

@@ -11,7 +11,6 @@ import dagster as dg
 
 from fti_assets.description.declarations import Declaration
 from fti_assets.errors import DataError, NotMaterializedError, StoreError
-from fti_assets.features.online_load import loading
 from fti_assets.forgetting.carriers import Carrier, Values, carriers, check_key, declarations_of, name_of, others
 from fti_assets.forgetting.events import tell_dagster
 from fti_assets.forgetting.report import Forgotten, Held
@@ -90,7 +89,7 @@ def forget(
             told = tell_dagster({_asset(searches, table): commit for table, commit in commits.items()})
         online = {name: len(keys) for name, keys in online_keys.items()}
         if not dry_run:
-            online = {name: _delete_online(stores.online_store(), name, keys) for name, keys in online_keys.items()}
+            online = {name: stores.online_store().delete(name, keys) for name, keys in online_keys.items()}
         rejected = {
             search.carrier.table.name: counts
             for search in searches
@@ -239,12 +238,6 @@ def _online_keys(lake: Lake, online: OnlineStore, searches: Iterable[_Search]) -
                 keys.update(lake.connection.execute(f"SELECT {casts}", asked).fetchall())
         found[carrier.table.name] = sorted((one for one in keys if None not in one), key=repr)
     return found
-
-
-def _delete_online(online: OnlineStore, namespace: str, keys: Sequence[tuple[Any, ...]]) -> int:
-    """Delete after the lake's commit, and not while someone loads what was before it."""
-    with loading(online, namespace):
-        return online.delete(namespace, keys)
 
 
 def _rejected(lake: Lake, search: _Search, *, remove: bool) -> tuple[int, int]:

@@ -1,90 +1,112 @@
-"""One feature group of a view, read from the online store as of an instant."""
+"""The feature groups of a view, read from the online store as of an instant, all in one round trip."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fti_assets.errors import PredictionError
-from fti_assets.stores.manifest import Column, JoinedGroup
+from fti_assets.stores.manifest import JoinedGroup
 from fti_assets.stores.online import OnlineStore, Winner
 from fti_assets.times import from_microseconds
 
+Values = tuple[Any, ...]
+
 
 class OnlineGroup:
-    """The rows of one joined group by key, with its ttl.
+    """One joined group: where a request has its key, and its ttl.
 
     Args:
         joined: the join as the model learned from it.
-        store: where the group's namespace is.
         key_slots: where a row of request values holds the parts of the key.
-
-    Raises:
-        NotMaterializedError: the namespace is not there.
-        PredictionError: the namespace has other types than the model learned from.
     """
 
-    def __init__(self, joined: JoinedGroup, store: OnlineStore, key_slots: Sequence[int]) -> None:
+    def __init__(self, joined: JoinedGroup, key_slots: Sequence[int]) -> None:
+        self.joined = joined
         self.table = joined.table
-        self.nothing: tuple[Any, ...] = (None,) * len(joined.columns)
-        self._reader = store.reader(joined.table, columns=[column.column for column in joined.columns])
+        self.nothing: Values = (None,) * len(joined.columns)
         self._slots = tuple(key_slots)
-        self._key_names = tuple(key.spine for key in joined.keys)
+        self._slot = key_slots[0] if len(key_slots) == 1 else None
         self._ttl_us = joined.ttl_us
         self._times = [i for i, column in enumerate(joined.columns) if column.type == "timestamp"]
-        self._joined = joined
-        self._columns = self._checked()
 
-    def read(self, rows: Sequence[Sequence[Any]], at_us: int) -> list[tuple[Any, ...] | None]:
-        """The values that were visible for each row at an instant (microseconds since 1970), None for no or stale ones.
+    def key(self, row: Sequence[Any]) -> Values | None:
+        """The group's key in a row of request values, None if a part is missing."""
+        if self._slot is not None:
+            part = row[self._slot]
+            return None if part is None else (part,)
+        key = tuple([row[slot] for slot in self._slots])
+        return None if None in key else key
 
-        Raises:
-            PredictionError: the namespace does not reach back to that instant.
-        """
-        if len(rows) == 1:
-            key = self.key(rows[0])
-            winners = [None if None in key else self._reader.get(key, at_us)]
-        else:
-            winners = self._read_many([self.key(row) for row in rows], at_us)
-        if self._reader.columns is not self._columns:  # it was loaded anew
-            self._columns = self._checked()
-        return [self._values(winner, at_us) for winner in winners]
-
-    def key(self, row: Sequence[Any]) -> tuple[Any, ...]:
-        """The group's key in a row of request values."""
-        return tuple([row[slot] for slot in self._slots])
-
-    def unknown(self, row: Sequence[Any]) -> str | None:
-        """What to say of a row whose key has no row in the group at all, None if it has one."""
-        key = self.key(row)
-        if None not in key and self._reader.holds(key):
-            return None
-        named = ", ".join(f"{name}={part!r:.80}" for name, part in zip(self._key_names, key, strict=True))
-        return f"{self.table} has no row for {named}"
-
-    def _checked(self) -> tuple[Column, ...]:
-        columns = self._reader.columns
-        found = (self._reader.key_types, tuple(column.type for column in columns))
-        learned = (tuple(key.type for key in self._joined.keys), tuple(one.type for one in self._joined.columns))
-        if found != learned:
-            raise PredictionError(
-                f"online namespace {self.table!r} has keys of types {found[0]} and columns of types {found[1]}, "
-                f"the model learned from {learned[0]} and {learned[1]}: a group with another schema needs a new version"
-            )
-        return columns
-
-    def _read_many(self, keys: list[tuple[Any, ...]], at_us: int) -> list[Winner | None]:
-        known = [key for key in keys if None not in key]
-        found = dict(zip(known, self._reader.get_many(known, at_us), strict=True))
-        return [found.get(key) for key in keys]
-
-    def _values(self, winner: Winner | None, at_us: int) -> tuple[Any, ...] | None:
+    def values(self, winner: Winner | None, at_us: int) -> Values | None:
+        """What a winner brings at an instant, None if it is stale."""
         if winner is None:
             return None
         event_us, _, values = winner
         if self._ttl_us is not None and event_us is not None and event_us < at_us - self._ttl_us:
             return None
-        if self._times:
-            return tuple(_with_times(values, self._times))
-        return values
+        return tuple(_with_times(values, self._times)) if self._times else values
+
+    def no_row(self, row: Sequence[Any]) -> str:
+        """What to say of a row whose key has no row in the group at all."""
+        parts = zip(self.joined.keys, self._slots, strict=True)
+        return f"{self.table} has no row for {', '.join(f'{key.spine}={row[slot]!r:.80}' for key, slot in parts)}"
+
+
+class OnlineFeatures:
+    """The joined groups of a view, read together.
+
+    Args:
+        joins: the joins as the model learned from them.
+        store: where the groups' namespaces are.
+        key_slots: of each join, where a row of request values holds the parts of its key.
+
+    Raises:
+        NotMaterializedError: a namespace is not there.
+        PredictionError: a namespace has other types than the model learned from.
+    """
+
+    def __init__(self, joins: Sequence[JoinedGroup], store: OnlineStore, key_slots: Sequence[Sequence[int]]) -> None:
+        self.groups = tuple(OnlineGroup(joined, slots) for joined, slots in zip(joins, key_slots, strict=True))
+        self._reader = store.readers([(one.table, [column.column for column in one.columns]) for one in joins])
+        self._columns = self._checked()
+
+    def read(self, rows: Sequence[Sequence[Any]], at_us: int) -> list[list[Values | None]]:
+        """Of each group, the values that were visible for each row at an instant (microseconds since 1970).
+
+        None stands for no row, and for a stale one.
+
+        Raises:
+            PredictionError: a namespace does not reach back to that instant.
+        """
+        if len(rows) == 1:
+            row = rows[0]
+            winners = [[winner] for winner in self._reader.get([group.key(row) for group in self.groups], at_us)]
+        else:
+            winners = self._reader.get_many([[group.key(row) for row in rows] for group in self.groups], at_us)
+        if self._reader.columns is not self._columns:  # one was loaded anew
+            self._columns = self._checked()
+        return [
+            [group.values(winner, at_us) for winner in of_group]
+            for group, of_group in zip(self.groups, winners, strict=True)
+        ]
+
+    def unknown(self, position: int, row: Sequence[Any]) -> str | None:
+        """What to say of a row whose key has no row in a group at all, None if it has one."""
+        group = self.groups[position]
+        key = group.key(row)
+        return None if key is not None and self._reader.holds(position, key) else group.no_row(row)
+
+    def _checked(self) -> Any:
+        columns = self._reader.columns
+        for group, key_types, found in zip(self.groups, self._reader.key_types, columns, strict=True):
+            there = (key_types, tuple(column.type for column in found))
+            joined = group.joined
+            learned = (tuple(key.type for key in joined.keys), tuple(one.type for one in joined.columns))
+            if there != learned:
+                raise PredictionError(
+                    f"online namespace {group.table!r} has keys of types {there[0]} and columns of types {there[1]}, "
+                    f"the model learned from {learned[0]} and {learned[1]}: a group with another schema needs a new version"
+                )
+        return columns
 
 
 def _with_times(values: tuple[Any, ...], positions: Iterable[int]) -> list[Any]:

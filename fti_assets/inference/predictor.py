@@ -14,7 +14,7 @@ from fti_assets.errors import PredictionError, RequestError
 from fti_assets.inference.request import moment
 from fti_assets.inference.served_build import Prediction, ServedBuild, UnknownKeys
 from fti_assets.stores.models import ModelStore
-from fti_assets.stores.online import OnlineStore
+from fti_assets.stores.online import OnlineStore, online_store
 
 __all__ = ["Prediction", "Predictor"]
 
@@ -63,17 +63,18 @@ class Predictor:
 
         Args:
             models: the model store's folder.
-            online: the online store's folder.
+            online: the online store, a folder or ``redis://host:port/db?prefix=name``.
             build: the build to stay with, such as ``v1/20130501T000000Z-1f9ac3d2``; by default follow the champion.
             unknown_keys: what a key without any row in a group is, "missing" features or an "error".
 
         Raises:
+            MissingExtraError: the online store is a server, and its client is not installed.
             NoChampionError: the model has no champion.
             NotMaterializedError: the build or an online namespace that it needs is not there.
             DamagedError: the build's files are not what was written.
             PredictionError: the app's on-demand modules or the namespaces are not what the model learned from.
         """
-        return cls(model, ModelStore(models), OnlineStore(online), build=build, unknown_keys=unknown_keys)
+        return cls(model, ModelStore(models), online_store(online), build=build, unknown_keys=unknown_keys)
 
     @property
     def build(self) -> str:

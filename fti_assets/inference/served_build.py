@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fti_assets.errors import PredictionError, one_of
-from fti_assets.inference.online_features import OnlineGroup
+from fti_assets.inference.online_features import OnlineFeatures
 from fti_assets.inference.request import RequestForm
 from fti_assets.stores.columns import ColumnType, canonical
 from fti_assets.stores.graph import MISSING_INTEGER, Graph, whole_numbers
@@ -65,9 +65,8 @@ class ServedBuild:
             slots.add(column.name, column.type)
         slots.add(view.prediction_time or "", "timestamp")
         _refuse_external(view, what)
-        self._groups = []
-        for joined in view.joins:
-            self._groups.append(OnlineGroup(joined, online, [slots.of(key.spine) for key in joined.keys]))
+        key_slots = [[slots.of(key.spine) for key in joined.keys] for joined in view.joins]
+        self._online = OnlineFeatures(view.joins, online, key_slots)
         for joined in view.joins:
             for brought in joined.columns:
                 slots.add(brought.feature, brought.type)
@@ -110,8 +109,8 @@ class ServedBuild:
         missing: list[tuple[str, ...]] = [()] * len(rows)
         for row in rows:
             row.append(at)
-        for group in self._groups:
-            for index, values in enumerate(group.read(rows, at_us)):
+        for group, found in zip(self._online.groups, self._online.read(rows, at_us), strict=True):
+            for index, values in enumerate(found):
                 if values is not None:
                     rows[index].extend(values)
                     continue
@@ -139,8 +138,8 @@ class ServedBuild:
     def _refuse_unknown_keys(self, rows: list[Row], missing: list[tuple[str, ...]]) -> None:
         problems = []
         for index, row in enumerate(rows):
-            for group in self._groups:
-                problem = group.unknown(row) if group.table in missing[index] else None
+            for position, group in enumerate(self._online.groups):
+                problem = self._online.unknown(position, row) if group.table in missing[index] else None
                 if problem is not None:
                     problems.append(problem if len(rows) == 1 else f"request {index}: {problem}")
         if problems:

@@ -1,27 +1,39 @@
 """One key's versions of a row as one checked blob.
 
-    count uint32 | count of visible int64 | count of (event int64, start uint32) | rows | crc32 uint32
+    rows | texts | crc32 uint32
 
-Little-endian, unaligned. A row is a bitmap of nulls, the columns (of a text its length in bytes), then the texts.
-The checksum covers the key too, so a blob under another key's name does not pass.
+Little-endian, unaligned. Rows are by rising visible time and of one width: visible int64, event int64, with a text
+column the offset of the row's texts in the blob (uint32), a bitmap of nulls, the columns (of a text its length in
+bytes). A lookup's row has no times. The checksum covers the key too, so a blob under another key's name does not pass.
 """
 
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from operator import itemgetter
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from fti_assets.errors import DataError, one_of
-from fti_assets.stores.columns import ColumnType
+import numpy as np
+
+from fti_assets.errors import DataError
 from fti_assets.stores.manifest import Column
+
+FORMAT = 2
+"""The number of this layout, which a namespace states with its schema."""
 
 Version = tuple[int | None, int | None, Sequence[Any]]
 """When a row became visible, its event time (microseconds since 1970, both None for a lookup), and its values."""
 
+Key = tuple[Any, ...]
+"""A key: text, whole numbers and booleans, in the order of the group's keys."""
+
+Blobs = Iterator[tuple[bytes, bytes]]
+"""Encoded keys with their blobs, in the order of the bytes of the keys, each key once."""
+
 _WIDTHS = {"text": "I", "integer": "q", "number": "d", "boolean": "?", "timestamp": "q"}
+_DTYPES = {"text": "<u4", "integer": "<i8", "number": "<f8", "boolean": "u1", "timestamp": "<i8"}
 _KINDS: dict[str, tuple[type, ...]] = {
     "text": (str,),
     "integer": (int,),
@@ -30,12 +42,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "timestamp": (int,),
 }
 _CRC_OF_CHECKED = 0x2144DF1C  # crc32 of any bytes followed by their own crc32
-_COUNT, _CRC, _FIRST = struct.Struct("<I"), struct.Struct("<I"), struct.Struct("<IqqI")
-_INT64, _ENTRY = struct.Struct("<q"), struct.Struct("<qI")
-
-
-Key = tuple[Any, ...]
-"""A key: text, whole numbers and booleans, in the order of the group's keys."""
+_CRC, _VISIBLE = 4, struct.Struct("<q")
 
 
 class Winner(NamedTuple):
@@ -58,15 +65,20 @@ class BlobFormat:
     def __init__(self, columns: tuple[Column, ...], *, event_time: bool, wanted: Sequence[int] | None = None) -> None:
         self.columns = columns
         self.event_time = event_time
-        self._row = struct.Struct(f"<{(len(columns) + 7) // 8}s" + "".join(_WIDTHS[column.type] for column in columns))
-        self._plain = tuple(_KINDS[column.type][0] for column in columns)
-        if "text" in {column.type for column in columns}:
-            self._plain = ()  # texts are written behind the row
-        self._no_nulls = bytes((len(columns) + 7) // 8)
-        self._texts = [position for position, column in enumerate(columns, 1) if column.type == "text"]
-        places = [position + 1 for position in (range(len(columns)) if wanted is None else wanted)]
+        self._has_texts = any(column.type == "text" for column in columns)
+        self._nulls_width = (len(columns) + 7) // 8
+        head = ("qq" if event_time else "") + ("I" if self._has_texts else "")
+        self._head = len(head)
+        widths = "".join(_WIDTHS[column.type] for column in columns)
+        self._row = struct.Struct(f"<{head}{self._nulls_width}s{widths}")
+        self._texts_at = struct.Struct("<I"), 16 if event_time else 0
+        self._plain = () if self._has_texts else tuple(_KINDS[column.type][0] for column in columns)
+        self._no_nulls = bytes(self._nulls_width)
+        first = self._head + 1
+        self._texts = [first + i for i, column in enumerate(columns) if column.type == "text"]
+        places = [first + i for i in (range(len(columns)) if wanted is None else wanted)]
         self._wanted_texts = frozenset(places) & frozenset(self._texts)
-        self._pick: Any = itemgetter(*places) if len(places) > 1 else lambda fields: tuple(fields[i] for i in places)
+        self._pick: Any = itemgetter(*places) if len(places) > 1 else lambda fields: tuple([fields[i] for i in places])
 
     def pack(self, key: bytes, versions: Sequence[Version]) -> bytes:
         """Write a key's versions: visible times rise, event times rise or stay (a correction).
@@ -74,29 +86,67 @@ class BlobFormat:
         Raises:
             DataError: the times are out of order, or a value is not of its column's type.
         """
-        if not versions:
-            raise DataError("a key needs at least one version")
-        if self.event_time:
-            visible, events = [version[0] for version in versions], [version[1] for version in versions]
-            if None in visible or None in events:
-                raise DataError("a version of a group with an event time has no times")
-            if any(late <= early for early, late in pairwise(visible)):  # type: ignore[operator]
-                raise DataError(f"the visible times {visible!r:.200} do not rise from version to version")
-            if any(late < early for early, late in pairwise(events)):  # type: ignore[operator]
-                raise DataError(f"the event times {events!r:.200} fall from version to version")
-        else:
-            if len(versions) != 1:
-                raise DataError(f"a lookup holds one row a key, not {len(versions)}")
-            visible, events = [0], [0]
-        rows = [self._pack_row(version[2]) for version in versions]
-        count = len(rows)
-        start = _COUNT.size + (_INT64.size + _ENTRY.size) * count
-        parts = [_COUNT.pack(count), struct.pack(f"<{count}q", *visible)]
-        for event, row in zip(events, rows, strict=True):
-            parts.append(_ENTRY.pack(event, start))
-            start += len(row)
-        content = b"".join(parts + rows)
-        return content + _CRC.pack(crc32(content, crc32(key)))
+        self._check_times(versions)
+        rows, texts = [], b""
+        start = self._row.size * len(versions)
+        for visible, event, values in versions:
+            times = (visible, event) if self.event_time else ()
+            fields, of_row = self._fields(values)
+            head = (*times, start + len(texts)) if self._has_texts else times
+            try:
+                rows.append(self._row.pack(*head, *fields))
+            except (struct.error, OverflowError) as error:
+                raise DataError(f"the row {tuple(values)!r:.200} does not fit its columns: {error}") from error
+            texts += of_row
+        return checked(key, b"".join([*rows, texts]))
+
+    def pack_columns(
+        self,
+        keys: Sequence[bytes],
+        counts: np.ndarray,
+        *,
+        times: tuple[np.ndarray, np.ndarray] | None,
+        values: Sequence[np.ndarray],
+        nulls: Sequence[np.ndarray | None],
+        texts: tuple[bytes, np.ndarray] | None,
+    ) -> Blobs:
+        """Write many keys' versions at once; what ``pack`` writes, without a look at types and order.
+
+        Args:
+            keys: the ``k`` encoded keys.
+            counts: ``[k]``, how many of the ``n`` rows, in order, are each key's.
+            times: visible and event microseconds, int64 ``[n]`` each; None for a lookup.
+            values: each column, ``[n]``; of a text its length in bytes; 0 where it is null.
+            nulls: where each column is null, bool ``[n]``, None for nowhere.
+            texts: with a text column, the texts of all rows behind one another, and the ``n + 1`` offsets of the rows.
+        """
+        rows = np.zeros(int(counts.sum()), dtype=self._dtype())
+        ends = np.cumsum(counts)
+        starts = ends - counts
+        if times is not None:
+            rows["visible"], rows["event"] = times
+        for i, column in enumerate(values):
+            rows[f"c{i}"] = column
+        if any(mask is not None for mask in nulls):
+            absent = np.zeros((len(rows), len(nulls)), dtype=bool)
+            for i, mask in enumerate(nulls):
+                if mask is not None:
+                    absent[:, i] = mask
+            rows["nulls"] = np.packbits(absent, axis=1, bitorder="little")
+        width = self._row.size
+        spans = zip((starts * width).tolist(), (ends * width).tolist(), strict=True)
+        if texts is None:
+            content = rows.tobytes()
+            for key, (start, end) in zip(keys, spans, strict=True):
+                body = content[start:end]
+                yield key, body + crc32(body, crc32(key)).to_bytes(_CRC, "little")
+            return
+        text, offsets = texts
+        rows["texts"] = offsets[:-1] - np.repeat(offsets[starts], counts) + np.repeat(counts * width, counts)
+        content = rows.tobytes()
+        bounds = zip(offsets[starts].tolist(), offsets[ends].tolist(), strict=True)
+        for key, (start, end), (first, last) in zip(keys, spans, bounds, strict=True):
+            yield key, checked(key, content[start:end] + text[first:last])
 
     def winner(self, key: bytes, blob: bytes, at_us: int) -> Winner | None:
         """The last version visible at ``at_us``, None before the first.
@@ -106,48 +156,73 @@ class BlobFormat:
         """
         if crc32(blob, crc32(key)) != _CRC_OF_CHECKED:
             raise ValueError("the checksum does not fit")
-        count, visible, event, start = _FIRST.unpack_from(blob)
+        width = self._row.size
         if not self.event_time:
-            return Winner(None, None, self._values(blob, start))
-        if count > 1:
-            last = count - 1
-            (visible,) = _INT64.unpack_from(blob, 4 + 8 * last)
-            if at_us < visible:
-                last = bisect_right(range(last), at_us, key=lambda i: _INT64.unpack_from(blob, 4 + 8 * i)[0]) - 1
-                if last < 0:
-                    return None
-                (visible,) = _INT64.unpack_from(blob, 4 + 8 * last)
-            event, start = _ENTRY.unpack_from(blob, 4 + 8 * count + 12 * last)
-        elif at_us < visible:
-            return None
-        return Winner(event, visible, self._values(blob, start))
+            return Winner(None, None, self._values(blob, self._row.unpack_from(blob)))
+        last = len(blob) - _CRC
+        if self._has_texts:
+            offset, place = self._texts_at
+            (last,) = offset.unpack_from(blob, place)
+        last -= width
+        fields = self._row.unpack_from(blob, last)
+        if at_us < fields[0]:
+            if not last:
+                return None
+            rows = range(last // width)
+            found = bisect_right(rows, at_us, key=lambda row: _VISIBLE.unpack_from(blob, row * width)[0]) - 1
+            if found < 0:
+                return None
+            fields = self._row.unpack_from(blob, found * width)
+        return Winner(fields[1], fields[0], self._values(blob, fields))
 
-    def _values(self, blob: bytes, start: int) -> tuple[Any, ...]:
-        fields: Sequence[Any] = self._row.unpack_from(blob, start)
-        if self._wanted_texts or fields[0] != self._no_nulls:
-            fields = self._with_texts_and_nulls(blob, start, fields)
+    def _values(self, blob: bytes, fields: Sequence[Any]) -> tuple[Any, ...]:
+        if self._wanted_texts or fields[self._head] != self._no_nulls:
+            fields = self._with_texts_and_nulls(blob, fields)
         return self._pick(fields)  # type: ignore[no-any-return]
 
-    def _with_texts_and_nulls(self, blob: bytes, start: int, packed: Sequence[Any]) -> list[Any]:
+    def _with_texts_and_nulls(self, blob: bytes, packed: Sequence[Any]) -> list[Any]:
         fields = list(packed)
-        position = start + self._row.size
-        for place in self._texts:
-            end = position + packed[place]
-            if place in self._wanted_texts:
-                fields[place] = str(blob[position:end], "utf-8")
-            position = end
-        nulls = packed[0]
+        if self._wanted_texts:
+            position = packed[self._head - 1]
+            for place in self._texts:
+                end = position + packed[place]
+                if place in self._wanted_texts:
+                    fields[place] = str(blob[position:end], "utf-8")
+                position = end
+        nulls = packed[self._head]
         if nulls != self._no_nulls:
-            for place in range(1, len(fields)):
-                if nulls[(place - 1) >> 3] & (1 << ((place - 1) & 7)):
-                    fields[place] = None
+            for i in range(len(self.columns)):
+                if nulls[i >> 3] & (1 << (i & 7)):
+                    fields[self._head + 1 + i] = None
         return fields
 
-    def _pack_row(self, values: Sequence[Any]) -> bytes:
+    def _dtype(self) -> np.dtype:  # type: ignore[type-arg]
+        fields: list[tuple[Any, ...]] = [("visible", "<i8"), ("event", "<i8")] if self.event_time else []
+        fields += [("texts", "<u4")] if self._has_texts else []
+        fields += [("nulls", "u1", (self._nulls_width,))]
+        return np.dtype([*fields, *((f"c{i}", _DTYPES[column.type]) for i, column in enumerate(self.columns))])
+
+    def _check_times(self, versions: Sequence[Version]) -> None:
+        if not versions:
+            raise DataError("a key needs at least one version")
+        if not self.event_time:
+            if len(versions) != 1:
+                raise DataError(f"a lookup holds one row a key, not {len(versions)}")
+            return
+        visible, events = [version[0] for version in versions], [version[1] for version in versions]
+        if None in visible or None in events:
+            raise DataError("a version of a group with an event time has no times")
+        if any(late <= early for early, late in pairwise(visible)):  # type: ignore[operator]
+            raise DataError(f"the visible times {visible!r:.200} do not rise from version to version")
+        if any(late < early for early, late in pairwise(events)):  # type: ignore[operator]
+            raise DataError(f"the event times {events!r:.200} fall from version to version")
+
+    def _fields(self, values: Sequence[Any]) -> tuple[Sequence[Any], bytes]:
+        """The nulls and columns of a row as they are packed, and its texts."""
         if len(values) != len(self.columns):
             raise DataError(f"a row has {len(values)} values {tuple(values)!r:.200} for {len(self.columns)} columns")
         if tuple(map(type, values)) == self._plain:
-            return self._packed(self._no_nulls, values, values, b"")
+            return (self._no_nulls, *values), b""
         nulls = bytearray(self._no_nulls)
         fields: list[Any] = []
         texts: list[bytes] = []
@@ -163,48 +238,9 @@ class BlobFormat:
                 fields.append(len(texts[-1]))
             else:
                 fields.append(value)
-        return self._packed(bytes(nulls), fields, values, b"".join(texts))
-
-    def _packed(self, nulls: bytes, fields: Sequence[Any], values: Sequence[Any], texts: bytes) -> bytes:
-        try:
-            return self._row.pack(nulls, *fields) + texts
-        except (struct.error, OverflowError) as error:
-            raise DataError(f"the row {tuple(values)!r:.200} does not fit its columns: {error}") from error
+        return (bytes(nulls), *fields), b"".join(texts)
 
 
-def key_encoder(key_types: Sequence[ColumnType], namespace: str) -> Callable[[Key], bytes]:
-    """How the keys of a namespace become bytes: each key its own, the same ones in every process.
-
-    Raises:
-        DataError: a type cannot be a key's; the encoder itself raises it for a key of other types.
-    """
-    if not key_types or not set(key_types) <= {"text", "integer", "boolean"}:
-        raise DataError(
-            f"online namespace {namespace!r} has keys of types {one_of(key_types)}: "
-            "one or more of 'text', 'integer' and 'boolean' are expected"
-        )
-    kinds: list[type] = [{"text": str, "integer": int, "boolean": bool}[kind] for kind in key_types]
-
-    def checked(key: Key) -> Key:
-        if [type(part) for part in key] != kinds:
-            found = ", ".join(type(part).__name__ for part in key)
-            raise DataError(
-                f"key {key!r} of online namespace {namespace!r} has types ({found}), not {tuple(key_types)}"
-            )
-        return key
-
-    def encode(key: Key) -> bytes:
-        parts = []
-        for part in checked(key):
-            if part.__class__ is str:
-                text = part.encode()
-                parts.append(b"%d:%b" % (len(text), text))
-            else:
-                parts.append(b"%d;" % part)
-        return b"".join(parts)
-
-    def encode_text(key: Key) -> bytes:
-        text: str = key[0] if len(key) == 1 and key[0].__class__ is str else checked(key)[0]
-        return text.encode()
-
-    return encode_text if kinds == [str] else encode
+def checked(key: bytes, content: bytes) -> bytes:
+    """The content with its checksum behind it."""
+    return content + crc32(content, crc32(key)).to_bytes(_CRC, "little")

@@ -102,6 +102,13 @@ class Lake:
         """The number of the newest snapshot."""
         return int(str(self._one("SELECT id FROM lake.current_snapshot()")[0]))
 
+    def snapshot_at(self, snapshot: int) -> str | None:
+        """When a snapshot was made, as text, which tells it from one of the same number in another lake; None if it is gone."""
+        found = self.connection.execute(
+            "SELECT snapshot_time::VARCHAR FROM lake.snapshots() WHERE snapshot_id = ?", [snapshot]
+        ).fetchone()
+        return None if found is None else str(found[0])
+
     def tables(self) -> list[TableName]:
         """Every table of features, datasets and predictions, by name."""
         return [table for table in self._stored() if table.schema != TILES]

@@ -1,79 +1,232 @@
-"""Reading one namespace of the embedded online store."""
+"""Reading namespaces of an online store, several in one round trip, while others load them."""
 
-import json
-import os
-import sqlite3
-import threading
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
+from typing import NamedTuple, Protocol
 
-from fti_assets.errors import DamagedError, DataError, NotMaterializedError, PredictionError, StoreError, one_of
-from fti_assets.stores.blobs import BlobFormat, Key, Winner, key_encoder
+from fti_assets.errors import DamagedError, DataError, PredictionError, StoreError, one_of
+from fti_assets.stores.blobs import BlobFormat, Key, Winner
 from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.manifest import Column
+from fti_assets.stores.online_about import About, readable
+from fti_assets.stores.online_keys import key_encoder
 from fti_assets.times import from_microseconds
 
-WAIT_SECONDS = 60.0
-_CHUNK = 500
 _ALWAYS = -(2**63)
-_META = "SELECT generation, schema, answers_from, snapshot FROM meta"
-_GET = "SELECT generation, (SELECT blob FROM rows WHERE key = ?) FROM meta"
 
-Meta = tuple[int, str, int | None, int]
-"""generation, schema, answers_from in microseconds, snapshot"""
+
+class Fetcher(Protocol):
+    """How a store reads the blobs of its namespaces, which it was given in an order."""
+
+    def abouts(self) -> list[About]:
+        """What each namespace says of itself; raises NotMaterializedError if one is not there."""
+
+    def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> Sequence[tuple[int | None, bytes | None]]:
+        """Of each namespace its generation and the blob of one key, in one round trip."""
+
+    def many(
+        self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]
+    ) -> Sequence[tuple[int | None, Mapping[bytes, bytes | None]]]:
+        """Of each namespace its generation and the blobs of some keys, in one round trip."""
+
+    def where(self, position: int) -> str:
+        """Where a namespace is, for an error message."""
 
 
 class _Content:
     """What a reader knows of one generation of a namespace."""
 
-    def __init__(self, meta: Meta, namespace: str, wanted: Sequence[str] | None) -> None:
-        self.generation, self.schema, self.answers_from_us, self.snapshot = meta
-        self.answerable_us = _ALWAYS if self.answers_from_us is None else self.answers_from_us
-        schema = json.loads(self.schema)
-        self.key_types: tuple[ColumnType, ...] = tuple(schema["keys"])
-        columns = tuple(Column(name, kind) for name, kind in schema["columns"])
-        positions = {column.name: position for position, column in enumerate(columns)}
+    def __init__(self, about: About, namespace: str, wanted: Sequence[str] | None) -> None:
+        self.about = readable(about, namespace)
+        self.generation = about.generation
+        self.answerable_us = _ALWAYS if about.answers_from_us is None else about.answers_from_us
+        schema = about.schema
+        positions = {column.name: position for position, column in enumerate(schema.columns)}
         names = list(positions) if wanted is None else list(wanted)
         if absent := [name for name in names if name not in positions]:
             raise StoreError(
                 f"online namespace {namespace!r} has no column {one_of(absent)}: it has {one_of(positions)}. "
                 "Load it from the group version that has the column"
             )
-        self.columns = tuple(columns[positions[name]] for name in names)
-        self.encode = key_encoder(self.key_types, namespace)
-        self.winner = BlobFormat(
-            columns, event_time=schema["event_time"], wanted=[positions[name] for name in names]
-        ).winner
+        self.columns = tuple(schema.columns[positions[name]] for name in names)
+        self.encode = key_encoder(schema.key_types, namespace)
+        wanted_positions = [positions[name] for name in names]
+        self.winner = BlobFormat(schema.columns, event_time=schema.event_time, wanted=wanted_positions).winner
+
+
+class _State(NamedTuple):
+    """What a reader knows of all its namespaces, replaced as one."""
+
+    contents: tuple[_Content, ...]
+    abouts: tuple[About, ...]
+    columns: tuple[tuple[Column, ...], ...]
+
+
+class NamespacesReader:
+    """Reads several namespaces together, from any thread.
+
+    Each namespace's answers are of one of its states; the namespaces are loaded each for itself.
+
+    Args:
+        fetcher: how the store reads their blobs.
+        wanted: each namespace with the columns to return, in order, None for all.
+    """
+
+    def __init__(self, fetcher: Fetcher, wanted: Sequence[tuple[str, Sequence[str] | None]]) -> None:
+        self._fetcher = fetcher
+        self._wanted = tuple(wanted)
+        self._state = self._read_state()
+
+    @property
+    def columns(self) -> tuple[tuple[Column, ...], ...]:
+        """The columns of each namespace's values, in order; another object after a load."""
+        return self._state.columns
+
+    @property
+    def key_types(self) -> tuple[tuple[ColumnType, ...], ...]:
+        """The types of the parts of each namespace's keys."""
+        return tuple(about.schema.key_types for about in self._state.abouts)
+
+    @property
+    def answers_from(self) -> tuple[datetime | None, ...]:
+        """The earliest instant (naive UTC) that each namespace answers, None for any, as of the last read."""
+        return tuple(about.answers_from for about in self._state.abouts)
+
+    def get(self, keys: Sequence[Key | None], at_us: int) -> list[Winner | None]:
+        """The row of each namespace that wins for its key at an instant; the caller applies the ttl.
+
+        Args:
+            keys: one a namespace, None for no key.
+            at_us: the instant, in microseconds since 1970.
+
+        Raises:
+            PredictionError: the instant is before a namespace's ``answers_from``.
+            DataError: a key is not of its namespace's types.
+            DamagedError: a key's blob is not what was written.
+        """
+        while True:
+            contents, abouts, _ = state = self._state
+            try:
+                encoded = [
+                    None if key is None else content.encode(key) for content, key in zip(contents, keys, strict=True)
+                ]
+            except DataError:
+                if not self._changed(state):
+                    raise
+                continue
+            winners: list[Winner | None] = []
+            fetched = self._fetcher.one(abouts, encoded)
+            for content, key, (generation, blob) in zip(contents, encoded, fetched, strict=True):
+                if generation != content.generation:
+                    break
+                if at_us < content.answerable_us:
+                    raise self._too_early(len(winners), content, at_us)
+                if blob is None or key is None:
+                    winners.append(None)
+                else:
+                    try:
+                        winners.append(content.winner(key, blob, at_us))
+                    except Exception as error:
+                        raise self._damaged(len(winners), key, blob, error) from error
+            else:
+                return winners
+            self._state = self._read_state()
+
+    def get_many(self, keys: Sequence[Sequence[Key | None]], at_us: int) -> list[list[Winner | None]]:
+        """``get`` for ``n`` keys of each namespace, each namespace's all from one of its states."""
+        while True:
+            contents, abouts, _ = state = self._state
+            try:
+                encoded = [
+                    [None if key is None else content.encode(key) for key in asked]
+                    for content, asked in zip(contents, keys, strict=True)
+                ]
+            except DataError:
+                if not self._changed(state):
+                    raise
+                continue
+            distinct = [list(dict.fromkeys(key for key in asked if key is not None)) for asked in encoded]
+            fetched = self._fetcher.many(abouts, distinct)
+            if all(found[0] == content.generation for found, content in zip(fetched, contents, strict=True)):
+                break
+            self._state = self._read_state()
+        answers = []
+        for position, (content, asked, (_, blobs)) in enumerate(zip(contents, encoded, fetched, strict=True)):
+            if asked and at_us < content.answerable_us:
+                raise self._too_early(position, content, at_us)
+            winner = content.winner
+            winners: dict[bytes | None, Winner | None] = {}
+            for key, blob in blobs.items():
+                if blob is not None:
+                    try:
+                        winners[key] = winner(key, blob, at_us)
+                    except Exception as error:
+                        raise self._damaged(position, key, blob, error) from error
+            answers.append([winners.get(key) for key in asked])
+        return answers
+
+    def holds(self, position: int, key: Key) -> bool:
+        """Whether a key has any row in a namespace, visible yet or not."""
+        while True:
+            contents, abouts, _ = state = self._state
+            try:
+                encoded = contents[position].encode(key)
+            except DataError:
+                if not self._changed(state):
+                    raise
+                continue
+            asked: list[bytes | None] = [None] * len(contents)
+            asked[position] = encoded
+            generation, blob = self._fetcher.one(abouts, asked)[position]
+            if generation == contents[position].generation:
+                return blob is not None
+            self._state = self._read_state()
+
+    def _changed(self, state: _State) -> bool:
+        """Whether the namespaces are no longer what they were; learns what they are."""
+        self._state = self._read_state()
+        return self._state.abouts != state.abouts
+
+    def _read_state(self) -> _State:
+        abouts = tuple(self._fetcher.abouts())
+        contents = tuple(_Content(about, *wanted) for about, wanted in zip(abouts, self._wanted, strict=True))
+        return _State(contents, abouts, tuple(content.columns for content in contents))
+
+    def _damaged(self, position: int, key: bytes, blob: bytes, error: Exception) -> DamagedError:
+        return DamagedError(
+            f"the online namespace {self._wanted[position][0]!r} is damaged at key {key.decode(errors='replace')!r}: "
+            f"{error} ({len(blob)} bytes in {self._fetcher.where(position)}). Remove it and load the group again"
+        )
+
+    def _too_early(self, position: int, content: _Content, at_us: int) -> PredictionError:
+        return PredictionError(
+            f"online namespace {self._wanted[position][0]!r} answers from "
+            f"{from_microseconds(content.answerable_us).isoformat()} on and cannot say what was known at "
+            f"{from_microseconds(at_us).isoformat()}: ask for a later instant, or load the group with a longer "
+            "online_history"
+        )
 
 
 class NamespaceReader:
     """Reads one namespace, from any thread, while others load it."""
 
-    def __init__(self, path: Path, columns: Sequence[str] | None) -> None:
-        self.namespace = path.stem
-        self._path = path
-        self._wanted = columns
-        self._local = threading.local()
-        self._content = self._read_content()
-        _readers.add(self)
+    def __init__(self, reader: NamespacesReader) -> None:
+        self._reader = reader
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of a winner's values, in order."""
-        return self._content.columns
+        return self._reader.columns[0]
 
     @property
     def key_types(self) -> tuple[ColumnType, ...]:
         """The types of a key's parts."""
-        return self._content.key_types
+        return self._reader.key_types[0]
 
     @property
     def answers_from(self) -> datetime | None:
         """The earliest instant (naive UTC) that can be answered, None for any, as of the last read."""
-        since = self._content.answers_from_us
-        return None if since is None else from_microseconds(since)
+        return self._reader.answers_from[0]
 
     def get(self, key: Key, at_us: int) -> Winner | None:
         """The row that wins for a key at an instant, in microseconds since 1970; the caller applies the ttl.
@@ -83,133 +236,12 @@ class NamespaceReader:
             DataError: the key is not of the namespace's types.
             DamagedError: the key's blob is not what was written.
         """
-        content, encoded, blob = self._blob(key)
-        if at_us < content.answerable_us:
-            raise self._too_early(content, at_us)
-        return None if blob is None else self._winner(content, key, encoded, blob, at_us)
+        return self._reader.get((key,), at_us)[0]
 
     def get_many(self, keys: Sequence[Key], at_us: int) -> list[Winner | None]:
         """``get`` for ``n`` keys, all from one state of the namespace."""
-        if not keys:
-            return []
-        winners: dict[Key, Winner | None] = {}
-        execute = self._execute()
-        execute("BEGIN")
-        try:
-            content, _, _ = self._blob(keys[0])
-            if at_us < content.answerable_us:
-                raise self._too_early(content, at_us)
-            asked = {content.encode(key): key for key in keys}
-            encoded = list(asked)
-            for start in range(0, len(encoded), _CHUNK):
-                chunk = encoded[start : start + _CHUNK]
-                found = execute(f"SELECT key, blob FROM rows WHERE key IN ({', '.join('?' * len(chunk))})", chunk)
-                for name, blob in found.fetchall():
-                    winners[asked[name]] = self._winner(content, asked[name], name, blob, at_us)
-        except sqlite3.Error as error:
-            raise broken(self._path, error) from error
-        finally:
-            if self._local.connection.in_transaction:
-                execute("ROLLBACK")
-        return [winners.get(key) for key in keys]
+        return self._reader.get_many((keys,), at_us)[0] if keys else []
 
     def holds(self, key: Key) -> bool:
         """Whether a key has any row, visible yet or not."""
-        return self._blob(key)[2] is not None
-
-    def _winner(self, content: _Content, key: Key, encoded: bytes, blob: bytes, at_us: int) -> Winner | None:
-        try:
-            return content.winner(encoded, blob, at_us)
-        except Exception as error:
-            raise DamagedError(
-                f"the online namespace {self.namespace!r} is damaged at key {key!r}: {error} ({len(blob)} bytes in "
-                f"{self._path}). Remove the file and load the group again"
-            ) from error
-
-    def _blob(self, key: Key) -> tuple[_Content, bytes, bytes | None]:
-        content = self._content
-        try:
-            try:
-                execute = self._local.execute
-            except AttributeError:
-                execute = self._execute()
-            while True:
-                try:
-                    encoded = content.encode(key)
-                except DataError:
-                    stale, content = content, self._read_content()
-                    if content.generation == stale.generation:
-                        raise
-                    self._content = content
-                    continue
-                generation, blob = execute(_GET, (encoded,)).fetchone()
-                if generation == content.generation:
-                    return content, encoded, blob
-                content = self._content = self._read_content()
-        except sqlite3.Error as error:
-            raise broken(self._path, error) from error
-
-    def _execute(self) -> Callable[..., sqlite3.Cursor]:
-        local = self._local
-        if not hasattr(local, "execute"):
-            local.connection = connect_to_read(self._path)
-            local.execute = local.connection.cursor().execute
-        return local.execute  # type: ignore[no-any-return]
-
-    def _read_content(self) -> _Content:
-        self._execute()
-        meta = read_meta(self._local.connection, self._path)
-        if meta is None:
-            raise NotMaterializedError(f"online namespace {self.namespace!r} in {self._path} is empty: load it again")
-        return _Content(meta, self.namespace, self._wanted)
-
-    def _too_early(self, content: _Content, at_us: int) -> PredictionError:
-        return PredictionError(
-            f"online namespace {self.namespace!r} answers from {from_microseconds(content.answerable_us).isoformat()} "
-            f"on and cannot say what was known at {from_microseconds(at_us).isoformat()}: ask for a later instant, "
-            "or load the group with a longer online_history"
-        )
-
-
-_readers: "weakref.WeakSet[NamespaceReader]" = weakref.WeakSet()
-_left_to_the_parent: list[threading.local] = []
-
-
-def _forget_connections() -> None:
-    """A connection must be neither used nor closed in a forked child."""
-    for reader in _readers:
-        _left_to_the_parent.append(reader._local)
-        reader._local = threading.local()
-
-
-os.register_at_fork(after_in_child=_forget_connections)
-
-
-def connect_to_read(path: Path) -> sqlite3.Connection:
-    """Open a namespace's file read-only."""
-    uri = f"{path.absolute().as_uri()}?mode=ro"
-    try:
-        return sqlite3.connect(uri, uri=True, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
-    except sqlite3.Error as error:
-        raise broken(path, error) from error
-
-
-def read_meta(connection: sqlite3.Connection, path: Path) -> Meta | None:
-    """What a namespace says of itself, None if nothing was ever loaded."""
-    try:
-        found: Meta | None = connection.execute(_META).fetchone()
-        return found
-    except sqlite3.Error as error:
-        if "no such table" in str(error):
-            return None
-        raise broken(path, error) from error
-
-
-def broken(path: Path, error: sqlite3.Error) -> StoreError:
-    """Say what SQLite's error means for a namespace's file."""
-    if isinstance(error, sqlite3.OperationalError):
-        return StoreError(
-            f"online namespace file {path} cannot be used: {error}. "
-            "Its folder must be there, have room, and be writable (readers share SQLite's -wal and -shm files)"
-        )
-    return DamagedError(f"online namespace file {path} is damaged: {error}. Remove it and load the group again")
+        return self._reader.holds(0, key)

@@ -84,7 +84,7 @@ def assert_parity(
     """
     name = model if isinstance(model, str) else model.name
     store = stores.model_store()
-    asked = predictor or Predictor.load(name, models=store.root, online=stores.online_store().root)
+    asked = predictor or Predictor.load(name, models=store.root, online=stores.online_store().location)
     manifest, graph_bytes = store.load(name, asked.build)
     view = manifest.view
     with stores.offline_store().connect() as lake:

@@ -17,7 +17,7 @@ from fti_assets.errors import DeclarationError, LookbackError, NotMaterializedEr
 from fti_assets.features import run as run_module
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.stores.offline import Lake, OfflineStore
-from fti_assets.stores.online import OnlineStore
+from fti_assets.stores.online import SqliteOnlineStore
 from fti_assets.times import duration, microseconds
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-10")
@@ -504,7 +504,7 @@ def test_a_lookup_has_no_partitions_and_no_time(world: World) -> None:
     assert world.run(arrivals, partition_key="2013-01-01").success
     assert world.run(named, partition_key="2013-01-01").success
     assert seen == [["American", "United"]]
-    winner = OnlineStore(world.folders["online"]).reader("carriers_v1").get(("UA",), 0)
+    winner = SqliteOnlineStore(world.folders["online"]).reader("carriers_v1").get(("UA",), 0)
     assert winner is not None
     assert winner.values == ("United",)
 
@@ -569,7 +569,7 @@ def test_a_function_gets_its_context_config_resources_and_plain_assets(world: Wo
 def test_the_online_store_is_loaded_after_the_run(world: World) -> None:
     with clock.at("2013-01-03"):
         assert world.run_range("2013-01-01", "2013-01-02", world.arrivals, world.rates).success
-    online = OnlineStore(world.folders["online"])
+    online = SqliteOnlineStore(world.folders["online"])
     assert online.namespaces() == ("arrivals_v1", "rates_v1")
     reader = online.reader("arrivals_v1", columns=["late", "delay"])
     assert reader.answers_from == datetime(2012, 12, 27)
@@ -594,7 +594,7 @@ def test_a_rerun_loads_the_online_store_again(world: World) -> None:
         for left in file.parent.glob("arrivals_v1.sqlite-*"):
             left.unlink()
         assert world.run(world.arrivals, partition_key="2013-01-01").success
-    assert OnlineStore(world.folders["online"]).namespaces() == ("arrivals_v1",)
+    assert SqliteOnlineStore(world.folders["online"]).namespaces() == ("arrivals_v1",)
 
 
 def in_time(world: World, now: str, **options: Any) -> Any:

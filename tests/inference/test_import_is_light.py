@@ -2,7 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-HEAVY = ["dagster", "torch", "pandas", "pandera", "duckdb", "onnx", "pyarrow", "sklearn", "filelock"]
+HEAVY = ["dagster", "torch", "pandas", "pandera", "duckdb", "onnx", "pyarrow", "sklearn", "filelock", "redis"]
 
 
 def test_an_app_imports_numpy_and_onnxruntime_alone():

@@ -35,7 +35,7 @@ from fti_assets.stores.manifest import (
     ViewRecord,
 )
 from fti_assets.stores.models import ModelStore, build_id
-from fti_assets.stores.online import OnlineStore
+from fti_assets.stores.online import SqliteOnlineStore
 from fti_assets.times import microseconds
 
 NOON = datetime(2013, 6, 1, 12)
@@ -141,7 +141,7 @@ PLANES = JoinedGroup(
 @dataclass
 class World:
     models: ModelStore
-    online: OnlineStore
+    online: SqliteOnlineStore
     module: str
     source: Path
 
@@ -240,7 +240,7 @@ def world(tmp_path, monkeypatch) -> World:
     source = tmp_path / f"{module}.py"
     source.write_text(ON_DEMAND)
     monkeypatch.syspath_prepend(tmp_path)
-    made = World(ModelStore(tmp_path / "models"), OnlineStore(tmp_path / "online"), module, source)
+    made = World(ModelStore(tmp_path / "models"), SqliteOnlineStore(tmp_path / "online"), module, source)
     seen = microseconds(NOON - 5 * HOUR)
     made.load_group(
         WEATHER,

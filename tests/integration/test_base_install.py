@@ -28,7 +28,7 @@ NOW = "2013-06-20T00:00:00"
 AT = "2013-06-19T13:45:00"
 REQUEST = {"visit_id": 7, "shop": "north", "basket": 31.5, "opened_at": "2013-06-19T08:00:00Z"}
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-HEAVY = ["dagster", "duckdb", "onnx", "pandas", "pandera", "pyarrow", "pytorch_lightning", "sklearn", "torch"]
+HEAVY = ["dagster", "duckdb", "onnx", "pandas", "pandera", "pyarrow", "pytorch_lightning", "redis", "sklearn", "torch"]
 
 ON_DEMAND = """
 import numpy as np

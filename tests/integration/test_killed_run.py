@@ -22,7 +22,7 @@ import fti_assets as fti
 from fti_assets.stores.manifest import DatasetRecord, ModelManifest, ViewRecord
 from fti_assets.stores.models import ModelStore, build_id
 from fti_assets.stores.offline import Lake
-from fti_assets.stores.online import OnlineStore
+from fti_assets.stores.online import SqliteOnlineStore
 from fti_assets.times import microseconds
 
 ROWS = 2_000
@@ -96,7 +96,7 @@ def announced(phase: str, function: Callable[..., Any]) -> Callable[..., Any]:
 def materialize_again_and_again(home: str, first: int) -> None:
     """Rounds of three phases: what comes before, ``lake`` and ``online``."""
     Lake.replace = announced("lake", Lake.replace)
-    OnlineStore.load = announced("online", OnlineStore.load)
+    SqliteOnlineStore.writing = announced("online", SqliteOnlineStore.writing)
     for content in count(first):
         materialize(home, "2013-01-02", content)
         print("done", content, flush=True)

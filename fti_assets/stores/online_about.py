@@ -1,0 +1,86 @@
+"""What an online namespace says of itself."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from fti_assets.errors import StoreError
+from fti_assets.stores.blobs import FORMAT
+from fti_assets.stores.columns import ColumnType
+from fti_assets.stores.manifest import Column
+from fti_assets.times import from_microseconds, microseconds, naive_utc
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The types of a namespace's keys and columns, and the layout of its blobs.
+
+    ``event_time`` is False for a lookup, whose rows have no times.
+    """
+
+    key_types: tuple[ColumnType, ...]
+    columns: tuple[Column, ...]
+    event_time: bool
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Schema":
+        found = json.loads(text)
+        columns = tuple(Column(**column) for column in found["columns"])
+        return cls(tuple(found["key_types"]), columns, found["event_time"], found["format"])
+
+
+@dataclass(frozen=True)
+class About:
+    """What a namespace says of itself.
+
+    Attributes:
+        schema: the types of its keys and columns.
+        answers_from_us: the earliest instant that it answers, in microseconds since 1970; None for any.
+        snapshot: the lake snapshot that its rows come from.
+        keys: how many keys it holds.
+        origin: what its loader noted of where the rows come from.
+        generation: the number of its last write, which tells a reader that it has changed.
+        place: where its rows are, for a store that moves them.
+    """
+
+    schema: Schema
+    answers_from_us: int | None
+    snapshot: int
+    keys: int
+    origin: str
+    generation: int
+    place: str = ""
+
+    @property
+    def answers_from(self) -> datetime | None:
+        """The earliest instant (naive UTC) that it answers, None for any."""
+        return None if self.answers_from_us is None else from_microseconds(self.answers_from_us)
+
+
+def since_us(answers_from: datetime | None) -> int | None:
+    """``answers_from`` as it is stored."""
+    return None if answers_from is None else microseconds(naive_utc(answers_from))
+
+
+def readable(about: About, namespace: str) -> About:
+    """What a namespace says of itself, if this release can read it.
+
+    Raises:
+        StoreError: its blobs have another layout.
+    """
+    if about.schema.format != FORMAT:
+        raise StoreError(
+            f"online namespace {namespace!r} was written in layout {about.schema.format}, this release of fti-assets "
+            f"reads {FORMAT}: materialize the group again, or use the release that wrote it"
+        )
+    return about
+
+
+def stored(fields: dict[str, Any]) -> About:
+    """``About`` from what a store keeps of it, its schema as JSON."""
+    return About(**(fields | {"schema": Schema.from_json(fields["schema"])}))

@@ -1,0 +1,84 @@
+"""A Redis server that holds an online store: its client, the names of its keys, and errors that name it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from fti_assets.errors import MissingExtraError, StoreError
+from fti_assets.stores.online_about import About, stored
+
+MARKER = b"\xff"
+"""The field of the generation; no key is encoded so, since it is no UTF-8."""
+
+_PREFIX = "fti"
+_WAITS = {"socket_timeout": "60", "socket_connect_timeout": "5"}
+
+
+class RedisServer:
+    """A server and the prefix under which a store lies there.
+
+    Args:
+        location: ``redis://host:port/db?prefix=name``.
+
+    Raises:
+        MissingExtraError: redis-py is not installed.
+        StoreError: the location is no address of a server.
+    """
+
+    def __init__(self, location: str) -> None:
+        try:
+            import redis
+        except ImportError as error:
+            raise MissingExtraError(
+                f"the online store {_shown(location)} needs redis-py: pip install 'fti-assets[redis]'"
+            ) from error
+        parts = urlsplit(location)
+        options = dict(parse_qsl(parts.query))
+        self.location = location
+        self._prefix = options.pop("prefix", _PREFIX)
+        self.broken = redis.ConnectionError
+        self._error = redis.RedisError
+        try:
+            self.client: Any = redis.Redis.from_url(urlunsplit(parts._replace(query=urlencode(_WAITS | options))))
+        except (ValueError, TypeError) as error:
+            raise StoreError(
+                f"the online store {self} is no address of a Redis server: {error}. Write redis://host:port/db?prefix=name"
+            ) from error
+
+    def key(self, *parts: str) -> str:
+        """The name of one of the store's own keys."""
+        return ":".join([self._prefix, *parts])
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Turn an error of the client into one that names the store."""
+        try:
+            yield
+        except self._error as error:
+            raise StoreError(
+                f"the online store {self} cannot be used: {error}. Check that the server runs, is reached from here, has "
+                "memory left and lets this user write"
+            ) from error
+
+    def __str__(self) -> str:
+        return _shown(self.location)
+
+
+def to_json(about: About) -> str:
+    """What a namespace says of itself, as it is stored."""
+    return json.dumps(asdict(about) | {"schema": about.schema.to_json()})
+
+
+def from_json(text: bytes) -> About:
+    """What ``to_json`` wrote."""
+    return stored(json.loads(text))
+
+
+def _shown(location: str) -> str:
+    """The location without its password."""
+    parts = urlsplit(location)
+    user, at, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}"))

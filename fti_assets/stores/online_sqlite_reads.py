@@ -1,0 +1,198 @@
+"""Reading the files of the embedded online store: those of several namespaces by one statement."""
+
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fti_assets.errors import DamagedError, NotMaterializedError, StoreError
+from fti_assets.stores.online_about import About, stored
+
+WAIT_SECONDS = 60.0
+_CACHE_KIB = 16_384
+_ATTACHED = 10  # what SQLite attaches to one connection
+_CHUNK = 500
+_ABOUT = ("generation", "schema", "answers_from_us", "snapshot", "keys", "origin")
+
+Execute = Callable[..., sqlite3.Cursor]
+
+
+class _Part(NamedTuple):
+    """Consecutive namespaces that one connection reads: the distinct files, and which of them each namespace is."""
+
+    paths: tuple[Path, ...]
+    numbers: tuple[int, ...]
+    one: str
+
+
+class SqliteReads:
+    """Reads blobs of several files, from any thread, each with connections of its own.
+
+    Args:
+        paths: the files, in order; one may come twice.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = tuple(paths)
+        self._parts = _in_parts(self._paths)
+        self._local = threading.local()
+        _all.add(self)
+
+    def abouts(self) -> list[About]:
+        self._close()  # a file that was removed and made anew is another one than this thread has open
+        return [_there(path) for path in self._paths]
+
+    def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> Sequence[tuple[int | None, bytes | None]]:
+        found: tuple[Any, ...] = ()
+        start = 0
+        try:
+            for part, execute in zip(self._parts, self._executes(), strict=True):
+                end = start + len(part.numbers)
+                found += execute(part.one, keys[start:end]).fetchone()
+                start = end
+        except sqlite3.Error as error:
+            raise self._broken(error) from error
+        return list(zip(found[::2], found[1::2], strict=True))
+
+    def many(
+        self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]
+    ) -> Sequence[tuple[int | None, dict[bytes, bytes | None]]]:
+        found: list[tuple[int | None, dict[bytes, bytes | None]]] = []
+        try:
+            executes = self._executes()
+            for part, execute, connection in zip(self._parts, executes, self._local.connections, strict=True):
+                execute("BEGIN")
+                try:
+                    for number in part.numbers:
+                        found.append(_blobs(execute, number, keys[len(found)]))
+                finally:
+                    if connection.in_transaction:
+                        execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise self._broken(error) from error
+        return found
+
+    def where(self, position: int) -> str:
+        return str(self._paths[position])
+
+    def _executes(self) -> list[Execute]:
+        try:
+            return self._local.executes  # type: ignore[no-any-return]
+        except AttributeError:
+            connections = self._local.connections = [_attached(part.paths) for part in self._parts]
+            executes: list[Execute] = [connection.cursor().execute for connection in connections]
+            self._local.executes = executes
+            return executes
+
+    def _close(self) -> None:
+        for connection in self._local.__dict__.pop("connections", ()):
+            connection.close()
+        self._local.__dict__.pop("executes", None)
+
+    def _broken(self, error: sqlite3.Error) -> StoreError:
+        """The error of the file that cannot even say what it is, else of the first."""
+        for path in self._paths:
+            _there(path)
+        return broken(self._paths[0], error)
+
+
+_all: "weakref.WeakSet[SqliteReads]" = weakref.WeakSet()
+_left_to_the_parent: list[threading.local] = []
+
+
+def _forget_connections() -> None:
+    """A connection must be neither used nor closed in a forked child."""
+    for reads in _all:
+        _left_to_the_parent.append(reads._local)
+        reads._local = threading.local()
+
+
+os.register_at_fork(after_in_child=_forget_connections)
+
+
+def _in_parts(paths: Sequence[Path]) -> list[_Part]:
+    parts: list[tuple[list[Path], list[int]]] = []
+    for path in paths:
+        if not parts or (path not in parts[-1][0] and len(parts[-1][0]) == _ATTACHED):
+            parts.append(([], []))
+        distinct, numbers = parts[-1]
+        if path not in distinct:
+            distinct.append(path)
+        numbers.append(distinct.index(path))
+    return [
+        _Part(
+            tuple(distinct),
+            tuple(numbers),
+            "SELECT " + ", ".join(
+                f"(SELECT generation FROM f{n}.about), (SELECT blob FROM f{n}.rows WHERE key = ?)" for n in numbers
+            ),
+        )
+        for distinct, numbers in parts
+    ]  # fmt: skip
+
+
+def _blobs(execute: Execute, number: int, keys: Sequence[bytes]) -> tuple[int | None, dict[bytes, bytes | None]]:
+    generation = execute(f"SELECT generation FROM f{number}.about").fetchone()
+    blobs: dict[bytes, bytes | None] = {}
+    for start in range(0, len(keys), _CHUNK):
+        chunk = keys[start : start + _CHUNK]
+        found = execute(f"SELECT key, blob FROM f{number}.rows WHERE key IN ({', '.join('?' * len(chunk))})", chunk)
+        blobs.update(found.fetchall())
+    return None if generation is None else generation[0], blobs
+
+
+def _there(path: Path) -> About:
+    with closing(connect_to_read(path)) as connection:
+        about = read_about(connection, path)
+    if about is None:
+        raise NotMaterializedError(f"online namespace {path.stem!r} in {path} is empty: load it again")
+    return about
+
+
+def _attached(paths: Sequence[Path]) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        "file::memory:", uri=True, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    for number, path in enumerate(paths):
+        connection.execute(f"ATTACH ? AS f{number}", (_read_only(path),))
+        connection.execute(f"PRAGMA f{number}.cache_size = -{_CACHE_KIB}")
+    return connection
+
+
+def _read_only(path: Path) -> str:
+    return f"{path.absolute().as_uri()}?mode=ro"
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open a namespace's file read-only."""
+    try:
+        return sqlite3.connect(_read_only(path), uri=True, timeout=WAIT_SECONDS, isolation_level=None)
+    except sqlite3.Error as error:
+        raise broken(path, error) from error
+
+
+def read_about(connection: sqlite3.Connection, path: Path) -> About | None:
+    """What a namespace says of itself, None if nothing was ever loaded."""
+    try:
+        found = connection.execute(
+            "SELECT generation, schema, answers_from, snapshot, keys, origin FROM about"
+        ).fetchone()
+    except sqlite3.Error as error:
+        if "no such table" in str(error):
+            return None
+        raise broken(path, error) from error
+    return None if found is None else stored(dict(zip(_ABOUT, found, strict=True)))
+
+
+def broken(path: Path, error: sqlite3.Error) -> StoreError:
+    """Say what SQLite's error means for a namespace's file."""
+    if isinstance(error, sqlite3.OperationalError):
+        return StoreError(
+            f"online namespace file {path} cannot be used: {error}. "
+            "Its folder must be there, have room, and be writable (readers share SQLite's -wal and -shm files)"
+        )
+    return DamagedError(f"online namespace file {path} is damaged: {error}. Remove it and load the group again")

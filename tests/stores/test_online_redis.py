@@ -1,0 +1,200 @@
+"""What is particular to the online store on Redis."""
+
+import builtins
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from fti_assets.errors import DamagedError, MissingExtraError, StoreError
+from fti_assets.stores.online import RedisOnlineStore, Schema, Winner, online_store
+from tests.stores.online_stores import TEMP, load, redis_client, redis_location
+
+SCHEMA = Schema(("text",), TEMP, event_time=True)
+
+
+@pytest.fixture
+def location() -> Iterator[str]:
+    with redis_location() as found:
+        yield found
+
+
+@pytest.fixture
+def store(location: str) -> RedisOnlineStore:
+    return RedisOnlineStore(location, lock_seconds=1)
+
+
+def names(store: RedisOnlineStore) -> set[str]:
+    """The keys on the server, without the store's prefix."""
+    prefix = store.location.rpartition("=")[2]
+    with redis_client() as client:
+        return {name.decode().removeprefix(f"{prefix}:") for name in client.scan_iter(f"{prefix}:*", count=1000)}
+
+
+def rows(store: RedisOnlineStore) -> set[str]:
+    return {name for name in names(store) if name.startswith("rows:")}
+
+
+def test_a_url_is_a_server_and_two_prefixes_are_two_stores(location):
+    store = online_store(location)
+    assert isinstance(store, RedisOnlineStore)
+    other = online_store(f"{location}-other")
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    assert (store.namespaces(), other.namespaces()) == (("weather_v1",), ())
+
+
+def test_what_a_whole_load_replaces_is_removed_with_the_switch(store):
+    for n in range(3):
+        load(store, [((f"k{i}",), [(0, 0, (float(n),))]) for i in range(3)])
+        assert len(rows(store)) == 1
+    store.drop("weather_v1")
+    assert names(store) == {"count"}
+
+
+def test_a_load_that_fails_leaves_nothing_behind(store):
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    before = names(store)
+
+    def failing():
+        for i in range(20_000):
+            yield f"k{i:05}".encode(), b"x"
+        raise KeyError("lake")
+
+    with store.writing("weather_v1") as writer, pytest.raises(KeyError):
+        writer.load(SCHEMA, failing(), answers_from=None, snapshot=2, origin="")
+    assert names(store) == before
+
+
+def test_what_a_killed_load_left_expires_and_is_removed_by_the_next_one(store):
+    """What stands beside a namespace is on a list before its first row is written, and has a time to live."""
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    (serving,) = rows(store)
+    seen = []
+
+    def killed():
+        for i in range(20_000):
+            yield f"k{i:05}".encode(), b"x"
+        (staged,) = rows(store) - {serving}
+        with redis_client() as client:
+            prefix = store.location.rpartition("=")[2]
+            seen.append(client.ttl(f"{prefix}:{staged}"))
+            client.copy(f"{prefix}:{staged}", f"{prefix}:kept")
+            client.copy(f"{prefix}:staged:weather_v1", f"{prefix}:kept-list")
+        raise KeyError(staged)
+
+    with store.writing("weather_v1") as writer, pytest.raises(KeyError) as left:
+        writer.load(SCHEMA, killed(), answers_from=None, snapshot=2, origin="")
+    assert 0 < seen[0] <= 3600
+    with redis_client() as client:  # as the kill would have left it
+        prefix = store.location.rpartition("=")[2]
+        client.rename(f"{prefix}:kept", f"{prefix}:{left.value.args[0]}")
+        client.rename(f"{prefix}:kept-list", f"{prefix}:staged:weather_v1")
+    assert len(rows(store)) == 2
+    assert store.reader("weather_v1").holds(("a",))
+    load(store, [(("b",), [(0, 0, (1.0,))])])
+    assert len(rows(store)) == 1
+    assert store.reader("weather_v1").holds(("b",))
+
+
+def test_what_serves_does_not_expire(store):
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    with redis_client() as client:
+        prefix = store.location.rpartition("=")[2]
+        assert [client.ttl(f"{prefix}:{name}") for name in names(store)] == [-1] * len(names(store))
+
+
+@pytest.mark.parametrize("write", ["load", "apply", "delete", "drop"])
+def test_a_writer_that_has_lost_its_lock_is_refused_and_the_other_ones_rows_stay(store, write):
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    prefix = store.location.rpartition("=")[2]
+    with store.writing("weather_v1") as late:
+        with redis_client() as client:  # as if it had been cut off for longer than its lock lives
+            client.delete(f"{prefix}:lock:weather_v1")
+        load(store, [(("a",), [(0, 0, (2.0,))])], snapshot=5)
+        blobs, noted = iter([(b"a", b"x")]), {"answers_from": None, "snapshot": 2, "origin": ""}
+        writes = {
+            "load": lambda: late.load(SCHEMA, blobs, **noted),
+            "apply": lambda: late.apply(blobs, (), **noted),
+            "delete": lambda: late.delete([b"a"]),
+            "drop": late.drop,
+        }
+        with pytest.raises(StoreError, match="lock of online namespace 'weather_v1' in redis.* was lost"):
+            writes[write]()
+    assert store.snapshot("weather_v1") == 5
+    assert store.reader("weather_v1").get(("a",), 0) == Winner(0, 0, (2.0,))
+    assert len(rows(store)) == 1
+
+
+def test_a_lock_outlives_its_seconds_while_its_writer_lives(store):
+    entered = threading.Event()
+
+    def second() -> None:
+        with store.writing("weather_v1"):
+            entered.set()
+
+    thread = threading.Thread(target=second)
+    with store.writing("weather_v1"):
+        thread.start()
+        assert not entered.wait(1.6)
+    assert entered.wait(5)
+    thread.join()
+
+
+def test_a_lock_is_free_again_when_its_writer_is_gone(store):
+    with redis_client() as client:
+        prefix = store.location.rpartition("=")[2]
+        client.set(f"{prefix}:lock:weather_v1", "a killed one", px=300)
+    start = time.monotonic()
+    load(store, [])
+    assert 0.2 < time.monotonic() - start < 30
+
+
+def test_rows_that_the_server_has_evicted_are_an_error_and_no_missing_feature(store):
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    reader = store.reader("weather_v1")
+    (place,) = rows(store)
+    with redis_client() as client:
+        client.delete(f"{store.location.rpartition('=')[2]}:{place}")
+    for read in (lambda: reader.get(("a",), 0), lambda: reader.get_many([("a",)], 0), lambda: reader.holds(("a",))):
+        with pytest.raises(DamagedError, match="rows of 'weather_v1' in the online store .* are gone: .*noeviction"):
+            read()
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    assert reader.holds(("a",))
+
+
+def test_a_connection_that_the_server_closed_is_made_anew(store):
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    reader = store.reader("weather_v1")
+    assert reader.holds(("a",))
+    reader._reader._fetcher._local.connection._sock.shutdown(2)
+    assert reader.get(("a",), 0) == Winner(0, 0, (1.0,))
+
+
+def test_a_server_that_does_not_answer_is_named_without_its_password():
+    store = online_store("redis://flights:secret@127.0.0.1:1/0?prefix=x")
+    for use in (store.namespaces, lambda: store.reader("weather_v1"), lambda: load(store, [])):
+        with pytest.raises(StoreError, match=r"redis://flights@127.0.0.1:1/0\?prefix=x cannot be used") as problem:
+            use()
+        assert "secret" not in str(problem.value)
+    assert "secret" not in str(store)
+    assert "secret" in store.location
+
+
+@pytest.mark.parametrize("location", ["redis://host:many/0", "redis://127.0.0.1:6379/0?socket_timeout=long"])
+def test_an_address_that_is_none_is_refused(location):
+    with pytest.raises(StoreError, match="is no address of a Redis server"):
+        online_store(location)
+
+
+def test_without_its_client_the_error_names_the_extra(monkeypatch):
+    real = builtins.__import__
+
+    def without_redis(name, *arguments, **named):
+        if name == "redis":
+            raise ImportError(name)
+        return real(name, *arguments, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without_redis)
+    with pytest.raises(MissingExtraError, match=r"redis://h@x/0 needs redis-py: pip install 'fti-assets\[redis\]'"):
+        online_store("redis://h:secret@x/0")

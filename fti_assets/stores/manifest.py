@@ -66,6 +66,14 @@ class JoinedGroup:
 
 
 @dataclass(frozen=True)
+class OnDemandModule:
+    """A module of the user's own that an on-demand function's module imports, and the hash of its source."""
+
+    module: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class OnDemandCall:
     """An on-demand function as it was when the model learned from it."""
 
@@ -76,6 +84,7 @@ class OnDemandCall:
     module_sha256: str
     inputs: tuple[str, ...]
     outputs: tuple[Column, ...]
+    imports: tuple[OnDemandModule, ...] = ()
 
 
 @dataclass(frozen=True)

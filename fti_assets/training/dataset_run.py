@@ -111,7 +111,7 @@ def columns_of(dataset: TrainingDataset) -> Columns:
     for feature in view.features:
         if isinstance(feature, OnDemand):
             made = f"Made by {feature.name} from {', '.join(feature.inputs)}"
-            known += [table_column(output.name, output.type, made) for output in feature.outputs]
+            known += [table_column(output.name, output.type, made) for output in feature.features]
             continue
         selection = Selection(feature) if isinstance(feature, FeatureGroup) else feature
         group, types = selection.group, selection.group.columns or {}

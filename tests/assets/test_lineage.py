@@ -13,6 +13,7 @@ import fti_assets as fti
 from fti_assets.features.columns import group_columns
 from fti_assets.inference.batch_run import columns_of as columns_of_predictions
 from fti_assets.training.dataset_run import columns_of as columns_of_dataset
+from tests.on_demand import has_shop, share_of_rent
 
 DEPS = "dagster/column_lineage"
 COLUMNS = "dagster/column_schema"
@@ -42,16 +43,6 @@ def shops() -> pd.DataFrame:
 def outcomes(visits: fti.Table) -> pd.DataFrame:
     number = np.arange(200)
     return pd.DataFrame({"visit_id": number, "bought": number % 2 == 0})
-
-
-@fti.on_demand(outputs={"share": float})
-def share_of_rent(spend: np.ndarray, shop_rent: np.ndarray) -> dict[str, np.ndarray]:
-    return {"share": spend / shop_rent}
-
-
-@fti.on_demand(outputs={"known": bool})
-def has_shop(shop: np.ndarray, share: np.ndarray) -> dict[str, np.ndarray]:
-    return {"known": shop != ""}
 
 
 buying = fti.FeatureView(

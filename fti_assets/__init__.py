@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fti_assets.automation.new_data import new_data_sensor as new_data_sensor
     from fti_assets.definitions import build_definitions as build_definitions
+    from fti_assets.description.finding import search as search
     from fti_assets.features.feature_group import FeatureGroup as FeatureGroup
     from fti_assets.features.feature_group import feature_group as feature_group
     from fti_assets.features.on_demand import on_demand as on_demand
@@ -61,6 +62,7 @@ _MODULES = {
     "Predictor": "inference.predictor",
     "RandomSplit": "training.split",
     "read": "reading",
+    "search": "description.finding",
     "SliceGap": "training.gates",
     "Standardize": "training.encoders",
     "Stores": "resources",
@@ -101,6 +103,7 @@ __all__ = [
     "new_data_sensor",
     "on_demand",
     "read",
+    "search",
     "training_dataset",
     "window_aggregate",
 ]

@@ -69,3 +69,13 @@ def egg(hens: np.ndarray) -> Any: ...
 
 @fti.on_demand(outputs={"chicks": int})
 def brood(eggs: np.ndarray) -> Any: ...
+
+
+@fti.on_demand(outputs={"is_big": bool, "bucket": int})
+def big(ratio: np.ndarray) -> dict[str, np.ndarray]:
+    return {"is_big": np.where(np.isnan(ratio), np.nan, ratio > 1), "bucket": np.floor(ratio)}
+
+
+@fti.on_demand(outputs={"ratio": float})
+def ratio_of(x: np.ndarray, size: np.ndarray) -> dict[str, np.ndarray]:
+    return {"ratio": x / size}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from fti_assets.errors import DeclarationError
 from fti_assets.features.feature_group import FeatureGroup
@@ -16,6 +18,10 @@ from fti_assets.training.encoders import Encoder, check_encoders
 from fti_assets.training.label import Label
 from fti_assets.training.view_checks import check_label_types, check_view
 from fti_assets.training.view_record import Types, view_record
+
+if TYPE_CHECKING:
+    from fti_assets.features.frames import Kind
+    from fti_assets.resources import Stores
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,6 +115,40 @@ class FeatureView:
         spine_types = types(self.spine)
         check_label_types(self, types(self.label.group), spine_types)
         return view_record(self, types)
+
+    def features_for(
+        self,
+        spine: Any,
+        *,
+        at: datetime | str | None = None,
+        snapshot: int | str | datetime | None = None,
+        stores: Stores | None = None,
+        as_: Kind | None = None,
+    ) -> Any:
+        """Join the view's features to rows that somebody brings, point in time, by the very code of the training datasets.
+
+        Args:
+            spine: rows with what a request brings and the prediction time: a pandas or polars frame, an Arrow table, a DuckDB
+                relation or a list of dicts. Aware times are converted to UTC, naive ones taken as UTC.
+            at: one prediction time for all rows, instead of a column of it.
+            snapshot: the groups as of a snapshot of the lake: its number, or an instant for the newest one committed by then;
+                the newest of all by default.
+            stores: where the groups are stored; under ``FTI_HOME`` by default.
+            as_: ``"pandas"``, ``"polars"``, ``"arrow"``, ``"relation"`` or ``"dicts"``; as they are given by default.
+
+        Returns:
+            The given columns, then each feature: exactly one row a given row, in its order; a pandas frame keeps its index. A
+            given column that is called like a feature, and that no request brings, is left out.
+
+        Raises:
+            DataError: the rows lack a column or have one of another type; the error names it.
+            NotMaterializedError: a group or the snapshot is not there.
+
+        >>> arrival_delay.features_for(flights, at="2013-06-01T08:00Z")  # doctest: +SKIP
+        """
+        from fti_assets.training.ad_hoc import features_for
+
+        return features_for(self, spine, at=at, snapshot=snapshot, stores=stores, as_=as_)
 
 
 def checked_version(version: int, *, what: str) -> int:

@@ -183,7 +183,7 @@ class DatasetManifest:
 
     ``rows`` counts each split, ``left_out`` the spine rows that are in none and why, ``upstream`` names each group's
     table with a hash of the partition versions that were read, ``trained_until`` is the latest prediction time in train
-    or validation.
+    or validation, ``coverage`` the share of rows for which each join found a row, under ``(row)``, and a value, by feature.
     """
 
     dataset: str
@@ -201,3 +201,4 @@ class DatasetManifest:
     upstream: dict[str, str]
     trained_until: str | None
     code_version: str
+    coverage: dict[str, dict[str, float]] = field(default_factory=dict)

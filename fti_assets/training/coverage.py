@@ -53,9 +53,15 @@ def coverage_of(rows: duckdb.DuckDBPyRelation, view: ViewRecord) -> Coverage:
 
 
 def _names(view: ViewRecord) -> list[str]:
-    """The joins' tables, with their keys in the spine where one is joined twice."""
+    """The joins' tables, with their keys in the spine where one is joined twice, and their feature where by the same keys."""
     times = Counter(join.table for join in view.joins)
-    return [join.table if times[join.table] == 1 else f"{join.table} by {_keys(join)}" for join in view.joins]
+    by_keys = Counter((join.table, _keys(join)) for join in view.joins)
+    return [
+        join.table
+        if times[join.table] == 1
+        else f"{join.table} by {_keys(join)}{f' for {join.columns[0].feature}' if by_keys[join.table, _keys(join)] > 1 else ''}"
+        for join in view.joins
+    ]
 
 
 def _keys(join: JoinedGroup) -> str:

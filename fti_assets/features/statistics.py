@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,10 +63,7 @@ def column_statistics(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDB
     """
     columns = list(zip(rows.columns, map(str, rows.types), strict=True))
     source = view_of(rows)
-    try:
-        found = connection.execute(f"SELECT count(*){_aggregates(columns, std=True)} FROM {source}").fetchall()[0]
-    except duckdb.OutOfRangeException:  # squares beyond float64
-        found = connection.execute(f"SELECT count(*){_aggregates(columns, std=False)} FROM {source}").fetchall()[0]
+    found = _first_that_fits(connection, columns, source)
     total, values = found[0], iter(found[1:])
     statistics = []
     for name, sql_type in columns:
@@ -106,14 +104,31 @@ def partition_statistics(
     }
 
 
-def _aggregates(columns: Sequence[tuple[str, str]], *, std: bool) -> str:
+def _first_that_fits(
+    connection: duckdb.DuckDBPyConnection, columns: Sequence[tuple[str, str]], source: str
+) -> tuple[Any, ...]:
+    """The counts of all rows and the aggregates; infinite numbers, and squares beyond float64, cost a further scan."""
+    for finite, std in ((False, True), (True, True)):
+        try:
+            aggregates = _aggregates(columns, finite=finite, std=std)
+            found: tuple[Any, ...] = connection.execute(f"SELECT count(*){aggregates} FROM {source}").fetchall()[0]
+        except duckdb.OutOfRangeException:
+            continue
+        if all(not isinstance(value, float) or math.isfinite(value) for value in found[4::6]):
+            return found
+    aggregates = _aggregates(columns, finite=True, std=False)
+    last: tuple[Any, ...] = connection.execute(f"SELECT count(*){aggregates} FROM {source}").fetchall()[0]
+    return last
+
+
+def _aggregates(columns: Sequence[tuple[str, str]], *, finite: bool, std: bool) -> str:
     parts = []
     for name, sql_type in columns:
         column, kind = quoted(name), type_of_sql(sql_type)
-        finite = f" FILTER (isfinite({column}))" if sql_type in ("DOUBLE", "FLOAT") else ""
+        only = f" FILTER (isfinite({column}))" if finite and sql_type in ("DOUBLE", "FLOAT") else ""
         number = {"boolean": f"{column}::INTEGER", "number": column, "integer": column}.get(kind or "")
-        deviation = f"stddev_samp({number}){finite}" if std and number is not None else "NULL"
-        mean = "NULL" if number is None else f"avg({number}){finite}"
+        deviation = f"stddev_samp({number}){only}" if std and number is not None else "NULL"
+        mean = "NULL" if number is None else f"avg({number}){only}"
         ends = f"min({column}), max({column})" if kind is not None else "NULL, NULL"
         distinct = "NULL" if kind is None else f"approx_count_distinct({column})"
         parts.append(f", count({column}), {ends}, {mean}, {deviation}, {distinct}")

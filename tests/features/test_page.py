@@ -69,7 +69,7 @@ def test_a_run_shows_statistics_and_the_numbers_of_each_partition(stores: fti.St
         "dagster/partition_row_count": 4,
     }  # fmt: skip
     assert "statistics" not in first
-    rows = {record.data["column"]: record.data for record in second["statistics"]}
+    rows = {record.data["column"]: record.data for record in second["statistics"].records}
     assert list(rows) == ["k", "t", "x", "y"]
     assert rows["x"] == {
         "column": "x", "type": "number", "null_rate": 0.25, "min": "6", "max": "18", "mean": 12.0, "std": 5.36656,
@@ -77,7 +77,7 @@ def test_a_run_shows_statistics_and_the_numbers_of_each_partition(stores: fti.St
     }  # fmt: skip
     assert (rows["t"]["min"], rows["t"]["max"]) == ("2013-01-01 00:00:00", "2013-01-02 18:00:00")
     assert second["measured_delay_p95_s"] == pytest.approx(46.2 * 3600 - 0.3 * 3600, rel=0.01)
-    assert len(second["preview"]) == 5
+    assert len(second["preview"].records) == 5
     assert done.success
 
 
@@ -149,4 +149,4 @@ def test_of_many_columns_only_all_of_them_are_plotted(stores: fti.Stores) -> Non
 
     (shown,) = events(testing.materialize(wide, stores=stores)).values()
     assert [name for name in shown if name.startswith("null_rate")] == ["null_rate"]
-    assert len(shown["statistics"]) == 32
+    assert len(shown["statistics"].records) == 32

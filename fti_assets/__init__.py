@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fti_assets.automation.new_data import new_data_sensor as new_data_sensor
     from fti_assets.automation.upkeep import upkeep_job as upkeep_job
     from fti_assets.definitions import build_definitions as build_definitions
+    from fti_assets.description.finding import search as search
     from fti_assets.features.changes import ChangeFeed as ChangeFeed
     from fti_assets.features.changes import Changes as Changes
     from fti_assets.features.changes import FeedPosition as FeedPosition
@@ -90,6 +91,7 @@ _MODULES = {
     "RandomSplit": "training.split",
     "Rate": "features.windows",
     "read": "reading",
+    "search": "description.finding",
     "SliceGap": "training.gates",
     "sql_feature_group": "features.sql_group",
     "Standardize": "training.encoders",
@@ -147,6 +149,7 @@ __all__ = [
     "new_data_sensor",
     "on_demand",
     "read",
+    "search",
     "sql_feature_group",
     "training_dataset",
     "upkeep_job",

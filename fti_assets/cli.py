@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -40,6 +41,13 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("-m", "--module", default=None, help="or the module")
     describe.add_argument("--json", action="store_true", help="for machines")
     describe.set_defaults(run=_describe)
+    search = commands.add_parser("search", help="find what is declared by its name, columns, tags, owners, description")
+    search.add_argument("word", nargs="+", help="all of them must be there")
+    source = search.add_mutually_exclusive_group()
+    source.add_argument("-f", "--file", default="definitions.py", help="the file (default: definitions.py)")
+    source.add_argument("-m", "--module", default=None, help="or the module")
+    search.add_argument("--json", action="store_true", help="for machines")
+    search.set_defaults(run=_search)
     models = commands.add_parser("models", parents=[shared], help="list models, or the builds of one")
     models.add_argument("model", nargs="?")
     models.set_defaults(run=_models)
@@ -111,6 +119,13 @@ def _column_and_value(text: str) -> tuple[str, str]:
     if not (column and equals and value):
         raise DeclarationError("--key takes a column and its value, as in --key customer_id=17")
     return column, value
+
+
+def _search(options: argparse.Namespace) -> None:
+    from fti_assets.description import load_definitions, search
+
+    found = search(" ".join(options.word), load_definitions(file=options.file, module=options.module))
+    print(json.dumps([dataclasses.asdict(one) for one in found], indent=2) if options.json else found)
 
 
 def _store(options: argparse.Namespace) -> ModelStore:

@@ -3,74 +3,141 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-from fti_assets.errors import NotMaterializedError, StoreError, listed
+import duckdb
+
+from fti_assets.errors import NotMaterializedError, StoreError, listed, one_of
 from fti_assets.features.external_rows import external_rows
 from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.frame_kinds import Kind, as_kind, checked_kind
+from fti_assets.features.visible import visible_at
 from fti_assets.resources import Stores
 from fti_assets.stores.external import source_connection
+from fti_assets.stores.lasting import lasting_lake
+from fti_assets.stores.offline import Lake
+from fti_assets.stores.snapshots import moment_of, snapshot_of
 from fti_assets.stores.sql import quoted
+from fti_assets.stores.tables import TableName
 
 if TYPE_CHECKING:
-    import duckdb
-    import pandas as pd
-
     from fti_assets.inference.batch import BatchPredictions
     from fti_assets.training.dataset import TrainingDataset
 
 
 def read(
-    declaration: FeatureGroup | TrainingDataset | BatchPredictions,
+    declaration: FeatureGroup | TrainingDataset | BatchPredictions | str,
     *,
+    at: datetime | str | None = None,
     columns: Sequence[str] | None = None,
     partitions: Sequence[str] | None = None,
-    snapshot: int | None = None,
+    snapshot: int | str | datetime | None = None,
+    as_: Kind = "pandas",
     stores: Stores | None = None,
-) -> pd.DataFrame:
+) -> Any:
     """Read what is stored of a feature group, a training dataset or batch predictions; an external group where it lies.
 
     Args:
-        declaration: what to read.
+        declaration: what to read; without its code, the table's name, ``"weather_v1"``.
+        at: an instant (naive for UTC): of a feature group the one row a key that wins then, which is what a request at that
+            instant would have been answered with; all rows of a group without an event time.
         columns: some columns only.
         partitions: some partitions only.
-        snapshot: as of a snapshot of the lake, the newest by default.
+        snapshot: as of a snapshot of the lake: its number, or an instant for the newest one committed by then; the newest
+            of all by default.
+        as_: ``"pandas"``, ``"polars"``, ``"arrow"``, ``"dicts"`` or ``"relation"``: a lazy DuckDB relation. It keeps its
+            connection open for as long as it, or one that is derived from it, is held; relations of one store can be
+            joined with each other.
         stores: where it is stored; under ``FTI_HOME`` by default.
 
     Raises:
-        NotMaterializedError: it, one of the partitions or the snapshot is not there.
-        StoreError: there is no such column.
+        NotMaterializedError: it, one of the partitions or the snapshot is not there, or nothing was visible yet at ``at``.
+        StoreError: there is no such column, or it has no times that ``at`` could ask for.
+        MissingExtraError: polars is asked for and not installed.
 
-    >>> read(weather, partitions=["2013-06-01"])  # doctest: +SKIP
+    >>> read(weather, at="2013-06-01T08:00Z", columns=["origin", "temp"])  # doctest: +SKIP
     """
+    kind = checked_kind(as_)
     if isinstance(declaration, FeatureGroup) and declaration.source is not None:
-        return _outside(declaration, columns, partitions, snapshot)
-    table, store = declaration.table_name, (stores or Stores()).offline_store()
+        return _outside(declaration, at, columns, partitions, snapshot, kind)
+    store = (stores or Stores()).offline_store()
     if not store.catalog.exists():
-        raise NotMaterializedError(f"there is no offline store at {store.root} that has {table}: materialize it first")
-    with store.connect() as lake:
-        rows, stored = lake.rows(table, snapshot=snapshot, partitions=partitions), lake.ledger(table, snapshot=snapshot)
-        absent = [partition for partition in partitions or () if partition not in stored]
-        if absent:
-            raise NotMaterializedError(
-                f"{table} has no partition {listed(absent)}: it has {listed(stored)}; materialize it first"
-            )
-        return _selected(rows, columns, str(table))
+        named = declaration if isinstance(declaration, str) else declaration.table_name
+        raise NotMaterializedError(f"there is no offline store at {store.root} that has {named}: materialize it first")
+    with nullcontext(lasting_lake(store)) if kind == "relation" else store.connect() as lake:
+        number = snapshot_of(lake, snapshot)
+        table = _table(lake, declaration)
+        rows = _rows(lake, table, partitions, number)
+        if at is not None:
+            rows = _at(lake, declaration, rows, moment_of(at, what="at"), partitions)
+        return as_kind(_selected(rows, columns, str(table)), kind)
 
 
 def _outside(
-    group: FeatureGroup, columns: Sequence[str] | None, partitions: Sequence[str] | None, snapshot: int | None
-) -> pd.DataFrame:
+    group: FeatureGroup,
+    at: datetime | str | None,
+    columns: Sequence[str] | None,
+    partitions: Sequence[str] | None,
+    snapshot: int | str | datetime | None,
+    kind: Kind,
+) -> Any:
     if partitions is not None or snapshot is not None:
         raise NotMaterializedError(
             f"{group.table} has no partitions and no snapshots: another system keeps it; read it as it is now"
         )
+    if kind == "relation":
+        raise StoreError(f"{group.table} cannot be read as a relation: another system keeps it; take as_='arrow'")
     with source_connection() as connection:
-        return _selected(external_rows(connection, group), columns, group.table)
+        rows = external_rows(connection, group)
+        if at is not None:
+            rows = visible_at(connection, group, rows, moment_of(at, what="at"))
+        return as_kind(_selected(rows, columns, group.table), kind)
 
 
-def _selected(rows: duckdb.DuckDBPyRelation, columns: Sequence[str] | None, what: str) -> pd.DataFrame:
+def _selected(rows: duckdb.DuckDBPyRelation, columns: Sequence[str] | None, what: str) -> duckdb.DuckDBPyRelation:
     unknown = [column for column in columns or () if column not in rows.columns]
     if unknown:
         raise StoreError(f"{what} has no column {listed(unknown)}: it has {listed(rows.columns, limit=50)}")
-    return (rows.project(", ".join(map(quoted, columns))) if columns is not None else rows).df()
+    return rows.project(", ".join(map(quoted, columns))) if columns is not None else rows
+
+
+def _table(lake: Lake, declaration: FeatureGroup | TrainingDataset | BatchPredictions | str) -> TableName:
+    if not isinstance(declaration, str):
+        return declaration.table_name
+    tables = lake.tables()
+    found = [table for table in tables if declaration in (str(table), table.name)]
+    if len(found) != 1:
+        several = f"several tables {declaration!r}: say {one_of(map(str, found))}"
+        none = f"no table {declaration!r}: it has {listed((str(table) for table in tables), limit=50)}; materialize it first"
+        raise NotMaterializedError(f"the offline store at {lake.store.root} has {several if found else none}")
+    return found[0]
+
+
+def _rows(lake: Lake, table: TableName, partitions: Sequence[str] | None, snapshot: int) -> duckdb.DuckDBPyRelation:
+    lake.rows(table)  # says so if there is none
+    try:
+        stored = lake.ledger(table, snapshot=snapshot)
+    except duckdb.CatalogException as error:
+        raise NotMaterializedError(f"{table} was not there yet at snapshot {snapshot}: take a later one") from error
+    absent = [partition for partition in partitions or () if partition not in stored]
+    if absent:
+        raise NotMaterializedError(
+            f"{table} has no partition {listed(absent)}: it has {listed(stored)}; materialize it first"
+        )
+    return lake.rows(table, snapshot=snapshot, partitions=partitions)
+
+
+def _at(
+    lake: Lake, declaration: Any, rows: duckdb.DuckDBPyRelation, at: datetime, partitions: Sequence[str] | None
+) -> duckdb.DuckDBPyRelation:
+    if not isinstance(declaration, FeatureGroup):
+        what = "a name does not say what its times mean" if isinstance(declaration, str) else "it is no feature group"
+        raise StoreError(f"{declaration!r} cannot be read at={at}: {what}; give a feature group, or leave at= out")
+    if partitions is not None:
+        raise StoreError(
+            f"{declaration.table} cannot be read at={at} from some partitions alone, since the row that wins can lie in another: "
+            "leave partitions= or at= out"
+        )
+    return visible_at(lake.connection, declaration, rows, at)

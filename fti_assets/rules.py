@@ -1,7 +1,7 @@
 """Rules that rows must keep, and how they kept them."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -16,12 +16,13 @@ class Rule:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How rows kept one rule: how many failures, a few of them as records, and what was wrong in words."""
+    """How rows kept one rule: how many failures, a few of them as records, what was wrong in words, and what was measured."""
 
     rule: Rule
     failures: int = 0
     sample: tuple[dict[str, Any], ...] = ()
     problem: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:

@@ -21,7 +21,7 @@ def check_specs(key: dg.AssetKey, rules: Iterable[Rule]) -> list[dg.AssetCheckSp
 
 def check_result(key: dg.AssetKey, verdict: Verdict) -> dg.AssetCheckResult:
     """The result of one rule, with the count and a sample of what failed."""
-    metadata: dict[str, Any] = {"failures": verdict.failures}
+    metadata: dict[str, Any] = {"failures": verdict.failures, **verdict.facts}
     if verdict.problem:
         metadata["problem"] = verdict.problem
     if verdict.sample:

@@ -18,7 +18,12 @@ _USER_PROVIDED = "dagster/data_version_is_user_provided"
 
 
 def materialized(
-    context: dg.AssetExecutionContext, commit: Commit, metadata: Mapping[str, Any], *, delay: timedelta | None = None
+    context: dg.AssetExecutionContext,
+    commit: Commit,
+    metadata: Mapping[str, Any],
+    *,
+    delay: timedelta | None = None,
+    by_partition: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Iterator[Any]:
     """Report a commit: the step's result, then for a range of partitions an event for each.
 
@@ -29,16 +34,20 @@ def materialized(
         commit: what was stored.
         metadata: what the asset's page shows.
         delay: how long after its window's end a partition is still provisional; None if its rows are never that.
+        by_partition: what the event of each partition shows beside; Dagster plots its numbers.
     """
+    own = by_partition or {}
     partitions = commit.partitions
     early = set() if delay is None else _provisional(context, commit, delay)
     common = {**metadata, "dagster/row_count": commit.rows, "snapshot": commit.snapshot}
     if not _is_range(context):
         partition = partitions[0]
         yield dg.MaterializeResult(
-            metadata={**common, "dagster/partition_row_count": partition.rows}
-            if partition.partition != WHOLE
-            else common,
+            metadata={
+                **common,
+                **own.get(partition.partition, {}),
+                **({"dagster/partition_row_count": partition.rows} if partition.partition != WHOLE else {}),
+            },
             data_version=dg.DataVersion(partition.data_version),
             tags={PROVISIONAL: "true"} if early else None,
         )
@@ -55,6 +64,7 @@ def materialized(
                     **(
                         common if partition is partitions[-1] else {}
                     ),  # the newest event is what the asset's page shows
+                    **own.get(partition.partition, {}),
                     "dagster/partition_row_count": partition.rows,
                     "snapshot": commit.snapshot,
                 },

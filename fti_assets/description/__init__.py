@@ -1,7 +1,8 @@
-"""``fti describe``: what a system is, from its declarations and its ``dg.Definitions``."""
+"""``fti describe`` and ``fti search``: what a system is, from its declarations and its ``dg.Definitions``."""
 
+from fti_assets.description.finding import search
 from fti_assets.description.loading import load_definitions
 from fti_assets.description.system import describe
 from fti_assets.description.text import as_text
 
-__all__ = ["as_text", "describe", "load_definitions"]
+__all__ = ["as_text", "describe", "load_definitions", "search"]

@@ -1,8 +1,9 @@
-"""Columns of a relation as canonical arrays, and canonical arrays as columns."""
+"""Columns of a relation as canonical arrays, and plain values as columns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -23,11 +24,19 @@ def fetch_columns(relation: duckdb.DuckDBPyRelation, columns: Sequence[Column]) 
     return {column.name: _filled(fetched[column.name], column.type) for column in columns}
 
 
-def as_table(columns: Mapping[str, np.ndarray], types: Sequence[Column]) -> pa.Table:
-    """Canonical arrays as an Arrow table; NaN stays NaN and is made null where rows are stored."""
-    kinds = {"text": pa.string(), "timestamp": pa.timestamp("us")}
+_ARROW: dict[ColumnType, pa.DataType] = {
+    "text": pa.string(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "boolean": pa.bool_(),
+    "timestamp": pa.timestamp("us"),
+}
+
+
+def as_table(columns: Sequence[Column], values: Sequence[Sequence[Any]]) -> pa.Table:
+    """Columns of ``n`` plain values, None where missing, as an Arrow table of their types."""
     return pa.table(
-        {column.name: pa.array(columns[column.name], type=kinds.get(column.type, pa.float64())) for column in types}
+        {column.name: pa.array(made, type=_ARROW[column.type]) for column, made in zip(columns, values, strict=True)}
     )
 
 

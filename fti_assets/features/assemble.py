@@ -8,7 +8,7 @@ import duckdb
 
 from fti_assets.features.arrays import as_table, fetch_columns
 from fti_assets.features.point_in_time import point_in_time, view_of
-from fti_assets.stores.columns import ColumnType, canonical
+from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.manifest import Column, ViewRecord
 from fti_assets.stores.offline import Lake
 from fti_assets.stores.on_demand_call import LoadedCall
@@ -48,10 +48,7 @@ def assemble(lake: Lake, view: ViewRecord, spine: duckdb.DuckDBPyRelation, *, sn
         rows = connection.sql(f"FROM {name} ORDER BY {_ROW}")
         total = connection.table(name).aggregate("count(*)").fetchall()[0][0]
         made = LoadedCall(call)(fetch_columns(rows, inputs), total)
-        arrays = {
-            column.name: canonical(values, column.type) for column, values in zip(call.outputs, made, strict=True)
-        }
-        outputs = connection.from_arrow(as_table(arrays, call.outputs))
+        outputs = connection.from_arrow(as_table(call.outputs, made))
         following = quoted(f"__fti_assembled_{next(_numbers)}")
         connection.execute(
             f"CREATE TEMP TABLE {following} AS SELECT assembled.*, made.* EXCLUDE ({_ROW}) FROM {name} assembled "

@@ -15,6 +15,7 @@ from fti_assets.assets.users import links_to_users
 from fti_assets.assets.windows import partitions_back
 from fti_assets.features.columns import column_schema, group_columns
 from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.freshness import FRESH
 from fti_assets.features.run import IN_TIME, judges_time, layout_of, run_feature_group
 from fti_assets.features.schema import described
 from fti_assets.features.validation import rules_of
@@ -28,6 +29,7 @@ def build_feature_group(group: FeatureGroup) -> dg.AssetsDefinition:
         return run_feature_group(group, context, stores, arguments)
 
     rules = [*rules_of(group.schema), *layout_of(group).rules, *([IN_TIME] if judges_time(group) else [])]
+    rules += [FRESH] if group.ttl is not None else []
     return build_asset(
         name=group.table,
         function=group.function,

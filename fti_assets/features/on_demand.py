@@ -3,23 +3,20 @@
 A module that declares them is shipped with the app, so this one imports only numpy and the standard library.
 """
 
-import hashlib
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.stores.columns import ColumnType
-from fti_assets.stores.manifest import Column, OnDemandCall
+from fti_assets.stores.manifest import Column, OnDemandCall, OnDemandModule
 from fti_assets.stores.sql import checked_name
 
-_TYPES: dict[type, ColumnType] = {int: "integer", float: "number", bool: "boolean", str: "text"}
+_TYPES: dict[type, ColumnType] = {int: "integer", float: "number", bool: "boolean", str: "text", datetime: "timestamp"}
 
 
 @dataclass(frozen=True)
@@ -36,8 +33,15 @@ class OnDemand:
         return self.function(*arrays, **named)
 
     @property
+    def features(self) -> tuple[Column, ...]:
+        """The outputs that a model can learn from: all but times, which are for other on-demand functions."""
+        return tuple(output for output in self.outputs if output.type != "timestamp")
+
+    @property
     def call(self) -> OnDemandCall:
         """The function as a manifest names it."""
+        from fti_assets.features.on_demand_source import imported_modules, module_sha256
+
         if self.function.__module__ == "__main__":
             raise DeclarationError(
                 f"on-demand feature {self.name!r} is declared in the program that runs, which an app cannot import: put it in a "
@@ -51,6 +55,9 @@ class OnDemand:
             module_sha256=module_sha256(self.function.__module__),
             inputs=self.inputs,
             outputs=self.outputs,
+            imports=tuple(
+                OnDemandModule(module, module_sha256(module)) for module in imported_modules(self.function.__module__)
+            ),
         )
 
 
@@ -59,17 +66,22 @@ def on_demand(
 ) -> Callable[[Callable[..., Any]], OnDemand]:
     """Declare a function that computes features from a request's fields and other features.
 
-    Its parameters are spine columns or features, by name; each comes as an array of shape ``[n]``: float64 with NaN for
-    numbers, booleans and whole numbers, ``str`` objects with ``""`` for text, ``datetime64[us]`` in UTC for times. It
-    gives an array of shape ``[n]`` for each output.
+    Its parameters are fields of the request, features, and outputs of other on-demand functions, by name, in whatever order
+    they are listed; each comes as an array of shape ``[n]``: float64 with NaN for numbers, booleans and whole numbers, ``str``
+    objects with ``""`` for text, ``datetime64[us]`` in UTC for times. It gives an array of shape ``[n]`` for each output, with
+    NaN, None or NaT for what is missing; a value of another type is an error, in training as when it serves.
+
+    Its module is shipped with the app: a view refuses one that imports more than numpy, ``fti_assets``, what is
+    deterministic in the standard library, and modules that keep to the same.
 
     Args:
-        outputs: the type (``int``, ``float``, ``bool`` or ``str``) of each feature that it makes.
+        outputs: the type of each output: ``int``, ``float``, ``bool`` or ``str``; ``datetime`` for what only another
+            on-demand function takes.
         version: raise it when the meaning changes.
         name: the function's own name by default.
 
     Raises:
-        DeclarationError: the function cannot be imported by name, or takes or gives what it may not.
+        DeclarationError: the function cannot be imported by name, or gives what it may not.
 
     >>> @on_demand(outputs={"length": int})
     ... def text_length(text: np.ndarray) -> dict[str, np.ndarray]:
@@ -83,7 +95,7 @@ def on_demand(
         unsupported = [output for output, kind in outputs.items() if kind not in _TYPES]
         if unsupported or not outputs:
             raise DeclarationError(
-                f"outputs of on-demand feature {own!r}: {one_of(unsupported)} must be int, float, bool or str, as in "
+                f"outputs of on-demand feature {own!r}: {one_of(unsupported)} must be int, float, bool, str or datetime, as in "
                 "outputs={'hour_of_day': int}"
             )
         columns = tuple(
@@ -92,21 +104,3 @@ def on_demand(
         return OnDemand(own, version, function, tuple(inspect.signature(function).parameters), columns)
 
     return declare
-
-
-def module_sha256(module: str) -> str:
-    """The SHA-256 of a module's source file.
-
-    Raises:
-        DeclarationError: the module has no source file, as in a notebook or a console.
-    """
-    loaded = sys.modules.get(module)
-    file = getattr(loaded, "__file__", None)
-    if file is None and loaded is None:
-        spec = importlib.util.find_spec(module)
-        file = spec.origin if spec else None
-    if file is None or not Path(file).exists():
-        raise DeclarationError(
-            f"on-demand features of module {module!r} have no source file: put them in a module that the app can import"
-        )
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()

@@ -24,9 +24,11 @@ from fti_assets.features.columns import group_columns, stored_schema
 from fti_assets.features.duplicates import KeepLast
 from fti_assets.features.external_rows import read_external
 from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.freshness import delays, fresh, is_backfill
 from fti_assets.features.inputs import input_table
 from fti_assets.features.online_load import joined_whole, load_online
-from fti_assets.features.point_in_time import available_sql, view_of, views_recorded
+from fti_assets.features.page import statistics_shown
+from fti_assets.features.point_in_time import view_of, views_recorded
 from fti_assets.features.rejected import keep_rejected
 from fti_assets.features.staging import UNIQUE, Layout, Staged, stage
 from fti_assets.features.validation import SAMPLE_ROWS
@@ -82,8 +84,11 @@ def run_feature_group(
             metadata["duplicates_dropped"] = staged.duplicates_dropped
         if group.online:
             metadata["online_keys"] = load_online(lake, stores.online_store(), group)
+        verdicts += fresh(lake, group, windows)
+        statistics, by_partition = statistics_shown(lake, group, staged, windows, verdicts)
         yield from (check_result(context.assets_def.key, verdict) for verdict in verdicts)
-        yield from materialized(context, commit, metadata, delay=group.serving_delay or timedelta(0))
+        delay = group.serving_delay or timedelta(0)
+        yield from materialized(context, commit, metadata | statistics, delay=delay, by_partition=by_partition)
 
 
 @dataclass(frozen=True)
@@ -233,23 +238,16 @@ def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, windows: Sequence[
     if group.event_time is None or not judges_time(group):
         return []
     now = clock.now()
-    recent = [window.key for window in windows if window.end is None or window.end + _length(window) >= now]
+    recent = [window.key for window in windows if not is_backfill(window, now)]
     stored = lake.ledger(group.table_name)
     if not recent or (recent == ["all"] and not stored):
         return [Verdict(IN_TIME)]
-    available = available_sql(group.event_time, group.available_at, group.delay_us)
     known = ""
     if stored and set(group.identity) <= set(lake.types(group.table_name)):  # else the schema changed, which is refused
         same = " AND ".join(f"old.{quoted(c)} IS NOT DISTINCT FROM staged.{quoted(c)}" for c in group.identity)
         known = f" AND NOT EXISTS (FROM {group.table_name.sql} old WHERE {same})"
-    late = lake.connection.execute(
-        f"SELECT count(*) FROM (SELECT *, {available} AS __fti_available FROM {quoted(staged.table)}) staged "
-        f"WHERE _partition IN (SELECT unnest($1)) AND __fti_available < $2{known}",
-        [recent, now],
-    ).fetchall()[0][0]
+    partitions = ", ".join(map(literal, recent))
+    new_rows = f"FROM {quoted(staged.table)} staged WHERE _partition IN ({partitions}){known}"
+    late, facts = delays(lake.connection, group, new_rows, now)
     problem = f"{late} new rows of {group.table} are stored after they are said to be available" if late else ""
-    return [Verdict(IN_TIME, int(late), (), problem)]
-
-
-def _length(window: Window) -> timedelta:
-    return timedelta(0) if window.start is None or window.end is None else window.end - window.start
+    return [Verdict(IN_TIME, late, (), problem, facts)]

@@ -29,6 +29,16 @@ class Selection:
     spine_keys: Mapping[str, str] = field(default_factory=dict)
     feature_prefix: str = ""
 
+    def chosen(self, types: Mapping[str, object]) -> list[str]:
+        """The selected columns; all of ``types`` that are neither key nor time if none was named."""
+        group = self.group
+        return list(self.columns) or [name for name in types if name not in group.keys and name not in group.times]
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The features that it makes, as far as the group's schema tells them."""
+        return [self.feature_prefix + column for column in self.chosen(self.group.columns or {})]
+
     def __getitem__(self, columns: str | tuple[str, ...]) -> Selection:
         names = (columns,) if isinstance(columns, str) else tuple(columns)
         self.group.refuse_unknown_columns(names)
@@ -47,3 +57,8 @@ class Selection:
     def prefix(self, text: str) -> Selection:
         """Name each feature ``<text><column>``, so that one group can be joined twice."""
         return replace(self, feature_prefix=checked_name(text, what=f"prefix of {self.group.name}"))
+
+
+def selection_of(feature: Selection | FeatureGroup) -> Selection:
+    """A group among a view's features stands for all of its columns."""
+    return feature if isinstance(feature, Selection) else Selection(feature)

@@ -68,6 +68,14 @@ class JoinedGroup:
 
 
 @dataclass(frozen=True)
+class OnDemandModule:
+    """A module of the user's own that an on-demand function's module imports, and the hash of its source."""
+
+    module: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class OnDemandCall:
     """An on-demand function as it was when the model learned from it."""
 
@@ -78,6 +86,7 @@ class OnDemandCall:
     module_sha256: str
     inputs: tuple[str, ...]
     outputs: tuple[Column, ...]
+    imports: tuple[OnDemandModule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -177,7 +186,8 @@ class DatasetManifest:
     ``rows`` counts each split, ``left_out`` the spine rows that are in none and why, ``upstream`` names each group's
     table with a hash of the partition versions that were read, ``trained_until`` is the latest prediction time in train
     or validation. ``external`` names the tables that another system keeps, and where: they are not in the snapshot, and
-    ``upstream`` has the version that was there when they were read.
+    ``upstream`` has the version that was there when they were read. ``coverage`` is the share of rows for which each join
+    found a row, under ``(row)``, and a value, by feature.
     """
 
     dataset: str
@@ -196,3 +206,4 @@ class DatasetManifest:
     trained_until: str | None
     code_version: str
     external: dict[str, str] = field(default_factory=dict)
+    coverage: dict[str, dict[str, float]] = field(default_factory=dict)

@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from fti_assets.errors import PredictionError, one_of
-from fti_assets.stores.manifest import OnDemandCall
+from fti_assets.stores.columns import ColumnType
+from fti_assets.stores.manifest import Column, OnDemandCall
+from fti_assets.times import naive_utc
 
 
 class LoadedCall:
@@ -35,10 +38,10 @@ class LoadedCall:
             rows: n.
 
         Returns:
-            for each output, in the manifest's order, ``n`` plain values, None where missing.
+            for each output, in the manifest's order, ``n`` plain values of its type, None where missing.
 
         Raises:
-            PredictionError: the function failed, or its outputs are not the declared ones, each ``[n]``.
+            PredictionError: the function failed, or its outputs are not the declared ones, each ``[n]`` and of its type.
         """
         try:
             outputs = self._function(**inputs)
@@ -54,31 +57,87 @@ class LoadedCall:
                 raise PredictionError(
                     f"{_named(self.call)} returned {output.name!r} of shape {array.shape}: ({rows},) is expected"
                 )
-            if array.dtype.kind == "M":
-                array = array.astype("datetime64[us]")
-            values.append([_plain(value, output.type) for value in array.tolist()])
+            values.append(_plain_values(array, output, self.call))
         return values
 
 
-def _plain(value: Any, column_type: str) -> Any:
-    if value is None or value != value:  # NaN and NaT
-        return None
-    if column_type == "integer" and value.__class__ is float and value.is_integer():
+def _plain_values(array: np.ndarray, output: Column, call: OnDemandCall) -> list[Any]:
+    """An output as plain values of its type, None where missing.
+
+    Raises:
+        PredictionError: a value is of another type.
+    """
+    kind, convert = array.dtype.kind, _CONVERT[output.type]
+    if (kind == "M") != (output.type == "timestamp") and kind != "O":
+        raise _mistyped(output, call, f"as {array.dtype}")
+    made: list[Any] = []
+    for value in (array.astype("datetime64[us]") if kind == "M" else array).tolist():
+        if value is None or value != value:  # NaN and NaT
+            made.append(None)
+            continue
+        converted = convert(_own(value) if isinstance(value, np.generic) else value)
+        if converted is None:
+            raise _mistyped(output, call, f"with {value!r:.80}, a {type(value).__name__}")
+        made.append(converted)
+    return made
+
+
+def _mistyped(output: Column, call: OnDemandCall, found: str) -> PredictionError:
+    return PredictionError(f"{_named(call)} returned {output.name!r} {found}: {_EXPECTED[output.type]} is expected")
+
+
+def _own(value: np.generic) -> Any:
+    """A numpy scalar, as an array of objects holds it, as Python's own."""
+    return (value.astype("datetime64[us]") if isinstance(value, np.datetime64) else value).item()
+
+
+def _integer(value: Any) -> int | None:
+    if value.__class__ is float and value.is_integer():
         return int(value)
-    if column_type == "number" and value.__class__ is int:
-        return float(value)
-    if column_type == "boolean" and value in (0, 1):
-        return bool(value)
-    return value
+    return value if value.__class__ is int else None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if value.__class__ in (float, int) else None
+
+
+def _boolean(value: Any) -> bool | None:
+    return bool(value) if value.__class__ in (bool, float, int) and value in (0, 1) else None
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if isinstance(value, str) else None
+
+
+def _timestamp(value: Any) -> datetime | None:
+    return naive_utc(value) if isinstance(value, datetime) else None
+
+
+_CONVERT: dict[ColumnType, Callable[[Any], Any]] = {
+    "integer": _integer,
+    "number": _number,
+    "boolean": _boolean,
+    "text": _text,
+    "timestamp": _timestamp,
+}
+_EXPECTED: dict[ColumnType, str] = {
+    "integer": "int, a whole number,",
+    "number": "float, a number,",
+    "boolean": "bool, true or false,",
+    "text": "str, text,",
+    "timestamp": "datetime, as datetime64,",
+}
 
 
 def _load(call: OnDemandCall) -> Callable[..., Any]:
-    found = hashlib.sha256(_source(call).read_bytes()).hexdigest()
-    if found != call.module_sha256:
-        raise PredictionError(
-            f"the source of {_named(call)}, {_source(call)}, has sha256 {found}, the model learned from "
-            f"{call.module_sha256}: install the app with the module as it was then, or serve a build made with this one"
-        )
+    for name, learned in ((call.module, call.module_sha256), *((one.module, one.sha256) for one in call.imports)):
+        source = _source(call, name)
+        found = hashlib.sha256(source.read_bytes()).hexdigest()
+        if found != learned:
+            raise PredictionError(
+                f"the source of {_named(call)}, {source}, has sha256 {found}, the model learned from {learned}: install the app "
+                "with the module as it was then, or serve a build made with this one"
+            )
     module = _import(call)
     function = getattr(module, call.function, None)
     function = getattr(function, "function", function)
@@ -87,15 +146,15 @@ def _load(call: OnDemandCall) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
-def _source(call: OnDemandCall) -> Path:
+def _source(call: OnDemandCall, name: str) -> Path:
     try:
-        module = sys.modules.get(call.module)
-        spec = importlib.util.find_spec(call.module) if module is None else None
+        module = sys.modules.get(name)
+        spec = importlib.util.find_spec(name) if module is None else None
         file = spec.origin if spec else getattr(module, "__file__", None)
     except (ImportError, ValueError) as error:
-        raise _not_shipped(call, f"it cannot be imported ({error})") from error
+        raise _not_shipped(call, name, f"it cannot be imported ({error})") from error
     if file is None or not file.endswith(".py") or not Path(file).is_file():
-        raise _not_shipped(call, f"it is {file or 'not there'}, not a source file")
+        raise _not_shipped(call, name, f"it is {file or 'not there'}, not a source file")
     return Path(file)
 
 
@@ -103,12 +162,13 @@ def _import(call: OnDemandCall) -> ModuleType:
     try:
         return importlib.import_module(call.module)
     except Exception as error:
-        raise _not_shipped(call, f"it cannot be imported ({type(error).__name__}: {error})") from error
+        raise _not_shipped(call, call.module, f"it cannot be imported ({type(error).__name__}: {error})") from error
 
 
-def _not_shipped(call: OnDemandCall, why: str) -> PredictionError:
+def _not_shipped(call: OnDemandCall, name: str, why: str) -> PredictionError:
+    place = "is in" if name == call.module else "takes from"
     return PredictionError(
-        f"{_named(call)} is in module {call.module!r}, and {why}: the app must ship that module, on its import path"
+        f"{_named(call)} {place} module {name!r}, and {why}: the app must ship that module, on its import path"
     )
 
 

@@ -54,6 +54,7 @@ def build_dataset(dataset: TrainingDataset) -> dg.AssetsDefinition:
             "features": dg.MetadataValue.json(list(view.feature_names)),
             "label": f"{view.label.name} of {view.label.group.table}",
             **column_schema(columns_of(dataset)),
+            **{f"rests_on/{group.table}": dg.MetadataValue.asset(group.key) for group in view.groups},
             **links_to_users(dataset),
         },
         kinds={"duckdb", "parquet"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from fti_assets.stores.manifest import DatasetManifest, ModelManifest
+from fti_assets.training.coverage import ROW
 
 _SLICES = 8
 
@@ -53,6 +54,12 @@ def _learned_from(manifest: ModelManifest, dataset: DatasetManifest) -> str:
         "partitions could not be checked, and what is there now may differ"
         for table, place in dataset.external.items()
     ]
+    for group, shares in dataset.coverage.items():
+        least = min((share, name) for name, share in shares.items() if name != ROW)
+        lines.append(
+            f"- `{group}` had a row for {shares[ROW]:.1%} of the rows; of its features `{least[1]}` has the fewest values, "
+            f"{least[0]:.1%}"
+        )
     return "\n".join(lines)
 
 

@@ -17,6 +17,7 @@ from fti_assets.stores.manifest import ViewRecord
 from fti_assets.stores.offline import Lake
 from fti_assets.stores.sql import quoted, timestamp
 from fti_assets.times import microseconds
+from fti_assets.training.coverage import Coverage, coverage_of, with_found
 from fti_assets.training.dataset import SPLIT, TrainingDataset
 from fti_assets.training.label import Label
 from fti_assets.training.split import RandomSplit, TimeSplit
@@ -28,12 +29,14 @@ _numbers = count(1)
 
 @dataclass(frozen=True)
 class DatasetRows:
-    """The rows of one cutoff, in the order of prediction time and keys, and how many were left out and why."""
+    """The rows of one cutoff, in the order of prediction time and keys, how many were left out and why, and what the joins
+    found."""
 
     relation: duckdb.DuckDBPyRelation
     rows: Mapping[str, int]
     left_out: Mapping[str, int]
     trained_until: datetime | None
+    coverage: Coverage
 
 
 def dataset_rows(
@@ -76,13 +79,17 @@ def dataset_rows(
     usable = connection.sql(
         f"FROM {labelled} WHERE {_reason(dataset, cutoff)} IN ('train', 'validation', 'test') ORDER BY {order}"
     )
-    assembled = assemble(lake, view, usable, snapshot=snapshot)
+    table = quoted(f"__fti_dataset_{next(_numbers)}")
+    found = assemble(lake, with_found(view), usable, snapshot=snapshot)
+    connection.execute(f"CREATE TEMP TABLE {table} AS FROM {view_of(found)}")
+    assembled = connection.sql(f"FROM {table}")
     kept = dict.fromkeys(
         [*spine.keys, *((view.prediction_time,) if view.prediction_time else ()), *(f.name for f in view.features)]
     )
     selected = ", ".join(map(quoted, kept))
     relation = assembled.project(f"{selected}, {_LABEL} AS {quoted(label.name)}, {_SPLIT} AS {quoted(SPLIT)}")
-    return DatasetRows(relation, rows, left_out, _trained_until(connection, labelled, view))
+    trained_until = _trained_until(connection, labelled, view)
+    return DatasetRows(relation, rows, left_out, trained_until, coverage_of(assembled, view))
 
 
 def _known_by(

@@ -33,6 +33,7 @@ from fti_assets.stores.offline import Lake
 from fti_assets.stores.records import to_json
 from fti_assets.stores.sql import quoted
 from fti_assets.times import Window, instant, microseconds
+from fti_assets.training.coverage import coverage_plotted, coverage_shown
 from fti_assets.training.dataset import SPLIT, TrainingDataset
 from fti_assets.training.dataset_rows import DatasetRows, dataset_rows
 
@@ -95,10 +96,12 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
             "point_in_time": newest.point_in_time,
             "read_from": dg.MetadataValue.json(newest.upstream),
             "preview": preview(lake.connection.table(quoted(made[-1].table))),
+            **coverage_shown(newest.coverage),
             **stored_schema(columns_of(dataset), lake.types(dataset.table_name)),
             COLUMN_LINEAGE: dataset_lineage(newest, {group.table: group.key for group in dataset.view.groups}),
         }
-        yield from materialized(context, commit, metadata)
+        plotted = {partition: coverage_plotted(manifest.coverage) for partition, manifest in manifests.items()}
+        yield from materialized(context, commit, metadata, by_partition=plotted)
 
 
 def layout_of(dataset: TrainingDataset) -> Layout:
@@ -119,7 +122,7 @@ def columns_of(dataset: TrainingDataset) -> Columns:
     for feature in view.features:
         if isinstance(feature, OnDemand):
             made = f"Made by {feature.name} from {', '.join(feature.inputs)}"
-            known += [table_column(output.name, output.type, made) for output in feature.outputs]
+            known += [table_column(output.name, output.type, made) for output in feature.features]
             continue
         selection = Selection(feature) if isinstance(feature, FeatureGroup) else feature
         group, types = selection.group, selection.group.columns or {}
@@ -205,6 +208,7 @@ def _manifest(
         trained_until=None if rows.trained_until is None else rows.trained_until.isoformat(),
         code_version=code_version,
         external={group.table: group.source.place for group in dataset.view.groups if group.source is not None},
+        coverage=rows.coverage,
     )
 
 

@@ -13,6 +13,7 @@ import fti_assets as fti
 from fti_assets.features.columns import group_columns
 from fti_assets.inference.batch_run import columns_of as columns_of_predictions
 from fti_assets.training.dataset_run import columns_of as columns_of_dataset
+from tests.on_demand import has_shop, share_of_rent
 
 DEPS = "dagster/column_lineage"
 COLUMNS = "dagster/column_schema"
@@ -42,16 +43,6 @@ def shops() -> pd.DataFrame:
 def outcomes(visits: fti.Table) -> pd.DataFrame:
     number = np.arange(200)
     return pd.DataFrame({"visit_id": number, "bought": number % 2 == 0})
-
-
-@fti.on_demand(outputs={"share": float})
-def share_of_rent(spend: np.ndarray, shop_rent: np.ndarray) -> dict[str, np.ndarray]:
-    return {"share": spend / shop_rent}
-
-
-@fti.on_demand(outputs={"known": bool})
-def has_shop(shop: np.ndarray, share: np.ndarray) -> dict[str, np.ndarray]:
-    return {"known": shop != ""}
 
 
 buying = fti.FeatureView(
@@ -169,6 +160,8 @@ def test_assets_link_to_the_views_and_models_that_use_them() -> None:
     assert links["visits_v1"] == links["shops_v1"] == links["outcomes_v1"] == both
     assert links["buying_dataset_v1"] == {"used_by_model/buyer_v1": buyer.key}
     assert links["buyer_v1"] == links["answers_v1"] == {}
+    back = {k: v.asset_key for k, v in specs["buying_dataset_v1"].metadata.items() if k.startswith("rests_on")}
+    assert back == {f"rests_on/{group.table}": group.key for group in (visits, outcomes, shops)}
 
 
 def test_definitions_hold_the_very_assets_of_the_declarations_so_that_they_can_be_merged() -> None:

@@ -117,7 +117,8 @@ def test_the_command_line_is_shown_as_it_is(
     monkeypatch.setenv("COLUMNS", "100")
     shown = list(blocks_of(REFERENCE / "command-line.md"))
     assert {block.text.split("\n")[0] for block in shown} >= {
-        "$ fti --help", *(f"$ fti {name} --help" for name in ("init", "describe", "forget", "models", "promote", "rollback"))
+        "$ fti --help",
+        *(f"$ fti {name} --help" for name in ("init", "describe", "search", "forget", "models", "promote", "rollback")),
     }  # fmt: skip
     for block in shown:
         command, _, output = block.text.partition("\n")

@@ -5,7 +5,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import fti_assets as fti
@@ -13,18 +12,9 @@ from fti_assets.errors import DeclarationError
 from fti_assets.stores.manifest import Column
 
 
-@fti.feature_group(keys=["id"])
-def trips() -> pd.DataFrame: ...
-
-
 @fti.on_demand(outputs={"double": float, "is_far": bool})
 def doubled(distance: np.ndarray) -> dict[str, np.ndarray]:
     return {"double": 2 * distance, "is_far": distance > 1}
-
-
-def record(feature: Any) -> Any:
-    view = fti.FeatureView(name="v", spine=trips, label=fti.Label(trips["y"]), features=[trips["distance"], feature])
-    return view.record(lambda group: {"id": "integer", "distance": "number", "y": "number"})
 
 
 def test_calling_the_handle_calls_the_function() -> None:
@@ -38,7 +28,7 @@ def test_calling_the_handle_calls_the_function() -> None:
 def test_a_declaration_is_what_was_written() -> None:
     assert (doubled.name, doubled.version, doubled.inputs) == ("doubled", 1, ("distance",))
     assert doubled.outputs == (Column("double", "number"), Column("is_far", "boolean"))
-    (call,) = record(doubled).on_demand
+    call = doubled.call
     assert (call.module, call.function, call.inputs) == (__name__, "doubled", ("distance",))
 
 
@@ -48,7 +38,7 @@ def test_a_function_of_the_program_that_runs_is_refused_when_a_view_uses_it() ->
     local.__module__ = "__main__"
     declared = fti.on_demand(outputs={"x": float})(local)
     with pytest.raises(DeclarationError, match="'local' is declared in the program that runs.*a module of its own"):
-        record(declared)
+        declared.call  # noqa: B018
 
 
 def test_a_function_of_a_module_without_a_source_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,15 +47,15 @@ def test_a_function_of_a_module_without_a_source_file_is_refused(monkeypatch: py
     monkeypatch.setitem(sys.modules, "typed_by_hand", ModuleType("typed_by_hand"))
     local.__module__ = "typed_by_hand"
     with pytest.raises(DeclarationError, match="'typed_by_hand' have no source file"):
-        record(fti.on_demand(outputs={"x": float})(local))
+        fti.on_demand(outputs={"x": float})(local).call  # noqa: B018
 
 
 @pytest.mark.parametrize(
     ("outputs", "message"),
     [
-        ({"x": list}, "outputs of on-demand feature 'made': 'x' must be int, float, bool or str"),
-        ({"x": float, "y": np.ndarray}, "'y' must be int, float, bool or str"),
-        ({"x": "float"}, "'x' must be int, float, bool or str"),
+        ({"x": list}, "outputs of on-demand feature 'made': 'x' must be int, float, bool, str or datetime"),
+        ({"x": float, "y": np.ndarray}, "'y' must be int, float, bool, str or datetime"),
+        ({"x": "float"}, "'x' must be int, float, bool, str or datetime"),
         ({}, "outputs of on-demand feature 'made'"),
         ({"Bad Name": float}, "output of 'made' 'Bad Name' is not a name"),
     ],

@@ -23,6 +23,7 @@ from fti_assets.inference import batch_run
 from fti_assets.inference.batch import BatchPredictions
 from fti_assets.stores.manifest import ModelManifest
 from fti_assets.stores.models import build_id
+from tests.on_demand import calendar
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-20")
 CUTOFFS = dg.DailyPartitionsDefinition(start_date="2013-01-04", end_date="2013-01-20")
@@ -92,11 +93,6 @@ def crowds(context: dg.AssetExecutionContext) -> pd.DataFrame:
 @fti.feature_group(keys=["shop"], online=True)
 def shops() -> pd.DataFrame:
     return pd.DataFrame({"shop": ["a", "b"], "size": [3, 7]})
-
-
-@fti.on_demand(outputs={"hour_of_day": int, "per_size": float})
-def calendar(t: np.ndarray, queue: np.ndarray, size: np.ndarray) -> dict[str, np.ndarray]:
-    return {"hour_of_day": t.astype("datetime64[h]").astype(np.int64) % 24, "per_size": queue / size}
 
 
 def view(label: str = "bought") -> fti.FeatureView:

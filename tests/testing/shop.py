@@ -8,6 +8,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 import fti_assets as fti
+from tests.on_demand import doubled
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2025-01-01", end_date="2025-01-12")
 CUTOFFS = dg.DailyPartitionsDefinition(start_date="2025-01-05", end_date="2025-01-12")
@@ -88,16 +89,6 @@ def habits(outcomes: fti.Table) -> fti.Table:
         windows=["6h"],
         aggregates={"bought": fti.Mean("bought"), "visits": fti.Count()},
     )
-
-
-@fti.on_demand(outputs={"double_spend": float})
-def doubled(spend: np.ndarray) -> dict[str, np.ndarray]:
-    return {"double_spend": 2 * spend}
-
-
-@fti.on_demand(outputs={"relative_spend": float})
-def relative(spend: np.ndarray) -> dict[str, np.ndarray]:
-    return {"relative_spend": spend - np.nanmean(spend)}
 
 
 def view_of(*features: Any, name: str = "buying", label: Any = outcomes["bought"]) -> fti.FeatureView:

@@ -9,7 +9,8 @@ import pytest
 import fti_assets as fti
 from fti_assets import testing
 from fti_assets.errors import DeclarationError
-from tests.testing.shop import DAYS, FIRST, LAST, buyer, dataset, doubled, habits, outcomes, relative, view_of, visits
+from tests.on_demand import doubled, relative
+from tests.testing.shop import DAYS, FIRST, LAST, buyer, dataset, habits, outcomes, view_of, visits
 
 
 @pytest.fixture(scope="module")

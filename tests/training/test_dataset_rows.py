@@ -484,3 +484,24 @@ def test_the_parts_of_two_seeds_are_independent(connection: duckdb.DuckDBPyConne
     parts = [tests(seed) for seed in range(4)]
     for one, other in combinations(parts, 2):
         assert len(one & other) / count == pytest.approx(share**2, abs=0.02)
+
+
+def test_coverage_says_for_how_many_rows_a_join_found_a_row_and_a_value(connection: duckdb.DuckDBPyConnection) -> None:
+    values = [measure("x", 1, 1), measure("x", 3, None), measure("z", -20, 5)]
+    rows = [row(1, 0), row(2, 2), row(3, 4), row(4, 4, k="z"), row(5, 4, k=None)]
+    known = [outcome(number, 5) for number in (1, 2, 3, 4, 5)]
+    dataset = declared(
+        BY_KEY, features=[spine["own"], measures["x"], places["size"], measures.on(k="k").prefix("again_")["x"]]
+    )
+    stored = {spine: rows, outcomes: known, measures: values, places: [{"k": "x", "size": None}]}
+    found, by_id = made(connection, dataset, stored, cutoff=10)
+    assert len(by_id) == 5
+    assert found.coverage == {
+        "measures_v1 by k for x": {"(row)": 0.4, "x": 0.2},
+        "measures_v1 by k for again_x": {"(row)": 0.4, "again_x": 0.2},
+        "places_v1": {"(row)": 0.6, "size": 0.0},
+    }
+    dataset = declared(BY_KEY, features=[spine["own"], measures["x"], places["size"]])
+    found, _ = made(connection, dataset, stored, cutoff=10)
+    assert found.coverage == {"measures_v1": {"(row)": 0.4, "x": 0.2}, "places_v1": {"(row)": 0.6, "size": 0.0}}
+    assert made(connection, declared(BY_KEY), stored, cutoff=10)[0].coverage == {}

@@ -22,6 +22,7 @@ from fti_assets.stores.models import ModelStore, build_id
 from fti_assets.training.evaluation import evaluate
 from fti_assets.training.gates import Scores
 from fti_assets.training.model import Model
+from tests.on_demand import doubled
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-10")
 CUTOFFS = dg.DailyPartitionsDefinition(start_date="2013-01-05", end_date="2013-01-10")
@@ -76,11 +77,6 @@ def habits(context: dg.AssetExecutionContext) -> pd.DataFrame:
 def new_habits(context: dg.AssetExecutionContext) -> pd.DataFrame:
     rows = of_run(context, "habit")
     return rows.assign(habit=rows["habit"].round())
-
-
-@fti.on_demand(outputs={"double_spend": float})
-def doubled(spend: np.ndarray) -> dict[str, np.ndarray]:
-    return {"double_spend": 2 * spend}
 
 
 def dataset(name: str, label: str, *features: Any) -> Any:

@@ -12,6 +12,17 @@ import fti_assets as fti
 from fti_assets.errors import DeclarationError
 from fti_assets.stores.manifest import Column, JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.times import duration, microseconds
+from tests.on_demand import (
+    boarding,
+    boards_late,
+    brood,
+    chicken,
+    doubled_wait,
+    egg,
+    lead,
+    renamed_key,
+    waiting,
+)
 
 
 def schema(**columns: Any) -> pa.DataFrameSchema:
@@ -85,16 +96,8 @@ def verdicts() -> pd.DataFrame: ...
 def undeclared() -> pd.DataFrame: ...
 
 
-@fti.on_demand(outputs={"wait": float})
-def waiting(predict_at: np.ndarray, gate: np.ndarray) -> Any: ...
-
-
-@fti.on_demand(outputs={"flight_id": int})
-def renamed_key(distance: np.ndarray) -> Any: ...
-
-
-@fti.on_demand(outputs={"double_wait": float})
-def doubled(wait: np.ndarray, temp: np.ndarray) -> Any: ...
+@fti.on_demand(outputs={"x": float})
+def unshippable(distance: np.ndarray) -> Any: ...
 
 
 LATE = fti.Label(arrivals["is_late"], maturity="36h")
@@ -188,12 +191,28 @@ IMPOSSIBLE: dict[str, tuple[Callable[[], Any], str]] = {
         "'seen_at' is a timestamp",
     ),
     "an on-demand input that is nowhere": (
-        lambda: view(features=[schedule["distance"], waiting, doubled]),
-        "'doubled'.*takes 'temp', which is neither",
+        lambda: view(features=[schedule["distance"], waiting, doubled_wait]),
+        "'doubled_wait'.*takes 'temp', which is neither",
     ),
-    "an on-demand input that is made only later": (
-        lambda: view(features=[weather["temp"], doubled, waiting]),
-        "'doubled'.*takes 'wait' of 'waiting', which is made after it",
+    "on-demand features that wait for each other": (
+        lambda: view(features=[schedule["distance"], chicken, egg, brood]),
+        "view 'arrival_delay': on-demand feature 'chicken' takes 'eggs' of 'egg'; on-demand feature 'egg' takes 'hens' of "
+        "'chicken'",
+    ),
+    "a time that no other on-demand feature takes": (
+        lambda: view(features=[boarding]),
+        "'boarding' of view 'arrival_delay' makes 'boards_at', a time that no other",
+    ),
+    "a time that is called like a feature": (
+        lambda: view(
+            features=[airports.on(dest="airport").prefix("boards_")["late_rate"], boarding, lead, boards_late]
+        ),
+        "has 'boards_late_rate' twice",
+    ),
+    "an on-demand feature whose module no app can import": (
+        lambda: view(features=[unshippable]),
+        "on-demand feature 'unshippable': line .* of module '.*test_view' says 'import pandas as pd', which takes 'pandas', "
+        "which an app does not have; .*a module of its own",
     ),
     "a group with times for a spine without": (
         lambda: view(
@@ -295,7 +314,7 @@ def test_a_record_holds_the_request_the_joins_and_the_features_in_order() -> Non
             airports.on(dest="airport").prefix("dest_")["late_rate"],
             airports.on(origin="airport").prefix("origin_")["late_rate"],
             waiting,
-            doubled,
+            doubled_wait,
         ],
         encoders={"carrier": fti.OneHot()},
     )
@@ -337,8 +356,8 @@ def test_a_record_holds_the_request_the_joins_and_the_features_in_order() -> Non
         ),
     )
     assert [(call.name, call.inputs, call.module) for call in record.on_demand] == [
-        ("waiting", ("predict_at", "gate"), __name__),
-        ("doubled", ("wait", "temp"), __name__),
+        ("waiting", ("predict_at", "gate"), "tests.on_demand"),
+        ("doubled_wait", ("wait", "temp"), "tests.on_demand"),
     ]
     assert record.features == (
         Column("temp", "number"),
@@ -351,6 +370,15 @@ def test_a_record_holds_the_request_the_joins_and_the_features_in_order() -> Non
     )
     assert [feature.name for feature in record.features] == declared.feature_names
     assert [group.table for group in declared.groups] == ["schedule_v1", "arrivals_v1", "weather_v2", "airports_v1"]
+
+
+def test_on_demand_features_run_after_those_that_they_take_whatever_the_order() -> None:
+    declared = view(features=[doubled_wait, lead, weather["temp"], waiting, boarding])
+    assert declared.feature_names == ["double_wait", "lead_s", "temp", "wait"]
+    record = declared.record(lambda group: group.columns or {})
+    assert [call.name for call in record.on_demand] == ["waiting", "doubled_wait", "boarding", "lead"]
+    assert [feature.name for feature in record.features] == declared.feature_names
+    assert [column.name for column in record.request] == ["flight_id", "origin", "gate"]
 
 
 def test_a_whole_group_gives_every_column_that_is_neither_key_nor_time() -> None:

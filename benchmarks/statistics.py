@@ -1,0 +1,73 @@
+"""What the statistics of a run cost, in CPU time, beside staging and storing the same rows.
+
+1,000,000 rows x 20 columns in 10 partitions; medians of several runs. The goal is at most a third of what the run costs anyway.
+
+    python -m benchmarks.statistics
+"""
+
+import argparse
+import json
+import statistics as of
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from fti_assets.features.staging import Layout, stage
+from fti_assets.features.statistics import column_statistics, partition_statistics
+from fti_assets.stores.offline import OfflineStore
+from fti_assets.stores.sql import quoted
+from fti_assets.stores.tables import TableName
+from fti_assets.times import Window
+
+START, DAYS = datetime(2013, 1, 1), 10
+
+
+def rows_sql(rows: int) -> str:
+    numbers = ", ".join(f"CASE WHEN i % 13 <> {n} THEN random() * {n + 1} END AS x{n}" for n in range(12))
+    whole = ", ".join(f"(i * 7919) % {10 ** (n + 1)} AS n{n}" for n in range(4))
+    text = "'c' || (i % 500) AS s0, 'u' || i AS s1"
+    time_of = f"TIMESTAMP '{START}' + to_microseconds(i * {DAYS * 86_400_000_000 // rows}) AS t"
+    return f"SELECT i AS k, {time_of}, {numbers}, {whole}, {text} FROM range({rows}) r(i)"
+
+
+def cpu(work: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.process_time()
+    result = work()
+    return time.process_time() - started, result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args()
+    windows = [Window(str(day), START + timedelta(days=day), START + timedelta(days=day + 1)) for day in range(DAYS)]
+    layout = Layout("benchmark", ("k", "t"), ("k", "t"), "t")
+    columns, partitions, storing = [], [], []
+    for _ in range(options.runs):
+        with tempfile.TemporaryDirectory() as folder, OfflineStore(Path(folder) / "lake").connect() as lake:
+            connection = lake.connection
+            connection.execute(f"CREATE TEMP TABLE made AS {rows_sql(options.rows)}")
+            keys = [window.key for window in windows]
+            made = connection.table("made")
+            seconds, staged = cpu(lambda: stage(connection, made, layout, windows))  # noqa: B023
+            stored, _ = cpu(lambda: lake.replace(TableName("features", "b"), staged.table, keys, asset="b"))  # noqa: B023
+            storing.append(seconds + stored)
+            rows = connection.table(quoted(staged.table))
+            shown = rows.project("* EXCLUDE (_partition)")
+            columns.append(cpu(lambda: column_statistics(connection, shown))[0])  # noqa: B023
+            names = [name for name in shown.columns if name not in ("k", "t")]
+            partitions.append(cpu(lambda: partition_statistics(connection, rows, names, event_time="t"))[0])  # noqa: B023
+    floor, of_columns, of_partitions = of.median(storing), of.median(columns), of.median(partitions)
+    print(f"staging and storing      {floor:.2f} CPU s")
+    print(f"statistics of columns    {of_columns:.2f} CPU s")
+    print(f"null rates by partition  {of_partitions:.2f} CPU s")
+    ratio = (of_columns + of_partitions) / floor
+    print(json.dumps({"benchmark": "statistics", "ratio": round(ratio, 3), "goal": 0.34}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""What a run of a feature group adds to its asset's page: statistics, and numbers that are plotted over partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from fti_assets import clock
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.freshness import is_backfill
+from fti_assets.features.staging import Staged
+from fti_assets.features.statistics import ColumnStatistics, column_statistics, partition_statistics
+from fti_assets.rules import Verdict
+from fti_assets.stores.offline import Lake
+from fti_assets.stores.sql import quoted
+from fti_assets.stores.tables import PARTITION
+from fti_assets.times import Window
+
+_PLOTTED_COLUMNS = 30
+"""A plot for each column is shown up to so many; beyond, only that of all of them."""
+
+
+def statistics_shown(
+    lake: Lake, group: FeatureGroup, staged: Staged, windows: Sequence[Window], verdicts: Sequence[Verdict]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The metadata of a run, and the numbers of each partition, which Dagster plots."""
+    rows = lake.connection.table(quoted(staged.table))
+    shown = column_statistics(lake.connection, rows.project(f"* EXCLUDE ({PARTITION})"))
+    metadata: dict[str, Any] = {"statistics": statistics_table(shown)}
+    measured = next((v.facts["measured_delay_p95_s"] for v in verdicts if "measured_delay_p95_s" in v.facts), None)
+    if measured is not None:
+        metadata["measured_delay_p95_s"] = float(measured)
+    columns = [one.column for one in shown if one.column not in (*group.keys, *group.times)]
+    found = partition_statistics(lake.connection, rows, columns, event_time=group.event_time)
+    now, by_partition = clock.now(), dict[str, dict[str, Any]]()
+    for window in windows:
+        one = found.get(window.key)
+        if one is None:
+            continue
+        numbers: dict[str, Any] = {"null_rate": one.null_rate}
+        if len(columns) <= _PLOTTED_COLUMNS:
+            numbers |= {f"null_rate/{column}": rate for column, rate in one.null_rates.items()}
+        if one.newest is not None and not is_backfill(window, now):
+            numbers["newest_event_age_s"] = (now - one.newest).total_seconds()
+        by_partition[window.key] = numbers
+    return metadata, by_partition
+
+
+def statistics_table(statistics: Sequence[ColumnStatistics]) -> dg.TableMetadataValue:
+    """Statistics as a table on the asset's page."""
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "column": one.column,
+                    "type": one.type,
+                    "null_rate": round(one.null_rate, 6),
+                    "min": _text(one.least),
+                    "max": _text(one.greatest),
+                    "mean": _number(one.mean),
+                    "std": _number(one.std),
+                    "distinct_about": one.distinct,
+                }
+            )
+            for one in statistics
+        ],
+        schema=dg.TableSchema(
+            [
+                dg.TableColumn("column", "string"),
+                dg.TableColumn("type", "string"),
+                dg.TableColumn("null_rate", "float"),
+                dg.TableColumn("min", "string"),
+                dg.TableColumn("max", "string"),
+                dg.TableColumn("mean", "float"),
+                dg.TableColumn("std", "float"),
+                dg.TableColumn("distinct_about", "int"),
+            ]
+        ),
+    )
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
+    return f"{value:.6g}" if isinstance(value, float) else str(value)[:80]
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.6g}")

@@ -1,0 +1,32 @@
+"""A lake that stays open as long as somebody holds a relation of it."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from pathlib import Path
+
+import duckdb
+
+from fti_assets.stores.offline import Lake, OfflineStore
+
+_open: weakref.WeakValueDictionary[tuple[int, Path], duckdb.DuckDBPyConnection] = weakref.WeakValueDictionary()
+
+
+def lasting_lake(store: OfflineStore) -> Lake:
+    """Open a lake whose connection is closed when the last relation of it is gone, at the latest at the program's end.
+
+    A relation, and each that is derived from it, holds its connection. Relations of one store share one, so that they can
+    be joined.
+    """
+    key = (os.getpid(), store.root.resolve())
+    connection = _open.get(key)
+    if connection is None:
+        manager = store.connect()
+        lake = manager.__enter__()
+        connection = lake.connection.cursor()
+        weakref.finalize(connection, manager.__exit__, None, None, None)
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET python_enable_replacements = false")
+        _open[key] = connection
+    return Lake(connection, store)

@@ -1,0 +1,155 @@
+"""The features of a view for rows that somebody brings: the training join, without a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from fti_assets.errors import DataError, NotMaterializedError, listed, one_of
+from fti_assets.features.assemble import assemble
+from fti_assets.features.external_rows import read_external
+from fti_assets.features.frame_kinds import Kind, as_arrow, as_kind, checked_kind, kind_of
+from fti_assets.features.point_in_time import view_of
+from fti_assets.features.schema import SQL_TYPES, type_of_sql
+from fti_assets.resources import Stores
+from fti_assets.stores.columns import ColumnType
+from fti_assets.stores.lasting import lasting_lake
+from fti_assets.stores.manifest import Column, ViewRecord
+from fti_assets.stores.offline import Lake
+from fti_assets.stores.snapshots import moment_of, snapshot_of
+from fti_assets.stores.sql import quoted, timestamp
+from fti_assets.training.view_record import view_record
+
+if TYPE_CHECKING:
+    from fti_assets.features.feature_group import FeatureGroup
+    from fti_assets.training.view import FeatureView
+
+_ORDER = "_fti_given"
+_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT")
+_FLOATS = ("FLOAT", "DOUBLE")
+
+
+def features_for(
+    view: FeatureView,
+    spine: Any,
+    *,
+    at: datetime | str | None = None,
+    snapshot: int | str | datetime | None = None,
+    stores: Stores | None = None,
+    as_: Kind | None = None,
+) -> Any:
+    """Join a view's features to rows of any kind; ``FeatureView.features_for`` says it all."""
+    what = f"the spine given to view {view.name!r}"
+    kind = checked_kind(as_ or kind_of(spine, what=what))
+    given = as_arrow(spine, what=what)
+    store = (stores or Stores()).offline_store()
+    if not store.catalog.exists():
+        raise NotMaterializedError(
+            f"there is no offline store at {store.root} that has the groups of view {view.name!r}: materialize them first"
+        )
+    with nullcontext(lasting_lake(store)) if kind == "relation" else store.connect() as lake:
+        read_external(lake, view.groups)
+        number = snapshot_of(lake, snapshot)
+        record = view_record(view, lambda group: _types(lake, view, group))
+        connection = lake.connection
+        columns = dict(zip(given.column_names, given.columns, strict=True))
+        _refuse_names(list(columns), record, what)
+        rows = connection.from_arrow(given)
+        moment = None if at is None else moment_of(at, what="at")
+        needed = _needed(record, rows.columns, moment, what)
+        order = f"row_number() OVER () AS {_ORDER}"
+        selected = [_cast(connection, rows, needed.get(name), name, what) for name in rows.columns]
+        if moment is not None and record.prediction_time is not None:
+            selected.append(f"{timestamp(moment)} AS {quoted(record.prediction_time)}")
+        numbered = connection.sql(f"SELECT {', '.join([*selected, order])} FROM {view_of(rows)}")
+        assembled = assemble(lake, record, numbered, snapshot=number)
+        features = [column.name for column in record.features]
+        own = [name for name in numbered.columns if name != _ORDER and (name in needed or name not in features)]
+        kept = ", ".join(map(quoted, dict.fromkeys([*own, *features])))
+        result = as_kind(connection.sql(f"SELECT {kept} FROM {view_of(assembled)} ORDER BY {_ORDER}"), kind)
+    if kind == "pandas" and kind_of(spine, what=what) == "pandas":
+        result.index = spine.index
+    return result
+
+
+def _types(lake: Lake, view: FeatureView, group: FeatureGroup) -> Mapping[str, ColumnType | None]:
+    """The types of a group's columns as they are stored; of a spine that is not stored, as its schema declares them."""
+    if group is view.spine and group.columns is not None and not lake.has(group.table_name):
+        return group.columns
+    lake.rows(group.table_name)  # says so if it is not there
+    return {name: type_of_sql(kind) for name, kind in lake.types(group.table_name).items()}
+
+
+def _refuse_names(names: Sequence[str], record: ViewRecord, what: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    kept = [name for name in names if name.lower().startswith(("__fti_", _ORDER))]
+    if twice or kept:
+        problem = (
+            f"two columns {listed(twice)}"
+            if twice
+            else f"a column {listed(kept)}, a name that plans keep for themselves"
+        )
+        raise DataError(f"{what} has {problem}: give each a name of its own")
+
+
+def _needed(record: ViewRecord, names: Sequence[str], at: datetime | None, what: str) -> dict[str, Column]:
+    """The columns that the spine must bring, by name."""
+    time = record.prediction_time
+    if at is not None and (time is None or time in names):
+        problem = "its view has no times" if time is None else f"it has a column {time!r}, a time for each row"
+        raise DataError(f"{what} was given at={at}, but {problem}: leave at= out")
+    needed = {column.name: column for column in record.request}
+    if time is not None and at is None:
+        needed[time] = Column(time, "timestamp")
+    missing = [name for name in needed if name not in names]
+    if missing:
+        hint = f"; at=... gives every row one {time!r}" if time in missing else ""
+        raise DataError(
+            f"{what} has no column {listed(missing)}: it needs {one_of(needed)} and has {one_of(names)}{hint}"
+        )
+    return needed
+
+
+def _cast(
+    connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, needed: Column | None, name: str, what: str
+) -> str:
+    """A column in the type that the groups have it in, without loss; one that the view does not need as it is."""
+    column = quoted(name)
+    if needed is None:
+        return column
+    sql_type = str(rows.types[rows.columns.index(name)])
+    wanted = SQL_TYPES[needed.type]
+    if sql_type in _FLOATS:
+        column = f"CASE WHEN isnan({column}) THEN NULL ELSE {column} END"
+    fits = {
+        "text": sql_type in ("VARCHAR", "UUID") or sql_type.startswith("ENUM"),
+        "integer": sql_type in _INTEGERS or sql_type in _FLOATS,
+        "number": sql_type in (*_INTEGERS, *_FLOATS) or sql_type.startswith("DECIMAL"),
+        "boolean": sql_type == "BOOLEAN",
+        "timestamp": sql_type.startswith("TIMESTAMP") or sql_type in ("DATE", "VARCHAR"),
+    }[needed.type]
+    if not fits and rows.aggregate(f"count({quoted(name)})").fetchall()[0][0]:
+        raise DataError(f"{what} has {name!r} as {sql_type}, {needed.type} is expected")
+    if needed.type == "integer" and sql_type in _FLOATS:
+        _refuse(rows, f"{column} <> trunc({column})", name, what, "a whole number", sql_type)
+    if needed.type == "timestamp" and sql_type == "VARCHAR":
+        _refuse(
+            rows,
+            f"{column} IS NOT NULL AND TRY_CAST({column} AS TIMESTAMPTZ) IS NULL",
+            name,
+            what,
+            "ISO text",
+            sql_type,
+        )
+        column = f"CAST({column} AS TIMESTAMPTZ)"
+    return f"CAST({column if fits else 'NULL'} AS {wanted}) AS {quoted(name)}"
+
+
+def _refuse(rows: duckdb.DuckDBPyRelation, wrong: str, name: str, what: str, expected: str, sql_type: str) -> None:
+    found = rows.filter(wrong).project(quoted(name)).limit(1).fetchall()
+    if found:
+        raise DataError(f"{what} has {name!r} with {found[0][0]!r}, a {sql_type}: {expected} is expected")

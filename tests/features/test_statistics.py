@@ -1,0 +1,82 @@
+"""Statistics of columns, against plain Python."""
+
+import math
+import statistics
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fti_assets.features.statistics import ColumnStatistics, column_statistics, partition_statistics
+from tests.features import oracles
+
+TYPES = {"n": "BIGINT", "x": "DOUBLE", "s": "VARCHAR", "b": "BOOLEAN", "t": "TIMESTAMP", "l": "BIGINT[]"}
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "n": st.none() | st.integers(-50, 50),
+            "x": st.none() | st.floats(-1e6, 1e6),
+            "s": st.none() | st.sampled_from(["a", "b", ""]),
+            "b": st.none() | st.booleans(),
+            "t": st.none() | st.datetimes(datetime(2013, 1, 1), datetime(2013, 2, 1)),
+            "l": st.none() | st.just([1]),
+            "_partition": st.sampled_from(["p", "q"]),
+        }
+    ),
+    max_size=30,
+)
+
+
+def expected(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    known = [row[name] for row in rows if row[name] is not None]
+    ordered, number = name != "l", name in ("n", "x", "b")
+    return {
+        "null_rate": 1 - len(known) / len(rows) if rows else 0.0,
+        "least": min(known) if known and ordered else None,
+        "greatest": max(known) if known and ordered else None,
+        "mean": statistics.fmean(known) if known and number else None,
+        "std": statistics.stdev(map(float, known)) if len(known) > 1 and number else None,
+    }
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=ROWS)
+def test_statistics_are_those_of_plain_python(rows: list[dict[str, Any]]) -> None:
+    with oracles.connection() as connection:
+        stored = oracles.relation(connection, TYPES, rows)
+        for found in column_statistics(connection, stored):
+            for field, value in expected(found.column, rows).items():
+                got = getattr(found, field)
+                close = value is not None and field in ("mean", "std", "null_rate")
+                assert got == (pytest.approx(value, rel=1e-9, abs=1e-6) if close else value), (found.column, field)
+            if found.distinct is not None:
+                assert found.distinct == len({row[found.column] for row in rows} - {None})
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows=ROWS)
+def test_a_partitions_numbers_are_its_own(rows: list[dict[str, Any]]) -> None:
+    with oracles.connection() as connection:
+        stored = oracles.relation(connection, {**TYPES, "_partition": "VARCHAR"}, rows)
+        found = partition_statistics(connection, stored, ["n", "s"], event_time="t")
+    assert found.keys() == {row["_partition"] for row in rows}
+    for partition, numbers in found.items():
+        own = [row for row in rows if row["_partition"] == partition]
+        assert numbers.rows == len(own)
+        rates = {name: expected(name, own)["null_rate"] for name in ("n", "s")}
+        assert numbers.null_rates == pytest.approx(rates)
+        assert numbers.null_rate == pytest.approx(sum(rates.values()) / 2)
+        assert numbers.newest == expected("t", own)["greatest"]
+
+
+def test_what_is_infinite_or_huge_hides_no_other_number() -> None:
+    rows = [{"x": value, "y": 1.0} for value in (1.0, 3.0, math.inf)]
+    with oracles.connection() as connection:
+        x, y = column_statistics(connection, oracles.relation(connection, {"x": "DOUBLE", "y": "DOUBLE"}, rows))
+        huge = [{"x": value} for value in (1e300, -1e300)]
+        (overflowing,) = column_statistics(connection, oracles.relation(connection, {"x": "DOUBLE"}, huge))
+    assert (x.mean, x.std, x.greatest) == (2.0, math.sqrt(2), math.inf)
+    assert y == ColumnStatistics("y", "number", 0.0, 1.0, 1.0, 1.0, 0.0, 1)
+    assert (overflowing.mean, overflowing.std, overflowing.greatest) == (0.0, None, 1e300)

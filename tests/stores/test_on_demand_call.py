@@ -1,0 +1,96 @@
+"""An on-demand function as an app calls it: its values have the types that it declares, wherever it runs."""
+
+import hashlib
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fti_assets.errors import PredictionError
+from fti_assets.stores.columns import ColumnType
+from fti_assets.stores.manifest import Column, OnDemandCall, OnDemandModule
+from fti_assets.stores.on_demand_call import LoadedCall
+
+NOON = datetime(2013, 7, 4, 12)
+GIVEN: dict[str, Any] = {}
+
+
+def given() -> dict[str, Any]:
+    return {"x": GIVEN["x"]}
+
+
+def call(column_type: ColumnType, **changed: Any) -> OnDemandCall:
+    own = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    return OnDemandCall("f", 1, __name__, "given", own, (), (Column("x", column_type),), **changed)
+
+
+def made(values: Any, column_type: ColumnType) -> Any:
+    GIVEN["x"] = values
+    return LoadedCall(call(column_type))({}, len(values))[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "column_type", "expected"),
+    [
+        (np.array([1, -2]), "integer", [1, -2]),
+        (np.array([1.0, np.nan]), "integer", [1, None]),
+        (np.array([1, None], dtype=object), "integer", [1, None]),
+        (np.array([1.5, np.nan], dtype=np.float32), "number", [1.5, None]),
+        (np.array([1, 2], dtype=np.int8), "number", [1.0, 2.0]),
+        (np.array([True, False]), "boolean", [True, False]),
+        (np.array([1.0, np.nan, 0.0]), "boolean", [True, None, False]),
+        (np.array(["a", ""]), "text", ["a", ""]),
+        (np.array(["a", None], dtype=object), "text", ["a", None]),
+        (["a", "b"], "text", ["a", "b"]),
+        (np.array(["2013-07-04T12", "NaT"], dtype="datetime64[h]"), "timestamp", [NOON, None]),
+        (np.array([NOON, None], dtype=object), "timestamp", [NOON, None]),
+        (np.array([np.datetime64("2013-07-04T12", "ns")], dtype=object), "timestamp", [NOON]),
+    ],
+)
+def test_values_of_the_declared_type_come_as_plain_ones(values: Any, column_type: ColumnType, expected: Any) -> None:
+    found = made(values, column_type)
+    assert found == expected
+    assert [type(value) for value in found] == [type(value) for value in expected]
+
+
+@pytest.mark.parametrize(
+    ("values", "column_type", "message"),
+    [
+        (np.array([1.0, 1.5]), "integer", "returned 'x' with 1.5, a float: int, a whole number, is expected"),
+        (np.array([np.inf]), "integer", "with inf, a float"),
+        (np.array([True]), "integer", "with True, a bool: int"),
+        (np.array(["1"]), "integer", "with '1', a str"),
+        (np.array([True]), "number", "with True, a bool: float"),
+        (np.array([1j]), "number", "a complex"),
+        (np.array([2.0]), "boolean", "with 2.0, a float: bool"),
+        (np.array([1.0]), "text", "with 1.0, a float: str"),
+        (np.array([b"a"]), "text", "a bytes"),
+        (np.array([NOON], dtype="datetime64[us]"), "number", "as datetime64.us.: float"),
+        (np.array([1.0]), "timestamp", "as float64: datetime"),
+        (np.array([1.0], dtype=object), "timestamp", "with 1.0, a float: datetime"),
+        (np.array([3], dtype="timedelta64[s]"), "number", "a timedelta: float"),
+    ],
+)
+def test_a_value_of_another_type_is_an_error(values: Any, column_type: ColumnType, message: str) -> None:
+    with pytest.raises(
+        PredictionError, match=f"on-demand function 'f' version 1 {'' if 'returned' in message else '.*'}{message}"
+    ):
+        made(values, column_type)
+
+
+def test_a_module_that_it_imports_must_be_the_one_that_the_model_learned_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "od_table.py").write_text("X = 1")
+    learned = hashlib.sha256(b"X = 1").hexdigest()
+    LoadedCall(call("number", imports=(OnDemandModule("od_table", learned),)))
+    (tmp_path / "od_table.py").write_text("X = 2")
+    with pytest.raises(PredictionError, match="od_table.py, has sha256 .* the model learned from"):
+        LoadedCall(call("number", imports=(OnDemandModule("od_table", learned),)))
+    with pytest.raises(PredictionError, match="'f' version 1 takes from module 'od_gone', and it is not there"):
+        LoadedCall(call("number", imports=(OnDemandModule("od_gone", learned),)))
+    assert "od_table" not in sys.modules

@@ -739,7 +739,9 @@ def test_an_online_group_with_a_key_that_cannot_be_joined_on_stores_nothing(worl
 
 
 def test_days_with_a_long_lookback_equal_a_range(world: World) -> None:
-    @fti.feature_group(keys=["carrier"], event_time="hour", partitions_def=DAYS, lookback="6d")
+    given = {"arrivals": world.arrivals}
+
+    @fti.feature_group(keys=["carrier"], event_time="hour", partitions_def=DAYS, lookback="6d", ins=given)
     def busy(arrivals: fti.Table) -> fti.Table:
         aggregates = {"delay": fti.Sum("delay"), "most": fti.Max("delay"), "spread": fti.Std("delay")}
         return fti.window_aggregate(arrivals, keys=["carrier"], every="1h", windows=["5h", "5d"], aggregates=aggregates)

@@ -218,7 +218,8 @@ def _settle_untold(
     for column, none in zip(empty, answers, strict=False):
         if none:
             declared = layout.types.get(column)
-            wanted[column] = SQL_TYPES[declared] if declared else layout.stored.get(column) or types[column]
+            stored = layout.stored.get(column) or types[column]
+            wanted[column] = stored if declared is None else SQL_TYPES[declared]
     for column, wanted_type in wanted.items():
         if wanted_type != types[column]:
             connection.execute(f"ALTER TABLE {quoted(name)} ALTER COLUMN {quoted(column)} TYPE {wanted_type}")

@@ -35,12 +35,13 @@ test: install
 
 bench: install
 	$(BIN)/python benchmarks/point_in_time.py
+	$(BIN)/python benchmarks/windows.py
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/dagster_overhead.py
 	$(BIN)/python benchmarks/flight_quality.py
 
 # Random joins, windows and datasets against their oracles, and killed writers, again and again with other seeds.
-SOAKED := tests/features/test_point_in_time.py tests/features/test_windows.py tests/assets/test_windows.py \
+SOAKED := tests/features/test_point_in_time.py tests/features/test_windows.py tests/features/test_window_tiles.py tests/assets/test_windows.py \
 	tests/training/test_dataset_rows.py \
 	tests/stores/test_offline.py tests/stores/test_online.py tests/integration/test_killed_run.py
 

@@ -35,6 +35,7 @@ test: install
 
 bench: install
 	$(BIN)/python benchmarks/point_in_time.py
+	$(BIN)/python benchmarks/windows.py
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/lake.py
 	$(BIN)/python benchmarks/online.py
@@ -44,7 +45,8 @@ bench: install
 
 # Ten minutes of writers, readers and upkeep on one lake; random joins, windows and datasets against their oracles, and killed
 # writers, again and again with other seeds.
-SOAKED := tests/features/test_point_in_time.py tests/features/test_windows.py tests/assets/test_windows.py \
+SOAKED := tests/features/test_point_in_time.py tests/features/test_windows.py tests/features/test_window_tiles.py \
+	tests/assets/test_windows.py \
 	tests/training/test_dataset_rows.py tests/features/test_table_validation.py tests/features/test_changes.py \
 	tests/features/test_online_rows.py tests/features/test_online_load.py \
 	tests/stores/test_offline.py tests/stores/test_online.py tests/stores/test_upkeep.py tests/integration/test_killed_run.py

@@ -14,6 +14,7 @@ import dagster as dg
 
 from fti_assets.assets.options import AssetOptions
 from fti_assets.errors import DeclarationError, one_of
+from fti_assets.features.duplicates import Duplicates
 from fti_assets.features.feature_group import FeatureGroup, feature_group
 from fti_assets.features.sql_body import SqlBody, sql_body
 from fti_assets.features.table import Table
@@ -31,6 +32,7 @@ class GroupTerms(AssetOptions, total=False):
     serving_delay: str | timedelta | None
     ttl: str | timedelta | None
     tie_break: str | None
+    duplicates: Duplicates
     schema: Any
     partition_by: str | None
     lookback: str | timedelta | None

@@ -75,7 +75,7 @@ ROWS = st.lists(
 WINDOWS = st.lists(st.sampled_from(["90min", "1d", "36h", "3d", "8d", "11d"]), min_size=1, max_size=3, unique=True)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=ROWS, chosen=CHOSEN, written=WINDOWS, rows_by=st.sampled_from(["visible_at", "event_time"]),
     every=st.sampled_from([HOUR, 3 * HOUR, None]), start=st.sampled_from([216, 240, 246, 264]), hours=st.sampled_from([6, 24, 48]),

@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The flights are of 2013, so the clock of the demo and of its UI stands where their data ends.
 FTI_NOW ?= 2014-01-05T00:00:00Z
 
-.PHONY: install demo test ui bench soak pandas2 docs clean
+.PHONY: feast install demo test ui bench soak pandas2 docs clean
 
 install: $(VENV)/.installed .dagster/dagster.yaml
 
@@ -43,6 +43,13 @@ bench: install
 	$(BIN)/python benchmarks/flight_quality.py
 	$(BIN)/python benchmarks/validation.py
 
+# Feast, beside which the joins are measured and checked, has an environment of its own.
+feast: .venv-feast/bin/feast
+
+.venv-feast/bin/feast:
+	$(PYTHON) -m venv .venv-feast
+	.venv-feast/bin/pip install --quiet 'feast[duckdb]==0.67.0'
+
 # Ten minutes of writers, readers and upkeep on one lake; random joins, windows and datasets against their oracles, and killed
 # writers, again and again with other seeds.
 SOAKED := tests/features/test_point_in_time.py tests/features/test_windows.py tests/features/test_window_tiles.py \
@@ -51,8 +58,8 @@ SOAKED := tests/features/test_point_in_time.py tests/features/test_windows.py te
 	tests/features/test_online_rows.py tests/features/test_online_load.py \
 	tests/stores/test_offline.py tests/stores/test_online.py tests/stores/test_upkeep.py tests/integration/test_killed_run.py
 
-soak: install pandas2
-	FTI_SOAK_SECONDS=600 $(BIN)/python -m pytest tests/integration/test_readers_and_writers.py
+soak: install pandas2 feast
+	FTI_SOAK_SECONDS=600 $(BIN)/python -m pytest tests/integration/test_readers_and_writers.py tests/peers
 	for seed in 1 2 3 4 5 6 7 8 9 10; do \
 		$(BIN)/python -m pytest --hypothesis-seed=$$seed $(SOAKED) || exit 1; \
 	done
@@ -73,4 +80,4 @@ docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) .venv-pandas2 .fti .dagster
+	rm -rf $(VENV) .venv-pandas2 .venv-feast .fti .dagster

@@ -117,10 +117,9 @@ def _table(lake: Lake, declaration: FeatureGroup | TrainingDataset | BatchPredic
 
 def _rows(lake: Lake, table: TableName, partitions: Sequence[str] | None, snapshot: int) -> duckdb.DuckDBPyRelation:
     lake.rows(table)  # says so if there is none
-    try:
-        stored = lake.ledger(table, snapshot=snapshot)
-    except duckdb.CatalogException as error:
-        raise NotMaterializedError(f"{table} was not there yet at snapshot {snapshot}: take a later one") from error
+    stored = lake.ledger(table, snapshot=snapshot)
+    if not stored:
+        raise NotMaterializedError(f"{table} was not there yet at snapshot {snapshot}: take a later one")
     absent = [partition for partition in partitions or () if partition not in stored]
     if absent:
         raise NotMaterializedError(

@@ -2,6 +2,9 @@
 
 import builtins
 import gc
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -211,14 +214,7 @@ def test_polars_that_is_not_installed_is_told(stores: fti.Stores, monkeypatch: p
         fti.read(visits, as_="polars", stores=stores)
 
 
-@pytest.fixture
-def spills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which temporary folders are made."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    return tmp_path
-
-
-def test_a_relation_holds_its_connection_and_leaves_nothing_behind(stores: fti.Stores, spills: Path) -> None:
+def test_a_relation_holds_its_connection(stores: fti.Stores) -> None:
     relation = fti.read(visits, as_="relation", stores=stores)
     assert isinstance(relation, duckdb.DuckDBPyRelation)
     derived = relation.filter("id = 2").project("spend")
@@ -227,10 +223,23 @@ def test_a_relation_holds_its_connection_and_leaves_nothing_behind(stores: fti.S
     gc.collect()
     assert derived.fetchall() == [(1.0,)]
     assert len(joined.fetchall()) == 2
-    assert len(list(spills.iterdir())) == 1
-    del derived, joined
-    gc.collect()
-    assert not list(spills.iterdir())
+
+
+def test_a_program_that_read_relations_leaves_nothing_behind(stores: fti.Stores, tmp_path: Path) -> None:
+    """DuckDB's threads may hold what they ran last, so that the folder of a connection goes with the program at the latest."""
+    program = (
+        f"import os, fti_assets as fti; rows = fti.read('visits_v1', as_='relation', stores=fti.Stores(lake={stores.lake!r})); "
+        f"print(rows.filter('id = 2').fetchall(), len(os.listdir({str(tmp_path)!r})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.endswith("1.0)] 1\n")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_relation_stays_what_it_was_when_more_is_stored(tmp_path: Path) -> None:

@@ -70,7 +70,10 @@ def _of_pandas(connection: duckdb.DuckDBPyConnection, frame: pd.DataFrame) -> du
     frame = frame.reset_index(drop=True)
     if any(isinstance(kind, pd.ArrowDtype) for kind in frame.dtypes):
         return _of_arrow(connection, pa.Table.from_pandas(frame, preserve_index=False))
-    return connection.from_df(frame)
+    try:
+        return connection.from_df(frame)
+    except duckdb.Error:  # it cannot read memory from its end to its start, as of a reversed frame
+        return connection.from_df(frame.copy())
 
 
 def _of_arrow(

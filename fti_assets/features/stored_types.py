@@ -82,7 +82,7 @@ def kept_type(given: Any) -> str:
     """The type that the lake keeps values of a DuckDB type in.
 
     >>> import duckdb
-    >>> kept_type(duckdb.sqltype("STRUCT(at TIMESTAMPTZ, of FLOAT[3])"))
+    >>> kept_type(duckdb.sqltype('STRUCT("at" TIMESTAMPTZ, "of" FLOAT[3])'))
     'STRUCT("at" TIMESTAMP, "of" FLOAT[])'
     """
     if given.id in ("list", "array"):

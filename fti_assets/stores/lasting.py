@@ -14,7 +14,7 @@ _open: weakref.WeakValueDictionary[tuple[int, Path], duckdb.DuckDBPyConnection] 
 
 
 def lasting_lake(store: OfflineStore) -> Lake:
-    """Open a lake whose connection is closed when the last relation of it is gone, at the latest at the program's end.
+    """Open a lake whose connection is closed when nothing holds a relation of it any more, at the latest at the program's end.
 
     A relation, and each that is derived from it, holds its connection. Relations of one store share one, so that they can
     be joined.

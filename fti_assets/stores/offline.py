@@ -189,7 +189,7 @@ class Lake:
     def _unreadable(self, table: TableName, snapshot: int | None, error: duckdb.Error) -> StoreError:
         newest = self.snapshot()
         if snapshot is None or (0 <= snapshot <= newest and "No snapshot found" not in str(error)):
-            return StoreError(f"{table} cannot be read at snapshot {snapshot or newest}: {error}")
+            return StoreError(f"{table} cannot be read at snapshot {newest if snapshot is None else snapshot}: {error}")
         there = f"the offline store at {self._store.root} has no snapshot {snapshot}"
         if snapshot > newest:
             return NotMaterializedError(f"{there}: its newest is {newest}")

@@ -26,7 +26,7 @@ import json, multiprocessing, os, random, sys, time, traceback
 from datetime import timedelta
 from fti_assets.stores.models import ModelStore
 from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.online import OnlineStore
+from fti_assets.stores.online import SqliteOnlineStore
 from fti_assets.stores.tables import TableName
 from fti_assets.stores.upkeep import upkeep
 
@@ -76,7 +76,7 @@ def read(name, keep_connection):
 
 
 def keep_up():
-    stores = OfflineStore(f"{root}/lake"), ModelStore(f"{root}/models"), OnlineStore(f"{root}/online")
+    stores = OfflineStore(f"{root}/lake"), ModelStore(f"{root}/models"), SqliteOnlineStore(f"{root}/online")
     margin = timedelta(seconds=min(20, seconds / 4))
     last = False
     while not last:

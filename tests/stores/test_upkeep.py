@@ -23,7 +23,7 @@ from fti_assets.stores import upkeep as upkeep_module
 from fti_assets.stores.manifest import DatasetRecord, ModelManifest, Status, ViewRecord
 from fti_assets.stores.models import ModelStore
 from fti_assets.stores.offline import Lake, OfflineStore
-from fti_assets.stores.online import OnlineStore
+from fti_assets.stores.online import SqliteOnlineStore
 from fti_assets.stores.pins import pins
 from fti_assets.stores.tables import Commit, TableName
 from fti_assets.stores.upkeep import Upkeep, delete_spilled, size, upkeep
@@ -41,7 +41,7 @@ class House:
         self.offline, self.models, self.online = (
             OfflineStore(root / "lake"),
             ModelStore(root / "models"),
-            OnlineStore(root / "online"),
+            SqliteOnlineStore(root / "online"),
         )
 
     def keep(self, keep: timedelta = NOW, **options: Any) -> Upkeep:
@@ -319,12 +319,12 @@ import os, sys, traceback
 from datetime import timedelta
 from fti_assets.stores.models import ModelStore
 from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.online import OnlineStore
+from fti_assets.stores.online import SqliteOnlineStore
 from fti_assets.stores.tables import TableName
 from fti_assets.stores.upkeep import upkeep
 
 root, table = sys.argv[1], TableName("features", "rows_v1")
-stores = OfflineStore(f"{root}/lake"), ModelStore(f"{root}/models"), OnlineStore(f"{root}/online")
+stores = OfflineStore(f"{root}/lake"), ModelStore(f"{root}/models"), SqliteOnlineStore(f"{root}/online")
 
 def work(number):
     with stores[0].connect() as lake:

@@ -27,7 +27,7 @@ DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-12-3
 FIRST, LAST = "2024-01-01", "2024-12-30"
 FACTOR, PLUS_S = 1.5, 10.0
 SQL = """
-    SELECT key, time_bucket(INTERVAL 1 HOUR, at) AS hour, count(*) AS events, avg(x) AS mean_x, max(x) AS max_x
+    SELECT key, time_bucket(INTERVAL 1 HOUR, "at") AS hour, count(*) AS events, avg(x) AS mean_x, max(x) AS max_x
     FROM {events} GROUP BY ALL"""
 
 warnings.simplefilter("ignore")
@@ -44,7 +44,7 @@ class HourlySchema(pa.DataFrameModel):
 def events_sql() -> str:
     return f"""
         SELECT i AS id, (hash(i) % {KEYS})::BIGINT AS key, (hash(i, 1) % 1000) / 1000 AS x,
-            TIMESTAMP '{FIRST}' + to_microseconds(i * {365 * 86_400_000_000 // EVENTS}) AS at FROM range({EVENTS}) r(i)"""
+            TIMESTAMP '{FIRST}' + to_microseconds(i * {365 * 86_400_000_000 // EVENTS}) AS "at" FROM range({EVENTS}) r(i)"""
 
 
 @fti.feature_group(keys=["id"], event_time="at", partitions_def=DAYS)

@@ -2,7 +2,7 @@
 
 1,000,000 rows x 20 columns in 10 partitions; medians of several runs. The goal is at most a third of what the run costs anyway.
 
-    python -m benchmarks.statistics
+    python -m benchmarks.column_statistics
 """
 
 import argparse
@@ -66,7 +66,7 @@ def main() -> None:
     print(f"statistics of columns    {of_columns:.2f} CPU s")
     print(f"null rates by partition  {of_partitions:.2f} CPU s")
     ratio = (of_columns + of_partitions) / floor
-    print(json.dumps({"benchmark": "statistics", "ratio": round(ratio, 3), "goal": 0.34}))
+    print(json.dumps({"benchmark": "column_statistics", "ratio": round(ratio, 3), "goal": 0.34}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A group's rows in the online store: computed from the lake, written in one transaction with its snapshot.
 
-A namespace that was loaded from an older snapshot gets only the keys that have rows, before or after, in partitions that
-have changed since; all their rows count, so that the result is that of a whole load.
+A namespace that was loaded from an older snapshot gets only the keys of rows that have come or gone since, which are looked for
+in the partitions that have changed; all rows of these keys count, so that the result is that of a whole load.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def load_online(lake: Lake, store: OnlineStore, group: FeatureGroup) -> int:
     """Bring a group's namespace to the lake's newest snapshot and say how many keys it holds.
 
     It holds every version that an instant from ``online_history`` ago on can need, those not yet visible included. Only
-    the keys of changed partitions are written, unless the namespace must be loaded whole: it is new, or was loaded from
+    the keys of changed rows are written, unless the namespace must be loaded whole: it is new, or was loaded from
     another declaration or lake, its snapshot has expired, the clock went back, half of its keys have changed, or its
     last whole load is longer ago than ``online_history`` (at least a day), so that what has expired goes.
     """
@@ -118,7 +118,7 @@ class _Load:
         )
 
     def _changed_keys(self, about: About) -> set[bytes]:
-        """The keys with rows in changed partitions, at either snapshot: as a table, and encoded."""
+        """The keys with rows that only one of the snapshots has, looked for in the partitions that changed: as a table, and encoded."""
         old, new = (self._lake.ledger(self._group.table_name, snapshot=at) for at in (about.snapshot, self._snapshot))
         changed = [
             partition
@@ -127,10 +127,12 @@ class _Load:
             or partition not in new
             or old[partition].data_version != new[partition].data_version
         ]
-        both = " UNION ".join(
-            f"SELECT {self._keys} FROM {view_of(self._lake.rows(self._group.table_name, snapshot=at, partitions=changed))}"
+        before, after = (
+            view_of(self._lake.rows(self._group.table_name, snapshot=at, partitions=changed))
             for at in (about.snapshot, self._snapshot)
         )
+        gone, come = f"(FROM {before} EXCEPT ALL FROM {after})", f"(FROM {after} EXCEPT ALL FROM {before})"
+        both = f"SELECT {self._keys} FROM {gone} UNION SELECT {self._keys} FROM {come}"
         self._lake.connection.execute(f"CREATE OR REPLACE TEMP TABLE {_CHANGED} AS {both}")
         encoded = self._lake.connection.execute(f"SELECT {encoded_key(self._whole.keys)} FROM {_CHANGED}").fetchall()
         return {bytes(key) for (key,) in encoded if key is not None}

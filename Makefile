@@ -31,7 +31,7 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile -m 'not soak'
 
 bench: install
 	$(BIN)/python benchmarks/point_in_time.py
@@ -59,6 +59,7 @@ SOAKED := tests/features/test_point_in_time.py tests/features/test_windows.py te
 	tests/stores/test_offline.py tests/stores/test_online.py tests/stores/test_upkeep.py tests/integration/test_killed_run.py
 
 soak: install pandas2 feast
+	$(BIN)/python -m pytest -m soak
 	FTI_SOAK_SECONDS=600 $(BIN)/python -m pytest tests/integration/test_readers_and_writers.py tests/peers
 	for seed in 1 2 3 4 5 6 7 8 9 10; do \
 		$(BIN)/python -m pytest --hypothesis-seed=$$seed $(SOAKED) || exit 1; \

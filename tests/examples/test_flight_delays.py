@@ -395,6 +395,7 @@ def test_online_the_weather_changes_at_the_instant_at_which_it_is_known(
         )
 
 
+@pytest.mark.soak
 def test_a_day_run_alone_has_the_data_versions_that_it_has_in_the_range(system: System) -> None:
     day, groups = "2013-02-14", GROUPS
     in_range = system.versions(groups)

@@ -420,7 +420,7 @@ for line in sys.stdin:
 def test_a_killed_writer_leaves_the_old_rows_or_the_new(store: OfflineStore) -> None:
     chance = random.Random(7)
     command = [sys.executable, "-c", FORKED_WRITER, str(store.root)]
-    kills, acknowledged = 15, 0
+    kills, acknowledged = 8, 0
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdin is not None
         assert parent.stdout is not None

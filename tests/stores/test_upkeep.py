@@ -363,7 +363,7 @@ def test_killed_at_any_instant_every_pinned_snapshot_reads_the_same(house: House
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdin is not None
         assert parent.stdout is not None
-        for kill in range(12):
+        for kill in range(6):
             print(kill * 1000, file=parent.stdin, flush=True)
             child = int(parent.stdout.readline())
             assert parent.stdout.readline() == "ready\n"

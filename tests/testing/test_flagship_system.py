@@ -40,6 +40,9 @@ def in_order(groups: list[fti.FeatureGroup]) -> Iterator[fti.FeatureGroup]:
         yield group
 
 
+pytestmark = pytest.mark.soak
+
+
 @pytest.fixture(scope="module")
 def stores(landing: sources.LandingZone, tmp_path_factory: pytest.TempPathFactory) -> fti.Stores:
     made = testing.stores_in(tmp_path_factory.mktemp("flights"))

@@ -121,11 +121,12 @@ def delete_unneeded(lake: Lake, *, after: timedelta = timedelta(0)) -> int:
 def delete_spilled(folder: Path) -> int:
     """Delete what killed runs of more than a day ago spilled, and say how many files it was."""
     deleted, then = 0, time.time() - DAY.total_seconds()
-    for file in folder.glob(f"{SPILL}/*"):
+    for spill in folder.glob(SPILL):
         with suppress(OSError):  # another user's, or a run's that ends just now
-            if file.stat().st_mtime < then:
-                file.unlink()
-                deleted += 1
+            for file in list(spill.iterdir()):
+                if file.stat().st_mtime < then:
+                    file.unlink()
+                    deleted += 1
     return deleted
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import duckdb
 
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.lake_connection import lake_connection
-from fti_assets.stores.offline import Lake, OfflineStore
+from fti_assets.stores.offline import OfflineStore
 from fti_assets.stores.tables import TableName
 
 PARTITIONS, RANGE, ROWS, ROWS_OF_RANGE = 5_000, 365, 10_000, 100

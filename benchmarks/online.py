@@ -26,8 +26,9 @@ import fti_assets as fti
 from fti_assets import clock
 from fti_assets.features.online_load import load_online
 from fti_assets.inference.online_features import OnlineFeatures
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import JoinedColumn, JoinedGroup, JoinedKey
-from fti_assets.stores.offline import Lake, OfflineStore
+from fti_assets.stores.offline import OfflineStore
 from fti_assets.stores.online import OnlineStore, online_store
 from fti_assets.stores.sql import quoted
 

@@ -16,8 +16,8 @@ from fti_assets.features.frame_kinds import Kind, as_kind, checked_kind
 from fti_assets.features.visible import visible_at
 from fti_assets.resources import Stores
 from fti_assets.stores.external import source_connection
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.lasting import lasting_lake
-from fti_assets.stores.offline import Lake
 from fti_assets.stores.snapshots import moment_of, snapshot_of
 from fti_assets.stores.sql import quoted
 from fti_assets.stores.tables import TableName

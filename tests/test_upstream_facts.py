@@ -78,7 +78,7 @@ def test_ducklake_writes_a_partition_into_a_folder_with_a_url_quoted_name(
 
 
 def test_the_hash_of_a_known_row_is_what_it_was(connection: duckdb.DuckDBPyConnection) -> None:
-    """Data versions are made of it: when this changes, raise ``_HASH_VERSION`` in ``stores/offline.py``."""
+    """Data versions are made of it: when this changes, raise ``_HASH_VERSION`` in ``stores/content_hash.py``."""
     row = "1::BIGINT, 'JFK', 1.5::DOUBLE, TIMESTAMP '2013-01-01 05:00', true, NULL::VARCHAR"
     found = connection.execute(f"SELECT hash({row}), hash(hash({row}), 1), hash(0), hash(NULL::BIGINT)").fetchall()
     assert found == [(18424938325297720630, 17508459590788317866, 0, 13787848793156543929)]

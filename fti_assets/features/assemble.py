@@ -9,8 +9,8 @@ import duckdb
 from fti_assets.features.arrays import as_table, fetch_columns
 from fti_assets.features.point_in_time import point_in_time, view_of
 from fti_assets.stores.columns import ColumnType
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import Column, ViewRecord
-from fti_assets.stores.offline import Lake
 from fti_assets.stores.on_demand_call import LoadedCall
 from fti_assets.stores.sql import quoted
 from fti_assets.stores.tables import TableName

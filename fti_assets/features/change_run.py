@@ -15,7 +15,7 @@ from fti_assets.features.point_in_time import view_of
 from fti_assets.features.staging import UNIQUE, Layout, Staged, stage
 from fti_assets.features.validation import SAMPLE_ROWS
 from fti_assets.rules import Verdict
-from fti_assets.stores.offline import Lake
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.row_changes import Changed, RowChange, change_rows, feed_position
 from fti_assets.stores.sql import quoted
 from fti_assets.stores.tables import PARTITION, WHOLE

@@ -15,7 +15,7 @@ from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.point_in_time import sql_of
 from fti_assets.features.sql_lineage import UntoldError, sql_lineage
 from fti_assets.features.table import Table
-from fti_assets.stores.offline import Lake
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.tables import PARTITION
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.schema import SQL_TYPES, type_of_sql
 from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.external import described
-from fti_assets.stores.offline import Lake
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import quoted
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")

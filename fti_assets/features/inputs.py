@@ -14,7 +14,7 @@ from fti_assets.errors import LookbackError, listed
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.table import Grid, Table
 from fti_assets.features.windows.tiles import SourcePartitions
-from fti_assets.stores.offline import Lake
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import quoted, timestamp
 from fti_assets.times import Window
 

@@ -21,8 +21,8 @@ from fti_assets.features.online_rows import blobs_of, encoded_key, online_schema
 from fti_assets.features.point_in_time import view_of
 from fti_assets.features.schema import type_of_sql
 from fti_assets.stores.blobs import Blobs
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import JoinedColumn, JoinedGroup, JoinedKey
-from fti_assets.stores.offline import Lake
 from fti_assets.stores.online import About, NamespaceWriter, OnlineStore
 from fti_assets.stores.sql import quoted
 from fti_assets.times import microseconds

@@ -13,7 +13,7 @@ from fti_assets.features.freshness import is_backfill
 from fti_assets.features.staging import Staged
 from fti_assets.features.statistics import ColumnStatistics, column_statistics, partition_statistics
 from fti_assets.rules import Verdict
-from fti_assets.stores.offline import Lake
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import quoted
 from fti_assets.stores.tables import PARTITION
 from fti_assets.times import Window

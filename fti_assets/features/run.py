@@ -34,7 +34,7 @@ from fti_assets.features.staging import UNIQUE, Layout, Staged, stage
 from fti_assets.features.validation import SAMPLE_ROWS
 from fti_assets.resources import Stores
 from fti_assets.rules import Rule, Verdict, reasons
-from fti_assets.stores.offline import Lake
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.row_changes import feed_position
 from fti_assets.stores.sql import literal, quoted
 from fti_assets.stores.tables import Commit

@@ -25,8 +25,8 @@ from fti_assets.stores.forgetting import (
     take_out,
     tuples,
 )
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.models import ModelStore
-from fti_assets.stores.offline import Lake
 from fti_assets.stores.online import OnlineStore
 from fti_assets.stores.pins import NEWEST, pins
 from fti_assets.stores.tables import Commit, PartitionRecord, TableName

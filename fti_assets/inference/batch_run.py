@@ -32,9 +32,9 @@ from fti_assets.inference.batch import BatchPredictions, PredictionConfig
 from fti_assets.resources import Stores
 from fti_assets.rules import Verdict, reasons
 from fti_assets.stores.graph import Graph
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import ModelManifest, ViewRecord
 from fti_assets.stores.models import ModelStore
-from fti_assets.stores.offline import Lake
 from fti_assets.stores.sql import quoted, timestamp
 from fti_assets.stores.tables import PartitionRecord, TableName
 from fti_assets.times import Window

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from fti_assets.errors import StoreError
-from fti_assets.stores.offline import Lake
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import quoted
 from fti_assets.stores.tables import TableName
 

@@ -19,7 +19,7 @@ from fti_assets import clock
 from fti_assets.errors import DataError, StoreError, listed
 from fti_assets.stores.catalog import data_files, narrow_bounds, overwrite_deleted, snapshots
 from fti_assets.stores.files import write_atomically
-from fti_assets.stores.offline import Lake
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import literal, quoted
 from fti_assets.stores.tables import PARTITION, Commit, PartitionRecord, TableName
 from fti_assets.stores.upkeep import delete_unneeded, expire

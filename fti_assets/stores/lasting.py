@@ -8,7 +8,8 @@ from pathlib import Path
 
 import duckdb
 
-from fti_assets.stores.offline import Lake, OfflineStore
+from fti_assets.stores.lake import Lake
+from fti_assets.stores.offline import OfflineStore
 
 _open: weakref.WeakValueDictionary[tuple[int, Path], duckdb.DuckDBPyConnection] = weakref.WeakValueDictionary()
 

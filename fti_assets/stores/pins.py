@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import ModelManifest
 from fti_assets.stores.models import ModelStore
-from fti_assets.stores.offline import Lake
 from fti_assets.stores.online import OnlineStore
 
 NEWEST = "the newest"

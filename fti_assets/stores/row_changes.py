@@ -9,7 +9,8 @@ from typing import Any
 
 from fti_assets import clock
 from fti_assets.errors import SchemaChangedError, listed
-from fti_assets.stores.offline import Lake, content_sums, data_version
+from fti_assets.stores.content_hash import content_sums, data_version
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import quoted
 from fti_assets.stores.tables import WHOLE, Commit, PartitionRecord, TableName
 

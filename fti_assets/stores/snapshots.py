@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from fti_assets.errors import NotMaterializedError, StoreError
-from fti_assets.stores.offline import Lake
+from fti_assets.stores.lake import Lake
 from fti_assets.times import instant
 
 

@@ -19,8 +19,9 @@ import duckdb
 from fti_assets.errors import StoreError
 from fti_assets.stores.catalog import delete_dead_ledger_rows, files_waiting, snapshots
 from fti_assets.stores.files import sync_file, sync_folder
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.models import ModelStore
-from fti_assets.stores.offline import Lake, OfflineStore
+from fti_assets.stores.offline import OfflineStore
 from fti_assets.stores.online import OnlineStore
 from fti_assets.stores.pins import pins
 from fti_assets.stores.sql import literal

@@ -18,8 +18,8 @@ from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.point_in_time import available_sql, view_of
 from fti_assets.features.schema import type_of_sql
 from fti_assets.stores.columns import canonical
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import Column, JoinedGroup, ViewRecord
-from fti_assets.stores.offline import Lake
 from fti_assets.stores.on_demand_call import LoadedCall
 from fti_assets.stores.sql import literal, quoted
 from fti_assets.stores.tables import TableName

@@ -20,7 +20,7 @@ from fti_assets.features.run import layout_of
 from fti_assets.features.staging import Layout, stage
 from fti_assets.features.table import Table
 from fti_assets.resources import Stores
-from fti_assets.stores.offline import Lake
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import quoted, timestamp
 from fti_assets.stores.tables import PARTITION
 from fti_assets.testing.failures import LeakFound

@@ -20,8 +20,8 @@ from fti_assets.features.point_in_time import view_of
 from fti_assets.inference.predictor import Predictor
 from fti_assets.resources import Stores
 from fti_assets.stores.graph import Graph
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import ModelManifest, ViewRecord
-from fti_assets.stores.offline import Lake
 from fti_assets.stores.sql import quoted, timestamp
 from fti_assets.stores.tables import TableName
 from fti_assets.testing.failures import ParityBroken

@@ -17,9 +17,9 @@ from fti_assets.features.point_in_time import view_of
 from fti_assets.features.schema import SQL_TYPES, type_of_sql
 from fti_assets.resources import Stores
 from fti_assets.stores.columns import ColumnType
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.lasting import lasting_lake
 from fti_assets.stores.manifest import Column, ViewRecord
-from fti_assets.stores.offline import Lake
 from fti_assets.stores.snapshots import moment_of, snapshot_of
 from fti_assets.stores.sql import quoted, timestamp
 from fti_assets.training.view_record import view_record

@@ -19,9 +19,9 @@ from fti_assets.features.assemble import assemble
 from fti_assets.features.external_rows import read_external
 from fti_assets.features.point_in_time import view_of
 from fti_assets.stores.graph import Graph
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import Column, DatasetManifest, DatasetRecord, ModelManifest
 from fti_assets.stores.models import ModelStore, build_id, cutoff_of
-from fti_assets.stores.offline import Lake
 from fti_assets.stores.records import from_json
 from fti_assets.stores.sql import quoted
 from fti_assets.stores.tables import PartitionRecord, TableName

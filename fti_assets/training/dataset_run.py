@@ -28,8 +28,8 @@ from fti_assets.features.staging import Layout, Staged, stage
 from fti_assets.features.upstream import COMPLETE, missing_partitions, provisional_partitions
 from fti_assets.resources import Stores
 from fti_assets.rules import Verdict, reasons
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import Column, DatasetManifest, ViewRecord
-from fti_assets.stores.offline import Lake
 from fti_assets.stores.records import to_json
 from fti_assets.stores.sql import quoted
 from fti_assets.times import Window, instant, microseconds

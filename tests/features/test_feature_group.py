@@ -16,7 +16,8 @@ from fti_assets import clock
 from fti_assets.errors import DeclarationError, LookbackError, NotMaterializedError, SchemaChangedError
 from fti_assets.features import run as run_module
 from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.stores.offline import Lake, OfflineStore
+from fti_assets.stores.lake import Lake
+from fti_assets.stores.offline import OfflineStore
 from fti_assets.stores.online import SqliteOnlineStore
 from fti_assets.times import duration, microseconds
 

@@ -18,7 +18,8 @@ import fti_assets as fti
 from fti_assets import clock
 from fti_assets.features.online_load import joined_whole, load_online
 from fti_assets.features.point_in_time import point_in_time
-from fti_assets.stores.offline import Lake, OfflineStore
+from fti_assets.stores.lake import Lake
+from fti_assets.stores.offline import OfflineStore
 from fti_assets.stores.online import OnlineStore
 from fti_assets.times import microseconds
 from tests.features.oracles import START, Row, relation

@@ -13,7 +13,8 @@ from fti_assets.features.table import Grid, Table
 from fti_assets.features.windows import window_aggregate
 from fti_assets.features.windows.axis import RowsBy
 from fti_assets.features.windows.tiles import SourcePartitions
-from fti_assets.stores.offline import Lake, OfflineStore
+from fti_assets.stores.lake import Lake
+from fti_assets.stores.offline import OfflineStore
 from fti_assets.stores.sql import quoted, timestamp
 from fti_assets.stores.tables import TILES, TableName
 from fti_assets.times import Window

@@ -18,7 +18,7 @@ from fti_assets import clock
 from fti_assets.cli import main
 from fti_assets.errors import DataError, DeclarationError, FtiError, NotMaterializedError
 from fti_assets.forgetting import Forgotten, as_text, forget
-from fti_assets.stores.offline import Lake
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.tables import TableName
 from tests.forgetting import library
 from tests.forgetting.library import ANN, CUTOFF, FIRST, LAST, PEOPLE, SOURCE

@@ -19,9 +19,9 @@ import dagster as dg
 import pandas as pd
 
 import fti_assets as fti
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import DatasetRecord, ModelManifest, ViewRecord
 from fti_assets.stores.models import ModelStore, build_id
-from fti_assets.stores.offline import Lake
 from fti_assets.stores.online import SqliteOnlineStore
 from fti_assets.times import microseconds
 

@@ -6,7 +6,8 @@ import pytest
 
 from fti_assets.errors import DataError, StoreError
 from fti_assets.stores.forgetting import equals, expire_snapshots, find, take_out
-from fti_assets.stores.offline import Lake, OfflineStore
+from fti_assets.stores.lake import Lake
+from fti_assets.stores.offline import OfflineStore
 from fti_assets.stores.tables import TableName
 
 PEOPLE = TableName("features", "people_v1")

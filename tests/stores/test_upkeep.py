@@ -20,9 +20,10 @@ import pytest
 
 from fti_assets.errors import DamagedError, NotMaterializedError, StoreError
 from fti_assets.stores import upkeep as upkeep_module
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import DatasetRecord, ModelManifest, Status, ViewRecord
 from fti_assets.stores.models import ModelStore
-from fti_assets.stores.offline import Lake, OfflineStore
+from fti_assets.stores.offline import OfflineStore
 from fti_assets.stores.online import SqliteOnlineStore
 from fti_assets.stores.pins import pins
 from fti_assets.stores.tables import Commit, TableName

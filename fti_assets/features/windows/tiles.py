@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fti_assets.features.table import Table
     from fti_assets.features.windows.axis import Windows
     from fti_assets.features.windows.results import Needed
-    from fti_assets.stores.offline import Lake
+    from fti_assets.stores.lake import Lake
 
 DAY = 86_400_000_000
 _VERSION = 1

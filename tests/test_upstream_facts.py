@@ -250,3 +250,30 @@ def test_a_time_partition_exists_only_when_its_window_has_ended_unless_offset() 
     ahead = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_offset=1)
     assert plain.get_partition_keys(current_time=now) == ["2013-01-01"]
     assert ahead.get_partition_keys(current_time=now) == ["2013-01-01", "2013-01-02"]
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
+def test_dagster_writes_no_event_for_a_result_that_asks_for_none_and_what_follows_runs(tmp_path: Path) -> None:
+    """``assets/materialization.py`` reports a range's events by itself, with a data version for each."""
+    from fti_assets.assets.materialization import _NO_EVENTS
+
+    days = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-01-04")
+
+    @dg.asset(partitions_def=days, backfill_policy=dg.BackfillPolicy.single_run(), output_required=False)
+    def silent() -> Iterator[Any]:
+        yield dg.MaterializeResult(metadata=_NO_EVENTS)
+
+    @dg.asset(partitions_def=days, backfill_policy=dg.BackfillPolicy.single_run(), deps=[silent])
+    def follows() -> None: ...
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize(
+            [silent, follows],
+            instance=instance,
+            tags={
+                "dagster/asset_partition_range_start": "2024-01-01",
+                "dagster/asset_partition_range_end": "2024-01-03",
+            },
+        )
+        assert not result.asset_materializations_for_node("silent")
+        assert len(result.asset_materializations_for_node("follows")) == 3

@@ -7,14 +7,20 @@ from datetime import timedelta
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+from dagster._core.execution.plan.execute_step import (
+    _build_data_version_tags,
+    _get_code_version,
+    _get_input_provenance_data,
+)
 
 from fti_assets.assets.conditions import PROVISIONAL
 from fti_assets.assets.windows import windows_of
 from fti_assets.stores.tables import WHOLE, Commit
 
-_CODE_VERSION = "dagster/code_version"
-_DATA_VERSION = "dagster/data_version"
-_USER_PROVIDED = "dagster/data_version_is_user_provided"
+_NO_EVENTS = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
+"""The metadata of a result that has its effect on what follows, while the step reports its events by itself."""
 
 
 def materialized(
@@ -27,7 +33,8 @@ def materialized(
 ) -> Iterator[Any]:
     """Report a commit: the step's result, then for a range of partitions an event for each.
 
-    The result comes first: Dagster writes an event a partition of its own then, whose tags the later events keep.
+    Of a range, Dagster would write an event a partition of its own, all with one data version that it makes up, so the result
+    asks for none.
 
     Args:
         context: the step's.
@@ -52,9 +59,9 @@ def materialized(
             tags={PROVISIONAL: "true"} if early else None,
         )
         return
-    yield dg.MaterializeResult(tags={PROVISIONAL: "true"} if early else None)
+    yield dg.MaterializeResult(metadata=_NO_EVENTS)
     key = context.assets_def.key
-    own_tags = _tags_of_newest_events(context, key, [partition.partition for partition in partitions])
+    tags = _provenance(context, key)
     for partition in partitions:
         context.log_event(
             dg.AssetMaterialization(
@@ -69,9 +76,8 @@ def materialized(
                     "snapshot": commit.snapshot,
                 },
                 tags={
-                    **own_tags.get(partition.partition, {}),
-                    _DATA_VERSION: partition.data_version,
-                    _USER_PROVIDED: "true",
+                    **tags,
+                    DATA_VERSION_TAG: partition.data_version,
                     **({PROVISIONAL: str(partition.partition in early).lower()} if early else {}),
                 },
             )
@@ -90,19 +96,14 @@ def _provisional(context: dg.AssetExecutionContext, commit: Commit, delay: timed
 def log_materialized(
     context: dg.AssetExecutionContext, partition: str | None, data_version: str, metadata: Mapping[str, Any]
 ) -> None:
-    """Report one partition of a step that reports each by itself, with the code version that Dagster would tag it with."""
+    """Report one partition of a step that reports each by itself."""
     key = context.assets_def.key
-    code_version = context.assets_def.code_versions_by_key.get(key)
     context.log_event(
         dg.AssetMaterialization(
             key,
             partition=partition,
             metadata=dict(metadata),
-            tags={
-                _DATA_VERSION: data_version,
-                _USER_PROVIDED: "true",
-                **({} if code_version is None else {_CODE_VERSION: code_version}),
-            },
+            tags={**_provenance(context, key), DATA_VERSION_TAG: data_version},
         )
     )
 
@@ -111,12 +112,9 @@ def _is_range(context: dg.AssetExecutionContext) -> bool:
     return context.has_partition_key_range and len(context.partition_keys) > 1
 
 
-def _tags_of_newest_events(
-    context: dg.AssetExecutionContext, key: dg.AssetKey, partitions: list[str]
-) -> dict[str, dict[str, str]]:
-    """The tags of each partition's newest event, which is the one that Dagster wrote just now."""
-    found = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=key, asset_partitions=partitions), limit=len(partitions)
-    ).records
-    events = [record.asset_materialization for record in reversed(found)]
-    return {str(event.partition): dict(event.tags or {}) for event in events if event is not None}
+def _provenance(context: dg.AssetExecutionContext, key: dg.AssetKey) -> dict[str, str]:
+    """The tags of an event that say what it was made by and from, as Dagster gives them to its own."""
+    step = context.get_step_execution_context()
+    inputs = _get_input_provenance_data(key, step)
+    tags: dict[str, str] = _build_data_version_tags(dg.DataVersion(""), _get_code_version(key, step), inputs, True)
+    return tags

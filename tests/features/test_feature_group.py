@@ -352,6 +352,20 @@ def test_a_range_and_its_days_one_by_one_give_the_same_rows_and_versions(world: 
     assert counts == [3, 3, 3]
 
 
+def test_a_range_is_one_event_a_day_that_says_what_it_was_made_from(world: World) -> None:
+    days = ["2013-01-01", "2013-01-02", "2013-01-03"]
+    assert world.run_range(days[0], days[-1], world.arrivals, world.rates).success
+    for group in (world.arrivals, world.rates):
+        found = world.instance.fetch_materializations(group.key, limit=100).records
+        assert sorted(str(record.partition_key) for record in found) == days
+    assert world.run(world.rates, partition_key=days[0]).success
+    names = [
+        sorted(event.tags or {}) for event in (world.event(world.rates, days[0]), world.event(world.rates, days[1]))
+    ]
+    assert names[0] == names[1]
+    assert any(name.startswith("dagster/input_data_version/") for name in names[1])
+
+
 def test_a_rerun_keeps_the_version_and_changed_rows_change_it(world: World) -> None:
     world.run_range("2013-01-01", "2013-01-02", world.arrivals)
     first = world.version(world.arrivals, "2013-01-02")

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
 from fti_assets.errors import DataError, DeclarationError, one_of
-from fti_assets.stores.manifest import JoinedGroup
+from fti_assets.stores.manifest import JoinedGroup, JoinedKey
 from fti_assets.stores.sql import quoted
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ EVENT = "__fti_event"
 """The frontier's column that says when a row was true."""
 
 _ROW = "__fti_row"
+_KEY = "__fti_key"
+_AT = "__fti_at"
 _AVAILABLE = "__fti_available"
 _TIE = "__fti_tie"
 _names = count(1)
@@ -135,8 +138,8 @@ def point_in_time(
     For a spine row at ``t``: among a group's rows with equal non-null keys that were visible at or before ``t``, the
     one with the latest event time wins, ties by the latest available-at, then by the greatest ``tie_break``. If its
     event time is before ``t - ttl`` there is no value. A group without an event time is joined on its keys alone.
-    Groups are joined one at a time, each by one plan, so that memory does not grow with their number: all but the last
-    run now and leave one temporary table behind, which lives as long as the connection.
+    Groups are joined now, one at a time, each to the spine's keys and times alone, so that memory does not grow with their
+    number. The spine, its keys and each group's features stay behind as temporary tables, as long as the connection lives.
 
     Args:
         connection: the connection that ``spine`` and all ``rows`` belong to; it runs in UTC.
@@ -168,44 +171,111 @@ def point_in_time(
     [(7, Decimal('3.5'))]
     """
     _check_spine(spine, joins, prediction_time)
-    joined = connection.sql(f"SELECT row_number() OVER () AS {_ROW}, * FROM {view_of(spine)}")
-    staged = None
-    for number, group in enumerate(joins):
-        if number:
-            previous, staged = staged, quoted("temp", f"__fti_joined_{next(_names)}")
-            connection.execute(f"CREATE TEMP TABLE {staged} AS FROM {view_of(joined)}")
-            if previous is not None:
-                connection.execute(f"DROP TABLE {previous}")
-            joined = connection.sql(f"FROM {staged}")
-        joined = _joined(connection, joined, group, rows(group), prediction_time)
-    return connection.sql(f"SELECT * EXCLUDE ({_ROW}) FROM {view_of(joined)} ORDER BY {_ROW}")
+    plan = _Plan(connection, spine, prediction_time)
+    return plan.side_by_side([plan.features(group, rows(group)) for group in joins])
 
 
-def _joined(
+class _Plan:
+    """A spine whose rows are numbered, and what is joined to it, each as a temporary table."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, spine: duckdb.DuckDBPyRelation, prediction_time: str | None
+    ) -> None:
+        self._connection = connection
+        self._prediction_time = prediction_time
+        self._columns = spine.columns
+        self._spine = self._table(f"SELECT (row_number() OVER ())::UINTEGER AS {_ROW}, * FROM {view_of(spine)}")
+        self._codes: dict[tuple[str, ...], str] = {}
+
+    def features(self, group: JoinedGroup, rows: duckdb.DuckDBPyRelation) -> tuple[str, list[str]]:
+        """A table of a group's features in the spine's order, and their names."""
+        if group.event_time is None or self._prediction_time is None:
+            _check_lookup(self._connection, rows, group)
+            joined = self._looked_up(group, rows)
+        else:
+            codes = self._codes_of([key.spine for key in group.keys])
+            joined = asof_plan(self._connection, self._spine, codes, group, rows, self._prediction_time)
+        return self._table(f"FROM ({joined}) ORDER BY {_ROW}"), [column.feature for column in group.columns]
+
+    def side_by_side(self, parts: Sequence[tuple[str, list[str]]]) -> duckdb.DuckDBPyRelation:
+        """The spine with the features beside; a row that is not beside its own, which DuckDB's order rules out, is an error."""
+        columns = [f"s.{quoted(name)}" for name in self._columns]
+        columns += [f"j{number}.{quoted(name)}" for number, (_, names) in enumerate(parts) for name in names]
+        beside = "".join(f" POSITIONAL JOIN {table} j{number}" for number, (table, _) in enumerate(parts))
+        same = " AND ".join(f"s.{_ROW} = j{number}.{_ROW}" for number in range(len(parts)))
+        held = f" WHERE CASE WHEN {same} THEN true ELSE error('joined rows are out of order') END" if parts else ""
+        return self._connection.sql(f"SELECT {', '.join(columns)} FROM {self._spine} s{beside}{held}")
+
+    def _looked_up(self, group: JoinedGroup, rows: duckdb.DuckDBPyRelation) -> str:
+        equal = " AND ".join(f"s.{quoted(key.spine)} = f.{quoted(key.group)}" for key in group.keys)
+        features = "".join(f", f.{quoted(column.column)} AS {quoted(column.feature)}" for column in group.columns)
+        return f"SELECT s.{_ROW}{features} FROM {self._spine} s LEFT JOIN {view_of(rows)} f ON {equal}"
+
+    def _codes_of(self, keys: Sequence[str]) -> str:
+        """A table that gives each keys of the spine a number: one number sorts faster than texts, or than several keys."""
+        wanted = tuple(dict.fromkeys(keys))
+        if wanted not in self._codes:
+            names = ", ".join(map(quoted, wanted))
+            known = " AND ".join(f"{quoted(key)} IS NOT NULL" for key in wanted)
+            self._codes[wanted] = self._table(
+                f"SELECT (row_number() OVER ())::UINTEGER AS {_KEY}, * "
+                f"FROM (SELECT DISTINCT {names} FROM {self._spine} WHERE {known})"
+            )
+        return self._codes[wanted]
+
+    def _table(self, sql: str) -> str:
+        name = quoted("temp", f"__fti_joined_{next(_names)}")
+        self._connection.execute(f"CREATE TEMP TABLE {name} AS {sql}")
+        return name
+
+
+def asof_plan(
     connection: duckdb.DuckDBPyConnection,
-    spine: duckdb.DuckDBPyRelation,
+    spine: str,
+    codes: str,
     group: JoinedGroup,
     rows: duckdb.DuckDBPyRelation,
-    prediction_time: str | None,
-) -> duckdb.DuckDBPyRelation:
-    """One group's plan: the spine with its features added, in no order."""
-    equal = [f"s.{quoted(key.spine)} = f.{quoted(key.group)}" for key in group.keys]
-    if group.event_time is None or prediction_time is None:
-        _check_lookup(connection, rows, group)
-        features = "".join(f", f.{quoted(column.column)} AS {quoted(column.feature)}" for column in group.columns)
-        return connection.sql(
-            f"SELECT s.*{features} FROM {view_of(spine)} s LEFT JOIN {view_of(rows)} f ON {' AND '.join(equal)}"
-        )
+    prediction_time: str,
+) -> str:
+    """The SQL of one group's join: the spine's row numbers with the group's features, in no order.
+
+    Rows whose keys the spine does not have are left out before anything is sorted.
+
+    Args:
+        connection: the connection that all belong to.
+        spine: the table of the spine, its rows numbered.
+        codes: the table of its distinct keys, numbered.
+        group: the join; its event time is not None.
+        rows: the group's rows.
+        prediction_time: the spine's column.
+    """
+    keys, columns = [key.group for key in group.keys], [column.column for column in group.columns]
+    times = [name for name in (group.event_time, group.available_at, group.tie_break) if name is not None]
+    needed = list(dict.fromkeys([*columns, *times]))
+    check_columns([*keys, *needed], rows.columns, of=group.table)
+    same = " AND ".join(f"c.{quoted(key.spine)} = r.{quoted(key.group)}" for key in group.keys)
+    selected = ", ".join([f"c.{_KEY}", *(f"r.{quoted(name)}" for name in needed)])
+    coded = connection.sql(f"SELECT {selected} FROM {view_of(rows)} r JOIN {codes} c ON {same}")
+    by_code = replace(group, keys=(JoinedKey(_KEY, _KEY, "integer"),))
+    winners = view_of(frontier(connection, coded, by_code))
+
+    equal = " AND ".join(f"s.{quoted(key.spine)} = c.{quoted(key.spine)}" for key in group.keys)
     at = f"s.{quoted(prediction_time)}"
+    points = f"SELECT s.{_ROW}, c.{_KEY}, {at} AS {_AT} FROM {spine} s LEFT JOIN {codes} c ON {equal}"
     # DuckDB's sorted ASOF join matches a null time to the last row, so a null one is ruled out here.
-    alive = f"{at} IS NOT NULL" if group.ttl_us is None else f"f.{EVENT} >= {at} - to_microseconds({group.ttl_us})"
+    alive = f"s.{_AT} IS NOT NULL"
+    if group.ttl_us is not None:
+        alive = f"f.{EVENT} >= s.{_AT} - to_microseconds({group.ttl_us})"
+        if group.available_at is None and group.tie_break is None:  # one time fewer to sort
+            alive = f"f.{VISIBLE} >= s.{_AT} - to_microseconds({group.ttl_us - group.serving_delay_us})"
     features = "".join(
         f", CASE WHEN {alive} THEN f.{quoted(column.column)} END AS {quoted(column.feature)}"
         for column in group.columns
     )
-    matches = " AND ".join([*equal, f"{at} >= f.{VISIBLE}"])
-    winners = view_of(frontier(connection, rows, group))
-    return connection.sql(f"SELECT s.*{features} FROM {view_of(spine)} s ASOF LEFT JOIN {winners} f ON {matches}")
+    return (
+        f"SELECT s.{_ROW}{features} FROM ({points}) s ASOF LEFT JOIN {winners} f "
+        f"ON s.{_KEY} = f.{_KEY} AND s.{_AT} >= f.{VISIBLE}"
+    )
 
 
 def _check_lookup(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, group: JoinedGroup) -> None:

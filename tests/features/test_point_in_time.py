@@ -168,6 +168,31 @@ def test_spine_over_many_row_groups_keeps_its_order(connection: duckdb.DuckDBPyC
     assert [found[0] for found in joined.fetchall()] == [found[0] for found in spine.fetchall()]
 
 
+def test_rows_that_would_be_out_of_order_are_an_error(connection: duckdb.DuckDBPyConnection) -> None:
+    spine = oracles.relation(connection, SPINE, [{"id": 0, "k": "x", "t": at(3)}, {"id": 1, "k": "y", "t": at(3)}])
+    rows = oracles.relation(connection, ROWS, [row(1), row(1, 2, key="y")])
+    joined = point_in_time(connection, spine, [group()], lambda _: rows, prediction_time="t")
+    assert [found[-1] for found in joined.fetchall()] == [1, 2]
+    (features,) = connection.sql("SELECT table_name FROM duckdb_columns() WHERE column_name = 'value'").fetchall()[0]
+    for change in ("SET __fti_row = 3 - __fti_row", "DELETE WHERE __fti_row = 2"):
+        verb, rest = change.split(" ", 1)
+        connection.execute(
+            f"UPDATE temp.{features} {change}" if verb == "SET" else f"DELETE FROM temp.{features} {rest}"
+        )
+        with pytest.raises(duckdb.InvalidInputException, match="joined rows are out of order"):
+            joined.fetchall()
+
+
+def test_a_key_of_the_spine_may_stand_for_two_of_a_group(connection: duckdb.DuckDBPyConnection) -> None:
+    spine = connection.sql(f"SELECT x, TIMESTAMP '{at(3)}' AS t FROM (VALUES ('x'), ('y')) s(x)")
+    rows = connection.sql(
+        f"SELECT *, TIMESTAMP '{at(1)}' AS e, 1 AS v FROM (VALUES ('x', 'x'), ('y', 'x'), ('x', 'y')) r(k, j)"
+    )
+    join = group(keys=(JoinedKey("x", "k", "text"), JoinedKey("x", "j", "text")))
+    joined = point_in_time(connection, spine, [join], lambda _: rows, prediction_time="t")
+    assert [found[-1] for found in joined.fetchall()] == [1, None]
+
+
 def test_lookup_is_always_visible(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [row(100, 7), row(None, 8, key="y"), row(1, 9, key=None)]
     assert values(connection, rows, [1, None], event_time=None) == [7, 7]
@@ -234,13 +259,16 @@ def test_missing_and_repeated_columns_are_named(connection: duckdb.DuckDBPyConne
         frontier(connection, oracles.relation(connection, ROWS, []), group(event_time=None))
 
 
-def test_joins_leave_at_most_one_table_behind_and_nothing_outside_temp(connection: duckdb.DuckDBPyConnection) -> None:
+def test_joins_leave_the_spine_its_keys_and_a_table_a_group_behind_and_nothing_outside_temp(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
     connection.execute("ATTACH ':memory:' AS other; USE other")
     spine = oracles.relation(connection, SPINE, [{"id": 0, "k": "x", "t": at(3)}])
     rows = oracles.relation(connection, ROWS, [row(1)])
     joins = [group(columns=(JoinedColumn(f"v{number}", "v", "integer"),)) for number in range(5)]
     assert point_in_time(connection, spine, joins, lambda _: rows, prediction_time="t").fetchall()[0][3:] == (1,) * 5
-    assert connection.sql("SELECT count(*) FROM duckdb_tables()").fetchall() == [(1,)]
+    tables = connection.sql("SELECT DISTINCT database_name, count(*) FROM duckdb_tables() GROUP BY ALL").fetchall()
+    assert tables == [("temp", 7)]
     assert connection.sql("SELECT DISTINCT database_name FROM duckdb_views() WHERE NOT internal").fetchall() == [
         ("temp",)
     ]

@@ -7,7 +7,8 @@ from itertools import count
 import duckdb
 
 from fti_assets.features.arrays import as_table, fetch_columns
-from fti_assets.features.point_in_time import point_in_time, view_of
+from fti_assets.features.point_in_time import point_in_time
+from fti_assets.features.views import view_of
 from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import Column, ViewRecord

@@ -11,9 +11,9 @@ from fti_assets.errors import DataError, DeclarationError, one_of
 from fti_assets.features.changes import ChangeFeed, Changes, FeedPosition, net_changes
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.frames import relation_of
-from fti_assets.features.point_in_time import view_of
 from fti_assets.features.staging import UNIQUE, Layout, Staged, stage
 from fti_assets.features.validation import SAMPLE_ROWS
+from fti_assets.features.views import view_of
 from fti_assets.rules import Verdict
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.row_changes import Changed, RowChange, change_rows, feed_position

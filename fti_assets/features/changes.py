@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fti_assets.errors import DataError, listed, one_of
-from fti_assets.features.point_in_time import view_of
+from fti_assets.features.views import view_of
 from fti_assets.stores.sql import literal, quoted
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import duckdb
 from fti_assets.assets.lineage import COLUMN_LINEAGE
 from fti_assets.features.external_rows import outside_view
 from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.point_in_time import sql_of
 from fti_assets.features.sql_lineage import UntoldError, sql_lineage
 from fti_assets.features.table import Table
+from fti_assets.features.views import sql_of
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.tables import PARTITION
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fti_assets.errors import DataError, DeclarationError, one_of
-from fti_assets.features.point_in_time import view_of
+from fti_assets.features.views import view_of
 from fti_assets.stores.sql import checked_name, quoted
 
 if TYPE_CHECKING:

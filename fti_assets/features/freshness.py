@@ -10,7 +10,7 @@ import duckdb
 
 from fti_assets import clock
 from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.point_in_time import available_sql
+from fti_assets.features.frontier import available_sql
 from fti_assets.rules import Rule, Verdict
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import quoted, timestamp

@@ -18,8 +18,8 @@ from fti_assets import clock
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.online_rows import blobs_of, encoded_key, online_schema, winners_since
-from fti_assets.features.point_in_time import view_of
 from fti_assets.features.schema import type_of_sql
+from fti_assets.features.views import view_of
 from fti_assets.stores.blobs import Blobs
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import JoinedColumn, JoinedGroup, JoinedKey

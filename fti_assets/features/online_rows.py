@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fti_assets.errors import DataError
-from fti_assets.features.point_in_time import EVENT, VISIBLE, frontier, view_of
+from fti_assets.features.frontier import EVENT, VISIBLE, frontier
+from fti_assets.features.views import view_of
 from fti_assets.stores.blobs import BlobFormat, Blobs
 from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.manifest import Column, JoinedGroup, JoinedKey

@@ -1,128 +1,27 @@
 """The point-in-time join: for each spine row, the group's row that a system had at that moment.
 
 A plan rests on two facts. Rows that are overtaken before they become visible can never win, so each key keeps a
-*frontier*: the rows that raise its newest event time, in the order in which they became visible. On a frontier the row
-that became visible last is the row with the latest event time, so one ASOF join finds the winner and has no ties.
+*frontier* (``frontier.py``). On a frontier the row that became visible last is the row with the latest event time, so one
+ASOF join (``asof.py``) finds the winner and has no ties.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
-from fti_assets.errors import DataError, DeclarationError, one_of
-from fti_assets.stores.manifest import JoinedGroup, JoinedKey
+from fti_assets.errors import DataError, DeclarationError, StoreError, one_of
+from fti_assets.features.asof import KEY, ROW, Points, by_duckdb, candidates, in_memory
+from fti_assets.features.frontier import check_columns
+from fti_assets.features.views import view_of
+from fti_assets.stores.manifest import JoinedGroup
 from fti_assets.stores.sql import quoted
 
 if TYPE_CHECKING:
     import duckdb
 
-VISIBLE = "__fti_visible"
-"""The frontier's column that says when a row became visible."""
-
-EVENT = "__fti_event"
-"""The frontier's column that says when a row was true."""
-
-_ROW = "__fti_row"
-_KEY = "__fti_key"
-_AT = "__fti_at"
-_AVAILABLE = "__fti_available"
-_TIE = "__fti_tie"
 _names = count(1)
-_recorded: ContextVar[dict[str, str] | None] = ContextVar("recorded_views", default=None)
-
-
-def view_of(relation: duckdb.DuckDBPyRelation) -> str:
-    """Give a relation a quoted name that SQL on its connection can use: a temporary view, gone with the connection."""
-    return named_view(relation, f"__fti_view_{next(_names)}")
-
-
-def named_view(relation: duckdb.DuckDBPyRelation, name: str) -> str:
-    """Make a temporary view of a relation, or make it anew, and give its name quoted for SQL."""
-    recorded = _recorded.get()
-    if recorded is not None and (text := sql_of(relation)) is not None:
-        recorded[name] = text
-    relation.query(name, f"FROM {quoted('temp', name)}")
-    return quoted("temp", name)
-
-
-@contextmanager
-def views_recorded() -> Iterator[dict[str, str]]:
-    """Keep the SQL of the views that are made in a block, by name: DuckDB itself does not tell it."""
-    recorded: dict[str, str] = {}
-    token = _recorded.set(recorded)
-    try:
-        yield recorded
-    finally:
-        _recorded.reset(token)
-
-
-def sql_of(relation: duckdb.DuckDBPyRelation) -> str | None:
-    """A relation as SQL, or None if it holds rows that were fetched, which DuckDB would print one by one."""
-    plain = relation.type in ("QUERY_RELATION", "TABLE_RELATION", "VIEW_RELATION")
-    if not plain and "COLUMN_DATA_SCAN" in relation.explain():
-        return None
-    text: str = relation.sql_query()
-    return text
-
-
-def available_sql(event_time: str, available_at: str | None, delay_us: int) -> str:
-    """The SQL of available-at: its column, or event time plus ``delay_us`` microseconds."""
-    return quoted(available_at) if available_at is not None else f"{quoted(event_time)} + to_microseconds({delay_us})"
-
-
-def frontier(
-    connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, group: JoinedGroup
-) -> duckdb.DuckDBPyRelation:
-    """The rows of a group that can ever win, one per keys and moment of visibility.
-
-    Within a key, a row that became visible later has a later event time, or the same one and a later available-at.
-    Rows with a null key, event time or available-at are never visible. A null ``tie_break`` loses to any other.
-
-    Args:
-        connection: the connection that ``rows`` belongs to.
-        rows: the group's rows under its own column names; times are naive UTC ``TIMESTAMP``.
-        group: the join; its event time is not None.
-
-    Returns:
-        The group's key columns and joined columns under the group's names, ``__fti_event`` and ``__fti_visible``
-        (the later of event time and available-at), lazy and in no order.
-
-    Raises:
-        DeclarationError: the group is a lookup, or ``rows`` lacks a column that it names.
-    """
-    if group.event_time is None:
-        raise DeclarationError(f"{group.table} has no event time: a lookup is always visible and has no frontier")
-    keys = [key.group for key in group.keys]
-    columns = list(dict.fromkeys([*keys, *(column.column for column in group.columns)]))
-    times = [name for name in (group.event_time, group.available_at, group.tie_break) if name is not None]
-    check_columns([*columns, *times], rows.columns, of=group.table)
-    event, available = (
-        quoted(group.event_time),
-        available_sql(group.event_time, group.available_at, group.serving_delay_us),
-    )
-    never_null = [*map(quoted, keys), event, *([available] if group.available_at is not None else [])]
-    where = " AND ".join(f"{name} IS NOT NULL" for name in never_null)
-    selected = ", ".join([*map(quoted, columns), f"{event} AS {EVENT}"])
-    source = view_of(rows)
-    if group.available_at is None and group.tie_break is None:
-        return connection.sql(f"SELECT {selected}, {available} AS {VISIBLE} FROM {source} WHERE {where}")
-    tie = "" if group.tie_break is None else f", {quoted(group.tie_break)} AS {_TIE}"
-    # The joined columns come last, so that even a tie_break that itself ties gives one answer.
-    order = [VISIBLE, EVENT, _AVAILABLE, *([_TIE, *map(quoted, columns)] if tie else [])]
-    window = (
-        f"PARTITION BY {', '.join(map(quoted, keys))} ORDER BY {', '.join(f'{name} ASC NULLS FIRST' for name in order)}"
-    )
-    return connection.sql(f"""
-        SELECT {", ".join(map(quoted, columns))}, {EVENT}, {VISIBLE}
-        FROM (SELECT {selected}, {available} AS {_AVAILABLE}, greatest({event}, {available}) AS {VISIBLE}{tie}
-              FROM {source} WHERE {where})
-        QUALIFY lead({VISIBLE}) OVER ({window}) IS DISTINCT FROM {VISIBLE}
-            AND {EVENT} >= max({EVENT}) OVER ({window} ROWS UNBOUNDED PRECEDING)""")
 
 
 def point_in_time(
@@ -184,32 +83,53 @@ class _Plan:
         self._connection = connection
         self._prediction_time = prediction_time
         self._columns = spine.columns
-        self._spine = self._table(f"SELECT (row_number() OVER ())::UINTEGER AS {_ROW}, * FROM {view_of(spine)}")
+        self._spine = self._table(f"SELECT (row_number() OVER ())::UINTEGER AS {ROW}, * FROM {view_of(spine)}")
+        self._rows = self._connection.execute(f"SELECT count(*) FROM {self._spine}").fetchall()[0][0]
         self._codes: dict[tuple[str, ...], str] = {}
 
     def features(self, group: JoinedGroup, rows: duckdb.DuckDBPyRelation) -> tuple[str, list[str]]:
         """A table of a group's features in the spine's order, and their names."""
+        features = [column.feature for column in group.columns]
         if group.event_time is None or self._prediction_time is None:
             _check_lookup(self._connection, rows, group)
-            joined = self._looked_up(group, rows)
-        else:
-            codes = self._codes_of([key.spine for key in group.keys])
-            joined = asof_plan(self._connection, self._spine, codes, group, rows, self._prediction_time)
-        return self._table(f"FROM ({joined}) ORDER BY {_ROW}"), [column.feature for column in group.columns]
+            return self._in_order(self._looked_up(group, rows)), features
+        points = Points(self._spine, self._codes_of([key.spine for key in group.keys]), self._prediction_time)
+        frontier_rows = candidates(self._connection, points, group, rows)
+        arrow = in_memory(self._connection, points, group, frontier_rows)
+        if arrow is None:
+            return self._in_order(by_duckdb(points, group, frontier_rows)), features
+        name = f"__fti_arrow_{next(_names)}"
+        self._connection.register(name, arrow)
+        try:
+            return self._checked(self._table(f"FROM {quoted('temp', name)}")), features
+        finally:
+            self._connection.unregister(name)
+
+    def _in_order(self, joined: str) -> str:
+        return self._checked(self._table(f"FROM ({joined}) ORDER BY {ROW}"))
 
     def side_by_side(self, parts: Sequence[tuple[str, list[str]]]) -> duckdb.DuckDBPyRelation:
-        """The spine with the features beside; a row that is not beside its own, which DuckDB's order rules out, is an error."""
+        """The spine with the features beside."""
         columns = [f"s.{quoted(name)}" for name in self._columns]
         columns += [f"j{number}.{quoted(name)}" for number, (_, names) in enumerate(parts) for name in names]
         beside = "".join(f" POSITIONAL JOIN {table} j{number}" for number, (table, _) in enumerate(parts))
-        same = " AND ".join(f"s.{_ROW} = j{number}.{_ROW}" for number in range(len(parts)))
-        held = f" WHERE CASE WHEN {same} THEN true ELSE error('joined rows are out of order') END" if parts else ""
-        return self._connection.sql(f"SELECT {', '.join(columns)} FROM {self._spine} s{beside}{held}")
+        return self._connection.sql(f"SELECT {', '.join(columns)} FROM {self._spine} s{beside}")
+
+    def _checked(self, table: str) -> str:
+        """The table, if its rows are in the spine's order: rows are put side by side by their places."""
+        counts = f"SELECT count(*) FILTER (rowid + 1 = {ROW}), count(*) FROM {table}"
+        in_place, total = self._connection.execute(counts).fetchall()[0]
+        if not in_place == total == self._rows:
+            raise StoreError(
+                f"DuckDB stored {total - in_place} of {total} joined rows out of order, of {self._rows}; is "
+                "preserve_insertion_order off?"
+            )
+        return table
 
     def _looked_up(self, group: JoinedGroup, rows: duckdb.DuckDBPyRelation) -> str:
         equal = " AND ".join(f"s.{quoted(key.spine)} = f.{quoted(key.group)}" for key in group.keys)
         features = "".join(f", f.{quoted(column.column)} AS {quoted(column.feature)}" for column in group.columns)
-        return f"SELECT s.{_ROW}{features} FROM {self._spine} s LEFT JOIN {view_of(rows)} f ON {equal}"
+        return f"SELECT s.{ROW}{features} FROM {self._spine} s LEFT JOIN {view_of(rows)} f ON {equal}"
 
     def _codes_of(self, keys: Sequence[str]) -> str:
         """A table that gives each keys of the spine a number: one number sorts faster than texts, or than several keys."""
@@ -218,7 +138,7 @@ class _Plan:
             names = ", ".join(map(quoted, wanted))
             known = " AND ".join(f"{quoted(key)} IS NOT NULL" for key in wanted)
             self._codes[wanted] = self._table(
-                f"SELECT (row_number() OVER ())::UINTEGER AS {_KEY}, * "
+                f"SELECT (row_number() OVER ())::UINTEGER AS {KEY}, * "
                 f"FROM (SELECT DISTINCT {names} FROM {self._spine} WHERE {known})"
             )
         return self._codes[wanted]
@@ -227,55 +147,6 @@ class _Plan:
         name = quoted("temp", f"__fti_joined_{next(_names)}")
         self._connection.execute(f"CREATE TEMP TABLE {name} AS {sql}")
         return name
-
-
-def asof_plan(
-    connection: duckdb.DuckDBPyConnection,
-    spine: str,
-    codes: str,
-    group: JoinedGroup,
-    rows: duckdb.DuckDBPyRelation,
-    prediction_time: str,
-) -> str:
-    """The SQL of one group's join: the spine's row numbers with the group's features, in no order.
-
-    Rows whose keys the spine does not have are left out before anything is sorted.
-
-    Args:
-        connection: the connection that all belong to.
-        spine: the table of the spine, its rows numbered.
-        codes: the table of its distinct keys, numbered.
-        group: the join; its event time is not None.
-        rows: the group's rows.
-        prediction_time: the spine's column.
-    """
-    keys, columns = [key.group for key in group.keys], [column.column for column in group.columns]
-    times = [name for name in (group.event_time, group.available_at, group.tie_break) if name is not None]
-    needed = list(dict.fromkeys([*columns, *times]))
-    check_columns([*keys, *needed], rows.columns, of=group.table)
-    same = " AND ".join(f"c.{quoted(key.spine)} = r.{quoted(key.group)}" for key in group.keys)
-    selected = ", ".join([f"c.{_KEY}", *(f"r.{quoted(name)}" for name in needed)])
-    coded = connection.sql(f"SELECT {selected} FROM {view_of(rows)} r JOIN {codes} c ON {same}")
-    by_code = replace(group, keys=(JoinedKey(_KEY, _KEY, "integer"),))
-    winners = view_of(frontier(connection, coded, by_code))
-
-    equal = " AND ".join(f"s.{quoted(key.spine)} = c.{quoted(key.spine)}" for key in group.keys)
-    at = f"s.{quoted(prediction_time)}"
-    points = f"SELECT s.{_ROW}, c.{_KEY}, {at} AS {_AT} FROM {spine} s LEFT JOIN {codes} c ON {equal}"
-    # DuckDB's sorted ASOF join matches a null time to the last row, so a null one is ruled out here.
-    alive = f"s.{_AT} IS NOT NULL"
-    if group.ttl_us is not None:
-        alive = f"f.{EVENT} >= s.{_AT} - to_microseconds({group.ttl_us})"
-        if group.available_at is None and group.tie_break is None:  # one time fewer to sort
-            alive = f"f.{VISIBLE} >= s.{_AT} - to_microseconds({group.ttl_us - group.serving_delay_us})"
-    features = "".join(
-        f", CASE WHEN {alive} THEN f.{quoted(column.column)} END AS {quoted(column.feature)}"
-        for column in group.columns
-    )
-    return (
-        f"SELECT s.{_ROW}{features} FROM ({points}) s ASOF LEFT JOIN {winners} f "
-        f"ON s.{_KEY} = f.{_KEY} AND s.{_AT} >= f.{VISIBLE}"
-    )
 
 
 def _check_lookup(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, group: JoinedGroup) -> None:
@@ -311,10 +182,3 @@ def _check_spine(spine: duckdb.DuckDBPyRelation, joins: Sequence[JoinedGroup], p
         if name.lower() in seen:
             raise DeclarationError(f"there would be two columns {name!r} after the join: give one group a prefix")
         seen.add(name.lower())
-
-
-def check_columns(needed: Iterable[str], columns: Sequence[str], *, of: str) -> None:
-    """Raise a DeclarationError that lists the ``columns`` there are if a ``needed`` one is not among them."""
-    for name in needed:
-        if name not in columns:
-            raise DeclarationError(f"{of} has no column {name!r}: it has {one_of(columns)}")

@@ -28,10 +28,10 @@ from fti_assets.features.freshness import delays, fresh, is_backfill
 from fti_assets.features.inputs import input_table
 from fti_assets.features.online_load import joined_whole, load_online
 from fti_assets.features.page import statistics_shown
-from fti_assets.features.point_in_time import view_of, views_recorded
 from fti_assets.features.rejected import keep_rejected
 from fti_assets.features.staging import UNIQUE, Layout, Staged, stage
 from fti_assets.features.validation import SAMPLE_ROWS
+from fti_assets.features.views import view_of, views_recorded
 from fti_assets.resources import Stores
 from fti_assets.rules import Rule, Verdict, reasons
 from fti_assets.stores.lake import Lake

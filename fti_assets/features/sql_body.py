@@ -11,8 +11,8 @@ from typing import Any
 import duckdb
 
 from fti_assets.errors import DataError, DeclarationError, listed, one_of
-from fti_assets.features.point_in_time import named_view
 from fti_assets.features.table import Table
+from fti_assets.features.views import named_view
 
 PARAMETERS = ("start", "end", "partition")
 _TABLE_FUNCTIONS = {"range", "generate_series", "unnest"}

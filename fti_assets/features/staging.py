@@ -14,10 +14,10 @@ from fti_assets.errors import DataError, DeclarationError, one_of
 from fti_assets.features.checks_sql import INTEGERS
 from fti_assets.features.duplicates import without_duplicates
 from fti_assets.features.frames import column_names, inferred_columns, relation_of
-from fti_assets.features.point_in_time import view_of
 from fti_assets.features.schema import SQL_TYPES
 from fti_assets.features.stored_types import UNTOLD, Stored, roomy_decimal, stored_as, wider_decimal
 from fti_assets.features.table_validation import RowRule, validate_table
+from fti_assets.features.views import view_of
 from fti_assets.rules import Rule, Verdict
 from fti_assets.stores.sql import checked_name, literal, quoted, timestamp
 from fti_assets.stores.tables import PARTITION

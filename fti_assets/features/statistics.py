@@ -10,8 +10,8 @@ from typing import Any
 
 import duckdb
 
-from fti_assets.features.point_in_time import view_of
 from fti_assets.features.schema import type_of_sql
+from fti_assets.features.views import view_of
 from fti_assets.stores.sql import quoted
 from fti_assets.stores.tables import PARTITION
 

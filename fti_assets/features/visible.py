@@ -8,8 +8,9 @@ import duckdb
 
 from fti_assets.errors import NotMaterializedError
 from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.frontier import EVENT, VISIBLE, frontier
 from fti_assets.features.online_load import joined_group
-from fti_assets.features.point_in_time import EVENT, VISIBLE, frontier, view_of
+from fti_assets.features.views import view_of
 from fti_assets.stores.manifest import JoinedColumn, JoinedKey
 from fti_assets.stores.sql import quoted, timestamp
 

@@ -23,11 +23,11 @@ from fti_assets.features.assemble import assemble
 from fti_assets.features.columns import Columns, declared_columns, stored_schema, table_column
 from fti_assets.features.external_rows import read_external
 from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.point_in_time import view_of
 from fti_assets.features.rejected import keep_rejected
 from fti_assets.features.schema import column_types
 from fti_assets.features.staging import Layout, stage
 from fti_assets.features.upstream import COMPLETE, missing_partitions
+from fti_assets.features.views import view_of
 from fti_assets.inference.batch import BatchPredictions, PredictionConfig
 from fti_assets.resources import Stores
 from fti_assets.rules import Verdict, reasons

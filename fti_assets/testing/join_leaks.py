@@ -15,8 +15,9 @@ from fti_assets.errors import NotMaterializedError
 from fti_assets.features.arrays import fetch_columns
 from fti_assets.features.assemble import assemble, known_types
 from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.point_in_time import available_sql, view_of
+from fti_assets.features.frontier import available_sql
 from fti_assets.features.schema import type_of_sql
+from fti_assets.features.views import view_of
 from fti_assets.stores.columns import canonical
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import Column, JoinedGroup, ViewRecord

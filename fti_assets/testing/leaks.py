@@ -14,11 +14,12 @@ from fti_assets.assets.windows import windows_between, windows_of
 from fti_assets.errors import DeclarationError, NotMaterializedError, listed
 from fti_assets.features.external_rows import read_external
 from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.frontier import available_sql
 from fti_assets.features.inputs import input_table
-from fti_assets.features.point_in_time import available_sql, view_of
 from fti_assets.features.run import layout_of
 from fti_assets.features.staging import Layout, stage
 from fti_assets.features.table import Table
+from fti_assets.features.views import view_of
 from fti_assets.resources import Stores
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import quoted, timestamp

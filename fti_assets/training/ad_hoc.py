@@ -13,8 +13,8 @@ from fti_assets.errors import DataError, NotMaterializedError, listed, one_of
 from fti_assets.features.assemble import assemble
 from fti_assets.features.external_rows import read_external
 from fti_assets.features.frame_kinds import Kind, as_arrow, as_kind, checked_kind, kind_of
-from fti_assets.features.point_in_time import view_of
 from fti_assets.features.schema import SQL_TYPES, type_of_sql
+from fti_assets.features.views import view_of
 from fti_assets.resources import Stores
 from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.lake import Lake

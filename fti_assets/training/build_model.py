@@ -17,7 +17,7 @@ from fti_assets.errors import ModelError, NotMaterializedError, PredictionError,
 from fti_assets.features.arrays import fetch_columns
 from fti_assets.features.assemble import assemble
 from fti_assets.features.external_rows import read_external
-from fti_assets.features.point_in_time import view_of
+from fti_assets.features.views import view_of
 from fti_assets.stores.graph import Graph
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import Column, DatasetManifest, DatasetRecord, ModelManifest

@@ -12,7 +12,8 @@ import duckdb
 from fti_assets.errors import DataError, listed
 from fti_assets.features.assemble import assemble
 from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.point_in_time import available_sql, view_of
+from fti_assets.features.frontier import available_sql
+from fti_assets.features.views import view_of
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import ViewRecord
 from fti_assets.stores.sql import quoted, timestamp

@@ -29,10 +29,10 @@ from fti_assets.errors import (
     PredictionError,
     StoreError,
 )
+from fti_assets.features.asof import Points, candidates
 from fti_assets.features.external_group import ExternalOptions
 from fti_assets.features.external_rows import external_rows
 from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.point_in_time import asof_plan
 from fti_assets.stores.duckdb_extensions import load_extension
 from fti_assets.stores.external import source_connection
 from fti_assets.stores.manifest import DatasetManifest, JoinedColumn, JoinedGroup, JoinedKey
@@ -330,7 +330,7 @@ def test_rows_are_the_same_wherever_they_lie_and_only_needed_columns_are_read(
             rows = external_rows(connection, group)
             connection.execute(f"CREATE TEMP TABLE s AS SELECT 1 AS __fti_row, * FROM ({spine})")
             connection.execute("CREATE TEMP TABLE c AS SELECT 1 AS __fti_key, shop FROM s")
-            plan = connection.sql(asof_plan(connection, "s", "c", join, rows, "t")).explain()
+            plan = candidates(connection, Points("s", "c", "t"), join, rows).explain()
             assert "known_at" not in plan
             assert not re.search(r'(?<!")\btemp\b', plan)
             assert "seen_at" in plan

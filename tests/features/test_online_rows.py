@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from fti_assets.errors import DataError
 from fti_assets.features import online_rows
+from fti_assets.features.frontier import EVENT, VISIBLE, frontier
 from fti_assets.features.online_rows import blobs_of, online_schema, winners_since
-from fti_assets.features.point_in_time import EVENT, VISIBLE, frontier
 from fti_assets.stores.manifest import JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.stores.online_protocol import packed
 from fti_assets.times import EPOCH, from_microseconds, microseconds

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fti_assets.errors import DataError, DeclarationError
-from fti_assets.features.point_in_time import frontier, point_in_time
+from fti_assets.features import asof
+from fti_assets.features.frontier import frontier
+from fti_assets.features.point_in_time import point_in_time
 from fti_assets.stores.duckdb_extensions import load_extension
 from fti_assets.stores.manifest import JoinedColumn, JoinedGroup, JoinedKey
 from tests.features import oracles
@@ -22,8 +25,10 @@ SPINE = {"id": "BIGINT", "k": "VARCHAR", "t": "TIMESTAMP"}
 ROWS = {"k": "VARCHAR", "e": "TIMESTAMP", "a": "TIMESTAMP", "tie": "BIGINT", "v": "BIGINT"}
 
 
-@pytest.fixture
-def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+@pytest.fixture(params=["in_memory", "by_duckdb"])
+def connection(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[duckdb.DuckDBPyConnection]:
+    if request.param == "by_duckdb":
+        monkeypatch.setattr(asof, "_IN_MEMORY_BYTES", -1)
     with oracles.connection() as connection:
         yield connection
 
@@ -166,21 +171,6 @@ def test_spine_over_many_row_groups_keeps_its_order(connection: duckdb.DuckDBPyC
     joins = [group(), group(group="h", columns=(JoinedColumn("other", "v", "integer"),))]
     joined = point_in_time(connection, spine, joins, lambda _: rows, prediction_time="t")
     assert [found[0] for found in joined.fetchall()] == [found[0] for found in spine.fetchall()]
-
-
-def test_rows_that_would_be_out_of_order_are_an_error(connection: duckdb.DuckDBPyConnection) -> None:
-    spine = oracles.relation(connection, SPINE, [{"id": 0, "k": "x", "t": at(3)}, {"id": 1, "k": "y", "t": at(3)}])
-    rows = oracles.relation(connection, ROWS, [row(1), row(1, 2, key="y")])
-    joined = point_in_time(connection, spine, [group()], lambda _: rows, prediction_time="t")
-    assert [found[-1] for found in joined.fetchall()] == [1, 2]
-    (features,) = connection.sql("SELECT table_name FROM duckdb_columns() WHERE column_name = 'value'").fetchall()[0]
-    for change in ("SET __fti_row = 3 - __fti_row", "DELETE WHERE __fti_row = 2"):
-        verb, rest = change.split(" ", 1)
-        connection.execute(
-            f"UPDATE temp.{features} {change}" if verb == "SET" else f"DELETE FROM temp.{features} {rest}"
-        )
-        with pytest.raises(duckdb.InvalidInputException, match="joined rows are out of order"):
-            joined.fetchall()
 
 
 def test_a_key_of_the_spine_may_stand_for_two_of_a_group(connection: duckdb.DuckDBPyConnection) -> None:
@@ -365,15 +355,20 @@ def groups(draw: st.DrawFn, name: str) -> tuple[JoinedGroup, list[Row]]:
     return declared, rows
 
 
-@pytest.mark.parametrize("loop_below", [0, 64], ids=["sorted_asof", "loop_asof"])
+@pytest.mark.parametrize("loop_below", [None, 0, 64], ids=["in_memory", "sorted_asof", "loop_asof"])
 @settings(max_examples=60, deadline=None)
 @given(spine=SPINES, first=groups("first"), second=groups("second"))
 def test_join_is_what_brute_force_finds(
-    loop_below: int, spine: list[Row], first: tuple[JoinedGroup, list[Row]], second: tuple[JoinedGroup, list[Row]]
+    loop_below: int | None,
+    spine: list[Row],
+    first: tuple[JoinedGroup, list[Row]],
+    second: tuple[JoinedGroup, list[Row]],
 ) -> None:
     kinds = {"k": "VARCHAR", "m": "BIGINT", "e": "TIMESTAMP", "a": "TIMESTAMP", "tie": "BIGINT", "v": "BIGINT"}
-    with SHARED.cursor() as connection:
-        connection.execute(f"SET asof_loop_join_threshold={loop_below}")
+    with SHARED.cursor() as connection, pytest.MonkeyPatch.context() as patch:
+        if loop_below is not None:
+            patch.setattr(asof, "_IN_MEMORY_BYTES", -1)
+            connection.execute(f"SET asof_loop_join_threshold={loop_below}")
         tables = {declared.table: rows for declared, rows in (first, second)}
         # The first group comes again under another key.
         again = group(
@@ -391,3 +386,70 @@ def test_join_is_what_brute_force_finds(
         ).fetchall()
     assert [list(values[:4]) for values in found] == [[row[name] for name in ("k", "m", "j", "t")] for row in spine]
     assert [list(values[4:]) for values in found] == oracles.point_in_time(spine, joins, tables, "t")
+
+
+TIMES = st.integers(0, 6) | st.sampled_from([-(2**63) + 1, -(2**62), 2**62, 2**63 - 1])
+SMALL_KEYS = st.integers(1, 3) | st.sampled_from([2**32 - 1])
+PAIRS = st.lists(st.tuples(SMALL_KEYS, TIMES), max_size=12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(asked=PAIRS, rows=st.lists(st.tuples(SMALL_KEYS, TIMES), max_size=12, unique=True))
+def test_newest_before_is_what_brute_force_finds(asked: list[tuple[int, int]], rows: list[tuple[int, int]]) -> None:
+    def columns(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([key for key, _ in pairs], np.uint32), np.array([time for _, time in pairs], np.int64)
+
+    found = asof.newest_before(*columns(asked), *columns(rows))
+    assert found.dtype == np.int64
+    for (key, at_time), place in zip(asked, found.tolist(), strict=True):
+        before = [time for other, time in rows if other == key and time <= at_time]
+        assert place == (rows.index((key, max(before))) if before else -1)
+
+
+def test_newest_before_takes_ranks_where_keys_and_times_are_too_large_for_one_number() -> None:
+    keys, far = np.array([5, 2**32 - 1], np.uint32), 2**62
+    rows = (np.array([2**32 - 1, 5, 5], np.uint32), np.array([far, -far, far - 1], np.int64))
+    assert asof.newest_before(keys, np.array([far, far], np.int64), *rows).tolist() == [2, 0]
+    assert asof.newest_before(keys, np.array([-far, -far], np.int64), *rows).tolist() == [1, -1]
+
+
+def test_what_is_large_or_not_of_plain_types_is_left_to_duckdb(monkeypatch: pytest.MonkeyPatch) -> None:
+    with oracles.connection() as connection:
+        spine = connection.sql(f"SELECT i, 'x' AS k, TIMESTAMP '{at(3)}' AS t FROM range(100) r(i)")
+
+        def left_to_duckdb(value: str, spine: duckdb.DuckDBPyRelation = spine, rows: int = 1) -> bool:
+            asked: list[str] = []
+            monkeypatch.setattr(
+                "fti_assets.features.point_in_time.by_duckdb",
+                lambda *given: (asked.append("asked"), asof.by_duckdb(*given))[1],
+            )
+            stored = connection.sql(
+                f"SELECT 'x' AS k, TIMESTAMP '{at(1)}' - INTERVAL (i) SECOND AS e, {value} AS v FROM range({rows}) r(i)"
+            )
+            joined = point_in_time(connection, spine, [group()], lambda _: stored, prediction_time="t")
+            wanted = connection.sql(f"SELECT {value} FROM range(1) r(i)").fetchall()[0]
+            assert [found[-1:] for found in joined.fetchall()] == [wanted] * 100
+            assert joined.types[-1] == connection.sql(f"SELECT {value} FROM range(1) r(i)").types[0]
+            return bool(asked)
+
+        plain = [
+            "7",
+            "1.5::DOUBLE",
+            "1.25::DECIMAL(9,2)",
+            "true",
+            "DATE '2024-01-01'",
+            "'text'",
+            "NULL::BIGINT",
+            "7::UTINYINT",
+        ]
+        assert [left_to_duckdb(value) for value in plain] == [False] * len(plain)
+        uuid = "'c0ffee00-0000-4000-8000-000000000000'::UUID"
+        others = ["[1.5::FLOAT]", "7::HUGEINT", "TIME '10:00'", "{'a': 1}", uuid, "'b'::BLOB"]
+        assert [left_to_duckdb(value) for value in others] == [True] * len(others)
+        assert left_to_duckdb("7", spine.project("i, k, t::TIMESTAMP_NS AS t"))
+        monkeypatch.setattr(asof, "_IN_MEMORY_BYTES", 10_000)
+        assert not left_to_duckdb("'short'")
+        assert left_to_duckdb("repeat('x', 200)")
+        assert left_to_duckdb("7", rows=1_000)
+        monkeypatch.setattr(asof, "_IN_MEMORY_BYTES", 2_000)
+        assert left_to_duckdb("7")

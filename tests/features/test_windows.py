@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fti_assets.errors import DeclarationError, LookbackError
-from fti_assets.features.point_in_time import view_of
 from fti_assets.features.table import Grid, Table
+from fti_assets.features.views import view_of
 from fti_assets.features.windows import (
     Aggregate,
     Count,

@@ -13,8 +13,9 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from fti_assets.errors import DeclarationError, LookbackError
-from fti_assets.features.point_in_time import available_sql, check_columns, view_of
+from fti_assets.features.frontier import available_sql, check_columns
 from fti_assets.features.table import Grid, Table
+from fti_assets.features.views import view_of
 from fti_assets.features.windows.aggregates import Aggregate, Last, Max, Min
 from fti_assets.features.windows.axis import EVENT, Axis, RowsBy, Windows
 from fti_assets.features.windows.exact import Spread, spread_sql

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from fti_assets.features.point_in_time import available_sql
+from fti_assets.features.frontier import available_sql
 from fti_assets.features.table import Grid, Table
 from fti_assets.stores.sql import quoted, timestamp
 from fti_assets.times import from_microseconds, microseconds, naive_utc

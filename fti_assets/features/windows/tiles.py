@@ -16,7 +16,8 @@ from datetime import datetime
 from itertools import count
 from typing import TYPE_CHECKING
 
-from fti_assets.features.point_in_time import available_sql, view_of
+from fti_assets.features.frontier import available_sql
+from fti_assets.features.views import view_of
 from fti_assets.features.windows.exact import Spread, spread_sql
 from fti_assets.stores.sql import literal, quoted, timestamp
 from fti_assets.stores.tables import PARTITION, TILES, PartitionRecord, TableName

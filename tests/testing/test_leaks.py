@@ -166,12 +166,12 @@ def test_a_group_without_inputs_has_nothing_to_take_away(stores: fti.Stores) -> 
 
 def test_a_join_that_brings_another_row_is_found(stores: fti.Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """The search row by row does not rest on the join that it checks."""
-    from fti_assets.features import point_in_time
+    from fti_assets.features import frontier
 
-    honest = point_in_time.available_sql
+    honest = frontier.available_sql
     view = view_of(habits["bought_6h"])
     testing.assert_no_leak(view, stores=stores, partition=LAST, sample=4)
     # The join takes rows of habits as soon as they are true, ten minutes before they are available.
-    monkeypatch.setattr(point_in_time, "available_sql", lambda event, column, delay_us: honest(event, column, 0))
+    monkeypatch.setattr(frontier, "available_sql", lambda event, column, delay_us: honest(event, column, 0))
     with pytest.raises(testing.LeakFound, match="joins rows that were not the newest known.*: bought_6h"):
         testing.assert_no_leak(view, stores=stores, partition=LAST, sample=12)

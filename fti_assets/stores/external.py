@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import duckdb
 
 from fti_assets.errors import DeclarationError, StoreError
-from fti_assets.stores.duckdb_extensions import load_extension
+from fti_assets.stores.duckdb_extensions import connect_in_memory, load_extension
 from fti_assets.stores.postgres_address import PostgresAddress, postgres_address
 from fti_assets.stores.s3_secret import read_s3
 from fti_assets.stores.sql import literal, quoted
@@ -46,7 +46,7 @@ class ExternalSource(Protocol):
 @contextmanager
 def source_connection() -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection of no lake for a block: UTC, no access to Python variables."""
-    connection = duckdb.connect(":memory:")
+    connection = connect_in_memory()
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET python_enable_replacements = false")

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from fti_assets.errors import StoreError
-from fti_assets.stores.duckdb_extensions import load_extension
+from fti_assets.stores.duckdb_extensions import connect_in_memory, load_extension
 from fti_assets.stores.sql import literal
 
 
@@ -22,7 +22,7 @@ def lake_connection(catalog: Path, data: Path) -> Iterator[duckdb.DuckDBPyConnec
         StoreError: the catalog cannot be attached.
     """
     with tempfile.TemporaryDirectory(prefix="fti_spill_") as spill:
-        connection = duckdb.connect(":memory:")
+        connection = connect_in_memory()
         try:
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET python_enable_replacements = false")

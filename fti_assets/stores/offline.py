@@ -42,7 +42,7 @@ class OfflineStore:
 
     @contextmanager
     def connect(self) -> Iterator[Lake]:
-        """Open a connection to the lake for a block; it takes about 0.3 s, so keep it for a step."""
+        """Open a connection to the lake for a block; the first of a process checks extensions for half a second."""
         self._create()
         with lake_connection(self.catalog, self.root / "data") as connection:
             yield Lake(connection, self)

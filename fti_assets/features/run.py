@@ -30,6 +30,7 @@ from fti_assets.features.online_load import joined_whole, load_online
 from fti_assets.features.page import statistics_shown
 from fti_assets.features.rejected import keep_rejected
 from fti_assets.features.staging import UNIQUE, Layout, Staged, stage
+from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions
 from fti_assets.features.validation import SAMPLE_ROWS
 from fti_assets.features.views import view_of, views_recorded
 from fti_assets.resources import Stores
@@ -50,6 +51,7 @@ def run_feature_group(
     """Materialize the partitions that are run, or withhold them all if a blocking rule is broken."""
     windows = running_windows(context)
     with stores.offline_store().connect() as lake:
+        refuse_other_partitions(lake, group)
         read_external(lake, group.inputs.values())
         given: dict[str, Any] = dict(arguments)
         given |= {name: input_table(lake, source, group, windows) for name, source in group.inputs.items()}
@@ -132,6 +134,7 @@ def _store(
         check=lambda: _refuse_clashes(lake, group, batch.staged, partitions),
         asset=writer["asset"],
         run_id=writer["run_id"],
+        records=partition_records(group, partitions),
         addable=_may_be_added(group, lake.staged_types(batch.staged.table)),
     )
     return commit, {}

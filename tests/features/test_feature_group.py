@@ -352,6 +352,57 @@ def test_a_range_and_its_days_one_by_one_give_the_same_rows_and_versions(world: 
     assert counts == [3, 3, 3]
 
 
+@pytest.mark.parametrize(
+    "then",
+    [
+        None,
+        dg.MonthlyPartitionsDefinition(start_date="2013-01-01"),
+        dg.DailyPartitionsDefinition(start_date="2013-01-01", timezone="America/New_York"),
+        dg.StaticPartitionsDefinition(["2013-01-01"]),
+    ],
+    ids=["unpartitioned", "monthly", "another_zone", "static"],
+)
+def test_rows_are_not_stored_beside_those_of_other_partitions(
+    world: World, then: dg.PartitionsDefinition[str] | None
+) -> None:
+    def declared(partitions_def: dg.PartitionsDefinition[str] | None) -> FeatureGroup:
+        @fti.feature_group(name="visits", keys=["k"], event_time="t", partitions_def=partitions_def)
+        def visits() -> pd.DataFrame:
+            return pd.DataFrame({"k": ["a"], "t": pd.to_datetime(["2013-01-01 07:00"])})
+
+        return visits
+
+    daily, key = declared(DAYS), None if then is None else "2013-01-01"
+    assert world.run(daily, partition_key="2013-01-01").success
+    other = declared(then)
+    for before, after, partition in ((daily, other, key), (other, daily, "2013-01-01")):
+        result = world.run(after, partition_key=partition)
+        assert not result.success
+        assert any("is stored in other partitions, " in told for told in world.raised_by(result)), before
+        assert len(world.rows(after)) == 1
+        with world.lake.connect() as lake:
+            lake.connection.execute(f"DROP TABLE {daily.table_name.sql}; DROP TABLE {daily.table_name.ledger_sql}")
+        assert world.run(other, partition_key=key).success
+
+
+def test_partitions_may_begin_at_another_day_and_end(world: World) -> None:
+    def declared(first: str, last: str | None) -> FeatureGroup:
+        @fti.feature_group(
+            name="visits",
+            keys=["k"],
+            event_time="t",
+            partitions_def=dg.DailyPartitionsDefinition(start_date=first, end_date=last),
+        )
+        def visits(context: dg.AssetExecutionContext) -> pd.DataFrame:
+            return pd.DataFrame({"k": ["a"], "t": pd.to_datetime([context.partition_key])})
+
+        return visits
+
+    assert world.run(declared("2013-01-01", None), partition_key="2013-01-01").success
+    assert world.run(declared("2013-01-02", "2013-02-01"), partition_key="2013-01-02").success
+    assert len(world.rows(declared("2013-01-01", None))) == 2
+
+
 def test_a_range_is_one_event_a_day_that_says_what_it_was_made_from(world: World) -> None:
     days = ["2013-01-01", "2013-01-02", "2013-01-03"]
     assert world.run_range(days[0], days[-1], world.arrivals, world.rates).success

@@ -1,0 +1,50 @@
+"""The partitions that a table is stored in: those of one declaration, since rows in two kinds of them would be there twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import dagster as dg
+
+from fti_assets.errors import SchemaChangedError, listed
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.stores.lake import Lake
+from fti_assets.stores.tables import WHOLE
+
+_CADENCE = "cadence"
+
+
+def partition_records(group: FeatureGroup, partitions: Sequence[str]) -> dict[str, str]:
+    """What the ledger keeps of each partition: how long it is and where it begins."""
+    return dict.fromkeys(partitions, json.dumps({_CADENCE: _cadence(group.partitions_def)}))
+
+
+def refuse_other_partitions(lake: Lake, group: FeatureGroup) -> None:
+    """Refuse to add to a table that was stored under other partitions.
+
+    Raises:
+        SchemaChangedError: it was; the first partitions are named.
+    """
+    now, others = _cadence(group.partitions_def), {}
+    for key, stored in lake.ledger(group.table_name).items():
+        before = json.loads(stored.record).get(_CADENCE)
+        known = before == now if before is not None else (key == WHOLE) == (group.partitions_def is None)
+        if not known and stored.rows:
+            others[key] = before
+    if others:
+        was = next(iter(others.values()))
+        said = f", as {was!r}" if was is not None else ""
+        raise SchemaChangedError(
+            f"{group.table} is stored in other partitions, {listed(others)}{said}, and is now declared as {now!r}: its rows would be "
+            "there twice. Nothing was stored. Raise the version, so that the new partitions get a table of their own, or give "
+            "partitions_def back what it was"
+        )
+
+
+def _cadence(partitions_def: dg.PartitionsDefinition[str] | None) -> str:
+    if partitions_def is None:
+        return "unpartitioned"
+    if isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
+        return f"{partitions_def.cron_schedule} {partitions_def.timezone} {partitions_def.fmt}"
+    return "keys"

@@ -48,8 +48,8 @@ def read(
         snapshot: as of a snapshot of the lake: its number, or an instant for the newest one committed by then; the newest
             of all by default.
         as_: ``"pandas"``, ``"polars"``, ``"arrow"``, ``"dicts"`` or ``"relation"``: a lazy DuckDB relation. It keeps its
-            connection open for as long as it, or one that is derived from it, is held; relations of one store can be
-            joined with each other.
+            connection open for as long as it, or one that is derived from it, is held; relations that a thread reads from one
+            store can be joined with each other.
         stores: where it is stored; under ``FTI_HOME`` by default.
 
     Raises:

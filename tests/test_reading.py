@@ -5,6 +5,7 @@ import gc
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,17 @@ def test_a_relation_holds_its_connection(stores: fti.Stores) -> None:
     gc.collect()
     assert derived.fetchall() == [(1.0,)]
     assert len(joined.fetchall()) == 2
+
+
+def test_threads_read_relations_beside_each_other(stores: fti.Stores) -> None:
+    expected = sorted(fti.read(visits, stores=stores)["id"])
+
+    def ids(_: int) -> list[int]:
+        relations = [fti.read(group, as_="relation", stores=stores) for group in (visits, places, visits)]
+        return sorted(found for (found,) in relations[-1].project("id").fetchall())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ids, range(40))) == [expected] * 40
 
 
 def test_a_program_that_read_relations_leaves_nothing_behind(stores: fti.Stores, tmp_path: Path) -> None:

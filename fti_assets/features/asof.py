@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fti_assets.features.frontier import EVENT, VISIBLE, check_columns, frontier
+from fti_assets.features.frontier import EVENT, VISIBLE, check_columns, frontier, has_fixed_delay
 from fti_assets.features.views import view_of
 from fti_assets.stores.manifest import JoinedGroup, JoinedKey
 from fti_assets.stores.sql import literal, quoted
@@ -69,7 +69,7 @@ def by_duckdb(points: Points, group: JoinedGroup, frontier_rows: duckdb.DuckDBPy
     at = f"s.{_AT}"
     # DuckDB's sorted ASOF join matches a null time to the last row, so a null one is ruled out here.
     alive = f"{at} IS NOT NULL" if group.ttl_us is None else f"f.{EVENT} >= {at} - to_microseconds({group.ttl_us})"
-    if group.ttl_us is not None and _has_fixed_delay(group):  # one time fewer to sort
+    if group.ttl_us is not None and has_fixed_delay(group):  # one time fewer to sort
         alive = f"f.{VISIBLE} >= {at} - to_microseconds({group.ttl_us - group.serving_delay_us})"
     features = "".join(
         f", CASE WHEN {alive} THEN f.{quoted(column.column)} END AS {quoted(column.feature)}"
@@ -88,7 +88,7 @@ def in_memory(
     import pyarrow
 
     columns = list(dict.fromkeys(column.column for column in group.columns))
-    times = [VISIBLE] if group.ttl_us is None or _has_fixed_delay(group) else [VISIBLE, EVENT]
+    times = [VISIBLE] if group.ttl_us is None or has_fixed_delay(group) else [VISIBLE, EVENT]
     wanted = frontier_rows.project(", ".join(map(quoted, [KEY, *times, *columns])))
     spine = connection.table(points.spine)
     at_type = str(spine.types[spine.columns.index(points.prediction_time)])
@@ -159,10 +159,6 @@ def _numbered(points: Points, group: JoinedGroup, join: str) -> str:
     equal = " AND ".join(f"s.{quoted(key.spine)} = c.{quoted(key.spine)}" for key in group.keys)
     at = f"s.{quoted(points.prediction_time)} AS {_AT}"
     return f"SELECT s.{ROW}, c.{KEY}, {at} FROM {points.spine} s {join} {points.codes} c ON {equal}"
-
-
-def _has_fixed_delay(group: JoinedGroup) -> bool:
-    return group.available_at is None and group.tie_break is None
 
 
 def _fetched(relation: duckdb.DuckDBPyRelation, limit: int) -> Any | None:

@@ -32,6 +32,11 @@ def available_sql(event_time: str, available_at: str | None, delay_us: int) -> s
     return quoted(available_at) if available_at is not None else f"{quoted(event_time)} + to_microseconds({delay_us})"
 
 
+def has_fixed_delay(group: JoinedGroup) -> bool:
+    """Whether each row becomes visible a fixed time after it is true, no two of a key at once: then all are the frontier."""
+    return group.available_at is None and group.tie_break is None and not group.external
+
+
 def frontier(
     connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, group: JoinedGroup
 ) -> duckdb.DuckDBPyRelation:
@@ -66,11 +71,17 @@ def frontier(
     where = " AND ".join(f"{name} IS NOT NULL" for name in never_null)
     selected = ", ".join([*map(quoted, columns), f"{event} AS {EVENT}"])
     source = view_of(rows)
-    if group.available_at is None and group.tie_break is None:
+    if has_fixed_delay(group):
         return connection.sql(f"SELECT {selected}, {available} AS {VISIBLE} FROM {source} WHERE {where}")
     tie = "" if group.tie_break is None else f", {quoted(group.tie_break)} AS {_TIE}"
-    # The joined columns come last, so that even a tie_break that itself ties gives one answer.
-    order = [VISIBLE, EVENT, _AVAILABLE, *([_TIE, *map(quoted, columns)] if tie else [])]
+    # The joined columns come last, so that a tie_break that itself ties, or a table that nobody has validated, gives one answer.
+    order = [
+        VISIBLE,
+        EVENT,
+        _AVAILABLE,
+        *([_TIE] if tie else []),
+        *(map(quoted, columns) if tie or group.external else []),
+    ]
     window = (
         f"PARTITION BY {', '.join(map(quoted, keys))} ORDER BY {', '.join(f'{name} ASC NULLS FIRST' for name in order)}"
     )

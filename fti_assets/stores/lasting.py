@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from pathlib import Path
 
@@ -11,16 +12,16 @@ import duckdb
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.offline import OfflineStore
 
-_open: weakref.WeakValueDictionary[tuple[int, Path], duckdb.DuckDBPyConnection] = weakref.WeakValueDictionary()
+_open: weakref.WeakValueDictionary[tuple[int, int, Path], duckdb.DuckDBPyConnection] = weakref.WeakValueDictionary()
 
 
 def lasting_lake(store: OfflineStore) -> Lake:
     """Open a lake whose connection is closed when nothing holds a relation of it any more, at the latest at the program's end.
 
-    A relation, and each that is derived from it, holds its connection. Relations of one store share one, so that they can
-    be joined.
+    A relation, and each that is derived from it, holds its connection. Relations that a thread reads from one store share one,
+    so that they can be joined; two threads have one each, since a connection answers one question at a time.
     """
-    key = (os.getpid(), store.root.resolve())
+    key = (os.getpid(), threading.get_ident(), store.root.resolve())
     connection = _open.get(key)
     if connection is None:
         manager = store.connect()

@@ -108,6 +108,17 @@ def test_tie_break_column_decides_between_equal_times(connection: duckdb.DuckDBP
     assert values(connection, rows, [1], tie_break="tie", available_at="a") == [11]
 
 
+def test_rows_of_another_system_that_are_there_twice_have_one_answer(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = [row(1, value, key=f"k{number}") for number in range(50) for value in (number % 7, number % 5)]
+    found = []
+    for turned in (rows, rows[::-1]):
+        table = oracles.relation(connection, ROWS, turned)
+        spine = oracles.relation(connection, SPINE, [{"id": n, "k": f"k{n}", "t": at(2)} for n in range(50)])
+        joined = point_in_time(connection, spine, [group(external="a table")], lambda _: table, prediction_time="t")  # noqa: B023
+        found.append([values[-1] for values in joined.fetchall()])
+    assert found[0] == found[1] == [max(number % 7, number % 5) for number in range(50)]
+
+
 def test_null_tie_break_loses(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [row(1, 10, tie=2), {**row(1, 11), "tie": None}]
     assert values(connection, rows, [1], tie_break="tie") == [10]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 import duckdb
@@ -13,9 +12,8 @@ from fti_assets.features.schema import SQL_TYPES, type_of_sql
 from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.external import described
 from fti_assets.stores.lake import Lake
-from fti_assets.stores.sql import quoted
+from fti_assets.stores.sql import is_name, quoted
 
-_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _WIDER = {"HUGEINT": "BIGINT", "UHUGEINT": "BIGINT", "UBIGINT": "BIGINT", "UUID": "VARCHAR"}
 
 
@@ -56,7 +54,7 @@ def external_rows(connection: duckdb.DuckDBPyConnection, group: FeatureGroup) ->
     """
     assert group.source is not None
     stored, declared = described(connection, group.source), dict(group.columns or {})
-    wanted = list(declared) or [name for name in stored if _NAME.fullmatch(name)]
+    wanted = list(declared) or [name for name in stored if is_name(name)]
     needed = dict.fromkeys([*group.identity, *wanted])
     missing = [name for name in needed if name not in stored]
     if missing:

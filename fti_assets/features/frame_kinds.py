@@ -94,7 +94,7 @@ def as_arrow(rows: Any, *, what: str) -> pa.Table:
                 table = pa.table({name: pa.array([_naive(row.get(name)) for row in rows]) for name in names})
             case _:
                 table = rows
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise DataError(f"{what} has a column whose values have no one type: {error}") from error
     except ValueError as error:  # a pandas frame with one name twice
         raise DataError(f"{what} cannot be taken: {error}") from error

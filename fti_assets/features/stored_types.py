@@ -8,7 +8,7 @@ from typing import Any
 from fti_assets.features.checks_sql import INTEGERS
 from fti_assets.features.schema import SQL_TYPES
 from fti_assets.stores.columns import ColumnType
-from fti_assets.stores.sql import quoted
+from fti_assets.stores.sql import literal, quoted
 
 _KEPT = {
     "hugeint": "BIGINT",
@@ -71,7 +71,7 @@ def stored_as(column: str, given: Any, declared: ColumnType | None) -> Stored:
         months = f"datepart('year', {name}) * 12 + datepart('month', {name})"
         told = f"{column} has a duration of months, which are of no one length"
         return Stored(
-            kept, f"CASE WHEN {months} <> 0 THEN error('{told}') ELSE epoch_us({name}) END", _word(column, given)
+            kept, f"CASE WHEN {months} <> 0 THEN error({literal(told)}) ELSE epoch_us({name}) END", _word(column, given)
         )
     if target == sql_type:
         return Stored(target, name)

@@ -13,7 +13,7 @@ from fti_assets.description.declarations import Declaration, declaration_of
 from fti_assets.errors import DeclarationError, NotMaterializedError, one_of
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.on_demand import OnDemand
-from fti_assets.features.selection import Selection
+from fti_assets.features.selection import Selection, selection_of
 from fti_assets.inference.batch import BatchPredictions
 from fti_assets.stores.tables import TableName
 from fti_assets.training.dataset import TrainingDataset
@@ -175,7 +175,7 @@ def _joined(view: FeatureView) -> Iterator[Selection]:
     """The groups that a view joins to its spine, the label's included."""
     for feature in [*view.features, view.label.column]:
         if not isinstance(feature, OnDemand):
-            selection = Selection(feature) if isinstance(feature, FeatureGroup) else feature
+            selection = selection_of(feature)
             if selection.group is not view.spine:
                 yield selection
 

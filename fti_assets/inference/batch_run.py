@@ -35,7 +35,7 @@ from fti_assets.stores.graph import Graph
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import ModelManifest, ViewRecord
 from fti_assets.stores.models import ModelStore
-from fti_assets.stores.sql import quoted, timestamp
+from fti_assets.stores.sql import literal, quoted, timestamp
 from fti_assets.stores.tables import PartitionRecord, TableName
 from fti_assets.times import Window
 from fti_assets.training.evaluation import OUTPUT_NAMES
@@ -188,7 +188,7 @@ def _answers(
     scored = lake.connection.from_arrow(_scored(lake, store, build, name))
     selected = ", ".join(f"rows.{quoted(column)}" for column in identity)
     return lake.connection.sql(
-        f"SELECT {selected}, answers.* EXCLUDE (__fti_scored), '{build.reference}' AS {BUILD}, "
+        f"SELECT {selected}, answers.* EXCLUDE (__fti_scored), {literal(build.reference)} AS {BUILD}, "
         f"{timestamp(clock.now())} AS {PREDICTED_AT} "
         f"FROM {name} rows JOIN {view_of(scored)} answers USING (__fti_scored)"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import keyword
 import os
-import re
 import shutil
 import sys
 import uuid
@@ -15,8 +14,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 
 from fti_assets.errors import DeclarationError, StoreError
+from fti_assets.stores.sql import is_name
 
-_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _TOKEN = "__SYSTEM__"
 _SUFFIX = ".tmpl"
 _TAKEN = {"definitions", "tests"}
@@ -62,7 +61,7 @@ def write_system(name: str, folder: str | Path | None = None) -> Path:
 
 
 def _refuse_name(name: str) -> None:
-    if _NAME.fullmatch(name) is None:
+    if not is_name(name):
         raise DeclarationError(
             f"{name!r} cannot be the name of a system: write small letters, digits and '_', not beginning with a digit, as in "
             "'my_system'"

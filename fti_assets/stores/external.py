@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import duckdb
 
 from fti_assets.errors import DeclarationError, StoreError
+from fti_assets.stores.content_hash import content_sums, data_version
 from fti_assets.stores.duckdb_extensions import connect_in_memory, load_extension
 from fti_assets.stores.postgres_address import PostgresAddress, postgres_address
 from fti_assets.stores.s3_secret import read_s3
@@ -237,10 +238,9 @@ def described(connection: duckdb.DuckDBPyConnection, source: ExternalSource) -> 
 
 def _content(connection: duckdb.DuckDBPyConnection, scan: str, place: str) -> str:
     """A hash of every row and of the columns, that does not depend on the rows' order."""
-    types = sorted((row[0], row[1]) for row in _all(connection, f"DESCRIBE FROM {scan}", place))
-    row = ", ".join(quoted(name) for name, _ in types)
-    sums = _one(connection, f"SELECT count(*), sum(hash({row})), sum(hash(hash({row}), 1)) FROM {scan}", place)
-    return _digest([types, [int(value or 0) for value in sums]])
+    types = {row[0]: row[1] for row in _all(connection, f"DESCRIBE FROM {scan}", place)}
+    sums = _one(connection, f"SELECT {content_sums(types)} FROM {scan}", place)
+    return data_version(types, list(map(int, sums)))
 
 
 def _digest(parts: Any) -> str:

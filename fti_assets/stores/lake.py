@@ -248,8 +248,8 @@ class Lake:
             StoreError: the commit failed; the old rows are still there.
         """
         execute = self.connection.execute
-        execute("BEGIN")
         try:
+            execute("BEGIN")
             yield
             execute(
                 f"DELETE FROM {table.ledger_sql} WHERE partition IN (SELECT unnest(?))",

@@ -26,9 +26,9 @@ from fti_assets.errors import (
 from fti_assets.stores.files import locked, make_folder, publish_folder, write_atomically
 from fti_assets.stores.manifest import ModelManifest
 from fti_assets.stores.records import from_json, to_json
+from fti_assets.stores.sql import is_name
 from fti_assets.times import instant, naive_utc
 
-_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _REFERENCE = re.compile(r"v[1-9][0-9]*/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
 
@@ -83,7 +83,7 @@ class ModelStore:
 
     def models(self) -> tuple[str, ...]:
         """The names of the models that have a folder here."""
-        return tuple(sorted(folder.name for folder in self._folders(self.root) if _NAME.fullmatch(folder.name)))
+        return tuple(sorted(folder.name for folder in self._folders(self.root) if is_name(folder.name)))
 
     def publish(self, manifest: ModelManifest, graph: bytes, card: str) -> None:
         """Store a build in one step; it is there whole or not at all.
@@ -290,7 +290,7 @@ class ModelStore:
         return sorted(reference for reference in found if _REFERENCE.fullmatch(reference))
 
     def _folder(self, model: str) -> Path:
-        if not isinstance(model, str) or not _NAME.fullmatch(model):
+        if not is_name(model):
             raise StoreError(f"{model!r} is not the name of a model: names are [a-z_][a-z0-9_]*")
         return self.root / model
 

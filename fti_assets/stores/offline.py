@@ -1,4 +1,4 @@
-"""The offline store: one DuckLake. Only it, ``lake.py``, ``catalog.py``, ``upkeep.py`` and ``forgetting.py`` know DuckLake.
+"""The offline store: one DuckLake, which the modules know that ``docs/architecture.md`` names.
 
 Embedded, it is a SQLite catalog in WAL mode and Parquet files under one folder. Every table is partitioned by
 ``_partition`` and has a ledger, written in the same transaction, that says which version of each partition is there, who

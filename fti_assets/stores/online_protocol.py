@@ -1,17 +1,19 @@
 """What every online store does: namespaces of checked blobs by key, loaded whole or in part, read while they are loaded."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from itertools import islice
 from typing import Protocol
 
-from fti_assets.errors import DataError, NotMaterializedError, one_of
+from fti_assets.errors import DataError, NotMaterializedError, StoreError, one_of
 from fti_assets.stores.blobs import BlobFormat, Blobs, Key, Version
 from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.manifest import Column
 from fti_assets.stores.online_about import About, Schema
 from fti_assets.stores.online_keys import key_encoder
 from fti_assets.stores.online_reader import NamespaceReader, NamespacesReader
+from fti_assets.stores.sql import is_name
 
 
 class NamespaceWriter(Protocol):
@@ -147,6 +149,13 @@ class OnlineStore(Protocol):
             writer.drop()
 
 
+def checked_namespace(name: str) -> str:
+    """The name of a namespace, or a StoreError if it cannot be one."""
+    if not is_name(name):
+        raise StoreError(f"{name!r} is not the name of a namespace: names are [a-z_][a-z0-9_]*")
+    return name
+
+
 def absent(store: OnlineStore, namespace: str) -> NotMaterializedError:
     """The error of a namespace that is not there."""
     return NotMaterializedError(
@@ -187,6 +196,12 @@ def in_order(namespace: str, blobs: Blobs) -> Blobs:
             raise DataError(f"key {shown(key)} of online namespace {namespace!r} {problem}")
         last = key
         yield pair
+
+
+def chunks(blobs: Blobs, size: int) -> Iterator[list[tuple[bytes, bytes]]]:
+    """The same blobs, so many at a time."""
+    while chunk := list(islice(blobs, size)):
+        yield chunk
 
 
 def shown(encoded: bytes) -> str:

@@ -5,7 +5,6 @@ in part is one transaction. One field of the HASH that serves holds the namespac
 one command whether its answers are still those of the namespace.
 """
 
-import re
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -16,14 +15,13 @@ from typing import Any
 
 from fti_assets.errors import StoreError
 from fti_assets.stores.online_about import About
-from fti_assets.stores.online_protocol import OnlineStore, absent
+from fti_assets.stores.online_protocol import OnlineStore, absent, checked_namespace
 from fti_assets.stores.online_reader import NamespacesReader
 from fti_assets.stores.online_redis_reads import RedisReads
 from fti_assets.stores.online_redis_server import RedisServer, from_json
 from fti_assets.stores.online_redis_writer import RedisWriter
 
 _SCHEMES = ("redis://", "rediss://", "unix://")
-_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _WAIT_SECONDS = 600.0
 _POLL_SECONDS = 0.05
 _IF_HELD = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call({}) end return 0"
@@ -70,12 +68,12 @@ class RedisOnlineStore(OnlineStore):
 
     def about(self, namespace: str) -> About | None:
         with self._server.told():
-            found: Any = self._server.client.hget(self._server.key("about"), _checked(namespace))
+            found: Any = self._server.client.hget(self._server.key("about"), checked_namespace(namespace))
         return None if found is None else from_json(found)
 
     @contextmanager
     def writing(self, namespace: str) -> Iterator[RedisWriter]:
-        lock, token = self._server.key("lock", _checked(namespace)), secrets.token_hex(16)
+        lock, token = self._server.key("lock", checked_namespace(namespace)), secrets.token_hex(16)
         with self._server.told():
             self._acquire(lock, token)
         over = Event()
@@ -110,9 +108,3 @@ class RedisOnlineStore(OnlineStore):
         while not over.wait(self._lock_seconds / 3):
             with suppress(StoreError), self._server.told():
                 self._server.client.eval(_PROLONG, 1, lock, token, int(self._lock_seconds * 1000))
-
-
-def _checked(namespace: str) -> str:
-    if not isinstance(namespace, str) or not _NAME.fullmatch(namespace):
-        raise StoreError(f"{namespace!r} is not the name of a namespace: names are [a-z_][a-z0-9_]*")
-    return namespace

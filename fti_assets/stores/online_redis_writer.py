@@ -1,6 +1,6 @@
 """Writing a namespace on a Redis server, under its lock."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -10,7 +10,7 @@ from typing import Any
 from fti_assets.errors import StoreError
 from fti_assets.stores.blobs import Blobs
 from fti_assets.stores.online_about import About, Schema, since_us
-from fti_assets.stores.online_protocol import in_order
+from fti_assets.stores.online_protocol import chunks, in_order
 from fti_assets.stores.online_redis_server import MARKER, RedisServer, to_json
 
 _LEFT_OVER_SECONDS = 3_600
@@ -59,7 +59,7 @@ class RedisWriter:
         with self._server.told():
             changed: list[list[tuple[bytes, bytes]]] = []
             keys = about.keys
-            for chunk in _chunks(in_order(self._namespace, blobs)):
+            for chunk in chunks(in_order(self._namespace, blobs), _CHUNK):
                 before = self._client.hmget(about.place, [key for key, _ in chunk])
                 keys += before.count(None)
                 changed.append([pair for pair, old in zip(chunk, before, strict=True) if pair[1] != old])
@@ -113,8 +113,8 @@ class RedisWriter:
     def _stage(self, place: str, blobs: Blobs) -> int:
         """Write blobs to a HASH that nobody reads yet, and that goes by itself if this writer is killed."""
         keys = 0
-        chunks = _chunks(blobs)
-        while batch := list(islice(chunks, _CHUNKS_A_TRIP)):
+        in_chunks = chunks(blobs, _CHUNK)
+        while batch := list(islice(in_chunks, _CHUNKS_A_TRIP)):
             with self._client.pipeline(transaction=False) as pipe:
                 for chunk in batch:
                     pipe.execute_command("HSET", place, *chain.from_iterable(chunk))
@@ -173,8 +173,3 @@ class RedisWriter:
             f"the writers' lock of online namespace {self._namespace!r} in {self._server} was lost to another writer, since "
             "the server was not reached in time: what was there still serves. Load the group again"
         )
-
-
-def _chunks(blobs: Blobs) -> Iterator[list[tuple[bytes, bytes]]]:
-    while chunk := list(islice(blobs, _CHUNK)):
-        yield chunk

@@ -3,13 +3,11 @@
 Every write is one transaction; readers keep reading, and see the old content or the new.
 """
 
-import re
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 
 from fti_assets import clock
@@ -17,11 +15,11 @@ from fti_assets.errors import StoreError
 from fti_assets.stores.blobs import Blobs
 from fti_assets.stores.files import locked, make_folder
 from fti_assets.stores.online_about import About, Schema, since_us
-from fti_assets.stores.online_protocol import OnlineStore, absent, in_order
+from fti_assets.stores.online_protocol import OnlineStore, absent, checked_namespace, chunks, in_order
 from fti_assets.stores.online_reader import NamespacesReader
 from fti_assets.stores.online_sqlite_reads import WAIT_SECONDS, SqliteReads, broken, connect_to_read, read_about
+from fti_assets.stores.sql import is_name
 
-_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _LOCK_SECONDS = 600.0
 _CHUNK = 500
 _TABLES = """
@@ -58,7 +56,7 @@ class SqliteOnlineStore(OnlineStore):
 
     def namespaces(self) -> tuple[str, ...]:
         names = sorted(path.stem for path in self.root.glob("*.sqlite"))
-        return tuple(name for name in names if _NAME.fullmatch(name) and self.about(name) is not None)
+        return tuple(name for name in names if is_name(name) and self.about(name) is not None)
 
     def about(self, namespace: str) -> About | None:
         path = self._file(namespace)
@@ -81,9 +79,7 @@ class SqliteOnlineStore(OnlineStore):
         return NamespacesReader(SqliteReads([self._file(namespace) for namespace, _ in wanted]), wanted)
 
     def _file(self, namespace: str) -> Path:
-        if not isinstance(namespace, str) or not _NAME.fullmatch(namespace):
-            raise StoreError(f"{namespace!r} is not the name of a namespace: names are [a-z_][a-z0-9_]*")
-        return self.root / f"{namespace}.sqlite"
+        return self.root / f"{checked_namespace(namespace)}.sqlite"
 
 
 class SqliteWriter:
@@ -105,7 +101,7 @@ class SqliteWriter:
         about = self._loaded()
         keys = about.keys
         with self._transaction() as connection:
-            for chunk in _chunks(in_order(self._path.stem, blobs)):
+            for chunk in chunks(in_order(self._path.stem, blobs), _CHUNK):
                 keys += len(chunk) - _count(connection, [key for key, _ in chunk])
                 connection.executemany(_PUT, chunk)
             keys -= _remove(connection, gone)
@@ -226,8 +222,3 @@ def _count(connection: sqlite3.Connection, keys: Sequence[bytes]) -> int:
 
 def _remove(connection: sqlite3.Connection, keys: Iterable[bytes]) -> int:
     return max(connection.executemany("DELETE FROM rows WHERE key = ?", ((key,) for key in keys)).rowcount, 0)
-
-
-def _chunks(blobs: Blobs) -> Iterator[list[tuple[bytes, bytes]]]:
-    while chunk := list(islice(blobs, _CHUNK)):
-        yield chunk

@@ -8,9 +8,14 @@ from fti_assets.errors import DeclarationError
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
 
 
+def is_name(name: object) -> bool:
+    """Whether it is a name that tables, namespaces, models and columns may have: ``[a-z_][a-z0-9_]*``."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
 def checked_name(name: str, *, what: str) -> str:
     """Return ``name``, or raise a DeclarationError if it is not ``[a-z_][a-z0-9_]*``."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not is_name(name):
         raise DeclarationError(
             f"{what} {name!r} is not a name: use lower-case letters, digits and _, not starting with a digit"
         )

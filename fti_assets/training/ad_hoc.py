@@ -136,6 +136,9 @@ def _cast(
         raise DataError(f"{what} has {name!r} as {sql_type}, {needed.type} is expected")
     if needed.type == "integer" and sql_type in _FLOATS:
         _refuse(rows, f"{column} <> trunc({column})", name, what, "a whole number", sql_type)
+    if needed.type == "integer" and fits:
+        beyond = f"{column} IS NOT NULL AND TRY_CAST({column} AS {wanted}) IS NULL"
+        _refuse(rows, beyond, name, what, "a whole number of 64 bits", sql_type)
     if needed.type == "timestamp" and sql_type == "VARCHAR":
         _refuse(
             rows,

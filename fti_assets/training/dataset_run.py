@@ -23,7 +23,7 @@ from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.on_demand import OnDemand
 from fti_assets.features.rejected import keep_rejected
 from fti_assets.features.schema import column_types, type_of_sql
-from fti_assets.features.selection import Selection
+from fti_assets.features.selection import selection_of
 from fti_assets.features.staging import Layout, Staged, stage
 from fti_assets.features.upstream import COMPLETE, missing_partitions, provisional_partitions
 from fti_assets.resources import Stores
@@ -124,12 +124,11 @@ def columns_of(dataset: TrainingDataset) -> Columns:
             made = f"Made by {feature.name} from {', '.join(feature.inputs)}"
             known += [table_column(output.name, output.type, made) for output in feature.features]
             continue
-        selection = Selection(feature) if isinstance(feature, FeatureGroup) else feature
+        selection = selection_of(feature)
         group, types = selection.group, selection.group.columns or {}
-        chosen = selection.columns or [name for name in types if name not in (*group.keys, *group.times)]
         known += [
             table_column(selection.feature_prefix + name, types.get(name), f"{name} of {group.table}")
-            for name in chosen
+            for name in selection.chosen(types)
         ]
     said = f"Label: {label.name} of {label.group.table}"
     known.append(table_column(label.name, label_types.get(label.name), said, nullable=False))

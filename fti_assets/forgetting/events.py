@@ -15,7 +15,7 @@ _USER_PROVIDED = "dagster/data_version_is_user_provided"
 
 
 def tell_dagster(commits: Mapping[dg.AssetKey | None, Commit]) -> int:
-    """Report each partition that was written to the instance of ``DAGSTER_HOME``, if there is one; how many it was.
+    """Report each partition that has other rows to the instance of ``DAGSTER_HOME``, if there is one; how many it was.
 
     An event keeps the tags of the one before it: its code version and what it was made of.
     """
@@ -28,6 +28,8 @@ def tell_dagster(commits: Mapping[dg.AssetKey | None, Commit]) -> int:
             if key is None:
                 continue
             for record in commit.partitions:
+                if record.partition not in commit.changed:
+                    continue
                 partition = None if record.partition == WHOLE else record.partition
                 instance.report_runless_asset_event(
                     dg.AssetMaterialization(

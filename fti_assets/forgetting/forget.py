@@ -172,7 +172,7 @@ def _take_out(
     commits = {}
     for kind in order:
         for search in searches:
-            if search.carrier.kind != kind or not search.found.rows:
+            if search.carrier.kind != kind or not (search.found.rows or search.found.snapshots):
                 continue
             counted = kind == "dataset" and SPLIT in lake.types(search.carrier.table)
             commit = take_out(

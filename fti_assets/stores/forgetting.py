@@ -17,7 +17,7 @@ import duckdb
 
 from fti_assets import clock
 from fti_assets.errors import DataError, StoreError, listed
-from fti_assets.stores.catalog import data_files, narrow_bounds, overwrite_deleted, snapshots
+from fti_assets.stores.catalog import DataFile, data_files, narrow_bounds, overwrite_deleted, snapshots
 from fti_assets.stores.files import write_atomically
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import literal, quoted
@@ -68,7 +68,7 @@ def tuples(lake: Lake, table: TableName, predicate: str, columns: Sequence[str])
     name = quoted(f"__fti_found_{next(_numbers)}")
     names = ", ".join(quoted(column) for column in columns)
     lake.connection.execute(f"CREATE TEMP TABLE {name} AS SELECT DISTINCT {names} FROM {table.sql} WHERE {predicate}")
-    _of_files(lake, table, f"INSERT INTO {name} SELECT DISTINCT {names}", predicate)
+    _of_files(lake, table, data_files(lake, table), f"INSERT INTO {name} SELECT DISTINCT {names}", predicate)
     return name
 
 
@@ -78,7 +78,7 @@ def find(lake: Lake, table: TableName, predicate: str) -> Found:
         f"SELECT {PARTITION}, count(*) FROM {table.sql} WHERE {predicate} GROUP BY 1 ORDER BY 1"
     ).fetchall()
     files = data_files(lake, table)
-    holding = set(_of_files(lake, table, f"SELECT DISTINCT {_FILE}", predicate))
+    holding = set(_of_files(lake, table, files, f"SELECT DISTINCT {_FILE}", predicate))
     spans = [(file.first, file.end) for file in files if file.path in holding]
     there = [
         version
@@ -98,10 +98,11 @@ def take_out(
     record: Callable[[PartitionRecord, Mapping[str, int]], str] = lambda old, splits: old.record,
     split: str | None = None,
 ) -> Commit | None:
-    """Take the rows that a predicate finds out of every partition, in one transaction; None if there are none.
+    """Take the rows that a predicate finds out of every partition, in one transaction; None if no current file has them.
 
     Their partitions are written anew without them, so that no current file holds them, and the ledger says their new data
-    versions and row counts; who made them, and when, stays.
+    versions and row counts; who made them, and when, stays. A row that was deleted by a row-level change is still in its
+    file: that partition is written anew too, and keeps its data version.
 
     Args:
         lake: an open connection to the offline store.
@@ -117,12 +118,8 @@ def take_out(
     """
     execute, staged = lake.connection.execute, "__fti_left"
     with lake.store.lock():
-        touched = [
-            str(partition)
-            for (partition,) in execute(
-                f"SELECT DISTINCT {PARTITION} FROM {table.sql} WHERE {predicate} ORDER BY 1"
-            ).fetchall()
-        ]
+        current = [file for file in data_files(lake, table) if file.end is None]
+        touched = sorted(_of_files(lake, table, current, f"SELECT DISTINCT {PARTITION}", predicate))
         if not touched:
             return None
         old = lake.ledger(table, partitions=touched)
@@ -132,18 +129,20 @@ def take_out(
             [touched],
         )
         contents, splits = lake.contents(staged, touched), _splits(lake, staged, split)
+        changed = tuple(partition for partition in touched if contents[partition][0] != old[partition].data_version)
         written = [
             replace(
                 old[partition],
                 data_version=contents[partition][0],
                 rows=contents[partition][1],
-                committed_at=clock.now(),
+                committed_at=clock.now() if partition in changed else old[partition].committed_at,
                 record=record(old[partition], splits.get(partition, {})),
             )
             for partition in touched
         ]
         try:
-            return lake.write(table, staged, touched, written, message=message, extra=extra)
+            commit = lake.write(table, staged, touched, written, message=message, extra=extra)
+            return replace(commit, changed=changed)
         finally:
             execute(f"DROP TABLE {quoted(staged)}")
 
@@ -187,9 +186,9 @@ def _splits(lake: Lake, staged: str, split: str | None) -> dict[str, dict[str, i
     return counts
 
 
-def _of_files(lake: Lake, table: TableName, select: str, predicate: str) -> list[str]:
-    """Ask all files of a table, those of old snapshots too; nothing if none has the columns, as of an earlier table."""
-    paths = ", ".join(literal(file.path) for file in data_files(lake, table))
+def _of_files(lake: Lake, table: TableName, asked: Sequence[DataFile], select: str, predicate: str) -> list[str]:
+    """Ask some files of a table, rows that are deleted in them too; nothing if none has the columns, as of an earlier table."""
+    paths = ", ".join(literal(file.path) for file in asked)
     if not paths:
         return []
     files = f"read_parquet([{paths}], union_by_name => true, hive_partitioning => false, filename => '{_FILE}')"

@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 import duckdb
+import pandas as pd
 import pytest
 
 import fti_assets as fti
@@ -313,6 +314,28 @@ def test_a_second_time_says_where_it_is_still(stores: fti.Stores) -> None:
     assert "no rows now, but at snapshots" in as_text(second)
     assert not any(held.taken_out for held in second.tables)
     assert list(second.snapshots) == list(first.snapshots)
+
+
+def test_a_row_that_a_change_deleted_is_in_no_file_afterwards(tmp_path: Path) -> None:
+    batches: list[Any] = [fti.Changes(upserts=pd.DataFrame({"person": PEOPLE, "books": 1}))]
+    batches.append(fti.Changes(deletes=pd.DataFrame({"person": [ANN]})))
+
+    @fti.feature_group(keys=["person"])
+    def shelves() -> Any:
+        return batches.pop(0)
+
+    small = stores_in(tmp_path)
+    run(small, shelves)
+    run(small, shelves)
+    declared = fti.build_definitions([shelves], resources={"fti": small})
+    done = forget(declared, "shelves", {"person": ANN}, stores=small, expire=True)
+    assert [(held.found.rows, held.taken_out) for held in done.tables] == [({}, True)]
+    assert done.deleted_files > 0
+    for file in (path for path in tmp_path.rglob("*") if path.is_file()):
+        assert ANN.encode() not in file.read_bytes(), f"{file} has her name"
+    with small.offline_store().connect() as lake:
+        assert sorted(lake.rows(shelves.table_name).project("person").fetchall()) == [(one,) for one in PEOPLE[1:]]
+    assert forget(declared, "shelves", {"person": ANN}, stores=small, dry_run=True).nothing
 
 
 def test_what_there_is_is_listed_in_an_error(stores: fti.Stores) -> None:

@@ -8,7 +8,8 @@ from fti_assets.errors import DataError, StoreError
 from fti_assets.stores.forgetting import equals, expire_snapshots, find, take_out
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.tables import TableName
+from fti_assets.stores.row_changes import RowChange, change_rows
+from fti_assets.stores.tables import WHOLE, TableName
 
 PEOPLE = TableName("features", "people_v1")
 NAMES = ["zed-31", "amy-77", "max-10"]
@@ -69,6 +70,23 @@ def test_nothing_of_the_least_or_the_greatest_value_is_left_in_any_file(tmp_path
         put(lake, [name], "c")
         assert names_of(lake, f"name = '{name}'") == [name]
         assert names_of(lake, "name = 'max-10'") == ["max-10"] * 2
+
+
+def test_a_row_that_a_row_level_change_deleted_is_taken_out_of_its_file_too(tmp_path: Path) -> None:
+    with OfflineStore(tmp_path).connect() as lake:
+        put(lake, NAMES, WHOLE)
+        lake.connection.execute("CREATE TEMP TABLE nothing AS FROM staged LIMIT 0")
+        lake.connection.execute("CREATE TEMP TABLE gone AS SELECT 'zed-31' AS name")
+        change = RowChange("nothing", ["name"], deletes="gone", delete_by=["name"], position=None)
+        assert change_rows(lake, PEOPLE, change, asset="people_v1", run_id="", check=lambda: None).deleted == 1
+        before = lake.ledger(PEOPLE)
+        commit = take_out(lake, PEOPLE, equals(lake, PEOPLE, {"name": "zed-31"}), message="forget a key", extra={})
+        assert commit is not None
+        assert (commit.changed, lake.ledger(PEOPLE)) == ((), before)  # the rows are the same
+        forget(lake, "zed-31")
+        assert names_of(lake) == ["amy-77", "max-10"]
+    for file in (path for path in tmp_path.rglob("*") if path.is_file()):
+        assert b"zed-31" not in file.read_bytes(), f"{file} has it"
 
 
 def test_what_is_no_column_or_no_value_of_it_is_said(tmp_path: Path) -> None:

@@ -72,6 +72,39 @@ def test_nothing_of_the_least_or_the_greatest_value_is_left_in_any_file(tmp_path
         assert names_of(lake, "name = 'max-10'") == ["max-10"] * 2
 
 
+def test_nothing_of_it_is_left_in_the_bounds_of_any_type(tmp_path: Path) -> None:
+    table = TableName("features", "payments_v1")
+    kinds = {
+        "amount": "{n}::DECIMAL(10, 2)", "tiny": "{n}::TINYINT", "mean": "{n}::DOUBLE", "day": "DATE '2024-01-01' + {n}",
+        "items": "['item-' || {n}]", "address": "{{'city': 'city-' || {n}}}", "notes": "map(['key-' || {n}], [{n}::USMALLINT])",
+    }  # fmt: skip
+    columns = ", ".join(f"{sql.format(n='n')} AS {name}" for name, sql in kinds.items())
+    with OfflineStore(tmp_path).connect() as lake:
+        for partition, numbers in (("a", [9, 10, 11]), ("b", [10, 99])):
+            lake.connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE staged AS SELECT 'p-' || n AS name, {columns}, ? AS _partition "
+                "FROM (SELECT unnest(?::INTEGER[]) AS n)",
+                [partition, numbers],
+            )
+            lake.replace(table, "staged", [partition], asset="payments_v1")
+        predicate = equals(lake, table, {"name": "p-99"})
+        take_out(lake, table, predicate, message="forget a key", extra={})
+        expire_snapshots(lake, sorted(find(lake, table, predicate).snapshots), [table])
+        bounds = lake.connection.execute(
+            "SELECT list([min_value, max_value] ORDER BY column_id) FROM __ducklake_metadata_lake.ducklake_table_column_stats "
+            "JOIN __ducklake_metadata_lake.ducklake_table USING (table_id) WHERE table_name = 'payments_v1' AND min_value <> 'a'"
+        ).fetchall()[0][0]
+        assert bounds == [
+            ["p-10", "p-9"], ["9.00", "11.00"], ["9", "11"], ["9.0", "11.0"], ["2024-01-10", "2024-01-12"],
+            ["item-10", "item-9"], ["city-10", "city-9"], ["key-10", "key-9"], ["9", "11"],
+        ]  # fmt: skip
+    with OfflineStore(tmp_path).connect() as lake:
+        for number in (9, 10, 11):
+            for name, sql in kinds.items():
+                found = lake.rows(table).filter(f"{name} = {sql.format(n=number)}").fetchall()
+                assert [row[0] for row in found] == [f"p-{number}"] * (2 if number == 10 else 1)
+
+
 def test_a_row_that_a_row_level_change_deleted_is_taken_out_of_its_file_too(tmp_path: Path) -> None:
     with OfflineStore(tmp_path).connect() as lake:
         put(lake, NAMES, WHOLE)

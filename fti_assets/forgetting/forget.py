@@ -34,6 +34,7 @@ from fti_assets.times import instant
 from fti_assets.training.dataset import SPLIT
 
 Key = Mapping[str, str]
+_NO_ROW = "false"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class _Search:
     predicate: str
     found: Found
     identities: tuple[tuple[tuple[str, ...], frozenset[tuple[Any, ...]]], ...]
+    refused: tuple[DataError, ...]
+    """Why columns of the key cannot hold it, such as in a version with a key of another type."""
 
 
 def forget(
@@ -65,7 +68,7 @@ def forget(
     Raises:
         NotMaterializedError: there is no such group, or no offline store.
         DeclarationError: a column is no key of the group.
-        DataError: a value is not of its column's type.
+        DataError: a value is not of its column's type, in no table.
         StoreError: a table could not be written, or the bytes could not be overwritten while others read.
     """
     declarations, store = declarations_of(definitions), stores.offline_store()
@@ -77,6 +80,7 @@ def forget(
         check_key(declarations, group, key, stored)
         by_group_first = sorted(carriers(declarations, group, key, stored), key=lambda one: one.kind != "group")
         searches = [_search(lake, carrier) for carrier in by_group_first]
+        _refuse_unless_it_fits(searches)
         elsewhere = _elsewhere(lake, declarations, group, key, stored)
         holding = [search for search in searches if search.found.rows or search.found.snapshots]
         models = _models(stores.model_store(), holding)
@@ -131,19 +135,32 @@ def forget(
 
 def _search(lake: Lake, carrier: Carrier) -> _Search:
     """Find the entity's rows: by the columns that hold its key, and by the spine rows that do."""
-    types, parts, identities = lake.types(carrier.table), [], []
+    types, parts, identities, refused = lake.types(carrier.table), [], [], []
     for values in carrier.values:
         if set(values) <= types.keys():
-            parts.append(f"({equals(lake, carrier.table, values)})")
+            try:
+                parts.append(f"({equals(lake, carrier.table, values)})")
+            except DataError as error:
+                refused.append(error)
     for spine in carrier.spines:
         stored = lake.types(spine.table)
         if {*spine.identity, *spine.values} <= stored.keys() and set(spine.identity) <= types.keys():
-            rows = tuples(lake, spine.table, equals(lake, spine.table, spine.values), spine.identity)
+            try:
+                rows = tuples(lake, spine.table, equals(lake, spine.table, spine.values), spine.identity)
+            except DataError as error:
+                refused.append(error)
+                continue
             parts.append(among(spine.identity, rows))
             found = lake.connection.sql(f"FROM {rows}").fetchall()
             identities.append((spine.identity, frozenset(tuple(map(_comparable, row)) for row in found)))
-    predicate = " OR ".join(parts) or "false"
-    return _Search(carrier, predicate, find(lake, carrier.table, predicate), tuple(identities))
+    predicate = " OR ".join(parts) or _NO_ROW
+    return _Search(carrier, predicate, find(lake, carrier.table, predicate), tuple(identities), tuple(refused))
+
+
+def _refuse_unless_it_fits(searches: Sequence[_Search]) -> None:
+    refused = [error for search in searches for error in search.refused]
+    if refused and all(search.predicate == _NO_ROW for search in searches):
+        raise refused[0]
 
 
 def _elsewhere(
@@ -233,7 +250,7 @@ def _online_keys(lake: Lake, online: OnlineStore, searches: Iterable[_Search]) -
         keys = set(lake.connection.sql(f"FROM {rows}").fetchall())
         for values in carrier.values:
             if set(values) == set(carrier.keys):
-                casts = ", ".join(f"CAST(? AS {types[column]})" for column in carrier.keys)
+                casts = ", ".join(f"TRY_CAST(? AS {types[column]})" for column in carrier.keys)
                 asked = [values[column] for column in carrier.keys]
                 keys.update(lake.connection.execute(f"SELECT {casts}", asked).fetchall())
         found[carrier.table.name] = sorted((one for one in keys if None not in one), key=repr)

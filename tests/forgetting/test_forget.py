@@ -338,6 +338,26 @@ def test_a_row_that_a_change_deleted_is_in_no_file_afterwards(tmp_path: Path) ->
     assert forget(declared, "shelves", {"person": ANN}, stores=small, dry_run=True).nothing
 
 
+def test_a_version_with_another_key_type_is_passed_over(tmp_path: Path) -> None:
+    @fti.feature_group(keys=["id"], online=True, name="weather")
+    def of_numbers() -> pd.DataFrame:
+        return pd.DataFrame({"id": [1, 2], "rain": 1.0})
+
+    @fti.feature_group(keys=["id"], online=True, name="weather", version=2)
+    def of_names() -> pd.DataFrame:
+        return pd.DataFrame({"id": ["abc", "2"], "rain": 1.0})
+
+    small = stores_in(tmp_path)
+    run(small, of_numbers, of_names)
+    declared = fti.build_definitions([of_numbers, of_names], resources={"fti": small})
+    done = forget(declared, "weather", {"id": "abc"}, stores=small)
+    assert done.online == {"weather_v1": 0, "weather_v2": 1}
+    forget(declared, "weather", {"id": "2"}, stores=small)
+    with small.offline_store().connect() as lake:
+        assert lake.rows(of_numbers.table_name).project("id").fetchall() == [(1,)]
+        assert lake.rows(of_names.table_name).fetchall() == []
+
+
 def test_what_there_is_is_listed_in_an_error(stores: fti.Stores) -> None:
     with pytest.raises(
         NotMaterializedError, match="no feature group 'guests': the definitions have 'loans', 'members'"

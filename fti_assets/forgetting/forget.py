@@ -91,9 +91,8 @@ def forget(
         if not dry_run:
             commits = _take_out(lake, searches, group, key, datasets=expire)
             told = tell_dagster({_asset(searches, table): commit for table, commit in commits.items()})
-        online = {name: len(keys) for name, keys in online_keys.items()}
-        if not dry_run:
-            online = {name: stores.online_store().delete(name, keys) for name, keys in online_keys.items()}
+        of_online = _held if dry_run else _deleted
+        online = {name: of_online(stores.online_store(), name, keys) for name, keys in online_keys.items()}
         rejected = {
             search.carrier.table.name: counts
             for search in searches
@@ -255,6 +254,15 @@ def _online_keys(lake: Lake, online: OnlineStore, searches: Iterable[_Search]) -
                 keys.update(lake.connection.execute(f"SELECT {casts}", asked).fetchall())
         found[carrier.table.name] = sorted((one for one in keys if None not in one), key=repr)
     return found
+
+
+def _held(online: OnlineStore, namespace: str, keys: Sequence[tuple[Any, ...]]) -> int:
+    reader = online.reader(namespace)
+    return sum(reader.holds(key) for key in keys)
+
+
+def _deleted(online: OnlineStore, namespace: str, keys: Sequence[tuple[Any, ...]]) -> int:
+    return online.delete(namespace, keys)
 
 
 def _rejected(lake: Lake, search: _Search, *, remove: bool) -> tuple[int, int]:

@@ -32,7 +32,7 @@ class Forgotten:
     tables: Sequence[Held]
     """The tables that held rows of the key when the command began."""
     online: Mapping[str, int]
-    """Of each namespace, how many keys were deleted; in a dry run, how many there can be."""
+    """Of each namespace, how many keys were deleted; in a dry run, how many are there."""
     rejected: Mapping[str, tuple[int, int]]
     """Of each table, how many rows that were kept aside are the key's, in how many files."""
     others: Mapping[str, tuple[Found, str]]
@@ -71,7 +71,7 @@ def _lines(done: Forgotten) -> Iterator[str]:
             said = "holds" if done.dry_run else "taken out:"
             yield f"  {held.found.table}: {said} {_rows(held.found)}"
     for namespace, keys in done.online.items():
-        yield f"  online {namespace}: {f'up to {keys} keys' if done.dry_run else f'{keys} keys deleted'}"
+        yield f"  online {namespace}: {keys} keys{'' if done.dry_run else ' deleted'}"
     for table, (rows, files) in done.rejected.items():
         yield f"  rejected rows of {table}: {rows} in {files} files{'' if done.dry_run else ', taken out'}"
     yield from _datasets(done)

@@ -305,6 +305,7 @@ def test_a_key_that_is_nowhere_is_said(stores: fti.Stores, lake: Lake) -> None:
     assert done.nothing
     assert "is nowhere" in as_text(done)
     assert lake.snapshot() == snapshot
+    assert "is nowhere" in as_text(forget_in(stores, key={"person": "nobody"}, dry_run=True))  # members are online
 
 
 def test_a_second_time_says_where_it_is_still(stores: fti.Stores) -> None:

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from fti_assets.assets.materialization import DATA_VERSION_IS_USER_PROVIDED_TAG, DATA_VERSION_TAG
 from fti_assets.stores.tables import WHOLE, Commit
-
-_DATA_VERSION = "dagster/data_version"
-_USER_PROVIDED = "dagster/data_version_is_user_provided"
 
 
 def tell_dagster(commits: Mapping[dg.AssetKey | None, Commit]) -> int:
@@ -39,8 +37,8 @@ def tell_dagster(commits: Mapping[dg.AssetKey | None, Commit]) -> int:
                         metadata={"dagster/partition_row_count": record.rows, "snapshot": commit.snapshot},
                         tags={
                             **_tags(instance, key, partition),
-                            _DATA_VERSION: record.data_version,
-                            _USER_PROVIDED: "true",
+                            DATA_VERSION_TAG: record.data_version,
+                            DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
                         },
                     )
                 )

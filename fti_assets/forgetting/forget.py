@@ -17,10 +17,12 @@ from fti_assets.forgetting.report import Forgotten, Held
 from fti_assets.resources import Stores
 from fti_assets.stores.forgetting import (
     Found,
+    FoundTiles,
     among,
     equals,
     expire_snapshots,
     find,
+    find_tiles,
     rejected_rows,
     take_out,
     tuples,
@@ -30,6 +32,7 @@ from fti_assets.stores.models import ModelStore
 from fti_assets.stores.online import OnlineStore
 from fti_assets.stores.pins import NEWEST, pins
 from fti_assets.stores.tables import Commit, PartitionRecord, TableName
+from fti_assets.stores.tiles import drop_tiles
 from fti_assets.times import instant
 from fti_assets.training.dataset import SPLIT
 
@@ -54,7 +57,8 @@ def forget(
 ) -> Forgotten:
     """Take a key out of all versions of a group, of the predictions that rest on it, of the online store and rejected rows.
 
-    One commit a table; its message names the columns, never the key.
+    What windows keep of its partitions is dropped, and made anew by their next run. One commit a table; its message names the
+    columns, never the key.
 
     Args:
         definitions: the system's.
@@ -86,10 +90,13 @@ def forget(
         models = _models(stores.model_store(), holding)
         made_from = {search.carrier.table: _made_from(lake, search) for search in holding}
         online_keys = _online_keys(lake, stores.online_store(), searches)
+        tiles = _tiles(lake, searches)
+        current = [found.table for found in tiles if found.current]
         commits: dict[TableName, Commit] = {}
         told = 0
         if not dry_run:
             commits = _take_out(lake, searches, group, key, datasets=expire)
+            drop_tiles(lake, current, message=f"forget a key of {group} in what windows keep")
             told = tell_dagster({_asset(searches, table): commit for table, commit in commits.items()})
         of_online = _held if dry_run else _deleted
         online = {name: of_online(stores.online_store(), name, keys) for name, keys in online_keys.items()}
@@ -104,7 +111,10 @@ def forget(
             else [search.found for search in searches]
         )
         again = [str(found.table) for found in still if found.rows and found.table in commits]
-        snapshots = sorted({snapshot for found in still for snapshot in found.snapshots})
+        of_tiles = tiles if dry_run else _tiles(lake, searches)
+        again += [str(found.table) for found in of_tiles if found.current and not dry_run]
+        holders = [*(found.snapshots for found in still), *(found.snapshots for found in of_tiles)]
+        snapshots = sorted({snapshot for held in holders for snapshot in held})
         pinned: dict[int, tuple[str, ...]] = {}
         deleted_files, expired = 0, expire and not dry_run
         if expired:
@@ -119,6 +129,7 @@ def forget(
             Held(one.carrier.kind, one.found, one.carrier.table in commits, made_from[one.carrier.table])
             for one in holding
         ],
+        tiles=[str(table) for table in current],
         online=online,
         rejected=rejected,
         others=elsewhere,
@@ -178,6 +189,11 @@ def _elsewhere(
                 asked = " ".join(f"--key {column}=..." for column in values)
                 found[str(carrier.table)] = (there, f"fti forget {name_of(carrier.table)} {asked}")
     return found
+
+
+def _tiles(lake: Lake, searches: Sequence[_Search]) -> list[FoundTiles]:
+    groups = [search for search in searches if search.carrier.kind == "group"]
+    return [found for search in groups for found in find_tiles(lake, search.carrier.table, search.predicate)]
 
 
 def _take_out(

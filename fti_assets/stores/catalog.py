@@ -53,6 +53,16 @@ def data_files(lake: Lake, table: TableName) -> list[DataFile]:
     return [DataFile(*file) for file in found]
 
 
+def tables_at_any_snapshot(lake: Lake, schema: str) -> list[TableName]:
+    """The tables of a schema, those included that only old snapshots have."""
+    found = lake.connection.execute(
+        f"SELECT DISTINCT t.table_name FROM {_own('table')} t JOIN {_own('schema')} s USING (schema_id) "
+        "WHERE s.schema_name = ? ORDER BY 1",
+        [schema],
+    ).fetchall()
+    return [TableName(schema, name) for (name,) in found]
+
+
 def files_waiting(lake: Lake, *, younger_than: timedelta) -> int:
     """How many files came off the last snapshot that read them so recently, and wait to be deleted."""
     return int(

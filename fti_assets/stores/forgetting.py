@@ -7,7 +7,7 @@ many snapshots: that says which snapshots hold a row without reading the lake at
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -22,6 +22,7 @@ from fti_assets.stores.files import write_atomically
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import literal, quoted
 from fti_assets.stores.tables import PARTITION, Commit, PartitionRecord, TableName
+from fti_assets.stores.tiles import tiles_of
 from fti_assets.stores.upkeep import delete_unneeded, expire
 
 _FILE = "__fti_file"
@@ -34,6 +35,15 @@ class Found:
 
     table: TableName
     rows: Mapping[str, int]
+    snapshots: frozenset[int]
+
+
+@dataclass(frozen=True)
+class FoundTiles:
+    """A table of tiles that holds what some rows came to, whether it is there now, and at which snapshots it holds that."""
+
+    table: TableName
+    current: bool
     snapshots: frozenset[int]
 
 
@@ -77,15 +87,43 @@ def find(lake: Lake, table: TableName, predicate: str) -> Found:
     rows = lake.connection.execute(
         f"SELECT {PARTITION}, count(*) FROM {table.sql} WHERE {predicate} GROUP BY 1 ORDER BY 1"
     ).fetchall()
-    files = data_files(lake, table)
-    holding = set(_of_files(lake, table, files, f"SELECT DISTINCT {_FILE}", predicate))
-    spans = [(file.first, file.end) for file in files if file.path in holding]
-    there = [
-        version
-        for version in snapshots(lake)
-        if any(first <= version and (end is None or version < end) for first, end in spans)
-    ]
-    return Found(table, {partition: int(number) for partition, number in rows}, frozenset(there))
+    return Found(
+        table,
+        {partition: int(number) for partition, number in rows},
+        _read_by(lake, _holding(lake, table, [predicate])),
+    )
+
+
+def find_tiles(lake: Lake, source: TableName, predicate: str) -> list[FoundTiles]:
+    """The tables of tiles that hold what the rows which a predicate finds in their source came to.
+
+    These are the tiles of all partitions that ever held such a row, unless they were made anew of what the source holds now without it,
+    and those that hold the predicate's columns themselves: a tile may be of rows that the source has at no snapshot any more.
+    """
+    tables = tiles_of(lake, source)
+    if not tables:
+        return []
+    of_source = data_files(lake, source)
+    ever = set(_of_files(lake, source, of_source, f"SELECT DISTINCT {PARTITION}", predicate))
+    current = [file for file in of_source if file.end is None]
+    now = set(_of_files(lake, source, current, f"SELECT DISTINCT {PARTITION}", predicate))
+    versions = {partition: record.data_version for partition, record in lake.ledger(source).items()}
+    found = []
+    for table in tables:
+        ledger = lake.ledger(table)
+        made_of = {key: json.loads(record.record).get("version") for key, record in ledger.items()}
+        anew = {key for key in ever - now if key in made_of and made_of[key] == versions.get(key)}
+        then, still = ([_in_partitions(keys), predicate] for keys in (ever, ever - anew))
+        files = [file for file in _holding(lake, table, then) if file.end is not None]
+        files += [file for file in _holding(lake, table, still) if file.end is None]
+        if files:
+            is_current = any(file.end is None for file in files)
+            found.append(FoundTiles(table, is_current, _read_by(lake, files)))
+    return found
+
+
+def _in_partitions(partitions: Collection[str]) -> str:
+    return f"{PARTITION} IN ({', '.join(map(literal, sorted(partitions))) or 'NULL'})"
 
 
 def take_out(
@@ -173,6 +211,26 @@ def rejected_rows(folder: Path, matches: Callable[[Mapping[str, Any]], bool], *,
             if remove:
                 write_atomically(file, "".join(f"{line}\n" for line in left).encode())
     return rows, files
+
+
+def _holding(lake: Lake, table: TableName, predicates: Sequence[str]) -> list[DataFile]:
+    """The files of a table in which one of some predicates finds a row."""
+    files = data_files(lake, table)
+    paths = {
+        path
+        for predicate in predicates
+        for path in _of_files(lake, table, files, f"SELECT DISTINCT {_FILE}", predicate)
+    }
+    return [file for file in files if file.path in paths]
+
+
+def _read_by(lake: Lake, files: Sequence[DataFile]) -> frozenset[int]:
+    """The snapshots that read one of some files."""
+    return frozenset(
+        version
+        for version in snapshots(lake)
+        if any(file.first <= version and (file.end is None or version < file.end) for file in files)
+    )
 
 
 def _splits(lake: Lake, staged: str, split: str | None) -> dict[str, dict[str, int]]:

@@ -1,4 +1,4 @@
-"""The offline store: one DuckLake. Only it, ``lake.py``, ``catalog.py``, ``upkeep.py`` and ``forgetting.py`` know DuckLake.
+"""The offline store: one DuckLake. Known to it, ``lake.py``, ``catalog.py``, ``upkeep.py``, ``forgetting.py`` and ``tiles.py``.
 
 Embedded, it is a SQLite catalog in WAL mode and Parquet files under one folder. Every table is partitioned by
 ``_partition`` and has a ledger, written in the same transaction, that says which version of each partition is there, who

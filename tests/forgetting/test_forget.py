@@ -21,6 +21,7 @@ from fti_assets.errors import DataError, DeclarationError, FtiError, NotMaterial
 from fti_assets.forgetting import Forgotten, as_text, forget
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.tables import TableName
+from fti_assets.stores.tiles import tiles_of
 from tests.forgetting import library
 from tests.forgetting.library import ANN, CUTOFF, FIRST, LAST, PEOPLE, SOURCE
 
@@ -337,6 +338,38 @@ def test_a_row_that_a_change_deleted_is_in_no_file_afterwards(tmp_path: Path) ->
     with small.offline_store().connect() as lake:
         assert sorted(lake.rows(shelves.table_name).project("person").fetchall()) == [(one,) for one in PEOPLE[1:]]
     assert forget(declared, "shelves", {"person": ANN}, stores=small, dry_run=True).nothing
+
+
+@fti.feature_group(
+    keys=["person"], event_time="t", lookback="5d", partitions_def=library.DAYS, ins={"members": library.members_v1}
+)
+def habits(members: fti.Table) -> fti.Table:
+    most = {"most": fti.Max("borrowed")}
+    return fti.window_aggregate(members, keys=["person"], every="1h", windows=["5d"], aggregates=most)
+
+
+@pytest.mark.parametrize("forgotten_before", [False, True])
+def test_what_windows_keep_of_it_is_gone_too(stores: fti.Stores, home: Path, forgotten_before: bool) -> None:
+    run(stores, habits, partition_key=LAST)
+    with stores.offline_store().connect() as lake:
+        (tiles,) = tiles_of(lake, MEMBERS)
+        assert lake.rows(tiles).filter(f"person = '{ANN}'").fetchall()
+    assert forget_in(stores, dry_run=True).tiles == [str(tiles)]
+    if forgotten_before:
+        done = forget_in(stores)
+        assert f"{tiles}: what windows keep of its partitions, dropped" in as_text(done)
+        with stores.offline_store().connect() as lake:
+            assert not lake.has(tiles)
+        run(stores, habits, partition_key=LAST)  # which makes them anew without her
+        assert forget_in(stores, dry_run=True).tiles == []
+    done = forget_in(stores, expire=True)
+    assert done.tiles == ([] if forgotten_before else [str(tiles)])
+    assert done.written_again == []
+    for file in (home / "lake" / "data" / "tiles").rglob("*.parquet"):
+        assert ANN.encode() not in file.read_bytes(), f"{file} has her name"
+    run(stores, habits, partition_key=LAST)
+    with stores.offline_store().connect() as lake:
+        assert sorted(lake.rows(tiles).project("person").distinct().fetchall()) == [(one,) for one in PEOPLE[1:]]
 
 
 def test_a_version_with_another_key_type_is_passed_over(tmp_path: Path) -> None:

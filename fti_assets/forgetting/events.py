@@ -8,14 +8,12 @@ from pathlib import Path
 
 import dagster as dg
 
+from fti_assets.assets.materialization import DATA_VERSION_IS_USER_PROVIDED_TAG, DATA_VERSION_TAG
 from fti_assets.stores.tables import WHOLE, Commit
-
-_DATA_VERSION = "dagster/data_version"
-_USER_PROVIDED = "dagster/data_version_is_user_provided"
 
 
 def tell_dagster(commits: Mapping[dg.AssetKey | None, Commit]) -> int:
-    """Report each partition that was written to the instance of ``DAGSTER_HOME``, if there is one; how many it was.
+    """Report each partition that has other rows to the instance of ``DAGSTER_HOME``, if there is one; how many it was.
 
     An event keeps the tags of the one before it: its code version and what it was made of.
     """
@@ -28,6 +26,8 @@ def tell_dagster(commits: Mapping[dg.AssetKey | None, Commit]) -> int:
             if key is None:
                 continue
             for record in commit.partitions:
+                if record.partition not in commit.changed:
+                    continue
                 partition = None if record.partition == WHOLE else record.partition
                 instance.report_runless_asset_event(
                     dg.AssetMaterialization(
@@ -37,8 +37,8 @@ def tell_dagster(commits: Mapping[dg.AssetKey | None, Commit]) -> int:
                         metadata={"dagster/partition_row_count": record.rows, "snapshot": commit.snapshot},
                         tags={
                             **_tags(instance, key, partition),
-                            _DATA_VERSION: record.data_version,
-                            _USER_PROVIDED: "true",
+                            DATA_VERSION_TAG: record.data_version,
+                            DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
                         },
                     )
                 )

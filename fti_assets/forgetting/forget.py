@@ -17,10 +17,12 @@ from fti_assets.forgetting.report import Forgotten, Held
 from fti_assets.resources import Stores
 from fti_assets.stores.forgetting import (
     Found,
+    FoundTiles,
     among,
     equals,
     expire_snapshots,
     find,
+    find_tiles,
     rejected_rows,
     take_out,
     tuples,
@@ -30,10 +32,12 @@ from fti_assets.stores.models import ModelStore
 from fti_assets.stores.online import OnlineStore
 from fti_assets.stores.pins import NEWEST, pins
 from fti_assets.stores.tables import Commit, PartitionRecord, TableName
+from fti_assets.stores.tiles import drop_tiles
 from fti_assets.times import instant
 from fti_assets.training.dataset import SPLIT
 
 Key = Mapping[str, str]
+_NO_ROW = "false"
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class _Search:
     predicate: str
     found: Found
     identities: tuple[tuple[tuple[str, ...], frozenset[tuple[Any, ...]]], ...]
+    refused: tuple[DataError, ...]
+    """Why columns of the key cannot hold it, such as in a version with a key of another type."""
 
 
 def forget(
@@ -51,7 +57,8 @@ def forget(
 ) -> Forgotten:
     """Take a key out of all versions of a group, of the predictions that rest on it, of the online store and rejected rows.
 
-    One commit a table; its message names the columns, never the key.
+    What windows keep of its partitions is dropped, and made anew by their next run. One commit a table; its message names the
+    columns, never the key.
 
     Args:
         definitions: the system's.
@@ -65,7 +72,7 @@ def forget(
     Raises:
         NotMaterializedError: there is no such group, or no offline store.
         DeclarationError: a column is no key of the group.
-        DataError: a value is not of its column's type.
+        DataError: a value is not of its column's type, in no table.
         StoreError: a table could not be written, or the bytes could not be overwritten while others read.
     """
     declarations, store = declarations_of(definitions), stores.offline_store()
@@ -77,19 +84,22 @@ def forget(
         check_key(declarations, group, key, stored)
         by_group_first = sorted(carriers(declarations, group, key, stored), key=lambda one: one.kind != "group")
         searches = [_search(lake, carrier) for carrier in by_group_first]
+        _refuse_unless_it_fits(searches)
         elsewhere = _elsewhere(lake, declarations, group, key, stored)
         holding = [search for search in searches if search.found.rows or search.found.snapshots]
         models = _models(stores.model_store(), holding)
         made_from = {search.carrier.table: _made_from(lake, search) for search in holding}
         online_keys = _online_keys(lake, stores.online_store(), searches)
+        tiles = _tiles(lake, searches)
+        current = [found.table for found in tiles if found.current]
         commits: dict[TableName, Commit] = {}
         told = 0
         if not dry_run:
             commits = _take_out(lake, searches, group, key, datasets=expire)
+            drop_tiles(lake, current, message=f"forget a key of {group} in what windows keep")
             told = tell_dagster({_asset(searches, table): commit for table, commit in commits.items()})
-        online = {name: len(keys) for name, keys in online_keys.items()}
-        if not dry_run:
-            online = {name: stores.online_store().delete(name, keys) for name, keys in online_keys.items()}
+        of_online = _held if dry_run else _deleted
+        online = {name: of_online(stores.online_store(), name, keys) for name, keys in online_keys.items()}
         rejected = {
             search.carrier.table.name: counts
             for search in searches
@@ -101,7 +111,10 @@ def forget(
             else [search.found for search in searches]
         )
         again = [str(found.table) for found in still if found.rows and found.table in commits]
-        snapshots = sorted({snapshot for found in still for snapshot in found.snapshots})
+        of_tiles = tiles if dry_run else _tiles(lake, searches)
+        again += [str(found.table) for found in of_tiles if found.current and not dry_run]
+        holders = [*(found.snapshots for found in still), *(found.snapshots for found in of_tiles)]
+        snapshots = sorted({snapshot for held in holders for snapshot in held})
         pinned: dict[int, tuple[str, ...]] = {}
         deleted_files, expired = 0, expire and not dry_run
         if expired:
@@ -116,6 +129,7 @@ def forget(
             Held(one.carrier.kind, one.found, one.carrier.table in commits, made_from[one.carrier.table])
             for one in holding
         ],
+        tiles=[str(table) for table in current],
         online=online,
         rejected=rejected,
         others=elsewhere,
@@ -131,19 +145,32 @@ def forget(
 
 def _search(lake: Lake, carrier: Carrier) -> _Search:
     """Find the entity's rows: by the columns that hold its key, and by the spine rows that do."""
-    types, parts, identities = lake.types(carrier.table), [], []
+    types, parts, identities, refused = lake.types(carrier.table), [], [], []
     for values in carrier.values:
         if set(values) <= types.keys():
-            parts.append(f"({equals(lake, carrier.table, values)})")
+            try:
+                parts.append(f"({equals(lake, carrier.table, values)})")
+            except DataError as error:
+                refused.append(error)
     for spine in carrier.spines:
         stored = lake.types(spine.table)
         if {*spine.identity, *spine.values} <= stored.keys() and set(spine.identity) <= types.keys():
-            rows = tuples(lake, spine.table, equals(lake, spine.table, spine.values), spine.identity)
+            try:
+                rows = tuples(lake, spine.table, equals(lake, spine.table, spine.values), spine.identity)
+            except DataError as error:
+                refused.append(error)
+                continue
             parts.append(among(spine.identity, rows))
             found = lake.connection.sql(f"FROM {rows}").fetchall()
             identities.append((spine.identity, frozenset(tuple(map(_comparable, row)) for row in found)))
-    predicate = " OR ".join(parts) or "false"
-    return _Search(carrier, predicate, find(lake, carrier.table, predicate), tuple(identities))
+    predicate = " OR ".join(parts) or _NO_ROW
+    return _Search(carrier, predicate, find(lake, carrier.table, predicate), tuple(identities), tuple(refused))
+
+
+def _refuse_unless_it_fits(searches: Sequence[_Search]) -> None:
+    refused = [error for search in searches for error in search.refused]
+    if refused and all(search.predicate == _NO_ROW for search in searches):
+        raise refused[0]
 
 
 def _elsewhere(
@@ -164,6 +191,11 @@ def _elsewhere(
     return found
 
 
+def _tiles(lake: Lake, searches: Sequence[_Search]) -> list[FoundTiles]:
+    groups = [search for search in searches if search.carrier.kind == "group"]
+    return [found for search in groups for found in find_tiles(lake, search.carrier.table, search.predicate)]
+
+
 def _take_out(
     lake: Lake, searches: Sequence[_Search], group: str, key: Key, *, datasets: bool
 ) -> dict[TableName, Commit]:
@@ -172,7 +204,7 @@ def _take_out(
     commits = {}
     for kind in order:
         for search in searches:
-            if search.carrier.kind != kind or not search.found.rows:
+            if search.carrier.kind != kind or not (search.found.rows or search.found.snapshots):
                 continue
             counted = kind == "dataset" and SPLIT in lake.types(search.carrier.table)
             commit = take_out(
@@ -233,11 +265,20 @@ def _online_keys(lake: Lake, online: OnlineStore, searches: Iterable[_Search]) -
         keys = set(lake.connection.sql(f"FROM {rows}").fetchall())
         for values in carrier.values:
             if set(values) == set(carrier.keys):
-                casts = ", ".join(f"CAST(? AS {types[column]})" for column in carrier.keys)
+                casts = ", ".join(f"TRY_CAST(? AS {types[column]})" for column in carrier.keys)
                 asked = [values[column] for column in carrier.keys]
                 keys.update(lake.connection.execute(f"SELECT {casts}", asked).fetchall())
         found[carrier.table.name] = sorted((one for one in keys if None not in one), key=repr)
     return found
+
+
+def _held(online: OnlineStore, namespace: str, keys: Sequence[tuple[Any, ...]]) -> int:
+    reader = online.reader(namespace)
+    return sum(reader.holds(key) for key in keys)
+
+
+def _deleted(online: OnlineStore, namespace: str, keys: Sequence[tuple[Any, ...]]) -> int:
+    return online.delete(namespace, keys)
 
 
 def _rejected(lake: Lake, search: _Search, *, remove: bool) -> tuple[int, int]:

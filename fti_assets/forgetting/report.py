@@ -31,8 +31,10 @@ class Forgotten:
     dry_run: bool
     tables: Sequence[Held]
     """The tables that held rows of the key when the command began."""
+    tiles: Sequence[str]
+    """The tables of what windows keep of the partitions that held it; they are dropped, and made anew by the next run."""
     online: Mapping[str, int]
-    """Of each namespace, how many keys were deleted; in a dry run, how many there can be."""
+    """Of each namespace, how many keys were deleted; in a dry run, how many are there."""
     rejected: Mapping[str, tuple[int, int]]
     """Of each table, how many rows that were kept aside are the key's, in how many files."""
     others: Mapping[str, tuple[Found, str]]
@@ -52,7 +54,9 @@ class Forgotten:
     @property
     def nothing(self) -> bool:
         """Whether the key is nowhere."""
-        return not (self.tables or any(self.online.values()) or self.rejected or self.others)
+        return not (
+            self.tables or self.tiles or self.snapshots or any(self.online.values()) or self.rejected or self.others
+        )
 
 
 def as_text(forgotten: Forgotten) -> str:
@@ -70,8 +74,10 @@ def _lines(done: Forgotten) -> Iterator[str]:
         if held.kind != "dataset" or held.taken_out:
             said = "holds" if done.dry_run else "taken out:"
             yield f"  {held.found.table}: {said} {_rows(held.found)}"
+    for tiles in done.tiles:
+        yield f"  {tiles}: what windows keep of its partitions{'' if done.dry_run else ', dropped'}"
     for namespace, keys in done.online.items():
-        yield f"  online {namespace}: {f'up to {keys} keys' if done.dry_run else f'{keys} keys deleted'}"
+        yield f"  online {namespace}: {keys} keys{'' if done.dry_run else ' deleted'}"
     for table, (rows, files) in done.rejected.items():
         yield f"  rejected rows of {table}: {rows} in {files} files{'' if done.dry_run else ', taken out'}"
     yield from _datasets(done)

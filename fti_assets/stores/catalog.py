@@ -53,6 +53,16 @@ def data_files(lake: Lake, table: TableName) -> list[DataFile]:
     return [DataFile(*file) for file in found]
 
 
+def tables_at_any_snapshot(lake: Lake, schema: str) -> list[TableName]:
+    """The tables of a schema, those included that only old snapshots have."""
+    found = lake.connection.execute(
+        f"SELECT DISTINCT t.table_name FROM {_own('table')} t JOIN {_own('schema')} s USING (schema_id) "
+        "WHERE s.schema_name = ? ORDER BY 1",
+        [schema],
+    ).fetchall()
+    return [TableName(schema, name) for (name,) in found]
+
+
 def files_waiting(lake: Lake, *, younger_than: timedelta) -> int:
     """How many files came off the last snapshot that read them so recently, and wait to be deleted."""
     return int(
@@ -78,22 +88,22 @@ def delete_dead_ledger_rows(lake: Lake) -> None:
 
 
 def narrow_bounds(lake: Lake, table: TableName) -> None:
-    """Set the least and greatest value of each column to those of the files that are left: DuckLake only ever widens them."""
+    """Set the least and greatest value of each column to those of the files that are left: DuckLake only ever widens them.
+
+    What is inside a column, such as the elements of a list, is a column of its own to DuckLake, with bounds of its own.
+    """
     execute, stats, columns = lake.connection.execute, _own("table_column_stats"), _own("column")
     found = execute(
         f"""
-        SELECT c.table_id, c.column_id, c.column_name
+        SELECT c.table_id, c.column_id, c.column_type
         FROM {columns} c JOIN {_own("table")} t USING (table_id) JOIN {_own("schema")} s USING (schema_id)
         WHERE s.schema_name = ? AND t.table_name = ? AND t.end_snapshot IS NULL AND c.end_snapshot IS NULL
-            AND c.parent_column IS NULL
+            AND c.column_type NOT IN ('struct', 'list', 'map')
         """,
         [table.schema, table.name],
     ).fetchall()
-    types = lake.types(table)
-    for table_id, column_id, name in found:
-        if name not in types or "[" in types[name] or "(" in types[name].removeprefix("DECIMAL"):
-            continue  # a nested column has no bounds
-        kind = types[name]
+    for table_id, column_id, its_type in found:
+        kind = _NUMBERS.get(its_type, its_type)
         least, greatest, unknown = execute(
             f"""
             SELECT arg_min(min_value, TRY_CAST(min_value AS {kind})), arg_max(max_value, TRY_CAST(max_value AS {kind})),
@@ -145,6 +155,12 @@ def _runs(versions: list[int]) -> Iterator[tuple[int, int]]:
             start = place
 
 
+_NUMBERS = {
+    "int8": "TINYINT", "int16": "SMALLINT", "int32": "INTEGER", "int64": "BIGINT", "int128": "HUGEINT",
+    "uint8": "UTINYINT", "uint16": "USMALLINT", "uint32": "UINTEGER", "uint64": "UBIGINT", "uint128": "UHUGEINT",
+    "float32": "FLOAT", "float64": "DOUBLE",
+}  # fmt: skip
+"""DuckLake's names of number types that DuckDB calls otherwise: to DuckDB INT8 is a number of eight bytes."""
 _CATALOG = quoted("__ducklake_metadata_lake")
 
 

@@ -7,7 +7,7 @@ many snapshots: that says which snapshots hold a row without reading the lake at
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -17,11 +17,12 @@ import duckdb
 
 from fti_assets import clock
 from fti_assets.errors import DataError, StoreError, listed
-from fti_assets.stores.catalog import data_files, narrow_bounds, overwrite_deleted, snapshots
+from fti_assets.stores.catalog import DataFile, data_files, narrow_bounds, overwrite_deleted, snapshots
 from fti_assets.stores.files import write_atomically
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import literal, quoted
 from fti_assets.stores.tables import PARTITION, Commit, PartitionRecord, TableName
+from fti_assets.stores.tiles import tiles_of
 from fti_assets.stores.upkeep import delete_unneeded, expire
 
 _FILE = "__fti_file"
@@ -34,6 +35,15 @@ class Found:
 
     table: TableName
     rows: Mapping[str, int]
+    snapshots: frozenset[int]
+
+
+@dataclass(frozen=True)
+class FoundTiles:
+    """A table of tiles that holds what some rows came to, whether it is there now, and at which snapshots it holds that."""
+
+    table: TableName
+    current: bool
     snapshots: frozenset[int]
 
 
@@ -68,7 +78,7 @@ def tuples(lake: Lake, table: TableName, predicate: str, columns: Sequence[str])
     name = quoted(f"__fti_found_{next(_numbers)}")
     names = ", ".join(quoted(column) for column in columns)
     lake.connection.execute(f"CREATE TEMP TABLE {name} AS SELECT DISTINCT {names} FROM {table.sql} WHERE {predicate}")
-    _of_files(lake, table, f"INSERT INTO {name} SELECT DISTINCT {names}", predicate)
+    _of_files(lake, table, data_files(lake, table), f"INSERT INTO {name} SELECT DISTINCT {names}", predicate)
     return name
 
 
@@ -77,15 +87,43 @@ def find(lake: Lake, table: TableName, predicate: str) -> Found:
     rows = lake.connection.execute(
         f"SELECT {PARTITION}, count(*) FROM {table.sql} WHERE {predicate} GROUP BY 1 ORDER BY 1"
     ).fetchall()
-    files = data_files(lake, table)
-    holding = set(_of_files(lake, table, f"SELECT DISTINCT {_FILE}", predicate))
-    spans = [(file.first, file.end) for file in files if file.path in holding]
-    there = [
-        version
-        for version in snapshots(lake)
-        if any(first <= version and (end is None or version < end) for first, end in spans)
-    ]
-    return Found(table, {partition: int(number) for partition, number in rows}, frozenset(there))
+    return Found(
+        table,
+        {partition: int(number) for partition, number in rows},
+        _read_by(lake, _holding(lake, table, [predicate])),
+    )
+
+
+def find_tiles(lake: Lake, source: TableName, predicate: str) -> list[FoundTiles]:
+    """The tables of tiles that hold what the rows which a predicate finds in their source came to.
+
+    These are the tiles of all partitions that ever held such a row, unless they were made anew of what the source holds now without it,
+    and those that hold the predicate's columns themselves: a tile may be of rows that the source has at no snapshot any more.
+    """
+    tables = tiles_of(lake, source)
+    if not tables:
+        return []
+    of_source = data_files(lake, source)
+    ever = set(_of_files(lake, source, of_source, f"SELECT DISTINCT {PARTITION}", predicate))
+    current = [file for file in of_source if file.end is None]
+    now = set(_of_files(lake, source, current, f"SELECT DISTINCT {PARTITION}", predicate))
+    versions = {partition: record.data_version for partition, record in lake.ledger(source).items()}
+    found = []
+    for table in tables:
+        ledger = lake.ledger(table)
+        made_of = {key: json.loads(record.record).get("version") for key, record in ledger.items()}
+        anew = {key for key in ever - now if key in made_of and made_of[key] == versions.get(key)}
+        then, still = ([_in_partitions(keys), predicate] for keys in (ever, ever - anew))
+        files = [file for file in _holding(lake, table, then) if file.end is not None]
+        files += [file for file in _holding(lake, table, still) if file.end is None]
+        if files:
+            is_current = any(file.end is None for file in files)
+            found.append(FoundTiles(table, is_current, _read_by(lake, files)))
+    return found
+
+
+def _in_partitions(partitions: Collection[str]) -> str:
+    return f"{PARTITION} IN ({', '.join(map(literal, sorted(partitions))) or 'NULL'})"
 
 
 def take_out(
@@ -98,10 +136,11 @@ def take_out(
     record: Callable[[PartitionRecord, Mapping[str, int]], str] = lambda old, splits: old.record,
     split: str | None = None,
 ) -> Commit | None:
-    """Take the rows that a predicate finds out of every partition, in one transaction; None if there are none.
+    """Take the rows that a predicate finds out of every partition, in one transaction; None if no current file has them.
 
     Their partitions are written anew without them, so that no current file holds them, and the ledger says their new data
-    versions and row counts; who made them, and when, stays.
+    versions and row counts; who made them, and when, stays. A row that was deleted by a row-level change is still in its
+    file: that partition is written anew too, and keeps its data version.
 
     Args:
         lake: an open connection to the offline store.
@@ -117,12 +156,8 @@ def take_out(
     """
     execute, staged = lake.connection.execute, "__fti_left"
     with lake.store.lock():
-        touched = [
-            str(partition)
-            for (partition,) in execute(
-                f"SELECT DISTINCT {PARTITION} FROM {table.sql} WHERE {predicate} ORDER BY 1"
-            ).fetchall()
-        ]
+        current = [file for file in data_files(lake, table) if file.end is None]
+        touched = sorted(_of_files(lake, table, current, f"SELECT DISTINCT {PARTITION}", predicate))
         if not touched:
             return None
         old = lake.ledger(table, partitions=touched)
@@ -132,18 +167,20 @@ def take_out(
             [touched],
         )
         contents, splits = lake.contents(staged, touched), _splits(lake, staged, split)
+        changed = tuple(partition for partition in touched if contents[partition][0] != old[partition].data_version)
         written = [
             replace(
                 old[partition],
                 data_version=contents[partition][0],
                 rows=contents[partition][1],
-                committed_at=clock.now(),
+                committed_at=clock.now() if partition in changed else old[partition].committed_at,
                 record=record(old[partition], splits.get(partition, {})),
             )
             for partition in touched
         ]
         try:
-            return lake.write(table, staged, touched, written, message=message, extra=extra)
+            commit = lake.write(table, staged, touched, written, message=message, extra=extra)
+            return replace(commit, changed=changed)
         finally:
             execute(f"DROP TABLE {quoted(staged)}")
 
@@ -176,6 +213,26 @@ def rejected_rows(folder: Path, matches: Callable[[Mapping[str, Any]], bool], *,
     return rows, files
 
 
+def _holding(lake: Lake, table: TableName, predicates: Sequence[str]) -> list[DataFile]:
+    """The files of a table in which one of some predicates finds a row."""
+    files = data_files(lake, table)
+    paths = {
+        path
+        for predicate in predicates
+        for path in _of_files(lake, table, files, f"SELECT DISTINCT {_FILE}", predicate)
+    }
+    return [file for file in files if file.path in paths]
+
+
+def _read_by(lake: Lake, files: Sequence[DataFile]) -> frozenset[int]:
+    """The snapshots that read one of some files."""
+    return frozenset(
+        version
+        for version in snapshots(lake)
+        if any(file.first <= version and (file.end is None or version < file.end) for file in files)
+    )
+
+
 def _splits(lake: Lake, staged: str, split: str | None) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = {}
     if split is not None:
@@ -187,9 +244,9 @@ def _splits(lake: Lake, staged: str, split: str | None) -> dict[str, dict[str, i
     return counts
 
 
-def _of_files(lake: Lake, table: TableName, select: str, predicate: str) -> list[str]:
-    """Ask all files of a table, those of old snapshots too; nothing if none has the columns, as of an earlier table."""
-    paths = ", ".join(literal(file.path) for file in data_files(lake, table))
+def _of_files(lake: Lake, table: TableName, asked: Sequence[DataFile], select: str, predicate: str) -> list[str]:
+    """Ask some files of a table, rows that are deleted in them too; nothing if none has the columns, as of an earlier table."""
+    paths = ", ".join(literal(file.path) for file in asked)
     if not paths:
         return []
     files = f"read_parquet([{paths}], union_by_name => true, hive_partitioning => false, filename => '{_FILE}')"

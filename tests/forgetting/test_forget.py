@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 import duckdb
+import pandas as pd
 import pytest
 
 import fti_assets as fti
@@ -20,6 +21,7 @@ from fti_assets.errors import DataError, DeclarationError, FtiError, NotMaterial
 from fti_assets.forgetting import Forgotten, as_text, forget
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.tables import TableName
+from fti_assets.stores.tiles import tiles_of
 from tests.forgetting import library
 from tests.forgetting.library import ANN, CUTOFF, FIRST, LAST, PEOPLE, SOURCE
 
@@ -304,6 +306,7 @@ def test_a_key_that_is_nowhere_is_said(stores: fti.Stores, lake: Lake) -> None:
     assert done.nothing
     assert "is nowhere" in as_text(done)
     assert lake.snapshot() == snapshot
+    assert "is nowhere" in as_text(forget_in(stores, key={"person": "nobody"}, dry_run=True))  # members are online
 
 
 def test_a_second_time_says_where_it_is_still(stores: fti.Stores) -> None:
@@ -313,6 +316,80 @@ def test_a_second_time_says_where_it_is_still(stores: fti.Stores) -> None:
     assert "no rows now, but at snapshots" in as_text(second)
     assert not any(held.taken_out for held in second.tables)
     assert list(second.snapshots) == list(first.snapshots)
+
+
+def test_a_row_that_a_change_deleted_is_in_no_file_afterwards(tmp_path: Path) -> None:
+    batches: list[Any] = [fti.Changes(upserts=pd.DataFrame({"person": PEOPLE, "books": 1}))]
+    batches.append(fti.Changes(deletes=pd.DataFrame({"person": [ANN]})))
+
+    @fti.feature_group(keys=["person"])
+    def shelves() -> Any:
+        return batches.pop(0)
+
+    small = stores_in(tmp_path)
+    run(small, shelves)
+    run(small, shelves)
+    declared = fti.build_definitions([shelves], resources={"fti": small})
+    done = forget(declared, "shelves", {"person": ANN}, stores=small, expire=True)
+    assert [(held.found.rows, held.taken_out) for held in done.tables] == [({}, True)]
+    assert done.deleted_files > 0
+    for file in (path for path in tmp_path.rglob("*") if path.is_file()):
+        assert ANN.encode() not in file.read_bytes(), f"{file} has her name"
+    with small.offline_store().connect() as lake:
+        assert sorted(lake.rows(shelves.table_name).project("person").fetchall()) == [(one,) for one in PEOPLE[1:]]
+    assert forget(declared, "shelves", {"person": ANN}, stores=small, dry_run=True).nothing
+
+
+@fti.feature_group(
+    keys=["person"], event_time="t", lookback="5d", partitions_def=library.DAYS, ins={"members": library.members_v1}
+)
+def habits(members: fti.Table) -> fti.Table:
+    most = {"most": fti.Max("borrowed")}
+    return fti.window_aggregate(members, keys=["person"], every="1h", windows=["5d"], aggregates=most)
+
+
+@pytest.mark.parametrize("forgotten_before", [False, True])
+def test_what_windows_keep_of_it_is_gone_too(stores: fti.Stores, home: Path, forgotten_before: bool) -> None:
+    run(stores, habits, partition_key=LAST)
+    with stores.offline_store().connect() as lake:
+        (tiles,) = tiles_of(lake, MEMBERS)
+        assert lake.rows(tiles).filter(f"person = '{ANN}'").fetchall()
+    assert forget_in(stores, dry_run=True).tiles == [str(tiles)]
+    if forgotten_before:
+        done = forget_in(stores)
+        assert f"{tiles}: what windows keep of its partitions, dropped" in as_text(done)
+        with stores.offline_store().connect() as lake:
+            assert not lake.has(tiles)
+        run(stores, habits, partition_key=LAST)  # which makes them anew without her
+        assert forget_in(stores, dry_run=True).tiles == []
+    done = forget_in(stores, expire=True)
+    assert done.tiles == ([] if forgotten_before else [str(tiles)])
+    assert done.written_again == []
+    for file in (home / "lake" / "data" / "tiles").rglob("*.parquet"):
+        assert ANN.encode() not in file.read_bytes(), f"{file} has her name"
+    run(stores, habits, partition_key=LAST)
+    with stores.offline_store().connect() as lake:
+        assert sorted(lake.rows(tiles).project("person").distinct().fetchall()) == [(one,) for one in PEOPLE[1:]]
+
+
+def test_a_version_with_another_key_type_is_passed_over(tmp_path: Path) -> None:
+    @fti.feature_group(keys=["id"], online=True, name="weather")
+    def of_numbers() -> pd.DataFrame:
+        return pd.DataFrame({"id": [1, 2], "rain": 1.0})
+
+    @fti.feature_group(keys=["id"], online=True, name="weather", version=2)
+    def of_names() -> pd.DataFrame:
+        return pd.DataFrame({"id": ["abc", "2"], "rain": 1.0})
+
+    small = stores_in(tmp_path)
+    run(small, of_numbers, of_names)
+    declared = fti.build_definitions([of_numbers, of_names], resources={"fti": small})
+    done = forget(declared, "weather", {"id": "abc"}, stores=small)
+    assert done.online == {"weather_v1": 0, "weather_v2": 1}
+    forget(declared, "weather", {"id": "2"}, stores=small)
+    with small.offline_store().connect() as lake:
+        assert lake.rows(of_numbers.table_name).project("id").fetchall() == [(1,)]
+        assert lake.rows(of_names.table_name).fetchall() == []
 
 
 def test_what_there_is_is_listed_in_an_error(stores: fti.Stores) -> None:

@@ -8,7 +8,8 @@ from fti_assets.errors import DataError, StoreError
 from fti_assets.stores.forgetting import equals, expire_snapshots, find, take_out
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.tables import TableName
+from fti_assets.stores.row_changes import RowChange, change_rows
+from fti_assets.stores.tables import WHOLE, TableName
 
 PEOPLE = TableName("features", "people_v1")
 NAMES = ["zed-31", "amy-77", "max-10"]
@@ -69,6 +70,56 @@ def test_nothing_of_the_least_or_the_greatest_value_is_left_in_any_file(tmp_path
         put(lake, [name], "c")
         assert names_of(lake, f"name = '{name}'") == [name]
         assert names_of(lake, "name = 'max-10'") == ["max-10"] * 2
+
+
+def test_nothing_of_it_is_left_in_the_bounds_of_any_type(tmp_path: Path) -> None:
+    table = TableName("features", "payments_v1")
+    kinds = {
+        "amount": "{n}::DECIMAL(10, 2)", "tiny": "{n}::TINYINT", "mean": "{n}::DOUBLE", "day": "DATE '2024-01-01' + {n}",
+        "items": "['item-' || {n}]", "address": "{{'city': 'city-' || {n}}}", "notes": "map(['key-' || {n}], [{n}::USMALLINT])",
+    }  # fmt: skip
+    columns = ", ".join(f"{sql.format(n='n')} AS {name}" for name, sql in kinds.items())
+    with OfflineStore(tmp_path).connect() as lake:
+        for partition, numbers in (("a", [9, 10, 11]), ("b", [10, 99])):
+            lake.connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE staged AS SELECT 'p-' || n AS name, {columns}, ? AS _partition "
+                "FROM (SELECT unnest(?::INTEGER[]) AS n)",
+                [partition, numbers],
+            )
+            lake.replace(table, "staged", [partition], asset="payments_v1")
+        predicate = equals(lake, table, {"name": "p-99"})
+        take_out(lake, table, predicate, message="forget a key", extra={})
+        expire_snapshots(lake, sorted(find(lake, table, predicate).snapshots), [table])
+        bounds = lake.connection.execute(
+            "SELECT list([min_value, max_value] ORDER BY column_id) FROM __ducklake_metadata_lake.ducklake_table_column_stats "
+            "JOIN __ducklake_metadata_lake.ducklake_table USING (table_id) WHERE table_name = 'payments_v1' AND min_value <> 'a'"
+        ).fetchall()[0][0]
+        assert bounds == [
+            ["p-10", "p-9"], ["9.00", "11.00"], ["9", "11"], ["9.0", "11.0"], ["2024-01-10", "2024-01-12"],
+            ["item-10", "item-9"], ["city-10", "city-9"], ["key-10", "key-9"], ["9", "11"],
+        ]  # fmt: skip
+    with OfflineStore(tmp_path).connect() as lake:
+        for number in (9, 10, 11):
+            for name, sql in kinds.items():
+                found = lake.rows(table).filter(f"{name} = {sql.format(n=number)}").fetchall()
+                assert [row[0] for row in found] == [f"p-{number}"] * (2 if number == 10 else 1)
+
+
+def test_a_row_that_a_row_level_change_deleted_is_taken_out_of_its_file_too(tmp_path: Path) -> None:
+    with OfflineStore(tmp_path).connect() as lake:
+        put(lake, NAMES, WHOLE)
+        lake.connection.execute("CREATE TEMP TABLE nothing AS FROM staged LIMIT 0")
+        lake.connection.execute("CREATE TEMP TABLE gone AS SELECT 'zed-31' AS name")
+        change = RowChange("nothing", ["name"], deletes="gone", delete_by=["name"], position=None)
+        assert change_rows(lake, PEOPLE, change, asset="people_v1", run_id="", check=lambda: None).deleted == 1
+        before = lake.ledger(PEOPLE)
+        commit = take_out(lake, PEOPLE, equals(lake, PEOPLE, {"name": "zed-31"}), message="forget a key", extra={})
+        assert commit is not None
+        assert (commit.changed, lake.ledger(PEOPLE)) == ((), before)  # the rows are the same
+        forget(lake, "zed-31")
+        assert names_of(lake) == ["amy-77", "max-10"]
+    for file in (path for path in tmp_path.rglob("*") if path.is_file()):
+        assert b"zed-31" not in file.read_bytes(), f"{file} has it"
 
 
 def test_what_is_no_column_or_no_value_of_it_is_said(tmp_path: Path) -> None:

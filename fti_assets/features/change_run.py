@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -12,6 +12,7 @@ from fti_assets.features.changes import ChangeFeed, Changes, FeedPosition, net_c
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.frames import relation_of
 from fti_assets.features.staging import UNIQUE, Layout, Staged, stage
+from fti_assets.features.uniqueness import comparable
 from fti_assets.features.validation import SAMPLE_ROWS
 from fti_assets.features.views import view_of
 from fti_assets.rules import Verdict
@@ -80,12 +81,20 @@ def stage_changes(lake: Lake, group: FeatureGroup, layout: Layout, changes: Chan
 
 
 def store_changes(
-    lake: Lake, group: FeatureGroup, batch: StagedChanges, since: FeedPosition, *, asset: str, run_id: str
+    lake: Lake,
+    group: FeatureGroup,
+    batch: StagedChanges,
+    since: FeedPosition,
+    *,
+    asset: str,
+    run_id: str,
+    addable: Collection[str],
 ) -> Changed:
     """Store a batch in one commit, unless another run moved the feed's position meanwhile.
 
     Raises:
         DataError: another run stored a batch meanwhile.
+        SchemaChangedError: the rows have other columns than the stored ones, beyond those in ``addable``, or other types.
         StoreError: the commit failed; the old rows are still there.
     """
 
@@ -103,7 +112,7 @@ def store_changes(
             )
 
     change = RowChange(batch.staged.table, group.identity, batch.deletes, batch.delete_by, batch.position)
-    return change_rows(lake, group.table_name, change, asset=asset, run_id=run_id, check=check)
+    return change_rows(lake, group.table_name, change, asset=asset, run_id=run_id, check=check, addable=addable)
 
 
 def _settled(
@@ -167,7 +176,7 @@ def _stored_already(
     lake: Lake, group: FeatureGroup, rows: str, deletes: str | None, by: Sequence[str]
 ) -> tuple[int, tuple[dict[str, Any], ...]] | None:
     """How many rows are stored under the identity of one that is to be appended and not deleted before, and a few of them."""
-    if not lake.has(group.table_name):
+    if not comparable(lake, group, rows):
         return None
     same = " AND ".join(f"old.{quoted(name)} = new.{quoted(name)}" for name in group.identity)
     kept = ""

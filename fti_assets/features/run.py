@@ -30,6 +30,7 @@ from fti_assets.features.online_load import joined_whole, load_online
 from fti_assets.features.page import statistics_shown
 from fti_assets.features.rejected import keep_rejected
 from fti_assets.features.staging import UNIQUE, Layout, Staged, stage
+from fti_assets.features.uniqueness import comparable
 from fti_assets.features.validation import SAMPLE_ROWS
 from fti_assets.features.views import view_of, views_recorded
 from fti_assets.resources import Stores
@@ -116,8 +117,11 @@ def _store(
     writer: Mapping[str, str],
 ) -> tuple[Commit, dict[str, Any]]:
     """Commit what was staged, and what to say of it beside."""
+    addable = _may_be_added(group, lake.staged_types(batch.staged.table))
     if isinstance(batch, StagedChanges):
-        changed = store_changes(lake, group, batch, since, asset=writer["asset"], run_id=writer["run_id"])
+        changed = store_changes(
+            lake, group, batch, since, asset=writer["asset"], run_id=writer["run_id"], addable=addable
+        )
         counts = {"added": changed.added, "replaced": changed.replaced, "deleted": changed.deleted}
         position = feed_position(lake, group.table_name)
         return changed.commit, {
@@ -132,7 +136,7 @@ def _store(
         check=lambda: _refuse_clashes(lake, group, batch.staged, partitions),
         asset=writer["asset"],
         run_id=writer["run_id"],
-        addable=_may_be_added(group, lake.staged_types(batch.staged.table)),
+        addable=addable,
     )
     return commit, {}
 
@@ -204,7 +208,7 @@ def _clashes(
     by_time = (
         isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition) and group.partition_by in group.identity
     )
-    if by_time or group.partitions_def is None or not lake.has(group.table_name):
+    if by_time or group.partitions_def is None or not comparable(lake, group, staged.table):
         return None
     others = lake.rows(group.table_name, with_partition=True).filter(
         f"_partition NOT IN ({', '.join(literal(partition) for partition in partitions)})"
@@ -243,7 +247,7 @@ def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, windows: Sequence[
     if not recent or (recent == ["all"] and not stored):
         return [Verdict(IN_TIME)]
     known = ""
-    if stored and set(group.identity) <= set(lake.types(group.table_name)):  # else the schema changed, which is refused
+    if stored and comparable(lake, group, staged.table):
         same = " AND ".join(f"old.{quoted(c)} IS NOT DISTINCT FROM staged.{quoted(c)}" for c in group.identity)
         known = f" AND NOT EXISTS (FROM {group.table_name.sql} old WHERE {same})"
     partitions = ", ".join(map(literal, recent))

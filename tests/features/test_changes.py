@@ -1,5 +1,6 @@
 """Row-level changes: a feed ends as if its operations had been done one at a time, each batch in one commit."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -316,12 +317,24 @@ def test_a_partitioned_group_gives_whole_partitions(tmp_path: Path) -> None:
         materialize(group, stores=stores_in(tmp_path), partition="2024-01-01")
 
 
-def test_the_clock_of_a_feed_may_be_text_and_its_operations_the_users_own(tmp_path: Path) -> None:
-    rows = pd.DataFrame(
-        {"id": [1, 1, 2], "at": AT, "x": [1, 2, 3], "what": ["put", "put", "put"], "when": ["a", "b", "a"]}
-    )
-    feed = fti.ChangeFeed(rows, operation="what", order="when", upsert=["put"], delete=[], position="page-2")
+@pytest.mark.parametrize("kind", ["str", "category", "string[pyarrow]"])
+def test_an_order_of_text_is_refused(tmp_path: Path, kind: str) -> None:
+    rows = rows_of((1, 9), (1, 10)).assign(op=["c", "u"], lsn=pd.Series(["9", "10"], dtype=kind))
+    with pytest.raises(
+        DataError, match=r"ordered by 'lsn', which is text .*CAST\(\"lsn\" AS BIGINT\).*- '0/0'::pg_lsn"
+    ):
+        done(tmp_path, fti.ChangeFeed(rows))
+    (said,) = done(tmp_path, fti.ChangeFeed(rows.assign(lsn=rows["lsn"].astype("int64"))))
+    assert (said["feed_position"], stored(tmp_path)) == ("10", {(1, AT): 10})
+
+
+def test_the_order_of_a_feed_may_be_a_time_and_its_operations_the_users_own(tmp_path: Path) -> None:
+    when = [AT, AT + HOUR, AT]
+    rows = pd.DataFrame({"id": [1, 1, 2], "at": AT, "x": [1, 2, 3], "what": ["put", "put", "put"], "when": when})
+    feed = fti.ChangeFeed(rows, operation="what", order="when", upsert=["put"], delete=[])
     (said,) = done(tmp_path, feed)
+    assert said["feed_position"] == "2024-01-01 01:00:00"
+    (said,) = done(tmp_path, dataclasses.replace(feed, position="page-2"))
     assert said["feed_position"] == "page-2"
     assert stored(tmp_path) == {(1, AT): 2, (2, AT): 3}
 

@@ -173,6 +173,12 @@ def test_appended_rows_must_be_new_unless_their_key_is_deleted_first(tmp_path: P
     assert stored(tmp_path) == {(1, AT): 11}
 
 
+def test_the_rule_that_more_rows_break_is_told_of_appended_rows(tmp_path: Path) -> None:
+    done(tmp_path, fti.Changes(appends=rows_of((1, 10))))
+    with pytest.raises(dg.Failure, match="4 rows of balances_v1 have the same id, at as another"):
+        done(tmp_path, fti.Changes(appends=rows_of((1, 11), (2, 20), (2, 21), (3, 30), (3, 31))))
+
+
 def test_the_next_run_gets_the_position_and_a_full_reload_forgets_it(tmp_path: Path) -> None:
     seen: list[str | None] = []
 

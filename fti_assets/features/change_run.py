@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
+
+import duckdb
 
 from fti_assets.errors import DataError, DeclarationError, one_of
 from fti_assets.features.changes import ChangeFeed, Changes, FeedPosition, net_changes
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.frames import relation_of
-from fti_assets.features.staging import UNIQUE, Layout, Staged, stage
-from fti_assets.features.validation import SAMPLE_ROWS
+from fti_assets.features.staging import Layout, Staged, stage
+from fti_assets.features.uniqueness import comparable, counted, judged_in_table
 from fti_assets.features.views import view_of
-from fti_assets.rules import Verdict
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.row_changes import Changed, RowChange, change_rows, feed_position
 from fti_assets.stores.sql import quoted
@@ -75,17 +76,26 @@ def stage_changes(lake: Lake, group: FeatureGroup, layout: Layout, changes: Chan
     table, by = _staged_deletes(lake, group, layout, deletes)
     staged = stage(lake.connection, rows, layout, [Window(WHOLE)])
     if appends:
-        staged = _judged_as_new(lake, group, staged, table, by)
+        same = f"rows to append have the same {', '.join(group.identity)} as stored rows of {group.table}"
+        staged = judged_in_table(staged, _stored_already(lake, group, staged.table, table, by), same)
     return StagedChanges(staged, table, by, position, appends)
 
 
 def store_changes(
-    lake: Lake, group: FeatureGroup, batch: StagedChanges, since: FeedPosition, *, asset: str, run_id: str
+    lake: Lake,
+    group: FeatureGroup,
+    batch: StagedChanges,
+    since: FeedPosition,
+    *,
+    asset: str,
+    run_id: str,
+    addable: Collection[str],
 ) -> Changed:
     """Store a batch in one commit, unless another run moved the feed's position meanwhile.
 
     Raises:
         DataError: another run stored a batch meanwhile.
+        SchemaChangedError: the rows have other columns than the stored ones, beyond those in ``addable``, or other types.
         StoreError: the commit failed; the old rows are still there.
     """
 
@@ -97,13 +107,14 @@ def store_changes(
                 "nothing of this run was stored: run it again"
             )
         rows = batch.staged.table
-        if batch.appends and (clashes := _stored_already(lake, group, rows, batch.deletes, batch.delete_by)):
+        clashes = _stored_already(lake, group, rows, batch.deletes, batch.delete_by) if batch.appends else None
+        if number := counted(clashes):
             raise DataError(
-                f"{clashes[0]} rows to append to {group.table} were stored by another run meanwhile; nothing of this run was stored"
+                f"{number} rows to append to {group.table} were stored by another run meanwhile; nothing of this run was stored"
             )
 
     change = RowChange(batch.staged.table, group.identity, batch.deletes, batch.delete_by, batch.position)
-    return change_rows(lake, group.table_name, change, asset=asset, run_id=run_id, check=check)
+    return change_rows(lake, group.table_name, change, asset=asset, run_id=run_id, check=check, addable=addable)
 
 
 def _settled(
@@ -152,22 +163,11 @@ def _staged_deletes(
     return table, tuple(by)
 
 
-def _judged_as_new(lake: Lake, group: FeatureGroup, staged: Staged, table: str | None, by: Sequence[str]) -> Staged:
-    """Appended rows that are stored already break the rule that rows are unique."""
-    stored = _stored_already(lake, group, staged.table, table, by)
-    if not stored:
-        return staged
-    number, sample = stored
-    problem = f"{number} rows to append have the same {', '.join(group.identity)} as stored rows of {group.table}"
-    clash = Verdict(UNIQUE, number, sample, problem)
-    return replace(staged, verdicts=[clash if verdict.rule == UNIQUE else verdict for verdict in staged.verdicts])
-
-
 def _stored_already(
     lake: Lake, group: FeatureGroup, rows: str, deletes: str | None, by: Sequence[str]
-) -> tuple[int, tuple[dict[str, Any], ...]] | None:
-    """How many rows are stored under the identity of one that is to be appended and not deleted before, and a few of them."""
-    if not lake.has(group.table_name):
+) -> duckdb.DuckDBPyRelation | None:
+    """Rows to append that are stored already and not deleted before; None where that cannot be."""
+    if not comparable(lake, group, rows):
         return None
     same = " AND ".join(f"old.{quoted(name)} = new.{quoted(name)}" for name in group.identity)
     kept = ""
@@ -175,9 +175,6 @@ def _stored_already(
         gone = " AND ".join(f"gone.{quoted(name)} = old.{quoted(name)}" for name in by)
         kept = f" WHERE NOT EXISTS (FROM {quoted(deletes)} gone WHERE {gone})"
     stored = f"(SELECT * FROM {group.table_name.sql} old{kept})"
-    clashing = lake.connection.sql(
+    return lake.connection.sql(
         f"SELECT new.* EXCLUDE ({PARTITION}) FROM {quoted(rows)} new SEMI JOIN {stored} old ON {same}"
     )
-    number = int(clashing.aggregate("count(*)").fetchall()[0][0])
-    sample = clashing.limit(SAMPLE_ROWS).df().to_dict("records") if number else []
-    return (number, tuple({str(name): value for name, value in row.items()} for row in sample)) if number else None

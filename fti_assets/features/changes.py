@@ -58,7 +58,7 @@ class ChangeFeed:
     Args:
         rows: the group's columns with ``operation`` and ``order``; of a deletion, only the keys are read.
         operation: the column that says what each row stands for.
-        order: the column by which operations follow each other, such as a log sequence number.
+        order: the column by which operations follow each other, a number or a time, such as a log sequence number.
         upsert: the operations that add a row or replace the one of equal keys and times.
         delete: the operations that remove a key.
         position: where the next batch begins; by default the greatest ``order`` as text.
@@ -103,7 +103,7 @@ def net_changes(
         what: the group's table, for errors.
 
     Raises:
-        DataError: a column is missing, an operation is not known, or two operations on a row have no order.
+        DataError: a column is missing, an operation is not known, the order is text, or two operations on a row have no order.
     """
     missing = [name for name in dict.fromkeys([feed.operation, feed.order, *keys]) if name not in rows.columns]
     if missing:
@@ -111,6 +111,7 @@ def net_changes(
             f"the change feed of {what} has no column {one_of(missing)}: it has {one_of(rows.columns)}; name its columns "
             "in fti.ChangeFeed(rows, operation=..., order=...)"
         )
+    _refuse_text_order(rows, feed, what)
     source, key = view_of(rows), ", ".join(map(quoted, keys))
     upsert, delete = (", ".join(map(literal, names)) or "NULL" for names in (feed.upsert, feed.delete))
     operation, order = f"{quoted(feed.operation)}::VARCHAR", quoted(feed.order)
@@ -128,6 +129,18 @@ def net_changes(
     deletes = connection.sql(f"SELECT DISTINCT {key} FROM {source} WHERE {operation} IN ({delete})")
     last = connection.sql(f"SELECT max({order})::VARCHAR FROM {source}").fetchall()[0][0]
     return NetChanges(upserts, deletes, feed.position if feed.position is not None else last)
+
+
+def _refuse_text_order(rows: duckdb.DuckDBPyRelation, feed: ChangeFeed, what: str) -> None:
+    """As text, '10' comes before '9', and so would a batch's last operation and the position of the next batch."""
+    kind = rows.types[rows.columns.index(feed.order)]
+    if kind.id in ("varchar", "enum"):
+        raise DataError(
+            f"the change feed of {what} is ordered by {feed.order!r}, which is text ({kind}): as text '10' comes before '9'. "
+            f"Order by a number or a time and cast it, such as frame[{feed.order!r}].astype('int64') or "
+            f"CAST({quoted(feed.order)} AS BIGINT); a Postgres log sequence number such as '0/10' becomes a number there by "
+            f"{quoted(feed.order)}::pg_lsn - '0/0'::pg_lsn"
+        )
 
 
 def _refuse_unreadable(connection: duckdb.DuckDBPyConnection, source: str, feed: ChangeFeed, what: str) -> None:

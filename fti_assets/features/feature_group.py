@@ -175,9 +175,10 @@ def feature_group(
     """Declare a feature group: a function that gives rows, and what they mean.
 
     The function may take ``context``, a ``config: dg.Config``, resources by annotation, plain Dagster assets by name, and
-    other groups as lazy relations: parameters annotated ``fti.Table``. It gives a pandas frame, an Arrow table, a DuckDB
-    relation or a ``Table``: all rows of the partitions that are run. A group without partitions may give ``fti.Changes`` or
-    an ``fti.ChangeFeed`` instead, and take the feed's last position by a parameter annotated ``fti.FeedPosition``.
+    other groups as lazy relations: parameters annotated ``fti.Table``. It gives a frame of pandas, polars or
+    narwhals, an Arrow table, a DuckDB relation or a ``Table``: all rows of the partitions that are run. A group without
+    partitions may give ``fti.Changes`` or an ``fti.ChangeFeed`` instead, and take the feed's last position by a parameter
+    annotated ``fti.FeedPosition``.
 
     Args:
         keys: the columns that name the entity.

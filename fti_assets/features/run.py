@@ -29,9 +29,9 @@ from fti_assets.features.inputs import input_table
 from fti_assets.features.online_load import joined_whole, load_online
 from fti_assets.features.page import statistics_shown
 from fti_assets.features.rejected import keep_rejected
-from fti_assets.features.staging import UNIQUE, Layout, Staged, stage
+from fti_assets.features.staging import Layout, Staged, stage
 from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions
-from fti_assets.features.validation import SAMPLE_ROWS
+from fti_assets.features.uniqueness import comparable, counted, judged_in_table
 from fti_assets.features.views import view_of, views_recorded
 from fti_assets.resources import Stores
 from fti_assets.rules import Rule, Verdict, reasons
@@ -106,7 +106,9 @@ def _staged(
     if isinstance(result, Changes | ChangeFeed):
         return stage_changes(lake, group, layout, result)
     partitions = [window.key for window in windows]
-    return _Partitions(_unique_in_table(lake, group, stage(lake.connection, result, layout, windows), partitions))
+    staged = stage(lake.connection, result, layout, windows)
+    same = f"rows of {group.table} have the same {', '.join(group.identity)} as rows of other partitions"
+    return _Partitions(judged_in_table(staged, _clashes(lake, group, staged, partitions), same))
 
 
 def _store(
@@ -118,8 +120,11 @@ def _store(
     writer: Mapping[str, str],
 ) -> tuple[Commit, dict[str, Any]]:
     """Commit what was staged, and what to say of it beside."""
+    addable = _may_be_added(group, lake.staged_types(batch.staged.table))
     if isinstance(batch, StagedChanges):
-        changed = store_changes(lake, group, batch, since, asset=writer["asset"], run_id=writer["run_id"])
+        changed = store_changes(
+            lake, group, batch, since, asset=writer["asset"], run_id=writer["run_id"], addable=addable
+        )
         counts = {"added": changed.added, "replaced": changed.replaced, "deleted": changed.deleted}
         position = feed_position(lake, group.table_name)
         return changed.commit, {
@@ -135,7 +140,7 @@ def _store(
         asset=writer["asset"],
         run_id=writer["run_id"],
         records=partition_records(group, partitions),
-        addable=_may_be_added(group, lake.staged_types(batch.staged.table)),
+        addable=addable,
     )
     return commit, {}
 
@@ -183,23 +188,6 @@ def _say_what_changed(context: dg.AssetExecutionContext, group: FeatureGroup, st
         )
 
 
-def _unique_in_table(lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[str]) -> Staged:
-    """Hold keys and times unique beyond the partitions that are run, where another partition could have the same."""
-    clashes = _clashes(lake, group, staged, partitions)
-    if clashes is None:
-        return staged
-    count = clashes.aggregate("count(*)").fetchall()[0][0]
-    if not count:
-        return staged
-    problem = f"{count} rows of {group.table} have the same {', '.join(group.identity)} as rows of other partitions"
-    sample = clashes.limit(SAMPLE_ROWS).df().to_dict("records")
-    clashing = Verdict(UNIQUE, int(count), tuple({str(k): v for k, v in row.items()} for row in sample), problem)
-    return replace(
-        staged,
-        verdicts=[max(v, clashing, key=lambda one: one.failures) if v.rule == UNIQUE else v for v in staged.verdicts],
-    )
-
-
 def _clashes(
     lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[str]
 ) -> duckdb.DuckDBPyRelation | None:
@@ -207,7 +195,7 @@ def _clashes(
     by_time = (
         isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition) and group.partition_by in group.identity
     )
-    if by_time or group.partitions_def is None or not lake.has(group.table_name):
+    if by_time or group.partitions_def is None or not comparable(lake, group, staged.table):
         return None
     others = lake.rows(group.table_name, with_partition=True).filter(
         f"_partition NOT IN ({', '.join(literal(partition) for partition in partitions)})"
@@ -220,8 +208,7 @@ def _clashes(
 
 def _refuse_clashes(lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[str]) -> None:
     """Under the writers' lock: another run may have stored the same keys and times meanwhile."""
-    clashes = _clashes(lake, group, staged, partitions)
-    if clashes is not None and clashes.aggregate("count(*)").fetchall()[0][0]:
+    if counted(_clashes(lake, group, staged, partitions)):
         raise DataError(
             f"rows of {group.table} with the same {', '.join(group.identity)} were stored by another run meanwhile; nothing of "
             "this run was stored"
@@ -246,7 +233,7 @@ def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, windows: Sequence[
     if not recent or (recent == ["all"] and not stored):
         return [Verdict(IN_TIME)]
     known = ""
-    if stored and set(group.identity) <= set(lake.types(group.table_name)):  # else the schema changed, which is refused
+    if stored and comparable(lake, group, staged.table):
         same = " AND ".join(f"old.{quoted(c)} IS NOT DISTINCT FROM staged.{quoted(c)}" for c in group.identity)
         known = f" AND NOT EXISTS (FROM {group.table_name.sql} old WHERE {same})"
     partitions = ", ".join(map(literal, recent))

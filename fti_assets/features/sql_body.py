@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -16,6 +17,16 @@ from fti_assets.features.views import named_view
 
 PARAMETERS = ("start", "end", "partition")
 _TABLE_FUNCTIONS = {"range", "generate_series", "unnest"}
+_CLOCK_WORDS = {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
+"""Words of SQL that are the clock where no column has their name; DuckDB's parser takes them for columns."""
+_CLOCK_FUNCTIONS = {
+    "ago",
+    "current_localtime",
+    "current_localtimestamp",
+    "pg_conf_load_time",
+    "pg_postmaster_start_time",
+}
+"""What DuckDB does not say to be other from query to query: macros, and functions of its extension ICU."""
 _OUTSIDE_FUNCTIONS = {"getenv", "current_setting", "getvariable", "nextval", "currval"}
 
 
@@ -70,8 +81,8 @@ def sql_body(text: str, *, place: str) -> SqlBody:
     """Read the SQL of a group.
 
     Raises:
-        DeclarationError: it is not one SELECT, it reads or writes something that is not a table given to it, or it takes other
-            parameters than ``$start``, ``$end`` and ``$partition``.
+        DeclarationError: it is not one SELECT, it reads or writes something that is not a table given to it, calls a function
+            that differs from run to run, or takes other parameters than ``$start``, ``$end`` and ``$partition``.
 
     >>> sql_body("SELECT carrier, count(*) AS n FROM arrivals WHERE landed_at < $end GROUP BY 1", place="late.sql").tables
     {'arrivals': 1}
@@ -157,6 +168,37 @@ def _refuse(node: dict[str, Any], place: str, text: str) -> None:
             )
     if function in _OUTSIDE_FUNCTIONS:
         raise DeclarationError(f"{at} calls {function}(), which reads what is outside the groups: leave it out")
+    _refuse_unsteady(node, at)
+
+
+def _refuse_unsteady(node: dict[str, Any], at: str) -> None:
+    """Refuse what answers otherwise in the next run, which would then not give the same rows."""
+    kind, function = node.get("type"), str(node.get("function_name", "")).lower()
+    since_today = function == "age" and len(node["children"]) == 1  # of two times, age is the same in every run
+    if kind == "FUNCTION" and (function in _unsteady_functions() or since_today):
+        called = "age() with one time" if since_today else f"{function}()"
+        raise DeclarationError(f"{at} calls {called}, {_UNSTEADY}")
+    names = [str(name).lower() for name in node.get("column_names", ())] if kind == "COLUMN_REF" else []
+    if len(names) == 1 and names[0] in _CLOCK_WORDS:
+        raise DeclarationError(
+            f"{at} reads {names[0]}, {_UNSTEADY}. Of a column of that name, name the table too: the_table.{names[0]}"
+        )
+
+
+_UNSTEADY = (
+    "which differs from run to run, so that a rerun would not give the same rows: for now take $end, the first instant after "
+    "the partitions that are run; for chance take hash() of the keys"
+)
+
+
+@cache
+def _unsteady_functions() -> frozenset[str]:
+    """The functions that DuckDB says to be other from row to row or from query to query, but for ``error``."""
+    with duckdb.connect(":memory:") as connection:
+        found = connection.execute(
+            "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
+        ).fetchall()
+    return frozenset(name for (name,) in found) - {"error"} | _CLOCK_FUNCTIONS
 
 
 def _line(text: str, position: int | None) -> int:

@@ -174,7 +174,7 @@ class Lake:
             if check is not None:
                 check()
             old = self.ledger(table, partitions=partitions)
-            self._refuse_other_schema(table, types, addable)
+            self.refuse_other_schema(table, types, addable)
             changed = tuple(key for key in partitions if key not in old or old[key].data_version != contents[key][0])
             written = tuple(
                 PartitionRecord(
@@ -218,7 +218,7 @@ class Lake:
         """
         with self.transaction(table, written, folders=changed, message=message, extra=extra):
             execute = self.connection.execute
-            self._fit(table, staged)
+            self.fit(table, staged)
             if changed:
                 keys = ", ".join(literal(key) for key in changed)
                 execute(f"DELETE FROM {table.sql} WHERE {PARTITION} IN ({keys})")
@@ -280,15 +280,18 @@ class Lake:
         with suppress(duckdb.Error):
             self.connection.execute("ROLLBACK")
 
-    def _fit(self, table: TableName, staged: str) -> None:
-        """Give the table the staged columns: by further ones if only these differ, else it is empty or not there."""
+    def fit(self, table: TableName, staged: str) -> None:
+        """Give the table the staged columns: by further ones if only these differ, else it is empty or not there and made anew.
+
+        Within a transaction, after ``refuse_other_schema``.
+        """
         stored, types = self.types(table), self.staged_types(staged)
         if stored and stored.items() <= types.items():
             for name in (name for name in types if name not in stored):
                 self.connection.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quoted(name)} {types[name]}")
             return
         if self.has(table):
-            self._refuse_other_schema(table, types, ())
+            self.refuse_other_schema(table, types, ())
             self.connection.execute(f"DROP TABLE {table.sql}")
         self.create_table(table, staged)
 
@@ -308,7 +311,17 @@ class Lake:
         described = self.connection.execute(f"DESCRIBE {quoted(staged)}").fetchall()
         return {name: kind for name, kind, *_ in described if name != PARTITION}
 
-    def _refuse_other_schema(self, table: TableName, types: Mapping[str, str], addable: Collection[str]) -> None:
+    def refuse_other_schema(self, table: TableName, types: Mapping[str, str], addable: Collection[str]) -> None:
+        """Refuse columns and types that a table with rows cannot get; one without rows can get any.
+
+        Args:
+            table: the table, which need not be there.
+            types: the columns that it is to have, and their DuckDB types.
+            addable: the columns of them that it may lack.
+
+        Raises:
+            SchemaChangedError: the stored table has other columns or types.
+        """
         stored = self.types(table)
         if not stored:
             return

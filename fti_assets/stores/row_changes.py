@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fti_assets import clock
-from fti_assets.errors import SchemaChangedError, listed
 from fti_assets.stores.content_hash import content_sums, data_version
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import quoted
@@ -55,7 +54,14 @@ def feed_position(lake: Lake, table: TableName) -> str | None:
 
 
 def change_rows(
-    lake: Lake, table: TableName, change: RowChange, *, asset: str, run_id: str, check: Callable[[], None]
+    lake: Lake,
+    table: TableName,
+    change: RowChange,
+    *,
+    asset: str,
+    run_id: str,
+    check: Callable[[], None],
+    addable: Collection[str] = (),
 ) -> Changed:
     """Delete and put rows of a table without partitions, in one transaction, all or nothing.
 
@@ -66,6 +72,7 @@ def change_rows(
         asset: the Dagster asset, for the commit's message.
         run_id: the Dagster run, for the ledger and the commit.
         check: run first under the writers' lock; what it raises leaves everything as it was.
+        addable: columns that the stored table gets if it lacks them, null in the rows that stay.
 
     Raises:
         SchemaChangedError: the stored table has other columns or types.
@@ -73,20 +80,19 @@ def change_rows(
     """
     with lake.store.lock():
         check()
-        old = lake.ledger(table).get(WHOLE)
-        types = lake.staged_types(change.rows) if old is None else lake.types(table)
+        old, types = lake.ledger(table).get(WHOLE), lake.staged_types(change.rows)
+        lake.refuse_other_schema(table, types, addable)
         found, before = _Found("false", _NOTHING, _sums_of(lake, quoted(change.rows), types), 0), _NOTHING
-        if old is not None:
-            _refuse_other_types(table, types, lake.staged_types(change.rows))
-            found, before = _found(lake, table, change, types), _stored_sums(lake, table, old, types)
+        if old is not None and old.rows:  # else there is nothing to meet, and its columns may be others
+            stored = _with_added(lake, table, types)
+            found, before = _found(lake, stored, change, types), _stored_sums(lake, stored, old, types)
         sums = tuple(a - b + c for a, b, c in zip(before, found.gone, found.put, strict=True))
         written = _record(change, old, data_version(types, sums), sums, run_id)
         changed = old is None or written.data_version != old.data_version
         said = {"asset": asset, "run_id": run_id}
         message, folders = f"change rows of {asset}", [WHOLE] if changed else []
         with lake.transaction(table, [written], folders=folders, message=message, extra=said):
-            if old is None:
-                lake.create_table(table, change.rows)
+            lake.fit(table, change.rows)
             if changed:
                 lake.connection.execute(f"DELETE FROM {table.sql} WHERE {found.condition}")
                 lake.connection.execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(change.rows)}")
@@ -115,18 +121,25 @@ class _Found:
     replaced: int
 
 
-def _found(lake: Lake, table: TableName, change: RowChange, types: dict[str, str]) -> _Found:
+def _with_added(lake: Lake, table: TableName, types: dict[str, str]) -> str:
+    """The SQL of the stored rows with the columns that the table is about to get."""
+    known = lake.types(table)
+    added = [f"NULL::{kind} AS {quoted(name)}" for name, kind in types.items() if name not in known]
+    return f"(SELECT {', '.join(['*', *added])} FROM {table.sql})" if added else table.sql
+
+
+def _found(lake: Lake, stored: str, change: RowChange, types: dict[str, str]) -> _Found:
     execute = lake.connection.execute
-    same = _among(table, change.rows, change.identity)
-    deleted = "false" if change.deletes is None else _among(table, change.deletes, change.delete_by)
+    same = _among(change.rows, change.identity)
+    deleted = "false" if change.deletes is None else _among(change.deletes, change.delete_by)
     *gone, replaced = execute(
-        f"SELECT {content_sums(types)}, count(*) FILTER ({same}) FROM {table.sql} WHERE {same} OR {deleted}"
+        f"SELECT {content_sums(types)}, count(*) FILTER ({same}) FROM {stored} WHERE {same} OR {deleted}"
     ).fetchall()[0]
     put = _sums_of(lake, quoted(change.rows), types)
     return _Found(f"{same} OR {deleted}", tuple(map(int, gone)), put, int(replaced))
 
 
-def _among(table: TableName, rows: str, columns: Sequence[str]) -> str:
+def _among(rows: str, columns: Sequence[str]) -> str:
     """The condition that a stored row equals one of some rows in some columns."""
     stored, given = ", ".join(quoted(name) for name in columns), ", ".join(map(quoted, columns))
     return (
@@ -136,22 +149,13 @@ def _among(table: TableName, rows: str, columns: Sequence[str]) -> str:
     )
 
 
-def _stored_sums(lake: Lake, table: TableName, old: PartitionRecord, types: dict[str, str]) -> tuple[int, ...]:
+def _stored_sums(lake: Lake, stored: str, old: PartitionRecord, types: dict[str, str]) -> tuple[int, ...]:
     """The sums of what is stored: written down by the change before, or else added up once."""
     known: Any = json.loads(old.record).get(_SUMS)
     if known is not None and data_version(types, known) == old.data_version:
         return tuple(known)
-    return _sums_of(lake, table.sql, types)
+    return _sums_of(lake, stored, types)
 
 
 def _sums_of(lake: Lake, rows: str, types: dict[str, str]) -> tuple[int, ...]:
     return tuple(map(int, lake.connection.execute(f"SELECT {content_sums(types)} FROM {rows}").fetchall()[0]))
-
-
-def _refuse_other_types(table: TableName, stored: dict[str, str], given: dict[str, str]) -> None:
-    if {name: stored.get(name) for name in given} != given or stored.keys() != given.keys():
-        differing = sorted({*stored.items()} ^ {*given.items()})
-        raise SchemaChangedError(
-            f"the changes of {table} have other columns or types than its rows: {listed(f'{n} {k}' for n, k in differing)} "
-            "is on one side only. Nothing was stored. Give whole rows with the stored columns, or raise the version"
-        )

@@ -20,7 +20,7 @@ TILES = "tiles"
 
 @dataclass(frozen=True)
 class TableName:
-    """A table of the lake: its schema (``features``, ``datasets`` or ``predictions``) and name (``weather_v1``)."""
+    """A table of the lake: its schema (``features``, ``datasets``, ``predictions`` or ``tiles``) and name (``weather_v1``)."""
 
     schema: str
     name: str

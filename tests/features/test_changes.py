@@ -1,5 +1,6 @@
 """Row-level changes: a feed ends as if its operations had been done one at a time, each batch in one commit."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -172,6 +173,12 @@ def test_appended_rows_must_be_new_unless_their_key_is_deleted_first(tmp_path: P
     assert stored(tmp_path) == {(1, AT): 11}
 
 
+def test_the_rule_that_more_rows_break_is_told_of_appended_rows(tmp_path: Path) -> None:
+    done(tmp_path, fti.Changes(appends=rows_of((1, 10))))
+    with pytest.raises(dg.Failure, match="4 rows of balances_v1 have the same id, at as another"):
+        done(tmp_path, fti.Changes(appends=rows_of((1, 11), (2, 20), (2, 21), (3, 30), (3, 31))))
+
+
 def test_the_next_run_gets_the_position_and_a_full_reload_forgets_it(tmp_path: Path) -> None:
     seen: list[str | None] = []
 
@@ -255,8 +262,58 @@ def test_a_null_in_the_feeds_order_is_refused() -> None:
 
 def test_other_columns_than_the_stored_ones_are_refused(tmp_path: Path) -> None:
     done(tmp_path, fti.Changes(upserts=rows_of((1, 10))))
-    with pytest.raises(SchemaChangedError, match="other columns or types than its rows: 'x BIGINT' and 'x VARCHAR'"):
+    with pytest.raises(SchemaChangedError, match="with another schema: x was BIGINT and is now VARCHAR"):
         done(tmp_path, fti.Changes(upserts=rows_of((1, 10)).assign(x="ten")))
+
+
+@pytest.mark.parametrize("kind", ["upserts", "appends"])
+def test_a_table_without_rows_takes_the_types_that_the_first_rows_have(tmp_path: Path, kind: str) -> None:
+    untold = pd.DataFrame({"id": [], "at": [], "x": []}, dtype=object)
+    rows = pd.DataFrame({"id": ["a", "b"], "at": AT, "x": ["ten", "twenty"], "y": [1.5, None]})
+    one, two, three = done(
+        tmp_path,
+        fti.Changes(**{kind: untold}, position="1"),
+        fti.Changes(**{kind: rows}),
+        fti.Changes(upserts=rows.assign(x="thirty")[:1], deletes=pd.DataFrame({"id": ["b"]})),
+    )
+    assert stored(tmp_path) == {("a", AT): "thirty"}
+    assert [said["feed_position"] for said in (one, two, three)] == ["1"] * 3
+    reloaded = tmp_path / "reloaded"
+    done(reloaded, rows.assign(x="thirty")[:1])
+    assert version(tmp_path) == version(reloaded)
+
+
+def test_a_group_that_says_when_its_rows_are_late_takes_the_first_rows_types_too(tmp_path: Path) -> None:
+    untold = pd.DataFrame({"id": [], "at": [], "x": []}, dtype=object)
+    for rows in (untold, pd.DataFrame({"id": ["a"], "at": AT, "x": [1]})):
+        materialize(balances(lambda _, rows=rows: rows, serving_delay="1h"), stores=stores_in(tmp_path))
+    assert stored(tmp_path) == {("a", AT): 1}
+
+
+def test_a_new_column_that_may_be_null_is_added_by_a_batch(tmp_path: Path) -> None:
+    wider = rows_of((2, 21), (4, 40)).assign(city="Ulm")
+    done(tmp_path, fti.Changes(upserts=rows_of((1, 10), (2, 20), (3, 30))))
+    (said,) = done(tmp_path, fti.Changes(upserts=wider, deletes=pd.DataFrame({"id": [3]})))
+    assert [said[f"rows_{name}"] for name in ("added", "replaced", "deleted")] == [1, 1, 1]
+    assert stored(tmp_path) == {(1, AT): 10, (2, AT): 21, (4, AT): 40}
+    cities = fti.read(balances(lambda _: None), stores=stores_in(tmp_path)).set_index("id")["city"]
+    assert cities.dropna().to_dict() == {2: "Ulm", 4: "Ulm"}
+    reloaded = tmp_path / "reloaded"
+    done(reloaded, pd.concat([rows_of((1, 10)).assign(city=None), wider]))
+    assert version(tmp_path) == version(reloaded)
+    with pytest.raises(SchemaChangedError, match="city VARCHAR is gone"):
+        done(tmp_path, fti.Changes(upserts=rows_of((1, 10))))
+
+
+def test_a_new_column_that_is_never_null_is_refused_in_a_batch(tmp_path: Path) -> None:
+    class Wider(Balances):
+        city: str
+
+    done(tmp_path, fti.Changes(upserts=rows_of((1, 10))))
+    batch = fti.Changes(upserts=rows_of((2, 20)).assign(city="Ulm"))
+    with pytest.raises(SchemaChangedError, match="city VARCHAR is new"):
+        materialize(balances(lambda _: batch, schema=Wider), stores=stores_in(tmp_path))
+    assert stored(tmp_path) == {(1, AT): 10}
 
 
 def test_a_partitioned_group_gives_whole_partitions(tmp_path: Path) -> None:
@@ -266,12 +323,24 @@ def test_a_partitioned_group_gives_whole_partitions(tmp_path: Path) -> None:
         materialize(group, stores=stores_in(tmp_path), partition="2024-01-01")
 
 
-def test_the_clock_of_a_feed_may_be_text_and_its_operations_the_users_own(tmp_path: Path) -> None:
-    rows = pd.DataFrame(
-        {"id": [1, 1, 2], "at": AT, "x": [1, 2, 3], "what": ["put", "put", "put"], "when": ["a", "b", "a"]}
-    )
-    feed = fti.ChangeFeed(rows, operation="what", order="when", upsert=["put"], delete=[], position="page-2")
+@pytest.mark.parametrize("kind", ["str", "category", "string[pyarrow]"])
+def test_an_order_of_text_is_refused(tmp_path: Path, kind: str) -> None:
+    rows = rows_of((1, 9), (1, 10)).assign(op=["c", "u"], lsn=pd.Series(["9", "10"], dtype=kind))
+    with pytest.raises(
+        DataError, match=r"ordered by 'lsn', which is text .*CAST\(\"lsn\" AS BIGINT\).*- '0/0'::pg_lsn"
+    ):
+        done(tmp_path, fti.ChangeFeed(rows))
+    (said,) = done(tmp_path, fti.ChangeFeed(rows.assign(lsn=rows["lsn"].astype("int64"))))
+    assert (said["feed_position"], stored(tmp_path)) == ("10", {(1, AT): 10})
+
+
+def test_the_order_of_a_feed_may_be_a_time_and_its_operations_the_users_own(tmp_path: Path) -> None:
+    when = [AT, AT + HOUR, AT]
+    rows = pd.DataFrame({"id": [1, 1, 2], "at": AT, "x": [1, 2, 3], "what": ["put", "put", "put"], "when": when})
+    feed = fti.ChangeFeed(rows, operation="what", order="when", upsert=["put"], delete=[])
     (said,) = done(tmp_path, feed)
+    assert said["feed_position"] == "2024-01-01 01:00:00"
+    (said,) = done(tmp_path, dataclasses.replace(feed, position="page-2"))
     assert said["feed_position"] == "page-2"
     assert stored(tmp_path) == {(1, AT): 2, (2, AT): 3}
 

@@ -16,7 +16,6 @@ from fti_assets import clock
 from fti_assets.errors import DeclarationError, LookbackError, NotMaterializedError, SchemaChangedError
 from fti_assets.features import run as run_module
 from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.stores.lake import Lake
 from fti_assets.stores.offline import OfflineStore
 from fti_assets.stores.online import SqliteOnlineStore
 from fti_assets.times import duration, microseconds
@@ -708,16 +707,16 @@ def test_two_runs_of_a_lookup_at_once_cannot_both_store_a_key(world: World, monk
     def places() -> pd.DataFrame:
         return pd.DataFrame({"k": ["a"], "x": [1.0]})
 
-    judge = run_module._unique_in_table
+    judge = run_module.judged_in_table
 
-    def while_another_stores(lake: Lake, group: FeatureGroup, *rest: Any) -> Any:
-        judged = judge(lake, group, *rest)
+    def while_another_stores(*given: Any) -> Any:
+        judged = judge(*given)
         with world.lake.connect() as other:
             other.connection.execute("CREATE TEMP TABLE s AS SELECT 'a' AS k, 2.0::DOUBLE AS x, 'us' AS _partition")
-            other.replace(group.table_name, "s", ["us"], asset="places_v1")
+            other.replace(places.table_name, "s", ["us"], asset="places_v1")
         return judged
 
-    monkeypatch.setattr(run_module, "_unique_in_table", while_another_stores)
+    monkeypatch.setattr(run_module, "judged_in_table", while_another_stores)
     result = world.run(places, partition_key="eu")
     assert not result.success
     assert any("places_v1 with the same k were stored by another run meanwhile" in e for e in world.raised_by(result))

@@ -71,6 +71,60 @@ def test_what_is_no_select_over_groups_is_refused_with_its_place(sql: str, probl
         sql_body(sql, place="late.sql")
 
 
+FUNCTIONS = ["now", "today", "current_date", "get_current_timestamp", "transaction_timestamp", "current_localtimestamp", "random",
+             "uuid", "gen_random_uuid", "uuidv7", "NOW", "main.now"]  # fmt: skip
+WORDS = ["current_date", "CURRENT_TIMESTAMP", "current_time", "localtime", "localtimestamp"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "named"),
+    [
+        *((f"{name}()", rf"calls {name.lower().removeprefix('main.')}\(\)") for name in FUNCTIONS),
+        *((word, f"reads {word.lower()}, .*the_table.{word.lower()}") for word in WORDS),
+        ("age(seen_at)", r"calls age\(\) with one time"),
+        ("ago(INTERVAL 7 DAY)", r"calls ago\(\)"),
+        ("setseed(0.5)", r"calls setseed\(\)"),
+    ],
+)
+def test_what_differs_from_run_to_run_is_refused(expression: str, named: str) -> None:
+    for sql in (
+        f"SELECT x,\n{expression} AS y FROM a",
+        f"FROM a\nWHERE seen_at > {expression}",
+        f"SELECT 1 FROM\n(SELECT x FROM a ORDER BY {expression} LIMIT 3)",
+    ):
+        with pytest.raises(DeclarationError, match=rf"late.sql, line 2 {named}"):
+            sql_body(sql, place="late.sql")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT a.current_date FROM a",
+        "SELECT x AS current_date, 'now()' AS y FROM a -- now()",
+        "SELECT age(seen_at, made_at), hash(x), error('no') FROM a",
+        "SELECT now, random FROM a",
+    ],
+)
+def test_what_only_looks_like_the_clock_or_chance_is_taken(sql: str) -> None:
+    assert sql_body(sql, place="it").tables == {"a": 1}
+
+
+def test_no_function_gives_a_time_from_nothing_that_is_not_refused() -> None:
+    with duckdb.connect() as connection:
+        names = connection.execute(
+            "SELECT DISTINCT function_name FROM duckdb_functions() WHERE len(parameters) = 0 "
+            "AND function_type IN ('scalar', 'macro')"
+        ).fetchall()
+        for (name,) in names:
+            try:
+                kind = str(connection.sql(f'SELECT "{name}"() AS x').types[0])
+            except duckdb.Error:
+                continue
+            if kind.startswith(("DATE", "TIME")):
+                with pytest.raises(DeclarationError, match="differs from run to run"):
+                    sql_body(f'SELECT "{name}"()', place="it")
+
+
 def test_a_file_is_a_table_of_that_name_and_so_no_group() -> None:
     assert sql_body("FROM '/etc/passwd.csv'", place="it").tables == {"/etc/passwd.csv": 1}
 

@@ -1,0 +1,45 @@
+"""Keys and times are unique in a whole table: rows that are to be stored beside the rows that are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import duckdb
+
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.staging import UNIQUE, Staged
+from fti_assets.features.validation import SAMPLE_ROWS
+from fti_assets.rules import Verdict
+from fti_assets.stores.lake import Lake
+
+
+def comparable(lake: Lake, group: FeatureGroup, staged: str) -> bool:
+    """Whether a staged table's keys and times can be those of stored rows.
+
+    Where a type differs, nothing is stored yet and the table is made anew, or the rows are refused when they are to be stored.
+    """
+    stored, given = lake.types(group.table_name), lake.staged_types(staged)
+    return all(stored.get(name) == given[name] for name in group.identity)
+
+
+def counted(clashes: duckdb.DuckDBPyRelation | None) -> int:
+    """How many rows clash; None are none."""
+    return 0 if clashes is None else int(clashes.aggregate("count(*)").fetchall()[0][0])
+
+
+def judged_in_table(staged: Staged, clashes: duckdb.DuckDBPyRelation | None, problem: str) -> Staged:
+    """Rows that clash with stored ones break the rule that rows are unique, unless more of them break it among themselves.
+
+    Args:
+        staged: the rows with their verdicts.
+        clashes: the rows that clash, or None where none can.
+        problem: what is wrong with them, said after their number.
+    """
+    number = counted(clashes)
+    if clashes is None or not number:
+        return staged
+    sample = clashes.limit(SAMPLE_ROWS).df().to_dict("records")
+    rows = tuple({str(name): value for name, value in row.items()} for row in sample)
+    clash = Verdict(UNIQUE, number, rows, f"{number} {problem}")
+    verdicts = [max(v, clash, key=lambda one: one.failures) if v.rule == UNIQUE else v for v in staged.verdicts]
+    return replace(staged, verdicts=verdicts)

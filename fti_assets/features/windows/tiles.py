@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fti_assets.stores.lake import Lake
 
 DAY = 86_400_000_000
-_VERSION = 1
+_VERSION = 2
 _FEWEST = 3
 """Tiles of fewer partitions save no more than they cost."""
 _FOREVER = 10**7
@@ -46,13 +46,15 @@ class SourcePartitions:
     Args:
         lake: the lake.
         table: the source's table.
-        rows: the rows that the run may see, with ``_partition``.
+        stored: all its rows, with ``_partition``: a tile serves later runs too, which see more of them.
+        rows: those that the run may see.
         windows: those that lie between the lookback's reach and the run's start.
         versions: the data version of every stored partition.
     """
 
     lake: Lake
     table: TableName
+    stored: duckdb.DuckDBPyRelation
     rows: duckdb.DuckDBPyRelation
     windows: tuple[Window, ...]
     versions: Mapping[str, str]
@@ -204,7 +206,7 @@ def _make_missing(
     if not missing:
         return
     names = ", ".join(literal(key) for key in missing)
-    source = f"(SELECT * FROM {view_of(partitions.rows)} WHERE {PARTITION} IN ({names}))"
+    source = f"(SELECT * FROM {view_of(partitions.stored)} WHERE {PARTITION} IN ({names}))"
     spreads: dict[str, Spread] = {}
 
     def spread(value: str) -> Spread:

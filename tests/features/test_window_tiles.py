@@ -21,6 +21,7 @@ from fti_assets.stores.lake import Lake
 from fti_assets.stores.offline import OfflineStore
 from fti_assets.stores.sql import quoted, timestamp
 from fti_assets.stores.tables import TILES, TableName
+from fti_assets.stores.upkeep import drop_tiles
 from fti_assets.times import Window
 from tests.features import oracles
 from tests.features.oracles import START, Row
@@ -212,3 +213,22 @@ def test_rows_that_the_user_changed_are_read_as_they_are(lake: Lake) -> None:
     assert some.partitions is None
     assert answers(some, ["rows"], ["11d"], every=HOUR)["x", START + 11 * DAY + HOUR] == [11]
     assert not [tile for tile in lake._stored() if tile.schema == TILES and tile.name.startswith("filtered")]
+
+
+def test_tiles_that_are_dropped_while_a_run_looks_at_them_are_done_without(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, ledger = TableName("features", "dropping"), Lake.ledger
+    stored(lake, table, [row for day in range(12) for row in day_rows(day, 0.5)])
+    rows = source(lake, table, START + 11 * DAY, START + 12 * DAY)
+    before = answers(rows, ["rows"], ["11d"], every=HOUR)
+
+    def then_dropped(self: Lake, of: TableName, **options: Any) -> Any:
+        found = ledger(self, of, **options)
+        if of.schema == TILES and "snapshot" in options:
+            with self.store.lock():
+                drop_tiles(self, [of], message="drop tiles")
+        return found
+
+    monkeypatch.setattr(Lake, "ledger", then_dropped)
+    assert answers(rows, ["rows"], ["11d"], every=HOUR) == before

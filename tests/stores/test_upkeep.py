@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from fti_assets import clock
 from fti_assets.errors import DamagedError, NotMaterializedError, StoreError
 from fti_assets.stores import upkeep as upkeep_module
 from fti_assets.stores.lake import Lake
@@ -255,6 +256,41 @@ def test_a_full_disk_is_said_and_the_next_upkeep_goes_on(house: House, monkeypat
         assert content(lake, lake.snapshot()) == before
         assert house.keep().merged == {str(ROWS): (2, 1)}
         assert content(lake, lake.snapshot()) == before
+
+
+def test_tiles_that_no_run_adds_to_go_and_the_others_are_merged(house: House) -> None:
+    old, new = TableName("tiles", "rows_v1_0"), TableName("tiles", "rows_v1_1")
+    with house.offline.connect() as lake:
+        put(lake, 0)
+        with clock.at(clock.now() - 3 * HOUR):
+            put(lake, 1, "ab", table=old)
+            put(lake, 1, "a", table=new)
+        put(lake, 1, "b", table=new)
+        lake.connection.execute(f"INSERT INTO {new.sql} VALUES (1, 2, 'a')")
+        before, rows = lake.snapshot(), content(lake, lake.snapshot(), new)
+        done = house.keep(HOUR)
+        assert (done.tiles, done.merged) == ((str(old),), {str(new): (2, 1)})
+        assert lake.tiles() == [new]
+        assert content(lake, lake.snapshot(), new) == rows
+        assert sorted(lake.ledger(new)) == ["a", "b"]
+        assert lake.ledger(old) == {}
+        assert len(content(lake, before, ROWS)) == len(
+            lake.connection.sql(f"FROM {old.sql} AT (VERSION => {before})").fetchall()
+        )
+        put(lake, 1, table=old)
+        assert lake.tiles() == [old, new]
+
+
+def test_the_files_of_dropped_tiles_go_with_the_snapshots_that_read_them(house: House) -> None:
+    tiles = TableName("tiles", "rows_v1_0")
+    with house.offline.connect() as lake:
+        put(lake, 0)
+        with clock.at(clock.now() - 3 * HOUR):
+            put(lake, 1, table=tiles)
+    assert house.keep(HOUR).deleted == 0
+    done = house.keep(NOW)
+    assert (done.before.files, done.deleted, done.after.files) == (4, 2, 2)
+    assert not list((house.offline.root / "data" / "tiles").rglob("*.parquet"))
 
 
 def test_orphans_go_when_they_are_a_day_old_and_nobody_writes(house: House) -> None:

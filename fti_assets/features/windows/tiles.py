@@ -16,6 +16,7 @@ from datetime import datetime
 from itertools import count
 from typing import TYPE_CHECKING
 
+from fti_assets.errors import NotMaterializedError
 from fti_assets.features.frontier import available_sql
 from fti_assets.features.views import view_of
 from fti_assets.features.windows.exact import Spread, spread_sql
@@ -174,10 +175,13 @@ def tiled(
         by_measures.setdefault(tuple(record["measures"]), []).append(key)
         for value, spread in record["spreads"].items():
             spreads[value] = spreads.get(value, Spread()) | Spread(*spread)
-    parts = [
-        (measures, view_of(lake.rows(table, snapshot=snapshot, partitions=held)))
-        for measures, held in by_measures.items()
-    ]
+    try:
+        parts = [
+            (measures, view_of(lake.rows(table, snapshot=snapshot, partitions=held)))
+            for measures, held in by_measures.items()
+        ]
+    except NotMaterializedError:  # dropped just now: they are a cache
+        return None
     return Tiles(_rest_sql(rows, partitions, sorted(usable), windows, days), spreads, days, parts)
 
 

@@ -19,7 +19,7 @@ import duckdb
 from fti_assets import clock
 from fti_assets.errors import StoreError
 from fti_assets.stores.catalog import delete_dead_ledger_rows, files_waiting, snapshots
-from fti_assets.stores.files import sync_file, sync_folder
+from fti_assets.stores.files import locked_folder, sync_file, sync_folder
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.models import ModelStore
 from fti_assets.stores.offline import OfflineStore
@@ -147,14 +147,17 @@ def drop_tiles(lake: Lake, tables: Sequence[TableName], *, message: str) -> None
 
 
 def delete_spilled(folder: Path) -> int:
-    """Delete what killed runs of more than a day ago spilled, and say how many files it was."""
+    """Delete what killed runs of more than a day ago spilled, with its folders, and say how many files it was."""
     deleted, then = 0, time.time() - DAY.total_seconds()
     for spill in folder.glob(SPILL):
-        with suppress(OSError):  # another user's, or a run's that ends just now
+        with suppress(OSError), locked_folder(spill):  # another user's, or a run's, or another upkeep is at it
+            untouched = spill.stat().st_mtime < then
             for file in list(spill.iterdir()):
                 if file.stat().st_mtime < then:
                     file.unlink()
                     deleted += 1
+            if untouched:
+                spill.rmdir()
     return deleted
 
 

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -333,9 +334,40 @@ def test_what_killed_runs_spilled_goes_after_a_day(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         file = tmp_path / name / "duckdb_temp_storage.tmp"
         file.write_bytes(b"spilled")
-        os.utime(file, (time.time() - age,) * 2)
+        for path in (file, file.parent):
+            os.utime(path, (time.time() - age,) * 2)
     assert delete_spilled(tmp_path) == 1
     assert sorted(file.parent.name for file in tmp_path.glob("*/*")) == ["another", "fti_spill_new"]
+    assert not (tmp_path / "fti_spill_old").exists()
+
+
+def test_the_folder_that_an_open_lake_spills_into_stays_however_old(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with house.offline.connect():
+        (spill,) = tmp_path.glob("fti_spill_*")
+        os.utime(spill, (time.time() - 90_000,) * 2)
+        assert delete_spilled(tmp_path) == 0
+        assert spill.exists()
+    assert not spill.exists()
+
+
+def test_two_upkeeps_at_once_may_delete_the_same_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(2):
+        (tmp_path / f"fti_spill_{number}").mkdir()
+        os.utime(tmp_path / f"fti_spill_{number}", (time.time() - 90_000,) * 2)
+    removed, rmdir = [], Path.rmdir
+
+    def by_another_first(folder: Path) -> None:
+        removed.append(folder)
+        rmdir(folder)
+        rmdir(folder)
+
+    monkeypatch.setattr(Path, "rmdir", by_another_first)
+    assert delete_spilled(tmp_path) == 0
+    assert len(removed) == 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_steps_are_told_and_the_size_is_that_of_the_folder(house: House) -> None:

@@ -80,6 +80,7 @@ def _metadata(done: Upkeep) -> dict[str, Any]:
         "pinned_snapshots": dg.MetadataValue.json(
             {str(snapshot): list(what) for snapshot, what in done.pinned.items()}
         ),
+        "dropped_tiles": len(done.tiles),
         "merged_files": dg.MetadataValue.json(
             {table: {"before": before, "after": after} for table, (before, after) in done.merged.items()}
         ),

@@ -53,6 +53,7 @@ def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, windows: 
     partitions = SourcePartitions(
         lake,
         source.table_name,
+        rows.relation,
         within_reach(rows, source, group, windows).relation,
         tuple(whole),
         {key: record.data_version for key, record in stored.items()},

@@ -96,7 +96,8 @@ def forget(
         told = 0
         if not dry_run:
             commits = _take_out(lake, searches, group, key, datasets=expire)
-            drop_tiles(lake, current, message=f"forget a key of {group} in what windows keep")
+            with lake.store.lock():
+                drop_tiles(lake, current, message=f"forget a key of {group} in what windows keep")
             told = tell_dagster({_asset(searches, table): commit for table, commit in commits.items()})
         of_online = _held if dry_run else _deleted
         online = {name: of_online(stores.online_store(), name, keys) for name, keys in online_keys.items()}

@@ -53,6 +53,10 @@ class Lake:
         """Every table of features, datasets and predictions, by name."""
         return [table for table in self._stored() if table.schema != TILES]
 
+    def tiles(self) -> list[TableName]:
+        """Every table of tiles, by name."""
+        return [table for table in self._stored() if table.schema == TILES]
+
     def _stored(self) -> list[TableName]:
         found = self.connection.execute(
             "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name <> ? "

@@ -11,6 +11,7 @@ import duckdb
 
 from fti_assets.errors import StoreError
 from fti_assets.stores.duckdb_extensions import connect_in_memory, load_extension
+from fti_assets.stores.files import used_folder
 from fti_assets.stores.sql import literal
 
 
@@ -21,7 +22,7 @@ def lake_connection(catalog: Path, data: Path) -> Iterator[duckdb.DuckDBPyConnec
     Raises:
         StoreError: the catalog cannot be attached.
     """
-    with tempfile.TemporaryDirectory(prefix="fti_spill_") as spill:
+    with tempfile.TemporaryDirectory(prefix="fti_spill_") as spill, used_folder(Path(spill)):
         connection = connect_in_memory()
         try:
             connection.execute("SET TimeZone = 'UTC'")

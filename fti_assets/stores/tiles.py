@@ -21,7 +21,9 @@ def tiles_of(lake: Lake, source: TableName) -> list[TableName]:
 
 
 def drop_tiles(lake: Lake, tables: Sequence[TableName], *, message: str) -> None:
-    """Drop tables of tiles with their ledgers, in one transaction; old snapshots have them still.
+    """Drop tables of tiles with their ledgers, in one transaction; the caller holds the writers' lock.
+
+    They are a cache, which runs make anew. Their files stay until the snapshots are expired that still read them.
 
     Raises:
         StoreError: the commit failed; the tables are still there.
@@ -29,19 +31,18 @@ def drop_tiles(lake: Lake, tables: Sequence[TableName], *, message: str) -> None
     if not tables:
         return
     execute = lake.connection.execute
-    with lake.store.lock():
-        execute("BEGIN")
-        try:
-            for table in tables:
-                execute(f"DROP TABLE IF EXISTS {table.sql}")
-                execute(f"DROP TABLE IF EXISTS {table.ledger_sql}")
-            execute("CALL lake.set_commit_message(?, ?)", ["fti_assets", message])
-            execute("COMMIT")
-        except BaseException as error:
-            with suppress(duckdb.Error):
-                execute("ROLLBACK")
-            if isinstance(error, duckdb.Error):
-                raise StoreError(
-                    f"{listed(tables)} could not be dropped from {lake.store.root}: {error}. Nothing was changed"
-                ) from error
-            raise
+    execute("BEGIN")
+    try:
+        for table in tables:
+            execute(f"DROP TABLE IF EXISTS {table.sql}")
+            execute(f"DROP TABLE IF EXISTS {table.ledger_sql}")
+        execute("CALL lake.set_commit_message(?, ?)", ["fti_assets", message])
+        execute("COMMIT")
+    except BaseException as error:
+        with suppress(duckdb.Error):
+            execute("ROLLBACK")
+        if isinstance(error, duckdb.Error):
+            raise StoreError(
+                f"{listed(tables)} could not be dropped from {lake.store.root}: {error}. Nothing was changed"
+            ) from error
+        raise

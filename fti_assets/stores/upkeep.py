@@ -16,9 +16,10 @@ from pathlib import Path
 
 import duckdb
 
+from fti_assets import clock
 from fti_assets.errors import StoreError
 from fti_assets.stores.catalog import delete_dead_ledger_rows, files_waiting, snapshots
-from fti_assets.stores.files import sync_file, sync_folder
+from fti_assets.stores.files import locked_folder, sync_file, sync_folder
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.models import ModelStore
 from fti_assets.stores.offline import OfflineStore
@@ -26,6 +27,7 @@ from fti_assets.stores.online import OnlineStore
 from fti_assets.stores.pins import pins
 from fti_assets.stores.sql import literal
 from fti_assets.stores.tables import TableName
+from fti_assets.stores.tiles import drop_tiles
 
 DAY = timedelta(days=1)
 SPILL = "fti_spill_*"
@@ -49,6 +51,8 @@ class Upkeep:
     after: LakeSize
     pinned: Mapping[int, tuple[str, ...]]
     expired: tuple[int, ...]
+    tiles: tuple[str, ...]
+    """The tables of tiles that were dropped."""
     merged: Mapping[str, tuple[int, int]]
     """Of each table whose files were merged, how many there were and how many they became."""
     deleted: int
@@ -68,7 +72,7 @@ def upkeep(
     grace: timedelta = DAY,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Upkeep:
-    """Expire what nobody is pinned to, merge small files, and delete the files that nobody needs.
+    """Expire what nobody is pinned to, drop old tiles, merge small files, and delete the files that nobody needs.
 
     It can run beside readers and writers, and be killed and run again at any time.
 
@@ -76,7 +80,8 @@ def upkeep(
         store: the offline store.
         models: the model store, whose champions' snapshots stay.
         online: the online store, whose namespaces' snapshots stay.
-        keep: how long a snapshot can be read after the next one came: longer than any run or query takes.
+        keep: how long a snapshot can be read after the next one came, and how long tiles stay after a run last made some of
+            their table: longer than any run or query takes.
         grace: how long files stay after they were merged into others, since a reader may be at them.
         say: told each step.
 
@@ -86,14 +91,16 @@ def upkeep(
     """
     with store.connect() as lake, _said_plainly(store):
         before = size(lake)
+        tiles = _drop_old_tiles(lake, keep)
         pinned, expired, deleted = _expire(lake, models, online, keep, grace)
         say(f"expired {len(expired)} snapshots, spared {len(pinned)} that are pinned, deleted {deleted} files")
-        merged = {str(table): counts for table in lake.tables() if (counts := _merge(lake, table)) != (0, 0)}
-        say(f"merged small files of {len(merged)} tables: {merged}")
+        tables = [*lake.tables(), *lake.tiles()]
+        merged = {str(table): counts for table in tables if (counts := _merge(lake, table)) != (0, 0)}
+        say(f"merged small files of {len(merged)} tables: {merged}; dropped {len(tiles)} tables of tiles")
         orphans = _delete_orphans(lake)
         spilled = delete_spilled(Path(tempfile.gettempdir()))
         say(f"deleted {orphans} files of killed writers and {spilled} that killed runs had spilled")
-        return Upkeep(before, size(lake), pinned, expired, merged, deleted, orphans, spilled)
+        return Upkeep(before, size(lake), pinned, expired, tiles, merged, deleted, orphans, spilled)
 
 
 def size(lake: Lake) -> LakeSize:
@@ -120,15 +127,27 @@ def delete_unneeded(lake: Lake, *, after: timedelta = timedelta(0)) -> int:
 
 
 def delete_spilled(folder: Path) -> int:
-    """Delete what killed runs of more than a day ago spilled, and say how many files it was."""
+    """Delete what killed runs of more than a day ago spilled, with its folders, and say how many files it was."""
     deleted, then = 0, time.time() - DAY.total_seconds()
     for spill in folder.glob(SPILL):
-        with suppress(OSError):  # another user's, or a run's that ends just now
+        with suppress(OSError), locked_folder(spill):  # another user's, or a run's, or another upkeep is at it
+            untouched = spill.stat().st_mtime < then
             for file in list(spill.iterdir()):
                 if file.stat().st_mtime < then:
                     file.unlink()
                     deleted += 1
+            if untouched:
+                spill.rmdir()
     return deleted
+
+
+def _drop_old_tiles(lake: Lake, keep: timedelta) -> tuple[str, ...]:
+    """Drop the tables of tiles to which no run has added for so long, such as those of a declaration that has changed."""
+    with lake.store.lock():
+        since = clock.now() - keep
+        old = [table for table in lake.tiles() if all(one.run_at < since for one in lake.ledger(table).values())]
+        drop_tiles(lake, old, message=f"drop {len(old)} tables of old tiles")
+    return tuple(map(str, old))
 
 
 def _expire(
@@ -151,6 +170,8 @@ def _merge(lake: Lake, table: TableName) -> tuple[int, int]:
     """Merge small files of one partition of a table; every snapshot keeps its rows. How many files became how many."""
     execute = lake.connection.execute
     with lake.store.lock():
+        if not lake.has(table):  # tiles that were dropped meanwhile
+            return 0, 0
         folder = lake.store.root / "data" / table.schema / table.name
         before = set(folder.rglob("*.parquet"))
         execute("BEGIN")

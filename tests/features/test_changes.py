@@ -53,7 +53,7 @@ def one_at_a_time(stored: dict[Any, int], rows: Sequence[Row]) -> dict[Any, int]
 
 
 @given(operations, st.randoms())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_feed_comes_to_what_its_operations_come_to_one_at_a_time(
     changes: list[tuple[int, int, int, str]], shuffle: Any
 ) -> None:
@@ -93,7 +93,7 @@ def stored(folder: Path) -> dict[Any, int]:
 
 
 @given(batches)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 def test_batches_are_one_commit_each_and_leave_the_version_of_a_full_reload(
     tmp_path_factory: pytest.TempPathFactory, of_batches: list[list[tuple[int, int, int, str]]]
 ) -> None:

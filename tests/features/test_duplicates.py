@@ -44,7 +44,7 @@ def kept(given_rows: Sequence[Row]) -> list[tuple[Any, ...]]:
 
 
 @given(rows)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_last_row_by_a_column_is_kept(given_rows: list[Row]) -> None:
     with connection() as con:
         columns = dict.fromkeys(("id", "part", "x", "loaded"), "BIGINT")

@@ -42,7 +42,7 @@ def as_stored(value: Any, kind: str) -> Any:
     return microseconds(value) if kind == "timestamp" and value is not None else value
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_rows_are_packed_column_by_column_as_they_are_one_by_one(data):
     """Also where a key's rows come in several batches."""
@@ -121,7 +121,7 @@ def test_what_cannot_be_stored_is_an_error(sql, problem):
             list(blobs_of(open_, versions, group(["text"], {"n": "integer"}, "e")))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 20), st.integers(0, 9)), unique=True, max_size=12),
     st.integers(-1, 30),

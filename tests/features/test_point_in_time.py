@@ -367,7 +367,7 @@ def groups(draw: st.DrawFn, name: str) -> tuple[JoinedGroup, list[Row]]:
 
 
 @pytest.mark.parametrize("loop_below", [None, 0, 64], ids=["in_memory", "sorted_asof", "loop_asof"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(spine=SPINES, first=groups("first"), second=groups("second"))
 def test_join_is_what_brute_force_finds(
     loop_below: int | None,
@@ -404,7 +404,7 @@ SMALL_KEYS = st.integers(1, 3) | st.sampled_from([2**32 - 1])
 PAIRS = st.lists(st.tuples(SMALL_KEYS, TIMES), max_size=12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(asked=PAIRS, rows=st.lists(st.tuples(SMALL_KEYS, TIMES), max_size=12, unique=True))
 def test_newest_before_is_what_brute_force_finds(asked: list[tuple[int, int]], rows: list[tuple[int, int]]) -> None:
     def columns(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:

@@ -41,7 +41,7 @@ def expected(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows=ROWS)
 def test_statistics_are_those_of_plain_python(rows: list[dict[str, Any]]) -> None:
     with oracles.connection() as connection:
@@ -55,7 +55,7 @@ def test_statistics_are_those_of_plain_python(rows: list[dict[str, Any]]) -> Non
                 assert found.distinct == len({row[found.column] for row in rows} - {None})
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=ROWS)
 def test_a_partitions_numbers_are_its_own(rows: list[dict[str, Any]]) -> None:
     with oracles.connection() as connection:

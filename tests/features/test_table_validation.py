@@ -239,7 +239,7 @@ def tables(draw: Any) -> tuple[dict[str, tuple[str, list[Any]]], pa.DataFrameSch
     return columns, schema
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(tables())
 @pytest.mark.filterwarnings("ignore")
 def test_sql_and_batches_say_what_pandera_says_of_the_whole(

@@ -234,7 +234,7 @@ ROWS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(ROWS)
 def test_pandera_itself_agrees(rows: list[tuple[str | None, float | None, int]]) -> None:
     given_rows = pd.DataFrame(rows, columns=["origin", "temp", "reading"]).astype(

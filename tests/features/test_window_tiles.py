@@ -1,14 +1,18 @@
 """Windows over a long lookback: what is kept of a source gives what its rows give, and costs no re-reading."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
+import dagster as dg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import fti_assets as fti
+from fti_assets.features.inputs import input_table
 from fti_assets.features.table import Grid, Table
 from fti_assets.features.windows import window_aggregate
 from fti_assets.features.windows.axis import RowsBy
@@ -17,6 +21,7 @@ from fti_assets.stores.lake import Lake
 from fti_assets.stores.offline import OfflineStore
 from fti_assets.stores.sql import quoted, timestamp
 from fti_assets.stores.tables import TILES, TableName
+from fti_assets.stores.tiles import drop_tiles
 from fti_assets.times import Window
 from tests.features import oracles
 from tests.features.oracles import START, Row
@@ -44,8 +49,9 @@ def source(lake: Lake, table: TableName, start: datetime, end: datetime, **chang
     """What a run of ``[start, end)`` gets, by day, with a lookback to the first day."""
     seen = f"e >= {timestamp(START)} AND e < {timestamp(end)}"
     versions = {key: record.data_version for key, record in lake.ledger(table).items()}
+    rows = lake.rows(table, with_partition=True)
     before = tuple(day for day in DAYS if day.end is not None and day.end <= start)
-    partitions = SourcePartitions(lake, table, lake.rows(table, with_partition=True).filter(seen), before, versions)
+    partitions = SourcePartitions(lake, table, rows, rows.filter(seen), before, versions)
     declared: dict[str, Any] = {"event_time": "e", "available_at": "a", "grid": Grid("hour", start, end), **changes}
     return Table(lake.rows(table).filter(seen), lake.connection, "events_v1", ("n",), partitions=partitions, **declared)
 
@@ -76,7 +82,7 @@ ROWS = st.lists(
 WINDOWS = st.lists(st.sampled_from(["90min", "1d", "36h", "3d", "8d", "11d"]), min_size=1, max_size=3, unique=True)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=ROWS, chosen=CHOSEN, written=WINDOWS, rows_by=st.sampled_from(["visible_at", "event_time"]),
     every=st.sampled_from([HOUR, 3 * HOUR, None]), start=st.sampled_from([216, 240, 246, 264]), hours=st.sampled_from([6, 24, 48]),
@@ -96,6 +102,64 @@ def test_tiles_give_what_rows_give(
         answers(given_.with_relation(given_.relation), chosen, ["11d", *written], rows_by=rows_by, every=every)
     )
     assert exactly(found) == exactly(answers(given_, chosen, ["11d", *written], rows_by=rows_by, every=every))
+
+
+DAILY = dg.DailyPartitionsDefinition(start_date=f"{START:%Y-%m-%d}", end_date=f"{START + 30 * DAY:%Y-%m-%d}")
+FORECASTS = fti.feature_group(
+    name="forecasts", keys=["k"], event_time="e", available_at="a", partition_by="a", partitions_def=DAILY
+)(lambda: None)
+
+
+def forecasts(lake: Lake, version: int, rows: Sequence[Row]) -> fti.FeatureGroup:
+    """Stored rows that are partitioned by when they became available, which may be long before their event time."""
+    table, staged = TableName("features", f"forecasts_v{version}"), f"staged_{next(numbers)}"
+    relation = oracles.relation(lake.connection, COLUMNS, rows)
+    relation.project("*, strftime(a, '%Y-%m-%d') AS _partition").create(staged)
+    lake.replace(table, staged, DAILY.get_partition_keys(), asset="forecasts")
+    return replace(FORECASTS, version=version)
+
+
+def reading(lake: Lake, source: fti.FeatureGroup, day: float, lookback: str, days: float = 1) -> Table:
+    group = fti.feature_group(
+        name="counted", keys=["k"], event_time="hour", lookback=lookback, partitions_def=DAILY, inputs={"rows": source}
+    )(lambda rows: rows)
+    return input_table(lake, source, group, [Window("run", START + day * DAY, START + (day + days) * DAY)])
+
+
+def ahead(day: float, by: timedelta) -> Row:
+    issued = START + day * DAY
+    return {"k": "x", "j": 1, "e": issued + by, "a": issued, "n": 1, "x": 0.5, "t": "t"}
+
+
+def test_rows_that_come_true_after_a_run_are_in_the_tiles_of_later_runs(lake: Lake) -> None:
+    source = forecasts(lake, next(numbers), [ahead(day + 0.5, 5 * DAY) for day in range(30)])
+    for day in (8, 10, 12, 25):
+        rows = reading(lake, source, day, "25d")
+        found = answers(rows, ["rows"], ["20d"], every=DAY)
+        assert found == {("x", START + day * DAY): [min(20, day - 5)]}
+
+
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(
+        st.builds(ahead, st.integers(0, 19 * 24).map(lambda hour: hour / 24), st.integers(-80, 80).map(lambda hour: hour * HOUR)),
+        max_size=40,
+    ),
+    runs=st.lists(st.sampled_from([12, 12.5, 14.25, 15, 18]), min_size=2, max_size=3),
+    rows_by=st.sampled_from(["visible_at", "event_time"]), every=st.sampled_from([HOUR, None]), days=st.sampled_from([0.25, 1, 2]),
+)  # fmt: skip
+def test_tiles_do_not_depend_on_the_runs_before(
+    lake: Lake, rows: list[Row], runs: list[float], rows_by: RowsBy, every: timedelta | None, days: float
+) -> None:
+    source = forecasts(lake, next(numbers), rows)
+    for day in runs:
+        given_ = reading(lake, source, day, "12d", days)
+        options: dict[str, Any] = {"rows_by": rows_by, "every": every}
+        found = answers(given_, ["rows", "sum_x"], ["36h", "8d"], **options)
+        assert exactly(found) == exactly(
+            answers(given_.with_relation(given_.relation), ["rows", "sum_x"], ["36h", "8d"], **options)
+        )
+    assert any(tile.name.startswith(f"{source.table}_") for tile in lake._stored() if tile.schema == TILES)
 
 
 def day_rows(day: int, x: float, number: int = 3) -> list[Row]:
@@ -149,3 +213,22 @@ def test_rows_that_the_user_changed_are_read_as_they_are(lake: Lake) -> None:
     assert some.partitions is None
     assert answers(some, ["rows"], ["11d"], every=HOUR)["x", START + 11 * DAY + HOUR] == [11]
     assert not [tile for tile in lake._stored() if tile.schema == TILES and tile.name.startswith("filtered")]
+
+
+def test_tiles_that_are_dropped_while_a_run_looks_at_them_are_done_without(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, ledger = TableName("features", "dropping"), Lake.ledger
+    stored(lake, table, [row for day in range(12) for row in day_rows(day, 0.5)])
+    rows = source(lake, table, START + 11 * DAY, START + 12 * DAY)
+    before = answers(rows, ["rows"], ["11d"], every=HOUR)
+
+    def then_dropped(self: Lake, of: TableName, **options: Any) -> Any:
+        found = ledger(self, of, **options)
+        if of.schema == TILES and "snapshot" in options:
+            with self.store.lock():
+                drop_tiles(self, [of], message="drop tiles")
+        return found
+
+    monkeypatch.setattr(Lake, "ledger", then_dropped)
+    assert answers(rows, ["rows"], ["11d"], every=HOUR) == before

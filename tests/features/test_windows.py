@@ -543,7 +543,7 @@ def computed(
     return cells
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=ROWS,
     minutes=LENGTHS,
@@ -576,7 +576,7 @@ def test_windows_are_what_brute_force_finds(
     same_cells(computed(rows, first, last, minutes, chosen, keys, every=step, rows_by=rows_by, **times), expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=ROWS,
     minutes=LENGTHS,
@@ -611,7 +611,7 @@ def test_own_windows_are_what_brute_force_finds(
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(rows=ROWS, minutes=LENGTHS, chosen=CHOSEN, rows_by=BY, every=st.sampled_from([timedelta(minutes=30), None]))
 def test_range_gives_what_its_parts_give_bit_for_bit(
     rows: list[Row], minutes: list[int], chosen: list[str], rows_by: RowsBy, every: timedelta | None

@@ -57,7 +57,7 @@ def online_store_of(kind: str) -> Iterator[OnlineStore]:
     """An empty store of a kind."""
     if kind == "redis":
         with redis_location() as location:
-            yield RedisOnlineStore(location, lock_seconds=2)
+            yield RedisOnlineStore(location, lock_seconds=5)
     else:
         with tempfile.TemporaryDirectory() as folder:
             yield SqliteOnlineStore(Path(folder) / "online")

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from fti_assets import clock
 from fti_assets.errors import DamagedError, NotMaterializedError, StoreError
 from fti_assets.stores import upkeep as upkeep_module
 from fti_assets.stores.lake import Lake
@@ -257,6 +259,41 @@ def test_a_full_disk_is_said_and_the_next_upkeep_goes_on(house: House, monkeypat
         assert content(lake, lake.snapshot()) == before
 
 
+def test_tiles_that_no_run_adds_to_go_and_the_others_are_merged(house: House) -> None:
+    old, new = TableName("tiles", "rows_v1_0"), TableName("tiles", "rows_v1_1")
+    with house.offline.connect() as lake:
+        put(lake, 0)
+        with clock.at(clock.now() - 3 * HOUR):
+            put(lake, 1, "ab", table=old)
+            put(lake, 1, "a", table=new)
+        put(lake, 1, "b", table=new)
+        lake.connection.execute(f"INSERT INTO {new.sql} VALUES (1, 2, 'a')")
+        before, rows = lake.snapshot(), content(lake, lake.snapshot(), new)
+        done = house.keep(HOUR)
+        assert (done.tiles, done.merged) == ((str(old),), {str(new): (2, 1)})
+        assert lake.tiles() == [new]
+        assert content(lake, lake.snapshot(), new) == rows
+        assert sorted(lake.ledger(new)) == ["a", "b"]
+        assert lake.ledger(old) == {}
+        assert len(content(lake, before, ROWS)) == len(
+            lake.connection.sql(f"FROM {old.sql} AT (VERSION => {before})").fetchall()
+        )
+        put(lake, 1, table=old)
+        assert lake.tiles() == [old, new]
+
+
+def test_the_files_of_dropped_tiles_go_with_the_snapshots_that_read_them(house: House) -> None:
+    tiles = TableName("tiles", "rows_v1_0")
+    with house.offline.connect() as lake:
+        put(lake, 0)
+        with clock.at(clock.now() - 3 * HOUR):
+            put(lake, 1, table=tiles)
+    assert house.keep(HOUR).deleted == 0
+    done = house.keep(NOW)
+    assert (done.before.files, done.deleted, done.after.files) == (4, 2, 2)
+    assert not list((house.offline.root / "data" / "tiles").rglob("*.parquet"))
+
+
 def test_orphans_go_when_they_are_a_day_old_and_nobody_writes(house: House) -> None:
     with house.offline.connect() as lake:
         put(lake, 1)
@@ -297,9 +334,40 @@ def test_what_killed_runs_spilled_goes_after_a_day(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         file = tmp_path / name / "duckdb_temp_storage.tmp"
         file.write_bytes(b"spilled")
-        os.utime(file, (time.time() - age,) * 2)
+        for path in (file, file.parent):
+            os.utime(path, (time.time() - age,) * 2)
     assert delete_spilled(tmp_path) == 1
     assert sorted(file.parent.name for file in tmp_path.glob("*/*")) == ["another", "fti_spill_new"]
+    assert not (tmp_path / "fti_spill_old").exists()
+
+
+def test_the_folder_that_an_open_lake_spills_into_stays_however_old(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with house.offline.connect():
+        (spill,) = tmp_path.glob("fti_spill_*")
+        os.utime(spill, (time.time() - 90_000,) * 2)
+        assert delete_spilled(tmp_path) == 0
+        assert spill.exists()
+    assert not spill.exists()
+
+
+def test_two_upkeeps_at_once_may_delete_the_same_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(2):
+        (tmp_path / f"fti_spill_{number}").mkdir()
+        os.utime(tmp_path / f"fti_spill_{number}", (time.time() - 90_000,) * 2)
+    removed, rmdir = [], Path.rmdir
+
+    def by_another_first(folder: Path) -> None:
+        removed.append(folder)
+        rmdir(folder)
+        rmdir(folder)
+
+    monkeypatch.setattr(Path, "rmdir", by_another_first)
+    assert delete_spilled(tmp_path) == 0
+    assert len(removed) == 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_steps_are_told_and_the_size_is_that_of_the_folder(house: House) -> None:

@@ -102,7 +102,7 @@ def expected(rows: list[Row]) -> list[Row]:
     return found
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     spine=st.lists(
         st.builds(

@@ -431,7 +431,7 @@ def expected(
     return kept, left_out
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     stored=histories(),
     cutoff=st.integers(2, 12),

@@ -71,7 +71,7 @@ def views(draw):
     return features, encoders, train, serve
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(views())
 def test_graph_encodes_as_plain_numpy_does(view):
     features, encoders, train, serve = view

@@ -16,6 +16,7 @@ from datetime import datetime
 from itertools import count
 from typing import TYPE_CHECKING
 
+from fti_assets.errors import NotMaterializedError
 from fti_assets.features.frontier import available_sql
 from fti_assets.features.views import view_of
 from fti_assets.features.windows.exact import Spread, spread_sql
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from fti_assets.stores.lake import Lake
 
 DAY = 86_400_000_000
-_VERSION = 1
+_VERSION = 2
 _FEWEST = 3
 """Tiles of fewer partitions save no more than they cost."""
 _FOREVER = 10**7
@@ -46,13 +47,15 @@ class SourcePartitions:
     Args:
         lake: the lake.
         table: the source's table.
-        rows: the rows that the run may see, with ``_partition``.
+        stored: all its rows, with ``_partition``: a tile serves later runs too, which see more of them.
+        rows: those that the run may see.
         windows: those that lie between the lookback's reach and the run's start.
         versions: the data version of every stored partition.
     """
 
     lake: Lake
     table: TableName
+    stored: duckdb.DuckDBPyRelation
     rows: duckdb.DuckDBPyRelation
     windows: tuple[Window, ...]
     versions: Mapping[str, str]
@@ -172,10 +175,13 @@ def tiled(
         by_measures.setdefault(tuple(record["measures"]), []).append(key)
         for value, spread in record["spreads"].items():
             spreads[value] = spreads.get(value, Spread()) | Spread(*spread)
-    parts = [
-        (measures, view_of(lake.rows(table, snapshot=snapshot, partitions=held)))
-        for measures, held in by_measures.items()
-    ]
+    try:
+        parts = [
+            (measures, view_of(lake.rows(table, snapshot=snapshot, partitions=held)))
+            for measures, held in by_measures.items()
+        ]
+    except NotMaterializedError:  # dropped just now: they are a cache
+        return None
     return Tiles(_rest_sql(rows, partitions, sorted(usable), windows, days), spreads, days, parts)
 
 
@@ -204,7 +210,7 @@ def _make_missing(
     if not missing:
         return
     names = ", ".join(literal(key) for key in missing)
-    source = f"(SELECT * FROM {view_of(partitions.rows)} WHERE {PARTITION} IN ({names}))"
+    source = f"(SELECT * FROM {view_of(partitions.stored)} WHERE {PARTITION} IN ({names}))"
     spreads: dict[str, Spread] = {}
 
     def spread(value: str) -> Spread:

@@ -61,6 +61,19 @@ def inferred_columns(result: Any) -> frozenset[str]:
     return frozenset(str(name) for name, kind in zip(result.columns, result.dtypes, strict=True) if kind == "object")
 
 
+def naive_times(result: Any) -> list[str]:
+    """The columns of a frame that hold times without a zone; none of a relation, whose times are in UTC as the lake's are."""
+    if isinstance(result, Table | duckdb.DuckDBPyRelation):
+        return []
+    if isinstance(result, pa.RecordBatch | pa.RecordBatchReader):
+        return [field.name for field in result.schema if pa.types.is_timestamp(field.type) and field.type.tz is None]
+    frame = nw.from_native(result, pass_through=True)
+    if not isinstance(frame, nw.DataFrame | nw.LazyFrame) or isinstance(frame.to_native(), duckdb.DuckDBPyRelation):
+        return []
+    kinds = frame.collect_schema().items()
+    return [name for name, kind in kinds if isinstance(kind, nw.Datetime) and kind.time_zone is None]
+
+
 def column_names(result: Any) -> list[str] | None:
     """The names of a pandas frame, which may have one twice; None for what cannot, or tells them itself."""
     return list(result.columns) if isinstance(result, pd.DataFrame) else None

@@ -10,7 +10,6 @@ from typing import Any
 
 import dagster as dg
 import duckdb
-import pandas as pd
 
 from fti_assets import clock
 from fti_assets.assets.checks import check_result, preview, refusal
@@ -24,6 +23,7 @@ from fti_assets.features.columns import group_columns, stored_schema
 from fti_assets.features.duplicates import KeepLast
 from fti_assets.features.external_rows import read_external
 from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.frames import naive_times
 from fti_assets.features.freshness import delays, fresh, is_backfill
 from fti_assets.features.inputs import input_table
 from fti_assets.features.online_load import joined_whole, load_online
@@ -62,9 +62,9 @@ def run_feature_group(
         layout = replace(layout_of(group), stored=lake.types(group.table_name))
         with views_recorded() as views:
             result = group.function(**given)
-        _say_once_that_naive_is_utc(context, group, result)
         batch = _staged(lake, group, layout, result, windows)
         staged, verdicts = batch.staged, [*batch.staged.verdicts, *_in_time(lake, group, batch.staged, windows)]
+        _say_once_that_naive_is_utc(context, group, result)
         _say_what_changed(context, group, staged)
         if not staged.accepted:
             kept = keep_rejected(lake.store.rejected / group.table / f"{context.run.run_id}.jsonl", staged)
@@ -162,11 +162,17 @@ def layout_of(group: FeatureGroup) -> Layout:
 
 
 def _say_once_that_naive_is_utc(context: dg.AssetExecutionContext, group: FeatureGroup, result: Any) -> None:
-    if isinstance(result, pd.DataFrame) and group.table not in _said_naive:
-        naive = [str(name) for name in result.columns if getattr(result[name].dtype, "str", "").startswith("<M8")]
-        if naive:
-            _said_naive.add(group.table)
-            context.log.info(f"{group.table}: {listed(naive)} have no time zone and are taken as UTC")
+    if group.table in _said_naive:
+        return
+    frames = [result]
+    if isinstance(result, Changes):
+        frames = [frame for frame in (result.upserts, result.appends, result.deletes) if frame is not None]
+    elif isinstance(result, ChangeFeed):
+        frames = [result.rows]
+    naive = dict.fromkeys(name for frame in frames for name in naive_times(frame))
+    if naive:
+        _said_naive.add(group.table)
+        context.log.info(f"{group.table}: times without a zone are taken as UTC: {listed(naive)}")
 
 
 def _may_be_added(group: FeatureGroup, columns: Iterable[str]) -> list[str]:

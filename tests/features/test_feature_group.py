@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 import pandera.pandas as pa
+import polars as pl
 import pytest
 
 import fti_assets as fti
@@ -468,6 +469,20 @@ def test_one_bad_day_withholds_the_whole_range(world: World) -> None:
     assert not world.run_range("2013-01-01", "2013-01-03", world.arrivals).success
     with world.lake.connect() as lake:
         assert lake.tables() == []
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "changes"])
+def test_it_is_said_once_that_naive_times_are_taken_as_utc(world: World, library: str) -> None:
+    @fti.feature_group(name=f"naive_{library}", keys=["k"], event_time="t")
+    def naive() -> Any:
+        frame = pd.DataFrame({"k": ["a"], "t": pd.to_datetime(["2013-01-01"])})
+        return {"pandas": frame, "polars": pl.from_pandas(frame), "changes": fti.Changes(upserts=frame)}[library]
+
+    told = []
+    for _ in range(2):
+        logged = world.instance.all_logs(world.run(naive).run_id)
+        told.append([entry.user_message for entry in logged if "taken as UTC" in entry.user_message])
+    assert told == [[f"naive_{library}_v1: times without a zone are taken as UTC: 't'"], []]
 
 
 def test_a_warning_is_told_and_the_rows_are_stored(world: World) -> None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from fti_assets.errors import DataError
+from fti_assets.features.frames import naive_times
 from fti_assets.features.staging import Layout, Staged, stage
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.offline import OfflineStore
@@ -216,3 +217,30 @@ def test_a_relation_of_duckdb_is_not_copied_before_it_is_staged(lake: Lake) -> N
 
     assert relation_of(lake.connection, relation, what="readings_v1") is relation
     assert isinstance(relation, duckdb.DuckDBPyRelation)
+
+
+NAIVE, AWARE = dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+TIMED = pl.DataFrame({"k": [1], "naive": [NAIVE], "aware": [AWARE]})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        TIMED,
+        TIMED.lazy(),
+        TIMED.to_arrow(),
+        TIMED.to_arrow().to_batches()[0],
+        TIMED.to_arrow().to_reader(),
+        TIMED.to_pandas(),
+        TIMED.to_pandas(use_pyarrow_extension_array=True),
+        nw.from_native(TIMED),
+    ],
+    ids=["polars", "lazy", "arrow", "batch", "reader", "pandas", "arrow_pandas", "narwhals"],
+)
+def test_times_without_a_zone_are_told_of_every_frame(given: Any) -> None:
+    assert naive_times(given) == ["naive"]
+
+
+def test_relations_are_in_utc_as_the_lake_is(lake: Lake) -> None:
+    relation = lake.connection.sql("SELECT TIMESTAMP '2024-01-01' AS naive")
+    assert naive_times(relation) == naive_times(nw.from_native(relation)) == naive_times(Stream()) == []

@@ -14,10 +14,11 @@ from urllib.parse import quote
 import duckdb
 
 from fti_assets import clock
-from fti_assets.errors import NotMaterializedError, SchemaChangedError, StoreError, listed
+from fti_assets.errors import NotMaterializedError, StoreError, listed
 from fti_assets.stores.content_hash import content_sums, data_version
 from fti_assets.stores.files import sync_file, sync_folder
 from fti_assets.stores.sql import literal, quoted
+from fti_assets.stores.table_schema import fit, refuse_other_schema
 from fti_assets.stores.tables import LEDGER, PARTITION, TILES, WHOLE, Commit, PartitionRecord, TableName
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ class Lake:
             if check is not None:
                 check()
             old = self.ledger(table, partitions=partitions)
-            self.refuse_other_schema(table, types, addable)
+            refuse_other_schema(self, table, types, addable)
             changed = tuple(key for key in partitions if key not in old or old[key].data_version != contents[key][0])
             written = tuple(
                 PartitionRecord(
@@ -222,7 +223,7 @@ class Lake:
         """
         with self.transaction(table, written, folders=changed, message=message, extra=extra):
             execute = self.connection.execute
-            self.fit(table, staged)
+            fit(self, table, staged)
             if changed:
                 keys = ", ".join(literal(key) for key in changed)
                 execute(f"DELETE FROM {table.sql} WHERE {PARTITION} IN ({keys})")
@@ -284,66 +285,10 @@ class Lake:
         with suppress(duckdb.Error):
             self.connection.execute("ROLLBACK")
 
-    def fit(self, table: TableName, staged: str) -> None:
-        """Give the table the staged columns: by further ones if only these differ, else it is empty or not there and made anew.
-
-        Within a transaction, after ``refuse_other_schema``.
-        """
-        stored, types = self.types(table), self.staged_types(staged)
-        if stored and stored.items() <= types.items():
-            for name in (name for name in types if name not in stored):
-                self.connection.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quoted(name)} {types[name]}")
-            return
-        if self.has(table):
-            self.refuse_other_schema(table, types, ())
-            self.connection.execute(f"DROP TABLE {table.sql}")
-        self.create_table(table, staged)
-
-    def create_table(self, table: TableName, staged: str) -> None:
-        """Make a table without rows, with a staged table's columns, and its ledger; within a transaction."""
-        execute = self.connection.execute
-        execute(f"CREATE SCHEMA IF NOT EXISTS {quoted('lake', table.schema)}")
-        execute(f"CREATE TABLE {table.sql} AS SELECT * FROM {quoted(staged)} LIMIT 0")
-        execute(f"ALTER TABLE {table.sql} SET PARTITIONED BY ({PARTITION})")
-        execute(
-            f"CREATE TABLE IF NOT EXISTS {table.ledger_sql} (partition VARCHAR, data_version VARCHAR, rows BIGINT, committed_at TIMESTAMP, "
-            "run_at TIMESTAMP, run_id VARCHAR, record VARCHAR)"
-        )
-
     def staged_types(self, staged: str) -> dict[str, str]:
         """Column names and DuckDB types of a temporary table, without ``_partition``."""
         described = self.connection.execute(f"DESCRIBE {quoted(staged)}").fetchall()
         return {name: kind for name, kind, *_ in described if name != PARTITION}
-
-    def refuse_other_schema(self, table: TableName, types: Mapping[str, str], addable: Collection[str]) -> None:
-        """Refuse columns and types that a table with rows cannot get; one without rows can get any.
-
-        Args:
-            table: the table, which need not be there.
-            types: the columns that it is to have, and their DuckDB types.
-            addable: the columns of them that it may lack.
-
-        Raises:
-            SchemaChangedError: the stored table has other columns or types.
-        """
-        stored = self.types(table)
-        if not stored:
-            return
-        if not self._one(f"SELECT coalesce(sum(rows), 0) FROM {table.ledger_sql}")[0]:
-            return
-        new = [name for name in types if name not in stored]
-        changes = [f"{name} {kind} is gone" for name, kind in stored.items() if name not in types]
-        changes += [
-            f"{name} was {stored[name]} and is now {kind}"
-            for name, kind in types.items()
-            if name in stored and stored[name] != kind
-        ]
-        if changes or not set(new) <= set(addable):
-            changes = [*(f"{name} {types[name]} is new" for name in new), *changes]
-            raise SchemaChangedError(
-                f"{table} is stored with another schema: {'; '.join(changes)}. Nothing was stored. Raise the version, so "
-                "that the new schema gets a table of its own, or give the columns back their old types"
-            )
 
     def contents(self, staged: str, partitions: Sequence[str]) -> dict[str, tuple[str, int]]:
         """The data version and row count of each partition: a content hash that does not depend on the rows' order."""

@@ -11,6 +11,7 @@ from fti_assets import clock
 from fti_assets.stores.content_hash import content_sums, data_version
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import quoted
+from fti_assets.stores.table_schema import fit, refuse_other_schema
 from fti_assets.stores.tables import WHOLE, Commit, PartitionRecord, TableName
 
 _SUMS, _POSITION = "content_sums", "position"
@@ -81,7 +82,7 @@ def change_rows(
     with lake.store.lock():
         check()
         old, types = lake.ledger(table).get(WHOLE), lake.staged_types(change.rows)
-        lake.refuse_other_schema(table, types, addable)
+        refuse_other_schema(lake, table, types, addable)
         found, before = _Found("false", _NOTHING, _sums_of(lake, quoted(change.rows), types), 0), _NOTHING
         if old is not None and old.rows:  # else there is nothing to meet, and its columns may be others
             stored = _with_added(lake, table, types)
@@ -92,7 +93,7 @@ def change_rows(
         said = {"asset": asset, "run_id": run_id}
         message, folders = f"change rows of {asset}", [WHOLE] if changed else []
         with lake.transaction(table, [written], folders=folders, message=message, extra=said):
-            lake.fit(table, change.rows)
+            fit(lake, table, change.rows)
             if changed:
                 lake.connection.execute(f"DELETE FROM {table.sql} WHERE {found.condition}")
                 lake.connection.execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(change.rows)}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 import duckdb
 
 from fti_assets.features.arrays import as_table, fetch_columns
@@ -13,11 +11,10 @@ from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import Column, ViewRecord
 from fti_assets.stores.on_demand_call import LoadedCall
-from fti_assets.stores.sql import quoted
+from fti_assets.stores.sql import quoted, temporary_name
 from fti_assets.stores.tables import TableName
 
 _ROW = "__fti_order"
-_numbers = count(1)
 
 
 def assemble(lake: Lake, view: ViewRecord, spine: duckdb.DuckDBPyRelation, *, snapshot: int) -> duckdb.DuckDBPyRelation:
@@ -41,7 +38,7 @@ def assemble(lake: Lake, view: ViewRecord, spine: duckdb.DuckDBPyRelation, *, sn
     )
     if not view.on_demand:
         return joined
-    connection, name = lake.connection, quoted(f"__fti_assembled_{next(_numbers)}")
+    connection, name = lake.connection, quoted(temporary_name("assembled"))
     connection.execute(f"CREATE TEMP TABLE {name} AS SELECT row_number() OVER () AS {_ROW}, * FROM {view_of(joined)}")
     types = known_types(view)
     for call in view.on_demand:
@@ -50,7 +47,7 @@ def assemble(lake: Lake, view: ViewRecord, spine: duckdb.DuckDBPyRelation, *, sn
         total = connection.table(name).aggregate("count(*)").fetchall()[0][0]
         made = LoadedCall(call)(fetch_columns(rows, inputs), total)
         outputs = connection.from_arrow(as_table(call.outputs, made))
-        following = quoted(f"__fti_assembled_{next(_numbers)}")
+        following = quoted(temporary_name("assembled"))
         connection.execute(
             f"CREATE TEMP TABLE {following} AS SELECT assembled.*, made.* EXCLUDE ({_ROW}) FROM {name} assembled "
             f"JOIN (SELECT row_number() OVER () AS {_ROW}, * FROM {view_of(outputs)}) made USING ({_ROW})"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 import duckdb
@@ -18,11 +17,9 @@ from fti_assets.features.uniqueness import comparable, counted, judged_in_table
 from fti_assets.features.views import view_of
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.row_changes import Changed, RowChange, change_rows, feed_position
-from fti_assets.stores.sql import quoted
+from fti_assets.stores.sql import quoted, temporary_name
 from fti_assets.stores.tables import PARTITION, WHOLE
 from fti_assets.times import Window
-
-_numbers = count(1)
 
 
 @dataclass(frozen=True)
@@ -155,7 +152,7 @@ def _staged_deletes(
             f"the deletes of {group.table} have no column {one_of(missing)}: give its keys, {one_of(group.keys)}, or its keys "
             f"and times, {one_of(group.identity)}; there was {one_of(rows.columns)}"
         )
-    table = f"__fti_deletes_{next(_numbers)}"
+    table = temporary_name("deletes")
     selected = ", ".join(
         f"{quoted(name)}::TIMESTAMP AS {quoted(name)}" if name in group.times else quoted(name) for name in by
     )

@@ -8,7 +8,6 @@ ASOF join (``asof.py``) finds the winner and has no ties.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import count
 from typing import TYPE_CHECKING
 
 from fti_assets.errors import DataError, DeclarationError, StoreError, one_of
@@ -16,12 +15,10 @@ from fti_assets.features.asof import KEY, ROW, Points, by_duckdb, candidates, in
 from fti_assets.features.frontier import check_columns
 from fti_assets.features.views import view_of
 from fti_assets.stores.manifest import JoinedGroup
-from fti_assets.stores.sql import quoted
+from fti_assets.stores.sql import quoted, temporary_name
 
 if TYPE_CHECKING:
     import duckdb
-
-_names = count(1)
 
 
 def point_in_time(
@@ -98,7 +95,7 @@ class _Plan:
         arrow = in_memory(self._connection, points, group, frontier_rows)
         if arrow is None:
             return self._in_order(by_duckdb(points, group, frontier_rows)), features
-        name = f"__fti_arrow_{next(_names)}"
+        name = temporary_name("arrow")
         self._connection.register(name, arrow)
         try:
             return self._checked(self._table(f"FROM {quoted('temp', name)}")), features
@@ -144,7 +141,7 @@ class _Plan:
         return self._codes[wanted]
 
     def _table(self, sql: str) -> str:
-        name = quoted("temp", f"__fti_joined_{next(_names)}")
+        name = quoted("temp", temporary_name("joined"))
         self._connection.execute(f"CREATE TEMP TABLE {name} AS {sql}")
         return name
 

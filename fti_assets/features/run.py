@@ -51,15 +51,16 @@ def run_feature_group(
     """Materialize the partitions that are run, or withhold them all if a blocking rule is broken."""
     windows = running_windows(context)
     with stores.offline_store().connect() as lake:
-        refuse_other_partitions(lake, group)
+        with lake.one_snapshot():
+            refuse_other_partitions(lake, group)
+            since = FeedPosition(feed_position(lake, group.table_name))
+            layout = replace(layout_of(group), stored=lake.types(group.table_name))
         read_external(lake, group.inputs.values())
         given: dict[str, Any] = dict(arguments)
         given |= {name: input_table(lake, source, group, windows) for name, source in group.inputs.items()}
         if "context" in inspect.signature(group.function).parameters:
             given["context"] = context
-        since = FeedPosition(feed_position(lake, group.table_name))
         given |= dict.fromkeys(group.position_parameters, since)
-        layout = replace(layout_of(group), stored=lake.types(group.table_name))
         with views_recorded() as views:
             result = group.function(**given)
         batch = _staged(lake, group, layout, result, windows)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -19,7 +18,7 @@ from fti_assets.features.stored_types import UNTOLD, Stored, roomy_decimal, stor
 from fti_assets.features.table_validation import RowRule, validate_table
 from fti_assets.features.views import view_of
 from fti_assets.rules import Rule, Verdict
-from fti_assets.stores.sql import checked_name, literal, quoted, timestamp
+from fti_assets.stores.sql import checked_name, literal, quoted, temporary_name, timestamp
 from fti_assets.stores.tables import PARTITION
 from fti_assets.times import Window
 
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 NOT_NULL = Rule("keys_and_times_not_null", "Keys and times are never null")
 UNIQUE = Rule("rows_unique", "No two rows have the same keys and times")
 IN_PARTITION = Rule("rows_in_partition", "Every row belongs to the partitions that are run")
-
-_numbers = count(1)
 
 
 @dataclass(frozen=True)
@@ -148,7 +145,7 @@ def _copied(
     inferred: Collection[str] = (),
 ) -> tuple[str, list[Stored]]:
     """The rows in a temporary table with stored types and ``_partition``, and how each column is stored."""
-    name = f"__fti_staged_{next(_numbers)}"
+    name = temporary_name("staged")
     given = list(zip(relation.columns, relation.types, strict=True))
     columns = [_stored(column, kind, layout, inferred=column in inferred) for column, kind in given]
     selected = ", ".join(

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from itertools import count
 from typing import TYPE_CHECKING
 
-from fti_assets.stores.sql import quoted
+from fti_assets.stores.sql import quoted, temporary_name
 
 if TYPE_CHECKING:
     import duckdb
 
-_names = count(1)
 _recorded: ContextVar[dict[str, str] | None] = ContextVar("recorded_views", default=None)
 
 
 def view_of(relation: duckdb.DuckDBPyRelation) -> str:
     """Give a relation a quoted name that SQL on its connection can use: a temporary view, gone with the connection."""
-    return named_view(relation, f"__fti_view_{next(_names)}")
+    return named_view(relation, temporary_name("view"))
 
 
 def named_view(relation: duckdb.DuckDBPyRelation, name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from itertools import count
 from typing import Any
 
 import dagster as dg
@@ -35,14 +34,13 @@ from fti_assets.stores.graph import Graph
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import ModelManifest, ViewRecord
 from fti_assets.stores.models import ModelStore
-from fti_assets.stores.sql import literal, quoted, timestamp
+from fti_assets.stores.sql import literal, quoted, temporary_name, timestamp
 from fti_assets.stores.tables import PartitionRecord, TableName
 from fti_assets.times import Window
 from fti_assets.training.evaluation import OUTPUT_NAMES
 
 BUILD, PREDICTED_AT = "build", "predicted_at"
 _CHUNK_ROWS = 65_536
-_numbers = count(1)
 
 
 def run_batch_predictions(
@@ -180,7 +178,7 @@ def _answers(
         f"SELECT spine.* FROM {view_of(spine)} spine WHERE {_within(view.prediction_time, windows)}{absent}"
         f"{_latest(predictions.model.view.spine, view)}"
     )
-    name = quoted(f"__fti_scored_{next(_numbers)}")
+    name = quoted(temporary_name("scored"))
     lake.connection.execute(
         f"CREATE TEMP TABLE {name} AS SELECT row_number() OVER () AS __fti_scored, * "
         f"FROM {view_of(assemble(lake, view, due, snapshot=snapshot))}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,12 @@ from fti_assets.errors import DataError, StoreError, listed
 from fti_assets.stores.catalog import DataFile, data_files, narrow_bounds, overwrite_deleted, snapshots
 from fti_assets.stores.files import write_atomically
 from fti_assets.stores.lake import Lake
-from fti_assets.stores.sql import literal, quoted
+from fti_assets.stores.sql import literal, quoted, temporary_name
 from fti_assets.stores.tables import PARTITION, Commit, PartitionRecord, TableName
 from fti_assets.stores.tiles import tiles_of
 from fti_assets.stores.upkeep import delete_unneeded, expire
 
 _FILE = "__fti_file"
-_numbers = count(1)
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def among(columns: Sequence[str], relation: str) -> str:
 
 def tuples(lake: Lake, table: TableName, predicate: str, columns: Sequence[str]) -> str:
     """The tuples of some columns in all rows that a predicate finds, at any snapshot, as a temporary table."""
-    name = quoted(f"__fti_found_{next(_numbers)}")
+    name = quoted(temporary_name("found"))
     names = ", ".join(quoted(column) for column in columns)
     lake.connection.execute(f"CREATE TEMP TABLE {name} AS SELECT DISTINCT {names} FROM {table.sql} WHERE {predicate}")
     _of_files(lake, table, data_files(lake, table), f"INSERT INTO {name} SELECT DISTINCT {names}", predicate)
@@ -179,7 +177,7 @@ def take_out(
             for partition in touched
         ]
         try:
-            commit = lake.write(table, staged, touched, written, message=message, extra=extra)
+            commit = lake.write(table, staged, touched, written, old=old, message=message, extra=extra)
             return replace(commit, changed=changed)
         finally:
             execute(f"DROP TABLE {quoted(staged)}")

@@ -39,6 +39,17 @@ class Lake:
     def store(self) -> OfflineStore:
         return self._store
 
+    @contextmanager
+    def one_snapshot(self) -> Iterator[None]:
+        """Read several things as of one snapshot, whose catalog is read once instead of for each of them."""
+        self.connection.execute("BEGIN")
+        try:
+            yield
+            self.connection.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+
     def snapshot(self) -> int:
         """The number of the newest snapshot."""
         return int(str(self._one("SELECT id FROM lake.current_snapshot()")[0]))
@@ -116,8 +127,6 @@ class Lake:
         self, table: TableName, *, snapshot: int | None = None, partitions: Sequence[str] | None = None
     ) -> dict[str, PartitionRecord]:
         """What is stored of each partition of a table, optionally of some only; empty if there is no such table."""
-        if not self.has(table):
-            return {}
         where = "" if partitions is None else " WHERE partition IN (SELECT unnest(?))"
         try:
             records = self.connection.execute(
@@ -125,7 +134,7 @@ class Lake:
                 f"FROM {table.ledger_sql}{_at(snapshot)}{where} ORDER BY partition",
                 [] if partitions is None else [list(partitions)],
             ).fetchall()
-        except duckdb.CatalogException:  # made after that snapshot
+        except duckdb.CatalogException:  # not made, or made after that snapshot
             return {}
         except duckdb.Error as error:
             raise self._unreadable(table, snapshot, error) from error
@@ -176,10 +185,11 @@ class Lake:
         contents = self.contents(staged, partitions)
         now = clock.now()
         with self._store.lock():
-            if check is not None:
-                check()
-            old = self.ledger(table, partitions=partitions)
-            refuse_other_schema(self, table, types, addable)
+            with self.one_snapshot():
+                if check is not None:
+                    check()
+                old = self.ledger(table, partitions=partitions)
+                refuse_other_schema(self, table, types, addable)
             changed = tuple(key for key in partitions if key not in old or old[key].data_version != contents[key][0])
             written = tuple(
                 PartitionRecord(
@@ -194,7 +204,7 @@ class Lake:
                 for key in partitions
             )
             said = {"asset": asset, "run_id": run_id}
-            return self.write(table, staged, changed, written, message=f"materialize {asset}", extra=said)
+            return self.write(table, staged, changed, written, old=old, message=f"materialize {asset}", extra=said)
 
     def write(
         self,
@@ -203,6 +213,7 @@ class Lake:
         changed: Sequence[str],
         written: Sequence[PartitionRecord],
         *,
+        old: Collection[str],
         message: str,
         extra: Mapping[str, object],
     ) -> Commit:
@@ -215,18 +226,19 @@ class Lake:
             staged: a temporary table of this connection with the new rows and their ``_partition``.
             changed: the partitions whose rows are replaced.
             written: the ledger's new records.
+            old: the partitions among them that the ledger has; the others have no rows to delete.
             message: the commit's message.
             extra: what else the commit says.
 
         Raises:
             StoreError: the commit failed; the old rows are still there.
         """
-        with self.transaction(table, written, folders=changed, message=message, extra=extra):
+        with self.transaction(table, written, old=old, folders=changed, message=message, extra=extra):
             execute = self.connection.execute
             fit(self, table, staged)
-            if changed:
-                keys = ", ".join(literal(key) for key in changed)
-                execute(f"DELETE FROM {table.sql} WHERE {PARTITION} IN ({keys})")
+            if replaced := ", ".join(literal(key) for key in changed if key in old):
+                execute(f"DELETE FROM {table.sql} WHERE {PARTITION} IN ({replaced})")
+            if keys := ", ".join(literal(key) for key in changed):
                 execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(staged)} WHERE {PARTITION} IN ({keys})")
         return Commit(self.snapshot(), tuple(written), tuple(changed))
 
@@ -236,6 +248,7 @@ class Lake:
         table: TableName,
         written: Sequence[PartitionRecord],
         *,
+        old: Collection[str],
         folders: Sequence[str],
         message: str,
         extra: Mapping[str, object],
@@ -245,6 +258,7 @@ class Lake:
         Args:
             table: the table that the block changes.
             written: the ledger's new records.
+            old: the partitions among them that the ledger has.
             folders: the partitions whose files are new.
             message: the commit's message.
             extra: what else the commit says.
@@ -256,10 +270,8 @@ class Lake:
         try:
             execute("BEGIN")
             yield
-            execute(
-                f"DELETE FROM {table.ledger_sql} WHERE partition IN (SELECT unnest(?))",
-                [[r.partition for r in written]],
-            )
+            if replaced := [record.partition for record in written if record.partition in old]:
+                execute(f"DELETE FROM {table.ledger_sql} WHERE partition IN (SELECT unnest(?))", [replaced])
             execute(
                 f"INSERT INTO {table.ledger_sql} SELECT unnest($1), unnest($2), unnest($3), unnest($4), unnest($5), unnest($6), "
                 "unnest($7)",

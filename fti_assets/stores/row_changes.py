@@ -91,8 +91,8 @@ def change_rows(
         written = _record(change, old, data_version(types, sums), sums, run_id)
         changed = old is None or written.data_version != old.data_version
         said = {"asset": asset, "run_id": run_id}
-        message, folders = f"change rows of {asset}", [WHOLE] if changed else []
-        with lake.transaction(table, [written], folders=folders, message=message, extra=said):
+        message, folders, had = f"change rows of {asset}", [WHOLE] if changed else [], [] if old is None else [WHOLE]
+        with lake.transaction(table, [written], old=had, folders=folders, message=message, extra=said):
             fit(lake, table, change.rows)
             if changed:
                 lake.connection.execute(f"DELETE FROM {table.sql} WHERE {found.condition}")

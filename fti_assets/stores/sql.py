@@ -2,10 +2,12 @@
 
 import re
 from datetime import datetime
+from itertools import count
 
 from fti_assets.errors import DeclarationError
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
+_numbers = count(1)
 
 
 def is_name(name: object) -> bool:
@@ -25,6 +27,11 @@ def checked_name(name: str, *, what: str) -> str:
 def quoted(*parts: str) -> str:
     """Quote an identifier, dotted if it has several parts: ``"lake"."features"."weather_v1"``."""
     return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
+
+
+def temporary_name(what: str) -> str:
+    """A name for a temporary table or view that no other of this process has."""
+    return f"__fti_{what}_{next(_numbers)}"
 
 
 def literal(text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -22,13 +21,11 @@ from fti_assets.stores.columns import canonical
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import Column, JoinedGroup, ViewRecord
 from fti_assets.stores.on_demand_call import LoadedCall
-from fti_assets.stores.sql import literal, quoted
+from fti_assets.stores.sql import literal, quoted, temporary_name
 from fti_assets.stores.tables import TableName
 from fti_assets.testing.failures import LeakFound
 from fti_assets.times import Window
 from fti_assets.training.view import FeatureView
-
-_numbers = count(1)
 
 
 def record_of(lake: Lake, view: FeatureView) -> ViewRecord:
@@ -54,7 +51,7 @@ def assert_join_is_honest(lake: Lake, view: FeatureView, windows: Sequence[Windo
     """
     record = record_of(lake, view)
     spine = lake.rows(view.spine.table_name, partitions=[window.key for window in windows])
-    table = quoted(f"__fti_searched_{next(_numbers)}")
+    table = quoted(temporary_name("searched"))
     assembled = assemble(lake, record, spine, snapshot=lake.snapshot())
     lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {view_of(assembled)}")
     rows = lake.connection.sql(f"FROM {table}").fetchall()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import count
 
 import duckdb
 
@@ -16,7 +15,7 @@ from fti_assets.features.frontier import available_sql
 from fti_assets.features.views import view_of
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import ViewRecord
-from fti_assets.stores.sql import quoted, timestamp
+from fti_assets.stores.sql import quoted, temporary_name, timestamp
 from fti_assets.times import microseconds
 from fti_assets.training.coverage import Coverage, coverage_of, with_found
 from fti_assets.training.dataset import SPLIT, TrainingDataset
@@ -25,7 +24,6 @@ from fti_assets.training.split import RandomSplit, TimeSplit
 
 _LABEL = "_fti_label"
 _SPLIT = "_fti_split"
-_numbers = count(1)
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def dataset_rows(
     connection, spine, label = lake.connection, dataset.view.spine, dataset.view.label
     spine_rows = lake.rows(spine.table_name, snapshot=snapshot)
     known = _known_by(connection, spine, spine_rows, cutoff, dataset)
-    labelled = quoted(f"__fti_labelled_{next(_numbers)}")
+    labelled = quoted(temporary_name("labelled"))
     labels = None
     if label.group is not spine or label.horizon is not None:
         labels = lake.rows(label.group.table_name, snapshot=snapshot)
@@ -80,7 +78,7 @@ def dataset_rows(
     usable = connection.sql(
         f"FROM {labelled} WHERE {_reason(dataset, cutoff)} IN ('train', 'validation', 'test') ORDER BY {order}"
     )
-    table = quoted(f"__fti_dataset_{next(_numbers)}")
+    table = quoted(temporary_name("dataset"))
     found = assemble(lake, with_found(view), usable, snapshot=snapshot)
     connection.execute(f"CREATE TEMP TABLE {table} AS FROM {view_of(found)}")
     assembled = connection.sql(f"FROM {table}")

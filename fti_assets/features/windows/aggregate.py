@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from itertools import count
 from typing import TYPE_CHECKING
 
 from fti_assets.errors import DeclarationError, LookbackError
@@ -23,14 +22,13 @@ from fti_assets.features.windows.extremes import extremes_sql, frame_lengths, le
 from fti_assets.features.windows.results import Needed, Results
 from fti_assets.features.windows.tiles import Tiles, tiled
 from fti_assets.features.windows.totals import AT, NEXT, totals_sql
-from fti_assets.stores.sql import checked_name, quoted, timestamp
+from fti_assets.stores.sql import checked_name, quoted, temporary_name, timestamp
 from fti_assets.times import duration, from_microseconds, microseconds
 
 if TYPE_CHECKING:
     import duckdb
 
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "min": timedelta(minutes=1), "s": timedelta(seconds=1)}
-_numbers = count(1)
 
 
 def window_aggregate(
@@ -184,7 +182,7 @@ def _swept(
     collapsed = _collapsed_sql(rows, source, tiles, keys, windows, needed)
     ctes = [f"__fti_spans AS MATERIALIZED ({collapsed})"]
     if needed.states:
-        spans, ctes = quoted("temp", f"__fti_spans_{next(_numbers)}"), []
+        spans, ctes = quoted("temp", temporary_name("spans")), []
         rows.connection.execute(f"CREATE TEMP TABLE {spans} AS {collapsed}")
     if needed.measures or needed.values:
         totals = totals_sql(names, needed, len(windows.lengths), spans=spans, targets=targets and f"({targets})")

@@ -13,14 +13,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import count
 from typing import TYPE_CHECKING
 
 from fti_assets.errors import NotMaterializedError
 from fti_assets.features.frontier import available_sql
 from fti_assets.features.views import view_of
 from fti_assets.features.windows.exact import Spread, spread_sql
-from fti_assets.stores.sql import literal, quoted, timestamp
+from fti_assets.stores.sql import literal, quoted, temporary_name, timestamp
 from fti_assets.stores.tables import PARTITION, TILES, PartitionRecord, TableName
 from fti_assets.times import Window, from_microseconds, microseconds
 
@@ -37,7 +36,6 @@ _VERSION = 2
 _FEWEST = 3
 """Tiles of fewer partitions save no more than they cost."""
 _FOREVER = 10**7
-_numbers = count(1)
 
 
 @dataclass(frozen=True)
@@ -237,7 +235,7 @@ def _make_missing(
         *states,
     ]
     places = ", ".join(str(place + 1) for place in range(len(same) + 2 + len(values)))
-    staged = f"__fti_tiles_{next(_numbers)}"
+    staged = temporary_name("tiles")
     lake.connection.execute(
         f"CREATE TEMP TABLE {quoted(staged)} AS SELECT {', '.join(columns)} FROM {source} WHERE {known} GROUP BY {places}"
     )

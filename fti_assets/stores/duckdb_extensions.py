@@ -5,7 +5,7 @@ and read a partition. Here each file is checked once in a process, and loaded un
 """
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import duckdb
@@ -17,9 +17,9 @@ _EXTRAS = {"postgres_scanner": "postgres", "httpfs": "s3"}
 _checked: dict[str, tuple[Path, tuple[int, ...]]] = {}
 
 
-def connect_in_memory() -> duckdb.DuckDBPyConnection:
-    """A connection to a database in memory, into which ``load_extension`` loads fast."""
-    return duckdb.connect(":memory:", config={"allow_unsigned_extensions": "true"})
+def connect_in_memory(config: Mapping[str, str] | None = None) -> duckdb.DuckDBPyConnection:
+    """A connection to a database in memory, of DuckDB's options, into which ``load_extension`` loads fast."""
+    return duckdb.connect(":memory:", config={"allow_unsigned_extensions": "true", **(config or {})})
 
 
 def load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:

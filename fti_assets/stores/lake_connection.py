@@ -1,7 +1,11 @@
-"""A DuckDB connection with the lake attached: UTC, no access to Python variables, spilling into a folder of its own."""
+"""A DuckDB connection with the lake attached: UTC, no access to Python variables, spilling into a folder of its own.
+
+It takes all cores and most of the memory, unless ``FTI_THREADS`` and ``FTI_MEMORY`` say less, since steps may run side by side.
+"""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,16 +18,18 @@ from fti_assets.stores.duckdb_extensions import connect_in_memory, load_extensio
 from fti_assets.stores.files import used_folder
 from fti_assets.stores.sql import literal
 
+_LIMITS = {"FTI_THREADS": "threads", "FTI_MEMORY": "memory_limit"}
+
 
 @contextmanager
 def lake_connection(catalog: Path, data: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a connection to a catalog and its data folder for a block.
 
     Raises:
-        StoreError: the catalog cannot be attached.
+        StoreError: the catalog cannot be attached, or a limit is none.
     """
     with tempfile.TemporaryDirectory(prefix="fti_spill_") as spill, used_folder(Path(spill)):
-        connection = connect_in_memory()
+        connection = _limited()
         try:
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET python_enable_replacements = false")
@@ -44,3 +50,16 @@ def lake_connection(catalog: Path, data: Path) -> Iterator[duckdb.DuckDBPyConnec
             yield connection
         finally:
             connection.close()
+
+
+def _limited() -> duckdb.DuckDBPyConnection:
+    """A connection within the limits that the environment sets."""
+    set_here = {variable: value for variable in _LIMITS if (value := os.environ.get(variable))}
+    try:
+        return connect_in_memory({_LIMITS[variable]: value for variable, value in set_here.items()})
+    except duckdb.Error as error:
+        said = " and ".join(f"{variable}={value!r}" for variable, value in set_here.items())
+        raise StoreError(
+            f"the offline store cannot be opened within {said or 'the memory there is'}: {error}. FTI_THREADS is a whole number of "
+            "1 and more, FTI_MEMORY a size such as 4GB"
+        ) from error

@@ -566,3 +566,41 @@ def test_a_failed_commit_leaves_the_columns_as_they_were(lake: Lake) -> None:
         lake.replace(WEATHER, name, [DAY_3], asset=object(), addable=["wind"])  # type: ignore[arg-type]
     assert list(lake.types(WEATHER)) == ["origin", "temp"]
     assert len(stored(lake)) == 3
+
+
+def test_the_lake_keeps_within_the_threads_and_the_memory_that_are_set(
+    store: OfflineStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTI_THREADS", "3")
+    monkeypatch.setenv("FTI_MEMORY", "1GiB")
+    with store.connect() as lake:
+        asked = "SELECT current_setting('threads'), current_setting('memory_limit')"
+        assert lake.connection.execute(asked).fetchall() == [(3, "1.0 GiB")]
+
+
+@pytest.mark.parametrize(("variable", "value"), [("FTI_THREADS", "0"), ("FTI_THREADS", "many"), ("FTI_MEMORY", "lots")])
+def test_a_limit_that_is_none_is_refused_by_name(
+    store: OfflineStore, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    for limit in ("FTI_THREADS", "FTI_MEMORY"):
+        monkeypatch.delenv(limit, raising=False)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(StoreError, match=f"within {variable}='{value}': .*a size such as 4GB"), store.connect():
+        pass
+
+
+def test_several_things_are_read_as_of_one_snapshot(store: OfflineStore, lake: Lake) -> None:
+    first = replace(lake, ROWS)
+    with store.connect() as reader:
+        with reader.one_snapshot():
+            before = versions(reader)
+            replace(lake, {DAY_1: [("EWR", 9.0)]})
+            assert (reader.snapshot(), versions(reader), len(stored(reader))) == (first.snapshot, before, 3)
+        assert stored(reader) == [("EWR", 9.0), ("JFK", 3.5)]
+
+
+def test_what_is_refused_while_reading_one_snapshot_leaves_the_lake_open(lake: Lake) -> None:
+    with pytest.raises(NotMaterializedError, match="weather_v1"), lake.one_snapshot():
+        lake.rows(WEATHER)
+    replace(lake, ROWS)
+    assert len(stored(lake)) == 3

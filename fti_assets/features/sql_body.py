@@ -178,6 +178,10 @@ def _refuse_unsteady(node: dict[str, Any], at: str) -> None:
     if kind == "FUNCTION" and (function in _unsteady_functions() or since_today):
         called = "age() with one time" if since_today else f"{function}()"
         raise DeclarationError(f"{at} calls {called}, {_UNSTEADY}")
+    if node.get("sample"):
+        raise DeclarationError(
+            f"{at} takes a sample, {_UNSTEADY}, such as WHERE hash(key) % 10 = 0; a seed is not enough, since rows have no order"
+        )
     names = [str(name).lower() for name in node.get("column_names", ())] if kind == "COLUMN_REF" else []
     if len(names) == 1 and names[0] in _CLOCK_WORDS:
         raise DeclarationError(

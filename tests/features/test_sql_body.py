@@ -99,6 +99,21 @@ def test_what_differs_from_run_to_run_is_refused(expression: str, named: str) ->
 @pytest.mark.parametrize(
     "sql",
     [
+        "FROM a TABLESAMPLE 10%",
+        "FROM a USING SAMPLE 5 ROWS",
+        "FROM a TABLESAMPLE reservoir(5 ROWS) REPEATABLE (7)",
+        "SELECT x FROM (FROM a) TABLESAMPLE 1%",
+        "WITH few AS (FROM a TABLESAMPLE 10%) FROM few",
+    ],
+)
+def test_a_sample_is_refused_with_what_to_do_instead(sql: str) -> None:
+    with pytest.raises(DeclarationError, match=r"late.sql, line 1 takes a sample, .* hash\(key\) % 10 = 0; a seed"):
+        sql_body(sql, place="late.sql")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
         "SELECT a.current_date FROM a",
         "SELECT x AS current_date, 'now()' AS y FROM a -- now()",
         "SELECT age(seen_at, made_at), hash(x), error('no') FROM a",

@@ -5,17 +5,23 @@ three such groups (of 200,000 keys), in SQLite and, where a server answers, in R
 would write for that layout alone: rows in key order from DuckDB, a checksummed blob of numpy bytes a key, in the same
 table with the same settings; reads are prepared statements (or one pipeline) and ``np.frombuffer``. With an argument,
 such as ``benchmarks/online.py 100000``, fewer keys are loaded.
+
+After ``make feast`` the same is asked of Feast's SQLite store beside, in its own environment: three groups of 5,000 keys in both,
+since Feast writes a row a feature, which takes long for more.
 """
 
 import json
+import os
 import secrets
 import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -34,6 +40,7 @@ from fti_assets.stores.sql import quoted
 
 GOAL = 2
 KEYS, READ_KEYS = 1_000_000, 200_000
+READ, PEERS = ("read0", "read1", "read2"), ("peer0", "peer1", "peer2")
 COLUMNS = [f"f{i}" for i in range(20)]
 AT = "2013-06-02T00:00:00"
 AT_US = 1_370_131_200_000_000
@@ -41,7 +48,9 @@ REDIS = "redis://127.0.0.1:6379/0"
 LOADS, BLOCKS = 3, 60
 SETTINGS = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;"
 TABLE = "CREATE TABLE rows (key BLOB PRIMARY KEY, blob BLOB NOT NULL) WITHOUT ROWID"
-FEAST = "Feast, on another day: 25 ms of CPU for 100 keys"
+FEAST = Path(os.environ.get("FTI_FEAST_PYTHON", ".venv-feast/bin/python"))
+PEER = Path(__file__).parent / "peers" / "feast_online.py"
+FEAST_GOAL, FEAST_KEYS, FEAST_READS = 25, 5_000, {1: 200, 100: 50}
 
 
 def declared(name: str) -> Any:
@@ -109,9 +118,11 @@ def cpu_s(call: Callable[[], object]) -> float:
 class Reads:
     """The same reads of three groups, ours and by hand, of one store."""
 
-    def __init__(self, kind: str, store: OnlineStore, lake: Lake, folder: Path, client: Any, prefix: str) -> None:
-        groups = [declared(f"read{n}") for n in range(3)]
-        self._tables = [group.table for group in groups]
+    def __init__(
+        self, names: Sequence[str], kind: str, store: OnlineStore, lake: Lake, folder: Path, client: Any, prefix: str
+    ) -> None:
+        groups = [declared(name) for name in names]
+        self.tables = [group.table for group in groups]
         for group in groups:
             with clock.at(AT):
                 load_online(lake, store, group)
@@ -132,7 +143,7 @@ class Reads:
         self._client, self._prefix = client, prefix
         if kind == "sqlite":
             self._cursors = [
-                sqlite3.connect(folder / f"{table}.sqlite", isolation_level=None).cursor() for table in self._tables
+                sqlite3.connect(folder / f"{table}.sqlite", isolation_level=None).cursor() for table in self.tables
             ]
         self.hand = self.redis_hand if kind == "redis" else self.sqlite_hand
 
@@ -157,7 +168,7 @@ class Reads:
     def redis_hand(self, users: list[str]) -> list[Any]:
         keys = [user.encode() for user in users]
         with self._client.pipeline(transaction=False) as pipe:
-            for table in self._tables:
+            for table in self.tables:
                 pipe.hmget(f"{self._prefix}:hand:{table}", keys)
             return [[np.frombuffer(blob, "<f8", 20, 16).tolist() for blob in blobs] for blobs in pipe.execute()]
 
@@ -201,12 +212,40 @@ def measure(kind: str, lake: Lake, root: Path, client: Any, prefix: str) -> dict
     load_s, floor_s = statistics.median(loads), statistics.median(floors)
     store.drop(group.table)
     print(f"{kind}: load {keys / load_s:,.0f} keys/s of CPU, by hand {keys / floor_s:,.0f}", flush=True)
-    reads = Reads(kind, store, lake, root, client, prefix)
+    reads = Reads(READ, kind, store, lake, root, client, prefix)
     found = {f"{kind}_load": load_s / floor_s}
     for count in (1, 100):
         ours_us, hand_us = reads.p50_us(count)
         print(f"{kind}: {count} keys x 3 groups {ours_us:,.0f} us, by hand {hand_us:,.0f} us", flush=True)
         found |= {f"{kind}_read_{count}": ours_us / hand_us, f"{kind}_read_{count}_us": ours_us}
+    return found
+
+
+def beside_feast(lake: Lake, root: Path) -> dict[str, float]:
+    """CPU microseconds of Feast's reads and ours, by their number of keys, of the same rows; both answer the same."""
+    folder = root / "feast"
+    folder.mkdir()
+    reads = Reads(PEERS, "sqlite", online_store(str(root / "online")), lake, root, None, "")
+    users = reads.users
+    for table in reads.tables:
+        rows = lake.connection.sql(f"FROM lake.features.{quoted(table)}")
+        rows.select(f'"user", seen_at, {", ".join(COLUMNS)}').write_parquet(str(folder / f"{table}.parquet"))
+    asked = {
+        count: [users[(i * count) % (len(users) - count) :][:count] for i in range(times)]
+        for count, times in FEAST_READS.items()
+    }
+    (folder / "asked.json").write_text(json.dumps(asked))
+    done = subprocess.run([str(FEAST), str(PEER), str(folder)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"Feast failed: {done.stderr[-2000:]}")
+    for count, answered in json.loads((folder / "answers.json").read_text()).items():
+        ours = reads.ours(asked[int(count)][0])
+        assert [list(chain(*row)) for row in zip(*ours, strict=True)] == answered, "ours and Feast's differ"
+    found = {}
+    for count, feast_us in json.loads(done.stdout.splitlines()[-1]).items():
+        ours_us, _ = reads.p50_us(int(count))
+        print(f"{count} keys x 3 groups of {len(users)}: Feast {feast_us:,.0f} us, ours {ours_us:,.0f} us", flush=True)
+        found |= {f"feast_{count}_us": feast_us, f"beside_feast_{count}_us": ours_us}
     return found
 
 
@@ -233,9 +272,11 @@ def main() -> None:
         lake.connection.execute("SET threads = 2")
         fill(lake, declared("million"), keys)
         for n in range(3):
-            fill(lake, declared(f"read{n}"), min(keys, READ_KEYS))
+            fill(lake, declared(READ[n]), min(keys, READ_KEYS))
+            fill(lake, declared(PEERS[n]), FEAST_KEYS)
         lake.connection.execute(f"DROP TABLE {quoted('temp', 'staged')}")
         found |= measure("sqlite", lake, root, None, prefix)
+        found |= beside_feast(lake, root) if FEAST.exists() else {}
         if client is not None:
             try:
                 found |= measure("redis", lake, root, client, prefix)
@@ -243,9 +284,15 @@ def main() -> None:
                 for name in list(client.scan_iter(f"{prefix}:*", count=1000)):
                     client.unlink(name)
                 client.close()
-    print(FEAST)
     ratios = {name: value for name, value in found.items() if not name.endswith("_us")}
     result = {"benchmark": "online", "ratio": round(max(ratios.values()), 2), "goal": GOAL}
+    if "feast_100_us" in found:
+        result |= {
+            "feast_ratio": round(found["feast_100_us"] / found["beside_feast_100_us"], 1),
+            "feast_goal": FEAST_GOAL,
+        }
+    else:
+        print("no Feast beside: make feast")
     print(json.dumps(result | {name: round(value, 2) for name, value in found.items()}))
 
 

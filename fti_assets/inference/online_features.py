@@ -28,22 +28,25 @@ class OnlineGroup:
         self._ttl_us = joined.ttl_us
         self._times = [i for i, column in enumerate(joined.columns) if column.type == "timestamp"]
 
-    def key(self, row: Sequence[Any]) -> Values | None:
-        """The group's key in a row of request values, None if a part is missing."""
-        if self._slot is not None:
-            part = row[self._slot]
-            return None if part is None else (part,)
-        key = tuple([row[slot] for slot in self._slots])
-        return None if None in key else key
+    def keys(self, rows: Sequence[Sequence[Any]]) -> list[Values | None]:
+        """The group's key in each row of request values, None if a part is missing."""
+        if (slot := self._slot) is not None:
+            return [None if (part := row[slot]) is None else (part,) for row in rows]
+        keys = [tuple([row[slot] for slot in self._slots]) for row in rows]
+        return [None if None in key else key for key in keys]
 
-    def values(self, winner: Winner | None, at_us: int) -> Values | None:
-        """What a winner brings at an instant, None if it is stale."""
-        if winner is None:
-            return None
-        event_us, _, values = winner
-        if self._ttl_us is not None and event_us is not None and event_us < at_us - self._ttl_us:
-            return None
-        return tuple(_with_times(values, self._times)) if self._times else values
+    def values(self, winners: Sequence[Winner | None], at_us: int) -> list[Values | None]:
+        """What each winner brings at an instant, None if it is stale."""
+        found: list[Values | None] = [None if winner is None else winner[2] for winner in winners]
+        if self._ttl_us is not None:
+            oldest_us = at_us - self._ttl_us
+            found = [
+                None if winner is None or (winner[0] is not None and winner[0] < oldest_us) else winner[2]
+                for winner in winners
+            ]
+        if self._times:
+            found = [None if values is None else tuple(_with_times(values, self._times)) for values in found]
+        return found
 
     def no_row(self, row: Sequence[Any]) -> str:
         """What to say of a row whose key has no row in the group at all."""
@@ -78,21 +81,18 @@ class OnlineFeatures:
             PredictionError: a namespace does not reach back to that instant.
         """
         if len(rows) == 1:
-            row = rows[0]
-            winners = [[winner] for winner in self._reader.get([group.key(row) for group in self.groups], at_us)]
+            keys = [group.keys(rows)[0] for group in self.groups]
+            winners = [[winner] for winner in self._reader.get(keys, at_us)]
         else:
-            winners = self._reader.get_many([[group.key(row) for row in rows] for group in self.groups], at_us)
+            winners = self._reader.get_many([group.keys(rows) for group in self.groups], at_us)
         if self._reader.columns is not self._columns:  # one was loaded anew
             self._columns = self._checked()
-        return [
-            [group.values(winner, at_us) for winner in of_group]
-            for group, of_group in zip(self.groups, winners, strict=True)
-        ]
+        return [group.values(of_group, at_us) for group, of_group in zip(self.groups, winners, strict=True)]
 
     def unknown(self, position: int, row: Sequence[Any]) -> str | None:
         """What to say of a row whose key has no row in a group at all, None if it has one."""
         group = self.groups[position]
-        key = group.key(row)
+        [key] = group.keys([row])
         return None if key is not None and self._reader.holds(position, key) else group.no_row(row)
 
     def _checked(self) -> Any:

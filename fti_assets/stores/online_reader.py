@@ -1,6 +1,6 @@
 """Reading namespaces of an online store, several in one round trip, while others load them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -51,7 +51,8 @@ class _Content:
         self.columns = tuple(schema.columns[positions[name]] for name in names)
         self.encode = key_encoder(schema.key_types, namespace)
         wanted_positions = [positions[name] for name in names]
-        self.winner = BlobFormat(schema.columns, event_time=schema.event_time, wanted=wanted_positions).winner
+        blobs = BlobFormat(schema.columns, event_time=schema.event_time, wanted=wanted_positions)
+        self.winner, self.winners = blobs.winner, blobs.winners
 
 
 class _State(NamedTuple):
@@ -154,15 +155,12 @@ class NamespacesReader:
         for position, (content, asked, (_, blobs)) in enumerate(zip(contents, encoded, fetched, strict=True)):
             if asked and at_us < content.answerable_us:
                 raise self._too_early(position, content, at_us)
-            winner = content.winner
-            winners: dict[bytes | None, Winner | None] = {}
-            for key, blob in blobs.items():
-                if blob is not None:
-                    try:
-                        winners[key] = winner(key, blob, at_us)
-                    except Exception as error:
-                        raise self._damaged(position, key, blob, error) from error
-            answers.append([winners.get(key) for key in asked])
+            try:
+                winner_of: Callable[[bytes | None], Winner | None] = content.winners(blobs, at_us).get  # type: ignore[assignment]
+            except Exception:
+                self._find_damaged(position, content, blobs, at_us)
+                raise
+            answers.append([winner_of(key) for key in asked])
         return answers
 
     def holds(self, position: int, key: Key) -> bool:
@@ -191,6 +189,15 @@ class NamespacesReader:
         abouts = tuple(self._fetcher.abouts())
         contents = tuple(_Content(about, *wanted) for about, wanted in zip(abouts, self._wanted, strict=True))
         return _State(contents, abouts, tuple(content.columns for content in contents))
+
+    def _find_damaged(self, position: int, content: _Content, blobs: Mapping[bytes, bytes | None], at_us: int) -> None:
+        """Raise the error of the first blob that is not what was written under its key."""
+        for key, blob in blobs.items():
+            if blob is not None:
+                try:
+                    content.winner(key, blob, at_us)
+                except Exception as error:
+                    raise self._damaged(position, key, blob, error) from error
 
     def _damaged(self, position: int, key: bytes, blob: bytes, error: Exception) -> DamagedError:
         return DamagedError(

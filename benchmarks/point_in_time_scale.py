@@ -2,9 +2,10 @@
 
 ``python benchmarks/point_in_time_scale.py [largest spine]`` joins spines of one, ten and a hundred million rows (up to ``largest``) to a
 group of 2, 20 and 50 million rows whose available-at may be late, each in a process of its own whose DuckDB may use 6 GB; what does
-not fit is spilled to disk. Then it joins ten million rows to one group, two, four and eight of them. Both print CPU seconds,
-the wall and the peak of the process's memory. Time is linear where seconds per million spine rows stay the same; the
-ratio is that of the largest spine over that of ten million, whose tables do not fit a cache either.
+not fit is spilled to disk. Then it joins ten million rows to one group, two, four and eight of them, and to one and eight where
+DuckDB may use 1.5 GB, so that more groups need more time and no more memory. All print CPU seconds and the peak of the process's
+memory. Time is linear where seconds per million spine rows stay the same; the ratio is that of the largest spine over that of
+ten million, whose tables do not fit a cache either.
 """
 
 import json
@@ -21,8 +22,8 @@ from fti_assets.features.point_in_time import point_in_time
 from fti_assets.stores.manifest import JoinedColumn, JoinedGroup, JoinedKey
 
 SIZES = {1_000_000: 2_000_000, 10_000_000: 20_000_000, 100_000_000: 50_000_000}
-GROUPS = (1, 2, 4, 8)
-MEMORY_MB, GOAL_MB, GOAL = 6_000, 8_192, 1.5
+MEMORY_MB, LITTLE_MB, GOAL_MB, GOAL = 6_000, 1_500, 8_192, 1.5
+GROUPS = [(1, MEMORY_MB), (2, MEMORY_MB), (4, MEMORY_MB), (8, MEMORY_MB), (1, LITTLE_MB), (8, LITTLE_MB)]
 YEAR_S, KEYS = 365 * 86_400, 1_000_000
 
 
@@ -40,14 +41,14 @@ def write(folder: Path, spine: int, rows: int) -> None:
                         FROM range({rows}) r(i))) TO '{folder}/group.parquet'""")
 
 
-def connect(folder: Path) -> duckdb.DuckDBPyConnection:
+def connect(folder: Path, memory_mb: int = MEMORY_MB) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.execute("SET threads=2; SET TimeZone='UTC'; SET python_enable_replacements=false")
-    connection.execute(f"SET memory_limit='{MEMORY_MB}MB'; SET temp_directory='{folder}/spill'")
+    connection.execute(f"SET memory_limit='{memory_mb}MB'; SET temp_directory='{folder}/spill'")
     return connection
 
 
-def join(folder: Path, groups: int) -> dict[str, float]:
+def join(folder: Path, groups: int, memory_mb: int) -> dict[str, float]:
     """One join in this process, whose answer is summed up rather than kept, as a dataset that is written on."""
     joins = [
         JoinedGroup(
@@ -63,7 +64,7 @@ def join(folder: Path, groups: int) -> dict[str, float]:
     ]
     Path("/proc/self/clear_refs").write_text("5")  # the peak from here on
     start, cpu = time.monotonic(), time.process_time()
-    with connect(folder) as connection:
+    with connect(folder, memory_mb) as connection:
         joined = point_in_time(
             connection,
             connection.read_parquet(f"{folder}/spine.parquet"),
@@ -82,11 +83,10 @@ def join(folder: Path, groups: int) -> dict[str, float]:
     }
 
 
-def alone(folder: Path, groups: int) -> dict[str, float]:
+def alone(folder: Path, groups: int, memory_mb: int = MEMORY_MB) -> dict[str, float]:
     """The same in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--join", str(folder), str(groups)], check=True, capture_output=True, text=True
-    )
+    command = [sys.executable, __file__, "--join", str(folder), str(groups), str(memory_mb)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     answer: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
@@ -106,15 +106,15 @@ def main() -> None:
                 f"{run['peak_mb']:6.0f} MB, {per_million[spine]:.2f} s per million",
                 flush=True,
             )
-    by_groups = {}
+    by_groups = dict[str, float]()
     with tempfile.TemporaryDirectory() as name:
         spine = min(10_000_000, largest)
         write(Path(name), spine, SIZES[spine])
-        for groups in GROUPS:
-            run = alone(Path(name), groups)
-            by_groups[groups] = run["peak_mb"]
+        for groups, memory_mb in GROUPS:
+            run = alone(Path(name), groups, memory_mb)
+            by_groups[f"{groups} in {memory_mb}"] = run["peak_mb"]
             print(
-                f"{spine:>11,} rows x {groups} groups: {run['cpu_s']:7.1f} s of CPU, {run['peak_mb']:6.0f} MB",
+                f"{spine:>11,} rows x {groups} groups in {memory_mb:,} MB: {run['cpu_s']:7.1f} s of CPU, {run['peak_mb']:6.0f} MB",
                 flush=True,
             )
     base = min(10_000_000, largest)
@@ -124,7 +124,7 @@ def main() -> None:
         "goal": GOAL,
         "cpu_s_per_million": {str(spine): round(seconds, 2) for spine, seconds in per_million.items()},
         "peak_mb": {str(spine): round(peak) for spine, peak in peaks.items()},
-        "peak_mb_by_groups": {str(groups): round(peak) for groups, peak in by_groups.items()},
+        "peak_mb_by_groups": {within: round(peak) for within, peak in by_groups.items()},
         "goal_mb": GOAL_MB,
     }
     print(json.dumps(result))
@@ -132,6 +132,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--join"]:
-        print(json.dumps(join(Path(sys.argv[2]), int(sys.argv[3]))))
+        print(json.dumps(join(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))))
     else:
         main()

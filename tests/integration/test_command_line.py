@@ -88,6 +88,7 @@ def test_the_workspace_loads(home: Path) -> None:
     assert "All code locations passed validation" in said
 
 
+@pytest.mark.soak  # the tutorial's commands show it too, in the tests' own process
 def test_a_lookup_is_materialized_without_a_partition(home: Path) -> None:
     code, said = materialize(home, "planes_v1")
     assert code == 0, said
@@ -112,6 +113,7 @@ def test_a_partition_is_materialized_and_its_rows_stay_when_new_ones_are_refused
     assert fti.read(weather, stores=stores(home)).equals(stored)
 
 
+@pytest.mark.soak  # the tutorial's commands show it too, in the tests' own process
 def test_a_range_of_partitions_is_one_run(home: Path) -> None:
     land(home, "weather", "2013-06-03", weather_of("2013-06-03", wind_speed=1_048.0))  # a rule that only warns
     code, said = materialize(home, "weather_v1", "--partition-range", "2013-06-01...2013-06-03")

@@ -9,6 +9,7 @@ from fti_assets.stores.online import OnlineStore, Winner
 from fti_assets.times import from_microseconds
 
 Values = tuple[Any, ...]
+_EVER = -(2**63)
 
 
 class OnlineGroup:
@@ -37,13 +38,11 @@ class OnlineGroup:
 
     def values(self, winners: Sequence[Winner | None], at_us: int) -> list[Values | None]:
         """What each winner brings at an instant, None if it is stale."""
-        found: list[Values | None] = [None if winner is None else winner[2] for winner in winners]
-        if self._ttl_us is not None:
-            oldest_us = at_us - self._ttl_us
-            found = [
-                None if winner is None or (winner[0] is not None and winner[0] < oldest_us) else winner[2]
-                for winner in winners
-            ]
+        oldest_us = _EVER if self._ttl_us is None else at_us - self._ttl_us
+        found: list[Values | None] = [
+            None if winner is None or (winner[0] is not None and winner[0] < oldest_us) else winner[2]
+            for winner in winners
+        ]
         if self._times:
             found = [None if values is None else tuple(_with_times(values, self._times)) for values in found]
         return found

@@ -269,7 +269,7 @@ def _picker(places: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]
     first, end = places[0], places[0] + len(places)
     if list(places) == list(range(first, end)):
         return lambda fields: tuple(fields[first:end])
-    return itemgetter(*places) if len(places) > 1 else lambda fields: (fields[first],)
+    return itemgetter(*places)
 
 
 def checked(key: bytes, content: bytes) -> bytes:

@@ -205,13 +205,20 @@ def _text_only(column: SqlColumn, *arguments: Any) -> None:
 
 
 def _searched(before: str) -> Callable[..., SqlCheck]:
+    """A pattern that is found, or found at the start.
+
+    DuckDB turns a pattern into LIKE where it can, and takes an anchor within it (``a^b``) or nothing at all for one at an end:
+    a group of its own keeps such a pattern one.
+    """
+
     def said(column: SqlColumn, pattern: Any) -> SqlCheck:
         _text_only(column)
         shared = shared_pattern(pattern)
         if shared is None:
             raise _NotTheSame
         unsure = f"NOT regexp_full_match({column.sql}, {literal(PRINTABLE)})" if shared.printable_only else None
-        found = f"regexp_matches({column.sql}, {literal(before.format(shared.text))})"
+        group = "({})" if not shared.text or set(shared.text) & set("^$({") else "(?:{})" if before else "{}"
+        found = f"regexp_matches({column.sql}, {literal(before + group.format(shared.text))})"
         return SqlCheck(f"NOT {found}", unsure)
 
     return said
@@ -250,8 +257,8 @@ _CHECKS: dict[str, Callable[..., SqlCheck]] = {
     "in_range": _in_range,
     "isin": _isin,
     "notin": _notin,
-    "str_matches": _searched("^(?:{})"),
-    "str_contains": _searched("{}"),
+    "str_matches": _searched("^"),
+    "str_contains": _searched(""),
     "str_startswith": _affixed("starts_with"),
     "str_endswith": _affixed("ends_with"),
     "str_length": _str_length,

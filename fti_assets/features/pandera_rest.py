@@ -109,21 +109,22 @@ class Rest:
         columns = list(self._held) if any(name is None for name, _ in keys) else list(_by_column(keys))
         part, numbers = self._part(keys)
         found: dict[RuleKey, Broken] = {}
-        for frame in self._batches(columns):
-            start = int(frame.index[0])
-            batch = held_as(frame.reset_index(drop=True), self._held)
+        for start, frame in self._batches(columns):
+            batch = held_as(frame, self._held)
             for key, broken in broken_rules(self._schema, _failures(part, batch, numbers)).items():
                 found[key] = _joined(found.get(key), broken, start)
         return found
 
-    def _batches(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+    def _batches(self, columns: Sequence[str]) -> Iterator[tuple[int, pd.DataFrame]]:
+        """Batches with the position of their first row; one without rows of an empty table, where a check may raise as well."""
         listed = ", ".join(map(quoted, columns))
         answer = self._connection.execute(f"SELECT {listed} FROM {self._table}")
+        frame = answer.fetch_df_chunk(_VECTORS_A_BATCH)
         start = 0
-        while len(frame := answer.fetch_df_chunk(_VECTORS_A_BATCH)):
-            frame.index = pd.RangeIndex(start, start + len(frame))
-            start += len(frame)
-            yield frame
+        while start == 0 or len(frame):
+            yield start, frame
+            start += len(frame) or 1
+            frame = answer.fetch_df_chunk(_VECTORS_A_BATCH)
 
 
 def _failures(

@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
+from pandera.backends.pandas.container import DataFrameSchemaBackend
+from pandera.errors import FailureCaseMetadata, SchemaError
 
 from fti_assets.features.declared_types import with_declared_types
 from fti_assets.rules import Rule, Verdict
@@ -181,7 +183,20 @@ def _reporting_all(schema: pa.DataFrameSchema) -> pa.DataFrameSchema:
     """A copy that reports warnings as failures, so that both come with their rows, and every row that fails; the caller
     tells them apart and keeps a few."""
     strict = copy.deepcopy(schema)
+    strict.get_backend = lambda *_, **__: _WithTimes()  # type: ignore[method-assign]
     for check in [*strict.checks, *(check for column in strict.columns.values() for check in column.checks)]:
         check.raise_warning = False
         check.n_failure_cases = None
     return strict
+
+
+class _WithTimes(DataFrameSchemaBackend):
+    """Pandera's own, where columns of different time units fail at once: in one column of failure cases, a time of the year
+    9999 in microseconds does not fit beside one in nanoseconds."""
+
+    def failure_cases_metadata(self, schema_name: str, schema_errors: list[SchemaError]) -> FailureCaseMetadata:
+        for error in schema_errors:
+            cases = error.failure_cases
+            if isinstance(cases, pd.DataFrame) and cases["failure_case"].dtype.kind in "mM":
+                error.failure_cases = cases.astype({"failure_case": object})
+        return super().failure_cases_metadata(schema_name, schema_errors)

@@ -309,6 +309,30 @@ def test_a_check_that_raises_in_a_late_batch_says_so_of_the_whole(connection: du
     assert "not this one" in verdict.problem
 
 
+def test_a_check_that_raises_raises_over_no_rows_as_well(connection: duckdb.DuckDBPyConnection) -> None:
+    schema = pa.DataFrameSchema({"at": pa.Column("datetime64[us]", pa.Check.lt(date(2020, 1, 1)))})
+    table = make(connection, {"at": ("TIMESTAMP", [])})
+    assert failures(validate_table(connection, table, schema)) == {"at_less_than": 1}
+    assert differences(connection, table, schema) == []
+
+
+def test_times_of_two_units_fail_in_one_table(connection: duckdb.DuckDBPyConnection) -> None:
+    """Pandera joins the failure cases of all columns, and 9999 does not fit beside nanoseconds."""
+    schema = pa.DataFrameSchema(
+        {
+            "born": pa.Column("datetime64[ns]", pa.Check.lt(pd.Timestamp("2000-01-01"))),
+            "valid_to": pa.Column("datetime64[us]", pa.Check.lt(pd.Timestamp("2100-01-01")), unique=True),
+        }
+    )
+    times = {"born": [datetime(1990, 1, 1), datetime(2020, 1, 1)], "valid_to": [datetime(9999, 12, 31)] * 2}
+    table = make(connection, {name: ("TIMESTAMP", values) for name, values in times.items()})
+    expected = {"born_less_than": 1, "valid_to_less_than": 2, "valid_to_unique": 2}
+    assert failures(validate_table(connection, table, schema)) == expected
+    assert {
+        one.rule.name: one.failures for one in validate(schema, connection.table(table).df()).verdicts if not one.passed
+    } == expected
+
+
 @pytest.mark.parametrize(
     "schema",
     [

@@ -1,6 +1,8 @@
-"""What holds for all tests: a busy machine is no failure, and what no test asks for is not done."""
+"""What holds for all tests: a busy machine is no failure, what no test asks for is not done, and no run of theirs is among the
+runs of whoever tests."""
 
 import gc
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +10,8 @@ from hypothesis import settings
 
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
+
+os.environ.pop("DAGSTER_HOME", None)
 
 
 def pytest_collection_finish() -> None:

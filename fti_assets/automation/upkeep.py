@@ -27,7 +27,7 @@ def upkeep_job(
     Args:
         name: the job's name.
         keep: how long a snapshot of the lake can be read after the next one came, if nothing is pinned to it. Longer than any
-            run takes. A run's config can say another: ``{"ops": {"upkeep": {"config": {"keep": "7d"}}}}``.
+            run takes. A run's config can say another: ``{"ops": {"run_upkeep": {"config": {"keep": "7d"}}}}``.
         description: what the job page says.
         tags: the job's tags.
 
@@ -41,7 +41,7 @@ def upkeep_job(
     duration(keep, what=f"keep of upkeep job {name!r}")
 
     @dg.op(
-        name=name,
+        name=f"run_{name}",  # Dagster refuses an op and a job of one name
         out=dg.Out(dg.Nothing),
         config_schema={"keep": dg.Field(str, default_value=keep, description="How long past snapshots can be read")},
         required_resource_keys={STORES},

@@ -34,7 +34,7 @@ def test_its_run_shows_the_lake_before_and_after(stores: fti.Stores) -> None:
     job = definitions.resolve_job_def("upkeep")
     assert job.execute_in_process().success
     assert snapshots(stores) == 5  # nothing is as old as that
-    result = job.execute_in_process(run_config={"ops": {"upkeep": {"config": {"keep": "0s"}}}})
+    result = job.execute_in_process(run_config={"ops": {"run_upkeep": {"config": {"keep": "0s"}}}})
     assert snapshots(stores) == 1
     (event,) = [event for event in result.all_events if event.event_type == dg.DagsterEventType.STEP_OUTPUT]
     shown = {name: value.value for name, value in event.step_output_data.metadata.items()}
@@ -45,6 +45,12 @@ def test_its_run_shows_the_lake_before_and_after(stores: fti.Stores) -> None:
     assert list(shown["pinned_snapshots"].values()) == [["the newest"]]
     assert (shown["merged_files"], shown["dropped_tiles"]) == ({}, 0)
     assert shown["after/catalog_bytes"] > 0
+
+
+def test_a_code_location_loads_with_more_than_one() -> None:
+    jobs = [fti.upkeep_job(), fti.upkeep_job(name="tidy")]
+    schedule = dg.ScheduleDefinition(job=jobs[0], cron_schedule="0 3 * * *")
+    dg.Definitions.validate_loadable(fti.build_definitions([things], jobs=jobs, schedules=[schedule]))
 
 
 def test_name_keep_and_tags_are_the_jobs_own(stores: fti.Stores) -> None:

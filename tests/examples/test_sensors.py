@@ -72,3 +72,14 @@ def test_the_sensors_of_the_system_run_without_being_turned_on() -> None:
         "flight_delays_features_and_training": "RUNNING",
         "flight_delays_inference": "RUNNING",
     }
+
+
+def test_the_lake_of_the_system_is_kept_small_every_night() -> None:
+    (schedule,) = defs.schedules or []
+    assert isinstance(schedule, dg.ScheduleDefinition)
+    assert (schedule.job_name, schedule.cron_schedule, schedule.default_status.value) == (
+        "upkeep",
+        "0 3 * * *",
+        "RUNNING",
+    )
+    assert defs.resolve_job_def("upkeep").name == "upkeep"

@@ -17,6 +17,7 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+import pytest
 
 import fti_assets as fti
 from fti_assets.stores.lake import Lake
@@ -207,13 +208,18 @@ def online(stores: fti.Stores, at: datetime) -> dict[int, int]:
     return dict(Counter(winner.values[0] for winner in winners if winner is not None))
 
 
-def test_a_killed_run_leaves_the_old_rows_or_the_new_and_the_next_run_works(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "phases",
+    [["lake", "online"], pytest.param(["lake", "lake", "lake", "online", "online", "done"], marks=pytest.mark.soak)],
+    ids=len,
+)
+def test_a_killed_run_leaves_the_old_rows_or_the_new_and_the_next_run_works(tmp_path: Path, phases: list[str]) -> None:
     home = tmp_path / "home"
     stores = fti.Stores(lake=str(home / "lake"), models=str(home / "models"), online=str(home / "online"))
     first_day, second_day = datetime(2013, 1, 1, 12), datetime(2013, 1, 2, 12)
     materialize(str(home), "2013-01-01", -1)
     with nursery(home, tmp_path / "temporary") as workers:
-        for kill, phase in enumerate(["lake", "lake", "lake", "online", "online", "done"], start=1):
+        for kill, phase in enumerate(phases, start=1):
             done = workers.kill("materialize_again_and_again", 100 * kill, phase)
 
             offline = in_the_lake(stores)

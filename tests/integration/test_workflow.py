@@ -54,6 +54,7 @@ def test_the_projects_workflow_runs_its_tests_on_the_python_it_supports() -> Non
     assert f"\n{target}:" in (ROOT / "Makefile").read_text()
 
 
+@pytest.mark.soak
 def test_every_command_of_a_new_systems_workflow_runs(system: Path) -> None:
     commands = {step["name"]: step["run"] for step in steps(system / ".github/workflows/ml.yml") if "run" in step}
     assert commands.pop(INSTALL).startswith("python -m pip install")  # the only one that is not run here

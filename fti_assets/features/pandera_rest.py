@@ -119,12 +119,12 @@ class Rest:
         """Batches with the position of their first row; one without rows of an empty table, where a check may raise as well."""
         listed = ", ".join(map(quoted, columns))
         answer = self._connection.execute(f"SELECT {listed} FROM {self._table}")
-        frame = answer.fetch_df_chunk(_VECTORS_A_BATCH)
-        start = 0
-        while start == 0 or len(frame):
+        first = answer.fetch_df_chunk(_VECTORS_A_BATCH)
+        yield 0, first
+        start = len(first)
+        while len(frame := answer.fetch_df_chunk(_VECTORS_A_BATCH)):
             yield start, frame
-            start += len(frame) or 1
-            frame = answer.fetch_df_chunk(_VECTORS_A_BATCH)
+            start += len(frame)
 
 
 def _failures(

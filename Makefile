@@ -53,13 +53,14 @@ feast: .venv-feast/bin/feast
 # Ten minutes of writers, readers and upkeep on one lake; everything random against its oracle (joins, windows, datasets,
 # validation, online rows), and killed writers, again and again with other seeds.
 SEEDS ?= 1 2 3 4 5 6 7 8 9 10
+KILLED := $(shell grep -rl "def test.*killed" tests)
 
 soak: install pandas2 feast
 	$(BIN)/python -m pytest -m soak
 	FTI_SOAK_SECONDS=600 $(BIN)/python -m pytest tests/integration/test_readers_and_writers.py tests/peers
 	for seed in $(SEEDS); do \
 		OMP_NUM_THREADS=1 FTI_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --hypothesis-seed=$$seed -m hypothesis && \
-		$(BIN)/python -m pytest tests/integration/test_killed_run.py || exit 1; \
+		$(BIN)/python -m pytest -k killed $(KILLED) || exit 1; \
 	done
 
 # Frames and validation under pandas 2, in an environment of its own.

@@ -7,6 +7,8 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
+from typing import NoReturn
 
 from fti_assets.errors import DeclarationError, FtiError, NotMaterializedError, one_of
 from fti_assets.stores.home import home
@@ -28,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fti", description="Start a system, describe it, look at its model store and change a champion by hand."
     )
+    parser.add_argument("--version", action=_Version, help="say which version of fti_assets this is, and exit")
     commands = parser.add_subparsers(required=True, metavar="command")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--models", default=None, help="the model store's folder (default: models/ under FTI_HOME)")
@@ -85,6 +88,17 @@ def _parser() -> argparse.ArgumentParser:
     rollback.add_argument("--reason", required=True)
     rollback.set_defaults(run=_rollback)
     return parser
+
+
+class _Version(argparse.Action):
+    """Print the installed version, read only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        print(f"fti_assets {version('fti-assets')}")
+        parser.exit()
 
 
 def _init(options: argparse.Namespace) -> None:

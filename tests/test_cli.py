@@ -1,6 +1,7 @@
 """``fti``: the model store and its champions."""
 
 import hashlib
+import importlib.metadata
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,13 @@ def test_an_incomplete_command_is_explained(arguments: list[str], capsys: pytest
         main(arguments)
     assert exit_.value.code == 2
     assert "usage: fti" in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"fti_assets {importlib.metadata.version('fti-assets')}\n"
 
 
 def test_the_model_store_is_that_of_the_home_by_default(

@@ -13,6 +13,7 @@ from fti_assets import clock
 from fti_assets.errors import PredictionError, RequestError
 from fti_assets.inference.request import moment
 from fti_assets.inference.served_build import Prediction, ServedBuild, UnknownKeys
+from fti_assets.stores.home import home
 from fti_assets.stores.models import ModelStore
 from fti_assets.stores.online import OnlineStore, online_store
 
@@ -27,7 +28,7 @@ _RETRY_SECONDS = 30.0
 class Predictor:
     """Answers requests to one model, from any thread, following its champion or pinned to one build.
 
-    >>> predictor = Predictor.load("delay_net", models="models/", online="online/")  # doctest: +SKIP
+    >>> predictor = Predictor.load("delay_net")  # doctest: +SKIP
     >>> predictor.predict({"flight_id": 7, "origin": "JFK"}).value  # doctest: +SKIP
     0.23
     """
@@ -54,16 +55,16 @@ class Predictor:
         cls,
         model: str,
         *,
-        models: str | Path = "models/",
-        online: str | Path = "online/",
+        models: str | Path | None = None,
+        online: str | Path | None = None,
         build: str | None = None,
         unknown_keys: UnknownKeys = "missing",
     ) -> "Predictor":
         """Load a model's champion, or one build, with everything it needs.
 
         Args:
-            models: the model store's folder.
-            online: the online store, a folder or ``redis://host:port/db?prefix=name``.
+            models: the model store's folder; ``models`` under ``FTI_HOME`` by default, and ``FTI_HOME`` is ``./.fti`` by default.
+            online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``online`` under ``FTI_HOME`` by default.
             build: the build to stay with, such as ``v1/20130501T000000Z-1f9ac3d2``; by default follow the champion.
             unknown_keys: what a key without any row in a group is, "missing" features or an "error".
 
@@ -74,7 +75,9 @@ class Predictor:
             DamagedError: the build's files are not what was written.
             PredictionError: the app's on-demand modules or the namespaces are not what the model learned from.
         """
-        return cls(model, ModelStore(models), online_store(online), build=build, unknown_keys=unknown_keys)
+        model_store = ModelStore(home() / "models" if models is None else models)
+        online_values = online_store(home() / "online" if online is None else online)
+        return cls(model, model_store, online_values, build=build, unknown_keys=unknown_keys)
 
     @property
     def build(self) -> str:

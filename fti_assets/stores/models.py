@@ -270,7 +270,10 @@ class ModelStore:
         builds = self.builds(model)
         if not builds:
             if not self.root.is_dir():
-                return NoChampionError(f"{text}there is no such folder. Name the model store's own, models=...")
+                return NoChampionError(
+                    f"{text}there is no such folder. Name the model store's own, models=... (--models of fti), or set FTI_HOME to "
+                    "the folder that holds models/"
+                )
             known = [name for name in self.models() if name != model]
             there = f"the store has {one_of(known)}" if known else "the store is empty"
             return NoChampionError(f"{text}it has no builds; {there}. Materialize the model first")

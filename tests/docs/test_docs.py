@@ -50,6 +50,7 @@ def place(done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _sit_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.chdir(folder)
+    patch.setenv("PWD", str(folder))  # as a shell would set it
     patch.syspath_prepend(str(folder))
     patch.setattr(sys, "dont_write_bytecode", True)
     for name in ("DAGSTER_HOME", "FTI_HOME"):

@@ -561,6 +561,19 @@ def test_a_lost_alias_file_does_not_stop_serving(world, caplog):
     assert "no champion for model 'delay_net'" in caplog.text
 
 
+def test_the_stores_are_those_of_the_home_by_default(world, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FTI_HOME", str(world.models.root.parent))
+    expected = world.load().predict(REQUEST, at=NOON)
+    assert Predictor.load("delay_net").predict(REQUEST, at=NOON) == expected
+    assert Predictor.load("delay_net", online=world.online.root).predict(REQUEST, at=NOON) == expected
+    monkeypatch.delenv("FTI_HOME")  # ./.fti, where nothing is, although ./models and ./online are here
+    with pytest.raises(NoChampionError, match=r"in \.fti/models/: there is no such folder\. .* set FTI_HOME"):
+        Predictor.load("delay_net")
+    (tmp_path / ".fti").symlink_to(world.models.root.parent, target_is_directory=True)
+    assert Predictor.load("delay_net").predict(REQUEST, at=NOON) == expected
+
+
 def test_loading_names_what_is_not_there(world):
     with pytest.raises(NoChampionError, match="no champion for model 'other'"):
         Predictor.load("other", models=world.models.root, online=world.online.root)

@@ -10,8 +10,9 @@ from fti_assets import clock
 from fti_assets.cli import main
 from fti_assets.stores.manifest import DatasetRecord, GateVerdict, ModelManifest, Status, ViewRecord
 from fti_assets.stores.models import ModelStore
+from tests.graphs import constant_graph
 
-GRAPH = b"a graph"
+GRAPH = constant_graph()
 FIRST, SECOND, REJECTED = (
     f"v1/{build}" for build in ("20130501T000000Z-00000001", "20130601T000000Z-00000002", "20130701T000000Z-00000003")
 )

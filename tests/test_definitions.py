@@ -14,6 +14,7 @@ import fti_assets as fti
 from fti_assets.errors import DeclarationError
 from fti_assets.stores.manifest import DatasetRecord, JoinedColumn, JoinedGroup, JoinedKey, ModelManifest, ViewRecord
 from fti_assets.stores.models import ModelStore
+from tests.graphs import constant_graph
 
 
 @pytest.fixture(autouse=True)
@@ -154,6 +155,9 @@ def test_what_is_no_declaration_is_refused() -> None:
         fti.build_definitions([view([customers["age"]])])  # type: ignore[list-item]
 
 
+GRAPH = constant_graph()
+
+
 def crown(models: Path, plans_version: int, spine_version: int = 1, **times: Any) -> str:
     """A champion that learned from that version of the plans."""
     joined = JoinedGroup(
@@ -169,10 +173,10 @@ def crown(models: Path, plans_version: int, spine_version: int = 1, **times: Any
         view=ViewRecord("churn", 1, "customers", spine_version, ("customer_id",), None, (), (joined,), (), ()),
         dataset=DatasetRecord("churn_dataset", 1, "all", "1.0", {"train": 1}, False), inputs=(), outputs=(),
         encoders={}, metrics={}, baseline={}, gates=(), snapshot=1, code_version="", packages={},
-        sha256=hashlib.sha256(b"graph").hexdigest(),
+        sha256=hashlib.sha256(GRAPH).hexdigest(),
     )  # fmt: skip
     store = ModelStore(models)
-    store.publish(manifest, b"graph", "a card")
+    store.publish(manifest, GRAPH, "a card")
     store.promote("churn_model", manifest.reference, expected=None, reason="by hand")
     return manifest.reference
 

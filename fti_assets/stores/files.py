@@ -11,11 +11,54 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fti_assets.errors import StoreError
+from fti_assets.errors import DamagedError, StoreError
 
 _POLL_SECONDS = 0.01
 _threads: dict[str, threading.Lock] = {}
 os.register_at_fork(after_in_child=_threads.clear)
+
+
+def read_file(path: Path) -> bytes | None:
+    """A file's content, None if it is not there.
+
+    >>> read_file(Path("no/such/file"))
+
+    Raises:
+        DamagedError: a folder is in its place.
+        StoreError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except IsADirectoryError as error:
+        raise DamagedError(f"{path} is a folder where a file belongs: restore the file from a copy") from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {reason(error)}. Give this user the right to read it") from error
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Say of a full or read-only disk what could not be written by the block.
+
+    >>> with written(Path("delay_net/aliases.json")):  # doctest: +SKIP
+    ...     ...
+
+    Raises:
+        StoreError: the block raised an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{path} could not be written: {reason(error)}. Nothing was changed; make room, or the folder writable, and "
+            "do it again"
+        ) from error
+
+
+def reason(error: OSError) -> str:
+    """What the operating system said, in its own few words."""
+    return error.strerror or type(error).__name__
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -1,8 +1,10 @@
 """A model's ONNX graph, ready to run: raw feature columns in, predictions out. Needs only numpy and onnxruntime."""
 
-import tempfile
-from collections.abc import Mapping
-from typing import Any
+import os
+import threading
+from collections.abc import Callable, Mapping
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import onnxruntime
@@ -13,6 +15,9 @@ from fti_assets.stores.manifest import GraphInput
 MISSING_INTEGER = -(2**63)
 """What an integer input holds where the value is missing, and where it is no whole number that int64 can hold."""
 
+T = TypeVar("T")
+
+_NOWHERE = f"{os.devnull}/nothing"
 _TENSORS = {"float32": "tensor(float)", "string": "tensor(string)", "int64": "tensor(int64)"}
 
 
@@ -43,35 +48,33 @@ class Graph:
         self._what = what
 
     @classmethod
-    def from_bytes(cls, onnx_bytes: bytes, inputs: tuple[GraphInput, ...], *, what: str) -> "Graph":
+    def from_bytes(
+        cls, onnx_bytes: bytes, inputs: tuple[GraphInput, ...], *, what: str, seconds: float = 60.0
+    ) -> "Graph":
         """Build a session from a graph's bytes, check its inputs and run it once.
 
         Args:
             onnx_bytes: the serialized ONNX model; it may not refer to external data.
             inputs: the inputs as the manifest declares them.
             what: what the graph is, for errors.
+            seconds: how long it may take to load, and to run once.
 
         Raises:
-            DamagedError: the bytes are no graph that runs, or its inputs are not the declared ones.
+            DamagedError: the bytes are no graph that runs, it does not end in time, or its inputs are not the declared ones.
         """
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
         try:
-            with tempfile.TemporaryDirectory(prefix="fti-graph-") as empty:
-                # Else external tensors are looked up in the working directory.
-                options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
-                session = onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
+            session = _within(seconds, lambda: _session(onnx_bytes))
         except Exception as error:  # onnxruntime's own exceptions share no base, and damage raises others too
             raise DamagedError(f"{what} cannot be loaded as an ONNX graph: {_first_line(error)}") from error
         _check_inputs(session, inputs, what)
-        graph = cls(session, inputs, what)
+        options = onnxruntime.RunOptions()
+        blank = {graph_input.name: _blank(graph_input) for graph_input in inputs}
         try:
-            graph.run_feeds({graph_input.name: _blank(graph_input) for graph_input in inputs})
+            _within(seconds, lambda: session.run(None, blank, options))
         except Exception as error:
+            options.terminate = True  # a loop without an end stops at its next step
             raise DamagedError(f"{what} loads as an ONNX graph but does not run: {_first_line(error)}") from error
-        return graph
+        return cls(session, inputs, what)
 
     def feeds(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Arrange ``n`` rows of canonical columns as the graph's inputs.
@@ -116,6 +119,43 @@ class Graph:
     def run_feeds(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Predict from inputs that are arranged already, as ``feeds`` does."""
         return dict(zip(self.outputs, self._run(self._names, feeds), strict=True))
+
+
+def _session(onnx_bytes: bytes) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    # Else external tensors are looked up in the working directory. Nothing can ever be in this folder.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
+    return onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
+
+
+def _within(seconds: float, work: Callable[[], T]) -> T:
+    """What ``work`` returns or raises, if it ends in time.
+
+    A thread of its own does it, since nothing else stops onnxruntime while it loads a graph: a small one can name functions
+    within functions that take hours to unfold. Such a thread goes on in vain until the process ends.
+
+    Raises:
+        TimeoutError: it did not end in time.
+    """
+    done: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put((work(), None))
+        except BaseException as error:
+            done.put((None, error))
+
+    threading.Thread(target=run, daemon=True, name="fti-graph").start()
+    try:
+        result, error = done.get(timeout=seconds)
+    except Empty:
+        raise TimeoutError(f"it did not end within {seconds:g} s") from None
+    if error is not None:
+        raise error
+    return cast(T, result)
 
 
 def _joined(columns: Mapping[str, np.ndarray], features: tuple[str, ...], rows: int) -> np.ndarray:

@@ -23,7 +23,8 @@ from fti_assets.errors import (
     StoreError,
     one_of,
 )
-from fti_assets.stores.files import locked, make_folder, publish_folder, write_atomically
+from fti_assets.stores.files import locked, publish_folder, read_file, reason, write_atomically, written
+from fti_assets.stores.graph_trial import check_graph
 from fti_assets.stores.manifest import ModelManifest
 from fti_assets.stores.records import from_json, to_json
 from fti_assets.stores.sql import is_name
@@ -77,9 +78,10 @@ class ModelStore:
     >>> manifest, graph = store.load("delay_net", store.champion("delay_net").reference)  # doctest: +SKIP
     """
 
-    def __init__(self, root: Path | str, *, lock_timeout: float = 60.0) -> None:
+    def __init__(self, root: Path | str, *, lock_timeout: float = 60.0, trial_seconds: float = 60.0) -> None:
         self.root = Path(root)
         self._lock_timeout = lock_timeout
+        self._trial_seconds = trial_seconds
 
     def models(self) -> tuple[str, ...]:
         """The names of the models that have a folder here."""
@@ -88,8 +90,11 @@ class ModelStore:
     def publish(self, manifest: ModelManifest, graph: bytes, card: str) -> None:
         """Store a build in one step; it is there whole or not at all.
 
+        The graph is loaded and run once in a process of its own first, within ``trial_seconds`` each.
+
         Raises:
-            StoreError: the build is there already, its name is none, or the manifest's ``sha256`` is not the graph's.
+            StoreError: the build is there already, its name is none, the manifest's ``sha256`` is not the graph's, the graph
+                does not load or run by itself, or the store cannot be written.
         """
         if not _REFERENCE.fullmatch(manifest.reference):
             raise StoreError(
@@ -102,9 +107,9 @@ class ModelStore:
                 f"its manifest says {manifest.sha256}: nothing was published, make the manifest from these bytes"
             )
         files = {"model.onnx": graph, "manifest.json": to_json(manifest).encode(), "card.md": card.encode()}
-        make_folder(self._folder(manifest.model))
-        with self._locked(manifest.model):
-            folder = self._folder(manifest.model) / manifest.reference
+        folder = self._folder(manifest.model) / manifest.reference
+        check_graph(manifest, graph, seconds=self._trial_seconds)
+        with written(folder), self._locked(manifest.model):
             for abandoned in folder.parent.glob(".*.tmp"):  # a killed publisher's: living ones hold the lock
                 shutil.rmtree(abandoned, ignore_errors=True)
             publish_folder(folder, files)
@@ -160,14 +165,20 @@ class ModelStore:
         """Who is and was champion; empty when there never was one.
 
         Raises:
-            DamagedError: the file cannot be read.
+            DamagedError: the file is not what was written, or another model's.
+            StoreError: it cannot be read.
         """
         path = self.aliases_file(model)
-        try:
-            text = path.read_bytes()
-        except FileNotFoundError:
+        text = read_file(path)
+        if text is None:
             return Aliases(model)
-        return from_json(Aliases, text, what=str(path))
+        aliases = from_json(Aliases, text, what=str(path))
+        if aliases.model != model:
+            raise DamagedError(
+                f"{path} has the aliases of model {aliases.model!r}: the folder was copied or restored under another name. "
+                f"Put it back as {self.root / aliases.model}, or remove {path.name} and promote a build of {model!r}"
+            )
+        return aliases
 
     def aliases_file(self, model: str) -> Path:
         """The file that each change of the champion replaces: a changed one tells of a change."""
@@ -178,11 +189,21 @@ class ModelStore:
 
         Raises:
             NoChampionError: there is none; the error lists the builds there are and why they are not champion.
+            DamagedError: the aliases name a build that is not there, or that was rejected.
         """
         champion = self.aliases(model).champion
         if champion is None:
             raise self._no_champion(model)
-        return self.manifest(model, champion)
+        try:
+            manifest = self.manifest(model, champion)
+        except NotMaterializedError as error:
+            raise DamagedError(f"{self.aliases_file(model)} names a champion that is gone: {error}") from error
+        if manifest.status != "accepted":
+            raise DamagedError(
+                f"{self.aliases_file(model)} names {champion} as champion, which is {_verdict(manifest)}: "
+                f"it was changed by hand. Promote an accepted build, of {self._accepted(model)}"
+            )
+        return manifest
 
     def promote(self, model: str, reference: str, *, expected: str | None, reason: str, run_id: str = "") -> Aliases:
         """Make an accepted build champion; one that was rolled back is no longer marked so.
@@ -195,7 +216,7 @@ class ModelStore:
             StoreError: the build was rejected, is damaged or is not there.
         """
         self._build(model, reference)
-        with self._locked(model):
+        with written(self.aliases_file(model)), self._locked(model):
             aliases = self.aliases(model)
             if aliases.champion != expected:
                 raise AliasConflictError(
@@ -214,7 +235,7 @@ class ModelStore:
         """
         if self.aliases(model).champion is None:
             raise self._no_champion(model)
-        with self._locked(model):
+        with written(self.aliases_file(model)), self._locked(model):
             aliases = self.aliases(model)
             champion = str(aliases.champion)
             target = to or self._previous(aliases, champion)
@@ -249,12 +270,18 @@ class ModelStore:
         if manifest.status != "accepted":
             raise StoreError(
                 f"{aliases.model}/{reference} cannot be champion: it is {_verdict(manifest)}. "
-                f"Accepted ones are {one_of(b.reference for b in self.builds(aliases.model) if b.status == 'accepted')}"
+                f"Accepted ones are {self._accepted(aliases.model)}"
             )
         change = AliasChange(clock.now().isoformat(), reference, aliases.champion, reason, run_id)
         changed = replace(aliases, champion=reference, history=(*aliases.history, change), rolled_back=marks)
-        write_atomically(self.aliases_file(aliases.model), to_json(changed).encode())
+        path = self.aliases_file(aliases.model)
+        for abandoned in path.parent.glob(f".{path.name}.*.tmp"):  # a killed writer's: living ones hold the lock
+            abandoned.unlink(missing_ok=True)
+        write_atomically(path, to_json(changed).encode())
         return changed
+
+    def _accepted(self, model: str) -> str:
+        return one_of(build.reference for build in self.builds(model) if build.status == "accepted")
 
     def _previous(self, aliases: Aliases, champion: str) -> str:
         for change in reversed(aliases.history):
@@ -310,17 +337,18 @@ class ModelStore:
 
     @staticmethod
     def _folders(folder: Path) -> list[Path]:
-        return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+        try:
+            return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+        except OSError as error:
+            raise StoreError(f"{folder} cannot be listed: {reason(error)}") from error
 
 
 def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
+    content = read_file(path)
+    if content is None:
         there = one_of(sorted(file.name for file in path.parent.iterdir()))
-        raise DamagedError(
-            f"{path} is missing, its folder holds {there}: restore it from a copy, or use another build"
-        ) from error
+        raise DamagedError(f"{path} is missing, its folder holds {there}: restore it from a copy, or use another build")
+    return content
 
 
 def _verdict(manifest: ModelManifest) -> str:

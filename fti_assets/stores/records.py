@@ -6,7 +6,7 @@ import types
 import typing
 from typing import Any, TypeVar
 
-from fti_assets.errors import DamagedError
+from fti_assets.errors import DamagedError, StoreError
 
 T = TypeVar("T")
 
@@ -20,12 +20,26 @@ def from_json(record: type[T], text: str | bytes, *, what: str) -> T:
     """Read a dataclass that ``to_json`` wrote.
 
     Raises:
+        StoreError: the text was written in another format than this release reads.
         DamagedError: the text is not JSON, or a field is missing, unknown or of another type.
     """
     try:
-        return typing.cast(T, _read(record, json.loads(text), "$"))
+        value = json.loads(text)
+        _check_format(record, value, what)
+        return typing.cast(T, _read(record, value, "$"))
     except (ValueError, TypeError, RecursionError) as error:
         raise DamagedError(f"{what} cannot be read as {record.__name__}: {error}") from error
+
+
+def _check_format(record: Any, value: Any, what: str) -> None:
+    """Before the fields, since another format may have others."""
+    current = next((field.default for field in dataclasses.fields(record) if field.name == "format"), None)
+    written = value.get("format", current) if isinstance(value, dict) else current
+    if written != current and isinstance(written, int):
+        raise StoreError(
+            f"{what} was written in format {written}, this release of fti-assets reads format {current}: "
+            "install the release that wrote it"
+        )
 
 
 def _read(kind: Any, value: Any, path: str) -> Any:

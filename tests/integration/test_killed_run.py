@@ -25,6 +25,7 @@ from fti_assets.stores.manifest import DatasetRecord, ModelManifest, ViewRecord
 from fti_assets.stores.models import ModelStore, build_id
 from fti_assets.stores.online import SqliteOnlineStore
 from fti_assets.times import microseconds
+from tests.graphs import constant_graph
 
 ROWS = 2_000
 ROOT = Path(__file__).parents[2]
@@ -111,7 +112,7 @@ def publish_again_and_again(home: str, first: int) -> None:
 
 
 def build_of(number: int) -> tuple[ModelManifest, bytes]:
-    graph = random.Random(number).randbytes(500_000)
+    graph = constant_graph(number, size=500_000)
     manifest = ModelManifest(
         model="delay_net",
         version=1,

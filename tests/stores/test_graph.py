@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 from fti_assets.errors import DamagedError, DataError
 from fti_assets.stores.graph import MISSING_INTEGER, Graph, whole_numbers
 from fti_assets.stores.manifest import GraphInput
+from tests.graphs import constant_graph, endless_graph, nested_graph
 
 INPUTS = (
     GraphInput("numbers", "float32", ("a", "b")),
@@ -161,3 +162,15 @@ def test_serving_needs_only_numpy_and_onnxruntime():
     heavy = "{'torch', 'onnx', 'dagster', 'pandas', 'duckdb', 'sklearn'}"
     code = f"import sys, fti_assets.stores.graph; assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("graph", [endless_graph(), nested_graph(15)], ids=["loop", "functions"])
+def test_loading_a_graph_without_an_end_stops(graph):
+    with pytest.raises(DamagedError, match=r"build v1/x .*did not end within 0\.1 s"):
+        Graph.from_bytes(graph, (), what="build v1/x", seconds=0.1)
+
+
+def test_loading_leaves_no_folder_behind(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    Graph.from_bytes(constant_graph(), (), what="build v1/x")
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,8 @@
+import errno
 import hashlib
+import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,9 +22,10 @@ from fti_assets.errors import (
 from fti_assets.stores.manifest import DatasetRecord, GateVerdict, ModelManifest, ViewRecord
 from fti_assets.stores.models import ModelStore, build_id
 from fti_assets.stores.records import to_json
+from tests.graphs import constant_graph, endless_graph, nested_graph
 
 ROOT = Path(__file__).parents[2]
-GRAPH = b"a graph"
+GRAPH = constant_graph()
 
 
 def made(
@@ -135,7 +139,7 @@ def test_a_flipped_bit_in_the_graph_is_damage(store):
     path = store.root / "delay_net" / reference / "model.onnx"
     path.write_bytes(bytes([GRAPH[0] ^ 1]) + GRAPH[1:])
     with pytest.raises(
-        DamagedError, match=rf"{path} is damaged: its 7 bytes have sha256 .*, the manifest says .* Restore"
+        DamagedError, match=rf"{path} is damaged: its {len(GRAPH)} bytes have sha256 .*, the manifest says .* Restore"
     ):
         store.load("delay_net", reference)
     with pytest.raises(DamagedError):
@@ -271,6 +275,7 @@ from fti_assets.stores import files
 from fti_assets.stores.manifest import ModelManifest
 from fti_assets.stores.models import ModelStore
 from fti_assets.stores.records import from_json
+from tests.graphs import constant_graph
 calls, sync = 0, os.fsync
 def kill_at(descriptor):
     global calls
@@ -279,7 +284,7 @@ def kill_at(descriptor):
         os.kill(os.getpid(), signal.SIGKILL)
     sync(descriptor)
 files.os.fsync = kill_at
-ModelStore(sys.argv[1]).publish(from_json(ModelManifest, sys.argv[3], what=""), b"a graph", "")
+ModelStore(sys.argv[1]).publish(from_json(ModelManifest, sys.argv[3], what=""), constant_graph(), "")
 """
 
 
@@ -299,3 +304,93 @@ def test_a_publisher_killed_at_any_step_leaves_no_build_or_a_whole_one(store):
     assert outcomes[-1] == (0, True)
     store.publish(made(6), GRAPH, "")
     assert not list((store.root / "delay_net" / "v1").glob(".*"))
+
+
+def test_the_aliases_of_another_model_are_refused(store):
+    (reference,) = publish(store, made(5))
+    store.promote("delay_net", reference, expected=None, reason="")
+    shutil.copytree(store.root / "delay_net", store.root / "copied_net")
+    for change in (
+        lambda: store.promote("copied_net", reference, expected=reference, reason=""),
+        lambda: store.roll_back("copied_net", reason=""),
+        lambda: store.champion("copied_net"),
+    ):
+        with pytest.raises(DamagedError, match=r"has the aliases of model 'delay_net': .* Put it back as"):
+            change()
+    assert len(store.aliases("delay_net").history) == 1
+
+
+def test_aliases_of_a_later_format_are_refused(store):
+    (reference,) = publish(store, made(5))
+    store.promote("delay_net", reference, expected=None, reason="")
+    for path in (store.aliases_file("delay_net"), store.root / "delay_net" / reference / "manifest.json"):
+        path.write_text(path.read_text().replace('"format": 1', '"format": 2, "news": 1'))
+        with pytest.raises(StoreError, match="was written in format 2, this release of fti-assets reads format 1"):
+            store.champion("delay_net")
+        path.write_text(path.read_text().replace('"format": 2, "news": 1', '"format": 1'))
+
+
+def test_a_rejected_champion_is_refused(store):
+    accepted, rejected = publish(store, made(5), made(6, status="rejected"))
+    store.promote("delay_net", accepted, expected=None, reason="")
+    path = store.aliases_file("delay_net")
+    path.write_text(path.read_text().replace(accepted, rejected))
+    with pytest.raises(DamagedError, match=rf"names {rejected} as champion, which is rejected.* of '{accepted}'"):
+        store.champion("delay_net")
+
+
+@pytest.mark.parametrize("name", ["aliases.json", "manifest.json", "model.onnx"])
+def test_a_folder_in_place_of_a_file_is_named(store, name):
+    (reference,) = publish(store, made(5))
+    store.promote("delay_net", reference, expected=None, reason="")
+    (path,) = (store.root / "delay_net").rglob(name)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DamagedError, match=rf"{path} is a folder where a file belongs"):
+        store.load("delay_net", store.champion("delay_net").reference)
+
+
+def test_a_full_disk_changes_no_champion(store, monkeypatch):
+    first, second = publish(store, made(5), made(6))
+    store.promote("delay_net", first, expected=None, reason="")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        for change in (
+            lambda: store.promote("delay_net", second, expected=first, reason=""),
+            lambda: store.roll_back("delay_net", second, reason=""),
+            lambda: store.publish(made(7), GRAPH, ""),
+        ):
+            with pytest.raises(
+                StoreError, match=r"could not be written: No space left on device\. Nothing was changed"
+            ):
+                change()
+    assert store.champion("delay_net").reference == first
+    assert len(store.builds("delay_net")) == 2
+    store.promote("delay_net", second, expected=first, reason="")
+
+
+def test_what_a_killed_promotion_left_is_removed(store):
+    (reference,) = publish(store, made(5))
+    abandoned = store.root / "delay_net" / ".aliases.json.0123abcd.tmp"
+    abandoned.write_bytes(b"{")
+    store.promote("delay_net", reference, expected=None, reason="")
+    assert not abandoned.exists()
+
+
+@pytest.mark.parametrize("graph", [endless_graph(), nested_graph(40)], ids=["loop", "functions"])
+def test_a_graph_without_an_end_is_not_published(store, graph):
+    store = ModelStore(store.root, trial_seconds=0.5)
+    with pytest.raises(StoreError, match=r"cannot be published: .*did not end within 0\.5 s"):
+        store.publish(made(5, graph=graph), graph, "")
+    assert store.builds("delay_net") == []
+
+
+def test_bytes_that_are_no_graph_are_not_published(store):
+    graph = b"no graph at all"
+    with pytest.raises(StoreError, match="cannot be published: it cannot be loaded as an ONNX graph"):
+        store.publish(made(5, graph=graph), graph, "")
+    assert store.builds("delay_net") == []

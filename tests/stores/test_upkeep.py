@@ -30,11 +30,15 @@ from fti_assets.stores.online import SqliteOnlineStore
 from fti_assets.stores.pins import pins
 from fti_assets.stores.tables import Commit, TableName
 from fti_assets.stores.upkeep import Upkeep, delete_spilled, size, upkeep
+from tests.graphs import constant_graph
 
 ROOT = Path(__file__).parents[2]
 ROWS = TableName("features", "rows_v1")
 DATASET = TableName("datasets", "learned_v1")
 NOW, HOUR = timedelta(0), timedelta(hours=1)
+
+
+GRAPH = constant_graph()
 
 
 class House:
@@ -55,9 +59,9 @@ class House:
             model="net", version=1, build=f"20130501T000000Z-0000000{token}", task="binary", status=status,
             cutoff="2013-05-01T00:00:00", created_at="2013-05-01T00:00:00", view=ViewRecord("v", 1, "s", 1, ("id",), None, (), (), (), ()),
             dataset=DatasetRecord("d", 1, "all", "1.0", {"train": 1}, False), inputs=(), outputs=(), encoders={}, metrics={},
-            baseline={}, gates=(), snapshot=snapshot, code_version="", packages={}, sha256=hashlib.sha256(b"graph").hexdigest(),
+            baseline={}, gates=(), snapshot=snapshot, code_version="", packages={}, sha256=hashlib.sha256(GRAPH).hexdigest(),
         )  # fmt: skip
-        self.models.publish(manifest, b"graph", "a card")
+        self.models.publish(manifest, GRAPH, "a card")
         return manifest.reference
 
     def load_online(self, snapshot: int) -> None:

@@ -24,6 +24,7 @@ from fti_assets.stores.blobs import Blobs
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.stores.online import About, NamespaceWriter, OnlineStore
+from fti_assets.stores.online_about import DamagedNamespaceError
 from fti_assets.stores.sql import quoted
 from fti_assets.times import microseconds
 
@@ -41,7 +42,12 @@ def load_online(lake: Lake, store: OnlineStore, group: FeatureGroup) -> int:
     last whole load is longer ago than ``online_history`` (at least a day), so that what has expired goes.
     """
     with store.writing(group.table) as writer:  # read and write under one lock: of two loads, the newer snapshot stays
-        return _Load(lake, group, writer).run()
+        try:
+            return _Load(lake, group, writer).run()
+        except DamagedNamespaceError as error:  # the lake has it all
+            _log.warning("%s", error)
+            writer.drop()
+            return _Load(lake, group, writer).run()
 
 
 @dataclass(frozen=True)

@@ -272,6 +272,11 @@ def _picker(places: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]
     return itemgetter(*places)
 
 
+def is_whole(key: object, blob: object) -> bool:
+    """Whether a key and its blob are what was written together."""
+    return isinstance(key, bytes) and isinstance(blob, bytes) and crc32(blob, crc32(key)) == _CRC_OF_CHECKED
+
+
 def checked(key: bytes, content: bytes) -> bytes:
     """The content with its checksum behind it."""
     return content + crc32(content, crc32(key)).to_bytes(_CRC, "little")

@@ -3,13 +3,28 @@
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
+from zlib import crc32
 
-from fti_assets.errors import StoreError
+from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.blobs import FORMAT
 from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.manifest import Column
 from fti_assets.times import from_microseconds, microseconds, naive_utc
+
+
+class DamagedNamespaceError(DamagedError):
+    """A namespace is not what was written; the lake is, so that loading it anew mends it."""
+
+
+def damaged_at(namespace: str, key: object, blob: object, problem: str, where: str) -> DamagedNamespaceError:
+    """The error of a key or a blob that is not what was written."""
+    text = key.decode(errors="replace") if isinstance(key, bytes) else key
+    size = f"{len(blob)} bytes" if isinstance(blob, bytes) else f"a {type(blob).__name__}"
+    return DamagedNamespaceError(
+        f"the online namespace {namespace!r} is damaged at key {text!r}: {problem} ({size} in {where}). "
+        "Remove it and load the group again"
+    )
 
 
 @dataclass(frozen=True)
@@ -24,14 +39,17 @@ class Schema:
     event_time: bool
     format: int = FORMAT
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
+    def to_json(self, **more: int) -> str:
+        return json.dumps(asdict(self) | more)
 
     @classmethod
     def from_json(cls, text: str) -> "Schema":
         found = json.loads(text)
         columns = tuple(Column(**column) for column in found["columns"])
-        return cls(tuple(found["key_types"]), columns, found["event_time"], found["format"])
+        kinds = {*found["key_types"], *(column.type for column in columns)}
+        if not kinds <= set(get_args(ColumnType)):
+            raise ValueError(f"its columns have the types {sorted(map(str, kinds))}")
+        return cls(tuple(found["key_types"]), columns, bool(found["event_time"]), int(found["format"]))
 
 
 @dataclass(frozen=True)
@@ -81,6 +99,28 @@ def readable(about: About, namespace: str) -> About:
     return about
 
 
-def stored(fields: dict[str, Any]) -> About:
-    """``About`` from what a store keeps of it, its schema as JSON."""
-    return About(**(fields | {"schema": Schema.from_json(fields["schema"])}))
+def stored(fields: dict[str, Any], *, what: str) -> About:
+    """``About`` from what a store keeps of it, its schema as JSON.
+
+    Raises:
+        DamagedNamespaceError: it is not what was written.
+    """
+    try:
+        about = About(**(fields | {"schema": Schema.from_json(fields["schema"])}))
+        numbers = (about.generation, about.snapshot, about.keys, about.answers_from_us or 0)
+        if not all(isinstance(number, int) for number in numbers):
+            raise ValueError(f"its numbers are {numbers}")
+        checksum = json.loads(fields["schema"]).get("checksum")  # what earlier releases wrote has none
+        if checksum is not None and checksum != checksum_of(about):
+            raise ValueError("its checksum does not fit")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise DamagedNamespaceError(
+            f"{what} is damaged: what it says of itself cannot be read ({type(error).__name__}: {error}). "
+            "Materialize the group again, which loads it anew"
+        ) from error
+    return about
+
+
+def checksum_of(about: About) -> int:
+    """The crc32 of what a namespace says of itself."""
+    return crc32(json.dumps(asdict(about), sort_keys=True).encode())

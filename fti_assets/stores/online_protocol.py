@@ -1,5 +1,6 @@
 """What every online store does: namespaces of checked blobs by key, loaded whole or in part, read while they are loaded."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -10,17 +11,19 @@ from fti_assets.errors import DataError, NotMaterializedError, StoreError, one_o
 from fti_assets.stores.blobs import BlobFormat, Blobs, Key, Version
 from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.manifest import Column
-from fti_assets.stores.online_about import About, Schema
+from fti_assets.stores.online_about import About, DamagedNamespaceError, Schema
 from fti_assets.stores.online_keys import key_encoder
 from fti_assets.stores.online_reader import NamespaceReader, NamespacesReader
 from fti_assets.stores.sql import is_name
+
+_log = logging.getLogger(__name__)
 
 
 class NamespaceWriter(Protocol):
     """A namespace under its writers' lock; what it writes, readers see whole or not at all."""
 
     about: About | None
-    """What the namespace said when the lock was taken, None if it was never loaded."""
+    """What the namespace said when the lock was taken, None if it was never loaded or cannot be read."""
 
     def load(self, schema: Schema, blobs: Blobs, *, answers_from: datetime | None, snapshot: int, origin: str) -> int:
         """Replace the whole content and return how many keys it has.
@@ -125,8 +128,13 @@ class OnlineStore(Protocol):
         """
         schema = Schema(tuple(key_types), tuple(columns), event_time)
         with self.writing(namespace) as writer:
-            blobs = iter(sorted(packed(namespace, schema, rows)))
-            writer.load(schema, blobs, answers_from=answers_from, snapshot=snapshot, origin="")
+            blobs = sorted(packed(namespace, schema, rows))
+            try:
+                writer.load(schema, iter(blobs), answers_from=answers_from, snapshot=snapshot, origin="")
+            except DamagedNamespaceError as error:
+                _log.warning("%s", error)
+                writer.drop()
+                writer.load(schema, iter(blobs), answers_from=answers_from, snapshot=snapshot, origin="")
 
     def delete(self, namespace: str, keys: Iterable[Key]) -> int:
         """Remove keys, such as a person's, and return how many of them were there.
@@ -162,6 +170,15 @@ def absent(store: OnlineStore, namespace: str) -> NotMaterializedError:
         f"no online namespace {namespace!r} in {store}: it has {one_of(store.namespaces())}. "
         "Materialize the feature group with online=True, or copy its namespace here"
     )
+
+
+def readable_or_none(store: OnlineStore, namespace: str) -> About | None:
+    """What a namespace says of itself, None if it was never loaded or is damaged: a writer then loads it whole."""
+    try:
+        return store.about(namespace)
+    except DamagedNamespaceError as error:
+        _log.warning("%s", error)
+        return None
 
 
 def packed(

@@ -8,7 +8,7 @@ from fti_assets.errors import DamagedError, DataError, PredictionError, StoreErr
 from fti_assets.stores.blobs import BlobFormat, Key, Winner
 from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.manifest import Column
-from fti_assets.stores.online_about import About, readable
+from fti_assets.stores.online_about import About, damaged_at, readable
 from fti_assets.stores.online_keys import key_encoder
 from fti_assets.times import from_microseconds
 
@@ -199,11 +199,8 @@ class NamespacesReader:
                 except Exception as error:
                     raise self._damaged(position, key, blob, error) from error
 
-    def _damaged(self, position: int, key: bytes, blob: bytes, error: Exception) -> DamagedError:
-        return DamagedError(
-            f"the online namespace {self._wanted[position][0]!r} is damaged at key {key.decode(errors='replace')!r}: "
-            f"{error} ({len(blob)} bytes in {self._fetcher.where(position)}). Remove it and load the group again"
-        )
+    def _damaged(self, position: int, key: object, blob: object, error: Exception) -> DamagedError:
+        return damaged_at(self._wanted[position][0], key, blob, str(error), self._fetcher.where(position))
 
     def _too_early(self, position: int, content: _Content, at_us: int) -> PredictionError:
         return PredictionError(

@@ -15,7 +15,7 @@ from typing import Any
 
 from fti_assets.errors import StoreError
 from fti_assets.stores.online_about import About
-from fti_assets.stores.online_protocol import OnlineStore, absent, checked_namespace
+from fti_assets.stores.online_protocol import OnlineStore, absent, checked_namespace, readable_or_none
 from fti_assets.stores.online_reader import NamespacesReader
 from fti_assets.stores.online_redis_reads import RedisReads
 from fti_assets.stores.online_redis_server import RedisServer, from_json
@@ -69,7 +69,7 @@ class RedisOnlineStore(OnlineStore):
     def about(self, namespace: str) -> About | None:
         with self._server.told():
             found: Any = self._server.client.hget(self._server.key("about"), checked_namespace(namespace))
-        return None if found is None else from_json(found)
+        return None if found is None else from_json(found, what=f"{self} {namespace}")
 
     @contextmanager
     def writing(self, namespace: str) -> Iterator[RedisWriter]:
@@ -80,7 +80,7 @@ class RedisOnlineStore(OnlineStore):
         keeper = Thread(target=self._keep, args=(lock, token, over), name=f"keeps {lock}", daemon=True)
         keeper.start()
         try:
-            yield RedisWriter(self._server, namespace, self.about(namespace), lock=lock, token=token)
+            yield RedisWriter(self._server, namespace, readable_or_none(self, namespace), lock=lock, token=token)
         finally:
             over.set()
             keeper.join()

@@ -34,7 +34,7 @@ class RedisReads:
                         raise NotMaterializedError(
                             f"online namespace {namespace!r} is no longer in {self._server}: load it again"
                         )
-                abouts = [from_json(found) for found in told]
+                abouts = [from_json(found, what=self.where(position)) for position, found in enumerate(told)]
                 if [marker for marker, _ in self.one(abouts, [None] * len(abouts))] == [a.generation for a in abouts]:
                     return abouts
         raise DamagedError(

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from fti_assets.errors import MissingExtraError, StoreError
-from fti_assets.stores.online_about import About, stored
+from fti_assets.stores.online_about import About, DamagedNamespaceError, checksum_of, stored
 
 MARKER = b"\xff"
 """The field of the generation; no key is encoded so, since it is no UTF-8."""
@@ -69,12 +69,22 @@ class RedisServer:
 
 def to_json(about: About) -> str:
     """What a namespace says of itself, as it is stored."""
-    return json.dumps(asdict(about) | {"schema": about.schema.to_json()})
+    return json.dumps(asdict(about) | {"schema": about.schema.to_json(checksum=checksum_of(about))})
 
 
-def from_json(text: bytes) -> About:
-    """What ``to_json`` wrote."""
-    return stored(json.loads(text))
+def from_json(text: bytes, *, what: str) -> About:
+    """What ``to_json`` wrote.
+
+    Raises:
+        DamagedNamespaceError: it is something else.
+    """
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedNamespaceError(
+            f"{what} is damaged: {error}. Materialize the group again, which loads it anew"
+        ) from error
+    return stored(fields if isinstance(fields, dict) else {}, what=what)
 
 
 def _shown(location: str) -> str:

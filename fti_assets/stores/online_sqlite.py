@@ -3,6 +3,7 @@
 Every write is one transaction; readers keep reading, and see the old content or the new.
 """
 
+import logging
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,15 +12,24 @@ from datetime import datetime
 from pathlib import Path
 
 from fti_assets import clock
-from fti_assets.errors import StoreError
-from fti_assets.stores.blobs import Blobs
+from fti_assets.errors import DamagedError, StoreError
+from fti_assets.stores.blobs import Blobs, is_whole
 from fti_assets.stores.files import locked, make_folder
-from fti_assets.stores.online_about import About, Schema, since_us
-from fti_assets.stores.online_protocol import OnlineStore, absent, checked_namespace, chunks, in_order
+from fti_assets.stores.online_about import About, DamagedNamespaceError, Schema, checksum_of, since_us
+from fti_assets.stores.online_protocol import (
+    OnlineStore,
+    absent,
+    checked_namespace,
+    chunks,
+    in_order,
+    readable_or_none,
+    shown,
+)
 from fti_assets.stores.online_reader import NamespacesReader
 from fti_assets.stores.online_sqlite_reads import WAIT_SECONDS, SqliteReads, broken, connect_to_read, read_about
 from fti_assets.stores.sql import is_name
 
+_log = logging.getLogger(__name__)
 _LOCK_SECONDS = 600.0
 _CHUNK = 500
 _TABLES = """
@@ -70,7 +80,7 @@ class SqliteOnlineStore(OnlineStore):
         path = self._file(namespace)
         make_folder(path.parent)
         with locked(path.with_name(f".{namespace}.lock"), _LOCK_SECONDS):
-            yield SqliteWriter(path, self.about(namespace))
+            yield SqliteWriter(path, readable_or_none(self, namespace))
 
     def readers(self, wanted: Sequence[tuple[str, Sequence[str] | None]]) -> NamespacesReader:
         for namespace, _ in wanted:
@@ -90,6 +100,8 @@ class SqliteWriter:
         self.about = about
 
     def load(self, schema: Schema, blobs: Blobs, *, answers_from: datetime | None, snapshot: int, origin: str) -> int:
+        if self.about is None:
+            self.drop()  # what is there nevertheless is damaged
         with self._transaction() as connection:
             keys = _replace(connection, self._path, in_order(self._path.stem, blobs))
             self._state(connection, schema, since_us(answers_from), snapshot, keys, origin)
@@ -135,11 +147,14 @@ class SqliteWriter:
         """Empty the file for those who have it open, then remove it, its log first: SQLite would replay a stale one."""
         if not self._path.exists():
             return
-        with self._transaction() as connection:
-            connection.execute("DELETE FROM rows")
-            connection.execute("DELETE FROM about")
-        with closing(sqlite3.connect(self._path, timeout=WAIT_SECONDS, isolation_level=None)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        try:
+            with self._transaction() as connection:
+                connection.execute("DELETE FROM rows")
+                connection.execute("DELETE FROM about")
+            with closing(sqlite3.connect(self._path, timeout=WAIT_SECONDS, isolation_level=None)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except (DamagedError, sqlite3.DatabaseError) as error:
+            _log.warning("%s is removed as it is: %s", self._path, error)
         for suffix in ("-wal", "-shm", ""):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         self.about = None
@@ -172,11 +187,13 @@ class SqliteWriter:
         self, connection: sqlite3.Connection, schema: Schema, since: int | None, snapshot: int, keys: int, origin: str
     ) -> None:
         generation = secrets.randbits(62)  # that of a file made anew must not be that of the one before
+        about = About(schema, since, snapshot, keys, origin, generation)
+        text = schema.to_json(checksum=checksum_of(about))
         connection.execute(
             "INSERT OR REPLACE INTO about VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
-            (generation, schema.to_json(), since, snapshot, keys, origin, clock.now().isoformat()),
+            (generation, text, since, snapshot, keys, origin, clock.now().isoformat()),
         )
-        self.about = About(schema, since, snapshot, keys, origin, generation)
+        self.about = about
 
 
 def _replace(connection: sqlite3.Connection, path: Path, blobs: Blobs) -> int:
@@ -184,12 +201,30 @@ def _replace(connection: sqlite3.Connection, path: Path, blobs: Blobs) -> int:
     if connection.execute("SELECT 1 FROM rows LIMIT 1").fetchone() is None:
         return connection.executemany("INSERT INTO rows VALUES (?, ?)", blobs).rowcount
     gone: list[tuple[bytes]] = []
-    with closing(connect_to_read(path)) as before:
-        old = before.execute("SELECT key, blob FROM rows ORDER BY key")
-        merge = _Merge(old, blobs, gone)
+    with (
+        closing(connect_to_read(path)) as before,
+        closing(before.execute("SELECT key, blob FROM rows ORDER BY key")) as old,  # an open one keeps the file read
+    ):
+        merge = _Merge(_whole(old, path), blobs, gone)
         connection.executemany(_PUT, merge)
     connection.executemany("DELETE FROM rows WHERE key = ?", gone)
     return merge.keys
+
+
+def _whole(rows: Iterable[tuple[bytes, bytes]], path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """The rows that are there, in the order of their keys.
+
+    Raises:
+        DamagedNamespaceError: one is not what was written, or out of order: comparing with it would remove the wrong keys.
+    """
+    last = b""
+    for key, blob in rows:
+        if not is_whole(key, blob) or key < last:
+            raise DamagedNamespaceError(
+                f"online namespace file {path} is damaged at key {shown(key)}: it is written anew"
+            )
+        last = key
+        yield key, blob
 
 
 class _Merge:

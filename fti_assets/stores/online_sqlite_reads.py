@@ -9,14 +9,20 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fti_assets.errors import DamagedError, NotMaterializedError, StoreError
-from fti_assets.stores.online_about import About, stored
+from fti_assets.errors import NotMaterializedError, StoreError
+from fti_assets.stores.blobs import is_whole
+from fti_assets.stores.online_about import About, DamagedNamespaceError, damaged_at, stored
 
 WAIT_SECONDS = 60.0
 _CACHE_KIB = 16_384
 _ATTACHED = 10  # what SQLite attaches to one connection
 _CHUNK = 500
 _ABOUT = ("generation", "schema", "answers_from_us", "snapshot", "keys", "origin")
+
+_BESIDE = (
+    "SELECT key, blob FROM f{}.rows WHERE key < ? ORDER BY key DESC LIMIT 1",
+    "SELECT key, blob FROM f{}.rows WHERE key > ? ORDER BY key LIMIT 1",
+)
 
 Execute = Callable[..., sqlite3.Cursor]
 
@@ -39,6 +45,7 @@ class SqliteReads:
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = tuple(paths)
         self._parts = _in_parts(self._paths)
+        self._places = [(part, number) for part, one in enumerate(self._parts) for number in one.numbers]
         self._local = threading.local()
         _all.add(self)
 
@@ -56,7 +63,11 @@ class SqliteReads:
                 start = end
         except sqlite3.Error as error:
             raise self._broken(error) from error
-        return list(zip(found[::2], found[1::2], strict=True))
+        answers = list(zip(found[::2], found[1::2], strict=True))
+        for position, (key, (_, blob)) in enumerate(zip(keys, answers, strict=True)):
+            if blob is None and key is not None:
+                self._check_absence(position, (key,))
+        return answers
 
     def many(
         self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]
@@ -74,7 +85,32 @@ class SqliteReads:
                         execute("ROLLBACK")
         except sqlite3.Error as error:
             raise self._broken(error) from error
+        for position, (asked, (_, blobs)) in enumerate(zip(keys, found, strict=True)):
+            if missing := [key for key in asked if key not in blobs]:
+                self._check_absence(position, missing)
         return found
+
+    def _check_absence(self, position: int, keys: Sequence[bytes]) -> None:
+        """Look at the rows before and after where each missing key would be.
+
+        A key of which a byte was changed in the file stays in its old place, so that who looks for it as it was finds nothing
+        there, but has the changed one beside that place, and its checksum does not fit its key.
+
+        Raises:
+            DamagedError: such a row is no longer what was written.
+        """
+        part, number = self._places[position]
+        statements = [statement.format(number) for statement in _BESIDE]
+        try:
+            execute = self._executes()[part]
+            beside = {execute(statement, (key,)).fetchone() for key in keys for statement in statements}
+        except sqlite3.Error as error:
+            raise self._broken(error) from error
+        for key, blob in beside - {None}:
+            if not is_whole(key, blob):
+                raise damaged_at(
+                    self._paths[position].stem, key, blob, "the checksum does not fit", self.where(position)
+                )
 
     def where(self, position: int) -> str:
         return str(self._paths[position])
@@ -185,7 +221,13 @@ def read_about(connection: sqlite3.Connection, path: Path) -> About | None:
         if "no such table" in str(error):
             return None
         raise broken(path, error) from error
-    return None if found is None else stored(dict(zip(_ABOUT, found, strict=True)))
+    except UnicodeDecodeError as error:
+        raise DamagedNamespaceError(
+            f"online namespace file {path} is damaged: {error}. Materialize the group again, which loads it anew"
+        ) from error
+    if found is None:
+        return None
+    return stored(dict(zip(_ABOUT, found, strict=True)), what=f"online namespace file {path}")
 
 
 def broken(path: Path, error: sqlite3.Error) -> StoreError:
@@ -195,4 +237,6 @@ def broken(path: Path, error: sqlite3.Error) -> StoreError:
             f"online namespace file {path} cannot be used: {error}. "
             "Its folder must be there, have room, and be writable (readers share SQLite's -wal and -shm files)"
         )
-    return DamagedError(f"online namespace file {path} is damaged: {error}. Remove it and load the group again")
+    return DamagedNamespaceError(
+        f"online namespace file {path} is damaged: {error}. Remove it and load the group again"
+    )

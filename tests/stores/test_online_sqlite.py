@@ -1,6 +1,8 @@
 """What is particular to the online store on SQLite."""
 
+import random
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -35,8 +37,8 @@ def test_a_file_that_is_no_database_is_damage(store):
     (store.root / "weather_v1.sqlite").write_bytes(b"not a database" * 1000)
     with pytest.raises(DamagedError, match=r"weather_v1.sqlite is damaged: file is not a database"):
         store.reader("weather_v1")
-    with pytest.raises(DamagedError):
-        load(store, [])
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    assert store.reader("weather_v1").get(("a",), 0).values == (1.0,)
 
 
 def test_a_folder_with_odd_characters_works(tmp_path: Path):
@@ -86,3 +88,77 @@ def test_an_address_of_something_else_is_refused_without_its_password():
     with pytest.raises(StoreError, match=r"cannot lie at s3://\.\.\.: name a folder, or redis://") as problem:
         online_store("s3://user:secret@bucket/online")
     assert "secret" not in str(problem.value)
+
+
+def damaged_copy(store: SqliteOnlineStore, folder: Path, position: int, bit: int) -> SqliteOnlineStore:
+    content = bytearray((store.root / "weather_v1.sqlite").read_bytes())
+    content[position] ^= 1 << bit
+    folder.mkdir()
+    (folder / "weather_v1.sqlite").write_bytes(content)
+    return SqliteOnlineStore(folder)
+
+
+def test_no_flipped_bit_makes_a_known_key_unknown(store, tmp_path):
+    """Nor does it change a value: each read gives what was written, or an error of ours."""
+    rows = {f"key {number:04d}": float(number) for number in range(900)}
+    load(store, [((key,), [(0, 0, (value,))]) for key, value in rows.items()])
+    with closing(sqlite3.connect(store.root / "weather_v1.sqlite")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    size = (store.root / "weather_v1.sqlite").stat().st_size
+    chance = random.Random(7)
+    errors = 0
+    for number in range(300):
+        damaged = damaged_copy(store, tmp_path / str(number), chance.randrange(size), chance.randrange(8))
+        for read in ("one", "many"):
+            try:
+                reader = damaged.reader("weather_v1")
+                if read == "one":
+                    for key, value in rows.items():
+                        assert reader.get((key,), 0).values == (value,)
+                else:
+                    winners = reader.get_many([(key,) for key in rows], 0)
+                    assert [winner.values[0] for winner in winners] == list(rows.values())
+            except StoreError:
+                errors += 1
+    assert errors > 200
+
+
+def test_a_load_over_a_damaged_key_keeps_all_keys(store, tmp_path):
+    rows = [((f"key {number}",), [(0, 0, (float(number),))]) for number in range(100)]
+    load(store, rows)
+    with closing(sqlite3.connect(store.root / "weather_v1.sqlite")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    position = (store.root / "weather_v1.sqlite").read_bytes().rindex(b"key 50")
+    damaged = damaged_copy(store, tmp_path / "copy", position, 4)
+    with pytest.raises(DamagedError, match=r"damaged at key '.ey 50'.*copy/weather_v1.sqlite"):
+        damaged.reader("weather_v1").get(("key 50",), 0)
+    load(damaged, rows, snapshot=2)
+    assert damaged.about("weather_v1").keys == 100
+    assert all(damaged.reader("weather_v1").get(key, 0).values == of[0][2] for key, of in rows)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null", '{"key_types": []}', '{"key_types": 7, "columns": 1}'])
+def test_damage_in_what_a_file_says_of_itself_is_named(store, text):
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    with closing(sqlite3.connect(store.root / "weather_v1.sqlite")) as connection, connection:
+        connection.execute("UPDATE about SET schema = ?", (text,))
+    with pytest.raises(DamagedError, match=r"weather_v1.sqlite is damaged: .*Materialize the group again"):
+        store.reader("weather_v1")
+    load(store, [(("a",), [(0, 0, (2.0,))])])
+    assert store.reader("weather_v1").get(("a",), 0).values == (2.0,)
+
+
+def test_a_number_in_place_of_a_blob_is_damage(store):
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    with closing(sqlite3.connect(store.root / "weather_v1.sqlite")) as connection, connection:
+        connection.execute("UPDATE rows SET blob = 7")
+    for read in (lambda reader: reader.get(("a",), 0), lambda reader: reader.get_many([("a",)], 0)):
+        with pytest.raises(DamagedError, match=r"damaged at key 'a'.* \(a int in .*weather_v1.sqlite\)"):
+            read(store.reader("weather_v1"))
+
+
+def test_a_file_without_a_checksum_of_an_earlier_release_is_read(store):
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    with closing(sqlite3.connect(store.root / "weather_v1.sqlite")) as connection, connection:
+        connection.execute("UPDATE about SET schema = json_remove(schema, '$.checksum')")
+    assert store.reader("weather_v1").get(("a",), 0).values == (1.0,)

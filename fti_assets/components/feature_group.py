@@ -28,6 +28,7 @@ class FeatureGroupComponent(AssetAttributes, DeclaringComponent):
         name: the group's name, by default the function's.
         schema: the path of a Pandera model, ``weather.py:WeatherSchema``.
         keep_last: the column by which the last of rows with equal keys and times is kept; they are refused by default.
+        rename: the source's name of a column to the group's, for names with capitals or spaces.
         inputs: other groups for the function's ``fti.Table`` parameters: parameter to group. A parameter called as a group is
             that group.
     """
@@ -47,6 +48,7 @@ class FeatureGroupComponent(AssetAttributes, DeclaringComponent):
     lookback: str | None = None
     online: bool = False
     online_history: str | None = None
+    rename: Mapping[str, str] | None = None
     inputs: Mapping[str, Any] | None = None
 
     @classmethod
@@ -82,6 +84,7 @@ class FeatureGroupComponent(AssetAttributes, DeclaringComponent):
             lookback=self.lookback,
             online=self.online,
             online_history=self.online_history,
+            rename=self.rename,
             ins=self._groups(function, tree),
             **self.options(),
         )(function)

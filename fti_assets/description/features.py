@@ -24,6 +24,7 @@ def feature_pipeline(group: FeatureGroup, spec: Any, starts: list[str]) -> dict[
         "upstream": upstream(group.assets_def),
         "keys": list(group.keys),
         "times": _times(group),
+        "renamed": [f"{source!r} to {name!r}" for source, name in group.rename.items()],
         "ttl": None if group.ttl is None else length(group.ttl),
         "online": group.online,
         "owners": list(spec.owners),

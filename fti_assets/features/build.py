@@ -101,6 +101,8 @@ def declared_metadata(group: FeatureGroup) -> dict[str, Any]:
         metadata["serving_delay"] = str(group.serving_delay)
     if group.ttl is not None:
         metadata["ttl"] = str(group.ttl)
+    if group.rename:
+        metadata["renamed"] = ", ".join(f"{source!r} to {name!r}" for source, name in group.rename.items())
     if group.body:
         metadata["sql"] = dg.MetadataValue.md(f"```sql\n{group.body.strip()}\n```")
     return metadata | (column_schema(group_columns(group)) if group.schema is not None else {})
@@ -112,4 +114,6 @@ def declaration_of_group(group: FeatureGroup) -> tuple[object, ...]:
     times = (group.event_time, group.available_at, group.serving_delay, group.ttl, group.tie_break, group.partition_by)
     schema = described(group.schema)
     in_sql = (group.body,) if group.body else ()
-    return (group.name, group.version, group.keys, times, group.lookback, inputs, schema, group.duplicates, *in_sql)
+    names = (tuple(sorted(group.rename.items())),) if group.rename else ()
+    of_rows = (group.lookback, inputs, schema, group.duplicates)
+    return (group.name, group.version, group.keys, times, *of_rows, *in_sql, *names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -12,6 +12,7 @@ from fti_assets.errors import DataError, DeclarationError, one_of
 from fti_assets.features.changes import ChangeFeed, Changes, FeedPosition, net_changes
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.frames import relation_of
+from fti_assets.features.rename import renamed, renamed_names
 from fti_assets.features.staging import Layout, Staged, stage
 from fti_assets.features.uniqueness import comparable, counted, judged_in_table
 from fti_assets.features.views import view_of
@@ -69,7 +70,9 @@ def stage_changes(lake: Lake, group: FeatureGroup, layout: Layout, changes: Chan
                 f"{group.table} gave no rows and nothing is stored yet, so its columns are not known: give an empty frame "
                 "that has the columns"
             )
-        rows = lake.rows(group.table_name).limit(0)
+        rows, layout = lake.rows(group.table_name).limit(0), replace(layout, rename={})
+    elif isinstance(changes, ChangeFeed):
+        layout = replace(layout, rename={})  # its rows were renamed before their operations were read
     table, by = _staged_deletes(lake, group, layout, deletes)
     staged = stage(lake.connection, rows, layout, [Window(WHOLE)])
     if appends:
@@ -119,11 +122,12 @@ def _settled(
 ) -> tuple[Any, Any, str | None, bool]:
     """The rows to put, what to delete, the feed's position, and whether the rows must be new."""
     if isinstance(changes, ChangeFeed):
-        rows = relation_of(lake.connection, changes.rows, what=layout.what)
+        rows = renamed(relation_of(lake.connection, changes.rows, what=layout.what), group.rename, what=layout.what)
+        operation, order = renamed_names([changes.operation, changes.order], group.rename)
         net = net_changes(
             lake.connection,
             rows,
-            changes,
+            replace(changes, operation=operation, order=order),
             keys=group.keys,
             identity=group.identity,
             kept=[*group.identity, *(group.columns or ())],
@@ -145,6 +149,7 @@ def _staged_deletes(
     if deletes is None:
         return None, ()
     rows = relation_of(lake.connection, deletes, what=layout.what)
+    rows = renamed(rows, group.rename, what=f"the deletes of {layout.what}", partly=True)
     by = group.identity if set(group.times) & set(rows.columns) else group.keys
     missing = [name for name in by if name not in rows.columns]
     if missing:

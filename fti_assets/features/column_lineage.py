@@ -42,10 +42,13 @@ def lineage_of_run(lake: Lake, group: FeatureGroup, result: Any, views: Mapping[
     except UntoldError as error:
         _log.debug("%s has no lineage by column: %s", group.table, error)
         return {}
+    given = {name.lower(): name for name in relation.columns}  # sqlglot tells DuckDB's names in lower case
     deps = {
-        column: [dg.TableColumnDep(asset_key=keys[table], column_name=name) for table, name in found]
+        group.rename.get(given[column.lower()], given[column.lower()]): [
+            dg.TableColumnDep(asset_key=keys[table], column_name=name) for table, name in found
+        ]
         for column, found in sources.items()
-        if column in relation.columns
+        if column.lower() in given
     }
     return {COLUMN_LINEAGE: dg.TableColumnLineage(deps)} if deps else {}
 

@@ -45,7 +45,18 @@ def group_columns(group: FeatureGroup) -> Columns:
     if group.available_at is not None and group.available_at != group.event_time:
         said = "Available-at: when a system could first use it"
         known.append(table_column(group.available_at, "timestamp", said, nullable=False))
-    return declared_columns(known, group.schema)
+    return _with_source_names(declared_columns(known, group.schema), group.rename)
+
+
+def _with_source_names(columns: Columns, rename: Mapping[str, str]) -> Columns:
+    """The columns with what the source calls those that are renamed."""
+    found = dict(columns)
+    for source, name in rename.items():
+        column = found.get(name) or table_column(name, None, None)
+        said = f'The source calls it "{source}"'
+        told = f"{column.description}. {said}" if column.description else said
+        found[name] = dg.TableColumn(name, column.type, description=told, constraints=column.constraints)
+    return found
 
 
 def column_schema(columns: Columns) -> dict[str, Any]:

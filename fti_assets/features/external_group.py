@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, Unpack, cast
 from fti_assets.assets.options import AssetOptions
 from fti_assets.errors import DeclarationError
 from fti_assets.features.feature_group import DEFAULT_ONLINE_HISTORY, FeatureGroup, check_group
+from fti_assets.features.rename import checked_column, checked_rename
 from fti_assets.features.schema import pandera_schema
 from fti_assets.stores.external import DuckDBTable, ExternalSource, ParquetFiles, PostgresTable
 from fti_assets.stores.sql import checked_name
@@ -50,6 +51,7 @@ def external_group(
     tie_break: str | None = None,
     schema: Any = None,
     validate: bool = False,
+    rename: Mapping[str, str] | None = None,
     online: bool = False,
     **options: Unpack[ExternalOptions],
 ) -> FeatureGroup:
@@ -75,6 +77,8 @@ def external_group(
             its columns are read.
         validate: check the schema's other rules too, that keys and times are never null, and that no two rows share them,
             in each observation. That reads every row. The checks only warn: the table is not ours to withhold.
+        rename: the source's name of a column to the group's, ``{"Order ID": "order_id"}``. Without it a column whose name has
+            capitals or spaces is left out, and an observation says so. The schema speaks of the group's names.
         online: cannot be: nothing is copied.
         options: what ``dg.AssetSpec`` takes, with its own meaning.
 
@@ -99,6 +103,7 @@ def external_group(
             f"{what} cannot be online, since nothing of it is copied: declare a feature group that takes it as an fti.Table "
             "and has online=True"
         )
+    names = checked_rename(rename or {}, what=what)
     unknown = [option for option in options if option not in ExternalOptions.__annotations__]
     if unknown:
         raise DeclarationError(
@@ -112,7 +117,9 @@ def external_group(
         name=name,
         version=version,
         function=no_function,
-        keys=tuple(checked_name(key, what=f"key of {what}") for key in ([keys] if isinstance(keys, str) else keys)),
+        keys=tuple(
+            checked_column(key, names, what=f"key of {what}") for key in ([keys] if isinstance(keys, str) else keys)
+        ),
         event_time=event_time,
         available_at=available_at,
         serving_delay=None if serving_delay is None else duration(serving_delay, what=f"serving_delay of {what}"),
@@ -128,8 +135,10 @@ def external_group(
         annotations={},
         asset_ins={},
         options=cast(AssetOptions, dict(options)),
+        rename=names,
         source=source,
         validate=validate,
     )
     check_group(group)
+    group.refuse_unknown_columns(list(names.values()))
     return group

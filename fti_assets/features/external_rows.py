@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 
 import duckdb
 
 from fti_assets.errors import DataError, one_of
 from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.rename import (
+    refuse_clashes,
+    refuse_missing_sources,
+    rename_line,
+    renamed_names,
+    suggested_names,
+)
 from fti_assets.features.schema import SQL_TYPES, type_of_sql
 from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.external import described
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import is_name, quoted
+
+_log = logging.getLogger(__name__)
+_said: set[tuple[str, ...]] = set()
 
 _WIDER = {"HUGEINT": "BIGINT", "UHUGEINT": "BIGINT", "UBIGINT": "BIGINT", "UUID": "VARCHAR"}
 
@@ -46,27 +57,57 @@ def changed_while_read(before: Mapping[str, str], after: Mapping[str, str]) -> d
 def external_rows(connection: duckdb.DuckDBPyConnection, group: FeatureGroup) -> duckdb.DuckDBPyRelation:
     """The rows of an external group, lazily: times naive UTC, null for NaN, declared columns in their declared types.
 
-    Without a schema, columns whose names are not lower-case are left out, since nothing could name them.
+    Without a schema, columns that nothing could name are left out, and the log says so once; ``rename`` gives them names.
 
     Raises:
         StoreError: the source cannot be read.
         DataError: it lacks a declared column, or has it with another type.
     """
     assert group.source is not None
-    stored, declared = described(connection, group.source), dict(group.columns or {})
+    there, declared = described(connection, group.source), dict(group.columns or {})
+    refuse_missing_sources(list(there), group.rename, what=group.source.place, of=group.table)
+    refuse_clashes(list(there), group.rename, what=group.table)
+    stored = dict(zip(renamed_names(there, group.rename), there.values(), strict=True))
     wanted = list(declared) or [name for name in stored if is_name(name)]
     needed = dict.fromkeys([*group.identity, *wanted])
     missing = [name for name in needed if name not in stored]
     if missing:
         raise DataError(
-            f"{group.table} should have {one_of(missing)}, but {group.source.place} has {one_of(stored)}: add it there, or "
-            "declare a new version without it"
+            f"{group.table} should have {one_of(missing)}, but {group.source.place} has {one_of(there)}: "
+            f"{_meant(missing, stored)}add it there, or declare a new version without it"
         )
+    if not declared:
+        _say_what_is_left_out(group, left_out(list(stored)))
     selected = ", ".join(_selected(group, name, stored[name], declared.get(name)) for name in needed)
     relation = connection.sql(f"SELECT {selected} FROM {group.source.scan(connection)}")
     name = outside_view(group.table)
     relation.query(name, f"FROM {quoted('temp', name)}")
     return connection.sql(f"FROM {quoted('temp', name)}")
+
+
+def left_out(columns: Sequence[str]) -> dict[str, str]:
+    """The columns whose names no group can have, and a name for each."""
+    return suggested_names(
+        [name for name in columns if not is_name(name)], taken=[name for name in columns if is_name(name)]
+    )
+
+
+def _say_what_is_left_out(group: FeatureGroup, columns: dict[str, str]) -> None:
+    said = (group.table, *columns)
+    if columns and said not in _said:
+        _said.add(said)
+        _log.warning(
+            "%s leaves out columns whose names have capitals, spaces or other signs; to have them, write %s",
+            group.table,
+            rename_line(columns, taken=list(group.rename.values())),
+        )
+
+
+def _meant(missing: Sequence[str], stored: Mapping[str, str]) -> str:
+    """The rename that makes missing columns of those that are there under the source's own names."""
+    others = {name: source for source, name in left_out(list(stored)).items()}
+    meant = {others[name]: name for name in missing if name in others}
+    return f"if that is {one_of(meant)} there, write {rename_line(meant)}; else " if meant else ""
 
 
 def outside_view(table: str) -> str:
@@ -83,7 +124,7 @@ def _selected(group: FeatureGroup, name: str, stored: str, declared: ColumnType 
             f"{group.table} should have {name!r} as {declared}, but {group.source.place} has it as {stored}: cast it there, or "
             "declare what it is"
         )
-    expression = quoted(name)
+    expression = quoted(group.source_name(name))
     if stored in ("DOUBLE", "FLOAT"):
         expression = f"CASE WHEN isnan({expression}) THEN NULL ELSE {expression} END"
     if target != stored:

@@ -17,6 +17,7 @@ from fti_assets.assets.windows import refuse_unsupported
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.changes import FeedPosition
 from fti_assets.features.duplicates import Duplicates, KeepLast, checked_duplicates
+from fti_assets.features.rename import checked_column, checked_rename
 from fti_assets.features.schema import column_types, pandera_schema
 from fti_assets.features.selection import Selection
 from fti_assets.stores.columns import ColumnType
@@ -58,6 +59,7 @@ class FeatureGroup:
     annotations: Mapping[str, Any] = field(repr=False)
     asset_ins: Mapping[str, Any] = field(repr=False)
     options: AssetOptions = field(repr=False)
+    rename: Mapping[str, str] = field(default_factory=dict, repr=False)
     source: ExternalSource | None = None
     validate: bool = False
     body: str = field(default="", repr=False)
@@ -117,8 +119,14 @@ class FeatureGroup:
         """The columns that no two rows share."""
         return (*self.keys, *self.times, *((self.tie_break,) if self.tie_break else ()))
 
+    def source_name(self, column: str) -> str:
+        """What the source calls a column."""
+        return next((source for source, name in self.rename.items() if name == column), column)
+
     def refuse_unknown_columns(self, names: Sequence[str]) -> None:
         """Raise a DeclarationError if a column is not in the schema; without a schema, nothing can be said yet."""
+        for name in names:
+            checked_column(name, self.rename, what=f"column of {self.table}")
         unknown = [name for name in dict.fromkeys(names) if self.columns is not None and name not in self.columns]
         if unknown:
             raise DeclarationError(
@@ -169,6 +177,7 @@ def feature_group(
     lookback: str | timedelta | None = None,
     online: bool = False,
     online_history: str | timedelta | None = None,
+    rename: Mapping[str, str] | None = None,
     ins: Mapping[str, Any] | None = None,
     **options: Unpack[AssetOptions],
 ) -> Callable[[Callable[..., Any]], FeatureGroup]:
@@ -198,6 +207,8 @@ def feature_group(
         lookback: how far before its own partitions the group reads its input groups.
         online: load the group to the online store too.
         online_history: how far back the online store answers; ttl plus delay by default, 7 days without a ttl.
+        rename: the source's name of a column to the group's, ``{"Order ID": "order_id"}``, for names with capitals or spaces.
+            Everything else in the declaration, the schema too, speaks of the group's names.
         ins: groups for ``fti.Table`` parameters that cannot be found by name, beside what ``@dg.asset`` takes.
         options: every parameter of ``@dg.asset``, with its own meaning.
 
@@ -219,13 +230,15 @@ def feature_group(
 
         own_name = checked_name(name or function.__name__, what="feature group")
         annotations = annotations_of(function, caller_names)
+        names = checked_rename(rename or {}, what=repr(own_name))
         groups, other_ins = group_inputs(function, annotations, ins or {}, caller_names)
         group = FeatureGroup(
             name=own_name,
             version=version,
             function=function,
             keys=tuple(
-                checked_name(key, what=f"key of {own_name!r}") for key in ([keys] if isinstance(keys, str) else keys)
+                checked_column(key, names, what=f"key of {own_name!r}")
+                for key in ([keys] if isinstance(keys, str) else keys)
             ),
             event_time=event_time,
             available_at=available_at,
@@ -244,6 +257,7 @@ def feature_group(
             annotations=annotations,
             asset_ins=other_ins,
             options=options,
+            rename=names,
         )
         check_group(group)
         return group
@@ -286,7 +300,7 @@ def check_group(group: FeatureGroup) -> None:
             "serving_delay, the time from a row's event time to the end of the run that stores it"
         )
     for name in [*group.times, *filter(None, [group.tie_break, group.partition_by])]:
-        checked_name(name, what=f"column of {what}")
+        checked_column(name, group.rename, what=f"column of {what}")
     if isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition) and group.partition_by is None:
         raise DeclarationError(
             f"{what} has time partitions but neither event_time nor partition_by: say which column tells a row's partition"
@@ -297,9 +311,9 @@ def check_group(group: FeatureGroup) -> None:
             raise DeclarationError(f"{what}: {name!r} says when, but its schema declares {kind}: make it a timestamp")
     kept_by = group.duplicates.by if isinstance(group.duplicates, KeepLast) else None
     named = [*group.keys, *group.times, *(name for name in (group.tie_break, group.partition_by, kept_by) if name)]
-    group.refuse_unknown_columns(named)
     for name in group.columns or ():
-        checked_name(name, what=f"column of {what}")
+        checked_column(name, group.rename, what=f"column of {what}")
+    group.refuse_unknown_columns(named)
     refuse_unsupported(group.partitions_def, what=what)
     for parameter, other in group.inputs.items():
         if other.partitions_def is None or group.partitions_def is None:

@@ -159,6 +159,7 @@ def layout_of(group: FeatureGroup) -> Layout:
         types=group.columns or {},
         times=tuple(name for name in dict.fromkeys([*group.times, group.partition_by]) if name is not None),
         keep_last_by=group.duplicates.by if isinstance(group.duplicates, KeepLast) else None,
+        rename=group.rename if group.source is None else {},  # an external group's rows come under its own names
     )
 
 

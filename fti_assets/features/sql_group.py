@@ -38,6 +38,7 @@ class GroupTerms(AssetOptions, total=False):
     lookback: str | timedelta | None
     online: bool
     online_history: str | timedelta | None
+    rename: Mapping[str, str] | None
 
 
 def sql_feature_group(

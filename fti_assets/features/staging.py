@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,13 @@ from fti_assets.errors import DataError, DeclarationError, one_of
 from fti_assets.features.checks_sql import INTEGERS
 from fti_assets.features.duplicates import without_duplicates
 from fti_assets.features.frames import column_names, inferred_columns, relation_of
+from fti_assets.features.rename import refuse_no_names, refuse_unfit, renamed, renamed_names
 from fti_assets.features.schema import SQL_TYPES
 from fti_assets.features.stored_types import UNTOLD, Stored, roomy_decimal, stored_as, wider_decimal
 from fti_assets.features.table_validation import RowRule, validate_table
 from fti_assets.features.views import view_of
 from fti_assets.rules import Rule, Verdict
-from fti_assets.stores.sql import checked_name, literal, quoted, temporary_name, timestamp
+from fti_assets.stores.sql import literal, quoted, temporary_name, timestamp
 from fti_assets.stores.tables import PARTITION
 from fti_assets.times import Window
 
@@ -45,6 +46,7 @@ class Layout:
         types: the declared type of each column; the rest keep theirs.
         times: columns that hold timestamps, whatever else is declared.
         stored: the DuckDB types of the table that is already there, for columns of which no value tells the type.
+        rename: the result's name of a column to the table's.
         keep_last_by: of rows that share ``unique``, the one that is last by this column is kept; None keeps all.
     """
 
@@ -57,6 +59,7 @@ class Layout:
     times: tuple[str, ...] = ()
     stored: dict[str, str] = field(default_factory=dict)
     keep_last_by: str | None = None
+    rename: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rules(self) -> list[Rule]:
@@ -107,11 +110,12 @@ def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, wi
     _refuse_windows(layout, windows)
     names = column_names(result)
     if names is not None:
-        _refuse_names(names, layout)
-    relation = relation_of(connection, result, what=layout.what)
+        refuse_unfit(list(map(str, names)), layout.rename, what=layout.what)
+        _refuse_names([layout.rename.get(str(name), name) for name in names], layout)
+    relation = renamed(relation_of(connection, result, what=layout.what), layout.rename, what=layout.what)
     _refuse_names(relation.columns, layout)
     _refuse_missing(relation.columns, layout)
-    name, columns = _copied(connection, relation, layout, windows, inferred_columns(result))
+    name, columns = _copied(connection, relation, layout, windows, _inferred(result, layout))
     name, dropped = _without_duplicates(connection, name, layout)
     rules = _row_rules(layout)
     validation = validate_table(connection, name, layout.schema, columns=relation.columns, rules=rules)
@@ -125,6 +129,10 @@ def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, wi
         verdicts = [*verdicts, *validate_table(connection, name, None, rules=rules).verdicts]
     words = tuple(dict.fromkeys(column.word for column in columns if column.word))
     return Staged(name, validation.rows, verdicts, validation.failing, words, validation.whole, dropped)
+
+
+def _inferred(result: Any, layout: Layout) -> list[str]:
+    return renamed_names(inferred_columns(result), layout.rename)
 
 
 def _without_duplicates(connection: duckdb.DuckDBPyConnection, name: str, layout: Layout) -> tuple[str, int]:
@@ -223,8 +231,8 @@ def _settle_untold(
 
 
 def _refuse_names(columns: list[str], layout: Layout) -> None:
+    refuse_no_names(columns, what=layout.what)
     for column in columns:
-        checked_name(column, what=f"column of {layout.what}")
         if column == PARTITION or column.startswith("__fti_"):
             raise DataError(
                 f"{layout.what} gave a column {column!r}, a name that the store keeps for itself: rename it"

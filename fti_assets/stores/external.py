@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -63,7 +64,8 @@ class ParquetFiles:
 
     Args:
         path: a file, a folder (all ``.parquet`` files below it), or a pattern with ``*``; a local path, ``s3://`` or
-            ``https://``. Credentials for ``s3://`` come from the ``AWS_`` environment variables.
+            ``https://``. Credentials for ``s3://`` come from the ``AWS_`` environment variables. What begins with ``_`` or
+            ``.``, such as ``_temporary/`` and ``_delta_log/``, holds no rows and is left out, unless the path itself says so.
         hive_partitioning: whether ``name=value`` folders are columns.
     """
 
@@ -92,17 +94,18 @@ class ParquetFiles:
         elif self._is_web:
             load_extension(connection, "httpfs")
         hive = "true" if self.hive_partitioning else "false"
-        return f"read_parquet({literal(self.pattern)}, hive_partitioning = {hive}, union_by_name = true)"
+        return f"read_parquet({self._files(connection)}, hive_partitioning = {hive}, union_by_name = true)"
 
     def measured(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
         return _one(connection, f"SELECT {expressions} FROM {self.scan(connection)}", self.place)
 
     def version(self, connection: duckdb.DuckDBPyConnection) -> str:
         self.scan(connection)
+        files = self._files(connection)
         footers = _all(
             connection,
             "SELECT file_name::VARCHAR, count(*), sum(hash(row_group_num_rows, path_in_schema, type, stats_min_value, "
-            f"stats_max_value, stats_null_count, total_compressed_size)) FROM parquet_metadata({literal(self.pattern)}) "
+            f"stats_max_value, stats_null_count, total_compressed_size)) FROM parquet_metadata({files}) "
             "GROUP BY 1 ORDER BY 1",
             self.place,
         )
@@ -111,10 +114,27 @@ class ParquetFiles:
         else:
             changed = _all(
                 connection,
-                f"SELECT filename, size, last_modified::VARCHAR FROM read_blob({literal(self.pattern)}) ORDER BY 1",
+                f"SELECT filename, size, last_modified::VARCHAR FROM read_blob({files}) ORDER BY 1",
                 self.place,
             )
         return _digest([footers, changed])
+
+    def _files(self, connection: duckdb.DuckDBPyConnection) -> str:
+        """The files in SQL: what a pattern gives, without those that hold no rows.
+
+        Raises:
+            StoreError: there is none.
+        """
+        if self._is_web or not any(sign in self.pattern for sign in "*?["):
+            return literal(self.pattern)
+        there = [str(row[0]) for row in _all(connection, f"FROM glob({literal(self.pattern)})", self.place)]
+        hidden = [file for file in there if _is_hidden(file, self.pattern)]
+        if len(hidden) == len(there):
+            also = f", only {hidden[0]}, which is left out as what begins with _ or . is" if hidden else ""
+            raise StoreError(
+                f"{self.place} cannot be read: there are no such files{also}. Check that the path is right and that it may be read"
+            )
+        return f"[{', '.join(literal(file) for file in sorted(set(there) - set(hidden)))}]"
 
     @property
     def _is_web(self) -> bool:
@@ -234,6 +254,25 @@ def described(connection: duckdb.DuckDBPyConnection, source: ExternalSource) -> 
         StoreError: it cannot be read.
     """
     return {row[0]: row[1] for row in _all(connection, f"DESCRIBE FROM {source.scan(connection)}", source.place)}
+
+
+def _is_hidden(file: str, pattern: str) -> bool:
+    """Whether a writer put a file aside, by the convention of Hive and Spark: a folder or file that begins with ``_`` or ``.``.
+
+    A partition's folder may begin with ``_`` (``_day=2013-01-01``); a name that the pattern itself spells out is meant.
+    """
+    spelled = [part for part in pattern.split("/") if part.startswith(("_", "."))]
+    return any(
+        (part.startswith(".") or (part.startswith("_") and "=" not in part) or part.endswith("._COPYING_"))
+        and not any(fnmatchcase(part, one) for one in spelled)
+        for part in file.removeprefix(_spelled_folder(pattern)).split("/")
+    )
+
+
+def _spelled_folder(pattern: str) -> str:
+    """The part of a pattern before its first wildcard, up to a slash: whatever it is called, it is meant."""
+    before = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    return before[: before.rfind("/") + 1]
 
 
 def _content(connection: duckdb.DuckDBPyConnection, scan: str, place: str) -> str:

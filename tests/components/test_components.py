@@ -235,6 +235,20 @@ def test_a_group_from_yaml_is_stored_under_fti_home_by_default(
         assert len(fti.read(visits.declared(tree))) == 96
 
 
+def test_a_group_from_yaml_is_renamed_as_in_python(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTI_HOME", str(tmp_path / "home"))
+    terms = VISITS.replace("  schema: shop.py:VisitsSchema\n", "  rename: {spend: spent_in_all}\n")
+    project.write("visits", terms)
+    with project.sandbox.build_component_tree() as tree, dg.DagsterInstance.ephemeral() as instance:
+        assert materialize(tree.build_defs(), "visits_v1", instance=instance, days=("2013-01-01", "2013-01-01"))
+        (visits,) = tree.get_all_components(FeatureGroupComponent)
+        assert sorted(fti.read(visits.declared(tree)).columns) == ["spent_in_all", "t", "visit_id"]
+    project.write("visits", terms.replace("spent_in_all", "Spent In All"))
+    assert "rename of 'visits' calls 'spend' 'Spent In All', which is not a name" in project.refused()
+
+
 def test_no_automation_condition_in_yaml_is_none_as_in_python(project: Project) -> None:
     project.write("visits", VISITS.replace('"{{ dg.AutomationCondition.eager() }}"', "null"))
     with project.load() as defs:

@@ -306,3 +306,58 @@ def test_a_bucket_that_cannot_be_read_names_itself_and_no_secret(bucket: Put) ->
     ):
         described(connection, ParquetFiles(path="s3://nowhere"))
     assert "s3cret" not in f"{raised.value!r}"
+
+
+def written(folder: Path, name: str, value: int) -> None:
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    duckdb.sql(f"SELECT {value} AS x").write_parquet(str(file))
+
+
+def read_all(source: ParquetFiles) -> list[int]:
+    with source_connection() as connection:
+        return sorted(x for (x,) in connection.sql(f"SELECT x FROM {source.scan(connection)}").fetchall())
+
+
+PUT_ASIDE = [
+    "_temporary/0/task_1/part.parquet", "day=1/_temporary/part.parquet", ".hidden/part.parquet", ".part.parquet", "_part.parquet",
+    "_delta_log/00000000000000000010.checkpoint.parquet", "day=1/.part.parquet.crc/x.parquet", "_spark_metadata/0.parquet",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUT_ASIDE)
+def test_what_a_writer_put_aside_is_no_row(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "_landing" / ".weather"  # names above what is asked for say nothing
+    for number, kept in enumerate(["a.parquet", "day=1/b.parquet", "_day=2/c.parquet"]):
+        written(folder, kept, number)
+    sources = [ParquetFiles(path=folder), ParquetFiles(path=f"{folder}/"), ParquetFiles(path=f"{folder}/**/*.parquet")]
+    before = [version(source) for source in sources]
+    written(folder, name, 99)
+    for source, known in zip(sources, before, strict=True):
+        assert read_all(source) == [0, 1, 2]
+        with source_connection() as connection:
+            assert source.measured(connection, "count(*), max(x)") == (3, 2)
+        assert version(source) == known
+
+
+def test_a_name_that_the_path_spells_out_is_meant(tmp_path: Path) -> None:
+    written(tmp_path, "_raw/.new/part.parquet", 7)
+    for path in (
+        "_raw/.new/part.parquet",
+        "_raw/.new/*.parquet",
+        "_raw/.new",
+        "*/.new/*.parquet",
+        "_*/.n*/part.parquet",
+    ):
+        if path == "*/.new/*.parquet":
+            with pytest.raises(StoreError, match=r"no such files, only .*_raw/\.new/part\.parquet, which is left out"):
+                read_all(ParquetFiles(path=tmp_path / path))
+        else:
+            assert read_all(ParquetFiles(path=tmp_path / path)) == [7]
+
+
+def test_a_folder_without_files_says_so(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be read: there are no such files. Check that the path is right"):
+        read_all(ParquetFiles(path=tmp_path))
+    with pytest.raises(StoreError, match="there are no such files"):
+        version(ParquetFiles(path=tmp_path))

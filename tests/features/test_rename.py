@@ -1,0 +1,350 @@
+"""A source's names become the group's: in frames of each library, changes, SQL, external tables, YAML and on the page."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import narwhals as nw
+import pandas as pd
+import pandera.pandas as pa
+import polars as pl
+import pyarrow as arrow
+import pytest
+
+import fti_assets as fti
+from fti_assets import testing
+from fti_assets.description import as_text, describe
+from fti_assets.errors import DataError, DeclarationError
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.rename import suggested_names
+
+RENAME = {"Order ID": "order_id", "Total (€)": "total"}
+ROWS = {"Order ID": [1, 2], "Total (€)": [9.5, None], "shop": ["a", "b"]}
+STORED = [{"order_id": 1, "total": 9.5, "shop": "a"}, {"order_id": 2, "total": None, "shop": "b"}]
+LIBRARIES: dict[str, Callable[[], Any]] = {
+    "pandas": lambda: pd.DataFrame(ROWS),
+    "pandas objects": lambda: pd.DataFrame(ROWS, dtype=object),
+    "polars": lambda: pl.DataFrame(ROWS),
+    "polars lazy": lambda: pl.LazyFrame(ROWS),
+    "arrow": lambda: arrow.table(ROWS),
+    "arrow batches": lambda: arrow.table(ROWS).to_reader(),
+    "narwhals": lambda: nw.from_native(pl.DataFrame(ROWS)),
+}
+
+
+class OrderSchema(pa.DataFrameModel):
+    order_id: int = pa.Field(unique=True)
+    total: float = pa.Field(nullable=True, ge=0, description="With tax")
+    shop: str
+
+
+def orders(result: Any, **terms: Any) -> FeatureGroup:
+    terms = {"name": "orders", "keys": ["order_id"], "rename": RENAME, **terms}
+
+    @fti.feature_group(**terms)
+    def declared() -> Any:
+        return result() if callable(result) else result
+
+    return declared
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> fti.Stores:
+    return testing.stores_in(tmp_path / "home")
+
+
+def stored(group: FeatureGroup, stores: fti.Stores) -> Any:
+    return sorted(fti.read(group, stores=stores, as_="dicts"), key=lambda row: row["order_id"])
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_frames_of_every_library_are_renamed(library: str, stores: fti.Stores) -> None:
+    group = orders(LIBRARIES[library], schema=OrderSchema)
+    testing.materialize(group, stores=stores)
+    assert stored(group, stores) == STORED
+
+
+def test_a_relation_is_renamed_and_keeps_its_lineage(stores: fti.Stores) -> None:
+    source = orders(lambda: pd.DataFrame(ROWS))
+
+    @fti.feature_group(keys=["order"], ins={"orders": source}, rename={"Order": "order", "Twice as Much": "twice"})
+    def doubled(orders: fti.Table) -> Any:
+        return orders.relation.project('order_id AS "Order", 2 * total AS "Twice as Much"')
+
+    made = testing.materialize(source, doubled, stores=stores)
+    assert sorted(fti.read(doubled, stores=stores, as_="dicts"), key=lambda row: row["order"]) == [
+        {"order": 1, "twice": 19.0},
+        {"order": 2, "twice": None},
+    ]
+    (event,) = made.runs["doubled_v1"].asset_materializations_for_node("doubled_v1")
+    deps = event.metadata["dagster/column_lineage"].value.deps_by_column
+    assert {name: [(one.asset_key.path[-1], one.column_name) for one in of] for name, of in deps.items()} == {
+        "order": [("orders_v1", "order_id")],
+        "twice": [("orders_v1", "total")],
+    }
+
+
+def test_sql_is_renamed(stores: fti.Stores) -> None:
+    source = orders(lambda: pd.DataFrame(ROWS))
+    group = fti.sql_feature_group(
+        name="shops",
+        keys=["shop"],
+        sql='SELECT shop, total AS "In All" FROM orders',
+        ins={"orders": source},
+        rename={"In All": "in_all"},
+    )
+    testing.materialize(source, group, stores=stores)
+    assert set(fti.read(group, stores=stores).columns) == {"shop", "in_all"}
+
+
+def test_names_may_be_swapped(stores: fti.Stores) -> None:
+    frame = pd.DataFrame({"order_id": [5], "total": [1]})
+    group = orders(frame, rename={"order_id": "total", "total": "order_id"})
+    testing.materialize(group, stores=stores)
+    assert stored(group, stores) == [{"order_id": 1, "total": 5}]
+
+
+def test_duplicates_and_times_go_by_the_groups_names(stores: fti.Stores) -> None:
+    day = dg.DailyPartitionsDefinition(start_date="2025-01-01", end_date="2025-01-03")
+    frame = pd.DataFrame({"Order ID": [1, 1], "Placed At": ["2025-01-01T08"] * 2, "Loaded": [1, 2], "x": [10, 20]})
+    frame["Placed At"] = pd.to_datetime(frame["Placed At"])
+    group = orders(
+        frame,
+        rename={"Order ID": "order_id", "Placed At": "placed_at", "Loaded": "loaded"},
+        event_time="placed_at",
+        duplicates=fti.KeepLast("loaded"),
+        partitions_def=day,
+    )
+    testing.materialize(group, stores=stores, partition="2025-01-01")
+    assert [row["x"] for row in stored(group, stores)] == [20]
+
+
+def test_changes_and_their_deletes_are_renamed(stores: fti.Stores) -> None:
+    batches = [
+        fti.Changes(upserts=pd.DataFrame(ROWS)),
+        fti.Changes(appends=pl.DataFrame({"Order ID": [3], "Total (€)": [1.0], "shop": ["c"]})),
+        fti.Changes(deletes=pd.DataFrame({"Order ID": [1]})),
+        fti.Changes(upserts=arrow.table({"Order ID": [2], "Total (€)": [2.0], "shop": ["b"]})),
+    ]
+    group = orders(lambda: batches.pop(0))
+    for _ in range(4):
+        testing.materialize(group, stores=stores)
+    assert stored(group, stores) == [
+        {"order_id": 2, "total": 2.0, "shop": "b"},
+        {"order_id": 3, "total": 1.0, "shop": "c"},
+    ]
+
+
+@pytest.mark.parametrize("order", ["LSN", "lsn"])
+def test_a_change_feed_is_renamed(order: str, stores: fti.Stores) -> None:
+    rows = pd.DataFrame({**ROWS, "Op": ["c", "c"], "LSN": [1, 2]})
+    gone = pd.DataFrame({"Order ID": [1], "Total (€)": [None], "shop": [None], "Op": ["d"], "LSN": [3]})
+    batches = [fti.ChangeFeed(frame, operation="Op", order=order) for frame in (rows, gone)]
+    group = orders(lambda: batches.pop(0), rename={**RENAME, "LSN": "lsn"})
+    testing.materialize(group, stores=stores)
+    testing.materialize(group, stores=stores)
+    assert stored(group, stores) == STORED[1:]
+
+
+def test_a_function_on_a_few_rows_is_renamed() -> None:
+    assert testing.rows(orders(lambda: pd.DataFrame(ROWS)))["order_id"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("terms", "problem"),
+    [
+        ({"rename": ["Order ID"]}, r"rename of 'orders' is \['Order ID'\]: write .* rename={'Order ID': 'order_id'}"),
+        ({"rename": {"Order ID": 3}}, "write the source's names and the group's"),
+        (
+            {"rename": {"Order ID": "Order-ID"}},
+            "calls 'Order ID' 'Order-ID', which is not a name: .* as in rename={'Order ID': 'order_id'}",
+        ),
+        ({"rename": {"P": "_partition"}}, "calls 'P' '_partition', a name that the store keeps for itself"),
+        (
+            {"rename": {"Order ID": "order_id", "ID": "order_id"}},
+            "calls 'Order ID' and 'ID' both 'order_id': give each column a name of its own",
+        ),
+        ({"keys": ["Order ID"]}, "key of 'orders' 'Order ID' is called 'order_id' by rename: write 'order_id' here"),
+        (
+            {"keys": ["Order ID"], "rename": None},
+            "key of 'orders' 'Order ID' is not a name: .* give rename={'Order ID': 'order_id'} and write 'order_id' here",
+        ),
+        (
+            {"event_time": "Placed At"},
+            "column of feature group orders_v1 'Placed At' is not a name: .* give rename={'Placed At': 'placed_at'}",
+        ),
+        (
+            {"schema": pa.DataFrameSchema({"order_id": pa.Column(int), "Total (€)": pa.Column(float)})},
+            r"column of feature group orders_v1 'Total \(€\)' is called 'total' by rename: write 'total' here",
+        ),
+    ],
+)
+def test_a_rename_that_cannot_be_is_refused(terms: dict[str, Any], problem: str) -> None:
+    with pytest.raises(DeclarationError, match=problem):
+        orders(None, **terms)
+
+
+def test_a_view_that_names_the_sources_column_is_told_the_groups() -> None:
+    with pytest.raises(DeclarationError, match="column of orders_v1 'Order ID' is called 'order_id' by rename"):
+        orders(None)["Order ID"]
+    with pytest.raises(DeclarationError, match="give rename={'Grand Total': 'grand_total'}"):
+        orders(None)["Grand Total"]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_column_that_cannot_be_stored_names_the_line_to_type(library: str, stores: fti.Stores) -> None:
+    group = orders(LIBRARIES[library], keys=["shop"], rename=None)
+    line = r"rename={'Order ID': 'order_id', 'Total \(€\)': 'total'}"
+    with pytest.raises(DeclarationError, match=f"column of orders_v1 'Order ID' is not a name: .*: {line}"):
+        testing.materialize(group, stores=stores)
+    fixed = orders(LIBRARIES[library], rename=eval(line.replace("\\", "").partition("=")[2]))  # what the error says
+    testing.materialize(fixed, stores=stores)
+    assert stored(fixed, stores) == STORED
+
+
+@pytest.mark.parametrize(
+    ("frame", "problem"),
+    [
+        (
+            pd.DataFrame({"order id": [1], "Total (€)": [1.0]}),
+            "rename of orders_v1 names 'Order ID', but the result of orders_v1 has 'order id' or 'Total .*; "
+            "write 'order id' for 'Order ID' in rename",
+        ),
+        (
+            pd.DataFrame({"Order ID": [1], "Total (€)": [1.0], "total": [2.0]}),
+            r"calls 'Total \(€\)' 'total', but there is a column 'total' already: leave one of them out",
+        ),
+    ],
+)
+def test_rows_that_do_not_fit_the_rename_are_refused(frame: pd.DataFrame, problem: str, stores: fti.Stores) -> None:
+    with pytest.raises(DataError, match=problem):
+        testing.materialize(orders(frame), stores=stores)
+
+
+def test_suggested_names_are_names_and_none_comes_twice() -> None:
+    assert suggested_names(["Temp C", "temp-c", "%", "", "2nd", "camelCaseName"], taken=["temp_c"]) == {
+        "Temp C": "temp_c_2",
+        "temp-c": "temp_c_3",
+        "%": "column",
+        "": "column_2",
+        "2nd": "_2nd",
+        "camelCaseName": "camel_case_name",
+    }
+
+
+def test_the_page_and_the_description_say_what_the_source_calls_it() -> None:
+    group = orders(lambda: pd.DataFrame(ROWS), schema=OrderSchema)
+    metadata = group.assets_def.metadata_by_key[group.key]
+    columns = {column.name: column.description for column in metadata["dagster/column_schema"].columns}
+    assert columns["total"] == 'With tax. The source calls it "Total (€)"'
+    assert columns["order_id"] == 'Key. The source calls it "Order ID"'
+    assert metadata["renamed"] == "'Order ID' to 'order_id', 'Total (€)' to 'total'"
+    assert "renamed      'Order ID' to 'order_id', 'Total (€)' to 'total'" in as_text(
+        describe(fti.build_definitions([group]))
+    )
+
+
+def test_the_code_version_follows_a_rename_and_is_what_it_was_without_one() -> None:
+    def code_version(**terms: Any) -> Any:
+        group = orders(None, keys=["shop"], **terms)
+        return group.assets_def.code_versions_by_key[group.key]
+
+    assert code_version(rename=None) == code_version(rename={})
+    assert code_version(rename=None) != code_version() != code_version(rename={"Order ID": "order_id"})
+
+
+# External tables
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> fti.DuckDBTable:
+    with duckdb.connect(str(tmp_path / "w.duckdb")) as connection:
+        connection.register("rows", arrow.table({**ROWS, "Placed At": [1, 2]}))
+        connection.execute(
+            'CREATE TABLE orders AS SELECT * REPLACE (TIMESTAMP \'2025-01-01\' + to_hours("Placed At") AS "Placed At") FROM rows'
+        )
+    return fti.DuckDBTable(file=tmp_path / "w.duckdb", table="orders")
+
+
+def external(source: Any, **terms: Any) -> FeatureGroup:
+    rename = {**RENAME, "Placed At": "placed_at"}
+    terms = {"keys": ["order_id"], "event_time": "placed_at", "rename": rename, **terms}
+    return fti.external_group(name=terms.pop("name", "orders"), source=source, **terms)
+
+
+def observation(group: FeatureGroup) -> Any:
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = fti.build_definitions([group]).resolve_implicit_global_asset_job_def()
+        (event,) = job.execute_in_process(instance=instance).get_asset_observation_events()
+    return event.asset_observation_data.asset_observation.metadata
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "parquet"])
+@pytest.mark.parametrize("schema", [None, OrderSchema])
+def test_an_external_table_is_read_under_the_groups_names(
+    kind: str, schema: Any, warehouse: fti.DuckDBTable, tmp_path: Path
+) -> None:
+    source: Any = warehouse
+    if kind == "parquet":
+        with duckdb.connect(str(warehouse.file)) as connection:
+            connection.execute(f"COPY orders TO '{tmp_path}/orders.parquet'")
+        source = fti.ParquetFiles(path=tmp_path / "orders.parquet")
+    terms = {} if schema is None else {"event_time": None, "rename": RENAME}
+    group = external(source, schema=schema, validate=True, **terms)
+    rows = fti.read(group, columns=["order_id", "total", "shop"], as_="dicts")
+    assert sorted(rows, key=lambda row: row["order_id"]) == STORED
+    if schema is None:
+        seen = observation(group)
+        assert seen["newest_event_time"].value == "2025-01-01 02:00:00"
+        assert "left_out" not in seen
+        described = {column.name: column.description for column in seen["dagster/column_schema"].value.columns}
+        assert described["total"] == 'The source calls it "Total (€)"'
+
+
+def test_an_external_table_says_which_columns_it_leaves_out(
+    warehouse: fti.DuckDBTable, caplog: pytest.LogCaptureFixture
+) -> None:
+    group = external(warehouse, keys=["shop"], event_time=None, rename={"Order ID": "order_id"}, name="left")
+    line = "rename={'Total (€)': 'total', 'Placed At': 'placed_at'}"
+    assert sorted(fti.read(group).columns) == ["order_id", "shop"]
+    assert (
+        f"left_v1 leaves out columns whose names have capitals, spaces or other signs; to have them, write {line}"
+        in caplog.text
+    )
+    assert observation(group)["left_out"].value == line
+
+
+def test_a_column_that_an_external_table_has_under_another_name_is_hinted_at(warehouse: fti.DuckDBTable) -> None:
+    group = external(warehouse, event_time=None, rename=None)
+    with pytest.raises(DataError, match="if that is 'Order ID' there, write rename={'Order ID': 'order_id'}"):
+        fti.read(group)
+
+
+@pytest.mark.parametrize(
+    ("terms", "error", "problem"),
+    [
+        ({"rename": {"Order Id": "order_id"}, "event_time": None}, DataError, "write 'Order ID' for 'Order Id' in rename"),
+        ({"rename": {"Order ID": "shop"}, "event_time": None, "keys": ["shop"]}, DataError, "there is a column 'shop' already"),
+        ({"rename": {"a": "Bad"}}, DeclarationError, "which is not a name"),
+        ({"schema": OrderSchema, "event_time": None}, DeclarationError, "orders_v1 has no column 'placed_at'"),
+    ],
+)  # fmt: skip
+def test_an_external_rename_that_does_not_fit_is_refused(
+    terms: dict[str, Any], error: type[Exception], problem: str, warehouse: fti.DuckDBTable
+) -> None:
+    with pytest.raises(error, match=problem):
+        fti.read(external(warehouse, **terms))
+
+
+def test_a_group_over_a_renamed_external_table_has_its_lineage(warehouse: fti.DuckDBTable, stores: fti.Stores) -> None:
+    source = external(warehouse)
+    group = fti.sql_feature_group(
+        name="totals", keys=["order_id"], sql="SELECT order_id, total FROM orders", ins={"orders": source}
+    )
+    made = testing.materialize(group, stores=stores)
+    (event,) = made.runs["totals_v1"].asset_materializations_for_node("totals_v1")
+    deps = event.metadata["dagster/column_lineage"].value.deps_by_column
+    assert [(one.asset_key.path[-1], one.column_name) for one in deps["total"]] == [("orders_v1", "total")]
+    assert stored(group, stores) == [{"order_id": 1, "total": 9.5}, {"order_id": 2, "total": None}]

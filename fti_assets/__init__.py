@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fti_assets.features.external_group import external_group as external_group
     from fti_assets.features.feature_group import FeatureGroup as FeatureGroup
     from fti_assets.features.feature_group import feature_group as feature_group
+    from fti_assets.features.files import read_files as read_files
     from fti_assets.features.on_demand import on_demand as on_demand
     from fti_assets.features.sql_group import sql_feature_group as sql_feature_group
     from fti_assets.features.table import Grid as Grid
@@ -91,6 +92,7 @@ _MODULES = {
     "RandomSplit": "training.split",
     "Rate": "features.windows",
     "read": "reading",
+    "read_files": "features.files",
     "search": "description.finding",
     "SliceGap": "training.gates",
     "sql_feature_group": "features.sql_group",
@@ -149,6 +151,7 @@ __all__ = [
     "new_data_sensor",
     "on_demand",
     "read",
+    "read_files",
     "search",
     "sql_feature_group",
     "training_dataset",

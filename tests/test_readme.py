@@ -53,10 +53,38 @@ def test_the_small_system_materializes_and_serves(folder: Path) -> None:
     assert manifest["dataset"]["point_in_time"] is False
 
 
-def test_the_first_block_loads_as_a_code_location(tmp_path: Path) -> None:
-    code = README.read_text().partition("```python\n")[2].partition("```")[0]
-    (tmp_path / "shop.py").write_text(
-        code + "\nprint(sorted(key.to_user_string() for key in defs.resolve_all_asset_keys()))"
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first block, beside ten days of orders."""
+    folder = tmp_path_factory.mktemp("shop")
+    (folder / "shop.py").write_text(README.read_text().partition("```python\n")[2].partition("```")[0])
+    landing = folder / "landing" / "orders"
+    landing.mkdir(parents=True)
+    for number, day in enumerate(pd.date_range("2024-01-01", periods=10)):
+        placed = [day + pd.Timedelta(hours=hour) for hour in (9, 10)]
+        rows = pd.DataFrame({"order_id": [2 * number, 2 * number + 1], "shop": ["a", "b"], "placed_at": placed})
+        rows.to_parquet(landing / f"{day:%Y-%m-%d}.parquet", index=False)
+    return folder
+
+
+def _materialize(folder: Path, *what: str) -> str:
+    command = [sys.executable, "-m", "dagster", "asset", "materialize", "-f", "shop.py", *what]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stderr
+
+
+def test_the_first_block_works_for_a_range_and_a_day(shop: Path) -> None:
+    said = _materialize(shop, "--select", "*", "--partition-range", "2024-01-01...2024-01-09")
+    assert "RUN_SUCCESS" in said, said[-3000:]
+    code = (
+        (shop / "shop.py").read_text()
+        + """
+from fti_assets import testing
+stores = testing.stores_in(".fti")
+testing.materialize(orders, shop_load, stores=stores, partition="2024-01-10")
+print(len(fti.read(orders, stores=stores)), fti.read(shop_load, stores=stores)["orders_7d"].max())
+print(sorted(key.to_user_string() for key in defs.resolve_all_asset_keys()))
+"""
     )
-    loaded = subprocess.run([sys.executable, "shop.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "['orders_v1', 'shop_load_v1']" in loaded.stdout
+    (shop / "day.py").write_text(code)
+    told = subprocess.run([sys.executable, "day.py"], cwd=shop, capture_output=True, text=True, check=False)
+    assert told.stdout.splitlines() == ["20 7", "['orders_v1', 'shop_load_v1']"], told.stderr[-3000:]

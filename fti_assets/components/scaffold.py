@@ -85,7 +85,10 @@ class ${Name}Schema(pa.DataFrameModel):
 
 
 def $name(context: dg.AssetExecutionContext) -> pd.DataFrame:
-    """The rows of the days that are run."""
+    """The rows of the days that are run: one, or all of a backfill.
+
+    Where each day has a file, read those: ``fti_assets.read_files(context, "landing/$name/{partition}.parquet").df()``.
+    """
     window = context.partition_time_window
     hours = pd.date_range(window.start, window.end, freq="h", inclusive="left").tz_localize(None)
     return pd.DataFrame(

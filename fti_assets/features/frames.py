@@ -11,6 +11,8 @@ import pyarrow as pa
 
 from fti_assets.errors import DataError
 from fti_assets.features.table import Table
+from fti_assets.features.views import named_view
+from fti_assets.stores.sql import temporary_name
 
 _A_SERIES: Any = {"allow_series": True, "pass_through": True}
 ACCEPTED = "a pandas, polars or narwhals frame, a pyarrow Table, a DuckDB relation or an fti.Table"
@@ -29,9 +31,9 @@ def relation_of(connection: duckdb.DuckDBPyConnection, result: Any, *, what: str
         DataError: it is none of these, or holds a type that DuckDB does not know.
     """
     if isinstance(result, Table):
-        return result.relation
+        return _on(connection, result.relation)
     if isinstance(result, duckdb.DuckDBPyRelation):
-        return result
+        return _on(connection, result)
     try:
         if isinstance(result, pd.DataFrame):
             return _of_pandas(connection, result)
@@ -77,6 +79,20 @@ def naive_times(result: Any) -> list[str]:
 def column_names(result: Any) -> list[str] | None:
     """The names of a pandas frame, which may have one twice; None for what cannot, or tells them itself."""
     return list(result.columns) if isinstance(result, pd.DataFrame) else None
+
+
+def _on(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """The relation, or a stream of its rows if it is one of another connection, such as that of ``duckdb.sql``."""
+    name = temporary_name("own")
+    try:
+        named_view(relation, name)
+    except duckdb.Error as error:
+        raise DataError(f"a relation of DuckDB cannot be read: {error}. Return one whose connection is open") from error
+    try:
+        connection.view(name)
+    except duckdb.CatalogException:
+        return connection.from_arrow(relation.to_arrow_reader())
+    return relation
 
 
 def _of_pandas(connection: duckdb.DuckDBPyConnection, frame: pd.DataFrame) -> duckdb.DuckDBPyRelation:

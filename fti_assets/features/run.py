@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -13,6 +12,7 @@ import duckdb
 
 from fti_assets import clock
 from fti_assets.assets.checks import check_result, preview, refusal
+from fti_assets.assets.function import call_function
 from fti_assets.assets.materialization import materialized
 from fti_assets.assets.windows import running_windows
 from fti_assets.errors import DataError, listed
@@ -42,6 +42,12 @@ from fti_assets.stores.tables import Commit
 from fti_assets.times import Window
 
 IN_TIME = Rule("rows_in_time", "New rows are stored before they are said to be available", blocking=False)
+ALL_PARTITIONS = (
+    'take them all, by fti.read_files(context, "landing/{partition}.parquet") or in a loop over context.partition_keys; or have '
+    "each run by itself, backfill_policy=dg.BackfillPolicy.multi_run(1)"
+)
+"""What a feature function of several partitions does instead of reading ``context.partition_key``."""
+
 _said_naive: set[str] = set()
 
 
@@ -58,11 +64,9 @@ def run_feature_group(
         read_external(lake, group.inputs.values())
         given: dict[str, Any] = dict(arguments)
         given |= {name: input_table(lake, source, group, windows) for name, source in group.inputs.items()}
-        if "context" in inspect.signature(group.function).parameters:
-            given["context"] = context
         given |= dict.fromkeys(group.position_parameters, since)
         with views_recorded() as views:
-            result = group.function(**given)
+            result = call_function(group.function, given, context, what=group.table, instead=ALL_PARTITIONS)
         batch = _staged(lake, group, layout, result, windows)
         staged, verdicts = batch.staged, [*batch.staged.verdicts, *_in_time(lake, group, batch.staged, windows)]
         _say_once_that_naive_is_utc(context, group, result)

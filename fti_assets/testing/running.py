@@ -10,7 +10,9 @@ from typing import Any
 
 import dagster as dg
 
+from fti_assets.assets.function import call_function
 from fti_assets.errors import DeclarationError, listed
+from fti_assets.features.run import ALL_PARTITIONS
 from fti_assets.times import Window
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -46,7 +48,12 @@ def call(function: Callable[..., Any], given: Mapping[str, Any], declaration: An
         return function(**arguments)
     made: list[Any] = []
     partitions_def = declaration.partitions_def if windows else None
-    step = _step(lambda context: made.append(function(context=context, **arguments)), partitions_def)
+    what = declaration.key.to_user_string()
+
+    def does(context: dg.AssetExecutionContext) -> None:
+        made.append(call_function(function, arguments, context, what=what, instead=ALL_PARTITIONS))
+
+    step = _step(does, partitions_def)
     with ephemeral_instance() as instance:
         run([step], windows, partitions_def, instance=instance)
     return made[0]

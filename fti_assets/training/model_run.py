@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import dagster as dg
 import numpy as np
 
 from fti_assets.assets.checks import refusal
+from fti_assets.assets.function import call_function
 from fti_assets.assets.materialization import log_materialized
 from fti_assets.assets.windows import running_windows
 from fti_assets.resources import Stores
@@ -31,9 +31,8 @@ def run_model(
 
     def train(data: TrainingData) -> Any:
         given = {**arguments, model.data_parameter: data}
-        if "context" in inspect.signature(model.function).parameters:
-            given["context"] = context
-        return model.function(**given)
+        alone = f"run one cutoff at a time (--partition {windows[0].key})"
+        return call_function(model.function, given, context, what=model.asset_name, instead=alone)
 
     builds: list[ModelManifest] = []
     tested: list[tuple[np.ndarray, np.ndarray]] = []

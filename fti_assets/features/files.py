@@ -1,0 +1,207 @@
+"""The files of the partitions that a step is run for, as one lazy relation."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from string import Formatter
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from fti_assets.assets.windows import running_windows
+from fti_assets.errors import DataError, DeclarationError, listed, one_of
+from fti_assets.features.frame_kinds import as_arrow
+from fti_assets.stores.duckdb_extensions import connect_in_memory
+from fti_assets.stores.tables import WHOLE
+from fti_assets.times import Window
+
+if TYPE_CHECKING:
+    import dagster as dg
+    import duckdb
+    import pyarrow as pa
+
+_FIELDS = ("partition", "start", "end")
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+
+
+def read_files(
+    context: dg.AssetExecutionContext, path: str | Path, *, reader: Callable[[Path], Any] | None = None
+) -> duckdb.DuckDBPyRelation:
+    """Read the file of each partition that a step is run for: one day, a range of a backfill, or one file without partitions.
+
+    Parquet is read lazily, batch by batch, while the rows are stored; ``.df()`` gives a pandas frame of them. Columns that only
+    some files have are null in the others.
+
+    Args:
+        context: the step's context.
+        path: where a partition's file lies, a local path: ``"landing/orders/{partition}.parquet"``. ``{partition}`` is the
+            partition's key; ``{start:%Y/%m/%d}`` and ``{end:%Y-%m-%d}`` are the first instant of its window and the first
+            after it, in UTC. A pattern with ``*`` reads all files that it finds for a partition.
+        reader: what reads a file that is not Parquet: ``pd.read_csv``, or a function of a ``Path`` that gives a frame. It is
+            called for one file after another, and what it gives is held in memory.
+
+    Returns:
+        A DuckDB relation of all rows, in the order of the partitions.
+
+    Raises:
+        DataError: a file is not there or cannot be read, or a column has types that do not fit in two files; each is named.
+        DeclarationError: the path cannot name a file of each partition.
+
+    >>> import dagster as dg, duckdb
+    >>> from fti_assets import feature_group
+    >>> days = dg.DailyPartitionsDefinition(start_date="2024-01-01")
+    >>> @feature_group(keys=["order_id"], event_time="placed_at", partitions_def=days)
+    ... def orders(context: dg.AssetExecutionContext) -> duckdb.DuckDBPyRelation:
+    ...     return read_files(context, "landing/orders/{partition}.parquet")
+    """
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    name, windows = _running(context)
+    files = _files(str(path), windows, name)
+    schemas = {}
+    tables = []
+    for file in files:
+        if reader is None:
+            schemas[file] = _parquet_schema(file, name)
+        else:
+            tables.append(_read(reader, file, name))
+            schemas[file] = tables[-1].schema
+    schema = _one_schema(schemas, name)
+    connection = connect_in_memory()
+    connection.execute("SET TimeZone = 'UTC'")
+    if reader is None:
+        return connection.from_arrow(ds.dataset([str(file) for file in files], schema=schema, format="parquet"))
+    try:
+        return connection.from_arrow(pa.concat_tables(tables, promote_options="permissive"))
+    except pa.ArrowInvalid as error:
+        raise DataError(f"the files of {name} have values that fit no one type: {error}") from error
+
+
+def _running(context: dg.AssetExecutionContext) -> tuple[str, list[Window]]:
+    """What is run, and for which partitions; of a context that a test made, the keys alone."""
+    import dagster as dg
+
+    if not isinstance(context, dg.AssetExecutionContext | dg.OpExecutionContext):
+        raise DeclarationError(
+            f"read_files takes the step's context first, not {context!r}: def orders(context: dg.AssetExecutionContext): return "
+            "fti.read_files(context, 'landing/orders/{partition}.parquet')"
+        )
+    try:
+        return context.asset_key.to_user_string(), running_windows(context)
+    except dg.DagsterError:  # dg.build_asset_context, which runs no asset and knows no windows
+        return "the step", [Window(context.partition_key if context.has_partition_key else WHOLE)]
+
+
+def _files(path: str, windows: Sequence[Window], name: str) -> list[Path]:
+    """The files of the partitions, all of them there."""
+    scheme = urlsplit(path).scheme
+    if len(scheme) > 1:  # one letter is a drive
+        raise DeclarationError(
+            f"read_files reads local files, not {path!r}: join what lies in a bucket by fti.external_group(source="
+            f"fti.ParquetFiles(path=...)), or copy it before"
+        )
+    partitioned = not (len(windows) == 1 and windows[0].key == WHOLE and windows[0].start is None)
+    _refuse_fields(path, windows, name, partitioned=partitioned)
+    found: list[Path] = []
+    missing: list[str] = []
+    for window in windows:
+        values = {"partition": window.key, "start": window.start, "end": window.end} if partitioned else {}
+        try:
+            filled = path.format(**values)
+        except (ValueError, LookupError) as error:
+            raise DeclarationError(f"the path {path!r} of {name} cannot be filled in: {error}") from error
+        files = sorted(glob.glob(filled, recursive=True)) if "*" in filled else [filled] * Path(filled).is_file()
+        found += map(Path, files)
+        missing += [] if files else [filled]
+    if missing:
+        of = f" for {len(missing)} of {len(windows)} partitions" if len(windows) > 1 else ""
+        raise DataError(
+            f"{name} has no file{of}: {listed(missing)} (seen from {Path.cwd()}). Put it there, one without rows where nothing "
+            "happened, or run only the partitions whose files are there. Nothing was stored"
+        )
+    return found
+
+
+def _refuse_fields(path: str, windows: Sequence[Window], name: str, *, partitioned: bool) -> None:
+    """Refuse a path that is the same for every partition, or that names what a partition has not."""
+    try:
+        fields = {field for _, field, _, _ in Formatter().parse(path) if field is not None}
+    except ValueError as error:
+        raise DeclarationError(
+            f"the path {path!r} of {name} cannot be filled in: {error}; a brace that is meant is {{{{"
+        ) from error
+    has = () if not partitioned else _FIELDS if windows[0].start is not None else _FIELDS[:1]
+    unknown = sorted(fields - {*has})
+    if unknown:
+        there = f"write {one_of('{' + field + '}' for field in has)}" if has else "it has no partitions"
+        raise DeclarationError(
+            f"the path {path!r} of {name} names {listed('{' + field + '}' for field in unknown)}: {there}"
+        )
+    if partitioned and not fields:
+        raise DeclarationError(
+            f"the path {path!r} of {name} is one file for every partition: write where a partition's file lies, as in "
+            "'landing/orders/{partition}.parquet', or leave out partitions_def"
+        )
+
+
+def _parquet_schema(file: Path, name: str) -> pa.Schema:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(file)
+    except (pa.ArrowException, OSError) as error:
+        other = f"reader=pd.read_{file.suffix[1:]}" if file.suffix in (".csv", ".json") else "reader=pd.read_csv"
+        raise DataError(
+            f"{file} of {name} cannot be read as Parquet: {str(error).splitlines()[0]}. Write it whole, or say what reads it, as "
+            f"in {other}"
+        ) from error
+    # What pandas writes of an index without a name is no column.
+    return pa.schema([field for field in schema if not _PANDAS_INDEX.fullmatch(field.name)])
+
+
+def _read(reader: Callable[[Path], Any], file: Path, name: str) -> pa.Table:
+    try:
+        rows = reader(file)
+    except Exception as error:
+        raise DataError(f"{file} of {name} cannot be read by reader={reader!r}: {error}") from error
+    return as_arrow(rows, what=f"what reader= gives for {file} of {name}")
+
+
+def _one_schema(schemas: dict[Path, pa.Schema], name: str) -> pa.Schema:
+    """The columns of all files, each in the type that holds it in every file."""
+    import pyarrow as pa
+
+    files = list(schemas)
+    whole = schemas[files[0]]
+    for file in files[1:]:
+        try:
+            whole = pa.unify_schemas([whole, schemas[file]], promote_options="permissive")
+        except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+            column = next(one for one in schemas[file].names if not _fit(whole, schemas[file], one))
+            first = next(
+                one for one in files if column in schemas[one].names and not _fit(schemas[one], schemas[file], column)
+            )
+            raise DataError(
+                f"column {column!r} of {name} is {schemas[first].field(column).type} in {first} and "
+                f"{schemas[file].field(column).type} in {file}: write the files with one type, or cast it with reader=. Nothing "
+                "was stored"
+            ) from error
+    return whole.remove_metadata()
+
+
+def _fit(one: pa.Schema, other: pa.Schema, column: str) -> bool:
+    import pyarrow as pa
+
+    if column not in one.names:
+        return True
+    try:
+        pa.unify_schemas(
+            [pa.schema([one.field(column)]), pa.schema([other.field(column)])], promote_options="permissive"
+        )
+    except (pa.ArrowTypeError, pa.ArrowInvalid):
+        return False
+    return True

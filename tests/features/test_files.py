@@ -1,0 +1,190 @@
+"""The files of the partitions that are run: one day, a range, an hour, a month, one file."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pandas as pd
+import pytest
+
+import fti_assets as fti
+from fti_assets import testing
+from fti_assets.errors import DataError, DeclarationError
+
+DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-02-01")
+FILE = "{partition}.parquet"
+
+
+def orders(path: str, partitions_def: Any = DAYS, **how: Any) -> Any:
+    @fti.feature_group(keys=["order_id"], event_time="placed_at", partitions_def=partitions_def)
+    def orders(context: dg.AssetExecutionContext) -> duckdb.DuckDBPyRelation:
+        return fti.read_files(context, path, **how)
+
+    return orders
+
+
+def land(folder: Path, name: str, at: str = "", **columns: Any) -> Path:
+    """One row at noon, in a file."""
+    placed = pd.Timestamp(f"{at or name} 12:00" if len(at or name) == 10 else at)
+    frame = pd.DataFrame(
+        {"order_id": [name], "placed_at": [placed], **{key: [value] for key, value in columns.items()}}
+    )
+    file = folder / f"{name}.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_parquet(file, index=False)
+    return file
+
+
+def test_one_day_and_a_range_store_the_same_rows(tmp_path: Path) -> None:
+    for day in (1, 2, 3):
+        land(tmp_path, f"2024-01-0{day}", price=float(day))
+    group = orders(f"{tmp_path}/{FILE}")
+    by_day, ranged = testing.stores_in(tmp_path / "day"), testing.stores_in(tmp_path / "range")
+    for day in (1, 2, 3):
+        testing.materialize(group, stores=by_day, partition=f"2024-01-0{day}")
+    testing.materialize(group, stores=ranged, partition=("2024-01-01", "2024-01-03"))
+    rows = [fti.read(group, stores=one).sort_values("order_id", ignore_index=True) for one in (by_day, ranged)]
+    assert rows[0]["price"].tolist() == [1.0, 2.0, 3.0]
+    pd.testing.assert_frame_equal(*rows)
+
+
+def test_a_missing_file_of_a_range_is_named(tmp_path: Path) -> None:
+    land(tmp_path, "2024-01-01")
+    group = orders(f"{tmp_path}/{FILE}")
+    with pytest.raises(DataError, match=r"orders_v1|step") as error:
+        testing.rows(group, partition=("2024-01-01", "2024-01-03"))
+    said = str(error.value)
+    assert "has no file for 2 of 3 partitions: " in said
+    assert f"{tmp_path}/2024-01-02.parquet' and '{tmp_path}/2024-01-03.parquet'" in said
+    with pytest.raises(DataError, match="has no file: "):
+        testing.rows(group, partition="2024-01-02")
+
+
+def test_hours_and_months_name_their_files_by_their_start(tmp_path: Path) -> None:
+    hours = dg.HourlyPartitionsDefinition(start_date="2024-01-01-00:00")
+    land(tmp_path, "2024/01/01/05", at="2024-01-01 05:30")
+    land(tmp_path, "2024/01/01/06", at="2024-01-01 06:30")
+    by_hour = orders(f"{tmp_path}/{{start:%Y/%m/%d/%H}}.parquet", hours)
+    assert len(testing.rows(by_hour, partition=("2024-01-01-05:00", "2024-01-01-06:00"))) == 2
+    months = dg.MonthlyPartitionsDefinition(start_date="2024-01-01")
+    land(tmp_path, "2024-02", at="2024-02-11")
+    by_month = orders(f"{tmp_path}/{{start:%Y-%m}}.parquet", months)
+    assert testing.rows(by_month, partition="2024-02-01")["order_id"].tolist() == ["2024-02"]
+
+
+def test_without_partitions_it_is_one_file(tmp_path: Path) -> None:
+    land(tmp_path, "orders", at="2024-01-01")
+    assert len(testing.rows(orders(f"{tmp_path}/orders.parquet", None))) == 1
+    with pytest.raises(DeclarationError, match="names '{partition}': it has no partitions"):
+        testing.rows(orders(f"{tmp_path}/{FILE}", None))
+
+
+def test_a_pattern_reads_all_files_of_a_partition(tmp_path: Path) -> None:
+    for part in ("a", "b"):
+        land(tmp_path, f"2024-01-01/{part}", at="2024-01-01")
+    assert len(testing.rows(orders(f"{tmp_path}/{{partition}}/*.parquet"), partition="2024-01-01")) == 2
+    with pytest.raises(DataError, match=r"has no file: '.*2024-01-02/\*.parquet'"):
+        testing.rows(orders(f"{tmp_path}/{{partition}}/*.parquet"), partition="2024-01-02")
+
+
+def test_one_path_for_every_partition_is_refused(tmp_path: Path) -> None:
+    file = land(tmp_path, "2024-01-01")
+    with pytest.raises(DeclarationError, match="is one file for every partition: write where a partition's file lies"):
+        testing.rows(orders(str(file)), partition="2024-01-01")
+
+
+@pytest.mark.parametrize("path", ["{day}.parquet", "{partition.parquet", "{partition:%Y}.parquet", "{}.parquet"])
+def test_a_path_that_cannot_be_filled_in_is_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(DeclarationError, match=r"the path '.*' of .* (names|cannot be filled in)"):
+        testing.rows(orders(f"{tmp_path}/{path}"), partition="2024-01-01")
+
+
+def test_columns_that_came_later_are_null_before(tmp_path: Path) -> None:
+    land(tmp_path, "2024-01-01")
+    land(tmp_path, "2024-01-02", price=2)
+    land(tmp_path, "2024-01-03", price=2.5)  # a column that got a missing value is one of doubles
+    rows = testing.rows(orders(f"{tmp_path}/{FILE}"), partition=("2024-01-01", "2024-01-03"))
+    assert rows["price"].isna().tolist() == [True, False, False]
+    assert rows["price"].tolist()[1:] == [2.0, 2.5]
+
+
+def test_types_that_do_not_fit_name_both_files(tmp_path: Path) -> None:
+    first = land(tmp_path, "2024-01-01", price=1.5)
+    second = land(tmp_path, "2024-01-02", price="1.5")
+    with pytest.raises(DataError, match="column 'price' .*: write the files with one type") as error:
+        testing.rows(orders(f"{tmp_path}/{FILE}"), partition=("2024-01-01", "2024-01-02"))
+    assert f"double in {first}" in str(error.value)
+    assert f"string in {second}" in str(error.value)
+
+
+def test_a_half_written_file_is_named(tmp_path: Path) -> None:
+    file = land(tmp_path, "2024-01-01")
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(DataError, match=rf"{file} of .* cannot be read as Parquet"):
+        testing.rows(orders(f"{tmp_path}/{FILE}"), partition="2024-01-01")
+
+
+def test_other_files_are_read_by_a_reader(tmp_path: Path) -> None:
+    for day, price in (("2024-01-01", "1"), ("2024-01-02", "2.5")):
+        (tmp_path / f"{day}.csv").write_text(f"order_id,placed_at,price\na{day},{day} 12:00,{price}\n")
+    path = f"{tmp_path}/{{partition}}.csv"
+    with pytest.raises(DataError, match="say what reads it, as in reader=pd.read_csv"):
+        testing.rows(orders(path), partition="2024-01-01")
+
+    def read_csv(file: Path) -> pd.DataFrame:
+        return pd.read_csv(file, parse_dates=["placed_at"])
+
+    rows = testing.rows(orders(path, reader=read_csv), partition=("2024-01-01", "2024-01-02"))
+    assert rows["price"].tolist() == [1.0, 2.5]
+    with pytest.raises(DataError, match=r"2024-01-01.csv of .* cannot be read by reader=.*parse_dates"):
+        testing.rows(orders(path, reader=lambda file: pd.read_csv(file, parse_dates=["when"])), partition="2024-01-01")
+
+
+def test_an_index_that_pandas_wrote_is_no_column(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"order_id": [1, 2], "placed_at": pd.to_datetime(["2024-01-01", "2024-01-01"])})
+    frame[frame["order_id"] > 1].to_parquet(tmp_path / "2024-01-01.parquet")
+    rows = testing.rows(orders(f"{tmp_path}/{FILE}"), partition="2024-01-01")
+    assert list(rows.columns) == ["order_id", "placed_at"]
+
+
+def test_a_context_of_a_plain_call_names_its_partition(tmp_path: Path) -> None:
+    land(tmp_path, "2024-01-01")
+    context = dg.build_asset_context(partition_key="2024-01-01")
+    assert len(fti.read_files(context, f"{tmp_path}/{FILE}").df()) == 1
+    with pytest.raises(DeclarationError, match="takes the step's context first, not '2024-01-01'"):
+        fti.read_files("2024-01-01", f"{tmp_path}/{FILE}")  # type: ignore[arg-type]
+
+
+def test_what_lies_in_a_bucket_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="reads local files, not 's3://shop"):
+        testing.rows(orders("s3://shop/{partition}.parquet"), partition="2024-01-01")
+
+
+def test_rows_can_be_read_twice_before_they_are_stored(tmp_path: Path) -> None:
+    land(tmp_path, "2024-01-01")
+    land(tmp_path, "2024-01-02")
+    counts: list[int] = []
+
+    @fti.feature_group(keys=["order_id"], event_time="placed_at", partitions_def=DAYS)
+    def newest(context: dg.AssetExecutionContext) -> duckdb.DuckDBPyRelation:
+        rows = fti.read_files(context, f"{tmp_path}/{FILE}")
+        counts.extend([len(rows.df()), len(rows.filter("order_id = '2024-01-02'").df())])
+        return rows.filter("order_id = '2024-01-02'")
+
+    assert len(testing.rows(newest, partition=("2024-01-01", "2024-01-02"))) == 1
+    assert counts == [2, 1]
+
+
+@pytest.mark.parametrize("kept", ["default", "own"])
+def test_a_relation_of_another_connection_is_stored(tmp_path: Path, kept: str) -> None:
+    file = land(tmp_path, "2024-01-01")
+
+    @fti.feature_group(keys=["order_id"], event_time="placed_at")
+    def elsewhere() -> duckdb.DuckDBPyRelation:
+        connection = duckdb if kept == "default" else duckdb.connect()
+        return connection.sql(f"FROM '{file}'")
+
+    assert len(testing.rows(elsewhere)) == 1
+    stored = testing.materialize(elsewhere, stores=testing.stores_in(tmp_path / "stores"))
+    assert stored.rows(elsewhere)["order_id"].tolist() == ["2024-01-01"]

@@ -17,6 +17,7 @@ FtiError
     └── NoChampionError        the model has no champion to serve
 """
 
+import reprlib
 from collections.abc import Iterable
 
 
@@ -78,6 +79,25 @@ class RequestError(PredictionError):
 
 class NoChampionError(PredictionError):
     """The model has no champion to serve."""
+
+
+_excerpt = reprlib.Repr()
+_excerpt.maxstring = _excerpt.maxother = 80
+_excerpt.maxlevel = 3
+
+
+def excerpt(value: object, limit: int = 80) -> str:
+    """A value for an error message, of at most ``limit`` characters: large, deep and broken ones too.
+
+    >>> excerpt("x" * 1_000_000, 12)
+    "'xx...xxxxx'"
+    """
+    try:
+        text = _excerpt.repr(value)
+    except Exception as error:  # such as that of a whole number of over 4,300 digits, or of a class of someone's own
+        return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"[:limit]
+    middle = (limit - 3) // 2
+    return text if len(text) <= limit else f"{text[:middle]}...{text[middle + 3 - limit :]}"
 
 
 def one_of(names: Iterable[object]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fti_assets.errors import PredictionError
+from fti_assets.errors import PredictionError, excerpt
 from fti_assets.stores.manifest import JoinedGroup
 from fti_assets.stores.online import OnlineStore, Winner
 from fti_assets.times import from_microseconds
@@ -50,7 +50,7 @@ class OnlineGroup:
     def no_row(self, row: Sequence[Any]) -> str:
         """What to say of a row whose key has no row in the group at all."""
         parts = zip(self.joined.keys, self._slots, strict=True)
-        return f"{self.table} has no row for {', '.join(f'{key.spine}={row[slot]!r:.80}' for key, slot in parts)}"
+        return f"{self.table} has no row for {', '.join(f'{key.spine}={excerpt(row[slot])}' for key, slot in parts)}"
 
 
 class OnlineFeatures:

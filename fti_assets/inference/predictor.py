@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from fti_assets import clock
-from fti_assets.errors import PredictionError, RequestError
+from fti_assets.errors import PredictionError, RequestError, excerpt
 from fti_assets.inference.request import moment
 from fti_assets.inference.served_build import Prediction, ServedBuild, UnknownKeys
 from fti_assets.stores.home import home
@@ -167,7 +167,7 @@ class Predictor:
 def _listed(requests: Any) -> Sequence[Request]:
     if not isinstance(requests, Sequence) or isinstance(requests, str | bytes):
         raise RequestError(
-            f"the request is {requests!r:.80}, a {type(requests).__name__}: a mapping of field to value, "
+            f"the request is {excerpt(requests)}, a {type(requests).__name__}: a mapping of field to value, "
             "or a list of them, is expected"
         )
     return requests

@@ -1,24 +1,15 @@
 """What a request must bring, and every way in which one can be wrong."""
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-
-from fti_assets.errors import RequestError
-from fti_assets.stores.columns import ColumnType
+from fti_assets.errors import RequestError, excerpt
+from fti_assets.inference.request_values import CONVERTERS, EXPECTED, Reason, required, timestamp
 from fti_assets.stores.manifest import ViewRecord
-from fti_assets.times import instant, naive_utc
 
-_EXPECTED: dict[ColumnType, str] = {
-    "text": "text",
-    "integer": "a whole number of 64 bits",
-    "number": "a number",
-    "boolean": "true or false",
-    "timestamp": "a datetime or ISO text",
-}
+_MOST_PROBLEMS = 20
+_MOST_BYTES = 4_000
 
 
 class RequestForm:
@@ -37,7 +28,10 @@ class RequestForm:
         self._time = view.prediction_time
         self._what = what
         self._fields: list[tuple[str, Callable[[Any], Any]]] = [
-            (column.name, (_required if column.name in view.spine_keys else _nullable)(_CONVERTERS[column.type]))
+            (
+                column.name,
+                required(CONVERTERS[column.type]) if column.name in view.spine_keys else CONVERTERS[column.type],
+            )
             for column in self.columns
         ]
 
@@ -45,43 +39,73 @@ class RequestForm:
         """The request's values in the order of ``columns``: plain Python ones, times as naive UTC, None where missing.
 
         Raises:
-            RequestError: it lists everything that is wrong with the request.
+            RequestError: it lists what is wrong with the request.
         """
+        values = self._values(request)
+        if values is None:
+            raise self.error(self._problems(request))
+        return values
+
+    def read_all(self, requests: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+        """``read`` for ``n`` requests; the error says of each problem in which request it is."""
+        rows, wrong = [], []
+        for index, request in enumerate(requests):
+            values = self._values(request)
+            if values is None:
+                wrong.append(index)
+            else:
+                rows.append(values)
+        if wrong:
+            raise self.error(
+                f"request {index}: {problem}" for index in wrong for problem in self._problems(requests[index])
+            )
+        return rows
+
+    def error(self, problems: Iterator[str] | Sequence[str]) -> RequestError:
+        """One error of all problems: the first 20 in words, the others counted, in at most 4,000 bytes."""
+        text, count, left_out = f"the request to {self._what} is wrong: ", 0, 0
+        for problem in problems:
+            joined = f"{text}{'; ' if count else ''}{problem}"
+            if count < _MOST_PROBLEMS and not left_out and len(joined.encode(errors="replace")) <= _MOST_BYTES - 40:
+                text, count = joined, count + 1
+            else:
+                left_out += 1
+        return RequestError(f"{text}; and {left_out} more" if left_out else text)
+
+    def _values(self, request: Any) -> list[Any] | None:
+        """The values of a request in order, None if anything is wrong with it."""
         try:
             values = [convert(request[name]) for name, convert in self._fields]
-            if len(request) == len(values):
-                return values
-        except (KeyError, TypeError, ValueError, OverflowError):
-            pass
-        raise self.error(self.problems(request))
+            return values if len(request) == len(values) and isinstance(request, Mapping) else None
+        except Exception:  # whatever a client's value raises when it is looked at
+            return None
 
-    def error(self, problems: list[str]) -> RequestError:
-        """One error of all problems."""
-        return RequestError(f"the request to {self._what} is wrong: {'; '.join(problems)}")
-
-    def problems(self, request: Any) -> list[str]:
+    def _problems(self, request: Any) -> Iterator[str]:
         """Everything that is wrong with a request, a sentence each."""
         if not isinstance(request, Mapping):
-            return [f"it is {request!r:.80}, a {type(request).__name__}, where a mapping of field to value is expected"]
-        found = []
+            yield f"it is {excerpt(request)}, {_kind(request)}, where a mapping of field to value is expected"
+            return
         for column, (name, convert) in zip(self.columns, self._fields, strict=True):
-            expected = _EXPECTED[column.type]
-            if name not in request:
-                found.append(f"{name!r} is missing, {expected} is expected")
+            expected = EXPECTED[column.type]
+            try:
+                value = request[name]
+            except Exception:
+                yield f"{name!r} is missing, {expected} is expected"
                 continue
             try:
-                convert(request[name])
-            except (TypeError, ValueError, OverflowError) as problem:
-                value = request[name]
-                reason = f" ({problem})" if isinstance(problem, _Reason) else ""
-                found.append(f"{name!r} is {value!r:.80}, a {type(value).__name__}, {expected} is expected{reason}")
-        fields = [column.name for column in self.columns]
-        for extra in sorted((name for name in request if name not in fields), key=str):
-            if extra == self._time:
-                found.append(f"{extra!r} is the prediction time: give it as predict(..., at=...), not in the request")
+                convert(value)
+            except Exception as problem:
+                reason = f" ({problem})" if isinstance(problem, Reason) else ""
+                yield f"{name!r} is {excerpt(value)}, {_kind(value)}, {expected} is expected{reason}"
+        fields = {column.name for column in self.columns}
+        extras = sorted(excerpt(name) for name in request if not (isinstance(name, str) and name in fields))
+        for extra in extras:
+            if extra == repr(self._time):
+                yield f"{extra} is the prediction time: give it as predict(..., at=...), not in the request"
             else:
-                found.append(f"{extra!r} is not a field: the fields are {', '.join(map(repr, fields)) or 'none'}")
-        return found
+                listed = ", ".join(repr(column.name) for column in self.columns[:_MOST_PROBLEMS]) or "none"
+                more = f" and {len(fields) - _MOST_PROBLEMS} more" if len(fields) > _MOST_PROBLEMS else ""
+                yield f"{extra} is not a field: the fields are {listed}{more}"
 
 
 def moment(at: Any) -> datetime:
@@ -91,94 +115,13 @@ def moment(at: Any) -> datetime:
         RequestError: it is neither.
     """
     try:
-        read = _timestamp(at)
-    except (TypeError, ValueError, OverflowError):
+        read = timestamp(at)
+    except Exception:  # whatever a client's value raises when it is looked at
         read = None
     if read is None:
-        raise RequestError(f"at is {at!r:.80}, a {type(at).__name__}, where {_EXPECTED['timestamp']} is expected")
+        raise RequestError(f"at is {excerpt(at)}, {_kind(at)}, where {EXPECTED['timestamp']} is expected")
     return read
 
 
-class _Reason(ValueError):
-    """Why a value of the right type is wrong all the same."""
-
-
-def _required(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def read(value: Any) -> Any:
-        converted = None if value is None else convert(value)
-        if converted is None or (converted.__class__ is float and not math.isfinite(converted)):
-            raise _Reason("a key must have a value")
-        return converted
-
-    return read
-
-
-def _nullable(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: None if value is None else convert(value)
-
-
-def _text(value: Any) -> str:
-    if value.__class__ is str and value.isascii():
-        return str(value)
-    if not isinstance(value, str):
-        raise TypeError
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise _Reason("it is not valid Unicode") from error
-    return str(value)
-
-
-def _integer(value: Any) -> int:
-    if value.__class__ is not int:
-        value = _plain(value)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError
-    if not -(2**63) <= value < 2**63:
-        raise _Reason("it needs more than 64 bits")
-    return int(value)
-
-
-def _number(value: Any) -> float | None:
-    if value.__class__ is not float:
-        value = _plain(value)
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise TypeError
-        value = float(value)
-    return None if math.isnan(value) else value
-
-
-def _boolean(value: Any) -> bool:
-    value = _plain(value)
-    if value.__class__ is not bool:
-        raise TypeError
-    return bool(value)
-
-
-def _timestamp(value: Any) -> datetime | None:
-    value = _plain(value)
-    if isinstance(value, str):
-        return instant(value)
-    if not isinstance(value, datetime):
-        raise TypeError
-    if value != value:  # pandas' NaT is a datetime too
-        return None
-    if value.__class__ is not datetime:
-        clock = (value.hour, value.minute, value.second, value.microsecond)
-        value = datetime(value.year, value.month, value.day, *clock, value.tzinfo, fold=value.fold)
-    return naive_utc(value)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.datetime64):
-        return value.astype("datetime64[us]").item()
-    return value.item() if isinstance(value, np.generic) else value
-
-
-_CONVERTERS: dict[ColumnType, Callable[[Any], Any]] = {
-    "text": _text,
-    "integer": _integer,
-    "number": _number,
-    "boolean": _boolean,
-    "timestamp": _timestamp,
-}
+def _kind(value: object) -> str:
+    return f"a {type(value).__name__}"[:80]

@@ -104,7 +104,7 @@ class ServedBuild:
         return [dict(zip(self._names, self._pick(row), strict=True)) for row in rows]
 
     def _rows(self, requests: Sequence[Mapping[str, Any]], at: datetime) -> tuple[list[Row], list[tuple[str, ...]]]:
-        rows = [self._form.read(requests[0])] if len(requests) == 1 else self._read_all(requests)
+        rows = [self._form.read(requests[0])] if len(requests) == 1 else self._form.read_all(requests)
         at_us = microseconds(at)
         missing: list[tuple[str, ...]] = [()] * len(rows)
         for row in rows:
@@ -124,16 +124,6 @@ class ServedBuild:
             for row, values in zip(rows, zip(*call(arrays, len(rows)), strict=True), strict=True):
                 row.extend(values)
         return rows, missing
-
-    def _read_all(self, requests: Sequence[Mapping[str, Any]]) -> list[Row]:
-        problems = [
-            f"request {index}: {problem}"
-            for index, request in enumerate(requests)
-            for problem in self._form.problems(request)
-        ]
-        if problems:
-            raise self._form.error(problems)
-        return [self._form.read(request) for request in requests]
 
     def _refuse_unknown_keys(self, rows: list[Row], missing: list[tuple[str, ...]]) -> None:
         problems = []

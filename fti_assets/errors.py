@@ -90,7 +90,7 @@ def excerpt(value: object, limit: int = 80) -> str:
     """A value for an error message, of at most ``limit`` characters: large, deep and broken ones too.
 
     >>> excerpt("x" * 1_000_000, 12)
-    "'xx...xxxxx'"
+    "'xxx...xxxx'"
     """
     try:
         text = _excerpt.repr(value)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import math
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pandera.pandas as pa
 from pandera import dtypes
+from pandera.api.function_dispatch import Dispatcher
 
 from fti_assets.errors import DeclarationError
 from fti_assets.stores.columns import ColumnType
+from fti_assets.stores.manifest import ColumnRule
+from fti_assets.times import naive_utc
 
 SQL_TYPES: dict[ColumnType, str] = {
     "text": "VARCHAR",
@@ -84,6 +92,45 @@ def described(schema: pa.DataFrameSchema | None) -> tuple[object, ...]:
         for name, column in schema.columns.items()
     ]
     return (columns, _checks(schema), schema.unique, schema.coerce, schema.strict)
+
+
+def column_rules(schema: pa.DataFrameSchema | None, columns: Iterable[str]) -> list[ColumnRule]:
+    """The checks of single values that a schema has for some columns, without those that only warn and those of the user's own."""
+    if schema is None:
+        return []
+    rules = []
+    for name in columns:
+        for check in schema.columns[name].checks if name in schema.columns else ():
+            own = type(check) is pa.Check and isinstance(check._check_fn, Dispatcher)
+            arguments = _plain(check._check_kwargs) if own and not check.raise_warning and check.ignore_na else None
+            if arguments is not None:
+                rules.append(ColumnRule(name, check._check_fn.__name__, arguments))
+    return rules
+
+
+def _plain(arguments: dict[str, Any]) -> dict[str, Any] | None:
+    """Arguments as JSON holds them, None for some that it does not."""
+    made: dict[str, Any] = {}
+    for name, value in arguments.items():
+        several = isinstance(value, list | tuple | set | frozenset)
+        plain = [_scalar(one) for one in value] if several else _scalar(value)
+        if plain is _NONE or (several and _NONE in plain):
+            return None
+        made[name] = sorted(plain, key=repr) if several else plain
+    return made
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, np.generic) and not isinstance(value, np.datetime64):
+        value = value.item()
+    if isinstance(value, datetime | np.datetime64):
+        return naive_utc(pd.Timestamp(value).to_pydatetime()).isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return _NONE
+    return value if value is None or isinstance(value, bool | int | float | str) else _NONE
+
+
+_NONE = object()
 
 
 def _checks(owner: Any) -> list[tuple[object, ...]]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, overload
 
 from fti_assets import clock
-from fti_assets.errors import PredictionError, RequestError, excerpt
+from fti_assets.errors import RequestError, excerpt
 from fti_assets.inference.request import moment
-from fti_assets.inference.served_build import Prediction, ServedBuild, UnknownKeys
+from fti_assets.inference.served_build import Prediction, Report, ServedBuild, Strictness, UnknownKeys
 from fti_assets.stores.home import home
 from fti_assets.stores.models import ModelStore
 from fti_assets.stores.online import OnlineStore, online_store
@@ -34,14 +34,12 @@ class Predictor:
     """
 
     def __init__(
-        self, model: str, models: ModelStore, online: OnlineStore, *, build: str | None, unknown_keys: UnknownKeys
+        self, model: str, models: ModelStore, online: OnlineStore, *, build: str | None, strictness: Strictness
     ) -> None:
-        if unknown_keys not in ("missing", "error"):
-            raise PredictionError(f"unknown_keys is {unknown_keys!r}: 'missing' or 'error' is expected")
         self._model = model
         self._models = models
         self._online = online
-        self._unknown_keys = unknown_keys
+        self._strictness = strictness
         self._aliases_file = models.aliases_file(model)
         self._follows = build is None
         self._switching = threading.Lock()
@@ -59,6 +57,8 @@ class Predictor:
         online: str | Path | None = None,
         build: str | None = None,
         unknown_keys: UnknownKeys = "missing",
+        unknown_categories: Report = "report",
+        out_of_schema: Report = "report",
     ) -> "Predictor":
         """Load a model's champion, or one build, with everything it needs.
 
@@ -67,6 +67,10 @@ class Predictor:
             online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``online`` under ``FTI_HOME`` by default.
             build: the build to stay with, such as ``v1/20130501T000000Z-1f9ac3d2``; by default follow the champion.
             unknown_keys: what a key without any row in a group is, "missing" features or an "error".
+            unknown_categories: what a category is that the model has not learned, a "report" in the prediction's ``unknown``, or
+                an "error".
+            out_of_schema: what a field is that the spine's schema would refuse, a "report" in the prediction's
+                ``out_of_schema``, or an "error".
 
         Raises:
             MissingExtraError: the online store is a server, and its client is not installed.
@@ -75,9 +79,10 @@ class Predictor:
             DamagedError: the build's files are not what was written.
             PredictionError: the app's on-demand modules or the namespaces are not what the model learned from.
         """
+        strictness = Strictness(unknown_keys, unknown_categories, out_of_schema)
         model_store = ModelStore(home() / "models" if models is None else models)
         online_values = online_store(home() / "online" if online is None else online)
-        return cls(model, model_store, online_values, build=build, unknown_keys=unknown_keys)
+        return cls(model, model_store, online_values, build=build, strictness=strictness)
 
     @property
     def build(self) -> str:
@@ -161,7 +166,7 @@ class Predictor:
 
     def _load(self, reference: str) -> ServedBuild:
         manifest, graph = self._models.load(self._model, reference)
-        return ServedBuild(manifest, graph, self._online, unknown_keys=self._unknown_keys)
+        return ServedBuild(manifest, graph, self._online, self._strictness)
 
 
 def _listed(requests: Any) -> Sequence[Request]:

@@ -1,16 +1,17 @@
 """One build of a model, ready to answer: its request form, its groups, its on-demand functions and its graph."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, Literal
 
 import numpy as np
 
-from fti_assets.errors import PredictionError, one_of
+from fti_assets.errors import PredictionError, excerpt, one_of
 from fti_assets.inference.online_features import OnlineFeatures
 from fti_assets.inference.request import RequestForm
+from fti_assets.inference.request_rules import RequestRules
 from fti_assets.stores.columns import ColumnType, canonical
 from fti_assets.stores.graph import MISSING_INTEGER, Graph, whole_numbers
 from fti_assets.stores.manifest import GraphInput, ModelManifest, ViewRecord
@@ -20,9 +21,28 @@ from fti_assets.times import microseconds
 
 Row = list[Any]
 UnknownKeys = Literal["missing", "error"]
+Report = Literal["report", "error"]
 
 _EXACT = 2**53
 _OUTPUT = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
+
+
+@dataclass(frozen=True)
+class Strictness:
+    """What is refused of a request that could be answered: each is "error", or what else is said of it.
+
+    Raises:
+        PredictionError: one is neither.
+    """
+
+    unknown_keys: UnknownKeys = "missing"
+    unknown_categories: Report = "report"
+    out_of_schema: Report = "report"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if (value := getattr(self, field.name)) not in (field.default, "error"):
+                raise PredictionError(f"{field.name} is {excerpt(value)}: {field.default!r} or 'error' is expected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +51,8 @@ class Prediction:
 
     ``value`` is the probability (binary), a dict of class to probability (multiclass) or the value (regression);
     ``features`` what the model saw, raw, None where missing; ``missing`` the group tables that brought no row or
-    a stale one; ``at`` the prediction time, naive UTC.
+    a stale one; ``at`` the prediction time, naive UTC. ``unknown`` names the features with a category that the model
+    did not learn, which it treats as missing, and ``out_of_schema`` the fields with a value that the spine's schema would refuse.
     """
 
     value: float | dict[str, float]
@@ -40,6 +61,8 @@ class Prediction:
     at: datetime
     model: str
     build: str
+    unknown: tuple[str, ...] = ()
+    out_of_schema: tuple[str, ...] = ()
 
 
 class ServedBuild:
@@ -52,14 +75,19 @@ class ServedBuild:
     """
 
     def __init__(
-        self, manifest: ModelManifest, graph: bytes, online: OnlineStore, *, unknown_keys: UnknownKeys
+        self,
+        manifest: ModelManifest,
+        graph: bytes,
+        online: OnlineStore,
+        strictness: Strictness,
     ) -> None:
         view = manifest.view
         what = f"model {manifest.model!r} ({manifest.reference})"
         self.manifest = manifest
         self.reference = manifest.reference
-        self._unknown_is_error = unknown_keys == "error"
+        self._strictness = strictness
         self._form = RequestForm(view, what=f"model {manifest.model!r}")
+        self._rules = RequestRules(view.rules, self._form.columns)
         slots = _Slots(what)
         for column in self._form.columns:
             slots.add(column.name, column.type)
@@ -77,6 +105,11 @@ class ServedBuild:
                 slots.add(output.name, output.type)
         self._names = tuple(feature.name for feature in view.features)
         self._pick = _picker([slots.of(name) for name in self._names])
+        self._categories = [
+            (name, slots.of(name), frozenset([None, "", *encoder["categories"]]))
+            for name, encoder in manifest.encoders.items()
+            if isinstance(encoder, dict) and "categories" in encoder
+        ]
         self._arrange = [_arranger(graph_input, slots) for graph_input in manifest.inputs]
         self._graph = Graph.from_bytes(graph, manifest.inputs, what=what)
         self._output = _OUTPUT[manifest.task]
@@ -87,6 +120,9 @@ class ServedBuild:
     def predict(self, requests: Sequence[Mapping[str, Any]], at: datetime) -> list[Prediction]:
         """Answer ``n`` requests as of one instant (naive UTC), with one run of the graph."""
         rows, missing = self._rows(requests, at)
+        strangers = [(self._unlearned(row), self._rules.broken_by(row)) for row in rows]
+        if "error" in (self._strictness.unknown_categories, self._strictness.out_of_schema):
+            self._refuse_strangers(rows, strangers)
         with np.errstate(over="ignore"):
             feeds = {name: arrange(rows) for name, arrange in self._arrange}
         values: list[Any] = self._graph.run_feeds(feeds)[self._output].tolist()
@@ -94,8 +130,8 @@ class ServedBuild:
         if self._classes is not None:
             values = [dict(zip(self._classes, value, strict=True)) for value in values]
         return [
-            Prediction(value, dict(zip(names, pick(row), strict=True)), tables, at, model, reference)
-            for value, row, tables in zip(values, rows, missing, strict=True)
+            Prediction(value, dict(zip(names, pick(row), strict=True)), tables, at, model, reference, *of_row)
+            for value, row, tables, of_row in zip(values, rows, missing, strangers, strict=True)
         ]
 
     def features(self, requests: Sequence[Mapping[str, Any]], at: datetime) -> list[dict[str, Any]]:
@@ -117,13 +153,34 @@ class ServedBuild:
                 rows[index].extend(group.nothing)
                 if group.table not in missing[index]:
                     missing[index] = (*missing[index], group.table)
-        if self._unknown_is_error and any(missing):
+        if self._strictness.unknown_keys == "error" and any(missing):
             self._refuse_unknown_keys(rows, missing)
         for call, inputs in self._calls:
             arrays = {name: canonical([row[slot] for row in rows], kind) for name, slot, kind in inputs}
             for row, values in zip(rows, zip(*call(arrays, len(rows)), strict=True), strict=True):
                 row.extend(values)
         return rows, missing
+
+    def _unlearned(self, row: Row) -> tuple[str, ...]:
+        """The features with a category that the model has not learned; an empty text is no category."""
+        return tuple([name for name, slot, categories in self._categories if row[slot] not in categories])
+
+    def _refuse_strangers(self, rows: list[Row], strangers: list[tuple[tuple[str, ...], tuple[str, ...]]]) -> None:
+        slots = {column.name: slot for slot, column in enumerate(self._form.columns)}
+        categories = {name: slot for name, slot, _ in self._categories}
+        problems = []
+        for index, (row, (unlearned, broken)) in enumerate(zip(rows, strangers, strict=True)):
+            of_row = []
+            if self._strictness.unknown_categories == "error":
+                of_row += [
+                    f"{name!r} is {excerpt(row[categories[name]])}, which the model has not learned"
+                    for name in unlearned
+                ]
+            if self._strictness.out_of_schema == "error":
+                of_row += [f"{name!r} is {excerpt(row[slots[name]])}, which its schema refuses" for name in broken]
+            problems += of_row if len(rows) == 1 else [f"request {index}: {problem}" for problem in of_row]
+        if problems:
+            raise self._form.error(problems)
 
     def _refuse_unknown_keys(self, rows: list[Row], missing: list[tuple[str, ...]]) -> None:
         problems = []

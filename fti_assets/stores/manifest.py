@@ -90,8 +90,20 @@ class OnDemandCall:
 
 
 @dataclass(frozen=True)
+class ColumnRule:
+    """A check of the spine's schema on one field of a request: Pandera's name of it and its arguments, times as ISO text."""
+
+    column: str
+    check: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class ViewRecord:
-    """A feature view: the spine, what each request must bring, what is joined, and the model's features in order."""
+    """A feature view: the spine, what each request must bring, what is joined, and the model's features in order.
+
+    ``rules`` are the checks of the spine's schema that a request can be held against.
+    """
 
     name: str
     version: int
@@ -103,6 +115,7 @@ class ViewRecord:
     joins: tuple[JoinedGroup, ...]
     on_demand: tuple[OnDemandCall, ...]
     features: tuple[Column, ...]
+    rules: tuple[ColumnRule, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ from typing import Literal
 
 import numpy as np
 
-from fti_assets.errors import DeclarationError, one_of
+from fti_assets.errors import DeclarationError, ModelError, one_of
 from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.graph import MISSING_INTEGER, whole_numbers
 from fti_assets.stores.manifest import NUMBERS, Column
+
+_EXACT = 2**53
 
 DENSE = "dense"
 """The encoded tensor that holds every feature without an Embedding, float32 ``[n, dense_dim]``."""
@@ -231,9 +233,23 @@ def fit_encoders(
 
     Raises:
         DeclarationError: as ``check_encoders``.
+        ModelError: a whole number that is to be a category is so large that others are equal to it as float64.
     """
     chosen = check_encoders(features, encoders)
+    for column in features:
+        if isinstance(chosen[column.name], OneHot | Embedding):
+            _check_exact(column, columns[column.name])
     return {column.name: fit(chosen[column.name], columns[column.name], column.type) for column in features}
+
+
+def _check_exact(column: Column, values: np.ndarray) -> None:
+    if column.type != "integer" or not (beyond := np.abs(values) >= _EXACT).any():
+        return
+    raise ModelError(
+        f"feature {column.name!r} has categories such as {int(values[beyond][0])}: whole numbers of 2**53 and more cannot be told "
+        "from their neighbours once they are numbers of a model. Store the column as text in a new version of its group, or "
+        f"encoders={{{column.name!r}: fti.Standardize()}} if it is a quantity"
+    )
 
 
 def _fit_standardize(values: np.ndarray) -> FittedStandardize:

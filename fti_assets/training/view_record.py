@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.on_demand import OnDemand
 from fti_assets.features.online_load import joined_group
+from fti_assets.features.schema import column_rules
 from fti_assets.features.selection import Selection, selection_of
 from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.manifest import Column, JoinedColumn, JoinedGroup, JoinedKey, ViewRecord
@@ -57,6 +58,7 @@ def view_record(view: FeatureView, types: Types) -> ViewRecord:
         joins=tuple(joins),
         on_demand=tuple(feature.call for feature in view.on_demand),
         features=tuple(features),
+        rules=tuple(column_rules(view.spine.schema, [column.name for column in request])),
     )
 
 

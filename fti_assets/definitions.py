@@ -19,7 +19,15 @@ from fti_assets.stores.manifest import JoinedGroup
 from fti_assets.training.dataset import TrainingDataset
 from fti_assets.training.model import Model
 
-_DEFAULT_STORES = Stores()  # one object, since Dagster merges definitions only if their resources are the same objects
+# One object each, since Dagster merges definitions only if their resources and executors are the same objects.
+_DEFAULT_STORES = Stores()
+_EXECUTORS = dg.multi_or_in_process_executor.config_schema.as_field().config_type
+_IN_PROCESS = dg.multi_or_in_process_executor.configured(
+    lambda config: config,
+    name="in_process_or_multiprocess",
+    config_schema=dg.Field(_EXECUTORS, default_value={"in_process": {}}),
+    description="One step after another in the run's own process, unless the run asks for multiprocess.",
+)
 
 Declaration = FeatureGroup | TrainingDataset | Model | BatchPredictions
 
@@ -29,6 +37,7 @@ def build_definitions(
     *,
     name: str | None = None,
     resources: Mapping[str, Any] | None = None,
+    executor: dg.ExecutorDefinition | dg.Executor | None = _IN_PROCESS,
     **others: Any,
 ) -> dg.Definitions:
     """Turn declarations, and everything that they rest on, into ``dg.Definitions``.
@@ -40,8 +49,12 @@ def build_definitions(
         declarations: groups, datasets, models and predictions; what they rest on is collected.
         name: the system's name, with which its sensors' names begin; by default that of the first declaration.
         resources: Dagster resources; ``fti`` is the ``Stores``, by default those under ``FTI_HOME``.
-        others: what else ``dg.Definitions`` takes (``jobs``, ``sensors``, ``schedules``, ``executor``, ``loggers``, more
-            ``assets`` and ``asset_checks``).
+        executor: how a run works through its steps. By default one after another in the run's own process, since a process a step
+            imports everything anew; a run of long steps asks for processes in its config, ``{"execution": {"config":
+            {"multiprocess": {"max_concurrent": 2}}}}``. ``dg.multiprocess_executor`` makes that the default of all runs. None
+            leaves it to Dagster, or to the executor of the definitions that these are merged with.
+        others: what else ``dg.Definitions`` takes (``jobs``, ``sensors``, ``schedules``, ``loggers``, more ``assets`` and
+            ``asset_checks``).
 
     Raises:
         DeclarationError: two declarations have one name and version, or a champion needs a group version that is no
@@ -57,7 +70,7 @@ def build_definitions(
     _refuse_retired_versions(collected, all_resources[STORES])
     assets = [*(declaration.assets_def for declaration in collected), *(others.pop("assets", None) or [])]
     sensors = [*_automation(name, declarations, collected), *(others.pop("sensors", None) or [])]
-    return dg.Definitions(assets=assets, resources=all_resources, sensors=sensors, **others)
+    return dg.Definitions(assets=assets, resources=all_resources, sensors=sensors, executor=executor, **others)
 
 
 def _automation(

@@ -215,6 +215,14 @@ def test_definitions_merge_with_plain_dagster_assets() -> None:
     assert parents == {dg.AssetKey("raw_v1")}
 
 
+def test_systems_merge_and_so_do_those_with_another_executor() -> None:
+    both = dg.Definitions.merge(fti.build_definitions([customers]), fti.build_definitions([plans]))
+    assert keys(both) == {"raw_v1", "customers_v1", "plans_v1"}
+    theirs = dg.Definitions(executor=dg.multiprocess_executor)
+    merged = dg.Definitions.merge(fti.build_definitions([customers], executor=None), theirs)
+    assert merged.executor is dg.multiprocess_executor
+
+
 def test_what_else_definitions_take_is_passed_on() -> None:
     job = dg.define_asset_job("features", selection=["raw_v1"])
     definitions = fti.build_definitions([customers], jobs=[job])

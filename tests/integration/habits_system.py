@@ -99,7 +99,6 @@ defs = fti.build_definitions(
     resources={"shop": Shop()},
     assets=[report],
     jobs=[daily, retrain, after_outcomes],
-    executor=dg.in_process_executor,
 )
 
 

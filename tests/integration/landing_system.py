@@ -45,4 +45,4 @@ def landed() -> dict[Any, Any]:
     return {visits: {day: f"{stat.st_size}/{stat.st_mtime_ns}" for day, stat in stats.items()}}
 
 
-defs = fti.build_definitions([spending], name="shops", sensors=[landed], executor=dg.in_process_executor)
+defs = fti.build_definitions([spending], name="shops", sensors=[landed])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -139,6 +140,20 @@ def ledger(location: Location) -> dict[str, Any]:
             for record in lake.ledger(handle.table_name).values():
                 found[handle.table] = record
     return found
+
+
+def test_steps_share_a_process_unless_the_run_asks(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(SYSTEM.parent)  # where another process finds it
+    job = dg.reconstructable(load(SYSTEM).daily_job)
+    asked = {"execution": {"config": {"multiprocess": {"max_concurrent": 1}}}}
+    processes = []
+    for config in ({}, asked):
+        tags = {"dagster/partition": "2024-01-03"}
+        with dg.execute_job(job, instance=location.instance, tags=tags, run_config=config) as done:
+            assert done.success
+            processes.append({event.pid for event in done.all_events if event.event_type_value == "STEP_SUCCESS"})
+    assert processes[0] == {os.getpid()}
+    assert len(processes[1] - processes[0]) == 2, "each of the two steps has its own"
 
 
 def test_tags_and_pools_are_those_of_the_step(location: Location) -> None:

@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from fti_assets.features.staging import Layout, stage
+from fti_assets.features.layout import Layout
+from fti_assets.features.staging import stage
 from fti_assets.features.statistics import column_statistics, partition_statistics
 from fti_assets.stores.offline import OfflineStore
 from fti_assets.stores.sql import quoted

@@ -16,9 +16,9 @@ from fti_assets.assets.windows import partitions_back
 from fti_assets.features.columns import column_schema, group_columns
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.freshness import FRESH
-from fti_assets.features.run import IN_TIME, judges_time, layout_of, run_feature_group
+from fti_assets.features.group_layout import IN_TIME, judges_time, layout_of
 from fti_assets.features.schema import described
-from fti_assets.features.validation import rules_of
+from fti_assets.features.schema_rules import rules_of
 from fti_assets.resources import Stores
 
 
@@ -26,6 +26,8 @@ def build_feature_group(group: FeatureGroup) -> dg.AssetsDefinition:
     """Build the group's asset, once."""
 
     def run(context: dg.AssetExecutionContext, stores: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
+        from fti_assets.features.run import run_feature_group  # with all that a step needs and a declaration does not
+
         return run_feature_group(group, context, stores, arguments)
 
     rules = [*rules_of(group.schema), *layout_of(group).rules, *([IN_TIME] if judges_time(group) else [])]

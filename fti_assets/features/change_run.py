@@ -12,8 +12,9 @@ from fti_assets.errors import DataError, DeclarationError, one_of
 from fti_assets.features.changes import ChangeFeed, Changes, FeedPosition, net_changes
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.frames import relation_of
+from fti_assets.features.layout import Layout
 from fti_assets.features.rename import renamed, renamed_names
-from fti_assets.features.staging import Layout, Staged, stage
+from fti_assets.features.staging import Staged, stage
 from fti_assets.features.uniqueness import comparable, counted, judged_in_table
 from fti_assets.features.views import view_of
 from fti_assets.stores.lake import Lake

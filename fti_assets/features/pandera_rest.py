@@ -11,11 +11,11 @@ import pandas as pd
 import pandera.pandas as pa
 
 from fti_assets.features.declared_types import held_as, with_declared_types
+from fti_assets.features.schema_rules import RuleKey
 from fti_assets.features.schema_sql import Division, is_grouped
 from fti_assets.features.validation import (
     REJECTED_ROWS,
     Broken,
-    RuleKey,
     broken_rules,
     pandera_failures,
 )

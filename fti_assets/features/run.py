@@ -25,23 +25,24 @@ from fti_assets.features.external_rows import read_external
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.frames import naive_times
 from fti_assets.features.freshness import delays, fresh, is_backfill
+from fti_assets.features.group_layout import IN_TIME, judges_time, layout_of
 from fti_assets.features.inputs import input_table
+from fti_assets.features.layout import Layout
 from fti_assets.features.online_load import joined_whole, load_online
 from fti_assets.features.page import statistics_shown
 from fti_assets.features.rejected import keep_rejected
-from fti_assets.features.staging import Layout, Staged, stage
+from fti_assets.features.staging import Staged, stage
 from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions
 from fti_assets.features.uniqueness import comparable, counted, judged_in_table
 from fti_assets.features.views import view_of, views_recorded
 from fti_assets.resources import Stores
-from fti_assets.rules import Rule, Verdict, reasons
+from fti_assets.rules import Verdict, reasons
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.row_changes import feed_position
 from fti_assets.stores.sql import literal, quoted
 from fti_assets.stores.tables import Commit
 from fti_assets.times import Window
 
-IN_TIME = Rule("rows_in_time", "New rows are stored before they are said to be available", blocking=False)
 ALL_PARTITIONS = (
     'take them all, by fti.read_files(context, "landing/{partition}.parquet") or in a loop over context.partition_keys; or have '
     "each run by itself, backfill_policy=dg.BackfillPolicy.multi_run(1)"
@@ -150,23 +151,6 @@ def _store(
     return commit, {}
 
 
-def layout_of(group: FeatureGroup) -> Layout:
-    """What the group's table demands of its rows."""
-    return Layout(
-        what=group.table,
-        not_null=(*group.keys, *group.times),
-        unique=group.identity,
-        partition_by=group.partition_by
-        if isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition)
-        else None,
-        schema=group.schema,
-        types=group.columns or {},
-        times=tuple(name for name in dict.fromkeys([*group.times, group.partition_by]) if name is not None),
-        keep_last_by=group.duplicates.by if isinstance(group.duplicates, KeepLast) else None,
-        rename=group.rename if group.source is None else {},  # an external group's rows come under its own names
-    )
-
-
 def _say_once_that_naive_is_utc(context: dg.AssetExecutionContext, group: FeatureGroup, result: Any) -> None:
     if group.table in _said_naive:
         return
@@ -225,11 +209,6 @@ def _refuse_clashes(lake: Lake, group: FeatureGroup, staged: Staged, partitions:
             f"rows of {group.table} with the same {', '.join(group.identity)} were stored by another run meanwhile; nothing of "
             "this run was stored"
         )
-
-
-def judges_time(group: FeatureGroup) -> bool:
-    """Whether the group says when its rows can be used, so that a late one is a breach."""
-    return group.available_at is not None or group.serving_delay is not None
 
 
 def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, windows: Sequence[Window]) -> list[Verdict]:

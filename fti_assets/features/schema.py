@@ -6,18 +6,17 @@ import inspect
 import math
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import pandera.pandas as pa
-from pandera import dtypes
-from pandera.api.function_dispatch import Dispatcher
 
 from fti_assets.errors import DeclarationError
 from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.manifest import ColumnRule
 from fti_assets.times import naive_utc
+
+if TYPE_CHECKING:
+    import pandera.pandas as pa
 
 SQL_TYPES: dict[ColumnType, str] = {
     "text": "VARCHAR",
@@ -34,6 +33,8 @@ def pandera_schema(schema: Any, *, what: str) -> pa.DataFrameSchema:
     Raises:
         DeclarationError: it is neither.
     """
+    import pandera.pandas as pa
+
     if isinstance(schema, pa.DataFrameSchema):
         return schema
     if isinstance(schema, type) and issubclass(schema, pa.DataFrameModel):
@@ -50,6 +51,9 @@ def column_types(schema: pa.DataFrameSchema) -> dict[str, ColumnType | None]:
 
 
 def _column_type(dtype: Any) -> ColumnType | None:
+
+    from pandera import dtypes
+
     kinds: list[tuple[Any, ColumnType]] = [
         (dtypes.is_bool, "boolean"),
         (dtypes.is_int, "integer"),
@@ -98,6 +102,9 @@ def column_rules(schema: pa.DataFrameSchema | None, columns: Iterable[str]) -> l
     """The checks of single values that a schema has for some columns, without those that only warn and those of the user's own."""
     if schema is None:
         return []
+    import pandera.pandas as pa
+    from pandera.api.function_dispatch import Dispatcher
+
     rules = []
     for name in columns:
         for check in schema.columns[name].checks if name in schema.columns else ():
@@ -124,6 +131,8 @@ def _scalar(value: Any) -> Any:
     if isinstance(value, np.generic) and not isinstance(value, np.datetime64):
         value = value.item()
     if isinstance(value, datetime | np.datetime64):
+        import pandas as pd
+
         return naive_utc(pd.Timestamp(value).to_pydatetime()).isoformat()
     if isinstance(value, float) and not math.isfinite(value):
         return _NONE

@@ -10,7 +10,7 @@ import pandera.pandas as pa
 
 from fti_assets.features.checks_sql import SqlCheck, SqlColumn, in_sql, is_own, kind_of
 from fti_assets.features.schema import column_types
-from fti_assets.features.validation import RuleKey
+from fti_assets.features.schema_rules import RuleKey
 from fti_assets.stores.columns import ColumnType
 
 

@@ -16,16 +16,13 @@ import pandera.pandas as pa
 from fti_assets.features.declared_types import held_as, with_declared_types
 from fti_assets.features.pandera_rest import Rest
 from fti_assets.features.probe import Seen, coercion_changes, needed_aggregates, probe, structural_failures
+from fti_assets.features.schema_rules import COLUMNS, COLUMNS_KEY, RuleKey, rules_by_key
 from fti_assets.features.schema_sql import Division, can_be_divided, coerces, divided
 from fti_assets.features.validation import (
-    COLUMNS,
-    COLUMNS_KEY,
     REJECTED_ROWS,
     SAMPLE_ROWS,
     Broken,
-    RuleKey,
     first_positions,
-    rules_by_key,
     validate,
     verdict_of,
 )

@@ -7,7 +7,8 @@ from dataclasses import replace
 import duckdb
 
 from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.staging import UNIQUE, Staged
+from fti_assets.features.layout import UNIQUE
+from fti_assets.features.staging import Staged
 from fti_assets.features.validation import SAMPLE_ROWS
 from fti_assets.rules import Verdict
 from fti_assets.stores.lake import Lake

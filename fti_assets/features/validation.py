@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,13 +13,11 @@ from pandera.backends.pandas.container import DataFrameSchemaBackend
 from pandera.errors import FailureCaseMetadata, SchemaError
 
 from fti_assets.features.declared_types import with_declared_types
+from fti_assets.features.schema_rules import COLUMNS, COLUMNS_KEY, RuleKey, rules_by_key
 from fti_assets.rules import Rule, Verdict
 
 SAMPLE_ROWS = 10
 REJECTED_ROWS = 1_000
-
-RuleKey = tuple[str | None, Any]
-"""What tells a rule of a schema: its column and the check's number, or the kind of failure."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +46,6 @@ class Broken:
     said: str = ""
 
 
-COLUMNS = Rule("columns", "Every declared column is there with its type")
-
-
-def rules_of(schema: pa.DataFrameSchema | None) -> list[Rule]:
-    """The rules of a schema: its columns and types, each column that may not be null or must be unique, each check."""
-    return [] if schema is None else [*rules_by_key(schema).values(), COLUMNS]
-
-
 def validate(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> Validation:
     """Validate every rule of a schema and tell the verdict of each; nothing is raised for bad rows."""
     frame = with_declared_types(schema, frame.reset_index(drop=True))
@@ -67,41 +56,6 @@ def validate(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> Validation:
         for key, rule in [*rules_by_key(schema).items(), (COLUMNS_KEY, COLUMNS)]
     ]
     return Validation(validated, verdicts, first_positions(broken.values()))
-
-
-COLUMNS_KEY: RuleKey = (None, "columns")
-
-
-def rules_by_key(schema: pa.DataFrameSchema) -> dict[RuleKey, Rule]:
-    """The rules of a schema without that of its columns, each by what tells it."""
-    rules: dict[RuleKey, Rule] = {}
-    taken: set[str] = {COLUMNS.name}
-
-    def add(key: RuleKey, name: str, description: str, blocking: bool = True) -> None:
-        name = re.sub(r"\W+", "_", name).strip("_")
-        while name in taken:
-            name += "_"
-        taken.add(name)
-        rules[key] = Rule(name, description, blocking)
-
-    for column_name, column in schema.columns.items():
-        if not column.nullable:
-            add((column_name, "not_nullable"), f"{column_name}_not_null", f"{column_name} is never null")
-        if column.unique:
-            add((column_name, "field_uniqueness"), f"{column_name}_unique", f"{column_name} is unique")
-        for number, check in enumerate(column.checks):
-            text = str(check.error or check.name)
-            add((column_name, number), f"{column_name}_{check.name}", f"{column_name}: {text}", not check.raise_warning)
-    for number, check in enumerate(schema.checks):
-        add((None, number), str(check.name), str(check.error or check.name), not check.raise_warning)
-    if schema.unique:
-        unique = [schema.unique] if isinstance(schema.unique, str) else list(schema.unique)
-        add(
-            (None, "multiple_fields_uniqueness"),
-            f"unique_{'_'.join(map(str, unique))}",
-            f"{', '.join(map(str, unique))} are unique together",
-        )
-    return rules
 
 
 def pandera_failures(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:

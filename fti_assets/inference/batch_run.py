@@ -19,15 +19,15 @@ from fti_assets.assets.windows import running_windows
 from fti_assets.errors import NoChampionError, NotMaterializedError, StoreError, listed
 from fti_assets.features.arrays import fetch_columns
 from fti_assets.features.assemble import assemble
-from fti_assets.features.columns import Columns, declared_columns, stored_schema, table_column
+from fti_assets.features.columns import stored_schema
 from fti_assets.features.external_rows import read_external
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.rejected import keep_rejected
-from fti_assets.features.schema import column_types
-from fti_assets.features.staging import Layout, stage
+from fti_assets.features.staging import stage
 from fti_assets.features.upstream import COMPLETE, missing_partitions
 from fti_assets.features.views import view_of
 from fti_assets.inference.batch import BatchPredictions, PredictionConfig
+from fti_assets.inference.batch_columns import BUILD, PREDICTED_AT, columns_of, layout_of
 from fti_assets.resources import Stores
 from fti_assets.rules import Verdict, reasons
 from fti_assets.stores.graph import Graph
@@ -39,7 +39,6 @@ from fti_assets.stores.tables import PartitionRecord, TableName
 from fti_assets.times import Window
 from fti_assets.training.evaluation import OUTPUT_NAMES
 
-BUILD, PREDICTED_AT = "build", "predicted_at"
 _CHUNK_ROWS = 65_536
 
 
@@ -118,37 +117,6 @@ def build_for(store: ModelStore, model: str, window: Window) -> ModelManifest:
             "with partitions_def), or predict later partitions"
         )
     return found
-
-
-def layout_of(predictions: BatchPredictions) -> Layout:
-    """What the predictions' table demands of its rows."""
-    spine = predictions.model.view.spine
-    times = (spine.event_time,) if spine.event_time is not None else ()
-    return Layout(
-        what=predictions.table,
-        not_null=(*spine.keys, *times),
-        unique=(),
-        partition_by=spine.event_time if predictions.partitions_def is not None else None,
-        schema=predictions.schema,
-        types={} if predictions.schema is None else column_types(predictions.schema),
-    )
-
-
-def columns_of(predictions: BatchPredictions) -> Columns:
-    """The columns of the predictions' table."""
-    model, spine = predictions.model, predictions.model.view.spine
-    types = spine.columns or {}
-    known = [table_column(key, types.get(key), f"Key, of {spine.table}", nullable=False) for key in spine.keys]
-    if spine.event_time is not None:
-        said = f"Prediction time, of {spine.table}"
-        known.append(table_column(spine.event_time, "timestamp", said, nullable=False))
-    kind = "MAP(VARCHAR, DOUBLE)" if model.task == "multiclass" else "number"
-    known += [
-        table_column(OUTPUT_NAMES[model.task], kind, f"The answer of {model.name}", nullable=False),
-        table_column(BUILD, "text", "The build that answered", nullable=False),
-        table_column(PREDICTED_AT, "timestamp", "When it answered", nullable=False),
-    ]
-    return declared_columns(known, predictions.schema)
 
 
 def _stored(lake: Lake, predictions: BatchPredictions, windows: Sequence[Window]) -> duckdb.DuckDBPyRelation | None:

@@ -14,10 +14,10 @@ from fti_assets.assets.step import asset_key, beta_accepted, build_asset
 from fti_assets.features.build import dep_on, upstream_of
 from fti_assets.features.columns import column_schema
 from fti_assets.features.schema import described
+from fti_assets.features.schema_rules import rules_of
 from fti_assets.features.upstream import COMPLETE
-from fti_assets.features.validation import rules_of
 from fti_assets.inference.batch import BatchPredictions, PredictionConfig
-from fti_assets.inference.batch_run import columns_of, layout_of, run_batch_predictions
+from fti_assets.inference.batch_columns import columns_of, layout_of
 from fti_assets.resources import Stores
 
 
@@ -25,6 +25,8 @@ def build_batch_predictions(predictions: BatchPredictions) -> dg.AssetsDefinitio
     """Build the predictions' asset, once."""
 
     def run(context: dg.AssetExecutionContext, stores: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
+        from fti_assets.inference.batch_run import run_batch_predictions
+
         return run_batch_predictions(predictions, context, stores, arguments["config"])
 
     model, partitions_def = predictions.model, predictions.partitions_def

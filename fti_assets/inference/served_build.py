@@ -12,8 +12,8 @@ from fti_assets.errors import PredictionError, excerpt, one_of
 from fti_assets.inference.online_features import OnlineFeatures
 from fti_assets.inference.request import RequestForm
 from fti_assets.inference.request_rules import RequestRules
-from fti_assets.stores.columns import ColumnType, canonical
-from fti_assets.stores.graph import MISSING_INTEGER, Graph, whole_numbers
+from fti_assets.stores.columns import MISSING_INTEGER, ColumnType, canonical, whole_numbers
+from fti_assets.stores.graph import Graph
 from fti_assets.stores.manifest import GraphInput, ModelManifest, ViewRecord
 from fti_assets.stores.on_demand_call import LoadedCall
 from fti_assets.stores.online import OnlineStore

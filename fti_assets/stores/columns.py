@@ -22,3 +22,17 @@ def canonical(values: Sequence[Any] | np.ndarray, column_type: ColumnType) -> np
     if column_type == "timestamp":
         return np.asarray(values, dtype="datetime64[us]")
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+MISSING_INTEGER = -(2**63)
+"""What an integer input holds where the value is missing, and where it is no whole number that int64 can hold."""
+
+
+def whole_numbers(values: np.ndarray) -> np.ndarray:
+    """Turn a canonical number array ``[n]`` into int64 ``[n]``, ``MISSING_INTEGER`` where there is no whole number.
+
+    >>> whole_numbers(np.array([3.0, np.nan, 0.5])).tolist()
+    [3, -9223372036854775808, -9223372036854775808]
+    """
+    held = (values == np.floor(values)) & (np.abs(values) < 2.0**63)
+    return np.where(held, np.where(held, values, 0.0).astype(np.int64), MISSING_INTEGER)

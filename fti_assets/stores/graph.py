@@ -10,25 +10,13 @@ import numpy as np
 import onnxruntime
 
 from fti_assets.errors import DamagedError, DataError, one_of
+from fti_assets.stores.columns import MISSING_INTEGER, whole_numbers
 from fti_assets.stores.manifest import GraphInput
-
-MISSING_INTEGER = -(2**63)
-"""What an integer input holds where the value is missing, and where it is no whole number that int64 can hold."""
 
 T = TypeVar("T")
 
 _NOWHERE = f"{os.devnull}/nothing"
 _TENSORS = {"float32": "tensor(float)", "string": "tensor(string)", "int64": "tensor(int64)"}
-
-
-def whole_numbers(values: np.ndarray) -> np.ndarray:
-    """Turn a canonical number array ``[n]`` into int64 ``[n]``, ``MISSING_INTEGER`` where there is no whole number.
-
-    >>> whole_numbers(np.array([3.0, np.nan, 0.5])).tolist()
-    [3, -9223372036854775808, -9223372036854775808]
-    """
-    held = (values == np.floor(values)) & (np.abs(values) < 2.0**63)
-    return np.where(held, np.where(held, values, 0.0).astype(np.int64), MISSING_INTEGER)
 
 
 class Graph:

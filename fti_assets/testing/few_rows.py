@@ -9,9 +9,10 @@ import duckdb
 
 from fti_assets.errors import DeclarationError, listed
 from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.group_layout import layout_of
 from fti_assets.features.inputs import table_of, within_reach
-from fti_assets.features.run import layout_of
-from fti_assets.features.staging import Layout, stage
+from fti_assets.features.layout import Layout
+from fti_assets.features.staging import stage
 from fti_assets.features.table import Table
 from fti_assets.rules import reasons
 from fti_assets.stores.sql import quoted

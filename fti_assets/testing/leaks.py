@@ -15,9 +15,10 @@ from fti_assets.errors import DeclarationError, NotMaterializedError, listed
 from fti_assets.features.external_rows import read_external
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.frontier import available_sql
+from fti_assets.features.group_layout import layout_of
 from fti_assets.features.inputs import input_table
-from fti_assets.features.run import layout_of
-from fti_assets.features.staging import Layout, stage
+from fti_assets.features.layout import Layout
+from fti_assets.features.staging import stage
 from fti_assets.features.table import Table
 from fti_assets.features.views import view_of
 from fti_assets.resources import Stores

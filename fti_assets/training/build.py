@@ -17,14 +17,13 @@ from fti_assets.features.columns import column_schema
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.on_demand import OnDemand
 from fti_assets.features.schema import described
+from fti_assets.features.schema_rules import rules_of
 from fti_assets.features.selection import Selection
 from fti_assets.features.upstream import COMPLETE
-from fti_assets.features.validation import rules_of
 from fti_assets.resources import Stores
 from fti_assets.training.dataset import TrainingDataset
-from fti_assets.training.dataset_run import columns_of, layout_of, run_dataset
+from fti_assets.training.dataset_columns import columns_of, layout_of
 from fti_assets.training.model import Model
-from fti_assets.training.model_run import run_model
 from fti_assets.training.view import FeatureView
 
 _WITHOUT_WINDOW = timedelta(days=366)
@@ -34,6 +33,8 @@ def build_dataset(dataset: TrainingDataset) -> dg.AssetsDefinition:
     """Build the dataset's asset, once."""
 
     def run(context: dg.AssetExecutionContext, stores: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
+        from fti_assets.training.dataset_run import run_dataset
+
         return run_dataset(dataset, context, stores)
 
     rules = [*rules_of(dataset.schema), *layout_of(dataset).rules, COMPLETE]
@@ -102,6 +103,8 @@ def build_model(model: Model) -> dg.AssetsDefinition:
     """Build the model's asset, once."""
 
     def run(context: dg.AssetExecutionContext, stores: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
+        from fti_assets.training.model_run import run_model
+
         return run_model(model, context, stores, arguments)
 
     key = asset_key(model.options, model.asset_name)

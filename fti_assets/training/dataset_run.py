@@ -17,14 +17,12 @@ from fti_assets.assets.lineage import COLUMN_LINEAGE, dataset_lineage
 from fti_assets.assets.materialization import materialized
 from fti_assets.assets.windows import running_windows
 from fti_assets.errors import DataError, listed
-from fti_assets.features.columns import Columns, declared_columns, stored_schema, table_column
+from fti_assets.features.columns import stored_schema
 from fti_assets.features.external_rows import changed_while_read, external_versions, read_external
 from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.on_demand import OnDemand
 from fti_assets.features.rejected import keep_rejected
-from fti_assets.features.schema import column_types, type_of_sql
-from fti_assets.features.selection import selection_of
-from fti_assets.features.staging import Layout, Staged, stage
+from fti_assets.features.schema import type_of_sql
+from fti_assets.features.staging import Staged, stage
 from fti_assets.features.upstream import COMPLETE, missing_partitions, provisional_partitions
 from fti_assets.resources import Stores
 from fti_assets.rules import Verdict, reasons
@@ -34,7 +32,8 @@ from fti_assets.stores.records import to_json
 from fti_assets.stores.sql import quoted
 from fti_assets.times import Window, instant, microseconds
 from fti_assets.training.coverage import coverage_plotted, coverage_shown
-from fti_assets.training.dataset import SPLIT, TrainingDataset
+from fti_assets.training.dataset import TrainingDataset
+from fti_assets.training.dataset_columns import columns_of, layout_of
 from fti_assets.training.dataset_rows import DatasetRows, dataset_rows
 
 
@@ -102,38 +101,6 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
         }
         plotted = {partition: coverage_plotted(manifest.coverage) for partition, manifest in manifests.items()}
         yield from materialized(context, commit, metadata, by_partition=plotted)
-
-
-def layout_of(dataset: TrainingDataset) -> Layout:
-    """What the dataset's table demands of its rows."""
-    types = {} if dataset.schema is None else column_types(dataset.schema)
-    keys = dataset.view.spine.keys
-    times = (dataset.view.time,) if dataset.view.time is not None else ()
-    return Layout(dataset.table, (*keys, *times), (), None, dataset.schema, types)
-
-
-def columns_of(dataset: TrainingDataset) -> Columns:
-    """The dataset's columns, as far as its groups declare their types."""
-    view, spine, label = dataset.view, dataset.view.spine, dataset.view.label
-    spine_types, label_types = spine.columns or {}, label.group.columns or {}
-    known = [table_column(key, spine_types.get(key), f"Key, of {spine.table}", nullable=False) for key in spine.keys]
-    if view.time is not None:
-        known.append(table_column(view.time, "timestamp", f"Prediction time, of {spine.table}", nullable=False))
-    for feature in view.features:
-        if isinstance(feature, OnDemand):
-            made = f"Made by {feature.name} from {', '.join(feature.inputs)}"
-            known += [table_column(output.name, output.type, made) for output in feature.features]
-            continue
-        selection = selection_of(feature)
-        group, types = selection.group, selection.group.columns or {}
-        known += [
-            table_column(selection.feature_prefix + name, types.get(name), f"{name} of {group.table}")
-            for name in selection.chosen(types)
-        ]
-    said = f"Label: {label.name} of {label.group.table}"
-    known.append(table_column(label.name, label_types.get(label.name), said, nullable=False))
-    known.append(table_column(SPLIT, "text", "train, validation or test", nullable=False))
-    return declared_columns(known, dataset.schema)
 
 
 def stored_view(lake: Lake, dataset: TrainingDataset) -> ViewRecord:

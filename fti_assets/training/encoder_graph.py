@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.stores.graph import MISSING_INTEGER, Graph
+from fti_assets.stores.columns import MISSING_INTEGER
 from fti_assets.stores.manifest import NUMBERS, Column, GraphInput
 from fti_assets.training.encoders import (
     DENSE,
@@ -60,6 +60,8 @@ class EncoderModel:
         Raises:
             DataError: a feature is not among the columns, or they differ in length.
         """
+        from fti_assets.stores.graph import Graph
+
         graph = Graph.from_bytes(self.graph, self.inputs, what="the encoder graph")
         feeds = graph.feeds(columns)
         rows = len(next(iter(feeds.values())))

@@ -11,8 +11,7 @@ from typing import Literal
 import numpy as np
 
 from fti_assets.errors import DeclarationError, ModelError, one_of
-from fti_assets.stores.columns import ColumnType
-from fti_assets.stores.graph import MISSING_INTEGER, whole_numbers
+from fti_assets.stores.columns import MISSING_INTEGER, ColumnType, whole_numbers
 from fti_assets.stores.manifest import NUMBERS, Column
 
 _EXACT = 2**53

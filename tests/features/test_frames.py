@@ -16,7 +16,8 @@ import pytest
 
 from fti_assets.errors import DataError
 from fti_assets.features.frames import naive_times
-from fti_assets.features.staging import Layout, Staged, stage
+from fti_assets.features.layout import Layout
+from fti_assets.features.staging import Staged, stage
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.offline import OfflineStore
 from fti_assets.stores.tables import WHOLE, TableName

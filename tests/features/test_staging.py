@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 
 from fti_assets.errors import DataError, DeclarationError
-from fti_assets.features.staging import Layout, Staged, stage
+from fti_assets.features.layout import Layout
+from fti_assets.features.staging import Staged, stage
 from fti_assets.features.table import Table
 from fti_assets.rules import Verdict
 from fti_assets.stores.tables import WHOLE

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fti_assets.features.validation import SAMPLE_ROWS, Validation, rules_of, validate
+from fti_assets.features.schema_rules import rules_of
+from fti_assets.features.validation import SAMPLE_ROWS, Validation, validate
 from fti_assets.rules import Verdict
 
 

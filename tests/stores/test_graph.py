@@ -9,7 +9,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from fti_assets.errors import DamagedError, DataError
-from fti_assets.stores.graph import MISSING_INTEGER, Graph, whole_numbers
+from fti_assets.stores.columns import MISSING_INTEGER, whole_numbers
+from fti_assets.stores.graph import Graph
 from fti_assets.stores.manifest import GraphInput
 from tests.graphs import constant_graph, endless_graph, nested_graph
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fti_assets.errors import PredictionError, excerpt, one_of
+from fti_assets.errors import DamagedError, PredictionError, excerpt, listed, one_of
 from fti_assets.inference.online_features import OnlineFeatures
 from fti_assets.inference.request import RequestForm
 from fti_assets.inference.request_rules import RequestRules
@@ -24,6 +24,8 @@ UnknownKeys = Literal["missing", "error"]
 Report = Literal["report", "error"]
 
 _EXACT = 2**53
+_NUMBERS: tuple[ColumnType, ...] = ("number", "integer", "boolean")
+_FILLED_BY: dict[str, tuple[ColumnType, ...]] = {"float32": _NUMBERS, "int64": _NUMBERS, "string": ("text",)}
 _OUTPUT = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
 
 
@@ -110,12 +112,19 @@ class ServedBuild:
             for name, encoder in manifest.encoders.items()
             if isinstance(encoder, dict) and "categories" in encoder
         ]
+        _check_inputs(manifest, slots, what)
         self._arrange = [_arranger(graph_input, slots) for graph_input in manifest.inputs]
         self._graph = Graph.from_bytes(graph, manifest.inputs, what=what)
         self._output = _OUTPUT[manifest.task]
         self._classes = manifest.classes if manifest.task == "multiclass" else None
         if self._output not in self._graph.outputs:
             raise PredictionError(f"{what} has the outputs {one_of(self._graph.outputs)}: {self._output!r} is expected")
+        shape = (1,) if self._classes is None else (1, len(self._classes))
+        if np.shape(self._graph.trial[self._output]) != shape:
+            raise DamagedError(
+                f"{what} answers one row with {self._output!r} of shape {np.shape(self._graph.trial[self._output])}: its "
+                f"manifest says {shape}. Make another build champion"
+            )
 
     def predict(self, requests: Sequence[Mapping[str, Any]], at: datetime) -> list[Prediction]:
         """Answer ``n`` requests as of one instant (naive UTC), with one run of the graph."""
@@ -223,6 +232,21 @@ class _Slots:
                 "Make another build champion"
             )
         return self._slots[name]
+
+
+def _check_inputs(manifest: ModelManifest, slots: _Slots, what: str) -> None:
+    """Refuse a manifest whose graph inputs cannot be filled, before a request finds out."""
+    for one in manifest.inputs:
+        types = [slots.types[name] for name in one.features if slots.of(name) >= 0]
+        fits = all(kind in _FILLED_BY[one.type] for kind in types) and (
+            len(types) == 1 or (types and one.type == "float32")
+        )
+        if not fits:
+            raise DamagedError(
+                f"the manifest of {what} fills the graph's input {one.name!r}, {one.type}, with {listed(one.features)} of types "
+                f"{one_of(types)}: that is no input that a model of this library has. Restore the manifest from a copy, or make "
+                "another build champion"
+            )
 
 
 def _picker(slots: list[int]) -> Callable[[Row], Sequence[Any]]:

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
 
@@ -28,9 +28,11 @@ class Graph:
     {'probability': array([0.23], dtype=float32)}
     """
 
-    def __init__(self, session: Any, inputs: tuple[GraphInput, ...], what: str) -> None:
+    def __init__(self, session: Any, inputs: tuple[GraphInput, ...], what: str, trial: Sequence[Any]) -> None:
         self.inputs = inputs
         self.outputs: tuple[str, ...] = tuple(output.name for output in session.get_outputs())
+        self.trial = dict(zip(self.outputs, trial, strict=True))
+        """The outputs for one row without values."""
         self._run = session.run
         self._names = list(self.outputs)
         self._what = what
@@ -58,11 +60,11 @@ class Graph:
         options = onnxruntime.RunOptions()
         blank = {graph_input.name: _blank(graph_input) for graph_input in inputs}
         try:
-            _within(seconds, lambda: session.run(None, blank, options))
+            trial = _within(seconds, lambda: session.run(None, blank, options))
         except Exception as error:
             options.terminate = True  # a loop without an end stops at its next step
             raise DamagedError(f"{what} loads as an ONNX graph but does not run: {_first_line(error)}") from error
-        return cls(session, inputs, what)
+        return cls(session, inputs, what, trial)
 
     def feeds(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Arrange ``n`` rows of canonical columns as the graph's inputs.

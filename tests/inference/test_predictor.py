@@ -36,6 +36,7 @@ from fti_assets.stores.manifest import (
 )
 from fti_assets.stores.models import ModelStore, build_id
 from fti_assets.stores.online import SqliteOnlineStore
+from fti_assets.stores.records import to_json
 from fti_assets.times import microseconds
 
 NOON = datetime(2013, 6, 1, 12)
@@ -652,3 +653,26 @@ def test_wrong_outputs_of_an_on_demand_function_are_named(world, line, problem):
     predictor = world.load(build=world.publish(2).reference)
     with pytest.raises(PredictionError, match=rf"on-demand function 'doubled' version 1 {problem}"):
         predictor.predict(REQUEST, at=NOON)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        GraphInput(NUMBERS, "float32", ()),
+        GraphInput(NUMBERS, "float32", (*NUMBER_FEATURES[:-1], "scheduled_at")),
+        GraphInput(NUMBERS, "float32", (*NUMBER_FEATURES[:-1], "origin")),
+    ],
+    ids=["empty", "times", "text"],
+)
+def test_a_manifest_whose_inputs_cannot_be_filled_is_damage(world, broken):
+    manifest = world.publish(2)
+    path = world.models.root / "delay_net" / manifest.reference / "manifest.json"
+    path.write_text(to_json(replace(manifest, inputs=(broken, *manifest.inputs[1:]))))
+    with pytest.raises(DamagedError, match=r"the manifest of model 'delay_net' .* fills the graph's input 'numbers'"):
+        world.load(build=manifest.reference)
+
+
+def test_classes_that_do_not_fit_the_graph_are_damage(world):
+    manifest = world.publish(2, task="multiclass", classes=("late", "on_time", "early"))
+    with pytest.raises(DamagedError, match=r"'probabilities' of shape \(1, 2\): its manifest says \(1, 3\)"):
+        world.load(build=manifest.reference)

@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, overload
 
 from fti_assets import clock
 from fti_assets.errors import RequestError, excerpt
+from fti_assets.inference.forks import flights
 from fti_assets.inference.request import moment
 from fti_assets.inference.served_build import Prediction, Report, ServedBuild, Strictness, UnknownKeys
 from fti_assets.stores.home import home
@@ -43,6 +45,7 @@ class Predictor:
         self._aliases_file = models.aliases_file(model)
         self._follows = build is None
         self._switching = threading.Lock()
+        _predictors.add(self)
         self._seen = self._signature()
         self._failed: tuple[int, ...] | None = None
         self._retry_at = 0.0
@@ -106,11 +109,12 @@ class Predictor:
             RequestError: a request is wrong; the error lists everything that is.
             PredictionError: a namespace does not reach back to ``at``, or an on-demand function failed.
         """
-        serving = self._current()
         when = clock.now() if at is None else moment(at)
-        if isinstance(request, Mapping):
-            return serving.predict((request,), when)[0]
-        return serving.predict(_listed(request), when) if len(_listed(request)) else []
+        with flights:
+            serving = self._current()
+            if isinstance(request, Mapping):
+                return serving.predict((request,), when)[0]
+            return serving.predict(_listed(request), when) if len(_listed(request)) else []
 
     @overload
     def features(self, request: Request, *, at: datetime | str | None = None) -> dict[str, Any]: ...
@@ -120,11 +124,12 @@ class Predictor:
         self, request: Request | Sequence[Request], *, at: datetime | str | None = None
     ) -> dict[str, Any] | list[dict[str, Any]]:
         """The raw features that ``predict`` would give the model; takes and raises the same."""
-        serving = self._current()
         when = clock.now() if at is None else moment(at)
-        if isinstance(request, Mapping):
-            return serving.features((request,), when)[0]
-        return serving.features(_listed(request), when) if len(_listed(request)) else []
+        with flights:
+            serving = self._current()
+            if isinstance(request, Mapping):
+                return serving.features((request,), when)[0]
+            return serving.features(_listed(request), when) if len(_listed(request)) else []
 
     def _current(self) -> ServedBuild:
         if self._follows:
@@ -165,8 +170,21 @@ class Predictor:
             self._switching.release()
 
     def _load(self, reference: str) -> ServedBuild:
-        manifest, graph = self._models.load(self._model, reference)
-        return ServedBuild(manifest, graph, self._online, self._strictness)
+        with flights:
+            manifest, graph = self._models.load(self._model, reference)
+            return ServedBuild(manifest, graph, self._online, self._strictness)
+
+
+_predictors: "weakref.WeakSet[Predictor]" = weakref.WeakSet()
+
+
+def _unlock() -> None:
+    """A thread that held the lock while the process forked is not there in the child to release it."""
+    for predictor in _predictors:
+        predictor._switching = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock)
 
 
 def _listed(requests: Any) -> Sequence[Request]:

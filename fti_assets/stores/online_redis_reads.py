@@ -1,7 +1,5 @@
 """Reading namespaces of a Redis server: several in one round trip."""
 
-import os
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +19,6 @@ class RedisReads:
     def __init__(self, server: RedisServer, namespaces: Sequence[str]) -> None:
         self._server = server
         self._namespaces = list(namespaces)
-        self._local = threading.local()
 
     def abouts(self) -> list[About]:
         if not self._namespaces:
@@ -73,10 +70,7 @@ class RedisReads:
                 return self._exchange(commands)
 
     def _exchange(self, commands: list[tuple[Any, ...]]) -> list[list[bytes | None]]:
-        local = self._local
-        if getattr(local, "process", None) != os.getpid():  # a forked child must not share its parent's
-            local.connection, local.process = self._server.client.connection_pool.make_connection(), os.getpid()
-        connection = local.connection
+        connection = self._server.connection()
         try:
             connection.send_packed_command(connection.pack_commands(commands))
             return [connection.read_response() for _ in commands]

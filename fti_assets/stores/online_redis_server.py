@@ -1,6 +1,8 @@
 """A Redis server that holds an online store: its client, the names of its keys, and errors that name it."""
 
 import json
+import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,6 +16,7 @@ MARKER = b"\xff"
 """The field of the generation; no key is encoded so, since it is no UTF-8."""
 
 _PREFIX = "fti"
+_SHOWN = ("prefix", "db", "socket_timeout", "socket_connect_timeout")
 _WAITS = {"socket_timeout": "60", "socket_connect_timeout": "5"}
 
 
@@ -38,6 +41,7 @@ class RedisServer:
         parts = urlsplit(location)
         options = dict(parse_qsl(parts.query))
         self.location = location
+        self._local = threading.local()
         self._prefix = options.pop("prefix", _PREFIX)
         self.broken = redis.ConnectionError
         self._error = redis.RedisError
@@ -47,6 +51,13 @@ class RedisServer:
             raise StoreError(
                 f"the online store {self} is no address of a Redis server: {error}. Write redis://host:port/db?prefix=name"
             ) from error
+
+    def connection(self) -> Any:
+        """This thread's own connection, for those that talk to it themselves; a forked child does not share its parent's."""
+        local = self._local
+        if getattr(local, "process", None) != os.getpid():
+            local.connection, local.process = self.client.connection_pool.make_connection(), os.getpid()
+        return local.connection
 
     def key(self, *parts: str) -> str:
         """The name of one of the store's own keys."""
@@ -88,7 +99,8 @@ def from_json(text: bytes, *, what: str) -> About:
 
 
 def _shown(location: str) -> str:
-    """The location without its password."""
+    """The location without its password, which redis-py takes from the query too."""
     parts = urlsplit(location)
     user, at, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}"))
+    options = {name: value for name, value in parse_qsl(parts.query) if name in _SHOWN}
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}", query=urlencode(options)))

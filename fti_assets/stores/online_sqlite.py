@@ -26,7 +26,14 @@ from fti_assets.stores.online_protocol import (
     shown,
 )
 from fti_assets.stores.online_reader import NamespacesReader
-from fti_assets.stores.online_sqlite_reads import WAIT_SECONDS, SqliteReads, broken, connect_to_read, read_about
+from fti_assets.stores.online_sqlite_reads import (
+    WAIT_SECONDS,
+    Connections,
+    SqliteReads,
+    broken,
+    connect_to_read,
+    read_about,
+)
 from fti_assets.stores.sql import is_name
 
 _log = logging.getLogger(__name__)
@@ -56,6 +63,7 @@ class SqliteOnlineStore(OnlineStore):
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
+        self._connections = Connections()
 
     @property
     def location(self) -> str:
@@ -86,7 +94,9 @@ class SqliteOnlineStore(OnlineStore):
         for namespace, _ in wanted:
             if self.about(namespace) is None:
                 raise absent(self, namespace)
-        return NamespacesReader(SqliteReads([self._file(namespace) for namespace, _ in wanted]), wanted)
+        return NamespacesReader(
+            SqliteReads([self._file(namespace) for namespace, _ in wanted], self._connections), wanted
+        )
 
     def _file(self, namespace: str) -> Path:
         return self.root / f"{checked_namespace(namespace)}.sqlite"

@@ -17,6 +17,8 @@ WAIT_SECONDS = 60.0
 _CACHE_KIB = 16_384
 _ATTACHED = 10  # what SQLite attaches to one connection
 _CHUNK = 500
+_KEPT = 16
+_all: "weakref.WeakSet[Connections]" = weakref.WeakSet()
 _ABOUT = ("generation", "schema", "answers_from_us", "snapshot", "keys", "origin")
 
 _BESIDE = (
@@ -35,22 +37,61 @@ class _Part(NamedTuple):
     one: str
 
 
+class Connections:
+    """The connections by which a store is read, each thread's own, shared by all that read the same files in a thread.
+
+    A model that gets a new champion is read by new readers; with connections of their own these would leave one open a thread
+    and champion, until they are collected.
+    """
+
+    def __init__(self) -> None:
+        self.local = threading.local()
+        _all.add(self)
+
+    def executes(self, key: str, parts: Sequence[_Part]) -> list[Execute]:
+        """The functions of this thread that run a statement, one a part; opened at the first call."""
+        try:
+            return self.local.open[key][1]  # type: ignore[no-any-return]
+        except (AttributeError, KeyError):
+            pass
+        there: dict[str, tuple[list[sqlite3.Connection], list[Execute]]] = self.local.__dict__.setdefault("open", {})
+        while len(there) >= _KEPT:
+            self.close(next(iter(there)))
+        connections = [_attached(part.paths) for part in parts]
+        executes: list[Execute] = [connection.cursor().execute for connection in connections]
+        there[key] = connections, executes
+        return executes
+
+    def of(self, key: str) -> list[sqlite3.Connection]:
+        """Those of this thread, which are open."""
+        return self.local.open[key][0]  # type: ignore[no-any-return]
+
+    def close(self, key: str) -> None:
+        """Close those of this thread, if they are open."""
+        connections, _ = self.local.__dict__.get("open", {}).pop(key, ((), ()))
+        for connection in connections:
+            connection.close()
+
+
 class SqliteReads:
-    """Reads blobs of several files, from any thread, each with connections of its own.
+    """Reads blobs of several files, from any thread.
 
     Args:
         paths: the files, in order; one may come twice.
+        connections: those of the store.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], connections: Connections) -> None:
         self._paths = tuple(paths)
+        self._connections = connections
+        self._key = "\0".join(str(path.absolute()) for path in paths)
         self._parts = _in_parts(self._paths)
         self._places = [(part, number) for part, one in enumerate(self._parts) for number in one.numbers]
-        self._local = threading.local()
-        _all.add(self)
 
     def abouts(self) -> list[About]:
-        self._close()  # a file that was removed and made anew is another one than this thread has open
+        self._connections.close(
+            self._key
+        )  # a file that was removed and made anew is another one than this thread has open
         return [_there(path) for path in self._paths]
 
     def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> Sequence[tuple[int | None, bytes | None]]:
@@ -75,7 +116,7 @@ class SqliteReads:
         found: list[tuple[int | None, dict[bytes, bytes | None]]] = []
         try:
             executes = self._executes()
-            for part, execute, connection in zip(self._parts, executes, self._local.connections, strict=True):
+            for part, execute, connection in zip(self._parts, executes, self._connections.of(self._key), strict=True):
                 execute("BEGIN")
                 try:
                     for number in part.numbers:
@@ -116,18 +157,7 @@ class SqliteReads:
         return str(self._paths[position])
 
     def _executes(self) -> list[Execute]:
-        try:
-            return self._local.executes  # type: ignore[no-any-return]
-        except AttributeError:
-            connections = self._local.connections = [_attached(part.paths) for part in self._parts]
-            executes: list[Execute] = [connection.cursor().execute for connection in connections]
-            self._local.executes = executes
-            return executes
-
-    def _close(self) -> None:
-        for connection in self._local.__dict__.pop("connections", ()):
-            connection.close()
-        self._local.__dict__.pop("executes", None)
+        return self._connections.executes(self._key, self._parts)
 
     def _broken(self, error: sqlite3.Error) -> StoreError:
         """The error of the file that cannot even say what it is, else of the first."""
@@ -136,15 +166,14 @@ class SqliteReads:
         return broken(self._paths[0], error)
 
 
-_all: "weakref.WeakSet[SqliteReads]" = weakref.WeakSet()
 _left_to_the_parent: list[threading.local] = []
 
 
 def _forget_connections() -> None:
     """A connection must be neither used nor closed in a forked child."""
-    for reads in _all:
-        _left_to_the_parent.append(reads._local)
-        reads._local = threading.local()
+    for connections in _all:
+        _left_to_the_parent.append(connections.local)
+        connections.local = threading.local()
 
 
 os.register_at_fork(after_in_child=_forget_connections)

@@ -1,9 +1,13 @@
 import hashlib
 import importlib
 import logging
+import os
+import signal
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -676,3 +680,81 @@ def test_classes_that_do_not_fit_the_graph_are_damage(world):
     manifest = world.publish(2, task="multiclass", classes=("late", "on_time", "early"))
     with pytest.raises(DamagedError, match=r"'probabilities' of shape \(1, 2\): its manifest says \(1, 3\)"):
         world.load(build=manifest.reference)
+
+
+@contextmanager
+def predicting(predictor: Predictor, threads: int) -> Iterator[None]:
+    """Threads that predict without a pause."""
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            predictor.predict(REQUEST, at=NOON)
+
+    workers = [threading.Thread(target=ask) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    try:
+        yield
+    finally:
+        done.set()
+        for worker in workers:
+            worker.join()
+
+
+def in_a_child(work: Callable[[], bool]) -> None:
+    """Fork, and fail if the child does not do its work within 20 seconds."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        try:
+            os._exit(0 if work() else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_children_predict_that_are_forked_while_threads_predict(world):
+    predictor = world.load()
+    expected = predictor.predict(REQUEST, at=NOON).value
+    with predicting(predictor, 4):
+        for _ in range(40):
+            in_a_child(lambda: all(predictor.predict(REQUEST, at=NOON).value == expected for _ in range(5)))
+
+
+def test_a_child_forked_during_a_switch_follows_the_next_champion(world, monkeypatch):
+    predictor = world.load()
+    following = [world.publish(2), world.publish(3)]
+    load, loading = ModelStore.load, threading.Event()
+
+    def slow(*arguments: Any) -> Any:
+        loading.set()
+        time.sleep(0.3)
+        return load(*arguments)
+
+    world.promote(following[0])
+    monkeypatch.setattr(ModelStore, "load", slow)
+    switching = threading.Thread(target=lambda: predictor.predict(REQUEST, at=NOON))
+    switching.start()
+    assert loading.wait(10)
+
+    def follow() -> bool:
+        world.promote(following[1])
+        return predictor.predict(REQUEST, at=NOON).build == following[1].reference
+
+    in_a_child(follow)
+    switching.join()
+
+
+def test_champions_that_come_and_go_leave_no_file_open(world):
+    """Nor do the threads that read for them."""
+    both = [world.publish(token) for token in (2, 3)]
+    predictor = world.load()
+    opened = []
+    with predicting(predictor, 8):
+        for flip in range(60):
+            world.promote(both[flip % 2])
+            predictor.predict(REQUEST, at=NOON)
+            if flip in (9, 59):
+                opened.append(len(os.listdir("/proc/self/fd")))
+    assert opened[1] <= opened[0] + 12

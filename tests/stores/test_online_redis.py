@@ -167,7 +167,7 @@ def test_a_connection_that_the_server_closed_is_made_anew(store):
     load(store, [(("a",), [(0, 0, (1.0,))])])
     reader = store.reader("weather_v1")
     assert reader.holds(("a",))
-    reader._reader._fetcher._local.connection._sock.shutdown(2)
+    reader._reader._fetcher._server.connection()._sock.shutdown(2)
     assert reader.get(("a",), 0) == Winner(0, 0, (1.0,))
 
 

@@ -9,18 +9,30 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
+from fti_assets.errors import DeclarationError, excerpt
 from fti_assets.times import instant
 
 _frozen: ContextVar[datetime | None] = ContextVar("fti_clock", default=None)
 
 
 def now() -> datetime:
-    """The current instant as naive UTC, or the one that was set."""
+    """The current instant as naive UTC, or the one that was set.
+
+    Raises:
+        DeclarationError: ``FTI_NOW`` is no instant.
+    """
     frozen = _frozen.get()
     if frozen is not None:
         return frozen
     text = os.environ.get("FTI_NOW")
-    return instant(text) if text else datetime.now(UTC).replace(tzinfo=None)
+    if not text:
+        return datetime.now(UTC).replace(tzinfo=None)
+    try:
+        return instant(text)
+    except ValueError as error:
+        raise DeclarationError(
+            f"FTI_NOW is {excerpt(text)}, which is no instant: write ISO text such as 2014-01-05T00:00:00Z, or unset it"
+        ) from error
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fti_assets import clock
+from fti_assets.errors import DeclarationError
 
 NOON = datetime(2013, 6, 1, 12)
 
@@ -44,3 +45,11 @@ def test_another_thread_keeps_its_own_clock() -> None:
         thread.start()
         thread.join()
     assert seen[0].year > 2013
+
+
+@pytest.mark.parametrize("text", ["noon", "2013-13-01", "x" * 10_000])
+def test_a_clock_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("FTI_NOW", text)
+    with pytest.raises(DeclarationError, match="FTI_NOW is .*, which is no instant: write ISO text such as") as caught:
+        clock.now()
+    assert len(str(caught.value)) < 300

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from fti_assets.errors import MissingExtraError, StoreError
 from fti_assets.stores.online_about import About, DamagedNamespaceError, checksum_of, stored
@@ -38,7 +38,7 @@ class RedisServer:
             raise MissingExtraError(
                 f"the online store {_shown(location)} needs redis-py: pip install 'fti-assets[redis]'"
             ) from error
-        parts = urlsplit(location)
+        parts = _parts(location)
         options = dict(parse_qsl(parts.query))
         self.location = location
         self._local = threading.local()
@@ -98,9 +98,24 @@ def from_json(text: bytes, *, what: str) -> About:
     return stored(fields if isinstance(fields, dict) else {}, what=what)
 
 
+def _parts(location: str) -> SplitResult:
+    """The parts of an address.
+
+    Raises:
+        StoreError: it has none.
+    """
+    try:
+        return urlsplit(location)
+    except ValueError as error:
+        raise StoreError(
+            f"the online store {location.partition('://')[0]}://... is no address of a Redis server: {error}. "
+            "Write redis://host:port/db?prefix=name"
+        ) from error
+
+
 def _shown(location: str) -> str:
     """The location without its password, which redis-py takes from the query too."""
-    parts = urlsplit(location)
+    parts = _parts(location)
     user, at, host = parts.netloc.rpartition("@")
     options = {name: value for name, value in parse_qsl(parts.query) if name in _SHOWN}
     return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}", query=urlencode(options)))

@@ -4,22 +4,25 @@ import re
 from datetime import datetime
 from itertools import count
 
-from fti_assets.errors import DeclarationError
+from fti_assets.errors import DeclarationError, excerpt
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
+_LONGEST = 120  # a file or a table of a store has the name with a version behind it
 _numbers = count(1)
 
 
 def is_name(name: object) -> bool:
-    """Whether it is a name that tables, namespaces, models and columns may have: ``[a-z_][a-z0-9_]*``."""
-    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+    """Whether it is a name that tables, namespaces, models and columns may have: ``[a-z_][a-z0-9_]*``, of 120 characters at most."""
+    return isinstance(name, str) and len(name) <= _LONGEST and _NAME.fullmatch(name) is not None
 
 
 def checked_name(name: str, *, what: str) -> str:
-    """Return ``name``, or raise a DeclarationError if it is not ``[a-z_][a-z0-9_]*``."""
+    """Return ``name``, or raise a DeclarationError if it is not ``[a-z_][a-z0-9_]*``, or longer than 120 characters."""
+    if isinstance(name, str) and len(name) > _LONGEST:
+        raise DeclarationError(f"{what} {excerpt(name)} has {len(name)} characters: a name has at most {_LONGEST}")
     if not is_name(name):
         raise DeclarationError(
-            f"{what} {name!r} is not a name: use lower-case letters, digits and _, not starting with a digit"
+            f"{what} {excerpt(name)} is not a name: use lower-case letters, digits and _, not starting with a digit"
         )
     return name
 
@@ -36,6 +39,8 @@ def temporary_name(what: str) -> str:
 
 def literal(text: str) -> str:
     """Quote a text literal, for the few statements that take no parameters (ATTACH, LOAD)."""
+    if "\0" in text:  # where DuckDB would end the statement
+        return f"({' || chr(0) || '.join(map(literal, text.split(chr(0))))})"
     return "'" + text.replace("'", "''") + "'"
 
 

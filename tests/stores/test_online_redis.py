@@ -198,3 +198,16 @@ def test_without_its_client_the_error_names_the_extra(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without_redis)
     with pytest.raises(MissingExtraError, match=r"redis://h@x/0 needs redis-py: pip install 'fti-assets\[redis\]'"):
         online_store("redis://h:secret@x/0")
+
+
+@pytest.mark.parametrize("location", ["redis://h/0?password=secret&prefix=x", "redis://:secret@h/0?username=u"])
+def test_no_password_is_shown(location):
+    store = online_store(location)
+    assert "secret" not in str(store)
+    assert "secret" in store.location
+
+
+@pytest.mark.parametrize("location", ["redis://[::1", "redis://h:port/0", "redis://h:99999/0"])
+def test_an_address_that_cannot_be_read_is_refused(location):
+    with pytest.raises(StoreError, match="is no address of a Redis server"):
+        online_store(location)

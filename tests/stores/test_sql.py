@@ -8,6 +8,7 @@ from fti_assets.stores.sql import checked_name, literal, quoted
 
 HOSTILE = ['a"b', "a'b", "select", "a b", "a.b", 'x"; DROP TABLE rows; --', "Ünïcode", "$1", "?", "{}", "a\nb", "\\"]
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.just("\0"))
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -25,6 +26,18 @@ def test_a_hostile_name_names_a_column_and_a_table_and_does_nothing_else(name: s
 def test_any_text_survives_as_a_literal_and_as_an_identifier(text: str) -> None:
     found = duckdb.sql(f"SELECT {literal(text)} AS {quoted(text)}")
     assert (found.fetchall(), found.columns) == ([(text,)], [text])
+
+
+@given(ANY_TEXT)
+def test_text_with_nul_survives_as_a_literal(text: str) -> None:
+    assert duckdb.sql(f"SELECT {literal(text)} = ?, {literal(text)}", params=[text]).fetchall() == [(True, text)]
+
+
+def test_a_name_of_more_than_120_characters_is_refused() -> None:
+    assert checked_name("a" * 120, what="key") == "a" * 120
+    with pytest.raises(DeclarationError, match="key 'aaa.* has 10000 characters: a name has at most 120") as caught:
+        checked_name("a" * 10_000, what="key")
+    assert len(str(caught.value)) < 200
 
 
 def test_parts_are_quoted_one_by_one() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from fti_assets.errors import DeclarationError, FtiError, NotMaterializedError, one_of
+from fti_assets.errors import DeclarationError, FtiError, NotMaterializedError, StoreError, one_of
 from fti_assets.stores.home import home
 from fti_assets.stores.models import ModelStore
 
@@ -77,6 +77,19 @@ def _parser() -> argparse.ArgumentParser:
             f"--{name}", default=None, help=f"the {what} store's folder (default: what the definitions say)"
         )
     forget.set_defaults(run=_forget)
+    reset = commands.add_parser("reset", help="drop what is stored of a group or dataset, to start over with it")
+    reset.add_argument(
+        "name", nargs="+", help="a group, dataset or predictions; all its versions are meant, or one, such as orders_v1"
+    )
+    reset.add_argument("--yes", action="store_true", help="do not ask")
+    source = reset.add_mutually_exclusive_group()
+    source.add_argument("-f", "--file", default="definitions.py", help="the file (default: definitions.py)")
+    source.add_argument("-m", "--module", default=None, help="or the module")
+    for name, what in (("lake", "offline"), ("models", "model"), ("online", "online")):
+        reset.add_argument(
+            f"--{name}", default=None, help=f"the {what} store's folder (default: what the definitions say)"
+        )
+    reset.set_defaults(run=_reset)
     promote = commands.add_parser("promote", parents=[shared], help="make an accepted build the champion")
     promote.add_argument("model")
     promote.add_argument("build", help="such as v1/20130501T000000Z-1f9ac3d2")
@@ -126,6 +139,30 @@ def _forget(options: argparse.Namespace) -> None:
     key = dict(_column_and_value(text) for text in options.key)
     done = forget(definitions, options.group, key, stores=stores, expire=options.expire, dry_run=options.dry_run)
     print(as_text(done))
+
+
+def _reset(options: argparse.Namespace) -> None:
+    from fti_assets.description import load_definitions
+    from fti_assets.forgetting import stores_of
+    from fti_assets.reset import as_text, plan_reset, reset
+
+    definitions = load_definitions(file=options.file, module=options.module)
+    stores = stores_of(definitions, lake=options.lake, models=options.models, online=options.online)
+    plan = None
+    if not options.yes:
+        plan = plan_reset(definitions, options.name, stores=stores)
+        print(as_text(plan))
+        if not plan.needs and not _agreed():
+            raise StoreError("nothing was dropped: answer y, or say --yes")
+    dropped, told_dagster = reset(definitions, options.name, stores=stores, expected=plan)
+    print(as_text(dropped, done=True, told_dagster=told_dagster))
+
+
+def _agreed() -> bool:
+    try:
+        return input("drop it? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def _column_and_value(text: str) -> tuple[str, str]:

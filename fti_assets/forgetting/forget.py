@@ -15,15 +15,18 @@ from fti_assets.forgetting.carriers import Carrier, Values, carriers, check_key,
 from fti_assets.forgetting.events import tell_dagster
 from fti_assets.forgetting.report import Forgotten, Held
 from fti_assets.resources import Stores
+from fti_assets.stores.dropping import drop_tables
 from fti_assets.stores.forgetting import (
     Found,
     FoundTiles,
     among,
+    columns_of,
     equals,
     expire_snapshots,
     find,
     find_tiles,
     rejected_rows,
+    tables_with_files,
     take_out,
     tuples,
 )
@@ -32,7 +35,6 @@ from fti_assets.stores.models import ModelStore
 from fti_assets.stores.online import OnlineStore
 from fti_assets.stores.pins import NEWEST, pins
 from fti_assets.stores.tables import Commit, PartitionRecord, TableName
-from fti_assets.stores.tiles import drop_tiles
 from fti_assets.times import instant
 from fti_assets.training.dataset import SPLIT
 
@@ -80,7 +82,7 @@ def forget(
         check_key(declarations, group, key, [])
         raise NotMaterializedError(f"there is no offline store at {store.root}: name the lake's folder, --lake FOLDER")
     with store.connect() as lake:
-        stored = lake.tables()
+        stored = tables_with_files(lake)
         check_key(declarations, group, key, stored)
         by_group_first = sorted(carriers(declarations, group, key, stored), key=lambda one: one.kind != "group")
         searches = [_search(lake, carrier) for carrier in by_group_first]
@@ -97,7 +99,7 @@ def forget(
         if not dry_run:
             commits = _take_out(lake, searches, group, key, datasets=expire)
             with lake.store.lock():
-                drop_tiles(lake, current, message=f"forget a key of {group} in what windows keep")
+                drop_tables(lake, current, message=f"forget a key of {group} in what windows keep")
             told = tell_dagster({_asset(searches, table): commit for table, commit in commits.items()})
         of_online = _held if dry_run else _deleted
         online = {name: of_online(stores.online_store(), name, keys) for name, keys in online_keys.items()}
@@ -146,7 +148,7 @@ def forget(
 
 def _search(lake: Lake, carrier: Carrier) -> _Search:
     """Find the entity's rows: by the columns that hold its key, and by the spine rows that do."""
-    types, parts, identities, refused = lake.types(carrier.table), [], [], []
+    types, parts, identities, refused = columns_of(lake, carrier.table), [], [], []
     for values in carrier.values:
         if set(values) <= types.keys():
             try:
@@ -154,7 +156,7 @@ def _search(lake: Lake, carrier: Carrier) -> _Search:
             except DataError as error:
                 refused.append(error)
     for spine in carrier.spines:
-        stored = lake.types(spine.table)
+        stored = columns_of(lake, spine.table)
         if {*spine.identity, *spine.values} <= stored.keys() and set(spine.identity) <= types.keys():
             try:
                 rows = tuples(lake, spine.table, equals(lake, spine.table, spine.values), spine.identity)
@@ -180,7 +182,7 @@ def _elsewhere(
     found: dict[str, tuple[Found, str]] = {}
     for carrier in others(declarations, group, key, stored):
         for values in carrier.values:
-            if not set(values) <= lake.types(carrier.table).keys():
+            if not set(values) <= columns_of(lake, carrier.table).keys():
                 continue
             try:
                 there = find(lake, carrier.table, equals(lake, carrier.table, values))
@@ -207,7 +209,7 @@ def _take_out(
         for search in searches:
             if search.carrier.kind != kind or not (search.found.rows or search.found.snapshots):
                 continue
-            counted = kind == "dataset" and SPLIT in lake.types(search.carrier.table)
+            counted = kind == "dataset" and SPLIT in columns_of(lake, search.carrier.table)
             commit = take_out(
                 lake,
                 search.carrier.table,
@@ -259,7 +261,7 @@ def _online_keys(lake: Lake, online: OnlineStore, searches: Iterable[_Search]) -
     namespaces, found = online.namespaces(), {}
     for search in searches:
         carrier = search.carrier
-        types = lake.types(carrier.table)
+        types = columns_of(lake, carrier.table)
         if carrier.table.name not in namespaces or not carrier.keys or not set(carrier.keys) <= types.keys():
             continue
         rows = tuples(lake, carrier.table, search.predicate, carrier.keys)

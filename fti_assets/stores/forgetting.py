@@ -16,7 +16,14 @@ import duckdb
 
 from fti_assets import clock
 from fti_assets.errors import DataError, StoreError, listed
-from fti_assets.stores.catalog import DataFile, data_files, narrow_bounds, overwrite_deleted, snapshots
+from fti_assets.stores.catalog import (
+    DataFile,
+    data_files,
+    narrow_bounds,
+    overwrite_deleted,
+    snapshots,
+    tables_at_any_snapshot,
+)
 from fti_assets.stores.files import write_atomically
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import literal, quoted, temporary_name
@@ -45,6 +52,26 @@ class FoundTiles:
     snapshots: frozenset[int]
 
 
+def tables_with_files(lake: Lake) -> list[TableName]:
+    """Every table of features, datasets and predictions, those included that were dropped and that old snapshots have still."""
+    there = lake.tables()
+    schemas = dict.fromkeys(["features", "datasets", "predictions", *(table.schema for table in there)])
+    old = [table for schema in schemas for table in tables_at_any_snapshot(lake, schema) if table not in there]
+    return [*there, *(table for table in old if data_files(lake, table))]
+
+
+def columns_of(lake: Lake, table: TableName) -> dict[str, str]:
+    """Column names and DuckDB types of a table, without ``_partition``; of one that was dropped, those of its files."""
+    if lake.has(table):
+        return lake.types(table)
+    paths = ", ".join(literal(file.path) for file in data_files(lake, table))
+    if not paths:
+        return {}
+    files = f"read_parquet([{paths}], union_by_name => true, hive_partitioning => false)"
+    described = lake.connection.execute(f"DESCRIBE FROM {files}").fetchall()
+    return {name: kind for name, kind, *_ in described if name != PARTITION}
+
+
 def equals(lake: Lake, table: TableName, values: Mapping[str, str]) -> str:
     """A predicate: each column holds a value, written as text.
 
@@ -52,7 +79,7 @@ def equals(lake: Lake, table: TableName, values: Mapping[str, str]) -> str:
         StoreError: the table has no such column.
         DataError: the text is no value of the column's type.
     """
-    types, parts = lake.types(table), []
+    types, parts = columns_of(lake, table), []
     for column, text in values.items():
         if column not in types:
             raise StoreError(f"{table} has no column {column!r}: it has {listed(types, limit=50)}")
@@ -75,16 +102,21 @@ def tuples(lake: Lake, table: TableName, predicate: str, columns: Sequence[str])
     """The tuples of some columns in all rows that a predicate finds, at any snapshot, as a temporary table."""
     name = quoted(temporary_name("found"))
     names = ", ".join(quoted(column) for column in columns)
-    lake.connection.execute(f"CREATE TEMP TABLE {name} AS SELECT DISTINCT {names} FROM {table.sql} WHERE {predicate}")
+    types, there = columns_of(lake, table), lake.has(table)
+    nothing = ", ".join(f"NULL::{types[column]} AS {quoted(column)}" for column in columns)
+    rows = f"SELECT DISTINCT {names} FROM {table.sql} WHERE {predicate}" if there else f"SELECT {nothing} LIMIT 0"
+    lake.connection.execute(f"CREATE TEMP TABLE {name} AS {rows}")
     _of_files(lake, table, data_files(lake, table), f"INSERT INTO {name} SELECT DISTINCT {names}", predicate)
     return name
 
 
 def find(lake: Lake, table: TableName, predicate: str) -> Found:
     """Where a table holds the rows that a predicate finds."""
-    rows = lake.connection.execute(
-        f"SELECT {PARTITION}, count(*) FROM {table.sql} WHERE {predicate} GROUP BY 1 ORDER BY 1"
-    ).fetchall()
+    rows = []
+    if lake.has(table):
+        rows = lake.connection.execute(
+            f"SELECT {PARTITION}, count(*) FROM {table.sql} WHERE {predicate} GROUP BY 1 ORDER BY 1"
+        ).fetchall()
     return Found(
         table,
         {partition: int(number) for partition, number in rows},

@@ -68,5 +68,6 @@ def refuse_other_schema(lake: Lake, table: TableName, types: Mapping[str, str], 
         changes = [*(f"{name} {types[name]} is new" for name in new), *changes]
         raise SchemaChangedError(
             f"{table} is stored with another schema: {'; '.join(changes)}. Nothing was stored. Raise the version, so "
-            "that the new schema gets a table of its own, or give the columns back their old types"
+            "that the new schema gets a table of its own, or give the columns back their old types. While nobody needs what is "
+            f"stored, you can start over: fti reset {table.name}"
         )

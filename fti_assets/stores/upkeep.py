@@ -19,6 +19,7 @@ import duckdb
 from fti_assets import clock
 from fti_assets.errors import StoreError
 from fti_assets.stores.catalog import delete_dead_ledger_rows, files_waiting, snapshots
+from fti_assets.stores.dropping import drop_tables
 from fti_assets.stores.files import locked_folder, sync_file, sync_folder
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.models import ModelStore
@@ -27,7 +28,6 @@ from fti_assets.stores.online import OnlineStore
 from fti_assets.stores.pins import pins
 from fti_assets.stores.sql import literal
 from fti_assets.stores.tables import TableName
-from fti_assets.stores.tiles import drop_tiles
 
 DAY = timedelta(days=1)
 SPILL = "fti_spill_*"
@@ -146,7 +146,7 @@ def _drop_old_tiles(lake: Lake, keep: timedelta) -> tuple[str, ...]:
     with lake.store.lock():
         since = clock.now() - keep
         old = [table for table in lake.tiles() if all(one.run_at < since for one in lake.ledger(table).values())]
-        drop_tiles(lake, old, message=f"drop {len(old)} tables of old tiles")
+        drop_tables(lake, old, message=f"drop {len(old)} tables of old tiles")
     return tuple(map(str, old))
 
 

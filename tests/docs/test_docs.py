@@ -119,7 +119,7 @@ def test_the_command_line_is_shown_as_it_is(
     shown = list(blocks_of(REFERENCE / "command-line.md"))
     assert {block.text.split("\n")[0] for block in shown} >= {
         "$ fti --help",
-        *(f"$ fti {name} --help" for name in ("init", "describe", "search", "forget", "models", "promote", "rollback")),
+        *(f"$ fti {name} --help" for name in ("init", "describe", "search", "forget", "reset", "models", "promote", "rollback")),
     }  # fmt: skip
     for block in shown:
         command, _, output = block.text.partition("\n")

@@ -17,11 +17,11 @@ from fti_assets.features.table import Grid, Table
 from fti_assets.features.windows import window_aggregate
 from fti_assets.features.windows.axis import RowsBy
 from fti_assets.features.windows.tiles import SourcePartitions
+from fti_assets.stores.dropping import drop_tables
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.offline import OfflineStore
 from fti_assets.stores.sql import quoted, timestamp
 from fti_assets.stores.tables import TILES, TableName
-from fti_assets.stores.tiles import drop_tiles
 from fti_assets.times import Window, duration
 from tests.features import oracles
 from tests.features.oracles import START, Row
@@ -239,7 +239,7 @@ def test_tiles_that_are_dropped_while_a_run_looks_at_them_are_done_without(
         found = ledger(self, of, **options)
         if of.schema == TILES and "snapshot" in options:
             with self.store.lock():
-                drop_tiles(self, [of], message="drop tiles")
+                drop_tables(self, [of], message="drop tiles")
         return found
 
     monkeypatch.setattr(Lake, "ledger", then_dropped)

@@ -1,0 +1,74 @@
+"""Dropping what is stored: the lake in one commit, then what follows it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import dagster as dg
+
+from fti_assets.errors import NotMaterializedError, StoreError
+from fti_assets.forgetting.carriers import declarations_of
+from fti_assets.reset.plan import Plan, planned
+from fti_assets.reset.text import refusal
+from fti_assets.resources import Stores
+from fti_assets.stores.dropping import drop_tables
+
+
+def reset(
+    definitions: dg.Definitions, names: Sequence[str], *, stores: Stores, expected: Plan | None = None
+) -> tuple[Plan, int | None]:
+    """Drop what is stored of groups, datasets or predictions, so that the next run begins anew, with any schema.
+
+    The tables, their ledgers and tiles go in one commit of the lake, which decides: killed before it, everything is as it was;
+    after it, the next run and another reset find nothing in the lake, and drop or replace what is left beside it.
+
+    Args:
+        definitions: the system's.
+        names: what to reset, a name for all of its versions or one version, ``orders_v1``.
+        stores: where it is stored.
+        expected: the plan that somebody agreed to.
+
+    Returns:
+        What was dropped, and how many assets Dagster was told to forget; None where there is no ``DAGSTER_HOME``.
+
+    Raises:
+        StoreError: a champion, the history of an alias or a dataset needs it, it is not what was agreed to any more, or the
+            commit failed; nothing was dropped.
+        NotMaterializedError: there is nothing of that name, or no offline store.
+    """
+    declarations, store, online = declarations_of(definitions), stores.offline_store(), stores.online_store()
+    if not store.catalog.exists():
+        raise NotMaterializedError(f"there is no offline store at {store.root}: name the lake's folder, --lake FOLDER")
+    with store.connect() as lake, store.lock():
+        plan = planned(lake, declarations, names, stores)
+        if plan.needs:
+            raise StoreError(refusal(plan))
+        if expected is not None and plan.dropped != expected.dropped:
+            raise StoreError(
+                f"what is stored of {', '.join(names)} has changed since it was shown, and nothing was dropped: reset again"
+            )
+        tables = [one.table for one in plan.dropped if one.in_lake]
+        tiles = [table for one in plan.dropped for table in one.tiles]
+        drop_tables(lake, [*tables, *tiles], message=f"reset {', '.join(names)}")
+        for one in plan.dropped:  # under the lock, so that no run stores rows whose values would be dropped here
+            if one.online_keys is not None:
+                online.drop(one.table.name)
+            if one.rejected_files:
+                shutil.rmtree(store.rejected / one.table.name, ignore_errors=True)
+    return plan, _wiped(plan.assets)
+
+
+def _wiped(assets: Sequence[dg.AssetKey]) -> int | None:
+    """Have Dagster forget the materializations, as by the button on an asset's page; how many assets had any."""
+    home = os.environ.get("DAGSTER_HOME")
+    if not home or not Path(home).is_dir():
+        return None
+    with dg.DagsterInstance.get() as instance:
+        known = set(instance.all_asset_keys())
+        wiped = [key for key in dict.fromkeys(assets) if key in known]
+        if wiped:
+            instance.wipe_assets(wiped)
+    return len(wiped)

@@ -1,0 +1,91 @@
+"""What a table must not be reset for: champions, what a rollback can go back to, and datasets that are pinned to it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from fti_assets.errors import one_of
+from fti_assets.stores.lake import Lake
+from fti_assets.stores.manifest import DatasetManifest, ModelManifest
+from fti_assets.stores.models import Aliases, ModelStore
+from fti_assets.stores.pins import pinned_builds
+from fti_assets.stores.records import from_json
+from fti_assets.stores.tables import TableName
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that needs tables.
+
+    Attributes:
+        what: it, in words.
+        tables: the tables that it needs.
+        remedy: what to do, in words.
+        name: the dataset that can be reset along, or None for a model's build.
+    """
+
+    what: str
+    tables: tuple[TableName, ...]
+    remedy: str
+    name: str | None = None
+
+
+def needs(lake: Lake, models: ModelStore, tables: Collection[TableName]) -> Iterator[Need]:
+    """What needs some tables: builds that serve, served or can serve, then datasets that are not reset along.
+
+    Raises:
+        DamagedError: a manifest cannot be read, so nobody can say what it needs.
+    """
+    for model in models.models():
+        aliases = models.aliases(model)
+        for build in pinned_builds(models, model):
+            read = tuple(table for table in tables if table in _tables_of_build(build))
+            if read:
+                yield Need(
+                    f"model {model} {build.reference}, {_place(build, aliases)}, learned from {one_of(t.name for t in read)}",
+                    read,
+                    f"if nothing asks model {model!r} any more, delete its folder {models.root / model} and reset again",
+                )
+    for table in lake.tables():
+        if table.schema != "datasets" or table in tables:
+            continue
+        of: dict[TableName, int] = {}
+        for key, record in lake.ledger(table).items():
+            manifest = from_json(DatasetManifest, record.record, what=f"the manifest of {table} {key}")
+            for name in manifest.upstream:
+                if (group := TableName("features", name)) in tables:
+                    of[group] = of.get(group, 0) + 1
+        if of:
+            cutoffs = max(of.values())
+            yield Need(
+                f"dataset {table.name} is pinned to rows of {one_of(group.name for group in of)} ({cutoffs} cutoffs)",
+                tuple(of),
+                f"reset {table.name} with it",
+                name=table.name,
+            )
+
+
+def rejected_builds(models: ModelStore, tables: Collection[TableName]) -> Iterator[str]:
+    """The builds that learned from some tables and can never serve, in words."""
+    for model in models.models():
+        kept = {build.reference for build in pinned_builds(models, model)}
+        for build in models.builds(model):
+            read = [table.name for table in tables if table in _tables_of_build(build)]
+            if read and build.reference not in kept:
+                yield f"model {model} {build.reference}, {build.status}, learned from {one_of(read)}: it stays as it is"
+
+
+def _tables_of_build(build: ModelManifest) -> set[TableName]:
+    view = build.view
+    names = {f"{view.spine}_v{view.spine_version}", *(join.table for join in view.joins if not join.external)}
+    dataset = TableName("datasets", f"{build.dataset.name}_v{build.dataset.version}")
+    return {dataset, *(TableName("features", name) for name in names)}
+
+
+def _place(build: ModelManifest, aliases: Aliases) -> str:
+    if build.reference == aliases.champion:
+        return "the champion"
+    if any(change.champion == build.reference for change in aliases.history):
+        return "a champion before, to which a rollback can go back"
+    return "accepted, which can become champion"

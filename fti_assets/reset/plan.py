@@ -1,0 +1,184 @@
+"""What a reset would drop, what rests on that, and what forbids it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import dagster as dg
+
+from fti_assets.description.declarations import Declaration
+from fti_assets.errors import NotMaterializedError, StoreError, one_of
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.forgetting.carriers import declarations_of, name_of
+from fti_assets.inference.batch import BatchPredictions
+from fti_assets.reset.needs import Need, needs, rejected_builds
+from fti_assets.resources import Stores
+from fti_assets.stores.lake import Lake
+from fti_assets.stores.online import OnlineStore
+from fti_assets.stores.tables import TableName
+from fti_assets.stores.tiles import tiles_of
+from fti_assets.training.dataset import TrainingDataset
+
+SCHEMAS = ("features", "datasets", "predictions")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is stored of one version of a group, dataset or predictions.
+
+    Attributes:
+        table: its table, there or not.
+        asset: its asset, the one of that name if it is no longer declared.
+        in_lake: whether the table is there.
+        partitions: how many the ledger has.
+        rows: how many the table has.
+        tiles: the tables of what windows keep of its partitions.
+        online_keys: how many keys its namespace has, None if there is none.
+        rejected_files: how many files of rows that failed validation are kept aside.
+    """
+
+    table: TableName
+    asset: dg.AssetKey
+    in_lake: bool
+    partitions: int
+    rows: int
+    tiles: tuple[TableName, ...]
+    online_keys: int | None
+    rejected_files: int
+
+    @property
+    def nothing(self) -> bool:
+        """Whether nothing of it is stored."""
+        return not (self.in_lake or self.tiles or self.online_keys is not None or self.rejected_files)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a reset of some names would do.
+
+    Attributes:
+        names: what was asked for.
+        dropped: each version of which something is stored.
+        resting: what else was made from it, in words; it stays.
+        needs: what forbids it.
+        assets: the assets whose records in Dagster go with it.
+        root: the offline store's folder.
+    """
+
+    names: tuple[str, ...]
+    dropped: tuple[Stored, ...]
+    resting: tuple[str, ...]
+    needs: tuple[Need, ...]
+    assets: tuple[dg.AssetKey, ...]
+    root: str
+
+
+def plan_reset(definitions: dg.Definitions, names: Sequence[str], *, stores: Stores) -> Plan:
+    """Say what a reset would drop, and what forbids it; nothing is changed.
+
+    Args:
+        definitions: the system's.
+        names: groups, datasets and predictions: a name for all of its versions, ``orders``, or one version, ``orders_v1``.
+        stores: where they are stored.
+
+    Raises:
+        NotMaterializedError: there is nothing of that name, or no offline store.
+        DamagedError: a manifest cannot be read, so nobody can say what it needs.
+    """
+    store = stores.offline_store()
+    if not store.catalog.exists():
+        raise NotMaterializedError(f"there is no offline store at {store.root}: name the lake's folder, --lake FOLDER")
+    with store.connect() as lake:
+        return planned(lake, declarations_of(definitions), names, stores)
+
+
+def planned(lake: Lake, declarations: Sequence[Declaration], names: Sequence[str], stores: Stores) -> Plan:
+    """The plan as the stores are now."""
+    online = stores.online_store()
+    tables = _tables(lake, declarations, names, online)
+    assets = {one.table_name: one.key for one in declarations if isinstance(one, _WITH_TABLE)}
+    stored = [_stored(lake, table, assets.get(table, dg.AssetKey(table.name)), online) for table in tables]
+    dropped = tuple(one for one in stored if not one.nothing)
+    return Plan(
+        names=tuple(names),
+        dropped=dropped,
+        resting=(*_resting(lake, declarations, tables), *rejected_builds(stores.model_store(), tables)),
+        needs=tuple(needs(lake, stores.model_store(), tables)),
+        assets=tuple(one.asset for one in stored),
+        root=str(lake.store.root),
+    )
+
+
+_WITH_TABLE = (FeatureGroup, TrainingDataset, BatchPredictions)
+
+
+def _tables(
+    lake: Lake, declarations: Sequence[Declaration], names: Sequence[str], online: OnlineStore
+) -> list[TableName]:
+    """The tables of the names: those that are there, that are declared, or of which something else is left."""
+    declared = [
+        one.table_name
+        for one in declarations
+        if isinstance(one, _WITH_TABLE) and not (isinstance(one, FeatureGroup) and one.source is not None)
+    ]
+    left = [TableName("features", name) for name in _left_over(lake, online)]
+    known = dict.fromkeys([*lake.tables(), *declared])
+    known |= dict.fromkeys(table for table in left if not any(table.name == other.name for other in known))
+    outside = {one.name for one in declarations if isinstance(one, FeatureGroup) and one.source is not None}
+    found: dict[TableName, None] = {}
+    for name in names:
+        matching = [table for table in known if name in (table.name, name_of(table))]
+        if not matching and name in outside:
+            raise StoreError(f"{name!r} is kept by another system: nothing of it is stored here that could be reset")
+        if not matching:
+            there = sorted({name_of(table) for table in known})
+            raise NotMaterializedError(
+                f"there is no group, dataset or predictions {name!r}: it can be {one_of(there)}, or one version such as "
+                f"{one_of(sorted(table.name for table in known)[:1])}"
+            )
+        found |= dict.fromkeys(matching)
+    return list(found)
+
+
+def _left_over(lake: Lake, online: OnlineStore) -> Iterator[str]:
+    """The names of which only an online namespace or rejected rows are left, of a reset that was killed."""
+    with suppress(StoreError):  # a damaged file of another group; this one's is asked for by its own name
+        yield from online.namespaces()
+    if lake.store.rejected.is_dir():
+        yield from (folder.name for folder in lake.store.rejected.iterdir() if folder.is_dir())
+
+
+def _stored(lake: Lake, table: TableName, asset: dg.AssetKey, online: OnlineStore) -> Stored:
+    ledger = lake.ledger(table)
+    tiles = set(lake.tiles())
+    return Stored(
+        table=table,
+        asset=asset,
+        in_lake=lake.has(table),
+        partitions=len(ledger),
+        rows=sum(record.rows for record in ledger.values()),
+        tiles=tuple(one for one in tiles_of(lake, table) if one in tiles) if table.schema == "features" else (),
+        online_keys=_online_keys(online, table.name),
+        rejected_files=len(list((lake.store.rejected / table.name).glob("*"))),
+    )
+
+
+def _online_keys(online: OnlineStore, namespace: str) -> int | None:
+    about = online.about(namespace)
+    return None if about is None else about.keys
+
+
+def _resting(lake: Lake, declarations: Sequence[Declaration], tables: Sequence[TableName]) -> Iterator[str]:
+    """Groups and predictions that are stored, and were made from what is dropped."""
+    there = set(lake.tables())
+    for one in declarations:
+        if isinstance(one, FeatureGroup) and one.table_name in there and one.table_name not in tables:
+            of = [source.table for source in one.upstream if source.table_name in tables]
+            if of:
+                yield f"{one.table} was computed from {one_of(of)}: its rows stay; run it again after that"
+        if isinstance(one, BatchPredictions) and one.table_name in there and one.table_name not in tables:
+            of = [source.table for source in one.model.view.groups if source.table_name in tables]
+            if of:
+                yield f"{one.table_name.name} answers for rows of {one_of(of)}: its stored answers stay"

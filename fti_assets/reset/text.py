@@ -1,0 +1,73 @@
+"""A reset in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fti_assets.reset.plan import Plan, Stored
+
+
+def as_text(plan: Plan, *, done: bool = False, told_dagster: int | None = None) -> str:
+    """Write what a reset would do or did, for people.
+
+    Args:
+        plan: what it drops.
+        done: whether it has been done.
+        told_dagster: how many assets Dagster forgot; None where there is no ``DAGSTER_HOME``.
+    """
+    return "\n".join(_lines(plan, done, told_dagster))
+
+
+def refusal(plan: Plan) -> str:
+    """Why a plan cannot be done, and what to do."""
+    groups = sorted({table.name for need in plan.needs for table in need.tables})
+    reasons = "; ".join(need.what for need in plan.needs)
+    along = [need.name for need in plan.needs if need.name is not None]
+    remedies = list(dict.fromkeys(need.remedy for need in plan.needs if need.name is None))
+    if remedies:
+        remedies.insert(
+            0, "raise its version, so that new rows get a table of their own and the model keeps what it learned from"
+        )
+    if along:
+        remedies.append(f"reset the datasets with it: fti reset {' '.join([*plan.names, *along])}")
+    free = [one.table.name for one in plan.dropped if one.table.name not in groups]
+    if free:
+        remedies.append(f"reset the rest alone: fti reset {' '.join(free)}")
+    return (
+        f"{', '.join(groups)} cannot be reset: {reasons}. Nothing was dropped. What you can do: {'; '.join(remedies)}"
+    )
+
+
+def _lines(plan: Plan, done: bool, told_dagster: int | None) -> Iterator[str]:
+    named = ", ".join(plan.names)
+    if not plan.dropped:
+        yield f"nothing of {named} is stored in {plan.root}, online or among the rejected rows"
+    else:
+        yield f"{'dropped' if done else 'would drop'} of {named}:"
+        for one in plan.dropped:
+            yield from _of_table(one)
+    if plan.resting:
+        yield "made from it, and not dropped:"
+        yield from (f"  {line}" for line in plan.resting)
+    if not done:
+        keys = ", ".join(key.to_user_string() for key in plan.assets)
+        yield f"Dagster's records of {keys} are wiped: materializations, their partitions and checks"
+    else:
+        yield (
+            "Dagster was not told, since DAGSTER_HOME is not set: wipe the materializations on the asset's page"
+            if told_dagster is None
+            else f"wiped Dagster's records of {told_dagster} assets"
+        )
+    if plan.dropped:
+        yield "snapshots that hold the rows stay readable until upkeep expires them"
+
+
+def _of_table(one: Stored) -> Iterator[str]:
+    if one.in_lake:
+        yield f"  {one.table}: {one.rows} rows in {one.partitions} partitions, with the ledger of their versions"
+    for tiles in one.tiles:
+        yield f"  {tiles}: what windows keep of its partitions"
+    if one.online_keys is not None:
+        yield f"  online {one.table.name}: {one.online_keys} keys"
+    if one.rejected_files:
+        yield f"  rejected rows of {one.table.name}: {one.rejected_files} files"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -54,11 +55,18 @@ def _plain(value: Any) -> str | int | float | bool | None:
 
 
 def preview(rows: Any, limit: int = 5) -> dg.TableMetadataValue:
-    """The first few rows of a DuckDB relation, for the asset's page."""
+    """The first few rows of a DuckDB relation, for the asset's page, their fractions to six digits."""
     records = rows.limit(limit).df().to_dict("records")
     return dg.MetadataValue.table(
-        [dg.TableRecord({str(name): _plain(value) for name, value in row.items()}) for row in records],
+        [dg.TableRecord({str(name): _short(_plain(value)) for name, value in row.items()}) for row in records],
         schema=dg.TableSchema(
             [dg.TableColumn(str(name), str(kind)) for name, kind in zip(rows.columns, rows.types, strict=True)]
         ),
     )
+
+
+def _short(value: Any) -> Any:
+    """A fraction to six digits in all; what stands before the point is kept whole."""
+    if not isinstance(value, float) or not math.isfinite(value) or value == 0:
+        return value
+    return round(value, max(5 - math.floor(math.log10(abs(value))), 0))

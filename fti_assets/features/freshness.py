@@ -66,6 +66,8 @@ def delays(
 ) -> tuple[int, dict[str, Any]]:
     """How many new rows are stored later than they are said to be available, and how long after their event time.
 
+    A row that is stored before its event time is there when the event is: its delay is 0.
+
     Args:
         connection: the lake's connection.
         group: the group, which has an event time.
@@ -74,12 +76,15 @@ def delays(
     """
     assert group.event_time is not None
     available = available_sql(group.event_time, group.available_at, group.delay_us)
-    delay = f"(epoch_us({timestamp(now)}) - epoch_us({quoted(group.event_time)})) / 1000000.0"
-    late, rows, middle, most, longest = connection.execute(
-        f"SELECT count(*) FILTER ({available} < {timestamp(now)}), count(*), quantile_cont({delay}, 0.5), "
+    event, moment = quoted(group.event_time), timestamp(now)
+    delay = f"greatest(epoch_us({moment}) - epoch_us({event}), 0) / 1000000.0"
+    late, rows, ahead, middle, most, longest = connection.execute(
+        f"SELECT count(*) FILTER ({available} < {moment}), count(*), count(*) FILTER ({event} > {moment}), quantile_cont({delay}, 0.5), "
         f"quantile_cont({delay}, 0.95), max({delay}) FROM ({new_rows})"
     ).fetchall()[0]
     facts: dict[str, Any] = {"new_rows": int(rows)}
+    if ahead:
+        facts["new_rows_before_their_event"] = int(ahead)
     if rows:
         facts |= {"measured_delay_p50_s": middle, "measured_delay_p95_s": most, "measured_delay_max_s": longest}
     if group.serving_delay is not None:

@@ -33,8 +33,8 @@ def statistics_shown(
     if measured is not None:
         metadata["measured_delay_p95_s"] = float(measured)
     columns = [one.column for one in shown if one.column not in (*group.keys, *group.times)]
-    found = partition_statistics(lake.connection, rows, columns, event_time=group.event_time)
     now, by_partition = clock.now(), dict[str, dict[str, Any]]()
+    found = partition_statistics(lake.connection, rows, columns, event_time=group.event_time, now=now)
     for window in windows:
         one = found.get(window.key)
         if one is None:
@@ -44,6 +44,8 @@ def statistics_shown(
             numbers |= {f"null_rate/{column}": rate for column, rate in one.null_rates.items()}
         if one.newest is not None and not is_backfill(window, now):
             numbers["newest_event_age_s"] = (now - one.newest).total_seconds()
+        if one.farthest is not None:
+            numbers["farthest_event_ahead_s"] = (one.farthest - now).total_seconds()
         by_partition[window.key] = numbers
     return metadata, by_partition
 

@@ -12,7 +12,7 @@ import duckdb
 
 from fti_assets.features.schema import type_of_sql
 from fti_assets.features.views import view_of
-from fti_assets.stores.sql import quoted
+from fti_assets.stores.sql import quoted, timestamp
 from fti_assets.stores.tables import PARTITION
 
 _FEW = 1000
@@ -34,11 +34,12 @@ class ColumnStatistics:
 
 @dataclass(frozen=True)
 class PartitionStatistics:
-    """One partition: its rows, the share of nulls of each column, and the newest event time."""
+    """One partition: its rows, the share of nulls of each column, the newest event that has happened, the farthest to come."""
 
     rows: int
     null_rates: Mapping[str, float]
     newest: datetime | None
+    farthest: datetime | None
 
     @property
     def null_rate(self) -> float:
@@ -87,27 +88,33 @@ def partition_statistics(
     columns: Sequence[str],
     *,
     event_time: str | None = None,
+    now: datetime,
 ) -> dict[str, PartitionStatistics]:
-    """The share of nulls and the newest event time of each partition, in one scan.
+    """The share of nulls and the newest event time, up to now and after it, of each partition, in one scan.
 
     Args:
         connection: the connection that ``rows`` belongs to.
         rows: with ``_partition``.
         columns: whose nulls are counted.
         event_time: the column that says when a row was true.
+        now: naive UTC; later events are still to come.
     """
     counts = "".join(f", count({quoted(column)})" for column in columns)
-    newest = "NULL" if event_time is None else f"max({quoted(event_time)})"
+    ends = "NULL, NULL"
+    if event_time is not None:
+        event, moment = quoted(event_time), timestamp(now)
+        ends = f"max({event}) FILTER ({event} <= {moment}), max({event}) FILTER ({event} > {moment})"
     found = connection.execute(
-        f"SELECT {PARTITION}, {newest}, count(*){counts} FROM {view_of(rows)} GROUP BY {PARTITION}"
+        f"SELECT {PARTITION}, {ends}, count(*){counts} FROM {view_of(rows)} GROUP BY {PARTITION}"
     ).fetchall()
     return {
         partition: PartitionStatistics(
             total,
             {column: 1 - known / total for column, known in zip(columns, known_values, strict=True)},
-            newest_event,
+            newest,
+            farthest,
         )
-        for partition, newest_event, total, *known_values in found
+        for partition, newest, farthest, total, *known_values in found
     }
 
 

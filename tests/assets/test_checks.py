@@ -3,13 +3,14 @@
 from typing import Any
 
 import dagster as dg
+import duckdb
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 import pytest
 
 import fti_assets as fti
-from fti_assets.assets.checks import check_result, check_specs
+from fti_assets.assets.checks import check_result, check_specs, preview
 from fti_assets.rules import Rule, Verdict
 
 KEY = dg.AssetKey("prices_v1")
@@ -35,6 +36,25 @@ def test_a_failed_check_shows_the_count_and_sample_rows_that_dagster_can_store()
     assert [record.data for record in sample.records] == [
         {"price": -1.0, "at": "2024-01-01 00:00:00", "shop": None, "gone": None, "nan": None, "n": 3}
     ]
+
+
+def test_a_preview_shows_fractions_to_six_digits() -> None:
+    whole = [1 / 3, -2 / 3e5, 1234567.891, 1e300, 5.0, 0.0, 2**60 / 3]
+    listed = ", ".join(f"({value!r}::DOUBLE, 7::BIGINT, 'a')" for value in [*whole, float("inf")])
+    with duckdb.connect() as connection:
+        shown = preview(
+            connection.sql(f"SELECT * FROM (VALUES {listed}) AS rows(x, n, s)".replace("inf", "'inf'")), limit=9
+        )
+    assert [record.data["x"] for record in shown.records] == [
+        0.333333, -6.66667e-06, 1234568.0, 1e300, 5.0, 0.0, float(round(2**60 / 3)), float("inf"),
+    ]  # fmt: skip
+    assert {(record.data["n"], record.data["s"]) for record in shown.records} == {(7, "a")}
+
+
+def test_a_row_that_failed_is_shown_with_every_digit() -> None:
+    sample: Any = check_result(KEY, Verdict(USUAL, 1, ({"price": 100.0000001},))).metadata["sample"]
+    (record,) = sample.records
+    assert record.data == {"price": 100.0000001}
 
 
 def test_a_rule_that_only_warns_does_not_block() -> None:

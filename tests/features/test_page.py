@@ -95,6 +95,36 @@ def test_the_measured_delay_stands_beside_the_stated_one(stores: fti.Stores) -> 
     assert "measured_delay_p95_s" not in events(again)["2013-01-01"]
 
 
+@fti.feature_group(keys=["k"], event_time="t", available_at="known_at", ttl="9h", partitions_def=DAYS)
+def forecasts(context: dg.AssetExecutionContext) -> pd.DataFrame:
+    """What is expected every six hours of a day, known the day before."""
+    times = pd.Timestamp(context.partition_key) + pd.to_timedelta([0, 6, 12, 18], unit="h")
+    return pd.DataFrame({"k": "a", "t": times, "known_at": times - pd.Timedelta("24h"), "x": 1.0})
+
+
+def test_ages_and_delays_of_events_to_come_are_not_negative(stores: fti.Stores) -> None:
+    done = testing.materialize(forecasts, stores=stores, partition="2013-01-02", now="2013-01-01T20:00")
+    shown = events(done)["2013-01-02"]
+    assert "newest_event_age_s" not in shown  # nothing of it has happened
+    assert shown["farthest_event_ahead_s"] == 22 * 3600.0
+    found = {name: value.value for name, value in check(done, "rows_in_time").metadata.items()}
+    assert {name: found[name] for name in found if name.startswith("measured_delay")} == {
+        "measured_delay_p50_s": 0.0, "measured_delay_p95_s": 0.0, "measured_delay_max_s": 0.0,
+    }  # fmt: skip
+    assert (found["new_rows"], found["new_rows_before_their_event"]) == (4, 4)
+    assert shown["measured_delay_p95_s"] == 0.0
+
+
+def test_ages_and_delays_of_a_day_that_is_under_way(stores: fti.Stores) -> None:
+    done = testing.materialize(forecasts, stores=stores, partition="2013-01-02", now="2013-01-02T09:00")
+    shown = events(done)["2013-01-02"]
+    assert (shown["newest_event_age_s"], shown["farthest_event_ahead_s"]) == (3 * 3600.0, 9 * 3600.0)
+    found = {name: value.value for name, value in check(done, "rows_in_time").metadata.items()}
+    assert (found["measured_delay_p50_s"], found["measured_delay_max_s"]) == (1.5 * 3600, 9 * 3600.0)
+    assert found["new_rows_before_their_event"] == 2
+    assert check(done, "fresh").metadata["age_s"].value == 3 * 3600.0
+
+
 @pytest.mark.parametrize(
     ("now", "passed", "age"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from typing import NoReturn
 
 from fti_assets.errors import DeclarationError, FtiError, NotMaterializedError, StoreError, one_of
 from fti_assets.stores.home import home
-from fti_assets.stores.models import ModelStore
+from fti_assets.stores.models import Aliases, ModelStore
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -209,6 +210,7 @@ def _promote(options: argparse.Namespace) -> None:
     expected = store.aliases(options.model).champion
     aliases = store.promote(options.model, options.build, expected=expected, reason=options.reason)
     print(f"the champion of {options.model} is {aliases.champion}, before it was {expected or 'none'}")
+    _report(store, aliases)
 
 
 def _rollback(options: argparse.Namespace) -> None:
@@ -216,3 +218,23 @@ def _rollback(options: argparse.Namespace) -> None:
     before = store.aliases(options.model).champion
     aliases = store.roll_back(options.model, options.to, reason=options.reason)
     print(f"the champion of {options.model} is {aliases.champion}, before it was {before or 'none'}")
+    _report(store, aliases)
+
+
+def _report(store: ModelStore, aliases: Aliases) -> None:
+    """Tell the Dagster instance of ``DAGSTER_HOME``; the champion has changed, whatever becomes of that."""
+    folder = os.environ.get("DAGSTER_HOME")
+    if not folder:
+        print("nothing was reported to Dagster, since DAGSTER_HOME is not set", file=sys.stderr)
+        return
+    try:
+        from fti_assets.training.champion_events import report_champion
+
+        reported = report_champion(store, aliases)
+    except Exception as error:  # dagster is not installed, or whatever its storage raises
+        print(
+            f"nothing was reported to Dagster, since the instance of DAGSTER_HOME={folder} failed: {error}",
+            file=sys.stderr,
+        )
+        return
+    print(f"reported to Dagster, on the page of {' and '.join(reported)}")

@@ -2,8 +2,10 @@
 
 import hashlib
 import importlib.metadata
+from dataclasses import replace
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from fti_assets import clock
@@ -80,6 +82,68 @@ def test_rollback_goes_back_to_the_champion_before(models: str, capsys: pytest.C
 def test_rollback_to_a_named_build(models: str) -> None:
     assert main(["rollback", "delay_net", "--to", SECOND, "--reason", "it is wrong", "--models", models]) == 0
     assert ModelStore(models).aliases("delay_net").champion == SECOND
+
+
+@pytest.fixture
+def dagster_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "dagster"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    return home
+
+
+def newest(key: dg.AssetKey) -> dg.AssetObservation:
+    with dg.DagsterInstance.get() as instance:
+        found = instance.fetch_observations(key, limit=1).records[0].asset_observation
+    assert found is not None
+    return found
+
+
+def test_a_promotion_and_a_rollback_are_reported_to_dagster(
+    models: str, dagster_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with clock.at("2013-07-02T10:00"):
+        assert main(["promote", "delay_net", SECOND, "--reason", "it is newer", "--models", models]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "reported to Dagster, on the page of delay_net_v1"
+    promoted = newest(dg.AssetKey("delay_net_v1"))
+    shown = {name: value.value for name, value in promoted.metadata.items()}
+    assert shown.pop("changed_by")
+    assert shown == {
+        "champion": SECOND, "previous_champion": FIRST, "reason": "it is newer", "changed_at": "2013-07-02T10:00:00 UTC",
+    }  # fmt: skip
+    assert promoted.description == f"The champion is {SECOND}, before it was {FIRST}: it is newer"
+    assert promoted.partition is None
+    assert main(["rollback", "delay_net", "--reason", "it is wrong", "--models", models]) == 0
+    back = newest(dg.AssetKey("delay_net_v1"))
+    assert (back.metadata["champion"].value, back.metadata["previous_champion"].value) == (FIRST, SECOND)
+
+
+def test_every_page_that_names_the_old_or_the_new_champion_is_told(models: str, dagster_home: Path) -> None:
+    store, other = ModelStore(models), "v2/20130601T000000Z-00000009"
+    manifest = replace(
+        store.manifest("delay_net", SECOND), version=2, build=other[3:], asset_key=("flights", "delay_net_v2"),
+        dataset=DatasetRecord("d", 1, "2013-06-01", "1.0", {"train": 1}, True),
+    )  # fmt: skip
+    store.publish(manifest, GRAPH, "a card")
+    assert main(["promote", "delay_net", other, "--reason", "it is newer", "--models", models]) == 0
+    for key, partition in ((["flights", "delay_net_v2"], "2013-06-01"), (["delay_net_v1"], None)):
+        told = newest(dg.AssetKey(key))
+        assert (told.metadata["champion"].value, told.partition) == (other, partition)
+
+
+def test_without_a_dagster_instance_the_champion_changes_and_it_is_said(
+    models: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    assert main(["promote", "delay_net", SECOND, "--reason", "it is newer", "--models", models]) == 0
+    assert capsys.readouterr().err == "nothing was reported to Dagster, since DAGSTER_HOME is not set\n"
+    monkeypatch.setenv("DAGSTER_HOME", f"{models}/nowhere")
+    assert main(["rollback", "delay_net", "--reason", "it is wrong", "--models", models]) == 0
+    printed = capsys.readouterr()
+    assert f"the instance of DAGSTER_HOME={models}/nowhere failed: $DAGSTER_HOME" in printed.err
+    assert printed.out == f"the champion of delay_net is {FIRST}, before it was {SECOND}\n"
+    assert ModelStore(models).aliases("delay_net").champion == FIRST
 
 
 @pytest.mark.parametrize(

@@ -96,18 +96,16 @@ def _provisional(context: dg.AssetExecutionContext, commit: Commit, delay: timed
     return {w.key for w in windows if w.end is not None and records[w.key].run_at < w.end + delay}
 
 
-def log_materialized(
-    context: dg.AssetExecutionContext, partition: str | None, data_version: str, metadata: Mapping[str, Any]
-) -> None:
-    """Report one partition of a step that reports each by itself."""
+def one_materialized(
+    context: dg.AssetExecutionContext, partition: str, data_version: str, metadata: Mapping[str, Any]
+) -> dg.AssetMaterialization:
+    """The event of one partition, of a step that reports each by itself as soon as it is there."""
     key = context.assets_def.key
-    context.log_event(
-        dg.AssetMaterialization(
-            key,
-            partition=partition,
-            metadata=dict(metadata),
-            tags={**_provenance(context, key), DATA_VERSION_TAG: data_version},
-        )
+    return dg.AssetMaterialization(
+        key,
+        partition=partition,
+        metadata=dict(metadata),
+        tags={**_provenance(context, key), DATA_VERSION_TAG: data_version},
     )
 
 

@@ -119,6 +119,7 @@ def build_asset(
 def beta_accepted() -> Iterator[None]:
     """Keep from the user the warnings about the beta features of Dagster that this library itself rests on."""
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Specifying a partitions_def on an AssetCheckSpec")
         warnings.filterwarnings("ignore", message="Parameter `(backfill_policy|allow_nonexistent_upstream_partitions)`")
         yield
 

@@ -160,7 +160,11 @@ class DatasetRecord:
 
 @dataclass(frozen=True)
 class ModelManifest:
-    """Everything about one build of a model, immutable once written."""
+    """Everything about one build of a model, immutable once written.
+
+    ``files`` are what lies in the build beside its graph, manifest and card: the sha256 of each by its name. ``asset_key`` is
+    the key of the asset that made it.
+    """
 
     model: str
     version: int
@@ -184,6 +188,8 @@ class ModelManifest:
     classes: tuple[str, ...] = ()
     slices: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     run_id: str = ""
+    asset_key: tuple[str, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
     format: int = 1
 
     @property

@@ -1,6 +1,6 @@
 """The model store: immutable builds in a folder, and one champion a model.
 
-<root>/<model>/v<N>/<build>/model.onnx, manifest.json, card.md
+<root>/<model>/v<N>/<build>/model.onnx, manifest.json, card.md, and what the manifest lists in `files`
 <root>/<model>/aliases.json
 """
 
@@ -8,7 +8,7 @@ import hashlib
 import re
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -87,14 +87,22 @@ class ModelStore:
         """The names of the models that have a folder here."""
         return tuple(sorted(folder.name for folder in self._folders(self.root) if is_name(folder.name)))
 
-    def publish(self, manifest: ModelManifest, graph: bytes, card: str) -> None:
+    def publish(
+        self, manifest: ModelManifest, graph: bytes, card: str, files: Mapping[str, bytes] | None = None
+    ) -> None:
         """Store a build in one step; it is there whole or not at all.
 
         The graph is loaded and run once in a process of its own first, within ``trial_seconds`` each.
 
+        Args:
+            manifest: with the ``sha256`` of the graph, and of each of the files.
+            graph: the ONNX graph.
+            card: the model card, Markdown.
+            files: what else belongs to the build, by file name.
+
         Raises:
-            StoreError: the build is there already, its name is none, the manifest's ``sha256`` is not the graph's, the graph
-                does not load or run by itself, or the store cannot be written.
+            StoreError: the build is there already, its name is none, a hash in the manifest is not that of the bytes, the
+                graph does not load or run by itself, or the store cannot be written.
         """
         if not _REFERENCE.fullmatch(manifest.reference):
             raise StoreError(
@@ -106,13 +114,24 @@ class ModelStore:
                 f"the graph of {manifest.model}/{manifest.reference} has sha256 {found}, "
                 f"its manifest says {manifest.sha256}: nothing was published, make the manifest from these bytes"
             )
-        files = {"model.onnx": graph, "manifest.json": to_json(manifest).encode(), "card.md": card.encode()}
+        listed = {name: hashlib.sha256(content).hexdigest() for name, content in (files or {}).items()}
+        if listed != manifest.files:
+            raise StoreError(
+                f"the files of {manifest.model}/{manifest.reference} are {listed}, its manifest says {manifest.files}: "
+                "nothing was published, make the manifest from these files"
+            )
+        own = {"model.onnx": graph, "manifest.json": to_json(manifest).encode(), "card.md": card.encode()}
+        if unusable := sorted(name for name in listed if name in own or Path(name).name != name):
+            raise StoreError(
+                f"{manifest.model}/{manifest.reference} cannot have a file {one_of(unusable)}: give it a plain name beside "
+                f"{one_of(own)}"
+            )
         folder = self._folder(manifest.model) / manifest.reference
         check_graph(manifest, graph, seconds=self._trial_seconds)
         with written(folder), self._locked(manifest.model):
             for abandoned in folder.parent.glob(".*.tmp"):  # a killed publisher's: living ones hold the lock
                 shutil.rmtree(abandoned, ignore_errors=True)
-            publish_folder(folder, files)
+            publish_folder(folder, own | dict(files or {}))
 
     def builds(self, model: str) -> list[ModelManifest]:
         """The manifests of all builds of a model, by cutoff, then by when they were made; empty without any.
@@ -160,6 +179,10 @@ class ModelStore:
                 "Restore the file from a copy, or make another build the champion"
             )
         return manifest, graph
+
+    def folder(self, manifest: ModelManifest) -> Path:
+        """Where a build's files lie."""
+        return self._folder(manifest.model) / manifest.reference
 
     def aliases(self, model: str) -> Aliases:
         """Who is and was champion; empty when there never was one.

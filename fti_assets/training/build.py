@@ -23,6 +23,7 @@ from fti_assets.features.upstream import COMPLETE
 from fti_assets.resources import Stores
 from fti_assets.training.dataset import TrainingDataset
 from fti_assets.training.dataset_columns import columns_of, layout_of
+from fti_assets.training.gate_checks import gate_specs
 from fti_assets.training.model import Model
 from fti_assets.training.view import FeatureView
 
@@ -107,7 +108,6 @@ def build_model(model: Model) -> dg.AssetsDefinition:
 
         return run_model(model, context, stores, arguments)
 
-    key = asset_key(model.options, model.asset_name)
     return build_asset(
         name=model.asset_name,
         function=model.function,
@@ -117,12 +117,7 @@ def build_model(model: Model) -> dg.AssetsDefinition:
         annotations=model.annotations,
         ins=model.asset_ins,
         deps=[dg.AssetDep(model.dataset.key)],
-        check_specs=[
-            dg.AssetCheckSpec(
-                gate.name, asset=key, blocking=model.gates_fail_run, description=f"Gate {gate!r} on the test split"
-            )
-            for gate in model.gates
-        ],
+        check_specs=gate_specs(model),
         metadata={
             "task": model.task,
             "view": f"{model.view.name} version {model.view.version}",

@@ -34,6 +34,7 @@ from fti_assets.training.evaluation import OUTPUT_NAMES, baseline, evaluate, eva
 from fti_assets.training.export import ExportedModel, export
 from fti_assets.training.gates import ChampionScores, Scores
 from fti_assets.training.model import Model
+from fti_assets.training.picture_page import PICTURES, picture_page
 from fti_assets.training.split import SPLITS
 
 _JOINED = ("joins", "on_demand", "features")
@@ -51,6 +52,19 @@ _PACKAGES = (
 
 
 _ROW = "_fti_row"
+
+
+@dataclass(frozen=True)
+class Build:
+    """A published build, and what its exported graph answers on the test split: ``outputs`` and ``y``, ``[n]`` or ``[n, k]``."""
+
+    manifest: ModelManifest
+    outputs: np.ndarray
+    y: np.ndarray
+
+    @property
+    def accepted(self) -> bool:
+        return self.manifest.status == "accepted"
 
 
 @dataclass(frozen=True)
@@ -75,11 +89,9 @@ def build_model_at(
     *,
     code_version: str,
     run_id: str,
-    evaluated: Callable[[np.ndarray, np.ndarray], None] | None = None,
-) -> ModelManifest:
+    asset_key: Sequence[str],
+) -> Build:
     """Train, judge and publish one build from a materialized dataset; promote it if the gates and its cutoff let it.
-
-    ``evaluated`` is told the exported graph's answers on the test split, and the labels.
 
     Raises:
         NotMaterializedError: the dataset's partition is not there.
@@ -113,11 +125,14 @@ def build_model_at(
     prior = baseline(model.task, data.train.y, data.test.y, model.evaluate.metrics, exported.classes)
     champion = _champion_scores(model, lake, store, dataset, parts["test"], data, outputs, exported)
     verdicts = [gate.judge(Scores(scores, prior, slices, champion)) for gate in model.gates]
-    cutoff = instant(dataset.cutoff)
+    build = build_id(instant(dataset.cutoff))
+    answers = outputs[OUTPUT_NAMES[model.task]]
+    title = f"{model.name} v{model.version}, build {build}"
+    page = picture_page(title, model.task, answers, data.test.y, slices, model.evaluate.metrics).encode()
     manifest = ModelManifest(
         model=model.name,
         version=model.version,
-        build=build_id(cutoff),
+        build=build,
         task=model.task,
         status="accepted" if all(verdict.passed for verdict in verdicts) else "rejected",
         cutoff=dataset.cutoff,
@@ -145,13 +160,13 @@ def build_model_at(
         classes=exported.classes,
         slices=slices,
         run_id=run_id,
+        asset_key=tuple(asset_key),
+        files={PICTURES: hashlib.sha256(page).hexdigest()},
     )
-    if evaluated is not None:
-        evaluated(outputs[OUTPUT_NAMES[model.task]], data.test.y)
-    store.publish(manifest, exported.bytes, model_card(manifest, dataset))
+    store.publish(manifest, exported.bytes, model_card(manifest, dataset), {PICTURES: page})
     if manifest.status == "accepted" and model.promote == "automatic" and _moves_forward(alias, manifest):
         store.promote(model.name, manifest.reference, expected=alias, reason="accepted by its gates", run_id=run_id)
-    return manifest
+    return Build(manifest, answers, data.test.y)
 
 
 def _moves_forward(alias: str | None, manifest: ModelManifest) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from fti_assets.stores.manifest import DatasetManifest, ModelManifest
 from fti_assets.training.coverage import ROW
+from fti_assets.training.picture_page import PICTURES
 
 _SLICES = 8
 
@@ -14,8 +15,9 @@ def model_card(manifest: ModelManifest, dataset: DatasetManifest) -> str:
     """The card of a build, as Markdown."""
     view = manifest.view
     sections = [
-        f"# {manifest.model} v{manifest.version}, build {manifest.build}",
-        f"A {manifest.task} model of view `{view.name}` version {view.version}, made at {manifest.created_at} UTC. "
+        f"# {manifest.model} v{manifest.version}",
+        f"Build `{manifest.build}`: a {manifest.task} model of view `{view.name}` version {view.version}, made at "
+        f"{manifest.created_at} UTC. "
         f"It is **{manifest.status}**.",
         "## What it learned from",
         _learned_from(manifest, dataset),
@@ -71,7 +73,11 @@ def _slices(slices: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str
             (value or "(missing)", metrics["rows"], *(metrics.get(n) for n in names))
             for value, metrics in values.items()
         ]
-        more = f"\n\n{len(rows) - _SLICES} smaller slices are in the manifest." if len(rows) > _SLICES else ""
+        more = (
+            f"\n\n{len(rows) - _SLICES} smaller slices are in `{PICTURES}` beside this card."
+            if len(rows) > _SLICES
+            else ""
+        )
         sections += [f"## By {column}", _table((column, "rows", *names), rows[:_SLICES]) + more]
     return sections
 
@@ -101,5 +107,5 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1 else f"{value:.4f}"
+        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1 else f"{round(value, 4) + 0.0:.4f}"
     return str(value).replace("|", "\\|")

@@ -13,13 +13,17 @@ from html import escape
 import numpy as np
 
 from fti_assets.stores.manifest import Task
+from fti_assets.training.curves import ends, reliability, roc, worst_first
+from fti_assets.training.evaluation import LARGEST_SLICES
 
 SHOWN_IN_PLACE = 1_000
 """Markdown of this many characters or more is hidden behind a button."""
 
+ENOUGH_ROWS = 30
+"""Slices of fewer rows are left out of the worst ones, unless all are so small: a handful of rows has any score."""
+
 _SIDE = 200
 _CURVE_POINTS = 18
-_BINS = 10
 _DOTS = 24
 _BARS = 6
 _NAME = 10
@@ -39,7 +43,7 @@ def pictures(
         task: what the model does.
         outputs: ``[n]``, or ``[n, k]`` for a multiclass model: what the exported graph answers.
         y: ``[n]``: 0 or 1, the class's position, or the value.
-        slices: column to value to metrics and ``rows``, the most rows first.
+        slices: column to value to metrics and ``rows``.
         metric: the metric of which slices are drawn.
     """
     drawn: dict[str, str] = {}
@@ -53,9 +57,12 @@ def pictures(
     else:
         drawn["predicted_and_actual"] = predicted_and_actual(y, outputs)
     for column, values in slices.items():
-        scores = {value: scores[metric] for value, scores in values.items() if metric in scores}
-        if scores:
-            drawn[f"slices/{column}"] = bars(f"{metric} by {column}", scores)
+        ranked = worst_first(values, metric)
+        large = [value for value in ranked if values[value]["rows"] >= ENOUGH_ROWS] or ranked
+        if large:
+            fewest = ENOUGH_ROWS if len(large) < len(ranked) else 0
+            scores = {value: values[value][metric] for value in large}
+            drawn[f"slices/{column}"] = bars(f"{metric} by {column}", scores, len(values), fewest)
     return drawn
 
 
@@ -71,36 +78,25 @@ def roc_curve(y: np.ndarray, probability: np.ndarray) -> str:
         y: ``[n]``, 0 or 1, of which both occur.
         probability: ``[n]``.
     """
-    order = np.argsort(-probability, kind="stable")
-    last_of_ties = np.append(np.diff(probability[order]) != 0, True)
-    positive = np.asarray(y)[order].astype(np.float64)
-    hits = np.concatenate([[0.0], positive.cumsum()[last_of_ties]]) / positive.sum()
-    alarms = np.concatenate([[0.0], (1 - positive).cumsum()[last_of_ties]]) / (len(positive) - positive.sum())
-    area = float((hits[1:] + hits[:-1]) @ np.diff(alarms)) / 2
-    along = hits + alarms
+    curve = roc(y, probability)
+    along = curve.hits + curve.alarms
     at = np.linspace(0, 2, _CURVE_POINTS)
-    points = _points(np.interp(at, along, alarms), np.interp(at, along, hits), 0.0, 1.0)
-    return _plot(f"ROC, area {area:.3f}", "false positive rate", "true positive rate", _curve(points), 0.0, 1.0)
+    points = _points(np.interp(at, along, curve.alarms), np.interp(at, along, curve.hits), 0.0, 1.0)
+    return _plot(f"ROC, area {curve.area:.3f}", "false positive rate", "true positive rate", _curve(points), 0.0, 1.0)
 
 
 def calibration(y: np.ndarray, probability: np.ndarray, of: str = "") -> str:
     """How often it came true where a probability was predicted, in ten bins of as many rows; the diagonal is right.
-
-    Source: reliability diagrams, Niculescu-Mizil and Caruana, "Predicting Good Probabilities" (2005).
 
     Args:
         y: ``[n]``, whether it came true.
         probability: ``[n]``.
         of: whose probability it is, for the title.
     """
-    order = np.argsort(probability, kind="stable")
-    bins = np.array_split(order, min(_BINS, len(order)))
-    predicted = np.array([probability[rows].mean() for rows in bins])
-    observed = np.array([np.asarray(y, dtype=np.float64)[rows].mean() for rows in bins])
-    high = _above(max(predicted.max(), observed.max()))
-    points = _points(predicted, observed, 0.0, high)
+    bins = reliability(y, probability)
+    points = _points(bins.predicted, bins.observed, 0.0, bins.high)
     title = f"Calibration{f' of {of}' if of else ''}"
-    return _plot(title, "predicted probability", "observed share", _curve(points) + _dots(points), 0.0, high)
+    return _plot(title, "predicted probability", "observed share", _curve(points) + _dots(points), 0.0, bins.high)
 
 
 def predicted_and_actual(y: np.ndarray, value: np.ndarray) -> str:
@@ -113,27 +109,28 @@ def predicted_and_actual(y: np.ndarray, value: np.ndarray) -> str:
     order = np.argsort(value, kind="stable")
     chosen = order[np.unique(np.linspace(0, len(order) - 1, _DOTS).round().astype(np.int64))]
     predicted, observed = value[chosen].astype(np.float64), np.asarray(y)[chosen].astype(np.float64)
-    low, high = float(min(predicted.min(), observed.min())), float(max(predicted.max(), observed.max()))
-    high = high if high > low else low + 1
+    low, high = ends(predicted, observed)
     dots = _dots(_points(predicted, observed, low, high))
     return _plot(f"{len(chosen)} of {len(order):,} rows", "predicted", "actual", dots, low, high)
 
 
-def bars(title: str, scores: Mapping[str, float]) -> str:
+def bars(title: str, scores: Mapping[str, float], of: int | None = None, fewest: int = 0) -> str:
     """A bar for each of the first values, as many as there is room for; what is missing is the value ``""``.
 
     Args:
         title: what is drawn.
-        scores: the score of each value.
+        scores: the score of each value, the worst first.
+        of: how many slices there are in all, those left out here too; ``len(scores)`` by default.
+        fewest: the rows that each of these has at least, if others were left out for having fewer.
     """
     return next(
         svg
         for most in range(_BARS, 0, -1)
-        if len(image(svg := _bars(title, scores, most), title)) < SHOWN_IN_PLACE or most == 1
+        if len(image(svg := _bars(title, scores, most, of or len(scores), fewest), title)) < SHOWN_IN_PLACE or most == 1
     )
 
 
-def _bars(title: str, scores: Mapping[str, float], most: int) -> str:
+def _bars(title: str, scores: Mapping[str, float], most: int, of: int, fewest: int) -> str:
     drawn = dict(list(scores.items())[:most])
     longest = max(1.0 if all(0 <= score <= 1 for score in drawn.values()) else 0.0, *map(abs, drawn.values())) or 1.0
     path = "".join(
@@ -143,9 +140,11 @@ def _bars(title: str, scores: Mapping[str, float], most: int) -> str:
         f"<text y='{24 * row + 12}'>{_text(value or '(missing)', _NAME)} {score:.3g}</text>"
         for row, (value, score) in enumerate(drawn.items())
     )
-    more = f", {len(drawn)} of {len(scores)}" if len(scores) > len(drawn) else ""
-    body = f"<path d='{path}' fill='{_LINE}'/>{names}<text y='-9'>{_text(title, 28)}{more}</text>"
-    return _svg(-6, -24, 244, 24 * len(drawn) + 22, body)
+    least = f" with {fewest} rows or more" if fewest else ""
+    all_of = f"the {of} largest" if of >= LARGEST_SLICES else str(of)
+    which = f"the worst {len(drawn)}{least}, of {all_of}" if of > len(drawn) else "the worst first"
+    said = f"<text y='-24'>{_text(title, 38)}</text><text y='-9'>{which}</text>"
+    return _svg(-6, -40, 244, 24 * len(drawn) + 38, f"<path d='{path}' fill='{_LINE}'/>{names}{said}")
 
 
 def _plot(title: str, across: str, up: str, drawn: str, low: float, high: float) -> str:
@@ -184,10 +183,6 @@ def _dots(points: Sequence[tuple[int, int]]) -> str:
     """Paths of no length with round ends, the shortest way to write dots."""
     path = "".join(f"M{x} {y}h0" for x, y in dict.fromkeys(points))
     return f"<path d='{path}' stroke='{_LINE}' stroke-width='6' stroke-linecap='round'/>"
-
-
-def _above(share: float) -> float:
-    return next(high for high in (0.05, 0.1, 0.2, 0.5, 1.0) if share <= high or high == 1.0)
 
 
 def _text(text: str, most: int) -> str:

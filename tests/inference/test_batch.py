@@ -204,7 +204,8 @@ class Bench:
         """Another build of the buyer, with that cutoff and the first one's graph."""
         first = self.store.builds("buyer")[0]
         at = datetime.fromisoformat(cutoff)
-        manifest = ModelManifest(**{**vars(first), "build": build_id(at), "cutoff": cutoff, "status": status})
+        changed = {"build": build_id(at), "cutoff": cutoff, "status": status, "files": {}}
+        manifest = ModelManifest(**{**vars(first), **changed})
         self.store.publish(manifest, self.store.load("buyer", first.reference)[1], "a card")
         return manifest.reference
 

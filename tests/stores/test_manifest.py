@@ -70,6 +70,8 @@ MANIFEST = ModelManifest(
     packages={"numpy": "2.4"},
     sha256="0" * 64,
     slices={"origin": {"JFK": {"log_loss": 0.4}}},
+    asset_key=("flights", "delay_net_v1"),
+    files={"pictures.html": "a" * 64},
 )
 
 

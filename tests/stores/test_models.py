@@ -99,6 +99,31 @@ def test_a_graph_other_than_the_manifest_says_is_not_published(store):
     assert store.builds("delay_net") == []
 
 
+def test_files_of_a_build_are_listed_and_as_immutable_as_it(store):
+    page = b"<p>pictures</p>"
+    manifest = made(5, files={"pictures.html": hashlib.sha256(page).hexdigest()})
+    store.publish(manifest, GRAPH, "# card", {"pictures.html": page})
+    assert (store.folder(manifest) / "pictures.html").read_bytes() == page
+    assert store.manifest("delay_net", manifest.reference).files == manifest.files
+
+
+@pytest.mark.parametrize(
+    ("listed", "files", "said"),
+    [
+        ({"a.html": b"a"}, {}, "its manifest says"),
+        ({}, {"a.html": b"a"}, "its manifest says"),
+        ({"a.html": b"a"}, {"a.html": b"b"}, "its manifest says"),
+        ({"card.md": b"a"}, {"card.md": b"a"}, "cannot have a file 'card.md'"),
+        ({"../a": b"a"}, {"../a": b"a"}, "cannot have a file '../a'"),
+    ],
+)
+def test_files_other_than_the_manifest_says_are_not_published(store, listed, files, said):
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in listed.items()}
+    with pytest.raises(StoreError, match=said):
+        store.publish(made(5, files=hashes), GRAPH, "", files)
+    assert store.builds("delay_net") == []
+
+
 @pytest.mark.parametrize("other", [{"build": "../../x"}, {"build": "latest"}, {"version": 0}, {"model": "../delay"}])
 def test_names_that_are_no_names_are_not_published(store, other):
     with pytest.raises(StoreError, match="name"):

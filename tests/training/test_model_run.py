@@ -147,7 +147,7 @@ class Bench:
         """The buyer that was made once, as a build of another cutoff."""
         (one,) = self.made.builds("buyer")
         at = datetime.fromisoformat(f"2013-01-{cutoff}")
-        manifest = replace(one, **{"build": build_id(at), "cutoff": at.isoformat(), **changed})
+        manifest = replace(one, **{"build": build_id(at), "cutoff": at.isoformat(), "files": {}, **changed})
         self.store.publish(manifest, self.made.load("buyer", one.reference)[1], "a card")
         if promoted:
             self.store.promote("buyer", manifest.reference, expected=self.champion, reason="by hand")
@@ -223,7 +223,7 @@ def test_an_accepted_build_is_published_promoted_and_materialized(bench: Bench) 
     assert manifest.gates[1].reason == "there is no champion to compare with"
     event = materialized(result, model)["2013-01-08"]
     assert (event.tags or {})["dagster/data_version"] == manifest.build
-    assert event.metadata["champion"].value == manifest.reference
+    assert event.metadata["champion_after_run"].value == manifest.reference
     assert event.metadata["test/log_loss"].value == manifest.metrics["log_loss"]
     card = (bench.store.root / "buyer" / manifest.reference / "card.md").read_text()
     assert event.metadata["card"].value == card
@@ -388,7 +388,7 @@ def test_promotion_by_hand_leaves_the_champion_to_people(bench: Bench) -> None:
     result = bench.train(model, "07")
     assert result.success
     assert bench.champion is None
-    assert materialized(result, model)["2013-01-07"].metadata["champion"].value == "none"
+    assert materialized(result, model)["2013-01-07"].metadata["champion_after_run"].value == "none"
     assert [build.status for build in bench.builds()] == ["accepted"]
 
 
@@ -510,7 +510,7 @@ def test_a_champion_is_compared_with_while_its_on_demand_functions_keep_their_ve
 
     def publish(cutoff: datetime, **changed: Any) -> str:
         called = replace(one.view, on_demand=(replace(call, **changed),))
-        manifest = replace(one, build=build_id(cutoff), cutoff=cutoff.isoformat(), view=called)
+        manifest = replace(one, build=build_id(cutoff), cutoff=cutoff.isoformat(), view=called, files={})
         bench.store.publish(manifest, bench.store.load("buyer", one.reference)[1], "a card")
         return manifest.reference
 

@@ -1,7 +1,11 @@
 """What the library leans on in the packages beneath it, each pinned by itself: an upgrade that changes one says so."""
 
+import inspect
+import sqlite3
+import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -277,3 +281,73 @@ def test_dagster_writes_no_event_for_a_result_that_asks_for_none_and_what_follow
         )
         assert not result.asset_materializations_for_node("silent")
         assert len(result.asset_materializations_for_node("follows")) == 3
+
+
+def test_dagsters_event_log_on_sqlite_is_made_of_what_the_pooled_one_changes(tmp_path: Path) -> None:
+    """``event_log/`` is a subclass of it: each private name that it overrides or reads."""
+    from dagster._core.instance import RUNLESS_RUN_ID
+    from dagster._core.storage.event_log import sql_event_log
+    from dagster._core.storage.event_log.sqlite import sqlite_event_log
+    from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+
+    def parameters(function: Any) -> list[str]:
+        return list(inspect.signature(function).parameters)
+
+    sqlite, sql = sqlite_event_log.SqliteEventLogStorage, sql_event_log.SqlEventLogStorage
+    assert parameters(sqlite.__init__) == ["self", "base_dir", "inst_data"]
+    assert parameters(sqlite._connect) == ["self", "shard"]
+    assert parameters(sqlite._initdb) == ["self", "engine", "for_index_shard"]
+    assert parameters(sqlite.store_event) == ["self", "event"]
+    assert parameters(sqlite.watch) == ["self", "run_id", "cursor", "callback"]
+    assert parameters(sql._has_asset_key_col_on_connection) == ["self", "conn", "column_name"]
+    assert parameters(sql._store_asset_check_evaluation_planned) == ["self", "event", "event_id"]
+    assert parameters(sql._event_insert_timestamp) == ["self", "event"]
+    assert parameters(sqlite_event_log.SqliteEventLogStorageWatchdog.__init__)[:5] == [
+        "self", "event_log_storage", "run_id", "callback", "cursor"
+    ]  # fmt: skip
+    assert parameters(sqlite_event_log.SqliteEventLogStorageWatchdog._process_log) == ["self"]
+    assert (sqlite_event_log.INDEX_SHARD_NAME, RUNLESS_RUN_ID) == ("index", "")
+    assert SQLITE_BUSY_TIMEOUT_SECONDS == 30
+    storage = sqlite(str(tmp_path))
+    assert storage._base_dir == str(tmp_path)
+    assert isinstance(storage._db_lock, type(threading.Lock()))
+    assert (storage._obs, storage._watchers, storage._inst_data, storage._instance_weakref) == (None, {}, None, None)
+    assert storage.path_for_shard("a_run") == str(tmp_path / "a_run.db")
+
+
+def test_dagster_keeps_its_log_in_history_runs_of_the_instances_folder(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        assert instance.root_directory == str(tmp_path)
+        assert Path(instance.event_log_storage.path_for_shard("index")) == tmp_path / "history" / "runs" / "index.db"
+
+
+def test_dagster_asks_each_event_for_the_columns_and_tables_of_the_index(tmp_path: Path) -> None:
+    """The pooled event log answers from memory what these find in the file."""
+    from dagster._core.storage.event_log import SqliteEventLogStorage
+
+    storage = SqliteEventLogStorage(str(tmp_path))
+    assert storage.has_table("asset_event_tags")
+    assert not storage.has_table("no_such_table")
+    with storage.index_connection() as connection:
+        assert storage._has_asset_key_col_on_connection(connection, "last_materialization_timestamp")
+        assert not storage._has_asset_key_col_on_connection(connection, "no_such_column")
+
+
+def test_sqlite_closes_a_database_that_was_replaced_without_touching_the_new_one(tmp_path: Path) -> None:
+    def opened() -> sqlite3.Connection:
+        connection = sqlite3.connect(tmp_path / "t.db", isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE IF NOT EXISTS t (x)")
+        return connection
+
+    old = opened()
+    old.execute("INSERT INTO t VALUES (1)")
+    for file in tmp_path.iterdir():
+        file.unlink()
+    new = opened()
+    new.execute("INSERT INTO t VALUES (2)")
+    old.close()
+    assert (tmp_path / "t.db-wal").exists()
+    with closing(sqlite3.connect(tmp_path / "t.db")) as reader:
+        assert reader.execute("SELECT x FROM t").fetchall() == [(2,)]
+    new.close()

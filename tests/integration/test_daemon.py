@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ class Daemon:
         self.home, self.landing = folder / "dagster", folder / "landing"
         self.home.mkdir()
         self.landing.mkdir()
-        (self.home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+        shutil.copy(ROOT / "dagster.yaml", self.home)
         self.folder = folder
         self.processes: list[subprocess.Popen[bytes]] = []
         self.environment = {

@@ -1,0 +1,154 @@
+"""SQLite databases that stay open in a process: a bounded number, each the file that lies on disk now."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import URL, Engine
+from sqlalchemy.pool import NullPool, QueuePool
+
+
+@dataclass(frozen=True)
+class _Database:
+    engine: Engine
+    file: tuple[int, int] | None
+
+
+class OpenDatabases:
+    """One pooled connection a file; beyond ``limit`` the one that was used least recently is closed.
+
+    It takes no lock: its owner lets one thread at a time ask for an engine and use it.
+
+    Args:
+        limit: how many stay open. Each takes three file descriptors.
+        timeout_s: how long a transaction waits for another process's.
+    """
+
+    def __init__(self, limit: int, timeout_s: float) -> None:
+        self._limit, self._timeout_s = limit, timeout_s
+        self._databases: OrderedDict[str, _Database] = OrderedDict()
+
+    def engine(self, path: str, prepare: Callable[[], None]) -> Engine:
+        """The engine of the file at ``path``.
+
+        A file that was deleted or replaced since is opened anew: what is written to the old one would be lost, and what is read
+        from it is no longer so.
+
+        Args:
+            path: of the database.
+            prepare: makes the database, if need be; called before it is opened.
+        """
+        known = self._databases.get(path)
+        if known is not None:
+            if known.file == _identity(path):
+                self._databases.move_to_end(path)
+                return known.engine
+            self.close(path)
+        prepare()
+        engine = _pooled(path, self._timeout_s)
+        self._databases[path] = _Database(engine, _identity(path))
+        while len(self._databases) > self._limit:
+            self.close(next(iter(self._databases)))
+        return engine
+
+    def close(self, path: str) -> None:
+        """Close one, if it is open."""
+        database = self._databases.pop(path, None)
+        if database is not None:
+            database.engine.dispose()
+
+    def close_all(self) -> None:
+        """Close each; the next that is asked for is opened anew."""
+        for path in list(self._databases):
+            self.close(path)
+
+
+def is_stamped(path: str, timeout_s: float) -> bool:
+    """Whether a database holds all its tables: Alembic's note of their version is written last."""
+    if not os.path.exists(path):
+        return False
+    with closing(sqlite3.connect(path, timeout=timeout_s)) as connection:
+        made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+        return made is not None and connection.execute("SELECT 1 FROM alembic_version").fetchone() is not None
+
+
+def engine_of_new(path: str, timeout_s: float) -> Engine:
+    """An engine that makes a database: in WAL mode from the start, where not each of its twenty tables and indexes is synced."""
+    engine = create_engine(URL.create("sqlite", database=path), poolclass=NullPool, connect_args={"timeout": timeout_s})
+    event.listen(engine, "connect", _write_ahead)
+    event.listen(engine, "connect", _sync_at_checkpoints)
+    return engine
+
+
+@contextmanager
+def on_disk(connection: Any) -> Iterator[None]:
+    """Within, a commit of a connection of ``sqlite3`` waits until it is on disk, with all that was committed before."""
+    ((usual,),) = connection.execute("PRAGMA synchronous").fetchall()
+    connection.execute("PRAGMA synchronous = FULL").close()
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA synchronous = {usual:d}").close()
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that can end what is still read from it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._cursors: weakref.WeakSet[sqlite3.Cursor] = weakref.WeakSet()
+
+    def cursor(self, *arguments: Any, **options: Any) -> sqlite3.Cursor:  # type: ignore[override]
+        cursor: sqlite3.Cursor = super().cursor(*arguments, **options)
+        self._cursors.add(cursor)
+        return cursor
+
+    def end_reads(self) -> None:
+        for cursor in list(self._cursors):
+            cursor.close()
+        self._cursors.clear()
+
+
+def _pooled(path: str, timeout_s: float) -> Engine:
+    engine = create_engine(
+        URL.create("sqlite", database=path),
+        poolclass=QueuePool,
+        pool_size=1,
+        connect_args={"timeout": timeout_s, "check_same_thread": False, "factory": _Connection},
+    )
+    event.listen(engine, "connect", _sync_at_checkpoints)
+    event.listen(engine, "checkin", _end_reads)
+    return engine
+
+
+def _write_ahead(connection: sqlite3.Connection, _: Any) -> None:
+    connection.execute("PRAGMA journal_mode = WAL").close()
+
+
+def _sync_at_checkpoints(connection: sqlite3.Connection, _: Any) -> None:
+    """In WAL mode that is safe; in another a power cut could damage the file, so there SQLite's own setting stays."""
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    if mode == "wal":
+        connection.execute("PRAGMA synchronous = NORMAL").close()
+
+
+def _end_reads(connection: _Connection | None, _: Any) -> None:
+    """A result that was read in part would hold the connection at an old snapshot, where no write is possible either."""
+    if connection is not None:
+        connection.end_reads()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

@@ -40,6 +40,7 @@ bench: install
 	$(BIN)/python benchmarks/lake.py
 	$(BIN)/python benchmarks/online.py
 	$(BIN)/python benchmarks/dagster_overhead.py
+	$(BIN)/python benchmarks/first_prediction.py
 	$(BIN)/python benchmarks/flight_quality.py
 	$(BIN)/python benchmarks/validation.py
 

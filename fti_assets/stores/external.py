@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -20,6 +20,7 @@ import duckdb
 
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.stores.content_hash import content_sums, data_version
+from fti_assets.stores.delta_log import LOG, not_of_delta
 from fti_assets.stores.duckdb_extensions import connect_in_memory, load_extension
 from fti_assets.stores.postgres_address import PostgresAddress, postgres_address
 from fti_assets.stores.s3_secret import read_s3
@@ -134,7 +135,23 @@ class ParquetFiles:
             raise StoreError(
                 f"{self.place} cannot be read: there are no such files{also}. Check that the path is right and that it may be read"
             )
-        return f"[{', '.join(literal(file) for file in sorted(set(there) - set(hidden)))}]"
+        kept = sorted(set(there) - set(hidden))
+        self._refuse_delta(connection, kept)
+        return f"[{', '.join(map(literal, kept))}]"
+
+    def _refuse_delta(self, connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
+        try:
+            strange = not_of_delta(connection, _spelled_folder(self.pattern), files)
+        except (duckdb.Error, ValueError, TypeError, KeyError) as error:
+            raise StoreError(
+                f"{self.place} has a {LOG}/ that cannot be read: {error}. Restore it, or name the files"
+            ) from error
+        if strange:
+            raise StoreError(
+                f"{self.place} cannot be read: it is a Delta table, and its log does not count {len(strange)} of the {len(files)} "
+                f"files there, such as {strange[0]}, which were removed or never committed. Read it with what knows Delta and write "
+                "plain Parquet, or have its VACUUM delete them"
+            )
 
     @property
     def _is_web(self) -> bool:

@@ -1,5 +1,6 @@
 """Tables of other systems: how they are read, what their version says, and what no error says."""
 
+import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -361,3 +362,39 @@ def test_a_folder_without_files_says_so(tmp_path: Path) -> None:
         read_all(ParquetFiles(path=tmp_path))
     with pytest.raises(StoreError, match="there are no such files"):
         version(ParquetFiles(path=tmp_path))
+
+
+def commit(folder: Path, number: int, *actions: dict[str, Any]) -> None:
+    log = folder / "_delta_log" / f"{number:020}.json"
+    log.parent.mkdir(exist_ok=True)
+    log.write_text("".join(json.dumps(action) + "\n" for action in actions))
+
+
+def test_files_that_a_delta_log_does_not_count_are_refused(tmp_path: Path) -> None:
+    source = ParquetFiles(path=tmp_path)
+    written(tmp_path, "day=1 2/a.parquet", 1)
+    written(tmp_path, "b.parquet", 2)
+    commit(tmp_path, 0, {"protocol": {}}, {"add": {"path": "day=1%202/a.parquet"}})
+    problem = "does not count 1 of the 2 files there, such as .*b.parquet, which were removed or never committed"
+    for path in (f"file://{tmp_path}", f"{tmp_path}//**/*.parquet", f"{tmp_path}/../{tmp_path.name}"):
+        with pytest.raises(StoreError, match=problem):
+            read_all(ParquetFiles(path=path))
+    for use in (read_all, version):
+        with pytest.raises(StoreError, match=problem):
+            use(source)
+    commit(tmp_path, 1, {"add": {"path": "b.parquet"}})
+    for path in (tmp_path, f"file://{tmp_path}", f"{tmp_path}//**/*.parquet", f"{tmp_path}/../{tmp_path.name}"):
+        assert read_all(ParquetFiles(path=path)) == [1, 2]
+    commit(tmp_path, 2, {"add": {"path": "b.parquet"}}, {"remove": {"path": "b.parquet"}})  # written anew
+    assert read_all(source) == [1, 2]
+    commit(tmp_path, 3, {"remove": {"path": "b.parquet"}})
+    with pytest.raises(StoreError, match="have its VACUUM delete them"):
+        read_all(ParquetFiles(path=f"{tmp_path}/**/*.parquet"))
+    (tmp_path / "b.parquet").unlink()
+    assert read_all(source) == [1]
+    written(tmp_path, "c.parquet", 3)
+    (tmp_path / "_delta_log" / f"{0:020}.json").unlink()  # a checkpoint may name what the rest of the log does not
+    assert read_all(source) == [1, 3]
+    (tmp_path / "_delta_log" / f"{3:020}.json").write_text("{")
+    with pytest.raises(StoreError, match="has a _delta_log/ that cannot be read"):
+        read_all(source)

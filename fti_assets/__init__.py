@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from fti_assets.stores.external import DuckDBTable as DuckDBTable
     from fti_assets.stores.external import ParquetFiles as ParquetFiles
     from fti_assets.stores.external import PostgresTable as PostgresTable
+    from fti_assets.stores.manifest import GateVerdict as GateVerdict
     from fti_assets.training.data import TrainingData as TrainingData
     from fti_assets.training.dataset import training_dataset as training_dataset
     from fti_assets.training.encoders import Embedding as Embedding
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from fti_assets.training.evaluation import Evaluation as Evaluation
     from fti_assets.training.gates import BeatsBaseline as BeatsBaseline
     from fti_assets.training.gates import NotWorseThanChampion as NotWorseThanChampion
+    from fti_assets.training.gates import Scores as Scores
     from fti_assets.training.gates import SliceGap as SliceGap
     from fti_assets.training.label import Label as Label
     from fti_assets.training.model import model as model
@@ -73,6 +75,7 @@ _MODULES = {
     "FeatureGroup": "features.feature_group",
     "FeatureView": "training.view",
     "FeedPosition": "features.changes",
+    "GateVerdict": "stores.manifest",
     "Grid": "features.table",
     "KeepLast": "features.duplicates",
     "Label": "training.label",
@@ -94,6 +97,7 @@ _MODULES = {
     "read": "reading",
     "read_files": "features.files",
     "search": "description.finding",
+    "Scores": "training.gates",
     "SliceGap": "training.gates",
     "sql_feature_group": "features.sql_group",
     "Standardize": "training.encoders",
@@ -120,6 +124,7 @@ __all__ = [
     "FeatureGroup",
     "FeatureView",
     "FeedPosition",
+    "GateVerdict",
     "Grid",
     "KeepLast",
     "Label",
@@ -135,6 +140,7 @@ __all__ = [
     "Predictor",
     "RandomSplit",
     "Rate",
+    "Scores",
     "SliceGap",
     "Standardize",
     "Std",

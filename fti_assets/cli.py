@@ -205,7 +205,14 @@ def _models(options: argparse.Namespace) -> None:
             print(f"    {'passed' if gate.passed else 'failed'} {gate.gate}: {gate.reason}")
 
 
+def _find_sources_here() -> None:
+    """As ``python -m`` does: the on-demand functions of a system are compared with what a build learned from."""
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+
+
 def _promote(options: argparse.Namespace) -> None:
+    _find_sources_here()
     store = _store(options)
     expected = store.aliases(options.model).champion
     aliases = store.promote(options.model, options.build, expected=expected, reason=options.reason)
@@ -214,6 +221,7 @@ def _promote(options: argparse.Namespace) -> None:
 
 
 def _rollback(options: argparse.Namespace) -> None:
+    _find_sources_here()
     store = _store(options)
     before = store.aliases(options.model).champion
     aliases = store.roll_back(options.model, options.to, reason=options.reason)

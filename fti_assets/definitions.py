@@ -10,12 +10,13 @@ import dagster as dg
 
 from fti_assets.assets.step import STORES
 from fti_assets.automation.sensors import automation_sensors
-from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedError, listed
+from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedError, PredictionError, listed
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.online_load import joined_group
 from fti_assets.inference.batch import BatchPredictions
 from fti_assets.resources import Stores
 from fti_assets.stores.manifest import JoinedGroup
+from fti_assets.stores.on_demand_call import check_source
 from fti_assets.training.dataset import TrainingDataset
 from fti_assets.training.model import Model
 
@@ -150,6 +151,15 @@ def _refuse_retired_versions(declarations: Sequence[Declaration], stores: Any) -
             )
         for join in view.joins:
             _refuse_other_meaning(groups[join.table], join, f"the champion {champion} of model {model.name!r}")
+        for call in view.on_demand:
+            try:
+                check_source(call)
+            except PredictionError as problem:  # no error, since the model could not be trained again then
+                warnings.warn(
+                    f"the champion {champion} of model {model.name!r} cannot be served from here: {problem}. Raise the function's "
+                    "version and materialize the model, so that its next champion has learned from this source",
+                    stacklevel=3,
+                )
 
 
 def _refuse_other_meaning(group: FeatureGroup, join: JoinedGroup, learner: str) -> None:

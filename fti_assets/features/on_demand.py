@@ -13,7 +13,7 @@ import numpy as np
 
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.stores.columns import ColumnType
-from fti_assets.stores.manifest import Column, OnDemandCall, OnDemandModule
+from fti_assets.stores.manifest import DECLARED, Column, OnDemandCall, OnDemandModule
 from fti_assets.stores.sql import checked_name
 
 _TYPES: dict[type, ColumnType] = {int: "integer", float: "number", bool: "boolean", str: "text", datetime: "timestamp"}
@@ -41,6 +41,7 @@ class OnDemand:
     def call(self) -> OnDemandCall:
         """The function as a manifest names it."""
         from fti_assets.features.on_demand_source import imported_modules, module_sha256
+        from fti_assets.stores.on_demand_meaning import meaning
 
         if self.function.__module__ == "__main__":
             raise DeclarationError(
@@ -58,6 +59,7 @@ class OnDemand:
             imports=tuple(
                 OnDemandModule(module, module_sha256(module)) for module in imported_modules(self.function.__module__)
             ),
+            meaning=meaning(self.function.__module__, self.function.__name__),
         )
 
 
@@ -101,6 +103,17 @@ def on_demand(
         columns = tuple(
             Column(checked_name(output, what=f"output of {own!r}"), _TYPES[kind]) for output, kind in outputs.items()
         )
+        setattr(function, DECLARED, _meaning_of(function))
         return OnDemand(own, version, function, tuple(inspect.signature(function).parameters), columns)
 
     return declare
+
+
+def _meaning_of(function: Callable[..., Any]) -> str:
+    """What a function means as it is imported, empty where it has no source that can be read."""
+    from fti_assets.stores.on_demand_meaning import meaning
+
+    try:
+        return meaning(function.__module__, function.__name__)
+    except DeclarationError:
+        return ""

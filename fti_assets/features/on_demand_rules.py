@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fti_assets.errors import listed
+from fti_assets.stores.module_source import absolute_module
 
 # fmt: off
 DETERMINISTIC = frozenset({
@@ -23,6 +24,10 @@ DETERMINISTIC = frozenset({
 _CHANGING = frozenset({"random", "secrets", "time", "uuid"})
 _OWN = {"fti_assets", "fti_assets.on_demand", "fti_assets.errors", "fti_assets.features.on_demand", "fti_assets.times"}
 _NOW = {f"datetime.{name}" for name in ("datetime.now", "datetime.today", "datetime.utcnow", "date.today")}
+_READS = {
+    *(f"numpy.{name}" for name in ("load", "loadtxt", "genfromtxt", "fromfile", "memmap")),
+    "numpy.lib.format.open_memmap",
+}
 _DIFFERS = "which is another in training than when it serves"
 
 
@@ -58,7 +63,7 @@ def imports_of(tree: ast.Module, package: str) -> Iterator[Import]:
             yield from (Import(alias.name, (), node.lineno, ast.unparse(node)) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             names = tuple(alias.name for alias in node.names)
-            yield Import(_absolute(node, package), names, node.lineno, ast.unparse(node))
+            yield Import(absolute_module(node, package), names, node.lineno, ast.unparse(node))
         elif isinstance(node, ast.Call) and _imports(node, aliases):
             name = _text(node.args[:1])
             if name is not None:
@@ -105,6 +110,8 @@ def problems_of(tree: ast.Module) -> Iterator[Problem]:
                 why = f"asks for the clock, {_DIFFERS}: take the prediction time as an input"
             elif path == "hash" and "hash" not in defined:
                 why = "takes hash(), which gives text another number in each process: take zlib.crc32 of its bytes"
+            elif path in _READS or (path == "open" and "open" not in defined):
+                why = "reads a file, which is not part of the source: write the values out in a module"
             elif _imports(node, aliases) and given is None:
                 why = "imports a module whose name cannot be told before it runs: write the import out"
         if why is not None:
@@ -153,11 +160,3 @@ def _imports(node: ast.Call, aliases: dict[str, str]) -> bool:
 def _text(arguments: Sequence[ast.expr]) -> str | None:
     first = arguments[0] if arguments else None
     return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
-
-
-def _absolute(node: ast.ImportFrom, package: str) -> str:
-    if not node.level:
-        return node.module or ""
-    parents = package.split(".")
-    base = parents[: len(parents) - node.level + 1]
-    return ".".join([*base, *([node.module] if node.module else [])])

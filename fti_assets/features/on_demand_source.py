@@ -17,6 +17,7 @@ from pathlib import Path
 
 from fti_assets.errors import DeclarationError
 from fti_assets.features.on_demand_rules import Import, imports_of, is_own, problems_of, refused_import
+from fti_assets.stores.module_source import packages_around, source_file
 
 _INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
 _REMEDY = (
@@ -68,19 +69,6 @@ def imported_modules(module: str) -> list[str]:
     return sorted({source.module for source in _sources(module) if source.module != module and source.does_something})
 
 
-def source_file(module: str) -> Path | None:
-    """The file of a module, or None if it has none."""
-    loaded = sys.modules.get(module)
-    file = getattr(loaded, "__file__", None)
-    if loaded is None:
-        try:
-            spec = importlib.util.find_spec(module)
-        except (ImportError, ValueError):
-            return None
-        file = spec.origin if spec else None
-    return Path(file) if file is not None and file.endswith(".py") and Path(file).is_file() else None
-
-
 @dataclass(frozen=True)
 class _Source:
     module: str
@@ -94,7 +82,7 @@ class _Source:
 
 def _sources(module: str) -> Iterator[_Source]:
     """A module, the packages that it lies in, and the user's own modules that they import."""
-    waiting, seen = [module, *_parents(module)], set[str]()
+    waiting, seen = [module, *packages_around(module)], set[str]()
     while waiting:
         name = waiting.pop(0)
         file = source_file(name)
@@ -111,12 +99,7 @@ def _sources(module: str) -> Iterator[_Source]:
         for asked in source.imports:
             if is_own(asked) and _not_own(asked, module) is None:
                 inner = [f"{asked.module}.{name}" for name in asked.names]
-                waiting += [asked.module, *_parents(asked.module), *inner]
-
-
-def _parents(module: str) -> list[str]:
-    parts = module.split(".")
-    return [".".join(parts[:end]) for end in range(1, len(parts))]
+                waiting += [asked.module, *packages_around(asked.module), *inner]
 
 
 def _not_own(asked: Import, module: str) -> str | None:

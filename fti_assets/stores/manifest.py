@@ -12,6 +12,9 @@ from fti_assets.stores.columns import ColumnType
 Task = Literal["binary", "multiclass", "regression"]
 Status = Literal["accepted", "rejected"]
 
+DECLARED = "__fti_on_demand__"
+"""The attribute of a function that was declared an on-demand feature, which says what it meant then: an app runs no other."""
+
 NUMBERS = "numbers"
 """The graph input that holds every plain number, float32 ``[n, k]``, in the order of its ``features``."""
 
@@ -77,7 +80,11 @@ class OnDemandModule:
 
 @dataclass(frozen=True)
 class OnDemandCall:
-    """An on-demand function as it was when the model learned from it."""
+    """An on-demand function as it was when the model learned from it.
+
+    ``meaning`` is the hash of its code and of what that reaches, without comments and layout; a manifest of an earlier release has
+    none and is compared by the hashes of the modules.
+    """
 
     name: str
     version: int
@@ -87,6 +94,7 @@ class OnDemandCall:
     inputs: tuple[str, ...]
     outputs: tuple[Column, ...]
     imports: tuple[OnDemandModule, ...] = ()
+    meaning: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
 """
 
 import hashlib
+import logging
 import re
 import secrets
 import shutil
@@ -20,16 +21,20 @@ from fti_assets.errors import (
     DamagedError,
     NoChampionError,
     NotMaterializedError,
+    PredictionError,
     StoreError,
     one_of,
 )
 from fti_assets.stores.files import locked, publish_folder, read_file, reason, write_atomically, written
 from fti_assets.stores.graph_trial import check_graph
 from fti_assets.stores.manifest import ModelManifest
+from fti_assets.stores.module_source import source_file
+from fti_assets.stores.on_demand_call import check_source
 from fti_assets.stores.records import from_json, to_json
 from fti_assets.stores.sql import is_name
 from fti_assets.times import instant, naive_utc
 
+_log = logging.getLogger(__name__)
 _REFERENCE = re.compile(r"v[1-9][0-9]*/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
 
@@ -236,7 +241,8 @@ class ModelStore:
 
         Raises:
             AliasConflictError: the champion is another one by now; nothing was changed.
-            StoreError: the build was rejected, is damaged or is not there.
+            StoreError: the build was rejected, is damaged or is not there, or the source of an on-demand function that is here
+                means something else than what the build learned from.
         """
         self._build(model, reference)
         with written(self.aliases_file(model)), self._locked(model):
@@ -254,7 +260,8 @@ class ModelStore:
 
         Raises:
             NoChampionError: there is no champion to roll back.
-            StoreError: there is nothing to go back to, or ``to`` is the champion, rejected, damaged or not there.
+            StoreError: there is nothing to go back to, or ``to`` is the champion, rejected, damaged or not there, or the
+                source of an on-demand function that is here means something else than what it learned from.
         """
         if self.aliases(model).champion is None:
             raise self._no_champion(model)
@@ -295,6 +302,7 @@ class ModelStore:
                 f"{aliases.model}/{reference} cannot be champion: it is {_verdict(manifest)}. "
                 f"Accepted ones are {self._accepted(aliases.model)}"
             )
+        self._check_on_demand(manifest)
         change = AliasChange(clock.now().isoformat(), reference, aliases.champion, reason, run_id)
         changed = replace(aliases, champion=reference, history=(*aliases.history, change), rolled_back=marks)
         path = self.aliases_file(aliases.model)
@@ -302,6 +310,23 @@ class ModelStore:
             abandoned.unlink(missing_ok=True)
         write_atomically(path, to_json(changed).encode())
         return changed
+
+    def _check_on_demand(self, manifest: ModelManifest) -> None:
+        """Refuse a build that predictors would refuse with the source of now, where that source is here."""
+        for call in manifest.view.on_demand:
+            if source_file(call.module) is None:
+                _log.warning(
+                    "the on-demand function %r of %s/%s is not compared with what the model learned from: its module %r is "
+                    "not here",
+                    call.name, manifest.model, manifest.reference, call.module,
+                )  # fmt: skip
+                continue
+            try:
+                check_source(call)
+            except PredictionError as error:
+                raise StoreError(
+                    f"{manifest.model}/{manifest.reference} cannot be champion, nothing was changed: {error}"
+                ) from error
 
     def _accepted(self, model: str) -> str:
         return one_of(build.reference for build in self.builds(model) if build.status == "accepted")

@@ -1,20 +1,18 @@
-"""An on-demand function as an app calls it: the very source that the model learned from, or nothing."""
+"""An on-demand function as an app calls it: what the model learned from, compared before anything of it runs, or nothing."""
 
 import hashlib
 import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from fti_assets.errors import PredictionError, one_of
+from fti_assets.errors import DeclarationError, PredictionError, one_of
 from fti_assets.stores.columns import ColumnType
-from fti_assets.stores.manifest import Column, OnDemandCall
+from fti_assets.stores.manifest import DECLARED, Column, OnDemandCall
+from fti_assets.stores.module_source import source_file
+from fti_assets.stores.on_demand_meaning import declares_on_demand, meaning
 from fti_assets.times import naive_utc
 
 
@@ -129,40 +127,62 @@ _EXPECTED: dict[ColumnType, str] = {
 }
 
 
-def _load(call: OnDemandCall) -> Callable[..., Any]:
+def check_source(call: OnDemandCall) -> None:
+    """Compare the source that is here with what the model learned from; nothing of it is run.
+
+    Raises:
+        PredictionError: it is not here, means something else, or is no on-demand function.
+    """
     for name, learned in ((call.module, call.module_sha256), *((one.module, one.sha256) for one in call.imports)):
-        source = _source(call, name)
-        found = hashlib.sha256(source.read_bytes()).hexdigest()
-        if found != learned:
-            raise PredictionError(
-                f"the source of {_named(call)}, {source}, has sha256 {found}, the model learned from {learned}: install the app "
-                "with the module as it was then, or serve a build made with this one"
-            )
-    module = _import(call)
+        source = source_file(name)
+        if source is None:
+            if call.meaning and name != call.module:
+                continue  # it counts only if the function reaches it, and then its absence changes the meaning
+            raise _not_shipped(call, name, "it is not there as a source file")
+        if not call.meaning and hashlib.sha256(source.read_bytes()).hexdigest() != learned:
+            raise _other(call, str(source))
+    try:
+        if call.meaning and meaning(call.module, call.function) != call.meaning:
+            raise _other(call, str(source_file(call.module)))
+        declared = declares_on_demand(call.module)
+    except DeclarationError as error:
+        raise PredictionError(f"{_named(call)} cannot be compared with what the model learned from: {error}") from error
+    if not declared:
+        raise _not_declared(call)
+
+
+def _load(call: OnDemandCall) -> Callable[..., Any]:
+    check_source(call)
+    try:
+        module = importlib.import_module(call.module)
+    except Exception as error:
+        raise _not_shipped(call, call.module, f"it cannot be imported ({type(error).__name__}: {error})") from error
     function = getattr(module, call.function, None)
     function = getattr(function, "function", function)
-    if not callable(function):
-        raise PredictionError(f"{_named(call)}: module {call.module!r} has no function {call.function!r}")
+    imported = getattr(function, DECLARED, None)
+    if not callable(function) or not isinstance(imported, str):
+        raise _not_declared(call)
+    if call.meaning and imported and imported != call.meaning:
+        raise PredictionError(
+            f"{_named(call)} was imported by this process before its source, {source_file(call.module)}, was changed to what the "
+            "model learned from: start the process again"
+        )
     return function  # type: ignore[no-any-return]
 
 
-def _source(call: OnDemandCall, name: str) -> Path:
-    try:
-        module = sys.modules.get(name)
-        spec = importlib.util.find_spec(name) if module is None else None
-        file = spec.origin if spec else getattr(module, "__file__", None)
-    except (ImportError, ValueError) as error:
-        raise _not_shipped(call, name, f"it cannot be imported ({error})") from error
-    if file is None or not file.endswith(".py") or not Path(file).is_file():
-        raise _not_shipped(call, name, f"it is {file or 'not there'}, not a source file")
-    return Path(file)
+def _other(call: OnDemandCall, source: str) -> PredictionError:
+    return PredictionError(
+        f"the source of {_named(call)}, {source}, means something else than what the model learned from: its code, or a constant, "
+        "helper or import that it reaches, has changed. Install the app with the source as it was then, or serve a build "
+        "that learned from this one"
+    )
 
 
-def _import(call: OnDemandCall) -> ModuleType:
-    try:
-        return importlib.import_module(call.module)
-    except Exception as error:
-        raise _not_shipped(call, call.module, f"it cannot be imported ({type(error).__name__}: {error})") from error
+def _not_declared(call: OnDemandCall) -> PredictionError:
+    return PredictionError(
+        f"{_named(call)}: {call.function!r} of module {call.module!r} is no function declared with fti_assets.on_demand, and no "
+        "other is run"
+    )
 
 
 def _not_shipped(call: OnDemandCall, name: str, why: str) -> PredictionError:

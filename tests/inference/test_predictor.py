@@ -20,7 +20,14 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from fti_assets import clock
-from fti_assets.errors import DamagedError, NoChampionError, NotMaterializedError, PredictionError, RequestError
+from fti_assets.errors import (
+    DamagedError,
+    NoChampionError,
+    NotMaterializedError,
+    PredictionError,
+    RequestError,
+    StoreError,
+)
 from fti_assets.inference import predictor as predictor_module
 from fti_assets.inference.predictor import Prediction, Predictor
 from fti_assets.stores.columns import canonical
@@ -39,6 +46,7 @@ from fti_assets.stores.manifest import (
     ViewRecord,
 )
 from fti_assets.stores.models import ModelStore, build_id
+from fti_assets.stores.on_demand_meaning import meaning
 from fti_assets.stores.online import SqliteOnlineStore
 from fti_assets.stores.records import to_json
 from fti_assets.times import microseconds
@@ -47,19 +55,14 @@ NOON = datetime(2013, 6, 1, 12)
 HOUR = timedelta(hours=1)
 ON_DEMAND = """
 import numpy as np
+from fti_assets import on_demand
 
+@on_demand(outputs={"hour_of_day": int, "heat": float})
 def calendar(scheduled_at, predict_at, temp, dest_seats):
     wait = (scheduled_at - predict_at) / np.timedelta64(1, "h")
     return {"hour_of_day": (scheduled_at.astype("datetime64[h]").astype(np.int64) % 24), "heat": temp * wait}
 
-class Handle:
-    def __init__(self, function):
-        self.function = function
-
-    def __call__(self, *arguments):
-        raise AssertionError("the handle is for pipelines")
-
-@Handle
+@on_demand(outputs={"twice": float})
 def doubled(hour_of_day):
     return {"twice": hour_of_day * 2}
 """
@@ -150,6 +153,10 @@ class World:
     module: str
     source: Path
 
+    def meaning(self, function: str) -> str:
+        """What a function of the module means now, empty if there is none."""
+        return meaning(self.module, function) if f"def {function}" in self.source.read_text() else ""
+
     def view(self) -> ViewRecord:
         digest = hashlib.sha256(self.source.read_bytes()).hexdigest()
         calls = (
@@ -161,9 +168,13 @@ class World:
                 digest,
                 ("scheduled_at", "predict_at", "temp", "dest_seats"),
                 (Column("hour_of_day", "integer"), Column("heat", "number")),
+                meaning=self.meaning("calendar"),
             ),
-            OnDemandCall("doubled", 1, self.module, "doubled", digest, ("hour_of_day",), (Column("twice", "number"),)),
-        )
+            OnDemandCall(
+                "doubled", 1, self.module, "doubled", digest, ("hour_of_day",), (Column("twice", "number"),),
+                meaning=self.meaning("doubled"),
+            ),
+        )  # fmt: skip
         request = (
             Column("flight_id", "integer"),
             Column("origin", "text"),
@@ -614,25 +625,93 @@ def test_a_manifest_that_takes_a_feature_from_nowhere_is_refused(world):
         world.load(build=manifest.reference)
 
 
-def test_a_changed_on_demand_module_is_refused(world):
-    world.source.write_text(ON_DEMAND + "\n# another\n")
+def test_another_meaning_of_an_on_demand_function_is_refused(world):
+    world.source.write_text(ON_DEMAND.replace("temp * wait", "temp + wait"))
     with pytest.raises(
-        PredictionError, match=r"on-demand function 'calendar' version 1, .* has sha256 .* install the app"
+        PredictionError, match=r"on-demand function 'calendar' version 1, .* means something else .*Install the app"
     ):
         world.load()
+
+
+def test_comments_and_layout_of_an_on_demand_module_change_nothing(world):
+    world.source.write_text(
+        "# why\n" + ON_DEMAND.replace("temp * wait", "(temp\n        # heat\n        * wait)") + "\nOTHER = 1\n"
+    )
+    assert world.load().predict(REQUEST, at=NOON).features["twice"] == 28.0
+
+
+def test_a_source_that_changed_after_its_import_is_refused(world):
+    """What the process would run is what it imported, whatever the file says by now."""
+    world.load()
+    world.source.write_text(ON_DEMAND.replace("hour_of_day * 2", "hour_of_day * 3"))
+    manifest = world.publish(2)
+    with pytest.raises(
+        PredictionError, match=r"'doubled' version 1 was imported by this process before its source.*again"
+    ):
+        world.load(build=manifest.reference)
+
+
+def test_a_manifest_of_an_earlier_release_is_compared_by_the_hash_of_the_module(world):
+    view = world.view()
+    calls = tuple(replace(call, meaning="") for call in view.on_demand)
+    earlier = world.publish(2, view=replace(view, on_demand=calls))
+    world.load(build=earlier.reference)
+    world.source.write_text(ON_DEMAND + "\n# another\n")
+    with pytest.raises(PredictionError, match="means something else"):
+        world.load(build=earlier.reference)
+
+
+@pytest.mark.parametrize(("module", "function"), [("os", "abort"), ("os.path", "join"), ("json", "loads")])
+def test_only_declared_functions_are_run(world, module, function):
+    """Whatever a manifest that was edited by hand names, and however right its hash is."""
+    source = Path(importlib.import_module(module).__file__)
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    view = world.view()
+    edited = replace(view.on_demand[1], module=module, function=function, module_sha256=digest, meaning="")
+    manifest = world.publish(2, view=replace(view, on_demand=(view.on_demand[0], edited)))
+    with pytest.raises(PredictionError, match=f"{function!r} of module {module!r} is no function declared with"):
+        world.load(build=manifest.reference)
+
+
+def test_no_package_is_imported_before_the_source_is_compared(world, tmp_path):
+    package = tmp_path / "od_trap"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('imported')")
+    (package / "inner.py").write_text("def doubled(hour_of_day): ...")
+    view = world.view()
+    edited = replace(view.on_demand[1], module="od_trap.inner", module_sha256="0" * 64, meaning="0" * 64)
+    manifest = world.publish(2, view=replace(view, on_demand=(view.on_demand[0], edited)))
+    with pytest.raises(PredictionError, match="means something else"):
+        world.load(build=manifest.reference)
+
+
+def test_a_build_whose_functions_changed_is_not_promoted(world):
+    champion = world.models.champion("delay_net").reference
+    following = world.publish(2)
+    world.source.write_text(ON_DEMAND.replace("temp * wait", "temp + wait"))
+    with pytest.raises(StoreError, match="cannot be champion, nothing was changed: .*means something else"):
+        world.promote(following)
+    with pytest.raises(StoreError, match="cannot be champion, nothing was changed: .*means something else"):
+        world.models.roll_back("delay_net", to=following.reference, reason="test")
+    assert world.models.champion("delay_net").reference == champion
+    world.source.unlink()
+    world.promote(following)  # from a machine without the source, which cannot tell
 
 
 def test_a_module_that_the_app_does_not_ship_is_refused(world):
     world.source.unlink()
     importlib.invalidate_caches()
-    with pytest.raises(PredictionError, match=r"it is not there, not a source file: the app must ship that module"):
+    with pytest.raises(PredictionError, match=r"it is not there as a source file: the app must ship that module"):
         world.load()
 
 
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda text: text.replace("def calendar", "def other"), "has no function 'calendar'"),
+        (
+            lambda text: text.replace("def calendar", "def other"),
+            "'calendar' of module .* is no function declared with",
+        ),
         (lambda text: "import nothing_of_this_name\n" + text, r"it cannot be imported \(ModuleNotFoundError"),
     ],
 )

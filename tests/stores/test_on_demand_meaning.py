@@ -1,0 +1,203 @@
+"""What changes the identity of an on-demand function, and what does not."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fti_assets.errors import DeclarationError
+from fti_assets.stores.module_source import source_file
+from fti_assets.stores.on_demand_meaning import declares_on_demand, meaning
+
+FIXED = "eb0342e878ed3b0c5100fbf967624edb2ebf40ca46025246537999ad45d649e4"
+Write = Callable[..., None]
+
+SOURCE = '''"""A module."""
+import numpy as np
+from fti_assets import on_demand
+from od_helpers import shift, unused
+import od_whole
+
+RATE = 1.5  # euros
+TABLE = {"a": 1}
+TABLE["b"] = 2
+OTHER = 3
+
+
+def _scaled(x: np.ndarray) -> np.ndarray:
+    """Scale."""
+    return x * RATE
+
+
+@on_demand(outputs={"y": float})
+def made(x: np.ndarray) -> dict:
+    """Make y."""
+    # a comment
+    return {"y": _scaled(shift(x)) + TABLE["b"] + od_whole.ONE}
+
+
+def other(x):
+    return x * OTHER
+'''
+HELPERS = "STEP = 1\n\n\ndef shift(x):\n    return x + STEP\n\n\ndef unused(x):\n    return x\n"
+WHOLE = "ONE = 1\n"
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(**sources: str) -> None:
+        for name, source in sources.items():
+            file = tmp_path / f"{name.replace('__in__', '/')}.py"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(source)
+
+    write(od_main=SOURCE, od_helpers=HELPERS, od_whole=WHOLE)
+    return write
+
+
+def test_the_hash_is_the_same_everywhere(write: Write) -> None:
+    """Under every version of Python, so the value stands here."""
+    write(
+        od_fixed="from fti_assets import on_demand\nA = 1\n@on_demand(outputs={'y': int})\ndef f(x):\n    return {'y': x + A}\n"
+    )
+    assert meaning("od_fixed", "f") == FIXED
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("# a comment", "# another one"),
+        ("    # a comment\n", ""),
+        ('"""Make y."""', '"""Make y, well."""'),
+        ('"""A module."""\n', ""),
+        ('    """Scale."""\n', ""),
+        ("RATE = 1.5  # euros", "RATE = (\n    1.5\n)"),
+        ('{"a": 1}', "{'a': 1,}"),
+        ("(x: np.ndarray) -> dict", "(x)"),
+        ("x * OTHER", "x / OTHER"),
+        ("OTHER = 3", "OTHER = 4"),
+        ("def other(x):\n    return x * OTHER\n", ""),
+        ("def other", "def another"),
+        ("\n\n\n", "\n\n"),
+        ("import shift, unused", "import shift"),
+        (
+            "import numpy as np\nfrom fti_assets import on_demand\n",
+            "from fti_assets import on_demand\nimport math\nimport numpy as np\n",
+        ),
+        ("RATE = 1.5", "def early(x):\n    return x\n\n\nRATE = 1.5"),
+    ],
+)
+def test_layout_comments_and_unrelated_code_change_nothing(write: Write, old: str, new: str) -> None:
+    before = meaning("od_main", "made")
+    assert old in SOURCE
+    write(od_main=SOURCE.replace(old, new))
+    assert meaning("od_main", "made") == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('+ TABLE["b"]', '- TABLE["b"]'),
+        ("RATE = 1.5", "RATE = 1.6"),
+        ("RATE = 1.5", "RATE = 1.5\nRATE += 1"),
+        ("x * RATE", "x / RATE"),
+        ('{"a": 1}', '{"a": 2}'),
+        ('TABLE["b"] = 2', 'TABLE["b"] = 3'),
+        ('TABLE["b"] = 2', "TABLE.update(b=2)"),
+        ('TABLE["b"] = 2', 'TABLE["b"] = 2\nfor k in TABLE:\n    TABLE[k] = 0'),
+        ("import numpy as np", "import math as np"),
+        ("import shift, unused", "import unused as shift, unused"),
+        ("RATE = 1.5", "np.seterr(all='ignore')\nRATE = 1.5"),
+        ('outputs={"y": float}', 'outputs={"y": int}'),
+        ("def _scaled", "if OTHER:\n    RATE = 2\n\n\ndef _scaled"),
+        ("OTHER = 3", "def change():\n    global RATE\n    RATE = 3\n\n\nchange()"),
+    ],
+)
+def test_whatever_the_function_reaches_changes_its_meaning(write: Write, old: str, new: str) -> None:
+    before = meaning("od_main", "made")
+    assert old in SOURCE
+    write(od_main=SOURCE.replace(old, new))
+    assert meaning("od_main", "made") != before
+
+
+@pytest.mark.parametrize(
+    ("changed", "counts"),
+    [
+        ({"od_helpers": HELPERS.replace("STEP = 1", "STEP = 2")}, True),
+        ({"od_helpers": HELPERS.replace("x + STEP", "x - STEP")}, True),
+        ({"od_helpers": HELPERS.replace("return x\n", "return -x\n")}, False),
+        ({"od_helpers": "# why\n" + HELPERS}, False),
+        ({"od_whole": "ONE = 2\n"}, True),
+        ({"od_whole": WHOLE + "TWO = 2\n"}, True),
+        ({"od_whole": '"""Docs."""\n' + WHOLE}, False),
+    ],
+)
+def test_modules_of_ones_own_are_followed(write: Write, changed: dict[str, str], counts: bool) -> None:
+    before = meaning("od_main", "made")
+    write(**changed)
+    assert (meaning("od_main", "made") != before) is counts
+
+
+def test_modules_of_a_package_are_followed_and_none_is_imported(write: Write) -> None:
+    write(
+        od_pack__in____init__="raise SystemExit('imported')\n",
+        od_pack__in__on_demand="from . import rules\nfrom .tables import T\n\ndef f(x):\n    return rules.r(x) + T\n",
+        od_pack__in__rules="def r(x):\n    return x\n",
+        od_pack__in__tables="T = 1\nU = 2\n",
+    )
+    before = meaning("od_pack.on_demand", "f")
+    write(od_pack__in__tables="T = 1\nU = 3\n")
+    assert meaning("od_pack.on_demand", "f") == before
+    write(od_pack__in__rules="def r(x):\n    return -x\n")
+    assert meaning("od_pack.on_demand", "f") != before
+    assert not {name for name in sys.modules if name.startswith("od_pack")}
+
+
+def test_code_that_looks_everywhere_counts_whole(write: Write) -> None:
+    source = "A = 1\n\ndef f(x):\n    return globals()['A'] + x\n"
+    write(od_everywhere=source)
+    before = meaning("od_everywhere", "f")
+    write(od_everywhere=source.replace("A = 1", "A = 2"))
+    assert meaning("od_everywhere", "f") != before
+
+
+def test_a_docstring_that_is_read_counts(write: Write) -> None:
+    source = 'def f(x):\n    """1"""\n    return float(f.__doc__) + x\n'
+    write(od_docs=source)
+    before = meaning("od_docs", "f")
+    write(od_docs=source.replace('"""1"""', '"""2"""'))
+    assert meaning("od_docs", "f") != before
+
+
+def test_a_function_that_is_not_there_is_named(write: Write) -> None:
+    with pytest.raises(DeclarationError, match="module 'od_main' defines no function 'gone'"):
+        meaning("od_main", "gone")
+    with pytest.raises(DeclarationError, match="'nowhere_to_be_found' have no source file"):
+        meaning("nowhere_to_be_found", "f")
+
+
+@pytest.mark.parametrize(
+    ("source", "declares"),
+    [
+        ("from fti_assets import on_demand\nf = on_demand(outputs={})(len)", True),
+        ("import fti_assets as fti\n@fti.on_demand(outputs={})\ndef f(x): ...", True),
+        ("from fti_assets import on_demand as od\n@od(outputs={})\ndef f(x): ...", True),
+        ("from fti_assets import on_demand", False),
+        ("def on_demand(f): return f\n@on_demand\ndef f(x): ...", False),
+        ("import os", False),
+    ],
+)
+def test_a_module_that_declares_on_demand_features_is_told_by_its_source(
+    write: Write, source: str, declares: bool
+) -> None:
+    write(od_declares=source)
+    assert declares_on_demand("od_declares") is declares
+
+
+def test_the_source_of_modules_that_are_not_there_or_have_none() -> None:
+    assert source_file("nowhere.to.be_found") is None
+    assert source_file("math") is None
+    assert source_file("json.decoder") is not None

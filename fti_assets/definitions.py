@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import dagster as dg
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.assets.step import STORES
 from fti_assets.automation.sensors import automation_sensors
 from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedError, PredictionError, listed
@@ -33,6 +37,7 @@ _IN_PROCESS = dg.multi_or_in_process_executor.configured(
 Declaration = FeatureGroup | TrainingDataset | Model | BatchPredictions
 
 
+@checked_arguments(options=inspect.signature(dg.Definitions).parameters, of="dg.Definitions", itself=["declarations"])
 def build_definitions(
     declarations: Sequence[Declaration],
     *,
@@ -65,13 +70,30 @@ def build_definitions(
         raise DeclarationError(
             "build_definitions was given no declaration: name at least one, build_definitions([weather])"
         )
+    if not isinstance(declarations, Iterable) or isinstance(declarations, str):
+        raise DeclarationError(
+            f"build_definitions takes a list of declarations: write build_definitions([{declarations!r}])"
+        )
+    plain = others.pop("assets", None) or []
+    plain = list(plain) if isinstance(plain, Iterable) else [plain]
+    misplaced = [one for one in plain if hasattr(one, "assets_def")]
+    if misplaced:
+        raise DeclarationError(f"assets=[...] are plain Dagster assets: give {misplaced[0]!r} among the declarations")
     collected = list(dict.fromkeys(_collected(declarations)))
     _refuse_same_names(collected)
+    _refuse_unmade_inputs(collected, plain)
     all_resources = {STORES: _DEFAULT_STORES, **(resources or {})}
+    if all_resources[STORES] is None or isinstance(all_resources[STORES], str | PurePath | Mapping):
+        raise DeclarationError(
+            f"resources[{STORES!r}] is {all_resources[STORES]!r}: give fti.Stores(lake=..., models=..., online=...)"
+        )
     _refuse_retired_versions(collected, all_resources[STORES])
-    assets = [*(declaration.assets_def for declaration in collected), *(others.pop("assets", None) or [])]
+    assets = [*(declaration.assets_def for declaration in collected), *plain]
     sensors = [*_automation(name, declarations, collected), *(others.pop("sensors", None) or [])]
-    return dg.Definitions(assets=assets, resources=all_resources, sensors=sensors, executor=executor, **others)
+    try:
+        return dg.Definitions(assets=assets, resources=all_resources, sensors=sensors, executor=executor, **others)
+    except Exception as error:  # Dagster's checks of what it takes share no class
+        raise DeclarationError(f"Dagster refuses these definitions: {error}") from error
 
 
 def _automation(
@@ -122,6 +144,32 @@ def _refuse_same_names(declarations: Sequence[Declaration]) -> None:
                 f"{declaration.key.to_user_string()!r}; give one of them another name or version"
             )
         stored[place] = declaration.key
+
+
+def _refuse_unmade_inputs(declarations: Sequence[Declaration], assets: Iterable[Any]) -> None:
+    """Refuse a parameter that Dagster takes for an asset that nothing makes: it would fail in the run, with an error of its own."""
+    made = {declaration.assets_def.key for declaration in declarations}
+    for asset in assets:
+        keys = getattr(asset, "keys", None) or [getattr(asset, "key", None)]
+        if None in keys:
+            return  # what it makes is known only later, or is for Dagster to refuse
+        made |= set(keys)
+    for declaration in declarations:
+        function = getattr(declaration, "function", None)
+        stated = getattr(declaration, "asset_ins", {})
+        parameters = inspect.signature(function).parameters if function is not None else {}
+        for parameter, key in declaration.assets_def.keys_by_input_name.items():
+            if parameter not in parameters or parameter in stated or key in made:
+                continue
+            groups = [one.name for one in declarations if isinstance(one, FeatureGroup)]
+            close = difflib.get_close_matches(parameter, groups, n=1)
+            meant = f" (there is the feature group {close[0]!r})" if close else ""
+            raise DeclarationError(
+                f"parameter {parameter!r} of {declaration.key.to_user_string()} takes an asset {key.to_user_string()!r}, which nothing "
+                f"here makes{meant}: annotate a feature group as {parameter}: fti.Table, and a resource or config as what it is; give "
+                f"an asset of this code in build_definitions(assets=[...]), and say ins={{{parameter!r}: dg.AssetIn()}} if it is made "
+                "elsewhere"
+            )
 
 
 def _refuse_retired_versions(declarations: Sequence[Declaration], stores: Any) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.errors import NotMaterializedError, StoreError, listed, one_of
 from fti_assets.features.external_rows import external_rows
 from fti_assets.features.feature_group import FeatureGroup
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from fti_assets.training.dataset import TrainingDataset
 
 
+@checked_arguments()
 def read(
     declaration: FeatureGroup | TrainingDataset | BatchPredictions | str,
     *,
@@ -60,6 +62,11 @@ def read(
     >>> read(weather, at="2013-06-01T08:00Z", columns=["origin", "temp"])  # doctest: +SKIP
     """
     kind = checked_kind(as_)
+    if not isinstance(declaration, str) and (isinstance(declaration, type) or not hasattr(declaration, "table_name")):
+        raise StoreError(
+            f"{declaration!r} has no stored rows of its own: read a feature group, a training dataset, batch predictions, or a table by "
+            "its name, 'weather_v1'; a view's rows come by view.features_for(rows)"
+        )
     if isinstance(declaration, FeatureGroup) and declaration.source is not None:
         return _outside(declaration, at, columns, partitions, snapshot, kind)
     store = (stores or Stores()).offline_store()
@@ -120,6 +127,10 @@ def _rows(lake: Lake, table: TableName, partitions: Sequence[str] | None, snapsh
     stored = lake.ledger(table, snapshot=snapshot)
     if not stored:
         raise NotMaterializedError(f"{table} was not there yet at snapshot {snapshot}: take a later one")
+    if partitions is not None and not partitions:
+        raise NotMaterializedError(
+            f"{table} is read of no partition: name some of {listed(stored)}, or leave out partitions="
+        )
     absent = [partition for partition in partitions or () if partition not in stored]
     if absent:
         raise NotMaterializedError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.errors import NotMaterializedError, StoreError, listed
 from fti_assets.stores.home import home
 from fti_assets.stores.models import ModelStore
@@ -33,6 +35,13 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
     lake: str | None = None
     models: str | None = None
     online: str | None = None
+
+    @checked_arguments(method=True)
+    def __init__(
+        self, *, lake: str | Path | None = None, models: str | Path | None = None, online: str | Path | None = None
+    ) -> None:
+        stated = {"lake": lake, "models": models, "online": online}
+        super().__init__(**{name: str(at) if isinstance(at, Path) else at for name, at in stated.items()})
 
     def offline_store(self) -> OfflineStore:
         return OfflineStore(self.lake or home() / "lake")

@@ -88,7 +88,8 @@ def build_asset(
     settled.pop("required_resource_keys", None)
     if "key" not in settled:
         settled["name"] = name
-    settled["deps"] = [*deps, *(options.get("deps") or [])]
+    given = options.get("deps") or []
+    settled["deps"] = [*deps, *(one.key if hasattr(one, "assets_def") else one for one in given)]
     settled["ins"] = ins or None
     settled["check_specs"] = [*check_specs, *(options.get("check_specs") or [])]
     settled["metadata"] = {**(metadata or {}), **(options.get("metadata") or {})}
@@ -111,8 +112,11 @@ def build_asset(
             f"{name}: {one_of(own_resources)} cannot be kept, since Dagster takes no resources of an asset's own beside the "
             "stores: give them to the Definitions, resources={...}, and name an IO manager by io_manager_key"
         )
-    with beta_accepted():
-        return dg.asset(**settled, output_required=False)(step)
+    try:
+        with beta_accepted():
+            return dg.asset(**settled, output_required=False)(step)
+    except Exception as error:  # Dagster's checks of what it takes share no class
+        raise DeclarationError(f"{name} cannot be a Dagster asset: {error}") from error
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import dagster as dg
 
+from fti_assets.arguments import caller_frame, checked_arguments
 from fti_assets.errors import DeclarationError, listed, one_of
 from fti_assets.features.parameters import annotations_of
 
@@ -38,6 +39,7 @@ Versions = Mapping[Any, Mapping[str, str] | str | None]
 """What is there: of each target the version of each partition, or of an unpartitioned one the version, None for nothing."""
 
 
+@checked_arguments()
 def new_data_sensor(
     *,
     targets: Sequence[Any],
@@ -84,8 +86,8 @@ def new_data_sensor(
     strange = [target for target in targets if not (hasattr(target, "key") and hasattr(target, "partitions_def"))]
     if strange:
         raise DeclarationError(f"new_data_sensor: {strange[0]!r} is neither a feature group nor a Dagster asset")
-    caller = inspect.currentframe()
-    caller_names = dict(caller.f_back.f_locals) if caller is not None and caller.f_back is not None else {}
+    caller = caller_frame()
+    caller_names = {} if caller is None else dict(caller.f_locals)
 
     def declare(function: Callable[..., Versions]) -> dg.SensorDefinition:
         asked = inspect.signature(function).parameters

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.assets.step import STORES
 from fti_assets.resources import Stores
 from fti_assets.stores.sql import checked_name
@@ -12,6 +13,7 @@ from fti_assets.stores.upkeep import LakeSize, Upkeep, upkeep
 from fti_assets.times import duration
 
 
+@checked_arguments()
 def upkeep_job(
     *,
     name: str = "upkeep",

@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.description.declarations import declaration_of
 from fti_assets.description.loading import load_definitions
 from fti_assets.errors import DeclarationError
@@ -81,6 +82,7 @@ class _Entry:
     owners: tuple[str, ...] = ()
 
 
+@checked_arguments()
 def search(text: str, definitions: dg.Definitions | Sequence[Any] | str | Path | None = None) -> Results:
     """Find feature groups, views, datasets, models, predictions, on-demand functions and other assets.
 

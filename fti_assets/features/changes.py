@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.errors import DataError, listed, one_of
 from fti_assets.features.views import view_of
 from fti_assets.stores.sql import literal, quoted
@@ -25,6 +26,7 @@ class FeedPosition:
     value: str | None = None
 
 
+@checked_arguments()
 @dataclass(frozen=True)
 class Changes:
     """One batch of row-level changes to a group without partitions, stored in one commit with its position.
@@ -49,6 +51,7 @@ class Changes:
     position: str | None = None
 
 
+@checked_arguments()
 @dataclass(frozen=True)
 class ChangeFeed:
     """A batch of a change feed: whole rows with the operation that each stands for, such as Debezium's.

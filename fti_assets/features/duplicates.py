@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.errors import DataError, DeclarationError, one_of
 from fti_assets.features.views import view_of
 from fti_assets.stores.sql import checked_name, quoted
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import duckdb
 
 
+@checked_arguments()
 @dataclass(frozen=True)
 class KeepLast:
     """Of rows with the same keys and times, keep the one that is last by a column; nulls come first.

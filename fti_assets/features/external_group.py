@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, Unpack, cast
+from typing import Any, NoReturn, TypedDict, Unpack, cast
 
+import dagster as dg
+
+from fti_assets.arguments import checked_arguments
 from fti_assets.assets.options import AssetOptions
 from fti_assets.errors import DeclarationError
 from fti_assets.features.feature_group import DEFAULT_ONLINE_HISTORY, FeatureGroup, check_group
@@ -14,11 +18,6 @@ from fti_assets.features.schema import pandera_schema
 from fti_assets.stores.external import DuckDBTable, ExternalSource, ParquetFiles, PostgresTable
 from fti_assets.stores.sql import checked_name
 from fti_assets.times import duration
-
-if TYPE_CHECKING:
-    from collections.abc import Set as AbstractSet
-
-    import dagster as dg
 
 
 class ExternalOptions(TypedDict, total=False):
@@ -38,6 +37,7 @@ class ExternalOptions(TypedDict, total=False):
     kinds: AbstractSet[str] | None
 
 
+@checked_arguments(options=ExternalOptions, of="dg.AssetSpec", itself=["source", "version", "rename"])
 def external_group(
     *,
     name: str,

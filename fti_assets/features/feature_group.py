@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import dagster as dg
 
+from fti_assets.arguments import caller_frame, checked_arguments, checked_function
 from fti_assets.assets.options import AssetOptions
 from fti_assets.assets.step import asset_key
 from fti_assets.assets.windows import refuse_unsupported
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 DEFAULT_ONLINE_HISTORY = timedelta(days=7)
 
 
+@checked_arguments(instead="@fti.feature_group(keys=[...]) over a function")
 @dataclass(frozen=True, eq=False, repr=False)
 class FeatureGroup:
     """A declared feature group. Make one with ``feature_group``.
@@ -73,10 +74,12 @@ class FeatureGroup:
     def __getitem__(self, columns: str | tuple[str, ...]) -> Selection:
         return Selection(self)[columns]
 
+    @checked_arguments(method=True)
     def on(self, **spine_to_group: str) -> Selection:
         """Join where a spine column equals a key of another name: ``airports.on(dest="airport")``."""
         return Selection(self).on(**spine_to_group)
 
+    @checked_arguments(method=True)
     def prefix(self, text: str) -> Selection:
         """Name each feature ``<text><column>``."""
         return Selection(self).prefix(text)
@@ -161,9 +164,10 @@ class FeatureGroup:
         return build_feature_group(self)
 
 
+@checked_arguments(options=AssetOptions, itself=["version", "duplicates", "rename"])
 def feature_group(
     *,
-    keys: Sequence[str],
+    keys: str | Sequence[str],
     name: str | None = None,
     version: int = 1,
     event_time: str | None = None,
@@ -183,11 +187,11 @@ def feature_group(
 ) -> Callable[[Callable[..., Any]], FeatureGroup]:
     """Declare a feature group: a function that gives rows, and what they mean.
 
-    The function may take ``context``, a ``config: dg.Config``, resources by annotation, plain Dagster assets by name, and
-    other groups as lazy relations: parameters annotated ``fti.Table``. It gives a frame of pandas, polars or
-    narwhals, an Arrow table, a DuckDB relation or a ``Table``: all rows of the partitions that are run. A group without
-    partitions may give ``fti.Changes`` or an ``fti.ChangeFeed`` instead, and take the feed's last position by a parameter
-    annotated ``fti.FeedPosition``.
+    The function may take ``context``, a ``config: dg.Config``, resources by annotation, plain Dagster assets by name
+    (stated in ``ins`` if they are made elsewhere), and other groups as lazy relations: parameters annotated
+    ``fti.Table``. It gives a frame of pandas, polars or narwhals, an Arrow table, a DuckDB relation or a ``Table``:
+    all rows of the partitions that are run. A group without partitions may give ``fti.Changes`` or an
+    ``fti.ChangeFeed`` instead, and take the feed's last position by a parameter annotated ``fti.FeedPosition``.
 
     Args:
         keys: the columns that name the entity.
@@ -222,12 +226,13 @@ def feature_group(
     >>> customers.table
     'customers_v1'
     """
-    caller = inspect.currentframe()
-    caller_names = dict(caller.f_back.f_locals) if caller is not None and caller.f_back is not None else {}
+    caller = caller_frame()
+    caller_names = {} if caller is None else dict(caller.f_locals)
 
     def declare(function: Callable[..., Any]) -> FeatureGroup:
         from fti_assets.features.parameters import annotations_of, group_inputs
 
+        checked_function(function, over="fti.feature_group")
         own_name = checked_name(name or function.__name__, what="feature group")
         annotations = annotations_of(function, caller_names)
         names = checked_rename(rename or {}, what=repr(own_name))

@@ -10,6 +10,7 @@ from string import Formatter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.assets.windows import running_windows
 from fti_assets.errors import DataError, DeclarationError, listed, one_of
 from fti_assets.features.frame_kinds import as_arrow
@@ -26,6 +27,7 @@ _FIELDS = ("partition", "start", "end")
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 
+@checked_arguments()
 def read_files(
     context: dg.AssetExecutionContext, path: str | Path, *, reader: Callable[[Path], Any] | None = None
 ) -> duckdb.DuckDBPyRelation:

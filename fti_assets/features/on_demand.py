@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fti_assets.arguments import checked_arguments, checked_function
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.manifest import DECLARED, Column, OnDemandCall, OnDemandModule
@@ -63,6 +64,7 @@ class OnDemand:
         )
 
 
+@checked_arguments(itself=["outputs"])
 def on_demand(
     *, outputs: Mapping[str, type], version: int = 1, name: str | None = None
 ) -> Callable[[Callable[..., Any]], OnDemand]:
@@ -93,7 +95,12 @@ def on_demand(
     """
 
     def declare(function: Callable[..., Any]) -> OnDemand:
+        checked_function(function, over="fti.on_demand")
         own = checked_name(name or function.__name__, what="on-demand feature")
+        if not isinstance(outputs, Mapping):
+            raise DeclarationError(
+                f"outputs of on-demand feature {own!r} are {outputs!r}: give the type of each, as in outputs={{'hour_of_day': int}}"
+            )
         unsupported = [output for output, kind in outputs.items() if kind not in _TYPES]
         if unsupported or not outputs:
             raise DeclarationError(

@@ -24,6 +24,18 @@ def annotations_of(function: Callable[..., Any], names: Mapping[str, Any]) -> di
         ) from error
 
 
+def _is_no_more(hints: Mapping[str, Any], parameter: str) -> bool:
+    """Whether an annotation says no more than that the parameter is rows of some kind: no resource, no config."""
+    hint = hints.get(parameter)
+    return hint is None or getattr(hint, "__name__", "") in (
+        "Any",
+        "DataFrame",
+        "Table",
+        "DuckDBPyRelation",
+        "FeatureGroup",
+    )
+
+
 def group_inputs(
     function: Callable[..., Any], hints: Mapping[str, Any], ins: Mapping[str, Any], caller_names: Mapping[str, Any]
 ) -> tuple[dict[str, FeatureGroup], dict[str, Any]]:
@@ -38,6 +50,15 @@ def group_inputs(
     groups: dict[str, FeatureGroup] = {}
     for parameter in inspect.signature(function).parameters:
         if hints.get(parameter) is not Table:
+            if (
+                isinstance(names.get(parameter), FeatureGroup)
+                and parameter not in ins
+                and _is_no_more(hints, parameter)
+            ):
+                raise DeclarationError(
+                    f"parameter {parameter!r} of {function.__name__!r} is called like a feature group, but is not annotated as "
+                    f"one: write {parameter}: fti.Table, whose rows are {parameter}.df() or {parameter}.relation"
+                )
             continue
         found = ins.get(parameter, names.get(parameter))
         if not isinstance(found, FeatureGroup):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.stores.sql import checked_name
 
@@ -40,13 +41,20 @@ class Selection:
         return [self.feature_prefix + column for column in self.chosen(self.group.columns or {})]
 
     def __getitem__(self, columns: str | tuple[str, ...]) -> Selection:
-        names = (columns,) if isinstance(columns, str) else tuple(columns)
+        names = (columns,) if isinstance(columns, str) else columns
+        if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
+            raise DeclarationError(
+                f"columns of {self.group.table} are taken by name, {self.group.name}['age'] or {self.group.name}['age', 'plan'], not "
+                f"by {columns!r}"
+            )
+        names = tuple(names)
         self.group.refuse_unknown_columns(names)
         return replace(self, columns=names)
 
+    @checked_arguments(method=True)
     def on(self, **spine_to_group: str) -> Selection:
         """Join where a spine column equals a group key of another name: ``.on(dest="airport")``."""
-        unknown = sorted(set(spine_to_group.values()) - set(self.group.keys))
+        unknown = [key for key in spine_to_group.values() if key not in self.group.keys]
         if unknown:
             raise DeclarationError(
                 f"{self.group.table} has no key {one_of(unknown)} to join on: its keys are {one_of(self.group.keys)}; "
@@ -54,6 +62,7 @@ class Selection:
             )
         return replace(self, spine_keys={key: spine for spine, key in spine_to_group.items()})
 
+    @checked_arguments(method=True)
     def prefix(self, text: str) -> Selection:
         """Name each feature ``<text><column>``, so that one group can be joined twice."""
         return replace(self, feature_prefix=checked_name(text, what=f"prefix of {self.group.name}"))

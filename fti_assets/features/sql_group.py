@@ -12,6 +12,7 @@ from typing import Any, Unpack
 
 import dagster as dg
 
+from fti_assets.arguments import caller_frame, checked_arguments
 from fti_assets.assets.options import AssetOptions
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.duplicates import Duplicates
@@ -41,6 +42,7 @@ class GroupTerms(AssetOptions, total=False):
     rename: Mapping[str, str] | None
 
 
+@checked_arguments(options=GroupTerms)
 def sql_feature_group(
     *,
     keys: Sequence[str],
@@ -78,8 +80,7 @@ def sql_feature_group(
     >>> spending.inputs
     {'visits': feature group visits_v1}
     """
-    caller = inspect.currentframe()
-    caller = None if caller is None else caller.f_back
+    caller = caller_frame()
     body = _body(sql, file, caller, name)
     own_name = name or Path(str(file)).stem
     groups = _groups(body, dict(ins or {}), {} if caller is None else {**caller.f_globals, **caller.f_locals})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import dagster as dg
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.assets.options import AssetOptions
 from fti_assets.assets.step import asset_key
 from fti_assets.errors import DeclarationError
@@ -67,6 +68,7 @@ class BatchPredictions:
         return build_batch_predictions(self)
 
 
+@checked_arguments(options=AssetOptions)
 def batch_predictions(
     *,
     name: str,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from fti_assets import clock
+from fti_assets.arguments import checked_arguments
 from fti_assets.errors import RequestError, excerpt
 from fti_assets.inference.forks import flights
 from fti_assets.inference.request import moment
@@ -27,6 +28,7 @@ _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 30.0
 
 
+@checked_arguments(instead="fti.Predictor.load('delay_net'), with the name of a model")
 class Predictor:
     """Answers requests to one model, from any thread, following its champion or pinned to one build.
 
@@ -52,6 +54,7 @@ class Predictor:
         self._serving = self._load(models.champion(model).reference if build is None else build)
 
     @classmethod
+    @checked_arguments()
     def load(
         cls,
         model: str,

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import duckdb
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.stores.content_hash import content_sums, data_version
 from fti_assets.stores.delta_log import LOG, not_of_delta
@@ -59,6 +60,7 @@ def source_connection() -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
+@checked_arguments()
 @dataclass(frozen=True, kw_only=True)
 class ParquetFiles:
     """Parquet files in a folder or bucket. Their version is that of names, sizes, times of change and footers.
@@ -162,6 +164,7 @@ class ParquetFiles:
         return urlsplit(str(self.path)).scheme in ("", "file") or Path(str(self.path)).is_absolute()
 
 
+@checked_arguments()
 @dataclass(frozen=True, kw_only=True)
 class PostgresTable:
     """A table or view in Postgres, attached read-only. Only the columns that are asked for come over the wire.
@@ -217,6 +220,7 @@ class PostgresTable:
         return names if len(names) == 2 else ["public", *names]
 
 
+@checked_arguments()
 @dataclass(frozen=True, kw_only=True)
 class DuckDBTable:
     """A table or view in a DuckDB file, such as dbt-duckdb writes, attached read-only.

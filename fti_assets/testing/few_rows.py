@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.errors import DeclarationError, listed
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.group_layout import layout_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@checked_arguments(itself=["partition"])
 def rows(group: FeatureGroup, /, *, partition: Partition = None, **given: Any) -> pd.DataFrame:
     """Call a feature function on a few rows, without a store, and validate what it gives as a run would.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from fti_assets import clock
+from fti_assets.arguments import checked_arguments
 from fti_assets.assets.step import STORES
 from fti_assets.errors import DeclarationError
 from fti_assets.reading import read
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     Declaration = FeatureGroup | TrainingDataset | Model | BatchPredictions
 
 
+@checked_arguments()
 def stores_in(folder: str | Path) -> Stores:
     """Stores of their own under a folder, such as pytest's ``tmp_path``.
 
@@ -71,6 +73,7 @@ class Materialized:
         return read(declaration, stores=self.stores, **what)
 
 
+@checked_arguments(itself=["partition"])
 def materialize(
     *declarations: Declaration,
     stores: Stores,
@@ -111,6 +114,16 @@ def materialize(
     """
     if not declarations:
         raise DeclarationError("materialize was given nothing: name at least one declaration")
+    wrong = [one for one in declarations if not hasattr(one, "assets_def")]
+    if wrong:
+        each = (
+            ", one after the other: materialize(orders, shop_load, stores=...)"
+            if isinstance(wrong[0], list | tuple)
+            else ""
+        )
+        raise DeclarationError(
+            f"materialize was given {wrong[0]!r}: name feature groups, training datasets, models or batch predictions{each}"
+        )
     runs: dict[str, dg.ExecuteInProcessResult] = {}
     with nullcontext(instance) if instance is not None else ephemeral_instance() as of_test:
         for declaration in declarations:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.assets.windows import windows_between, windows_of
 from fti_assets.errors import DeclarationError, NotMaterializedError, listed
 from fti_assets.features.external_rows import read_external
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@checked_arguments(itself=["partition"])
 def assert_no_leak(
     declaration: FeatureGroup | FeatureView | TrainingDataset | Model,
     /,

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fti_assets import clock
+from fti_assets.arguments import checked_arguments
 from fti_assets.errors import NotMaterializedError
 from fti_assets.features.arrays import fetch_columns
 from fti_assets.features.assemble import assemble
@@ -48,6 +49,7 @@ class ParityReport:
     largest_difference: float
 
 
+@checked_arguments()
 def assert_parity(
     model: Model | str,
     /,

@@ -14,6 +14,21 @@ Partition = str | tuple[str, str] | None
 """A partition key, the first and the last key of a range, or None for what is not partitioned."""
 
 
+def _ends(name: str, partition: object) -> tuple[str, str]:
+    """The first and the last key of what was named."""
+    match partition:
+        case str():
+            return partition, partition
+        case (str() as first, str() as last):
+            return first, last
+        case (str() as only,):
+            return only, only
+    raise DeclarationError(
+        f"partition is {partition!r} for {name}: name one, as in partition='2024-01-01', or the first and the last of a range, "
+        "as in partition=('2024-01-01', '2024-01-31')"
+    )
+
+
 def windows_named(declaration: Any, partition: Partition) -> list[Window]:
     """The windows of the partitions that are named, in the order of time.
 
@@ -27,17 +42,27 @@ def windows_named(declaration: Any, partition: Partition) -> list[Window]:
             raise DeclarationError(f"{name} is not partitioned, so it has no partition {partition!r}: name none")
         return windows_of(None, [])
     if partition is None:
-        raise DeclarationError(
-            f"{name} is partitioned: name a partition, as in partition={partitions_def.get_first_partition_key()!r}, or the "
-            "first and the last of a range"
-        )
-    first, last = (partition, partition) if isinstance(partition, str) else partition
+        dynamic = isinstance(partitions_def, dg.DynamicPartitionsDefinition)
+        example = "'a key'" if dynamic else repr(partitions_def.get_first_partition_key())
+        or_range = "" if dynamic else ", or the first and the last of a range"
+        raise DeclarationError(f"{name} is partitioned: name a partition, as in partition={example}{or_range}")
+    first, last = _ends(name, partition)
+    if isinstance(partitions_def, dg.DynamicPartitionsDefinition):
+        if first != last:
+            raise DeclarationError(
+                f"{name} has dynamic partitions, which have no range from {first!r} to {last!r}: run them one at a time, "
+                f"partition={first!r}"
+            )
+        return windows_of(partitions_def, [first])
     unknown = [key for key in (first, last) if not partitions_def.has_partition_key(key)]
     if unknown:
         raise DeclarationError(
             f"{name} has no partition {unknown[0]!r}: its partitions are {partitions_def.get_first_partition_key()} to "
             f"{partitions_def.get_last_partition_key()}"
         )
-    return windows_of(
-        partitions_def, list(partitions_def.get_partition_keys_in_range(dg.PartitionKeyRange(first, last)))
-    )
+    within = list(partitions_def.get_partition_keys_in_range(dg.PartitionKeyRange(first, last)))
+    if not within:
+        raise DeclarationError(
+            f"{name} has no partitions from {first!r} to {last!r}: name the first and then the last, partition=({last!r}, {first!r})"
+        )
+    return windows_of(partitions_def, within)

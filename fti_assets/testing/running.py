@@ -67,6 +67,8 @@ def run(
 ) -> dg.ExecuteInProcessResult:
     """One in-process run over the windows: of nothing, one partition or a range."""
     keys = [window.key for window in windows]
+    if isinstance(partitions_def, dg.DynamicPartitionsDefinition) and partitions_def.name is not None:
+        options["instance"].add_dynamic_partitions(partitions_def.name, keys)  # they are what a test says that they are
     if partitions_def is not None and len(keys) == 1:
         options["partition_key"] = keys[0]
     elif partitions_def is not None:

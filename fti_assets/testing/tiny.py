@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.errors import DataError, DeclarationError, listed, one_of
 from fti_assets.features.on_demand import OnDemand
 from fti_assets.features.schema import column_types
@@ -19,7 +20,7 @@ from fti_assets.stores.manifest import Column
 from fti_assets.stores.on_demand_call import LoadedCall
 from fti_assets.testing.running import call
 from fti_assets.testing.values import column_values, label_values
-from fti_assets.training.data import TrainingData
+from fti_assets.training.data import TrainingData, refuse_one_class
 from fti_assets.training.dataset import SPLIT
 from fti_assets.training.encoders import check_encoders, fit_encoders
 from fti_assets.training.evaluation import OUTPUT_NAMES, evaluate
@@ -53,6 +54,7 @@ class TinyBuild:
     metrics: dict[str, float]
 
 
+@checked_arguments()
 def tiny_dataset(model: Model | FeatureView, /, *, rows: int = 100, seed: int = 0) -> pd.DataFrame:
     """Make a frame of a view's features and label from the types and ranges that the groups' schemas declare.
 
@@ -93,6 +95,7 @@ def tiny_dataset(model: Model | FeatureView, /, *, rows: int = 100, seed: int = 
     return pd.DataFrame({**{name: made[name] for name in view.feature_names}, view.label.name: label})
 
 
+@checked_arguments()
 def train_tiny(
     model: Model, frame: pd.DataFrame | None = None, /, *, rows: int = 100, seed: int = 0, **given: Any
 ) -> TinyBuild:
@@ -117,6 +120,10 @@ def train_tiny(
     view = model.view
     if frame is None:
         frame = tiny_dataset(model, rows=rows, seed=seed)
+    elif not hasattr(frame, "columns") or not hasattr(frame, "dtypes"):
+        raise DataError(
+            f"train_tiny takes a pandas frame of the features and label, as tiny_dataset makes it, not {frame!r}"
+        )
     features, columns = _arrays_of(view, frame)
     labels = _label_of(view, frame)
     parts = np.asarray(frame[SPLIT], dtype=object) if SPLIT in frame else np.resize(_PARTS, len(frame)).astype(object)
@@ -126,6 +133,7 @@ def train_tiny(
     split = {part: {name: values[parts == part] for name, values in columns.items()} for part in SPLITS}
     fitted = fit_encoders(features, check_encoders(features, view.encoders), split["train"])
     data = TrainingData(features, fitted, split, {part: labels[parts == part] for part in SPLITS}, task=model.task)
+    refuse_one_class(data, what=f"the tiny dataset of {model.name!r}", label=view.label.name)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
     trained = call(model.function, {**given, model.data_parameter: data}, model, [])

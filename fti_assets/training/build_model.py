@@ -27,7 +27,7 @@ from fti_assets.stores.sql import quoted
 from fti_assets.stores.tables import PartitionRecord, TableName
 from fti_assets.times import instant
 from fti_assets.training.card import model_card
-from fti_assets.training.data import TrainingData
+from fti_assets.training.data import TrainingData, refuse_one_class
 from fti_assets.training.dataset import SPLIT
 from fti_assets.training.encoders import fit_encoders
 from fti_assets.training.evaluation import OUTPUT_NAMES, baseline, evaluate, evaluate_slices
@@ -115,6 +115,7 @@ def build_model_at(
         {part: rows.labels for part, rows in parts.items()},
         task=model.task,
     )
+    refuse_one_class(data, what=f"{model.dataset.table} {partition}", label=model.view.label.name)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
     exported = export(train(data), data.encoder, data, model.task)

@@ -193,6 +193,25 @@ def class_names(labels: np.ndarray) -> tuple[str, ...]:
     return tuple(sorted({_class_name(label) for label in np.unique(labels).tolist()} - {"", "nan"}))
 
 
+def refuse_one_class(data: "TrainingData", *, what: str, label: str) -> None:
+    """Raise a ModelError if a classifier has labels of one class alone to train on.
+
+    Args:
+        data: the encoded data.
+        what: the dataset, for errors.
+        label: the label's column.
+    """
+    present = np.unique(data.train.y)
+    if data.task == "regression" or len(present) != 1:
+        return
+    only = data.classes[int(present[0])] if data.task == "multiclass" else int(present[0])
+    raise ModelError(
+        f"{what} has one class alone to train on: the label {label!r} is {only!r} in all {len(data.train.y)} train rows, and a "
+        f"{data.task} model tells classes apart. Let the dataset reach further back (a later cutoff, a longer window=), or look at "
+        f"what fills {label!r}"
+    )
+
+
 def label_codes(labels: np.ndarray, task: Task, classes: Sequence[str], *, what: str) -> np.ndarray:
     """Turn canonical labels ``[n]`` into ``y``, as ``Part`` describes it.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import dagster as dg
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.assets.options import AssetOptions
 from fti_assets.assets.step import asset_key
 from fti_assets.assets.users import record_use
@@ -65,6 +66,7 @@ class TrainingDataset:
         return build_dataset(self)
 
 
+@checked_arguments(options=AssetOptions)
 def training_dataset(
     *,
     name: str,

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.errors import DeclarationError, ModelError, one_of
 from fti_assets.stores.columns import MISSING_INTEGER, ColumnType, whole_numbers
 from fti_assets.stores.manifest import NUMBERS, Column
@@ -20,6 +21,7 @@ DENSE = "dense"
 """The encoded tensor that holds every feature without an Embedding, float32 ``[n, dense_dim]``."""
 
 
+@checked_arguments()
 @dataclass(frozen=True)
 class Standardize:
     """Subtract the train mean and divide by the train standard deviation; what is missing gets the train mean.
@@ -32,6 +34,7 @@ class Standardize:
     """
 
 
+@checked_arguments()
 @dataclass(frozen=True)
 class Passthrough:
     """Give a number, integer or boolean column to the model as it is, NaN where it is missing (for trees).
@@ -41,6 +44,7 @@ class Passthrough:
     """
 
 
+@checked_arguments()
 @dataclass(frozen=True)
 class OneHot:
     """One 0/1 column a category of a text, integer or boolean column; unknown and missing give all zeros.
@@ -64,6 +68,7 @@ class OneHot:
         _check_max_categories(self.max_categories, "OneHot")
 
 
+@checked_arguments()
 @dataclass(frozen=True)
 class Embedding:
     """An integer code for a text, integer or boolean column: 1..n by train frequency, then name; unknown and missing 0.

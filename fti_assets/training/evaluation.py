@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.errors import DeclarationError, ModelError, one_of
 from fti_assets.stores.manifest import Task
 from fti_assets.training.extras import require
@@ -91,6 +92,7 @@ def metric_named(name: str) -> Metric:
     return METRICS[name]
 
 
+@checked_arguments()
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """How a model is judged on the test part. Source of the metrics: scikit-learn's.

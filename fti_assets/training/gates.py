@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.errors import DeclarationError, ModelError, one_of
 from fti_assets.stores.manifest import GateVerdict
 from fti_assets.training.evaluation import metric_named
@@ -74,6 +75,7 @@ class SlicedGate(Gate, Protocol):
         """The slice column, which the evaluation must have."""
 
 
+@checked_arguments()
 @dataclass(frozen=True)
 class BeatsBaseline:
     """Pass a challenger that is better than the train prior or train mean; as good is not better.
@@ -111,6 +113,7 @@ class BeatsBaseline:
         return GateVerdict(self.name, better, f"{self.metric} {score:.6g} {than} the baseline {floor:.6g}")
 
 
+@checked_arguments()
 @dataclass(frozen=True)
 class NotWorseThanChampion:
     """Pass a challenger at most ``tolerance`` worse than the champion on the same rows, and any without a champion.
@@ -167,6 +170,7 @@ class NotWorseThanChampion:
         return GateVerdict(self.name, True, f"{self.metric} {score:.6g} is not worse than {against}")
 
 
+@checked_arguments(itself=["min_rows"])
 @dataclass(frozen=True)
 class SliceGap:
     """Pass a challenger whose worst slice is at most ``at_most`` worse than it is on all test rows.

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.errors import DeclarationError
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.selection import Selection
 from fti_assets.times import duration
 
 
+@checked_arguments(itself=["column"])
 @dataclass(frozen=True, eq=False)
 class Label:
     """The column that a model learns to predict.

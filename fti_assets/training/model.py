@@ -10,6 +10,7 @@ from typing import Any, Literal, Unpack, get_args
 
 import dagster as dg
 
+from fti_assets.arguments import caller_frame, checked_arguments, checked_function
 from fti_assets.assets.options import AssetOptions
 from fti_assets.assets.step import asset_key
 from fti_assets.assets.users import record_use
@@ -78,6 +79,7 @@ class Model:
         return build_model(self)
 
 
+@checked_arguments(options=AssetOptions)
 def model(
     *,
     dataset: TrainingDataset | FeatureView,
@@ -113,16 +115,23 @@ def model(
         DeclarationError: the declaration is impossible.
     """
 
-    caller = inspect.currentframe()
-    caller_names = dict(caller.f_back.f_locals) if caller is not None and caller.f_back is not None else {}
+    caller = caller_frame()
+    caller_names = {} if caller is None else dict(caller.f_locals)
 
     def declare(function: Callable[..., Any]) -> Model:
+        checked_function(function, over="fti.model")
         own_name = checked_name(name or function.__name__, what="model")
         checked_version(version, what=f"model {own_name!r}")
         if task not in get_args(Task):
             raise DeclarationError(f"model {own_name!r} has the task {task!r}: it is {one_of(get_args(Task))}")
         if promote not in get_args(Promotion):
             raise DeclarationError(f"model {own_name!r} has promote={promote!r}: it is {one_of(get_args(Promotion))}")
+        no_gates = [gate for gate in gates if isinstance(gate, type) or not hasattr(gate, "judge")]
+        if no_gates:
+            raise DeclarationError(
+                f"model {own_name!r} has the gate {no_gates[0]!r}: write gates=[fti.BeatsBaseline('log_loss')], or another one of "
+                "fti.NotWorseThanChampion and fti.SliceGap, each with its metric"
+            )
         own = _dataset_of(dataset) if isinstance(dataset, FeatureView) else dataset
         annotations = annotations_of(function, caller_names)
         evaluation = evaluate or Evaluation(metrics=_DEFAULT_METRICS[task])

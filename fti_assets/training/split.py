@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.errors import DeclarationError
 from fti_assets.times import duration, naive_utc
 
@@ -12,6 +13,7 @@ Interval = tuple[datetime | None, datetime]
 """A half-open interval of prediction times, naive UTC: from the first, included, to the second, excluded."""
 
 
+@checked_arguments()
 @dataclass(frozen=True, kw_only=True)
 class TimeSplit:
     """Split by prediction time: the newest mature rows test, those before them validate, all earlier ones train.
@@ -77,6 +79,7 @@ class TimeSplit:
         }
 
 
+@checked_arguments()
 @dataclass(frozen=True, kw_only=True)
 class RandomSplit:
     """Split at random, for rows without an event time.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.errors import DeclarationError
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.on_demand import OnDemand
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from fti_assets.resources import Stores
 
 
+@checked_arguments(itself=["features"])
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FeatureView:
     """What one model needs. A view reads; it makes no asset of its own.
@@ -116,6 +118,7 @@ class FeatureView:
         check_label_types(self, types(self.label.group), spine_types)
         return view_record(self, types)
 
+    @checked_arguments(method=True)
     def features_for(
         self,
         spine: Any,

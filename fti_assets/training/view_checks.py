@@ -30,6 +30,11 @@ def check_view(view: FeatureView) -> None:
 
 
 def _check_features(view: FeatureView) -> None:
+    if not isinstance(view.features, list | tuple):
+        raise DeclarationError(
+            f"features of view {view.name!r} is {view.features!r}, which is no list: write features=[...], as in "
+            "features=[weather['temp'], calendar]"
+        )
     if not view.features:
         raise DeclarationError(f"view {view.name!r} has no features")
     wrong = [feature for feature in view.features if not isinstance(feature, Selection | FeatureGroup | OnDemand)]

@@ -132,9 +132,9 @@ def forecasts(lake: Lake, version: int, rows: Sequence[Row]) -> fti.FeatureGroup
 
 
 def reading(lake: Lake, source: fti.FeatureGroup, day: float, lookback: str, days: float = 1) -> Table:
-    group = fti.feature_group(
-        name="counted", keys=["k"], event_time="hour", lookback=lookback, partitions_def=DAILY, inputs={"rows": source}
-    )(lambda rows: rows)
+    group = fti.feature_group(name="counted", keys=["k"], event_time="hour", lookback=lookback, partitions_def=DAILY)(
+        lambda rows: rows
+    )
     return input_table(lake, source, group, [Window("run", START + day * DAY, START + (day + days) * DAY)])
 
 

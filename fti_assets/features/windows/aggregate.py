@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.errors import DeclarationError, LookbackError
 from fti_assets.features.frontier import available_sql, check_columns
 from fti_assets.features.table import Grid, Table
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "min": timedelta(minutes=1), "s": timedelta(seconds=1)}
 
 
+@checked_arguments()
 def window_aggregate(
     rows: Table,
     *,

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from fti_assets.arguments import checked_arguments
 from fti_assets.errors import DeclarationError
 from fti_assets.times import duration
 
 
+@checked_arguments()
 @dataclass(frozen=True)
 class Count:
     """The number of rows in the window."""
 
 
+@checked_arguments()
 @dataclass(frozen=True)
 class Sum:
     """The sum of a column's values in the window, nulls skipped; null when there is none.
@@ -25,6 +28,7 @@ class Sum:
     column: str
 
 
+@checked_arguments()
 @dataclass(frozen=True)
 class Mean:
     """The mean of a column's values in the window, nulls skipped; null when there is none.
@@ -38,6 +42,7 @@ class Mean:
     column: str
 
 
+@checked_arguments()
 @dataclass(frozen=True)
 class Rate:
     """Rows, or the sum of a column's values, per unit of time: divided by the window's length in ``per``.
@@ -61,6 +66,7 @@ class Rate:
             raise DeclarationError(f"per {self.per!r} is no time: write the unit that the rate is in, such as '1h'")
 
 
+@checked_arguments()
 @dataclass(frozen=True)
 class Std:
     """The sample standard deviation of a column's values in the window, nulls skipped; null with fewer than two.
@@ -75,6 +81,7 @@ class Std:
     column: str
 
 
+@checked_arguments()
 @dataclass(frozen=True)
 class Min:
     """The least of a column's values in the window, nulls skipped; null when there is none.
@@ -86,6 +93,7 @@ class Min:
     column: str
 
 
+@checked_arguments()
 @dataclass(frozen=True)
 class Max:
     """The greatest of a column's values in the window, nulls skipped; null when there is none.
@@ -97,6 +105,7 @@ class Max:
     column: str
 
 
+@checked_arguments()
 @dataclass(frozen=True)
 class Last:
     """A column's value in the window's row with the latest event time; a null there stays null.
@@ -110,6 +119,7 @@ class Last:
     column: str
 
 
+@checked_arguments()
 @dataclass(frozen=True)
 class DistinctCount:
     """How many different values a column has in the window, exactly; nulls are not counted.

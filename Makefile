@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE  # with it every process compiles whatever it i
 # The flights are of 2013, so the clock of the demo and of its UI stands where their data ends.
 FTI_NOW ?= 2014-01-05T00:00:00Z
 
-.PHONY: feast install demo test ui bench soak pandas2 docs clean
+.PHONY: feast install demo test ui bench soak pandas2 reference docs clean
 
 install: $(VENV)/.installed .dagster/dagster.yaml
 
@@ -77,7 +77,11 @@ pandas2: .venv-pandas2/.installed
 		'pandas==2.3.3' hypothesis pytest polars pytz
 	touch $@
 
-docs: install
+# The reference is Markdown that the repository keeps, made from the docstrings.
+reference: install
+	$(BIN)/python -m scripts.reference
+
+docs: reference
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:

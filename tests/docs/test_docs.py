@@ -1,5 +1,7 @@
 """What the documentation shows works as it stands: each page's blocks, the reference's names, the site."""
 
+import importlib
+import inspect
 import os
 import re
 import shutil
@@ -10,9 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 import fti_assets as fti
 from fti_assets import cli, components, errors, testing
+from scripts import reference
 from tests.docs.pages import Reader, blocks_of
 
 ROOT = Path(__file__).parent.parent.parent
@@ -90,10 +94,10 @@ def test_every_block_is_run_or_says_why_not(page: Path) -> None:
 def _referred() -> dict[str, list[str]]:
     """The names of the reference, by module."""
     found: dict[str, list[str]] = {}
-    for page in sorted(REFERENCE.glob("*.md")):
-        for path in re.findall(r"^::: (\S+)$", page.read_text(), flags=re.MULTILINE):
-            module, _, name = path.rpartition(".")
-            found.setdefault(module, []).append(name)
+    for file, page in reference.PAGES.items():
+        below = {name.rpartition(".")[2] for name in page.names if "." in name}
+        headings = re.findall(r"^## (\w+)$", (REFERENCE / file).read_text(), flags=re.MULTILINE)
+        found.setdefault(page.module, []).extend(name for name in headings if name not in below)
     return found
 
 
@@ -104,6 +108,31 @@ def test_the_reference_has_every_public_name_once() -> None:
     assert sorted(referred["fti_assets.components"]) == sorted(components.__all__)
     raised = [name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)]
     assert sorted(referred["fti_assets.errors"]) == sorted(raised)
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    for file, text in reference.pages().items():
+        assert (REFERENCE / file).read_text() == text, (
+            f"docs/reference/{file} is not what the code says: make reference"
+        )
+
+
+def test_the_reference_says_how_each_argument_is_called() -> None:
+    """The arguments that a page shows are those that Python itself sees."""
+    for file, page in reference.PAGES.items():
+        text = (REFERENCE / file).read_text()
+        module = importlib.import_module(page.module)
+        for name in page.names:
+            if "." in name:
+                continue
+            value = getattr(module, name)
+            if isinstance(value, type) and issubclass(value, Exception | BaseModel):
+                continue
+            block = re.search(rf"^## {name}$.*?```py\n(.*?)```", text, re.DOTALL | re.MULTILINE)
+            assert block is not None, name
+            wanted = [parameter for parameter in inspect.signature(value).parameters if not parameter.startswith("_")]
+            missing = [parameter for parameter in wanted if not re.search(rf"\b{parameter}\b", block[1])]
+            assert not missing, f"{file} shows {name} without {missing}"
 
 
 def test_every_link_to_a_file_of_the_repository_leads_somewhere() -> None:
@@ -129,7 +158,7 @@ def test_the_command_line_is_shown_as_it_is(
 
 
 @pytest.mark.skipif(
-    any(find_spec(name) is None for name in ("mkdocs", "material", "mkdocstrings")),
+    any(find_spec(name) is None for name in ("mkdocs", "material", "griffe")),
     reason="mkdocs is not installed: pip install 'fti-assets[docs]' lets this test build the site",
 )
 def test_the_site_builds_without_a_warning_and_asks_nobody_for_anything(tmp_path: Path) -> None:

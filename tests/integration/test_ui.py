@@ -127,10 +127,18 @@ def return_model(data: fti.TrainingData) -> Any:
     return LogisticRegression().fit(data.train.X, data.train.y)
 
 
+@fti.model(dataset=returns_dataset, task="binary", gates=[fti.BeatsBaseline("log_loss")])
+def contrary_model(data: fti.TrainingData) -> Any:
+    """The opposite of whether an order will come back."""
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression().fit(data.train.X, 1 - data.train.y)
+
+
 return_predictions = fti.batch_predictions(name="return_predictions", model=return_model, partitions_def=DAYS)
 later_predictions = fti.batch_predictions(name="later_predictions", model=return_model, partitions_def=DAYS)
 
-defs = fti.build_definitions([return_predictions, later_predictions, prices])
+defs = fti.build_definitions([return_predictions, later_predictions, prices, contrary_model])
 
 
 @dataclass(frozen=True)
@@ -191,7 +199,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
 
 def _fill(stores: fti.Stores, instance: dg.DagsterInstance) -> str:
     job = fti.build_definitions(
-        [return_predictions, later_predictions, prices], resources={"fti": stores}
+        [return_predictions, later_predictions, prices, contrary_model], resources={"fti": stores}
     ).resolve_implicit_global_asset_job_def()
 
     def run(*declarations: Any, partition: str | None = None, last: str | None = None) -> dg.ExecuteInProcessResult:
@@ -215,6 +223,7 @@ def _fill(stores: fti.Stores, instance: dg.DagsterInstance) -> str:
         run(prices, partition="2024-01-02"),
     ]
     assert all(result.success for result in made)
+    assert not run(contrary_model, partition="2024-01-07").success
     time.sleep(1.1)  # Dagster holds a check's time in whole seconds, and takes one of the same second for an older one
     refused = run(prices, partition="2024-01-03")
     assert not refused.success
@@ -289,9 +298,18 @@ def test_a_model_shows_its_scores_and_pictures(ui: Ui) -> None:
     ui.text(
         "/assets/return_model_v1?view=overview",
         "Whether an order will come back.",
-        *("test/roc_auc", "baseline/log_loss", "champion", "v1/20240107T000000Z-"),
+        *("test/roc_auc", "baseline/log_loss", "champion_after_run", "v1/20240107T000000Z-", "/pictures.html"),
         *(f"[picture {name} data:image/svg+xml;base64," for name in ("roc_curve", "calibration", "slices/country")),
     )
+
+
+def test_a_rejected_build_is_shown_with_its_scores_and_pictures(ui: Ui) -> None:
+    ui.text(
+        "/assets/contrary_model_v1?view=events",
+        *("Partition 2024-01-07 observed in run", "is rejected: beats_baseline_log_loss: log_loss"),
+        *("rejected/gates", "rejected/test/log_loss", "rejected/card", "[picture roc_curve", "/pictures.html"),
+    )
+    ui.text("/assets/contrary_model_v1?view=checks", "Failed", "Partition 2024-01-07", "test/log_loss")
 
 
 def test_a_failed_check_shows_the_count_and_the_rows(ui: Ui) -> None:

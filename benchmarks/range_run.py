@@ -1,12 +1,13 @@
 """A year of a feature group as one run of 365 partitions, beside the same SQL by hand into a DuckLake.
 
 ``python benchmarks/range_run.py`` fills a source of two million events, and then times a group over it, hourly counts and means by
-key: as a Dagster run on a stored instance (SQLite, as ``dagster dev`` has it), validated by a Pandera schema, each partition
+key: as a Dagster run on an instance with the ``dagster.yaml`` of this repository, validated by a Pandera schema, each partition
 with its own data version; by hand, the same SQL inserted into a partitioned DuckLake table in one transaction, without validation,
 versions or events; and as a plain Dagster asset, by hand within a range with as many checks, which says how much of the run is Dagster's
 own. CPU time, medians, with the wall time beside; the run may take 1.5 times the SQL and 10 seconds.
 
-``--instance dagster.yaml`` takes the instance's settings from a file, such as ``storage: {postgres: {postgres_url: ...}}``.
+``--instance FILE`` takes other settings, such as ``storage: {postgres: {postgres_url: ...}}``, or ``telemetry: {enabled: false}`` for
+Dagster's own event log on SQLite.
 """
 
 import argparse
@@ -32,6 +33,7 @@ EVENTS, KEYS, RUNS = 2_000_000, 50, 3
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-12-31")
 FIRST, LAST = "2024-01-01", "2024-12-30"
 FACTOR, PLUS_S = 1.5, 10.0
+SETTINGS = Path(__file__).parents[1] / "dagster.yaml"
 SQL = """
     SELECT key, time_bucket(INTERVAL 1 HOUR, "at") AS hour, count(*) AS events, avg(x) AS mean_x, max(x) AS max_x
     FROM {events} GROUP BY ALL"""
@@ -113,9 +115,8 @@ def timed(call: Callable[[], None]) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--instance", type=Path, help="a dagster.yaml")
-    settings = parser.parse_args().instance
-    overrides = yaml.safe_load(settings.read_text()) if settings else None
+    parser.add_argument("--instance", type=Path, default=SETTINGS, help="a dagster.yaml (default: this repository's)")
+    overrides = yaml.safe_load(parser.parse_args().instance.read_text())
     logging.disable(logging.WARNING)
     checks = [spec.name for spec in hourly.assets_def.check_specs]
     times: dict[str, list[tuple[float, float]]] = {"run": [], "by_hand": [], "plain": []}

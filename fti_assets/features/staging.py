@@ -16,7 +16,7 @@ from fti_assets.features.frames import column_names, inferred_columns, relation_
 from fti_assets.features.layout import IN_PARTITION, NOT_NULL, UNIQUE, Layout
 from fti_assets.features.rename import refuse_no_names, refuse_unfit, renamed, renamed_names
 from fti_assets.features.schema import SQL_TYPES
-from fti_assets.features.stored_types import UNTOLD, Stored, roomy_decimal, stored_as, wider_decimal
+from fti_assets.features.stored_types import UNTOLD, Stored, roomy_decimal, stored_as, stored_iso_text, wider_decimal
 from fti_assets.features.table_validation import RowRule, validate_table
 from fti_assets.features.views import view_of
 from fti_assets.rules import Verdict
@@ -64,7 +64,7 @@ def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, wi
         windows: the partitions that are being run.
 
     Raises:
-        DataError: the result is none of these, lacks a key or time column, has a time that is no timestamp, or a value that its
+        DataError: the result is none of these, lacks a key or time column, has a time that is neither timestamp nor ISO text, or a value that its
             column's type cannot hold.
     """
     _refuse_windows(layout, windows)
@@ -145,6 +145,8 @@ def _stored(column: str, given: Any, layout: Layout, *, inferred: bool) -> Store
             other = literal(_no_times(column, sql_type, layout))
             name = quoted(column)
             return Stored("TIMESTAMP", f"CASE WHEN {name} IS NOT NULL THEN error({other}) ELSE NULL::TIMESTAMP END")
+        if sql_type == "VARCHAR":
+            return stored_iso_text(column)
         stored = stored_as(column, given, layout.types.get(column) or "timestamp")
         if stored.sql_type not in ("TIMESTAMP", "DATE"):
             raise DataError(_no_times(column, sql_type, layout))
@@ -159,7 +161,7 @@ def _stored(column: str, given: Any, layout: Layout, *, inferred: bool) -> Store
 
 
 def _no_times(column: str, sql_type: str, layout: Layout) -> str:
-    return f"{layout.what} gave {column!r} as {sql_type}, but it says when a row was true or known: give timestamps"
+    return f"{layout.what} gave {column!r} as {sql_type}, but it says when a row was true or known: give timestamps or ISO text"
 
 
 def _settle_untold(

@@ -78,6 +78,27 @@ def stored_as(column: str, given: Any, declared: ColumnType | None) -> Stored:
     return Stored(target, f"CAST({name} AS {target})", _word(column, given) if target == kept else "")
 
 
+_ISO = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?"
+
+
+def stored_iso_text(column: str) -> Stored:
+    """A time that came as ISO text, stored in naive UTC microseconds; other text is an error, since 01/02 is two days of a year."""
+    name = quoted(column)
+    # DuckDB wants seconds before an offset, and a cast to TIMESTAMP would drop the offset.
+    whole = f"regexp_replace({name}, '^(.{{10}}[T ]\\d\\d:\\d\\d)(Z|[+-].*)$', '\\1:00\\2')"
+    told = (
+        f", which is no ISO time such as 2024-05-01 or 2024-05-01T09:30:00Z: give timestamps, as "
+        f"pd.read_csv(..., parse_dates=[{column!r}]) and pd.to_datetime(frame[{column!r}], format='%d/%m/%Y') do"
+    )
+    problem = f"{literal(f'{column} is ')} || chr(39) || left({name}, 40) || chr(39) || {literal(told)}"
+    return Stored(
+        "TIMESTAMP",
+        f"CASE WHEN {name} IS NULL THEN NULL WHEN regexp_full_match({name}, {literal(_ISO)}) "
+        f"THEN CAST(CAST({whole} AS TIMESTAMPTZ) AS TIMESTAMP) ELSE error({problem}) END",
+        f"{column} came as text and is stored as TIMESTAMP (ISO times, those without an offset in UTC)",
+    )
+
+
 def kept_type(given: Any) -> str:
     """The type that the lake keeps values of a DuckDB type in.
 

@@ -209,8 +209,8 @@ def test_the_index_of_a_frame_is_not_stored(connection: duckdb.DuckDBPyConnectio
         (pd.DataFrame({"t": []}), "weather_v1 has no column 'k', a key or time; its result has 't'"),
         (pd.DataFrame({"k": [1]}), "has no column 't'"),
         (pd.DataFrame({"x": [1]}), "has no column 'k' or 't', a key or time; its result has 'x'"),
-        (pd.DataFrame({"k": [1], "t": ["tomorrow"]}), "gave 't' as VARCHAR, but it says when .*: give timestamps"),
-        (pd.DataFrame({"k": [1], "t": [1_357_000_000]}), "gave 't' as BIGINT"),
+        (pd.DataFrame({"k": [1], "t": ["tomorrow"]}), r"t is 'tomorrow', which is no ISO time.*parse_dates=\['t'\]"),
+        (pd.DataFrame({"k": [1], "t": [1_357_000_000]}), "gave 't' as BIGINT, but it says when .*: give timestamps"),
         (
             pd.DataFrame({"k": [1], "t": [datetime(2013, 1, 1)], "_partition": ["x"]}),
             "'_partition', a name that the store",
@@ -229,6 +229,42 @@ def test_a_result_that_cannot_be_stored_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         stage(connection, frame, TIMED, [DAY_1])
+
+
+ISO = {
+    "2013-01-01": datetime(2013, 1, 1),
+    "2013-01-01 10:30": datetime(2013, 1, 1, 10, 30),
+    "2013-01-01T10:30:00": datetime(2013, 1, 1, 10, 30),
+    "2013-01-01T10:30:00Z": datetime(2013, 1, 1, 10, 30),
+    "2013-01-01T10:30Z": datetime(2013, 1, 1, 10, 30),
+    "2013-01-01T10:30:00.123456789": datetime(2013, 1, 1, 10, 30, 0, 123456),
+    "2013-01-01T10:30:00+02:00": datetime(2013, 1, 1, 8, 30),
+    "2013-01-01T10:30+02:00": datetime(2013, 1, 1, 8, 30),
+    "2013-01-01T10:30:00-0400": datetime(2013, 1, 1, 14, 30),
+    "2013-01-01 10:30:00-04": datetime(2013, 1, 1, 14, 30),
+}
+
+
+def test_times_as_iso_text_are_stored_in_utc(connection: duckdb.DuckDBPyConnection) -> None:
+    frame = pd.DataFrame({"k": range(len(ISO)), "t": list(ISO)})
+    staged = stage(connection, frame, TIMED, [DAY_1])
+    assert staged.accepted
+    assert dict(connection.table(staged.table).project("k, t").fetchall()) == dict(enumerate(ISO.values()))
+    assert "t came as text and is stored as TIMESTAMP" in staged.casts[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "01/02/2013", "2013-1-2", "2013-02-30", "2013-01-01T25:00", "infinity", "epoch", "2013-01-01 (BC)", "it's"],
+)
+def test_text_that_is_no_iso_time_is_refused(connection: duckdb.DuckDBPyConnection, text: str) -> None:
+    with pytest.raises(DataError, match="weather_v1 has a value that its column's type cannot hold"):
+        stage(connection, pd.DataFrame({"k": [1, 2], "t": ["2013-01-01", text]}), TIMED, [DAY_1])
+
+
+def test_a_missing_time_among_text_breaks_its_rule(connection: duckdb.DuckDBPyConnection) -> None:
+    staged = stage(connection, pd.DataFrame({"k": [1, 2], "t": ["2013-01-01", None]}), TIMED, [DAY_1])
+    assert "keys_and_times_not_null" in [verdict.rule.name for verdict in staged.verdicts if not verdict.passed]
 
 
 def test_a_result_with_a_hostile_column_name_is_refused(connection: duckdb.DuckDBPyConnection) -> None:

@@ -52,11 +52,13 @@ class DatasetAttributes(AssetAttributes, dg.Resolvable):  # type: ignore[misc]
 
     Args:
         name: the dataset's name, by default ``<view>_dataset``.
-        split: ``{validation: 14d, test: 30d}``, or shares such as ``{validation: 0.2, test: 0.2, seed: 0}``.
+        version: its version, by default the view's.
+        split: ``{validation: 14d, test: 30d}``, or shares such as ``{validation: 0.2, test: 0.2}``, for a
+            view without times with a ``seed``.
     """
 
     name: str | None = None
-    version: int = 1
+    version: int | None = None
     split: Mapping[str, Any] | None = None
     window: str | None = None
     row_schema: Annotated[Any, dg.Resolver.default(model_field_type=str | None)] = Field(default=None, alias="schema")
@@ -96,7 +98,7 @@ class FeatureViewComponent(DeclaringComponent):
         """The view's name and the dataset's, each with and without its version."""
         dataset = self._dataset()
         name = dataset.name or f"{self.name}_dataset"
-        return self.name, name, f"{name}_v{dataset.version}", f"{self.name}_v{self.version}"
+        return self.name, name, f"{name}_v{dataset.version or self.version}", f"{self.name}_v{self.version}"
 
     def declare(self, tree: ComponentTree) -> TrainingDataset:
         """The dataset, which holds the view."""
@@ -117,9 +119,9 @@ class FeatureViewComponent(DeclaringComponent):
         dataset = self._dataset()
         return fti.training_dataset(
             name=self.names()[1],
-            version=dataset.version,
+            version=dataset.version or self.version,
             view=view,
-            split=self._split(dataset.split),
+            split=self._split(dataset.split, view),
             window=dataset.window,
             schema=self.python(dataset.row_schema, what="schema"),
             **dataset.options(),
@@ -157,9 +159,9 @@ class FeatureViewComponent(DeclaringComponent):
             selection = selection.prefix(given.prefix)
         return selection[tuple(given.columns)] if given.columns else selection
 
-    def _split(self, given: Mapping[str, Any] | None) -> Any:
+    def _split(self, given: Mapping[str, Any] | None, view: fti.FeatureView) -> Any:
         if given is None:
             return None
-        by_time = any(isinstance(given.get(part), str) for part in ("validation", "test"))
+        by_time = view.time is not None or any(isinstance(given.get(part), str) for part in ("validation", "test"))
         kind = "TimeSplit" if by_time else "RandomSplit"
         return construct({"type": kind, **given}, self._context, module="training.split", what="split")

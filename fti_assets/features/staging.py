@@ -64,8 +64,8 @@ def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, wi
         windows: the partitions that are being run.
 
     Raises:
-        DataError: the result is none of these, lacks a key or time column, has a time that is neither timestamp nor ISO text, or a value that its
-            column's type cannot hold.
+        DataError: the result is none of these, lacks a key or time column, has a time that is neither a timestamp nor ISO text, or a
+            value that its column's type cannot hold.
     """
     _refuse_windows(layout, windows)
     names = column_names(result)

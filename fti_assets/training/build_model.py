@@ -29,13 +29,14 @@ from fti_assets.times import instant
 from fti_assets.training.card import model_card
 from fti_assets.training.data import TrainingData, refuse_one_class
 from fti_assets.training.dataset import SPLIT
+from fti_assets.training.dataset_rows import where_the_parts_lie
 from fti_assets.training.encoders import fit_encoders
 from fti_assets.training.evaluation import OUTPUT_NAMES, baseline, evaluate, evaluate_slices
 from fti_assets.training.export import ExportedModel, export
 from fti_assets.training.gates import ChampionScores, Scores
 from fti_assets.training.model import Model
 from fti_assets.training.picture_page import PICTURES, picture_page
-from fti_assets.training.split import SPLITS
+from fti_assets.training.split import SPLITS, TimeSplit
 
 _JOINED = ("joins", "on_demand", "features")
 _PACKAGES = (
@@ -105,7 +106,9 @@ def build_model_at(
     parts = {part: _split(lake, model, partition, dataset, part, snapshot) for part in SPLITS}
     empty = [part for part in ("train", "test") if not len(parts[part].labels)]
     if empty:
-        raise ModelError(f"{model.dataset.table} {partition} has no rows in {' and '.join(empty)}: {dataset.rows}")
+        raise ModelError(
+            f"{model.dataset.table} {partition} has no rows in {' and '.join(empty)}: {dataset.rows}{_newest(model, dataset)}"
+        )
     encoders = model.view.encoders_of(dataset.view)
     fitted = fit_encoders(dataset.view.features, encoders, parts["train"].columns)
     data = TrainingData(
@@ -175,6 +178,15 @@ def _moves_forward(alias: str | None, manifest: ModelManifest) -> bool:
     return alias is None or cutoff_of(alias) <= cutoff_of(manifest.reference)
 
 
+def _newest(model: Model, dataset: DatasetManifest) -> str:
+    """Where a dataset's rows lie beside where its time split looks for them."""
+    split, until = model.dataset.split, dataset.trained_until
+    if not isinstance(split, TimeSplit) or split.has_shares or until is None:
+        return ""
+    parts = split.boundaries(instant(dataset.cutoff), model.dataset.view.label.age)
+    return f"; its newest row that trains or validates is of {until}{where_the_parts_lie(model.dataset, parts)}"
+
+
 def _dataset_manifest(
     lake: Lake, model: Model, partition: str, ledger: Mapping[str, PartitionRecord]
 ) -> DatasetManifest:
@@ -223,6 +235,12 @@ def _champion_scores(
     champion = store.newest_accepted(model.name, before=dataset.cutoff)
     if champion is None:
         return None
+    if (champion.dataset.trained_until is None) != (test.times is None):
+        return ChampionScores(
+            champion.reference,
+            problem="was split without times and this model by time, or the other way round, so nobody knows which test rows the "
+            "champion has trained on: leave this gate out until a build of the new split is the champion",
+        )
     unseen = _unseen(champion, test)
     if not unseen.any():
         return ChampionScores(champion.reference, problem="has trained on every test row, so they cannot be compared")

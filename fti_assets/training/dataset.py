@@ -83,7 +83,8 @@ def training_dataset(
         name: the dataset's name.
         view: what it is made of.
         version: names the asset and its table.
-        split: ``TimeSplit`` for a view with times; ``RandomSplit``, the default, for one without.
+        split: ``TimeSplit`` for a view with times, by default its newest fifth of the rows tests and the fifth before it
+            validates; ``RandomSplit`` for one without.
         window: how far back from the cutoff it reaches; everything by default.
         schema: a Pandera model or schema of the rows, checked before they are stored.
         options: every parameter of ``@dg.asset``, with its own meaning; ``partitions_def`` are the cutoffs. Without it
@@ -101,11 +102,13 @@ def training_dataset(
                 f"{what}: the spine {view.spine.table} has no event time, so rows cannot be split or windowed by time: give "
                 "it an event_time, or use RandomSplit() and no window"
             )
-    elif not isinstance(split, TimeSplit):
-        raise DeclarationError(
-            f"{what}: say split=TimeSplit(validation='14d', test='30d') in a training_dataset; "
-            + ("a random split would let the model see the future of its test rows" if split else "there is no default")
-        )
+    else:
+        split = split or TimeSplit()
+        if not isinstance(split, TimeSplit):
+            raise DeclarationError(
+                f"{what}: a random split would let the model see the future of its test rows, since the spine {view.spine.table} has "
+                "an event time; leave split= out, or write split=fti.TimeSplit(validation='14d', test='30d')"
+            )
     if options.get("partitions_def") is not None and not isinstance(
         options.get("partitions_def"), dg.TimeWindowPartitionsDefinition
     ):

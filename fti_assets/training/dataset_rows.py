@@ -20,7 +20,7 @@ from fti_assets.times import microseconds
 from fti_assets.training.coverage import Coverage, coverage_of, with_found
 from fti_assets.training.dataset import SPLIT, TrainingDataset
 from fti_assets.training.label import Label
-from fti_assets.training.split import RandomSplit, TimeSplit
+from fti_assets.training.split import Interval, RandomSplit, TimeSplit
 
 _LABEL = "_fti_label"
 _SPLIT = "_fti_split"
@@ -36,6 +36,7 @@ class DatasetRows:
     left_out: Mapping[str, int]
     trained_until: datetime | None
     coverage: Coverage
+    boundaries: Mapping[str, Interval]
 
 
 def dataset_rows(
@@ -52,15 +53,17 @@ def dataset_rows(
     connection, spine, label = lake.connection, dataset.view.spine, dataset.view.label
     spine_rows = lake.rows(spine.table_name, snapshot=snapshot)
     known = _known_by(connection, spine, spine_rows, cutoff, dataset)
-    labelled = quoted(temporary_name("labelled"))
+    candidates, labelled = quoted(temporary_name("candidates")), quoted(temporary_name("labelled"))
     labels = None
     if label.group is not spine or label.horizon is not None:
         labels = lake.rows(label.group.table_name, snapshot=snapshot)
         if label.horizon is None:
             _refuse_ambiguous(connection, known, spine)
+    with_label = view_of(_with_label(connection, known, labels, label, spine, cutoff))
+    connection.execute(f"CREATE TEMP TABLE {candidates} AS FROM {with_label}")
+    parts = _boundaries(dataset, cutoff, _LabelledRows(connection, candidates, dataset, cutoff))
     connection.execute(
-        f"CREATE TEMP TABLE {labelled} AS SELECT *, {_split_sql(dataset, cutoff)} AS {_SPLIT} "
-        f"FROM {view_of(_with_label(connection, known, labels, label, spine, cutoff))}"
+        f"CREATE TEMP VIEW {labelled} AS SELECT *, {_split_sql(dataset, parts)} AS {_SPLIT} FROM {candidates}"
     )
     counted = dict(
         connection.execute(f"SELECT {_reason(dataset, cutoff)} AS why, count(*) FROM {labelled} GROUP BY 1").fetchall()
@@ -70,7 +73,7 @@ def dataset_rows(
     if not rows["train"]:
         raise DataError(
             f"{dataset.table} at {cutoff} has no row to train on: {sum(counted.values())} rows of {spine.table} were known by "
-            f"then, of which {left_out}; rows by split: {rows}"
+            f"then, of which {left_out}; rows by split: {rows}{where_the_parts_lie(dataset, parts)}"
         )
     order = ", ".join(
         quoted(name) for name in (*((view.prediction_time,) if view.prediction_time else ()), *spine.keys)
@@ -88,7 +91,51 @@ def dataset_rows(
     selected = ", ".join(map(quoted, kept))
     relation = assembled.project(f"{selected}, {_LABEL} AS {quoted(label.name)}, {_SPLIT} AS {quoted(SPLIT)}")
     trained_until = _trained_until(connection, labelled, view)
-    return DatasetRows(relation, rows, left_out, trained_until, coverage_of(assembled, view))
+    return DatasetRows(relation, rows, left_out, trained_until, coverage_of(assembled, view), parts)
+
+
+@dataclass(frozen=True)
+class _LabelledRows:
+    """The mature rows with a label, by prediction time: what shares of a ``TimeSplit`` are of."""
+
+    connection: duckdb.DuckDBPyConnection
+    table: str
+    dataset: TrainingDataset
+    cutoff: datetime
+
+    def start_of_newest(self, share: float, before: datetime | None) -> datetime | None:
+        time = quoted(self.dataset.view.time or "")
+        rows = f"FROM {self.table} WHERE {_LABEL} IS NOT NULL AND {_mature(self.dataset, self.cutoff)}"
+        [(count,)] = self.connection.execute(f"SELECT count(*) {rows}").fetchall()
+        until = "" if before is None else f" AND {time} < {timestamp(before)}"
+        nth = self.connection.execute(
+            f"SELECT {time} {rows}{until} ORDER BY 1 DESC LIMIT 1 OFFSET {max(1, int(share * count)) - 1}"
+        ).fetchone()
+        if nth is None:
+            nth = self.connection.execute(f"SELECT min({time}) {rows}").fetchone()
+        start: datetime | None = nth[0] if nth else None
+        return start if start is None or before is None else min(start, before)
+
+
+def _boundaries(dataset: TrainingDataset, cutoff: datetime, rows: _LabelledRows) -> dict[str, Interval]:
+    if isinstance(dataset.split, RandomSplit):
+        return {}
+    return dataset.split.boundaries(cutoff, dataset.view.label.age, window=dataset.window, rows=rows)
+
+
+def where_the_parts_lie(dataset: TrainingDataset, parts: Mapping[str, Interval]) -> str:
+    """Where the parts of a time split lie and what to type if that does not suit the rows; nothing for a random split."""
+    if not parts:
+        return ""
+    (_, train_end), (validation_start, validation_end), (test_start, test_end) = parts.values()
+    gap = f", with gaps of the label's maturity, {dataset.view.label.age}" if dataset.view.label.age else ""
+    said = (
+        f". Train is before {train_end}, validation from {validation_start} to {validation_end}, test from {test_start} to "
+        f"{test_end}{gap}"
+    )
+    if isinstance(dataset.split, TimeSplit) and not dataset.split.has_shares:
+        return f"{said}: write split=fti.TimeSplit(validation=0.2, test=0.2) for shares of the rows that there are"
+    return f"{said}: take more history, or a label with a shorter maturity"
 
 
 def _known_by(
@@ -170,7 +217,7 @@ def _outcomes(
     )
 
 
-def _split_sql(dataset: TrainingDataset, cutoff: datetime) -> str:
+def _split_sql(dataset: TrainingDataset, parts: Mapping[str, Interval]) -> str:
     split, view = dataset.split, dataset.view
     if isinstance(split, RandomSplit):
         keys = ", ".join(map(quoted, view.spine.keys))
@@ -179,10 +226,9 @@ def _split_sql(dataset: TrainingDataset, cutoff: datetime) -> str:
             f"CASE WHEN {share} < {float(split.test)} THEN 'test' "
             f"WHEN {share} < {float(split.test + split.validation)} THEN 'validation' ELSE 'train' END"
         )
-    assert isinstance(split, TimeSplit)
     assert view.time is not None
     time, cases = quoted(view.time), []
-    for part, (start, end) in split.boundaries(cutoff, view.label.age, window=dataset.window).items():
+    for part, (start, end) in parts.items():
         after = "" if start is None else f"{time} >= {timestamp(start)} AND "
         # A row exactly as old as the maturity is mature, so the test part holds its own end.
         before = "<=" if part == "test" else "<"
@@ -190,13 +236,16 @@ def _split_sql(dataset: TrainingDataset, cutoff: datetime) -> str:
     return f"CASE {' '.join(cases)} END"
 
 
+def _mature(dataset: TrainingDataset, cutoff: datetime) -> str:
+    if dataset.view.time is None:
+        return "true"
+    return f"{quoted(dataset.view.time)} <= {timestamp(cutoff - dataset.view.label.age)}"
+
+
 def _reason(dataset: TrainingDataset, cutoff: datetime) -> str:
     """The part that a row is in, or why it is in none."""
-    mature = "true"
-    if dataset.view.time is not None:
-        mature = f"{quoted(dataset.view.time)} <= {timestamp(cutoff - dataset.view.label.age)}"
     return (
-        f"CASE WHEN NOT ({mature}) THEN 'immature' WHEN {_LABEL} IS NULL THEN 'unlabelled' "
+        f"CASE WHEN NOT ({_mature(dataset, cutoff)}) THEN 'immature' WHEN {_LABEL} IS NULL THEN 'unlabelled' "
         f"ELSE coalesce({_SPLIT}, 'between splits') END"
     )
 

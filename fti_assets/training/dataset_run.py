@@ -34,7 +34,7 @@ from fti_assets.times import Window, instant, microseconds
 from fti_assets.training.coverage import coverage_plotted, coverage_shown
 from fti_assets.training.dataset import TrainingDataset
 from fti_assets.training.dataset_columns import columns_of, layout_of
-from fti_assets.training.dataset_rows import DatasetRows, dataset_rows
+from fti_assets.training.dataset_rows import DatasetRows, dataset_rows, where_the_parts_lie
 
 
 def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
@@ -60,6 +60,9 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
             made.append(staged)
             manifests[window.key] = replace(manifest, upstream={**manifest.upstream, **outside})
             context.log.info(f"{dataset.table} at {cutoff}: {dict(rows.rows)}, left out {dict(rows.left_out)}")
+            if not rows.rows["test"]:
+                where = where_the_parts_lie(dataset, rows.boundaries)
+                context.log.warning(f"{dataset.table} at {cutoff} has no row in its test split{where}")
         changed = changed_while_read(outside, external_versions(lake, dataset.view.groups))
         if changed:
             context.log.warning(f"{dataset.table}: {listed(changed)} changed while it was read")

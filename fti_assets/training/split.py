@@ -1,7 +1,10 @@
 """Splits: which rows train a model, which ones choose it, which ones judge it."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from fti_assets.arguments import checked_arguments
 from fti_assets.errors import DeclarationError
@@ -23,25 +26,42 @@ class TimeSplit:
     Machine Learning, 2018, ch. 7).
 
     Args:
-        validation: length of the validation part, a ``timedelta`` or text such as ``"14d"``.
-        test: length of the test part.
+        validation: length of the validation part, a ``timedelta`` or text such as ``"14d"``; or a share of the mature rows with a
+            label, such as ``0.2``, which suits data of any span. Rows of one instant stay together.
+        test: length of the test part, or its share.
 
     Raises:
-        DeclarationError: a length is no duration or is not above 0.
+        DeclarationError: a length is no duration or is not above 0, or the shares leave nothing to train on.
     """
 
-    validation: str | timedelta
-    test: str | timedelta
+    validation: str | timedelta | float = 0.2
+    test: str | timedelta | float = 0.2
 
     def __post_init__(self) -> None:
+        shares = 0.0
         for part in ("validation", "test"):
-            if not duration(getattr(self, part), what=f"TimeSplit({part}=)"):
-                raise DeclarationError(
-                    f"TimeSplit({part}={getattr(self, part)!r}) leaves no time to {part}: make it longer"
-                )
+            length = getattr(self, part)
+            if isinstance(length, int | float):
+                if not 0 < length < 1:
+                    raise DeclarationError(
+                        f"TimeSplit({part}={length!r}): give a length such as '14d', or a share of the rows between 0 and 1"
+                    )
+                shares += length
+            elif not duration(length, what=f"TimeSplit({part}=)"):
+                raise DeclarationError(f"TimeSplit({part}={length!r}) leaves no time to {part}: make it longer")
+        if shares >= 1:
+            raise DeclarationError(
+                f"TimeSplit(validation={self.validation!r}, test={self.test!r}) leaves no row to train on: both shares "
+                "together must be below 1"
+            )
+
+    @property
+    def has_shares(self) -> bool:
+        """Whether a part is a share of the rows, so that its boundaries depend on them."""
+        return any(isinstance(length, float) for length in (self.validation, self.test))
 
     def boundaries(
-        self, cutoff: datetime, maturity: timedelta, *, window: timedelta | None = None
+        self, cutoff: datetime, maturity: timedelta, *, window: timedelta | None = None, rows: TimedRows | None = None
     ) -> dict[str, Interval]:
         """Half-open intervals of prediction time for ``train``, ``validation`` and ``test``.
 
@@ -49,6 +69,7 @@ class TimeSplit:
             cutoff: the dataset's cutoff, UTC.
             maturity: how old a row must be for its label to be complete.
             window: how far back from the cutoff the dataset reaches; without it ``train`` starts at None.
+            rows: the mature rows with a label; needed for shares.
 
         Raises:
             DeclarationError: the window leaves nothing to train on.
@@ -62,12 +83,12 @@ class TimeSplit:
         """
         cutoff = naive_utc(cutoff)
         test_end = cutoff - maturity
-        test_start = test_end - duration(self.test)
+        test_start = _start(self.test, test_end, rows, before=None)
         validation_end = test_start - maturity
-        validation_start = validation_end - duration(self.validation)
+        validation_start = _start(self.validation, validation_end, rows, before=validation_end)
         train_end = validation_start - maturity
         train_start = None if window is None else cutoff - window
-        if train_start is not None and train_start >= train_end:
+        if train_start is not None and train_start >= train_end and not self.has_shares:
             raise DeclarationError(
                 f"a window of {window} holds no train rows: test, validation and three maturities of {maturity} take "
                 f"{cutoff - train_end}; make the window longer or the parts shorter"
@@ -77,6 +98,26 @@ class TimeSplit:
             "validation": (validation_start, validation_end),
             "test": (test_start, test_end),
         }
+
+
+class TimedRows(Protocol):
+    """The rows that a share is of, by prediction time."""
+
+    def start_of_newest(self, share: float, before: datetime | None) -> datetime | None:
+        """The time of the oldest of the newest rows before an instant, or of all, that are this share of all rows.
+
+        At least one row counts; the oldest row of all stands for those that are not there. None if there is no row at all.
+        """
+        ...
+
+
+def _start(
+    length: str | timedelta | float, end: datetime, rows: TimedRows | None, *, before: datetime | None
+) -> datetime:
+    if isinstance(length, str | timedelta):
+        return end - duration(length)
+    assert rows is not None, "a share is one of rows"
+    return rows.start_of_newest(length, before) or end
 
 
 @checked_arguments()

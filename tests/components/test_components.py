@@ -400,7 +400,7 @@ def test_a_component_can_be_made_in_python() -> None:
         ("a_view", "- group: visits", "- prefix: dest_", "names neither a group nor on_demand"),
         ("a_view", "Passthrough", "Passthru", "encoder of feature 'spend' has the type 'Passthru': it is 'Embedding'"),
         ("a_view", "{type: Standardize}", "{type: OneHot, most: 3}", "OneHot takes 'max_categories', not 'most'"),
-        ("a_view", "    split: {validation: 1d, test: 1d}\n", "", "say split=TimeSplit(validation='14d', test='30d')"),
+        ("a_view", "{validation: 1d, test: 1d}", "{seed: 1}", "TimeSplit takes 'validation' or 'test', not 'seed'"),
         ("models/buyer", "dataset: buying", "dataset: selling", "there is 'buying_v1'"),
         ("models/buyer", "metric: log_loss", "metric: loss", "there is no metric 'loss'"),
         ("a_prediction", "model: buyer", "model: seller", "there is 'buyer_v1'"),

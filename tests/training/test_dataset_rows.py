@@ -19,7 +19,7 @@ from fti_assets.stores.manifest import JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.stores.tables import TableName
 from fti_assets.times import microseconds
 from fti_assets.training.dataset import TrainingDataset
-from fti_assets.training.dataset_rows import DatasetRows, dataset_rows
+from fti_assets.training.dataset_rows import DatasetRows, dataset_rows, where_the_parts_lie
 from tests.features import oracles
 from tests.features.oracles import START, Row
 
@@ -275,6 +275,53 @@ def test_nothing_to_train_on_says_what_there_was(connection: duckdb.DuckDBPyConn
     stored = {spine: [row(1, 0), row(2, 9.5)], outcomes: [outcome(2, 9.6)]}
     with pytest.raises(DataError, match=r"has no row to train on: 2 rows of spine_v1.*'unlabelled': 1.*'test': 1"):
         made(connection, declared(BY_KEY), stored, cutoff=10)
+
+
+OLD = {spine: [row(number, number) for number in range(10)], outcomes: [outcome(number, 11) for number in range(10)]}
+
+
+def test_shares_suit_rows_of_any_span(connection: duckdb.DuckDBPyConnection) -> None:
+    dataset = declared(BY_KEY, split=fti.TimeSplit())
+    found, by_id = made(connection, dataset, OLD, cutoff=9000)
+    assert {number: one["split"] for number, one in by_id.items()} == {
+        **dict.fromkeys(range(6), "train"),
+        **dict.fromkeys((6, 7), "validation"),
+        **dict.fromkeys((8, 9), "test"),
+    }
+    assert found.boundaries["test"] == (START + 8 * HOUR, START + 9000 * HOUR)
+
+
+def test_shares_leave_gaps_of_a_maturity(connection: duckdb.DuckDBPyConnection) -> None:
+    label = fti.Label(outcomes["v"], maturity="1h")
+    _, by_id = made(connection, declared(label, split=fti.TimeSplit()), OLD, cutoff=9000)
+    assert {number: one["split"] for number, one in by_id.items()} == {
+        **dict.fromkeys(range(4), "train"),
+        **dict.fromkeys((5, 6), "validation"),  # 4 and 7 are in the gaps
+        **dict.fromkeys((8, 9), "test"),
+    }
+
+
+def test_shares_count_mature_rows_with_a_label(connection: duckdb.DuckDBPyConnection) -> None:
+    stored = {**OLD, outcomes: [outcome(number, 9) for number in range(1, 10)]}
+    dataset = declared(fti.Label(outcomes["v"], maturity="90min"), split=fti.TimeSplit(validation=0.01, test=0.5))
+    found, by_id = made(connection, dataset, stored, cutoff=9.5)
+    assert [number for number, one in by_id.items() if one["split"] == "test"] == [5, 6, 7, 8]
+    assert found.left_out == {"immature": 1, "unlabelled": 1, "between splits": 2}
+
+
+def test_gaps_longer_than_the_rows_span_say_so(connection: duckdb.DuckDBPyConnection) -> None:
+    label = fti.Label(outcomes["v"], maturity="10h")
+    with pytest.raises(DataError, match="gaps of the label's maturity, 10:00:00: take more history"):
+        made(connection, declared(label, split=fti.TimeSplit()), OLD, cutoff=9000)
+
+
+def test_an_empty_test_split_says_what_to_type(connection: duckdb.DuckDBPyConnection) -> None:
+    dataset = declared(BY_KEY)
+    found, _ = made(connection, dataset, OLD, cutoff=9000)
+    assert found.rows == {"train": 10, "validation": 0, "test": 0}
+    assert where_the_parts_lie(dataset, found.boundaries).endswith(
+        "write split=fti.TimeSplit(validation=0.2, test=0.2) for shares of the rows that there are"
+    )
 
 
 def test_lookups_are_visible_at_every_instant(connection: duckdb.DuckDBPyConnection) -> None:

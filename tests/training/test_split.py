@@ -47,6 +47,47 @@ def test_a_window_without_room_for_train_is_refused():
         TimeSplit(validation="1d", test="1d").boundaries(CUTOFF, timedelta(0), window=timedelta(days=2))
 
 
+class Times(list[datetime]):
+    """Prediction times of mature rows with a label."""
+
+    def start_of_newest(self, share: float, before: datetime | None) -> datetime | None:
+        ordered = sorted(time for time in self if before is None or time < before)[::-1]
+        count = max(1, int(share * len(self)))
+        return ordered[count - 1] if len(ordered) >= count else min(self, default=None)
+
+
+def parts_of(times, split, maturity):
+    parts = split.boundaries(CUTOFF, maturity, rows=Times(times))
+    return {part: [t for t in times if (not start or t >= start) and t < end] for part, (start, end) in parts.items()}
+
+
+@given(
+    st.lists(st.integers(1, 900).map(lambda hours: CUTOFF - timedelta(days=30, hours=hours)), min_size=1, max_size=40),
+    st.sampled_from([0.1, 0.2, 0.5]),
+    st.integers(0, 48).map(lambda hours: timedelta(hours=hours)),
+)
+def test_shares_are_of_the_rows_that_there_are(times, share, maturity):
+    parts = parts_of(times, TimeSplit(validation=0.3, test=share), maturity)
+    wanted = max(1, int(share * len(times)))
+    assert len(parts["test"]) >= wanted
+    assert len([time for time in times if time > min(parts["test"])]) < wanted, "no longer than needed"
+    for earlier, later in (("train", "validation"), ("validation", "test")):
+        assert all(old + maturity < new or old < new - maturity for old in parts[earlier] for new in parts[later])
+
+
+def test_a_share_and_a_length_go_together():
+    times = [CUTOFF - timedelta(days=day) for day in range(40, 60)]
+    parts = TimeSplit(validation="3d", test=0.5).boundaries(CUTOFF, timedelta(0), rows=Times(times))
+    assert parts["test"] == (CUTOFF - timedelta(days=49), CUTOFF)
+    assert parts["validation"] == (CUTOFF - timedelta(days=52), CUTOFF - timedelta(days=49))
+
+
+@pytest.mark.parametrize("shares", [{"test": 0.0}, {"test": 1.0}, {"validation": 0.5, "test": 0.5}, {"test": -0.1}])
+def test_shares_that_leave_nothing_to_train_on_are_refused(shares):
+    with pytest.raises(DeclarationError, match="test"):
+        TimeSplit(**shares)
+
+
 @pytest.mark.parametrize("length", ["0d", "soon", timedelta(days=-1), 5])
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_a_length_that_is_none_is_refused(part, length):

@@ -16,13 +16,12 @@ from fti_assets.assets.step import STORES
 from fti_assets.automation.sensors import automation_sensors
 from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedError, PredictionError, listed
 from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.online_load import joined_group
 from fti_assets.inference.batch import BatchPredictions
 from fti_assets.resources import Stores
-from fti_assets.stores.manifest import JoinedGroup
 from fti_assets.stores.on_demand_call import check_source
 from fti_assets.training.dataset import TrainingDataset
 from fti_assets.training.model import Model
+from fti_assets.training.needed_groups import NeededGroup, changes_of, needed_groups, side_by_side
 
 # One object each, since Dagster merges definitions only if their resources and executors are the same objects.
 _DEFAULT_STORES = Stores()
@@ -189,16 +188,17 @@ def _refuse_retired_versions(declarations: Sequence[Declaration], stores: Any) -
                 f"the champion of model {model.name!r} is lost: {lost}; promote another with fti promote", stacklevel=3
             )
             continue
-        needed = {f"{view.spine}_v{view.spine_version}", *(join.table for join in view.joins)}
-        gone = sorted(needed - groups.keys())
+        learner = f"the champion {champion} of model {model.name!r}"
+        needed = needed_groups(view)
+        gone = [group for group in needed if group.table not in groups]
         if gone:
             raise DeclarationError(
-                f"the champion {champion} of model {model.name!r} needs {listed(gone)}, which is no longer declared: declare it "
-                "beside the new version and give it to build_definitions, until a champion that learned from the new version "
-                "is promoted"
+                f"{learner} needs {listed(group.table for group in gone)}, which is no longer declared: declare it beside the new "
+                f"version, under a Python name of its own, until a champion that learned from the new version is promoted:\n"
+                f"{side_by_side(gone, declarations)}"
             )
-        for join in view.joins:
-            _refuse_other_meaning(groups[join.table], join, f"the champion {champion} of model {model.name!r}")
+        for group in needed:
+            _refuse_other_meaning(groups[group.table], group, learner, declarations)
         for call in view.on_demand:
             try:
                 check_source(call)
@@ -210,16 +210,15 @@ def _refuse_retired_versions(declarations: Sequence[Declaration], stores: Any) -
                 )
 
 
-def _refuse_other_meaning(group: FeatureGroup, join: JoinedGroup, learner: str) -> None:
+def _refuse_other_meaning(
+    group: FeatureGroup, needed: NeededGroup, learner: str, declarations: Sequence[Declaration]
+) -> None:
     """The online store follows the declaration, so times and keys cannot change under a version that someone serves."""
-    declared = joined_group(group, join.keys, join.columns)
-    now = (group.keys, declared.event_time, declared.available_at, declared.serving_delay_us, declared.tie_break)
-    keys = tuple(key.group for key in join.keys)
-    then = (keys, join.event_time, join.available_at, join.serving_delay_us, join.tie_break)
-    if now != then:
-        names = ("keys", "event_time", "available_at", "serving_delay (us)", "tie_break")
-        changes = [f"{name} was {b!r} and is {a!r}" for name, a, b in zip(names, now, then, strict=True) if a != b]
+    changes = changes_of(group, needed)
+    if changes:
         raise DeclarationError(
             f"{group.table} has changed its meaning under one version: {'; '.join(changes)}, but {learner} learned from it: "
-            f"declare it as version {group.version + 1} beside this one"
+            f"declare it as version {group.version + 1} beside this one, until a champion that learned from it is promoted. Give the "
+            f"new declaration, and every view with it, version={group.version + 1}, and keep the old one under a Python name of its "
+            f"own:\n{side_by_side([needed], declarations)}"
         )

@@ -193,6 +193,33 @@ def test_a_champion_that_needs_a_version_no_longer_declared_is_refused(home: Pat
     fti.build_definitions([model, plans])  # the remedy of the error
 
 
+def test_the_error_of_a_missing_version_is_the_path_to_go(home: Path) -> None:
+    crown(home / "models", plans_version=1, event_time="t", serving_delay_us=15 * 60 * 10**6)
+    model = declared([customers["age"]])[0]
+    with pytest.raises(DeclarationError) as raised:
+        fti.build_definitions([model])
+    _, decorator, function, call = str(raised.value).splitlines()
+    assert (
+        decorator == '    @fti.feature_group(name="plans", keys=["customer_id"], event_time="t", serving_delay="15min")'
+    )
+    assert function.startswith("    def plans_v1(...): ...")
+    assert call == "    fti.build_definitions([churn_model, plans_v1])"
+    names: dict[str, Any] = {"fti": fti, "churn_model": model}
+    exec(f"{decorator.strip()}\ndef plans_v1() -> None: ...\n{call.strip()}", names)  # it works as it stands
+
+
+def test_a_spine_that_gets_an_event_time_is_a_new_version(home: Path) -> None:
+    crown(home / "models", plans_version=1)
+    timed = fti.feature_group(name="customers", keys=["customer_id"], event_time="joined")(lambda: None)
+    view = fti.FeatureView(name="churn", spine=timed, label=fti.Label(timed["churned"]), features=[timed["age"]])
+    model = declared(dataset=view)[0]
+    with pytest.raises(
+        DeclarationError,
+        match=r"customers_v1 has changed its meaning under one version: event_time was None and is 'joined'.*version=2",
+    ):
+        fti.build_definitions([model, plans])
+
+
 def test_a_champion_whose_spine_is_no_longer_declared_is_refused(home: Path) -> None:
     crown(home / "models", plans_version=1, spine_version=3)
     with pytest.raises(DeclarationError, match="needs 'customers_v3', which is no longer declared"):
@@ -284,13 +311,12 @@ def test_a_model_function_needs_one_parameter_for_its_data() -> None:
             ...
 
 
-def test_a_timed_view_needs_a_split() -> None:
+def test_a_timed_view_is_split_by_time() -> None:
     @fti.feature_group(keys=["id"], event_time="t")
     def visits() -> pd.DataFrame: ...
 
     timed = fti.FeatureView(name="timed", spine=visits, label=fti.Label(visits["y"]), features=[visits["x"]])
-    with pytest.raises(DeclarationError, match=r"say split=TimeSplit\(validation='14d', test='30d'\).*no default"):
-        fti.training_dataset(name="d", view=timed)
+    assert fti.training_dataset(name="d", view=timed).split == fti.TimeSplit(validation=0.2, test=0.2)
     with pytest.raises(DeclarationError, match="a random split would let the model see the future"):
         fti.training_dataset(name="d", view=timed, split=fti.RandomSplit())
 

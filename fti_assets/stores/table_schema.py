@@ -68,6 +68,20 @@ def refuse_other_schema(lake: Lake, table: TableName, types: Mapping[str, str], 
         changes = [*(f"{name} {types[name]} is new" for name in new), *changes]
         raise SchemaChangedError(
             f"{table} is stored with another schema: {'; '.join(changes)}. Nothing was stored. Raise the version, so "
-            "that the new schema gets a table of its own, or give the columns back their old types. While nobody needs what is "
-            f"stored, you can start over: fti reset {table.name}"
+            f"that the new schema gets a table of its own, {_line(table)}, or give the columns back their old types. While nobody "
+            f"needs what is stored, you can start over: fti reset {table.name}"
         )
+
+
+def _line(table: TableName) -> str:
+    """What to type for the next version of a table's declaration."""
+    name, _, version = table.name.rpartition("_v")
+    following = int(version) + 1 if version.isdigit() else 2
+    match table.schema:
+        case "features":
+            return f"@fti.feature_group(name={name!r}, version={following}, ...)"
+        case "datasets" if name.endswith("_dataset"):
+            view = name.removesuffix("_dataset")
+            dataset, own = f"fti.training_dataset(name={name!r}, ...)", f"fti.FeatureView(name={view!r}, ...)"
+            return f"version={following} in {dataset}, or in {own} where a view makes its own"
+    return f"version={following} where {name!r} is declared"

@@ -100,7 +100,7 @@ def model(
     for regression), a fitted scikit-learn estimator, or an ``onnx.ModelProto``.
 
     Args:
-        dataset: what it learns from; a view makes a dataset of its own.
+        dataset: what it learns from; a view makes a dataset of its own, of the view's version.
         task: ``binary``, ``multiclass`` or ``regression``.
         name: the model's name, by default the function's.
         version: names the asset; the model store keeps all versions under one model with one champion.
@@ -161,7 +161,7 @@ def model(
 @cache
 def _dataset_of(view: FeatureView) -> TrainingDataset:
     """The dataset that a view makes of its own, one for all its models."""
-    return training_dataset(name=f"{view.name}_dataset", view=view)
+    return training_dataset(name=f"{view.name}_dataset", version=view.version, view=view)
 
 
 def _data_parameter(function: Callable[..., Any], annotations: Mapping[str, Any], name: str) -> str:

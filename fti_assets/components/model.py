@@ -35,6 +35,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
         dataset: the view that it learns from, by its name or its dataset's.
         task: ``binary``, ``multiclass`` or ``regression``.
         name: the model's name, by default the function's.
+        encoders: ``{origin: OneHot, carrier: {type: Embedding, max_categories: 64}}``, in place of the view's.
         evaluate: metrics and slices; the task's usual metrics by default.
         gates: ``{type: BeatsBaseline, metric: log_loss}`` and the like.
     """
@@ -44,6 +45,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
     task: Task
     name: str | None = None
     version: int = 1
+    encoders: Mapping[str, str | Mapping[str, Any]] | None = None
     evaluate: EvaluationAttributes | None = None
     gates: Sequence[str | Mapping[str, Any]] = ()
     gates_fail_run: bool = True
@@ -77,6 +79,12 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
             version=self.version,
             dataset=dataset,
             task=self.task,
+            encoders={
+                feature: construct(
+                    given, self._context, module="training.encoders", what=f"encoder of feature {feature!r}"
+                )
+                for feature, given in (self.encoders or {}).items()
+            },
             evaluate=evaluate and fti.Evaluation(metrics=evaluate.metrics, slices=evaluate.slices),
             gates=[
                 construct(gate, self._context, module="training.gates", what=f"gate of model {name!r}")

@@ -70,7 +70,7 @@ def _accelerator(framework: str) -> str:
 def _encoders(model: Model) -> dict[str, str]:
     """The encoder of each feature; numbers without one are standardized."""
     return {
-        name: repr(model.view.encoders.get(name, "Standardize() by default")).strip("'\"")
+        name: repr(model.encoders.get(name, "Standardize() by default")).strip("'\"")
         for name in model.view.feature_names
     }
 

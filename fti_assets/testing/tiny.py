@@ -131,7 +131,7 @@ def train_tiny(
     if empty:
         raise DataError(f"the tiny dataset of {model.name!r} has no rows in {' and '.join(empty)}: give it more rows")
     split = {part: {name: values[parts == part] for name, values in columns.items()} for part in SPLITS}
-    fitted = fit_encoders(features, check_encoders(features, view.encoders), split["train"])
+    fitted = fit_encoders(features, check_encoders(features, model.encoders), split["train"])
     data = TrainingData(features, fitted, split, {part: labels[parts == part] for part in SPLITS}, task=model.task)
     refuse_one_class(data, what=f"the tiny dataset of {model.name!r}", label=view.label.name)
     if "torch" in sys.modules:

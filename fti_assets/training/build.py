@@ -128,5 +128,5 @@ def build_model(model: Model) -> dg.AssetsDefinition:
         automation_condition=on_changed_inputs(
             [Upstream(model.dataset.key, model.dataset.partitions_def)], whole=model.partitions_def is None
         ).with_label("dataset_changed"),
-        declaration=(model.name, model.version, model.task, model.gates, model.evaluate, repr(model.view.encoders)),
+        declaration=(model.name, model.version, model.task, model.gates, model.evaluate, repr(model.encoders)),
     )

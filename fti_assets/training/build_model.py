@@ -30,7 +30,7 @@ from fti_assets.training.card import model_card
 from fti_assets.training.data import TrainingData, refuse_one_class
 from fti_assets.training.dataset import SPLIT
 from fti_assets.training.dataset_rows import where_the_parts_lie
-from fti_assets.training.encoders import fit_encoders
+from fti_assets.training.encoders import check_encoders, fit_encoders
 from fti_assets.training.evaluation import OUTPUT_NAMES, baseline, evaluate, evaluate_slices
 from fti_assets.training.export import ExportedModel, export
 from fti_assets.training.gates import ChampionScores, Scores
@@ -109,7 +109,7 @@ def build_model_at(
         raise ModelError(
             f"{model.dataset.table} {partition} has no rows in {' and '.join(empty)}: {dataset.rows}{_newest(model, dataset)}"
         )
-    encoders = model.view.encoders_of(dataset.view)
+    encoders = check_encoders(dataset.view.features, model.encoders)
     fitted = fit_encoders(dataset.view.features, encoders, parts["train"].columns)
     data = TrainingData(
         dataset.view.features,

@@ -20,9 +20,11 @@ from fti_assets.stores.manifest import Task
 from fti_assets.stores.sql import checked_name
 from fti_assets.training.data import TrainingData
 from fti_assets.training.dataset import TrainingDataset, training_dataset
+from fti_assets.training.encoders import Encoder
 from fti_assets.training.evaluation import Evaluation, check_metrics
 from fti_assets.training.gates import Gate, SlicedGate
 from fti_assets.training.view import FeatureView, checked_version
+from fti_assets.training.view_checks import check_view_encoders
 
 Promotion = Literal["automatic", "by_hand"]
 _DEFAULT_METRICS: dict[Task, tuple[str, ...]] = {
@@ -42,6 +44,7 @@ class Model:
     data_parameter: str
     annotations: Mapping[str, Any] = field(repr=False)
     dataset: TrainingDataset
+    own_encoders: Mapping[str, Encoder]
     task: Task
     evaluate: Evaluation
     gates: tuple[Gate, ...]
@@ -61,6 +64,11 @@ class Model:
     @property
     def view(self) -> FeatureView:
         return self.dataset.view
+
+    @property
+    def encoders(self) -> dict[str, Encoder]:
+        """The encoders by feature: the model's own before the view's."""
+        return {**self.view.encoders, **self.own_encoders}
 
     @property
     def partitions_def(self) -> dg.PartitionsDefinition[str] | None:
@@ -86,6 +94,7 @@ def model(
     task: Task,
     name: str | None = None,
     version: int = 1,
+    encoders: Mapping[str, Encoder] | None = None,
     evaluate: Evaluation | None = None,
     gates: Sequence[Gate] = (),
     gates_fail_run: bool = True,
@@ -101,6 +110,7 @@ def model(
 
     Args:
         dataset: what it learns from; a view makes a dataset of its own, of the view's version.
+        encoders: an encoder for a feature, in place of the view's, so that models of one dataset may encode otherwise.
         task: ``binary``, ``multiclass`` or ``regression``.
         name: the model's name, by default the function's.
         version: names the asset; the model store keeps all versions under one model with one champion.
@@ -142,6 +152,7 @@ def model(
             data_parameter=_data_parameter(function, annotations, own_name),
             annotations=annotations,
             dataset=own,
+            own_encoders=dict(encoders or {}),
             task=task,
             evaluate=evaluation,
             gates=tuple(gates),
@@ -178,6 +189,7 @@ def _data_parameter(function: Callable[..., Any], annotations: Mapping[str, Any]
 
 
 def _check(model: Model) -> None:
+    check_view_encoders(model.view, model.own_encoders, what=f"model {model.name!r}")
     model.evaluate.check(model.task)
     check_metrics(model.task, [gate.metric for gate in model.gates])
     unmeasured = [gate.metric for gate in model.gates if gate.metric not in model.evaluate.metrics]

@@ -15,7 +15,7 @@ from fti_assets.features.on_demand_order import in_order
 from fti_assets.features.selection import Selection, selection_of
 from fti_assets.stores.manifest import ViewRecord
 from fti_assets.stores.sql import checked_name
-from fti_assets.training.encoders import Encoder, check_encoders
+from fti_assets.training.encoders import Encoder
 from fti_assets.training.label import Label
 from fti_assets.training.view_checks import check_label_types, check_view
 from fti_assets.training.view_record import Types, view_record
@@ -103,10 +103,6 @@ class FeatureView:
     def lookups(self) -> list[FeatureGroup]:
         """The joined groups without an event time, which are visible at every instant."""
         return [group for group in self.groups if group.event_time is None and group is not self.spine]
-
-    def encoders_of(self, record: ViewRecord) -> dict[str, Encoder]:
-        """The encoder of each feature, defaults included."""
-        return check_encoders(record.features, self.encoders)
 
     def record(self, types: Types) -> ViewRecord:
         """The view as a manifest has it.

@@ -12,7 +12,7 @@ from fti_assets.features.on_demand_source import check_source
 from fti_assets.features.selection import Selection, selection_of
 from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.manifest import Column
-from fti_assets.training.encoders import check_encoders
+from fti_assets.training.encoders import Encoder, check_encoder, check_encoders
 
 if TYPE_CHECKING:
     from fti_assets.training.view import FeatureView
@@ -180,17 +180,49 @@ def _check_label(view: FeatureView) -> None:
             f"view {view.name!r} has its label {label.name!r} among its features: {timeless[0]} has no event time, so it is "
             "visible at every instant; leave it out"
         )
-    unknown = [name for name in view.encoders if name not in view.feature_names]
+    _refuse_unknown(view, view.encoders, what=f"view {view.name!r}")
+
+
+def check_view_encoders(view: FeatureView, encoders: Mapping[str, Encoder], *, what: str) -> None:
+    """Refuse encoders of a model for what is no feature of its view, or, as far as schemas tell, for a feature of another type.
+
+    Raises:
+        DeclarationError: it names the model and the feature.
+    """
+    _refuse_unknown(view, encoders, what=what)
+    for column in _declared_features(view):
+        if column.name in encoders:
+            try:
+                check_encoder(column, encoders[column.name])
+            except DeclarationError as error:
+                raise DeclarationError(f"{what}: {error}") from error
+
+
+def _refuse_unknown(view: FeatureView, encoders: Mapping[str, Encoder], *, what: str) -> None:
+    unknown = [name for name in encoders if name not in view.feature_names]
     if unknown:
         raise DeclarationError(
-            f"view {view.name!r} has encoders for {listed(unknown)}: its features are {one_of(view.feature_names)}"
+            f"{what} has encoders for {listed(unknown)}: its features are {one_of(view.feature_names)}"
         )
 
 
 def _check_declared_types(view: FeatureView) -> None:
     """Check encoders and key types as far as schemas declare them; the rest is known when the view is stored."""
-    known: list[Column] = []
     spine_types = view.spine.columns or {}
+    for selection in view.joined:
+        check_key_types(view, selection, selection.group.columns or {}, spine_types)
+    known = _declared_features(view)
+    if known:
+        names = {column.name for column in known}
+        check_encoders(known, {name: encoder for name, encoder in view.encoders.items() if name in names})
+    label_types = view.label.group.columns or {}
+    if label_types.get(view.label.name) is not None:
+        check_label_types(view, label_types, spine_types)
+
+
+def _declared_features(view: FeatureView) -> list[Column]:
+    """The features whose types are known when the code loads."""
+    known: list[Column] = []
     for feature in view.features:
         if isinstance(feature, OnDemand):
             known += feature.features
@@ -202,14 +234,7 @@ def _check_declared_types(view: FeatureView) -> None:
             for name in selection.chosen(types)
             if (kind := types.get(name)) is not None
         ]
-        if selection.group is not view.spine:
-            check_key_types(view, selection, types, spine_types)
-    if known:
-        names = {column.name for column in known}
-        check_encoders(known, {name: encoder for name, encoder in view.encoders.items() if name in names})
-    label_types = view.label.group.columns or {}
-    if label_types.get(view.label.name) is not None:
-        check_label_types(view, label_types, spine_types)
+    return known
 
 
 def check_key_types(

@@ -540,6 +540,42 @@ def test_a_multiclass_model_end_to_end_and_against_a_champion_of_fewer_classes(b
     assert f"{expected:.6g} of the champion {champion.reference}" in challenger.gates[0].reason
 
 
+def test_two_models_of_one_dataset_encode_otherwise(bench: Bench) -> None:
+    kinds = {"name": "raw_buyer", "encoders": {"spend": fti.Passthrough()}}
+    plain, raw = buyer(gates=[]), buyer(gates=[], **kinds)
+    assert raw.dataset is plain.dataset
+    for model in (plain, raw):
+        assert bench.train(model, "08").success
+    seen = {model.name: bench.builds(model.name)[0] for model in (plain, raw)}
+    assert seen["raw_buyer"].encoders["spend"] == {"kind": "passthrough"}
+    assert seen["buyer"].encoders["spend"]["kind"] == "standardize"
+    train, test = (bench.rows(BUYING, "08", part)["spend"].to_numpy() for part in ("train", "test"))
+    for name, encode in (("buyer", lambda x: (x - train.mean()) / train.std()), ("raw_buyer", lambda x: x)):
+        y = bench.rows(BUYING, "08", "train")["bought"]
+        expected = LogisticRegression().fit(encode(train)[:, None], y).predict_proba(encode(test)[:, None])[:, 1]
+        _, graph = bench.store.load(name, seen[name].reference)
+        answers = Graph.from_bytes(graph, seen[name].inputs, what="it").run({"spend": test})["probability"]
+        np.testing.assert_allclose(answers, expected, atol=1e-4)
+
+
+def test_a_models_own_encoders_change_its_code_version() -> None:
+    plain, raw = buyer(), buyer(encoders={"spend": fti.Passthrough()})
+    assert plain.assets_def.code_versions_by_key != raw.assets_def.code_versions_by_key
+    same = buyer(encoders={"spend": fti.Passthrough()})
+    assert same.assets_def.code_versions_by_key == raw.assets_def.code_versions_by_key
+
+
+@pytest.mark.parametrize(
+    ("encoders", "said"),
+    [
+        ({"spent": fti.OneHot()}, "model 'buyer' has encoders for 'spent': its features are 'spend'"),
+    ],
+)
+def test_impossible_encoders_of_a_model_are_refused(encoders: Any, said: str) -> None:
+    with pytest.raises(DeclarationError, match=said):
+        buyer(encoders=encoders)
+
+
 def test_slices_are_in_the_manifest_and_on_the_card(bench: Bench) -> None:
     model = buyer(dataset=WITH_NEW_HABITS, evaluate=fti.Evaluation(metrics=["log_loss"], slices=["habit"]), gates=[])
     assert bench.train(model, "08").success
@@ -559,6 +595,18 @@ def test_a_dataset_partition_that_is_not_there_is_named(bench: Bench) -> None:
     assert NotMaterializedError.__name__ in error
     assert "buying_dataset_v1 has no partition '2013-01-09'" in error
     assert bench.builds() == []
+
+
+def test_a_champion_of_a_random_split_is_not_compared(bench: Bench) -> None:
+    champion = bench.published("06", promoted=True)
+    dataset = replace(champion.dataset, trained_until=None, point_in_time=False)
+    random = bench.published("05", dataset=dataset, promoted=False)
+    bench.store.promote("buyer", random.reference, expected=champion.reference, reason="by hand")
+    shutil.rmtree(bench.store.root / "buyer" / champion.reference)
+    bench.train(buyer(gates=[NOT_WORSE]), "08")
+    (verdict,) = bench.builds()[-1].gates
+    assert not verdict.passed
+    assert "so nobody knows which test rows the champion has trained on" in verdict.reason
 
 
 @pytest.mark.parametrize("gates", [[], [NOT_WORSE]], ids=["none", "not worse"])

@@ -12,6 +12,7 @@ import fti_assets as fti
 from fti_assets.errors import DeclarationError
 from fti_assets.stores.manifest import Column, JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.times import duration, microseconds
+from fti_assets.training.encoders import check_encoders
 from tests.on_demand import (
     boarding,
     boards_late,
@@ -390,7 +391,7 @@ def test_a_whole_group_gives_every_column_that_is_neither_key_nor_time() -> None
 
 def test_numbers_without_an_encoder_are_standardized() -> None:
     declared = view(encoders={"temp": fti.Passthrough()})
-    encoders = declared.encoders_of(declared.record(lambda group: group.columns or {}))
+    encoders = check_encoders(declared.record(lambda group: group.columns or {}).features, declared.encoders)
     assert encoders == {"distance": fti.Standardize(), "temp": fti.Passthrough()}
 
 

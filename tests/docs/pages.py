@@ -12,7 +12,8 @@ any other ``title="a.yml"``               writes it to a.yml, or compares it wit
 ========================================  ================================================================================
 
 What is printed may be wrapped otherwise; a line ``...`` stands for anything. A comment before a block says what is special:
-``<!-- raises -->`` and ``<!-- exit 1 -->`` that it fails, ``<!-- not run: why -->`` that it cannot be run.
+``<!-- raises -->`` and ``<!-- exit 1 -->`` that it fails, ``<!-- replaces -->`` that it takes the place of the names that
+the page's own file has, ``<!-- not run: why -->`` that it cannot be run.
 """
 
 from __future__ import annotations
@@ -123,7 +124,9 @@ class Reader:
 
     def _write(self, block: Block, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        if block.title in self.written:
+        if block.title in self.written and "replaces" in block.notes:
+            file.write_text(_redefined(file.read_text(), block.text))
+        elif block.title in self.written:
             file.write_text(f"{file.read_text()}\n\n{block.text}")
         elif file.exists() and file.suffix == ".py":
             file.write_text(_redefined(file.read_text(), block.text))

@@ -44,6 +44,7 @@ bench: install
 	$(BIN)/python benchmarks/first_prediction.py
 	$(BIN)/python benchmarks/flight_quality.py
 	$(BIN)/python benchmarks/validation.py
+	$(BIN)/python benchmarks/sensor_tick.py
 
 # Feast, beside which the joins are measured and checked, has an environment of its own.
 feast: .venv-feast/bin/feast

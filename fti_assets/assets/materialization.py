@@ -18,7 +18,7 @@ from dagster._core.execution.plan.execute_step import (
     _get_input_provenance_data,
 )
 
-from fti_assets.assets.conditions import PROVISIONAL
+from fti_assets.assets.partition_conditions import PROVISIONAL
 from fti_assets.assets.windows import windows_of
 from fti_assets.stores.tables import WHOLE, Commit
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -51,16 +50,6 @@ def windows_between(partitions_def: dg.PartitionsDefinition[str], start: datetim
     span = dg.TimeWindow(first, end.replace(tzinfo=UTC))
     windows = windows_of(partitions_def, partitions_def.get_partition_keys_in_time_window(span))
     return [w for w in windows if w.end and w.start and w.end > start and w.start < end and w.start >= bound]
-
-
-def partitions_back(partitions_def: dg.TimeWindowPartitionsDefinition, reach: timedelta) -> int:
-    """How many partitions before its own a window must see to reach back by ``reach``."""
-    first = partitions_def.get_first_partition_key()
-    if first is None or not reach:
-        return 0
-    span = partitions_def.time_window_for_partition_key(first)
-    length: timedelta = span.end - span.start
-    return math.ceil(reach / length)
 
 
 def refuse_unsupported(partitions_def: dg.PartitionsDefinition[str] | None, *, what: str) -> None:

@@ -61,6 +61,7 @@ class DatasetAttributes(AssetAttributes, dg.Resolvable):  # type: ignore[misc]
     version: int | None = None
     split: Mapping[str, Any] | None = None
     window: str | None = None
+    catch_up: int = 1
     row_schema: Annotated[Any, dg.Resolver.default(model_field_type=str | None)] = Field(default=None, alias="schema")
 
 
@@ -123,6 +124,7 @@ class FeatureViewComponent(DeclaringComponent):
             view=view,
             split=self._split(dataset.split, view),
             window=dataset.window,
+            catch_up=dataset.catch_up,
             schema=self.python(dataset.row_schema, what="schema"),
             **dataset.options(),
         )

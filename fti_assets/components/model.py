@@ -50,6 +50,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
     gates: Sequence[str | Mapping[str, Any]] = ()
     gates_fail_run: bool = True
     promote: Literal["automatic", "by_hand"] = "automatic"
+    catch_up: int | None = None
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
@@ -92,5 +93,6 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
             ],
             gates_fail_run=self.gates_fail_run,
             promote=self.promote,
+            catch_up=self.catch_up,
             **self.options(),
         )(function)

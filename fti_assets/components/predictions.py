@@ -31,6 +31,7 @@ class PredictionsComponent(AssetAttributes, DeclaringComponent):
     answering: str = Field(alias="model")
     version: int = 1
     row_schema: Annotated[Any, dg.Resolver.default(model_field_type=str | None)] = Field(default=None, alias="schema")
+    catch_up: int | None = None
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
@@ -51,5 +52,6 @@ class PredictionsComponent(AssetAttributes, DeclaringComponent):
             version=self.version,
             model=self.named(tree, ModelComponent, self.answering, Model, what=f"model of predictions {self.name!r}"),
             schema=self.python(self.row_schema, what="schema"),
+            catch_up=self.catch_up,
             **self.options(),
         )

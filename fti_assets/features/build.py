@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
 from fti_assets.assets.checks import check_specs
-from fti_assets.assets.conditions import Upstream, on_changed_inputs, on_window_end
+from fti_assets.assets.conditions import on_changed_inputs, on_window_end
+from fti_assets.assets.reach import Reach, partitions_back
 from fti_assets.assets.step import asset_key, beta_accepted, build_asset
 from fti_assets.assets.users import links_to_users
-from fti_assets.assets.windows import partitions_back
+from fti_assets.assets.within_reach import Upstream
 from fti_assets.features.columns import column_schema, group_columns
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.freshness import FRESH
@@ -52,7 +53,7 @@ def build_feature_group(group: FeatureGroup) -> dg.AssetsDefinition:
 
 def _condition(group: FeatureGroup) -> dg.AutomationCondition[Any] | None:
     """Run on changed inputs, and a last time after the end of a window that was still open; None if neither can be."""
-    inputs = upstream_of(group.inputs.values())
+    inputs = upstream_of({source: Reach(group.lookback) for source in group.inputs.values()})
     waits = group.inputs or group.asset_ins or group.options.get("deps")
     changed = on_changed_inputs(inputs, whole=group.partitions_def is None) if waits else None
     changed = None if changed is None else changed.with_label("inputs_changed")
@@ -62,9 +63,11 @@ def _condition(group: FeatureGroup) -> dg.AutomationCondition[Any] | None:
     return ended if changed is None else changed | ended
 
 
-def upstream_of(groups: Iterable[FeatureGroup]) -> list[Upstream]:
+def upstream_of(reaches: Mapping[FeatureGroup, Reach]) -> list[Upstream]:
     """The groups that must be materialized before something rests on them; an external one is there without that."""
-    return [Upstream(group.key, group.partitions_def) for group in dict.fromkeys(groups) if group.source is None]
+    return [
+        Upstream(group.key, group.partitions_def, reach) for group, reach in reaches.items() if group.source is None
+    ]
 
 
 def dep_on(

@@ -15,6 +15,7 @@ from fti_assets.errors import DeclarationError
 from fti_assets.features.schema import pandera_schema
 from fti_assets.stores.sql import checked_name
 from fti_assets.stores.tables import TableName
+from fti_assets.training.dataset import checked_catch_up
 from fti_assets.training.model import Model
 from fti_assets.training.view import checked_version
 
@@ -40,6 +41,7 @@ class BatchPredictions:
     version: int
     model: Model
     schema: pa.DataFrameSchema | None
+    catch_up: int
     options: AssetOptions = field(repr=False)
 
     @property
@@ -75,6 +77,7 @@ def batch_predictions(
     model: Model,
     version: int = 1,
     schema: Any = None,
+    catch_up: int | None = None,
     **options: Unpack[AssetOptions],
 ) -> BatchPredictions:
     """Declare batch predictions: a row for each spine row, with its keys, prediction time, answer and build.
@@ -87,6 +90,8 @@ def batch_predictions(
         model: whose answers they are.
         version: names the asset and its table.
         schema: a Pandera model or schema of the rows, checked before they are stored.
+        catch_up: from how many of the newest builds' cutoffs on partitions that were never answered are answered by
+            themselves, at most 1,000; by default as many as the model catches up on.
         options: every parameter of ``@dg.asset``, with its own meaning.
 
     Raises:
@@ -108,5 +113,6 @@ def batch_predictions(
         version=version,
         model=model,
         schema=None if schema is None else pandera_schema(schema, what=what),
+        catch_up=model.catch_up if catch_up is None else checked_catch_up(catch_up, what=what),
         options=options,
     )

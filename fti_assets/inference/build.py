@@ -9,8 +9,10 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.assets.checks import check_specs
-from fti_assets.assets.conditions import Upstream, on_answerable_rows
+from fti_assets.assets.conditions import on_answerable_rows
+from fti_assets.assets.reach import Reach
 from fti_assets.assets.step import asset_key, beta_accepted, build_asset
+from fti_assets.assets.within_reach import Upstream
 from fti_assets.features.build import dep_on, upstream_of
 from fti_assets.features.columns import column_schema
 from fti_assets.features.schema import described
@@ -31,7 +33,8 @@ def build_batch_predictions(predictions: BatchPredictions) -> dg.AssetsDefinitio
 
     model, partitions_def = predictions.model, predictions.partitions_def
     view = model.view
-    groups = [view.spine, *(group for group in view.groups if group not in (view.spine, view.label.group))]
+    joined = [group for group in view.groups if group not in (view.spine, view.label.group)]
+    reaches = {view.spine: timedelta(0), **{group: group.ttl or timedelta(0) for group in joined}}
     return build_asset(
         name=predictions.table,
         function=None,
@@ -40,7 +43,7 @@ def build_batch_predictions(predictions: BatchPredictions) -> dg.AssetsDefinitio
         config=PredictionConfig,
         deps=[
             _model_dep(predictions),
-            *(dep_on(group, partitions_def, group.ttl or timedelta(0)) for group in groups),
+            *(dep_on(group, partitions_def, back) for group, back in reaches.items()),
         ],
         check_specs=check_specs(
             asset_key(predictions.options, predictions.table),
@@ -49,6 +52,7 @@ def build_batch_predictions(predictions: BatchPredictions) -> dg.AssetsDefinitio
         metadata={
             "dagster/table_name": str(predictions.table_name),
             "model": model.asset_name,
+            **({} if partitions_def is None else {"catch_up": predictions.catch_up}),
             **column_schema(columns_of(predictions)),
         },
         kinds={"onnx", "parquet"},
@@ -56,9 +60,10 @@ def build_batch_predictions(predictions: BatchPredictions) -> dg.AssetsDefinitio
         description=f"What {model.name} answers for each row of {view.spine.table}, and the build that answered.",
         automation_condition=on_answerable_rows(
             view.spine.key,
-            upstream_of(groups),
+            upstream_of({group: Reach(back) for group, back in reaches.items()}),
             Upstream(model.key, model.partitions_def),
             whole=partitions_def is None,
+            catch_up=predictions.catch_up,
         ).with_label("rows_to_answer"),
         declaration=(predictions.name, predictions.version, model.asset_name, described(predictions.schema)),
     )

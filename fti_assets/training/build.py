@@ -9,9 +9,11 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.assets.checks import check_specs
-from fti_assets.assets.conditions import Upstream, on_changed_inputs, on_cutoff
+from fti_assets.assets.conditions import on_changed_dataset, on_changed_inputs, on_cutoff
+from fti_assets.assets.reach import Reach
 from fti_assets.assets.step import asset_key, build_asset
 from fti_assets.assets.users import links_to_users
+from fti_assets.assets.within_reach import Upstream
 from fti_assets.features.build import dep_on, upstream_of
 from fti_assets.features.columns import column_schema
 from fti_assets.features.feature_group import FeatureGroup
@@ -46,7 +48,7 @@ def build_dataset(dataset: TrainingDataset) -> dg.AssetsDefinition:
         options=dataset.options,
         run=run,
         deps=[
-            dep_on(group, dataset.partitions_def, dataset.window or _WITHOUT_WINDOW, end_offset=-1)
+            dep_on(group, dataset.partitions_def, reach_into(dataset, group).back or _WITHOUT_WINDOW, end_offset=-1)
             for group in view.groups
         ],
         check_specs=check_specs(asset_key(dataset.options, dataset.table), rules),
@@ -55,6 +57,7 @@ def build_dataset(dataset: TrainingDataset) -> dg.AssetsDefinition:
             "view": f"{view.name} version {view.version}",
             "features": dg.MetadataValue.json(list(view.feature_names)),
             "label": f"{view.label.name} of {view.label.group.table}",
+            **({} if dataset.partitions_def is None else {"catch_up": dataset.catch_up}),
             **column_schema(columns_of(dataset)),
             **{f"rests_on/{group.table}": dg.MetadataValue.asset(group.key) for group in view.groups},
             **links_to_users(dataset),
@@ -76,11 +79,22 @@ def build_dataset(dataset: TrainingDataset) -> dg.AssetsDefinition:
 
 def _condition(dataset: TrainingDataset) -> dg.AutomationCondition[Any]:
     """A cutoff is made once, when it has come and its last day is final; without cutoffs, when an input has changed."""
-    near = dataset.view.groups
+    near = {group: reach_into(dataset, group) for group in dataset.view.groups}
     if dataset.partitions_def is None:
         return on_changed_inputs(upstream_of(near), whole=True).with_label("inputs_changed")
-    every = dict.fromkeys([*near, *(far for group in near for far in group.upstream)])
-    return on_cutoff(upstream_of(every), depth=1 + max(group.depth for group in near)).with_label("cutoff_ready")
+    every = dict.fromkeys([*near, *(far for group in near for far in group.upstream)], Reach(None, own=False))
+    return on_cutoff(
+        upstream_of(near),
+        upstream_of(every),
+        depth=1 + max(group.depth for group in near),
+        catch_up=dataset.catch_up,
+    ).with_label("cutoff_ready")
+
+
+def reach_into(dataset: TrainingDataset, group: FeatureGroup) -> Reach:
+    """What a cutoff reads of a group: its window, and a row's features as old as the group's ttl before it."""
+    back = None if dataset.window is None else dataset.window + (group.ttl or timedelta(0))
+    return Reach(back, own=False)
 
 
 def _declared(view: FeatureView) -> tuple[object, ...]:
@@ -122,11 +136,14 @@ def build_model(model: Model) -> dg.AssetsDefinition:
             "task": model.task,
             "view": f"{model.view.name} version {model.view.version}",
             "features": dg.MetadataValue.json(list(model.view.feature_names)),
+            **({} if model.partitions_def is None else {"catch_up": model.catch_up}),
         },
         kinds={"onnx"},
         group_name="training",
-        automation_condition=on_changed_inputs(
-            [Upstream(model.dataset.key, model.dataset.partitions_def)], whole=model.partitions_def is None
+        automation_condition=on_changed_dataset(
+            Upstream(model.dataset.key, model.dataset.partitions_def),
+            whole=model.partitions_def is None,
+            catch_up=model.catch_up,
         ).with_label("dataset_changed"),
         declaration=(model.name, model.version, model.task, model.gates, model.evaluate, repr(model.encoders)),
     )

@@ -38,6 +38,7 @@ class TrainingDataset:
     split: TimeSplit | RandomSplit
     window: timedelta | None
     schema: pa.DataFrameSchema | None
+    catch_up: int
     options: AssetOptions = field(repr=False)
 
     @property
@@ -75,6 +76,7 @@ def training_dataset(
     split: TimeSplit | RandomSplit | None = None,
     window: str | timedelta | None = None,
     schema: Any = None,
+    catch_up: int = 1,
     **options: Unpack[AssetOptions],
 ) -> TrainingDataset:
     """Declare a training dataset: the rows of a view at a cutoff, the start of its partition.
@@ -87,6 +89,8 @@ def training_dataset(
             validates; ``RandomSplit`` for one without.
         window: how far back from the cutoff it reaches; everything by default.
         schema: a Pandera model or schema of the rows, checked before they are stored.
+        catch_up: of how many of the newest cutoffs that are ready those that are missing are made by themselves, at most
+            1,000; older ones are left to a backfill, and the sensor's tick names them.
         options: every parameter of ``@dg.asset``, with its own meaning; ``partitions_def`` are the cutoffs. Without it
             the cutoff is the clock at the run's start.
 
@@ -125,7 +129,25 @@ def training_dataset(
         split=split,
         window=None if window is None else duration(window, what=f"window of {what}"),
         schema=None if schema is None else pandera_schema(schema, what=what),
+        catch_up=checked_catch_up(catch_up, what=what),
         options=options,
     )
     record_use(view.groups, f"used_by_view/{view.name}_v{view.version}", dataset)
     return dataset
+
+
+_MOST_CUTOFFS = 1000
+
+
+def checked_catch_up(catch_up: object, *, what: str) -> int:
+    """A number of cutoffs to catch up on.
+
+    Raises:
+        DeclarationError: it is no whole number from 1 to 1,000.
+    """
+    if not isinstance(catch_up, int) or isinstance(catch_up, bool) or not 1 <= catch_up <= _MOST_CUTOFFS:
+        raise DeclarationError(
+            f"{what}: catch_up={catch_up!r} is not a whole number from 1 to {_MOST_CUTOFFS:,}: write catch_up=3 for the three "
+            "newest cutoffs, or automation_condition=None to make none by themselves"
+        )
+    return catch_up

@@ -19,7 +19,7 @@ from fti_assets.features.parameters import annotations_of
 from fti_assets.stores.manifest import Task
 from fti_assets.stores.sql import checked_name
 from fti_assets.training.data import TrainingData
-from fti_assets.training.dataset import TrainingDataset, training_dataset
+from fti_assets.training.dataset import TrainingDataset, checked_catch_up, training_dataset
 from fti_assets.training.encoders import Encoder
 from fti_assets.training.evaluation import Evaluation, check_metrics
 from fti_assets.training.gates import Gate, SlicedGate
@@ -50,6 +50,7 @@ class Model:
     gates: tuple[Gate, ...]
     gates_fail_run: bool
     promote: Promotion
+    catch_up: int
     asset_ins: Mapping[str, Any] = field(repr=False)
     options: AssetOptions = field(repr=False)
 
@@ -99,6 +100,7 @@ def model(
     gates: Sequence[Gate] = (),
     gates_fail_run: bool = True,
     promote: Promotion = "automatic",
+    catch_up: int | None = None,
     ins: Mapping[str, Any] | None = None,
     **options: Unpack[AssetOptions],
 ) -> Callable[[Callable[..., Any]], Model]:
@@ -118,6 +120,8 @@ def model(
         gates: what the exported graph must pass on the test split; a build that fails is kept as rejected.
         gates_fail_run: whether the run fails with it.
         promote: ``automatic`` makes an accepted build the champion unless the champion's cutoff is later.
+        catch_up: at how many of the dataset's newest cutoffs it is trained by itself, at most 1,000; by default as many
+            as the dataset catches up on.
         ins: plain Dagster assets that the function takes, as ``@dg.asset`` has them.
         options: every parameter of ``@dg.asset``, with its own meaning.
 
@@ -158,6 +162,7 @@ def model(
             gates=tuple(gates),
             gates_fail_run=gates_fail_run,
             promote=promote,
+            catch_up=own.catch_up if catch_up is None else checked_catch_up(catch_up, what=f"model {own_name!r}"),
             asset_ins=ins or {},
             options={**options, "partitions_def": options.get("partitions_def") or own.partitions_def},
         )

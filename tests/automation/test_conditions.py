@@ -161,13 +161,12 @@ def test_a_cutoff_waits_for_a_run_of_its_last_day_made_after_the_day_and_its_del
     assert "rows_v1" not in system.tick("2024-01-07T03:11")
 
 
-def test_cutoffs_that_were_missed_are_made_up_for_and_an_old_day_makes_none_anew(system: System) -> None:
+def test_the_newest_of_the_missed_cutoffs_is_made_and_an_old_day_makes_none_anew(system: System) -> None:
     groups = [system.visits, system.outcomes, system.rates]
     assert system.run("2024-01-23T00:00", groups, "2024-01-01", "2024-01-22")
-    missed = ["2024-01-07", "2024-01-14", "2024-01-21"]
-    assert system.tick("2024-01-23T12:00")["rows_v1"] == missed
-    assert system.run("2024-01-23T12:01", [system.dataset], missed[0], missed[-1])
-    assert system.tick("2024-01-23T12:02")["model_v1"] == missed
+    assert system.tick("2024-01-23T12:00")["rows_v1"] == ["2024-01-21"], "not the two before it"
+    assert system.run("2024-01-23T12:01", [system.dataset], "2024-01-07", "2024-01-21")
+    assert system.tick("2024-01-23T12:02")["model_v1"] == ["2024-01-21"]
     system.source.corrections["2024-01-05"] = 1.0
     assert system.run("2024-01-23T12:03", groups, "2024-01-05")
     assert "rows_v1" not in system.tick("2024-01-23T12:04")

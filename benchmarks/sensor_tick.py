@@ -52,7 +52,7 @@ def system(hours: int) -> tuple[dg.Definitions, list[Any], dict[str, str]]:
 
     answers = fti.batch_predictions(name="answers", model=model, partitions_def=by_hour)
 
-    landed = {key: "1" for key in by_hour.get_partition_keys()}
+    landed = dict.fromkeys(by_hour.get_partition_keys(), "1")
 
     @fti.new_data_sensor(targets=[raw])
     def new_data() -> dict[Any, dict[str, str]]:
@@ -122,7 +122,7 @@ def main() -> None:
             for number, case in enumerate(["first", *["unchanged"] * TICKS, *["changed"] * TICKS]):
                 if case == "changed":
                     report(instance, groups[0].key, keys[len(keys) // 2 + number], f"{name} {number}")
-                    landed[keys[len(keys) // 2 + number]] = str(number)
+                    landed[keys[len(keys) // 2 + number]] = f"{name} {number}"
                 start = time.process_time()
                 cursor = tick(repository, name, instance, cursor).cursor
                 spent_s.setdefault(f"{name}, {case}", []).append(time.process_time() - start)

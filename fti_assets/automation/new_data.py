@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import inspect
-import json
-import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import dagster as dg
 
+from fti_assets import clock
 from fti_assets.arguments import caller_frame, checked_arguments
+from fti_assets.automation.cursor import Cursor, Request, requests_again
+from fti_assets.automation.partitions import Partitions
 from fti_assets.errors import DeclarationError, listed, one_of
 from fti_assets.features.parameters import annotations_of
 
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _WHOLE = ""
 _SHORT = 8
+_MORE = "the next ticks,"
 
 
 class Target(Protocol):
@@ -34,7 +36,6 @@ class Target(Protocol):
         """The asset's partitions."""
 
 
-Run = tuple[str, str]
 Versions = Mapping[Any, Mapping[str, str] | str | None]
 """What is there: of each target the version of each partition, or of an unpartitioned one the version, None for nothing."""
 
@@ -45,6 +46,7 @@ def new_data_sensor(
     targets: Sequence[Any],
     name: str | None = None,
     minimum_interval_seconds: int | None = 30,
+    most_runs: int = 100,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.RUNNING,
     description: str | None = None,
     tags: Mapping[str, str] | None = None,
@@ -58,12 +60,15 @@ def new_data_sensor(
 
     What is new or changed since the last tick is requested: adjoining partitions as one run over their range, targets with the
     same partitions together. A partition that does not exist yet waits until it does. The sensor's first tick takes as
-    seen what is materialized already. A failed run is not requested again until its data change: re-execute it.
+    seen what is materialized already. A run that fails in its step is not requested again until its data change: re-execute
+    it. One that never began (the code server did not answer, the launch failed) is requested again after one minute, two,
+    four, eight and sixteen, and the tick says so.
 
     Args:
         targets: feature groups, or other Dagster assets, that read the data.
         name: the sensor's name, by default the function's.
         minimum_interval_seconds: how often it looks.
+        most_runs: how many runs a tick requests at most; the rest follow in the next ticks, and the tick says so.
         default_status: running, unless you say otherwise.
         description: what it watches, by default the function's docstring.
         tags: the sensor's tags.
@@ -86,6 +91,8 @@ def new_data_sensor(
     strange = [target for target in targets if not (hasattr(target, "key") and hasattr(target, "partitions_def"))]
     if strange:
         raise DeclarationError(f"new_data_sensor: {strange[0]!r} is neither a feature group nor a Dagster asset")
+    if not isinstance(most_runs, int) or isinstance(most_runs, bool) or most_runs < 1:
+        raise DeclarationError(f"new_data_sensor: most_runs={most_runs!r} is not a whole number of at least 1")
     caller = caller_frame()
     caller_names = {} if caller is None else dict(caller.f_locals)
 
@@ -95,7 +102,7 @@ def new_data_sensor(
 
         def evaluate(context: dg.SensorEvaluationContext, **resources: Any) -> dg.SensorResult:
             given = {**resources, **({"context": context} if "context" in asked else {})}
-            return _tick(context, targets, function(**given))
+            return _tick(context, targets, function(**given), most_runs)
 
         parameters = [("context", dg.SensorEvaluationContext)]
         parameters += [(parameter, annotations.get(parameter, Any)) for parameter in asked if parameter != "context"]
@@ -119,73 +126,88 @@ def new_data_sensor(
     return declare
 
 
-@dataclass
-class _Cursor:
-    """What was seen, and how many requests were made: two daemons on one cursor make the same request keys."""
+@dataclass(frozen=True)
+class _Due:
+    """Partitions to run at once: adjoining ones, or one, or an asset as a whole."""
 
-    requests: int = 0
-    seen: dict[str, dict[str, str]] = field(default_factory=dict)
-
-    @staticmethod
-    def of(context: dg.SensorEvaluationContext) -> _Cursor:
-        try:
-            found = json.loads(zlib.decompress(base64.b64decode(context.cursor or "", validate=True)))
-            return _Cursor(int(found["requests"]), dict(found["seen"]))
-        except (ValueError, TypeError, KeyError, zlib.error):
-            return _Cursor(_next_number(context))  # there is none yet, or somebody cleared it
-
-    def text(self) -> str:
-        said = json.dumps({"requests": self.requests, "seen": self.seen}, sort_keys=True)
-        return base64.b64encode(zlib.compress(said.encode())).decode()
+    partitions: tuple[str, ...]
+    partitions_def: dg.PartitionsDefinition[str] | None
 
 
-def _next_number(context: dg.SensorEvaluationContext) -> int:
-    """Where the numbers of run keys go on without a cursor, since Dagster never runs the same key again.
-
-    A request that still runs is that of another daemon, which is writing its cursor at this moment: the same keys are right.
-    """
-    last = context.last_run_key or ""
-    number = last.partition(":")[0]
-    if not number.isdigit():
-        return 0
-    runs = context.instance.get_runs(dg.RunsFilter(tags={"dagster/run_key": last}), limit=1)
-    return int(number) + (not runs or runs[0].is_finished)
-
-
-def _tick(context: dg.SensorEvaluationContext, targets: Sequence[Target], versions: Versions) -> dg.SensorResult:
-    cursor = _Cursor.of(context)
-    due: dict[tuple[Run, dg.PartitionsDefinition[str] | None], list[dg.AssetKey]] = {}
-    versions_of: dict[Run, str] = {}
-    waiting: list[str] = []
-    for target, found in _by_target(targets, versions).items():
-        name, partitions_def = target.key.to_user_string(), target.partitions_def
-        existing = [_WHOLE]
-        if partitions_def is not None:
-            existing = list(partitions_def.get_partition_keys(dynamic_partitions_store=context.instance))
-        there = {key: found[key] for key in existing if key in found}
-        seen = cursor.seen.get(name)
-        if seen is None:
-            seen = _materialized(context.instance, target, there)
-        changed = {key for key, version in there.items() if seen.get(key) != version}
-        for run in _runs(changed, existing, in_one_run=_in_one_run(target)):
-            due.setdefault((run, partitions_def), []).append(target.key)
-            within = existing[existing.index(run[0]) : existing.index(run[1]) + 1]
-            versions_of[run] = versions_of.get(run, "") + "".join(there[key] for key in within)
-        known = {**seen, **there}  # what is not listed this time has not changed
-        cursor.seen[name] = {key: known[key] for key in existing if key in known}
-        waiting += [f"{name} {key}, which is no partition yet" for key in found if key not in there]
-        waiting += [f"{name} {key}, which has not landed though a later one has" for key in _gaps(there, existing)]
-    requests = [_request(run, keys, cursor.requests, versions_of[run]) for (run, _), keys in due.items()]
-    cursor.requests += bool(requests)
-    wait = f"waiting for {listed(waiting)}" if waiting else ""
+def _tick(
+    context: dg.SensorEvaluationContext, targets: Sequence[Target], versions: Versions, most_runs: int
+) -> dg.SensorResult:
+    cursor = Cursor.of(context)
+    again = requests_again(context, cursor)
+    found = _by_target(targets, versions)
+    digest = _digest(found)
+    requests: list[Request] = []
+    if digest != cursor.digest:
+        requests = _changed(context, cursor, found, most_runs)
+        cursor.digest = "" if cursor.waiting and cursor.waiting[-1].startswith(_MORE) else digest
+    again = [old for old in again if not any(new.covers(old) for new in requests)]
+    cursor.open_requests = [old for old in cursor.open_requests if not any(new.covers(old) for new in requests)]
+    cursor.open_requests += [*requests, *again]
+    wait = f"waiting for {listed(cursor.waiting)}" if cursor.waiting else ""
     if wait:
         context.log.info(wait)
     nothing = dg.SkipReason("; ".join(filter(None, ["nothing new", wait])))
-    return dg.SensorResult(run_requests=requests, cursor=cursor.text(), skip_reason=None if requests else nothing)
+    asked = [_run_request(request) for request in [*requests, *again]]
+    return dg.SensorResult(run_requests=asked, cursor=cursor.text(), skip_reason=None if asked else nothing)
+
+
+def _changed(
+    context: dg.SensorEvaluationContext, cursor: Cursor, found: Mapping[Any, Mapping[str, str]], most_runs: int
+) -> list[Request]:
+    """Request what is new or changed, and remember the versions that were requested."""
+    due: dict[_Due, list[Any]] = {}
+    seen, waiting = cursor.seen(), list[str]()
+    short = {target: {key: _short(version) for key, version in there.items()} for target, there in found.items()}
+    for target, there in short.items():
+        name, partitions_def = target.key.to_user_string(), target.partitions_def
+        known = seen[name] if name in seen else _materialized(context.instance, target, there)
+        new = [key for key, version in there.items() if known.get(key) != version]
+        partitions = Partitions(partitions_def, context.instance, new)
+        for run in partitions.runs(in_one_run=_in_one_run(target)):
+            due.setdefault(_Due(tuple(run), partitions_def), []).append(target)
+        seen[name] = dict(known)
+        waiting += [f"{name} {key}, which is no partition yet" for key in new if key not in partitions.existing]
+        landed = [key for key in there if key in known or key in partitions.existing]
+        waiting += [f"{name} {key}, which has not landed though a later one has" for key in partitions.gaps(landed)]
+    requests = []
+    for one, of in list(due.items())[:most_runs]:
+        names = sorted(target.key.to_user_string() for target in of)
+        for target in of:
+            seen[target.key.to_user_string()] |= {key: short[target][key] for key in one.partitions}
+        run_versions = "".join(short[target][key] for target in of for key in one.partitions)
+        first, last = one.partitions[0], one.partitions[-1]
+        key = f"{cursor.requests}:{first}..{last}:{_short(','.join(names) + run_versions)}"
+        requests.append(Request(key, first, last, names, clock.now().isoformat()))
+    if len(due) > most_runs:
+        waiting.append(f"{_MORE} for {len(due) - most_runs} more runs: a tick requests at most {most_runs}")
+    cursor.requests += bool(requests)
+    cursor.waiting = waiting
+    cursor.remember(seen)
+    return requests
+
+
+def _digest(found: Mapping[Any, Mapping[str, str]]) -> str:
+    """Of all that is there, and of the newest partition, before which what has landed may wait."""
+    text = hashlib.sha256()
+    for target, there in found.items():
+        newest = target.partitions_def.get_last_partition_key() if _timed(target) else ""
+        text.update(repr((target.key.to_user_string(), newest, sorted(there.items()))).encode())
+        if target.partitions_def is not None and not newest:
+            text.update(os.urandom(8))  # what partitions there are, is asked anew
+    return text.hexdigest()
+
+
+def _timed(target: Any) -> bool:
+    return isinstance(target.partitions_def, dg.TimeWindowPartitionsDefinition)
 
 
 def _by_target(targets: Sequence[Target], versions: Versions) -> dict[Any, dict[str, str]]:
-    """The short version of each partition, by target in their order; ``""`` stands for an unpartitioned one."""
+    """The version of each partition, by target in their order; ``""`` stands for an unpartitioned one."""
     keys = {target.key: target for target in targets}
     given = {getattr(target, "key", target): found for target, found in versions.items()}
     strange = [key for key in given if key not in keys]
@@ -202,11 +224,11 @@ def _by_target(targets: Sequence[Target], versions: Versions) -> dict[Any, dict[
                 raise DeclarationError(
                     f"{key.to_user_string()} has no partitions: give its version as one text, or None"
                 )
-            by_target[target] = {} if found is None else {_WHOLE: _short(found)}
+            by_target[target] = {} if found is None else {_WHOLE: str(found)}
         elif isinstance(found, str):
             raise DeclarationError(f"{key.to_user_string()} is partitioned: give a mapping of partition to version")
         else:
-            by_target[target] = {partition: _short(version) for partition, version in (found or {}).items()}
+            by_target[target] = {partition: str(version) for partition, version in (found or {}).items()}
     return by_target
 
 
@@ -223,22 +245,6 @@ def _materialized(instance: dg.DagsterInstance, target: Target, there: Mapping[s
     return {key: version for key, version in there.items() if key in stored}
 
 
-def _runs(changed: set[str], existing: Sequence[str], *, in_one_run: bool) -> Iterable[Run]:
-    """The first and last of adjoining changed partitions, or each by itself."""
-    if not in_one_run:
-        yield from ((key, key) for key in existing if key in changed)
-        return
-    run: list[str] = []
-    for key in existing:
-        if key in changed:
-            run.append(key)
-        elif run:
-            yield run[0], run[-1]
-            run = []
-    if run:
-        yield run[0], run[-1]
-
-
 def _in_one_run(target: Any) -> bool:
     """Whether a range of the target may be one run: it has windows in time and a single-run backfill policy."""
     policy = getattr(target, "assets_def", target).backfill_policy
@@ -246,18 +252,11 @@ def _in_one_run(target: Any) -> bool:
     return windows and policy is not None and policy.max_partitions_per_run is None
 
 
-def _gaps(there: Mapping[str, str], existing: Sequence[str]) -> list[str]:
-    """Partitions that have not landed between the first and the last that has."""
-    landed = [number for number, key in enumerate(existing) if key in there]
-    return [key for key in existing[landed[0] : landed[-1]] if key not in there] if landed else []
-
-
-def _request(run: Run, keys: list[dg.AssetKey], number: int, versions: str) -> dg.RunRequest:
-    first, last = run
-    names = ",".join(sorted(key.to_user_string() for key in keys))
-    run_key = f"{number}:{first}..{last}:{_short(names + versions)}"
-    if first == _WHOLE:
-        return dg.RunRequest(run_key=run_key, asset_selection=keys)
-    if first == last:
-        return dg.RunRequest(run_key=run_key, asset_selection=keys, partition_key=first)
-    return dg.RunRequest(run_key=run_key, asset_selection=keys, tags=dict(zip(_RANGE, run, strict=True)))
+def _run_request(request: Request) -> dg.RunRequest:
+    keys = [dg.AssetKey.from_user_string(name) for name in request.assets]
+    if request.first == _WHOLE:
+        return dg.RunRequest(run_key=request.run_key, asset_selection=keys)
+    if request.first == request.last:
+        return dg.RunRequest(run_key=request.run_key, asset_selection=keys, partition_key=request.first)
+    tags = dict(zip(_RANGE, (request.first, request.last), strict=True))
+    return dg.RunRequest(run_key=request.run_key, asset_selection=keys, tags=tags)

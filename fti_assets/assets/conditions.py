@@ -1,8 +1,9 @@
 """When Dagster runs an asset by itself: the default automation conditions.
 
-They fire on a changed data version, never on a rerun that changed nothing, and a change that comes while a run is under way
-is not lost. What only the data's time can tell, whether a window has ended and a cutoff has come, and exactly which windows
-a change reaches, are conditions of their own, so a sensor that evaluates them needs ``use_user_code_server=True``.
+They fire on a changed data version, never on a rerun that changed nothing. A change that comes while a run is under way is
+not lost, nor is a request whose run never began. What only the data's time can tell, whether a window has ended and a cutoff
+has come, and exactly which windows a change reaches, are conditions of their own, so a sensor that evaluates them needs
+``use_user_code_server=True``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import dagster as dg
 
+from fti_assets.assets.never_began import NeverBegan
 from fti_assets.assets.partition_conditions import (
     Answerable,
     InputsThere,
@@ -36,12 +38,13 @@ def on_changed_inputs(
         changed: the dependencies whose change counts; all by default. Those that are no inputs, such as tables that nobody
             here makes, only tell of changes.
     """
-    return _once(_changed(inputs, changed)) & _settled(inputs, whole=whole)
+    return (_once(_changed(inputs, changed)) | NeverBegan()) & _settled(inputs, whole=whole)
 
 
 def on_window_end(partitions_def: dg.TimeWindowPartitionsDefinition, delay: timedelta) -> dg.AutomationCondition[Any]:
     """True once for a partition that was made before its window and delay had ended, after they have: its last run."""
-    return _once(WindowEnded(partitions_def, delay).newly_true()) & ~dg.AutomationCondition.in_progress()
+    ended = _once(WindowEnded(partitions_def, delay).newly_true())
+    return (ended | NeverBegan()) & ~dg.AutomationCondition.in_progress()
 
 
 def on_cutoff(
@@ -65,7 +68,7 @@ def on_cutoff(
         moving = dg.AutomationCondition.any_deps_match(moving)
         settled = settled & ~moving
     running = _any("in_progress", near, dg.AutomationCondition.in_progress())
-    return pending & settled & ~running & ~dg.AutomationCondition.in_progress()
+    return (pending | NeverBegan()) & settled & ~running & ~dg.AutomationCondition.in_progress()
 
 
 def on_changed_dataset(dataset: Upstream, *, whole: bool, catch_up: int) -> dg.AutomationCondition[Any]:
@@ -78,7 +81,8 @@ def on_changed_dataset(dataset: Upstream, *, whole: bool, catch_up: int) -> dg.A
     """
     newest = OfNewestCutoffs(dataset, catch_up)
     missing = (dg.AutomationCondition.missing() & newest).newly_true()
-    return _once(_changed([dataset], None) | missing) & newest & _settled([dataset], whole=whole)
+    pending = _once(_changed([dataset], None) | missing) | NeverBegan()
+    return pending & newest & _settled([dataset], whole=whole)
 
 
 def on_answerable_rows(
@@ -94,7 +98,7 @@ def on_answerable_rows(
         catch_up: from how many of the newest builds' cutoffs on partitions are answered that never were.
     """
     unanswered = dg.AutomationCondition.missing().newly_true()
-    pending = _once(_changed(inputs, [spine]) | unanswered)
+    pending = _once(_changed(inputs, [spine]) | unanswered) | NeverBegan()
     return pending & _settled(inputs, whole=whole) & Answerable(model, catch_up)
 
 

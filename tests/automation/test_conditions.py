@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
+from dagster._core.events import AssetMaterializationPlannedData
 from sklearn.linear_model import LogisticRegression
 
 import fti_assets as fti
@@ -18,6 +20,22 @@ from fti_assets import clock
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_offset=1)
 WEEKS = dg.WeeklyPartitionsDefinition(start_date="2024-01-07", end_offset=1)  # Sundays
+
+
+def launched(
+    instance: dg.DagsterInstance,
+    requested: dict[dg.AssetKey, set[str | None]],
+    status: dg.DagsterRunStatus = dg.DagsterRunStatus.CANCELED,
+) -> str:
+    """Record a run of what was requested that came to a status without a step, as a daemon's launch does; its id."""
+    run = dg.DagsterRun(job_name="job", run_id=str(uuid4()), status=status)
+    instance.add_run(run)
+    for key, partitions in requested.items():
+        for partition in partitions:
+            planned = AssetMaterializationPlannedData(key, partition=partition)
+            event = dg.DagsterEvent.build_asset_materialization_planned_event("job", key.to_user_string(), planned)
+            instance.report_dagster_event(event, run.run_id)
+    return run.run_id
 
 
 class Source:
@@ -87,8 +105,9 @@ class System:
                 cursor=self.cursor,
             )
         self.cursor = result.cursor
-        requested = {one.key.to_user_string(): result.get_requested_partitions(one.key) for one in declared}
-        return {name: sorted(map(str, keys)) for name, keys in requested.items() if keys}
+        requested = {one.key: result.get_requested_partitions(one.key) for one in declared}
+        launched(self.instance, requested)
+        return {key.to_user_string(): sorted(map(str, keys)) for key, keys in requested.items() if keys}
 
     def run(self, moment: str, declarations: list[Any], first: str, last: str | None = None) -> bool:
         tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first}

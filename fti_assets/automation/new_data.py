@@ -91,8 +91,10 @@ def new_data_sensor(
     strange = [target for target in targets if not (hasattr(target, "key") and hasattr(target, "partitions_def"))]
     if strange:
         raise DeclarationError(f"new_data_sensor: {strange[0]!r} is neither a feature group nor a Dagster asset")
-    if not isinstance(most_runs, int) or isinstance(most_runs, bool) or most_runs < 1:
-        raise DeclarationError(f"new_data_sensor: most_runs={most_runs!r} is not a whole number of at least 1")
+    if most_runs < 1:
+        raise DeclarationError(
+            f"new_data_sensor: most_runs={most_runs} is less than 1: leave it out for 100 runs a tick"
+        )
     caller = caller_frame()
     caller_names = {} if caller is None else dict(caller.f_locals)
 

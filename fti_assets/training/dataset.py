@@ -139,15 +139,15 @@ def training_dataset(
 _MOST_CUTOFFS = 1000
 
 
-def checked_catch_up(catch_up: object, *, what: str) -> int:
+def checked_catch_up(catch_up: int, *, what: str) -> int:
     """A number of cutoffs to catch up on.
 
     Raises:
-        DeclarationError: it is no whole number from 1 to 1,000.
+        DeclarationError: it is not from 1 to 1,000.
     """
-    if not isinstance(catch_up, int) or isinstance(catch_up, bool) or not 1 <= catch_up <= _MOST_CUTOFFS:
+    if not 1 <= catch_up <= _MOST_CUTOFFS:
         raise DeclarationError(
-            f"{what}: catch_up={catch_up!r} is not a whole number from 1 to {_MOST_CUTOFFS:,}: write catch_up=3 for the three "
+            f"{what}: catch_up={catch_up} is not from 1 to {_MOST_CUTOFFS:,}: write catch_up=3 for the three "
             "newest cutoffs, or automation_condition=None to make none by themselves"
         )
     return catch_up

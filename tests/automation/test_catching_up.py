@@ -13,7 +13,7 @@ import pytest
 import fti_assets as fti
 from fti_assets import clock
 from fti_assets.errors import DeclarationError
-from tests.automation.test_conditions import report, ticks_of
+from tests.automation.test_conditions import launched, report, ticks_of
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_offset=1)
 WEEKS = dg.WeeklyPartitionsDefinition(start_date="2024-01-07", end_offset=1)
@@ -107,15 +107,20 @@ def test_an_answered_day_is_answered_again_when_its_rows_change_however_old() ->
                 )
             cursor = tick.cursor
             if number == 0:
+                launched(instance, {answers.key: set(tick.get_requested_partitions(answers.key))})
                 report(instance, seen.key, "2024-02-01", "2024-02-02", early=True)
         assert tick.get_requested_partitions(answers.key) == {"2024-02-01"}
 
 
-def test_cutoffs_to_catch_up_on_are_a_bounded_number() -> None:
-    for catch_up in (0, -1, 1001, True, "3", 2.0):
-        with pytest.raises(DeclarationError, match=r"catch_up=.* is not a whole number from 1 to 1,000"):
-            system(dataset=catch_up)  # type: ignore[arg-type]
-        with pytest.raises(DeclarationError, match="model 'net': catch_up"):
-            system(model=catch_up)  # type: ignore[arg-type]
-        with pytest.raises(DeclarationError, match="batch predictions 'answers': catch_up"):
-            system(predictions=catch_up)  # type: ignore[arg-type]
+@pytest.mark.parametrize("kind", ["dataset", "model", "predictions"])
+def test_cutoffs_to_catch_up_on_are_a_bounded_number(kind: str) -> None:
+    whose = {"dataset": "training dataset 'rows'", "model": "model 'net'", "predictions": "batch predictions 'answers'"}
+    for catch_up in (0, -1, 1001):
+        with pytest.raises(
+            DeclarationError, match=rf"{whose[kind]}: catch_up={catch_up} is not from 1 to 1,000: write "
+        ):
+            system(**{kind: catch_up})
+    wrong: list[Any] = [True, "3", 2.5]
+    for value in wrong:
+        with pytest.raises(DeclarationError, match="catch_up is .* takes a whole number"):
+            system(**{kind: value})

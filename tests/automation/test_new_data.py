@@ -257,3 +257,5 @@ def test_a_sensor_needs_targets_that_are_assets() -> None:
         fti.new_data_sensor(targets=[])
     with pytest.raises(DeclarationError, match="'visits' is neither a feature group nor a Dagster asset"):
         fti.new_data_sensor(targets=["visits"])
+    with pytest.raises(DeclarationError, match="most_runs=0 is less than 1"):
+        fti.new_data_sensor(targets=[visits], most_runs=0)

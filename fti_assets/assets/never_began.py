@@ -15,6 +15,7 @@ from fti_assets.assets.launches import MOST_AGAIN, Launch, launch_of, next_launc
 from fti_assets.assets.within_reach import spans_of, subset_of
 from fti_assets.times import naive_utc
 
+_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _LOOKED_AT = 100
 _BACKFILLS = 20
 _CANCELLED = (BulkActionStatus.CANCELED, BulkActionStatus.CANCELING)
@@ -125,22 +126,34 @@ def _lost(context: dg.AutomationContext[Any], request: _Request, busy: Any) -> t
         return (rest if launch == "never began" else nothing), (rest if launch == "under way" else nothing)
     made = set(instance.get_materialized_partitions(context.key, after_cursor=request.event))
     left = sorted(rest.expensively_compute_partition_keys() - made)
-    launches: dict[str, Launch] = {}
-    by_launch: dict[Launch, set[str]] = {"under way": set(left[_LOOKED_AT:]), "never began": set(), "ended": set()}
+    by_launch: dict[Launch, set[str]] = {"under way": set(), "never began": set(), "ended": set()}
     cancelled: bool | None = None
-    for key in left[:_LOOKED_AT]:
-        planned = instance.get_latest_planned_materialization_info(context.key, partition=key)
+    for _ in range(_LOOKED_AT):
+        if not left:
+            break
+        planned = instance.get_latest_planned_materialization_info(context.key, partition=left[0])
         if planned is None or planned.storage_id <= request.event:
             cancelled = _cancelled(context, request) if cancelled is None else cancelled
-            by_launch["ended" if cancelled else "never began"].add(key)
+            by_launch["ended" if cancelled else "never began"].add(left[0])
+            left = left[1:]
             continue
-        if planned.run_id not in launches:
-            run = instance.get_run_by_id(planned.run_id)
-            launches[planned.run_id] = "ended" if run is None else launch_of(instance, run)
-        by_launch[launches[planned.run_id]].add(key)
+        run = instance.get_run_by_id(planned.run_id)
+        of_run = _partitions_of(context, run) | {left[0]}
+        by_launch["ended" if run is None else launch_of(instance, run)].update(of_run.intersection(left))
+        left = [key for key in left if key not in of_run]
+    by_launch["under way"].update(left)  # looked at in the next tick
     kept = request.subset.compute_intersection_with_partition_keys(by_launch["under way"])
     lost = request.subset.compute_intersection_with_partition_keys(by_launch["never began"])
     return lost, under_way.compute_union(kept)
+
+
+def _partitions_of(context: dg.AutomationContext[Any], run: dg.DagsterRun | None) -> set[str]:
+    """The partitions of a run over a range; nothing for one over a single partition."""
+    first, last = ((run.tags if run else {}).get(tag) for tag in _RANGE)
+    own = context.partitions_def
+    if first is None or last is None or own is None:
+        return set()
+    return set(own.get_partition_keys_in_range(dg.PartitionKeyRange(first, last)))
 
 
 def _cancelled(context: dg.AutomationContext[Any], request: _Request) -> bool:

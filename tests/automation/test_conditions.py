@@ -26,9 +26,10 @@ def launched(
     instance: dg.DagsterInstance,
     requested: dict[dg.AssetKey, set[str | None]],
     status: dg.DagsterRunStatus = dg.DagsterRunStatus.CANCELED,
+    tags: dict[str, str] | None = None,
 ) -> str:
     """Record a run of what was requested that came to a status without a step, as a daemon's launch does; its id."""
-    run = dg.DagsterRun(job_name="job", run_id=str(uuid4()), status=status)
+    run = dg.DagsterRun(job_name="job", run_id=str(uuid4()), status=status, tags=tags)
     instance.add_run(run)
     for key, partitions in requested.items():
         for partition in partitions:

@@ -140,6 +140,26 @@ def test_of_a_request_only_what_never_began_is_made_again(system: System) -> Non
     assert system.tick(1, "answers") == asked - {"2024-01-15", "2024-01-16"}
 
 
+def test_a_long_range_whose_run_never_began_is_made_again_at_once(system: System) -> None:
+    days = [day.strftime("%Y-%m-%d") for day in pd.date_range("2023-06-01", "2024-01-17")]
+    calendar = dg.DailyPartitionsDefinition(start_date=days[0], end_offset=1)
+
+    @fti.feature_group(keys=["id"], event_time="at", partitions_def=calendar)
+    def seen() -> pd.DataFrame: ...
+
+    @fti.feature_group(keys=["id"], event_time="at", partitions_def=calendar)
+    def derived(seen: fti.Table) -> fti.Table: ...
+
+    system.groups["derived"], system.defs = derived, fti.build_definitions([derived])
+    report(system.instance, seen.key, *days)
+    system.tick(-1, "derived")
+    report(system.instance, seen.key, *days, early=True)
+    assert system.tick(0, "derived") == set(days)
+    tags = {"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[-1]}
+    launched(system.instance, {derived.key: set(days)}, dg.DagsterRunStatus.FAILURE, tags)
+    assert system.tick(1, "derived") == set(days)
+
+
 def _planned(key: dg.AssetKey, partition: str) -> Any:
     from dagster._core.events import AssetMaterializationPlannedData
 

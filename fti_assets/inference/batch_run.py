@@ -30,8 +30,8 @@ from fti_assets.inference.batch import BatchPredictions, PredictionConfig
 from fti_assets.inference.batch_columns import BUILD, PREDICTED_AT, columns_of, layout_of
 from fti_assets.resources import Stores
 from fti_assets.rules import Verdict, reasons
-from fti_assets.stores.graph import Graph
 from fti_assets.stores.lake import Lake
+from fti_assets.stores.loaded_build import load_build
 from fti_assets.stores.manifest import ModelManifest, ViewRecord
 from fti_assets.stores.models import ModelStore
 from fti_assets.stores.sql import literal, quoted, temporary_name, timestamp
@@ -217,8 +217,7 @@ def _refuse_written_meanwhile(
 
 def _scored(lake: Lake, store: ModelStore, build: ModelManifest, table: str) -> pa.Table:
     """The graph's answer for each numbered row, in chunks."""
-    manifest, graph_bytes = store.load(build.model, build.reference)
-    graph = Graph.from_bytes(graph_bytes, manifest.inputs, what=f"model {build.model!r} {build.reference}")
+    manifest, graph = load_build(store, build.model, build.reference)
     total = lake.connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
     chunks = []
     for first in range(0, max(total, 1), _CHUNK_ROWS):

@@ -17,6 +17,7 @@ from fti_assets.inference.forks import flights
 from fti_assets.inference.request import moment
 from fti_assets.inference.served_build import Prediction, Report, ServedBuild, Strictness, UnknownKeys
 from fti_assets.stores.home import home
+from fti_assets.stores.loaded_build import load_build
 from fti_assets.stores.models import ModelStore
 from fti_assets.stores.online import OnlineStore, online_store
 
@@ -174,7 +175,7 @@ class Predictor:
 
     def _load(self, reference: str) -> ServedBuild:
         with flights:
-            manifest, graph = self._models.load(self._model, reference)
+            manifest, graph = load_build(self._models, self._model, reference)
             return ServedBuild(manifest, graph, self._online, self._strictness)
 
 

@@ -79,7 +79,7 @@ class ServedBuild:
     def __init__(
         self,
         manifest: ModelManifest,
-        graph: bytes,
+        graph: Graph,
         online: OnlineStore,
         strictness: Strictness,
     ) -> None:
@@ -114,7 +114,7 @@ class ServedBuild:
         ]
         _check_inputs(manifest, slots, what)
         self._arrange = [_arranger(graph_input, slots) for graph_input in manifest.inputs]
-        self._graph = Graph.from_bytes(graph, manifest.inputs, what=what)
+        self._graph = graph
         self._output = _OUTPUT[manifest.task]
         self._classes = manifest.classes if manifest.task == "multiclass" else None
         if self._output not in self._graph.outputs:

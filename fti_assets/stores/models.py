@@ -185,6 +185,21 @@ class ModelStore:
             )
         return manifest, graph
 
+    def file(self, manifest: ModelManifest, name: str) -> bytes:
+        """One of the further files of a build, compared with the manifest's hash.
+
+        Raises:
+            DamagedError: it is missing, or is not what was written.
+        """
+        path = self.folder(manifest) / name
+        content = _read(path)
+        if (found := hashlib.sha256(content).hexdigest()) != manifest.files[name]:
+            raise DamagedError(
+                f"{path} is damaged: its {len(content)} bytes have sha256 {found}, the manifest says {manifest.files[name]}. "
+                "Restore the file from a copy, or make another build the champion"
+            )
+        return content
+
     def folder(self, manifest: ModelManifest) -> Path:
         """Where a build's files lie."""
         return self._folder(manifest.model) / manifest.reference

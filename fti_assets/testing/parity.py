@@ -20,8 +20,8 @@ from fti_assets.features.external_rows import read_external
 from fti_assets.features.views import view_of
 from fti_assets.inference.predictor import Predictor
 from fti_assets.resources import Stores
-from fti_assets.stores.graph import Graph
 from fti_assets.stores.lake import Lake
+from fti_assets.stores.loaded_build import load_build
 from fti_assets.stores.manifest import ModelManifest, ViewRecord
 from fti_assets.stores.sql import quoted, timestamp
 from fti_assets.stores.tables import TableName
@@ -87,7 +87,7 @@ def assert_parity(
     name = model if isinstance(model, str) else model.name
     store = stores.model_store()
     asked = predictor or Predictor.load(name, models=store.root, online=stores.online_store().location)
-    manifest, graph_bytes = store.load(name, asked.build)
+    manifest, graph = load_build(store, name, asked.build)
     view = manifest.view
     with stores.offline_store().connect() as lake:
         read_external(lake, [] if isinstance(model, str) else model.view.groups)
@@ -97,7 +97,6 @@ def assert_parity(
         arrays = fetch_columns(lake.connection.sql(f"FROM {table}"), view.features)
     if len(rows) == 1:  # one row alone is rounded otherwise than among others
         arrays = {feature: np.repeat(values, 2) for feature, values in arrays.items()}
-    graph = Graph.from_bytes(graph_bytes, manifest.inputs, what=f"model {name!r} {manifest.reference}")
     answers = graph.run(arrays)[OUTPUT_NAMES[manifest.task]]
     found: list[dict[str, Any]] = []
     largest = 0.0

@@ -20,9 +20,11 @@ from fti_assets.features.external_rows import read_external
 from fti_assets.features.views import view_of
 from fti_assets.stores.graph import Graph
 from fti_assets.stores.lake import Lake
+from fti_assets.stores.loaded_build import load_build
 from fti_assets.stores.manifest import Column, DatasetManifest, DatasetRecord, ModelManifest
 from fti_assets.stores.models import ModelStore, build_id, cutoff_of
 from fti_assets.stores.records import from_json
+from fti_assets.stores.samples import SAMPLES
 from fti_assets.stores.sql import quoted
 from fti_assets.stores.tables import PartitionRecord, TableName
 from fti_assets.times import instant
@@ -133,6 +135,7 @@ def build_model_at(
     answers = outputs[OUTPUT_NAMES[model.task]]
     title = f"{model.name} v{model.version}, build {build}"
     page = picture_page(title, model.task, answers, data.test.y, slices, model.evaluate.metrics).encode()
+    files = {PICTURES: page, **({SAMPLES: exported.samples.to_json()} if exported.samples else {})}
     manifest = ModelManifest(
         model=model.name,
         version=model.version,
@@ -165,9 +168,9 @@ def build_model_at(
         slices=slices,
         run_id=run_id,
         asset_key=tuple(asset_key),
-        files={PICTURES: hashlib.sha256(page).hexdigest()},
+        files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
-    store.publish(manifest, exported.bytes, model_card(manifest, dataset), {PICTURES: page})
+    store.publish(manifest, exported.bytes, model_card(manifest, dataset), files)
     if manifest.status == "accepted" and model.promote == "automatic" and _moves_forward(alias, manifest):
         store.promote(model.name, manifest.reference, expected=alias, reason="accepted by its gates", run_id=run_id)
     return Build(manifest, answers, data.test.y)
@@ -284,8 +287,7 @@ def _champion_answers(
     chosen = unseen[rows]
     if not chosen.any():
         raise ModelError(f"its spine {champion.view.spine}_v{champion.view.spine_version} has none of the test rows")
-    manifest, graph_bytes = store.load(champion.model, champion.reference)
-    graph = Graph.from_bytes(graph_bytes, manifest.inputs, what=f"model {champion.model!r} {champion.reference}")
+    _, graph = load_build(store, champion.model, champion.reference)
     answers = graph.run({name: values[chosen] for name, values in columns.items()})
     if "probabilities" in answers:
         answers["probabilities"] = _in_classes(answers["probabilities"], champion.classes, classes)

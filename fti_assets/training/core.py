@@ -14,6 +14,7 @@ from fti_assets.training.data import matrix
 from fti_assets.training.encoder_graph import OPSET
 from fti_assets.training.encoders import DENSE
 from fti_assets.training.extras import require
+from fti_assets.training.tree_routes import route_missing
 
 MATRIX = "X"
 """The input of a core that takes one matrix, as ``data.train.X`` is."""
@@ -180,6 +181,7 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
             f"{name} cannot be used as a model: {reason}. It has to be fitted on data.train.X, "
             "[n, dense_dim + Embedding features], and skl2onnx has to know it and every step in it"
         ) from error
+    route_missing(model, estimator)
     return Core(model, model.graph.output[-1].name, "values" if task == "regression" else "probabilities", predict)
 
 

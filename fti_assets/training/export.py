@@ -1,6 +1,7 @@
 """Export: encoders and core as one ONNX graph, raw columns in and predictions out, compared with the trained model."""
 
 import builtins
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,29 +12,32 @@ import numpy as np
 from fti_assets.errors import ExportError, ModelError, one_of
 from fti_assets.stores.graph import Graph
 from fti_assets.stores.manifest import GraphInput, GraphOutput, Task
+from fti_assets.stores.samples import Samples
+from fti_assets.training.comparison_rows import ComparisonRows, comparison_rows
 from fti_assets.training.core import MATRIX, Core, core_of
-from fti_assets.training.data import Part, TrainingData
+from fti_assets.training.data import TrainingData
 from fti_assets.training.encoder_graph import ML_OPSET, OPSET, EncoderModel
 from fti_assets.training.encoders import DENSE
 from fti_assets.training.evaluation import OUTPUT_NAMES
 from fti_assets.training.extras import require
 
-PARITY_ROWS = 2_000
 PARITY_TOLERANCE = 1e-4
 """Largest difference of a probability, or of a value relative to it where it is above 1."""
 
+_SAMPLES = 48
 _OLDEST_OPSET = 10
 _OLDEST_ML_OPSET = 3
 
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """A model as it is stored and served: the serialized graph, its inputs, its output, and multiclass labels."""
+    """A model as it is stored and served: the serialized graph, its inputs, its output, multiclass labels, and some answers."""
 
     bytes: builtins.bytes
     inputs: tuple[GraphInput, ...]
     outputs: tuple[GraphOutput, ...]
     classes: tuple[str, ...]
+    samples: Samples | None = None
 
 
 def export(trained: Any, encoder_model: EncoderModel, data: TrainingData, task: Task) -> ExportedModel:
@@ -47,11 +51,12 @@ def export(trained: Any, encoder_model: EncoderModel, data: TrainingData, task: 
             ``data.train.X``; or an ``onnx.ModelProto`` with inputs ``dense`` and Embedding features and one output,
             logits or values.
         encoder_model: the encoder graph, ``data.encoder``.
-        data: whose test part (validation or train, where that is empty) the outputs are compared on.
+        data: whose rows, and others made from them, the outputs are compared on: ``comparison_rows``.
         task: what the model does.
 
     Raises:
-        ModelError: the model is of no supported kind, cannot be exported, or gives the wrong shape or no numbers.
+        ModelError: the model is of no supported kind, cannot be exported, gives the wrong shape or no numbers, or cannot answer
+            a row in which a feature is missing, as requests may have it.
         ExportError: the graph differs from the trained model by more than ``PARITY_TOLERANCE`` on some row.
         MissingExtraError: what exports it is not installed.
 
@@ -62,8 +67,8 @@ def export(trained: Any, encoder_model: EncoderModel, data: TrainingData, task: 
     onnx = require("onnx", "training")
     if type(trained).__name__ == "ModelProto":
         reject_external_data(trained)
-    columns = _parity_columns(data)
-    encoded = encoder_model.encode(columns)
+    compared = comparison_rows(data)
+    encoded = encoder_model.encode(compared.columns)
     rows = len(encoded[DENSE])
     classes = data.classes if task == "multiclass" else ()
     few = {name: np.resize(values[:8], (max(2, min(rows, 8)), values.shape[1])) for name, values in encoded.items()}
@@ -81,30 +86,68 @@ def export(trained: Any, encoder_model: EncoderModel, data: TrainingData, task: 
         outputs=(GraphOutput(OUTPUT_NAMES[task], "float32"),),
         classes=classes,
     )
-    check_parity(exported, columns, core.predict(encoded))
-    return exported
+    there = np.flatnonzero([not made for made in compared.made])
+    expected = core.predict({name: values[there] for name, values in encoded.items()})
+    _refuse_lost(compared.part(there), expected)
+    made = _answers_to_made(core, encoded, compared, expected)
+    compared, expected = compared.part(made.places), made.answers
+    return dataclasses.replace(exported, samples=check_parity(exported, compared, expected))
 
 
-def check_parity(exported: ExportedModel, columns: Mapping[str, np.ndarray], expected: np.ndarray) -> None:
-    """Compare the graph's answers from raw columns with the trained model's own.
+@dataclass(frozen=True)
+class _Answers:
+    """The trained model's answers, ``[n]`` or ``[n, k]``, and the places of their rows."""
+
+    places: np.ndarray
+    answers: np.ndarray
+
+
+def _answers_to_made(
+    core: Core, encoded: Mapping[str, np.ndarray], compared: ComparisonRows, there: np.ndarray
+) -> _Answers:
+    """The answers to rows that are there, and to made-up ones that the model has a number for.
+
+    Raises:
+        ModelError: it cannot answer where a feature is missing.
+    """
+    places, answers = [np.flatnonzero([not made for made in compared.made])], [there]
+    of_kind: dict[str, list[int]] = {}
+    for place, made in enumerate(compared.made):
+        if made:
+            of_kind.setdefault(made, []).append(place)
+    for made, rows in of_kind.items():
+        chosen = np.array(rows)
+        try:
+            answer = core.predict({name: values[chosen] for name, values in encoded.items()})
+            finite = np.isfinite(answer.reshape(len(rows), -1)).all(axis=1)
+            reason = "it gives no finite number"
+        except Exception as error:  # whatever the model of a user raises
+            answer, finite = there[: len(rows)], np.zeros(len(rows), dtype=bool)
+            reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.300}"
+        if made.endswith(" missing") and not finite.all():
+            raise ModelError(
+                f"the trained model cannot answer a request {made}: {reason}. Passthrough() keeps what is missing as NaN; give "
+                "the feature fti.Standardize(), which puts the train mean there, or return a model that takes NaN"
+            )
+        places.append(chosen[finite])
+        answers.append(answer[: len(rows)][finite])
+    return _Answers(np.concatenate(places), np.concatenate(answers))
+
+
+def check_parity(exported: ExportedModel, compared: ComparisonRows, expected: np.ndarray) -> Samples:
+    """Compare the graph's answers from raw columns with the trained model's own, and keep some of them.
 
     Args:
         exported: the graph; it is run on one row, on another, and on all the rest at once.
-        columns: raw features, name to canonical array ``[n]``.
+        compared: ``n`` raw rows.
         expected: the trained model's probabilities or values, ``[n]`` or ``[n, k]``.
 
     Raises:
         ModelError: the trained model's own answers are not finite.
         ExportError: the graph does not run, or some row differs by more than ``PARITY_TOLERANCE``.
     """
-    rows = len(expected)
-    lost = ~np.isfinite(expected.reshape(rows, -1)).all(axis=1)
-    if lost.any():
-        raise ModelError(
-            f"the trained model gives no finite answer for {int(lost.sum())} of {rows} rows, such as "
-            f"{_row(columns, int(lost.argmax()))}: look for missing values that Passthrough() lets through, or "
-            "training that diverged"
-        )
+    _refuse_lost(compared, expected)
+    rows, columns = len(expected), compared.columns
     try:
         graph = Graph.from_bytes(exported.bytes, exported.inputs, what="the exported graph")
         parts = [{name: values[part] for name, values in columns.items()} for part in _slices(rows)]
@@ -120,10 +163,26 @@ def check_parity(exported: ExportedModel, columns: Mapping[str, np.ndarray], exp
         worst = int(difference.argmax())
         raise ExportError(
             f"the exported graph differs from the trained model on {int(off.sum())} of {rows} rows, by up to "
-            f"{difference[worst]:.3g} where {PARITY_TOLERANCE} is allowed: for {_row(columns, worst)} the model gives "
+            f"{difference[worst]:.3g} where {PARITY_TOLERANCE} is allowed: for {compared.described(worst)} the model gives "
             f"{expected[worst].tolist()} and the graph {answers[worst].tolist()}. Look for what tracing cannot follow, "
             "such as branches on values, random numbers and fixed batch sizes"
         )
+    kept = np.union1d(np.linspace(0, rows - 1, min(rows, _SAMPLES)).astype(np.int64), _made_places(compared)[:_SAMPLES])
+    return Samples(compared.part(kept).columns, answers[kept])
+
+
+def _refuse_lost(compared: ComparisonRows, expected: np.ndarray) -> None:
+    lost = ~np.isfinite(expected.reshape(len(expected), -1)).all(axis=1)
+    if lost.any():
+        raise ModelError(
+            f"the trained model gives no finite answer for {int(lost.sum())} of {len(expected)} rows, such as "
+            f"{compared.described(int(lost.argmax()))}: look for missing values that Passthrough() lets through, or "
+            "training that diverged"
+        )
+
+
+def _made_places(compared: ComparisonRows) -> np.ndarray:
+    return np.flatnonzero([bool(made) for made in compared.made])
 
 
 def reject_external_data(model: Any) -> None:
@@ -213,6 +272,10 @@ def _add_head(onnx: Any, graph: Any, output: str, gives: str, task: Task, classe
     if task != "multiclass":
         graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1]), "head.flat"))
         steps.append(("Reshape", ["head.flat"], {}))
+    if gives == "probabilities":  # a forest that is sure adds up to 1.0000001 in float32
+        steps.append(("Clip", ["head.nothing", "head.certain"], {}))
+        for constant, value in (("head.nothing", 0.0), ("head.certain", 1.0)):
+            graph.initializer.append(onnx.numpy_helper.from_array(np.float32(value), constant))
     if gives == "logits":
         steps.append(("Sigmoid", [], {}) if task == "binary" else ("Softmax", [], {"axis": 1}))
     name = OUTPUT_NAMES[task]
@@ -225,27 +288,6 @@ def _add_head(onnx: Any, graph: Any, output: str, gives: str, task: Task, classe
     graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
 
 
-def _parity_columns(data: TrainingData) -> dict[str, np.ndarray]:
-    """Rows of the test part, spread over it, up to half of them chosen for a missing value."""
-    part: Part | None = next((one for one in (data.test, data.validation, data.train) if one.rows), None)
-    if part is None:
-        raise ModelError("no part of the data has rows: the exported graph cannot be compared with the model")
-    missing = np.zeros(part.rows, dtype=bool)
-    for values in part.columns.values():
-        missing |= values == "" if values.dtype == object else np.isnan(values)
-    chosen = _spread(np.flatnonzero(missing), PARITY_ROWS // 2)
-    chosen = np.union1d(chosen, _spread(np.arange(part.rows), PARITY_ROWS - len(chosen)))
-    return {name: values[chosen] for name, values in part.columns.items()}
-
-
-def _spread(rows: np.ndarray, most: int) -> np.ndarray:
-    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
-
-
 def _slices(rows: int) -> list[slice]:
     bounds = sorted({0, min(1, rows), min(2, rows), rows})
     return [slice(start, end) for start, end in pairwise(bounds)]
-
-
-def _row(columns: Mapping[str, np.ndarray], row: int) -> str:
-    return str({name: values[row : row + 1].tolist()[0] for name, values in columns.items()})

@@ -6,11 +6,13 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from fti_assets.errors import ExportError, MissingExtraError, ModelError
+from fti_assets.errors import DamagedError, ExportError, MissingExtraError, ModelError, PredictionError
 from fti_assets.stores.graph import Graph
 from fti_assets.stores.manifest import Column, GraphOutput
+from fti_assets.stores.samples import Samples
 from fti_assets.training import extras
-from fti_assets.training.data import TrainingData
+from fti_assets.training.comparison_rows import ComparisonRows, comparison_rows
+from fti_assets.training.data import TrainingData, matrix
 from fti_assets.training.encoders import Embedding, OneHot, Passthrough, fit_encoders
 from fti_assets.training.export import check_parity, export
 from fti_assets.training.split import SPLITS
@@ -47,8 +49,14 @@ def columns(rows, seed):
     return raw
 
 
-def training_data(task, encoders=None, test=400):
+def training_data(task, encoders=None, test=400, missing=True):
     raw = {part: columns(rows, seed) for seed, (part, rows) in enumerate(zip(SPLITS, (400, 100, test), strict=True))}
+    if not missing:
+        numbers = {"temp": 10.0, "wind": 0.0, "stops": 1.0}
+        raw = {
+            part: one | {name: np.nan_to_num(one[name], nan=value) for name, value in numbers.items()}
+            for part, one in raw.items()
+        }
     labels = {part: np.random.default_rng(9).integers(0, 3, len(one["temp"])) * 1.0 for part, one in raw.items()}
     if task == "binary":
         labels = {part: np.minimum(one, 1) for part, one in labels.items()}
@@ -191,14 +199,30 @@ def test_trees_may_get_missing_numbers_as_they_are():
     export(trees, data.encoder, data, "binary")
 
 
-def test_a_tree_whose_missing_branch_skl2onnx_loses_is_refused():
+@pytest.mark.parametrize("missing_in_training", [True, False])
+@pytest.mark.parametrize("kind", ["tree", "forest", "extra trees", "pipeline"])
+def test_missing_numbers_go_where_the_fitted_tree_sends_them(kind, missing_in_training):
     pytest.importorskip("skl2onnx")
+    from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
     from sklearn.tree import DecisionTreeClassifier
 
-    data = training_data("binary", {"temp": Passthrough(), "wind": Passthrough()})
-    tree = DecisionTreeClassifier(max_depth=4, random_state=0).fit(data.train.X, data.train.y)
-    with pytest.raises(ExportError, match=r"'(temp|wind)': nan"):
-        export(tree, data.encoder, data, "binary")
+    estimators = {
+        "tree": DecisionTreeClassifier(max_depth=4, random_state=0),
+        "forest": RandomForestClassifier(10, max_depth=4, random_state=0),
+        "extra trees": ExtraTreesClassifier(10, max_depth=4, random_state=0),
+        "pipeline": make_pipeline(FunctionTransformer(), RandomForestClassifier(5, max_depth=3, random_state=0)),
+    }
+    encoders = {"temp": Passthrough(), "wind": Passthrough()}
+    data = training_data("binary", encoders, missing=missing_in_training)
+    fitted = estimators[kind].fit(data.train.X, data.train.y)
+    exported = export(fitted, data.encoder, data, "binary")
+    rows = {name: values[:40].copy() for name, values in data.test.columns.items()}
+    rows["temp"][::2] = np.nan
+    rows["wind"][::3] = np.nan
+    answers = Graph.from_bytes(exported.bytes, exported.inputs, what="it").run(rows)["probability"]
+    np.testing.assert_allclose(answers, fitted.predict_proba(matrix(data.encoder.encode(rows)))[:, 1], atol=1e-6)
 
 
 def onnx_core(data, *, outputs=("logits",), opset=17, width=1, inputs=("dense",), kind=onnx.TensorProto.FLOAT):
@@ -265,7 +289,7 @@ class Traced(torch.nn.Module):
 
 def test_a_graph_that_differs_from_the_model_is_refused():
     data = training_data("binary")
-    with pytest.raises(ExportError, match=r"on 400 of 400 rows, by up to 0\.2\d+ where 0\.0001 .*'temp': .*the graph"):
+    with pytest.raises(ExportError, match=r"on (\d+) of \1 rows, by up to 0\.2\d+ where 0\.0001 .*'temp': .*the graph"):
         export(Traced(), data.encoder, data, "binary")
 
 
@@ -288,23 +312,99 @@ def test_one_changed_weight_is_found():
     weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) + np.float32(0.01), weight.name))
     tampered = replace(exported, bytes=model.SerializeToString())
     expected = answer(module, data.test, "regression")
-    check_parity(exported, data.test.columns, expected)
+    compared = ComparisonRows(data.test.columns, ("",) * 400)
+    check_parity(exported, compared, expected)
     with pytest.raises(ExportError, match=r"differs from the trained model on 400 of 400 rows"):
-        check_parity(tampered, data.test.columns, expected)
+        check_parity(tampered, compared, expected)
     with pytest.raises(ExportError, match="does not run"):
-        check_parity(replace(exported, bytes=b"damaged"), data.test.columns, expected)
+        check_parity(replace(exported, bytes=b"damaged"), compared, expected)
 
 
 def test_answers_that_are_no_numbers_are_refused():
     data = training_data("binary", {"temp": Passthrough()})
-    with pytest.raises(ModelError, match=r"no finite answer for \d+ of 400 rows, such as .*'temp': nan.*Passthrough"):
+    with pytest.raises(ModelError, match=r"no finite answer for \d+ of 800 rows, such as .*'temp': nan.*Passthrough"):
         export(Net(data), data.encoder, data, "binary")
 
 
 def test_without_test_rows_validation_rows_are_compared():
     data = training_data("binary", test=0)
-    with pytest.raises(ExportError, match="of 100 rows"):
-        export(Traced(), data.encoder, data, "binary")
+    compared = comparison_rows(data)
+    assert compared.made.count("") == 100 + 400
+    np.testing.assert_array_equal(compared.columns["temp"][:100], data.validation.columns["temp"])
+
+
+def test_rows_that_serving_may_see_are_compared():
+    compared = comparison_rows(training_data("binary", missing=False))
+    made = {
+        what: compared.part(np.flatnonzero([one == what for one in compared.made])).columns for what in compared.made
+    }
+    assert made.keys() >= {
+        "with temp missing", "with temp far below", "with temp far above", "with carrier missing", "with carrier unknown",
+        "with stops far above", "with all missing",
+    }  # fmt: skip
+    assert np.isnan(made["with temp missing"]["temp"]).all()
+    assert not np.isnan(made["with temp missing"]["wind"]).any()
+    assert made["with temp far above"]["temp"].min() > np.max(made[""]["temp"]) + 100
+    assert set(made["with carrier unknown"]["carrier"]).isdisjoint(made[""]["carrier"])
+
+
+@pytest.mark.parametrize("fails", ["raises", "gives NaN"])
+def test_a_model_that_cannot_answer_without_a_feature_is_refused(fails):
+    """Though no row of the data has one missing."""
+    pytest.importorskip("skl2onnx")
+    from sklearn.linear_model import LogisticRegression
+
+    data = training_data("binary", {"temp": Passthrough()}, missing=False)
+    trained = LogisticRegression().fit(data.train.X, data.train.y) if fails == "raises" else Net(data)
+    with pytest.raises(
+        ModelError, match=r"cannot answer a request with temp missing: .*give the feature fti.Standardize"
+    ):
+        export(trained, data.encoder, data, "binary")
+
+
+def test_a_branch_that_only_a_missing_value_takes_is_found():
+    class Branch(torch.nn.Module):
+        """Traced on rows without a missing value."""
+
+        def forward(self, x):
+            known = torch.nan_to_num(x["dense"][:, :1])
+            return known + 3 if bool(torch.isnan(x["dense"]).any()) else known
+
+    data = training_data("binary", {"temp": Passthrough()}, missing=False)
+    with pytest.raises(ExportError, match=r"\(with (temp|all) missing\) the model gives"):
+        export(Branch(), data.encoder, data, "binary")
+
+
+def test_a_forest_that_is_sure_gives_no_more_than_certainty():
+    pytest.importorskip("skl2onnx")
+    from sklearn.ensemble import RandomForestClassifier
+
+    data = training_data("binary", missing=False)
+    forest = RandomForestClassifier(49, random_state=1).fit(
+        data.train.X, np.zeros(400, dtype=int) + (np.arange(400) < 2)
+    )
+    exported = export(forest, data.encoder, data, "binary")
+    answers = Graph.from_bytes(exported.bytes, exported.inputs, what="it").run(data.train.columns)["probability"]
+    assert answers.min() >= 0.0
+    assert answers.max() <= 1.0
+
+
+def test_samples_are_answers_of_rows_there_and_made():
+    data = training_data("binary")
+    exported = export(Net(data), data.encoder, data, "binary")
+    graph = Graph.from_bytes(exported.bytes, exported.inputs, what="it")
+    texts = [column.name for column in FEATURES if column.type == "text"]
+    samples = Samples.from_json(exported.samples.to_json(), texts=texts, what="samples.json")
+    assert 48 < len(samples.answers) <= 96
+    assert any(np.isnan(samples.columns["temp"]))
+    samples.check(graph, "probability", what="it")
+    with pytest.raises(
+        PredictionError, match=r"answers .* where it answered .* when it was made: onnxruntime .* packages"
+    ):
+        replace(samples, answers=samples.answers + 0.01).check(graph, "probability", what="it")
+    for damaged in (b"{", b"[]", b'{"columns": {"temp": ["x"]}, "answers": []}'):
+        with pytest.raises(DamagedError, match=r"samples.json cannot be read as samples"):
+            Samples.from_json(damaged, texts=texts, what="samples.json")
 
 
 class Constant(torch.nn.Module):

@@ -11,7 +11,9 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 import fti_assets as fti
 from fti_assets import clock
@@ -541,8 +543,11 @@ def test_a_multiclass_model_end_to_end_and_against_a_champion_of_fewer_classes(b
 
 
 def test_two_models_of_one_dataset_encode_otherwise(bench: Bench) -> None:
+    def train(data: fti.TrainingData) -> Any:  # of a request without a value it is asked, too
+        return make_pipeline(SimpleImputer(), LogisticRegression()).fit(data.train.X, data.train.y)
+
     kinds = {"name": "raw_buyer", "encoders": {"spend": fti.Passthrough()}}
-    plain, raw = buyer(gates=[]), buyer(gates=[], **kinds)
+    plain, raw = buyer(gates=[]), buyer(train, gates=[], **kinds)
     assert raw.dataset is plain.dataset
     for model in (plain, raw):
         assert bench.train(model, "08").success

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,8 +22,8 @@ from fti_assets.features.arrays import fetch_columns
 from fti_assets.features.assemble import assemble
 from fti_assets.features.columns import stored_schema
 from fti_assets.features.external_rows import read_external
-from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.rejected import keep_rejected
+from fti_assets.features.spine_rows import LATE, spine_as_of, spine_times
 from fti_assets.features.staging import stage
 from fti_assets.features.upstream import COMPLETE, missing_partitions
 from fti_assets.features.views import view_of
@@ -67,7 +68,7 @@ def run_batch_predictions(
             for build in {build.reference: build for build in chosen.values()}.values()
         ]
         rows = " UNION ALL BY NAME ".join(
-            f"FROM {view_of(part)}" for part in [*([] if kept is None else [kept]), *answers]
+            f"FROM {view_of(part)}" for part in [*([] if kept is None else [kept]), *(made.rows for made in answers)]
         )
         layout = layout_of(predictions)
         staged = stage(lake.connection, lake.connection.sql(rows), layout, windows)
@@ -89,6 +90,7 @@ def run_batch_predictions(
         builds = {window.key: build.reference for window, build in chosen.items()}
         metadata = {
             "builds": ", ".join(dict.fromkeys(builds.values())),
+            "delay_breaches": sum(made.delay_breaches for made in answers),
             "preview": preview(lake.connection.table(quoted(staged.table))),
             **stored_schema(columns_of(predictions), lake.types(predictions.table_name)),
             COLUMN_LINEAGE: answers_lineage(
@@ -125,6 +127,14 @@ def _stored(lake: Lake, predictions: BatchPredictions, windows: Sequence[Window]
     return lake.rows(predictions.table_name, partitions=[window.key for window in windows])
 
 
+@dataclass(frozen=True)
+class _Answers:
+    """The answers of one build, and for how many the spine row was not available at its prediction time."""
+
+    rows: duckdb.DuckDBPyRelation
+    delay_breaches: int
+
+
 def _answers(
     lake: Lake,
     store: ModelStore,
@@ -133,19 +143,18 @@ def _answers(
     windows: Sequence[Window],
     kept: duckdb.DuckDBPyRelation | None,
     snapshot: int,
-) -> duckdb.DuckDBPyRelation:
+) -> _Answers:
     """One build's answers for the spine rows of its windows that have none yet."""
-    view = build.view
+    view = _spine_of(predictions, build)
     identity = [*view.spine_keys, *((view.prediction_time,) if view.prediction_time else ())]
-    spine = lake.rows(TableName("features", f"{view.spine}_v{view.spine_version}"), snapshot=snapshot)
+    stored = lake.rows(TableName("features", f"{view.spine}_v{view.spine_version}"), snapshot=snapshot)
+    within = lake.connection.sql(f"FROM {view_of(stored)} WHERE {_within(view.prediction_time, windows)}")
+    spine = spine_as_of(lake.connection, within, view)
     absent = ""
     if kept is not None:
         same = " AND ".join(f"kept.{quoted(name)} = spine.{quoted(name)}" for name in identity)
-        absent = f" AND NOT EXISTS (FROM {view_of(kept)} kept WHERE {same})"
-    due = lake.connection.sql(
-        f"SELECT spine.* FROM {view_of(spine)} spine WHERE {_within(view.prediction_time, windows)}{absent}"
-        f"{_latest(predictions.model.view.spine, view)}"
-    )
+        absent = f" WHERE NOT EXISTS (FROM {view_of(kept)} kept WHERE {same})"
+    due = lake.connection.sql(f"SELECT spine.* FROM {view_of(spine)} spine{absent}")
     name = quoted(temporary_name("scored"))
     lake.connection.execute(
         f"CREATE TEMP TABLE {name} AS SELECT row_number() OVER () AS __fti_scored, * "
@@ -153,23 +162,21 @@ def _answers(
     )
     scored = lake.connection.from_arrow(_scored(lake, store, build, name))
     selected = ", ".join(f"rows.{quoted(column)}" for column in identity)
-    return lake.connection.sql(
+    late = lake.connection.execute(f"SELECT count(*) FILTER ({LATE}) FROM {name}").fetchall()[0][0]
+    rows = lake.connection.sql(
         f"SELECT {selected}, answers.* EXCLUDE (__fti_scored), {literal(build.reference)} AS {BUILD}, "
         f"{timestamp(clock.now())} AS {PREDICTED_AT} "
         f"FROM {name} rows JOIN {view_of(scored)} answers USING (__fti_scored)"
     )
+    return _Answers(rows, int(late))
 
 
-def _latest(spine: FeatureGroup, view: ViewRecord) -> str:
-    """Of a spine row and its corrections, the one that became available last."""
-    if spine.event_time is None or view.spine_version != spine.version:
-        return ""
-    if spine.available_at is None and spine.tie_break is None:
-        return ""
-    order = [quoted(name) for name in (spine.available_at, spine.tie_break) if name is not None]
-    one = ", ".join(quoted(name) for name in (*spine.keys, spine.event_time))
-    ranked = ", ".join(f"{name} DESC NULLS LAST" for name in order)
-    return f" QUALIFY row_number() OVER (PARTITION BY {one} ORDER BY {ranked}) = 1"
+def _spine_of(predictions: BatchPredictions, build: ModelManifest) -> ViewRecord:
+    """A build's view; where its manifest does not say when spine rows are available, as the declared spine says it."""
+    view, spine = build.view, predictions.model.view.spine
+    if view.spine_times is None and (view.spine, view.spine_version) == (spine.name, spine.version):
+        return replace(view, spine_times=spine_times(spine))
+    return view
 
 
 def _missing(lake: Lake, predictions: BatchPredictions, windows: Sequence[Window], snapshot: int) -> Verdict:

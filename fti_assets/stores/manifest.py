@@ -107,10 +107,21 @@ class ColumnRule:
 
 
 @dataclass(frozen=True)
+class SpineTimes:
+    """When a spine's rows are available: ``available_at`` names a column, else it is the prediction time plus
+    ``serving_delay_us``. ``tie_break`` names the column that decides between versions of a row with equal times."""
+
+    available_at: str | None = None
+    serving_delay_us: int = 0
+    tie_break: str | None = None
+
+
+@dataclass(frozen=True)
 class ViewRecord:
     """A feature view: the spine, what each request must bring, what is joined, and the model's features in order.
 
     ``rules`` are the checks of the spine's schema that a request can be held against.
+    ``spine_times`` is None in manifests that do not say when the spine's rows are available.
     """
 
     name: str
@@ -124,6 +135,7 @@ class ViewRecord:
     on_demand: tuple[OnDemandCall, ...]
     features: tuple[Column, ...]
     rules: tuple[ColumnRule, ...] = ()
+    spine_times: SpineTimes | None = None
 
 
 @dataclass(frozen=True)
@@ -214,7 +226,8 @@ class DatasetManifest:
     table with a hash of the partition versions that were read, ``trained_until`` is the latest prediction time in train
     or validation. ``external`` names the tables that another system keeps, and where: they are not in the snapshot, and
     ``upstream`` has the version that was there when they were read. ``coverage`` is the share of rows for which each join
-    found a row, under ``(row)``, and a value, by feature.
+    found a row, under ``(row)``, and a value, by feature. ``delay_breaches`` counts the rows whose spine row was not available at
+    its prediction time: their own columns are those of its earliest version.
     """
 
     dataset: str
@@ -234,3 +247,4 @@ class DatasetManifest:
     code_version: str
     external: dict[str, str] = field(default_factory=dict)
     coverage: dict[str, dict[str, float]] = field(default_factory=dict)
+    delay_breaches: int = 0

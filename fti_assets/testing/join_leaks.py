@@ -16,10 +16,11 @@ from fti_assets.features.assemble import assemble, known_types
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.frontier import available_sql
 from fti_assets.features.schema import type_of_sql
+from fti_assets.features.spine_rows import stored_spine
 from fti_assets.features.views import view_of
 from fti_assets.stores.columns import canonical
 from fti_assets.stores.lake import Lake
-from fti_assets.stores.manifest import Column, JoinedGroup, ViewRecord
+from fti_assets.stores.manifest import Column, JoinedGroup, SpineTimes, ViewRecord
 from fti_assets.stores.on_demand_call import LoadedCall
 from fti_assets.stores.sql import literal, quoted, temporary_name
 from fti_assets.stores.tables import TableName
@@ -50,7 +51,7 @@ def assert_join_is_honest(lake: Lake, view: FeatureView, windows: Sequence[Windo
         NotMaterializedError: a group, or every spine row of the partitions, is not there.
     """
     record = record_of(lake, view)
-    spine = lake.rows(view.spine.table_name, partitions=[window.key for window in windows])
+    spine = stored_spine(lake, record, partitions=[window.key for window in windows])
     table = quoted(temporary_name("searched"))
     assembled = assemble(lake, record, spine, snapshot=lake.snapshot())
     lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {view_of(assembled)}")
@@ -60,6 +61,11 @@ def assert_join_is_honest(lake: Lake, view: FeatureView, windows: Sequence[Windo
     columns = lake.connection.sql(f"FROM {table}").columns
     chosen = sorted(random.Random(seed).sample(range(len(rows)), min(sample, len(rows))))
     searched = [dict(zip(columns, rows[number], strict=True)) for number in chosen]
+    _refuse(
+        f"view {view.name!r} takes columns of its spine {view.spine.table} that are not those of the version visible at the "
+        "prediction time",
+        (difference for row in searched for difference in _corrected(lake, record, row)),
+    )
     _refuse(
         f"view {view.name!r} joins rows that were not the newest known at the prediction time",
         (difference for row in searched for join in record.joins for difference in _searched(lake, record, join, row)),
@@ -75,6 +81,35 @@ def _refuse(message: str, differences: Iterator[dict[str, Any]]) -> None:
     found = pd.DataFrame(list(differences))
     if len(found):
         raise LeakFound(f"{message}: {', '.join(sorted(set(found['feature'])))}", found)
+
+
+def _corrected(lake: Lake, view: ViewRecord, row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The differences between a spine row's own columns and those of the version that was visible at its prediction time."""
+    if view.prediction_time is None:
+        return
+    at: datetime = row[view.prediction_time]
+    times = view.spine_times or SpineTimes()
+    names = [column.name for column in view.request]
+    identity = (*view.spine_keys, view.prediction_time)
+    tie = "NULL" if times.tie_break is None else quoted(times.tie_break)
+    available = available_sql(view.prediction_time, times.available_at, times.serving_delay_us)
+    versions = lake.connection.execute(
+        f"SELECT {available}, {tie}, {', '.join(map(quoted, names))} "
+        f"FROM {view_of(lake.rows(TableName('features', f'{view.spine}_v{view.spine_version}')))} "
+        f"WHERE {' AND '.join(f'{quoted(name)} = ?' for name in identity)}",
+        [row[name] for name in identity],
+    ).fetchall()
+
+    def rank(version: tuple[Any, ...]) -> tuple[Any, ...]:
+        when, last = version[0], (version[1] is not None, version[1] if version[1] is not None else 0)
+        return (True, when - datetime.min, last) if when <= at else (False, datetime.min - when, last)
+
+    known = max((version for version in versions if version[0] is not None), key=rank, default=None)
+    if known is None:
+        return
+    for name, expected in zip(names, known[2:], strict=True):
+        if _plain(row[name]) != _plain(expected):
+            yield {**{one: row[one] for one in identity}, "feature": name, "joined": row[name], "known": expected}
 
 
 def _searched(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

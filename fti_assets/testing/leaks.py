@@ -56,13 +56,14 @@ def assert_no_leak(
     visible by then must be there and must be the same. That catches a function that looks past its grid, sums over the
     whole day, fills from the next row, or scales by what the whole partition has.
 
-    *A view* (or its dataset or model) is checked through all groups that it rests on, and for sampled spine rows: what
-    the join brings is what a search row by row in Python finds at the prediction time; an on-demand feature is the same
-    for a row alone as among others; and no outcome was visible at its own prediction time.
+    *A view* (or its dataset or model) is checked through all groups that it rests on, and for sampled spine rows: the
+    spine's own columns are those of the version that was visible at the prediction time, or of the earliest if none was;
+    what the join brings is what a search row by row in Python finds at that time; an on-demand feature is the same for a
+    row alone as among others; and no outcome was visible at its own prediction time.
 
     What it cannot see: an event time or ``available_at`` that says too early when a row was known, which is for the
-    check ``rows_in_time`` and for whoever knows the source; spine columns that are filled in or corrected after the
-    prediction, as they are taken as given; and what a function reads past its inputs, from a resource or a file.
+    check ``rows_in_time`` and for whoever knows the source; spine columns that are filled in after the prediction
+    without a later ``available_at``; and what a function reads past its inputs, from a resource or a file.
 
     Args:
         declaration: what to check; its rows and those of its inputs are materialized.

@@ -17,6 +17,7 @@ from fti_assets.errors import NotMaterializedError
 from fti_assets.features.arrays import fetch_columns
 from fti_assets.features.assemble import assemble
 from fti_assets.features.external_rows import read_external
+from fti_assets.features.spine_rows import stored_spine
 from fti_assets.features.views import view_of
 from fti_assets.inference.predictor import Predictor
 from fti_assets.resources import Stores
@@ -130,7 +131,7 @@ def _replayed(
 ) -> str:
     """A temporary table of sampled spine rows with their features, as the offline join has them now."""
     name = TableName("features", f"{view.spine}_v{view.spine_version}")
-    spine = lake.rows(name, partitions=partitions)
+    spine = stored_spine(lake, view, partitions=partitions)
     if partitions is None and since is not None and view.prediction_time is not None:
         spine = spine.filter(f"{quoted(view.prediction_time)} >= {timestamp(since)}")
     numbered = quoted("__fti_replayed")

@@ -14,6 +14,7 @@ from fti_assets.features.assemble import assemble
 from fti_assets.features.external_rows import read_external
 from fti_assets.features.frame_kinds import Kind, as_arrow, as_kind, checked_kind, kind_of
 from fti_assets.features.schema import SQL_TYPES, type_of_sql
+from fti_assets.features.spine_rows import LATE, stored_spine
 from fti_assets.features.views import view_of
 from fti_assets.resources import Stores
 from fti_assets.stores.columns import ColumnType
@@ -22,13 +23,14 @@ from fti_assets.stores.lasting import lasting_lake
 from fti_assets.stores.manifest import Column, ViewRecord
 from fti_assets.stores.snapshots import moment_of, snapshot_of
 from fti_assets.stores.sql import quoted, timestamp
+from fti_assets.stores.tables import TableName
 from fti_assets.training.view_record import view_record
 
 if TYPE_CHECKING:
     from fti_assets.features.feature_group import FeatureGroup
     from fti_assets.training.view import FeatureView
 
-_ORDER = "_fti_given"
+_ORDER, _UNKNOWN = "_fti_given", "_fti_unknown"
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT")
 _FLOATS = ("FLOAT", "DOUBLE")
 
@@ -60,12 +62,18 @@ def features_for(
         _refuse_names(list(columns), record, what)
         rows = connection.from_arrow(given)
         moment = None if at is None else moment_of(at, what="at")
-        needed = _needed(record, rows.columns, moment, what)
+        stored = _stored_columns(lake, record, rows.columns, moment)
+        needed = _needed(record, [*rows.columns, *stored], moment, what)
         order = f"row_number() OVER () AS {_ORDER}"
         selected = [_cast(connection, rows, needed.get(name), name, what) for name in rows.columns]
         if moment is not None and record.prediction_time is not None:
             selected.append(f"{timestamp(moment)} AS {quoted(record.prediction_time)}")
         numbered = connection.sql(f"SELECT {', '.join([*selected, order])} FROM {view_of(rows)}")
+        if stored:
+            numbered = _with_stored(lake, record, numbered, stored, number)
+            if numbered.filter(f"{_UNKNOWN}").limit(1).fetchall():
+                _needed(record, rows.columns, moment, what)  # says what the rows lack
+            numbered = numbered.project(f"* EXCLUDE ({_UNKNOWN})")
         assembled = assemble(lake, record, numbered, snapshot=number)
         features = [column.name for column in record.features]
         own = [name for name in numbered.columns if name != _ORDER and (name in needed or name not in features)]
@@ -84,9 +92,32 @@ def _types(lake: Lake, view: FeatureView, group: FeatureGroup) -> Mapping[str, C
     return {name: type_of_sql(kind) for name, kind in lake.types(group.table_name).items()}
 
 
+def _stored_columns(lake: Lake, record: ViewRecord, names: Sequence[str], at: datetime | None) -> list[str]:
+    """The spine's own columns that the rows leave out and that a stored spine may have."""
+    time = record.prediction_time
+    if not set(record.spine_keys) <= set(names) or (time is not None and time not in names and at is None):
+        return []
+    if not lake.has(TableName("features", f"{record.spine}_v{record.spine_version}")):
+        return []
+    return [column.name for column in record.request if column.name not in (*names, *record.spine_keys)]
+
+
+def _with_stored(
+    lake: Lake, record: ViewRecord, rows: duckdb.DuckDBPyRelation, columns: Sequence[str], snapshot: int
+) -> duckdb.DuckDBPyRelation:
+    """The rows with columns of the stored spine as of their prediction time, and whether the spine lacks the row."""
+    identity = (*record.spine_keys, *((record.prediction_time,) if record.prediction_time else ()))
+    same = " AND ".join(f"given.{quoted(name)} = spine.{quoted(name)}" for name in identity)
+    selected = ", ".join(f"spine.{quoted(name)}" for name in columns)
+    return lake.connection.sql(
+        f"SELECT given.*, {selected}, spine.{LATE} IS NULL AS {_UNKNOWN} FROM {view_of(rows)} given "
+        f"LEFT JOIN {view_of(stored_spine(lake, record, snapshot=snapshot))} spine ON {same}"
+    )
+
+
 def _refuse_names(names: Sequence[str], record: ViewRecord, what: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
-    kept = [name for name in names if name.lower().startswith(("__fti_", _ORDER))]
+    kept = [name for name in names if name.lower().startswith(("__fti_", _ORDER, _UNKNOWN))]
     if twice or kept:
         problem = (
             f"two columns {listed(twice)}"

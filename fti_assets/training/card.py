@@ -49,6 +49,11 @@ def _learned_from(manifest: ModelManifest, dataset: DatasetManifest) -> str:
         lines.append(
             "- **not point-in-time**: the rows have no event time, so nothing keeps out what was known only later"
         )
+    if dataset.delay_breaches:
+        lines.append(
+            f"- **delay breaches**: of {dataset.delay_breaches:,} rows the spine row was not available at its prediction time; "
+            "their own columns are those of its earliest version"
+        )
     if dataset.lookups:
         lines.append(f"- lookups, visible at every instant: {', '.join(f'`{name}`' for name in dataset.lookups)}")
     lines += [

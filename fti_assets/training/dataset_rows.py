@@ -12,6 +12,7 @@ from fti_assets.errors import DataError, listed
 from fti_assets.features.assemble import assemble
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.frontier import available_sql
+from fti_assets.features.spine_rows import LATE, spine_as_of
 from fti_assets.features.views import view_of
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import ViewRecord
@@ -28,8 +29,8 @@ _SPLIT = "_fti_split"
 
 @dataclass(frozen=True)
 class DatasetRows:
-    """The rows of one cutoff, in the order of prediction time and keys, how many were left out and why, and what the joins
-    found."""
+    """The rows of one cutoff, in the order of prediction time and keys, how many were left out and why, what the joins found,
+    and how many spine rows were not available at their prediction time."""
 
     relation: duckdb.DuckDBPyRelation
     rows: Mapping[str, int]
@@ -37,6 +38,7 @@ class DatasetRows:
     trained_until: datetime | None
     coverage: Coverage
     boundaries: Mapping[str, Interval]
+    delay_breaches: int
 
 
 def dataset_rows(
@@ -51,13 +53,13 @@ def dataset_rows(
         DataError: the spine's key is not unique for its label, or no row has a label.
     """
     connection, spine, label = lake.connection, dataset.view.spine, dataset.view.label
-    spine_rows = lake.rows(spine.table_name, snapshot=snapshot)
-    known = _known_by(connection, spine, spine_rows, cutoff, dataset)
+    stored = lake.rows(spine.table_name, snapshot=snapshot)
+    known = spine_as_of(connection, _known_by(connection, spine, stored, cutoff, dataset), view)
     candidates, labelled = quoted(temporary_name("candidates")), quoted(temporary_name("labelled"))
     labels = None
-    if label.group is not spine or label.horizon is not None:
+    if label.group is not spine or label.horizon is not None or _has_versions(spine):
         labels = lake.rows(label.group.table_name, snapshot=snapshot)
-        if label.horizon is None:
+        if label.group is not spine and label.horizon is None:
             _refuse_ambiguous(connection, known, spine)
     with_label = view_of(_with_label(connection, known, labels, label, spine, cutoff))
     connection.execute(f"CREATE TEMP TABLE {candidates} AS FROM {with_label}")
@@ -91,7 +93,8 @@ def dataset_rows(
     selected = ", ".join(map(quoted, kept))
     relation = assembled.project(f"{selected}, {_LABEL} AS {quoted(label.name)}, {_SPLIT} AS {quoted(SPLIT)}")
     trained_until = _trained_until(connection, labelled, view)
-    return DatasetRows(relation, rows, left_out, trained_until, coverage_of(assembled, view), parts)
+    breaches = int(assembled.aggregate(f"count(*) FILTER ({LATE})").fetchall()[0][0])
+    return DatasetRows(relation, rows, left_out, trained_until, coverage_of(assembled, view), parts, breaches)
 
 
 @dataclass(frozen=True)
@@ -145,18 +148,18 @@ def _known_by(
     cutoff: datetime,
     dataset: TrainingDataset,
 ) -> duckdb.DuckDBPyRelation:
-    """The spine's rows before the cutoff, within the window, as their latest correction by the cutoff has them."""
+    """The versions of the spine's rows before the cutoff and within the window that were known by the cutoff."""
     if spine.event_time is None:
         return rows
     time, moment = quoted(spine.event_time), timestamp(cutoff)
     available = available_sql(spine.event_time, spine.available_at, spine.delay_us)
     since = "" if dataset.window is None else f" AND {time} >= {timestamp(cutoff - dataset.window)}"
-    latest = ""
-    if spine.available_at is not None or spine.tie_break is not None:
-        order = [f"{available} DESC", *([f"{quoted(spine.tie_break)} DESC NULLS LAST"] if spine.tie_break else [])]
-        one = ", ".join(map(quoted, (*spine.keys, spine.event_time)))
-        latest = f" QUALIFY row_number() OVER (PARTITION BY {one} ORDER BY {', '.join(order)}) = 1"
-    return connection.sql(f"FROM {view_of(rows)} WHERE {time} < {moment} AND {available} <= {moment}{since}{latest}")
+    return connection.sql(f"FROM {view_of(rows)} WHERE {time} < {moment} AND {available} <= {moment}{since}")
+
+
+def _has_versions(group: FeatureGroup) -> bool:
+    """Whether a key may have several rows of one event time."""
+    return group.event_time is not None and (group.available_at is not None or group.tie_break is not None)
 
 
 def _with_label(
@@ -171,14 +174,20 @@ def _with_label(
     if labels is None:
         return connection.sql(f"SELECT * EXCLUDE ({column}), {column} AS {_LABEL} FROM {view_of(spine_rows)}")
     group = label.group
-    outcomes = _outcomes(connection, labels, group, label, cutoff)
+    outcomes = _outcomes(connection, labels, label, cutoff, by_time=label.horizon is not None or group is spine)
     keys = " AND ".join(
         f"spine.{quoted(label.column.spine_keys.get(key, key))} = outcome.{quoted(f'__fti_key_{number}')}"
         for number, key in enumerate(group.keys)
     )
     if label.horizon is None:
+        columns = "spine.*"
+        if group is spine:  # its latest correction says how the row turned out, the one of its time what was known
+            columns, keys = (
+                f"spine.* EXCLUDE ({column})",
+                f"{keys} AND spine.{quoted(spine.event_time or '')} = outcome.__fti_event",
+            )
         return connection.sql(
-            f"SELECT spine.*, outcome.__fti_value AS {_LABEL} FROM {view_of(spine_rows)} spine "
+            f"SELECT {columns}, outcome.__fti_value AS {_LABEL} FROM {view_of(spine_rows)} spine "
             f"LEFT JOIN {view_of(outcomes)} outcome ON {keys}"
         )
     time = quoted(spine.event_time or "")
@@ -193,18 +202,20 @@ def _with_label(
 def _outcomes(
     connection: duckdb.DuckDBPyConnection,
     labels: duckdb.DuckDBPyRelation,
-    group: FeatureGroup,
     label: Label,
     cutoff: datetime,
+    *,
+    by_time: bool,
 ) -> duckdb.DuckDBPyRelation:
     """Each outcome once, as its latest correction known at the cutoff has it: by key, or by key and event time."""
+    group = label.group
     keys = ", ".join(f"{quoted(key)} AS {quoted(f'__fti_key_{number}')}" for number, key in enumerate(group.keys))
     value = f"{quoted(label.name)} AS __fti_value"
     if group.event_time is None:
         return connection.sql(f"SELECT {keys}, {value} FROM {view_of(labels)}")
     event = quoted(group.event_time)
     available = available_sql(group.event_time, group.available_at, group.delay_us)
-    one = [*map(quoted, group.keys), *([event] if label.horizon is not None else [])]
+    one = [*map(quoted, group.keys), *([event] if by_time else [])]
     order = [
         f"{available} DESC",
         f"{event} DESC",

@@ -96,6 +96,7 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
             "rows_by_split": dg.MetadataValue.json(newest.rows),
             "left_out": dg.MetadataValue.json(newest.left_out),
             "point_in_time": newest.point_in_time,
+            "delay_breaches": newest.delay_breaches,
             "read_from": dg.MetadataValue.json(newest.upstream),
             "preview": preview(lake.connection.table(quoted(made[-1].table))),
             **coverage_shown(newest.coverage),
@@ -178,6 +179,7 @@ def _manifest(
         code_version=code_version,
         external={group.table: group.source.place for group in dataset.view.groups if group.source is not None},
         coverage=rows.coverage,
+        delay_breaches=rows.delay_breaches,
     )
 
 

@@ -128,7 +128,8 @@ class FeatureView:
 
         Args:
             spine: rows with what a request brings and the prediction time: a pandas or polars frame, an Arrow table, a DuckDB
-                relation or a list of dicts. Aware times are converted to UTC, naive ones taken as UTC.
+                relation or a list of dicts. Aware times are converted to UTC, naive ones taken as UTC. Columns of the spine that
+                the rows leave out are those of the stored spine rows of their keys and prediction time, as a dataset has them.
             at: one prediction time for all rows, instead of a column of it.
             snapshot: the groups as of a snapshot of the lake: its number, or an instant for the newest one committed by then;
                 the newest of all by default.

@@ -10,6 +10,7 @@ from fti_assets.features.on_demand import OnDemand
 from fti_assets.features.online_load import joined_group
 from fti_assets.features.schema import column_rules
 from fti_assets.features.selection import Selection, selection_of
+from fti_assets.features.spine_rows import spine_times
 from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.manifest import Column, JoinedColumn, JoinedGroup, JoinedKey, ViewRecord
 from fti_assets.training.view_checks import check_key_types, known_type
@@ -59,6 +60,7 @@ def view_record(view: FeatureView, types: Types) -> ViewRecord:
         on_demand=tuple(feature.call for feature in view.on_demand),
         features=tuple(features),
         rules=tuple(column_rules(view.spine.schema, [column.name for column in request])),
+        spine_times=spine_times(view.spine),
     )
 
 

@@ -74,3 +74,18 @@ def point_in_time(
             values += [None if best is None else best[column.column] for column in group.columns]
         joined.append(values)
     return joined
+
+
+def spine_version(versions: Sequence[Row], at: datetime, available: str, tie_break: str | None = None) -> Row:
+    """Of the versions of one spine row the one that was visible at its prediction time; if none was, the earliest."""
+
+    def tie(row: Row) -> tuple[bool, Any]:
+        value = None if tie_break is None else row[tie_break]
+        return value is not None, value or 0
+
+    seen = [row for row in versions if row[available] <= at]
+    if seen:
+        newest = max(row[available] for row in seen)
+        return max((row for row in seen if row[available] == newest), key=tie)
+    earliest = min(row[available] for row in versions)
+    return max((row for row in versions if row[available] == earliest), key=tie)

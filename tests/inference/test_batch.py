@@ -528,16 +528,17 @@ def test_answers_that_another_run_stored_meanwhile_stay(
     pd.testing.assert_frame_equal(bench.answers(), before)
 
 
-def test_a_corrected_spine_row_is_answered_once_as_its_latest_correction_has_it(tmp_path: Path) -> None:
+def test_a_corrected_spine_row_is_answered_once_as_of_its_prediction_time(tmp_path: Path) -> None:
     t = pd.date_range("2013-01-01", periods=200, freq="h")
     first = pd.DataFrame(
         {"id": np.arange(200), "t": t, "a": t, "x": np.tile([-1.0, 1.0], 100), "y": np.tile([0, 1], 100)}
     )
     corrected = first.iloc[[4]].assign(a=t[4] + pd.Timedelta("1h"), x=1.0)
+    forecast = first.iloc[[6]].assign(a=t[6] - pd.Timedelta("1h"), x=1.0)
 
     @fti.feature_group(keys=["id"], event_time="t", available_at="a")
     def sightings() -> pd.DataFrame:
-        return pd.concat([first, corrected], ignore_index=True)
+        return pd.concat([first, corrected, forecast], ignore_index=True)
 
     seen = fti.FeatureView(name="seen", spine=sightings, label=fti.Label(sightings["y"]), features=[sightings["x"]])
     dataset = fti.training_dataset(name="seen_rows", view=seen, split=fti.TimeSplit(validation="1d", test="2d"))
@@ -554,4 +555,4 @@ def test_a_corrected_spine_row_is_answered_once_as_its_latest_correction_has_it(
     rows = fti.read(answers, stores=stores).set_index("id")["probability"]
     assert rows.index.is_unique
     assert len(rows) == 200
-    assert rows[4] == rows[5] > rows[2]
+    assert rows[4] == rows[6] == rows[2] < rows[5]

@@ -391,15 +391,17 @@ numbers = st.none() | st.integers(0, 3).map(float)
 
 @st.composite
 def histories(draw: st.DrawFn) -> Stored:
-    """A spine with unique ids, corrected outcomes, first outcomes of its entities, and a feature with late rows."""
+    """A corrected spine with unique ids, corrected outcomes, first outcomes of its entities, and a feature with late rows."""
     names = st.sampled_from(["x", "y"])
     spine_rows = [
-        row(number, draw(moments), k=draw(st.none() | names), known=draw(moments))
+        {**row(number, at, k=draw(st.none() | names), known=known), "own": float(draw(st.integers(0, 9)))}
         for number in range(draw(st.integers(1, 6)))
+        for at in [draw(moments)]
+        for known in draw(st.lists(moments, min_size=1, max_size=3, unique=True))
     ]
     corrections = {  # one outcome a key, corrected: one event time, and an available-at for each correction
         (one["id"], available): outcome(one["id"], at, draw(numbers), a=available)
-        for one in spine_rows
+        for one in {one["id"]: one for one in spine_rows}.values()
         for at in [draw(moments)]
         for available in draw(st.lists(moments, max_size=3))
     }
@@ -453,7 +455,9 @@ def expected(
     label, kept, left_out = dataset.view.label, {}, {"immature": 0, "unlabelled": 0, "between splits": 0}
     assert isinstance(dataset.split, fti.TimeSplit)
     parts = dataset.split.boundaries(cutoff, label.age, window=dataset.window)
-    for one in stored[spine]:
+    for number in {one["id"] for one in stored[spine]}:
+        versions = [one for one in stored[spine] if one["id"] == number]
+        one = oracles.spine_version(versions, versions[0]["t"], "known")
         old = dataset.window is not None and one["t"] < cutoff - dataset.window
         if one["t"] >= cutoff or one["known"] > cutoff or old:
             continue
@@ -474,7 +478,7 @@ def expected(
             left_out["between splits"] += 1
         else:
             feature = oracles.winner(joined(measures, ["k"], "x"), stored[measures], [one["k"]], one["t"])
-            kept[one["id"]] = (value, None if feature is None else feature["x"], split)
+            kept[one["id"]] = (value, None if feature is None else feature["x"], one["own"], split)
     return kept, left_out
 
 
@@ -497,13 +501,13 @@ def test_rows_labels_features_and_splits_are_those_of_brute_force(
             made(connection, dataset, stored, cutoff)
         return
     found, by_id = made(connection, dataset, stored, cutoff)
-    assert {number: (one["v"], one["x"], one["split"]) for number, one in by_id.items()} == kept
+    assert {number: (one["v"], one["x"], one["own"], one["split"]) for number, one in by_id.items()} == kept
     assert found.left_out == left_out
 
 
 @pytest.mark.parametrize(("cutoff", "y"), [(5, 1.0), (6, 2.0), (7, 3.0), (20, 3.0)])
 @pytest.mark.parametrize("label", [fti.Label(spine["y"]), BY_KEY], ids=["own", "by key"])
-def test_a_corrected_spine_row_is_one_row_as_it_was_last_known_by_the_cutoff(
+def test_a_corrected_spine_row_keeps_its_first_columns_and_takes_its_latest_label(
     connection: duckdb.DuckDBPyConnection, label: fti.Label, cutoff: float, y: float
 ) -> None:
     first, second, third = row(1, 2, known=5, y=1.0), row(1, 2, known=6, y=2.0), row(1, 2, known=7, y=3.0)
@@ -513,9 +517,20 @@ def test_a_corrected_spine_row_is_one_row_as_it_was_last_known_by_the_cutoff(
     stored = {spine: [second, *other, third, first], outcomes: [outcome(number, 3, 9.0) for number in (1, 2, 3)]}
     found, by_id = made(connection, declared(label, split=fti.TimeSplit(validation="1s", test="1s")), stored, cutoff)
     assert sum(found.rows.values()) + sum(found.left_out.values()) == 3
-    assert by_id[1]["own"] == y
+    assert by_id[1]["own"] == 1.0  # the earliest version: none was there at the prediction time
+    assert found.delay_breaches == len(by_id)
     if label is not BY_KEY:
         assert by_id[1]["y"] == y
+
+
+def test_columns_are_those_that_were_known_at_the_prediction_time(connection: duckdb.DuckDBPyConnection) -> None:
+    versions = [row(1, 2, known=0, y=1.0), row(1, 2, known=2, y=2.0), row(1, 2, known=3, y=3.0)]
+    for one, own in zip(versions, (1.0, 2.0, 3.0), strict=True):
+        one["own"] = own
+    stored = {spine: [versions[2], row(2, 2, y=5.0), versions[0], versions[1]]}
+    found, by_id = made(connection, declared(fti.Label(spine["y"])), stored, cutoff=10)
+    assert {number: (one["own"], one["y"]) for number, one in by_id.items()} == {1: (2.0, 3.0), 2: (2.0, 5.0)}
+    assert found.delay_breaches == 0
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3])

@@ -1,0 +1,90 @@
+"""The rows of a spine as of their own prediction times: the one rule of datasets, batches, ad-hoc joins and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fti_assets.features.frontier import available_sql
+from fti_assets.features.views import view_of
+from fti_assets.stores.manifest import SpineTimes, ViewRecord
+from fti_assets.stores.sql import literal, quoted
+from fti_assets.stores.tables import PARTITION, TableName
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from fti_assets.features.feature_group import FeatureGroup
+    from fti_assets.stores.lake import Lake
+
+LATE = "_fti_late"
+"""The column that says whether no version of a spine row was visible at its prediction time: a delay breach."""
+
+
+def spine_times(spine: FeatureGroup) -> SpineTimes:
+    """When a declared spine's rows are available, as a manifest has it."""
+    return SpineTimes(spine.available_at, spine.delay_us, spine.tie_break)
+
+
+def spine_as_of(
+    connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, view: ViewRecord
+) -> duckdb.DuckDBPyRelation:
+    """One row for each key and prediction time ``t``: the version that was visible at ``t``.
+
+    Of the versions available at or before ``t`` the one that became available last wins. If there is none, the earliest
+    does, and the row is a delay breach. Ties go to the greatest ``tie_break``, a null being the least.
+
+    Args:
+        connection: the connection that ``rows`` belongs to.
+        rows: the spine's rows with all their versions; times are naive UTC ``TIMESTAMP``.
+        view: the view, for the spine's keys and times.
+
+    Returns:
+        The columns of ``rows`` and ``_fti_late``, lazy and in no order.
+    """
+    if view.prediction_time is None:
+        return connection.sql(f"SELECT *, false AS {LATE} FROM {view_of(rows)}")
+    times = view.spine_times or SpineTimes()
+    time = quoted(view.prediction_time)
+    available = available_sql(view.prediction_time, times.available_at, times.serving_delay_us)
+    visible = f"coalesce({available} <= {time}, false)"
+    one_version = ""
+    if times.available_at is not None or times.tie_break is not None:
+        tie = [] if times.tie_break is None else [f"{quoted(times.tie_break)} DESC NULLS LAST"]
+        order = [
+            f"{visible} DESC",
+            f"CASE WHEN {visible} THEN {available} END DESC NULLS LAST",
+            f"{available} ASC NULLS LAST",
+            *tie,
+        ]
+        one = ", ".join(map(quoted, (*view.spine_keys, view.prediction_time)))
+        one_version = f" QUALIFY row_number() OVER (PARTITION BY {one} ORDER BY {', '.join(order)}) = 1"
+    return connection.sql(f"SELECT *, NOT {visible} AS {LATE} FROM {view_of(rows)}{one_version}")
+
+
+def stored_spine(
+    lake: Lake, view: ViewRecord, *, snapshot: int | None = None, partitions: Sequence[str] | None = None
+) -> duckdb.DuckDBPyRelation:
+    """A view's spine as it is stored, each row as of its prediction time, with ``_fti_late``.
+
+    Args:
+        lake: the open lake.
+        view: the view.
+        snapshot: of the lake, the newest by default.
+        partitions: only the rows whose version of their prediction time lies in one of them; corrections may lie in others.
+
+    Raises:
+        NotMaterializedError: the spine is not there.
+    """
+    table = TableName("features", f"{view.spine}_v{view.spine_version}")
+    if partitions is None:
+        return spine_as_of(lake.connection, lake.rows(table, snapshot=snapshot), view)
+    rows = lake.rows(table, snapshot=snapshot, with_partition=True)
+    if PARTITION not in rows.columns:  # another system keeps it
+        return spine_as_of(lake.connection, lake.rows(table, snapshot=snapshot, partitions=partitions), view)
+    among = f"{PARTITION} IN ({', '.join(map(literal, partitions)) or 'NULL'})"
+    if view.spine_times is None or (view.spine_times.available_at, view.spine_times.tie_break) == (None, None):
+        rows, among = rows.filter(among), "true"
+    return lake.connection.sql(
+        f"SELECT * EXCLUDE ({PARTITION}) FROM {view_of(spine_as_of(lake.connection, rows, view))} WHERE {among}"
+    )

@@ -1,0 +1,134 @@
+"""A spine with corrections: dataset, batch, ad-hoc join, leak test and parity take the same version of each row."""
+
+import random
+from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import fti_assets as fti
+from fti_assets import clock, testing
+from fti_assets.errors import DataError
+from fti_assets.features import spine_rows
+from fti_assets.stores.manifest import DatasetManifest
+from fti_assets.stores.records import from_json
+from fti_assets.testing import join_leaks
+from tests.features import oracles
+from tests.features.oracles import Row
+
+HOUR = timedelta(hours=1)
+START = datetime(2025, 1, 1)
+NOW = "2025-01-07T18:00"
+
+
+def corrected(seed: int) -> list[Row]:
+    """An order an hour; half of them have versions before and after their prediction time, some only after it."""
+    rng, rows = random.Random(seed), []
+    for id in range(120):
+        t = START + id * HOUR
+        delays = rng.sample(range(-5, 40), rng.choice([1, 1, 2, 4]))
+        for known in delays:
+            amount = rng.choice([None, rng.randrange(-4, 5)])
+            rows.append({"id": id, "t": t, "known": t + known * HOUR, "amount": amount, "paid": rng.randrange(2)})
+    rng.shuffle(rows)
+    return rows
+
+
+ROWS: list[Row] = []
+
+
+@fti.feature_group(keys=["id"], event_time="t", available_at="known")
+def orders() -> pd.DataFrame:
+    return pd.DataFrame(ROWS).astype({"amount": "Int64"})
+
+
+view = fti.FeatureView(name="paying", spine=orders, label=fti.Label(orders["paid"]), features=[orders["amount"]])
+dataset = fti.training_dataset(name="paying_rows", view=view, split=fti.TimeSplit(validation="1h", test="3d"))
+
+
+@fti.model(dataset=dataset, task="regression")
+def payer(data: fti.TrainingData) -> Any:
+    from sklearn.linear_model import LinearRegression
+
+    return LinearRegression().fit(data.train.X, data.train.X.sum(axis=1))
+
+
+answers = fti.batch_predictions(name="answers", model=payer)
+
+
+def of_rows() -> list[list[Row]]:
+    return [[row for row in ROWS if row["id"] == id] for id in range(120)]
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> fti.Stores:
+    return testing.stores_in(tmp_path_factory.mktemp("orders"))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_reader_takes_the_version_of_the_prediction_time(stores: fti.Stores, seed: int) -> None:
+    ROWS[:] = corrected(seed)
+    best = [oracles.spine_version(versions, versions[0]["t"], "known") for versions in of_rows()]
+    amounts = {row["id"]: row["amount"] for row in best}
+    breaches = sum(row["known"] > row["t"] for row in best)
+    assert 0 < breaches < len(best)
+    with clock.at(NOW):
+        done = testing.materialize(orders, dataset, payer, stores=stores)
+        batch = testing.materialize(
+            answers, stores=stores, run_config={"ops": {answers.table: {"config": {"predict_again": True}}}}
+        )
+        stored = done.rows(dataset).astype(object).to_dict("records")
+        assert {row["id"]: None if pd.isna(row["amount"]) else row["amount"] for row in stored} == amounts
+        latest = [max(versions, key=lambda row: row["known"]) for versions in of_rows()]
+        assert {row["id"]: row["paid"] for row in stored} == {row["id"]: row["paid"] for row in latest}
+
+        asked = pd.DataFrame([{"id": row["id"], "t": row["t"]} for row in best])
+        features = view.features_for(asked, stores=stores, as_="dicts")
+        assert {row["id"]: row["amount"] for row in features} == amounts
+
+        testing.assert_no_leak(view, stores=stores, sample=120)
+        assert testing.assert_parity(payer, stores=stores, sample=120).rows == 120
+        given = batch.rows(answers).set_index("id")["value"]
+        assert sorted(given.index) == sorted(amounts)
+        predictor = fti.Predictor.load("payer", models=stores.model_store().root, online=stores.online)
+        for row in best:
+            answer = predictor.predict({"id": row["id"], "amount": row["amount"]}, at=row["t"])
+            assert answer.value == pytest.approx(given[row["id"]], abs=1e-5)
+
+    for result, key in ((done.runs[dataset.table], dataset.key), (batch.runs[answers.table], answers.key)):
+        assert result.asset_materializations_for_node(key.path[-1])[0].metadata["delay_breaches"].value == breaches
+    with stores.offline_store().connect() as lake:
+        record = lake.ledger(dataset.table_name)["all"].record
+    assert from_json(DatasetManifest, record, what="manifest").delay_breaches == breaches
+    models = stores.model_store()
+    card = (models.root / "payer" / models.champion("payer").reference / "card.md").read_text()
+    assert f"**delay breaches**: of {breaches} rows the spine row was not available at its prediction time" in card
+
+
+def test_a_leak_through_the_spines_own_columns_is_found(stores: fti.Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search for the version of a row does not rest on the rule that it checks."""
+    ROWS[:] = corrected(3)
+    testing.materialize(orders, stores=stores, now=NOW)
+
+    def latest(lake: Any, view: Any, **_: Any) -> Any:
+        return lake.connection.sql(
+            f"SELECT *, false AS {spine_rows.LATE} FROM {orders.table_name.sql} "
+            "QUALIFY row_number() OVER (PARTITION BY id ORDER BY known DESC) = 1"
+        ).project("* EXCLUDE (_partition)")
+
+    monkeypatch.setattr(join_leaks, "stored_spine", latest)
+    with pytest.raises(
+        testing.LeakFound, match="takes columns of its spine orders_v1 that are not .*: amount"
+    ) as found:
+        testing.assert_no_leak(view, stores=stores, sample=120)
+    assert {"id", "t", "joined", "known"} <= set(found.value.rows)
+
+
+def test_features_of_rows_that_the_spine_lacks_are_refused(stores: fti.Stores) -> None:
+    ROWS[:] = corrected(4)
+    testing.materialize(orders, stores=stores, now=NOW)
+    with pytest.raises(DataError, match="has no column 'amount': it needs 'id', 'amount' or 't' and has 'id' or 't'"):
+        view.features_for([{"id": 1, "t": START + HOUR}, {"id": 1, "t": START}], stores=stores)
+    with pytest.raises(DataError, match="has no column 'id' and 'amount'"):
+        view.features_for([{"t": START}], stores=stores)

@@ -195,9 +195,10 @@ def _swept(
     kept = ", ".join(map(quoted, [*own, *keys]))
     at = f"unnest(range({AT}, {NEXT})) AS {AT}" if targets is None else AT
     where = f" WHERE {entered} > 0" if targets is None else ""
-    prepared = "".join(f", {sql} AS __fti_prepared_{number}" for number, sql in enumerate(needed.prepared))
+    for step in needed.steps():
+        totals = f"SELECT *, {step} FROM ({totals})"
     ctes += [
-        f"__fti_totals AS (SELECT *{prepared} FROM ({totals}))",
+        f"__fti_totals AS ({totals})",
         f"__fti_found AS (SELECT {kept}, {at}{early} FROM __fti_totals{where})",
     ]
     found = "__fti_found"

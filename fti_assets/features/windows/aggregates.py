@@ -21,6 +21,9 @@ class Count:
 class Sum:
     """The sum of a column's values in the window, nulls skipped; null when there is none.
 
+    Whole numbers add up exactly. Floats, and decimals taken as the nearest ``DOUBLE`` each, give the ``DOUBLE`` nearest to their
+    true sum, as ``math.fsum`` does, whatever cancels; beyond the largest float it is infinite.
+
     Args:
         column: numbers or booleans.
     """
@@ -33,7 +36,7 @@ class Sum:
 class Mean:
     """The mean of a column's values in the window, nulls skipped; null when there is none.
 
-    The mean of a boolean is the share of rows for which it holds.
+    The mean of a boolean is the share of rows for which it holds. It is the ``Sum``, rounded once, divided by the number.
 
     Args:
         column: numbers or booleans.
@@ -48,7 +51,7 @@ class Rate:
     """Rows, or the sum of a column's values, per unit of time: divided by the window's length in ``per``.
 
     Over rows it is 0 when there is none; over a column it skips nulls and is null when there is none. A share of rows is
-    no rate in time: it is the ``Mean`` of a boolean.
+    no rate in time: it is the ``Mean`` of a boolean. A sum is exact as that of ``Sum``; the division rounds twice more.
 
     Args:
         column: numbers or booleans, or None for the rows themselves.
@@ -71,7 +74,8 @@ class Rate:
 class Std:
     """The sample standard deviation of a column's values in the window, nulls skipped; null with fewer than two.
 
-    It comes from exact sums of the values and of their squares, so that nothing cancels. It is NaN with an infinite value,
+    It comes from exact sums of the values and of their squares, so that nothing cancels: it is within a relative 4 * 2^-53 of
+    the true one. It is NaN with an infinite value,
     a NaN or one beyond 1e134 in the window; values within 1e-143 of zero count as zero.
 
     Args:

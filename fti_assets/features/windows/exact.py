@@ -2,19 +2,25 @@
 
 A float is sorted by its exponent into bins, where it is a whole number of the bin's unit, and a sum is put together again
 from the bins' totals: the superaccumulator of Neal, "Fast exact summation using small and large superaccumulators" (2015).
-For squares it is cut into digits of 28 bits, whose products fit 64 bits.
+Carries are taken between the totals as whole numbers and only the result is rounded, once, so that nothing cancels: a sum is
+the DOUBLE nearest to the true one, as ``math.fsum`` gives it. For squares it is cut into digits of 28 bits, whose products fit 64 bits.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 _BIN_BITS = 32
 """Powers of two in one bin of floats: the total of 2^42 rows of a bin fits 126 bits."""
-_LOWEST_BIN = -30
-"""Values below 2^-960 round to multiples of 2^-1012: a smaller unit has no reciprocal."""
+_LOWEST_BIN = -32
+"""Its unit, 2^-1076, divides the least subnormal."""
+_ROOM_BITS = 93
+"""A whole number within 2^93 has room for one more digit of a bin."""
+_LOW_BITS, _SMALL_BITS = 34, 86
+_CUT_BITS, _HIGH_BITS = 32, 74
+"""Where a whole number within 2^86, and a larger one, is cut in two that are floats."""
 _DIGIT_BITS = 28
 _LOWEST_DIGIT, _HIGHEST_DIGIT = -17, 15
 """Digits of values within 2^-476 and 2^448, whose squares are floats."""
@@ -55,17 +61,16 @@ def spread_sql(values: Iterable[str], source: str) -> str:
     return f"SELECT {', '.join(parts)} FROM {source}"
 
 
-def float_sum(value: str, spread: Spread, total: Total) -> str:
-    """The SQL of the sum of a DOUBLE from its bins' totals."""
+def float_sum(value: str, spread: Spread, total: Total, prepare: Prepare) -> str:
+    """The SQL of the DOUBLE nearest to the sum of a DOUBLE, from its bins' totals; beyond the largest one it is infinite."""
     bins = [] if spread.least is None else list(range(_bin(spread.least), _bin(spread.greatest or 0) + 1))
-    parts = ["0::DOUBLE"]
+    totals = []
     for number in bins:
         lower = f"abs({value}) >= {_power(_BIN_BITS * number)} AND " if number > _LOWEST_BIN else ""
         upper = f"abs({value}) < {_power(_BIN_BITS * (number + 1))}" if number < 31 else f"isfinite({value})"
-        unit = _BIN_BITS * number - 52
-        whole = f"CASE WHEN {lower}{upper} THEN ({value} * {_power(-unit)})::HUGEINT ELSE 0 END"
-        parts.append(f"{total(whole)}::DOUBLE * {_power(unit)}")
-    finite = " + ".join(parts)
+        whole = f"CASE WHEN {lower}{upper} THEN ({_scaled(value, -_unit(number))})::HUGEINT ELSE 0 END"
+        totals.append(total(whole))
+    finite = _rounded(totals, _unit(bins[0]), prepare) if bins else "0::DOUBLE"
     if not spread.odd:
         return finite
     nan, above, below = (
@@ -74,6 +79,48 @@ def float_sum(value: str, spread: Spread, total: Total) -> str:
     return (
         f"CASE WHEN {nan} OR ({above} AND {below}) THEN 'nan'::DOUBLE WHEN {above} THEN 'inf'::DOUBLE "
         f"WHEN {below} THEN '-inf'::DOUBLE ELSE {finite} END"
+    )
+
+
+def _rounded(totals: Sequence[str], unit: int, prepare: Prepare) -> str:
+    """The SQL of the DOUBLE nearest to totals that are 2^unit, 2^(unit + 32), ... worth each.
+
+    After the carries every total but the highest is a digit of 32 bits, never negative. Digits are appended to the highest
+    while there is room in 128 bits; of those left over only counts whether all are 0.
+    """
+    carried = [totals[0]]
+    for total in totals[1:]:
+        carried.append(prepare(f"{total} + ({carried[-1]} >> {_BIN_BITS})"))
+    whole, more, left = carried.pop(), "false", f"{len(carried)}"
+    while carried:
+        digit = f"({carried.pop()} & {2**_BIN_BITS - 1})"
+        room = f"{whole} BETWEEN -{2**_ROOM_BITS} AND {2**_ROOM_BITS}"
+        more = prepare(f"{more} OR (NOT ({room}) AND {digit} <> 0)")
+        left = prepare(f"{left} - ({room})::INTEGER")
+        whole = prepare(f"CASE WHEN {room} THEN {whole} * {2**_BIN_BITS}::HUGEINT + {digit} ELSE {whole} END")
+    nearest = nearest_double(whole, more)
+    if len(totals) == 1:
+        return _scaled(nearest, unit)
+    nearest = prepare(nearest)
+    cases = " ".join(
+        f"WHEN {number} THEN {_scaled(nearest, unit + _BIN_BITS * number)}" for number in range(len(totals))
+    )
+    return f"(CASE {left} {cases} END)"
+
+
+def nearest_double(whole: str, more: str = "false") -> str:
+    """The SQL of the DOUBLE nearest to a whole number of 128 bits, ties to even, which DuckDB's own cast does not give.
+
+    ``more`` says whether a fraction was cut off, which only large numbers may have. Cut in two parts that are floats, the
+    number is rounded by their addition alone; what the lower part of a large one has no room for is kept in its last bit.
+    """
+    low, cut = 2**_LOW_BITS - 1, f"({whole} & {2**_CUT_BITS - 1})"
+    last = f"(({more}) OR {cut} <> 0)::INTEGER::HUGEINT"
+    return (
+        f"(CASE WHEN {whole} BETWEEN -{2**_SMALL_BITS} AND {2**_SMALL_BITS} "
+        f"THEN ({whole} >> {_LOW_BITS})::DOUBLE * {_power(_LOW_BITS)} + ({whole} & {low})::DOUBLE "
+        f"ELSE ({whole} >> {_HIGH_BITS})::DOUBLE * {_power(_HIGH_BITS)} "
+        f"+ ((({whole} & {2**_HIGH_BITS - 1}) >> {_CUT_BITS}) | {last})::DOUBLE * {_power(_CUT_BITS)} END)"
     )
 
 
@@ -153,6 +200,17 @@ def _deviation(
 
 def _bin(value: float) -> int:
     return max(_LOWEST_BIN, (math.frexp(value)[1] - 1) // _BIN_BITS)
+
+
+def _unit(number: int) -> int:
+    """The exponent of a bin's unit, of which its floats are whole numbers."""
+    return _BIN_BITS * number - 52
+
+
+def _scaled(value: str, by: int) -> str:
+    """A value times a power of two, which may itself be no float."""
+    half = by // 2
+    return f"{value} * {_power(by)}" if abs(by) <= 1022 else f"{value} * {_power(half)} * {_power(by - half)}"
 
 
 def _power(of_two: int) -> str:

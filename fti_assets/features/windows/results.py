@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,14 @@ from fti_assets.features.windows.aggregates import (
     Rate,
     Std,
 )
-from fti_assets.features.windows.exact import WHOLE_DIGITS, Spread, float_deviation, float_sum, whole_deviation
+from fti_assets.features.windows.exact import (
+    WHOLE_DIGITS,
+    Spread,
+    float_deviation,
+    float_sum,
+    nearest_double,
+    whole_deviation,
+)
 from fti_assets.stores.sql import quoted
 from fti_assets.times import duration, microseconds
 
@@ -26,6 +34,7 @@ _SMALL = {"boolean", "tinyint", "smallint", "integer", "utinyint", "usmallint", 
 _LARGE = {"bigint", "hugeint", "ubigint", "uhugeint"}
 _FLOATS = {"float", "double", "decimal"}
 _TIMES = {"timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "timestamp with time zone", "date", "time"}
+_PREPARED = re.compile(r"__fti_prepared_(\d+)")
 _ORDERED = _SMALL | _LARGE | _FLOATS | _TIMES | {"varchar"}
 
 
@@ -52,6 +61,20 @@ class Needed:
     def prepare(self, sql: str) -> str:
         """The column with what SQL over totals gives."""
         return f"__fti_prepared_{_place(self.prepared, sql)}"
+
+    def steps(self) -> list[str]:
+        """What is prepared, as further columns of a SELECT each, after one another: some rest on others."""
+        levels: list[int] = []
+        for sql in self.prepared:
+            levels.append(max((levels[int(place)] + 1 for place in _PREPARED.findall(sql)), default=0))
+        return [
+            ", ".join(
+                f"{sql} AS __fti_prepared_{place}"
+                for place, (sql, level) in enumerate(zip(self.prepared, levels, strict=True))
+                if level == step
+            )
+            for step in range(max(levels, default=-1) + 1)
+        ]
 
     def extreme(self, state: str, of: str, window: int) -> str:
         """The column with the least or greatest state in a window."""
@@ -111,6 +134,8 @@ class Results:
                 return f"CASE WHEN {values} > 1 THEN {self._deviation(column, values, window)} END"
         column = str(aggregate.column)
         values, total = self._values(column, window), f"({self._sum(column, window)})"
+        if isinstance(aggregate, Mean | Rate) and self.types[column] not in _FLOATS | {"boolean"}:
+            total = nearest_double(total)
         if isinstance(aggregate, Mean):
             total = f"{total}::DOUBLE / {values}::DOUBLE"
         elif isinstance(aggregate, Rate):
@@ -130,7 +155,9 @@ class Results:
         name, kind = quoted(column), self.types[column]
         if kind in _FLOATS:
             value = f"{name}::DOUBLE"
-            return float_sum(value, self.spread(value), lambda measure: self._total(measure, window))
+            return float_sum(
+                value, self.spread(value), lambda measure: self._total(measure, window), self.needed.prepare
+            )
         return self._total(f"coalesce({name}::{'BIGINT' if kind in _SMALL else 'HUGEINT'}, 0)", window)
 
     def _deviation(self, column: str, values: str, window: int) -> str:

@@ -1,0 +1,133 @@
+"""Window sums of floats: the DOUBLE nearest to the true sum, as math.fsum has it."""
+
+import math
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from fti_assets import Mean, Rate, Std, Sum, Table, window_aggregate
+from fti_assets.features.table import Grid
+from fti_assets.features.windows.exact import nearest_double
+from tests.features import oracles
+from tests.features.window_oracles import _deviation as true_deviation
+
+START = datetime(2013, 1, 1)
+
+
+@pytest.fixture
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with oracles.connection() as connection:
+        yield connection
+
+
+def nearest(exact: Fraction) -> float:
+    try:
+        return float(exact)
+    except OverflowError:
+        return math.inf if exact > 0 else -math.inf
+
+
+def true_sum(values: Sequence[float]) -> float:
+    """IEEE's answer for infinities and NaN, else the true sum rounded once."""
+    if not all(map(math.isfinite, values)):
+        return sum(value for value in values if not math.isfinite(value))
+    return nearest(sum(map(Fraction, values), Fraction(0)))
+
+
+def windows(connection: duckdb.DuckDBPyConnection, values: Sequence[Sequence[float]], **aggregates: Any) -> list[Any]:
+    """One key's aggregates for each list of values."""
+    keys = [key for key, of_key in enumerate(values) for _ in of_key]
+    flat = [value for of_key in values for value in of_key]
+    relation = connection.sql(
+        "SELECT unnest(?::BIGINT[]) AS k, unnest(?::VARCHAR[])::DOUBLE AS x, ?::TIMESTAMP AS t",
+        params=[keys, list(map(repr, flat)), START],
+    )
+    grid = Grid("hour", START, START + timedelta(hours=1))
+    rows = Table(relation, connection, "rows_v1", ("k",), event_time="t", grid=grid)
+    found = window_aggregate(rows, keys=["k"], every="1h", windows=["1h"], aggregates=aggregates)
+    columns = ", ".join(f'"{name}_1h"' for name in aggregates)
+    return found.relation.order("k").project(columns).fetchall()
+
+
+def equal(found: float, expected: float) -> bool:
+    return found == expected or (math.isnan(found) and math.isnan(expected))
+
+
+floats = st.floats(width=64) | st.floats(-1e6, 1e6) | st.integers(-3, 3).map(float)
+
+
+@st.composite
+def cancelling(draw: st.DrawFn) -> list[float]:
+    """Values, most of them taken back, some but for their last bit."""
+    values = draw(st.lists(floats, min_size=1, max_size=8))
+    back = [
+        math.nextafter(-value, draw(st.sampled_from([0.0, math.inf]))) if draw(st.booleans()) else -value
+        for value in values
+    ]
+    return draw(st.permutations([*values, *back, *draw(st.lists(floats, max_size=3))]))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.lists(cancelling() | st.lists(floats, min_size=1, max_size=9), min_size=1, max_size=12))
+@example(
+    [
+        [1e16, 1.0, 1e-9, -1e16],
+        [2.0**53, 1.0, 2.0**-60],
+        [2.0**53, 1.0],
+        [2.0**53 + 2, 1.0],
+        [-(2.0**53), -1.0, -(2.0**-60)],
+    ]
+)
+@example([[5e-324] * 3, [5e-324, -1e-320], [2.0**-1022, -5e-324], [1e-310, 1.5e308, -1.5e308]])
+@example([[1.7e308, 1.7e308], [1.7e308, 1.7e308, -1.7e308], [-1.7e308, -1.7e308]])
+@example([[math.inf, 1.0], [math.inf, -math.inf], [math.nan, 2.0], [-math.inf]])
+@example([[2.0**90, 2.0**38 + 2.0**37, 1.0], [2.0**95, 2.0**42, 2.0**-20], [-(2.0**95), -(2.0**42), -(2.0**-20)]])
+def test_a_sum_is_the_nearest_float(connection: duckdb.DuckDBPyConnection, values: list[list[float]]) -> None:
+    found = windows(connection, values, sum=Sum("x"), mean=Mean("x"), rate=Rate("x", per="30min"))
+    for of_key, (total, mean, rate) in zip(values, found, strict=True):
+        expected = true_sum(of_key)
+        assert equal(total, expected), (of_key, total, expected)
+        assert equal(mean, expected / len(of_key))
+        assert equal(rate, expected * 1.8e9 / 3.6e9)
+        try:
+            assert equal(total, math.fsum(of_key))
+        except (OverflowError, ValueError):
+            assert not math.isfinite(expected) or max(map(abs, of_key)) > 1e307
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    numbers=st.lists(
+        st.integers(-(2**127) + 1, 2**127 - 1)
+        | st.builds(lambda top, at, by: (top << at) + by, st.integers(-(2**54), 2**54), st.integers(0, 72), st.integers(-2, 2)),
+        min_size=1, max_size=30,
+    )
+)  # fmt: skip
+def test_whole_numbers_of_any_size_round_to_the_nearest_float(
+    connection: duckdb.DuckDBPyConnection, numbers: list[int]
+) -> None:
+    relation = connection.sql("SELECT unnest(?::VARCHAR[])::HUGEINT AS n", params=[list(map(str, numbers))])
+    found = [value for (value,) in relation.project(nearest_double("n")).fetchall()]
+    assert found == [float(number) for number in numbers]
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    values=st.lists(
+        st.lists(st.floats(-1e130, 1e130).filter(lambda x: x == 0 or abs(x) > 1e-120), min_size=2, max_size=8), min_size=1, max_size=8
+    ),
+    shift=st.sampled_from([0.0, 1e9, -1e15]),
+)  # fmt: skip
+def test_a_deviation_is_within_four_roundings(
+    connection: duckdb.DuckDBPyConnection, values: list[list[float]], shift: float
+) -> None:
+    shifted = [[value + shift for value in of_key] for of_key in values]
+    found = windows(connection, shifted, std=Std("x"))
+    for of_key, (deviation,) in zip(shifted, found, strict=True):
+        assert deviation == pytest.approx(true_deviation(of_key), rel=4 * 2.0**-53, abs=0)

@@ -17,7 +17,7 @@ from fti_assets.assets.within_reach import Upstream
 from fti_assets.features.columns import column_schema, group_columns
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.freshness import FRESH
-from fti_assets.features.group_layout import IN_TIME, judges_time, layout_of
+from fti_assets.features.group_layout import IN_TIME, NOT_FUTURE, judges_time, layout_of
 from fti_assets.features.schema import described
 from fti_assets.features.schema_rules import rules_of
 from fti_assets.resources import Stores
@@ -31,7 +31,7 @@ def build_feature_group(group: FeatureGroup) -> dg.AssetsDefinition:
 
         return run_feature_group(group, context, stores, arguments)
 
-    rules = [*rules_of(group.schema), *layout_of(group).rules, *([IN_TIME] if judges_time(group) else [])]
+    rules = [*rules_of(group.schema), *layout_of(group).rules, *([IN_TIME, NOT_FUTURE] if judges_time(group) else [])]
     rules += [FRESH] if group.ttl is not None else []
     return build_asset(
         name=group.table,

@@ -61,6 +61,15 @@ def _newest(lake: Lake, group: FeatureGroup, now: datetime, *, since: datetime |
     return newest
 
 
+def future_sql(group: FeatureGroup, now: datetime) -> str:
+    """The SQL of whether a row is said to be available, or where nothing else is said to be true, only after now.
+
+    The event time of a forecast may lie ahead, so where ``available_at`` is a column it alone is judged.
+    """
+    assert group.event_time is not None
+    return f"{quoted(group.available_at or group.event_time)} > {timestamp(now)}"
+
+
 def delays(
     connection: duckdb.DuckDBPyConnection, group: FeatureGroup, new_rows: str, now: datetime
 ) -> tuple[int, dict[str, Any]]:

@@ -9,6 +9,9 @@ from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.layout import Layout
 from fti_assets.rules import Rule
 
+NOT_FUTURE = Rule(
+    "rows_not_in_future", "No row is said to be true or available only after it is stored", blocking=False
+)
 IN_TIME = Rule("rows_in_time", "New rows are stored before they are said to be available", blocking=False)
 
 

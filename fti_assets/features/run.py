@@ -24,8 +24,8 @@ from fti_assets.features.duplicates import KeepLast
 from fti_assets.features.external_rows import read_external
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.frames import naive_times
-from fti_assets.features.freshness import delays, fresh, is_backfill
-from fti_assets.features.group_layout import IN_TIME, judges_time, layout_of
+from fti_assets.features.freshness import delays, fresh, future_sql, is_backfill
+from fti_assets.features.group_layout import IN_TIME, NOT_FUTURE, judges_time, layout_of
 from fti_assets.features.inputs import input_table
 from fti_assets.features.layout import Layout
 from fti_assets.features.online_load import joined_whole, load_online
@@ -70,6 +70,7 @@ def run_feature_group(
             result = call_function(group.function, given, context, what=group.table, instead=ALL_PARTITIONS)
         batch = _staged(lake, group, layout, result, windows)
         staged, verdicts = batch.staged, [*batch.staged.verdicts, *_in_time(lake, group, batch.staged, windows)]
+        verdicts += _not_future(lake, group, batch.staged)
         _say_once_that_naive_is_utc(context, group, result)
         _say_what_changed(context, group, staged)
         if not staged.accepted:
@@ -209,6 +210,19 @@ def _refuse_clashes(lake: Lake, group: FeatureGroup, staged: Staged, partitions:
             f"rows of {group.table} with the same {', '.join(group.identity)} were stored by another run meanwhile; nothing of "
             "this run was stored"
         )
+
+
+def _not_future(lake: Lake, group: FeatureGroup, staged: Staged) -> list[Verdict]:
+    """Count the rows from after now: local times that are taken as UTC, which no delay breach shows."""
+    if group.event_time is None or not judges_time(group):
+        return []
+    now = clock.now()
+    column, wrong = group.available_at or group.event_time, future_sql(group, now)
+    number, latest = lake.connection.execute(
+        f"SELECT count(*), max({quoted(column)}) FROM {quoted(staged.table)} WHERE {wrong}"
+    ).fetchall()[0]
+    problem = f"{number} rows of {group.table} have {column!r} after now, up to {latest}, where it is {now} UTC: are they local times?"
+    return [Verdict(NOT_FUTURE, int(number), (), problem if number else "")]
 
 
 def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, windows: Sequence[Window]) -> list[Verdict]:

@@ -227,7 +227,7 @@ class DatasetManifest:
     or validation. ``external`` names the tables that another system keeps, and where: they are not in the snapshot, and
     ``upstream`` has the version that was there when they were read. ``coverage`` is the share of rows for which each join
     found a row, under ``(row)``, and a value, by feature. ``delay_breaches`` counts the rows whose spine row was not available at
-    its prediction time: their own columns are those of its earliest version.
+    its prediction time: their own columns are those of its earliest version. ``warnings`` are what the checks of the rows found.
     """
 
     dataset: str
@@ -248,3 +248,4 @@ class DatasetManifest:
     external: dict[str, str] = field(default_factory=dict)
     coverage: dict[str, dict[str, float]] = field(default_factory=dict)
     delay_breaches: int = 0
+    warnings: tuple[str, ...] = ()

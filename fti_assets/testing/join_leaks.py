@@ -172,7 +172,7 @@ def _alone(
 def _refuse_known_outcomes(lake: Lake, view: FeatureView, table: str) -> None:
     """An outcome that was visible at its own prediction time was no prediction, or its times are wrong."""
     label = view.label
-    if view.time is None or label.group is view.spine or label.group.event_time is None or label.horizon is not None:
+    if view.time is None or label.group.event_time is None or label.horizon is not None:
         return
     event = label.group.event_time
     available = available_sql(event, label.group.available_at, label.group.delay_us)
@@ -182,6 +182,13 @@ def _refuse_known_outcomes(lake: Lake, view: FeatureView, table: str) -> None:
     same = " AND ".join(
         f"spine.{quoted(label.column.spine_keys.get(key, key))} = outcome.{quoted(key)}" for key in label.group.keys
     )
+    advice = f"say when an outcome of {label.group.table} is known, by its event_time or available_at"
+    if label.group is view.spine:
+        same += f" AND spine.{quoted(view.time)} = outcome.{quoted(event)} AND outcome.{quoted(label.name)} IS NOT NULL"
+        advice = (
+            f"it is on the spine row of {label.group.table} itself. Give it a group of its own, whose event_time or "
+            "available_at says when it was known"
+        )
     names = ", ".join(f"spine.{quoted(name)}" for name in (*view.spine.keys, view.time))
     known = lake.connection.sql(
         f"SELECT {names}, {literal(label.name)} AS feature, outcome.__fti_visible AS known_at FROM {table} spine "
@@ -189,8 +196,8 @@ def _refuse_known_outcomes(lake: Lake, view: FeatureView, table: str) -> None:
     ).df()
     if len(known):
         raise LeakFound(
-            f"the label {label.name!r} of view {view.name!r} was visible at its own prediction time for {len(known)} rows: say "
-            f"when an outcome of {label.group.table} is known, by its event_time or available_at",
+            f"the label {label.name!r} of view {view.name!r} was visible at its own prediction time for {len(known)} rows: "
+            f"{advice}",
             known,
         )
 

@@ -59,7 +59,8 @@ def assert_no_leak(
     *A view* (or its dataset or model) is checked through all groups that it rests on, and for sampled spine rows: the
     spine's own columns are those of the version that was visible at the prediction time, or of the earliest if none was;
     what the join brings is what a search row by row in Python finds at that time; an on-demand feature is the same for a
-    row alone as among others; and no outcome was visible at its own prediction time.
+    row alone as among others; and no outcome was visible at its own prediction time,
+    as one on the spine row itself is.
 
     What it cannot see: an event time or ``available_at`` that says too early when a row was known, which is for the
     check ``rows_in_time`` and for whoever knows the source; spine columns that are filled in after the prediction

@@ -25,6 +25,7 @@ from fti_assets.features.upstream import COMPLETE
 from fti_assets.resources import Stores
 from fti_assets.training.dataset import TrainingDataset
 from fti_assets.training.dataset_columns import columns_of, layout_of
+from fti_assets.training.dataset_warnings import RULES
 from fti_assets.training.gate_checks import gate_specs
 from fti_assets.training.model import Model
 from fti_assets.training.view import FeatureView
@@ -40,7 +41,7 @@ def build_dataset(dataset: TrainingDataset) -> dg.AssetsDefinition:
 
         return run_dataset(dataset, context, stores)
 
-    rules = [*rules_of(dataset.schema), *layout_of(dataset).rules, COMPLETE]
+    rules = [*rules_of(dataset.schema), *layout_of(dataset).rules, COMPLETE, *RULES]
     view = dataset.view
     return build_asset(
         name=dataset.table,

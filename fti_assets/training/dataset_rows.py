@@ -12,14 +12,17 @@ from fti_assets.errors import DataError, listed
 from fti_assets.features.assemble import assemble
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.frontier import available_sql
+from fti_assets.features.schema import type_of_sql
 from fti_assets.features.spine_rows import LATE, spine_as_of
 from fti_assets.features.views import view_of
+from fti_assets.rules import Verdict
 from fti_assets.stores.lake import Lake
-from fti_assets.stores.manifest import ViewRecord
+from fti_assets.stores.manifest import Column, ViewRecord
 from fti_assets.stores.sql import quoted, temporary_name, timestamp
 from fti_assets.times import microseconds
 from fti_assets.training.coverage import Coverage, coverage_of, with_found
 from fti_assets.training.dataset import SPLIT, TrainingDataset
+from fti_assets.training.dataset_checks import KNOWN, judge_rows
 from fti_assets.training.label import Label
 from fti_assets.training.split import Interval, RandomSplit, TimeSplit
 
@@ -30,7 +33,7 @@ _SPLIT = "_fti_split"
 @dataclass(frozen=True)
 class DatasetRows:
     """The rows of one cutoff, in the order of prediction time and keys, how many were left out and why, what the joins found,
-    and how many spine rows were not available at their prediction time."""
+    how many spine rows were not available at their prediction time, and what the checks of the rows said."""
 
     relation: duckdb.DuckDBPyRelation
     rows: Mapping[str, int]
@@ -39,6 +42,7 @@ class DatasetRows:
     coverage: Coverage
     boundaries: Mapping[str, Interval]
     delay_breaches: int
+    verdicts: tuple[Verdict, ...] = ()
 
 
 def dataset_rows(
@@ -94,7 +98,10 @@ def dataset_rows(
     relation = assembled.project(f"{selected}, {_LABEL} AS {quoted(label.name)}, {_SPLIT} AS {quoted(SPLIT)}")
     trained_until = _trained_until(connection, labelled, view)
     breaches = int(assembled.aggregate(f"count(*) FILTER ({LATE})").fetchall()[0][0])
-    return DatasetRows(relation, rows, left_out, trained_until, coverage_of(assembled, view), parts, breaches)
+    coverage = coverage_of(assembled, view)
+    kind = type_of_sql(str(assembled.types[assembled.columns.index(_LABEL)])) or "text"
+    verdicts = judge_rows(connection, table, view.features, Column(label.name, kind), _LABEL, coverage)
+    return DatasetRows(relation, rows, left_out, trained_until, coverage, parts, breaches, tuple(verdicts))
 
 
 @dataclass(frozen=True)
@@ -172,7 +179,10 @@ def _with_label(
 ) -> duckdb.DuckDBPyRelation:
     column = quoted(label.name)
     if labels is None:
-        return connection.sql(f"SELECT * EXCLUDE ({column}), {column} AS {_LABEL} FROM {view_of(spine_rows)}")
+        return connection.sql(
+            f"SELECT * EXCLUDE ({column}), {column} AS {_LABEL}, {'false' if spine.event_time is None else f'NOT {LATE}'} AS {KNOWN} "
+            f"FROM {view_of(spine_rows)}"
+        )
     group = label.group
     outcomes = _outcomes(connection, labels, label, cutoff, by_time=label.horizon is not None or group is spine)
     keys = " AND ".join(
@@ -186,14 +196,18 @@ def _with_label(
                 f"spine.* EXCLUDE ({column})",
                 f"{keys} AND spine.{quoted(spine.event_time or '')} = outcome.__fti_event",
             )
+        known = (
+            "false" if spine.event_time is None else f"coalesce(__fti_since <= spine.{quoted(spine.event_time)}, false)"
+        )
         return connection.sql(
-            f"SELECT {columns}, outcome.__fti_value AS {_LABEL} FROM {view_of(spine_rows)} spine "
+            f"SELECT {columns}, outcome.__fti_value AS {_LABEL}, {known} AS {KNOWN} FROM {view_of(spine_rows)} spine "
             f"LEFT JOIN {view_of(outcomes)} outcome ON {keys}"
         )
     time = quoted(spine.event_time or "")
     horizon = f"to_microseconds({microseconds(label.horizon)})"
     return connection.sql(
-        f"SELECT spine.*, CASE WHEN outcome.__fti_event <= spine.{time} + {horizon} THEN outcome.__fti_value END AS {_LABEL} "
+        f"SELECT spine.*, CASE WHEN outcome.__fti_event <= spine.{time} + {horizon} THEN outcome.__fti_value END AS {_LABEL}, "
+        f"false AS {KNOWN} "
         f"FROM {view_of(spine_rows)} spine ASOF LEFT JOIN {view_of(outcomes)} outcome ON {keys} "
         f"AND spine.{time} < outcome.__fti_event"
     )
@@ -212,7 +226,7 @@ def _outcomes(
     keys = ", ".join(f"{quoted(key)} AS {quoted(f'__fti_key_{number}')}" for number, key in enumerate(group.keys))
     value = f"{quoted(label.name)} AS __fti_value"
     if group.event_time is None:
-        return connection.sql(f"SELECT {keys}, {value} FROM {view_of(labels)}")
+        return connection.sql(f"SELECT {keys}, {value}, '-infinity'::TIMESTAMP AS __fti_since FROM {view_of(labels)}")
     event = quoted(group.event_time)
     available = available_sql(group.event_time, group.available_at, group.delay_us)
     one = [*map(quoted, group.keys), *([event] if by_time else [])]
@@ -221,9 +235,10 @@ def _outcomes(
         f"{event} DESC",
         *([f"{quoted(group.tie_break)} DESC NULLS LAST"] if group.tie_break else []),
     ]
-    moment = timestamp(cutoff)
+    moment, each = timestamp(cutoff), f"OVER (PARTITION BY {', '.join(one)})"
+    since = f"min(greatest({event}, {available})) FILTER ({quoted(label.name)} IS NOT NULL) {each} AS __fti_since"
     return connection.sql(
-        f"SELECT {keys}, {value}, {event} AS __fti_event FROM {view_of(labels)} WHERE greatest({event}, {available}) <= {moment} "
+        f"SELECT {keys}, {value}, {event} AS __fti_event, {since} FROM {view_of(labels)} WHERE greatest({event}, {available}) <= {moment} "
         f"QUALIFY row_number() OVER (PARTITION BY {', '.join(one)} ORDER BY {', '.join(order)}) = 1"
     )
 

@@ -33,6 +33,7 @@ from fti_assets.stores.sql import quoted
 from fti_assets.times import Window, instant, microseconds
 from fti_assets.training.coverage import coverage_plotted, coverage_shown
 from fti_assets.training.dataset import TrainingDataset
+from fti_assets.training.dataset_checks import judge_times
 from fti_assets.training.dataset_columns import columns_of, layout_of
 from fti_assets.training.dataset_rows import DatasetRows, dataset_rows, where_the_parts_lie
 
@@ -55,8 +56,10 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
                 )
             rows = dataset_rows(lake, dataset, view, cutoff=cutoff, snapshot=snapshot)
             staged = stage(lake.connection, rows.relation, layout_of(dataset), [Window(window.key)])
-            verdicts.append([*staged.verdicts, _complete(lake, dataset, cutoff, snapshot)])
+            warned = [*rows.verdicts, judge_times(lake, view, dataset.view.groups, snapshot=snapshot)]
+            verdicts.append([*staged.verdicts, _complete(lake, dataset, cutoff, snapshot), *warned])
             manifest = _manifest(lake, dataset, view, rows, cutoff, snapshot, code_version_of(context))
+            manifest = replace(manifest, warnings=tuple(one.problem for one in warned if not one.passed))
             made.append(staged)
             manifests[window.key] = replace(manifest, upstream={**manifest.upstream, **outside})
             context.log.info(f"{dataset.table} at {cutoff}: {dict(rows.rows)}, left out {dict(rows.left_out)}")

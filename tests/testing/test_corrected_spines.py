@@ -43,7 +43,17 @@ def orders() -> pd.DataFrame:
     return pd.DataFrame(ROWS).astype({"amount": "Int64"})
 
 
+@fti.feature_group(keys=["id"], event_time="t", available_at="known")
+def payments() -> pd.DataFrame:
+    """What orders came to, long after them."""
+    t = START + HOUR * 40 + pd.to_timedelta(range(120), "h")
+    return pd.DataFrame({"id": range(120), "t": t, "known": t, "settled": True})
+
+
 view = fti.FeatureView(name="paying", spine=orders, label=fti.Label(orders["paid"]), features=[orders["amount"]])
+apart = fti.FeatureView(
+    name="settling", spine=orders, label=fti.Label(payments["settled"]), features=[orders["amount"]]
+)
 dataset = fti.training_dataset(name="paying_rows", view=view, split=fti.TimeSplit(validation="1h", test="3d"))
 
 
@@ -87,7 +97,12 @@ def test_every_reader_takes_the_version_of_the_prediction_time(stores: fti.Store
         features = view.features_for(asked, stores=stores, as_="dicts")
         assert {row["id"]: row["amount"] for row in features} == amounts
 
-        testing.assert_no_leak(view, stores=stores, sample=120)
+        testing.materialize(payments, stores=stores)
+        testing.assert_no_leak(apart, stores=stores, sample=120)
+        with pytest.raises(testing.LeakFound, match="'paid' .* it is on the spine row of orders_v1 itself") as found:
+            testing.assert_no_leak(view, stores=stores, sample=1)
+        seen = [row for row in ROWS if row["known"] <= row["t"]]
+        assert len(found.value.rows) == len({(row["id"], row["known"]) for row in seen})
         assert testing.assert_parity(payer, stores=stores, sample=120).rows == 120
         given = batch.rows(answers).set_index("id")["value"]
         assert sorted(given.index) == sorted(amounts)

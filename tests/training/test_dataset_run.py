@@ -154,7 +154,10 @@ def test_a_cutoff_is_stored_with_its_manifest(world: World) -> None:
     (event,) = result.asset_materializations_for_node(dataset.table)
     assert event.metadata["dagster/row_count"].value == len(rows)
     assert event.metadata["rows_by_split"].value == manifest.rows
-    assert all(evaluation.passed for evaluation in checks(result).values())
+    failed = {name: found.description for name, found in checks(result).items() if not found.passed}
+    problem = f"of {len(rows)} rows, 'size' of one value in all of them"
+    assert failed == {"features_vary": problem}
+    assert manifest.warnings == (problem,)
 
 
 def test_a_range_of_cutoffs_is_one_run_with_a_version_each(world: World) -> None:
@@ -218,7 +221,10 @@ def test_rows_that_break_the_schema_are_not_stored_and_kept_aside(world: World) 
     assert not result.asset_materializations_for_node(dataset.table)
     with pytest.raises(NotMaterializedError):
         fti.read(dataset, stores=world.stores)
-    assert [name for name, evaluation in checks(result).items() if not evaluation.passed] == ["t_less_than"]
+    assert [name for name, evaluation in checks(result).items() if not evaluation.passed] == [
+        "t_less_than",
+        "features_vary",
+    ]
     (file,) = (world.root / "lake" / "rejected" / dataset.table).iterdir()  # the cutoff on the 5th broke nothing
     assert file.name.endswith("-20130106T000000Z.jsonl")
     kept = [json.loads(line) for line in file.read_text().splitlines()]

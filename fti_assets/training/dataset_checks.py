@@ -1,0 +1,162 @@
+"""The checks of a dataset's rows that only warn, in one pass over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+
+from fti_assets import clock
+from fti_assets.errors import listed
+from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.freshness import future_sql
+from fti_assets.features.views import view_of
+from fti_assets.rules import Rule, Verdict
+from fti_assets.stores.lake import Lake
+from fti_assets.stores.manifest import Column, ViewRecord
+from fti_assets.stores.sql import quoted
+from fti_assets.training.coverage import ROW, Coverage
+from fti_assets.training.dataset_warnings import APART, JOINS, PAST, UNKNOWN, VARYING
+
+KNOWN = "_fti_known"
+"""The column that says whether a row's label was visible at its prediction time."""
+
+_FEWEST = 20
+"""Of fewer rows chance alone may tell every label."""
+_SAMPLE = 2_000
+"""A feature that does not tell the labels of so many rows does not tell those of all."""
+_NUMBERS = ("boolean", "integer", "number")
+
+
+def judge_rows(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    features: Sequence[Column],
+    label: Column,
+    label_column: str,
+    coverage: Coverage,
+) -> list[Verdict]:
+    """Judge a dataset's rows by every rule but that of times, in one pass and one more over what a sample leaves open.
+
+    Args:
+        connection: the connection of the table.
+        table: the quoted name of a table with each feature, the label and ``_fti_known``.
+        features: the features and their types.
+        label: the label's name and type.
+        label_column: what the table calls the label.
+        coverage: what the joins found.
+    """
+    y = quoted(label_column)
+    asked = ["count(*)", f"count(*) FILTER ({KNOWN})", f"count(DISTINCT {y})", f"max({y})"]
+    for feature in features:
+        name = quoted(feature.name)
+        asked += [f"count({name})", f"min({name}) IS DISTINCT FROM max({name})"]
+    total, known, labels, highest, *found = connection.execute(f"SELECT {', '.join(asked)} FROM {table}").fetchall()[0]
+    names = [feature.name for feature in features]
+    counts, vary = dict(zip(names, found[::2], strict=True)), dict(zip(names, found[1::2], strict=True))
+    null = [name for name in names if total and not counts[name]]
+    one = [name for name in names if total > 1 and counts[name] == total and not vary[name]]
+    open_ = [feature for feature in features if feature.name not in (*null, *one)] if labels > 1 else []
+    if total > 5 * _SAMPLE:
+        sample = f"(FROM {table} USING SAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1))"
+        open_ = _telling(connection, sample, open_, label, y, labels, highest, least=0)
+    telling = [one.name for one in _telling(connection, table, open_, label, y, labels, highest, least=_FEWEST)]
+    lost = [group for group, shares in coverage.items() if total and not shares[ROW]]
+    dull = [f"{listed(null)} null in every row"] if null else []
+    dull += [f"{listed(one)} of one value in all of them"] if one else []
+    return [
+        _verdict(
+            JOINS,
+            len(lost),
+            f"no row of {listed(lost)} was found for any of {total} rows: compare the keys of both sides, and their times",
+        ),
+        _verdict(VARYING, len(null) + len(one), f"of {total} rows, {' and '.join(dull)}"),
+        _verdict(
+            APART,
+            len(telling),
+            f"{listed(telling)} alone tells the label {label.name!r} of every one of {total} rows: is it known at the "
+            "prediction time?",
+        ),
+        _verdict(
+            UNKNOWN,
+            known,
+            f"the label {label.name!r} of {known} of {total} rows was visible at its own prediction time: give it a group of its "
+            "own, whose event_time or available_at says when it was known",
+        ),
+    ]
+
+
+def judge_times(lake: Lake, view: ViewRecord, groups: Sequence[FeatureGroup], *, snapshot: int) -> Verdict:
+    """Judge whether groups have rows from after now, as local times have that are taken as UTC.
+
+    A spine without an ``available_at`` may: its event time is when a prediction will be made.
+    """
+    found = {}
+    for group in groups:
+        planned = group.name == view.spine and group.available_at is None
+        if group.event_time is None or planned:
+            continue
+        rows = lake.rows(group.table_name, snapshot=snapshot)
+        number = lake.connection.execute(
+            f"SELECT count(*) FROM {view_of(rows)} WHERE {future_sql(group, clock.now())}"
+        ).fetchall()[0][0]
+        if number:
+            found[group.table] = int(number)
+    told = ", ".join(f"{number} rows of {table}" for table, number in found.items())
+    return _verdict(
+        PAST, sum(found.values()), f"{told} are said to be true or available after now: are their times local, not UTC?"
+    )
+
+
+def _verdict(rule: Rule, failures: int, problem: str) -> Verdict:
+    return Verdict(rule, failures, (), problem if failures else "")
+
+
+def _telling(
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    features: Sequence[Column],
+    label: Column,
+    y: str,
+    labels: int,
+    highest: Any,
+    *,
+    least: int,
+) -> list[Column]:
+    """The features that nothing contradicts to tell the label, where they have at least that many rows."""
+    asked = [_tells(feature, label, y, labels, least) for feature in features]
+    if not asked:
+        return []
+    rows = f"(SELECT *, {y} = $highest AS __fti_high FROM {source})"
+    answers = connection.execute(f"SELECT {', '.join(asked)} FROM {rows}", {"highest": highest}).fetchall()[0]
+    return [feature for feature, tells in zip(features, answers, strict=True) if tells]
+
+
+def _tells(feature: Column, label: Column, y: str, labels: int, least: int) -> str:
+    """The SQL of whether a feature tells the label: it equals it, parts it, lies on a line with it, decides it by its values,
+    or by being null. Without ``least`` the rows are a sample, which can only rule that out."""
+    f = quoted(feature.name)
+    enough = f"count({f}) >= {least}"
+    ways = []
+    if feature.type in _NUMBERS and label.type in _NUMBERS:
+        ways.append(f"({enough} AND coalesce(bool_and({f}::DOUBLE = {y}::DOUBLE), true))")
+        if labels > 2:
+            line = f"corr({f}::DOUBLE, {y}::DOUBLE) FILTER (abs({f}::DOUBLE) < 1e100 AND abs({y}::DOUBLE) < 1e100)"
+            ways.append(f"({enough} AND coalesce(abs({line}) > 1 - 1e-12, {not least}))")
+    elif feature.type == label.type:
+        ways.append(f"({enough} AND coalesce(bool_and({f} = {y}), true))")
+    if labels == 2:
+        each = f"least(count({f}) FILTER (__fti_high), count({f}) FILTER (NOT __fti_high)) >= {least // 2}"
+        if feature.type != "text":
+            low, high = "FILTER (NOT __fti_high)", "FILTER (__fti_high)"
+            parts = f"max({f}) {low} < min({f}) {high} OR min({f}) {low} > max({f}) {high}"
+            ways.append(f"({each} AND coalesce({parts}, true))")
+        both = f"least(count(*) FILTER (__fti_high), count(*) FILTER (NOT __fti_high)) >= {least // 2}"
+        null = f"bool_and(__fti_high = ({f} IS NULL)) OR bool_and(__fti_high = ({f} IS NOT NULL))"
+        ways.append(f"({both} AND coalesce({null}, true))")
+    if feature.type != "number":
+        values, pairs = f"count(DISTINCT {{'f': {f}}})", f"count(DISTINCT {{'f': {f}, 'y': {y}}})"
+        repeated = f"count(*) >= {least} AND 2 * {values} <= count(*) AND " if least else ""
+        ways.append(f"({repeated}{values} = {pairs})")
+    return f"({' OR '.join(ways) or 'false'})"

@@ -1,0 +1,190 @@
+"""What a dataset warns of: joins that find nothing, features that say nothing or too much, labels that were known."""
+
+import random
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pytest
+
+import fti_assets as fti
+from fti_assets import testing
+from fti_assets.stores.manifest import Column
+from fti_assets.training.dataset_checks import KNOWN, judge_rows
+from tests.features import oracles
+from tests.features.oracles import START
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with oracles.connection() as connection:
+        yield connection
+
+
+def problems(
+    connection: duckdb.DuckDBPyConnection,
+    label: Column,
+    y: Sequence[Any],
+    known: bool = False,
+    coverage: Any = None,
+    **features: tuple[Any, Sequence[Any]],
+) -> dict[str, str]:
+    """What each failed rule says, by its name."""
+    kinds = {"boolean": "BOOLEAN", "integer": "BIGINT", "number": "DOUBLE", "text": "VARCHAR", "timestamp": "TIMESTAMP"}
+    columns = {name: kinds[kind] for name, (kind, _) in features.items()}
+    rows = [
+        {"y": label_of, KNOWN: known, **{name: values[number] for name, (_, values) in features.items()}}
+        for number, label_of in enumerate(y)
+    ]
+    columns = {"y": kinds[label.type], KNOWN: "BOOLEAN", **columns}
+    connection.execute("DROP TABLE IF EXISTS judged")
+    oracles.relation(connection, columns, rows).create("judged")
+    given = [Column(name, kind) for name, (kind, _) in features.items()]
+    found = judge_rows(connection, '"judged"', given, label, "y", coverage or {})
+    assert all(not verdict.rule.blocking for verdict in found)
+    return {verdict.rule.name: verdict.problem for verdict in found if not verdict.passed}
+
+
+RANDOM = random.Random(5)
+MANY = [RANDOM.random() for _ in range(400)]
+YES = [value > 0.6 for value in MANY]
+NOISE = [RANDOM.random() for _ in MANY]
+FLAG = Column("paid", "boolean")
+
+
+def told(
+    connection: duckdb.DuckDBPyConnection, kind: str, values: Sequence[Any], y: Any = YES, of: Column = FLAG
+) -> bool:
+    """Whether the feature is found to tell the label, and nothing else is found."""
+    found = problems(connection, of, y, f=(kind, values), noise=("number", NOISE[: len(y)]))
+    assert set(found) <= {"features_do_not_tell_label"}
+    return bool(found) and "'f' alone tells" in found["features_do_not_tell_label"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("boolean", YES),
+        ("boolean", [not yes for yes in YES]),
+        ("integer", [7 if yes else 3 for yes in YES]),
+        ("number", MANY),
+        ("number", [-value for value in MANY]),
+        ("number", [1.0 if yes else None for yes in YES]),
+        ("text", ["late" if yes else RANDOM.choice(["a", "b"]) for yes in YES]),
+        ("text", [None if yes else "no" for yes in YES]),
+        ("timestamp", [START + value * HOUR for value in MANY]),
+    ],
+)
+def test_a_feature_that_tells_the_label_is_found(
+    connection: duckdb.DuckDBPyConnection, kind: str, values: list[Any]
+) -> None:
+    assert told(connection, kind, values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("boolean", [yes != (number == 17) for number, yes in enumerate(YES)]),
+        ("number", [1 - value if number in (3, 4) else value for number, value in enumerate(MANY)]),
+        ("text", [f"{yes}" if number != 9 else f"{not yes}" for number, yes in enumerate(YES)]),
+        ("text", [f"id {number}" for number in range(len(YES))]),
+        ("integer", list(range(len(YES)))),
+        ("number", NOISE[::-1]),
+    ],
+)
+def test_one_exception_clears_a_feature(connection: duckdb.DuckDBPyConnection, kind: str, values: list[Any]) -> None:
+    assert not told(connection, kind, values)
+
+
+def test_few_rows_tell_nothing(connection: duckdb.DuckDBPyConnection) -> None:
+    assert not told(connection, "number", [0.0] * 5 + [1.0] * 5, [False] * 5 + [True] * 5)
+    assert told(connection, "number", [0.0] * 10 + [1.0] * 10, [False] * 10 + [True] * 10)
+
+
+def test_numbers_and_classes_are_told_too(connection: duckdb.DuckDBPyConnection) -> None:
+    amount, kind = Column("amount", "number"), Column("kind", "text")
+    assert told(connection, "number", MANY, MANY, amount)
+    assert told(connection, "number", [3 * value - 1 for value in MANY], MANY, amount)
+    assert not told(connection, "number", [value**2 for value in MANY], MANY, amount)
+    assert not told(connection, "number", [1e300 * value for value in NOISE], MANY, amount)
+    classes = [RANDOM.choice("abc") for _ in MANY]
+    assert told(connection, "text", classes, classes, kind)
+    assert told(connection, "integer", [ord(one) for one in classes], classes, kind)
+    assert not told(connection, "text", classes[::-1], classes, kind)
+
+
+def test_a_sample_of_many_rows_rules_out_and_never_accuses(connection: duckdb.DuckDBPyConnection) -> None:
+    many = [RANDOM.random() for _ in range(30_000)]
+    yes = [value > 0.5 for value in many]
+    once = [1 - value if number == 123 and not 0.49 < value < 0.51 else value for number, value in enumerate(many)]
+    assert (once[123] > 0.5) != yes[123]
+    found = problems(connection, FLAG, yes, equal=("number", many), once=("number", once))
+    assert list(found) == ["features_do_not_tell_label"]
+    assert "'equal' alone tells the label 'paid' of every one of 30000 rows" in found["features_do_not_tell_label"]
+
+
+def test_features_without_a_value_or_with_one_are_found(connection: duckdb.DuckDBPyConnection) -> None:
+    found = problems(
+        connection, FLAG, YES, empty=("number", [None] * 400), same=("text", ["a"] * 400),
+        sometimes=("number", [None if value > 0.3 else 1.0 for value in NOISE]), noise=("number", NOISE),
+    )  # fmt: skip
+    assert found == {"features_vary": "of 400 rows, 'empty' null in every row and 'same' of one value in all of them"}
+
+
+def test_joins_without_a_row_and_known_labels_are_found(connection: duckdb.DuckDBPyConnection) -> None:
+    coverage = {"shops_v1": {"(row)": 0.0, "size": 0.0}, "crowds_v1": {"(row)": 0.01, "people": 0.0}}
+    found = problems(connection, FLAG, YES, known=True, coverage=coverage, noise=("number", NOISE))
+    assert set(found) == {"joins_find_rows", "label_unknown_in_time"}
+    assert "no row of 'shops_v1' was found for any of 400 rows" in found["joins_find_rows"]
+    assert (
+        "the label 'paid' of 400 of 400 rows was visible at its own prediction time" in found["label_unknown_in_time"]
+    )
+
+
+def frame(hours: int, **columns: Any) -> pd.DataFrame:
+    return pd.DataFrame({"id": range(hours), "t": pd.date_range("2025-01-01", periods=hours, freq="h"), **columns})
+
+
+@fti.feature_group(keys=["id"], event_time="t")
+def orders() -> pd.DataFrame:
+    return frame(200, shop=[f"shop {number % 7}" for number in range(200)], late=NOISE[:200], paid=YES[:200])
+
+
+@fti.feature_group(keys=["shop"], event_time="t", serving_delay="0min")
+def crowds() -> pd.DataFrame:
+    """Keys that no order has, and local times taken as UTC."""
+    return pd.DataFrame(
+        {"shop": ["1", "2"], "t": pd.to_datetime(["2025-01-02 00:00", "2025-01-20 02:00"]), "people": [1.0, 2.0]}
+    )
+
+
+def test_warnings_are_checks_of_the_dataset_and_lines_of_its_manifest(tmp_path: Any) -> None:
+    view = fti.FeatureView(
+        name="paying", spine=orders, label=fti.Label(orders["paid"]), features=[orders["late"], crowds["people"]]
+    )
+    dataset = fti.training_dataset(name="paying_rows", view=view, split=fti.TimeSplit(validation="1d", test="12d"))
+
+    @fti.model(dataset=dataset, task="binary")
+    def payer(data: fti.TrainingData) -> Any:
+        from sklearn.linear_model import LogisticRegression
+
+        return LogisticRegression().fit(data.train.X, data.train.y)
+
+    stores = testing.stores_in(tmp_path)
+    done = testing.materialize(orders, crowds, dataset, payer, stores=stores, now="2025-01-20")
+    assert done.success
+    failed = done.failed_checks
+    assert {name for name in failed if "paying_rows" in name} == {
+        "paying_rows_v1/joins_find_rows", "paying_rows_v1/features_vary", "paying_rows_v1/label_unknown_in_time",
+        "paying_rows_v1/times_not_in_future",
+    }  # fmt: skip
+    assert "1 rows of crowds_v1 have 't' after now, up to 2025-01-20 02:00:00" in failed["crowds_v1/rows_not_in_future"]
+    assert "1 rows of crowds_v1 are said to be true" in failed["paying_rows_v1/times_not_in_future"]
+    models = stores.model_store()
+    card = (models.root / "payer" / models.champion("payer").reference / "card.md").read_text()
+    for problem in (text for name, text in failed.items() if "paying_rows" in name):
+        assert f"- **warning**: {problem}" in card

@@ -78,17 +78,23 @@ def table_of(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelatio
 def within_reach(table: Table, source: FeatureGroup, group: FeatureGroup, windows: Sequence[Window]) -> Table:
     """Of all rows of ``source`` those that ``group`` may see when it runs for ``windows``.
 
-    Rows of partitions that begin after the run are left out too, whatever their event time: they had not arrived.
+    Rows of partitions that begin after the run are left out too, whatever their event time: they had not arrived. A group
+    that is partitioned by the arrival of the source's rows sees all that have arrived.
     """
     start, end = windows[0].start, windows[-1].end
     if start is None or end is None:
         return table
     later = tuple(window.start for window in windows[1:] if window.start is not None)
-    grid = None if group.event_time is None else Grid(group.event_time, start, end, later)
+    arrives = None if group.partition_by == group.event_time else group.partition_by
+    grid = None if group.event_time is None else Grid(group.event_time, start, end, later, arrives)
     if source.event_time is None:
         return replace(table, grid=grid)
     reach, column = timestamp(start - group.lookback), quoted(source.partition_by or source.event_time)
-    seen = " AND ".join(f"{name} < {timestamp(end)}" for name in dict.fromkeys([column, quoted(source.event_time)]))
+    by_arrival = (
+        arrives is not None and arrives == source.partition_by
+    )  # what has arrived is seen, whenever it comes true
+    bounded = [column] if by_arrival else dict.fromkeys([column, quoted(source.event_time)])
+    seen = " AND ".join(f"{name} < {timestamp(end)}" for name in bounded)
     return replace(
         table,
         relation=table.relation.filter(f"{column} >= {reach} AND {seen}"),

@@ -22,12 +22,14 @@ class Grid:
         start: the first instant.
         end: the first one after.
         starts: when the later partitions of a run of several begin.
+        arrives: the column whose time says which partition of the running group a row is in, or None if that is its event time.
     """
 
     instant: str
     start: datetime
     end: datetime
     starts: tuple[datetime, ...] = ()
+    arrives: str | None = None
 
 
 @dataclass(frozen=True)

@@ -775,7 +775,7 @@ def test_a_run_does_not_see_what_arrives_in_a_later_partition(world: World) -> N
     def counts(events: fti.Table) -> fti.Table:
         return fti.window_aggregate(events, keys=["k"], every="1h", windows=["1d"], aggregates={"n": fti.Count()})
 
-    @fti.feature_group(keys=["k", "id"], event_time="t", partitions_def=DAYS, lookback="2d")
+    @fti.feature_group(keys=["k", "id"], event_time="t", partition_by="ingested", partitions_def=DAYS, lookback="2d")
     def earlier(events: fti.Table) -> fti.Table:
         return fti.window_aggregate(events, keys=["k"], windows=["2d"], aggregates={"n": fti.Count()})
 

@@ -17,6 +17,7 @@ from fti_assets.features.frontier import available_sql, check_columns
 from fti_assets.features.table import Grid, Table
 from fti_assets.features.views import view_of
 from fti_assets.features.windows.aggregates import Aggregate, Last, Max, Min
+from fti_assets.features.windows.arrivals import arrivals
 from fti_assets.features.windows.axis import EVENT, Axis, RowsBy, Windows
 from fti_assets.features.windows.exact import Spread, spread_sql
 from fti_assets.features.windows.extremes import extremes_sql, frame_lengths, lengths_sql
@@ -65,12 +66,14 @@ def window_aggregate(
     Returns:
         Lazy: the keys, the instant under the running group's event time, the aggregates; one row a key and instant.
         Without ``every`` the rows' own group keys stand before the others, one row for each of them, the keys and the
-        event time. Counts and sums of whole numbers are ``BIGINT``, means, rates, deviations and sums of floats
-        ``DOUBLE``, the others have their column's type.
+        event time. Of a source with ``partition_by`` that column comes along, as the first version of a row has it: the running
+        group is partitioned by it too, so that a row that lands late gets its windows in the partition in which it lands.
+        Counts and sums of whole numbers are ``BIGINT``, means, rates, deviations and sums of floats ``DOUBLE``, the others
+        have their column's type.
 
     Raises:
-        DeclarationError: there is no such column, its type cannot be aggregated so, a window is no duration, or the table
-            has no event time or grid.
+        DeclarationError: there is no such column, its type cannot be aggregated so, a window is no duration, the table has no
+            event time or grid, or the running group is not partitioned by the column that the source is partitioned by.
         LookbackError: a window needs a row from before the group's lookback.
 
     >>> import duckdb
@@ -91,8 +94,38 @@ def window_aggregate(
         raise DeclarationError(f"rows_by {rows_by!r} is not known: write 'visible_at' or 'event_time'")
     if every is not None and not duration(every, what="every"):
         raise DeclarationError(f"every {every!r} is no time: write the time between two instants, such as '1h'")
-    axis = Axis.of(grid, None if every is None else microseconds(duration(every, what="every")))
-    declared = Windows(axis, lengths, rows_by, grid.starts)
+    if every is None and rows.arrives is not None:
+        own = tuple(key for key in rows.keys if key not in keys)
+        relation = _of_arrivals(rows, keys, own, lengths, aggregates, rows_by)
+    else:
+        own = () if every is not None else tuple(key for key in rows.keys if key not in keys)
+        axis = Axis.of(grid, None if every is None else microseconds(duration(every, what="every")))
+        declared = Windows(axis, lengths, rows_by, grid.starts)
+        targets = None if every is not None else _targets_sql(rows, view_of(rows.relation), [*own, *keys], declared)
+        relation = _computed(rows, keys, own, declared, aggregates, targets)
+    return replace(
+        rows,
+        relation=relation,
+        keys=(*own, *keys),
+        event_time=grid.instant,
+        available_at=None,
+        serving_delay=timedelta(0),
+        arrives=rows.arrives if every is None else None,
+        beyond=None,
+        partitions=None,
+    )
+
+
+def _computed(
+    rows: Table,
+    keys: Sequence[str],
+    own: Sequence[str],
+    declared: Windows,
+    aggregates: Mapping[str, Aggregate],
+    targets: str | None,
+) -> duckdb.DuckDBPyRelation:
+    """The aggregates at the instants of an axis, or at ``targets``."""
+    assert rows.grid is not None
     source = view_of(rows.relation)
     recent = f"(SELECT * FROM {source} WHERE {' OR '.join(f'({one})' for one in declared.recent(rows))})"
     tiles = _tiles(rows, keys, declared, aggregates)
@@ -102,24 +135,40 @@ def window_aggregate(
     columns = {
         f"{name}_{window}": (aggregate, results.sql(aggregate, number))
         for name, aggregate in aggregates.items()
-        for number, window in enumerate(lengths)
+        for number, window in enumerate(declared.lengths)
     }
     if rows.beyond is not None:
         _check_lookback(rows, rows.beyond, keys, declared)
-    own = () if every is not None else tuple(key for key in rows.keys if key not in keys)
-    targets = None if every is not None else _targets_sql(rows, source, [*own, *keys], declared)
-    relation = _swept(rows, recent, tiles, keys, own, grid, declared, results.needed, columns, targets)
-    return replace(
-        rows,
-        relation=relation,
-        keys=(*own, *keys),
-        event_time=grid.instant,
-        available_at=None,
-        serving_delay=timedelta(0),
-        arrives=None,
-        beyond=None,
-        partitions=None,
-    )
+    return _swept(rows, recent, tiles, keys, own, rows.grid, declared, results.needed, columns, targets)
+
+
+def _of_arrivals(
+    rows: Table,
+    keys: Sequence[str],
+    own: Sequence[str],
+    lengths: dict[str, int],
+    aggregates: Mapping[str, Aggregate],
+    rows_by: RowsBy,
+) -> duckdb.DuckDBPyRelation:
+    """The aggregates for each row that arrives in the run, with when it arrived: partition by partition."""
+    assert rows.grid is not None
+    assert rows.arrives is not None
+    carried = [name for name in dict.fromkeys([*own, rows.arrives]) if name not in keys]
+    parts = []
+    for seen, new in arrivals(rows, rows.grid, [*own, *keys]):
+        assert seen.grid is not None
+        declared = Windows(Axis.of(seen.grid, None), lengths, rows_by)
+        known = ", ".join(map(quoted, [*carried, *keys]))
+        targets = (
+            f"SELECT {known}, epoch_us({quoted(rows.event_time or '')}) - {declared.axis.first} AS {AT} FROM {new}"
+        )
+        parts.append(_computed(seen, keys, carried, declared, aggregates, targets))
+    if not parts:
+        nothing = replace(rows, relation=rows.relation.filter("false"), arrives=None, partitions=None, beyond=None)
+        declared = Windows(Axis.of(rows.grid, None), lengths, rows_by)
+        targets = _targets_sql(nothing, view_of(nothing.relation), [*carried, *keys], declared)
+        parts.append(_computed(nothing, keys, carried, declared, aggregates, targets))
+    return rows.connection.sql(" UNION ALL BY NAME ".join(f"FROM {view_of(part)}" for part in parts))
 
 
 def _results(rows: Table, windows: Windows, spread: Callable[[str], Spread]) -> Results:

@@ -183,7 +183,7 @@ def test_an_output_cannot_be_required() -> None:
 
 
 def test_an_option_that_an_asset_does_not_have_is_refused() -> None:
-    with pytest.raises((TypeError, dg.DagsterInvalidDefinitionError)):
+    with pytest.raises(DeclarationError, match="fti.feature_group takes no 'no_such_option'"):
         asset(no_such_option=1)
 
 

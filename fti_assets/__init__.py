@@ -165,32 +165,14 @@ __all__ = [
     "window_aggregate",
 ]
 
-_EXTRAS = {
-    "dagster": "pipelines",
-    "duckdb": "pipelines",
-    "pandas": "pipelines",
-    "pandera": "pipelines",
-    "pyarrow": "pipelines",
-    "onnx": "training",
-    "torch": "training",
-    "sklearn": "training",
-}
-
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'fti_assets' has no attribute {name!r}")
-    try:
-        value = getattr(importlib.import_module(f"fti_assets.{_MODULES[name]}"), name)
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in _EXTRAS:
-            raise
-        from fti_assets.errors import MissingExtraError
+    from fti_assets.extras import named_extras
 
-        raise MissingExtraError(
-            f"fti_assets.{name} needs {package}, which is not installed: pip install 'fti-assets[{_EXTRAS[package]}]'"
-        ) from error
+    with named_extras(f"fti_assets.{name}"):
+        value = getattr(importlib.import_module(f"fti_assets.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from fti_assets.errors import DeclarationError, FtiError, NotMaterializedError, StoreError, one_of
+from fti_assets.extras import named_extras
 from fti_assets.stores.home import home
 from fti_assets.stores.models import Aliases, ModelStore
 
@@ -20,7 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; an error is one sentence on standard error and exit code 1."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        with named_extras(f"fti {options.command}"):
+            options.run(options)
     except FtiError as error:
         print(f"fti: {error}", file=sys.stderr)
         return 1
@@ -32,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="fti", description="Start a system, describe it, look at its model store and change a champion by hand."
     )
     parser.add_argument("--version", action=_Version, help="say which version of fti_assets this is, and exit")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    commands = parser.add_subparsers(required=True, metavar="command", dest="command")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--models", default=None, help="the model store's folder (default: models/ under FTI_HOME)")
     init = commands.add_parser("init", help="write a small working system to start from")

@@ -57,7 +57,7 @@ def read(
     Raises:
         NotMaterializedError: it, one of the partitions or the snapshot is not there, or nothing was visible yet at ``at``.
         StoreError: there is no such column, or it has no times that ``at`` could ask for.
-        MissingExtraError: polars is asked for and not installed.
+        MissingExtraError: pandas or polars is asked for and not installed.
 
     >>> read(weather, at="2013-06-01T08:00Z", columns=["origin", "temp"])  # doctest: +SKIP
     """

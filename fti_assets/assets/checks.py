@@ -8,7 +8,6 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
-import pandas as pd
 
 from fti_assets.rules import Rule, Verdict
 
@@ -45,6 +44,8 @@ def refusal(problem: str) -> dg.Failure:
 
 
 def _plain(value: Any) -> str | int | float | bool | None:
+    import pandas as pd
+
     if value is None or value is pd.NaT:
         return None
     if isinstance(value, np.generic):

@@ -13,6 +13,7 @@ import dagster as dg
 
 from fti_assets.assets.options import AssetOptions
 from fti_assets.errors import DeclarationError, one_of
+from fti_assets.extras import named_extras
 from fti_assets.resources import Stores
 
 STORES = "fti"
@@ -79,7 +80,8 @@ def build_asset(
     def step(context: dg.AssetExecutionContext, **arguments: Any) -> Iterator[Any]:
         for parameter in required:
             del arguments[parameter.name]
-        yield from run(context, arguments.pop(STORES), arguments)
+        with named_extras(name):  # what only a step needs is imported there
+            yield from run(context, arguments.pop(STORES), arguments)
 
     step.__name__ = name
     step.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from fti_assets.errors import DeclarationError, FtiError, MissingExtraError, listed
+from fti_assets.errors import DeclarationError, FtiError, listed
+from fti_assets.extras import named_extras
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -22,11 +23,9 @@ def load_definitions(*, file: str | Path | None = None, module: str | None = Non
         DeclarationError: there is no such file or module, it cannot be loaded, or holds no or several definitions.
         MissingExtraError: Dagster is not installed.
     """
-    try:
-        import dagster as dg
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("dagster is not installed: install fti_assets[pipelines]") from error
     what = module if module is not None else str(file)
+    with named_extras(f"loading {what}"):
+        import dagster as dg
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fti_assets.errors import DataError, MissingExtraError, StoreError, one_of
+from fti_assets.extras import named_extras
 from fti_assets.times import naive_utc
 
 if TYPE_CHECKING:
@@ -21,10 +22,13 @@ def checked_kind(kind: str) -> Kind:
 
     Raises:
         StoreError: it is no kind of rows.
-        MissingExtraError: polars is not installed.
+        MissingExtraError: pandas or polars is not installed.
     """
     if kind not in get_args(Kind):
         raise StoreError(f"as_ is {kind!r}: rows come as {one_of(get_args(Kind))}")
+    if kind == "pandas":
+        with named_extras("as_='pandas'"):
+            import pandas  # noqa: F401
     if kind == "polars":
         try:
             import polars  # noqa: F401

@@ -1,0 +1,41 @@
+"""Which extra brings which package, and the error that names it where the package is first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fti_assets.errors import MissingExtraError
+
+EXTRAS = {
+    "dagster": "pipelines",
+    "duckdb": "pipelines",
+    "narwhals": "pipelines",
+    "pandas": "pipelines",
+    "pandera": "pipelines",
+    "pyarrow": "pipelines",
+    "sqlglot": "pipelines",
+    "onnx": "training",
+    "pytorch_lightning": "training",
+    "sklearn": "training",
+    "torch": "training",
+    "skl2onnx": "sklearn",
+}
+
+
+@contextmanager
+def named_extras(what: str) -> Iterator[None]:
+    """Name the extra whose package is missing when ``what`` imports it; as a decorator, whenever a function is called.
+
+    Raises:
+        MissingExtraError: a package of an extra is not installed. That of any other module is raised as it is.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if isinstance(error, MissingExtraError) or package not in EXTRAS:
+            raise
+        raise MissingExtraError(
+            f"{what} needs {package}, which is not installed: pip install 'fti-assets[{EXTRAS[package]}]'", name=package
+        ) from error

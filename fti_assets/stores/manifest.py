@@ -166,8 +166,18 @@ class GateVerdict:
 
 
 @dataclass(frozen=True)
+class RandomParts:
+    """How a random split put rows into parts: the hash of their keys, its seed, and the shares that test and validate."""
+
+    hash: str
+    seed: int
+    test: float
+    validation: float
+
+
+@dataclass(frozen=True)
 class DatasetRecord:
-    """The training dataset that a build learned from."""
+    """The training dataset that a build learned from; ``random_parts`` where it was split at random."""
 
     name: str
     version: int
@@ -176,6 +186,7 @@ class DatasetRecord:
     rows: dict[str, int]
     point_in_time: bool
     trained_until: str | None = None
+    random_parts: RandomParts | None = None
 
 
 @dataclass(frozen=True)
@@ -249,3 +260,4 @@ class DatasetManifest:
     coverage: dict[str, dict[str, float]] = field(default_factory=dict)
     delay_breaches: int = 0
     warnings: tuple[str, ...] = ()
+    random_parts: RandomParts | None = None

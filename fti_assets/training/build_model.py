@@ -21,7 +21,7 @@ from fti_assets.features.views import view_of
 from fti_assets.stores.graph import Graph
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.loaded_build import load_build
-from fti_assets.stores.manifest import Column, DatasetManifest, DatasetRecord, ModelManifest
+from fti_assets.stores.manifest import Column, DatasetManifest, DatasetRecord, ModelManifest, RandomParts
 from fti_assets.stores.models import ModelStore, build_id, cutoff_of
 from fti_assets.stores.records import from_json
 from fti_assets.stores.samples import SAMPLES
@@ -39,6 +39,7 @@ from fti_assets.training.gates import ChampionScores, Scores
 from fti_assets.training.model import Model
 from fti_assets.training.picture_page import PICTURES, picture_page
 from fti_assets.training.split import SPLITS, TimeSplit
+from fti_assets.training.split_share import HASH, share_sql
 
 _JOINED = ("joins", "on_demand", "features")
 _PACKAGES = (
@@ -153,6 +154,7 @@ def build_model_at(
             rows=dataset.rows,
             point_in_time=dataset.point_in_time,
             trained_until=dataset.trained_until,
+            random_parts=dataset.random_parts,
         ),
         inputs=exported.inputs,
         outputs=exported.outputs,
@@ -244,7 +246,16 @@ def _champion_scores(
             problem="was split without times and this model by time, or the other way round, so nobody knows which test rows the "
             "champion has trained on: leave this gate out until a build of the new split is the champion",
         )
-    unseen = _unseen(champion, test)
+    parts = champion.dataset.random_parts
+    if test.times is None and (parts is None or parts.hash != HASH):
+        return ChampionScores(
+            champion.reference,
+            problem="was split at random by an earlier release, which did not note how, so nobody knows which test rows it has "
+            "trained on: leave this gate out until a build of this release is the champion",
+        )
+    unseen = (
+        _unseen(champion, test) if parts is None or test.times is not None else _left_out(lake, parts, dataset, test)
+    )
     if not unseen.any():
         return ChampionScores(champion.reference, problem="has trained on every test row, so they cannot be compared")
     try:
@@ -267,6 +278,13 @@ def _unseen(champion: ModelManifest, test: _Split) -> np.ndarray:
     if until is None or test.times is None:
         return np.ones(len(test.labels), dtype=bool)
     return np.asarray(test.times > np.datetime64(instant(until), "us"))
+
+
+def _left_out(lake: Lake, parts: RandomParts, dataset: DatasetManifest, test: _Split) -> np.ndarray:
+    """Which test rows the champion's own random split gave to its test part."""
+    share = share_sql(dataset.view.spine_keys, parts.seed)
+    rows = lake.connection.execute(f"SELECT {share} < {parts.test!r} AS left_out FROM {test.table} ORDER BY {_ROW}")
+    return np.asarray(rows.fetchnumpy()["left_out"], dtype=bool)
 
 
 def _champion_answers(

@@ -25,6 +25,7 @@ from fti_assets.training.dataset import SPLIT, TrainingDataset
 from fti_assets.training.dataset_checks import KNOWN, judge_rows
 from fti_assets.training.label import Label
 from fti_assets.training.split import Interval, RandomSplit, TimeSplit
+from fti_assets.training.split_share import share_sql
 
 _LABEL = "_fti_label"
 _SPLIT = "_fti_split"
@@ -246,8 +247,7 @@ def _outcomes(
 def _split_sql(dataset: TrainingDataset, parts: Mapping[str, Interval]) -> str:
     split, view = dataset.split, dataset.view
     if isinstance(split, RandomSplit):
-        keys = ", ".join(map(quoted, view.spine.keys))
-        share = f"(hash(concat({int(split.seed)}, ':', hash({keys})))::DOUBLE / 18446744073709551616.0)"
+        share = share_sql(view.spine.keys, split.seed)
         return (
             f"CASE WHEN {share} < {float(split.test)} THEN 'test' "
             f"WHEN {share} < {float(split.test + split.validation)} THEN 'validation' ELSE 'train' END"

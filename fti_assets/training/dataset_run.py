@@ -27,7 +27,7 @@ from fti_assets.features.upstream import COMPLETE, missing_partitions, provision
 from fti_assets.resources import Stores
 from fti_assets.rules import Verdict, reasons
 from fti_assets.stores.lake import Lake
-from fti_assets.stores.manifest import Column, DatasetManifest, ViewRecord
+from fti_assets.stores.manifest import Column, DatasetManifest, RandomParts, ViewRecord
 from fti_assets.stores.records import to_json
 from fti_assets.stores.sql import quoted
 from fti_assets.times import Window, instant, microseconds
@@ -36,6 +36,8 @@ from fti_assets.training.dataset import TrainingDataset
 from fti_assets.training.dataset_checks import judge_times
 from fti_assets.training.dataset_columns import columns_of, layout_of
 from fti_assets.training.dataset_rows import DatasetRows, dataset_rows, where_the_parts_lie
+from fti_assets.training.split import RandomSplit
+from fti_assets.training.split_share import HASH
 
 
 def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
@@ -183,7 +185,14 @@ def _manifest(
         external={group.table: group.source.place for group in dataset.view.groups if group.source is not None},
         coverage=rows.coverage,
         delay_breaches=rows.delay_breaches,
+        random_parts=_random_parts(dataset.split),
     )
+
+
+def _random_parts(split: object) -> RandomParts | None:
+    if not isinstance(split, RandomSplit):
+        return None
+    return RandomParts(HASH, split.seed, split.test, split.validation)
 
 
 def _versions(lake: Lake, group: FeatureGroup, snapshot: int) -> str:

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from fti_assets.errors import DeclarationError, FtiError, NotMaterializedError, StoreError, one_of
 from fti_assets.extras import named_extras
+from fti_assets.lake_command import add_lake_commands
 from fti_assets.stores.home import home
 from fti_assets.stores.models import Aliases, ModelStore
 
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
             f"--{name}", default=None, help=f"the {what} store's folder (default: what the definitions say)"
         )
     reset.set_defaults(run=_reset)
+    add_lake_commands(commands)
     promote = commands.add_parser("promote", parents=[shared], help="make an accepted build the champion")
     promote.add_argument("model")
     promote.add_argument("build", help="such as v1/20130501T000000Z-1f9ac3d2")

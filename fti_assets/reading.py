@@ -70,7 +70,7 @@ def read(
     if isinstance(declaration, FeatureGroup) and declaration.source is not None:
         return _outside(declaration, at, columns, partitions, snapshot, kind)
     store = (stores or Stores()).offline_store()
-    if not store.catalog.exists():
+    if not store.exists():
         named = declaration if isinstance(declaration, str) else declaration.table_name
         raise NotMaterializedError(f"there is no offline store at {store.root} that has {named}: materialize it first")
     with nullcontext(lasting_lake(store)) if kind == "relation" else store.connect() as lake:

@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+from dagster_shared.check import CheckError
 
 from fti_assets.arguments import checked_arguments
 from fti_assets.assets.step import STORES
+from fti_assets.automation.recorded import named_like, refuse_lost, tables_of
 from fti_assets.resources import Stores
+from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import checked_name
+from fti_assets.stores.tables import TableName
 from fti_assets.stores.upkeep import LakeSize, Upkeep, upkeep
 from fti_assets.times import duration
 
@@ -23,8 +27,9 @@ def upkeep_job(
 ) -> dg.JobDefinition:
     """Make a job that expires what nobody is pinned to, merges small files, and deletes the files that nobody needs.
 
-    It uses the ``fti`` resource of the definitions that it stands in, can run beside everything else, and can be killed and run
-    again at any time. Its run shows the lake's size before and after.
+    First it compares the lake with what Dagster recorded of the assets of its definitions, and fails without having changed
+    anything if the lake lacks some of it. It uses the ``fti`` resource of the definitions that it stands in, can run beside
+    everything else, and can be killed and run again at any time. Its run shows the lake's size before and after.
 
     Args:
         name: the job's name.
@@ -51,8 +56,11 @@ def upkeep_job(
     )
     def keep_up(context: dg.OpExecutionContext) -> dg.Output[None]:
         stores: Stores = getattr(context.resources, STORES)
+        store = stores.offline_store()
+        with store.connect() as lake:
+            refuse_lost(lake, context.instance, _tables(context, lake))
         done = upkeep(
-            stores.offline_store(),
+            store,
             stores.model_store(),
             stores.online_store(),
             keep=duration(context.op_config["keep"], what=f"keep of upkeep job {name!r}"),
@@ -72,6 +80,14 @@ def upkeep_job(
         keep_up()
 
     return job
+
+
+def _tables(context: dg.OpExecutionContext, lake: Lake) -> dict[dg.AssetKey, TableName]:
+    """The tables of the assets beside the job; in a job that Dagster runs in this process, of those named like a stored one."""
+    try:
+        return tables_of(context.repository_def.assets_defs_by_key.values())
+    except CheckError:  # there Dagster does not tell the repository
+        return named_like(context.instance, lake.tables())
 
 
 def _metadata(done: Upkeep) -> dict[str, Any]:

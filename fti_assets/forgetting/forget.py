@@ -78,7 +78,7 @@ def forget(
         StoreError: a table could not be written, or the bytes could not be overwritten while others read.
     """
     declarations, store = declarations_of(definitions), stores.offline_store()
-    if not store.catalog.exists():
+    if not store.exists():
         check_key(declarations, group, key, [])
         raise NotMaterializedError(f"there is no offline store at {store.root}: name the lake's folder, --lake FOLDER")
     with store.connect() as lake:

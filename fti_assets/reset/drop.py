@@ -40,7 +40,7 @@ def reset(
         NotMaterializedError: there is nothing of that name, or no offline store.
     """
     declarations, store, online = declarations_of(definitions), stores.offline_store(), stores.online_store()
-    if not store.catalog.exists():
+    if not store.exists():
         raise NotMaterializedError(f"there is no offline store at {store.root}: name the lake's folder, --lake FOLDER")
     with store.connect() as lake, store.lock():
         plan = planned(lake, declarations, names, stores)

@@ -88,7 +88,7 @@ def plan_reset(definitions: dg.Definitions, names: Sequence[str], *, stores: Sto
         DamagedError: a manifest cannot be read, so nobody can say what it needs.
     """
     store = stores.offline_store()
-    if not store.catalog.exists():
+    if not store.exists():
         raise NotMaterializedError(f"there is no offline store at {store.root}: name the lake's folder, --lake FOLDER")
     with store.connect() as lake:
         return planned(lake, declarations_of(definitions), names, stores)

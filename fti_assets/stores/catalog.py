@@ -5,11 +5,13 @@ Whoever changes something here holds the writers' lock.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from fti_assets.errors import StoreError
 from fti_assets.stores.lake import Lake
@@ -51,6 +53,63 @@ def data_files(lake: Lake, table: TableName) -> list[DataFile]:
         [root, table.schema, table.name],
     ).fetchall()
     return [DataFile(*file) for file in found]
+
+
+@dataclass(frozen=True)
+class CurrentFile:
+    """A file that a table's rows are in now, or that says which of them are deleted."""
+
+    number: int
+    path: str
+    partition: str
+    size: int
+    deletes: bool
+
+    def is_there(self) -> bool:
+        """Whether it is there, in the size that it was written in."""
+        try:
+            return os.stat(self.path).st_size == self.size
+        except OSError:
+            return False
+
+
+def current_files(lake: Lake, table: TableName) -> list[CurrentFile]:
+    """The files of a table as it is now; those of deleted rows have the partition and the number of the file that they are of."""
+    path = (
+        "CASE WHEN f.path_is_relative = 0 THEN '' WHEN t.path_is_relative = 0 THEN t.path WHEN s.path_is_relative = 0 "
+        "THEN s.path || t.path ELSE $1 || s.path || t.path END || f.path"
+    )
+    of_table = f"JOIN {_own('table')} t USING (table_id) JOIN {_own('schema')} s USING (schema_id)"
+    mine = "f.end_snapshot IS NULL AND t.end_snapshot IS NULL AND s.schema_name = $2 AND t.table_name = $3"
+    partition = f"JOIN {_own('file_partition_value')} p USING (data_file_id) WHERE p.partition_key_index = 0 AND {mine}"
+    found = lake.connection.execute(
+        f"SELECT data_file_id, {path}, p.partition_value, f.file_size_bytes, false FROM {_own('data_file')} f {of_table} {partition} "
+        f"UNION ALL SELECT data_file_id, {path}, p.partition_value, f.file_size_bytes, true FROM {_own('delete_file')} f {of_table} "
+        f"{partition} ORDER BY ALL",
+        [f"{lake.store.root / 'data'}/", table.schema, table.name],
+    ).fetchall()
+    return [CurrentFile(*file) for file in found]
+
+
+def named_paths(lake: Lake, folder: Path) -> set[str]:
+    """The real paths of all files that the catalog names, of any snapshot and those that wait to be deleted.
+
+    Args:
+        lake: the open lake.
+        folder: the real path of its data folder, without symbolic links.
+    """
+    within = (
+        f"SELECT CASE WHEN f.path_is_relative = 0 THEN '' WHEN t.path_is_relative = 0 THEN t.path WHEN s.path_is_relative = 0 "
+        f"THEN s.path || t.path ELSE $1 || s.path || t.path END || f.path FROM {{}} f JOIN {_own('table')} t USING (table_id) "
+        f"JOIN {_own('schema')} s USING (schema_id)"
+    )
+    found = lake.connection.execute(
+        f"{within.format(_own('data_file'))} UNION {within.format(_own('delete_file'))} UNION "
+        f"SELECT CASE WHEN path_is_relative = 0 THEN '' ELSE $1 END || path FROM {_own('files_scheduled_for_deletion')}",
+        [f"{folder}/"],
+    ).fetchall()
+    # A path that is not relative may come by another symbolic link than the folder does.
+    return {path if path.startswith(f"{folder}/") else os.path.realpath(path) for (path,) in found}
 
 
 def tables_at_any_snapshot(lake: Lake, schema: str) -> list[TableName]:
@@ -117,6 +176,24 @@ def narrow_bounds(lake: Lake, table: TableName) -> None:
                 f"UPDATE {stats} SET min_value = ?, max_value = ? WHERE table_id = ? AND column_id = ?",
                 [least, greatest, table_id, column_id],
             )
+
+
+def skip_snapshots(lake: Lake, above: int, *, message: str) -> None:
+    """Make sure that the newest snapshot has a higher number than some one, by one more of what is there now."""
+    newest, execute, to = lake.snapshot(), lake.connection.execute, above + 1
+    if newest > above:
+        return
+    execute("BEGIN")
+    execute(
+        f"INSERT INTO {_own('snapshot')} SELECT ?, now(), schema_version, next_catalog_id, next_file_id "
+        f"FROM {_own('snapshot')} WHERE snapshot_id = ?",
+        [to, newest],
+    )
+    execute(
+        f"INSERT INTO {_own('snapshot_changes')} (snapshot_id, changes_made, author, commit_message) VALUES (?, '', 'fti_assets', ?)",
+        [to, message],
+    )
+    execute("COMMIT")
 
 
 def overwrite_deleted(lake: Lake) -> None:

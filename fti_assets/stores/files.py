@@ -110,6 +110,16 @@ def publish_folder(folder: Path, files: dict[str, bytes]) -> None:
     sync_folder(folder.parent)
 
 
+def files_under(folder: Path) -> Iterator[Path]:
+    """Every file under a folder, in no order; none if the folder is not there.
+
+    >>> list(files_under(Path("no/such/folder")))
+    []
+    """
+    for parent, _, names in os.walk(folder):
+        yield from (Path(parent, name) for name in names)
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and its parents, each of them durable."""
     if not folder.is_dir():

@@ -140,6 +140,14 @@ class Lake:
             raise self._unreadable(table, snapshot, error) from error
         return {record[0]: PartitionRecord(*record) for record in records}
 
+    def ledger_snapshots(self, table: TableName) -> dict[str, int]:
+        """The snapshot in which each partition of a table was last written."""
+        try:
+            found = self.connection.execute(f"SELECT partition, snapshot_id FROM {table.ledger_sql}").fetchall()
+        except duckdb.CatalogException:
+            return {}
+        return {partition: int(snapshot) for partition, snapshot in found}
+
     def _unreadable(self, table: TableName, snapshot: int | None, error: duckdb.Error) -> StoreError:
         newest = self.snapshot()
         if snapshot is None or (0 <= snapshot <= newest and "No snapshot found" not in str(error)):

@@ -18,12 +18,21 @@ from fti_assets.stores.duckdb_extensions import connect_in_memory, load_extensio
 from fti_assets.stores.files import used_folder
 from fti_assets.stores.sql import literal
 
+MAKE = "CREATE_IF_NOT_EXISTS true"
+_EXISTING = (
+    "CREATE_IF_NOT_EXISTS false"  # else DuckLake makes a lake of whatever file is empty, when somebody only reads
+)
 _LIMITS = {"FTI_THREADS": "threads", "FTI_MEMORY": "memory_limit"}
 
 
 @contextmanager
-def lake_connection(catalog: Path, data: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a connection to a catalog and its data folder for a block.
+
+    Args:
+        catalog: the catalog's file, which is there unless it is to be made.
+        data: the folder of the Parquet files.
+        options: of DuckLake's ATTACH: ``MAKE`` to make a catalog.
 
     Raises:
         StoreError: the catalog cannot be attached, or a limit is none.
@@ -40,7 +49,7 @@ def lake_connection(catalog: Path, data: Path) -> Iterator[duckdb.DuckDBPyConnec
             try:
                 connection.execute(
                     f"ATTACH {literal(f'ducklake:sqlite:{catalog}')} AS lake "
-                    f"(DATA_PATH {literal(str(data))}, OVERRIDE_DATA_PATH true)"
+                    f"(DATA_PATH {literal(str(data))}, OVERRIDE_DATA_PATH true, {', '.join(options) or _EXISTING})"
                 )
             except duckdb.Error as error:
                 raise StoreError(

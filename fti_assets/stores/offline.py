@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fti_assets.stores.files import locked
+from fti_assets.errors import DamagedError
+from fti_assets.stores.files import files_under, locked, make_folder, sync_file, sync_folder, written
 from fti_assets.stores.lake import Lake
-from fti_assets.stores.lake_connection import lake_connection
+from fti_assets.stores.lake_connection import MAKE, lake_connection
 from fti_assets.stores.tables import LEDGER
 
 _LOCK_TIMEOUT_S = 600.0
@@ -40,9 +41,39 @@ class OfflineStore:
         """The folder where rows that failed validation are kept aside."""
         return self.root / "rejected"
 
+    def exists(self) -> bool:
+        """Whether there is a lake.
+
+        Raises:
+            DamagedError: its files are there, and its catalog is gone or empty.
+        """
+        if self.has_catalog:
+            return True
+        if number := sum(1 for _ in files_under(self.root / "data")):
+            lost = "is empty" if self.catalog.exists() else "is not there"
+            raise DamagedError(
+                f"{self.catalog} {lost}, and {self.root / 'data'} beside it holds {number} files: the offline store has lost its "
+                "catalog. Nothing was changed. Put the catalog back from a copy (catalog.sqlite, with catalog.sqlite-wal if there is "
+                f"one), or make a new one from the files: fti lake repair --lake {self.root}"
+            )
+        return False
+
+    @property
+    def has_catalog(self) -> bool:
+        """Whether there is a catalog that is not empty."""
+        try:
+            return self.catalog.stat().st_size > 0
+        except FileNotFoundError:
+            return False
+
     @contextmanager
     def connect(self) -> Iterator[Lake]:
-        """Open a connection to the lake for a block; the first of a process checks extensions for half a second."""
+        """Open a connection to the lake for a block; the first of a process checks extensions for half a second.
+
+        Raises:
+            DamagedError: the lake has lost its catalog.
+            StoreError: it cannot be opened or made.
+        """
         self._create()
         with lake_connection(self.catalog, self.root / "data") as connection:
             yield Lake(connection, self)
@@ -54,22 +85,38 @@ class OfflineStore:
             yield
 
     def _create(self) -> None:
-        """Make the catalog once, whole or not at all, in WAL mode, so that readers go on while someone commits."""
-        if self.catalog.exists():
+        """Make the catalog once, whole or not at all."""
+        if self.exists():
             return
-        (self.root / "data").mkdir(parents=True, exist_ok=True)
-        with self.lock():
-            if self.catalog.exists():
-                return
-            half_made = self.root / "catalog.new"
-            half_made.unlink(missing_ok=True)
-            with lake_connection(half_made, self.root / "data") as connection:
-                connection.execute("CALL lake.set_option('data_inlining_row_limit', 0)")
-                connection.execute(f"CREATE SCHEMA lake.{LEDGER}")
-                connection.execute(f"CALL lake.set_option('data_inlining_row_limit', 100000, schema => '{LEDGER}')")
-            journal = sqlite3.connect(half_made)
-            try:
-                journal.execute("PRAGMA journal_mode = WAL")
-            finally:
-                journal.close()
-            os.replace(half_made, self.catalog)
+        with written(self.catalog):
+            make_folder(self.root / "data")
+            with self.lock():
+                if not self.exists():
+                    self.put_catalog(self.new_catalog())
+
+    def new_catalog(self) -> Path:
+        """Make a catalog of no tables beside the one of the lake, in WAL mode, so that readers go on while someone commits.
+
+        The caller holds the writers' lock, and puts it in its place.
+        """
+        half_made = self.root / "catalog.new"
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            half_made.with_name(half_made.name + suffix).unlink(missing_ok=True)
+        with lake_connection(half_made, self.root / "data", MAKE) as connection:
+            connection.execute("CALL lake.set_option('data_inlining_row_limit', 0)")
+            connection.execute(f"CREATE SCHEMA lake.{LEDGER}")
+            connection.execute(f"CALL lake.set_option('data_inlining_row_limit', 100000, schema => '{LEDGER}')")
+        journal = sqlite3.connect(half_made)
+        try:
+            journal.execute("PRAGMA journal_mode = WAL")
+        finally:
+            journal.close()
+        return half_made
+
+    def put_catalog(self, made: Path) -> None:
+        """Put a new catalog where there is none, or an empty one; the caller holds the writers' lock."""
+        for suffix in ("-wal", "-shm"):  # SQLite would play the journal of the one that is lost into the new one
+            self.catalog.with_name(self.catalog.name + suffix).unlink(missing_ok=True)
+        sync_file(made)
+        os.replace(made, self.catalog)
+        sync_folder(self.root)

@@ -45,6 +45,12 @@ def pinned_builds(models: ModelStore, model: str) -> list[ModelManifest]:
     return [build for build in builds.values() if build.status == "accepted" or build.reference in named]
 
 
+def highest_named(models: ModelStore, online: OnlineStore) -> int:
+    """The highest snapshot that any build or namespace names; 0 if none does."""
+    of_builds = (build.snapshot for model in models.models() for build in models.builds(model))
+    return max((*of_builds, *(snapshot for snapshot, _ in _of_online(online))), default=0)
+
+
 def _of_datasets(lake: Lake, since: int | None) -> Iterator[tuple[int, str]]:
     for table in lake.tables():
         if table.schema != "datasets":

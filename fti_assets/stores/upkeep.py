@@ -28,6 +28,7 @@ from fti_assets.stores.online import OnlineStore
 from fti_assets.stores.pins import pins
 from fti_assets.stores.sql import literal
 from fti_assets.stores.tables import TableName
+from fti_assets.stores.unnamed_files import delete_unnamed, refuse_to_delete_most
 
 DAY = timedelta(days=1)
 SPILL = "fti_spill_*"
@@ -87,9 +88,12 @@ def upkeep(
 
     Raises:
         StoreError: a step failed, such as for want of room; what was done before it stays done, nothing is half done.
-        DamagedError: a manifest cannot be read, so nobody can say what it is pinned to; nothing was expired.
+        DamagedError: the catalog has lost most of the lake; or a manifest cannot be read, so nobody can say what it is pinned to.
+            Nothing was expired.
     """
     with store.connect() as lake, _said_plainly(store):
+        with store.lock():
+            refuse_to_delete_most(lake, older_than=DAY)
         before = size(lake)
         tiles = _drop_old_tiles(lake, keep)
         pinned, expired, deleted = _expire(lake, models, online, keep, grace)
@@ -195,11 +199,10 @@ def _merge(lake: Lake, table: TableName) -> tuple[int, int]:
 
 
 def _delete_orphans(lake: Lake) -> int:
-    """Delete the files that no snapshot names; under the lock and a day old, since someone may be about to commit one."""
+    """Delete the files that no snapshot names, a day old: somebody may yet find out that the catalog is not the newest."""
     with lake.store.lock():
-        return len(
-            lake.connection.execute(f"CALL ducklake_delete_orphaned_files('lake', {_older_than(DAY)})").fetchall()
-        )
+        refuse_to_delete_most(lake, older_than=DAY)
+        return delete_unnamed(lake, older_than=DAY)
 
 
 def _older_than(age: timedelta) -> str:

@@ -49,7 +49,7 @@ def features_for(
     kind = checked_kind(as_ or kind_of(spine, what=what))
     given = as_arrow(spine, what=what)
     store = (stores or Stores()).offline_store()
-    if not store.catalog.exists():
+    if not store.exists():
         raise NotMaterializedError(
             f"there is no offline store at {store.root} that has the groups of view {view.name!r}: materialize them first"
         )

@@ -149,6 +149,7 @@ def test_the_command_line_is_shown_as_it_is(
     assert {block.text.split("\n")[0] for block in shown} >= {
         "$ fti --help",
         *(f"$ fti {name} --help" for name in ("init", "describe", "search", "forget", "reset", "models", "promote", "rollback")),
+        *(f"$ fti lake {name} --help" for name in ("check", "repair", "delete-unnamed")),
     }  # fmt: skip
     for block in shown:
         command, _, output = block.text.partition("\n")

@@ -1,0 +1,184 @@
+"""A lake that lost its newest commits is told from one that is whole, by what Dagster recorded."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+import fti_assets as fti
+from fti_assets.automation.recorded import lost_partitions, tables_of
+from fti_assets.cli import main
+from fti_assets.stores.offline import OfflineStore
+from fti_assets.stores.tables import TableName
+from tests.stores.test_lost_catalog import age, lose, of_data
+
+DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-05")
+RUNS = {"number": 0}
+
+
+@fti.feature_group(keys=["id"], event_time="at", partitions_def=DAYS)
+def daily_things(context: dg.AssetExecutionContext) -> pd.DataFrame:
+    days = [pd.Timestamp(day) for day in context.partition_keys]
+    return pd.DataFrame({"id": 1, "at": days, "number": RUNS["number"]})
+
+
+@fti.feature_group(keys=["id"])
+def whole_things(context: dg.AssetExecutionContext) -> pd.DataFrame:
+    return pd.DataFrame({"id": [1], "number": [RUNS["number"]]})
+
+
+GROUPS = [daily_things, whole_things]
+
+
+class System:
+    """A lake under a home, and the Dagster that fills it."""
+
+    def __init__(self, home: Path, instance: dg.DagsterInstance) -> None:
+        self.store, self.instance = OfflineStore(home / "lake"), instance
+        self.stores = fti.Stores(lake=str(self.store.root), models=str(home / "models"), online=str(home / "online"))
+        self.defs = fti.build_definitions(GROUPS, resources={"fti": self.stores}, jobs=[fti.upkeep_job()])
+
+    def run(self, number: int, group: fti.FeatureGroup, days: str | None = None) -> None:
+        RUNS["number"] = number
+        tags = None
+        if days is not None:
+            first, last = days.split("..")
+            tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+        assert dg.materialize(
+            [group.assets_def], resources={"fti": self.stores}, instance=self.instance, tags=tags
+        ).success
+
+    def keep(self) -> bool:
+        job = self.defs.resolve_job_def("upkeep")
+        return job.execute_in_process(instance=self.instance, raise_on_error=False).success
+
+    def lost(self) -> list[str]:
+        tables = tables_of(self.defs.get_repository_def().assets_defs_by_key.values())
+        with self.store.connect() as lake:
+            return [str(one) for one in lost_partitions(lake, self.instance, tables)]
+
+    def numbers(self) -> list[int]:
+        return [int(number) for group in GROUPS for number in fti.read(group, stores=self.stores)["number"]]
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
+    (tmp_path / "dagster").mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    with dg.DagsterInstance.get() as instance:
+        yield System(tmp_path, instance)
+
+
+def put_back(store: OfflineStore, copy: Path) -> None:
+    lose(store, "gone")
+    shutil.copy(copy, store.catalog)
+
+
+def test_commits_that_an_old_catalog_lost_are_told(system: System, tmp_path: Path) -> None:
+    system.run(1, daily_things, "2024-01-01..2024-01-03")
+    system.run(1, whole_things)
+    copy = shutil.copy(system.store.catalog, tmp_path / "copy")
+    assert (system.lost(), system.keep()) == ([], True)
+    system.run(2, daily_things, "2024-01-03..2024-01-04")
+    system.run(2, whole_things)
+    numbers = system.numbers()
+    assert (system.lost(), system.keep()) == ([], True)
+    put_back(system.store, Path(copy))
+    age(system.store)
+    files = of_data(system.store)
+    lost = [
+        "features.daily_things_v1 2024-01-03",
+        "features.daily_things_v1 2024-01-04",
+        "features.whole_things_v1 all",
+    ]
+    assert (system.lost(), system.keep()) == (lost, False)
+    assert of_data(system.store) == files
+    system.run(3, daily_things, "2024-01-02..2024-01-02")  # takes the number of a snapshot that is lost
+    assert (system.lost(), system.keep()) == (lost, False)
+    assert main(["lake", "repair", "--lake", str(system.store.root)]) == 0
+    assert (system.lost(), system.keep()) == ([], True)
+    assert system.numbers() == [1, 3, *numbers[2:]]
+
+
+def test_what_was_stored_after_it_was_recorded_is_no_loss(system: System) -> None:
+    system.run(1, whole_things)
+    table = TableName("features", "whole_things_v1")
+    with system.store.connect() as lake:  # as of a run that was killed before it could tell Dagster
+        lake.connection.execute(
+            "CREATE TEMP TABLE staged AS SELECT 1::BIGINT AS id, 5::BIGINT AS number, 'all' AS _partition"
+        )
+        lake.replace(table, "staged", ["all"], asset="whole_things_v1")
+    assert (system.lost(), system.keep()) == ([], True)
+
+
+def test_the_command_says_what_is_lost(
+    system: System, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "system.py").write_text(
+        "import fti_assets as fti\nfrom tests.automation.test_recorded import GROUPS\n"
+        f"defs = fti.build_definitions(GROUPS, resources={{'fti': fti.Stores(lake={str(system.store.root)!r})}})\n"
+    )
+    check = ["lake", "check", "-f", str(tmp_path / "system.py")]
+    assert main(check) == 1
+    assert "there is no offline store" in capsys.readouterr().err
+    system.run(1, whole_things)
+    copy = shutil.copy(system.store.catalog, tmp_path / "copy")
+    system.run(2, whole_things)
+    assert main(check) == 0
+    assert "every partition is as Dagster recorded it, or newer" in capsys.readouterr().out
+    put_back(system.store, Path(copy))
+    assert main(check) == 1
+    said = capsys.readouterr().err
+    assert "lacks what Dagster recorded of 1 partitions" in said
+    assert f"fti lake repair --lake {system.store.root}" in said
+    monkeypatch.delenv("DAGSTER_HOME")
+    assert main(check) == 0
+    assert "not compared with Dagster" in capsys.readouterr().out
+
+
+def test_a_lost_catalog_is_made_again_from_the_records(system: System, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in (1, 2):
+        system.run(number, daily_things, "2024-01-01..2024-01-04")
+        system.run(number, whole_things)
+    rows = [fti.read(group, stores=system.stores) for group in GROUPS]
+    lose(system.store, "gone")
+    assert main(["lake", "repair", "--lake", str(system.store.root)]) == 0
+    assert "is a new catalog" in capsys.readouterr().out
+    for group, before in zip(GROUPS, rows, strict=True):
+        after = fti.read(group, stores=system.stores).sort_values(list(before.columns), ignore_index=True)
+        pd.testing.assert_frame_equal(after, before.sort_values(list(before.columns), ignore_index=True))
+    assert (system.lost(), system.keep()) == ([], True)
+    assert main(["lake", "repair", "--lake", str(system.store.root)]) == 0
+    assert "nothing was missing" in capsys.readouterr().out
+
+
+def test_a_missing_or_shortened_file_is_told(
+    system: System, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    system.run(1, daily_things, "2024-01-01..2024-01-04")
+    (tmp_path / "system.py").write_text(
+        "import fti_assets as fti\nfrom tests.automation.test_recorded import GROUPS\n"
+        f"defs = fti.build_definitions(GROUPS, resources={{'fti': fti.Stores(lake={str(system.store.root)!r})}})\n"
+    )
+    check = ["lake", "check", "-f", str(tmp_path / "system.py")]
+    assert main(check) == 0
+    one, other, *_ = of_data(system.store)
+    one.unlink()
+    other.write_bytes(other.read_bytes()[:-1])
+    assert main(check) == 1
+    said = capsys.readouterr().err
+    assert "2 files" in said
+    assert one.name in said
+    assert other.name in said
+
+
+def test_unnamed_files_are_deleted_by_the_command(system: System, capsys: pytest.CaptureFixture[str]) -> None:
+    system.run(1, whole_things)
+    (named,) = of_data(system.store)
+    shutil.copy(named, named.with_name("left.parquet"))
+    assert main(["lake", "delete-unnamed", "--lake", str(system.store.root)]) == 0
+    assert "deleted 1 files" in capsys.readouterr().out
+    assert list(of_data(system.store)) == [named]

@@ -1,0 +1,95 @@
+"""A catalog that is gone, empty or old beside the files of a lake: nothing is made of it by itself, and nothing deleted."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from fti_assets.errors import DamagedError, NotMaterializedError
+from fti_assets.reading import read
+from fti_assets.resources import Stores
+from fti_assets.stores.models import ModelStore
+from fti_assets.stores.offline import OfflineStore
+from fti_assets.stores.online import SqliteOnlineStore
+from fti_assets.stores.upkeep import upkeep
+from tests.stores.test_upkeep import NOW, put
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> OfflineStore:
+    return OfflineStore(tmp_path / "lake")
+
+
+def lose(store: OfflineStore, how: str) -> None:
+    for beside in store.root.glob("catalog.sqlite-*"):
+        beside.unlink()
+    store.catalog.unlink()
+    if how == "empty":
+        store.catalog.touch()
+
+
+def of_data(store: OfflineStore) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in sorted((store.root / "data").rglob("*.parquet"))}
+
+
+def age(store: OfflineStore, seconds: float = 90_000) -> None:
+    for file in of_data(store):
+        os.utime(file, (time.time() - seconds,) * 2)
+
+
+@pytest.mark.parametrize("how", ["gone", "empty"])
+def test_a_lost_catalog_beside_files_is_refused(store: OfflineStore, how: str) -> None:
+    with store.connect() as lake:
+        put(lake, 1)
+    lose(store, how)
+    before = {**of_data(store), store.catalog: store.catalog.read_bytes() if how == "empty" else None}
+    age(store)
+    stores = Stores(lake=str(store.root))
+    lost = r"lost its catalog\. Nothing was changed.*fti lake repair --lake "
+
+    def writes() -> None:
+        with store.connect() as lake:
+            put(lake, 2)
+
+    def keeps() -> None:
+        upkeep(store, ModelStore(store.root / "m"), SqliteOnlineStore(store.root / "o"), keep=NOW)
+
+    for use in (writes, keeps, lambda: read("rows_v1", stores=stores)):
+        with pytest.raises(DamagedError, match=lost):
+            use()
+    assert {**of_data(store), store.catalog: store.catalog.read_bytes() if how == "empty" else None} == before
+    assert store.catalog.exists() == (how == "empty")
+
+
+def test_a_read_writes_nothing_into_an_empty_file(store: OfflineStore) -> None:
+    store.root.mkdir()
+    store.catalog.touch()
+    with pytest.raises(NotMaterializedError, match="no offline store"):
+        read("rows_v1", stores=Stores(lake=str(store.root)))
+    assert store.catalog.stat().st_size == 0
+    assert list(store.root.iterdir()) == [store.catalog]
+
+
+def test_an_empty_file_without_data_becomes_a_lake_when_written(store: OfflineStore) -> None:
+    store.root.mkdir()
+    store.catalog.touch()
+    with store.connect() as lake:
+        put(lake, 1)
+        assert len(lake.ledger(lake.tables()[0])) == 2
+
+
+def test_upkeep_refuses_to_delete_most_of_a_lake(store: OfflineStore) -> None:
+    with store.connect() as lake:
+        put(lake, 1, "a")
+    shutil.copy(store.catalog, store.root / "copy")
+    with store.connect() as lake:
+        put(lake, 2, "bcd")
+    lose(store, "gone")
+    os.rename(store.root / "copy", store.catalog)
+    age(store)
+    before = of_data(store)
+    with pytest.raises(DamagedError, match=r"names 1 files .* 3 more.*old one.*Nothing was deleted.*fti lake repair"):
+        upkeep(store, ModelStore(store.root / "m"), SqliteOnlineStore(store.root / "o"), keep=NOW)
+    assert of_data(store) == before

@@ -50,9 +50,12 @@ def instant(value: str | datetime) -> datetime:
     datetime.datetime(2013, 6, 1, 12, 0)
 
     Raises:
-        ValueError: the text is not ISO 8601.
+        ValueError: the text is not ISO 8601, or lies outside the years 1 to 9999.
     """
-    return naive_utc(value if isinstance(value, datetime) else datetime.fromisoformat(value))
+    try:
+        return naive_utc(value if isinstance(value, datetime) else datetime.fromisoformat(value))
+    except OverflowError as error:  # an offset at the ends of what a datetime holds
+        raise ValueError(f"{value} is outside the years 1 to 9999 in UTC") from error
 
 
 def microseconds(value: datetime | timedelta) -> int:

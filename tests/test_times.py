@@ -52,6 +52,8 @@ def test_aware_instants_become_naive_utc_and_naive_ones_are_utc_already() -> Non
 def test_text_that_is_no_instant_is_refused() -> None:
     with pytest.raises(ValueError, match="tomorrow"):
         instant("tomorrow")
+    with pytest.raises(ValueError, match="outside the years 1 to 9999"):
+        instant("0001-01-01T00:00+02:00")
 
 
 @given(st.datetimes())

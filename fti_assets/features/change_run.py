@@ -15,6 +15,7 @@ from fti_assets.features.frames import relation_of
 from fti_assets.features.layout import Layout
 from fti_assets.features.rename import renamed, renamed_names
 from fti_assets.features.staging import Staged, stage
+from fti_assets.features.stored_types import stored_iso_text
 from fti_assets.features.uniqueness import comparable, counted, judged_in_table
 from fti_assets.features.views import view_of
 from fti_assets.stores.lake import Lake
@@ -124,6 +125,7 @@ def _settled(
     """The rows to put, what to delete, the feed's position, and whether the rows must be new."""
     if isinstance(changes, ChangeFeed):
         rows = renamed(relation_of(lake.connection, changes.rows, what=layout.what), group.rename, what=layout.what)
+        rows = _with_instants(lake, rows, group)
         operation, order = renamed_names([changes.operation, changes.order], group.rename)
         net = net_changes(
             lake.connection,
@@ -143,6 +145,16 @@ def _settled(
     return changes.appends if appends else changes.upserts, changes.deletes, changes.position, appends
 
 
+def _with_instants(lake: Lake, rows: duckdb.DuckDBPyRelation, group: FeatureGroup) -> duckdb.DuckDBPyRelation:
+    """Rows with the group's times as instants where they came as ISO text, of which two may write one instant."""
+    kinds = dict(zip(rows.columns, map(str, rows.types), strict=True))
+    texts = [name for name in group.times if kinds.get(name) == "VARCHAR"]
+    if not texts:
+        return rows
+    read = ", ".join(f"{stored_iso_text(lake.connection, name).sql} AS {quoted(name)}" for name in texts)
+    return lake.connection.sql(f"SELECT * REPLACE ({read}) FROM {view_of(rows)}")
+
+
 def _staged_deletes(
     lake: Lake, group: FeatureGroup, layout: Layout, deletes: Any
 ) -> tuple[str | None, tuple[str, ...]]:
@@ -151,6 +163,7 @@ def _staged_deletes(
         return None, ()
     rows = relation_of(lake.connection, deletes, what=layout.what)
     rows = renamed(rows, group.rename, what=f"the deletes of {layout.what}", partly=True)
+    rows = _with_instants(lake, rows, group)
     by = group.identity if set(group.times) & set(rows.columns) else group.keys
     missing = [name for name in by if name not in rows.columns]
     if missing:

@@ -19,6 +19,7 @@ from fti_assets.features.rename import (
 from fti_assets.features.schema import SQL_TYPES, type_of_sql
 from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.external import described
+from fti_assets.stores.iso_text import instants_sql
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import is_name, quoted
 
@@ -55,7 +56,7 @@ def changed_while_read(before: Mapping[str, str], after: Mapping[str, str]) -> d
 
 
 def external_rows(connection: duckdb.DuckDBPyConnection, group: FeatureGroup) -> duckdb.DuckDBPyRelation:
-    """The rows of an external group, lazily: times naive UTC, null for NaN, declared columns in their declared types.
+    """The rows of an external group, lazily: times naive UTC (ISO text, too), null for NaN, declared columns in their declared types.
 
     Without a schema, columns that nothing could name are left out, and the log says so once; ``rename`` gives them names.
 
@@ -78,7 +79,7 @@ def external_rows(connection: duckdb.DuckDBPyConnection, group: FeatureGroup) ->
         )
     if not declared:
         _say_what_is_left_out(group, left_out(list(stored)))
-    selected = ", ".join(_selected(group, name, stored[name], declared.get(name)) for name in needed)
+    selected = ", ".join(_selected(connection, group, name, stored[name], declared.get(name)) for name in needed)
     relation = connection.sql(f"SELECT {selected} FROM {group.source.scan(connection)}")
     name = outside_view(group.table)
     relation.query(name, f"FROM {quoted('temp', name)}")
@@ -115,10 +116,15 @@ def outside_view(table: str) -> str:
     return f"__fti_outside_{table}"
 
 
-def _selected(group: FeatureGroup, name: str, stored: str, declared: ColumnType | None) -> str:
+def _selected(
+    connection: duckdb.DuckDBPyConnection, group: FeatureGroup, name: str, stored: str, declared: ColumnType | None
+) -> str:
     assert group.source is not None
     declared = declared or ("timestamp" if name in group.times else None)
     target = _target(stored, declared)
+    if declared == "timestamp" and stored == "VARCHAR":
+        problem = f", which is no ISO time such as 2024-05-01T09:30:00Z, in {group.source.place}: cast it there"
+        return f"{instants_sql(connection, group.source_name(name), problem)} AS {quoted(name)}"
     if declared is not None and type_of_sql(target) != declared:
         raise DataError(
             f"{group.table} should have {name!r} as {declared}, but {group.source.place} has it as {stored}: cast it there, or "

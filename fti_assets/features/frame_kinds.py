@@ -38,16 +38,25 @@ def checked_kind(kind: str) -> Kind:
 
 
 def as_kind(rows: duckdb.DuckDBPyRelation, kind: Kind) -> Any:
-    """Fetch a relation's rows as one kind; as a relation they stay where they are."""
-    match kind:
-        case "pandas":
-            return rows.df()
-        case "polars":
-            return rows.pl()
-        case "arrow":
-            return rows.to_arrow_table()
-        case "dicts":
-            return rows.to_arrow_table().to_pylist()
+    """Fetch a relation's rows as one kind; as a relation they stay where they are.
+
+    Raises:
+        DataError: a value cannot be read as what it is declared to be.
+    """
+    import duckdb
+
+    try:
+        match kind:
+            case "pandas":
+                return rows.df()
+            case "polars":
+                return rows.pl()
+            case "arrow":
+                return rows.to_arrow_table()
+            case "dicts":
+                return rows.to_arrow_table().to_pylist()
+    except duckdb.InvalidInputException as error:
+        raise DataError(str(error).removeprefix("Invalid Input Error: ")) from error
     return rows
 
 

@@ -115,7 +115,7 @@ def _copied(
     """The rows in a temporary table with stored types and ``_partition``, and how each column is stored."""
     name = temporary_name("staged")
     given = list(zip(relation.columns, relation.types, strict=True))
-    columns = [_stored(column, kind, layout, inferred=column in inferred) for column, kind in given]
+    columns = [_stored(connection, column, kind, layout, inferred=column in inferred) for column, kind in given]
     selected = ", ".join(
         f"{stored.sql} AS {quoted(column)}" for (column, _), stored in zip(given, columns, strict=True)
     )
@@ -138,7 +138,9 @@ _NOT_HELD = (
 )
 
 
-def _stored(column: str, given: Any, layout: Layout, *, inferred: bool) -> Stored:
+def _stored(
+    connection: duckdb.DuckDBPyConnection, column: str, given: Any, layout: Layout, *, inferred: bool
+) -> Stored:
     sql_type = str(given)
     if column in layout.times:
         if sql_type in UNTOLD:  # a column without values is one of any type
@@ -146,7 +148,7 @@ def _stored(column: str, given: Any, layout: Layout, *, inferred: bool) -> Store
             name = quoted(column)
             return Stored("TIMESTAMP", f"CASE WHEN {name} IS NOT NULL THEN error({other}) ELSE NULL::TIMESTAMP END")
         if sql_type == "VARCHAR":
-            return stored_iso_text(column)
+            return stored_iso_text(connection, column)
         stored = stored_as(column, given, layout.types.get(column) or "timestamp")
         if stored.sql_type not in ("TIMESTAMP", "DATE"):
             raise DataError(_no_times(column, sql_type, layout))

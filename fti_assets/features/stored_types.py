@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fti_assets.features.checks_sql import INTEGERS
 from fti_assets.features.schema import SQL_TYPES
 from fti_assets.stores.columns import ColumnType
+from fti_assets.stores.iso_text import instants_sql
 from fti_assets.stores.sql import literal, quoted
+
+if TYPE_CHECKING:
+    import duckdb
 
 _KEPT = {
     "hugeint": "BIGINT",
@@ -78,25 +82,14 @@ def stored_as(column: str, given: Any, declared: ColumnType | None) -> Stored:
     return Stored(target, f"CAST({name} AS {target})", _word(column, given) if target == kept else "")
 
 
-_ISO = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?"
-
-
-def stored_iso_text(column: str) -> Stored:
+def stored_iso_text(connection: duckdb.DuckDBPyConnection, column: str) -> Stored:
     """A time that came as ISO text, stored in naive UTC microseconds; other text is an error, since 01/02 is two days of a year."""
-    name = quoted(column)
-    # DuckDB wants seconds before an offset, and a cast to TIMESTAMP would drop the offset.
-    whole = f"regexp_replace({name}, '^(.{{10}}[T ]\\d\\d:\\d\\d)(Z|[+-].*)$', '\\1:00\\2')"
-    told = (
+    problem = (
         f", which is no ISO time such as 2024-05-01 or 2024-05-01T09:30:00Z: give timestamps, as "
         f"pd.read_csv(..., parse_dates=[{column!r}]) and pd.to_datetime(frame[{column!r}], format='%d/%m/%Y') do"
     )
-    problem = f"{literal(f'{column} is ')} || chr(39) || left({name}, 40) || chr(39) || {literal(told)}"
-    return Stored(
-        "TIMESTAMP",
-        f"CASE WHEN {name} IS NULL THEN NULL WHEN regexp_full_match({name}, {literal(_ISO)}) "
-        f"THEN CAST(CAST({whole} AS TIMESTAMPTZ) AS TIMESTAMP) ELSE error({problem}) END",
-        f"{column} came as text and is stored as TIMESTAMP (ISO times, those without an offset in UTC)",
-    )
+    word = f"{column} came as text and is stored as TIMESTAMP (ISO times, those without an offset in UTC)"
+    return Stored("TIMESTAMP", instants_sql(connection, column, problem), word)
 
 
 def kept_type(given: Any) -> str:

@@ -18,6 +18,7 @@ from fti_assets.features.spine_rows import LATE, stored_spine
 from fti_assets.features.views import view_of
 from fti_assets.resources import Stores
 from fti_assets.stores.columns import ColumnType
+from fti_assets.stores.iso_text import try_instant_sql
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.lasting import lasting_lake
 from fti_assets.stores.manifest import Column, ViewRecord
@@ -173,13 +174,13 @@ def _cast(
     if needed.type == "timestamp" and sql_type == "VARCHAR":
         _refuse(
             rows,
-            f"{column} IS NOT NULL AND TRY_CAST({column} AS TIMESTAMPTZ) IS NULL",
+            f"{column} IS NOT NULL AND {try_instant_sql(connection, column)} IS NULL",
             name,
             what,
             "ISO text",
             sql_type,
         )
-        column = f"CAST({column} AS TIMESTAMPTZ)"
+        column = try_instant_sql(connection, column)
     return f"CAST({column if fits else 'NULL'} AS {wanted}) AS {quoted(name)}"
 
 

@@ -156,6 +156,15 @@ def test_upserts_replace_and_add_appends_add_and_deletes_remove(tmp_path: Path) 
     assert stored(tmp_path) == {(1, AT + HOUR): 11, (2, AT): 21, (4, AT): 40}
 
 
+def test_deletes_and_feeds_with_times_as_iso_text_mean_those_instants(tmp_path: Path) -> None:
+    texts = ["2024-01-01T02:00+02:00", "2024-01-01T00:00:00Z", "2024-01-01T01:00Z"]
+    feed = pd.DataFrame({"id": [1, 1, 2], "at": texts, "x": [10, 11, 20], "op": "u", "lsn": [1, 2, 3]})
+    done(tmp_path, fti.ChangeFeed(feed))
+    assert stored(tmp_path) == {(1, AT): 11, (2, AT + HOUR): 20}
+    done(tmp_path, fti.Changes(deletes=pd.DataFrame({"id": [1], "at": ["2024-01-01T01:00+01:00"]})))
+    assert stored(tmp_path) == {(2, AT + HOUR): 20}
+
+
 def test_a_batch_that_is_stored_again_changes_nothing(tmp_path: Path) -> None:
     batch = fti.Changes(upserts=rows_of((1, 10), (2, 20)), deletes=pd.DataFrame({"id": [2]}))
     done(tmp_path, batch)

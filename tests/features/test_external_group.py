@@ -239,8 +239,8 @@ def test_a_change_is_observed_and_no_change_is_not(warehouse: Warehouse) -> None
         ),
         ("ALTER TABLE weather ALTER temp TYPE VARCHAR", "should have 'temp' as number, but .* has it as VARCHAR"),
         (
-            "ALTER TABLE weather ALTER seen_at TYPE VARCHAR",
-            "should have 'seen_at' as timestamp, but .* has it as VARCHAR",
+            "ALTER TABLE weather ALTER seen_at TYPE BIGINT USING epoch_us(seen_at)",
+            "should have 'seen_at' as timestamp, but .* has it as BIGINT",
         ),
         ("DROP TABLE weather", "table weather of the DuckDB file .* cannot be read"),
     ],
@@ -292,6 +292,23 @@ def test_rows_are_read_in_the_types_of_the_lake(warehouse: Warehouse) -> None:
     narrow = fti.read(warehouse.group(schema=Narrow))
     assert list(narrow.columns) == ["shop", "seen_at", "known_at", "price"]
     assert narrow["price"].tolist() == [1.25]
+
+
+@pytest.mark.parametrize("schema", [None, WeatherSchema])
+def test_times_as_iso_text_are_read_as_instants(warehouse: Warehouse, schema: type | None) -> None:
+    expected, won = fti.read(warehouse.group()), fti.read(warehouse.group(), at="2013-01-05T10:30Z").sort_values("shop")
+    text = "strftime({0} + INTERVAL 2 HOURS, '%Y-%m-%dT%H:%M') || '+02:00'"
+    for column in ("seen_at", "known_at"):
+        warehouse.run(f"ALTER TABLE weather ALTER {column} TYPE VARCHAR USING {text.format(column)}")
+    group = warehouse.group(schema=schema)
+    pd.testing.assert_frame_equal(fti.read(group), expected)
+    again = fti.read(group, at="2013-01-05T10:30Z").sort_values("shop")
+    assert again.to_dict("records") == won.to_dict("records")
+    warehouse.run("UPDATE weather SET seen_at = '01/02/2013' WHERE temp > 0.99")
+    with pytest.raises(
+        (DataError, StoreError), match="seen_at is '01/02/2013', which is no ISO time .* in table weather"
+    ):
+        fti.read(group)
 
 
 def postgres(table: str) -> Iterator[Any]:

@@ -179,7 +179,14 @@ def test_one_instant_for_all_rows(stores: fti.Stores, spine: list[Row]) -> None:
 def test_times_with_a_zone_and_iso_text_are_taken_as_utc(stores: fti.Stores) -> None:
     wanted = expected([row()])
     zone = timezone(timedelta(hours=2))
-    for t in (row()["t"].replace(tzinfo=UTC).astimezone(zone), "2013-01-01T02:20:00+02:00", "2013-01-01 00:20:00"):
+    texts = (
+        "2013-01-01T02:20:00+02:00",
+        "2013-01-01 00:20:00",
+        "2013-01-01T00:20Z",
+        "2013-01-01T02:20+02:00",
+        "20130101T0020",
+    )
+    for t in (row()["t"].replace(tzinfo=UTC).astimezone(zone), *texts):
         assert VIEW.features_for([{**row(), "t": t}], stores=stores) == wanted
     for named in ("America/New_York", "+02:00", "UTC"):
         stamp = pl.Series([START + 20 * MINUTE]).dt.replace_time_zone("UTC").to_arrow().cast(pa.timestamp("us", named))

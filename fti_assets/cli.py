@@ -144,6 +144,8 @@ def _forget(options: argparse.Namespace) -> None:
     key = dict(_column_and_value(text) for text in options.key)
     done = forget(definitions, options.group, key, stores=stores, expire=options.expire, dry_run=options.dry_run)
     print(as_text(done))
+    if done.expired is not None and (done.expired.holding or done.expired.unreadable):
+        raise StoreError(f"not every file of {stores.offline_store().root} is shown to be without the key: see above")
 
 
 def _reset(options: argparse.Namespace) -> None:

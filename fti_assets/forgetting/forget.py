@@ -29,6 +29,7 @@ from fti_assets.stores.forgetting import (
     tables_with_files,
     take_out,
     tuples,
+    unnamed_files_holding,
 )
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.models import ModelStore
@@ -93,6 +94,8 @@ def forget(
         made_from = {search.carrier.table: _made_from(lake, search) for search in holding}
         online_keys = _online_keys(lake, stores.online_store(), searches)
         tiles = _tiles(lake, searches)
+        predicates = {search.carrier.table: search.predicate for search in searches}
+        killed = unnamed_files_holding(lake, predicates)
         current = [found.table for found in tiles if found.current]
         commits: dict[TableName, Commit] = {}
         told = 0
@@ -119,11 +122,11 @@ def forget(
         holders = [*(found.snapshots for found in still), *(found.snapshots for found in of_tiles)]
         snapshots = sorted({snapshot for held in holders for snapshot in held})
         pinned: dict[int, tuple[str, ...]] = {}
-        deleted_files, expired = 0, expire and not dry_run
-        if expired:
+        done = None
+        if expire and not dry_run:
             snapshots = [snapshot for snapshot in snapshots if snapshot != lake.snapshot()]
             pinned = _pinned(lake, stores, snapshots)
-            deleted_files = expire_snapshots(lake, snapshots, [search.carrier.table for search in searches])
+            done = expire_snapshots(lake, snapshots, predicates)
     return Forgotten(
         group=group,
         columns=tuple(key),
@@ -139,8 +142,8 @@ def forget(
         models=models,
         snapshots=snapshots,
         pinned=pinned,
-        expired=expired,
-        deleted_files=deleted_files,
+        expired=done,
+        of_killed_writers=len(killed),
         written_again=again,
         told_dagster=told,
     )

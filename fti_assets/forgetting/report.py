@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fti_assets.errors import listed
 from fti_assets.forgetting.carriers import Kind
 from fti_assets.stores.catalog import ranges
-from fti_assets.stores.forgetting import Found
+from fti_assets.stores.forgetting import Expired, Found
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,10 @@ class Forgotten:
     """The snapshots that hold the key still, or, if they were expired, held it."""
     pinned: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """What is pinned to those snapshots."""
-    expired: bool = False
-    deleted_files: int = 0
+    expired: Expired | None = None
+    """With ``expire``, what that did, and what a search of all files found afterwards."""
+    of_killed_writers: int = 0
+    """The files of killed writers that held it when the command began."""
     written_again: Sequence[str] = ()
     """Tables into which somebody wrote the key while it was taken out."""
     told_dagster: int = 0
@@ -55,8 +57,19 @@ class Forgotten:
     def nothing(self) -> bool:
         """Whether the key is nowhere."""
         return not (
-            self.tables or self.tiles or self.snapshots or any(self.online.values()) or self.rejected or self.others
+            self.tables
+            or self.tiles
+            or self.snapshots
+            or any(self.online.values())
+            or self.rejected
+            or self.others
+            or self.of_killed_writers
         )
+
+    @property
+    def deleted_files(self) -> int:
+        """The files that were deleted because no snapshot needs them."""
+        return 0 if self.expired is None else self.expired.deleted
 
 
 def as_text(forgotten: Forgotten) -> str:
@@ -68,6 +81,7 @@ def _lines(done: Forgotten) -> Iterator[str]:
     named = f"the key of {done.group} ({', '.join(done.columns)})"
     if done.nothing:
         yield f"{named} is nowhere: not in the lake, at no snapshot, not online, not among rejected rows. Nothing was changed"
+        yield from _search(done)
         return
     yield f"{'would forget' if done.dry_run else 'forgot'} {named}"
     for held in done.tables:
@@ -111,10 +125,15 @@ def _datasets(done: Forgotten) -> Iterator[str]:
 
 
 def _snapshots(done: Forgotten) -> Iterator[str]:
+    if done.of_killed_writers and done.expired is None:
+        yield f"files of killed writers that hold it: {done.of_killed_writers}"
+        if not done.dry_run:
+            yield "  upkeep deletes them when they are a day old; --expire does it now"
     if not done.snapshots:
+        yield from _search(done)
         return
     known = ranges(done.snapshots)
-    if not done.expired:
+    if done.expired is None:
         yield f"snapshots that hold it: {known}"
         if not done.dry_run:
             yield "  they stay readable until upkeep expires them; --expire does it now"
@@ -124,6 +143,23 @@ def _snapshots(done: Forgotten) -> Iterator[str]:
     if lost:
         yield "what rested on them can no longer be made again from the same rows:"
         yield from (f"  {what}" for what in lost)
+    yield from _search(done)
+
+
+def _search(done: Forgotten) -> Iterator[str]:
+    if done.expired is None:
+        return
+    if done.expired.unnamed:
+        yield f"files of killed writers deleted: {done.expired.unnamed}"
+    if done.expired.holding:
+        yield f"files that hold it still: {listed(done.expired.holding)}; forget it again"
+    if done.expired.unreadable:
+        yield (
+            f"files that cannot be searched: {listed(done.expired.unreadable)}; materialize their partitions again, or delete what is "
+            "no Parquet file, and forget it again"
+        )
+    if not (done.expired.holding or done.expired.unreadable):
+        yield f"no file of the lake holds it: {done.expired.searched} were searched"
 
 
 def _rows(found: Found) -> str:

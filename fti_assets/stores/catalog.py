@@ -197,11 +197,14 @@ def skip_snapshots(lake: Lake, above: int, *, message: str) -> None:
 
 
 def overwrite_deleted(lake: Lake) -> None:
-    """Write the catalog anew, so that nothing that was deleted from it lies in its free pages.
+    """Write the catalog anew, so that nothing that was deleted from it lies in its free pages, nor in one that was half made.
+
+    The caller holds the writers' lock.
 
     Raises:
         StoreError: others read the catalog all the time.
     """
+    lake.store.delete_half_made()
     with closing(sqlite3.connect(lake.store.catalog, timeout=_WAIT_SECONDS, isolation_level=None)) as catalog:
         try:
             catalog.execute("VACUUM")

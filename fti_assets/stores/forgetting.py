@@ -7,8 +7,12 @@ many snapshots: that says which snapshots hold a row without reading the lake at
 from __future__ import annotations
 
 import json
+import tempfile
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +28,16 @@ from fti_assets.stores.catalog import (
     snapshots,
     tables_at_any_snapshot,
 )
-from fti_assets.stores.files import write_atomically
+from fti_assets.stores.files import files_under, write_atomically, written
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import literal, quoted, temporary_name
 from fti_assets.stores.tables import PARTITION, Commit, PartitionRecord, TableName
 from fti_assets.stores.tiles import tiles_of
-from fti_assets.stores.upkeep import delete_unneeded, expire
+from fti_assets.stores.unnamed_files import delete_unnamed, file_sizes
+from fti_assets.stores.upkeep import delete_spilled, delete_unneeded, expire
 
 _FILE = "__fti_file"
+_WRITING_SECONDS = 60.0  # far longer than a step needs for some rejected rows
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,21 @@ class FoundTiles:
     table: TableName
     current: bool
     snapshots: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Expired:
+    """What expiring snapshots for good did, and what a search of all files found afterwards."""
+
+    deleted: int
+    """Files that no snapshot needs any more."""
+    unnamed: int
+    """Files of killed writers, which no snapshot named."""
+    searched: int
+    holding: tuple[str, ...]
+    """The files that hold the rows still."""
+    unreadable: tuple[str, ...]
+    """The files that could not be searched."""
 
 
 def tables_with_files(lake: Lake) -> list[TableName]:
@@ -215,8 +236,15 @@ def take_out(
             execute(f"DROP TABLE {quoted(staged)}")
 
 
-def expire_snapshots(lake: Lake, versions: Sequence[int], tables: Sequence[TableName]) -> int:
-    """Expire some snapshots for good: delete their files at once, and what the catalog knew of them. How many files it was.
+def expire_snapshots(lake: Lake, versions: Sequence[int], predicates: Mapping[TableName, str]) -> Expired:
+    """Expire some snapshots for good: delete their files at once, those of killed writers, and what the catalog knew of them.
+
+    Then every file that is left is searched for the rows.
+
+    Args:
+        lake: an open connection to the offline store.
+        versions: the snapshots.
+        predicates: what finds the rows in each table.
 
     Raises:
         StoreError: the catalog is read all the time; everything else is done.
@@ -224,14 +252,54 @@ def expire_snapshots(lake: Lake, versions: Sequence[int], tables: Sequence[Table
     with lake.store.lock():
         expire(lake, list(versions))
         deleted = delete_unneeded(lake)
-        for table in tables:
+        unnamed = delete_unnamed(lake)  # whoever made them is dead, since we have the writers' lock
+        delete_spilled(Path(tempfile.gettempdir()), untouched_for=timedelta(0))
+        for table in predicates:
             narrow_bounds(lake, table)
         overwrite_deleted(lake)
-    return deleted
+        searched, holding, unreadable = 0, [], []
+        for file in sorted(files_under(lake.store.root / "data")):
+            if file.name.endswith("-delete.parquet"):  # it holds positions of rows, and no values
+                continue
+            searched += 1
+            where = file.relative_to(lake.store.root / "data").parts
+            predicate = predicates.get(TableName(where[0], where[1])) if len(where) > 2 else None
+            if file.suffix != ".parquet":
+                unreadable.append(str(file))
+            elif predicate is not None:
+                try:
+                    holding += [str(file)] if _holds(lake, file, predicate) else []
+                except duckdb.Error:
+                    unreadable.append(str(file))
+    return Expired(deleted, unnamed, searched, tuple(holding), tuple(unreadable))
+
+
+def unnamed_files_holding(lake: Lake, predicates: Mapping[TableName, str]) -> list[str]:
+    """The files of killed writers, which no snapshot names, that hold the rows which a predicate finds in their table."""
+    found = []
+    with lake.store.lock():
+        for file in sorted(file_sizes(lake).unnamed):
+            predicate = predicates.get(TableName(*file.parts[-4:-2])) if len(file.parts) > 3 else None
+            if predicate is not None and file.suffix == ".parquet":
+                with suppress(duckdb.Error):  # half written: it goes with the others
+                    found += [str(file)] if _holds(lake, file, predicate) else []
+    return found
+
+
+def _holds(lake: Lake, file: Path, predicate: str) -> bool:
+    """Whether a row of a file is found by a predicate; not if it lacks the columns."""
+    try:
+        rows = f"read_parquet({literal(str(file))}, hive_partitioning => false)"
+        return bool(lake.connection.execute(f"SELECT 1 FROM {rows} WHERE {predicate} LIMIT 1").fetchall())
+    except duckdb.BinderException:
+        return False
 
 
 def rejected_rows(folder: Path, matches: Callable[[Mapping[str, Any]], bool], *, remove: bool) -> tuple[int, int]:
-    """How many rows that were kept aside match, in how many files; with ``remove``, they are taken out."""
+    """How many rows that were kept aside match, in how many files; with ``remove``, they are taken out.
+
+    What a killed step had begun to write is deleted with them.
+    """
     rows = files = 0
     for file in sorted(folder.glob("*.jsonl")):
         lines = file.read_text().splitlines()
@@ -239,7 +307,14 @@ def rejected_rows(folder: Path, matches: Callable[[Mapping[str, Any]], bool], *,
         if len(left) < len(lines):
             rows, files = rows + len(lines) - len(left), files + 1
             if remove:
-                write_atomically(file, "".join(f"{line}\n" for line in left).encode())
+                with written(file):
+                    write_atomically(file, "".join(f"{line}\n" for line in left).encode())
+    for begun in sorted(folder.glob(".*.tmp")):
+        with suppress(FileNotFoundError):  # its step is done
+            if begun.stat().st_mtime < time.time() - _WRITING_SECONDS:
+                files += 1
+                if remove:
+                    begun.unlink()
     return rows, files
 
 

@@ -99,9 +99,7 @@ class OfflineStore:
 
         The caller holds the writers' lock, and puts it in its place.
         """
-        half_made = self.root / "catalog.new"
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            half_made.with_name(half_made.name + suffix).unlink(missing_ok=True)
+        half_made = self.delete_half_made()
         with lake_connection(half_made, self.root / "data", MAKE) as connection:
             connection.execute("CALL lake.set_option('data_inlining_row_limit', 0)")
             connection.execute(f"CREATE SCHEMA lake.{LEDGER}")
@@ -111,6 +109,13 @@ class OfflineStore:
             journal.execute("PRAGMA journal_mode = WAL")
         finally:
             journal.close()
+        return half_made
+
+    def delete_half_made(self) -> Path:
+        """Delete the catalog that somebody was killed over; the caller holds the writers' lock. Where the next one is made."""
+        half_made = self.root / "catalog.new"
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            half_made.with_name(half_made.name + suffix).unlink(missing_ok=True)
         return half_made
 
     def put_catalog(self, made: Path) -> None:

@@ -130,14 +130,14 @@ def delete_unneeded(lake: Lake, *, after: timedelta = timedelta(0)) -> int:
     return len(lake.connection.execute(f"CALL ducklake_cleanup_old_files('lake', {_older_than(after)})").fetchall())
 
 
-def delete_spilled(folder: Path) -> int:
-    """Delete what killed runs of more than a day ago spilled, with its folders, and say how many files it was."""
-    deleted, then = 0, time.time() - DAY.total_seconds()
+def delete_spilled(folder: Path, *, untouched_for: timedelta = DAY) -> int:
+    """Delete what killed runs spilled so long ago, with folders that are a day old, and say how many files it was."""
+    deleted, then, a_day_ago = 0, time.time() - untouched_for.total_seconds(), time.time() - DAY.total_seconds()
     for spill in folder.glob(SPILL):
         with suppress(OSError), locked_folder(spill):  # another user's, or a run's, or another upkeep is at it
-            untouched = spill.stat().st_mtime < then
+            untouched = spill.stat().st_mtime < a_day_ago  # a younger one may be of a run that is about to show its use
             for file in list(spill.iterdir()):
-                if file.stat().st_mtime < then:
+                if file.stat().st_mtime <= then:
                     file.unlink()
                     deleted += 1
             if untouched:

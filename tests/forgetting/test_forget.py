@@ -1,8 +1,14 @@
 """``fti forget``: a key is gone from everything that is stored, everything else stays as it was, and the report is true."""
 
 import json
+import os
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -30,6 +36,7 @@ LOANS, RETURNS, MEMBERS, MEMBERS_2, VISITS = (
 )
 DATASET, ANSWERS = TableName("datasets", "late_dataset_v1"), TableName("predictions", "answers_v1")
 TABLES = (LOANS, RETURNS, MEMBERS, MEMBERS_2, VISITS, DATASET, ANSWERS)
+ROOT = Path(__file__).parents[2]
 HERS = set(SOURCE.loc[SOURCE["borrower"] == ANN, "loan_id"])
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
@@ -258,6 +265,91 @@ def test_expire_leaves_no_file_that_holds_it(stores: fti.Stores, home: Path, lak
     assert left["rows"] == dict(splits)
     assert sum(left["rows"].values()) < sum(manifest["rows"].values())
     assert {**left, "rows": 0} == {**manifest, "rows": 0}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from fti_assets.stores import lake as lakes, forgetting, upkeep
+from fti_assets.stores.offline import OfflineStore
+from fti_assets.stores.tables import TableName
+
+root, where = sys.argv[1:]
+kill = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+table, person = TableName("features", "members_v1"), "person = 'ann'"
+with OfflineStore(root).connect() as lake:
+    if where == "write":  # new rows of hers, whose files are there and not committed
+        lake.connection.execute(
+            f"CREATE TEMP TABLE staged AS SELECT * REPLACE ('ann' AS person) FROM {table.sql} WHERE _partition = '2024-01-02'"
+        )
+        lakes.Lake._sync_new_files = kill
+        lake.replace(table, "staged", ["2024-01-02"], asset="members_v1")
+    if where == "first":  # the first rows of a table that the catalog does not know
+        lake.connection.execute(f"CREATE TEMP TABLE staged AS SELECT * FROM {table.sql} WHERE {person}")
+        partitions = [one for one, in lake.connection.execute("SELECT DISTINCT _partition FROM staged").fetchall()]
+        lakes.Lake._sync_new_files = kill
+        lake.replace(TableName("features", "members_v9"), "staged", partitions, asset="members_v9")
+    if where == "forget":  # a forget that took her out, and was killed before it deleted the files
+        forgetting.take_out(lake, table, person, message="forget", extra={})
+        forgetting.delete_unneeded = kill
+        found = forgetting.find(lake, table, person)
+        forgetting.expire_snapshots(lake, sorted(found.snapshots), {table: person})
+    if where == "taking":  # a forget that is killed while it writes a partition without her and others
+        lakes.Lake._sync_new_files = kill
+        forgetting.take_out(lake, table, "person = 'bob'", message="forget", extra={})
+"""
+
+
+@pytest.mark.parametrize("where", ["write", "first", "forget", "taking"])
+def test_nothing_of_a_killed_writer_or_forget_holds_it(
+    stores: fti.Stores, home: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(home))
+    (home / "fti_spill_killed").mkdir()
+    (home / "fti_spill_killed" / "duckdb_temp_storage.tmp").write_bytes(b"rows of ann")
+    script = KILLED.replace("'ann'", f"'{ANN}'").replace("'bob'", f"'{next(one for one in PEOPLE if one != ANN)}'")
+    script = script.replace("2024-01-02", FIRST)
+    killed = subprocess.run([sys.executable, "-c", script, str(home / "lake"), where], cwd=ROOT, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    rejected = home / "lake" / "rejected" / "members_v1"
+    rejected.mkdir(parents=True, exist_ok=True)
+    begun = rejected / ".run.jsonl.0a1b2c3d.tmp"
+    begun.write_text(json.dumps({"person": ANN})[:-2])
+    os.utime(begun, (time.time() - 100,) * 2)
+    looked = forget_in(stores, dry_run=True)
+    assert looked.of_killed_writers == {"write": 1, "first": 0, "forget": 0, "taking": looked.of_killed_writers}[where]
+    for group, column in (("members", "person"), ("visits", "person"), ("loans", "borrower")):
+        done = forget_in(stores, group, {column: ANN}, expire=True)
+        assert done.expired is not None
+        assert (done.expired.holding, done.expired.unreadable) == ((), ())
+        assert f"no file of the lake holds it: {done.expired.searched} were searched" in as_text(done)
+    files = sorted((home / "lake" / "data").rglob("*.parquet"))
+    assert len(files) == done.expired.searched > 0
+    for file in files:
+        assert not [row for row in duckdb.read_parquet(str(file)).fetchall() if ANN in row], file
+    for file in (path for path in home.rglob("*") if path.is_file()):
+        assert ANN.encode() not in file.read_bytes(), f"{file} has her name"
+    assert not begun.exists()
+    assert not list((home / "fti_spill_killed").iterdir())
+
+
+def test_a_file_that_cannot_be_searched_is_said(
+    stores: fti.Stores, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notes = home / "lake" / "data" / "features" / "members_v1" / "notes.csv"
+    notes.write_text(ANN)
+    done = forget_in(stores, expire=True)
+    assert done.expired is not None
+    assert done.expired.unreadable == (str(notes),)
+    assert "cannot be searched" in as_text(done)
+    (home / "definitions.py").write_text(DEFINITIONS)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.chdir(home)
+    folders = ["--lake", str(home / "lake"), "--models", str(home / "models"), "--online", str(home / "online")]
+    assert main(["forget", "members", "--key", f"person={ANN}", *folders, "--expire"]) == 1
+    assert "not every file" in capsys.readouterr().err
+    notes.unlink()
+    assert main(["forget", "members", "--key", f"person={ANN}", *folders, "--expire"]) == 0
 
 
 def test_the_lake_answers_rightly_after_its_catalogs_bounds_were_narrowed(stores: fti.Stores) -> None:

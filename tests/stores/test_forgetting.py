@@ -27,7 +27,7 @@ def put(lake: Lake, names: list[str], partition: str) -> int:
 def forget(lake: Lake, name: str) -> None:
     predicate = equals(lake, PEOPLE, {"name": name})
     take_out(lake, PEOPLE, predicate, message="forget a key", extra={})
-    expire_snapshots(lake, sorted(find(lake, PEOPLE, predicate).snapshots), [PEOPLE])
+    expire_snapshots(lake, sorted(find(lake, PEOPLE, predicate).snapshots), {PEOPLE: predicate})
 
 
 def names_of(lake: Lake, where: str = "true") -> list[str]:
@@ -89,7 +89,7 @@ def test_nothing_of_it_is_left_in_the_bounds_of_any_type(tmp_path: Path) -> None
             lake.replace(table, "staged", [partition], asset="payments_v1")
         predicate = equals(lake, table, {"name": "p-99"})
         take_out(lake, table, predicate, message="forget a key", extra={})
-        expire_snapshots(lake, sorted(find(lake, table, predicate).snapshots), [table])
+        expire_snapshots(lake, sorted(find(lake, table, predicate).snapshots), {table: predicate})
         bounds = lake.connection.execute(
             "SELECT list([min_value, max_value] ORDER BY column_id) FROM __ducklake_metadata_lake.ducklake_table_column_stats "
             "JOIN __ducklake_metadata_lake.ducklake_table USING (table_id) WHERE table_name = 'payments_v1' AND min_value <> 'a'"

@@ -25,7 +25,12 @@ Report = Literal["report", "error"]
 
 _EXACT = 2**53
 _NUMBERS: tuple[ColumnType, ...] = ("number", "integer", "boolean")
-_FILLED_BY: dict[str, tuple[ColumnType, ...]] = {"float32": _NUMBERS, "int64": _NUMBERS, "string": ("text",)}
+_FILLED_BY: dict[str, tuple[ColumnType, ...]] = {
+    "float32": _NUMBERS,
+    "float64": _NUMBERS,
+    "int64": _NUMBERS,
+    "string": ("text",),
+}
 _OUTPUT = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
 
 
@@ -259,6 +264,8 @@ def _arranger(graph_input: GraphInput, slots: _Slots) -> tuple[str, Callable[[li
     slot = slots.of(graph_input.features[0])
     if graph_input.type == "float32":
         return graph_input.name, lambda rows: np.array([pick(row) for row in rows], dtype=np.float32)
+    if graph_input.type == "float64":
+        return graph_input.name, lambda rows: np.array([[row[slot]] for row in rows], dtype=np.float64)
     if graph_input.type == "string":
         return graph_input.name, lambda rows: np.array(
             [["" if row[slot] is None else row[slot]] for row in rows], object

@@ -16,7 +16,12 @@ from fti_assets.stores.manifest import GraphInput
 T = TypeVar("T")
 
 _NOWHERE = f"{os.devnull}/nothing"
-_TENSORS = {"float32": "tensor(float)", "string": "tensor(string)", "int64": "tensor(int64)"}
+_TENSORS = {
+    "float32": "tensor(float)",
+    "float64": "tensor(double)",
+    "string": "tensor(string)",
+    "int64": "tensor(int64)",
+}
 
 
 class Graph:
@@ -73,7 +78,8 @@ class Graph:
             columns: feature name to canonical array ``[n]``; further columns are left alone.
 
         Returns:
-            ``numbers`` float32 ``[n, k]``, ``text.<feature>`` object and ``integer.<feature>`` int64 ``[n, 1]``.
+            ``numbers`` float32 ``[n, k]``; ``double.<feature>`` float64, ``text.<feature>`` object and ``integer.<feature>``
+            int64, ``[n, 1]`` each.
 
         Raises:
             DataError: a feature is not among the columns, or the columns differ in length.
@@ -178,8 +184,8 @@ def _listed(inputs: Mapping[str, tuple[str, Any]]) -> str:
 
 def _blank(graph_input: GraphInput) -> np.ndarray:
     width = len(graph_input.features)
-    if graph_input.type == "float32":
-        return np.zeros((1, width), dtype=np.float32)
+    if graph_input.type in ("float32", "float64"):
+        return np.zeros((1, width), dtype=graph_input.type)
     if graph_input.type == "int64":
         return np.full((1, width), MISSING_INTEGER, dtype=np.int64)
     return np.full((1, width), "", dtype=object)

@@ -140,11 +140,12 @@ class ViewRecord:
 
 @dataclass(frozen=True)
 class GraphInput:
-    """One input of the graph: ``numbers`` (float32 ``[n, k]``), ``text.<feature>`` (string ``[n, 1]``) or
+    """One input of the graph: ``numbers`` (float32 ``[n, k]``), ``double.<feature>`` (float64 ``[n, 1]``, a number that float32
+    would round too early), ``text.<feature>`` (string ``[n, 1]``) or
     ``integer.<feature>`` (int64 ``[n, 1]``, categories of whole numbers; missing is the least int64)."""
 
     name: str
-    type: Literal["float32", "string", "int64"]
+    type: Literal["float32", "float64", "string", "int64"]
     features: tuple[str, ...]
 
 
@@ -193,7 +194,8 @@ class DatasetRecord:
 class ModelManifest:
     """Everything about one build of a model, immutable once written.
 
-    ``files`` are what lies in the build beside its graph, manifest and card: the sha256 of each by its name. ``asset_key`` is
+    ``files`` are what lies in the build beside its graph, manifest and card: the sha256 of each by its name. ``warnings`` are what
+    training found about the features. ``asset_key`` is
     the key of the asset that made it.
     """
 
@@ -221,6 +223,7 @@ class ModelManifest:
     run_id: str = ""
     asset_key: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     format: int = 1
 
     @property

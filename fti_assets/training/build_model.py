@@ -35,6 +35,7 @@ from fti_assets.training.dataset_rows import where_the_parts_lie
 from fti_assets.training.encoders import check_encoders, fit_encoders
 from fti_assets.training.evaluation import OUTPUT_NAMES, baseline, evaluate, evaluate_slices
 from fti_assets.training.export import ExportedModel, export
+from fti_assets.training.float32 import float32_warnings
 from fti_assets.training.gates import ChampionScores, Scores
 from fti_assets.training.model import Model
 from fti_assets.training.picture_page import PICTURES, picture_page
@@ -167,6 +168,7 @@ def build_model_at(
         packages=_packages(),
         sha256=hashlib.sha256(exported.bytes).hexdigest(),
         classes=exported.classes,
+        warnings=tuple(float32_warnings(fitted, parts["train"].columns)),
         slices=slices,
         run_id=run_id,
         asset_key=tuple(asset_key),

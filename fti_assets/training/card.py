@@ -54,7 +54,7 @@ def _learned_from(manifest: ModelManifest, dataset: DatasetManifest) -> str:
             f"- **delay breaches**: of {dataset.delay_breaches:,} rows the spine row was not available at its prediction time; "
             "their own columns are those of its earliest version"
         )
-    lines += [f"- **warning**: {warning}" for warning in dataset.warnings]
+    lines += [f"- **warning**: {warning}" for warning in (*dataset.warnings, *manifest.warnings)]
     if dataset.lookups:
         lines.append(f"- lookups, visible at every instant: {', '.join(f'`{name}`' for name in dataset.lookups)}")
     lines += [

@@ -1,6 +1,7 @@
 """The encoder graph: fitted encoders as one ONNX graph, which encodes the training data and serves inside the model.
 
-Inputs are few, as ``GraphInput`` describes: all numbers joined in ``numbers``, each text or integer category by itself.
+Inputs are few, as ``GraphInput`` describes: all numbers joined in ``numbers``, each text or integer category by itself, and each
+number that is standardized in float64.
 Outputs are ``dense`` float32 ``[n, dense_dim]``, which holds the numbers and one-hots in the features' order, and for
 each Embedding feature its codes under its own name, int64 ``[n, 1]``.
 
@@ -89,7 +90,7 @@ def build_encoder(features: Sequence[Column], fitted: Mapping[str, FittedEncoder
     [[2.0], [0.0]]
     """
     nodes = _Nodes()
-    numbers = tuple(one.name for one in features if isinstance(fitted[one.name], FittedStandardize | FittedPassthrough))
+    numbers = tuple(one.name for one in features if _is_number(fitted[one.name]) and not _is_double(fitted[one.name]))
     inputs = [GraphInput(NUMBERS, "float32", numbers)] if numbers else []
     places: dict[str, list[int]] = {}  # where each feature's columns stand once the blocks are joined
     names: dict[str, list[str]] = {name: [name] for name in numbers}
@@ -102,6 +103,11 @@ def build_encoder(features: Sequence[Column], fitted: Mapping[str, FittedEncoder
         width = len(numbers)
     for column in features:
         encoder = fitted[column.name]
+        if isinstance(encoder, FittedStandardize) and _is_double(encoder):
+            inputs.append(GraphInput(f"double.{column.name}", "float64", (column.name,)))
+            blocks.append(_double_block(nodes, inputs[-1].name, encoder))
+            places[column.name], names[column.name] = [width], [column.name]
+            width += 1
         if not isinstance(encoder, FittedOneHot | FittedEmbedding):
             continue
         source = _category_input(column)
@@ -151,6 +157,23 @@ def _category_input(column: Column) -> GraphInput:
     return GraphInput(f"integer.{column.name}", "int64", (column.name,))
 
 
+def _is_number(encoder: FittedEncoder) -> bool:
+    return isinstance(encoder, FittedStandardize | FittedPassthrough)
+
+
+def _is_double(encoder: FittedEncoder) -> bool:
+    return isinstance(encoder, FittedStandardize) and encoder.dtype == "float64"
+
+
+def _double_block(nodes: _Nodes, source: str, encoder: FittedStandardize) -> str:
+    """Standardized in float64: what is left after the mean is small enough for float32."""
+    centred = nodes.add("Sub", [source, nodes.constant([[encoder.mean]], np.float64)])
+    scaled = nodes.add("Div", [centred, nodes.constant([[encoder.std]], np.float64)])
+    single = nodes.add("Cast", [scaled], to=nodes.onnx.TensorProto.FLOAT)
+    kept = nodes.add("Less", [nodes.add("Abs", [single]), nodes.constant(np.inf, np.float32)])
+    return nodes.add("Where", [kept, single, nodes.constant(0.0, np.float32)])
+
+
 def _numbers_block(nodes: _Nodes, encoders: list[FittedEncoder]) -> str:
     learned = [one if isinstance(one, FittedStandardize) else None for one in encoders]
     if not any(learned):
@@ -191,7 +214,7 @@ def _dense(nodes: _Nodes, blocks: list[str], order: list[int], first: GraphInput
 
 def _model(nodes: _Nodes, inputs: list[GraphInput], width: int, cardinalities: Mapping[str, int]) -> Any:
     helper, kinds = nodes.onnx.helper, nodes.onnx.TensorProto
-    tensors = {"float32": kinds.FLOAT, "string": kinds.STRING, "int64": kinds.INT64}
+    tensors = {"float32": kinds.FLOAT, "float64": kinds.DOUBLE, "string": kinds.STRING, "int64": kinds.INT64}
     graph = helper.make_graph(
         nodes.nodes,
         "encoders",

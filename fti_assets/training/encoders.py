@@ -29,9 +29,23 @@ class Standardize:
     For number, integer and boolean columns. A constant encodes to 0. A value beyond float32 counts as missing.
     Source: the z-score as in scikit-learn's ``StandardScaler`` (population deviation) after ``SimpleImputer``.
 
+    Args:
+        dtype: "float32" joins the feature with all others in one input. "float64" gives it an input of its own, from which the
+            mean is subtracted before it becomes a float32: for numbers whose differences are small beside their size, such
+            as seconds since 1970 or ids from 2**24 on.
+
+    Raises:
+        DeclarationError: ``dtype`` is neither.
+
     >>> fit(Standardize(), np.array([1.0, 3.0, np.nan]), "number")
-    FittedStandardize(mean=2.0, std=1.0, kind='standardize')
+    FittedStandardize(mean=2.0, std=1.0, dtype='float32', kind='standardize')
     """
+
+    dtype: Literal["float32", "float64"] = "float32"
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("float32", "float64"):
+            raise DeclarationError(f"Standardize(dtype={self.dtype!r}): give 'float32' or 'float64'")
 
 
 @checked_arguments()
@@ -98,6 +112,7 @@ class FittedStandardize:
 
     mean: float
     std: float
+    dtype: Literal["float32", "float64"] = "float32"
     kind: Literal["standardize"] = "standardize"
 
 
@@ -218,7 +233,7 @@ def fit(encoder: Encoder, values: np.ndarray, column_type: ColumnType) -> Fitted
     """
     check_encoder(Column("column", column_type), encoder)
     if isinstance(encoder, Standardize):
-        return _fit_standardize(values)
+        return _fit_standardize(values, encoder.dtype)
     if isinstance(encoder, Passthrough):
         return FittedPassthrough()
     by_frequency = _categories(values, column_type)[: encoder.max_categories]
@@ -233,7 +248,7 @@ def fit_encoders(
     """Learn every feature's encoder from the train part's columns, in the features' order.
 
     >>> fit_encoders([Column("temp", "number")], {}, {"temp": np.array([0.0, 2.0])})
-    {'temp': FittedStandardize(mean=1.0, std=1.0, kind='standardize')}
+    {'temp': FittedStandardize(mean=1.0, std=1.0, dtype='float32', kind='standardize')}
 
     Raises:
         DeclarationError: as ``check_encoders``.
@@ -256,17 +271,20 @@ def _check_exact(column: Column, values: np.ndarray) -> None:
     )
 
 
-def _fit_standardize(values: np.ndarray) -> FittedStandardize:
+def _fit_standardize(values: np.ndarray, dtype: Literal["float32", "float64"]) -> FittedStandardize:
     # The graph sees float32, so what it will see is what is averaged, in float64.
     with np.errstate(over="ignore", under="ignore"):
-        seen = values.astype(np.float32).astype(np.float64)
-    seen = seen[np.isfinite(seen)]
-    if not len(seen):
-        return FittedStandardize(0.0, 1.0)
-    if seen.min() == seen.max():  # rounding would give a constant a tiny deviation
-        return FittedStandardize(float(seen[0]), 1.0)
-    std = float(seen.std())
-    return FittedStandardize(float(seen.mean()), std if np.float32(std) > 0 else 1.0)
+        known = values.astype(dtype).astype(np.float64)
+    known = known[np.isfinite(known)]
+    if not len(known):
+        return FittedStandardize(0.0, 1.0, dtype)
+    if known.min() == known.max():  # rounding would give a constant a tiny deviation
+        return FittedStandardize(float(known[0]), 1.0, dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, std = float(known.mean()), float(known.std())
+    if not (np.isfinite(mean) and np.isfinite(std)):  # numbers of which the squares are none
+        return FittedStandardize(0.0, 1.0, dtype)
+    return FittedStandardize(mean, std if np.float32(std) > 0 else 1.0, dtype)
 
 
 def _categories(values: np.ndarray, column_type: ColumnType) -> tuple[str, ...] | tuple[int, ...]:

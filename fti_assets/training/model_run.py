@@ -57,6 +57,8 @@ def run_model(
             shown = {**metadata, "dagster/uri": str(store.folder(manifest))}
             say = context.log.info if build.accepted else context.log.warning
             say(f"{model.name} {manifest.reference} is {manifest.status}: {said_of(manifest)}")
+            for warning in manifest.warnings:
+                context.log.warning(f"{model.name} {manifest.reference}: {warning}")
             if not build.accepted:
                 rejected.append(manifest)
                 partition = None if window.key == WHOLE else window.key

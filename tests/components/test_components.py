@@ -69,9 +69,11 @@ def doubles(visits: fti.Table) -> fti.Table:
 
 
 def buyer(data: fti.TrainingData) -> object:
+    from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
 
-    return LogisticRegression().fit(data.train.X, data.train.y)
+    return make_pipeline(SimpleImputer(), LogisticRegression()).fit(data.train.X, data.train.y)
 """
 
 VISITS = """

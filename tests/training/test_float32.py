@@ -1,0 +1,70 @@
+"""Numbers that float32 merges are told of, and kept apart where so declared."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fti_assets.errors import DeclarationError
+from fti_assets.stores.manifest import Column
+from fti_assets.training.encoder_graph import build_encoder
+from fti_assets.training.encoders import Encoder, OneHot, Passthrough, Standardize, fit_encoders
+from fti_assets.training.float32 import float32_warnings
+
+SECONDS = 1.7e9 + np.arange(0.0, 1000.0)
+IDS = 2.0**24 + np.arange(0.0, 100.0)
+
+
+def warnings(values: np.ndarray, encoder: Encoder) -> list[str]:
+    feature = Column("since", "number")
+    return float32_warnings(fit_encoders([feature], {"since": encoder}, {"since": values}), {"since": values})
+
+
+@pytest.mark.parametrize("encoder", [Standardize(), Passthrough()])
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (SECONDS, "has 1000 different values in train, of which 9 are left"),
+        (IDS, "has 100 different values in train, of which 51 are left"),
+        (1e9 + np.linspace(0, 50, 77), "has steps of 64 where its standard deviation is 14.6"),
+    ],
+)
+def test_numbers_that_float32_merges_are_told_of(encoder: Encoder, values: np.ndarray, said: str) -> None:
+    (warning,) = warnings(np.append(values, np.nan), encoder)
+    assert f"'since' {said} as float32" in warning
+    assert "encoders={'since': fti.Standardize(dtype='float64')}" in warning
+
+
+@pytest.mark.parametrize(
+    ("values", "encoder"),
+    [
+        (SECONDS, Standardize(dtype="float64")),
+        (np.random.default_rng(0).normal(size=200_000), Standardize()),
+        (np.arange(0.0, 2.0**24, 1000.0), Standardize()),
+        (np.array([np.nan, np.inf, 3.0]), Passthrough()),
+        (np.array([]), Standardize()),
+    ],
+)
+def test_other_numbers_are_not(values: np.ndarray, encoder: Encoder) -> None:
+    assert warnings(values, encoder) == []
+
+
+def test_a_category_is_not() -> None:
+    feature = Column("since", "integer")
+    assert float32_warnings(fit_encoders([feature], {"since": OneHot()}, {"since": IDS}), {"since": IDS}) == []
+
+
+@given(st.floats(-1e12, 1e12), st.lists(st.integers(0, 10_000), min_size=2, max_size=50, unique=True))
+def test_float64_keeps_neighbours_apart(start: float, steps: list[int]) -> None:
+    values = np.floor(start) + np.array(steps, dtype=np.float64)
+    feature = Column("since", "number")
+    fitted = fit_encoders([feature], {"since": Standardize(dtype="float64")}, {"since": values})
+    encoded = build_encoder([feature], fitted).encode({"since": np.append(values, np.nan)})["dense"][:, 0]
+    assert len(np.unique(encoded[:-1])) == len(steps)
+    np.testing.assert_allclose(encoded[:-1], (values - values.mean()) / values.std(), rtol=1e-5, atol=1e-6)
+    assert encoded[-1] == 0.0
+
+
+def test_another_dtype_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="dtype='float16'.: give 'float32' or 'float64'"):
+        Standardize(dtype="float16")  # type: ignore[arg-type]

@@ -48,7 +48,8 @@ class PartitionStatistics:
 
 
 def column_statistics(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation) -> list[ColumnStatistics]:
-    """Statistics of each column of ``n`` rows, in one scan; many distinct values are counted by HyperLogLog, few by a second.
+    """Statistics of each column of ``n`` rows, in one scan of up to 1,000 rows; beyond, many distinct values are counted by
+    HyperLogLog, few by a second scan.
 
     Args:
         connection: the connection that ``rows`` belongs to.
@@ -66,8 +67,9 @@ def column_statistics(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDB
     """
     columns = list(zip(rows.columns, map(str, rows.types), strict=True))
     source = view_of(rows)
-    found = _first_that_fits(connection, columns, source)
-    total, values = found[0], iter(found[1:])
+    total = int(connection.execute(f"SELECT count(*) FROM {source}").fetchall()[0][0])
+    exact = total <= _FEW
+    values = iter(_first_that_fits(connection, columns, source, exact=exact))
     statistics = []
     for name, sql_type in columns:
         known, least, greatest, mean, std, distinct = (next(values) for _ in range(6))
@@ -75,10 +77,10 @@ def column_statistics(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDB
         shown = type_of_sql(sql_type) or sql_type
         statistics.append(ColumnStatistics(name, shown, null_rate, least, greatest, mean, std, distinct))
     few = [one.column for one in statistics if one.distinct is not None and one.distinct <= _FEW]
-    if few:  # where HyperLogLog says 2 for 3 values, and counting costs little
+    if few and not exact:  # where HyperLogLog says 2 for 3 values, and counting costs little
         counts = ", ".join(f"count(DISTINCT {quoted(column)})" for column in few)
-        exact = dict(zip(few, connection.execute(f"SELECT {counts} FROM {source}").fetchall()[0], strict=True))
-        statistics = [replace(one, distinct=exact.get(one.column, one.distinct)) for one in statistics]
+        counted = dict(zip(few, connection.execute(f"SELECT {counts} FROM {source}").fetchall()[0], strict=True))
+        statistics = [replace(one, distinct=counted.get(one.column, one.distinct)) for one in statistics]
     return statistics
 
 
@@ -119,23 +121,25 @@ def partition_statistics(
 
 
 def _first_that_fits(
-    connection: duckdb.DuckDBPyConnection, columns: Sequence[tuple[str, str]], source: str
+    connection: duckdb.DuckDBPyConnection, columns: Sequence[tuple[str, str]], source: str, *, exact: bool
 ) -> tuple[Any, ...]:
-    """The counts of all rows and the aggregates; infinite numbers, and squares beyond float64, cost a further scan."""
+    """The aggregates, six a column; infinite numbers, and squares beyond float64, cost a further scan."""
     for finite, std in ((False, True), (True, True)):
         try:
-            aggregates = _aggregates(columns, finite=finite, std=std)
-            found: tuple[Any, ...] = connection.execute(f"SELECT count(*){aggregates} FROM {source}").fetchall()[0]
+            aggregates = _aggregates(columns, finite=finite, std=std, exact=exact)
+            found: tuple[Any, ...] = connection.execute(f"SELECT {aggregates} FROM {source}").fetchall()[0]
         except duckdb.OutOfRangeException:
             continue
-        if all(not isinstance(value, float) or math.isfinite(value) for value in found[4::6]):
+        if all(not isinstance(value, float) or math.isfinite(value) for value in found[3::6]):
             return found
-    aggregates = _aggregates(columns, finite=True, std=False)
-    last: tuple[Any, ...] = connection.execute(f"SELECT count(*){aggregates} FROM {source}").fetchall()[0]
+    aggregates = _aggregates(columns, finite=True, std=False, exact=exact)
+    last: tuple[Any, ...] = connection.execute(f"SELECT {aggregates} FROM {source}").fetchall()[0]
     return last
 
 
-def _aggregates(columns: Sequence[tuple[str, str]], *, finite: bool, std: bool) -> str:
+def _aggregates(columns: Sequence[tuple[str, str]], *, finite: bool, std: bool, exact: bool) -> str:
+    # A list of few values costs a twentieth of count(DISTINCT), which makes a hash table a column.
+    distinct_of = "coalesce(list_unique(list({0})), 0)" if exact else "approx_count_distinct({0})"
     parts = []
     for name, sql_type in columns:
         column, kind = quoted(name), type_of_sql(sql_type)
@@ -144,6 +148,6 @@ def _aggregates(columns: Sequence[tuple[str, str]], *, finite: bool, std: bool) 
         deviation = f"stddev_samp({number}){only}" if std and number is not None else "NULL"
         mean = "NULL" if number is None else f"avg({number}){only}"
         ends = f"min({column}), max({column})" if kind is not None else "NULL, NULL"
-        distinct = "NULL" if kind is None else f"approx_count_distinct({column})"
-        parts.append(f", count({column}), {ends}, {mean}, {deviation}, {distinct}")
-    return "".join(parts)
+        distinct = "NULL" if kind is None else distinct_of.format(column)
+        parts.append(f"count({column}), {ends}, {mean}, {deviation}, {distinct}")
+    return ", ".join(parts)

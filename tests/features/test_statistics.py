@@ -55,6 +55,19 @@ def test_statistics_are_those_of_plain_python(rows: list[dict[str, Any]]) -> Non
                 assert found.distinct == len({row[found.column] for row in rows} - {None})
 
 
+@pytest.mark.parametrize("rows", [0, 1, 999, 1000, 1001, 5000])
+def test_few_distinct_values_are_counted_exactly_at_any_length(rows: int) -> None:
+    with oracles.connection() as connection:
+        connection.execute(
+            "CREATE TABLE made AS SELECT if(i % 2 = 0, 0.0, -0.0)::DOUBLE AS zero, if(i % 5 = 0, NULL, i % 7) AS n, "
+            f"'c' || (i % 500) AS s, i % 3 = 0 AS b, NULL::DOUBLE AS nothing FROM range({rows}) r(i)"
+        )
+        made = connection.table("made")
+        counts = ", ".join(f"count(DISTINCT {name})" for name in made.columns)
+        exact = connection.execute(f"SELECT {counts} FROM made").fetchall()[0]
+        assert [one.distinct for one in column_statistics(connection, made)] == list(exact)
+
+
 @settings(max_examples=25)
 @given(rows=ROWS)
 def test_a_partitions_numbers_are_its_own(rows: list[dict[str, Any]]) -> None:

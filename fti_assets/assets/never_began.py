@@ -76,12 +76,12 @@ class NeverBegan(dg.AutomationCondition[dg.AssetKey]):
                 waits = waits.compute_union(lost)
             elif not lost.is_empty and request.again == MOST_AGAIN:
                 context.log.error(
-                    f"{_told(context, lost)} never began, {MOST_AGAIN + 1} times; not requested again: see to the code location "
+                    f"{_named(context, lost)} never began, {MOST_AGAIN + 1} times; not requested again: see to the code location "
                     "and the run's log, then materialize it"
                 )
             elif not lost.is_empty:
                 context.log.warning(
-                    f"{_told(context, lost)} never began: requested again, {request.again + 1} of {MOST_AGAIN}"
+                    f"{_named(context, lost)} never began: requested again, {request.again + 1} of {MOST_AGAIN}"
                 )
                 found, waits = found.compute_union(lost), waits.compute_union(lost)
             if not waits.is_empty:
@@ -167,7 +167,7 @@ def _cancelled(context: dg.AutomationContext[Any], request: _Request) -> bool:
     )
 
 
-def _told(context: dg.AutomationContext[Any], subset: Any) -> str:
+def _named(context: dg.AutomationContext[Any], subset: Any) -> str:
     name = context.key.to_user_string()
     return f"the run of {subset.size} partitions of {name}" if subset.is_partitioned else f"the run of {name}"
 

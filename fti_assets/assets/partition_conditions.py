@@ -123,11 +123,11 @@ class NewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
             return dg.AutomationResult(context, context.candidate_subset, cursor=context.cursor)
         in_tick = _FOUND_IN_TICK.setdefault(context.asset_graph_view, {})
         if self not in in_tick:  # the conditions of one tick that rest on it are evaluated beside one another
-            in_tick[self] = asyncio.ensure_future(self._found(context))
+            in_tick[self] = asyncio.ensure_future(self._search(context))
         due, left = await in_tick[self]
         return dg.AutomationResult(context, context.candidate_subset.compute_intersection(due), cursor=left)
 
-    async def _found(self, context: dg.AutomationContext[Any]) -> tuple[Any, str]:
+    async def _search(self, context: dg.AutomationContext[Any]) -> tuple[Any, str]:
         own, now = context.partitions_def, clock.now()
         assert isinstance(own, dg.TimeWindowPartitionsDefinition)
         built = await context.asset_graph_view.compute_materialized_asset_subset(context.key)

@@ -15,7 +15,7 @@ import dagster as dg
 from fti_assets import clock
 from fti_assets.assets.launches import MOST_AGAIN, launch_of, next_launch
 
-Seen = dict[str, dict[str, str]]
+Versions = dict[str, dict[str, str]]
 
 
 @dataclass
@@ -61,10 +61,10 @@ class Cursor:
         except (ValueError, TypeError, KeyError, zlib.error):
             return Cursor(_next_number(context))  # there is none yet, or somebody cleared it
 
-    def seen(self) -> Seen:
+    def versions(self) -> Versions:
         return dict(_unpacked(self.packed)) if self.packed else {}
 
-    def remember(self, seen: Seen) -> None:
+    def remember(self, seen: Versions) -> None:
         self.packed = _packed(seen)
 
     def text(self) -> str:

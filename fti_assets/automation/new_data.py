@@ -163,7 +163,7 @@ def _changed(
 ) -> list[Request]:
     """Request what is new or changed, and remember the versions that were requested."""
     due: dict[_Due, list[Any]] = {}
-    seen, waiting = cursor.seen(), list[str]()
+    seen, waiting = cursor.versions(), list[str]()
     short = {target: {key: _short(version) for key, version in there.items()} for target, there in found.items()}
     for target, there in short.items():
         name, partitions_def = target.key.to_user_string(), target.partitions_def

@@ -61,7 +61,7 @@ class Plan:
     Attributes:
         names: what was asked for.
         dropped: each version of which something is stored.
-        resting: what else was made from it, in words; it stays.
+        dependents: what else was made from it, in words; it stays.
         needs: what forbids it.
         assets: the assets whose records in Dagster go with it.
         root: the offline store's folder.
@@ -69,7 +69,7 @@ class Plan:
 
     names: tuple[str, ...]
     dropped: tuple[Stored, ...]
-    resting: tuple[str, ...]
+    dependents: tuple[str, ...]
     needs: tuple[Need, ...]
     assets: tuple[dg.AssetKey, ...]
     root: str
@@ -104,7 +104,7 @@ def planned(lake: Lake, declarations: Sequence[Declaration], names: Sequence[str
     return Plan(
         names=tuple(names),
         dropped=dropped,
-        resting=(*_resting(lake, declarations, tables), *rejected_builds(stores.model_store(), tables)),
+        dependents=(*_dependents(lake, declarations, tables), *rejected_builds(stores.model_store(), tables)),
         needs=tuple(needs(lake, stores.model_store(), tables)),
         assets=tuple(one.asset for one in stored),
         root=str(lake.store.root),
@@ -170,7 +170,7 @@ def _online_keys(online: OnlineStore, namespace: str) -> int | None:
     return None if about is None else about.keys
 
 
-def _resting(lake: Lake, declarations: Sequence[Declaration], tables: Sequence[TableName]) -> Iterator[str]:
+def _dependents(lake: Lake, declarations: Sequence[Declaration], tables: Sequence[TableName]) -> Iterator[str]:
     """Groups and predictions that are stored, and were made from what is dropped."""
     there = set(lake.tables())
     for one in declarations:

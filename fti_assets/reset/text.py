@@ -46,9 +46,9 @@ def _lines(plan: Plan, done: bool, told_dagster: int | None) -> Iterator[str]:
         yield f"{'dropped' if done else 'would drop'} of {named}:"
         for one in plan.dropped:
             yield from _of_table(one)
-    if plan.resting:
+    if plan.dependents:
         yield "made from it, and not dropped:"
-        yield from (f"  {line}" for line in plan.resting)
+        yield from (f"  {line}" for line in plan.dependents)
     if not done:
         keys = ", ".join(key.to_user_string() for key in plan.assets)
         yield f"Dagster's records of {keys} are wiped: materializations, their partitions and checks"

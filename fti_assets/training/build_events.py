@@ -42,12 +42,12 @@ def rejection(
     return dg.AssetObservation(
         asset_key,
         partition=partition,
-        description=f"{manifest.reference} is rejected: {said_of(manifest)}",
+        description=f"{manifest.reference} is rejected: {failure_reasons(manifest)}",
         metadata={f"rejected/{name}": value for name, value in {"gates": "\n".join(failed), **metadata}.items()},
     )
 
 
-def said_of(manifest: ModelManifest) -> str:
+def failure_reasons(manifest: ModelManifest) -> str:
     """Why a build was accepted, or what turned it down."""
     rejected = manifest.status == "rejected"
     said = [f"{verdict.gate}: {verdict.reason}" for verdict in manifest.gates if not (rejected and verdict.passed)]

@@ -33,7 +33,9 @@ def gate_specs(model: Model) -> list[dg.AssetCheckSpec]:
 def gate_results(model: Model, context: dg.AssetExecutionContext, build: ModelManifest) -> Iterator[Any]:
     """What the gates said of the one build of a run. It comes after the build's event, which Dagster takes for what was checked."""
     for number, gate in enumerate(model.gates):
-        yield dg.AssetCheckResult(asset_key=context.assets_def.key, check_name=gate.name, **_said(model, number, build))
+        yield dg.AssetCheckResult(
+            asset_key=context.assets_def.key, check_name=gate.name, **_check_fields(model, number, build)
+        )
 
 
 def gate_evaluations(
@@ -58,7 +60,7 @@ def gate_evaluations(
             partition=partition,
             blocking=model.gates_fail_run,
             target_materialization_data=target,
-            **_said(model, number, build),
+            **_check_fields(model, number, build),
         )
 
 
@@ -70,7 +72,7 @@ def gate_outputs(model: Model, context: dg.AssetExecutionContext) -> Iterator[dg
             yield dg.Output(None, output_name=name)
 
 
-def _said(model: Model, number: int, build: ModelManifest) -> dict[str, Any]:
+def _check_fields(model: Model, number: int, build: ModelManifest) -> dict[str, Any]:
     verdict, metric = build.gates[number], model.gates[number].metric
     score = {f"test/{metric}": build.metrics[metric]} if metric in build.metrics else {}
     return {

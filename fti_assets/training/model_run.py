@@ -15,7 +15,7 @@ from fti_assets.resources import Stores
 from fti_assets.stores.manifest import ModelManifest
 from fti_assets.stores.models import ModelStore
 from fti_assets.stores.tables import WHOLE
-from fti_assets.training.build_events import build_metadata, rejection, said_of
+from fti_assets.training.build_events import build_metadata, failure_reasons, rejection
 from fti_assets.training.build_model import build_model_at
 from fti_assets.training.champion_events import champion_observations
 from fti_assets.training.data import TrainingData
@@ -56,7 +56,7 @@ def run_model(
             manifest, metadata = build.manifest, build_metadata(model, store, build)
             shown = {**metadata, "dagster/uri": str(store.folder(manifest))}
             say = context.log.info if build.accepted else context.log.warning
-            say(f"{model.name} {manifest.reference} is {manifest.status}: {said_of(manifest)}")
+            say(f"{model.name} {manifest.reference} is {manifest.status}: {failure_reasons(manifest)}")
             for warning in manifest.warnings:
                 context.log.warning(f"{model.name} {manifest.reference}: {warning}")
             if not build.accepted:
@@ -89,4 +89,4 @@ def _of_other_assets(store: ModelStore, asset_key: dg.AssetKey, build: ModelMani
 def _refused(model: Model, store: ModelStore, manifest: ModelManifest) -> str:
     champion = store.aliases(model.name).champion
     stays = f"the champion stays {champion}" if champion else "there is still no champion"
-    return f"{model.name} {manifest.reference} is rejected, because {said_of(manifest)}. It is kept in the model store, and {stays}"
+    return f"{model.name} {manifest.reference} is rejected, because {failure_reasons(manifest)}. It is kept in the model store, and {stays}"

@@ -21,6 +21,12 @@ def doubled(spend: np.ndarray) -> dict[str, np.ndarray]:
     return {"double_spend": 2 * spend}
 
 
+@fti.on_demand(outputs={"capped_spend": float})
+def capped(spend: np.ndarray) -> dict[str, np.ndarray]:
+    spend[spend > 1] = 1  # into its input, which is its own
+    return {"capped_spend": spend}
+
+
 @fti.on_demand(outputs={"share": float})
 def share_of_rent(spend: np.ndarray, shop_rent: np.ndarray) -> dict[str, np.ndarray]:
     return {"share": spend / shop_rent}

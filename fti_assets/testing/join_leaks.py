@@ -161,7 +161,7 @@ def _alone(
         arrays = fetch_columns(lake.connection.sql(f"FROM {table}"), [Column(name, types[name]) for name in needed])
         loaded = LoadedCall(call)
         for number, row in zip(chosen, searched, strict=True):
-            made = loaded({name: arrays[name][number : number + 1] for name in call.inputs}, 1)
+            made = loaded({name: arrays[name][number : number + 1].copy() for name in call.inputs}, 1)
             for output, values in zip(call.outputs, made, strict=True):
                 among, alone = arrays[output.name][number], canonical(values, output.type)[0]
                 if not _close(among, alone):

@@ -198,7 +198,8 @@ def _on_demand(view: FeatureView, made: Mapping[str, np.ndarray], rows: int) -> 
     known, outputs = dict(made), {}
     for feature in view.on_demand:
         if all(name in known for name in feature.inputs):
-            values = LoadedCall(feature.call)({name: known[name] for name in feature.inputs}, rows)
+            # Copies, as a run and a predictor give them: what a function writes into its inputs is its own.
+            values = LoadedCall(feature.call)({name: known[name].copy() for name in feature.inputs}, rows)
             for output, column in zip(feature.outputs, values, strict=True):
                 known[output.name] = outputs[output.name] = canonical(column, output.type)
     return outputs

@@ -10,7 +10,8 @@ import pytest
 import fti_assets as fti
 from fti_assets import testing
 from fti_assets.errors import DataError, DeclarationError, ModelError
-from tests.testing.shop import buyer, dataset, visits
+from tests.on_demand import capped
+from tests.testing.shop import buyer, dataset, view_of, visits
 
 
 class Strength(dg.Config):
@@ -109,3 +110,20 @@ def test_every_task_has_labels_to_learn(task: Any, shape: tuple[int, ...]) -> No
         return kind().fit(data.train.X, data.train.y)
 
     assert testing.train_tiny(learner).outputs.shape == shape
+
+
+def test_a_function_that_writes_into_its_input_changes_no_other_feature() -> None:
+    @fti.model(dataset=view_of(capped, name="capping"), task="binary")
+    def capping(data: fti.TrainingData) -> Any:
+        from sklearn.linear_model import LogisticRegression
+
+        return LogisticRegression().fit(data.train.X, data.train.y)
+
+    spend = np.linspace(-5, 5, 60)
+    frame = pd.DataFrame({"spend": spend, "bought": np.arange(60) % 2, "split": ["train", "test", "validation"] * 20})
+    train = testing.train_tiny(capping, frame).data.train.columns
+    np.testing.assert_array_equal(train["spend"], spend[::3])
+    np.testing.assert_array_equal(train["capped_spend"], np.minimum(spend[::3], 1))
+    made = testing.tiny_dataset(capping, rows=300)
+    assert made["spend"].max() > 1
+    np.testing.assert_array_equal(made["capped_spend"], made["spend"].clip(upper=1))

@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from fti_assets.training.data import matrix
 from fti_assets.training.encoder_graph import OPSET
 from fti_assets.training.encoders import DENSE
 from fti_assets.training.extras import require
+from fti_assets.training.fitting import TABLES
 from fti_assets.training.tree_routes import route_missing
 
 MATRIX = "X"
@@ -24,7 +25,11 @@ SUPPORTED = (
     "predict) that skl2onnx converts, or an onnx.ModelProto"
 )
 
+_HALF = ("torch.float16", "torch.bfloat16")
+_OLDEST_OF_THE_HEAD = 11  # whose Clip has its bounds as inputs
 _NOT_YET = ("xgboost", "lightgbm", "catboost")
+
+_SEVERAL = "was fitted on several labels at once, but a model has one: fit it on data.train.y, [n], and declare a model for each label"
 
 Encoded = Mapping[str, np.ndarray]
 
@@ -106,6 +111,7 @@ def _torch_core(module: Any, sample: Encoded, task: Task, classes: int) -> Core:
     require("onnx", "training")
     names = list(sample)
     module = module.cpu().eval()
+    _refuse_half(module)
 
     class Positional(torch.nn.Module):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
@@ -116,8 +122,11 @@ def _torch_core(module: Any, sample: Encoded, task: Task, classes: int) -> Core:
             return self.module(dict(zip(names, tensors, strict=True)))
 
     def predict(encoded: Encoded) -> np.ndarray:
-        with torch.no_grad():
-            output = module.eval()({name: torch.from_numpy(encoded[name]) for name in names})
+        try:
+            with torch.no_grad():
+                output = module.eval()({name: torch.from_numpy(encoded[name]) for name in names})
+        except Exception as error:  # whatever the forward of a user raises
+            raise ModelError(_forward_problem(module, encoded, error)) from error
         output = output.float().numpy() if isinstance(output, torch.Tensor) else output
         what = f"forward of {type(module).__name__}"
         return activate(shaped(output, task, len(encoded[DENSE]), classes, what=what), task)
@@ -142,6 +151,24 @@ def _torch_core(module: Any, sample: Encoded, task: Task, classes: int) -> Core:
     return Core(require("onnx", "training").load_from_string(written.getvalue()), "output", _gives(task), predict)
 
 
+def _refuse_half(module: Any) -> None:
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    half = [(name, str(tensor.dtype)) for name, tensor in tensors if str(tensor.dtype) in _HALF]
+    if half:
+        name, dtype = half[0]
+        raise ModelError(
+            f"{type(module).__name__} has {len(half)} tensors of half precision, {name!r} as {dtype} for one, but answers are "
+            "computed in float32: return module.float(), and look at its metrics again"
+        )
+
+
+def _forward_problem(module: Any, encoded: Encoded, error: Exception) -> str:
+    inputs = ", ".join(f"{name!r} {values.dtype} [n, {values.shape[1]}]" for name, values in encoded.items())
+    reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.300}"
+    advice = TABLES if isinstance(error, IndexError) else ""
+    return f"forward of {type(module).__name__} fails on encoded rows, a dict of {inputs}: {reason}{advice}"
+
+
 def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> Core:
     converter = require("skl2onnx", "sklearn")
     tensors = require("skl2onnx.common.data_types", "sklearn")
@@ -152,12 +179,18 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
     if task == "regression" and hasattr(estimator, "predict_proba"):
         raise ModelError(f"{name} is a classifier, but the model's task is regression")
     if task != "regression":
+        if not hasattr(estimator, "classes_"):
+            raise ModelError(f"{name} is not fitted: fit it on data.train.X and data.train.y before returning it")
+        if any(np.ndim(one) for one in estimator.classes_):
+            raise ModelError(f"{name} {_SEVERAL}")
         known, wanted = np.asarray(estimator.classes_).tolist(), list(range(classes or 2))
         if known != wanted:
-            raise ModelError(f"{name} was fitted on the labels {known}, not {wanted}: fit it on data.train.y")
+            raise ModelError(f"{name} was fitted on the labels {known[:20]}, not {wanted[:20]}: fit it on data.train.y")
 
     def predict(encoded: Encoded) -> np.ndarray:
         output = getattr(estimator, method)(matrix(encoded))
+        if task == "regression" and np.ndim(output) == 2 and np.shape(output)[1] > 1:
+            raise ModelError(f"{name} {_SEVERAL}")
         if task == "binary":
             output = output[:, 1]
         return shaped(output, task, len(encoded[DENSE]), classes, what=f"{method} of {name}").astype(np.float64)
@@ -181,6 +214,11 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
             f"{name} cannot be used as a model: {reason}. It has to be fitted on data.train.X, "
             "[n, dense_dim + Embedding features], and skl2onnx has to know it and every step in it"
         ) from error
+    for (
+        opset
+    ) in model.opset_import:  # the converter's is the newest that a node needs, and that of support vectors is old
+        if opset.domain == "" and opset.version < _OLDEST_OF_THE_HEAD:
+            opset.version = _OLDEST_OF_THE_HEAD
     route_missing(model, estimator)
     return Core(model, model.graph.output[-1].name, "values" if task == "regression" else "probabilities", predict)
 
@@ -191,6 +229,7 @@ def _onnx_core(model: Any, sample: Encoded, task: Task, classes: int) -> Core:
     inputs = [one.name for one in model.graph.input if one.name not in constants]
     if not set(inputs) <= set(sample):
         raise ModelError(f"the ONNX model has the inputs {one_of(inputs)}, but the encoders give {one_of(sample)}")
+    _refuse_other_types(model, inputs)
     if len(model.graph.output) != 1:
         outputs = one_of(one.name for one in model.graph.output)
         raise ModelError(f"the ONNX model has the outputs {outputs}: it needs exactly one, logits or values")
@@ -206,11 +245,26 @@ def _onnx_core(model: Any, sample: Encoded, task: Task, classes: int) -> Core:
         try:
             (output,) = session.run(None, {name: encoded[name] for name in inputs})
         except Exception as error:
-            raise ModelError(f"the ONNX model does not run on encoded rows: {error}") from error
+            advice = TABLES if "out of data bounds" in str(error) else ""
+            raise ModelError(f"the ONNX model does not run on encoded rows: {error}{advice}") from error
         return activate(shaped(output, task, len(encoded[DENSE]), classes, what="the ONNX model"), task)
 
     predict(sample)
     return Core(model, model.graph.output[0].name, _gives(task), predict)
+
+
+def _refuse_other_types(model: Any, inputs: Sequence[str]) -> None:
+    """Refuse a model that is not given, or does not give, what this project's graphs have."""
+    types = require("onnx", "training").TensorProto
+    for one in [*(one for one in model.graph.input if one.name in inputs), *model.graph.output]:
+        found, end = one.type.tensor_type.elem_type, "output" if one in model.graph.output else "input"
+        kinds = {"input": [types.FLOAT if one.name == DENSE else types.INT64], "output": [types.FLOAT, types.DOUBLE]}
+        wanted = kinds[end]
+        if found and found not in wanted:
+            raise ModelError(
+                f"the ONNX model has the {end} {one.name!r} as {types.DataType.Name(found)}, but {types.DataType.Name(wanted[0])} is "
+                "expected: export it from a model in float32, or put a Cast there"
+            )
 
 
 def _gives(task: Task) -> Literal["logits", "values"]:

@@ -185,12 +185,12 @@ def matrix(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def class_names(labels: np.ndarray) -> tuple[str, ...]:
-    """The sorted distinct classes of labels ``[n]``, as text; whole numbers are written without a point.
+    """The sorted distinct classes of labels ``[n]``, as text; whole numbers are written without a point, what is missing is none.
 
-    >>> class_names(np.array([2.0, 1.0, 2.0]))
-    ('1', '2')
+    >>> class_names(np.array([2.0, 1.0, np.nan])), class_names(np.array(["nan", "b", ""], dtype=object))
+    (('1', '2'), ('b', 'nan'))
     """
-    return tuple(sorted({_class_name(label) for label in np.unique(labels).tolist()} - {"", "nan"}))
+    return tuple(sorted({_class_name(label) for label in np.unique(labels[~_missing(labels)]).tolist()}))
 
 
 def refuse_one_class(data: "TrainingData", *, what: str, label: str) -> None:
@@ -218,6 +218,12 @@ def label_codes(labels: np.ndarray, task: Task, classes: Sequence[str], *, what:
     Raises:
         DataError: a label is missing, not finite, not 0 or 1 for binary, or not among the classes.
     """
+    missing = int(_missing(labels).sum())
+    if missing and task == "multiclass":
+        raise DataError(
+            f"{what} has {missing} labels that are missing or empty text, which is no class: leave those rows out, or give them a "
+            "class with a name, such as 'none'"
+        )
     if task == "multiclass":
         codes = {name: code for code, name in enumerate(classes)}
         found, positions = np.unique(labels, return_inverse=True)
@@ -239,6 +245,13 @@ def label_codes(labels: np.ndarray, task: Task, classes: Sequence[str], *, what:
         values = one_of(np.unique(numbers[wrong])[:10].tolist())
         raise DataError(f"{what} has {int(wrong.sum())} labels that are not {kind}, as {task} needs: {values}")
     return numbers.astype(np.int64 if task == "binary" else np.float32)
+
+
+def _missing(labels: np.ndarray) -> np.ndarray:
+    """Where canonical labels ``[n]`` are missing: NaN among numbers, the empty string among text."""
+    if labels.dtype.kind == "f":
+        return np.asarray(np.isnan(labels))
+    return np.asarray(labels == "") if labels.dtype.kind in "OU" else np.zeros(len(labels), dtype=bool)
 
 
 def _class_name(label: Any) -> str:

@@ -73,6 +73,8 @@ def export(trained: Any, encoder_model: EncoderModel, data: TrainingData, task: 
     classes = data.classes if task == "multiclass" else ()
     few = {name: np.resize(values[:8], (max(2, min(rows, 8)), values.shape[1])) for name, values in encoded.items()}
     core = core_of(trained, few, task, len(classes))
+    # The last row of each Embedding table, whichever categories the compared rows have.
+    core.predict(few | {name: np.full_like(few[name], size - 1) for name, size in encoder_model.cardinalities.items()})
     model = _merge(onnx, encoder_model, core, task, len(classes))
     reject_external_data(model)
     try:

@@ -57,6 +57,10 @@ class _Batches:
         return len(self.slices)
 
 
+TABLES = ". An Embedding table needs a row for each code: make it with data.cardinalities[feature] rows"
+"""What to do about a code beyond the rows of a table."""
+
+
 def loader(inputs: Mapping[str, np.ndarray], y: np.ndarray, batch_size: int, *, seed: int | None) -> Any:
     """A torch DataLoader of batches ``(x, y)``, shuffled anew each epoch where a seed is given.
 
@@ -106,7 +110,7 @@ def fit(
     that, are the ones it ends with. The process's random state is left as it was.
 
     Raises:
-        ModelError: it is no torch module.
+        ModelError: it is no torch module, or an Embedding table of it is too short.
         MissingExtraError: torch or Lightning is not installed.
     """
     torch = require("torch", "training")
@@ -138,7 +142,12 @@ def fit(
             log_every_n_steps=1,
             default_root_dir=scratch,
         )
-        trainer.fit(trained, train, validation)
+        try:
+            trainer.fit(trained, train, validation)
+        except IndexError as error:
+            if "index out of range in self" not in str(error):
+                raise
+            raise ModelError(f"{type(module).__name__} cannot be trained: {error}{TABLES}") from error
     return module.cpu().eval()
 
 

@@ -71,6 +71,27 @@ def test_x_is_dense_then_the_codes_as_floats():
     assert matrix({"dense": part.inputs["dense"]}) is part.inputs["dense"]
 
 
+def test_a_class_called_nan_is_a_class():
+    data = training_data("multiclass", label=lambda one: np.where(one["carrier"] == "UA", "nan", "AA").astype(object))
+    assert data.classes == ("AA", "nan")
+    assert [data.classes[code] for code in data.test.y] == np.where(
+        data.test.columns["carrier"] == "UA", "nan", "AA"
+    ).tolist()
+
+
+@pytest.mark.parametrize("nothing", ["", np.nan])
+def test_a_label_that_is_nothing_is_no_class(nothing):
+    kind = object if nothing == "" else float
+    numbers = np.array([nothing, "a", "b"], dtype=object) if nothing == "" else np.array([nothing, 1.0, 2.0])
+    labels = {part: np.resize(numbers, rows).astype(kind) for part, rows in zip(SPLITS, (300, 60, 40), strict=True)}
+    raw = {part: columns(len(one), 0) for part, one in labels.items()}
+    fitted = fit_encoders(FEATURES, {"carrier": Embedding()}, raw["train"])
+    with pytest.raises(
+        DataError, match="the train part has 100 labels that are missing or empty text, which is no class"
+    ):
+        TrainingData(FEATURES, fitted, raw, labels, task="multiclass")
+
+
 def test_multiclass_labels_are_positions_among_the_sorted_train_classes():
     data = training_data("multiclass")
     assert data.classes == ("AA", "UA", "none")

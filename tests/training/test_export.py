@@ -1,4 +1,5 @@
 import os
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -257,7 +258,8 @@ def test_an_onnx_model_is_a_core_that_gives_logits(opset):
         ("binary", {"width": 2}, r"gives \[8, 2\] for 8 rows, but a binary model gives \[8\] or \[8, 1\]"),
         ("multiclass", {"width": 2}, r"but a multiclass model gives \[8, 3\]"),
         ("binary", {"opset": 9}, "opset 9: export it with opset 10"),
-        ("binary", {"kind": onnx.TensorProto.DOUBLE}, "cannot be loaded"),
+        ("binary", {"kind": onnx.TensorProto.DOUBLE}, "has the input 'dense' as DOUBLE, but FLOAT is expected"),
+        ("binary", {"kind": onnx.TensorProto.FLOAT16}, "has the input 'dense' as FLOAT16, but FLOAT is expected"),
     ],
 )
 def test_an_onnx_model_of_another_form_is_refused(task, arguments, message):
@@ -412,6 +414,70 @@ class Constant(torch.nn.Module):
         return torch.zeros(8)
 
 
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("scaled", [False, True])
+def test_support_vectors_are_models(task, scaled):
+    pytest.importorskip("skl2onnx")
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC, SVR
+
+    data = training_data(task)
+    machine = SVR() if task == "regression" else SVC(probability=True, random_state=0)
+    machine = make_pipeline(StandardScaler(), machine) if scaled else machine
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        fitted = machine.fit(data.train.X, data.train.y)
+    exported = export(fitted, data.encoder, data, task)
+    served = Graph.from_bytes(exported.bytes, exported.inputs, what="test").run(data.test.columns)[OUTPUTS[task]]
+    own = fitted.predict(data.test.X) if task == "regression" else fitted.predict_proba(data.test.X)
+    np.testing.assert_allclose(served, own[:, 1] if task == "binary" else own, rtol=1e-3, atol=1e-4)
+
+
+class Short(Net):
+    """Its tables have no row for the last code."""
+
+    def __init__(self, data):
+        super().__init__(data)
+        sizes = [data.cardinalities[name] - 1 for name in self.names]
+        self.tables = torch.nn.ModuleList([torch.nn.Embedding(size, 3) for size in sizes])
+
+
+def test_a_table_without_a_row_for_the_last_code_is_refused_whatever_the_rows_have():
+    data = training_data("binary", missing=False)
+    common = {part: {n: v[:1].repeat(20) for n, v in one.columns.items()} for part, one in parts(data).items()}
+    few = TrainingData(
+        FEATURES, fitted_on(data), common, {part: np.arange(20) % 2 * 1.0 for part in SPLITS}, task="binary"
+    )
+    with pytest.raises(
+        ModelError, match=r"forward of Short fails .*'carrier' int64 \[n, 1\].*data.cardinalities\[feature\] rows"
+    ):
+        export(Short(data), few.encoder, few, "binary")
+    with pytest.raises(ModelError, match=r"Short cannot be trained: .*data.cardinalities\[feature\] rows"):
+        data.fit(Short(data), epochs=1)
+
+
+def parts(data):
+    return {part: getattr(data, part) for part in SPLITS}
+
+
+def fitted_on(data):
+    return fit_encoders(FEATURES, ENCODERS, data.train.columns)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_is_refused_with_what_to_return(kind):
+    data = training_data("binary")
+    with pytest.raises(ModelError, match=f"'tables.0.weight' as {kind} for one, .* return module.float()"):
+        export(Net(data).to(kind), data.encoder, data, "binary")
+    assert export(Net(data).double().float(), data.encoder, data, "binary").outputs
+
+
+class Misspelt(torch.nn.Module):
+    def forward(self, x):
+        return x["carier"]
+
+
 class Pair(torch.nn.Module):
     def forward(self, x):
         return x["dense"], x["dense"]
@@ -427,6 +493,10 @@ class Stray(torch.nn.Module):
     [
         (Stray(), r"forward of Stray gives \[8, \d+\] for 8 rows, but a binary model gives \[8\] or \[8, 1\]"),
         (Pair(), "forward of Pair gives"),
+        (
+            Misspelt(),
+            r"forward of Misspelt fails on encoded rows, a dict of 'dense' float32 \[n, 6\], .*: KeyError: 'carier'",
+        ),
         (Constant(), "looks at none of its features|gives .8. for"),
     ],
 )
@@ -438,6 +508,7 @@ def test_torch_modules_of_another_form_are_refused(module, message):
 
 def test_estimators_of_another_form_are_refused():
     pytest.importorskip("skl2onnx")
+    from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LinearRegression, LogisticRegression
 
     data = training_data("binary")
@@ -447,6 +518,17 @@ def test_estimators_of_another_form_are_refused():
         (LogisticRegression().fit(X, y), "regression", "is a classifier"),
         (LogisticRegression().fit(X, y + 1), "binary", r"the labels \[1, 2\], not \[0, 1\]: fit it on data.train.y"),
         (LogisticRegression().fit(X[:, :2], y), "binary", "has to be fitted on data.train.X"),
+        (LogisticRegression(), "binary", "LogisticRegression is not fitted: fit it on data.train.X"),
+        (
+            RandomForestClassifier(3).fit(X, np.stack([y, y], 1)),
+            "binary",
+            "fitted on several labels at once, .* data.train.y",
+        ),
+        (
+            LinearRegression().fit(X, np.stack([y, y], 1)),
+            "regression",
+            "fitted on several labels at once, .* data.train.y",
+        ),
     ]:
         with pytest.raises(ModelError, match=message):
             export(estimator, data.encoder, data, task)

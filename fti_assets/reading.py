@@ -117,7 +117,13 @@ def _table(lake: Lake, declaration: FeatureGroup | TrainingDataset | BatchPredic
     found = [table for table in tables if declaration in (str(table), table.name)]
     if len(found) != 1:
         several = f"several tables {declaration!r}: say {one_of(map(str, found))}"
-        none = f"no table {declaration!r}: it has {listed((str(table) for table in tables), limit=50)}; materialize it first"
+        versions = [
+            table.name
+            for table in tables
+            if declaration in (str(table).rpartition("_v")[0], table.name.rpartition("_v")[0])
+        ]
+        then = f"say {one_of(versions)}" if versions else "materialize it first"
+        none = f"no table {declaration!r}: it has {listed((str(table) for table in tables), limit=50)}; {then}"
         raise NotMaterializedError(f"the offline store at {lake.store.root} has {several if found else none}")
     return found[0]
 

@@ -110,6 +110,12 @@ def test_what_was_never_materialized_is_named_with_what_there_is(stores: fti.Sto
         fti.read(others, stores=stores)
 
 
+@pytest.mark.parametrize("name", ["visits", "features.visits"])
+def test_a_name_without_its_version_is_told_the_versions(stores: fti.Stores, name: str) -> None:
+    with pytest.raises(NotMaterializedError, match=f"has no table '{name}'.*; say 'visits_v1'$"):
+        fti.read(name, stores=stores)
+
+
 def test_a_partition_that_was_never_materialized_is_named_with_what_there_is(stores: fti.Stores) -> None:
     with pytest.raises(NotMaterializedError, match="features.visits_v1 has no partition '2013-01-03'.*'2013-01-02'"):
         fti.read(visits, partitions=["2013-01-01", "2013-01-03"], stores=stores)

@@ -49,7 +49,7 @@ def load_definitions(*, file: str | Path | None = None, module: str | None = Non
 def _of_file(file: Path) -> ModuleType:
     if not file.is_file():
         raise DeclarationError(
-            f"there is no file {file}: name the file or module of the definitions, fti describe -f FILE"
+            f"there is no file {file}: name the file or module of the definitions, -f FILE or -m MODULE of fti"
         )
     spec = importlib.util.spec_from_file_location(f"__fti_described_{file.stem}", file)
     if spec is None or spec.loader is None:

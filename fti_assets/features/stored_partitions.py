@@ -38,7 +38,7 @@ def refuse_other_partitions(lake: Lake, group: FeatureGroup) -> None:
         raise SchemaChangedError(
             f"{group.table} is stored in other partitions, {listed(others)}{said}, and is now declared as {now!r}: its rows would be "
             "there twice. Nothing was stored. Raise the version, so that the new partitions get a table of their own, or give "
-            "partitions_def back what it was"
+            f"partitions_def back what it was. While nobody needs what is stored, you can start over: fti reset {group.table}"
         )
 
 

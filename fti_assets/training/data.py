@@ -13,6 +13,11 @@ from fti_assets.training.encoder_graph import EncoderModel, build_encoder
 from fti_assets.training.encoders import DENSE, FittedEncoder
 from fti_assets.training.split import SPLITS
 
+_REMEDIES: Mapping[str, str] = {
+    "binary": "Give 0 and 1, or booleans, in the group that the label comes from; task='multiclass' learns any labels",
+    "regression": "Give finite numbers in the group that the label comes from; task='multiclass' learns any labels",
+}
+
 
 @dataclass(frozen=True)
 class Part:
@@ -239,11 +244,15 @@ def label_codes(labels: np.ndarray, task: Task, classes: Sequence[str], *, what:
     try:
         numbers = labels.astype(np.float64)
     except ValueError as error:
-        raise DataError(f"{what} has labels that are no numbers, but a {task} model learns {kind}: {error}") from error
+        raise DataError(
+            f"{what} has labels that are no numbers, but a {task} model learns {kind}: {error}. {_REMEDIES[task]}"
+        ) from error
     wrong = ~np.isin(numbers, (0.0, 1.0)) if task == "binary" else ~np.isfinite(numbers.astype(np.float32))
     if wrong.any():
         values = one_of(np.unique(numbers[wrong])[:10].tolist())
-        raise DataError(f"{what} has {int(wrong.sum())} labels that are not {kind}, as {task} needs: {values}")
+        raise DataError(
+            f"{what} has {int(wrong.sum())} labels that are not {kind}, as {task} needs: {values}. {_REMEDIES[task]}"
+        )
     return numbers.astype(np.int64 if task == "binary" else np.float32)
 
 

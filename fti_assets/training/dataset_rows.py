@@ -80,7 +80,8 @@ def dataset_rows(
     if not rows["train"]:
         raise DataError(
             f"{dataset.table} at {cutoff} has no row to train on: {sum(counted.values())} rows of {spine.table} were known by "
-            f"then, of which {left_out}; rows by split: {rows}{where_the_parts_lie(dataset, parts)}"
+            f"then, of which {_counts(left_out)}; rows by split: {_counts(rows)}"
+            f"{where_the_parts_lie(dataset, parts) or _remedy(label, left_out)}"
         )
     order = ", ".join(
         quoted(name) for name in (*((view.prediction_time,) if view.prediction_time else ()), *spine.keys)
@@ -132,6 +133,16 @@ def _boundaries(dataset: TrainingDataset, cutoff: datetime, rows: _LabelledRows)
     if isinstance(dataset.split, RandomSplit):
         return {}
     return dataset.split.boundaries(cutoff, dataset.view.label.age, window=dataset.window, rows=rows)
+
+
+def _counts(rows: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in rows.items())
+
+
+def _remedy(label: Label, left_out: Mapping[str, int]) -> str:
+    if left_out["unlabelled"]:
+        return f". Look at what fills {label.name!r} in {label.group.table}, and at its keys"
+    return ". Materialize more rows before the cutoff, or give a later cutoff"
 
 
 def where_the_parts_lie(dataset: TrainingDataset, parts: Mapping[str, Interval]) -> str:

@@ -122,7 +122,7 @@ def test_no_word_and_no_declaration_are_told(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(DeclarationError, match="3 is not a declaration: give feature groups, views"):
         fti.search("x", [3])
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DeclarationError, match=r"there is no file definitions.py"):
+    with pytest.raises(DeclarationError, match=r"there is no file definitions.py.*, -f FILE or -m MODULE of fti$"):
         fti.search("x")
 
 

@@ -106,9 +106,13 @@ def test_class_names_of_numbers_have_no_point():
 @pytest.mark.parametrize(
     ("task", "label", "message"),
     [
-        ("binary", lambda one: np.full(len(one["temp"]), 2.0), "300 labels that are not 0 or 1.*2.0"),
+        (
+            "binary",
+            lambda one: np.full(len(one["temp"]), 2.0),
+            "300 labels that are not 0 or 1.*2.0.*Give 0 and 1, or booleans",
+        ),
         ("binary", lambda one: one["temp"], "not 0 or 1"),
-        ("binary", lambda one: np.full(len(one["temp"]), "late", dtype=object), "no numbers"),
+        ("binary", lambda one: np.full(len(one["temp"]), "late", dtype=object), "no numbers.*task='multiclass'"),
         ("regression", lambda one: one["temp"], "60 labels that are not finite"),
         ("multiclass", lambda one: np.full(len(one["temp"]), f"c{len(one['temp'])}", dtype=object), "'c60'.*'c300'"),
         ("binary", lambda one: np.zeros(3), "300 rows and 3 labels"),

@@ -37,6 +37,7 @@ from fti_assets.features.uniqueness import comparable, counted, judged_in_table
 from fti_assets.features.views import view_of, views_recorded
 from fti_assets.resources import Stores
 from fti_assets.rules import Verdict, reasons
+from fti_assets.stores.damage import without_unreadable
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.row_changes import feed_position
 from fti_assets.stores.sql import literal, quoted
@@ -102,9 +103,10 @@ def run_feature_group(
 
 @dataclass(frozen=True)
 class _Partitions:
-    """Whole partitions, staged."""
+    """Whole partitions, staged, and stored partitions whose files cannot be read, with which they could not be compared."""
 
     staged: Staged
+    unreadable: Sequence[str] = ()
 
 
 def _staged(
@@ -115,7 +117,12 @@ def _staged(
     partitions = [window.key for window in windows]
     staged = stage(lake.connection, result, layout, windows)
     same = f"rows of {group.table} have the same {', '.join(group.identity)} as rows of other partitions"
-    return _Partitions(judged_in_table(staged, _clashes(lake, group, staged, partitions), same))
+
+    def compared(unreadable: Sequence[str]) -> _Partitions:
+        clashes = _clashes(lake, group, staged, partitions, unreadable)
+        return _Partitions(judged_in_table(staged, clashes, same), unreadable)
+
+    return without_unreadable(lake, group.table_name, compared)
 
 
 def _store(
@@ -143,7 +150,7 @@ def _store(
         group.table_name,
         batch.staged.table,
         partitions,
-        check=lambda: _refuse_clashes(lake, group, batch.staged, partitions),
+        check=lambda: _refuse_clashes(lake, group, batch.staged, partitions, batch.unreadable),
         asset=writer["asset"],
         run_id=writer["run_id"],
         records=partition_records(group, partitions),
@@ -186,15 +193,15 @@ def _say_what_changed(context: dg.AssetExecutionContext, group: FeatureGroup, st
 
 
 def _clashes(
-    lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[str]
+    lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[str], unreadable: Sequence[str]
 ) -> duckdb.DuckDBPyRelation | None:
-    """Staged rows whose keys and times are stored in another partition; None where that cannot be."""
+    """Staged rows whose keys and times are stored in a partition that is none of these and can be read; None where that cannot be."""
     by_time = (
         isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition) and group.partition_by in group.identity
     )
     if by_time or group.partitions_def is None or not comparable(lake, group, staged.table):
         return None
-    others = lake.rows(group.table_name, with_partition=True).filter(
+    others = lake.rows(group.table_name, with_partition=True, partitions=_readable(lake, group, unreadable)).filter(
         f"_partition NOT IN ({', '.join(literal(partition) for partition in partitions)})"
     )
     same = " AND ".join(f"others.{quoted(name)} = staged.{quoted(name)}" for name in group.identity)
@@ -203,9 +210,16 @@ def _clashes(
     )
 
 
-def _refuse_clashes(lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[str]) -> None:
+def _readable(lake: Lake, group: FeatureGroup, unreadable: Sequence[str]) -> list[str] | None:
+    """The partitions that can be read, named so that no other file is opened; None for all."""
+    return [key for key in lake.ledger(group.table_name) if key not in unreadable] if unreadable else None
+
+
+def _refuse_clashes(
+    lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[str], unreadable: Sequence[str]
+) -> None:
     """Under the writers' lock: another run may have stored the same keys and times meanwhile."""
-    if counted(_clashes(lake, group, staged, partitions)):
+    if counted(_clashes(lake, group, staged, partitions, unreadable)):
         raise DataError(
             f"rows of {group.table} with the same {', '.join(group.identity)} were stored by another run meanwhile; nothing of "
             "this run was stored"
@@ -242,7 +256,17 @@ def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, windows: Sequence[
         same = " AND ".join(f"old.{quoted(c)} IS NOT DISTINCT FROM staged.{quoted(c)}" for c in group.identity)
         known = f" AND NOT EXISTS (FROM {group.table_name.sql} old WHERE {same})"
     partitions = ", ".join(map(literal, recent))
-    new_rows = f"FROM {quoted(staged.table)} staged WHERE _partition IN ({partitions}){known}"
-    late, facts = delays(lake.connection, group, new_rows, now)
+
+    def counted_late(unreadable: Sequence[str]) -> tuple[int, dict[str, Any]]:
+        stored_rows = known
+        if unreadable:  # nobody can say which rows of these are new
+            readable = ", ".join(map(literal, _readable(lake, group, unreadable) or ())) or "NULL"
+            rows = f"(FROM {group.table_name.sql} WHERE _partition IN ({readable}))"
+            stored_rows = known.replace(group.table_name.sql, rows, 1)
+            stored_rows += f" AND _partition NOT IN ({', '.join(map(literal, unreadable))})"
+        new_rows = f"FROM {quoted(staged.table)} staged WHERE _partition IN ({partitions}){stored_rows}"
+        return delays(lake.connection, group, new_rows, now)
+
+    late, facts = without_unreadable(lake, group.table_name, counted_late)
     problem = f"{late} new rows of {group.table} are stored after they are said to be available" if late else ""
     return [Verdict(IN_TIME, late, (), problem, facts)]

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
 
 from fti_assets.errors import StoreError
-from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import quoted
-from fti_assets.stores.tables import TableName
+from fti_assets.stores.tables import LEDGER, TableName
+
+if TYPE_CHECKING:
+    from fti_assets.stores.lake import Lake
 
 _WAIT_SECONDS = 30.0
 
@@ -178,21 +183,65 @@ def narrow_bounds(lake: Lake, table: TableName) -> None:
             )
 
 
+def end_files(lake: Lake, table: TableName, partitions: Sequence[str], *, message: str) -> None:
+    """End the files of some partitions, and their rows of the ledger, in a snapshot of its own: DuckLake would read them first.
+
+    It is what DuckLake writes where it deletes all rows of a file. The caller holds the writers' lock.
+    """
+    execute, newest = lake.connection.execute, lake.snapshot()
+    ids = (
+        f"SELECT table_id FROM {_own('table')} t JOIN {_own('schema')} s USING (schema_id) "
+        "WHERE t.end_snapshot IS NULL AND s.schema_name = ? AND t.table_name = ?"
+    )
+    ((table_id,),) = execute(ids, [table.schema, table.name]).fetchall()
+    ((ledger_id,),) = execute(ids, [LEDGER, f"{table.schema}_{table.name}"]).fetchall()
+    ledgers = execute(
+        f"SELECT table_name FROM {_own('inlined_data_tables')} WHERE table_id = ?", [ledger_id]
+    ).fetchall()
+    changes = f"deleted_from_table:{table_id},inlined_delete:{ledger_id}"
+    execute("BEGIN")
+    try:
+        _next_snapshot(lake, newest, newest + 1, changes, message)
+        of_partitions = (
+            f"table_id = {table_id} AND end_snapshot IS NULL AND data_file_id IN (SELECT data_file_id FROM "
+            f"{_own('file_partition_value')} WHERE table_id = {table_id} AND partition_key_index = 0 "
+            "AND partition_value IN (SELECT unnest($1)))"
+        )
+        for name in ("data_file", "delete_file"):
+            execute(f"UPDATE {_own(name)} SET end_snapshot = {newest + 1} WHERE {of_partitions}", [partitions])
+        for (ledger,) in ledgers:
+            execute(
+                f"UPDATE {_CATALOG}.{quoted(ledger)} SET end_snapshot = {newest + 1} "
+                "WHERE end_snapshot IS NULL AND partition IN (SELECT unnest($1))",
+                [partitions],
+            )
+        execute("COMMIT")
+    except BaseException:
+        with suppress(duckdb.Error):
+            execute("ROLLBACK")
+        raise
+
+
+def _next_snapshot(lake: Lake, newest: int, number: int, changes: str, message: str) -> None:
+    lake.connection.execute(
+        f"INSERT INTO {_own('snapshot')} SELECT ?, now(), schema_version, next_catalog_id, next_file_id "
+        f"FROM {_own('snapshot')} WHERE snapshot_id = ?",
+        [number, newest],
+    )
+    lake.connection.execute(
+        f"INSERT INTO {_own('snapshot_changes')} (snapshot_id, changes_made, author, commit_message) "
+        "VALUES (?, ?, 'fti_assets', ?)",
+        [number, changes, message],
+    )
+
+
 def skip_snapshots(lake: Lake, above: int, *, message: str) -> None:
     """Make sure that the newest snapshot has a higher number than some one, by one more of what is there now."""
     newest, execute, to = lake.snapshot(), lake.connection.execute, above + 1
     if newest > above:
         return
     execute("BEGIN")
-    execute(
-        f"INSERT INTO {_own('snapshot')} SELECT ?, now(), schema_version, next_catalog_id, next_file_id "
-        f"FROM {_own('snapshot')} WHERE snapshot_id = ?",
-        [to, newest],
-    )
-    execute(
-        f"INSERT INTO {_own('snapshot_changes')} (snapshot_id, changes_made, author, commit_message) VALUES (?, '', 'fti_assets', ?)",
-        [to, message],
-    )
+    _next_snapshot(lake, newest, to, "", message)
     execute("COMMIT")
 
 

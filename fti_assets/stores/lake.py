@@ -16,6 +16,7 @@ import duckdb
 from fti_assets import clock
 from fti_assets.errors import NotMaterializedError, StoreError, listed
 from fti_assets.stores.content_hash import content_sums, data_version
+from fti_assets.stores.damage import give_up, unreadable_files
 from fti_assets.stores.files import sync_file, sync_folder
 from fti_assets.stores.sql import literal, quoted
 from fti_assets.stores.table_schema import fit, refuse_other_schema
@@ -38,6 +39,10 @@ class Lake:
     @property
     def store(self) -> OfflineStore:
         return self._store
+
+    def on(self, connection: duckdb.DuckDBPyConnection) -> Lake:
+        """The same lake by another connection to it."""
+        return Lake(connection, self._store)
 
     @contextmanager
     def one_snapshot(self) -> Iterator[None]:
@@ -198,13 +203,15 @@ class Lake:
                     check()
                 old = self.ledger(table, partitions=partitions)
                 refuse_other_schema(self, table, types, addable)
-            changed = tuple(key for key in partitions if key not in old or old[key].data_version != contents[key][0])
+            same = [key for key in partitions if key in old and old[key].data_version == contents[key][0]]
+            lost = self._lost(table, types, {key: old[key] for key in same})
+            changed = tuple(key for key in partitions if key not in same or key in lost)
             written = tuple(
                 PartitionRecord(
                     partition=key,
                     data_version=contents[key][0],
                     rows=contents[key][1],
-                    committed_at=now if key in changed else old[key].committed_at,
+                    committed_at=old[key].committed_at if key in same else now,
                     run_at=now,
                     run_id=run_id,
                     record=(records or {}).get(key, "{}"),
@@ -241,6 +248,28 @@ class Lake:
         Raises:
             StoreError: the commit failed; the old rows are still there.
         """
+        replaced = [key for key in changed if key in old]
+        try:
+            self._write(table, staged, changed, written, old=old, message=message, extra=extra)
+        except StoreError:
+            damaged = unreadable_files(self, table, replaced) if replaced else []
+            if not damaged:
+                raise
+            give_up(self, table, damaged)
+            self._write(table, staged, changed, written, old=old, message=message, extra=extra)
+        return Commit(self.snapshot(), tuple(written), tuple(changed))
+
+    def _write(
+        self,
+        table: TableName,
+        staged: str,
+        changed: Sequence[str],
+        written: Sequence[PartitionRecord],
+        *,
+        old: Collection[str],
+        message: str,
+        extra: Mapping[str, object],
+    ) -> None:
         with self.transaction(table, written, old=old, folders=changed, message=message, extra=extra):
             execute = self.connection.execute
             fit(self, table, staged)
@@ -248,7 +277,25 @@ class Lake:
                 execute(f"DELETE FROM {table.sql} WHERE {PARTITION} IN ({replaced})")
             if keys := ", ".join(literal(key) for key in changed):
                 execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(staged)} WHERE {PARTITION} IN ({keys})")
-        return Commit(self.snapshot(), tuple(written), tuple(changed))
+
+    def _lost(self, table: TableName, types: Mapping[str, str], records: Mapping[str, PartitionRecord]) -> set[str]:
+        """The partitions whose files do not hold what was written, so that the same rows have to be written again."""
+        holding = [key for key, record in records.items() if record.rows]
+        if not holding:
+            return set()
+        keys = ", ".join(map(literal, holding))
+        asked = f"SELECT {PARTITION}, {content_sums(types)} FROM {table.sql} WHERE {PARTITION} IN ({keys}) GROUP BY 1"
+        try:
+            found = {
+                key: data_version(types, tuple(map(int, sums)))
+                for key, *sums in self.connection.execute(asked).fetchall()
+            }
+        except duckdb.Error:
+            damaged = {file.partition for file in unreadable_files(self, table, holding)}
+            if not damaged:
+                raise
+            return damaged | self._lost(table, types, {key: records[key] for key in holding if key not in damaged})
+        return {key for key in holding if found.get(key) != records[key].data_version}
 
     @contextmanager
     def transaction(

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fti_assets.errors import DamagedError
+from fti_assets.stores.damage import damage_named
 from fti_assets.stores.files import files_under, locked, make_folder, sync_file, sync_folder, written
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.lake_connection import MAKE, lake_connection
@@ -71,12 +72,14 @@ class OfflineStore:
         """Open a connection to the lake for a block; the first of a process checks extensions for half a second.
 
         Raises:
-            DamagedError: the lake has lost its catalog.
+            DamagedError: the lake has lost its catalog; or the block met a file that is missing or damaged.
             StoreError: it cannot be opened or made.
         """
         self._create()
         with lake_connection(self.catalog, self.root / "data") as connection:
-            yield Lake(connection, self)
+            lake = Lake(connection, self)
+            with damage_named(lake):
+                yield lake
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -87,6 +87,7 @@ def upkeep(
         say: told each step.
 
     Raises:
+        DamagedError: a file is missing or damaged; everything else is done.
         StoreError: a step failed, such as for want of room; what was done before it stays done, nothing is half done.
         DamagedError: the catalog has lost most of the lake; or a manifest cannot be read, so nobody can say what it is pinned to.
             Nothing was expired.
@@ -99,11 +100,13 @@ def upkeep(
         pinned, expired, deleted = _expire(lake, models, online, keep, grace)
         say(f"expired {len(expired)} snapshots, spared {len(pinned)} that are pinned, deleted {deleted} files")
         tables = [*lake.tables(), *lake.tiles()]
-        merged = {str(table): counts for table in tables if (counts := _merge(lake, table)) != (0, 0)}
+        merged, damaged = _merge_all(lake, tables)
         say(f"merged small files of {len(merged)} tables: {merged}; dropped {len(tiles)} tables of tiles")
         orphans = _delete_orphans(lake)
         spilled = delete_spilled(Path(tempfile.gettempdir()))
         say(f"deleted {orphans} files of killed writers and {spilled} that killed runs had spilled")
+        if damaged is not None:
+            raise damaged
         return Upkeep(before, size(lake), pinned, expired, tiles, merged, deleted, orphans, spilled)
 
 
@@ -168,6 +171,19 @@ def _expire(
         expire(lake, list(expired))
         # Nobody has been at an expired snapshot for as long as it was kept, so its files go at once.
         return pinned, expired, delete_unneeded(lake, after=grace if merged_lately else timedelta(0))
+
+
+def _merge_all(lake: Lake, tables: Sequence[TableName]) -> tuple[dict[str, tuple[int, int]], duckdb.Error | None]:
+    """Merge small files of each table; a damaged file of one keeps no other from it, and is told afterwards."""
+    merged: dict[str, tuple[int, int]] = {}
+    first = None
+    for table in tables:
+        try:
+            if (counts := _merge(lake, table)) != (0, 0):
+                merged[str(table)] = counts
+        except duckdb.Error as error:
+            first = first or error
+    return merged, first
 
 
 def _merge(lake: Lake, table: TableName) -> tuple[int, int]:

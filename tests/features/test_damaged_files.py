@@ -1,0 +1,71 @@
+"""A run of a feature group beside and over a damaged file of its own table."""
+
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+import fti_assets as fti
+from fti_assets import clock
+from fti_assets.errors import DamagedError
+from fti_assets.testing import stores_in
+from tests.stores.test_damage import DAMAGES
+
+DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-05")
+
+
+@fti.feature_group(keys=["id"], event_time="at", partitions_def=DAYS, online=True, serving_delay="1h")
+def by_time(context: dg.AssetExecutionContext) -> pd.DataFrame:
+    days = [pd.Timestamp(day) for day in context.partition_keys]
+    return pd.DataFrame({"id": 1, "at": days, "number": 1.0})
+
+
+@fti.feature_group(keys=["id"], event_time="at", partition_by="landed", partitions_def=DAYS)
+def by_arrival(context: dg.AssetExecutionContext) -> pd.DataFrame:
+    days = [pd.Timestamp(day) for day in context.partition_keys]
+    return pd.DataFrame({"id": 1, "at": [day - pd.Timedelta("3h") for day in days], "landed": days, "number": 1.0})
+
+
+@fti.feature_group(keys=["id"], event_time="at", partitions_def=DAYS)
+def resting(by_time: fti.Table) -> fti.Table:
+    return by_time
+
+
+@pytest.mark.parametrize("group", [by_time, by_arrival], ids=lambda group: group.name)
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("now", ["2024-01-03T12:00", "2026-01-01"], ids=["recent", "backfill"])
+def test_its_own_day_and_another_can_be_run(tmp_path: Path, group: fti.FeatureGroup, damage: object, now: str) -> None:
+    stores = stores_in(tmp_path)
+    days = ["2024-01-01", "2024-01-02", "2024-01-03"]
+
+    def run(*which: str) -> bool:
+        with clock.at(now):
+            return all(
+                dg.materialize(
+                    [group.assets_def], resources={"fti": stores}, partition_key=day, raise_on_error=False
+                ).success
+                for day in which
+            )
+
+    assert run(*days)
+    before = fti.read(group, stores=stores)
+    for file in (tmp_path / "lake" / "data").rglob("*.parquet"):
+        if file.parent.name == "_partition=2024-01-02":
+            damage(file)  # type: ignore[operator]
+    if not group.online:  # else its values are computed of all days
+        assert run("2024-01-03")
+    assert run("2024-01-02")
+    assert run("2024-01-03")
+    after = fti.read(group, stores=stores).sort_values("at", ignore_index=True)
+    pd.testing.assert_frame_equal(after, before.sort_values("at", ignore_index=True))
+
+
+def test_a_group_that_reads_it_names_the_file(tmp_path: Path) -> None:
+    stores = stores_in(tmp_path)
+    dg.materialize([by_time.assets_def], resources={"fti": stores}, partition_key="2024-01-02")
+    (file,) = (tmp_path / "lake" / "data").rglob("*.parquet")
+    file.write_bytes(b"")
+    with pytest.raises(DamagedError, match=r"of partition '2024-01-02' of features.by_time_v1, is damaged") as raised:
+        dg.materialize([resting.assets_def], resources={"fti": stores}, partition_key="2024-01-02")
+    assert str(file) in str(raised.value)

@@ -1,0 +1,157 @@
+"""A damaged or missing Parquet file: the error names it, and its partition can be replaced without its bytes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+
+import fti_assets as fti
+from fti_assets.errors import DamagedError
+from fti_assets.stores.catalog import current_files
+from fti_assets.stores.lake import Lake
+from fti_assets.stores.offline import OfflineStore
+from fti_assets.stores.tables import TableName
+from tests.stores.test_lost_catalog import of_data
+from tests.stores.test_upkeep import ROWS, House, content, put
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:50])
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def footer(file: Path) -> None:
+    held = file.read_bytes()
+    start = len(held) - 8 - int.from_bytes(held[-8:-4], "little")
+    file.write_bytes(held[:start] + b"\xff" * 40 + held[start + 40 :])
+
+
+def pages(file: Path) -> None:
+    """Of the same size, with a footer that is whole."""
+    held = file.read_bytes()
+    file.write_bytes(held[:4] + b"\xff" * 60 + held[64:])
+
+
+DAMAGES = [Path.unlink, cut, empty, footer, pages]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> OfflineStore:
+    return OfflineStore(tmp_path / "lake")
+
+
+def file_of(store: OfflineStore, partition: str) -> Path:
+    return [file for file in of_data(store) if file.parent.name == f"_partition={partition}"][-1]
+
+
+def of(lake: Lake, partition: str) -> set[int]:
+    return {row[1] for row in lake.rows(ROWS, partitions=[partition]).fetchall()}
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["the same rows", "others"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_its_partition_is_replaced_and_the_others_stay(
+    store: OfflineStore, damage: Callable[[Path], None], number: int
+) -> None:
+    with store.connect() as lake:
+        commit = put(lake, 1, "abc")
+    damage(file_of(store, "b"))
+    with store.connect() as lake:
+        put(lake, number, "b")
+    with store.connect() as lake:
+        assert [of(lake, key) for key in "abc"] == [{1}, {number}, {1}]
+        assert len(content(lake, lake.snapshot())) == 30
+        versions = {key: record.data_version for key, record in lake.ledger(ROWS).items()}
+        assert (versions == {record.partition: record.data_version for record in commit.partitions}) == (number == 1)
+        assert sorted(versions) == ["a", "b", "c"]
+        assert len(lake.rows(ROWS, snapshot=commit.snapshot, partitions=["a"]).fetchall()) == 10
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_reading_names_the_file_and_what_to_do(store: OfflineStore, damage: Callable[[Path], None]) -> None:
+    with store.connect() as lake:
+        put(lake, 1, "abc")
+    file = file_of(store, "b")
+    damage(file)
+    stores = fti.Stores(lake=str(store.root))
+    with pytest.raises(
+        DamagedError, match="of partition 'b' of features.rows_v1.*materialize that partition again"
+    ) as raised:
+        fti.read("rows_v1", stores=stores)
+    assert str(file) in str(raised.value)
+    assert len(fti.read("rows_v1", partitions=["a", "c"], stores=stores)) == 20
+
+
+def test_a_rerun_that_changes_nothing_writes_no_file(store: OfflineStore) -> None:
+    with store.connect() as lake:
+        put(lake, 1, "ab")
+        before = of_data(store)
+        put(lake, 1, "ab")
+    assert of_data(store) == before
+
+
+def test_several_damaged_files_of_a_range_are_replaced_at_once(store: OfflineStore) -> None:
+    with store.connect() as lake:
+        put(lake, 1, "abcd")
+    for partition, damage in zip("abc", (Path.unlink, cut, pages), strict=True):
+        damage(file_of(store, partition))
+    with store.connect() as lake:
+        put(lake, 1, "abcd")
+        assert [of(lake, key) for key in "abcd"] == [{1}] * 4
+
+
+def test_a_partition_that_was_given_up_is_not_materialized_until_it_is_written(
+    store: OfflineStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.connect() as lake:
+        put(lake, 1, "ab")
+        cut(file_of(store, "b"))
+        write, attempts = Lake._write, []
+
+        def second_fails(*arguments: object, **options: object) -> None:
+            attempts.append(1)
+            if len(attempts) == 2:
+                raise KeyboardInterrupt
+            write(*arguments, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(Lake, "_write", second_fails)
+        with pytest.raises(KeyboardInterrupt):
+            put(lake, 2, "b")
+        assert list(lake.ledger(ROWS)) == ["a"]
+        assert of(lake, "a") == {1}
+        assert of(lake, "b") == set()
+        put(lake, 2, "b")
+        assert of(lake, "b") == {2}
+
+
+def test_upkeep_goes_on_beside_it_and_names_it(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    other = TableName("features", "sound_v1")
+    with house.offline.connect() as lake:
+        for table in (ROWS, other):
+            put(lake, 1, "a", table=table)
+            lake.connection.execute(f"INSERT INTO {table.sql} VALUES (1, 2, 'a')")
+    file = next(file for file in of_data(house.offline) if "rows_v1" in str(file))
+    cut(file)
+    with pytest.raises(DamagedError, match="materialize that partition again") as raised:
+        house.keep()
+    assert str(file) in str(raised.value)
+    with house.offline.connect() as lake:
+        assert len(current_files(lake, other)) == 1
+        assert len(lake.rows(other).fetchall()) == 11
+
+
+@pytest.mark.parametrize(
+    "said",
+    ['IO Error: Could not write file "{root}/data/x.parquet": No space left on device', "database or disk is full"],
+)
+def test_a_full_disk_is_not_taken_for_damage(store: OfflineStore, said: str) -> None:
+    error = duckdb.IOException(said.format(root=store.root))
+    with pytest.raises(duckdb.IOException) as raised, store.connect() as lake:
+        put(lake, 1)
+        raise error
+    assert raised.value is error

@@ -26,7 +26,7 @@ def build_metadata(model: Model, store: ModelStore, build: Build) -> dict[str, A
         **{f"test/{name}": value for name, value in manifest.metrics.items()},
         **{f"baseline/{name}": value for name, value in manifest.baseline.items()},
         **{name: dg.MetadataValue.md(image(svg, name)) for name, svg in drawn.items()},
-        "whole_pictures": dg.MetadataValue.path(folder / PICTURES),
+        "whole_pictures": dg.MetadataValue.path((folder / PICTURES).absolute()),
         "card": dg.MetadataValue.md((folder / "card.md").read_text()),
     }
 

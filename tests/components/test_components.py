@@ -295,6 +295,22 @@ def test_a_group_that_two_folders_name_is_one_declaration_and_one_asset(project:
         assert predictions.declared(tree).model is model.declared(tree)
 
 
+def test_a_model_from_yaml_has_encoders_of_its_own(project: Project) -> None:
+    project.write_system()
+    path = project.sandbox.defs_folder_path / "models/buyer/defs.yaml"
+    own = "  encoders: {spend_squared: Passthrough, spend: {type: Standardize}}\n"
+    path.write_text(path.read_text().replace("  evaluate:", f"{own}  evaluate:"))
+    with project.sandbox.build_component_tree() as tree:
+        tree.build_defs()
+        (model,) = tree.get_all_components(ModelComponent)
+        declared = model.declared(tree)
+        assert declared.encoders == {"spend": fti.Standardize(), "spend_squared": fti.Passthrough()}
+        assert {name: type(one) for name, one in declared.dataset.view.encoders.items()} == {
+            "spend": fti.Passthrough,
+            "spend_squared": fti.Standardize,
+        }
+
+
 def test_several_components_can_stand_in_one_file(project: Project) -> None:
     package = project.sandbox.project_name
     documents = [OUTCOMES.format(package=package), VIEW.replace("    - on_demand: on_demand.py:squared\n", "")]
@@ -405,6 +421,13 @@ def test_a_component_can_be_made_in_python() -> None:
         ("a_view", "{validation: 1d, test: 1d}", "{seed: 1}", "TimeSplit takes 'validation' or 'test', not 'seed'"),
         ("models/buyer", "dataset: buying", "dataset: selling", "there is 'buying_v1'"),
         ("models/buyer", "metric: log_loss", "metric: loss", "there is no metric 'loss'"),
+        ("models/buyer", "  task:", "  encoders: {spent: OneHot}\n  task:", "model 'buyer' has encoders for 'spent'"),
+        (
+            "models/buyer",
+            "  task:",
+            "  encoders: {spend: OneHt}\n  task:",
+            "encoder of feature 'spend' has the type 'OneHt'",
+        ),
         ("a_prediction", "model: buyer", "model: seller", "there is 'buyer_v1'"),
     ],
 )

@@ -63,7 +63,9 @@ def test_a_rejected_build_is_observed_with_scores_card_and_gates(bench: Bench, g
     assert "dagster/data_version" not in shown.tags  # nothing downstream takes it for a change
 
 
-def test_the_whole_pictures_lie_in_the_build_and_are_linked(bench: Bench) -> None:
+def test_the_whole_pictures_lie_in_the_build_and_are_linked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(bench.store.root.parent)  # whoever reads the page sits elsewhere, so the link is not relative
+    bench.stores = fti.Stores(lake=bench.stores.lake, models=bench.store.root.name)
     model = buyer()
     event = materialized(bench.train(model, "08"), model)["2013-01-08"]
     (manifest,) = bench.builds()

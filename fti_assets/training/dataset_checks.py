@@ -15,7 +15,7 @@ from fti_assets.features.views import view_of
 from fti_assets.rules import Rule, Verdict
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import Column, ViewRecord
-from fti_assets.stores.sql import quoted
+from fti_assets.stores.sql import literal, quoted
 from fti_assets.training.coverage import ROW, Coverage
 from fti_assets.training.dataset_warnings import APART, JOINS, PAST, UNKNOWN, VARYING
 
@@ -26,6 +26,10 @@ _FEWEST = 20
 """Of fewer rows chance alone may tell every label."""
 _SAMPLE = 2_000
 """A feature that does not tell the labels of so many rows does not tell those of all."""
+_FIRST = 100
+"""Of each side of the label, the rows that rule out most features for little."""
+_TOGETHER = 50
+"""The columns of one query: what planning one costs grows with the square of their number."""
 _NUMBERS = ("boolean", "integer", "number")
 
 
@@ -37,7 +41,7 @@ def judge_rows(
     label_column: str,
     coverage: Coverage,
 ) -> list[Verdict]:
-    """Judge a dataset's rows by every rule but that of times, in one pass and one more over what a sample leaves open.
+    """Judge a dataset's rows by every rule but that of times, in one pass and one more over what samples leave open.
 
     Args:
         connection: the connection of the table.
@@ -57,7 +61,11 @@ def judge_rows(
     counts, vary = dict(zip(names, found[::2], strict=True)), dict(zip(names, found[1::2], strict=True))
     null = [name for name in names if total and not counts[name]]
     one = [name for name in names if total > 1 and counts[name] == total and not vary[name]]
-    open_ = [feature for feature in features if feature.name not in (*null, *one)] if labels > 1 else []
+    dull_names = {*null, *one}
+    open_ = [feature for feature in features if feature.name not in dull_names]
+    open_ = (
+        _not_ruled_out(connection, table, open_, label, y, labels, highest) if labels > 1 and total >= _FEWEST else []
+    )
     if total > 5 * _SAMPLE:
         sample = f"(FROM {table} USING SAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1))"
         open_ = _telling(connection, sample, open_, label, y, labels, highest, least=0)
@@ -130,12 +138,41 @@ def _telling(
     least: int,
 ) -> list[Column]:
     """The features that nothing contradicts to tell the label, where they have at least that many rows."""
-    asked = [_tells(feature, label, y, labels, least) for feature in features]
-    if not asked:
-        return []
     rows = f"(SELECT *, {y} = $highest AS __fti_high FROM {source})"
-    answers = connection.execute(f"SELECT {', '.join(asked)} FROM {rows}", {"highest": highest}).fetchall()[0]
-    return [feature for feature, tells in zip(features, answers, strict=True) if tells]
+    telling: list[Column] = []
+    for first in range(0, len(features), _TOGETHER):
+        some = features[first : first + _TOGETHER]
+        asked = [_tells(feature, label, y, labels, least) for feature in some]
+        answers = connection.execute(f"SELECT {', '.join(asked)} FROM {rows}", {"highest": highest}).fetchall()[0]
+        telling += [feature for feature, tells in zip(some, answers, strict=True) if tells]
+    return telling
+
+
+def _not_ruled_out(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    features: Sequence[Column],
+    label: Column,
+    y: str,
+    labels: int,
+    highest: Any,
+) -> list[Column]:
+    """The features that a few rows do not rule out, asked column below column: a query of the table's width plans for seconds."""
+    sides = [f"(FROM {table} WHERE {y} {side} $highest LIMIT {_FIRST})" for side in ("=", "<>")]
+    left: set[str] = set()
+    for kind in dict.fromkeys(feature.type for feature in features):
+        some = [feature.name for feature in features if feature.type == kind]
+        names, values = (", ".join(map(one, some)) for one in (literal, quoted))
+        below = (
+            f"SELECT {y}, {y} = $highest AS __fti_high, unnest([{names}]) AS __fti_name, unnest([{values}]) AS __fti_value "
+            f"FROM ({' UNION ALL '.join(sides)})"
+        )
+        tells = _tells(Column("__fti_value", kind), label, y, labels, 0)
+        found = connection.execute(
+            f"SELECT __fti_name FROM ({below}) GROUP BY __fti_name HAVING {tells}", {"highest": highest}
+        ).fetchall()
+        left |= {name for (name,) in found}
+    return [feature for feature in features if feature.name in left]
 
 
 def _tells(feature: Column, label: Column, y: str, labels: int, least: int) -> str:
@@ -148,7 +185,7 @@ def _tells(feature: Column, label: Column, y: str, labels: int, least: int) -> s
         ways.append(f"({enough} AND coalesce(bool_and({f}::DOUBLE = {y}::DOUBLE), true))")
         if labels > 2:
             line = f"corr({f}::DOUBLE, {y}::DOUBLE) FILTER (abs({f}::DOUBLE) < 1e100 AND abs({y}::DOUBLE) < 1e100)"
-            ways.append(f"({enough} AND coalesce(abs({line}) > 1 - 1e-12, {not least}))")
+            ways.append(f"({enough} AND coalesce(abs({line}) > 1 - {1e-12 if least else 1e-6}, {not least}))")
     elif feature.type == label.type:
         ways.append(f"({enough} AND coalesce(bool_and({f} = {y}), true))")
     if labels == 2:

@@ -151,7 +151,12 @@ def test_upkeep_goes_on_beside_it_and_names_it(tmp_path: Path) -> None:
 )
 def test_a_full_disk_is_not_taken_for_damage(store: OfflineStore, said: str) -> None:
     error = duckdb.IOException(said.format(root=store.root))
-    with pytest.raises(duckdb.IOException) as raised, store.connect() as lake:
-        put(lake, 1)
-        raise error
+
+    def write() -> None:
+        with store.connect() as lake:
+            put(lake, 1)
+            raise error
+
+    with pytest.raises(duckdb.IOException) as raised:
+        write()
     assert raised.value is error

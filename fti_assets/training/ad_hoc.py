@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 _ORDER, _UNKNOWN = "_fti_given", "_fti_unknown"
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT")
 _FLOATS = ("FLOAT", "DOUBLE")
+_WIDE = ("UBIGINT", "HUGEINT", *_FLOATS)
+"""Types of numbers that 64 bits may not hold as whole ones."""
 
 
 def features_for(
@@ -66,7 +69,9 @@ def features_for(
         stored = _stored_columns(lake, record, rows.columns, moment)
         needed = _needed(record, [*rows.columns, *stored], moment, what)
         order = f"row_number() OVER () AS {_ORDER}"
-        selected = [_cast(connection, rows, needed.get(name), name, what) for name in rows.columns]
+        questions: list[_Question] = []
+        selected = [_cast(connection, rows, needed.get(name), name, questions) for name in rows.columns]
+        _refuse(rows, questions, what)
         if moment is not None and record.prediction_time is not None:
             selected.append(f"{timestamp(moment)} AS {quoted(record.prediction_time)}")
         numbered = connection.sql(f"SELECT {', '.join([*selected, order])} FROM {view_of(rows)}")
@@ -146,8 +151,23 @@ def _needed(record: ViewRecord, names: Sequence[str], at: datetime | None, what:
     return needed
 
 
+@dataclass(frozen=True)
+class _Question:
+    """What no value of a column may be, and what to say of one that is."""
+
+    column: str
+    sql_type: str
+    wrong: str
+    expected: str
+    of_value: bool = True
+
+
 def _cast(
-    connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, needed: Column | None, name: str, what: str
+    connection: duckdb.DuckDBPyConnection,
+    rows: duckdb.DuckDBPyRelation,
+    needed: Column | None,
+    name: str,
+    questions: list[_Question],
 ) -> str:
     """A column in the type that the groups have it in, without loss; one that the view does not need as it is."""
     column = quoted(name)
@@ -164,27 +184,30 @@ def _cast(
         "boolean": sql_type == "BOOLEAN",
         "timestamp": sql_type.startswith("TIMESTAMP") or sql_type in ("DATE", "VARCHAR"),
     }[needed.type]
-    if not fits and rows.aggregate(f"count({quoted(name)})").fetchall()[0][0]:
-        raise DataError(f"{what} has {name!r} as {sql_type}, {needed.type} is expected")
+    if not fits:
+        questions.append(_Question(name, sql_type, f"{quoted(name)} IS NOT NULL", needed.type, of_value=False))
     if needed.type == "integer" and sql_type in _FLOATS:
-        _refuse(rows, f"{column} <> trunc({column})", name, what, "a whole number", sql_type)
-    if needed.type == "integer" and fits:
+        questions.append(_Question(name, sql_type, f"{column} <> trunc({column})", "a whole number"))
+    if needed.type == "integer" and sql_type in _WIDE:
         beyond = f"{column} IS NOT NULL AND TRY_CAST({column} AS {wanted}) IS NULL"
-        _refuse(rows, beyond, name, what, "a whole number of 64 bits", sql_type)
+        questions.append(_Question(name, sql_type, beyond, "a whole number of 64 bits"))
     if needed.type == "timestamp" and sql_type == "VARCHAR":
-        _refuse(
-            rows,
-            f"{column} IS NOT NULL AND {try_instant_sql(connection, column)} IS NULL",
-            name,
-            what,
-            "ISO text",
-            sql_type,
-        )
-        column = try_instant_sql(connection, column)
+        parsed = try_instant_sql(connection, column)
+        questions.append(_Question(name, sql_type, f"{column} IS NOT NULL AND {parsed} IS NULL", "ISO text"))
+        column = parsed
     return f"CAST({column if fits else 'NULL'} AS {wanted}) AS {quoted(name)}"
 
 
-def _refuse(rows: duckdb.DuckDBPyRelation, wrong: str, name: str, what: str, expected: str, sql_type: str) -> None:
-    found = rows.filter(wrong).project(quoted(name)).limit(1).fetchall()
-    if found:
-        raise DataError(f"{what} has {name!r} with {found[0][0]!r}, a {sql_type}: {expected} is expected")
+def _refuse(rows: duckdb.DuckDBPyRelation, questions: Sequence[_Question], what: str) -> None:
+    """Ask all questions in one pass, and show a value of the first column that is wrong."""
+    if not questions:
+        return
+    answers = rows.aggregate(", ".join(f"bool_or({one.wrong})" for one in questions)).fetchall()[0]
+    for question, wrong in zip(questions, answers, strict=True):
+        if not wrong:
+            continue
+        name, sql_type = question.column, question.sql_type
+        if not question.of_value:
+            raise DataError(f"{what} has {name!r} as {sql_type}, {question.expected} is expected")
+        found = rows.filter(question.wrong).project(quoted(name)).limit(1).fetchall()
+        raise DataError(f"{what} has {name!r} with {found[0][0]!r}, a {sql_type}: {question.expected} is expected")

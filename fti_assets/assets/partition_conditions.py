@@ -219,8 +219,13 @@ class OfNewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
         own = context.partitions_def
         if not isinstance(own, dg.TimeWindowPartitionsDefinition):
             return dg.AutomationResult(context, context.candidate_subset)
-        there = Spans(spans_of(await _materialized(context, self.dataset)))
-        newest = islice((window for window in windows_backwards(own) if window.start in there), self.catch_up)
+        # Those that are about to be made count, or a model would be made first for a cutoff that is about to be old.
+        subsets = [await _materialized(context, self.dataset), *await _coming(context, self.dataset)]
+        there = [Spans(spans_of(subset)) for subset in subsets]
+        newest = islice(
+            (window for window in windows_backwards(own) if any(window.start in spans for spans in there)),
+            self.catch_up,
+        )
         return dg.AutomationResult(
             context, context.candidate_subset.compute_intersection(_subset(context, list(newest)))
         )
@@ -300,6 +305,15 @@ def _newest_made(
 async def _materialized(context: dg.AutomationContext[Any], source: Upstream) -> Any:
     """What was ever materialized of an asset, as Dagster keeps it: spans, not partitions."""
     return await context.asset_graph_view.compute_materialized_asset_subset(source.key)
+
+
+async def _coming(context: dg.AutomationContext[Any], source: Upstream) -> list[Any]:
+    """What is requested of an asset in this tick, and what runs of it make."""
+    view = context.asset_graph_view
+    full = view.get_full_subset(key=source.key)
+    running = await view.compute_run_in_progress_subset(key=source.key, from_subset=full)
+    requested = context.request_subsets_by_key.get(source.key)
+    return [running] if requested is None else [running, requested]
 
 
 def _subset(context: dg.AutomationContext[Any], windows: Sequence[Window]) -> Any:

@@ -124,3 +124,12 @@ def test_cutoffs_to_catch_up_on_are_a_bounded_number(kind: str) -> None:
     for value in wrong:
         with pytest.raises(DeclarationError, match="catch_up is .* takes a whole number"):
             system(**{kind: value})
+
+
+def test_a_model_waits_for_the_newest_cutoff_that_its_dataset_is_about_to_make() -> None:
+    """Or it would be made first for a cutoff that is old one tick later."""
+    seen, rows, _net, answers = system()
+    with dg.DagsterInstance.ephemeral() as instance:
+        report(instance, seen.key, *days("2024-01-01", "2024-04-17"))
+        report(instance, rows.key, *CUTOFFS[:3])
+        assert first_tick([answers], instance) == {"rows_v1": CUTOFFS[-1:], "net_v1": CUTOFFS[-1:]}

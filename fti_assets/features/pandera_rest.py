@@ -19,7 +19,7 @@ from fti_assets.features.validation import (
     broken_rules,
     pandera_failures,
 )
-from fti_assets.stores.sql import quoted
+from fti_assets.stores.sql import numbered, quoted
 
 _VECTORS_A_BATCH = 64
 """Of 2,048 rows each."""
@@ -100,7 +100,8 @@ class Rest:
 
     def _rows(self, columns: Sequence[str]) -> pd.DataFrame:
         listed = ", ".join(map(quoted, columns))
-        return self._connection.execute(f"SELECT {listed} FROM {self._table} ORDER BY rowid").df()
+        source, position = numbered(self._table, self._connection.table(self._table).columns)
+        return self._connection.execute(f"SELECT {listed} FROM {source} ORDER BY {position}").df()
 
     def _in_batches(self) -> dict[RuleKey, Broken]:
         keys = self._division.by_row

@@ -15,7 +15,7 @@ from fti_assets.features.asof import KEY, ROW, Points, by_duckdb, candidates, in
 from fti_assets.features.frontier import check_columns
 from fti_assets.features.views import view_of
 from fti_assets.stores.manifest import JoinedGroup
-from fti_assets.stores.sql import quoted, temporary_name
+from fti_assets.stores.sql import numbered, quoted, temporary_name
 
 if TYPE_CHECKING:
     import duckdb
@@ -114,7 +114,8 @@ class _Plan:
 
     def _checked(self, table: str) -> str:
         """The table, if its rows are in the spine's order: rows are put side by side by their places."""
-        counts = f"SELECT count(*) FILTER (rowid + 1 = {ROW}), count(*) FROM {table}"
+        source, position = numbered(table, self._connection.table(table).columns)
+        counts = f"SELECT count(*) FILTER ({position} + 1 = {ROW}), count(*) FROM {source}"
         in_place, total = self._connection.execute(counts).fetchall()[0]
         if not in_place == total == self._rows:
             raise StoreError(

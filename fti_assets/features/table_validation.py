@@ -27,7 +27,7 @@ from fti_assets.features.validation import (
     verdict_of,
 )
 from fti_assets.rules import Rule, Verdict
-from fti_assets.stores.sql import quoted
+from fti_assets.stores.sql import numbered, quoted
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def validate_table(
         for name, kind in zip(stored.columns, stored.types, strict=True)
         if columns is None or name in columns
     }
-    rows = _TableRows(connection, quoted(table), types)
+    rows = _TableRows(connection, quoted(table), types, *numbered(quoted(table), stored.columns))
     if schema is not None and not can_be_divided(schema):
         return _by_pandera(rows, schema, rules)
     asked = _asked(rows, schema, rules)
@@ -103,6 +103,9 @@ class _TableRows:
     connection: duckdb.DuckDBPyConnection
     table: str
     types: dict[str, str]
+    numbered: str
+    """The table with the position of each row."""
+    position: str
 
     @property
     def columns(self) -> str:
@@ -113,8 +116,8 @@ class _TableRows:
         listed = ", ".join(map(str, positions)) or "NULL"
         within = f"BETWEEN {min(positions, default=0)} AND {max(positions, default=0)}"
         found = self.connection.execute(
-            f"SELECT {self.columns}, rowid AS __fti_row FROM {self.table} "
-            f"WHERE rowid {within} AND rowid IN ({listed}) ORDER BY rowid"
+            f"SELECT {self.columns}, {self.position} AS __fti_row FROM {self.numbered} "
+            f"WHERE {self.position} {within} AND {self.position} IN ({listed}) ORDER BY {self.position}"
         ).df()
         return found.set_index("__fti_row")
 
@@ -127,14 +130,14 @@ class _TableRows:
             return []
         told = ", ".join(f"coalesce({condition}, false)" for condition in conditions)
         found = self.connection.execute(
-            f"SELECT rowid, {told} FROM {self.table} WHERE {' OR '.join(f'({one})' for one in conditions)} "
+            f"SELECT {self.position}, {told} FROM {self.numbered} WHERE {' OR '.join(f'({one})' for one in conditions)} "
             f"LIMIT {REJECTED_ROWS}"
         ).fetchall()
         positions = [tuple(row[0] for row in found if row[at]) for at in range(1, len(conditions) + 1)]
         for at, (condition, count) in enumerate(zip(conditions, counts, strict=True)):
             if len(positions[at]) < min(count, SAMPLE_ROWS):
                 own = self.connection.execute(
-                    f"SELECT rowid FROM {self.table} WHERE {condition} LIMIT {SAMPLE_ROWS}"
+                    f"SELECT {self.position} FROM {self.numbered} WHERE {condition} LIMIT {SAMPLE_ROWS}"
                 ).fetchall()
                 positions[at] = tuple(position for (position,) in own)
         return positions
@@ -151,7 +154,7 @@ class _TableRows:
             return None
         same = " AND ".join(f"one.{quoted(name)} IS NOT DISTINCT FROM many.{quoted(name)}" for name in columns)
         found = self.connection.execute(
-            f"SELECT one.rowid FROM {self.table} one SEMI JOIN ({groups}) many ON {same} ORDER BY ALL LIMIT {REJECTED_ROWS}"
+            f"SELECT one.{self.position} FROM {self.numbered} one SEMI JOIN ({groups}) many ON {same} ORDER BY ALL LIMIT {REJECTED_ROWS}"
         ).fetchall()
         return Broken(int(count), tuple(position for (position,) in found))
 
@@ -212,7 +215,7 @@ def _asked(rows: _TableRows, schema: pa.DataFrameSchema | None, rules: Sequence[
 
 def _by_pandera(rows: _TableRows, schema: pa.DataFrameSchema, rules: Sequence[RowRule]) -> TableValidation:
     """All rows at once in pandas, for a schema that cannot be divided or that changes the rows."""
-    frame = rows.connection.execute(f"SELECT {rows.columns} FROM {rows.table} ORDER BY rowid").df()
+    frame = rows.connection.execute(f"SELECT {rows.columns} FROM {rows.numbered} ORDER BY {rows.position}").df()
     validation = validate(schema, frame)
     failing = frame.iloc[list(validation.failing_rows)] if len(validation.failing_rows) else None
     if coerces(schema):

@@ -167,8 +167,8 @@ def _contents(
         gone = f"read_parquet([{', '.join(map(literal, deleted))}], union_by_name => true)"
         # By the file's own name: its folder may have been moved since.
         sources.append(
-            f"(SELECT * EXCLUDE (filename, file_row_number) FROM {read}, filename => true, file_row_number => true) held "
-            f"WHERE (parse_filename(filename), file_row_number) NOT IN (SELECT (parse_filename(file_path), pos) FROM {gone}))"
+            f"(SELECT * EXCLUDE (__fti_file, file_row_number) FROM {read}, filename => '__fti_file', file_row_number => true) held "
+            f"WHERE (parse_filename(__fti_file), file_row_number) NOT IN (SELECT (parse_filename(file_path), pos) FROM {gone}))"
         )
     described = lake.connection.execute(f"DESCRIBE FROM {sources[0]}").fetchall()
     types = {name: kind for name, kind, *_ in described if name != PARTITION}

@@ -1,6 +1,7 @@
 """Identifiers in SQL: checked when declared, quoted wherever SQL is built."""
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from itertools import count
 
@@ -35,6 +36,21 @@ def quoted(*parts: str) -> str:
 def temporary_name(what: str) -> str:
     """A name for a temporary table or view that no other of this process has."""
     return f"__fti_{what}_{next(_numbers)}"
+
+
+def numbered(table: str, columns: Iterable[str]) -> tuple[str, str]:
+    """The SQL of a temporary table, and of the position of a row in it, whatever its columns are called.
+
+    Args:
+        table: the table, quoted.
+        columns: its columns. DuckDB's own ``rowid`` is hidden by a column of that name.
+
+    >>> numbered('"readings"', ["temp"])
+    ('"readings"', 'rowid')
+    """
+    if all(column.lower() != "rowid" for column in columns):
+        return table, "rowid"
+    return f"(SELECT row_number() OVER () - 1 AS __fti_position, * FROM {table})", "__fti_position"
 
 
 def literal(text: str) -> str:

@@ -1,0 +1,128 @@
+"""A column may have any name: joins, windows, validation, datasets, the online load and messages do not rest on one of their own."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pandas as pd
+import pandera.pandas as pa
+import pytest
+
+import fti_assets as fti
+from fti_assets import clock
+from fti_assets.features.table_validation import validate_table
+from fti_assets.testing import stores_in
+
+NAMES = ["rowid", "row_number", "s", "j0", "old", "one", "many", "staged", "others", "filename", "file_row_number",
+         "snapshot_id", "partition", "index", "level_0", "key", "keys", "rows", "row", "select", "value", "visible", "t"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("by", ["sql", "pandera"])
+def test_the_failing_rows_are_the_failing_rows(name: str, by: str) -> None:
+    connection = duckdb.connect()
+    connection.execute(f'CREATE TEMP TABLE readings AS SELECT r AS id, 100 - r AS "{name}" FROM range(40) t(r)')
+    check = pa.Check.ge(63) if by == "sql" else pa.Check(lambda values: values >= 63)
+    unique = pa.DataFrameSchema({name: pa.Column(int, check), "id": pa.Column(int)})
+    verdict = next(one for one in validate_table(connection, "readings", unique).verdicts if not one.passed)
+    assert verdict.failures == 2
+    assert [row["id"] for row in verdict.sample] == [38, 39]
+
+
+DAYS = dg.DailyPartitionsDefinition("2023-12-31", end_date="2024-02-01")
+ALL_DAYS = {"dagster/asset_partition_range_start": "2023-12-31", "dagster/asset_partition_range_end": "2024-01-31"}
+
+
+def system_of(name: str) -> tuple[list[Any], Any, Any]:
+    """Groups with a column of a name: a spine, a group joined to it that is online, windows over that, a lookup; and their dataset."""
+    times = pd.date_range("2024-01-01", periods=60, freq="12h")
+    schema = pa.DataFrameSchema(
+        {
+            "shop": pa.Column(int),
+            "moment": pa.Column("datetime64[us]"),
+            name: pa.Column(float, pa.Check.ge(0), nullable=True),
+        }
+    )
+
+    @fti.feature_group(keys=["visit_id"], event_time="at")
+    def visits() -> pd.DataFrame:
+        return pd.DataFrame(
+            {"visit_id": range(60), "shop": [n % 4 for n in range(60)], "at": times, name: [n / 7 for n in range(60)]}
+        )
+
+    @fti.feature_group(
+        keys=["shop"],
+        event_time="moment",
+        online=True,
+        serving_delay="1h",
+        schema=schema,
+        online_history="120d",
+        ttl="90d",
+        partitions_def=DAYS,
+    )
+    def prices() -> pd.DataFrame:
+        return pd.DataFrame(
+            {
+                "shop": [n % 4 for n in range(60)],
+                "moment": times - pd.Timedelta("5h"),
+                name: [float(n) for n in range(60)],
+            }
+        )
+
+    @fti.feature_group(keys=["shop"], event_time="moment", partitions_def=DAYS, lookback="3d")
+    def rates(prices: fti.Table) -> fti.Table:
+        return fti.window_aggregate(
+            prices,
+            keys=["shop"],
+            every="12h",
+            windows=["2d"],
+            aggregates={"mean": fti.Mean(name), "most": fti.Max(name)},
+        )
+
+    @fti.feature_group(keys=["shop"])
+    def shops() -> pd.DataFrame:
+        return pd.DataFrame({"shop": range(4), name: [0.5, 1.5, 2.5, 3.5]})
+
+    @fti.feature_group(keys=["visit_id"], event_time="at")
+    def outcomes() -> pd.DataFrame:
+        return pd.DataFrame({"visit_id": range(60), "at": times, "bought": [n % 2 for n in range(60)]})
+
+    features = [visits[name], prices.prefix("p_")[name], rates["mean_2d", "most_2d"], shops.prefix("s_")[name]]
+    view = fti.FeatureView(
+        name="buying",
+        spine=visits,
+        prediction_time="at",
+        label=fti.Label(outcomes["bought"], maturity="1h"),
+        features=features,
+    )
+    dataset = fti.training_dataset(name="buying_dataset", view=view, split=fti.TimeSplit(validation="3d", test="3d"))
+    return [visits, prices, rates, shops, outcomes, dataset], dataset, prices
+
+
+def stored_by(folder: Path, name: str) -> tuple[pd.DataFrame, tuple[Any, ...]]:
+    stores, (assets, dataset, prices) = stores_in(folder), system_of(name)
+    with clock.at("2024-03-01"):
+        for asset in assets:
+            tags = ALL_DAYS if asset.name in ("prices", "rates") else None
+            assert dg.materialize([asset.assets_def], resources={"fti": stores}, tags=tags).success
+    rows = fti.read(dataset, stores=stores)
+    winner = stores.online_store().reader(prices.table, columns=[name]).get((3,), at_us=1_709_000_000_000_000)
+    assert winner is not None
+    named = {one: "plain" if one == name else one.replace(f"_{name}", "_plain") for one in rows.columns}
+    return rows.rename(columns=named), winner.values
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, tuple[Any, ...]]:
+    return stored_by(tmp_path_factory.mktemp("plain"), "plain")
+
+
+@pytest.mark.parametrize("name", ["rowid", "s", "old", "snapshot_id", "row"])
+def test_a_system_gives_the_same_whatever_a_column_is_called(
+    tmp_path: Path, plain: tuple[pd.DataFrame, tuple[Any, ...]], name: str
+) -> None:
+    (rows, winner), (expected, its_winner) = stored_by(tmp_path, name), plain
+    assert winner == its_winner
+    by_visit = [one.sort_values("visit_id", ignore_index=True) for one in (rows, expected)]
+    pd.testing.assert_frame_equal(*by_visit)

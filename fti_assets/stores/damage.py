@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
-from fti_assets.errors import DamagedError, FtiError
+from fti_assets.errors import DamagedError, FtiError, StoreError
 from fti_assets.stores.catalog import CurrentFile, current_files, end_files
 from fti_assets.stores.sql import literal
 from fti_assets.stores.tables import TableName
@@ -92,10 +92,17 @@ def damage_named(lake: Lake) -> Iterator[None]:
 
     Raises:
         DamagedError: a file is missing or damaged.
+        StoreError: the disk is full, or cannot be written.
     """
     try:
         yield
     except (duckdb.Error, FtiError) as error:
+        if isinstance(error, duckdb.Error) and _cannot_write(lake, str(error)):
+            raise StoreError(
+                f"the offline store at {lake.store.root} cannot be used: {_first_line(str(error))}. "
+                "What is committed is whole; make room, or "
+                "the folder writable, and do it again"
+            ) from error
         cause = error.__cause__ if isinstance(error, FtiError) and not isinstance(error, DamagedError) else error
         if isinstance(cause, duckdb.Error) and (damaged := _damage(lake, cause)) is not None:
             raise damaged from error
@@ -132,6 +139,13 @@ def _damage(lake: Lake, error: duckdb.Error) -> DamagedError | None:
         f"{file.path}, of partition {file.partition!r} of {table}, {what}: {_first_line(said)}. Put it back from a copy, or materialize "
         f"that partition again, which needs none of its old bytes"
     )
+
+
+def _cannot_write(lake: Lake, said: str) -> bool:
+    """Whether it is the lake that cannot be written, and not a file of the user's own."""
+    of_catalog = ("disk i/o error", "disk is full")
+    of_files = any(word in said.lower() for word in _OF_WRITING) and str(lake.store.root) in said
+    return of_files or any(word in said.lower() for word in of_catalog)
 
 
 def _first_line(text: str) -> str:

@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 import fti_assets as fti
-from fti_assets.errors import DamagedError
+from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.catalog import current_files
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.offline import OfflineStore
@@ -157,6 +157,7 @@ def test_a_full_disk_is_not_taken_for_damage(store: OfflineStore, said: str) -> 
             put(lake, 1)
             raise error
 
-    with pytest.raises(duckdb.IOException) as raised:
+    with pytest.raises(StoreError, match="cannot be used: .*make room") as raised:
         write()
-    assert raised.value is error
+    assert raised.value.__cause__ is error
+    assert not isinstance(raised.value, DamagedError)

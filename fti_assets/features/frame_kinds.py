@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fti_assets.errors import DataError, MissingExtraError, StoreError, one_of
 from fti_assets.extras import named_extras
-from fti_assets.times import naive_utc
+from fti_assets.features.object_columns import arrow_array, arrow_table
 
 if TYPE_CHECKING:
     import duckdb
@@ -97,14 +96,23 @@ def as_arrow(rows: Any, *, what: str) -> pa.Table:
     try:
         match kind:
             case "pandas":
-                table = pa.Table.from_pandas(rows, preserve_index=False)
+                table = arrow_table(rows, what=what)
             case "polars":
-                table = rows.to_arrow()
+                objects = [
+                    name for name, kind in rows.schema.items() if str(kind) == "Object"
+                ]  # Arrow would get their addresses
+                table = rows.drop(objects).to_arrow()
+                for name in objects:
+                    array = arrow_array(rows[name].to_list(), column=name, what=what)
+                    table = pa.table({**dict(zip(table.column_names, table.columns, strict=True)), name: array})
+                table = table.select(rows.columns)
             case "relation":
                 table = rows.to_arrow_table()
             case "dicts":
                 names = dict.fromkeys(name for row in rows for name in row)
-                table = pa.table({name: pa.array([_naive(row.get(name)) for row in rows]) for name in names})
+                table = pa.table(
+                    {name: arrow_array([row.get(name) for row in rows], column=str(name), what=what) for name in names}
+                )
             case _:
                 table = rows
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
@@ -112,8 +120,3 @@ def as_arrow(rows: Any, *, what: str) -> pa.Table:
     except ValueError as error:  # a pandas frame with one name twice
         raise DataError(f"{what} cannot be taken: {error}") from error
     return table
-
-
-def _naive(value: Any) -> Any:
-    """Arrow takes the offset of an aware datetime twice once Pandera is imported, so it gets none."""
-    return naive_utc(value) if isinstance(value, datetime) else value

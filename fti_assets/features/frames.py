@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fti_assets.errors import DataError
+from fti_assets.features.object_columns import arrow_array, arrow_table
 from fti_assets.features.table import Table
 from fti_assets.features.views import named_view
 from fti_assets.stores.sql import temporary_name
@@ -36,7 +37,7 @@ def relation_of(connection: duckdb.DuckDBPyConnection, result: Any, *, what: str
         return _on(connection, result)
     try:
         if isinstance(result, pd.DataFrame):
-            return _of_pandas(connection, result)
+            return _of_pandas(connection, result, what)
         if isinstance(result, pa.Table | pa.RecordBatch | pa.RecordBatchReader):
             return _of_arrow(connection, result)
         frame = nw.from_native(result, pass_through=True)
@@ -46,21 +47,14 @@ def relation_of(connection: duckdb.DuckDBPyConnection, result: Any, *, what: str
             return relation_of(connection, frame, what=what)
         if isinstance(frame, nw.DataFrame):
             if isinstance(frame.to_native(), pd.DataFrame):
-                return _of_pandas(connection, frame.to_native())
-            return _of_arrow(connection, frame.to_arrow())
+                return _of_pandas(connection, frame.to_native(), what)
+            return _of_arrow(connection, _with_objects(frame, what))
         if hasattr(result, "__arrow_c_stream__") and not isinstance(nw.from_native(result, **_A_SERIES), nw.Series):
             return _of_arrow(connection, pa.RecordBatchReader.from_stream(result))
     except (duckdb.NotImplementedException, duckdb.InvalidInputException, pa.ArrowException) as error:
         told = str(error).splitlines()[0]
         raise DataError(f"{what} gave a type that cannot be stored: {told}. Cast the column before") from error
     raise DataError(f"{what} gave a {type(result).__name__}: return {ACCEPTED}")
-
-
-def inferred_columns(result: Any) -> frozenset[str]:
-    """The columns of a pandas frame that hold Python objects, whose type in DuckDB is that of the values of this run."""
-    if not isinstance(result, pd.DataFrame):
-        return frozenset()
-    return frozenset(str(name) for name, kind in zip(result.columns, result.dtypes, strict=True) if kind == "object")
 
 
 def naive_times(result: Any) -> list[str]:
@@ -95,14 +89,41 @@ def _on(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation
     return relation
 
 
-def _of_pandas(connection: duckdb.DuckDBPyConnection, frame: pd.DataFrame) -> duckdb.DuckDBPyRelation:
+def _of_pandas(connection: duckdb.DuckDBPyConnection, frame: pd.DataFrame, what: str) -> duckdb.DuckDBPyRelation:
+    if any(kind == "object" or isinstance(kind, pd.ArrowDtype | pd.CategoricalDtype) for kind in frame.dtypes):
+        # DuckDB types objects from some of them, rounds the rest to it, and makes whole numbers in categories floats
+        return _of_arrow(connection, arrow_table(frame, what=what))
     frame = frame.reset_index(drop=True)
-    if any(isinstance(kind, pd.ArrowDtype) for kind in frame.dtypes):
-        return _of_arrow(connection, pa.Table.from_pandas(frame, preserve_index=False))
     try:
         return connection.from_df(frame)
+    except duckdb.NotImplementedException as error:
+        name = next(name for name in frame.columns if not _is_read(connection, frame[[name]]))
+        raise DataError(
+            f"{what} gave a type that cannot be stored: column {name!r}: {str(error).splitlines()[0]}. Cast the column before"
+        ) from error
     except duckdb.Error:  # it cannot read memory from its end to its start, as of a reversed frame
         return connection.from_df(frame.copy())
+
+
+def _is_read(connection: duckdb.DuckDBPyConnection, column: pd.DataFrame) -> bool:
+    try:
+        connection.from_df(column)
+    except duckdb.NotImplementedException:
+        return False
+    return True
+
+
+def _with_objects(frame: nw.DataFrame[Any], what: str) -> pa.Table:
+    """A frame as an Arrow table; polars gives the addresses of its objects."""
+    objects = [name for name, kind in frame.schema.items() if kind == nw.Object]
+    if not objects:
+        return frame.to_arrow()
+    table = frame.drop(objects).to_arrow() if len(objects) < len(frame.columns) else None
+    arrays = [
+        arrow_array(frame[name].to_list(), column=name, what=what) if table is None or name in objects else table[name]
+        for name in frame.columns
+    ]
+    return pa.Table.from_arrays(arrays, names=frame.columns)
 
 
 def _of_arrow(

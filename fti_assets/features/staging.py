@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,11 @@ import pandas as pd
 from fti_assets.errors import DataError, DeclarationError, one_of
 from fti_assets.features.checks_sql import INTEGERS
 from fti_assets.features.duplicates import without_duplicates
-from fti_assets.features.frames import column_names, inferred_columns, relation_of
+from fti_assets.features.frames import column_names, relation_of
 from fti_assets.features.layout import IN_PARTITION, NOT_NULL, UNIQUE, Layout
-from fti_assets.features.rename import refuse_no_names, refuse_unfit, renamed, renamed_names
+from fti_assets.features.rename import refuse_no_names, refuse_unfit, renamed
 from fti_assets.features.schema import SQL_TYPES
-from fti_assets.features.stored_types import UNTOLD, Stored, roomy_decimal, stored_as, stored_iso_text, wider_decimal
+from fti_assets.features.stored_types import UNTOLD, Stored, stored_as, stored_iso_text, wider_decimal
 from fti_assets.features.table_validation import RowRule, validate_table
 from fti_assets.features.views import view_of
 from fti_assets.rules import Verdict
@@ -75,7 +75,7 @@ def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, wi
     relation = renamed(relation_of(connection, result, what=layout.what), layout.rename, what=layout.what)
     _refuse_names(relation.columns, layout)
     _refuse_missing(relation.columns, layout)
-    name, columns = _copied(connection, relation, layout, windows, _inferred(result, layout))
+    name, columns = _copied(connection, relation, layout, windows)
     name, dropped = _without_duplicates(connection, name, layout)
     rules = _row_rules(layout)
     validation = validate_table(connection, name, layout.schema, columns=relation.columns, rules=rules)
@@ -89,10 +89,6 @@ def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, wi
         verdicts = [*verdicts, *validate_table(connection, name, None, rules=rules).verdicts]
     words = tuple(dict.fromkeys(column.word for column in columns if column.word))
     return Staged(name, validation.rows, verdicts, validation.failing, words, validation.whole, dropped)
-
-
-def _inferred(result: Any, layout: Layout) -> list[str]:
-    return renamed_names(inferred_columns(result), layout.rename)
 
 
 def _without_duplicates(connection: duckdb.DuckDBPyConnection, name: str, layout: Layout) -> tuple[str, int]:
@@ -110,12 +106,11 @@ def _copied(
     relation: duckdb.DuckDBPyRelation,
     layout: Layout,
     windows: Sequence[Window],
-    inferred: Collection[str] = (),
 ) -> tuple[str, list[Stored]]:
     """The rows in a temporary table with stored types and ``_partition``, and how each column is stored."""
     name = temporary_name("staged")
     given = list(zip(relation.columns, relation.types, strict=True))
-    columns = [_stored(connection, column, kind, layout, inferred=column in inferred) for column, kind in given]
+    columns = [_stored(connection, column, kind, layout) for column, kind in given]
     selected = ", ".join(
         f"{stored.sql} AS {quoted(column)}" for (column, _), stored in zip(given, columns, strict=True)
     )
@@ -138,9 +133,7 @@ _NOT_HELD = (
 )
 
 
-def _stored(
-    connection: duckdb.DuckDBPyConnection, column: str, given: Any, layout: Layout, *, inferred: bool
-) -> Stored:
+def _stored(connection: duckdb.DuckDBPyConnection, column: str, given: Any, layout: Layout) -> Stored:
     sql_type = str(given)
     if column in layout.times:
         if sql_type in UNTOLD:  # a column without values is one of any type
@@ -156,9 +149,6 @@ def _stored(
     kept = layout.stored.get(column)
     if wider_decimal(sql_type, kept):
         return Stored(str(kept), f"CAST({quoted(column)} AS {kept})")
-    if inferred and sql_type.startswith("DECIMAL("):
-        roomy = roomy_decimal(sql_type)
-        return Stored(roomy, f"CAST({quoted(column)} AS {roomy})")
     return stored_as(column, given, layout.types.get(column))
 
 

@@ -113,22 +113,20 @@ def kept_type(given: Any) -> str:
 
 
 def wider_decimal(given: str, stored: str | None) -> bool:
-    """Whether a stored DECIMAL holds every value of a given one."""
-    if stored is None or not (given.startswith("DECIMAL(") and stored.startswith("DECIMAL(")):
+    """Whether a stored DECIMAL is to take a given one: it holds every value of it, or it has the digits after the point and those
+    before it are the room that a type without a width of its own has; a value beyond the stored ones is then an error.
+
+    >>> wider_decimal("DECIMAL(18,0)", "DECIMAL(18,2)"), wider_decimal("DECIMAL(12,1)", "DECIMAL(10,3)")
+    (True, False)
+    """
+    if stored is None or not (_is_decimal(given) and _is_decimal(stored)):
         return False
     (width, scale), (stored_width, stored_scale) = (_digits(one) for one in (given, stored))
-    return scale <= stored_scale and width - scale <= stored_width - stored_scale
+    return scale <= stored_scale and (width in (18, 38) or width - scale <= stored_width - stored_scale)
 
 
-def roomy_decimal(given: str) -> str:
-    """The DECIMAL for values of which a run shows only some: with the digits after the point that it has, and before it as
-    many as there can be in 64 bits, or else in 128.
-
-    >>> roomy_decimal("DECIMAL(3,2)")
-    'DECIMAL(18,2)'
-    """
-    width, scale = _digits(given)
-    return f"DECIMAL({18 if width <= 18 else 38},{scale})"
+def _is_decimal(sql_type: str) -> bool:
+    return sql_type.startswith("DECIMAL(") and sql_type.endswith(")")
 
 
 def _digits(decimal: str) -> tuple[int, int]:

@@ -7,8 +7,8 @@ values and that of the greater child where it had none.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,14 @@ _ATTRIBUTE = "nodes_missing_value_tracks_true"
 def route_missing(model: Any, estimator: Any) -> None:
     """Give every tree of an ``onnx.ModelProto`` the routes of the fitted tree that it was made from.
 
-    Trees are told apart by their features, thresholds and shape; one that is none of the estimator's is left as it is, for
-    the comparison with the estimator to judge.
+    Trees are told apart by their features, thresholds and shape, and those that are alike in these, as stumps of one feature are,
+    by their order, which the converter keeps. One that is none of the estimator's is left as it is, for the comparison with the
+    estimator to judge.
     """
-    fitted = {_shape_of(tree): tree for tree in _trees_in(estimator, set()) if hasattr(tree, "missing_go_to_left")}
+    fitted: dict[bytes, deque[Any]] = defaultdict(deque)
+    for tree in _trees_in(estimator, set()):
+        if hasattr(tree, "missing_go_to_left"):
+            fitted[_shape_of(tree)].append(tree)
     if not fitted:
         return
     for node in model.graph.node:
@@ -30,7 +34,7 @@ def route_missing(model: Any, estimator: Any) -> None:
             _route(node, fitted)
 
 
-def _route(node: Any, fitted: dict[bytes, Any]) -> None:
+def _route(node: Any, fitted: Mapping[bytes, deque[Any]]) -> None:
     attributes = {attribute.name: attribute for attribute in node.attribute}
     ids = [np.array(attributes[name].ints) for name in ("nodes_treeids", "nodes_nodeids", "nodes_featureids")]
     is_leaf = np.array([mode == b"LEAF" for mode in attributes["nodes_modes"].strings])
@@ -41,9 +45,10 @@ def _route(node: Any, fitted: dict[bytes, Any]) -> None:
     routes = np.zeros(len(ids[0]), dtype=np.int64)
     for of_tree in places.values():
         at = np.array(sorted(of_tree, key=lambda place: int(ids[1][place])))
-        tree = fitted.get(_shape(is_leaf[at], ids[2][at], thresholds[at]))
-        if tree is not None:
-            routes[at] = np.where(is_leaf[at], 0, np.asarray(tree.missing_go_to_left, dtype=np.int64))
+        alike = fitted.get(_shape(is_leaf[at], ids[2][at], thresholds[at]))
+        if alike:
+            routes[at] = np.where(is_leaf[at], 0, np.asarray(alike[0].missing_go_to_left, dtype=np.int64))
+            alike.rotate(-1)
     attribute = attributes.get(_ATTRIBUTE)
     if attribute is None:
         attribute = node.attribute.add()

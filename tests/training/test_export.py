@@ -226,6 +226,38 @@ def test_missing_numbers_go_where_the_fitted_tree_sends_them(kind, missing_in_tr
     np.testing.assert_allclose(answers, fitted.predict_proba(matrix(data.encoder.encode(rows)))[:, 1], atol=1e-6)
 
 
+@pytest.mark.parametrize("missing_in_training", [True, False])
+@pytest.mark.parametrize("kind", ["forest", "bagging", "regressor"])
+def test_trees_that_are_alike_have_routes_of_their_own(kind, missing_in_training):
+    """Stumps of features of 0 and 1 have the same thresholds, whatever they do with a missing value."""
+    pytest.importorskip("skl2onnx")
+    from sklearn.ensemble import BaggingClassifier, RandomForestClassifier, RandomForestRegressor
+    from sklearn.tree import DecisionTreeClassifier
+
+    rng = np.random.default_rng(3)
+    features, parts, labels = [Column("a", "number"), Column("b", "number")], {}, {}
+    for part in SPLITS:
+        parts[part] = {one.name: rng.integers(0, 2, 200) * 1.0 for one in features}
+        labels[part] = (parts[part]["a"] + parts[part]["b"] + rng.normal(size=200) > 1) * 1.0
+        for values in parts[part].values():
+            values[(rng.random(200) < 0.3) & missing_in_training] = np.nan
+    fitted = fit_encoders(features, {one.name: Passthrough() for one in features}, parts["train"])
+    task = "regression" if kind == "regressor" else "binary"
+    data = TrainingData(features, fitted, parts, labels, task=task)
+    estimator = {
+        "forest": RandomForestClassifier(20, max_depth=1, random_state=0),
+        "bagging": BaggingClassifier(DecisionTreeClassifier(max_depth=2), 10, random_state=0),
+        "regressor": RandomForestRegressor(20, max_depth=1, random_state=0),
+    }[kind].fit(data.train.X, data.train.y)
+    exported = export(estimator, data.encoder, data, task)
+    a, b = np.meshgrid([0.0, 1.0, np.nan], [0.0, 1.0, np.nan])
+    rows = {"a": a.ravel(), "b": b.ravel()}
+    answers = Graph.from_bytes(exported.bytes, exported.inputs, what="it").run(rows)[OUTPUTS[task]]
+    X = matrix(data.encoder.encode(rows))
+    wanted = estimator.predict(X) if task == "regression" else estimator.predict_proba(X)[:, 1]
+    np.testing.assert_allclose(answers, wanted, atol=1e-6)
+
+
 def onnx_core(data, *, outputs=("logits",), opset=17, width=1, inputs=("dense",), kind=onnx.TensorProto.FLOAT):
     weights = np.random.default_rng(0).normal(size=(data.dense_dim, width)).astype(np.float32)
     graph = helper.make_graph(
@@ -381,14 +413,17 @@ def test_a_forest_that_is_sure_gives_no_more_than_certainty():
     pytest.importorskip("skl2onnx")
     from sklearn.ensemble import RandomForestClassifier
 
-    data = training_data("binary", missing=False)
-    forest = RandomForestClassifier(49, random_state=1).fit(
-        data.train.X, np.zeros(400, dtype=int) + (np.arange(400) < 2)
-    )
+    data = training_data("binary", {"wind": Passthrough()}, missing=False)
+    wind = data.encoder.dense_columns.index("wind")
+    forest = RandomForestClassifier(70, max_features=None, random_state=0).fit(data.train.X, data.train.X[:, wind] > 0)
     exported = export(forest, data.encoder, data, "binary")
-    answers = Graph.from_bytes(exported.bytes, exported.inputs, what="it").run(data.train.columns)["probability"]
-    assert answers.min() >= 0.0
-    assert answers.max() <= 1.0
+    graph = onnx.load_from_string(exported.bytes)
+    (clip,) = (node for node in graph.graph.node if node.op_type == "Clip")
+    graph.graph.output.append(helper.make_tensor_value_info(clip.input[0], onnx.TensorProto.FLOAT, ["n"]))
+    both = Graph.from_bytes(graph.SerializeToString(), exported.inputs, what="it").run(data.train.columns)
+    assert both[clip.input[0]].max() > 1.0
+    assert both["probability"].min() == 0.0
+    assert both["probability"].max() == 1.0
 
 
 def test_samples_are_answers_of_rows_there_and_made():

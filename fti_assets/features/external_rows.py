@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import duckdb
 
-from fti_assets.errors import DataError, one_of
+from fti_assets.errors import DataError, listed, one_of
 from fti_assets.features.feature_group import FeatureGroup
 from fti_assets.features.rename import (
     refuse_clashes,
@@ -22,6 +22,7 @@ from fti_assets.stores.external import described
 from fti_assets.stores.iso_text import instants_sql
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import is_name, quoted
+from fti_assets.stores.tables import is_kept
 
 _log = logging.getLogger(__name__)
 _said: set[tuple[str, ...]] = set()
@@ -70,6 +71,12 @@ def external_rows(connection: duckdb.DuckDBPyConnection, group: FeatureGroup) ->
     refuse_clashes(list(there), group.rename, what=group.table)
     stored = dict(zip(renamed_names(there, group.rename), there.values(), strict=True))
     wanted = list(declared) or [name for name in stored if is_name(name)]
+    if kept := [name for name in wanted if is_kept(name)]:
+        sources = {name: source for source, name in zip(there, stored, strict=True)}
+        raise DataError(
+            f"{group.source.place} of {group.table} has a column {listed(kept)}, a name that plans keep for themselves: give it "
+            f"another, rename={{{sources[kept[0]]!r}: {kept[0].strip('_')!r}}}"
+        )
     needed = dict.fromkeys([*group.identity, *wanted])
     missing = [name for name in needed if name not in stored]
     if missing:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fti_assets.errors import DataError, DeclarationError, one_of
 from fti_assets.stores.sql import checked_name, is_name, quoted
-from fti_assets.stores.tables import PARTITION
+from fti_assets.stores.tables import is_kept
 
 if TYPE_CHECKING:
     import duckdb
@@ -32,7 +32,7 @@ def checked_rename(rename: object, *, what: str) -> dict[str, str]:
                 f"rename of {what} calls {source!r} {name!r}, which is not a name: use lower-case letters, digits and _, not "
                 f"starting with a digit, as in {_line({source: suggested_names([source])[source]})}"
             )
-        if name == PARTITION or name.startswith("__fti_"):
+        if is_kept(name):
             raise DeclarationError(
                 f"rename of {what} calls {source!r} {name!r}, a name that the store keeps for itself: take another"
             )

@@ -21,7 +21,7 @@ from fti_assets.features.table_validation import RowRule, validate_table
 from fti_assets.features.views import view_of
 from fti_assets.rules import Verdict
 from fti_assets.stores.sql import literal, quoted, temporary_name, timestamp
-from fti_assets.stores.tables import PARTITION
+from fti_assets.stores.tables import PARTITION, is_kept
 from fti_assets.times import Window
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _settle_untold(
 def _refuse_names(columns: list[str], layout: Layout) -> None:
     refuse_no_names(columns, what=layout.what)
     for column in columns:
-        if column == PARTITION or column.startswith("__fti_"):
+        if is_kept(column):
             raise DataError(
                 f"{layout.what} gave a column {column!r}, a name that the store keeps for itself: rename it"
             )

@@ -18,6 +18,15 @@ TILES = "tiles"
 """The schema of what windows keep of their sources, which can be made anew."""
 
 
+def is_kept(column: str) -> bool:
+    """Whether plans keep a name for their own columns; upper case is the same to DuckDB.
+
+    >>> is_kept("_fti_label"), is_kept("label")
+    (True, False)
+    """
+    return column.lower() == PARTITION or column.lower().startswith(("_fti_", "__fti_"))
+
+
 @dataclass(frozen=True)
 class TableName:
     """A table of the lake: its schema (``features``, ``datasets``, ``predictions`` or ``tiles``) and name (``weather_v1``)."""

@@ -123,7 +123,7 @@ def _with_stored(
 
 def _refuse_names(names: Sequence[str], record: ViewRecord, what: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
-    kept = [name for name in names if name.lower().startswith(("__fti_", _ORDER, _UNKNOWN))]
+    kept = [name for name in names if name.lower().startswith(("_fti_", "__fti_"))]
     if twice or kept:
         problem = (
             f"two columns {listed(twice)}"

@@ -12,6 +12,7 @@ from fti_assets.features.on_demand_source import check_source
 from fti_assets.features.selection import Selection, selection_of
 from fti_assets.stores.columns import ColumnType
 from fti_assets.stores.manifest import Column
+from fti_assets.stores.tables import is_kept
 from fti_assets.training.encoders import Encoder, check_encoder, check_encoders
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ def _check_features(view: FeatureView) -> None:
     if twice:
         raise DeclarationError(
             f"view {view.name!r} has {listed(twice)} twice: give one of them a .prefix(), or leave one out"
+        )
+    if kept := [name for name in names if is_kept(name)]:
+        raise DeclarationError(
+            f"view {view.name!r} has a feature {listed(kept)}, a name that plans keep for themselves: give it another .prefix(), or "
+            "the output another name"
         )
     _check_on_demand(view)
     _check_request(view)

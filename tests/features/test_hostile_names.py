@@ -11,6 +11,7 @@ import pytest
 
 import fti_assets as fti
 from fti_assets import clock
+from fti_assets.errors import DataError, DeclarationError
 from fti_assets.features.table_validation import validate_table
 from fti_assets.testing import stores_in
 
@@ -126,3 +127,25 @@ def test_a_system_gives_the_same_whatever_a_column_is_called(
     assert winner == its_winner
     by_visit = [one.sort_values("visit_id", ignore_index=True) for one in (rows, expected)]
     pd.testing.assert_frame_equal(*by_visit)
+
+
+@pytest.mark.parametrize("prefix", ["_fti_", "__fti_"])
+def test_a_feature_called_as_plans_call_theirs_is_refused(prefix: str) -> None:
+    @fti.feature_group(keys=["id"])
+    def people() -> pd.DataFrame:
+        return pd.DataFrame({"id": [1], "y": [True]})
+
+    @fti.feature_group(keys=["id"])
+    def notes() -> pd.DataFrame:
+        return pd.DataFrame({"id": [1], "label": [1.0]})
+
+    with pytest.raises(DeclarationError, match=f"has a feature '{prefix}label', a name that plans keep"):
+        fti.FeatureView(name="v", spine=people, label=fti.Label(people["y"]), features=[notes.prefix(prefix)["label"]])
+
+
+def test_a_column_elsewhere_called_as_plans_call_theirs_is_refused(tmp_path: Path) -> None:
+    duckdb.sql("SELECT 1 AS id, 2.0 AS _fti_label").write_parquet(str(tmp_path / "notes.parquet"))
+    notes = fti.external_group(name="notes", source=fti.ParquetFiles(path=tmp_path), keys=["id"])
+    stores = stores_in(tmp_path / "stores")
+    with pytest.raises(DataError, match=r"'_fti_label', a name that plans keep.*rename=\{'_fti_label': 'fti_label'\}"):
+        fti.read(notes, stores=stores)

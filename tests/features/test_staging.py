@@ -219,6 +219,10 @@ def test_the_index_of_a_frame_is_not_stored(connection: duckdb.DuckDBPyConnectio
             pd.DataFrame({"k": [1], "t": [datetime(2013, 1, 1)], "__fti_row": ["x"]}),
             "'__fti_row', a name that the store",
         ),
+        *(
+            (pd.DataFrame({"k": [1], "t": [datetime(2013, 1, 1)], name: [1.0]}), f"'{name}', a name that the store")
+            for name in ("_fti_label", "_fti_split", "_fti_late")
+        ),
         ([1, 2], "weather_v1 gave a list: return a pandas, polars or narwhals frame, a pyarrow Table"),
         (None, "weather_v1 gave a NoneType: return"),
         ({"k": [1]}, "weather_v1 gave a dict: return"),

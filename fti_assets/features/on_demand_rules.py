@@ -25,9 +25,10 @@ _CHANGING = frozenset({"random", "secrets", "time", "uuid"})
 _OWN = {"fti_assets", "fti_assets.on_demand", "fti_assets.errors", "fti_assets.features.on_demand", "fti_assets.times"}
 _NOW = {f"datetime.{name}" for name in ("datetime.now", "datetime.today", "datetime.utcnow", "date.today")}
 _READS = {
-    *(f"numpy.{name}" for name in ("load", "loadtxt", "genfromtxt", "fromfile", "memmap")),
+    *(f"numpy.{name}" for name in ("load", "loadtxt", "genfromtxt", "fromfile", "fromregex", "memmap", "DataSource")),
     "numpy.lib.format.open_memmap",
 }
+_FILE = "reads a file, which is not part of the source: write the values out in a module"
 _DIFFERS = "which is another in training than when it serves"
 
 
@@ -102,16 +103,20 @@ def problems_of(tree: ast.Module) -> Iterator[Problem]:
             path = _path(node, aliases)
             if path == "numpy.random":
                 why = f"draws at random, {_DIFFERS}"
+            elif path in _READS:  # called or kept for a call
+                why = _FILE
             elif path is not None and path.startswith("fti_assets.") and path.count(".") == 1 and path not in _OWN:
                 why = f"takes {path!r}, which needs Dagster or pandas: an app has neither"
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and _path(node, aliases) in _READS:
+            why = _FILE
         elif isinstance(node, ast.Call):
             path, given = _path(node.func, aliases), _text(node.args[:1])
             if path in _NOW or (path == "numpy.datetime64" and given in ("now", "today")):
                 why = f"asks for the clock, {_DIFFERS}: take the prediction time as an input"
             elif path == "hash" and "hash" not in defined:
                 why = "takes hash(), which gives text another number in each process: take zlib.crc32 of its bytes"
-            elif path in _READS or (path == "open" and "open" not in defined):
-                why = "reads a file, which is not part of the source: write the values out in a module"
+            elif path == "open" and "open" not in defined:
+                why = _FILE
             elif _imports(node, aliases) and given is None:
                 why = "imports a module whose name cannot be told before it runs: write the import out"
         if why is not None:

@@ -24,6 +24,14 @@ from fti_assets.stores.module_source import absolute_module, packages_around, so
 _OTHERS = frozenset({"numpy", "fti_assets"})
 _LOOKS_EVERYWHERE = frozenset({"eval", "exec", "globals", "locals", "vars", "__import__", "importlib", "import_module"})
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+# fmt: off
+_CHANGING = frozenset({
+    "add", "append", "appendleft", "clear", "difference_update", "discard", "extend", "extendleft", "fill", "insert",
+    "intersection_update", "itemset", "partition", "pop", "popitem", "popleft", "put", "remove", "resize", "reverse", "rotate",
+    "setdefault", "setflags", "sort", "symmetric_difference_update", "update",
+})
+# fmt: on
+"""The methods that change a collection or an array in place."""
 _LEFT_OUT = frozenset({"ctx", "type_comment", "kind", "lineno", "col_offset"})
 
 
@@ -86,17 +94,32 @@ class _Module:
     def binds(self, name: str) -> bool:
         return any(name in _bound_by(statement) for statement in self.tree.body)
 
+    def imports_name(self, name: str) -> bool:
+        """Whether a name stands for what an import at the top brings."""
+        return any(name in _bound_by(one) for one in self.tree.body if isinstance(one, ast.Import | ast.ImportFrom))
+
+    def may_bind(self, name: str) -> bool:
+        """Whether a name may come from here: bound, from ``import *``, or made by a ``__getattr__`` of the module."""
+        return self.binds(name) or self.binds("*") or self.binds("__getattr__")
+
     @property
     def code(self) -> list[Any]:
         """What counts of it: imports by name, then constants in their order, then functions and classes by name.
 
-        Where a function is bound twice its place matters, so then all stand in their order.
+        Where a name is bound twice the places of all matter, since a function may take it at one of them, as a default.
         """
         with_docs = _says_doc(self.tree)
         taken = [self.tree.body[index] for index in sorted(self.taken)]
         bound = Counter(name for statement in taken for name in _bound_by(statement))
-        if all(bound[one.name] == 1 for one in taken if isinstance(one, _DEFINITIONS)):
+        bound.update(alias or name.partition(".")[0] for _, name, alias in self.imports)
+        if max(bound.values(), default=1) == 1:
             taken.sort(key=lambda one: one.name if isinstance(one, _DEFINITIONS) else "")
+        elif any(bound[alias or name.partition(".")[0]] > 1 for _, name, alias in self.imports):
+            taken = [
+                one
+                for index, one in enumerate(self.tree.body)
+                if index in self.taken or isinstance(one, ast.Import | ast.ImportFrom)
+            ]
         return [sorted(self.imports), [_plain(statement, with_docs) for statement in taken]]
 
 
@@ -123,6 +146,22 @@ class _Reach:
                     if name == (alias.asname or alias.name.partition(".")[0]) or alias.name == "*":
                         self._import(module, statement, alias)
             elif name in _bound_by(statement) or _may_change(statement, name):
+                self._take(module, index)
+            elif isinstance(statement, _DEFINITIONS) and not module.imports_name(name):
+                if any(_root(one) == name and not isinstance(one, ast.Name) for one in statement.decorator_list):
+                    self._take(module, index)  # @TABLE.append
+                if _changes_inside(statement, name):
+                    self._changer(module, statement.name)
+        if not module.binds(name) and module.binds("__getattr__"):
+            self.name(module_name, "__getattr__")
+
+    def _changer(self, module: _Module, function: str) -> None:
+        """Follow a function that changes something of its module when it is called, and what it decorates there."""
+        self.name(module.name, function)
+        for index, statement in enumerate(module.tree.body):
+            if isinstance(statement, _DEFINITIONS) and any(
+                function in _mentioned_by(one) for one in statement.decorator_list
+            ):
                 self._take(module, index)
 
     def whole(self, module_name: str) -> None:
@@ -176,6 +215,8 @@ class _Reach:
         if isinstance(node, ast.Import):
             if _is_own(alias.name):
                 self.whole(alias.name)
+                if not alias.asname and source_file(outermost := alias.name.partition(".")[0]) is not None:
+                    self.whole(outermost)  # which is what the import binds
             return
         origin = absolute_module(node, module.package)
         if not _is_own(origin):
@@ -183,9 +224,10 @@ class _Reach:
         inner = f"{origin}.{alias.name}"
         if alias.name == "*":
             self.whole(origin)
-        elif source_file(origin) is not None and self._module(origin).binds(alias.name):
+            return
+        if source_file(origin) is not None and self._module(origin).may_bind(alias.name):
             self.name(origin, alias.name)
-        elif source_file(inner) is not None:
+        if source_file(inner) is not None:  # a module of a package, which a name there may stand for
             self.whole(inner)
 
 
@@ -199,6 +241,10 @@ def _bound_by(statement: ast.stmt) -> set[str]:
             bound |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
             bound.add(node.id)
+        elif isinstance(node, ast.MatchAs | ast.MatchStar) and node.name:
+            bound.add(node.name)
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            bound.add(node.rest)
     return bound
 
 
@@ -219,6 +265,22 @@ def _may_change(statement: ast.stmt, name: str) -> bool:
         isinstance(node, ast.Call | ast.Attribute | ast.Subscript) for node in ast.walk(statement)
     )
     return not plain
+
+
+def _changes_inside(definition: ast.AST, name: str) -> bool:
+    """Whether a function changes a name of its module when it is called: as a global, or in place."""
+    for node in ast.walk(definition):
+        if isinstance(node, ast.Global) and name in node.names:
+            return True
+        if isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
+            changed = node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _CHANGING:
+            changed = node.func.value
+        else:
+            continue
+        if _root(changed) == name:
+            return True
+    return False
 
 
 def _mentioned_by(statement: ast.AST) -> set[str]:
@@ -268,6 +330,11 @@ def _is_own(module: str) -> bool:
 
 
 def _root(node: ast.expr) -> str:
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else ""
+    while not isinstance(node, ast.Name):
+        if isinstance(node, ast.Attribute | ast.Subscript):
+            node = node.value
+        elif isinstance(node, ast.Call):
+            node = node.func
+        else:
+            return ""
+    return node.id

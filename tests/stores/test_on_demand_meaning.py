@@ -156,6 +156,76 @@ def test_modules_of_a_package_are_followed_and_none_is_imported(write: Write) ->
     assert not {name for name in sys.modules if name.startswith("od_pack")}
 
 
+MAKES = "\n\n@on_demand(outputs={'y': float})\ndef made(x):\n    return {'y': x * K}\n"
+TABLE = "def made(x):\n    return TABLE['a'](x)\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "changed"),
+    [
+        ("def setting():\n    global K\n    K = 1\n\n_ = setting()" + MAKES, ("K = 1", "K = 2")),
+        ("match 1:\n    case K:\n        pass" + MAKES, ("match 1", "match 2")),
+        ("K = 1\ndef scaled(x, k=K):\n    return k\nK = 2" + MAKES.replace("K}", "scaled(x)}"), ("= 1", "= 3")),
+        (
+            "K = 1\ndef scaled(x, k=K):\n    return k\nK = 2" + MAKES.replace("K}", "scaled(x)}"),
+            ("def scaled(x, k=K):\n    return k\nK = 2", "K = 2\ndef scaled(x, k=K):\n    return k"),
+        ),
+        (
+            "from math import pi as K\nK = 3" + MAKES,
+            ("from math import pi as K\nK = 3", "K = 3\nfrom math import pi as K"),
+        ),
+        (
+            "TABLE = {}\ndef entry(f):\n    TABLE[f.__name__] = f\n    return f\n@entry\ndef a(x):\n    return x * 2\n"
+            + TABLE,
+            ("x * 2", "x * 3"),
+        ),
+        (
+            "LIST = []\n@LIST.append\ndef a(x):\n    return x * 2\ndef made(x):\n    return LIST[0](x)\n",
+            ("x * 2", "x * 3"),
+        ),
+    ],
+)
+def test_roundabout_changes_of_a_name_count(write: Write, source: str, changed: tuple[str, str]) -> None:
+    assert changed[0] in source
+    write(od_ways=source)
+    before = meaning("od_ways", "made")
+    write(od_ways=source.replace(*changed))
+    assert meaning("od_ways", "made") != before
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "\n@on_demand(outputs={'z': float})\ndef other(x):\n    return {'z': x + 1}\n",
+        "\ndef other(x):\n    return TABLE.get(x)\n",
+        "\ndef other(x):\n    TABLE = {}\n    return np.add(x, 1)\n",
+    ],
+)
+def test_neighbours_that_change_nothing_do_not_count(write: Write, other: str) -> None:
+    before = meaning("od_main", "made")
+    write(od_main=SOURCE + other)
+    assert meaning("od_main", "made") == before
+
+
+@pytest.mark.parametrize(
+    ("asks", "files"),
+    [
+        ("from od_p import K", {"od_p__in____init__": "from .inner import *\n", "od_p__in__inner": "K = 1\n"}),
+        ("from od_p import K", {"od_p__in____init__": "def __getattr__(name):\n    return 1\n"}),
+        ("import od_p.inner\nK = od_p.K", {"od_p__in____init__": "K = 1\n", "od_p__in__inner": ""}),
+        (
+            "import od_p as p\nK = p.inner.K",
+            {"od_p__in____init__": "from . import inner\n", "od_p__in__inner": "K = 1\n"},
+        ),
+    ],
+)
+def test_what_a_package_passes_on_counts(write: Write, asks: str, files: dict[str, str]) -> None:
+    write(od_asks=f"{asks}\n{MAKES}", **files)
+    before = meaning("od_asks", "made")
+    write(**{name: text.replace("1", "2") for name, text in files.items()})
+    assert meaning("od_asks", "made") != before
+
+
 def test_code_that_looks_everywhere_counts_whole(write: Write) -> None:
     source = "A = 1\n\ndef f(x):\n    return globals()['A'] + x\n"
     write(od_everywhere=source)

@@ -256,7 +256,9 @@ def _champion_scores(
             "trained on: leave this gate out until a build of this release is the champion",
         )
     unseen = (
-        _unseen(champion, test) if parts is None or test.times is not None else _left_out(lake, parts, dataset, test)
+        _unseen(champion, test)
+        if parts is None or test.times is not None
+        else _left_out(lake, parts, champion, dataset, test)
     )
     if not unseen.any():
         return ChampionScores(champion.reference, problem="has trained on every test row, so they cannot be compared")
@@ -282,9 +284,12 @@ def _unseen(champion: ModelManifest, test: _Split) -> np.ndarray:
     return np.asarray(test.times > np.datetime64(instant(until), "us"))
 
 
-def _left_out(lake: Lake, parts: RandomParts, dataset: DatasetManifest, test: _Split) -> np.ndarray:
-    """Which test rows the champion's own random split gave to its test part."""
-    share = share_sql(dataset.view.spine_keys, parts.seed)
+def _left_out(
+    lake: Lake, parts: RandomParts, champion: ModelManifest, dataset: DatasetManifest, test: _Split
+) -> np.ndarray:
+    """Which test rows the champion's own random split gave to its test part: by the keys in its own order."""
+    own, now = champion.view.spine_keys, dataset.view.spine_keys
+    share = share_sql(own if set(own) == set(now) else now, parts.seed)  # of other keys no answer is asked for
     rows = lake.connection.execute(f"SELECT {share} < {parts.test!r} AS left_out FROM {test.table} ORDER BY {_ROW}")
     return np.asarray(rows.fetchnumpy()["left_out"], dtype=bool)
 

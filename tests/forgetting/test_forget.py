@@ -25,6 +25,7 @@ from fti_assets import clock
 from fti_assets.cli import main
 from fti_assets.errors import DataError, DeclarationError, FtiError, NotMaterializedError
 from fti_assets.forgetting import Forgotten, as_text, forget
+from fti_assets.stores import forgetting
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.tables import TableName
 from fti_assets.stores.tiles import tiles_of
@@ -331,6 +332,20 @@ def test_nothing_of_a_killed_writer_or_forget_holds_it(
         assert ANN.encode() not in file.read_bytes(), f"{file} has her name"
     assert not begun.exists()
     assert not list((home / "fti_spill_killed").iterdir())
+
+
+def test_a_file_that_holds_it_still_is_found(stores: fti.Stores, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = home / "lake" / "data" / "features" / "members_v1"
+    copied = next(
+        file for file in sorted(folder.rglob("*.parquet")) if ANN in str(duckdb.read_parquet(str(file)).fetchall())
+    )
+    left = folder / "left.parquet"
+    left.write_bytes(copied.read_bytes())
+    monkeypatch.setattr(forgetting, "delete_unnamed", lambda lake: 0)
+    done = forget_in(stores, expire=True)
+    assert done.expired is not None
+    assert done.expired.holding == (str(left),)
+    assert "files that hold it still" in as_text(done)
 
 
 def test_a_file_that_cannot_be_searched_is_said(

@@ -4,6 +4,7 @@ import random
 from datetime import datetime, timedelta
 from typing import Any
 
+import dagster as dg
 import pandas as pd
 import pytest
 
@@ -11,7 +12,7 @@ import fti_assets as fti
 from fti_assets import clock, testing
 from fti_assets.errors import DataError
 from fti_assets.features import spine_rows
-from fti_assets.stores.manifest import DatasetManifest
+from fti_assets.stores.manifest import DatasetManifest, ViewRecord
 from fti_assets.stores.records import from_json
 from fti_assets.testing import join_leaks
 from tests.features import oracles
@@ -119,6 +120,31 @@ def test_every_reader_takes_the_version_of_the_prediction_time(stores: fti.Store
     models = stores.model_store()
     card = (models.root / "payer" / models.champion("payer").reference / "card.md").read_text()
     assert f"**delay breaches**: of {breaches} rows the spine row was not available at its prediction time" in card
+
+
+def test_a_version_that_landed_in_another_partition_counts(tmp_path: Any) -> None:
+    days = dg.DailyPartitionsDefinition(start_date="2025-01-01", end_date="2025-01-04")
+    versions = pd.DataFrame(
+        [
+            {"id": 1, "t": START + 30 * HOUR, "known": START, "amount": 1},
+            {"id": 1, "t": START + 30 * HOUR, "known": START + 50 * HOUR, "amount": 2},
+        ]
+    )
+
+    @fti.feature_group(keys=["id"], event_time="t", available_at="known", partition_by="known", partitions_def=days)
+    def landed(context: dg.AssetExecutionContext) -> pd.DataFrame:
+        return versions[versions["known"].dt.strftime("%Y-%m-%d") == context.partition_key]
+
+    stores = testing.stores_in(tmp_path)
+    for day in days.get_partition_keys():
+        testing.materialize(landed, stores=stores, partition=day)
+    record = ViewRecord("v", 1, "landed", 1, ("id",), "t", (), (), (), (), spine_times=spine_rows.spine_times(landed))
+    with stores.offline_store().connect() as lake:
+        of_days = [
+            spine_rows.stored_spine(lake, record, partitions=[day]).project("amount, _fti_late").fetchall()
+            for day in days.get_partition_keys()
+        ]
+    assert of_days == [[(1, False)], [], []]
 
 
 def test_a_leak_through_the_spines_own_columns_is_found(stores: fti.Stores, monkeypatch: pytest.MonkeyPatch) -> None:

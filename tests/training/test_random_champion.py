@@ -17,16 +17,17 @@ from fti_assets.times import instant
 
 ROWS = 2_000
 RNG = np.random.default_rng(5)
-CHANCE = pd.DataFrame({"id": range(ROWS), "x": RNG.normal(size=ROWS), "y": RNG.random(ROWS) < 0.5})
+CHANCE = pd.DataFrame({"id": range(ROWS), "x": RNG.normal(size=ROWS), "y": RNG.random(ROWS) < 0.5, "shop": 7})
 
 
-def materialize(seed: int) -> ModelManifest:
+def materialize(seed: int, keys: tuple[str, ...] = ("id",), version: int = 1) -> ModelManifest:
     """A tree that learns chance by heart, beside a gate that asks for no worse accuracy than the champion's."""
 
-    @fti.feature_group(keys=["id"])
     def people() -> pd.DataFrame:
         return CHANCE
 
+    earlier = [fti.feature_group(keys=["id", "shop"], version=1)(people)] if version > 1 else []
+    people = fti.feature_group(keys=list(keys), version=version)(people)
     view = fti.FeatureView(name="chance", spine=people, label=fti.Label(people["y"]), features=[people["x"]])
     dataset = fti.training_dataset(name="chances", view=view, split=fti.RandomSplit(seed=seed))
 
@@ -39,7 +40,7 @@ def materialize(seed: int) -> ModelManifest:
     def guesser(data: fti.TrainingData) -> Any:
         return DecisionTreeClassifier(random_state=0).fit(data.train.X, data.train.y)
 
-    job = fti.build_definitions([guesser]).resolve_implicit_global_asset_job_def()
+    job = fti.build_definitions([guesser, *earlier]).resolve_implicit_global_asset_job_def()
     job.execute_in_process(instance=dg.DagsterInstance.ephemeral(), raise_on_error=False)
     return ModelStore(".fti/models").builds("guesser")[-1]
 
@@ -58,6 +59,12 @@ def test_another_seed_is_compared_on_rows_the_champion_never_had(home: Path) -> 
     (verdict,) = challenger.gates
     assert f"of the champion {champion.reference}" in verdict.reason
     assert verdict.passed, verdict.reason  # by heart, the champion would be right on four of five of these rows
+
+
+def test_keys_in_another_order_are_those_of_the_champions_split(home: Path) -> None:
+    materialize(seed=0, keys=("id", "shop"))
+    (verdict,) = materialize(seed=0, keys=("shop", "id"), version=2).gates
+    assert verdict.passed, verdict.reason
 
 
 def test_a_champion_that_did_not_note_its_split_is_not_compared(home: Path) -> None:

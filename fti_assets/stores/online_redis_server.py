@@ -47,6 +47,8 @@ class RedisServer:
         self._error = redis.RedisError
         try:
             self.client: Any = redis.Redis.from_url(urlunsplit(parts._replace(query=urlencode(_WAITS | options))))
+            pool = self.client.connection_pool
+            pool.connection_class(**pool.connection_kwargs)  # which knows its options, and does not connect yet
         except (ValueError, TypeError) as error:
             raise StoreError(
                 f"the online store {self} is no address of a Redis server: {error}. Write redis://host:port/db?prefix=name"

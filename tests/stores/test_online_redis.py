@@ -207,7 +207,16 @@ def test_no_password_is_shown(location):
     assert "secret" in store.location
 
 
-@pytest.mark.parametrize("location", ["redis://[::1", "redis://h:port/0", "redis://h:99999/0"])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "redis://[::1",
+        "redis://h:port/0",
+        "redis://h:99999/0",
+        "redis://h/0?PASSWORD=secret",
+        "redis://h/0?ssl_keyfile=secret",
+    ],
+)
 def test_an_address_that_cannot_be_read_is_refused(location):
     with pytest.raises(StoreError, match="is no address of a Redis server"):
         online_store(location)

@@ -111,6 +111,9 @@ def _array(values: Sequence[Any], column: str, what: str) -> pa.Array:
     if any(issubclass(kind, pa.Scalar) for kind in kinds):
         values = [value.as_py() if isinstance(value, pa.Scalar) else value for value in values]
         kinds = set(map(type, values))
+    if kinds & {np.str_, np.bytes_}:  # of an empty one Arrow reads a byte that is not there
+        values = [value.item() if isinstance(value, np.str_ | np.bytes_) else value for value in values]
+        kinds = set(map(type, values))
     families = {kind: _family(kind) for kind in kinds}
     present = {family for family in families.values() if family is not None} - {"missing"}
     strange = [kind for kind, family in families.items() if family is None]

@@ -69,6 +69,8 @@ def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, wi
     """
     _refuse_windows(layout, windows)
     names = column_names(result)
+    if names is not None and not len(names) and not len(result):
+        result, names = _no_rows(connection, layout), None
     if names is not None:
         refuse_unfit(list(map(str, names)), layout.rename, what=layout.what)
         _refuse_names([layout.rename.get(str(name), name) for name in names], layout)
@@ -121,7 +123,7 @@ def _copied(
         raise DataError(
             f"{layout.what} has a value that its column's type cannot hold: {str(error).splitlines()[0]}"
         ) from error
-    _settle_untold(connection, name, given, layout)
+    _settle_types(connection, name, given, layout)
     return name, columns
 
 
@@ -156,32 +158,71 @@ def _no_times(column: str, sql_type: str, layout: Layout) -> str:
     return f"{layout.what} gave {column!r} as {sql_type}, but it says when a row was true or known: give timestamps or ISO text"
 
 
-def _settle_untold(
+def _settle_types(
     connection: duckdb.DuckDBPyConnection, name: str, given: Sequence[tuple[str, Any]], layout: Layout
 ) -> None:
-    """Give columns the type that only their values tell: one without values the declared type or the stored one, whole
-    numbers beside stored doubles the doubles, if these hold every one of them exactly."""
+    """Give columns the stored type where this loses nothing, so that a table's types do not depend on the day.
+
+    A column without values takes the declared type or the stored one. Whole numbers go into stored doubles that hold each of
+    them exactly, and whole floats below 2**53, as numbers beside a null are, into stored whole numbers; a larger one may be
+    a rounded id. Dates go into stored times.
+    """
     rows = connection.table(quoted(name))
     types = dict(zip(rows.columns, map(str, rows.types), strict=True))
-    empty = [column for column, kind in given if str(kind) in UNTOLD and column not in layout.times]
-    whole = [column for column, kind in types.items() if kind in INTEGERS and layout.stored.get(column) == "DOUBLE"]
-    asked = [f"count({quoted(column)}) = 0" for column in empty]
-    exact = "BETWEEN -9007199254740992 AND 9007199254740992"
-    asked += [f"coalesce(bool_and({quoted(column)} {exact}), true)" for column in whole]
+    stored = {column: kind for column, kind in layout.stored.items() if types.get(column, kind) != kind}
+    without_type = [column for column, kind in given if str(kind) in UNTOLD]
+    empty = [column for column in dict.fromkeys([*without_type, *stored]) if column not in layout.times]
+    held = {column: sql for column, kind in stored.items() if (sql := _holds(column, types[column], kind))}
+    asked = [*(f"count({quoted(column)}) = 0" for column in empty), *held.values()]
     if not asked:
         return
     answers = connection.execute(f"SELECT {', '.join(asked)} FROM {quoted(name)}").fetchall()[0]
-    wanted: dict[str, str] = {
-        column: "DOUBLE" for column, fits in zip(whole, answers[len(empty) :], strict=True) if fits
-    }
+    wanted = {column: stored[column] for column, fits in zip(held, answers[len(empty) :], strict=True) if fits}
     for column, none in zip(empty, answers, strict=False):
         if none:
             declared = layout.types.get(column)
-            stored = layout.stored.get(column) or types[column]
-            wanted[column] = stored if declared is None else SQL_TYPES[declared]
+            kept = layout.stored.get(column) or types[column]
+            wanted[column] = kept if declared is None or column in layout.stored else SQL_TYPES[declared]
     for column, wanted_type in wanted.items():
         if wanted_type != types[column]:
             connection.execute(f"ALTER TABLE {quoted(name)} ALTER COLUMN {quoted(column)} TYPE {wanted_type}")
+
+
+_EXACT = 2**53
+
+
+def _holds(column: str, kind: str, stored: str) -> str | None:
+    """The SQL of whether a stored type holds every value of a column, None where types are of different sorts."""
+    value = quoted(column)
+    fits = f"TRY_CAST({value} AS {stored}) IS NOT NULL"
+    if kind in INTEGERS and stored == "DOUBLE":
+        held = f"{value} BETWEEN {-_EXACT} AND {_EXACT}"
+    elif kind in INTEGERS and stored in INTEGERS:
+        held = fits
+    elif kind == "DOUBLE" and stored in INTEGERS:
+        held = f"{value} = floor({value}) AND abs({value}) < {_EXACT} AND {fits}"
+    elif kind == "DATE" and stored == "TIMESTAMP":
+        held = fits
+    else:
+        return None
+    return f"coalesce(bool_and({value} IS NULL OR ({held})), true)"
+
+
+def _no_rows(connection: duckdb.DuckDBPyConnection, layout: Layout) -> duckdb.DuckDBPyRelation:
+    """No rows, with the columns that are stored or declared: what a frame without columns means on a day without rows.
+
+    Raises:
+        DataError: nothing is stored, and the columns are not declared.
+    """
+    declared = {column: SQL_TYPES[kind] for column, kind in layout.types.items() if kind is not None}
+    types = declared | {column: kind for column, kind in layout.stored.items() if column != PARTITION}
+    if not types:
+        raise DataError(
+            f"{layout.what} gave a frame without columns, and nothing is stored of it yet: give an empty frame with its columns, or "
+            "declare them, schema="
+        )
+    selected = ", ".join(f"NULL::{kind} AS {quoted(column)}" for column, kind in types.items())
+    return connection.sql(f"SELECT {selected} WHERE false")
 
 
 def _refuse_names(columns: list[str], layout: Layout) -> None:

@@ -206,3 +206,9 @@ def test_what_is_stored_equals_what_was_given_or_names_the_column(
         problem = str(error)
     assert kept == expected if problem is None else "readings_v1" in problem and "'x'" in problem
     assert problem is None or len(set(kinds)) > 1
+
+
+@pytest.mark.parametrize("empty", [np.str_(""), np.bytes_(b"")])
+def test_an_empty_text_of_numpy_stays_empty(lake: Lake, empty: Any) -> None:
+    for _ in range(200):
+        assert staged(lake, of_objects([empty, None]))[1] == [empty.item(), None]

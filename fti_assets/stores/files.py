@@ -61,6 +61,15 @@ def reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
+def may_write(folder: Path) -> bool:
+    """Whether this process may make files in a folder.
+
+    >>> may_write(Path("no/such/folder"))
+    False
+    """
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file's content: whoever reads it sees all of the old bytes or all of the new, also after a power cut.
 
@@ -163,7 +172,8 @@ def locked(path: Path, timeout: float = 60.0) -> Iterator[None]:
         StoreError: someone else held it for the whole of ``timeout``.
     """
     deadline = time.monotonic() + timeout
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with written(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     thread = _threads.setdefault(str(path.absolute()), threading.Lock())
     if not thread.acquire(timeout=max(timeout, 0)):
         raise _held(path, timeout)
@@ -182,7 +192,8 @@ def locked(path: Path, timeout: float = 60.0) -> Iterator[None]:
 
 def _flocked(path: Path, deadline: float, timeout: float) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        with written(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             while not _try_flock(descriptor):
                 if time.monotonic() >= deadline:

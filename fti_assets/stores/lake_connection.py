@@ -22,6 +22,7 @@ MAKE = "CREATE_IF_NOT_EXISTS true"
 _EXISTING = (
     "CREATE_IF_NOT_EXISTS false"  # else DuckLake makes a lake of whatever file is empty, when somebody only reads
 )
+READ = f"READ_ONLY, {_EXISTING}"
 _LIMITS = {"FTI_THREADS": "threads", "FTI_MEMORY": "memory_limit"}
 
 
@@ -32,7 +33,7 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
     Args:
         catalog: the catalog's file, which is there unless it is to be made.
         data: the folder of the Parquet files.
-        options: of DuckLake's ATTACH: ``MAKE`` to make a catalog.
+        options: of DuckLake's ATTACH: ``MAKE`` to make a catalog, ``READ`` to change nothing.
 
     Raises:
         StoreError: the catalog cannot be attached, or a limit is none.

@@ -8,16 +8,18 @@ wrote it and from what.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fti_assets.errors import DamagedError
 from fti_assets.stores.damage import damage_named
-from fti_assets.stores.files import files_under, locked, make_folder, sync_file, sync_folder, written
+from fti_assets.stores.files import files_under, locked, make_folder, may_write, sync_file, sync_folder, written
 from fti_assets.stores.lake import Lake
-from fti_assets.stores.lake_connection import MAKE, lake_connection
+from fti_assets.stores.lake_connection import MAKE, READ, lake_connection
 from fti_assets.stores.tables import LEDGER
 
 _LOCK_TIMEOUT_S = 600.0
@@ -76,10 +78,26 @@ class OfflineStore:
             StoreError: it cannot be opened or made.
         """
         self._create()
-        with lake_connection(self.catalog, self.root / "data") as connection:
+        with (
+            self._readable_catalog() as (catalog, options),
+            lake_connection(catalog, self.root / "data", *options) as connection,
+        ):
             lake = Lake(connection, self)
             with damage_named(lake):
                 yield lake
+
+    @contextmanager
+    def _readable_catalog(self) -> Iterator[tuple[Path, tuple[str, ...]]]:
+        """The catalog and how it is attached: of a folder that cannot be written, a copy, since SQLite wants files beside it."""
+        if may_write(self.root):
+            yield self.catalog, ()
+            return
+        with tempfile.TemporaryDirectory(prefix="fti_catalog_") as folder:
+            for suffix in ("", "-wal"):
+                file = self.catalog.with_name(self.catalog.name + suffix)
+                if file.exists():
+                    shutil.copyfile(file, Path(folder) / file.name)
+            yield Path(folder) / self.catalog.name, (READ,)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

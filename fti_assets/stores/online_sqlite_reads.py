@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from fti_assets.errors import NotMaterializedError, StoreError
 from fti_assets.stores.blobs import is_whole
+from fti_assets.stores.files import may_write
 from fti_assets.stores.online_about import About, DamagedNamespaceError, damaged_at, stored
 
 WAIT_SECONDS = 60.0
@@ -27,6 +28,7 @@ _BESIDE = (
 )
 
 Execute = Callable[..., sqlite3.Cursor]
+Signatures = tuple[tuple[str, int, int, int], ...]
 
 
 class _Part(NamedTuple):
@@ -51,16 +53,21 @@ class Connections:
     def executes(self, key: str, parts: Sequence[_Part]) -> list[Execute]:
         """The functions of this thread that run a statement, one a part; opened at the first call."""
         try:
-            return self.local.open[key][1]  # type: ignore[no-any-return]
+            _, executes, unchanging = self.local.open[key]
+            if not unchanging or unchanging == _signatures(parts):
+                return executes  # type: ignore[no-any-return]
+            self.close(key)
         except (AttributeError, KeyError):
             pass
-        there: dict[str, tuple[list[sqlite3.Connection], list[Execute]]] = self.local.__dict__.setdefault("open", {})
+        there: dict[str, tuple[list[sqlite3.Connection], list[Execute], Signatures]]
+        there = self.local.__dict__.setdefault("open", {})
         while len(there) >= _KEPT:
             self.close(next(iter(there)))
+        unchanging = _signatures(parts)
         connections = [_attached(part.paths) for part in parts]
-        executes: list[Execute] = [connection.cursor().execute for connection in connections]
-        there[key] = connections, executes
-        return executes
+        opened: list[Execute] = [connection.cursor().execute for connection in connections]
+        there[key] = connections, opened, unchanging
+        return opened
 
     def of(self, key: str) -> list[sqlite3.Connection]:
         """Those of this thread, which are open."""
@@ -68,7 +75,7 @@ class Connections:
 
     def close(self, key: str) -> None:
         """Close those of this thread, if they are open."""
-        connections, _ = self.local.__dict__.get("open", {}).pop(key, ((), ()))
+        connections, *_ = self.local.__dict__.get("open", {}).pop(key, ((), (), ()))
         for connection in connections:
             connection.close()
 
@@ -229,7 +236,26 @@ def _attached(paths: Sequence[Path]) -> sqlite3.Connection:
 
 
 def _read_only(path: Path) -> str:
-    return f"{path.absolute().as_uri()}?mode=ro"
+    return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if _is_unchanging(path) else ''}"
+
+
+def _is_unchanging(path: Path) -> bool:
+    """Whether a file lies where this process cannot make the files beside it by which SQLite tells readers of changes.
+
+    It is then read as one that does not change, without locks; that it has not is looked at before each read.
+    """
+    journal = path.with_name(f"{path.name}-wal")
+    return not may_write(path.parent) and not (journal.exists() and journal.stat().st_size)
+
+
+def _signatures(parts: Sequence[_Part]) -> Signatures:
+    """What tells that one of the files read without locks was changed."""
+    found = []
+    for path in (path for part in parts for path in part.paths):
+        if path.exists() and _is_unchanging(path):
+            seen = path.stat()
+            found.append((str(path), seen.st_mtime_ns, seen.st_ino, seen.st_size))
+    return tuple(found)
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:

@@ -154,7 +154,7 @@ def default_encoder(column: Column) -> Encoder:
     """The encoder of a feature that was given none: ``Standardize()`` for numbers, integers and booleans.
 
     >>> default_encoder(Column("temp", "number"))
-    Standardize()
+    Standardize(dtype='float32')
 
     Raises:
         DeclarationError: the feature is text, which has no default, or a timestamp, which cannot be encoded.
@@ -172,7 +172,7 @@ def check_encoders(features: Sequence[Column], encoders: Mapping[str, Encoder]) 
     """Give every feature of a view its encoder, in the view's order, the declared one or the default.
 
     >>> check_encoders([Column("temp", "number"), Column("origin", "text")], {"origin": OneHot()})
-    {'temp': Standardize(), 'origin': OneHot(max_categories=None)}
+    {'temp': Standardize(dtype='float32'), 'origin': OneHot(max_categories=None)}
 
     Raises:
         DeclarationError: no features, a repeated one, an encoder for a name that is no feature, an encoder that does
@@ -284,7 +284,7 @@ def _fit_standardize(values: np.ndarray, dtype: Literal["float32", "float64"]) -
         mean, std = float(known.mean()), float(known.std())
     if not (np.isfinite(mean) and np.isfinite(std)):  # numbers of which the squares are none
         return FittedStandardize(0.0, 1.0, dtype)
-    return FittedStandardize(mean, std if np.float32(std) > 0 else 1.0, dtype)
+    return FittedStandardize(mean, std if np.dtype(dtype).type(std) > 0 else 1.0, dtype)
 
 
 def _categories(values: np.ndarray, column_type: ColumnType) -> tuple[str, ...] | tuple[int, ...]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 
 from fti_assets.stores.lake import Lake
-from fti_assets.stores.lake_connection import lake_connection
+from fti_assets.stores.lake_connection import MAKE, lake_connection
 from fti_assets.stores.offline import OfflineStore
 from fti_assets.stores.tables import TableName
 
@@ -53,7 +53,7 @@ def replace(lake: Lake, partitions: Sequence[str]) -> None:
 @contextmanager
 def by_hand(root: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, Write]]:
     root.mkdir()
-    with lake_connection(root / "catalog.sqlite", root / "data") as connection:
+    with lake_connection(root / "catalog.sqlite", root / "data", MAKE) as connection:
         connection.execute("CALL lake.set_option('data_inlining_row_limit', 0)")
         stage(connection, [key(0)], 1, 0)
         connection.execute("CREATE SCHEMA lake.features")

@@ -26,7 +26,7 @@ import pandera.pandas as pa
 import yaml
 
 import fti_assets as fti
-from fti_assets.stores.lake_connection import lake_connection
+from fti_assets.stores.lake_connection import MAKE, lake_connection
 from fti_assets.testing import stores_in
 
 EVENTS, KEYS, RUNS = 2_000_000, 50, 3
@@ -70,7 +70,7 @@ def hourly(events: fti.Table) -> fti.Table:
 
 def by_hand(source: Path, folder: Path) -> None:
     folder.mkdir()
-    with lake_connection(folder / "catalog.sqlite", folder / "data") as connection:
+    with lake_connection(folder / "catalog.sqlite", folder / "data", MAKE) as connection:
         connection.execute(f"ATTACH 'ducklake:sqlite:{source}/catalog.sqlite' AS source (READ_ONLY)")
         rows = SQL.format(events="source.features.events_v1")
         connection.execute("BEGIN")

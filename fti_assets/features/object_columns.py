@@ -65,7 +65,7 @@ def arrow_array(values: Sequence[Any], *, column: str, what: str) -> pa.Array:
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
         raise DataError(
             f"{what} has a column whose values have no one type: {str(error).splitlines()[0][:200]}, in {column!r}. "
-            f"{_said_to_cast(column)}"
+            f"{_casting_hint(column)}"
         ) from error
 
 
@@ -100,7 +100,7 @@ def arrow_table(frame: pd.DataFrame, *, what: str) -> pa.Table:
     return pa.Table.from_arrays(arrays, names=names)
 
 
-def _said_to_cast(column: str) -> str:
+def _casting_hint(column: str) -> str:
     return f"Give one type, such as frame[{column!r}].astype(str) for text or .astype(float) for numbers"
 
 
@@ -160,7 +160,7 @@ def _array(values: Sequence[Any], column: str, what: str) -> pa.Array:
     first = {family: next(v for v in values if families[type(v)] == family) for family in sorted(present)}
     shown = " and ".join(f"{excerpt(value)} ({family})" for family, value in first.items())
     raise DataError(
-        f"{what} has a column whose values have no one type: {column!r} has {shown}. {_said_to_cast(column)}"
+        f"{what} has a column whose values have no one type: {column!r} has {shown}. {_casting_hint(column)}"
     )
 
 

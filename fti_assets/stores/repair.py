@@ -94,7 +94,7 @@ def _repaired(lake: Lake, recorded: Recorded, above: int, *, new_catalog: bool) 
     registered: dict[TableName, Sequence[str]] = {}
     left_out: dict[TableName, Mapping[str, str]] = {}
     for table, by_partition in _unnamed(lake).items():
-        found, reasons = _found(lake, table, by_partition, recorded.get(table, {}))
+        found, reasons = _matching_files(lake, table, by_partition, recorded.get(table, {}))
         try:
             _register(lake, table, found)
             registered |= {table: sorted(found)} if found else {}
@@ -122,7 +122,7 @@ def _unnamed(lake: Lake) -> dict[TableName, dict[str, list[Path]]]:
     return dict(sorted(found.items(), key=lambda item: str(item[0])))
 
 
-def _found(
+def _matching_files(
     lake: Lake, table: TableName, by_partition: Mapping[str, Sequence[Path]], recorded: Mapping[str, RecordedVersion]
 ) -> tuple[dict[str, _Files], dict[str, str]]:
     """Of each partition that the catalog lacks or has in an older version, the files, or why there are none."""

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from benchmarks import point_in_time as bench
-from fti_assets.features.point_in_time import point_in_time
-from fti_assets.stores.manifest import JoinedColumn, JoinedGroup, JoinedKey
+from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
+from fti_assets.features.point_in_time.join import point_in_time
 
 FEAST = Path(os.environ.get("FTI_FEAST_PYTHON", ".venv-feast/bin/python"))
 PEER = Path(__file__).parent / "peers" / "feast_join.py"

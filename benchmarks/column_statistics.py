@@ -17,13 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fti_assets.features.layout import Layout
-from fti_assets.features.staging import stage
-from fti_assets.features.statistics import column_statistics, partition_statistics
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.sql import quoted
-from fti_assets.stores.tables import TableName
-from fti_assets.times import Window
+from fti_assets.core.names import TableName
+from fti_assets.core.sql import quoted
+from fti_assets.core.times import Window
+from fti_assets.features.rows.layout import Layout
+from fti_assets.features.rows.staging import stage
+from fti_assets.features.rows.statistics import column_statistics, partition_statistics
+from fti_assets.stores.lake.store import OfflineStore
 
 START, DAYS = datetime(2013, 1, 1), 10
 

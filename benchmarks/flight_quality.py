@@ -30,9 +30,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 import fti_assets as fti
 from examples.flight_delays import features, sources
 from examples.flight_delays.training import NetConfig, arrival_delay, delay_net
-from fti_assets import clock
-from fti_assets.stores.manifest import ModelManifest
-from fti_assets.training.evaluation import evaluate
+from fti_assets.core import clock
+from fti_assets.core.manifest import ModelManifest
+from fti_assets.training.judging.evaluation import evaluate
 
 NOW, YEAR = "2014-01-05T00:00:00Z", ("2013-01-01", "2014-01-02")
 CUTOFF = "2014-01-03"

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import duckdb
 
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.lake_connection import MAKE, lake_connection
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.tables import TableName
+from fti_assets.core.names import TableName
+from fti_assets.stores.lake.connection import MAKE, lake_connection
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.store import OfflineStore
 
 PARTITIONS, RANGE, ROWS, ROWS_OF_RANGE = 5_000, 365, 10_000, 100
 AT_ONCE = 1_000

@@ -29,14 +29,14 @@ from zlib import crc32
 import numpy as np
 
 import fti_assets as fti
-from fti_assets import clock
-from fti_assets.features.online_load import load_online
-from fti_assets.inference.online_features import OnlineFeatures
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.manifest import JoinedColumn, JoinedGroup, JoinedKey
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.online import OnlineStore, online_store
-from fti_assets.stores.sql import quoted
+from fti_assets.core import clock
+from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
+from fti_assets.core.sql import quoted
+from fti_assets.features.online.load import load_online
+from fti_assets.inference.serving.online_features import OnlineFeatures
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.online.store import OnlineStore, online_store
 
 GOAL = 2
 KEYS, READ_KEYS = 1_000_000, 200_000

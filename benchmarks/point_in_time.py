@@ -15,8 +15,8 @@ from pathlib import Path
 
 import duckdb
 
-from fti_assets.features.point_in_time import point_in_time
-from fti_assets.stores.manifest import JoinedColumn, JoinedGroup, JoinedKey
+from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
+from fti_assets.features.point_in_time.join import point_in_time
 
 SPINE_ROWS = 1_000_000
 GROUPS = {"k0": 800_000, "k1": 400_000, "k2": 800_000}

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import duckdb
 
-from fti_assets.features.point_in_time import point_in_time
-from fti_assets.stores.manifest import JoinedColumn, JoinedGroup, JoinedKey
+from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
+from fti_assets.features.point_in_time.join import point_in_time
 
 SIZES = {1_000_000: 2_000_000, 10_000_000: 20_000_000, 100_000_000: 50_000_000}
 MEMORY_MB, LITTLE_MB, GOAL_MB, GOAL = 6_000, 1_500, 8_192, 1.5

@@ -18,8 +18,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from fti_assets.inference.predictor import Predictor
-from fti_assets.stores.manifest import (
+from fti_assets.core.manifest import (
     NUMBERS,
     Column,
     DatasetRecord,
@@ -31,8 +30,9 @@ from fti_assets.stores.manifest import (
     ModelManifest,
     ViewRecord,
 )
-from fti_assets.stores.models import ModelStore
-from fti_assets.stores.online import SqliteOnlineStore
+from fti_assets.inference.serving.predictor import Predictor
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.online.store import SqliteOnlineStore
 
 GOAL = 6
 KEYS = 20_000

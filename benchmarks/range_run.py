@@ -26,7 +26,7 @@ import pandera.pandas as pa
 import yaml
 
 import fti_assets as fti
-from fti_assets.stores.lake_connection import MAKE, lake_connection
+from fti_assets.stores.lake.connection import MAKE, lake_connection
 from fti_assets.testing import stores_in
 
 EVENTS, KEYS, RUNS = 2_000_000, 50, 3

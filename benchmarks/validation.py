@@ -18,7 +18,7 @@ import duckdb
 import pandas as pd
 import pandera.pandas as pa
 
-from fti_assets.features.table_validation import validate_table
+from fti_assets.features.validation.table_validation import validate_table
 
 ROWS, PEER_ROWS, RUNS = 10_000_000, 1_000_000, 3
 GOAL, MEMORY_GOAL = 1.2, 1.5

@@ -19,10 +19,10 @@ import dagster as dg
 import duckdb
 
 import fti_assets as fti
+from fti_assets.core.names import TableName
+from fti_assets.core.times import Window
 from fti_assets.features.inputs import input_table
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.tables import TableName
-from fti_assets.times import Window
+from fti_assets.stores.lake.store import OfflineStore
 
 ROWS, KEYS, RUNS = 2_000_000, 200, 3
 ROWS_A_DAY, DAYS = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000, 367

@@ -11,17 +11,17 @@ from typing import Any
 
 import dagster as dg
 
-from fti_assets.arguments import checked_arguments
-from fti_assets.assets.step import STORES
-from fti_assets.automation.sensors import automation_sensors
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.on_demand.call import check_source
 from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedError, PredictionError, listed
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.inference.batch import BatchPredictions
-from fti_assets.resources import Stores
-from fti_assets.stores.on_demand_call import check_source
-from fti_assets.training.dataset import TrainingDataset
-from fti_assets.training.model import Model
-from fti_assets.training.needed_groups import NeededGroup, changes_of, needed_groups, side_by_side
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.orchestration.resources import Stores
+from fti_assets.orchestration.sensors.running import automation_sensors
+from fti_assets.orchestration.step import STORES
+from fti_assets.training.datasets.dataset import TrainingDataset
+from fti_assets.training.models.model import Model
+from fti_assets.training.views.needed_groups import NeededGroup, changes_of, needed_groups, side_by_side
 
 # One object each, since Dagster merges definitions only if their resources and executors are the same objects.
 _DEFAULT_STORES = Stores()

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from fti_assets.arguments import checked_arguments
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.names import TableName
+from fti_assets.core.sql import quoted
 from fti_assets.errors import NotMaterializedError, StoreError, listed, one_of
-from fti_assets.features.external_rows import external_rows
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.frame_kinds import Kind, as_kind, checked_kind
-from fti_assets.features.visible import visible_at
-from fti_assets.resources import Stores
-from fti_assets.stores.external import source_connection
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.lasting import lasting_lake
-from fti_assets.stores.snapshots import moment_of, snapshot_of
-from fti_assets.stores.sql import quoted
-from fti_assets.stores.tables import TableName
+from fti_assets.features.external.rows import external_rows
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.online.visible import visible_at
+from fti_assets.features.rows.frame_kinds import Kind, as_kind, checked_kind
+from fti_assets.orchestration.resources import Stores
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.lasting import lasting_lake
+from fti_assets.stores.lake.snapshots import moment_of, snapshot_of
+from fti_assets.stores.sources.external import source_connection
 
 if TYPE_CHECKING:
-    from fti_assets.inference.batch import BatchPredictions
-    from fti_assets.training.dataset import TrainingDataset
+    from fti_assets.inference.batch.predictions import BatchPredictions
+    from fti_assets.training.datasets.dataset import TrainingDataset
 
 
 @checked_arguments()

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from examples.flight_delays.sources import LandingZone
-from fti_assets.resources import Stores
+from fti_assets.orchestration.resources import Stores
 
 RESOURCES = {
     "fti": Stores(

@@ -8,10 +8,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from fti_assets import clock
-from fti_assets.cli import main
-from fti_assets.stores.manifest import DatasetRecord, GateVerdict, ModelManifest, Status, ViewRecord
-from fti_assets.stores.models import ModelStore
+from fti_assets.cli.main import main
+from fti_assets.core import clock
+from fti_assets.core.manifest import DatasetRecord, GateVerdict, ModelManifest, Status, ViewRecord
+from fti_assets.stores.models.store import ModelStore
 from tests.graphs import constant_graph
 
 GRAPH = constant_graph()

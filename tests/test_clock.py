@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fti_assets import clock
+from fti_assets.core import clock
 from fti_assets.errors import DeclarationError
 
 NOON = datetime(2013, 6, 1, 12)

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
+from fti_assets.core.manifest import DatasetRecord, JoinedColumn, JoinedGroup, JoinedKey, ModelManifest, ViewRecord
 from fti_assets.errors import DeclarationError
-from fti_assets.stores.manifest import DatasetRecord, JoinedColumn, JoinedGroup, JoinedKey, ModelManifest, ViewRecord
-from fti_assets.stores.models import ModelStore
+from fti_assets.stores.models.store import ModelStore
 from tests.graphs import constant_graph
 
 

@@ -10,9 +10,9 @@ import pandera.pandas as pa
 import pytest
 
 import fti_assets as fti
-from fti_assets.cli import main
-from fti_assets.description import as_text, describe
-from fti_assets.description.declarations import declaration_of
+from fti_assets.cli.main import main
+from fti_assets.describe import as_text, describe
+from fti_assets.describe.declarations import declaration_of
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2025-01-01")
 

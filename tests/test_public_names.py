@@ -131,7 +131,7 @@ def test_a_command_names_the_missing_extra(command: list[str]) -> None:
 import sys
 sys.modules["dagster"] = None
 sys.stderr = sys.stdout
-from fti_assets.cli import main
+from fti_assets.cli.main import main
 assert main({command!r}) == 1
 """
     expected = f"fti: fti {command[0]} needs dagster, which is not installed: pip install 'fti-assets[pipelines]'"
@@ -144,7 +144,7 @@ def test_a_missing_extra_is_named_where_it_is_first_needed(module: str, extra: s
 import sys
 sys.modules["{module}"] = None
 from fti_assets.errors import MissingExtraError
-from fti_assets.training.extras import require
+from fti_assets.training.encoders.extras import require
 try:
     require("{module}", "{extra}")
 except MissingExtraError as error:
@@ -156,11 +156,11 @@ except MissingExtraError as error:
 def test_a_fault_inside_the_package_is_not_called_a_missing_extra() -> None:
     code = """
 import sys
-sys.modules["fti_assets.training.view"] = None
+sys.modules["fti_assets.training.views.view"] = None
 import fti_assets
 try:
     fti_assets.FeatureView
 except ModuleNotFoundError as error:
     print(type(error).__name__, error.name)
 """
-    assert python(code) == "ModuleNotFoundError fti_assets.training.view"
+    assert python(code) == "ModuleNotFoundError fti_assets.training.views.view"

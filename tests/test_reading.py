@@ -19,8 +19,8 @@ import pytest
 
 import fti_assets as fti
 from fti_assets import testing
+from fti_assets.core.manifest import JoinedGroup, JoinedKey
 from fti_assets.errors import MissingExtraError, NotMaterializedError, StoreError
-from fti_assets.stores.manifest import JoinedGroup, JoinedKey
 from tests.features import oracles
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-05")

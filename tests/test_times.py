@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fti_assets.core.times import EPOCH, duration, from_microseconds, instant, microseconds, naive_utc
 from fti_assets.errors import DeclarationError
-from fti_assets.times import EPOCH, duration, from_microseconds, instant, microseconds, naive_utc
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pandera.pandas as pa
 import pyarrow
 import pytest
 
-from fti_assets.stores.duckdb_extensions import load_extension
+from fti_assets.stores.duckdb.extensions import load_extension
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_a_time_partition_exists_only_when_its_window_has_ended_unless_offset() 
 @pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
 def test_dagster_writes_no_event_for_a_result_that_asks_for_none_and_what_follows_runs(tmp_path: Path) -> None:
     """``assets/materialization.py`` reports a range's events by itself, with a data version for each."""
-    from fti_assets.assets.materialization import _NO_EVENTS
+    from fti_assets.orchestration.materialization import _NO_EVENTS
 
     days = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-01-04")
 

@@ -34,7 +34,7 @@ from examples.flight_delays.features import (
 )
 from examples.flight_delays.inference import delay_predictions
 from examples.flight_delays.training import delay_net, delays_dataset
-from fti_assets import clock
+from fti_assets.core import clock
 
 YEAR = ("2013-01-01", "2014-01-02")
 CUTOFFS = ("2013-10-01", "2013-12-01")

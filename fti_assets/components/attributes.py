@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, cast
 import dagster as dg
 from pydantic import ConfigDict
 
-from fti_assets.assets.options import AssetOptions
 from fti_assets.errors import DeclarationError
+from fti_assets.orchestration.options import AssetOptions
 
 _PARTITIONS: Mapping[str, Any] = {
     "hourly": dg.HourlyPartitionsDefinition,

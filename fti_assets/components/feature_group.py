@@ -14,9 +14,9 @@ from fti_assets.components.declaring import ComponentTree, DeclaringComponent, c
 from fti_assets.components.reference import last_name
 from fti_assets.components.scaffold import FeatureGroupScaffolder
 from fti_assets.errors import DeclarationError, listed
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.parameters import annotations_of
-from fti_assets.features.table import Table
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.rows.table import Table
+from fti_assets.orchestration.signature import annotations_of
 
 
 @dg.scaffold_with(FeatureGroupScaffolder)

@@ -15,10 +15,10 @@ from fti_assets.components.declaring import ComponentTree, DeclaringComponent
 from fti_assets.components.feature_group import FeatureGroupComponent
 from fti_assets.components.scaffold import FeatureViewScaffolder
 from fti_assets.errors import DeclarationError
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.on_demand import OnDemand
-from fti_assets.features.selection import Selection
-from fti_assets.training.dataset import TrainingDataset
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.on_demand import OnDemand
+from fti_assets.features.groups.selection import Selection
+from fti_assets.training.datasets.dataset import TrainingDataset
 
 
 class LabelAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]

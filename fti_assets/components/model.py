@@ -14,9 +14,9 @@ from fti_assets.components.declaring import ComponentTree, DeclaringComponent, c
 from fti_assets.components.feature_view import FeatureViewComponent
 from fti_assets.components.reference import last_name
 from fti_assets.components.scaffold import ModelScaffolder
-from fti_assets.stores.manifest import Task
-from fti_assets.training.dataset import TrainingDataset
-from fti_assets.training.model import Model
+from fti_assets.core.manifest import Task
+from fti_assets.training.datasets.dataset import TrainingDataset
+from fti_assets.training.models.model import Model
 
 
 class EvaluationAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]

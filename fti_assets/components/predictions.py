@@ -13,8 +13,8 @@ from fti_assets.components.attributes import AssetAttributes
 from fti_assets.components.declaring import ComponentTree, DeclaringComponent
 from fti_assets.components.model import ModelComponent
 from fti_assets.components.scaffold import PredictionsScaffolder
-from fti_assets.inference.batch import BatchPredictions
-from fti_assets.training.model import Model
+from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.training.models.model import Model
 
 
 @dg.scaffold_with(PredictionsScaffolder)

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel, Field
 
-from fti_assets import clock
+from fti_assets.core import clock
 from fti_assets.errors import DeclarationError
 
 

@@ -8,21 +8,21 @@ from typing import Any
 
 import duckdb
 
+from fti_assets.core.names import PARTITION, WHOLE
+from fti_assets.core.sql import quoted, temporary_name
+from fti_assets.core.times import Window
 from fti_assets.errors import DataError, DeclarationError, one_of
-from fti_assets.features.changes import ChangeFeed, Changes, FeedPosition, net_changes
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.frames import relation_of
-from fti_assets.features.layout import Layout
-from fti_assets.features.rename import renamed, renamed_names
-from fti_assets.features.staging import Staged, stage
-from fti_assets.features.stored_types import stored_iso_text
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.rows.changes import ChangeFeed, Changes, FeedPosition, net_changes
+from fti_assets.features.rows.frames import relation_of
+from fti_assets.features.rows.layout import Layout
+from fti_assets.features.rows.rename import renamed, renamed_names
+from fti_assets.features.rows.staging import Staged, stage
+from fti_assets.features.rows.stored_types import stored_iso_text
 from fti_assets.features.uniqueness import comparable, counted, judged_in_table
-from fti_assets.features.views import view_of
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.row_changes import Changed, RowChange, change_rows, feed_position
-from fti_assets.stores.sql import quoted, temporary_name
-from fti_assets.stores.tables import PARTITION, WHOLE
-from fti_assets.times import Window
+from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.row_changes import Changed, RowChange, change_rows, feed_position
 
 
 @dataclass(frozen=True)

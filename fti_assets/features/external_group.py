@@ -9,15 +9,15 @@ from typing import Any, NoReturn, TypedDict, Unpack, cast
 
 import dagster as dg
 
-from fti_assets.arguments import checked_arguments
-from fti_assets.assets.options import AssetOptions
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.sql import checked_name
+from fti_assets.core.times import duration
 from fti_assets.errors import DeclarationError
-from fti_assets.features.feature_group import DEFAULT_ONLINE_HISTORY, FeatureGroup, check_group
-from fti_assets.features.rename import checked_column, checked_rename
-from fti_assets.features.schema import pandera_schema
-from fti_assets.stores.external import DuckDBTable, ExternalSource, ParquetFiles, PostgresTable
-from fti_assets.stores.sql import checked_name
-from fti_assets.times import duration
+from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY, FeatureGroup, check_group
+from fti_assets.features.rows.rename import checked_column, checked_rename
+from fti_assets.features.validation.schema import pandera_schema
+from fti_assets.orchestration.options import AssetOptions
+from fti_assets.stores.sources.external import DuckDBTable, ExternalSource, ParquetFiles, PostgresTable
 
 
 class ExternalOptions(TypedDict, total=False):

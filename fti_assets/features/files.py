@@ -10,13 +10,13 @@ from string import Formatter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from fti_assets.arguments import checked_arguments
-from fti_assets.assets.windows import running_windows
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.names import WHOLE
+from fti_assets.core.times import Window
 from fti_assets.errors import DataError, DeclarationError, listed, one_of
-from fti_assets.features.frame_kinds import as_arrow
-from fti_assets.stores.duckdb_extensions import connect_in_memory
-from fti_assets.stores.tables import WHOLE
-from fti_assets.times import Window
+from fti_assets.features.rows.frame_kinds import as_arrow
+from fti_assets.orchestration.partitions import running_windows
+from fti_assets.stores.duckdb.extensions import connect_in_memory
 
 if TYPE_CHECKING:
     import dagster as dg

@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 import dagster as dg
 import duckdb
 
-from fti_assets.assets.windows import windows_between
+from fti_assets.core.sql import quoted, timestamp
+from fti_assets.core.times import Window
 from fti_assets.errors import LookbackError, listed
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.table import Grid, Table
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.rows.table import Grid, Table
 from fti_assets.features.windows.tiles import SourcePartitions
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.sql import quoted, timestamp
-from fti_assets.times import Window
+from fti_assets.orchestration.partitions import windows_between
+from fti_assets.stores.lake.lake import Lake
 
 
 def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, windows: Sequence[Window]) -> Table:

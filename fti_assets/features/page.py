@@ -7,16 +7,16 @@ from typing import Any
 
 import dagster as dg
 
-from fti_assets import clock
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.freshness import is_backfill
-from fti_assets.features.staging import Staged
-from fti_assets.features.statistics import ColumnStatistics, column_statistics, partition_statistics
-from fti_assets.rules import Verdict
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.sql import quoted
-from fti_assets.stores.tables import PARTITION
-from fti_assets.times import Window
+from fti_assets.core import clock
+from fti_assets.core.names import PARTITION
+from fti_assets.core.rules import Verdict
+from fti_assets.core.sql import quoted
+from fti_assets.core.times import Window
+from fti_assets.features.groups.freshness import is_backfill
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.rows.staging import Staged
+from fti_assets.features.rows.statistics import ColumnStatistics, column_statistics, partition_statistics
+from fti_assets.stores.lake.lake import Lake
 
 _PLOTTED_COLUMNS = 30
 """A plot for each column is shown up to so many; beyond, only that of all of them."""

@@ -10,39 +10,39 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from fti_assets import clock
-from fti_assets.assets.checks import check_result, preview, refusal
-from fti_assets.assets.function import call_function
-from fti_assets.assets.materialization import materialized
-from fti_assets.assets.windows import running_windows
+from fti_assets.core import clock
+from fti_assets.core.names import Commit
+from fti_assets.core.rules import Verdict, reasons
+from fti_assets.core.sql import literal, quoted
+from fti_assets.core.times import Window
 from fti_assets.errors import DataError, listed
 from fti_assets.features.change_run import StagedChanges, stage_changes, store_changes
-from fti_assets.features.changes import ChangeFeed, Changes, FeedPosition
-from fti_assets.features.column_lineage import lineage_of_run
-from fti_assets.features.columns import group_columns, stored_schema
-from fti_assets.features.duplicates import KeepLast
-from fti_assets.features.external_rows import read_external
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.frames import naive_times
-from fti_assets.features.freshness import delays, fresh, future_sql, is_backfill
-from fti_assets.features.group_layout import IN_TIME, NOT_FUTURE, judges_time, layout_of
+from fti_assets.features.external.rows import read_external
+from fti_assets.features.groups.columns import group_columns, stored_schema
+from fti_assets.features.groups.freshness import delays, fresh, future_sql, is_backfill
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.layout import IN_TIME, NOT_FUTURE, judges_time, layout_of
 from fti_assets.features.inputs import input_table
-from fti_assets.features.layout import Layout
-from fti_assets.features.online_load import joined_whole, load_online
+from fti_assets.features.lineage import lineage_of_run
+from fti_assets.features.online.load import joined_whole, load_online
 from fti_assets.features.page import statistics_shown
-from fti_assets.features.rejected import keep_rejected
-from fti_assets.features.staging import Staged, stage
+from fti_assets.features.rows.changes import ChangeFeed, Changes, FeedPosition
+from fti_assets.features.rows.duplicates import KeepLast
+from fti_assets.features.rows.frames import naive_times
+from fti_assets.features.rows.layout import Layout
+from fti_assets.features.rows.rejected import keep_rejected
+from fti_assets.features.rows.staging import Staged, stage
 from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions
 from fti_assets.features.uniqueness import comparable, counted, judged_in_table
-from fti_assets.features.views import view_of, views_recorded
-from fti_assets.resources import Stores
-from fti_assets.rules import Verdict, reasons
-from fti_assets.stores.damage import without_unreadable
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.row_changes import feed_position
-from fti_assets.stores.sql import literal, quoted
-from fti_assets.stores.tables import Commit
-from fti_assets.times import Window
+from fti_assets.orchestration.checks import check_result, preview, refusal
+from fti_assets.orchestration.function import call_function
+from fti_assets.orchestration.materialization import materialized
+from fti_assets.orchestration.partitions import running_windows
+from fti_assets.orchestration.resources import Stores
+from fti_assets.stores.duckdb.relations import view_of, views_recorded
+from fti_assets.stores.lake.damage import without_unreadable
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.row_changes import feed_position
 
 ALL_PARTITIONS = (
     'take them all, by fti.read_files(context, "landing/{partition}.parquet") or in a loop over context.partition_keys; or have '

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fti_assets.features.frontier import available_sql
-from fti_assets.features.views import view_of
-from fti_assets.stores.manifest import SpineTimes, ViewRecord
-from fti_assets.stores.sql import literal, quoted
-from fti_assets.stores.tables import PARTITION, TableName
+from fti_assets.core.manifest import SpineTimes, ViewRecord
+from fti_assets.core.names import PARTITION, TableName
+from fti_assets.core.sql import literal, quoted
+from fti_assets.features.point_in_time.frontier import available_sql
+from fti_assets.stores.duckdb.relations import view_of
 
 if TYPE_CHECKING:
     import duckdb
 
-    from fti_assets.features.feature_group import FeatureGroup
-    from fti_assets.stores.lake import Lake
+    from fti_assets.features.groups.group import FeatureGroup
+    from fti_assets.stores.lake.lake import Lake
 
 LATE = "_fti_late"
 """The column that says whether no version of a spine row was visible at its prediction time: a delay breach."""

@@ -12,16 +12,16 @@ from typing import Any, Unpack
 
 import dagster as dg
 
-from fti_assets.arguments import caller_frame, checked_arguments
-from fti_assets.assets.options import AssetOptions
+from fti_assets.core.arguments import caller_frame, checked_arguments
+from fti_assets.core.sql import checked_name, literal, timestamp
+from fti_assets.core.times import naive_utc
 from fti_assets.errors import DeclarationError, one_of
-from fti_assets.features.duplicates import Duplicates
-from fti_assets.features.feature_group import FeatureGroup, feature_group
-from fti_assets.features.sql_body import SqlBody, sql_body
-from fti_assets.features.table import Table
-from fti_assets.stores.external import source_connection
-from fti_assets.stores.sql import checked_name, literal, timestamp
-from fti_assets.times import naive_utc
+from fti_assets.features.groups.group import FeatureGroup, feature_group
+from fti_assets.features.groups.sql_body import SqlBody, sql_body
+from fti_assets.features.rows.duplicates import Duplicates
+from fti_assets.features.rows.table import Table
+from fti_assets.orchestration.options import AssetOptions
+from fti_assets.stores.sources.external import source_connection
 
 
 class GroupTerms(AssetOptions, total=False):

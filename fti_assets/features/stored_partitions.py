@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from fti_assets.core.names import WHOLE
 from fti_assets.errors import SchemaChangedError, listed
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.tables import WHOLE
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.stores.lake.lake import Lake
 
 _CADENCE = "cadence"
 

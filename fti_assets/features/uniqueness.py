@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import duckdb
 
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.layout import UNIQUE
-from fti_assets.features.staging import Staged
-from fti_assets.features.validation import SAMPLE_ROWS
-from fti_assets.rules import Verdict
-from fti_assets.stores.lake import Lake
+from fti_assets.core.rules import Verdict
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.rows.layout import UNIQUE
+from fti_assets.features.rows.staging import Staged
+from fti_assets.features.validation.validation import SAMPLE_ROWS
+from fti_assets.stores.lake.lake import Lake
 
 
 def comparable(lake: Lake, group: FeatureGroup, staged: str) -> bool:

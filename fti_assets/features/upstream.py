@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
-from fti_assets.assets.windows import windows_between
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.rules import Rule
-from fti_assets.stores.lake import Lake
+from fti_assets.core.rules import Rule
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.orchestration.partitions import windows_between
+from fti_assets.stores.lake.lake import Lake
 
 COMPLETE = Rule("upstream_complete", "Every partition that is read was materialized after it ended", blocking=False)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import dagster as dg
 
 from fti_assets.errors import NotMaterializedError, StoreError
-from fti_assets.forgetting.carriers import declarations_of
+from fti_assets.forget.carriers import declarations_of
+from fti_assets.orchestration.resources import Stores
 from fti_assets.reset.plan import Plan, planned
 from fti_assets.reset.text import refusal
-from fti_assets.resources import Stores
-from fti_assets.stores.dropping import drop_tables
+from fti_assets.stores.lake.upkeep.dropping import drop_tables
 
 
 def reset(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from fti_assets.core.manifest import DatasetManifest, ModelManifest
+from fti_assets.core.names import TableName
+from fti_assets.core.records import from_json
 from fti_assets.errors import one_of
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.manifest import DatasetManifest, ModelManifest
-from fti_assets.stores.models import Aliases, ModelStore
-from fti_assets.stores.pins import pinned_builds
-from fti_assets.stores.records import from_json
-from fti_assets.stores.tables import TableName
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.upkeep.pins import pinned_builds
+from fti_assets.stores.models.store import Aliases, ModelStore
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from fti_assets.description.declarations import Declaration
+from fti_assets.core.names import TableName
+from fti_assets.describe.declarations import Declaration
 from fti_assets.errors import NotMaterializedError, StoreError, one_of
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.forgetting.carriers import declarations_of, name_of
-from fti_assets.inference.batch import BatchPredictions
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.forget.carriers import declarations_of, name_of
+from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.orchestration.resources import Stores
 from fti_assets.reset.needs import Need, needs, rejected_builds
-from fti_assets.resources import Stores
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.online import OnlineStore
-from fti_assets.stores.tables import TableName
-from fti_assets.stores.tiles import tiles_of
-from fti_assets.training.dataset import TrainingDataset
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.tiles import tiles_of
+from fti_assets.stores.online.store import OnlineStore
+from fti_assets.training.datasets.dataset import TrainingDataset
 
 SCHEMAS = ("features", "datasets", "predictions")
 

@@ -13,8 +13,8 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 
+from fti_assets.core.sql import is_name
 from fti_assets.errors import DeclarationError, StoreError
-from fti_assets.stores.sql import is_name
 
 _TOKEN = "__SYSTEM__"
 _SUFFIX = ".tmpl"

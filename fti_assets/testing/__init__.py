@@ -11,7 +11,7 @@
 ========================= ==========================================================================================
 """
 
-from fti_assets.extras import named_extras
+from fti_assets.core.extras import named_extras
 
 with named_extras("fti_assets.testing"):
     from fti_assets.testing.failures import LeakFound, ParityBroken, RowsRefused

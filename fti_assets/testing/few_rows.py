@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from fti_assets.arguments import checked_arguments
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.names import PARTITION
+from fti_assets.core.rules import reasons
+from fti_assets.core.sql import quoted
+from fti_assets.core.times import Window
 from fti_assets.errors import DeclarationError, listed
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.group_layout import layout_of
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.layout import layout_of
 from fti_assets.features.inputs import table_of, within_reach
-from fti_assets.features.layout import Layout
-from fti_assets.features.staging import stage
-from fti_assets.features.table import Table
-from fti_assets.rules import reasons
-from fti_assets.stores.sql import quoted
-from fti_assets.stores.tables import PARTITION
+from fti_assets.features.rows.layout import Layout
+from fti_assets.features.rows.staging import stage
+from fti_assets.features.rows.table import Table
 from fti_assets.testing.failures import RowsRefused
 from fti_assets.testing.partitions import Partition, windows_named
 from fti_assets.testing.running import call
-from fti_assets.times import Window
 
 if TYPE_CHECKING:
     import pandas as pd

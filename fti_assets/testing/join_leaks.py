@@ -10,23 +10,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fti_assets.core.columns import canonical
+from fti_assets.core.manifest import Column, JoinedGroup, SpineTimes, ViewRecord
+from fti_assets.core.names import TableName
+from fti_assets.core.on_demand.call import LoadedCall
+from fti_assets.core.sql import literal, quoted, temporary_name
+from fti_assets.core.times import Window
 from fti_assets.errors import NotMaterializedError
-from fti_assets.features.arrays import fetch_columns
-from fti_assets.features.assemble import assemble, known_types
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.frontier import available_sql
-from fti_assets.features.schema import type_of_sql
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.point_in_time.arrays import fetch_columns
+from fti_assets.features.point_in_time.assemble import assemble, known_types
+from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.spine_rows import stored_spine
-from fti_assets.features.views import view_of
-from fti_assets.stores.columns import canonical
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.manifest import Column, JoinedGroup, SpineTimes, ViewRecord
-from fti_assets.stores.on_demand_call import LoadedCall
-from fti_assets.stores.sql import literal, quoted, temporary_name
-from fti_assets.stores.tables import TableName
+from fti_assets.features.validation.schema import type_of_sql
+from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.lake.lake import Lake
 from fti_assets.testing.failures import LeakFound
-from fti_assets.times import Window
-from fti_assets.training.view import FeatureView
+from fti_assets.training.views.view import FeatureView
 
 
 def record_of(lake: Lake, view: FeatureView) -> ViewRecord:

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from fti_assets import clock
-from fti_assets.arguments import checked_arguments
-from fti_assets.assets.step import STORES
+from fti_assets.core import clock
+from fti_assets.core.arguments import checked_arguments
 from fti_assets.errors import DeclarationError
+from fti_assets.orchestration.resources import Stores
+from fti_assets.orchestration.step import STORES
 from fti_assets.reading import read
-from fti_assets.resources import Stores
 from fti_assets.testing.partitions import Partition, windows_named
 from fti_assets.testing.running import ephemeral_instance, run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fti_assets.features.feature_group import FeatureGroup
-    from fti_assets.inference.batch import BatchPredictions
-    from fti_assets.training.dataset import TrainingDataset
-    from fti_assets.training.model import Model
+    from fti_assets.features.groups.group import FeatureGroup
+    from fti_assets.inference.batch.predictions import BatchPredictions
+    from fti_assets.training.datasets.dataset import TrainingDataset
+    from fti_assets.training.models.model import Model
 
     Declaration = FeatureGroup | TrainingDataset | Model | BatchPredictions
 

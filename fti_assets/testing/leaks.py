@@ -10,30 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from fti_assets.arguments import checked_arguments
-from fti_assets.assets.windows import windows_between, windows_of
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.names import PARTITION
+from fti_assets.core.sql import quoted, timestamp
+from fti_assets.core.times import Window, microseconds
 from fti_assets.errors import DeclarationError, NotMaterializedError, listed
-from fti_assets.features.external_rows import read_external
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.frontier import available_sql
-from fti_assets.features.group_layout import layout_of
+from fti_assets.features.external.rows import read_external
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.layout import layout_of
 from fti_assets.features.inputs import input_table
-from fti_assets.features.layout import Layout
-from fti_assets.features.staging import stage
-from fti_assets.features.table import Table
-from fti_assets.features.views import view_of
-from fti_assets.resources import Stores
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.sql import quoted, timestamp
-from fti_assets.stores.tables import PARTITION
+from fti_assets.features.point_in_time.frontier import available_sql
+from fti_assets.features.rows.layout import Layout
+from fti_assets.features.rows.staging import stage
+from fti_assets.features.rows.table import Table
+from fti_assets.orchestration.partitions import windows_between, windows_of
+from fti_assets.orchestration.resources import Stores
+from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.lake.lake import Lake
 from fti_assets.testing.failures import LeakFound
 from fti_assets.testing.join_leaks import assert_join_is_honest
 from fti_assets.testing.partitions import Partition, windows_named
 from fti_assets.testing.running import call
-from fti_assets.times import Window, microseconds
-from fti_assets.training.dataset import TrainingDataset
-from fti_assets.training.model import Model
-from fti_assets.training.view import FeatureView
+from fti_assets.training.datasets.dataset import TrainingDataset
+from fti_assets.training.models.model import Model
+from fti_assets.training.views.view import FeatureView
 
 if TYPE_CHECKING:
     import pandas as pd

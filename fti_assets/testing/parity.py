@@ -11,24 +11,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fti_assets import clock
-from fti_assets.arguments import checked_arguments
+from fti_assets.core import clock
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.manifest import ModelManifest, ViewRecord
+from fti_assets.core.names import TableName
+from fti_assets.core.sql import quoted, timestamp
 from fti_assets.errors import NotMaterializedError
-from fti_assets.features.arrays import fetch_columns
-from fti_assets.features.assemble import assemble
-from fti_assets.features.external_rows import read_external
+from fti_assets.features.external.rows import read_external
+from fti_assets.features.point_in_time.arrays import fetch_columns
+from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.spine_rows import stored_spine
-from fti_assets.features.views import view_of
-from fti_assets.inference.predictor import Predictor
-from fti_assets.resources import Stores
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.loaded_build import load_build
-from fti_assets.stores.manifest import ModelManifest, ViewRecord
-from fti_assets.stores.sql import quoted, timestamp
-from fti_assets.stores.tables import TableName
+from fti_assets.inference.serving.predictor import Predictor
+from fti_assets.orchestration.resources import Stores
+from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.testing.failures import ParityBroken
-from fti_assets.training.evaluation import OUTPUT_NAMES
-from fti_assets.training.model import Model
+from fti_assets.training.judging.evaluation import OUTPUT_NAMES
+from fti_assets.training.models.model import Model
 
 _VALUE = "value"
 

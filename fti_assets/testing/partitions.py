@@ -6,9 +6,9 @@ from typing import Any
 
 import dagster as dg
 
-from fti_assets.assets.windows import windows_of
+from fti_assets.core.times import Window
 from fti_assets.errors import DeclarationError
-from fti_assets.times import Window
+from fti_assets.orchestration.partitions import windows_of
 
 Partition = str | tuple[str, str] | None
 """A partition key, the first and the last key of a range, or None for what is not partitioned."""

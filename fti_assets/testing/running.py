@@ -10,10 +10,10 @@ from typing import Any
 
 import dagster as dg
 
-from fti_assets.assets.function import call_function
+from fti_assets.core.times import Window
 from fti_assets.errors import DeclarationError, listed
 from fti_assets.features.run import ALL_PARTITIONS
-from fti_assets.times import Window
+from fti_assets.orchestration.function import call_function
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The run config of a run that says nothing on the console."""

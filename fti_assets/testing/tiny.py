@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fti_assets.arguments import checked_arguments
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.columns import ColumnType, canonical
+from fti_assets.core.manifest import Column
+from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.errors import DataError, DeclarationError, listed, one_of
-from fti_assets.features.on_demand import OnDemand
-from fti_assets.features.schema import column_types
-from fti_assets.features.selection import Selection
-from fti_assets.stores.columns import ColumnType, canonical
-from fti_assets.stores.graph import Graph
-from fti_assets.stores.manifest import Column
-from fti_assets.stores.on_demand_call import LoadedCall
+from fti_assets.features.groups.on_demand import OnDemand
+from fti_assets.features.groups.selection import Selection
+from fti_assets.features.validation.schema import column_types
+from fti_assets.stores.models.graph import Graph
 from fti_assets.testing.running import call
 from fti_assets.testing.values import column_values, label_values
-from fti_assets.training.data import TrainingData, refuse_one_class
-from fti_assets.training.dataset import SPLIT
-from fti_assets.training.encoders import check_encoders, fit_encoders
-from fti_assets.training.evaluation import OUTPUT_NAMES, evaluate
-from fti_assets.training.export import ExportedModel, export
-from fti_assets.training.model import Model
-from fti_assets.training.split import SPLITS
-from fti_assets.training.view import FeatureView
+from fti_assets.training.datasets.dataset import SPLIT
+from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.encoders.encoders import check_encoders, fit_encoders
+from fti_assets.training.judging.evaluation import OUTPUT_NAMES, evaluate
+from fti_assets.training.models.data import TrainingData, refuse_one_class
+from fti_assets.training.models.export import ExportedModel, export
+from fti_assets.training.models.model import Model
+from fti_assets.training.views.view import FeatureView
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,7 +145,7 @@ def train_tiny(
 
 
 def _selections(view: FeatureView) -> list[Selection]:
-    from fti_assets.features.feature_group import FeatureGroup
+    from fti_assets.features.groups.group import FeatureGroup
 
     given = [feature for feature in view.features if not isinstance(feature, OnDemand)]
     return [Selection(feature) if isinstance(feature, FeatureGroup) else feature for feature in given]

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fti_assets.core.columns import ColumnType
+from fti_assets.core.manifest import Task
 from fti_assets.errors import DeclarationError
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.stores.columns import ColumnType
-from fti_assets.stores.manifest import Task
+from fti_assets.features.groups.group import FeatureGroup
 
 _MISSING = 0.1
 _WORDS = ("a", "b", "c", "d", "e")

@@ -8,27 +8,27 @@ from typing import Any
 
 import dagster as dg
 
-from fti_assets.assets.checks import check_specs
-from fti_assets.assets.conditions import on_changed_dataset, on_changed_inputs, on_cutoff
-from fti_assets.assets.reach import Reach
-from fti_assets.assets.step import asset_key, build_asset
-from fti_assets.assets.users import links_to_users
-from fti_assets.assets.within_reach import Upstream
-from fti_assets.features.build import dep_on, upstream_of
-from fti_assets.features.columns import column_schema
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.on_demand import OnDemand
-from fti_assets.features.schema import described
-from fti_assets.features.schema_rules import rules_of
-from fti_assets.features.selection import Selection
+from fti_assets.features.asset import dep_on, upstream_of
+from fti_assets.features.groups.columns import column_schema
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.on_demand import OnDemand
+from fti_assets.features.groups.selection import Selection
 from fti_assets.features.upstream import COMPLETE
-from fti_assets.resources import Stores
-from fti_assets.training.dataset import TrainingDataset
-from fti_assets.training.dataset_columns import columns_of, layout_of
-from fti_assets.training.dataset_warnings import RULES
-from fti_assets.training.gate_checks import gate_specs
-from fti_assets.training.model import Model
-from fti_assets.training.view import FeatureView
+from fti_assets.features.validation.schema import described
+from fti_assets.features.validation.schema_rules import rules_of
+from fti_assets.orchestration.checks import check_specs
+from fti_assets.orchestration.conditions.defaults import on_changed_dataset, on_changed_inputs, on_cutoff
+from fti_assets.orchestration.conditions.reach import Reach
+from fti_assets.orchestration.conditions.within_reach import Upstream
+from fti_assets.orchestration.resources import Stores
+from fti_assets.orchestration.step import asset_key, build_asset
+from fti_assets.orchestration.users import links_to_users
+from fti_assets.training.datasets.columns import columns_of, layout_of
+from fti_assets.training.datasets.dataset import TrainingDataset
+from fti_assets.training.datasets.warnings import RULES
+from fti_assets.training.judging.gate_checks import gate_specs
+from fti_assets.training.models.model import Model
+from fti_assets.training.views.view import FeatureView
 
 _WITHOUT_WINDOW = timedelta(days=366)
 
@@ -37,7 +37,7 @@ def build_dataset(dataset: TrainingDataset) -> dg.AssetsDefinition:
     """Build the dataset's asset, once."""
 
     def run(context: dg.AssetExecutionContext, stores: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
-        from fti_assets.training.dataset_run import run_dataset
+        from fti_assets.training.datasets.run import run_dataset
 
         return run_dataset(dataset, context, stores)
 
@@ -119,7 +119,7 @@ def build_model(model: Model) -> dg.AssetsDefinition:
     """Build the model's asset, once."""
 
     def run(context: dg.AssetExecutionContext, stores: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
-        from fti_assets.training.model_run import run_model
+        from fti_assets.training.models.run import run_model
 
         return run_model(model, context, stores, arguments)
 

@@ -10,8 +10,8 @@ import pandera.pandas as pa
 import pytest
 
 import fti_assets as fti
-from fti_assets.assets.checks import check_result, check_specs, preview
-from fti_assets.rules import Rule, Verdict
+from fti_assets.core.rules import Rule, Verdict
+from fti_assets.orchestration.checks import check_result, check_specs, preview
 
 KEY = dg.AssetKey("prices_v1")
 POSITIVE = Rule("price_positive", "price: greater_than(0)")

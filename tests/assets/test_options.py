@@ -12,8 +12,8 @@ import pandera.pandas as pa
 import pytest
 
 import fti_assets as fti
-from fti_assets.assets.options import AssetOptions
 from fti_assets.errors import DeclarationError
+from fti_assets.orchestration.options import AssetOptions
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01")
 KEY = dg.AssetKey("planes_v1")

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fti_assets.assets.reach import Reach, partitions_back
-from fti_assets.assets.windows import windows_between, windows_of
-from fti_assets.features.build import beta_accepted
-from fti_assets.times import Window
+from fti_assets.core.times import Window
+from fti_assets.features.asset import beta_accepted
+from fti_assets.orchestration.conditions.reach import Reach, partitions_back
+from fti_assets.orchestration.partitions import windows_between, windows_of
 
 NEW_YORK, BERLIN, UTC_ZONE = "America/New_York", "Europe/Berlin", "UTC"
 

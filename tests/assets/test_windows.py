@@ -8,7 +8,7 @@ import dagster as dg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fti_assets.assets.windows import windows_between, windows_of
+from fti_assets.orchestration.partitions import windows_between, windows_of
 
 DEFINITIONS: list[dg.TimeWindowPartitionsDefinition] = [
     dg.DailyPartitionsDefinition(start_date="2024-01-03", end_date="2024-04-20"),

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
-from fti_assets import clock
+from fti_assets.core import clock
 from fti_assets.errors import DeclarationError
 from tests.automation.test_conditions import launched, report, ticks_of
 

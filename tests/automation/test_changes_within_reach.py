@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
-from fti_assets import clock
-from fti_assets.assets.windows import windows_of
+from fti_assets.core import clock
+from fti_assets.orchestration.partitions import windows_of
 from tests.automation.test_conditions import report
 
 NOW = datetime(2025, 7, 2, 12)

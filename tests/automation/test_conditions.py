@@ -16,7 +16,7 @@ from dagster._core.events import AssetMaterializationPlannedData
 from sklearn.linear_model import LogisticRegression
 
 import fti_assets as fti
-from fti_assets import clock
+from fti_assets.core import clock
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_offset=1)
 WEEKS = dg.WeeklyPartitionsDefinition(start_date="2024-01-07", end_offset=1)  # Sundays

@@ -9,7 +9,7 @@ from uuid import uuid4
 import dagster as dg
 import pytest
 
-from fti_assets import clock
+from fti_assets.core import clock
 from tests.automation.test_new_data import LANDED, Ticks, visits
 
 DAY = ("visits_v1", "2024-01-01")

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
-from fti_assets import clock
+from fti_assets.core import clock
 from tests.automation.test_conditions import DAYS, WEEKS, launched, report
 
 START = datetime(2024, 1, 18, 12)

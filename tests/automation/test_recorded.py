@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
-from fti_assets.automation.recorded import lost_partitions, tables_of
-from fti_assets.cli import main
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.tables import TableName
+from fti_assets.cli.main import main
+from fti_assets.core.names import TableName
+from fti_assets.orchestration.upkeep.recorded import lost_partitions, tables_of
+from fti_assets.stores.lake.store import OfflineStore
 from tests.stores.test_lost_catalog import age, lose, of_data
 
 DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-05")

@@ -8,7 +8,7 @@ import pytest
 
 import fti_assets as fti
 from fti_assets.errors import DeclarationError
-from fti_assets.stores.offline import OfflineStore
+from fti_assets.stores.lake.store import OfflineStore
 
 
 @fti.feature_group(keys=["id"])

@@ -12,7 +12,6 @@ from dagster.components.testing import create_defs_folder_sandbox
 from dagster.components.testing.utils import DefsFolderSandbox, component_defs
 
 import fti_assets as fti
-from fti_assets.assets.options import AssetOptions
 from fti_assets.components import (
     FeatureGroupComponent,
     FeatureViewComponent,
@@ -23,6 +22,7 @@ from fti_assets.components import (
 from fti_assets.components.attributes import AssetAttributes
 from fti_assets.components.declaring import DeclaringComponent
 from fti_assets.errors import DeclarationError
+from fti_assets.orchestration.options import AssetOptions
 
 # Dagster itself reads each YAML document so, and points from each asset to its YAML.
 pytestmark = [

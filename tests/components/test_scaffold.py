@@ -15,7 +15,6 @@ from dagster.components.testing import create_defs_folder_sandbox
 from dagster.components.testing.utils import DefsFolderSandbox
 
 import fti_assets as fti
-from fti_assets import clock
 from fti_assets.components import (
     FeatureGroupComponent,
     FeatureViewComponent,
@@ -23,6 +22,7 @@ from fti_assets.components import (
     PredictionsComponent,
     StoresComponent,
 )
+from fti_assets.core import clock
 from fti_assets.errors import DeclarationError
 
 # Dagster itself reads each YAML document so, and points from each asset to its YAML.

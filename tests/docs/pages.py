@@ -35,7 +35,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from fti_assets.stores.models import ModelStore
+from fti_assets.stores.models.store import ModelStore
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)(?P<attributes>.*)$")
 _TITLE = re.compile(r'title="([^"]+)"')

@@ -15,7 +15,8 @@ import pytest
 from pydantic import BaseModel
 
 import fti_assets as fti
-from fti_assets import cli, components, errors, testing
+from fti_assets import components, errors, testing
+from fti_assets.cli import main as cli
 from scripts import reference
 from tests.docs.pages import Reader, blocks_of
 

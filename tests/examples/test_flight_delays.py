@@ -30,12 +30,12 @@ from examples.flight_delays.features import (
     weather,
 )
 from examples.flight_delays.training import NetConfig, arrival_delay, delay_net
-from fti_assets import clock
+from fti_assets.core import clock
+from fti_assets.core.manifest import DatasetManifest, ViewRecord
+from fti_assets.core.records import from_json
 from fti_assets.errors import PredictionError
-from fti_assets.features.assemble import assemble
-from fti_assets.stores.graph import Graph
-from fti_assets.stores.manifest import DatasetManifest, ViewRecord
-from fti_assets.stores.records import from_json
+from fti_assets.features.point_in_time.assemble import assemble
+from fti_assets.stores.models.graph import Graph
 
 FIRST, LAST = "2013-01-01", "2013-02-20"
 DAYS = [f"{day:%Y-%m-%d}" for day in pd.date_range(FIRST, LAST)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-from fti_assets.stores.manifest import JoinedGroup
+from fti_assets.core.manifest import JoinedGroup
 
 Row = dict[str, Any]
 MINUTE = timedelta(minutes=1)

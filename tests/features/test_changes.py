@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import fti_assets as fti
 from fti_assets.errors import DataError, DeclarationError, SchemaChangedError
-from fti_assets.features.changes import ChangeFeed, net_changes
-from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.rows.changes import ChangeFeed, net_changes
 from fti_assets.testing import materialize, stores_in
 from tests.features.oracles import START, Row, connection, relation
 

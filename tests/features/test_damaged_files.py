@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
-from fti_assets import clock
+from fti_assets.core import clock
 from fti_assets.errors import DamagedError
 from fti_assets.testing import stores_in
 from tests.stores.test_damage import DAMAGES

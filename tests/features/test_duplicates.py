@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import fti_assets as fti
 from fti_assets.errors import DataError, DeclarationError
-from fti_assets.features.duplicates import without_duplicates
-from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.rows.duplicates import without_duplicates
 from fti_assets.testing import materialize, stores_in
 from tests.features.oracles import Row, connection, relation
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fti_assets import Mean, Rate, Std, Sum, Table, window_aggregate
-from fti_assets.features.table import Grid
+from fti_assets.features.rows.table import Grid
 from fti_assets.features.windows.exact import nearest_double
 from tests.features import oracles
 from tests.features.window_oracles import _deviation as true_deviation

@@ -20,7 +20,9 @@ from dagster._core.definitions.observe import observe
 from sklearn.linear_model import LogisticRegression
 
 import fti_assets as fti
-from fti_assets.description import describe
+from fti_assets.core.manifest import DatasetManifest, JoinedColumn, JoinedGroup, JoinedKey
+from fti_assets.core.records import from_json
+from fti_assets.describe import describe
 from fti_assets.errors import (
     DataError,
     DeclarationError,
@@ -29,14 +31,12 @@ from fti_assets.errors import (
     PredictionError,
     StoreError,
 )
-from fti_assets.features.asof import Points, candidates
+from fti_assets.features.external.rows import external_rows
 from fti_assets.features.external_group import ExternalOptions
-from fti_assets.features.external_rows import external_rows
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.stores.duckdb_extensions import load_extension
-from fti_assets.stores.external import source_connection
-from fti_assets.stores.manifest import DatasetManifest, JoinedColumn, JoinedGroup, JoinedKey
-from fti_assets.stores.records import from_json
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.point_in_time.asof import Points, candidates
+from fti_assets.stores.duckdb.extensions import load_extension
+from fti_assets.stores.sources.external import source_connection
 from fti_assets.testing import LeakFound, assert_no_leak, materialize, stores_in
 from tests.features import oracles
 

@@ -13,13 +13,13 @@ import polars as pl
 import pytest
 
 import fti_assets as fti
-from fti_assets import clock
+from fti_assets.core import clock
+from fti_assets.core.times import duration, microseconds
 from fti_assets.errors import DeclarationError, LookbackError, NotMaterializedError, SchemaChangedError
 from fti_assets.features import run as run_module
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.online import SqliteOnlineStore
-from fti_assets.times import duration, microseconds
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.online.store import SqliteOnlineStore
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-10")
 HOURS = (1, 5, 22)

@@ -14,14 +14,14 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from fti_assets.core.names import WHOLE, TableName
+from fti_assets.core.times import Window
 from fti_assets.errors import DataError
-from fti_assets.features.frames import naive_times
-from fti_assets.features.layout import Layout
-from fti_assets.features.staging import Staged, stage
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.tables import WHOLE, TableName
-from fti_assets.times import Window
+from fti_assets.features.rows.frames import naive_times
+from fti_assets.features.rows.layout import Layout
+from fti_assets.features.rows.staging import Staged, stage
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.store import OfflineStore
 
 READINGS = TableName("features", "readings_v1")
 LAYOUT = Layout("readings_v1", ("k",), ("k",), None)
@@ -208,13 +208,13 @@ def test_polars_is_not_imported_for_others() -> None:
     import subprocess
     import sys
 
-    code = "import sys, fti_assets.features.frames; sys.exit('polars' in sys.modules)"
+    code = "import sys, fti_assets.features.rows.frames; sys.exit('polars' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_relation_of_duckdb_is_not_copied_before_it_is_staged(lake: Lake) -> None:
     relation = lake.connection.sql("SELECT 1 AS k, 2.5 AS x")
-    from fti_assets.features.frames import relation_of
+    from fti_assets.features.rows.frames import relation_of
 
     assert relation_of(lake.connection, relation, what="readings_v1") is relation
     assert isinstance(relation, duckdb.DuckDBPyRelation)

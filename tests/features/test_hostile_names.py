@@ -10,9 +10,9 @@ import pandera.pandas as pa
 import pytest
 
 import fti_assets as fti
-from fti_assets import clock
+from fti_assets.core import clock
 from fti_assets.errors import DataError, DeclarationError
-from fti_assets.features.table_validation import validate_table
+from fti_assets.features.validation.table_validation import validate_table
 from fti_assets.testing import stores_in
 
 NAMES = ["rowid", "row_number", "s", "j0", "old", "one", "many", "staged", "others", "filename", "file_row_number",

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
-from fti_assets import clock
-from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.core import clock
+from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.testing import materialize, stores_in
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-01-11")

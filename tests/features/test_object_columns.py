@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 
 import fti_assets as fti
 from fti_assets import testing
+from fti_assets.core.names import WHOLE
+from fti_assets.core.times import Window
 from fti_assets.errors import DataError
-from fti_assets.features.frame_kinds import as_arrow
-from fti_assets.features.layout import Layout
-from fti_assets.features.staging import stage
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.tables import WHOLE
-from fti_assets.times import Window
+from fti_assets.features.rows.frame_kinds import as_arrow
+from fti_assets.features.rows.layout import Layout
+from fti_assets.features.rows.staging import stage
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.store import OfflineStore
 
 LAYOUT = Layout("readings_v1", ("k",), ("k",), None)
 NOON, BERLIN = dt.datetime(2024, 1, 1, 12), dt.timezone(dt.timedelta(hours=1))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import fti_assets as fti
+from fti_assets.core.manifest import Column
 from fti_assets.errors import DeclarationError
-from fti_assets.stores.manifest import Column
 
 
 @fti.on_demand(outputs={"double": float, "is_far": bool})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fti_assets.errors import DeclarationError
-from fti_assets.features.on_demand_source import check_source, imported_modules, module_sha256
+from fti_assets.features.groups.on_demand_source import check_source, imported_modules, module_sha256
 
 Written = Callable[..., str]
 
@@ -64,7 +64,7 @@ def test_numpy_the_library_and_what_is_deterministic_is_fine(written: Written) -
         ("n = 'pandas'\n__import__(n)", "line 2 .*whose name cannot be told"),
         ("from fti_assets import feature_group", "takes 'fti_assets.feature_group', which needs Dagster or pandas"),
         ("import fti_assets as fti\nx = fti.read", "line 2 .*takes 'fti_assets.read', which needs Dagster"),
-        ("from fti_assets.training.view import FeatureView", "takes 'fti_assets.training.view', which needs Dagster"),
+        ("from fti_assets.training.views.view import FeatureView", "takes 'fti_assets.training.views.view', which needs Dagster"),
         ("import os", "takes 'os', which depends on the machine"),
         ("from urllib.request import urlopen", "takes 'urllib', which depends on the machine"),
         ("import random", "takes 'random', which is another in training than when it serves"),
@@ -140,8 +140,8 @@ SERVE = """
 import hashlib, sys
 from pathlib import Path
 import numpy as np
-from fti_assets.stores.manifest import Column, OnDemandCall, OnDemandModule
-from fti_assets.stores.on_demand_call import LoadedCall
+from fti_assets.core.manifest import Column, OnDemandCall, OnDemandModule
+from fti_assets.core.on_demand.call import LoadedCall
 def sha(name): return hashlib.sha256(Path(name).read_bytes()).hexdigest()
 call = OnDemandCall("calendar", 1, "od_served", "calendar", sha("od_served.py"), ("t", "late"),
                     (Column("hour", "integer"), Column("risky", "boolean")), (OnDemandModule("od_rules", sha("od_rules.py")),))

@@ -15,19 +15,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fti_assets as fti
-from fti_assets import clock
-from fti_assets.features.online_load import joined_whole, load_online
-from fti_assets.features.point_in_time import point_in_time
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.online import OnlineStore
-from fti_assets.times import microseconds
+from fti_assets.core import clock
+from fti_assets.core.times import microseconds
+from fti_assets.features.online.load import joined_whole, load_online
+from fti_assets.features.point_in_time.join import point_in_time
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.online.store import OnlineStore
 from tests.features.oracles import START, Row, relation
 from tests.stores.online_stores import KINDS, online_store_of, why_no_redis
 
 MINUTE = timedelta(minutes=1)
 TYPES = {"k": "VARCHAR", "e": "TIMESTAMP", "a": "TIMESTAMP", "x": "DOUBLE", "s": "VARCHAR"}
-ORIGIN = logging.getLogger("fti_assets.features.online_load")
+ORIGIN = logging.getLogger("fti_assets.features.online.load")
 
 
 def declared(**options: Any) -> Any:

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
+from fti_assets.core.times import EPOCH, from_microseconds, microseconds
 from fti_assets.errors import DataError
-from fti_assets.features import online_rows
-from fti_assets.features.frontier import EVENT, VISIBLE, frontier
-from fti_assets.features.online_rows import blobs_of, online_schema, winners_since
-from fti_assets.stores.manifest import JoinedColumn, JoinedGroup, JoinedKey
-from fti_assets.stores.online_protocol import packed
-from fti_assets.times import EPOCH, from_microseconds, microseconds
+from fti_assets.features.online import rows as online_rows
+from fti_assets.features.online.rows import blobs_of, online_schema, winners_since
+from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE, frontier
+from fti_assets.stores.online.protocol import packed
 from tests.features.oracles import connection, relation
 
 SQL = {"text": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE", "boolean": "BOOLEAN", "timestamp": "TIMESTAMP"}

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.errors import DataError, DeclarationError
-from fti_assets.features import asof
-from fti_assets.features.frontier import frontier
-from fti_assets.features.point_in_time import point_in_time
-from fti_assets.stores.duckdb_extensions import load_extension
-from fti_assets.stores.manifest import JoinedColumn, JoinedGroup, JoinedKey
+from fti_assets.features.point_in_time import asof
+from fti_assets.features.point_in_time.frontier import frontier
+from fti_assets.features.point_in_time.join import point_in_time
+from fti_assets.stores.duckdb.extensions import load_extension
 from tests.features import oracles
 from tests.features.oracles import MINUTE, START, Row
 
@@ -431,7 +431,7 @@ def test_what_is_large_or_not_of_plain_types_is_left_to_duckdb(monkeypatch: pyte
         def left_to_duckdb(value: str, spine: duckdb.DuckDBPyRelation = spine, rows: int = 1) -> bool:
             asked: list[str] = []
             monkeypatch.setattr(
-                "fti_assets.features.point_in_time.by_duckdb",
+                "fti_assets.features.point_in_time.join.by_duckdb",
                 lambda *given: (asked.append("asked"), asof.by_duckdb(*given))[1],
             )
             stored = connection.sql(

@@ -15,10 +15,10 @@ import pytest
 
 import fti_assets as fti
 from fti_assets import testing
-from fti_assets.description import as_text, describe
+from fti_assets.describe import as_text, describe
 from fti_assets.errors import DataError, DeclarationError
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.rename import suggested_names
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.rows.rename import suggested_names
 
 RENAME = {"Order ID": "order_id", "Total (€)": "total"}
 ROWS = {"Order ID": [1, 2], "Total (€)": [9.5, None], "shop": ["a", "b"]}

@@ -3,7 +3,7 @@ import pandera.pandas as pa
 import pytest
 
 from fti_assets.errors import DeclarationError
-from fti_assets.features.schema import SQL_TYPES, column_types, constraints, pandera_schema, type_of_sql
+from fti_assets.features.validation.schema import SQL_TYPES, column_types, constraints, pandera_schema, type_of_sql
 
 
 class Weather(pa.DataFrameModel):

@@ -13,7 +13,7 @@ import pytest
 import fti_assets as fti
 from fti_assets import testing
 from fti_assets.errors import SchemaChangedError
-from fti_assets.resources import Stores
+from fti_assets.orchestration.resources import Stores
 from tests.testing.shop import CUTOFFS, DAYS, FIRST, LAST, VisitSchema, on_days, outcomes, view_of, visits
 
 CUTOFF = "2025-01-08"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fti_assets.core.manifest import SpineTimes, ViewRecord
 from fti_assets.features.spine_rows import LATE, spine_as_of
-from fti_assets.stores.manifest import SpineTimes, ViewRecord
 from tests.features import oracles
 from tests.features.oracles import START, Row
 

@@ -4,8 +4,8 @@ import duckdb
 import pytest
 
 from fti_assets.errors import DataError, DeclarationError
-from fti_assets.features.sql_body import filled, sql_body
-from fti_assets.features.table import Table
+from fti_assets.features.groups.sql_body import filled, sql_body
+from fti_assets.features.rows.table import Table
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 import fti_assets as fti
 from fti_assets.errors import DataError, DeclarationError
-from fti_assets.features.feature_group import FeatureGroup
+from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.sql_group import GroupTerms
 from fti_assets.testing import assert_no_leak, materialize, rows, stores_in
 
@@ -278,7 +278,7 @@ def test_a_lineage_that_cannot_be_told_is_left_out(stores: fti.Stores, caplog: p
     def framed(carriers: fti.Table) -> pd.DataFrame:
         return carriers.df()
 
-    with caplog.at_level(logging.DEBUG, logger="fti_assets.features.column_lineage"):
+    with caplog.at_level(logging.DEBUG, logger="fti_assets.features.lineage"):
         assert lineage(materialize(fetched, stores=stores)) == {}
     assert "fetched_v1 has no lineage by column: its rows were fetched" in caplog.text
     assert lineage(materialize(framed, stores=stores)) == {}

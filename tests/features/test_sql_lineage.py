@@ -8,7 +8,7 @@ import pytest
 
 import fti_assets as fti
 from fti_assets.features.sql_lineage import UntoldError, sql_lineage
-from fti_assets.features.views import named_view, sql_of, view_of, views_recorded
+from fti_assets.stores.duckdb.relations import named_view, sql_of, view_of, views_recorded
 
 TABLES = {
     "lake.features.arrivals_v1": {"carrier": "VARCHAR", "tail": "VARCHAR", "seen": "TIMESTAMP", "delay": "DOUBLE"},

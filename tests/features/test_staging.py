@@ -13,13 +13,13 @@ import pandera.pandas as pandera
 import pyarrow as pa
 import pytest
 
+from fti_assets.core.names import WHOLE
+from fti_assets.core.rules import Verdict
+from fti_assets.core.times import Window
 from fti_assets.errors import DataError, DeclarationError
-from fti_assets.features.layout import Layout
-from fti_assets.features.staging import Staged, stage
-from fti_assets.features.table import Table
-from fti_assets.rules import Verdict
-from fti_assets.stores.tables import WHOLE
-from fti_assets.times import Window
+from fti_assets.features.rows.layout import Layout
+from fti_assets.features.rows.staging import Staged, stage
+from fti_assets.features.rows.table import Table
 
 DAY_1 = Window("2013-01-01", datetime(2013, 1, 1), datetime(2013, 1, 2))
 DAY_2 = Window("2013-01-02", datetime(2013, 1, 2), datetime(2013, 1, 3))
@@ -325,7 +325,7 @@ def test_a_coercing_schema_stores_what_it_coerced(connection: duckdb.DuckDBPyCon
 def test_rows_that_keep_their_schema_before_staging_keep_it_after(
     connection: duckdb.DuckDBPyConnection, declared: Any, given: Any
 ) -> None:
-    from fti_assets.features.schema import column_types
+    from fti_assets.features.validation.schema import column_types
 
     schema = pandera.DataFrameSchema({"k": pandera.Column(int), "x": pandera.Column(declared, nullable=True)})
     frame = pd.DataFrame({"k": [1, 2], "x": given})

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fti_assets.features.statistics import ColumnStatistics, column_statistics, partition_statistics
+from fti_assets.features.rows.statistics import ColumnStatistics, column_statistics, partition_statistics
 from tests.features import oracles
 
 TYPES = {"n": "BIGINT", "x": "DOUBLE", "s": "VARCHAR", "b": "BOOLEAN", "t": "TIMESTAMP", "l": "BIGINT[]"}

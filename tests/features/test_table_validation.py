@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fti_assets.features.schema_sql import can_be_divided, divided
-from fti_assets.features.table_validation import TableValidation, validate_table
-from fti_assets.features.validation import REJECTED_ROWS, SAMPLE_ROWS, validate
-from fti_assets.rules import Verdict
+from fti_assets.core.rules import Verdict
+from fti_assets.features.validation.schema_sql import can_be_divided, divided
+from fti_assets.features.validation.table_validation import TableValidation, validate_table
+from fti_assets.features.validation.validation import REJECTED_ROWS, SAMPLE_ROWS, validate
 
 
 @pytest.fixture

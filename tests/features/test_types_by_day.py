@@ -13,7 +13,7 @@ import pytest
 import fti_assets as fti
 from fti_assets import testing
 from fti_assets.errors import DataError, SchemaChangedError
-from fti_assets.resources import Stores
+from fti_assets.orchestration.resources import Stores
 from fti_assets.testing import RowsRefused
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2025-01-01", end_date="2025-02-01")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fti_assets.features.schema_rules import rules_of
-from fti_assets.features.validation import SAMPLE_ROWS, Validation, validate
-from fti_assets.rules import Verdict
+from fti_assets.core.rules import Verdict
+from fti_assets.features.validation.schema_rules import rules_of
+from fti_assets.features.validation.validation import SAMPLE_ROWS, Validation, validate
 
 
 class Weather(pa.DataFrameModel):

@@ -12,17 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fti_assets as fti
+from fti_assets.core.names import TILES, TableName
+from fti_assets.core.sql import quoted, timestamp
+from fti_assets.core.times import Window, duration
 from fti_assets.features.inputs import input_table
-from fti_assets.features.table import Grid, Table
+from fti_assets.features.rows.table import Grid, Table
 from fti_assets.features.windows import window_aggregate
 from fti_assets.features.windows.axis import RowsBy
 from fti_assets.features.windows.tiles import SourcePartitions
-from fti_assets.stores.dropping import drop_tables
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.sql import quoted, timestamp
-from fti_assets.stores.tables import TILES, TableName
-from fti_assets.times import Window, duration
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.lake.upkeep.dropping import drop_tables
 from tests.features import oracles
 from tests.features.oracles import START, Row
 from tests.features.test_windows import CHOSEN, COLUMNS, EVERY, NUMBERS, ODD

@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fti_assets.errors import DeclarationError, LookbackError
-from fti_assets.features.table import Grid, Table
-from fti_assets.features.views import view_of
+from fti_assets.features.rows.table import Grid, Table
 from fti_assets.features.windows import (
     Aggregate,
     Count,
@@ -30,6 +29,7 @@ from fti_assets.features.windows import (
     window_aggregate,
 )
 from fti_assets.features.windows.axis import RowsBy
+from fti_assets.stores.duckdb.relations import view_of
 from tests.features import oracles, window_oracles
 from tests.features.oracles import START, Row
 

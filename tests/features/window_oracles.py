@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
+from fti_assets.core.times import EPOCH, duration
 from fti_assets.features.windows import (
     Aggregate,
     Count,
@@ -18,7 +19,6 @@ from fti_assets.features.windows import (
     Std,
     Sum,
 )
-from fti_assets.times import EPOCH, duration
 from tests.features.oracles import Row, available, visible
 
 Inside = Callable[[tuple[Any, ...], datetime, timedelta], list[Row]]

@@ -21,14 +21,14 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
-from fti_assets import clock
-from fti_assets.cli import main
+from fti_assets.cli.main import main
+from fti_assets.core import clock
+from fti_assets.core.names import TableName
 from fti_assets.errors import DataError, DeclarationError, FtiError, NotMaterializedError
-from fti_assets.forgetting import Forgotten, as_text, forget
-from fti_assets.stores import forgetting
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.tables import TableName
-from fti_assets.stores.tiles import tiles_of
+from fti_assets.forget import Forgotten, as_text, forget
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.tiles import tiles_of
+from fti_assets.stores.lake.upkeep import forgetting
 from tests.forgetting import library
 from tests.forgetting.library import ANN, CUTOFF, FIRST, LAST, PEOPLE, SOURCE
 
@@ -271,9 +271,11 @@ def test_expire_leaves_no_file_that_holds_it(stores: fti.Stores, home: Path, lak
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from fti_assets.stores import lake as lakes, forgetting, upkeep
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.tables import TableName
+from fti_assets.stores.lake import lake as lakes
+from fti_assets.stores.lake.upkeep import forgetting
+from fti_assets.stores.lake.upkeep import expiry as upkeep
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.core.names import TableName
 
 root, where = sys.argv[1:]
 kill = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)

@@ -15,14 +15,14 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
 import fti_assets as fti
-from fti_assets import clock
+from fti_assets.core import clock
+from fti_assets.core.manifest import ModelManifest
 from fti_assets.errors import DeclarationError
-from fti_assets.features.assemble import assemble
-from fti_assets.features.online_load import load_online
-from fti_assets.inference import batch_run
-from fti_assets.inference.batch import BatchPredictions
-from fti_assets.stores.manifest import ModelManifest
-from fti_assets.stores.models import build_id
+from fti_assets.features.online.load import load_online
+from fti_assets.features.point_in_time.assemble import assemble
+from fti_assets.inference.batch import run as batch_run
+from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.stores.models.store import build_id
 from tests.on_demand import calendar
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-20")

@@ -6,7 +6,9 @@ HEAVY = ["dagster", "torch", "pandas", "pandera", "duckdb", "onnx", "pyarrow", "
 
 
 def test_an_app_imports_numpy_and_onnxruntime_alone():
-    code = f"import sys, fti_assets.inference.predictor; print([name for name in {HEAVY} if name in sys.modules])"
+    code = (
+        f"import sys, fti_assets.inference.serving.predictor; print([name for name in {HEAVY} if name in sys.modules])"
+    )
     root = Path(__file__).parents[2]
     found = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"

@@ -19,20 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from fti_assets import clock
-from fti_assets.errors import (
-    DamagedError,
-    NoChampionError,
-    NotMaterializedError,
-    PredictionError,
-    RequestError,
-    StoreError,
-)
-from fti_assets.inference import predictor as predictor_module
-from fti_assets.inference.predictor import Prediction, Predictor
-from fti_assets.stores.columns import canonical
-from fti_assets.stores.graph import Graph
-from fti_assets.stores.manifest import (
+from fti_assets.core import clock
+from fti_assets.core.columns import canonical
+from fti_assets.core.manifest import (
     NUMBERS,
     Column,
     DatasetRecord,
@@ -45,11 +34,22 @@ from fti_assets.stores.manifest import (
     OnDemandCall,
     ViewRecord,
 )
-from fti_assets.stores.models import ModelStore, build_id
-from fti_assets.stores.on_demand_meaning import meaning
-from fti_assets.stores.online import SqliteOnlineStore
-from fti_assets.stores.records import to_json
-from fti_assets.times import microseconds
+from fti_assets.core.on_demand.meaning import meaning
+from fti_assets.core.records import to_json
+from fti_assets.core.times import microseconds
+from fti_assets.errors import (
+    DamagedError,
+    NoChampionError,
+    NotMaterializedError,
+    PredictionError,
+    RequestError,
+    StoreError,
+)
+from fti_assets.inference.serving import predictor as predictor_module
+from fti_assets.inference.serving.predictor import Prediction, Predictor
+from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.store import ModelStore, build_id
+from fti_assets.stores.online.store import SqliteOnlineStore
 
 NOON = datetime(2013, 6, 1, 12)
 HOUR = timedelta(hours=1)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fti_assets.core.manifest import Column, ViewRecord
 from fti_assets.errors import RequestError
-from fti_assets.inference.request import RequestForm, moment
-from fti_assets.stores.manifest import Column, ViewRecord
+from fti_assets.inference.serving.request import RequestForm, moment
 
 COLUMNS = (
     Column("id", "integer"),

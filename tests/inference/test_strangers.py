@@ -11,11 +11,11 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import fti_assets as fti
+from fti_assets.core.manifest import Column
 from fti_assets.errors import ModelError, PredictionError, RequestError
-from fti_assets.features.schema import column_rules
-from fti_assets.inference.predictor import Predictor
-from fti_assets.inference.request_rules import RequestRules
-from fti_assets.stores.manifest import Column
+from fti_assets.features.validation.schema import column_rules
+from fti_assets.inference.serving.predictor import Predictor
+from fti_assets.inference.serving.request_rules import RequestRules
 
 SCHEMA = pa.DataFrameSchema(
     {

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from fti_assets.inference.predictor import Predictor
-from fti_assets.stores.manifest import (
+from fti_assets.core.manifest import (
     NUMBERS,
     Column,
     DatasetRecord,
@@ -24,8 +23,9 @@ from fti_assets.stores.manifest import (
     ModelManifest,
     ViewRecord,
 )
-from fti_assets.stores.models import ModelStore, build_id
-from fti_assets.stores.online import OnlineStore
+from fti_assets.inference.serving.predictor import Predictor
+from fti_assets.stores.models.store import ModelStore, build_id
+from fti_assets.stores.online.store import OnlineStore
 from tests.stores.online_stores import KINDS, online_store_of
 
 NOON = datetime(2013, 6, 1, 12)

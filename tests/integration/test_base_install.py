@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
-from fti_assets import clock
+from fti_assets.core import clock
 
 ROOT = Path(__file__).parents[2]
 NOW = "2013-06-20T00:00:00"
@@ -234,5 +234,5 @@ def test_the_wheel_holds_the_package_and_nothing_of_the_repository_around_it(whe
     shipped = {str(path.relative_to(installed)) for path in installed.rglob("*") if path.suffix not in (".pyc", "")}
     sources = ROOT / "fti_assets"
     assert shipped == {str(path.relative_to(sources)) for path in sources.rglob("*") if path.suffix not in (".pyc", "")}
-    assert "stores/manifest.schema.json" in shipped
+    assert "core/manifest.schema.json" in shipped
     assert not [name for name in ("tests", "examples", "resources", "benchmarks") if (installed.parent / name).exists()]

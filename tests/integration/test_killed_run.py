@@ -20,11 +20,11 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.manifest import DatasetRecord, ModelManifest, ViewRecord
-from fti_assets.stores.models import ModelStore, build_id
-from fti_assets.stores.online import SqliteOnlineStore
-from fti_assets.times import microseconds
+from fti_assets.core.manifest import DatasetRecord, ModelManifest, ViewRecord
+from fti_assets.core.times import microseconds
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.models.store import ModelStore, build_id
+from fti_assets.stores.online.store import SqliteOnlineStore
 from tests.graphs import constant_graph
 
 ROWS = 2_000

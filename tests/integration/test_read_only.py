@@ -16,8 +16,8 @@ from sklearn.linear_model import LogisticRegression
 
 import fti_assets as fti
 from fti_assets.errors import StoreError
-from fti_assets.resources import Stores
-from fti_assets.stores.models import ModelStore
+from fti_assets.orchestration.resources import Stores
+from fti_assets.stores.models.store import ModelStore
 
 NOBODY = 65_534
 

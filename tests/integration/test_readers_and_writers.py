@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.tables import TableName
+from fti_assets.core.names import TableName
+from fti_assets.stores.lake.store import OfflineStore
 
 ROOT = Path(__file__).parents[2]
 SECONDS = float(os.environ.get("FTI_SOAK_SECONDS", "60"))
@@ -24,11 +24,11 @@ CROWD = '''
 
 import json, multiprocessing, os, random, sys, time, traceback
 from datetime import timedelta
-from fti_assets.stores.models import ModelStore
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.online import SqliteOnlineStore
-from fti_assets.stores.tables import TableName
-from fti_assets.stores.upkeep import upkeep
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.online.store import SqliteOnlineStore
+from fti_assets.core.names import TableName
+from fti_assets.stores.lake.upkeep.expiry import upkeep
 
 root, seconds = sys.argv[1], float(sys.argv[2])
 TABLE = TableName("features", "rows_v1")

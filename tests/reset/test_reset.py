@@ -12,15 +12,15 @@ import dagster as dg
 import pytest
 
 import fti_assets as fti
-from fti_assets import clock
-from fti_assets.cli import main
+from fti_assets.cli.main import main
+from fti_assets.core import clock
+from fti_assets.core.names import TableName
 from fti_assets.errors import DamagedError, NotMaterializedError, SchemaChangedError, StoreError
-from fti_assets.forgetting import as_text as as_forgotten
-from fti_assets.forgetting import forget
+from fti_assets.forget import as_text as as_forgotten
+from fti_assets.forget import forget
 from fti_assets.reset import as_text, plan_reset, reset
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.tables import TableName
-from fti_assets.stores.tiles import tiles_of
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.tiles import tiles_of
 from fti_assets.testing import materialize, stores_in
 from tests.forgetting import library
 from tests.reset import shop
@@ -150,7 +150,7 @@ def test_what_is_no_longer_declared_is_reset_too(stores: fti.Stores, lake: Lake)
 
 
 def test_it_waits_for_the_writers_lock(stores: fti.Stores, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fti_assets.stores.offline._LOCK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("fti_assets.stores.lake.store._LOCK_TIMEOUT_S", 0.05)
     with lake.store.lock(), pytest.raises(StoreError, match=r"the lock .*lake\.lock was held"):
         run_reset(stores)
     assert whole(stores)

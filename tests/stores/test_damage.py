@@ -7,11 +7,11 @@ import duckdb
 import pytest
 
 import fti_assets as fti
+from fti_assets.core.names import TableName
 from fti_assets.errors import DamagedError, StoreError
-from fti_assets.stores.catalog import current_files
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.tables import TableName
+from fti_assets.stores.lake.catalog import current_files
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.store import OfflineStore
 from tests.stores.test_lost_catalog import of_data
 from tests.stores.test_upkeep import ROWS, House, content, put
 

@@ -8,8 +8,8 @@ import duckdb
 import pytest
 
 from fti_assets.errors import MissingExtraError
-from fti_assets.stores import duckdb_extensions
-from fti_assets.stores.duckdb_extensions import connect_in_memory, load_extension
+from fti_assets.stores.duckdb import extensions as duckdb_extensions
+from fti_assets.stores.duckdb.extensions import connect_in_memory, load_extension
 
 
 class Recorded:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from fti_assets.core.names import WHOLE, TableName
 from fti_assets.errors import DataError, StoreError
-from fti_assets.stores.forgetting import equals, expire_snapshots, find, take_out
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.row_changes import RowChange, change_rows
-from fti_assets.stores.tables import WHOLE, TableName
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.row_changes import RowChange, change_rows
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.lake.upkeep.forgetting import equals, expire_snapshots, find, take_out
 
 PEOPLE = TableName("features", "people_v1")
 NAMES = ["zed-31", "amy-77", "max-10"]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fti_assets.inference.request_values import timestamp
-from fti_assets.stores.iso_text import instants_sql, try_instant_sql
+from fti_assets.inference.serving.request_values import timestamp
+from fti_assets.stores.duckdb.iso_text import instants_sql, try_instant_sql
 
 SHAPES = [
     "{0:%Y-%m-%d}",

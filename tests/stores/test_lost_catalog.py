@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from fti_assets.errors import DamagedError, NotMaterializedError
+from fti_assets.orchestration.resources import Stores
 from fti_assets.reading import read
-from fti_assets.resources import Stores
-from fti_assets.stores.models import ModelStore
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.online import SqliteOnlineStore
-from fti_assets.stores.upkeep import upkeep
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.lake.upkeep.expiry import upkeep
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.online.store import SqliteOnlineStore
 from tests.stores.test_upkeep import NOW, put
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from fti_assets.stores import manifest as records
-from fti_assets.stores.manifest import (
+from fti_assets.core import manifest as records
+from fti_assets.core.manifest import (
     NUMBERS,
     Column,
     DatasetRecord,
@@ -20,7 +20,7 @@ from fti_assets.stores.manifest import (
     OnDemandCall,
     ViewRecord,
 )
-from fti_assets.stores.records import from_json, to_json
+from fti_assets.core.records import from_json, to_json
 
 SCHEMA = json.loads(Path(records.__file__).with_name("manifest.schema.json").read_text())
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from fti_assets import clock
+from fti_assets.core import clock
+from fti_assets.core.manifest import DatasetRecord, GateVerdict, ModelManifest, ViewRecord
+from fti_assets.core.records import to_json
 from fti_assets.errors import (
     AliasConflictError,
     DamagedError,
@@ -19,9 +21,7 @@ from fti_assets.errors import (
     NotMaterializedError,
     StoreError,
 )
-from fti_assets.stores.manifest import DatasetRecord, GateVerdict, ModelManifest, ViewRecord
-from fti_assets.stores.models import ModelStore, build_id
-from fti_assets.stores.records import to_json
+from fti_assets.stores.models.store import ModelStore, build_id
 from tests.graphs import constant_graph, endless_graph, nested_graph
 
 ROOT = Path(__file__).parents[2]
@@ -297,9 +297,9 @@ def test_the_newest_accepted_build_of_a_cutoff(store):
 KILLED = """
 import os, signal, sys
 from fti_assets.stores import files
-from fti_assets.stores.manifest import ModelManifest
-from fti_assets.stores.models import ModelStore
-from fti_assets.stores.records import from_json
+from fti_assets.core.manifest import ModelManifest
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.core.records import from_json
 from tests.graphs import constant_graph
 calls, sync = 0, os.fsync
 def kill_at(descriptor):

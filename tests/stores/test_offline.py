@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from fti_assets import clock
+from fti_assets.core import clock
+from fti_assets.core.names import Commit, TableName
+from fti_assets.core.times import instant
 from fti_assets.errors import NotMaterializedError, SchemaChangedError, StoreError
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.tables import Commit, TableName
-from fti_assets.times import instant
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.store import OfflineStore
 
 ROOT = Path(__file__).parents[2]
 WEATHER = TableName("features", "weather_v1")
@@ -310,8 +310,8 @@ def test_an_interrupt_rolls_back_and_passes_on(lake: Lake, monkeypatch: pytest.M
 WORKER = """
 import sys, time
 from pathlib import Path
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.tables import TableName
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.core.names import TableName
 
 root, go, name, partitions = sys.argv[1], Path(sys.argv[2]), sys.argv[3], sys.argv[4].split(",")
 print("ready", flush=True)
@@ -387,8 +387,8 @@ def test_threads_and_processes_write_one_table_at_once(store: OfflineStore, tmp_
 
 FORKED_WRITER = """
 import os, sys
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.tables import TableName
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.core.names import TableName
 
 TABLE = TableName("features", "weather_v1")
 

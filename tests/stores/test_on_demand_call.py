@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fti_assets.core.columns import ColumnType
+from fti_assets.core.manifest import Column, OnDemandCall, OnDemandModule
+from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.errors import PredictionError
-from fti_assets.features.on_demand import on_demand
-from fti_assets.stores.columns import ColumnType
-from fti_assets.stores.manifest import Column, OnDemandCall, OnDemandModule
-from fti_assets.stores.on_demand_call import LoadedCall
+from fti_assets.features.groups.on_demand import on_demand
 
 NOON = datetime(2013, 7, 4, 12)
 GIVEN: dict[str, Any] = {}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from fti_assets.core.on_demand.meaning import declares_on_demand, meaning
+from fti_assets.core.on_demand.source import source_file
 from fti_assets.errors import DeclarationError
-from fti_assets.stores.module_source import source_file
-from fti_assets.stores.on_demand_meaning import declares_on_demand, meaning
 
 FIXED = "eb0342e878ed3b0c5100fbf967624edb2ebf40ca46025246537999ad45d649e4"
 Write = Callable[..., None]

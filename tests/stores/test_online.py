@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fti_assets.core.manifest import Column
+from fti_assets.core.times import microseconds
 from fti_assets.errors import DamagedError, DataError, NotMaterializedError, PredictionError, StoreError
-from fti_assets.stores.blobs import BlobFormat
-from fti_assets.stores.manifest import Column
-from fti_assets.stores.online import OnlineStore, Schema, Winner
-from fti_assets.stores.online_keys import key_encoder
-from fti_assets.times import microseconds
+from fti_assets.stores.online.blobs import BlobFormat
+from fti_assets.stores.online.keys import key_encoder
+from fti_assets.stores.online.store import OnlineStore, Schema, Winner
 from tests.stores.online_stores import KINDS, TEMP, load, online_store_of
 
 EVERY_TYPE = (

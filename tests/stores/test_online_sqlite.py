@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fti_assets.errors import DamagedError, StoreError
-from fti_assets.stores.online import SqliteOnlineStore, online_store
+from fti_assets.stores.online.store import SqliteOnlineStore, online_store
 from tests.stores.online_stores import load
 
 

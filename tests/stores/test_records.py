@@ -3,8 +3,8 @@ from typing import Any, Literal
 
 import pytest
 
+from fti_assets.core.records import from_json, to_json
 from fti_assets.errors import DamagedError
-from fti_assets.stores.records import from_json, to_json
 
 
 @dataclass(frozen=True)

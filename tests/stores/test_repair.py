@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from fti_assets.core.names import WHOLE, TableName
 from fti_assets.errors import NotMaterializedError
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.repair import Recorded, RecordedVersion, repair
-from fti_assets.stores.row_changes import RowChange, change_rows
-from fti_assets.stores.tables import WHOLE, TableName
-from fti_assets.stores.unnamed_files import file_sizes
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.row_changes import RowChange, change_rows
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.lake.upkeep.repair import Recorded, RecordedVersion, repair
+from fti_assets.stores.lake.upkeep.unnamed_files import file_sizes
 from tests.stores.test_lost_catalog import lose, of_data
 from tests.stores.test_upkeep import DATASET, ROWS, content, put
 

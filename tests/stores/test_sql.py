@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fti_assets.core.sql import checked_name, literal, quoted
 from fti_assets.errors import DeclarationError
-from fti_assets.stores.sql import checked_name, literal, quoted
 
 HOSTILE = ['a"b', "a'b", "select", "a b", "a.b", 'x"; DROP TABLE rows; --', "Ünïcode", "$1", "?", "{}", "a\nb", "\\"]
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)

@@ -19,17 +19,17 @@ from typing import Any
 
 import pytest
 
-from fti_assets import clock
+from fti_assets.core import clock
+from fti_assets.core.manifest import DatasetRecord, ModelManifest, Status, ViewRecord
+from fti_assets.core.names import Commit, TableName
 from fti_assets.errors import DamagedError, NotMaterializedError, StoreError
-from fti_assets.stores import upkeep as upkeep_module
-from fti_assets.stores.lake import Lake
-from fti_assets.stores.manifest import DatasetRecord, ModelManifest, Status, ViewRecord
-from fti_assets.stores.models import ModelStore
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.online import SqliteOnlineStore
-from fti_assets.stores.pins import pins
-from fti_assets.stores.tables import Commit, TableName
-from fti_assets.stores.upkeep import Upkeep, delete_spilled, size, upkeep
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.lake.upkeep import expiry as upkeep_module
+from fti_assets.stores.lake.upkeep.expiry import Upkeep, delete_spilled, size, upkeep
+from fti_assets.stores.lake.upkeep.pins import pins
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.online.store import SqliteOnlineStore
 from tests.graphs import constant_graph
 
 ROOT = Path(__file__).parents[2]
@@ -390,11 +390,11 @@ def test_the_steps_are_told_and_the_size_is_that_of_the_folder(house: House) -> 
 KEEPER = """
 import os, sys, traceback
 from datetime import timedelta
-from fti_assets.stores.models import ModelStore
-from fti_assets.stores.offline import OfflineStore
-from fti_assets.stores.online import SqliteOnlineStore
-from fti_assets.stores.tables import TableName
-from fti_assets.stores.upkeep import upkeep
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.online.store import SqliteOnlineStore
+from fti_assets.core.names import TableName
+from fti_assets.stores.lake.upkeep.expiry import upkeep
 
 root, table = sys.argv[1], TableName("features", "rows_v1")
 stores = OfflineStore(f"{root}/lake"), ModelStore(f"{root}/models"), SqliteOnlineStore(f"{root}/online")

@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
-from fti_assets import clock, testing
+from fti_assets import testing
+from fti_assets.core import clock
+from fti_assets.core.manifest import DatasetManifest, ViewRecord
+from fti_assets.core.records import from_json
 from fti_assets.errors import DataError
 from fti_assets.features import spine_rows
-from fti_assets.stores.manifest import DatasetManifest, ViewRecord
-from fti_assets.stores.records import from_json
 from fti_assets.testing import join_leaks
 from tests.features import oracles
 from tests.features.oracles import Row

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
-from fti_assets import clock, testing
+from fti_assets import testing
+from fti_assets.core import clock
 from fti_assets.errors import DeclarationError
 from tests.testing.shop import DAYS, FIRST, LAST, buyer, dataset, habits, outcomes, visits
 

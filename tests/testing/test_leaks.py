@@ -166,7 +166,7 @@ def test_a_group_without_inputs_has_nothing_to_take_away(stores: fti.Stores) -> 
 
 def test_a_join_that_brings_another_row_is_found(stores: fti.Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """The search row by row does not rest on the join that it checks."""
-    from fti_assets.features import frontier
+    from fti_assets.features.point_in_time import frontier
 
     honest = frontier.available_sql
     view = view_of(habits["bought_6h"])

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import fti_assets as fti
-from fti_assets import clock, testing
+from fti_assets import testing
+from fti_assets.core import clock
 from fti_assets.errors import NoChampionError, NotMaterializedError, PredictionError
 from tests.testing.shop import FIRST, LAST, buyer, dataset, habits, outcomes, visits
 

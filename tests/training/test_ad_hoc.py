@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 import fti_assets as fti
 from fti_assets import testing
+from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
+from fti_assets.core.times import duration, microseconds
 from fti_assets.errors import DataError, NotMaterializedError, StoreError
-from fti_assets.stores.manifest import JoinedColumn, JoinedGroup, JoinedKey
-from fti_assets.times import duration, microseconds
 from tests.features import oracles
 from tests.features.oracles import START, Row
 from tests.on_demand import big, ratio_of

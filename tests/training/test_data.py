@@ -4,11 +4,11 @@ import random
 import numpy as np
 import pytest
 
+from fti_assets.core.manifest import Column
 from fti_assets.errors import DataError, ModelError
-from fti_assets.stores.manifest import Column
-from fti_assets.training.data import TrainingData, class_names, matrix
-from fti_assets.training.encoders import Embedding, fit_encoders
-from fti_assets.training.split import SPLITS
+from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.encoders.encoders import Embedding, fit_encoders
+from fti_assets.training.models.data import TrainingData, class_names, matrix
 
 torch = pytest.importorskip("torch")
 

@@ -11,8 +11,8 @@ import pytest
 
 import fti_assets as fti
 from fti_assets import testing
-from fti_assets.stores.manifest import Column
-from fti_assets.training.dataset_checks import KNOWN, _not_ruled_out, _telling, judge_rows
+from fti_assets.core.manifest import Column
+from fti_assets.training.datasets.checks import KNOWN, _not_ruled_out, _telling, judge_rows
 from tests.features import oracles
 from tests.features.oracles import START
 

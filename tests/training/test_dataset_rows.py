@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fti_assets as fti
+from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
+from fti_assets.core.names import TableName
+from fti_assets.core.times import microseconds
 from fti_assets.errors import DataError
-from fti_assets.features.feature_group import FeatureGroup
-from fti_assets.features.schema import type_of_sql
-from fti_assets.stores.manifest import JoinedColumn, JoinedGroup, JoinedKey
-from fti_assets.stores.tables import TableName
-from fti_assets.times import microseconds
-from fti_assets.training.dataset import TrainingDataset
-from fti_assets.training.dataset_rows import DatasetRows, dataset_rows, where_the_parts_lie
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.validation.schema import type_of_sql
+from fti_assets.training.datasets.dataset import TrainingDataset
+from fti_assets.training.datasets.rows import DatasetRows, dataset_rows, where_the_parts_lie
 from tests.features import oracles
 from tests.features.oracles import START, Row
 

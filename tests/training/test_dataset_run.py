@@ -15,11 +15,11 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import fti_assets as fti
-from fti_assets import clock
+from fti_assets.core import clock
+from fti_assets.core.manifest import DatasetManifest
+from fti_assets.core.records import from_json
 from fti_assets.errors import NotMaterializedError
-from fti_assets.stores.manifest import DatasetManifest
-from fti_assets.stores.records import from_json
-from fti_assets.training.dataset import TrainingDataset
+from fti_assets.training.datasets.dataset import TrainingDataset
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-02-10")
 CUTOFFS = dg.DailyPartitionsDefinition(start_date="2013-01-05", end_date="2013-02-10")

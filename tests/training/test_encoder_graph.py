@@ -4,12 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fti_assets.core.columns import canonical
+from fti_assets.core.manifest import Column, GraphInput
 from fti_assets.errors import DataError, ModelError
-from fti_assets.stores.columns import canonical
-from fti_assets.stores.manifest import Column, GraphInput
-from fti_assets.training import encoder_graph
-from fti_assets.training.encoder_graph import build_encoder
-from fti_assets.training.encoders import (
+from fti_assets.training.encoders import graph as encoder_graph
+from fti_assets.training.encoders.encoders import (
     Embedding,
     FittedEmbedding,
     FittedOneHot,
@@ -20,6 +19,7 @@ from fti_assets.training.encoders import (
     Standardize,
     fit_encoders,
 )
+from fti_assets.training.encoders.graph import build_encoder
 
 TEXT = st.one_of(st.just(""), st.sampled_from(["a", "b", "A", "a ", "é", "a\0b", "日本"]), st.text(max_size=5))
 NUMBER = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True), st.floats(-100, 100))

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fti_assets.core.columns import canonical
+from fti_assets.core.manifest import Column
+from fti_assets.core.records import from_json
 from fti_assets.errors import DeclarationError
-from fti_assets.stores.columns import canonical
-from fti_assets.stores.manifest import Column
-from fti_assets.stores.records import from_json
-from fti_assets.training.encoders import (
+from fti_assets.training.encoders.encoders import (
     Embedding,
     FittedEmbedding,
     FittedOneHot,

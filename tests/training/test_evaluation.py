@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fti_assets.errors import DeclarationError, ModelError
-from fti_assets.training.evaluation import (
+from fti_assets.training.judging.evaluation import (
     LARGEST_SLICES,
     METRICS,
     Evaluation,

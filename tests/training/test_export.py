@@ -7,16 +7,16 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from fti_assets.core.manifest import Column, GraphOutput
 from fti_assets.errors import DamagedError, ExportError, MissingExtraError, ModelError, PredictionError
-from fti_assets.stores.graph import Graph
-from fti_assets.stores.manifest import Column, GraphOutput
-from fti_assets.stores.samples import Samples
-from fti_assets.training import extras
-from fti_assets.training.comparison_rows import ComparisonRows, comparison_rows
-from fti_assets.training.data import TrainingData, matrix
-from fti_assets.training.encoders import Embedding, OneHot, Passthrough, fit_encoders
-from fti_assets.training.export import check_parity, export
-from fti_assets.training.split import SPLITS
+from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.samples import Samples
+from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.encoders import extras
+from fti_assets.training.encoders.encoders import Embedding, OneHot, Passthrough, fit_encoders
+from fti_assets.training.models.comparison_rows import ComparisonRows, comparison_rows
+from fti_assets.training.models.data import TrainingData, matrix
+from fti_assets.training.models.export import check_parity, export
 
 torch = pytest.importorskip("torch")
 

@@ -1,7 +1,7 @@
 import pytest
 
 from fti_assets.errors import DeclarationError, ModelError
-from fti_assets.training.gates import (
+from fti_assets.training.judging.gates import (
     BeatsBaseline,
     ChampionScores,
     Gate,

@@ -16,14 +16,14 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 import fti_assets as fti
-from fti_assets import clock
+from fti_assets.core import clock
+from fti_assets.core.manifest import GateVerdict, ModelManifest
 from fti_assets.errors import AliasConflictError, DeclarationError, NotMaterializedError
-from fti_assets.stores.graph import Graph
-from fti_assets.stores.manifest import GateVerdict, ModelManifest
-from fti_assets.stores.models import ModelStore, build_id
-from fti_assets.training.evaluation import evaluate
-from fti_assets.training.gates import Scores
-from fti_assets.training.model import Model
+from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.store import ModelStore, build_id
+from fti_assets.training.judging.evaluation import evaluate
+from fti_assets.training.judging.gates import Scores
+from fti_assets.training.models.model import Model
 from tests.on_demand import doubled
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-10")

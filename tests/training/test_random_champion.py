@@ -11,9 +11,9 @@ import pytest
 from sklearn.tree import DecisionTreeClassifier
 
 import fti_assets as fti
-from fti_assets.stores.manifest import ModelManifest
-from fti_assets.stores.models import ModelStore, build_id
-from fti_assets.times import instant
+from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.times import instant
+from fti_assets.stores.models.store import ModelStore, build_id
 
 ROWS = 2_000
 RNG = np.random.default_rng(5)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fti_assets.errors import DeclarationError
-from fti_assets.training.split import SPLITS, RandomSplit, TimeSplit
+from fti_assets.training.datasets.split import SPLITS, RandomSplit, TimeSplit
 
 CUTOFF = datetime(2013, 7, 1)
 DAYS = st.integers(1, 60).map(lambda days: timedelta(days=days))

@@ -11,11 +11,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from fti_assets.arguments import checked_arguments
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.sql import checked_name, quoted, temporary_name, timestamp
+from fti_assets.core.times import duration, from_microseconds, microseconds
 from fti_assets.errors import DeclarationError, LookbackError
-from fti_assets.features.frontier import available_sql, check_columns
-from fti_assets.features.table import Grid, Table
-from fti_assets.features.views import view_of
+from fti_assets.features.point_in_time.frontier import available_sql, check_columns
+from fti_assets.features.rows.table import Grid, Table
 from fti_assets.features.windows.aggregates import Aggregate, Last, Max, Min
 from fti_assets.features.windows.arrivals import arrivals
 from fti_assets.features.windows.axis import EVENT, Axis, RowsBy, Windows
@@ -24,8 +25,7 @@ from fti_assets.features.windows.extremes import extremes_sql, frame_lengths, le
 from fti_assets.features.windows.results import Needed, Results
 from fti_assets.features.windows.tiles import Tiles, tiled
 from fti_assets.features.windows.totals import AT, NEXT, totals_sql
-from fti_assets.stores.sql import checked_name, quoted, temporary_name, timestamp
-from fti_assets.times import duration, from_microseconds, microseconds
+from fti_assets.stores.duckdb.relations import view_of
 
 if TYPE_CHECKING:
     import duckdb

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from fti_assets.arguments import checked_arguments
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.times import duration
 from fti_assets.errors import DeclarationError
-from fti_assets.times import duration
 
 
 @checked_arguments()

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
+from fti_assets.core.sql import quoted, temporary_name, timestamp
 from fti_assets.errors import DeclarationError
-from fti_assets.features.table import Grid, Table
-from fti_assets.features.views import view_of
-from fti_assets.stores.sql import quoted, temporary_name, timestamp
+from fti_assets.features.rows.table import Grid, Table
+from fti_assets.stores.duckdb.relations import view_of
 
 
 def arrivals(rows: Table, grid: Grid, keys: Sequence[str]) -> Iterator[tuple[Table, str]]:

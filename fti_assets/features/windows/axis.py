@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from fti_assets.features.frontier import available_sql
-from fti_assets.features.table import Grid, Table
-from fti_assets.stores.sql import quoted, timestamp
-from fti_assets.times import from_microseconds, microseconds, naive_utc
+from fti_assets.core.sql import quoted, timestamp
+from fti_assets.core.times import from_microseconds, microseconds, naive_utc
+from fti_assets.features.point_in_time.frontier import available_sql
+from fti_assets.features.rows.table import Grid, Table
 
 RowsBy = Literal["visible_at", "event_time"]
 EVENT, SEEN = "__fti_event", "__fti_seen"

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fti_assets.core.sql import quoted
+from fti_assets.core.times import duration, microseconds
 from fti_assets.errors import DeclarationError
 from fti_assets.features.windows.aggregates import (
     Aggregate,
@@ -27,8 +29,6 @@ from fti_assets.features.windows.exact import (
     nearest_double,
     whole_deviation,
 )
-from fti_assets.stores.sql import quoted
-from fti_assets.times import duration, microseconds
 
 _SMALL = {"boolean", "tinyint", "smallint", "integer", "utinyint", "usmallint", "uinteger"}
 _LARGE = {"bigint", "hugeint", "ubigint", "uhugeint"}

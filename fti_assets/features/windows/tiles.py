@@ -15,21 +15,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from fti_assets.core.names import PARTITION, TILES, PartitionRecord, TableName
+from fti_assets.core.sql import literal, quoted, temporary_name, timestamp
+from fti_assets.core.times import Window, from_microseconds, microseconds
 from fti_assets.errors import NotMaterializedError
-from fti_assets.features.frontier import available_sql
-from fti_assets.features.views import view_of
+from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.windows.exact import Spread, spread_sql
-from fti_assets.stores.sql import literal, quoted, temporary_name, timestamp
-from fti_assets.stores.tables import PARTITION, TILES, PartitionRecord, TableName
-from fti_assets.times import Window, from_microseconds, microseconds
+from fti_assets.stores.duckdb.relations import view_of
 
 if TYPE_CHECKING:
     import duckdb
 
-    from fti_assets.features.table import Table
+    from fti_assets.features.rows.table import Table
     from fti_assets.features.windows.axis import Windows
     from fti_assets.features.windows.results import Needed
-    from fti_assets.stores.lake import Lake
+    from fti_assets.stores.lake.lake import Lake
 
 DAY = 86_400_000_000
 _VERSION = 2

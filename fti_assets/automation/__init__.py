@@ -1,1 +1,0 @@
-"""What makes a system run by itself: sensors over new data and over the automation conditions."""

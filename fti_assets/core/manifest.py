@@ -1,0 +1,266 @@
+"""What a model learned from and what it needs to serve: the manifest beside each graph.
+
+The same record drives the training join, the batch predictions and the online predictor, so the three cannot differ.
+Times are naive UTC ISO text, durations whole microseconds. Its JSON Schema is ``manifest.schema.json`` beside this file.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from fti_assets.core.columns import ColumnType
+
+Task = Literal["binary", "multiclass", "regression"]
+Status = Literal["accepted", "rejected"]
+
+DECLARED = "__fti_on_demand__"
+"""The attribute of a function that was declared an on-demand feature, which says what it meant then: an app runs no other."""
+
+NUMBERS = "numbers"
+"""The graph input that holds every plain number, float32 ``[n, k]``, in the order of its ``features``."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table or a field of a request."""
+
+    name: str
+    type: ColumnType
+
+
+@dataclass(frozen=True)
+class JoinedColumn:
+    """One column that a join brings: the feature's name, the group's column and its type."""
+
+    feature: str
+    column: str
+    type: ColumnType
+
+
+@dataclass(frozen=True)
+class JoinedKey:
+    """A spine column that must equal a group's key."""
+
+    spine: str
+    group: str
+    type: ColumnType
+
+
+@dataclass(frozen=True)
+class JoinedGroup:
+    """One point-in-time join of a feature group to a spine.
+
+    ``event_time`` is None for a lookup. ``available_at`` names a column, else it is event time plus ``serving_delay_us``.
+    ``external`` says where the group's table lies if another system keeps it, without credentials.
+    """
+
+    group: str
+    version: int
+    keys: tuple[JoinedKey, ...]
+    columns: tuple[JoinedColumn, ...]
+    event_time: str | None = None
+    available_at: str | None = None
+    serving_delay_us: int = 0
+    ttl_us: int | None = None
+    tie_break: str | None = None
+    external: str = ""
+
+    @property
+    def table(self) -> str:
+        """The group's table and online namespace, such as ``weather_v1``."""
+        return f"{self.group}_v{self.version}"
+
+
+@dataclass(frozen=True)
+class OnDemandModule:
+    """A module of the user's own that an on-demand function's module imports, and the hash of its source."""
+
+    module: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class OnDemandCall:
+    """An on-demand function as it was when the model learned from it.
+
+    ``meaning`` is the hash of its code and of what that reaches, without comments and layout; a manifest of an earlier release has
+    none and is compared by the hashes of the modules.
+    """
+
+    name: str
+    version: int
+    module: str
+    function: str
+    module_sha256: str
+    inputs: tuple[str, ...]
+    outputs: tuple[Column, ...]
+    imports: tuple[OnDemandModule, ...] = ()
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class ColumnRule:
+    """A check of the spine's schema on one field of a request: Pandera's name of it and its arguments, times as ISO text."""
+
+    column: str
+    check: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SpineTimes:
+    """When a spine's rows are available: ``available_at`` names a column, else it is the prediction time plus
+    ``serving_delay_us``. ``tie_break`` names the column that decides between versions of a row with equal times."""
+
+    available_at: str | None = None
+    serving_delay_us: int = 0
+    tie_break: str | None = None
+
+
+@dataclass(frozen=True)
+class ViewRecord:
+    """A feature view: the spine, what each request must bring, what is joined, and the model's features in order.
+
+    ``rules`` are the checks of the spine's schema that a request can be held against.
+    ``spine_times`` is None in manifests that do not say when the spine's rows are available.
+    """
+
+    name: str
+    version: int
+    spine: str
+    spine_version: int
+    spine_keys: tuple[str, ...]
+    prediction_time: str | None
+    request: tuple[Column, ...]
+    joins: tuple[JoinedGroup, ...]
+    on_demand: tuple[OnDemandCall, ...]
+    features: tuple[Column, ...]
+    rules: tuple[ColumnRule, ...] = ()
+    spine_times: SpineTimes | None = None
+
+
+@dataclass(frozen=True)
+class GraphInput:
+    """One input of the graph: ``numbers`` (float32 ``[n, k]``), ``double.<feature>`` (float64 ``[n, 1]``, a number that float32
+    would round too early), ``text.<feature>`` (string ``[n, 1]``) or
+    ``integer.<feature>`` (int64 ``[n, 1]``, categories of whole numbers; missing is the least int64)."""
+
+    name: str
+    type: Literal["float32", "float64", "string", "int64"]
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GraphOutput:
+    """One output of the graph."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True)
+class GateVerdict:
+    """What one gate said."""
+
+    gate: str
+    passed: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class RandomParts:
+    """How a random split put rows into parts: the hash of their keys, its seed, and the shares that test and validate."""
+
+    hash: str
+    seed: int
+    test: float
+    validation: float
+
+
+@dataclass(frozen=True)
+class DatasetRecord:
+    """The training dataset that a build learned from; ``random_parts`` where it was split at random."""
+
+    name: str
+    version: int
+    partition: str
+    data_version: str
+    rows: dict[str, int]
+    point_in_time: bool
+    trained_until: str | None = None
+    random_parts: RandomParts | None = None
+
+
+@dataclass(frozen=True)
+class ModelManifest:
+    """Everything about one build of a model, immutable once written.
+
+    ``files`` are what lies in the build beside its graph, manifest and card: the sha256 of each by its name. ``warnings`` are what
+    training found about the features. ``asset_key`` is
+    the key of the asset that made it.
+    """
+
+    model: str
+    version: int
+    build: str
+    task: Task
+    status: Status
+    cutoff: str
+    created_at: str
+    view: ViewRecord
+    dataset: DatasetRecord
+    inputs: tuple[GraphInput, ...]
+    outputs: tuple[GraphOutput, ...]
+    encoders: dict[str, Any]
+    metrics: dict[str, float]
+    baseline: dict[str, float]
+    gates: tuple[GateVerdict, ...]
+    snapshot: int
+    code_version: str
+    packages: dict[str, str]
+    sha256: str
+    classes: tuple[str, ...] = ()
+    slices: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    run_id: str = ""
+    asset_key: tuple[str, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    format: int = 1
+
+    @property
+    def reference(self) -> str:
+        """The build as aliases and errors name it: ``v1/20130501T000000Z-1f9ac3d2``."""
+        return f"v{self.version}/{self.build}"
+
+
+@dataclass(frozen=True)
+class DatasetManifest:
+    """How one cutoff of a training dataset was made, kept in the lake beside its rows.
+
+    ``rows`` counts each split, ``left_out`` the spine rows that are in none and why, ``upstream`` names each group's
+    table with a hash of the partition versions that were read, ``trained_until`` is the latest prediction time in train
+    or validation. ``external`` names the tables that another system keeps, and where: they are not in the snapshot, and
+    ``upstream`` has the version that was there when they were read. ``coverage`` is the share of rows for which each join
+    found a row, under ``(row)``, and a value, by feature. ``delay_breaches`` counts the rows whose spine row was not available at
+    its prediction time: their own columns are those of its earliest version. ``warnings`` are what the checks of the rows found.
+    """
+
+    dataset: str
+    version: int
+    cutoff: str
+    snapshot: int
+    point_in_time: bool
+    lookups: tuple[str, ...]
+    view: ViewRecord
+    label: Column
+    label_group: str
+    maturity_us: int
+    rows: dict[str, int]
+    left_out: dict[str, int]
+    upstream: dict[str, str]
+    trained_until: str | None
+    code_version: str
+    external: dict[str, str] = field(default_factory=dict)
+    coverage: dict[str, dict[str, float]] = field(default_factory=dict)
+    delay_breaches: int = 0
+    warnings: tuple[str, ...] = ()
+    random_parts: RandomParts | None = None

@@ -1,0 +1,73 @@
+"""Tables of the lake, their partitions and what was written of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fti_assets.core.sql import quoted
+
+PARTITION = "_partition"
+WHOLE = "all"
+"""The one partition of a table that is not partitioned."""
+
+LEDGER = "ledger"
+"""The schema of the ledgers, one beside each table."""
+
+TILES = "tiles"
+"""The schema of what windows keep of their sources, which can be made anew."""
+
+
+def is_kept(column: str) -> bool:
+    """Whether plans keep a name for their own columns; upper case is the same to DuckDB.
+
+    >>> is_kept("_fti_label"), is_kept("label")
+    (True, False)
+    """
+    return column.lower() == PARTITION or column.lower().startswith(("_fti_", "__fti_"))
+
+
+@dataclass(frozen=True)
+class TableName:
+    """A table of the lake: its schema (``features``, ``datasets``, ``predictions`` or ``tiles``) and name (``weather_v1``)."""
+
+    schema: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+    @property
+    def sql(self) -> str:
+        return quoted("lake", self.schema, self.name)
+
+    @property
+    def ledger_sql(self) -> str:
+        return quoted("lake", LEDGER, f"{self.schema}_{self.name}")
+
+
+@dataclass(frozen=True)
+class PartitionRecord:
+    """What the ledger says of one partition. ``committed_at`` is when its rows last changed, ``run_at`` when they were
+    last written or found unchanged; both naive UTC. ``record`` is the writer's own JSON."""
+
+    partition: str
+    data_version: str
+    rows: int
+    committed_at: datetime
+    run_at: datetime
+    run_id: str
+    record: str
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What one transaction wrote."""
+
+    snapshot: int
+    partitions: tuple[PartitionRecord, ...]
+    changed: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(partition.rows for partition in self.partitions)

@@ -1,0 +1,196 @@
+"""An on-demand function as an app calls it: what the model learned from, compared before anything of it runs, or nothing."""
+
+import hashlib
+import importlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from fti_assets.core.columns import ColumnType
+from fti_assets.core.manifest import DECLARED, Column, OnDemandCall
+from fti_assets.core.on_demand.meaning import declares_on_demand, meaning
+from fti_assets.core.on_demand.source import source_file
+from fti_assets.core.times import naive_utc
+from fti_assets.errors import DeclarationError, PredictionError, one_of
+
+
+class LoadedCall:
+    """An on-demand function, found by its name in its module.
+
+    Raises:
+        PredictionError: the module cannot be imported, is not the one the model learned from, or has no such function.
+    """
+
+    def __init__(self, call: OnDemandCall) -> None:
+        self.call = call
+        self._names = {output.name for output in call.outputs}
+        self._function = _load(call)
+
+    def __call__(self, inputs: Mapping[str, np.ndarray], rows: int) -> list[list[Any]]:
+        """Run the function once for ``n`` rows.
+
+        Args:
+            inputs: canonical arrays ``[n]`` by name.
+            rows: n.
+
+        Returns:
+            for each output, in the manifest's order, ``n`` plain values of its type, None where missing.
+
+        Raises:
+            PredictionError: the function failed, or its outputs are not the declared ones, each ``[n]`` and of its type.
+        """
+        try:
+            outputs = self._function(**inputs)
+        except Exception as error:
+            raise PredictionError(f"{_named(self.call)} failed: {type(error).__name__}: {error}") from error
+        if not isinstance(outputs, Mapping) or outputs.keys() != self._names:
+            found = one_of(outputs) if isinstance(outputs, Mapping) else f"a {type(outputs).__name__}"
+            raise PredictionError(f"{_named(self.call)} returned {found}: a dict of {one_of(self._names)} is expected")
+        values = []
+        for output in self.call.outputs:
+            array = np.asarray(outputs[output.name])
+            if array.shape != (rows,):
+                raise PredictionError(
+                    f"{_named(self.call)} returned {output.name!r} of shape {array.shape}: ({rows},) is expected"
+                )
+            values.append(_plain_values(array, output, self.call))
+        return values
+
+
+def _plain_values(array: np.ndarray, output: Column, call: OnDemandCall) -> list[Any]:
+    """An output as plain values of its type, None where missing.
+
+    Raises:
+        PredictionError: a value is of another type.
+    """
+    kind, convert = array.dtype.kind, _CONVERT[output.type]
+    if (kind == "M") != (output.type == "timestamp") and kind != "O":
+        raise _mistyped(output, call, f"as {array.dtype}")
+    made: list[Any] = []
+    for value in (array.astype("datetime64[us]") if kind == "M" else array).tolist():
+        if value is None or value != value:  # NaN and NaT
+            made.append(None)
+            continue
+        converted = convert(_own(value) if isinstance(value, np.generic) else value)
+        if converted is None:
+            raise _mistyped(output, call, f"with {value!r:.80}, a {type(value).__name__}")
+        made.append(converted)
+    return made
+
+
+def _mistyped(output: Column, call: OnDemandCall, found: str) -> PredictionError:
+    return PredictionError(f"{_named(call)} returned {output.name!r} {found}: {_EXPECTED[output.type]} is expected")
+
+
+def _own(value: np.generic) -> Any:
+    """A numpy scalar, as an array of objects holds it, as Python's own."""
+    return (value.astype("datetime64[us]") if isinstance(value, np.datetime64) else value).item()
+
+
+def _integer(value: Any) -> int | None:
+    if value.__class__ is float and value.is_integer():
+        return int(value)
+    return value if value.__class__ is int else None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if value.__class__ in (float, int) else None
+
+
+def _boolean(value: Any) -> bool | None:
+    return bool(value) if value.__class__ in (bool, float, int) and value in (0, 1) else None
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if isinstance(value, str) else None
+
+
+def _timestamp(value: Any) -> datetime | None:
+    return naive_utc(value) if isinstance(value, datetime) else None
+
+
+_CONVERT: dict[ColumnType, Callable[[Any], Any]] = {
+    "integer": _integer,
+    "number": _number,
+    "boolean": _boolean,
+    "text": _text,
+    "timestamp": _timestamp,
+}
+_EXPECTED: dict[ColumnType, str] = {
+    "integer": "int, a whole number,",
+    "number": "float, a number,",
+    "boolean": "bool, true or false,",
+    "text": "str, text,",
+    "timestamp": "datetime, as datetime64,",
+}
+
+
+def check_source(call: OnDemandCall) -> None:
+    """Compare the source that is here with what the model learned from; nothing of it is run.
+
+    Raises:
+        PredictionError: it is not here, means something else, or is no on-demand function.
+    """
+    for name, learned in ((call.module, call.module_sha256), *((one.module, one.sha256) for one in call.imports)):
+        source = source_file(name)
+        if source is None:
+            if call.meaning and name != call.module:
+                continue  # it counts only if the function reaches it, and then its absence changes the meaning
+            raise _not_shipped(call, name, "it is not there as a source file")
+        if not call.meaning and hashlib.sha256(source.read_bytes()).hexdigest() != learned:
+            raise _other(call, str(source))
+    try:
+        if call.meaning and meaning(call.module, call.function) != call.meaning:
+            raise _other(call, str(source_file(call.module)))
+        declared = declares_on_demand(call.module)
+    except DeclarationError as error:
+        raise PredictionError(f"{_named(call)} cannot be compared with what the model learned from: {error}") from error
+    if not declared:
+        raise _not_declared(call)
+
+
+def _load(call: OnDemandCall) -> Callable[..., Any]:
+    check_source(call)
+    try:
+        module = importlib.import_module(call.module)
+    except Exception as error:
+        raise _not_shipped(call, call.module, f"it cannot be imported ({type(error).__name__}: {error})") from error
+    function = getattr(module, call.function, None)
+    function = getattr(function, "function", function)
+    imported = getattr(function, DECLARED, None)
+    if not callable(function) or not isinstance(imported, str):
+        raise _not_declared(call)
+    if call.meaning and imported and imported != call.meaning:
+        raise PredictionError(
+            f"{_named(call)} was imported by this process before its source, {source_file(call.module)}, was changed to what the "
+            "model learned from: start the process again"
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def _other(call: OnDemandCall, source: str) -> PredictionError:
+    return PredictionError(
+        f"the source of {_named(call)}, {source}, means something else than what the model learned from: its code, or a constant, "
+        "helper or import that it reaches, has changed. Install the app with the source as it was then, or serve a build "
+        "that learned from this one"
+    )
+
+
+def _not_declared(call: OnDemandCall) -> PredictionError:
+    return PredictionError(
+        f"{_named(call)}: {call.function!r} of module {call.module!r} is no function declared with fti_assets.on_demand, and no "
+        "other is run"
+    )
+
+
+def _not_shipped(call: OnDemandCall, name: str, why: str) -> PredictionError:
+    place = "is in" if name == call.module else "takes from"
+    return PredictionError(
+        f"{_named(call)} {place} module {name!r}, and {why}: the app must ship that module, on its import path"
+    )
+
+
+def _named(call: OnDemandCall) -> str:
+    return f"on-demand function {call.name!r} version {call.version}"

@@ -1,0 +1,218 @@
+"""Search over what is declared: names, columns, tags, owners and descriptions."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.describe.declarations import declaration_of
+from fti_assets.describe.loading import load_definitions
+from fti_assets.errors import DeclarationError
+from fti_assets.features.groups.columns import COLUMN_SCHEMA
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.on_demand import OnDemand
+from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.training.datasets.dataset import TrainingDataset
+from fti_assets.training.models.model import Model
+from fti_assets.training.views.view import FeatureView
+
+_KINDS = {
+    FeatureGroup: "feature group",
+    TrainingDataset: "training dataset",
+    Model: "model",
+    BatchPredictions: "batch predictions",
+}
+_PLACES = ("name", "column", "tag", "owner", "description")
+_LONGEST = 80
+
+
+@dataclass(frozen=True)
+class Found:
+    """One declaration that matches: what it is, and where the words were found, ``"column late_rate_3h"``."""
+
+    kind: str
+    name: str
+    matched: tuple[str, ...]
+    description: str = ""
+    owners: tuple[str, ...] = ()
+
+
+class Results(list[Found]):
+    """What was found, best first; a notebook shows it as a table."""
+
+    def __repr__(self) -> str:
+        if not self:
+            return "nothing was found"
+        rows = [_HEADER, *map(_cells, self)]
+        widths = [max(len(row[number]) for row in rows) for number in range(len(_HEADER))]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        )
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{name}</th>" for name in _HEADER)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(one)) + "</tr>" for one in self
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+_HEADER = ("kind", "name", "found in", "owners", "description")
+
+
+def _cells(one: Found) -> tuple[str, ...]:
+    cells = (one.kind, one.name, ", ".join(one.matched), ", ".join(one.owners), " ".join(one.description.split()))
+    return tuple(cell if len(cell) <= _LONGEST else f"{cell[: _LONGEST - 3]}..." for cell in cells)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """Everything of a declaration that can be searched; each text with the place where it stands."""
+
+    kind: str
+    name: str
+    texts: tuple[tuple[str, str, str], ...]
+    description: str = ""
+    owners: tuple[str, ...] = ()
+
+
+@checked_arguments()
+def search(text: str, definitions: dg.Definitions | Sequence[Any] | str | Path | None = None) -> Results:
+    """Find feature groups, views, datasets, models, predictions, on-demand functions and other assets.
+
+    All words of the text must be there, in any place and any case: in names, columns and what their schema says of them, tags,
+    owners, descriptions.
+
+    Args:
+        text: one or more words.
+        definitions: ``dg.Definitions``, a list of declarations, or the file of the definitions; ``definitions.py`` in the
+            working directory by default.
+
+    Returns:
+        What was found, hits in the name first, each with where the words were found.
+
+    Raises:
+        DeclarationError: there is no word, or no definitions.
+
+    >>> from fti_assets import feature_group
+    >>> @feature_group(keys=["carrier"], owners=["team:delays"], description="How late a carrier was.")
+    ... def carrier_delays(): ...
+    >>> search("delay", [carrier_delays])
+    kind           name               found in                 owners       description
+    feature group  carrier_delays_v1  name, owner team:delays  team:delays  How late a carrier was.
+    """
+    words = text.casefold().split()
+    if not words:
+        raise DeclarationError("search was given no word: search('delay') finds what is named or described so")
+    if definitions is None or isinstance(definitions, str | Path):
+        definitions = load_definitions(file=definitions or "definitions.py")
+    entries = _entries(definitions)
+    hits = [(score, found) for entry in entries if (score := _score(entry, words)) and (found := _found(entry, words))]
+    return Results(found for _, found in sorted(hits, key=lambda hit: (hit[0], hit[1].name, hit[1].kind)))
+
+
+def _score(entry: _Entry, words: Sequence[str]) -> tuple[int, ...]:
+    """How good a hit is, the smaller the better; empty where a word is missing. A word counts where it is found best."""
+    ranks = []
+    for word in words:
+        places = [_PLACES.index(place) + 1 for place, _, searched in entry.texts if word in searched.casefold()]
+        if not places:
+            return ()
+        ranks.append(min(places))
+    starts = entry.name.startswith(words[0])
+    return (sum(ranks), 0 if starts else 1, len(entry.name))
+
+
+def _found(entry: _Entry, words: Sequence[str]) -> Found:
+    hit = [
+        (place, shown) for place, shown, searched in entry.texts if any(word in searched.casefold() for word in words)
+    ]
+    matched = dict.fromkeys(f"{place} {shown}".strip() for place, shown in hit)
+    return Found(entry.kind, entry.name, tuple(matched), entry.description, entry.owners)
+
+
+def _entries(definitions: dg.Definitions | Sequence[Any]) -> list[_Entry]:
+    found: dict[tuple[str, str], _Entry] = {}
+    for entry in _of_definitions(definitions) if isinstance(definitions, dg.Definitions) else _of_list(definitions):
+        found.setdefault((entry.kind, entry.name), entry)
+    return list(found.values())
+
+
+def _of_definitions(definitions: dg.Definitions) -> Iterator[_Entry]:
+    for key, asset in definitions.get_repository_def().assets_defs_by_key.items():
+        yield from _of_asset(asset, asset.get_asset_spec(key), declaration_of(asset))
+
+
+def _of_list(declarations: Iterable[Any]) -> Iterator[_Entry]:
+    for declaration in declarations:
+        match declaration:
+            case FeatureView():
+                yield from _of_view(declaration)
+                yield from _of_list(declaration.groups)
+            case OnDemand():
+                yield _of_on_demand(declaration)
+            case _ if hasattr(declaration, "assets_def"):
+                asset = declaration.assets_def
+                yield from _of_asset(asset, asset.get_asset_spec(declaration.key), declaration)
+                yield from _of_list(_beneath(declaration))
+            case _:
+                raise DeclarationError(
+                    f"{declaration!r} is not a declaration: give feature groups, views, datasets, models, predictions, on-demand "
+                    "features or dg.Definitions"
+                )
+
+
+def _beneath(declaration: Any) -> list[Any]:
+    match declaration:
+        case FeatureGroup():
+            return list(declaration.inputs.values())
+        case TrainingDataset():
+            return [declaration.view]
+        case Model():
+            return [declaration.dataset]
+        case BatchPredictions():
+            return [declaration.model]
+    return []
+
+
+def _of_asset(asset: dg.AssetsDefinition, spec: dg.AssetSpec, declaration: Any) -> Iterator[_Entry]:
+    kind = _KINDS.get(type(declaration), "asset")
+    name, description, owners = spec.key.to_user_string(), spec.description or "", tuple(spec.owners)
+    columns = [(column, "") for column in getattr(declaration, "keys", ())]
+    schema = spec.metadata.get(COLUMN_SCHEMA)
+    if schema is not None:
+        columns = [(column.name, column.description or "") for column in getattr(schema, "value", schema).columns]
+    texts = [
+        ("name", "", name),
+        *(("column", column, f"{column} {said}") for column, said in columns),
+        *(("tag", shown, shown) for shown in (f"{key}={value}" if value else key for key, value in spec.tags.items())),
+        *(("owner", owner, owner) for owner in owners),
+        ("description", "", description),
+    ]
+    yield _Entry(kind, name, tuple(texts), description, owners)
+    if isinstance(declaration, TrainingDataset):
+        yield from _of_view(declaration.view)
+
+
+def _of_view(view: FeatureView) -> Iterator[_Entry]:
+    said = f"Features for each row of {view.spine.table}, to predict {view.label.name} of {view.label.group.table}"
+    texts = [
+        ("name", "", view.name),
+        *(("column", name, name) for name in view.feature_names),
+        ("description", "", said),
+    ]
+    yield _Entry("feature view", f"{view.name}_v{view.version}", tuple(texts), said)
+    yield from map(_of_on_demand, view.on_demand)
+
+
+def _of_on_demand(function: OnDemand) -> _Entry:
+    said = (function.function.__doc__ or "").strip().partition("\n")[0]
+    columns = [*(output.name for output in function.outputs), *function.inputs]
+    texts = [("name", "", function.name), *(("column", name, name) for name in columns), ("description", "", said)]
+    return _Entry("on-demand feature", f"{function.name}_v{function.version}", tuple(texts), said)

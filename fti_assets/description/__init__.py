@@ -1,8 +1,0 @@
-"""``fti describe`` and ``fti search``: what a system is, from its declarations and its ``dg.Definitions``."""
-
-from fti_assets.description.finding import search
-from fti_assets.description.loading import load_definitions
-from fti_assets.description.system import describe
-from fti_assets.description.text import as_text
-
-__all__ = ["as_text", "describe", "load_definitions", "search"]

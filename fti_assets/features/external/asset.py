@@ -1,0 +1,62 @@
+"""An external group as a Dagster asset that is observed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.core.rules import Rule
+from fti_assets.features.asset import declaration_of_group, declared_metadata
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.layout import layout_of
+from fti_assets.features.validation.schema_rules import rules_of
+from fti_assets.orchestration.checks import check_specs
+from fti_assets.orchestration.step import STORES, asset_key, code_version
+from fti_assets.orchestration.users import links_to_users
+
+
+def build_external_group(group: FeatureGroup) -> dg.AssetsDefinition:
+    """Build the group's observable asset, once."""
+    assert group.source is not None
+    key = asset_key(group.options, group.table)
+    settled: dict[str, Any] = {name: value for name, value in group.options.items() if value is not None}
+    for name in ("key", "key_prefix"):
+        settled.pop(name, None)
+    settled["metadata"] = {
+        "source": group.source.place,
+        **declared_metadata(group),
+        **links_to_users(group),
+        **settled.get("metadata", {}),
+    }
+    settled.setdefault("group_name", "features")
+    settled.setdefault("kinds", {"external"})
+    settled.setdefault(
+        "description", f"{group.source.place}, which another system computes; it is joined where it lies."
+    )
+    settled.setdefault("code_version", code_version(None, (declaration_of_group(group), repr(group.source))))
+
+    def observe(context: dg.AssetExecutionContext) -> Iterator[dg.ObserveResult]:
+        from fti_assets.features.external.observation import observation
+
+        yield observation(group)
+
+    observe.__name__ = group.table
+    observe.__annotations__ = {"context": dg.AssetExecutionContext}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Function `multi_observable_source_asset`")
+        decorator = dg.multi_observable_source_asset(
+            name="__".join(key.path),
+            specs=[dg.AssetSpec(key, **settled).with_io_manager_key(STORES)],
+            check_specs=check_specs(key, _rules(group)),
+        )
+        built: dg.AssetsDefinition = decorator(observe)
+    return built
+
+
+def _rules(group: FeatureGroup) -> list[Rule]:
+    rules = [*rules_of(group.schema), *layout_of(group).rules] if group.validate else []
+    return [replace(rule, blocking=False) for rule in rules]

@@ -1,0 +1,155 @@
+"""The rows of external groups on a lake's connection: lazy, in the types of the lake, read where they lie."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+
+import duckdb
+
+from fti_assets.core.columns import ColumnType
+from fti_assets.core.names import is_kept
+from fti_assets.core.sql import is_name, quoted
+from fti_assets.errors import DataError, listed, one_of
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.rows.rename import (
+    refuse_clashes,
+    refuse_missing_sources,
+    rename_line,
+    renamed_names,
+    suggested_names,
+)
+from fti_assets.features.validation.schema import SQL_TYPES, type_of_sql
+from fti_assets.stores.duckdb.iso_text import instants_sql
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.sources.external import described
+
+_log = logging.getLogger(__name__)
+_said: set[tuple[str, ...]] = set()
+
+_WIDER = {"HUGEINT": "BIGINT", "UHUGEINT": "BIGINT", "UBIGINT": "BIGINT", "UUID": "VARCHAR"}
+
+
+def read_external(lake: Lake, groups: Iterable[FeatureGroup]) -> None:
+    """Let a lake give the rows of the external ones among some groups, from where they lie.
+
+    Raises:
+        StoreError: one cannot be read.
+        DataError: one lacks a declared column, or has it with another type.
+    """
+    for group in dict.fromkeys(groups):
+        if group.source is not None:
+            lake.read_outside(group.table_name, external_rows(lake.connection, group))
+
+
+def external_versions(lake: Lake, groups: Iterable[FeatureGroup]) -> dict[str, str]:
+    """The data version of each external group among some groups, by table, as it is now."""
+    return {
+        group.table: group.source.version(lake.connection)
+        for group in dict.fromkeys(groups)
+        if group.source is not None
+    }
+
+
+def changed_while_read(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
+    """The tables whose version was another one after they were read, with both versions."""
+    return {table: f"{version}..{after[table]}" for table, version in before.items() if after[table] != version}
+
+
+def external_rows(connection: duckdb.DuckDBPyConnection, group: FeatureGroup) -> duckdb.DuckDBPyRelation:
+    """The rows of an external group, lazily: times naive UTC (ISO text, too), null for NaN, declared columns in their declared types.
+
+    Without a schema, columns that nothing could name are left out, and the log says so once; ``rename`` gives them names.
+
+    Raises:
+        StoreError: the source cannot be read.
+        DataError: it lacks a declared column, or has it with another type.
+    """
+    assert group.source is not None
+    there, declared = described(connection, group.source), dict(group.columns or {})
+    refuse_missing_sources(list(there), group.rename, what=group.source.place, of=group.table)
+    refuse_clashes(list(there), group.rename, what=group.table)
+    stored = dict(zip(renamed_names(there, group.rename), there.values(), strict=True))
+    wanted = list(declared) or [name for name in stored if is_name(name)]
+    if kept := [name for name in wanted if is_kept(name)]:
+        sources = {name: source for source, name in zip(there, stored, strict=True)}
+        raise DataError(
+            f"{group.source.place} of {group.table} has a column {listed(kept)}, a name that plans keep for themselves: give it "
+            f"another, rename={{{sources[kept[0]]!r}: {kept[0].strip('_')!r}}}"
+        )
+    needed = dict.fromkeys([*group.identity, *wanted])
+    missing = [name for name in needed if name not in stored]
+    if missing:
+        raise DataError(
+            f"{group.table} should have {one_of(missing)}, but {group.source.place} has {one_of(there)}: "
+            f"{_meant(missing, stored)}add it there, or declare a new version without it"
+        )
+    if not declared:
+        _say_what_is_left_out(group, left_out(list(stored)))
+    selected = ", ".join(_selected(connection, group, name, stored[name], declared.get(name)) for name in needed)
+    relation = connection.sql(f"SELECT {selected} FROM {group.source.scan(connection)}")
+    name = outside_view(group.table)
+    relation.query(name, f"FROM {quoted('temp', name)}")
+    return connection.sql(f"FROM {quoted('temp', name)}")
+
+
+def left_out(columns: Sequence[str]) -> dict[str, str]:
+    """The columns whose names no group can have, and a name for each."""
+    return suggested_names(
+        [name for name in columns if not is_name(name)], taken=[name for name in columns if is_name(name)]
+    )
+
+
+def _say_what_is_left_out(group: FeatureGroup, columns: dict[str, str]) -> None:
+    said = (group.table, *columns)
+    if columns and said not in _said:
+        _said.add(said)
+        _log.warning(
+            "%s leaves out columns whose names have capitals, spaces or other signs; to have them, write %s",
+            group.table,
+            rename_line(columns, taken=list(group.rename.values())),
+        )
+
+
+def _meant(missing: Sequence[str], stored: Mapping[str, str]) -> str:
+    """The rename that makes missing columns of those that are there under the source's own names."""
+    others = {name: source for source, name in left_out(list(stored)).items()}
+    meant = {others[name]: name for name in missing if name in others}
+    return f"if that is {one_of(meant)} there, write {rename_line(meant)}; else " if meant else ""
+
+
+def outside_view(table: str) -> str:
+    """The temporary view through which an external group is read, by which lineage knows it."""
+    return f"__fti_outside_{table}"
+
+
+def _selected(
+    connection: duckdb.DuckDBPyConnection, group: FeatureGroup, name: str, stored: str, declared: ColumnType | None
+) -> str:
+    assert group.source is not None
+    declared = declared or ("timestamp" if name in group.times else None)
+    target = _target(stored, declared)
+    if declared == "timestamp" and stored == "VARCHAR":
+        problem = f", which is no ISO time such as 2024-05-01T09:30:00Z, in {group.source.place}: cast it there"
+        return f"{instants_sql(connection, group.source_name(name), problem)} AS {quoted(name)}"
+    if declared is not None and type_of_sql(target) != declared:
+        raise DataError(
+            f"{group.table} should have {name!r} as {declared}, but {group.source.place} has it as {stored}: cast it there, or "
+            "declare what it is"
+        )
+    expression = quoted(group.source_name(name))
+    if stored in ("DOUBLE", "FLOAT"):
+        expression = f"CASE WHEN isnan({expression}) THEN NULL ELSE {expression} END"
+    if target != stored:
+        expression = f"CAST({expression} AS {target})"
+    return f"{expression} AS {quoted(name)}"
+
+
+def _target(stored: str, declared: ColumnType | None) -> str:
+    """The type that a column is read as: casts that lose nothing, and a number's decimals as a double."""
+    known = "text" if stored.startswith("ENUM") or stored == "UUID" else type_of_sql(stored)
+    if stored.startswith("TIMESTAMP"):
+        return "TIMESTAMP"
+    if declared is not None and (known == declared or (known, declared) == ("integer", "number")):
+        return SQL_TYPES[declared]
+    return "VARCHAR" if stored.startswith("ENUM") else _WIDER.get(stored, stored)

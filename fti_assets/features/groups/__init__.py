@@ -1,0 +1,1 @@
+"""What is declared of features: groups, selections of them, and on-demand functions."""

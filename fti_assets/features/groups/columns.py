@@ -1,0 +1,112 @@
+"""Columns for the catalog: types, constraints and descriptions, as declared and as stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from fti_assets.features.validation.schema import column_types, constraints, type_of_sql
+
+if TYPE_CHECKING:
+    import pandera.pandas as pa
+
+    from fti_assets.features.groups.group import FeatureGroup
+
+COLUMN_SCHEMA = "dagster/column_schema"
+"""The metadata under which Dagster looks for an asset's columns."""
+
+UNKNOWN = "unknown"
+"""The type of a column that nothing declares: the first run tells it."""
+
+Columns = dict[str, dg.TableColumn]
+
+
+def table_column(name: str, kind: str | None, description: str | None, *, nullable: bool = True) -> dg.TableColumn:
+    """A column as the columns tab shows it."""
+    constraints = dg.TableColumnConstraints(nullable=nullable)
+    return dg.TableColumn(name, kind or UNKNOWN, description=description, constraints=constraints)
+
+
+def declared_columns(known: Iterable[dg.TableColumn], schema: pa.DataFrameSchema | None) -> Columns:
+    """The columns that a declaration is known to have, with what its Pandera schema says of them and its further ones."""
+    of_schema = {} if schema is None else _schema_columns(schema)
+    merged = {column.name: _merged(column, of_schema.get(column.name)) for column in known}
+    return {**merged, **{name: column for name, column in of_schema.items() if name not in merged}}
+
+
+def group_columns(group: FeatureGroup) -> Columns:
+    """The columns of a feature group: keys and times, and those of its schema."""
+    kinds: Mapping[str, Any] = group.columns or {}
+    known = [table_column(key, kinds.get(key), "Key", nullable=False) for key in group.keys]
+    if group.event_time is not None:
+        known.append(table_column(group.event_time, "timestamp", "Event time: when it was true", nullable=False))
+    if group.available_at is not None and group.available_at != group.event_time:
+        said = "Available-at: when a system could first use it"
+        known.append(table_column(group.available_at, "timestamp", said, nullable=False))
+    return _with_source_names(declared_columns(known, group.schema), group.rename)
+
+
+def _with_source_names(columns: Columns, rename: Mapping[str, str]) -> Columns:
+    """The columns with what the source calls those that are renamed."""
+    found = dict(columns)
+    for source, name in rename.items():
+        column = found.get(name) or table_column(name, None, None)
+        said = f'The source calls it "{source}"'
+        told = f"{column.description}. {said}" if column.description else said
+        found[name] = dg.TableColumn(name, column.type, description=told, constraints=column.constraints)
+    return found
+
+
+def column_schema(columns: Columns) -> dict[str, Any]:
+    """The metadata that shows columns before the first run; none if there is nothing to show."""
+    return {COLUMN_SCHEMA: dg.TableSchema(list(columns.values()))} if columns else {}
+
+
+def stored_schema(declared: Columns, stored: Mapping[str, str]) -> dict[str, Any]:
+    """The metadata that shows columns as they are stored; none if the declaration shows the same.
+
+    Args:
+        declared: what the declaration shows.
+        stored: the DuckDB type of each stored column.
+    """
+    columns = {name: _as_stored(name, type_of_sql(kind) or kind, declared.get(name)) for name, kind in stored.items()}
+    return {} if columns == declared else column_schema(columns)
+
+
+def _schema_columns(schema: pa.DataFrameSchema) -> Columns:
+    return {
+        name: dg.TableColumn(
+            name,
+            kind or (UNKNOWN if schema.columns[name].dtype is None else str(schema.columns[name].dtype)),
+            description=schema.columns[name].description,
+            constraints=dg.TableColumnConstraints(
+                nullable=schema.columns[name].nullable,
+                unique=schema.columns[name].unique,
+                other=constraints(schema.columns[name]),
+            ),
+        )
+        for name, kind in column_types(schema).items()
+    }
+
+
+def _merged(known: dg.TableColumn, said: dg.TableColumn | None) -> dg.TableColumn:
+    if said is None:
+        return known
+    return dg.TableColumn(
+        known.name,
+        known.type if said.type == UNKNOWN else said.type,
+        description=said.description or known.description,
+        constraints=dg.TableColumnConstraints(
+            nullable=known.constraints.nullable and said.constraints.nullable,
+            unique=said.constraints.unique,
+            other=said.constraints.other,
+        ),
+    )
+
+
+def _as_stored(name: str, kind: str, declared: dg.TableColumn | None) -> dg.TableColumn:
+    if declared is None:
+        return dg.TableColumn(name, kind)
+    return dg.TableColumn(name, kind, description=declared.description, constraints=declared.constraints)

@@ -1,0 +1,219 @@
+"""The SQL of a feature group: one SELECT over tables that it is given, read by DuckDB's own parser."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import duckdb
+
+from fti_assets.errors import DataError, DeclarationError, listed, one_of
+from fti_assets.features.rows.table import Table
+from fti_assets.stores.duckdb.relations import named_view
+
+PARAMETERS = ("start", "end", "partition")
+_TABLE_FUNCTIONS = {"range", "generate_series", "unnest"}
+_CLOCK_WORDS = {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
+"""Words of SQL that are the clock where no column has their name; DuckDB's parser takes them for columns."""
+_CLOCK_FUNCTIONS = {
+    "ago",
+    "current_localtime",
+    "current_localtimestamp",
+    "pg_conf_load_time",
+    "pg_postmaster_start_time",
+}
+"""What DuckDB does not say to be other from query to query: macros, and functions of its extension ICU."""
+_OUTSIDE_FUNCTIONS = {"getenv", "current_setting", "getvariable", "nextval", "currval"}
+
+
+@dataclass(frozen=True)
+class SqlBody:
+    """One SELECT statement. Make one with ``sql_body``.
+
+    Args:
+        text: the SQL.
+        place: where it is from, for errors: a file's name, or what was declared.
+        tables: the names that it reads and does not define itself, in lower case, each with its line.
+        parameters: the parameters that it takes, ``start``, ``end`` or ``partition``.
+    """
+
+    text: str
+    place: str
+    tables: Mapping[str, int]
+    parameters: tuple[str, ...]
+
+    @property
+    def comment(self) -> str | None:
+        """What the comment at its head says."""
+        lines = []
+        for line in self.text.strip().splitlines():
+            if not line.startswith("--"):
+                break
+            lines.append(line.lstrip("-").strip())
+        return "\n".join(lines) or None
+
+    def relation(
+        self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Table], values: Mapping[str, str]
+    ) -> duckdb.DuckDBPyRelation:
+        """The rows, lazily.
+
+        Args:
+            connection: the connection that the tables belong to.
+            tables: what the names stand for.
+            values: the SQL literal of each parameter.
+
+        Raises:
+            DataError: the tables have no such columns, or columns of other types.
+        """
+        for name, table in tables.items():
+            named_view(table.relation, name)
+        try:
+            return connection.sql(filled(self.text, values))
+        except duckdb.Error as error:
+            raise DataError(f"{self.place}{_line_of(error)}: {_said(error)}") from error
+
+
+def sql_body(text: str, *, place: str) -> SqlBody:
+    """Read the SQL of a group.
+
+    Raises:
+        DeclarationError: it is not one SELECT, it reads or writes something that is not a table given to it, calls a function
+            that differs from run to run, or takes other parameters than ``$start``, ``$end`` and ``$partition``.
+
+    >>> sql_body("SELECT carrier, count(*) AS n FROM arrivals WHERE landed_at < $end GROUP BY 1", place="late.sql").tables
+    {'arrivals': 1}
+    """
+    try:
+        statements = duckdb.extract_statements(text)
+    except duckdb.Error as error:
+        raise DeclarationError(f"{place}{_line_of(error)}: {_said(error)}") from error
+    kinds = [statement.type.name for statement in statements]
+    if kinds != ["SELECT"]:
+        raise DeclarationError(
+            f"{place}: a group in SQL is one SELECT statement, there is {' and '.join(kinds) or 'none'}: what makes, changes or "
+            "attaches something has no place in it"
+        )
+    unknown = sorted(set(statements[0].named_parameters) - set(PARAMETERS))
+    if unknown:
+        raise DeclarationError(
+            f"{place} takes the parameter {one_of(unknown)}: there is {listed(f'${p}' for p in PARAMETERS)}"
+        )
+    with duckdb.connect(":memory:") as connection:
+        [[serialized]] = connection.execute("SELECT json_serialize_sql($1::VARCHAR)", [text]).fetchall()
+    tree = json.loads(serialized)
+    if tree.get("error"):
+        raise DeclarationError(f"{place}: DuckDB cannot read it as a SELECT: {tree.get('error_message')}")
+    found: dict[str, int] = {}
+    for name, position in _tables(tree["statements"][0]["node"], frozenset(), place, text):
+        found.setdefault(name, _line(text, position))
+    return SqlBody(text, place, found, tuple(sorted(statements[0].named_parameters)))
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """The SQL with literals for its parameters; what looks like one inside text or a comment stays.
+
+    >>> filled("SELECT '$end' WHERE t < $end -- $end", {"end": "TIMESTAMP '2013-01-01'"})
+    "SELECT '$end' WHERE t < TIMESTAMP '2013-01-01' -- $end"
+    """
+    raw, parts, done = text.encode(), [], 0
+    for position, _ in duckdb.tokenize(text):
+        named = re.compile(rb"\$(\w+)").match(raw, position) if raw[position : position + 1] == b"$" else None
+        if named is not None and (name := named[1].decode().lower()) in values:
+            parts += [raw[done:position], values[name].encode()]
+            done = named.end()
+    return b"".join([*parts, raw[done:]]).decode()
+
+
+def _tables(node: Any, known: frozenset[str], place: str, text: str) -> Iterator[tuple[str, int]]:
+    """The tables that a node of DuckDB's syntax tree reads and no WITH around it defines, with their positions."""
+    if isinstance(node, list):
+        for one in node:
+            yield from _tables(one, known, place, text)
+        return
+    if not isinstance(node, dict):
+        return
+    of_with = (node.get("cte_map") or {}).get("map") or []
+    for entry in of_with:
+        query = entry["value"]["query"]["node"]
+        recursive = {entry["key"].lower()} if query.get("type") == "RECURSIVE_CTE_NODE" else set()
+        yield from _tables(query, known | recursive, place, text)
+        known |= {entry["key"].lower()}
+    _refuse(node, place, text)
+    if node.get("type") == "BASE_TABLE" and node["table_name"].lower() not in known:
+        yield node["table_name"].lower(), node["query_location"]
+    for name, value in node.items():
+        if name != "cte_map":
+            yield from _tables(value, known, place, text)
+
+
+def _refuse(node: dict[str, Any], place: str, text: str) -> None:
+    """Refuse what reads anything but tables by their plain names."""
+    at = f"{place}, line {_line(text, node.get('query_location'))}"
+    kind, function = node.get("type"), str(node.get("function_name", "")).lower()
+    if kind == "BASE_TABLE" and (node["schema_name"] or node["catalog_name"] or node["at_clause"]):
+        named = ".".join(filter(None, [node["catalog_name"], node["schema_name"], node["table_name"]]))
+        raise DeclarationError(f"{at} reads {named!r}: name a feature group, which a run gives as of its own time")
+    if kind == "SHOW_REF":
+        raise DeclarationError(f"{at}: a group in SQL is one SELECT statement, not SHOW, DESCRIBE or SUMMARIZE")
+    if kind == "TABLE_FUNCTION":
+        called = str(node["function"].get("function_name", "")).lower()
+        if called not in _TABLE_FUNCTIONS:
+            raise DeclarationError(
+                f"{at} reads {called}(): a group in SQL reads feature groups, and of functions only "
+                f"{listed(sorted(_TABLE_FUNCTIONS))}; declare what is outside as an external group"
+            )
+    if function in _OUTSIDE_FUNCTIONS:
+        raise DeclarationError(f"{at} calls {function}(), which reads what is outside the groups: leave it out")
+    _refuse_unsteady(node, at)
+
+
+def _refuse_unsteady(node: dict[str, Any], at: str) -> None:
+    """Refuse what answers otherwise in the next run, which would then not give the same rows."""
+    kind, function = node.get("type"), str(node.get("function_name", "")).lower()
+    since_today = function == "age" and len(node["children"]) == 1  # of two times, age is the same in every run
+    if kind == "FUNCTION" and (function in _unsteady_functions() or since_today):
+        called = "age() with one time" if since_today else f"{function}()"
+        raise DeclarationError(f"{at} calls {called}, {_UNSTEADY}")
+    if node.get("sample"):
+        raise DeclarationError(
+            f"{at} takes a sample, {_UNSTEADY}, such as WHERE hash(key) % 10 = 0; a seed is not enough, since rows have no order"
+        )
+    names = [str(name).lower() for name in node.get("column_names", ())] if kind == "COLUMN_REF" else []
+    if len(names) == 1 and names[0] in _CLOCK_WORDS:
+        raise DeclarationError(
+            f"{at} reads {names[0]}, {_UNSTEADY}. Of a column of that name, name the table too: the_table.{names[0]}"
+        )
+
+
+_UNSTEADY = (
+    "which differs from run to run, so that a rerun would not give the same rows: for now take $end, the first instant after "
+    "the partitions that are run; for chance take hash() of the keys"
+)
+
+
+@cache
+def _unsteady_functions() -> frozenset[str]:
+    """The functions that DuckDB says to be other from row to row or from query to query, but for ``error``."""
+    with duckdb.connect(":memory:") as connection:
+        found = connection.execute(
+            "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
+        ).fetchall()
+    return frozenset(name for (name,) in found) - {"error"} | _CLOCK_FUNCTIONS
+
+
+def _line(text: str, position: int | None) -> int:
+    raw = text.encode()
+    return raw[: position if position is not None and position < len(raw) else 0].count(b"\n") + 1
+
+
+def _line_of(error: Exception) -> str:
+    found = re.search(r"^LINE (\d+):", str(error), re.MULTILINE)
+    return f", line {found[1]}" if found else ""
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).strip().partition("\n\n")[0].split())

@@ -1,0 +1,218 @@
+"""A group's rows in the online store: computed from the lake, written in one transaction with its snapshot.
+
+A namespace that was loaded from an older snapshot gets only the keys of rows that have come or gone since, which are looked for
+in the partitions that have changed; all rows of these keys count, so that the result is that of a whole load.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+
+import duckdb
+
+from fti_assets.core import clock
+from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
+from fti_assets.core.sql import quoted
+from fti_assets.core.times import microseconds
+from fti_assets.errors import DeclarationError, StoreError
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.online.rows import blobs_of, encoded_key, online_schema, winners_since
+from fti_assets.features.validation.schema import type_of_sql
+from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.online.about import DamagedNamespaceError
+from fti_assets.stores.online.blobs import Blobs
+from fti_assets.stores.online.store import About, NamespaceWriter, OnlineStore
+
+_CHANGED = quoted("temp", "__fti_changed_keys")
+_LEAST_HISTORY = timedelta(days=1)
+_log = logging.getLogger(__name__)
+
+
+def load_online(lake: Lake, store: OnlineStore, group: FeatureGroup) -> int:
+    """Bring a group's namespace to the lake's newest snapshot and say how many keys it holds.
+
+    It holds every version that an instant from ``online_history`` ago on can need, those not yet visible included. Only
+    the keys of changed rows are written, unless the namespace must be loaded whole: it is new, or was loaded from
+    another declaration or lake, its snapshot has expired, the clock went back, half of its keys have changed, or its
+    last whole load is longer ago than ``online_history`` (at least a day), so that what has expired goes.
+    """
+    with store.writing(group.table) as writer:  # read and write under one lock: of two loads, the newer snapshot stays
+        try:
+            return _Load(lake, group, writer).run()
+        except DamagedNamespaceError as error:  # the lake has it all
+            _log.warning("%s", error)
+            writer.drop()
+            return _Load(lake, group, writer).run()
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What a namespace notes of where it comes from: a lake's snapshot, a declaration, and the last whole load."""
+
+    snapshot_at: str | None
+    declared: str
+    whole_from_us: int | None
+
+
+class _Load:
+    """One load of one group, from the newest snapshot of the lake into a namespace whose lock is held."""
+
+    def __init__(self, lake: Lake, group: FeatureGroup, writer: NamespaceWriter) -> None:
+        self._lake, self._group, self._writer = lake, group, writer
+        self._snapshot = lake.snapshot()
+        self._whole = joined_whole(group, lake.types(group.table_name))
+        self._answers_from = None if group.event_time is None else clock.now() - group.online_history
+        self._rows = lake.rows(group.table_name, snapshot=self._snapshot)
+
+    def run(self) -> int:
+        about = self._writer.about
+        reason = "it was never loaded" if about is None else self._why_whole(about)
+        if about is not None and reason is None:
+            try:
+                changed = self._changed_keys(about)
+            except (StoreError, duckdb.Error) as error:  # such as a file of the old snapshot that is gone
+                reason = f"what has changed cannot be told: {error}"
+            else:
+                if 2 * len(changed) <= about.keys:
+                    return self._load_some(about, changed)
+                reason = f"{len(changed)} of its {about.keys} keys have changed"
+        _log.info("%s is loaded whole to the online store: %s", self._group.table, reason)
+        return self._load_all()
+
+    def _why_whole(self, about: About) -> str | None:
+        """Why the namespace cannot be loaded in part, None if it can."""
+        if about.schema != online_schema(self._whole):
+            return "its columns have changed"
+        origin = _origin_of(about)
+        if origin.declared != self._declared():
+            return "its declaration has changed"
+        if origin.snapshot_at is None or origin.snapshot_at != self._lake.snapshot_at(about.snapshot):
+            return f"snapshot {about.snapshot}, which it was loaded from, is not in the lake"
+        since, whole_from = self._since_us(), origin.whole_from_us
+        if since is None:
+            return None
+        if about.answers_from_us is None or whole_from is None or since < about.answers_from_us:
+            return "it does not reach back far enough"
+        if since - whole_from > microseconds(max(self._group.online_history, _LEAST_HISTORY)):
+            return "much of what it holds may have expired"
+        return None
+
+    def _load_all(self) -> int:
+        return self._writer.load(
+            online_schema(self._whole),
+            blobs_of(self._lake.connection, self._versions(self._rows), self._whole),
+            answers_from=self._answers_from,
+            snapshot=self._snapshot,
+            origin=self._origin(self._since_us()),
+        )
+
+    def _load_some(self, about: About, changed: set[bytes]) -> int:
+        _log.info("%s: %d of %d keys are loaded to the online store", self._group.table, len(changed), about.keys)
+        connection = self._lake.connection
+        mine = connection.sql(f"FROM {view_of(self._rows)} SEMI JOIN {_CHANGED} USING ({self._keys})")
+        return self._writer.apply(
+            _taken_from(changed, blobs_of(connection, self._versions(mine), self._whole)),
+            _what_is_left_of(changed),
+            answers_from=self._answers_from,
+            snapshot=self._snapshot,
+            origin=self._origin(_origin_of(about).whole_from_us),
+        )
+
+    def _changed_keys(self, about: About) -> set[bytes]:
+        """The keys with rows that only one of the snapshots has, looked for in the partitions that changed: as a table, and encoded."""
+        old, new = (self._lake.ledger(self._group.table_name, snapshot=at) for at in (about.snapshot, self._snapshot))
+        changed = [
+            partition
+            for partition in sorted(old.keys() | new.keys())
+            if partition not in old
+            or partition not in new
+            or old[partition].data_version != new[partition].data_version
+        ]
+        before, after = (
+            view_of(self._lake.rows(self._group.table_name, snapshot=at, partitions=changed))
+            for at in (about.snapshot, self._snapshot)
+        )
+        gone, come = f"(FROM {before} EXCEPT ALL FROM {after})", f"(FROM {after} EXCEPT ALL FROM {before})"
+        both = f"SELECT {self._keys} FROM {gone} UNION SELECT {self._keys} FROM {come}"
+        self._lake.connection.execute(f"CREATE OR REPLACE TEMP TABLE {_CHANGED} AS {both}")
+        encoded = self._lake.connection.execute(f"SELECT {encoded_key(self._whole.keys)} FROM {_CHANGED}").fetchall()
+        return {bytes(key) for (key,) in encoded if key is not None}
+
+    @property
+    def _keys(self) -> str:
+        return ", ".join(quoted(key.group) for key in self._whole.keys)
+
+    def _versions(self, rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+        since = self._since_us()
+        return rows if since is None else winners_since(self._lake.connection, rows, self._whole, since)
+
+    def _since_us(self) -> int | None:
+        return None if self._answers_from is None else microseconds(self._answers_from)
+
+    def _origin(self, whole_from_us: int | None) -> str:
+        return json.dumps(asdict(_Origin(self._lake.snapshot_at(self._snapshot), self._declared(), whole_from_us)))
+
+    def _declared(self) -> str:
+        """What of the declaration says which row wins."""
+        whole = self._whole
+        names = [key.group for key in whole.keys]
+        times = (whole.event_time, whole.available_at, whole.serving_delay_us, whole.tie_break)
+        return json.dumps([names, *times, microseconds(self._group.online_history)])
+
+
+def _origin_of(about: About) -> _Origin:
+    return _Origin(**json.loads(about.origin)) if about.origin else _Origin(None, "", None)
+
+
+def _taken_from(keys: set[bytes], blobs: Blobs) -> Blobs:
+    """The blobs, each key of which is taken out of a set as it passes."""
+    for pair in blobs:
+        keys.discard(pair[0])
+        yield pair
+
+
+def _what_is_left_of(keys: set[bytes]) -> Iterator[bytes]:
+    """What a set holds when it is asked, and not before."""
+    yield from sorted(keys)
+
+
+def joined_whole(group: FeatureGroup, sql_types: Mapping[str, str]) -> JoinedGroup:
+    """The join that brings every column of a group that a feature can be made of, by the types it is stored with.
+
+    Raises:
+        DeclarationError: a key is neither text, nor a whole number, nor a boolean.
+    """
+    types = {name: type_of_sql(kind) for name, kind in sql_types.items()}
+    keys = []
+    for key in group.keys:
+        kind = types.get(key)
+        if kind not in ("text", "integer", "boolean"):
+            raise DeclarationError(
+                f"key {key!r} of {group.table} is {kind or 'of a type that cannot be joined on'}: make it text or a whole number"
+            )
+        keys.append(JoinedKey(key, key, kind))
+    columns = [
+        JoinedColumn(name, name, kind) for name, kind in types.items() if kind is not None and name not in group.keys
+    ]
+    return joined_group(group, keys, columns)
+
+
+def joined_group(group: FeatureGroup, keys: Sequence[JoinedKey], columns: Sequence[JoinedColumn]) -> JoinedGroup:
+    """The record of a join to a group, with the group's times as they are declared."""
+    return JoinedGroup(
+        group=group.name,
+        version=group.version,
+        keys=tuple(keys),
+        columns=tuple(columns),
+        event_time=group.event_time,
+        available_at=group.available_at,
+        serving_delay_us=group.delay_us,
+        ttl_us=None if group.ttl is None else microseconds(group.ttl),
+        tie_break=group.tie_break,
+        external="" if group.source is None else group.source.place,
+    )

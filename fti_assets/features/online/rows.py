@@ -1,0 +1,172 @@
+"""A group's rows as the online store holds them: by key, in the order of visibility, packed into blobs column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fti_assets.core.columns import ColumnType
+from fti_assets.core.manifest import Column, JoinedGroup, JoinedKey
+from fti_assets.core.sql import quoted
+from fti_assets.errors import DataError
+from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE, frontier
+from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.online.blobs import BlobFormat, Blobs
+from fti_assets.stores.online.store import Schema
+
+_BATCH_ROWS = 100_000
+_KEY, _TEXTS = "__fti_key", "__fti_texts"
+
+
+def online_schema(whole: JoinedGroup) -> Schema:
+    """The types of a group's namespace."""
+    return Schema(
+        tuple(key.type for key in whole.keys),
+        tuple(Column(column.column, column.type) for column in whole.columns),
+        event_time=whole.event_time is not None,
+    )
+
+
+def winners_since(
+    connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, whole: JoinedGroup, since_us: int
+) -> duckdb.DuckDBPyRelation:
+    """The frontier's rows that win at ``since_us`` or later: those that become visible after it, and the one before them."""
+    keys = ", ".join(quoted(key.group) for key in whole.keys)
+    every = view_of(frontier(connection, rows, whole))
+    return connection.sql(
+        f"SELECT every.* FROM {every} every LEFT JOIN (SELECT {keys}, max({VISIBLE}) AS __fti_last FROM {every} "
+        f"WHERE {VISIBLE} <= make_timestamp({since_us}) GROUP BY ALL) USING ({keys}) "
+        f"WHERE __fti_last IS NULL OR {VISIBLE} >= __fti_last"
+    )
+
+
+def encoded_key(keys: Sequence[JoinedKey]) -> str:
+    """The SQL of a key's bytes, those of ``stores.online_keys.key_encoder``."""
+    if [key.type for key in keys] == ["text"]:
+        return f"encode({quoted(keys[0].group)})"
+    return f"encode({' || '.join(_part(quoted(key.group), key.type) for key in keys)})"
+
+
+def _part(key: str, kind: ColumnType) -> str:
+    if kind == "text":
+        return f"strlen({key})::VARCHAR || ':' || {key}"
+    return f"{key}{'::TINYINT' if kind == 'boolean' else ''}::VARCHAR || ';'"
+
+
+def blobs_of(connection: duckdb.DuckDBPyConnection, versions: duckdb.DuckDBPyRelation, whole: JoinedGroup) -> Blobs:
+    """Each key's versions as one blob, in the order of the encoded keys.
+
+    Args:
+        connection: the connection of ``versions``; it is not used otherwise before the last blob was taken.
+        versions: rows of a lookup, or of a frontier; those with a null key are left out.
+        whole: the join of the columns that are stored.
+
+    Raises:
+        DataError: two rows of one key have the same times, or a value does not fit its type.
+    """
+    timed = whole.event_time is not None
+    texts = [quoted(column.column) for column in whole.columns if column.type == "text"]
+    selected = [
+        f"{encoded_key(whole.keys)} AS {_KEY}",
+        *([f"epoch_us({VISIBLE}) AS {VISIBLE}", f"epoch_us({EVENT}) AS {EVENT}"] if timed else []),
+        *([f"concat({', '.join(texts)}) AS {_TEXTS}"] if texts else []),
+        *(f"{_value(quoted(column.column), column.type)} AS c{i}" for i, column in enumerate(whole.columns)),
+    ]
+    not_null = " AND ".join(f"{quoted(key.group)} IS NOT NULL" for key in whole.keys)
+    order = f"{_KEY}, {VISIBLE}" if timed else _KEY
+    relation = connection.sql(
+        f"SELECT {', '.join(selected)} FROM {view_of(versions)} WHERE {not_null} ORDER BY {order}"
+    )
+    try:
+        for table in _whole_keys(relation.to_arrow_reader(_BATCH_ROWS)):
+            yield from _packed(table, whole)
+    except duckdb.Error as error:
+        raise DataError(f"the rows of {whole.table} cannot be loaded to the online store: {error}") from error
+
+
+def _value(column: str, kind: ColumnType) -> str:
+    match kind:
+        case "timestamp":
+            return f"epoch_us({column}::TIMESTAMP)"
+        case "text":
+            return f"strlen({column})"
+        case "boolean":
+            return f"{column}::UTINYINT"
+    return f"{column}::{'BIGINT' if kind == 'integer' else 'DOUBLE'}"
+
+
+def _whole_keys(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    """The batches, cut so that all rows of a key are in one."""
+    kept: pa.Table | None = None
+    for batch in batches:
+        table = pa.Table.from_batches([batch])
+        if kept is not None:
+            table = pa.concat_tables([kept, table])
+        last = int(_starts(_one(table, _KEY))[-1]) if table.num_rows else 0
+        if last:
+            yield table.slice(0, last)
+        kept = table.slice(last)
+    if kept is not None and kept.num_rows:
+        yield kept
+
+
+def _packed(table: pa.Table, whole: JoinedGroup) -> Blobs:
+    keys = _one(table, _KEY)
+    starts = _starts(keys)
+    times = None
+    if whole.event_time is not None:
+        times = _numpy(_one(table, VISIBLE)), _numpy(_one(table, EVENT))
+        _check_times(*times, starts, keys, whole.table)
+    values, nulls = [], []
+    for i in range(len(whole.columns)):
+        column = _one(table, f"c{i}")
+        nulls.append(column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None)
+        values.append(_numpy(column.fill_null(0) if column.null_count else column))
+    schema = online_schema(whole)
+    content, offsets = _bytes(keys)
+    bounds = offsets[starts].tolist(), offsets[starts + 1].tolist()
+    yield from BlobFormat(schema.columns, event_time=schema.event_time).pack_columns(
+        [content[start:end] for start, end in zip(*bounds, strict=True)],
+        np.diff(starts, append=table.num_rows),
+        times=times,
+        values=values,
+        nulls=nulls,
+        texts=_bytes(_one(table, _TEXTS)) if _TEXTS in table.column_names else None,
+    )
+
+
+def _starts(keys: pa.Array) -> np.ndarray:
+    """Where each key's rows begin."""
+    changed = pc.not_equal(keys[1:], keys[:-1]).to_numpy(zero_copy_only=False)
+    return np.concatenate([[0], np.flatnonzero(changed) + 1])
+
+
+def _check_times(visible: np.ndarray, event: np.ndarray, starts: np.ndarray, keys: pa.Array, table: str) -> None:
+    wrong = (np.diff(visible) <= 0) | (np.diff(event) < 0)
+    wrong[starts[1:] - 1] = False
+    if wrong.any():
+        key = keys[int(np.flatnonzero(wrong)[0])].as_py().decode()
+        raise DataError(f"key {key!r} of {table} has two rows that became visible at once: one would win by chance")
+
+
+def _one(table: pa.Table, name: str) -> pa.Array:
+    chunks = table.column(name)
+    return chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
+
+
+def _numpy(column: pa.Array) -> np.ndarray:
+    return column.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def _bytes(column: pa.Array) -> tuple[bytes, np.ndarray]:
+    """The bytes of a text or binary column behind one another, and where each begins and the last ends."""
+    _, offsets, content = column.buffers()
+    wide = pa.types.is_large_binary(column.type) or pa.types.is_large_string(column.type)
+    dtype = np.int64 if wide else np.int32
+    bounds = np.frombuffer(offsets, dtype=dtype)[column.offset : column.offset + len(column) + 1].astype(np.int64)
+    first, last = int(bounds[0]), int(bounds[-1])
+    return (b"" if content is None else content.slice(first, last - first).to_pybytes()), bounds - first

@@ -1,0 +1,210 @@
+"""The join of one group to numbered keys and times: sorted in memory where it is small, else by DuckDB's ASOF join.
+
+Both give the same rows. Sorting numbers in memory takes a third of the time; DuckDB's join writes to disk what memory cannot hold.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fti_assets.core.manifest import JoinedGroup, JoinedKey
+from fti_assets.core.sql import literal, quoted
+from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE, check_columns, frontier, has_fixed_delay
+from fti_assets.stores.duckdb.relations import view_of
+
+if TYPE_CHECKING:
+    import duckdb
+
+ROW = "__fti_row"
+"""The spine's row number, from 1."""
+
+KEY = "__fti_key"
+"""The number of the spine's keys, from 1."""
+
+_AT = "__fti_at"
+_IN_MEMORY_BYTES = 256 * 2**20
+_BATCH_ROWS = 2**17
+_SCALAR = re.compile(r"BOOLEAN|U?(TINY|SMALL|BIG)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(\d+,\d+\)|VARCHAR|DATE|TIMESTAMP")
+
+
+@dataclass(frozen=True)
+class Points:
+    """What a group is joined to.
+
+    Args:
+        spine: the table of the spine, its rows numbered by ``ROW``.
+        codes: the table of its distinct keys, numbered by ``KEY``: one number sorts faster than texts, or than several keys.
+        prediction_time: the spine's column.
+    """
+
+    spine: str
+    codes: str
+    prediction_time: str
+
+
+def candidates(
+    connection: duckdb.DuckDBPyConnection, points: Points, group: JoinedGroup, rows: duckdb.DuckDBPyRelation
+) -> duckdb.DuckDBPyRelation:
+    """The frontier of the rows that have the spine's keys and are within its reach, with ``KEY`` for their keys."""
+    keys, columns = [key.group for key in group.keys], [column.column for column in group.columns]
+    times = [name for name in (group.event_time, group.available_at, group.tie_break) if name is not None]
+    needed = list(dict.fromkeys([*columns, *times]))
+    check_columns([*keys, *needed], rows.columns, of=group.table)
+    same = " AND ".join(f"c.{quoted(key.spine)} = r.{quoted(key.group)}" for key in group.keys)
+    selected = ", ".join([f"c.{KEY}", *(f"r.{quoted(name)}" for name in needed)])
+    coded = connection.sql(
+        f"SELECT {selected} FROM {view_of(rows)} r JOIN {points.codes} c ON {same} "
+        f"WHERE {_within_reach(connection, points, group)}"
+    )
+    return frontier(connection, coded, replace(group, keys=(JoinedKey(KEY, KEY, "integer"),)))
+
+
+def by_duckdb(points: Points, group: JoinedGroup, frontier_rows: duckdb.DuckDBPyRelation) -> str:
+    """The SQL of the join: the spine's row numbers with the group's features, in no order."""
+    at = f"s.{_AT}"
+    # DuckDB's sorted ASOF join matches a null time to the last row, so a null one is ruled out here.
+    alive = f"{at} IS NOT NULL" if group.ttl_us is None else f"f.{EVENT} >= {at} - to_microseconds({group.ttl_us})"
+    if group.ttl_us is not None and has_fixed_delay(group):  # one time fewer to sort
+        alive = f"f.{VISIBLE} >= {at} - to_microseconds({group.ttl_us - group.serving_delay_us})"
+    features = "".join(
+        f", CASE WHEN {alive} THEN f.{quoted(column.column)} END AS {quoted(column.feature)}"
+        for column in group.columns
+    )
+    return (
+        f"SELECT s.{ROW}{features} FROM ({_numbered(points, group, 'LEFT JOIN')}) s "
+        f"ASOF LEFT JOIN {view_of(frontier_rows)} f ON s.{KEY} = f.{KEY} AND {at} >= f.{VISIBLE}"
+    )
+
+
+def in_memory(
+    connection: duckdb.DuckDBPyConnection, points: Points, group: JoinedGroup, frontier_rows: duckdb.DuckDBPyRelation
+) -> Any | None:
+    """The join as an Arrow table in the spine's order, or None if it is too large or has types that Arrow may change."""
+    import pyarrow
+
+    columns = list(dict.fromkeys(column.column for column in group.columns))
+    times = [VISIBLE] if group.ttl_us is None or has_fixed_delay(group) else [VISIBLE, EVENT]
+    wanted = frontier_rows.project(", ".join(map(quoted, [KEY, *times, *columns])))
+    spine = connection.table(points.spine)
+    at_type = str(spine.types[spine.columns.index(points.prediction_time)])
+    total = spine.aggregate("count(*)").fetchall()[0][0]
+    if at_type != "TIMESTAMP" or not all(_SCALAR.fullmatch(str(kind)) for kind in wanted.types):
+        return None
+    if str(wanted.types[1]) != "TIMESTAMP" or total * (len(columns) + 2) * 8 > _IN_MEMORY_BYTES:
+        return None
+    rows = _fetched(wanted, _IN_MEMORY_BYTES)
+    if rows is None or not _fits(rows, columns, total):
+        return None
+    asked = connection.sql(_numbered(points, group, "JOIN") + f" WHERE {_AT} IS NOT NULL").to_arrow_table()
+    at = _microseconds(asked, _AT)
+    found = newest_before(asked[KEY].to_numpy(), at, rows[KEY].to_numpy(), _microseconds(rows, VISIBLE))
+    if group.ttl_us is not None and len(rows):
+        lasts = group.ttl_us - (group.serving_delay_us if times == [VISIBLE] else 0)
+        dead = _microseconds(rows, times[-1])[found] < at - lasts
+        found[dead] = -1
+    winner = np.full(total, -1)
+    winner[asked[ROW].to_numpy().astype(np.int64) - 1] = found
+    taken = rows.select(columns).take(pyarrow.array(winner, mask=winner < 0))
+    numbers = pyarrow.array(np.arange(1, total + 1, dtype=np.uint32))
+    return pyarrow.Table.from_arrays(
+        [numbers, *(taken[column.column] for column in group.columns)],
+        [ROW, *(column.feature for column in group.columns)],
+    )
+
+
+def newest_before(keys: np.ndarray, times: np.ndarray, row_keys: np.ndarray, row_times: np.ndarray) -> np.ndarray:
+    """The place of the row with an equal key and the greatest time at or before each time, or -1; of equal rows any one.
+
+    Args:
+        keys: ``(n,)`` uint32.
+        times: ``(n,)`` int64.
+        row_keys: ``(m,)`` uint32.
+        row_times: ``(m,)`` int64.
+
+    Returns:
+        ``(n,)`` int64.
+
+    Method: a key and a time become one number, so that one sort and one binary search find all. Where these numbers would be
+    too large, the times' ranks stand for the times.
+    """
+    if not len(row_keys) or not len(keys):
+        return np.full(len(keys), -1, dtype=np.int64)
+    first, last = int(row_times.min()), int(row_times.max())
+    width = last - first + 2
+    if (int(max(keys.max(), row_keys.max())) + 1) * width < 2**63:
+        row_ranks = row_times - first + 1
+        ranks = np.where(times < first, 0, np.clip(times, first, last) - first + 1)
+    else:
+        distinct, inverse = np.unique(row_times, return_inverse=True)
+        row_ranks = inverse.astype(np.int64) + 1
+        ranks = np.searchsorted(distinct, times, side="right").astype(np.int64)
+        width = len(distinct) + 1
+    row_numbers = row_keys.astype(np.int64) * width + row_ranks
+    order = np.argsort(row_numbers)
+    numbers = keys.astype(np.int64) * width + ranks
+    ascending = np.argsort(numbers)  # a search for rising numbers stays in the cache
+    found = np.empty(len(keys), dtype=np.int64)
+    found[ascending] = np.searchsorted(row_numbers[order], numbers[ascending], side="right") - 1
+    place = order[np.maximum(found, 0)]
+    place[(found < 0) | (row_keys[place] != keys)] = -1
+    return place
+
+
+def _numbered(points: Points, group: JoinedGroup, join: str) -> str:
+    equal = " AND ".join(f"s.{quoted(key.spine)} = c.{quoted(key.spine)}" for key in group.keys)
+    at = f"s.{quoted(points.prediction_time)} AS {_AT}"
+    return f"SELECT s.{ROW}, c.{KEY}, {at} FROM {points.spine} s {join} {points.codes} c ON {equal}"
+
+
+def _fetched(relation: duckdb.DuckDBPyRelation, limit: int) -> Any | None:
+    """All rows as an Arrow table, or None as soon as they are larger than a number of bytes."""
+    import pyarrow
+
+    with relation.to_arrow_reader(_BATCH_ROWS) as reader:
+        batches, size = [], 0
+        for batch in reader:
+            size += batch.nbytes
+            if size > limit:
+                return None
+            batches.append(batch)
+        return pyarrow.Table.from_batches(batches, reader.schema)
+
+
+def _fits(rows: Any, columns: Sequence[str], total: int) -> bool:
+    """Whether the texts that may be repeated for each of the spine's rows are small enough."""
+    import pyarrow
+    import pyarrow.compute
+
+    texts = [rows[column] for column in columns if pyarrow.types.is_string(rows[column].type)]
+    longest = sum(pyarrow.compute.max(pyarrow.compute.binary_length(text)).as_py() or 0 for text in texts)
+    return bool(longest * total <= _IN_MEMORY_BYTES)
+
+
+def _microseconds(table: Any, column: str) -> np.ndarray:
+    return np.asarray(table[column].to_numpy().astype("datetime64[us]").view(np.int64))
+
+
+def _within_reach(connection: duckdb.DuckDBPyConnection, points: Points, group: JoinedGroup) -> str:
+    """A condition on a group's rows: not visible after the last prediction time, not outlived before the first.
+
+    It compares with constants, so that files and row groups beyond them are not read. Each row that it rules out is without
+    effect: what one outlived row overtakes is outlived, too.
+    """
+    at = quoted(points.prediction_time)
+    first, last, kind = connection.execute(
+        f"SELECT min({at})::VARCHAR, max({at})::VARCHAR, any_value(typeof({at})) FROM {points.spine}"
+    ).fetchall()[0]
+    if last is None:
+        return "false"
+    event = f"r.{quoted(str(group.event_time))}"
+    reached = [f"{event} <= {literal(last)}::{kind}"]
+    if group.available_at is not None:
+        reached.append(f"r.{quoted(group.available_at)} <= {literal(last)}::{kind}")
+    if group.ttl_us is not None:
+        reached.append(f"{event} >= {literal(first)}::{kind} - to_microseconds({group.ttl_us})")
+    return " AND ".join(reached)

@@ -1,0 +1,100 @@
+"""The frontier of a group: the rows that can ever be the newest that a system had.
+
+Rows that are overtaken before they become visible can never win, so each key keeps the rows that raise its newest event time,
+in the order in which they became visible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from fti_assets.core.manifest import JoinedGroup
+from fti_assets.core.sql import quoted
+from fti_assets.errors import DeclarationError, one_of
+from fti_assets.stores.duckdb.relations import view_of
+
+if TYPE_CHECKING:
+    import duckdb
+
+VISIBLE = "__fti_visible"
+"""The frontier's column that says when a row became visible."""
+
+EVENT = "__fti_event"
+"""The frontier's column that says when a row was true."""
+
+_AVAILABLE = "__fti_available"
+_TIE = "__fti_tie"
+
+
+def available_sql(event_time: str, available_at: str | None, delay_us: int) -> str:
+    """The SQL of available-at: its column, or event time plus ``delay_us`` microseconds."""
+    return quoted(available_at) if available_at is not None else f"{quoted(event_time)} + to_microseconds({delay_us})"
+
+
+def has_fixed_delay(group: JoinedGroup) -> bool:
+    """Whether each row becomes visible a fixed time after it is true, no two of a key at once: then all are the frontier."""
+    return group.available_at is None and group.tie_break is None and not group.external
+
+
+def frontier(
+    connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, group: JoinedGroup
+) -> duckdb.DuckDBPyRelation:
+    """The rows of a group that can ever win, one per keys and moment of visibility.
+
+    Within a key, a row that became visible later has a later event time, or the same one and a later available-at.
+    Rows with a null key, event time or available-at are never visible. A null ``tie_break`` loses to any other.
+
+    Args:
+        connection: the connection that ``rows`` belongs to.
+        rows: the group's rows under its own column names; times are naive UTC ``TIMESTAMP``.
+        group: the join; its event time is not None.
+
+    Returns:
+        The group's key columns and joined columns under the group's names, ``__fti_event`` and ``__fti_visible``
+        (the later of event time and available-at), lazy and in no order.
+
+    Raises:
+        DeclarationError: the group is a lookup, or ``rows`` lacks a column that it names.
+    """
+    if group.event_time is None:
+        raise DeclarationError(f"{group.table} has no event time: a lookup is always visible and has no frontier")
+    keys = [key.group for key in group.keys]
+    columns = list(dict.fromkeys([*keys, *(column.column for column in group.columns)]))
+    times = [name for name in (group.event_time, group.available_at, group.tie_break) if name is not None]
+    check_columns([*columns, *times], rows.columns, of=group.table)
+    event, available = (
+        quoted(group.event_time),
+        available_sql(group.event_time, group.available_at, group.serving_delay_us),
+    )
+    never_null = [*map(quoted, keys), event, *([available] if group.available_at is not None else [])]
+    where = " AND ".join(f"{name} IS NOT NULL" for name in never_null)
+    selected = ", ".join([*map(quoted, columns), f"{event} AS {EVENT}"])
+    source = view_of(rows)
+    if has_fixed_delay(group):
+        return connection.sql(f"SELECT {selected}, {available} AS {VISIBLE} FROM {source} WHERE {where}")
+    tie = "" if group.tie_break is None else f", {quoted(group.tie_break)} AS {_TIE}"
+    # The joined columns come last, so that a tie_break that itself ties, or a table that nobody has validated, gives one answer.
+    order = [
+        VISIBLE,
+        EVENT,
+        _AVAILABLE,
+        *([_TIE] if tie else []),
+        *(map(quoted, columns) if tie or group.external else []),
+    ]
+    window = (
+        f"PARTITION BY {', '.join(map(quoted, keys))} ORDER BY {', '.join(f'{name} ASC NULLS FIRST' for name in order)}"
+    )
+    return connection.sql(f"""
+        SELECT {", ".join(map(quoted, columns))}, {EVENT}, {VISIBLE}
+        FROM (SELECT {selected}, {available} AS {_AVAILABLE}, greatest({event}, {available}) AS {VISIBLE}{tie}
+              FROM {source} WHERE {where})
+        QUALIFY lead({VISIBLE}) OVER ({window}) IS DISTINCT FROM {VISIBLE}
+            AND {EVENT} >= max({EVENT}) OVER ({window} ROWS UNBOUNDED PRECEDING)""")
+
+
+def check_columns(needed: Iterable[str], columns: Sequence[str], *, of: str) -> None:
+    """Raise a DeclarationError that lists the ``columns`` there are if a ``needed`` one is not among them."""
+    for name in needed:
+        if name not in columns:
+            raise DeclarationError(f"{of} has no column {name!r}: it has {one_of(columns)}")

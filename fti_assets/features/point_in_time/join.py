@@ -1,0 +1,182 @@
+"""The point-in-time join: for each spine row, the group's row that a system had at that moment.
+
+A plan rests on two facts. Rows that are overtaken before they become visible can never win, so each key keeps a
+*frontier* (``frontier.py``). On a frontier the row that became visible last is the row with the latest event time, so one
+ASOF join (``asof.py``) finds the winner and has no ties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from fti_assets.core.manifest import JoinedGroup
+from fti_assets.core.sql import numbered, quoted, temporary_name
+from fti_assets.errors import DataError, DeclarationError, StoreError, one_of
+from fti_assets.features.point_in_time.asof import KEY, ROW, Points, by_duckdb, candidates, in_memory
+from fti_assets.features.point_in_time.frontier import check_columns
+from fti_assets.stores.duckdb.relations import view_of
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+def point_in_time(
+    connection: duckdb.DuckDBPyConnection,
+    spine: duckdb.DuckDBPyRelation,
+    joins: Sequence[JoinedGroup],
+    rows: Callable[[JoinedGroup], duckdb.DuckDBPyRelation],
+    *,
+    prediction_time: str | None,
+) -> duckdb.DuckDBPyRelation:
+    """Join to each spine row what every group had at its prediction time.
+
+    For a spine row at ``t``: among a group's rows with equal non-null keys that were visible at or before ``t``, the
+    one with the latest event time wins, ties by the latest available-at, then by the greatest ``tie_break``. If its
+    event time is before ``t - ttl`` there is no value. A group without an event time is joined on its keys alone.
+    Groups are joined now, one at a time, each to the spine's keys and times alone, so that memory does not grow with their
+    number. The spine, its keys and each group's features stay behind as temporary tables, as long as the connection lives.
+
+    Args:
+        connection: the connection that ``spine`` and all ``rows`` belong to; it runs in UTC.
+        spine: the rows to be joined to, any columns, in the order that the result is to have.
+        joins: the groups; the same one may come twice under other keys.
+        rows: gives a group's rows, under the group's own column names.
+        prediction_time: the spine's column that holds ``t``, or None if no group has an event time.
+
+    Returns:
+        The spine's columns, then one column for each joined feature: exactly one row a spine row, in the spine's order.
+
+    Raises:
+        DeclarationError: a column is missing or named twice, or a group has times and ``prediction_time`` is None.
+        DataError: a lookup has two rows of one key.
+
+    Method: the ASOF join of DuckDB and kdb+; the frontier keeps it exact for rows that tie or arrive late.
+
+    >>> import duckdb
+    >>> from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
+    >>> connection = duckdb.connect()
+    >>> weather = connection.sql("SELECT 'JFK' AS origin, TIMESTAMP '2013-01-01 05:00' AS observed_at, 3.5 AS temp")
+    >>> flights = connection.sql("SELECT 7 AS flight, 'JFK' AS origin, TIMESTAMP '2013-01-01 06:00' AS predict_at")
+    >>> join = JoinedGroup(
+    ...     "weather", 1, (JoinedKey("origin", "origin", "text"),), (JoinedColumn("temp", "temp", "number"),),
+    ...     event_time="observed_at", serving_delay_us=3_600_000_000,
+    ... )
+    >>> joined = point_in_time(connection, flights, [join], lambda group: weather, prediction_time="predict_at")
+    >>> joined.project("flight, temp").fetchall()
+    [(7, Decimal('3.5'))]
+    """
+    _check_spine(spine, joins, prediction_time)
+    plan = _Plan(connection, spine, prediction_time)
+    return plan.side_by_side([plan.features(group, rows(group)) for group in joins])
+
+
+class _Plan:
+    """A spine whose rows are numbered, and what is joined to it, each as a temporary table."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, spine: duckdb.DuckDBPyRelation, prediction_time: str | None
+    ) -> None:
+        self._connection = connection
+        self._prediction_time = prediction_time
+        self._columns = spine.columns
+        self._spine = self._table(f"SELECT (row_number() OVER ())::UINTEGER AS {ROW}, * FROM {view_of(spine)}")
+        self._rows = self._connection.execute(f"SELECT count(*) FROM {self._spine}").fetchall()[0][0]
+        self._codes: dict[tuple[str, ...], str] = {}
+
+    def features(self, group: JoinedGroup, rows: duckdb.DuckDBPyRelation) -> tuple[str, list[str]]:
+        """A table of a group's features in the spine's order, and their names."""
+        features = [column.feature for column in group.columns]
+        if group.event_time is None or self._prediction_time is None:
+            _check_lookup(self._connection, rows, group)
+            return self._in_order(self._looked_up(group, rows)), features
+        points = Points(self._spine, self._codes_of([key.spine for key in group.keys]), self._prediction_time)
+        frontier_rows = candidates(self._connection, points, group, rows)
+        arrow = in_memory(self._connection, points, group, frontier_rows)
+        if arrow is None:
+            return self._in_order(by_duckdb(points, group, frontier_rows)), features
+        name = temporary_name("arrow")
+        self._connection.register(name, arrow)
+        try:
+            return self._checked(self._table(f"FROM {quoted('temp', name)}")), features
+        finally:
+            self._connection.unregister(name)
+
+    def _in_order(self, joined: str) -> str:
+        return self._checked(self._table(f"FROM ({joined}) ORDER BY {ROW}"))
+
+    def side_by_side(self, parts: Sequence[tuple[str, list[str]]]) -> duckdb.DuckDBPyRelation:
+        """The spine with the features beside."""
+        columns = [f"s.{quoted(name)}" for name in self._columns]
+        columns += [f"j{number}.{quoted(name)}" for number, (_, names) in enumerate(parts) for name in names]
+        beside = "".join(f" POSITIONAL JOIN {table} j{number}" for number, (table, _) in enumerate(parts))
+        return self._connection.sql(f"SELECT {', '.join(columns)} FROM {self._spine} s{beside}")
+
+    def _checked(self, table: str) -> str:
+        """The table, if its rows are in the spine's order: rows are put side by side by their places."""
+        source, position = numbered(table, self._connection.table(table).columns)
+        counts = f"SELECT count(*) FILTER ({position} + 1 = {ROW}), count(*) FROM {source}"
+        in_place, total = self._connection.execute(counts).fetchall()[0]
+        if not in_place == total == self._rows:
+            raise StoreError(
+                f"DuckDB stored {total - in_place} of {total} joined rows out of order, of {self._rows}; is "
+                "preserve_insertion_order off?"
+            )
+        return table
+
+    def _looked_up(self, group: JoinedGroup, rows: duckdb.DuckDBPyRelation) -> str:
+        equal = " AND ".join(f"s.{quoted(key.spine)} = f.{quoted(key.group)}" for key in group.keys)
+        features = "".join(f", f.{quoted(column.column)} AS {quoted(column.feature)}" for column in group.columns)
+        return f"SELECT s.{ROW}{features} FROM {self._spine} s LEFT JOIN {view_of(rows)} f ON {equal}"
+
+    def _codes_of(self, keys: Sequence[str]) -> str:
+        """A table that gives each keys of the spine a number: one number sorts faster than texts, or than several keys."""
+        wanted = tuple(dict.fromkeys(keys))
+        if wanted not in self._codes:
+            names = ", ".join(map(quoted, wanted))
+            known = " AND ".join(f"{quoted(key)} IS NOT NULL" for key in wanted)
+            self._codes[wanted] = self._table(
+                f"SELECT (row_number() OVER ())::UINTEGER AS {KEY}, * "
+                f"FROM (SELECT DISTINCT {names} FROM {self._spine} WHERE {known})"
+            )
+        return self._codes[wanted]
+
+    def _table(self, sql: str) -> str:
+        name = quoted("temp", temporary_name("joined"))
+        self._connection.execute(f"CREATE TEMP TABLE {name} AS {sql}")
+        return name
+
+
+def _check_lookup(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, group: JoinedGroup) -> None:
+    keys = [key.group for key in group.keys]
+    check_columns([*keys, *(column.column for column in group.columns)], rows.columns, of=group.table)
+    names = ", ".join(map(quoted, keys))
+    known = " AND ".join(f"{quoted(key)} IS NOT NULL" for key in keys)
+    twice = connection.sql(
+        f"SELECT {names}, count(*) FROM {view_of(rows)} WHERE {known} GROUP BY {names} HAVING count(*) > 1 "
+        f"ORDER BY {names} LIMIT 1"
+    ).fetchone()
+    if twice is not None:
+        key = ", ".join(f"{name}={value!r}" for name, value in zip(keys, twice, strict=False))
+        raise DataError(
+            f"{group.table} has {twice[-1]} rows of the key {key}: a group without an event time holds one row a key; "
+            "keep one of them, or declare the event_time that tells them apart"
+        )
+
+
+def _check_spine(spine: duckdb.DuckDBPyRelation, joins: Sequence[JoinedGroup], prediction_time: str | None) -> None:
+    timed = [group.table for group in joins if group.event_time is not None]
+    if timed and prediction_time is None:
+        raise DeclarationError(
+            f"{one_of(timed)} has an event time, so the spine needs a prediction_time: name its column"
+        )
+    needed = [key.spine for group in joins for key in group.keys]
+    check_columns([*needed, *([prediction_time] if prediction_time is not None else [])], spine.columns, of="the spine")
+    features = [column.feature for group in joins for column in group.columns]
+    seen: set[str] = set()
+    for name in [*spine.columns, *features]:
+        if name.lower().startswith("__fti_"):
+            raise DeclarationError(f"column {name!r} starts with '__fti_', which is kept for plans: name it otherwise")
+        if name.lower() in seen:
+            raise DeclarationError(f"there would be two columns {name!r} after the join: give one group a prefix")
+        seen.add(name.lower())

@@ -1,0 +1,1 @@
+"""Rows from a function's result to a staged table."""

@@ -1,0 +1,87 @@
+"""What to do with rows of equal keys and times: refuse them, or keep the last by a column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.sql import checked_name, quoted
+from fti_assets.errors import DataError, DeclarationError, one_of
+from fti_assets.stores.duckdb.relations import view_of
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@checked_arguments()
+@dataclass(frozen=True)
+class KeepLast:
+    """Of rows with the same keys and times, keep the one that is last by a column; nulls come first.
+
+    Rows that are equal in every column count as one. Rows that tie in ``by`` and differ elsewhere stay, and are refused:
+    nothing says which of them is right.
+
+    Args:
+        by: the column that says which came last, such as a version number or the time of loading.
+
+    >>> KeepLast("loaded_at")
+    KeepLast(by='loaded_at')
+    """
+
+    by: str
+
+
+Duplicates = Literal["error"] | KeepLast
+
+
+def checked_duplicates(duplicates: object, *, what: str) -> Duplicates:
+    """The policy that was declared.
+
+    Raises:
+        DeclarationError: it is none.
+    """
+    if duplicates == "error":
+        return "error"
+    if isinstance(duplicates, KeepLast):
+        checked_name(duplicates.by, what=f"duplicates of {what} by column")
+        return duplicates
+    raise DeclarationError(
+        f"duplicates of {what} is {duplicates!r}: write 'error', which refuses rows of equal keys and times, or "
+        "fti.KeepLast('loaded_at'), which keeps the last by a column"
+    )
+
+
+def without_duplicates(
+    connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, identity: Sequence[str], by: str, *, what: str
+) -> duckdb.DuckDBPyRelation:
+    """The rows that are last by a column among those of equal identity.
+
+    Args:
+        connection: the connection that ``rows`` belongs to.
+        rows: any rows.
+        identity: the columns that are to be unique.
+        by: the column that says which row came last.
+        what: the table's name, for errors.
+
+    Raises:
+        DataError: a column is missing.
+
+    >>> import duckdb
+    >>> connection = duckdb.connect()
+    >>> rows = connection.sql("SELECT * FROM (VALUES (1, 'old', 1), (1, 'new', 2), (2, 'only', 1)) AS t(id, name, version)")
+    >>> without_duplicates(connection, rows, ["id"], "version", what="customers_v1").order("id").fetchall()
+    [(1, 'new', 2), (2, 'only', 1)]
+    """
+    missing = [name for name in dict.fromkeys([*identity, by]) if name not in rows.columns]
+    if missing:
+        raise DataError(
+            f"{what} keeps the last row by {by!r} among those of equal {', '.join(identity)}, but its result has no "
+            f"{one_of(missing)}: it has {one_of(rows.columns)}"
+        )
+    same = ", ".join(map(quoted, identity))
+    return connection.sql(
+        f"SELECT DISTINCT * FROM (SELECT * FROM {view_of(rows)} "
+        f"QUALIFY rank() OVER (PARTITION BY {same} ORDER BY {quoted(by)} DESC NULLS LAST) = 1)"
+    )

@@ -1,0 +1,139 @@
+"""What a function may give: frames of any library, as a lazy DuckDB relation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+import narwhals as nw
+import pandas as pd
+import pyarrow as pa
+
+from fti_assets.core.sql import temporary_name
+from fti_assets.errors import DataError
+from fti_assets.features.rows.object_columns import arrow_array, arrow_table
+from fti_assets.features.rows.table import Table
+from fti_assets.stores.duckdb.relations import named_view
+
+_A_SERIES: Any = {"allow_series": True, "pass_through": True}
+ACCEPTED = "a pandas, polars or narwhals frame, a pyarrow Table, a DuckDB relation or an fti.Table"
+
+
+def relation_of(connection: duckdb.DuckDBPyConnection, result: Any, *, what: str) -> duckdb.DuckDBPyRelation:
+    """The rows of a function's result, lazily; a lazy frame of another engine is collected.
+
+    Args:
+        connection: the connection that reads the rows.
+        result: an ``fti.Table``, a DuckDB relation, a frame of pandas, polars, Arrow or narwhals, or one that narwhals knows or
+            that gives an Arrow stream. A stream of record batches is read once.
+        what: the table that the rows are for, for errors.
+
+    Raises:
+        DataError: it is none of these, or holds a type that DuckDB does not know.
+    """
+    if isinstance(result, Table):
+        return _on(connection, result.relation)
+    if isinstance(result, duckdb.DuckDBPyRelation):
+        return _on(connection, result)
+    try:
+        if isinstance(result, pd.DataFrame):
+            return _of_pandas(connection, result, what)
+        if isinstance(result, pa.Table | pa.RecordBatch | pa.RecordBatchReader):
+            return _of_arrow(connection, result)
+        frame = nw.from_native(result, pass_through=True)
+        if isinstance(frame, nw.LazyFrame):
+            native = frame.to_native()
+            frame = native if isinstance(native, duckdb.DuckDBPyRelation) else frame.collect().to_native()
+            return relation_of(connection, frame, what=what)
+        if isinstance(frame, nw.DataFrame):
+            if isinstance(frame.to_native(), pd.DataFrame):
+                return _of_pandas(connection, frame.to_native(), what)
+            return _of_arrow(connection, _with_objects(frame, what))
+        if hasattr(result, "__arrow_c_stream__") and not isinstance(nw.from_native(result, **_A_SERIES), nw.Series):
+            return _of_arrow(connection, pa.RecordBatchReader.from_stream(result))
+    except (duckdb.NotImplementedException, duckdb.InvalidInputException, pa.ArrowException) as error:
+        told = str(error).splitlines()[0]
+        raise DataError(f"{what} gave a type that cannot be stored: {told}. Cast the column before") from error
+    raise DataError(f"{what} gave a {type(result).__name__}: return {ACCEPTED}")
+
+
+def naive_times(result: Any) -> list[str]:
+    """The columns of a frame that hold times without a zone; none of a relation, whose times are in UTC as the lake's are."""
+    if isinstance(result, Table | duckdb.DuckDBPyRelation):
+        return []
+    if isinstance(result, pa.RecordBatch | pa.RecordBatchReader):
+        return [field.name for field in result.schema if pa.types.is_timestamp(field.type) and field.type.tz is None]
+    frame = nw.from_native(result, pass_through=True)
+    if not isinstance(frame, nw.DataFrame | nw.LazyFrame) or isinstance(frame.to_native(), duckdb.DuckDBPyRelation):
+        return []
+    kinds = frame.collect_schema().items()
+    return [name for name, kind in kinds if isinstance(kind, nw.Datetime) and kind.time_zone is None]
+
+
+def column_names(result: Any) -> list[str] | None:
+    """The names of a pandas frame, which may have one twice; None for what cannot, or tells them itself."""
+    return list(result.columns) if isinstance(result, pd.DataFrame) else None
+
+
+def _on(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """The relation, or a stream of its rows if it is one of another connection, such as that of ``duckdb.sql``."""
+    name = temporary_name("own")
+    try:
+        named_view(relation, name)
+    except duckdb.Error as error:
+        raise DataError(f"a relation of DuckDB cannot be read: {error}. Return one whose connection is open") from error
+    try:
+        connection.view(name)
+    except duckdb.CatalogException:
+        return connection.from_arrow(relation.to_arrow_reader())
+    return relation
+
+
+def _of_pandas(connection: duckdb.DuckDBPyConnection, frame: pd.DataFrame, what: str) -> duckdb.DuckDBPyRelation:
+    if any(kind == "object" or isinstance(kind, pd.ArrowDtype | pd.CategoricalDtype) for kind in frame.dtypes):
+        # DuckDB types objects from some of them, rounds the rest to it, and makes whole numbers in categories floats
+        return _of_arrow(connection, arrow_table(frame, what=what))
+    frame = frame.reset_index(drop=True)
+    try:
+        return connection.from_df(frame)
+    except duckdb.NotImplementedException as error:
+        name = next(name for name in frame.columns if not _is_read(connection, frame[[name]]))
+        raise DataError(
+            f"{what} gave a type that cannot be stored: column {name!r}: {str(error).splitlines()[0]}. Cast the column before"
+        ) from error
+    except duckdb.Error:  # it cannot read memory from its end to its start, as of a reversed frame
+        return connection.from_df(frame.copy())
+
+
+def _is_read(connection: duckdb.DuckDBPyConnection, column: pd.DataFrame) -> bool:
+    try:
+        connection.from_df(column)
+    except duckdb.NotImplementedException:
+        return False
+    return True
+
+
+def _with_objects(frame: nw.DataFrame[Any], what: str) -> pa.Table:
+    """A frame as an Arrow table; polars gives the addresses of its objects."""
+    objects = [name for name, kind in frame.schema.items() if kind == nw.Object]
+    if not objects:
+        return frame.to_arrow()
+    table = frame.drop(objects).to_arrow() if len(objects) < len(frame.columns) else None
+    arrays = [
+        arrow_array(frame[name].to_list(), column=name, what=what) if table is None or name in objects else table[name]
+        for name in frame.columns
+    ]
+    return pa.Table.from_arrays(arrays, names=frame.columns)
+
+
+def _of_arrow(
+    connection: duckdb.DuckDBPyConnection, table: pa.Table | pa.RecordBatch | pa.RecordBatchReader
+) -> duckdb.DuckDBPyRelation:
+    if isinstance(table, pa.RecordBatch):
+        table = pa.Table.from_batches([table])
+    halves = [field.name for field in table.schema if pa.types.is_float16(field.type)]
+    if halves and isinstance(table, pa.Table):  # DuckDB has no 16-bit float
+        for name in halves:
+            at = table.schema.get_field_index(name)
+            table = table.set_column(at, name, table.column(at).cast(pa.float32()))
+    return connection.from_arrow(table)

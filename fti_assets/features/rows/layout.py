@@ -1,0 +1,53 @@
+"""What a stored table demands of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fti_assets.core.rules import Rule
+
+if TYPE_CHECKING:
+    import pandera.pandas as pandera
+
+    from fti_assets.core.columns import ColumnType
+
+NOT_NULL = Rule("keys_and_times_not_null", "Keys and times are never null")
+UNIQUE = Rule("rows_unique", "No two rows have the same keys and times")
+IN_PARTITION = Rule("rows_in_partition", "Every row belongs to the partitions that are run")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a stored table demands of its rows.
+
+    Args:
+        what: the table's name, for errors.
+        not_null: columns that are never null.
+        unique: columns that no two rows share.
+        partition_by: the column whose time says which window a row is in, or None for a table without windows.
+        schema: a Pandera schema.
+        types: the declared type of each column; the rest keep theirs.
+        times: columns that hold timestamps, whatever else is declared.
+        stored: the DuckDB types of the table that is already there, for columns of which no value tells the type.
+        rename: the result's name of a column to the table's.
+        keep_last_by: of rows that share ``unique``, the one that is last by this column is kept; None keeps all.
+    """
+
+    what: str
+    not_null: tuple[str, ...]
+    unique: tuple[str, ...]
+    partition_by: str | None
+    schema: pandera.DataFrameSchema | None = None
+    types: dict[str, ColumnType | None] = field(default_factory=dict)
+    times: tuple[str, ...] = ()
+    stored: dict[str, str] = field(default_factory=dict)
+    keep_last_by: str | None = None
+    rename: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def rules(self) -> list[Rule]:
+        unique = [UNIQUE] if self.unique else []
+        windows = [IN_PARTITION] if self.partition_by is not None else []
+        return [NOT_NULL, *unique, *windows]

@@ -1,0 +1,301 @@
+"""A group's result as a staged table: normal types, its partition, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pandas as pd
+
+from fti_assets.core.names import PARTITION, is_kept
+from fti_assets.core.rules import Verdict
+from fti_assets.core.sql import literal, quoted, temporary_name, timestamp
+from fti_assets.core.times import Window
+from fti_assets.errors import DataError, DeclarationError, one_of
+from fti_assets.features.rows.duplicates import without_duplicates
+from fti_assets.features.rows.frames import column_names, relation_of
+from fti_assets.features.rows.layout import IN_PARTITION, NOT_NULL, UNIQUE, Layout
+from fti_assets.features.rows.rename import refuse_no_names, refuse_unfit, renamed
+from fti_assets.features.rows.stored_types import UNTOLD, Stored, stored_as, stored_iso_text, wider_decimal
+from fti_assets.features.validation.checks_sql import INTEGERS
+from fti_assets.features.validation.schema import SQL_TYPES
+from fti_assets.features.validation.table_validation import RowRule, validate_table
+from fti_assets.stores.duckdb.relations import view_of
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Rows in a temporary table, ready to be stored if every blocking verdict passed.
+
+    Args:
+        table: the temporary table's name.
+        rows: how many there are.
+        verdicts: one for each rule of the schema and of the layout.
+        failing: some of the rows that break the schema, or None.
+        casts: a sentence for each column whose type the lake does not keep.
+        whole: columns that a check of the schema had to see whole, so that they were held in memory.
+    """
+
+    table: str
+    rows: int
+    verdicts: list[Verdict]
+    failing: pd.DataFrame | None
+    casts: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
+    duplicates_dropped: int = 0
+
+    @property
+    def accepted(self) -> bool:
+        return all(verdict.passed or not verdict.rule.blocking for verdict in self.verdicts)
+
+
+def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, windows: Sequence[Window]) -> Staged:
+    """Put a function's result into a temporary table with its partitions, and validate it: one copy and one scan.
+
+    Args:
+        connection: the lake's connection.
+        result: what ``frames.relation_of`` takes: a frame of pandas, polars, Arrow or narwhals, a DuckDB relation or a ``Table``.
+        layout: what the table demands.
+        windows: the partitions that are being run.
+
+    Raises:
+        DataError: the result is none of these, lacks a key or time column, has a time that is neither a timestamp nor ISO text, or a
+            value that its column's type cannot hold.
+    """
+    _refuse_windows(layout, windows)
+    names = column_names(result)
+    if names is not None and not len(names) and not len(result):
+        result, names = _no_rows(connection, layout), None
+    if names is not None:
+        refuse_unfit(list(map(str, names)), layout.rename, what=layout.what)
+        _refuse_names([layout.rename.get(str(name), name) for name in names], layout)
+    relation = renamed(relation_of(connection, result, what=layout.what), layout.rename, what=layout.what)
+    _refuse_names(relation.columns, layout)
+    _refuse_missing(relation.columns, layout)
+    name, columns = _copied(connection, relation, layout, windows)
+    name, dropped = _without_duplicates(connection, name, layout)
+    rules = _row_rules(layout)
+    validation = validate_table(connection, name, layout.schema, columns=relation.columns, rules=rules)
+    verdicts = validation.verdicts
+    if validation.coerced is not None:
+        connection.register("__fti_coerced", validation.coerced)
+        coerced = connection.table("__fti_coerced")
+        name, again = _copied(connection, coerced, layout, windows)
+        connection.unregister("__fti_coerced")
+        columns = [*columns, *again]
+        verdicts = [*verdicts, *validate_table(connection, name, None, rules=rules).verdicts]
+    words = tuple(dict.fromkeys(column.word for column in columns if column.word))
+    return Staged(name, validation.rows, verdicts, validation.failing, words, validation.whole, dropped)
+
+
+def _without_duplicates(connection: duckdb.DuckDBPyConnection, name: str, layout: Layout) -> tuple[str, int]:
+    """The staged table after the duplicates policy, and how many rows it dropped."""
+    if layout.keep_last_by is None:
+        return name, 0
+    rows, kept = connection.table(quoted(name)), f"{name}_kept"
+    last = without_duplicates(connection, rows, layout.unique, layout.keep_last_by, what=layout.what)
+    connection.execute(f"CREATE TEMP TABLE {quoted(kept)} AS FROM {view_of(last)}")
+    return kept, len(rows) - len(connection.table(quoted(kept)))
+
+
+def _copied(
+    connection: duckdb.DuckDBPyConnection,
+    relation: duckdb.DuckDBPyRelation,
+    layout: Layout,
+    windows: Sequence[Window],
+) -> tuple[str, list[Stored]]:
+    """The rows in a temporary table with stored types and ``_partition``, and how each column is stored."""
+    name = temporary_name("staged")
+    given = list(zip(relation.columns, relation.types, strict=True))
+    columns = [_stored(connection, column, kind, layout) for column, kind in given]
+    selected = ", ".join(
+        f"{stored.sql} AS {quoted(column)}" for (column, _), stored in zip(given, columns, strict=True)
+    )
+    rows = f"SELECT {selected} FROM {view_of(relation)}"
+    try:
+        connection.execute(f"CREATE TEMP TABLE {quoted(name)} AS {_partitioned(rows, layout, windows)}")
+    except _NOT_HELD as error:
+        raise DataError(
+            f"{layout.what} has a value that its column's type cannot hold: {str(error).splitlines()[0]}"
+        ) from error
+    _settle_types(connection, name, given, layout)
+    return name, columns
+
+
+_NOT_HELD = (
+    duckdb.ConversionException,
+    duckdb.InvalidInputException,
+    duckdb.OutOfRangeException,
+    duckdb.NotImplementedException,
+)
+
+
+def _stored(connection: duckdb.DuckDBPyConnection, column: str, given: Any, layout: Layout) -> Stored:
+    sql_type = str(given)
+    if column in layout.times:
+        if sql_type in UNTOLD:  # a column without values is one of any type
+            other = literal(_no_times(column, sql_type, layout))
+            name = quoted(column)
+            return Stored("TIMESTAMP", f"CASE WHEN {name} IS NOT NULL THEN error({other}) ELSE NULL::TIMESTAMP END")
+        if sql_type == "VARCHAR":
+            return stored_iso_text(connection, column)
+        stored = stored_as(column, given, layout.types.get(column) or "timestamp")
+        if stored.sql_type not in ("TIMESTAMP", "DATE"):
+            raise DataError(_no_times(column, sql_type, layout))
+        return stored
+    kept = layout.stored.get(column)
+    if wider_decimal(sql_type, kept):
+        return Stored(str(kept), f"CAST({quoted(column)} AS {kept})")
+    return stored_as(column, given, layout.types.get(column))
+
+
+def _no_times(column: str, sql_type: str, layout: Layout) -> str:
+    return f"{layout.what} gave {column!r} as {sql_type}, but it says when a row was true or known: give timestamps or ISO text"
+
+
+def _settle_types(
+    connection: duckdb.DuckDBPyConnection, name: str, given: Sequence[tuple[str, Any]], layout: Layout
+) -> None:
+    """Give columns the stored type where this loses nothing, so that a table's types do not depend on the day.
+
+    A column without values takes the declared type or the stored one. Whole numbers go into stored doubles that hold each of
+    them exactly, and whole floats below 2**53, as numbers beside a null are, into stored whole numbers; a larger one may be
+    a rounded id. Dates go into stored times.
+    """
+    rows = connection.table(quoted(name))
+    types = dict(zip(rows.columns, map(str, rows.types), strict=True))
+    stored = {column: kind for column, kind in layout.stored.items() if types.get(column, kind) != kind}
+    without_type = [column for column, kind in given if str(kind) in UNTOLD]
+    empty = [column for column in dict.fromkeys([*without_type, *stored]) if column not in layout.times]
+    held = {column: sql for column, kind in stored.items() if (sql := _holds(column, types[column], kind))}
+    asked = [*(f"count({quoted(column)}) = 0" for column in empty), *held.values()]
+    if not asked:
+        return
+    answers = connection.execute(f"SELECT {', '.join(asked)} FROM {quoted(name)}").fetchall()[0]
+    wanted = {column: stored[column] for column, fits in zip(held, answers[len(empty) :], strict=True) if fits}
+    for column, none in zip(empty, answers, strict=False):
+        if none:
+            declared = layout.types.get(column)
+            kept = layout.stored.get(column) or types[column]
+            wanted[column] = kept if declared is None or column in layout.stored else SQL_TYPES[declared]
+    for column, wanted_type in wanted.items():
+        if wanted_type != types[column]:
+            connection.execute(f"ALTER TABLE {quoted(name)} ALTER COLUMN {quoted(column)} TYPE {wanted_type}")
+
+
+_EXACT = 2**53
+
+
+def _holds(column: str, kind: str, stored: str) -> str | None:
+    """The SQL of whether a stored type holds every value of a column, None where types are of different sorts."""
+    value = quoted(column)
+    fits = f"TRY_CAST({value} AS {stored}) IS NOT NULL"
+    if kind in INTEGERS and stored == "DOUBLE":
+        held = f"{value} BETWEEN {-_EXACT} AND {_EXACT}"
+    elif kind in INTEGERS and stored in INTEGERS:
+        held = fits
+    elif kind == "DOUBLE" and stored in INTEGERS:
+        held = f"{value} = floor({value}) AND abs({value}) < {_EXACT} AND {fits}"
+    elif kind == "DATE" and stored == "TIMESTAMP":
+        held = fits
+    else:
+        return None
+    return f"coalesce(bool_and({value} IS NULL OR ({held})), true)"
+
+
+def _no_rows(connection: duckdb.DuckDBPyConnection, layout: Layout) -> duckdb.DuckDBPyRelation:
+    """No rows, with the columns that are stored or declared: what a frame without columns means on a day without rows.
+
+    Raises:
+        DataError: nothing is stored, and the columns are not declared.
+    """
+    declared = {column: SQL_TYPES[kind] for column, kind in layout.types.items() if kind is not None}
+    types = declared | {column: kind for column, kind in layout.stored.items() if column != PARTITION}
+    if not types:
+        raise DataError(
+            f"{layout.what} gave a frame without columns, and nothing is stored of it yet: give an empty frame with its columns, or "
+            "declare them, schema="
+        )
+    selected = ", ".join(f"NULL::{kind} AS {quoted(column)}" for column, kind in types.items())
+    return connection.sql(f"SELECT {selected} WHERE false")
+
+
+def _refuse_names(columns: list[str], layout: Layout) -> None:
+    refuse_no_names(columns, what=layout.what)
+    for column in columns:
+        if is_kept(column):
+            raise DataError(
+                f"{layout.what} gave a column {column!r}, a name that the store keeps for itself: rename it"
+            )
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        raise DataError(f"{layout.what} gave two columns {one_of(twice)}: keep one of them")
+
+
+def _refuse_missing(columns: list[str], layout: Layout) -> None:
+    needed = dict.fromkeys([*layout.not_null, *layout.unique, *((layout.partition_by,) if layout.partition_by else ())])
+    missing = [column for column in needed if column not in columns]
+    if missing:
+        raise DataError(
+            f"{layout.what} has no column {one_of(missing)}, a key or time; its result has {one_of(columns)}"
+        )
+
+
+def _refuse_windows(layout: Layout, windows: Sequence[Window]) -> None:
+    if windows[0].start is None and len(windows) > 1:
+        raise DeclarationError(
+            f"{layout.what} was asked for {len(windows)} partitions that are not time windows in one run: give "
+            "backfill_policy=dg.BackfillPolicy.multi_run()"
+        )
+    if windows[0].start is not None and layout.partition_by is None:
+        raise DeclarationError(
+            f"{layout.what} has time partitions but neither event_time nor partition_by: say which column a row's partition "
+            "is told by"
+        )
+
+
+def _partitioned(rows: str, layout: Layout, windows: Sequence[Window]) -> str:
+    """Rows with ``_partition``: null for a row that is in none of the windows. Windows do not overlap."""
+    if windows[0].start is None:
+        return f"SELECT *, {literal(windows[0].key)} AS {PARTITION} FROM ({rows})"
+    assert layout.partition_by is not None
+    ordered = sorted(windows, key=lambda window: window.start)  # type: ignore[arg-type, return-value]
+    return f"SELECT *, {_window_of(quoted(layout.partition_by), ordered)} AS {PARTITION} FROM ({rows})"
+
+
+def _window_of(instant: str, windows: Sequence[Window]) -> str:
+    """The key of the window that holds an instant, by bisection: a join with the windows would sort the rows."""
+    if len(windows) > 1:
+        middle = len(windows) // 2
+        earlier, later = _window_of(instant, windows[:middle]), _window_of(instant, windows[middle:])
+        split = windows[middle].start
+        assert split is not None
+        return f"CASE WHEN {instant} < {timestamp(split)} THEN {earlier} ELSE {later} END"
+    start, end = windows[0].start, windows[0].end
+    assert start is not None
+    assert end is not None
+    within = f"{instant} >= {timestamp(start)} AND {instant} < {timestamp(end)}"
+    return f"CASE WHEN {within} THEN {literal(windows[0].key)} END"
+
+
+def _row_rules(layout: Layout) -> list[RowRule]:
+    nulls = " OR ".join(f"{quoted(column)} IS NULL" for column in dict.fromkeys(layout.not_null)) or "false"
+    rules = {
+        NOT_NULL: RowRule(
+            NOT_NULL, f"rows of {layout.what} have a null in {one_of(dict.fromkeys(layout.not_null))}", fails=nulls
+        ),
+        UNIQUE: RowRule(
+            UNIQUE, f"rows of {layout.what} have the same {', '.join(layout.unique)} as another", unique=layout.unique
+        ),
+        IN_PARTITION: RowRule(
+            IN_PARTITION,
+            f"rows of {layout.what} have {layout.partition_by} outside the partitions of this run",
+            fails=f"{PARTITION} IS NULL",
+        ),
+    }
+    return [rules[rule] for rule in layout.rules]

@@ -1,0 +1,173 @@
+"""The type in which the lake keeps a column, and what a cast to it changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fti_assets.core.columns import ColumnType
+from fti_assets.core.sql import literal, quoted
+from fti_assets.features.validation.checks_sql import INTEGERS
+from fti_assets.features.validation.schema import SQL_TYPES
+from fti_assets.stores.duckdb.iso_text import instants_sql
+
+if TYPE_CHECKING:
+    import duckdb
+
+_KEPT = {
+    "hugeint": "BIGINT",
+    "uhugeint": "BIGINT",
+    "ubigint": "BIGINT",
+    "enum": "VARCHAR",
+    "bit": "VARCHAR",
+    "bignum": "VARCHAR",
+    "union": "VARCHAR",
+    "time_ns": "TIME",
+    "timestamp_ns": "TIMESTAMP",
+    "timestamp_ms": "TIMESTAMP",
+    "timestamp_s": "TIMESTAMP",
+    "timestamp with time zone": "TIMESTAMP",
+    "interval": "BIGINT",
+    '"null"': "VARCHAR",
+}
+_REASONS = {
+    "interval": "microseconds",
+    "time_ns": "whole microseconds",
+    "timestamp_ns": "whole microseconds",
+    "union": "the values as text",
+}
+_UNSAID = {"timestamp_ms", "timestamp_s", "timestamp with time zone", '"null"'}
+"""Casts that every table makes: naive UTC microseconds."""
+
+UNTOLD = frozenset({"INTEGER", '"NULL"'})
+"""What DuckDB takes a pandas or Arrow column for that has no value."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How a column is stored.
+
+    Args:
+        sql_type: the type that is stored.
+        sql: the column in that type.
+        word: what to tell of the cast, or nothing.
+    """
+
+    sql_type: str
+    sql: str
+    word: str = ""
+
+
+def stored_as(column: str, given: Any, declared: ColumnType | None) -> Stored:
+    """Say in which type a column is stored: one that the lake has and, where that loses nothing, the declared one.
+
+    Args:
+        column: the column's name.
+        given: the DuckDB type that it came with.
+        declared: its declared type, or None.
+    """
+    sql_type, name = str(given), quoted(column)
+    kept = kept_type(given)
+    target = _declared_type(sql_type, declared) or kept
+    if sql_type in ("DOUBLE", "FLOAT"):
+        name = f"CASE WHEN isnan({name}) THEN NULL ELSE {name} END"
+    if given.id == "interval":
+        months = f"datepart('year', {name}) * 12 + datepart('month', {name})"
+        told = f"{column} has a duration of months, which are of no one length"
+        return Stored(
+            kept, f"CASE WHEN {months} <> 0 THEN error({literal(told)}) ELSE epoch_us({name}) END", _word(column, given)
+        )
+    if target == sql_type:
+        return Stored(target, name)
+    return Stored(target, f"CAST({name} AS {target})", _word(column, given) if target == kept else "")
+
+
+def stored_iso_text(connection: duckdb.DuckDBPyConnection, column: str) -> Stored:
+    """A time that came as ISO text, stored in naive UTC microseconds; other text is an error, since 01/02 is two days of a year."""
+    problem = (
+        f", which is no ISO time such as 2024-05-01 or 2024-05-01T09:30:00Z: give timestamps, as "
+        f"pd.read_csv(..., parse_dates=[{column!r}]) and pd.to_datetime(frame[{column!r}], format='%d/%m/%Y') do"
+    )
+    word = f"{column} came as text and is stored as TIMESTAMP (ISO times, those without an offset in UTC)"
+    return Stored("TIMESTAMP", instants_sql(connection, column, problem), word)
+
+
+def kept_type(given: Any) -> str:
+    """The type that the lake keeps values of a DuckDB type in.
+
+    >>> import duckdb
+    >>> kept_type(duckdb.sqltype('STRUCT("at" TIMESTAMPTZ, "of" FLOAT[3])'))
+    'STRUCT("at" TIMESTAMP, "of" FLOAT[])'
+    """
+    if given.id in ("list", "array"):
+        return f"{kept_type(given.children[0][1])}[]"
+    if given.id == "struct":
+        fields = ", ".join(f"{quoted(name)} {kept_type(kind)}" for name, kind in given.children)
+        return str(given) if not _changed(given) else f"STRUCT({fields})"
+    if given.id == "map":
+        (_, key), (_, value) = given.children
+        return f"MAP({kept_type(key)}, {kept_type(value)})"
+    if given.id == "interval":
+        return "BIGINT"
+    return _KEPT.get(given.id, str(given))
+
+
+def wider_decimal(given: str, stored: str | None) -> bool:
+    """Whether a stored DECIMAL is to take a given one: it holds every value of it, or it has the digits after the point and those
+    before it are the room that a type without a width of its own has; a value beyond the stored ones is then an error.
+
+    >>> wider_decimal("DECIMAL(18,0)", "DECIMAL(18,2)"), wider_decimal("DECIMAL(12,1)", "DECIMAL(10,3)")
+    (True, False)
+    """
+    if stored is None or not (_is_decimal(given) and _is_decimal(stored)):
+        return False
+    (width, scale), (stored_width, stored_scale) = (_digits(one) for one in (given, stored))
+    return scale <= stored_scale and (width in (18, 38) or width - scale <= stored_width - stored_scale)
+
+
+def _is_decimal(sql_type: str) -> bool:
+    return sql_type.startswith("DECIMAL(") and sql_type.endswith(")")
+
+
+def _digits(decimal: str) -> tuple[int, int]:
+    width, scale = decimal.removeprefix("DECIMAL(").rstrip(")").split(",")
+    return int(width), int(scale)
+
+
+def _declared_type(sql_type: str, declared: ColumnType | None) -> str | None:
+    """The declared type if it holds every value of the given one."""
+    if declared is None:
+        return None
+    wanted = SQL_TYPES[declared]
+    lossless: dict[str, set[str]] = {
+        "BIGINT": set(INTEGERS),
+        "DOUBLE": {*INTEGERS, "FLOAT", "DOUBLE"},
+        "TIMESTAMP": {"DATE"},
+        "VARCHAR": {"UUID"},
+    }
+    return wanted if sql_type in lossless.get(wanted, set()) else None
+
+
+def _changed(given: Any) -> bool:
+    return any(_told(kind, said=False) for kind in _inner(given))
+
+
+def _inner(given: Any) -> list[Any]:
+    """A type and all types within it."""
+    if given.id not in ("list", "array", "struct", "map"):
+        return [given]
+    within = [child for name, child in given.children if (given.id, name) != ("array", "size")]
+    return [given, *(inner for child in within for inner in _inner(child))]
+
+
+def _told(kind: Any, *, said: bool) -> bool:
+    return kind.id == "array" or (kind.id in _KEPT and not (said and kind.id in _UNSAID))
+
+
+def _word(column: str, given: Any) -> str:
+    changed = [kind for kind in _inner(given) if _told(kind, said=True)]
+    if not changed:
+        return ""
+    why = " and ".join(dict.fromkeys(_REASONS[kind.id] for kind in changed if kind.id in _REASONS))
+    shown = str(given) if len(str(given)) <= 60 else f"{given.id.upper()}(...)"
+    return f"{column} came as {shown} and is stored as {kept_type(given)}" + (f" ({why})" if why else "")

@@ -1,0 +1,1 @@
+"""Validation: a Pandera schema judged in SQL as far as SQL says the same."""

@@ -1,0 +1,169 @@
+"""What a Pandera schema says of columns: their names, types and constraints."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fti_assets.core.columns import ColumnType
+from fti_assets.core.manifest import ColumnRule
+from fti_assets.core.times import naive_utc
+from fti_assets.errors import DeclarationError
+
+if TYPE_CHECKING:
+    import pandera.pandas as pa
+
+SQL_TYPES: dict[ColumnType, str] = {
+    "text": "VARCHAR",
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "timestamp": "TIMESTAMP",
+}
+
+
+def pandera_schema(schema: Any, *, what: str) -> pa.DataFrameSchema:
+    """The ``DataFrameSchema`` of a schema or of a ``DataFrameModel``.
+
+    Raises:
+        DeclarationError: it is neither.
+    """
+    import pandera.pandas as pa
+
+    if isinstance(schema, pa.DataFrameSchema):
+        return schema
+    if isinstance(schema, type) and issubclass(schema, pa.DataFrameModel):
+        converted: pa.DataFrameSchema = schema.to_schema()  # type: ignore[attr-defined]
+        return converted
+    raise DeclarationError(
+        f"schema of {what} is {schema!r}, not a pandera DataFrameModel or DataFrameSchema (import pandera.pandas as pa)"
+    )
+
+
+def column_types(schema: pa.DataFrameSchema) -> dict[str, ColumnType | None]:
+    """The column type of each column, in order; None for one that the schema leaves open or that has no such type."""
+    return {str(name): _column_type(column.dtype) for name, column in schema.columns.items()}
+
+
+def _column_type(dtype: Any) -> ColumnType | None:
+
+    from pandera import dtypes
+
+    kinds: list[tuple[Any, ColumnType]] = [
+        (dtypes.is_bool, "boolean"),
+        (dtypes.is_int, "integer"),
+        (dtypes.is_float, "number"),
+        (dtypes.is_datetime, "timestamp"),
+        (dtypes.is_string, "text"),
+    ]
+    if dtype is None:
+        return None
+    return next((kind for is_kind, kind in kinds if is_kind(dtype)), None)
+
+
+def type_of_sql(sql_type: str) -> ColumnType | None:
+    """The column type of a DuckDB type, or None for a list, struct or other type that no feature can have."""
+    if sql_type.startswith(("DECIMAL", "FLOAT", "DOUBLE")) and not sql_type.endswith("]"):
+        return "number"
+    if sql_type in {
+        "TINYINT",
+        "SMALLINT",
+        "INTEGER",
+        "BIGINT",
+        "UTINYINT",
+        "USMALLINT",
+        "UINTEGER",
+        "UBIGINT",
+        "HUGEINT",
+    }:
+        return "integer"
+    if sql_type in {"DATE", "TIMESTAMP"}:
+        return "timestamp"
+    return {"VARCHAR": "text", "BOOLEAN": "boolean"}.get(sql_type)  # type: ignore[return-value]
+
+
+def described(schema: pa.DataFrameSchema | None) -> tuple[object, ...]:
+    """All that a schema demands, the same in every process; ``repr`` leaves out the checks of its columns."""
+    if schema is None:
+        return ()
+    columns = [
+        (name, str(column.dtype), column.nullable, column.unique, column.coerce, column.required, _checks(column))
+        for name, column in schema.columns.items()
+    ]
+    return (columns, _checks(schema), schema.unique, schema.coerce, schema.strict)
+
+
+def column_rules(schema: pa.DataFrameSchema | None, columns: Iterable[str]) -> list[ColumnRule]:
+    """The checks of single values that a schema has for some columns, without those that only warn and those of the user's own."""
+    if schema is None:
+        return []
+    import pandera.pandas as pa
+    from pandera.api.function_dispatch import Dispatcher
+
+    rules = []
+    for name in columns:
+        for check in schema.columns[name].checks if name in schema.columns else ():
+            own = type(check) is pa.Check and isinstance(check._check_fn, Dispatcher)
+            arguments = _plain(check._check_kwargs) if own and not check.raise_warning and check.ignore_na else None
+            if arguments is not None:
+                rules.append(ColumnRule(name, check._check_fn.__name__, arguments))
+    return rules
+
+
+def _plain(arguments: dict[str, Any]) -> dict[str, Any] | None:
+    """Arguments as JSON holds them, None for some that it does not."""
+    made: dict[str, Any] = {}
+    for name, value in arguments.items():
+        several = isinstance(value, list | tuple | set | frozenset)
+        plain = [_scalar(one) for one in value] if several else _scalar(value)
+        if plain is _NONE or (several and _NONE in plain):
+            return None
+        made[name] = sorted(plain, key=repr) if several else plain
+    return made
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, np.generic) and not isinstance(value, np.datetime64):
+        value = value.item()
+    if isinstance(value, datetime | np.datetime64):
+        import pandas as pd
+
+        return naive_utc(pd.Timestamp(value).to_pydatetime()).isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return _NONE
+    return value if value is None or isinstance(value, bool | int | float | str) else _NONE
+
+
+_NONE = object()
+
+
+def _checks(owner: Any) -> list[tuple[object, ...]]:
+    return [
+        (check.name, str(check.error), check.raise_warning, _source(check._check_fn), _stable(check.statistics or {}))
+        for check in owner.checks
+    ]
+
+
+def _source(function: Any) -> str:
+    try:
+        return inspect.getsource(function)
+    except (TypeError, OSError):  # one of Pandera's own, told apart by its name and statistics
+        return ""
+
+
+def _stable(statistics: dict[str, Any]) -> list[tuple[str, str]]:
+    """Sets are shown in an order of their own, which differs between processes."""
+    return [
+        (name, str(sorted(map(repr, value))) if isinstance(value, set | frozenset) else repr(value))
+        for name, value in sorted(statistics.items())
+    ]
+
+
+def constraints(column: Any) -> list[str]:
+    """The checks of one Pandera column in words, for the columns tab."""
+    return [str(check.error or check.name) for check in column.checks]

@@ -1,0 +1,202 @@
+"""Which tables can carry the rows of one entity, by the declarations of a system."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import dagster as dg
+
+from fti_assets.core.names import TableName
+from fti_assets.describe.declarations import Declaration, declaration_of
+from fti_assets.errors import DeclarationError, NotMaterializedError, one_of
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.on_demand import OnDemand
+from fti_assets.features.groups.selection import Selection, selection_of
+from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.training.datasets.dataset import TrainingDataset
+from fti_assets.training.views.view import FeatureView
+
+Values = Mapping[str, str]
+"""The column of a table that holds each part of the entity's key, and that part as text."""
+
+Kind = Literal["group", "predictions", "dataset"]
+_VERSIONED = re.compile(r"(.+)_v[1-9][0-9]*")
+
+
+@dataclass(frozen=True)
+class Spine:
+    """Where rows of a table come from: their spine's table, the columns that name a row in both, and the entity's there."""
+
+    table: TableName
+    identity: tuple[str, ...]
+    values: Values
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """A table that can hold rows of the entity.
+
+    A row is the entity's if some of ``values`` are in it, all columns of them together, or if its spine row is.
+    """
+
+    table: TableName
+    kind: Kind
+    values: tuple[Values, ...]
+    spines: tuple[Spine, ...] = ()
+    keys: tuple[str, ...] = ()
+    """The columns that are the key in the online store."""
+    asset: dg.AssetKey | None = None
+    """None for a table that is no longer declared."""
+
+
+def declarations_of(definitions: dg.Definitions) -> list[Declaration]:
+    """The declarations behind the assets of some definitions."""
+    assets = definitions.get_repository_def().assets_defs_by_key.values()
+    found = dict.fromkeys(declaration_of(asset) for asset in assets)
+    return [declaration for declaration in found if declaration is not None]
+
+
+def check_key(
+    declarations: Sequence[Declaration], group: str, columns: Iterable[str], stored: Sequence[TableName]
+) -> None:
+    """Raise an error if there is no such group, or it is not by these columns that its rows belong to somebody.
+
+    Raises:
+        NotMaterializedError: no group of that name is declared.
+        DeclarationError: a column is neither a key of the group nor one by which a view joins others to it.
+    """
+    groups = {one.name for one in declarations if isinstance(one, FeatureGroup)}
+    if group not in groups:
+        left = {name_of(table) for table in stored if table.schema == "features"} - groups
+        also = f" (and tables of {one_of(sorted(left))}, which is not declared)" if left else ""
+        raise NotMaterializedError(
+            f"there is no feature group {group!r}: the definitions have {one_of(sorted(groups))}{also}"
+        )
+    known = entity_columns(declarations, group)
+    unknown = [column for column in columns if column not in known]
+    if unknown:
+        raise DeclarationError(
+            f"{one_of(unknown)} is not a key of feature group {group!r}: name one of {one_of(known)}, --key {known[0]}=VALUE"
+        )
+
+
+def entity_columns(declarations: Sequence[Declaration], group: str) -> list[str]:
+    """The columns that say whose a group's row is: its keys, and as a spine those by which other groups are joined to it."""
+    keys = [key for one in declarations if isinstance(one, FeatureGroup) and one.name == group for key in one.keys]
+    joined = [
+        selection.spine_keys.get(key, key)
+        for view in views_of(declarations)
+        if view.spine.name == group
+        for selection in _joined(view)
+        for key in selection.group.keys
+    ]
+    return list(dict.fromkeys([*keys, *joined]))
+
+
+def carriers(
+    declarations: Sequence[Declaration], group: str, values: Values, stored: Sequence[TableName]
+) -> list[Carrier]:
+    """The stored tables of a group, and the predictions and datasets whose rows can be the same entity's."""
+    found: dict[TableName, Carrier] = {}
+    keys: tuple[str, ...] = ()
+    for one in declarations:
+        if isinstance(one, FeatureGroup) and one.name == group:
+            keys = one.keys
+            found[one.table_name] = Carrier(one.table_name, "group", (values,), keys=one.keys, asset=one.key)
+        elif isinstance(one, BatchPredictions | TrainingDataset):
+            view = one.model.view if isinstance(one, BatchPredictions) else one.view
+            asked = list(_spine_values(view, group, values))
+            if asked:
+                kind: Kind = "predictions" if isinstance(one, BatchPredictions) else "dataset"
+                identity = (*view.spine.keys, *((view.time,) if view.time is not None else ()))
+                spines = tuple(Spine(view.spine.table_name, identity, spine_values) for spine_values in asked)
+                found[one.table_name] = Carrier(one.table_name, kind, tuple(asked), spines, view.spine.keys, one.key)
+    declared = {
+        one.table_name for one in declarations if isinstance(one, FeatureGroup | BatchPredictions | TrainingDataset)
+    }
+    for table in stored:  # what is no longer declared
+        if table in declared:
+            continue
+        if table.schema == "features" and name_of(table) == group:
+            found[table] = Carrier(table, "group", (values,), keys=keys)
+        elif table.schema in ("predictions", "datasets"):
+            found[table] = Carrier(table, "predictions" if table.schema == "predictions" else "dataset", (values,))
+    return [found[table] for table in stored if table in found]
+
+
+def others(
+    declarations: Sequence[Declaration], group: str, values: Values, stored: Sequence[TableName]
+) -> list[Carrier]:
+    """The stored tables of other groups that can hold rows of the same entity."""
+    found = []
+    for table in stored:
+        if table.schema != "features" or name_of(table) == group:
+            continue
+        asked: list[Values] = []
+        if set(values) <= set(entity_columns(declarations, name_of(table))):
+            asked.append(values)
+        for view in views_of(declarations):
+            if view.spine.table_name == table:
+                asked += _spine_values(view, group, values)
+            elif view.spine.name == group:
+                asked += _group_values(view, table, values)
+        if asked:
+            unique = {tuple(sorted(one.items())): one for one in asked}
+            found.append(Carrier(table, "group", tuple(unique.values())))
+    return found
+
+
+def views_of(declarations: Sequence[Declaration]) -> list[FeatureView]:
+    """The views of all datasets, models and predictions."""
+    found = []
+    for one in declarations:
+        match one:
+            case TrainingDataset():
+                found.append(one.view)
+            case BatchPredictions():
+                found.append(one.model.view)
+            case FeatureGroup():
+                pass
+            case _:
+                found.append(one.view)
+    return list(dict.fromkeys(found))
+
+
+def name_of(table: TableName) -> str:
+    """The name of what a table is a version of."""
+    versioned = _VERSIONED.fullmatch(table.name)
+    return versioned[1] if versioned else table.name
+
+
+def _joined(view: FeatureView) -> Iterator[Selection]:
+    """The groups that a view joins to its spine, the label's included."""
+    for feature in [*view.features, view.label.column]:
+        if not isinstance(feature, OnDemand):
+            selection = selection_of(feature)
+            if selection.group is not view.spine:
+                yield selection
+
+
+def _spine_values(view: FeatureView, group: str, values: Values) -> Iterator[Values]:
+    """How a group's entity is found in a view's spine: as it is, or by each join to the group."""
+    if view.spine.name == group:
+        yield dict(values)
+        return
+    seen = set()
+    for selection in _joined(view):
+        if selection.group.name == group and set(values) <= set(selection.group.keys):
+            mapped = {selection.spine_keys.get(column, column): text for column, text in values.items()}
+            if tuple(sorted(mapped)) not in seen:
+                seen.add(tuple(sorted(mapped)))
+                yield mapped
+
+
+def _group_values(view: FeatureView, table: TableName, values: Values) -> Iterator[Values]:
+    """How a spine's entity is found in a group that is joined by the columns which name it."""
+    for selection in _joined(view):
+        by = {selection.spine_keys.get(key, key): key for key in selection.group.keys}
+        if selection.group.table_name == table and set(values) <= set(by):
+            yield {by[column]: text for column, text in values.items()}

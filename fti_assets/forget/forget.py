@@ -1,0 +1,336 @@
+"""Forgetting a key: every table, the online store and the rejected rows, then what is left and where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.core.names import Commit, PartitionRecord, TableName
+from fti_assets.core.times import instant
+from fti_assets.describe.declarations import Declaration
+from fti_assets.errors import DataError, NotMaterializedError, StoreError
+from fti_assets.forget.carriers import Carrier, Values, carriers, check_key, declarations_of, name_of, others
+from fti_assets.forget.events import tell_dagster
+from fti_assets.forget.report import Forgotten, Held
+from fti_assets.orchestration.resources import Stores
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.upkeep.dropping import drop_tables
+from fti_assets.stores.lake.upkeep.forgetting import (
+    Found,
+    FoundTiles,
+    among,
+    columns_of,
+    equals,
+    expire_snapshots,
+    find,
+    find_tiles,
+    rejected_rows,
+    tables_with_files,
+    take_out,
+    tuples,
+    unnamed_files_holding,
+)
+from fti_assets.stores.lake.upkeep.pins import NEWEST, pins
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.online.store import OnlineStore
+from fti_assets.training.datasets.dataset import SPLIT
+
+Key = Mapping[str, str]
+_NO_ROW = "false"
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A table, what finds the entity's rows in it, and where they are."""
+
+    carrier: Carrier
+    predicate: str
+    found: Found
+    identities: tuple[tuple[tuple[str, ...], frozenset[tuple[Any, ...]]], ...]
+    refused: tuple[DataError, ...]
+    """Why columns of the key cannot hold it, such as in a version with a key of another type."""
+
+
+def forget(
+    definitions: dg.Definitions, group: str, key: Key, *, stores: Stores, expire: bool = False, dry_run: bool = False
+) -> Forgotten:
+    """Take a key out of all versions of a group, of the predictions that rest on it, of the online store and rejected rows.
+
+    What windows keep of its partitions is dropped, and made anew by their next run. One commit a table; its message names the
+    columns, never the key.
+
+    Args:
+        definitions: the system's.
+        group: the name of a feature group.
+        key: one or more of its key columns, each with its value as text.
+        stores: where it is stored.
+        expire: also take it out of training datasets, expire every snapshot that holds it, pinned ones too, and delete
+            the files.
+        dry_run: only look.
+
+    Raises:
+        NotMaterializedError: there is no such group, or no offline store.
+        DeclarationError: a column is no key of the group.
+        DataError: a value is not of its column's type, in no table.
+        StoreError: a table could not be written, or the bytes could not be overwritten while others read.
+    """
+    declarations, store = declarations_of(definitions), stores.offline_store()
+    if not store.exists():
+        check_key(declarations, group, key, [])
+        raise NotMaterializedError(f"there is no offline store at {store.root}: name the lake's folder, --lake FOLDER")
+    with store.connect() as lake:
+        stored = tables_with_files(lake)
+        check_key(declarations, group, key, stored)
+        by_group_first = sorted(carriers(declarations, group, key, stored), key=lambda one: one.kind != "group")
+        searches = [_search(lake, carrier) for carrier in by_group_first]
+        _refuse_unless_it_fits(searches)
+        elsewhere = _elsewhere(lake, declarations, group, key, stored)
+        holding = [search for search in searches if search.found.rows or search.found.snapshots]
+        models = _models(stores.model_store(), holding)
+        made_from = {search.carrier.table: _made_from(lake, search) for search in holding}
+        online_keys = _online_keys(lake, stores.online_store(), searches)
+        tiles = _tiles(lake, searches)
+        predicates = {search.carrier.table: search.predicate for search in searches}
+        killed = unnamed_files_holding(lake, predicates)
+        current = [found.table for found in tiles if found.current]
+        commits: dict[TableName, Commit] = {}
+        told = 0
+        if not dry_run:
+            commits = _take_out(lake, searches, group, key, datasets=expire)
+            with lake.store.lock():
+                drop_tables(lake, current, message=f"forget a key of {group} in what windows keep")
+            told = tell_dagster({_asset(searches, table): commit for table, commit in commits.items()})
+        of_online = _held if dry_run else _deleted
+        online = {name: of_online(stores.online_store(), name, keys) for name, keys in online_keys.items()}
+        rejected = {
+            search.carrier.table.name: counts
+            for search in searches
+            if (counts := _rejected(lake, search, remove=not dry_run)) != (0, 0)
+        }
+        still = (
+            [find(lake, search.carrier.table, search.predicate) for search in searches]
+            if commits
+            else [search.found for search in searches]
+        )
+        again = [str(found.table) for found in still if found.rows and found.table in commits]
+        of_tiles = tiles if dry_run else _tiles(lake, searches)
+        again += [str(found.table) for found in of_tiles if found.current and not dry_run]
+        holders = [*(found.snapshots for found in still), *(found.snapshots for found in of_tiles)]
+        snapshots = sorted({snapshot for held in holders for snapshot in held})
+        pinned: dict[int, tuple[str, ...]] = {}
+        done = None
+        if expire and not dry_run:
+            snapshots = [snapshot for snapshot in snapshots if snapshot != lake.snapshot()]
+            pinned = _pinned(lake, stores, snapshots)
+            done = expire_snapshots(lake, snapshots, predicates)
+    return Forgotten(
+        group=group,
+        columns=tuple(key),
+        dry_run=dry_run,
+        tables=[
+            Held(one.carrier.kind, one.found, one.carrier.table in commits, made_from[one.carrier.table])
+            for one in holding
+        ],
+        tiles=[str(table) for table in current],
+        online=online,
+        rejected=rejected,
+        others=elsewhere,
+        models=models,
+        snapshots=snapshots,
+        pinned=pinned,
+        expired=done,
+        of_killed_writers=len(killed),
+        written_again=again,
+        told_dagster=told,
+    )
+
+
+def _search(lake: Lake, carrier: Carrier) -> _Search:
+    """Find the entity's rows: by the columns that hold its key, and by the spine rows that do."""
+    types, parts, identities, refused = columns_of(lake, carrier.table), [], [], []
+    for values in carrier.values:
+        if set(values) <= types.keys():
+            try:
+                parts.append(f"({equals(lake, carrier.table, values)})")
+            except DataError as error:
+                refused.append(error)
+    for spine in carrier.spines:
+        stored = columns_of(lake, spine.table)
+        if {*spine.identity, *spine.values} <= stored.keys() and set(spine.identity) <= types.keys():
+            try:
+                rows = tuples(lake, spine.table, equals(lake, spine.table, spine.values), spine.identity)
+            except DataError as error:
+                refused.append(error)
+                continue
+            parts.append(among(spine.identity, rows))
+            found = lake.connection.sql(f"FROM {rows}").fetchall()
+            identities.append((spine.identity, frozenset(tuple(map(_comparable, row)) for row in found)))
+    predicate = " OR ".join(parts) or _NO_ROW
+    return _Search(carrier, predicate, find(lake, carrier.table, predicate), tuple(identities), tuple(refused))
+
+
+def _refuse_unless_it_fits(searches: Sequence[_Search]) -> None:
+    refused = [error for search in searches for error in search.refused]
+    if refused and all(search.predicate == _NO_ROW for search in searches):
+        raise refused[0]
+
+
+def _elsewhere(
+    lake: Lake, declarations: Sequence[Declaration], group: str, key: Key, stored: Sequence[TableName]
+) -> dict[str, tuple[Found, str]]:
+    found: dict[str, tuple[Found, str]] = {}
+    for carrier in others(declarations, group, key, stored):
+        for values in carrier.values:
+            if not set(values) <= columns_of(lake, carrier.table).keys():
+                continue
+            try:
+                there = find(lake, carrier.table, equals(lake, carrier.table, values))
+            except DataError:  # a column of that name is of another type, so it holds something else
+                continue
+            if there.rows or there.snapshots:
+                asked = " ".join(f"--key {column}=..." for column in values)
+                found[str(carrier.table)] = (there, f"fti forget {name_of(carrier.table)} {asked}")
+    return found
+
+
+def _tiles(lake: Lake, searches: Sequence[_Search]) -> list[FoundTiles]:
+    groups = [search for search in searches if search.carrier.kind == "group"]
+    return [found for search in groups for found in find_tiles(lake, search.carrier.table, search.predicate)]
+
+
+def _take_out(
+    lake: Lake, searches: Sequence[_Search], group: str, key: Key, *, datasets: bool
+) -> dict[TableName, Commit]:
+    """Predictions and datasets first: they are found by the rows of their spine."""
+    order = ("predictions", "dataset", "group") if datasets else ("predictions", "group")
+    commits = {}
+    for kind in order:
+        for search in searches:
+            if search.carrier.kind != kind or not (search.found.rows or search.found.snapshots):
+                continue
+            counted = kind == "dataset" and SPLIT in columns_of(lake, search.carrier.table)
+            commit = take_out(
+                lake,
+                search.carrier.table,
+                search.predicate,
+                message=f"forget a key of {group} in {search.carrier.table.name}",
+                extra={"asset": search.carrier.table.name, "columns": sorted(key)},
+                record=_recounted if counted else (lambda old, splits: old.record),
+                split=SPLIT if counted else None,
+            )
+            if commit is not None:
+                commits[search.carrier.table] = commit
+    return commits
+
+
+def _recounted(old: PartitionRecord, splits: Mapping[str, int]) -> str:
+    """A dataset's manifest that counts the rows which are left in each split."""
+    manifest = json.loads(old.record)
+    if "rows" in manifest:
+        manifest["rows"] = {part: splits.get(part, 0) for part in manifest["rows"]}
+    return json.dumps(manifest, indent=2) + "\n"
+
+
+def _made_from(lake: Lake, search: _Search) -> list[int]:
+    """The snapshots that a dataset's partitions which hold the key were made from."""
+    if search.carrier.kind != "dataset":
+        return []
+    records = lake.ledger(search.carrier.table, partitions=list(search.found.rows)).values()
+    made = [json.loads(record.record).get("snapshot") for record in records]
+    return [int(snapshot) for snapshot in made if snapshot is not None]
+
+
+def _models(store: ModelStore, holding: Sequence[_Search]) -> list[str]:
+    """The builds, rejected ones too, whose snapshot holds the key in a table that they or their dataset were made of."""
+    held = {search.carrier.table: search.found.snapshots for search in holding}
+    found = []
+    for model in store.models():
+        for build in store.builds(model):
+            view = build.view
+            names = {f"{view.spine}_v{view.spine_version}", *(join.table for join in view.joins)}
+            tables = {TableName("features", name) for name in names}
+            tables.add(TableName("datasets", f"{build.dataset.name}_v{build.dataset.version}"))
+            if any(build.snapshot in held.get(table, ()) for table in tables):
+                found.append(f"{model} {build.reference} ({build.status}, snapshot {build.snapshot})")
+    return found
+
+
+def _online_keys(lake: Lake, online: OnlineStore, searches: Iterable[_Search]) -> dict[str, list[tuple[Any, ...]]]:
+    """The keys of each namespace that are the entity's: those that the lake has at any snapshot, and the key itself."""
+    namespaces, found = online.namespaces(), {}
+    for search in searches:
+        carrier = search.carrier
+        types = columns_of(lake, carrier.table)
+        if carrier.table.name not in namespaces or not carrier.keys or not set(carrier.keys) <= types.keys():
+            continue
+        rows = tuples(lake, carrier.table, search.predicate, carrier.keys)
+        keys = set(lake.connection.sql(f"FROM {rows}").fetchall())
+        for values in carrier.values:
+            if set(values) == set(carrier.keys):
+                casts = ", ".join(f"TRY_CAST(? AS {types[column]})" for column in carrier.keys)
+                asked = [values[column] for column in carrier.keys]
+                keys.update(lake.connection.execute(f"SELECT {casts}", asked).fetchall())
+        found[carrier.table.name] = sorted((one for one in keys if None not in one), key=repr)
+    return found
+
+
+def _held(online: OnlineStore, namespace: str, keys: Sequence[tuple[Any, ...]]) -> int:
+    reader = online.reader(namespace)
+    return sum(reader.holds(key) for key in keys)
+
+
+def _deleted(online: OnlineStore, namespace: str, keys: Sequence[tuple[Any, ...]]) -> int:
+    return online.delete(namespace, keys)
+
+
+def _rejected(lake: Lake, search: _Search, *, remove: bool) -> tuple[int, int]:
+    def matches(row: Mapping[str, Any]) -> bool:
+        return any(_has(row, values) for values in search.carrier.values) or any(
+            set(identity) <= row.keys() and tuple(_comparable(row[name]) for name in identity) in known
+            for identity, known in search.identities
+        )
+
+    return rejected_rows(lake.store.rejected / search.carrier.table.name, matches, remove=remove)
+
+
+def _has(row: Mapping[str, Any], values: Values) -> bool:
+    return all(column in row and _comparable(row[column]) == _comparable(text) for column, text in values.items())
+
+
+def _comparable(value: Any) -> str:
+    """One text for what JSON, the command line and the lake write in different ways: 17, 17.0 and "17"; instants."""
+    text = str(value)
+    for parse in _PARSERS:
+        try:
+            return parse(text)
+        except (ValueError, OverflowError):
+            continue
+    return text.lower() if text.lower() in ("true", "false") else text
+
+
+_PARSERS: tuple[Callable[[str], str], ...] = (
+    lambda text: str(int(text)),
+    lambda text: str(int(text.removesuffix(".0"))) if text.endswith(".0") else _refuse(text),
+    lambda text: instant(text).isoformat(timespec="microseconds"),
+)
+
+
+def _refuse(text: str) -> str:
+    raise ValueError(text)
+
+
+def _pinned(lake: Lake, stores: Stores, snapshots: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    try:
+        found = pins(lake, stores.model_store(), stores.online_store())
+    except StoreError as unreadable:  # a damaged manifest keeps nobody from being forgotten
+        return dict.fromkeys(snapshots[:1], (f"somebody, but {unreadable}",))
+    lost = {snapshot: tuple(what for what in found.get(snapshot, ()) if what != NEWEST) for snapshot in snapshots}
+    return {snapshot: whats for snapshot, whats in lost.items() if whats}
+
+
+def _asset(searches: Sequence[_Search], table: TableName) -> dg.AssetKey | None:
+    return next(search.carrier.asset for search in searches if search.carrier.table == table)

@@ -1,0 +1,170 @@
+"""What forgetting a key found and did, in plain words; the key itself is nowhere in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fti_assets.errors import listed
+from fti_assets.forget.carriers import Kind
+from fti_assets.stores.lake.catalog import ranges
+from fti_assets.stores.lake.upkeep.forgetting import Expired, Found
+
+
+@dataclass(frozen=True)
+class Held:
+    """A table that held rows of the key, and whether they were taken out."""
+
+    kind: Kind
+    found: Found
+    taken_out: bool
+    made_from: Sequence[int] = ()
+    """Of a dataset, the snapshots that its partitions were made from."""
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was found of a key, and what was done."""
+
+    group: str
+    columns: tuple[str, ...]
+    dry_run: bool
+    tables: Sequence[Held]
+    """The tables that held rows of the key when the command began."""
+    tiles: Sequence[str]
+    """The tables of what windows keep of the partitions that held it; they are dropped, and made anew by the next run."""
+    online: Mapping[str, int]
+    """Of each namespace, how many keys were deleted; in a dry run, how many are there."""
+    rejected: Mapping[str, tuple[int, int]]
+    """Of each table, how many rows that were kept aside are the key's, in how many files."""
+    others: Mapping[str, tuple[Found, str]]
+    """Other groups that hold rows of the same entity, and the command that forgets it there."""
+    models: Sequence[str]
+    """The builds that learned from a snapshot that holds the key."""
+    snapshots: Sequence[int]
+    """The snapshots that hold the key still, or, if they were expired, held it."""
+    pinned: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """What is pinned to those snapshots."""
+    expired: Expired | None = None
+    """With ``expire``, what that did, and what a search of all files found afterwards."""
+    of_killed_writers: int = 0
+    """The files of killed writers that held it when the command began."""
+    written_again: Sequence[str] = ()
+    """Tables into which somebody wrote the key while it was taken out."""
+    told_dagster: int = 0
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the key is nowhere."""
+        return not (
+            self.tables
+            or self.tiles
+            or self.snapshots
+            or any(self.online.values())
+            or self.rejected
+            or self.others
+            or self.of_killed_writers
+        )
+
+    @property
+    def deleted_files(self) -> int:
+        """The files that were deleted because no snapshot needs them."""
+        return 0 if self.expired is None else self.expired.deleted
+
+
+def as_text(forgotten: Forgotten) -> str:
+    """Write a report for people."""
+    return "\n".join(_lines(forgotten))
+
+
+def _lines(done: Forgotten) -> Iterator[str]:
+    named = f"the key of {done.group} ({', '.join(done.columns)})"
+    if done.nothing:
+        yield f"{named} is nowhere: not in the lake, at no snapshot, not online, not among rejected rows. Nothing was changed"
+        yield from _search(done)
+        return
+    yield f"{'would forget' if done.dry_run else 'forgot'} {named}"
+    for held in done.tables:
+        if held.kind != "dataset" or held.taken_out:
+            said = "holds" if done.dry_run else "taken out:"
+            yield f"  {held.found.table}: {said} {_rows(held.found)}"
+    for tiles in done.tiles:
+        yield f"  {tiles}: what windows keep of its partitions{'' if done.dry_run else ', dropped'}"
+    for namespace, keys in done.online.items():
+        yield f"  online {namespace}: {keys} keys{'' if done.dry_run else ' deleted'}"
+    for table, (rows, files) in done.rejected.items():
+        yield f"  rejected rows of {table}: {rows} in {files} files{'' if done.dry_run else ', taken out'}"
+    yield from _datasets(done)
+    if done.models:
+        yield "models that learned from a snapshot which holds it:"
+        yield from (f"  {model}" for model in done.models)
+    yield from _snapshots(done)
+    if done.others:
+        yield "other groups that hold rows of the same entity:"
+        for table, (found, command) in done.others.items():
+            yield f"  {table}: {_rows(found)}; {command}"
+    if done.written_again:
+        yield f"somebody wrote it into {listed(done.written_again)} meanwhile: take it out of the sources and forget it again"
+    if done.told_dagster:
+        yield f"Dagster was told the new data versions of {done.told_dagster} partitions"
+    if not done.dry_run:
+        yield (
+            "what this cannot reach: the sources, from which the next run would bring it back; previews and failing samples in "
+            "Dagster's event log; copies and backups"
+        )
+
+
+def _datasets(done: Forgotten) -> Iterator[str]:
+    left = [held for held in done.tables if held.kind == "dataset" and not held.taken_out]
+    if left:
+        yield "training datasets that hold it, and still do:"
+        for held in left:
+            made = f", made from snapshots {ranges(held.made_from)}" if held.made_from else ""
+            yield f"  {held.found.table}: {_rows(held.found)}{made}"
+        yield "  --expire takes it out of them too"
+
+
+def _snapshots(done: Forgotten) -> Iterator[str]:
+    if done.of_killed_writers and done.expired is None:
+        yield f"files of killed writers that hold it: {done.of_killed_writers}"
+        if not done.dry_run:
+            yield "  upkeep deletes them when they are a day old; --expire does it now"
+    if not done.snapshots:
+        yield from _search(done)
+        return
+    known = ranges(done.snapshots)
+    if done.expired is None:
+        yield f"snapshots that hold it: {known}"
+        if not done.dry_run:
+            yield "  they stay readable until upkeep expires them; --expire does it now"
+        return
+    yield f"snapshots expired: {known}; {done.deleted_files} files deleted"
+    lost = list(dict.fromkeys(what for whats in done.pinned.values() for what in whats))
+    if lost:
+        yield "what rested on them can no longer be made again from the same rows:"
+        yield from (f"  {what}" for what in lost)
+    yield from _search(done)
+
+
+def _search(done: Forgotten) -> Iterator[str]:
+    if done.expired is None:
+        return
+    if done.expired.unnamed:
+        yield f"files of killed writers deleted: {done.expired.unnamed}"
+    if done.expired.holding:
+        yield f"files that hold it still: {listed(done.expired.holding)}; forget it again"
+    if done.expired.unreadable:
+        yield (
+            f"files that cannot be searched: {listed(done.expired.unreadable)}; materialize their partitions again, or delete what is "
+            "no Parquet file, and forget it again"
+        )
+    if not (done.expired.holding or done.expired.unreadable):
+        yield f"no file of the lake holds it: {done.expired.searched} were searched"
+
+
+def _rows(found: Found) -> str:
+    total = sum(found.rows.values())
+    if not total:
+        return f"no rows now, but at snapshots {ranges(found.snapshots)}"
+    partitions = list(found.rows)
+    return f"{total} rows in {len(partitions)} partitions ({listed(partitions)})"

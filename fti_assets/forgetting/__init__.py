@@ -1,7 +1,0 @@
-"""Taking a person, or whatever a key names, out of a system: ``fti forget``."""
-
-from fti_assets.forgetting.forget import Key as Key
-from fti_assets.forgetting.forget import forget as forget
-from fti_assets.forgetting.places import stores_of as stores_of
-from fti_assets.forgetting.report import Forgotten as Forgotten
-from fti_assets.forgetting.report import as_text as as_text

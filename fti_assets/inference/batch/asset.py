@@ -1,0 +1,78 @@
+"""Batch predictions as a Dagster asset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.features.asset import dep_on, upstream_of
+from fti_assets.features.groups.columns import column_schema
+from fti_assets.features.upstream import COMPLETE
+from fti_assets.features.validation.schema import described
+from fti_assets.features.validation.schema_rules import rules_of
+from fti_assets.inference.batch.columns import columns_of, layout_of
+from fti_assets.inference.batch.predictions import BatchPredictions, PredictionConfig
+from fti_assets.orchestration.checks import check_specs
+from fti_assets.orchestration.conditions.defaults import on_answerable_rows
+from fti_assets.orchestration.conditions.reach import Reach
+from fti_assets.orchestration.conditions.within_reach import Upstream
+from fti_assets.orchestration.resources import Stores
+from fti_assets.orchestration.step import asset_key, beta_accepted, build_asset
+
+
+def build_batch_predictions(predictions: BatchPredictions) -> dg.AssetsDefinition:
+    """Build the predictions' asset, once."""
+
+    def run(context: dg.AssetExecutionContext, stores: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
+        from fti_assets.inference.batch.run import run_batch_predictions
+
+        return run_batch_predictions(predictions, context, stores, arguments["config"])
+
+    model, partitions_def = predictions.model, predictions.partitions_def
+    view = model.view
+    joined = [group for group in view.groups if group not in (view.spine, view.label.group)]
+    reaches = {view.spine: timedelta(0), **{group: group.ttl or timedelta(0) for group in joined}}
+    return build_asset(
+        name=predictions.table,
+        function=None,
+        options=predictions.options,
+        run=run,
+        config=PredictionConfig,
+        deps=[
+            _model_dep(predictions),
+            *(dep_on(group, partitions_def, back) for group, back in reaches.items()),
+        ],
+        check_specs=check_specs(
+            asset_key(predictions.options, predictions.table),
+            [*rules_of(predictions.schema), *layout_of(predictions).rules, COMPLETE],
+        ),
+        metadata={
+            "dagster/table_name": str(predictions.table_name),
+            "model": model.asset_name,
+            **({} if partitions_def is None else {"catch_up": predictions.catch_up}),
+            **column_schema(columns_of(predictions)),
+        },
+        kinds={"onnx", "parquet"},
+        group_name="inference",
+        description=f"What {model.name} answers for each row of {view.spine.table}, and the build that answered.",
+        automation_condition=on_answerable_rows(
+            view.spine.key,
+            upstream_of({group: Reach(back) for group, back in reaches.items()}),
+            Upstream(model.key, model.partitions_def),
+            whole=partitions_def is None,
+            catch_up=predictions.catch_up,
+        ).with_label("rows_to_answer"),
+        declaration=(predictions.name, predictions.version, model.asset_name, described(predictions.schema)),
+    )
+
+
+def _model_dep(predictions: BatchPredictions) -> dg.AssetDep:
+    timed = (predictions.partitions_def, predictions.model.partitions_def)
+    if all(isinstance(partitions, dg.TimeWindowPartitionsDefinition) for partitions in timed):
+        with beta_accepted():
+            mapping = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+        return dg.AssetDep(predictions.model.key, partition_mapping=mapping)
+    return dg.AssetDep(predictions.model.key)

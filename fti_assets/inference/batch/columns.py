@@ -1,0 +1,42 @@
+"""What a predictions table holds and demands of its rows, as far as declarations tell."""
+
+from __future__ import annotations
+
+from fti_assets.features.groups.columns import Columns, declared_columns, table_column
+from fti_assets.features.rows.layout import Layout
+from fti_assets.features.validation.schema import column_types
+from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.training.judging.evaluation import OUTPUT_NAMES
+
+BUILD, PREDICTED_AT = "build", "predicted_at"
+
+
+def layout_of(predictions: BatchPredictions) -> Layout:
+    """What the predictions' table demands of its rows."""
+    spine = predictions.model.view.spine
+    times = (spine.event_time,) if spine.event_time is not None else ()
+    return Layout(
+        what=predictions.table,
+        not_null=(*spine.keys, *times),
+        unique=(),
+        partition_by=spine.event_time if predictions.partitions_def is not None else None,
+        schema=predictions.schema,
+        types={} if predictions.schema is None else column_types(predictions.schema),
+    )
+
+
+def columns_of(predictions: BatchPredictions) -> Columns:
+    """The columns of the predictions' table."""
+    model, spine = predictions.model, predictions.model.view.spine
+    types = spine.columns or {}
+    known = [table_column(key, types.get(key), f"Key, of {spine.table}", nullable=False) for key in spine.keys]
+    if spine.event_time is not None:
+        said = f"Prediction time, of {spine.table}"
+        known.append(table_column(spine.event_time, "timestamp", said, nullable=False))
+    kind = "MAP(VARCHAR, DOUBLE)" if model.task == "multiclass" else "number"
+    known += [
+        table_column(OUTPUT_NAMES[model.task], kind, f"The answer of {model.name}", nullable=False),
+        table_column(BUILD, "text", "The build that answered", nullable=False),
+        table_column(PREDICTED_AT, "timestamp", "When it answered", nullable=False),
+    ]
+    return declared_columns(known, predictions.schema)

@@ -1,0 +1,1 @@
+"""The predictor: numpy, onnxruntime and the online and model stores alone."""

@@ -1,0 +1,200 @@
+"""The predictor: what an app imports to ask a model, with numpy and onnxruntime alone."""
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, overload
+
+from fti_assets.core import clock
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.home import home
+from fti_assets.errors import RequestError, excerpt
+from fti_assets.inference.serving.forks import flights
+from fti_assets.inference.serving.request import moment
+from fti_assets.inference.serving.served_build import Prediction, Report, ServedBuild, Strictness, UnknownKeys
+from fti_assets.stores.models.loaded_build import load_build
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.online.store import OnlineStore, online_store
+
+__all__ = ["Prediction", "Predictor"]
+
+Request = Mapping[str, Any]
+
+_log = logging.getLogger(__name__)
+_RETRY_SECONDS = 30.0
+
+
+@checked_arguments(instead="fti.Predictor.load('delay_net'), with the name of a model")
+class Predictor:
+    """Answers requests to one model, from any thread, following its champion or pinned to one build.
+
+    >>> predictor = Predictor.load("delay_net")  # doctest: +SKIP
+    >>> predictor.predict({"flight_id": 7, "origin": "JFK"}).value  # doctest: +SKIP
+    0.23
+    """
+
+    def __init__(
+        self, model: str, models: ModelStore, online: OnlineStore, *, build: str | None, strictness: Strictness
+    ) -> None:
+        self._model = model
+        self._models = models
+        self._online = online
+        self._strictness = strictness
+        self._aliases_file = models.aliases_file(model)
+        self._follows = build is None
+        self._switching = threading.Lock()
+        _predictors.add(self)
+        self._seen = self._signature()
+        self._failed: tuple[int, ...] | None = None
+        self._retry_at = 0.0
+        self._serving = self._load(models.champion(model).reference if build is None else build)
+
+    @classmethod
+    @checked_arguments()
+    def load(
+        cls,
+        model: str,
+        *,
+        models: str | Path | None = None,
+        online: str | Path | None = None,
+        build: str | None = None,
+        unknown_keys: UnknownKeys = "missing",
+        unknown_categories: Report = "report",
+        out_of_schema: Report = "report",
+    ) -> "Predictor":
+        """Load a model's champion, or one build, with everything it needs.
+
+        Args:
+            models: the model store's folder; ``models`` under ``FTI_HOME`` by default, and ``FTI_HOME`` is ``./.fti`` by default.
+            online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``online`` under ``FTI_HOME`` by default.
+            build: the build to stay with, such as ``v1/20130501T000000Z-1f9ac3d2``; by default follow the champion.
+            unknown_keys: what a key without any row in a group is, "missing" features or an "error".
+            unknown_categories: what a category is that the model has not learned, a "report" in the prediction's ``unknown``, or
+                an "error".
+            out_of_schema: what a field is that the spine's schema would refuse, a "report" in the prediction's
+                ``out_of_schema``, or an "error".
+
+        Raises:
+            MissingExtraError: the online store is a server, and its client is not installed.
+            NoChampionError: the model has no champion.
+            NotMaterializedError: the build or an online namespace that it needs is not there.
+            DamagedError: the build's files are not what was written.
+            PredictionError: the app's on-demand modules or the namespaces are not what the model learned from.
+        """
+        strictness = Strictness(unknown_keys, unknown_categories, out_of_schema)
+        model_store = ModelStore(home() / "models" if models is None else models)
+        online_values = online_store(home() / "online" if online is None else online)
+        return cls(model, model_store, online_values, build=build, strictness=strictness)
+
+    @property
+    def build(self) -> str:
+        """The build that serves."""
+        return self._serving.reference
+
+    @overload
+    def predict(self, request: Request, *, at: datetime | str | None = None) -> Prediction: ...
+    @overload
+    def predict(self, request: Sequence[Request], *, at: datetime | str | None = None) -> list[Prediction]: ...
+    def predict(
+        self, request: Request | Sequence[Request], *, at: datetime | str | None = None
+    ) -> Prediction | list[Prediction]:
+        """Answer a request, or a list of them with one run of the graph.
+
+        Args:
+            request: field to value: what the feature view takes from the spine.
+            at: the prediction time, a datetime or ISO text, naive for UTC; now by default.
+
+        Raises:
+            RequestError: a request is wrong; the error lists everything that is.
+            PredictionError: a namespace does not reach back to ``at``, or an on-demand function failed.
+        """
+        when = clock.now() if at is None else moment(at)
+        with flights:
+            serving = self._current()
+            if isinstance(request, Mapping):
+                return serving.predict((request,), when)[0]
+            return serving.predict(_listed(request), when) if len(_listed(request)) else []
+
+    @overload
+    def features(self, request: Request, *, at: datetime | str | None = None) -> dict[str, Any]: ...
+    @overload
+    def features(self, request: Sequence[Request], *, at: datetime | str | None = None) -> list[dict[str, Any]]: ...
+    def features(
+        self, request: Request | Sequence[Request], *, at: datetime | str | None = None
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        """The raw features that ``predict`` would give the model; takes and raises the same."""
+        when = clock.now() if at is None else moment(at)
+        with flights:
+            serving = self._current()
+            if isinstance(request, Mapping):
+                return serving.features((request,), when)[0]
+            return serving.features(_listed(request), when) if len(_listed(request)) else []
+
+    def _current(self) -> ServedBuild:
+        if self._follows:
+            signature = self._signature()
+            if signature != self._seen:
+                self._follow(signature)
+        return self._serving
+
+    def _signature(self) -> tuple[int, ...]:
+        try:
+            found = os.stat(self._aliases_file)
+        except OSError:
+            return ()
+        return found.st_mtime_ns, found.st_ino, found.st_size
+
+    def _follow(self, signature: tuple[int, ...]) -> None:
+        """Switch to the champion of now, in one thread while others keep serving; keep the old one if that fails."""
+        if not self._switching.acquire(blocking=False):
+            return
+        try:
+            if signature == self._seen or (signature == self._failed and time.monotonic() < self._retry_at):
+                return
+            champion = self._models.champion(self._model).reference
+            if champion != self._serving.reference:
+                self._serving = self._load(champion)
+                _log.info("model %r is now served by its champion %s", self._model, champion)
+            self._seen, self._failed = signature, None
+        except Exception as error:
+            self._failed, self._retry_at = signature, time.monotonic() + _RETRY_SECONDS
+            _log.warning(
+                "model %r has a new champion that cannot be loaded, %s keeps serving; next try in %g s: %s",
+                self._model,
+                self._serving.reference,
+                _RETRY_SECONDS,
+                error,
+            )
+        finally:
+            self._switching.release()
+
+    def _load(self, reference: str) -> ServedBuild:
+        with flights:
+            manifest, graph = load_build(self._models, self._model, reference)
+            return ServedBuild(manifest, graph, self._online, self._strictness)
+
+
+_predictors: "weakref.WeakSet[Predictor]" = weakref.WeakSet()
+
+
+def _unlock() -> None:
+    """A thread that held the lock while the process forked is not there in the child to release it."""
+    for predictor in _predictors:
+        predictor._switching = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock)
+
+
+def _listed(requests: Any) -> Sequence[Request]:
+    if not isinstance(requests, Sequence) or isinstance(requests, str | bytes):
+        raise RequestError(
+            f"the request is {excerpt(requests)}, a {type(requests).__name__}: a mapping of field to value, "
+            "or a list of them, is expected"
+        )
+    return requests

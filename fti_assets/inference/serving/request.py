@@ -1,0 +1,127 @@
+"""What a request must bring, and every way in which one can be wrong."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from fti_assets.core.manifest import ViewRecord
+from fti_assets.errors import RequestError, excerpt
+from fti_assets.inference.serving.request_values import CONVERTERS, EXPECTED, Reason, required, timestamp
+
+_MOST_PROBLEMS = 20
+_MOST_BYTES = 4_000
+
+
+class RequestForm:
+    """Reads requests of one feature view.
+
+    Args:
+        view: says which fields a request brings, of which types; those of the spine's keys must have a value.
+        what: what is asked, for errors.
+
+    >>> RequestForm(view, what="model 'delay_net'").read({"flight_id": 7, "origin": "JFK"})  # doctest: +SKIP
+    [7, 'JFK']
+    """
+
+    def __init__(self, view: ViewRecord, *, what: str) -> None:
+        self.columns = tuple(column for column in view.request if column.name != view.prediction_time)
+        self._time = view.prediction_time
+        self._what = what
+        self._fields: list[tuple[str, Callable[[Any], Any]]] = [
+            (
+                column.name,
+                required(CONVERTERS[column.type]) if column.name in view.spine_keys else CONVERTERS[column.type],
+            )
+            for column in self.columns
+        ]
+
+    def read(self, request: Mapping[str, Any]) -> list[Any]:
+        """The request's values in the order of ``columns``: plain Python ones, times as naive UTC, None where missing.
+
+        Raises:
+            RequestError: it lists what is wrong with the request.
+        """
+        values = self._values(request)
+        if values is None:
+            raise self.error(self._problems(request))
+        return values
+
+    def read_all(self, requests: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+        """``read`` for ``n`` requests; the error says of each problem in which request it is."""
+        rows, wrong = [], []
+        for index, request in enumerate(requests):
+            values = self._values(request)
+            if values is None:
+                wrong.append(index)
+            else:
+                rows.append(values)
+        if wrong:
+            raise self.error(
+                f"request {index}: {problem}" for index in wrong for problem in self._problems(requests[index])
+            )
+        return rows
+
+    def error(self, problems: Iterator[str] | Sequence[str]) -> RequestError:
+        """One error of all problems: the first 20 in words, the others counted, in at most 4,000 bytes."""
+        text, count, left_out = f"the request to {self._what} is wrong: ", 0, 0
+        for problem in problems:
+            joined = f"{text}{'; ' if count else ''}{problem}"
+            if count < _MOST_PROBLEMS and not left_out and len(joined.encode(errors="replace")) <= _MOST_BYTES - 40:
+                text, count = joined, count + 1
+            else:
+                left_out += 1
+        return RequestError(f"{text}; and {left_out} more" if left_out else text)
+
+    def _values(self, request: Any) -> list[Any] | None:
+        """The values of a request in order, None if anything is wrong with it."""
+        try:
+            values = [convert(request[name]) for name, convert in self._fields]
+            return values if len(request) == len(values) and isinstance(request, Mapping) else None
+        except Exception:  # whatever a client's value raises when it is looked at
+            return None
+
+    def _problems(self, request: Any) -> Iterator[str]:
+        """Everything that is wrong with a request, a sentence each."""
+        if not isinstance(request, Mapping):
+            yield f"it is {excerpt(request)}, {_kind(request)}, where a mapping of field to value is expected"
+            return
+        for column, (name, convert) in zip(self.columns, self._fields, strict=True):
+            expected = EXPECTED[column.type]
+            try:
+                value = request[name]
+            except Exception:
+                yield f"{name!r} is missing, {expected} is expected"
+                continue
+            try:
+                convert(value)
+            except Exception as problem:
+                reason = f" ({problem})" if isinstance(problem, Reason) else ""
+                yield f"{name!r} is {excerpt(value)}, {_kind(value)}, {expected} is expected{reason}"
+        fields = {column.name for column in self.columns}
+        extras = sorted(excerpt(name) for name in request if not (isinstance(name, str) and name in fields))
+        for extra in extras:
+            if extra == repr(self._time):
+                yield f"{extra} is the prediction time: give it as predict(..., at=...), not in the request"
+            else:
+                listed = ", ".join(repr(column.name) for column in self.columns[:_MOST_PROBLEMS]) or "none"
+                more = f" and {len(fields) - _MOST_PROBLEMS} more" if len(fields) > _MOST_PROBLEMS else ""
+                yield f"{extra} is not a field: the fields are {listed}{more}"
+
+
+def moment(at: Any) -> datetime:
+    """Read a prediction time, given as a datetime or ISO text, as naive UTC.
+
+    Raises:
+        RequestError: it is neither.
+    """
+    try:
+        read = timestamp(at)
+    except Exception:  # whatever a client's value raises when it is looked at
+        read = None
+    if read is None:
+        raise RequestError(f"at is {excerpt(at)}, {_kind(at)}, where {EXPECTED['timestamp']} is expected")
+    return read
+
+
+def _kind(value: object) -> str:
+    return f"a {type(value).__name__}"[:80]

@@ -1,0 +1,103 @@
+"""The checks of the spine's schema that a request can be held against, as the offline path holds rows against them."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fti_assets.core.columns import ColumnType
+from fti_assets.core.manifest import Column, ColumnRule
+from fti_assets.core.times import instant
+
+Passes = Callable[[Any], bool]
+
+
+class RequestRules:
+    """The rules of a view over the values of a request.
+
+    Args:
+        rules: as the manifest has them; one of a kind that this release does not know is left out.
+        columns: the fields of a request, in the order of its values.
+
+    >>> column = Column("age", "integer")
+    >>> rules = RequestRules([ColumnRule("age", "less_than_or_equal_to", {"max_value": 120})], [column])
+    >>> rules.broken_by([10**12])
+    ('age',)
+    """
+
+    def __init__(self, rules: Sequence[ColumnRule], columns: Sequence[Column]) -> None:
+        slots = {column.name: (slot, column.type) for slot, column in enumerate(columns)}
+        self._rules: list[tuple[str, int, Passes]] = []
+        for rule in rules:
+            if rule.column in slots and rule.check in _CHECKS:
+                slot, kind = slots[rule.column]
+                self._rules.append((rule.column, slot, _CHECKS[rule.check](_read(rule.arguments, kind))))
+
+    def broken_by(self, values: Sequence[Any]) -> tuple[str, ...]:
+        """The fields whose values break a rule; a missing value breaks none."""
+        if not self._rules:
+            return ()
+        broken = [
+            name for name, slot, passes in self._rules if (value := values[slot]) is not None and not passes(value)
+        ]
+        return tuple(dict.fromkeys(broken))
+
+
+def _read(arguments: Mapping[str, Any], kind: ColumnType) -> dict[str, Any]:
+    if kind != "timestamp":
+        return dict(arguments)
+
+    def read(value: Any) -> Any:
+        return (
+            [read(one) for one in value]
+            if isinstance(value, list)
+            else instant(value)
+            if isinstance(value, str)
+            else value
+        )
+
+    return {name: read(value) for name, value in arguments.items()}
+
+
+def _in_range(arguments: Mapping[str, Any]) -> Passes:
+    least, most = arguments["min_value"], arguments["max_value"]
+    with_least, with_most = arguments.get("include_min", True), arguments.get("include_max", True)
+    return lambda value: (
+        (least <= value if with_least else least < value) and (value <= most if with_most else value < most)
+    )
+
+
+def _str_length(arguments: Mapping[str, Any]) -> Passes:
+    exact, least, most = (arguments.get(name) for name in ("exact_value", "min_value", "max_value"))
+    if exact is not None:
+        return lambda value: len(value) == exact
+    return lambda value: (least is None or least <= len(value)) and (most is None or len(value) <= most)
+
+
+def _bound(name: str, compare: Callable[[Any, Any], bool]) -> Callable[[Mapping[str, Any]], Passes]:
+    return lambda arguments: lambda value: compare(value, arguments[name])
+
+
+def _pattern(method: str) -> Callable[[Mapping[str, Any]], Passes]:
+    def make(arguments: Mapping[str, Any]) -> Passes:
+        search = getattr(re.compile(arguments["pattern"]), method)
+        return lambda value: search(value) is not None
+
+    return make
+
+
+_CHECKS: dict[str, Callable[[Mapping[str, Any]], Passes]] = {
+    "equal_to": _bound("value", lambda value, other: value == other),
+    "not_equal_to": _bound("value", lambda value, other: value != other),
+    "greater_than": _bound("min_value", lambda value, least: value > least),
+    "greater_than_or_equal_to": _bound("min_value", lambda value, least: value >= least),
+    "less_than": _bound("max_value", lambda value, most: value < most),
+    "less_than_or_equal_to": _bound("max_value", lambda value, most: value <= most),
+    "in_range": _in_range,
+    "isin": _bound("allowed_values", lambda value, allowed: value in allowed),
+    "notin": _bound("forbidden_values", lambda value, forbidden: value not in forbidden),
+    "str_matches": _pattern("match"),
+    "str_contains": _pattern("search"),
+    "str_startswith": _bound("string", lambda value, start: value.startswith(start)),
+    "str_endswith": _bound("string", lambda value, end: value.endswith(end)),
+    "str_length": _str_length,
+}

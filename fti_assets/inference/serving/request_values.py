@@ -1,0 +1,146 @@
+"""A value of a request as a plain Python one, taken as the offline path takes it: NaN, ``pd.NA`` and NaT are missing."""
+
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from fti_assets.core.columns import ColumnType
+from fti_assets.core.times import instant, naive_utc
+
+_INFINITE = float("inf")
+
+EXPECTED: dict[ColumnType, str] = {
+    "text": "text",
+    "integer": "a whole number of 64 bits",
+    "number": "a number",
+    "boolean": "true or false",
+    "timestamp": "a datetime or ISO text",
+}
+
+
+class Reason(ValueError):
+    """Why a value of the right type is wrong all the same."""
+
+
+def required(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The conversion of a value that must be there, such as a key's."""
+
+    def read(value: Any) -> Any:
+        converted = convert(value)
+        if converted is None or (converted.__class__ is float and not np.isfinite(converted)):
+            raise Reason("a key must have a value")
+        return converted
+
+    return read
+
+
+def _text(value: Any) -> str | None:
+    if value.__class__ is str and value.isascii():
+        return str(value)
+    if not isinstance(value, str):
+        _check_missing(_plain(value))
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise Reason("it is not valid Unicode") from error
+    return str(value)
+
+
+def _integer(value: Any) -> int | None:
+    if value.__class__ is not int:
+        value = _plain(value)
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+            _check_missing(value)
+            return None
+        if not isinstance(value, int):
+            if _is_nan(value):
+                return None
+            if not -(2**63) <= value < 2**63:  # before int, which would write out the zeros of Decimal("1e999999")
+                raise Reason("it needs more than 64 bits")
+            if value != int(value):
+                raise Reason("it is not whole")
+            value = int(value)
+    if not -(2**63) <= value < 2**63:
+        raise Reason("it needs more than 64 bits")
+    return int(value)
+
+
+def _number(value: Any) -> float | None:
+    if value.__class__ is not float:
+        value = _plain(value)
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+            _check_missing(value)
+            return None
+        if _is_nan(value):
+            return None
+        number = float(value)
+        if number in (_INFINITE, -_INFINITE) and value != number:
+            raise Reason("it is beyond the largest number of 64 bits")
+        value = number
+    return None if value != value else float(value)
+
+
+def _boolean(value: Any) -> bool | None:
+    value = _plain(value)
+    if value.__class__ is bool:
+        return bool(value)
+    _check_missing(value)
+    return None
+
+
+def timestamp(value: Any) -> datetime | None:
+    """A datetime of any kind or ISO text as naive UTC, None for NaT.
+
+    Raises:
+        TypeError, ValueError: it is neither.
+    """
+    value = _plain(value)
+    if isinstance(value, str):
+        return instant(value)
+    if not isinstance(value, datetime):
+        _check_missing(value)
+        return None
+    if value != value:  # pandas' NaT is a datetime too
+        return None
+    if value.__class__ is not datetime:
+        clock = (value.hour, value.minute, value.second, value.microsecond)
+        value = datetime(value.year, value.month, value.day, *clock, value.tzinfo, fold=value.fold)
+    return naive_utc(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.datetime64):
+        return value.astype("datetime64[us]").item()
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _is_nan(value: object) -> bool:
+    """Whether a number is none; to compare a Decimal that signals raises."""
+    return value.is_nan() if isinstance(value, Decimal) else isinstance(value, float) and value != value
+
+
+def _check_missing(value: Any) -> None:
+    """Pass a value that stands for nothing.
+
+    Raises:
+        TypeError: it is something.
+    """
+    if value is None or _is_nan(value):
+        return
+    kind = type(value)
+    if kind.__name__ in ("NAType", "NaTType") and kind.__module__.startswith("pandas"):  # without an import of pandas
+        return
+    raise TypeError
+
+
+CONVERTERS: dict[ColumnType, Callable[[Any], Any]] = {
+    "text": _text,
+    "integer": _integer,
+    "number": _number,
+    "boolean": _boolean,
+    "timestamp": timestamp,
+}

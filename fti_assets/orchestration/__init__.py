@@ -1,0 +1,1 @@
+"""What knows Dagster and nothing of one pipeline."""

@@ -1,0 +1,1 @@
+"""Automation conditions, and how far a change reaches."""

@@ -1,0 +1,132 @@
+"""When Dagster runs an asset by itself: the default automation conditions.
+
+They fire on a changed data version, never on a rerun that changed nothing. A change that comes while a run is under way is
+not lost, nor is a request whose run never began. What only the data's time can tell, whether a window has ended and a cutoff
+has come, and exactly which windows a change reaches, are conditions of their own, so a sensor that evaluates them needs
+``use_user_code_server=True``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.orchestration.conditions.never_began import NeverBegan
+from fti_assets.orchestration.conditions.partition_conditions import (
+    Answerable,
+    InputsThere,
+    NewestCutoffs,
+    OfNewestCutoffs,
+    WindowEnded,
+)
+from fti_assets.orchestration.conditions.within_reach import AnyWithinReach, Upstream
+
+_CHANGED = dg.AutomationCondition.data_version_changed()
+
+
+def on_changed_inputs(
+    inputs: Sequence[Upstream], *, whole: bool, changed: Sequence[dg.AssetKey] | None = None
+) -> dg.AutomationCondition[Any]:
+    """True once an input's data version has changed, none is missing and neither inputs nor asset are being made.
+
+    Args:
+        inputs: what must be there, and how far back it is read.
+        whole: whether the asset has no partitions and reads all that is there of each input, however much that is.
+        changed: the dependencies whose change counts; all by default. Those that are no inputs, such as tables that nobody
+            here makes, only tell of changes.
+    """
+    return (_once(_changed(inputs, changed)) | NeverBegan()) & _settled(inputs, whole=whole)
+
+
+def on_window_end(partitions_def: dg.TimeWindowPartitionsDefinition, delay: timedelta) -> dg.AutomationCondition[Any]:
+    """True once for a partition that was made before its window and delay had ended, after they have: its last run."""
+    ended = _once(WindowEnded(partitions_def, delay).newly_true())
+    return (ended | NeverBegan()) & ~dg.AutomationCondition.in_progress()
+
+
+def on_cutoff(
+    near: Sequence[Upstream], every: Sequence[Upstream], *, depth: int, catch_up: int
+) -> dg.AutomationCondition[Any]:
+    """True once for a cutoff that is missing, has come, is among the newest, and whose last partitions before it are final.
+
+    It waits a tick after any change among the groups that the dataset rests on, so that those that follow are under way.
+
+    Args:
+        near: the groups that the dataset reads, and how far back.
+        every: every group that the dataset rests on, near and far.
+        depth: how many groups stand behind one another at most.
+        catch_up: of how many of the newest cutoffs that are ready those that are missing are made.
+    """
+    due = dg.AutomationCondition.missing() & NewestCutoffs(tuple(every), catch_up)
+    pending = _once(due.newly_true() | (_any("changed", near, _CHANGED) & due))
+    moving: dg.AutomationCondition[Any] = _CHANGED
+    settled = dg.AutomationCondition.missing()
+    for _ in range(depth):
+        moving = dg.AutomationCondition.any_deps_match(moving)
+        settled = settled & ~moving
+    running = _any("in_progress", near, dg.AutomationCondition.in_progress())
+    return (pending | NeverBegan()) & settled & ~running & ~dg.AutomationCondition.in_progress()
+
+
+def on_changed_dataset(dataset: Upstream, *, whole: bool, catch_up: int) -> dg.AutomationCondition[Any]:
+    """True once for a cutoff, among the newest of the dataset, whose rows have changed or that no model was made for.
+
+    Args:
+        dataset: what the model learns from.
+        whole: whether neither has cutoffs.
+        catch_up: how many of the dataset's newest cutoffs count.
+    """
+    newest = OfNewestCutoffs(dataset, catch_up)
+    missing = (dg.AutomationCondition.missing() & newest).newly_true()
+    pending = _once(_changed([dataset], None) | missing) | NeverBegan()
+    return pending & newest & _settled([dataset], whole=whole)
+
+
+def on_answerable_rows(
+    spine: dg.AssetKey, inputs: Sequence[Upstream], model: Upstream, *, whole: bool, catch_up: int
+) -> dg.AutomationCondition[Any]:
+    """True once the spine has changed, or was never answered, and a build can answer; the model itself blocks nothing.
+
+    Args:
+        spine: whose rows are answered.
+        inputs: the spine and what is joined to it, and how far back.
+        model: what answers.
+        whole: whether the predictions have no partitions.
+        catch_up: from how many of the newest builds' cutoffs on partitions are answered that never were.
+    """
+    unanswered = dg.AutomationCondition.missing().newly_true()
+    pending = _once(_changed(inputs, [spine]) | unanswered) | NeverBegan()
+    return pending & _settled(inputs, whole=whole) & Answerable(model, catch_up)
+
+
+def _settled(inputs: Sequence[Upstream], *, whole: bool) -> dg.AutomationCondition[Any]:
+    """The inputs are there, and neither they nor the asset are being made."""
+    idle = ~dg.AutomationCondition.in_progress()
+    if not inputs:
+        return idle
+    absent = dg.AutomationCondition.missing() & ~dg.AutomationCondition.will_be_requested()
+    there = InputsThere(tuple(inputs)) if whole else ~_any("missing", inputs, absent)
+    return there & ~_any("in_progress", inputs, dg.AutomationCondition.in_progress()) & idle
+
+
+def _once(trigger: dg.AutomationCondition[Any]) -> dg.AutomationCondition[Any]:
+    # The trigger wins over the request of the tick before: what changed after that run began is in the next one.
+    return trigger.since(dg.AutomationCondition.newly_requested() & ~trigger)
+
+
+def _any(label: str, inputs: Sequence[Upstream], operand: dg.AutomationCondition[Any]) -> AnyWithinReach:
+    return AnyWithinReach(tuple(inputs), operand, label)
+
+
+def _changed(inputs: Sequence[Upstream], keys: Sequence[dg.AssetKey] | None) -> dg.AutomationCondition[Any]:
+    """A change of some dependencies: of the inputs within their reach, of others as Dagster maps them."""
+    ours = [source for source in inputs if keys is None or source.key in keys]
+    others = dg.AutomationCondition.any_deps_match(_CHANGED)
+    if keys is not None:
+        return _any("changed", ours, _CHANGED)
+    if not ours:
+        return others
+    return _any("changed", ours, _CHANGED) | others.ignore(dg.AssetSelection.assets(*(source.key for source in ours)))

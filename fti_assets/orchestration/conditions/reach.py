@@ -1,0 +1,130 @@
+"""How far back an asset reads, in the partitions of any calendar: months, days of 23 hours, holidays left out."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+import dagster as dg
+
+from fti_assets.core.times import naive_utc
+
+_INSTANT = timedelta(microseconds=1)
+_YEARS = timedelta(days=5 * 366)  # every order of month lengths, leap years and changes of the clock comes within
+_WINDOWS = 20_000
+_WEEKS = timedelta(weeks=10)
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a window of an asset reads of another: from ``back`` before its start on.
+
+    Args:
+        back: how far; None is everything before.
+        own: whether it reads on to its own end; a cutoff reads what lies before its start alone.
+    """
+
+    back: timedelta | None = timedelta(0)
+    own: bool = True
+
+    def touched(
+        self, partitions_def: dg.TimeWindowPartitionsDefinition, start: datetime, end: datetime
+    ) -> dg.TimeWindow | None:
+        """The span of the reading asset's windows that reach what lies in ``[start, end)``; None if none does.
+
+        Args:
+            partitions_def: the reading asset's windows; those that do not exist yet count as well.
+            start: an aware datetime, as ``end``.
+
+        >>> months = dg.MonthlyPartitionsDefinition(start_date="2024-01-01")
+        >>> january = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 2, 1, tzinfo=UTC)
+        >>> span = Reach(timedelta(days=31)).touched(months, *january)
+        >>> str(span.start.date()), str(span.end.date())
+        ('2025-01-01', '2025-04-01')
+        """
+        try:
+            last = datetime.max if self.back is None else naive_utc(end) + self.back
+        except OverflowError:
+            last = datetime.max
+        if self.own:
+            before = partitions_def.get_prev_partition_window(start, respect_bounds=False)
+            first = start if before is None else before.end
+        else:
+            after = partitions_def.get_next_partition_window(start + _INSTANT, respect_bounds=False)
+            assert after is not None
+            first = after.start
+        stop = partitions_def.get_last_partition_window()
+        if stop is None:
+            return None
+        if last < naive_utc(stop.end):
+            following = partitions_def.get_next_partition_window(last.replace(tzinfo=UTC), respect_bounds=False)
+            assert following is not None
+            until = following.start
+        else:
+            until = stop.end
+        return dg.TimeWindow(first, until) if first.timestamp() < until.timestamp() else None
+
+
+def partitions_back(partitions_def: dg.TimeWindowPartitionsDefinition, reach: timedelta) -> int:
+    """How many partitions before its own a window must at most see to reach back by ``reach``, over the whole calendar.
+
+    A mapping of Dagster's own has one such number for all windows, so it takes the largest: February is short, and a day on
+    which the clock is set forward too. What a single window reads is ``Reach``.
+    """
+    return _partitions_back(
+        partitions_def.cron_schedule,
+        partitions_def.timezone,
+        naive_utc(partitions_def.start),
+        None if partitions_def.end is None else naive_utc(partitions_def.end),
+        tuple(partitions_def.exclusions or ()),
+        reach,
+    )
+
+
+@lru_cache(maxsize=1000)
+def _partitions_back(
+    cron_schedule: str,
+    timezone: str,
+    start: datetime,
+    end: datetime | None,
+    exclusions: tuple[object, ...],
+    reach: timedelta,
+) -> int:
+    if not reach:
+        return 0
+    calendar = dg.TimeWindowPartitionsDefinition(
+        start=start.replace(tzinfo=UTC),
+        fmt="%Y-%m-%dT%H:%M:%S%z",
+        cron_schedule=cron_schedule,
+        timezone=timezone,
+        exclusions=list(exclusions) or None,  # type: ignore[arg-type]
+    )
+    if calendar.is_basic_hourly:
+        return math.ceil(reach / _HOUR)
+    if calendar.is_basic_daily and timezone == "UTC":
+        return math.ceil(reach / _DAY)
+    starts = _starts(calendar, start, end, reach)
+    return max(n - (bisect_right(starts, at - reach) - 1) for n, at in enumerate(starts) if at >= start)
+
+
+def _starts(
+    calendar: dg.TimeWindowPartitionsDefinition, start: datetime, end: datetime | None, reach: timedelta
+) -> list[datetime]:
+    """Starts of windows from the reach of the first one on, for as long as the calendar may bring something new."""
+    first = calendar.get_prev_partition_window((start - reach).replace(tzinfo=UTC), respect_bounds=False)
+    assert first is not None
+    newest = max(start, naive_utc(datetime.now(UTC)))
+    stop = (newest if end is None else min(end, newest)) + _YEARS
+    few = _starts_between(calendar, first.start, first.start + _WEEKS)
+    often = _WEEKS / len(few)  # the mean length; more than so many windows are not looked at
+    stop = min(stop, start + max(3 * reach, _WINDOWS * often))
+    return _starts_between(calendar, first.start, stop.replace(tzinfo=UTC))
+
+
+def _starts_between(calendar: dg.TimeWindowPartitionsDefinition, start: datetime, end: datetime) -> list[datetime]:
+    keys = calendar.get_partition_keys_in_time_window(dg.TimeWindow(start, end))
+    return [naive_utc(datetime.fromisoformat(key)) for key in keys]

@@ -1,0 +1,61 @@
+"""Partitions as the pure core sees them: a key and the instants that it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from fti_assets.core.names import WHOLE
+from fti_assets.core.times import Window, naive_utc
+from fti_assets.errors import DataError, DeclarationError
+
+UNPARTITIONED = Window(WHOLE)
+
+
+def windows_of(partitions_def: dg.PartitionsDefinition[str] | None, keys: Sequence[str]) -> list[Window]:
+    """The windows of partition keys, in the order of time."""
+    if partitions_def is None:
+        return [UNPARTITIONED]
+    if not isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
+        return [Window(key) for key in keys]
+    spans = [(key, partitions_def.time_window_for_partition_key(key)) for key in keys]
+    windows = [Window(key, naive_utc(span.start), naive_utc(span.end)) for key, span in spans]
+    return sorted(windows, key=lambda window: window.start or datetime.min)
+
+
+def running_windows(context: dg.AssetExecutionContext) -> list[Window]:
+    """The windows that a step is run for: one, or a range."""
+    if not context.has_partition_key and not context.has_partition_key_range:
+        if context.assets_def.partitions_def is not None:
+            raise DataError(
+                f"{context.asset_key.to_user_string()} is partitioned, but the run names no partition: give it one "
+                "(--partition) or a range (--partition-range). Nothing was stored"
+            )
+        return [UNPARTITIONED]
+    return windows_of(context.assets_def.partitions_def, list(context.partition_keys))
+
+
+def windows_between(partitions_def: dg.PartitionsDefinition[str], start: datetime, end: datetime) -> list[Window]:
+    """The time windows that overlap ``[start, end)``, of those that the definition has."""
+    assert isinstance(partitions_def, dg.TimeWindowPartitionsDefinition)
+    bound = naive_utc(partitions_def.start)
+    start = max(start, bound)
+    end = end if partitions_def.end is None else min(end, naive_utc(partitions_def.end))
+    if start >= end:
+        return []
+    before = partitions_def.get_prev_partition_window(start.replace(tzinfo=UTC), respect_bounds=False)
+    first = start.replace(tzinfo=UTC) if before is None else before.end  # where the window that holds the start begins
+    span = dg.TimeWindow(first, end.replace(tzinfo=UTC))
+    windows = windows_of(partitions_def, partitions_def.get_partition_keys_in_time_window(span))
+    return [w for w in windows if w.end and w.start and w.end > start and w.start < end and w.start >= bound]
+
+
+def refuse_unsupported(partitions_def: dg.PartitionsDefinition[str] | None, *, what: str) -> None:
+    """Refuse partitions of several dimensions, which have no single window."""
+    if isinstance(partitions_def, dg.MultiPartitionsDefinition):
+        raise DeclarationError(
+            f"{what} has multi-dimensional partitions, which have no one time window: partition it by time and keep the "
+            "other dimension as a key column"
+        )

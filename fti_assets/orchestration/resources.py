@@ -1,0 +1,107 @@
+"""The Dagster resource over the stores, which is the IO manager of what they hold too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.home import home
+from fti_assets.core.names import TableName
+from fti_assets.errors import NotMaterializedError, StoreError, listed
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.online.store import OnlineStore, online_store
+
+TABLE = "dagster/table_name"
+"""The metadata of an asset that names its table in the offline store."""
+
+
+class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Where features, models and online values lie.
+
+    It is also the IO manager of feature groups, training datasets and predictions: a Dagster asset that takes one as an
+    input, ``def report(weather_v1: pd.DataFrame)``, gets its rows as what it is annotated with, ``pandas.DataFrame``,
+    ``polars.DataFrame`` or ``pyarrow.Table``, of the partitions that Dagster's partition mapping names.
+
+    Args:
+        lake: the offline store's folder; ``<home>/lake`` by default.
+        models: the model store's folder; ``<home>/models`` by default.
+        online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``<home>/online`` by default.
+    """
+
+    lake: str | None = None
+    models: str | None = None
+    online: str | None = None
+
+    @checked_arguments(method=True)
+    def __init__(
+        self, *, lake: str | Path | None = None, models: str | Path | None = None, online: str | Path | None = None
+    ) -> None:
+        stated = {"lake": lake, "models": models, "online": online}
+        super().__init__(**{name: str(at) if isinstance(at, Path) else at for name, at in stated.items()})
+
+    def offline_store(self) -> OfflineStore:
+        return OfflineStore(self.lake or home() / "lake")
+
+    def model_store(self) -> ModelStore:
+        return ModelStore(self.models or home() / "models")
+
+    def online_store(self) -> OnlineStore:
+        return online_store(self.online or home() / "online")
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Refuse: a step of this library stores its rows itself, and no other asset's output belongs into its tables.
+
+        Raises:
+            StoreError: always.
+        """
+        raise StoreError(
+            f"{context.asset_key.to_user_string()} cannot be stored by the Stores resource, which only reads for others: "
+            "declare it with fti.feature_group, or give it another io_manager_key"
+        )
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Read the rows of an upstream asset.
+
+        Raises:
+            NotMaterializedError: a partition that is asked for is not there.
+            StoreError: the upstream asset has no table, or the input is annotated with something else.
+        """
+        upstream = context.upstream_output
+        name = None if upstream is None else (upstream.definition_metadata or {}).get(TABLE)
+        key = context.asset_key.to_user_string()
+        if name is None:
+            raise StoreError(
+                f"{key} has no rows to take as an input: depend on it with deps=[...], and in the asset's body take a "
+                "model by fti.Predictor.load, an external group by fti.read"
+            )
+        table = TableName(*str(getattr(name, "value", name)).split(".", 1))
+        wanted = set(context.asset_partition_keys) if context.has_asset_partitions else None
+        if wanted is not None and wanted >= set(context.asset_partitions_def.get_partition_keys()):
+            wanted = None  # all of it, however much that is by now
+        with self.offline_store().connect() as lake:
+            missing = sorted((wanted or set()) - lake.ledger(table).keys())
+            if missing:
+                raise NotMaterializedError(
+                    f"an input takes {key}, of which {listed(missing)} is not materialized: materialize it first"
+                )
+            rows = lake.rows(table, partitions=None if wanted is None else sorted(wanted))
+            return _as(context.dagster_type.typing_type, rows, key)
+
+
+def _as(kind: Any, rows: Any, key: str) -> Any:
+    """A DuckDB relation as what the input is annotated with; pandas without an annotation."""
+    wanted = f"{getattr(kind, '__module__', '').partition('.')[0]}.{getattr(kind, '__name__', kind)}"
+    match wanted:
+        case "pandas.DataFrame" | "typing.Any":
+            return rows.df()
+        case "polars.DataFrame":
+            return rows.pl()
+        case "pyarrow.Table":
+            return rows.to_arrow_table()
+    raise StoreError(
+        f"{key} cannot be taken as {wanted}: annotate the input pandas.DataFrame, polars.DataFrame or pyarrow.Table"
+    )

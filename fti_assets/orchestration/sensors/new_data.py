@@ -1,0 +1,264 @@
+"""The sensor over new data: it requests exactly the partitions that are new or have changed."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import dagster as dg
+
+from fti_assets.core import clock
+from fti_assets.core.arguments import caller_frame, checked_arguments
+from fti_assets.errors import DeclarationError, listed, one_of
+from fti_assets.orchestration.sensors.cursor import Cursor, Request, requests_again
+from fti_assets.orchestration.sensors.windows import Partitions
+from fti_assets.orchestration.signature import annotations_of
+
+_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+_WHOLE = ""
+_SHORT = 8
+_MORE = "the next ticks,"
+
+
+class Target(Protocol):
+    """A feature group, or any Dagster asset."""
+
+    @property
+    def key(self) -> dg.AssetKey:
+        """The asset's key."""
+
+    @property
+    def partitions_def(self) -> dg.PartitionsDefinition[str] | None:
+        """The asset's partitions."""
+
+
+Versions = Mapping[Any, Mapping[str, str] | str | None]
+"""What is there: of each target the version of each partition, or of an unpartitioned one the version, None for nothing."""
+
+
+@checked_arguments()
+def new_data_sensor(
+    *,
+    targets: Sequence[Any],
+    name: str | None = None,
+    minimum_interval_seconds: int | None = 30,
+    most_runs: int = 100,
+    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.RUNNING,
+    description: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Callable[[Callable[..., Versions]], dg.SensorDefinition]:
+    """Declare a sensor over new data: a function that says what has landed, and which version of it.
+
+    The function may take ``context`` and resources by annotation, as in ``@dg.sensor``. It gives, for each target, a
+    mapping of partition to version, a text that changes when the data do: a size and a time of change, an entity tag, a
+    count and a greatest id. For an unpartitioned target it gives one version, or None if nothing is there.
+
+    What is new or changed since the last tick is requested: adjoining partitions as one run over their range, targets with the
+    same partitions together. A partition that does not exist yet waits until it does. The sensor's first tick takes as
+    seen what is materialized already. A run that fails in its step is not requested again until its data change: re-execute
+    it. One that never began (the code server did not answer, the launch failed) is requested again after one minute, two,
+    four, eight and sixteen, and the tick says so.
+
+    Args:
+        targets: feature groups, or other Dagster assets, that read the data.
+        name: the sensor's name, by default the function's.
+        minimum_interval_seconds: how often it looks.
+        most_runs: how many runs a tick requests at most; the rest follow in the next ticks, and the tick says so.
+        default_status: running, unless you say otherwise.
+        description: what it watches, by default the function's docstring.
+        tags: the sensor's tags.
+        metadata: the sensor's metadata.
+
+    Raises:
+        DeclarationError: there is no target, or one has neither key nor partitions.
+
+    >>> import fti_assets as fti
+    >>> @fti.feature_group(keys=["customer_id"])
+    ... def customers(): ...
+    >>> @new_data_sensor(targets=[customers])
+    ... def new_customers():
+    ...     return {customers: "2024-01-01T00:00:00/1024"}
+    >>> new_customers.default_status.value
+    'RUNNING'
+    """
+    if not targets:
+        raise DeclarationError("new_data_sensor needs targets=[...]: the feature groups that read the data")
+    strange = [target for target in targets if not (hasattr(target, "key") and hasattr(target, "partitions_def"))]
+    if strange:
+        raise DeclarationError(f"new_data_sensor: {strange[0]!r} is neither a feature group nor a Dagster asset")
+    if most_runs < 1:
+        raise DeclarationError(
+            f"new_data_sensor: most_runs={most_runs} is less than 1: leave it out for 100 runs a tick"
+        )
+    caller = caller_frame()
+    caller_names = {} if caller is None else dict(caller.f_locals)
+
+    def declare(function: Callable[..., Versions]) -> dg.SensorDefinition:
+        asked = inspect.signature(function).parameters
+        annotations = annotations_of(function, caller_names)
+
+        def evaluate(context: dg.SensorEvaluationContext, **resources: Any) -> dg.SensorResult:
+            given = {**resources, **({"context": context} if "context" in asked else {})}
+            return _tick(context, targets, function(**given), most_runs)
+
+        parameters = [("context", dg.SensorEvaluationContext)]
+        parameters += [(parameter, annotations.get(parameter, Any)) for parameter in asked if parameter != "context"]
+        evaluate.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                inspect.Parameter(parameter, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation)
+                for parameter, annotation in parameters
+            ]
+        )
+        evaluate.__annotations__ = dict(parameters)
+        return dg.sensor(
+            name=name or function.__name__,
+            target=dg.AssetSelection.assets(*(target.key for target in targets)),
+            minimum_interval_seconds=minimum_interval_seconds,
+            default_status=default_status,
+            description=description or inspect.getdoc(function),
+            tags=tags,
+            metadata=metadata,
+        )(evaluate)
+
+    return declare
+
+
+@dataclass(frozen=True)
+class _Due:
+    """Partitions to run at once: adjoining ones, or one, or an asset as a whole."""
+
+    partitions: tuple[str, ...]
+    partitions_def: dg.PartitionsDefinition[str] | None
+
+
+def _tick(
+    context: dg.SensorEvaluationContext, targets: Sequence[Target], versions: Versions, most_runs: int
+) -> dg.SensorResult:
+    cursor = Cursor.of(context)
+    again = requests_again(context, cursor)
+    found = _by_target(targets, versions)
+    digest = _digest(found)
+    requests: list[Request] = []
+    if digest != cursor.digest:
+        requests = _changed(context, cursor, found, most_runs)
+        cursor.digest = "" if cursor.waiting and cursor.waiting[-1].startswith(_MORE) else digest
+    again = [old for old in again if not any(new.covers(old) for new in requests)]
+    cursor.open_requests = [old for old in cursor.open_requests if not any(new.covers(old) for new in requests)]
+    cursor.open_requests += [*requests, *again]
+    wait = f"waiting for {listed(cursor.waiting)}" if cursor.waiting else ""
+    if wait:
+        context.log.info(wait)
+    nothing = dg.SkipReason("; ".join(filter(None, ["nothing new", wait])))
+    asked = [_run_request(request) for request in [*requests, *again]]
+    return dg.SensorResult(run_requests=asked, cursor=cursor.text(), skip_reason=None if asked else nothing)
+
+
+def _changed(
+    context: dg.SensorEvaluationContext, cursor: Cursor, found: Mapping[Any, Mapping[str, str]], most_runs: int
+) -> list[Request]:
+    """Request what is new or changed, and remember the versions that were requested."""
+    due: dict[_Due, list[Any]] = {}
+    seen, waiting = cursor.versions(), list[str]()
+    short = {target: {key: _short(version) for key, version in there.items()} for target, there in found.items()}
+    for target, there in short.items():
+        name, partitions_def = target.key.to_user_string(), target.partitions_def
+        known = seen[name] if name in seen else _materialized(context.instance, target, there)
+        new = [key for key, version in there.items() if known.get(key) != version]
+        partitions = Partitions(partitions_def, context.instance, new)
+        for run in partitions.runs(in_one_run=_in_one_run(target)):
+            due.setdefault(_Due(tuple(run), partitions_def), []).append(target)
+        seen[name] = dict(known)
+        waiting += [f"{name} {key}, which is no partition yet" for key in new if key not in partitions.existing]
+        landed = [key for key in there if key in known or key in partitions.existing]
+        waiting += [f"{name} {key}, which has not landed though a later one has" for key in partitions.gaps(landed)]
+    requests = []
+    for one, of in list(due.items())[:most_runs]:
+        names = sorted(target.key.to_user_string() for target in of)
+        for target in of:
+            seen[target.key.to_user_string()] |= {key: short[target][key] for key in one.partitions}
+        run_versions = "".join(short[target][key] for target in of for key in one.partitions)
+        first, last = one.partitions[0], one.partitions[-1]
+        key = f"{cursor.requests}:{first}..{last}:{_short(','.join(names) + run_versions)}"
+        requests.append(Request(key, first, last, names, clock.now().isoformat()))
+    if len(due) > most_runs:
+        waiting.append(f"{_MORE} for {len(due) - most_runs} more runs: a tick requests at most {most_runs}")
+    cursor.requests += bool(requests)
+    cursor.waiting = waiting
+    cursor.remember(seen)
+    return requests
+
+
+def _digest(found: Mapping[Any, Mapping[str, str]]) -> str:
+    """Of all that is there, and of the newest partition, before which what has landed may wait."""
+    text = hashlib.sha256()
+    for target, there in found.items():
+        newest = target.partitions_def.get_last_partition_key() if _timed(target) else ""
+        text.update(repr((target.key.to_user_string(), newest, sorted(there.items()))).encode())
+        if target.partitions_def is not None and not newest:
+            text.update(os.urandom(8))  # what partitions there are, is asked anew
+    return text.hexdigest()
+
+
+def _timed(target: Any) -> bool:
+    return isinstance(target.partitions_def, dg.TimeWindowPartitionsDefinition)
+
+
+def _by_target(targets: Sequence[Target], versions: Versions) -> dict[Any, dict[str, str]]:
+    """The version of each partition, by target in their order; ``""`` stands for an unpartitioned one."""
+    keys = {target.key: target for target in targets}
+    given = {getattr(target, "key", target): found for target, found in versions.items()}
+    strange = [key for key in given if key not in keys]
+    if strange:
+        raise DeclarationError(
+            f"the sensor found data of {getattr(strange[0], 'to_user_string', strange[0].__repr__)()!r}, which is not one of its targets: "
+            f"{one_of(key.to_user_string() for key in keys)}"
+        )
+    by_target = {}
+    for key, target in keys.items():
+        found = given.get(key)
+        if target.partitions_def is None:
+            if isinstance(found, Mapping):
+                raise DeclarationError(
+                    f"{key.to_user_string()} has no partitions: give its version as one text, or None"
+                )
+            by_target[target] = {} if found is None else {_WHOLE: str(found)}
+        elif isinstance(found, str):
+            raise DeclarationError(f"{key.to_user_string()} is partitioned: give a mapping of partition to version")
+        else:
+            by_target[target] = {partition: str(version) for partition, version in (found or {}).items()}
+    return by_target
+
+
+def _short(version: str) -> str:
+    return hashlib.sha256(str(version).encode()).hexdigest()[:_SHORT]
+
+
+def _materialized(instance: dg.DagsterInstance, target: Target, there: Mapping[str, str]) -> dict[str, str]:
+    """At the first tick, what is materialized already counts as seen as it is now."""
+    if target.partitions_def is None:
+        stored = {_WHOLE} if instance.get_latest_materialization_event(target.key) is not None else set[str]()
+    else:
+        stored = set(instance.get_materialized_partitions(target.key))
+    return {key: version for key, version in there.items() if key in stored}
+
+
+def _in_one_run(target: Any) -> bool:
+    """Whether a range of the target may be one run: it has windows in time and a single-run backfill policy."""
+    policy = getattr(target, "assets_def", target).backfill_policy
+    windows = isinstance(target.partitions_def, dg.TimeWindowPartitionsDefinition)
+    return windows and policy is not None and policy.max_partitions_per_run is None
+
+
+def _run_request(request: Request) -> dg.RunRequest:
+    keys = [dg.AssetKey.from_user_string(name) for name in request.assets]
+    if request.first == _WHOLE:
+        return dg.RunRequest(run_key=request.run_key, asset_selection=keys)
+    if request.first == request.last:
+        return dg.RunRequest(run_key=request.run_key, asset_selection=keys, partition_key=request.first)
+    tags = dict(zip(_RANGE, (request.first, request.last), strict=True))
+    return dg.RunRequest(run_key=request.run_key, asset_selection=keys, tags=tags)

@@ -1,0 +1,66 @@
+"""The partitions of what has landed: which exist, in their order, which adjoin, and which miss between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import dagster as dg
+
+from fti_assets.orchestration.partitions import windows_of
+
+_FEW = 500
+
+
+class Partitions:
+    """Of a target's partitions those that are asked about; of time windows only these are looked at, if they are few."""
+
+    def __init__(
+        self,
+        partitions_def: dg.PartitionsDefinition[str] | None,
+        instance: dg.DagsterInstance,
+        asked: Sequence[str],
+    ) -> None:
+        self._partitions_def, self._instance = partitions_def, instance
+        self._following: dict[str, str] = {}
+        if partitions_def is None:
+            self._ordered = list(asked)
+        elif isinstance(partitions_def, dg.TimeWindowPartitionsDefinition) and len(asked) <= _FEW:
+            there = [key for key in asked if partitions_def.has_partition_key(key)]
+            windows = windows_of(partitions_def, there)
+            self._ordered = [window.key for window in windows]
+            for one, other in pairwise(self._ordered):
+                if partitions_def.get_next_partition_key(one) == other:
+                    self._following[one] = other
+        else:
+            every = partitions_def.get_partition_keys(dynamic_partitions_store=instance)
+            wanted = set(asked)
+            self._ordered = [key for key in every if key in wanted]
+            self._following = dict(pairwise(every))
+        self.existing = set(self._ordered)
+
+    def runs(self, *, in_one_run: bool) -> Iterator[list[str]]:
+        """Adjoining partitions together, or each by itself."""
+        run: list[str] = []
+        for key in self._ordered:
+            if run and not (in_one_run and self._following.get(run[-1]) == key):
+                yield run
+                run = []
+            run.append(key)
+        if run:
+            yield run
+
+    def gaps(self, landed: Sequence[str]) -> list[str]:
+        """Partitions that have not landed between the first and the last that has."""
+        own = self._partitions_def
+        if own is None or len(landed) < 2:
+            return []
+        if isinstance(own, dg.TimeWindowPartitionsDefinition) and own.fmt.startswith(
+            "%Y-%m-%d"
+        ):  # text sorts as time does
+            first, last = (own.time_window_for_partition_key(key) for key in (min(landed), max(landed)))
+            if own.get_num_partitions_in_window(dg.TimeWindow(first.start, last.end)) == len(landed):
+                return []
+        every, there = own.get_partition_keys(dynamic_partitions_store=self._instance), set(landed)
+        numbers = [number for number, key in enumerate(every) if key in there]
+        return [key for key in every[numbers[0] : numbers[-1]] if key not in there] if numbers else []

@@ -1,0 +1,174 @@
+"""A declaration's function as a Dagster asset: one ``@dg.asset`` around a generator that Dagster gives what it asks for."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.core.extras import named_extras
+from fti_assets.errors import DeclarationError, one_of
+from fti_assets.orchestration.options import AssetOptions
+from fti_assets.orchestration.resources import Stores
+
+STORES = "fti"
+"""The key of the ``Stores`` resource that every asset of this library needs."""
+
+Run = Callable[[dg.AssetExecutionContext, Stores, dict[str, Any]], Iterator[Any]]
+
+
+def asset_key(options: AssetOptions, name: str) -> dg.AssetKey:
+    """The key of the asset that is called ``name``, after the ``key`` or ``key_prefix`` that was asked for."""
+    key = options.get("key")
+    if key is not None:
+        return dg.AssetKey(key) if isinstance(key, str) else dg.AssetKey(list(getattr(key, "path", key)))
+    prefix = options.get("key_prefix") or []
+    return dg.AssetKey([*([prefix] if isinstance(prefix, str) else prefix), name])
+
+
+def build_asset(
+    *,
+    name: str,
+    function: Callable[..., Any] | None,
+    options: AssetOptions,
+    run: Run,
+    provided: Collection[str] = (),
+    annotations: Mapping[str, Any] | None = None,
+    ins: Mapping[str, Any] | None = None,
+    config: type[dg.Config] | None = None,
+    deps: Sequence[dg.AssetDep] = (),
+    check_specs: Sequence[dg.AssetCheckSpec] = (),
+    metadata: Mapping[str, Any] | None = None,
+    kinds: Collection[str] = (),
+    group_name: str,
+    description: str | None = None,
+    automation_condition: dg.AutomationCondition[Any] | None = None,
+    declaration: object = None,
+) -> dg.AssetsDefinition:
+    """Build the asset of a declaration.
+
+    Args:
+        name: the asset's name, its version included.
+        function: the user's function, or None if the declaration has none.
+        options: the ``@dg.asset`` parameters that the user gave; each wins over what is derived here.
+        run: what the step does, given the context, the stores and the arguments that Dagster resolved.
+        provided: the function's parameters that ``run`` itself provides.
+        annotations: the real types of the function's parameters.
+        ins: plain Dagster assets that the function takes, as ``@dg.asset`` has them.
+        config: the run config of a declaration that has no function.
+        deps: the upstream assets that are read from a store.
+        check_specs: the checks that the step reports.
+        metadata: what the catalog shows before the first run.
+        kinds: the badges in the graph.
+        group_name: the graph's group.
+        description: what the asset is, by default the function's docstring.
+        automation_condition: when it runs by itself, unless the user says otherwise; None said by the user is never.
+        declaration: everything but the source that decides what is computed, for the code version.
+    """
+    parameters = _dagster_parameters(function, provided, annotations or {}, name)
+    if config is not None:
+        parameters.append(inspect.Parameter("config", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=config))
+
+    required = _required_resources(options, parameters)
+    parameters += required
+
+    def step(context: dg.AssetExecutionContext, **arguments: Any) -> Iterator[Any]:
+        for parameter in required:
+            del arguments[parameter.name]
+        with named_extras(name):  # what only a step needs is imported there
+            yield from run(context, arguments.pop(STORES), arguments)
+
+    step.__name__ = name
+    step.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    step.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    settled: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    settled.pop("required_resource_keys", None)
+    if "key" not in settled:
+        settled["name"] = name
+    given = options.get("deps") or []
+    settled["deps"] = [*deps, *(one.key if hasattr(one, "assets_def") else one for one in given)]
+    settled["ins"] = ins or None
+    settled["check_specs"] = [*check_specs, *(options.get("check_specs") or [])]
+    settled["metadata"] = {**(metadata or {}), **(options.get("metadata") or {})}
+    settled.setdefault("kinds", set(kinds))
+    settled.setdefault("io_manager_key", STORES)  # so that other assets take its rows as an input
+    settled.setdefault("group_name", group_name)
+    settled.setdefault("description", description or (inspect.getdoc(function) if function else None))
+    settled.setdefault("code_version", code_version(function, declaration))
+    if "automation_condition" not in options:
+        settled["automation_condition"] = automation_condition
+    if isinstance(options.get("partitions_def"), dg.TimeWindowPartitionsDefinition):
+        settled.setdefault("backfill_policy", dg.BackfillPolicy.single_run())
+    if settled.pop("output_required", False):
+        raise DeclarationError(
+            f"{name}: output_required=True cannot be kept, since rows that fail validation are withheld"
+        )
+    own_resources = [option for option in ("resource_defs", "io_manager_def") if option in settled]
+    if own_resources:
+        raise DeclarationError(
+            f"{name}: {one_of(own_resources)} cannot be kept, since Dagster takes no resources of an asset's own beside the "
+            "stores: give them to the Definitions, resources={...}, and name an IO manager by io_manager_key"
+        )
+    try:
+        with beta_accepted():
+            return dg.asset(**settled, output_required=False)(step)
+    except Exception as error:  # Dagster's checks of what it takes share no class
+        raise DeclarationError(f"{name} cannot be a Dagster asset: {error}") from error
+
+
+@contextmanager
+def beta_accepted() -> Iterator[None]:
+    """Keep from the user the warnings about the beta features of Dagster that this library itself rests on."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Specifying a partitions_def on an AssetCheckSpec")
+        warnings.filterwarnings("ignore", message="Parameter `(backfill_policy|allow_nonexistent_upstream_partitions)`")
+        yield
+
+
+def _required_resources(options: AssetOptions, parameters: Sequence[inspect.Parameter]) -> list[inspect.Parameter]:
+    """``required_resource_keys`` as parameters of the step: Dagster takes no keys beside resources in the signature."""
+    asked = {parameter.name for parameter in parameters}
+    return [
+        inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=dg.ResourceParam[Any])
+        for key in sorted(options.get("required_resource_keys") or ())
+        if key not in asked
+    ]
+
+
+def code_version(function: Callable[..., Any] | None, declaration: object) -> str:
+    """A version of what is computed, from the source of the function and the declaration around it."""
+    try:
+        source = inspect.getsource(function) if function is not None else ""
+    except OSError:  # a function of a console has no source
+        source = f"{function.__module__}.{function.__qualname__}" if function is not None else ""
+    return hashlib.sha256(f"{source}\n{declaration!r}".encode()).hexdigest()[:12]
+
+
+def _dagster_parameters(
+    function: Callable[..., Any] | None, provided: Collection[str], annotations: Mapping[str, Any], name: str
+) -> list[inspect.Parameter]:
+    own = [("context", dg.AssetExecutionContext), (STORES, Stores)]
+    asked = list(inspect.signature(function).parameters.values()) if function is not None else []
+    if any(parameter.name == STORES for parameter in asked):
+        raise DeclarationError(
+            f"{name}: a parameter cannot be called {STORES!r}, which is the key of the Stores resource"
+        )
+    variable = [
+        parameter.name for parameter in asked if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+    if variable:
+        raise DeclarationError(f"{name}: parameter *{variable[0]} has no name to be filled by; name each parameter")
+    rest = [
+        (parameter.name, annotations.get(parameter.name, Any))
+        for parameter in asked
+        if parameter.name not in provided and parameter.name != "context"
+    ]
+    return [
+        inspect.Parameter(parameter, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation)
+        for parameter, annotation in own + rest
+    ]

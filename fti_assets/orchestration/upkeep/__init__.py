@@ -1,0 +1,1 @@
+"""The job that keeps the lake small, and what Dagster recorded of it."""

@@ -1,0 +1,1 @@
+"""DuckDB: its extensions, secrets, relations and times as text."""

@@ -1,0 +1,48 @@
+"""ISO text as instants in SQL, by the one parser of this library, so that a column reads a text as a request does."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import duckdb
+
+from fti_assets.core.sql import literal, quoted
+from fti_assets.core.times import instant
+
+_FUNCTION = "__fti_instant"
+
+
+def instants_sql(connection: duckdb.DuckDBPyConnection, column: str, problem: str) -> str:
+    """A text column as naive UTC microseconds: an offset is converted, without one it is UTC.
+
+    Text that is not ISO 8601 fails the query with ``<column> is '<text>'<problem>``.
+    """
+    name = quoted(column)
+    told = f"{literal(f'{column} is ')} || chr(39) || left({name}, 40) || chr(39) || {literal(problem)}"
+    return f"CASE WHEN {name} IS NOT NULL THEN coalesce({try_instant_sql(connection, name)}, error({told})) END"
+
+
+def try_instant_sql(connection: duckdb.DuckDBPyConnection, expression: str) -> str:
+    """The instant of a text expression, null where it is not ISO 8601. DuckDB's own casts drop offsets, and want seconds before one."""
+    try:
+        connection.execute(f"SELECT {_FUNCTION}(NULL)")
+    except duckdb.CatalogException:
+        options = {"type": "arrow", "null_handling": "special", "side_effects": False}
+        connection.create_function(_FUNCTION, _instants, ["VARCHAR"], "TIMESTAMP", **options)
+    return f"{_FUNCTION}({expression})"
+
+
+def _instants(texts: Any) -> Any:  # DuckDB evaluates these annotations
+    import pyarrow as pa
+
+    encoded = texts.combine_chunks().dictionary_encode()
+    different = pa.array([_instant(text) for text in encoded.dictionary.to_pylist()], pa.timestamp("us"))
+    return pa.chunked_array([different.take(encoded.indices)])
+
+
+def _instant(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else instant(text)
+    except ValueError:
+        return None

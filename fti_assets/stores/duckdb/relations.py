@@ -1,0 +1,49 @@
+"""Names for DuckDB relations, and their SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from fti_assets.core.sql import quoted, temporary_name
+
+if TYPE_CHECKING:
+    import duckdb
+
+_recorded: ContextVar[dict[str, str] | None] = ContextVar("recorded_views", default=None)
+
+
+def view_of(relation: duckdb.DuckDBPyRelation) -> str:
+    """Give a relation a quoted name that SQL on its connection can use: a temporary view, gone with the connection."""
+    return named_view(relation, temporary_name("view"))
+
+
+def named_view(relation: duckdb.DuckDBPyRelation, name: str) -> str:
+    """Make a temporary view of a relation, or make it anew, and give its name quoted for SQL."""
+    recorded = _recorded.get()
+    if recorded is not None and (text := sql_of(relation)) is not None:
+        recorded[name] = text
+    relation.query(name, f"FROM {quoted('temp', name)}")
+    return quoted("temp", name)
+
+
+@contextmanager
+def views_recorded() -> Iterator[dict[str, str]]:
+    """Keep the SQL of the views that are made in a block, by name: DuckDB itself does not tell it."""
+    recorded: dict[str, str] = {}
+    token = _recorded.set(recorded)
+    try:
+        yield recorded
+    finally:
+        _recorded.reset(token)
+
+
+def sql_of(relation: duckdb.DuckDBPyRelation) -> str | None:
+    """A relation as SQL, or None if it holds rows that were fetched, which DuckDB would print one by one."""
+    plain = relation.type in ("QUERY_RELATION", "TABLE_RELATION", "VIEW_RELATION")
+    if not plain and "COLUMN_DATA_SCAN" in relation.explain():
+        return None
+    text: str = relation.sql_query()
+    return text

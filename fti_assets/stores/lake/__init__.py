@@ -1,0 +1,1 @@
+"""The offline store: a lake on DuckLake."""

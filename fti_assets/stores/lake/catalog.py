@@ -1,0 +1,298 @@
+"""What DuckLake's own catalog says of snapshots and files, and the few things in it that DuckLake itself leaves behind.
+
+Whoever changes something here holds the writers' lock.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from fti_assets.core.names import LEDGER, TableName
+from fti_assets.core.sql import quoted
+from fti_assets.errors import StoreError
+
+if TYPE_CHECKING:
+    from fti_assets.stores.lake.lake import Lake
+
+_WAIT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A Parquet file of a table, and the snapshots that read it: ``first <= snapshot < end``, None while it is current."""
+
+    path: str
+    first: int
+    end: int | None
+
+
+def snapshots(lake: Lake) -> dict[int, timedelta]:
+    """Every snapshot that can be read, and for how long it has not been the newest any more."""
+    found = lake.connection.execute(
+        "SELECT snapshot_id, coalesce(epoch_us(now()) - epoch_us(lead(snapshot_time) OVER (ORDER BY snapshot_id)), 0) "
+        "FROM lake.snapshots() ORDER BY snapshot_id"
+    ).fetchall()
+    return {int(version): timedelta(microseconds=int(age_us)) for version, age_us in found}
+
+
+def data_files(lake: Lake, table: TableName) -> list[DataFile]:
+    """The files of a table, those included that only old snapshots read, of an earlier table of that name too."""
+    root = str(lake.store.root / "data") + "/"
+    found = lake.connection.execute(
+        f"""
+        SELECT CASE WHEN f.path_is_relative = 0 THEN '' WHEN t.path_is_relative = 0 THEN t.path
+                    WHEN s.path_is_relative = 0 THEN s.path || t.path ELSE $1 || s.path || t.path END || f.path,
+            f.begin_snapshot, f.end_snapshot
+        FROM {_own("data_file")} f JOIN {_own("table")} t USING (table_id) JOIN {_own("schema")} s USING (schema_id)
+        WHERE s.schema_name = $2 AND t.table_name = $3 ORDER BY ALL
+        """,
+        [root, table.schema, table.name],
+    ).fetchall()
+    return [DataFile(*file) for file in found]
+
+
+@dataclass(frozen=True)
+class CurrentFile:
+    """A file that a table's rows are in now, or that says which of them are deleted."""
+
+    number: int
+    path: str
+    partition: str
+    size: int
+    deletes: bool
+
+    def is_there(self) -> bool:
+        """Whether it is there, in the size that it was written in."""
+        try:
+            return os.stat(self.path).st_size == self.size
+        except OSError:
+            return False
+
+
+def current_files(lake: Lake, table: TableName) -> list[CurrentFile]:
+    """The files of a table as it is now; those of deleted rows have the partition and the number of the file that they are of."""
+    path = (
+        "CASE WHEN f.path_is_relative = 0 THEN '' WHEN t.path_is_relative = 0 THEN t.path WHEN s.path_is_relative = 0 "
+        "THEN s.path || t.path ELSE $1 || s.path || t.path END || f.path"
+    )
+    of_table = f"JOIN {_own('table')} t USING (table_id) JOIN {_own('schema')} s USING (schema_id)"
+    mine = "f.end_snapshot IS NULL AND t.end_snapshot IS NULL AND s.schema_name = $2 AND t.table_name = $3"
+    partition = f"JOIN {_own('file_partition_value')} p USING (data_file_id) WHERE p.partition_key_index = 0 AND {mine}"
+    found = lake.connection.execute(
+        f"SELECT data_file_id, {path}, p.partition_value, f.file_size_bytes, false FROM {_own('data_file')} f {of_table} {partition} "
+        f"UNION ALL SELECT data_file_id, {path}, p.partition_value, f.file_size_bytes, true FROM {_own('delete_file')} f {of_table} "
+        f"{partition} ORDER BY ALL",
+        [f"{lake.store.root / 'data'}/", table.schema, table.name],
+    ).fetchall()
+    return [CurrentFile(*file) for file in found]
+
+
+def named_paths(lake: Lake, folder: Path) -> set[str]:
+    """The real paths of all files that the catalog names, of any snapshot and those that wait to be deleted.
+
+    Args:
+        lake: the open lake.
+        folder: the real path of its data folder, without symbolic links.
+    """
+    within = (
+        f"SELECT CASE WHEN f.path_is_relative = 0 THEN '' WHEN t.path_is_relative = 0 THEN t.path WHEN s.path_is_relative = 0 "
+        f"THEN s.path || t.path ELSE $1 || s.path || t.path END || f.path FROM {{}} f JOIN {_own('table')} t USING (table_id) "
+        f"JOIN {_own('schema')} s USING (schema_id)"
+    )
+    found = lake.connection.execute(
+        f"{within.format(_own('data_file'))} UNION {within.format(_own('delete_file'))} UNION "
+        f"SELECT CASE WHEN path_is_relative = 0 THEN '' ELSE $1 END || path FROM {_own('files_scheduled_for_deletion')}",
+        [f"{folder}/"],
+    ).fetchall()
+    # A path that is not relative may come by another symbolic link than the folder does.
+    return {path if path.startswith(f"{folder}/") else os.path.realpath(path) for (path,) in found}
+
+
+def tables_at_any_snapshot(lake: Lake, schema: str) -> list[TableName]:
+    """The tables of a schema, those included that only old snapshots have."""
+    found = lake.connection.execute(
+        f"SELECT DISTINCT t.table_name FROM {_own('table')} t JOIN {_own('schema')} s USING (schema_id) "
+        "WHERE s.schema_name = ? ORDER BY 1",
+        [schema],
+    ).fetchall()
+    return [TableName(schema, name) for (name,) in found]
+
+
+def files_waiting(lake: Lake, *, younger_than: timedelta) -> int:
+    """How many files came off the last snapshot that read them so recently, and wait to be deleted."""
+    return int(
+        str(
+            lake.connection.execute(
+                f"SELECT count(*) FROM {_own('files_scheduled_for_deletion')} "
+                "WHERE epoch_us(schedule_start::TIMESTAMPTZ) > epoch_us(now()) - ?",
+                [younger_than // timedelta(microseconds=1)],
+            ).fetchall()[0][0]
+        )
+    )
+
+
+def delete_dead_ledger_rows(lake: Lake) -> None:
+    """Delete the rows of the ledgers, which lie in the catalog itself, that no snapshot has: DuckLake's expiry keeps them."""
+    for (name,) in lake.connection.execute(f"SELECT table_name FROM {_own('inlined_data_tables')}").fetchall():
+        lake.connection.execute(
+            f"DELETE FROM {_CATALOG}.{quoted(name)} WHERE end_snapshot IS NOT NULL AND (begin_snapshot, end_snapshot) NOT IN ("
+            f"SELECT (begin_snapshot, end_snapshot) FROM (SELECT DISTINCT begin_snapshot, end_snapshot FROM {_CATALOG}.{quoted(name)} "
+            f"WHERE end_snapshot IS NOT NULL) spans WHERE EXISTS (FROM {_own('snapshot')} "
+            "WHERE snapshot_id >= begin_snapshot AND snapshot_id < end_snapshot))"
+        )
+
+
+def narrow_bounds(lake: Lake, table: TableName) -> None:
+    """Set the least and greatest value of each column to those of the files that are left: DuckLake only ever widens them.
+
+    What is inside a column, such as the elements of a list, is a column of its own to DuckLake, with bounds of its own.
+    """
+    execute, stats, columns = lake.connection.execute, _own("table_column_stats"), _own("column")
+    found = execute(
+        f"""
+        SELECT c.table_id, c.column_id, c.column_type
+        FROM {columns} c JOIN {_own("table")} t USING (table_id) JOIN {_own("schema")} s USING (schema_id)
+        WHERE s.schema_name = ? AND t.table_name = ? AND t.end_snapshot IS NULL AND c.end_snapshot IS NULL
+            AND c.column_type NOT IN ('struct', 'list', 'map')
+        """,
+        [table.schema, table.name],
+    ).fetchall()
+    for table_id, column_id, its_type in found:
+        kind = _NUMBERS.get(its_type, its_type)
+        least, greatest, unknown = execute(
+            f"""
+            SELECT arg_min(min_value, TRY_CAST(min_value AS {kind})), arg_max(max_value, TRY_CAST(max_value AS {kind})),
+                count(*) FILTER (TRY_CAST(min_value AS {kind}) IS NULL AND value_count > coalesce(null_count, 0))
+            FROM {_own("file_column_stats")} WHERE table_id = ? AND column_id = ?
+            """,
+            [table_id, column_id],
+        ).fetchall()[0]
+        if not unknown:
+            execute(
+                f"UPDATE {stats} SET min_value = ?, max_value = ? WHERE table_id = ? AND column_id = ?",
+                [least, greatest, table_id, column_id],
+            )
+
+
+def end_files(lake: Lake, table: TableName, partitions: Sequence[str], *, message: str) -> None:
+    """End the files of some partitions, and their rows of the ledger, in a snapshot of its own: DuckLake would read them first.
+
+    It is what DuckLake writes where it deletes all rows of a file. The caller holds the writers' lock.
+    """
+    execute, newest = lake.connection.execute, lake.snapshot()
+    ids = (
+        f"SELECT table_id FROM {_own('table')} t JOIN {_own('schema')} s USING (schema_id) "
+        "WHERE t.end_snapshot IS NULL AND s.schema_name = ? AND t.table_name = ?"
+    )
+    ((table_id,),) = execute(ids, [table.schema, table.name]).fetchall()
+    ((ledger_id,),) = execute(ids, [LEDGER, f"{table.schema}_{table.name}"]).fetchall()
+    ledgers = execute(
+        f"SELECT table_name FROM {_own('inlined_data_tables')} WHERE table_id = ?", [ledger_id]
+    ).fetchall()
+    changes = f"deleted_from_table:{table_id},inlined_delete:{ledger_id}"
+    execute("BEGIN")
+    try:
+        _next_snapshot(lake, newest, newest + 1, changes, message)
+        of_partitions = (
+            f"table_id = {table_id} AND end_snapshot IS NULL AND data_file_id IN (SELECT data_file_id FROM "
+            f"{_own('file_partition_value')} WHERE table_id = {table_id} AND partition_key_index = 0 "
+            "AND partition_value IN (SELECT unnest($1)))"
+        )
+        for name in ("data_file", "delete_file"):
+            execute(f"UPDATE {_own(name)} SET end_snapshot = {newest + 1} WHERE {of_partitions}", [partitions])
+        for (ledger,) in ledgers:
+            execute(
+                f"UPDATE {_CATALOG}.{quoted(ledger)} SET end_snapshot = {newest + 1} "
+                "WHERE end_snapshot IS NULL AND partition IN (SELECT unnest($1))",
+                [partitions],
+            )
+        execute("COMMIT")
+    except BaseException:
+        with suppress(duckdb.Error):
+            execute("ROLLBACK")
+        raise
+
+
+def _next_snapshot(lake: Lake, newest: int, number: int, changes: str, message: str) -> None:
+    lake.connection.execute(
+        f"INSERT INTO {_own('snapshot')} SELECT ?, now(), schema_version, next_catalog_id, next_file_id "
+        f"FROM {_own('snapshot')} WHERE snapshot_id = ?",
+        [number, newest],
+    )
+    lake.connection.execute(
+        f"INSERT INTO {_own('snapshot_changes')} (snapshot_id, changes_made, author, commit_message) "
+        "VALUES (?, ?, 'fti_assets', ?)",
+        [number, changes, message],
+    )
+
+
+def skip_snapshots(lake: Lake, above: int, *, message: str) -> None:
+    """Make sure that the newest snapshot has a higher number than some one, by one more of what is there now."""
+    newest, execute, to = lake.snapshot(), lake.connection.execute, above + 1
+    if newest > above:
+        return
+    execute("BEGIN")
+    _next_snapshot(lake, newest, to, "", message)
+    execute("COMMIT")
+
+
+def overwrite_deleted(lake: Lake) -> None:
+    """Write the catalog anew, so that nothing that was deleted from it lies in its free pages, nor in one that was half made.
+
+    The caller holds the writers' lock.
+
+    Raises:
+        StoreError: others read the catalog all the time.
+    """
+    lake.store.delete_half_made()
+    with closing(sqlite3.connect(lake.store.catalog, timeout=_WAIT_SECONDS, isolation_level=None)) as catalog:
+        try:
+            catalog.execute("VACUUM")
+            busy = catalog.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.Error as error:
+            raise StoreError(f"the catalog {lake.store.catalog} cannot be written anew: {error}") from error
+    if busy:
+        raise StoreError(
+            f"{lake.store.catalog} is read all the time, so that what was deleted from it may still be in its journal: stop the "
+            "readers and run it again"
+        )
+
+
+def ranges(versions: Iterable[int]) -> str:
+    """Numbers as people write them.
+
+    >>> ranges([3, 4, 5, 9])
+    '3-5, 9'
+    """
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in _runs(sorted(set(versions))))
+
+
+def _runs(versions: list[int]) -> Iterator[tuple[int, int]]:
+    start = 0
+    for place in range(1, len(versions) + 1):
+        if place == len(versions) or versions[place] != versions[place - 1] + 1:
+            yield versions[start], versions[place - 1]
+            start = place
+
+
+_NUMBERS = {
+    "int8": "TINYINT", "int16": "SMALLINT", "int32": "INTEGER", "int64": "BIGINT", "int128": "HUGEINT",
+    "uint8": "UTINYINT", "uint16": "USMALLINT", "uint32": "UINTEGER", "uint64": "UBIGINT", "uint128": "UHUGEINT",
+    "float32": "FLOAT", "float64": "DOUBLE",
+}  # fmt: skip
+"""DuckLake's names of number types that DuckDB calls otherwise: to DuckDB INT8 is a number of eight bytes."""
+_CATALOG = quoted("__ducklake_metadata_lake")
+
+
+def _own(name: str) -> str:
+    """A table of DuckLake's own catalog."""
+    return f"{_CATALOG}.{quoted(f'ducklake_{name}')}"

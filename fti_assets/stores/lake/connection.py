@@ -1,0 +1,75 @@
+"""A DuckDB connection with the lake attached: UTC, no access to Python variables, spilling into a folder of its own.
+
+It takes all cores and most of the memory, unless ``FTI_THREADS`` and ``FTI_MEMORY`` say less, since steps may run side by side.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from fti_assets.core.sql import literal
+from fti_assets.errors import StoreError
+from fti_assets.stores.duckdb.extensions import connect_in_memory, load_extension
+from fti_assets.stores.files import used_folder
+
+MAKE = "CREATE_IF_NOT_EXISTS true"
+_EXISTING = (
+    "CREATE_IF_NOT_EXISTS false"  # else DuckLake makes a lake of whatever file is empty, when somebody only reads
+)
+READ = f"READ_ONLY, {_EXISTING}"
+_LIMITS = {"FTI_THREADS": "threads", "FTI_MEMORY": "memory_limit"}
+
+
+@contextmanager
+def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a connection to a catalog and its data folder for a block.
+
+    Args:
+        catalog: the catalog's file, which is there unless it is to be made.
+        data: the folder of the Parquet files.
+        options: of DuckLake's ATTACH: ``MAKE`` to make a catalog, ``READ`` to change nothing.
+
+    Raises:
+        StoreError: the catalog cannot be attached, or a limit is none.
+    """
+    with tempfile.TemporaryDirectory(prefix="fti_spill_") as spill, used_folder(Path(spill)):
+        connection = _limited()
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET python_enable_replacements = false")
+            connection.execute("SET enable_progress_bar = false")
+            connection.execute(f"SET temp_directory = {literal(spill)}")
+            for extension in ("sqlite_scanner", "ducklake"):
+                load_extension(connection, extension)
+            try:
+                connection.execute(
+                    f"ATTACH {literal(f'ducklake:sqlite:{catalog}')} AS lake "
+                    f"(DATA_PATH {literal(str(data))}, OVERRIDE_DATA_PATH true, {', '.join(options) or _EXISTING})"
+                )
+            except duckdb.Error as error:
+                raise StoreError(
+                    f"the offline store at {catalog.parent} cannot be opened: {error}. Check that {catalog.name} and "
+                    "data/ there are whole, or point FTI_HOME or Stores(lake=...) at another folder"
+                ) from error
+            yield connection
+        finally:
+            connection.close()
+
+
+def _limited() -> duckdb.DuckDBPyConnection:
+    """A connection within the limits that the environment sets."""
+    set_here = {variable: value for variable in _LIMITS if (value := os.environ.get(variable))}
+    try:
+        return connect_in_memory({_LIMITS[variable]: value for variable, value in set_here.items()})
+    except duckdb.Error as error:
+        said = " and ".join(f"{variable}={value!r}" for variable, value in set_here.items())
+        raise StoreError(
+            f"the offline store cannot be opened within {said or 'the memory there is'}: {error}. FTI_THREADS is a whole number of "
+            "1 and more, FTI_MEMORY a size such as 4GB"
+        ) from error

@@ -1,0 +1,166 @@
+"""Parquet files of the lake that are gone or damaged: named in the error, and given up when their partition is replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import duckdb
+
+from fti_assets.core.names import TableName
+from fti_assets.core.sql import literal
+from fti_assets.errors import DamagedError, FtiError, StoreError
+from fti_assets.stores.lake.catalog import CurrentFile, current_files, end_files
+
+if TYPE_CHECKING:
+    from fti_assets.stores.lake.lake import Lake
+
+T = TypeVar("T")
+_OF_FILES = (
+    "parquet",
+    "tprotocol",
+    "decompress",
+    "snappy",
+    "zstd",
+    "thrift",
+    "utf8",
+    "utf-8",
+    "cannot open file",
+    "no files found",
+)
+"""What DuckDB says of a file that it cannot read, in some of its words."""
+_OF_WRITING = (
+    "could not write",
+    "no space left",
+    "disk is full",
+    "file too large",
+    "read-only",
+    "readonly",
+    "permission denied",
+)
+_OF_DISKS = (
+    duckdb.Error,
+    duckdb.IOException,
+    duckdb.SerializationException,
+    duckdb.FatalException,
+    duckdb.InternalException,
+)
+"""And the kinds of errors that do not come of what somebody asked for; ``duckdb.Error`` itself is what its reader of footers raises."""
+
+
+def unreadable_files(lake: Lake, table: TableName, partitions: Collection[str] | None = None) -> list[CurrentFile]:
+    """The files of a table, or of some partitions of it, that are gone, of another size than they were written in, or damaged."""
+    files = current_files(lake, table)
+    return [
+        file for file in files if (partitions is None or file.partition in partitions) and not _is_readable(lake, file)
+    ]
+
+
+def unreadable_partitions(lake: Lake, table: TableName) -> list[str]:
+    """The partitions of a table of which a file cannot be read."""
+    return sorted({file.partition for file in unreadable_files(lake, table)})
+
+
+def without_unreadable(lake: Lake, table: TableName, ask: Callable[[Sequence[str]], T]) -> T:
+    """Ask about a table's rows, and if some partitions cannot be read, again without these, which ``ask`` is given."""
+    try:
+        return ask(())
+    except duckdb.Error:
+        unreadable = unreadable_partitions(lake, table)
+        if not unreadable:
+            raise
+        return ask(unreadable)
+
+
+def give_up(lake: Lake, table: TableName, files: Iterable[CurrentFile]) -> None:
+    """Take the partitions of some unreadable files out of the newest snapshot, without reading them: who asks for one is told that it
+    is not materialized.
+
+    The caller holds the writers' lock and is about to write them anew. Old snapshots keep the files.
+    """
+    partitions = sorted({file.partition for file in files})
+    end_files(
+        lake, table, partitions, message=f"give up {len(partitions)} partitions of {table} whose files cannot be read"
+    )
+
+
+@contextmanager
+def damage_named(lake: Lake) -> Iterator[None]:
+    """Name the file, its partition and what to do where DuckDB cannot read one of the lake's.
+
+    Raises:
+        DamagedError: a file is missing or damaged.
+        StoreError: the disk is full, or cannot be written.
+    """
+    try:
+        yield
+    except (duckdb.Error, FtiError) as error:
+        if isinstance(error, duckdb.Error) and _cannot_write(lake, str(error)):
+            raise StoreError(
+                f"the offline store at {lake.store.root} cannot be used: {_first_line(str(error))}. "
+                "What is committed is whole; make room, or "
+                "the folder writable, and do it again"
+            ) from error
+        cause = error.__cause__ if isinstance(error, FtiError) and not isinstance(error, DamagedError) else error
+        if isinstance(cause, duckdb.Error) and (damaged := _damage(lake, cause)) is not None:
+            raise damaged from error
+        raise
+
+
+def _damage(lake: Lake, error: duckdb.Error) -> DamagedError | None:
+    said = str(error)
+    if any(word in said.lower() for word in _OF_WRITING):
+        return None
+    if type(error) not in _OF_DISKS and not any(word in said.lower() for word in _OF_FILES):
+        return None
+    root = str(lake.store.root / "data")
+    try:
+        with lake.connection.cursor() as cursor:  # its own transaction: that of the lake may have failed
+            apart = lake.on(cursor)
+            files = [
+                (table, file) for table in [*apart.tables(), *apart.tiles()] for file in current_files(apart, table)
+            ]
+            named = [(table, file) for table, file in files if file.path in said or Path(file.path).name in said]
+            found = named or [(table, file) for table, file in files if not _is_readable(apart, file)]
+    except duckdb.Error:  # of a lake that cannot be used at all
+        return None
+    if not found:
+        if root not in said:
+            return None
+        return DamagedError(
+            f"a file that an old snapshot of {lake.store.root} names cannot be read: {_first_line(said)}. Put it back from a copy, or read "
+            "a newer snapshot"
+        )
+    table, file = found[0]
+    what = "is damaged" if Path(file.path).exists() else "is not there"
+    return DamagedError(
+        f"{file.path}, of partition {file.partition!r} of {table}, {what}: {_first_line(said)}. Put it back from a copy, or materialize "
+        f"that partition again, which needs none of its old bytes"
+    )
+
+
+def _cannot_write(lake: Lake, said: str) -> bool:
+    """Whether it is the lake that cannot be written, and not a file of the user's own."""
+    of_catalog = ("disk i/o error", "disk is full")
+    of_files = any(word in said.lower() for word in _OF_WRITING) and str(lake.store.root) in said
+    return of_files or any(word in said.lower() for word in of_catalog)
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0][:300] if text else "no reason"
+
+
+def _is_readable(lake: Lake, file: CurrentFile) -> bool:
+    """Whether every value of a file can be read."""
+    if not file.is_there():
+        return False
+    rows = f"read_parquet({literal(file.path)}, hive_partitioning => false)"
+    try:
+        lake.connection.execute(
+            f"SELECT count(*) FROM (SELECT hash(COLUMNS(*)) FROM {rows}) held WHERE held IS NOT NULL"
+        ).fetchall()
+    except duckdb.Error:
+        return False
+    return True

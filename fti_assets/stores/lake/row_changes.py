@@ -1,0 +1,162 @@
+"""Row-level changes to a stored table without partitions: one commit, and its content hash without reading it whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fti_assets.core import clock
+from fti_assets.core.names import WHOLE, Commit, PartitionRecord, TableName
+from fti_assets.core.sql import quoted
+from fti_assets.stores.lake.content_hash import content_sums, data_version
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.table_schema import fit, refuse_other_schema
+
+_SUMS, _POSITION = "content_sums", "position"
+_NOTHING: tuple[int, ...] = (0, 0, 0)
+
+
+@dataclass(frozen=True)
+class RowChange:
+    """What one commit does to a table.
+
+    Args:
+        rows: a temporary table of rows to be put, with ``_partition``; each replaces the stored row of its identity.
+        identity: the columns that no two rows share.
+        deletes: a temporary table of ``delete_by`` columns; every row that equals one of them goes first. None deletes nothing.
+        delete_by: the columns of ``deletes``.
+        position: where the change feed goes on, or None to leave it where it is.
+    """
+
+    rows: str
+    identity: Sequence[str]
+    deletes: str | None
+    delete_by: Sequence[str]
+    position: str | None
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What one commit did: rows that are new, rows that took the place of another, rows that are gone."""
+
+    commit: Commit
+    added: int
+    replaced: int
+    deleted: int
+
+
+def feed_position(lake: Lake, table: TableName) -> str | None:
+    """How far a table has come in its change feed, None before the first batch and after a full reload."""
+    record = lake.ledger(table).get(WHOLE)
+    position: str | None = None if record is None else json.loads(record.record).get(_POSITION)
+    return position
+
+
+def change_rows(
+    lake: Lake,
+    table: TableName,
+    change: RowChange,
+    *,
+    asset: str,
+    run_id: str,
+    check: Callable[[], None],
+    addable: Collection[str] = (),
+) -> Changed:
+    """Delete and put rows of a table without partitions, in one transaction, all or nothing.
+
+    Args:
+        lake: the open lake.
+        table: the table, without partitions; made if it is not there.
+        change: what to do.
+        asset: the Dagster asset, for the commit's message.
+        run_id: the Dagster run, for the ledger and the commit.
+        check: run first under the writers' lock; what it raises leaves everything as it was.
+        addable: columns that the stored table gets if it lacks them, null in the rows that stay.
+
+    Raises:
+        SchemaChangedError: the stored table has other columns or types.
+        StoreError: the commit failed; the old rows are still there.
+    """
+    with lake.store.lock():
+        check()
+        old, types = lake.ledger(table).get(WHOLE), lake.staged_types(change.rows)
+        refuse_other_schema(lake, table, types, addable)
+        found, before = _Found("false", _NOTHING, _sums_of(lake, quoted(change.rows), types), 0), _NOTHING
+        if old is not None and old.rows:  # else there is nothing to meet, and its columns may be others
+            stored = _with_added(lake, table, types)
+            found, before = _found(lake, stored, change, types), _stored_sums(lake, stored, old, types)
+        sums = tuple(a - b + c for a, b, c in zip(before, found.gone, found.put, strict=True))
+        written = _record(change, old, data_version(types, sums), sums, run_id)
+        changed = old is None or written.data_version != old.data_version
+        said = {"asset": asset, "run_id": run_id}
+        message, folders, had = f"change rows of {asset}", [WHOLE] if changed else [], [] if old is None else [WHOLE]
+        with lake.transaction(table, [written], old=had, folders=folders, message=message, extra=said):
+            fit(lake, table, change.rows)
+            if changed:
+                lake.connection.execute(f"DELETE FROM {table.sql} WHERE {found.condition}")
+                lake.connection.execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(change.rows)}")
+        commit = Commit(lake.snapshot(), (written,), (WHOLE,) if changed else ())
+    return Changed(commit, found.put[0] - found.replaced, found.replaced, found.gone[0] - found.replaced)
+
+
+def _record(
+    change: RowChange, old: PartitionRecord | None, version: str, sums: tuple[int, ...], run_id: str
+) -> PartitionRecord:
+    known = {} if old is None else json.loads(old.record)
+    position = change.position if change.position is not None else known.get(_POSITION)
+    record = json.dumps({**known, _SUMS: sums, **({} if position is None else {_POSITION: position})})
+    now = clock.now()
+    committed = old.committed_at if old is not None and old.data_version == version else now
+    return PartitionRecord(WHOLE, version, sums[0], committed, now, run_id, record)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a change meets: which rows go, and the sums of those that go and of those that come."""
+
+    condition: str
+    gone: tuple[int, ...]
+    put: tuple[int, ...]
+    replaced: int
+
+
+def _with_added(lake: Lake, table: TableName, types: dict[str, str]) -> str:
+    """The SQL of the stored rows with the columns that the table is about to get."""
+    known = lake.types(table)
+    added = [f"NULL::{kind} AS {quoted(name)}" for name, kind in types.items() if name not in known]
+    return f"(SELECT {', '.join(['*', *added])} FROM {table.sql})" if added else table.sql
+
+
+def _found(lake: Lake, stored: str, change: RowChange, types: dict[str, str]) -> _Found:
+    execute = lake.connection.execute
+    same = _among(change.rows, change.identity)
+    deleted = "false" if change.deletes is None else _among(change.deletes, change.delete_by)
+    *gone, replaced = execute(
+        f"SELECT {content_sums(types)}, count(*) FILTER ({same}) FROM {stored} WHERE {same} OR {deleted}"
+    ).fetchall()[0]
+    put = _sums_of(lake, quoted(change.rows), types)
+    return _Found(f"{same} OR {deleted}", tuple(map(int, gone)), put, int(replaced))
+
+
+def _among(rows: str, columns: Sequence[str]) -> str:
+    """The condition that a stored row equals one of some rows in some columns."""
+    stored, given = ", ".join(quoted(name) for name in columns), ", ".join(map(quoted, columns))
+    return (
+        f"({stored}) IN (SELECT ({given}) FROM {quoted(rows)})"
+        if len(columns) > 1
+        else (f"{stored} IN (SELECT {given} FROM {quoted(rows)})")
+    )
+
+
+def _stored_sums(lake: Lake, stored: str, old: PartitionRecord, types: dict[str, str]) -> tuple[int, ...]:
+    """The sums of what is stored: written down by the change before, or else added up once."""
+    known: Any = json.loads(old.record).get(_SUMS)
+    if known is not None and data_version(types, known) == old.data_version:
+        return tuple(known)
+    return _sums_of(lake, stored, types)
+
+
+def _sums_of(lake: Lake, rows: str, types: dict[str, str]) -> tuple[int, ...]:
+    return tuple(map(int, lake.connection.execute(f"SELECT {content_sums(types)} FROM {rows}").fetchall()[0]))

@@ -1,0 +1,1 @@
+"""What takes rows, snapshots and files of a lake away, or brings them back."""

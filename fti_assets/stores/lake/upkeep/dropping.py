@@ -1,0 +1,40 @@
+"""Dropping tables of the lake with their ledgers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+import duckdb
+
+from fti_assets.core.names import TableName
+from fti_assets.errors import StoreError, listed
+from fti_assets.stores.lake.lake import Lake
+
+
+def drop_tables(lake: Lake, tables: Sequence[TableName], *, message: str) -> None:
+    """Drop tables with their ledgers, in one transaction; the caller holds the writers' lock.
+
+    Their files stay until the snapshots are expired that still read them.
+
+    Raises:
+        StoreError: the commit failed; the tables are still there.
+    """
+    if not tables:
+        return
+    execute = lake.connection.execute
+    execute("BEGIN")
+    try:
+        for table in tables:
+            execute(f"DROP TABLE IF EXISTS {table.sql}")
+            execute(f"DROP TABLE IF EXISTS {table.ledger_sql}")
+        execute("CALL lake.set_commit_message(?, ?)", ["fti_assets", message])
+        execute("COMMIT")
+    except BaseException as error:
+        with suppress(duckdb.Error):
+            execute("ROLLBACK")
+        if isinstance(error, duckdb.Error):
+            raise StoreError(
+                f"{listed(tables)} could not be dropped from {lake.store.root}: {error}. Nothing was changed"
+            ) from error
+        raise

@@ -1,0 +1,240 @@
+"""What keeps a lake small: expiry that spares all pins, compaction, and files that nobody needs any more.
+
+Each step holds the writers' lock for itself, so that writers wait for one step only, and leaves a whole lake behind wherever
+it is killed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import duckdb
+
+from fti_assets.core import clock
+from fti_assets.core.names import TableName
+from fti_assets.core.sql import literal
+from fti_assets.errors import StoreError
+from fti_assets.stores.files import locked_folder, sync_file, sync_folder
+from fti_assets.stores.lake.catalog import delete_dead_ledger_rows, files_waiting, snapshots
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.lake.upkeep.dropping import drop_tables
+from fti_assets.stores.lake.upkeep.pins import pins
+from fti_assets.stores.lake.upkeep.unnamed_files import delete_unnamed, refuse_to_delete_most
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.online.store import OnlineStore
+
+DAY = timedelta(days=1)
+SPILL = "fti_spill_*"
+
+
+@dataclass(frozen=True)
+class LakeSize:
+    """How much a lake holds: files with their bytes on disk, and snapshots."""
+
+    files: int
+    data_bytes: int
+    catalog_bytes: int
+    snapshots: int
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """What one upkeep did."""
+
+    before: LakeSize
+    after: LakeSize
+    pinned: Mapping[int, tuple[str, ...]]
+    expired: tuple[int, ...]
+    tiles: tuple[str, ...]
+    """The tables of tiles that were dropped."""
+    merged: Mapping[str, tuple[int, int]]
+    """Of each table whose files were merged, how many there were and how many they became."""
+    deleted: int
+    """Files that no snapshot needs any more."""
+    orphans: int
+    """Files that no snapshot ever named: of killed writers."""
+    spilled: int
+    """What killed runs left in the folder for temporary files."""
+
+
+def upkeep(
+    store: OfflineStore,
+    models: ModelStore,
+    online: OnlineStore,
+    *,
+    keep: timedelta,
+    grace: timedelta = DAY,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Upkeep:
+    """Expire what nobody is pinned to, drop old tiles, merge small files, and delete the files that nobody needs.
+
+    It can run beside readers and writers, and be killed and run again at any time.
+
+    Args:
+        store: the offline store.
+        models: the model store, whose champions' snapshots stay.
+        online: the online store, whose namespaces' snapshots stay.
+        keep: how long a snapshot can be read after the next one came, and how long tiles stay after a run last made some of
+            their table: longer than any run or query takes.
+        grace: how long files stay after they were merged into others, since a reader may be at them.
+        say: told each step.
+
+    Raises:
+        DamagedError: a file is missing or damaged; everything else is done.
+        StoreError: a step failed, such as for want of room; what was done before it stays done, nothing is half done.
+        DamagedError: the catalog has lost most of the lake; or a manifest cannot be read, so nobody can say what it is pinned to.
+            Nothing was expired.
+    """
+    with store.connect() as lake, _said_plainly(store):
+        with store.lock():
+            refuse_to_delete_most(lake, older_than=DAY)
+        before = size(lake)
+        tiles = _drop_old_tiles(lake, keep)
+        pinned, expired, deleted = _expire(lake, models, online, keep, grace)
+        say(f"expired {len(expired)} snapshots, spared {len(pinned)} that are pinned, deleted {deleted} files")
+        tables = [*lake.tables(), *lake.tiles()]
+        merged, damaged = _merge_all(lake, tables)
+        say(f"merged small files of {len(merged)} tables: {merged}; dropped {len(tiles)} tables of tiles")
+        orphans = _delete_orphans(lake)
+        spilled = delete_spilled(Path(tempfile.gettempdir()))
+        say(f"deleted {orphans} files of killed writers and {spilled} that killed runs had spilled")
+        if damaged is not None:
+            raise damaged
+        return Upkeep(before, size(lake), pinned, expired, tiles, merged, deleted, orphans, spilled)
+
+
+def size(lake: Lake) -> LakeSize:
+    """How much a lake holds now."""
+    found = [file.stat().st_size for file in _files(lake.store.root / "data")]
+    catalog = sum(file.stat().st_size for file in lake.store.root.glob(f"{lake.store.catalog.name}*") if file.is_file())
+    return LakeSize(len(found), sum(found), catalog, len(snapshots(lake)))
+
+
+def expire(lake: Lake, versions: list[int]) -> None:
+    """Expire some snapshots, and forget the ledgers' rows that only they had; the caller holds the writers' lock."""
+    if versions:
+        listed = ", ".join(str(int(version)) for version in versions)
+        lake.connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{listed}])")
+    delete_dead_ledger_rows(lake)
+
+
+def delete_unneeded(lake: Lake, *, after: timedelta = timedelta(0)) -> int:
+    """Delete the files that no snapshot has needed for so long; the caller holds the writers' lock.
+
+    DuckLake takes a file that is gone already, of a run that was killed meanwhile, for deleted.
+    """
+    return len(lake.connection.execute(f"CALL ducklake_cleanup_old_files('lake', {_older_than(after)})").fetchall())
+
+
+def delete_spilled(folder: Path, *, untouched_for: timedelta = DAY) -> int:
+    """Delete what killed runs spilled so long ago, with folders that are a day old, and say how many files it was."""
+    deleted, then, a_day_ago = 0, time.time() - untouched_for.total_seconds(), time.time() - DAY.total_seconds()
+    for spill in folder.glob(SPILL):
+        with suppress(OSError), locked_folder(spill):  # another user's, or a run's, or another upkeep is at it
+            untouched = spill.stat().st_mtime < a_day_ago  # a younger one may be of a run that is about to show its use
+            for file in list(spill.iterdir()):
+                if file.stat().st_mtime <= then:
+                    file.unlink()
+                    deleted += 1
+            if untouched:
+                spill.rmdir()
+    return deleted
+
+
+def _drop_old_tiles(lake: Lake, keep: timedelta) -> tuple[str, ...]:
+    """Drop the tables of tiles to which no run has added for so long, such as those of a declaration that has changed."""
+    with lake.store.lock():
+        since = clock.now() - keep
+        old = [table for table in lake.tiles() if all(one.run_at < since for one in lake.ledger(table).values())]
+        drop_tables(lake, old, message=f"drop {len(old)} tables of old tiles")
+    return tuple(map(str, old))
+
+
+def _expire(
+    lake: Lake, models: ModelStore, online: OnlineStore, keep: timedelta, grace: timedelta
+) -> tuple[dict[int, tuple[str, ...]], tuple[int, ...], int]:
+    """Expire under one lock with the look at the pins, so that no pin can come in between."""
+    with lake.store.lock():
+        there = snapshots(lake)
+        past = [version for version, age in there.items() if age > keep]
+        since = min(version for version in there if version not in past)
+        pinned = pins(lake, models, online, since=since)
+        expired = tuple(version for version in past if version not in pinned)
+        merged_lately = files_waiting(lake, younger_than=grace)
+        expire(lake, list(expired))
+        # Nobody has been at an expired snapshot for as long as it was kept, so its files go at once.
+        return pinned, expired, delete_unneeded(lake, after=grace if merged_lately else timedelta(0))
+
+
+def _merge_all(lake: Lake, tables: Sequence[TableName]) -> tuple[dict[str, tuple[int, int]], duckdb.Error | None]:
+    """Merge small files of each table; a damaged file of one keeps no other from it, and is told afterwards."""
+    merged: dict[str, tuple[int, int]] = {}
+    first = None
+    for table in tables:
+        try:
+            if (counts := _merge(lake, table)) != (0, 0):
+                merged[str(table)] = counts
+        except duckdb.Error as error:
+            first = first or error
+    return merged, first
+
+
+def _merge(lake: Lake, table: TableName) -> tuple[int, int]:
+    """Merge small files of one partition of a table; every snapshot keeps its rows. How many files became how many."""
+    execute = lake.connection.execute
+    with lake.store.lock():
+        if not lake.has(table):  # tiles that were dropped meanwhile
+            return 0, 0
+        folder = lake.store.root / "data" / table.schema / table.name
+        before = set(folder.rglob("*.parquet"))
+        execute("BEGIN")
+        try:
+            merged = execute(
+                f"CALL ducklake_merge_adjacent_files('lake', {literal(table.name)}, schema => {literal(table.schema)})"
+            ).fetchall()
+            if not merged:
+                execute("ROLLBACK")
+                return 0, 0
+            execute("CALL lake.set_commit_message('fti_assets', ?)", [f"merge small files of {table}"])
+            for file in set(folder.rglob("*.parquet")) - before:
+                sync_file(file)
+                sync_folder(file.parent)
+            execute("COMMIT")
+        except BaseException:
+            with suppress(duckdb.Error):
+                execute("ROLLBACK")
+            raise
+        return sum(int(row[2]) for row in merged), sum(int(row[3]) for row in merged)
+
+
+def _delete_orphans(lake: Lake) -> int:
+    """Delete the files that no snapshot names, a day old: somebody may yet find out that the catalog is not the newest."""
+    with lake.store.lock():
+        refuse_to_delete_most(lake, older_than=DAY)
+        return delete_unnamed(lake, older_than=DAY)
+
+
+def _older_than(age: timedelta) -> str:
+    return f"older_than => now() - to_microseconds({age // timedelta(microseconds=1)})"
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (file for file in folder.rglob("*") if file.is_file())
+
+
+@contextmanager
+def _said_plainly(store: OfflineStore) -> Iterator[None]:
+    try:
+        yield
+    except (duckdb.Error, OSError) as error:
+        raise StoreError(
+            f"upkeep of the offline store at {store.root} stopped: {error}. No row is lost and nothing is half done; mend the "
+            "cause and run it again"
+        ) from error

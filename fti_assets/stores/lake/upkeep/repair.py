@@ -1,0 +1,211 @@
+"""Registering the files of a lake whose catalog is gone, or has lost its newest commits.
+
+Which files a partition is made of is what the catalog knew. A file's name says when it was written, so the newest files of a partition
+are tried, from one to all, until their content hash is the data version that was recorded elsewhere; a single file needs no such proof.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import unquote
+
+import duckdb
+
+from fti_assets.core.names import PARTITION, TILES, PartitionRecord, TableName
+from fti_assets.core.sql import literal, quoted
+from fti_assets.errors import FtiError
+from fti_assets.stores.lake.catalog import skip_snapshots
+from fti_assets.stores.lake.connection import lake_connection
+from fti_assets.stores.lake.content_hash import content_sums, data_version
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.lake.table_schema import fit
+from fti_assets.stores.lake.upkeep.unnamed_files import file_sizes
+
+_DELETIONS = "-delete.parquet"
+_REPAIR = "repair the lake from its files"
+_MANIFEST = "its manifest was in the catalog, which is lost"
+
+
+@dataclass(frozen=True)
+class RecordedVersion:
+    """What somebody else recorded of a partition's newest run: its data version, when, and by which run of Dagster."""
+
+    data_version: str
+    at: datetime
+    run_id: str
+
+
+Recorded = Mapping[TableName, Mapping[str, RecordedVersion]]
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What a repair did."""
+
+    new_catalog: bool
+    registered: Mapping[TableName, Sequence[str]]
+    """The partitions of each table that are there again."""
+    left_out: Mapping[TableName, Mapping[str, str]]
+    """The partitions of each table that are not, and why; their files stay."""
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The newest files of a partition, what they hold, and the file of deleted rows that goes with them."""
+
+    paths: Sequence[str]
+    rows: str
+    record: PartitionRecord
+    rewritten: bool
+
+
+def repair(store: OfflineStore, recorded: Recorded, *, above: int) -> Repaired:
+    """Register the partitions whose files are there and which the catalog lacks, or has in an older version.
+
+    A new catalog is put in its place whole, after all is registered; else each table is one commit.
+
+    Args:
+        store: the offline store.
+        recorded: the newest data versions that were recorded elsewhere.
+        above: the highest number of a snapshot that anything names; the catalog's next one is above it, so that no number means
+            two things.
+
+    Raises:
+        StoreError: the catalog cannot be opened or written.
+    """
+    with store.lock():
+        if store.has_catalog:
+            with lake_connection(store.catalog, store.root / "data") as connection:
+                return _repaired(Lake(connection, store), recorded, above, new_catalog=False)
+        half_made = store.new_catalog()
+        with lake_connection(half_made, store.root / "data") as connection:
+            done = _repaired(Lake(connection, store), recorded, above, new_catalog=True)
+        store.put_catalog(half_made)
+        return done
+
+
+def _repaired(lake: Lake, recorded: Recorded, above: int, *, new_catalog: bool) -> Repaired:
+    skip_snapshots(lake, above, message=_REPAIR)
+    registered: dict[TableName, Sequence[str]] = {}
+    left_out: dict[TableName, Mapping[str, str]] = {}
+    for table, by_partition in _unnamed(lake).items():
+        found, reasons = _matching_files(lake, table, by_partition, recorded.get(table, {}))
+        try:
+            _register(lake, table, found)
+            registered |= {table: sorted(found)} if found else {}
+        except (FtiError, duckdb.Error) as error:
+            reasons |= dict.fromkeys(found, str(error))
+        if reasons:
+            left_out[table] = reasons
+    return Repaired(new_catalog, registered, left_out)
+
+
+def _unnamed(lake: Lake) -> dict[TableName, dict[str, list[Path]]]:
+    """The files that the catalog does not name by table and partition, the oldest first; what windows keep is made anew."""
+    folder = Path(os.path.realpath(lake.store.root / "data"))
+    found: dict[TableName, dict[str, list[Path]]] = {}
+    for file in sorted(file_sizes(lake).unnamed, key=lambda file: file.name):  # a name begins with its time
+        within = file.relative_to(folder)
+        match within.parts:
+            case (schema, name, partition, _) if schema != TILES and partition.startswith(f"{PARTITION}="):
+                if file.suffix == ".parquet":
+                    key = unquote(partition.removeprefix(f"{PARTITION}="))
+                    path = (
+                        lake.store.root / "data" / within
+                    )  # as DuckLake knows its folder, so that it stays relative to that
+                    found.setdefault(TableName(schema, name), {}).setdefault(key, []).append(path)
+    return dict(sorted(found.items(), key=lambda item: str(item[0])))
+
+
+def _matching_files(
+    lake: Lake, table: TableName, by_partition: Mapping[str, Sequence[Path]], recorded: Mapping[str, RecordedVersion]
+) -> tuple[dict[str, _Files], dict[str, str]]:
+    """Of each partition that the catalog lacks or has in an older version, the files, or why there are none."""
+    there, found, reasons = lake.ledger(table), {}, {}
+    for partition, files in by_partition.items():
+        wanted = recorded.get(partition)
+        if partition in there and (wanted is None or there[partition].data_version == wanted.data_version):
+            continue  # what is registered is the newest that is known
+        if table.schema == "datasets":
+            reasons[partition] = _MANIFEST
+            continue
+        candidates: list[_Files] = []
+        problem = ""
+        for number in range(1, len(files) + 1):
+            try:
+                candidates += _contents(lake, table, partition, files[-number:], wanted)
+            except duckdb.Error as error:
+                problem = f"; {error}"
+                break
+        fits = [one for one in candidates if wanted is not None and one.record.data_version == wanted.data_version]
+        if fits:
+            found[partition] = fits[0]
+        elif wanted is None and len(files) == 1 and len(candidates) == 1:
+            found[partition] = candidates[0]
+        elif wanted is None:
+            reasons[partition] = f"nothing says which of its {len(files)} files are the newest version{problem}"
+        else:
+            reasons[partition] = f"its {len(files)} files do not hold the version {wanted.data_version}{problem}"
+    return found, reasons
+
+
+def _contents(
+    lake: Lake, table: TableName, partition: str, files: Sequence[Path], wanted: RecordedVersion | None
+) -> Iterator[_Files]:
+    """What some files of a partition hold: all of their rows, and those that a file of deleted rows leaves."""
+    paths = [str(file) for file in files]
+    listed = ", ".join(map(literal, paths))
+    read = f"read_parquet([{listed}], union_by_name => true, hive_partitioning => false"
+    deleted = _deletions(files)
+    sources = [f"(FROM {read}))"]
+    if deleted and wanted is not None:
+        gone = f"read_parquet([{', '.join(map(literal, deleted))}], union_by_name => true)"
+        # By the file's own name: its folder may have been moved since.
+        sources.append(
+            f"(SELECT * EXCLUDE (__fti_file, file_row_number) FROM {read}, filename => '__fti_file', file_row_number => true) held "
+            f"WHERE (parse_filename(__fti_file), file_row_number) NOT IN (SELECT (parse_filename(file_path), pos) FROM {gone}))"
+        )
+    described = lake.connection.execute(f"DESCRIBE FROM {sources[0]}").fetchall()
+    types = {name: kind for name, kind, *_ in described if name != PARTITION}
+    at = datetime.fromtimestamp(files[-1].stat().st_mtime, UTC).replace(tzinfo=None) if wanted is None else wanted.at
+    for source in sources:
+        sums = lake.connection.execute(f"SELECT {content_sums(types)} FROM {source}").fetchall()[0]
+        version, run_id = data_version(types, tuple(map(int, sums))), "" if wanted is None else wanted.run_id
+        record = PartitionRecord(partition, version, int(sums[0]), at, at, run_id, "{}")
+        yield _Files(paths, source, record, rewritten=source != sources[0])
+
+
+def _deletions(files: Sequence[Path]) -> list[str]:
+    """The files of deleted rows of a table, which lie beside its partitions' folders."""
+    return [str(file) for file in sorted(files[0].parent.parent.glob(f"*{_DELETIONS}"))]
+
+
+def _register(lake: Lake, table: TableName, found: Mapping[str, _Files]) -> None:
+    """Register the files of some partitions in the place of what the catalog has of them, in one commit."""
+    if not found:
+        return
+    execute, old = lake.connection.execute, lake.ledger(table, partitions=list(found))
+    shape = " UNION ALL BY NAME ".join(f"(FROM {files.rows} LIMIT 0)" for files in found.values())
+    columns = f"SELECT * EXCLUDE ({PARTITION}), {PARTITION} FROM ({shape})"
+    execute(f"CREATE OR REPLACE TEMP TABLE __fti_shape AS {columns}")
+    written = [files.record for files in found.values()]
+    rewritten = [partition for partition, files in found.items() if files.rewritten]
+    with lake.transaction(table, written, old=old, folders=rewritten, message=_REPAIR, extra={}):
+        fit(lake, table, "__fti_shape")
+        if replaced := ", ".join(map(literal, old)):
+            execute(f"DELETE FROM {table.sql} WHERE {PARTITION} IN ({replaced})")
+        for files in found.values():
+            if files.rewritten:
+                execute(f"INSERT INTO {table.sql} BY NAME FROM {files.rows}")
+                continue
+            for path in files.paths:
+                execute(
+                    f"CALL ducklake_add_data_files('lake', {literal(table.name)}, {literal(path)}, "
+                    f"schema => {literal(table.schema)}, allow_missing => true)"
+                )
+    execute(f"DROP TABLE {quoted('__fti_shape')}")

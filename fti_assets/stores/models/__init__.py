@@ -1,0 +1,1 @@
+"""The model store: builds, their graphs, and which build is champion."""

@@ -1,0 +1,27 @@
+"""A build of a model store, ready to be asked: its manifest, and its graph, which answers as it did when it was made."""
+
+from __future__ import annotations
+
+from fti_assets.core.manifest import ModelManifest
+from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.samples import SAMPLES, Samples
+from fti_assets.stores.models.store import ModelStore
+
+
+def load_build(store: ModelStore, model: str, reference: str) -> tuple[ModelManifest, Graph]:
+    """Load a build's graph and compare its answers to the samples that were kept with it, if they were.
+
+    Raises:
+        NotMaterializedError: there is no such build.
+        DamagedError: a file is missing, is not what was written, or is no graph that runs.
+        PredictionError: the graph answers otherwise than when it was made.
+    """
+    manifest, graph_bytes = store.load(model, reference)
+    what = f"model {model!r} ({reference})"
+    graph = Graph.from_bytes(graph_bytes, manifest.inputs, what=what)
+    if SAMPLES in manifest.files:
+        texts = [feature.name for feature in manifest.view.features if feature.type == "text"]
+        path = store.folder(manifest) / SAMPLES
+        samples = Samples.from_json(store.file(manifest, SAMPLES), texts=texts, what=str(path))
+        samples.check(graph, manifest.outputs[0].name, what=what)
+    return manifest, graph

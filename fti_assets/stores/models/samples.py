@@ -1,0 +1,78 @@
+"""Answers that a build gave when it was made, kept with it: a runtime that answers otherwise is not the one it was judged with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fti_assets.errors import DamagedError, PredictionError
+from fti_assets.stores.models.graph import Graph
+
+SAMPLES = "samples.json"
+"""The file of a build that holds them."""
+
+_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Raw rows, name to canonical array ``[n]``, and the graph's answers to them, ``[n]`` or ``[n, k]``."""
+
+    columns: dict[str, np.ndarray]
+    answers: np.ndarray
+
+    def to_json(self) -> bytes:
+        """As JSON, null for what is missing; repr of Python's floats gives every bit back."""
+        columns = {name: [_plain(value) for value in values.tolist()] for name, values in self.columns.items()}
+        return json.dumps({"columns": columns, "answers": self.answers.tolist()}, allow_nan=False).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes, *, texts: Sequence[str], what: str) -> Samples:
+        """What ``to_json`` wrote.
+
+        Args:
+            texts: the columns of text, in which nothing is the empty text.
+
+        Raises:
+            DamagedError: it is something else.
+        """
+        try:
+            read = json.loads(text)
+            columns = {
+                name: np.array(["" if value is None else value for value in values], dtype=object)
+                if name in texts
+                else np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+                for name, values in read["columns"].items()
+            }
+            return cls(columns, np.array(read["answers"], dtype=np.float64))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise DamagedError(f"{what} cannot be read as samples: {error}. Restore the file from a copy") from error
+
+    def check(self, graph: Graph, output: str, *, what: str) -> None:
+        """Compare what a graph answers now.
+
+        Raises:
+            PredictionError: it answers otherwise.
+        """
+        import onnxruntime
+
+        answers = graph.run(self.columns)[output]
+        if answers.shape == self.answers.shape:
+            off = np.abs(answers - self.answers) / np.maximum(1.0, np.abs(self.answers))
+            if float(np.nan_to_num(off, nan=np.inf).max(initial=0.0)) <= _TOLERANCE:
+                return
+            worst = int(np.nan_to_num(off.reshape(len(off), -1).max(axis=1), nan=np.inf).argmax())
+            found = f"{answers[worst].tolist()} where it answered {self.answers[worst].tolist()}"
+        else:
+            found = f"{list(answers.shape)} where it answered {list(self.answers.shape)}"
+        raise PredictionError(
+            f"{what} answers {found} when it was made: onnxruntime {onnxruntime.__version__} does not compute what it was judged "
+            "by. Install the version that its manifest names under packages, or train and judge it again with this one"
+        )
+
+
+def _plain(value: object) -> object:
+    return None if value == "" or value != value else value

@@ -1,0 +1,1 @@
+"""The online store: the newest rows of a key, in SQLite files or in Redis."""

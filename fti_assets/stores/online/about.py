@@ -1,0 +1,126 @@
+"""What an online namespace says of itself."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, get_args
+from zlib import crc32
+
+from fti_assets.core.columns import ColumnType
+from fti_assets.core.manifest import Column
+from fti_assets.core.times import from_microseconds, microseconds, naive_utc
+from fti_assets.errors import DamagedError, StoreError
+from fti_assets.stores.online.blobs import FORMAT
+
+
+class DamagedNamespaceError(DamagedError):
+    """A namespace is not what was written; the lake is, so that loading it anew mends it."""
+
+
+def damaged_at(namespace: str, key: object, blob: object, problem: str, where: str) -> DamagedNamespaceError:
+    """The error of a key or a blob that is not what was written."""
+    text = key.decode(errors="replace") if isinstance(key, bytes) else key
+    size = f"{len(blob)} bytes" if isinstance(blob, bytes) else f"a {type(blob).__name__}"
+    return DamagedNamespaceError(
+        f"the online namespace {namespace!r} is damaged at key {text!r}: {problem} ({size} in {where}). "
+        "Remove it and load the group again"
+    )
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The types of a namespace's keys and columns, and the layout of its blobs.
+
+    ``event_time`` is False for a lookup, whose rows have no times.
+    """
+
+    key_types: tuple[ColumnType, ...]
+    columns: tuple[Column, ...]
+    event_time: bool
+    format: int = FORMAT
+
+    def to_json(self, **more: int) -> str:
+        return json.dumps(asdict(self) | more)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Schema":
+        found = json.loads(text)
+        columns = tuple(Column(**column) for column in found["columns"])
+        kinds = {*found["key_types"], *(column.type for column in columns)}
+        if not kinds <= set(get_args(ColumnType)):
+            raise ValueError(f"its columns have the types {sorted(map(str, kinds))}")
+        return cls(tuple(found["key_types"]), columns, bool(found["event_time"]), int(found["format"]))
+
+
+@dataclass(frozen=True)
+class About:
+    """What a namespace says of itself.
+
+    Attributes:
+        schema: the types of its keys and columns.
+        answers_from_us: the earliest instant that it answers, in microseconds since 1970; None for any.
+        snapshot: the lake snapshot that its rows come from.
+        keys: how many keys it holds.
+        origin: what its loader noted of where the rows come from.
+        generation: the number of its last write, which tells a reader that it has changed.
+        place: where its rows are, for a store that moves them.
+    """
+
+    schema: Schema
+    answers_from_us: int | None
+    snapshot: int
+    keys: int
+    origin: str
+    generation: int
+    place: str = ""
+
+    @property
+    def answers_from(self) -> datetime | None:
+        """The earliest instant (naive UTC) that it answers, None for any."""
+        return None if self.answers_from_us is None else from_microseconds(self.answers_from_us)
+
+
+def since_us(answers_from: datetime | None) -> int | None:
+    """``answers_from`` as it is stored."""
+    return None if answers_from is None else microseconds(naive_utc(answers_from))
+
+
+def readable(about: About, namespace: str) -> About:
+    """What a namespace says of itself, if this release can read it.
+
+    Raises:
+        StoreError: its blobs have another layout.
+    """
+    if about.schema.format != FORMAT:
+        raise StoreError(
+            f"online namespace {namespace!r} was written in layout {about.schema.format}, this release of fti-assets "
+            f"reads {FORMAT}: materialize the group again, or use the release that wrote it"
+        )
+    return about
+
+
+def stored(fields: dict[str, Any], *, what: str) -> About:
+    """``About`` from what a store keeps of it, its schema as JSON.
+
+    Raises:
+        DamagedNamespaceError: it is not what was written.
+    """
+    try:
+        about = About(**(fields | {"schema": Schema.from_json(fields["schema"])}))
+        numbers = (about.generation, about.snapshot, about.keys, about.answers_from_us or 0)
+        if not all(isinstance(number, int) for number in numbers):
+            raise ValueError(f"its numbers are {numbers}")
+        checksum = json.loads(fields["schema"]).get("checksum")  # what earlier releases wrote has none
+        if checksum is not None and checksum != checksum_of(about):
+            raise ValueError("its checksum does not fit")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise DamagedNamespaceError(
+            f"{what} is damaged: what it says of itself cannot be read ({type(error).__name__}: {error}). "
+            "Materialize the group again, which loads it anew"
+        ) from error
+    return about
+
+
+def checksum_of(about: About) -> int:
+    """The crc32 of what a namespace says of itself."""
+    return crc32(json.dumps(asdict(about), sort_keys=True).encode())

@@ -1,0 +1,282 @@
+"""One key's versions of a row as one checked blob.
+
+    rows | texts | crc32 uint32
+
+Little-endian, unaligned. Rows are by rising visible time and of one width: visible int64, event int64, with a text
+column the offset of the row's texts in the blob (uint32), a bitmap of nulls, the columns (of a text its length in
+bytes). A lookup's row has no times. The checksum covers the key too, so a blob under another key's name does not pass.
+"""
+
+import struct
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from operator import itemgetter
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import numpy as np
+
+from fti_assets.core.manifest import Column
+from fti_assets.errors import DataError
+
+FORMAT = 2
+"""The number of this layout, which a namespace states with its schema."""
+
+Version = tuple[int | None, int | None, Sequence[Any]]
+"""When a row became visible, its event time (microseconds since 1970, both None for a lookup), and its values."""
+
+Key = tuple[Any, ...]
+"""A key: text, whole numbers and booleans, in the order of the group's keys."""
+
+Blobs = Iterator[tuple[bytes, bytes]]
+"""Encoded keys with their blobs, in the order of the bytes of the keys, each key once."""
+
+_WIDTHS = {"text": "I", "integer": "q", "number": "d", "boolean": "?", "timestamp": "q"}
+_DTYPES = {"text": "<u4", "integer": "<i8", "number": "<f8", "boolean": "u1", "timestamp": "<i8"}
+_KINDS: dict[str, tuple[type, ...]] = {
+    "text": (str,),
+    "integer": (int,),
+    "number": (float, int),
+    "boolean": (bool,),
+    "timestamp": (int,),
+}
+_CRC_OF_CHECKED = 0x2144DF1C  # crc32 of any bytes followed by their own crc32
+_CRC, _VISIBLE = 4, struct.Struct("<q")
+_new = tuple.__new__  # of a named tuple, in half the time
+
+
+class Winner(NamedTuple):
+    """The row that wins at an instant; the times are microseconds since 1970, None for a lookup."""
+
+    event_us: int | None
+    visible_us: int | None
+    values: tuple[Any, ...]
+
+
+class BlobFormat:
+    """How the versions of one key are written and read, for one schema.
+
+    Args:
+        columns: the columns of a row, in the order of a version's values.
+        event_time: whether versions have times; without, each key has one version.
+        wanted: the positions of the columns that ``winner`` returns, in order; all by default.
+    """
+
+    def __init__(self, columns: tuple[Column, ...], *, event_time: bool, wanted: Sequence[int] | None = None) -> None:
+        self.columns = columns
+        self.event_time = event_time
+        self._has_texts = any(column.type == "text" for column in columns)
+        self._nulls_width = (len(columns) + 7) // 8
+        head = ("qq" if event_time else "") + ("I" if self._has_texts else "")
+        self._head = len(head)
+        widths = "".join(_WIDTHS[column.type] for column in columns)
+        self._row = struct.Struct(f"<{head}{self._nulls_width}s{widths}")
+        self._texts_at = struct.Struct("<I"), 16 if event_time else 0
+        self._plain = () if self._has_texts else tuple(_KINDS[column.type][0] for column in columns)
+        self._no_nulls = bytes(self._nulls_width)
+        first = self._head + 1
+        self._texts = [first + i for i, column in enumerate(columns) if column.type == "text"]
+        places = [first + i for i in (range(len(columns)) if wanted is None else wanted)]
+        self._wanted_texts = frozenset(places) & frozenset(self._texts)
+        self._pick = _picker(places)
+
+    def pack(self, key: bytes, versions: Sequence[Version]) -> bytes:
+        """Write a key's versions: visible times rise, event times rise or stay (a correction).
+
+        Raises:
+            DataError: the times are out of order, or a value is not of its column's type.
+        """
+        self._check_times(versions)
+        rows, texts = [], b""
+        start = self._row.size * len(versions)
+        for visible, event, values in versions:
+            times = (visible, event) if self.event_time else ()
+            fields, of_row = self._fields(values)
+            head = (*times, start + len(texts)) if self._has_texts else times
+            try:
+                rows.append(self._row.pack(*head, *fields))
+            except (struct.error, OverflowError) as error:
+                raise DataError(f"the row {tuple(values)!r:.200} does not fit its columns: {error}") from error
+            texts += of_row
+        return checked(key, b"".join([*rows, texts]))
+
+    def pack_columns(
+        self,
+        keys: Sequence[bytes],
+        counts: np.ndarray,
+        *,
+        times: tuple[np.ndarray, np.ndarray] | None,
+        values: Sequence[np.ndarray],
+        nulls: Sequence[np.ndarray | None],
+        texts: tuple[bytes, np.ndarray] | None,
+    ) -> Blobs:
+        """Write many keys' versions at once; what ``pack`` writes, without a look at types and order.
+
+        Args:
+            keys: the ``k`` encoded keys.
+            counts: ``[k]``, how many of the ``n`` rows, in order, are each key's.
+            times: visible and event microseconds, int64 ``[n]`` each; None for a lookup.
+            values: each column, ``[n]``; of a text its length in bytes; 0 where it is null.
+            nulls: where each column is null, bool ``[n]``, None for nowhere.
+            texts: with a text column, the texts of all rows behind one another, and the ``n + 1`` offsets of the rows.
+        """
+        rows = np.zeros(int(counts.sum()), dtype=self._dtype())
+        ends = np.cumsum(counts)
+        starts = ends - counts
+        if times is not None:
+            rows["visible"], rows["event"] = times
+        for i, column in enumerate(values):
+            rows[f"c{i}"] = column
+        if any(mask is not None for mask in nulls):
+            absent = np.zeros((len(rows), len(nulls)), dtype=bool)
+            for i, mask in enumerate(nulls):
+                if mask is not None:
+                    absent[:, i] = mask
+            rows["nulls"] = np.packbits(absent, axis=1, bitorder="little")
+        width = self._row.size
+        spans = zip((starts * width).tolist(), (ends * width).tolist(), strict=True)
+        if texts is None:
+            content = rows.tobytes()
+            for key, (start, end) in zip(keys, spans, strict=True):
+                body = content[start:end]
+                yield key, body + crc32(body, crc32(key)).to_bytes(_CRC, "little")
+            return
+        text, offsets = texts
+        rows["texts"] = offsets[:-1] - np.repeat(offsets[starts], counts) + np.repeat(counts * width, counts)
+        content = rows.tobytes()
+        bounds = zip(offsets[starts].tolist(), offsets[ends].tolist(), strict=True)
+        for key, (start, end), (first, last) in zip(keys, spans, bounds, strict=True):
+            yield key, checked(key, content[start:end] + text[first:last])
+
+    def winner(self, key: bytes, blob: bytes, at_us: int) -> Winner | None:
+        """The last version visible at ``at_us``, None before the first.
+
+        Raises:
+            ValueError: the blob is not what was written under this key.
+        """
+        if crc32(blob, crc32(key)) != _CRC_OF_CHECKED:
+            raise ValueError("the checksum does not fit")
+        width = self._row.size
+        if not self.event_time:
+            return Winner(None, None, self._values(blob, self._row.unpack_from(blob)))
+        last = len(blob) - _CRC
+        if self._has_texts:
+            offset, place = self._texts_at
+            (last,) = offset.unpack_from(blob, place)
+        last -= width
+        fields = self._row.unpack_from(blob, last)
+        if at_us < fields[0]:
+            if not last:
+                return None
+            rows = range(last // width)
+            found = bisect_right(rows, at_us, key=lambda row: _VISIBLE.unpack_from(blob, row * width)[0]) - 1
+            if found < 0:
+                return None
+            fields = self._row.unpack_from(blob, found * width)
+        return Winner(fields[1], fields[0], self._values(blob, fields))
+
+    def winners(self, blobs: Mapping[bytes, bytes | None], at_us: int) -> dict[bytes, Winner | None]:
+        """``winner`` of each key that has a blob.
+
+        Raises:
+            ValueError: one of them is not what was written under its key.
+        """
+        found: dict[bytes, Winner | None] = {}
+        tail, head, no_nulls = self._row.size + _CRC, self._head, self._no_nulls
+        last_row, pick, simple = self._row.unpack_from, self._pick, self.event_time and not self._has_texts
+        for key, blob in blobs.items():
+            if blob is None:
+                continue
+            if simple and crc32(blob, crc32(key)) == _CRC_OF_CHECKED:
+                fields = last_row(blob, len(blob) - tail)
+                if fields[0] <= at_us and fields[head] == no_nulls:
+                    found[key] = _new(Winner, (fields[1], fields[0], pick(fields)))
+                    continue
+            found[key] = self.winner(key, blob, at_us)
+        return found
+
+    def _values(self, blob: bytes, fields: Sequence[Any]) -> tuple[Any, ...]:
+        if self._wanted_texts or fields[self._head] != self._no_nulls:
+            fields = self._with_texts_and_nulls(blob, fields)
+        return self._pick(fields)
+
+    def _with_texts_and_nulls(self, blob: bytes, packed: Sequence[Any]) -> list[Any]:
+        fields = list(packed)
+        if self._wanted_texts:
+            position = packed[self._head - 1]
+            for place in self._texts:
+                end = position + packed[place]
+                if place in self._wanted_texts:
+                    fields[place] = str(blob[position:end], "utf-8")
+                position = end
+        nulls = packed[self._head]
+        if nulls != self._no_nulls:
+            for i in range(len(self.columns)):
+                if nulls[i >> 3] & (1 << (i & 7)):
+                    fields[self._head + 1 + i] = None
+        return fields
+
+    def _dtype(self) -> np.dtype:  # type: ignore[type-arg]
+        fields: list[tuple[Any, ...]] = [("visible", "<i8"), ("event", "<i8")] if self.event_time else []
+        fields += [("texts", "<u4")] if self._has_texts else []
+        fields += [("nulls", "u1", (self._nulls_width,))]
+        return np.dtype([*fields, *((f"c{i}", _DTYPES[column.type]) for i, column in enumerate(self.columns))])
+
+    def _check_times(self, versions: Sequence[Version]) -> None:
+        if not versions:
+            raise DataError("a key needs at least one version")
+        if not self.event_time:
+            if len(versions) != 1:
+                raise DataError(f"a lookup holds one row a key, not {len(versions)}")
+            return
+        visible, events = [version[0] for version in versions], [version[1] for version in versions]
+        if None in visible or None in events:
+            raise DataError("a version of a group with an event time has no times")
+        if any(late <= early for early, late in pairwise(visible)):  # type: ignore[operator]
+            raise DataError(f"the visible times {visible!r:.200} do not rise from version to version")
+        if any(late < early for early, late in pairwise(events)):  # type: ignore[operator]
+            raise DataError(f"the event times {events!r:.200} fall from version to version")
+
+    def _fields(self, values: Sequence[Any]) -> tuple[Sequence[Any], bytes]:
+        """The nulls and columns of a row as they are packed, and its texts."""
+        if len(values) != len(self.columns):
+            raise DataError(f"a row has {len(values)} values {tuple(values)!r:.200} for {len(self.columns)} columns")
+        if tuple(map(type, values)) == self._plain:
+            return (self._no_nulls, *values), b""
+        nulls = bytearray(self._no_nulls)
+        fields: list[Any] = []
+        texts: list[bytes] = []
+        for index, (column, value) in enumerate(zip(self.columns, values, strict=True)):
+            if value is None:
+                nulls[index >> 3] |= 1 << (index & 7)
+                fields.append(0)
+                continue
+            if not isinstance(value, _KINDS[column.type]) or (isinstance(value, bool) and column.type != "boolean"):
+                raise DataError(f"column {column.name!r} ({column.type}) has {value!r:.80}, a {type(value).__name__}")
+            if column.type == "text":
+                texts.append(str(value).encode())
+                fields.append(len(texts[-1]))
+            else:
+                fields.append(value)
+        return (bytes(nulls), *fields), b"".join(texts)
+
+
+def _picker(places: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    """The function that takes the fields at some places, in their order."""
+    if not places:
+        return lambda fields: ()
+    first, end = places[0], places[0] + len(places)
+    if list(places) == list(range(first, end)):
+        return lambda fields: tuple(fields[first:end])
+    return itemgetter(*places)
+
+
+def is_whole(key: object, blob: object) -> bool:
+    """Whether a key and its blob are what was written together."""
+    return isinstance(key, bytes) and isinstance(blob, bytes) and crc32(blob, crc32(key)) == _CRC_OF_CHECKED
+
+
+def checked(key: bytes, content: bytes) -> bytes:
+    """The content with its checksum behind it."""
+    return content + crc32(content, crc32(key)).to_bytes(_CRC, "little")

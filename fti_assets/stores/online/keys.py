@@ -1,0 +1,45 @@
+"""How the keys of a namespace become bytes: each key its own, the same ones in every process."""
+
+from collections.abc import Callable, Sequence
+
+from fti_assets.core.columns import ColumnType
+from fti_assets.errors import DataError, one_of
+from fti_assets.stores.online.blobs import Key
+
+
+def key_encoder(key_types: Sequence[ColumnType], namespace: str) -> Callable[[Key], bytes]:
+    """The function from the keys of a namespace to bytes: one text is its UTF-8, else texts carry their length.
+
+    Raises:
+        DataError: a type cannot be a key's; the encoder itself raises it for a key of other types.
+    """
+    if not key_types or not set(key_types) <= {"text", "integer", "boolean"}:
+        raise DataError(
+            f"online namespace {namespace!r} has keys of types {one_of(key_types)}: "
+            "one or more of 'text', 'integer' and 'boolean' are expected"
+        )
+    kinds: list[type] = [{"text": str, "integer": int, "boolean": bool}[kind] for kind in key_types]
+
+    def checked(key: Key) -> Key:
+        if [type(part) for part in key] != kinds:
+            found = ", ".join(type(part).__name__ for part in key)
+            raise DataError(
+                f"key {key!r} of online namespace {namespace!r} has types ({found}), not {tuple(key_types)}"
+            )
+        return key
+
+    def encode(key: Key) -> bytes:
+        parts = []
+        for part in checked(key):
+            if part.__class__ is str:
+                text = part.encode()
+                parts.append(b"%d:%b" % (len(text), text))
+            else:
+                parts.append(b"%d;" % part)
+        return b"".join(parts)
+
+    def encode_text(key: Key) -> bytes:
+        text: str = key[0] if len(key) == 1 and key[0].__class__ is str else checked(key)[0]
+        return text.encode()
+
+    return encode_text if kinds == [str] else encode

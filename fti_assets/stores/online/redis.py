@@ -1,0 +1,110 @@
+"""The online store across machines: Redis, one HASH a namespace, one checked blob a key.
+
+A whole load writes a HASH of its own beside the one that serves and switches to it in one transaction; what is written
+in part is one transaction. One field of the HASH that serves holds the namespace's generation, so that a read sees in
+one command whether its answers are still those of the namespace.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+from fti_assets.errors import StoreError
+from fti_assets.stores.online.about import About
+from fti_assets.stores.online.protocol import OnlineStore, absent, checked_namespace, readable_or_none
+from fti_assets.stores.online.reader import NamespacesReader
+from fti_assets.stores.online.redis_reads import RedisReads
+from fti_assets.stores.online.redis_server import RedisServer, from_json
+from fti_assets.stores.online.redis_writer import RedisWriter
+
+_SCHEMES = ("redis://", "rediss://", "unix://")
+_WAIT_SECONDS = 600.0
+_POLL_SECONDS = 0.05
+_IF_HELD = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call({}) end return 0"
+_PROLONG, _RELEASE = _IF_HELD.format("'PEXPIRE', KEYS[1], ARGV[2]"), _IF_HELD.format("'DEL', KEYS[1]")
+
+
+def is_redis(location: str | Path) -> bool:
+    """Whether a location names a Redis server."""
+    return isinstance(location, str) and location.startswith(_SCHEMES)
+
+
+class RedisOnlineStore(OnlineStore):
+    """Namespaces on a Redis server, all under one prefix.
+
+    Args:
+        location: ``redis://host:port/db?prefix=name``; the prefix is ``fti`` by default. Other options of the URL are
+            those of redis-py, such as ``socket_timeout=2``.
+        lock_seconds: how long a writer's lock outlives a writer that was killed.
+
+    Raises:
+        MissingExtraError: redis-py is not installed.
+        StoreError: the location is no address of a server.
+
+    >>> store = RedisOnlineStore("redis://127.0.0.1:6379/0?prefix=flights")  # doctest: +SKIP
+    >>> store.reader("weather_v1", columns=["temp"]).get(("JFK",), at_us=1_370_000_000_000_000)  # doctest: +SKIP
+    Winner(event_us=1369998000000000, visible_us=1369999800000000, values=(71.6,))
+    """
+
+    def __init__(self, location: str, *, lock_seconds: float = 20.0) -> None:
+        self._server = RedisServer(location)
+        self._lock_seconds = lock_seconds
+
+    @property
+    def location(self) -> str:
+        return self._server.location
+
+    def __str__(self) -> str:
+        return str(self._server)
+
+    def namespaces(self) -> tuple[str, ...]:
+        with self._server.told():
+            names: Any = self._server.client.hkeys(self._server.key("about"))
+        return tuple(sorted(name.decode() for name in names))
+
+    def about(self, namespace: str) -> About | None:
+        with self._server.told():
+            found: Any = self._server.client.hget(self._server.key("about"), checked_namespace(namespace))
+        return None if found is None else from_json(found, what=f"{self} {namespace}")
+
+    @contextmanager
+    def writing(self, namespace: str) -> Iterator[RedisWriter]:
+        lock, token = self._server.key("lock", checked_namespace(namespace)), secrets.token_hex(16)
+        with self._server.told():
+            self._acquire(lock, token)
+        over = Event()
+        keeper = Thread(target=self._keep, args=(lock, token, over), name=f"keeps {lock}", daemon=True)
+        keeper.start()
+        try:
+            yield RedisWriter(self._server, namespace, readable_or_none(self, namespace), lock=lock, token=token)
+        finally:
+            over.set()
+            keeper.join()
+            with suppress(StoreError), self._server.told():  # of a server that is out of reach the lock goes by itself
+                self._server.client.eval(_RELEASE, 1, lock, token)
+
+    def readers(self, wanted: Sequence[tuple[str, Sequence[str] | None]]) -> NamespacesReader:
+        for namespace, _ in wanted:
+            if self.about(namespace) is None:
+                raise absent(self, namespace)
+        return NamespacesReader(RedisReads(self._server, [namespace for namespace, _ in wanted]), wanted)
+
+    def _acquire(self, lock: str, token: str) -> None:
+        until = time.monotonic() + _WAIT_SECONDS
+        while not self._server.client.set(lock, token, nx=True, px=int(self._lock_seconds * 1000)):
+            if time.monotonic() > until:
+                raise StoreError(
+                    f"another writer has held {lock} in the online store {self} for {_WAIT_SECONDS:g} s: wait for its load "
+                    "to end, or end it"
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def _keep(self, lock: str, token: str, over: Event) -> None:
+        """Prolong a lock while its writer lives; a writer that has lost it is refused when it commits."""
+        while not over.wait(self._lock_seconds / 3):
+            with suppress(StoreError), self._server.told():
+                self._server.client.eval(_PROLONG, 1, lock, token, int(self._lock_seconds * 1000))

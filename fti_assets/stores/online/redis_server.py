@@ -1,0 +1,123 @@
+"""A Redis server that holds an online store: its client, the names of its keys, and errors that name it."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+
+from fti_assets.errors import MissingExtraError, StoreError
+from fti_assets.stores.online.about import About, DamagedNamespaceError, checksum_of, stored
+
+MARKER = b"\xff"
+"""The field of the generation; no key is encoded so, since it is no UTF-8."""
+
+_PREFIX = "fti"
+_SHOWN = ("prefix", "db", "socket_timeout", "socket_connect_timeout")
+_WAITS = {"socket_timeout": "60", "socket_connect_timeout": "5"}
+
+
+class RedisServer:
+    """A server and the prefix under which a store lies there.
+
+    Args:
+        location: ``redis://host:port/db?prefix=name``.
+
+    Raises:
+        MissingExtraError: redis-py is not installed.
+        StoreError: the location is no address of a server.
+    """
+
+    def __init__(self, location: str) -> None:
+        try:
+            import redis
+        except ImportError as error:
+            raise MissingExtraError(
+                f"the online store {_shown(location)} needs redis-py: pip install 'fti-assets[redis]'"
+            ) from error
+        parts = _parts(location)
+        options = dict(parse_qsl(parts.query))
+        self.location = location
+        self._local = threading.local()
+        self._prefix = options.pop("prefix", _PREFIX)
+        self.broken = redis.ConnectionError
+        self._error = redis.RedisError
+        try:
+            self.client: Any = redis.Redis.from_url(urlunsplit(parts._replace(query=urlencode(_WAITS | options))))
+            pool = self.client.connection_pool
+            pool.connection_class(**pool.connection_kwargs)  # which knows its options, and does not connect yet
+        except (ValueError, TypeError) as error:
+            raise StoreError(
+                f"the online store {self} is no address of a Redis server: {error}. Write redis://host:port/db?prefix=name"
+            ) from error
+
+    def connection(self) -> Any:
+        """This thread's own connection, for those that talk to it themselves; a forked child does not share its parent's."""
+        local = self._local
+        if getattr(local, "process", None) != os.getpid():
+            local.connection, local.process = self.client.connection_pool.make_connection(), os.getpid()
+        return local.connection
+
+    def key(self, *parts: str) -> str:
+        """The name of one of the store's own keys."""
+        return ":".join([self._prefix, *parts])
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Turn an error of the client into one that names the store."""
+        try:
+            yield
+        except self._error as error:
+            raise StoreError(
+                f"the online store {self} cannot be used: {error}. Check that the server runs, is reached from here, has "
+                "memory left and lets this user write"
+            ) from error
+
+    def __str__(self) -> str:
+        return _shown(self.location)
+
+
+def to_json(about: About) -> str:
+    """What a namespace says of itself, as it is stored."""
+    return json.dumps(asdict(about) | {"schema": about.schema.to_json(checksum=checksum_of(about))})
+
+
+def from_json(text: bytes, *, what: str) -> About:
+    """What ``to_json`` wrote.
+
+    Raises:
+        DamagedNamespaceError: it is something else.
+    """
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedNamespaceError(
+            f"{what} is damaged: {error}. Materialize the group again, which loads it anew"
+        ) from error
+    return stored(fields if isinstance(fields, dict) else {}, what=what)
+
+
+def _parts(location: str) -> SplitResult:
+    """The parts of an address.
+
+    Raises:
+        StoreError: it has none.
+    """
+    try:
+        return urlsplit(location)
+    except ValueError as error:
+        raise StoreError(
+            f"the online store {location.partition('://')[0]}://... is no address of a Redis server: {error}. "
+            "Write redis://host:port/db?prefix=name"
+        ) from error
+
+
+def _shown(location: str) -> str:
+    """The location without its password, which redis-py takes from the query too."""
+    parts = _parts(location)
+    user, at, host = parts.netloc.rpartition("@")
+    options = {name: value for name, value in parse_qsl(parts.query) if name in _SHOWN}
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}", query=urlencode(options)))

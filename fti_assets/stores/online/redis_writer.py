@@ -1,0 +1,175 @@
+"""Writing a namespace on a Redis server, under its lock."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from itertools import chain, islice
+from typing import Any
+
+from fti_assets.errors import StoreError
+from fti_assets.stores.online.about import About, Schema, since_us
+from fti_assets.stores.online.blobs import Blobs
+from fti_assets.stores.online.protocol import chunks, in_order
+from fti_assets.stores.online.redis_server import MARKER, RedisServer, to_json
+
+_LEFT_OVER_SECONDS = 3_600
+_CHUNK = 500
+_CHUNKS_A_TRIP = 10
+
+
+class RedisWriter:
+    """A namespace under its writers' lock; the lock's token fences off a writer that has lost it."""
+
+    def __init__(self, server: RedisServer, namespace: str, about: About | None, *, lock: str, token: str) -> None:
+        self.about = about
+        self._server, self._client = server, server.client
+        self._namespace, self._lock, self._token = namespace, lock, token.encode()
+        self._abouts, self._staged = server.key("about"), server.key("staged", namespace)
+        self._remove_leftovers()
+
+    def load(self, schema: Schema, blobs: Blobs, *, answers_from: datetime | None, snapshot: int, origin: str) -> int:
+        with self._server.told():
+            generation = self._number()
+            place = self._server.key("rows", self._namespace, str(generation))
+            self._client.sadd(self._staged, place)
+            try:
+                keys = self._stage(place, in_order(self._namespace, blobs))
+                about = About(schema, since_us(answers_from), snapshot, keys, origin, generation, place)
+
+                def switch(pipe: Any) -> None:
+                    pipe.hset(place, MARKER, generation)
+                    pipe.persist(place)
+                    pipe.srem(self._staged, place)
+                    if self.about is not None:
+                        pipe.unlink(self.about.place)
+
+                self._commit(about, switch)
+            except BaseException:
+                with suppress(StoreError), self._server.told():
+                    self._client.unlink(place)
+                    self._client.srem(self._staged, place)
+                raise
+        return keys
+
+    def apply(
+        self, blobs: Blobs, gone: Iterable[bytes], *, answers_from: datetime | None, snapshot: int, origin: str
+    ) -> int:
+        about = self._loaded()
+        with self._server.told():
+            changed: list[list[tuple[bytes, bytes]]] = []
+            keys = about.keys
+            for chunk in chunks(in_order(self._namespace, blobs), _CHUNK):
+                before = self._client.hmget(about.place, [key for key, _ in chunk])
+                keys += before.count(None)
+                changed.append([pair for pair, old in zip(chunk, before, strict=True) if pair[1] != old])
+            removed = self._there(gone)
+            keys -= len(removed)
+            after = replace(
+                about,
+                answers_from_us=since_us(answers_from),
+                snapshot=snapshot,
+                keys=keys,
+                origin=origin,
+                generation=self._number(),
+            )
+
+            def write(pipe: Any) -> None:
+                for chunk in filter(None, changed):
+                    pipe.hset(about.place, mapping=dict(chunk))
+                self._remove(pipe, about.place, removed)
+                pipe.hset(about.place, MARKER, after.generation)
+
+            self._commit(after, write)
+        return keys
+
+    def delete(self, keys: Iterable[bytes]) -> int:
+        about = self._loaded()
+        with self._server.told():
+            removed = self._there(keys)
+            after = replace(about, keys=about.keys - len(removed), generation=self._number())
+
+            def write(pipe: Any) -> None:
+                self._remove(pipe, about.place, removed)
+                pipe.hset(about.place, MARKER, after.generation)
+
+            self._commit(after, write)
+        return len(removed)
+
+    def drop(self) -> None:
+        if self.about is not None:
+            place = self.about.place
+            with self._server.told():
+                self._commit(None, lambda pipe: pipe.unlink(place))
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a load left that was killed before it switched."""
+        with self._server.told():
+            left: Any = self._client.smembers(self._staged)
+            if left:
+                self._client.unlink(*left)
+                self._client.srem(self._staged, *left)
+
+    def _stage(self, place: str, blobs: Blobs) -> int:
+        """Write blobs to a HASH that nobody reads yet, and that goes by itself if this writer is killed."""
+        keys = 0
+        in_chunks = chunks(blobs, _CHUNK)
+        while batch := list(islice(in_chunks, _CHUNKS_A_TRIP)):
+            with self._client.pipeline(transaction=False) as pipe:
+                for chunk in batch:
+                    pipe.execute_command("HSET", place, *chain.from_iterable(chunk))
+                    keys += len(chunk)
+                pipe.expire(place, _LEFT_OVER_SECONDS)
+                pipe.get(self._lock)
+                if pipe.execute()[-1] != self._token:
+                    raise self._lost()
+        return keys
+
+    def _there(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Those of some keys that the namespace holds."""
+        found, wanted = [], iter(keys)
+        while chunk := list(islice(wanted, _CHUNK)):
+            blobs = self._client.hmget(self._loaded().place, chunk)
+            found += [key for key, blob in zip(chunk, blobs, strict=True) if blob is not None]
+        return found
+
+    def _remove(self, pipe: Any, place: str, keys: Sequence[bytes]) -> None:
+        for start in range(0, len(keys), _CHUNK):
+            pipe.hdel(place, *keys[start : start + _CHUNK])
+
+    def _number(self) -> int:
+        """A number that no write of this store had before."""
+        return int(self._client.incr(self._server.key("count")))
+
+    def _commit(self, about: About | None, write: Callable[[Any], Any]) -> None:
+        """Write all or nothing, and only while the lock is held."""
+        from redis.exceptions import WatchError
+
+        with self._client.pipeline() as pipe:
+            while True:
+                try:
+                    pipe.watch(self._lock)
+                    if pipe.get(self._lock) != self._token:
+                        raise self._lost()
+                    pipe.multi()
+                    write(pipe)
+                    if about is None:
+                        pipe.hdel(self._abouts, self._namespace)
+                    else:
+                        pipe.hset(self._abouts, self._namespace, to_json(about))
+                    pipe.execute()
+                    break
+                except WatchError:  # the lock was prolonged meanwhile, or lost
+                    continue
+        self.about = about
+
+    def _loaded(self) -> About:
+        if self.about is None:
+            raise StoreError(f"online namespace {self._namespace!r} was never loaded: load it whole first")
+        return self.about
+
+    def _lost(self) -> StoreError:
+        return StoreError(
+            f"the writers' lock of online namespace {self._namespace!r} in {self._server} was lost to another writer, since "
+            "the server was not reached in time: what was there still serves. Load the group again"
+        )

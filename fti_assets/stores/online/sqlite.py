@@ -1,0 +1,269 @@
+"""The embedded online store: SQLite in WAL mode, one file a namespace, one checked blob a key.
+
+Every write is one transaction; readers keep reading, and see the old content or the new.
+"""
+
+import logging
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from fti_assets.core import clock
+from fti_assets.core.sql import is_name
+from fti_assets.errors import DamagedError, StoreError
+from fti_assets.stores.files import locked, make_folder
+from fti_assets.stores.online.about import About, DamagedNamespaceError, Schema, checksum_of, since_us
+from fti_assets.stores.online.blobs import Blobs, is_whole
+from fti_assets.stores.online.protocol import (
+    OnlineStore,
+    absent,
+    checked_namespace,
+    chunks,
+    in_order,
+    readable_or_none,
+    shown,
+)
+from fti_assets.stores.online.reader import NamespacesReader
+from fti_assets.stores.online.sqlite_reads import (
+    WAIT_SECONDS,
+    Connections,
+    SqliteReads,
+    broken,
+    connect_to_read,
+    read_about,
+)
+
+_log = logging.getLogger(__name__)
+_LOCK_SECONDS = 600.0
+_CHUNK = 500
+_TABLES = """
+    CREATE TABLE IF NOT EXISTS about (
+        id INTEGER PRIMARY KEY CHECK (id = 1), generation INTEGER NOT NULL, schema TEXT NOT NULL, answers_from INTEGER,
+        snapshot INTEGER NOT NULL, keys INTEGER NOT NULL, origin TEXT NOT NULL, written_at TEXT NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, blob BLOB NOT NULL) WITHOUT ROWID;
+"""
+_PUT = (
+    "INSERT INTO rows (key, blob) VALUES (?, ?) "
+    "ON CONFLICT (key) DO UPDATE SET blob = excluded.blob WHERE blob IS NOT excluded.blob"
+)
+
+
+class SqliteOnlineStore(OnlineStore):
+    """A folder of namespaces, ``<root>/<namespace>.sqlite``.
+
+    >>> store = SqliteOnlineStore("online/")  # doctest: +SKIP
+    >>> reader = store.reader("weather_v1", columns=["temp"])  # doctest: +SKIP
+    >>> reader.get(("JFK",), at_us=1_370_000_000_000_000)  # doctest: +SKIP
+    Winner(event_us=1369998000000000, visible_us=1369999800000000, values=(71.6,))
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        self._connections = Connections()
+
+    @property
+    def location(self) -> str:
+        return str(self.root)
+
+    def __str__(self) -> str:
+        return self.location
+
+    def namespaces(self) -> tuple[str, ...]:
+        names = sorted(path.stem for path in self.root.glob("*.sqlite"))
+        return tuple(name for name in names if is_name(name) and self.about(name) is not None)
+
+    def about(self, namespace: str) -> About | None:
+        path = self._file(namespace)
+        if not path.is_file():
+            return None
+        with closing(connect_to_read(path)) as connection:
+            return read_about(connection, path)
+
+    @contextmanager
+    def writing(self, namespace: str) -> Iterator["SqliteWriter"]:
+        path = self._file(namespace)
+        make_folder(path.parent)
+        with locked(path.with_name(f".{namespace}.lock"), _LOCK_SECONDS):
+            yield SqliteWriter(path, readable_or_none(self, namespace))
+
+    def readers(self, wanted: Sequence[tuple[str, Sequence[str] | None]]) -> NamespacesReader:
+        for namespace, _ in wanted:
+            if self.about(namespace) is None:
+                raise absent(self, namespace)
+        return NamespacesReader(
+            SqliteReads([self._file(namespace) for namespace, _ in wanted], self._connections), wanted
+        )
+
+    def _file(self, namespace: str) -> Path:
+        return self.root / f"{checked_namespace(namespace)}.sqlite"
+
+
+class SqliteWriter:
+    """A namespace's file under its writers' lock."""
+
+    def __init__(self, path: Path, about: About | None) -> None:
+        self._path = path
+        self.about = about
+
+    def load(self, schema: Schema, blobs: Blobs, *, answers_from: datetime | None, snapshot: int, origin: str) -> int:
+        if self.about is None:
+            self.drop()  # what is there nevertheless is damaged
+        with self._transaction() as connection:
+            keys = _replace(connection, self._path, in_order(self._path.stem, blobs))
+            self._state(connection, schema, since_us(answers_from), snapshot, keys, origin)
+        return keys
+
+    def apply(
+        self, blobs: Blobs, gone: Iterable[bytes], *, answers_from: datetime | None, snapshot: int, origin: str
+    ) -> int:
+        about = self._loaded()
+        keys = about.keys
+        with self._transaction() as connection:
+            for chunk in chunks(in_order(self._path.stem, blobs), _CHUNK):
+                keys += len(chunk) - _count(connection, [key for key, _ in chunk])
+                connection.executemany(_PUT, chunk)
+            keys -= _remove(connection, gone)
+            self._state(connection, about.schema, since_us(answers_from), snapshot, keys, origin)
+        return keys
+
+    def delete(self, keys: Iterable[bytes]) -> int:
+        about = self._loaded()
+        with self._transaction() as connection:
+            removed = _remove(connection, keys)
+            left = about.keys - removed
+            self._state(connection, about.schema, about.answers_from_us, about.snapshot, left, about.origin)
+        self._forget_bytes()
+        return removed
+
+    def _forget_bytes(self) -> None:
+        """Leave nothing of deleted rows in free pages and in the log."""
+        try:
+            with closing(sqlite3.connect(self._path, timeout=WAIT_SECONDS, isolation_level=None)) as connection:
+                connection.execute("VACUUM")
+                busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.Error as error:
+            raise broken(self._path, error) from error
+        if busy:
+            raise StoreError(
+                f"the keys are deleted from {self._path}, but others read it all the time, so that their bytes are still in its "
+                "journal: stop the readers and delete the keys again"
+            )
+
+    def drop(self) -> None:
+        """Empty the file for those who have it open, then remove it, its log first: SQLite would replay a stale one."""
+        if not self._path.exists():
+            return
+        try:
+            with self._transaction() as connection:
+                connection.execute("DELETE FROM rows")
+                connection.execute("DELETE FROM about")
+            with closing(sqlite3.connect(self._path, timeout=WAIT_SECONDS, isolation_level=None)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except (DamagedError, sqlite3.DatabaseError) as error:
+            _log.warning("%s is removed as it is: %s", self._path, error)
+        for suffix in ("-wal", "-shm", ""):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        self.about = None
+
+    def _loaded(self) -> About:
+        if self.about is None:
+            raise StoreError(f"online namespace {self._path.stem!r} was never loaded: load it whole first")
+        return self.about
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self._path, timeout=WAIT_SECONDS, isolation_level=None)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("PRAGMA journal_size_limit = 67108864")
+                connection.executescript(_TABLES)
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                except BaseException:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    raise
+        except sqlite3.Error as error:
+            raise broken(self._path, error) from error
+
+    def _state(
+        self, connection: sqlite3.Connection, schema: Schema, since: int | None, snapshot: int, keys: int, origin: str
+    ) -> None:
+        generation = secrets.randbits(62)  # that of a file made anew must not be that of the one before
+        about = About(schema, since, snapshot, keys, origin, generation)
+        text = schema.to_json(checksum=checksum_of(about))
+        connection.execute(
+            "INSERT OR REPLACE INTO about VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+            (generation, text, since, snapshot, keys, origin, clock.now().isoformat()),
+        )
+        self.about = about
+
+
+def _replace(connection: sqlite3.Connection, path: Path, blobs: Blobs) -> int:
+    """Make the rows these blobs, without writing those again that are there already; how many there are."""
+    if connection.execute("SELECT 1 FROM rows LIMIT 1").fetchone() is None:
+        return connection.executemany("INSERT INTO rows VALUES (?, ?)", blobs).rowcount
+    gone: list[tuple[bytes]] = []
+    with (
+        closing(connect_to_read(path)) as before,
+        closing(before.execute("SELECT key, blob FROM rows ORDER BY key")) as old,  # an open one keeps the file read
+    ):
+        merge = _Merge(_whole(old, path), blobs, gone)
+        connection.executemany(_PUT, merge)
+    connection.executemany("DELETE FROM rows WHERE key = ?", gone)
+    return merge.keys
+
+
+def _whole(rows: Iterable[tuple[bytes, bytes]], path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """The rows that are there, in the order of their keys.
+
+    Raises:
+        DamagedNamespaceError: one is not what was written, or out of order: comparing with it would remove the wrong keys.
+    """
+    last = b""
+    for key, blob in rows:
+        if not is_whole(key, blob) or key < last:
+            raise DamagedNamespaceError(
+                f"online namespace file {path} is damaged at key {shown(key)}: it is written anew"
+            )
+        last = key
+        yield key, blob
+
+
+class _Merge:
+    """Two orders of keys walked side by side: gives what is new or changed, notes what is gone and counts what there is."""
+
+    def __init__(self, old: Iterator[tuple[bytes, bytes]], new: Blobs, gone: list[tuple[bytes]]) -> None:
+        self._old, self._new, self._gone = old, new, gone
+        self.keys = 0
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        there = next(self._old, None)
+        for pair in self._new:
+            self.keys += 1
+            while there is not None and there[0] < pair[0]:
+                self._gone.append((there[0],))
+                there = next(self._old, None)
+            if there != pair:
+                yield pair
+            if there is not None and there[0] == pair[0]:
+                there = next(self._old, None)
+        while there is not None:
+            self._gone.append((there[0],))
+            there = next(self._old, None)
+
+
+def _count(connection: sqlite3.Connection, keys: Sequence[bytes]) -> int:
+    found = connection.execute(f"SELECT count(*) FROM rows WHERE key IN ({', '.join('?' * len(keys))})", keys)
+    return int(found.fetchone()[0])
+
+
+def _remove(connection: sqlite3.Connection, keys: Iterable[bytes]) -> int:
+    return max(connection.executemany("DELETE FROM rows WHERE key = ?", ((key,) for key in keys)).rowcount, 0)

@@ -1,0 +1,297 @@
+"""Reading the files of the embedded online store: those of several namespaces by one statement."""
+
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fti_assets.errors import NotMaterializedError, StoreError
+from fti_assets.stores.files import may_write
+from fti_assets.stores.online.about import About, DamagedNamespaceError, damaged_at, stored
+from fti_assets.stores.online.blobs import is_whole
+
+WAIT_SECONDS = 60.0
+_CACHE_KIB = 16_384
+_ATTACHED = 10  # what SQLite attaches to one connection
+_CHUNK = 500
+_KEPT = 16
+_all: "weakref.WeakSet[Connections]" = weakref.WeakSet()
+_ABOUT = ("generation", "schema", "answers_from_us", "snapshot", "keys", "origin")
+
+_BESIDE = (
+    "SELECT key, blob FROM f{}.rows WHERE key < ? ORDER BY key DESC LIMIT 1",
+    "SELECT key, blob FROM f{}.rows WHERE key > ? ORDER BY key LIMIT 1",
+)
+
+Execute = Callable[..., sqlite3.Cursor]
+Signatures = tuple[tuple[str, int, int, int], ...]
+
+
+class _Part(NamedTuple):
+    """Consecutive namespaces that one connection reads: the distinct files, and which of them each namespace is."""
+
+    paths: tuple[Path, ...]
+    numbers: tuple[int, ...]
+    one: str
+
+
+class Connections:
+    """The connections by which a store is read, each thread's own, shared by all that read the same files in a thread.
+
+    A model that gets a new champion is read by new readers; with connections of their own these would leave one open a thread
+    and champion, until they are collected.
+    """
+
+    def __init__(self) -> None:
+        self.local = threading.local()
+        _all.add(self)
+
+    def executes(self, key: str, parts: Sequence[_Part]) -> list[Execute]:
+        """The functions of this thread that run a statement, one a part; opened at the first call."""
+        try:
+            _, executes, unchanging = self.local.open[key]
+            if not unchanging or unchanging == _signatures(parts):
+                return executes  # type: ignore[no-any-return]
+            self.close(key)
+        except (AttributeError, KeyError):
+            pass
+        there: dict[str, tuple[list[sqlite3.Connection], list[Execute], Signatures]]
+        there = self.local.__dict__.setdefault("open", {})
+        while len(there) >= _KEPT:
+            self.close(next(iter(there)))
+        unchanging = _signatures(parts)
+        connections = [_attached(part.paths) for part in parts]
+        opened: list[Execute] = [connection.cursor().execute for connection in connections]
+        there[key] = connections, opened, unchanging
+        return opened
+
+    def of(self, key: str) -> list[sqlite3.Connection]:
+        """Those of this thread, which are open."""
+        return self.local.open[key][0]  # type: ignore[no-any-return]
+
+    def close(self, key: str) -> None:
+        """Close those of this thread, if they are open."""
+        connections, *_ = self.local.__dict__.get("open", {}).pop(key, ((), (), ()))
+        for connection in connections:
+            connection.close()
+
+
+class SqliteReads:
+    """Reads blobs of several files, from any thread.
+
+    Args:
+        paths: the files, in order; one may come twice.
+        connections: those of the store.
+    """
+
+    def __init__(self, paths: Sequence[Path], connections: Connections) -> None:
+        self._paths = tuple(paths)
+        self._connections = connections
+        self._key = "\0".join(str(path.absolute()) for path in paths)
+        self._parts = _in_parts(self._paths)
+        self._places = [(part, number) for part, one in enumerate(self._parts) for number in one.numbers]
+
+    def abouts(self) -> list[About]:
+        self._connections.close(
+            self._key
+        )  # a file that was removed and made anew is another one than this thread has open
+        return [_there(path) for path in self._paths]
+
+    def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> Sequence[tuple[int | None, bytes | None]]:
+        found: tuple[Any, ...] = ()
+        start = 0
+        try:
+            for part, execute in zip(self._parts, self._executes(), strict=True):
+                end = start + len(part.numbers)
+                found += execute(part.one, keys[start:end]).fetchone()
+                start = end
+        except sqlite3.Error as error:
+            raise self._broken(error) from error
+        answers = list(zip(found[::2], found[1::2], strict=True))
+        for position, (key, (_, blob)) in enumerate(zip(keys, answers, strict=True)):
+            if blob is None and key is not None:
+                self._check_absence(position, (key,))
+        return answers
+
+    def many(
+        self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]
+    ) -> Sequence[tuple[int | None, dict[bytes, bytes | None]]]:
+        found: list[tuple[int | None, dict[bytes, bytes | None]]] = []
+        try:
+            executes = self._executes()
+            for part, execute, connection in zip(self._parts, executes, self._connections.of(self._key), strict=True):
+                execute("BEGIN")
+                try:
+                    for number in part.numbers:
+                        found.append(_blobs(execute, number, keys[len(found)]))
+                finally:
+                    if connection.in_transaction:
+                        execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise self._broken(error) from error
+        for position, (asked, (_, blobs)) in enumerate(zip(keys, found, strict=True)):
+            if missing := [key for key in asked if key not in blobs]:
+                self._check_absence(position, missing)
+        return found
+
+    def _check_absence(self, position: int, keys: Sequence[bytes]) -> None:
+        """Look at the rows before and after where each missing key would be.
+
+        A key of which a byte was changed in the file stays in its old place, so that who looks for it as it was finds nothing
+        there, but has the changed one beside that place, and its checksum does not fit its key.
+
+        Raises:
+            DamagedError: such a row is no longer what was written.
+        """
+        part, number = self._places[position]
+        statements = [statement.format(number) for statement in _BESIDE]
+        try:
+            execute = self._executes()[part]
+            beside = {execute(statement, (key,)).fetchone() for key in keys for statement in statements}
+        except sqlite3.Error as error:
+            raise self._broken(error) from error
+        for key, blob in beside - {None}:
+            if not is_whole(key, blob):
+                raise damaged_at(
+                    self._paths[position].stem, key, blob, "the checksum does not fit", self.where(position)
+                )
+
+    def where(self, position: int) -> str:
+        return str(self._paths[position])
+
+    def _executes(self) -> list[Execute]:
+        return self._connections.executes(self._key, self._parts)
+
+    def _broken(self, error: sqlite3.Error) -> StoreError:
+        """The error of the file that cannot even say what it is, else of the first."""
+        for path in self._paths:
+            _there(path)
+        return broken(self._paths[0], error)
+
+
+_left_to_the_parent: list[threading.local] = []
+
+
+def _forget_connections() -> None:
+    """A connection must be neither used nor closed in a forked child."""
+    for connections in _all:
+        _left_to_the_parent.append(connections.local)
+        connections.local = threading.local()
+
+
+os.register_at_fork(after_in_child=_forget_connections)
+
+
+def _in_parts(paths: Sequence[Path]) -> list[_Part]:
+    parts: list[tuple[list[Path], list[int]]] = []
+    for path in paths:
+        if not parts or (path not in parts[-1][0] and len(parts[-1][0]) == _ATTACHED):
+            parts.append(([], []))
+        distinct, numbers = parts[-1]
+        if path not in distinct:
+            distinct.append(path)
+        numbers.append(distinct.index(path))
+    return [
+        _Part(
+            tuple(distinct),
+            tuple(numbers),
+            "SELECT " + ", ".join(
+                f"(SELECT generation FROM f{n}.about), (SELECT blob FROM f{n}.rows WHERE key = ?)" for n in numbers
+            ),
+        )
+        for distinct, numbers in parts
+    ]  # fmt: skip
+
+
+def _blobs(execute: Execute, number: int, keys: Sequence[bytes]) -> tuple[int | None, dict[bytes, bytes | None]]:
+    generation = execute(f"SELECT generation FROM f{number}.about").fetchone()
+    blobs: dict[bytes, bytes | None] = {}
+    for start in range(0, len(keys), _CHUNK):
+        chunk = keys[start : start + _CHUNK]
+        found = execute(f"SELECT key, blob FROM f{number}.rows WHERE key IN ({', '.join('?' * len(chunk))})", chunk)
+        blobs.update(found.fetchall())
+    return None if generation is None else generation[0], blobs
+
+
+def _there(path: Path) -> About:
+    with closing(connect_to_read(path)) as connection:
+        about = read_about(connection, path)
+    if about is None:
+        raise NotMaterializedError(f"online namespace {path.stem!r} in {path} is empty: load it again")
+    return about
+
+
+def _attached(paths: Sequence[Path]) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        "file::memory:", uri=True, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    for number, path in enumerate(paths):
+        connection.execute(f"ATTACH ? AS f{number}", (_read_only(path),))
+        connection.execute(f"PRAGMA f{number}.cache_size = -{_CACHE_KIB}")
+    return connection
+
+
+def _read_only(path: Path) -> str:
+    return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if _is_unchanging(path) else ''}"
+
+
+def _is_unchanging(path: Path) -> bool:
+    """Whether a file lies where this process cannot make the files beside it by which SQLite tells readers of changes.
+
+    It is then read as one that does not change, without locks; that it has not is looked at before each read.
+    """
+    journal = path.with_name(f"{path.name}-wal")
+    return not may_write(path.parent) and not (journal.exists() and journal.stat().st_size)
+
+
+def _signatures(parts: Sequence[_Part]) -> Signatures:
+    """What tells that one of the files read without locks was changed."""
+    found = []
+    for path in (path for part in parts for path in part.paths):
+        if path.exists() and _is_unchanging(path):
+            seen = path.stat()
+            found.append((str(path), seen.st_mtime_ns, seen.st_ino, seen.st_size))
+    return tuple(found)
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open a namespace's file read-only."""
+    try:
+        return sqlite3.connect(_read_only(path), uri=True, timeout=WAIT_SECONDS, isolation_level=None)
+    except sqlite3.Error as error:
+        raise broken(path, error) from error
+
+
+def read_about(connection: sqlite3.Connection, path: Path) -> About | None:
+    """What a namespace says of itself, None if nothing was ever loaded."""
+    try:
+        found = connection.execute(
+            "SELECT generation, schema, answers_from, snapshot, keys, origin FROM about"
+        ).fetchone()
+    except sqlite3.Error as error:
+        if "no such table" in str(error):
+            return None
+        raise broken(path, error) from error
+    except UnicodeDecodeError as error:
+        raise DamagedNamespaceError(
+            f"online namespace file {path} is damaged: {error}. Materialize the group again, which loads it anew"
+        ) from error
+    if found is None:
+        return None
+    return stored(dict(zip(_ABOUT, found, strict=True)), what=f"online namespace file {path}")
+
+
+def broken(path: Path, error: sqlite3.Error) -> StoreError:
+    """Say what SQLite's error means for a namespace's file."""
+    if isinstance(error, sqlite3.OperationalError):
+        return StoreError(
+            f"online namespace file {path} cannot be used: {error}. "
+            "Its folder must be there, have room, and be writable (readers share SQLite's -wal and -shm files)"
+        )
+    return DamagedNamespaceError(
+        f"online namespace file {path} is damaged: {error}. Remove it and load the group again"
+    )

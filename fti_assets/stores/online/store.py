@@ -1,0 +1,48 @@
+"""The online store: embedded on SQLite, or on a Redis server, chosen by its location."""
+
+from pathlib import Path
+
+from fti_assets.errors import StoreError
+from fti_assets.stores.online.about import About, Schema
+from fti_assets.stores.online.blobs import Key, Version, Winner
+from fti_assets.stores.online.protocol import NamespaceWriter, OnlineStore
+from fti_assets.stores.online.reader import NamespaceReader, NamespacesReader
+from fti_assets.stores.online.redis import RedisOnlineStore, is_redis
+from fti_assets.stores.online.sqlite import SqliteOnlineStore
+
+__all__ = [
+    "About",
+    "Key",
+    "NamespaceReader",
+    "NamespaceWriter",
+    "NamespacesReader",
+    "OnlineStore",
+    "RedisOnlineStore",
+    "Schema",
+    "SqliteOnlineStore",
+    "Version",
+    "Winner",
+    "online_store",
+]
+
+
+def online_store(location: str | Path) -> OnlineStore:
+    """The online store at a location.
+
+    Args:
+        location: a folder, or ``redis://host:port/db?prefix=name`` (``rediss://`` with TLS, ``unix://`` for a socket).
+
+    Raises:
+        MissingExtraError: it is a server, and its client is not installed.
+        StoreError: it is the address of something else.
+
+    >>> online_store("online").location
+    'online'
+    """
+    if is_redis(location):
+        return RedisOnlineStore(str(location))
+    if isinstance(location, str) and "://" in location:
+        raise StoreError(
+            f"the online store cannot lie at {location.partition('://')[0]}://...: name a folder, or redis://host:port/db"
+        )
+    return SqliteOnlineStore(location)

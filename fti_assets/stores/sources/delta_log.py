@@ -1,0 +1,49 @@
+"""Which Parquet files beside the log of a Delta table are no rows of it: they were removed, or never committed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from urllib.parse import unquote
+
+import duckdb
+
+from fti_assets.core.sql import literal
+
+LOG = "_delta_log"
+_FIRST = f"/{LOG}/{0:020}.json"
+
+
+def not_of_delta(connection: duckdb.DuckDBPyConnection, folder: str, files: Iterable[str]) -> list[str]:
+    """The files that a Delta table's log does not count; none without a log.
+
+    A file that the log does not name is taken for a row's if the log does not begin at its first version, since a checkpoint
+    can name it.
+
+    Args:
+        connection: reads the log, where the files lie.
+        folder: the table's folder, with a slash at its end.
+        files: Parquet files below it.
+    """
+    logs = [str(row[0]) for row in connection.execute(f"FROM glob({literal(f'{folder}{LOG}/*.json')})").fetchall()]
+    if not logs:
+        return []
+    is_whole = any(log.endswith(_FIRST) for log in logs)
+    counted = _counted(connection, sorted(logs))
+    root = min(logs, key=len).rpartition(f"{LOG}/")[
+        0
+    ]  # as DuckDB writes the folder, without file:// or a doubled slash
+    below = {file: file.removeprefix(root) for file in files if file.startswith(root)}
+    return [file for file, path in below.items() if not counted.get(path, not is_whole)]
+
+
+def _counted(connection: duckdb.DuckDBPyConnection, logs: Sequence[str]) -> dict[str, bool]:
+    """Of each file that the log names, whether its last word is that it was added."""
+    names = ", ".join(map(literal, logs))
+    texts = connection.execute(f"SELECT content FROM read_text([{names}]) ORDER BY filename").fetchall()
+    found: dict[str, bool] = {}
+    for (text,) in texts:
+        actions = [json.loads(line) for line in text.splitlines() if line.strip()]
+        for kind in ("remove", "add"):  # a commit that rewrites a file under its own name adds it
+            found |= {unquote(one[kind]["path"]): kind == "add" for one in actions if kind in one}
+    return found

@@ -1,0 +1,1 @@
+"""Training datasets: their rows at a cutoff, their split and their checks."""

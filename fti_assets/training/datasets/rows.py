@@ -1,0 +1,312 @@
+"""The rows of a training dataset at a cutoff: spine, label, split and features, all as they were known by then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import duckdb
+
+from fti_assets.core.manifest import Column, ViewRecord
+from fti_assets.core.rules import Verdict
+from fti_assets.core.sql import quoted, temporary_name, timestamp
+from fti_assets.core.times import microseconds
+from fti_assets.errors import DataError, listed
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.point_in_time.assemble import assemble
+from fti_assets.features.point_in_time.frontier import available_sql
+from fti_assets.features.spine_rows import LATE, spine_as_of
+from fti_assets.features.validation.schema import type_of_sql
+from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.training.datasets.checks import KNOWN, judge_rows
+from fti_assets.training.datasets.coverage import Coverage, coverage_of, with_found
+from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset
+from fti_assets.training.datasets.split import Interval, RandomSplit, TimeSplit
+from fti_assets.training.datasets.split_share import share_sql
+from fti_assets.training.views.label import Label
+
+_LABEL = "_fti_label"
+_SPLIT = "_fti_split"
+
+
+@dataclass(frozen=True)
+class DatasetRows:
+    """The rows of one cutoff, in the order of prediction time and keys, how many were left out and why, what the joins found,
+    how many spine rows were not available at their prediction time, and what the checks of the rows said."""
+
+    relation: duckdb.DuckDBPyRelation
+    rows: Mapping[str, int]
+    left_out: Mapping[str, int]
+    trained_until: datetime | None
+    coverage: Coverage
+    boundaries: Mapping[str, Interval]
+    delay_breaches: int
+    verdicts: tuple[Verdict, ...] = ()
+
+
+def dataset_rows(
+    lake: Lake, dataset: TrainingDataset, view: ViewRecord, *, cutoff: datetime, snapshot: int
+) -> DatasetRows:
+    """Make a dataset's rows: nothing at or after the cutoff, and nothing that was not known by it.
+
+    Returns:
+        Rows with the spine's keys, the prediction time, each feature, the label and ``split``.
+
+    Raises:
+        DataError: the spine's key is not unique for its label, or no row has a label.
+    """
+    connection, spine, label = lake.connection, dataset.view.spine, dataset.view.label
+    stored = lake.rows(spine.table_name, snapshot=snapshot)
+    known = spine_as_of(connection, _known_by(connection, spine, stored, cutoff, dataset), view)
+    candidates, labelled = quoted(temporary_name("candidates")), quoted(temporary_name("labelled"))
+    labels = None
+    if label.group is not spine or label.horizon is not None or _has_versions(spine):
+        labels = lake.rows(label.group.table_name, snapshot=snapshot)
+        if label.group is not spine and label.horizon is None:
+            _refuse_ambiguous(connection, known, spine)
+    with_label = view_of(_with_label(connection, known, labels, label, spine, cutoff))
+    connection.execute(f"CREATE TEMP TABLE {candidates} AS FROM {with_label}")
+    parts = _boundaries(dataset, cutoff, _LabelledRows(connection, candidates, dataset, cutoff))
+    connection.execute(
+        f"CREATE TEMP VIEW {labelled} AS SELECT *, {_split_sql(dataset, parts)} AS {_SPLIT} FROM {candidates}"
+    )
+    counted = dict(
+        connection.execute(f"SELECT {_reason(dataset, cutoff)} AS why, count(*) FROM {labelled} GROUP BY 1").fetchall()
+    )
+    left_out = {why: counted.get(why, 0) for why in ("immature", "unlabelled", "between splits")}
+    rows = {part: counted.get(part, 0) for part in ("train", "validation", "test")}
+    if not rows["train"]:
+        raise DataError(
+            f"{dataset.table} at {cutoff} has no row to train on: {sum(counted.values())} rows of {spine.table} were known by "
+            f"then, of which {_counts(left_out)}; rows by split: {_counts(rows)}"
+            f"{where_the_parts_lie(dataset, parts) or _remedy(label, left_out)}"
+        )
+    order = ", ".join(
+        quoted(name) for name in (*((view.prediction_time,) if view.prediction_time else ()), *spine.keys)
+    )
+    usable = connection.sql(
+        f"FROM {labelled} WHERE {_reason(dataset, cutoff)} IN ('train', 'validation', 'test') ORDER BY {order}"
+    )
+    table = quoted(temporary_name("dataset"))
+    found = assemble(lake, with_found(view), usable, snapshot=snapshot)
+    connection.execute(f"CREATE TEMP TABLE {table} AS FROM {view_of(found)}")
+    assembled = connection.sql(f"FROM {table}")
+    kept = dict.fromkeys(
+        [*spine.keys, *((view.prediction_time,) if view.prediction_time else ()), *(f.name for f in view.features)]
+    )
+    selected = ", ".join(map(quoted, kept))
+    relation = assembled.project(f"{selected}, {_LABEL} AS {quoted(label.name)}, {_SPLIT} AS {quoted(SPLIT)}")
+    trained_until = _trained_until(connection, labelled, view)
+    breaches = int(assembled.aggregate(f"count(*) FILTER ({LATE})").fetchall()[0][0])
+    coverage = coverage_of(assembled, view)
+    kind = type_of_sql(str(assembled.types[assembled.columns.index(_LABEL)])) or "text"
+    verdicts = judge_rows(connection, table, view.features, Column(label.name, kind), _LABEL, coverage)
+    return DatasetRows(relation, rows, left_out, trained_until, coverage, parts, breaches, tuple(verdicts))
+
+
+@dataclass(frozen=True)
+class _LabelledRows:
+    """The mature rows with a label, by prediction time: what shares of a ``TimeSplit`` are of."""
+
+    connection: duckdb.DuckDBPyConnection
+    table: str
+    dataset: TrainingDataset
+    cutoff: datetime
+
+    def start_of_newest(self, share: float, before: datetime | None) -> datetime | None:
+        time = quoted(self.dataset.view.time or "")
+        rows = f"FROM {self.table} WHERE {_LABEL} IS NOT NULL AND {_mature(self.dataset, self.cutoff)}"
+        [(count,)] = self.connection.execute(f"SELECT count(*) {rows}").fetchall()
+        until = "" if before is None else f" AND {time} < {timestamp(before)}"
+        nth = self.connection.execute(
+            f"SELECT {time} {rows}{until} ORDER BY 1 DESC LIMIT 1 OFFSET {max(1, int(share * count)) - 1}"
+        ).fetchone()
+        if nth is None:
+            nth = self.connection.execute(f"SELECT min({time}) {rows}").fetchone()
+        start: datetime | None = nth[0] if nth else None
+        return start if start is None or before is None else min(start, before)
+
+
+def _boundaries(dataset: TrainingDataset, cutoff: datetime, rows: _LabelledRows) -> dict[str, Interval]:
+    if isinstance(dataset.split, RandomSplit):
+        return {}
+    return dataset.split.boundaries(cutoff, dataset.view.label.age, window=dataset.window, rows=rows)
+
+
+def _counts(rows: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in rows.items())
+
+
+def _remedy(label: Label, left_out: Mapping[str, int]) -> str:
+    if left_out["unlabelled"]:
+        return f". Look at what fills {label.name!r} in {label.group.table}, and at its keys"
+    return ". Materialize more rows before the cutoff, or give a later cutoff"
+
+
+def where_the_parts_lie(dataset: TrainingDataset, parts: Mapping[str, Interval]) -> str:
+    """Where the parts of a time split lie and what to type if that does not suit the rows; nothing for a random split."""
+    if not parts:
+        return ""
+    (_, train_end), (validation_start, validation_end), (test_start, test_end) = parts.values()
+    gap = f", with gaps of the label's maturity, {dataset.view.label.age}" if dataset.view.label.age else ""
+    said = (
+        f". Train is before {train_end}, validation from {validation_start} to {validation_end}, test from {test_start} to "
+        f"{test_end}{gap}"
+    )
+    if isinstance(dataset.split, TimeSplit) and not dataset.split.has_shares:
+        return f"{said}: write split=fti.TimeSplit(validation=0.2, test=0.2) for shares of the rows that there are"
+    return f"{said}: take more history, or a label with a shorter maturity"
+
+
+def _known_by(
+    connection: duckdb.DuckDBPyConnection,
+    spine: FeatureGroup,
+    rows: duckdb.DuckDBPyRelation,
+    cutoff: datetime,
+    dataset: TrainingDataset,
+) -> duckdb.DuckDBPyRelation:
+    """The versions of the spine's rows before the cutoff and within the window that were known by the cutoff."""
+    if spine.event_time is None:
+        return rows
+    time, moment = quoted(spine.event_time), timestamp(cutoff)
+    available = available_sql(spine.event_time, spine.available_at, spine.delay_us)
+    since = "" if dataset.window is None else f" AND {time} >= {timestamp(cutoff - dataset.window)}"
+    return connection.sql(f"FROM {view_of(rows)} WHERE {time} < {moment} AND {available} <= {moment}{since}")
+
+
+def _has_versions(group: FeatureGroup) -> bool:
+    """Whether a key may have several rows of one event time."""
+    return group.event_time is not None and (group.available_at is not None or group.tie_break is not None)
+
+
+def _with_label(
+    connection: duckdb.DuckDBPyConnection,
+    spine_rows: duckdb.DuckDBPyRelation,
+    labels: duckdb.DuckDBPyRelation | None,
+    label: Label,
+    spine: FeatureGroup,
+    cutoff: datetime,
+) -> duckdb.DuckDBPyRelation:
+    column = quoted(label.name)
+    if labels is None:
+        return connection.sql(
+            f"SELECT * EXCLUDE ({column}), {column} AS {_LABEL}, {'false' if spine.event_time is None else f'NOT {LATE}'} AS {KNOWN} "
+            f"FROM {view_of(spine_rows)}"
+        )
+    group = label.group
+    outcomes = _outcomes(connection, labels, label, cutoff, by_time=label.horizon is not None or group is spine)
+    keys = " AND ".join(
+        f"spine.{quoted(label.column.spine_keys.get(key, key))} = outcome.{quoted(f'__fti_key_{number}')}"
+        for number, key in enumerate(group.keys)
+    )
+    if label.horizon is None:
+        columns = "spine.*"
+        if group is spine:  # its latest correction says how the row turned out, the one of its time what was known
+            columns, keys = (
+                f"spine.* EXCLUDE ({column})",
+                f"{keys} AND spine.{quoted(spine.event_time or '')} = outcome.__fti_event",
+            )
+        known = (
+            "false" if spine.event_time is None else f"coalesce(__fti_since <= spine.{quoted(spine.event_time)}, false)"
+        )
+        return connection.sql(
+            f"SELECT {columns}, outcome.__fti_value AS {_LABEL}, {known} AS {KNOWN} FROM {view_of(spine_rows)} spine "
+            f"LEFT JOIN {view_of(outcomes)} outcome ON {keys}"
+        )
+    time = quoted(spine.event_time or "")
+    horizon = f"to_microseconds({microseconds(label.horizon)})"
+    return connection.sql(
+        f"SELECT spine.*, CASE WHEN outcome.__fti_event <= spine.{time} + {horizon} THEN outcome.__fti_value END AS {_LABEL}, "
+        f"false AS {KNOWN} "
+        f"FROM {view_of(spine_rows)} spine ASOF LEFT JOIN {view_of(outcomes)} outcome ON {keys} "
+        f"AND spine.{time} < outcome.__fti_event"
+    )
+
+
+def _outcomes(
+    connection: duckdb.DuckDBPyConnection,
+    labels: duckdb.DuckDBPyRelation,
+    label: Label,
+    cutoff: datetime,
+    *,
+    by_time: bool,
+) -> duckdb.DuckDBPyRelation:
+    """Each outcome once, as its latest correction known at the cutoff has it: by key, or by key and event time."""
+    group = label.group
+    keys = ", ".join(f"{quoted(key)} AS {quoted(f'__fti_key_{number}')}" for number, key in enumerate(group.keys))
+    value = f"{quoted(label.name)} AS __fti_value"
+    if group.event_time is None:
+        return connection.sql(f"SELECT {keys}, {value}, '-infinity'::TIMESTAMP AS __fti_since FROM {view_of(labels)}")
+    event = quoted(group.event_time)
+    available = available_sql(group.event_time, group.available_at, group.delay_us)
+    one = [*map(quoted, group.keys), *([event] if by_time else [])]
+    order = [
+        f"{available} DESC",
+        f"{event} DESC",
+        *([f"{quoted(group.tie_break)} DESC NULLS LAST"] if group.tie_break else []),
+    ]
+    moment, each = timestamp(cutoff), f"OVER (PARTITION BY {', '.join(one)})"
+    since = f"min(greatest({event}, {available})) FILTER ({quoted(label.name)} IS NOT NULL) {each} AS __fti_since"
+    return connection.sql(
+        f"SELECT {keys}, {value}, {event} AS __fti_event, {since} FROM {view_of(labels)} WHERE greatest({event}, {available}) <= {moment} "
+        f"QUALIFY row_number() OVER (PARTITION BY {', '.join(one)} ORDER BY {', '.join(order)}) = 1"
+    )
+
+
+def _split_sql(dataset: TrainingDataset, parts: Mapping[str, Interval]) -> str:
+    split, view = dataset.split, dataset.view
+    if isinstance(split, RandomSplit):
+        share = share_sql(view.spine.keys, split.seed)
+        return (
+            f"CASE WHEN {share} < {float(split.test)} THEN 'test' "
+            f"WHEN {share} < {float(split.test + split.validation)} THEN 'validation' ELSE 'train' END"
+        )
+    assert view.time is not None
+    time, cases = quoted(view.time), []
+    for part, (start, end) in parts.items():
+        after = "" if start is None else f"{time} >= {timestamp(start)} AND "
+        # A row exactly as old as the maturity is mature, so the test part holds its own end.
+        before = "<=" if part == "test" else "<"
+        cases.append(f"WHEN {after}{time} {before} {timestamp(end)} THEN '{part}'")
+    return f"CASE {' '.join(cases)} END"
+
+
+def _mature(dataset: TrainingDataset, cutoff: datetime) -> str:
+    if dataset.view.time is None:
+        return "true"
+    return f"{quoted(dataset.view.time)} <= {timestamp(cutoff - dataset.view.label.age)}"
+
+
+def _reason(dataset: TrainingDataset, cutoff: datetime) -> str:
+    """The part that a row is in, or why it is in none."""
+    return (
+        f"CASE WHEN NOT ({_mature(dataset, cutoff)}) THEN 'immature' WHEN {_LABEL} IS NULL THEN 'unlabelled' "
+        f"ELSE coalesce({_SPLIT}, 'between splits') END"
+    )
+
+
+def _refuse_ambiguous(
+    connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, spine: FeatureGroup
+) -> None:
+    keys = ", ".join(map(quoted, spine.keys))
+    twice = connection.execute(
+        f"SELECT {keys} FROM {view_of(rows)} GROUP BY ALL HAVING count(*) > 1 LIMIT 3"
+    ).fetchall()
+    if twice:
+        raise DataError(
+            f"the key {', '.join(spine.keys)} of the spine {spine.table} is not unique, so its label is not known: it has "
+            f"{listed(row if len(row) > 1 else row[0] for row in twice)} more than once. Give each row a key of its own, or give "
+            "the label within='30d' for the first outcome after each prediction"
+        )
+
+
+def _trained_until(connection: duckdb.DuckDBPyConnection, labelled: str, view: ViewRecord) -> datetime | None:
+    if view.prediction_time is None:
+        return None
+    found = connection.execute(
+        f"SELECT max({quoted(view.prediction_time)}) FROM {labelled} WHERE {_SPLIT} IN ('train', 'validation')"
+    ).fetchone()
+    latest: datetime | None = found[0] if found else None
+    return latest

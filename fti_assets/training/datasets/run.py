@@ -1,0 +1,202 @@
+"""What the step of a training dataset does: join at each cutoff, validate, store with its manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.core import clock
+from fti_assets.core.manifest import Column, DatasetManifest, RandomParts, ViewRecord
+from fti_assets.core.records import to_json
+from fti_assets.core.rules import Verdict, reasons
+from fti_assets.core.sql import quoted
+from fti_assets.core.times import Window, instant, microseconds
+from fti_assets.errors import DataError, listed
+from fti_assets.features.external.rows import changed_while_read, external_versions, read_external
+from fti_assets.features.groups.columns import stored_schema
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.rows.rejected import keep_rejected
+from fti_assets.features.rows.staging import Staged, stage
+from fti_assets.features.upstream import COMPLETE, missing_partitions, provisional_partitions
+from fti_assets.features.validation.schema import type_of_sql
+from fti_assets.orchestration.checks import check_result, preview, refusal
+from fti_assets.orchestration.lineage import COLUMN_LINEAGE, dataset_lineage
+from fti_assets.orchestration.materialization import materialized
+from fti_assets.orchestration.partitions import running_windows
+from fti_assets.orchestration.resources import Stores
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.training.datasets.checks import judge_times
+from fti_assets.training.datasets.columns import columns_of, layout_of
+from fti_assets.training.datasets.coverage import coverage_plotted, coverage_shown
+from fti_assets.training.datasets.dataset import TrainingDataset
+from fti_assets.training.datasets.rows import DatasetRows, dataset_rows, where_the_parts_lie
+from fti_assets.training.datasets.split import RandomSplit
+from fti_assets.training.datasets.split_share import HASH
+
+
+def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
+    """Materialize the cutoffs that are run, all or nothing."""
+    key = context.assets_def.key
+    with stores.offline_store().connect() as lake:
+        snapshot = lake.snapshot()
+        read_external(lake, dataset.view.groups)
+        outside = external_versions(lake, dataset.view.groups)
+        view = stored_view(lake, dataset)
+        made, manifests, verdicts = [], {}, []
+        for window in running_windows(context):
+            cutoff = window.start or clock.now()
+            if cutoff > clock.now():
+                raise DataError(
+                    f"{dataset.table} cannot be made at the cutoff {cutoff}, which is after now ({clock.now()}): what will be "
+                    "known by then is not known yet"
+                )
+            rows = dataset_rows(lake, dataset, view, cutoff=cutoff, snapshot=snapshot)
+            staged = stage(lake.connection, rows.relation, layout_of(dataset), [Window(window.key)])
+            warned = [*rows.verdicts, judge_times(lake, view, dataset.view.groups, snapshot=snapshot)]
+            verdicts.append([*staged.verdicts, _complete(lake, dataset, cutoff, snapshot), *warned])
+            manifest = _manifest(lake, dataset, view, rows, cutoff, snapshot, code_version_of(context))
+            manifest = replace(manifest, warnings=tuple(one.problem for one in warned if not one.passed))
+            made.append(staged)
+            manifests[window.key] = replace(manifest, upstream={**manifest.upstream, **outside})
+            context.log.info(f"{dataset.table} at {cutoff}: {dict(rows.rows)}, left out {dict(rows.left_out)}")
+            if not rows.rows["test"]:
+                where = where_the_parts_lie(dataset, rows.boundaries)
+                context.log.warning(f"{dataset.table} at {cutoff} has no row in its test split{where}")
+        changed = changed_while_read(outside, external_versions(lake, dataset.view.groups))
+        if changed:
+            context.log.warning(f"{dataset.table}: {listed(changed)} changed while it was read")
+            manifests = {key: replace(one, upstream={**one.upstream, **changed}) for key, one in manifests.items()}
+        together = worst(verdicts)
+        if not all(staged.accepted for staged in made):
+            refused = []
+            for staged, manifest in zip(made, manifests.values(), strict=True):
+                if staged.accepted:
+                    continue
+                name = f"{context.run.run_id}-{instant(manifest.cutoff):%Y%m%dT%H%M%SZ}.jsonl"
+                kept = keep_rejected(lake.store.rejected / dataset.table / name, staged)
+                refused.append(
+                    f"{dataset.table} at {manifest.cutoff}: nothing was stored, because {reasons(staged.verdicts)}. The failing "
+                    f"rows are kept in {kept}"
+                )
+            yield from (check_result(key, verdict) for verdict in together)
+            raise refusal("\n".join(refused))
+        commit = lake.replace(
+            dataset.table_name,
+            union(lake, made),
+            list(manifests),
+            asset=key.to_user_string(),
+            run_id=context.run.run_id,
+            records={partition: to_json(manifest) for partition, manifest in manifests.items()},
+        )
+        yield from (check_result(key, verdict) for verdict in together)
+        newest = list(manifests.values())[-1]
+        metadata = {
+            "cutoff": newest.cutoff,
+            "rows_by_split": dg.MetadataValue.json(newest.rows),
+            "left_out": dg.MetadataValue.json(newest.left_out),
+            "point_in_time": newest.point_in_time,
+            "delay_breaches": newest.delay_breaches,
+            "read_from": dg.MetadataValue.json(newest.upstream),
+            "preview": preview(lake.connection.table(quoted(made[-1].table))),
+            **coverage_shown(newest.coverage),
+            **stored_schema(columns_of(dataset), lake.types(dataset.table_name)),
+            COLUMN_LINEAGE: dataset_lineage(newest, {group.table: group.key for group in dataset.view.groups}),
+        }
+        plotted = {partition: coverage_plotted(manifest.coverage) for partition, manifest in manifests.items()}
+        yield from materialized(context, commit, metadata, by_partition=plotted)
+
+
+def stored_view(lake: Lake, dataset: TrainingDataset) -> ViewRecord:
+    """The view with the types that its groups are stored with."""
+
+    def types(group: FeatureGroup) -> dict[str, Any]:
+        lake.rows(group.table_name)  # says so if it is not there
+        return {name: type_of_sql(kind) for name, kind in lake.types(group.table_name).items()}
+
+    return dataset.view.record(types)
+
+
+def code_version_of(context: dg.AssetExecutionContext) -> str:
+    return context.assets_def.code_versions_by_key[context.assets_def.key] or ""
+
+
+def union(lake: Lake, made: Sequence[Staged]) -> str:
+    """All staged rows as one temporary table."""
+    name = f"{made[0].table}_all"
+    rows = " UNION ALL BY NAME ".join(f"FROM {quoted(staged.table)}" for staged in made)
+    lake.connection.execute(f"CREATE TEMP VIEW {quoted(name)} AS {rows}")
+    return name
+
+
+def worst(verdicts: Sequence[Sequence[Verdict]]) -> list[Verdict]:
+    """One verdict a rule: the one with the most failures of all the cutoffs."""
+    return [max(of_rule, key=lambda verdict: verdict.failures) for of_rule in zip(*verdicts, strict=True)]
+
+
+def _complete(lake: Lake, dataset: TrainingDataset, cutoff: datetime, snapshot: int) -> Verdict:
+    """Whether every partition before the cutoff, and within the window, is there and was run after its window ended."""
+    missing: list[str] = []
+    provisional: list[str] = []
+    for group in dataset.view.groups:
+        start = datetime.min if dataset.window is None else cutoff - dataset.window - (group.ttl or timedelta(0))
+        missing += missing_partitions(lake, group, start, cutoff, snapshot=snapshot)
+        provisional += provisional_partitions(lake, group, start, cutoff, snapshot=snapshot)
+    problems = [f"without {listed(missing)}"] if missing else []
+    problems += [f"from {listed(provisional)}, which ran before its window and delay had ended"] if provisional else []
+    problem = f"{dataset.table} at {cutoff} was made {' and '.join(problems)}: materialize them, then it again"
+    return Verdict(COMPLETE, len(missing) + len(provisional), (), problem if problems else "")
+
+
+def _manifest(
+    lake: Lake,
+    dataset: TrainingDataset,
+    view: ViewRecord,
+    rows: DatasetRows,
+    cutoff: datetime,
+    snapshot: int,
+    code_version: str,
+) -> DatasetManifest:
+    label = dataset.view.label
+    label_types = {name: type_of_sql(kind) for name, kind in lake.types(label.group.table_name).items()}
+    kind = label_types.get(label.name)
+    assert kind is not None
+    return DatasetManifest(
+        dataset=dataset.name,
+        version=dataset.version,
+        cutoff=cutoff.isoformat(),
+        snapshot=snapshot,
+        point_in_time=dataset.view.time is not None,
+        lookups=tuple(group.table for group in dataset.view.lookups),
+        view=view,
+        label=Column(label.name, kind),
+        label_group=label.group.table,
+        maturity_us=microseconds(label.age),
+        rows=dict(rows.rows),
+        left_out=dict(rows.left_out),
+        upstream={group.table: _versions(lake, group, snapshot) for group in dataset.view.groups},
+        trained_until=None if rows.trained_until is None else rows.trained_until.isoformat(),
+        code_version=code_version,
+        external={group.table: group.source.place for group in dataset.view.groups if group.source is not None},
+        coverage=rows.coverage,
+        delay_breaches=rows.delay_breaches,
+        random_parts=_random_parts(dataset.split),
+    )
+
+
+def _random_parts(split: object) -> RandomParts | None:
+    if not isinstance(split, RandomSplit):
+        return None
+    return RandomParts(HASH, split.seed, split.test, split.validation)
+
+
+def _versions(lake: Lake, group: FeatureGroup, snapshot: int) -> str:
+    """A hash of every partition's data version, so that a dataset says exactly what it was made of."""
+    ledger = lake.ledger(group.table_name, snapshot=snapshot)
+    versions = sorted((record.partition, record.data_version) for record in ledger.values())
+    return hashlib.sha256(json.dumps(versions).encode()).hexdigest()[:24]

@@ -1,0 +1,1 @@
+"""Encoders: fitted on train rows, exported as an ONNX graph."""

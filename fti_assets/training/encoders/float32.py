@@ -1,0 +1,50 @@
+"""What a feature loses as float32, in which a graph joins its numbers: neighbours that differ in training become one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fti_assets.training.encoders.encoders import FittedEncoder, FittedPassthrough, FittedStandardize
+
+_COARSE = 1e-3
+"""A step of float32 that is this large a part of the standard deviation is too large for numbers that are not whole."""
+
+
+def float32_warnings(fitted: Mapping[str, FittedEncoder], columns: Mapping[str, np.ndarray]) -> list[str]:
+    """A sentence for each feature whose train values float32 merges, with the encoder that keeps them apart.
+
+    Whole numbers are counted. Others are merged a little anywhere, so for them the step of float32 at their size counts,
+    beside their standard deviation.
+
+    Args:
+        fitted: the encoders.
+        columns: canonical arrays ``[n]`` of the train part.
+    """
+    warnings = []
+    for name, encoder in fitted.items():
+        if isinstance(encoder, FittedPassthrough) or (
+            isinstance(encoder, FittedStandardize) and encoder.dtype == "float32"
+        ):
+            loss = _loss(columns[name])
+            if loss is not None:
+                warnings.append(
+                    f"{name!r} {loss} as float32, in which the model gets its numbers: give it "
+                    f"encoders={{{name!r}: fti.Standardize(dtype='float64')}}, which subtracts the mean before it rounds"
+                )
+    return warnings
+
+
+def _loss(values: np.ndarray) -> str | None:
+    known = np.unique(values[np.isfinite(values)])
+    if len(known) < 2:
+        return None
+    with np.errstate(over="ignore"):
+        merged = len(np.unique(known.astype(np.float32)))
+    if (known == np.floor(known)).all():
+        return (
+            f"has {len(known)} different values in train, of which {merged} are left" if merged < len(known) else None
+        )
+    step, std = float(np.spacing(np.float32(np.abs(known).max()))), float(known.std())
+    return f"has steps of {step:.3g} where its standard deviation is {std:.3g}" if step > _COARSE * std else None

@@ -1,0 +1,1 @@
+"""Evaluation of a build, the gates, and its pictures."""

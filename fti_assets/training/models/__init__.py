@@ -1,0 +1,1 @@
+"""Models: trained, exported, compared and published."""

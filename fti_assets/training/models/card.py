@@ -1,0 +1,117 @@
+"""Model cards: what a build is, in words, after Mitchell et al., "Model Cards for Model Reporting" (2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from fti_assets.core.manifest import DatasetManifest, ModelManifest
+from fti_assets.training.datasets.coverage import ROW
+from fti_assets.training.judging.picture_page import PICTURES
+
+_SLICES = 8
+
+
+def model_card(manifest: ModelManifest, dataset: DatasetManifest) -> str:
+    """The card of a build, as Markdown."""
+    view = manifest.view
+    sections = [
+        f"# {manifest.model} v{manifest.version}",
+        f"Build `{manifest.build}`: a {manifest.task} model of view `{view.name}` version {view.version}, made at "
+        f"{manifest.created_at} UTC. "
+        f"It is **{manifest.status}**.",
+        "## What it learned from",
+        _learned_from(manifest, dataset),
+        "## How it does on the test split",
+        _table(
+            ("metric", "model", "baseline"), [(n, v, manifest.baseline.get(n)) for n, v in manifest.metrics.items()]
+        ),
+        "## Gates",
+        "\n".join(
+            f"- {'passed' if gate.passed else '**failed**'}: {gate.gate}: {gate.reason}" for gate in manifest.gates
+        )
+        or "None were declared.",
+        *_slices(manifest.slices),
+        "## Features",
+        _features(manifest),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _learned_from(manifest: ModelManifest, dataset: DatasetManifest) -> str:
+    lines = [
+        f"- dataset `{dataset.dataset}` version {dataset.version}, partition `{manifest.dataset.partition}`, lake snapshot "
+        f"{dataset.snapshot}, cutoff {dataset.cutoff}",
+        f"- rows: {', '.join(f'{part} {count:,}' for part, count in dataset.rows.items())}; left out: "
+        f"{', '.join(f'{why} {count:,}' for why, count in dataset.left_out.items())}",
+        f"- label `{dataset.label.name}` of `{dataset.label_group}`",
+    ]
+    if not dataset.point_in_time:
+        lines.append(
+            "- **not point-in-time**: the rows have no event time, so nothing keeps out what was known only later"
+        )
+    if dataset.delay_breaches:
+        lines.append(
+            f"- **delay breaches**: of {dataset.delay_breaches:,} rows the spine row was not available at its prediction time; "
+            "their own columns are those of its earliest version"
+        )
+    lines += [f"- **warning**: {warning}" for warning in (*dataset.warnings, *manifest.warnings)]
+    if dataset.lookups:
+        lines.append(f"- lookups, visible at every instant: {', '.join(f'`{name}`' for name in dataset.lookups)}")
+    lines += [
+        f"- external: `{table}` is **not pinned**: {place} held version {dataset.upstream[table]} when it was read, its "
+        "partitions could not be checked, and what is there now may differ"
+        for table, place in dataset.external.items()
+    ]
+    for group, shares in dataset.coverage.items():
+        least = min((share, name) for name, share in shares.items() if name != ROW)
+        lines.append(
+            f"- `{group}` had a row for {shares[ROW]:.1%} of the rows; of its features `{least[1]}` has the fewest values, "
+            f"{least[0]:.1%}"
+        )
+    return "\n".join(lines)
+
+
+def _slices(slices: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
+    sections = []
+    for column, values in slices.items():
+        names = list(dict.fromkeys(name for metrics in values.values() for name in metrics if name != "rows"))
+        rows = [
+            (value or "(missing)", metrics["rows"], *(metrics.get(n) for n in names))
+            for value, metrics in values.items()
+        ]
+        more = (
+            f"\n\n{len(rows) - _SLICES} smaller slices are in `{PICTURES}` beside this card."
+            if len(rows) > _SLICES
+            else ""
+        )
+        sections += [f"## By {column}", _table((column, "rows", *names), rows[:_SLICES]) + more]
+    return sections
+
+
+def _features(manifest: ModelManifest) -> str:
+    sources = {column.feature: join.table for join in manifest.view.joins for column in join.columns}
+    sources |= {output.name: f"{call.name} (on demand)" for call in manifest.view.on_demand for output in call.outputs}
+    rows = [
+        (
+            feature.name,
+            feature.type,
+            sources.get(feature.name, "the request"),
+            str(manifest.encoders[feature.name].get("kind", "")),
+        )
+        for feature in manifest.view.features
+    ]
+    return _table(("feature", "type", "from", "encoder"), rows)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    lines += [f"| {' | '.join(_cell(value) for value in row)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1 else f"{round(value, 4) + 0.0:.4f}"
+    return str(value).replace("|", "\\|")

@@ -1,0 +1,271 @@
+"""Cores: a trained model as ONNX from encoded tensors on, before the encoders are put in front of it."""
+
+import io
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from fti_assets.core.manifest import Task
+from fti_assets.errors import ModelError, one_of
+from fti_assets.training.encoders.encoders import DENSE
+from fti_assets.training.encoders.extras import require
+from fti_assets.training.encoders.fitting import TABLES
+from fti_assets.training.encoders.graph import OPSET
+from fti_assets.training.models.data import matrix
+from fti_assets.training.models.tree_routes import route_missing
+
+MATRIX = "X"
+"""The input of a core that takes one matrix, as ``data.train.X`` is."""
+
+SUPPORTED = (
+    "a torch module (nn.Module or LightningModule), a fitted scikit-learn estimator with predict_proba (regression: "
+    "predict) that skl2onnx converts, or an onnx.ModelProto"
+)
+
+_HALF = ("torch.float16", "torch.bfloat16")
+_OLDEST_OF_THE_HEAD = 11  # whose Clip has its bounds as inputs
+_NOT_YET = ("xgboost", "lightgbm", "catboost")
+
+_SEVERAL = "was fitted on several labels at once, but a model has one: fit it on data.train.y, [n], and declare a model for each label"
+
+Encoded = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Core:
+    """A model as ONNX, and the model itself to compare with.
+
+    Attributes:
+        model: the ``onnx.ModelProto``; its inputs are ``dense`` and Embedding features, or ``X``.
+        output: the name of the output that counts.
+        gives: what that output is.
+        predict: the trained model's own answer to encoded inputs: probabilities or values, ``[n]`` or ``[n, k]``.
+    """
+
+    model: Any
+    output: str
+    gives: Literal["logits", "probabilities", "values"]
+    predict: Callable[[Encoded], np.ndarray]
+
+
+def core_of(trained: Any, sample: Encoded, task: Task, classes: int) -> Core:
+    """Export a trained model of any kind that is supported.
+
+    Args:
+        trained: a torch module, a fitted scikit-learn estimator or an ``onnx.ModelProto``.
+        sample: a few encoded rows, at least two.
+        task: what the model does.
+        classes: how many classes a multiclass model tells apart, else 0.
+
+    Raises:
+        ModelError: the kind is not supported, it cannot be exported, or its output has not the task's shape.
+        MissingExtraError: what exports it is not installed.
+    """
+    packages = [kind.__module__.split(".")[0] for kind in type(trained).__mro__]
+    unsupported = next((package for package in packages if package in _NOT_YET), None)
+    if unsupported is not None:
+        raise ModelError(
+            f"{type(trained).__name__} is a model of {unsupported}, which is not supported yet: return {SUPPORTED}"
+        )
+    if "torch" in packages:
+        return _torch_core(trained, sample, task, classes)
+    if "sklearn" in packages:
+        return _sklearn_core(trained, sample, task, classes)
+    if type(trained).__name__ == "ModelProto":
+        return _onnx_core(trained, sample, task, classes)
+    raise ModelError(f"{type(trained).__name__} cannot be exported: return {SUPPORTED}")
+
+
+def shaped(output: Any, task: Task, rows: int, classes: int, *, what: str) -> np.ndarray:
+    """The output as ``[n]``, or ``[n, k]`` for multiclass.
+
+    Raises:
+        ModelError: it has another shape.
+    """
+    wanted = [(rows, classes)] if task == "multiclass" else [(rows,), (rows, 1)]
+    if np.shape(output) not in wanted:
+        listed = " or ".join(str(list(shape)) for shape in wanted)
+        found = list(np.shape(output)) if hasattr(output, "shape") else type(output).__name__
+        raise ModelError(f"{what} gives {found} for {rows} rows, but a {task} model gives {listed}")
+    values: np.ndarray = np.asarray(output)
+    return values if task == "multiclass" else values.reshape(-1)
+
+
+def activate(logits: np.ndarray, task: Task) -> np.ndarray:
+    """Probabilities from logits by sigmoid or softmax, in float64; values as they are."""
+    logits = logits.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # what is not finite is for the comparison to report
+        if task == "binary":
+            return np.asarray(np.exp(-np.logaddexp(0.0, -logits)))
+        if task == "multiclass":
+            weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+            return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+    return logits
+
+
+def _torch_core(module: Any, sample: Encoded, task: Task, classes: int) -> Core:
+    torch = require("torch", "training")
+    require("onnx", "training")
+    names = list(sample)
+    module = module.cpu().eval()
+    _refuse_half(module)
+
+    class Positional(torch.nn.Module):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, *tensors: Any) -> Any:
+            return self.module(dict(zip(names, tensors, strict=True)))
+
+    def predict(encoded: Encoded) -> np.ndarray:
+        try:
+            with torch.no_grad():
+                output = module.eval()({name: torch.from_numpy(encoded[name]) for name in names})
+        except Exception as error:  # whatever the forward of a user raises
+            raise ModelError(_forward_problem(module, encoded, error)) from error
+        output = output.float().numpy() if isinstance(output, torch.Tensor) else output
+        what = f"forward of {type(module).__name__}"
+        return activate(shaped(output, task, len(encoded[DENSE]), classes, what=what), task)
+
+    predict(sample)
+    written = io.BytesIO()
+    try:
+        with warnings.catch_warnings():  # the tracer's doubts are settled by comparing the outputs
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                Positional().eval(),
+                tuple(torch.from_numpy(sample[name]) for name in names),
+                written,
+                input_names=names,
+                output_names=["output"],
+                dynamic_axes={name: {0: "n"} for name in [*names, "output"]},
+                opset_version=OPSET,
+                dynamo=False,
+            )
+    except Exception as error:
+        raise ModelError(f"torch cannot export {type(module).__name__} to ONNX: {error}") from error
+    return Core(require("onnx", "training").load_from_string(written.getvalue()), "output", _gives(task), predict)
+
+
+def _refuse_half(module: Any) -> None:
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    half = [(name, str(tensor.dtype)) for name, tensor in tensors if str(tensor.dtype) in _HALF]
+    if half:
+        name, dtype = half[0]
+        raise ModelError(
+            f"{type(module).__name__} has {len(half)} tensors of half precision, {name!r} as {dtype} for one, but answers are "
+            "computed in float32: return module.float(), and look at its metrics again"
+        )
+
+
+def _forward_problem(module: Any, encoded: Encoded, error: Exception) -> str:
+    inputs = ", ".join(f"{name!r} {values.dtype} [n, {values.shape[1]}]" for name, values in encoded.items())
+    reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.300}"
+    advice = TABLES if isinstance(error, IndexError) else ""
+    return f"forward of {type(module).__name__} fails on encoded rows, a dict of {inputs}: {reason}{advice}"
+
+
+def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> Core:
+    converter = require("skl2onnx", "sklearn")
+    tensors = require("skl2onnx.common.data_types", "sklearn")
+    name = type(estimator).__name__
+    method = "predict" if task == "regression" else "predict_proba"
+    if not hasattr(estimator, method):
+        raise ModelError(f"{name} has no {method}, which a {task} model needs: return {SUPPORTED}")
+    if task == "regression" and hasattr(estimator, "predict_proba"):
+        raise ModelError(f"{name} is a classifier, but the model's task is regression")
+    if task != "regression":
+        if not hasattr(estimator, "classes_"):
+            raise ModelError(f"{name} is not fitted: fit it on data.train.X and data.train.y before returning it")
+        if any(np.ndim(one) for one in estimator.classes_):
+            raise ModelError(f"{name} {_SEVERAL}")
+        known, wanted = np.asarray(estimator.classes_).tolist(), list(range(classes or 2))
+        if known != wanted:
+            raise ModelError(f"{name} was fitted on the labels {known[:20]}, not {wanted[:20]}: fit it on data.train.y")
+
+    def predict(encoded: Encoded) -> np.ndarray:
+        output = getattr(estimator, method)(matrix(encoded))
+        if task == "regression" and np.ndim(output) == 2 and np.shape(output)[1] > 1:
+            raise ModelError(f"{name} {_SEVERAL}")
+        if task == "binary":
+            output = output[:, 1]
+        return shaped(output, task, len(encoded[DENSE]), classes, what=f"{method} of {name}").astype(np.float64)
+
+    width = matrix(sample).shape[1]
+    try:
+        predict(sample)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = converter.convert_sklearn(
+                estimator,
+                initial_types=[(MATRIX, tensors.FloatTensorType([None, width]))],
+                options=None if task == "regression" else {id(estimator): {"zipmap": False}},
+                target_opset={"": OPSET, "ai.onnx.ml": 3},
+            )
+    except ModelError:
+        raise
+    except Exception as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise ModelError(
+            f"{name} cannot be used as a model: {reason}. It has to be fitted on data.train.X, "
+            "[n, dense_dim + Embedding features], and skl2onnx has to know it and every step in it"
+        ) from error
+    for (
+        opset
+    ) in model.opset_import:  # the converter's is the newest that a node needs, and that of support vectors is old
+        if opset.domain == "" and opset.version < _OLDEST_OF_THE_HEAD:
+            opset.version = _OLDEST_OF_THE_HEAD
+    route_missing(model, estimator)
+    return Core(model, model.graph.output[-1].name, "values" if task == "regression" else "probabilities", predict)
+
+
+def _onnx_core(model: Any, sample: Encoded, task: Task, classes: int) -> Core:
+    onnxruntime = require("onnxruntime", "training")
+    constants = {one.name for one in model.graph.initializer}
+    inputs = [one.name for one in model.graph.input if one.name not in constants]
+    if not set(inputs) <= set(sample):
+        raise ModelError(f"the ONNX model has the inputs {one_of(inputs)}, but the encoders give {one_of(sample)}")
+    _refuse_other_types(model, inputs)
+    if len(model.graph.output) != 1:
+        outputs = one_of(one.name for one in model.graph.output)
+        raise ModelError(f"the ONNX model has the outputs {outputs}: it needs exactly one, logits or values")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ModelError(f"the ONNX model cannot be loaded: {error}") from error
+
+    def predict(encoded: Encoded) -> np.ndarray:
+        try:
+            (output,) = session.run(None, {name: encoded[name] for name in inputs})
+        except Exception as error:
+            advice = TABLES if "out of data bounds" in str(error) else ""
+            raise ModelError(f"the ONNX model does not run on encoded rows: {error}{advice}") from error
+        return activate(shaped(output, task, len(encoded[DENSE]), classes, what="the ONNX model"), task)
+
+    predict(sample)
+    return Core(model, model.graph.output[0].name, _gives(task), predict)
+
+
+def _refuse_other_types(model: Any, inputs: Sequence[str]) -> None:
+    """Refuse a model that is not given, or does not give, what this project's graphs have."""
+    types = require("onnx", "training").TensorProto
+    for one in [*(one for one in model.graph.input if one.name in inputs), *model.graph.output]:
+        found, end = one.type.tensor_type.elem_type, "output" if one in model.graph.output else "input"
+        kinds = {"input": [types.FLOAT if one.name == DENSE else types.INT64], "output": [types.FLOAT, types.DOUBLE]}
+        wanted = kinds[end]
+        if found and found not in wanted:
+            raise ModelError(
+                f"the ONNX model has the {end} {one.name!r} as {types.DataType.Name(found)}, but {types.DataType.Name(wanted[0])} is "
+                "expected: export it from a model in float32, or put a Cast there"
+            )
+
+
+def _gives(task: Task) -> Literal["logits", "values"]:
+    return "values" if task == "regression" else "logits"

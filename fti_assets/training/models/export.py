@@ -1,0 +1,295 @@
+"""Export: encoders and core as one ONNX graph, raw columns in and predictions out, compared with the trained model."""
+
+import builtins
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from fti_assets.core.manifest import GraphInput, GraphOutput, Task
+from fti_assets.errors import ExportError, ModelError, one_of
+from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.samples import Samples
+from fti_assets.training.encoders.encoders import DENSE
+from fti_assets.training.encoders.extras import require
+from fti_assets.training.encoders.graph import ML_OPSET, OPSET, EncoderModel
+from fti_assets.training.judging.evaluation import OUTPUT_NAMES
+from fti_assets.training.models.comparison_rows import ComparisonRows, comparison_rows
+from fti_assets.training.models.core import MATRIX, Core, core_of
+from fti_assets.training.models.data import TrainingData
+
+PARITY_TOLERANCE = 1e-4
+"""Largest difference of a probability, or of a value relative to it where it is above 1."""
+
+_SAMPLES = 48
+_OLDEST_OPSET = 10
+_OLDEST_ML_OPSET = 3
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A model as it is stored and served: the serialized graph, its inputs, its output, multiclass labels, and some answers."""
+
+    bytes: builtins.bytes
+    inputs: tuple[GraphInput, ...]
+    outputs: tuple[GraphOutput, ...]
+    classes: tuple[str, ...]
+    samples: Samples | None = None
+
+
+def export(trained: Any, encoder_model: EncoderModel, data: TrainingData, task: Task) -> ExportedModel:
+    """Put the encoders in front of a trained model, as one ONNX graph, and compare that with the model.
+
+    The graph gives ``probability`` float32 ``[n]``, ``probabilities`` ``[n, k]`` or ``value`` ``[n]``.
+
+    Args:
+        trained: a torch module whose ``forward`` takes the dict of encoded tensors and gives logits (binary ``[n]`` or
+            ``[n, 1]``, multiclass ``[n, k]``) or values (``[n]`` or ``[n, 1]``); a scikit-learn estimator fitted on
+            ``data.train.X``; or an ``onnx.ModelProto`` with inputs ``dense`` and Embedding features and one output,
+            logits or values.
+        encoder_model: the encoder graph, ``data.encoder``.
+        data: whose rows, and others made from them, the outputs are compared on: ``comparison_rows``.
+        task: what the model does.
+
+    Raises:
+        ModelError: the model is of no supported kind, cannot be exported, gives the wrong shape or no numbers, or cannot answer
+            a row in which a feature is missing, as requests may have it.
+        ExportError: the graph differs from the trained model by more than ``PARITY_TOLERANCE`` on some row.
+        MissingExtraError: what exports it is not installed.
+
+    >>> exported = export(net, data.encoder, data, "binary")  # doctest: +SKIP
+    >>> exported.outputs  # doctest: +SKIP
+    (GraphOutput(name='probability', type='float32'),)
+    """
+    onnx = require("onnx", "training")
+    if type(trained).__name__ == "ModelProto":
+        reject_external_data(trained)
+    compared = comparison_rows(data)
+    encoded = encoder_model.encode(compared.columns)
+    rows = len(encoded[DENSE])
+    classes = data.classes if task == "multiclass" else ()
+    few = {name: np.resize(values[:8], (max(2, min(rows, 8)), values.shape[1])) for name, values in encoded.items()}
+    core = core_of(trained, few, task, len(classes))
+    # The last row of each Embedding table, whichever categories the compared rows have.
+    core.predict(few | {name: np.full_like(few[name], size - 1) for name, size in encoder_model.cardinalities.items()})
+    model = _merge(onnx, encoder_model, core, task, len(classes))
+    reject_external_data(model)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ModelError(f"the exported graph is not valid ONNX: {error}") from error
+    used = {one.name for one in model.graph.input}
+    exported = ExportedModel(
+        bytes=model.SerializeToString(),
+        inputs=tuple(one for one in encoder_model.inputs if one.name in used),
+        outputs=(GraphOutput(OUTPUT_NAMES[task], "float32"),),
+        classes=classes,
+    )
+    there = np.flatnonzero([not made for made in compared.made])
+    expected = core.predict({name: values[there] for name, values in encoded.items()})
+    _refuse_lost(compared.part(there), expected)
+    made = _answers_to_made(core, encoded, compared, expected)
+    compared, expected = compared.part(made.places), made.answers
+    return dataclasses.replace(exported, samples=check_parity(exported, compared, expected))
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """The trained model's answers, ``[n]`` or ``[n, k]``, and the places of their rows."""
+
+    places: np.ndarray
+    answers: np.ndarray
+
+
+def _answers_to_made(
+    core: Core, encoded: Mapping[str, np.ndarray], compared: ComparisonRows, there: np.ndarray
+) -> _Answers:
+    """The answers to rows that are there, and to made-up ones that the model has a number for.
+
+    Raises:
+        ModelError: it cannot answer where a feature is missing.
+    """
+    places, answers = [np.flatnonzero([not made for made in compared.made])], [there]
+    of_kind: dict[str, list[int]] = {}
+    for place, made in enumerate(compared.made):
+        if made:
+            of_kind.setdefault(made, []).append(place)
+    for made, rows in of_kind.items():
+        chosen = np.array(rows)
+        try:
+            answer = core.predict({name: values[chosen] for name, values in encoded.items()})
+            finite = np.isfinite(answer.reshape(len(rows), -1)).all(axis=1)
+            reason = "it gives no finite number"
+        except Exception as error:  # whatever the model of a user raises
+            answer, finite = there[: len(rows)], np.zeros(len(rows), dtype=bool)
+            reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.300}"
+        if made.endswith(" missing") and not finite.all():
+            raise ModelError(
+                f"the trained model cannot answer a request {made}: {reason}. Passthrough() keeps what is missing as NaN; give "
+                "the feature fti.Standardize(), which puts the train mean there, or return a model that takes NaN"
+            )
+        places.append(chosen[finite])
+        answers.append(answer[: len(rows)][finite])
+    return _Answers(np.concatenate(places), np.concatenate(answers))
+
+
+def check_parity(exported: ExportedModel, compared: ComparisonRows, expected: np.ndarray) -> Samples:
+    """Compare the graph's answers from raw columns with the trained model's own, and keep some of them.
+
+    Args:
+        exported: the graph; it is run on one row, on another, and on all the rest at once.
+        compared: ``n`` raw rows.
+        expected: the trained model's probabilities or values, ``[n]`` or ``[n, k]``.
+
+    Raises:
+        ModelError: the trained model's own answers are not finite.
+        ExportError: the graph does not run, or some row differs by more than ``PARITY_TOLERANCE``.
+    """
+    _refuse_lost(compared, expected)
+    rows, columns = len(expected), compared.columns
+    try:
+        graph = Graph.from_bytes(exported.bytes, exported.inputs, what="the exported graph")
+        parts = [{name: values[part] for name, values in columns.items()} for part in _slices(rows)]
+        answers = np.concatenate([graph.run(part)[exported.outputs[0].name] for part in parts])
+    except Exception as error:
+        raise ExportError(f"the exported graph does not run on one row and on many: {error}") from error
+    if answers.shape != expected.shape:
+        raise ExportError(f"the exported graph gives {list(answers.shape)}, the trained model {list(expected.shape)}")
+    difference = np.abs(answers - expected) / np.maximum(1.0, np.abs(expected))
+    difference = np.nan_to_num(difference.reshape(rows, -1).max(axis=1), nan=np.inf)
+    off = difference > PARITY_TOLERANCE
+    if off.any():
+        worst = int(difference.argmax())
+        raise ExportError(
+            f"the exported graph differs from the trained model on {int(off.sum())} of {rows} rows, by up to "
+            f"{difference[worst]:.3g} where {PARITY_TOLERANCE} is allowed: for {compared.described(worst)} the model gives "
+            f"{expected[worst].tolist()} and the graph {answers[worst].tolist()}. Look for what tracing cannot follow, "
+            "such as branches on values, random numbers and fixed batch sizes"
+        )
+    kept = np.union1d(np.linspace(0, rows - 1, min(rows, _SAMPLES)).astype(np.int64), _made_places(compared)[:_SAMPLES])
+    return Samples(compared.part(kept).columns, answers[kept])
+
+
+def _refuse_lost(compared: ComparisonRows, expected: np.ndarray) -> None:
+    lost = ~np.isfinite(expected.reshape(len(expected), -1)).all(axis=1)
+    if lost.any():
+        raise ModelError(
+            f"the trained model gives no finite answer for {int(lost.sum())} of {len(expected)} rows, such as "
+            f"{compared.described(int(lost.argmax()))}: look for missing values that Passthrough() lets through, or "
+            "training that diverged"
+        )
+
+
+def _made_places(compared: ComparisonRows) -> np.ndarray:
+    return np.flatnonzero([bool(made) for made in compared.made])
+
+
+def reject_external_data(model: Any) -> None:
+    """Refuse an ``onnx.ModelProto`` that keeps tensors in other files, whatever part of it they are in.
+
+    Raises:
+        ModelError: it does.
+    """
+    external = [name for name, location in _tensors(model) if location == 1]
+    if external:
+        raise ModelError(
+            f"the ONNX model keeps {len(external)} tensors in other files, {one_of(external[:5])} for one: store them "
+            "inside, with onnx.load(path) and external_data=False when it was exported"
+        )
+
+
+def _tensors(message: Any) -> Iterator[tuple[str, int]]:
+    if message.DESCRIPTOR.name == "TensorProto":
+        yield message.name, message.data_location
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for one in [value] if hasattr(value, "ListFields") else value:
+                yield from _tensors(one)
+
+
+def _merge(onnx: Any, encoder_model: EncoderModel, core: Core, task: Task, classes: int) -> Any:
+    encoder = onnx.compose.add_prefix(onnx.load_from_string(encoder_model.graph), "encoder.", rename_inputs=False)
+    model = onnx.compose.add_prefix(core.model, "core.")
+    _meet(onnx, encoder, model)
+    inputs = {one.name for one in model.graph.input}
+    if f"core.{MATRIX}" in inputs:
+        _add_matrix(onnx, encoder.graph, [DENSE, *encoder_model.cardinalities])
+    given = [one.name.removeprefix("encoder.") for one in encoder.graph.output]
+    joined = [(f"encoder.{name}", f"core.{name}") for name in given if f"core.{name}" in inputs]
+    merged = onnx.compose.merge_models(encoder, model, joined, outputs=[f"core.{core.output}"], name="model")
+    graph = merged.graph
+    _add_head(onnx, graph, f"core.{core.output}", core.gives, task, classes)
+    used = {name for node in graph.node for name in node.input}
+    unused = [one for one in graph.input if one.name not in used]
+    if len(unused) == len(graph.input):
+        raise ModelError("the model looks at none of its features: every row would get the same answer")
+    for one in unused:
+        graph.input.remove(one)
+    merged.producer_name, merged.doc_string, graph.doc_string = "fti_assets", "", ""
+    return merged
+
+
+def _meet(onnx: Any, encoder: Any, core: Any) -> None:
+    """Give both models the opsets of the core, which the encoders' and the head's operators do not depend on."""
+    versions: dict[str, int] = {}
+    for opset in core.opset_import:
+        domain = "" if opset.domain == "ai.onnx" else opset.domain
+        versions[domain] = max(opset.version, versions.get(domain, 0))
+    versions = {"": OPSET, "ai.onnx.ml": ML_OPSET} | versions
+    if versions[""] < _OLDEST_OPSET:
+        raise ModelError(f"the ONNX model is of opset {versions['']}: export it with opset {_OLDEST_OPSET} or later")
+    if versions["ai.onnx.ml"] < _OLDEST_ML_OPSET:
+        if any(node.op_type == "LabelEncoder" and node.domain == "ai.onnx.ml" for node in core.graph.node):
+            raise ModelError(
+                f"the ONNX model is of ai.onnx.ml opset {versions['ai.onnx.ml']}, whose LabelEncoder is another: "
+                f"export it with {_OLDEST_ML_OPSET} or later"
+            )
+        versions["ai.onnx.ml"] = _OLDEST_ML_OPSET  # no other operator of the domain changed its meaning
+    ir_version = max(encoder.ir_version, core.ir_version)
+    for model in (encoder, core):
+        model.ir_version = ir_version
+        del model.opset_import[:]
+        model.opset_import.extend(onnx.helper.make_opsetid(*one) for one in versions.items())
+
+
+def _add_matrix(onnx: Any, graph: Any, names: list[str]) -> None:
+    floats = [f"encoder.{DENSE}"]
+    for name in names[1:]:
+        floats.append(f"encoder.float.{name}")
+        graph.node.append(onnx.helper.make_node("Cast", [f"encoder.{name}"], floats[-1:], to=onnx.TensorProto.FLOAT))
+    output = f"encoder.{MATRIX}"
+    graph.node.append(onnx.helper.make_node("Concat", floats, [output], axis=1))
+    graph.output.append(onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, ["n", None]))
+
+
+def _add_head(onnx: Any, graph: Any, output: str, gives: str, task: Task, classes: int) -> None:
+    steps: list[tuple[str, list[str], dict[str, Any]]] = [("Cast", [], {"to": onnx.TensorProto.FLOAT})]
+    if gives == "probabilities" and task == "binary":
+        graph.initializer.append(onnx.numpy_helper.from_array(np.int64(1), "head.positive"))
+        steps.append(("Gather", ["head.positive"], {"axis": 1}))
+    if task != "multiclass":
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1]), "head.flat"))
+        steps.append(("Reshape", ["head.flat"], {}))
+    if gives == "probabilities":  # a forest that is sure adds up to 1.0000001 in float32
+        steps.append(("Clip", ["head.nothing", "head.certain"], {}))
+        for constant, value in (("head.nothing", 0.0), ("head.certain", 1.0)):
+            graph.initializer.append(onnx.numpy_helper.from_array(np.float32(value), constant))
+    if gives == "logits":
+        steps.append(("Sigmoid", [], {}) if task == "binary" else ("Softmax", [], {"axis": 1}))
+    name = OUTPUT_NAMES[task]
+    for at, (operator, constants, attributes) in enumerate(steps):
+        result = name if at == len(steps) - 1 else f"head.{at}"
+        graph.node.append(onnx.helper.make_node(operator, [output, *constants], [result], **attributes))
+        output = result
+    del graph.output[:]
+    shape = ["n", classes] if task == "multiclass" else ["n"]
+    graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+
+
+def _slices(rows: int) -> list[slice]:
+    bounds = sorted({0, min(1, rows), min(2, rows), rows})
+    return [slice(start, end) for start, end in pairwise(bounds)]

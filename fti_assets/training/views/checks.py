@@ -1,0 +1,285 @@
+"""What a feature view cannot be: every check of its declaration, as far as schemas tell when the code loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from fti_assets.core.columns import ColumnType
+from fti_assets.core.manifest import Column
+from fti_assets.core.names import is_kept
+from fti_assets.errors import DeclarationError, listed, one_of
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.on_demand import OnDemand
+from fti_assets.features.groups.on_demand_source import check_source
+from fti_assets.features.groups.selection import Selection, selection_of
+from fti_assets.training.encoders.encoders import Encoder, check_encoder, check_encoders
+
+if TYPE_CHECKING:
+    from fti_assets.training.views.view import FeatureView
+
+
+def check_view(view: FeatureView) -> None:
+    """Refuse a view that names what is not there, or that cannot be joined.
+
+    Raises:
+        DeclarationError: it says what is wrong.
+    """
+    _check_features(view)
+    _check_label(view)
+    _check_declared_types(view)
+
+
+def _check_features(view: FeatureView) -> None:
+    if not isinstance(view.features, list | tuple):
+        raise DeclarationError(
+            f"features of view {view.name!r} is {view.features!r}, which is no list: write features=[...], as in "
+            "features=[weather['temp'], calendar]"
+        )
+    if not view.features:
+        raise DeclarationError(f"view {view.name!r} has no features")
+    wrong = [feature for feature in view.features if not isinstance(feature, Selection | FeatureGroup | OnDemand)]
+    if wrong:
+        raise DeclarationError(
+            f"view {view.name!r}: {listed(wrong)} is not a feature; give columns of a group, as in weather['temp'], or an "
+            "on-demand feature"
+        )
+    for selection in view.selections:
+        if selection.group is view.spine and (selection.spine_keys or selection.feature_prefix):
+            raise DeclarationError(
+                f"view {view.name!r} joins its spine {view.spine.table} to itself: the spine's own columns are taken as "
+                "given, without .on() or .prefix()"
+            )
+        if selection.group is not view.spine:
+            _check_join(view, selection)
+        if not selection.columns and selection.group.columns is None:
+            raise DeclarationError(
+                f"view {view.name!r} takes all of {selection.group.table}, which has no schema: name the columns, as in "
+                f"{selection.group.name}['...']"
+            )
+    times = [output.name for feature in view.on_demand for output in feature.outputs if output not in feature.features]
+    names = [*view.feature_names, *times]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DeclarationError(
+            f"view {view.name!r} has {listed(twice)} twice: give one of them a .prefix(), or leave one out"
+        )
+    if kept := [name for name in names if is_kept(name)]:
+        raise DeclarationError(
+            f"view {view.name!r} has a feature {listed(kept)}, a name that plans keep for themselves: give it another .prefix(), or "
+            "the output another name"
+        )
+    _check_on_demand(view)
+    _check_request(view)
+
+
+def _check_join(view: FeatureView, selection: Selection) -> None:
+    group = selection.group
+    if group.event_time is not None and view.time is None:
+        raise DeclarationError(
+            f"view {view.name!r} joins {group.table}, which has an event time, to the spine {view.spine.table}, which has "
+            f"none: give {view.spine.name} an event_time, the time of the prediction"
+        )
+    _check_keys(view, selection)
+
+
+def _check_keys(view: FeatureView, selection: Selection) -> None:
+    """Refuse a join on a column that the spine is known not to have."""
+    group, spine_columns = selection.group, view.spine.columns
+    needed = {key: selection.spine_keys.get(key, key) for key in group.keys}
+    missing = [key for key, column in needed.items() if spine_columns is not None and column not in spine_columns]
+    if missing:
+        raise DeclarationError(
+            f"view {view.name!r} cannot join {group.table} on {listed(needed[key] for key in missing)}: the spine "
+            f"{view.spine.table} has {one_of(spine_columns or ())}. Say which column holds it, as in "
+            f"{group.name}.on(<spine column>={missing[0]!r})"
+        )
+
+
+def _check_on_demand(view: FeatureView) -> None:
+    for feature in view.on_demand:
+        check_source(feature.function.__module__, what=f"on-demand feature {feature.name!r}")
+    _check_inputs(view)
+    taken = {name for feature in view.on_demand for name in feature.inputs}
+    for feature in view.on_demand:
+        idle = [output.name for output in feature.outputs if output.type == "timestamp" and output.name not in taken]
+        if idle:
+            raise DeclarationError(
+                f"on-demand feature {feature.name!r} of view {view.name!r} makes {listed(idle)}, a time that no other on-demand "
+                "feature takes: no model learns from a time, so take it in one that makes a number of it, or leave it out"
+            )
+
+
+def _check_inputs(view: FeatureView) -> None:
+    """Refuse an input that is nowhere, as far as the spine's schema tells."""
+    if view.spine.columns is None:
+        return
+    made = [output.name for feature in view.on_demand for output in feature.outputs]
+    known = dict.fromkeys([*view.feature_names, *made, *view.spine.columns])
+    for feature in view.on_demand:
+        unknown = [name for name in feature.inputs if name not in known]
+        if unknown:
+            raise DeclarationError(
+                f"on-demand feature {feature.name!r} of view {view.name!r} takes {listed(unknown)}, which is neither a "
+                f"feature of the view nor a column of its spine: there is {one_of(known)}"
+            )
+
+
+def _check_request(view: FeatureView) -> None:
+    """One name is one value: a feature cannot be called like something else that the request brings."""
+    made = {output.name for feature in view.on_demand for output in feature.outputs}
+    joined = [name for selection in view.joined for name in selection.feature_names]
+    keys = [selection.spine_keys.get(key, key) for selection in view.joined for key in selection.group.keys]
+    own = [name for selection in view.selections if selection.group is view.spine for name in selection.feature_names]
+    brought = {*view.spine.keys, *own, *keys, *([view.time] if view.time is not None else [])}
+    clash = sorted(brought & {*joined, *made})
+    if clash:
+        raise DeclarationError(
+            f"view {view.name!r} has a feature called {listed(clash)}, and so is a key, time or feature of its spine "
+            f"{view.spine.table}: give the feature a .prefix(), or the on-demand output another name"
+        )
+
+
+def _check_label(view: FeatureView) -> None:
+    label = view.label
+    if label.horizon is not None and (label.group.event_time is None or view.time is None):
+        raise DeclarationError(f"the label of view {view.name!r} has within=, which needs event times on both sides")
+    if label.maturity is not None and view.time is None:
+        raise DeclarationError(
+            f"the label of view {view.name!r} has a maturity, but its spine {view.spine.table} has no event time to tell a "
+            "row's age by: leave out maturity, or give the spine an event_time"
+        )
+    if label.group is not view.spine:
+        by = [label.column.spine_keys.get(key, key) for key in label.group.keys]
+        if label.horizon is None and set(by) != set(view.spine.keys):
+            raise DeclarationError(
+                f"the label of view {view.name!r} comes from {label.group.table} by the keys {one_of(by)}, but "
+                f"the spine {view.spine.table} has the keys {one_of(view.spine.keys)}: give the label a group with the "
+                "spine's keys, or within='30d' for the first outcome of an entity"
+            )
+        _check_keys(view, label.column)
+    taken = [feature.name for feature in view.on_demand if label.name in feature.inputs]
+    if label.group is view.spine and taken:
+        raise DeclarationError(
+            f"view {view.name!r} gives its label {label.name!r} to the on-demand feature {listed(taken)}: what turned out "
+            "is not there yet when the prediction is made"
+        )
+    if label.name in [*view.spine.keys, *([view.time] if view.time is not None else [])]:
+        raise DeclarationError(
+            f"view {view.name!r} has the label {label.name!r}, which is a key or the time of its spine {view.spine.table}: "
+            "give the label a column of its own"
+        )
+    if label.name in view.feature_names:
+        raise DeclarationError(
+            f"view {view.name!r} has its label {label.name!r} among its features: leave it out, or use .prefix() if it is "
+            "an earlier value that was known by then"
+        )
+    timeless = [
+        selection.group.table
+        for selection in view.joined
+        if selection.group is label.group
+        and label.group.event_time is None
+        and label.name in selection.chosen(label.group.columns or {})
+    ]
+    if timeless:
+        raise DeclarationError(
+            f"view {view.name!r} has its label {label.name!r} among its features: {timeless[0]} has no event time, so it is "
+            "visible at every instant; leave it out"
+        )
+    _refuse_unknown(view, view.encoders, what=f"view {view.name!r}")
+
+
+def check_view_encoders(view: FeatureView, encoders: Mapping[str, Encoder], *, what: str) -> None:
+    """Refuse encoders of a model for what is no feature of its view, or, as far as schemas tell, for a feature of another type.
+
+    Raises:
+        DeclarationError: it names the model and the feature.
+    """
+    _refuse_unknown(view, encoders, what=what)
+    for column in _declared_features(view):
+        if column.name in encoders:
+            try:
+                check_encoder(column, encoders[column.name])
+            except DeclarationError as error:
+                raise DeclarationError(f"{what}: {error}") from error
+
+
+def _refuse_unknown(view: FeatureView, encoders: Mapping[str, Encoder], *, what: str) -> None:
+    unknown = [name for name in encoders if name not in view.feature_names]
+    if unknown:
+        raise DeclarationError(
+            f"{what} has encoders for {listed(unknown)}: its features are {one_of(view.feature_names)}"
+        )
+
+
+def _check_declared_types(view: FeatureView) -> None:
+    """Check encoders and key types as far as schemas declare them; the rest is known when the view is stored."""
+    spine_types = view.spine.columns or {}
+    for selection in view.joined:
+        check_key_types(view, selection, selection.group.columns or {}, spine_types)
+    known = _declared_features(view)
+    if known:
+        names = {column.name for column in known}
+        check_encoders(known, {name: encoder for name, encoder in view.encoders.items() if name in names})
+    label_types = view.label.group.columns or {}
+    if label_types.get(view.label.name) is not None:
+        check_label_types(view, label_types, spine_types)
+
+
+def _declared_features(view: FeatureView) -> list[Column]:
+    """The features whose types are known when the code loads."""
+    known: list[Column] = []
+    for feature in view.features:
+        if isinstance(feature, OnDemand):
+            known += feature.features
+            continue
+        selection = selection_of(feature)
+        types = selection.group.columns or {}
+        known += [
+            Column(selection.feature_prefix + name, kind)
+            for name in selection.chosen(types)
+            if (kind := types.get(name)) is not None
+        ]
+    return known
+
+
+def check_key_types(
+    view: FeatureView, selection: Selection, group_types: Mapping[str, Any], spine_types: Mapping[str, Any]
+) -> None:
+    """Refuse keys whose two sides are known to have different types."""
+    for key in selection.group.keys:
+        spine_column = selection.spine_keys.get(key, key)
+        spine_type, group_type = spine_types.get(spine_column), group_types.get(key)
+        if spine_type is not None and group_type is not None and spine_type != group_type:
+            raise DeclarationError(
+                f"view {view.name!r} joins {selection.group.table} where {spine_column!r} = {key!r}, but {spine_column!r} "
+                f"of {view.spine.table} is {spine_type} and {key!r} of {selection.group.table} is {group_type}"
+            )
+
+
+def check_label_types(view: FeatureView, types: Mapping[str, Any], spine_types: Mapping[str, Any]) -> None:
+    """Refuse a label that no model predicts, or whose key is known to have another type than the spine's."""
+    label = view.label
+    if known_type(view, label.group, types, label.name) == "timestamp":
+        raise DeclarationError(
+            f"the label {label.name!r} of view {view.name!r} is a timestamp, which no model predicts: make it a number, a "
+            "boolean or text"
+        )
+    if label.group is not view.spine:
+        check_key_types(view, label.column, types, spine_types)
+
+
+def known_type(view: FeatureView, group: FeatureGroup, types: Mapping[str, ColumnType | None], name: str) -> ColumnType:
+    """The type of a column that the view needs.
+
+    Raises:
+        DeclarationError: there is no such column, or it has a type that no feature can have.
+    """
+    kind = types.get(name)
+    if kind is None:
+        there = [column for column, found in types.items() if found is not None]
+        raise DeclarationError(
+            f"view {view.name!r} needs the column {name!r} of {group.table}, which "
+            f"{'has a type that no feature can have' if name in types else f'has only {one_of(there)}'}"
+        )
+    return kind

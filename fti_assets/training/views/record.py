@@ -1,0 +1,89 @@
+"""A feature view as a manifest has it: the one record that training, batch predictions and the predictor join by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fti_assets.core.columns import ColumnType
+from fti_assets.core.manifest import Column, JoinedColumn, JoinedGroup, JoinedKey, ViewRecord
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.on_demand import OnDemand
+from fti_assets.features.groups.selection import Selection, selection_of
+from fti_assets.features.online.load import joined_group
+from fti_assets.features.spine_rows import spine_times
+from fti_assets.features.validation.schema import column_rules
+from fti_assets.training.views.checks import check_key_types, known_type
+
+if TYPE_CHECKING:
+    from fti_assets.training.views.view import FeatureView
+
+Types = Callable[[FeatureGroup], Mapping[str, ColumnType | None]]
+"""The types of a group's columns: as declared when the code loads, as stored when it runs."""
+
+
+def view_record(view: FeatureView, types: Types) -> ViewRecord:
+    """The view with the types of its columns.
+
+    Raises:
+        DeclarationError: a column is not there, or the two sides of a key have different types.
+    """
+    spine_types = types(view.spine)
+    joins: list[JoinedGroup] = []
+    features: list[Column] = []
+    for feature in view.features:
+        if isinstance(feature, OnDemand):
+            features += feature.features
+            continue
+        selection = selection_of(feature)
+        group_types = types(selection.group)
+        columns = [
+            Column(name, known_type(view, selection.group, group_types, name)) for name in selection.chosen(group_types)
+        ]
+        if selection.group is view.spine:
+            features += columns
+            continue
+        keys = tuple(_joined_key(view, selection, key, group_types, spine_types) for key in selection.group.keys)
+        joined = [JoinedColumn(selection.feature_prefix + column.name, column.name, column.type) for column in columns]
+        joins.append(joined_group(selection.group, keys, joined))
+        features += [Column(column.feature, column.type) for column in joined]
+    request = [Column(name, known_type(view, view.spine, spine_types, name)) for name in _request(view, features)]
+    return ViewRecord(
+        name=view.name,
+        version=view.version,
+        spine=view.spine.name,
+        spine_version=view.spine.version,
+        spine_keys=view.spine.keys,
+        prediction_time=view.time,
+        request=tuple(request),
+        joins=tuple(joins),
+        on_demand=tuple(feature.call for feature in view.on_demand),
+        features=tuple(features),
+        rules=tuple(column_rules(view.spine.schema, [column.name for column in request])),
+        spine_times=spine_times(view.spine),
+    )
+
+
+def _request(view: FeatureView, features: Sequence[Column]) -> list[str]:
+    """The spine's columns that a request must bring: its keys, its own features, join keys, on-demand inputs."""
+    made = {output.name for feature in view.on_demand for output in feature.outputs}
+    joined = {name for selection in view.joined for name in selection.feature_names}
+    own = [column.name for column in features if column.name not in made | joined]
+    keys = [selection.spine_keys.get(key, key) for selection in view.joined for key in selection.group.keys]
+    taken = [name for feature in view.on_demand for name in feature.inputs if name not in made | joined]
+    names = dict.fromkeys([*view.spine.keys, *own, *keys, *taken])
+    return [name for name in names if name != view.time]
+
+
+def _joined_key(
+    view: FeatureView,
+    selection: Selection,
+    key: str,
+    group_types: Mapping[str, Any],
+    spine_types: Mapping[str, Any],
+) -> JoinedKey:
+    spine_column = selection.spine_keys.get(key, key)
+    known_type(view, view.spine, spine_types, spine_column)
+    group_type = known_type(view, selection.group, group_types, key)
+    check_key_types(view, selection, group_types, spine_types)
+    return JoinedKey(spine_column, key, group_type)

@@ -171,7 +171,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         if not self._obs:
             self._obs = Observer()
             self._obs.start()
-        watchdog = Watchdog(self, run_id, callback, cursor)
+        watchdog = Watchdog(self, run_id, callback, cursor, self.wait_for_writer)
         self._watchers[run_id][callback] = (watchdog, self._obs.schedule(watchdog, self._base_dir, recursive=True))
 
     def wait_for_writer(self, run_id: str) -> None:

@@ -13,8 +13,7 @@ from fti_assets.core.sql import quoted, timestamp
 from fti_assets.core.times import Window
 from fti_assets.errors import LookbackError, listed
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.rows.table import Grid, Table
-from fti_assets.features.windows.tiles import SourcePartitions
+from fti_assets.features.rows.table import Grid, SourcePartitions, Table
 from fti_assets.orchestration.partitions import windows_between
 from fti_assets.stores.lake.lake import Lake
 

@@ -16,10 +16,9 @@ from fti_assets.core.names import TILES, TableName
 from fti_assets.core.sql import quoted, timestamp
 from fti_assets.core.times import Window, duration
 from fti_assets.features.inputs import input_table
-from fti_assets.features.rows.table import Grid, Table
+from fti_assets.features.rows.table import Grid, SourcePartitions, Table
 from fti_assets.features.windows import window_aggregate
 from fti_assets.features.windows.axis import RowsBy
-from fti_assets.features.windows.tiles import SourcePartitions
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.upkeep.dropping import drop_tables

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -10,7 +11,9 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
-    from fti_assets.features.windows.tiles import SourcePartitions
+    from fti_assets.core.names import TableName
+    from fti_assets.core.times import Window
+    from fti_assets.stores.lake.lake import Lake
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,27 @@ class Grid:
     end: datetime
     starts: tuple[datetime, ...] = ()
     arrives: str | None = None
+
+
+@dataclass(frozen=True)
+class SourcePartitions:
+    """The partitions of a source that a run sees whole, and where tiles of them are kept.
+
+    Args:
+        lake: the lake.
+        table: the source's table.
+        stored: all its rows, with ``_partition``: a tile serves later runs too, which see more of them.
+        rows: those that the run may see.
+        windows: those that lie between the lookback's reach and the run's start.
+        versions: the data version of every stored partition.
+    """
+
+    lake: Lake
+    table: TableName
+    stored: duckdb.DuckDBPyRelation
+    rows: duckdb.DuckDBPyRelation
+    windows: tuple[Window, ...]
+    versions: Mapping[str, str]
 
 
 @dataclass(frozen=True)

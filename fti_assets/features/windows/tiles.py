@@ -24,39 +24,15 @@ from fti_assets.features.windows.exact import Spread, spread_sql
 from fti_assets.stores.duckdb.relations import view_of
 
 if TYPE_CHECKING:
-    import duckdb
-
-    from fti_assets.features.rows.table import Table
+    from fti_assets.features.rows.table import SourcePartitions, Table
     from fti_assets.features.windows.axis import Windows
     from fti_assets.features.windows.results import Needed
-    from fti_assets.stores.lake.lake import Lake
 
 DAY = 86_400_000_000
 _VERSION = 2
 _FEWEST = 3
 """Tiles of fewer partitions save no more than they cost."""
 _FOREVER = 10**7
-
-
-@dataclass(frozen=True)
-class SourcePartitions:
-    """The partitions of a source that a run sees whole, and where tiles of them are kept.
-
-    Args:
-        lake: the lake.
-        table: the source's table.
-        stored: all its rows, with ``_partition``: a tile serves later runs too, which see more of them.
-        rows: those that the run may see.
-        windows: those that lie between the lookback's reach and the run's start.
-        versions: the data version of every stored partition.
-    """
-
-    lake: Lake
-    table: TableName
-    stored: duckdb.DuckDBPyRelation
-    rows: duckdb.DuckDBPyRelation
-    windows: tuple[Window, ...]
-    versions: Mapping[str, str]
 
 
 @dataclass(frozen=True)

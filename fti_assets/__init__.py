@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from fti_assets.definitions import build_definitions as build_definitions
     from fti_assets.describe.finding import search as search
     from fti_assets.features.external_group import external_group as external_group
+    from fti_assets.features.feature_group import feature_group as feature_group
     from fti_assets.features.files import read_files as read_files
     from fti_assets.features.groups.group import FeatureGroup as FeatureGroup
-    from fti_assets.features.groups.group import feature_group as feature_group
     from fti_assets.features.groups.on_demand import on_demand as on_demand
     from fti_assets.features.rows.changes import ChangeFeed as ChangeFeed
     from fti_assets.features.rows.changes import Changes as Changes
@@ -71,7 +71,7 @@ _MODULES = {
     "Embedding": "training.encoders.encoders",
     "Evaluation": "training.judging.evaluation",
     "external_group": "features.external_group",
-    "feature_group": "features.groups.group",
+    "feature_group": "features.feature_group",
     "FeatureGroup": "features.groups.group",
     "FeatureView": "training.views.view",
     "FeedPosition": "features.rows.changes",

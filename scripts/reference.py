@@ -130,7 +130,7 @@ def _described(one: Any, prefix: str) -> Iterator[str]:
         yield from ("```py", _signature(one, f"{prefix}{one.name}"), "```", "")
     yield from _docstring(one)
     if one.is_class:
-        for member in one.members.values():
+        for member in (one.all_members if "dataclass" in one.labels else one.members).values():
             member = _target(member)
             if (
                 member.name.startswith("_")

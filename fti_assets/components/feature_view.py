@@ -15,9 +15,8 @@ from fti_assets.components.declaring import ComponentTree, DeclaringComponent
 from fti_assets.components.feature_group import FeatureGroupComponent
 from fti_assets.components.scaffold import FeatureViewScaffolder
 from fti_assets.errors import DeclarationError
-from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.group import FeatureGroup, Selection
 from fti_assets.features.groups.on_demand import OnDemand
-from fti_assets.features.groups.selection import Selection
 from fti_assets.training.datasets.dataset import TrainingDataset
 
 

@@ -27,6 +27,15 @@ def is_kept(column: str) -> bool:
     return column.lower() == PARTITION or column.lower().startswith(("_fti_", "__fti_"))
 
 
+def versioned(name: str, version: int) -> str:
+    """The name of one version: of an asset, of its table and of its online namespace.
+
+    >>> versioned("weather", 1)
+    'weather_v1'
+    """
+    return f"{name}_v{version}"
+
+
 @dataclass(frozen=True)
 class TableName:
     """A table of the lake: its schema (``features``, ``datasets``, ``predictions`` or ``tiles``) and name (``weather_v1``)."""

@@ -8,23 +8,22 @@ from typing import Any
 
 import dagster as dg
 
-from fti_assets.features.groups.columns import column_schema, group_columns
 from fti_assets.features.groups.freshness import FRESH
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.groups.layout import IN_TIME, NOT_FUTURE, judges_time, layout_of
-from fti_assets.features.validation.schema import described
+from fti_assets.features.groups.metadata import declaration_of_group, declared_metadata
 from fti_assets.features.validation.schema_rules import rules_of
 from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.conditions.defaults import on_changed_inputs, on_window_end
 from fti_assets.orchestration.conditions.reach import Reach, partitions_back
 from fti_assets.orchestration.conditions.within_reach import Upstream
 from fti_assets.orchestration.resources import Stores
-from fti_assets.orchestration.step import asset_key, beta_accepted, build_asset
+from fti_assets.orchestration.step import beta_accepted, build_asset
 from fti_assets.orchestration.users import links_to_users
 
 
-def build_feature_group(group: FeatureGroup) -> dg.AssetsDefinition:
-    """Build the group's asset, once."""
+def feature_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
+    """The group's asset."""
 
     def run(context: dg.AssetExecutionContext, stores: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
         from fti_assets.features.run import run_feature_group  # with all that a step needs and a declaration does not
@@ -42,7 +41,7 @@ def build_feature_group(group: FeatureGroup) -> dg.AssetsDefinition:
         annotations=group.annotations,
         ins=group.asset_ins,
         deps=[_dep(group, source) for source in dict.fromkeys(group.inputs.values())],
-        check_specs=check_specs(asset_key(group.options, group.table), rules),
+        check_specs=check_specs(group.key, rules),
         metadata={"dagster/table_name": str(group.table_name), **declared_metadata(group), **links_to_users(group)},
         kinds={"duckdb", "parquet", *(["sql"] if group.body else [])},
         group_name="features",
@@ -92,33 +91,3 @@ def dep_on(
 
 def _dep(group: FeatureGroup, source: FeatureGroup) -> dg.AssetDep:
     return dep_on(source, group.partitions_def, group.lookback)
-
-
-def declared_metadata(group: FeatureGroup) -> dict[str, Any]:
-    """Keys, times and columns, as the catalog shows them before the first run."""
-    metadata: dict[str, Any] = {
-        "keys": ", ".join(group.keys),
-        "event_time": group.event_time or "none: a lookup, always visible",
-    }
-    if group.available_at is not None:
-        metadata["available_at"] = group.available_at
-    if group.serving_delay is not None:
-        metadata["serving_delay"] = str(group.serving_delay)
-    if group.ttl is not None:
-        metadata["ttl"] = str(group.ttl)
-    if group.rename:
-        metadata["renamed"] = ", ".join(f"{source!r} to {name!r}" for source, name in group.rename.items())
-    if group.body:
-        metadata["sql"] = dg.MetadataValue.md(f"```sql\n{group.body.strip()}\n```")
-    return metadata | (column_schema(group_columns(group)) if group.schema is not None else {})
-
-
-def declaration_of_group(group: FeatureGroup) -> tuple[object, ...]:
-    """Everything of a group but its source that decides what it holds, for the code version."""
-    inputs = tuple((name, source.table) for name, source in group.inputs.items())
-    times = (group.event_time, group.available_at, group.serving_delay, group.ttl, group.tie_break, group.partition_by)
-    schema = described(group.schema)
-    in_sql = (group.body,) if group.body else ()
-    names = (tuple(sorted(group.rename.items())),) if group.rename else ()
-    of_rows = (group.lookback, inputs, schema, group.duplicates)
-    return (group.name, group.version, group.keys, times, *of_rows, *in_sql, *names)

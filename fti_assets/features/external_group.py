@@ -13,7 +13,9 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
 from fti_assets.errors import DeclarationError
-from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY, FeatureGroup, check_group
+from fti_assets.features.external.asset import external_group_asset
+from fti_assets.features.groups.checks import check_group
+from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY, FeatureGroup
 from fti_assets.features.rows.rename import checked_column, checked_rename
 from fti_assets.features.validation.schema import pandera_schema
 from fti_assets.orchestration.options import AssetOptions
@@ -135,6 +137,7 @@ def external_group(
         annotations={},
         asset_ins={},
         options=cast(AssetOptions, dict(options)),
+        to_asset=external_group_asset,
         rename=names,
         source=source,
         validate=validate,

@@ -16,7 +16,8 @@ from fti_assets.core.arguments import caller_frame, checked_arguments
 from fti_assets.core.sql import checked_name, literal, timestamp
 from fti_assets.core.times import naive_utc
 from fti_assets.errors import DeclarationError, one_of
-from fti_assets.features.groups.group import FeatureGroup, feature_group
+from fti_assets.features.feature_group import feature_group
+from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.groups.sql_body import SqlBody, sql_body
 from fti_assets.features.rows.duplicates import Duplicates
 from fti_assets.features.rows.table import Table

@@ -12,9 +12,8 @@ import dagster as dg
 from fti_assets.core.names import TableName
 from fti_assets.describe.declarations import Declaration, declaration_of
 from fti_assets.errors import DeclarationError, NotMaterializedError, one_of
-from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand
-from fti_assets.features.groups.selection import Selection, selection_of
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.views.view import FeatureView

@@ -14,8 +14,8 @@ from fti_assets.core.columns import ColumnType, canonical
 from fti_assets.core.manifest import Column
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.errors import DataError, DeclarationError, listed, one_of
+from fti_assets.features.groups.group import Selection
 from fti_assets.features.groups.on_demand import OnDemand
-from fti_assets.features.groups.selection import Selection
 from fti_assets.features.validation.schema import column_types
 from fti_assets.stores.models.graph import Graph
 from fti_assets.testing.running import call

@@ -10,9 +10,8 @@ import dagster as dg
 
 from fti_assets.features.asset import dep_on, upstream_of
 from fti_assets.features.groups.columns import column_schema
-from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.group import FeatureGroup, Selection
 from fti_assets.features.groups.on_demand import OnDemand
-from fti_assets.features.groups.selection import Selection
 from fti_assets.features.upstream import COMPLETE
 from fti_assets.features.validation.schema import described
 from fti_assets.features.validation.schema_rules import rules_of

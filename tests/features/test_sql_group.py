@@ -15,6 +15,7 @@ import fti_assets as fti
 from fti_assets.errors import DataError, DeclarationError
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.sql_group import GroupTerms
+from fti_assets.orchestration.options import AssetOptions
 from fti_assets.testing import assert_no_leak, materialize, rows, stores_in
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-06")
@@ -70,7 +71,7 @@ def test_terms_are_those_of_a_group() -> None:
     of_group = set(inspect.signature(fti.feature_group).parameters) - {"name", "keys", "ins", "options"}
     own = set(inspect.signature(fti.sql_feature_group).parameters) - {"name", "keys", "ins", "sql", "file", "terms"}
     assert not own
-    assert of_group == set(GroupTerms.__annotations__) - set(fti.assets.options.AssetOptions.__annotations__)  # type: ignore[attr-defined]
+    assert of_group == set(GroupTerms.__annotations__) - set(AssetOptions.__annotations__)
 
 
 def test_a_file_gives_name_body_and_description() -> None:

@@ -10,19 +10,19 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.core.rules import Rule
-from fti_assets.features.asset import declaration_of_group, declared_metadata
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.groups.layout import layout_of
+from fti_assets.features.groups.metadata import declaration_of_group, declared_metadata
 from fti_assets.features.validation.schema_rules import rules_of
 from fti_assets.orchestration.checks import check_specs
-from fti_assets.orchestration.step import STORES, asset_key, code_version
+from fti_assets.orchestration.step import STORES, code_version
 from fti_assets.orchestration.users import links_to_users
 
 
-def build_external_group(group: FeatureGroup) -> dg.AssetsDefinition:
-    """Build the group's observable asset, once."""
+def external_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
+    """The group's observable asset."""
     assert group.source is not None
-    key = asset_key(group.options, group.table)
+    key = group.key
     settled: dict[str, Any] = {name: value for name, value in group.options.items() if value is not None}
     for name in ("key", "key_prefix"):
         settled.pop(name, None)

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.validation.schema import column_types, constraints, type_of_sql
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
-
-    from fti_assets.features.groups.group import FeatureGroup
 
 COLUMN_SCHEMA = "dagster/column_schema"
 """The metadata under which Dagster looks for an asset's columns."""

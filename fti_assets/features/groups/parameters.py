@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fti_assets.errors import DeclarationError, one_of
+from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.table import Table
-
-if TYPE_CHECKING:
-    from fti_assets.features.groups.group import FeatureGroup
 
 
 def _is_no_more(hints: Mapping[str, Any], parameter: str) -> bool:
@@ -33,8 +31,6 @@ def group_inputs(
     Raises:
         DeclarationError: a parameter names no group.
     """
-    from fti_assets.features.groups.group import FeatureGroup
-
     names = {**function.__globals__, **caller_names}
     groups: dict[str, FeatureGroup] = {}
     for parameter in inspect.signature(function).parameters:

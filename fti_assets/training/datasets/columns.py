@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fti_assets.features.groups.columns import Columns, declared_columns, table_column
+from fti_assets.features.groups.group import selection_of
 from fti_assets.features.groups.on_demand import OnDemand
-from fti_assets.features.groups.selection import selection_of
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.validation.schema import column_types
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset

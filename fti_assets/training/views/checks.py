@@ -9,10 +9,9 @@ from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import Column
 from fti_assets.core.names import is_kept
 from fti_assets.errors import DeclarationError, listed, one_of
-from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.groups.on_demand_source import check_source
-from fti_assets.features.groups.selection import Selection, selection_of
 from fti_assets.training.encoders.encoders import Encoder, check_encoder, check_encoders
 
 if TYPE_CHECKING:

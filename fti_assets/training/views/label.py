@@ -8,8 +8,7 @@ from datetime import timedelta
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.times import duration
 from fti_assets.errors import DeclarationError
-from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.groups.selection import Selection
+from fti_assets.features.groups.group import FeatureGroup, Selection
 
 
 @checked_arguments(itself=["column"])

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import Column, JoinedColumn, JoinedGroup, JoinedKey, ViewRecord
-from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand
-from fti_assets.features.groups.selection import Selection, selection_of
 from fti_assets.features.online.load import joined_group
 from fti_assets.features.spine_rows import spine_times
 from fti_assets.features.validation.schema import column_rules

@@ -11,10 +11,9 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.manifest import ViewRecord
 from fti_assets.core.sql import checked_name
 from fti_assets.errors import DeclarationError
-from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.groups.on_demand_order import in_order
-from fti_assets.features.groups.selection import Selection, selection_of
 from fti_assets.training.encoders.encoders import Encoder
 from fti_assets.training.views.checks import check_label_types, check_view
 from fti_assets.training.views.label import Label

@@ -1,0 +1,135 @@
+"""Declaring feature groups: unencoded columns with keys and times, one table and one asset a version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Unpack
+
+from fti_assets.core.arguments import caller_frame, checked_arguments, checked_function
+from fti_assets.core.sql import checked_name
+from fti_assets.core.times import duration
+from fti_assets.features.asset import feature_group_asset
+from fti_assets.features.groups.checks import check_group
+from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY, FeatureGroup
+from fti_assets.features.groups.parameters import group_inputs
+from fti_assets.features.rows.duplicates import Duplicates, checked_duplicates
+from fti_assets.features.rows.rename import checked_column, checked_rename
+from fti_assets.features.validation.schema import pandera_schema
+from fti_assets.orchestration.options import AssetOptions
+from fti_assets.orchestration.signature import annotations_of
+
+
+@checked_arguments(options=AssetOptions, itself=["version", "duplicates", "rename"])
+def feature_group(
+    *,
+    keys: str | Sequence[str],
+    name: str | None = None,
+    version: int = 1,
+    event_time: str | None = None,
+    available_at: str | None = None,
+    serving_delay: str | timedelta | None = None,
+    ttl: str | timedelta | None = None,
+    tie_break: str | None = None,
+    duplicates: Duplicates = "error",
+    schema: Any = None,
+    partition_by: str | None = None,
+    lookback: str | timedelta | None = None,
+    online: bool = False,
+    online_history: str | timedelta | None = None,
+    rename: Mapping[str, str] | None = None,
+    ins: Mapping[str, Any] | None = None,
+    **options: Unpack[AssetOptions],
+) -> Callable[[Callable[..., Any]], FeatureGroup]:
+    """Declare a feature group: a function that gives rows, and what they mean.
+
+    The function may take ``context``, a ``config: dg.Config``, resources by annotation, plain Dagster assets by name
+    (stated in ``ins`` if they are made elsewhere), and other groups as lazy relations: parameters annotated
+    ``fti.Table``. It gives a frame of pandas, polars or narwhals, an Arrow table, a DuckDB relation or a ``Table``:
+    all rows of the partitions that are run. A group without partitions may give ``fti.Changes`` or an
+    ``fti.ChangeFeed`` instead, and take the feed's last position by a parameter annotated ``fti.FeedPosition``.
+
+    Args:
+        keys: the columns that name the entity.
+        name: the group's name, by default the function's.
+        version: names the asset and its table (``weather_v1``); a changed schema needs a new one.
+        event_time: the column that says when a row was true; without it the group is a lookup, one row a key.
+        available_at: the column that says when a system could first use the row; by default event time plus
+            ``serving_delay``.
+        serving_delay: how long after its event time a row can be used; must be stated for an online group that names no
+            ``available_at``.
+        ttl: how long after its event time a row still answers; for ever by default.
+        tie_break: the column whose greatest value wins among rows of equal keys and times.
+        duplicates: what to do with rows of equal keys and times within a run: ``"error"`` refuses them,
+            ``fti.KeepLast("loaded_at")`` keeps the last by a column. It is decided before the rows are validated.
+        schema: a Pandera model or schema, checked before anything is stored.
+        partition_by: the column whose time says which partition a row is in; event time by default.
+        lookback: how far before its own partitions the group reads its input groups.
+        online: load the group to the online store too.
+        online_history: how far back the online store answers; ttl plus delay by default, 7 days without a ttl.
+        rename: the source's name of a column to the group's, ``{"Order ID": "order_id"}``, for names with capitals or spaces.
+            Everything else in the declaration, the schema too, speaks of the group's names.
+        ins: groups for ``fti.Table`` parameters that cannot be found by name, beside what ``@dg.asset`` takes.
+        options: every parameter of ``@dg.asset``, with its own meaning.
+
+    Raises:
+        DeclarationError: the declaration is impossible.
+
+    >>> import pandas as pd
+    >>> @feature_group(keys=["customer_id"])
+    ... def customers() -> pd.DataFrame:
+    ...     return pd.DataFrame({"customer_id": [1], "age": [33.0]})
+    >>> customers.table
+    'customers_v1'
+    """
+    caller = caller_frame()
+    caller_names = {} if caller is None else dict(caller.f_locals)
+
+    def declare(function: Callable[..., Any]) -> FeatureGroup:
+        checked_function(function, over="fti.feature_group")
+        own_name = checked_name(name or function.__name__, what="feature group")
+        annotations = annotations_of(function, caller_names)
+        names = checked_rename(rename or {}, what=repr(own_name))
+        groups, other_ins = group_inputs(function, annotations, ins or {}, caller_names)
+        group = FeatureGroup(
+            name=own_name,
+            version=version,
+            function=function,
+            keys=tuple(
+                checked_column(key, names, what=f"key of {own_name!r}")
+                for key in ([keys] if isinstance(keys, str) else keys)
+            ),
+            event_time=event_time,
+            available_at=available_at,
+            serving_delay=None
+            if serving_delay is None
+            else duration(serving_delay, what=f"serving_delay of {own_name!r}"),
+            ttl=None if ttl is None else duration(ttl, what=f"ttl of {own_name!r}"),
+            tie_break=tie_break,
+            duplicates=checked_duplicates(duplicates, what=repr(own_name)),
+            schema=None if schema is None else pandera_schema(schema, what=repr(own_name)),
+            partition_by=partition_by or event_time,
+            lookback=duration(lookback or timedelta(0), what=f"lookback of {own_name!r}"),
+            online=online,
+            online_history=_online_history(online_history, ttl, serving_delay, own_name),
+            inputs=groups,
+            annotations=annotations,
+            asset_ins=other_ins,
+            options=options,
+            to_asset=feature_group_asset,
+            rename=names,
+        )
+        check_group(group)
+        return group
+
+    return declare
+
+
+def _online_history(
+    stated: str | timedelta | None, ttl: str | timedelta | None, delay: str | timedelta | None, name: str
+) -> timedelta:
+    if stated is not None:
+        return duration(stated, what=f"online_history of {name!r}")
+    if ttl is None:
+        return DEFAULT_ONLINE_HISTORY
+    return duration(ttl) + duration(delay or timedelta(0))

@@ -10,7 +10,7 @@ import pandera.pandas as pa
 import pytest
 
 import fti_assets as fti
-from fti_assets.cli.main import main
+from fti_assets.cli import main
 from fti_assets.describe import as_text, describe
 from fti_assets.describe.declarations import declaration_of
 
@@ -59,6 +59,7 @@ dataset = fti.training_dataset(name="returns_dataset", view=view, split=fti.Time
 
 @fti.model(
     dataset=dataset, task="binary", gates=[fti.BeatsBaseline("log_loss")], metadata={"latency_goal": "20 ms"},
+    tags={"framework": "scikit-learn"},
     evaluate=fti.Evaluation(metrics=["roc_auc", "log_loss"], slices=["amount"]),
 )  # fmt: skip
 def returns_model(data: fti.TrainingData) -> Any:
@@ -141,14 +142,14 @@ def test_schedules_and_sensors_that_target_an_asset_are_told(definitions: dg.Def
 def test_training_says_how_it_is_judged_and_registered(definitions: dg.Definitions, tmp_path: Path) -> None:
     system = describe(definitions)
     model = fact(system, "models", "returns_model_v1")
-    assert (model["framework"], model["accelerator"]) == ("scikit-learn", "CPU")
+    assert (model["framework"], model["accelerator"]) == ("scikit-learn", "not stated")
     assert model["encoders"] == {"amount": "Standardize() by default", "rate": "Passthrough()"}
     assert model["evaluation"] == {"metrics": ["roc_auc", "log_loss"], "slices": ["amount"]}
     assert model["gates"] == ["BeatsBaseline(metric='log_loss')"]
     assert model["registry"] == {"store": str(tmp_path / "models"), "champion": None, "builds": 0}
     assert not (tmp_path / "models").exists()  # it is only read
     of_net = fact(system, "models", "net_v1")
-    assert (of_net["framework"], of_net["accelerator"]) == ("PyTorch Lightning", "gpu")
+    assert (of_net["framework"], of_net["accelerator"]) == ("not stated", "gpu")
     of_dataset = fact(system, "datasets", "returns_dataset_v1")
     assert of_dataset["label"] == "is_returned of outcomes_v1, mature after 2d"
     assert of_dataset["features"] == ["amount", "rate"]

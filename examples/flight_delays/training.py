@@ -94,6 +94,7 @@ class NetConfig(dg.Config):
         fti.SliceGap("roc_auc", by="origin", at_most=0.15, min_rows=500),
     ],
     owners=["team:flights"],
+    metadata={"framework": "PyTorch Lightning", "accelerator": "CPU"},
 )
 def delay_net(context: dg.AssetExecutionContext, config: NetConfig, data: fti.TrainingData) -> Any:
     """A small network over late rates and delays, weather, the plane and the calendar; what has many names is embedded."""

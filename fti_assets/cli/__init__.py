@@ -1,1 +1,3 @@
 """The ``fti`` command."""
+
+from fti_assets.cli.commands import main as main

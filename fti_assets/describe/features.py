@@ -6,8 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from fti_assets.describe.frameworks import of_features
-from fti_assets.describe.stated import length, stated
+from fti_assets.describe.stated import framework, length, stated
 from fti_assets.features.groups.group import FeatureGroup
 
 
@@ -18,7 +17,7 @@ def feature_pipeline(group: FeatureGroup, spec: Any, starts: list[str]) -> dict[
         "description": spec.description or "",
         "mode": stated(spec, "mode", "batch" if group.source is None else "external"),
         "runs": _runs(group),
-        "framework": stated(spec, "framework", of_features(group.annotations.get("return"))),
+        "framework": framework(spec, group.annotations),
         "validation": validation(group.assets_def, group.schema),
         "schedule": starts,
         "upstream": upstream(group.assets_def),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -24,3 +25,23 @@ def length(duration: timedelta) -> str:
         if duration and not duration % of_one:
             return f"{duration // of_one}{unit}"
     return f"{duration.total_seconds():g}s"
+
+
+_FRAMEWORKS = {
+    "duckdb": "DuckDB",
+    "fti_assets": "DuckDB",
+    "lightning": "PyTorch Lightning",
+    "onnx": "ONNX",
+    "pandas": "pandas",
+    "polars": "Polars",
+    "pyarrow": "Arrow",
+    "pytorch_lightning": "PyTorch Lightning",
+    "sklearn": "scikit-learn",
+    "torch": "PyTorch",
+}
+
+
+def framework(spec: Any, annotations: Mapping[str, Any]) -> str:
+    """What a function is written with: as stated, or of what it is annotated to return."""
+    module = getattr(annotations.get("return"), "__module__", "").partition(".")[0]
+    return stated(spec, "framework", _FRAMEWORKS.get(module, NOT_STATED))

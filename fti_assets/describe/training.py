@@ -7,8 +7,7 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.describe.features import runs, upstream, validation
-from fti_assets.describe.frameworks import of_model
-from fti_assets.describe.stated import length, stated
+from fti_assets.describe.stated import framework, length, stated
 from fti_assets.errors import FtiError
 from fti_assets.orchestration.resources import Stores
 from fti_assets.training.datasets.dataset import TrainingDataset
@@ -38,15 +37,14 @@ def model_facts(
     model: Model, spec: Any, starts: list[str], stores: Stores | None, definitions: dg.Definitions
 ) -> dict[str, Any]:
     """How a model is trained, judged and registered."""
-    framework = stated(spec, "framework", of_model(model.function, model.annotations.get("return")))
     return {
         "asset": spec.key.to_user_string(),
         "task": model.task,
-        "framework": framework,
+        "framework": framework(spec, model.annotations),
         "dataset": model.dataset.table,
         "tracking": stated(spec, "tracking", _tracking(definitions)),
         "trigger": starts,
-        "accelerator": stated(spec, "accelerator", _accelerator(framework)),
+        "accelerator": stated(spec, "accelerator"),
         "encoders": _encoders(model),
         "evaluation": {"metrics": list(model.evaluate.metrics), "slices": list(model.evaluate.slices)},
         "gates": [repr(gate) for gate in model.gates],
@@ -61,10 +59,6 @@ def _tracking(definitions: dg.Definitions) -> str:
     with_mlflow = any("mlflow" in type(resource).__module__.lower() for resource in resources)
     own = "the build's manifest and card, and Dagster's metadata of each run"
     return f"MLflow, {own}" if with_mlflow else own
-
-
-def _accelerator(framework: str) -> str:
-    return "CUDA where there is one, else the CPU" if framework.startswith("PyTorch") else "CPU"
 
 
 def _encoders(model: Model) -> dict[str, str]:

@@ -1,0 +1,80 @@
+"""The command line beside Dagster's own: a new system, what a system is, its stores, and the champions of its models."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+
+import click
+
+from fti_assets.cli import models, rows
+from fti_assets.cli.lake import lake
+from fti_assets.cli.options import definitions, loaded
+from fti_assets.core.extras import named_extras
+from fti_assets.errors import FtiError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit code: 1 with one sentence on standard error, 2 if the command line cannot be read."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        with named_extras(" ".join(["fti", *arguments[:1]])):
+            fti.main(arguments, prog_name="fti", standalone_mode=False)
+    except FtiError as error:
+        click.echo(f"fti: {error}", err=True)
+        return 1
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return 130
+    return 0
+
+
+@click.group(no_args_is_help=False)
+@click.version_option(package_name="fti-assets", message="fti_assets %(version)s")
+def fti() -> None:
+    """Start a system, describe it, look at its stores and change a champion by hand."""
+
+
+@fti.command()
+@click.argument("name")
+@click.option("--folder", help="where to write it, new or empty (default: a folder of that name)")
+def init(name: str, folder: str | None) -> None:
+    """Write a small working system to start from; NAME is that of its package, such as my_system."""
+    from fti_assets.scaffold import write_system
+
+    written = write_system(name, folder)
+    click.echo(
+        f"{written} is a system of its own; go on with:\n  cd {written}\n  python -m pytest\n  fti describe\n"
+        "  dagster dev -f definitions.py"
+    )
+
+
+@fti.command()
+@definitions
+@click.option("--json", "as_json", is_flag=True, help="for machines")
+def describe(file: str | None, module: str | None, as_json: bool) -> None:
+    """Say what a system is, from its definitions."""
+    from fti_assets.describe import as_text, describe
+
+    system = describe(loaded(file, module))
+    click.echo(json.dumps(system, indent=2) if as_json else as_text(system))
+
+
+@fti.command()
+@click.argument("words", nargs=-1, required=True)
+@definitions
+@click.option("--json", "as_json", is_flag=True, help="for machines")
+def search(words: tuple[str, ...], file: str | None, module: str | None, as_json: bool) -> None:
+    """Find what is declared by its name, columns, tags, owners or description; all WORDS must be there."""
+    from fti_assets.describe import search
+
+    matches = search(" ".join(words), loaded(file, module))
+    click.echo(json.dumps([dataclasses.asdict(match) for match in matches], indent=2) if as_json else str(matches))
+
+
+for command in (models.models, models.promote, models.rollback, rows.forget, rows.reset, lake):
+    fti.add_command(command)

@@ -1,0 +1,93 @@
+"""``fti models``, ``fti promote`` and ``fti rollback``: the model store and its champions."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from fti_assets.cli.options import stores
+from fti_assets.core.home import home
+from fti_assets.errors import NotMaterializedError, one_of
+from fti_assets.stores.models.store import Aliases, ModelStore
+
+_folder = stores("models", otherwise="{}/ under FTI_HOME")
+
+
+def _store(folder: str | None) -> ModelStore:
+    return ModelStore(folder or home() / "models")
+
+
+@click.command()
+@click.argument("model", required=False)
+@_folder
+def models(model: str | None, models: str | None) -> None:
+    """List models, or the builds of MODEL."""
+    store = _store(models)
+    if model is None:
+        for name in store.models():
+            click.echo(f"{name}  champion {store.aliases(name).champion or 'none'}")
+        return
+    aliases, builds = store.aliases(model), store.builds(model)
+    if not builds:
+        raise NotMaterializedError(f"there is no model {model!r} in {store.root}: it has {one_of(store.models())}")
+    for build in builds:
+        marks: list[str] = [build.status]
+        marks += ["champion"] if build.reference == aliases.champion else []
+        marks += ["rolled back"] if build.reference in aliases.rolled_back else []
+        scores = "  ".join(f"{name} {value:.4f}" for name, value in build.metrics.items())
+        click.echo(f"{build.reference}  {', '.join(marks)}  {scores}")
+        for gate in build.gates:
+            click.echo(f"    {'passed' if gate.passed else 'failed'} {gate.gate}: {gate.reason}")
+
+
+@click.command()
+@click.argument("model")
+@click.argument("build")
+@click.option("--reason", required=True, help="kept in the history of champions")
+@_folder
+def promote(model: str, build: str, reason: str, models: str | None) -> None:
+    """Make an accepted BUILD, such as v1/20130501T000000Z-1f9ac3d2, the champion of MODEL."""
+    store = _store(models)
+    before = store.aliases(model).champion
+    _find_sources_here()
+    _say_champion(store, store.promote(model, build, expected=before, reason=reason), before)
+
+
+@click.command()
+@click.argument("model")
+@click.option("--to", metavar="BUILD", help="the build to go back to (default: the champion before)")
+@click.option("--reason", required=True, help="kept in the history of champions")
+@_folder
+def rollback(model: str, to: str | None, reason: str, models: str | None) -> None:
+    """Go back from the champion of MODEL to an earlier one."""
+    store = _store(models)
+    before = store.aliases(model).champion
+    _find_sources_here()
+    _say_champion(store, store.roll_back(model, to, reason=reason), before)
+
+
+def _find_sources_here() -> None:
+    """As ``python -m`` does: the on-demand functions of a system are compared with what a build learned from."""
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+
+
+def _say_champion(store: ModelStore, aliases: Aliases, before: str | None) -> None:
+    """Say who is champion, and tell the Dagster instance of ``DAGSTER_HOME``: the champion has changed, whatever becomes of that."""
+    click.echo(f"the champion of {aliases.model} is {aliases.champion}, before it was {before or 'none'}")
+    folder = os.environ.get("DAGSTER_HOME")
+    if not folder:
+        click.echo("nothing was reported to Dagster, since DAGSTER_HOME is not set", err=True)
+        return
+    try:
+        from fti_assets.training.models.champion_events import report_champion
+
+        pages = report_champion(store, aliases)
+    except Exception as error:  # dagster is not installed, or whatever its storage raises
+        click.echo(
+            f"nothing was reported to Dagster, since the instance of DAGSTER_HOME={folder} failed: {error}", err=True
+        )
+        return
+    click.echo(f"reported to Dagster, on the page of {' and '.join(pages)}")

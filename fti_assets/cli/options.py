@@ -1,0 +1,45 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_STORES = {"lake": "offline", "models": "model", "online": "online"}
+
+
+def stores(*names: str, otherwise: str = "what the definitions say") -> Callable[[Command], Command]:
+    """The folders of some stores, as ``--lake``, ``--models`` and ``--online``."""
+
+    def add(command: Command) -> Command:
+        for name in reversed(names):
+            text = f"the {_STORES[name]} store's folder (default: {otherwise.format(name)})"
+            command = click.option(f"--{name}", metavar="FOLDER", help=text)(command)
+        return command
+
+    return add
+
+
+def definitions(command: Command) -> Command:
+    """Where the definitions are, as ``--file`` or ``--module``."""
+    command = click.option("-m", "--module", help="or the module")(command)
+    return click.option("-f", "--file", help="the file with the definitions (default: definitions.py)")(command)
+
+
+def loaded(file: str | None, module: str | None) -> dg.Definitions:
+    """The definitions that ``--file`` or ``--module`` names.
+
+    Raises:
+        UsageError: both are given.
+    """
+    from fti_assets.describe import load_definitions
+
+    if file is not None and module is not None:
+        raise click.UsageError("--file and --module both say where the definitions are: give one of them")
+    return load_definitions(file=file or "definitions.py", module=module)

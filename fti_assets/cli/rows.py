@@ -1,0 +1,85 @@
+"""``fti forget`` and ``fti reset``: rows taken out of everything that is stored."""
+
+from __future__ import annotations
+
+import click
+
+from fti_assets.cli.options import definitions, loaded, stores
+from fti_assets.errors import DeclarationError, StoreError
+
+
+@click.command()
+@click.argument("group")
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    required=True,
+    metavar="COLUMN=VALUE",
+    help="a key column and its value; once for each",
+)
+@click.option(
+    "--expire", is_flag=True, help="also out of datasets and old snapshots, pinned ones too; deletes the files"
+)
+@click.option("--dry-run", is_flag=True, help="only say where it is")
+@definitions
+@stores("lake", "models", "online")
+def forget(
+    group: str,
+    keys: tuple[str, ...],
+    expire: bool,
+    dry_run: bool,
+    file: str | None,
+    module: str | None,
+    **folders: str | None,
+) -> None:
+    """Take a key of GROUP, in all its versions, out of everything that is stored."""
+    from fti_assets.forget import as_text, forget, stores_of
+
+    system = loaded(file, module)
+    system_stores = stores_of(system, **folders)
+    key = dict(map(_column_and_value, keys))
+    done = forget(system, group, key, stores=system_stores, expire=expire, dry_run=dry_run)
+    click.echo(as_text(done))
+    if done.expired is not None and (done.expired.holding or done.expired.unreadable):
+        root = system_stores.offline_store().root
+        raise StoreError(f"not every file of {root} is shown to be without the key: see above")
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="do not ask")
+@definitions
+@stores("lake", "models", "online")
+def reset(names: tuple[str, ...], yes: bool, file: str | None, module: str | None, **folders: str | None) -> None:
+    """Drop what is stored of groups, datasets or predictions, to start over with them.
+
+    All versions of NAMES are meant, or one, such as orders_v1.
+    """
+    from fti_assets.forget import stores_of
+    from fti_assets.reset import as_text, plan_reset, reset
+
+    system = loaded(file, module)
+    system_stores = stores_of(system, **folders)
+    plan = None
+    if not yes:
+        plan = plan_reset(system, names, stores=system_stores)
+        click.echo(as_text(plan))
+        if not plan.needs and not _confirmed():
+            raise StoreError("nothing was dropped: answer y, or say --yes")
+    dropped, told_dagster = reset(system, names, stores=system_stores, expected=plan)
+    click.echo(as_text(dropped, done=True, told_dagster=told_dagster))
+
+
+def _confirmed() -> bool:
+    try:
+        return input("drop it? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
+def _column_and_value(text: str) -> tuple[str, str]:
+    column, equals, value = text.partition("=")
+    if not (column and equals and value):
+        raise DeclarationError("--key takes a column and its value, as in --key customer_id=17")
+    return column, value

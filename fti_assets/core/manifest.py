@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fti_assets.core.columns import ColumnType
+from fti_assets.core.times import Times
 
 Task = Literal["binary", "multiclass", "regression"]
 Status = Literal["accepted", "rejected"]
@@ -68,6 +69,11 @@ class JoinedGroup:
     def table(self) -> str:
         """The group's table and online namespace, such as ``weather_v1``."""
         return f"{self.group}_v{self.version}"
+
+    @property
+    def times(self) -> Times:
+        """The group's times; in a manifest their fields stand beside the keys."""
+        return Times(self.event_time, self.available_at, self.serving_delay_us, self.ttl_us, self.tie_break)
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,12 @@ class ViewRecord:
     features: tuple[Column, ...]
     rules: tuple[ColumnRule, ...] = ()
     spine_times: SpineTimes | None = None
+
+    @property
+    def times(self) -> Times:
+        """When the spine's rows are true and available."""
+        stated = self.spine_times or SpineTimes()
+        return Times(self.prediction_time, stated.available_at, stated.serving_delay_us, tie_break=stated.tie_break)
 
 
 @dataclass(frozen=True)

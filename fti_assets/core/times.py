@@ -70,6 +70,35 @@ def from_microseconds(value: int) -> datetime:
 
 
 @dataclass(frozen=True)
+class Times:
+    """When a row is true, and from when on to when it answers.
+
+    Args:
+        event_time: the column that says when a row was true, None for a lookup.
+        available_at: the column that says when it could first be used, else that is its event time plus ``serving_delay_us``.
+        serving_delay_us: whole microseconds.
+        ttl_us: how long after its event time it still answers, whole microseconds; None is for ever.
+        tie_break: the column whose greatest value wins among rows of equal keys and times.
+    """
+
+    event_time: str | None = None
+    available_at: str | None = None
+    serving_delay_us: int = 0
+    ttl_us: int | None = None
+    tie_break: str | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that these times are told by."""
+        return tuple(name for name in (self.event_time, self.available_at, self.tie_break) if name is not None)
+
+    @property
+    def have_fixed_delay(self) -> bool:
+        """Whether each row becomes visible a fixed time after it is true, no two of a key at once."""
+        return self.available_at is None and self.tie_break is None
+
+
+@dataclass(frozen=True)
 class Window:
     """A partition: its key, and the naive UTC instants it holds, ``start <= t < end``, if it is a time window."""
 

@@ -148,7 +148,7 @@ def _settled(
 def _with_instants(lake: Lake, rows: duckdb.DuckDBPyRelation, group: FeatureGroup) -> duckdb.DuckDBPyRelation:
     """Rows with the group's times as instants where they came as ISO text, of which two may write one instant."""
     kinds = dict(zip(rows.columns, map(str, rows.types), strict=True))
-    texts = [name for name in group.times if kinds.get(name) == "VARCHAR"]
+    texts = [name for name in group.time_columns if kinds.get(name) == "VARCHAR"]
     if not texts:
         return rows
     read = ", ".join(f"{stored_iso_text(lake.connection, name).sql} AS {quoted(name)}" for name in texts)
@@ -164,7 +164,7 @@ def _staged_deletes(
     rows = relation_of(lake.connection, deletes, what=layout.what)
     rows = renamed(rows, group.rename, what=f"the deletes of {layout.what}", partly=True)
     rows = _with_instants(lake, rows, group)
-    by = group.identity if set(group.times) & set(rows.columns) else group.keys
+    by = group.identity if set(group.time_columns) & set(rows.columns) else group.keys
     missing = [name for name in by if name not in rows.columns]
     if missing:
         raise DataError(
@@ -173,7 +173,7 @@ def _staged_deletes(
         )
     table = temporary_name("deletes")
     selected = ", ".join(
-        f"{quoted(name)}::TIMESTAMP AS {quoted(name)}" if name in group.times else quoted(name) for name in by
+        f"{quoted(name)}::TIMESTAMP AS {quoted(name)}" if name in group.time_columns else quoted(name) for name in by
     )
     lake.connection.execute(f"CREATE TEMP TABLE {quoted(table)} AS SELECT DISTINCT {selected} FROM {view_of(rows)}")
     return table, tuple(by)

@@ -32,7 +32,7 @@ def statistics_shown(
     measured = next((v.facts["measured_delay_p95_s"] for v in verdicts if "measured_delay_p95_s" in v.facts), None)
     if measured is not None:
         metadata["measured_delay_p95_s"] = float(measured)
-    columns = [one.column for one in shown if one.column not in (*group.keys, *group.times)]
+    columns = [one.column for one in shown if one.column not in (*group.keys, *group.time_columns)]
     now, by_partition = clock.now(), dict[str, dict[str, Any]]()
     found = partition_statistics(lake.connection, rows, columns, event_time=group.event_time, now=now)
     for window in windows:

@@ -44,12 +44,12 @@ def spine_as_of(
     """
     if view.prediction_time is None:
         return connection.sql(f"SELECT *, false AS {LATE} FROM {view_of(rows)}")
-    times = view.spine_times or SpineTimes()
+    times = view.times
     time = quoted(view.prediction_time)
-    available = available_sql(view.prediction_time, times.available_at, times.serving_delay_us)
+    available = available_sql(times)
     visible = f"coalesce({available} <= {time}, false)"
     one_version = ""
-    if times.available_at is not None or times.tie_break is not None:
+    if not times.have_fixed_delay:
         tie = [] if times.tie_break is None else [f"{quoted(times.tie_break)} DESC NULLS LAST"]
         order = [
             f"{visible} DESC",
@@ -83,7 +83,7 @@ def stored_spine(
     if PARTITION not in rows.columns:  # another system keeps it
         return spine_as_of(lake.connection, lake.rows(table, snapshot=snapshot, partitions=partitions), view)
     among = f"{PARTITION} IN ({', '.join(map(literal, partitions)) or 'NULL'})"
-    if view.spine_times is None or (view.spine_times.available_at, view.spine_times.tie_break) == (None, None):
+    if view.times.have_fixed_delay:
         rows, among = rows.filter(among), "true"
     return lake.connection.sql(
         f"SELECT * EXCLUDE ({PARTITION}) FROM {view_of(spine_as_of(lake.connection, rows, view))} WHERE {among}"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fti_assets.core.columns import canonical
-from fti_assets.core.manifest import Column, JoinedGroup, SpineTimes, ViewRecord
+from fti_assets.core.manifest import Column, JoinedGroup, ViewRecord
 from fti_assets.core.names import TableName
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.sql import literal, quoted, temporary_name
@@ -88,11 +88,11 @@ def _corrected(lake: Lake, view: ViewRecord, row: Mapping[str, Any]) -> Iterator
     if view.prediction_time is None:
         return
     at: datetime = row[view.prediction_time]
-    times = view.spine_times or SpineTimes()
+    times = view.times
     names = [column.name for column in view.request]
     identity = (*view.spine_keys, view.prediction_time)
     tie = "NULL" if times.tie_break is None else quoted(times.tie_break)
-    available = available_sql(view.prediction_time, times.available_at, times.serving_delay_us)
+    available = available_sql(times)
     versions = lake.connection.execute(
         f"SELECT {available}, {tie}, {', '.join(map(quoted, names))} "
         f"FROM {view_of(lake.rows(TableName('features', f'{view.spine}_v{view.spine_version}')))} "
@@ -137,7 +137,7 @@ def _winner(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, A
             f"SELECT {values} FROM {rows} WHERE {equal}", keys
         ).fetchone()
         return found
-    available = available_sql(join.event_time, join.available_at, join.serving_delay_us)
+    available = available_sql(join.times)
     tie = "NULL" if join.tie_break is None else quoted(join.tie_break)
     candidates = lake.connection.execute(
         f"SELECT {quoted(join.event_time)}, {available}, {tie}, {values} FROM {rows} WHERE {equal}", keys
@@ -175,7 +175,7 @@ def _refuse_known_outcomes(lake: Lake, view: FeatureView, table: str) -> None:
     if view.time is None or label.group.event_time is None or label.horizon is not None:
         return
     event = label.group.event_time
-    available = available_sql(event, label.group.available_at, label.group.delay_us)
+    available = available_sql(label.group.times)
     outcomes = lake.connection.sql(
         f"SELECT *, greatest({quoted(event)}, {available}) AS __fti_visible FROM {view_of(lake.rows(label.group.table_name))}"
     )

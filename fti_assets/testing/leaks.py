@@ -13,7 +13,7 @@ import duckdb
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import PARTITION
 from fti_assets.core.sql import quoted, timestamp
-from fti_assets.core.times import Window, microseconds
+from fti_assets.core.times import Times, Window
 from fti_assets.errors import DeclarationError, NotMaterializedError, listed
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.groups.group import FeatureGroup
@@ -153,7 +153,7 @@ def _assert_group(
         )
     layout = layout_of(group)
     layout = Layout(group.table, layout.not_null, (), None, types=layout.types, times=layout.times)
-    visible = _visible(group.event_time, group.available_at, group.delay_us)
+    visible = _visible(group.times)
     known = _computed(lake, group, inputs, windows, given, layout)
     layout = Layout(
         group.table, layout.not_null, (), None, types=layout.types, times=layout.times, stored=lake.staged_types(known)
@@ -181,15 +181,15 @@ def _computed(
     return stage(lake.connection, result, layout, [Window("all")]).table
 
 
-def _visible(event_time: str, available_at: str | None, delay_us: int) -> str:
-    return f"greatest({quoted(event_time)}, {available_sql(event_time, available_at, delay_us)})"
+def _visible(times: Times) -> str:
+    return f"greatest({quoted(str(times.event_time))}, {available_sql(times)})"
 
 
 def _as_of(table: Table, moment: datetime) -> Table:
     """The table without the rows that became visible after an instant; a lookup is always visible."""
     if table.event_time is None:
         return table
-    visible = _visible(table.event_time, table.available_at, microseconds(table.serving_delay))
+    visible = _visible(table.times)
     return table.with_relation(table.relation.filter(f"{visible} <= {timestamp(moment)}"))
 
 

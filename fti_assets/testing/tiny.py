@@ -155,7 +155,7 @@ def _columns(selection: Selection) -> list[tuple[str, str]]:
     """Each feature of a selection and its column."""
     group = selection.group
     columns = selection.columns or [
-        name for name in group.columns or () if name not in group.keys and name not in group.times
+        name for name in group.columns or () if name not in group.keys and name not in group.time_columns
     ]
     return [(selection.feature_prefix + column, column) for column in columns]
 

@@ -62,7 +62,7 @@ def test_a_declaration_is_what_was_written() -> None:
         "features.weather_v2",
         dg.AssetKey("weather_v2"),
     )
-    assert (group.keys, group.times, group.identity) == (("carrier",), ("landed_at",), ("carrier", "landed_at"))
+    assert (group.keys, group.time_columns, group.identity) == (("carrier",), ("landed_at",), ("carrier", "landed_at"))
     assert (group.serving_delay, group.ttl, group.lookback) == (
         timedelta(minutes=15),
         timedelta(hours=6),

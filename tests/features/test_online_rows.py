@@ -133,7 +133,7 @@ def test_what_wins_from_an_instant_on_is_kept_and_nothing_else(drawn, since):
     whole = JoinedGroup("g", 1, (JoinedKey("k0", "k0", "text"),), (), event_time="e", available_at="a")
     with connection() as open_:
         stored = relation(open_, {"k0": "VARCHAR", "e": "TIMESTAMP", "a": "TIMESTAMP"}, rows)
-        every = sorted(frontier(open_, stored, whole).project(f"k0, {VISIBLE}").fetchall())
+        every = sorted(frontier(open_, stored, ["k0"], [], whole.times, of="g_v1").project(f"k0, {VISIBLE}").fetchall())
         found = winners_since(open_, stored, whole, since * 1_000_000).project(f"k0, {VISIBLE}").fetchall()
     instant = from_microseconds(since * 1_000_000)
     followers = [*every, (None, None)][1:]

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
+from fti_assets.core.times import Times
 from fti_assets.errors import DataError, DeclarationError
 from fti_assets.features.point_in_time import asof
 from fti_assets.features.point_in_time.frontier import frontier
@@ -257,7 +258,7 @@ def test_missing_and_repeated_columns_are_named(connection: duckdb.DuckDBPyConne
     with pytest.raises(DeclarationError, match="starts with '__fti_'"):
         values(connection, [], [1], columns=(JoinedColumn("__fti_row", "v", "integer"),))
     with pytest.raises(DeclarationError, match="no frontier"):
-        frontier(connection, oracles.relation(connection, ROWS, []), group(event_time=None))
+        frontier(connection, oracles.relation(connection, ROWS, []), ["k"], [], Times(), of="g_v1")
 
 
 def test_joins_leave_the_spine_its_keys_and_a_table_a_group_behind_and_nothing_outside_temp(
@@ -314,7 +315,7 @@ def test_frontier_rises_in_event_time_with_visibility(connection: duckdb.DuckDBP
         row(0, 5, available=5),
         row(7, 6, key=None),
     ]
-    found = frontier(connection, oracles.relation(connection, ROWS, rows), group(available_at="a"))
+    found = frontier(connection, oracles.relation(connection, ROWS, rows), ["k"], ["v"], Times("e", "a"), of="g_v1")
     assert found.columns == ["k", "v", "__fti_event", "__fti_visible"]
     assert found.order("__fti_visible").fetchall() == [
         ("x", 1, at(1), at(1)),

@@ -172,6 +172,6 @@ def test_a_join_that_brings_another_row_is_found(stores: fti.Stores, monkeypatch
     view = view_of(habits["bought_6h"])
     testing.assert_no_leak(view, stores=stores, partition=LAST, sample=4)
     # The join takes rows of habits as soon as they are true, ten minutes before they are available.
-    monkeypatch.setattr(frontier, "available_sql", lambda event, column, delay_us: honest(event, column, 0))
+    monkeypatch.setattr(frontier, "available_sql", lambda times: honest(replace(times, serving_delay_us=0)))
     with pytest.raises(testing.LeakFound, match="joins rows that were not the newest known.*: bought_6h"):
         testing.assert_no_leak(view, stores=stores, partition=LAST, sample=12)

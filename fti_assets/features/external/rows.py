@@ -127,7 +127,7 @@ def _selected(
     connection: duckdb.DuckDBPyConnection, group: FeatureGroup, name: str, stored: str, declared: ColumnType | None
 ) -> str:
     assert group.source is not None
-    declared = declared or ("timestamp" if name in group.times else None)
+    declared = declared or ("timestamp" if name in group.time_columns else None)
     target = _target(stored, declared)
     if declared == "timestamp" and stored == "VARCHAR":
         problem = f", which is no ISO time such as 2024-05-01T09:30:00Z, in {group.source.place}: cast it there"

@@ -35,18 +35,22 @@ def check_group(group: FeatureGroup) -> None:
             f"{what} is online but does not say when its rows can be used: name the available_at column, or state "
             "serving_delay, the time from a row's event time to the end of the run that stores it"
         )
-    for name in [*group.times, *filter(None, [group.tie_break, group.partition_by])]:
+    for name in [*group.time_columns, *filter(None, [group.tie_break, group.partition_by])]:
         checked_column(name, group.rename, what=f"column of {what}")
     if isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition) and group.partition_by is None:
         raise DeclarationError(
             f"{what} has time partitions but neither event_time nor partition_by: say which column tells a row's partition"
         )
-    for name in dict.fromkeys([*group.times, *filter(None, [group.partition_by])]):
+    for name in dict.fromkeys([*group.time_columns, *filter(None, [group.partition_by])]):
         kind = (group.columns or {}).get(name)
         if kind not in ("timestamp", None):
             raise DeclarationError(f"{what}: {name!r} says when, but its schema declares {kind}: make it a timestamp")
     kept_by = group.duplicates.by if isinstance(group.duplicates, KeepLast) else None
-    named = [*group.keys, *group.times, *(name for name in (group.tie_break, group.partition_by, kept_by) if name)]
+    named = [
+        *group.keys,
+        *group.time_columns,
+        *(name for name in (group.tie_break, group.partition_by, kept_by) if name),
+    ]
     for name in group.columns or ():
         checked_column(name, group.rename, what=f"column of {what}")
     group.refuse_unknown_columns(named)

@@ -52,7 +52,7 @@ def _newest(lake: Lake, group: FeatureGroup, now: datetime, *, since: datetime |
     """The latest event time of the rows visible now; ``since`` lets the lake skip old files."""
     assert group.event_time is not None
     event, moment = quoted(group.event_time), timestamp(now)
-    available = available_sql(group.event_time, group.available_at, group.delay_us)
+    available = available_sql(group.times)
     young = "" if since is None else f" AND {event} >= {timestamp(since)}"
     found = lake.connection.execute(
         f"SELECT max({event}) FROM {group.table_name.sql} WHERE {event} <= {moment} AND {available} <= {moment}{young}"
@@ -84,7 +84,7 @@ def delays(
         now: when they are stored.
     """
     assert group.event_time is not None
-    available = available_sql(group.event_time, group.available_at, group.delay_us)
+    available = available_sql(group.times)
     event, moment = quoted(group.event_time), timestamp(now)
     delay = f"greatest(epoch_us({moment}) - epoch_us({event}), 0) / 1000000.0"
     late, rows, ahead, middle, most, longest = connection.execute(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.columns import ColumnType
 from fti_assets.core.sql import checked_name
-from fti_assets.core.times import microseconds
+from fti_assets.core.times import Times, microseconds
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.rows.changes import FeedPosition
 from fti_assets.features.rows.duplicates import Duplicates
@@ -82,7 +82,13 @@ class FeatureGroup(TableDeclaration):
         return None if self.schema is None else column_types(self.schema)
 
     @property
-    def times(self) -> tuple[str, ...]:
+    def times(self) -> Times:
+        """When a row is true, and from when on to when it answers."""
+        ttl_us = None if self.ttl is None else microseconds(self.ttl)
+        return Times(self.event_time, self.available_at, self.delay_us, ttl_us, self.tie_break)
+
+    @property
+    def time_columns(self) -> tuple[str, ...]:
         """The columns that say when a row was true and could be used."""
         return tuple(name for name in (self.event_time, self.available_at) if name is not None)
 
@@ -99,7 +105,7 @@ class FeatureGroup(TableDeclaration):
     @property
     def identity(self) -> tuple[str, ...]:
         """The columns that no two rows share."""
-        return (*self.keys, *self.times, *((self.tie_break,) if self.tie_break else ()))
+        return (*self.keys, *self.time_columns, *((self.tie_break,) if self.tie_break else ()))
 
     def source_name(self, column: str) -> str:
         """What the source calls a column."""
@@ -151,7 +157,9 @@ class Selection:
     def chosen(self, types: Mapping[str, object]) -> list[str]:
         """The selected columns; all of ``types`` that are neither key nor time if none was named."""
         group = self.group
-        return list(self.columns) or [name for name in types if name not in group.keys and name not in group.times]
+        return list(self.columns) or [
+            name for name in types if name not in group.keys and name not in group.time_columns
+        ]
 
     @property
     def feature_names(self) -> list[str]:

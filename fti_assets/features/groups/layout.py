@@ -19,14 +19,14 @@ def layout_of(group: FeatureGroup) -> Layout:
     """What the group's table demands of its rows."""
     return Layout(
         what=group.table,
-        not_null=(*group.keys, *group.times),
+        not_null=(*group.keys, *group.time_columns),
         unique=group.identity,
         partition_by=group.partition_by
         if isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition)
         else None,
         schema=group.schema,
         types=group.columns or {},
-        times=tuple(name for name in dict.fromkeys([*group.times, group.partition_by]) if name is not None),
+        times=tuple(name for name in dict.fromkeys([*group.time_columns, group.partition_by]) if name is not None),
         keep_last_by=group.duplicates.by if isinstance(group.duplicates, KeepLast) else None,
         rename=group.rename if group.source is None else {},  # an external group's rows come under its own names
     )

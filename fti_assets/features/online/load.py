@@ -209,10 +209,6 @@ def joined_group(group: FeatureGroup, keys: Sequence[JoinedKey], columns: Sequen
         version=group.version,
         keys=tuple(keys),
         columns=tuple(columns),
-        event_time=group.event_time,
-        available_at=group.available_at,
-        serving_delay_us=group.delay_us,
-        ttl_us=None if group.ttl is None else microseconds(group.ttl),
-        tie_break=group.tie_break,
+        **asdict(group.times),
         external="" if group.source is None else group.source.place,
     )

@@ -35,8 +35,18 @@ def winners_since(
     connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, whole: JoinedGroup, since_us: int
 ) -> duckdb.DuckDBPyRelation:
     """The frontier's rows that win at ``since_us`` or later: those that become visible after it, and the one before them."""
-    keys = ", ".join(quoted(key.group) for key in whole.keys)
-    every = view_of(frontier(connection, rows, whole))
+    keys, columns = ", ".join(quoted(key.group) for key in whole.keys), [column.column for column in whole.columns]
+    every = view_of(
+        frontier(
+            connection,
+            rows,
+            [key.group for key in whole.keys],
+            columns,
+            whole.times,
+            of=whole.table,
+            validated=not whole.external,
+        )
+    )
     return connection.sql(
         f"SELECT every.* FROM {every} every LEFT JOIN (SELECT {keys}, max({VISIBLE}) AS __fti_last FROM {every} "
         f"WHERE {VISIBLE} <= make_timestamp({since_us}) GROUP BY ALL) USING ({keys}) "

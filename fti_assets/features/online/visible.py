@@ -6,11 +6,9 @@ from datetime import datetime
 
 import duckdb
 
-from fti_assets.core.manifest import JoinedColumn, JoinedKey
 from fti_assets.core.sql import quoted, timestamp
 from fti_assets.errors import NotMaterializedError
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.online.load import joined_group
 from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE, frontier
 from fti_assets.stores.duckdb.relations import view_of
 
@@ -34,15 +32,16 @@ def visible_at(
     """
     if group.event_time is None:
         return rows
-    keys = [JoinedKey(key, key, "text") for key in group.keys]  # the frontier does not ask for types
-    whole = joined_group(group, keys, [JoinedColumn(name, name, "text") for name in rows.columns])
-    every = view_of(frontier(connection, rows, whole))
+    times = group.times
+    every = view_of(
+        frontier(connection, rows, group.keys, rows.columns, times, of=group.table, validated=group.source is None)
+    )
     first = connection.sql(f"SELECT min({VISIBLE}) FROM {every}").fetchall()[0][0]
     if first is None or at < first:
         told = "it has no rows" if first is None else f"its first became visible at {first}"
         raise NotMaterializedError(f"{group.table} had no row that was visible at {at}: {told}")
     partition = ", ".join(map(quoted, group.keys))
-    alive = "" if whole.ttl_us is None else f" WHERE {EVENT} >= {timestamp(at)} - to_microseconds({whole.ttl_us})"
+    alive = "" if times.ttl_us is None else f" WHERE {EVENT} >= {timestamp(at)} - to_microseconds({times.ttl_us})"
     return connection.sql(
         f"SELECT {', '.join(map(quoted, rows.columns))} FROM (FROM {every} WHERE {VISIBLE} <= {timestamp(at)} "
         f"QUALIFY row_number() OVER (PARTITION BY {partition} ORDER BY {VISIBLE} DESC) = 1){alive}"

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fti_assets.core.manifest import JoinedGroup, JoinedKey
+from fti_assets.core.manifest import JoinedGroup
 from fti_assets.core.sql import literal, quoted
-from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE, check_columns, frontier, has_fixed_delay
+from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE, check_columns, frontier
 from fti_assets.stores.duckdb.relations import view_of
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def candidates(
 ) -> duckdb.DuckDBPyRelation:
     """The frontier of the rows that have the spine's keys and are within its reach, with ``KEY`` for their keys."""
     keys, columns = [key.group for key in group.keys], [column.column for column in group.columns]
-    times = [name for name in (group.event_time, group.available_at, group.tie_break) if name is not None]
-    needed = list(dict.fromkeys([*columns, *times]))
+    needed = list(dict.fromkeys([*columns, *group.times.columns]))
     check_columns([*keys, *needed], rows.columns, of=group.table)
     same = " AND ".join(f"c.{quoted(key.spine)} = r.{quoted(key.group)}" for key in group.keys)
     selected = ", ".join([f"c.{KEY}", *(f"r.{quoted(name)}" for name in needed)])
@@ -61,7 +60,12 @@ def candidates(
         f"SELECT {selected} FROM {view_of(rows)} r JOIN {points.codes} c ON {same} "
         f"WHERE {_within_reach(connection, points, group)}"
     )
-    return frontier(connection, coded, replace(group, keys=(JoinedKey(KEY, KEY, "integer"),)))
+    return frontier(connection, coded, [KEY], columns, group.times, of=group.table, validated=not group.external)
+
+
+def _have_fixed_delay(group: JoinedGroup) -> bool:
+    """Whether all rows are the frontier; of an external group nobody has seen to it that no two are alike."""
+    return group.times.have_fixed_delay and not group.external
 
 
 def by_duckdb(points: Points, group: JoinedGroup, frontier_rows: duckdb.DuckDBPyRelation) -> str:
@@ -69,7 +73,7 @@ def by_duckdb(points: Points, group: JoinedGroup, frontier_rows: duckdb.DuckDBPy
     at = f"s.{_AT}"
     # DuckDB's sorted ASOF join matches a null time to the last row, so a null one is ruled out here.
     alive = f"{at} IS NOT NULL" if group.ttl_us is None else f"f.{EVENT} >= {at} - to_microseconds({group.ttl_us})"
-    if group.ttl_us is not None and has_fixed_delay(group):  # one time fewer to sort
+    if group.ttl_us is not None and _have_fixed_delay(group):  # one time fewer to sort
         alive = f"f.{VISIBLE} >= {at} - to_microseconds({group.ttl_us - group.serving_delay_us})"
     features = "".join(
         f", CASE WHEN {alive} THEN f.{quoted(column.column)} END AS {quoted(column.feature)}"
@@ -88,7 +92,7 @@ def in_memory(
     import pyarrow
 
     columns = list(dict.fromkeys(column.column for column in group.columns))
-    times = [VISIBLE] if group.ttl_us is None or has_fixed_delay(group) else [VISIBLE, EVENT]
+    times = [VISIBLE] if group.ttl_us is None or _have_fixed_delay(group) else [VISIBLE, EVENT]
     wanted = frontier_rows.project(", ".join(map(quoted, [KEY, *times, *columns])))
     spine = connection.table(points.spine)
     at_type = str(spine.types[spine.columns.index(points.prediction_time)])

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from fti_assets.core.manifest import JoinedGroup
 from fti_assets.core.sql import quoted
+from fti_assets.core.times import Times
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.stores.duckdb.relations import view_of
 
@@ -27,60 +27,62 @@ _AVAILABLE = "__fti_available"
 _TIE = "__fti_tie"
 
 
-def available_sql(event_time: str, available_at: str | None, delay_us: int) -> str:
-    """The SQL of available-at: its column, or event time plus ``delay_us`` microseconds."""
-    return quoted(available_at) if available_at is not None else f"{quoted(event_time)} + to_microseconds({delay_us})"
-
-
-def has_fixed_delay(group: JoinedGroup) -> bool:
-    """Whether each row becomes visible a fixed time after it is true, no two of a key at once: then all are the frontier."""
-    return group.available_at is None and group.tie_break is None and not group.external
+def available_sql(times: Times) -> str:
+    """The SQL of available-at: its column, or event time plus the serving delay; the times have an event time."""
+    if times.available_at is not None:
+        return quoted(times.available_at)
+    return f"{quoted(str(times.event_time))} + to_microseconds({times.serving_delay_us})"
 
 
 def frontier(
-    connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, group: JoinedGroup
+    connection: duckdb.DuckDBPyConnection,
+    rows: duckdb.DuckDBPyRelation,
+    keys: Sequence[str],
+    columns: Iterable[str],
+    times: Times,
+    *,
+    of: str,
+    validated: bool = True,
 ) -> duckdb.DuckDBPyRelation:
-    """The rows of a group that can ever win, one per keys and moment of visibility.
+    """The rows that can ever win, one per keys and moment of visibility.
 
     Within a key, a row that became visible later has a later event time, or the same one and a later available-at.
     Rows with a null key, event time or available-at are never visible. A null ``tie_break`` loses to any other.
 
     Args:
         connection: the connection that ``rows`` belongs to.
-        rows: the group's rows under its own column names; times are naive UTC ``TIMESTAMP``.
-        group: the join; its event time is not None.
+        rows: a group's rows under its own column names; times are naive UTC ``TIMESTAMP``.
+        keys: the columns that name the entity.
+        columns: what else is wanted of the rows.
+        times: the columns that say when; the event time is not None.
+        of: the group's table, for errors.
+        validated: whether no two rows have equal keys and times; else the greatest columns win among them.
 
     Returns:
-        The group's key columns and joined columns under the group's names, ``__fti_event`` and ``__fti_visible``
-        (the later of event time and available-at), lazy and in no order.
+        Keys, columns, ``__fti_event`` and ``__fti_visible`` (the later of event time and available-at), lazy and in no order.
 
     Raises:
-        DeclarationError: the group is a lookup, or ``rows`` lacks a column that it names.
+        DeclarationError: there is no event time, or ``rows`` lacks a column that it names.
     """
-    if group.event_time is None:
-        raise DeclarationError(f"{group.table} has no event time: a lookup is always visible and has no frontier")
-    keys = [key.group for key in group.keys]
-    columns = list(dict.fromkeys([*keys, *(column.column for column in group.columns)]))
-    times = [name for name in (group.event_time, group.available_at, group.tie_break) if name is not None]
-    check_columns([*columns, *times], rows.columns, of=group.table)
-    event, available = (
-        quoted(group.event_time),
-        available_sql(group.event_time, group.available_at, group.serving_delay_us),
-    )
-    never_null = [*map(quoted, keys), event, *([available] if group.available_at is not None else [])]
+    if times.event_time is None:
+        raise DeclarationError(f"{of} has no event time: a lookup is always visible and has no frontier")
+    columns = list(dict.fromkeys([*keys, *columns]))
+    check_columns([*columns, *times.columns], rows.columns, of=of)
+    event, available = quoted(times.event_time), available_sql(times)
+    never_null = [*map(quoted, keys), event, *([available] if times.available_at is not None else [])]
     where = " AND ".join(f"{name} IS NOT NULL" for name in never_null)
     selected = ", ".join([*map(quoted, columns), f"{event} AS {EVENT}"])
     source = view_of(rows)
-    if has_fixed_delay(group):
+    if times.have_fixed_delay and validated:
         return connection.sql(f"SELECT {selected}, {available} AS {VISIBLE} FROM {source} WHERE {where}")
-    tie = "" if group.tie_break is None else f", {quoted(group.tie_break)} AS {_TIE}"
+    tie = "" if times.tie_break is None else f", {quoted(times.tie_break)} AS {_TIE}"
     # The joined columns come last, so that a tie_break that itself ties, or a table that nobody has validated, gives one answer.
     order = [
         VISIBLE,
         EVENT,
         _AVAILABLE,
         *([_TIE] if tie else []),
-        *(map(quoted, columns) if tie or group.external else []),
+        *(map(quoted, columns) if tie or not validated else []),
     ]
     window = (
         f"PARTITION BY {', '.join(map(quoted, keys))} ORDER BY {', '.join(f'{name} ASC NULLS FIRST' for name in order)}"

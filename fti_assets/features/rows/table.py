@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from fti_assets.core.times import Times, microseconds
+
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
@@ -86,6 +88,11 @@ class Table:
     grid: Grid | None = None
     beyond: duckdb.DuckDBPyRelation | None = None
     partitions: SourcePartitions | None = None
+
+    @property
+    def times(self) -> Times:
+        """When a row is true and can be used."""
+        return Times(self.event_time, self.available_at, microseconds(self.serving_delay))
 
     def with_relation(self, relation: duckdb.DuckDBPyRelation) -> Table:
         """The same times and grid over other rows, such as a projection, a filter or a union of this table's own."""

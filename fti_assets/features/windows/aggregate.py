@@ -177,7 +177,7 @@ def _results(rows: Table, windows: Windows, spread: Callable[[str], Spread]) -> 
         {name: str(kind.id) for name, kind in zip(rows.relation.columns, rows.relation.types, strict=True)},
         tuple(windows.lengths.values()),
         quoted(rows.event_time or ""),
-        available_sql(rows.event_time or "", rows.available_at, microseconds(rows.serving_delay)),
+        available_sql(rows.times),
         spread,
     )
 
@@ -287,7 +287,7 @@ def _collapsed_sql(
 def _targets_sql(rows: Table, source: str, keys: Sequence[str], windows: Windows) -> str:
     """The SQL of the keys and positions of the run's own rows."""
     axis, event = windows.axis, quoted(rows.event_time or "")
-    available = available_sql(rows.event_time or "", rows.available_at, microseconds(rows.serving_delay))
+    available = available_sql(rows.times)
     known = " AND ".join(f"{name} IS NOT NULL" for name in [*map(quoted, keys), event, available])
     start, end = (timestamp(from_microseconds(us)) for us in (axis.first, axis.first + axis.number))
     return f"""

@@ -110,7 +110,7 @@ class Windows:
             ``keys``, ``values``, ``__fti_event``, ``__fti_seen``, the first position of a row as ``__fti_enters`` and for
             each window the first at which it counts no more as ``__fti_leaves_<number>``.
         """
-        available = available_sql(rows.event_time or "", rows.available_at, microseconds(rows.serving_delay))
+        available = available_sql(rows.times)
         event = quoted(rows.event_time or "")
         known = " AND ".join(f"{name} IS NOT NULL" for name in [*map(quoted, keys), event, available])
         entering = f"{SEEN} + ({EVENT} = {SEEN})::BIGINT" if self.axis.own_left_out else SEEN

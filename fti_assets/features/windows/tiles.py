@@ -194,7 +194,7 @@ def _make_missing(
 
     needed = needed_of(spread)
     event = quoted(rows.event_time or "")
-    available = available_sql(rows.event_time or "", rows.available_at, microseconds(rows.serving_delay))
+    available = available_sql(rows.times)
     known = " AND ".join(f"{name} IS NOT NULL" for name in [*map(quoted, keys), event, available])
     seen_day = _day_sql(f"greatest({event}, {available})")
     event_day = _day_sql(event) if by_event else seen_day

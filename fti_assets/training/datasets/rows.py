@@ -171,7 +171,7 @@ def _known_by(
     if spine.event_time is None:
         return rows
     time, moment = quoted(spine.event_time), timestamp(cutoff)
-    available = available_sql(spine.event_time, spine.available_at, spine.delay_us)
+    available = available_sql(spine.times)
     since = "" if dataset.window is None else f" AND {time} >= {timestamp(cutoff - dataset.window)}"
     return connection.sql(f"FROM {view_of(rows)} WHERE {time} < {moment} AND {available} <= {moment}{since}")
 
@@ -240,7 +240,7 @@ def _outcomes(
     if group.event_time is None:
         return connection.sql(f"SELECT {keys}, {value}, '-infinity'::TIMESTAMP AS __fti_since FROM {view_of(labels)}")
     event = quoted(group.event_time)
-    available = available_sql(group.event_time, group.available_at, group.delay_us)
+    available = available_sql(group.times)
     one = [*map(quoted, group.keys), *([event] if by_time else [])]
     order = [
         f"{available} DESC",

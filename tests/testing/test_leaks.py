@@ -1,6 +1,7 @@
 """Leaks that are found, and what is honest."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from fti_assets.cli.main import main
+from fti_assets.cli.commands import main
 from fti_assets.core import clock
 from fti_assets.core.manifest import DatasetRecord, GateVerdict, ModelManifest, Status, ViewRecord
 from fti_assets.stores.models.store import ModelStore

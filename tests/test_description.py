@@ -10,7 +10,7 @@ import pandera.pandas as pa
 import pytest
 
 import fti_assets as fti
-from fti_assets.cli.main import main
+from fti_assets.cli.commands import main
 from fti_assets.describe import as_text, describe
 from fti_assets.describe.declarations import declaration_of
 

@@ -131,7 +131,7 @@ def test_a_command_names_the_missing_extra(command: list[str]) -> None:
 import sys
 sys.modules["dagster"] = None
 sys.stderr = sys.stdout
-from fti_assets.cli.main import main
+from fti_assets.cli.commands import main
 assert main({command!r}) == 1
 """
     expected = f"fti: fti {command[0]} needs dagster, which is not installed: pip install 'fti-assets[pipelines]'"

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
-from fti_assets.cli.main import main
+from fti_assets.cli.commands import main
 from fti_assets.core.names import TableName
 from fti_assets.orchestration.upkeep.recorded import lost_partitions, tables_of
 from fti_assets.stores.lake.store import OfflineStore

@@ -11,7 +11,7 @@ import pandera.pandas as pa
 import pytest
 
 import fti_assets as fti
-from fti_assets.cli.main import main
+from fti_assets.cli.commands import main
 from fti_assets.describe.finding import Found
 from fti_assets.errors import DeclarationError
 from tests.on_demand import doubled

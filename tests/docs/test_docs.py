@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 import fti_assets as fti
 from fti_assets import components, errors, testing
-from fti_assets.cli import main as cli
+from fti_assets.cli import commands as cli
 from scripts import reference
 from tests.docs.pages import Reader, blocks_of
 

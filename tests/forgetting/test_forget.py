@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
-from fti_assets.cli.main import main
+from fti_assets.cli.commands import main
 from fti_assets.core import clock
 from fti_assets.core.names import TableName
 from fti_assets.errors import DataError, DeclarationError, FtiError, NotMaterializedError

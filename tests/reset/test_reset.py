@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 
 import fti_assets as fti
-from fti_assets.cli.main import main
+from fti_assets.cli.commands import main
 from fti_assets.core import clock
 from fti_assets.core.names import TableName
 from fti_assets.errors import DamagedError, NotMaterializedError, SchemaChangedError, StoreError

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fti_assets.cli.main import main
+from fti_assets.cli.commands import main
 from fti_assets.errors import StoreError
 from fti_assets.scaffold import system, write_system
 

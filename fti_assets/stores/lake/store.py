@@ -15,12 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fti_assets.core.home import folder_of
 from fti_assets.core.names import LEDGER
 from fti_assets.errors import DamagedError
 from fti_assets.stores.files import files_under, locked, make_folder, may_write, sync_file, sync_folder, written
 from fti_assets.stores.lake.connection import MAKE, READ, lake_connection
 from fti_assets.stores.lake.damage import damage_named
 from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.sources.external import bad_values_named, secrets_hidden
 
 _LOCK_TIMEOUT_S = 600.0
 
@@ -33,7 +35,7 @@ class OfflineStore:
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+        self.root = folder_of(root, what="offline")
 
     @property
     def catalog(self) -> Path:
@@ -74,6 +76,7 @@ class OfflineStore:
         """Open a connection to the lake for a block; the first of a process checks extensions for half a second.
 
         Raises:
+            DataError: the block read a value of an external group that is not of its declared type.
             DamagedError: the lake has lost its catalog; or the block met a file that is missing or damaged.
             StoreError: it cannot be opened or made.
         """
@@ -83,7 +86,7 @@ class OfflineStore:
             lake_connection(catalog, self.root / "data", *options) as connection,
         ):
             lake = Lake(connection, self)
-            with damage_named(lake):
+            with damage_named(lake), secrets_hidden(), bad_values_named():
                 yield lake
 
     @contextmanager

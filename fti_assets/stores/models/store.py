@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fti_assets.core import clock
+from fti_assets.core.home import folder_of
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.on_demand.call import check_source
 from fti_assets.core.on_demand.source import source_file
@@ -84,7 +85,7 @@ class ModelStore:
     """
 
     def __init__(self, root: Path | str, *, lock_timeout: float = 60.0, trial_seconds: float = 60.0) -> None:
-        self.root = Path(root)
+        self.root = folder_of(root, what="model")
         self._lock_timeout = lock_timeout
         self._trial_seconds = trial_seconds
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fti_assets.errors import StoreError
+from fti_assets.core.home import folder_of
 from fti_assets.stores.online.about import About, Schema
 from fti_assets.stores.online.blobs import Key, Version, Winner
 from fti_assets.stores.online.protocol import NamespaceWriter, OnlineStore
@@ -41,8 +41,4 @@ def online_store(location: str | Path) -> OnlineStore:
     """
     if is_redis(location):
         return RedisOnlineStore(str(location))
-    if isinstance(location, str) and "://" in location:
-        raise StoreError(
-            f"the online store cannot lie at {location.partition('://')[0]}://...: name a folder, or redis://host:port/db"
-        )
-    return SqliteOnlineStore(location)
+    return SqliteOnlineStore(folder_of(location, what="online", instead="a folder, or redis://host:port/db"))

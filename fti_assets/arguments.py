@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, ForwardRef, Literal, TypeVar, Union
 
+from fti_assets.addresses import scrubbed
 from fti_assets.errors import DeclarationError, listed, one_of
 
 T = TypeVar("T")
@@ -87,7 +88,7 @@ def checked_function(function: Any, *, over: str) -> None:
 
 
 def _brief(value: Any) -> str:
-    shown = repr(value)
+    shown = scrubbed(repr(value))
     return shown if len(shown) <= 80 and "\n" not in shown else f"a {type(value).__name__}"
 
 
@@ -259,7 +260,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _misfit(name: str, key: str, value: Any, kind: Any) -> str:
-    shown = repr(value)
+    shown = scrubbed(repr(value))
     given = _brief(value)
     wanted = _words(kind)
     if isinstance(value, str) and not _fits(value, kind) and _fits([value], kind):
@@ -282,9 +283,9 @@ def _first_misfit(value: Any, kind: Any) -> tuple[str, str] | None:
         arguments = typing.get_args(one)
         inner = arguments[-1] if arguments else Any
         if isinstance(value, Mapping) and typing.get_origin(one) in (collections.abc.Mapping, dict):
-            items: Iterable[tuple[str, Any]] = ((f"{key!r}: {item!r}", item) for key, item in value.items())
+            items: Iterable[tuple[str, Any]] = ((scrubbed(f"{key!r}: {item!r}"), item) for key, item in value.items())
         elif _is_list(value) and arguments and typing.get_origin(one) is not tuple:
-            items = ((repr(item), item) for item in value)
+            items = ((scrubbed(repr(item)), item) for item in value)
         else:
             continue
         for shown, item in items:

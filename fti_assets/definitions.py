@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from fti_assets.addresses import scrubbed
 from fti_assets.arguments import checked_arguments
 from fti_assets.assets.step import STORES
 from fti_assets.automation.sensors import automation_sensors
@@ -84,7 +85,7 @@ def build_definitions(
     all_resources = {STORES: _DEFAULT_STORES, **(resources or {})}
     if all_resources[STORES] is None or isinstance(all_resources[STORES], str | PurePath | Mapping):
         raise DeclarationError(
-            f"resources[{STORES!r}] is {all_resources[STORES]!r}: give fti.Stores(lake=..., models=..., online=...)"
+            f"resources[{STORES!r}] is {scrubbed(repr(all_resources[STORES]))}: give fti.Stores(lake=..., models=..., online=...)"
         )
     _refuse_retired_versions(collected, all_resources[STORES])
     assets = [*(declaration.assets_def for declaration in collected), *plain]

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from fti_assets.addresses import shown
 from fti_assets.arguments import checked_arguments
 from fti_assets.errors import NotMaterializedError, StoreError, listed
 from fti_assets.stores.home import home
@@ -15,6 +16,9 @@ from fti_assets.stores.offline import OfflineStore
 from fti_assets.stores.online import OnlineStore, online_store
 from fti_assets.stores.tables import TableName
 
+_whole: dict[str, str] = {}
+"""The addresses with a password that this process was given, by what is shown of them."""
+_MARK = " and its password"
 TABLE = "dagster/table_name"
 """The metadata of an asset that names its table in the offline store."""
 
@@ -29,7 +33,8 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
     Args:
         lake: the offline store's folder; ``<home>/lake`` by default.
         models: the model store's folder; ``<home>/models`` by default.
-        online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``<home>/online`` by default.
+        online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``<home>/online`` by default. The password of an
+            address is kept out of what Dagster shows and records of the resource; better still, ``dg.EnvVar`` keeps it out of the code.
     """
 
     lake: str | None = None
@@ -41,16 +46,16 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
         self, *, lake: str | Path | None = None, models: str | Path | None = None, online: str | Path | None = None
     ) -> None:
         stated = {"lake": lake, "models": models, "online": online}
-        super().__init__(**{name: str(at) if isinstance(at, Path) else at for name, at in stated.items()})
+        super().__init__(**{name: _hidden(at) for name, at in stated.items()})
 
     def offline_store(self) -> OfflineStore:
-        return OfflineStore(self.lake or home() / "lake")
+        return OfflineStore(_address(self.lake) or home() / "lake")
 
     def model_store(self) -> ModelStore:
-        return ModelStore(self.models or home() / "models")
+        return ModelStore(_address(self.models) or home() / "models")
 
     def online_store(self) -> OnlineStore:
-        return online_store(self.online or home() / "online")
+        return online_store(_address(self.online) or home() / "online")
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Refuse: a step of this library stores its rows itself, and no other asset's output belongs into its tables.
@@ -90,6 +95,30 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
                 )
             rows = lake.rows(table, partitions=None if wanted is None else sorted(wanted))
             return _as(context.dagster_type.typing_type, rows, key)
+
+
+def _hidden(at: Any) -> Any:
+    """A location as Dagster may show it, in its pages and in the records of runs; the whole of it stays in memory.
+
+    Two addresses that differ in their passwords alone are shown with a number.
+    """
+    if isinstance(at, Path):
+        return str(at)
+    if not isinstance(at, str) or isinstance(at, dg.EnvVar) or at in _whole or shown(at) == at:
+        return at
+    number = 1
+    while _whole.setdefault(text := f"{shown(at)}{_MARK}{number if number > 1 else ''}", at) != at:
+        number += 1
+    return text
+
+
+def _address(at: str | None) -> str | None:
+    """The whole of a location."""
+    if at is not None and at not in _whole and _MARK in at:
+        raise StoreError(
+            f"{at!r} names an address whose password this process was not given: give the whole address, or dg.EnvVar of it"
+        )
+    return None if at is None else _whole.get(at, at)
 
 
 def _as(kind: Any, rows: Any, key: str) -> Any:

@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import BaseModel, PrivateAttr
 
 import fti_assets as fti
+from fti_assets.addresses import shown
 from fti_assets.assets.step import STORES
 from fti_assets.components.reference import place_of, python_object
 from fti_assets.errors import DeclarationError, FtiError, listed
@@ -33,6 +34,10 @@ class StoresComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore[mi
     resource: str | None = None
     _context: Any = PrivateAttr(None)
     _stores: Any = PrivateAttr(None)
+
+    def __repr_args__(self) -> Any:
+        """What ``repr`` shows: no password of an address."""
+        return [(name, shown(value) if isinstance(value, str) else value) for name, value in super().__repr_args__()]
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:

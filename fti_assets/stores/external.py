@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import duckdb
 
+from fti_assets.addresses import scrubbed, secrets_of, shown
 from fti_assets.arguments import checked_arguments
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.stores.content_hash import content_sums, data_version
@@ -28,6 +29,7 @@ from fti_assets.stores.s3_secret import read_s3
 from fti_assets.stores.sql import literal, quoted
 
 _VERSION = "1"
+_BUCKETS = ("s3", "s3a", "gs", "r2")
 
 
 class ExternalSource(Protocol):
@@ -36,6 +38,10 @@ class ExternalSource(Protocol):
     @property
     def place(self) -> str:
         """The source in words, without credentials: ``Parquet files s3://bucket/weather/*.parquet``."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no error may repeat."""
 
     def scan(self, connection: duckdb.DuckDBPyConnection) -> str:
         """Make the table known to a connection, and give the SQL that follows FROM."""
@@ -55,9 +61,26 @@ def source_connection() -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET python_enable_replacements = false")
         connection.execute("SET enable_progress_bar = false")
-        yield connection
+        with secrets_hidden():
+            yield connection
     finally:
         connection.close()
+
+
+@contextmanager
+def secrets_hidden() -> Iterator[None]:
+    """Hide the passwords and signatures of addresses that DuckDB repeats in an error.
+
+    Raises:
+        StoreError: the block raised an error of DuckDB's with one.
+    """
+    try:
+        yield
+    except duckdb.Error as error:
+        said = scrubbed(str(error))
+        if said == str(error):
+            raise
+        raise StoreError(f"a source cannot be read: {said}. Check that it is there and that it may be read") from None
 
 
 @checked_arguments()
@@ -75,6 +98,13 @@ class ParquetFiles:
     path: str | Path
     hive_partitioning: bool = False
 
+    def __post_init__(self) -> None:
+        if urlsplit(str(self.path)).scheme in _BUCKETS and self.secrets:
+            raise DeclarationError(
+                f"Parquet files {shown(self.path)} have credentials in their path: leave them out, the AWS_ environment variables "
+                "have them"
+            )
+
     @property
     def pattern(self) -> str:
         """The pattern that DuckDB is asked for."""
@@ -86,13 +116,19 @@ class ParquetFiles:
     @property
     def place(self) -> str:
         """Without a user and without the query, where a signed address has its signature."""
-        return "Parquet files " + re.sub(
-            r"//[^/@]*@", "//", self.pattern.partition("?")[0] if self._is_web else self.pattern
-        )
+        return "Parquet files " + re.sub(r"//[^/@]*@", "//", shown(self.pattern))
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return tuple(secrets_of(self.path))
+
+    def __repr__(self) -> str:
+        path = shown(self.path) if isinstance(self.path, str) else self.path
+        return f"ParquetFiles(path={path!r}, hive_partitioning={self.hive_partitioning!r})"
 
     def scan(self, connection: duckdb.DuckDBPyConnection) -> str:
         scheme = urlsplit(str(self.path)).scheme
-        if scheme in ("s3", "s3a", "gs", "r2"):
+        if scheme in _BUCKETS:
             read_s3(connection)
         elif self._is_web:
             load_extension(connection, "httpfs")
@@ -100,7 +136,7 @@ class ParquetFiles:
         return f"read_parquet({self._files(connection)}, hive_partitioning = {hive}, union_by_name = true)"
 
     def measured(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
-        return _one(connection, f"SELECT {expressions} FROM {self.scan(connection)}", self.place)
+        return _one(connection, f"SELECT {expressions} FROM {self.scan(connection)}", self)
 
     def version(self, connection: duckdb.DuckDBPyConnection) -> str:
         self.scan(connection)
@@ -110,7 +146,7 @@ class ParquetFiles:
             "SELECT file_name::VARCHAR, count(*), sum(hash(row_group_num_rows, path_in_schema, type, stats_min_value, "
             f"stats_max_value, stats_null_count, total_compressed_size)) FROM parquet_metadata({files}) "
             "GROUP BY 1 ORDER BY 1",
-            self.place,
+            self,
         )
         if self._is_local:
             changed = [(name, (stat := Path(name).stat()).st_size, stat.st_mtime_ns) for name, *_ in footers]
@@ -118,7 +154,7 @@ class ParquetFiles:
             changed = _all(
                 connection,
                 f"SELECT filename, size, last_modified::VARCHAR FROM read_blob({files}) ORDER BY 1",
-                self.place,
+                self,
             )
         return _digest([footers, changed])
 
@@ -130,7 +166,7 @@ class ParquetFiles:
         """
         if self._is_web or not any(sign in self.pattern for sign in "*?["):
             return literal(self.pattern)
-        there = [str(row[0]) for row in _all(connection, f"FROM glob({literal(self.pattern)})", self.place)]
+        there = [str(row[0]) for row in _all(connection, f"FROM glob({literal(self.pattern)})", self)]
         hidden = [file for file in there if _is_hidden(file, self.pattern)]
         if len(hidden) == len(there):
             also = f", only {hidden[0]}, which is left out as what begins with _ or . is" if hidden else ""
@@ -146,8 +182,8 @@ class ParquetFiles:
             strange = not_of_delta(connection, _spelled_folder(self.pattern), files)
         except (duckdb.Error, ValueError, TypeError, KeyError) as error:
             raise StoreError(
-                f"{self.place} has a {LOG}/ that cannot be read: {error}. Restore it, or name the files"
-            ) from error
+                f"{self.place} has a {LOG}/ that cannot be read: {scrubbed(str(error), self.secrets)}. Restore it, or name the files"
+            ) from None
         if strange:
             raise StoreError(
                 f"{self.place} cannot be read: it is a Delta table, and its log does not count {len(strange)} of the {len(files)} "
@@ -186,8 +222,12 @@ class PostgresTable:
     @property
     def place(self) -> str:
         variable = getattr(self.dsn, "env_var_name", None)
-        at = f"the database of ${variable}" if variable is not None else repr(self._address.text)
+        at = f"the database of ${variable}" if variable is not None else repr(scrubbed(self._address.text))
         return f"Postgres table {self.table} in {at}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return self._address.secrets
 
     def scan(self, connection: duckdb.DuckDBPyConnection) -> str:
         self._address.attach(connection, self._alias)
@@ -196,13 +236,11 @@ class PostgresTable:
     def measured(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
         self.scan(connection)
         inner = f"SELECT {expressions} FROM {quoted(*self._names)}"
-        return _one(
-            connection, f"FROM postgres_query({literal(self._alias)}, {literal(inner)})", self.place, self._address
-        )
+        return _one(connection, f"FROM postgres_query({literal(self._alias)}, {literal(inner)})", self)
 
     def version(self, connection: duckdb.DuckDBPyConnection) -> str:
         if self.watermark is None:
-            return _content(connection, self.scan(connection), self.place)
+            return _content(connection, self.scan(connection), self)
         greatest = f"count(*), max({quoted(self.watermark)})::text"
         return _digest([self.watermark, *self.measured(connection, greatest)])
 
@@ -243,6 +281,10 @@ class DuckDBTable:
     def place(self) -> str:
         return f"table {self.table} of the DuckDB file {self.file}"
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return ()
+
     def scan(self, connection: duckdb.DuckDBPyConnection) -> str:
         file = Path(self.file)
         if not file.is_file():
@@ -259,11 +301,11 @@ class DuckDBTable:
         return quoted(alias, *(names if len(names) == 2 else ["main", *names]))
 
     def measured(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
-        return _one(connection, f"SELECT {expressions} FROM {self.scan(connection)}", self.place)
+        return _one(connection, f"SELECT {expressions} FROM {self.scan(connection)}", self)
 
     def version(self, connection: duckdb.DuckDBPyConnection) -> str:
         if self.watermark is None:
-            return _content(connection, self.scan(connection), self.place)
+            return _content(connection, self.scan(connection), self)
         greatest = f"count(*), max({quoted(self.watermark)})::VARCHAR"
         return _digest([self.watermark, *self.measured(connection, greatest)])
 
@@ -274,7 +316,7 @@ def described(connection: duckdb.DuckDBPyConnection, source: ExternalSource) -> 
     Raises:
         StoreError: it cannot be read.
     """
-    return {row[0]: row[1] for row in _all(connection, f"DESCRIBE FROM {source.scan(connection)}", source.place)}
+    return {row[0]: row[1] for row in _all(connection, f"DESCRIBE FROM {source.scan(connection)}", source)}
 
 
 def _is_hidden(file: str, pattern: str) -> bool:
@@ -296,10 +338,10 @@ def _spelled_folder(pattern: str) -> str:
     return before[: before.rfind("/") + 1]
 
 
-def _content(connection: duckdb.DuckDBPyConnection, scan: str, place: str) -> str:
+def _content(connection: duckdb.DuckDBPyConnection, scan: str, source: ExternalSource) -> str:
     """A hash of every row and of the columns, that does not depend on the rows' order."""
-    types = {row[0]: row[1] for row in _all(connection, f"DESCRIBE FROM {scan}", place)}
-    sums = _one(connection, f"SELECT {content_sums(types)} FROM {scan}", place)
+    types = {row[0]: row[1] for row in _all(connection, f"DESCRIBE FROM {scan}", source)}
+    sums = _one(connection, f"SELECT {content_sums(types)} FROM {scan}", source)
     return data_version(types, list(map(int, sums)))
 
 
@@ -307,22 +349,20 @@ def _digest(parts: Any) -> str:
     return f"{_VERSION}.{hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:24]}"
 
 
-def _one(
-    connection: duckdb.DuckDBPyConnection, sql: str, place: str, address: PostgresAddress | None = None
-) -> tuple[Any, ...]:
-    row: tuple[Any, ...] = _all(connection, sql, place, address)[0]
+def _one(connection: duckdb.DuckDBPyConnection, sql: str, source: ExternalSource) -> tuple[Any, ...]:
+    row: tuple[Any, ...] = _all(connection, sql, source)[0]
     return row
 
 
-def _all(
-    connection: duckdb.DuckDBPyConnection, sql: str, place: str, address: PostgresAddress | None = None
-) -> list[tuple[Any, ...]]:
+def _all(connection: duckdb.DuckDBPyConnection, sql: str, source: ExternalSource) -> list[tuple[Any, ...]]:
     try:
         rows: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
         return rows
     except duckdb.Error as error:
-        said = str(error) if address is None else address.scrubbed(str(error))
-        raise StoreError(f"{place} cannot be read: {said}. Check that it is there and that it may be read") from None
+        # Not chained: DuckDB repeats the address that it was given.
+        raise StoreError(
+            f"{source.place} cannot be read: {scrubbed(str(error), source.secrets)}. Check that it is there and that it may be read"
+        ) from None
 
 
 def _refuse_table(table: str, what: str) -> None:

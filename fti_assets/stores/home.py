@@ -1,7 +1,10 @@
-"""The folder of the embedded stores."""
+"""The folders of the embedded stores."""
 
 import os
 from pathlib import Path
+
+from fti_assets.addresses import is_address, shown
+from fti_assets.errors import StoreError
 
 DEFAULT_HOME = ".fti"
 
@@ -9,3 +12,22 @@ DEFAULT_HOME = ".fti"
 def home() -> Path:
     """``FTI_HOME``, by default ``./.fti``."""
     return Path(os.environ.get("FTI_HOME") or DEFAULT_HOME)
+
+
+def folder_of(location: str | Path, *, what: str, instead: str = "a folder") -> Path:
+    """The folder of a store.
+
+    Args:
+        location: where it is said to be.
+        what: the store, for an error.
+        instead: what can be named.
+
+    Raises:
+        StoreError: it is an address of something else, of which a folder would be made.
+
+    >>> folder_of("stores/lake", what="offline").name
+    'lake'
+    """
+    if isinstance(location, str) and (is_address(location) or shown(location) != location):
+        raise StoreError(f"the {what} store cannot lie at {shown(location)}: name {instead}")
+    return Path(location)

@@ -27,6 +27,7 @@ from fti_assets.errors import (
 )
 from fti_assets.stores.files import locked, publish_folder, read_file, reason, write_atomically, written
 from fti_assets.stores.graph_trial import check_graph
+from fti_assets.stores.home import folder_of
 from fti_assets.stores.manifest import ModelManifest
 from fti_assets.stores.module_source import source_file
 from fti_assets.stores.on_demand_call import check_source
@@ -84,7 +85,7 @@ class ModelStore:
     """
 
     def __init__(self, root: Path | str, *, lock_timeout: float = 60.0, trial_seconds: float = 60.0) -> None:
-        self.root = Path(root)
+        self.root = folder_of(root, what="model")
         self._lock_timeout = lock_timeout
         self._trial_seconds = trial_seconds
 

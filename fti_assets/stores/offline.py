@@ -17,7 +17,9 @@ from pathlib import Path
 
 from fti_assets.errors import DamagedError
 from fti_assets.stores.damage import damage_named
+from fti_assets.stores.external import secrets_hidden
 from fti_assets.stores.files import files_under, locked, make_folder, may_write, sync_file, sync_folder, written
+from fti_assets.stores.home import folder_of
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.lake_connection import MAKE, READ, lake_connection
 from fti_assets.stores.tables import LEDGER
@@ -33,7 +35,7 @@ class OfflineStore:
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+        self.root = folder_of(root, what="offline")
 
     @property
     def catalog(self) -> Path:
@@ -83,7 +85,7 @@ class OfflineStore:
             lake_connection(catalog, self.root / "data", *options) as connection,
         ):
             lake = Lake(connection, self)
-            with damage_named(lake):
+            with damage_named(lake), secrets_hidden():
                 yield lake
 
     @contextmanager

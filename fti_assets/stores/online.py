@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from fti_assets.errors import StoreError
 from fti_assets.stores.blobs import Key, Version, Winner
+from fti_assets.stores.home import folder_of
 from fti_assets.stores.online_about import About, Schema
 from fti_assets.stores.online_protocol import NamespaceWriter, OnlineStore
 from fti_assets.stores.online_reader import NamespaceReader, NamespacesReader
@@ -41,8 +41,4 @@ def online_store(location: str | Path) -> OnlineStore:
     """
     if is_redis(location):
         return RedisOnlineStore(str(location))
-    if isinstance(location, str) and "://" in location:
-        raise StoreError(
-            f"the online store cannot lie at {location.partition('://')[0]}://...: name a folder, or redis://host:port/db"
-        )
-    return SqliteOnlineStore(location)
+    return SqliteOnlineStore(folder_of(location, what="online", instead="a folder, or redis://host:port/db"))

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
+from fti_assets.addresses import scrubbed, secrets_of, shown
 from fti_assets.errors import MissingExtraError, StoreError
 from fti_assets.stores.online_about import About, DamagedNamespaceError, checksum_of, stored
 
@@ -16,7 +17,6 @@ MARKER = b"\xff"
 """The field of the generation; no key is encoded so, since it is no UTF-8."""
 
 _PREFIX = "fti"
-_SHOWN = ("prefix", "db", "socket_timeout", "socket_connect_timeout")
 _WAITS = {"socket_timeout": "60", "socket_connect_timeout": "5"}
 
 
@@ -36,7 +36,7 @@ class RedisServer:
             import redis
         except ImportError as error:
             raise MissingExtraError(
-                f"the online store {_shown(location)} needs redis-py: pip install 'fti-assets[redis]'"
+                f"the online store {shown(location)} needs redis-py: pip install 'fti-assets[redis]'"
             ) from error
         parts = _parts(location)
         options = dict(parse_qsl(parts.query))
@@ -49,10 +49,8 @@ class RedisServer:
             self.client: Any = redis.Redis.from_url(urlunsplit(parts._replace(query=urlencode(_WAITS | options))))
             pool = self.client.connection_pool
             pool.connection_class(**pool.connection_kwargs)  # which knows its options, and does not connect yet
-        except (ValueError, TypeError) as error:
-            raise StoreError(
-                f"the online store {self} is no address of a Redis server: {error}. Write redis://host:port/db?prefix=name"
-            ) from error
+        except (ValueError, TypeError, redis.RedisError) as error:
+            raise _no_address(location, error) from None  # which may repeat what is no number, such as a password
 
     def connection(self) -> Any:
         """This thread's own connection, for those that talk to it themselves; a forked child does not share its parent's."""
@@ -71,13 +69,14 @@ class RedisServer:
         try:
             yield
         except self._error as error:
+            said = scrubbed(str(error), secrets_of(self.location))
             raise StoreError(
-                f"the online store {self} cannot be used: {error}. Check that the server runs, is reached from here, has "
+                f"the online store {self} cannot be used: {said}. Check that the server runs, is reached from here, has "
                 "memory left and lets this user write"
             ) from error
 
     def __str__(self) -> str:
-        return _shown(self.location)
+        return shown(self.location)
 
 
 def to_json(about: About) -> str:
@@ -109,15 +108,11 @@ def _parts(location: str) -> SplitResult:
     try:
         return urlsplit(location)
     except ValueError as error:
-        raise StoreError(
-            f"the online store {location.partition('://')[0]}://... is no address of a Redis server: {error}. "
-            "Write redis://host:port/db?prefix=name"
-        ) from error
+        raise _no_address(location, error) from None
 
 
-def _shown(location: str) -> str:
-    """The location without its password, which redis-py takes from the query too."""
-    parts = _parts(location)
-    user, at, host = parts.netloc.rpartition("@")
-    options = {name: value for name, value in parse_qsl(parts.query) if name in _SHOWN}
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}", query=urlencode(options)))
+def _no_address(location: str, error: Exception) -> StoreError:
+    return StoreError(
+        f"the online store {shown(location)} is no address of a Redis server: {scrubbed(str(error), secrets_of(location))}. Write "
+        "redis://host:port/db?prefix=name, and in a password %2F for /, %3F for ? and %23 for #"
+    )

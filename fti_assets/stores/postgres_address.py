@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import duckdb
 
+from fti_assets.addresses import scrubbed
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.stores.duckdb_extensions import load_extension
 from fti_assets.stores.sql import literal, quoted
@@ -34,6 +35,11 @@ class PostgresAddress:
         return f"PostgresAddress({self.shown!r})"
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no error may repeat."""
+        return (self.password,) if self.password else ()
+
+    @property
     def text(self) -> str:
         """The connection string, without passwords."""
         return " ".join(f"{name}={_as_value(value)}" for name, value in self.shown.items())
@@ -46,22 +52,20 @@ class PostgresAddress:
         """
         load_extension(connection, "postgres_scanner")
         secret = ""
-        if self.password is not None:
-            connection.execute(
-                f"CREATE OR REPLACE TEMPORARY SECRET {quoted(alias)} (TYPE postgres, PASSWORD {literal(self.password)})"
-            )
-            secret = f", SECRET {quoted(alias)}"
         try:
+            if self.password is not None:
+                connection.execute(
+                    f"CREATE OR REPLACE TEMPORARY SECRET {quoted(alias)} (TYPE postgres, PASSWORD {literal(self.password)})"
+                )
+                secret = f", SECRET {quoted(alias)}"
             connection.execute(
                 f"ATTACH IF NOT EXISTS {literal(self.text)} AS {quoted(alias)} (TYPE postgres, READ_ONLY{secret})"
             )
         except duckdb.Error as error:
             # Not chained: libpq may repeat what it was given.
-            raise StoreError(f"Postgres at {self.text!r} cannot be attached: {self.scrubbed(str(error))}") from None
-
-    def scrubbed(self, text: str) -> str:
-        """A text without the password."""
-        return text if not self.password else text.replace(self.password, "***")
+            raise StoreError(
+                f"Postgres at {scrubbed(self.text)!r} cannot be attached: {scrubbed(str(error), self.secrets)}"
+            ) from None
 
 
 def postgres_address(dsn: Any, *, what: str) -> PostgresAddress:
@@ -83,7 +87,8 @@ def postgres_address(dsn: Any, *, what: str) -> PostgresAddress:
     pairs = _of_url(text) if re.match(r"postgres(ql)?://", text) else _of_pairs(text)
     if pairs is None:
         raise DeclarationError(
-            f"{what}: the connection string is neither a URL, postgresql://user:password@host/database, nor name=value pairs"
+            f"{what}: the connection string is neither a URL, postgresql://user:password@host/database with %2F for / and %40 for @ in "
+            "its parts, nor name=value pairs"
         )
     shown = {name: value for name, value in pairs.items() if name not in _SECRETS}
     return PostgresAddress(shown, pairs.get("password"))
@@ -94,6 +99,8 @@ def _of_url(text: str) -> dict[str, str] | None:
         url = urlsplit(text)
         found = {"user": url.username, "password": url.password, "host": url.hostname, "port": url.port}
     except ValueError:
+        return None
+    if "@" in url.path + url.fragment:  # of a password with a slash that is not written %2F
         return None
     pairs = {name: unquote(str(value)) for name, value in found.items() if value is not None}
     if url.path.strip("/"):

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 import duckdb
 
+from fti_assets.addresses import scrubbed
+from fti_assets.errors import StoreError
 from fti_assets.stores.duckdb_extensions import load_extension
 from fti_assets.stores.sql import literal
 
@@ -18,6 +20,9 @@ def read_s3(connection: duckdb.DuckDBPyConnection) -> None:
 
     ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN``, ``AWS_REGION`` or ``AWS_DEFAULT_REGION``, and
     ``AWS_ENDPOINT_URL_S3`` or ``AWS_ENDPOINT_URL`` for a store that is not Amazon's. Without a key the access is anonymous.
+
+    Raises:
+        StoreError: DuckDB refuses what they say.
     """
     load_extension(connection, "httpfs")
     endpoint = _first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
@@ -32,7 +37,13 @@ def read_s3(connection: duckdb.DuckDBPyConnection) -> None:
         "USE_SSL": "false" if url.scheme == "http" else "",
     }
     stated = ", ".join(f"{name} {literal(value)}" for name, value in options.items() if value)
-    connection.execute(f"CREATE OR REPLACE TEMPORARY SECRET {_NAME} (TYPE s3, {stated})")
+    try:
+        connection.execute(f"CREATE OR REPLACE TEMPORARY SECRET {_NAME} (TYPE s3, {stated})")
+    except duckdb.Error as error:
+        secrets = (options["SECRET"], options["SESSION_TOKEN"], options["KEY_ID"])
+        raise StoreError(
+            f"the AWS_ environment variables are no credentials: {scrubbed(str(error), secrets)}"
+        ) from None  # DuckDB repeats the statement
 
 
 def _first(*names: str) -> str:

@@ -1,0 +1,116 @@
+"""What of an address may be shown: everything but its passwords, keys and signatures.
+
+Whatever shows an address, or the words of a library that was given one, asks here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from urllib.parse import parse_qsl, unquote, urlencode
+
+HARMLESS = (
+    "prefix",
+    "db",
+    "socket_timeout",
+    "socket_connect_timeout",
+    "sslmode",
+    "connect_timeout",
+    "application_name",
+)
+"""The options of a URL that are shown; any other may hold a password or a signature."""
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}[^\s'\"]*")
+_START = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}")
+_PAIR = re.compile(
+    r"(?i)\b((?:[\w-]*(?:password|passwd|secret|token|signature|credential|access_key)[\w-]*|scram_\w+_key)\s*=\s*)"
+    r"('(?:[^'\\]|\\.)*'|[^\s&'\",;]+)"
+)
+_SHORTEST = 3
+"""A secret of fewer letters is not looked for in a text: too much of it would go."""
+
+
+def is_address(location: object) -> bool:
+    """Whether a location is an address of something, and no folder.
+
+    >>> is_address("redis://host/0"), is_address("s3:/bucket"), is_address("stores/online")
+    (True, True, False)
+    """
+    return _START.match(str(location)) is not None
+
+
+def shown(address: object) -> str:
+    """An address without its secrets: a URL, or ``name=value`` pairs. A folder is shown as it is.
+
+    >>> shown("redis://ann:pw@host:6379/0?prefix=shop&password=pw")
+    'redis://ann@host:6379/0?prefix=shop'
+    >>> shown("host=db user=ann password='p w'")
+    'host=db user=ann password=***'
+    """
+    text = str(address)
+    return _PAIR.sub(r"\1***", text) if _START.match(text) is None else _shown_url(text)
+
+
+def scrubbed(text: str, secrets: Iterable[str] = ()) -> str:
+    """A text, such as another library's error, without some secrets, and without those of the URLs and ``name=value`` pairs in it.
+
+    >>> scrubbed("cannot reach 'https://ann:pw@host/x?sig=abc'")
+    "cannot reach 'https://ann@host/x'"
+    """
+    for secret in sorted({one for one in secrets if len(one) >= _SHORTEST}, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return _PAIR.sub(r"\1***", _URL.sub(lambda found: _shown_url(found[0]), text))
+
+
+def secrets_of(address: object) -> Iterator[str]:
+    """The secrets of an address, as they are written and as they are meant."""
+    text = str(address)
+    for _, value in _PAIR.findall(text):
+        yield value.strip("'")
+    if _START.match(text) is None:
+        return
+    _, credentials, rest = _split(text)
+    secrets = [credentials.partition(":")[2]] if credentials else []
+    secrets += [value for name, value in _options(rest)[1] if name not in HARMLESS]
+    for secret in filter(None, secrets):
+        yield secret
+        yield unquote(secret)
+
+
+def _shown_url(url: str) -> str:
+    start, credentials, rest = _split(url)
+    plain, options = _options(rest)
+    kept = urlencode([(name, value) for name, value in options if name in HARMLESS])
+    user = credentials.partition(":")[0]
+    return _PAIR.sub(r"\1***", f"{start}{user}{'@' if user else ''}{plain}{'?' if kept else ''}{kept}")
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """What stands before the credentials, ``user:password``, and after them.
+
+    A password with a ``/``, ``?`` or ``#`` that is not written ``%2F`` ends the host for whoever reads a URL by the rules. Here it is
+    still taken for a password, and so is what stands in place of a port and is no number.
+    """
+    start = _START.match(url)
+    assert start is not None
+    after = url[start.end() :]
+    host = re.split(r"[/?#]", after, maxsplit=1)[0]
+    if "@" in host:
+        credentials, _, host = host.rpartition("@")
+        return start[0], credentials, after[len(credentials) + 1 :]
+    name, colon, port = host.rpartition(":")
+    within = after if not port.isdecimal() else "" if start[0].startswith("http") else re.split(r"[?]", after)[0]
+    if not colon or "]" in port or (port.isdecimal() and "@" not in within):
+        return start[0], "", after
+    if "@" in within:
+        credentials = within.rpartition("@")[0]
+        return start[0], credentials, after[len(credentials) + 1 :]
+    return start[0], f":{port}", name + after[len(host) :]
+
+
+def _options(rest: str) -> tuple[str, list[tuple[str, str]]]:
+    """What stands before the options of a URL, and these; a ``?`` without ``=`` after it is a wildcard of a pattern."""
+    plain, sign, query = rest.partition("?")
+    if not sign or "=" not in query:
+        return rest, []
+    return plain, parse_qsl(query.partition("#")[0])

@@ -111,6 +111,9 @@ def _array(values: Sequence[Any], column: str, what: str) -> pa.Array:
     if any(issubclass(kind, pa.Scalar) for kind in kinds):
         values = [value.as_py() if isinstance(value, pa.Scalar) else value for value in values]
         kinds = set(map(type, values))
+    if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):  # DuckDB gives a list with nulls as one
+        values = [_unmasked(value) if isinstance(value, np.ma.MaskedArray) else value for value in values]
+        kinds = set(map(type, values))
     if kinds & {np.str_, np.bytes_}:  # of an empty one Arrow reads a byte that is not there
         values = [value.item() if isinstance(value, np.str_ | np.bytes_) else value for value in values]
         kinds = set(map(type, values))
@@ -169,9 +172,11 @@ def _family(kind: type) -> Family | None:
         return "missing"
     if issubclass(kind, np.timedelta64):
         return "duration"
-    if issubclass(kind, np.ma.MaskedArray):
-        return None
     return next((family for base, family in _BASES if issubclass(kind, base)), None)
+
+
+def _unmasked(value: Any) -> list[Any] | None:
+    return None if value is np.ma.masked else [None if one is np.ma.masked else one for one in value]
 
 
 def _only_nan(values: Iterable[Any]) -> bool:

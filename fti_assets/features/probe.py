@@ -6,7 +6,6 @@ type holds every value, which the least and the largest tell.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,8 +15,6 @@ import pandas as pd
 import pandera.pandas as pa
 
 from fti_assets.features.checks_sql import kind_of
-from fti_assets.features.declared_types import with_declared_types
-from fti_assets.features.validation import pandera_failures
 from fti_assets.stores.sql import quoted, timestamp
 
 _Told = Literal["present", "least", "largest", "beyond_single"]
@@ -60,30 +57,6 @@ def probe(connection: duckdb.DuckDBPyConnection, table: str, types: Mapping[str,
     ]
     values = ", ".join(f"({row})" for row in rows)
     return connection.sql(f"SELECT * FROM (VALUES {values}) AS probe({listed})").df()
-
-
-def structural_failures(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """What Pandera says of a frame's columns and their types, whatever the values are."""
-    bare = _without_rules(schema)
-    bare.coerce = False
-    for column in bare.columns.values():
-        column.coerce = False
-    return pandera_failures(bare, with_declared_types(schema, frame))[1]
-
-
-def coercion_changes(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> bool:
-    """Whether a coercing schema changes, or cannot take, columns as they are."""
-    given = with_declared_types(schema, frame)
-    coerced, failures = pandera_failures(_without_rules(schema), given)
-    return bool(failures) or not coerced.equals(given)
-
-
-def _without_rules(schema: pa.DataFrameSchema) -> pa.DataFrameSchema:
-    bare = copy.deepcopy(schema)
-    bare.checks, bare.unique = [], None
-    for column in bare.columns.values():
-        column.checks, column.nullable, column.unique = [], True, False
-    return bare
 
 
 def _value(name: str, sql_type: str, seen: Seen, which: str) -> str:

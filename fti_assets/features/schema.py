@@ -47,11 +47,11 @@ def pandera_schema(schema: Any, *, what: str) -> pa.DataFrameSchema:
 
 def column_types(schema: pa.DataFrameSchema) -> dict[str, ColumnType | None]:
     """The column type of each column, in order; None for one that the schema leaves open or that has no such type."""
-    return {str(name): _column_type(column.dtype) for name, column in schema.columns.items()}
+    return {str(name): column_type(column.dtype) for name, column in schema.columns.items()}
 
 
-def _column_type(dtype: Any) -> ColumnType | None:
-
+def column_type(dtype: Any) -> ColumnType | None:
+    """The column type of a type of Pandera."""
     from pandera import dtypes
 
     kinds: list[tuple[Any, ColumnType]] = [

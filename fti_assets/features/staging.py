@@ -11,6 +11,7 @@ import pandas as pd
 
 from fti_assets.errors import DataError, DeclarationError, one_of
 from fti_assets.features.checks_sql import INTEGERS
+from fti_assets.features.coercion import coerced_relation, refuse_rounded
 from fti_assets.features.duplicates import without_duplicates
 from fti_assets.features.frames import column_names, relation_of
 from fti_assets.features.layout import IN_PARTITION, NOT_NULL, UNIQUE, Layout
@@ -79,14 +80,15 @@ def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, wi
     _refuse_missing(relation.columns, layout)
     name, columns = _copied(connection, relation, layout, windows)
     name, dropped = _without_duplicates(connection, name, layout)
+    if layout.schema is not None:
+        kinds = connection.table(quoted(name)).types
+        refuse_rounded(layout.schema, dict(zip(relation.columns, map(str, kinds), strict=False)), what=layout.what)
     rules = _row_rules(layout)
     validation = validate_table(connection, name, layout.schema, columns=relation.columns, rules=rules)
     verdicts = validation.verdicts
     if validation.coerced is not None:
-        connection.register("__fti_coerced", validation.coerced)
-        coerced = connection.table("__fti_coerced")
+        coerced = coerced_relation(connection, name, validation.coerced, what=layout.what)
         name, again = _copied(connection, coerced, layout, windows)
-        connection.unregister("__fti_coerced")
         columns = [*columns, *again]
         verdicts = [*verdicts, *validate_table(connection, name, None, rules=rules).verdicts]
     words = tuple(dict.fromkeys(column.word for column in columns if column.word))

@@ -79,7 +79,17 @@ def stored_as(column: str, given: Any, declared: ColumnType | None) -> Stored:
         )
     if target == sql_type:
         return Stored(target, name)
+    if (sql_type, target) == ("BIGINT", "DOUBLE"):
+        return Stored(target, _unrounded(column))
     return Stored(target, f"CAST({name} AS {target})", _word(column, given) if target == kept else "")
+
+
+def _unrounded(column: str) -> str:
+    """A whole number as a double of the same value."""
+    name = quoted(column)
+    rounded = f"CAST(CAST({name} AS DOUBLE) AS HUGEINT) <> {name}"
+    told = f"{literal(f'{column} is ')} || {name} || {literal(', which a float64 rounds: declare it int, or str for an id')}"
+    return f"CASE WHEN {rounded} THEN error({told}) ELSE CAST({name} AS DOUBLE) END"
 
 
 def stored_iso_text(connection: duckdb.DuckDBPyConnection, column: str) -> Stored:

@@ -13,16 +13,19 @@ import duckdb
 import pandas as pd
 import pandera.pandas as pa
 
+from fti_assets.features.coercion import Coerced, exact_columns
 from fti_assets.features.declared_types import held_as, with_declared_types
 from fti_assets.features.pandera_rest import Rest
-from fti_assets.features.probe import Seen, coercion_changes, needed_aggregates, probe, structural_failures
+from fti_assets.features.probe import Seen, needed_aggregates, probe
 from fti_assets.features.schema_rules import COLUMNS, COLUMNS_KEY, RuleKey, rules_by_key
-from fti_assets.features.schema_sql import Division, can_be_divided, coerces, divided
+from fti_assets.features.schema_sql import Division, can_be_divided, divided
 from fti_assets.features.validation import (
     REJECTED_ROWS,
     SAMPLE_ROWS,
     Broken,
+    columns_to_coerce,
     first_positions,
+    structural_failures,
     validate,
     verdict_of,
 )
@@ -48,14 +51,14 @@ class TableValidation:
     Args:
         verdicts: one for each rule of the schema, in order, then one for each added rule.
         failing: some of the rows that break any of them, at most ``REJECTED_ROWS``, or None.
-        coerced: the frame that replaces the table, if the schema changed it.
+        coerced: the columns and rows that replace the table's, if the schema changed it.
         rows: how many rows the table has.
         whole: the columns that a check had to see whole, so that they were fetched whole.
     """
 
     verdicts: list[Verdict] = field(default_factory=list)
     failing: pd.DataFrame | None = None
-    coerced: pd.DataFrame | None = None
+    coerced: Coerced | None = None
     rows: int = 0
     whole: tuple[str, ...] = ()
 
@@ -93,7 +96,7 @@ def validate_table(
     if schema is not None and not can_be_divided(schema):
         return _by_pandera(rows, schema, rules)
     asked = _asked(rows, schema, rules)
-    if schema is not None and coerces(schema) and coercion_changes(schema, asked.frame):
+    if schema is not None and columns_to_coerce(schema, asked.structure):
         return _by_pandera(rows, schema, rules)
     return _judged(rows, schema, rules, asked)
 
@@ -215,11 +218,15 @@ def _asked(rows: _TableRows, schema: pa.DataFrameSchema | None, rules: Sequence[
 
 def _by_pandera(rows: _TableRows, schema: pa.DataFrameSchema, rules: Sequence[RowRule]) -> TableValidation:
     """All rows at once in pandas, for a schema that cannot be divided or that changes the rows."""
-    frame = rows.connection.execute(f"SELECT {rows.columns} FROM {rows.numbered} ORDER BY {rows.position}").df()
+    ordered = f"FROM {rows.numbered} ORDER BY {rows.position}"
+    frame = rows.connection.execute(f"SELECT {rows.columns} {ordered}").df()
+    for name in exact_columns(schema, rows.types):
+        decimals = rows.connection.execute(f"SELECT {quoted(name)} {ordered}").to_arrow_table()
+        frame[name] = decimals.column(0).to_pandas()
     validation = validate(schema, frame)
     failing = frame.iloc[list(validation.failing_rows)] if len(validation.failing_rows) else None
-    if coerces(schema):
-        return TableValidation(validation.verdicts, failing, validation.frame, len(frame), tuple(rows.types))
+    if validation.coerced is not None:
+        return TableValidation(validation.verdicts, failing, validation.coerced, len(frame), tuple(rows.types))
     added = _asked(rows, None, rules)
     verdicts = [*validation.verdicts, *_added_verdicts(rows, rules, added)]
     return TableValidation(verdicts, failing, None, len(frame), tuple(rows.types))

@@ -12,8 +12,10 @@ import pandera.pandas as pa
 from pandera.backends.pandas.container import DataFrameSchemaBackend
 from pandera.errors import FailureCaseMetadata, SchemaError
 
+from fti_assets.features.coercion import Coerced, coerced_rows
 from fti_assets.features.declared_types import with_declared_types
 from fti_assets.features.schema_rules import COLUMNS, COLUMNS_KEY, RuleKey, rules_by_key
+from fti_assets.features.schema_sql import can_be_divided, coerces
 from fti_assets.rules import Rule, Verdict
 
 SAMPLE_ROWS = 10
@@ -22,11 +24,13 @@ REJECTED_ROWS = 1_000
 
 @dataclass(frozen=True)
 class Validation:
-    """The validated frame (coerced, if the schema coerces), the verdicts, and the positions of some failing rows."""
+    """The validated frame (coerced, if the schema coerces), what coercion changed of it, the verdicts, and the positions of
+    some failing rows."""
 
     frame: pd.DataFrame
     verdicts: list[Verdict] = field(default_factory=list)
     failing_rows: Sequence[int] = ()
+    coerced: Coerced | None = None
 
 
 @dataclass(frozen=True)
@@ -47,15 +51,58 @@ class Broken:
 
 
 def validate(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> Validation:
-    """Validate every rule of a schema and tell the verdict of each; nothing is raised for bad rows."""
+    """Validate every rule of a schema and tell the verdict of each; nothing is raised for bad rows.
+
+    A column that is of its type as it is is not coerced, whatever the schema says.
+    """
     frame = with_declared_types(schema, frame.reset_index(drop=True))
+    schema = _coercing_where_needed(schema, frame)
     validated, failures = pandera_failures(schema, frame)
     broken = broken_rules(schema, failures)
     verdicts = [
         verdict_of(rule, broken.get(key), len(validated), validated)
         for key, rule in [*rules_by_key(schema).items(), (COLUMNS_KEY, COLUMNS)]
     ]
-    return Validation(validated, verdicts, first_positions(broken.values()))
+    coerced = None
+    if coerces(schema):  # rows that break a warning are stored too, and coerced like the others
+        whole = pandera_failures(without_rules(schema), frame)[0] if failures else validated
+        validated, coerced = whole, coerced_rows(frame, whole, schema)
+    return Validation(validated, verdicts, first_positions(broken.values()), coerced)
+
+
+def _coercing_where_needed(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pa.DataFrameSchema:
+    if not (coerces(schema) and can_be_divided(schema)):
+        return schema
+    needed = columns_to_coerce(schema, structural_failures(schema, frame))
+    narrowed = copy.deepcopy(schema)
+    narrowed.coerce = False
+    for name, column in narrowed.columns.items():
+        column.coerce = name in needed
+    return narrowed
+
+
+def structural_failures(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """What Pandera says of a frame's columns and their types, whatever the values are."""
+    bare = without_rules(schema)
+    bare.coerce = False
+    for column in bare.columns.values():
+        column.coerce = False
+    return pandera_failures(bare, with_declared_types(schema, frame))[1]
+
+
+def columns_to_coerce(schema: pa.DataFrameSchema, structure: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The columns that are not of their type as they are, and that the schema coerces."""
+    wrong = {str(record["column"]) for record in structure}
+    return {name for name, column in schema.columns.items() if name in wrong and (schema.coerce or column.coerce)}
+
+
+def without_rules(schema: pa.DataFrameSchema) -> pa.DataFrameSchema:
+    """The schema of the columns and their types alone."""
+    bare = copy.deepcopy(schema)
+    bare.checks, bare.unique = [], None
+    for column in bare.columns.values():
+        column.checks, column.nullable, column.unique = [], True, False
+    return bare
 
 
 def pandera_failures(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:

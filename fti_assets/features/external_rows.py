@@ -18,10 +18,10 @@ from fti_assets.features.rename import (
 )
 from fti_assets.features.schema import SQL_TYPES, type_of_sql
 from fti_assets.stores.columns import ColumnType
-from fti_assets.stores.external import described
+from fti_assets.stores.external import NOT_AS_DECLARED, described
 from fti_assets.stores.iso_text import instants_sql
 from fti_assets.stores.lake import Lake
-from fti_assets.stores.sql import is_name, quoted
+from fti_assets.stores.sql import is_name, literal, quoted
 from fti_assets.stores.tables import is_kept
 
 _log = logging.getLogger(__name__)
@@ -131,7 +131,8 @@ def _selected(
     target = _target(stored, declared)
     if declared == "timestamp" and stored == "VARCHAR":
         problem = f", which is no ISO time such as 2024-05-01T09:30:00Z, in {group.source.place}: cast it there"
-        return f"{instants_sql(connection, group.source_name(name), problem)} AS {quoted(name)}"
+        instants = instants_sql(connection, group.source_name(name), problem, of=f"{group.table} {NOT_AS_DECLARED}")
+        return f"{instants} AS {quoted(name)}"
     if declared is not None and type_of_sql(target) != declared:
         raise DataError(
             f"{group.table} should have {name!r} as {declared}, but {group.source.place} has it as {stored}: cast it there, or "
@@ -141,8 +142,21 @@ def _selected(
     if stored in ("DOUBLE", "FLOAT"):
         expression = f"CASE WHEN isnan({expression}) THEN NULL ELSE {expression} END"
     if target != stored:
-        expression = f"CAST({expression} AS {target})"
+        expression = _cast(expression, stored, target, name, group)
     return f"{expression} AS {quoted(name)}"
+
+
+def _cast(expression: str, stored: str, target: str, name: str, group: FeatureGroup) -> str:
+    """A cast that says which value of which column it cannot take."""
+    assert group.source is not None
+    cast = f"TRY_CAST({expression} AS {target})"
+    wrong = f"{cast} IS NULL"
+    if target == "DOUBLE" and stored in ("BIGINT", "UBIGINT", "HUGEINT"):  # a rounded id
+        wrong += f" OR TRY_CAST({cast} AS HUGEINT) IS DISTINCT FROM {expression}"
+    said = f"{group.table} {NOT_AS_DECLARED}{group.source_name(name)} is "
+    rest = f", which {target} does not hold exactly, in {group.source.place}: cast it there, or declare what it is"
+    told = f"{literal(said)} || left({expression}::VARCHAR, 60) || {literal(rest)}"
+    return f"CASE WHEN {expression} IS NOT NULL AND ({wrong}) THEN error({told}) ELSE {cast} END"
 
 
 def _target(stored: str, declared: ColumnType | None) -> str:

@@ -20,7 +20,7 @@ import duckdb
 
 from fti_assets.addresses import scrubbed, secrets_of, shown
 from fti_assets.arguments import checked_arguments
-from fti_assets.errors import DeclarationError, StoreError
+from fti_assets.errors import DataError, DeclarationError, StoreError
 from fti_assets.stores.content_hash import content_sums, data_version
 from fti_assets.stores.delta_log import LOG, not_of_delta
 from fti_assets.stores.duckdb_extensions import connect_in_memory, load_extension
@@ -61,10 +61,29 @@ def source_connection() -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET python_enable_replacements = false")
         connection.execute("SET enable_progress_bar = false")
-        with secrets_hidden():
+        with secrets_hidden(), bad_values_named():
             yield connection
     finally:
         connection.close()
+
+
+NOT_AS_DECLARED = "cannot be read as it is declared: "
+"""What a query says of a source's value that is not of its declared type, after the group's table."""
+
+
+@contextmanager
+def bad_values_named() -> Iterator[None]:
+    """Give a source's value that is not of its declared type an error of the library's own.
+
+    Raises:
+        DataError: the block read such a value.
+    """
+    try:
+        yield
+    except duckdb.InvalidInputException as error:
+        if NOT_AS_DECLARED not in str(error):
+            raise
+        raise DataError(str(error).removeprefix("Invalid Input Error: ")) from None
 
 
 @contextmanager

@@ -13,13 +13,13 @@ from fti_assets.times import instant
 _FUNCTION = "__fti_instant"
 
 
-def instants_sql(connection: duckdb.DuckDBPyConnection, column: str, problem: str) -> str:
+def instants_sql(connection: duckdb.DuckDBPyConnection, column: str, problem: str, *, of: str = "") -> str:
     """A text column as naive UTC microseconds: an offset is converted, without one it is UTC.
 
-    Text that is not ISO 8601 fails the query with ``<column> is '<text>'<problem>``.
+    Text that is not ISO 8601 fails the query with ``<of><column> is '<text>'<problem>``.
     """
     name = quoted(column)
-    told = f"{literal(f'{column} is ')} || chr(39) || left({name}, 40) || chr(39) || {literal(problem)}"
+    told = f"{literal(f'{of}{column} is ')} || chr(39) || left({name}, 40) || chr(39) || {literal(problem)}"
     return f"CASE WHEN {name} IS NOT NULL THEN coalesce({try_instant_sql(connection, name)}, error({told})) END"
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fti_assets.errors import DamagedError
 from fti_assets.stores.damage import damage_named
-from fti_assets.stores.external import secrets_hidden
+from fti_assets.stores.external import bad_values_named, secrets_hidden
 from fti_assets.stores.files import files_under, locked, make_folder, may_write, sync_file, sync_folder, written
 from fti_assets.stores.home import folder_of
 from fti_assets.stores.lake import Lake
@@ -76,6 +76,7 @@ class OfflineStore:
         """Open a connection to the lake for a block; the first of a process checks extensions for half a second.
 
         Raises:
+            DataError: the block read a value of an external group that is not of its declared type.
             DamagedError: the lake has lost its catalog; or the block met a file that is missing or damaged.
             StoreError: it cannot be opened or made.
         """
@@ -85,7 +86,7 @@ class OfflineStore:
             lake_connection(catalog, self.root / "data", *options) as connection,
         ):
             lake = Lake(connection, self)
-            with damage_named(lake), secrets_hidden():
+            with damage_named(lake), secrets_hidden(), bad_values_named():
                 yield lake
 
     @contextmanager

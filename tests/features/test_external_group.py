@@ -305,9 +305,52 @@ def test_times_as_iso_text_are_read_as_instants(warehouse: Warehouse, schema: ty
     again = fti.read(group, at="2013-01-05T10:30Z").sort_values("shop")
     assert again.to_dict("records") == won.to_dict("records")
     warehouse.run("UPDATE weather SET seen_at = '01/02/2013' WHERE temp > 0.99")
-    with pytest.raises(
-        (DataError, StoreError), match="seen_at is '01/02/2013', which is no ISO time .* in table weather"
-    ):
+    told = (
+        "weather_v1 cannot be read as it is declared: seen_at is '01/02/2013', which is no ISO time .* in table weather"
+    )
+    with pytest.raises(DataError, match=told):
+        fti.read(group)
+    spine = visits()
+    with dg.DagsterInstance.ephemeral() as instance, pytest.raises(DataError, match=told):
+        assets = [spine.assets_def, dataset_of(spine, group).assets_def]
+        dg.materialize(
+            [*assets, group.assets_def],
+            instance=instance,
+            resources=STORES,
+            selection=assets,
+            partition_key="2013-01-15",
+        )
+
+
+class Counted(pa.DataFrameModel):
+    shop: str
+    seen_at: pd.Timestamp
+    known_at: pd.Timestamp
+    temp: float
+    number: int
+    share: float
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "value", "target"),
+    [
+        ("number", "HUGEINT", 2**64, "BIGINT"),
+        ("number", "UBIGINT", 2**63, "BIGINT"),
+        ("share", "BIGINT", 2**53 + 1, "DOUBLE"),
+        ("share", "HUGEINT", 2**63 - 1, "DOUBLE"),
+        ("temp", "UBIGINT", 2**64 - 1, "DOUBLE"),
+    ],
+)
+def test_a_value_that_its_declared_type_does_not_hold_is_named(
+    warehouse: Warehouse, column: str, kind: str, value: int, target: str
+) -> None:
+    warehouse.run("CREATE OR REPLACE TABLE weather AS SELECT *, 1 AS number, 0.5 AS share FROM weather")
+    group = warehouse.group(schema=Counted)
+    warehouse.run(f"ALTER TABLE weather ALTER {column} TYPE {kind} USING 7")
+    assert fti.read(group)[column].unique().tolist() == [7]
+    warehouse.run(f"UPDATE weather SET {column} = {value} WHERE shop = 'a'")
+    told = f"weather_v1 cannot be read as it is declared: {column} is {value}, which {target} does not hold exactly, in table weather"
+    with pytest.raises(DataError, match=told):
         fti.read(group)
 
 

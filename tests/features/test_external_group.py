@@ -311,15 +311,10 @@ def test_times_as_iso_text_are_read_as_instants(warehouse: Warehouse, schema: ty
     with pytest.raises(DataError, match=told):
         fti.read(group)
     spine = visits()
+    assets = [spine.assets_def, dataset_of(spine, group).assets_def]
+    every = [*assets, group.assets_def]
     with dg.DagsterInstance.ephemeral() as instance, pytest.raises(DataError, match=told):
-        assets = [spine.assets_def, dataset_of(spine, group).assets_def]
-        dg.materialize(
-            [*assets, group.assets_def],
-            instance=instance,
-            resources=STORES,
-            selection=assets,
-            partition_key="2013-01-15",
-        )
+        dg.materialize(every, instance=instance, resources=STORES, selection=assets, partition_key="2013-01-15")
 
 
 class Counted(pa.DataFrameModel):

@@ -26,7 +26,7 @@ import old_answers  # noqa: E402
 import old_system  # noqa: E402
 
 import fti_assets as fti  # noqa: E402
-from fti_assets import clock  # noqa: E402
+from fti_assets.core import clock  # noqa: E402
 from fti_assets.stores.online.about import checksum_of  # noqa: E402
 from fti_assets.testing import stores_in  # noqa: E402
 

@@ -12,7 +12,7 @@ import duckdb
 
 from fti_assets.core import clock
 from fti_assets.core.names import Commit
-from fti_assets.core.rules import Verdict, reasons
+from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import literal, quoted
 from fti_assets.core.times import Window
 from fti_assets.errors import DataError, listed
@@ -26,17 +26,15 @@ from fti_assets.features.inputs import input_table
 from fti_assets.features.lineage import lineage_of_run
 from fti_assets.features.online.load import joined_whole, load_online
 from fti_assets.features.page import statistics_shown
+from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.changes import ChangeFeed, Changes, FeedPosition
 from fti_assets.features.rows.duplicates import KeepLast
 from fti_assets.features.rows.frames import naive_times
 from fti_assets.features.rows.layout import Layout
-from fti_assets.features.rows.rejected import keep_rejected
 from fti_assets.features.rows.staging import Staged, stage
 from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions
 from fti_assets.features.uniqueness import comparable, counted, judged_in_table
-from fti_assets.orchestration.checks import check_result, preview, refusal
 from fti_assets.orchestration.function import call_function
-from fti_assets.orchestration.materialization import materialized
 from fti_assets.orchestration.partitions import running_windows
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.duckdb.relations import view_of, views_recorded
@@ -74,31 +72,28 @@ def run_feature_group(
         verdicts += _not_future(lake, group, batch.staged)
         _say_once_that_naive_is_utc(context, group, result)
         _say_what_changed(context, group, staged)
-        if not staged.accepted:
-            kept = keep_rejected(lake.store.rejected / group.table / f"{context.run.run_id}.jsonl", staged)
-            yield from (check_result(context.assets_def.key, verdict) for verdict in verdicts)
-            raise refusal(
-                f"{group.table}: nothing was stored, because {reasons(verdicts)}. The failing rows are kept in {kept}"
-            )
-        if group.online:
+        if group.online and staged.accepted:
             joined_whole(group, lake.staged_types(staged.table))
-        writer = {"asset": context.assets_def.key.to_user_string(), "run_id": context.run.run_id}
-        commit, stored = _store(lake, group, batch, since, windows, writer)
-        metadata: dict[str, Any] = {
-            "preview": preview(lake.connection.table(quoted(staged.table))),
-            **stored_schema(group_columns(group), lake.types(group.table_name)),
-            **lineage_of_run(lake, group, result, views),
-            **stored,
-        }
-        if isinstance(group.duplicates, KeepLast):
-            metadata["duplicates_dropped"] = staged.duplicates_dropped
-        if group.online:
-            metadata["online_keys"] = load_online(lake, stores.online_store(), group)
-        verdicts += fresh(lake, group, windows)
-        statistics, by_partition = statistics_shown(lake, group, staged, windows, verdicts)
-        yield from (check_result(context.assets_def.key, verdict) for verdict in verdicts)
-        delay = group.serving_delay or timedelta(0)
-        yield from materialized(context, commit, metadata | statistics, delay=delay, by_partition=by_partition)
+
+        def store_rows() -> Outcome:
+            writer = {"asset": context.assets_def.key.to_user_string(), "run_id": context.run.run_id}
+            commit, stored = _store(lake, group, batch, since, windows, writer)
+            metadata: dict[str, Any] = {
+                **stored_schema(group_columns(group), lake.types(group.table_name)),
+                **lineage_of_run(lake, group, result, views),
+                **stored,
+            }
+            if isinstance(group.duplicates, KeepLast):
+                metadata["duplicates_dropped"] = staged.duplicates_dropped
+            if group.online:
+                metadata["online_keys"] = load_online(lake, stores.online_store(), group)
+            judged = [*verdicts, *fresh(lake, group, windows)]
+            statistics, by_partition = statistics_shown(lake, group, staged, windows, judged)
+            delay = group.serving_delay or timedelta(0)
+            return Outcome(commit, metadata | statistics, judged, delay, by_partition)
+
+        part = Part(staged, group.table, f"{context.run.run_id}.jsonl")
+        yield from publish_rows(context, lake, group.table_name, [part], verdicts, store=store_rows)
 
 
 @dataclass(frozen=True)

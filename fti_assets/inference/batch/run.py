@@ -15,7 +15,7 @@ import pyarrow as pa
 from fti_assets.core import clock
 from fti_assets.core.manifest import ModelManifest, ViewRecord
 from fti_assets.core.names import PartitionRecord, TableName
-from fti_assets.core.rules import Verdict, reasons
+from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import literal, quoted, temporary_name, timestamp
 from fti_assets.core.times import Window
 from fti_assets.errors import NoChampionError, NotMaterializedError, StoreError, listed
@@ -23,15 +23,13 @@ from fti_assets.features.external.rows import read_external
 from fti_assets.features.groups.columns import stored_schema
 from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.features.point_in_time.assemble import assemble
-from fti_assets.features.rows.rejected import keep_rejected
+from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.staging import stage
 from fti_assets.features.spine_rows import LATE, spine_as_of, spine_times
 from fti_assets.features.upstream import COMPLETE, missing_partitions
 from fti_assets.inference.batch.columns import BUILD, PREDICTED_AT, columns_of, layout_of
 from fti_assets.inference.batch.predictions import BatchPredictions, PredictionConfig
-from fti_assets.orchestration.checks import check_result, preview, refusal
 from fti_assets.orchestration.lineage import COLUMN_LINEAGE, answers_lineage
-from fti_assets.orchestration.materialization import materialized
 from fti_assets.orchestration.partitions import running_windows
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.duckdb.relations import view_of
@@ -47,7 +45,7 @@ def run_batch_predictions(
     predictions: BatchPredictions, context: dg.AssetExecutionContext, stores: Stores, config: PredictionConfig
 ) -> Iterator[Any]:
     """Predict the partitions that are run, in one pass for each build, all or nothing."""
-    key, windows, store = context.assets_def.key, running_windows(context), stores.model_store()
+    windows, store = running_windows(context), stores.model_store()
     chosen = {window: build_for(store, predictions.model.name, window) for window in windows}
     with stores.offline_store().connect() as lake:
         snapshot = lake.snapshot()
@@ -72,34 +70,32 @@ def run_batch_predictions(
         )
         layout = layout_of(predictions)
         staged = stage(lake.connection, lake.connection.sql(rows), layout, windows)
-        if not staged.accepted:
-            file = keep_rejected(lake.store.rejected / predictions.table / f"{context.run.run_id}.jsonl", staged)
-            yield from (check_result(key, verdict) for verdict in [*staged.verdicts, missing])
-            raise refusal(
-                f"{predictions.table}: nothing was stored, because {reasons(staged.verdicts)}. The failing rows are kept in {file}"
+        verdicts = [*staged.verdicts, missing]
+
+        def store_answers() -> Outcome:
+            commit = lake.replace(
+                predictions.table_name,
+                staged.table,
+                [window.key for window in windows],
+                check=lambda: _refuse_written_meanwhile(lake, predictions, windows, before),
+                asset=context.assets_def.key.to_user_string(),
+                run_id=context.run.run_id,
             )
-        commit = lake.replace(
-            predictions.table_name,
-            staged.table,
-            [window.key for window in windows],
-            check=lambda: _refuse_written_meanwhile(lake, predictions, windows, before),
-            asset=key.to_user_string(),
-            run_id=context.run.run_id,
-        )
-        yield from (check_result(key, verdict) for verdict in [*staged.verdicts, missing])
-        builds = {window.key: build.reference for window, build in chosen.items()}
-        metadata = {
-            "builds": ", ".join(dict.fromkeys(builds.values())),
-            "delay_breaches": sum(made.delay_breaches for made in answers),
-            "preview": preview(lake.connection.table(quoted(staged.table))),
-            **stored_schema(columns_of(predictions), lake.types(predictions.table_name)),
-            COLUMN_LINEAGE: answers_lineage(
-                {build.reference: build.view for build in chosen.values()}.values(),
-                [OUTPUT_NAMES[predictions.model.task]],
-                {group.table: group.key for group in predictions.model.view.groups},
-            ),
-        }
-        yield from materialized(context, commit, metadata)
+
+            metadata = {
+                "builds": ", ".join(dict.fromkeys(build.reference for build in chosen.values())),
+                "delay_breaches": sum(made.delay_breaches for made in answers),
+                **stored_schema(columns_of(predictions), lake.types(predictions.table_name)),
+                COLUMN_LINEAGE: answers_lineage(
+                    {build.reference: build.view for build in chosen.values()}.values(),
+                    [OUTPUT_NAMES[predictions.model.task]],
+                    {group.table: group.key for group in predictions.model.view.groups},
+                ),
+            }
+            return Outcome(commit, metadata, verdicts)
+
+        part = Part(staged, predictions.table, f"{context.run.run_id}.jsonl")
+        yield from publish_rows(context, lake, predictions.table_name, [part], verdicts, store=store_answers)
 
 
 def build_for(store: ModelStore, model: str, window: Window) -> ModelManifest:

@@ -14,20 +14,18 @@ import dagster as dg
 from fti_assets.core import clock
 from fti_assets.core.manifest import Column, DatasetManifest, RandomParts, ViewRecord
 from fti_assets.core.records import to_json
-from fti_assets.core.rules import Verdict, reasons
+from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quoted
 from fti_assets.core.times import Window, instant, microseconds
 from fti_assets.errors import DataError, listed
 from fti_assets.features.external.rows import changed_while_read, external_versions, read_external
 from fti_assets.features.groups.columns import stored_schema
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.rows.rejected import keep_rejected
+from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.staging import Staged, stage
 from fti_assets.features.upstream import COMPLETE, missing_partitions, provisional_partitions
 from fti_assets.features.validation.schema import type_of_sql
-from fti_assets.orchestration.checks import check_result, preview, refusal
 from fti_assets.orchestration.lineage import COLUMN_LINEAGE, dataset_lineage
-from fti_assets.orchestration.materialization import materialized
 from fti_assets.orchestration.partitions import running_windows
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
@@ -42,7 +40,6 @@ from fti_assets.training.datasets.split_share import HASH
 
 def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
     """Materialize the cutoffs that are run, all or nothing."""
-    key = context.assets_def.key
     with stores.offline_store().connect() as lake:
         snapshot = lake.snapshot()
         read_external(lake, dataset.view.groups)
@@ -73,43 +70,38 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
             context.log.warning(f"{dataset.table}: {listed(changed)} changed while it was read")
             manifests = {key: replace(one, upstream={**one.upstream, **changed}) for key, one in manifests.items()}
         together = worst(verdicts)
-        if not all(staged.accepted for staged in made):
-            refused = []
-            for staged, manifest in zip(made, manifests.values(), strict=True):
-                if staged.accepted:
-                    continue
-                name = f"{context.run.run_id}-{instant(manifest.cutoff):%Y%m%dT%H%M%SZ}.jsonl"
-                kept = keep_rejected(lake.store.rejected / dataset.table / name, staged)
-                refused.append(
-                    f"{dataset.table} at {manifest.cutoff}: nothing was stored, because {reasons(staged.verdicts)}. The failing "
-                    f"rows are kept in {kept}"
-                )
-            yield from (check_result(key, verdict) for verdict in together)
-            raise refusal("\n".join(refused))
-        commit = lake.replace(
-            dataset.table_name,
-            union(lake, made),
-            list(manifests),
-            asset=key.to_user_string(),
-            run_id=context.run.run_id,
-            records={partition: to_json(manifest) for partition, manifest in manifests.items()},
-        )
-        yield from (check_result(key, verdict) for verdict in together)
-        newest = list(manifests.values())[-1]
-        metadata = {
-            "cutoff": newest.cutoff,
-            "rows_by_split": dg.MetadataValue.json(newest.rows),
-            "left_out": dg.MetadataValue.json(newest.left_out),
-            "point_in_time": newest.point_in_time,
-            "delay_breaches": newest.delay_breaches,
-            "read_from": dg.MetadataValue.json(newest.upstream),
-            "preview": preview(lake.connection.table(quoted(made[-1].table))),
-            **coverage_shown(newest.coverage),
-            **stored_schema(columns_of(dataset), lake.types(dataset.table_name)),
-            COLUMN_LINEAGE: dataset_lineage(newest, {group.table: group.key for group in dataset.view.groups}),
-        }
-        plotted = {partition: coverage_plotted(manifest.coverage) for partition, manifest in manifests.items()}
-        yield from materialized(context, commit, metadata, by_partition=plotted)
+
+        def store_cutoffs() -> Outcome:
+            commit = lake.replace(
+                dataset.table_name,
+                union(lake, made),
+                list(manifests),
+                asset=context.assets_def.key.to_user_string(),
+                run_id=context.run.run_id,
+                records={partition: to_json(manifest) for partition, manifest in manifests.items()},
+            )
+
+            newest = list(manifests.values())[-1]
+            metadata = {
+                "cutoff": newest.cutoff,
+                "rows_by_split": dg.MetadataValue.json(newest.rows),
+                "left_out": dg.MetadataValue.json(newest.left_out),
+                "point_in_time": newest.point_in_time,
+                "delay_breaches": newest.delay_breaches,
+                "read_from": dg.MetadataValue.json(newest.upstream),
+                **coverage_shown(newest.coverage),
+                **stored_schema(columns_of(dataset), lake.types(dataset.table_name)),
+                COLUMN_LINEAGE: dataset_lineage(newest, {group.table: group.key for group in dataset.view.groups}),
+            }
+            plotted = {partition: coverage_plotted(manifest.coverage) for partition, manifest in manifests.items()}
+            return Outcome(commit, metadata, together, by_partition=plotted)
+
+        run = context.run.run_id
+        parts = [
+            Part(staged, f"{dataset.table} at {one.cutoff}", f"{run}-{instant(one.cutoff):%Y%m%dT%H%M%SZ}.jsonl")
+            for staged, one in zip(made, manifests.values(), strict=True)
+        ]
+        yield from publish_rows(context, lake, dataset.table_name, parts, together, store=store_cutoffs)
 
 
 def stored_view(lake: Lake, dataset: TrainingDataset) -> ViewRecord:

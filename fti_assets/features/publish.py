@@ -1,0 +1,92 @@
+"""The one way from staged rows to a materialization, which groups, datasets and predictions go: all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.core.names import Commit, TableName
+from fti_assets.core.rules import Verdict, reasons
+from fti_assets.core.sql import quoted
+from fti_assets.features.rows.rejected import keep_rejected
+from fti_assets.features.rows.staging import Staged
+from fti_assets.orchestration.checks import check_result, preview, refusal
+from fti_assets.orchestration.materialization import materialized
+from fti_assets.stores.lake.lake import Lake
+
+
+@dataclass(frozen=True)
+class Part:
+    """Staged rows that are accepted or refused together.
+
+    Args:
+        staged: the rows and their verdicts.
+        what: the asset, and its partition where a run has several parts, for errors.
+        file: the name of the file that keeps rejected rows.
+    """
+
+    staged: Staged
+    what: str
+    file: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step has stored, and what it says of it.
+
+    Args:
+        commit: what was stored.
+        metadata: what the asset's page shows beside the preview.
+        verdicts: one for each check.
+        delay: how long after its window's end a partition is still provisional; None if its rows are never that.
+        by_partition: what the event of each partition shows beside.
+    """
+
+    commit: Commit
+    metadata: Mapping[str, Any]
+    verdicts: Sequence[Verdict]
+    delay: timedelta | None = None
+    by_partition: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def publish_rows(
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    table: TableName,
+    parts: Sequence[Part],
+    verdicts: Sequence[Verdict],
+    *,
+    store: Callable[[], Outcome],
+) -> Iterator[Any]:
+    """Store staged rows and report them, or keep the rejected ones aside, report the checks and end the step.
+
+    Args:
+        context: the step's.
+        lake: the open lake.
+        table: where the rows go.
+        parts: the staged rows; if a blocking rule of one is broken, none is stored.
+        verdicts: one for each check, reported where nothing is stored.
+        store: commits the rows, and says what they are.
+
+    Raises:
+        Failure: a blocking rule is broken.
+    """
+    key = context.assets_def.key
+    refused = [part for part in parts if not part.staged.accepted]
+    if refused:
+        problems = []
+        for part in refused:
+            file = keep_rejected(lake.store.rejected / table.name / part.file, part.staged)
+            problems.append(
+                f"{part.what}: nothing was stored, because {reasons(part.staged.verdicts)}. The failing rows are kept in {file}"
+            )
+        yield from (check_result(key, verdict) for verdict in verdicts)
+        raise refusal("\n".join(problems))
+    done = store()
+    yield from (check_result(key, verdict) for verdict in done.verdicts)
+    metadata = {"preview": preview(lake.connection.table(quoted(parts[-1].staged.table))), **done.metadata}
+    yield from materialized(context, done.commit, metadata, delay=done.delay, by_partition=done.by_partition)

@@ -12,6 +12,7 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
 from fti_assets.core.names import TableName
 from fti_assets.errors import NotMaterializedError, StoreError, listed
+from fti_assets.stores.duckdb.pandas_rows import pandas_rows
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import OnlineStore, online_store
@@ -126,7 +127,7 @@ def _as(kind: Any, rows: Any, key: str) -> Any:
     wanted = f"{getattr(kind, '__module__', '').partition('.')[0]}.{getattr(kind, '__name__', kind)}"
     match wanted:
         case "pandas.DataFrame" | "typing.Any":
-            return rows.df()
+            return pandas_rows(rows)
         case "polars.DataFrame":
             return rows.pl()
         case "pyarrow.Table":

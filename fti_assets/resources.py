@@ -14,6 +14,7 @@ from fti_assets.stores.home import home
 from fti_assets.stores.models import ModelStore
 from fti_assets.stores.offline import OfflineStore
 from fti_assets.stores.online import OnlineStore, online_store
+from fti_assets.stores.pandas_rows import pandas_rows
 from fti_assets.stores.tables import TableName
 
 _whole: dict[str, str] = {}
@@ -126,7 +127,7 @@ def _as(kind: Any, rows: Any, key: str) -> Any:
     wanted = f"{getattr(kind, '__module__', '').partition('.')[0]}.{getattr(kind, '__name__', kind)}"
     match wanted:
         case "pandas.DataFrame" | "typing.Any":
-            return rows.df()
+            return pandas_rows(rows)
         case "polars.DataFrame":
             return rows.pl()
         case "pyarrow.Table":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 import fti_assets as fti
-from fti_assets.errors import NotMaterializedError, StoreError
+from fti_assets.errors import DataError, NotMaterializedError, StoreError
 from tests.stores.online_stores import redis_location
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-01-04")
@@ -28,6 +29,22 @@ def visits(context: dg.AssetExecutionContext) -> pd.DataFrame:
 @fti.feature_group(keys=["shop"])
 def shops() -> pd.DataFrame:
     return pd.DataFrame({"shop": ["corner", "market"], "area": [10.0, 250.0]})
+
+
+ID = 2**53 + 1
+
+
+@fti.feature_group(keys=["k"])
+def orders() -> pa.Table:
+    given = [Decimal(ID), None]
+    return pa.table(
+        {"k": [1, 2], "id": [ID, None], "code": pa.array(given, pa.decimal128(38, 0)), "price": [Decimal("0.5"), None]}
+    )
+
+
+@fti.feature_group(keys=["k"])
+def doubled(orders: fti.Table) -> pd.DataFrame:
+    return orders.df()
 
 
 class Runs:
@@ -155,3 +172,33 @@ def test_an_online_group_is_loaded_to_the_server_that_the_stores_name(tmp_path: 
         assert winner.values == (250.0,)
         assert stores.online_store().location == location
     assert not (tmp_path / "online").exists()
+
+
+def test_pandas_gets_whole_numbers_to_the_last_digit(runs: Runs) -> None:
+    frames: list[pd.DataFrame] = []
+
+    @dg.asset
+    def report(orders_v1: pd.DataFrame) -> None:
+        frames.append(orders_v1)
+
+    assets = [orders.assets_def, doubled.assets_def, report]
+    assert dg.materialize(assets, instance=runs.instance, resources=runs.resources).success
+    stores = runs.resources["fti"]
+    frames += [fti.read(orders, stores=stores), fti.read(doubled, stores=stores)]
+    for frame in frames:
+        rows = frame.sort_values("k")
+        assert [str(rows[name].dtype) for name in ("id", "code", "price")] == ["Int64", "Int64", "float64"]
+        assert (rows["id"].iloc[0], rows["code"].iloc[0], rows["price"].iloc[0]) == (ID, ID, 0.5)
+        assert rows[["id", "code", "price"]].iloc[1].isna().all()
+
+
+def test_a_whole_number_that_pandas_does_not_hold_is_named(runs: Runs) -> None:
+    @fti.feature_group(keys=["k"])
+    def wide() -> pa.Table:
+        return pa.table({"k": [1], "code": pa.array([Decimal(2**63)], pa.decimal128(38, 0))})
+
+    runs.run(wide.assets_def)
+    stores = runs.resources["fti"]
+    with pytest.raises(DataError, match=f"code is {2**63}, which is beyond the 64 bits .*: take Arrow or polars"):
+        fti.read(wide, stores=stores)
+    assert fti.read(wide, as_="arrow", stores=stores)["code"].to_pylist() == [Decimal(2**63)]

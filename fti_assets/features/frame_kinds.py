@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from fti_assets.errors import DataError, MissingExtraError, StoreError, one_of
 from fti_assets.extras import named_extras
 from fti_assets.features.object_columns import arrow_array, arrow_table
+from fti_assets.stores.pandas_rows import pandas_rows
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,14 +41,14 @@ def as_kind(rows: duckdb.DuckDBPyRelation, kind: Kind) -> Any:
     """Fetch a relation's rows as one kind; as a relation they stay where they are.
 
     Raises:
-        DataError: a value cannot be read as what it is declared to be.
+        DataError: a value cannot be read as what it is declared to be; pandas is to have a whole number beyond 64 bits.
     """
     import duckdb
 
     try:
         match kind:
             case "pandas":
-                return rows.df()
+                return pandas_rows(rows)
             case "polars":
                 return rows.pl()
             case "arrow":

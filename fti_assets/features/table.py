@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from fti_assets.stores.pandas_rows import pandas_rows
+
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
@@ -68,5 +70,9 @@ class Table:
         return replace(self, relation=relation, partitions=None)
 
     def df(self) -> pd.DataFrame:
-        """Fetch the rows as a pandas frame."""
-        return self.relation.df()
+        """Fetch the rows as a pandas frame, whole numbers to the last digit: ``int64``, or ``Int64`` beside a null.
+
+        Raises:
+            DataError: a whole number, such as a decimal without digits after the point, is beyond 64 bits.
+        """
+        return pandas_rows(self.relation)

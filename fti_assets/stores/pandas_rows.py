@@ -1,0 +1,56 @@
+"""Rows as a pandas frame in which whole numbers keep every digit."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from fti_assets.errors import DataError
+from fti_assets.stores.sql import literal, quoted
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+_REFUSED = "is beyond the 64 bits of pandas' whole numbers"
+
+
+def pandas_rows(rows: duckdb.DuckDBPyRelation) -> pd.DataFrame:
+    """Fetch a relation as a pandas frame.
+
+    Whole numbers are ``int64``, or ``Int64`` beside a null, those of 128 bits and of decimals without digits after the point
+    too, which DuckDB itself gives as rounded floats. Decimals with such digits are float64.
+
+    Raises:
+        DataError: a whole number is beyond 64 bits.
+
+    >>> import duckdb
+    >>> pandas_rows(duckdb.sql("SELECT 9007199254740993::DECIMAL(38,0) AS id"))["id"].tolist()
+    [9007199254740993]
+    """
+    import duckdb
+
+    kinds = dict(zip(rows.columns, map(str, rows.types), strict=True))
+    if len(kinds) < len(rows.columns) or not any(map(_is_whole, kinds.values())):
+        return rows.df()
+    told = (_in_64_bits(name) if _is_whole(kind) else quoted(name) for name, kind in kinds.items())
+    try:
+        return rows.project(", ".join(told)).df()
+    except duckdb.InvalidInputException as error:
+        if _REFUSED not in str(error):
+            raise
+        raise DataError(str(error).removeprefix("Invalid Input Error: ")) from None
+
+
+def _is_whole(kind: str) -> bool:
+    return kind in ("HUGEINT", "UHUGEINT") or re.fullmatch(r"DECIMAL\(\d+,0\)", kind) is not None
+
+
+def _in_64_bits(column: str) -> str:
+    name = quoted(column)
+    cast, rest = (
+        f"TRY_CAST({name} AS BIGINT)",
+        f", which {_REFUSED}: take Arrow or polars, or cast it to text or DOUBLE before",
+    )
+    told = f"{literal(f'{column} is ')} || {name}::VARCHAR || {literal(rest)}"
+    return f"CASE WHEN {name} IS NOT NULL AND {cast} IS NULL THEN error({told}) ELSE {cast} END AS {name}"

@@ -12,10 +12,10 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
 from fti_assets.core.names import TableName
 from fti_assets.errors import NotMaterializedError, StoreError, listed
+from fti_assets.stores.duckdb.pandas_rows import pandas_rows
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import OnlineStore, online_store
-from fti_assets.stores.pandas_rows import pandas_rows
 
 _whole: dict[str, str] = {}
 """The addresses with a password that this process was given, by what is shown of them."""

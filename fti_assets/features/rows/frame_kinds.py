@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from fti_assets.core.extras import named_extras
 from fti_assets.errors import DataError, MissingExtraError, StoreError, one_of
 from fti_assets.features.rows.object_columns import arrow_array, arrow_table
-from fti_assets.stores.pandas_rows import pandas_rows
+from fti_assets.stores.duckdb.pandas_rows import pandas_rows
 
 if TYPE_CHECKING:
     import duckdb

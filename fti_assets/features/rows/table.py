@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from fti_assets.stores.pandas_rows import pandas_rows
+from fti_assets.stores.duckdb.pandas_rows import pandas_rows
 
 if TYPE_CHECKING:
     import duckdb

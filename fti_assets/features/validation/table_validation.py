@@ -15,7 +15,7 @@ import pandera.pandas as pa
 
 from fti_assets.core.rules import Rule, Verdict
 from fti_assets.core.sql import numbered, quoted
-from fti_assets.features.coercion import Coerced, exact_columns
+from fti_assets.features.validation.coercion import Coerced, exact_columns
 from fti_assets.features.validation.declared_types import held_as, with_declared_types
 from fti_assets.features.validation.pandera_rest import Rest
 from fti_assets.features.validation.probe import Seen, needed_aggregates, probe

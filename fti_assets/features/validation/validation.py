@@ -13,7 +13,7 @@ from pandera.backends.pandas.container import DataFrameSchemaBackend
 from pandera.errors import FailureCaseMetadata, SchemaError
 
 from fti_assets.core.rules import Rule, Verdict
-from fti_assets.features.coercion import Coerced, coerced_rows
+from fti_assets.features.validation.coercion import Coerced, coerced_rows
 from fti_assets.features.validation.declared_types import with_declared_types
 from fti_assets.features.validation.schema_rules import COLUMNS, COLUMNS_KEY, RuleKey, rules_by_key
 from fti_assets.features.validation.schema_sql import can_be_divided, coerces

@@ -112,58 +112,7 @@ _MODULES = {
     "window_aggregate": "features.windows",
 }
 
-__all__ = [
-    "BeatsBaseline",
-    "ChangeFeed",
-    "Changes",
-    "Count",
-    "DistinctCount",
-    "DuckDBTable",
-    "Embedding",
-    "Evaluation",
-    "FeatureGroup",
-    "FeatureView",
-    "FeedPosition",
-    "GateVerdict",
-    "Grid",
-    "KeepLast",
-    "Label",
-    "Last",
-    "Max",
-    "Mean",
-    "Min",
-    "NotWorseThanChampion",
-    "OneHot",
-    "ParquetFiles",
-    "Passthrough",
-    "PostgresTable",
-    "Predictor",
-    "RandomSplit",
-    "Rate",
-    "Scores",
-    "SliceGap",
-    "Standardize",
-    "Std",
-    "Stores",
-    "Sum",
-    "Table",
-    "TimeSplit",
-    "TrainingData",
-    "batch_predictions",
-    "build_definitions",
-    "external_group",
-    "feature_group",
-    "model",
-    "new_data_sensor",
-    "on_demand",
-    "read",
-    "read_files",
-    "search",
-    "sql_feature_group",
-    "training_dataset",
-    "upkeep_job",
-    "window_aggregate",
-]
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
@@ -178,4 +127,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return __all__

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -41,6 +42,7 @@ from fti_assets.stores.duckdb.relations import view_of, views_recorded
 from fti_assets.stores.lake.damage import without_unreadable
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.row_changes import feed_position
+from fti_assets.stores.placeholders import has_no_value
 
 ALL_PARTITIONS = (
     'take them all, by fti.read_files(context, "landing/{partition}.parquet") or in a loop over context.partition_keys; or have '
@@ -60,7 +62,9 @@ def run_feature_group(
         with lake.one_snapshot():
             refuse_other_partitions(lake, group)
             since = FeedPosition(feed_position(lake, group.table_name))
-            layout = replace(layout_of(group), stored=lake.types(group.table_name))
+            table = group.table_name
+            is_placeholder = partial(has_no_value, lake, table)
+            layout = replace(layout_of(group), stored=lake.types(table), is_placeholder=is_placeholder)
         read_external(lake, group.inputs.values())
         given: dict[str, Any] = dict(arguments)
         given |= {name: input_table(lake, source, group, windows) for name, source in group.inputs.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ class Layout:
         types: the declared type of each column; the rest keep theirs.
         times: columns that hold timestamps, whatever else is declared.
         stored: the DuckDB types of the table that is already there, for columns of which no value tells the type.
+        is_placeholder: whether a stored column holds no value, so that its type is no one's; asked only where types differ.
         rename: the result's name of a column to the table's.
         keep_last_by: of rows that share ``unique``, the one that is last by this column is kept; None keeps all.
     """
@@ -44,6 +45,7 @@ class Layout:
     times: tuple[str, ...] = ()
     stored: dict[str, str] = field(default_factory=dict)
     keep_last_by: str | None = None
+    is_placeholder: Callable[[str], bool] = lambda column: False
     rename: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -39,6 +40,7 @@ from fti_assets.resources import Stores
 from fti_assets.rules import Verdict, reasons
 from fti_assets.stores.damage import without_unreadable
 from fti_assets.stores.lake import Lake
+from fti_assets.stores.placeholders import has_no_value
 from fti_assets.stores.row_changes import feed_position
 from fti_assets.stores.sql import literal, quoted
 from fti_assets.stores.tables import Commit
@@ -62,7 +64,9 @@ def run_feature_group(
         with lake.one_snapshot():
             refuse_other_partitions(lake, group)
             since = FeedPosition(feed_position(lake, group.table_name))
-            layout = replace(layout_of(group), stored=lake.types(group.table_name))
+            table = group.table_name
+            is_placeholder = partial(has_no_value, lake, table)
+            layout = replace(layout_of(group), stored=lake.types(table), is_placeholder=is_placeholder)
         read_external(lake, group.inputs.values())
         given: dict[str, Any] = dict(arguments)
         given |= {name: input_table(lake, source, group, windows) for name, source in group.inputs.items()}

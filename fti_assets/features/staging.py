@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -17,7 +17,7 @@ from fti_assets.features.frames import column_names, relation_of
 from fti_assets.features.layout import IN_PARTITION, NOT_NULL, UNIQUE, Layout
 from fti_assets.features.rename import refuse_no_names, refuse_unfit, renamed
 from fti_assets.features.schema import SQL_TYPES
-from fti_assets.features.stored_types import UNTOLD, Stored, stored_as, stored_iso_text, wider_decimal
+from fti_assets.features.stored_types import UNTOLD, Stored, kept_type, stored_as, stored_iso_text, wider_decimal
 from fti_assets.features.table_validation import RowRule, validate_table
 from fti_assets.features.views import view_of
 from fti_assets.rules import Verdict
@@ -78,6 +78,7 @@ def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, wi
     relation = renamed(relation_of(connection, result, what=layout.what), layout.rename, what=layout.what)
     _refuse_names(relation.columns, layout)
     _refuse_missing(relation.columns, layout)
+    layout = _without_placeholders(relation, layout)
     name, columns = _copied(connection, relation, layout, windows)
     name, dropped = _without_duplicates(connection, name, layout)
     if layout.schema is not None:
@@ -93,6 +94,17 @@ def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, wi
         verdicts = [*verdicts, *validate_table(connection, name, None, rules=rules).verdicts]
     words = tuple(dict.fromkeys(column.word for column in columns if column.word))
     return Staged(name, validation.rows, verdicts, validation.failing, words, validation.whole, dropped)
+
+
+def _without_placeholders(relation: duckdb.DuckDBPyRelation, layout: Layout) -> Layout:
+    """The layout without the stored types that no value has, for which no value is to be cast."""
+    given = dict(zip(relation.columns, map(kept_type, relation.types), strict=True))
+    placeholders = {
+        column
+        for column, kind in layout.stored.items()
+        if given.get(column, kind) != kind and layout.is_placeholder(column)
+    }
+    return replace(layout, stored={name: kind for name, kind in layout.stored.items() if name not in placeholders})
 
 
 def _without_duplicates(connection: duckdb.DuckDBPyConnection, name: str, layout: Layout) -> tuple[str, int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -148,6 +148,42 @@ def delete_dead_ledger_rows(lake: Lake) -> None:
             f"SELECT (begin_snapshot, end_snapshot) FROM (SELECT DISTINCT begin_snapshot, end_snapshot FROM {_CATALOG}.{quoted(name)} "
             f"WHERE end_snapshot IS NOT NULL) spans WHERE EXISTS (FROM {_own('snapshot')} "
             "WHERE snapshot_id >= begin_snapshot AND snapshot_id < end_snapshot))"
+        )
+
+
+def partitions_of_older_columns(lake: Lake, table: TableName) -> set[str]:
+    """The partitions with a file from before a column that the table has now was added, or got its type."""
+    found = lake.connection.execute(
+        f"""
+        SELECT DISTINCT p.partition_value FROM {_own("data_file")} f JOIN {_own("file_partition_value")} p USING (data_file_id)
+        WHERE f.table_id = {_TABLE} AND f.end_snapshot IS NULL AND p.partition_key_index = 0 AND f.begin_snapshot < (
+            SELECT max(begin_snapshot) FROM {_own("column")} c WHERE c.table_id = f.table_id AND c.end_snapshot IS NULL)
+        """,
+        [table.schema, table.name],
+    ).fetchall()
+    return {partition for (partition,) in found}
+
+
+def column_places(lake: Lake, table: TableName) -> dict[str, int]:
+    """What DuckLake sorts a table's columns by."""
+    found = lake.connection.execute(
+        f"SELECT column_name, column_order FROM {_own('column')} WHERE table_id = {_TABLE} AND end_snapshot IS NULL "
+        "AND parent_column IS NULL",
+        [table.schema, table.name],
+    ).fetchall()
+    return dict(found)
+
+
+def put_columns(lake: Lake, table: TableName, places: Mapping[str, int]) -> None:
+    """Put columns that were just added where others of their names were: DuckLake adds a column at the end only.
+
+    Called right after the commit, before anything reads the new snapshot: DuckLake reads a snapshot's columns once.
+    """
+    for name, place in places.items():
+        lake.connection.execute(
+            f"UPDATE {_own('column')} SET column_order = $3 WHERE table_id = {_TABLE} AND end_snapshot IS NULL "
+            "AND parent_column IS NULL AND column_name = $4",
+            [table.schema, table.name, place, name],
         )
 
 
@@ -296,3 +332,10 @@ _CATALOG = quoted("__ducklake_metadata_lake")
 def _own(name: str) -> str:
     """A table of DuckLake's own catalog."""
     return f"{_CATALOG}.{quoted(f'ducklake_{name}')}"
+
+
+_TABLE = (
+    f"(SELECT table_id FROM {_own('table')} t JOIN {_own('schema')} s USING (schema_id) "
+    "WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL AND s.schema_name = $1 AND t.table_name = $2)"
+)
+"""The SQL of the number that a table has now."""

@@ -15,11 +15,13 @@ import duckdb
 
 from fti_assets import clock
 from fti_assets.errors import NotMaterializedError, StoreError, listed
+from fti_assets.stores.catalog import put_columns
 from fti_assets.stores.content_hash import content_sums, data_version
 from fti_assets.stores.damage import give_up, unreadable_files
+from fti_assets.stores.earlier_types import unchanged
 from fti_assets.stores.files import sync_file, sync_folder
 from fti_assets.stores.sql import literal, quoted
-from fti_assets.stores.table_schema import fit, refuse_other_schema
+from fti_assets.stores.table_schema import fit, refuse_other_schema, settle
 from fti_assets.stores.tables import LEDGER, PARTITION, TILES, WHOLE, Commit, PartitionRecord, TableName
 
 if TYPE_CHECKING:
@@ -194,7 +196,6 @@ class Lake:
             SchemaChangedError: the stored table has other columns or types.
             StoreError: the commit failed; the old rows are still there.
         """
-        types = self.staged_types(staged)
         contents = self.contents(staged, partitions)
         now = clock.now()
         with self._store.lock():
@@ -202,9 +203,19 @@ class Lake:
                 if check is not None:
                     check()
                 old = self.ledger(table, partitions=partitions)
-                refuse_other_schema(self, table, types, addable)
-            same = [key for key in partitions if key in old and old[key].data_version == contents[key][0]]
+                if settle(self, table, staged):
+                    contents = self.contents(staged, partitions)
+                refuse_other_schema(self, table, staged, addable)
+                other = [key for key in old if (old[key].rows, old[key].data_version) != contents[key][::-1]]
+                earlier = unchanged(
+                    self, table, staged, old, [key for key in other if old[key].rows == contents[key][1]]
+                )
+            types = self.staged_types(staged)
+            same = [key for key in old if key not in other]
             lost = self._lost(table, types, {key: old[key] for key in same})
+            for key, its in earlier.items():
+                if not self._lost(table, its.types, {key: old[key]}, its.selected):
+                    same, contents[key] = [*same, key], (old[key].data_version, old[key].rows)
             changed = tuple(key for key in partitions if key not in same or key in lost)
             written = tuple(
                 PartitionRecord(
@@ -272,19 +283,23 @@ class Lake:
     ) -> None:
         with self.transaction(table, written, old=old, folders=changed, message=message, extra=extra):
             execute = self.connection.execute
-            fit(self, table, staged)
+            places = fit(self, table, staged)
             if replaced := ", ".join(literal(key) for key in changed if key in old):
                 execute(f"DELETE FROM {table.sql} WHERE {PARTITION} IN ({replaced})")
             if keys := ", ".join(literal(key) for key in changed):
                 execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(staged)} WHERE {PARTITION} IN ({keys})")
+        put_columns(self, table, places)
 
-    def _lost(self, table: TableName, types: Mapping[str, str], records: Mapping[str, PartitionRecord]) -> set[str]:
+    def _lost(
+        self, table: TableName, types: Mapping[str, str], records: Mapping[str, PartitionRecord], selected: str = "*"
+    ) -> set[str]:
         """The partitions whose files do not hold what was written, so that the same rows have to be written again."""
         holding = [key for key, record in records.items() if record.rows]
         if not holding:
             return set()
         keys = ", ".join(map(literal, holding))
-        asked = f"SELECT {PARTITION}, {content_sums(types)} FROM {table.sql} WHERE {PARTITION} IN ({keys}) GROUP BY 1"
+        rows = f"SELECT {selected} FROM {table.sql} WHERE {PARTITION} IN ({keys})"
+        asked = f"SELECT {PARTITION}, {content_sums(types)} FROM ({rows}) GROUP BY 1"
         try:
             found = {
                 key: data_version(types, tuple(map(int, sums)))
@@ -294,7 +309,9 @@ class Lake:
             damaged = {file.partition for file in unreadable_files(self, table, holding)}
             if not damaged:
                 raise
-            return damaged | self._lost(table, types, {key: records[key] for key in holding if key not in damaged})
+            return damaged | self._lost(
+                table, types, {key: records[key] for key in holding if key not in damaged}, selected
+            )
         return {key for key in holding if found.get(key) != records[key].data_version}
 
     @contextmanager
@@ -336,7 +353,7 @@ class Lake:
                 "CALL lake.set_commit_message(?, ?, extra_info => ?)",
                 ["fti_assets", message, json.dumps(extra)],
             )
-            self._sync_new_files(table, folders)
+            self.sync_new_files(table, folders)
             execute("COMMIT")
         except BaseException as error:
             self._roll_back()
@@ -370,7 +387,7 @@ class Lake:
             contents[partition] = (data_version(types, sums), sums[0])
         return contents
 
-    def _sync_new_files(self, table: TableName, partitions: Sequence[str]) -> None:
+    def sync_new_files(self, table: TableName, partitions: Sequence[str]) -> None:
         """Make the new Parquet files durable before the catalog names them; DuckLake itself never does."""
         if not partitions:
             return

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from fti_assets import clock
+from fti_assets.stores.catalog import put_columns
 from fti_assets.stores.content_hash import content_sums, data_version
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.sql import quoted
-from fti_assets.stores.table_schema import fit, refuse_other_schema
+from fti_assets.stores.table_schema import as_fitted, fit, refuse_other_schema, settle
 from fti_assets.stores.tables import WHOLE, Commit, PartitionRecord, TableName
 
 _SUMS, _POSITION = "content_sums", "position"
@@ -81,11 +82,12 @@ def change_rows(
     """
     with lake.store.lock():
         check()
+        settle(lake, table, change.rows)
         old, types = lake.ledger(table).get(WHOLE), lake.staged_types(change.rows)
-        refuse_other_schema(lake, table, types, addable)
+        refuse_other_schema(lake, table, change.rows, addable)
         found, before = _Found("false", _NOTHING, _sums_of(lake, quoted(change.rows), types), 0), _NOTHING
         if old is not None and old.rows:  # else there is nothing to meet, and its columns may be others
-            stored = _with_added(lake, table, types)
+            stored = as_fitted(lake, table, change.rows)
             found, before = _found(lake, stored, change, types), _stored_sums(lake, stored, old, types)
         sums = tuple(a - b + c for a, b, c in zip(before, found.gone, found.put, strict=True))
         written = _record(change, old, data_version(types, sums), sums, run_id)
@@ -93,10 +95,11 @@ def change_rows(
         said = {"asset": asset, "run_id": run_id}
         message, folders, had = f"change rows of {asset}", [WHOLE] if changed else [], [] if old is None else [WHOLE]
         with lake.transaction(table, [written], old=had, folders=folders, message=message, extra=said):
-            fit(lake, table, change.rows)
+            places = fit(lake, table, change.rows)
             if changed:
                 lake.connection.execute(f"DELETE FROM {table.sql} WHERE {found.condition}")
                 lake.connection.execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(change.rows)}")
+        put_columns(lake, table, places)
         commit = Commit(lake.snapshot(), (written,), (WHOLE,) if changed else ())
     return Changed(commit, found.put[0] - found.replaced, found.replaced, found.gone[0] - found.replaced)
 
@@ -120,13 +123,6 @@ class _Found:
     gone: tuple[int, ...]
     put: tuple[int, ...]
     replaced: int
-
-
-def _with_added(lake: Lake, table: TableName, types: dict[str, str]) -> str:
-    """The SQL of the stored rows with the columns that the table is about to get."""
-    known = lake.types(table)
-    added = [f"NULL::{kind} AS {quoted(name)}" for name, kind in types.items() if name not in known]
-    return f"(SELECT {', '.join(['*', *added])} FROM {table.sql})" if added else table.sql
 
 
 def _found(lake: Lake, stored: str, change: RowChange, types: dict[str, str]) -> _Found:

@@ -6,27 +6,87 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from fti_assets.errors import SchemaChangedError
-from fti_assets.stores.sql import quoted
+from fti_assets.stores.catalog import column_places
+from fti_assets.stores.placeholders import CommonType, common_types
+from fti_assets.stores.sql import literal, quoted, temporary_name
 from fti_assets.stores.tables import PARTITION, TableName
 
 if TYPE_CHECKING:
     from fti_assets.stores.lake import Lake
 
 
-def fit(lake: Lake, table: TableName, staged: str) -> None:
-    """Give the table the staged columns: by further ones if only these differ, else it is empty or not there and made anew.
+def settle(lake: Lake, table: TableName, staged: str) -> bool:
+    """Give staged columns without values the types of the stored ones; whether any got another type.
 
-    Within a transaction, after ``refuse_other_schema``.
+    Under the writers' lock: another run may have stored the first values meanwhile.
+    """
+    types, settled = lake.staged_types(staged), False
+    for name, common in _common_types(lake, table, staged).items():
+        if common.sql_type != types[name]:
+            column = quoted(name)
+            lake.connection.execute(
+                f"ALTER TABLE {quoted(staged)} ALTER COLUMN {column} TYPE {common.sql_type} USING {common.cast(name)}"
+            )
+            settled = True
+    return settled
+
+
+def fit(lake: Lake, table: TableName, staged: str) -> Mapping[str, int]:
+    """Give the table the staged columns: further ones, and the type of the first values; one without rows is made anew.
+
+    Within a transaction, after ``settle`` and ``refuse_other_schema``.
+
+    Returns:
+        the places of columns that got their type, for ``catalog.put_columns`` after the commit.
     """
     stored, types = lake.types(table), lake.staged_types(staged)
-    if stored and stored.items() <= types.items():
+    other = [name for name in stored if types.get(name) != stored[name]]
+    if stored and (not other or _has_rows(lake, table)):
+        places = column_places(lake, table) if other else {}
+        if other:
+            refuse_other_schema(lake, table, staged, types)
+            _retype(lake, table, {name: types[name] for name in other}, _common_types(lake, table, staged))
         for name in (name for name in types if name not in stored):
             lake.connection.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quoted(name)} {types[name]}")
-        return
+        return {name: places[name] for name in other}
     if lake.has(table):
-        refuse_other_schema(lake, table, types, ())
         lake.connection.execute(f"DROP TABLE {table.sql}")
     _create(lake, table, staged)
+    return {}
+
+
+def as_fitted(lake: Lake, table: TableName, staged: str) -> str:
+    """The SQL of the stored rows as they will be when ``fit`` has given the table its columns."""
+    stored, common = lake.types(table), _common_types(lake, table, staged)
+    added = [
+        f"NULL::{kind} AS {quoted(name)}" for name, kind in lake.staged_types(staged).items() if name not in stored
+    ]
+    casts = ", ".join(f"{its.cast(name)} AS {quoted(name)}" for name, its in common.items())
+    selected = [f"* REPLACE ({casts})" if casts else "*", *added]
+    return f"(SELECT {', '.join(selected)} FROM {table.sql})" if casts or added else table.sql
+
+
+def _retype(lake: Lake, table: TableName, types: Mapping[str, str], common: Mapping[str, CommonType]) -> None:
+    """Give columns without values another type, as new columns of the old names, so that old snapshots keep the old ones.
+
+    Lists, structs and maps without values in them are written anew.
+    """
+    execute = lake.connection.execute
+    casts = ", ".join(f"{common[name].cast(name)} AS {quoted(name)}" for name in types)
+    there = " OR ".join(f"{quoted(name)} IS NOT NULL" for name in types)
+    moved = [key for (key,) in execute(f"SELECT DISTINCT {PARTITION} FROM {table.sql} WHERE {there}").fetchall()]
+    rows = quoted(temporary_name("moved"))
+    of_moved = f"{PARTITION} IN ({', '.join(map(literal, moved))})"
+    if moved:
+        execute(f"CREATE TEMP TABLE {rows} AS SELECT * REPLACE ({casts}) FROM {table.sql} WHERE {of_moved}")
+        execute(f"DELETE FROM {table.sql} WHERE {of_moved}")
+    for name, kind in types.items():
+        execute(f"ALTER TABLE {table.sql} DROP COLUMN {quoted(name)}")
+        execute(f"ALTER TABLE {table.sql} ADD COLUMN {quoted(name)} {kind}")
+    if moved:
+        execute(f"INSERT INTO {table.sql} BY NAME FROM {rows}")
+        execute(f"DROP TABLE {rows}")
+        lake.sync_new_files(table, moved)
 
 
 def _create(lake: Lake, table: TableName, staged: str) -> None:
@@ -41,28 +101,28 @@ def _create(lake: Lake, table: TableName, staged: str) -> None:
     )
 
 
-def refuse_other_schema(lake: Lake, table: TableName, types: Mapping[str, str], addable: Collection[str]) -> None:
+def refuse_other_schema(lake: Lake, table: TableName, staged: str, addable: Collection[str]) -> None:
     """Refuse columns and types that a table with rows cannot get; one without rows can get any.
 
     Args:
+        lake: the open lake.
         table: the table, which need not be there.
-        types: the columns that it is to have, and their DuckDB types.
+        staged: a temporary table with the columns that it is to have.
         addable: the columns of them that it may lack.
 
     Raises:
-        SchemaChangedError: the stored table has other columns or types.
+        SchemaChangedError: the stored table has other columns or types, of which it has values.
     """
-    stored = lake.types(table)
-    if not stored:
-        return
-    if not lake.connection.execute(f"SELECT coalesce(sum(rows), 0) FROM {table.ledger_sql}").fetchall()[0][0]:
+    stored, types = lake.types(table), lake.staged_types(staged)
+    if not stored or not _has_rows(lake, table):
         return
     new = [name for name in types if name not in stored]
+    given = _common_types(lake, table, staged)
     changes = [f"{name} {kind} is gone" for name, kind in stored.items() if name not in types]
     changes += [
         f"{name} was {stored[name]} and is now {kind}"
         for name, kind in types.items()
-        if name in stored and stored[name] != kind
+        if name in stored and stored[name] != kind and (name not in given or given[name].sql_type != kind)
     ]
     if changes or not set(new) <= set(addable):
         changes = [*(f"{name} {types[name]} is new" for name in new), *changes]
@@ -71,6 +131,17 @@ def refuse_other_schema(lake: Lake, table: TableName, types: Mapping[str, str], 
             f"that the new schema gets a table of its own, {_line(table)}, or give the columns back their old types. While nobody "
             f"needs what is stored, you can start over: fti reset {table.name}"
         )
+
+
+def _has_rows(lake: Lake, table: TableName) -> bool:
+    return bool(lake.connection.execute(f"SELECT coalesce(sum(rows), 0) FROM {table.ledger_sql}").fetchall()[0][0])
+
+
+def _common_types(lake: Lake, table: TableName, staged: str) -> dict[str, CommonType]:
+    stored, types = lake.types(table), lake.staged_types(staged)
+    if all(types.get(name, kind) == kind for name, kind in stored.items()) or not _has_rows(lake, table):
+        return {}
+    return common_types(lake, table.sql, stored, quoted(staged), types)
 
 
 def _line(table: TableName) -> str:

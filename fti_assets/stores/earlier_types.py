@@ -1,0 +1,84 @@
+"""Rows that are what a partition holds already, but for the types of columns without values that the partition was written with.
+
+A data version names the types of its columns. Where a column got its type from another partition meanwhile, unchanged rows are to
+keep their version: it is the one of the same rows in the types of the partition's files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fti_assets.stores.catalog import current_files, partitions_of_older_columns
+from fti_assets.stores.content_hash import content_sums, data_version
+from fti_assets.stores.placeholders import common_types
+from fti_assets.stores.sql import literal, quoted
+from fti_assets.stores.tables import PARTITION, PartitionRecord, TableName
+
+if TYPE_CHECKING:
+    from fti_assets.stores.lake import Lake
+
+
+@dataclass(frozen=True)
+class EarlierTypes:
+    """The types of a partition's files.
+
+    Args:
+        types: the DuckDB type of each column.
+        selected: the SQL of what to select of rows in the newer types, for rows in these.
+    """
+
+    types: Mapping[str, str]
+    selected: str
+
+
+def unchanged(
+    lake: Lake, table: TableName, staged: str, old: Mapping[str, PartitionRecord], partitions: Collection[str]
+) -> dict[str, EarlierTypes]:
+    """The partitions whose staged rows are the stored ones in earlier types.
+
+    Args:
+        lake: the open lake, under the writers' lock.
+        table: the stored table.
+        staged: a temporary table of rows in the types that the stored table has or gets.
+        old: the ledger's records.
+        partitions: those to ask of, which hold as many rows as before, in another data version.
+    """
+    older = set(partitions) & partitions_of_older_columns(lake, table) if partitions else set()
+    if not older:
+        return {}
+    types, found = lake.staged_types(staged), {}
+    paths: dict[str, list[str]] = {key: [] for key in sorted(older)}
+    for file in current_files(lake, table):
+        if file.partition in older and not file.deletes and file.is_there():
+            paths[file.partition].append(file.path)
+    for key, files in paths.items():
+        rows = f"(FROM {quoted(staged)} WHERE {PARTITION} = {literal(key)})"
+        earlier = _earlier(lake, rows, types, files)
+        if earlier is not None and _version(lake, rows, earlier) == old[key].data_version:
+            found[key] = earlier
+    return found
+
+
+def _earlier(lake: Lake, rows: str, types: Mapping[str, str], files: Collection[str]) -> EarlierTypes | None:
+    """The types of files that differ from newer ones in places without values only."""
+    if not files:
+        return None
+    read = f"read_parquet([{', '.join(map(literal, files))}], union_by_name => true, hive_partitioning => false)"
+    described = lake.connection.execute(f"DESCRIBE FROM {read}").fetchall()
+    written = {name: kind for name, kind, *_ in described if name != PARTITION}
+    differing = {name for name in types if written.get(name) != types[name]}
+    common = common_types(lake, rows, written, rows, types)
+    if written.keys() != types.keys() or not differing or common.keys() != differing:
+        return None
+    return EarlierTypes(
+        written, f"* REPLACE ({', '.join(f'{common[name].cast(name)} AS {quoted(name)}' for name in common)})"
+    )
+
+
+def _version(lake: Lake, rows: str, earlier: EarlierTypes) -> str:
+    sums = lake.connection.execute(
+        f"SELECT {content_sums(earlier.types)} FROM (SELECT {earlier.selected} FROM {rows})"
+    ).fetchall()[0]
+    return data_version(earlier.types, tuple(map(int, sums)))

@@ -1,0 +1,129 @@
+"""Types that no value has: a stored column without values has a placeholder's type, and takes that of the first values.
+
+The same holds within lists, structs and maps: ``[null]`` says that there is a list, and nothing of what it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fti_assets.stores.sql import literal, quoted
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from fti_assets.stores.lake import Lake
+    from fti_assets.stores.tables import TableName
+
+_Path = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class CommonType:
+    """The type that two columns have in common where only one of them has values.
+
+    Args:
+        sql_type: the type.
+        by_text: the same with text in each place of which the types differ; what is null casts by it to any type.
+    """
+
+    sql_type: str
+    by_text: str
+
+    def cast(self, column: str) -> str:
+        """The SQL of a column of either type in this one."""
+        return f"CAST(CAST({quoted(column)} AS {self.by_text}) AS {self.sql_type})"
+
+
+def has_no_value(lake: Lake, table: TableName, column: str) -> bool:
+    """Whether a stored column is null in every row, so that its type is a placeholder's."""
+    return not _is_held(lake.connection, table.sql, _held(quoted(column), ()))
+
+
+def common_types(
+    lake: Lake, stored: str, stored_types: Mapping[str, str], given: str, given_types: Mapping[str, str]
+) -> dict[str, CommonType]:
+    """The common type of each column whose stored type and given one differ, and that only one of them has values of.
+
+    Args:
+        lake: the open lake.
+        stored: the SQL of the stored rows.
+        stored_types: their columns and DuckDB types.
+        given: the SQL of the given rows.
+        given_types: theirs.
+    """
+    found = {}
+    for name, kind in given_types.items():
+        if stored_types.get(name, kind) == kind:
+            continue
+        one, other = (lake.connection.sqltype(text) for text in (stored_types[name], kind))
+        taken = []
+        for path, here, there in _differences(one, other):
+            value = _held(quoted(name), path)
+            if not _is_held(lake.connection, given, value):
+                taken.append(str(here))
+            elif not _is_held(lake.connection, stored, value):
+                taken.append(str(there))
+            else:
+                break
+        else:
+            common, text = (_merged(one, other, iter(kinds)) for kinds in (taken, ["VARCHAR"] * len(taken)))
+            found[name] = CommonType(str(lake.connection.sqltype(common)), text)
+    return found
+
+
+def _is_held(connection: duckdb.DuckDBPyConnection, rows: str, value: str) -> bool:
+    return (
+        connection.execute(f"SELECT 1 FROM {rows} WHERE {value} LIMIT 1").fetchone() is not None
+    )  # stops at the first
+
+
+def _held(value: str, path: _Path) -> str:
+    """The SQL of whether a column holds a value at a place."""
+    if not path:
+        return f"{value} IS NOT NULL"
+    (kind, name), *rest = path
+    if kind == "struct":
+        return _held(f"struct_extract({value}, {literal(name)})", tuple(rest))
+    values = value if kind == "list" else f"map_{name}s({value})"
+    item = f"_fti_item{len(rest)}"
+    return f"coalesce(len(list_filter({values}, lambda {item}: {_held(item, tuple(rest))})) > 0, false)"
+
+
+def _differences(one: Any, other: Any, path: _Path = ()) -> Iterator[tuple[_Path, Any, Any]]:
+    """Each place where two types differ, and the types there."""
+    if str(one) == str(other):
+        return
+    if not _alike(one, other):
+        yield path, one, other
+        return
+    for (name, here), (_, there) in zip(one.children, other.children, strict=True):
+        yield from _differences(here, there, (*path, (one.id, name)))
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether only what is within two types differs."""
+    if one.id != other.id or one.id not in ("list", "struct", "map"):
+        return False
+    return [name for name, _ in one.children] == [name for name, _ in other.children]
+
+
+def _merged(one: Any, other: Any, taken: Iterator[str]) -> str:
+    """Two types as one, with what is taken at each place where they differ."""
+    if str(one) == str(other):
+        return str(one)
+    if not _alike(one, other):
+        return next(taken)
+    within = [
+        (name, _merged(here, there, taken))
+        for (name, here), (_, there) in zip(one.children, other.children, strict=True)
+    ]
+    kinds = [kind for _, kind in within]
+    match one.id:
+        case "list":
+            return f"{kinds[0]}[]"
+        case "map":
+            return f"MAP({kinds[0]}, {kinds[1]})"
+    return f"STRUCT({', '.join(f'{quoted(name)} {kind}' for name, kind in within)})"

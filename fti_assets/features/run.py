@@ -43,8 +43,8 @@ from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.duckdb.relations import view_of, views_recorded
 from fti_assets.stores.lake.damage import without_unreadable
 from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.placeholders import has_no_value
 from fti_assets.stores.lake.row_changes import feed_position
-from fti_assets.stores.placeholders import has_no_value
 
 ALL_PARTITIONS = (
     'take them all, by fti.read_files(context, "landing/{partition}.parquet") or in a loop over context.partition_keys; or have '

@@ -17,11 +17,11 @@ from fti_assets.core import clock
 from fti_assets.core.names import LEDGER, PARTITION, TILES, WHOLE, Commit, PartitionRecord, TableName
 from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import NotMaterializedError, StoreError, listed
-from fti_assets.stores.earlier_types import unchanged
 from fti_assets.stores.files import sync_file, sync_folder
 from fti_assets.stores.lake.catalog import put_columns
 from fti_assets.stores.lake.content_hash import content_sums, data_version
 from fti_assets.stores.lake.damage import give_up, unreadable_files
+from fti_assets.stores.lake.earlier_types import unchanged
 from fti_assets.stores.lake.table_schema import fit, refuse_other_schema, settle
 
 if TYPE_CHECKING:

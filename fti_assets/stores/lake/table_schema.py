@@ -9,7 +9,7 @@ from fti_assets.core.names import PARTITION, TableName
 from fti_assets.core.sql import literal, quoted, temporary_name
 from fti_assets.errors import SchemaChangedError
 from fti_assets.stores.lake.catalog import column_places
-from fti_assets.stores.placeholders import CommonType, common_types
+from fti_assets.stores.lake.placeholders import CommonType, common_types
 
 if TYPE_CHECKING:
     from fti_assets.stores.lake.lake import Lake

@@ -150,7 +150,7 @@ def test_what_is_no_longer_declared_is_reset_too(stores: fti.Stores, lake: Lake)
 
 
 def test_it_waits_for_the_writers_lock(stores: fti.Stores, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fti_assets.stores.lake.store._LOCK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("fti_assets.stores.lake.folder._LOCK_TIMEOUT_S", 0.05)
     with lake.store.lock(), pytest.raises(StoreError, match=r"the lock .*lake\.lock was held"):
         run_reset(stores)
     assert whole(stores)

@@ -12,16 +12,13 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import duckdb
 
 from fti_assets.core.names import LEDGER, TableName
 from fti_assets.core.sql import quoted
 from fti_assets.errors import StoreError
-
-if TYPE_CHECKING:
-    from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.reader import LakeReader
 
 _WAIT_SECONDS = 30.0
 
@@ -35,7 +32,7 @@ class DataFile:
     end: int | None
 
 
-def snapshots(lake: Lake) -> dict[int, timedelta]:
+def snapshots(lake: LakeReader) -> dict[int, timedelta]:
     """Every snapshot that can be read, and for how long it has not been the newest any more."""
     found = lake.connection.execute(
         "SELECT snapshot_id, coalesce(epoch_us(now()) - epoch_us(lead(snapshot_time) OVER (ORDER BY snapshot_id)), 0) "
@@ -44,7 +41,7 @@ def snapshots(lake: Lake) -> dict[int, timedelta]:
     return {int(version): timedelta(microseconds=int(age_us)) for version, age_us in found}
 
 
-def data_files(lake: Lake, table: TableName) -> list[DataFile]:
+def data_files(lake: LakeReader, table: TableName) -> list[DataFile]:
     """The files of a table, those included that only old snapshots read, of an earlier table of that name too."""
     root = str(lake.store.root / "data") + "/"
     found = lake.connection.execute(
@@ -78,7 +75,7 @@ class CurrentFile:
             return False
 
 
-def current_files(lake: Lake, table: TableName) -> list[CurrentFile]:
+def current_files(lake: LakeReader, table: TableName) -> list[CurrentFile]:
     """The files of a table as it is now; those of deleted rows have the partition and the number of the file that they are of."""
     path = (
         "CASE WHEN f.path_is_relative = 0 THEN '' WHEN t.path_is_relative = 0 THEN t.path WHEN s.path_is_relative = 0 "
@@ -96,7 +93,7 @@ def current_files(lake: Lake, table: TableName) -> list[CurrentFile]:
     return [CurrentFile(*file) for file in found]
 
 
-def named_paths(lake: Lake, folder: Path) -> set[str]:
+def named_paths(lake: LakeReader, folder: Path) -> set[str]:
     """The real paths of all files that the catalog names, of any snapshot and those that wait to be deleted.
 
     Args:
@@ -117,7 +114,7 @@ def named_paths(lake: Lake, folder: Path) -> set[str]:
     return {path if path.startswith(f"{folder}/") else os.path.realpath(path) for (path,) in found}
 
 
-def tables_at_any_snapshot(lake: Lake, schema: str) -> list[TableName]:
+def tables_at_any_snapshot(lake: LakeReader, schema: str) -> list[TableName]:
     """The tables of a schema, those included that only old snapshots have."""
     found = lake.connection.execute(
         f"SELECT DISTINCT t.table_name FROM {_own('table')} t JOIN {_own('schema')} s USING (schema_id) "
@@ -127,7 +124,7 @@ def tables_at_any_snapshot(lake: Lake, schema: str) -> list[TableName]:
     return [TableName(schema, name) for (name,) in found]
 
 
-def files_waiting(lake: Lake, *, younger_than: timedelta) -> int:
+def files_waiting(lake: LakeReader, *, younger_than: timedelta) -> int:
     """How many files came off the last snapshot that read them so recently, and wait to be deleted."""
     return int(
         str(
@@ -140,7 +137,7 @@ def files_waiting(lake: Lake, *, younger_than: timedelta) -> int:
     )
 
 
-def delete_dead_ledger_rows(lake: Lake) -> None:
+def delete_dead_ledger_rows(lake: LakeReader) -> None:
     """Delete the rows of the ledgers, which lie in the catalog itself, that no snapshot has: DuckLake's expiry keeps them."""
     for (name,) in lake.connection.execute(f"SELECT table_name FROM {_own('inlined_data_tables')}").fetchall():
         lake.connection.execute(
@@ -151,7 +148,7 @@ def delete_dead_ledger_rows(lake: Lake) -> None:
         )
 
 
-def partitions_of_older_columns(lake: Lake, table: TableName) -> set[str]:
+def partitions_of_older_columns(lake: LakeReader, table: TableName) -> set[str]:
     """The partitions with a file from before a column that the table has now was added, or got its type."""
     found = lake.connection.execute(
         f"""
@@ -164,7 +161,7 @@ def partitions_of_older_columns(lake: Lake, table: TableName) -> set[str]:
     return {partition for (partition,) in found}
 
 
-def column_places(lake: Lake, table: TableName) -> dict[str, int]:
+def column_places(lake: LakeReader, table: TableName) -> dict[str, int]:
     """What DuckLake sorts a table's columns by."""
     found = lake.connection.execute(
         f"SELECT column_name, column_order FROM {_own('column')} WHERE table_id = {_TABLE} AND end_snapshot IS NULL "
@@ -174,7 +171,7 @@ def column_places(lake: Lake, table: TableName) -> dict[str, int]:
     return dict(found)
 
 
-def put_columns(lake: Lake, table: TableName, places: Mapping[str, int]) -> None:
+def put_columns(lake: LakeReader, table: TableName, places: Mapping[str, int]) -> None:
     """Put columns that were just added where others of their names were: DuckLake adds a column at the end only.
 
     Called right after the commit, before anything reads the new snapshot: DuckLake reads a snapshot's columns once.
@@ -187,7 +184,7 @@ def put_columns(lake: Lake, table: TableName, places: Mapping[str, int]) -> None
         )
 
 
-def narrow_bounds(lake: Lake, table: TableName) -> None:
+def narrow_bounds(lake: LakeReader, table: TableName) -> None:
     """Set the least and greatest value of each column to those of the files that are left: DuckLake only ever widens them.
 
     What is inside a column, such as the elements of a list, is a column of its own to DuckLake, with bounds of its own.
@@ -219,7 +216,7 @@ def narrow_bounds(lake: Lake, table: TableName) -> None:
             )
 
 
-def end_files(lake: Lake, table: TableName, partitions: Sequence[str], *, message: str) -> None:
+def end_files(lake: LakeReader, table: TableName, partitions: Sequence[str], *, message: str) -> None:
     """End the files of some partitions, and their rows of the ledger, in a snapshot of its own: DuckLake would read them first.
 
     It is what DuckLake writes where it deletes all rows of a file. The caller holds the writers' lock.
@@ -258,7 +255,7 @@ def end_files(lake: Lake, table: TableName, partitions: Sequence[str], *, messag
         raise
 
 
-def _next_snapshot(lake: Lake, newest: int, number: int, changes: str, message: str) -> None:
+def _next_snapshot(lake: LakeReader, newest: int, number: int, changes: str, message: str) -> None:
     lake.connection.execute(
         f"INSERT INTO {_own('snapshot')} SELECT ?, now(), schema_version, next_catalog_id, next_file_id "
         f"FROM {_own('snapshot')} WHERE snapshot_id = ?",
@@ -271,7 +268,7 @@ def _next_snapshot(lake: Lake, newest: int, number: int, changes: str, message: 
     )
 
 
-def skip_snapshots(lake: Lake, above: int, *, message: str) -> None:
+def skip_snapshots(lake: LakeReader, above: int, *, message: str) -> None:
     """Make sure that the newest snapshot has a higher number than some one, by one more of what is there now."""
     newest, execute, to = lake.snapshot(), lake.connection.execute, above + 1
     if newest > above:
@@ -281,7 +278,7 @@ def skip_snapshots(lake: Lake, above: int, *, message: str) -> None:
     execute("COMMIT")
 
 
-def overwrite_deleted(lake: Lake) -> None:
+def overwrite_deleted(lake: LakeReader) -> None:
     """Write the catalog anew, so that nothing that was deleted from it lies in its free pages, nor in one that was half made.
 
     The caller holds the writers' lock.

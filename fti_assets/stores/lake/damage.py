@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import duckdb
 
@@ -13,9 +13,7 @@ from fti_assets.core.names import TableName
 from fti_assets.core.sql import literal
 from fti_assets.errors import DamagedError, FtiError, StoreError
 from fti_assets.stores.lake.catalog import CurrentFile, current_files, end_files
-
-if TYPE_CHECKING:
-    from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.reader import LakeReader
 
 T = TypeVar("T")
 _OF_FILES = (
@@ -50,7 +48,9 @@ _OF_DISKS = (
 """And the kinds of errors that do not come of what somebody asked for; ``duckdb.Error`` itself is what its reader of footers raises."""
 
 
-def unreadable_files(lake: Lake, table: TableName, partitions: Collection[str] | None = None) -> list[CurrentFile]:
+def unreadable_files(
+    lake: LakeReader, table: TableName, partitions: Collection[str] | None = None
+) -> list[CurrentFile]:
     """The files of a table, or of some partitions of it, that are gone, of another size than they were written in, or damaged."""
     files = current_files(lake, table)
     return [
@@ -58,12 +58,12 @@ def unreadable_files(lake: Lake, table: TableName, partitions: Collection[str] |
     ]
 
 
-def unreadable_partitions(lake: Lake, table: TableName) -> list[str]:
+def unreadable_partitions(lake: LakeReader, table: TableName) -> list[str]:
     """The partitions of a table of which a file cannot be read."""
     return sorted({file.partition for file in unreadable_files(lake, table)})
 
 
-def without_unreadable(lake: Lake, table: TableName, ask: Callable[[Sequence[str]], T]) -> T:
+def without_unreadable(lake: LakeReader, table: TableName, ask: Callable[[Sequence[str]], T]) -> T:
     """Ask about a table's rows, and if some partitions cannot be read, again without these, which ``ask`` is given."""
     try:
         return ask(())
@@ -74,7 +74,7 @@ def without_unreadable(lake: Lake, table: TableName, ask: Callable[[Sequence[str
         return ask(unreadable)
 
 
-def give_up(lake: Lake, table: TableName, files: Iterable[CurrentFile]) -> None:
+def give_up(lake: LakeReader, table: TableName, files: Iterable[CurrentFile]) -> None:
     """Take the partitions of some unreadable files out of the newest snapshot, without reading them: who asks for one is told that it
     is not materialized.
 
@@ -87,7 +87,7 @@ def give_up(lake: Lake, table: TableName, files: Iterable[CurrentFile]) -> None:
 
 
 @contextmanager
-def damage_named(lake: Lake) -> Iterator[None]:
+def damage_named(lake: LakeReader) -> Iterator[None]:
     """Name the file, its partition and what to do where DuckDB cannot read one of the lake's.
 
     Raises:
@@ -109,7 +109,7 @@ def damage_named(lake: Lake) -> Iterator[None]:
         raise
 
 
-def _damage(lake: Lake, error: duckdb.Error) -> DamagedError | None:
+def _damage(lake: LakeReader, error: duckdb.Error) -> DamagedError | None:
     said = str(error)
     if any(word in said.lower() for word in _OF_WRITING):
         return None
@@ -141,7 +141,7 @@ def _damage(lake: Lake, error: duckdb.Error) -> DamagedError | None:
     )
 
 
-def _cannot_write(lake: Lake, said: str) -> bool:
+def _cannot_write(lake: LakeReader, said: str) -> bool:
     """Whether it is the lake that cannot be written, and not a file of the user's own."""
     of_catalog = ("disk i/o error", "disk is full")
     of_files = any(word in said.lower() for word in _OF_WRITING) and str(lake.store.root) in said
@@ -152,7 +152,7 @@ def _first_line(text: str) -> str:
     return text.splitlines()[0][:300] if text else "no reason"
 
 
-def _is_readable(lake: Lake, file: CurrentFile) -> bool:
+def _is_readable(lake: LakeReader, file: CurrentFile) -> bool:
     """Whether every value of a file can be read."""
     if not file.is_there():
         return False

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from fti_assets.core.names import PARTITION, PartitionRecord, TableName
 from fti_assets.core.sql import literal, quoted
 from fti_assets.stores.lake.catalog import current_files, partitions_of_older_columns
 from fti_assets.stores.lake.content_hash import content_sums, data_version
 from fti_assets.stores.lake.placeholders import common_types
-
-if TYPE_CHECKING:
-    from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.reader import LakeReader
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class EarlierTypes:
 
 
 def unchanged(
-    lake: Lake, table: TableName, staged: str, old: Mapping[str, PartitionRecord], partitions: Collection[str]
+    lake: LakeReader, table: TableName, staged: str, old: Mapping[str, PartitionRecord], partitions: Collection[str]
 ) -> dict[str, EarlierTypes]:
     """The partitions whose staged rows are the stored ones in earlier types.
 
@@ -61,7 +58,7 @@ def unchanged(
     return found
 
 
-def _earlier(lake: Lake, rows: str, types: Mapping[str, str], files: Collection[str]) -> EarlierTypes | None:
+def _earlier(lake: LakeReader, rows: str, types: Mapping[str, str], files: Collection[str]) -> EarlierTypes | None:
     """The types of files that differ from newer ones in places without values only."""
     if not files:
         return None
@@ -77,7 +74,7 @@ def _earlier(lake: Lake, rows: str, types: Mapping[str, str], files: Collection[
     )
 
 
-def _version(lake: Lake, rows: str, earlier: EarlierTypes) -> str:
+def _version(lake: LakeReader, rows: str, earlier: EarlierTypes) -> str:
     sums = lake.connection.execute(
         f"SELECT {content_sums(earlier.types)} FROM (SELECT {earlier.selected} FROM {rows})"
     ).fetchall()[0]

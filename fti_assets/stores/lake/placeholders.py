@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fti_assets.core.sql import literal, quoted
+from fti_assets.stores.lake.reader import LakeReader
 
 if TYPE_CHECKING:
     import duckdb
 
     from fti_assets.core.names import TableName
-    from fti_assets.stores.lake.lake import Lake
 
 _Path = tuple[tuple[str, str], ...]
 
@@ -37,13 +37,13 @@ class CommonType:
         return f"CAST(CAST({quoted(column)} AS {self.by_text}) AS {self.sql_type})"
 
 
-def has_no_value(lake: Lake, table: TableName, column: str) -> bool:
+def has_no_value(lake: LakeReader, table: TableName, column: str) -> bool:
     """Whether a stored column is null in every row, so that its type is a placeholder's."""
     return not _is_held(lake.connection, table.sql, _held(quoted(column), ()))
 
 
 def common_types(
-    lake: Lake, stored: str, stored_types: Mapping[str, str], given: str, given_types: Mapping[str, str]
+    lake: LakeReader, stored: str, stored_types: Mapping[str, str], given: str, given_types: Mapping[str, str]
 ) -> dict[str, CommonType]:
     """The common type of each column whose stored type and given one differ, and that only one of them has values of.
 

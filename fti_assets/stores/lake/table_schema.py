@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
 
 from fti_assets.core.names import PARTITION, TableName
 from fti_assets.core.sql import literal, quoted, temporary_name
 from fti_assets.errors import SchemaChangedError
 from fti_assets.stores.lake.catalog import column_places
 from fti_assets.stores.lake.placeholders import CommonType, common_types
-
-if TYPE_CHECKING:
-    from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.reader import LakeReader
 
 
-def settle(lake: Lake, table: TableName, staged: str) -> bool:
+def settle(lake: LakeReader, table: TableName, staged: str) -> bool:
     """Give staged columns without values the types of the stored ones; whether any got another type.
 
     Under the writers' lock: another run may have stored the first values meanwhile.
@@ -31,7 +28,7 @@ def settle(lake: Lake, table: TableName, staged: str) -> bool:
     return settled
 
 
-def fit(lake: Lake, table: TableName, staged: str) -> Mapping[str, int]:
+def fit(lake: LakeReader, table: TableName, staged: str) -> Mapping[str, int]:
     """Give the table the staged columns: further ones, and the type of the first values; one without rows is made anew.
 
     Within a transaction, after ``settle`` and ``refuse_other_schema``.
@@ -55,7 +52,7 @@ def fit(lake: Lake, table: TableName, staged: str) -> Mapping[str, int]:
     return {}
 
 
-def as_fitted(lake: Lake, table: TableName, staged: str) -> str:
+def as_fitted(lake: LakeReader, table: TableName, staged: str) -> str:
     """The SQL of the stored rows as they will be when ``fit`` has given the table its columns."""
     stored, common = lake.types(table), _common_types(lake, table, staged)
     added = [
@@ -66,7 +63,7 @@ def as_fitted(lake: Lake, table: TableName, staged: str) -> str:
     return f"(SELECT {', '.join(selected)} FROM {table.sql})" if casts or added else table.sql
 
 
-def _retype(lake: Lake, table: TableName, types: Mapping[str, str], common: Mapping[str, CommonType]) -> None:
+def _retype(lake: LakeReader, table: TableName, types: Mapping[str, str], common: Mapping[str, CommonType]) -> None:
     """Give columns without values another type, as new columns of the old names, so that old snapshots keep the old ones.
 
     Lists, structs and maps without values in them are written anew.
@@ -89,7 +86,7 @@ def _retype(lake: Lake, table: TableName, types: Mapping[str, str], common: Mapp
         lake.sync_new_files(table, moved)
 
 
-def _create(lake: Lake, table: TableName, staged: str) -> None:
+def _create(lake: LakeReader, table: TableName, staged: str) -> None:
     """Make a table without rows, with a staged table's columns, and its ledger; within a transaction."""
     execute = lake.connection.execute
     execute(f"CREATE SCHEMA IF NOT EXISTS {quoted('lake', table.schema)}")
@@ -101,7 +98,7 @@ def _create(lake: Lake, table: TableName, staged: str) -> None:
     )
 
 
-def refuse_other_schema(lake: Lake, table: TableName, staged: str, addable: Collection[str]) -> None:
+def refuse_other_schema(lake: LakeReader, table: TableName, staged: str, addable: Collection[str]) -> None:
     """Refuse columns and types that a table with rows cannot get; one without rows can get any.
 
     Args:
@@ -133,11 +130,11 @@ def refuse_other_schema(lake: Lake, table: TableName, staged: str, addable: Coll
         )
 
 
-def _has_rows(lake: Lake, table: TableName) -> bool:
+def _has_rows(lake: LakeReader, table: TableName) -> bool:
     return bool(lake.connection.execute(f"SELECT coalesce(sum(rows), 0) FROM {table.ledger_sql}").fetchall()[0][0])
 
 
-def _common_types(lake: Lake, table: TableName, staged: str) -> dict[str, CommonType]:
+def _common_types(lake: LakeReader, table: TableName, staged: str) -> dict[str, CommonType]:
     stored, types = lake.types(table), lake.staged_types(staged)
     if all(types.get(name, kind) == kind for name, kind in stored.items()) or not _has_rows(lake, table):
         return {}

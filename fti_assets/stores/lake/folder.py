@@ -1,0 +1,130 @@
+"""The folder of a lake: its catalog, its files, the writers' lock, and how a catalog is made.
+
+Embedded, it is a SQLite catalog in WAL mode and Parquet files under one folder. Every table is partitioned by
+``_partition`` and has a ledger, written in the same transaction, that says which version of each partition is there, who
+wrote it and from what.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fti_assets.core.home import folder_of
+from fti_assets.core.names import LEDGER
+from fti_assets.errors import DamagedError
+from fti_assets.stores.files import files_under, locked, make_folder, may_write, sync_file, sync_folder, written
+from fti_assets.stores.lake.connection import MAKE, READ, lake_connection
+
+_LOCK_TIMEOUT_S = 600.0
+
+
+class LakeFolder:
+    """A DuckLake under one folder.
+
+    Args:
+        root: the folder; made on the first write.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = folder_of(root, what="offline")
+
+    @property
+    def catalog(self) -> Path:
+        return self.root / "catalog.sqlite"
+
+    @property
+    def rejected(self) -> Path:
+        """The folder where rows that failed validation are kept aside."""
+        return self.root / "rejected"
+
+    def exists(self) -> bool:
+        """Whether there is a lake.
+
+        Raises:
+            DamagedError: its files are there, and its catalog is gone or empty.
+        """
+        if self.has_catalog:
+            return True
+        if number := sum(1 for _ in files_under(self.root / "data")):
+            lost = "is empty" if self.catalog.exists() else "is not there"
+            raise DamagedError(
+                f"{self.catalog} {lost}, and {self.root / 'data'} beside it holds {number} files: the offline store has lost its "
+                "catalog. Nothing was changed. Put the catalog back from a copy (catalog.sqlite, with catalog.sqlite-wal if there is "
+                f"one), or make a new one from the files: fti lake repair --lake {self.root}"
+            )
+        return False
+
+    @property
+    def has_catalog(self) -> bool:
+        """Whether there is a catalog that is not empty."""
+        try:
+            return self.catalog.stat().st_size > 0
+        except FileNotFoundError:
+            return False
+
+    @contextmanager
+    def readable_catalog(self) -> Iterator[tuple[Path, tuple[str, ...]]]:
+        """The catalog and how it is attached: of a folder that cannot be written, a copy, since SQLite wants files beside it."""
+        if may_write(self.root):
+            yield self.catalog, ()
+            return
+        with tempfile.TemporaryDirectory(prefix="fti_catalog_") as folder:
+            for suffix in ("", "-wal"):
+                file = self.catalog.with_name(self.catalog.name + suffix)
+                if file.exists():
+                    shutil.copyfile(file, Path(folder) / file.name)
+            yield Path(folder) / self.catalog.name, (READ,)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the writers' lock: a SQLite catalog admits one writer at a time, thread or process."""
+        with locked(self.root / "lake.lock", timeout=_LOCK_TIMEOUT_S):
+            yield
+
+    def create(self) -> None:
+        """Make the catalog once, whole or not at all."""
+        if self.exists():
+            return
+        with written(self.catalog):
+            make_folder(self.root / "data")
+            with self.lock():
+                if not self.exists():
+                    self.put_catalog(self.new_catalog())
+
+    def new_catalog(self) -> Path:
+        """Make a catalog of no tables beside the one of the lake, in WAL mode, so that readers go on while someone commits.
+
+        The caller holds the writers' lock, and puts it in its place.
+        """
+        half_made = self.delete_half_made()
+        with lake_connection(half_made, self.root / "data", MAKE) as connection:
+            connection.execute("CALL lake.set_option('data_inlining_row_limit', 0)")
+            connection.execute(f"CREATE SCHEMA lake.{LEDGER}")
+            connection.execute(f"CALL lake.set_option('data_inlining_row_limit', 100000, schema => '{LEDGER}')")
+        journal = sqlite3.connect(half_made)
+        try:
+            journal.execute("PRAGMA journal_mode = WAL")
+        finally:
+            journal.close()
+        return half_made
+
+    def delete_half_made(self) -> Path:
+        """Delete the catalog that somebody was killed over; the caller holds the writers' lock. Where the next one is made."""
+        half_made = self.root / "catalog.new"
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            half_made.with_name(half_made.name + suffix).unlink(missing_ok=True)
+        return half_made
+
+    def put_catalog(self, made: Path) -> None:
+        """Put a new catalog where there is none, or an empty one; the caller holds the writers' lock."""
+        for suffix in ("-wal", "-shm"):  # SQLite would play the journal of the one that is lost into the new one
+            self.catalog.with_name(self.catalog.name + suffix).unlink(missing_ok=True)
+        sync_file(made)
+        os.replace(made, self.catalog)
+        sync_folder(self.root)

@@ -1,0 +1,213 @@
+"""An open lake, read: its tables, their rows at a snapshot, and the ledger of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+from urllib.parse import quote
+
+import duckdb
+
+from fti_assets.core.names import LEDGER, PARTITION, TILES, WHOLE, PartitionRecord, TableName
+from fti_assets.core.sql import literal, quoted
+from fti_assets.errors import NotMaterializedError, StoreError, listed
+from fti_assets.stores.files import sync_file, sync_folder
+from fti_assets.stores.lake.content_hash import content_sums, data_version
+
+if TYPE_CHECKING:
+    from fti_assets.stores.lake.folder import LakeFolder
+
+_SYNCS_AT_ONCE = 16
+
+
+class LakeReader:
+    """What can be asked of an open lake. ``Lake`` writes, too."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, store: LakeFolder) -> None:
+        self.connection = connection
+        self._store = store
+        self._outside: dict[TableName, duckdb.DuckDBPyRelation] = {}
+
+    @property
+    def store(self) -> LakeFolder:
+        return self._store
+
+    def on(self, connection: duckdb.DuckDBPyConnection) -> Self:
+        """The same lake by another connection to it."""
+        return type(self)(connection, self._store)
+
+    @contextmanager
+    def one_snapshot(self) -> Iterator[None]:
+        """Read several things as of one snapshot, whose catalog is read once instead of for each of them."""
+        self.connection.execute("BEGIN")
+        try:
+            yield
+            self.connection.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def snapshot(self) -> int:
+        """The number of the newest snapshot."""
+        return int(str(self._one("SELECT id FROM lake.current_snapshot()")[0]))
+
+    def snapshot_at(self, snapshot: int) -> str | None:
+        """When a snapshot was made, as text, which tells it from one of the same number in another lake; None if it is gone."""
+        found = self.connection.execute(
+            "SELECT snapshot_time::VARCHAR FROM lake.snapshots() WHERE snapshot_id = ?", [snapshot]
+        ).fetchone()
+        return None if found is None else str(found[0])
+
+    def tables(self) -> list[TableName]:
+        """Every table of features, datasets and predictions, by name."""
+        return [table for table in self._stored() if table.schema != TILES]
+
+    def tiles(self) -> list[TableName]:
+        """Every table of tiles, by name."""
+        return [table for table in self._stored() if table.schema == TILES]
+
+    def _stored(self) -> list[TableName]:
+        found = self.connection.execute(
+            "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name <> ? "
+            "ORDER BY ALL",
+            [LEDGER],
+        ).fetchall()
+        return [TableName(schema, name) for schema, name in found]
+
+    def has(self, table: TableName) -> bool:
+        return table in self._stored()
+
+    def types(self, table: TableName) -> dict[str, str]:
+        """Column names and DuckDB types of a stored table, in its order, without ``_partition``; empty if there is none."""
+        if table in self._outside:
+            rows = self._outside[table]
+            return dict(zip(rows.columns, map(str, rows.types), strict=True))
+        found = self.connection.execute(
+            "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = 'lake' AND schema_name = ? "
+            "AND table_name = ? AND column_name <> ? ORDER BY column_index",
+            [table.schema, table.name, PARTITION],
+        ).fetchall()
+        return dict(found)
+
+    def read_outside(self, table: TableName, rows: duckdb.DuckDBPyRelation) -> None:
+        """Give these rows, of this connection, for a table that another system keeps; it has no snapshots and no ledger."""
+        self._outside[table] = rows
+
+    def rows(self, table: TableName, *, snapshot: int | None = None, partitions: Sequence[str] | None = None,
+             with_partition: bool = False) -> duckdb.DuckDBPyRelation:  # fmt: skip
+        """The rows of a table as of a snapshot (the newest by default), lazily, optionally of some partitions only.
+
+        Raises:
+            NotMaterializedError: there is no such table.
+        """
+        if table in self._outside:
+            if partitions is not None and set(partitions) != {WHOLE}:
+                raise NotMaterializedError(
+                    f"{table} is kept by another system and has no partition {listed(partitions)}"
+                )
+            return self._outside[table]
+        if not self.has(table):
+            names = [str(other) for other in self.tables() if other.schema == table.schema]
+            raise NotMaterializedError(
+                f"{table} is not in the offline store at {self._store.root}, which has {listed(names)}: materialize it first"
+            )
+        columns = "*" if with_partition else f"* EXCLUDE ({PARTITION})"
+        where = ""
+        if partitions is not None:
+            where = f" WHERE {PARTITION} IN ({', '.join(literal(partition) for partition in partitions) or 'NULL'})"
+        try:
+            return self.connection.sql(f"SELECT {columns} FROM {table.sql}{_at(snapshot)}{where}")
+        except duckdb.Error as error:
+            raise self._unreadable(table, snapshot, error) from error
+
+    def ledger(
+        self, table: TableName, *, snapshot: int | None = None, partitions: Sequence[str] | None = None
+    ) -> dict[str, PartitionRecord]:
+        """What is stored of each partition of a table, optionally of some only; empty if there is no such table."""
+        where = "" if partitions is None else " WHERE partition IN (SELECT unnest(?))"
+        try:
+            records = self.connection.execute(
+                "SELECT partition, data_version, rows, committed_at, run_at, run_id, record "
+                f"FROM {table.ledger_sql}{_at(snapshot)}{where} ORDER BY partition",
+                [] if partitions is None else [list(partitions)],
+            ).fetchall()
+        except duckdb.CatalogException:  # not made, or made after that snapshot
+            return {}
+        except duckdb.Error as error:
+            raise self._unreadable(table, snapshot, error) from error
+        return {record[0]: PartitionRecord(*record) for record in records}
+
+    def ledger_snapshots(self, table: TableName) -> dict[str, int]:
+        """The snapshot in which each partition of a table was last written."""
+        try:
+            found = self.connection.execute(f"SELECT partition, snapshot_id FROM {table.ledger_sql}").fetchall()
+        except duckdb.CatalogException:
+            return {}
+        return {partition: int(snapshot) for partition, snapshot in found}
+
+    def _unreadable(self, table: TableName, snapshot: int | None, error: duckdb.Error) -> StoreError:
+        newest = self.snapshot()
+        if snapshot is None or (0 <= snapshot <= newest and "No snapshot found" not in str(error)):
+            return StoreError(f"{table} cannot be read at snapshot {newest if snapshot is None else snapshot}: {error}")
+        there = f"the offline store at {self._store.root} has no snapshot {snapshot}"
+        if snapshot > newest:
+            return NotMaterializedError(f"{there}: its newest is {newest}")
+        return NotMaterializedError(
+            f"{there} any more: it was expired, by upkeep or because a key in it was forgotten. Materialize what rests on it "
+            f"again, or read the newest, {newest}"
+        )
+
+    def _roll_back(self) -> None:
+        """End the transaction; an error here would hide the cause, which is about to be raised."""
+        with suppress(duckdb.Error):
+            self.connection.execute("ROLLBACK")
+
+    def staged_types(self, staged: str) -> dict[str, str]:
+        """Column names and DuckDB types of a temporary table, without ``_partition``."""
+        described = self.connection.execute(f"DESCRIBE {quoted(staged)}").fetchall()
+        return {name: kind for name, kind, *_ in described if name != PARTITION}
+
+    def contents(self, staged: str, partitions: Sequence[str]) -> dict[str, tuple[str, int]]:
+        """The data version and row count of each partition: a content hash that does not depend on the rows' order."""
+        types = self.staged_types(staged)
+        hashes = self.connection.execute(
+            f"SELECT {PARTITION}, {content_sums(types)} FROM {quoted(staged)} GROUP BY 1"
+        ).fetchall()
+        found = {partition: tuple(map(int, sums)) for partition, *sums in hashes}
+        contents = {}
+        for partition in partitions:
+            sums = found.get(partition, (0, 0, 0))
+            contents[partition] = (data_version(types, sums), sums[0])
+        return contents
+
+    def sync_new_files(self, table: TableName, partitions: Sequence[str]) -> None:
+        """Make the new Parquet files durable before the catalog names them; DuckLake itself never does."""
+        if not partitions:
+            return
+        data = self._store.root / "data"
+        folder = data / table.schema / table.name
+        for deletions in folder.glob("*-delete.parquet"):  # of row-level changes, beside the partitions' folders
+            sync_file(deletions)
+        named = [folder / f"{PARTITION}={quote(partition, safe='')}" for partition in partitions]  # ':' is written %3A
+        with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:  # the disk joins what waits for it at the same time
+            list(pool.map(_sync_files_of, filter(Path.is_dir, named)))
+        for parent in filter(Path.is_dir, (folder, data / table.schema, data)):
+            sync_folder(parent)
+
+    def _one(self, sql: str) -> tuple[object, ...]:
+        row: tuple[object, ...] | None = self.connection.execute(sql).fetchone()
+        assert row is not None
+        return row
+
+
+def _at(snapshot: int | None) -> str:
+    return "" if snapshot is None else f" AT (VERSION => {int(snapshot)})"
+
+
+def _sync_files_of(folder: Path) -> None:
+    for file in folder.iterdir():
+        sync_file(file)
+    sync_folder(folder)

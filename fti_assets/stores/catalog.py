@@ -290,12 +290,12 @@ def overwrite_deleted(lake: Lake) -> None:
         StoreError: others read the catalog all the time.
     """
     lake.store.delete_half_made()
-    with closing(sqlite3.connect(lake.store.catalog, timeout=_WAIT_SECONDS, isolation_level=None)) as catalog:
-        try:
+    try:
+        with closing(sqlite3.connect(lake.store.catalog, timeout=_WAIT_SECONDS, isolation_level=None)) as catalog:
             catalog.execute("VACUUM")
             busy = catalog.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        except sqlite3.Error as error:
-            raise StoreError(f"the catalog {lake.store.catalog} cannot be written anew: {error}") from error
+    except sqlite3.Error as error:
+        raise StoreError(f"the catalog {lake.store.catalog} cannot be written anew: {error}") from error
     if busy:
         raise StoreError(
             f"{lake.store.catalog} is read all the time, so that what was deleted from it may still be in its journal: stop the "

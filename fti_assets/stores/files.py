@@ -38,6 +38,25 @@ def read_file(path: Path) -> bytes | None:
 
 
 @contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Say of a disk that cannot be read what could not be looked at by the block.
+
+    >>> with readable(Path("models")):  # doctest: +SKIP
+    ...     ...
+
+    Raises:
+        StoreError: the block raised an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{error.filename or path} cannot be read: {reason(error)}. Give this user the right to read it, or mend the disk, and do "
+            "it again"
+        ) from error
+
+
+@contextmanager
 def written(path: Path) -> Iterator[None]:
     """Say of a full or read-only disk what could not be written by the block.
 
@@ -199,8 +218,9 @@ def _flocked(path: Path, deadline: float, timeout: float) -> int:
                 if time.monotonic() >= deadline:
                     raise _held(path, timeout)
                 time.sleep(_POLL_SECONDS)
-            if _is_same_file(descriptor, path):
-                return descriptor
+            with readable(path):
+                if _is_same_file(descriptor, path):
+                    return descriptor
         except BaseException:
             os.close(descriptor)
             raise

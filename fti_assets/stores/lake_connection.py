@@ -23,6 +23,7 @@ _EXISTING = (
     "CREATE_IF_NOT_EXISTS false"  # else DuckLake makes a lake of whatever file is empty, when somebody only reads
 )
 READ = f"READ_ONLY, {_EXISTING}"
+_FULL = ("disk i/o error", "disk is full", "no space left", "file too large")
 _LIMITS = {"FTI_THREADS": "threads", "FTI_MEMORY": "memory_limit"}
 
 
@@ -53,9 +54,14 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
                     f"(DATA_PATH {literal(str(data))}, OVERRIDE_DATA_PATH true, {', '.join(options) or _EXISTING})"
                 )
             except duckdb.Error as error:
+                full = any(word in str(error).lower() for word in _FULL)
+                advice = (
+                    "SQLite writes beside the catalog to open it: make room on the disk and do it again; what is committed is whole"
+                    if full
+                    else f"Check that {catalog.name} and data/ there are whole, or point FTI_HOME or Stores(lake=...) at another folder"
+                )
                 raise StoreError(
-                    f"the offline store at {catalog.parent} cannot be opened: {error}. Check that {catalog.name} and "
-                    "data/ there are whole, or point FTI_HOME or Stores(lake=...) at another folder"
+                    f"the offline store at {catalog.parent} cannot be opened: {error}. {advice}"
                 ) from error
             yield connection
         finally:

@@ -25,7 +25,7 @@ from fti_assets.errors import (
     StoreError,
     one_of,
 )
-from fti_assets.stores.files import locked, publish_folder, read_file, reason, write_atomically, written
+from fti_assets.stores.files import locked, publish_folder, read_file, readable, reason, write_atomically, written
 from fti_assets.stores.graph_trial import check_graph
 from fti_assets.stores.home import folder_of
 from fti_assets.stores.manifest import ModelManifest
@@ -360,7 +360,9 @@ class ModelStore:
         text = f"no champion for model {model!r} in {self.root}/: "
         builds = self.builds(model)
         if not builds:
-            if not self.root.is_dir():
+            with readable(self.root):
+                is_there = self.root.is_dir()
+            if not is_there:
                 return NoChampionError(
                     f"{text}there is no such folder. Name the model store's own, models=... (--models of fti), or set FTI_HOME to "
                     "the folder that holds models/"
@@ -390,7 +392,9 @@ class ModelStore:
 
     def _build(self, model: str, reference: str) -> Path:
         folder = self._folder(model) / reference if _REFERENCE.fullmatch(reference) else None
-        if folder is None or not folder.is_dir():
+        with readable(self.root):
+            is_there = folder is not None and folder.is_dir()
+        if folder is None or not is_there:
             raise NotMaterializedError(
                 f"model {model!r} has no build {reference!r} in {self.root}/: it has {one_of(self._references(model))}"
             )
@@ -410,7 +414,8 @@ class ModelStore:
 def _read(path: Path) -> bytes:
     content = read_file(path)
     if content is None:
-        there = one_of(sorted(file.name for file in path.parent.iterdir()))
+        with readable(path.parent):
+            there = one_of(sorted(file.name for file in path.parent.iterdir()))
         raise DamagedError(f"{path} is missing, its folder holds {there}: restore it from a copy, or use another build")
     return content
 

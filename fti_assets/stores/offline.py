@@ -12,13 +12,22 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from fti_assets.errors import DamagedError
+from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.damage import damage_named
 from fti_assets.stores.external import bad_values_named, secrets_hidden
-from fti_assets.stores.files import files_under, locked, make_folder, may_write, sync_file, sync_folder, written
+from fti_assets.stores.files import (
+    files_under,
+    locked,
+    make_folder,
+    may_write,
+    readable,
+    sync_file,
+    sync_folder,
+    written,
+)
 from fti_assets.stores.home import folder_of
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.lake_connection import MAKE, READ, lake_connection
@@ -66,10 +75,11 @@ class OfflineStore:
     @property
     def has_catalog(self) -> bool:
         """Whether there is a catalog that is not empty."""
-        try:
-            return self.catalog.stat().st_size > 0
-        except FileNotFoundError:
-            return False
+        with readable(self.catalog):
+            try:
+                return self.catalog.stat().st_size > 0
+            except FileNotFoundError:
+                return False
 
     @contextmanager
     def connect(self) -> Iterator[Lake]:
@@ -128,24 +138,28 @@ class OfflineStore:
             connection.execute("CALL lake.set_option('data_inlining_row_limit', 0)")
             connection.execute(f"CREATE SCHEMA lake.{LEDGER}")
             connection.execute(f"CALL lake.set_option('data_inlining_row_limit', 100000, schema => '{LEDGER}')")
-        journal = sqlite3.connect(half_made)
         try:
-            journal.execute("PRAGMA journal_mode = WAL")
-        finally:
-            journal.close()
+            with closing(sqlite3.connect(half_made)) as journal:
+                journal.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"{half_made} could not be written: {error}. No lake was made; make room, or the folder writable, and do it again"
+            ) from error
         return half_made
 
     def delete_half_made(self) -> Path:
         """Delete the catalog that somebody was killed over; the caller holds the writers' lock. Where the next one is made."""
         half_made = self.root / "catalog.new"
         for suffix in ("", "-wal", "-shm", "-journal"):
-            half_made.with_name(half_made.name + suffix).unlink(missing_ok=True)
+            with written(half_made):
+                half_made.with_name(half_made.name + suffix).unlink(missing_ok=True)
         return half_made
 
     def put_catalog(self, made: Path) -> None:
         """Put a new catalog where there is none, or an empty one; the caller holds the writers' lock."""
-        for suffix in ("-wal", "-shm"):  # SQLite would play the journal of the one that is lost into the new one
-            self.catalog.with_name(self.catalog.name + suffix).unlink(missing_ok=True)
-        sync_file(made)
-        os.replace(made, self.catalog)
-        sync_folder(self.root)
+        with written(self.catalog):
+            for suffix in ("-wal", "-shm"):  # SQLite would play the journal of the one that is lost into the new one
+                self.catalog.with_name(self.catalog.name + suffix).unlink(missing_ok=True)
+            sync_file(made)
+            os.replace(made, self.catalog)
+            sync_folder(self.root)

@@ -14,7 +14,7 @@ from pathlib import Path
 from fti_assets import clock
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.blobs import Blobs, is_whole
-from fti_assets.stores.files import locked, make_folder
+from fti_assets.stores.files import locked, make_folder, readable, reason, written
 from fti_assets.stores.online_about import About, DamagedNamespaceError, Schema, checksum_of, since_us
 from fti_assets.stores.online_protocol import (
     OnlineStore,
@@ -73,20 +73,23 @@ class SqliteOnlineStore(OnlineStore):
         return self.location
 
     def namespaces(self) -> tuple[str, ...]:
-        names = sorted(path.stem for path in self.root.glob("*.sqlite"))
+        with readable(self.root):
+            names = sorted(path.stem for path in self.root.glob("*.sqlite"))
         return tuple(name for name in names if is_name(name) and self.about(name) is not None)
 
     def about(self, namespace: str) -> About | None:
         path = self._file(namespace)
-        if not path.is_file():
-            return None
+        with readable(path):
+            if not path.is_file():
+                return None
         with closing(connect_to_read(path)) as connection:
             return read_about(connection, path)
 
     @contextmanager
     def writing(self, namespace: str) -> Iterator["SqliteWriter"]:
         path = self._file(namespace)
-        make_folder(path.parent)
+        with written(path.parent):
+            make_folder(path.parent)
         with locked(path.with_name(f".{namespace}.lock"), _LOCK_SECONDS):
             yield SqliteWriter(path, readable_or_none(self, namespace))
 
@@ -155,8 +158,9 @@ class SqliteWriter:
 
     def drop(self) -> None:
         """Empty the file for those who have it open, then remove it, its log first: SQLite would replay a stale one."""
-        if not self._path.exists():
-            return
+        with readable(self._path):
+            if not self._path.exists():
+                return
         try:
             with self._transaction() as connection:
                 connection.execute("DELETE FROM rows")
@@ -165,8 +169,14 @@ class SqliteWriter:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except (DamagedError, sqlite3.DatabaseError) as error:
             _log.warning("%s is removed as it is: %s", self._path, error)
-        for suffix in ("-wal", "-shm", ""):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        try:
+            for suffix in ("-wal", "-shm", ""):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"{error.filename or self._path} cannot be removed: {reason(error)}. The namespace is empty by now; make its folder "
+                "writable and drop or load it again"
+            ) from error
         self.about = None
 
     def _loaded(self) -> About:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from fti_assets.errors import NotMaterializedError, StoreError
 from fti_assets.stores.blobs import is_whole
-from fti_assets.stores.files import may_write
+from fti_assets.stores.files import may_write, readable
 from fti_assets.stores.online_about import About, DamagedNamespaceError, damaged_at, stored
 
 WAIT_SECONDS = 60.0
@@ -252,16 +252,19 @@ def _signatures(parts: Sequence[_Part]) -> Signatures:
     """What tells that one of the files read without locks was changed."""
     found = []
     for path in (path for part in parts for path in part.paths):
-        if path.exists() and _is_unchanging(path):
-            seen = path.stat()
-            found.append((str(path), seen.st_mtime_ns, seen.st_ino, seen.st_size))
+        with readable(path):
+            if path.exists() and _is_unchanging(path):
+                seen = path.stat()
+                found.append((str(path), seen.st_mtime_ns, seen.st_ino, seen.st_size))
     return tuple(found)
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
     """Open a namespace's file read-only."""
+    with readable(path):
+        location = _read_only(path)
     try:
-        return sqlite3.connect(_read_only(path), uri=True, timeout=WAIT_SECONDS, isolation_level=None)
+        return sqlite3.connect(location, uri=True, timeout=WAIT_SECONDS, isolation_level=None)
     except sqlite3.Error as error:
         raise broken(path, error) from error
 

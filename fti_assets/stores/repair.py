@@ -18,6 +18,7 @@ import duckdb
 from fti_assets.errors import FtiError
 from fti_assets.stores.catalog import skip_snapshots
 from fti_assets.stores.content_hash import content_sums, data_version
+from fti_assets.stores.files import readable
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.lake_connection import lake_connection
 from fti_assets.stores.offline import OfflineStore
@@ -172,7 +173,9 @@ def _contents(
         )
     described = lake.connection.execute(f"DESCRIBE FROM {sources[0]}").fetchall()
     types = {name: kind for name, kind, *_ in described if name != PARTITION}
-    at = datetime.fromtimestamp(files[-1].stat().st_mtime, UTC).replace(tzinfo=None) if wanted is None else wanted.at
+    with readable(files[-1]):
+        written_at = datetime.fromtimestamp(files[-1].stat().st_mtime, UTC).replace(tzinfo=None)
+    at = written_at if wanted is None else wanted.at
     for source in sources:
         sums = lake.connection.execute(f"SELECT {content_sums(types)} FROM {source}").fetchall()[0]
         version, run_id = data_version(types, tuple(map(int, sums))), "" if wanted is None else wanted.run_id
@@ -182,7 +185,8 @@ def _contents(
 
 def _deletions(files: Sequence[Path]) -> list[str]:
     """The files of deleted rows of a table, which lie beside its partitions' folders."""
-    return [str(file) for file in sorted(files[0].parent.parent.glob(f"*{_DELETIONS}"))]
+    with readable(files[0].parent.parent):
+        return [str(file) for file in sorted(files[0].parent.parent.glob(f"*{_DELETIONS}"))]
 
 
 def _register(lake: Lake, table: TableName, found: Mapping[str, _Files]) -> None:

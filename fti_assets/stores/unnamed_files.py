@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.catalog import current_files, named_paths
-from fti_assets.stores.files import files_under, reason
+from fti_assets.stores.files import files_under, readable, reason
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.tables import TableName
 
@@ -33,10 +33,11 @@ def file_sizes(lake: Lake) -> FileSizes:
     names = named_paths(lake, folder)
     found = FileSizes({}, {})
     for file in files_under(folder):
-        try:
-            size = file.stat().st_size
-        except FileNotFoundError:  # deleted meanwhile
-            continue
+        with readable(file):
+            try:
+                size = file.stat().st_size
+            except FileNotFoundError:  # deleted meanwhile
+                continue
         (found.named if str(file) in names else found.unnamed)[file] = size
     return found
 

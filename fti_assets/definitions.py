@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from fti_assets.addresses import scrubbed
+from fti_assets.core.addresses import scrubbed
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.on_demand.call import check_source
 from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedError, PredictionError, listed

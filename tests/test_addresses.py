@@ -15,9 +15,9 @@ from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster._serdes import serialize_value
 
 import fti_assets as fti
-from fti_assets.addresses import scrubbed, secrets_of, shown
 from fti_assets.cli.commands import main
 from fti_assets.components import StoresComponent
+from fti_assets.core.addresses import scrubbed, secrets_of, shown
 from fti_assets.errors import DeclarationError, FtiError, StoreError
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.models.store import ModelStore

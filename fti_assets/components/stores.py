@@ -9,8 +9,8 @@ import dagster as dg
 from pydantic import BaseModel, PrivateAttr
 
 import fti_assets as fti
-from fti_assets.addresses import shown
 from fti_assets.components.reference import place_of, python_object
+from fti_assets.core.addresses import shown
 from fti_assets.errors import DeclarationError, FtiError, listed
 from fti_assets.orchestration.step import STORES
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, ForwardRef, Literal, TypeVar, Union
 
-from fti_assets.addresses import scrubbed
+from fti_assets.core.addresses import scrubbed
 from fti_assets.errors import DeclarationError, listed, one_of
 
 T = TypeVar("T")

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from fti_assets.addresses import is_address, shown
+from fti_assets.core.addresses import is_address, shown
 from fti_assets.errors import StoreError
 
 DEFAULT_HOME = ".fti"

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from fti_assets.addresses import shown
+from fti_assets.core.addresses import shown
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
 from fti_assets.core.names import TableName

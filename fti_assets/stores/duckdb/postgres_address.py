@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import duckdb
 
-from fti_assets.addresses import scrubbed
+from fti_assets.core.addresses import scrubbed
 from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.stores.duckdb.extensions import load_extension

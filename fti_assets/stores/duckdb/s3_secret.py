@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import duckdb
 
-from fti_assets.addresses import scrubbed
+from fti_assets.core.addresses import scrubbed
 from fti_assets.core.sql import literal
 from fti_assets.errors import StoreError
 from fti_assets.stores.duckdb.extensions import load_extension

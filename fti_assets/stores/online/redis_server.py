@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
-from fti_assets.addresses import scrubbed, secrets_of, shown
+from fti_assets.core.addresses import scrubbed, secrets_of, shown
 from fti_assets.errors import MissingExtraError, StoreError
 from fti_assets.stores.online.about import About, DamagedNamespaceError, checksum_of, stored
 

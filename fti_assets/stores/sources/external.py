@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import duckdb
 
-from fti_assets.addresses import scrubbed, secrets_of, shown
+from fti_assets.core.addresses import scrubbed, secrets_of, shown
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import DataError, DeclarationError, StoreError

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fti_assets.features.windows import Std as Std
     from fti_assets.features.windows import Sum as Sum
     from fti_assets.features.windows import window_aggregate as window_aggregate
-    from fti_assets.inference.batch.predictions import batch_predictions as batch_predictions
+    from fti_assets.inference.batch_predictions import batch_predictions as batch_predictions
     from fti_assets.inference.serving.predictor import Predictor as Predictor
     from fti_assets.orchestration.resources import Stores as Stores
     from fti_assets.orchestration.sensors.new_data import new_data_sensor as new_data_sensor
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from fti_assets.stores.sources.external import DuckDBTable as DuckDBTable
     from fti_assets.stores.sources.external import ParquetFiles as ParquetFiles
     from fti_assets.stores.sources.external import PostgresTable as PostgresTable
-    from fti_assets.training.datasets.dataset import training_dataset as training_dataset
     from fti_assets.training.datasets.split import RandomSplit as RandomSplit
     from fti_assets.training.datasets.split import TimeSplit as TimeSplit
     from fti_assets.training.encoders.encoders import Embedding as Embedding
@@ -54,13 +53,14 @@ if TYPE_CHECKING:
     from fti_assets.training.judging.gates import NotWorseThanChampion as NotWorseThanChampion
     from fti_assets.training.judging.gates import Scores as Scores
     from fti_assets.training.judging.gates import SliceGap as SliceGap
+    from fti_assets.training.model import model as model
     from fti_assets.training.models.data import TrainingData as TrainingData
-    from fti_assets.training.models.model import model as model
+    from fti_assets.training.training_dataset import training_dataset as training_dataset
     from fti_assets.training.views.label import Label as Label
     from fti_assets.training.views.view import FeatureView as FeatureView
 
 _MODULES = {
-    "batch_predictions": "inference.batch.predictions",
+    "batch_predictions": "inference.batch_predictions",
     "BeatsBaseline": "training.judging.gates",
     "build_definitions": "definitions",
     "ChangeFeed": "features.rows.changes",
@@ -83,7 +83,7 @@ _MODULES = {
     "Max": "features.windows",
     "Mean": "features.windows",
     "Min": "features.windows",
-    "model": "training.models.model",
+    "model": "training.model",
     "new_data_sensor": "orchestration.sensors.new_data",
     "NotWorseThanChampion": "training.judging.gates",
     "on_demand": "features.groups.on_demand",
@@ -106,7 +106,7 @@ _MODULES = {
     "Sum": "features.windows",
     "Table": "features.rows.table",
     "TimeSplit": "training.datasets.split",
-    "training_dataset": "training.datasets.dataset",
+    "training_dataset": "training.training_dataset",
     "TrainingData": "training.models.data",
     "upkeep_job": "orchestration.upkeep.job",
     "window_aggregate": "features.windows",

@@ -15,7 +15,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any, ForwardRef, Literal, TypeVar, Union
 
@@ -36,13 +36,14 @@ _FINISHED_WORDS: dict[Any, str] = {
 
 @dataclass(frozen=True)
 class _Also:
-    """Keywords that ``**options`` take, and whose they are."""
+    """Keywords that ``**options`` take, and whose they are; the modules of a class's fields."""
 
     names: tuple[str, ...] = ()
     of: str = ""
     kinds: Any = None
     itself: tuple[str, ...] = ()
     instead: str = ""
+    modules: Mapping[str, str] = field(default_factory=dict)
 
     def kind(self, name: str) -> Any:
         """What the ``TypedDict`` says of a keyword."""
@@ -104,7 +105,9 @@ def caller_frame() -> FrameType | None:
 
 def _check_calls_of_class(cls: type, also: _Also) -> None:
     made: Any = cls.__init__  # type: ignore[misc]
-    cls.__init__ = _checking(made, _public(cls), also, method=True)  # type: ignore[misc]
+    # a dataclass's own ``__init__`` has the fields of its bases, whose annotations are to be read where they stand
+    modules = {name: base.__module__ for base in reversed(cls.__mro__) for name in inspect.get_annotations(base)}
+    cls.__init__ = _checking(made, _public(cls), replace(also, modules=modules), method=True)  # type: ignore[misc]
 
 
 def _checking(function: Callable[..., Any], name: str, also: _Also, *, method: bool = False) -> Callable[..., Any]:
@@ -165,8 +168,8 @@ def _problems(
     if also.instead:  # the library makes it, of what was checked before
         return
     by_place = [(one, value) for one, value in zip(positional, arguments, strict=False)]
-    values = [(one.name, value, _resolved(one.annotation, function)) for one, value in by_place]
-    values += [(key, named[key], _resolved(by_name[key].annotation, function)) for key in named if key in by_name]
+    values = [(one.name, value, _resolved(one, function, also)) for one, value in by_place]
+    values += [(key, named[key], _resolved(by_name[key], function, also)) for key in named if key in by_name]
     values += [(key, named[key], also.kind(key)) for key in named if key not in by_name]
     for key, value, kind in values:
         if key not in also.itself and not _fits(value, kind):
@@ -199,11 +202,13 @@ def _names(names: Iterable[str]) -> str:
     return listed(names, limit=30)
 
 
-def _resolved(annotation: Any, function: Callable[..., Any]) -> Any:
-    """An annotation as the type that it names; ``Any`` for one that is imported for type checkers alone."""
+def _resolved(parameter: inspect.Parameter, function: Callable[..., Any], also: _Also) -> Any:
+    """A parameter's annotation as the type that it names; ``Any`` for one that is imported for type checkers alone."""
+    annotation = parameter.annotation
     if annotation is inspect.Parameter.empty:
         return Any
-    return _evaluated(annotation, function.__module__) if isinstance(annotation, str) else annotation
+    module = also.modules.get(parameter.name, function.__module__)
+    return _evaluated(annotation, module) if isinstance(annotation, str) else annotation
 
 
 def _evaluated(annotation: str, module: str) -> Any:

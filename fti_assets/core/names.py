@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fti_assets.core.sql import quoted
+from fti_assets.errors import DeclarationError
 
 PARTITION = "_partition"
 WHOLE = "all"
@@ -34,6 +35,13 @@ def versioned(name: str, version: int) -> str:
     'weather_v1'
     """
     return f"{name}_v{version}"
+
+
+def checked_version(version: int, *, what: str) -> int:
+    """Return ``version``, or raise a DeclarationError if it is not 1, 2, 3 and so on."""
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise DeclarationError(f"{what}: version is {version!r}; versions are 1, 2, 3 ...")
+    return version
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from fti_assets.orchestration.conditions.reach import Reach, partitions_back
 from fti_assets.orchestration.conditions.within_reach import Upstream
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import beta_accepted, build_asset
-from fti_assets.orchestration.users import links_to_users
 
 
 def feature_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
@@ -42,7 +41,7 @@ def feature_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
         ins=group.asset_ins,
         deps=[_dep(group, source) for source in dict.fromkeys(group.inputs.values())],
         check_specs=check_specs(group.key, rules),
-        metadata={"dagster/table_name": str(group.table_name), **declared_metadata(group), **links_to_users(group)},
+        metadata={"dagster/table_name": str(group.table_name), **declared_metadata(group), **group.links_to_users},
         kinds={"duckdb", "parquet", *(["sql"] if group.body else [])},
         group_name="features",
         automation_condition=_condition(group),

@@ -23,12 +23,15 @@ class Declaration:
         version: names the asset, ``weather_v1``.
         options: the ``@dg.asset`` parameters that the user gave.
         to_asset: makes the asset of it; a declaration itself knows nothing that runs.
+        users: the declarations that use it, by what its page calls them. It is made before those, and its asset is built once, when a
+            ``Definitions`` asks for it: until then each user writes itself down here.
     """
 
     name: str
     version: int
     options: AssetOptions = field(repr=False)
     to_asset: Callable[[Any], dg.AssetsDefinition] = field(repr=False)
+    users: dict[str, Declaration] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def asset_name(self) -> str:
@@ -53,6 +56,18 @@ class Declaration:
     def assets_def(self) -> dg.AssetsDefinition:
         """The Dagster asset, built once."""
         return self.to_asset(self)
+
+    @property
+    def links_to_users(self) -> dict[str, dg.MetadataValue]:
+        """The metadata that leads to the users that it has by now."""
+        return {name: dg.MetadataValue.asset(user.key) for name, user in self.users.items()}
+
+
+def record_use(used: Iterable[Declaration], name: str, user: Declaration) -> None:
+    """Write down that ``user`` uses some declarations, as ``name`` on their pages, and by its own name too if that is taken."""
+    for one in used:
+        taken = name in one.users and one.users[name].key != user.key
+        one.users[f"{name} in {user.key.to_user_string()}" if taken else name] = user
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

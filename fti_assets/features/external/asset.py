@@ -16,7 +16,6 @@ from fti_assets.features.groups.metadata import declaration_of_group, declared_m
 from fti_assets.features.validation.schema_rules import rules_of
 from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.step import STORES, code_version
-from fti_assets.orchestration.users import links_to_users
 
 
 def external_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
@@ -29,7 +28,7 @@ def external_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
     settled["metadata"] = {
         "source": group.source.place,
         **declared_metadata(group),
-        **links_to_users(group),
+        **group.links_to_users,
         **settled.get("metadata", {}),
     }
     settled.setdefault("group_name", "features")

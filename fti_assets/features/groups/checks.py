@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from fti_assets.core.names import checked_version
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.duplicates import KeepLast
@@ -14,8 +15,7 @@ from fti_assets.orchestration.partitions import refuse_unsupported
 def check_group(group: FeatureGroup) -> None:
     """Raise a DeclarationError if a group's declaration is impossible."""
     what = f"feature group {group.table}"
-    if not isinstance(group.version, int) or group.version < 1:
-        raise DeclarationError(f"{what}: version is {group.version!r}; versions are 1, 2, 3 ...")
+    checked_version(group.version, what=what)
     if not group.keys:
         raise DeclarationError(f"{what} has no keys: name the columns that identify the entity, keys=['customer_id']")
     if group.event_time is None:

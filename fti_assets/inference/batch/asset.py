@@ -20,11 +20,11 @@ from fti_assets.orchestration.conditions.defaults import on_answerable_rows
 from fti_assets.orchestration.conditions.reach import Reach
 from fti_assets.orchestration.conditions.within_reach import Upstream
 from fti_assets.orchestration.resources import Stores
-from fti_assets.orchestration.step import asset_key, beta_accepted, build_asset
+from fti_assets.orchestration.step import beta_accepted, build_asset
 
 
-def build_batch_predictions(predictions: BatchPredictions) -> dg.AssetsDefinition:
-    """Build the predictions' asset, once."""
+def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
+    """The predictions' asset."""
 
     def run(context: dg.AssetExecutionContext, stores: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
         from fti_assets.inference.batch.run import run_batch_predictions
@@ -46,7 +46,7 @@ def build_batch_predictions(predictions: BatchPredictions) -> dg.AssetsDefinitio
             *(dep_on(group, partitions_def, back) for group, back in reaches.items()),
         ],
         check_specs=check_specs(
-            asset_key(predictions.options, predictions.table),
+            predictions.key,
             [*rules_of(predictions.schema), *layout_of(predictions).rules, COMPLETE],
         ),
         metadata={

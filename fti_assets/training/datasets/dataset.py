@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, ClassVar
 
-import dagster as dg
-
-from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.names import TableName
-from fti_assets.core.sql import checked_name
-from fti_assets.core.times import duration
 from fti_assets.errors import DeclarationError
-from fti_assets.features.validation.schema import pandera_schema
-from fti_assets.orchestration.options import AssetOptions
-from fti_assets.orchestration.step import asset_key
-from fti_assets.orchestration.users import record_use
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.orchestration.declaration import TableDeclaration
 from fti_assets.training.datasets.split import RandomSplit, TimeSplit
-from fti_assets.training.views.view import FeatureView, checked_version
+from fti_assets.training.views.view import FeatureView
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
@@ -28,112 +19,22 @@ SPLIT = "split"
 """The dataset's column that holds ``train``, ``validation`` or ``test``."""
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingDataset:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainingDataset(TableDeclaration):
     """A declared training dataset. Make one with ``training_dataset``."""
 
-    name: str
-    version: int
+    schema_name: ClassVar[str] = "datasets"
+
     view: FeatureView
     split: TimeSplit | RandomSplit
     window: timedelta | None
     schema: pa.DataFrameSchema | None
     catch_up: int
-    options: AssetOptions = field(repr=False)
 
     @property
-    def table(self) -> str:
-        """The dataset's table and asset: ``delays_dataset_v1``."""
-        return f"{self.name}_v{self.version}"
-
-    @property
-    def table_name(self) -> TableName:
-        return TableName("datasets", self.table)
-
-    @property
-    def partitions_def(self) -> dg.PartitionsDefinition[str] | None:
-        return self.options.get("partitions_def")
-
-    @property
-    def key(self) -> dg.AssetKey:
-        """The asset's key, for ``deps=[...]``."""
-        return asset_key(self.options, self.table)
-
-    @cached_property
-    def assets_def(self) -> dg.AssetsDefinition:
-        """The Dagster asset, built once."""
-        from fti_assets.training.build import build_dataset
-
-        return build_dataset(self)
-
-
-@checked_arguments(options=AssetOptions)
-def training_dataset(
-    *,
-    name: str,
-    view: FeatureView,
-    version: int = 1,
-    split: TimeSplit | RandomSplit | None = None,
-    window: str | timedelta | None = None,
-    schema: Any = None,
-    catch_up: int = 1,
-    **options: Unpack[AssetOptions],
-) -> TrainingDataset:
-    """Declare a training dataset: the rows of a view at a cutoff, the start of its partition.
-
-    Args:
-        name: the dataset's name.
-        view: what it is made of.
-        version: names the asset and its table.
-        split: ``TimeSplit`` for a view with times, by default its newest fifth of the rows tests and the fifth before it
-            validates; ``RandomSplit`` for one without.
-        window: how far back from the cutoff it reaches; everything by default.
-        schema: a Pandera model or schema of the rows, checked before they are stored.
-        catch_up: of how many of the newest cutoffs that are ready those that are missing are made by themselves, at most
-            1,000; older ones are left to a backfill, and the sensor's tick names them.
-        options: every parameter of ``@dg.asset``, with its own meaning; ``partitions_def`` are the cutoffs. Without it
-            the cutoff is the clock at the run's start.
-
-    Raises:
-        DeclarationError: the declaration is impossible.
-    """
-    what = f"training dataset {checked_name(name, what='training dataset')!r}"
-    checked_version(version, what=what)
-    if view.time is None:
-        split = split or RandomSplit()
-        if isinstance(split, TimeSplit) or window is not None:
-            raise DeclarationError(
-                f"{what}: the spine {view.spine.table} has no event time, so rows cannot be split or windowed by time: give "
-                "it an event_time, or use RandomSplit() and no window"
-            )
-    else:
-        split = split or TimeSplit()
-        if not isinstance(split, TimeSplit):
-            raise DeclarationError(
-                f"{what}: a random split would let the model see the future of its test rows, since the spine {view.spine.table} has "
-                "an event time; leave split= out, or write split=fti.TimeSplit(validation='14d', test='30d')"
-            )
-    if options.get("partitions_def") is not None and not isinstance(
-        options.get("partitions_def"), dg.TimeWindowPartitionsDefinition
-    ):
-        raise DeclarationError(f"{what}: its partitions are cutoffs, so partitions_def must be time windows")
-    if SPLIT in [*view.feature_names, *view.spine.keys, view.time, view.label.name]:
-        raise DeclarationError(
-            f"{what}: the column {SPLIT!r} is the dataset's own; give a feature a .prefix(), or the key, time or label of that "
-            "name another one"
-        )
-    dataset = TrainingDataset(
-        name=name,
-        version=version,
-        view=view,
-        split=split,
-        window=None if window is None else duration(window, what=f"window of {what}"),
-        schema=None if schema is None else pandera_schema(schema, what=what),
-        catch_up=checked_catch_up(catch_up, what=what),
-        options=options,
-    )
-    record_use(view.groups, f"used_by_view/{view.name}_v{view.version}", dataset)
-    return dataset
+    def rests_on(self) -> list[FeatureGroup]:
+        """The groups of its view."""
+        return self.view.groups
 
 
 _MOST_CUTOFFS = 1000

@@ -16,11 +16,11 @@ from fti_assets.orchestration.partitions import running_windows
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.run import code_version_of
-from fti_assets.training.judging.gate_checks import gate_evaluations, gate_outputs, gate_results
 from fti_assets.training.models.build import build_model_at
 from fti_assets.training.models.build_events import build_metadata, failure_reasons, rejection
 from fti_assets.training.models.champion_events import champion_observations
 from fti_assets.training.models.data import TrainingData
+from fti_assets.training.models.gate_checks import gate_evaluations, gate_outputs, gate_results
 from fti_assets.training.models.model import Model
 
 

@@ -27,10 +27,10 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.lasting import lasting_lake
 from fti_assets.stores.lake.snapshots import moment_of, snapshot_of
 from fti_assets.training.views.record import view_record
+from fti_assets.training.views.terms import ViewTerms
 
 if TYPE_CHECKING:
     from fti_assets.features.groups.group import FeatureGroup
-    from fti_assets.training.views.view import FeatureView
 
 _ORDER, _UNKNOWN = "_fti_given", "_fti_unknown"
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT")
@@ -40,7 +40,7 @@ _WIDE = ("UBIGINT", "HUGEINT", *_FLOATS)
 
 
 def features_for(
-    view: FeatureView,
+    view: ViewTerms,
     spine: Any,
     *,
     at: datetime | str | None = None,
@@ -90,7 +90,7 @@ def features_for(
     return result
 
 
-def _types(lake: Lake, view: FeatureView, group: FeatureGroup) -> Mapping[str, ColumnType | None]:
+def _types(lake: Lake, view: ViewTerms, group: FeatureGroup) -> Mapping[str, ColumnType | None]:
     """The types of a group's columns as they are stored; of a spine that is not stored, as its schema declares them."""
     if group is view.spine and group.columns is not None and not lake.has(group.table_name):
         return group.columns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import Column
@@ -13,12 +13,10 @@ from fti_assets.features.groups.group import FeatureGroup, Selection, selection_
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.groups.on_demand_source import check_source
 from fti_assets.training.encoders.encoders import Encoder, check_encoder, check_encoders
-
-if TYPE_CHECKING:
-    from fti_assets.training.views.view import FeatureView
+from fti_assets.training.views.terms import ViewTerms
 
 
-def check_view(view: FeatureView) -> None:
+def check_view(view: ViewTerms) -> None:
     """Refuse a view that names what is not there, or that cannot be joined.
 
     Raises:
@@ -29,7 +27,7 @@ def check_view(view: FeatureView) -> None:
     _check_declared_types(view)
 
 
-def _check_features(view: FeatureView) -> None:
+def _check_features(view: ViewTerms) -> None:
     if not isinstance(view.features, list | tuple):
         raise DeclarationError(
             f"features of view {view.name!r} is {view.features!r}, which is no list: write features=[...], as in "
@@ -72,7 +70,7 @@ def _check_features(view: FeatureView) -> None:
     _check_request(view)
 
 
-def _check_join(view: FeatureView, selection: Selection) -> None:
+def _check_join(view: ViewTerms, selection: Selection) -> None:
     group = selection.group
     if group.event_time is not None and view.time is None:
         raise DeclarationError(
@@ -82,7 +80,7 @@ def _check_join(view: FeatureView, selection: Selection) -> None:
     _check_keys(view, selection)
 
 
-def _check_keys(view: FeatureView, selection: Selection) -> None:
+def _check_keys(view: ViewTerms, selection: Selection) -> None:
     """Refuse a join on a column that the spine is known not to have."""
     group, spine_columns = selection.group, view.spine.columns
     needed = {key: selection.spine_keys.get(key, key) for key in group.keys}
@@ -95,7 +93,7 @@ def _check_keys(view: FeatureView, selection: Selection) -> None:
         )
 
 
-def _check_on_demand(view: FeatureView) -> None:
+def _check_on_demand(view: ViewTerms) -> None:
     for feature in view.on_demand:
         check_source(feature.function.__module__, what=f"on-demand feature {feature.name!r}")
     _check_inputs(view)
@@ -109,7 +107,7 @@ def _check_on_demand(view: FeatureView) -> None:
             )
 
 
-def _check_inputs(view: FeatureView) -> None:
+def _check_inputs(view: ViewTerms) -> None:
     """Refuse an input that is nowhere, as far as the spine's schema tells."""
     if view.spine.columns is None:
         return
@@ -124,7 +122,7 @@ def _check_inputs(view: FeatureView) -> None:
             )
 
 
-def _check_request(view: FeatureView) -> None:
+def _check_request(view: ViewTerms) -> None:
     """One name is one value: a feature cannot be called like something else that the request brings."""
     made = {output.name for feature in view.on_demand for output in feature.outputs}
     joined = [name for selection in view.joined for name in selection.feature_names]
@@ -139,7 +137,7 @@ def _check_request(view: FeatureView) -> None:
         )
 
 
-def _check_label(view: FeatureView) -> None:
+def _check_label(view: ViewTerms) -> None:
     label = view.label
     if label.horizon is not None and (label.group.event_time is None or view.time is None):
         raise DeclarationError(f"the label of view {view.name!r} has within=, which needs event times on both sides")
@@ -188,7 +186,7 @@ def _check_label(view: FeatureView) -> None:
     _refuse_unknown(view, view.encoders, what=f"view {view.name!r}")
 
 
-def check_view_encoders(view: FeatureView, encoders: Mapping[str, Encoder], *, what: str) -> None:
+def check_view_encoders(view: ViewTerms, encoders: Mapping[str, Encoder], *, what: str) -> None:
     """Refuse encoders of a model for what is no feature of its view, or, as far as schemas tell, for a feature of another type.
 
     Raises:
@@ -203,7 +201,7 @@ def check_view_encoders(view: FeatureView, encoders: Mapping[str, Encoder], *, w
                 raise DeclarationError(f"{what}: {error}") from error
 
 
-def _refuse_unknown(view: FeatureView, encoders: Mapping[str, Encoder], *, what: str) -> None:
+def _refuse_unknown(view: ViewTerms, encoders: Mapping[str, Encoder], *, what: str) -> None:
     unknown = [name for name in encoders if name not in view.feature_names]
     if unknown:
         raise DeclarationError(
@@ -211,7 +209,7 @@ def _refuse_unknown(view: FeatureView, encoders: Mapping[str, Encoder], *, what:
         )
 
 
-def _check_declared_types(view: FeatureView) -> None:
+def _check_declared_types(view: ViewTerms) -> None:
     """Check encoders and key types as far as schemas declare them; the rest is known when the view is stored."""
     spine_types = view.spine.columns or {}
     for selection in view.joined:
@@ -225,7 +223,7 @@ def _check_declared_types(view: FeatureView) -> None:
         check_label_types(view, label_types, spine_types)
 
 
-def _declared_features(view: FeatureView) -> list[Column]:
+def _declared_features(view: ViewTerms) -> list[Column]:
     """The features whose types are known when the code loads."""
     known: list[Column] = []
     for feature in view.features:
@@ -243,7 +241,7 @@ def _declared_features(view: FeatureView) -> list[Column]:
 
 
 def check_key_types(
-    view: FeatureView, selection: Selection, group_types: Mapping[str, Any], spine_types: Mapping[str, Any]
+    view: ViewTerms, selection: Selection, group_types: Mapping[str, Any], spine_types: Mapping[str, Any]
 ) -> None:
     """Refuse keys whose two sides are known to have different types."""
     for key in selection.group.keys:
@@ -256,7 +254,7 @@ def check_key_types(
             )
 
 
-def check_label_types(view: FeatureView, types: Mapping[str, Any], spine_types: Mapping[str, Any]) -> None:
+def check_label_types(view: ViewTerms, types: Mapping[str, Any], spine_types: Mapping[str, Any]) -> None:
     """Refuse a label that no model predicts, or whose key is known to have another type than the spine's."""
     label = view.label
     if known_type(view, label.group, types, label.name) == "timestamp":
@@ -268,7 +266,7 @@ def check_label_types(view: FeatureView, types: Mapping[str, Any], spine_types: 
         check_key_types(view, label.column, types, spine_types)
 
 
-def known_type(view: FeatureView, group: FeatureGroup, types: Mapping[str, ColumnType | None], name: str) -> ColumnType:
+def known_type(view: ViewTerms, group: FeatureGroup, types: Mapping[str, ColumnType | None], name: str) -> ColumnType:
     """The type of a column that the view needs.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import Column, JoinedColumn, JoinedGroup, JoinedKey, ViewRecord
@@ -13,15 +13,13 @@ from fti_assets.features.online.load import joined_group
 from fti_assets.features.spine_rows import spine_times
 from fti_assets.features.validation.schema import column_rules
 from fti_assets.training.views.checks import check_key_types, known_type
-
-if TYPE_CHECKING:
-    from fti_assets.training.views.view import FeatureView
+from fti_assets.training.views.terms import ViewTerms
 
 Types = Callable[[FeatureGroup], Mapping[str, ColumnType | None]]
 """The types of a group's columns: as declared when the code loads, as stored when it runs."""
 
 
-def view_record(view: FeatureView, types: Types) -> ViewRecord:
+def view_record(view: ViewTerms, types: Types) -> ViewRecord:
     """The view with the types of its columns.
 
     Raises:
@@ -63,7 +61,7 @@ def view_record(view: FeatureView, types: Types) -> ViewRecord:
     )
 
 
-def _request(view: FeatureView, features: Sequence[Column]) -> list[str]:
+def _request(view: ViewTerms, features: Sequence[Column]) -> list[str]:
     """The spine's columns that a request must bring: its keys, its own features, join keys, on-demand inputs."""
     made = {output.name for feature in view.on_demand for output in feature.outputs}
     joined = {name for selection in view.joined for name in selection.feature_names}
@@ -75,7 +73,7 @@ def _request(view: FeatureView, features: Sequence[Column]) -> list[str]:
 
 
 def _joined_key(
-    view: FeatureView,
+    view: ViewTerms,
     selection: Selection,
     key: str,
     group_types: Mapping[str, Any],

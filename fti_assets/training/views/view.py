@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.manifest import ViewRecord
+from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
 from fti_assets.errors import DeclarationError
-from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
-from fti_assets.features.groups.on_demand import OnDemand
-from fti_assets.features.groups.on_demand_order import in_order
-from fti_assets.training.encoders.encoders import Encoder
 from fti_assets.training.views.checks import check_label_types, check_view
-from fti_assets.training.views.label import Label
 from fti_assets.training.views.record import Types, view_record
+from fti_assets.training.views.terms import ViewTerms
 
 if TYPE_CHECKING:
     from fti_assets.features.rows.frame_kinds import Kind
@@ -26,7 +22,7 @@ if TYPE_CHECKING:
 
 @checked_arguments(itself=["features"])
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FeatureView:
+class FeatureView(ViewTerms):
     """What one model needs. A view reads; it makes no asset of its own.
 
     Args:
@@ -43,14 +39,6 @@ class FeatureView:
         DeclarationError: the view names what is not there, or cannot be joined.
     """
 
-    name: str
-    version: int = 1
-    spine: FeatureGroup
-    prediction_time: str | None = None
-    label: Label
-    features: Sequence[Selection | FeatureGroup | OnDemand]
-    encoders: Mapping[str, Encoder] = field(default_factory=dict)
-
     def __post_init__(self) -> None:
         checked_version(self.version, what=f"feature view {checked_name(self.name, what='feature view')!r}")
         if self.prediction_time not in (None, self.spine.event_time):
@@ -59,49 +47,6 @@ class FeatureView:
                 f"is {self.spine.event_time!r}: the prediction time is the spine's event time"
             )
         check_view(self)
-
-    @property
-    def time(self) -> str | None:
-        """The spine's column that says when the prediction is made; None without times."""
-        return self.spine.event_time
-
-    @property
-    def on_demand(self) -> list[OnDemand]:
-        """The on-demand features in the order in which they run: each after those whose outputs it takes."""
-        listed = [feature for feature in self.features if isinstance(feature, OnDemand)]
-        return in_order(listed, what=f"view {self.name!r}")
-
-    @property
-    def selections(self) -> list[Selection]:
-        """The columns of groups among the features, the spine's own included."""
-        return [selection_of(feature) for feature in self.features if not isinstance(feature, OnDemand)]
-
-    @property
-    def joined(self) -> list[Selection]:
-        """The columns of other groups than the spine."""
-        return [selection for selection in self.selections if selection.group is not self.spine]
-
-    @property
-    def feature_names(self) -> list[str]:
-        """The model's features, in order."""
-        names: list[str] = []
-        for feature in self.features:
-            if isinstance(feature, OnDemand):
-                names += [output.name for output in feature.features]
-            else:
-                names += selection_of(feature).feature_names
-        return names
-
-    @property
-    def groups(self) -> list[FeatureGroup]:
-        """Every group that the view rests on: spine, label and features, each once."""
-        joined = [selection.group for selection in self.selections]
-        return list(dict.fromkeys([self.spine, self.label.group, *joined]))
-
-    @property
-    def lookups(self) -> list[FeatureGroup]:
-        """The joined groups without an event time, which are visible at every instant."""
-        return [group for group in self.groups if group.event_time is None and group is not self.spine]
 
     def record(self, types: Types) -> ViewRecord:
         """The view as a manifest has it.
@@ -148,10 +93,3 @@ class FeatureView:
         from fti_assets.training.views.ad_hoc import features_for
 
         return features_for(self, spine, at=at, snapshot=snapshot, stores=stores, as_=as_)
-
-
-def checked_version(version: int, *, what: str) -> int:
-    """Return ``version``, or raise a DeclarationError if it is not 1, 2, 3 and so on."""
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise DeclarationError(f"{what}: version is {version!r}; versions are 1, 2, 3 ...")
-    return version

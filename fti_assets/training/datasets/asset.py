@@ -1,4 +1,4 @@
-"""Training datasets and models as Dagster assets."""
+"""A training dataset as a Dagster asset."""
 
 from __future__ import annotations
 
@@ -10,30 +10,26 @@ import dagster as dg
 
 from fti_assets.features.asset import dep_on, upstream_of
 from fti_assets.features.groups.columns import column_schema
-from fti_assets.features.groups.group import FeatureGroup, Selection
+from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.upstream import COMPLETE
 from fti_assets.features.validation.schema import described
 from fti_assets.features.validation.schema_rules import rules_of
 from fti_assets.orchestration.checks import check_specs
-from fti_assets.orchestration.conditions.defaults import on_changed_dataset, on_changed_inputs, on_cutoff
+from fti_assets.orchestration.conditions.defaults import on_changed_inputs, on_cutoff
 from fti_assets.orchestration.conditions.reach import Reach
-from fti_assets.orchestration.conditions.within_reach import Upstream
 from fti_assets.orchestration.resources import Stores
-from fti_assets.orchestration.step import asset_key, build_asset
-from fti_assets.orchestration.users import links_to_users
+from fti_assets.orchestration.step import build_asset
 from fti_assets.training.datasets.columns import columns_of, layout_of
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.datasets.warnings import RULES
-from fti_assets.training.judging.gate_checks import gate_specs
-from fti_assets.training.models.model import Model
 from fti_assets.training.views.view import FeatureView
 
 _WITHOUT_WINDOW = timedelta(days=366)
 
 
-def build_dataset(dataset: TrainingDataset) -> dg.AssetsDefinition:
-    """Build the dataset's asset, once."""
+def dataset_asset(dataset: TrainingDataset) -> dg.AssetsDefinition:
+    """The dataset's asset."""
 
     def run(context: dg.AssetExecutionContext, stores: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
         from fti_assets.training.datasets.run import run_dataset
@@ -51,7 +47,7 @@ def build_dataset(dataset: TrainingDataset) -> dg.AssetsDefinition:
             dep_on(group, dataset.partitions_def, reach_into(dataset, group).back or _WITHOUT_WINDOW, end_offset=-1)
             for group in view.groups
         ],
-        check_specs=check_specs(asset_key(dataset.options, dataset.table), rules),
+        check_specs=check_specs(dataset.key, rules),
         metadata={
             "dagster/table_name": str(dataset.table_name),
             "view": f"{view.name} version {view.version}",
@@ -60,7 +56,7 @@ def build_dataset(dataset: TrainingDataset) -> dg.AssetsDefinition:
             **({} if dataset.partitions_def is None else {"catch_up": dataset.catch_up}),
             **column_schema(columns_of(dataset)),
             **{f"rests_on/{group.table}": dg.MetadataValue.asset(group.key) for group in view.groups},
-            **links_to_users(dataset),
+            **dataset.links_to_users,
         },
         kinds={"duckdb", "parquet"},
         group_name="training",
@@ -103,7 +99,7 @@ def _declared(view: FeatureView) -> tuple[object, ...]:
     features = [
         (feature.name, feature.version, feature.inputs, feature.outputs)
         if isinstance(feature, OnDemand)
-        else _selected(Selection(feature) if isinstance(feature, FeatureGroup) else feature)
+        else _selected(selection_of(feature))
         for feature in view.features
     ]
     return (view.name, view.version, view.spine.table, features, _selected(label.column), label.age, label.horizon)
@@ -112,38 +108,3 @@ def _declared(view: FeatureView) -> tuple[object, ...]:
 def _selected(selection: Selection) -> tuple[object, ...]:
     keys = sorted(selection.spine_keys.items())
     return (selection.group.table, selection.columns, keys, selection.feature_prefix)
-
-
-def build_model(model: Model) -> dg.AssetsDefinition:
-    """Build the model's asset, once."""
-
-    def run(context: dg.AssetExecutionContext, stores: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
-        from fti_assets.training.models.run import run_model
-
-        return run_model(model, context, stores, arguments)
-
-    return build_asset(
-        name=model.asset_name,
-        function=model.function,
-        options=model.options,
-        run=run,
-        provided={model.data_parameter},
-        annotations=model.annotations,
-        ins=model.asset_ins,
-        deps=[dg.AssetDep(model.dataset.key)],
-        check_specs=gate_specs(model),
-        metadata={
-            "task": model.task,
-            "view": f"{model.view.name} version {model.view.version}",
-            "features": dg.MetadataValue.json(list(model.view.feature_names)),
-            **({} if model.partitions_def is None else {"catch_up": model.catch_up}),
-        },
-        kinds={"onnx"},
-        group_name="training",
-        automation_condition=on_changed_dataset(
-            Upstream(model.dataset.key, model.dataset.partitions_def),
-            whole=model.partitions_def is None,
-            catch_up=model.catch_up,
-        ).with_label("dataset_changed"),
-        declaration=(model.name, model.version, model.task, model.gates, model.evaluate, repr(model.encoders)),
-    )

@@ -1,0 +1,172 @@
+"""Declaring models: a function that trains on a dataset, how it is judged, and what it must pass to be served."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, Unpack, get_args
+
+from fti_assets.core.arguments import caller_frame, checked_arguments, checked_function
+from fti_assets.core.manifest import Task
+from fti_assets.core.names import checked_version
+from fti_assets.core.sql import checked_name
+from fti_assets.errors import DeclarationError, listed, one_of
+from fti_assets.orchestration.declaration import record_use
+from fti_assets.orchestration.options import AssetOptions
+from fti_assets.orchestration.signature import annotations_of
+from fti_assets.training.datasets.dataset import TrainingDataset, checked_catch_up
+from fti_assets.training.encoders.encoders import Encoder
+from fti_assets.training.judging.evaluation import Evaluation, check_metrics
+from fti_assets.training.judging.gates import Gate, SlicedGate
+from fti_assets.training.models.asset import model_asset
+from fti_assets.training.models.data import TrainingData
+from fti_assets.training.models.model import Model, Promotion
+from fti_assets.training.training_dataset import training_dataset
+from fti_assets.training.views.checks import check_view_encoders
+from fti_assets.training.views.view import FeatureView
+
+_DEFAULT_METRICS: dict[Task, tuple[str, ...]] = {
+    "binary": ("roc_auc", "log_loss", "brier"),
+    "multiclass": ("log_loss", "accuracy"),
+    "regression": ("rmse", "mae", "r2"),
+}
+
+
+@checked_arguments(options=AssetOptions)
+def model(
+    *,
+    dataset: TrainingDataset | FeatureView,
+    task: Task,
+    name: str | None = None,
+    version: int = 1,
+    encoders: Mapping[str, Encoder] | None = None,
+    evaluate: Evaluation | None = None,
+    gates: Sequence[Gate] = (),
+    gates_fail_run: bool = True,
+    promote: Promotion = "automatic",
+    catch_up: int | None = None,
+    ins: Mapping[str, Any] | None = None,
+    **options: Unpack[AssetOptions],
+) -> Callable[[Callable[..., Any]], Model]:
+    """Declare a model: a function of ``fti.TrainingData`` that gives a trained one.
+
+    The function may also take ``context``, a ``config: dg.Config`` and resources. It gives a trained
+    ``LightningModule`` or ``nn.Module`` (its ``forward`` takes the dict of encoded tensors, and gives logits, or values
+    for regression), a fitted scikit-learn estimator, or an ``onnx.ModelProto``.
+
+    Args:
+        dataset: what it learns from; a view makes a dataset of its own, of the view's version.
+        encoders: an encoder for a feature, in place of the view's, so that models of one dataset may encode otherwise.
+        task: ``binary``, ``multiclass`` or ``regression``.
+        name: the model's name, by default the function's.
+        version: names the asset; the model store keeps all versions under one model with one champion.
+        evaluate: the metrics and slices; the task's usual metrics by default.
+        gates: what the exported graph must pass on the test split; a build that fails is kept as rejected.
+        gates_fail_run: whether the run fails with it.
+        promote: ``automatic`` makes an accepted build the champion unless the champion's cutoff is later.
+        catch_up: at how many of the dataset's newest cutoffs it is trained by itself, at most 1,000; by default as many
+            as the dataset catches up on.
+        ins: plain Dagster assets that the function takes, as ``@dg.asset`` has them.
+        options: every parameter of ``@dg.asset``, with its own meaning.
+
+    Raises:
+        DeclarationError: the declaration is impossible.
+    """
+
+    caller = caller_frame()
+    caller_names = {} if caller is None else dict(caller.f_locals)
+
+    def declare(function: Callable[..., Any]) -> Model:
+        checked_function(function, over="fti.model")
+        own_name = checked_name(name or function.__name__, what="model")
+        checked_version(version, what=f"model {own_name!r}")
+        if task not in get_args(Task):
+            raise DeclarationError(f"model {own_name!r} has the task {task!r}: it is {one_of(get_args(Task))}")
+        if promote not in get_args(Promotion):
+            raise DeclarationError(f"model {own_name!r} has promote={promote!r}: it is {one_of(get_args(Promotion))}")
+        no_gates = [gate for gate in gates if isinstance(gate, type) or not hasattr(gate, "judge")]
+        if no_gates:
+            raise DeclarationError(
+                f"model {own_name!r} has the gate {no_gates[0]!r}: write gates=[fti.BeatsBaseline('log_loss')], or another one of "
+                "fti.NotWorseThanChampion and fti.SliceGap, each with its metric"
+            )
+        own = _dataset_of(dataset) if isinstance(dataset, FeatureView) else dataset
+        annotations = annotations_of(function, caller_names)
+        evaluation = evaluate or Evaluation(metrics=_DEFAULT_METRICS[task])
+        declared = Model(
+            name=own_name,
+            version=version,
+            function=function,
+            data_parameter=_data_parameter(function, annotations, own_name),
+            annotations=annotations,
+            dataset=own,
+            own_encoders=dict(encoders or {}),
+            task=task,
+            evaluate=evaluation,
+            gates=tuple(gates),
+            gates_fail_run=gates_fail_run,
+            promote=promote,
+            catch_up=own.catch_up if catch_up is None else checked_catch_up(catch_up, what=f"model {own_name!r}"),
+            asset_ins=ins or {},
+            options={**options, "partitions_def": options.get("partitions_def") or own.partitions_def},
+            to_asset=model_asset,
+        )
+        _check(declared)
+        used = [own, *own.view.groups, *(source for group in own.view.groups for source in group.upstream)]
+        record_use(used, f"used_by_model/{declared.asset_name}", declared)
+        return declared
+
+    return declare
+
+
+@cache
+def _dataset_of(view: FeatureView) -> TrainingDataset:
+    """The dataset that a view makes of its own, one for all its models."""
+    return training_dataset(name=f"{view.name}_dataset", version=view.version, view=view)
+
+
+def _data_parameter(function: Callable[..., Any], annotations: Mapping[str, Any], name: str) -> str:
+    parameters = list(inspect.signature(function).parameters)
+    found = [parameter for parameter in parameters if annotations.get(parameter) is TrainingData]
+    if not found and "data" in parameters:
+        found = ["data"]
+    if len(found) != 1:
+        raise DeclarationError(
+            f"model {name!r} needs one parameter for its training data, as in def {name}(data: fti.TrainingData); it has "
+            f"{listed(parameters)}"
+        )
+    return found[0]
+
+
+def _check(model: Model) -> None:
+    check_view_encoders(model.view, model.own_encoders, what=f"model {model.name!r}")
+    model.evaluate.check(model.task)
+    check_metrics(model.task, [gate.metric for gate in model.gates])
+    unmeasured = [gate.metric for gate in model.gates if gate.metric not in model.evaluate.metrics]
+    if unmeasured:
+        raise DeclarationError(
+            f"model {model.name!r} has gates on {listed(unmeasured)}, but evaluates {listed(model.evaluate.metrics)}: add them "
+            "to Evaluation(metrics=[...])"
+        )
+    names = [gate.name for gate in model.gates]
+    if len(set(names)) < len(names):
+        raise DeclarationError(f"model {model.name!r} has the same gate twice: {listed(names)}")
+    unknown = [column for column in model.evaluate.slices if column not in model.view.feature_names]
+    if unknown:
+        raise DeclarationError(
+            f"model {model.name!r} is sliced by {listed(unknown)}, which its view {model.view.name!r} does not have: there is "
+            f"{one_of(model.view.feature_names)}"
+        )
+    unsliced = [
+        gate.by for gate in model.gates if isinstance(gate, SlicedGate) and gate.by not in model.evaluate.slices
+    ]
+    if unsliced:
+        raise DeclarationError(
+            f"model {model.name!r} has gates by {listed(unsliced)}, but its slices are "
+            f"{one_of(model.evaluate.slices)}: add them to Evaluation(slices=[...])"
+        )
+    if model.partitions_def != model.dataset.partitions_def:
+        raise DeclarationError(
+            f"model {model.name!r} has other partitions than its dataset {model.dataset.table}: leave them out"
+        )

@@ -1,0 +1,50 @@
+"""A model as a Dagster asset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.orchestration.conditions.defaults import on_changed_dataset
+from fti_assets.orchestration.conditions.within_reach import Upstream
+from fti_assets.orchestration.resources import Stores
+from fti_assets.orchestration.step import build_asset
+from fti_assets.training.models.gate_checks import gate_specs
+from fti_assets.training.models.model import Model
+
+
+def model_asset(model: Model) -> dg.AssetsDefinition:
+    """The model's asset."""
+
+    def run(context: dg.AssetExecutionContext, stores: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
+        from fti_assets.training.models.run import run_model
+
+        return run_model(model, context, stores, arguments)
+
+    return build_asset(
+        name=model.asset_name,
+        function=model.function,
+        options=model.options,
+        run=run,
+        provided={model.data_parameter},
+        annotations=model.annotations,
+        ins=model.asset_ins,
+        deps=[dg.AssetDep(model.dataset.key)],
+        check_specs=gate_specs(model),
+        metadata={
+            "task": model.task,
+            "view": f"{model.view.name} version {model.view.version}",
+            "features": dg.MetadataValue.json(list(model.view.feature_names)),
+            **({} if model.partitions_def is None else {"catch_up": model.catch_up}),
+        },
+        kinds={"onnx"},
+        group_name="training",
+        automation_condition=on_changed_dataset(
+            Upstream(model.dataset.key, model.dataset.partitions_def),
+            whole=model.partitions_def is None,
+            catch_up=model.catch_up,
+        ).with_label("dataset_changed"),
+        declaration=(model.name, model.version, model.task, model.gates, model.evaluate, repr(model.encoders)),
+    )

@@ -17,10 +17,11 @@ from fti_assets.core.on_demand.call import check_source
 from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedError, PredictionError, listed
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.orchestration.declaration import Declaration, TableDeclaration, walk
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.sensors.running import automation_sensors
+from fti_assets.orchestration.signature import parameters_of
 from fti_assets.orchestration.step import STORES
-from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.models.model import Model
 from fti_assets.training.views.needed_groups import NeededGroup, changes_of, needed_groups, side_by_side
 
@@ -33,8 +34,6 @@ _IN_PROCESS = dg.multi_or_in_process_executor.configured(
     config_schema=dg.Field(_EXECUTORS, default_value={"in_process": {}}),
     description="One step after another in the run's own process, unless the run asks for multiprocess.",
 )
-
-Declaration = FeatureGroup | TrainingDataset | Model | BatchPredictions
 
 
 @checked_arguments(options=inspect.signature(dg.Definitions).parameters, of="dg.Definitions", itself=["declarations"])
@@ -76,10 +75,10 @@ def build_definitions(
         )
     plain = others.pop("assets", None) or []
     plain = list(plain) if isinstance(plain, Iterable) else [plain]
-    misplaced = [one for one in plain if hasattr(one, "assets_def")]
+    misplaced = [one for one in plain if isinstance(one, Declaration)]
     if misplaced:
         raise DeclarationError(f"assets=[...] are plain Dagster assets: give {misplaced[0]!r} among the declarations")
-    collected = list(dict.fromkeys(_collected(declarations)))
+    collected = _collected(declarations)
     _refuse_same_names(collected)
     _refuse_unmade_inputs(collected, plain)
     all_resources = {STORES: _DEFAULT_STORES, **(resources or {})}
@@ -105,24 +104,16 @@ def _automation(
     return automation_sensors(name or declarations[0].name, made, answered)
 
 
-def _collected(declarations: Iterable[Any]) -> Iterator[Declaration]:
+def _collected(declarations: Iterable[Any]) -> list[Declaration]:
     """Each declaration after what it rests on."""
-    for declaration in declarations:
-        match declaration:
-            case FeatureGroup():
-                yield from _collected(declaration.inputs.values())
-            case TrainingDataset():
-                yield from _collected(declaration.view.groups)
-            case Model():
-                yield from _collected([declaration.dataset])
-            case BatchPredictions():
-                yield from _collected([declaration.model])
-            case _:
-                raise DeclarationError(
-                    f"{declaration!r} is not a declaration: give feature groups, training datasets, models or batch predictions; "
-                    "plain Dagster assets go into assets=[...]"
-                )
-        yield declaration
+    given = list(declarations)
+    strange = [one for one in given if not isinstance(one, Declaration)]
+    if strange:
+        raise DeclarationError(
+            f"{strange[0]!r} is not a declaration: give feature groups, training datasets, models or batch predictions; "
+            "plain Dagster assets go into assets=[...]"
+        )
+    return walk(given)
 
 
 def _refuse_same_names(declarations: Sequence[Declaration]) -> None:
@@ -137,7 +128,9 @@ def _refuse_same_names(declarations: Sequence[Declaration]) -> None:
         by_key[key] = declaration
     stored: dict[str, dg.AssetKey] = {}
     for declaration in declarations:
-        place = f"models.{declaration.asset_name}" if isinstance(declaration, Model) else str(declaration.table_name)
+        place = f"models.{declaration.asset_name}"
+        if isinstance(declaration, TableDeclaration):
+            place = str(declaration.table_name)
         if place in stored:
             raise DeclarationError(
                 f"two declarations are stored as {place!r}: {stored[place].to_user_string()!r} and "
@@ -157,7 +150,7 @@ def _refuse_unmade_inputs(declarations: Sequence[Declaration], assets: Iterable[
     for declaration in declarations:
         function = getattr(declaration, "function", None)
         stated = getattr(declaration, "asset_ins", {})
-        parameters = inspect.signature(function).parameters if function is not None else {}
+        parameters = parameters_of(function) if function is not None else {}
         for parameter, key in declaration.assets_def.keys_by_input_name.items():
             if parameter not in parameters or parameter in stated or key in made:
                 continue

@@ -18,6 +18,7 @@ import pandera.pandas as pa
 import pyarrow
 import pytest
 
+from fti_assets.orchestration import dagster_internals as inside
 from fti_assets.stores.duckdb.extensions import load_extension
 
 
@@ -281,6 +282,57 @@ def test_dagster_writes_no_event_for_a_result_that_asks_for_none_and_what_follow
         )
         assert not result.asset_materializations_for_node("silent")
         assert len(result.asset_materializations_for_node("follows")) == 3
+
+
+def test_dagsters_inside_is_what_the_library_takes_of_it() -> None:
+    """Each name of ``orchestration/dagster_internals.py``."""
+
+    def parameters(function: Any) -> list[str]:
+        return list(inspect.signature(function).parameters)
+
+    assert sorted(inside.__all__) == [
+        "AssetCheckEvaluationTargetMaterializationData", "BulkActionStatus", "CheckError", "DATA_VERSION_IS_USER_PROVIDED_TAG",
+        "DATA_VERSION_TAG", "ObjectMetadataValue", "SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION", "build_data_version_tags",
+        "get_code_version", "get_input_provenance_data",
+    ]  # fmt: skip
+    assert inside.AssetCheckEvaluationTargetMaterializationData._fields == ("storage_id", "run_id", "timestamp")
+    assert {"CANCELED", "CANCELING"} <= {status.name for status in inside.BulkActionStatus}
+    assert inside.DATA_VERSION_IS_USER_PROVIDED_TAG == "dagster/data_version_is_user_provided"
+    assert inside.DATA_VERSION_TAG == "dagster/data_version"
+    assert inside.SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION == "__source_asset_observation__"
+    assert parameters(inside.build_data_version_tags) == [
+        "data_version", "code_version", "input_provenance_data", "data_version_is_user_provided"
+    ]  # fmt: skip
+    assert parameters(inside.get_code_version) == ["asset_key", "step_context"]
+    assert parameters(inside.get_input_provenance_data) == ["asset_key", "step_context"]
+
+
+def test_dagster_does_not_tell_a_step_the_repository_of_a_run_in_process() -> None:
+    said: list[str] = []
+
+    @dg.op
+    def asks(context: dg.OpExecutionContext) -> None:
+        try:
+            said.append(repr(context.repository_def))
+        except inside.CheckError:
+            said.append("refused")
+
+    @dg.job
+    def asking() -> None:
+        asks()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        asking.execute_in_process(instance=instance)
+    assert said == ["refused"]
+
+
+def test_dagster_keeps_an_object_in_metadata_within_the_process_and_its_class_beyond() -> None:
+    kept = object()
+    value = inside.ObjectMetadataValue(kept)
+    spec = dg.AssetSpec("a", metadata={"kept": value}).merge_attributes(tags={"b": "c"})
+    assert spec.metadata["kept"].instance is kept
+    beyond = dg.deserialize_value(dg.serialize_value(value))
+    assert (beyond.class_name, beyond.instance) == ("object", None)
 
 
 def test_dagsters_event_log_on_sqlite_is_made_of_what_the_pooled_one_changes(tmp_path: Path) -> None:

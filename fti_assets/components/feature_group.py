@@ -13,6 +13,7 @@ from fti_assets.components.attributes import AssetAttributes
 from fti_assets.components.declaring import ComponentTree, DeclaringComponent, checked_function, components_of
 from fti_assets.components.reference import last_name
 from fti_assets.components.scaffold import FeatureGroupScaffolder
+from fti_assets.core.names import versioned
 from fti_assets.errors import DeclarationError, listed
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.table import Table
@@ -63,7 +64,7 @@ class FeatureGroupComponent(AssetAttributes, DeclaringComponent):
         """``weather`` and ``weather_v1``."""
         given = self.function if isinstance(self.function, str) else getattr(self.function, "__name__", "")
         name = self.name or last_name(given)
-        return name, f"{name}_v{self.version}"
+        return name, versioned(name, self.version)
 
     def declare(self, tree: ComponentTree) -> FeatureGroup:
         """The group."""

@@ -14,6 +14,7 @@ from fti_assets.components.construct import construct
 from fti_assets.components.declaring import ComponentTree, DeclaringComponent
 from fti_assets.components.feature_group import FeatureGroupComponent
 from fti_assets.components.scaffold import FeatureViewScaffolder
+from fti_assets.core.names import versioned
 from fti_assets.errors import DeclarationError
 from fti_assets.features.groups.group import FeatureGroup, Selection
 from fti_assets.features.groups.on_demand import OnDemand
@@ -98,7 +99,7 @@ class FeatureViewComponent(DeclaringComponent):
         """The view's name and the dataset's, each with and without its version."""
         dataset = self._dataset()
         name = dataset.name or f"{self.name}_dataset"
-        return self.name, name, f"{name}_v{dataset.version or self.version}", f"{self.name}_v{self.version}"
+        return self.name, name, versioned(name, dataset.version or self.version), versioned(self.name, self.version)
 
     def declare(self, tree: ComponentTree) -> TrainingDataset:
         """The dataset, which holds the view."""
@@ -111,7 +112,7 @@ class FeatureViewComponent(DeclaringComponent):
             features=[self._feature(tree, feature) for feature in self.features],
             encoders={
                 feature: construct(
-                    given, self._context, module="training.encoders", what=f"encoder of feature {feature!r}"
+                    given, self._context, module="training.encoders.encoders", what=f"encoder of feature {feature!r}"
                 )
                 for feature, given in (self.encoders or {}).items()
             },
@@ -165,4 +166,4 @@ class FeatureViewComponent(DeclaringComponent):
             return None
         by_time = view.time is not None or any(isinstance(given.get(part), str) for part in ("validation", "test"))
         kind = "TimeSplit" if by_time else "RandomSplit"
-        return construct({"type": kind, **given}, self._context, module="training.split", what="split")
+        return construct({"type": kind, **given}, self._context, module="training.datasets.split", what="split")

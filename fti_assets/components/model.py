@@ -15,6 +15,7 @@ from fti_assets.components.feature_view import FeatureViewComponent
 from fti_assets.components.reference import last_name
 from fti_assets.components.scaffold import ModelScaffolder
 from fti_assets.core.manifest import Task
+from fti_assets.core.names import versioned
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.models.model import Model
 
@@ -64,7 +65,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
         """``delay_net`` and ``delay_net_v1``."""
         given = self.function if isinstance(self.function, str) else getattr(self.function, "__name__", "")
         name = self.name or last_name(given)
-        return name, f"{name}_v{self.version}"
+        return name, versioned(name, self.version)
 
     def declare(self, tree: ComponentTree) -> Model:
         """The model."""
@@ -82,13 +83,13 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
             task=self.task,
             encoders={
                 feature: construct(
-                    given, self._context, module="training.encoders", what=f"encoder of feature {feature!r}"
+                    given, self._context, module="training.encoders.encoders", what=f"encoder of feature {feature!r}"
                 )
                 for feature, given in (self.encoders or {}).items()
             },
             evaluate=evaluate and fti.Evaluation(metrics=evaluate.metrics, slices=evaluate.slices),
             gates=[
-                construct(gate, self._context, module="training.gates", what=f"gate of model {name!r}")
+                construct(gate, self._context, module="training.judging.gates", what=f"gate of model {name!r}")
                 for gate in self.gates
             ],
             gates_fail_run=self.gates_fail_run,

@@ -13,6 +13,7 @@ from fti_assets.components.attributes import AssetAttributes
 from fti_assets.components.declaring import ComponentTree, DeclaringComponent
 from fti_assets.components.model import ModelComponent
 from fti_assets.components.scaffold import PredictionsScaffolder
+from fti_assets.core.names import versioned
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.training.models.model import Model
 
@@ -43,7 +44,7 @@ class PredictionsComponent(AssetAttributes, DeclaringComponent):
 
     def names(self) -> Sequence[str]:
         """``delay_predictions`` and ``delay_predictions_v1``."""
-        return self.name, f"{self.name}_v{self.version}"
+        return self.name, versioned(self.name, self.version)
 
     def declare(self, tree: ComponentTree) -> BatchPredictions:
         """The predictions."""

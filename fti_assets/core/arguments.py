@@ -95,9 +95,18 @@ def _brief(value: Any) -> str:
 
 def caller_frame() -> FrameType | None:
     """The frame of whoever called the public function that asks; the checks between the two do not count."""
-    frame = inspect.currentframe()
-    asking = None if frame is None else frame.f_back
-    frame = None if asking is None else asking.f_back
+    frame = _outside(inspect.currentframe())
+    return None if frame is None else _outside(frame.f_back)
+
+
+def caller_names() -> dict[str, Any]:
+    """The local names of whoever called the public function that asks."""
+    frame = caller_frame()
+    return {} if frame is None else dict(frame.f_locals)
+
+
+def _outside(frame: FrameType | None) -> FrameType | None:
+    """The nearest frame from one on that is not of this module."""
     while frame is not None and frame.f_globals is globals():
         frame = frame.f_back
     return frame

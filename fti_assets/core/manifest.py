@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fti_assets.core.columns import ColumnType
+from fti_assets.core.names import TableName, versioned
 from fti_assets.core.times import Times
 
 Task = Literal["binary", "multiclass", "regression"]
@@ -68,7 +69,7 @@ class JoinedGroup:
     @property
     def table(self) -> str:
         """The group's table and online namespace, such as ``weather_v1``."""
-        return f"{self.group}_v{self.version}"
+        return versioned(self.group, self.version)
 
     @property
     def times(self) -> Times:
@@ -144,6 +145,10 @@ class ViewRecord:
     spine_times: SpineTimes | None = None
 
     @property
+    def spine_table(self) -> TableName:
+        return TableName("features", versioned(self.spine, self.spine_version))
+
+    @property
     def times(self) -> Times:
         """When the spine's rows are true and available."""
         stated = self.spine_times or SpineTimes()
@@ -200,6 +205,10 @@ class DatasetRecord:
     point_in_time: bool
     trained_until: str | None = None
     random_parts: RandomParts | None = None
+
+    @property
+    def table(self) -> TableName:
+        return TableName("datasets", versioned(self.name, self.version))
 
 
 @dataclass(frozen=True)

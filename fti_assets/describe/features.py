@@ -8,6 +8,7 @@ import dagster as dg
 
 from fti_assets.describe.stated import framework, length, stated
 from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.orchestration.partitions import is_timed
 
 
 def feature_pipeline(group: FeatureGroup, spec: Any, starts: list[str]) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def upstream(asset: dg.AssetsDefinition) -> list[str]:
 
 def _partitions(partitions_def: dg.PartitionsDefinition[str]) -> str:
     name = type(partitions_def).__name__.removesuffix("PartitionsDefinition").lower()
-    if isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
+    if is_timed(partitions_def):
         return f"{name} partitions since {partitions_def.start:%Y-%m-%d}"
     return f"{name} partitions"
 

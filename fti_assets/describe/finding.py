@@ -11,13 +11,14 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.describe.declarations import declaration_of
+from fti_assets.core.names import versioned
 from fti_assets.describe.loading import load_definitions
 from fti_assets.errors import DeclarationError
 from fti_assets.features.groups.columns import COLUMN_SCHEMA
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.orchestration.declaration import Declaration, declaration_of, walk
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.models.model import Model
 from fti_assets.training.views.view import FeatureView
@@ -146,7 +147,7 @@ def _entries(definitions: dg.Definitions | Sequence[Any]) -> list[_Entry]:
 
 def _of_definitions(definitions: dg.Definitions) -> Iterator[_Entry]:
     for key, asset in definitions.get_repository_def().assets_defs_by_key.items():
-        yield from _of_asset(asset, asset.get_asset_spec(key), declaration_of(asset))
+        yield from _of_asset(asset.get_asset_spec(key), declaration_of(asset))
 
 
 def _of_list(declarations: Iterable[Any]) -> Iterator[_Entry]:
@@ -157,10 +158,9 @@ def _of_list(declarations: Iterable[Any]) -> Iterator[_Entry]:
                 yield from _of_list(declaration.groups)
             case OnDemand():
                 yield _of_on_demand(declaration)
-            case _ if hasattr(declaration, "assets_def"):
-                asset = declaration.assets_def
-                yield from _of_asset(asset, asset.get_asset_spec(declaration.key), declaration)
-                yield from _of_list(_beneath(declaration))
+            case Declaration():
+                for one in walk([declaration]):
+                    yield from _of_asset(one.assets_def.get_asset_spec(one.key), one)
             case _:
                 raise DeclarationError(
                     f"{declaration!r} is not a declaration: give feature groups, views, datasets, models, predictions, on-demand "
@@ -168,20 +168,7 @@ def _of_list(declarations: Iterable[Any]) -> Iterator[_Entry]:
                 )
 
 
-def _beneath(declaration: Any) -> list[Any]:
-    match declaration:
-        case FeatureGroup():
-            return list(declaration.inputs.values())
-        case TrainingDataset():
-            return [declaration.view]
-        case Model():
-            return [declaration.dataset]
-        case BatchPredictions():
-            return [declaration.model]
-    return []
-
-
-def _of_asset(asset: dg.AssetsDefinition, spec: dg.AssetSpec, declaration: Any) -> Iterator[_Entry]:
+def _of_asset(spec: dg.AssetSpec, declaration: Declaration | None) -> Iterator[_Entry]:
     kind = _KINDS.get(type(declaration), "asset")
     name, description, owners = spec.key.to_user_string(), spec.description or "", tuple(spec.owners)
     columns = [(column, "") for column in getattr(declaration, "keys", ())]
@@ -207,7 +194,7 @@ def _of_view(view: FeatureView) -> Iterator[_Entry]:
         *(("column", name, name) for name in view.feature_names),
         ("description", "", said),
     ]
-    yield _Entry("feature view", f"{view.name}_v{view.version}", tuple(texts), said)
+    yield _Entry("feature view", versioned(view.name, view.version), tuple(texts), said)
     yield from map(_of_on_demand, view.on_demand)
 
 
@@ -215,4 +202,4 @@ def _of_on_demand(function: OnDemand) -> _Entry:
     said = (function.function.__doc__ or "").strip().partition("\n")[0]
     columns = [*(output.name for output in function.outputs), *function.inputs]
     texts = [("name", "", function.name), *(("column", name, name) for name in columns), ("description", "", said)]
-    return _Entry("on-demand feature", f"{function.name}_v{function.version}", tuple(texts), said)
+    return _Entry("on-demand feature", versioned(function.name, function.version), tuple(texts), said)

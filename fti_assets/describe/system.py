@@ -6,13 +6,13 @@ from typing import Any
 
 import dagster as dg
 
-from fti_assets.describe.declarations import declaration_of
 from fti_assets.describe.features import feature_pipeline
 from fti_assets.describe.inference import batch_inference, online_inference
 from fti_assets.describe.training import dataset_facts, model_facts
 from fti_assets.describe.triggers import told, triggers_by_key
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.orchestration.declaration import declaration_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import STORES
 from fti_assets.training.datasets.dataset import TrainingDataset

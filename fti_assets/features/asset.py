@@ -17,6 +17,7 @@ from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.conditions.defaults import on_changed_inputs, on_window_end
 from fti_assets.orchestration.conditions.reach import Reach, partitions_back
 from fti_assets.orchestration.conditions.within_reach import Upstream
+from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import beta_accepted, build_asset
 
@@ -41,7 +42,7 @@ def feature_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
         ins=group.asset_ins,
         deps=[_dep(group, source) for source in dict.fromkeys(group.inputs.values())],
         check_specs=check_specs(group.key, rules),
-        metadata={"dagster/table_name": str(group.table_name), **declared_metadata(group), **group.links_to_users},
+        metadata={"dagster/table_name": str(group.table_name), **declared_metadata(group), **group.links},
         kinds={"duckdb", "parquet", *(["sql"] if group.body else [])},
         group_name="features",
         automation_condition=_condition(group),
@@ -55,7 +56,7 @@ def _condition(group: FeatureGroup) -> dg.AutomationCondition[Any] | None:
     waits = group.inputs or group.asset_ins or group.options.get("deps")
     changed = on_changed_inputs(inputs, whole=group.partitions_def is None) if waits else None
     changed = None if changed is None else changed.with_label("inputs_changed")
-    if not isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition):
+    if not is_timed(group.partitions_def):
         return changed
     ended = on_window_end(group.partitions_def, group.serving_delay or timedelta(0)).with_label("window_ended")
     return ended if changed is None else changed | ended
@@ -75,9 +76,7 @@ def dep_on(
 
     An ``end_offset`` of -1 leaves out its own window: a cutoff reads what lies before it.
     """
-    if isinstance(partitions_def, dg.TimeWindowPartitionsDefinition) and isinstance(
-        source.partitions_def, dg.TimeWindowPartitionsDefinition
-    ):
+    if is_timed(partitions_def) and is_timed(source.partitions_def):
         with beta_accepted():
             mapping = dg.TimeWindowPartitionMapping(
                 start_offset=-partitions_back(partitions_def, reach),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Unpack
 
-from fti_assets.core.arguments import caller_frame, checked_arguments, checked_function
+from fti_assets.core.arguments import caller_names, checked_arguments, checked_function
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
 from fti_assets.features.asset import feature_group_asset
@@ -82,15 +82,14 @@ def feature_group(
     >>> customers.table
     'customers_v1'
     """
-    caller = caller_frame()
-    caller_names = {} if caller is None else dict(caller.f_locals)
+    names_there = caller_names()
 
     def declare(function: Callable[..., Any]) -> FeatureGroup:
         checked_function(function, over="fti.feature_group")
         own_name = checked_name(name or function.__name__, what="feature group")
-        annotations = annotations_of(function, caller_names)
+        annotations = annotations_of(function, names_there)
         names = checked_rename(rename or {}, what=repr(own_name))
-        groups, other_ins = group_inputs(function, annotations, ins or {}, caller_names)
+        groups, other_ins = group_inputs(function, annotations, ins or {}, names_there)
         group = FeatureGroup(
             name=own_name,
             version=version,

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-import dagster as dg
 import duckdb
 
 from fti_assets.core.sql import quoted, timestamp
@@ -14,7 +13,7 @@ from fti_assets.core.times import Window
 from fti_assets.errors import LookbackError, listed
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.table import Grid, SourcePartitions, Table
-from fti_assets.orchestration.partitions import windows_between
+from fti_assets.orchestration.partitions import is_timed, windows_between
 from fti_assets.stores.lake.lake import Lake
 
 
@@ -40,7 +39,7 @@ def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, windows: 
     _refuse_missing_partitions(lake, source, group, reach, end, snapshot)
     table = table_of(lake.connection, lake.rows(source.table_name, snapshot=snapshot), source)
     found = within_reach(table, source, group, windows)
-    if not isinstance(source.partitions_def, dg.TimeWindowPartitionsDefinition):
+    if not is_timed(source.partitions_def):
         return found
     stored = lake.ledger(source.table_name, snapshot=snapshot)
     whole = [
@@ -105,7 +104,7 @@ def within_reach(table: Table, source: FeatureGroup, group: FeatureGroup, window
 def _refuse_missing_partitions(
     lake: Lake, source: FeatureGroup, group: FeatureGroup, reach: datetime, end: datetime, snapshot: int
 ) -> None:
-    if not isinstance(source.partitions_def, dg.TimeWindowPartitionsDefinition):
+    if not is_timed(source.partitions_def):
         return
     stored = lake.ledger(source.table_name, snapshot=snapshot)
     missing = [window.key for window in windows_between(source.partitions_def, reach, end) if window.key not in stored]

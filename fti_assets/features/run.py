@@ -36,7 +36,7 @@ from fti_assets.features.rows.staging import Staged, stage
 from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions
 from fti_assets.features.uniqueness import comparable, counted, judged_in_table
 from fti_assets.orchestration.function import call_function
-from fti_assets.orchestration.partitions import running_windows
+from fti_assets.orchestration.partitions import is_timed, running_windows
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.duckdb.relations import view_of, views_recorded
 from fti_assets.stores.lake.damage import without_unreadable
@@ -195,9 +195,7 @@ def _clashes(
     lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[str], unreadable: Sequence[str]
 ) -> duckdb.DuckDBPyRelation | None:
     """Staged rows whose keys and times are stored in a partition that is none of these and can be read; None where that cannot be."""
-    by_time = (
-        isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition) and group.partition_by in group.identity
-    )
+    by_time = is_timed(group.partitions_def) and group.partition_by in group.identity
     if by_time or group.partitions_def is None or not comparable(lake, group, staged.table):
         return None
     others = lake.rows(group.table_name, with_partition=True, partitions=_readable(lake, group, unreadable)).filter(

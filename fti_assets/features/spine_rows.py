@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fti_assets.core.manifest import SpineTimes, ViewRecord
-from fti_assets.core.names import PARTITION, TableName
+from fti_assets.core.names import PARTITION
 from fti_assets.core.sql import literal, quoted
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.stores.duckdb.relations import view_of
@@ -76,7 +76,7 @@ def stored_spine(
     Raises:
         NotMaterializedError: the spine is not there.
     """
-    table = TableName("features", f"{view.spine}_v{view.spine_version}")
+    table = view.spine_table
     if partitions is None:
         return spine_as_of(lake.connection, lake.rows(table, snapshot=snapshot), view)
     rows = lake.rows(table, snapshot=snapshot, with_partition=True)

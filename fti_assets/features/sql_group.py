@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +21,8 @@ from fti_assets.features.groups.sql_body import SqlBody, sql_body
 from fti_assets.features.rows.duplicates import Duplicates
 from fti_assets.features.rows.table import Table
 from fti_assets.orchestration.options import AssetOptions
+from fti_assets.orchestration.partitions import is_timed
+from fti_assets.orchestration.signature import CONTEXT, named_parameter, take
 from fti_assets.stores.sources.external import source_connection
 
 
@@ -129,7 +130,7 @@ def _groups(body: SqlBody, ins: Mapping[str, Any], names: Mapping[str, Any]) -> 
 
 
 def _refuse_parameters(body: SqlBody, partitions_def: dg.PartitionsDefinition[str] | None) -> None:
-    timed = isinstance(partitions_def, dg.TimeWindowPartitionsDefinition)
+    timed = is_timed(partitions_def)
     given = ("start", "end") if timed else () if partitions_def is None else ("partition",)
     wrong = [f"${name}" for name in body.parameters if name not in given]
     if wrong:
@@ -151,13 +152,12 @@ def _function(body: SqlBody, tables: Sequence[str]) -> Callable[..., Any]:
         with source_connection() as connection:  # there is nothing that its rows could be joined with
             return body.relation(connection, {}, _values(body, context, given)).to_arrow_table()
 
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [inspect.Parameter("context", kind, annotation=dg.AssetExecutionContext)] if body.parameters else []
-    parameters += [inspect.Parameter(name, kind, annotation=Table) for name in tables]
+    parameters = [named_parameter(CONTEXT, dg.AssetExecutionContext)] if body.parameters else []
+    parameters += [named_parameter(name, Table) for name in tables]
     run.__name__ = run.__qualname__ = "sql"
     run.__doc__ = body.comment
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {**{one.name: one.annotation for one in parameters}, "return": Table}
+    take(run, parameters)
+    run.__annotations__["return"] = Table
     return run
 
 

@@ -10,6 +10,7 @@ import dagster as dg
 from fti_assets.core.names import WHOLE
 from fti_assets.errors import SchemaChangedError, listed
 from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.orchestration.partitions import is_timed
 from fti_assets.stores.lake.lake import Lake
 
 _CADENCE = "cadence"
@@ -45,6 +46,6 @@ def refuse_other_partitions(lake: Lake, group: FeatureGroup) -> None:
 def _cadence(partitions_def: dg.PartitionsDefinition[str] | None) -> str:
     if partitions_def is None:
         return "unpartitioned"
-    if isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
+    if is_timed(partitions_def):
         return f"{partitions_def.cron_schedule} {partitions_def.timezone} {partitions_def.fmt}"
     return "keys"

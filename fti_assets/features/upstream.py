@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-import dagster as dg
-
 from fti_assets.core.rules import Rule
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.orchestration.partitions import windows_between
+from fti_assets.orchestration.partitions import is_timed, windows_between
 from fti_assets.stores.lake.lake import Lake
 
 COMPLETE = Rule("upstream_complete", "Every partition that is read was materialized after it ended", blocking=False)
@@ -16,7 +14,7 @@ COMPLETE = Rule("upstream_complete", "Every partition that is read was materiali
 
 def missing_partitions(lake: Lake, group: FeatureGroup, start: datetime, end: datetime, *, snapshot: int) -> list[str]:
     """The group's partitions in ``[start, end)`` that are not stored, as ``weather_v1 2013-06-01``."""
-    if not isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition):
+    if not is_timed(group.partitions_def):
         return []
     stored = lake.ledger(group.table_name, snapshot=snapshot)
     windows = windows_between(group.partitions_def, start, end)
@@ -27,7 +25,7 @@ def provisional_partitions(
     lake: Lake, group: FeatureGroup, start: datetime, end: datetime, *, snapshot: int
 ) -> list[str]:
     """The group's partitions in ``[start, end)`` whose last run was before their window and delay had ended."""
-    if not isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition):
+    if not is_timed(group.partitions_def):
         return []
     stored, delay = lake.ledger(group.table_name, snapshot=snapshot), group.serving_delay or timedelta(0)
     return [

@@ -10,11 +10,11 @@ from typing import Literal
 import dagster as dg
 
 from fti_assets.core.names import TableName
-from fti_assets.describe.declarations import Declaration, declaration_of
 from fti_assets.errors import DeclarationError, NotMaterializedError, one_of
 from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.orchestration.declaration import Declaration, TableDeclaration, walk
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.views.view import FeatureView
 
@@ -49,13 +49,6 @@ class Carrier:
     """The columns that are the key in the online store."""
     asset: dg.AssetKey | None = None
     """None for a table that is no longer declared."""
-
-
-def declarations_of(definitions: dg.Definitions) -> list[Declaration]:
-    """The declarations behind the assets of some definitions."""
-    assets = definitions.get_repository_def().assets_defs_by_key.values()
-    found = dict.fromkeys(declaration_of(asset) for asset in assets)
-    return [declaration for declaration in found if declaration is not None]
 
 
 def check_key(
@@ -113,9 +106,7 @@ def carriers(
                 identity = (*view.spine.keys, *((view.time,) if view.time is not None else ()))
                 spines = tuple(Spine(view.spine.table_name, identity, spine_values) for spine_values in asked)
                 found[one.table_name] = Carrier(one.table_name, kind, tuple(asked), spines, view.spine.keys, one.key)
-    declared = {
-        one.table_name for one in declarations if isinstance(one, FeatureGroup | BatchPredictions | TrainingDataset)
-    }
+    declared = {one.table_name for one in declarations if isinstance(one, TableDeclaration)}
     for table in stored:  # what is no longer declared
         if table in declared:
             continue
@@ -150,18 +141,7 @@ def others(
 
 def views_of(declarations: Sequence[Declaration]) -> list[FeatureView]:
     """The views of all datasets, models and predictions."""
-    found = []
-    for one in declarations:
-        match one:
-            case TrainingDataset():
-                found.append(one.view)
-            case BatchPredictions():
-                found.append(one.model.view)
-            case FeatureGroup():
-                pass
-            case _:
-                found.append(one.view)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(one.view for one in walk(declarations) if isinstance(one, TrainingDataset)))
 
 
 def name_of(table: TableName) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 
 from fti_assets.core.names import WHOLE, Commit
-from fti_assets.orchestration.materialization import DATA_VERSION_IS_USER_PROVIDED_TAG, DATA_VERSION_TAG
+from fti_assets.orchestration.dagster_internals import DATA_VERSION_IS_USER_PROVIDED_TAG, DATA_VERSION_TAG
 
 
 def tell_dagster(commits: Mapping[dg.AssetKey | None, Commit]) -> int:

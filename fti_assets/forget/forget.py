@@ -11,11 +11,11 @@ import dagster as dg
 
 from fti_assets.core.names import Commit, PartitionRecord, TableName
 from fti_assets.core.times import instant
-from fti_assets.describe.declarations import Declaration
 from fti_assets.errors import DataError, NotMaterializedError, StoreError
-from fti_assets.forget.carriers import Carrier, Values, carriers, check_key, declarations_of, name_of, others
+from fti_assets.forget.carriers import Carrier, Values, carriers, check_key, name_of, others
 from fti_assets.forget.events import tell_dagster
 from fti_assets.forget.report import Forgotten, Held
+from fti_assets.orchestration.declaration import Declaration, declarations_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.upkeep.dropping import drop_tables
@@ -251,9 +251,9 @@ def _models(store: ModelStore, holding: Sequence[_Search]) -> list[str]:
     for model in store.models():
         for build in store.builds(model):
             view = build.view
-            names = {f"{view.spine}_v{view.spine_version}", *(join.table for join in view.joins)}
+            names = {view.spine_table.name, *(join.table for join in view.joins)}
             tables = {TableName("features", name) for name in names}
-            tables.add(TableName("datasets", f"{build.dataset.name}_v{build.dataset.version}"))
+            tables.add(build.dataset.table)
             if any(build.snapshot in held.get(table, ()) for table in tables):
                 found.append(f"{model} {build.reference} ({build.status}, snapshot {build.snapshot})")
     return found

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-import dagster as dg
-
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
@@ -14,6 +12,7 @@ from fti_assets.features.validation.schema import pandera_schema
 from fti_assets.inference.batch.asset import predictions_asset
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.orchestration.options import AssetOptions
+from fti_assets.orchestration.partitions import is_timed
 from fti_assets.training.datasets.dataset import checked_catch_up
 from fti_assets.training.models.model import Model
 
@@ -52,7 +51,7 @@ def batch_predictions(
         raise DeclarationError(
             f"{what} are partitioned, but the spine {model.view.spine.table} has no event time to tell a row's partition by"
         )
-    if partitions_def is not None and not isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
+    if partitions_def is not None and not is_timed(partitions_def):
         raise DeclarationError(
             f"{what}: partitions_def must be time windows, since a row belongs to its prediction time"
         )

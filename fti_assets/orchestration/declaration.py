@@ -10,8 +10,15 @@ from typing import Any, ClassVar
 import dagster as dg
 
 from fti_assets.core.names import TableName, versioned
+from fti_assets.orchestration.dagster_internals import ObjectMetadataValue
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.step import asset_key
+
+DECLARATION = "fti/declaration"
+"""The metadata in which an asset keeps its declaration, in whatever definitions it is, merged or mapped.
+
+Within the process it is the object itself, as Dagster keeps the component of an asset; elsewhere it is the name of its class.
+"""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,9 +65,10 @@ class Declaration:
         return self.to_asset(self)
 
     @property
-    def links_to_users(self) -> dict[str, dg.MetadataValue]:
-        """The metadata that leads to the users that it has by now."""
-        return {name: dg.MetadataValue.asset(user.key) for name, user in self.users.items()}
+    def links(self) -> dict[str, Any]:
+        """The metadata that leads from its asset to itself, and to the users that it has by now."""
+        users = {name: dg.MetadataValue.asset(user.key) for name, user in self.users.items()}
+        return {DECLARATION: ObjectMetadataValue(self), **users}
 
 
 def record_use(used: Iterable[Declaration], name: str, user: Declaration) -> None:
@@ -94,3 +102,16 @@ def walk(declarations: Iterable[Declaration]) -> list[Declaration]:
             walked |= dict.fromkeys(walk(declaration.rests_on))
             walked[declaration] = None
     return list(walked)
+
+
+def declaration_of(asset: dg.AssetsDefinition) -> Declaration | None:
+    """The declaration that an asset was made from, or None for a plain Dagster asset."""
+    kept = (getattr(spec.metadata.get(DECLARATION), "instance", None) for spec in asset.specs)
+    return next((one for one in kept if isinstance(one, Declaration)), None)
+
+
+def declarations_of(definitions: dg.Definitions) -> list[Declaration]:
+    """The declarations behind the assets of some definitions."""
+    assets = definitions.get_repository_def().assets_defs_by_key.values()
+    found = dict.fromkeys(declaration_of(asset) for asset in assets)
+    return [declaration for declaration in found if declaration is not None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.errors import DataError
+from fti_assets.orchestration.signature import with_context
 
 
 def call_function(
@@ -32,9 +32,8 @@ def call_function(
     Raises:
         DataError: the function reads ``context.partition_key``, and the run has no one partition.
     """
-    arguments = {**given, **({"context": context} if "context" in inspect.signature(function).parameters else {})}
     try:
-        return function(**arguments)
+        return function(**with_context(function, given, context))
     except dg.DagsterInvariantViolationError as error:
         if not _reads_partition_key(error.__traceback__):
             raise

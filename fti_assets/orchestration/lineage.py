@@ -64,7 +64,7 @@ def answers_lineage(
 
 
 def _spine(view: ViewRecord) -> str:
-    return f"{view.spine}_v{view.spine_version}"
+    return view.spine_table.name
 
 
 def _given(view: ViewRecord) -> Iterator[tuple[str, tuple[Source, ...]]]:

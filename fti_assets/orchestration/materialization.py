@@ -7,19 +7,16 @@ from datetime import timedelta
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.data_version import (
-    DATA_VERSION_IS_USER_PROVIDED_TAG as DATA_VERSION_IS_USER_PROVIDED_TAG,
-)
-from dagster._core.definitions.data_version import DATA_VERSION_TAG as DATA_VERSION_TAG
-from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
-from dagster._core.execution.plan.execute_step import (
-    _build_data_version_tags,
-    _get_code_version,
-    _get_input_provenance_data,
-)
 
 from fti_assets.core.names import WHOLE, Commit
 from fti_assets.orchestration.conditions.partition_conditions import PROVISIONAL
+from fti_assets.orchestration.dagster_internals import (
+    DATA_VERSION_TAG,
+    SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION,
+    build_data_version_tags,
+    get_code_version,
+    get_input_provenance_data,
+)
 from fti_assets.orchestration.partitions import windows_of
 
 _NO_EVENTS = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
@@ -116,6 +113,6 @@ def _is_range(context: dg.AssetExecutionContext) -> bool:
 def _provenance(context: dg.AssetExecutionContext, key: dg.AssetKey) -> dict[str, str]:
     """The tags of an event that say what it was made by and from, as Dagster gives them to its own."""
     step = context.get_step_execution_context()
-    inputs = _get_input_provenance_data(key, step)
-    tags: dict[str, str] = _build_data_version_tags(dg.DataVersion(""), _get_code_version(key, step), inputs, True)
+    inputs = get_input_provenance_data(key, step)
+    tags: dict[str, str] = build_data_version_tags(dg.DataVersion(""), get_code_version(key, step), inputs, True)
     return tags

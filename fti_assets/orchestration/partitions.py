@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any, TypeGuard
 
 import dagster as dg
 
@@ -14,11 +15,16 @@ from fti_assets.errors import DataError, DeclarationError
 UNPARTITIONED = Window(WHOLE)
 
 
+def is_timed(partitions_def: Any) -> TypeGuard[dg.TimeWindowPartitionsDefinition]:
+    """Whether partitions are stretches of time."""
+    return isinstance(partitions_def, dg.TimeWindowPartitionsDefinition)
+
+
 def windows_of(partitions_def: dg.PartitionsDefinition[str] | None, keys: Sequence[str]) -> list[Window]:
     """The windows of partition keys, in the order of time."""
     if partitions_def is None:
         return [UNPARTITIONED]
-    if not isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
+    if not is_timed(partitions_def):
         return [Window(key) for key in keys]
     spans = [(key, partitions_def.time_window_for_partition_key(key)) for key in keys]
     windows = [Window(key, naive_utc(span.start), naive_utc(span.end)) for key, span in spans]
@@ -39,7 +45,7 @@ def running_windows(context: dg.AssetExecutionContext) -> list[Window]:
 
 def windows_between(partitions_def: dg.PartitionsDefinition[str], start: datetime, end: datetime) -> list[Window]:
     """The time windows that overlap ``[start, end)``, of those that the definition has."""
-    assert isinstance(partitions_def, dg.TimeWindowPartitionsDefinition)
+    assert is_timed(partitions_def)
     bound = naive_utc(partitions_def.start)
     start = max(start, bound)
     end = end if partitions_def.end is None else min(end, naive_utc(partitions_def.end))

@@ -14,7 +14,9 @@ import dagster as dg
 from fti_assets.core.extras import named_extras
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.orchestration.options import AssetOptions
+from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import Stores
+from fti_assets.orchestration.signature import CONTEXT, named_parameter, parameters_of, take
 
 STORES = "fti"
 """The key of the ``Stores`` resource that every asset of this library needs."""
@@ -72,7 +74,7 @@ def build_asset(
     """
     parameters = _dagster_parameters(function, provided, annotations or {}, name)
     if config is not None:
-        parameters.append(inspect.Parameter("config", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=config))
+        parameters.append(named_parameter("config", config))
 
     required = _required_resources(options, parameters)
     parameters += required
@@ -84,8 +86,7 @@ def build_asset(
             yield from run(context, arguments.pop(STORES), arguments)
 
     step.__name__ = name
-    step.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    step.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    take(step, parameters)
     settled: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     settled.pop("required_resource_keys", None)
     if "key" not in settled:
@@ -102,7 +103,7 @@ def build_asset(
     settled.setdefault("code_version", code_version(function, declaration))
     if "automation_condition" not in options:
         settled["automation_condition"] = automation_condition
-    if isinstance(options.get("partitions_def"), dg.TimeWindowPartitionsDefinition):
+    if is_timed(options.get("partitions_def")):
         settled.setdefault("backfill_policy", dg.BackfillPolicy.single_run())
     if settled.pop("output_required", False):
         raise DeclarationError(
@@ -134,7 +135,7 @@ def _required_resources(options: AssetOptions, parameters: Sequence[inspect.Para
     """``required_resource_keys`` as parameters of the step: Dagster takes no keys beside resources in the signature."""
     asked = {parameter.name for parameter in parameters}
     return [
-        inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=dg.ResourceParam[Any])
+        named_parameter(key, dg.ResourceParam[Any])
         for key in sorted(options.get("required_resource_keys") or ())
         if key not in asked
     ]
@@ -152,8 +153,8 @@ def code_version(function: Callable[..., Any] | None, declaration: object) -> st
 def _dagster_parameters(
     function: Callable[..., Any] | None, provided: Collection[str], annotations: Mapping[str, Any], name: str
 ) -> list[inspect.Parameter]:
-    own = [("context", dg.AssetExecutionContext), (STORES, Stores)]
-    asked = list(inspect.signature(function).parameters.values()) if function is not None else []
+    own = [(CONTEXT, dg.AssetExecutionContext), (STORES, Stores)]
+    asked = list(parameters_of(function).values()) if function is not None else []
     if any(parameter.name == STORES for parameter in asked):
         raise DeclarationError(
             f"{name}: a parameter cannot be called {STORES!r}, which is the key of the Stores resource"
@@ -166,9 +167,6 @@ def _dagster_parameters(
     rest = [
         (parameter.name, annotations.get(parameter.name, Any))
         for parameter in asked
-        if parameter.name not in provided and parameter.name != "context"
+        if parameter.name not in provided and parameter.name != CONTEXT
     ]
-    return [
-        inspect.Parameter(parameter, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation)
-        for parameter, annotation in own + rest
-    ]
+    return [named_parameter(parameter, annotation) for parameter, annotation in own + rest]

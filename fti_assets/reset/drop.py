@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from fti_assets.errors import NotMaterializedError, StoreError
-from fti_assets.forget.carriers import declarations_of
+from fti_assets.orchestration.declaration import declarations_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.reset.plan import Plan, planned
 from fti_assets.reset.text import refusal

@@ -78,8 +78,8 @@ def rejected_builds(models: ModelStore, tables: Collection[TableName]) -> Iterat
 
 def _tables_of_build(build: ModelManifest) -> set[TableName]:
     view = build.view
-    names = {f"{view.spine}_v{view.spine_version}", *(join.table for join in view.joins if not join.external)}
-    dataset = TableName("datasets", f"{build.dataset.name}_v{build.dataset.version}")
+    names = {view.spine_table.name, *(join.table for join in view.joins if not join.external)}
+    dataset = build.dataset.table
     return {dataset, *(TableName("features", name) for name in names)}
 
 

@@ -9,17 +9,16 @@ from dataclasses import dataclass
 import dagster as dg
 
 from fti_assets.core.names import TableName
-from fti_assets.describe.declarations import Declaration
 from fti_assets.errors import NotMaterializedError, StoreError, one_of
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.forget.carriers import declarations_of, name_of
+from fti_assets.forget.carriers import name_of
 from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.orchestration.declaration import Declaration, TableDeclaration, declarations_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.reset.needs import Need, needs, rejected_builds
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.tiles import tiles_of
 from fti_assets.stores.online.store import OnlineStore
-from fti_assets.training.datasets.dataset import TrainingDataset
 
 SCHEMAS = ("features", "datasets", "predictions")
 
@@ -98,7 +97,7 @@ def planned(lake: Lake, declarations: Sequence[Declaration], names: Sequence[str
     """The plan as the stores are now."""
     online = stores.online_store()
     tables = _tables(lake, declarations, names, online)
-    assets = {one.table_name: one.key for one in declarations if isinstance(one, _WITH_TABLE)}
+    assets = {one.table_name: one.key for one in declarations if isinstance(one, TableDeclaration)}
     stored = [_stored(lake, table, assets.get(table, dg.AssetKey(table.name)), online) for table in tables]
     dropped = tuple(one for one in stored if not one.nothing)
     return Plan(
@@ -111,9 +110,6 @@ def planned(lake: Lake, declarations: Sequence[Declaration], names: Sequence[str
     )
 
 
-_WITH_TABLE = (FeatureGroup, TrainingDataset, BatchPredictions)
-
-
 def _tables(
     lake: Lake, declarations: Sequence[Declaration], names: Sequence[str], online: OnlineStore
 ) -> list[TableName]:
@@ -121,7 +117,7 @@ def _tables(
     declared = [
         one.table_name
         for one in declarations
-        if isinstance(one, _WITH_TABLE) and not (isinstance(one, FeatureGroup) and one.source is not None)
+        if isinstance(one, TableDeclaration) and not (isinstance(one, FeatureGroup) and one.source is not None)
     ]
     left = [TableName("features", name) for name in _left_over(lake, online)]
     known = dict.fromkeys([*lake.tables(), *declared])

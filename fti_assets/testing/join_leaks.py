@@ -95,7 +95,7 @@ def _corrected(lake: Lake, view: ViewRecord, row: Mapping[str, Any]) -> Iterator
     available = available_sql(times)
     versions = lake.connection.execute(
         f"SELECT {available}, {tie}, {', '.join(map(quoted, names))} "
-        f"FROM {view_of(lake.rows(TableName('features', f'{view.spine}_v{view.spine_version}')))} "
+        f"FROM {view_of(lake.rows(view.spine_table))} "
         f"WHERE {' AND '.join(f'{quoted(name)} = ?' for name in identity)}",
         [row[name] for name in identity],
     ).fetchall()

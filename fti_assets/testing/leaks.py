@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from fti_assets.features.rows.staging import stage
 from fti_assets.features.rows.table import Table
 from fti_assets.orchestration.partitions import windows_between, windows_of
 from fti_assets.orchestration.resources import Stores
+from fti_assets.orchestration.signature import parameters_of
 from fti_assets.stores.duckdb.relations import view_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.testing.failures import LeakFound
@@ -93,9 +93,9 @@ def assert_no_leak(
             _assert_group(lake, declaration, windows_named(declaration, partition), given, sample, seed)
             return
         windows = windows_named(view.spine, partition)
-        read_external(lake, [*view.groups, *(far for group in view.groups for far in group.upstream)])
-        for group in _made_of_others(view.groups):
-            taken = inspect.signature(group.function).parameters
+        read_external(lake, view.upstream)
+        for group in _made_of_others(view):
+            taken = parameters_of(group.function)
             own = {name: value for name, value in given.items() if name in taken}
             _assert_group(lake, group, _stored_within(lake, group, windows), own, sample, seed)
         assert_join_is_honest(lake, view, windows, sample, seed)
@@ -112,17 +112,9 @@ def _view_of(declaration: Any) -> FeatureView | None:
     raise DeclarationError(f"{declaration!r} has no features to leak: give a feature group, view, dataset or model")
 
 
-def _made_of_others(groups: Sequence[FeatureGroup]) -> Iterator[FeatureGroup]:
+def _made_of_others(view: FeatureView) -> list[FeatureGroup]:
     """Each group with inputs, and those of its inputs, once."""
-    waiting, seen = list(groups), set()
-    while waiting:
-        group = waiting.pop()
-        if id(group) in seen:
-            continue
-        seen.add(id(group))
-        waiting += group.inputs.values()
-        if group.inputs:
-            yield group
+    return [group for group in view.upstream if group.inputs]
 
 
 def _stored_within(lake: Lake, group: FeatureGroup, windows: Sequence[Window]) -> list[Window]:

@@ -14,7 +14,6 @@ import pandas as pd
 from fti_assets.core import clock
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.manifest import ModelManifest, ViewRecord
-from fti_assets.core.names import TableName
 from fti_assets.core.sql import quoted, timestamp
 from fti_assets.errors import NotMaterializedError
 from fti_assets.features.external.rows import read_external
@@ -130,7 +129,7 @@ def _replayed(
     lake: Lake, view: ViewRecord, partitions: Sequence[str] | None, since: datetime | None, sample: int, seed: int
 ) -> str:
     """A temporary table of sampled spine rows with their features, as the offline join has them now."""
-    name = TableName("features", f"{view.spine}_v{view.spine_version}")
+    name = view.spine_table
     spine = stored_spine(lake, view, partitions=partitions)
     if partitions is None and since is not None and view.prediction_time is not None:
         spine = spine.filter(f"{quoted(view.prediction_time)} >= {timestamp(since)}")

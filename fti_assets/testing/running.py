@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from fti_assets.core.times import Window
 from fti_assets.errors import DeclarationError, listed
 from fti_assets.features.run import ALL_PARTITIONS
 from fti_assets.orchestration.function import call_function
+from fti_assets.orchestration.signature import CONTEXT, parameters_of
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The run config of a run that says nothing on the console."""
@@ -28,7 +28,7 @@ def call(function: Callable[..., Any], given: Mapping[str, Any], declaration: An
     Raises:
         DeclarationError: an argument is missing, or there is no such parameter.
     """
-    parameters = inspect.signature(function).parameters
+    parameters = parameters_of(function)
     arguments = dict(given)
     for name, parameter in parameters.items():
         kind = declaration.annotations.get(name)
@@ -37,14 +37,14 @@ def call(function: Callable[..., Any], given: Mapping[str, Any], declaration: An
         )
         if name not in arguments and is_config:
             arguments[name] = kind()  # type: ignore[misc]
-        elif name not in arguments and name != "context" and parameter.default is parameter.empty:
+        elif name not in arguments and name != CONTEXT and parameter.default is parameter.empty:
             raise DeclarationError(f"{function.__name__} takes {name!r}, which was not given: give {name}=...")
     unknown = [name for name in arguments if name not in parameters]
     if unknown:
         raise DeclarationError(
             f"{function.__name__} takes no {listed(unknown)}: it takes {listed(parameters, limit=20)}"
         )
-    if "context" not in parameters or "context" in arguments:
+    if CONTEXT not in parameters or CONTEXT in arguments:
         return function(**arguments)
     made: list[Any] = []
     partitions_def = declaration.partitions_def if windows else None

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Unpack, get_args
 
-from fti_assets.core.arguments import caller_frame, checked_arguments, checked_function
+from fti_assets.core.arguments import caller_names, checked_arguments, checked_function
 from fti_assets.core.manifest import Task
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
 from fti_assets.errors import DeclarationError, listed, one_of
 from fti_assets.orchestration.declaration import record_use
 from fti_assets.orchestration.options import AssetOptions
-from fti_assets.orchestration.signature import annotations_of
+from fti_assets.orchestration.signature import annotations_of, parameters_of
 from fti_assets.training.datasets.dataset import TrainingDataset, checked_catch_up
 from fti_assets.training.encoders.encoders import Encoder
 from fti_assets.training.judging.evaluation import Evaluation, check_metrics
@@ -74,8 +73,7 @@ def model(
         DeclarationError: the declaration is impossible.
     """
 
-    caller = caller_frame()
-    caller_names = {} if caller is None else dict(caller.f_locals)
+    names_there = caller_names()
 
     def declare(function: Callable[..., Any]) -> Model:
         checked_function(function, over="fti.model")
@@ -92,7 +90,7 @@ def model(
                 "fti.NotWorseThanChampion and fti.SliceGap, each with its metric"
             )
         own = _dataset_of(dataset) if isinstance(dataset, FeatureView) else dataset
-        annotations = annotations_of(function, caller_names)
+        annotations = annotations_of(function, names_there)
         evaluation = evaluate or Evaluation(metrics=_DEFAULT_METRICS[task])
         declared = Model(
             name=own_name,
@@ -113,8 +111,7 @@ def model(
             to_asset=model_asset,
         )
         _check(declared)
-        used = [own, *own.view.groups, *(source for group in own.view.groups for source in group.upstream)]
-        record_use(used, f"used_by_model/{declared.asset_name}", declared)
+        record_use([own, *own.view.upstream], f"used_by_model/{declared.asset_name}", declared)
         return declared
 
     return declare
@@ -127,7 +124,7 @@ def _dataset_of(view: FeatureView) -> TrainingDataset:
 
 
 def _data_parameter(function: Callable[..., Any], annotations: Mapping[str, Any], name: str) -> str:
-    parameters = list(inspect.signature(function).parameters)
+    parameters = list(parameters_of(function))
     found = [parameter for parameter in parameters if annotations.get(parameter) is TrainingData]
     if not found and "data" in parameters:
         found = ["data"]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Unpack
 
-import dagster as dg
-
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import checked_version, versioned
 from fti_assets.core.sql import checked_name
@@ -15,6 +13,7 @@ from fti_assets.errors import DeclarationError
 from fti_assets.features.validation.schema import pandera_schema
 from fti_assets.orchestration.declaration import record_use
 from fti_assets.orchestration.options import AssetOptions
+from fti_assets.orchestration.partitions import is_timed
 from fti_assets.training.datasets.asset import dataset_asset
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset, checked_catch_up
 from fti_assets.training.datasets.split import RandomSplit, TimeSplit
@@ -67,9 +66,7 @@ def training_dataset(
                 f"{what}: a random split would let the model see the future of its test rows, since the spine {view.spine.table} has "
                 "an event time; leave split= out, or write split=fti.TimeSplit(validation='14d', test='30d')"
             )
-    if options.get("partitions_def") is not None and not isinstance(
-        options.get("partitions_def"), dg.TimeWindowPartitionsDefinition
-    ):
+    if options.get("partitions_def") is not None and not is_timed(options.get("partitions_def")):
         raise DeclarationError(f"{what}: its partitions are cutoffs, so partitions_def must be time windows")
     if SPLIT in [*view.feature_names, *view.spine.keys, view.time, view.label.name]:
         raise DeclarationError(

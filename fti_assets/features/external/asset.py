@@ -28,7 +28,7 @@ def external_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
     settled["metadata"] = {
         "source": group.source.place,
         **declared_metadata(group),
-        **group.links_to_users,
+        **group.links,
         **settled.get("metadata", {}),
     }
     settled.setdefault("group_name", "features")

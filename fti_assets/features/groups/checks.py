@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dagster as dg
-
 from fti_assets.core.names import checked_version
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.duplicates import KeepLast
 from fti_assets.features.rows.rename import checked_column
-from fti_assets.orchestration.partitions import refuse_unsupported
+from fti_assets.orchestration.partitions import is_timed, refuse_unsupported
 
 
 def check_group(group: FeatureGroup) -> None:
@@ -37,7 +35,7 @@ def check_group(group: FeatureGroup) -> None:
         )
     for name in [*group.time_columns, *filter(None, [group.tie_break, group.partition_by])]:
         checked_column(name, group.rename, what=f"column of {what}")
-    if isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition) and group.partition_by is None:
+    if is_timed(group.partitions_def) and group.partition_by is None:
         raise DeclarationError(
             f"{what} has time partitions but neither event_time nor partition_by: say which column tells a row's partition"
         )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dagster as dg
-
 from fti_assets.core.rules import Rule
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.duplicates import KeepLast
 from fti_assets.features.rows.layout import Layout
+from fti_assets.orchestration.partitions import is_timed
 
 NOT_FUTURE = Rule(
     "rows_not_in_future", "No row is said to be true or available only after it is stored", blocking=False
@@ -21,9 +20,7 @@ def layout_of(group: FeatureGroup) -> Layout:
         what=group.table,
         not_null=(*group.keys, *group.time_columns),
         unique=group.identity,
-        partition_by=group.partition_by
-        if isinstance(group.partitions_def, dg.TimeWindowPartitionsDefinition)
-        else None,
+        partition_by=group.partition_by if is_timed(group.partitions_def) else None,
         schema=group.schema,
         types=group.columns or {},
         times=tuple(name for name in dict.fromkeys([*group.time_columns, group.partition_by]) if name is not None),

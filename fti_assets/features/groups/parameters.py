@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.table import Table
+from fti_assets.orchestration.signature import parameters_of
 
 
 def _is_no_more(hints: Mapping[str, Any], parameter: str) -> bool:
@@ -33,7 +33,7 @@ def group_inputs(
     """
     names = {**function.__globals__, **caller_names}
     groups: dict[str, FeatureGroup] = {}
-    for parameter in inspect.signature(function).parameters:
+    for parameter in parameters_of(function):
         if hints.get(parameter) is not Table:
             if (
                 isinstance(names.get(parameter), FeatureGroup)

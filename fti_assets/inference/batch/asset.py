@@ -19,6 +19,7 @@ from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.conditions.defaults import on_answerable_rows
 from fti_assets.orchestration.conditions.reach import Reach
 from fti_assets.orchestration.conditions.within_reach import Upstream
+from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import beta_accepted, build_asset
 
@@ -54,6 +55,7 @@ def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
             "model": model.asset_name,
             **({} if partitions_def is None else {"catch_up": predictions.catch_up}),
             **column_schema(columns_of(predictions)),
+            **predictions.links,
         },
         kinds={"onnx", "parquet"},
         group_name="inference",
@@ -71,7 +73,7 @@ def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
 
 def _model_dep(predictions: BatchPredictions) -> dg.AssetDep:
     timed = (predictions.partitions_def, predictions.model.partitions_def)
-    if all(isinstance(partitions, dg.TimeWindowPartitionsDefinition) for partitions in timed):
+    if all(is_timed(partitions) for partitions in timed):
         with beta_accepted():
             mapping = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
         return dg.AssetDep(predictions.model.key, partition_mapping=mapping)

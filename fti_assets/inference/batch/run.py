@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from fti_assets.core import clock
 from fti_assets.core.manifest import ModelManifest, ViewRecord
-from fti_assets.core.names import PartitionRecord, TableName
+from fti_assets.core.names import PartitionRecord
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import literal, quoted, temporary_name, timestamp
 from fti_assets.core.times import Window
@@ -143,7 +143,7 @@ def _answers(
     """One build's answers for the spine rows of its windows that have none yet."""
     view = _spine_of(predictions, build)
     identity = [*view.spine_keys, *((view.prediction_time,) if view.prediction_time else ())]
-    stored = lake.rows(TableName("features", f"{view.spine}_v{view.spine_version}"), snapshot=snapshot)
+    stored = lake.rows(view.spine_table, snapshot=snapshot)
     within = lake.connection.sql(f"FROM {view_of(stored)} WHERE {_within(view.prediction_time, windows)}")
     spine = spine_as_of(lake.connection, within, view)
     absent = ""

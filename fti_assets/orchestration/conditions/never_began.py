@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-from dagster._core.execution.backfill import BulkActionStatus
 
 from fti_assets.core.times import naive_utc
 from fti_assets.orchestration.conditions.launches import MOST_AGAIN, Launch, launch_of, next_launch
 from fti_assets.orchestration.conditions.within_reach import spans_of, subset_of
+from fti_assets.orchestration.dagster_internals import BulkActionStatus
+from fti_assets.orchestration.partitions import is_timed
 
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _LOOKED_AT = 100
@@ -177,7 +178,7 @@ def _read(context: dg.AutomationContext[Any]) -> Iterator[_Request]:
         view, own = context.asset_graph_view, context.partitions_def
         if said is True and own is None:
             subset = view.get_full_subset(key=context.key)
-        elif isinstance(own, dg.TimeWindowPartitionsDefinition) and isinstance(said, dict):
+        elif is_timed(own) and isinstance(said, dict):
             ends = [
                 (datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)) for start, end in said["spans"]
             ]
@@ -197,6 +198,6 @@ def _written(context: dg.AutomationContext[Any], requests: list[_Request]) -> st
 def _subset_text(context: dg.AutomationContext[Any], subset: Any) -> Any:
     if context.partitions_def is None:
         return True
-    if isinstance(context.partitions_def, dg.TimeWindowPartitionsDefinition):
+    if is_timed(context.partitions_def):
         return {"spans": [[span.start.timestamp(), span.end.timestamp()] for span in spans_of(subset)]}
     return sorted(subset.expensively_compute_partition_keys())

@@ -21,7 +21,7 @@ import dagster as dg
 from fti_assets.core import clock
 from fti_assets.core.times import Window, naive_utc
 from fti_assets.orchestration.conditions.within_reach import Upstream, spans_of, subset_of
-from fti_assets.orchestration.partitions import windows_between
+from fti_assets.orchestration.partitions import is_timed, windows_between
 
 PROVISIONAL = "fti/provisional"
 """The tag of a materialization that was made before its window and delay had ended."""
@@ -129,7 +129,7 @@ class NewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
 
     async def _search(self, context: dg.AutomationContext[Any]) -> tuple[Any, str]:
         own, now = context.partitions_def, clock.now()
-        assert isinstance(own, dg.TimeWindowPartitionsDefinition)
+        assert is_timed(own)
         built = await context.asset_graph_view.compute_materialized_asset_subset(context.key)
         made, upstream = Spans(spans_of(built)), [(one, await _materialized(context, one)) for one in self.upstream]
         latest = min([now, *(_last_cutoff(source, found) for source, found in upstream)])
@@ -181,9 +181,7 @@ class Answerable(dg.AutomationCondition[dg.AssetKey]):
         if built.is_empty:
             return dg.AutomationResult(context, context.get_empty_subset())
         cutoffs = self.model.partitions_def
-        if not isinstance(cutoffs, dg.TimeWindowPartitionsDefinition) or not isinstance(
-            own, dg.TimeWindowPartitionsDefinition
-        ):
+        if not is_timed(cutoffs) or not is_timed(own):
             return dg.AutomationResult(context, context.candidate_subset)
         made, now = Spans(spans_of(built)), clock.now()
         starts = (window.start for window in windows_backwards(cutoffs) if window.start in made)
@@ -217,7 +215,7 @@ class OfNewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
         self, context: dg.AutomationContext[Any]
     ) -> dg.AutomationResult[Any]:
         own = context.partitions_def
-        if not isinstance(own, dg.TimeWindowPartitionsDefinition):
+        if not is_timed(own):
             return dg.AutomationResult(context, context.candidate_subset)
         # Those that are about to be made count, or a model would be made first for a cutoff that is about to be old.
         subsets = [await _materialized(context, self.dataset), *await _coming(context, self.dataset)]
@@ -326,7 +324,7 @@ def _subset(context: dg.AutomationContext[Any], windows: Sequence[Window]) -> An
 def _since(context: dg.AutomationContext[Any], start: datetime) -> Any:
     """The asset's windows that start at an instant or later."""
     own = context.partitions_def
-    assert isinstance(own, dg.TimeWindowPartitionsDefinition)
+    assert is_timed(own)
     last = own.get_last_partition_window()
     first = own.get_next_partition_window(max(start, naive_utc(own.start)).replace(tzinfo=UTC), respect_bounds=False)
     if last is None or first is None or first.start >= last.end:
@@ -337,7 +335,7 @@ def _since(context: dg.AutomationContext[Any], start: datetime) -> Any:
 def _last_before(source: Upstream, start: datetime) -> Window | None:
     """The source's last window before a cutoff; None if it has none that early, and the cutoff then cannot be ready."""
     partitions_def = source.partitions_def
-    assert isinstance(partitions_def, dg.TimeWindowPartitionsDefinition)
+    assert is_timed(partitions_def)
     before = windows_between(partitions_def, start - _INSTANT, start)
     if not before:  # its definition ended earlier, or leaves out the last window
         end = start if partitions_def.end is None else min(start, naive_utc(partitions_def.end))
@@ -347,7 +345,7 @@ def _last_before(source: Upstream, start: datetime) -> Window | None:
 
 
 def _timed(source: Upstream) -> bool:
-    return isinstance(source.partitions_def, dg.TimeWindowPartitionsDefinition)
+    return is_timed(source.partitions_def)
 
 
 def _ready(context: dg.AutomationContext[Any], source: Upstream, there: Any, cutoff: datetime) -> bool:
@@ -363,7 +361,7 @@ def _last_cutoff(source: Upstream, made: Any) -> datetime:
     own = source.partitions_def
     if made.is_empty:
         return datetime.min
-    if not isinstance(own, dg.TimeWindowPartitionsDefinition):
+    if not is_timed(own):
         return datetime.max
     end, last = Spans(spans_of(made)).last, own.get_last_partition_window()
     if last is None or own.end is None or end < naive_utc(last.end):
@@ -375,7 +373,7 @@ def _last_cutoff(source: Upstream, made: Any) -> datetime:
 def _left(context: dg.AutomationContext[Any], built: Any, oldest: Window | None, catch_up: int) -> str:
     """Which cutoffs before the oldest that is caught up on are missing, as the tick says it."""
     own = context.partitions_def
-    assert isinstance(own, dg.TimeWindowPartitionsDefinition)
+    assert is_timed(own)
     first = own.get_first_partition_window()
     if oldest is None or oldest.start is None or first is None or naive_utc(first.start) >= oldest.start:
         return ""

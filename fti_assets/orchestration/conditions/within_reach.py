@@ -13,6 +13,7 @@ import dagster as dg
 from dagster import AssetKey
 
 from fti_assets.orchestration.conditions.reach import Reach
+from fti_assets.orchestration.partitions import is_timed
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,7 @@ class AnyWithinReach(dg.AutomationCondition[dg.AssetKey]):
 def touched(context: dg.AutomationContext[Any], source: Upstream, subset: Any) -> Any:
     """The partitions of the context's asset that read one of a subset of an upstream's."""
     own, theirs = context.partitions_def, source.partitions_def
-    if not isinstance(own, dg.TimeWindowPartitionsDefinition) or not isinstance(
-        theirs, dg.TimeWindowPartitionsDefinition
-    ):
+    if not is_timed(own) or not is_timed(theirs):
         return subset.compute_mapped_subset(context.key, direction="down")
     spans = [source.reach.touched(own, span.start, span.end) for span in spans_of(subset)]
     return subset_of(context, [span for span in spans if span is not None])
@@ -86,7 +85,7 @@ def spans_of(subset: Any) -> list[dg.TimeWindow]:
 def subset_of(context: dg.AutomationContext[Any], spans: list[dg.TimeWindow]) -> Any:
     """The asset's partitions in some spans, which begin and end where partitions do; those that do not exist are left out."""
     view, own = context.asset_graph_view, context.partitions_def
-    assert isinstance(own, dg.TimeWindowPartitionsDefinition)
+    assert is_timed(own)
     found = context.get_empty_subset()
     for span in spans:
         part = own.get_partition_subset_in_time_window(span)

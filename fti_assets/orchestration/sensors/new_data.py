@@ -12,11 +12,19 @@ from typing import Any, Protocol
 import dagster as dg
 
 from fti_assets.core import clock
-from fti_assets.core.arguments import caller_frame, checked_arguments
+from fti_assets.core.arguments import caller_names, checked_arguments
 from fti_assets.errors import DeclarationError, listed, one_of
+from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.sensors.cursor import Cursor, Request, requests_again
 from fti_assets.orchestration.sensors.windows import Partitions
-from fti_assets.orchestration.signature import annotations_of
+from fti_assets.orchestration.signature import (
+    CONTEXT,
+    annotations_of,
+    named_parameter,
+    parameters_of,
+    take,
+    with_context,
+)
 
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _WHOLE = ""
@@ -95,26 +103,17 @@ def new_data_sensor(
         raise DeclarationError(
             f"new_data_sensor: most_runs={most_runs} is less than 1: leave it out for 100 runs a tick"
         )
-    caller = caller_frame()
-    caller_names = {} if caller is None else dict(caller.f_locals)
+    names_there = caller_names()
 
     def declare(function: Callable[..., Versions]) -> dg.SensorDefinition:
-        asked = inspect.signature(function).parameters
-        annotations = annotations_of(function, caller_names)
+        annotations = annotations_of(function, names_there)
 
         def evaluate(context: dg.SensorEvaluationContext, **resources: Any) -> dg.SensorResult:
-            given = {**resources, **({"context": context} if "context" in asked else {})}
-            return _tick(context, targets, function(**given), most_runs)
+            return _tick(context, targets, function(**with_context(function, resources, context)), most_runs)
 
-        parameters = [("context", dg.SensorEvaluationContext)]
-        parameters += [(parameter, annotations.get(parameter, Any)) for parameter in asked if parameter != "context"]
-        evaluate.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [
-                inspect.Parameter(parameter, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation)
-                for parameter, annotation in parameters
-            ]
-        )
-        evaluate.__annotations__ = dict(parameters)
+        asked = [parameter for parameter in parameters_of(function) if parameter != CONTEXT]
+        own = named_parameter(CONTEXT, dg.SensorEvaluationContext)
+        take(evaluate, [own, *(named_parameter(name, annotations.get(name, Any)) for name in asked)])
         return dg.sensor(
             name=name or function.__name__,
             target=dg.AssetSelection.assets(*(target.key for target in targets)),
@@ -205,7 +204,7 @@ def _digest(found: Mapping[Any, Mapping[str, str]]) -> str:
 
 
 def _timed(target: Any) -> bool:
-    return isinstance(target.partitions_def, dg.TimeWindowPartitionsDefinition)
+    return is_timed(target.partitions_def)
 
 
 def _by_target(targets: Sequence[Target], versions: Versions) -> dict[Any, dict[str, str]]:
@@ -250,7 +249,7 @@ def _materialized(instance: dg.DagsterInstance, target: Target, there: Mapping[s
 def _in_one_run(target: Any) -> bool:
     """Whether a range of the target may be one run: it has windows in time and a single-run backfill policy."""
     policy = getattr(target, "assets_def", target).backfill_policy
-    windows = isinstance(target.partitions_def, dg.TimeWindowPartitionsDefinition)
+    windows = is_timed(target.partitions_def)
     return windows and policy is not None and policy.max_partitions_per_run is None
 
 

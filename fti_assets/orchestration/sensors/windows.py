@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import dagster as dg
 
-from fti_assets.orchestration.partitions import windows_of
+from fti_assets.orchestration.partitions import is_timed, windows_of
 
 _FEW = 500
 
@@ -25,7 +25,7 @@ class Partitions:
         self._following: dict[str, str] = {}
         if partitions_def is None:
             self._ordered = list(asked)
-        elif isinstance(partitions_def, dg.TimeWindowPartitionsDefinition) and len(asked) <= _FEW:
+        elif is_timed(partitions_def) and len(asked) <= _FEW:
             there = [key for key in asked if partitions_def.has_partition_key(key)]
             windows = windows_of(partitions_def, there)
             self._ordered = [window.key for window in windows]
@@ -55,9 +55,7 @@ class Partitions:
         own = self._partitions_def
         if own is None or len(landed) < 2:
             return []
-        if isinstance(own, dg.TimeWindowPartitionsDefinition) and own.fmt.startswith(
-            "%Y-%m-%d"
-        ):  # text sorts as time does
+        if is_timed(own) and own.fmt.startswith("%Y-%m-%d"):  # text sorts as time does
             first, last = (own.time_window_for_partition_key(key) for key in (min(landed), max(landed)))
             if own.get_num_partitions_in_window(dg.TimeWindow(first.start, last.end)) == len(landed):
                 return []

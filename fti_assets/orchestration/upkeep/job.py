@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-from dagster_shared.check import CheckError
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import TableName
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
+from fti_assets.orchestration.dagster_internals import CheckError
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import STORES
 from fti_assets.orchestration.upkeep.recorded import named_like, refuse_lost, tables_of

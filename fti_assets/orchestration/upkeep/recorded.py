@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import dagster as dg
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from fti_assets.core.names import WHOLE, TableName
 from fti_assets.errors import DamagedError, listed
+from fti_assets.orchestration.dagster_internals import DATA_VERSION_TAG
 from fti_assets.orchestration.resources import TABLE
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.upkeep.repair import RecordedVersion

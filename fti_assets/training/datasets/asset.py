@@ -56,7 +56,7 @@ def dataset_asset(dataset: TrainingDataset) -> dg.AssetsDefinition:
             **({} if dataset.partitions_def is None else {"catch_up": dataset.catch_up}),
             **column_schema(columns_of(dataset)),
             **{f"rests_on/{group.table}": dg.MetadataValue.asset(group.key) for group in view.groups},
-            **dataset.links_to_users,
+            **dataset.links,
         },
         kinds={"duckdb", "parquet"},
         group_name="training",
@@ -78,7 +78,7 @@ def _condition(dataset: TrainingDataset) -> dg.AutomationCondition[Any]:
     near = {group: reach_into(dataset, group) for group in dataset.view.groups}
     if dataset.partitions_def is None:
         return on_changed_inputs(upstream_of(near), whole=True).with_label("inputs_changed")
-    every = dict.fromkeys([*near, *(far for group in near for far in group.upstream)], Reach(None, own=False))
+    every = dict.fromkeys(dataset.view.upstream, Reach(None, own=False))
     return on_cutoff(
         upstream_of(near),
         upstream_of(every),

@@ -38,6 +38,7 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
             "view": f"{model.view.name} version {model.view.version}",
             "features": dg.MetadataValue.json(list(model.view.feature_names)),
             **({} if model.partitions_def is None else {"catch_up": model.catch_up}),
+            **model.links,
         },
         kinds={"onnx"},
         group_name="training",

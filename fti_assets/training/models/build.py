@@ -14,7 +14,7 @@ import numpy as np
 
 from fti_assets.core import clock
 from fti_assets.core.manifest import Column, DatasetManifest, DatasetRecord, ModelManifest, RandomParts
-from fti_assets.core.names import PartitionRecord, TableName
+from fti_assets.core.names import PartitionRecord
 from fti_assets.core.records import from_json
 from fti_assets.core.sql import quoted
 from fti_assets.core.times import instant
@@ -311,7 +311,7 @@ def _champion_answers(
     rows, columns = _champion_columns(lake, champion, dataset, test)
     chosen = unseen[rows]
     if not chosen.any():
-        raise ModelError(f"its spine {champion.view.spine}_v{champion.view.spine_version} has none of the test rows")
+        raise ModelError(f"its spine {champion.view.spine_table.name} has none of the test rows")
     _, graph = load_build(store, champion.model, champion.reference)
     answers = graph.run({name: values[chosen] for name, values in columns.items()})
     if "probabilities" in answers:
@@ -334,7 +334,7 @@ def _champion_columns(
         return np.arange(len(test.labels)), test.columns
     if set(view.spine_keys) != set(own.spine_keys):
         raise ModelError(f"it predicts by the keys {one_of(view.spine_keys)}, this model by {one_of(own.spine_keys)}")
-    spine = lake.rows(TableName("features", f"{view.spine}_v{view.spine_version}"), snapshot=dataset.snapshot)
+    spine = lake.rows(view.spine_table, snapshot=dataset.snapshot)
     same = [f"spine.{quoted(key)} = wanted.{quoted(key)}" for key in view.spine_keys]
     if view.prediction_time and own.prediction_time:
         same.append(f"spine.{quoted(view.prediction_time)} = wanted.{quoted(own.prediction_time)}")

@@ -9,7 +9,7 @@ import socket
 import dagster as dg
 
 from fti_assets.core.manifest import ModelManifest
-from fti_assets.core.names import WHOLE
+from fti_assets.core.names import WHOLE, versioned
 from fti_assets.errors import StoreError
 from fti_assets.stores.models.store import AliasChange, Aliases, ModelStore
 
@@ -54,7 +54,7 @@ def _manifest(store: ModelStore, model: str, reference: str) -> ModelManifest | 
 
 
 def _key(build: ModelManifest) -> dg.AssetKey:
-    return dg.AssetKey(list(build.asset_key or (f"{build.model}_v{build.version}",)))
+    return dg.AssetKey(list(build.asset_key or (versioned(build.model, build.version),)))
 
 
 def _partition(build: ModelManifest) -> str | None:

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData,
-)
 
 from fti_assets.core.manifest import ModelManifest
+from fti_assets.orchestration.dagster_internals import AssetCheckEvaluationTargetMaterializationData
 from fti_assets.orchestration.step import beta_accepted
 from fti_assets.training.models.model import Model
 

@@ -12,7 +12,6 @@ import duckdb
 
 from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import Column, ViewRecord
-from fti_assets.core.names import TableName
 from fti_assets.core.sql import quoted, timestamp
 from fti_assets.errors import DataError, NotMaterializedError, listed, one_of
 from fti_assets.features.external.rows import read_external
@@ -103,7 +102,7 @@ def _stored_columns(lake: Lake, record: ViewRecord, names: Sequence[str], at: da
     time = record.prediction_time
     if not set(record.spine_keys) <= set(names) or (time is not None and time not in names and at is None):
         return []
-    if not lake.has(TableName("features", f"{record.spine}_v{record.spine_version}")):
+    if not lake.has(record.spine_table):
         return []
     return [column.name for column in record.request if column.name not in (*names, *record.spine_keys)]
 

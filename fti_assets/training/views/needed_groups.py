@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from fti_assets.core.manifest import ViewRecord
+from fti_assets.core.names import versioned
 from fti_assets.core.times import microseconds
 from fti_assets.features.groups.group import FeatureGroup
 
@@ -29,7 +30,7 @@ class NeededGroup:
 
     @property
     def table(self) -> str:
-        return f"{self.name}_v{self.version}"
+        return versioned(self.name, self.version)
 
     @property
     def declaration(self) -> str:

@@ -63,6 +63,11 @@ class ViewTerms:
         return list(dict.fromkeys([self.spine, self.label.group, *joined]))
 
     @property
+    def upstream(self) -> list[FeatureGroup]:
+        """Every group that the view rests on, near and far, the near first."""
+        return list(dict.fromkeys([*self.groups, *(far for group in self.groups for far in group.upstream)]))
+
+    @property
     def lookups(self) -> list[FeatureGroup]:
         """The joined groups without an event time, which are visible at every instant."""
         return [group for group in self.groups if group.event_time is None and group is not self.spine]

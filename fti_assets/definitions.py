@@ -18,10 +18,9 @@ from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedErr
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.orchestration.declaration import Declaration, TableDeclaration, walk
-from fti_assets.orchestration.resources import Stores
+from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.orchestration.sensors.running import automation_sensors
 from fti_assets.orchestration.signature import parameters_of
-from fti_assets.orchestration.step import STORES
 from fti_assets.training.models.model import Model
 from fti_assets.training.views.needed_groups import NeededGroup, changes_of, needed_groups, side_by_side
 

@@ -103,10 +103,10 @@ def fact(system: dict[str, Any], part: str, asset: str) -> dict[str, Any]:
 
 
 def test_each_asset_is_found_to_be_what_it_was_declared_as(definitions: dg.Definitions) -> None:
-    mapped = definitions.map_asset_specs(func=lambda spec: spec.merge_attributes(tags={"team": "shop"}))
-    by_key = [some.get_repository_def().assets_defs_by_key for some in (definitions, mapped)]
-    merged, renamed = ({key.to_user_string(): declaration_of(asset) for key, asset in one.items()} for one in by_key)
-    assert merged == renamed == {
+    assets = list(definitions.get_repository_def().assets_defs_by_key.values())
+    mapped = dg.map_asset_specs(lambda spec: spec.merge_attributes(tags={"team": "shop"}), assets)
+    found, found_mapped = ({one.key.to_user_string(): declaration_of(one) for one in some} for some in (assets, mapped))
+    assert found == found_mapped == {
         "orders_v1": orders, "outcomes_v1": outcomes, "habits_v1": habits, "returns_dataset_v1": dataset,
         "returns_model_v1": returns_model, "net_v1": net, "scores_v1": scores, "report": None,
     }  # fmt: skip

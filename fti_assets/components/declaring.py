@@ -13,7 +13,7 @@ import fti_assets as fti
 from fti_assets.components.reference import is_path, place_of, python_object
 from fti_assets.components.stores import stores_of
 from fti_assets.errors import DeclarationError, FtiError, listed
-from fti_assets.orchestration.step import STORES
+from fti_assets.orchestration.resources import STORES
 
 D = TypeVar("D")
 

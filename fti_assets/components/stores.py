@@ -12,7 +12,7 @@ import fti_assets as fti
 from fti_assets.components.reference import place_of, python_object
 from fti_assets.core.addresses import shown
 from fti_assets.errors import DeclarationError, FtiError, listed
-from fti_assets.orchestration.step import STORES
+from fti_assets.orchestration.resources import STORES
 
 _DEFAULT = fti.Stores()
 

@@ -13,8 +13,7 @@ from fti_assets.describe.triggers import told, triggers_by_key
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.orchestration.declaration import declaration_of
-from fti_assets.orchestration.resources import Stores
-from fti_assets.orchestration.step import STORES
+from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.models.model import Model
 

@@ -11,7 +11,7 @@ import dagster as dg
 from fti_assets.features.groups.freshness import FRESH
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.groups.layout import IN_TIME, NOT_FUTURE, judges_time, layout_of
-from fti_assets.features.groups.metadata import declaration_of_group, declared_metadata
+from fti_assets.features.groups.metadata import code_terms_of, declared_metadata
 from fti_assets.features.validation.schema_rules import rules_of
 from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.conditions.defaults import on_changed_inputs, on_window_end
@@ -33,20 +33,19 @@ def feature_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
     rules = [*rules_of(group.schema), *layout_of(group).rules, *([IN_TIME, NOT_FUTURE] if judges_time(group) else [])]
     rules += [FRESH] if group.ttl is not None else []
     return build_asset(
-        name=group.table,
+        group,
         function=group.function,
-        options=group.options,
         run=run,
         provided={*group.inputs, *group.position_parameters},
         annotations=group.annotations,
         ins=group.asset_ins,
         deps=[_dep(group, source) for source in dict.fromkeys(group.inputs.values())],
         check_specs=check_specs(group.key, rules),
-        metadata={"dagster/table_name": str(group.table_name), **declared_metadata(group), **group.links},
+        metadata={"dagster/table_name": str(group.table_name), **declared_metadata(group)},
         kinds={"duckdb", "parquet", *(["sql"] if group.body else [])},
         group_name="features",
         automation_condition=_condition(group),
-        declaration=declaration_of_group(group),
+        code_terms=code_terms_of(group),
     )
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from fti_assets.errors import DeclarationError
-from fti_assets.orchestration.resources import Stores
-from fti_assets.orchestration.step import STORES
+from fti_assets.orchestration.resources import STORES, Stores
 
 
 def stores_of(definitions: dg.Definitions, **folders: str | None) -> Stores:

@@ -11,8 +11,7 @@ import dagster as dg
 
 from fti_assets.core.names import TableName, versioned
 from fti_assets.orchestration.dagster_internals import ObjectMetadataValue
-from fti_assets.orchestration.options import AssetOptions
-from fti_assets.orchestration.step import asset_key
+from fti_assets.orchestration.options import AssetOptions, asset_key
 
 DECLARATION = "fti/declaration"
 """The metadata in which an asset keeps its declaration, in whatever definitions it is, merged or mapped.
@@ -97,10 +96,15 @@ class TableDeclaration(Declaration):
 def walk(declarations: Iterable[Declaration]) -> list[Declaration]:
     """The declarations and all that they rest on, each once and after what it rests on itself."""
     walked: dict[Declaration, None] = {}
-    for declaration in declarations:
+
+    def visit(declaration: Declaration) -> None:
         if declaration not in walked:
-            walked |= dict.fromkeys(walk(declaration.rests_on))
+            for below in declaration.rests_on:
+                visit(below)
             walked[declaration] = None
+
+    for declaration in declarations:
+        visit(declaration)
     return list(walked)
 
 

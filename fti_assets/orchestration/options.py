@@ -42,3 +42,12 @@ class AssetOptions(TypedDict, total=False):
 
 
 Step = Callable[..., Iterable[Any]]
+
+
+def asset_key(options: AssetOptions, name: str) -> dg.AssetKey:
+    """The key of the asset that is called ``name``, after the ``key`` or ``key_prefix`` that was asked for."""
+    key = options.get("key")
+    if key is not None:
+        return dg.AssetKey(key) if isinstance(key, str) else dg.AssetKey(list(getattr(key, "path", key)))
+    prefix = options.get("key_prefix") or []
+    return dg.AssetKey([*([prefix] if isinstance(prefix, str) else prefix), name])

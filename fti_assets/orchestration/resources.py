@@ -23,6 +23,9 @@ _MARK = " and its password"
 TABLE = "dagster/table_name"
 """The metadata of an asset that names its table in the offline store."""
 
+STORES = "fti"
+"""The key of the ``Stores`` resource that every asset of this library needs."""
+
 
 class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore[type-arg]
     """Where features, models and online values lie.

@@ -13,31 +13,19 @@ import dagster as dg
 
 from fti_assets.core.extras import named_extras
 from fti_assets.errors import DeclarationError, one_of
+from fti_assets.orchestration.declaration import Declaration
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.partitions import is_timed
-from fti_assets.orchestration.resources import Stores
+from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.orchestration.signature import CONTEXT, named_parameter, parameters_of, take
-
-STORES = "fti"
-"""The key of the ``Stores`` resource that every asset of this library needs."""
 
 Run = Callable[[dg.AssetExecutionContext, Stores, dict[str, Any]], Iterator[Any]]
 
 
-def asset_key(options: AssetOptions, name: str) -> dg.AssetKey:
-    """The key of the asset that is called ``name``, after the ``key`` or ``key_prefix`` that was asked for."""
-    key = options.get("key")
-    if key is not None:
-        return dg.AssetKey(key) if isinstance(key, str) else dg.AssetKey(list(getattr(key, "path", key)))
-    prefix = options.get("key_prefix") or []
-    return dg.AssetKey([*([prefix] if isinstance(prefix, str) else prefix), name])
-
-
 def build_asset(
+    declaration: Declaration,
     *,
-    name: str,
     function: Callable[..., Any] | None,
-    options: AssetOptions,
     run: Run,
     provided: Collection[str] = (),
     annotations: Mapping[str, Any] | None = None,
@@ -50,14 +38,13 @@ def build_asset(
     group_name: str,
     description: str | None = None,
     automation_condition: dg.AutomationCondition[Any] | None = None,
-    declaration: object = None,
+    code_terms: object,
 ) -> dg.AssetsDefinition:
     """Build the asset of a declaration.
 
     Args:
-        name: the asset's name, its version included.
+        declaration: what the asset is of; each of its ``@dg.asset`` parameters wins over what is derived here.
         function: the user's function, or None if the declaration has none.
-        options: the ``@dg.asset`` parameters that the user gave; each wins over what is derived here.
         run: what the step does, given the context, the stores and the arguments that Dagster resolved.
         provided: the function's parameters that ``run`` itself provides.
         annotations: the real types of the function's parameters.
@@ -70,8 +57,9 @@ def build_asset(
         group_name: the graph's group.
         description: what the asset is, by default the function's docstring.
         automation_condition: when it runs by itself, unless the user says otherwise; None said by the user is never.
-        declaration: everything but the source that decides what is computed, for the code version.
+        code_terms: everything but the source that decides what is computed, for the code version.
     """
+    name, options = declaration.asset_name, declaration.options
     parameters = _dagster_parameters(function, provided, annotations or {}, name)
     if config is not None:
         parameters.append(named_parameter("config", config))
@@ -92,15 +80,15 @@ def build_asset(
     if "key" not in settled:
         settled["name"] = name
     given = options.get("deps") or []
-    settled["deps"] = [*deps, *(one.key if hasattr(one, "assets_def") else one for one in given)]
+    settled["deps"] = [*deps, *(one.key if isinstance(one, Declaration) else one for one in given)]
     settled["ins"] = ins or None
     settled["check_specs"] = [*check_specs, *(options.get("check_specs") or [])]
-    settled["metadata"] = {**(metadata or {}), **(options.get("metadata") or {})}
+    settled["metadata"] = {**(metadata or {}), **declaration.links, **(options.get("metadata") or {})}
     settled.setdefault("kinds", set(kinds))
     settled.setdefault("io_manager_key", STORES)  # so that other assets take its rows as an input
     settled.setdefault("group_name", group_name)
     settled.setdefault("description", description or (inspect.getdoc(function) if function else None))
-    settled.setdefault("code_version", code_version(function, declaration))
+    settled.setdefault("code_version", code_version(function, code_terms))
     if "automation_condition" not in options:
         settled["automation_condition"] = automation_condition
     if is_timed(options.get("partitions_def")):
@@ -141,13 +129,13 @@ def _required_resources(options: AssetOptions, parameters: Sequence[inspect.Para
     ]
 
 
-def code_version(function: Callable[..., Any] | None, declaration: object) -> str:
-    """A version of what is computed, from the source of the function and the declaration around it."""
+def code_version(function: Callable[..., Any] | None, code_terms: object) -> str:
+    """A version of what is computed, from the source of the function and what is declared around it."""
     try:
         source = inspect.getsource(function) if function is not None else ""
     except OSError:  # a function of a console has no source
         source = f"{function.__module__}.{function.__qualname__}" if function is not None else ""
-    return hashlib.sha256(f"{source}\n{declaration!r}".encode()).hexdigest()[:12]
+    return hashlib.sha256(f"{source}\n{code_terms!r}".encode()).hexdigest()[:12]
 
 
 def _dagster_parameters(

@@ -14,8 +14,7 @@ import dagster as dg
 from fti_assets.core import clock
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.errors import DeclarationError
-from fti_assets.orchestration.resources import Stores
-from fti_assets.orchestration.step import STORES
+from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.reading import read
 from fti_assets.testing.partitions import Partition, windows_named
 from fti_assets.testing.running import ephemeral_instance, run

@@ -12,10 +12,11 @@ import dagster as dg
 from fti_assets.core.rules import Rule
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.groups.layout import layout_of
-from fti_assets.features.groups.metadata import declaration_of_group, declared_metadata
+from fti_assets.features.groups.metadata import code_terms_of, declared_metadata
 from fti_assets.features.validation.schema_rules import rules_of
 from fti_assets.orchestration.checks import check_specs
-from fti_assets.orchestration.step import STORES, code_version
+from fti_assets.orchestration.resources import STORES
+from fti_assets.orchestration.step import code_version
 
 
 def external_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
@@ -36,7 +37,7 @@ def external_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
     settled.setdefault(
         "description", f"{group.source.place}, which another system computes; it is joined where it lies."
     )
-    settled.setdefault("code_version", code_version(None, (declaration_of_group(group), repr(group.source))))
+    settled.setdefault("code_version", code_version(None, (code_terms_of(group), repr(group.source))))
 
     def observe(context: dg.AssetExecutionContext) -> Iterator[dg.ObserveResult]:
         from fti_assets.features.external.observation import observation

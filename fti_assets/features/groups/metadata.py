@@ -30,7 +30,7 @@ def declared_metadata(group: FeatureGroup) -> dict[str, Any]:
     return metadata | (column_schema(group_columns(group)) if group.schema is not None else {})
 
 
-def declaration_of_group(group: FeatureGroup) -> tuple[object, ...]:
+def code_terms_of(group: FeatureGroup) -> tuple[object, ...]:
     """Everything of a group but its source that decides what it holds, for the code version."""
     inputs = tuple((name, source.table) for name, source in group.inputs.items())
     times = (group.event_time, group.available_at, group.serving_delay, group.ttl, group.tie_break, group.partition_by)

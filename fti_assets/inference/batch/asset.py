@@ -37,9 +37,8 @@ def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
     joined = [group for group in view.groups if group not in (view.spine, view.label.group)]
     reaches = {view.spine: timedelta(0), **{group: group.ttl or timedelta(0) for group in joined}}
     return build_asset(
-        name=predictions.table,
+        predictions,
         function=None,
-        options=predictions.options,
         run=run,
         config=PredictionConfig,
         deps=[
@@ -55,7 +54,6 @@ def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
             "model": model.asset_name,
             **({} if partitions_def is None else {"catch_up": predictions.catch_up}),
             **column_schema(columns_of(predictions)),
-            **predictions.links,
         },
         kinds={"onnx", "parquet"},
         group_name="inference",
@@ -67,7 +65,7 @@ def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
             whole=partitions_def is None,
             catch_up=predictions.catch_up,
         ).with_label("rows_to_answer"),
-        declaration=(predictions.name, predictions.version, model.asset_name, described(predictions.schema)),
+        code_terms=(predictions.name, predictions.version, model.asset_name, described(predictions.schema)),
     )
 
 

@@ -10,8 +10,7 @@ from fti_assets.core.names import TableName
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
 from fti_assets.orchestration.dagster_internals import CheckError
-from fti_assets.orchestration.resources import Stores
-from fti_assets.orchestration.step import STORES
+from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.orchestration.upkeep.recorded import named_like, refuse_lost, tables_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.upkeep.expiry import LakeSize, Upkeep, upkeep

@@ -39,9 +39,8 @@ def dataset_asset(dataset: TrainingDataset) -> dg.AssetsDefinition:
     rules = [*rules_of(dataset.schema), *layout_of(dataset).rules, COMPLETE, *RULES]
     view = dataset.view
     return build_asset(
-        name=dataset.table,
+        dataset,
         function=None,
-        options=dataset.options,
         run=run,
         deps=[
             dep_on(group, dataset.partitions_def, reach_into(dataset, group).back or _WITHOUT_WINDOW, end_offset=-1)
@@ -56,13 +55,12 @@ def dataset_asset(dataset: TrainingDataset) -> dg.AssetsDefinition:
             **({} if dataset.partitions_def is None else {"catch_up": dataset.catch_up}),
             **column_schema(columns_of(dataset)),
             **{f"rests_on/{group.table}": dg.MetadataValue.asset(group.key) for group in view.groups},
-            **dataset.links,
         },
         kinds={"duckdb", "parquet"},
         group_name="training",
         description=f"Training rows of view {view.name}: each row of {view.spine.table} with what was known at its time.",
         automation_condition=_condition(dataset),
-        declaration=(
+        code_terms=(
             dataset.name,
             dataset.version,
             repr(dataset.split),

@@ -24,9 +24,8 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
         return run_model(model, context, stores, arguments)
 
     return build_asset(
-        name=model.asset_name,
+        model,
         function=model.function,
-        options=model.options,
         run=run,
         provided={model.data_parameter},
         annotations=model.annotations,
@@ -38,7 +37,6 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
             "view": f"{model.view.name} version {model.view.version}",
             "features": dg.MetadataValue.json(list(model.view.feature_names)),
             **({} if model.partitions_def is None else {"catch_up": model.catch_up}),
-            **model.links,
         },
         kinds={"onnx"},
         group_name="training",
@@ -47,5 +45,5 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
             whole=model.partitions_def is None,
             catch_up=model.catch_up,
         ).with_label("dataset_changed"),
-        declaration=(model.name, model.version, model.task, model.gates, model.evaluate, repr(model.encoders)),
+        code_terms=(model.name, model.version, model.task, model.gates, model.evaluate, repr(model.encoders)),
     )

@@ -14,13 +14,14 @@ from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import literal, quoted, temporary_name, timestamp
 from fti_assets.core.times import Window
 from fti_assets.errors import DataError, DeclarationError, one_of
+from fti_assets.features.rows.coercion import coerced_relation
 from fti_assets.features.rows.duplicates import without_duplicates
 from fti_assets.features.rows.frames import column_names, relation_of
 from fti_assets.features.rows.layout import IN_PARTITION, NOT_NULL, UNIQUE, Layout
 from fti_assets.features.rows.rename import refuse_no_names, refuse_unfit, renamed
 from fti_assets.features.rows.stored_types import UNTOLD, Stored, kept_type, stored_as, stored_iso_text, wider_decimal
 from fti_assets.features.validation.checks_sql import INTEGERS
-from fti_assets.features.validation.coercion import coerced_relation, refuse_rounded
+from fti_assets.features.validation.coercion import refuse_rounded
 from fti_assets.features.validation.schema import SQL_TYPES
 from fti_assets.features.validation.table_validation import RowRule, validate_table
 from fti_assets.stores.duckdb.relations import view_of

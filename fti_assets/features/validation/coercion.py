@@ -1,4 +1,4 @@
-"""The rows of a schema that coerces: what it changed comes from pandas, all else stays as DuckDB has it, digit for digit."""
+"""What a schema that coerces changed of the rows that it was given; pandas holds it, and must not round it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fti_assets.core.sql import numbered, quoted
 from fti_assets.errors import DataError
-from fti_assets.features.rows.frames import relation_of
 from fti_assets.features.validation.schema import column_type
 from fti_assets.features.validation.schema_sql import coerces
-from fti_assets.stores.duckdb.relations import view_of
 
 if TYPE_CHECKING:
-    import duckdb
     import pandas as pd
     import pandera.pandas as pa
-
-_ROW = "__fti_row"
 
 
 @dataclass(frozen=True)
@@ -46,23 +40,6 @@ def coerced_rows(given: pd.DataFrame, validated: pd.DataFrame, schema: pa.DataFr
     if not changed and same_rows and columns == tuple(given.columns):
         return None
     return Coerced(validated[changed], columns)
-
-
-def coerced_relation(
-    connection: duckdb.DuckDBPyConnection, table: str, coerced: Coerced, *, what: str
-) -> duckdb.DuckDBPyRelation:
-    """A table's rows after coercion: the changed columns of the frame beside the others of the table."""
-    changed = set(map(str, coerced.frame.columns))
-    if changed.issuperset(coerced.columns):
-        return relation_of(connection, coerced.frame, what=what)
-    frame = coerced.frame.assign(**{_ROW: coerced.frame.index})
-    made = relation_of(connection, frame, what=what)
-    source, position = numbered(quoted(table), connection.table(quoted(table)).columns)
-    selected = ", ".join(f"{'made' if name in changed else 'stored'}.{quoted(name)}" for name in coerced.columns)
-    return connection.sql(
-        f"SELECT {selected} FROM {view_of(made)} made JOIN {source} stored ON stored.{position} = made.{_ROW} "
-        f"ORDER BY made.{_ROW}"
-    )
 
 
 def exact_columns(schema: pa.DataFrameSchema, types: Mapping[str, str]) -> list[str]:

@@ -13,6 +13,7 @@ import fti_assets as fti
 from fti_assets.components.reference import is_path, place_of, python_object
 from fti_assets.components.stores import stores_of
 from fti_assets.errors import DeclarationError, FtiError, listed
+from fti_assets.orchestration.declaration import Declaration
 from fti_assets.orchestration.resources import STORES
 
 D = TypeVar("D")
@@ -141,7 +142,7 @@ def components_of(tree: ComponentTree, kind: type[Any] = DeclaringComponent) -> 
 
 def checked_function(found: Any, *, what: str, decorator: str) -> Any:
     """Refuse what is not a plain function."""
-    if not callable(found) or hasattr(found, "assets_def"):
+    if not callable(found) or isinstance(found, Declaration):
         raise DeclarationError(
             f"{what} is {found!r}: name a plain function, without @{decorator}; the component declares it"
         )

@@ -14,6 +14,7 @@ import dagster as dg
 from fti_assets.core import clock
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.errors import DeclarationError
+from fti_assets.orchestration.declaration import Declaration
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.reading import read
 from fti_assets.testing.partitions import Partition, windows_named
@@ -21,13 +22,6 @@ from fti_assets.testing.running import ephemeral_instance, run
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from fti_assets.features.groups.group import FeatureGroup
-    from fti_assets.inference.batch.predictions import BatchPredictions
-    from fti_assets.training.datasets.dataset import TrainingDataset
-    from fti_assets.training.models.model import Model
-
-    Declaration = FeatureGroup | TrainingDataset | Model | BatchPredictions
 
 
 @checked_arguments()
@@ -113,7 +107,7 @@ def materialize(
     """
     if not declarations:
         raise DeclarationError("materialize was given nothing: name at least one declaration")
-    wrong = [one for one in declarations if not hasattr(one, "assets_def")]
+    wrong = [one for one in declarations if not isinstance(one, Declaration)]
     if wrong:
         each = (
             ", one after the other: materialize(orders, shop_load, stores=...)"

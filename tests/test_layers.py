@@ -1,0 +1,34 @@
+"""How modules rest on each other: no import goes in a circle, those for type checkers counted too."""
+
+from collections.abc import Mapping, Set
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
+
+import grimp
+
+
+def circle(imports: Mapping[str, Set[str]]) -> list[str]:
+    """The modules of one circle, each imported by the next; none if there is none."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_a_circle_is_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert set(circle({"a": {"b"}, "b": {"c"}, "c": {"b"}})) == {"b", "c"}
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    graph = grimp.build_graph("fti_assets", cache_dir=None)
+    assert len(graph.modules) > 200
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in sorted(graph.modules)}
+    found = circle(imports)
+    shown = "\n".join(
+        f"  {importer}, line {detail['line_number']}: {detail['line_contents']}"
+        for imported, importer in pairwise(found)
+        for detail in graph.get_import_details(importer=importer, imported=imported)
+    )
+    assert not found, f"these imports go in a circle: move what two of them share below both\n{shown}"

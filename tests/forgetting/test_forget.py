@@ -285,12 +285,12 @@ with OfflineStore(root).connect() as lake:
         lake.connection.execute(
             f"CREATE TEMP TABLE staged AS SELECT * REPLACE ('ann' AS person) FROM {table.sql} WHERE _partition = '2024-01-02'"
         )
-        lakes.Lake._sync_new_files = kill
+        lakes.Lake.sync_new_files = kill
         lake.replace(table, "staged", ["2024-01-02"], asset="members_v1")
     if where == "first":  # the first rows of a table that the catalog does not know
         lake.connection.execute(f"CREATE TEMP TABLE staged AS SELECT * FROM {table.sql} WHERE {person}")
         partitions = [one for one, in lake.connection.execute("SELECT DISTINCT _partition FROM staged").fetchall()]
-        lakes.Lake._sync_new_files = kill
+        lakes.Lake.sync_new_files = kill
         lake.replace(TableName("features", "members_v9"), "staged", partitions, asset="members_v9")
     if where == "forget":  # a forget that took her out, and was killed before it deleted the files
         forgetting.take_out(lake, table, person, message="forget", extra={})
@@ -298,7 +298,7 @@ with OfflineStore(root).connect() as lake:
         found = forgetting.find(lake, table, person)
         forgetting.expire_snapshots(lake, sorted(found.snapshots), {table: person})
     if where == "taking":  # a forget that is killed while it writes a partition without her and others
-        lakes.Lake._sync_new_files = kill
+        lakes.Lake.sync_new_files = kill
         forgetting.take_out(lake, table, "person = 'bob'", message="forget", extra={})
 """
 

@@ -64,6 +64,11 @@ def _in_meta_path(name: str, place: Sequence[str] | None) -> importlib.machinery
     for finder in sys.meta_path:
         try:
             spec = finder.find_spec(name, place)
+        except KeyError:  # a folder without __init__.py asks for its parent in sys.modules as it is found
+            folders = [str(folder) for one in place or () if (folder := Path(one, name.rpartition(".")[2])).is_dir()]
+            spec = importlib.machinery.ModuleSpec(name, None, is_package=True) if folders else None
+            if spec is not None:
+                spec.submodule_search_locations = folders
         except (ImportError, AttributeError, ValueError, TypeError):  # of a finder of someone else's
             continue
         if spec is not None:

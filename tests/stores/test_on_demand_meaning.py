@@ -271,3 +271,10 @@ def test_the_source_of_modules_that_are_not_there_or_have_none() -> None:
     assert source_file("nowhere.to.be_found") is None
     assert source_file("math") is None
     assert source_file("json.decoder") is not None
+
+
+def test_a_module_in_folders_without_init_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "od_outer" / "od_inner").mkdir(parents=True)
+    (tmp_path / "od_outer" / "od_inner" / "od_last.py").write_text("def f(x):\n    return x\n")
+    assert source_file("od_outer.od_inner.od_last") == tmp_path / "od_outer" / "od_inner" / "od_last.py"

@@ -1,0 +1,255 @@
+"""What a piece of a module's source may change in place when it runs, as far as its syntax tree tells."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+# fmt: off
+CHANGING = frozenset({
+    "add", "append", "appendleft", "clear", "difference_update", "discard", "extend", "extendleft", "fill", "insert",
+    "intersection_update", "itemset", "partition", "pop", "popitem", "popleft", "put", "remove", "resize", "reverse", "rotate",
+    "setdefault", "setflags", "sort", "symmetric_difference_update", "update",
+})
+"""The methods that change a collection or an array in place."""
+_CHANGES_ARGUMENT = frozenset({
+    "__delitem__", "__setattr__", "__setitem__", "at", "copyto", "delattr", "delitem", "fill_diagonal", "heapify", "heappop",
+    "heappush", "heappushpop", "heapreplace", "iadd", "iand", "iconcat", "imul", "insort", "insort_left", "insort_right", "ior",
+    "isub", "ixor", "next", "place", "put_along_axis", "putmask", "setattr", "setitem", "update_wrapper",
+}) | CHANGING
+"""The functions that change an argument of theirs in place."""
+_FRESH = frozenset({
+    "all", "any", "argsort", "astype", "copy", "count", "cumsum", "deepcopy", "dot", "index", "keys", "max", "mean", "min", "repeat",
+    "round", "searchsorted", "split", "std", "sum", "take", "tolist",
+})
+"""The methods that give something new, in which what they were asked of does not live on."""
+_PASSES_ON = frozenset({
+    "asanyarray", "asarray", "atleast_1d", "broadcast_to", "cast", "chain", "dict", "enumerate", "filter", "getattr", "iter", "list",
+    "map", "next", "ravel", "reshape", "reversed", "set", "sorted", "squeeze", "transpose", "tuple", "values", "vars", "zip",
+})
+"""The functions that give what they were given, whole or its parts."""
+# fmt: on
+
+
+def root(node: ast.expr) -> str:
+    """The name that an expression starts from: ``TABLE`` of ``TABLE["a"].b()``."""
+    while not isinstance(node, ast.Name):
+        if isinstance(node, ast.Attribute | ast.Subscript):
+            node = node.value
+        elif isinstance(node, ast.Call):
+            node = node.func
+        else:
+            return ""
+    return node.id
+
+
+def of_the_module(node: ast.AST) -> Iterator[ast.AST]:
+    """A statement's nodes, without those inside functions and classes, whose names are their own."""
+    yield node
+    if isinstance(node, DEFINITIONS):
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from of_the_module(child)
+
+
+def run_at_once(statement: ast.AST) -> Iterator[ast.AST]:
+    """A statement's nodes that run when its module is imported: of functions, the decorators and defaults alone."""
+    yield statement
+    for child in ast.iter_child_nodes(statement):
+        if not isinstance(statement, FUNCTIONS):
+            yield from run_at_once(child)
+        elif isinstance(statement, ast.Lambda):
+            if child is statement.args:
+                yield from run_at_once(child)
+        elif child is statement.args or child in statement.decorator_list:
+            yield from run_at_once(child)
+
+
+def bound_by(statement: ast.stmt) -> set[str]:
+    """The names of the module that a statement gives a value."""
+    bound: set[str] = set()
+    for node in of_the_module(statement):
+        if isinstance(node, DEFINITIONS):
+            bound.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            bound |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
+            bound.add(node.id)
+        elif isinstance(node, ast.MatchAs | ast.MatchStar) and node.name:
+            bound.add(node.name)
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            bound.add(node.rest)
+    return bound
+
+
+def mentioned_by(statement: ast.AST) -> set[str]:
+    """The names that a piece of code says."""
+    names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Global):
+            names |= set(node.names)
+    return names
+
+
+def changes_inside(definition: ast.AST, name: str) -> bool:
+    """Whether a function changes a name when it is called: as a global, or in place; a local one of that name counts too."""
+    for node in ast.walk(definition):
+        if isinstance(node, ast.Global) and name in node.names:
+            return True
+        if isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
+            changed = node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGING:
+            changed = node.func.value
+        else:
+            continue
+        if root(changed) == name:
+            return True
+    return False
+
+
+def own_names(definition: ast.AST) -> set[str]:
+    """The parameters and local names of a function, none of a class."""
+    if not isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef):
+        return set()
+    given = {node.arg for node in ast.walk(definition.args) if isinstance(node, ast.arg)}
+    nodes = [node for statement in definition.body for node in of_the_module(statement)]
+    outer = {name for node in nodes if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
+    return (given | {name for statement in definition.body for name in bound_by(statement)}) - outer
+
+
+def may_change(statement: ast.stmt, name: str) -> bool:
+    """Whether a statement that does not bind a name may change its value, as ``TABLE.update(...)`` and ``TABLE[1] = 2`` do."""
+    if isinstance(statement, DEFINITIONS + (ast.Import, ast.ImportFrom)) or name not in mentioned_by(statement):
+        return False
+    plain = isinstance(statement, ast.Assign | ast.AnnAssign) and not any(
+        isinstance(node, ast.Call | ast.Attribute | ast.Subscript) for node in ast.walk(statement)
+    )
+    return not plain
+
+
+def is_constant(value: ast.expr | None) -> bool:
+    """Whether an expression gives what nothing can change in place, such as ``-1.5`` and ``("a", 60 * 60)``."""
+    if isinstance(value, ast.Tuple):
+        return all(is_constant(one) for one in value.elts)
+    if isinstance(value, ast.BinOp):
+        return is_constant(value.left) and is_constant(value.right)
+    return isinstance(value, ast.Constant) or (isinstance(value, ast.UnaryOp) and is_constant(value.operand))
+
+
+def lives_on(value: ast.AST | None) -> set[str]:
+    """The names whose values, or parts of them, may be what an expression gives."""
+    if isinstance(value, ast.Name):
+        return {value.id}
+    if isinstance(value, ast.Attribute | ast.Subscript | ast.Starred | ast.NamedExpr | ast.Await | ast.Lambda):
+        return lives_on(value.body if isinstance(value, ast.Lambda) else value.value)
+    if isinstance(value, ast.Call):
+        called = value.func.attr if isinstance(value.func, ast.Attribute) else root(value.func)
+        names = set() if called in _FRESH else lives_on(value.func)
+        if called in _PASSES_ON:
+            names |= {name for one in [*value.args, *(word.value for word in value.keywords)] for name in lives_on(one)}
+        return names
+    if isinstance(value, ast.ListComp | ast.SetComp | ast.GeneratorExp):
+        return lives_on(value.elt).union(*(lives_on(one.iter) for one in value.generators))
+    if isinstance(value, ast.DictComp):
+        return lives_on(value.value).union(*(lives_on(one.iter) for one in value.generators))
+    if isinstance(value, ast.IfExp):
+        return lives_on(value.body) | lives_on(value.orelse)
+    if isinstance(value, ast.BoolOp | ast.Tuple | ast.List | ast.Set | ast.Dict):
+        return {name for child in ast.iter_child_nodes(value) for name in lives_on(child)}
+    return set()
+
+
+class Changes:
+    """The names that pieces of one module may change in place.
+
+    Args:
+        tree: the module, whose functions are followed where they are called with an argument.
+    """
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.functions: Mapping[str, ast.FunctionDef | ast.AsyncFunctionDef] = {
+            one.name: one for one in tree.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
+        self._parameters: dict[str, set[str]] = {}
+
+    def of(self, node: ast.AST) -> set[str]:
+        """The names that a piece changes, by whatever local name it calls them."""
+        changed: set[str] = set()
+        passed: list[tuple[set[str], set[str]]] = []
+        grown: set[str] = set()
+        for one in ast.walk(node):
+            changed |= self._by(one)
+            passed += ((targets, lives_on(value)) for targets, value in flows(one))
+            if isinstance(one, ast.AugAssign) and isinstance(one.target, ast.Name):
+                grown.add(one.target.id)
+        for one in ast.walk(node):  # total = RATES["a"]; total += 1 changes no RATES, rows = ROWS; rows += [1] does
+            changed |= {value.id for targets, value in flows(one) if isinstance(value, ast.Name) and targets & grown}
+        if not isinstance(node, FUNCTIONS):
+            changed |= grown
+        while True:
+            more = {name for targets, sources in passed if targets & changed for name in sources} - changed
+            if not more:
+                return changed
+            changed |= more
+
+    def _by(self, node: ast.AST) -> set[str]:
+        if isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
+            return lives_on(node.value) | {root(node.value)}
+        if not isinstance(node, ast.Call):
+            return set()
+        changed = {name for word in node.keywords if word.arg == "out" for name in lives_on(word.value)}
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else root(node.func)
+        if isinstance(node.func, ast.Attribute) and called in CHANGING:
+            changed |= lives_on(node.func.value) | {root(node.func.value)}
+        if called in _CHANGES_ARGUMENT:
+            changed |= {name for one in node.args for name in lives_on(one)}
+        function = self.functions.get(called) if isinstance(node.func, ast.Name) else None
+        if function is not None:
+            changed |= self._by_call(node, function)
+        return changed
+
+    def _by_call(self, call: ast.Call, function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+        """The names that a call of a function of the module changes by way of its parameters."""
+        if function.name not in self._parameters:
+            self._parameters[function.name] = set()  # for a function that calls itself
+            self._parameters[function.name] = self.of(function)
+        inside = self._parameters[function.name]
+        places = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
+        names: set[str] = set()
+        for place, value in enumerate(call.args):
+            if place >= len(places) or isinstance(value, ast.Starred) or places[place] in inside:
+                names |= lives_on(value)
+        for word in call.keywords:
+            if word.arg is None or word.arg in inside or function.args.kwarg is not None:
+                names |= lives_on(word.value)
+        return names
+
+
+def flows(node: ast.AST) -> Iterator[tuple[set[str], ast.expr | None]]:
+    """The names that take a value at a node, and the value."""
+    if isinstance(node, ast.Assign):
+        yield {name for target in node.targets for name in _targets(target)}, node.value
+    elif isinstance(node, ast.AnnAssign | ast.NamedExpr):
+        yield _targets(node.target), node.value
+    elif isinstance(node, ast.For | ast.AsyncFor | ast.comprehension):
+        yield _targets(node.target), node.iter
+    elif isinstance(node, ast.withitem) and node.optional_vars is not None:
+        yield _targets(node.optional_vars), node.context_expr
+    elif isinstance(node, ast.Match):
+        yield (
+            {one.name for one in ast.walk(node) if isinstance(one, ast.MatchAs | ast.MatchStar) and one.name},
+            node.subject,
+        )
+    elif isinstance(node, ast.arguments):
+        places = [*node.posonlyargs, *node.args]
+        yield from (
+            ({one.arg}, value)
+            for one, value in zip(places[len(places) - len(node.defaults) :], node.defaults, strict=True)
+        )
+        yield from (({one.arg}, value) for one, value in zip(node.kwonlyargs, node.kw_defaults, strict=True))
+
+
+def _targets(target: ast.expr) -> set[str]:
+    return {node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}

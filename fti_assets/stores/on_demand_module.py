@@ -1,0 +1,185 @@
+"""A module as the meaning of an on-demand function reads it: its statements, never run, and which names each binds and changes."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import sys
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from fti_assets.errors import DeclarationError
+from fti_assets.stores.module_source import absolute_module, source_file
+from fti_assets.stores.on_demand_changes import (
+    DEFINITIONS,
+    Changes,
+    bound_by,
+    flows,
+    is_constant,
+    lives_on,
+    own_names,
+    root,
+    run_at_once,
+)
+
+MOST_MODULES = 250
+OTHERS = frozenset({"numpy", "fti_assets"})
+
+
+@dataclass
+class Module:
+    """A module's top-level statements; ``taken`` and ``imports`` are what counts of it."""
+
+    name: str
+    tree: ast.Module
+    package: str
+    taken: set[int] = field(default_factory=set)
+    imports: set[tuple[str, str, str]] = field(default_factory=set)
+
+    @classmethod
+    def read(cls, name: str) -> Module:
+        """Raises DeclarationError where there is no source file, or none that can be read."""
+        file = source_file(name)
+        if file is None:
+            raise DeclarationError(
+                f"on-demand features of module {name!r} have no source file: put them in a module that the app can import"
+            )
+        try:
+            tree = ast.parse(file.read_bytes())
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise DeclarationError(f"module {name!r} cannot be read: {error}") from error
+        return cls(name, tree, name if file.name == "__init__.py" else name.rpartition(".")[0])
+
+    def binds(self, name: str) -> bool:
+        return any(name in bound for bound in self.bound)
+
+    def imports_name(self, name: str) -> bool:
+        """Whether a name stands for what an import at the top brings."""
+        return any(
+            name in bound
+            for one, bound in zip(self.tree.body, self.bound, strict=True)
+            if isinstance(one, ast.Import | ast.ImportFrom)
+        )
+
+    def may_bind(self, name: str) -> bool:
+        """Whether a name may come from here: bound, from ``import *``, or made by a ``__getattr__`` of the module."""
+        return self.binds(name) or self.binds("*") or self.binds("__getattr__")
+
+    @cached_property
+    def bound(self) -> list[set[str]]:
+        """The names that each statement gives a value."""
+        return [bound_by(one) for one in self.tree.body]
+
+    @cached_property
+    def changes(self) -> Changes:
+        return Changes(self.tree)
+
+    @cached_property
+    def changed(self) -> list[set[str]]:
+        """The names that each statement may change in place, by a call of something unknown too."""
+        return [
+            (self.changes.of(one) - own_names(one)) | (set() if isinstance(one, DEFINITIONS) else self._given_away(one))
+            for one in self.tree.body
+        ]
+
+    @cached_property
+    def origins(self) -> dict[str, set[str]]:
+        """Which modules the imports of a name ask for, those inside functions too."""
+        found: dict[str, set[str]] = {}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    found.setdefault(alias.asname or alias.name.partition(".")[0], set()).add(alias.name)
+            elif isinstance(node, ast.ImportFrom):
+                origin = absolute_module(node, self.package)
+                for alias in node.names:
+                    found.setdefault(alias.asname or alias.name, set()).add(origin)
+        return found
+
+    @cached_property
+    def originals(self) -> dict[str, set[str]]:
+        """What the imports of a name say: ``{"load": {"importlib", "import_module"}}``."""
+        found: dict[str, set[str]] = {}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                origin = (node.module or "").split(".") if isinstance(node, ast.ImportFrom) else []
+                for alias in node.names:
+                    names = found.setdefault(alias.asname or alias.name.partition(".")[0], set())
+                    names |= {*origin, *alias.name.split(".")}
+        return found
+
+    def second_names(self, name: str) -> set[str]:
+        """The other names by which the value of a name, or a part of it, is changed in place."""
+        if name in self.origins and not any(is_own(origin) for origin in self.origins[name]):
+            return set()
+        binding = [one for one, bound in zip(self.tree.body, self.bound, strict=True) if name in bound]
+        if not binding:
+            return set()
+        if all(isinstance(one, ast.Assign | ast.AnnAssign) and is_constant(one.value) for one in binding):
+            return set()
+        names = self.live_on({name}, whole=any(isinstance(one, DEFINITIONS) for one in binding)) - {name}
+        return {other for other in names if any(other in changed for changed in self.changed)}
+
+    def live_on(self, names: set[str], *, whole: bool = False) -> set[str]:
+        """The names of the module in which the values of some live on: ``B`` of ``A`` after ``B = [A]``.
+
+        Args:
+            whole: only where a value passes on as such, as a function does in ``g = f``.
+        """
+        names = set(names)
+        while True:
+            more = {
+                target
+                for targets, sources, passes_on in self._flows
+                if sources & names and (passes_on or not whole)
+                for target in targets
+            } - names
+            if not more:
+                return names
+            names |= more
+
+    @cached_property
+    def _flows(self) -> list[tuple[set[str], set[str], bool]]:
+        """The names that take a value, those that live on in it, and whether it is one of those as such."""
+        found: list[tuple[set[str], set[str], bool]] = []
+        for statement in self.tree.body:
+            if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+                given = [one.value for one in ast.walk(statement) if isinstance(one, ast.Return | ast.Yield)]
+                inside = {name for one in given for name in lives_on(one)}
+                found.append(({statement.name}, self._inward(statement, inside), False))
+                continue
+            owner = {statement.name} if isinstance(statement, ast.ClassDef) else set()
+            for node in run_at_once(statement):
+                for targets, value in flows(node):
+                    found.append((targets | owner, lives_on(value), isinstance(value, ast.Name)))
+        return found
+
+    def _inward(self, function: ast.AST, names: set[str]) -> set[str]:
+        """The names that live on in local ones of a function."""
+        pairs = [(targets, lives_on(value)) for node in ast.walk(function) for targets, value in flows(node)]
+        while True:
+            more = {source for targets, sources in pairs if targets & names for source in sources} - names
+            if not more:
+                return names
+            names = names | more
+
+    def _given_away(self, statement: ast.stmt) -> set[str]:
+        """The names that a statement gives to functions of which nothing is known here."""
+        names: set[str] = set()
+        for node in run_at_once(statement):
+            if isinstance(node, ast.Call) and not self._is_known(node.func):
+                for one in [*node.args, *(word.value for word in node.keywords)]:
+                    names |= lives_on(one)
+        return names
+
+    def _is_known(self, called: ast.expr) -> bool:
+        name = root(called)
+        if name in self.origins:
+            return not any(is_own(origin) for origin in self.origins[name])
+        return name in self.changes.functions or (hasattr(builtins, name) and not self.binds(name))
+
+
+def is_own(module: str) -> bool:
+    """Whether it may be a module of the user's own."""
+    top = module.partition(".")[0]
+    return bool(top) and top not in OTHERS and top not in sys.stdlib_module_names

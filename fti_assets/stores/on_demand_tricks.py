@@ -1,0 +1,282 @@
+"""What makes all code of the modules around an on-demand function count, not only what it reaches by name.
+
+A module that is imported runs whole. Where it changes something of another module, or looks for names by text, what the
+function mentions no longer says what it depends on.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import sysconfig
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from fti_assets.errors import DeclarationError
+from fti_assets.stores.module_source import absolute_module, packages_around, source_file
+from fti_assets.stores.on_demand_changes import DEFINITIONS, FUNCTIONS, bound_by, mentioned_by, root, run_at_once
+from fti_assets.stores.on_demand_module import MOST_MODULES, OTHERS, Module, is_own
+
+# fmt: off
+_LOOKS_FAR = frozenset({
+    "__builtins__", "__closure__", "__delattr__", "__dict__", "__globals__", "__import__", "__setattr__", "__subclasses__",
+    "attrgetter", "builtins", "delattr", "eval", "exec", "gc", "globals", "import_module", "importlib", "inspect", "locals",
+    "methodcaller", "setattr", "sys", "vars",
+})
+_LOOKS_AT_WORDS = frozenset({
+    "__annotate__", "__annotations__", "__doc__", "__signature__", "__text_signature__", "get_annotations", "get_type_hints",
+    "getdoc", "help", "signature", "singledispatch", "singledispatchmethod",
+})
+"""Docstrings and the annotations of functions, which count where they are read."""
+_LOOKS_AT_LAYOUT = frozenset({
+    "__code__", "__file__", "__loader__", "__spec__", "_getframe", "co_firstlineno", "currentframe", "f_lineno", "findsource",
+    "get_source", "getframeinfo", "getsource", "getsourcefile", "getsourcelines", "linecache", "tb_lineno", "traceback",
+})
+# fmt: on
+_HOOKS = frozenset({"__init_subclass__", "__set_name__", "__prepare__"})
+_INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib"))
+
+
+def around(module: str, known: Mapping[str, Module]) -> dict[str, Module]:
+    """A module and all of the user's own that run when it is imported, or that its functions import, by name."""
+    waiting, found = [module, *packages_around(module)], dict[str, Module]()
+    top, is_installed = module.partition(".")[0], _installed(module)
+    while waiting:
+        name = waiting.pop()
+        if name in found or source_file(name) is None:
+            continue
+        if name.partition(".")[0] != top and not is_installed and _installed(name):
+            continue  # an app has none of these: a view refuses the function
+        if len(found) == MOST_MODULES:
+            raise DeclarationError(f"module {module!r} imports more than {MOST_MODULES} modules, {name!r} among them")
+        one = found[name] = known.get(name) or Module.read(name)
+        for asked in _imports(one):
+            waiting += [asked, *packages_around(asked)]
+    return found
+
+
+def is_tricky(modules: Mapping[str, Module], reached: Mapping[str, Module]) -> bool:
+    """Whether one of the modules changes another, or code that is reached or run at their import looks for names by text."""
+    if any(
+        _says(module, one, _LOOKS_FAR) for module, statements in _statements(modules, reached) for one in statements
+    ):
+        return True
+    changers = {name: _changers(module) for name, module in modules.items()}
+    return any(_changes_another(module, changers) for module in modules.values())
+
+
+def reads_words(modules: Mapping[str, Module], reached: Mapping[str, Module]) -> bool:
+    """Whether docstrings or annotations are read."""
+    return any(
+        _says(module, one, _LOOKS_AT_WORDS) or _asks_by_a_name(one)
+        for module, statements in _statements(modules, reached)
+        for one in statements
+    )
+
+
+def refuse_layout(modules: Mapping[str, Module], reached: Mapping[str, Module]) -> None:
+    """Refuse code that reads where and how it is written, which changes with every comment.
+
+    Raises:
+        DeclarationError: it names the module and what it reads.
+    """
+    for module, statements in _statements(modules, reached):
+        for one in statements:
+            words = sorted(_words(module, one) & _LOOKS_AT_LAYOUT)
+            if words:
+                raise DeclarationError(
+                    f"line {getattr(one, 'lineno', 0)} of module {module.name!r} takes {words[0]!r}, which tells of files, lines and "
+                    "comments: an on-demand function that rests on them answers differently wherever it is written "
+                    "differently. Write the value out"
+                )
+
+
+def _statements(modules: Mapping[str, Module], reached: Mapping[str, Module]) -> Iterator[tuple[Module, list[ast.AST]]]:
+    """By module, what runs at its import and what is reached by name."""
+    yield from ((module, _run(module)) for module in modules.values())
+    yield from ((module, _taken(module)) for module in reached.values())
+
+
+def _installed(module: str) -> bool:
+    file = source_file(module)
+    return file is not None and any(file.resolve().is_relative_to(folder) for folder in _INSTALLED)
+
+
+def _imports(module: Module) -> Iterator[str]:
+    """The modules that a module names in an import, anywhere, or as the text of a call of ``import_module``."""
+    for node in ast.walk(module.tree):
+        asked: list[str] = []
+        if isinstance(node, ast.Import):
+            asked = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            origin = absolute_module(node, module.package)
+            asked = [origin, *(f"{origin}.{alias.name}" for alias in node.names if alias.name != "*")]
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            name = node.args[0].value
+            if isinstance(name, str) and name.replace(".", "_").isidentifier() and _is_importer(node.func, module):
+                asked = [name]
+        yield from (name for name in asked if is_own(name))
+
+
+def _is_importer(called: ast.expr, module: Module) -> bool:
+    name = root(called)
+    return name == "__import__" or any(
+        origin.partition(".")[0] in ("importlib", "builtins") for origin in module.origins.get(name, ())
+    )
+
+
+def _run(module: Module) -> list[ast.AST]:
+    """What runs when a module is imported, its functions that are named in that among it."""
+    definitions = {one.name: one for one in module.tree.body if isinstance(one, DEFINITIONS)}
+    at_once: list[ast.AST] = []
+    called: set[str] = set()
+    for statement in module.tree.body:
+        if isinstance(statement, ast.Import | ast.ImportFrom) or _is_program(statement):
+            continue
+        nodes = list(run_at_once(statement))
+        called |= {node.id for node in nodes if isinstance(node, ast.Name)} & definitions.keys()
+        if isinstance(statement, FUNCTIONS):
+            at_once += [*statement.decorator_list, statement.args]
+        elif isinstance(statement, ast.ClassDef):
+            at_once += [*statement.bases, *statement.keywords, *statement.decorator_list]
+            at_once += [one for one in statement.body if not isinstance(one, FUNCTIONS)]
+        else:
+            at_once.append(statement)
+    waiting = sorted(called)
+    while waiting:
+        function = definitions[waiting.pop()]
+        at_once.append(function)
+        more = mentioned_by(function) & definitions.keys() - called
+        called |= more
+        waiting += sorted(more)
+    return at_once
+
+
+def _is_program(statement: ast.stmt) -> bool:
+    """Whether a statement runs only where its module is the program: ``if __name__ == "__main__":``."""
+    return (
+        isinstance(statement, ast.If)
+        and isinstance(statement.test, ast.Compare)
+        and ast.unparse(statement.test) == "__name__ == '__main__'"
+        and not statement.orelse
+    )
+
+
+def _taken(module: Module) -> list[ast.AST]:
+    return [module.tree.body[index] for index in sorted(module.taken)]
+
+
+def _words(module: Module, node: ast.AST) -> set[str]:
+    """What a piece of code says of the language and of imports: built-in names, attributes, ``"__doc__"`` as a text."""
+    words: set[str] = set()
+    for one in ast.walk(node):
+        if isinstance(one, ast.Name):
+            words |= module.originals.get(one.id, set())
+            if one.id.startswith("__") or hasattr(builtins, one.id):
+                words.add(one.id)
+        elif isinstance(one, ast.Attribute):
+            words.add(one.attr)
+        elif isinstance(one, ast.Constant) and isinstance(one.value, str) and one.value.startswith("__"):
+            words.add(one.value)
+        elif isinstance(one, ast.alias):
+            words |= {*one.name.split(".")}
+        elif isinstance(one, ast.ImportFrom) and one.module:
+            words |= {*one.module.split(".")}
+    return words
+
+
+def _says(module: Module, node: ast.AST, words: frozenset[str]) -> bool:
+    return not words.isdisjoint(_words(module, node))
+
+
+def _asks_by_a_name(node: ast.AST) -> bool:
+    """Whether a piece asks for an attribute by a name that only running it tells."""
+    return any(
+        isinstance(one, ast.Call)
+        and root(one.func) == "getattr"
+        and len(one.args) > 1
+        and not isinstance(one.args[1], ast.Constant)
+        and root(one.args[0]) not in ("np", "numpy", "math")
+        for one in ast.walk(node)
+    )
+
+
+def _changers(module: Module) -> set[str]:
+    """The functions and classes of a module that change something of a module when they are called, or when they are built on."""
+    bound = {name for statement in module.tree.body for name in bound_by(statement)}
+    found = set()
+    for statement in module.tree.body:
+        if isinstance(statement, DEFINITIONS):
+            inner = {node.name for node in ast.walk(statement) if isinstance(node, FUNCTIONS[:2])}
+            hooks = isinstance(statement, ast.ClassDef) and (inner & _HOOKS or statement.keywords)
+            is_global = any(isinstance(node, ast.Global) for node in ast.walk(statement))
+            by_text = _says(module, statement, _LOOKS_FAR)
+            if hooks or is_global or by_text or module.changes.of(statement) & bound:
+                found.add(statement.name)
+    while True:  # and those that call them
+        more = {
+            one.name
+            for one in module.tree.body
+            if isinstance(one, DEFINITIONS) and one.name not in found and mentioned_by(one) & found
+        }
+        if not more:
+            return found
+        found |= more
+
+
+def _changes_another(module: Module, changers: Mapping[str, set[str]]) -> bool:
+    """Whether a module, or a function of it, changes what an import of it brings, or runs a function elsewhere that changes something."""
+    brought = {name for name, origins in module.origins.items() if any(is_own(origin) for origin in origins)}
+    other = {name for name in module.origins if name not in brought and _library(module, name) not in OTHERS}
+    foreign = module.live_on(brought)
+    for statement, changed in zip(module.tree.body, module.changed, strict=True):
+        if changed & foreign or (not isinstance(statement, DEFINITIONS) and _sets_a_part(statement, other)):
+            return True
+        if _is_hooked(statement, module, changers):
+            return True
+    others = set[str]().union(*(names for name, names in changers.items() if name != module.name))
+    run = [node for one in _run(module) for node in ast.walk(one)]
+    return any(
+        (isinstance(node, ast.Attribute) and node.attr in others and root(node) in foreign)
+        or (isinstance(node, ast.Name) and node.id in foreign and node.id in _names_of(module, others))
+        for node in run
+    )
+
+
+def _names_of(module: Module, functions: set[str]) -> set[str]:
+    """The names by which a module imports some functions."""
+    return {
+        alias.asname or alias.name
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name in functions
+    }
+
+
+def _is_hooked(statement: ast.stmt, module: Module, changers: Mapping[str, set[str]]) -> bool:
+    """Whether a class is built on one of the same module that hears of it."""
+    return isinstance(statement, ast.ClassDef) and any(
+        root(base) in changers[module.name]
+        and any(
+            isinstance(one, ast.ClassDef)
+            and one.name == root(base)
+            and (one.keywords or {getattr(part, "name", "") for part in one.body} & _HOOKS)
+            for one in module.tree.body
+        )
+        for base in statement.bases
+    )
+
+
+def _sets_a_part(statement: ast.stmt, names: set[str]) -> bool:
+    """Whether a statement gives a part of a library a value: ``decimal.getcontext().prec = 5``."""
+    return any(
+        isinstance(node, ast.Attribute | ast.Subscript)
+        and isinstance(node.ctx, ast.Store | ast.Del)
+        and root(node.value) in names
+        for node in ast.walk(statement)
+    )
+
+
+def _library(module: Module, name: str) -> str:
+    return next(iter(sorted(module.origins[name]))).partition(".")[0]

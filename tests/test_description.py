@@ -11,7 +11,7 @@ import pytest
 
 import fti_assets as fti
 from fti_assets.cli import main
-from fti_assets.description import as_text, describe
+from fti_assets.description import as_text, describe, load_definitions
 from fti_assets.description.declarations import declaration_of
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2025-01-01")
@@ -234,3 +234,17 @@ def test_the_flagship_is_described_whole() -> None:
     assert (weather["framework"], weather["times"]) == ("pandas", "true at observed_at, available at known_at")
     assert weather["validation"]["rules"] > weather["validation"]["blocking"] > 10
     assert as_text(system).startswith("FEATURES\n")
+
+
+def test_a_file_with_postponed_annotations_is_loaded_as_dagster_loads_it(tmp_path: Path) -> None:
+    file = tmp_path / "postponed.py"
+    file.write_text(
+        "from __future__ import annotations\n"
+        "import pandas as pd, pandera.pandas as pa, fti_assets as fti\n"
+        "class Visit(pa.DataFrameModel):\n    visit: int\n    at: pd.Timestamp\n"
+        "@fti.feature_group(keys=['visit'], event_time='at', schema=Visit)\n"
+        "def visits() -> pd.DataFrame: ...\n"
+        "defs = fti.build_definitions([visits])\n"
+    )
+    [group] = describe(load_definitions(file=file))["features"]
+    assert group["asset"] == "visits_v1"

@@ -55,5 +55,10 @@ def _of_file(file: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise DeclarationError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[spec.name] = module  # where annotations that are text are looked up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[spec.name]
+        raise
     return module

@@ -16,9 +16,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from fti_assets.core.on_demand.source import absolute_module, packages_around, source_file
-from fti_assets.errors import DeclarationError
-from fti_assets.stores.on_demand_changes import (
+from fti_assets.core.on_demand.changes import (
     DEFINITIONS,
     bound_by,
     changes_inside,
@@ -27,8 +25,10 @@ from fti_assets.stores.on_demand_changes import (
     root,
     run_at_once,
 )
-from fti_assets.stores.on_demand_module import MOST_MODULES, Module, is_own
-from fti_assets.stores.on_demand_tricks import around, is_tricky, reads_words, refuse_layout
+from fti_assets.core.on_demand.module import MOST_MODULES, Module, is_own
+from fti_assets.core.on_demand.source import absolute_module, packages_around, source_file
+from fti_assets.core.on_demand.tricks import around, is_tricky, reads_words, refuse_layout
+from fti_assets.errors import DeclarationError
 
 _LOOKS_EVERYWHERE = frozenset({"eval", "exec", "globals", "locals", "vars", "__import__", "importlib", "import_module"})
 _ANNOTATED = (ast.arg, ast.FunctionDef, ast.AsyncFunctionDef)

@@ -8,9 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from fti_assets.core.on_demand.source import absolute_module, source_file
-from fti_assets.errors import DeclarationError
-from fti_assets.stores.on_demand_changes import (
+from fti_assets.core.on_demand.changes import (
     DEFINITIONS,
     Changes,
     bound_by,
@@ -21,6 +19,8 @@ from fti_assets.stores.on_demand_changes import (
     root,
     run_at_once,
 )
+from fti_assets.core.on_demand.source import absolute_module, source_file
+from fti_assets.errors import DeclarationError
 
 MOST_MODULES = 250
 OTHERS = frozenset({"numpy", "fti_assets"})

@@ -12,10 +12,10 @@ import sysconfig
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from fti_assets.core.on_demand.changes import DEFINITIONS, FUNCTIONS, bound_by, mentioned_by, root, run_at_once
+from fti_assets.core.on_demand.module import MOST_MODULES, OTHERS, Module, is_own
 from fti_assets.core.on_demand.source import absolute_module, packages_around, source_file
 from fti_assets.errors import DeclarationError
-from fti_assets.stores.on_demand_changes import DEFINITIONS, FUNCTIONS, bound_by, mentioned_by, root, run_at_once
-from fti_assets.stores.on_demand_module import MOST_MODULES, OTHERS, Module, is_own
 
 # fmt: off
 _LOOKS_FAR = frozenset({

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-settings.register_profile("busy", deadline=None)
+from tests.support.examples import examples
+
+settings.register_profile("busy", deadline=None, max_examples=examples(100))
 settings.load_profile("busy")
 
 os.environ.pop("DAGSTER_HOME", None)

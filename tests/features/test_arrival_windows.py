@@ -14,6 +14,7 @@ import fti_assets as fti
 from fti_assets import testing
 from fti_assets.errors import DeclarationError, LookbackError
 from tests.features.oracles import Row
+from tests.support.examples import examples
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2025-01-01", end_date="2025-01-20")
 KEYS = [f"2025-01-{day:02}" for day in range(1, 11)]
@@ -85,7 +86,7 @@ def versions(stores: fti.Stores) -> dict[str, str]:
         return {key: record.data_version for key, record in lake.ledger(habits.table_name).items()}
 
 
-@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(3), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10**6))
 def test_a_range_equals_its_days_in_any_order(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
     rng = random.Random(seed)

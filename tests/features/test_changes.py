@@ -19,6 +19,7 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.changes import ChangeFeed, net_changes
 from fti_assets.testing import materialize, stores_in
 from tests.features.oracles import START, Row, connection, relation
+from tests.support.examples import examples
 
 HOUR = timedelta(hours=1)
 COLUMNS = {"id": "BIGINT", "at": "TIMESTAMP", "x": "BIGINT", "op": "VARCHAR", "lsn": "BIGINT"}
@@ -53,7 +54,7 @@ def one_at_a_time(stored: dict[Any, int], rows: Sequence[Row]) -> dict[Any, int]
 
 
 @given(operations, st.randoms())
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 def test_a_feed_comes_to_what_its_operations_come_to_one_at_a_time(
     changes: list[tuple[int, int, int, str]], shuffle: Any
 ) -> None:
@@ -93,7 +94,7 @@ def stored(folder: Path) -> dict[Any, int]:
 
 
 @given(batches)
-@settings(max_examples=3)
+@settings(max_examples=examples(3))
 def test_batches_are_one_commit_each_and_leave_the_version_of_a_full_reload(
     tmp_path_factory: pytest.TempPathFactory, of_batches: list[list[tuple[int, int, int, str]]]
 ) -> None:

@@ -17,6 +17,7 @@ from fti_assets.errors import DataError
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import Staged, stage
 from fti_assets.features.validation.schema import column_types
+from tests.support.examples import examples
 
 ID = 2**53 + 1
 DIGITS = "1234567890123456789"
@@ -79,7 +80,7 @@ def columns(draw: st.DrawFn) -> tuple[str, list[str]]:
     return sql_type, draw(st.lists(st.sampled_from([*STORED[sql_type][1], "NULL"]), min_size=1, max_size=5))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(columns(), st.booleans(), st.booleans())
 @pytest.mark.filterwarnings("ignore")
 def test_a_schema_that_coerces_stores_the_rows_that_the_same_schema_stores_without(

@@ -1,15 +1,16 @@
 """A run of a feature group beside and over a damaged file of its own table."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pandas as pd
 import pytest
 
 import fti_assets as fti
-from fti_assets.core import clock
 from fti_assets.errors import DamagedError
-from fti_assets.testing import stores_in
+from fti_assets.testing import materialize, stores_in
 from tests.stores.test_damage import DAMAGES
 
 DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-05")
@@ -32,27 +33,31 @@ def resting(by_time: fti.Table) -> fti.Table:
     return by_time
 
 
-@pytest.mark.parametrize("group", [by_time, by_arrival], ids=lambda group: group.name)
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("now", ["2024-01-03T12:00", "2026-01-01"], ids=["recent", "backfill"])
-def test_its_own_day_and_another_can_be_run(tmp_path: Path, group: fti.FeatureGroup, damage: object, now: str) -> None:
+def cases() -> Iterator[Any]:
+    """Each damage once with each group and once with each clock; make soak runs every group at both clocks."""
+    for number, damage in enumerate(DAMAGES):
+        for at, group in enumerate((by_time, by_arrival)):
+            for now, name in (("2024-01-03T12:00", "recent"), ("2026-01-01", "backfill")):
+                crossed = (number + at) % 2 == (name == "recent")
+                marks = () if crossed else pytest.mark.soak
+                yield pytest.param(group, damage, now, id=f"{name}-{damage.__name__}-{group.name}", marks=marks)
+
+
+@pytest.mark.parametrize(("group", "damage", "now"), list(cases()))
+def test_its_own_day_and_another_can_be_run(tmp_path: Path, group: fti.FeatureGroup, damage: Any, now: str) -> None:
     stores = stores_in(tmp_path)
     days = ["2024-01-01", "2024-01-02", "2024-01-03"]
 
     def run(*which: str) -> bool:
-        with clock.at(now):
-            return all(
-                dg.materialize(
-                    [group.assets_def], resources={"fti": stores}, partition_key=day, raise_on_error=False
-                ).success
-                for day in which
-            )
+        return all(
+            materialize(group, stores=stores, partition=day, now=now, raise_on_error=False).success for day in which
+        )
 
     assert run(*days)
     before = fti.read(group, stores=stores)
     for file in (tmp_path / "lake" / "data").rglob("*.parquet"):
         if file.parent.name == "_partition=2024-01-02":
-            damage(file)  # type: ignore[operator]
+            damage(file)
     if not group.online:  # else its values are computed of all days
         assert run("2024-01-03")
     assert run("2024-01-02")

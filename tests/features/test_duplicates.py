@@ -17,6 +17,7 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.duplicates import without_duplicates
 from fti_assets.testing import materialize, stores_in
 from tests.features.oracles import Row, connection, relation
+from tests.support.examples import examples
 
 AT = pd.Timestamp("2024-01-01").as_unit("us")
 rows = st.lists(
@@ -44,7 +45,7 @@ def kept(given_rows: Sequence[Row]) -> list[tuple[Any, ...]]:
 
 
 @given(rows)
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_the_last_row_by_a_column_is_kept(given_rows: list[Row]) -> None:
     with connection() as con:
         columns = dict.fromkeys(("id", "part", "x", "loaded"), "BIGINT")

@@ -16,6 +16,7 @@ from fti_assets.features.rows.table import Grid
 from fti_assets.features.windows.exact import nearest_double
 from tests.features import oracles
 from tests.features.window_oracles import _deviation as true_deviation
+from tests.support.examples import examples
 
 START = datetime(2013, 1, 1)
 
@@ -73,7 +74,7 @@ def cancelling(draw: st.DrawFn) -> list[float]:
     return draw(st.permutations([*values, *back, *draw(st.lists(floats, max_size=3))]))
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(cancelling() | st.lists(floats, min_size=1, max_size=9), min_size=1, max_size=12))
 @example(
     [
@@ -101,7 +102,7 @@ def test_a_sum_is_the_nearest_float(connection: duckdb.DuckDBPyConnection, value
             assert not math.isfinite(expected) or max(map(abs, of_key)) > 1e307
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     numbers=st.lists(
         st.integers(-(2**127) + 1, 2**127 - 1)
@@ -117,7 +118,7 @@ def test_whole_numbers_of_any_size_round_to_the_nearest_float(
     assert found == [float(number) for number in numbers]
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     values=st.lists(
         st.lists(st.floats(-1e130, 1e130).filter(lambda x: x == 0 or abs(x) > 1e-120), min_size=2, max_size=8), min_size=1, max_size=8

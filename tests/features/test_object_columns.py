@@ -26,6 +26,7 @@ from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
+from tests.support.examples import examples
 
 LAYOUT = Layout("readings_v1", ("k",), ("k",), None)
 NOON, BERLIN = dt.datetime(2024, 1, 1, 12), dt.timezone(dt.timedelta(hours=1))
@@ -188,7 +189,7 @@ def plain(value: Any) -> Any:
     return dt.datetime(value.year, value.month, value.day) if isinstance(value, dt.date) else value
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), container=st.sampled_from(["pandas", "polars", "dicts", "lists"]))
 def test_what_is_stored_equals_what_was_given_or_names_the_column(
     lake: Lake, data: st.DataObject, container: str

@@ -24,6 +24,7 @@ from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.online.store import OnlineStore
 from tests.features.oracles import START, Row, relation
 from tests.stores.online_stores import KINDS, online_store_of, why_no_redis
+from tests.support.examples import examples
 
 MINUTE = timedelta(minutes=1)
 TYPES = {"k": "VARCHAR", "e": "TIMESTAMP", "a": "TIMESTAMP", "x": "DOUBLE", "s": "VARCHAR"}
@@ -141,7 +142,7 @@ def stores() -> Iterator[list[OnlineStore]]:
         yield [made.enter_context(online_store_of(kind)) for kind in KINDS if kind != "redis" or not why_no_redis()]
 
 
-@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(3), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=drawn_rows, then=steps)
 def test_partitions_replaced_in_any_order_leave_what_a_whole_load_would(lake, stores, first, then):
     """Events of partition p are at minutes p, p + 4, p + 8 ..., so that no two partitions hold the same one."""

@@ -14,6 +14,7 @@ from fti_assets.features.online.rows import blobs_of, online_schema, winners_sin
 from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE, frontier
 from fti_assets.stores.online.protocol import packed
 from tests.features.oracles import connection, relation
+from tests.support.examples import examples
 
 SQL = {"text": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE", "boolean": "BOOLEAN", "timestamp": "TIMESTAMP"}
 COLUMNS = {"name": "text", "n": "integer", "x": "number", "flag": "boolean", "seen": "timestamp", "note": "text"}
@@ -42,7 +43,7 @@ def as_stored(value: Any, kind: str) -> Any:
     return microseconds(value) if kind == "timestamp" and value is not None else value
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.data())
 def test_rows_are_packed_column_by_column_as_they_are_one_by_one(data):
     """Also where a key's rows come in several batches."""
@@ -121,7 +122,7 @@ def test_what_cannot_be_stored_is_an_error(sql, problem):
             list(blobs_of(open_, versions, group(["text"], {"n": "integer"}, "e")))
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 20), st.integers(0, 9)), unique=True, max_size=12),
     st.integers(-1, 30),

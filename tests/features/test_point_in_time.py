@@ -20,6 +20,7 @@ from fti_assets.features.point_in_time.join import point_in_time
 from fti_assets.stores.duckdb.extensions import load_extension
 from tests.features import oracles
 from tests.features.oracles import MINUTE, START, Row
+from tests.support.examples import examples
 
 HOUR_US = 3_600_000_000
 SPINE = {"id": "BIGINT", "k": "VARCHAR", "t": "TIMESTAMP"}
@@ -368,7 +369,7 @@ def groups(draw: st.DrawFn, name: str) -> tuple[JoinedGroup, list[Row]]:
 
 
 @pytest.mark.parametrize("loop_below", [None, 0, 64], ids=["in_memory", "sorted_asof", "loop_asof"])
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(spine=SPINES, first=groups("first"), second=groups("second"))
 def test_join_is_what_brute_force_finds(
     loop_below: int | None,
@@ -405,7 +406,7 @@ SMALL_KEYS = st.integers(1, 3) | st.sampled_from([2**32 - 1])
 PAIRS = st.lists(st.tuples(SMALL_KEYS, TIMES), max_size=12)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(asked=PAIRS, rows=st.lists(st.tuples(SMALL_KEYS, TIMES), max_size=12, unique=True))
 def test_newest_before_is_what_brute_force_finds(asked: list[tuple[int, int]], rows: list[tuple[int, int]]) -> None:
     def columns(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from fti_assets.core.manifest import SpineTimes, ViewRecord
 from fti_assets.features.spine_rows import LATE, spine_as_of
 from tests.features import oracles
 from tests.features.oracles import START, Row
+from tests.support.examples import examples
 
 HOUR = timedelta(hours=1)
 COLUMNS = {"id": "BIGINT", "t": "TIMESTAMP", "known": "TIMESTAMP", "turn": "INTEGER", "own": "INTEGER"}
@@ -66,7 +67,7 @@ versions = st.lists(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(rows=versions, tie_break=st.sampled_from([None, "turn"]))
 def test_any_corrections_are_those_of_brute_force(rows: list[Row], tie_break: str | None) -> None:
     if tie_break is None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fti_assets.features.rows.statistics import ColumnStatistics, column_statistics, partition_statistics
 from tests.features import oracles
+from tests.support.examples import examples
 
 TYPES = {"n": "BIGINT", "x": "DOUBLE", "s": "VARCHAR", "b": "BOOLEAN", "t": "TIMESTAMP", "l": "BIGINT[]"}
 ROWS = st.lists(
@@ -41,7 +42,7 @@ def expected(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(rows=ROWS)
 def test_statistics_are_those_of_plain_python(rows: list[dict[str, Any]]) -> None:
     with oracles.connection() as connection:
@@ -68,7 +69,7 @@ def test_few_distinct_values_are_counted_exactly_at_any_length(rows: int) -> Non
         assert [one.distinct for one in column_statistics(connection, made)] == list(exact)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(rows=ROWS)
 def test_a_partitions_numbers_are_its_own(rows: list[dict[str, Any]]) -> None:
     known = sorted(row["t"] for row in rows if row["t"] is not None)

@@ -18,6 +18,7 @@ from fti_assets.core.rules import Verdict
 from fti_assets.features.validation.schema_sql import can_be_divided, divided
 from fti_assets.features.validation.table_validation import TableValidation, validate_table
 from fti_assets.features.validation.validation import REJECTED_ROWS, SAMPLE_ROWS, validate
+from tests.support.examples import examples
 
 
 @pytest.fixture
@@ -239,7 +240,7 @@ def tables(draw: Any) -> tuple[dict[str, tuple[str, list[Any]]], pa.DataFrameSch
     return columns, schema
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(tables())
 @pytest.mark.filterwarnings("ignore")
 def test_sql_and_batches_say_what_pandera_says_of_the_whole(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fti_assets.core.rules import Verdict
 from fti_assets.features.validation.schema_rules import rules_of
 from fti_assets.features.validation.validation import SAMPLE_ROWS, Validation, validate
+from tests.support.examples import examples
 
 
 class Weather(pa.DataFrameModel):
@@ -235,7 +236,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(ROWS)
 def test_pandera_itself_agrees(rows: list[tuple[str | None, float | None, int]]) -> None:
     given_rows = pd.DataFrame(rows, columns=["origin", "temp", "reading"]).astype(

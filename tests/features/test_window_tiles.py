@@ -25,6 +25,7 @@ from fti_assets.stores.lake.upkeep.dropping import drop_tables
 from tests.features import oracles
 from tests.features.oracles import START, Row
 from tests.features.test_windows import CHOSEN, COLUMNS, EVERY, NUMBERS, ODD
+from tests.support.examples import examples
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 DAYS = [Window(f"{START + day * DAY:%Y-%m-%d}", START + day * DAY, START + (day + 1) * DAY) for day in range(12)]
@@ -92,7 +93,7 @@ ROWS = st.lists(
 WINDOWS = st.lists(st.sampled_from(["90min", "1d", "36h", "3d", "8d", "11d"]), min_size=1, max_size=3, unique=True)
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(8), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=ROWS, chosen=CHOSEN, written=WINDOWS, rows_by=st.sampled_from(["visible_at", "event_time"]),
     every=st.sampled_from([HOUR, 3 * HOUR, None]), start=st.sampled_from([216, 240, 246, 264]), hours=st.sampled_from([6, 24, 48]),
@@ -150,7 +151,7 @@ def test_rows_that_come_true_after_a_run_are_in_the_tiles_of_later_runs(lake: La
         assert found == {("x", START + day * DAY): [min(20, day - 5)]}
 
 
-@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(4), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(
         st.builds(ahead, st.integers(0, 19 * 24).map(lambda hour: hour / 24), st.integers(-80, 80).map(lambda hour: hour * HOUR)),

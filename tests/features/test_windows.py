@@ -32,6 +32,7 @@ from fti_assets.features.windows.axis import RowsBy
 from fti_assets.stores.duckdb.relations import view_of
 from tests.features import oracles, window_oracles
 from tests.features.oracles import START, Row
+from tests.support.examples import examples
 
 COLUMNS = {
     "k": "VARCHAR", "j": "INTEGER", "e": "TIMESTAMP", "a": "TIMESTAMP", "n": "BIGINT", "x": "DOUBLE", "t": "VARCHAR",
@@ -543,7 +544,7 @@ def computed(
     return cells
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     rows=ROWS,
     minutes=LENGTHS,
@@ -576,7 +577,7 @@ def test_windows_are_what_brute_force_finds(
     same_cells(computed(rows, first, last, minutes, chosen, keys, every=step, rows_by=rows_by, **times), expected)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     rows=ROWS,
     minutes=LENGTHS,
@@ -611,7 +612,7 @@ def test_own_windows_are_what_brute_force_finds(
     )
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(rows=ROWS, minutes=LENGTHS, chosen=CHOSEN, rows_by=BY, every=st.sampled_from([timedelta(minutes=30), None]))
 def test_range_gives_what_its_parts_give_bit_for_bit(
     rows: list[Row], minutes: list[int], chosen: list[str], rows_by: RowsBy, every: timedelta | None

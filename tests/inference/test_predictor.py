@@ -50,6 +50,7 @@ from fti_assets.inference.serving.predictor import Prediction, Predictor
 from fti_assets.stores.models.graph import Graph
 from fti_assets.stores.models.store import ModelStore, build_id
 from fti_assets.stores.online.store import SqliteOnlineStore
+from tests.support.examples import examples
 
 NOON = datetime(2013, 6, 1, 12)
 HOUR = timedelta(hours=1)
@@ -382,7 +383,7 @@ def test_the_graph_gets_the_arrays_that_it_gets_offline(world):
 numbers = st.floats(allow_nan=False, width=32)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     arrivals=st.lists(
         st.tuples(st.sampled_from(["BOS", "LAX"]), st.integers(0, 20), st.integers(0, 9)), unique=True, max_size=15
@@ -833,9 +834,9 @@ def test_champions_that_come_and_go_leave_no_file_open(world):
     predictor = world.load()
     opened = []
     with predicting(predictor, 8):
-        for flip in range(60):
+        for flip in range(30):
             world.promote(both[flip % 2])
             predictor.predict(REQUEST, at=NOON)
-            if flip in (9, 59):
+            if flip in (9, 29):
                 opened.append(len(os.listdir("/proc/self/fd")))
     assert opened[1] <= opened[0] + 12

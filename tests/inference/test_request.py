@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fti_assets.core.manifest import Column, ViewRecord
 from fti_assets.errors import RequestError
 from fti_assets.inference.serving.request import RequestForm, moment
+from tests.support.examples import examples
 
 COLUMNS = (
     Column("id", "integer"),
@@ -158,7 +159,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.dictionaries(st.sampled_from([*REQUEST, "other"]) | st.integers(), values), st.booleans())
 def test_any_request_is_read_or_refused(change, several):
     problem = ""

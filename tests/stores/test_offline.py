@@ -22,6 +22,7 @@ from fti_assets.core.times import instant
 from fti_assets.errors import NotMaterializedError, SchemaChangedError, StoreError
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
+from tests.support.examples import examples
 
 ROOT = Path(__file__).parents[2]
 WEATHER = TableName("features", "weather_v1")
@@ -423,7 +424,7 @@ for line in sys.stdin:
 def test_a_killed_writer_leaves_the_old_rows_or_the_new(store: OfflineStore) -> None:
     chance = random.Random(7)
     command = [sys.executable, "-c", FORKED_WRITER, str(store.root)]
-    kills, acknowledged = 8, 0
+    kills, acknowledged = examples(8), 0
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdin is not None
         assert parent.stdout is not None

@@ -16,6 +16,7 @@ from fti_assets.stores.online.blobs import BlobFormat
 from fti_assets.stores.online.keys import key_encoder
 from fti_assets.stores.online.store import OnlineStore, Schema, Winner
 from tests.stores.online_stores import KINDS, TEMP, load, online_store_of
+from tests.support.examples import examples
 
 EVERY_TYPE = (
     Column("name", "text"),
@@ -49,7 +50,7 @@ def frontier(rows: list[tuple[int, int, float]]) -> list[tuple[int, int, tuple[f
 
 
 @both
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30), st.integers(0, 20)), unique=True, max_size=30),
     st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 55)), min_size=1, max_size=20),
@@ -82,7 +83,7 @@ values = st.tuples(
 
 
 @both
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.lists(values, min_size=1, max_size=4), st.permutations(range(6)), st.integers(0, 6))
 def test_values_of_every_type_come_back_in_the_order_asked_for(kind, rows, order, count):
     wanted = order[:count]
@@ -95,7 +96,7 @@ def test_values_of_every_type_come_back_in_the_order_asked_for(kind, rows, order
             assert reader.get(("k",), 10 * i + 9) == Winner(i, 10 * i, tuple(row[place] for place in wanted))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.data())
 def test_different_keys_are_never_encoded_alike(data):
     kinds = {

@@ -23,6 +23,7 @@ from fti_assets.errors import DataError, NotMaterializedError, StoreError
 from tests.features import oracles
 from tests.features.oracles import START, Row
 from tests.on_demand import big, ratio_of
+from tests.support.examples import examples
 from tests.testing.shop import FIRST, LAST, dataset, habits, outcomes, visits
 
 MINUTE = timedelta(minutes=1)
@@ -103,7 +104,7 @@ def expected(rows: list[Row]) -> list[Row]:
     return found
 
 
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(6), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     spine=st.lists(
         st.builds(

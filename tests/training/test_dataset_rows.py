@@ -22,6 +22,7 @@ from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.datasets.rows import DatasetRows, dataset_rows, where_the_parts_lie
 from tests.features import oracles
 from tests.features.oracles import START, Row
+from tests.support.examples import examples
 
 HOUR = timedelta(hours=1)
 SPINE = {"id": "BIGINT", "k": "VARCHAR", "t": "TIMESTAMP", "known": "TIMESTAMP", "own": "DOUBLE", "y": "DOUBLE"}
@@ -482,7 +483,7 @@ def expected(
     return kept, left_out
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     stored=histories(),
     cutoff=st.integers(2, 12),

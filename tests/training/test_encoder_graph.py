@@ -20,6 +20,7 @@ from fti_assets.training.encoders.encoders import (
     fit_encoders,
 )
 from fti_assets.training.encoders.graph import build_encoder
+from tests.support.examples import examples
 
 TEXT = st.one_of(st.just(""), st.sampled_from(["a", "b", "A", "a ", "é", "a\0b", "日本"]), st.text(max_size=5))
 NUMBER = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True), st.floats(-100, 100))
@@ -75,7 +76,7 @@ def views(draw):
     return features, encoders, train, serve
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(views())
 def test_graph_encodes_as_plain_numpy_does(view):
     features, encoders, train, serve = view

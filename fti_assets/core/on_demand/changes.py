@@ -93,20 +93,17 @@ def mentioned_by(statement: ast.AST) -> set[str]:
     return names
 
 
-def changes_inside(definition: ast.AST, name: str) -> bool:
-    """Whether a function changes a name when it is called: as a global, or in place; a local one of that name counts too."""
+def changed_inside(definition: ast.AST) -> set[str]:
+    """The names that a function changes when it is called: as globals, or in place; local ones count too."""
+    names: set[str] = set()
     for node in ast.walk(definition):
-        if isinstance(node, ast.Global) and name in node.names:
-            return True
-        if isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
-            changed = node.value
+        if isinstance(node, ast.Global):
+            names.update(node.names)
+        elif isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
+            names.add(root(node.value))
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGING:
-            changed = node.func.value
-        else:
-            continue
-        if root(changed) == name:
-            return True
-    return False
+            names.add(root(node.func.value))
+    return names
 
 
 def own_names(definition: ast.AST) -> set[str]:
@@ -119,9 +116,9 @@ def own_names(definition: ast.AST) -> set[str]:
     return (given | {name for statement in definition.body for name in bound_by(statement)}) - outer
 
 
-def may_change(statement: ast.stmt, name: str) -> bool:
-    """Whether a statement that does not bind a name may change its value, as ``TABLE.update(...)`` and ``TABLE[1] = 2`` do."""
-    if isinstance(statement, DEFINITIONS + (ast.Import, ast.ImportFrom)) or name not in mentioned_by(statement):
+def may_change(statement: ast.stmt) -> bool:
+    """Whether a statement may change a value that it mentions and does not bind: ``TABLE.update(...)``, ``TABLE[1] = 2``."""
+    if isinstance(statement, DEFINITIONS + (ast.Import, ast.ImportFrom)):
         return False
     plain = isinstance(statement, ast.Assign | ast.AnnAssign) and not any(
         isinstance(node, ast.Call | ast.Attribute | ast.Subscript) for node in ast.walk(statement)

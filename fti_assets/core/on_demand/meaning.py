@@ -19,7 +19,6 @@ from typing import Any
 from fti_assets.core.on_demand.changes import (
     DEFINITIONS,
     bound_by,
-    changes_inside,
     may_change,
     mentioned_by,
     root,
@@ -98,12 +97,12 @@ class _Reach:
                 for alias in statement.names:
                     if name == (alias.asname or alias.name.partition(".")[0]) or alias.name == "*":
                         self._import(module, statement, alias)
-            elif name in bound_by(statement) or may_change(statement, name):
+            elif name in module.bound[index] or (name in module.mentioned[index] and may_change(statement)):
                 self._take(module, index)
             elif isinstance(statement, DEFINITIONS) and not module.imports_name(name):
                 if any(root(one) == name and not isinstance(one, ast.Name) for one in statement.decorator_list):
                     self._take(module, index)  # @TABLE.append
-                if changes_inside(statement, name) or (module.binds(name) and name in module.changed[index]):
+                if name in module.changed_by_call[index] or (module.binds(name) and name in module.changed[index]):
                     self._changer(module, statement.name)
         for other in sorted(module.second_names(name)):
             self.name(module_name, other)
@@ -152,7 +151,7 @@ class _Reach:
                 self._import(module, statement, alias)
             return
         module.taken.add(index)
-        mentioned = mentioned_by(statement)
+        mentioned = module.mentioned[index]
         if mentioned & _LOOKS_EVERYWHERE:
             self.whole(module.name)
         for node in ast.walk(statement):

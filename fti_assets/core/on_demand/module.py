@@ -12,9 +12,11 @@ from fti_assets.core.on_demand.changes import (
     DEFINITIONS,
     Changes,
     bound_by,
+    changed_inside,
     flows,
     is_constant,
     lives_on,
+    mentioned_by,
     own_names,
     root,
     run_at_once,
@@ -69,6 +71,16 @@ class Module:
     def bound(self) -> list[set[str]]:
         """The names that each statement gives a value."""
         return [bound_by(one) for one in self.tree.body]
+
+    @cached_property
+    def mentioned(self) -> list[set[str]]:
+        """The names that each statement says."""
+        return [mentioned_by(one) for one in self.tree.body]
+
+    @cached_property
+    def changed_by_call(self) -> list[set[str]]:
+        """The names that each function and class changes when it is called."""
+        return [changed_inside(one) if isinstance(one, DEFINITIONS) else set() for one in self.tree.body]
 
     @cached_property
     def changes(self) -> Changes:

@@ -3,13 +3,12 @@ from pathlib import Path
 import pytest
 
 from examples.flight_delays import sources
+from tests.support.flights import landed_year
 
 
 @pytest.fixture(scope="session")
 def landed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
-    """The whole year, landed once a test session, and the rows of each source; nobody changes the folder."""
-    folder = tmp_path_factory.mktemp("landing")
-    return folder, sources.land(folder)
+    return landed_year(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

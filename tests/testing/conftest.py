@@ -1,13 +1,10 @@
-from pathlib import Path
-
 import pytest
 
 from examples.flight_delays import sources
+from tests.support.flights import landed_year
 
 
 @pytest.fixture(scope="session")
 def landing(tmp_path_factory: pytest.TempPathFactory) -> sources.LandingZone:
-    """Everything that landed in 2013; nobody changes the folder."""
-    folder: Path = tmp_path_factory.mktemp("landing")
-    sources.land(folder)
-    return sources.LandingZone(folder=str(folder))
+    """Everything that landed in 2013."""
+    return sources.LandingZone(folder=str(landed_year(tmp_path_factory)[0]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import duckdb
 
@@ -15,22 +14,13 @@ from fti_assets.features.views import view_of
 from fti_assets.rules import Rule, Verdict
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import Column, ViewRecord
-from fti_assets.stores.sql import literal, quoted
+from fti_assets.stores.sql import quoted
 from fti_assets.training.coverage import ROW, Coverage
 from fti_assets.training.dataset_warnings import APART, JOINS, PAST, UNKNOWN, VARYING
+from fti_assets.training.tellers import LabelFacts, tellers
 
 KNOWN = "_fti_known"
 """The column that says whether a row's label was visible at its prediction time."""
-
-_FEWEST = 20
-"""Of fewer rows chance alone may tell every label."""
-_SAMPLE = 2_000
-"""A feature that does not tell the labels of so many rows does not tell those of all."""
-_FIRST = 100
-"""Of each side of the label, the rows that rule out most features for little."""
-_TOGETHER = 50
-"""The columns of one query: what planning one costs grows with the square of their number."""
-_NUMBERS = ("boolean", "integer", "number")
 
 
 def judge_rows(
@@ -41,7 +31,7 @@ def judge_rows(
     label_column: str,
     coverage: Coverage,
 ) -> list[Verdict]:
-    """Judge a dataset's rows by every rule but that of times, in one pass and one more over what samples leave open.
+    """Judge a dataset's rows by every rule but that of times, in one pass and two more over what samples leave open.
 
     Args:
         connection: the connection of the table.
@@ -52,24 +42,20 @@ def judge_rows(
         coverage: what the joins found.
     """
     y = quoted(label_column)
-    asked = ["count(*)", f"count(*) FILTER ({KNOWN})", f"count(DISTINCT {y})", f"max({y})"]
+    asked = ["count(*)", f"count(*) FILTER ({KNOWN})", f"count(DISTINCT {y})", f"max({y})", f"mode({y})"]
     for feature in features:
         name = quoted(feature.name)
         asked += [f"count({name})", f"min({name}) IS DISTINCT FROM max({name})"]
-    total, known, labels, highest, *found = connection.execute(f"SELECT {', '.join(asked)} FROM {table}").fetchall()[0]
+    total, known, labels, highest, commonest, *found = connection.execute(
+        f"SELECT {', '.join(asked)} FROM {table}"
+    ).fetchall()[0]
     names = [feature.name for feature in features]
     counts, vary = dict(zip(names, found[::2], strict=True)), dict(zip(names, found[1::2], strict=True))
     null = [name for name in names if total and not counts[name]]
     one = [name for name in names if total > 1 and counts[name] == total and not vary[name]]
     dull_names = {*null, *one}
-    open_ = [feature for feature in features if feature.name not in dull_names]
-    open_ = (
-        _not_ruled_out(connection, table, open_, label, y, labels, highest) if labels > 1 and total >= _FEWEST else []
-    )
-    if total > 5 * _SAMPLE:
-        sample = f"(FROM {table} USING SAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1))"
-        open_ = _telling(connection, sample, open_, label, y, labels, highest, least=0)
-    telling = [one.name for one in _telling(connection, table, open_, label, y, labels, highest, least=_FEWEST)]
+    told_by = LabelFacts(label, y, labels, highest, commonest, total)
+    telling = tellers(connection, table, [one for one in features if one.name not in dull_names], told_by)
     lost = [group for group, shares in coverage.items() if total and not shares[ROW]]
     dull = [f"{listed(null)} null in every row"] if null else []
     dull += [f"{listed(one)} of one value in all of them"] if one else []
@@ -124,81 +110,3 @@ def judge_times(lake: Lake, view: ViewRecord, groups: Sequence[FeatureGroup], *,
 
 def _verdict(rule: Rule, failures: int, problem: str) -> Verdict:
     return Verdict(rule, failures, (), problem if failures else "")
-
-
-def _telling(
-    connection: duckdb.DuckDBPyConnection,
-    source: str,
-    features: Sequence[Column],
-    label: Column,
-    y: str,
-    labels: int,
-    highest: Any,
-    *,
-    least: int,
-) -> list[Column]:
-    """The features that nothing contradicts to tell the label, where they have at least that many rows."""
-    rows = f"(SELECT *, {y} = $highest AS __fti_high FROM {source})"
-    telling: list[Column] = []
-    for first in range(0, len(features), _TOGETHER):
-        some = features[first : first + _TOGETHER]
-        asked = [_tells(feature, label, y, labels, least) for feature in some]
-        answers = connection.execute(f"SELECT {', '.join(asked)} FROM {rows}", {"highest": highest}).fetchall()[0]
-        telling += [feature for feature, tells in zip(some, answers, strict=True) if tells]
-    return telling
-
-
-def _not_ruled_out(
-    connection: duckdb.DuckDBPyConnection,
-    table: str,
-    features: Sequence[Column],
-    label: Column,
-    y: str,
-    labels: int,
-    highest: Any,
-) -> list[Column]:
-    """The features that a few rows do not rule out, asked column below column: a query of the table's width plans for seconds."""
-    sides = [f"(FROM {table} WHERE {y} {side} $highest LIMIT {_FIRST})" for side in ("=", "<>")]
-    left: set[str] = set()
-    for kind in dict.fromkeys(feature.type for feature in features):
-        some = [feature.name for feature in features if feature.type == kind]
-        names, values = (", ".join(map(one, some)) for one in (literal, quoted))
-        below = (
-            f"SELECT {y}, {y} = $highest AS __fti_high, unnest([{names}]) AS __fti_name, unnest([{values}]) AS __fti_value "
-            f"FROM ({' UNION ALL '.join(sides)})"
-        )
-        tells = _tells(Column("__fti_value", kind), label, y, labels, 0)
-        found = connection.execute(
-            f"SELECT __fti_name FROM ({below}) GROUP BY __fti_name HAVING {tells}", {"highest": highest}
-        ).fetchall()
-        left |= {name for (name,) in found}
-    return [feature for feature in features if feature.name in left]
-
-
-def _tells(feature: Column, label: Column, y: str, labels: int, least: int) -> str:
-    """The SQL of whether a feature tells the label: it equals it, parts it, lies on a line with it, decides it by its values,
-    or by being null. Without ``least`` the rows are a sample, which can only rule that out."""
-    f = quoted(feature.name)
-    enough = f"count({f}) >= {least}"
-    ways = []
-    if feature.type in _NUMBERS and label.type in _NUMBERS:
-        ways.append(f"({enough} AND coalesce(bool_and({f}::DOUBLE = {y}::DOUBLE), true))")
-        if labels > 2:
-            line = f"corr({f}::DOUBLE, {y}::DOUBLE) FILTER (abs({f}::DOUBLE) < 1e100 AND abs({y}::DOUBLE) < 1e100)"
-            ways.append(f"({enough} AND coalesce(abs({line}) > 1 - {1e-12 if least else 1e-6}, {not least}))")
-    elif feature.type == label.type:
-        ways.append(f"({enough} AND coalesce(bool_and({f} = {y}), true))")
-    if labels == 2:
-        each = f"least(count({f}) FILTER (__fti_high), count({f}) FILTER (NOT __fti_high)) >= {least // 2}"
-        if feature.type != "text":
-            low, high = "FILTER (NOT __fti_high)", "FILTER (__fti_high)"
-            parts = f"max({f}) {low} < min({f}) {high} OR min({f}) {low} > max({f}) {high}"
-            ways.append(f"({each} AND coalesce({parts}, true))")
-        both = f"least(count(*) FILTER (__fti_high), count(*) FILTER (NOT __fti_high)) >= {least // 2}"
-        null = f"bool_and(__fti_high = ({f} IS NULL)) OR bool_and(__fti_high = ({f} IS NOT NULL))"
-        ways.append(f"({both} AND coalesce({null}, true))")
-    if feature.type != "number":
-        values, pairs = f"count(DISTINCT {{'f': {f}}})", f"count(DISTINCT {{'f': {f}, 'y': {y}}})"
-        repeated = f"count(*) >= {least} AND 2 * {values} <= count(*) AND " if least else ""
-        ways.append(f"({repeated}{values} = {pairs})")
-    return f"({' OR '.join(ways) or 'false'})"

@@ -1,5 +1,6 @@
 """What a dataset warns of: joins that find nothing, features that say nothing or too much, labels that were known."""
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -12,7 +13,8 @@ import pytest
 import fti_assets as fti
 from fti_assets import testing
 from fti_assets.stores.manifest import Column
-from fti_assets.training.dataset_checks import KNOWN, _not_ruled_out, _telling, judge_rows
+from fti_assets.training.dataset_checks import KNOWN, judge_rows
+from fti_assets.training.tellers import LabelFacts, not_ruled_out, telling
 from tests.features import oracles
 from tests.features.oracles import START
 
@@ -109,12 +111,104 @@ def test_numbers_and_classes_are_told_too(connection: duckdb.DuckDBPyConnection)
     amount, kind = Column("amount", "number"), Column("kind", "text")
     assert told(connection, "number", MANY, MANY, amount)
     assert told(connection, "number", [3 * value - 1 for value in MANY], MANY, amount)
-    assert not told(connection, "number", [value**2 for value in MANY], MANY, amount)
     assert not told(connection, "number", [1e300 * value for value in NOISE], MANY, amount)
     classes = [RANDOM.choice("abc") for _ in MANY]
     assert told(connection, "text", classes, classes, kind)
     assert told(connection, "integer", [ord(one) for one in classes], classes, kind)
     assert not told(connection, "text", classes[::-1], classes, kind)
+
+
+CODES = {"a": 2.5, "b": 0.5, "c": 1.5}
+CLASSES = [RANDOM.choice("aabbc") for _ in MANY]
+COUNTS = [RANDOM.randrange(12) for _ in MANY]
+AMOUNT, COUNT, CLASS = Column("amount", "number"), Column("count", "integer"), Column("class", "text")
+
+
+def sometimes(values: Sequence[Any]) -> list[Any]:
+    return [value if share < 0.4 else None for value, share in zip(values, NOISE, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("label", "y", "values"),
+    [
+        (FLAG, YES, [1.5 if yes else RANDOM.choice([0.5, 2.5]) for yes in YES]),
+        (FLAG, YES, [1.5 if yes else RANDOM.choice([0.5, None]) for yes in YES]),
+        (CLASS, CLASSES, [CODES[one] for one in CLASSES]),
+        (CLASS, CLASSES, [CODES[one] + RANDOM.choice([0, 10]) for one in CLASSES]),
+        (COUNT, COUNTS, [(count * 5 % 12) / 2 for count in COUNTS]),
+        (AMOUNT, MANY, [2 * value + 3 for value in MANY]),
+        (AMOUNT, MANY, [math.log(value) for value in MANY]),
+        (AMOUNT, MANY, [1 / value for value in MANY]),
+        (AMOUNT, MANY, sometimes([value**3 for value in MANY])),
+        (COUNT, COUNTS, [count**2 + value for count, value in zip(COUNTS, NOISE, strict=True)]),
+        (COUNT, COUNTS, [-(count**3) * 1.0 for count in COUNTS]),
+    ],
+    ids=[
+        "not in order", "null for some", "codes", "two codes a class", "codes of counts", "line", "logarithm", "inverse",
+        "cube with nulls", "more than the label", "falling counts",
+    ],
+)  # fmt: skip
+def test_codes_and_copies_in_floats_are_found(
+    connection: duckdb.DuckDBPyConnection, label: Column, y: Sequence[Any], values: list[Any]
+) -> None:
+    assert told(connection, "number", values, y, label)
+    one = next(at for at, value in enumerate(values) if at > 16 and value is not None)
+    other = next(at for at, value in enumerate(values) if value is not None and y[at] != y[one])
+    wrong = [values[other] if at == one else value for at, value in enumerate(values)]
+    assert not told(connection, "number", wrong, y, label)
+
+
+def test_copies_of_many_rows_are_found_and_one_wrong_row_clears_them(connection: duckdb.DuckDBPyConnection) -> None:
+    amounts = [RANDOM.random() for _ in range(30_000)]
+    codes = [math.floor(amount * 20) % 7 + 0.5 for amount in amounts]
+    wrong = [code if number != 12_345 else code + 1 for number, code in enumerate(codes)]
+    found = problems(
+        connection, AMOUNT, amounts, root=("number", [math.sqrt(amount) for amount in amounts]),
+        wrong=("number", [1 - amount if n == 12_345 else amount for n, amount in enumerate(amounts)]), noise=("number", amounts[::-1]),
+    )  # fmt: skip
+    assert "'root' alone tells the label" in found["features_do_not_tell_label"]
+    yes = [code in (1.5, 4.5) for code in codes]
+    found = problems(connection, FLAG, yes, code=("number", codes), noise=("number", amounts))
+    assert "'code' alone tells the label" in found["features_do_not_tell_label"]
+    wrong[12_345] = next(code for code in codes if (code in (1.5, 4.5)) != yes[12_345])
+    assert problems(connection, FLAG, yes, code=("number", wrong), noise=("number", amounts)) == {}
+
+
+@pytest.mark.parametrize("rows", [20, 40, 200])
+@pytest.mark.parametrize("label", ["flag", "rare", "once", "class", "count", "amount"])
+def test_honest_features_are_not_accused(connection: duckdb.DuckDBPyConnection, label: str, rows: int) -> None:
+    draw = random.Random(f"{label} {rows}")
+    ys: dict[str, tuple[Column, list[Any]]] = {
+        "flag": (FLAG, [draw.random() < 0.5 for _ in range(rows)]),
+        "rare": (FLAG, [number % 20 == 3 for number in range(rows)]),
+        "once": (FLAG, [number == 7 for number in range(rows)]),
+        "class": (CLASS, [draw.choice("abc") for _ in range(rows)]),
+        "count": (COUNT, [min(draw.randrange(30), draw.randrange(30)) for _ in range(rows)]),
+        "amount": (AMOUNT, [draw.gauss(10, 4) for _ in range(rows)]),
+    }
+    of, y = ys[label]
+    features: dict[str, tuple[Any, list[Any]]] = {}
+    for at in range(12):
+        pairs = draw.sample([number // 2 for number in range(rows)], rows)
+        features |= {
+            f"uniform{at}": ("number", [draw.random() for _ in range(rows)]),
+            f"ids{at}": ("integer", draw.sample(range(rows), rows)),
+            f"float_ids{at}": ("number", [one * 1.0 for one in draw.sample(range(rows), rows)]),
+            f"pairs{at}": ("number", [one / 2 for one in pairs]),
+            f"names{at}": ("text", [f"n{one}" for one in pairs]),
+            f"few{at}": ("number", [draw.choice([0.5, 1.5, None]) for _ in range(rows)]),
+            f"mostly_null{at}": ("number", [draw.random() if n % (rows // 10) == 0 else None for n in range(rows)]),
+        }
+    features["rank"] = ("integer", list(range(rows)))
+    found = problems(connection, of, y, **features)
+    assert "features_do_not_tell_label" not in found, found
+
+
+def test_a_constant_label_is_told_by_nothing(connection: duckdb.DuckDBPyConnection) -> None:
+    for label, value in ((FLAG, True), (AMOUNT, 2.5), (CLASS, "a")):
+        assert (
+            problems(connection, label, [value] * 400, noise=("number", NOISE), ids=("integer", list(range(400)))) == {}
+        )
 
 
 def test_a_sample_of_many_rows_rules_out_and_never_accuses(connection: duckdb.DuckDBPyConnection) -> None:
@@ -148,10 +242,10 @@ def test_a_few_rows_rule_out_only_what_all_rows_would(connection: duckdb.DuckDBP
             f"CREATE TABLE made AS SELECT y, {wrong} FROM (SELECT (i % 3 = 0)::INTEGER AS y FROM range({rows}) r(i))"
         )
         features = [Column(f"x{at}", kind) for at in range(len(shares))]  # type: ignore[arg-type]
-        asked = (Column("y", "integer"), '"y"', 2, 1)
-        left = _not_ruled_out(connection, "made", features, *asked)
-        assert _telling(connection, "made", left, *asked, least=20) == _telling(
-            connection, "made", features, *asked, least=20
+        asked = LabelFacts(Column("y", "integer"), '"y"', 2, 1, 0, rows)
+        left = not_ruled_out(connection, "made", features, asked)
+        assert telling(connection, "made", left, asked, least=20) == telling(
+            connection, "made", features, asked, least=20
         )
         assert [one for one, share in zip(features, shares, strict=True) if not share and one not in left] == []
 

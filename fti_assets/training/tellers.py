@@ -1,0 +1,199 @@
+"""The features that alone tell a label: copies of it, codes, what parts or orders it. Samples rule out most of them first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from fti_assets.stores.manifest import Column
+from fti_assets.stores.sql import literal, quoted
+
+_FEWEST = 20
+"""Of fewer rows chance alone may tell every label."""
+_AGREEING = 9
+"""So many rows of other labels than the commonest, each alike to one before: fewer may agree by chance."""
+_SAMPLE = 2_000
+"""A feature that does not tell the labels of so many rows does not tell those of all."""
+_FIRST = 100
+"""Of each side of the label, the rows that rule out most features for little. Fractions of more values are no codes."""
+_TOGETHER = 50
+"""The columns of one query: what planning one costs grows with the square of their number."""
+_NUMBERS = ("boolean", "integer", "number")
+
+
+@dataclass(frozen=True)
+class LabelFacts:
+    """A label: its name and type, its quoted column, how many values it has, the highest, the commonest, and how many rows."""
+
+    column: Column
+    y: str
+    values: int
+    highest: Any
+    commonest: Any
+    rows: int
+
+    @property
+    def is_amount(self) -> bool:
+        """Whether it is a number of so many values that an order of them is no chance."""
+        return self.column.type in ("integer", "number") and self.values >= _FEWEST // 2
+
+    def of(self, source: str) -> str:
+        """The SQL of the rows of a source with what is asked of their labels, to be run with ``asked``."""
+        return f"(SELECT *, {self.y} = $highest AS __fti_high, {self.y} = $commonest AS __fti_common FROM {source})"
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        return {"highest": self.highest, "commonest": self.commonest}
+
+
+def tellers(
+    connection: duckdb.DuckDBPyConnection, table: str, features: Sequence[Column], label: LabelFacts
+) -> list[str]:
+    """The names of the features that tell the label of every row, in their order.
+
+    Args:
+        connection: the connection of the table.
+        table: the quoted name of a table with each feature and the label, which is never null.
+        features: the features that have more than one value, and their types.
+        label: the label.
+    """
+    if label.values < 2 or label.rows < _FEWEST:
+        return []
+    by_value = not_ruled_out(connection, table, features, label)
+    in_order = [one for one in features if one.type in ("integer", "number")] if label.is_amount else []
+    in_order = _maybe_in_order(connection, table, in_order, label)
+    if label.rows > 5 * _SAMPLE:
+        sample = f"(FROM {table} USING SAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1))"
+        by_value = telling(connection, sample, by_value, label, least=0)
+        in_order = _in_order(connection, sample, in_order, label, least=0)
+    found = {
+        *telling(connection, table, by_value, label, least=_FEWEST),
+        *_in_order(connection, table, in_order, label, least=_FEWEST),
+    }
+    return [feature.name for feature in features if feature in found]
+
+
+def telling(
+    connection: duckdb.DuckDBPyConnection, source: str, features: Sequence[Column], label: LabelFacts, *, least: int
+) -> list[Column]:
+    """The features that nothing contradicts to tell the label by their values, where they have at least that many rows."""
+    found: list[Column] = []
+    for first in range(0, len(features), _TOGETHER):
+        some = features[first : first + _TOGETHER]
+        asked = [_tells(feature, label, least) for feature in some]
+        answers = connection.execute(f"SELECT {', '.join(asked)} FROM {label.of(source)}", label.asked).fetchall()[0]
+        found += [feature for feature, tells in zip(some, answers, strict=True) if tells]
+    return found
+
+
+def not_ruled_out(
+    connection: duckdb.DuckDBPyConnection, table: str, features: Sequence[Column], label: LabelFacts
+) -> list[Column]:
+    """The features that a few rows do not rule out, asked column below column: a query of the table's width plans for seconds."""
+    sides = [f"(FROM {table} WHERE {label.y} {side} $highest LIMIT {_FIRST})" for side in ("=", "<>")]
+    left: set[str] = set()
+    for kind in dict.fromkeys(feature.type for feature in features):
+        below = _below(f"({' UNION ALL '.join(sides)})", label.y, [one.name for one in features if one.type == kind])
+        tells = _tells(Column("__fti_value", kind), label, 0)
+        found = connection.execute(
+            f"SELECT __fti_name FROM {label.of(f'({below})')} GROUP BY __fti_name HAVING {tells}", label.asked
+        ).fetchall()
+        left |= {name for (name,) in found}
+    return [feature for feature in features if feature.name in left]
+
+
+def _below(source: str, y: str, names: Sequence[str]) -> str:
+    """The SQL of the columns of a source, one below the other, each value beside its label and its column's name."""
+    named, values = (", ".join(map(one, names)) for one in (literal, quoted))
+    return f"SELECT {y}, unnest([{named}]) AS __fti_name, unnest([{values}]) AS __fti_value FROM {source}"
+
+
+def _tells(feature: Column, label: LabelFacts, least: int) -> str:
+    """The SQL of whether a feature tells the label: it equals it, parts it, lies on a line with it, decides it by its values,
+    or by being null. Without ``least`` the rows are a sample, which can only rule that out."""
+    f, y, kind = quoted(feature.name), label.y, label.column.type
+    enough = f"count({f}) >= {least}"
+    ways = []
+    if feature.type in _NUMBERS and kind in _NUMBERS:
+        ways.append(f"({enough} AND coalesce(bool_and({f}::DOUBLE = {y}::DOUBLE), true))")
+        if label.values > 2:
+            line = f"corr({f}::DOUBLE, {y}::DOUBLE) FILTER (abs({f}::DOUBLE) < 1e100 AND abs({y}::DOUBLE) < 1e100)"
+            ways.append(f"({enough} AND coalesce(abs({line}) > 1 - {1e-12 if least else 1e-6}, {not least}))")
+    elif feature.type == kind:
+        ways.append(f"({enough} AND coalesce(bool_and({f} = {y}), true))")
+    if label.values == 2:
+        each = f"least(count({f}) FILTER (__fti_high), count({f}) FILTER (NOT __fti_high)) >= {least // 2}"
+        if feature.type != "text":
+            low, high = "FILTER (NOT __fti_high)", "FILTER (__fti_high)"
+            parts = f"max({f}) {low} < min({f}) {high} OR min({f}) {low} > max({f}) {high}"
+            ways.append(f"({each} AND coalesce({parts}, true))")
+        both = f"least(count(*) FILTER (__fti_high), count(*) FILTER (NOT __fti_high)) >= {least // 2}"
+        null = f"bool_and(__fti_high = ({f} IS NULL)) OR bool_and(__fti_high = ({f} IS NOT NULL))"
+        ways.append(f"({both} AND coalesce({null}, true))")
+    ways.append(f"({_decides(feature, label, least)})")
+    return f"({' OR '.join(ways)})"
+
+
+def _decides(feature: Column, label: LabelFacts, least: int) -> str:
+    """The SQL of whether each value of a feature comes again and has one label, null being a value too.
+
+    Fractions, which rarely come again, are ruled out by how many they are: a few rows have no more values than all.
+    """
+    f = quoted(feature.name)
+    values, pairs = f"count(DISTINCT {{'f': {f}}})", f"count(DISTINCT {{'f': {f}, 'y': {label.y}}})"
+    most = min(label.rows // 2, _FIRST) if feature.type == "number" else label.rows // 2
+    others = "FILTER (NOT __fti_common)"
+    again = f"count(*) {others} - count(DISTINCT {{'f': {f}}}) {others} >= {_AGREEING} AND " if least else ""
+    return f"{again}{values} <= {most} AND {values} = {pairs}"
+
+
+def _maybe_in_order(
+    connection: duckdb.DuckDBPyConnection, table: str, features: Sequence[Column], label: LabelFacts
+) -> list[Column]:
+    """The features whose order a few rows do not contradict, asked column below column."""
+    left: set[str] = set()
+    for kind in dict.fromkeys(feature.type for feature in features):
+        below = _below(f"(FROM {table} LIMIT {_FIRST})", label.y, [one.name for one in features if one.type == kind])
+        each = (
+            "SELECT __fti_name, min(__fti_value) AS lowest, max(__fti_value) AS greatest, max(greatest) OVER earlier AS below, "
+            f"min(lowest) OVER earlier AS above FROM ({below}) GROUP BY __fti_name, {label.y} "
+            f"{_earlier(label.y, 'PARTITION BY __fti_name ')}"
+        )
+        found = connection.execute(
+            f"SELECT __fti_name FROM ({each}) GROUP BY __fti_name HAVING {_ordered('lowest', 'greatest', 'below', 'above')}"
+        ).fetchall()
+        left |= {name for (name,) in found}
+    return [feature for feature in features if feature.name in left]
+
+
+def _in_order(
+    connection: duckdb.DuckDBPyConnection, source: str, features: Sequence[Column], label: LabelFacts, *, least: int
+) -> list[Column]:
+    """The features that grow, or fall, wherever the label grows, on the rows where they are not null."""
+    found: list[Column] = []
+    for first in range(0, len(features), _TOGETHER):
+        some = features[first : first + _TOGETHER]
+        grouped, compared, asked = [], [], []
+        for at, feature in enumerate(some):
+            f = quoted(feature.name)
+            grouped.append(f"min({f}) AS low{at}, max({f}) AS high{at}, count({f}) AS rows{at}")
+            compared.append(f"max(high{at}) OVER earlier AS below{at}, min(low{at}) OVER earlier AS above{at}")
+            enough = f"count(low{at}) >= {least // 2} AND sum(rows{at}) >= {least}"
+            asked.append(f"{enough} AND ({_ordered(f'low{at}', f'high{at}', f'below{at}', f'above{at}')})")
+        labels = f"SELECT {label.y} AS __fti_y, {', '.join(grouped)} FROM {source} GROUP BY 1"
+        each = f"SELECT *, {', '.join(compared)} FROM ({labels}) {_earlier('__fti_y')}"
+        answers = connection.execute(f"SELECT {', '.join(asked)} FROM ({each})").fetchall()[0]
+        found += [feature for feature, ordered in zip(some, answers, strict=True) if ordered]
+    return found
+
+
+def _earlier(y: str, partition: str = "") -> str:
+    """The window of the lesser labels. Running extremes pass over labels whose rows have no value; ``lag`` would not."""
+    return f"WINDOW earlier AS ({partition}ORDER BY {y} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+
+
+def _ordered(low: str, high: str, below: str, above: str) -> str:
+    return f"coalesce(bool_and({low} > {below}), true) OR coalesce(bool_and({high} < {above}), true)"

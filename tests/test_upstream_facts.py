@@ -258,7 +258,7 @@ def test_a_time_partition_exists_only_when_its_window_has_ended_unless_offset() 
 
 
 @pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
-def test_dagster_writes_no_event_for_a_result_that_asks_for_none_and_what_follows_runs(tmp_path: Path) -> None:
+def test_a_result_without_an_event_blocks_nothing(tmp_path: Path) -> None:
     """``assets/materialization.py`` reports a range's events by itself, with a data version for each."""
     from fti_assets.orchestration.materialization import _NO_EVENTS
 

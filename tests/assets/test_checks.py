@@ -78,7 +78,7 @@ def prices() -> pd.DataFrame:
 def report() -> None: ...
 
 
-def test_a_refused_run_fails_with_a_sentence_that_says_what_is_wrong_and_is_not_tried_again(
+def test_a_refused_run_says_why_and_is_not_retried(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     stores = fti.Stores(

@@ -139,7 +139,7 @@ def system(tmp_path: Path) -> Iterator[System]:
         yield System(tmp_path, instance)
 
 
-def test_a_changed_day_is_carried_to_the_days_that_look_back_at_it_and_to_no_other(system: System) -> None:
+def test_a_changed_day_reaches_only_days_that_read_it(system: System) -> None:
     sources = [system.visits, system.outcomes]
     assert system.tick("2024-01-10T12:00") == {}
     assert system.run("2024-01-10T12:00", sources, "2024-01-01", "2024-01-09")
@@ -168,7 +168,7 @@ def test_a_day_that_was_run_before_its_end_is_run_once_more_after_it(system: Sys
     assert system.tick("2024-01-04T02:10") == {}
 
 
-def test_a_cutoff_waits_for_a_run_of_its_last_day_made_after_the_day_and_its_delay(system: System) -> None:
+def test_a_cutoff_waits_for_its_last_days_final_run(system: System) -> None:
     groups = [system.visits, system.outcomes, system.rates]
     system.tick("2024-01-06T11:00")
     assert system.run("2024-01-06T12:00", groups, "2024-01-01", "2024-01-06")
@@ -181,7 +181,7 @@ def test_a_cutoff_waits_for_a_run_of_its_last_day_made_after_the_day_and_its_del
     assert "rows_v1" not in system.tick("2024-01-07T03:11")
 
 
-def test_the_newest_of_the_missed_cutoffs_is_made_and_an_old_day_makes_none_anew(system: System) -> None:
+def test_only_the_newest_missed_cutoff_is_made(system: System) -> None:
     groups = [system.visits, system.outcomes, system.rates]
     assert system.run("2024-01-23T00:00", groups, "2024-01-01", "2024-01-22")
     assert system.tick("2024-01-23T12:00")["rows_v1"] == ["2024-01-21"], "not the two before it"
@@ -208,7 +208,7 @@ def test_a_cutoff_whose_run_failed_is_asked_for_again_when_an_input_changes(syst
     assert system.tick("2024-01-08T03:08")["rows_v1"] == ["2024-01-07"]
 
 
-def test_predictions_wait_for_a_first_build_and_a_withheld_model_blocks_none(system: System) -> None:
+def test_predictions_wait_for_a_first_build_only(system: System) -> None:
     groups = [system.visits, system.outcomes, system.rates]
     system.tick("2024-01-15T02:00")
     assert system.run("2024-01-15T03:00", groups, "2024-01-01", "2024-01-14")
@@ -296,7 +296,7 @@ def test_a_cutoff_after_the_last_day_of_a_group_is_ready_by_that_day() -> None:
         assert ticks_of(fti.build_definitions([rows]), instance, ["2024-01-08T00:05"]) == [{"rows_v1": ["2024-01-07"]}]
 
 
-def test_what_has_no_partitions_runs_on_what_is_there_of_its_inputs_and_tables_of_others_block_nothing() -> None:
+def test_unpartitioned_assets_run_on_what_is_stored() -> None:
     @fti.feature_group(keys=["id"], event_time="at", partitions_def=DAYS)
     def seen() -> pd.DataFrame: ...
 

@@ -123,7 +123,7 @@ def test_a_file_that_is_landed_again_runs_its_day_again_and_no_other(ticks: Tick
     assert ticks.tick() == []
 
 
-def test_a_range_that_lands_at_once_is_one_run_over_the_assets_that_share_it(ticks: Ticks) -> None:
+def test_a_range_that_lands_at_once_is_one_run(ticks: Ticks) -> None:
     days = [f"2024-01-{n:02}" for n in range(1, 11)]
     LANDED.update(visits=dict.fromkeys(days, "a"), orders=dict.fromkeys(days, "a"), shops={"all": "1"})
     assert ticks.tick() == [("orders_v1+visits_v1", "2024-01-01", "2024-01-10"), ("shops_v1",)]

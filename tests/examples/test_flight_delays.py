@@ -203,7 +203,7 @@ def plain(row: pd.Series, names: list[str]) -> dict[str, Any]:
     ("group", "key", "columns"),
     [(carrier_delays, "carrier", ["carrier"]), (airport_delays, "airport", ["origin", "dest"])],
 )
-def test_late_rates_are_those_of_the_flights_that_had_landed_by_the_hour(
+def test_late_rates_count_flights_landed_by_the_hour(
     system: System, landed_arrivals: pd.DataFrame, group: fti.FeatureGroup, key: str, columns: list[str]
 ) -> None:
     stored = system.read(group).set_index([key, "hour"])
@@ -257,7 +257,7 @@ def test_an_arrival_counts_for_its_origin_and_for_its_destination(
     ],
     ids=lambda value: value.name if isinstance(value, fti.FeatureGroup) else None,
 )
-def test_rates_and_mean_delays_are_those_of_the_flights_that_had_left_and_landed_by_the_hour(
+def test_rates_and_delays_count_flights_done_by_the_hour(
     system: System,
     landed_arrivals: pd.DataFrame,
     landed_departures: pd.DataFrame,
@@ -286,7 +286,7 @@ def test_rates_and_mean_delays_are_those_of_the_flights_that_had_left_and_landed
     assert missing > 0
 
 
-def test_a_planes_last_leg_is_what_was_known_of_it_a_quarter_of_an_hour_before(
+def test_a_planes_last_leg_is_known_15_minutes_later(
     dataset: pd.DataFrame,
     landed_schedule: pd.DataFrame,
     landed_arrivals: pd.DataFrame,
@@ -314,7 +314,7 @@ def test_a_planes_last_leg_is_what_was_known_of_it_a_quarter_of_an_hour_before(
     assert set(seen) == {"departed", "landed", None}
 
 
-def test_a_retrain_that_learns_nothing_is_turned_down_and_the_champion_stays(trained: System) -> None:
+def test_a_retrain_that_learns_nothing_is_rejected(trained: System) -> None:
     @fti.model(
         name="retrained_net", dataset=short_dataset, task="binary", evaluate=delay_net.evaluate, gates=delay_net.gates
     )
@@ -352,9 +352,7 @@ def test_a_retrain_that_learns_nothing_is_turned_down_and_the_champion_stays(tra
     assert "of origin '" in verdicts["slice_gap_roc_auc_by_origin"].reason
 
 
-def test_the_weather_of_an_hour_is_seen_from_the_instant_at_which_it_is_known(
-    dataset: pd.DataFrame, landed_weather: pd.DataFrame
-) -> None:
+def test_weather_is_seen_from_when_it_is_known(dataset: pd.DataFrame, landed_weather: pd.DataFrame) -> None:
     known = landed_weather.sort_values("known_at").rename(columns={"origin": "airport"})
     flights = dataset.reset_index().sort_values(["predict_at", "flight_id"])
     expected = pd.merge_asof(

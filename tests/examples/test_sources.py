@@ -259,7 +259,7 @@ def test_no_days_and_empty_days_have_the_columns_of_the_others(landing: sources.
     assert full.dtypes.equals(none.dtypes)
 
 
-def test_a_day_that_has_not_landed_is_an_error_that_says_how_to_land_it(zone: sources.LandingZone) -> None:
+def test_a_missing_day_says_how_to_land_it(zone: sources.LandingZone) -> None:
     with pytest.raises(sources.NotLandedError) as error:
         zone.read("weather", ["2013-01-02", "2013-01-03", "2013-01-04"])
     assert str(error.value) == (

@@ -293,7 +293,7 @@ def test_a_table_without_rows_takes_the_types_that_the_first_rows_have(tmp_path:
     assert version(tmp_path) == version(reloaded)
 
 
-def test_a_group_that_says_when_its_rows_are_late_takes_the_first_rows_types_too(tmp_path: Path) -> None:
+def test_a_group_with_late_rows_takes_first_types(tmp_path: Path) -> None:
     untold = pd.DataFrame({"id": [], "at": [], "x": []}, dtype=object)
     for rows in (untold, pd.DataFrame({"id": ["a"], "at": AT, "x": [1]})):
         materialize(balances(lambda _, rows=rows: rows, serving_delay="1h"), stores=stores_in(tmp_path))
@@ -344,7 +344,7 @@ def test_an_order_of_text_is_refused(tmp_path: Path, kind: str) -> None:
     assert (said["feed_position"], stored(tmp_path)) == ("10", {(1, AT): 10})
 
 
-def test_the_order_of_a_feed_may_be_a_time_and_its_operations_the_users_own(tmp_path: Path) -> None:
+def test_a_feed_takes_times_and_the_users_operations(tmp_path: Path) -> None:
     when = [AT, AT + HOUR, AT]
     rows = pd.DataFrame({"id": [1, 1, 2], "at": AT, "x": [1, 2, 3], "what": ["put", "put", "put"], "when": when})
     feed = fti.ChangeFeed(rows, operation="what", order="when", upsert=["put"], delete=[])

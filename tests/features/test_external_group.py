@@ -402,7 +402,7 @@ def test_reading_takes_columns_but_no_partition_and_no_snapshot(warehouse: Wareh
             fti.read(group, **what)  # type: ignore[arg-type]
 
 
-def test_it_joins_as_the_same_rows_in_a_group_do_and_as_the_oracle_says(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_it_joins_as_a_group_and_the_oracle_do(warehouse: Warehouse, tmp_path: Path) -> None:
     frame = fti.read(warehouse.group())
 
     @fti.feature_group(keys=["shop"], event_time="seen_at", available_at="known_at", ttl="6h")

@@ -119,7 +119,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, tuple
     return stored_by(tmp_path_factory.mktemp("plain"), "plain")
 
 
-@pytest.mark.parametrize("name", ["rowid", "s", "old", "snapshot_id", "row"])
+@pytest.mark.parametrize(
+    "name", ["rowid", "old", "snapshot_id", *(pytest.param(one, marks=pytest.mark.soak) for one in ("s", "row"))]
+)
 def test_a_system_gives_the_same_whatever_a_column_is_called(
     tmp_path: Path, plain: tuple[pd.DataFrame, tuple[Any, ...]], name: str
 ) -> None:

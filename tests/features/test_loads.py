@@ -104,9 +104,7 @@ def test_a_day_that_is_run_again_with_the_same_rows_makes_nothing_stale(
     assert system.tick() == []
 
 
-def test_a_late_row_of_a_source_by_arrival_touches_only_the_days_since_it_came(
-    tmp_path: Path, instance: dg.DagsterInstance
-) -> None:
+def test_a_late_row_touches_only_days_since_arrival(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     system = System(tmp_path, instance, available_at="arrived_at", partition_by="arrived_at")
     system.run(system.visits, "2024-01-01", LAST)
     system.run(system.sums, "2024-01-04", LAST)
@@ -128,9 +126,7 @@ def test_a_late_row_of_a_source_by_arrival_touches_only_the_days_since_it_came(
     assert rows[rows.id == "a"]["x_2d"].tolist() == [4.0, 4.0, 22.0, 22.0]
 
 
-def test_a_correction_of_a_source_by_arrival_is_a_new_row_with_its_own_available_at(
-    tmp_path: Path, instance: dg.DagsterInstance
-) -> None:
+def test_a_correction_by_arrival_is_a_new_row(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     system = System(tmp_path, instance, available_at="arrived_at", partition_by="arrived_at")
     system.run(system.visits, "2024-01-01", "2024-01-03")
     corrected = day("2024-01-02", x=5.0).assign(arrived_at=pd.Timestamp("2024-01-03 09:00").as_unit("us"))

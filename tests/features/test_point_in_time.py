@@ -262,7 +262,7 @@ def test_missing_and_repeated_columns_are_named(connection: duckdb.DuckDBPyConne
         frontier(connection, oracles.relation(connection, ROWS, []), ["k"], [], Times(), of="g_v1")
 
 
-def test_joins_leave_the_spine_its_keys_and_a_table_a_group_behind_and_nothing_outside_temp(
+def test_joins_write_only_to_temp(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     connection.execute("ATTACH ':memory:' AS other; USE other")

@@ -224,7 +224,7 @@ def in_day(day: int, rows: pd.DataFrame = SOURCE) -> pd.DataFrame:
     return rows[rows["t"].dt.day == day].sort_values("visit_id")
 
 
-def test_each_row_has_its_keys_its_time_its_answer_and_the_build_that_gave_it(bench: Bench) -> None:
+def test_each_row_names_its_keys_time_answer_build(bench: Bench) -> None:
     result = bench.predict(day="06", now="2013-01-20T03:00:00")
     rows, champion = bench.answers(), bench.store.champion("buyer").reference
     assert list(rows.columns) == ["visit_id", "t", "probability", "build", "predicted_at"]
@@ -282,7 +282,7 @@ def test_before_its_window_closed_a_partition_is_answered_by_the_champion(bench:
     assert set(bench.answers()["build"]) == {champion}
 
 
-def test_after_its_window_closed_a_partition_is_answered_by_the_newest_build_of_its_time(bench: Bench) -> None:
+def test_a_closed_partition_takes_its_times_newest_build(bench: Bench) -> None:
     of_its_time = bench.build("2013-01-06T00:00:00")  # its cutoff is the partition's start: not after it
     bench.build("2013-01-06T00:00:00", status="rejected")
     bench.promote(bench.build("2013-01-06T00:00:01"))

@@ -124,7 +124,7 @@ def test_dagster_finds_its_records_of_the_old_assets_under_the_same_names(old: A
         assert found[name] == {about: value for about, value in wanted.items() if about != "checks"}, name
 
 
-def test_the_catalog_notes_a_folder_that_is_on_no_machine_so_that_the_stores_can_be_copied(stores: fti.Stores) -> None:
+def test_copied_stores_open_whatever_folder_the_catalog_notes(stores: fti.Stores) -> None:
     with closing(sqlite3.connect(stores.offline_store().catalog)) as catalog:
         [(noted,)] = catalog.execute("SELECT value FROM ducklake_metadata WHERE key = 'data_path'").fetchall()
     assert not Path(noted).exists()

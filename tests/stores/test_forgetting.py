@@ -105,7 +105,7 @@ def test_nothing_of_it_is_left_in_the_bounds_of_any_type(tmp_path: Path) -> None
                 assert [row[0] for row in found] == [f"p-{number}"] * (2 if number == 10 else 1)
 
 
-def test_a_row_that_a_row_level_change_deleted_is_taken_out_of_its_file_too(tmp_path: Path) -> None:
+def test_a_row_level_delete_leaves_the_file_too(tmp_path: Path) -> None:
     with OfflineStore(tmp_path).connect() as lake:
         put(lake, NAMES, WHOLE)
         lake.connection.execute("CREATE TEMP TABLE nothing AS FROM staged LIMIT 0")

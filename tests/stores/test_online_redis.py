@@ -105,7 +105,7 @@ def test_what_serves_does_not_expire(store):
 
 
 @pytest.mark.parametrize("write", ["load", "apply", "delete", "drop"])
-def test_a_writer_that_has_lost_its_lock_is_refused_and_the_other_ones_rows_stay(store, write):
+def test_a_writer_without_its_lock_is_refused(store, write):
     load(store, [(("a",), [(0, 0, (1.0,))])])
     prefix = store.location.rpartition("=")[2]
     with store.writing("weather_v1") as late:

@@ -176,7 +176,7 @@ def test_a_snapshot_is_kept_for_so_long_after_the_next_one_came(house: House) ->
     assert house.keep(HOUR).expired == (replaced_just_now,)
 
 
-def test_a_dataset_that_was_replaced_while_a_model_learns_from_it_pins_what_it_did(house: House) -> None:
+def test_a_dataset_replaced_during_training_stays_pinned(house: House) -> None:
     with house.offline.connect() as lake:
         pinned, other = put(lake, 1).snapshot, put(lake, 2).snapshot
         before_run = put(lake, 0, table=DATASET, record=f'{{"snapshot": {pinned}}}').snapshot

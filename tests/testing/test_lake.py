@@ -37,7 +37,7 @@ def test_a_system_is_materialized_in_order_on_stores_of_its_own(tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lake", "models", "online"]
 
 
-def test_the_clock_stands_at_the_end_of_the_last_partition_or_where_it_is_set(tmp_path: Path) -> None:
+def test_the_clock_stands_at_the_last_partitions_end(tmp_path: Path) -> None:
     seen = []
 
     @fti.feature_group(keys=["customer"], event_time="t", partitions_def=DAYS)

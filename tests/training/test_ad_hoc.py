@@ -200,7 +200,7 @@ def test_times_with_a_zone_and_iso_text_are_taken_as_utc(stores: fti.Stores) -> 
     assert VIEW.features_for(stamped, stores=stores, as_="dicts") == wanted
 
 
-def test_columns_that_the_view_does_not_know_are_kept_and_those_called_like_a_feature_left_out(
+def test_unknown_columns_are_kept_unless_named_like_a_feature(
     stores: fti.Stores,
 ) -> None:
     found = VIEW.features_for([{"Note": "n", **row(), "x": -1.0, "is_big": None}], stores=stores)

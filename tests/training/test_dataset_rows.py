@@ -346,7 +346,7 @@ def test_rows_come_in_the_order_of_time_and_keys_with_exactly_the_views_columns(
     assert list(by_id) == [2, 1, 3]
 
 
-def test_a_feature_may_have_the_name_of_a_spine_column_that_the_view_does_not_use(
+def test_a_feature_may_share_an_unused_spine_columns_name(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     @fti.feature_group(keys=["k"], event_time="e")

@@ -478,7 +478,7 @@ class Short(Net):
         self.tables = torch.nn.ModuleList([torch.nn.Embedding(size, 3) for size in sizes])
 
 
-def test_a_table_without_a_row_for_the_last_code_is_refused_whatever_the_rows_have():
+def test_a_table_without_the_last_codes_row_is_refused():
     data = training_data("binary", missing=False)
     common = {part: {n: v[:1].repeat(20) for n, v in one.columns.items()} for part, one in parts(data).items()}
     few = TrainingData(

@@ -281,7 +281,7 @@ def test_a_slice_gap_is_judged_on_the_slices_of_the_test_rows(bench: Bench) -> N
     assert f"{rejected.metrics['log_loss']:.6g} overall" in verdict.reason
 
 
-def test_a_slice_gap_by_a_column_that_is_not_sliced_by_is_an_error_at_load() -> None:
+def test_a_slice_gap_by_an_unsliced_column_is_refused() -> None:
     gap = fti.SliceGap("log_loss", by="spend", at_most=0.1)
     with pytest.raises(DeclarationError, match="gates by 'spend', but its slices are nothing: add them"):
         buyer(gates=[gap])
@@ -325,7 +325,7 @@ def test_a_rolled_back_build_is_not_compared_with(bench: Bench) -> None:
     assert bench.champion == bench.builds()[-1].reference
 
 
-def test_champion_and_challenger_are_compared_on_the_rows_that_the_champion_has_not_trained_on(bench: Bench) -> None:
+def test_the_comparison_leaves_out_what_the_champion_trained_on(bench: Bench) -> None:
     test = bench.rows(BUYING, "08")
     middle = test["t"].iloc[20]
     (one,) = bench.made.builds("buyer")
@@ -351,7 +351,7 @@ def test_a_champion_that_trained_on_every_test_row_cannot_be_compared_with(bench
     assert "has trained on every test row" in champion.reason
 
 
-def test_a_champion_of_another_view_is_scored_on_its_own_features_of_the_same_rows(bench: Bench) -> None:
+def test_a_champion_of_another_view_keeps_its_own_features(bench: Bench) -> None:
     bench.train(buyer(dataset=WITH_HABITS), "07")
     (champion,) = bench.builds()
     bench.train(
@@ -367,7 +367,7 @@ def test_a_champion_of_another_view_is_scored_on_its_own_features_of_the_same_ro
     assert bench.champion == challenger.reference
 
 
-def test_a_champion_whose_spine_has_none_of_the_rows_fails_its_gate_and_says_why(bench: Bench) -> None:
+def test_a_champion_without_common_rows_fails_its_gate(bench: Bench) -> None:
     (one,) = bench.made.builds("buyer")
     bench.published("07", view=replace(one.view, spine="outcomes", spine_version=7))
     assert not bench.train(buyer(gates=[NOT_WORSE]), "08").success
@@ -394,7 +394,7 @@ def test_promotion_by_hand_leaves_the_champion_to_people(bench: Bench) -> None:
     assert [build.status for build in bench.builds()] == ["accepted"]
 
 
-def test_a_range_builds_at_each_cutoff_in_order_each_with_its_own_verdict_and_event(bench: Bench) -> None:
+def test_a_range_builds_and_judges_each_cutoff_in_order(bench: Bench) -> None:
     latest: list[float] = []
 
     def bad_on_the_sixth(data: fti.TrainingData) -> Any:

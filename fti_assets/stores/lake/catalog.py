@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -161,26 +161,23 @@ def partitions_of_older_columns(lake: LakeReader, table: TableName) -> set[str]:
     return {partition for (partition,) in found}
 
 
-def column_places(lake: LakeReader, table: TableName) -> dict[str, int]:
-    """What DuckLake sorts a table's columns by."""
-    found = lake.connection.execute(
-        f"SELECT column_name, column_order FROM {_own('column')} WHERE table_id = {_TABLE} AND end_snapshot IS NULL "
-        "AND parent_column IS NULL",
-        [table.schema, table.name],
-    ).fetchall()
-    return dict(found)
+def put_columns(lake: LakeReader) -> None:
+    """Put columns that got their type where those of their names were before: DuckLake adds a column at the end only.
 
-
-def put_columns(lake: LakeReader, table: TableName, places: Mapping[str, int]) -> None:
-    """Put columns that were just added where others of their names were: DuckLake adds a column at the end only.
-
-    Called right after the commit, before anything reads the new snapshot: DuckLake reads a snapshot's columns once.
+    Called right after a commit, before anything reads the new snapshot: DuckLake reads a snapshot's columns once.
     """
-    for name, place in places.items():
+    found = lake.connection.execute(
+        f"""
+        SELECT table_id, column_id, place FROM (
+            SELECT *, min(column_order) OVER (PARTITION BY table_id, column_name) AS place FROM {_own("column")}
+            WHERE parent_column IS NULL)
+        WHERE end_snapshot IS NULL AND column_order <> place
+        """
+    ).fetchall()
+    for table_id, column_id, place in found:
         lake.connection.execute(
-            f"UPDATE {_own('column')} SET column_order = $3 WHERE table_id = {_TABLE} AND end_snapshot IS NULL "
-            "AND parent_column IS NULL AND column_name = $4",
-            [table.schema, table.name, place, name],
+            f"UPDATE {_own('column')} SET column_order = ? WHERE table_id = ? AND column_id = ? AND end_snapshot IS NULL",
+            [place, table_id, column_id],
         )
 
 

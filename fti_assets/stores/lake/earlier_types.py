@@ -42,10 +42,11 @@ def unchanged(
         old: the ledger's records.
         partitions: those to ask of, which hold as many rows as before, in another data version.
     """
-    older = set(partitions) & partitions_of_older_columns(lake, table) if partitions else set()
-    if not older:
+    if not partitions:
         return {}
-    types, found = lake.staged_types(staged), {}
+    types, older, found = lake.staged_types(staged), set(partitions), {}
+    if lake.types(table) == types:
+        older &= partitions_of_older_columns(lake, table)
     paths: dict[str, list[str]] = {key: [] for key in sorted(older)}
     for file in current_files(lake, table):
         if file.partition in older and not file.deletes and file.is_there():

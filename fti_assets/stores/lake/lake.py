@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple
 
 import duckdb
@@ -140,12 +140,11 @@ class Lake(LakeReader):
     ) -> None:
         with self.transaction(table, written, old=old, folders=changed, message=message, extra=extra):
             execute = self.connection.execute
-            places = fit(self, table, staged)
+            fit(self, table, staged)
             if replaced := ", ".join(literal(key) for key in changed if key in old):
                 execute(f"DELETE FROM {table.sql} WHERE {PARTITION} IN ({replaced})")
             if keys := ", ".join(literal(key) for key in changed):
                 execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(staged)} WHERE {PARTITION} IN ({keys})")
-        put_columns(self, table, places)
 
     def _lost(
         self, table: TableName, types: Mapping[str, str], records: Mapping[str, PartitionRecord], selected: str = "*"
@@ -220,3 +219,5 @@ class Lake(LakeReader):
                     "mend the cause and try again"
                 ) from error
             raise
+        with suppress(duckdb.Error):  # the rows are committed; the next commit, or upkeep, does it
+            put_columns(self)

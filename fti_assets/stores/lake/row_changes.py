@@ -10,7 +10,6 @@ from typing import Any
 from fti_assets.core import clock
 from fti_assets.core.names import WHOLE, Commit, PartitionRecord, TableName
 from fti_assets.core.sql import quoted
-from fti_assets.stores.lake.catalog import put_columns
 from fti_assets.stores.lake.content_hash import content_sums, data_version
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.table_schema import as_fitted, fit, refuse_other_schema, settle
@@ -95,11 +94,10 @@ def change_rows(
         said = {"asset": asset, "run_id": run_id}
         message, folders, had = f"change rows of {asset}", [WHOLE] if changed else [], [] if old is None else [WHOLE]
         with lake.transaction(table, [written], old=had, folders=folders, message=message, extra=said):
-            places = fit(lake, table, change.rows)
+            fit(lake, table, change.rows)
             if changed:
                 lake.connection.execute(f"DELETE FROM {table.sql} WHERE {found.condition}")
                 lake.connection.execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(change.rows)}")
-        put_columns(lake, table, places)
         commit = Commit(lake.snapshot(), (written,), (WHOLE,) if changed else ())
     return Changed(commit, found.put[0] - found.replaced, found.replaced, found.gone[0] - found.replaced)
 

@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping
 from fti_assets.core.names import PARTITION, TableName
 from fti_assets.core.sql import literal, quoted, temporary_name
 from fti_assets.errors import SchemaChangedError
-from fti_assets.stores.lake.catalog import column_places
 from fti_assets.stores.lake.placeholders import CommonType, common_types
 from fti_assets.stores.lake.reader import LakeReader
 
@@ -28,28 +27,23 @@ def settle(lake: LakeReader, table: TableName, staged: str) -> bool:
     return settled
 
 
-def fit(lake: LakeReader, table: TableName, staged: str) -> Mapping[str, int]:
+def fit(lake: LakeReader, table: TableName, staged: str) -> None:
     """Give the table the staged columns: further ones, and the type of the first values; one without rows is made anew.
 
-    Within a transaction, after ``settle`` and ``refuse_other_schema``.
-
-    Returns:
-        the places of columns that got their type, for ``catalog.put_columns`` after the commit.
+    Within a transaction, after ``settle`` and ``refuse_other_schema``; ``catalog.put_columns`` follows the commit.
     """
     stored, types = lake.types(table), lake.staged_types(staged)
     other = [name for name in stored if types.get(name) != stored[name]]
     if stored and (not other or _has_rows(lake, table)):
-        places = column_places(lake, table) if other else {}
         if other:
             refuse_other_schema(lake, table, staged, types)
             _retype(lake, table, {name: types[name] for name in other}, _common_types(lake, table, staged))
         for name in (name for name in types if name not in stored):
             lake.connection.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quoted(name)} {types[name]}")
-        return {name: places[name] for name in other}
+        return
     if lake.has(table):
         lake.connection.execute(f"DROP TABLE {table.sql}")
     _create(lake, table, staged)
-    return {}
 
 
 def as_fitted(lake: LakeReader, table: TableName, staged: str) -> str:

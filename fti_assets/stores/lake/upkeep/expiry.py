@@ -21,7 +21,7 @@ from fti_assets.core.names import TableName
 from fti_assets.core.sql import literal
 from fti_assets.errors import StoreError
 from fti_assets.stores.files import locked_folder, sync_file, sync_folder
-from fti_assets.stores.lake.catalog import delete_dead_ledger_rows, files_waiting, snapshots
+from fti_assets.stores.lake.catalog import delete_dead_ledger_rows, files_waiting, put_columns, snapshots
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.upkeep.dropping import drop_tables
@@ -120,6 +120,7 @@ def size(lake: Lake) -> LakeSize:
 def expire(lake: Lake, versions: list[int]) -> None:
     """Expire some snapshots, and forget the ledgers' rows that only they had; the caller holds the writers' lock."""
     if versions:
+        put_columns(lake)  # while it is known where those of expired snapshots were
         listed = ", ".join(str(int(version)) for version in versions)
         lake.connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{listed}])")
     delete_dead_ledger_rows(lake)

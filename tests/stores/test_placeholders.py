@@ -1,0 +1,223 @@
+"""A stored column without values has a placeholder's type: its first values give it theirs, whatever partition they come in."""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from fti_assets.core.names import Commit, TableName
+from fti_assets.errors import SchemaChangedError
+from fti_assets.stores.lake import lake as lake_module
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.lake.upkeep.expiry import expire
+
+NOON = dt.datetime(2025, 1, 1, 12)
+
+
+Columns = Mapping[str, pa.Array]
+
+
+def rows_of(columns: Columns) -> list[tuple[Any, ...]]:
+    return list(zip(*(column.to_pylist() for column in columns.values()), strict=True))
+
+
+class Table:
+    """A table of the lake with columns between ``id`` and ``y``, of other values in each partition; ``x`` where one is given."""
+
+    def __init__(self, lake: Lake, name: str = "readings_v1") -> None:
+        self.lake = lake
+        self.name = TableName("features", name)
+
+    def put(self, **partitions: pa.Array | Columns) -> Commit:
+        tables = []
+        for key, given in partitions.items():
+            columns = given if isinstance(given, Mapping) else {"x": given}
+            rows = len(next(iter(columns.values())))
+            tables.append(pa.table({"id": list(range(rows)), **columns, "y": [0.5] * rows, "_partition": [key] * rows}))
+        self.lake.connection.register("given", pa.concat_tables(tables, promote_options="default"))
+        self.lake.connection.execute("CREATE OR REPLACE TEMP TABLE staged AS FROM given")
+        self.lake.connection.unregister("given")
+        return self.lake.replace(self.name, "staged", list(partitions), asset="readings")
+
+    def rows(self, **options: Any) -> list[tuple[Any, ...]]:
+        """The columns that were given, by partition and row; they lie where they were given."""
+        rows = self.lake.rows(self.name, with_partition=True, **options)
+        assert (rows.columns[0], *rows.columns[-2:]) == ("id", "y", "_partition")
+        found = rows.order("_partition, id").fetchall()
+        assert all(row[-2] == 0.5 for row in found)
+        return [row[1:-2] for row in found]
+
+    def values(self, **options: Any) -> list[Any]:
+        return [value for (value,) in self.rows(**options)]
+
+    @property
+    def types(self) -> dict[str, str]:
+        types = self.lake.types(self.name)
+        return {name: types[name] for name in types if name not in ("id", "y")}
+
+    @property
+    def type(self) -> str:
+        return self.types["x"]
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        return {key: record.data_version for key, record in self.lake.ledger(self.name).items()}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    with OfflineStore(tmp_path_factory.mktemp("lake")).connect() as lake:
+        yield lake
+
+
+@pytest.fixture(scope="module")
+def numbers() -> Iterator[int]:
+    return count()
+
+
+@pytest.fixture
+def table(shared: Lake, numbers: Iterator[int]) -> Table:
+    """A table of its own in a lake that the tests of this module share."""
+    return Table(shared, f"readings_v{next(numbers)}")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> OfflineStore:
+    return OfflineStore(tmp_path / "lake")
+
+
+NOTHING = {
+    "null": pa.array([None, None], pa.null()),
+    "int32": pa.array([None, None], pa.int32()),
+    "double": pa.array([None, None], pa.float64()),
+    "text": pa.array([None, None], pa.string()),
+    "time": pa.array([None, None], pa.timestamp("us")),
+}
+VALUES = {
+    "beyond int32": (pa.array([2**40, None]), "BIGINT"),
+    "small": (pa.array([1, 2]), "BIGINT"),
+    "double": (pa.array([0.5, None]), "DOUBLE"),
+    "text": (pa.array([None, "a"]), "VARCHAR"),
+    "boolean": (pa.array([True, False]), "BOOLEAN"),
+    "time": (pa.array([NOON, None]), "TIMESTAMP"),
+    "date": (pa.array([NOON.date(), None]), "DATE"),
+    "bytes": (pa.array([b"a", None]), "BLOB"),
+    "list": (pa.array([["a"], None]), "VARCHAR[]"),
+    "struct": (pa.array([{"a": 1}, None]), "STRUCT(a BIGINT)"),
+}
+TEXT = VALUES["text"][0]
+
+
+@pytest.mark.parametrize("nothing", NOTHING)
+def test_the_first_values_give_the_type(table: Table, nothing: str) -> None:
+    nulls = dict.fromkeys(VALUES, NOTHING[nothing])
+    values = {name: column for name, (column, _) in VALUES.items()}
+    before = table.put(a=nulls).snapshot
+    version = table.versions["a"]
+    table.put(b=values)
+    assert table.types == {name: kind for name, (_, kind) in VALUES.items()}
+    assert table.rows() == [*rows_of(nulls), *rows_of(values)]
+    assert table.rows(snapshot=before) == rows_of(nulls)
+    assert table.put(a=nulls).changed == ()
+    assert table.put(a={name: pa.nulls(2, column.type) for name, column in values.items()}, b=values).changed == ()
+    assert table.versions["a"] == version
+
+
+def test_columns_get_their_types_one_after_another(table: Table) -> None:
+    given = dict.fromkeys(VALUES, NOTHING["null"])
+    table.put(a=given)
+    for name in ("text", "double", "list"):
+        given |= {name: VALUES[name][0]}
+        table.put(b=given)
+        assert table.rows() == [*rows_of(dict.fromkeys(VALUES, NOTHING["null"])), *rows_of(given)]
+
+
+NESTED_NOTHING = {
+    "empty list": pa.array([[], None], pa.list_(pa.null())),
+    "list of nulls": pa.array([[None], []], pa.list_(pa.null())),
+    "null": pa.array([None, None], pa.null()),
+}
+NESTED = {
+    "texts": (pa.array([["a", None], []]), "VARCHAR[]"),
+    "times": (pa.array([[NOON], None]), "TIMESTAMP[]"),
+    "wide": (pa.array([[2**40], None]), "BIGINT[]"),
+    "lists": (pa.array([[["a"]], [[]]]), "VARCHAR[][]"),
+    "structs": (
+        pa.array([[{"a": 1, "b": None}], None], pa.list_(pa.struct([("a", pa.int64()), ("b", pa.string())]))),
+        "STRUCT(a BIGINT, b VARCHAR)[]",
+    ),
+}
+
+
+@pytest.mark.parametrize("nothing", NESTED_NOTHING)
+def test_the_first_values_within_a_list_give_its_type(table: Table, nothing: str) -> None:
+    nulls = dict.fromkeys(NESTED, NESTED_NOTHING[nothing])
+    values = {name: column for name, (column, _) in NESTED.items()}
+    before = table.put(a=nulls).snapshot
+    table.put(b=values)
+    assert table.types == {name: kind for name, (_, kind) in NESTED.items()}
+    assert table.rows() == [*rows_of(nulls), *rows_of(values)]
+    assert table.rows(snapshot=before) == rows_of(nulls)
+    table.put(c=nulls)
+    assert table.rows() == [*rows_of(nulls), *rows_of(values), *rows_of(nulls)]
+
+
+def test_each_field_of_a_struct_gets_the_type_of_its_first_value(table: Table) -> None:
+    table.put(a=pa.array([{"a": None, "b": "one"}], pa.struct([("a", pa.null()), ("b", pa.string())])))
+    table.put(b=pa.array([{"a": NOON, "b": None}], pa.struct([("a", pa.timestamp("us")), ("b", pa.null())])))
+    assert table.type == "STRUCT(a TIMESTAMP, b VARCHAR)"
+    assert table.values() == [{"a": None, "b": "one"}, {"a": NOON, "b": None}]
+
+
+def test_a_map_gets_the_type_of_its_first_value(table: Table) -> None:
+    table.put(a=pa.array([[("k", None)]], pa.map_(pa.string(), pa.null())))
+    table.put(b=pa.array([[("k", NOON)]], pa.map_(pa.string(), pa.timestamp("us"))))
+    assert (table.type, table.values()) == ("MAP(VARCHAR, TIMESTAMP)", [{"k": None}, {"k": NOON}])
+
+
+def test_a_column_with_values_keeps_its_type(table: Table) -> None:
+    table.put(a=pa.array([1]))
+    for other in (pa.array(["a"]), pa.array([[1]]), pa.array([0.5])):
+        with pytest.raises(SchemaChangedError, match="x was BIGINT and is now"):
+            table.put(b=other)
+    assert (table.type, table.values()) == ("BIGINT", [1])
+
+
+def test_several_partitions_of_one_run_get_one_type(table: Table) -> None:
+    table.put(a=NOTHING["null"], b=NOTHING["null"])
+    commit = table.put(b=NOTHING["text"], c=TEXT)
+    assert commit.changed == ("c",)
+    assert (table.type, table.values()) == ("VARCHAR", [None] * 5 + ["a"])
+
+
+@pytest.mark.parametrize("mended_by", ["a commit", "another table's commit", "expiry"])
+def test_a_place_that_could_not_be_written_is_written_later(
+    store: OfflineStore, monkeypatch: pytest.MonkeyPatch, mended_by: str
+) -> None:
+    with store.connect() as lake:
+        table = Table(lake)
+        first = table.put(a=NOTHING["null"]).snapshot
+
+        def fails(*_: Any) -> None:
+            raise duckdb.IOException("disk I/O error")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(lake_module, "put_columns", fails)
+            assert table.put(b=TEXT).changed == ("b",)
+        assert lake.rows(table.name).columns == ["id", "y", "x"]
+    with store.connect() as lake:
+        if mended_by == "expiry":
+            with store.lock():
+                expire(lake, [first])
+        elif mended_by == "a commit":
+            Table(lake).put(b=TEXT)
+        else:
+            Table(lake, "others_v1").put(a=TEXT)
+    with store.connect() as lake:
+        assert (Table(lake).type, Table(lake).values()) == ("VARCHAR", [None, None, None, "a"])

@@ -6,11 +6,11 @@ and timestamps are ``datetime64[us]`` with NaT.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-ColumnType = Literal["text", "integer", "number", "boolean", "timestamp"]
+from fti_assets.core.types import MISSING_INTEGER, SIDES, ColumnType
 
 
 def canonical(values: Sequence[Any] | np.ndarray, column_type: ColumnType) -> np.ndarray:
@@ -20,12 +20,8 @@ def canonical(values: Sequence[Any] | np.ndarray, column_type: ColumnType) -> np
         text[:] = ["" if value is None else value for value in values]
         return text
     if column_type == "timestamp":
-        return np.asarray(values, dtype="datetime64[us]")
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-
-MISSING_INTEGER = -(2**63)
-"""What an integer input holds where the value is missing, and where it is no whole number that int64 can hold."""
+        return np.asarray(values, dtype=SIDES["timestamp"].array)
+    return np.array([np.nan if value is None else value for value in values], dtype=SIDES[column_type].array)
 
 
 def whole_numbers(values: np.ndarray) -> np.ndarray:

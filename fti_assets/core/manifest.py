@@ -7,9 +7,9 @@ Times are naive UTC ISO text, durations whole microseconds. Its JSON Schema is `
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.names import TableName, versioned
 from fti_assets.core.times import Times
+from fti_assets.core.types import ColumnType, InputType
 
 Task = Literal["binary", "multiclass", "regression"]
 Status = Literal["accepted", "rejected"]
@@ -162,7 +162,7 @@ class GraphInput:
     ``integer.<feature>`` (int64 ``[n, 1]``, categories of whole numbers; missing is the least int64)."""
 
     name: str
-    type: Literal["float32", "float64", "string", "int64"]
+    type: InputType
     features: tuple[str, ...]
 
 

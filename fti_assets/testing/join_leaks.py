@@ -16,13 +16,13 @@ from fti_assets.core.names import TableName
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.sql import literal, quoted, temporary_name
 from fti_assets.core.times import Window
+from fti_assets.core.types import type_of_sql
 from fti_assets.errors import NotMaterializedError
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.features.point_in_time.assemble import assemble, known_types
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.spine_rows import stored_spine
-from fti_assets.features.validation.schema import type_of_sql
 from fti_assets.stores.duckdb.relations import view_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.testing.failures import LeakFound

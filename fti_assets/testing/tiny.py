@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.columns import ColumnType, canonical
+from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import Column
 from fti_assets.core.on_demand.call import LoadedCall
+from fti_assets.core.types import ColumnType, type_of_dtype_kind
 from fti_assets.errors import DataError, DeclarationError, listed, one_of
 from fti_assets.features.groups.group import Selection
 from fti_assets.features.groups.on_demand import OnDemand
@@ -215,9 +216,8 @@ def _canonical(values: pd.Series, kind: ColumnType) -> np.ndarray:
 
 
 def _type_of(values: pd.Series) -> ColumnType:
-    kinds: dict[str, ColumnType] = {"b": "boolean", "i": "integer", "u": "integer", "f": "number", "M": "timestamp"}
-    kind = kinds.get(values.dtype.kind)
-    if kind is not None:
+    kind = type_of_dtype_kind(values.dtype.kind)
+    if kind not in ("text", None):
         return kind
     plain = [value for value in values.tolist() if isinstance(value, str)]
     if plain or not values.notna().any():

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import Task
+from fti_assets.core.types import ColumnType
 from fti_assets.errors import DeclarationError
 from fti_assets.features.groups.group import FeatureGroup
 

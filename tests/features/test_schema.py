@@ -2,8 +2,9 @@ import pandas as pd
 import pandera.pandas as pa
 import pytest
 
+from fti_assets.core.types import SIDES, type_of_sql
 from fti_assets.errors import DeclarationError
-from fti_assets.features.validation.schema import SQL_TYPES, column_types, constraints, pandera_schema, type_of_sql
+from fti_assets.features.validation.schema import column_types, constraints, pandera_schema
 
 
 class Weather(pa.DataFrameModel):
@@ -87,9 +88,9 @@ def test_a_stored_type_is_a_column_type_or_nothing_that_a_feature_can_have(sql_t
     assert type_of_sql(sql_type) == kind
 
 
-@pytest.mark.parametrize("kind", SQL_TYPES)
+@pytest.mark.parametrize("kind", SIDES)
 def test_what_is_stored_for_a_column_type_reads_as_it(kind: str) -> None:
-    assert type_of_sql(SQL_TYPES[kind]) == kind  # type: ignore[index]
+    assert type_of_sql(SIDES[kind].sql) == kind  # type: ignore[index]
 
 
 def test_constraints_are_told_in_words() -> None:

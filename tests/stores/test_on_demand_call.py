@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import Column, OnDemandCall, OnDemandModule
 from fti_assets.core.on_demand.call import LoadedCall
+from fti_assets.core.types import ColumnType
 from fti_assets.errors import PredictionError
 from fti_assets.features.groups.on_demand import on_demand
 

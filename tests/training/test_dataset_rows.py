@@ -15,9 +15,9 @@ import fti_assets as fti
 from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.core.names import TableName
 from fti_assets.core.times import microseconds
+from fti_assets.core.types import type_of_sql
 from fti_assets.errors import DataError
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.validation.schema import type_of_sql
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.datasets.rows import DatasetRows, dataset_rows, where_the_parts_lie
 from tests.features import oracles

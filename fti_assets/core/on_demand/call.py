@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import DECLARED, Column, OnDemandCall
 from fti_assets.core.on_demand.meaning import declares_on_demand, meaning
 from fti_assets.core.on_demand.source import source_file
 from fti_assets.core.times import naive_utc
+from fti_assets.core.types import SIDES, ColumnType
 from fti_assets.errors import DeclarationError, PredictionError, one_of
 
 
@@ -81,7 +81,7 @@ def _plain_values(array: np.ndarray, output: Column, call: OnDemandCall) -> list
 
 
 def _mistyped(output: Column, call: OnDemandCall, found: str) -> PredictionError:
-    return PredictionError(f"{_named(call)} returned {output.name!r} {found}: {_EXPECTED[output.type]} is expected")
+    return PredictionError(f"{_named(call)} returned {output.name!r} {found}: {SIDES[output.type].made} is expected")
 
 
 def _own(value: np.generic) -> Any:
@@ -117,13 +117,6 @@ _CONVERT: dict[ColumnType, Callable[[Any], Any]] = {
     "boolean": _boolean,
     "text": _text,
     "timestamp": _timestamp,
-}
-_EXPECTED: dict[ColumnType, str] = {
-    "integer": "int, a whole number,",
-    "number": "float, a number,",
-    "boolean": "bool, true or false,",
-    "text": "str, text,",
-    "timestamp": "datetime, as datetime64,",
 }
 
 

@@ -8,13 +8,13 @@ import dagster as dg
 
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quoted
+from fti_assets.core.types import type_of_sql
 from fti_assets.features.external.rows import external_rows, left_out
 from fti_assets.features.groups.columns import group_columns, stored_schema
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.groups.layout import layout_of
 from fti_assets.features.rows.rename import rename_line, renamed_names
 from fti_assets.features.rows.staging import stage
-from fti_assets.features.validation.schema import type_of_sql
 from fti_assets.orchestration.checks import check_result
 from fti_assets.orchestration.partitions import UNPARTITIONED
 from fti_assets.stores.sources.external import described, source_connection

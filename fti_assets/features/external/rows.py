@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import duckdb
 
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.names import is_kept
 from fti_assets.core.sql import is_name, literal, quoted
+from fti_assets.core.types import SIDES, ColumnType, type_of_sql
 from fti_assets.errors import DataError, listed, one_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.rename import (
@@ -19,7 +19,6 @@ from fti_assets.features.rows.rename import (
     renamed_names,
     suggested_names,
 )
-from fti_assets.features.validation.schema import SQL_TYPES, type_of_sql
 from fti_assets.stores.duckdb.iso_text import instants_sql
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.sources.external import NOT_AS_DECLARED, described
@@ -165,5 +164,5 @@ def _target(stored: str, declared: ColumnType | None) -> str:
     if stored.startswith("TIMESTAMP"):
         return "TIMESTAMP"
     if declared is not None and (known == declared or (known, declared) == ("integer", "number")):
-        return SQL_TYPES[declared]
+        return SIDES[declared].sql
     return "VARCHAR" if stored.startswith("ENUM") else _WIDER.get(stored, stored)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from fti_assets.core.types import type_of_sql
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.validation.schema import column_types, constraints, type_of_sql
+from fti_assets.features.validation.schema import column_types, constraints
 
 if TYPE_CHECKING:
     import pandera.pandas as pa

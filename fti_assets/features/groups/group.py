@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import Times, microseconds
+from fti_assets.core.types import ColumnType
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.rows.changes import FeedPosition
 from fti_assets.features.rows.duplicates import Duplicates

@@ -6,18 +6,17 @@ A module that declares them is shipped with the app, so this one imports only nu
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments, checked_function
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import DECLARED, Column, OnDemandCall, OnDemandModule
 from fti_assets.core.sql import checked_name
+from fti_assets.core.types import SIDES
 from fti_assets.errors import DeclarationError, one_of
 
-_TYPES: dict[type, ColumnType] = {int: "integer", float: "number", bool: "boolean", str: "text", datetime: "timestamp"}
+_TYPES = {sides.plain: kind for kind, sides in SIDES.items()}
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from fti_assets.core import clock
 from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.core.sql import quoted
 from fti_assets.core.times import microseconds
+from fti_assets.core.types import KEY_TYPES, type_of_sql
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.online.rows import blobs_of, encoded_key, online_schema, winners_since
-from fti_assets.features.validation.schema import type_of_sql
 from fti_assets.stores.duckdb.relations import view_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.online.about import DamagedNamespaceError
@@ -191,7 +191,7 @@ def joined_whole(group: FeatureGroup, sql_types: Mapping[str, str]) -> JoinedGro
     keys = []
     for key in group.keys:
         kind = types.get(key)
-        if kind not in ("text", "integer", "boolean"):
+        if kind is None or kind not in KEY_TYPES:
             raise DeclarationError(
                 f"key {key!r} of {group.table} is {kind or 'of a type that cannot be joined on'}: make it text or a whole number"
             )

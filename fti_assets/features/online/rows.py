@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import Column, JoinedGroup, JoinedKey
 from fti_assets.core.sql import quoted
+from fti_assets.core.types import SIDES, ColumnType
 from fti_assets.errors import DataError
 from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE, frontier
 from fti_assets.stores.duckdb.relations import view_of
@@ -106,7 +106,7 @@ def _value(column: str, kind: ColumnType) -> str:
             return f"strlen({column})"
         case "boolean":
             return f"{column}::UTINYINT"
-    return f"{column}::{'BIGINT' if kind == 'integer' else 'DOUBLE'}"
+    return f"{column}::{SIDES[kind].sql}"
 
 
 def _whole_keys(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:

@@ -9,9 +9,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import Column
 from fti_assets.core.sql import quoted
+from fti_assets.core.types import SIDES, ColumnType
 
 
 def fetch_columns(relation: duckdb.DuckDBPyRelation, columns: Sequence[Column]) -> dict[str, np.ndarray]:
@@ -24,19 +24,13 @@ def fetch_columns(relation: duckdb.DuckDBPyRelation, columns: Sequence[Column]) 
     return {column.name: _filled(fetched[column.name], column.type) for column in columns}
 
 
-_ARROW: dict[ColumnType, pa.DataType] = {
-    "text": pa.string(),
-    "integer": pa.int64(),
-    "number": pa.float64(),
-    "boolean": pa.bool_(),
-    "timestamp": pa.timestamp("us"),
-}
-
-
 def as_table(columns: Sequence[Column], values: Sequence[Sequence[Any]]) -> pa.Table:
     """Columns of ``n`` plain values, None where missing, as an Arrow table of their types."""
     return pa.table(
-        {column.name: pa.array(made, type=_ARROW[column.type]) for column, made in zip(columns, values, strict=True)}
+        {
+            column.name: pa.array(made, type=pa.type_for_alias(SIDES[column.type].arrow))
+            for column, made in zip(columns, values, strict=True)
+        }
     )
 
 
@@ -54,4 +48,4 @@ def _filled(values: np.ndarray, kind: ColumnType) -> np.ndarray:
         plain = np.asarray(np.ma.getdata(values)).astype("datetime64[us]")
         return np.where(np.ma.getmaskarray(values), np.datetime64("NaT", "us"), plain) if np.ma.isMA(values) else plain
     plain = np.asarray(np.ma.getdata(values))
-    return plain.astype(object) if kind == "text" else plain.astype(np.float64)
+    return plain.astype(SIDES[kind].array)

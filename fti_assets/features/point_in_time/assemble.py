@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import duckdb
 
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import Column, ViewRecord
 from fti_assets.core.names import TableName
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.sql import quoted, temporary_name
+from fti_assets.core.types import ColumnType
 from fti_assets.features.point_in_time.arrays import as_table, fetch_columns
 from fti_assets.features.point_in_time.join import point_in_time
 from fti_assets.stores.duckdb.relations import view_of

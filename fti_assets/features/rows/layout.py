@@ -11,7 +11,7 @@ from fti_assets.core.rules import Rule
 if TYPE_CHECKING:
     import pandera.pandas as pandera
 
-    from fti_assets.core.columns import ColumnType
+    from fti_assets.core.types import ColumnType
 
 NOT_NULL = Rule("keys_and_times_not_null", "Keys and times are never null")
 UNIQUE = Rule("rows_unique", "No two rows have the same keys and times")

@@ -13,6 +13,7 @@ from fti_assets.core.names import PARTITION, is_kept
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import literal, quoted, temporary_name, timestamp
 from fti_assets.core.times import Window
+from fti_assets.core.types import SIDES, WHOLE
 from fti_assets.errors import DataError, DeclarationError, one_of
 from fti_assets.features.rows.coercion import coerced_relation
 from fti_assets.features.rows.duplicates import without_duplicates
@@ -20,9 +21,7 @@ from fti_assets.features.rows.frames import column_names, relation_of
 from fti_assets.features.rows.layout import IN_PARTITION, NOT_NULL, UNIQUE, Layout
 from fti_assets.features.rows.rename import refuse_no_names, refuse_unfit, renamed
 from fti_assets.features.rows.stored_types import UNTOLD, Stored, kept_type, stored_as, stored_iso_text, wider_decimal
-from fti_assets.features.validation.checks_sql import INTEGERS
 from fti_assets.features.validation.coercion import refuse_rounded
-from fti_assets.features.validation.schema import SQL_TYPES
 from fti_assets.features.validation.table_validation import RowRule, validate_table
 from fti_assets.stores.duckdb.relations import view_of
 
@@ -197,7 +196,7 @@ def _settle_types(
         if none:
             declared = layout.types.get(column)
             kept = layout.stored.get(column) or types[column]
-            wanted[column] = kept if declared is None or column in layout.stored else SQL_TYPES[declared]
+            wanted[column] = kept if declared is None or column in layout.stored else SIDES[declared].sql
     for column, wanted_type in wanted.items():
         if wanted_type != types[column]:
             connection.execute(f"ALTER TABLE {quoted(name)} ALTER COLUMN {quoted(column)} TYPE {wanted_type}")
@@ -210,11 +209,11 @@ def _holds(column: str, kind: str, stored: str) -> str | None:
     """The SQL of whether a stored type holds every value of a column, None where types are of different sorts."""
     value = quoted(column)
     fits = f"TRY_CAST({value} AS {stored}) IS NOT NULL"
-    if kind in INTEGERS and stored == "DOUBLE":
+    if kind in WHOLE and stored == "DOUBLE":
         held = f"{value} BETWEEN {-_EXACT} AND {_EXACT}"
-    elif kind in INTEGERS and stored in INTEGERS:
+    elif kind in WHOLE and stored in WHOLE:
         held = fits
-    elif kind == "DOUBLE" and stored in INTEGERS:
+    elif kind == "DOUBLE" and stored in WHOLE:
         held = f"{value} = floor({value}) AND abs({value}) < {_EXACT} AND {fits}"
     elif kind == "DATE" and stored == "TIMESTAMP":
         held = fits
@@ -229,7 +228,7 @@ def _no_rows(connection: duckdb.DuckDBPyConnection, layout: Layout) -> duckdb.Du
     Raises:
         DataError: nothing is stored, and the columns are not declared.
     """
-    declared = {column: SQL_TYPES[kind] for column, kind in layout.types.items() if kind is not None}
+    declared = {column: SIDES[kind].sql for column, kind in layout.types.items() if kind is not None}
     types = declared | {column: kind for column, kind in layout.stored.items() if column != PARTITION}
     if not types:
         raise DataError(

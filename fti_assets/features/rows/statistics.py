@@ -12,7 +12,7 @@ import duckdb
 
 from fti_assets.core.names import PARTITION
 from fti_assets.core.sql import quoted, timestamp
-from fti_assets.features.validation.schema import type_of_sql
+from fti_assets.core.types import type_of_sql
 from fti_assets.stores.duckdb.relations import view_of
 
 _FEW = 1000

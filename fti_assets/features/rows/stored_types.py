@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.sql import literal, quoted
-from fti_assets.features.validation.checks_sql import INTEGERS
-from fti_assets.features.validation.schema import SQL_TYPES
+from fti_assets.core.types import SIDES, ColumnType
 from fti_assets.stores.duckdb.iso_text import instants_sql
 
 if TYPE_CHECKING:
@@ -148,14 +146,7 @@ def _declared_type(sql_type: str, declared: ColumnType | None) -> str | None:
     """The declared type if it holds every value of the given one."""
     if declared is None:
         return None
-    wanted = SQL_TYPES[declared]
-    lossless: dict[str, set[str]] = {
-        "BIGINT": set(INTEGERS),
-        "DOUBLE": {*INTEGERS, "FLOAT", "DOUBLE"},
-        "TIMESTAMP": {"DATE"},
-        "VARCHAR": {"UUID"},
-    }
-    return wanted if sql_type in lossless.get(wanted, set()) else None
+    return SIDES[declared].sql if sql_type in SIDES[declared].held else None
 
 
 def _changed(given: Any) -> bool:

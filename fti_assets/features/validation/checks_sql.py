@@ -17,19 +17,10 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.api.function_dispatch import Dispatcher
 
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.sql import literal, quoted, timestamp
+from fti_assets.core.types import ColumnType
 from fti_assets.features.validation.patterns import PRINTABLE, shared_pattern
 
-INTEGERS = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"})
-_KINDS: dict[str, ColumnType] = {
-    **dict.fromkeys(INTEGERS, "integer"),
-    "DOUBLE": "number",
-    "FLOAT": "number",
-    "VARCHAR": "text",
-    "BOOLEAN": "boolean",
-    "TIMESTAMP": "timestamp",
-}
 _LARGEST = 2**63
 _EXACT = 2**53
 
@@ -68,11 +59,6 @@ class SqlCheck:
     fails: str
     unsure: str | None = None
     of_column: bool = False
-
-
-def kind_of(sql_type: str) -> ColumnType | None:
-    """What values of a DuckDB type are, or None for one whose checks Pandera answers."""
-    return _KINDS.get(sql_type)
 
 
 def is_own(check: Any) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pandera.pandas as pa
 
+from fti_assets.core.types import type_of_dtype_kind
 from fti_assets.features.validation.schema import column_types
 
 
@@ -43,8 +44,7 @@ def held_as(frame: pd.DataFrame, types: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _family(dtype: Any) -> set[str]:
-    kinds = {"b": "boolean", "i": "integer", "u": "integer", "f": "number", "O": "text"}
-    return {kinds.get(dtype.kind, "")} | ({"text"} if pd.api.types.is_string_dtype(dtype) else set())
+    return {type_of_dtype_kind(dtype.kind) or ""} | ({"text"} if pd.api.types.is_string_dtype(dtype) else set())
 
 
 def _with_declared_time(values: pd.Series, declared: Any) -> pd.Series:

@@ -15,11 +15,9 @@ import pandas as pd
 import pandera.pandas as pa
 
 from fti_assets.core.sql import quoted, timestamp
-from fti_assets.features.validation.checks_sql import kind_of
+from fti_assets.core.types import SIDES, compared_type
 
 _Told = Literal["present", "least", "largest", "beyond_single"]
-
-_NOTHING = {"integer": "0", "number": "0", "text": "''", "boolean": "false", "timestamp": "'1970-01-01'"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ def needed_aggregates(schema: pa.DataFrameSchema, types: Mapping[str, str]) -> d
     """The aggregates, in SQL, that tell in which types pandas would hold a table."""
     needed: dict[tuple[str, _Told], str] = {}
     for name, sql_type in types.items():
-        column, kind = quoted(name), kind_of(sql_type)
+        column, kind = quoted(name), compared_type(sql_type)
         needed[(name, "present")] = f"count({column})"
         declared = str(getattr(schema.columns[name].dtype, "type", "")) if name in schema.columns else ""
         narrow = kind == "integer" and declared.lower() != "int64"
@@ -68,5 +66,5 @@ def _value(name: str, sql_type: str, seen: Seen, which: str) -> str:
     bound = seen.told.get((name, "least" if which == "least" else "largest"))
     if bound is not None:
         return str(bound) if isinstance(bound, int) else timestamp(bound)
-    kind = kind_of(sql_type)
-    return "NULL" if kind is None else _NOTHING[kind]
+    kind = compared_type(sql_type)
+    return "NULL" if kind is None else SIDES[kind].nothing

@@ -10,21 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import ColumnRule
 from fti_assets.core.times import naive_utc
+from fti_assets.core.types import ColumnType
 from fti_assets.errors import DeclarationError
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
-
-SQL_TYPES: dict[ColumnType, str] = {
-    "text": "VARCHAR",
-    "integer": "BIGINT",
-    "number": "DOUBLE",
-    "boolean": "BOOLEAN",
-    "timestamp": "TIMESTAMP",
-}
 
 
 def pandera_schema(schema: Any, *, what: str) -> pa.DataFrameSchema:
@@ -64,27 +56,6 @@ def column_type(dtype: Any) -> ColumnType | None:
     if dtype is None:
         return None
     return next((kind for is_kind, kind in kinds if is_kind(dtype)), None)
-
-
-def type_of_sql(sql_type: str) -> ColumnType | None:
-    """The column type of a DuckDB type, or None for a list, struct or other type that no feature can have."""
-    if sql_type.startswith(("DECIMAL", "FLOAT", "DOUBLE")) and not sql_type.endswith("]"):
-        return "number"
-    if sql_type in {
-        "TINYINT",
-        "SMALLINT",
-        "INTEGER",
-        "BIGINT",
-        "UTINYINT",
-        "USMALLINT",
-        "UINTEGER",
-        "UBIGINT",
-        "HUGEINT",
-    }:
-        return "integer"
-    if sql_type in {"DATE", "TIMESTAMP"}:
-        return "timestamp"
-    return {"VARCHAR": "text", "BOOLEAN": "boolean"}.get(sql_type)  # type: ignore[return-value]
 
 
 def described(schema: pa.DataFrameSchema | None) -> tuple[object, ...]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import pandas as pd
 import pandera.pandas as pa
 
-from fti_assets.core.columns import ColumnType
-from fti_assets.features.validation.checks_sql import SqlCheck, SqlColumn, in_sql, is_own, kind_of
+from fti_assets.core.types import ColumnType, compared_type
+from fti_assets.features.validation.checks_sql import SqlCheck, SqlColumn, in_sql, is_own
 from fti_assets.features.validation.schema import column_types
 from fti_assets.features.validation.schema_rules import RuleKey
 
@@ -89,7 +89,7 @@ def divided(schema: pa.DataFrameSchema, types: Mapping[str, str]) -> Division:
         _divide_check(division, (None, number), check, _of_every_column(check, types))
     unique = [name for name in _names(schema.unique) if name in types]
     if unique:
-        comparable = all(kind_of(types[name]) is not None for name in unique)
+        comparable = all(compared_type(types[name]) is not None for name in unique)
         key: RuleKey = (None, "multiple_fields_uniqueness")
         if comparable:
             division.unique[key] = tuple(unique)
@@ -113,9 +113,9 @@ def _divide_check(division: Division, key: RuleKey, check: pa.Check, said: SqlCh
 
 def _of_every_column(check: pa.Check, types: Mapping[str, str]) -> SqlCheck | None:
     """A check of Pandera's own on the frame: each column has to keep it."""
-    if not all(kind_of(sql_type) in ("integer", "number") and sql_type != "FLOAT" for sql_type in types.values()):
+    if not all(compared_type(sql_type) in ("integer", "number") and sql_type != "FLOAT" for sql_type in types.values()):
         return None
-    said = [in_sql(check, SqlColumn(name, kind_of(sql_type))) for name, sql_type in types.items()]
+    said = [in_sql(check, SqlColumn(name, compared_type(sql_type))) for name, sql_type in types.items()]
     if not all(one is not None and one.unsure is None and not one.of_column for one in said):
         return None
     return SqlCheck(" OR ".join(f"coalesce({one.fails}, false)" for one in said if one is not None))
@@ -123,7 +123,7 @@ def _of_every_column(check: pa.Check, types: Mapping[str, str]) -> SqlCheck | No
 
 def _held(name: str, sql_type: str, dtype: object, declared: ColumnType | None) -> SqlColumn | None:
     """The column as pandas will hold it, or None if that cannot be told from its type alone."""
-    kind = kind_of(sql_type)
+    kind = compared_type(sql_type)
     if dtype is None:
         return None if kind is None else SqlColumn(name, kind, single=sql_type == "FLOAT")
     if kind is None or kind != declared:

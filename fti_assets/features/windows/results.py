@@ -9,6 +9,7 @@ from typing import Any
 
 from fti_assets.core.sql import quoted
 from fti_assets.core.times import duration, microseconds
+from fti_assets.core.types import SIDES, WHOLE, WIDE
 from fti_assets.errors import DeclarationError
 from fti_assets.features.windows.aggregates import (
     Aggregate,
@@ -30,9 +31,9 @@ from fti_assets.features.windows.exact import (
     whole_deviation,
 )
 
-_SMALL = {"boolean", "tinyint", "smallint", "integer", "utinyint", "usmallint", "uinteger"}
-_LARGE = {"bigint", "hugeint", "ubigint", "uhugeint"}
-_FLOATS = {"float", "double", "decimal"}
+_SMALL = {"boolean", *(kind.lower() for kind in WHOLE if kind != "BIGINT")}
+_LARGE = {"bigint", *map(str.lower, WIDE), "uhugeint"}
+_FLOATS = {kind.lower() for kind in (*SIDES["number"].same, *SIDES["number"].further)}
 _TIMES = {"timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "timestamp with time zone", "date", "time"}
 _PREPARED = re.compile(r"__fti_prepared_(\d+)")
 _ORDERED = _SMALL | _LARGE | _FLOATS | _TIMES | {"varchar"}

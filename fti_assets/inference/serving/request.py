@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from fti_assets.core.manifest import ViewRecord
+from fti_assets.core.types import SIDES
 from fti_assets.errors import RequestError, excerpt
-from fti_assets.inference.serving.request_values import CONVERTERS, EXPECTED, Reason, required, timestamp
+from fti_assets.inference.serving.request_values import CONVERTERS, Reason, required, timestamp
 
 _MOST_PROBLEMS = 20
 _MOST_BYTES = 4_000
@@ -86,7 +87,7 @@ class RequestForm:
             yield f"it is {excerpt(request)}, {_kind(request)}, where a mapping of field to value is expected"
             return
         for column, (name, convert) in zip(self.columns, self._fields, strict=True):
-            expected = EXPECTED[column.type]
+            expected = SIDES[column.type].asked
             try:
                 value = request[name]
             except Exception:
@@ -119,7 +120,7 @@ def moment(at: Any) -> datetime:
     except Exception:  # whatever a client's value raises when it is looked at
         read = None
     if read is None:
-        raise RequestError(f"at is {excerpt(at)}, {_kind(at)}, where {EXPECTED['timestamp']} is expected")
+        raise RequestError(f"at is {excerpt(at)}, {_kind(at)}, where {SIDES['timestamp'].asked} is expected")
     return read
 
 

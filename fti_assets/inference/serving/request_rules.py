@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import Column, ColumnRule
 from fti_assets.core.times import instant
+from fti_assets.core.types import ColumnType
 
 Passes = Callable[[Any], bool]
 

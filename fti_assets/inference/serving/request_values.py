@@ -7,18 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.times import instant, naive_utc
+from fti_assets.core.types import ColumnType
 
 _INFINITE = float("inf")
-
-EXPECTED: dict[ColumnType, str] = {
-    "text": "text",
-    "integer": "a whole number of 64 bits",
-    "number": "a number",
-    "boolean": "true or false",
-    "timestamp": "a datetime or ISO text",
-}
 
 
 class Reason(ValueError):

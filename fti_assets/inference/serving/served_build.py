@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fti_assets.core.columns import MISSING_INTEGER, ColumnType, canonical, whole_numbers
+from fti_assets.core.columns import canonical, whole_numbers
 from fti_assets.core.manifest import GraphInput, ModelManifest, ViewRecord
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.times import microseconds
+from fti_assets.core.types import MISSING_INTEGER, SIDES, ColumnType
 from fti_assets.errors import DamagedError, PredictionError, excerpt, listed, one_of
 from fti_assets.inference.serving.online_features import OnlineFeatures
 from fti_assets.inference.serving.request import RequestForm
@@ -24,13 +25,6 @@ UnknownKeys = Literal["missing", "error"]
 Report = Literal["report", "error"]
 
 _EXACT = 2**53
-_NUMBERS: tuple[ColumnType, ...] = ("number", "integer", "boolean")
-_FILLED_BY: dict[str, tuple[ColumnType, ...]] = {
-    "float32": _NUMBERS,
-    "float64": _NUMBERS,
-    "int64": _NUMBERS,
-    "string": ("text",),
-}
 _OUTPUT = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
 
 
@@ -243,7 +237,7 @@ def _check_inputs(manifest: ModelManifest, slots: _Slots, what: str) -> None:
     """Refuse a manifest whose graph inputs cannot be filled, before a request finds out."""
     for one in manifest.inputs:
         types = [slots.types[name] for name in one.features if slots.of(name) >= 0]
-        fits = all(kind in _FILLED_BY[one.type] for kind in types) and (
+        fits = all(one.type in SIDES[kind].inputs for kind in types) and (
             len(types) == 1 or (types and one.type == "float32")
         )
         if not fits:

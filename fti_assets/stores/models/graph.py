@@ -9,19 +9,14 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import onnxruntime
 
-from fti_assets.core.columns import MISSING_INTEGER, whole_numbers
+from fti_assets.core.columns import whole_numbers
 from fti_assets.core.manifest import GraphInput
+from fti_assets.core.types import INPUTS
 from fti_assets.errors import DamagedError, DataError, one_of
 
 T = TypeVar("T")
 
 _NOWHERE = f"{os.devnull}/nothing"
-_TENSORS = {
-    "float32": "tensor(float)",
-    "float64": "tensor(double)",
-    "string": "tensor(string)",
-    "int64": "tensor(int64)",
-}
 
 
 class Graph:
@@ -169,7 +164,7 @@ def _joined(columns: Mapping[str, np.ndarray], features: tuple[str, ...], rows: 
 
 def _check_inputs(session: Any, inputs: tuple[GraphInput, ...], what: str) -> None:
     found = {one.name: (one.type, one.shape[-1] if one.shape else None) for one in session.get_inputs()}
-    declared = {one.name: (_TENSORS[one.type], len(one.features)) for one in inputs}
+    declared = {one.name: (INPUTS[one.type].tensor, len(one.features)) for one in inputs}
     fit = found.keys() == declared.keys() and all(
         found[name][0] == tensor and (not isinstance(found[name][1], int) or found[name][1] == width)
         for name, (tensor, width) in declared.items()
@@ -183,12 +178,8 @@ def _listed(inputs: Mapping[str, tuple[str, Any]]) -> str:
 
 
 def _blank(graph_input: GraphInput) -> np.ndarray:
-    width = len(graph_input.features)
-    if graph_input.type in ("float32", "float64"):
-        return np.zeros((1, width), dtype=graph_input.type)
-    if graph_input.type == "int64":
-        return np.full((1, width), MISSING_INTEGER, dtype=np.int64)
-    return np.full((1, width), "", dtype=object)
+    sides = INPUTS[graph_input.type]
+    return np.full((1, len(graph_input.features)), sides.blank, dtype=sides.array)
 
 
 def _first_line(error: Exception) -> str:

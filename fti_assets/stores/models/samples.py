@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fti_assets.core.columns import canonical
 from fti_assets.errors import DamagedError, PredictionError
 from fti_assets.stores.models.graph import Graph
 
@@ -42,9 +43,7 @@ class Samples:
         try:
             read = json.loads(text)
             columns = {
-                name: np.array(["" if value is None else value for value in values], dtype=object)
-                if name in texts
-                else np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+                name: canonical(values, "text" if name in texts else "number")
                 for name, values in read["columns"].items()
             }
             return cls(columns, np.array(read["answers"], dtype=np.float64))

@@ -3,12 +3,12 @@
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, get_args
+from typing import Any
 from zlib import crc32
 
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import Column
 from fti_assets.core.times import from_microseconds, microseconds, naive_utc
+from fti_assets.core.types import SIDES, ColumnType
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.online.blobs import FORMAT
 
@@ -47,7 +47,7 @@ class Schema:
         found = json.loads(text)
         columns = tuple(Column(**column) for column in found["columns"])
         kinds = {*found["key_types"], *(column.type for column in columns)}
-        if not kinds <= set(get_args(ColumnType)):
+        if not kinds <= SIDES.keys():
             raise ValueError(f"its columns have the types {sorted(map(str, kinds))}")
         return cls(tuple(found["key_types"]), columns, bool(found["event_time"]), int(found["format"]))
 

@@ -18,6 +18,7 @@ from zlib import crc32
 import numpy as np
 
 from fti_assets.core.manifest import Column
+from fti_assets.core.types import SIDES
 from fti_assets.errors import DataError
 
 FORMAT = 2
@@ -32,15 +33,6 @@ Key = tuple[Any, ...]
 Blobs = Iterator[tuple[bytes, bytes]]
 """Encoded keys with their blobs, in the order of the bytes of the keys, each key once."""
 
-_WIDTHS = {"text": "I", "integer": "q", "number": "d", "boolean": "?", "timestamp": "q"}
-_DTYPES = {"text": "<u4", "integer": "<i8", "number": "<f8", "boolean": "u1", "timestamp": "<i8"}
-_KINDS: dict[str, tuple[type, ...]] = {
-    "text": (str,),
-    "integer": (int,),
-    "number": (float, int),
-    "boolean": (bool,),
-    "timestamp": (int,),
-}
 _CRC_OF_CHECKED = 0x2144DF1C  # crc32 of any bytes followed by their own crc32
 _CRC, _VISIBLE = 4, struct.Struct("<q")
 _new = tuple.__new__  # of a named tuple, in half the time
@@ -70,10 +62,10 @@ class BlobFormat:
         self._nulls_width = (len(columns) + 7) // 8
         head = ("qq" if event_time else "") + ("I" if self._has_texts else "")
         self._head = len(head)
-        widths = "".join(_WIDTHS[column.type] for column in columns)
+        widths = "".join(SIDES[column.type].blob for column in columns)
         self._row = struct.Struct(f"<{head}{self._nulls_width}s{widths}")
         self._texts_at = struct.Struct("<I"), 16 if event_time else 0
-        self._plain = () if self._has_texts else tuple(_KINDS[column.type][0] for column in columns)
+        self._plain = () if self._has_texts else tuple(SIDES[column.type].packs[0] for column in columns)
         self._no_nulls = bytes(self._nulls_width)
         first = self._head + 1
         self._texts = [first + i for i, column in enumerate(columns) if column.type == "text"]
@@ -221,7 +213,7 @@ class BlobFormat:
         fields: list[tuple[Any, ...]] = [("visible", "<i8"), ("event", "<i8")] if self.event_time else []
         fields += [("texts", "<u4")] if self._has_texts else []
         fields += [("nulls", "u1", (self._nulls_width,))]
-        return np.dtype([*fields, *((f"c{i}", _DTYPES[column.type]) for i, column in enumerate(self.columns))])
+        return np.dtype([*fields, *((f"c{i}", SIDES[column.type].packed) for i, column in enumerate(self.columns))])
 
     def _check_times(self, versions: Sequence[Version]) -> None:
         if not versions:
@@ -252,7 +244,9 @@ class BlobFormat:
                 nulls[index >> 3] |= 1 << (index & 7)
                 fields.append(0)
                 continue
-            if not isinstance(value, _KINDS[column.type]) or (isinstance(value, bool) and column.type != "boolean"):
+            if not isinstance(value, SIDES[column.type].packs) or (
+                isinstance(value, bool) and column.type != "boolean"
+            ):
                 raise DataError(f"column {column.name!r} ({column.type}) has {value!r:.80}, a {type(value).__name__}")
             if column.type == "text":
                 texts.append(str(value).encode())

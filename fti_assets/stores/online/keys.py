@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from fti_assets.core.columns import ColumnType
+from fti_assets.core.types import KEY_TYPES, SIDES, ColumnType
 from fti_assets.errors import DataError, one_of
 from fti_assets.stores.online.blobs import Key
 
@@ -13,12 +13,12 @@ def key_encoder(key_types: Sequence[ColumnType], namespace: str) -> Callable[[Ke
     Raises:
         DataError: a type cannot be a key's; the encoder itself raises it for a key of other types.
     """
-    if not key_types or not set(key_types) <= {"text", "integer", "boolean"}:
+    if not key_types or not set(key_types) <= set(KEY_TYPES):
         raise DataError(
             f"online namespace {namespace!r} has keys of types {one_of(key_types)}: "
             "one or more of 'text', 'integer' and 'boolean' are expected"
         )
-    kinds: list[type] = [{"text": str, "integer": int, "boolean": bool}[kind] for kind in key_types]
+    kinds: list[type] = [SIDES[kind].plain for kind in key_types]
 
     def checked(key: Key) -> Key:
         if [type(part) for part in key] != kinds:

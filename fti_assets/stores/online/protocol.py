@@ -7,9 +7,9 @@ from datetime import datetime
 from itertools import islice
 from typing import Protocol
 
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import Column
 from fti_assets.core.sql import is_name
+from fti_assets.core.types import ColumnType
 from fti_assets.errors import DataError, NotMaterializedError, StoreError, one_of
 from fti_assets.stores.online.about import About, DamagedNamespaceError, Schema
 from fti_assets.stores.online.blobs import BlobFormat, Blobs, Key, Version

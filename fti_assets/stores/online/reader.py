@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import Column
 from fti_assets.core.times import from_microseconds
+from fti_assets.core.types import ColumnType
 from fti_assets.errors import DamagedError, DataError, PredictionError, StoreError, one_of
 from fti_assets.stores.online.about import About, damaged_at, readable
 from fti_assets.stores.online.blobs import BlobFormat, Key, Winner

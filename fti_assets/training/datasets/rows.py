@@ -12,12 +12,12 @@ from fti_assets.core.manifest import Column, ViewRecord
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quoted, temporary_name, timestamp
 from fti_assets.core.times import microseconds
+from fti_assets.core.types import type_of_sql
 from fti_assets.errors import DataError, listed
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.spine_rows import LATE, spine_as_of
-from fti_assets.features.validation.schema import type_of_sql
 from fti_assets.stores.duckdb.relations import view_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.checks import KNOWN, judge_rows

@@ -17,6 +17,7 @@ from fti_assets.core.records import to_json
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quoted
 from fti_assets.core.times import Window, instant, microseconds
+from fti_assets.core.types import type_of_sql
 from fti_assets.errors import DataError, listed
 from fti_assets.features.external.rows import changed_while_read, external_versions, read_external
 from fti_assets.features.groups.columns import stored_schema
@@ -24,7 +25,6 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.staging import Staged, stage
 from fti_assets.features.upstream import COMPLETE, missing_partitions, provisional_partitions
-from fti_assets.features.validation.schema import type_of_sql
 from fti_assets.orchestration.lineage import COLUMN_LINEAGE, dataset_lineage
 from fti_assets.orchestration.partitions import running_windows
 from fti_assets.orchestration.resources import Stores

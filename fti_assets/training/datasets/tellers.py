@@ -10,6 +10,7 @@ import duckdb
 
 from fti_assets.core.manifest import Column
 from fti_assets.core.sql import literal, quoted
+from fti_assets.core.types import NUMERIC
 
 _FEWEST = 20
 """Of fewer rows chance alone may tell every label."""
@@ -21,7 +22,6 @@ _FIRST = 100
 """Of each side of the label, the rows that rule out most features for little. Fractions of more values are no codes."""
 _TOGETHER = 50
 """The columns of one query: what planning one costs grows with the square of their number."""
-_NUMBERS = ("boolean", "integer", "number")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _tells(feature: Column, label: LabelFacts, least: int) -> str:
     f, y, kind = quoted(feature.name), label.y, label.column.type
     enough = f"count({f}) >= {least}"
     ways = []
-    if feature.type in _NUMBERS and kind in _NUMBERS:
+    if feature.type in NUMERIC and kind in NUMERIC:
         ways.append(f"({enough} AND coalesce(bool_and({f}::DOUBLE = {y}::DOUBLE), true))")
         if label.values > 2:
             line = f"corr({f}::DOUBLE, {y}::DOUBLE) FILTER (abs({f}::DOUBLE) < 1e100 AND abs({y}::DOUBLE) < 1e100)"

@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.columns import MISSING_INTEGER, ColumnType, whole_numbers
+from fti_assets.core.columns import whole_numbers
 from fti_assets.core.manifest import NUMBERS, Column
+from fti_assets.core.types import KEY_TYPES, MISSING_INTEGER, NUMERIC, ColumnType
 from fti_assets.errors import DeclarationError, ModelError, one_of
 
 _EXACT = 2**53
@@ -143,10 +144,10 @@ Encoder = Standardize | Passthrough | OneHot | Embedding
 FittedEncoder = FittedStandardize | FittedPassthrough | FittedOneHot | FittedEmbedding
 
 _FITS: dict[type, tuple[ColumnType, ...]] = {
-    Standardize: ("number", "integer", "boolean"),
-    Passthrough: ("number", "integer", "boolean"),
-    OneHot: ("text", "integer", "boolean"),
-    Embedding: ("text", "integer", "boolean"),
+    Standardize: NUMERIC,
+    Passthrough: NUMERIC,
+    OneHot: KEY_TYPES,
+    Embedding: KEY_TYPES,
 }
 
 

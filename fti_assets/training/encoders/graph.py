@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.columns import MISSING_INTEGER
 from fti_assets.core.manifest import NUMBERS, Column, GraphInput
+from fti_assets.core.types import INPUTS, MISSING_INTEGER
 from fti_assets.training.encoders.encoders import (
     DENSE,
     FittedEmbedding,
@@ -214,11 +214,13 @@ def _dense(nodes: _Nodes, blocks: list[str], order: list[int], first: GraphInput
 
 def _model(nodes: _Nodes, inputs: list[GraphInput], width: int, cardinalities: Mapping[str, int]) -> Any:
     helper, kinds = nodes.onnx.helper, nodes.onnx.TensorProto
-    tensors = {"float32": kinds.FLOAT, "float64": kinds.DOUBLE, "string": kinds.STRING, "int64": kinds.INT64}
     graph = helper.make_graph(
         nodes.nodes,
         "encoders",
-        [helper.make_tensor_value_info(one.name, tensors[one.type], ["n", len(one.features)]) for one in inputs],
+        [
+            helper.make_tensor_value_info(one.name, getattr(kinds, INPUTS[one.type].element), ["n", len(one.features)])
+            for one in inputs
+        ],
         [
             helper.make_tensor_value_info(DENSE, kinds.FLOAT, ["n", width]),
             *(helper.make_tensor_value_info(feature, kinds.INT64, ["n", 1]) for feature in cardinalities),

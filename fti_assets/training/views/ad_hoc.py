@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import Column, ViewRecord
 from fti_assets.core.sql import quoted, timestamp
+from fti_assets.core.types import SIDES, ColumnType, type_of_sql
 from fti_assets.errors import DataError, NotMaterializedError, listed, one_of
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.rows.frame_kinds import Kind, as_arrow, as_kind, checked_kind, kind_of
 from fti_assets.features.spine_rows import LATE, stored_spine
-from fti_assets.features.validation.schema import SQL_TYPES, type_of_sql
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.duckdb.iso_text import try_instant_sql
 from fti_assets.stores.duckdb.relations import view_of
@@ -173,7 +172,7 @@ def _cast(
     if needed is None:
         return column
     sql_type = str(rows.types[rows.columns.index(name)])
-    wanted = SQL_TYPES[needed.type]
+    wanted = SIDES[needed.type].sql
     if sql_type in _FLOATS:
         column = f"CASE WHEN isnan({column}) THEN NULL ELSE {column} END"
     fits = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import Column
 from fti_assets.core.names import is_kept
+from fti_assets.core.types import ColumnType
 from fti_assets.errors import DeclarationError, listed, one_of
 from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand

@@ -137,3 +137,11 @@ def test_frames_of_every_library(tmp_path: Path, frame: Any) -> None:
     readings = [run(day, x) for day, x in enumerate((nothing, values, nothing), 1)][-1]
     rows = sorted(fti.read(readings, stores=stores, as_="dicts"), key=lambda row: row["id"])
     assert [{name: row[name] for name in values} for row in rows] == [nothing, values, nothing]
+
+
+def test_a_day_whose_file_is_gone_gets_values(days: Days, tmp_path: Path) -> None:
+    days.run((1, pa.nulls(1)), (2, pa.nulls(1)))
+    (file,) = tmp_path.rglob("_partition=2025-01-01/*.parquet")
+    file.unlink()
+    days.run((1, pa.array(["a"])))
+    assert (days.type, days.values()) == ("VARCHAR", ["a", None])

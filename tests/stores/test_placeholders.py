@@ -1,7 +1,7 @@
 """A stored column without values has a placeholder's type: its first values give it theirs, whatever partition they come in."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,17 @@ import pyarrow as pa
 import pytest
 
 from fti_assets.core.names import Commit, TableName
-from fti_assets.errors import SchemaChangedError
+from fti_assets.errors import DamagedError, SchemaChangedError
 from fti_assets.stores.lake import lake as lake_module
+from fti_assets.stores.lake.catalog import current_files
+from fti_assets.stores.lake.damage import damage_named, give_up
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
-from fti_assets.stores.lake.upkeep.expiry import expire
+from fti_assets.stores.lake.upkeep.expiry import delete_unneeded, expire
+from fti_assets.stores.lake.upkeep.forgetting import equals, take_out
+from fti_assets.stores.lake.upkeep.repair import RecordedVersion, repair
+from tests.stores.test_damage import cut, footer, pages
+from tests.stores.test_lost_catalog import lose
 
 NOON = dt.datetime(2025, 1, 1, 12)
 
@@ -221,3 +227,91 @@ def test_a_place_that_could_not_be_written_is_written_later(
             Table(lake, "others_v1").put(a=TEXT)
     with store.connect() as lake:
         assert (Table(lake).type, Table(lake).values()) == ("VARCHAR", [None, None, None, "a"])
+
+
+KINDS = {"text": TEXT, "time": VALUES["time"][0], "list": VALUES["list"][0], "struct": VALUES["struct"][0]}
+
+
+@pytest.mark.parametrize("how", ["catalog lost", "partitions lost"])
+def test_a_repaired_lake_has_placeholders_beside_values(store: OfflineStore, how: str) -> None:
+    nulls = dict.fromkeys(KINDS, NOTHING["null"])
+    with store.connect() as lake:
+        table = Table(lake)
+        table.put(a=nulls)
+        table.put(b=KINDS)
+        table.put(c=nulls)
+        rows, versions, newest = table.rows(), table.versions, lake.snapshot()
+        recorded = {table.name: {key: RecordedVersion(one, NOON, "a run") for key, one in versions.items()}}
+        if how == "partitions lost":
+            give_up(lake, table.name, [file for file in current_files(lake, table.name) if file.partition in "ac"])
+            lake.connection.execute(
+                "DELETE FROM __ducklake_metadata_lake.ducklake_data_file WHERE end_snapshot IS NOT NULL"
+            )
+    if how == "catalog lost":
+        lose(store, "gone")
+    done = repair(store, recorded, above=newest)
+    assert done.left_out == {}
+    with store.connect() as lake:
+        table = Table(lake)
+        assert (table.rows(), table.versions) == (rows, versions)
+        assert list(table.types) == list(KINDS)
+        again = table.put(
+            a=nulls
+        )  # of a partition whose file had to be written anew, the version is one of newer types
+        assert again.changed == (() if how == "catalog lost" else ("a",))
+        assert table.put(a=nulls).changed == ()
+
+
+@pytest.mark.parametrize("values", KINDS)
+def test_forgetting_rows_beside_placeholders_keeps_the_other_versions(store: OfflineStore, values: str) -> None:
+    with store.connect() as lake:
+        table = Table(lake)
+        table.put(a=NOTHING["null"])
+        table.put(b=KINDS[values], c=KINDS[values])
+        before = table.versions
+        for kept in (1, 0):
+            predicate = f"{equals(lake, table.name, {'id': str(kept)})} AND _partition IN ('a', 'b')"
+            commit = take_out(lake, table.name, predicate, message="forget", extra={})
+            assert commit is not None
+            assert commit.changed == ("a", "b")
+            assert table.values() == [None] * kept + KINDS[values].to_pylist()[:kept] + KINDS[values].to_pylist()
+            assert table.put(a=NOTHING["null"][:kept], b=KINDS[values][:kept]).changed == ()
+        assert table.versions["c"] == before["c"]
+
+
+def test_merged_files_and_expired_snapshots_leave_placeholders_readable(store: OfflineStore) -> None:
+    with store.connect() as lake:
+        table = Table(lake)
+        first = table.put(a=NOTHING["null"]).snapshot
+        lake.connection.execute(f"INSERT INTO {table.name.sql} VALUES (2, NULL, 0.5, 'a')")
+        last = lake.snapshot()
+        table.put(b=TEXT)
+        table.put(b=TEXT[:1])
+        rows = table.values()
+        execute = lake.connection.execute
+        merged = execute("CALL ducklake_merge_adjacent_files('lake', 'readings_v1', schema => 'features')").fetchall()
+        assert merged
+        with store.lock():
+            expire(lake, [first])
+            delete_unneeded(lake)
+    with store.connect() as lake:
+        assert Table(lake).values() == rows == [None] * 4
+        assert Table(lake).values(snapshot=last) == [None] * 3
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, cut, footer, pages])
+def test_a_damaged_partition_of_placeholders_is_replaced_by_values(
+    store: OfflineStore, damage: Callable[[Path], None]
+) -> None:
+    with store.connect() as lake:
+        table = Table(lake)
+        table.put(a=NOTHING["null"])
+        table.put(b=NOTHING["null"])
+        (path,) = (Path(file.path) for file in current_files(lake, table.name) if file.partition == "a")
+    damage(path)
+    with store.connect() as lake:
+        table = Table(lake)
+        with pytest.raises(DamagedError, match="partition 'a'"), damage_named(lake):
+            table.put(b=TEXT)
+        table.put(a=TEXT)
+        assert table.values() == [None, "a", None, None]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+import duckdb
+
 from fti_assets.core.names import PARTITION, PartitionRecord, TableName
 from fti_assets.core.sql import literal, quoted
 from fti_assets.stores.lake.catalog import current_files, partitions_of_older_columns
@@ -53,7 +55,10 @@ def unchanged(
             paths[file.partition].append(file.path)
     for key, files in paths.items():
         rows = f"(FROM {quoted(staged)} WHERE {PARTITION} = {literal(key)})"
-        earlier = _earlier(lake, rows, types, files)
+        try:
+            earlier = _earlier(lake, rows, types, files)
+        except duckdb.Error:  # a damaged file, which is about to be replaced
+            continue
         if earlier is not None and _version(lake, rows, earlier) == old[key].data_version:
             found[key] = earlier
     return found

@@ -5,11 +5,13 @@ The same holds within lists, structs and maps: ``[null]`` says that there is a l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fti_assets.core.names import PARTITION
 from fti_assets.core.sql import literal, quoted
+from fti_assets.stores.lake.damage import without_unreadable
 from fti_assets.stores.lake.reader import LakeReader
 
 if TYPE_CHECKING:
@@ -38,8 +40,19 @@ class CommonType:
 
 
 def has_no_value(lake: LakeReader, table: TableName, column: str) -> bool:
-    """Whether a stored column is null in every row, so that its type is a placeholder's."""
-    return not _is_held(lake.connection, table.sql, _held(quoted(column), ()))
+    """Whether a stored column is null in every row that can be read, so that its type is a placeholder's."""
+    held = _held(quoted(column), ())
+    return not without_unreadable(
+        lake, table, lambda unreadable: _is_held(lake.connection, rows_without(lake, table, unreadable), held)
+    )
+
+
+def rows_without(lake: LakeReader, table: TableName, partitions: Collection[str]) -> str:
+    """The SQL of a table's rows but for those of some partitions, whose files are not opened."""
+    if not partitions:
+        return table.sql
+    others = ", ".join(literal(key) for key in lake.ledger(table) if key not in partitions) or "NULL"
+    return f"(FROM {table.sql} WHERE {PARTITION} IN ({others}))"  # with NOT IN, DuckLake opens all files
 
 
 def common_types(

@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from fti_assets.core.names import PARTITION, TableName
 from fti_assets.core.sql import literal, quoted, temporary_name
 from fti_assets.errors import SchemaChangedError
-from fti_assets.stores.lake.placeholders import CommonType, common_types
+from fti_assets.stores.lake.damage import unreadable_files
+from fti_assets.stores.lake.placeholders import CommonType, common_types, rows_without
 from fti_assets.stores.lake.reader import LakeReader
 
 
@@ -25,6 +26,14 @@ def settle(lake: LakeReader, table: TableName, staged: str) -> bool:
             )
             settled = True
     return settled
+
+
+def settled_rows(lake: LakeReader, table: TableName, staged: str) -> str | None:
+    """The SQL of staged rows as ``settle`` would leave them, None if it would leave them as they are."""
+    types = lake.staged_types(staged)
+    common = {name: its for name, its in _common_types(lake, table, staged).items() if its.sql_type != types[name]}
+    casts = ", ".join(f"{its.cast(name)} AS {quoted(name)}" for name, its in common.items())
+    return f"(SELECT * REPLACE ({casts}) FROM {quoted(staged)})" if casts else None
 
 
 def fit(lake: LakeReader, table: TableName, staged: str) -> None:
@@ -132,7 +141,10 @@ def _common_types(lake: LakeReader, table: TableName, staged: str) -> dict[str, 
     stored, types = lake.types(table), lake.staged_types(staged)
     if all(types.get(name, kind) == kind for name, kind in stored.items()) or not _has_rows(lake, table):
         return {}
-    return common_types(lake, table.sql, stored, quoted(staged), types)
+    replaced = lake.connection.execute(f"SELECT DISTINCT {PARTITION} FROM {quoted(staged)}").fetchall()
+    with lake.connection.cursor() as cursor:  # its own transaction: a damaged file would end that of the lake
+        damaged = {file.partition for file in unreadable_files(lake.on(cursor), table, {key for (key,) in replaced})}
+    return common_types(lake, rows_without(lake, table, damaged), stored, quoted(staged), types)
 
 
 def _line(table: TableName) -> str:

@@ -24,7 +24,7 @@ from fti_assets.stores.lake.connection import lake_connection
 from fti_assets.stores.lake.content_hash import content_sums, data_version
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
-from fti_assets.stores.lake.table_schema import fit
+from fti_assets.stores.lake.table_schema import fit, settled_rows
 from fti_assets.stores.lake.upkeep.unnamed_files import file_sizes
 
 _DELETIONS = "-delete.parquet"
@@ -61,6 +61,7 @@ class _Files:
 
     paths: Sequence[str]
     rows: str
+    types: Mapping[str, str]
     record: PartitionRecord
     rewritten: bool
 
@@ -68,7 +69,7 @@ class _Files:
 def repair(store: OfflineStore, recorded: Recorded, *, above: int) -> Repaired:
     """Register the partitions whose files are there and which the catalog lacks, or has in an older version.
 
-    A new catalog is put in its place whole, after all is registered; else each table is one commit.
+    A new catalog is put in its place whole, after all is registered; else a table's files of equal types are one commit.
 
     Args:
         store: the offline store.
@@ -180,7 +181,7 @@ def _contents(
         sums = lake.connection.execute(f"SELECT {content_sums(types)} FROM {source}").fetchall()[0]
         version, run_id = data_version(types, tuple(map(int, sums))), "" if wanted is None else wanted.run_id
         record = PartitionRecord(partition, version, int(sums[0]), at, at, run_id, "{}")
-        yield _Files(paths, source, record, rewritten=source != sources[0])
+        yield _Files(paths, source, types, record, rewritten=source != sources[0])
 
 
 def _deletions(files: Sequence[Path]) -> list[str]:
@@ -190,26 +191,48 @@ def _deletions(files: Sequence[Path]) -> list[str]:
 
 
 def _register(lake: Lake, table: TableName, found: Mapping[str, _Files]) -> None:
-    """Register the files of some partitions in the place of what the catalog has of them, in one commit."""
-    if not found:
-        return
-    execute, old = lake.connection.execute, lake.ledger(table, partitions=list(found))
-    shape = " UNION ALL BY NAME ".join(f"(FROM {files.rows} LIMIT 0)" for files in found.values())
-    columns = f"SELECT * EXCLUDE ({PARTITION}), {PARTITION} FROM ({shape})"
-    execute(f"CREATE OR REPLACE TEMP TABLE __fti_shape AS {columns}")
+    """Register the files of some partitions in the place of what the catalog has of them, in one commit for files of equal types.
+
+    Placeholders go first, so that the others give their columns their types and files stay as they are.
+    """
+    alike: dict[str, dict[str, _Files]] = {}
+    for partition, files in found.items():
+        alike.setdefault(str(sorted(files.types.items())), {})[partition] = files
+    for one in sorted(alike.values(), key=lambda one: _columns_with_values(lake, one)):
+        _register_alike(lake, table, one)
+
+
+def _columns_with_values(lake: Lake, found: Mapping[str, _Files]) -> int:
+    types = next(iter(found.values())).types
+    counts = ", ".join(f"max({quoted(name)} IS NOT NULL)" for name in types)
+    return sum(map(bool, lake.connection.execute(f"SELECT {counts} FROM ({_rows_of(found)})").fetchall()[0]))
+
+
+def _rows_of(found: Mapping[str, _Files]) -> str:
+    return " UNION ALL BY NAME ".join(f"(FROM {files.rows})" for files in found.values())
+
+
+def _register_alike(lake: Lake, table: TableName, found: Mapping[str, _Files]) -> None:
+    execute, old, given = lake.connection.execute, lake.ledger(table, partitions=list(found)), "__fti_given"
+    execute(
+        f"CREATE OR REPLACE TEMP VIEW {given} AS SELECT * EXCLUDE ({PARTITION}), {PARTITION} FROM ({_rows_of(found)})"
+    )
+    staged, settled = f"{given}_settled", settled_rows(lake, table, given)
+    execute(f"CREATE OR REPLACE TEMP VIEW {staged} AS FROM {settled or given}")
     written = [files.record for files in found.values()]
-    rewritten = [partition for partition, files in found.items() if files.rewritten]
+    rewritten = [partition for partition, files in found.items() if files.rewritten or settled is not None]
     with lake.transaction(table, written, old=old, folders=rewritten, message=_REPAIR, extra={}):
-        fit(lake, table, "__fti_shape")
+        fit(lake, table, staged)
         if replaced := ", ".join(map(literal, old)):
             execute(f"DELETE FROM {table.sql} WHERE {PARTITION} IN ({replaced})")
-        for files in found.values():
-            if files.rewritten:
-                execute(f"INSERT INTO {table.sql} BY NAME FROM {files.rows}")
+        for partition, files in found.items():
+            if partition in rewritten:
+                execute(f"INSERT INTO {table.sql} BY NAME FROM {staged} WHERE {PARTITION} = {literal(partition)}")
                 continue
             for path in files.paths:
                 execute(
                     f"CALL ducklake_add_data_files('lake', {literal(table.name)}, {literal(path)}, "
                     f"schema => {literal(table.schema)}, allow_missing => true)"
                 )
-    execute(f"DROP TABLE {quoted('__fti_shape')}")
+    for view in (staged, given):
+        execute(f"DROP VIEW {view}")

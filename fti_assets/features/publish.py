@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ import dagster as dg
 from fti_assets.core.names import Commit, TableName
 from fti_assets.core.rules import Verdict, reasons
 from fti_assets.core.sql import quoted
+from fti_assets.errors import StoreError
 from fti_assets.features.rows.rejected import keep_rejected
 from fti_assets.features.rows.staging import Staged
 from fti_assets.orchestration.checks import check_result, preview, refusal
@@ -80,13 +82,19 @@ def publish_rows(
     if refused:
         problems = []
         for part in refused:
-            file = keep_rejected(lake.store.rejected / table.name / part.file, part.staged)
-            problems.append(
-                f"{part.what}: nothing was stored, because {reasons(part.staged.verdicts)}. The failing rows are kept in {file}"
-            )
+            kept = _kept_aside(lake.store.rejected / table.name / part.file, part.staged)
+            problems.append(f"{part.what}: nothing was stored, because {reasons(part.staged.verdicts)}. {kept}")
         yield from (check_result(key, verdict) for verdict in verdicts)
         raise refusal("\n".join(problems))
     done = store()
     yield from (check_result(key, verdict) for verdict in done.verdicts)
     metadata = {"preview": preview(lake.connection.table(quoted(parts[-1].staged.table))), **done.metadata}
     yield from materialized(context, done.commit, metadata, delay=done.delay, by_partition=done.by_partition)
+
+
+def _kept_aside(file: Path, staged: Staged) -> str:
+    """Where the failing rows are; that a disk does not take them hides no broken rule."""
+    try:
+        return f"The failing rows are kept in {keep_rejected(file, staged)}"
+    except StoreError as error:
+        return f"The failing rows are not kept: {error}"

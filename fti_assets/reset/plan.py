@@ -16,6 +16,7 @@ from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.orchestration.declaration import Declaration, TableDeclaration, declarations_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.reset.needs import Need, needs, rejected_builds
+from fti_assets.stores.files import readable
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.tiles import tiles_of
 from fti_assets.stores.online.store import OnlineStore
@@ -142,13 +143,17 @@ def _left_over(lake: Lake, online: OnlineStore) -> Iterator[str]:
     """The names of which only an online namespace or rejected rows are left, of a reset that was killed."""
     with suppress(StoreError):  # a damaged file of another group; this one's is asked for by its own name
         yield from online.namespaces()
-    if lake.store.rejected.is_dir():
-        yield from (folder.name for folder in lake.store.rejected.iterdir() if folder.is_dir())
+    with readable(lake.store.rejected):
+        there = list(lake.store.rejected.iterdir()) if lake.store.rejected.is_dir() else []
+        names = [folder.name for folder in there if folder.is_dir()]
+    yield from names
 
 
 def _stored(lake: Lake, table: TableName, asset: dg.AssetKey, online: OnlineStore) -> Stored:
     ledger = lake.ledger(table)
     tiles = set(lake.tiles())
+    with readable(lake.store.rejected):
+        rejected_files = len(list((lake.store.rejected / table.name).glob("*")))
     return Stored(
         table=table,
         asset=asset,
@@ -157,7 +162,7 @@ def _stored(lake: Lake, table: TableName, asset: dg.AssetKey, online: OnlineStor
         rows=sum(record.rows for record in ledger.values()),
         tiles=tuple(one for one in tiles_of(lake, table) if one in tiles) if table.schema == "features" else (),
         online_keys=_online_keys(online, table.name),
-        rejected_files=len(list((lake.store.rejected / table.name).glob("*"))),
+        rejected_files=rejected_files,
     )
 
 

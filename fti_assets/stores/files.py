@@ -5,6 +5,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,12 @@ from pathlib import Path
 from fti_assets.errors import DamagedError, StoreError
 
 _POLL_SECONDS = 0.01
+
+
+class _UnsyncedError(OSError):
+    """What was renamed is in its place, and the folder that says so could not be made durable."""
+
+
 _threads: dict[str, threading.Lock] = {}
 os.register_at_fork(after_in_child=_threads.clear)
 
@@ -68,6 +75,11 @@ def written(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except _UnsyncedError as error:
+        raise StoreError(
+            f"{path} is written, but a power cut may undo it: {error.filename} could not be made durable, {reason(error)}. Mend the "
+            "disk and look at what is there"
+        ) from error
     except OSError as error:
         raise StoreError(
             f"{path} could not be written: {reason(error)}. Nothing was changed; make room, or the folder writable, and "
@@ -95,7 +107,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     >>> write_atomically(Path("aliases.json"), b"{}")  # doctest: +SKIP
 
     Raises:
-        OSError: the folder is missing, full or not writable; the old content is still there.
+        OSError: the folder is missing, full or not writable. The old content is still there, unless it is the folder that could not
+            be made durable, which ``written`` says.
     """
     temporary = _hidden_sibling(path)
     try:
@@ -104,7 +117,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    sync_renamed(path)
 
 
 def publish_folder(folder: Path, files: dict[str, bytes]) -> None:
@@ -135,7 +148,7 @@ def publish_folder(folder: Path, files: dict[str, bytes]) -> None:
         if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             raise StoreError(taken) from error
         raise
-    sync_folder(folder.parent)
+    sync_renamed(folder)
 
 
 def files_under(folder: Path) -> Iterator[Path]:
@@ -143,9 +156,18 @@ def files_under(folder: Path) -> Iterator[Path]:
 
     >>> list(files_under(Path("no/such/folder")))
     []
+
+    Raises:
+        StoreError: a folder cannot be read.
     """
-    for parent, _, names in os.walk(folder):
-        yield from (Path(parent, name) for name in names)
+
+    def refuse(error: OSError) -> None:  # without it, os.walk leaves out what it cannot read
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    with readable(folder):
+        for parent, _, names in os.walk(folder, onerror=refuse):
+            yield from (Path(parent, name) for name in names)
 
 
 def make_folder(folder: Path) -> None:
@@ -260,10 +282,45 @@ def _write_durably(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def sync_renamed(path: Path) -> None:
+    """Make the name of what was renamed durable.
+
+    Raises:
+        OSError: it could not be; ``written`` says that the change is made nevertheless.
+    """
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        raise _UnsyncedError(error.errno, reason(error), str(path.parent)) from error
+
+
+@contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """Make a folder among the temporary files for a block.
+
+    Raises:
+        StoreError: there is no room for it, or no folder for temporary files.
+    """
+    try:
+        made = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)  # upkeep deletes what is left
+    except OSError as error:
+        raise StoreError(
+            f"{error.filename or 'a folder for temporary files'} could not be made: {reason(error)}. Make room there, or name another "
+            "folder in TMPDIR, and do it again"
+        ) from error
+    with made as folder:
+        yield Path(folder)
+
+
 @contextmanager
 def used_folder(folder: Path) -> Iterator[None]:
-    """Show other processes that a folder is in use, until the block or this process ends, however it does."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Show other processes that a folder is in use, until the block or this process ends, however it does.
+
+    Raises:
+        StoreError: it cannot be opened.
+    """
+    with readable(folder):
+        descriptor = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # of a file system without locks
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -18,11 +18,13 @@ class Fault:
 
     Attributes:
         happened: what failed, None if the operations came to an end before.
+        asked: the names of the operations that it was asked about.
     """
 
     def __init__(self, folder: Path, number: int, code: int, *, lasting: bool) -> None:
         self._folder, self._left, self._code, self._lasting = str(folder), number, code, lasting
         self.happened: str | None = None
+        self.asked: list[str] = []
 
     def at(self, name: str, path: Any) -> None:
         """Fail, if it is its turn."""
@@ -34,6 +36,7 @@ class Fault:
         if isinstance(path, bytes) or not str(path).startswith(self._folder):
             return
         self._left -= 1
+        self.asked.append(name)
         if self._left == 0 or (self._left < 0 and self._lasting):
             self.happened = self.happened or f"{name} {path}"
             raise OSError(self._code, os.strerror(self._code), str(path))

@@ -6,7 +6,6 @@ It takes all cores and most of the memory, unless ``FTI_THREADS`` and ``FTI_MEMO
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ import duckdb
 from fti_assets.core.sql import literal
 from fti_assets.errors import StoreError
 from fti_assets.stores.duckdb.extensions import connect_in_memory, load_extension
-from fti_assets.stores.files import used_folder
+from fti_assets.stores.files import temporary_folder, used_folder
 
 MAKE = "CREATE_IF_NOT_EXISTS true"
 _EXISTING = (
@@ -39,13 +38,13 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
     Raises:
         StoreError: the catalog cannot be attached, or a limit is none.
     """
-    with tempfile.TemporaryDirectory(prefix="fti_spill_") as spill, used_folder(Path(spill)):
+    with temporary_folder("fti_spill_") as spill, used_folder(spill):
         connection = _limited()
         try:
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET python_enable_replacements = false")
             connection.execute("SET enable_progress_bar = false")
-            connection.execute(f"SET temp_directory = {literal(spill)}")
+            connection.execute(f"SET temp_directory = {literal(str(spill))}")
             for extension in ("sqlite_scanner", "ducklake"):
                 load_extension(connection, extension)
             try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -25,7 +24,8 @@ from fti_assets.stores.files import (
     may_write,
     readable,
     sync_file,
-    sync_folder,
+    sync_renamed,
+    temporary_folder,
     written,
 )
 from fti_assets.stores.lake.connection import MAKE, READ, lake_connection
@@ -84,12 +84,13 @@ class LakeFolder:
         if may_write(self.root):
             yield self.catalog, ()
             return
-        with tempfile.TemporaryDirectory(prefix="fti_catalog_") as folder:
-            for suffix in ("", "-wal"):
-                file = self.catalog.with_name(self.catalog.name + suffix)
-                if file.exists():
-                    shutil.copyfile(file, Path(folder) / file.name)
-            yield Path(folder) / self.catalog.name, (READ,)
+        with temporary_folder("fti_catalog_") as folder:
+            with readable(self.catalog):
+                for suffix in ("", "-wal"):
+                    file = self.catalog.with_name(self.catalog.name + suffix)
+                    if file.exists():
+                        shutil.copyfile(file, folder / file.name)
+            yield folder / self.catalog.name, (READ,)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -141,4 +142,4 @@ class LakeFolder:
                 self.catalog.with_name(self.catalog.name + suffix).unlink(missing_ok=True)
             sync_file(made)
             os.replace(made, self.catalog)
-            sync_folder(self.root)
+            sync_renamed(self.catalog)

@@ -25,6 +25,7 @@ from fti_assets.errors import DataError, DeclarationError, StoreError
 from fti_assets.stores.duckdb.extensions import connect_in_memory, load_extension
 from fti_assets.stores.duckdb.postgres_address import PostgresAddress, postgres_address
 from fti_assets.stores.duckdb.s3_secret import read_s3
+from fti_assets.stores.files import readable
 from fti_assets.stores.lake.content_hash import content_sums, data_version
 from fti_assets.stores.sources.delta_log import LOG, not_of_delta
 
@@ -168,7 +169,8 @@ class ParquetFiles:
             self,
         )
         if self._is_local:
-            changed = [(name, (stat := Path(name).stat()).st_size, stat.st_mtime_ns) for name, *_ in footers]
+            with readable(Path(self.pattern)):
+                changed = [(name, (stat := Path(name).stat()).st_size, stat.st_mtime_ns) for name, *_ in footers]
         else:
             changed = _all(
                 connection,

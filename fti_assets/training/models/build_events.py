@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.core.manifest import ModelManifest
+from fti_assets.stores.files import read_file
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.judging.picture_page import PICTURES
 from fti_assets.training.judging.pictures import image, pictures
@@ -27,7 +28,7 @@ def build_metadata(model: Model, store: ModelStore, build: Build) -> dict[str, A
         **{f"baseline/{name}": value for name, value in manifest.baseline.items()},
         **{name: dg.MetadataValue.md(image(svg, name)) for name, svg in drawn.items()},
         "whole_pictures": dg.MetadataValue.path((folder / PICTURES).absolute()),
-        "card": dg.MetadataValue.md((folder / "card.md").read_text()),
+        "card": dg.MetadataValue.md((read_file(folder / "card.md") or b"").decode(errors="replace")),
     }
 
 

@@ -21,8 +21,8 @@ import duckdb
 from fti_assets.core import clock
 from fti_assets.core.names import PARTITION, Commit, PartitionRecord, TableName
 from fti_assets.core.sql import literal, quoted, temporary_name
-from fti_assets.errors import DataError, StoreError, listed
-from fti_assets.stores.files import files_under, write_atomically, written
+from fti_assets.errors import DamagedError, DataError, StoreError, listed
+from fti_assets.stores.files import files_under, read_file, readable, write_atomically, written
 from fti_assets.stores.lake.catalog import (
     DataFile,
     data_files,
@@ -299,23 +299,45 @@ def rejected_rows(folder: Path, matches: Callable[[Mapping[str, Any]], bool], *,
     """How many rows that were kept aside match, in how many files; with ``remove``, they are taken out.
 
     What a killed step had begun to write is deleted with them.
+
+    Raises:
+        DamagedError: a file is not of rows as JSON.
+        StoreError: one cannot be read, or not written.
     """
     rows = files = 0
-    for file in sorted(folder.glob("*.jsonl")):
-        lines = file.read_text().splitlines()
-        left = [line for line in lines if not (line.strip() and matches(json.loads(line)))]
+    for file in _names(folder, "*.jsonl"):
+        lines = (read_file(file) or b"").splitlines()
+        left = [line for line in lines if not (line.strip() and matches(_row(line, file)))]
         if len(left) < len(lines):
             rows, files = rows + len(lines) - len(left), files + 1
             if remove:
                 with written(file):
-                    write_atomically(file, "".join(f"{line}\n" for line in left).encode())
-    for begun in sorted(folder.glob(".*.tmp")):
-        with suppress(FileNotFoundError):  # its step is done
+                    write_atomically(file, b"".join(line + b"\n" for line in left))
+    for begun in _names(folder, ".*.tmp"):
+        with readable(begun), suppress(FileNotFoundError):  # its step is done
             if begun.stat().st_mtime < time.time() - _WRITING_SECONDS:
                 files += 1
                 if remove:
-                    begun.unlink()
+                    with written(begun):
+                        begun.unlink(missing_ok=True)
     return rows, files
+
+
+def _names(folder: Path, pattern: str) -> list[Path]:
+    with readable(folder):  # glob leaves out what it may not read
+        return sorted(file for file in folder.iterdir() if file.match(pattern)) if folder.is_dir() else []
+
+
+def _row(line: bytes, file: Path) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict):
+        raise DamagedError(
+            f"{file} keeps rejected rows aside, and a line of it is no row: {line[:80]!r}. Look at it, then delete the file"
+        )
+    return row
 
 
 def _holding(lake: Lake, table: TableName, predicates: Sequence[str]) -> list[DataFile]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -54,7 +55,8 @@ def missing_files(lake: Lake) -> list[str]:
 
 def tables_in(data: Path) -> list[TableName]:
     """The tables that have a folder."""
-    return [TableName(folder.parent.name, folder.name) for folder in sorted(data.glob("*/*")) if folder.is_dir()]
+    with readable(data):
+        return [TableName(folder.parent.name, folder.name) for folder in sorted(data.glob("*/*")) if folder.is_dir()]
 
 
 def refuse_to_delete_most(lake: Lake, *, older_than: timedelta) -> None:
@@ -97,7 +99,6 @@ def delete_unnamed(lake: Lake, *, older_than: timedelta = timedelta(0)) -> int:
 
 
 def _is_old_parquet(file: Path, age: timedelta) -> bool:
-    try:
+    with readable(file), suppress(FileNotFoundError):
         return file.suffix == ".parquet" and file.stat().st_mtime <= time.time() - age.total_seconds()
-    except FileNotFoundError:
-        return False
+    return False

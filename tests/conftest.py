@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.examples import examples
+from tests.support.lakes import new_catalogs_copied
 
 settings.register_profile("busy", deadline=None, max_examples=examples(100))
 settings.load_profile("busy")
@@ -29,4 +30,11 @@ def unstamped() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for kind in ("event_log", "runs"):
             patch.setattr(f"dagster._core.storage.{kind}.in_memory.stamp_alembic_rev", lambda *_: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def copied_catalogs() -> Iterator[None]:
+    """New lakes are copies of one that is empty."""
+    with new_catalogs_copied():
         yield

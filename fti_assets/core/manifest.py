@@ -7,7 +7,7 @@ Times are naive UTC ISO text, durations whole microseconds. Its JSON Schema is `
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fti_assets.core.names import TableName, versioned
+from fti_assets.core.names import DATASETS, FEATURES, TableName, versioned
 from fti_assets.core.times import Times
 from fti_assets.core.types import ColumnType, InputType
 
@@ -70,6 +70,10 @@ class JoinedGroup:
     def table(self) -> str:
         """The group's table and online namespace, such as ``weather_v1``."""
         return versioned(self.group, self.version)
+
+    @property
+    def table_name(self) -> TableName:
+        return TableName(FEATURES, self.table)
 
     @property
     def times(self) -> Times:
@@ -145,8 +149,22 @@ class ViewRecord:
     spine_times: SpineTimes | None = None
 
     @property
+    def identity(self) -> tuple[str, ...]:
+        """The columns that name a row: the spine's keys and the prediction time."""
+        return (*self.spine_keys, *self._time)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The columns by which a dataset's rows are ordered: the same, the time first."""
+        return (*self._time, *self.spine_keys)
+
+    @property
+    def _time(self) -> tuple[str, ...]:
+        return () if self.prediction_time is None else (self.prediction_time,)
+
+    @property
     def spine_table(self) -> TableName:
-        return TableName("features", versioned(self.spine, self.spine_version))
+        return TableName(FEATURES, versioned(self.spine, self.spine_version))
 
     @property
     def times(self) -> Times:
@@ -208,7 +226,7 @@ class DatasetRecord:
 
     @property
     def table(self) -> TableName:
-        return TableName("datasets", versioned(self.name, self.version))
+        return TableName(DATASETS, versioned(self.name, self.version))
 
 
 @dataclass(frozen=True)

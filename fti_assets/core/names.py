@@ -8,6 +8,9 @@ from datetime import datetime
 from fti_assets.core.sql import quoted
 from fti_assets.errors import DeclarationError
 
+FEATURES, DATASETS, PREDICTIONS = "features", "datasets", "predictions"
+"""The schemas of the tables that declarations have."""
+
 PARTITION = "_partition"
 WHOLE = "all"
 """The one partition of a table that is not partitioned."""

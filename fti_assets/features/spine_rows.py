@@ -57,7 +57,7 @@ def spine_as_of(
             f"{available} ASC NULLS LAST",
             *tie,
         ]
-        one = ", ".join(map(quoted, (*view.spine_keys, view.prediction_time)))
+        one = ", ".join(map(quoted, view.identity))
         one_version = f" QUALIFY row_number() OVER (PARTITION BY {one} ORDER BY {', '.join(order)}) = 1"
     return connection.sql(f"SELECT *, NOT {visible} AS {LATE} FROM {view_of(rows)}{one_version}")
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import dagster as dg
 
-from fti_assets.core.names import TableName
+from fti_assets.core.names import DATASETS, FEATURES, PREDICTIONS, TableName
 from fti_assets.errors import DeclarationError, NotMaterializedError, one_of
 from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand
@@ -62,7 +62,7 @@ def check_key(
     """
     groups = {one.name for one in declarations if isinstance(one, FeatureGroup)}
     if group not in groups:
-        left = {name_of(table) for table in stored if table.schema == "features"} - groups
+        left = {name_of(table) for table in stored if table.schema == FEATURES} - groups
         also = f" (and tables of {one_of(sorted(left))}, which is not declared)" if left else ""
         raise NotMaterializedError(
             f"there is no feature group {group!r}: the definitions have {one_of(sorted(groups))}{also}"
@@ -103,17 +103,16 @@ def carriers(
             asked = list(_spine_values(view, group, values))
             if asked:
                 kind: Kind = "predictions" if isinstance(one, BatchPredictions) else "dataset"
-                identity = (*view.spine.keys, *((view.time,) if view.time is not None else ()))
-                spines = tuple(Spine(view.spine.table_name, identity, spine_values) for spine_values in asked)
+                spines = tuple(Spine(view.spine.table_name, view.identity, spine_values) for spine_values in asked)
                 found[one.table_name] = Carrier(one.table_name, kind, tuple(asked), spines, view.spine.keys, one.key)
     declared = {one.table_name for one in declarations if isinstance(one, TableDeclaration)}
     for table in stored:  # what is no longer declared
         if table in declared:
             continue
-        if table.schema == "features" and name_of(table) == group:
+        if table.schema == FEATURES and name_of(table) == group:
             found[table] = Carrier(table, "group", (values,), keys=keys)
-        elif table.schema in ("predictions", "datasets"):
-            found[table] = Carrier(table, "predictions" if table.schema == "predictions" else "dataset", (values,))
+        elif table.schema in (PREDICTIONS, DATASETS):
+            found[table] = Carrier(table, "predictions" if table.schema == PREDICTIONS else "dataset", (values,))
     return [found[table] for table in stored if table in found]
 
 
@@ -123,7 +122,7 @@ def others(
     """The stored tables of other groups that can hold rows of the same entity."""
     found = []
     for table in stored:
-        if table.schema != "features" or name_of(table) == group:
+        if table.schema != FEATURES or name_of(table) == group:
             continue
         asked: list[Values] = []
         if set(values) <= set(entity_columns(declarations, name_of(table))):

@@ -251,9 +251,7 @@ def _models(store: ModelStore, holding: Sequence[_Search]) -> list[str]:
     for model in store.models():
         for build in store.builds(model):
             view = build.view
-            names = {view.spine_table.name, *(join.table for join in view.joins)}
-            tables = {TableName("features", name) for name in names}
-            tables.add(build.dataset.table)
+            tables = {build.dataset.table, view.spine_table, *(join.table_name for join in view.joins)}
             if any(build.snapshot in held.get(table, ()) for table in tables):
                 found.append(f"{model} {build.reference} ({build.status}, snapshot {build.snapshot})")
     return found

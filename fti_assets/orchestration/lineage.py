@@ -69,7 +69,7 @@ def _spine(view: ViewRecord) -> str:
 
 def _given(view: ViewRecord) -> Iterator[tuple[str, tuple[Source, ...]]]:
     """The columns that are taken from the spine as they are."""
-    for name in (*view.spine_keys, *((view.prediction_time,) if view.prediction_time else ())):
+    for name in view.identity:
         yield name, ((_spine(view), name),)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from fti_assets.core.manifest import DatasetManifest, ModelManifest
-from fti_assets.core.names import TableName
+from fti_assets.core.names import DATASETS, FEATURES, TableName
 from fti_assets.core.records import from_json
 from fti_assets.errors import one_of
 from fti_assets.stores.lake.lake import Lake
@@ -48,13 +48,13 @@ def needs(lake: Lake, models: ModelStore, tables: Collection[TableName]) -> Iter
                     f"if nothing asks model {model!r} any more, delete its folder {models.root / model} and reset again",
                 )
     for table in lake.tables():
-        if table.schema != "datasets" or table in tables:
+        if table.schema != DATASETS or table in tables:
             continue
         of: dict[TableName, int] = {}
         for key, record in lake.ledger(table).items():
             manifest = from_json(DatasetManifest, record.record, what=f"the manifest of {table} {key}")
             for name in manifest.upstream:
-                if (group := TableName("features", name)) in tables:
+                if (group := TableName(FEATURES, name)) in tables:
                     of[group] = of.get(group, 0) + 1
         if of:
             cutoffs = max(of.values())
@@ -78,9 +78,7 @@ def rejected_builds(models: ModelStore, tables: Collection[TableName]) -> Iterat
 
 def _tables_of_build(build: ModelManifest) -> set[TableName]:
     view = build.view
-    names = {view.spine_table.name, *(join.table for join in view.joins if not join.external)}
-    dataset = build.dataset.table
-    return {dataset, *(TableName("features", name) for name in names)}
+    return {build.dataset.table, view.spine_table, *(join.table_name for join in view.joins if not join.external)}
 
 
 def _place(build: ModelManifest, aliases: Aliases) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from fti_assets.core.names import TableName
+from fti_assets.core.names import DATASETS, FEATURES, PREDICTIONS, TableName
 from fti_assets.errors import NotMaterializedError, StoreError, one_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.forget.carriers import name_of
@@ -21,7 +21,7 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.tiles import tiles_of
 from fti_assets.stores.online.store import OnlineStore
 
-SCHEMAS = ("features", "datasets", "predictions")
+SCHEMAS = (FEATURES, DATASETS, PREDICTIONS)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _tables(
         for one in declarations
         if isinstance(one, TableDeclaration) and not (isinstance(one, FeatureGroup) and one.source is not None)
     ]
-    left = [TableName("features", name) for name in _left_over(lake, online)]
+    left = [TableName(FEATURES, name) for name in _left_over(lake, online)]
     known = dict.fromkeys([*lake.tables(), *declared])
     known |= dict.fromkeys(table for table in left if not any(table.name == other.name for other in known))
     outside = {one.name for one in declarations if isinstance(one, FeatureGroup) and one.source is not None}
@@ -160,7 +160,7 @@ def _stored(lake: Lake, table: TableName, asset: dg.AssetKey, online: OnlineStor
         in_lake=lake.has(table),
         partitions=len(ledger),
         rows=sum(record.rows for record in ledger.values()),
-        tiles=tuple(one for one in tiles_of(lake, table) if one in tiles) if table.schema == "features" else (),
+        tiles=tuple(one for one in tiles_of(lake, table) if one in tiles) if table.schema == FEATURES else (),
         online_keys=_online_keys(online, table.name),
         rejected_files=rejected_files,
     )

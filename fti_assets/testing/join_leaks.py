@@ -12,13 +12,10 @@ import pandas as pd
 
 from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import Column, JoinedGroup, ViewRecord
-from fti_assets.core.names import TableName
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.sql import literal, quoted, temporary_name
 from fti_assets.core.times import Window
-from fti_assets.core.types import type_of_sql
 from fti_assets.errors import NotMaterializedError
-from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.features.point_in_time.assemble import assemble, known_types
 from fti_assets.features.point_in_time.frontier import available_sql
@@ -36,11 +33,7 @@ def record_of(lake: Lake, view: FeatureView) -> ViewRecord:
         NotMaterializedError: a group is not there.
     """
 
-    def types(group: FeatureGroup) -> dict[str, Any]:
-        lake.rows(group.table_name)
-        return {name: type_of_sql(kind) for name, kind in lake.types(group.table_name).items()}
-
-    return view.record(types)
+    return view.record(lambda group: lake.column_types(group.table_name))
 
 
 def assert_join_is_honest(lake: Lake, view: FeatureView, windows: Sequence[Window], sample: int, seed: int) -> None:
@@ -90,14 +83,13 @@ def _corrected(lake: Lake, view: ViewRecord, row: Mapping[str, Any]) -> Iterator
     at: datetime = row[view.prediction_time]
     times = view.times
     names = [column.name for column in view.request]
-    identity = (*view.spine_keys, view.prediction_time)
     tie = "NULL" if times.tie_break is None else quoted(times.tie_break)
     available = available_sql(times)
     versions = lake.connection.execute(
         f"SELECT {available}, {tie}, {', '.join(map(quoted, names))} "
         f"FROM {view_of(lake.rows(view.spine_table))} "
-        f"WHERE {' AND '.join(f'{quoted(name)} = ?' for name in identity)}",
-        [row[name] for name in identity],
+        f"WHERE {' AND '.join(f'{quoted(name)} = ?' for name in view.identity)}",
+        [row[name] for name in view.identity],
     ).fetchall()
 
     def rank(version: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -109,7 +101,7 @@ def _corrected(lake: Lake, view: ViewRecord, row: Mapping[str, Any]) -> Iterator
         return
     for name, expected in zip(names, known[2:], strict=True):
         if _plain(row[name]) != _plain(expected):
-            yield {**{one: row[one] for one in identity}, "feature": name, "joined": row[name], "known": expected}
+            yield {**{one: row[one] for one in view.identity}, "feature": name, "joined": row[name], "known": expected}
 
 
 def _searched(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -118,10 +110,7 @@ def _searched(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str,
     for position, column in enumerate(join.columns):
         expected = None if winner is None else winner[position]
         if _plain(row[column.feature]) != _plain(expected):
-            named = {
-                name: row[name]
-                for name in (*view.spine_keys, *([view.prediction_time] if view.prediction_time else []))
-            }
+            named = {name: row[name] for name in view.identity}
             yield {**named, "feature": column.feature, "joined": row[column.feature], "known": expected}
 
 
@@ -131,7 +120,7 @@ def _winner(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, A
         return None
     values = ", ".join(quoted(column.column) for column in join.columns)
     equal = " AND ".join(f"{quoted(key.group)} = ?" for key in join.keys)
-    rows = view_of(lake.rows(TableName("features", join.table)))
+    rows = view_of(lake.rows(join.table_name))
     if join.event_time is None or view.prediction_time is None:
         found: tuple[Any, ...] | None = lake.connection.execute(
             f"SELECT {values} FROM {rows} WHERE {equal}", keys

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.names import FEATURES
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import Times, microseconds
 from fti_assets.core.types import ColumnType
@@ -34,7 +35,7 @@ class FeatureGroup(TableDeclaration):
     its asset, and calling it calls the function.
     """
 
-    schema_name: ClassVar[str] = "features"
+    schema_name: ClassVar[str] = FEATURES
 
     function: Callable[..., Any]
     keys: tuple[str, ...]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import duckdb
 
 from fti_assets.core.manifest import Column, ViewRecord
-from fti_assets.core.names import TableName
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.sql import quoted, temporary_name
 from fti_assets.core.types import ColumnType
@@ -33,7 +32,7 @@ def assemble(lake: Lake, view: ViewRecord, spine: duckdb.DuckDBPyRelation, *, sn
         lake.connection,
         _without_unused(spine, view),
         view.joins,
-        lambda group: lake.rows(TableName("features", group.table), snapshot=snapshot),
+        lambda group: lake.rows(group.table_name, snapshot=snapshot),
         prediction_time=view.prediction_time,
     )
     if not view.on_demand:

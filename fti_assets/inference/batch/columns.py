@@ -14,10 +14,9 @@ BUILD, PREDICTED_AT = "build", "predicted_at"
 def layout_of(predictions: BatchPredictions) -> Layout:
     """What the predictions' table demands of its rows."""
     spine = predictions.model.view.spine
-    times = (spine.event_time,) if spine.event_time is not None else ()
     return Layout(
         what=predictions.table,
-        not_null=(*spine.keys, *times),
+        not_null=predictions.model.view.identity,
         unique=(),
         partition_by=spine.event_time if predictions.partitions_def is not None else None,
         schema=predictions.schema,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import dagster as dg
 
+from fti_assets.core.names import PREDICTIONS
 from fti_assets.orchestration.declaration import TableDeclaration
 from fti_assets.training.models.model import Model
 
@@ -28,7 +29,7 @@ class PredictionConfig(dg.Config):
 class BatchPredictions(TableDeclaration):
     """Declared batch predictions. Make them with ``batch_predictions``."""
 
-    schema_name: ClassVar[str] = "predictions"
+    schema_name: ClassVar[str] = PREDICTIONS
 
     model: Model
     schema: pa.DataFrameSchema | None

@@ -142,13 +142,12 @@ def _answers(
 ) -> _Answers:
     """One build's answers for the spine rows of its windows that have none yet."""
     view = _spine_of(predictions, build)
-    identity = [*view.spine_keys, *((view.prediction_time,) if view.prediction_time else ())]
     stored = lake.rows(view.spine_table, snapshot=snapshot)
     within = lake.connection.sql(f"FROM {view_of(stored)} WHERE {_within(view.prediction_time, windows)}")
     spine = spine_as_of(lake.connection, within, view)
     absent = ""
     if kept is not None:
-        same = " AND ".join(f"kept.{quoted(name)} = spine.{quoted(name)}" for name in identity)
+        same = " AND ".join(f"kept.{quoted(name)} = spine.{quoted(name)}" for name in view.identity)
         absent = f" WHERE NOT EXISTS (FROM {view_of(kept)} kept WHERE {same})"
     due = lake.connection.sql(f"SELECT spine.* FROM {view_of(spine)} spine{absent}")
     name = quoted(temporary_name("scored"))
@@ -157,7 +156,7 @@ def _answers(
         f"FROM {view_of(assemble(lake, view, due, snapshot=snapshot))}"
     )
     scored = lake.connection.from_arrow(_scored(lake, store, build, name))
-    selected = ", ".join(f"rows.{quoted(column)}" for column in identity)
+    selected = ", ".join(f"rows.{quoted(column)}" for column in view.identity)
     late = lake.connection.execute(f"SELECT count(*) FILTER ({LATE}) FROM {name}").fetchall()[0][0]
     rows = lake.connection.sql(
         f"SELECT {selected}, answers.* EXCLUDE (__fti_scored), {literal(build.reference)} AS {BUILD}, "

@@ -13,6 +13,7 @@ import duckdb
 
 from fti_assets.core.names import LEDGER, PARTITION, TILES, WHOLE, PartitionRecord, TableName
 from fti_assets.core.sql import literal, quoted
+from fti_assets.core.types import ColumnType, type_of_sql
 from fti_assets.errors import NotMaterializedError, StoreError, listed
 from fti_assets.stores.files import sync_file, sync_folder
 from fti_assets.stores.lake.content_hash import content_sums, data_version
@@ -91,6 +92,15 @@ class LakeReader:
             [table.schema, table.name, PARTITION],
         ).fetchall()
         return dict(found)
+
+    def column_types(self, table: TableName) -> dict[str, ColumnType | None]:
+        """The columns of a stored table and their column types, None for one that no feature can have.
+
+        Raises:
+            NotMaterializedError: there is no such table.
+        """
+        self.rows(table)
+        return {name: type_of_sql(kind) for name, kind in self.types(table).items()}
 
     def read_outside(self, table: TableName, rows: duckdb.DuckDBPyRelation) -> None:
         """Give these rows, of this connection, for a table that another system keeps; it has no snapshots and no ledger."""

@@ -13,9 +13,7 @@ from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset
 def layout_of(dataset: TrainingDataset) -> Layout:
     """What the dataset's table demands of its rows."""
     types = {} if dataset.schema is None else column_types(dataset.schema)
-    keys = dataset.view.spine.keys
-    times = (dataset.view.time,) if dataset.view.time is not None else ()
-    return Layout(dataset.table, (*keys, *times), (), None, dataset.schema, types)
+    return Layout(dataset.table, dataset.view.identity, (), None, dataset.schema, types)
 
 
 def columns_of(dataset: TrainingDataset) -> Columns:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
+from fti_assets.core.names import DATASETS
 from fti_assets.errors import DeclarationError
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.orchestration.declaration import TableDeclaration
@@ -23,7 +24,7 @@ SPLIT = "split"
 class TrainingDataset(TableDeclaration):
     """A declared training dataset. Make one with ``training_dataset``."""
 
-    schema_name: ClassVar[str] = "datasets"
+    schema_name: ClassVar[str] = DATASETS
 
     view: FeatureView
     split: TimeSplit | RandomSplit

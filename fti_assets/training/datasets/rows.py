@@ -83,9 +83,7 @@ def dataset_rows(
             f"then, of which {_counts(left_out)}; rows by split: {_counts(rows)}"
             f"{where_the_parts_lie(dataset, parts) or _remedy(label, left_out)}"
         )
-    order = ", ".join(
-        quoted(name) for name in (*((view.prediction_time,) if view.prediction_time else ()), *spine.keys)
-    )
+    order = ", ".join(map(quoted, view.order))
     usable = connection.sql(
         f"FROM {labelled} WHERE {_reason(dataset, cutoff)} IN ('train', 'validation', 'test') ORDER BY {order}"
     )
@@ -93,9 +91,7 @@ def dataset_rows(
     found = assemble(lake, with_found(view), usable, snapshot=snapshot)
     connection.execute(f"CREATE TEMP TABLE {table} AS FROM {view_of(found)}")
     assembled = connection.sql(f"FROM {table}")
-    kept = dict.fromkeys(
-        [*spine.keys, *((view.prediction_time,) if view.prediction_time else ()), *(f.name for f in view.features)]
-    )
+    kept = dict.fromkeys([*view.identity, *(feature.name for feature in view.features)])
     selected = ", ".join(map(quoted, kept))
     relation = assembled.project(f"{selected}, {_LABEL} AS {quoted(label.name)}, {_SPLIT} AS {quoted(SPLIT)}")
     trained_until = _trained_until(connection, labelled, view)

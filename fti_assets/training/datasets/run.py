@@ -17,7 +17,6 @@ from fti_assets.core.records import to_json
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quoted
 from fti_assets.core.times import Window, instant, microseconds
-from fti_assets.core.types import type_of_sql
 from fti_assets.errors import DataError, listed
 from fti_assets.features.external.rows import changed_while_read, external_versions, read_external
 from fti_assets.features.groups.columns import stored_schema
@@ -107,11 +106,7 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
 def stored_view(lake: Lake, dataset: TrainingDataset) -> ViewRecord:
     """The view with the types that its groups are stored with."""
 
-    def types(group: FeatureGroup) -> dict[str, Any]:
-        lake.rows(group.table_name)  # says so if it is not there
-        return {name: type_of_sql(kind) for name, kind in lake.types(group.table_name).items()}
-
-    return dataset.view.record(types)
+    return dataset.view.record(lambda group: lake.column_types(group.table_name))
 
 
 def code_version_of(context: dg.AssetExecutionContext) -> str:
@@ -155,8 +150,7 @@ def _manifest(
     code_version: str,
 ) -> DatasetManifest:
     label = dataset.view.label
-    label_types = {name: type_of_sql(kind) for name, kind in lake.types(label.group.table_name).items()}
-    kind = label_types.get(label.name)
+    kind = lake.column_types(label.group.table_name).get(label.name)
     assert kind is not None
     return DatasetManifest(
         dataset=dataset.name,

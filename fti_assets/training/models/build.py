@@ -208,9 +208,7 @@ def _dataset_manifest(
 
 def _split(lake: Lake, model: Model, partition: str, dataset: DatasetManifest, part: str, snapshot: int) -> _Split:
     view, table = dataset.view, quoted(f"__fti_{part}_part")
-    order = ", ".join(
-        quoted(name) for name in (*((view.prediction_time,) if view.prediction_time else ()), *view.spine_keys)
-    )
+    order = ", ".join(map(quoted, view.order))
     rows = lake.rows(model.dataset.table_name, partitions=[partition], snapshot=snapshot)
     lake.connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT row_number() OVER (ORDER BY {order}) AS {_ROW}, * "

@@ -12,7 +12,7 @@ import duckdb
 
 from fti_assets.core.manifest import Column, ViewRecord
 from fti_assets.core.sql import quoted, timestamp
-from fti_assets.core.types import SIDES, ColumnType, type_of_sql
+from fti_assets.core.types import SIDES, ColumnType
 from fti_assets.errors import DataError, NotMaterializedError, listed, one_of
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.point_in_time.assemble import assemble
@@ -92,8 +92,7 @@ def _types(lake: Lake, view: ViewTerms, group: FeatureGroup) -> Mapping[str, Col
     """The types of a group's columns as they are stored; of a spine that is not stored, as its schema declares them."""
     if group is view.spine and group.columns is not None and not lake.has(group.table_name):
         return group.columns
-    lake.rows(group.table_name)  # says so if it is not there
-    return {name: type_of_sql(kind) for name, kind in lake.types(group.table_name).items()}
+    return lake.column_types(group.table_name)
 
 
 def _stored_columns(lake: Lake, record: ViewRecord, names: Sequence[str], at: datetime | None) -> list[str]:
@@ -110,8 +109,7 @@ def _with_stored(
     lake: Lake, record: ViewRecord, rows: duckdb.DuckDBPyRelation, columns: Sequence[str], snapshot: int
 ) -> duckdb.DuckDBPyRelation:
     """The rows with columns of the stored spine as of their prediction time, and whether the spine lacks the row."""
-    identity = (*record.spine_keys, *((record.prediction_time,) if record.prediction_time else ()))
-    same = " AND ".join(f"given.{quoted(name)} = spine.{quoted(name)}" for name in identity)
+    same = " AND ".join(f"given.{quoted(name)} = spine.{quoted(name)}" for name in record.identity)
     selected = ", ".join(f"spine.{quoted(name)}" for name in columns)
     return lake.connection.sql(
         f"SELECT given.*, {selected}, spine.{LATE} IS NULL AS {_UNKNOWN} FROM {view_of(rows)} given "

@@ -30,6 +30,11 @@ class ViewTerms:
         return self.spine.event_time
 
     @property
+    def identity(self) -> tuple[str, ...]:
+        """The columns that name a row: the spine's keys and the prediction time."""
+        return (*self.spine.keys, *(() if self.time is None else (self.time,)))
+
+    @property
     def on_demand(self) -> list[OnDemand]:
         """The on-demand features in the order in which they run: each after those whose outputs it takes."""
         listed = [feature for feature in self.features if isinstance(feature, OnDemand)]

@@ -19,7 +19,7 @@ from typing import Any
 import duckdb
 
 from fti_assets.core import clock
-from fti_assets.core.names import PARTITION, Commit, PartitionRecord, TableName
+from fti_assets.core.names import DATASETS, FEATURES, PARTITION, PREDICTIONS, Commit, PartitionRecord, TableName
 from fti_assets.core.sql import literal, quoted, temporary_name
 from fti_assets.errors import DamagedError, DataError, StoreError, listed
 from fti_assets.stores.files import files_under, read_file, readable, write_atomically, written
@@ -76,7 +76,7 @@ class Expired:
 def tables_with_files(lake: Lake) -> list[TableName]:
     """Every table of features, datasets and predictions, those included that were dropped and that old snapshots have still."""
     there = lake.tables()
-    schemas = dict.fromkeys(["features", "datasets", "predictions", *(table.schema for table in there)])
+    schemas = dict.fromkeys([FEATURES, DATASETS, PREDICTIONS, *(table.schema for table in there)])
     old = [table for schema in schemas for table in tables_at_any_snapshot(lake, schema) if table not in there]
     return [*there, *(table for table in old if data_files(lake, table))]
 

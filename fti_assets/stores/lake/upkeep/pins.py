@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.names import DATASETS
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import OnlineStore
@@ -53,7 +54,7 @@ def highest_named(models: ModelStore, online: OnlineStore) -> int:
 
 def _of_datasets(lake: Lake, since: int | None) -> Iterator[tuple[int, str]]:
     for table in lake.tables():
-        if table.schema != "datasets":
+        if table.schema != DATASETS:
             continue
         ledgers = [lake.ledger(table), {} if since is None else lake.ledger(table, snapshot=since)]
         for ledger in ledgers:

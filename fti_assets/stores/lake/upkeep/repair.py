@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import duckdb
 
-from fti_assets.core.names import PARTITION, TILES, PartitionRecord, TableName
+from fti_assets.core.names import DATASETS, PARTITION, TILES, PartitionRecord, TableName
 from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import FtiError
 from fti_assets.stores.files import readable
@@ -133,7 +133,7 @@ def _matching_files(
         wanted = recorded.get(partition)
         if partition in there and (wanted is None or there[partition].data_version == wanted.data_version):
             continue  # what is registered is the newest that is known
-        if table.schema == "datasets":
+        if table.schema == DATASETS:
             reasons[partition] = _MANIFEST
             continue
         candidates: list[_Files] = []

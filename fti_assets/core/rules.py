@@ -1,6 +1,6 @@
 """Rules that rows must keep, and how they kept them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,3 +32,8 @@ class Verdict:
 def reasons(verdicts: Iterable[Verdict]) -> str:
     """Why rows were refused: the problems of every blocking rule that they broke."""
     return "; ".join(verdict.problem for verdict in verdicts if not verdict.passed and verdict.rule.blocking)
+
+
+def worst(verdicts: Sequence[Sequence[Verdict]]) -> list[Verdict]:
+    """One verdict a rule: the one with the most failures of all the parts of a run."""
+    return [max(of_rule, key=lambda verdict: verdict.failures) for of_rule in zip(*verdicts, strict=True)]

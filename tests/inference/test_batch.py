@@ -499,6 +499,64 @@ def test_a_missing_partition_of_a_feature_warns_and_the_rows_are_answered(bench:
     assert upstream_complete(bench.predict(day="08", again=True)).passed
 
 
+def warnings_of(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    events = result.get_asset_check_evaluations()
+    return {one.check_name: str(one.metadata["problem"].value) for one in events if not one.passed}
+
+
+def strangers(hours: int = 24) -> pd.DataFrame:
+    """Visits of a day without a shop that a group knows, a member, or an x."""
+    t = pd.date_range("2013-01-08", periods=hours, freq="h")
+    return pd.DataFrame({"visit_id": range(hours), "t": t, "shop": "7", "member": None, "x": np.nan})
+
+
+def test_joins_that_find_nothing_and_features_without_a_value_are_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{__name__}.SOURCE", strangers().astype({"member": "boolean"}))
+    run(visits, stores=bench.stores, instance=bench.instance, partition_key="2013-01-08")
+    run(crowds, stores=bench.stores, instance=bench.instance, partition_key="2013-01-08")
+    result = bench.predict(day="08", now="2013-01-08T00:00:00")  # whose rows lie ahead, which is no fault
+    assert result.success
+    assert warnings_of(result) == {
+        "joins_find_rows": "no row of 'crowds_v1' and 'shops_v1' was found for any of 24 rows: compare the keys of both "
+        "sides, and their times",
+        "features_have_values": "of 24 rows, 'x', 'member', 'people', 'mood', 'queue' and 2 more null in every row",
+    }
+    (event,) = result.asset_materializations_for_node(SCORES.table)
+    shares = {record.data["share"] for record in event.metadata["coverage"].value.records}
+    assert shares == {0.0}
+    assert warnings_of(bench.predict(day="08")) == {}  # nothing was due
+
+
+def test_inputs_of_answers_pass_where_data_is_good_and_their_coverage_is_over_all_builds(bench: Bench) -> None:
+    for cutoff in ("2013-01-06T00:00:00", "2013-01-07T00:00:00"):
+        bench.build(cutoff)
+    result = bench.predict(span=("06", "07"))
+    assert len(set(bench.answers()["build"])) == 2
+    assert warnings_of(result) == {}
+    names = {one.check_name for one in result.get_asset_check_evaluations()}
+    assert {"joins_find_rows", "features_have_values"} <= names
+    table = result.asset_materializations_for_node(SCORES.table)[-1].metadata["coverage"].value
+    shares = {(one.data["group"], one.data["what"]): one.data["share"] for one in table.records}
+    due = SOURCE[SOURCE["t"].dt.day.isin([6, 7])]
+    assert shares["shops_v1", "a row"] == round((due["shop"] != "new").mean(), 6)
+    assert 0 < shares["crowds_v1", "people"] < shares["crowds_v1", "a row"] < 1
+
+
+@pytest.mark.parametrize(("rows", "told"), [(19, False), (20, True)])
+def test_a_few_rows_that_come_late_to_stored_answers_say_nothing_of_the_data(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, rows: int, told: bool
+) -> None:
+    bench.predict(day="06")
+    late = strangers(rows).assign(t=pd.Timestamp("2013-01-06 05:00"), member=True)
+    monkeypatch.setattr(f"{__name__}.SOURCE", pd.concat([SOURCE.drop(columns="bought"), late], ignore_index=True))
+    run(visits, stores=bench.stores, instance=bench.instance, partition_key="2013-01-06")
+    result = bench.predict(day="06")
+    assert len(bench.answers()) == len(in_day(6)) + rows
+    assert set(warnings_of(result)) == ({"joins_find_rows", "features_have_values"} if told else set())
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_answers_that_another_run_stored_meanwhile_stay(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, again: bool

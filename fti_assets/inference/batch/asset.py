@@ -22,6 +22,7 @@ from fti_assets.orchestration.conditions.within_reach import Upstream
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import beta_accepted, build_asset
+from fti_assets.training.datasets.warnings import ANSWER_RULES
 
 
 def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
@@ -47,7 +48,7 @@ def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
         ],
         check_specs=check_specs(
             predictions.key,
-            [*rules_of(predictions.schema), *layout_of(predictions).rules, COMPLETE],
+            [*rules_of(predictions.schema), *layout_of(predictions).rules, COMPLETE, *ANSWER_RULES],
         ),
         metadata={
             "dagster/table_name": str(predictions.table_name),

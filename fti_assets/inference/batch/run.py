@@ -15,7 +15,7 @@ import pyarrow as pa
 from fti_assets.core import clock
 from fti_assets.core.manifest import ModelManifest, ViewRecord
 from fti_assets.core.names import PartitionRecord
-from fti_assets.core.rules import Verdict
+from fti_assets.core.rules import Verdict, worst
 from fti_assets.core.sql import literal, quoted, temporary_name, timestamp
 from fti_assets.core.times import Window
 from fti_assets.errors import NoChampionError, NotMaterializedError, StoreError, listed
@@ -28,6 +28,7 @@ from fti_assets.features.rows.staging import stage
 from fti_assets.features.spine_rows import LATE, spine_as_of, spine_times
 from fti_assets.features.upstream import COMPLETE, missing_partitions
 from fti_assets.inference.batch.columns import BUILD, PREDICTED_AT, columns_of, layout_of
+from fti_assets.inference.batch.inputs import Inputs, coverage_together, inputs_of
 from fti_assets.inference.batch.predictions import BatchPredictions, PredictionConfig
 from fti_assets.orchestration.lineage import COLUMN_LINEAGE, answers_lineage
 from fti_assets.orchestration.partitions import running_windows
@@ -36,6 +37,7 @@ from fti_assets.stores.duckdb.relations import view_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.store import ModelStore
+from fti_assets.training.datasets.coverage import coverage_shown, with_found
 from fti_assets.training.judging.evaluation import OUTPUT_NAMES
 
 _CHUNK_ROWS = 65_536
@@ -70,7 +72,9 @@ def run_batch_predictions(
         )
         layout = layout_of(predictions)
         staged = stage(lake.connection, lake.connection.sql(rows), layout, windows)
-        verdicts = [*staged.verdicts, missing]
+        late = kept is not None and all(window.key in before for window in windows)
+        judged = [made.inputs.verdicts(late=late) for made in answers]
+        verdicts = [*staged.verdicts, missing, *worst(judged)]
 
         def store_answers() -> Outcome:
             commit = lake.replace(
@@ -85,6 +89,7 @@ def run_batch_predictions(
             metadata = {
                 "builds": ", ".join(dict.fromkeys(build.reference for build in chosen.values())),
                 "delay_breaches": sum(made.delay_breaches for made in answers),
+                **coverage_shown(coverage_together([made.inputs for made in answers])),
                 **stored_schema(columns_of(predictions), lake.types(predictions.table_name)),
                 COLUMN_LINEAGE: answers_lineage(
                     {build.reference: build.view for build in chosen.values()}.values(),
@@ -125,10 +130,11 @@ def _stored(lake: Lake, predictions: BatchPredictions, windows: Sequence[Window]
 
 @dataclass(frozen=True)
 class _Answers:
-    """The answers of one build, and for how many the spine row was not available at its prediction time."""
+    """The answers of one build, for how many the spine row was not available at its prediction time, and what they rest on."""
 
     rows: duckdb.DuckDBPyRelation
     delay_breaches: int
+    inputs: Inputs
 
 
 def _answers(
@@ -153,7 +159,7 @@ def _answers(
     name = quoted(temporary_name("scored"))
     lake.connection.execute(
         f"CREATE TEMP TABLE {name} AS SELECT row_number() OVER () AS __fti_scored, * "
-        f"FROM {view_of(assemble(lake, view, due, snapshot=snapshot))}"
+        f"FROM {view_of(assemble(lake, with_found(view), due, snapshot=snapshot))}"
     )
     scored = lake.connection.from_arrow(_scored(lake, store, build, name))
     selected = ", ".join(f"rows.{quoted(column)}" for column in view.identity)
@@ -163,7 +169,7 @@ def _answers(
         f"{timestamp(clock.now())} AS {PREDICTED_AT} "
         f"FROM {name} rows JOIN {view_of(scored)} answers USING (__fti_scored)"
     )
-    return _Answers(rows, int(late))
+    return _Answers(rows, int(late), inputs_of(lake.connection.sql(f"FROM {name}"), view))
 
 
 def _spine_of(predictions: BatchPredictions, build: ModelManifest) -> ViewRecord:

@@ -56,16 +56,9 @@ def judge_rows(
     dull_names = {*null, *one}
     told_by = LabelFacts(label, y, labels, highest, commonest, total)
     telling = tellers(connection, table, [one for one in features if one.name not in dull_names], told_by)
-    lost = [group for group, shares in coverage.items() if total and not shares[ROW]]
-    dull = [f"{listed(null)} null in every row"] if null else []
-    dull += [f"{listed(one)} of one value in all of them"] if one else []
     return [
-        _verdict(
-            JOINS,
-            len(lost),
-            f"no row of {listed(lost)} was found for any of {total} rows: compare the keys of both sides, and their times",
-        ),
-        _verdict(VARYING, len(null) + len(one), f"of {total} rows, {' and '.join(dull)}"),
+        lost_joins(coverage, total),
+        dull_features(VARYING, total, null=null, one=one),
         _verdict(
             APART,
             len(telling),
@@ -79,6 +72,23 @@ def judge_rows(
             "own, whose event_time or available_at says when it was known",
         ),
     ]
+
+
+def lost_joins(coverage: Coverage, total: int) -> Verdict:
+    """Judge whether each join found a row for some of the rows."""
+    lost = [group for group, shares in coverage.items() if total and not shares[ROW]]
+    return _verdict(
+        JOINS,
+        len(lost),
+        f"no row of {listed(lost)} was found for any of {total} rows: compare the keys of both sides, and their times",
+    )
+
+
+def dull_features(rule: Rule, total: int, *, null: Sequence[str], one: Sequence[str] = ()) -> Verdict:
+    """Judge by the features that are null in every row, and those that have one value in all of them."""
+    dull = [f"{listed(null)} null in every row"] if null else []
+    dull += [f"{listed(one)} of one value in all of them"] if one else []
+    return _verdict(rule, len(null) + len(one), f"of {total} rows, {' and '.join(dull)}")
 
 
 def judge_times(lake: Lake, view: ViewRecord, groups: Sequence[FeatureGroup], *, snapshot: int) -> Verdict:

@@ -14,7 +14,7 @@ import dagster as dg
 from fti_assets.core import clock
 from fti_assets.core.manifest import Column, DatasetManifest, RandomParts, ViewRecord
 from fti_assets.core.records import to_json
-from fti_assets.core.rules import Verdict
+from fti_assets.core.rules import Verdict, worst
 from fti_assets.core.sql import quoted
 from fti_assets.core.times import Window, instant, microseconds
 from fti_assets.errors import DataError, listed
@@ -119,11 +119,6 @@ def union(lake: Lake, made: Sequence[Staged]) -> str:
     rows = " UNION ALL BY NAME ".join(f"FROM {quoted(staged.table)}" for staged in made)
     lake.connection.execute(f"CREATE TEMP VIEW {quoted(name)} AS {rows}")
     return name
-
-
-def worst(verdicts: Sequence[Sequence[Verdict]]) -> list[Verdict]:
-    """One verdict a rule: the one with the most failures of all the cutoffs."""
-    return [max(of_rule, key=lambda verdict: verdict.failures) for of_rule in zip(*verdicts, strict=True)]
 
 
 def _complete(lake: Lake, dataset: TrainingDataset, cutoff: datetime, snapshot: int) -> Verdict:

@@ -1,4 +1,4 @@
-"""What a training dataset warns of: data that is valid and of no use, or that knows too much."""
+"""What a training dataset, and partly batch predictions, warn of: data that is valid and of no use, or that knows too much."""
 
 from fti_assets.core.rules import Rule
 
@@ -8,3 +8,7 @@ APART = Rule("features_do_not_tell_label", "No feature equals the label or tells
 UNKNOWN = Rule("label_unknown_in_time", "No label was visible at its own prediction time", blocking=False)
 PAST = Rule("times_not_in_future", "No group has rows that are said to be true or available after now", blocking=False)
 RULES = (JOINS, VARYING, APART, UNKNOWN, PAST)
+
+VALUED = Rule("features_have_values", "No feature is null in every row", blocking=False)
+ANSWER_RULES = (JOINS, VALUED)
+"""Rules of the rows that batch predictions answer: one day's rows may well have one value of a feature, or lie ahead."""

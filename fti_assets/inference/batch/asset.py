@@ -21,6 +21,7 @@ from fti_assets.orchestration.conditions.reach import Reach
 from fti_assets.orchestration.conditions.within_reach import Upstream
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import asset_key, beta_accepted, build_asset
+from fti_assets.training.datasets.warnings import OF_ANSWERS
 
 
 def build_batch_predictions(predictions: BatchPredictions) -> dg.AssetsDefinition:
@@ -47,7 +48,7 @@ def build_batch_predictions(predictions: BatchPredictions) -> dg.AssetsDefinitio
         ],
         check_specs=check_specs(
             asset_key(predictions.options, predictions.table),
-            [*rules_of(predictions.schema), *layout_of(predictions).rules, COMPLETE],
+            [*rules_of(predictions.schema), *layout_of(predictions).rules, COMPLETE, *OF_ANSWERS],
         ),
         metadata={
             "dagster/table_name": str(predictions.table_name),

@@ -14,7 +14,7 @@ import duckdb
 from fti_assets.core import clock
 from fti_assets.core.names import Commit
 from fti_assets.core.rules import Verdict
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import literal, quoted, timestamp
 from fti_assets.core.times import Window
 from fti_assets.errors import DataError, listed
 from fti_assets.features.change_run import StagedChanges, stage_changes, store_changes
@@ -224,16 +224,26 @@ def _refuse_clashes(
 
 
 def _not_future(lake: Lake, group: FeatureGroup, staged: Staged) -> list[Verdict]:
-    """Count the rows from after now: local times that are taken as UTC, which no delay breach shows."""
+    """Count the rows from after now: local times that are taken as UTC, which no delay breach shows.
+
+    Those that alone their ``available_at`` hides until later are a fact: so look embargoes, and a load time that is local.
+    """
     if group.event_time is None or not judges_time(group):
         return []
     now = clock.now()
-    column, wrong = group.available_at or group.event_time, future_sql(group, now)
-    number, latest = lake.connection.execute(
-        f"SELECT count(*), max({quoted(column)}) FROM {quoted(staged.table)} WHERE {wrong}"
+    event, known, wrong = (
+        quoted(group.event_time),
+        quoted(group.available_at or group.event_time),
+        future_sql(group, now),
+    )
+    number, latest, hidden = lake.connection.execute(
+        f"SELECT count(*) FILTER ({wrong}), max({event}) FILTER ({wrong}), count(*) FILTER ({known} > {timestamp(now)}) "
+        f"FROM {quoted(staged.table)}"
     ).fetchall()[0]
-    problem = f"{number} rows of {group.table} have {column!r} after now, up to {latest}, where it is {now} UTC: are they local times?"
-    return [Verdict(NOT_FUTURE, int(number), (), problem if number else "")]
+    what = " and ".join(repr(name) for name in dict.fromkeys(group.time_columns))
+    problem = f"{number} rows of {group.table} have {what} after now, up to {latest}, where it is {now} UTC: are they local times?"
+    facts = {"rows_available_later": int(hidden)} if hidden > number else {}
+    return [Verdict(NOT_FUTURE, int(number), (), problem if number else "", facts)]
 
 
 def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, windows: Sequence[Window]) -> list[Verdict]:

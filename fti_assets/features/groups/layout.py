@@ -9,7 +9,7 @@ from fti_assets.features.rows.layout import Layout
 from fti_assets.orchestration.partitions import is_timed
 
 NOT_FUTURE = Rule(
-    "rows_not_in_future", "No row is said to be true or available only after it is stored", blocking=False
+    "rows_not_in_future", "No row is said to be true and available only after it is stored", blocking=False
 )
 IN_TIME = Rule("rows_in_time", "New rows are stored before they are said to be available", blocking=False)
 

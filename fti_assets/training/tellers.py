@@ -19,6 +19,8 @@ _SAMPLE = 2_000
 """A feature that does not tell the labels of so many rows does not tell those of all."""
 _FIRST = 100
 """Of each side of the label, the rows that rule out most features for little. Fractions of more values are no codes."""
+_IN_A_ROW = 30
+"""So many rows in order are no chance: fewer than ``_FIRST``, since each needs a group of its own."""
 _TOGETHER = 50
 """The columns of one query: what planning one costs grows with the square of their number."""
 _NUMBERS = ("boolean", "integer", "number")
@@ -156,7 +158,7 @@ def _maybe_in_order(
     """The features whose order a few rows do not contradict, asked column below column."""
     left: set[str] = set()
     for kind in dict.fromkeys(feature.type for feature in features):
-        below = _below(f"(FROM {table} LIMIT {_FIRST})", label.y, [one.name for one in features if one.type == kind])
+        below = _below(f"(FROM {table} LIMIT {_IN_A_ROW})", label.y, [one.name for one in features if one.type == kind])
         each = (
             "SELECT __fti_name, min(__fti_value) AS lowest, max(__fti_value) AS greatest, max(greatest) OVER earlier AS below, "
             f"min(lowest) OVER earlier AS above FROM ({below}) GROUP BY __fti_name, {label.y} "

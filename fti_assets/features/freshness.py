@@ -62,12 +62,13 @@ def _newest(lake: Lake, group: FeatureGroup, now: datetime, *, since: datetime |
 
 
 def future_sql(group: FeatureGroup, now: datetime) -> str:
-    """The SQL of whether a row is said to be available, or where nothing else is said to be true, only after now.
+    """The SQL of whether a row is said to be true and available only after now, so that nobody can have it yet.
 
-    The event time of a forecast may lie ahead, so where ``available_at`` is a column it alone is judged.
+    Where ``available_at`` is a column, either alone is honest: the event of a timetable lies ahead, and a row may be stored before
+    others are to see it.
     """
     assert group.event_time is not None
-    return f"{quoted(group.available_at or group.event_time)} > {timestamp(now)}"
+    return " AND ".join(f"{quoted(name)} > {timestamp(now)}" for name in dict.fromkeys(group.times))
 
 
 def delays(

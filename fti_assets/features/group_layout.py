@@ -10,7 +10,7 @@ from fti_assets.features.layout import Layout
 from fti_assets.rules import Rule
 
 NOT_FUTURE = Rule(
-    "rows_not_in_future", "No row is said to be true or available only after it is stored", blocking=False
+    "rows_not_in_future", "No row is said to be true and available only after it is stored", blocking=False
 )
 IN_TIME = Rule("rows_in_time", "New rows are stored before they are said to be available", blocking=False)
 

@@ -42,7 +42,7 @@ from fti_assets.stores.damage import without_unreadable
 from fti_assets.stores.lake import Lake
 from fti_assets.stores.placeholders import has_no_value
 from fti_assets.stores.row_changes import feed_position
-from fti_assets.stores.sql import literal, quoted
+from fti_assets.stores.sql import literal, quoted, timestamp
 from fti_assets.stores.tables import Commit
 from fti_assets.times import Window
 
@@ -231,16 +231,26 @@ def _refuse_clashes(
 
 
 def _not_future(lake: Lake, group: FeatureGroup, staged: Staged) -> list[Verdict]:
-    """Count the rows from after now: local times that are taken as UTC, which no delay breach shows."""
+    """Count the rows from after now: local times that are taken as UTC, which no delay breach shows.
+
+    Those that alone their ``available_at`` hides until later are a fact: so look embargoes, and a load time that is local.
+    """
     if group.event_time is None or not judges_time(group):
         return []
     now = clock.now()
-    column, wrong = group.available_at or group.event_time, future_sql(group, now)
-    number, latest = lake.connection.execute(
-        f"SELECT count(*), max({quoted(column)}) FROM {quoted(staged.table)} WHERE {wrong}"
+    event, known, wrong = (
+        quoted(group.event_time),
+        quoted(group.available_at or group.event_time),
+        future_sql(group, now),
+    )
+    number, latest, hidden = lake.connection.execute(
+        f"SELECT count(*) FILTER ({wrong}), max({event}) FILTER ({wrong}), count(*) FILTER ({known} > {timestamp(now)}) "
+        f"FROM {quoted(staged.table)}"
     ).fetchall()[0]
-    problem = f"{number} rows of {group.table} have {column!r} after now, up to {latest}, where it is {now} UTC: are they local times?"
-    return [Verdict(NOT_FUTURE, int(number), (), problem if number else "")]
+    what = " and ".join(repr(name) for name in dict.fromkeys(group.times))
+    problem = f"{number} rows of {group.table} have {what} after now, up to {latest}, where it is {now} UTC: are they local times?"
+    facts = {"rows_available_later": int(hidden)} if hidden > number else {}
+    return [Verdict(NOT_FUTURE, int(number), (), problem if number else "", facts)]
 
 
 def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, windows: Sequence[Window]) -> list[Verdict]:

@@ -29,6 +29,7 @@ from fti_assets.features.upstream import COMPLETE, missing_partitions
 from fti_assets.features.views import view_of
 from fti_assets.inference.batch import BatchPredictions, PredictionConfig
 from fti_assets.inference.batch_columns import BUILD, PREDICTED_AT, columns_of, layout_of
+from fti_assets.inference.findings import Findings, findings_of, found_by
 from fti_assets.resources import Stores
 from fti_assets.rules import Verdict, reasons
 from fti_assets.stores.lake import Lake
@@ -38,6 +39,8 @@ from fti_assets.stores.models import ModelStore
 from fti_assets.stores.sql import literal, quoted, temporary_name, timestamp
 from fti_assets.stores.tables import PartitionRecord, TableName
 from fti_assets.times import Window
+from fti_assets.training.coverage import coverage_shown, with_found
+from fti_assets.training.dataset_warnings import OF_ANSWERS
 from fti_assets.training.evaluation import OUTPUT_NAMES
 
 _CHUNK_ROWS = 65_536
@@ -74,7 +77,8 @@ def run_batch_predictions(
         staged = stage(lake.connection, lake.connection.sql(rows), layout, windows)
         if not staged.accepted:
             file = keep_rejected(lake.store.rejected / predictions.table / f"{context.run.run_id}.jsonl", staged)
-            yield from (check_result(key, verdict) for verdict in [*staged.verdicts, missing])
+            passed_over = [Verdict(rule) for rule in OF_ANSWERS]
+            yield from (check_result(key, verdict) for verdict in [*staged.verdicts, missing, *passed_over])
             raise refusal(
                 f"{predictions.table}: nothing was stored, because {reasons(staged.verdicts)}. The failing rows are kept in {file}"
             )
@@ -86,11 +90,13 @@ def run_batch_predictions(
             asset=key.to_user_string(),
             run_id=context.run.run_id,
         )
-        yield from (check_result(key, verdict) for verdict in [*staged.verdicts, missing])
+        joined = found_by(made.findings for made in answers)
+        yield from (check_result(key, verdict) for verdict in [*staged.verdicts, missing, *joined.verdicts])
         builds = {window.key: build.reference for window, build in chosen.items()}
         metadata = {
             "builds": ", ".join(dict.fromkeys(builds.values())),
             "delay_breaches": sum(made.delay_breaches for made in answers),
+            **coverage_shown(joined.coverage),
             "preview": preview(lake.connection.table(quoted(staged.table))),
             **stored_schema(columns_of(predictions), lake.types(predictions.table_name)),
             COLUMN_LINEAGE: answers_lineage(
@@ -129,10 +135,11 @@ def _stored(lake: Lake, predictions: BatchPredictions, windows: Sequence[Window]
 
 @dataclass(frozen=True)
 class _Answers:
-    """The answers of one build, and for how many the spine row was not available at its prediction time."""
+    """The answers of one build, for how many the spine row was not available at its prediction time, and what the joins found."""
 
     rows: duckdb.DuckDBPyRelation
     delay_breaches: int
+    findings: Findings
 
 
 def _answers(
@@ -158,7 +165,7 @@ def _answers(
     name = quoted(temporary_name("scored"))
     lake.connection.execute(
         f"CREATE TEMP TABLE {name} AS SELECT row_number() OVER () AS __fti_scored, * "
-        f"FROM {view_of(assemble(lake, view, due, snapshot=snapshot))}"
+        f"FROM {view_of(assemble(lake, with_found(view), due, snapshot=snapshot))}"
     )
     scored = lake.connection.from_arrow(_scored(lake, store, build, name))
     selected = ", ".join(f"rows.{quoted(column)}" for column in identity)
@@ -168,7 +175,7 @@ def _answers(
         f"{timestamp(clock.now())} AS {PREDICTED_AT} "
         f"FROM {name} rows JOIN {view_of(scored)} answers USING (__fti_scored)"
     )
-    return _Answers(rows, int(late))
+    return _Answers(rows, int(late), findings_of(lake.connection.sql(f"FROM {name}"), view))
 
 
 def _spine_of(predictions: BatchPredictions, build: ModelManifest) -> ViewRecord:

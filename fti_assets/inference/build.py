@@ -21,6 +21,7 @@ from fti_assets.features.upstream import COMPLETE
 from fti_assets.inference.batch import BatchPredictions, PredictionConfig
 from fti_assets.inference.batch_columns import columns_of, layout_of
 from fti_assets.resources import Stores
+from fti_assets.training.dataset_warnings import OF_ANSWERS
 
 
 def build_batch_predictions(predictions: BatchPredictions) -> dg.AssetsDefinition:
@@ -47,7 +48,7 @@ def build_batch_predictions(predictions: BatchPredictions) -> dg.AssetsDefinitio
         ],
         check_specs=check_specs(
             asset_key(predictions.options, predictions.table),
-            [*rules_of(predictions.schema), *layout_of(predictions).rules, COMPLETE],
+            [*rules_of(predictions.schema), *layout_of(predictions).rules, COMPLETE, *OF_ANSWERS],
         ),
         metadata={
             "dagster/table_name": str(predictions.table_name),

@@ -16,7 +16,7 @@ from fti_assets.stores.lake import Lake
 from fti_assets.stores.manifest import Column, ViewRecord
 from fti_assets.stores.sql import quoted
 from fti_assets.training.coverage import ROW, Coverage
-from fti_assets.training.dataset_warnings import APART, JOINS, PAST, UNKNOWN, VARYING
+from fti_assets.training.dataset_warnings import APART, PAST, UNKNOWN, VARYING, judge_joins
 from fti_assets.training.tellers import LabelFacts, tellers
 
 KNOWN = "_fti_known"
@@ -56,15 +56,10 @@ def judge_rows(
     dull_names = {*null, *one}
     told_by = LabelFacts(label, y, labels, highest, commonest, total)
     telling = tellers(connection, table, [one for one in features if one.name not in dull_names], told_by)
-    lost = [group for group, shares in coverage.items() if total and not shares[ROW]]
     dull = [f"{listed(null)} null in every row"] if null else []
     dull += [f"{listed(one)} of one value in all of them"] if one else []
     return [
-        _verdict(
-            JOINS,
-            len(lost),
-            f"no row of {listed(lost)} was found for any of {total} rows: compare the keys of both sides, and their times",
-        ),
+        judge_joins({group: shares[ROW] for group, shares in coverage.items()}, total),
         _verdict(VARYING, len(null) + len(one), f"of {total} rows, {' and '.join(dull)}"),
         _verdict(
             APART,
@@ -104,7 +99,9 @@ def judge_times(lake: Lake, view: ViewRecord, groups: Sequence[FeatureGroup], *,
             found[group.table] = int(number)
     told = ", ".join(f"{number} rows of {table}" for table, number in found.items())
     return _verdict(
-        PAST, sum(found.values()), f"{told} are said to be true or available after now: are their times local, not UTC?"
+        PAST,
+        sum(found.values()),
+        f"{told} are said to be true and available only after now: are their times local, not UTC?",
     )
 
 

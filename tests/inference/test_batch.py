@@ -556,3 +556,62 @@ def test_a_corrected_spine_row_is_answered_once_as_of_its_prediction_time(tmp_pa
     assert rows.index.is_unique
     assert len(rows) == 200
     assert rows[4] == rows[6] == rows[2] < rows[5]
+
+
+@pytest.mark.parametrize("rows", [200, 3])
+def test_answers_for_which_a_join_finds_nothing_are_a_warning(tmp_path: Path, rows: int) -> None:
+    """Where they are so many that it is no chance; prediction times that are still to come are no reason for one."""
+    stored = {"keys": ["a", "b"], "rows": 200}
+    numbers = np.arange(200)
+    visited = pd.DataFrame(
+        {"id": numbers, "t": pd.date_range("2013-01-01", periods=200, freq="h"), "shop": np.tile(["a", "b"], 100)}
+    ).assign(x=numbers % 7, y=numbers % 3 % 2)
+
+    @fti.feature_group(keys=["id"], event_time="t")
+    def orders() -> pd.DataFrame:
+        return visited.iloc[: stored["rows"]]
+
+    @fti.feature_group(keys=["shop"])
+    def sizes() -> pd.DataFrame:
+        return pd.DataFrame({"shop": stored["keys"], "size": [1.0, 2.0]})
+
+    sized = fti.FeatureView(
+        name="sized", spine=orders, label=fti.Label(orders["y"]), features=[orders["x"], sizes["size"]]
+    )
+    dataset = fti.training_dataset(name="sized_rows", view=sized, split=fti.TimeSplit(validation="1d", test="1d"))
+
+    @fti.model(dataset=dataset, task="binary")
+    def guesser(data: fti.TrainingData) -> Any:
+        return LogisticRegression().fit(data.train.X, data.train.y)
+
+    guesses = fti.batch_predictions(name="guesses", model=guesser)
+    stores = stores_in(tmp_path)
+
+    def predict(*declarations: Any, now: str) -> tuple[dict[str, Any], Any]:
+        with clock.at(now), dg.DagsterInstance.ephemeral() as instance:
+            done = run(*declarations, guesses, stores=stores, instance=instance)
+        (event,) = done.asset_materializations_for_node("guesses_v1")
+        checks = [one for one in done.get_asset_check_evaluations() if one.asset_key.path[-1] == "guesses_v1"]
+        return {one.check_name: one for one in checks}, event.metadata
+
+    checks, metadata = predict(orders, sizes, dataset, guesser, now="2013-01-10")
+    assert checks["joins_find_rows"].passed
+    assert checks["features_have_values"].passed
+    assert [row.data["share"] for row in metadata["coverage"].value.records] == [1.0, 1.0]
+
+    stored.update(keys=["A", "B"], rows=rows)
+    visited["t"] += timedelta(days=30)
+    checks, metadata = predict(orders, sizes, now="2013-01-11")
+    few = rows < 20
+    assert [checks[name].passed for name in ("joins_find_rows", "features_have_values")] == [few, few]
+    assert [row.data["share"] for row in metadata["coverage"].value.records] == [0.0, 0.0]
+    if not few:
+        for name, told in {
+            "joins_find_rows": "no row of 'sizes_v1' was found for any of 200 rows: compare the keys",
+            "features_have_values": "of 200 rows, 'size' null in every row",
+        }.items():
+            assert checks[name].severity == dg.AssetCheckSeverity.WARN
+            assert (checks[name].description or "").startswith(told)
+    checks, metadata = predict(now="2013-01-12")  # nothing is due
+    assert checks["joins_find_rows"].passed
+    assert "coverage" not in metadata

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import enum
+import math
 import uuid
 from decimal import Decimal
 from fractions import Fraction
@@ -100,10 +101,15 @@ def check(value: Any, kind: ColumnType) -> None:
         expected = stored(value, kind)
     except (DataError, duckdb.Error):
         assert not isinstance(value, np.timedelta64)  # which numpy finds equal to its number
-        is_wide = isinstance(value, int) and kind == "number" and read == float(value)  # no column is that wide
+        is_wide = (
+            isinstance(value, int | Decimal) and kind == "number" and read == float(value)
+        )  # no column is that wide
         assert read == value or is_wide or (read is None and value != value)
         return
-    assert same(read, expected)
+    if isinstance(value, Decimal) and kind == "number" and read is not None and np.isfinite(read):
+        assert abs(read - expected) <= math.ulp(read)  # of more than 15 digits DuckDB rounds twice
+    else:
+        assert same(read, expected)
 
 
 @pytest.mark.parametrize("kind", TYPES)

@@ -9,6 +9,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fti_assets.core.names import Commit, TableName
 from fti_assets.errors import DamagedError, SchemaChangedError
@@ -17,11 +19,13 @@ from fti_assets.stores.lake.catalog import current_files
 from fti_assets.stores.lake.damage import damage_named, give_up
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.lake.upkeep.dropping import drop_tables
 from fti_assets.stores.lake.upkeep.expiry import delete_unneeded, expire
 from fti_assets.stores.lake.upkeep.forgetting import equals, take_out
 from fti_assets.stores.lake.upkeep.repair import RecordedVersion, repair
 from tests.stores.test_damage import cut, footer, pages
 from tests.stores.test_lost_catalog import lose
+from tests.support.examples import examples
 
 NOON = dt.datetime(2025, 1, 1, 12)
 
@@ -42,8 +46,8 @@ class Table:
 
     def put(self, **partitions: pa.Array | Columns) -> Commit:
         tables = []
-        for key, given in partitions.items():
-            columns = given if isinstance(given, Mapping) else {"x": given}
+        for key, held in partitions.items():
+            columns = held if isinstance(held, Mapping) else {"x": held}
             rows = len(next(iter(columns.values())))
             tables.append(pa.table({"id": list(range(rows)), **columns, "y": [0.5] * rows, "_partition": [key] * rows}))
         self.lake.connection.register("given", pa.concat_tables(tables, promote_options="default"))
@@ -315,3 +319,91 @@ def test_a_damaged_partition_of_placeholders_is_replaced_by_values(
             table.put(b=TEXT)
         table.put(a=TEXT)
         assert table.values() == [None, "a", None, None]
+
+
+GIVEN = {
+    "nothing": pa.nulls(2),
+    "no number": pa.array([None, None], pa.int64()),
+    "no text": pa.array([None, None], pa.string()),
+    "no time": pa.array([None, None], pa.timestamp("us")),
+    "no list": pa.array([None, None], pa.list_(pa.string())),
+    "numbers": pa.array([1, None]),
+    "other numbers": pa.array([None, 2**40]),
+    "texts": pa.array(["a", None]),
+    "times": pa.array([NOON, None]),
+    "lists": pa.array([["a"], None]),
+}
+runs = st.lists(
+    st.dictionaries(st.sampled_from("abc"), st.tuples(*[st.sampled_from(sorted(GIVEN))] * 2), min_size=1, max_size=2),
+    min_size=2,
+    max_size=4,
+)  # fmt: skip
+
+
+class Model:
+    """The oracle: a column has the type of its first values, and no other type is taken while there are any."""
+
+    def __init__(self) -> None:
+        self.given: dict[str, tuple[str, ...]] = {}
+
+    def kinds(self, given: Mapping[str, tuple[str, ...]]) -> list[set[pa.DataType]]:
+        return [
+            {GIVEN[names[place]].type for names in given.values() if GIVEN[names[place]].null_count < 2}
+            for place in (0, 1)
+        ]
+
+    def is_refused(self, run: Mapping[str, tuple[str, ...]]) -> bool:
+        return any(
+            stored and new and stored != new for stored, new in zip(*map(self.kinds, (self.given, run)), strict=True)
+        )
+
+    def values_of(self, key: str, names: tuple[str, ...] = ()) -> list[Any]:
+        return [GIVEN[name].to_pylist() for name in names or self.given.get(key, ())]
+
+    @property
+    def rows(self) -> list[tuple[Any, ...]]:
+        return [
+            row
+            for key in sorted(self.given)
+            for row in zip(*(GIVEN[name].to_pylist() for name in self.given[key]), strict=True)
+        ]
+
+
+def frame_of(run: Mapping[str, tuple[str, ...]], kinds: list[set[pa.DataType]]) -> dict[str, Columns]:
+    """What a run gives: each column of one type in all partitions, without values that of the first."""
+    first = next(iter(run.values()))
+    types = [next(iter(kind), GIVEN[name].type) for kind, name in zip(kinds, first, strict=True)]
+    return {
+        key: {
+            f"x{place}": pa.nulls(2, kind) if GIVEN[name].null_count == 2 else GIVEN[name]
+            for place, (name, kind) in enumerate(zip(names, types, strict=True))
+        }
+        for key, names in run.items()
+    }
+
+
+@given(runs)
+@settings(max_examples=examples(10), suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_order_of_nulls_and_values_ends_with_the_types_of_the_values(
+    shared: Lake, numbers: Iterator[int], sequence: list[dict[str, tuple[str, str]]]
+) -> None:
+    """Each run is stored or refused as a column's first values say, and a run again of all that is there changes nothing."""
+    table, model = Table(shared, f"drawn_v{next(numbers)}"), Model()
+    for run in sequence:
+        kinds = model.kinds(run)
+        if any(len(kind) > 1 for kind in kinds):  # one run's frame has one type a column
+            continue
+        frame = frame_of(run, kinds)
+        if model.is_refused(run):
+            with pytest.raises(SchemaChangedError, match="is stored with another schema"):
+                table.put(**frame)
+            continue
+        changed = {key for key, names in run.items() if model.values_of(key) != model.values_of(key, names)}
+        before = table.versions
+        assert set(table.put(**frame).changed) == changed
+        model.given |= run
+        assert table.rows() == model.rows
+        assert {key: one for key, one in table.versions.items() if key not in changed} == {
+            key: one for key, one in before.items() if key not in changed
+        }
+    drop_tables(shared, [table.name], message="drop what was drawn")

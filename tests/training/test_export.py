@@ -541,6 +541,134 @@ def test_torch_modules_of_another_form_are_refused(module, message):
         export(module, data.encoder, data, "binary")
 
 
+def ensemble(name):
+    """Ensembles of estimators, which are other classes in a regression."""
+    from sklearn import ensemble
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import LinearSVC
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+    linear, tree = LogisticRegression(max_iter=300), DecisionTreeClassifier(max_depth=3, random_state=0)
+    members = [("linear", make_pipeline(StandardScaler(), linear)), ("tree", tree)]
+    values = [("linear", Ridge()), ("dropped", "drop"), ("tree", DecisionTreeRegressor(max_depth=3, random_state=0))]
+    soft = ensemble.VotingClassifier(members, voting="soft")
+    with_dropped = [members[0], ("dropped", "drop"), members[1]]
+    made = {
+        "vote": soft,
+        "vote with weights": ensemble.VotingClassifier(with_dropped, voting="soft", weights=[1, 5, 3]),
+        "vote in a pipeline": make_pipeline(StandardScaler(), soft),
+        "vote in a vote": ensemble.VotingClassifier([*members, ("vote", soft)], voting="soft", flatten_transform=False),
+        "vote in a search": GridSearchCV(soft, {"tree__max_depth": [2, 3]}, cv=2),
+        "stack": ensemble.StackingClassifier(members, cv=2, passthrough=True),
+        "stack of a vote": ensemble.StackingClassifier([*members, ("vote", soft)], cv=2),
+        "bag": ensemble.BaggingClassifier(linear, n_estimators=3, max_features=0.5, random_state=0),
+        "bag of votes": ensemble.BaggingClassifier(soft, n_estimators=3, random_state=0),
+        "vote of values": ensemble.VotingRegressor(values, weights=[1, 5, 3]),
+        "stack of values": ensemble.StackingRegressor(values, cv=2, passthrough=True),
+        "bag of values": ensemble.BaggingRegressor(Ridge(), n_estimators=3, max_features=0.5, random_state=0),
+        "hard vote": ensemble.VotingClassifier(members),
+        "stack of predictions": ensemble.StackingClassifier(members, cv=2, stack_method="predict"),
+        "bag without probabilities": ensemble.BaggingClassifier(LinearSVC(), n_estimators=3, random_state=0),
+    }
+    return made[name]
+
+
+@pytest.mark.parametrize("name", [
+    "vote", "vote with weights", "vote in a pipeline", "vote in a vote", "vote in a search", "stack", "stack of a vote", "bag",
+    "bag of votes", "vote of values", "stack of values", "bag of values",
+])  # fmt: skip
+def test_votes_stacks_and_bags_answer_the_same_from_raw_columns(name):
+    pytest.importorskip("skl2onnx")
+    for task in ["regression"] if "values" in name else ["binary", "multiclass"]:
+        data = training_data(task)
+        estimator = ensemble(name).fit(data.train.X, data.train.y)
+        before = str(estimator.get_params())
+        exported = export(estimator, data.encoder, data, task)
+        assert str(estimator.get_params()) == before
+        served = Graph.from_bytes(exported.bytes, exported.inputs, what="test").run(data.test.columns)[OUTPUTS[task]]
+        own = estimator.predict(data.test.X) if task == "regression" else estimator.predict_proba(data.test.X)
+        np.testing.assert_allclose(served, own[:, 1] if task == "binary" else own, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "hard vote",
+            r'VotingClassifier has no predict_proba, .*: give a vote voting="soft", put another classifier into',
+        ),
+        (
+            "stack of predictions",
+            "does not run .*skl2onnx does not convert StackingClassifier with these settings.*torch",
+        ),
+        (
+            "bag without probabilities",
+            r"gives \[9\], the trained model \[\d+\]. skl2onnx does not convert BaggingClassifier",
+        ),
+    ],
+)
+def test_ensembles_that_are_not_converted_are_refused_with_what_to_return(name, message):
+    pytest.importorskip("skl2onnx")
+    data = training_data("binary")
+    with pytest.raises(ModelError, match=f"(?s){message}"):
+        export(ensemble(name).fit(data.train.X, data.train.y), data.encoder, data, "binary")
+
+
+def other_estimators():
+    from sklearn.ensemble import GradientBoostingRegressor
+    from sklearn.gaussian_process import GaussianProcessClassifier
+    from sklearn.kernel_ridge import KernelRidge
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.naive_bayes import CategoricalNB
+    from sklearn.neighbors import RadiusNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, SplineTransformer
+
+    return {
+        "unknown": KernelRidge(),
+        "unknown step": make_pipeline(SplineTransformer(), LogisticRegression()),
+        "function": make_pipeline(FunctionTransformer(np.abs), LogisticRegression()),
+        "setting": GradientBoostingRegressor(init=Ridge(), n_estimators=2),
+        "operator": GaussianProcessClassifier(),
+        "no negative numbers": CategoricalNB(),
+        "no answer": RadiusNeighborsClassifier(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("unknown", "KernelRidge cannot be used as a model: skl2onnx does not know KernelRidge. .*return one that it"),
+        ("unknown step", "Pipeline cannot be used as a model: skl2onnx does not know SplineTransformer. "),
+        (
+            "function",
+            r"Pipeline cannot be used as a model: \w+: FunctionTransformer is not supported [^.]*\. skl2onnx has",
+        ),
+        (
+            "setting",
+            r"\w+ cannot be used as a model: \w+: Setting init to an estimator is not supported\. skl2onnx has",
+        ),
+        (
+            "operator",
+            "skl2onnx does not convert GaussianProcessClassifier with these settings, .*: change its settings, or",
+        ),
+        ("no negative numbers", "CategoricalNB fails on encoded rows: .*Negative values.* and answer every such row"),
+        ("no answer", "RadiusNeighborsClassifier fails on encoded rows: .*No neighbors found"),
+    ],
+)
+def test_estimators_that_are_not_converted_are_refused_by_name(name, message):
+    pytest.importorskip("skl2onnx")
+    estimator = other_estimators()[name]
+    task = "regression" if name in ("unknown", "setting") else "binary"
+    data = training_data(task)
+    X = np.abs(data.train.X) if name == "no negative numbers" else data.train.X
+    with pytest.raises(ModelError, match=f"(?s){message}"):
+        export(estimator.fit(X, data.train.y), data.encoder, data, task)
+
+
 def test_estimators_of_another_form_are_refused():
     pytest.importorskip("skl2onnx")
     from sklearn.ensemble import RandomForestClassifier

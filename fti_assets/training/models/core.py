@@ -1,6 +1,7 @@
 """Cores: a trained model as ONNX from encoded tensors on, before the encoders are put in front of it."""
 
 import io
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from fti_assets.training.encoders.extras import require
 from fti_assets.training.encoders.fitting import TABLES
 from fti_assets.training.encoders.graph import OPSET
 from fti_assets.training.models.data import matrix
+from fti_assets.training.models.estimator_parts import readable_votes
 from fti_assets.training.models.tree_routes import route_missing
 
 MATRIX = "X"
@@ -25,9 +27,17 @@ SUPPORTED = (
     "predict) that skl2onnx converts, or an onnx.ModelProto"
 )
 
+TRACING = "Look for what tracing cannot follow, such as branches on values, random numbers and fixed batch sizes"
+"""What to do where a traced module and its graph answer otherwise."""
+
 _HALF = ("torch.float16", "torch.bfloat16")
 _OLDEST_OF_THE_HEAD = 11  # whose Clip has its bounds as inputs
 _NOT_YET = ("xgboost", "lightgbm", "catboost")
+
+_OTHERS = (
+    "change its settings, or return one that it converts, such as LogisticRegression, Ridge, a random forest or histogram gradient "
+    "boosting, or a torch module"
+)
 
 _SEVERAL = "was fitted on several labels at once, but a model has one: fit it on data.train.y, [n], and declare a model for each label"
 
@@ -43,12 +53,14 @@ class Core:
         output: the name of the output that counts.
         gives: what that output is.
         predict: the trained model's own answer to encoded inputs: probabilities or values, ``[n]`` or ``[n, k]``.
+        advice: what to do where the ONNX model answers otherwise than the trained one, as a sentence without its stop.
     """
 
     model: Any
     output: str
     gives: Literal["logits", "probabilities", "values"]
     predict: Callable[[Encoded], np.ndarray]
+    advice: str = TRACING
 
 
 def core_of(trained: Any, sample: Encoded, task: Task, classes: int) -> Core:
@@ -175,7 +187,7 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
     name = type(estimator).__name__
     method = "predict" if task == "regression" else "predict_proba"
     if not hasattr(estimator, method):
-        raise ModelError(f"{name} has no {method}, which a {task} model needs: return {SUPPORTED}")
+        raise ModelError(f"{name} has no {method}, which a {task} model needs: {_without(estimator)}return {SUPPORTED}")
     if task == "regression" and hasattr(estimator, "predict_proba"):
         raise ModelError(f"{name} is a classifier, but the model's task is regression")
     if task != "regression":
@@ -187,18 +199,25 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
         if known != wanted:
             raise ModelError(f"{name} was fitted on the labels {known[:20]}, not {wanted[:20]}: fit it on data.train.y")
 
+    width = matrix(sample).shape[1]
+
     def predict(encoded: Encoded) -> np.ndarray:
-        output = getattr(estimator, method)(matrix(encoded))
+        try:
+            output = getattr(estimator, method)(matrix(encoded))
+        except Exception as error:  # whatever an estimator raises
+            raise ModelError(
+                f"{name} fails on encoded rows: {_reason(error)}. It has to be fitted on data.train.X, [n, dense_dim + Embedding "
+                f"features], here [n, {width}], and answer every such row"
+            ) from error
         if task == "regression" and np.ndim(output) == 2 and np.shape(output)[1] > 1:
             raise ModelError(f"{name} {_SEVERAL}")
         if task == "binary":
             output = output[:, 1]
         return shaped(output, task, len(encoded[DENSE]), classes, what=f"{method} of {name}").astype(np.float64)
 
-    width = matrix(sample).shape[1]
+    predict(sample)
     try:
-        predict(sample)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), readable_votes(estimator):
             warnings.simplefilter("ignore")
             model = converter.convert_sklearn(
                 estimator,
@@ -206,21 +225,36 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
                 options=None if task == "regression" else {id(estimator): {"zipmap": False}},
                 target_opset={"": OPSET, "ai.onnx.ml": 3},
             )
-    except ModelError:
-        raise
-    except Exception as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
+    except Exception as error:  # whatever a converter raises
         raise ModelError(
-            f"{name} cannot be used as a model: {reason}. It has to be fitted on data.train.X, "
-            "[n, dense_dim + Embedding features], and skl2onnx has to know it and every step in it"
+            f"{name} cannot be used as a model: {_reason(error)}. skl2onnx has to know it and every step in it: {_OTHERS}"
         ) from error
-    for (
-        opset
-    ) in model.opset_import:  # the converter's is the newest that a node needs, and that of support vectors is old
+    # The converter's opset is the newest that a node needs, and that of support vectors is old.
+    for opset in model.opset_import:
         if opset.domain == "" and opset.version < _OLDEST_OF_THE_HEAD:
             opset.version = _OLDEST_OF_THE_HEAD
     route_missing(model, estimator)
-    return Core(model, model.graph.output[-1].name, "values" if task == "regression" else "probabilities", predict)
+    gives: Literal["values", "probabilities"] = "values" if task == "regression" else "probabilities"
+    advice = f"skl2onnx does not convert {name} with these settings, or a step in it, to the same answers: {_OTHERS}"
+    return Core(model, model.graph.output[-1].name, gives, predict, advice)
+
+
+def _without(estimator: Any) -> str:
+    """What to do with a classifier that gives no probabilities."""
+    if not hasattr(estimator, "classes_"):
+        return ""
+    return 'give a vote voting="soft", put another classifier into CalibratedClassifierCV, or '
+
+
+def _reason(error: Exception) -> str:
+    """Why something of scikit-learn or its converter failed, in a line without its advice to report it."""
+    first = str(error).partition("\n")[0].partition("You may raise an issue")[0].partition(", you may raise")[0]
+    unknown = re.search(r"for type '<class '(?:.*\.)?(\w+)'>'", first)
+    return (
+        f"skl2onnx does not know {unknown[1]}"
+        if unknown
+        else f"{type(error).__name__}: {first.strip().rstrip('.'):.300}"
+    )
 
 
 def _onnx_core(model: Any, sample: Encoded, task: Task, classes: int) -> Core:

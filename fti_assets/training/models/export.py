@@ -18,7 +18,7 @@ from fti_assets.training.encoders.extras import require
 from fti_assets.training.encoders.graph import ML_OPSET, OPSET, EncoderModel
 from fti_assets.training.judging.evaluation import OUTPUT_NAMES
 from fti_assets.training.models.comparison_rows import ComparisonRows, comparison_rows
-from fti_assets.training.models.core import MATRIX, Core, core_of
+from fti_assets.training.models.core import MATRIX, TRACING, Core, core_of
 from fti_assets.training.models.data import TrainingData
 
 PARITY_TOLERANCE = 1e-4
@@ -93,7 +93,7 @@ def export(trained: Any, encoder_model: EncoderModel, data: TrainingData, task: 
     _refuse_lost(compared.part(there), expected)
     made = _answers_to_made(core, encoded, compared, expected)
     compared, expected = compared.part(made.places), made.answers
-    return dataclasses.replace(exported, samples=check_parity(exported, compared, expected))
+    return dataclasses.replace(exported, samples=check_parity(exported, compared, expected, advice=core.advice))
 
 
 @dataclass(frozen=True)
@@ -136,13 +136,16 @@ def _answers_to_made(
     return _Answers(np.concatenate(places), np.concatenate(answers))
 
 
-def check_parity(exported: ExportedModel, compared: ComparisonRows, expected: np.ndarray) -> Samples:
+def check_parity(
+    exported: ExportedModel, compared: ComparisonRows, expected: np.ndarray, *, advice: str = TRACING
+) -> Samples:
     """Compare the graph's answers from raw columns with the trained model's own, and keep some of them.
 
     Args:
         exported: the graph; it is run on one row, on another, and on all the rest at once.
         compared: ``n`` raw rows.
         expected: the trained model's probabilities or values, ``[n]`` or ``[n, k]``.
+        advice: what to do where they differ, for the error.
 
     Raises:
         ModelError: the trained model's own answers are not finite.
@@ -155,9 +158,11 @@ def check_parity(exported: ExportedModel, compared: ComparisonRows, expected: np
         parts = [{name: values[part] for name, values in columns.items()} for part in _slices(rows)]
         answers = np.concatenate([graph.run(part)[exported.outputs[0].name] for part in parts])
     except Exception as error:
-        raise ExportError(f"the exported graph does not run on one row and on many: {error}") from error
+        raise ExportError(f"the exported graph does not run on one row and on many: {error}. {advice}") from error
     if answers.shape != expected.shape:
-        raise ExportError(f"the exported graph gives {list(answers.shape)}, the trained model {list(expected.shape)}")
+        raise ExportError(
+            f"the exported graph gives {list(answers.shape)}, the trained model {list(expected.shape)}. {advice}"
+        )
     difference = np.abs(answers - expected) / np.maximum(1.0, np.abs(expected))
     difference = np.nan_to_num(difference.reshape(rows, -1).max(axis=1), nan=np.inf)
     off = difference > PARITY_TOLERANCE
@@ -166,8 +171,7 @@ def check_parity(exported: ExportedModel, compared: ComparisonRows, expected: np
         raise ExportError(
             f"the exported graph differs from the trained model on {int(off.sum())} of {rows} rows, by up to "
             f"{difference[worst]:.3g} where {PARITY_TOLERANCE} is allowed: for {compared.described(worst)} the model gives "
-            f"{expected[worst].tolist()} and the graph {answers[worst].tolist()}. Look for what tracing cannot follow, "
-            "such as branches on values, random numbers and fixed batch sizes"
+            f"{expected[worst].tolist()} and the graph {answers[worst].tolist()}. {advice}"
         )
     kept = np.union1d(np.linspace(0, rows - 1, min(rows, _SAMPLES)).astype(np.int64), _made_places(compared)[:_SAMPLES])
     return Samples(compared.part(kept).columns, answers[kept])

@@ -8,10 +8,12 @@ values and that of the greater child where it had none.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from fti_assets.training.models.estimator_parts import parts_of
 
 _ATTRIBUTE = "nodes_missing_value_tracks_true"
 
@@ -24,9 +26,9 @@ def route_missing(model: Any, estimator: Any) -> None:
     estimator to judge.
     """
     fitted: dict[bytes, deque[Any]] = defaultdict(deque)
-    for tree in _trees_in(estimator, set()):
-        if hasattr(tree, "missing_go_to_left"):
-            fitted[_shape_of(tree)].append(tree)
+    for part in parts_of(estimator):
+        if hasattr(part, "children_left") and hasattr(part, "threshold") and hasattr(part, "missing_go_to_left"):
+            fitted[_shape_of(part)].append(part)
     if not fitted:
         return
     for node in model.graph.node:
@@ -67,21 +69,3 @@ def _shape(is_leaf: np.ndarray, features: np.ndarray, thresholds: np.ndarray) ->
     with np.errstate(over="ignore", invalid="ignore"):
         rounded = np.frombuffer(digits.tobytes(), dtype=np.uint32) + np.uint32(1 << 11) >> np.uint32(12)
     return is_leaf.tobytes() + np.where(is_leaf, 0, features).astype(np.int64).tobytes() + rounded.tobytes()
-
-
-def _trees_in(value: Any, passed: set[int]) -> Iterator[Any]:
-    """Every fitted tree within an estimator: of a forest, within a pipeline, a vote or a calibration."""
-    if id(value) in passed:
-        return
-    passed.add(id(value))
-    if isinstance(value, dict):
-        for one in value.values():
-            yield from _trees_in(one, passed)
-    elif isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.dtype == object):
-        for one in value if not isinstance(value, np.ndarray) else value.ravel():
-            yield from _trees_in(one, passed)
-    elif type(value).__module__.partition(".")[0] == "sklearn":
-        if hasattr(value, "children_left") and hasattr(value, "threshold"):
-            yield value
-        elif hasattr(value, "__dict__"):
-            yield from _trees_in(vars(value), passed)

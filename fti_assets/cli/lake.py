@@ -25,13 +25,15 @@ def lake() -> None:
 @definitions
 @stores("lake")
 def check(file: str | None, module: str | None, lake: str | None) -> None:
-    """Say what of Dagster's records and of the catalog's files is not there."""
+    """Say what of Dagster's records, of the catalog's files and of the online store is not there."""
     from fti_assets.forget import stores_of
+    from fti_assets.orchestration.upkeep.namespaces import namespaces_of, stale_namespaces
     from fti_assets.orchestration.upkeep.recorded import refuse_lost, tables_of
     from fti_assets.stores.lake.upkeep.unnamed_files import file_sizes, missing_files
 
     system = loaded(file, module)
-    store = stores_of(system, lake=lake).offline_store()
+    system_stores = stores_of(system, lake=lake)
+    store, stale = system_stores.offline_store(), {}
     if not store.exists():
         raise NotMaterializedError(f"there is no offline store at {store.root}: name the lake's folder, --lake FOLDER")
     with store.connect() as opened:
@@ -44,12 +46,20 @@ def check(file: str | None, module: str | None, lake: str | None) -> None:
             if instance is None:
                 click.echo("not compared with Dagster, since DAGSTER_HOME is not set")
             else:
-                refuse_lost(opened, instance, tables_of(system.get_repository_def().assets_defs_by_key.values()))
+                assets = system.get_repository_def().assets_defs_by_key.values()
+                stale = stale_namespaces(system_stores.online_store(), instance, namespaces_of(assets))
+                for sentence in stale.values():
+                    click.echo(f"warning: {sentence}", err=True)
+                refuse_lost(opened, instance, tables_of(assets))
                 click.echo("every partition is as Dagster recorded it, or newer")
     if missing:
         raise StoreError(
             f"{len(missing)} files that the catalog names are not there or not whole: {listed(missing)}. Materialize their partitions "
             "again; what old snapshots had of them is lost"
+        )
+    if stale:
+        raise StoreError(
+            f"{len(stale)} online namespaces are not what was loaded last: {listed(stale)}. Materialize these groups again"
         )
 
 

@@ -37,7 +37,7 @@ from fti_assets.features.stored_partitions import partition_records, refuse_othe
 from fti_assets.features.uniqueness import comparable, counted, judged_in_table
 from fti_assets.orchestration.function import call_function
 from fti_assets.orchestration.partitions import is_timed, running_windows
-from fti_assets.orchestration.resources import Stores
+from fti_assets.orchestration.resources import ONLINE_KEYS, Stores
 from fti_assets.stores.duckdb.relations import view_of, views_recorded
 from fti_assets.stores.lake.damage import without_unreadable
 from fti_assets.stores.lake.lake import Lake
@@ -90,7 +90,7 @@ def run_feature_group(
             if isinstance(group.duplicates, KeepLast):
                 metadata["duplicates_dropped"] = staged.duplicates_dropped
             if group.online:
-                metadata["online_keys"] = load_online(lake, stores.online_store(), group)
+                metadata[ONLINE_KEYS] = load_online(lake, stores.online_store(), group)
             judged = [*verdicts, *fresh(lake, group, windows)]
             statistics, by_partition = statistics_shown(lake, group, staged, windows, judged)
             delay = group.serving_delay or timedelta(0)

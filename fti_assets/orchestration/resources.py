@@ -22,6 +22,8 @@ _whole: dict[str, str] = {}
 _MARK = " and its password"
 TABLE = "dagster/table_name"
 """The metadata of an asset that names its table in the offline store."""
+ONLINE_KEYS = "online_keys"
+"""The metadata of an event whose step has loaded the online store."""
 
 STORES = "fti"
 """The key of the ``Stores`` resource that every asset of this library needs."""

@@ -1,7 +1,10 @@
 """A lake that lost its newest commits is told from one that is whole, by what Dagster recorded."""
 
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -30,7 +33,13 @@ def whole_things(context: dg.AssetExecutionContext) -> pd.DataFrame:
     return pd.DataFrame({"id": [1], "number": [RUNS["number"]]})
 
 
+@fti.feature_group(keys=["id"], online=True)
+def served_things(context: dg.AssetExecutionContext) -> pd.DataFrame:
+    return pd.DataFrame({"id": [1], "number": [RUNS["number"]]})
+
+
 GROUPS = [daily_things, whole_things]
+ALL = [*GROUPS, served_things]
 
 
 class System:
@@ -39,7 +48,7 @@ class System:
     def __init__(self, home: Path, instance: dg.DagsterInstance) -> None:
         self.store, self.instance = OfflineStore(home / "lake"), instance
         self.stores = fti.Stores(lake=str(self.store.root), models=str(home / "models"), online=str(home / "online"))
-        self.defs = fti.build_definitions(GROUPS, resources={"fti": self.stores}, jobs=[fti.upkeep_job()])
+        self.defs = fti.build_definitions(ALL, resources={"fti": self.stores}, jobs=[fti.upkeep_job()])
 
     def run(self, number: int, group: fti.FeatureGroup, days: str | None = None) -> None:
         RUNS["number"] = number
@@ -182,3 +191,118 @@ def test_unnamed_files_are_deleted_by_the_command(system: System, capsys: pytest
     assert main(["lake", "delete-unnamed", "--lake", str(system.store.root)]) == 0
     assert "deleted 1 files" in capsys.readouterr().out
     assert list(of_data(system.store)) == [named]
+
+
+HOLDER = """
+import sqlite3, sys
+held = sqlite3.connect(sys.argv[1])
+held.execute("SELECT count(*) FROM sqlite_master").fetchone()
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def killed_writers(file: Path) -> Iterator[None]:
+    """Leave a database and its journal behind as they are at the end of the block, as of a machine that stops there.
+
+    The last one to close it would empty the journal; DuckDB's SQLite sees no other one that has it open in its own process.
+    """
+    command = [sys.executable, "-c", HOLDER, str(file)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        yield
+        left = {path: path.read_bytes() for path in (file, file.with_name(f"{file.name}-wal"))}
+        holder.communicate("")
+    for path, content in left.items():
+        path.write_bytes(content)
+    file.with_name(f"{file.name}-shm").unlink(missing_ok=True)
+
+
+def flip(file: Path, place: Callable[[int], int]) -> None:
+    content = bytearray(file.read_bytes())
+    content[place(len(content))] ^= 0x10
+    file.write_bytes(content)
+
+
+PLACES: dict[str, Callable[[int], int]] = {
+    "header": lambda size: 17,
+    "first frame": lambda size: 200,
+    "last frame": lambda size: size - 100,
+}
+
+
+@pytest.fixture
+def check(system: System, tmp_path: Path) -> list[str]:
+    """The command line of ``fti lake check``."""
+    folders = {name: str(getattr(system.stores, name)) for name in ("lake", "models", "online")}
+    (tmp_path / "system.py").write_text(
+        "import fti_assets as fti\nfrom tests.automation.test_recorded import ALL\n"
+        f"defs = fti.build_definitions(ALL, resources={{'fti': fti.Stores(**{folders!r})}})\n"
+    )
+    return ["lake", "check", "-f", str(tmp_path / "system.py")]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_flipped_bit_in_the_journal_of_the_catalog_is_told(
+    system: System, check: list[str], capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    system.run(1, whole_things)
+    journal = system.store.catalog.with_name("catalog.sqlite-wal")
+    with killed_writers(system.store.catalog):
+        system.run(2, whole_things)
+    flip(journal, PLACES[place])
+    assert int(fti.read(whole_things, stores=system.stores)["number"].iloc[0]) == 1  # SQLite says nothing
+    assert (system.lost(), system.keep()) == (["features.whole_things_v1 all"], False)
+    assert main(check) == 1
+    assert "lacks what Dagster recorded of 1 partitions" in capsys.readouterr().err
+    assert main(["lake", "repair", "--lake", str(system.store.root)]) == 0
+    assert int(fti.read(whole_things, stores=system.stores)["number"].iloc[0]) == 2
+    assert (system.lost(), system.keep(), main(check)) == ([], True, 0)
+
+
+def served(system: System) -> int:
+    winner = system.stores.online_store().reader("served_things_v1").get((1,), 0)
+    assert winner is not None
+    return int(str(winner.values[0]))
+
+
+@pytest.mark.parametrize("place", [*PLACES, "an older copy"])
+def test_a_namespace_that_lost_its_newest_load_is_told(
+    system: System,
+    check: list[str],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    place: str,
+) -> None:
+    system.run(1, served_things)
+    assert main(check) == 0
+    file = tmp_path / "online" / "served_things_v1.sqlite"
+    copy = file.read_bytes()
+    with killed_writers(file):
+        system.run(2, served_things)
+    if place in PLACES:
+        flip(file.with_name(f"{file.name}-wal"), PLACES[place])
+    else:
+        file.with_name(f"{file.name}-wal").unlink()
+        file.write_bytes(copy)
+    assert served(system) == 1  # SQLite says nothing
+    capsys.readouterr()
+    assert main(check) == 1
+    said = capsys.readouterr()
+    assert "warning: the online namespace of served_things_v1" in said.err
+    assert "Materialize served_things_v1 again" in said.err
+    assert "every partition is as Dagster recorded it" in said.out
+    assert system.keep()
+    assert "Materialize served_things_v1 again" in capsys.readouterr().err  # where Dagster logs to
+    system.run(2, served_things)
+    assert (served(system), main(check)) == (2, 0)
+
+
+def test_a_namespace_that_is_gone_is_told(system: System, check: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    system.run(1, served_things)
+    system.stores.online_store().drop("served_things_v1")
+    assert main(check) == 1
+    assert "served_things_v1 in" in (said := capsys.readouterr().err)
+    assert "is not there, and Dagster recorded its load" in said

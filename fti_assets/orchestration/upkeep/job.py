@@ -11,6 +11,7 @@ from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
 from fti_assets.orchestration.dagster_internals import CheckError
 from fti_assets.orchestration.resources import STORES, Stores
+from fti_assets.orchestration.upkeep.namespaces import namespaces_of, stale_namespaces
 from fti_assets.orchestration.upkeep.recorded import named_like, refuse_lost, tables_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.upkeep.expiry import LakeSize, Upkeep, upkeep
@@ -27,8 +28,10 @@ def upkeep_job(
     """Make a job that expires what nobody is pinned to, merges small files, and deletes the files that nobody needs.
 
     First it compares the lake with what Dagster recorded of the assets of its definitions, and fails without having changed
-    anything if the lake lacks some of it. It uses the ``fti`` resource of the definitions that it stands in, can run beside
-    everything else, and can be killed and run again at any time. Its run shows the lake's size before and after.
+    anything if the lake lacks some of it; of an online namespace that is older than its recorded load it warns.
+
+    It uses the ``fti`` resource of the definitions that it stands in, can run beside everything else, and can be killed and
+    run again at any time. Its run shows the lake's size before and after.
 
     Args:
         name: the job's name.
@@ -58,6 +61,9 @@ def upkeep_job(
         store = stores.offline_store()
         with store.connect() as lake:
             refuse_lost(lake, context.instance, _tables(context, lake))
+        stale = stale_namespaces(stores.online_store(), context.instance, _namespaces(context, stores))
+        for sentence in stale.values():
+            context.log.warning(sentence)
         done = upkeep(
             store,
             stores.model_store(),
@@ -67,7 +73,7 @@ def upkeep_job(
         )
         for snapshot, whats in done.pinned.items():
             context.log.debug(f"snapshot {snapshot} stays for {', '.join(whats)}")
-        return dg.Output(None, metadata=_metadata(done))
+        return dg.Output(None, metadata={**_metadata(done), "stale_namespaces": dg.MetadataValue.json(sorted(stale))})
 
     @dg.job(
         name=name,
@@ -87,6 +93,15 @@ def _tables(context: dg.OpExecutionContext, lake: Lake) -> dict[dg.AssetKey, Tab
         return tables_of(context.repository_def.assets_defs_by_key.values())
     except CheckError:  # there Dagster does not tell the repository
         return named_like(context.instance, lake.tables())
+
+
+def _namespaces(context: dg.OpExecutionContext, stores: Stores) -> dict[dg.AssetKey, str]:
+    """The namespaces of the assets beside the job; in a job that Dagster runs in this process, those that are there."""
+    try:
+        return namespaces_of(context.repository_def.assets_defs_by_key.values())
+    except CheckError:
+        there = [TableName("features", namespace) for namespace in stores.online_store().namespaces()]
+        return {key: table.name for key, table in named_like(context.instance, there).items()}
 
 
 def _metadata(done: Upkeep) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import duckdb
 
 from fti_assets.core.names import is_kept
 from fti_assets.core.sql import is_name, literal, quoted
-from fti_assets.core.types import SIDES, ColumnType, type_of_sql
+from fti_assets.core.types import SIDES, WIDE, ColumnType, given_type, type_of_sql
 from fti_assets.errors import DataError, listed, one_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.rename import (
@@ -19,14 +19,13 @@ from fti_assets.features.rows.rename import (
     renamed_names,
     suggested_names,
 )
+from fti_assets.features.rows.to_lake import can_be, misfits, without_nan
 from fti_assets.stores.duckdb.iso_text import instants_sql
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.sources.external import NOT_AS_DECLARED, described
 
 _log = logging.getLogger(__name__)
 _said: set[tuple[str, ...]] = set()
-
-_WIDER = {"HUGEINT": "BIGINT", "UHUGEINT": "BIGINT", "UBIGINT": "BIGINT", "UUID": "VARCHAR"}
 
 
 def read_external(lake: Lake, groups: Iterable[FeatureGroup]) -> None:
@@ -137,9 +136,7 @@ def _selected(
             f"{group.table} should have {name!r} as {declared}, but {group.source.place} has it as {stored}: cast it there, or "
             "declare what it is"
         )
-    expression = quoted(group.source_name(name))
-    if stored in ("DOUBLE", "FLOAT"):
-        expression = f"CASE WHEN isnan({expression}) THEN NULL ELSE {expression} END"
+    expression = without_nan(quoted(group.source_name(name)), stored)
     if target != stored:
         expression = _cast(expression, stored, target, name, group)
     return f"{expression} AS {quoted(name)}"
@@ -149,9 +146,7 @@ def _cast(expression: str, stored: str, target: str, name: str, group: FeatureGr
     """A cast that says which value of which column it cannot take."""
     assert group.source is not None
     cast = f"TRY_CAST({expression} AS {target})"
-    wrong = f"{cast} IS NULL"
-    if target == "DOUBLE" and stored in ("BIGINT", "UBIGINT", "HUGEINT"):  # a rounded id
-        wrong += f" OR TRY_CAST({cast} AS HUGEINT) IS DISTINCT FROM {expression}"
+    wrong = " OR ".join([f"{cast} IS NULL", *(condition for condition, _ in misfits(expression, stored, target))])
     said = f"{group.table} {NOT_AS_DECLARED}{group.source_name(name)} is "
     rest = f", which {target} does not hold exactly, in {group.source.place}: cast it there, or declare what it is"
     told = f"{literal(said)} || left({expression}::VARCHAR, 60) || {literal(rest)}"
@@ -160,9 +155,9 @@ def _cast(expression: str, stored: str, target: str, name: str, group: FeatureGr
 
 def _target(stored: str, declared: ColumnType | None) -> str:
     """The type that a column is read as: casts that lose nothing, and a number's decimals as a double."""
-    known = "text" if stored.startswith("ENUM") or stored == "UUID" else type_of_sql(stored)
-    if stored.startswith("TIMESTAMP"):
-        return "TIMESTAMP"
-    if declared is not None and (known == declared or (known, declared) == ("integer", "number")):
+    kind = given_type(stored)
+    if declared is not None and can_be(stored, declared):
         return SIDES[declared].sql
-    return "VARCHAR" if stored.startswith("ENUM") else _WIDER.get(stored, stored)
+    if stored in (*WIDE, "UHUGEINT"):
+        return "BIGINT"
+    return SIDES[kind].sql if kind is not None and type_of_sql(stored) is None else stored

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fti_assets.core.sql import literal, quoted
 from fti_assets.core.types import SIDES, ColumnType
+from fti_assets.features.rows.to_lake import misfits, without_nan
 from fti_assets.stores.duckdb.iso_text import instants_sql
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ def stored_as(column: str, given: Any, declared: ColumnType | None) -> Stored:
     sql_type, name = str(given), quoted(column)
     kept = kept_type(given)
     target = _declared_type(sql_type, declared) or kept
-    if sql_type in ("DOUBLE", "FLOAT"):
-        name = f"CASE WHEN isnan({name}) THEN NULL ELSE {name} END"
+    name = without_nan(name, sql_type)
     if given.id == "interval":
         months = f"datepart('year', {name}) * 12 + datepart('month', {name})"
         told = f"{column} has a duration of months, which are of no one length"
@@ -85,7 +85,7 @@ def stored_as(column: str, given: Any, declared: ColumnType | None) -> Stored:
 def _unrounded(column: str) -> str:
     """A whole number as a double of the same value."""
     name = quoted(column)
-    rounded = f"CAST(CAST({name} AS DOUBLE) AS HUGEINT) <> {name}"
+    [(rounded, _)] = misfits(name, "BIGINT", "DOUBLE")
     told = f"{literal(f'{column} is ')} || {name} || {literal(', which a float64 rounds: declare it int, or str for an id')}"
     return f"CASE WHEN {rounded} THEN error({told}) ELSE CAST({name} AS DOUBLE) END"
 

@@ -17,6 +17,7 @@ from fti_assets.errors import DataError, NotMaterializedError, listed, one_of
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.rows.frame_kinds import Kind, as_arrow, as_kind, checked_kind, kind_of
+from fti_assets.features.rows.to_lake import FLOATS, can_be, misfits, without_nan
 from fti_assets.features.spine_rows import LATE, stored_spine
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.duckdb.iso_text import try_instant_sql
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from fti_assets.features.groups.group import FeatureGroup
 
 _ORDER, _UNKNOWN = "_fti_given", "_fti_unknown"
-_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT")
-_FLOATS = ("FLOAT", "DOUBLE")
-_WIDE = ("UBIGINT", "HUGEINT", *_FLOATS)
-"""Types of numbers that 64 bits may not hold as whole ones."""
 
 
 def features_for(
@@ -171,23 +168,15 @@ def _cast(
         return column
     sql_type = str(rows.types[rows.columns.index(name)])
     wanted = SIDES[needed.type].sql
-    if sql_type in _FLOATS:
-        column = f"CASE WHEN isnan({column}) THEN NULL ELSE {column} END"
-    fits = {
-        "text": sql_type in ("VARCHAR", "UUID") or sql_type.startswith("ENUM"),
-        "integer": sql_type in _INTEGERS or sql_type in _FLOATS,
-        "number": sql_type in (*_INTEGERS, *_FLOATS) or sql_type.startswith("DECIMAL"),
-        "boolean": sql_type == "BOOLEAN",
-        "timestamp": sql_type.startswith("TIMESTAMP") or sql_type in ("DATE", "VARCHAR"),
-    }[needed.type]
+    column = without_nan(column, sql_type)
+    times_as_text = needed.type == "timestamp" and sql_type == "VARCHAR"
+    fits = can_be(sql_type, needed.type) or times_as_text or (needed.type == "integer" and sql_type in FLOATS)
     if not fits:
         questions.append(_Question(name, sql_type, f"{quoted(name)} IS NOT NULL", needed.type, of_value=False))
-    if needed.type == "integer" and sql_type in _FLOATS:
-        questions.append(_Question(name, sql_type, f"{column} <> trunc({column})", "a whole number"))
-    if needed.type == "integer" and sql_type in _WIDE:
-        beyond = f"{column} IS NOT NULL AND TRY_CAST({column} AS {wanted}) IS NULL"
-        questions.append(_Question(name, sql_type, beyond, "a whole number of 64 bits"))
-    if needed.type == "timestamp" and sql_type == "VARCHAR":
+    if needed.type == "integer":  # a whole number that a float rounds is taken, as a request's is
+        found = misfits(column, sql_type, wanted)
+        questions += [_Question(name, sql_type, wrong, expected) for wrong, expected in found]
+    if times_as_text:
         parsed = try_instant_sql(connection, column)
         questions.append(_Question(name, sql_type, f"{column} IS NOT NULL AND {parsed} IS NULL", "ISO text"))
         column = parsed

@@ -150,7 +150,7 @@ def _load(call: OnDemandCall) -> Callable[..., Any]:
         module = importlib.import_module(call.module)
     except Exception as error:
         raise _not_shipped(call, call.module, f"it cannot be imported ({type(error).__name__}: {error})") from error
-    function = getattr(module, call.function, None)
+    function = vars(module).get(call.function)  # getattr would run a __getattr__ of the module with whatever name
     function = getattr(function, "function", function)
     imported = getattr(function, DECLARED, None)
     if not callable(function) or not isinstance(imported, str):

@@ -217,7 +217,10 @@ def _naive(value: Any) -> dt.datetime | None:
         return None
     if isinstance(value, np.datetime64):
         found = value.astype("datetime64[us]")
-        if found != value and np.datetime_data(value.dtype)[0] not in ("ns", "ps", "fs", "as"):
+        is_finer = np.datetime_data(value.dtype)[0] in ("ns", "ps", "fs", "as")
+        if (
+            found.astype(value.dtype) != value and not is_finer
+        ):  # a cast and a comparison wrap round where there is no room
             raise ValueError(f"{value!r} is out of range")
         made = found.item()
         if not isinstance(made, dt.datetime):

@@ -1,7 +1,7 @@
 """A value of a request as a plain Python one, taken as the offline path takes it: NaN, ``pd.NA`` and NaT are missing."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -39,7 +39,7 @@ def _text(value: Any) -> str | None:
         value.encode()
     except UnicodeEncodeError as error:
         raise Reason("it is not valid Unicode") from error
-    return str(value)
+    return str.__str__(value)  # str(value) of an enum is its name
 
 
 def _integer(value: Any) -> int | None:
@@ -85,7 +85,7 @@ def _boolean(value: Any) -> bool | None:
 
 
 def timestamp(value: Any) -> datetime | None:
-    """A datetime of any kind or ISO text as naive UTC, None for NaT.
+    """A datetime of any kind, a date or ISO text as naive UTC, None for NaT.
 
     Raises:
         TypeError, ValueError: it is neither.
@@ -94,6 +94,8 @@ def timestamp(value: Any) -> datetime | None:
     if isinstance(value, str):
         return instant(value)
     if not isinstance(value, datetime):
+        if isinstance(value, date):  # its midnight in UTC, as DuckDB casts it
+            return datetime(value.year, value.month, value.day)
         _check_missing(value)
         return None
     if value != value:  # pandas' NaT is a datetime too
@@ -105,9 +107,34 @@ def timestamp(value: Any) -> datetime | None:
 
 
 def _plain(value: Any) -> Any:
+    """A numpy scalar as Python's own, another value as it is."""
+    if not isinstance(value, np.generic):
+        return value
     if isinstance(value, np.datetime64):
-        return value.astype("datetime64[us]").item()
-    return value.item() if isinstance(value, np.generic) else value
+        return _time(value)
+    if isinstance(value, np.timedelta64):  # as an item one of nanoseconds is a number
+        return None if np.isnat(value) else value
+    if isinstance(value, np.longdouble):  # as an item it is itself
+        with np.errstate(over="ignore"):
+            number = float(value)
+        if number != value and value == value:
+            raise Reason("it has more digits than a number of 64 bits holds")
+        return number
+    return value.item()
+
+
+def _time(value: np.datetime64) -> datetime | None:
+    """A datetime64 in whole microseconds, None for NaT.
+
+    Raises:
+        Reason: it is outside the years 1 to 9999, where numpy gives a number, or another instant.
+    """
+    read = value.astype("datetime64[us]")  # which wraps round where it has no room, as a comparison of units does
+    found = read.item()
+    is_finer = np.datetime_data(value.dtype)[0] in ("ns", "ps", "fs", "as")
+    if found is not None and (not isinstance(found, datetime) or (read.astype(value.dtype) != value and not is_finer)):
+        raise Reason("it is outside the years 1 to 9999")
+    return found  # type: ignore[no-any-return]
 
 
 def _is_nan(value: object) -> bool:

@@ -159,7 +159,7 @@ class ModelStore:
         manifest = from_json(ModelManifest, _read(path), what=str(path))
         if (manifest.model, manifest.reference) != (model, reference):
             raise DamagedError(
-                f"{path} is the manifest of {manifest.model}/{manifest.reference}: "
+                f"{path} is the manifest of {f'{manifest.model}/{manifest.reference}':.100}: "
                 "the folder was moved or copied, put it back under its own name"
             )
         for text in (manifest.cutoff, manifest.created_at):

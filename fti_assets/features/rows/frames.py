@@ -32,9 +32,9 @@ def relation_of(connection: duckdb.DuckDBPyConnection, result: Any, *, what: str
         DataError: it is none of these, or holds a type that DuckDB does not know.
     """
     if isinstance(result, Table):
-        return _on(connection, result.relation)
+        return _on(connection, result.relation, what)
     if isinstance(result, duckdb.DuckDBPyRelation):
-        return _on(connection, result)
+        return _on(connection, result, what)
     try:
         if isinstance(result, pd.DataFrame):
             return _of_pandas(connection, result, what)
@@ -75,13 +75,15 @@ def column_names(result: Any) -> list[str] | None:
     return list(result.columns) if isinstance(result, pd.DataFrame) else None
 
 
-def _on(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+def _on(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation, what: str) -> duckdb.DuckDBPyRelation:
     """The relation, or a stream of its rows if it is one of another connection, such as that of ``duckdb.sql``."""
     name = temporary_name("own")
     try:
         named_view(relation, name)
     except duckdb.Error as error:
-        raise DataError(f"a relation of DuckDB cannot be read: {error}. Return one whose connection is open") from error
+        raise DataError(
+            f"{what} gave a relation of DuckDB that cannot be read: {error}. Return one whose connection is open"
+        ) from error
     try:
         connection.view(name)
     except duckdb.CatalogException:

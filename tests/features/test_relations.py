@@ -1,0 +1,90 @@
+"""Relations of DuckDB that a group's function gives: of the default connection or any other, with frames by their name."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pytest
+
+import fti_assets as fti
+from fti_assets import testing
+from fti_assets.errors import DataError
+
+FRAME = pd.DataFrame({"k": [1, 2, 3], "x": [1.5, None, 2.5]})
+KNOWN = "SELECT k, x, TIMESTAMP '2013-01-01' + to_hours(k) AS t, '2013-01-01 02:00:00+02'::TIMESTAMPTZ AS since"
+
+
+def of_duckdb_sql() -> Any:
+    return duckdb.sql(f"{KNOWN} FROM FRAME")
+
+
+def of_a_local_frame() -> Any:
+    rows = FRAME.assign(k=[1, 2, 3])  # noqa: F841 DuckDB finds it by its name
+    return duckdb.sql(f"{KNOWN} FROM rows WHERE k < 9")
+
+
+def of_a_relation_by_its_name() -> Any:
+    rows = duckdb.sql("FROM FRAME")  # noqa: F841 DuckDB finds it by its name
+    return duckdb.sql(f"{KNOWN} FROM rows").filter("k < 9")
+
+
+def of_another_connection() -> Any:
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'America/New_York'")
+    connection.execute("CREATE TABLE places AS FROM FRAME")
+    return connection.sql(f"{KNOWN} FROM places")
+
+
+def of_a_cursor() -> Any:
+    return duckdb.connect().cursor().from_df(FRAME).project(KNOWN.removeprefix("SELECT "))
+
+
+def of_fetched_rows() -> Any:
+    relation = duckdb.sql(f"{KNOWN} FROM FRAME")
+    assert len(relation.fetchall()) == 3
+    return relation
+
+
+def of_an_order() -> Any:
+    return duckdb.sql(f"{KNOWN} FROM FRAME ORDER BY k DESC").limit(3)
+
+
+@fti.feature_group(keys=["id"])
+def landed() -> pd.DataFrame:
+    return pd.DataFrame({"id": [1]})
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        of_duckdb_sql, of_a_local_frame, of_a_relation_by_its_name, of_another_connection, of_a_cursor, of_fetched_rows, of_an_order,
+    ],
+)  # fmt: skip
+def test_a_function_may_give_a_relation_of_any_duckdb_connection(tmp_path: Path, function: Callable[[], Any]) -> None:
+    @fti.feature_group(
+        keys=["k"], event_time="t", serving_delay="1h", online=True, ins={"given": landed}
+    )  # lineage is asked where inputs are
+    def places(given: fti.Table) -> Any:
+        return function()
+
+    stores = testing.stores_in(tmp_path)
+    for _ in range(2):
+        assert testing.materialize(landed, places, stores=stores, now="2013-01-10").success
+    rows = fti.read(places, stores=stores, as_="dicts")
+    start = datetime(2013, 1, 1)
+    assert sorted((row["k"], row["x"], row["t"], row["since"]) for row in rows) == [
+        (k, x, start + timedelta(hours=k), start) for k, x in ((1, 1.5), (2, None), (3, 2.5))
+    ]
+
+
+def test_a_relation_of_a_closed_connection_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    @fti.feature_group(keys=["k"])
+    def places() -> Any:
+        with duckdb.connect() as connection:
+            return connection.sql("SELECT 1 AS k, 2.5 AS x")
+
+    with pytest.raises(DataError, match="places_v1 .*Return one whose connection is open"):
+        testing.materialize(places, stores=testing.stores_in(tmp_path))

@@ -319,3 +319,31 @@ def test_warnings_are_checks_of_the_dataset_and_lines_of_its_manifest(tmp_path: 
     card = (models.root / "payer" / models.champion("payer").reference / "card.md").read_text()
     for problem in (text for name, text in failed.items() if "paying_rows" in name):
         assert f"- **warning**: {problem}" in card
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_planned_events_that_are_known_are_no_times_after_now_and_local_times_are(tmp_path: Any, local: bool) -> None:
+    """Plans name when they were known; of a spine without that column, times ahead are predictions to come."""
+    now = pd.Timestamp("2025-01-05")
+
+    @fti.feature_group(keys=["id"], event_time="t")
+    def bookings() -> pd.DataFrame:
+        return frame(200, shop="a", late=NOISE[:200], paid=YES[:200])
+
+    @fti.feature_group(keys=["shop"], event_time="opens", available_at="known")
+    def openings() -> pd.DataFrame:
+        opens = now + pd.to_timedelta([-50, -20, 3, 30], "h")
+        known = pd.Series(now, index=range(4)) + pd.Timedelta("2h") if local else opens - pd.Timedelta("48h")
+        return pd.DataFrame({"shop": "a", "opens": opens, "known": known, "seats": [1.0, 2.0, 3.0, 4.0]})
+
+    view = fti.FeatureView(
+        name="booked", spine=bookings, label=fti.Label(bookings["paid"]), features=[bookings["late"], openings["seats"]]
+    )
+    dataset = fti.training_dataset(name="booked_rows", view=view, split=fti.TimeSplit(validation="12h", test="12h"))
+    done = testing.materialize(bookings, openings, dataset, stores=testing.stores_in(tmp_path), now=str(now))
+    found = {name: text for name, text in done.failed_checks.items() if "not_in_future" in name}
+    assert set(found) == ({"openings_v1/rows_not_in_future", "booked_rows_v1/times_not_in_future"} if local else set())
+    if local:
+        assert found["booked_rows_v1/times_not_in_future"].startswith(
+            "2 rows of openings_v1 are said to be true and available only after now"
+        )

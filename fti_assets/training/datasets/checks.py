@@ -114,7 +114,9 @@ def judge_times(lake: Lake, view: ViewRecord, groups: Sequence[FeatureGroup], *,
             found[group.table] = int(number)
     told = ", ".join(f"{number} rows of {table}" for table, number in found.items())
     return _verdict(
-        PAST, sum(found.values()), f"{told} are said to be true or available after now: are their times local, not UTC?"
+        PAST,
+        sum(found.values()),
+        f"{told} are said to be true and available only after now: are their times local, not UTC?",
     )
 
 

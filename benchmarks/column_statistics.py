@@ -19,7 +19,7 @@ from typing import Any
 
 from fti_assets.core.names import TableName
 from fti_assets.core.sql import quoted
-from fti_assets.core.times import Window
+from fti_assets.core.times import Partition
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage
 from fti_assets.features.rows.statistics import column_statistics, partition_statistics
@@ -66,7 +66,7 @@ def main() -> None:
 
 def measured(what: str, sql: str, runs: int) -> float:
     """What the statistics cost beside staging and storing the rows of a query."""
-    windows = [Window(str(day), START + timedelta(days=day), START + timedelta(days=day + 1)) for day in range(DAYS)]
+    windows = [Partition(str(day), START + timedelta(days=day), START + timedelta(days=day + 1)) for day in range(DAYS)]
     layout = Layout("benchmark", ("k", "t"), ("k", "t"), "t")
     columns, partitions, storing = [], [], []
     for _ in range(runs):

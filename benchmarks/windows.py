@@ -20,7 +20,7 @@ import duckdb
 
 import fti_assets as fti
 from fti_assets.core.names import TableName
-from fti_assets.core.times import Window
+from fti_assets.core.times import Partition
 from fti_assets.features.inputs import input_table
 from fti_assets.stores.lake.store import OfflineStore
 
@@ -126,7 +126,7 @@ def one_day(store: OfflineStore, lookback: str, day: int, *, tiles: bool = True)
         return fti.window_aggregate(events, keys=["k"], every="1h", windows=["1h", lookback], aggregates=aggregates)
 
     first = START + timedelta(days=day)
-    window = Window(f"{first:%Y-%m-%d}", first, first + timedelta(days=1))
+    window = Partition(f"{first:%Y-%m-%d}", first, first + timedelta(days=1))
     start = time.process_time()
     with store.connect() as lake:
         given = input_table(lake, events, rates, [window])

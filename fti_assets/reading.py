@@ -114,9 +114,9 @@ def _table(lake: Lake, declaration: FeatureGroup | TrainingDataset | BatchPredic
     if not isinstance(declaration, str):
         return declaration.table_name
     tables = lake.tables()
-    found = [table for table in tables if declaration in (str(table), table.name)]
-    if len(found) != 1:
-        several = f"several tables {declaration!r}: say {one_of(map(str, found))}"
+    results = [table for table in tables if declaration in (str(table), table.name)]
+    if len(results) != 1:
+        several = f"several tables {declaration!r}: say {one_of(map(str, results))}"
         versions = [
             table.name
             for table in tables
@@ -124,8 +124,8 @@ def _table(lake: Lake, declaration: FeatureGroup | TrainingDataset | BatchPredic
         ]
         then = f"say {one_of(versions)}" if versions else "materialize it first"
         none = f"no table {declaration!r}: it has {listed((str(table) for table in tables), limit=50)}; {then}"
-        raise NotMaterializedError(f"the offline store at {lake.store.root} has {several if found else none}")
-    return found[0]
+        raise NotMaterializedError(f"the offline store at {lake.store.root} has {several if results else none}")
+    return results[0]
 
 
 def _rows(lake: Lake, table: TableName, partitions: Sequence[str] | None, snapshot: int) -> duckdb.DuckDBPyRelation:

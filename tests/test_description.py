@@ -225,8 +225,8 @@ def test_the_flagship_is_described_whole() -> None:
     from examples.flight_delays.definitions import defs
 
     system = describe(defs)
-    told = {facts["asset"] for part in system.values() for facts in part}
-    assert told == {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
+    triggers_of = {facts["asset"] for part in system.values() for facts in part}
+    assert triggers_of == {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
     net_facts = fact(system, "models", "delay_net_v1")
     assert net_facts["framework"] == "PyTorch Lightning"
     assert "carrier" in net_facts["encoders"]

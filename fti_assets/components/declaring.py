@@ -114,10 +114,10 @@ class DeclaringComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore
             DeclarationError: nothing has that name, or several have.
         """
         if not isinstance(reference, str) or is_path(reference):
-            found = self.python(reference, what=what)
-            if not isinstance(found, declaration):
-                raise DeclarationError(f"{what} {reference!r} is {found!r}, which is no {declaration.__name__}")
-            return found
+            result = self.python(reference, what=what)
+            if not isinstance(result, declaration):
+                raise DeclarationError(f"{what} {reference!r} is {result!r}, which is no {declaration.__name__}")
+            return result
         components = components_of(tree, kind)
         matching = [component for component in components if reference in component.names()]
         if len(matching) > 1:

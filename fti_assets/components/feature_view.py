@@ -144,12 +144,12 @@ class FeatureViewComponent(DeclaringComponent):
         if given.on_demand is not None:
             if given.model_fields_set - {"on_demand"}:
                 raise DeclarationError(f"{what} is on_demand {given.on_demand!r}: it takes nothing beside its path")
-            found = self.python(given.on_demand, what=what)
-            if not isinstance(found, OnDemand):
+            result = self.python(given.on_demand, what=what)
+            if not isinstance(result, OnDemand):
                 raise DeclarationError(
-                    f"{what}: {given.on_demand!r} is {found!r}; declare it with @fti.on_demand(outputs={{...}})"
+                    f"{what}: {given.on_demand!r} is {result!r}; declare it with @fti.on_demand(outputs={{...}})"
                 )
-            return found
+            return result
         if given.group is None:
             raise DeclarationError(
                 f"{what} names neither a group nor on_demand: write group: <name> and columns: [...]"

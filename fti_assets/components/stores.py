@@ -78,10 +78,10 @@ class StoresComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore[mi
             return fti.Stores(**given)
         if given:
             raise DeclarationError(f"{listed(given)} and resource are both given: leave out one of the two")
-        found = python_object(self.resource, self._context, what="resource")
-        if not isinstance(found, fti.Stores):
-            raise DeclarationError(f"resource {self.resource!r} is {found!r}: name an fti.Stores")
-        return found
+        result = python_object(self.resource, self._context, what="resource")
+        if not isinstance(result, fti.Stores):
+            raise DeclarationError(f"resource {self.resource!r} is {result!r}: name an fti.Stores")
+        return result
 
 
 def stores_of(tree: Any) -> fti.Stores:
@@ -90,9 +90,9 @@ def stores_of(tree: Any) -> fti.Stores:
     Raises:
         DeclarationError: there are several.
     """
-    found = tree.get_all_components(StoresComponent) if isinstance(tree.defs_module, ModuleType) else []
-    if len(found) > 1:
-        places = [place_of(component._context) for component in found if component._context is not None]
-        raise DeclarationError(f"this project has {len(found)} StoresComponents, in {listed(places)}: keep one")
-    stores: fti.Stores = found[0].stores if found else _DEFAULT
+    result = tree.get_all_components(StoresComponent) if isinstance(tree.defs_module, ModuleType) else []
+    if len(result) > 1:
+        places = [place_of(component._context) for component in result if component._context is not None]
+        raise DeclarationError(f"this project has {len(result)} StoresComponents, in {listed(places)}: keep one")
+    stores: fti.Stores = result[0].stores if result else _DEFAULT
     return stores

@@ -99,7 +99,7 @@ class Times:
 
 
 @dataclass(frozen=True)
-class Window:
+class Partition:
     """A partition: its key, and the naive UTC instants it holds, ``start <= t < end``, if it is a time window."""
 
     key: str

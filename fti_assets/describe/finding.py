@@ -34,7 +34,7 @@ _LONGEST = 80
 
 
 @dataclass(frozen=True)
-class Found:
+class Match:
     """One declaration that matches: what it is, and where the words were found, ``"column late_rate_3h"``."""
 
     kind: str
@@ -44,7 +44,7 @@ class Found:
     owners: tuple[str, ...] = ()
 
 
-class Results(list[Found]):
+class Results(list[Match]):
     """What was found, best first; a notebook shows it as a table."""
 
     def __repr__(self) -> str:
@@ -67,7 +67,7 @@ class Results(list[Found]):
 _HEADER = ("kind", "name", "found in", "owners", "description")
 
 
-def _cells(one: Found) -> tuple[str, ...]:
+def _cells(one: Match) -> tuple[str, ...]:
     cells = (one.kind, one.name, ", ".join(one.matched), ", ".join(one.owners), " ".join(one.description.split()))
     return tuple(cell if len(cell) <= _LONGEST else f"{cell[: _LONGEST - 3]}..." for cell in cells)
 
@@ -114,8 +114,8 @@ def search(text: str, definitions: dg.Definitions | Sequence[Any] | str | Path |
     if definitions is None or isinstance(definitions, str | Path):
         definitions = load_definitions(file=definitions or "definitions.py")
     entries = _entries(definitions)
-    hits = [(score, found) for entry in entries if (score := _score(entry, words)) and (found := _found(entry, words))]
-    return Results(found for _, found in sorted(hits, key=lambda hit: (hit[0], hit[1].name, hit[1].kind)))
+    hits = [(score, match) for entry in entries if (score := _score(entry, words)) and (match := _match(entry, words))]
+    return Results(match for _, match in sorted(hits, key=lambda hit: (hit[0], hit[1].name, hit[1].kind)))
 
 
 def _score(entry: _Entry, words: Sequence[str]) -> tuple[int, ...]:
@@ -130,19 +130,19 @@ def _score(entry: _Entry, words: Sequence[str]) -> tuple[int, ...]:
     return (sum(ranks), 0 if starts else 1, len(entry.name))
 
 
-def _found(entry: _Entry, words: Sequence[str]) -> Found:
+def _match(entry: _Entry, words: Sequence[str]) -> Match:
     hit = [
         (place, shown) for place, shown, searched in entry.texts if any(word in searched.casefold() for word in words)
     ]
     matched = dict.fromkeys(f"{place} {shown}".strip() for place, shown in hit)
-    return Found(entry.kind, entry.name, tuple(matched), entry.description, entry.owners)
+    return Match(entry.kind, entry.name, tuple(matched), entry.description, entry.owners)
 
 
 def _entries(definitions: dg.Definitions | Sequence[Any]) -> list[_Entry]:
-    found: dict[tuple[str, str], _Entry] = {}
+    results: dict[tuple[str, str], _Entry] = {}
     for entry in _of_definitions(definitions) if isinstance(definitions, dg.Definitions) else _of_list(definitions):
-        found.setdefault((entry.kind, entry.name), entry)
-    return list(found.values())
+        results.setdefault((entry.kind, entry.name), entry)
+    return list(results.values())
 
 
 def _of_definitions(definitions: dg.Definitions) -> Iterator[_Entry]:
@@ -188,18 +188,18 @@ def _of_asset(spec: dg.AssetSpec, declaration: Declaration | None) -> Iterator[_
 
 
 def _of_view(view: FeatureView) -> Iterator[_Entry]:
-    said = f"Features for each row of {view.spine.table}, to predict {view.label.name} of {view.label.group.table}"
+    message = f"Features for each row of {view.spine.table}, to predict {view.label.name} of {view.label.group.table}"
     texts = [
         ("name", "", view.name),
         *(("column", name, name) for name in view.feature_names),
-        ("description", "", said),
+        ("description", "", message),
     ]
-    yield _Entry("feature view", versioned(view.name, view.version), tuple(texts), said)
+    yield _Entry("feature view", versioned(view.name, view.version), tuple(texts), message)
     yield from map(_of_on_demand, view.on_demand)
 
 
 def _of_on_demand(function: OnDemand) -> _Entry:
-    said = (function.function.__doc__ or "").strip().partition("\n")[0]
+    message = (function.function.__doc__ or "").strip().partition("\n")[0]
     columns = [*(output.name for output in function.outputs), *function.inputs]
-    texts = [("name", "", function.name), *(("column", name, name) for name in columns), ("description", "", said)]
-    return _Entry("on-demand feature", versioned(function.name, function.version), tuple(texts), said)
+    texts = [("name", "", function.name), *(("column", name, name) for name in columns), ("description", "", message)]
+    return _Entry("on-demand feature", versioned(function.name, function.version), tuple(texts), message)

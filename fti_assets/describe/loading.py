@@ -35,15 +35,15 @@ def load_definitions(*, file: str | Path | None = None, module: str | None = Non
         raise
     except Exception as error:
         raise DeclarationError(f"{what} cannot be loaded: {type(error).__name__}: {error}") from error
-    found = {name: value for name, value in vars(loaded).items() if isinstance(value, dg.Definitions)}
-    if len({id(value) for value in found.values()}) != 1:
+    results = {name: value for name, value in vars(loaded).items() if isinstance(value, dg.Definitions)}
+    if len({id(value) for value in results.values()}) != 1:
         problem = (
-            f"several dg.Definitions, {listed(found)}: leave one"
-            if found
+            f"several dg.Definitions, {listed(results)}: leave one"
+            if results
             else "no dg.Definitions: make one, defs = fti.build_definitions([...])"
         )
         raise DeclarationError(f"{what} holds {problem}")
-    return next(iter(found.values()))
+    return next(iter(results.values()))
 
 
 def _of_file(file: Path) -> ModuleType:

@@ -11,8 +11,8 @@ NOT_STATED = "not stated"
 
 def stated(spec: Any, name: str, otherwise: str = NOT_STATED) -> str:
     """A tag of the asset, or else its metadata, or else what is known otherwise."""
-    found = spec.tags.get(name) or spec.metadata.get(name)
-    return otherwise if found is None else str(getattr(found, "value", found))
+    result = spec.tags.get(name) or spec.metadata.get(name)
+    return otherwise if result is None else str(getattr(result, "value", result))
 
 
 def length(duration: timedelta) -> str:

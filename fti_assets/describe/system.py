@@ -9,7 +9,7 @@ import dagster as dg
 from fti_assets.describe.features import feature_pipeline
 from fti_assets.describe.inference import batch_inference, online_inference
 from fti_assets.describe.training import dataset_facts, model_facts
-from fti_assets.describe.triggers import told, triggers_by_key
+from fti_assets.describe.triggers import triggers_by_key, triggers_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.orchestration.declaration import declaration_of
@@ -36,7 +36,7 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
     system: dict[str, Any] = {part: [] for part in ("features", "datasets", "models", "batch", "online", "others")}
     assets = definitions.get_repository_def().assets_defs_by_key
     for key, asset in assets.items():
-        spec, starts = asset.get_asset_spec(key), told(triggers, key)
+        spec, starts = asset.get_asset_spec(key), triggers_of(triggers, key)
         match declaration_of(asset):
             case FeatureGroup() as group:
                 system["features"].append(feature_pipeline(group, spec, starts))

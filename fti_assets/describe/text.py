@@ -39,14 +39,14 @@ def _lines(system: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {facts['asset']}"
             for name, value in facts.items():
                 if name != "asset" and value not in (None, "", []):
-                    yield f"    {name.replace('_', ' '):<12} {_said(value)}"
+                    yield f"    {name.replace('_', ' '):<12} {_text(value)}"
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return "; ".join(f"{name} {_said(one)}" for name, one in value.items())
+        return "; ".join(f"{name} {_text(one)}" for name, one in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "none" if value is None else " ".join(str(value).split())

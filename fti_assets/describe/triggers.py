@@ -16,13 +16,13 @@ BY_HAND = "by hand: no automation condition, schedule or sensor"
 def triggers_by_key(definitions: dg.Definitions) -> dict[dg.AssetKey, list[str]]:
     """What starts each asset, in words."""
     repository, graph = definitions.get_repository_def(), definitions.resolve_asset_graph()
-    found: dict[dg.AssetKey, list[str]] = {key: [] for key in graph.get_all_asset_keys()}
+    results: dict[dg.AssetKey, list[str]] = {key: [] for key in graph.get_all_asset_keys()}
     for asset in repository.assets_defs_by_key.values():
         for key, condition in asset.automation_conditions_by_key.items():
-            found.setdefault(key, []).append(f"automation condition {condition_in_words(condition)}")
+            results.setdefault(key, []).append(f"automation condition {condition_in_words(condition)}")
     for schedule in repository.schedule_defs:
         for key in _of_jobs(repository, [schedule.job_name]):
-            found[key].append(f"schedule {schedule.name} ({_cron(schedule.cron_schedule)})")
+            results[key].append(f"schedule {schedule.name} ({_cron(schedule.cron_schedule)})")
     for sensor in repository.sensor_defs:
         if isinstance(sensor, dg.AutomationConditionSensorDefinition):
             continue  # it evaluates the conditions that are told above
@@ -30,8 +30,8 @@ def triggers_by_key(definitions: dg.Definitions) -> dict[dg.AssetKey, list[str]]
         if sensor.asset_selection is not None:
             keys += sensor.asset_selection.resolve(graph)
         for key in dict.fromkeys(keys):
-            found[key].append(f"sensor {sensor.name}")
-    return found
+            results[key].append(f"sensor {sensor.name}")
+    return results
 
 
 def condition_in_words(condition: Any) -> str:
@@ -68,6 +68,6 @@ def _cron(schedule: Any) -> str:
     return schedule if isinstance(schedule, str) else ", ".join(schedule)
 
 
-def told(triggers: Mapping[dg.AssetKey, list[str]], key: dg.AssetKey) -> list[str]:
+def triggers_of(triggers: Mapping[dg.AssetKey, list[str]], key: dg.AssetKey) -> list[str]:
     """What starts one asset."""
     return triggers.get(key) or [BY_HAND]

@@ -10,7 +10,7 @@ import duckdb
 
 from fti_assets.core.names import PARTITION, WHOLE
 from fti_assets.core.sql import quoted, temporary_name
-from fti_assets.core.times import Window
+from fti_assets.core.times import Partition
 from fti_assets.errors import DataError, DeclarationError, one_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.changes import ChangeFeed, Changes, FeedPosition, net_changes
@@ -18,8 +18,8 @@ from fti_assets.features.rows.frames import relation_of
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.rename import renamed, renamed_names
 from fti_assets.features.rows.staging import Staged, stage
-from fti_assets.features.rows.stored_types import stored_iso_text
-from fti_assets.features.uniqueness import comparable, counted, judged_in_table
+from fti_assets.features.rows.stored_types import storage_of_iso_text
+from fti_assets.features.uniqueness import comparable, counted, with_duplicates_in_table
 from fti_assets.stores.duckdb.relations import view_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.row_changes import Changed, RowChange, change_rows, feed_position
@@ -76,10 +76,10 @@ def stage_changes(lake: Lake, group: FeatureGroup, layout: Layout, changes: Chan
     elif isinstance(changes, ChangeFeed):
         layout = replace(layout, rename={})  # its rows were renamed before their operations were read
     table, by = _staged_deletes(lake, group, layout, deletes)
-    staged = stage(lake.connection, rows, layout, [Window(WHOLE)])
+    staged = stage(lake.connection, rows, layout, [Partition(WHOLE)])
     if appends:
         same = f"rows to append have the same {', '.join(group.identity)} as stored rows of {group.table}"
-        staged = judged_in_table(staged, _stored_already(lake, group, staged.table, table, by), same)
+        staged = with_duplicates_in_table(staged, _stored_already(lake, group, staged.table, table, by), same)
     return StagedChanges(staged, table, by, position, appends)
 
 
@@ -151,7 +151,7 @@ def _with_instants(lake: Lake, rows: duckdb.DuckDBPyRelation, group: FeatureGrou
     texts = [name for name in group.time_columns if kinds.get(name) == "VARCHAR"]
     if not texts:
         return rows
-    read = ", ".join(f"{stored_iso_text(lake.connection, name).sql} AS {quoted(name)}" for name in texts)
+    read = ", ".join(f"{storage_of_iso_text(lake.connection, name).sql} AS {quoted(name)}" for name in texts)
     return lake.connection.sql(f"SELECT * REPLACE ({read}) FROM {view_of(rows)}")
 
 

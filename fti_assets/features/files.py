@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import WHOLE
-from fti_assets.core.times import Window
+from fti_assets.core.times import Partition
 from fti_assets.errors import DataError, DeclarationError, listed, one_of
 from fti_assets.features.rows.frame_kinds import as_arrow
-from fti_assets.orchestration.partitions import running_windows
+from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.stores.duckdb.extensions import connect_in_memory
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def read_files(
         raise DataError(f"the files of {name} have values that fit no one type: {error}") from error
 
 
-def _running(context: dg.AssetExecutionContext) -> tuple[str, list[Window]]:
+def _running(context: dg.AssetExecutionContext) -> tuple[str, list[Partition]]:
     """What is run, and for which partitions; of a context that a test made, the keys alone."""
     import dagster as dg
 
@@ -92,12 +92,12 @@ def _running(context: dg.AssetExecutionContext) -> tuple[str, list[Window]]:
             "fti.read_files(context, 'landing/orders/{partition}.parquet')"
         )
     try:
-        return context.asset_key.to_user_string(), running_windows(context)
+        return context.asset_key.to_user_string(), running_partitions(context)
     except dg.DagsterError:  # dg.build_asset_context, which runs no asset and knows no windows
-        return "the step", [Window(context.partition_key if context.has_partition_key else WHOLE)]
+        return "the step", [Partition(context.partition_key if context.has_partition_key else WHOLE)]
 
 
-def _files(path: str, windows: Sequence[Window], name: str) -> list[Path]:
+def _files(path: str, windows: Sequence[Partition], name: str) -> list[Path]:
     """The files of the partitions, all of them there."""
     scheme = urlsplit(path).scheme
     if len(scheme) > 1:  # one letter is a drive
@@ -107,7 +107,7 @@ def _files(path: str, windows: Sequence[Window], name: str) -> list[Path]:
         )
     partitioned = not (len(windows) == 1 and windows[0].key == WHOLE and windows[0].start is None)
     _refuse_fields(path, windows, name, partitioned=partitioned)
-    found: list[Path] = []
+    results: list[Path] = []
     missing: list[str] = []
     for window in windows:
         values = {"partition": window.key, "start": window.start, "end": window.end} if partitioned else {}
@@ -116,7 +116,7 @@ def _files(path: str, windows: Sequence[Window], name: str) -> list[Path]:
         except (ValueError, LookupError) as error:
             raise DeclarationError(f"the path {path!r} of {name} cannot be filled in: {error}") from error
         files = sorted(glob.glob(filled, recursive=True)) if "*" in filled else [filled] * Path(filled).is_file()
-        found += map(Path, files)
+        results += map(Path, files)
         missing += [] if files else [filled]
     if missing:
         of = f" for {len(missing)} of {len(windows)} partitions" if len(windows) > 1 else ""
@@ -124,10 +124,10 @@ def _files(path: str, windows: Sequence[Window], name: str) -> list[Path]:
             f"{name} has no file{of}: {listed(missing)} (seen from {Path.cwd()}). Put it there, one without rows where nothing "
             "happened, or run only the partitions whose files are there. Nothing was stored"
         )
-    return found
+    return results
 
 
-def _refuse_fields(path: str, windows: Sequence[Window], name: str, *, partitioned: bool) -> None:
+def _refuse_fields(path: str, windows: Sequence[Partition], name: str, *, partitioned: bool) -> None:
     """Refuse a path that is the same for every partition, or that names what a partition has not."""
     try:
         fields = {field for _, field, _, _ in Formatter().parse(path) if field is not None}

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import duckdb
 
 from fti_assets.core.sql import quoted, timestamp
-from fti_assets.core.times import Window
+from fti_assets.core.times import Partition
 from fti_assets.errors import LookbackError, listed
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.table import Grid, SourcePartitions, Table
@@ -17,7 +17,7 @@ from fti_assets.orchestration.partitions import is_timed, windows_between
 from fti_assets.stores.lake.lake import Lake
 
 
-def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, windows: Sequence[Window]) -> Table:
+def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, windows: Sequence[Partition]) -> Table:
     """The rows of ``source`` that ``group`` may see when it runs for ``windows``.
 
     Raises:
@@ -38,9 +38,9 @@ def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, windows: 
     reach = start - group.lookback
     _refuse_missing_partitions(lake, source, group, reach, end, snapshot)
     table = table_of(lake.connection, lake.rows(source.table_name, snapshot=snapshot), source)
-    found = within_reach(table, source, group, windows)
+    result = within_reach(table, source, group, windows)
     if not is_timed(source.partitions_def):
-        return found
+        return result
     stored = lake.ledger(source.table_name, snapshot=snapshot)
     whole = [
         window
@@ -56,7 +56,7 @@ def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, windows: 
         tuple(whole),
         {key: record.data_version for key, record in stored.items()},
     )
-    return replace(found, partitions=partitions)
+    return replace(result, partitions=partitions)
 
 
 def table_of(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, source: FeatureGroup) -> Table:
@@ -73,7 +73,7 @@ def table_of(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelatio
     )
 
 
-def within_reach(table: Table, source: FeatureGroup, group: FeatureGroup, windows: Sequence[Window]) -> Table:
+def within_reach(table: Table, source: FeatureGroup, group: FeatureGroup, windows: Sequence[Partition]) -> Table:
     """Of all rows of ``source`` those that ``group`` may see when it runs for ``windows``.
 
     Rows of partitions that begin after the run are left out too, whatever their event time: they had not arrived. A group

@@ -45,9 +45,9 @@ def lineage_of_run(lake: Lake, group: FeatureGroup, result: Any, views: Mapping[
     given = {name.lower(): name for name in relation.columns}  # sqlglot tells DuckDB's names in lower case
     deps = {
         group.rename.get(given[column.lower()], given[column.lower()]): [
-            dg.TableColumnDep(asset_key=keys[table], column_name=name) for table, name in found
+            dg.TableColumnDep(asset_key=keys[table], column_name=name) for table, name in match
         ]
-        for column, found in sources.items()
+        for column, match in sources.items()
         if column.lower() in given
     }
     return {COLUMN_LINEAGE: dg.TableColumnLineage(deps)} if deps else {}

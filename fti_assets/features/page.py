@@ -11,7 +11,7 @@ from fti_assets.core import clock
 from fti_assets.core.names import PARTITION
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quoted
-from fti_assets.core.times import Window
+from fti_assets.core.times import Partition
 from fti_assets.features.groups.freshness import is_backfill
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.staging import Staged
@@ -22,8 +22,8 @@ _PLOTTED_COLUMNS = 30
 """A plot for each column is shown up to so many; beyond, only that of all of them."""
 
 
-def statistics_shown(
-    lake: Lake, group: FeatureGroup, staged: Staged, windows: Sequence[Window], verdicts: Sequence[Verdict]
+def statistics_metadata(
+    lake: Lake, group: FeatureGroup, staged: Staged, windows: Sequence[Partition], verdicts: Sequence[Verdict]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """The metadata of a run, and the numbers of each partition, which Dagster plots."""
     rows = lake.connection.table(quoted(staged.table))
@@ -34,9 +34,9 @@ def statistics_shown(
         metadata["measured_delay_p95_s"] = float(measured)
     columns = [one.column for one in shown if one.column not in (*group.keys, *group.time_columns)]
     now, by_partition = clock.now(), dict[str, dict[str, Any]]()
-    found = partition_statistics(lake.connection, rows, columns, event_time=group.event_time, now=now)
+    result = partition_statistics(lake.connection, rows, columns, event_time=group.event_time, now=now)
     for window in windows:
-        one = found.get(window.key)
+        one = result.get(window.key)
         if one is None:
             continue
         numbers: dict[str, Any] = {"null_rate": one.null_rate}

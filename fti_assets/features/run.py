@@ -15,7 +15,7 @@ from fti_assets.core import clock
 from fti_assets.core.names import Commit
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import literal, quoted, timestamp
-from fti_assets.core.times import Window
+from fti_assets.core.times import Partition
 from fti_assets.errors import DataError, listed
 from fti_assets.features.change_run import StagedChanges, stage_changes, store_changes
 from fti_assets.features.external.rows import read_external
@@ -26,7 +26,7 @@ from fti_assets.features.groups.layout import IN_TIME, NOT_FUTURE, judges_time, 
 from fti_assets.features.inputs import input_table
 from fti_assets.features.lineage import lineage_of_run
 from fti_assets.features.online.load import joined_whole, load_online
-from fti_assets.features.page import statistics_shown
+from fti_assets.features.page import statistics_metadata
 from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.changes import ChangeFeed, Changes, FeedPosition
 from fti_assets.features.rows.duplicates import KeepLast
@@ -34,11 +34,11 @@ from fti_assets.features.rows.frames import naive_times
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import Staged, stage
 from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions
-from fti_assets.features.uniqueness import comparable, counted, judged_in_table
+from fti_assets.features.uniqueness import comparable, counted, with_duplicates_in_table
 from fti_assets.orchestration.function import call_function
-from fti_assets.orchestration.partitions import is_timed, running_windows
+from fti_assets.orchestration.partitions import is_timed, running_partitions
 from fti_assets.orchestration.resources import ONLINE_KEYS, Stores
-from fti_assets.stores.duckdb.relations import view_of, views_recorded
+from fti_assets.stores.duckdb.relations import recording_views, view_of
 from fti_assets.stores.lake.damage import without_unreadable
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.placeholders import has_no_value
@@ -50,14 +50,14 @@ ALL_PARTITIONS = (
 )
 """What a feature function of several partitions does instead of reading ``context.partition_key``."""
 
-_said_naive: set[str] = set()
+_warned_groups: set[str] = set()
 
 
 def run_feature_group(
     group: FeatureGroup, context: dg.AssetExecutionContext, stores: Stores, arguments: Mapping[str, Any]
 ) -> Iterator[Any]:
     """Materialize the partitions that are run, or withhold them all if a blocking rule is broken."""
-    windows = running_windows(context)
+    windows = running_partitions(context)
     with stores.offline_store().connect() as lake:
         with lake.one_snapshot():
             refuse_other_partitions(lake, group)
@@ -69,13 +69,13 @@ def run_feature_group(
         given: dict[str, Any] = dict(arguments)
         given |= {name: input_table(lake, source, group, windows) for name, source in group.inputs.items()}
         given |= dict.fromkeys(group.position_parameters, since)
-        with views_recorded() as views:
+        with recording_views() as views:
             result = call_function(group.function, given, context, what=group.table, instead=ALL_PARTITIONS)
         batch = _staged(lake, group, layout, result, windows)
         staged, verdicts = batch.staged, [*batch.staged.verdicts, *_in_time(lake, group, batch.staged, windows)]
         verdicts += _not_future(lake, group, batch.staged)
-        _say_once_that_naive_is_utc(context, group, result)
-        _say_what_changed(context, group, staged)
+        _warn_naive_times_once(context, group, result)
+        _log_casts(context, group, staged)
         if group.online and staged.accepted:
             joined_whole(group, lake.staged_types(staged.table))
 
@@ -92,7 +92,7 @@ def run_feature_group(
             if group.online:
                 metadata[ONLINE_KEYS] = load_online(lake, stores.online_store(), group)
             judged = [*verdicts, *fresh(lake, group, windows)]
-            statistics, by_partition = statistics_shown(lake, group, staged, windows, judged)
+            statistics, by_partition = statistics_metadata(lake, group, staged, windows, judged)
             delay = group.serving_delay or timedelta(0)
             return Outcome(commit, metadata | statistics, judged, delay, by_partition)
 
@@ -109,7 +109,7 @@ class _Partitions:
 
 
 def _staged(
-    lake: Lake, group: FeatureGroup, layout: Layout, result: Any, windows: Sequence[Window]
+    lake: Lake, group: FeatureGroup, layout: Layout, result: Any, windows: Sequence[Partition]
 ) -> _Partitions | StagedChanges:
     if isinstance(result, Changes | ChangeFeed):
         return stage_changes(lake, group, layout, result)
@@ -119,7 +119,7 @@ def _staged(
 
     def compared(unreadable: Sequence[str]) -> _Partitions:
         clashes = _clashes(lake, group, staged, partitions, unreadable)
-        return _Partitions(judged_in_table(staged, clashes, same), unreadable)
+        return _Partitions(with_duplicates_in_table(staged, clashes, same), unreadable)
 
     return without_unreadable(lake, group.table_name, compared)
 
@@ -129,7 +129,7 @@ def _store(
     group: FeatureGroup,
     batch: _Partitions | StagedChanges,
     since: FeedPosition,
-    windows: Sequence[Window],
+    windows: Sequence[Partition],
     writer: Mapping[str, str],
 ) -> tuple[Commit, dict[str, Any]]:
     """Commit what was staged, and what to say of it beside."""
@@ -158,8 +158,8 @@ def _store(
     return commit, {}
 
 
-def _say_once_that_naive_is_utc(context: dg.AssetExecutionContext, group: FeatureGroup, result: Any) -> None:
-    if group.table in _said_naive:
+def _warn_naive_times_once(context: dg.AssetExecutionContext, group: FeatureGroup, result: Any) -> None:
+    if group.table in _warned_groups:
         return
     frames = [result]
     if isinstance(result, Changes):
@@ -168,7 +168,7 @@ def _say_once_that_naive_is_utc(context: dg.AssetExecutionContext, group: Featur
         frames = [result.rows]
     naive = dict.fromkeys(name for frame in frames for name in naive_times(frame))
     if naive:
-        _said_naive.add(group.table)
+        _warned_groups.add(group.table)
         context.log.info(f"{group.table}: times without a zone are taken as UTC: {listed(naive)}")
 
 
@@ -180,7 +180,7 @@ def _may_be_added(group: FeatureGroup, columns: Iterable[str]) -> list[str]:
     return [column for column in columns if column not in never_null]
 
 
-def _say_what_changed(context: dg.AssetExecutionContext, group: FeatureGroup, staged: Staged) -> None:
+def _log_casts(context: dg.AssetExecutionContext, group: FeatureGroup, staged: Staged) -> None:
     """Tell of columns that are stored in another type than they came in, and of checks that held columns in memory."""
     if staged.casts:
         context.log.info(f"{group.table}: {'; '.join(staged.casts)}")
@@ -246,7 +246,7 @@ def _not_future(lake: Lake, group: FeatureGroup, staged: Staged) -> list[Verdict
     return [Verdict(NOT_FUTURE, int(number), (), problem if number else "", facts)]
 
 
-def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, windows: Sequence[Window]) -> list[Verdict]:
+def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, windows: Sequence[Partition]) -> list[Verdict]:
     """Count the delay breaches: new rows that are stored later than they are said to be available.
 
     A window that ended longer ago than it is long is a backfill, whose rows were available in their own time.

@@ -113,14 +113,14 @@ def _body(sql: str | None, file: str | Path | None, caller: FrameType | None, na
 def _groups(body: SqlBody, ins: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, FeatureGroup]:
     groups = {}
     for table, line in body.tables.items():
-        found = ins.get(table, names.get(table))
-        if not isinstance(found, FeatureGroup):
+        result = ins.get(table, names.get(table))
+        if not isinstance(result, FeatureGroup):
             known = {*ins, *(name for name, value in names.items() if isinstance(value, FeatureGroup))}
             raise DeclarationError(
                 f"{body.place}, line {line} reads {table!r}, but no feature group has that name here; there is "
                 f"{one_of(sorted(known))}. Import the group, or give it in ins={{{table!r}: the_group}}"
             )
-        groups[checked_name(table, what=f"table in {body.place}")] = found
+        groups[checked_name(table, what=f"table in {body.place}")] = result
     unread = [name for name in ins if name not in groups]
     if unread:
         raise DeclarationError(

@@ -47,11 +47,11 @@ def sql_lineage(sql: str, *, tables: Mapping[str, Mapping[str, str]], views: Map
     schema: dict[str, Any] = {plain[name]: dict(columns) for name, columns in tables.items()}
     try:
         query = _expanded(parse_one(sql, dialect="duckdb"), plain, views, depth=0)
-        found = lineage(None, query, schema, dialect="duckdb", trim_selects=False, copy=False)
+        result = lineage(None, query, schema, dialect="duckdb", trim_selects=False, copy=False)
     except (SqlglotError, RecursionError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise UntoldError(f"the lineage of {sql[:200]!r} cannot be told: {error}") from error
     sources: Sources = {}
-    for column, node in found.items():
+    for column, node in result.items():
         nodes = list(node.walk())
         ends = [end for end in nodes if not end.downstream]
         of_tables = {

@@ -35,9 +35,9 @@ def refuse_other_partitions(lake: Lake, group: FeatureGroup) -> None:
             others[key] = before
     if others:
         was = next(iter(others.values()))
-        said = f", as {was!r}" if was is not None else ""
+        message = f", as {was!r}" if was is not None else ""
         raise SchemaChangedError(
-            f"{group.table} is stored in other partitions, {listed(others)}{said}, and is now declared as {now!r}: its rows would be "
+            f"{group.table} is stored in other partitions, {listed(others)}{message}, and is now declared as {now!r}: its rows would be "
             "there twice. Nothing was stored. Raise the version, so that the new partitions get a table of their own, or give "
             f"partitions_def back what it was. While nobody needs what is stored, you can start over: fti reset {group.table}"
         )

@@ -28,7 +28,7 @@ def counted(clashes: duckdb.DuckDBPyRelation | None) -> int:
     return 0 if clashes is None else int(clashes.aggregate("count(*)").fetchall()[0][0])
 
 
-def judged_in_table(staged: Staged, clashes: duckdb.DuckDBPyRelation | None, problem: str) -> Staged:
+def with_duplicates_in_table(staged: Staged, clashes: duckdb.DuckDBPyRelation | None, problem: str) -> Staged:
     """Rows that clash with stored ones break the rule that rows are unique, unless more of them break it among themselves.
 
     Args:

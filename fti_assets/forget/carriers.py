@@ -92,35 +92,35 @@ def carriers(
     declarations: Sequence[Declaration], group: str, values: Values, stored: Sequence[TableName]
 ) -> list[Carrier]:
     """The stored tables of a group, and the predictions and datasets whose rows can be the same entity's."""
-    found: dict[TableName, Carrier] = {}
+    results: dict[TableName, Carrier] = {}
     keys: tuple[str, ...] = ()
     for one in declarations:
         if isinstance(one, FeatureGroup) and one.name == group:
             keys = one.keys
-            found[one.table_name] = Carrier(one.table_name, "group", (values,), keys=one.keys, asset=one.key)
+            results[one.table_name] = Carrier(one.table_name, "group", (values,), keys=one.keys, asset=one.key)
         elif isinstance(one, BatchPredictions | TrainingDataset):
             view = one.model.view if isinstance(one, BatchPredictions) else one.view
             asked = list(_spine_values(view, group, values))
             if asked:
                 kind: Kind = "predictions" if isinstance(one, BatchPredictions) else "dataset"
                 spines = tuple(Spine(view.spine.table_name, view.identity, spine_values) for spine_values in asked)
-                found[one.table_name] = Carrier(one.table_name, kind, tuple(asked), spines, view.spine.keys, one.key)
+                results[one.table_name] = Carrier(one.table_name, kind, tuple(asked), spines, view.spine.keys, one.key)
     declared = {one.table_name for one in declarations if isinstance(one, TableDeclaration)}
     for table in stored:  # what is no longer declared
         if table in declared:
             continue
         if table.schema == FEATURES and name_of(table) == group:
-            found[table] = Carrier(table, "group", (values,), keys=keys)
+            results[table] = Carrier(table, "group", (values,), keys=keys)
         elif table.schema in (PREDICTIONS, DATASETS):
-            found[table] = Carrier(table, "predictions" if table.schema == PREDICTIONS else "dataset", (values,))
-    return [found[table] for table in stored if table in found]
+            results[table] = Carrier(table, "predictions" if table.schema == PREDICTIONS else "dataset", (values,))
+    return [results[table] for table in stored if table in results]
 
 
-def others(
+def other_carriers(
     declarations: Sequence[Declaration], group: str, values: Values, stored: Sequence[TableName]
 ) -> list[Carrier]:
     """The stored tables of other groups that can hold rows of the same entity."""
-    found = []
+    results = []
     for table in stored:
         if table.schema != FEATURES or name_of(table) == group:
             continue
@@ -134,8 +134,8 @@ def others(
                 asked += _group_values(view, table, values)
         if asked:
             unique = {tuple(sorted(one.items())): one for one in asked}
-            found.append(Carrier(table, "group", tuple(unique.values())))
-    return found
+            results.append(Carrier(table, "group", tuple(unique.values())))
+    return results
 
 
 def views_of(declarations: Sequence[Declaration]) -> list[FeatureView]:

@@ -20,7 +20,7 @@ def tell_dagster(commits: Mapping[dg.AssetKey | None, Commit]) -> int:
     home = os.environ.get("DAGSTER_HOME")
     if not home or not Path(home).is_dir():
         return 0
-    told = 0
+    message = 0
     with dg.DagsterInstance.get() as instance:
         for key, commit in commits.items():
             if key is None:
@@ -42,8 +42,8 @@ def tell_dagster(commits: Mapping[dg.AssetKey | None, Commit]) -> int:
                         },
                     )
                 )
-                told += 1
-    return told
+                message += 1
+    return message
 
 
 def _tags(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None) -> dict[str, str]:

@@ -12,16 +12,16 @@ import dagster as dg
 from fti_assets.core.names import Commit, PartitionRecord, TableName
 from fti_assets.core.times import instant
 from fti_assets.errors import DataError, NotMaterializedError, StoreError
-from fti_assets.forget.carriers import Carrier, Values, carriers, check_key, name_of, others
+from fti_assets.forget.carriers import Carrier, Values, carriers, check_key, name_of, other_carriers
 from fti_assets.forget.events import tell_dagster
-from fti_assets.forget.report import Forgotten, Held
+from fti_assets.forget.report import Forgotten, TableReport
 from fti_assets.orchestration.declaration import Declaration, declarations_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.upkeep.dropping import drop_tables
 from fti_assets.stores.lake.upkeep.forgetting import (
-    Found,
     FoundTiles,
+    Occurrences,
     among,
     columns_of,
     equals,
@@ -49,7 +49,7 @@ class _Search:
 
     carrier: Carrier
     predicate: str
-    found: Found
+    found: Occurrences
     identities: tuple[tuple[tuple[str, ...], frozenset[tuple[Any, ...]]], ...]
     refused: tuple[DataError, ...]
     """Why columns of the key cannot hold it, such as in a version with a key of another type."""
@@ -96,14 +96,14 @@ def forget(
         tiles = _tiles(lake, searches)
         predicates = {search.carrier.table: search.predicate for search in searches}
         killed = unnamed_files_holding(lake, predicates)
-        current = [found.table for found in tiles if found.current]
+        current = [match.table for match in tiles if match.current]
         commits: dict[TableName, Commit] = {}
-        told = 0
+        message = 0
         if not dry_run:
             commits = _take_out(lake, searches, group, key, datasets=expire)
             with lake.store.lock():
                 drop_tables(lake, current, message=f"forget a key of {group} in what windows keep")
-            told = tell_dagster({_asset(searches, table): commit for table, commit in commits.items()})
+            message = tell_dagster({_asset(searches, table): commit for table, commit in commits.items()})
         of_online = _held if dry_run else _deleted
         online = {name: of_online(stores.online_store(), name, keys) for name, keys in online_keys.items()}
         rejected = {
@@ -116,10 +116,10 @@ def forget(
             if commits
             else [search.found for search in searches]
         )
-        again = [str(found.table) for found in still if found.rows and found.table in commits]
+        again = [str(match.table) for match in still if match.rows and match.table in commits]
         of_tiles = tiles if dry_run else _tiles(lake, searches)
-        again += [str(found.table) for found in of_tiles if found.current and not dry_run]
-        holders = [*(found.snapshots for found in still), *(found.snapshots for found in of_tiles)]
+        again += [str(match.table) for match in of_tiles if match.current and not dry_run]
+        holders = [*(match.snapshots for match in still), *(match.snapshots for match in of_tiles)]
         snapshots = sorted({snapshot for held in holders for snapshot in held})
         pinned: dict[int, tuple[str, ...]] = {}
         done = None
@@ -132,7 +132,7 @@ def forget(
         columns=tuple(key),
         dry_run=dry_run,
         tables=[
-            Held(one.carrier.kind, one.found, one.carrier.table in commits, made_from[one.carrier.table])
+            TableReport(one.carrier.kind, one.found, one.carrier.table in commits, made_from[one.carrier.table])
             for one in holding
         ],
         tiles=[str(table) for table in current],
@@ -145,7 +145,7 @@ def forget(
         expired=done,
         of_killed_writers=len(killed),
         written_again=again,
-        told_dagster=told,
+        told_dagster=message,
     )
 
 
@@ -167,8 +167,8 @@ def _search(lake: Lake, carrier: Carrier) -> _Search:
                 refused.append(error)
                 continue
             parts.append(among(spine.identity, rows))
-            found = lake.connection.sql(f"FROM {rows}").fetchall()
-            identities.append((spine.identity, frozenset(tuple(map(_comparable, row)) for row in found)))
+            records = lake.connection.sql(f"FROM {rows}").fetchall()
+            identities.append((spine.identity, frozenset(tuple(map(_comparable, row)) for row in records)))
     predicate = " OR ".join(parts) or _NO_ROW
     return _Search(carrier, predicate, find(lake, carrier.table, predicate), tuple(identities), tuple(refused))
 
@@ -181,9 +181,9 @@ def _refuse_unless_it_fits(searches: Sequence[_Search]) -> None:
 
 def _elsewhere(
     lake: Lake, declarations: Sequence[Declaration], group: str, key: Key, stored: Sequence[TableName]
-) -> dict[str, tuple[Found, str]]:
-    found: dict[str, tuple[Found, str]] = {}
-    for carrier in others(declarations, group, key, stored):
+) -> dict[str, tuple[Occurrences, str]]:
+    results: dict[str, tuple[Occurrences, str]] = {}
+    for carrier in other_carriers(declarations, group, key, stored):
         for values in carrier.values:
             if not set(values) <= columns_of(lake, carrier.table).keys():
                 continue
@@ -193,13 +193,13 @@ def _elsewhere(
                 continue
             if there.rows or there.snapshots:
                 asked = " ".join(f"--key {column}=..." for column in values)
-                found[str(carrier.table)] = (there, f"fti forget {name_of(carrier.table)} {asked}")
-    return found
+                results[str(carrier.table)] = (there, f"fti forget {name_of(carrier.table)} {asked}")
+    return results
 
 
 def _tiles(lake: Lake, searches: Sequence[_Search]) -> list[FoundTiles]:
     groups = [search for search in searches if search.carrier.kind == "group"]
-    return [found for search in groups for found in find_tiles(lake, search.carrier.table, search.predicate)]
+    return [match for search in groups for match in find_tiles(lake, search.carrier.table, search.predicate)]
 
 
 def _take_out(
@@ -247,19 +247,19 @@ def _made_from(lake: Lake, search: _Search) -> list[int]:
 def _models(store: ModelStore, holding: Sequence[_Search]) -> list[str]:
     """The builds, rejected ones too, whose snapshot holds the key in a table that they or their dataset were made of."""
     held = {search.carrier.table: search.found.snapshots for search in holding}
-    found = []
+    results = []
     for model in store.models():
         for build in store.builds(model):
             view = build.view
             tables = {build.dataset.table, view.spine_table, *(join.table_name for join in view.joins)}
             if any(build.snapshot in held.get(table, ()) for table in tables):
-                found.append(f"{model} {build.reference} ({build.status}, snapshot {build.snapshot})")
-    return found
+                results.append(f"{model} {build.reference} ({build.status}, snapshot {build.snapshot})")
+    return results
 
 
 def _online_keys(lake: Lake, online: OnlineStore, searches: Iterable[_Search]) -> dict[str, list[tuple[Any, ...]]]:
     """The keys of each namespace that are the entity's: those that the lake has at any snapshot, and the key itself."""
-    namespaces, found = online.namespaces(), {}
+    namespaces, results = online.namespaces(), {}
     for search in searches:
         carrier = search.carrier
         types = columns_of(lake, carrier.table)
@@ -272,8 +272,8 @@ def _online_keys(lake: Lake, online: OnlineStore, searches: Iterable[_Search]) -
                 casts = ", ".join(f"TRY_CAST(? AS {types[column]})" for column in carrier.keys)
                 asked = [values[column] for column in carrier.keys]
                 keys.update(lake.connection.execute(f"SELECT {casts}", asked).fetchall())
-        found[carrier.table.name] = sorted((one for one in keys if None not in one), key=repr)
-    return found
+        results[carrier.table.name] = sorted((one for one in keys if None not in one), key=repr)
+    return results
 
 
 def _held(online: OnlineStore, namespace: str, keys: Sequence[tuple[Any, ...]]) -> int:
@@ -323,10 +323,10 @@ def _refuse(text: str) -> str:
 
 def _pinned(lake: Lake, stores: Stores, snapshots: Sequence[int]) -> dict[int, tuple[str, ...]]:
     try:
-        found = pins(lake, stores.model_store(), stores.online_store())
+        result = pins(lake, stores.model_store(), stores.online_store())
     except StoreError as unreadable:  # a damaged manifest keeps nobody from being forgotten
         return dict.fromkeys(snapshots[:1], (f"somebody, but {unreadable}",))
-    lost = {snapshot: tuple(what for what in found.get(snapshot, ()) if what != NEWEST) for snapshot in snapshots}
+    lost = {snapshot: tuple(what for what in result.get(snapshot, ()) if what != NEWEST) for snapshot in snapshots}
     return {snapshot: whats for snapshot, whats in lost.items() if whats}
 
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from fti_assets.errors import listed
 from fti_assets.forget.carriers import Kind
 from fti_assets.stores.lake.catalog import ranges
-from fti_assets.stores.lake.upkeep.forgetting import Expired, Found
+from fti_assets.stores.lake.upkeep.forgetting import Expired, Occurrences
 
 
 @dataclass(frozen=True)
-class Held:
+class TableReport:
     """A table that held rows of the key, and whether they were taken out."""
 
     kind: Kind
-    found: Found
+    found: Occurrences
     taken_out: bool
     made_from: Sequence[int] = ()
     """Of a dataset, the snapshots that its partitions were made from."""
@@ -29,7 +29,7 @@ class Forgotten:
     group: str
     columns: tuple[str, ...]
     dry_run: bool
-    tables: Sequence[Held]
+    tables: Sequence[TableReport]
     """The tables that held rows of the key when the command began."""
     tiles: Sequence[str]
     """The tables of what windows keep of the partitions that held it; they are dropped, and made anew by the next run."""
@@ -37,7 +37,7 @@ class Forgotten:
     """Of each namespace, how many keys were deleted; in a dry run, how many are there."""
     rejected: Mapping[str, tuple[int, int]]
     """Of each table, how many rows that were kept aside are the key's, in how many files."""
-    others: Mapping[str, tuple[Found, str]]
+    others: Mapping[str, tuple[Occurrences, str]]
     """Other groups that hold rows of the same entity, and the command that forgets it there."""
     models: Sequence[str]
     """The builds that learned from a snapshot that holds the key."""
@@ -86,8 +86,8 @@ def _lines(done: Forgotten) -> Iterator[str]:
     yield f"{'would forget' if done.dry_run else 'forgot'} {named}"
     for held in done.tables:
         if held.kind != "dataset" or held.taken_out:
-            said = "holds" if done.dry_run else "taken out:"
-            yield f"  {held.found.table}: {said} {_rows(held.found)}"
+            message = "holds" if done.dry_run else "taken out:"
+            yield f"  {held.found.table}: {message} {_rows(held.found)}"
     for tiles in done.tiles:
         yield f"  {tiles}: what windows keep of its partitions{'' if done.dry_run else ', dropped'}"
     for namespace, keys in done.online.items():
@@ -101,8 +101,8 @@ def _lines(done: Forgotten) -> Iterator[str]:
     yield from _snapshots(done)
     if done.others:
         yield "other groups that hold rows of the same entity:"
-        for table, (found, command) in done.others.items():
-            yield f"  {table}: {_rows(found)}; {command}"
+        for table, (match, command) in done.others.items():
+            yield f"  {table}: {_rows(match)}; {command}"
     if done.written_again:
         yield f"somebody wrote it into {listed(done.written_again)} meanwhile: take it out of the sources and forget it again"
     if done.told_dagster:
@@ -162,7 +162,7 @@ def _search(done: Forgotten) -> Iterator[str]:
         yield f"no file of the lake holds it: {done.expired.searched} were searched"
 
 
-def _rows(found: Found) -> str:
+def _rows(found: Occurrences) -> str:
     total = sum(found.rows.values())
     if not total:
         return f"no rows now, but at snapshots {ranges(found.snapshots)}"

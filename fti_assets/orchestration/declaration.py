@@ -117,5 +117,5 @@ def declaration_of(asset: dg.AssetsDefinition) -> Declaration | None:
 def declarations_of(definitions: dg.Definitions) -> list[Declaration]:
     """The declarations behind the assets of some definitions."""
     assets = definitions.get_repository_def().assets_defs_by_key.values()
-    found = dict.fromkeys(declaration_of(asset) for asset in assets)
-    return [declaration for declaration in found if declaration is not None]
+    result = dict.fromkeys(declaration_of(asset) for asset in assets)
+    return [declaration for declaration in result if declaration is not None]

@@ -29,8 +29,8 @@ def feature_sources(view: ViewRecord) -> dict[str, tuple[Source, ...]]:
     joined = {column.feature: ((join.table, column.column),) for join in view.joins for column in join.columns}
     sources: dict[str, tuple[Source, ...]] = dict(joined)
     for call in view.on_demand:
-        found = [source for name in call.inputs for source in sources.get(name, ((spine, name),))]
-        sources |= {output.name: tuple(dict.fromkeys(found)) for output in call.outputs}
+        results = [source for name in call.inputs for source in sources.get(name, ((spine, name),))]
+        sources |= {output.name: tuple(dict.fromkeys(results)) for output in call.outputs}
     return {feature.name: sources.get(feature.name, ((spine, feature.name),)) for feature in view.features}
 
 
@@ -59,7 +59,7 @@ def answers_lineage(
     everything: dict[Source, None] = {}
     for view in views:
         sources |= dict(_given(view))
-        everything |= dict.fromkeys(source for found in feature_sources(view).values() for source in found)
+        everything |= dict.fromkeys(source for match in feature_sources(view).values() for source in match)
     return _lineage({**sources, **{answer: tuple(everything) for answer in answers}}, keys)
 
 
@@ -75,7 +75,7 @@ def _given(view: ViewRecord) -> Iterator[tuple[str, tuple[Source, ...]]]:
 
 def _lineage(sources: Mapping[str, tuple[Source, ...]], keys: Mapping[str, dg.AssetKey]) -> dg.TableColumnLineage:
     deps = {
-        column: [dg.TableColumnDep(asset_key=keys[table], column_name=name) for table, name in found if table in keys]
-        for column, found in sources.items()
+        column: [dg.TableColumnDep(asset_key=keys[table], column_name=name) for table, name in match if table in keys]
+        for column, match in sources.items()
     }
-    return dg.TableColumnLineage({column: found for column, found in deps.items() if found})
+    return dg.TableColumnLineage({column: match for column, match in deps.items() if match})

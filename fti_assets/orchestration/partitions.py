@@ -9,10 +9,10 @@ from typing import Any, TypeGuard
 import dagster as dg
 
 from fti_assets.core.names import WHOLE
-from fti_assets.core.times import Window, naive_utc
+from fti_assets.core.times import Partition, naive_utc
 from fti_assets.errors import DataError, DeclarationError
 
-UNPARTITIONED = Window(WHOLE)
+UNPARTITIONED = Partition(WHOLE)
 
 
 def is_timed(partitions_def: Any) -> TypeGuard[dg.TimeWindowPartitionsDefinition]:
@@ -20,18 +20,18 @@ def is_timed(partitions_def: Any) -> TypeGuard[dg.TimeWindowPartitionsDefinition
     return isinstance(partitions_def, dg.TimeWindowPartitionsDefinition)
 
 
-def windows_of(partitions_def: dg.PartitionsDefinition[str] | None, keys: Sequence[str]) -> list[Window]:
+def windows_of(partitions_def: dg.PartitionsDefinition[str] | None, keys: Sequence[str]) -> list[Partition]:
     """The windows of partition keys, in the order of time."""
     if partitions_def is None:
         return [UNPARTITIONED]
     if not is_timed(partitions_def):
-        return [Window(key) for key in keys]
+        return [Partition(key) for key in keys]
     spans = [(key, partitions_def.time_window_for_partition_key(key)) for key in keys]
-    windows = [Window(key, naive_utc(span.start), naive_utc(span.end)) for key, span in spans]
+    windows = [Partition(key, naive_utc(span.start), naive_utc(span.end)) for key, span in spans]
     return sorted(windows, key=lambda window: window.start or datetime.min)
 
 
-def running_windows(context: dg.AssetExecutionContext) -> list[Window]:
+def running_partitions(context: dg.AssetExecutionContext) -> list[Partition]:
     """The windows that a step is run for: one, or a range."""
     if not context.has_partition_key and not context.has_partition_key_range:
         if context.assets_def.partitions_def is not None:
@@ -43,7 +43,7 @@ def running_windows(context: dg.AssetExecutionContext) -> list[Window]:
     return windows_of(context.assets_def.partitions_def, list(context.partition_keys))
 
 
-def windows_between(partitions_def: dg.PartitionsDefinition[str], start: datetime, end: datetime) -> list[Window]:
+def windows_between(partitions_def: dg.PartitionsDefinition[str], start: datetime, end: datetime) -> list[Partition]:
     """The time windows that overlap ``[start, end)``, of those that the definition has."""
     assert is_timed(partitions_def)
     bound = naive_utc(partitions_def.start)

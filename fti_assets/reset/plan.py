@@ -25,7 +25,7 @@ SCHEMAS = (FEATURES, DATASETS, PREDICTIONS)
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredTable:
     """What is stored of one version of a group, dataset or predictions.
 
     Attributes:
@@ -68,7 +68,7 @@ class Plan:
     """
 
     names: tuple[str, ...]
-    dropped: tuple[Stored, ...]
+    dropped: tuple[StoredTable, ...]
     dependents: tuple[str, ...]
     needs: tuple[Need, ...]
     assets: tuple[dg.AssetKey, ...]
@@ -99,7 +99,7 @@ def planned(lake: Lake, declarations: Sequence[Declaration], names: Sequence[str
     online = stores.online_store()
     tables = _tables(lake, declarations, names, online)
     assets = {one.table_name: one.key for one in declarations if isinstance(one, TableDeclaration)}
-    stored = [_stored(lake, table, assets.get(table, dg.AssetKey(table.name)), online) for table in tables]
+    stored = [_stored_table(lake, table, assets.get(table, dg.AssetKey(table.name)), online) for table in tables]
     dropped = tuple(one for one in stored if not one.nothing)
     return Plan(
         names=tuple(names),
@@ -124,7 +124,7 @@ def _tables(
     known = dict.fromkeys([*lake.tables(), *declared])
     known |= dict.fromkeys(table for table in left if not any(table.name == other.name for other in known))
     outside = {one.name for one in declarations if isinstance(one, FeatureGroup) and one.source is not None}
-    found: dict[TableName, None] = {}
+    results: dict[TableName, None] = {}
     for name in names:
         matching = [table for table in known if name in (table.name, name_of(table))]
         if not matching and name in outside:
@@ -135,8 +135,8 @@ def _tables(
                 f"there is no group, dataset or predictions {name!r}: it can be {one_of(there)}, or one version such as "
                 f"{one_of(sorted(table.name for table in known)[:1])}"
             )
-        found |= dict.fromkeys(matching)
-    return list(found)
+        results |= dict.fromkeys(matching)
+    return list(results)
 
 
 def _left_over(lake: Lake, online: OnlineStore) -> Iterator[str]:
@@ -149,12 +149,12 @@ def _left_over(lake: Lake, online: OnlineStore) -> Iterator[str]:
     yield from names
 
 
-def _stored(lake: Lake, table: TableName, asset: dg.AssetKey, online: OnlineStore) -> Stored:
+def _stored_table(lake: Lake, table: TableName, asset: dg.AssetKey, online: OnlineStore) -> StoredTable:
     ledger = lake.ledger(table)
     tiles = set(lake.tiles())
     with readable(lake.store.rejected):
         rejected_files = len(list((lake.store.rejected / table.name).glob("*")))
-    return Stored(
+    return StoredTable(
         table=table,
         asset=asset,
         in_lake=lake.has(table),

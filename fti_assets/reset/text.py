@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fti_assets.reset.plan import Plan, Stored
+from fti_assets.reset.plan import Plan, StoredTable
 
 
 def as_text(plan: Plan, *, done: bool = False, told_dagster: int | None = None) -> str:
@@ -62,7 +62,7 @@ def _lines(plan: Plan, done: bool, told_dagster: int | None) -> Iterator[str]:
         yield "snapshots that hold the rows stay readable until upkeep expires them"
 
 
-def _of_table(one: Stored) -> Iterator[str]:
+def _of_table(one: StoredTable) -> Iterator[str]:
     if one.in_lake:
         yield f"  {one.table}: {one.rows} rows in {one.partitions} partitions, with the ledger of their versions"
     for tiles in one.tiles:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN_ROWS = 5
+EXAMPLE_ROWS = 5
 
 
-class Shown(AssertionError):
+class AssertionWithRows(AssertionError):
     """A failed assertion that keeps the rows that show why.
 
     Args:
@@ -19,18 +19,18 @@ class Shown(AssertionError):
     """
 
     def __init__(self, message: str, rows: pd.DataFrame) -> None:
-        shown = f"\n{rows.head(SHOWN_ROWS).to_string(index=False)}" if len(rows) else ""
+        shown = f"\n{rows.head(EXAMPLE_ROWS).to_string(index=False)}" if len(rows) else ""
         super().__init__(f"{message}{shown}")
         self.rows = rows
 
 
-class RowsRefused(Shown):
+class RowsRefused(AssertionWithRows):
     """A group's rows break a rule, so a run would have stored nothing."""
 
 
-class LeakFound(Shown):
+class LeakFound(AssertionWithRows):
     """A feature changes when what became visible only later is taken away."""
 
 
-class ParityBroken(Shown):
+class ParityBroken(AssertionWithRows):
     """The predictor sees or answers something else than the offline join and the graph."""

@@ -11,7 +11,7 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import PARTITION
 from fti_assets.core.rules import reasons
 from fti_assets.core.sql import quoted
-from fti_assets.core.times import Window
+from fti_assets.core.times import Partition
 from fti_assets.errors import DeclarationError, listed
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.groups.layout import layout_of
@@ -20,7 +20,7 @@ from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage
 from fti_assets.features.rows.table import Table
 from fti_assets.testing.failures import RowsRefused
-from fti_assets.testing.partitions import Partition, windows_named
+from fti_assets.testing.partitions import PartitionKeys, named_partitions
 from fti_assets.testing.running import call
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @checked_arguments(itself=["partition"])
-def rows(group: FeatureGroup, /, *, partition: Partition = None, **given: Any) -> pd.DataFrame:
+def rows(group: FeatureGroup, /, *, partition: PartitionKeys = None, **given: Any) -> pd.DataFrame:
     """Call a feature function on a few rows, without a store, and validate what it gives as a run would.
 
     A parameter that is an ``fti.Table`` takes a frame, which becomes the lazy table that a run would give: with the
@@ -61,7 +61,7 @@ def rows(group: FeatureGroup, /, *, partition: Partition = None, **given: Any) -
     >>> seen[["customer", "hour", "seen_2h"]].astype(str).values.tolist()
     [['7', '2025-01-02 10:00:00', '1'], ['7', '2025-01-02 11:00:00', '1']]
     """
-    windows = windows_named(group, partition)
+    windows = named_partitions(group, partition)
     absent = [name for name in group.inputs if name not in given]
     if absent:
         raise DeclarationError(
@@ -83,7 +83,7 @@ def rows(group: FeatureGroup, /, *, partition: Partition = None, **given: Any) -
 
 
 def validated(
-    connection: duckdb.DuckDBPyConnection, result: Any, group: FeatureGroup, windows: Sequence[Window]
+    connection: duckdb.DuckDBPyConnection, result: Any, group: FeatureGroup, windows: Sequence[Partition]
 ) -> pd.DataFrame:
     """A function's result as it would be stored.
 
@@ -110,10 +110,10 @@ def _as_table(
     frame: Any,
     source: FeatureGroup,
     group: FeatureGroup,
-    windows: Sequence[Window],
+    windows: Sequence[Partition],
 ) -> Table:
     declared = layout_of(source)
     layout = Layout(declared.what, declared.times, (), None, types=declared.types, times=declared.times)
-    staged = stage(connection, frame, layout, [Window("all")])
+    staged = stage(connection, frame, layout, [Partition("all")])
     relation = connection.table(quoted(staged.table)).project(f"* EXCLUDE ({PARTITION})")
     return within_reach(table_of(connection, relation, source), source, group, windows)

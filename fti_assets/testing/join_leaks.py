@@ -14,7 +14,7 @@ from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import Column, JoinedGroup, ViewRecord
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.sql import literal, quoted, temporary_name
-from fti_assets.core.times import Window
+from fti_assets.core.times import Partition
 from fti_assets.errors import NotMaterializedError
 from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.features.point_in_time.assemble import assemble, known_types
@@ -36,7 +36,7 @@ def record_of(lake: Lake, view: FeatureView) -> ViewRecord:
     return view.record(lambda group: lake.column_types(group.table_name))
 
 
-def assert_join_is_honest(lake: Lake, view: FeatureView, windows: Sequence[Window], sample: int, seed: int) -> None:
+def assert_join_is_honest(lake: Lake, view: FeatureView, windows: Sequence[Partition], sample: int, seed: int) -> None:
     """Check a view's joins, on-demand features and label, for the spine rows of some partitions.
 
     Raises:
@@ -71,9 +71,9 @@ def assert_join_is_honest(lake: Lake, view: FeatureView, windows: Sequence[Windo
 
 
 def _refuse(message: str, differences: Iterator[dict[str, Any]]) -> None:
-    found = pd.DataFrame(list(differences))
-    if len(found):
-        raise LeakFound(f"{message}: {', '.join(sorted(set(found['feature'])))}", found)
+    result = pd.DataFrame(list(differences))
+    if len(result):
+        raise LeakFound(f"{message}: {', '.join(sorted(set(result['feature'])))}", result)
 
 
 def _corrected(lake: Lake, view: ViewRecord, row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -122,10 +122,10 @@ def _winner(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, A
     equal = " AND ".join(f"{quoted(key.group)} = ?" for key in join.keys)
     rows = view_of(lake.rows(join.table_name))
     if join.event_time is None or view.prediction_time is None:
-        found: tuple[Any, ...] | None = lake.connection.execute(
+        record: tuple[Any, ...] | None = lake.connection.execute(
             f"SELECT {values} FROM {rows} WHERE {equal}", keys
         ).fetchone()
-        return found
+        return record
     available = available_sql(join.times)
     tie = "NULL" if join.tie_break is None else quoted(join.tie_break)
     candidates = lake.connection.execute(

@@ -17,7 +17,7 @@ from fti_assets.errors import DeclarationError
 from fti_assets.orchestration.declaration import Declaration
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.reading import read
-from fti_assets.testing.partitions import Partition, windows_named
+from fti_assets.testing.partitions import PartitionKeys, named_partitions
 from fti_assets.testing.running import ephemeral_instance, run
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Materialized:
 def materialize(
     *declarations: Declaration,
     stores: Stores,
-    partition: Partition = None,
+    partition: PartitionKeys = None,
     resources: Mapping[str, Any] | None = None,
     run_config: Mapping[str, Any] | None = None,
     now: str | datetime | None = None,
@@ -121,7 +121,7 @@ def materialize(
     with nullcontext(instance) if instance is not None else ephemeral_instance() as of_test:
         for declaration in declarations:
             partitioned = declaration.partitions_def is not None or len(declarations) == 1
-            windows = windows_named(declaration, partition if partitioned else None)
+            windows = named_partitions(declaration, partition if partitioned else None)
             end = windows[-1].end if now is None else now
             with clock.at(end) if end is not None else nullcontext():
                 runs[declaration.key.to_user_string()] = run(

@@ -12,7 +12,7 @@ import duckdb
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import PARTITION
 from fti_assets.core.sql import quoted, timestamp
-from fti_assets.core.times import Times, Window
+from fti_assets.core.times import Partition, Times
 from fti_assets.errors import DeclarationError, NotMaterializedError, listed
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.groups.group import FeatureGroup
@@ -29,7 +29,7 @@ from fti_assets.stores.duckdb.relations import view_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.testing.failures import LeakFound
 from fti_assets.testing.join_leaks import assert_join_is_honest
-from fti_assets.testing.partitions import Partition, windows_named
+from fti_assets.testing.partitions import PartitionKeys, named_partitions
 from fti_assets.testing.running import call
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.models.model import Model
@@ -45,7 +45,7 @@ def assert_no_leak(
     /,
     *,
     stores: Stores,
-    partition: Partition = None,
+    partition: PartitionKeys = None,
     sample: int = 10,
     seed: int = 0,
     **given: Any,
@@ -90,11 +90,11 @@ def assert_no_leak(
                     "that are made of it, or a view"
                 )
             read_external(lake, declaration.upstream)
-            _assert_group(lake, declaration, windows_named(declaration, partition), given, sample, seed)
+            _assert_group(lake, declaration, named_partitions(declaration, partition), given, sample, seed)
             return
-        windows = windows_named(view.spine, partition)
+        windows = named_partitions(view.spine, partition)
         read_external(lake, view.upstream)
-        for group in _made_of_others(view):
+        for group in _from_other_rows(view):
             taken = parameters_of(group.function)
             own = {name: value for name, value in given.items() if name in taken}
             _assert_group(lake, group, _stored_within(lake, group, windows), own, sample, seed)
@@ -112,26 +112,26 @@ def _view_of(declaration: Any) -> FeatureView | None:
     raise DeclarationError(f"{declaration!r} has no features to leak: give a feature group, view, dataset or model")
 
 
-def _made_of_others(view: FeatureView) -> list[FeatureGroup]:
+def _from_other_rows(view: FeatureView) -> list[FeatureGroup]:
     """Each group with inputs, and those of its inputs, once."""
     return [group for group in view.upstream if group.inputs]
 
 
-def _stored_within(lake: Lake, group: FeatureGroup, windows: Sequence[Window]) -> list[Window]:
+def _stored_within(lake: Lake, group: FeatureGroup, windows: Sequence[Partition]) -> list[Partition]:
     start, end = windows[0].start, windows[-1].end
     stored = lake.ledger(group.table_name)
     if group.partitions_def is None:
         return windows_of(None, [])
     if start is None or end is None:
         return windows_of(group.partitions_def, list(stored))
-    found = [window for window in windows_between(group.partitions_def, start, end) if window.key in stored]
-    if not found:
+    results = [window for window in windows_between(group.partitions_def, start, end) if window.key in stored]
+    if not results:
         raise NotMaterializedError(f"{group.table} has no partition from {start} to {end}: materialize it first")
-    return found
+    return results
 
 
 def _assert_group(
-    lake: Lake, group: FeatureGroup, windows: Sequence[Window], given: Mapping[str, Any], sample: int, seed: int
+    lake: Lake, group: FeatureGroup, windows: Sequence[Partition], given: Mapping[str, Any], sample: int, seed: int
 ) -> None:
     inputs = {name: input_table(lake, source, group, windows) for name, source in group.inputs.items()}
     timed = [table.name for table in inputs.values() if table.event_time is not None]
@@ -165,12 +165,12 @@ def _computed(
     lake: Lake,
     group: FeatureGroup,
     inputs: Mapping[str, Table],
-    windows: Sequence[Window],
+    windows: Sequence[Partition],
     given: Mapping[str, Any],
     layout: Layout,
 ) -> str:
     result = call(group.function, {**given, **inputs}, group, windows)
-    return stage(lake.connection, result, layout, [Window("all")]).table
+    return stage(lake.connection, result, layout, [Partition("all")]).table
 
 
 def _visible(times: Times) -> str:
@@ -186,10 +186,10 @@ def _as_of(table: Table, moment: datetime) -> Table:
 
 
 def _moments(connection: duckdb.DuckDBPyConnection, table: str, visible: str, sample: int, seed: int) -> list[datetime]:
-    found = connection.execute(
+    rows = connection.execute(
         f"SELECT DISTINCT {visible} AS moment FROM {quoted(table)} WHERE moment IS NOT NULL ORDER BY 1"
     ).fetchall()
-    moments = [moment for (moment,) in found]
+    moments = [moment for (moment,) in rows]
     return sorted(random.Random(seed).sample(moments, min(sample, len(moments))))
 
 
@@ -233,5 +233,5 @@ def _side_by_side(group: FeatureGroup, with_future: pd.DataFrame, without: pd.Da
     ]
     both = melted[0].merge(melted[1], on=[*identity, "column"], how="outer")
     same = (both["with the future"] == both["without"]) | (both["with the future"].isna() & both["without"].isna())
-    found: pd.DataFrame = both[~same].reset_index(drop=True)
-    return found
+    result: pd.DataFrame = both[~same].reset_index(drop=True)
+    return result

@@ -98,19 +98,19 @@ def assert_parity(
     if len(rows) == 1:  # one row alone is rounded otherwise than among others
         arrays = {feature: np.repeat(values, 2) for feature, values in arrays.items()}
     answers = graph.run(arrays)[OUTPUT_NAMES[manifest.task]]
-    found: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     largest = 0.0
     for row, answer in zip(rows, answers, strict=False):
         at = row[view.prediction_time] if view.prediction_time is not None else clock.now()
         prediction = asked.predict(_request(view, row), at=at)
         named = {key: row[key] for key in view.spine_keys}
-        found += ({**named, "at": at, **one} for one in _feature_differences(view, row, prediction.features))
+        results += ({**named, "at": at, **one} for one in _feature_differences(view, row, prediction.features))
         difference = float(np.max(np.abs(_numbers(manifest, prediction.value) - answer)))
         largest = max(largest, difference)
         if not difference <= tolerance:
-            found.append({**named, "at": at, "feature": _VALUE, "online": prediction.value, "offline": answer})
-    if found:
-        frame = pd.DataFrame(found)
+            results.append({**named, "at": at, "feature": _VALUE, "online": prediction.value, "offline": answer})
+    if results:
+        frame = pd.DataFrame(results)
         counts = ", ".join(f"{feature} {number}" for feature, number in frame["feature"].value_counts().items())
         raise ParityBroken(
             f"online and offline differ for model {name!r} {manifest.reference}: of {len(rows)} rows, {counts}", frame

@@ -6,11 +6,11 @@ from typing import Any
 
 import dagster as dg
 
-from fti_assets.core.times import Window
+from fti_assets.core.times import Partition
 from fti_assets.errors import DeclarationError
 from fti_assets.orchestration.partitions import windows_of
 
-Partition = str | tuple[str, str] | None
+PartitionKeys = str | tuple[str, str] | None
 """A partition key, the first and the last key of a range, or None for what is not partitioned."""
 
 
@@ -29,7 +29,7 @@ def _ends(name: str, partition: object) -> tuple[str, str]:
     )
 
 
-def windows_named(declaration: Any, partition: Partition) -> list[Window]:
+def named_partitions(declaration: Any, partition: PartitionKeys) -> list[Partition]:
     """The windows of the partitions that are named, in the order of time.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from fti_assets.core.times import Window
+from fti_assets.core.times import Partition
 from fti_assets.errors import DeclarationError, listed
 from fti_assets.features.run import ALL_PARTITIONS
 from fti_assets.orchestration.function import call_function
@@ -19,7 +19,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The run config of a run that says nothing on the console."""
 
 
-def call(function: Callable[..., Any], given: Mapping[str, Any], declaration: Any, windows: Sequence[Window]) -> Any:
+def call(function: Callable[..., Any], given: Mapping[str, Any], declaration: Any, windows: Sequence[Partition]) -> Any:
     """Call a declaration's function; one that takes a ``context`` gets that of a real step over the windows,
     or without partitions where there are none.
 
@@ -61,7 +61,7 @@ def call(function: Callable[..., Any], given: Mapping[str, Any], declaration: An
 
 def run(
     assets: Sequence[dg.AssetsDefinition],
-    windows: Sequence[Window],
+    windows: Sequence[Partition],
     partitions_def: dg.PartitionsDefinition[str] | None,
     **options: Any,
 ) -> dg.ExecuteInProcessResult:
@@ -77,7 +77,7 @@ def run(
             "dagster/asset_partition_range_start": keys[0],
             "dagster/asset_partition_range_end": keys[-1],
         }
-    with _beta_unsaid():
+    with _without_beta_warnings():
         return dg.materialize(assets, run_config={**QUIET, **(options.pop("run_config", None) or {})}, **options)
 
 
@@ -95,12 +95,12 @@ def _step(does: Callable[[Any], Any], partitions_def: dg.PartitionsDefinition[st
         does(context)
 
     step.__annotations__ = {"context": dg.AssetExecutionContext, "return": None}
-    with _beta_unsaid():
+    with _without_beta_warnings():
         return dg.asset(name="step", partitions_def=partitions_def, **ranged)(step)  # type: ignore[call-overload,no-any-return]
 
 
 @contextmanager
-def _beta_unsaid() -> Iterator[None]:
+def _without_beta_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Parameter .* is currently in beta")
         yield

@@ -73,7 +73,7 @@ def _values(kind: ColumnType, demands: dict[str, Any], rows: int, rng: np.random
 
 def _demands(column: Any) -> dict[str, Any]:
     """The statistics of a column's checks: ranges and lists of allowed values."""
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for check in column.checks:
-        found |= check.statistics or {}
-    return found
+        results |= check.statistics or {}
+    return results

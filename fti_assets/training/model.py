@@ -125,15 +125,15 @@ def _dataset_of(view: FeatureView) -> TrainingDataset:
 
 def _data_parameter(function: Callable[..., Any], annotations: Mapping[str, Any], name: str) -> str:
     parameters = list(parameters_of(function))
-    found = [parameter for parameter in parameters if annotations.get(parameter) is TrainingData]
-    if not found and "data" in parameters:
-        found = ["data"]
-    if len(found) != 1:
+    results = [parameter for parameter in parameters if annotations.get(parameter) is TrainingData]
+    if not results and "data" in parameters:
+        results = ["data"]
+    if len(results) != 1:
         raise DeclarationError(
             f"model {name!r} needs one parameter for its training data, as in def {name}(data: fti.TrainingData); it has "
             f"{listed(parameters)}"
         )
-    return found[0]
+    return results[0]
 
 
 def _check(model: Model) -> None:

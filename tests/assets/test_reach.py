@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fti_assets.core.times import Window
+from fti_assets.core.times import Partition
 from fti_assets.features.asset import beta_accepted
 from fti_assets.orchestration.conditions.reach import Reach, partitions_back
 from fti_assets.orchestration.partitions import windows_between, windows_of
@@ -52,12 +52,12 @@ NAMES = st.sampled_from(sorted(CALENDARS))
 
 
 @cache
-def windows(name: str) -> list[Window]:
+def windows(name: str) -> list[Partition]:
     """A calendar's windows, made when a test first asks: importing this module makes none."""
     return windows_of(CALENDARS[name], CALENDARS[name].get_partition_keys())
 
 
-def reads(reader: Window, back: timedelta | None, own: bool) -> tuple[datetime, datetime]:
+def reads(reader: Partition, back: timedelta | None, own: bool) -> tuple[datetime, datetime]:
     assert reader.start is not None
     assert reader.end is not None
     return datetime.min if back is None else reader.start - back, reader.end if own else reader.start

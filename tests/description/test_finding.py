@@ -12,7 +12,7 @@ import pytest
 
 import fti_assets as fti
 from fti_assets.cli import main
-from fti_assets.describe.finding import Found
+from fti_assets.describe.finding import Match
 from fti_assets.errors import DeclarationError
 from tests.on_demand import doubled
 
@@ -64,7 +64,7 @@ def definitions() -> dg.Definitions:
     return fti.build_definitions([answers], assets=[report])
 
 
-def names(results: list[Found]) -> list[str]:
+def names(results: list[Match]) -> list[str]:
     return [one.name for one in results]
 
 
@@ -72,7 +72,7 @@ def test_hits_in_a_name_come_first_then_columns_tags_owners_and_descriptions(def
     found = fti.search("hotel", definitions)
     assert names(found) == ["hotel_v1", "answers_v1", "stays_v1", "report", "complaints_v1"]
     assert [one.kind for one in found] == ["model", "batch predictions", "feature group", "asset", "feature group"]
-    assert found[2] == Found(
+    assert found[2] == Match(
         "feature group", "stays_v1", ("owner team:hotels", "description"), "Each night at a hotel.", ("team:hotels",)
     )
 

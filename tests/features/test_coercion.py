@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fti_assets.core.names import WHOLE
-from fti_assets.core.times import Window
+from fti_assets.core.times import Partition
 from fti_assets.errors import DataError
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import Staged, stage
@@ -63,7 +63,7 @@ def connected() -> duckdb.DuckDBPyConnection:
 
 def staged(connection: duckdb.DuckDBPyConnection, rows: str, schema: pa.DataFrameSchema) -> Staged:
     layout = Layout("readings_v1", ("k",), ("k",), None, schema, types=column_types(schema))
-    return stage(connection, connection.sql(rows), layout, [Window(WHOLE)])
+    return stage(connection, connection.sql(rows), layout, [Partition(WHOLE)])
 
 
 def column(connection: duckdb.DuckDBPyConnection, rows: str, schema: pa.DataFrameSchema) -> tuple[str, list[Any]]:
@@ -171,7 +171,7 @@ def test_a_whole_number_that_its_declared_float_rounds_is_refused(
 def test_lists_with_nulls_come_back_from_pandas(connection: duckdb.DuckDBPyConnection) -> None:
     rows = f"SELECT 1 AS k, [{ID}, NULL] AS x, [[{ID}], [NULL], NULL] AS y"
     layout = Layout("readings_v1", ("k",), ("k",), None)
-    made = stage(connection, connection.sql(rows).df(), layout, [Window(WHOLE)])
+    made = stage(connection, connection.sql(rows).df(), layout, [Partition(WHOLE)])
     assert connection.table(made.table).project("x, y").fetchall() == [([ID, None], [[ID], [None], None])]
 
 
@@ -183,6 +183,6 @@ def test_columns_that_are_missing_or_null_coerce_like_others(
 ) -> None:
     schema = pa.DataFrameSchema({"k": pa.Column(int), "x": pa.Column(float, nullable=True)}, coerce=True)
     layout = Layout("readings_v1", ("k",), ("k",), None, schema, types=column_types(schema))
-    made = stage(connection, frame, layout, [Window(WHOLE)])
+    made = stage(connection, frame, layout, [Partition(WHOLE)])
     assert made.accepted
     assert str(connection.table(made.table).project("x").types[0]) == "DOUBLE"

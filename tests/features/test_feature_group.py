@@ -723,7 +723,7 @@ def test_two_runs_of_a_lookup_at_once_cannot_both_store_a_key(world: World, monk
     def places() -> pd.DataFrame:
         return pd.DataFrame({"k": ["a"], "x": [1.0]})
 
-    judge = run_module.judged_in_table
+    judge = run_module.with_duplicates_in_table
 
     def while_another_stores(*given: Any) -> Any:
         judged = judge(*given)

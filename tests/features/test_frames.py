@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from fti_assets.core.names import WHOLE, TableName
-from fti_assets.core.times import Window
+from fti_assets.core.times import Partition
 from fti_assets.errors import DataError
 from fti_assets.features.rows.frames import naive_times
 from fti_assets.features.rows.layout import Layout
@@ -34,7 +34,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
 
 
 def staged(lake: Lake, result: Any, layout: Layout = LAYOUT) -> Staged:
-    return stage(lake.connection, result, layout, [Window(WHOLE)])
+    return stage(lake.connection, result, layout, [Partition(WHOLE)])
 
 
 def stored(lake: Lake, result: Any, table: TableName = READINGS) -> tuple[str, list[Any]]:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import fti_assets as fti
 from fti_assets import testing
 from fti_assets.core.names import WHOLE
-from fti_assets.core.times import Window
+from fti_assets.core.times import Partition
 from fti_assets.errors import DataError
 from fti_assets.features.rows.frame_kinds import as_arrow
 from fti_assets.features.rows.layout import Layout
@@ -40,7 +40,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
 
 def staged(lake: Lake, frame: Any) -> tuple[str, list[Any]]:
     """The type and values of a column ``x`` as it is staged."""
-    rows = lake.connection.table(f'"{stage(lake.connection, frame, LAYOUT, [Window(WHOLE)]).table}"')
+    rows = lake.connection.table(f'"{stage(lake.connection, frame, LAYOUT, [Partition(WHOLE)]).table}"')
     kind = dict(zip(rows.columns, map(str, rows.types), strict=True))["x"]
     return kind, [value for (value,) in rows.order("k").project("x").fetchall()]
 

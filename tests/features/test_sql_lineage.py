@@ -8,7 +8,7 @@ import pytest
 
 import fti_assets as fti
 from fti_assets.features.sql_lineage import UntoldError, sql_lineage
-from fti_assets.stores.duckdb.relations import named_view, sql_of, view_of, views_recorded
+from fti_assets.stores.duckdb.relations import named_view, recording_views, sql_of, view_of
 
 TABLES = {
     "lake.features.arrivals_v1": {"carrier": "VARCHAR", "tail": "VARCHAR", "seen": "TIMESTAMP", "delay": "DOUBLE"},
@@ -95,7 +95,7 @@ def test_views_are_recorded_in_a_block_and_only_there() -> None:
     with duckdb.connect() as connection:
         relation = connection.sql("SELECT 1 AS x")
         view_of(relation)
-        with views_recorded() as views:
+        with recording_views() as views:
             named_view(relation.filter("x > 0"), "some")
         view_of(relation)
         assert list(views) == ["some"]
@@ -120,7 +120,7 @@ def test_windows_are_told_from_their_sql_and_quickly() -> None:
         table = fti.Table(
             connection.sql("FROM t"), connection, "arrivals_v1", ("carrier",), event_time="seen", grid=grid
         )
-        with views_recorded() as views:
+        with recording_views() as views:
             made = fti.window_aggregate(table, keys=["carrier"], every="1h", windows=windows, aggregates=aggregates)
         tables = {"t": {"carrier": "VARCHAR", "seen": "TIMESTAMP", "is_late": "BOOLEAN", "delay": "DOUBLE"}}
         text = sql_of(made.relation)

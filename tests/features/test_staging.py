@@ -15,14 +15,14 @@ import pytest
 
 from fti_assets.core.names import WHOLE
 from fti_assets.core.rules import Verdict
-from fti_assets.core.times import Window
+from fti_assets.core.times import Partition
 from fti_assets.errors import DataError, DeclarationError
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import Staged, stage
 from fti_assets.features.rows.table import Table
 
-DAY_1 = Window("2013-01-01", datetime(2013, 1, 1), datetime(2013, 1, 2))
-DAY_2 = Window("2013-01-02", datetime(2013, 1, 2), datetime(2013, 1, 3))
+DAY_1 = Partition("2013-01-01", datetime(2013, 1, 1), datetime(2013, 1, 2))
+DAY_2 = Partition("2013-01-02", datetime(2013, 1, 2), datetime(2013, 1, 3))
 LOOKUP = Layout("planes_v1", ("k",), ("k",), None)
 TIMED = Layout("weather_v1", ("k", "t"), ("k", "t"), "t", times=("t",))
 
@@ -40,7 +40,7 @@ def column(connection: duckdb.DuckDBPyConnection, values: Any, layout: Layout = 
     frame = (
         values if isinstance(values, pd.DataFrame | pa.Table) else pd.DataFrame({"k": range(len(values)), "x": values})
     )
-    staged = stage(connection, frame, layout, [Window(WHOLE)])
+    staged = stage(connection, frame, layout, [Partition(WHOLE)])
     rows = connection.table(staged.table)
     kinds = dict(zip(rows.columns, map(str, rows.types), strict=True))
     return kinds["x"], [value for (value,) in rows.order("k").project("x").fetchall()]
@@ -50,7 +50,7 @@ def verdicts(staged: Staged) -> dict[str, Verdict]:
     return {verdict.rule.name: verdict for verdict in staged.verdicts}
 
 
-def timed(connection: duckdb.DuckDBPyConnection, rows: Sequence[tuple[Any, Any]], *windows: Window) -> Staged:
+def timed(connection: duckdb.DuckDBPyConnection, rows: Sequence[tuple[Any, Any]], *windows: Partition) -> Staged:
     frame = pd.DataFrame(rows, columns=["k", "t"]).astype({"t": "datetime64[us]"})
     return stage(connection, frame, TIMED, windows or [DAY_1, DAY_2])
 
@@ -107,7 +107,7 @@ def test_duckdb_columns_get_the_types_that_are_stored(
 ) -> None:
     relation = connection.sql(f"SELECT 1 AS k, {sql} AS x")
     for given in (relation, Table(relation, connection, "other_v1", ("k",))):
-        staged = stage(connection, given, LOOKUP, [Window(WHOLE)])
+        staged = stage(connection, given, LOOKUP, [Partition(WHOLE)])
         rows = connection.table(staged.table)
         assert (str(rows.types[1]), rows.fetchall()) == (kind, [(1, kept, WHOLE)])
 
@@ -172,7 +172,7 @@ def test_a_row_outside_the_partitions_of_the_run_is_a_failure(
 
 
 def test_a_row_between_two_windows_is_in_neither(connection: duckdb.DuckDBPyConnection) -> None:
-    day_3 = Window("2013-01-03", datetime(2013, 1, 3), datetime(2013, 1, 4))
+    day_3 = Partition("2013-01-03", datetime(2013, 1, 3), datetime(2013, 1, 4))
     staged = timed(connection, [("a", "2013-01-01"), ("a", "2013-01-02"), ("a", "2013-01-03")], DAY_1, day_3)
     assert verdicts(staged)["rows_in_partition"].failures == 1
 
@@ -199,7 +199,7 @@ def test_no_rows_are_accepted_whatever_pandas_makes_of_their_types(connection: d
 
 
 def test_the_index_of_a_frame_is_not_stored(connection: duckdb.DuckDBPyConnection) -> None:
-    staged = stage(connection, pd.DataFrame({"k": [1, 2]}, index=["x", "x"]), LOOKUP, [Window(WHOLE)])
+    staged = stage(connection, pd.DataFrame({"k": [1, 2]}, index=["x", "x"]), LOOKUP, [Partition(WHOLE)])
     assert connection.table(staged.table).columns == ["k", "_partition"]
 
 
@@ -275,27 +275,27 @@ def test_a_result_with_a_hostile_column_name_is_refused(connection: duckdb.DuckD
     arrow = pa.table({"k": [1], 'x"; DROP TABLE rows': [1]})
     for given in (arrow, arrow.to_pandas(), connection.from_arrow(arrow)):
         with pytest.raises(DeclarationError, match="column of planes_v1 .* is not a name"):
-            stage(connection, given, LOOKUP, [Window(WHOLE)])
+            stage(connection, given, LOOKUP, [Partition(WHOLE)])
 
 
 def test_two_columns_of_one_name_are_refused(connection: duckdb.DuckDBPyConnection) -> None:
     frame = pd.DataFrame([[1, 2, 3]], columns=["k", "x", "x"])
     with pytest.raises(DataError, match="gave two columns 'x'"):
-        stage(connection, frame, LOOKUP, [Window(WHOLE)])
+        stage(connection, frame, LOOKUP, [Partition(WHOLE)])
 
 
 def test_partitions_that_are_no_windows_are_run_one_by_one(connection: duckdb.DuckDBPyConnection) -> None:
     frame = pd.DataFrame({"k": [1]})
-    staged = stage(connection, frame, LOOKUP, [Window("us")])
+    staged = stage(connection, frame, LOOKUP, [Partition("us")])
     assert connection.table(staged.table).fetchall() == [(1, "us")]
     with pytest.raises(DeclarationError, match="asked for 2 partitions that are not time windows in one run"):
-        stage(connection, frame, LOOKUP, [Window("us"), Window("eu")])
+        stage(connection, frame, LOOKUP, [Partition("us"), Partition("eu")])
 
 
 def test_the_rows_that_break_the_schema_are_kept_aside(connection: duckdb.DuckDBPyConnection) -> None:
     schema = pandera.DataFrameSchema({"k": pandera.Column(int), "x": pandera.Column(float, pandera.Check.ge(0))})
     layout = Layout("planes_v1", ("k",), ("k",), None, schema, types={"k": "integer", "x": "number"})
-    staged = stage(connection, pd.DataFrame({"k": [1, 2], "x": [1.0, -1.0]}), layout, [Window(WHOLE)])
+    staged = stage(connection, pd.DataFrame({"k": [1, 2], "x": [1.0, -1.0]}), layout, [Partition(WHOLE)])
     assert not staged.accepted
     assert staged.failing is not None
     assert staged.failing.to_dict("records") == [{"k": 2, "x": -1.0}]
@@ -331,7 +331,7 @@ def test_rows_that_keep_their_schema_before_staging_keep_it_after(
     frame = pd.DataFrame({"k": [1, 2], "x": given})
     schema.validate(frame)
     layout = Layout("planes_v1", ("k",), ("k",), None, schema, types=column_types(schema))
-    staged = stage(connection, frame, layout, [Window(WHOLE)])
+    staged = stage(connection, frame, layout, [Partition(WHOLE)])
     assert {name: verdict.problem for name, verdict in verdicts(staged).items() if not verdict.passed} == {}
 
 
@@ -352,7 +352,7 @@ def test_whole_numbers_that_a_double_cannot_hold_are_not_rounded_into_one(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     layout = Layout("planes_v1", ("k",), ("k",), None, stored={"k": "BIGINT", "x": "DOUBLE"})
-    staged = stage(connection, pd.DataFrame({"k": [1], "x": [2**53 + 1]}), layout, [Window("all")])
+    staged = stage(connection, pd.DataFrame({"k": [1], "x": [2**53 + 1]}), layout, [Partition("all")])
     assert connection.table(f'"{staged.table}"').select("x").fetchall() == [(2**53 + 1,)]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import fti_assets as fti
 from fti_assets.core.names import TILES, TableName
 from fti_assets.core.sql import quoted, timestamp
-from fti_assets.core.times import Window, duration
+from fti_assets.core.times import Partition, duration
 from fti_assets.features.inputs import input_table
 from fti_assets.features.rows.table import Grid, SourcePartitions, Table
 from fti_assets.features.windows import window_aggregate
@@ -28,7 +28,7 @@ from tests.features.test_windows import CHOSEN, COLUMNS, EVERY, NUMBERS, ODD
 from tests.support.examples import examples
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
-DAYS = [Window(f"{START + day * DAY:%Y-%m-%d}", START + day * DAY, START + (day + 1) * DAY) for day in range(12)]
+DAYS = [Partition(f"{START + day * DAY:%Y-%m-%d}", START + day * DAY, START + (day + 1) * DAY) for day in range(12)]
 numbers = count(1)
 
 
@@ -38,7 +38,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
         yield lake
 
 
-def stored(lake: Lake, table: TableName, rows: Sequence[Row], days: Sequence[Window] = DAYS) -> None:
+def stored(lake: Lake, table: TableName, rows: Sequence[Row], days: Sequence[Partition] = DAYS) -> None:
     staged = f"staged_{next(numbers)}"
     relation = oracles.relation(lake.connection, COLUMNS, rows)
     relation.project("*, strftime(e, '%Y-%m-%d') AS _partition").create(staged)
@@ -67,7 +67,7 @@ def exactly(found: dict[Any, list[Any]]) -> list[str]:
     return sorted(map(repr, found.items()))
 
 
-def staying_days(first: datetime, last: datetime, windows: Sequence[str]) -> list[Window]:
+def staying_days(first: datetime, last: datetime, windows: Sequence[str]) -> list[Partition]:
     """The days before a run that stay in its longest window, and of which no hour leaves another: tiles save reading these."""
     lengths = [duration(window) for window in windows]
     return [
@@ -135,7 +135,7 @@ def reading(lake: Lake, source: fti.FeatureGroup, day: float, lookback: str, day
     group = fti.feature_group(name="counted", keys=["k"], event_time="hour", lookback=lookback, partitions_def=DAILY)(
         lambda rows: rows
     )
-    return input_table(lake, source, group, [Window("run", START + day * DAY, START + (day + days) * DAY)])
+    return input_table(lake, source, group, [Partition("run", START + day * DAY, START + (day + days) * DAY)])
 
 
 def ahead(day: float, by: timedelta) -> Row:

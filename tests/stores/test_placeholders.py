@@ -16,7 +16,7 @@ from fti_assets.core.names import Commit, TableName
 from fti_assets.errors import DamagedError, SchemaChangedError
 from fti_assets.stores.lake import lake as lake_module
 from fti_assets.stores.lake.catalog import current_files
-from fti_assets.stores.lake.damage import damage_named, give_up
+from fti_assets.stores.lake.damage import damage_errors, give_up
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.upkeep.dropping import drop_tables
@@ -315,7 +315,7 @@ def test_a_damaged_partition_of_placeholders_is_replaced_by_values(
     damage(path)
     with store.connect() as lake:
         table = Table(lake)
-        with pytest.raises(DamagedError, match="partition 'a'"), damage_named(lake):
+        with pytest.raises(DamagedError, match="partition 'a'"), damage_errors(lake):
             table.put(b=TEXT)
         table.put(a=TEXT)
         assert table.values() == [None, "a", None, None]

@@ -51,7 +51,7 @@ def test_the_weather_of_a_day_comes_from_the_landing_zone(landing: sources.Landi
 
 
 def test_a_station_that_measures_nonsense_is_refused() -> None:
-    class Broken:
+    class RuleFailure:
         def read(self, source: str, days: Any) -> pd.DataFrame:
             hours = pd.to_datetime([f"{DAY} 05:00"])
             rows = {name: [0.0] for name in ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "visib")}
@@ -59,7 +59,7 @@ def test_a_station_that_measures_nonsense_is_refused() -> None:
             return pd.DataFrame({"origin": ["JFK"], **times, **rows, "precip": [-1.0], "pressure": [1000.0]})
 
     with pytest.raises(testing.RowsRefused, match="weather_v1: nothing would be stored, because precip") as refused:
-        testing.rows(features.weather, partition=DAY, landing=Broken())
+        testing.rows(features.weather, partition=DAY, landing=RuleFailure())
     assert refused.value.rows["precip"].tolist() == [-1.0]
 
 

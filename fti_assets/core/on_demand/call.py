@@ -46,8 +46,8 @@ class LoadedCall:
         except Exception as error:
             raise PredictionError(f"{_named(self.call)} failed: {type(error).__name__}: {error}") from error
         if not isinstance(outputs, Mapping) or outputs.keys() != self._names:
-            found = one_of(outputs) if isinstance(outputs, Mapping) else f"a {type(outputs).__name__}"
-            raise PredictionError(f"{_named(self.call)} returned {found}: a dict of {one_of(self._names)} is expected")
+            result = one_of(outputs) if isinstance(outputs, Mapping) else f"a {type(outputs).__name__}"
+            raise PredictionError(f"{_named(self.call)} returned {result}: a dict of {one_of(self._names)} is expected")
         values = []
         for output in self.call.outputs:
             array = np.asarray(outputs[output.name])

@@ -90,35 +90,35 @@ class Module:
     def changed(self) -> list[set[str]]:
         """The names that each statement may change in place, by a call of something unknown too."""
         return [
-            (self.changes.of(one) - own_names(one)) | (set() if isinstance(one, DEFINITIONS) else self._given_away(one))
+            (self.changes.of(one) - own_names(one)) | (set() if isinstance(one, DEFINITIONS) else self._escapes(one))
             for one in self.tree.body
         ]
 
     @cached_property
     def origins(self) -> dict[str, set[str]]:
         """Which modules the imports of a name ask for, those inside functions too."""
-        found: dict[str, set[str]] = {}
+        results: dict[str, set[str]] = {}
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
-                    found.setdefault(alias.asname or alias.name.partition(".")[0], set()).add(alias.name)
+                    results.setdefault(alias.asname or alias.name.partition(".")[0], set()).add(alias.name)
             elif isinstance(node, ast.ImportFrom):
                 origin = absolute_module(node, self.package)
                 for alias in node.names:
-                    found.setdefault(alias.asname or alias.name, set()).add(origin)
-        return found
+                    results.setdefault(alias.asname or alias.name, set()).add(origin)
+        return results
 
     @cached_property
     def originals(self) -> dict[str, set[str]]:
         """What the imports of a name say: ``{"load": {"importlib", "import_module"}}``."""
-        found: dict[str, set[str]] = {}
+        results: dict[str, set[str]] = {}
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 origin = (node.module or "").split(".") if isinstance(node, ast.ImportFrom) else []
                 for alias in node.names:
-                    names = found.setdefault(alias.asname or alias.name.partition(".")[0], set())
+                    names = results.setdefault(alias.asname or alias.name.partition(".")[0], set())
                     names |= {*origin, *alias.name.split(".")}
-        return found
+        return results
 
     def second_names(self, name: str) -> set[str]:
         """The other names by which the value of a name, or a part of it, is changed in place."""
@@ -153,18 +153,18 @@ class Module:
     @cached_property
     def _flows(self) -> list[tuple[set[str], set[str], bool]]:
         """The names that take a value, those that live on in it, and whether it is one of those as such."""
-        found: list[tuple[set[str], set[str], bool]] = []
+        results: list[tuple[set[str], set[str], bool]] = []
         for statement in self.tree.body:
             if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
                 given = [one.value for one in ast.walk(statement) if isinstance(one, ast.Return | ast.Yield)]
                 inside = {name for one in given for name in lives_on(one)}
-                found.append(({statement.name}, self._inward(statement, inside), False))
+                results.append(({statement.name}, self._inward(statement, inside), False))
                 continue
             owner = {statement.name} if isinstance(statement, ast.ClassDef) else set()
             for node in run_at_once(statement):
                 for targets, value in flows(node):
-                    found.append((targets | owner, lives_on(value), isinstance(value, ast.Name)))
-        return found
+                    results.append((targets | owner, lives_on(value), isinstance(value, ast.Name)))
+        return results
 
     def _inward(self, function: ast.AST, names: set[str]) -> set[str]:
         """The names that live on in local ones of a function."""
@@ -175,7 +175,7 @@ class Module:
                 return names
             names = names | more
 
-    def _given_away(self, statement: ast.stmt) -> set[str]:
+    def _escapes(self, statement: ast.stmt) -> set[str]:
         """The names that a statement gives to functions of which nothing is known here."""
         names: set[str] = set()
         for node in run_at_once(statement):

@@ -39,20 +39,20 @@ _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("pureli
 
 def around(module: str, known: Mapping[str, Module]) -> dict[str, Module]:
     """A module and all of the user's own that run when it is imported, or that its functions import, by name."""
-    waiting, found = [module, *packages_around(module)], dict[str, Module]()
+    waiting, results = [module, *packages_around(module)], dict[str, Module]()
     top, is_installed = module.partition(".")[0], _installed(module)
     while waiting:
         name = waiting.pop()
-        if name in found or source_file(name) is None:
+        if name in results or source_file(name) is None:
             continue
         if name.partition(".")[0] != top and not is_installed and _installed(name):
             continue  # an app has none of these: a view refuses the function
-        if len(found) == MOST_MODULES:
+        if len(results) == MOST_MODULES:
             raise DeclarationError(f"module {module!r} imports more than {MOST_MODULES} modules, {name!r} among them")
-        one = found[name] = known.get(name) or Module.read(name)
+        one = results[name] = known.get(name) or Module.read(name)
         for asked in _imports(one):
             waiting += [asked, *packages_around(asked)]
-    return found
+    return results
 
 
 def is_tricky(modules: Mapping[str, Module], reached: Mapping[str, Module]) -> bool:
@@ -105,17 +105,17 @@ def _installed(module: str) -> bool:
 def _imports(module: Module) -> Iterator[str]:
     """The modules that a module names in an import, anywhere, or as the text of a call of ``import_module``."""
     for node in ast.walk(module.tree):
-        asked: list[str] = []
+        expressions: list[str] = []
         if isinstance(node, ast.Import):
-            asked = [alias.name for alias in node.names]
+            expressions = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             origin = absolute_module(node, module.package)
-            asked = [origin, *(f"{origin}.{alias.name}" for alias in node.names if alias.name != "*")]
+            expressions = [origin, *(f"{origin}.{alias.name}" for alias in node.names if alias.name != "*")]
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             name = node.args[0].value
             if isinstance(name, str) and name.replace(".", "_").isidentifier() and _is_importer(node.func, module):
-                asked = [name]
-        yield from (name for name in asked if is_own(name))
+                expressions = [name]
+        yield from (name for name in expressions if is_own(name))
 
 
 def _is_importer(called: ast.expr, module: Module) -> bool:
@@ -204,7 +204,7 @@ def _asks_by_a_name(node: ast.AST) -> bool:
 def _changers(module: Module) -> set[str]:
     """The functions and classes of a module that change something of a module when they are called, or when they are built on."""
     bound = {name for statement in module.tree.body for name in bound_by(statement)}
-    found = set()
+    result = set()
     for statement in module.tree.body:
         if isinstance(statement, DEFINITIONS):
             inner = {node.name for node in ast.walk(statement) if isinstance(node, FUNCTIONS[:2])}
@@ -212,16 +212,16 @@ def _changers(module: Module) -> set[str]:
             is_global = any(isinstance(node, ast.Global) for node in ast.walk(statement))
             by_text = _says(module, statement, _LOOKS_FAR)
             if hooks or is_global or by_text or module.changes.of(statement) & bound:
-                found.add(statement.name)
+                result.add(statement.name)
     while True:  # and those that call them
         more = {
             one.name
             for one in module.tree.body
-            if isinstance(one, DEFINITIONS) and one.name not in found and mentioned_by(one) & found
+            if isinstance(one, DEFINITIONS) and one.name not in result and mentioned_by(one) & result
         }
         if not more:
-            return found
-        found |= more
+            return result
+        result |= more
 
 
 def _changes_another(module: Module, changers: Mapping[str, set[str]]) -> bool:

@@ -83,7 +83,7 @@ def external_rows(connection: duckdb.DuckDBPyConnection, group: FeatureGroup) ->
             f"{_meant(missing, stored)}add it there, or declare a new version without it"
         )
     if not declared:
-        _say_what_is_left_out(group, left_out(list(stored)))
+        _log_omitted_columns(group, left_out(list(stored)))
     selected = ", ".join(_selected(connection, group, name, stored[name], declared.get(name)) for name in needed)
     relation = connection.sql(f"SELECT {selected} FROM {group.source.scan(connection)}")
     name = outside_view(group.table)
@@ -98,10 +98,10 @@ def left_out(columns: Sequence[str]) -> dict[str, str]:
     )
 
 
-def _say_what_is_left_out(group: FeatureGroup, columns: dict[str, str]) -> None:
-    said = (group.table, *columns)
-    if columns and said not in _said:
-        _said.add(said)
+def _log_omitted_columns(group: FeatureGroup, columns: dict[str, str]) -> None:
+    message = (group.table, *columns)
+    if columns and message not in _said:
+        _said.add(message)
         _log.warning(
             "%s leaves out columns whose names have capitals, spaces or other signs; to have them, write %s",
             group.table,
@@ -147,10 +147,10 @@ def _cast(expression: str, stored: str, target: str, name: str, group: FeatureGr
     assert group.source is not None
     cast = f"TRY_CAST({expression} AS {target})"
     wrong = " OR ".join([f"{cast} IS NULL", *(condition for condition, _ in misfits(expression, stored, target))])
-    said = f"{group.table} {NOT_AS_DECLARED}{group.source_name(name)} is "
+    message = f"{group.table} {NOT_AS_DECLARED}{group.source_name(name)} is "
     rest = f", which {target} does not hold exactly, in {group.source.place}: cast it there, or declare what it is"
-    told = f"{literal(said)} || left({expression}::VARCHAR, 60) || {literal(rest)}"
-    return f"CASE WHEN {expression} IS NOT NULL AND ({wrong}) THEN error({told}) ELSE {cast} END"
+    text = f"{literal(message)} || left({expression}::VARCHAR, 60) || {literal(rest)}"
+    return f"CASE WHEN {expression} IS NOT NULL AND ({wrong}) THEN error({text}) ELSE {cast} END"
 
 
 def _target(stored: str, declared: ColumnType | None) -> str:

@@ -43,20 +43,20 @@ def group_columns(group: FeatureGroup) -> Columns:
     if group.event_time is not None:
         known.append(table_column(group.event_time, "timestamp", "Event time: when it was true", nullable=False))
     if group.available_at is not None and group.available_at != group.event_time:
-        said = "Available-at: when a system could first use it"
-        known.append(table_column(group.available_at, "timestamp", said, nullable=False))
+        message = "Available-at: when a system could first use it"
+        known.append(table_column(group.available_at, "timestamp", message, nullable=False))
     return _with_source_names(declared_columns(known, group.schema), group.rename)
 
 
 def _with_source_names(columns: Columns, rename: Mapping[str, str]) -> Columns:
     """The columns with what the source calls those that are renamed."""
-    found = dict(columns)
+    result = dict(columns)
     for source, name in rename.items():
-        column = found.get(name) or table_column(name, None, None)
-        said = f'The source calls it "{source}"'
-        told = f"{column.description}. {said}" if column.description else said
-        found[name] = dg.TableColumn(name, column.type, description=told, constraints=column.constraints)
-    return found
+        column = result.get(name) or table_column(name, None, None)
+        message = f'The source calls it "{source}"'
+        text = f"{column.description}. {message}" if column.description else message
+        result[name] = dg.TableColumn(name, column.type, description=text, constraints=column.constraints)
+    return result
 
 
 def column_schema(columns: Columns) -> dict[str, Any]:

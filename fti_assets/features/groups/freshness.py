@@ -11,7 +11,7 @@ import duckdb
 from fti_assets.core import clock
 from fti_assets.core.rules import Rule, Verdict
 from fti_assets.core.sql import quoted, timestamp
-from fti_assets.core.times import Window
+from fti_assets.core.times import Partition
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.stores.lake.lake import Lake
@@ -19,21 +19,21 @@ from fti_assets.stores.lake.lake import Lake
 FRESH = Rule("fresh", "The newest row that can be used is not older than the ttl", blocking=False)
 
 
-def is_backfill(window: Window, now: datetime) -> bool:
+def is_backfill(window: Partition, now: datetime) -> bool:
     """Whether a window ended longer ago than it is long, so that its rows were available in their own time."""
     if window.start is None or window.end is None:
         return False
     return window.end + (window.end - window.start) < now
 
 
-def fresh(lake: Lake, group: FeatureGroup, windows: Sequence[Window]) -> list[Verdict]:
+def fresh(lake: Lake, group: FeatureGroup, windows: Sequence[Partition]) -> list[Verdict]:
     """Judge the newest visible row against the ttl, if the group has one and the run is no backfill."""
     if group.ttl is None or group.event_time is None:
         return []
     now = clock.now()
     if all(is_backfill(window, now) for window in windows):
-        told = "no: the run is a backfill, its partitions ended longer ago than one of them is long"
-        return [Verdict(FRESH, facts={"judged": told, "ttl_s": group.ttl.total_seconds()})]
+        message = "no: the run is a backfill, its partitions ended longer ago than one of them is long"
+        return [Verdict(FRESH, facts={"judged": message, "ttl_s": group.ttl.total_seconds()})]
     newest = _newest(lake, group, now, since=now - group.ttl)
     stale = newest is None
     newest = newest or _newest(lake, group, now, since=None)
@@ -54,10 +54,10 @@ def _newest(lake: Lake, group: FeatureGroup, now: datetime, *, since: datetime |
     event, moment = quoted(group.event_time), timestamp(now)
     available = available_sql(group.times)
     young = "" if since is None else f" AND {event} >= {timestamp(since)}"
-    found = lake.connection.execute(
+    rows = lake.connection.execute(
         f"SELECT max({event}) FROM {group.table_name.sql} WHERE {event} <= {moment} AND {available} <= {moment}{young}"
     ).fetchall()
-    newest: datetime | None = found[0][0]
+    newest: datetime | None = rows[0][0]
     return newest
 
 

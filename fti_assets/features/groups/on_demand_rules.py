@@ -143,15 +143,15 @@ def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
 
 def _aliases(tree: ast.Module) -> dict[str, str]:
     """What each imported name stands for: ``{"np": "numpy"}``."""
-    found = {}
+    results = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 top = alias.name.partition(".")[0]
-                found[alias.asname or top] = alias.name if alias.asname else top
+                results[alias.asname or top] = alias.name if alias.asname else top
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            results |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return results
 
 
 def _path(node: ast.expr, aliases: dict[str, str]) -> str | None:

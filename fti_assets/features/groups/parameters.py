@@ -45,14 +45,14 @@ def group_inputs(
                     f"one: write {parameter}: fti.Table, whose rows are {parameter}.df() or {parameter}.relation"
                 )
             continue
-        found = ins.get(parameter, names.get(parameter))
-        if not isinstance(found, FeatureGroup):
+        result = ins.get(parameter, names.get(parameter))
+        if not isinstance(result, FeatureGroup):
             known = sorted(name for name, value in names.items() if isinstance(value, FeatureGroup))
             raise DeclarationError(
                 f"parameter {parameter!r} of {function.__name__!r} is an fti.Table, but no feature group has that name here; "
                 f"there is {one_of(known)}. Import the group, or give it in ins={{{parameter!r}: the_group}}"
             )
-        groups[parameter] = found
+        groups[parameter] = result
     misplaced = [name for name, value in ins.items() if isinstance(value, FeatureGroup) and name not in groups]
     if misplaced:
         raise DeclarationError(

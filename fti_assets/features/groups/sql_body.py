@@ -74,7 +74,7 @@ class SqlBody:
         try:
             return connection.sql(filled(self.text, values))
         except duckdb.Error as error:
-            raise DataError(f"{self.place}{_line_of(error)}: {_said(error)}") from error
+            raise DataError(f"{self.place}{_line_of(error)}: {_first_line(error)}") from error
 
 
 def sql_body(text: str, *, place: str) -> SqlBody:
@@ -90,7 +90,7 @@ def sql_body(text: str, *, place: str) -> SqlBody:
     try:
         statements = duckdb.extract_statements(text)
     except duckdb.Error as error:
-        raise DeclarationError(f"{place}{_line_of(error)}: {_said(error)}") from error
+        raise DeclarationError(f"{place}{_line_of(error)}: {_first_line(error)}") from error
     kinds = [statement.type.name for statement in statements]
     if kinds != ["SELECT"]:
         raise DeclarationError(
@@ -107,10 +107,10 @@ def sql_body(text: str, *, place: str) -> SqlBody:
     tree = json.loads(serialized)
     if tree.get("error"):
         raise DeclarationError(f"{place}: DuckDB cannot read it as a SELECT: {tree.get('error_message')}")
-    found: dict[str, int] = {}
+    results: dict[str, int] = {}
     for name, position in _tables(tree["statements"][0]["node"], frozenset(), place, text):
-        found.setdefault(name, _line(text, position))
-    return SqlBody(text, place, found, tuple(sorted(statements[0].named_parameters)))
+        results.setdefault(name, _line(text, position))
+    return SqlBody(text, place, results, tuple(sorted(statements[0].named_parameters)))
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
@@ -199,10 +199,10 @@ _UNSTEADY = (
 def _unsteady_functions() -> frozenset[str]:
     """The functions that DuckDB says to be other from row to row or from query to query, but for ``error``."""
     with duckdb.connect(":memory:") as connection:
-        found = connection.execute(
+        rows = connection.execute(
             "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
         ).fetchall()
-    return frozenset(name for (name,) in found) - {"error"} | _CLOCK_FUNCTIONS
+    return frozenset(name for (name,) in rows) - {"error"} | _CLOCK_FUNCTIONS
 
 
 def _line(text: str, position: int | None) -> int:
@@ -211,9 +211,9 @@ def _line(text: str, position: int | None) -> int:
 
 
 def _line_of(error: Exception) -> str:
-    found = re.search(r"^LINE (\d+):", str(error), re.MULTILINE)
-    return f", line {found[1]}" if found else ""
+    result = re.search(r"^LINE (\d+):", str(error), re.MULTILINE)
+    return f", line {result[1]}" if result else ""
 
 
-def _said(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return " ".join(str(error).strip().partition("\n\n")[0].split())

@@ -117,7 +117,7 @@ class _Load:
         mine = connection.sql(f"FROM {view_of(self._rows)} SEMI JOIN {_CHANGED} USING ({self._keys})")
         return self._writer.apply(
             _taken_from(changed, blobs_of(connection, self._versions(mine), self._whole)),
-            _what_is_left_of(changed),
+            _remaining(changed),
             answers_from=self._answers_from,
             snapshot=self._snapshot,
             origin=self._origin(_origin_of(about).whole_from_us),
@@ -176,7 +176,7 @@ def _taken_from(keys: set[bytes], blobs: Blobs) -> Blobs:
         yield pair
 
 
-def _what_is_left_of(keys: set[bytes]) -> Iterator[bytes]:
+def _remaining(keys: set[bytes]) -> Iterator[bytes]:
     """What a set holds when it is asked, and not before."""
     yield from sorted(keys)
 

@@ -38,8 +38,8 @@ def visible_at(
     )
     first = connection.sql(f"SELECT min({VISIBLE}) FROM {every}").fetchall()[0][0]
     if first is None or at < first:
-        told = "it has no rows" if first is None else f"its first became visible at {first}"
-        raise NotMaterializedError(f"{group.table} had no row that was visible at {at}: {told}")
+        message = "it has no rows" if first is None else f"its first became visible at {first}"
+        raise NotMaterializedError(f"{group.table} had no row that was visible at {at}: {message}")
     partition = ", ".join(map(quoted, group.keys))
     alive = "" if times.ttl_us is None else f" WHERE {EVENT} >= {timestamp(at)} - to_microseconds({times.ttl_us})"
     return connection.sql(

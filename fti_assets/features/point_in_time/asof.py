@@ -106,13 +106,13 @@ def in_memory(
         return None
     asked = connection.sql(_numbered(points, group, "JOIN") + f" WHERE {_AT} IS NOT NULL").to_arrow_table()
     at = _microseconds(asked, _AT)
-    found = newest_before(asked[KEY].to_numpy(), at, rows[KEY].to_numpy(), _microseconds(rows, VISIBLE))
+    result = newest_before(asked[KEY].to_numpy(), at, rows[KEY].to_numpy(), _microseconds(rows, VISIBLE))
     if group.ttl_us is not None and len(rows):
         lasts = group.ttl_us - (group.serving_delay_us if times == [VISIBLE] else 0)
-        dead = _microseconds(rows, times[-1])[found] < at - lasts
-        found[dead] = -1
+        dead = _microseconds(rows, times[-1])[result] < at - lasts
+        result[dead] = -1
     winner = np.full(total, -1)
-    winner[asked[ROW].to_numpy().astype(np.int64) - 1] = found
+    winner[asked[ROW].to_numpy().astype(np.int64) - 1] = result
     taken = rows.select(columns).take(pyarrow.array(winner, mask=winner < 0))
     numbers = pyarrow.array(np.arange(1, total + 1, dtype=np.uint32))
     return pyarrow.Table.from_arrays(
@@ -152,10 +152,10 @@ def newest_before(keys: np.ndarray, times: np.ndarray, row_keys: np.ndarray, row
     order = np.argsort(row_numbers)
     numbers = keys.astype(np.int64) * width + ranks
     ascending = np.argsort(numbers)  # a search for rising numbers stays in the cache
-    found = np.empty(len(keys), dtype=np.int64)
-    found[ascending] = np.searchsorted(row_numbers[order], numbers[ascending], side="right") - 1
-    place = order[np.maximum(found, 0)]
-    place[(found < 0) | (row_keys[place] != keys)] = -1
+    result = np.empty(len(keys), dtype=np.int64)
+    result[ascending] = np.searchsorted(row_numbers[order], numbers[ascending], side="right") - 1
+    place = order[np.maximum(result, 0)]
+    place[(result < 0) | (row_keys[place] != keys)] = -1
     return place
 
 

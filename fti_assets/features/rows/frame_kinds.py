@@ -66,7 +66,7 @@ def kind_of(rows: Any, *, what: str) -> Kind:
     Raises:
         DataError: it is none of them.
     """
-    found = {(base.__module__.partition(".")[0], base.__name__) for base in type(rows).__mro__}
+    results = {(base.__module__.partition(".")[0], base.__name__) for base in type(rows).__mro__}
     kinds: dict[tuple[str, str], Kind] = {
         ("pandas", "DataFrame"): "pandas",
         ("polars", "DataFrame"): "polars",
@@ -75,7 +75,7 @@ def kind_of(rows: Any, *, what: str) -> Kind:
         ("duckdb", "DuckDBPyRelation"): "relation",
     }
     for one, kind in kinds.items():
-        if one in found:
+        if one in results:
             return kind
     if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
         return "dicts"

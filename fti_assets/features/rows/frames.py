@@ -52,8 +52,8 @@ def relation_of(connection: duckdb.DuckDBPyConnection, result: Any, *, what: str
         if hasattr(result, "__arrow_c_stream__") and not isinstance(nw.from_native(result, **_A_SERIES), nw.Series):
             return _of_arrow(connection, pa.RecordBatchReader.from_stream(result))
     except (duckdb.NotImplementedException, duckdb.InvalidInputException, pa.ArrowException) as error:
-        told = str(error).splitlines()[0]
-        raise DataError(f"{what} gave a type that cannot be stored: {told}. Cast the column before") from error
+        message = str(error).splitlines()[0]
+        raise DataError(f"{what} gave a type that cannot be stored: {message}. Cast the column before") from error
     raise DataError(f"{what} gave a {type(result).__name__}: return {ACCEPTED}")
 
 

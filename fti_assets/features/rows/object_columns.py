@@ -216,13 +216,13 @@ def _naive(value: Any) -> dt.datetime | None:
     if _missing(value):
         return None
     if isinstance(value, np.datetime64):
-        found = value.astype("datetime64[us]")
+        result = value.astype("datetime64[us]")
         is_finer = np.datetime_data(value.dtype)[0] in ("ns", "ps", "fs", "as")
         if (
-            found.astype(value.dtype) != value and not is_finer
+            result.astype(value.dtype) != value and not is_finer
         ):  # a cast and a comparison wrap round where there is no room
             raise ValueError(f"{value!r} is out of range")
-        made = found.item()
+        made = result.item()
         if not isinstance(made, dt.datetime):
             raise ValueError(f"{value!r} is out of range")
         return made

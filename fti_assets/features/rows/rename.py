@@ -152,7 +152,7 @@ def suggested_names(columns: Iterable[str], *, taken: Collection[str] = ()) -> d
     >>> suggested_names(["Order ID", "orderId", "1st price", "Größe"])
     {'Order ID': 'order_id', 'orderId': 'order_id_2', '1st price': '_1st_price', 'Größe': 'gro_e'}
     """
-    found: dict[str, str] = {}
+    results: dict[str, str] = {}
     used = set(taken)
     for column in columns:
         spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column)
@@ -163,9 +163,9 @@ def suggested_names(columns: Iterable[str], *, taken: Collection[str] = ()) -> d
         while name in used:
             number += 1
             name = f"{base}_{number}"
-        found[column] = name
+        results[column] = name
         used.add(name)
-    return found
+    return results
 
 
 def rename_line(columns: Iterable[str], *, taken: Collection[str] = ()) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from fti_assets.core.names import PARTITION, is_kept
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import literal, quoted, temporary_name, timestamp
-from fti_assets.core.times import Window
+from fti_assets.core.times import Partition
 from fti_assets.core.types import SIDES, WHOLE
 from fti_assets.errors import DataError, DeclarationError, one_of
 from fti_assets.features.rows.coercion import coerced_relation
@@ -20,7 +20,14 @@ from fti_assets.features.rows.duplicates import without_duplicates
 from fti_assets.features.rows.frames import column_names, relation_of
 from fti_assets.features.rows.layout import IN_PARTITION, NOT_NULL, UNIQUE, Layout
 from fti_assets.features.rows.rename import refuse_no_names, refuse_unfit, renamed
-from fti_assets.features.rows.stored_types import UNTOLD, Stored, kept_type, stored_as, stored_iso_text, wider_decimal
+from fti_assets.features.rows.stored_types import (
+    PLACEHOLDER_TYPES,
+    StoredColumn,
+    kept_type,
+    storage_of,
+    storage_of_iso_text,
+    wider_decimal,
+)
 from fti_assets.features.validation.coercion import refuse_rounded
 from fti_assets.features.validation.table_validation import RowRule, validate_table
 from fti_assets.stores.duckdb.relations import view_of
@@ -55,7 +62,7 @@ class Staged:
         return all(verdict.passed or not verdict.rule.blocking for verdict in self.verdicts)
 
 
-def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, windows: Sequence[Window]) -> Staged:
+def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, windows: Sequence[Partition]) -> Staged:
     """Put a function's result into a temporary table with its partitions, and validate it: one copy and one scan.
 
     Args:
@@ -121,8 +128,8 @@ def _copied(
     connection: duckdb.DuckDBPyConnection,
     relation: duckdb.DuckDBPyRelation,
     layout: Layout,
-    windows: Sequence[Window],
-) -> tuple[str, list[Stored]]:
+    windows: Sequence[Partition],
+) -> tuple[str, list[StoredColumn]]:
     """The rows in a temporary table with stored types and ``_partition``, and how each column is stored."""
     name = temporary_name("staged")
     given = list(zip(relation.columns, relation.types, strict=True))
@@ -149,23 +156,25 @@ _NOT_HELD = (
 )
 
 
-def _stored(connection: duckdb.DuckDBPyConnection, column: str, given: Any, layout: Layout) -> Stored:
+def _stored(connection: duckdb.DuckDBPyConnection, column: str, given: Any, layout: Layout) -> StoredColumn:
     sql_type = str(given)
     if column in layout.times:
-        if sql_type in UNTOLD:  # a column without values is one of any type
+        if sql_type in PLACEHOLDER_TYPES:  # a column without values is one of any type
             other = literal(_no_times(column, sql_type, layout))
             name = quoted(column)
-            return Stored("TIMESTAMP", f"CASE WHEN {name} IS NOT NULL THEN error({other}) ELSE NULL::TIMESTAMP END")
+            return StoredColumn(
+                "TIMESTAMP", f"CASE WHEN {name} IS NOT NULL THEN error({other}) ELSE NULL::TIMESTAMP END"
+            )
         if sql_type == "VARCHAR":
-            return stored_iso_text(connection, column)
-        stored = stored_as(column, given, layout.types.get(column) or "timestamp")
+            return storage_of_iso_text(connection, column)
+        stored = storage_of(column, given, layout.types.get(column) or "timestamp")
         if stored.sql_type not in ("TIMESTAMP", "DATE"):
             raise DataError(_no_times(column, sql_type, layout))
         return stored
     kept = layout.stored.get(column)
     if wider_decimal(sql_type, kept):
-        return Stored(str(kept), f"CAST({quoted(column)} AS {kept})")
-    return stored_as(column, given, layout.types.get(column))
+        return StoredColumn(str(kept), f"CAST({quoted(column)} AS {kept})")
+    return storage_of(column, given, layout.types.get(column))
 
 
 def _no_times(column: str, sql_type: str, layout: Layout) -> str:
@@ -184,13 +193,13 @@ def _settle_types(
     rows = connection.table(quoted(name))
     types = dict(zip(rows.columns, map(str, rows.types), strict=True))
     stored = {column: kind for column, kind in layout.stored.items() if types.get(column, kind) != kind}
-    without_type = [column for column, kind in given if str(kind) in UNTOLD]
+    without_type = [column for column, kind in given if str(kind) in PLACEHOLDER_TYPES]
     empty = [column for column in dict.fromkeys([*without_type, *stored]) if column not in layout.times]
     held = {column: sql for column, kind in stored.items() if (sql := _holds(column, types[column], kind))}
-    asked = [*(f"count({quoted(column)}) = 0" for column in empty), *held.values()]
-    if not asked:
+    expressions = [*(f"count({quoted(column)}) = 0" for column in empty), *held.values()]
+    if not expressions:
         return
-    answers = connection.execute(f"SELECT {', '.join(asked)} FROM {quoted(name)}").fetchall()[0]
+    answers = connection.execute(f"SELECT {', '.join(expressions)} FROM {quoted(name)}").fetchall()[0]
     wanted = {column: stored[column] for column, fits in zip(held, answers[len(empty) :], strict=True) if fits}
     for column, none in zip(empty, answers, strict=False):
         if none:
@@ -260,7 +269,7 @@ def _refuse_missing(columns: list[str], layout: Layout) -> None:
         )
 
 
-def _refuse_windows(layout: Layout, windows: Sequence[Window]) -> None:
+def _refuse_windows(layout: Layout, windows: Sequence[Partition]) -> None:
     if windows[0].start is None and len(windows) > 1:
         raise DeclarationError(
             f"{layout.what} was asked for {len(windows)} partitions that are not time windows in one run: give "
@@ -273,7 +282,7 @@ def _refuse_windows(layout: Layout, windows: Sequence[Window]) -> None:
         )
 
 
-def _partitioned(rows: str, layout: Layout, windows: Sequence[Window]) -> str:
+def _partitioned(rows: str, layout: Layout, windows: Sequence[Partition]) -> str:
     """Rows with ``_partition``: null for a row that is in none of the windows. Windows do not overlap."""
     if windows[0].start is None:
         return f"SELECT *, {literal(windows[0].key)} AS {PARTITION} FROM ({rows})"
@@ -282,7 +291,7 @@ def _partitioned(rows: str, layout: Layout, windows: Sequence[Window]) -> str:
     return f"SELECT *, {_window_of(quoted(layout.partition_by), ordered)} AS {PARTITION} FROM ({rows})"
 
 
-def _window_of(instant: str, windows: Sequence[Window]) -> str:
+def _window_of(instant: str, windows: Sequence[Partition]) -> str:
     """The key of the window that holds an instant, by bisection: a join with the windows would sort the rows."""
     if len(windows) > 1:
         middle = len(windows) // 2

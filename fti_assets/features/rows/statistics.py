@@ -106,7 +106,7 @@ def partition_statistics(
     if event_time is not None:
         event, moment = quoted(event_time), timestamp(now)
         ends = f"max({event}) FILTER ({event} <= {moment}), max({event}) FILTER ({event} > {moment})"
-    found = connection.execute(
+    records = connection.execute(
         f"SELECT {PARTITION}, {ends}, count(*){counts} FROM {view_of(rows)} GROUP BY {PARTITION}"
     ).fetchall()
     return {
@@ -116,7 +116,7 @@ def partition_statistics(
             newest,
             farthest,
         )
-        for partition, newest, farthest, total, *known_values in found
+        for partition, newest, farthest, total, *known_values in records
     }
 
 
@@ -127,11 +127,11 @@ def _first_that_fits(
     for finite, std in ((False, True), (True, True)):
         try:
             aggregates = _aggregates(columns, finite=finite, std=std, exact=exact)
-            found: tuple[Any, ...] = connection.execute(f"SELECT {aggregates} FROM {source}").fetchall()[0]
+            result: tuple[Any, ...] = connection.execute(f"SELECT {aggregates} FROM {source}").fetchall()[0]
         except duckdb.OutOfRangeException:
             continue
-        if all(not isinstance(value, float) or math.isfinite(value) for value in found[3::6]):
-            return found
+        if all(not isinstance(value, float) or math.isfinite(value) for value in result[3::6]):
+            return result
     aggregates = _aggregates(columns, finite=True, std=False, exact=exact)
     last: tuple[Any, ...] = connection.execute(f"SELECT {aggregates} FROM {source}").fetchall()[0]
     return last

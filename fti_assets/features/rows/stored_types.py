@@ -13,7 +13,7 @@ from fti_assets.stores.duckdb.iso_text import instants_sql
 if TYPE_CHECKING:
     import duckdb
 
-_KEPT = {
+_STORED_AS = {
     "hugeint": "BIGINT",
     "uhugeint": "BIGINT",
     "ubigint": "BIGINT",
@@ -35,15 +35,15 @@ _REASONS = {
     "timestamp_ns": "whole microseconds",
     "union": "the values as text",
 }
-_UNSAID = {"timestamp_ms", "timestamp_s", "timestamp with time zone", '"null"'}
+_SILENT_CASTS = {"timestamp_ms", "timestamp_s", "timestamp with time zone", '"null"'}
 """Casts that every table makes: naive UTC microseconds."""
 
-UNTOLD = frozenset({"INTEGER", '"NULL"'})
+PLACEHOLDER_TYPES = frozenset({"INTEGER", '"NULL"'})
 """What DuckDB takes a pandas or Arrow column for that has no value."""
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredColumn:
     """How a column is stored.
 
     Args:
@@ -57,7 +57,7 @@ class Stored:
     word: str = ""
 
 
-def stored_as(column: str, given: Any, declared: ColumnType | None) -> Stored:
+def storage_of(column: str, given: Any, declared: ColumnType | None) -> StoredColumn:
     """Say in which type a column is stored: one that the lake has and, where that loses nothing, the declared one.
 
     Args:
@@ -71,33 +71,35 @@ def stored_as(column: str, given: Any, declared: ColumnType | None) -> Stored:
     name = without_nan(name, sql_type)
     if given.id == "interval":
         months = f"datepart('year', {name}) * 12 + datepart('month', {name})"
-        told = f"{column} has a duration of months, which are of no one length"
-        return Stored(
-            kept, f"CASE WHEN {months} <> 0 THEN error({literal(told)}) ELSE epoch_us({name}) END", _word(column, given)
+        message = f"{column} has a duration of months, which are of no one length"
+        return StoredColumn(
+            kept,
+            f"CASE WHEN {months} <> 0 THEN error({literal(message)}) ELSE epoch_us({name}) END",
+            _word(column, given),
         )
     if target == sql_type:
-        return Stored(target, name)
+        return StoredColumn(target, name)
     if (sql_type, target) == ("BIGINT", "DOUBLE"):
-        return Stored(target, _unrounded(column))
-    return Stored(target, f"CAST({name} AS {target})", _word(column, given) if target == kept else "")
+        return StoredColumn(target, _unrounded(column))
+    return StoredColumn(target, f"CAST({name} AS {target})", _word(column, given) if target == kept else "")
 
 
 def _unrounded(column: str) -> str:
     """A whole number as a double of the same value."""
     name = quoted(column)
     [(rounded, _)] = misfits(name, "BIGINT", "DOUBLE")
-    told = f"{literal(f'{column} is ')} || {name} || {literal(', which a float64 rounds: declare it int, or str for an id')}"
-    return f"CASE WHEN {rounded} THEN error({told}) ELSE CAST({name} AS DOUBLE) END"
+    message = f"{literal(f'{column} is ')} || {name} || {literal(', which a float64 rounds: declare it int, or str for an id')}"
+    return f"CASE WHEN {rounded} THEN error({message}) ELSE CAST({name} AS DOUBLE) END"
 
 
-def stored_iso_text(connection: duckdb.DuckDBPyConnection, column: str) -> Stored:
+def storage_of_iso_text(connection: duckdb.DuckDBPyConnection, column: str) -> StoredColumn:
     """A time that came as ISO text, stored in naive UTC microseconds; other text is an error, since 01/02 is two days of a year."""
     problem = (
         f", which is no ISO time such as 2024-05-01 or 2024-05-01T09:30:00Z: give timestamps, as "
         f"pd.read_csv(..., parse_dates=[{column!r}]) and pd.to_datetime(frame[{column!r}], format='%d/%m/%Y') do"
     )
     word = f"{column} came as text and is stored as TIMESTAMP (ISO times, those without an offset in UTC)"
-    return Stored("TIMESTAMP", instants_sql(connection, column, problem), word)
+    return StoredColumn("TIMESTAMP", instants_sql(connection, column, problem), word)
 
 
 def kept_type(given: Any) -> str:
@@ -117,7 +119,7 @@ def kept_type(given: Any) -> str:
         return f"MAP({kept_type(key)}, {kept_type(value)})"
     if given.id == "interval":
         return "BIGINT"
-    return _KEPT.get(given.id, str(given))
+    return _STORED_AS.get(given.id, str(given))
 
 
 def wider_decimal(given: str, stored: str | None) -> bool:
@@ -150,7 +152,7 @@ def _declared_type(sql_type: str, declared: ColumnType | None) -> str | None:
 
 
 def _changed(given: Any) -> bool:
-    return any(_told(kind, said=False) for kind in _inner(given))
+    return any(_cast_message(kind, said=False) for kind in _inner(given))
 
 
 def _inner(given: Any) -> list[Any]:
@@ -161,12 +163,12 @@ def _inner(given: Any) -> list[Any]:
     return [given, *(inner for child in within for inner in _inner(child))]
 
 
-def _told(kind: Any, *, said: bool) -> bool:
-    return kind.id == "array" or (kind.id in _KEPT and not (said and kind.id in _UNSAID))
+def _cast_message(kind: Any, *, said: bool) -> bool:
+    return kind.id == "array" or (kind.id in _STORED_AS and not (said and kind.id in _SILENT_CASTS))
 
 
 def _word(column: str, given: Any) -> str:
-    changed = [kind for kind in _inner(given) if _told(kind, said=True)]
+    changed = [kind for kind in _inner(given) if _cast_message(kind, said=True)]
     if not changed:
         return ""
     why = " and ".join(dict.fromkeys(_REASONS[kind.id] for kind in changed if kind.id in _REASONS))

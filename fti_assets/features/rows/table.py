@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fti_assets.core.names import TableName
-    from fti_assets.core.times import Window
+    from fti_assets.core.times import Partition
     from fti_assets.stores.lake.lake import Lake
 
 
@@ -55,7 +55,7 @@ class SourcePartitions:
     table: TableName
     stored: duckdb.DuckDBPyRelation
     rows: duckdb.DuckDBPyRelation
-    windows: tuple[Window, ...]
+    windows: tuple[Partition, ...]
     versions: Mapping[str, str]
 
 

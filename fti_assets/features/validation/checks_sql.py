@@ -204,8 +204,8 @@ def _searched(before: str) -> Callable[..., SqlCheck]:
             raise _NotTheSame
         unsure = f"NOT regexp_full_match({column.sql}, {literal(PRINTABLE)})" if shared.printable_only else None
         group = "({})" if not shared.text or set(shared.text) & set("^$({") else "(?:{})" if before else "{}"
-        found = f"regexp_matches({column.sql}, {literal(before + group.format(shared.text))})"
-        return SqlCheck(f"NOT {found}", unsure)
+        result = f"regexp_matches({column.sql}, {literal(before + group.format(shared.text))})"
+        return SqlCheck(f"NOT {result}", unsure)
 
     return said
 

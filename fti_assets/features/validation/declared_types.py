@@ -31,7 +31,7 @@ def with_declared_types(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pd.D
     return frame.assign(**changed) if changed else frame
 
 
-def held_as(frame: pd.DataFrame, types: Mapping[str, Any]) -> pd.DataFrame:
+def in_pandas_types(frame: pd.DataFrame, types: Mapping[str, Any]) -> pd.DataFrame:
     """Some rows of a frame in the types in which the whole is held."""
     changed = {}
     for name, values in frame.items():

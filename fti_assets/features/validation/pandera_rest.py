@@ -11,13 +11,13 @@ import pandas as pd
 import pandera.pandas as pa
 
 from fti_assets.core.sql import numbered, quoted
-from fti_assets.features.validation.declared_types import held_as, with_declared_types
+from fti_assets.features.validation.declared_types import in_pandas_types, with_declared_types
 from fti_assets.features.validation.schema_rules import RuleKey
 from fti_assets.features.validation.schema_sql import Division, is_grouped
 from fti_assets.features.validation.validation import (
     REJECTED_ROWS,
-    Broken,
-    broken_rules,
+    RuleFailure,
+    failed_rules,
     pandera_failures,
 )
 
@@ -25,7 +25,7 @@ _VECTORS_A_BATCH = 64
 """Of 2,048 rows each."""
 
 
-class Rest:
+class PanderaChecks:
     """Pandera's part of a division.
 
     Args:
@@ -57,7 +57,7 @@ class Rest:
             return tuple(self._held)
         return tuple(dict.fromkeys([*self._division.columns, *(str(name) for name, _ in self._division.by_column)]))
 
-    def broken(self, structure: Sequence[Mapping[str, Any]]) -> dict[RuleKey, Broken]:
+    def broken(self, structure: Sequence[Mapping[str, Any]]) -> dict[RuleKey, RuleFailure]:
         """How each of its rules was broken; ``structure`` is what else Pandera said of the columns."""
         division = self._division
         failures = list(structure)
@@ -66,11 +66,11 @@ class Rest:
             failures += _failures(part, with_declared_types(part, self._rows([name])), numbers)
         for name, keys in _by_column(division.by_column).items():
             part, numbers = self._part(keys)
-            failures += _failures(part, held_as(self._rows([name]), self._held), numbers)
+            failures += _failures(part, in_pandas_types(self._rows([name]), self._held), numbers)
         if division.by_frame:
             part, numbers = self._part(division.by_frame, beside=self._held)
             failures += _failures(part, with_declared_types(self._schema, self._rows(list(self._held))), numbers)
-        broken = broken_rules(self._schema, failures)
+        broken = failed_rules(self._schema, failures)
         return {**broken, **self._in_batches()}
 
     def _everything_of(self, name: str) -> tuple[pa.DataFrameSchema, dict[RuleKey, RuleKey]]:
@@ -103,18 +103,18 @@ class Rest:
         source, position = numbered(self._table, self._connection.table(self._table).columns)
         return self._connection.execute(f"SELECT {listed} FROM {source} ORDER BY {position}").df()
 
-    def _in_batches(self) -> dict[RuleKey, Broken]:
+    def _in_batches(self) -> dict[RuleKey, RuleFailure]:
         keys = self._division.by_row
         if not keys:
             return {}
         columns = list(self._held) if any(name is None for name, _ in keys) else list(_by_column(keys))
         part, numbers = self._part(keys)
-        found: dict[RuleKey, Broken] = {}
+        results: dict[RuleKey, RuleFailure] = {}
         for start, frame in self._batches(columns):
-            batch = held_as(frame, self._held)
-            for key, broken in broken_rules(self._schema, _failures(part, batch, numbers)).items():
-                found[key] = _joined(found.get(key), broken, start)
-        return found
+            batch = in_pandas_types(frame, self._held)
+            for key, broken in failed_rules(self._schema, _failures(part, batch, numbers)).items():
+                results[key] = _joined(results.get(key), broken, start)
+        return results
 
     def _batches(self, columns: Sequence[str]) -> Iterator[tuple[int, pd.DataFrame]]:
         """Batches with the position of their first row; one without rows of an empty table, where a check may raise as well."""
@@ -147,7 +147,7 @@ def _by_column(keys: Sequence[RuleKey]) -> dict[str, list[RuleKey]]:
     return columns
 
 
-def _joined(before: Broken | None, batch: Broken, start: int) -> Broken:
+def _joined(before: RuleFailure | None, batch: RuleFailure, start: int) -> RuleFailure:
     """What two batches say together; a check that raises in one says so of the whole."""
     if before is not None and before.said:
         return before
@@ -155,5 +155,7 @@ def _joined(before: Broken | None, batch: Broken, start: int) -> Broken:
         return batch
     positions = tuple(start + position for position in batch.positions)
     if before is None:
-        return Broken(batch.failures, positions, batch.example)
-    return Broken(before.failures + batch.failures, (*before.positions, *positions)[:REJECTED_ROWS], before.example)
+        return RuleFailure(batch.failures, positions, batch.example)
+    return RuleFailure(
+        before.failures + batch.failures, (*before.positions, *positions)[:REJECTED_ROWS], before.example
+    )

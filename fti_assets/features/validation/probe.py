@@ -17,20 +17,20 @@ import pandera.pandas as pa
 from fti_assets.core.sql import quoted, timestamp
 from fti_assets.core.types import SIDES, compared_type
 
-_Told = Literal["present", "least", "largest", "beyond_single"]
+_Fact = Literal["present", "least", "largest", "beyond_single"]
 
 
 @dataclass(frozen=True)
-class Seen:
+class ColumnFacts:
     """How many rows a table has, and what was asked of its columns."""
 
     rows: int
-    told: Mapping[tuple[str, _Told], Any]
+    told: Mapping[tuple[str, _Fact], Any]
 
 
-def needed_aggregates(schema: pa.DataFrameSchema, types: Mapping[str, str]) -> dict[tuple[str, _Told], str]:
+def needed_aggregates(schema: pa.DataFrameSchema, types: Mapping[str, str]) -> dict[tuple[str, _Fact], str]:
     """The aggregates, in SQL, that tell in which types pandas would hold a table."""
-    needed: dict[tuple[str, _Told], str] = {}
+    needed: dict[tuple[str, _Fact], str] = {}
     for name, sql_type in types.items():
         column, kind = quoted(name), compared_type(sql_type)
         needed[(name, "present")] = f"count({column})"
@@ -44,7 +44,9 @@ def needed_aggregates(schema: pa.DataFrameSchema, types: Mapping[str, str]) -> d
     return needed
 
 
-def probe(connection: duckdb.DuckDBPyConnection, table: str, types: Mapping[str, str], seen: Seen) -> pd.DataFrame:
+def probe(
+    connection: duckdb.DuckDBPyConnection, table: str, types: Mapping[str, str], seen: ColumnFacts
+) -> pd.DataFrame:
     """Rows in the types of a whole table: the least value, the largest, and none if one is missing; no rows of no rows."""
     listed = ", ".join(map(quoted, types))
     if not seen.rows:
@@ -57,7 +59,7 @@ def probe(connection: duckdb.DuckDBPyConnection, table: str, types: Mapping[str,
     return connection.sql(f"SELECT * FROM (VALUES {values}) AS probe({listed})").df()
 
 
-def _value(name: str, sql_type: str, seen: Seen, which: str) -> str:
+def _value(name: str, sql_type: str, seen: ColumnFacts, which: str) -> str:
     present = seen.told[(name, "present")]
     if not present or (which == "missing" and present < seen.rows):
         return "NULL"

@@ -115,10 +115,10 @@ def _of_every_column(check: pa.Check, types: Mapping[str, str]) -> SqlCheck | No
     """A check of Pandera's own on the frame: each column has to keep it."""
     if not all(compared_type(sql_type) in ("integer", "number") and sql_type != "FLOAT" for sql_type in types.values()):
         return None
-    said = [in_sql(check, SqlColumn(name, compared_type(sql_type))) for name, sql_type in types.items()]
-    if not all(one is not None and one.unsure is None and not one.of_column for one in said):
+    message = [in_sql(check, SqlColumn(name, compared_type(sql_type))) for name, sql_type in types.items()]
+    if not all(one is not None and one.unsure is None and not one.of_column for one in message):
         return None
-    return SqlCheck(" OR ".join(f"coalesce({one.fails}, false)" for one in said if one is not None))
+    return SqlCheck(" OR ".join(f"coalesce({one.fails}, false)" for one in message if one is not None))
 
 
 def _held(name: str, sql_type: str, dtype: object, declared: ColumnType | None) -> SqlColumn | None:

@@ -16,15 +16,15 @@ import pandera.pandas as pa
 from fti_assets.core.rules import Rule, Verdict
 from fti_assets.core.sql import numbered, quoted
 from fti_assets.features.validation.coercion import Coerced, exact_columns
-from fti_assets.features.validation.declared_types import held_as, with_declared_types
-from fti_assets.features.validation.pandera_rest import Rest
-from fti_assets.features.validation.probe import Seen, needed_aggregates, probe
+from fti_assets.features.validation.declared_types import in_pandas_types, with_declared_types
+from fti_assets.features.validation.pandera_rest import PanderaChecks
+from fti_assets.features.validation.probe import ColumnFacts, needed_aggregates, probe
 from fti_assets.features.validation.schema_rules import COLUMNS, COLUMNS_KEY, RuleKey, rules_by_key
 from fti_assets.features.validation.schema_sql import Division, can_be_divided, divided
 from fti_assets.features.validation.validation import (
     REJECTED_ROWS,
     SAMPLE_ROWS,
-    Broken,
+    RuleFailure,
     columns_to_coerce,
     first_positions,
     structural_failures,
@@ -118,11 +118,11 @@ class _TableRows:
         """Rows by their positions, which are the frame's index."""
         listed = ", ".join(map(str, positions)) or "NULL"
         within = f"BETWEEN {min(positions, default=0)} AND {max(positions, default=0)}"
-        found = self.connection.execute(
+        result = self.connection.execute(
             f"SELECT {self.columns}, {self.position} AS __fti_row FROM {self.numbered} "
             f"WHERE {self.position} {within} AND {self.position} IN ({listed}) ORDER BY {self.position}"
         ).df()
-        return found.set_index("__fti_row")
+        return result.set_index("__fti_row")
 
     def first(self, conditions: Sequence[str], counts: Sequence[int]) -> list[tuple[int, ...]]:
         """The positions of the first rows of any condition, and of each condition as many as a sample needs.
@@ -131,12 +131,12 @@ class _TableRows:
         """
         if not conditions:
             return []
-        told = ", ".join(f"coalesce({condition}, false)" for condition in conditions)
-        found = self.connection.execute(
-            f"SELECT {self.position}, {told} FROM {self.numbered} WHERE {' OR '.join(f'({one})' for one in conditions)} "
+        message = ", ".join(f"coalesce({condition}, false)" for condition in conditions)
+        rows = self.connection.execute(
+            f"SELECT {self.position}, {message} FROM {self.numbered} WHERE {' OR '.join(f'({one})' for one in conditions)} "
             f"LIMIT {REJECTED_ROWS}"
         ).fetchall()
-        positions = [tuple(row[0] for row in found if row[at]) for at in range(1, len(conditions) + 1)]
+        positions = [tuple(row[0] for row in rows if row[at]) for at in range(1, len(conditions) + 1)]
         for at, (condition, count) in enumerate(zip(conditions, counts, strict=True)):
             if len(positions[at]) < min(count, SAMPLE_ROWS):
                 own = self.connection.execute(
@@ -145,7 +145,7 @@ class _TableRows:
                 positions[at] = tuple(position for (position,) in own)
         return positions
 
-    def duplicates(self, columns: tuple[str, ...], *, but: str = "false") -> Broken | None:
+    def duplicates(self, columns: tuple[str, ...], *, but: str = "false") -> RuleFailure | None:
         """How rows break that no two share these columns, nulls being equal; some rows are left out."""
         listed = ", ".join(map(quoted, columns))
         groups = (
@@ -156,18 +156,18 @@ class _TableRows:
         if not count:
             return None
         same = " AND ".join(f"one.{quoted(name)} IS NOT DISTINCT FROM many.{quoted(name)}" for name in columns)
-        found = self.connection.execute(
+        rows = self.connection.execute(
             f"SELECT one.{self.position} FROM {self.numbered} one SEMI JOIN ({groups}) many ON {same} ORDER BY ALL LIMIT {REJECTED_ROWS}"
         ).fetchall()
-        return Broken(int(count), tuple(position for (position,) in found))
+        return RuleFailure(int(count), tuple(position for (position,) in rows))
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Counts:
     """What the one query said."""
 
     division: Division
-    seen: Seen
+    seen: ColumnFacts
     counts: dict[RuleKey, int]
     added: list[int]
     distinct: frozenset[tuple[str, ...]]
@@ -175,7 +175,7 @@ class _Asked:
     frame: pd.DataFrame
 
 
-def _asked(rows: _TableRows, schema: pa.DataFrameSchema | None, rules: Sequence[RowRule]) -> _Asked:
+def _asked(rows: _TableRows, schema: pa.DataFrameSchema | None, rules: Sequence[RowRule]) -> _Counts:
     division = Division() if schema is None else divided(schema, rows.types)
     checks = list(division.checks.items())
     counted = ["count(*)"]
@@ -198,14 +198,14 @@ def _asked(rows: _TableRows, schema: pa.DataFrameSchema | None, rules: Sequence[
             del counts[key], division.checks[key]
             division.by_row.append(key)
     in_added = [int(answers.pop(0) or 0) for _ in added]
-    seen = Seen(total, {name: answers.pop(0) for name in aggregates})
+    seen = ColumnFacts(total, {name: answers.pop(0) for name in aggregates})
     repeated = {columns for columns in screened if answers.pop(0)}
     division.unique = {key: at for key, at in division.unique.items() if len(at) > 1 or at in repeated}
     distinct = frozenset(columns for columns in screened_added if not answers.pop(0))
     if schema is None:
-        return _Asked(division, seen, counts, in_added, distinct, [], pd.DataFrame())
+        return _Counts(division, seen, counts, in_added, distinct, [], pd.DataFrame())
     frame = probe(rows.connection, rows.table, rows.types, seen)
-    return _Asked(
+    return _Counts(
         division,
         seen,
         counts,
@@ -233,7 +233,7 @@ def _by_pandera(rows: _TableRows, schema: pa.DataFrameSchema, rules: Sequence[Ro
 
 
 def _judged(
-    rows: _TableRows, schema: pa.DataFrameSchema | None, rules: Sequence[RowRule], asked: _Asked
+    rows: _TableRows, schema: pa.DataFrameSchema | None, rules: Sequence[RowRule], asked: _Counts
 ) -> TableValidation:
     if schema is None:
         return TableValidation(_added_verdicts(rows, rules, asked), None, None, asked.seen.rows)
@@ -247,7 +247,7 @@ def _judged(
     return TableValidation(verdicts, failing, None, asked.seen.rows, whole)
 
 
-def _with_example(key: RuleKey, broken: Broken | None, sample: pd.DataFrame) -> Broken | None:
+def _with_example(key: RuleKey, broken: RuleFailure | None, sample: pd.DataFrame) -> RuleFailure | None:
     """The first value that breaks the rule of a column."""
     column, kind = key
     if broken is None or broken.said or broken.example is not None or column is None or kind == "not_nullable":
@@ -256,20 +256,20 @@ def _with_example(key: RuleKey, broken: Broken | None, sample: pd.DataFrame) -> 
 
 
 def _broken_rules(
-    rows: _TableRows, schema: pa.DataFrameSchema, asked: _Asked
-) -> tuple[dict[RuleKey, Broken], tuple[str, ...]]:
+    rows: _TableRows, schema: pa.DataFrameSchema, asked: _Counts
+) -> tuple[dict[RuleKey, RuleFailure], tuple[str, ...]]:
     division = asked.division
     for name in {str(record["column"]) for record in asked.structure if record["column"] in rows.types}:
         _give_to_pandera(division, name)
-    rest = Rest(schema, division, rows.connection, rows.table, asked.frame.dtypes.to_dict())
+    rest = PanderaChecks(schema, division, rows.connection, rows.table, asked.frame.dtypes.to_dict())
     structure = [record for record in asked.structure if record["column"] not in rows.types]
     broken = rest.broken(structure)
     failing = {key: said for key, said in division.checks.items() if asked.counts[key]}
     of_rows = [key for key, said in failing.items() if not said.of_column]
     counts = [asked.counts[key] for key in of_rows]
     positions = rows.first([failing[key].fails for key in of_rows], counts)
-    broken |= {key: Broken(count, at) for key, count, at in zip(of_rows, counts, positions, strict=True)}
-    broken |= {key: Broken(1, said=repr(False)) for key, said in failing.items() if said.of_column}
+    broken |= {key: RuleFailure(count, at) for key, count, at in zip(of_rows, counts, positions, strict=True)}
+    broken |= {key: RuleFailure(1, said=repr(False)) for key, said in failing.items() if said.of_column}
     for key, columns in division.unique.items():
         without_value = " AND ".join(f"{quoted(column)} IS NULL" for column in columns)
         duplicates = rows.duplicates(columns, but=without_value)  # which Pandera does not tell
@@ -290,15 +290,15 @@ def _give_to_pandera(division: Division, column: str) -> None:
 
 
 def _failing(
-    rows: _TableRows, broken: Mapping[RuleKey, Broken], probed: pd.DataFrame
+    rows: _TableRows, broken: Mapping[RuleKey, RuleFailure], probed: pd.DataFrame
 ) -> tuple[pd.DataFrame | None, pd.DataFrame]:
     """Some failing rows, and these with the sample of each rule, in the types that pandas holds the whole in."""
     kept = first_positions(broken.values())
     shown = {position for one in broken.values() for position in one.positions[:SAMPLE_ROWS]}
     if not kept:
         return None, pd.DataFrame()
-    found = rows.at(sorted(shown.union(kept)))
-    return found.loc[list(kept)].reset_index(drop=True), held_as(found, probed.dtypes.to_dict())
+    result = rows.at(sorted(shown.union(kept)))
+    return result.loc[list(kept)].reset_index(drop=True), in_pandas_types(result, probed.dtypes.to_dict())
 
 
 def _repeats(column: str) -> str:
@@ -306,7 +306,7 @@ def _repeats(column: str) -> str:
     return f"count({quoted(column)}) - count(DISTINCT {quoted(column)})"
 
 
-def _added_verdicts(rows: _TableRows, rules: Sequence[RowRule], asked: _Asked) -> list[Verdict]:
+def _added_verdicts(rows: _TableRows, rules: Sequence[RowRule], asked: _Counts) -> list[Verdict]:
     counted = iter(asked.added)
     verdicts = []
     for rule in rules:
@@ -314,7 +314,7 @@ def _added_verdicts(rows: _TableRows, rules: Sequence[RowRule], asked: _Asked) -
             broken = None if rule.unique in asked.distinct else rows.duplicates(rule.unique)
         else:
             count = next(counted)
-            broken = Broken(count, rows.first([rule.fails], [count])[0]) if count else None
+            broken = RuleFailure(count, rows.first([rule.fails], [count])[0]) if count else None
         if broken is None:
             verdicts.append(Verdict(rule.rule))
             continue

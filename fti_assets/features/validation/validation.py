@@ -34,7 +34,7 @@ class Validation:
 
 
 @dataclass(frozen=True)
-class Broken:
+class RuleFailure:
     """How a rule was broken.
 
     Args:
@@ -56,9 +56,9 @@ def validate(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> Validation:
     A column that is of its type as it is is not coerced, whatever the schema says.
     """
     frame = with_declared_types(schema, frame.reset_index(drop=True))
-    schema = _coercing_where_needed(schema, frame)
+    schema = _coercing_only(schema, frame)
     validated, failures = pandera_failures(schema, frame)
-    broken = broken_rules(schema, failures)
+    broken = failed_rules(schema, failures)
     verdicts = [
         verdict_of(rule, broken.get(key), len(validated), validated)
         for key, rule in [*rules_by_key(schema).items(), (COLUMNS_KEY, COLUMNS)]
@@ -70,7 +70,7 @@ def validate(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> Validation:
     return Validation(validated, verdicts, first_positions(broken.values()), coerced)
 
 
-def _coercing_where_needed(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pa.DataFrameSchema:
+def _coercing_only(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pa.DataFrameSchema:
     if not (coerces(schema) and can_be_divided(schema)):
         return schema
     needed = columns_to_coerce(schema, structural_failures(schema, frame))
@@ -113,22 +113,22 @@ def pandera_failures(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> tuple[p
         return frame, errors.failure_cases.to_dict("records")
 
 
-def broken_rules(schema: pa.DataFrameSchema, failures: Iterable[Mapping[str, Any]]) -> dict[RuleKey, Broken]:
+def failed_rules(schema: pa.DataFrameSchema, failures: Iterable[Mapping[str, Any]]) -> dict[RuleKey, RuleFailure]:
     """How each rule that has a failure case was broken."""
     rules = rules_by_key(schema)
-    found: dict[RuleKey, list[Mapping[str, Any]]] = {}
+    results: dict[RuleKey, list[Mapping[str, Any]]] = {}
     for record in failures:
         key = _failure_key(schema, record)
-        found.setdefault(key if key in rules else COLUMNS_KEY, []).append(record)
-    return {key: _broken(records, of_columns=key == COLUMNS_KEY) for key, records in found.items()}
+        results.setdefault(key if key in rules else COLUMNS_KEY, []).append(record)
+    return {key: _broken(records, of_columns=key == COLUMNS_KEY) for key, records in results.items()}
 
 
-def first_positions(broken: Iterable[Broken]) -> tuple[int, ...]:
+def first_positions(broken: Iterable[RuleFailure]) -> tuple[int, ...]:
     """The positions of the first rows that break any rule, in order."""
     return tuple(sorted({position for one in broken for position in one.positions})[:REJECTED_ROWS])
 
 
-def verdict_of(rule: Rule, broken: Broken | None, rows: int, frame: pd.DataFrame) -> Verdict:
+def verdict_of(rule: Rule, broken: RuleFailure | None, rows: int, frame: pd.DataFrame) -> Verdict:
     """The verdict of a rule, with a sample of the rows that break it.
 
     Args:
@@ -156,18 +156,18 @@ def _failure_key(schema: pa.DataFrameSchema, record: Mapping[str, Any]) -> RuleK
     return (column, record["check"] if number is None or pd.isna(number) else int(number))
 
 
-def _broken(records: list[Mapping[str, Any]], *, of_columns: bool) -> Broken:
+def _broken(records: list[Mapping[str, Any]], *, of_columns: bool) -> RuleFailure:
     at = [record["index"] for record in records if record["index"] is not None and not pd.isna(record["index"])]
     positions = sorted({int(position) for position in at})
     failures = len(positions) or len(records)  # of a check on the frame, Pandera tells each column of a row
-    said, example = "", records[0]["failure_case"]
+    message, example = "", records[0]["failure_case"]
     if not positions:
-        said = repr(example)
+        message = repr(example)
     if of_columns:
-        said = "; ".join(_column_problem(record) for record in records[:SAMPLE_ROWS])
+        message = "; ".join(_column_problem(record) for record in records[:SAMPLE_ROWS])
     if pd.api.types.is_scalar(example) and pd.isna(example):
         example = None
-    return Broken(failures, tuple(positions[:REJECTED_ROWS]), example, said)
+    return RuleFailure(failures, tuple(positions[:REJECTED_ROWS]), example, message)
 
 
 def _column_problem(record: Mapping[str, Any]) -> str:

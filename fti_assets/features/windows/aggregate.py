@@ -22,7 +22,7 @@ from fti_assets.features.windows.arrivals import arrivals
 from fti_assets.features.windows.axis import EVENT, Axis, RowsBy, Windows
 from fti_assets.features.windows.exact import Spread, spread_sql
 from fti_assets.features.windows.extremes import extremes_sql, frame_lengths, lengths_sql
-from fti_assets.features.windows.results import Needed, Results
+from fti_assets.features.windows.results import Results, RowTerms
 from fti_assets.features.windows.tiles import Tiles, tiled
 from fti_assets.features.windows.totals import AT, NEXT, totals_sql
 from fti_assets.stores.duckdb.relations import view_of
@@ -187,7 +187,7 @@ def _tiles(rows: Table, keys: Sequence[str], windows: Windows, aggregates: Mappi
     if rows.partitions is None:
         return None
 
-    def needed_of(spread: Callable[[str], Spread]) -> Needed:
+    def needed_of(spread: Callable[[str], Spread]) -> RowTerms:
         results = _results(rows, windows, spread)
         results.needed.total("1", 0)
         for aggregate in aggregates.values():
@@ -209,8 +209,8 @@ class _Spreads:
 
     def __call__(self, value: str) -> Spread:
         if value not in self._known:
-            found = Spread(*self._connection.sql(spread_sql([value], self._source)).fetchall()[0])
-            self._known[value] = found | self._tiles.get(value, Spread())
+            result = Spread(*self._connection.sql(spread_sql([value], self._source)).fetchall()[0])
+            self._known[value] = result | self._tiles.get(value, Spread())
         return self._known[value]
 
 
@@ -222,7 +222,7 @@ def _swept(
     own: Sequence[str],
     grid: Grid,
     windows: Windows,
-    needed: Needed,
+    needed: RowTerms,
     columns: Mapping[str, tuple[Aggregate, str]],
     targets: str | None,
 ) -> duckdb.DuckDBPyRelation:
@@ -250,23 +250,23 @@ def _swept(
         f"__fti_totals AS ({totals})",
         f"__fti_found AS (SELECT {kept}, {at}{early} FROM __fti_totals{where})",
     ]
-    found = "__fti_found"
+    result = "__fti_found"
     if needed.states:
         lengths = [
             frame_lengths(rows.connection.sql(lengths_sql(windows, number, spans)).fetchall())
             for number in range(len(windows.lengths))
         ]
-        found = f"({extremes_sql(names, needed, windows, lengths, spans=spans, targets=found)})"
+        result = f"({extremes_sql(names, needed, windows, lengths, spans=spans, targets=result)})"
     answers = ", ".join(
         f"{sql if name in late else quoted(name)} AS {quoted(name)}" for name, (_, sql) in columns.items()
     )
     return rows.connection.sql(f"""
         WITH {", ".join(ctes)}
-        SELECT {kept}, {windows.axis.instant(AT)} AS {quoted(grid.instant)}, {answers} FROM {found}""")
+        SELECT {kept}, {windows.axis.instant(AT)} AS {quoted(grid.instant)}, {answers} FROM {result}""")
 
 
 def _collapsed_sql(
-    rows: Table, source: str, tiles: Tiles | None, keys: Sequence[str], windows: Windows, needed: Needed
+    rows: Table, source: str, tiles: Tiles | None, keys: Sequence[str], windows: Windows, needed: RowTerms
 ) -> str:
     """The SQL of the spans, those that count for the same positions together."""
     measures = [f"{sql} AS __fti_measure_{number}" for number, sql in enumerate(needed.measures)]

@@ -139,13 +139,13 @@ def float_deviation(value: str, spread: Spread, values: str, total: Total, prepa
             f"coalesce((trunc({kept} * {_power(-_DIGIT_BITS * place)}) - {above} * {_power(_DIGIT_BITS)})::BIGINT, 0)"
         )
 
-    found = _deviation(
+    result = _deviation(
         places, range(_LOWEST_DIGIT, _HIGHEST_DIGIT + 1), digit, values, total, prepare, together=_FLOAT_DIGITS
     )
     if not spread.odd and (spread.greatest or 0) < limit:
-        return found
+        return result
     beyond = f"CASE WHEN NOT isfinite({value}) OR abs({value}) >= {limit!r}::DOUBLE THEN 1 ELSE 0 END"
-    return f"CASE WHEN {total(beyond)} > 0 THEN 'nan'::DOUBLE ELSE {found} END"
+    return f"CASE WHEN {total(beyond)} > 0 THEN 'nan'::DOUBLE ELSE {result} END"
 
 
 def whole_deviation(value: str, digits: int, values: str, total: Total, prepare: Prepare) -> str:

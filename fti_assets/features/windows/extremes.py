@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from fti_assets.features.windows.axis import Windows
-from fti_assets.features.windows.results import Needed
+from fti_assets.features.windows.results import RowTerms
 from fti_assets.features.windows.totals import AT
 
 
@@ -51,7 +51,7 @@ def frame_lengths(found: Iterable[tuple[int, int]]) -> list[int]:
 
 
 def extremes_sql(
-    keys: str, needed: Needed, windows: Windows, lengths: Sequence[Sequence[int]], *, spans: str, targets: str
+    keys: str, needed: RowTerms, windows: Windows, lengths: Sequence[Sequence[int]], *, spans: str, targets: str
 ) -> str:
     """The SQL of ``targets`` with ``__fti_extreme_<window>_<number>`` beside them.
 
@@ -64,7 +64,7 @@ def extremes_sql(
         targets: a table of ``keys`` and ``__fti_at``, with further columns that are kept.
     """
     places = range(len(needed.states))
-    frames = [(window, length) for window, found in enumerate(lengths) for length in found]
+    frames = [(window, length) for window, match in enumerate(lengths) for length in match]
     pieces, columns = [f"SELECT {keys}, __fti_enters AS {AT} FROM {spans} LIMIT 0"], []
     for window, length in frames:
         above = min((other for other in lengths[window] if other > length), default=None)
@@ -82,9 +82,9 @@ def extremes_sql(
         for column, of, length in columns
     )
     answers = ", ".join(
-        f"{_best(spans, place, needed.states[place][1], [f'__fti_state_{window}_{length}_{place}' for length in found])} "
+        f"{_best(spans, place, needed.states[place][1], [f'__fti_state_{window}_{length}_{place}' for length in match])} "
         f"AS __fti_extreme_{window}_{place}"
-        for window, found in enumerate(lengths)
+        for window, match in enumerate(lengths)
         for place in places
     )
     dropped = "".join(f", {column}" for column, _, _ in columns)

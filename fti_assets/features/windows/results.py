@@ -40,7 +40,7 @@ _ORDERED = _SMALL | _LARGE | _FLOATS | _TIMES | {"varchar"}
 
 
 @dataclass
-class Needed:
+class RowTerms:
     """What each row must give, as SQL of its columns; a number names its place.
 
     Args:
@@ -105,7 +105,7 @@ class Results:
     event: str
     available: str
     spread: Callable[[str], Spread]
-    needed: Needed = field(default_factory=Needed)
+    needed: RowTerms = field(default_factory=RowTerms)
 
     def sql(self, aggregate: Aggregate, window: int) -> str:
         """An aggregate over a window.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from fti_assets.core.names import PARTITION, TILES, PartitionRecord, TableName
 from fti_assets.core.sql import literal, quoted, temporary_name, timestamp
-from fti_assets.core.times import Window, from_microseconds, microseconds
+from fti_assets.core.times import Partition, from_microseconds, microseconds
 from fti_assets.errors import NotMaterializedError
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.windows.exact import Spread, spread_sql
@@ -26,7 +26,7 @@ from fti_assets.stores.duckdb.relations import view_of
 if TYPE_CHECKING:
     from fti_assets.features.rows.table import SourcePartitions, Table
     from fti_assets.features.windows.axis import Windows
-    from fti_assets.features.windows.results import Needed
+    from fti_assets.features.windows.results import RowTerms
 
 DAY = 86_400_000_000
 _VERSION = 2
@@ -83,7 +83,7 @@ class Tiles:
     days: _Days
     parts: Sequence[tuple[tuple[str, ...], str]]
 
-    def spans(self, keys: Sequence[str], windows: Windows, needed: Needed) -> list[str]:
+    def spans(self, keys: Sequence[str], windows: Windows, needed: RowTerms) -> list[str]:
         """The SQL of the tiles as spans, as ``Windows.spans`` gives those of rows."""
         number, names = windows.axis.number, ", ".join(map(quoted, keys))
         settled = [f"__fti_seen_day < {self.days.entered}"]
@@ -94,7 +94,7 @@ class Tiles:
         )
         other = [f"__fti_value_{place}" for place in range(len(needed.values))]
         other += [f"__fti_state_{place}" for place in range(len(needed.states))]
-        found = []
+        results = []
         for held, source in self.parts:
             measures = [
                 f"{f'__fti_sums[{held.index(_digest(sql)) + 1}]' if _digest(sql) in held else '0'}::HUGEINT "
@@ -102,11 +102,11 @@ class Tiles:
                 for place, sql in enumerate(needed.measures)
             ]
             columns = ", ".join([*measures, *other, "0 AS __fti_enters", leaves])
-            found.append(
+            results.append(
                 f"SELECT {names}, {columns} FROM {source} WHERE {' AND '.join(settled)} "
                 f"AND __fti_day >= {self.days.edges[windows.longest][1]}"
             )
-        return found
+        return results
 
 
 def tiled(
@@ -114,7 +114,7 @@ def tiled(
     partitions: SourcePartitions,
     keys: Sequence[str],
     windows: Windows,
-    needed_of: Callable[[Callable[[str], Spread]], Needed],
+    needed_of: Callable[[Callable[[str], Spread]], RowTerms],
     declared: Sequence[object],
 ) -> Tiles | None:
     """Tiles of the partitions that a run would else re-read, made now where they are missing; None if that saves nothing.
@@ -159,7 +159,7 @@ def tiled(
     return Tiles(_rest_sql(rows, partitions, sorted(usable), windows, days), spreads, days, parts)
 
 
-def _saves(window: Window, days: _Days, longest: int) -> bool:
+def _saves(window: Partition, days: _Days, longest: int) -> bool:
     """Whether a partition has days that neither enter nor leave during the run but stay in the longest window."""
     if window.start is None or window.end is None:
         return False
@@ -175,7 +175,7 @@ def _make_missing(
     wanted: Mapping[str, str],
     keys: Sequence[str],
     by_event: bool,
-    needed_of: Callable[[Callable[[str], Spread]], Needed],
+    needed_of: Callable[[Callable[[str], Spread]], RowTerms],
 ) -> None:
     """Store the tiles of partitions that have none, or one of other rows."""
     lake = partitions.lake
@@ -215,14 +215,14 @@ def _make_missing(
     lake.connection.execute(
         f"CREATE TEMP TABLE {quoted(staged)} AS SELECT {', '.join(columns)} FROM {source} WHERE {known} GROUP BY {places}"
     )
-    found = {value: [one.least, one.greatest, one.odd] for value, one in spreads.items()}
+    results = {value: [one.least, one.greatest, one.odd] for value, one in spreads.items()}
     digests = [_digest(sql) for sql in needed.measures]
     lake.replace(
         table,
         staged,
         missing,
         asset=f"tiles of {partitions.table}",
-        records={key: json.dumps({"version": wanted[key], "measures": digests, "spreads": found}) for key in missing},
+        records={key: json.dumps({"version": wanted[key], "measures": digests, "spreads": results}) for key in missing},
     )
     lake.connection.execute(f"DROP TABLE {quoted(staged)}")
 

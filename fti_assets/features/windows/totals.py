@@ -5,13 +5,13 @@ Totals are whole numbers, so they do not depend on the order, the threads or the
 
 from __future__ import annotations
 
-from fti_assets.features.windows.results import Needed
+from fti_assets.features.windows.results import RowTerms
 
 AT, NEXT = "__fti_at", "__fti_next"
 """A position at which a total changes, and the first at which one changes again."""
 
 
-def totals_sql(keys: str, needed: Needed, windows: int, *, spans: str, targets: str | None) -> str:
+def totals_sql(keys: str, needed: RowTerms, windows: int, *, spans: str, targets: str | None) -> str:
     """The SQL of every total and distinct count of each window.
 
     What a key's rows add they also take away, so its totals end at zero, and one running sum over the sorted changes of

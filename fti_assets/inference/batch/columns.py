@@ -30,8 +30,8 @@ def columns_of(predictions: BatchPredictions) -> Columns:
     types = spine.columns or {}
     known = [table_column(key, types.get(key), f"Key, of {spine.table}", nullable=False) for key in spine.keys]
     if spine.event_time is not None:
-        said = f"Prediction time, of {spine.table}"
-        known.append(table_column(spine.event_time, "timestamp", said, nullable=False))
+        message = f"Prediction time, of {spine.table}"
+        known.append(table_column(spine.event_time, "timestamp", message, nullable=False))
     kind = "MAP(VARCHAR, DOUBLE)" if model.task == "multiclass" else "number"
     known += [
         table_column(OUTPUT_NAMES[model.task], kind, f"The answer of {model.name}", nullable=False),

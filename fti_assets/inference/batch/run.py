@@ -17,7 +17,7 @@ from fti_assets.core.manifest import ModelManifest, ViewRecord
 from fti_assets.core.names import PartitionRecord
 from fti_assets.core.rules import Verdict, worst
 from fti_assets.core.sql import literal, quoted, temporary_name, timestamp
-from fti_assets.core.times import Window
+from fti_assets.core.times import Partition
 from fti_assets.errors import NoChampionError, NotMaterializedError, StoreError, listed
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.groups.columns import stored_schema
@@ -31,13 +31,13 @@ from fti_assets.inference.batch.columns import BUILD, PREDICTED_AT, columns_of, 
 from fti_assets.inference.batch.inputs import Inputs, coverage_together, inputs_of
 from fti_assets.inference.batch.predictions import BatchPredictions, PredictionConfig
 from fti_assets.orchestration.lineage import COLUMN_LINEAGE, answers_lineage
-from fti_assets.orchestration.partitions import running_windows
+from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.duckdb.relations import view_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.store import ModelStore
-from fti_assets.training.datasets.coverage import coverage_shown, with_found
+from fti_assets.training.datasets.coverage import coverage_metadata, with_match_columns
 from fti_assets.training.judging.evaluation import OUTPUT_NAMES
 
 _CHUNK_ROWS = 65_536
@@ -47,7 +47,7 @@ def run_batch_predictions(
     predictions: BatchPredictions, context: dg.AssetExecutionContext, stores: Stores, config: PredictionConfig
 ) -> Iterator[Any]:
     """Predict the partitions that are run, in one pass for each build, all or nothing."""
-    windows, store = running_windows(context), stores.model_store()
+    windows, store = running_partitions(context), stores.model_store()
     chosen = {window: build_for(store, predictions.model.name, window) for window in windows}
     with stores.offline_store().connect() as lake:
         snapshot = lake.snapshot()
@@ -81,7 +81,7 @@ def run_batch_predictions(
                 predictions.table_name,
                 staged.table,
                 [window.key for window in windows],
-                check=lambda: _refuse_written_meanwhile(lake, predictions, windows, before),
+                check=lambda: _refuse_concurrent_write(lake, predictions, windows, before),
                 asset=context.assets_def.key.to_user_string(),
                 run_id=context.run.run_id,
             )
@@ -89,7 +89,7 @@ def run_batch_predictions(
             metadata = {
                 "builds": ", ".join(dict.fromkeys(build.reference for build in chosen.values())),
                 "delay_breaches": sum(made.delay_breaches for made in answers),
-                **coverage_shown(coverage_together([made.inputs for made in answers])),
+                **coverage_metadata(coverage_together([made.inputs for made in answers])),
                 **stored_schema(columns_of(predictions), lake.types(predictions.table_name)),
                 COLUMN_LINEAGE: answers_lineage(
                     {build.reference: build.view for build in chosen.values()}.values(),
@@ -103,7 +103,7 @@ def run_batch_predictions(
         yield from publish_rows(context, lake, predictions.table_name, [part], verdicts, store=store_answers)
 
 
-def build_for(store: ModelStore, model: str, window: Window) -> ModelManifest:
+def build_for(store: ModelStore, model: str, window: Partition) -> ModelManifest:
     """The build that answers a partition: the champion while its window is open, after that the one of its time.
 
     Raises:
@@ -111,18 +111,18 @@ def build_for(store: ModelStore, model: str, window: Window) -> ModelManifest:
     """
     if window.start is None or window.end is None or clock.now() < window.end:
         return store.champion(model)
-    found = store.newest_accepted(model, at_or_before=window.start.isoformat())
-    if found is None:
+    result = store.newest_accepted(model, at_or_before=window.start.isoformat())
+    if result is None:
         known = [f"{build.reference} ({build.status})" for build in store.builds(model)] or ["none"]
         raise NoChampionError(
             f"no accepted build of model {model!r} has a cutoff at or before {window.start}, so nothing can answer partition "
             f"{window.key}: the store has {', '.join(known)}. Materialize the model at an earlier cutoff (which takes a dataset "
             "with partitions_def), or predict later partitions"
         )
-    return found
+    return result
 
 
-def _stored(lake: Lake, predictions: BatchPredictions, windows: Sequence[Window]) -> duckdb.DuckDBPyRelation | None:
+def _stored(lake: Lake, predictions: BatchPredictions, windows: Sequence[Partition]) -> duckdb.DuckDBPyRelation | None:
     if not lake.has(predictions.table_name):
         return None
     return lake.rows(predictions.table_name, partitions=[window.key for window in windows])
@@ -142,7 +142,7 @@ def _answers(
     store: ModelStore,
     predictions: BatchPredictions,
     build: ModelManifest,
-    windows: Sequence[Window],
+    windows: Sequence[Partition],
     kept: duckdb.DuckDBPyRelation | None,
     snapshot: int,
 ) -> _Answers:
@@ -159,7 +159,7 @@ def _answers(
     name = quoted(temporary_name("scored"))
     lake.connection.execute(
         f"CREATE TEMP TABLE {name} AS SELECT row_number() OVER () AS __fti_scored, * "
-        f"FROM {view_of(assemble(lake, with_found(view), due, snapshot=snapshot))}"
+        f"FROM {view_of(assemble(lake, with_match_columns(view), due, snapshot=snapshot))}"
     )
     scored = lake.connection.from_arrow(_scored(lake, store, build, name))
     selected = ", ".join(f"rows.{quoted(column)}" for column in view.identity)
@@ -180,7 +180,7 @@ def _spine_of(predictions: BatchPredictions, build: ModelManifest) -> ViewRecord
     return view
 
 
-def _missing(lake: Lake, predictions: BatchPredictions, windows: Sequence[Window], snapshot: int) -> Verdict:
+def _missing(lake: Lake, predictions: BatchPredictions, windows: Sequence[Partition], snapshot: int) -> Verdict:
     """Whether what the answers rest on is there.
 
     Raises:
@@ -210,8 +210,8 @@ def _missing(lake: Lake, predictions: BatchPredictions, windows: Sequence[Window
     return Verdict(COMPLETE, len(missing), (), problem if missing else "")
 
 
-def _refuse_written_meanwhile(
-    lake: Lake, predictions: BatchPredictions, windows: Sequence[Window], before: Mapping[str, PartitionRecord]
+def _refuse_concurrent_write(
+    lake: Lake, predictions: BatchPredictions, windows: Sequence[Partition], before: Mapping[str, PartitionRecord]
 ) -> None:
     """Under the writers' lock: answers that another run stored meanwhile stay."""
     now = lake.ledger(predictions.table_name)
@@ -259,7 +259,7 @@ def _columns(outputs: Mapping[str, np.ndarray], manifest: ModelManifest) -> dict
     return columns
 
 
-def _within(time: str | None, windows: Sequence[Window]) -> str:
+def _within(time: str | None, windows: Sequence[Partition]) -> str:
     """The SQL that a prediction time is in one of the windows; adjoining windows are one span."""
     if time is None or windows[0].start is None:
         return "true"

@@ -39,13 +39,13 @@ class OnlineGroup:
     def values(self, winners: Sequence[Winner | None], at_us: int) -> list[Values | None]:
         """What each winner brings at an instant, None if it is stale."""
         oldest_us = _EVER if self._ttl_us is None else at_us - self._ttl_us
-        found: list[Values | None] = [
+        results: list[Values | None] = [
             None if winner is None or (winner[0] is not None and winner[0] < oldest_us) else winner[2]
             for winner in winners
         ]
         if self._times:
-            found = [None if values is None else tuple(_with_times(values, self._times)) for values in found]
-        return found
+            results = [None if values is None else tuple(_with_times(values, self._times)) for values in results]
+        return results
 
     def no_row(self, row: Sequence[Any]) -> str:
         """What to say of a row whose key has no row in the group at all."""
@@ -96,8 +96,8 @@ class OnlineFeatures:
 
     def _checked(self) -> Any:
         columns = self._reader.columns
-        for group, key_types, found in zip(self.groups, self._reader.key_types, columns, strict=True):
-            there = (key_types, tuple(column.type for column in found))
+        for group, key_types, match in zip(self.groups, self._reader.key_types, columns, strict=True):
+            there = (key_types, tuple(column.type for column in match))
             joined = group.joined
             learned = (tuple(key.type for key in joined.keys), tuple(one.type for one in joined.columns))
             if there != learned:

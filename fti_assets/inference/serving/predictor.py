@@ -144,10 +144,10 @@ class Predictor:
 
     def _signature(self) -> tuple[int, ...]:
         try:
-            found = os.stat(self._aliases_file)
+            result = os.stat(self._aliases_file)
         except OSError:
             return ()
-        return found.st_mtime_ns, found.st_ino, found.st_size
+        return result.st_mtime_ns, result.st_ino, result.st_size
 
     def _follow(self, signature: tuple[int, ...]) -> None:
         """Switch to the champion of now, in one thread while others keep serving; keep the old one if that fails."""

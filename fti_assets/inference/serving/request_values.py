@@ -130,11 +130,13 @@ def _time(value: np.datetime64) -> datetime | None:
         Reason: it is outside the years 1 to 9999, where numpy gives a number, or another instant.
     """
     read = value.astype("datetime64[us]")  # which wraps round where it has no room, as a comparison of units does
-    found = read.item()
+    result = read.item()
     is_finer = np.datetime_data(value.dtype)[0] in ("ns", "ps", "fs", "as")
-    if found is not None and (not isinstance(found, datetime) or (read.astype(value.dtype) != value and not is_finer)):
+    if result is not None and (
+        not isinstance(result, datetime) or (read.astype(value.dtype) != value and not is_finer)
+    ):
         raise Reason("it is outside the years 1 to 9999")
-    return found  # type: ignore[no-any-return]
+    return result  # type: ignore[no-any-return]
 
 
 def _is_nan(value: object) -> bool:

@@ -153,8 +153,8 @@ class ServedBuild:
         missing: list[tuple[str, ...]] = [()] * len(rows)
         for row in rows:
             row.append(at)
-        for group, found in zip(self._online.groups, self._online.read(rows, at_us), strict=True):
-            for index, values in enumerate(found):
+        for group, match in zip(self._online.groups, self._online.read(rows, at_us), strict=True):
+            for index, values in enumerate(match):
                 if values is not None:
                     rows[index].extend(values)
                     continue

@@ -60,7 +60,7 @@ class NeverBegan(dg.AutomationCondition[dg.AssetKey]):
         requests = list(_with_newest(context, list(_read(context))))
         if not requests:
             return dg.AutomationResult(context, context.get_empty_subset())
-        view, now, kept, found = (
+        view, now, kept, results = (
             context.asset_graph_view,
             naive_utc(context.evaluation_time),
             [],
@@ -84,11 +84,11 @@ class NeverBegan(dg.AutomationCondition[dg.AssetKey]):
                 context.log.warning(
                     f"{_named(context, lost)} never began: requested again, {request.again + 1} of {MOST_AGAIN}"
                 )
-                found, waits = found.compute_union(lost), waits.compute_union(lost)
+                results, waits = results.compute_union(lost), waits.compute_union(lost)
             if not waits.is_empty:
                 kept.append(_Request(waits, request.event, request.at, request.again))
         return dg.AutomationResult(
-            context, context.candidate_subset.compute_intersection(found), cursor=_written(context, kept)
+            context, context.candidate_subset.compute_intersection(results), cursor=_written(context, kept)
         )
 
 

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 import dagster as dg
 
 from fti_assets.core import clock
-from fti_assets.core.times import Window, naive_utc
+from fti_assets.core.times import Partition, naive_utc
 from fti_assets.orchestration.conditions.within_reach import Upstream, spans_of, subset_of
 from fti_assets.orchestration.partitions import is_timed, windows_between
 
@@ -132,9 +132,9 @@ class NewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
         assert is_timed(own)
         built = await context.asset_graph_view.compute_materialized_asset_subset(context.key)
         made, upstream = Spans(spans_of(built)), [(one, await _materialized(context, one)) for one in self.upstream]
-        latest = min([now, *(_last_cutoff(source, found) for source, found in upstream)])
-        sources = [(source, Spans(spans_of(found))) for source, found in upstream if _timed(source)]
-        due, ready, oldest = list[Window](), 0, None
+        latest = min([now, *(_last_cutoff(source, match) for source, match in upstream)])
+        sources = [(source, Spans(spans_of(match))) for source, match in upstream if _timed(source)]
+        due, ready, oldest = list[Partition](), 0, None
         come = (window for window in windows_backwards(own) if window.start is not None and window.start <= now)
         for window in islice(come, _CUTOFFS):
             assert window.start is not None
@@ -250,11 +250,11 @@ class Spans:
         return self._ends[-1] if self._ends else datetime.min
 
 
-def windows_backwards(partitions_def: dg.TimeWindowPartitionsDefinition) -> Iterator[Window]:
+def windows_backwards(partitions_def: dg.TimeWindowPartitionsDefinition) -> Iterator[Partition]:
     """The windows of a definition from the newest back."""
     span = partitions_def.get_last_partition_window()
     while span is not None:
-        yield Window(_key(partitions_def, span), naive_utc(span.start), naive_utc(span.end))
+        yield Partition(_key(partitions_def, span), naive_utc(span.start), naive_utc(span.end))
         span = partitions_def.get_prev_partition_window(span.start)
 
 
@@ -263,7 +263,7 @@ def _key(partitions_def: dg.TimeWindowPartitionsDefinition, span: dg.TimeWindow)
     return str(key)
 
 
-def newest_windows(partitions_def: dg.TimeWindowPartitionsDefinition, number: int) -> tuple[Window, ...]:
+def newest_windows(partitions_def: dg.TimeWindowPartitionsDefinition, number: int) -> tuple[Partition, ...]:
     """At most so many of a definition's windows, the newest first."""
     last = partitions_def.get_last_partition_window()
     return () if last is None else _newest_windows(partitions_def, number, last.start)
@@ -272,7 +272,7 @@ def newest_windows(partitions_def: dg.TimeWindowPartitionsDefinition, number: in
 @lru_cache(maxsize=500)
 def _newest_windows(
     partitions_def: dg.TimeWindowPartitionsDefinition, number: int, last: datetime
-) -> tuple[Window, ...]:
+) -> tuple[Partition, ...]:
     return tuple(islice(windows_backwards(partitions_def), number))
 
 
@@ -287,15 +287,15 @@ def _newest_made(
     """Of some partitions, those that were made after an event, and whether their newest materialization is provisional."""
     left, made = set(partitions), dict[str, bool]()
     while left:
-        found = instance.fetch_materializations(
+        result = instance.fetch_materializations(
             dg.AssetRecordsFilter(asset_key=key, asset_partitions=sorted(left), after_storage_id=after), limit=_EVENTS
         ).records
-        for record in found:  # newest first
+        for record in result:  # newest first
             event = record.asset_materialization
             if event is not None and event.partition in left:
                 left.discard(event.partition)
                 made[event.partition] = (event.tags or {}).get(PROVISIONAL) == "true"
-        if len(found) < _EVENTS:
+        if len(result) < _EVENTS:
             break
     return made
 
@@ -314,7 +314,7 @@ async def _coming(context: dg.AutomationContext[Any], source: Upstream) -> list[
     return [running] if requested is None else [running, requested]
 
 
-def _subset(context: dg.AutomationContext[Any], windows: Sequence[Window]) -> Any:
+def _subset(context: dg.AutomationContext[Any], windows: Sequence[Partition]) -> Any:
     spans = [
         dg.TimeWindow(w.start.replace(tzinfo=UTC), w.end.replace(tzinfo=UTC)) for w in windows if w.start and w.end
     ]
@@ -332,7 +332,7 @@ def _since(context: dg.AutomationContext[Any], start: datetime) -> Any:
     return subset_of(context, [dg.TimeWindow(first.start, last.end)])
 
 
-def _last_before(source: Upstream, start: datetime) -> Window | None:
+def _last_before(source: Upstream, start: datetime) -> Partition | None:
     """The source's last window before a cutoff; None if it has none that early, and the cutoff then cannot be ready."""
     partitions_def = source.partitions_def
     assert is_timed(partitions_def)
@@ -370,7 +370,7 @@ def _last_cutoff(source: Upstream, made: Any) -> datetime:
     return datetime.max if following is None or following.end > own.end else end
 
 
-def _left(context: dg.AutomationContext[Any], built: Any, oldest: Window | None, catch_up: int) -> str:
+def _left(context: dg.AutomationContext[Any], built: Any, oldest: Partition | None, catch_up: int) -> str:
     """Which cutoffs before the oldest that is caught up on are missing, as the tick says it."""
     own = context.partitions_def
     assert is_timed(own)

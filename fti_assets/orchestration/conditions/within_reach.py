@@ -52,13 +52,15 @@ class AnyWithinReach(dg.AutomationCondition[dg.AssetKey]):
     async def evaluate(  # type: ignore[override]  # Dagster awaits it
         self, context: dg.AutomationContext[Any]
     ) -> dg.AutomationResult[Any]:
-        view, found, results = context.asset_graph_view, context.get_empty_subset(), []
+        view, result, results = context.asset_graph_view, context.get_empty_subset(), []
         for source in self.sources:
             child = context.for_child_condition(self.operand, [None], view.get_full_subset(key=source.key))
             results.append(await child.evaluate_async())
             if not results[-1].true_subset.is_empty:
-                found = found.compute_union(touched(context, source, results[-1].true_subset))
-        return dg.AutomationResult(context, context.candidate_subset.compute_intersection(found), child_results=results)
+                result = result.compute_union(touched(context, source, results[-1].true_subset))
+        return dg.AutomationResult(
+            context, context.candidate_subset.compute_intersection(result), child_results=results
+        )
 
 
 def touched(context: dg.AutomationContext[Any], source: Upstream, subset: Any) -> Any:
@@ -86,9 +88,9 @@ def subset_of(context: dg.AutomationContext[Any], spans: list[dg.TimeWindow]) ->
     """The asset's partitions in some spans, which begin and end where partitions do; those that do not exist are left out."""
     view, own = context.asset_graph_view, context.partitions_def
     assert is_timed(own)
-    found = context.get_empty_subset()
+    result = context.get_empty_subset()
     for span in spans:
         part = own.get_partition_subset_in_time_window(span)
-        value = found.convert_to_serializable_subset()
-        found = found.compute_union(view.get_subset_from_serializable_subset(type(value)(context.key, part)))
-    return view.get_full_subset(key=context.key).compute_intersection(found)
+        value = result.convert_to_serializable_subset()
+        result = result.compute_union(view.get_subset_from_serializable_subset(type(value)(context.key, part)))
+    return view.get_full_subset(key=context.key).compute_intersection(result)

@@ -53,11 +53,11 @@ class Cursor:
         try:
             head, _, packed = text.rpartition("\n")
             if not head:  # as it was written before it had a head
-                said = _unpacked(packed)
-                return Cursor(int(said["requests"]), packed=_packed(dict(said["seen"])))
-            said = json.loads(head)
-            open_requests = [Request(**one) for one in said.pop("open_requests")]
-            return Cursor(**said, open_requests=open_requests, packed=packed)
+                message = _unpacked(packed)
+                return Cursor(int(message["requests"]), packed=_packed(dict(message["seen"])))
+            message = json.loads(head)
+            open_requests = [Request(**one) for one in message.pop("open_requests")]
+            return Cursor(**message, open_requests=open_requests, packed=packed)
         except (ValueError, TypeError, KeyError, zlib.error):
             return Cursor(_next_number(context))  # there is none yet, or somebody cleared it
 

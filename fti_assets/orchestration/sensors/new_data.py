@@ -140,11 +140,11 @@ def _tick(
 ) -> dg.SensorResult:
     cursor = Cursor.of(context)
     again = requests_again(context, cursor)
-    found = _by_target(targets, versions)
-    digest = _digest(found)
+    result = _by_target(targets, versions)
+    digest = _digest(result)
     requests: list[Request] = []
     if digest != cursor.digest:
-        requests = _changed(context, cursor, found, most_runs)
+        requests = _changed(context, cursor, result, most_runs)
         cursor.digest = "" if cursor.waiting and cursor.waiting[-1].startswith(_MORE) else digest
     again = [old for old in again if not any(new.covers(old) for new in requests)]
     cursor.open_requests = [old for old in cursor.open_requests if not any(new.covers(old) for new in requests)]
@@ -210,7 +210,7 @@ def _timed(target: Any) -> bool:
 def _by_target(targets: Sequence[Target], versions: Versions) -> dict[Any, dict[str, str]]:
     """The version of each partition, by target in their order; ``""`` stands for an unpartitioned one."""
     keys = {target.key: target for target in targets}
-    given = {getattr(target, "key", target): found for target, found in versions.items()}
+    given = {getattr(target, "key", target): match for target, match in versions.items()}
     strange = [key for key in given if key not in keys]
     if strange:
         raise DeclarationError(
@@ -219,17 +219,17 @@ def _by_target(targets: Sequence[Target], versions: Versions) -> dict[Any, dict[
         )
     by_target = {}
     for key, target in keys.items():
-        found = given.get(key)
+        match = given.get(key)
         if target.partitions_def is None:
-            if isinstance(found, Mapping):
+            if isinstance(match, Mapping):
                 raise DeclarationError(
                     f"{key.to_user_string()} has no partitions: give its version as one text, or None"
                 )
-            by_target[target] = {} if found is None else {_WHOLE: str(found)}
-        elif isinstance(found, str):
+            by_target[target] = {} if match is None else {_WHOLE: str(match)}
+        elif isinstance(match, str):
             raise DeclarationError(f"{key.to_user_string()} is partitioned: give a mapping of partition to version")
         else:
-            by_target[target] = {partition: str(version) for partition, version in (found or {}).items()}
+            by_target[target] = {partition: str(version) for partition, version in (match or {}).items()}
     return by_target
 
 

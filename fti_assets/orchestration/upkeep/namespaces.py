@@ -39,14 +39,14 @@ def stale_namespaces(
         instance: the Dagster instance whose runs loaded it.
         namespaces: the namespaces of the assets.
     """
-    found = {}
+    results = {}
     for key, namespace in namespaces.items():
         recorded = _recorded(instance, key)
         if recorded is not None and (problem := _problem(online, namespace, recorded)) is not None:
-            found[namespace] = (
+            results[namespace] = (
                 f"the online namespace of {namespace} in {online} {problem}. Materialize {namespace} again"
             )
-    return found
+    return results
 
 
 def _problem(online: OnlineStore, namespace: str, recorded: int) -> str | None:

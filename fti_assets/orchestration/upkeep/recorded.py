@@ -37,13 +37,13 @@ class LostPartition:
 
 def tables_of(assets: Iterable[dg.AssetsDefinition]) -> dict[dg.AssetKey, TableName]:
     """The tables of the lake that assets are stored in."""
-    found = {}
+    results = {}
     for asset in assets:
         for key, metadata in asset.metadata_by_key.items():
             name = metadata.get(TABLE)
             if name is not None and asset.is_materializable:
-                found[key] = TableName(*str(getattr(name, "value", name)).split(".", 1))
-    return found
+                results[key] = TableName(*str(getattr(name, "value", name)).split(".", 1))
+    return results
 
 
 def lost_partitions(
@@ -58,7 +58,7 @@ def lost_partitions(
         instance: the Dagster instance whose runs wrote it.
         tables: the tables of its assets.
     """
-    found = []
+    results = []
     for key, table in tables.items():
         versions = recorded_versions(instance, key)
         with lake.one_snapshot():
@@ -70,8 +70,10 @@ def lost_partitions(
             event = _event(instance, key, partition)
             snapshot = None if event is None else _snapshot(event)
             if snapshot is not None and (stored is None or since[partition] <= snapshot):
-                found.append(LostPartition(table, partition, snapshot, None if stored is None else stored.data_version))
-    return found
+                results.append(
+                    LostPartition(table, partition, snapshot, None if stored is None else stored.data_version)
+                )
+    return results
 
 
 def refuse_lost(lake: Lake, instance: dg.DagsterInstance, tables: Mapping[dg.AssetKey, TableName]) -> None:
@@ -94,12 +96,12 @@ def recorded_versions(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[st
     tags = instance.event_log_storage.get_latest_tags_by_partition(
         key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
     )
-    found = {partition: said[DATA_VERSION_TAG] for partition, said in tags.items() if DATA_VERSION_TAG in said}
+    results = {partition: said[DATA_VERSION_TAG] for partition, said in tags.items() if DATA_VERSION_TAG in said}
     whole = instance.get_latest_materialization_event(key)
     event = None if whole is None else whole.asset_materialization
     if event is not None and event.partition is None and DATA_VERSION_TAG in (event.tags or {}):
-        found[WHOLE] = event.tags[DATA_VERSION_TAG]
-    return found
+        results[WHOLE] = event.tags[DATA_VERSION_TAG]
+    return results
 
 
 def named_like(instance: dg.DagsterInstance, tables: Iterable[TableName]) -> dict[dg.AssetKey, TableName]:
@@ -112,14 +114,14 @@ def recorded_by(
     instance: dg.DagsterInstance, tables: Iterable[TableName]
 ) -> dict[TableName, dict[str, RecordedVersion]]:
     """What Dagster recorded of some tables, and by which runs."""
-    found: dict[TableName, dict[str, RecordedVersion]] = {}
+    results: dict[TableName, dict[str, RecordedVersion]] = {}
     for key, table in named_like(instance, tables).items():
         for partition, version in recorded_versions(instance, key).items():
             event = _event(instance, key, partition)
             if event is not None:
                 at = datetime.fromtimestamp(event.timestamp, UTC).replace(tzinfo=None)
-                found.setdefault(table, {})[partition] = RecordedVersion(version, at, event.run_id)
-    return found
+                results.setdefault(table, {})[partition] = RecordedVersion(version, at, event.run_id)
+    return results
 
 
 def highest_snapshot(instance: dg.DagsterInstance, tables: Iterable[TableName]) -> int:

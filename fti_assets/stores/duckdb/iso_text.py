@@ -19,8 +19,8 @@ def instants_sql(connection: duckdb.DuckDBPyConnection, column: str, problem: st
     Text that is not ISO 8601 fails the query with ``<of><column> is '<text>'<problem>``.
     """
     name = quoted(column)
-    told = f"{literal(f'{of}{column} is ')} || chr(39) || left({name}, 40) || chr(39) || {literal(problem)}"
-    return f"CASE WHEN {name} IS NOT NULL THEN coalesce({try_instant_sql(connection, name)}, error({told})) END"
+    message = f"{literal(f'{of}{column} is ')} || chr(39) || left({name}, 40) || chr(39) || {literal(problem)}"
+    return f"CASE WHEN {name} IS NOT NULL THEN coalesce({try_instant_sql(connection, name)}, error({message})) END"
 
 
 def try_instant_sql(connection: duckdb.DuckDBPyConnection, expression: str) -> str:

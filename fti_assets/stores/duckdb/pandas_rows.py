@@ -33,9 +33,9 @@ def pandas_rows(rows: duckdb.DuckDBPyRelation) -> pd.DataFrame:
     kinds = dict(zip(rows.columns, map(str, rows.types), strict=True))
     if len(kinds) < len(rows.columns) or not any(map(_is_whole, kinds.values())):
         return rows.df()
-    told = (_in_64_bits(name) if _is_whole(kind) else quoted(name) for name, kind in kinds.items())
+    message = (_in_64_bits(name) if _is_whole(kind) else quoted(name) for name, kind in kinds.items())
     try:
-        return rows.project(", ".join(told)).df()
+        return rows.project(", ".join(message)).df()
     except duckdb.InvalidInputException as error:
         if _REFUSED not in str(error):
             raise
@@ -52,5 +52,5 @@ def _in_64_bits(column: str) -> str:
         f"TRY_CAST({name} AS BIGINT)",
         f", which {_REFUSED}: take Arrow or polars, or cast it to text or DOUBLE before",
     )
-    told = f"{literal(f'{column} is ')} || {name}::VARCHAR || {literal(rest)}"
-    return f"CASE WHEN {name} IS NOT NULL AND {cast} IS NULL THEN error({told}) ELSE {cast} END AS {name}"
+    message = f"{literal(f'{column} is ')} || {name}::VARCHAR || {literal(rest)}"
+    return f"CASE WHEN {name} IS NOT NULL AND {cast} IS NULL THEN error({message}) ELSE {cast} END AS {name}"

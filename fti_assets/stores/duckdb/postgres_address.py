@@ -97,22 +97,22 @@ def postgres_address(dsn: Any, *, what: str) -> PostgresAddress:
 def _of_url(text: str) -> dict[str, str] | None:
     try:
         url = urlsplit(text)
-        found = {"user": url.username, "password": url.password, "host": url.hostname, "port": url.port}
+        results = {"user": url.username, "password": url.password, "host": url.hostname, "port": url.port}
     except ValueError:
         return None
     if "@" in url.path + url.fragment:  # of a password with a slash that is not written %2F
         return None
-    pairs = {name: unquote(str(value)) for name, value in found.items() if value is not None}
+    pairs = {name: unquote(str(value)) for name, value in results.items() if value is not None}
     if url.path.strip("/"):
         pairs["dbname"] = unquote(url.path.strip("/"))
     return pairs | dict(parse_qsl(url.query))
 
 
 def _of_pairs(text: str) -> dict[str, str] | None:
-    found, rest = _PAIR.findall(text), _PAIR.sub("", text)
-    if not found or rest.strip():
+    results, rest = _PAIR.findall(text), _PAIR.sub("", text)
+    if not results or rest.strip():
         return None
-    return {name: re.sub(r"\\(.)", r"\1", value[1:-1]) if value[0] == "'" else value for name, value in found}
+    return {name: re.sub(r"\\(.)", r"\1", value[1:-1]) if value[0] == "'" else value for name, value in results}
 
 
 def _as_value(value: str) -> str:

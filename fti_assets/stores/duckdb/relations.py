@@ -30,7 +30,7 @@ def named_view(relation: duckdb.DuckDBPyRelation, name: str) -> str:
 
 
 @contextmanager
-def views_recorded() -> Iterator[dict[str, str]]:
+def recording_views() -> Iterator[dict[str, str]]:
     """Keep the SQL of the views that are made in a block, by name: DuckDB itself does not tell it."""
     recorded: dict[str, str] = {}
     token = _recorded.set(recorded)

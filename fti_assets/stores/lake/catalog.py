@@ -34,17 +34,17 @@ class DataFile:
 
 def snapshots(lake: LakeReader) -> dict[int, timedelta]:
     """Every snapshot that can be read, and for how long it has not been the newest any more."""
-    found = lake.connection.execute(
+    rows = lake.connection.execute(
         "SELECT snapshot_id, coalesce(epoch_us(now()) - epoch_us(lead(snapshot_time) OVER (ORDER BY snapshot_id)), 0) "
         "FROM lake.snapshots() ORDER BY snapshot_id"
     ).fetchall()
-    return {int(version): timedelta(microseconds=int(age_us)) for version, age_us in found}
+    return {int(version): timedelta(microseconds=int(age_us)) for version, age_us in rows}
 
 
 def data_files(lake: LakeReader, table: TableName) -> list[DataFile]:
     """The files of a table, those included that only old snapshots read, of an earlier table of that name too."""
     root = str(lake.store.root / "data") + "/"
-    found = lake.connection.execute(
+    rows = lake.connection.execute(
         f"""
         SELECT CASE WHEN f.path_is_relative = 0 THEN '' WHEN t.path_is_relative = 0 THEN t.path
                     WHEN s.path_is_relative = 0 THEN s.path || t.path ELSE $1 || s.path || t.path END || f.path,
@@ -54,7 +54,7 @@ def data_files(lake: LakeReader, table: TableName) -> list[DataFile]:
         """,
         [root, table.schema, table.name],
     ).fetchall()
-    return [DataFile(*file) for file in found]
+    return [DataFile(*file) for file in rows]
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,13 @@ def current_files(lake: LakeReader, table: TableName) -> list[CurrentFile]:
     of_table = f"JOIN {_own('table')} t USING (table_id) JOIN {_own('schema')} s USING (schema_id)"
     mine = "f.end_snapshot IS NULL AND t.end_snapshot IS NULL AND s.schema_name = $2 AND t.table_name = $3"
     partition = f"JOIN {_own('file_partition_value')} p USING (data_file_id) WHERE p.partition_key_index = 0 AND {mine}"
-    found = lake.connection.execute(
+    rows = lake.connection.execute(
         f"SELECT data_file_id, {path}, p.partition_value, f.file_size_bytes, false FROM {_own('data_file')} f {of_table} {partition} "
         f"UNION ALL SELECT data_file_id, {path}, p.partition_value, f.file_size_bytes, true FROM {_own('delete_file')} f {of_table} "
         f"{partition} ORDER BY ALL",
         [f"{lake.store.root / 'data'}/", table.schema, table.name],
     ).fetchall()
-    return [CurrentFile(*file) for file in found]
+    return [CurrentFile(*file) for file in rows]
 
 
 def named_paths(lake: LakeReader, folder: Path) -> set[str]:
@@ -105,23 +105,23 @@ def named_paths(lake: LakeReader, folder: Path) -> set[str]:
         f"THEN s.path || t.path ELSE $1 || s.path || t.path END || f.path FROM {{}} f JOIN {_own('table')} t USING (table_id) "
         f"JOIN {_own('schema')} s USING (schema_id)"
     )
-    found = lake.connection.execute(
+    rows = lake.connection.execute(
         f"{within.format(_own('data_file'))} UNION {within.format(_own('delete_file'))} UNION "
         f"SELECT CASE WHEN path_is_relative = 0 THEN '' ELSE $1 END || path FROM {_own('files_scheduled_for_deletion')}",
         [f"{folder}/"],
     ).fetchall()
     # A path that is not relative may come by another symbolic link than the folder does.
-    return {path if path.startswith(f"{folder}/") else os.path.realpath(path) for (path,) in found}
+    return {path if path.startswith(f"{folder}/") else os.path.realpath(path) for (path,) in rows}
 
 
 def tables_at_any_snapshot(lake: LakeReader, schema: str) -> list[TableName]:
     """The tables of a schema, those included that only old snapshots have."""
-    found = lake.connection.execute(
+    rows = lake.connection.execute(
         f"SELECT DISTINCT t.table_name FROM {_own('table')} t JOIN {_own('schema')} s USING (schema_id) "
         "WHERE s.schema_name = ? ORDER BY 1",
         [schema],
     ).fetchall()
-    return [TableName(schema, name) for (name,) in found]
+    return [TableName(schema, name) for (name,) in rows]
 
 
 def files_waiting(lake: LakeReader, *, younger_than: timedelta) -> int:
@@ -150,7 +150,7 @@ def delete_dead_ledger_rows(lake: LakeReader) -> None:
 
 def partitions_of_older_columns(lake: LakeReader, table: TableName) -> set[str]:
     """The partitions with a file from before a column that the table has now was added, or got its type."""
-    found = lake.connection.execute(
+    rows = lake.connection.execute(
         f"""
         SELECT DISTINCT p.partition_value FROM {_own("data_file")} f JOIN {_own("file_partition_value")} p USING (data_file_id)
         WHERE f.table_id = {_TABLE} AND f.end_snapshot IS NULL AND p.partition_key_index = 0 AND f.begin_snapshot < (
@@ -158,7 +158,7 @@ def partitions_of_older_columns(lake: LakeReader, table: TableName) -> set[str]:
         """,
         [table.schema, table.name],
     ).fetchall()
-    return {partition for (partition,) in found}
+    return {partition for (partition,) in rows}
 
 
 def put_columns(lake: LakeReader) -> None:
@@ -166,7 +166,7 @@ def put_columns(lake: LakeReader) -> None:
 
     Called right after a commit, before anything reads the new snapshot: DuckLake reads a snapshot's columns once.
     """
-    found = lake.connection.execute(
+    rows = lake.connection.execute(
         f"""
         SELECT table_id, column_id, place FROM (
             SELECT *, min(column_order) OVER (PARTITION BY table_id, column_name) AS place FROM {_own("column")}
@@ -174,7 +174,7 @@ def put_columns(lake: LakeReader) -> None:
         WHERE end_snapshot IS NULL AND column_order <> place
         """
     ).fetchall()
-    for table_id, column_id, place in found:
+    for table_id, column_id, place in rows:
         lake.connection.execute(
             f"UPDATE {_own('column')} SET column_order = ? WHERE table_id = ? AND column_id = ? AND end_snapshot IS NULL",
             [place, table_id, column_id],
@@ -187,7 +187,7 @@ def narrow_bounds(lake: LakeReader, table: TableName) -> None:
     What is inside a column, such as the elements of a list, is a column of its own to DuckLake, with bounds of its own.
     """
     execute, stats, columns = lake.connection.execute, _own("table_column_stats"), _own("column")
-    found = execute(
+    rows = execute(
         f"""
         SELECT c.table_id, c.column_id, c.column_type
         FROM {columns} c JOIN {_own("table")} t USING (table_id) JOIN {_own("schema")} s USING (schema_id)
@@ -196,7 +196,7 @@ def narrow_bounds(lake: LakeReader, table: TableName) -> None:
         """,
         [table.schema, table.name],
     ).fetchall()
-    for table_id, column_id, its_type in found:
+    for table_id, column_id, its_type in rows:
         kind = _NUMBERS.get(its_type, its_type)
         least, greatest, unknown = execute(
             f"""

@@ -73,8 +73,8 @@ def _limited() -> duckdb.DuckDBPyConnection:
     try:
         return connect_in_memory({_LIMITS[variable]: value for variable, value in set_here.items()})
     except duckdb.Error as error:
-        said = " and ".join(f"{variable}={value!r}" for variable, value in set_here.items())
+        message = " and ".join(f"{variable}={value!r}" for variable, value in set_here.items())
         raise StoreError(
-            f"the offline store cannot be opened within {said or 'the memory there is'}: {error}. FTI_THREADS is a whole number of "
+            f"the offline store cannot be opened within {message or 'the memory there is'}: {error}. FTI_THREADS is a whole number of "
             "1 and more, FTI_MEMORY a size such as 4GB"
         ) from error

@@ -87,7 +87,7 @@ def give_up(lake: LakeReader, table: TableName, files: Iterable[CurrentFile]) ->
 
 
 @contextmanager
-def damage_named(lake: LakeReader) -> Iterator[None]:
+def damage_errors(lake: LakeReader) -> Iterator[None]:
     """Name the file, its partition and what to do where DuckDB cannot read one of the lake's.
 
     Raises:
@@ -110,10 +110,10 @@ def damage_named(lake: LakeReader) -> Iterator[None]:
 
 
 def _damage(lake: LakeReader, error: duckdb.Error) -> DamagedError | None:
-    said = str(error)
-    if any(word in said.lower() for word in _OF_WRITING):
+    message = str(error)
+    if any(word in message.lower() for word in _OF_WRITING):
         return None
-    if type(error) not in _OF_DISKS and not any(word in said.lower() for word in _OF_FILES):
+    if type(error) not in _OF_DISKS and not any(word in message.lower() for word in _OF_FILES):
         return None
     root = str(lake.store.root / "data")
     try:
@@ -122,21 +122,21 @@ def _damage(lake: LakeReader, error: duckdb.Error) -> DamagedError | None:
             files = [
                 (table, file) for table in [*apart.tables(), *apart.tiles()] for file in current_files(apart, table)
             ]
-            named = [(table, file) for table, file in files if file.path in said or Path(file.path).name in said]
-            found = named or [(table, file) for table, file in files if not _is_readable(apart, file)]
+            named = [(table, file) for table, file in files if file.path in message or Path(file.path).name in message]
+            result = named or [(table, file) for table, file in files if not _is_readable(apart, file)]
     except duckdb.Error:  # of a lake that cannot be used at all
         return None
-    if not found:
-        if root not in said:
+    if not result:
+        if root not in message:
             return None
         return DamagedError(
-            f"a file that an old snapshot of {lake.store.root} names cannot be read: {_first_line(said)}. Put it back from a copy, or read "
-            "a newer snapshot"
+            f"a file that an old snapshot of {lake.store.root} names cannot be read: {_first_line(message)}. Put it back from a copy, "
+            "or read a newer snapshot"
         )
-    table, file = found[0]
+    table, file = result[0]
     what = "is damaged" if Path(file.path).exists() else "is not there"
     return DamagedError(
-        f"{file.path}, of partition {file.partition!r} of {table}, {what}: {_first_line(said)}. Put it back from a copy, or materialize "
+        f"{file.path}, of partition {file.partition!r} of {table}, {what}: {_first_line(message)}. Put it back from a copy, or materialize "
         f"that partition again, which needs none of its old bytes"
     )
 

@@ -46,7 +46,7 @@ def unchanged(
     """
     if not partitions:
         return {}
-    types, older, found = lake.staged_types(staged), set(partitions), {}
+    types, older, results = lake.staged_types(staged), set(partitions), {}
     if lake.types(table) == types:
         older &= partitions_of_older_columns(lake, table)
     paths: dict[str, list[str]] = {key: [] for key in sorted(older)}
@@ -60,8 +60,8 @@ def unchanged(
         except duckdb.Error:  # a damaged file, which is about to be replaced
             continue
         if earlier is not None and _version(lake, rows, earlier) == old[key].data_version:
-            found[key] = earlier
-    return found
+            results[key] = earlier
+    return results
 
 
 def _earlier(lake: LakeReader, rows: str, types: Mapping[str, str], files: Collection[str]) -> EarlierTypes | None:

@@ -86,8 +86,8 @@ class Lake(LakeReader):
                 )
                 for key in partitions
             )
-            said = {"asset": asset, "run_id": run_id}
-            return self.write(table, staged, changed, written, old=old, message=f"materialize {asset}", extra=said)
+            message = {"asset": asset, "run_id": run_id}
+            return self.write(table, staged, changed, written, old=old, message=f"materialize {asset}", extra=message)
 
     def write(
         self,
@@ -157,7 +157,7 @@ class Lake(LakeReader):
         rows = f"SELECT {selected} FROM {table.sql} WHERE {PARTITION} IN ({keys})"
         asked = f"SELECT {PARTITION}, {content_sums(types)} FROM ({rows}) GROUP BY 1"
         try:
-            found = {
+            results = {
                 key: data_version(types, tuple(map(int, sums)))
                 for key, *sums in self.connection.execute(asked).fetchall()
             }
@@ -168,7 +168,7 @@ class Lake(LakeReader):
             return damaged | self._lost(
                 table, types, {key: records[key] for key in holding if key not in damaged}, selected
             )
-        return {key for key in holding if found.get(key) != records[key].data_version}
+        return {key for key in holding if results.get(key) != records[key].data_version}
 
     @contextmanager
     def transaction(

@@ -67,7 +67,7 @@ def common_types(
         given: the SQL of the given rows.
         given_types: theirs.
     """
-    found = {}
+    results = {}
     for name, kind in given_types.items():
         if stored_types.get(name, kind) == kind:
             continue
@@ -83,8 +83,8 @@ def common_types(
                 break
         else:
             common, text = (_merged(one, other, iter(kinds)) for kinds in (taken, ["VARCHAR"] * len(taken)))
-            found[name] = CommonType(str(lake.connection.sqltype(common)), text)
-    return found
+            results[name] = CommonType(str(lake.connection.sqltype(common)), text)
+    return results
 
 
 def _is_held(connection: duckdb.DuckDBPyConnection, rows: str, value: str) -> bool:

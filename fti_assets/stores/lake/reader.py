@@ -57,10 +57,10 @@ class LakeReader:
 
     def snapshot_at(self, snapshot: int) -> str | None:
         """When a snapshot was made, as text, which tells it from one of the same number in another lake; None if it is gone."""
-        found = self.connection.execute(
+        row = self.connection.execute(
             "SELECT snapshot_time::VARCHAR FROM lake.snapshots() WHERE snapshot_id = ?", [snapshot]
         ).fetchone()
-        return None if found is None else str(found[0])
+        return None if row is None else str(row[0])
 
     def tables(self) -> list[TableName]:
         """Every table of features, datasets and predictions, by name."""
@@ -71,12 +71,12 @@ class LakeReader:
         return [table for table in self._stored() if table.schema == TILES]
 
     def _stored(self) -> list[TableName]:
-        found = self.connection.execute(
+        rows = self.connection.execute(
             "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name <> ? "
             "ORDER BY ALL",
             [LEDGER],
         ).fetchall()
-        return [TableName(schema, name) for schema, name in found]
+        return [TableName(schema, name) for schema, name in rows]
 
     def has(self, table: TableName) -> bool:
         return table in self._stored()
@@ -86,12 +86,12 @@ class LakeReader:
         if table in self._outside:
             rows = self._outside[table]
             return dict(zip(rows.columns, map(str, rows.types), strict=True))
-        found = self.connection.execute(
+        records = self.connection.execute(
             "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = 'lake' AND schema_name = ? "
             "AND table_name = ? AND column_name <> ? ORDER BY column_index",
             [table.schema, table.name, PARTITION],
         ).fetchall()
-        return dict(found)
+        return dict(records)
 
     def column_types(self, table: TableName) -> dict[str, ColumnType | None]:
         """The columns of a stored table and their column types, None for one that no feature can have.
@@ -153,10 +153,10 @@ class LakeReader:
     def ledger_snapshots(self, table: TableName) -> dict[str, int]:
         """The snapshot in which each partition of a table was last written."""
         try:
-            found = self.connection.execute(f"SELECT partition, snapshot_id FROM {table.ledger_sql}").fetchall()
+            rows = self.connection.execute(f"SELECT partition, snapshot_id FROM {table.ledger_sql}").fetchall()
         except duckdb.CatalogException:
             return {}
-        return {partition: int(snapshot) for partition, snapshot in found}
+        return {partition: int(snapshot) for partition, snapshot in rows}
 
     def _unreadable(self, table: TableName, snapshot: int | None, error: duckdb.Error) -> StoreError:
         newest = self.snapshot()
@@ -186,10 +186,10 @@ class LakeReader:
         hashes = self.connection.execute(
             f"SELECT {PARTITION}, {content_sums(types)} FROM {quoted(staged)} GROUP BY 1"
         ).fetchall()
-        found = {partition: tuple(map(int, sums)) for partition, *sums in hashes}
+        results = {partition: tuple(map(int, sums)) for partition, *sums in hashes}
         contents = {}
         for partition in partitions:
-            sums = found.get(partition, (0, 0, 0))
+            sums = results.get(partition, (0, 0, 0))
             contents[partition] = (data_version(types, sums), sums[0])
         return contents
 

@@ -84,22 +84,22 @@ def change_rows(
         settle(lake, table, change.rows)
         old, types = lake.ledger(table).get(WHOLE), lake.staged_types(change.rows)
         refuse_other_schema(lake, table, change.rows, addable)
-        found, before = _Found("false", _NOTHING, _sums_of(lake, quoted(change.rows), types), 0), _NOTHING
+        results, before = _Effect("false", _NOTHING, _sums_of(lake, quoted(change.rows), types), 0), _NOTHING
         if old is not None and old.rows:  # else there is nothing to meet, and its columns may be others
             stored = as_fitted(lake, table, change.rows)
-            found, before = _found(lake, stored, change, types), _stored_sums(lake, stored, old, types)
-        sums = tuple(a - b + c for a, b, c in zip(before, found.gone, found.put, strict=True))
+            results, before = _effect(lake, stored, change, types), _stored_sums(lake, stored, old, types)
+        sums = tuple(a - b + c for a, b, c in zip(before, results.gone, results.put, strict=True))
         written = _record(change, old, data_version(types, sums), sums, run_id)
         changed = old is None or written.data_version != old.data_version
-        said = {"asset": asset, "run_id": run_id}
+        text = {"asset": asset, "run_id": run_id}
         message, folders, had = f"change rows of {asset}", [WHOLE] if changed else [], [] if old is None else [WHOLE]
-        with lake.transaction(table, [written], old=had, folders=folders, message=message, extra=said):
+        with lake.transaction(table, [written], old=had, folders=folders, message=message, extra=text):
             fit(lake, table, change.rows)
             if changed:
-                lake.connection.execute(f"DELETE FROM {table.sql} WHERE {found.condition}")
+                lake.connection.execute(f"DELETE FROM {table.sql} WHERE {results.condition}")
                 lake.connection.execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(change.rows)}")
         commit = Commit(lake.snapshot(), (written,), (WHOLE,) if changed else ())
-    return Changed(commit, found.put[0] - found.replaced, found.replaced, found.gone[0] - found.replaced)
+    return Changed(commit, results.put[0] - results.replaced, results.replaced, results.gone[0] - results.replaced)
 
 
 def _record(
@@ -114,7 +114,7 @@ def _record(
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Effect:
     """What a change meets: which rows go, and the sums of those that go and of those that come."""
 
     condition: str
@@ -123,18 +123,18 @@ class _Found:
     replaced: int
 
 
-def _found(lake: Lake, stored: str, change: RowChange, types: dict[str, str]) -> _Found:
+def _effect(lake: Lake, stored: str, change: RowChange, types: dict[str, str]) -> _Effect:
     execute = lake.connection.execute
-    same = _among(change.rows, change.identity)
-    deleted = "false" if change.deletes is None else _among(change.deletes, change.delete_by)
+    same = _equals_any(change.rows, change.identity)
+    deleted = "false" if change.deletes is None else _equals_any(change.deletes, change.delete_by)
     *gone, replaced = execute(
         f"SELECT {content_sums(types)}, count(*) FILTER ({same}) FROM {stored} WHERE {same} OR {deleted}"
     ).fetchall()[0]
     put = _sums_of(lake, quoted(change.rows), types)
-    return _Found(f"{same} OR {deleted}", tuple(map(int, gone)), put, int(replaced))
+    return _Effect(f"{same} OR {deleted}", tuple(map(int, gone)), put, int(replaced))
 
 
-def _among(rows: str, columns: Sequence[str]) -> str:
+def _equals_any(rows: str, columns: Sequence[str]) -> str:
     """The condition that a stored row equals one of some rows in some columns."""
     stored, given = ", ".join(quoted(name) for name in columns), ", ".join(map(quoted, columns))
     return (

@@ -22,10 +22,10 @@ def snapshot_of(lake: Lake, wanted: int | str | datetime | None) -> int:
     """
     if wanted is None:
         return lake.snapshot()
-    found = lake.connection.execute(
+    rows = lake.connection.execute(
         "SELECT snapshot_id, snapshot_time::TIMESTAMP FROM lake.snapshots() ORDER BY snapshot_id"
     ).fetchall()
-    committed = {int(number): at for number, at in found}
+    committed = {int(number): at for number, at in rows}
     oldest, newest = next(iter(committed)), next(reversed(committed))
     where = f"the offline store at {lake.store.root} has"
     if not isinstance(wanted, str | datetime):

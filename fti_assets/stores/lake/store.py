@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fti_assets.stores.lake.connection import lake_connection
-from fti_assets.stores.lake.damage import damage_named
+from fti_assets.stores.lake.damage import damage_errors
 from fti_assets.stores.lake.folder import LakeFolder
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.stores.sources.external import bad_values_named, secrets_hidden
+from fti_assets.stores.sources.external import value_errors, without_secrets
 
 
 class OfflineStore(LakeFolder):
@@ -39,5 +39,5 @@ class OfflineStore(LakeFolder):
             lake_connection(catalog, self.root / "data", *options) as connection,
         ):
             lake = Lake(connection, self)
-            with damage_named(lake), secrets_hidden(), bad_values_named():
+            with damage_errors(lake), without_secrets(), value_errors():
                 yield lake

@@ -163,14 +163,14 @@ def _joined(columns: Mapping[str, np.ndarray], features: tuple[str, ...], rows: 
 
 
 def _check_inputs(session: Any, inputs: tuple[GraphInput, ...], what: str) -> None:
-    found = {one.name: (one.type, one.shape[-1] if one.shape else None) for one in session.get_inputs()}
+    results = {one.name: (one.type, one.shape[-1] if one.shape else None) for one in session.get_inputs()}
     declared = {one.name: (INPUTS[one.type].tensor, len(one.features)) for one in inputs}
-    fit = found.keys() == declared.keys() and all(
-        found[name][0] == tensor and (not isinstance(found[name][1], int) or found[name][1] == width)
+    fit = results.keys() == declared.keys() and all(
+        results[name][0] == tensor and (not isinstance(results[name][1], int) or results[name][1] == width)
         for name, (tensor, width) in declared.items()
     )
     if not fit:
-        raise DamagedError(f"{what} has the inputs {_listed(found)}, but its record declares {_listed(declared)}")
+        raise DamagedError(f"{what} has the inputs {_listed(results)}, but its record declares {_listed(declared)}")
 
 
 def _listed(inputs: Mapping[str, tuple[str, Any]]) -> str:

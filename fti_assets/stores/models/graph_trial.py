@@ -48,8 +48,8 @@ def check_graph(manifest: ModelManifest, graph: bytes, *, seconds: float) -> Non
     if trial.returncode:
         words = trial.stderr.decode(errors="replace").strip().splitlines()
         ending = f"its trial ended with {_ending(trial.returncode)}"
-        said = words[-1] if words else ending
-        raise StoreError(f"{what} cannot be published: {said}"[:2000])
+        message = words[-1] if words else ending
+        raise StoreError(f"{what} cannot be published: {message}"[:2000])
 
 
 def try_graph(manifest: str, graph: bytes, seconds: float) -> None:

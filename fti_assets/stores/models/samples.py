@@ -64,11 +64,11 @@ class Samples:
             if float(np.nan_to_num(off, nan=np.inf).max(initial=0.0)) <= _TOLERANCE:
                 return
             worst = int(np.nan_to_num(off.reshape(len(off), -1).max(axis=1), nan=np.inf).argmax())
-            found = f"{answers[worst].tolist()} where it answered {self.answers[worst].tolist()}"
+            result = f"{answers[worst].tolist()} where it answered {self.answers[worst].tolist()}"
         else:
-            found = f"{list(answers.shape)} where it answered {list(self.answers.shape)}"
+            result = f"{list(answers.shape)} where it answered {list(self.answers.shape)}"
         raise PredictionError(
-            f"{what} answers {found} when it was made: onnxruntime {onnxruntime.__version__} does not compute what it was judged "
+            f"{what} answers {result} when it was made: onnxruntime {onnxruntime.__version__} does not compute what it was judged "
             "by. Install the version that its manifest names under packages, or train and judge it again with this one"
         )
 

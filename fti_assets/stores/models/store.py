@@ -115,9 +115,9 @@ class ModelStore:
                 f"{manifest.reference!r} does not name a build of model {manifest.model!r}: "
                 "make its name with build_id(cutoff), as in v1/20130501T000000Z-1f9ac3d2"
             )
-        if (found := hashlib.sha256(graph).hexdigest()) != manifest.sha256:
+        if (result := hashlib.sha256(graph).hexdigest()) != manifest.sha256:
             raise StoreError(
-                f"the graph of {manifest.model}/{manifest.reference} has sha256 {found}, "
+                f"the graph of {manifest.model}/{manifest.reference} has sha256 {result}, "
                 f"its manifest says {manifest.sha256}: nothing was published, make the manifest from these bytes"
             )
         listed = {name: hashlib.sha256(content).hexdigest() for name, content in (files or {}).items()}
@@ -179,9 +179,9 @@ class ModelStore:
         manifest = self.manifest(model, reference)
         path = self._build(model, reference) / "model.onnx"
         graph = _read(path)
-        if (found := hashlib.sha256(graph).hexdigest()) != manifest.sha256:
+        if (result := hashlib.sha256(graph).hexdigest()) != manifest.sha256:
             raise DamagedError(
-                f"{path} is damaged: its {len(graph)} bytes have sha256 {found}, the manifest says {manifest.sha256}. "
+                f"{path} is damaged: its {len(graph)} bytes have sha256 {result}, the manifest says {manifest.sha256}. "
                 "Restore the file from a copy, or make another build the champion"
             )
         return manifest, graph
@@ -194,9 +194,9 @@ class ModelStore:
         """
         path = self.folder(manifest) / name
         content = _read(path)
-        if (found := hashlib.sha256(content).hexdigest()) != manifest.files[name]:
+        if (result := hashlib.sha256(content).hexdigest()) != manifest.files[name]:
             raise DamagedError(
-                f"{path} is damaged: its {len(content)} bytes have sha256 {found}, the manifest says {manifest.files[name]}. "
+                f"{path} is damaged: its {len(content)} bytes have sha256 {result}, the manifest says {manifest.files[name]}. "
                 "Restore the file from a copy, or make another build the champion"
             )
         return content
@@ -380,10 +380,10 @@ class ModelStore:
         return NoChampionError(f"{text}it has builds {listed}. {remedy}")
 
     def _references(self, model: str) -> list[str]:
-        found = []
+        results = []
         for version in self._folders(self._folder(model)):
-            found += [f"{version.name}/{build.name}" for build in self._folders(version)]
-        return sorted(reference for reference in found if _REFERENCE.fullmatch(reference))
+            results += [f"{version.name}/{build.name}" for build in self._folders(version)]
+        return sorted(reference for reference in results if _REFERENCE.fullmatch(reference))
 
     def _folder(self, model: str) -> Path:
         if not is_name(model):

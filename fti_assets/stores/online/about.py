@@ -44,12 +44,12 @@ class Schema:
 
     @classmethod
     def from_json(cls, text: str) -> "Schema":
-        found = json.loads(text)
-        columns = tuple(Column(**column) for column in found["columns"])
-        kinds = {*found["key_types"], *(column.type for column in columns)}
+        result = json.loads(text)
+        columns = tuple(Column(**column) for column in result["columns"])
+        kinds = {*result["key_types"], *(column.type for column in columns)}
         if not kinds <= SIDES.keys():
             raise ValueError(f"its columns have the types {sorted(map(str, kinds))}")
-        return cls(tuple(found["key_types"]), columns, bool(found["event_time"]), int(found["format"]))
+        return cls(tuple(result["key_types"]), columns, bool(result["event_time"]), int(result["format"]))
 
 
 @dataclass(frozen=True)

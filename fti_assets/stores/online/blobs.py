@@ -162,10 +162,10 @@ class BlobFormat:
             if not last:
                 return None
             rows = range(last // width)
-            found = bisect_right(rows, at_us, key=lambda row: _VISIBLE.unpack_from(blob, row * width)[0]) - 1
-            if found < 0:
+            result = bisect_right(rows, at_us, key=lambda row: _VISIBLE.unpack_from(blob, row * width)[0]) - 1
+            if result < 0:
                 return None
-            fields = self._row.unpack_from(blob, found * width)
+            fields = self._row.unpack_from(blob, result * width)
         return Winner(fields[1], fields[0], self._values(blob, fields))
 
     def winners(self, blobs: Mapping[bytes, bytes | None], at_us: int) -> dict[bytes, Winner | None]:
@@ -174,7 +174,7 @@ class BlobFormat:
         Raises:
             ValueError: one of them is not what was written under its key.
         """
-        found: dict[bytes, Winner | None] = {}
+        results: dict[bytes, Winner | None] = {}
         tail, head, no_nulls = self._row.size + _CRC, self._head, self._no_nulls
         last_row, pick, simple = self._row.unpack_from, self._pick, self.event_time and not self._has_texts
         for key, blob in blobs.items():
@@ -183,10 +183,10 @@ class BlobFormat:
             if simple and crc32(blob, crc32(key)) == _CRC_OF_CHECKED:
                 fields = last_row(blob, len(blob) - tail)
                 if fields[0] <= at_us and fields[head] == no_nulls:
-                    found[key] = _new(Winner, (fields[1], fields[0], pick(fields)))
+                    results[key] = _new(Winner, (fields[1], fields[0], pick(fields)))
                     continue
-            found[key] = self.winner(key, blob, at_us)
-        return found
+            results[key] = self.winner(key, blob, at_us)
+        return results
 
     def _values(self, blob: bytes, fields: Sequence[Any]) -> tuple[Any, ...]:
         if self._wanted_texts or fields[self._head] != self._no_nulls:

@@ -22,9 +22,9 @@ def key_encoder(key_types: Sequence[ColumnType], namespace: str) -> Callable[[Ke
 
     def checked(key: Key) -> Key:
         if [type(part) for part in key] != kinds:
-            found = ", ".join(type(part).__name__ for part in key)
+            result = ", ".join(type(part).__name__ for part in key)
             raise DataError(
-                f"key {key!r} of online namespace {namespace!r} has types ({found}), not {tuple(key_types)}"
+                f"key {key!r} of online namespace {namespace!r} has types ({result}), not {tuple(key_types)}"
             )
         return key
 

@@ -148,7 +148,7 @@ class NamespacesReader:
                 continue
             distinct = [list(dict.fromkeys(key for key in asked if key is not None)) for asked in encoded]
             fetched = self._fetcher.many(abouts, distinct)
-            if all(found[0] == content.generation for found, content in zip(fetched, contents, strict=True)):
+            if all(match[0] == content.generation for match, content in zip(fetched, contents, strict=True)):
                 break
             self._state = self._read_state()
         answers = []

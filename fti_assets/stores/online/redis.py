@@ -62,19 +62,19 @@ class RedisOnlineStore(OnlineStore):
         return str(self._server)
 
     def namespaces(self) -> tuple[str, ...]:
-        with self._server.told():
+        with self._server.store_errors():
             names: Any = self._server.client.hkeys(self._server.key("about"))
         return tuple(sorted(name.decode() for name in names))
 
     def about(self, namespace: str) -> About | None:
-        with self._server.told():
-            found: Any = self._server.client.hget(self._server.key("about"), checked_namespace(namespace))
-        return None if found is None else from_json(found, what=f"{self} {namespace}")
+        with self._server.store_errors():
+            result: Any = self._server.client.hget(self._server.key("about"), checked_namespace(namespace))
+        return None if result is None else from_json(result, what=f"{self} {namespace}")
 
     @contextmanager
     def writing(self, namespace: str) -> Iterator[RedisWriter]:
         lock, token = self._server.key("lock", checked_namespace(namespace)), secrets.token_hex(16)
-        with self._server.told():
+        with self._server.store_errors():
             self._acquire(lock, token)
         over = Event()
         keeper = Thread(target=self._keep, args=(lock, token, over), name=f"keeps {lock}", daemon=True)
@@ -84,7 +84,10 @@ class RedisOnlineStore(OnlineStore):
         finally:
             over.set()
             keeper.join()
-            with suppress(StoreError), self._server.told():  # of a server that is out of reach the lock goes by itself
+            with (
+                suppress(StoreError),
+                self._server.store_errors(),
+            ):  # of a server that is out of reach the lock goes by itself
                 self._server.client.eval(_RELEASE, 1, lock, token)
 
     def readers(self, wanted: Sequence[tuple[str, Sequence[str] | None]]) -> NamespacesReader:
@@ -106,5 +109,5 @@ class RedisOnlineStore(OnlineStore):
     def _keep(self, lock: str, token: str, over: Event) -> None:
         """Prolong a lock while its writer lives; a writer that has lost it is refused when it commits."""
         while not over.wait(self._lock_seconds / 3):
-            with suppress(StoreError), self._server.told():
+            with suppress(StoreError), self._server.store_errors():
                 self._server.client.eval(_PROLONG, 1, lock, token, int(self._lock_seconds * 1000))

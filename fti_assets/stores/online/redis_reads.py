@@ -23,15 +23,15 @@ class RedisReads:
     def abouts(self) -> list[About]:
         if not self._namespaces:
             return []
-        with self._server.told():
+        with self._server.store_errors():
             for _ in range(_TRIES):
-                told: Any = self._server.client.hmget(self._server.key("about"), self._namespaces)
-                for namespace, found in zip(self._namespaces, told, strict=True):
-                    if found is None:
+                store_errors: Any = self._server.client.hmget(self._server.key("about"), self._namespaces)
+                for namespace, match in zip(self._namespaces, store_errors, strict=True):
+                    if match is None:
                         raise NotMaterializedError(
                             f"online namespace {namespace!r} is no longer in {self._server}: load it again"
                         )
-                abouts = [from_json(found, what=self.where(position)) for position, found in enumerate(told)]
+                abouts = [from_json(match, what=self.where(position)) for position, match in enumerate(store_errors)]
                 if [marker for marker, _ in self.one(abouts, [None] * len(abouts))] == [a.generation for a in abouts]:
                     return abouts
         raise DamagedError(
@@ -41,21 +41,21 @@ class RedisReads:
         )
 
     def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> Sequence[tuple[int | None, bytes | None]]:
-        found = self._trip(
+        result = self._trip(
             [
                 ("HMGET", about.place, MARKER) if key is None else ("HMGET", about.place, MARKER, key)
                 for about, key in zip(abouts, keys, strict=True)
             ]
         )
-        return [(_number(blobs[0]), blobs[1] if len(blobs) > 1 else None) for blobs in found]
+        return [(_number(blobs[0]), blobs[1] if len(blobs) > 1 else None) for blobs in result]
 
     def many(
         self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]
     ) -> Sequence[tuple[int | None, dict[bytes, bytes | None]]]:
-        found = self._trip([("HMGET", about.place, MARKER, *asked) for about, asked in zip(abouts, keys, strict=True)])
+        result = self._trip([("HMGET", about.place, MARKER, *asked) for about, asked in zip(abouts, keys, strict=True)])
         return [
             (_number(blobs[0]), dict(zip(asked, blobs[1:], strict=True)))
-            for asked, blobs in zip(keys, found, strict=True)
+            for asked, blobs in zip(keys, result, strict=True)
         ]
 
     def where(self, position: int) -> str:
@@ -63,7 +63,7 @@ class RedisReads:
 
     def _trip(self, commands: list[tuple[Any, ...]]) -> list[list[bytes | None]]:
         """Send commands and read their answers, once more on a new connection if the one of before is broken."""
-        with self._server.told():
+        with self._server.store_errors():
             try:
                 return self._exchange(commands)
             except self._server.broken:

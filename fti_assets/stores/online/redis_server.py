@@ -64,14 +64,14 @@ class RedisServer:
         return ":".join([self._prefix, *parts])
 
     @contextmanager
-    def told(self) -> Iterator[None]:
+    def store_errors(self) -> Iterator[None]:
         """Turn an error of the client into one that names the store."""
         try:
             yield
         except self._error as error:
-            said = scrubbed(str(error), secrets_of(self.location))
+            message = scrubbed(str(error), secrets_of(self.location))
             raise StoreError(
-                f"the online store {self} cannot be used: {said}. Check that the server runs, is reached from here, has "
+                f"the online store {self} cannot be used: {message}. Check that the server runs, is reached from here, has "
                 "memory left and lets this user write"
             ) from error
 

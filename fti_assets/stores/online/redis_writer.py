@@ -29,7 +29,7 @@ class RedisWriter:
         self._remove_leftovers()
 
     def load(self, schema: Schema, blobs: Blobs, *, answers_from: datetime | None, snapshot: int, origin: str) -> int:
-        with self._server.told():
+        with self._server.store_errors():
             generation = self._number()
             place = self._server.key("rows", self._namespace, str(generation))
             self._client.sadd(self._staged, place)
@@ -46,7 +46,7 @@ class RedisWriter:
 
                 self._commit(about, switch)
             except BaseException:
-                with suppress(StoreError), self._server.told():
+                with suppress(StoreError), self._server.store_errors():
                     self._client.unlink(place)
                     self._client.srem(self._staged, place)
                 raise
@@ -56,14 +56,14 @@ class RedisWriter:
         self, blobs: Blobs, gone: Iterable[bytes], *, answers_from: datetime | None, snapshot: int, origin: str
     ) -> int:
         about = self._loaded()
-        with self._server.told():
+        with self._server.store_errors():
             changed: list[list[tuple[bytes, bytes]]] = []
             keys = about.keys
             for chunk in chunks(in_order(self._namespace, blobs), _CHUNK):
                 before = self._client.hmget(about.place, [key for key, _ in chunk])
                 keys += before.count(None)
                 changed.append([pair for pair, old in zip(chunk, before, strict=True) if pair[1] != old])
-            removed = self._there(gone)
+            removed = self._existing(gone)
             keys -= len(removed)
             after = replace(
                 about,
@@ -85,8 +85,8 @@ class RedisWriter:
 
     def delete(self, keys: Iterable[bytes]) -> int:
         about = self._loaded()
-        with self._server.told():
-            removed = self._there(keys)
+        with self._server.store_errors():
+            removed = self._existing(keys)
             after = replace(about, keys=about.keys - len(removed), generation=self._number())
 
             def write(pipe: Any) -> None:
@@ -99,12 +99,12 @@ class RedisWriter:
     def drop(self) -> None:
         if self.about is not None:
             place = self.about.place
-            with self._server.told():
+            with self._server.store_errors():
                 self._commit(None, lambda pipe: pipe.unlink(place))
 
     def _remove_leftovers(self) -> None:
         """Remove what a load left that was killed before it switched."""
-        with self._server.told():
+        with self._server.store_errors():
             left: Any = self._client.smembers(self._staged)
             if left:
                 self._client.unlink(*left)
@@ -125,13 +125,13 @@ class RedisWriter:
                     raise self._lost()
         return keys
 
-    def _there(self, keys: Iterable[bytes]) -> list[bytes]:
+    def _existing(self, keys: Iterable[bytes]) -> list[bytes]:
         """Those of some keys that the namespace holds."""
-        found, wanted = [], iter(keys)
+        results, wanted = [], iter(keys)
         while chunk := list(islice(wanted, _CHUNK)):
             blobs = self._client.hmget(self._loaded().place, chunk)
-            found += [key for key, blob in zip(chunk, blobs, strict=True) if blob is not None]
-        return found
+            results += [key for key, blob in zip(chunk, blobs, strict=True) if blob is not None]
+        return results
 
     def _remove(self, pipe: Any, place: str, keys: Sequence[bytes]) -> None:
         for start in range(0, len(keys), _CHUNK):

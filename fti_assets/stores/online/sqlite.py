@@ -271,8 +271,8 @@ class _Merge:
 
 
 def _count(connection: sqlite3.Connection, keys: Sequence[bytes]) -> int:
-    found = connection.execute(f"SELECT count(*) FROM rows WHERE key IN ({', '.join('?' * len(keys))})", keys)
-    return int(found.fetchone()[0])
+    result = connection.execute(f"SELECT count(*) FROM rows WHERE key IN ({', '.join('?' * len(keys))})", keys)
+    return int(result.fetchone()[0])
 
 
 def _remove(connection: sqlite3.Connection, keys: Iterable[bytes]) -> int:

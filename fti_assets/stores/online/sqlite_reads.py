@@ -99,19 +99,19 @@ class SqliteReads:
         self._connections.close(
             self._key
         )  # a file that was removed and made anew is another one than this thread has open
-        return [_there(path) for path in self._paths]
+        return [_existing(path) for path in self._paths]
 
     def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> Sequence[tuple[int | None, bytes | None]]:
-        found: tuple[Any, ...] = ()
+        result: tuple[Any, ...] = ()
         start = 0
         try:
             for part, execute in zip(self._parts, self._executes(), strict=True):
                 end = start + len(part.numbers)
-                found += execute(part.one, keys[start:end]).fetchone()
+                result += execute(part.one, keys[start:end]).fetchone()
                 start = end
         except sqlite3.Error as error:
             raise self._broken(error) from error
-        answers = list(zip(found[::2], found[1::2], strict=True))
+        answers = list(zip(result[::2], result[1::2], strict=True))
         for position, (key, (_, blob)) in enumerate(zip(keys, answers, strict=True)):
             if blob is None and key is not None:
                 self._check_absence(position, (key,))
@@ -120,23 +120,23 @@ class SqliteReads:
     def many(
         self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]
     ) -> Sequence[tuple[int | None, dict[bytes, bytes | None]]]:
-        found: list[tuple[int | None, dict[bytes, bytes | None]]] = []
+        results: list[tuple[int | None, dict[bytes, bytes | None]]] = []
         try:
             executes = self._executes()
             for part, execute, connection in zip(self._parts, executes, self._connections.of(self._key), strict=True):
                 execute("BEGIN")
                 try:
                     for number in part.numbers:
-                        found.append(_blobs(execute, number, keys[len(found)]))
+                        results.append(_blobs(execute, number, keys[len(results)]))
                 finally:
                     if connection.in_transaction:
                         execute("ROLLBACK")
         except sqlite3.Error as error:
             raise self._broken(error) from error
-        for position, (asked, (_, blobs)) in enumerate(zip(keys, found, strict=True)):
+        for position, (asked, (_, blobs)) in enumerate(zip(keys, results, strict=True)):
             if missing := [key for key in asked if key not in blobs]:
                 self._check_absence(position, missing)
-        return found
+        return results
 
     def _check_absence(self, position: int, keys: Sequence[bytes]) -> None:
         """Look at the rows before and after where each missing key would be.
@@ -169,7 +169,7 @@ class SqliteReads:
     def _broken(self, error: sqlite3.Error) -> StoreError:
         """The error of the file that cannot even say what it is, else of the first."""
         for path in self._paths:
-            _there(path)
+            _existing(path)
         return broken(self._paths[0], error)
 
 
@@ -212,12 +212,12 @@ def _blobs(execute: Execute, number: int, keys: Sequence[bytes]) -> tuple[int | 
     blobs: dict[bytes, bytes | None] = {}
     for start in range(0, len(keys), _CHUNK):
         chunk = keys[start : start + _CHUNK]
-        found = execute(f"SELECT key, blob FROM f{number}.rows WHERE key IN ({', '.join('?' * len(chunk))})", chunk)
-        blobs.update(found.fetchall())
+        result = execute(f"SELECT key, blob FROM f{number}.rows WHERE key IN ({', '.join('?' * len(chunk))})", chunk)
+        blobs.update(result.fetchall())
     return None if generation is None else generation[0], blobs
 
 
-def _there(path: Path) -> About:
+def _existing(path: Path) -> About:
     with closing(connect_to_read(path)) as connection:
         about = read_about(connection, path)
     if about is None:
@@ -250,13 +250,13 @@ def _is_unchanging(path: Path) -> bool:
 
 def _signatures(parts: Sequence[_Part]) -> Signatures:
     """What tells that one of the files read without locks was changed."""
-    found = []
+    results = []
     for path in (path for part in parts for path in part.paths):
         with readable(path):
             if path.exists() and _is_unchanging(path):
                 seen = path.stat()
-                found.append((str(path), seen.st_mtime_ns, seen.st_ino, seen.st_size))
-    return tuple(found)
+                results.append((str(path), seen.st_mtime_ns, seen.st_ino, seen.st_size))
+    return tuple(results)
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
@@ -272,7 +272,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 def read_about(connection: sqlite3.Connection, path: Path) -> About | None:
     """What a namespace says of itself, None if nothing was ever loaded."""
     try:
-        found = connection.execute(
+        row = connection.execute(
             "SELECT generation, schema, answers_from, snapshot, keys, origin FROM about"
         ).fetchone()
     except sqlite3.Error as error:
@@ -283,9 +283,9 @@ def read_about(connection: sqlite3.Connection, path: Path) -> About | None:
         raise DamagedNamespaceError(
             f"online namespace file {path} is damaged: {error}. Materialize the group again, which loads it anew"
         ) from error
-    if found is None:
+    if row is None:
         return None
-    return stored(dict(zip(_ABOUT, found, strict=True)), what=f"online namespace file {path}")
+    return stored(dict(zip(_ABOUT, row, strict=True)), what=f"online namespace file {path}")
 
 
 def broken(path: Path, error: sqlite3.Error) -> StoreError:

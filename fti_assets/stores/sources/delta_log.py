@@ -41,9 +41,9 @@ def _counted(connection: duckdb.DuckDBPyConnection, logs: Sequence[str]) -> dict
     """Of each file that the log names, whether its last word is that it was added."""
     names = ", ".join(map(literal, logs))
     texts = connection.execute(f"SELECT content FROM read_text([{names}]) ORDER BY filename").fetchall()
-    found: dict[str, bool] = {}
+    results: dict[str, bool] = {}
     for (text,) in texts:
         actions = [json.loads(line) for line in text.splitlines() if line.strip()]
         for kind in ("remove", "add"):  # a commit that rewrites a file under its own name adds it
-            found |= {unquote(one[kind]["path"]): kind == "add" for one in actions if kind in one}
-    return found
+            results |= {unquote(one[kind]["path"]): kind == "add" for one in actions if kind in one}
+    return results

@@ -62,7 +62,7 @@ def source_connection() -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET python_enable_replacements = false")
         connection.execute("SET enable_progress_bar = false")
-        with secrets_hidden(), bad_values_named():
+        with without_secrets(), value_errors():
             yield connection
     finally:
         connection.close()
@@ -73,7 +73,7 @@ NOT_AS_DECLARED = "cannot be read as it is declared: "
 
 
 @contextmanager
-def bad_values_named() -> Iterator[None]:
+def value_errors() -> Iterator[None]:
     """Give a source's value that is not of its declared type an error of the library's own.
 
     Raises:
@@ -88,7 +88,7 @@ def bad_values_named() -> Iterator[None]:
 
 
 @contextmanager
-def secrets_hidden() -> Iterator[None]:
+def without_secrets() -> Iterator[None]:
     """Hide the passwords and signatures of addresses that DuckDB repeats in an error.
 
     Raises:
@@ -97,10 +97,12 @@ def secrets_hidden() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        said = scrubbed(str(error))
-        if said == str(error):
+        message = scrubbed(str(error))
+        if message == str(error):
             raise
-        raise StoreError(f"a source cannot be read: {said}. Check that it is there and that it may be read") from None
+        raise StoreError(
+            f"a source cannot be read: {message}. Check that it is there and that it may be read"
+        ) from None
 
 
 @checked_arguments()

@@ -42,15 +42,15 @@ def judge_rows(
         coverage: what the joins found.
     """
     y = quoted(label_column)
-    asked = ["count(*)", f"count(*) FILTER ({KNOWN})", f"count(DISTINCT {y})", f"max({y})", f"mode({y})"]
+    expressions = ["count(*)", f"count(*) FILTER ({KNOWN})", f"count(DISTINCT {y})", f"max({y})", f"mode({y})"]
     for feature in features:
         name = quoted(feature.name)
-        asked += [f"count({name})", f"min({name}) IS DISTINCT FROM max({name})"]
-    total, known, labels, highest, commonest, *found = connection.execute(
-        f"SELECT {', '.join(asked)} FROM {table}"
+        expressions += [f"count({name})", f"min({name}) IS DISTINCT FROM max({name})"]
+    total, known, labels, highest, commonest, *results = connection.execute(
+        f"SELECT {', '.join(expressions)} FROM {table}"
     ).fetchall()[0]
     names = [feature.name for feature in features]
-    counts, vary = dict(zip(names, found[::2], strict=True)), dict(zip(names, found[1::2], strict=True))
+    counts, vary = dict(zip(names, results[::2], strict=True)), dict(zip(names, results[1::2], strict=True))
     null = [name for name in names if total and not counts[name]]
     one = [name for name in names if total > 1 and counts[name] == total and not vary[name]]
     dull_names = {*null, *one}
@@ -96,7 +96,7 @@ def judge_times(lake: Lake, view: ViewRecord, groups: Sequence[FeatureGroup], *,
 
     A spine without an ``available_at`` may: its event time is when a prediction will be made.
     """
-    found, now = {}, clock.now()
+    results, now = {}, clock.now()
     for group in groups:
         planned = group.name == view.spine and group.available_at is None
         if group.event_time is None or planned:
@@ -111,12 +111,12 @@ def judge_times(lake: Lake, view: ViewRecord, groups: Sequence[FeatureGroup], *,
             f"SELECT count(*) FROM {view_of(rows)} WHERE {future_sql(group, now)}"
         ).fetchall()[0][0]
         if number:
-            found[group.table] = int(number)
-    told = ", ".join(f"{number} rows of {table}" for table, number in found.items())
+            results[group.table] = int(number)
+    message = ", ".join(f"{number} rows of {table}" for table, number in results.items())
     return _verdict(
         PAST,
-        sum(found.values()),
-        f"{told} are said to be true and available only after now: are their times local, not UTC?",
+        sum(results.values()),
+        f"{message} are said to be true and available only after now: are their times local, not UTC?",
     )
 
 

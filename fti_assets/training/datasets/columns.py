@@ -34,7 +34,7 @@ def columns_of(dataset: TrainingDataset) -> Columns:
             table_column(selection.feature_prefix + name, types.get(name), f"{name} of {group.table}")
             for name in selection.chosen(types)
         ]
-    said = f"Label: {label.name} of {label.group.table}"
-    known.append(table_column(label.name, label_types.get(label.name), said, nullable=False))
+    message = f"Label: {label.name} of {label.group.table}"
+    known.append(table_column(label.name, label_types.get(label.name), message, nullable=False))
     known.append(table_column(SPLIT, "text", "train, validation or test", nullable=False))
     return declared_columns(known, dataset.schema)

@@ -21,7 +21,7 @@ Coverage = dict[str, dict[str, float]]
 ROW = "(row)"
 
 
-def with_found(view: ViewRecord) -> ViewRecord:
+def with_match_columns(view: ViewRecord) -> ViewRecord:
     """The view with a column more a join, a key of the group's: null where no row was found, or only an expired one."""
     joins = [
         replace(join, columns=(*join.columns, JoinedColumn(f"{_FOUND}{number}", join.keys[0].group, join.keys[0].type)))
@@ -68,7 +68,7 @@ def _keys(join: JoinedGroup) -> str:
     return ", ".join(key.spine for key in join.keys)
 
 
-def coverage_shown(coverage: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+def coverage_metadata(coverage: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     """Coverage as a table on the dataset's page."""
     records = [
         dg.TableRecord({"group": group, "what": "a row" if what == ROW else what, "share": round(share, 6)})
@@ -78,6 +78,6 @@ def coverage_shown(coverage: Mapping[str, Mapping[str, float]]) -> dict[str, Any
     return {"coverage": dg.MetadataValue.table(records)} if records else {}
 
 
-def coverage_plotted(coverage: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def coverage_plots(coverage: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """A number a join, which Dagster plots over the cutoffs: the share of rows that got a row."""
     return {f"coverage/{group}": shares[ROW] for group, shares in coverage.items()}

@@ -21,7 +21,7 @@ from fti_assets.features.spine_rows import LATE, spine_as_of
 from fti_assets.stores.duckdb.relations import view_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.checks import KNOWN, judge_rows
-from fti_assets.training.datasets.coverage import Coverage, coverage_of, with_found
+from fti_assets.training.datasets.coverage import Coverage, coverage_of, with_match_columns
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset
 from fti_assets.training.datasets.split import Interval, RandomSplit, TimeSplit
 from fti_assets.training.datasets.split_share import share_sql
@@ -88,8 +88,8 @@ def dataset_rows(
         f"FROM {labelled} WHERE {_reason(dataset, cutoff)} IN ('train', 'validation', 'test') ORDER BY {order}"
     )
     table = quoted(temporary_name("dataset"))
-    found = assemble(lake, with_found(view), usable, snapshot=snapshot)
-    connection.execute(f"CREATE TEMP TABLE {table} AS FROM {view_of(found)}")
+    result = assemble(lake, with_match_columns(view), usable, snapshot=snapshot)
+    connection.execute(f"CREATE TEMP TABLE {table} AS FROM {view_of(result)}")
     assembled = connection.sql(f"FROM {table}")
     kept = dict.fromkeys([*view.identity, *(feature.name for feature in view.features)])
     selected = ", ".join(map(quoted, kept))
@@ -147,13 +147,13 @@ def where_the_parts_lie(dataset: TrainingDataset, parts: Mapping[str, Interval])
         return ""
     (_, train_end), (validation_start, validation_end), (test_start, test_end) = parts.values()
     gap = f", with gaps of the label's maturity, {dataset.view.label.age}" if dataset.view.label.age else ""
-    said = (
+    message = (
         f". Train is before {train_end}, validation from {validation_start} to {validation_end}, test from {test_start} to "
         f"{test_end}{gap}"
     )
     if isinstance(dataset.split, TimeSplit) and not dataset.split.has_shares:
-        return f"{said}: write split=fti.TimeSplit(validation=0.2, test=0.2) for shares of the rows that there are"
-    return f"{said}: take more history, or a label with a shorter maturity"
+        return f"{message}: write split=fti.TimeSplit(validation=0.2, test=0.2) for shares of the rows that there are"
+    return f"{message}: take more history, or a label with a shorter maturity"
 
 
 def _known_by(
@@ -301,8 +301,8 @@ def _refuse_ambiguous(
 def _trained_until(connection: duckdb.DuckDBPyConnection, labelled: str, view: ViewRecord) -> datetime | None:
     if view.prediction_time is None:
         return None
-    found = connection.execute(
+    row = connection.execute(
         f"SELECT max({quoted(view.prediction_time)}) FROM {labelled} WHERE {_SPLIT} IN ('train', 'validation')"
     ).fetchone()
-    latest: datetime | None = found[0] if found else None
+    latest: datetime | None = row[0] if row else None
     return latest

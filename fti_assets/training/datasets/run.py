@@ -16,7 +16,7 @@ from fti_assets.core.manifest import Column, DatasetManifest, RandomParts, ViewR
 from fti_assets.core.records import to_json
 from fti_assets.core.rules import Verdict, worst
 from fti_assets.core.sql import quoted
-from fti_assets.core.times import Window, instant, microseconds
+from fti_assets.core.times import Partition, instant, microseconds
 from fti_assets.errors import DataError, listed
 from fti_assets.features.external.rows import changed_while_read, external_versions, read_external
 from fti_assets.features.groups.columns import stored_schema
@@ -25,12 +25,12 @@ from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.staging import Staged, stage
 from fti_assets.features.upstream import COMPLETE, missing_partitions, provisional_partitions
 from fti_assets.orchestration.lineage import COLUMN_LINEAGE, dataset_lineage
-from fti_assets.orchestration.partitions import running_windows
+from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.checks import judge_times
 from fti_assets.training.datasets.columns import columns_of, layout_of
-from fti_assets.training.datasets.coverage import coverage_plotted, coverage_shown
+from fti_assets.training.datasets.coverage import coverage_metadata, coverage_plots
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.datasets.rows import DatasetRows, dataset_rows, where_the_parts_lie
 from fti_assets.training.datasets.split import RandomSplit
@@ -45,7 +45,7 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
         outside = external_versions(lake, dataset.view.groups)
         view = stored_view(lake, dataset)
         made, manifests, verdicts = [], {}, []
-        for window in running_windows(context):
+        for window in running_partitions(context):
             cutoff = window.start or clock.now()
             if cutoff > clock.now():
                 raise DataError(
@@ -53,7 +53,7 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
                     "known by then is not known yet"
                 )
             rows = dataset_rows(lake, dataset, view, cutoff=cutoff, snapshot=snapshot)
-            staged = stage(lake.connection, rows.relation, layout_of(dataset), [Window(window.key)])
+            staged = stage(lake.connection, rows.relation, layout_of(dataset), [Partition(window.key)])
             warned = [*rows.verdicts, judge_times(lake, view, dataset.view.groups, snapshot=snapshot)]
             verdicts.append([*staged.verdicts, _complete(lake, dataset, cutoff, snapshot), *warned])
             manifest = _manifest(lake, dataset, view, rows, cutoff, snapshot, code_version_of(context))
@@ -88,11 +88,11 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
                 "point_in_time": newest.point_in_time,
                 "delay_breaches": newest.delay_breaches,
                 "read_from": dg.MetadataValue.json(newest.upstream),
-                **coverage_shown(newest.coverage),
+                **coverage_metadata(newest.coverage),
                 **stored_schema(columns_of(dataset), lake.types(dataset.table_name)),
                 COLUMN_LINEAGE: dataset_lineage(newest, {group.table: group.key for group in dataset.view.groups}),
             }
-            plotted = {partition: coverage_plotted(manifest.coverage) for partition, manifest in manifests.items()}
+            plotted = {partition: coverage_plots(manifest.coverage) for partition, manifest in manifests.items()}
             return Outcome(commit, metadata, together, by_partition=plotted)
 
         run = context.run.run_id

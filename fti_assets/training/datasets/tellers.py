@@ -71,24 +71,24 @@ def tellers(
         sample = f"(FROM {table} USING SAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1))"
         by_value = telling(connection, sample, by_value, label, least=0)
         in_order = _in_order(connection, sample, in_order, label, least=0)
-    found = {
+    results = {
         *telling(connection, table, by_value, label, least=_FEWEST),
         *_in_order(connection, table, in_order, label, least=_FEWEST),
     }
-    return [feature.name for feature in features if feature in found]
+    return [feature.name for feature in features if feature in results]
 
 
 def telling(
     connection: duckdb.DuckDBPyConnection, source: str, features: Sequence[Column], label: LabelFacts, *, least: int
 ) -> list[Column]:
     """The features that nothing contradicts to tell the label by their values, where they have at least that many rows."""
-    found: list[Column] = []
+    results: list[Column] = []
     for first in range(0, len(features), _TOGETHER):
         some = features[first : first + _TOGETHER]
         asked = [_tells(feature, label, least) for feature in some]
         answers = connection.execute(f"SELECT {', '.join(asked)} FROM {label.of(source)}", label.asked).fetchall()[0]
-        found += [feature for feature, tells in zip(some, answers, strict=True) if tells]
-    return found
+        results += [feature for feature, tells in zip(some, answers, strict=True) if tells]
+    return results
 
 
 def not_ruled_out(
@@ -100,10 +100,10 @@ def not_ruled_out(
     for kind in dict.fromkeys(feature.type for feature in features):
         below = _below(f"({' UNION ALL '.join(sides)})", label.y, [one.name for one in features if one.type == kind])
         tells = _tells(Column("__fti_value", kind), label, 0)
-        found = connection.execute(
+        rows = connection.execute(
             f"SELECT __fti_name FROM {label.of(f'({below})')} GROUP BY __fti_name HAVING {tells}", label.asked
         ).fetchall()
-        left |= {name for (name,) in found}
+        left |= {name for (name,) in rows}
     return [feature for feature in features if feature.name in left]
 
 
@@ -164,10 +164,10 @@ def _maybe_in_order(
             f"min(lowest) OVER earlier AS above FROM ({below}) GROUP BY __fti_name, {label.y} "
             f"{_earlier(label.y, 'PARTITION BY __fti_name ')}"
         )
-        found = connection.execute(
+        rows = connection.execute(
             f"SELECT __fti_name FROM ({each}) GROUP BY __fti_name HAVING {_ordered('lowest', 'greatest', 'below', 'above')}"
         ).fetchall()
-        left |= {name for (name,) in found}
+        left |= {name for (name,) in rows}
     return [feature for feature in features if feature.name in left]
 
 
@@ -175,7 +175,7 @@ def _in_order(
     connection: duckdb.DuckDBPyConnection, source: str, features: Sequence[Column], label: LabelFacts, *, least: int
 ) -> list[Column]:
     """The features that grow, or fall, wherever the label grows, on the rows where they are not null."""
-    found: list[Column] = []
+    results: list[Column] = []
     for first in range(0, len(features), _TOGETHER):
         some = features[first : first + _TOGETHER]
         grouped, compared, asked = [], [], []
@@ -188,8 +188,8 @@ def _in_order(
         labels = f"SELECT {label.y} AS __fti_y, {', '.join(grouped)} FROM {source} GROUP BY 1"
         each = f"SELECT *, {', '.join(compared)} FROM ({labels}) {_earlier('__fti_y')}"
         answers = connection.execute(f"SELECT {', '.join(asked)} FROM ({each})").fetchall()[0]
-        found += [feature for feature, ordered in zip(some, answers, strict=True) if ordered]
-    return found
+        results += [feature for feature, ordered in zip(some, answers, strict=True) if ordered]
+    return results
 
 
 def _earlier(y: str, partition: str = "") -> str:

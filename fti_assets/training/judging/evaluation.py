@@ -204,10 +204,10 @@ def evaluate_slices(
     for column in evaluation.slices:
         if column not in columns:
             raise DeclarationError(f"there is no column {column!r} to slice by: there are {one_of(columns)}")
-        found, position, rows = np.unique(columns[column], return_inverse=True, return_counts=True)
+        results, position, rows = np.unique(columns[column], return_inverse=True, return_counts=True)
         by_value = np.split(np.argsort(position, kind="stable"), np.cumsum(rows)[:-1])
         sliced[column] = {
-            _slice_name(found[at]): {
+            _slice_name(results[at]): {
                 **evaluate(task, evaluation.metrics, {name: outputs[name][by_value[at]]}, y[by_value[at]], classes),
                 "rows": float(rows[at]),
             }

@@ -227,10 +227,10 @@ class SliceGap:
         if self.by not in scores.slices:
             raise ModelError(f"the gate {self.name} needs the slices of {self.by!r}: there is {one_of(scores.slices)}")
         slices = scores.slices[self.by]
-        large = {value: found for value, found in slices.items() if found["rows"] >= self.min_rows}
+        large = {value: match for value, match in slices.items() if match["rows"] >= self.min_rows}
         left_out = _counted("slice", len(slices) - len(large), f" of fewer than {self.min_rows} rows left out")
         defined = {
-            value: score for value, found in large.items() if (score := _defined(found, self.metric)) is not None
+            value: score for value, match in large.items() if (score := _defined(match, self.metric)) is not None
         }
         left_out += _counted("slice", len(large) - len(defined), f" without a defined {self.metric} left out")
         if not defined:
@@ -239,12 +239,12 @@ class SliceGap:
         gap = -_lead(self.metric, defined[worst], overall)
         which = f"{self.metric} {defined[worst]:.6g} of {self.by} {worst!r} ({large[worst]['rows']:.0f} rows)"
         if gap <= 0:
-            found = f"{which}, the worst slice, is not worse than {overall:.6g} overall"
-            return GateVerdict(self.name, True, f"{found}{left_out}")
+            match = f"{which}, the worst slice, is not worse than {overall:.6g} overall"
+            return GateVerdict(self.name, True, f"{match}{left_out}")
         passed = gap <= self.at_most + _SLACK
         more = f"{'at most' if passed else 'more than'} {self.at_most:.6g}"
-        found = f"{which} is worse than {overall:.6g} overall by {gap:.6g}, {more}"
-        return GateVerdict(self.name, passed, f"{found}{left_out}")
+        match = f"{which} is worse than {overall:.6g} overall by {gap:.6g}, {more}"
+        return GateVerdict(self.name, passed, f"{match}{left_out}")
 
 
 def _counted(noun: str, number: int, what: str) -> str:

@@ -86,10 +86,13 @@ def _predicted_and_actual(y: np.ndarray, value: np.ndarray) -> str:
     predicted, actual = value.astype(np.float64), np.asarray(y, dtype=np.float64)
     low, high = ends(predicted, actual)
     if len(predicted) <= _DOTS:
-        drawn, said = _dots(predicted, actual, low, high, 2), f"A dot for each of {len(y):,} rows."
+        drawn, message = _dots(predicted, actual, low, high, 2), f"A dot for each of {len(y):,} rows."
     else:
-        drawn, said = _cells(predicted, actual, low, high), f"{len(y):,} rows, counted in cells: the darker, the more."
-    return f"<h2>Predicted and actual</h2><p>{said}</p>{_plot('predicted', 'actual', drawn, low, high)}"
+        drawn, message = (
+            _cells(predicted, actual, low, high),
+            f"{len(y):,} rows, counted in cells: the darker, the more.",
+        )
+    return f"<h2>Predicted and actual</h2><p>{message}</p>{_plot('predicted', 'actual', drawn, low, high)}"
 
 
 def _slices(column: str, values: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> str:

@@ -143,8 +143,8 @@ def _bars(title: str, scores: Mapping[str, float], most: int, of: int, fewest: i
     least = f" with {fewest} rows or more" if fewest else ""
     all_of = f"the {of} largest" if of >= LARGEST_SLICES else str(of)
     which = f"the worst {len(drawn)}{least}, of {all_of}" if of > len(drawn) else "the worst first"
-    said = f"<text y='-24'>{_text(title, 38)}</text><text y='-9'>{which}</text>"
-    return _svg(-6, -40, 244, 24 * len(drawn) + 38, f"<path d='{path}' fill='{_LINE}'/>{names}{said}")
+    message = f"<text y='-24'>{_text(title, 38)}</text><text y='-9'>{which}</text>"
+    return _svg(-6, -40, 244, 24 * len(drawn) + 38, f"<path d='{path}' fill='{_LINE}'/>{names}{message}")
 
 
 def _plot(title: str, across: str, up: str, drawn: str, low: float, high: float) -> str:

@@ -357,10 +357,10 @@ def _in_classes(probabilities: np.ndarray, theirs: Sequence[str], ours: Sequence
 
 
 def _packages() -> dict[str, str]:
-    found = {}
+    results = {}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            results[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return results

@@ -51,5 +51,5 @@ def rejection(
 def failure_reasons(manifest: ModelManifest) -> str:
     """Why a build was accepted, or what turned it down."""
     rejected = manifest.status == "rejected"
-    said = [f"{verdict.gate}: {verdict.reason}" for verdict in manifest.gates if not (rejected and verdict.passed)]
-    return "; ".join(said) or "it has no gates"
+    message = [f"{verdict.gate}: {verdict.reason}" for verdict in manifest.gates if not (rejected and verdict.passed)]
+    return "; ".join(message) or "it has no gates"

@@ -100,8 +100,8 @@ def shaped(output: Any, task: Task, rows: int, classes: int, *, what: str) -> np
     wanted = [(rows, classes)] if task == "multiclass" else [(rows,), (rows, 1)]
     if np.shape(output) not in wanted:
         listed = " or ".join(str(list(shape)) for shape in wanted)
-        found = list(np.shape(output)) if hasattr(output, "shape") else type(output).__name__
-        raise ModelError(f"{what} gives {found} for {rows} rows, but a {task} model gives {listed}")
+        result = list(np.shape(output)) if hasattr(output, "shape") else type(output).__name__
+        raise ModelError(f"{what} gives {result} for {rows} rows, but a {task} model gives {listed}")
     values: np.ndarray = np.asarray(output)
     return values if task == "multiclass" else values.reshape(-1)
 
@@ -291,12 +291,12 @@ def _refuse_other_types(model: Any, inputs: Sequence[str]) -> None:
     """Refuse a model that is not given, or does not give, what this project's graphs have."""
     types = require("onnx", "training").TensorProto
     for one in [*(one for one in model.graph.input if one.name in inputs), *model.graph.output]:
-        found, end = one.type.tensor_type.elem_type, "output" if one in model.graph.output else "input"
+        results, end = one.type.tensor_type.elem_type, "output" if one in model.graph.output else "input"
         kinds = {"input": [types.FLOAT if one.name == DENSE else types.INT64], "output": [types.FLOAT, types.DOUBLE]}
         wanted = kinds[end]
-        if found and found not in wanted:
+        if results and results not in wanted:
             raise ModelError(
-                f"the ONNX model has the {end} {one.name!r} as {types.DataType.Name(found)}, but {types.DataType.Name(wanted[0])} is "
+                f"the ONNX model has the {end} {one.name!r} as {types.DataType.Name(results)}, but {types.DataType.Name(wanted[0])} is "
                 "expected: export it from a model in float32, or put a Cast there"
             )
 

@@ -231,8 +231,8 @@ def label_codes(labels: np.ndarray, task: Task, classes: Sequence[str], *, what:
         )
     if task == "multiclass":
         codes = {name: code for code, name in enumerate(classes)}
-        found, positions = np.unique(labels, return_inverse=True)
-        names = [_class_name(label) for label in found.tolist()]
+        results, positions = np.unique(labels, return_inverse=True)
+        names = [_class_name(label) for label in results.tolist()]
         unknown = [name for name in names if name not in codes]
         if unknown:
             raise DataError(

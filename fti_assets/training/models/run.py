@@ -12,7 +12,7 @@ from fti_assets.core.names import WHOLE
 from fti_assets.orchestration.checks import refusal
 from fti_assets.orchestration.function import call_function
 from fti_assets.orchestration.materialization import one_materialized
-from fti_assets.orchestration.partitions import running_windows
+from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.run import code_version_of
@@ -32,7 +32,7 @@ def run_model(
     Each build is reported before the next one is begun: what is published and promoted stays so if a later one raises.
     """
     store = stores.model_store()
-    windows = running_windows(context)
+    windows = running_partitions(context)
     asset_key = context.assets_def.key
 
     def train(data: TrainingData) -> Any:

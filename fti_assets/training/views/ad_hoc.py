@@ -174,8 +174,8 @@ def _cast(
     if not fits:
         questions.append(_Question(name, sql_type, f"{quoted(name)} IS NOT NULL", needed.type, of_value=False))
     if needed.type == "integer":  # a whole number that a float rounds is taken, as a request's is
-        found = misfits(column, sql_type, wanted)
-        questions += [_Question(name, sql_type, wrong, expected) for wrong, expected in found]
+        result = misfits(column, sql_type, wanted)
+        questions += [_Question(name, sql_type, wrong, expected) for wrong, expected in result]
     if times_as_text:
         parsed = try_instant_sql(connection, column)
         questions.append(_Question(name, sql_type, f"{column} IS NOT NULL AND {parsed} IS NULL", "ISO text"))
@@ -194,5 +194,5 @@ def _refuse(rows: duckdb.DuckDBPyRelation, questions: Sequence[_Question], what:
         name, sql_type = question.column, question.sql_type
         if not question.of_value:
             raise DataError(f"{what} has {name!r} as {sql_type}, {question.expected} is expected")
-        found = rows.filter(question.wrong).project(quoted(name)).limit(1).fetchall()
-        raise DataError(f"{what} has {name!r} with {found[0][0]!r}, a {sql_type}: {question.expected} is expected")
+        records = rows.filter(question.wrong).project(quoted(name)).limit(1).fetchall()
+        raise DataError(f"{what} has {name!r} with {records[0][0]!r}, a {sql_type}: {question.expected} is expected")

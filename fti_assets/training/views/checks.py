@@ -274,7 +274,7 @@ def known_type(view: ViewTerms, group: FeatureGroup, types: Mapping[str, ColumnT
     """
     kind = types.get(name)
     if kind is None:
-        there = [column for column, found in types.items() if found is not None]
+        there = [column for column, match in types.items() if match is not None]
         raise DeclarationError(
             f"view {view.name!r} needs the column {name!r} of {group.table}, which "
             f"{'has a type that no feature can have' if name in types else f'has only {one_of(there)}'}"

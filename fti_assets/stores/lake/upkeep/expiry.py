@@ -92,7 +92,7 @@ def upkeep(
         DamagedError: the catalog has lost most of the lake; or a manifest cannot be read, so nobody can say what it is pinned to.
             Nothing was expired.
     """
-    with store.connect() as lake, _said_plainly(store):
+    with store.connect() as lake, _upkeep_errors(store):
         with store.lock():
             refuse_to_delete_most(lake, older_than=DAY)
         before = size(lake)
@@ -112,9 +112,9 @@ def upkeep(
 
 def size(lake: Lake) -> LakeSize:
     """How much a lake holds now."""
-    found = [file.stat().st_size for file in _files(lake.store.root / "data")]
+    results = [file.stat().st_size for file in _files(lake.store.root / "data")]
     catalog = sum(file.stat().st_size for file in lake.store.root.glob(f"{lake.store.catalog.name}*") if file.is_file())
-    return LakeSize(len(found), sum(found), catalog, len(snapshots(lake)))
+    return LakeSize(len(results), sum(results), catalog, len(snapshots(lake)))
 
 
 def expire(lake: Lake, versions: list[int]) -> None:
@@ -231,7 +231,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _said_plainly(store: OfflineStore) -> Iterator[None]:
+def _upkeep_errors(store: OfflineStore) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, OSError) as error:

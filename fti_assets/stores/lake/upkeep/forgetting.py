@@ -41,7 +41,7 @@ _WRITING_SECONDS = 60.0  # far longer than a step needs for some rejected rows
 
 
 @dataclass(frozen=True)
-class Found:
+class Occurrences:
     """Where a table holds some rows: now, by partition, and at which of the snapshots that can be read."""
 
     table: TableName
@@ -131,14 +131,14 @@ def tuples(lake: Lake, table: TableName, predicate: str, columns: Sequence[str])
     return name
 
 
-def find(lake: Lake, table: TableName, predicate: str) -> Found:
+def find(lake: Lake, table: TableName, predicate: str) -> Occurrences:
     """Where a table holds the rows that a predicate finds."""
     rows = []
     if lake.has(table):
         rows = lake.connection.execute(
             f"SELECT {PARTITION}, count(*) FROM {table.sql} WHERE {predicate} GROUP BY 1 ORDER BY 1"
         ).fetchall()
-    return Found(
+    return Occurrences(
         table,
         {partition: int(number) for partition, number in rows},
         _read_by(lake, _holding(lake, table, [predicate])),
@@ -159,7 +159,7 @@ def find_tiles(lake: Lake, source: TableName, predicate: str) -> list[FoundTiles
     current = [file for file in of_source if file.end is None]
     now = set(_of_files(lake, source, current, f"SELECT DISTINCT {PARTITION}", predicate))
     versions = {partition: record.data_version for partition, record in lake.ledger(source).items()}
-    found = []
+    results = []
     for table in tables:
         ledger = lake.ledger(table)
         made_of = {key: json.loads(record.record).get("version") for key, record in ledger.items()}
@@ -169,8 +169,8 @@ def find_tiles(lake: Lake, source: TableName, predicate: str) -> list[FoundTiles
         files += [file for file in _holding(lake, table, still) if file.end is None]
         if files:
             is_current = any(file.end is None for file in files)
-            found.append(FoundTiles(table, is_current, _read_by(lake, files)))
-    return found
+            results.append(FoundTiles(table, is_current, _read_by(lake, files)))
+    return results
 
 
 def _in_partitions(partitions: Collection[str]) -> str:
@@ -276,14 +276,14 @@ def expire_snapshots(lake: Lake, versions: Sequence[int], predicates: Mapping[Ta
 
 def unnamed_files_holding(lake: Lake, predicates: Mapping[TableName, str]) -> list[str]:
     """The files of killed writers, which no snapshot names, that hold the rows which a predicate finds in their table."""
-    found = []
+    results = []
     with lake.store.lock():
         for file in sorted(file_sizes(lake).unnamed):
             predicate = predicates.get(TableName(*file.parts[-4:-2])) if len(file.parts) > 3 else None
             if predicate is not None and file.suffix == ".parquet":
                 with suppress(duckdb.Error):  # half written: it goes with the others
-                    found += [str(file)] if _holds(lake, file, predicate) else []
-    return found
+                    results += [str(file)] if _holds(lake, file, predicate) else []
+    return results
 
 
 def _holds(lake: Lake, file: Path, predicate: str) -> bool:
@@ -363,10 +363,10 @@ def _read_by(lake: Lake, files: Sequence[DataFile]) -> frozenset[int]:
 def _splits(lake: Lake, staged: str, split: str | None) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = {}
     if split is not None:
-        found = lake.connection.execute(
+        rows = lake.connection.execute(
             f"SELECT {PARTITION}, {quoted(split)}, count(*) FROM {quoted(staged)} GROUP BY ALL"
         ).fetchall()
-        for partition, part, number in found:
+        for partition, part, number in rows:
             counts.setdefault(partition, {})[part] = int(number)
     return counts
 

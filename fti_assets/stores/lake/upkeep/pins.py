@@ -31,12 +31,12 @@ def pins(
     Raises:
         DamagedError: a manifest cannot be read, so nobody can say what it is pinned to.
     """
-    found: dict[int, list[str]] = {}
+    results: dict[int, list[str]] = {}
     for snapshot, what in [*_of_datasets(lake, since), *_of_models(models), *_of_online(online)]:
-        if what not in found.setdefault(snapshot, []):
-            found[snapshot].append(what)
-    found.setdefault(lake.snapshot(), []).append(NEWEST)
-    return {snapshot: tuple(whats) for snapshot, whats in sorted(found.items())}
+        if what not in results.setdefault(snapshot, []):
+            results[snapshot].append(what)
+    results.setdefault(lake.snapshot(), []).append(NEWEST)
+    return {snapshot: tuple(whats) for snapshot, whats in sorted(results.items())}
 
 
 def pinned_builds(models: ModelStore, model: str) -> list[ModelManifest]:

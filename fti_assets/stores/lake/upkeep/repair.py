@@ -96,12 +96,12 @@ def _repaired(lake: Lake, recorded: Recorded, above: int, *, new_catalog: bool) 
     registered: dict[TableName, Sequence[str]] = {}
     left_out: dict[TableName, Mapping[str, str]] = {}
     for table, by_partition in _unnamed(lake).items():
-        found, reasons = _matching_files(lake, table, by_partition, recorded.get(table, {}))
+        results, reasons = _matching_files(lake, table, by_partition, recorded.get(table, {}))
         try:
-            _register(lake, table, found)
-            registered |= {table: sorted(found)} if found else {}
+            _register(lake, table, results)
+            registered |= {table: sorted(results)} if results else {}
         except (FtiError, duckdb.Error) as error:
-            reasons |= dict.fromkeys(found, str(error))
+            reasons |= dict.fromkeys(results, str(error))
         if reasons:
             left_out[table] = reasons
     return Repaired(new_catalog, registered, left_out)
@@ -110,7 +110,7 @@ def _repaired(lake: Lake, recorded: Recorded, above: int, *, new_catalog: bool) 
 def _unnamed(lake: Lake) -> dict[TableName, dict[str, list[Path]]]:
     """The files that the catalog does not name by table and partition, the oldest first; what windows keep is made anew."""
     folder = Path(os.path.realpath(lake.store.root / "data"))
-    found: dict[TableName, dict[str, list[Path]]] = {}
+    results: dict[TableName, dict[str, list[Path]]] = {}
     for file in sorted(file_sizes(lake).unnamed, key=lambda file: file.name):  # a name begins with its time
         within = file.relative_to(folder)
         match within.parts:
@@ -120,15 +120,15 @@ def _unnamed(lake: Lake) -> dict[TableName, dict[str, list[Path]]]:
                     path = (
                         lake.store.root / "data" / within
                     )  # as DuckLake knows its folder, so that it stays relative to that
-                    found.setdefault(TableName(schema, name), {}).setdefault(key, []).append(path)
-    return dict(sorted(found.items(), key=lambda item: str(item[0])))
+                    results.setdefault(TableName(schema, name), {}).setdefault(key, []).append(path)
+    return dict(sorted(results.items(), key=lambda item: str(item[0])))
 
 
 def _matching_files(
     lake: Lake, table: TableName, by_partition: Mapping[str, Sequence[Path]], recorded: Mapping[str, RecordedVersion]
 ) -> tuple[dict[str, _Files], dict[str, str]]:
     """Of each partition that the catalog lacks or has in an older version, the files, or why there are none."""
-    there, found, reasons = lake.ledger(table), {}, {}
+    there, results, reasons = lake.ledger(table), {}, {}
     for partition, files in by_partition.items():
         wanted = recorded.get(partition)
         if partition in there and (wanted is None or there[partition].data_version == wanted.data_version):
@@ -146,14 +146,14 @@ def _matching_files(
                 break
         fits = [one for one in candidates if wanted is not None and one.record.data_version == wanted.data_version]
         if fits:
-            found[partition] = fits[0]
+            results[partition] = fits[0]
         elif wanted is None and len(files) == 1 and len(candidates) == 1:
-            found[partition] = candidates[0]
+            results[partition] = candidates[0]
         elif wanted is None:
             reasons[partition] = f"nothing says which of its {len(files)} files are the newest version{problem}"
         else:
             reasons[partition] = f"its {len(files)} files do not hold the version {wanted.data_version}{problem}"
-    return found, reasons
+    return results, reasons
 
 
 def _contents(

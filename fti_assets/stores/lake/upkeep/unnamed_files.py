@@ -32,15 +32,15 @@ def file_sizes(lake: Lake) -> FileSizes:
     """Every file under ``data/``; the caller holds the writers' lock, or takes files of a writer at work for unnamed."""
     folder = Path(os.path.realpath(lake.store.root / "data"))
     names = named_paths(lake, folder)
-    found = FileSizes({}, {})
+    result = FileSizes({}, {})
     for file in files_under(folder):
         with readable(file):
             try:
                 size = file.stat().st_size
             except FileNotFoundError:  # deleted meanwhile
                 continue
-        (found.named if str(file) in names else found.unnamed)[file] = size
-    return found
+        (result.named if str(file) in names else result.unnamed)[file] = size
+    return result
 
 
 def missing_files(lake: Lake) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fti_assets.core.manifest import SpineTimes, ViewRecord
@@ -24,6 +25,13 @@ LATE = "_fti_late"
 def spine_times(spine: FeatureGroup) -> SpineTimes:
     """When a declared spine's rows are available, as a manifest has it."""
     return SpineTimes(spine.available_at, spine.delay_us, spine.tie_break)
+
+
+def with_spine_times(view: ViewRecord, spine: FeatureGroup) -> ViewRecord:
+    """A build's view; where its manifest does not say when spine rows are available, as the declared spine says it."""
+    if view.spine_times is None and view.spine_table == spine.table_name:
+        return replace(view, spine_times=spine_times(spine))
+    return view
 
 
 def spine_as_of(

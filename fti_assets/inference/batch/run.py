@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from fti_assets.core import clock
-from fti_assets.core.manifest import ModelManifest, ViewRecord
+from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.names import PartitionRecord
 from fti_assets.core.rules import Verdict, worst
 from fti_assets.core.sql import literal, quoted, temporary_name, timestamp
@@ -25,7 +25,7 @@ from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.staging import stage
-from fti_assets.features.spine_rows import LATE, spine_as_of, spine_times
+from fti_assets.features.spine_rows import LATE, spine_as_of, with_spine_times
 from fti_assets.features.upstream import COMPLETE, missing_partitions
 from fti_assets.inference.batch.columns import BUILD, PREDICTED_AT, columns_of, layout_of
 from fti_assets.inference.batch.inputs import Inputs, coverage_together, inputs_of
@@ -147,7 +147,7 @@ def _answers(
     snapshot: int,
 ) -> _Answers:
     """One build's answers for the spine rows of its windows that have none yet."""
-    view = _spine_of(predictions, build)
+    view = with_spine_times(build.view, predictions.model.view.spine)
     stored = lake.rows(view.spine_table, snapshot=snapshot)
     within = lake.connection.sql(f"FROM {view_of(stored)} WHERE {_within(view.prediction_time, windows)}")
     spine = spine_as_of(lake.connection, within, view)
@@ -170,14 +170,6 @@ def _answers(
         f"FROM {name} rows JOIN {view_of(scored)} answers USING (__fti_scored)"
     )
     return _Answers(rows, int(late), inputs_of(lake.connection.sql(f"FROM {name}"), view))
-
-
-def _spine_of(predictions: BatchPredictions, build: ModelManifest) -> ViewRecord:
-    """A build's view; where its manifest does not say when spine rows are available, as the declared spine says it."""
-    view, spine = build.view, predictions.model.view.spine
-    if view.spine_times is None and (view.spine, view.spine_version) == (spine.name, spine.version):
-        return replace(view, spine_times=spine_times(spine))
-    return view
 
 
 def _missing(lake: Lake, predictions: BatchPredictions, windows: Sequence[Partition], snapshot: int) -> Verdict:

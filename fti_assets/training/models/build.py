@@ -20,8 +20,10 @@ from fti_assets.core.sql import quoted
 from fti_assets.core.times import instant
 from fti_assets.errors import ModelError, NotMaterializedError, PredictionError, one_of
 from fti_assets.features.external.rows import read_external
+from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.features.point_in_time.assemble import assemble
+from fti_assets.features.spine_rows import stored_spine, with_spine_times
 from fti_assets.stores.duckdb.relations import view_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.graph import Graph
@@ -263,7 +265,9 @@ def _champion_scores(
     try:
         if champion.view != dataset.view:  # it is joined anew
             read_external(lake, model.view.groups)
-        rows, answers = _champion_answers(lake, store, champion, dataset, test, unseen, exported.classes)
+        rows, answers = _champion_answers(
+            lake, store, champion, model.view.spine, dataset, test, unseen, exported.classes
+        )
         y, metrics = data.test.y[rows], model.evaluate.metrics
         own = {name: values[rows] for name, values in outputs.items()}
         return ChampionScores(
@@ -296,6 +300,7 @@ def _champion_answers(
     lake: Lake,
     store: ModelStore,
     champion: ModelManifest,
+    spine: FeatureGroup,
     dataset: DatasetManifest,
     test: _Split,
     unseen: np.ndarray,
@@ -306,7 +311,7 @@ def _champion_answers(
     Raises:
         ModelError: its spine has other keys, or none of the rows.
     """
-    rows, columns = _champion_columns(lake, champion, dataset, test)
+    rows, columns = _champion_columns(lake, champion, spine, dataset, test)
     chosen = unseen[rows]
     if not chosen.any():
         raise ModelError(f"its spine {champion.view.spine_table.name} has none of the test rows")
@@ -318,7 +323,7 @@ def _champion_answers(
 
 
 def _champion_columns(
-    lake: Lake, champion: ModelManifest, dataset: DatasetManifest, test: _Split
+    lake: Lake, champion: ModelManifest, spine: FeatureGroup, dataset: DatasetManifest, test: _Split
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The numbers of test rows and the champion's features of them: the dataset's own, or joined anew for another view.
 
@@ -327,17 +332,17 @@ def _champion_columns(
     own = dataset.view
     calls = {(call.name, call.version): call for call in own.on_demand}
     on_demand = tuple(calls.get((call.name, call.version), call) for call in champion.view.on_demand)
-    view = dataclasses.replace(champion.view, on_demand=on_demand)
+    view = with_spine_times(dataclasses.replace(champion.view, on_demand=on_demand), spine)
     if all(getattr(view, name) == getattr(own, name) for name in ("spine", "spine_version", *_JOINED)):
         return np.arange(len(test.labels)), test.columns
     if set(view.spine_keys) != set(own.spine_keys):
         raise ModelError(f"it predicts by the keys {one_of(view.spine_keys)}, this model by {one_of(own.spine_keys)}")
-    spine = lake.rows(view.spine_table, snapshot=dataset.snapshot)
+    known = stored_spine(lake, view, snapshot=dataset.snapshot)
     same = [f"spine.{quoted(key)} = wanted.{quoted(key)}" for key in view.spine_keys]
     if view.prediction_time and own.prediction_time:
         same.append(f"spine.{quoted(view.prediction_time)} = wanted.{quoted(own.prediction_time)}")
     rows = lake.connection.sql(
-        f"SELECT spine.*, wanted.{_ROW} FROM {test.table} wanted JOIN {view_of(spine)} spine ON {' AND '.join(same)} "
+        f"SELECT spine.*, wanted.{_ROW} FROM {test.table} wanted JOIN {view_of(known)} spine ON {' AND '.join(same)} "
         f"QUALIFY row_number() OVER (PARTITION BY wanted.{_ROW}) = 1 ORDER BY wanted.{_ROW}"
     )
     joined = assemble(lake, view, rows, snapshot=dataset.snapshot)

@@ -732,7 +732,7 @@ def test_two_runs_of_a_lookup_at_once_cannot_both_store_a_key(world: World, monk
             other.replace(places.table_name, "s", ["us"], asset="places_v1")
         return judged
 
-    monkeypatch.setattr(run_module, "judged_in_table", while_another_stores)
+    monkeypatch.setattr(run_module, "with_duplicates_in_table", while_another_stores)
     result = world.run(places, partition_key="eu")
     assert not result.success
     assert any("places_v1 with the same k were stored by another run meanwhile" in e for e in world.raised_by(result))

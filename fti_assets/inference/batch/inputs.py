@@ -38,7 +38,7 @@ def inputs_of(rows: duckdb.DuckDBPyRelation, view: ViewRecord) -> Inputs:
     """Count what the features of a view hold.
 
     Args:
-        rows: what ``assemble`` made of ``with_found(view)``.
+        rows: what ``assemble`` made of ``with_match_columns(view)``.
         view: the view of the build.
     """
     coverage = coverage_of(rows, view)

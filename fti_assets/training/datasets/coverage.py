@@ -34,7 +34,7 @@ def coverage_of(rows: duckdb.DuckDBPyRelation, view: ViewRecord) -> Coverage:
     """Count what the joins of a view found, in one scan.
 
     Args:
-        rows: what ``assemble`` made of ``with_found(view)``.
+        rows: what ``assemble`` made of ``with_match_columns(view)``.
         view: the view.
     """
     if not view.joins:

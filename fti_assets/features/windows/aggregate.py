@@ -102,7 +102,7 @@ def window_aggregate(
         axis = Axis.of(grid, None if every is None else microseconds(duration(every, what="every")))
         declared = Windows(axis, lengths, rows_by, grid.starts)
         targets = None if every is not None else _targets_sql(rows, view_of(rows.relation), [*own, *keys], declared)
-        relation = _computed(rows, keys, own, declared, aggregates, targets)
+        relation = _computed(rows, keys, own, declared, aggregates, targets, quoted("temp", temporary_name("spans")))
     return replace(
         rows,
         relation=relation,
@@ -123,8 +123,9 @@ def _computed(
     declared: Windows,
     aggregates: Mapping[str, Aggregate],
     targets: str | None,
+    spans: str,
 ) -> duckdb.DuckDBPyRelation:
-    """The aggregates at the instants of an axis, or at ``targets``."""
+    """The aggregates at the instants of an axis, or at ``targets``; ``spans`` is a name for a temporary table."""
     assert rows.grid is not None
     source = view_of(rows.relation)
     recent = f"(SELECT * FROM {source} WHERE {' OR '.join(f'({one})' for one in declared.recent(rows))})"
@@ -139,7 +140,7 @@ def _computed(
     }
     if rows.beyond is not None:
         _check_lookback(rows, rows.beyond, keys, declared)
-    return _swept(rows, recent, tiles, keys, own, rows.grid, declared, results.needed, columns, targets)
+    return _swept(rows, recent, tiles, keys, own, rows.grid, declared, results.needed, columns, targets, spans)
 
 
 def _of_arrivals(
@@ -154,21 +155,26 @@ def _of_arrivals(
     assert rows.grid is not None
     assert rows.arrives is not None
     carried = [name for name in dict.fromkeys([*own, rows.arrives]) if name not in keys]
-    parts = []
-    for seen, new in arrivals(rows, rows.grid, [*own, *keys]):
-        assert seen.grid is not None
-        declared = Windows(Axis.of(seen.grid, None), lengths, rows_by)
-        known = ", ".join(map(quoted, [*carried, *keys]))
+    known = ", ".join(map(quoted, [*carried, *keys]))
+    named = [getattr(aggregate, "column", None) for aggregate in aggregates.values()]
+    read = dict.fromkeys([*own, *keys, rows.event_time, rows.available_at, rows.arrives, *named])
+    columns = [name for name in read if name is not None]
+    result, spans = (quoted("temp", temporary_name(what)) for what in ("windows", "spans"))
+    add = f"CREATE TEMP TABLE {result} AS"
+    for seen, declared, new in arrivals(rows, rows.grid, [*own, *keys], columns, lengths, rows_by):
         targets = (
             f"SELECT {known}, epoch_us({quoted(rows.event_time or '')}) - {declared.axis.first} AS {AT} FROM {new}"
         )
-        parts.append(_computed(seen, keys, carried, declared, aggregates, targets))
-    if not parts:
-        nothing = replace(rows, relation=rows.relation.filter("false"), arrives=None, partitions=None, beyond=None)
-        declared = Windows(Axis.of(rows.grid, None), lengths, rows_by)
-        targets = _targets_sql(nothing, view_of(nothing.relation), [*carried, *keys], declared)
-        parts.append(_computed(nothing, keys, carried, declared, aggregates, targets))
-    return rows.connection.sql(" UNION ALL BY NAME ".join(f"FROM {view_of(part)}" for part in parts))
+        # Stored at once: one plan of all partitions would hold what each of them needs until the end.
+        part = _computed(seen, keys, carried, declared, aggregates, targets, spans)
+        rows.connection.execute(f"{add} FROM {view_of(part)}")
+        add = f"INSERT INTO {result}"
+    if add.startswith("INSERT"):
+        return rows.connection.sql(f"FROM {result}")
+    nothing = replace(rows, relation=rows.relation.filter("false"), arrives=None, partitions=None, beyond=None)
+    declared = Windows(Axis.of(rows.grid, None), lengths, rows_by)
+    targets = _targets_sql(nothing, view_of(nothing.relation), [*carried, *keys], declared)
+    return _computed(nothing, keys, carried, declared, aggregates, targets, spans)
 
 
 def _results(rows: Table, windows: Windows, spread: Callable[[str], Spread]) -> Results:
@@ -225,16 +231,17 @@ def _swept(
     needed: RowTerms,
     columns: Mapping[str, tuple[Aggregate, str]],
     targets: str | None,
+    table: str,
 ) -> duckdb.DuckDBPyRelation:
-    """The aggregates at each instant."""
+    """The aggregates at each instant; ``table`` is a name for a temporary table."""
     names, spans = ", ".join(map(quoted, keys)), "__fti_spans"
     if targets is None:
         entered = needed.total("1", windows.longest)
     collapsed = _collapsed_sql(rows, source, tiles, keys, windows, needed)
     ctes = [f"__fti_spans AS MATERIALIZED ({collapsed})"]
     if needed.states:
-        spans, ctes = quoted("temp", temporary_name("spans")), []
-        rows.connection.execute(f"CREATE TEMP TABLE {spans} AS {collapsed}")
+        spans, ctes = table, []
+        rows.connection.execute(f"CREATE OR REPLACE TEMP TABLE {spans} AS {collapsed}")
     if needed.measures or needed.values:
         totals = totals_sql(names, needed, len(windows.lengths), spans=spans, targets=targets and f"({targets})")
     else:

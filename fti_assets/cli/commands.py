@@ -43,7 +43,10 @@ def fti() -> None:
 @click.argument("name")
 @click.option("--folder", help="where to write it, new or empty (default: a folder of that name)")
 def init(name: str, folder: str | None) -> None:
-    """Write a small working system to start from; NAME is that of its package, such as my_system."""
+    """Write a small working system to start from.
+
+    NAME is that of the system and its package, such as my_system.
+    """
     from fti_assets.scaffold import write_system
 
     written = write_system(name, folder)
@@ -69,7 +72,10 @@ def describe(file: str | None, module: str | None, as_json: bool) -> None:
 @definitions
 @click.option("--json", "as_json", is_flag=True, help="for machines")
 def search(words: tuple[str, ...], file: str | None, module: str | None, as_json: bool) -> None:
-    """Find what is declared by its name, columns, tags, owners or description; all WORDS must be there."""
+    """Find what is declared, by words.
+
+    All WORDS must be in its name, columns, tags, owners or description.
+    """
     from fti_assets.describe import search
 
     matches = search(" ".join(words), loaded(file, module))

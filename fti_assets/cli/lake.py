@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
 @click.group()
 def lake() -> None:
-    """Check the offline store, and register files that its catalog has lost."""
+    """Check the offline store, and repair it."""
 
 
 @lake.command()
 @definitions
 @stores("lake")
 def check(file: str | None, module: str | None, lake: str | None) -> None:
-    """Say what of Dagster's records, of the catalog's files and of the online store is not there."""
+    """Say what is not there.
+
+    It compares the lake with Dagster's records and with its own files, and the online store with the lake.
+    """
     from fti_assets.forget import stores_of
     from fti_assets.orchestration.upkeep.namespaces import namespaces_of, stale_namespaces
     from fti_assets.orchestration.upkeep.recorded import refuse_lost, tables_of
@@ -66,7 +69,10 @@ def check(file: str | None, module: str | None, lake: str | None) -> None:
 @lake.command(name="repair")
 @stores("lake", "models", "online", otherwise="{}/ under FTI_HOME")
 def repair_lake(**folders: str | None) -> None:
-    """Register the files that are there, in the versions that Dagster recorded."""
+    """Register files that the catalog has lost.
+
+    They get the versions that Dagster recorded.
+    """
     from fti_assets.orchestration.resources import Stores
     from fti_assets.orchestration.upkeep.recorded import highest_snapshot, recorded_by
     from fti_assets.stores.lake.upkeep.pins import highest_named
@@ -99,7 +105,10 @@ def repair_lake(**folders: str | None) -> None:
 @lake.command(name="delete-unnamed")
 @stores("lake", otherwise="{}/ under FTI_HOME")
 def delete_unnamed_files(lake: str | None) -> None:
-    """Delete the files that no snapshot names, of killed writers."""
+    """Delete the files of killed writers.
+
+    No snapshot names them.
+    """
     from fti_assets.orchestration.resources import Stores
     from fti_assets.stores.lake.upkeep.unnamed_files import delete_unnamed
 

@@ -48,7 +48,10 @@ def models(model: str | None, models: str | None) -> None:
 @click.option("--reason", required=True, help="kept in the history of champions")
 @_folder
 def promote(model: str, build: str, reason: str, models: str | None) -> None:
-    """Make an accepted BUILD, such as v1/20130501T000000Z-1f9ac3d2, the champion of MODEL."""
+    """Make an accepted build the champion of a model.
+
+    BUILD is such as v1/20130501T000000Z-1f9ac3d2.
+    """
     store = _store(models)
     before = store.aliases(model).champion
     _find_sources_here()

@@ -33,7 +33,10 @@ def forget(
     module: str | None,
     **folders: str | None,
 ) -> None:
-    """Take a key of GROUP, in all its versions, out of everything that is stored."""
+    """Take a key out of everything that is stored.
+
+    GROUP is the feature group that has the key; all its versions are meant.
+    """
     from fti_assets.forget import as_text, forget, stores_of
 
     system = loaded(file, module)
@@ -52,9 +55,9 @@ def forget(
 @definitions
 @stores("lake", "models", "online")
 def reset(names: tuple[str, ...], yes: bool, file: str | None, module: str | None, **folders: str | None) -> None:
-    """Drop what is stored of groups, datasets or predictions, to start over with them.
+    """Drop what is stored, to start over with it.
 
-    All versions of NAMES are meant, or one, such as orders_v1.
+    NAMES are groups, datasets or predictions, in all their versions, or in one, such as orders_v1.
     """
     from fti_assets.forget import stores_of
     from fti_assets.reset import as_text, plan_reset, reset

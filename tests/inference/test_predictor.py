@@ -489,10 +489,16 @@ def test_what_is_no_request_is_refused(world, request_):
         world.load().predict(request_, at=NOON)
 
 
-@pytest.mark.parametrize("at", [5, "noon", NOON.date()])
+@pytest.mark.parametrize("at", [5, "noon", {}])
 def test_what_is_no_instant_is_refused(world, at):
     with pytest.raises(RequestError, match="where a datetime or ISO text is expected"):
         world.load().predict(REQUEST, at=at)
+
+
+def test_a_date_is_its_midnight(world):
+    predictor = world.load()
+    midnight = NOON.replace(hour=0, minute=0, second=0, microsecond=0)
+    assert predictor.features(REQUEST, at=NOON.date()) == predictor.features(REQUEST, at=midnight)
 
 
 def test_unknown_keys_can_be_errors(world):

@@ -48,7 +48,8 @@ def run(system: Path, command: str) -> subprocess.CompletedProcess[str]:
 def test_the_projects_workflow_runs_its_tests_on_the_python_it_supports() -> None:
     made = steps(ROOT / ".github" / "workflows" / "test.yml")
     [python] = [step["with"] for step in made if step.get("uses", "").startswith("actions/setup-python")]
-    assert (python["python-version"], python["cache"]) == ("3.11", "pip")
+    assert (python["python-version"], python["cache"]) == ("${{ matrix.python-version }}", "pip")
+    assert 'python-version: ["3.11", "3.12", "3.13"]' in (ROOT / ".github" / "workflows" / "test.yml").read_text()
     [command] = [step["run"] for step in made if "run" in step]
     target = command.split()[1]
     assert f"\n{target}:" in (ROOT / "Makefile").read_text()

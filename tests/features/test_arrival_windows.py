@@ -152,3 +152,22 @@ def test_a_group_that_is_partitioned_otherwise_is_refused(tmp_path: Any) -> None
     testing.materialize(sales, stores=stores, partition=(KEYS[0], KEYS[2]))
     with pytest.raises(DeclarationError, match="declare the group with partition_by='landed'"):
         testing.materialize(by_event, stores=stores, partition=KEYS[2])
+
+
+def test_loading_refuses_what_the_functions_source_tells() -> None:
+    with pytest.raises(DeclarationError, match="feature group told_v1: sales_v1 is .*partition_by='landed'"):
+
+        @fti.feature_group(keys=["shop", "id"], event_time="t", partitions_def=DAYS)
+        def told(sales: fti.Table) -> fti.Table:
+            return fti.window_aggregate(sales, keys=["shop"], windows=["1h"], aggregates={"n": fti.Count()})
+
+    @fti.feature_group(keys=["shop"], event_time="t", partitions_def=DAYS)
+    def hourly(sales: fti.Table) -> fti.Table:
+        return fti.window_aggregate(sales, keys=["shop"], windows=["1h"], every="1h", aggregates={"n": fti.Count()})
+
+    @fti.feature_group(keys=["shop", "id"], event_time="t", partitions_def=DAYS)
+    def of_others(sales: fti.Table) -> fti.Table:
+        sales = sales.with_relation(sales.relation.filter("amount > 0"))
+        return fti.window_aggregate(sales, keys=["shop"], windows=["1h"], aggregates={"n": fti.Count()})
+
+    assert [group.table for group in (hourly, of_others)] == ["hourly_v1", "of_others_v1"]

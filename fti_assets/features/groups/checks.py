@@ -5,8 +5,10 @@ from __future__ import annotations
 from fti_assets.core.names import checked_version
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.window_calls import has_windows_of_each_row
 from fti_assets.features.rows.duplicates import KeepLast
 from fti_assets.features.rows.rename import checked_column
+from fti_assets.features.rows.table import partitioned_by_arrival
 from fti_assets.orchestration.partitions import is_timed, refuse_unsupported
 
 
@@ -61,3 +63,13 @@ def check_group(group: FeatureGroup) -> None:
                 f"{what} and its input {parameter!r} ({other.table}) are partitioned differently: "
                 f"{type(group.partitions_def).__name__} and {type(other.partitions_def).__name__}"
             )
+        _refuse_other_arrivals(group, parameter, other)
+
+
+def _refuse_other_arrivals(group: FeatureGroup, parameter: str, source: FeatureGroup) -> None:
+    """Refuse windows at each row of a source that is partitioned by when its rows arrive, in a group that is not."""
+    arrives = None if source.partition_by == source.event_time else source.partition_by
+    if arrives is None or not is_timed(group.partitions_def) or group.partition_by == arrives:
+        return
+    if has_windows_of_each_row(group.function, parameter):
+        raise DeclarationError(f"feature group {group.table}: {partitioned_by_arrival(source.table, arrives)}")

@@ -59,6 +59,15 @@ class SourcePartitions:
     versions: Mapping[str, str]
 
 
+def partitioned_by_arrival(source: str, arrives: str) -> str:
+    """Why a group with a window at each row of a source that is partitioned by arrival must be so, too."""
+    return (
+        f"{source} is partitioned by {arrives!r}, so windows for each of its rows are too, or those of a row that "
+        f"lands late would belong to a partition that was run before: declare the group with partition_by={arrives!r}, "
+        "which the windows carry along, or give every='1h' for windows at the instants of a grid"
+    )
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of a feature group, lazy: nothing is copied before the result is stored.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fti_assets.core.sql import quoted, temporary_name, timestamp
 from fti_assets.errors import DeclarationError
-from fti_assets.features.rows.table import Grid, Table
+from fti_assets.features.rows.table import Grid, Table, partitioned_by_arrival
 from fti_assets.features.windows.axis import Axis, RowsBy, Windows
 from fti_assets.stores.duckdb.relations import view_of
 
@@ -45,11 +45,7 @@ def arrivals(
     """
     assert rows.arrives is not None
     if grid.arrives != rows.arrives:
-        raise DeclarationError(
-            f"{rows.name} is partitioned by {rows.arrives!r}, so windows for each of its rows are too, or those of a row that "
-            f"lands late would belong to a partition that was run before: declare the group with partition_by={rows.arrives!r}, "
-            "which the windows carry along, or give every='1h' for windows at the instants of a grid"
-        )
+        raise DeclarationError(partitioned_by_arrival(rows.name, rows.arrives))
     event, arrived = quoted(rows.event_time or ""), quoted(rows.arrives)
     new = _first_versions(rows, grid, list(dict.fromkeys([*map(quoted, keys), event])))
 

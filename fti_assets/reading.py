@@ -18,6 +18,7 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.online.visible import visible_at
 from fti_assets.features.rows.frame_kinds import Kind, as_kind, checked_kind
 from fti_assets.orchestration.resources import Stores
+from fti_assets.stores.lake.damage import refuse_missing
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.lasting import lasting_lake
 from fti_assets.stores.lake.snapshots import moment_of, snapshot_of
@@ -51,11 +52,13 @@ def read(
             of all by default.
         as_: ``"pandas"``, ``"polars"``, ``"arrow"``, ``"dicts"`` or ``"relation"``: a lazy DuckDB relation. It keeps its
             connection open for as long as it, or one that is derived from it, is held; relations that a thread reads from one
-            store can be joined with each other.
+            store can be joined with each other. Its files are there, in their sizes, when it is given; damage inside one is
+            found when the relation is evaluated, and is DuckDB's own error.
         stores: where it is stored; under ``FTI_HOME`` by default.
 
     Raises:
         NotMaterializedError: it, one of the partitions or the snapshot is not there, or nothing was visible yet at ``at``.
+        DamagedError: a file of it is gone or damaged.
         StoreError: there is no such column, or it has no times that ``at`` could ask for.
         MissingExtraError: pandas or polars is asked for and not installed.
 
@@ -77,6 +80,8 @@ def read(
         number = snapshot_of(lake, snapshot)
         table = _table(lake, declaration)
         rows = _rows(lake, table, partitions, number)
+        if kind == "relation":  # nobody names the file to whoever evaluates it
+            refuse_missing(lake, table, partitions, snapshot=number)
         if at is not None:
             rows = _at(lake, declaration, rows, moment_of(at, what="at"), partitions)
         return as_kind(_selected(rows, columns, str(table)), kind)

@@ -4,6 +4,7 @@ The stores lie in ``tests/data`` beside the declarations that made them and what
 means that the stores of everybody who upgrades are read wrongly, counted as changed, or not found.
 """
 
+import hashlib
 import importlib
 import json
 import math
@@ -28,6 +29,7 @@ import pytest
 import fti_assets as fti
 from fti_assets.cli.commands import main
 from fti_assets.core import clock
+from fti_assets.errors import DamagedError, PredictionError
 from fti_assets.testing import stores_in
 from tests.stores.online_stores import REDIS, why_no_redis
 
@@ -309,6 +311,25 @@ def test_champions_go_back_to_old_builds_and_forth(
     assert main(["promote", "lateness_model", champion, *said]) == 0
     request, at = old.requests("lateness_model")[0]
     assert predictor.predict(request, at=at).build == champion
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["as the manifest has them", "other bytes"])
+def test_an_old_build_is_compared_with_its_samples(old: Any, tmp_path: Path, listed: bool) -> None:
+    """Were the file looked for under another name, no build of old would be compared, in silence."""
+    copied = unpacked(tmp_path)
+    champion = copied.model_store().champion("lateness_model")
+    folder = copied.model_store().folder(champion)
+    samples = json.loads((folder / "samples.json").read_text())
+    samples["answers"][0] = 0.5 - samples["answers"][0]
+    content = json.dumps(samples).encode()
+    (folder / "samples.json").write_bytes(content)
+    if listed:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["files"]["samples.json"] = hashlib.sha256(content).hexdigest()
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    error, said = (PredictionError, "answer") if listed else (DamagedError, "samples.json is damaged")
+    with pytest.raises(error, match=said):
+        fti.Predictor.load("lateness_model", models=copied.models, online=copied.online)
 
 
 def test_a_rejected_build_of_old_is_not_promoted(stores: fti.Stores, capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,6 +86,37 @@ def test_reading_names_the_file_and_what_to_do(store: OfflineStore, damage: Call
     assert len(fti.read("rows_v1", partitions=["a", "c"], stores=stores)) == 20
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, cut, empty])
+def test_a_relation_of_a_missing_file_is_not_given(store: OfflineStore, damage: Callable[[Path], None]) -> None:
+    with store.connect() as lake:
+        first = put(lake, 1, "abc").snapshot
+    file = file_of(store, "b")
+    with store.connect() as lake:
+        put(lake, 2, "b")
+    stores = fti.Stores(lake=str(store.root))
+    assert len(fti.read("rows_v1", snapshot=first, as_="relation", stores=stores).fetchall()) == 30
+    damage(file)
+    message = "of partition 'b' of features.rows_v1, is .*materialize that partition again"
+    with pytest.raises(DamagedError, match=message) as raised:
+        fti.read("rows_v1", snapshot=first, as_="relation", stores=stores)
+    assert str(file) in str(raised.value)
+    others = fti.read("rows_v1", snapshot=first, partitions=["a", "c"], as_="relation", stores=stores)
+    assert len(others.fetchall()) == 20
+    assert len(fti.read("rows_v1", as_="relation", stores=stores).fetchall()) == 30  # the newest needs no bytes of it
+
+
+@pytest.mark.parametrize("damage", [footer, pages])
+def test_damage_inside_a_file_is_found_when_a_relation_is_evaluated(
+    store: OfflineStore, damage: Callable[[Path], None]
+) -> None:
+    with store.connect() as lake:
+        put(lake, 1, "ab")
+    damage(file_of(store, "b"))
+    relation = fti.read("rows_v1", as_="relation", stores=fti.Stores(lake=str(store.root)))
+    with pytest.raises(duckdb.Error):
+        relation.fetchall()
+
+
 def test_a_rerun_that_changes_nothing_writes_no_file(store: OfflineStore) -> None:
     with store.connect() as lake:
         put(lake, 1, "ab")

@@ -41,7 +41,7 @@ def stale_namespaces(
     """
     results = {}
     for key, namespace in namespaces.items():
-        recorded = _recorded(instance, key)
+        recorded = _recorded_snapshot(instance, key)
         if recorded is not None and (problem := _problem(online, namespace, recorded)) is not None:
             results[namespace] = (
                 f"the online namespace of {namespace} in {online} {problem}. Materialize {namespace} again"
@@ -64,7 +64,7 @@ def _problem(online: OnlineStore, namespace: str, recorded: int) -> str | None:
     return None
 
 
-def _recorded(instance: dg.DagsterInstance, key: dg.AssetKey) -> int | None:
+def _recorded_snapshot(instance: dg.DagsterInstance, key: dg.AssetKey) -> int | None:
     """The newest snapshot of a step that has loaded the namespace, None if no event of late says so."""
     events = (record.asset_materialization for record in instance.fetch_materializations(key, limit=_EVENTS).records)
     loads: list[Mapping[str, Any]] = [event.metadata for event in events if event and ONLINE_KEYS in event.metadata]

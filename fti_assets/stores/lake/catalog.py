@@ -75,14 +75,21 @@ class CurrentFile:
             return False
 
 
-def current_files(lake: LakeReader, table: TableName) -> list[CurrentFile]:
-    """The files of a table as it is now; those of deleted rows have the partition and the number of the file that they are of."""
+def current_files(lake: LakeReader, table: TableName, *, snapshot: int | None = None) -> list[CurrentFile]:
+    """The files of a table as it is now, or was at a snapshot; those of deleted rows have the partition and the number of the file that
+    they are of."""
+
+    def there(what: str) -> str:
+        if snapshot is None:
+            return f"{what}.end_snapshot IS NULL"
+        return f"{what}.begin_snapshot <= {int(snapshot)} AND coalesce({what}.end_snapshot > {int(snapshot)}, true)"
+
     path = (
         "CASE WHEN f.path_is_relative = 0 THEN '' WHEN t.path_is_relative = 0 THEN t.path WHEN s.path_is_relative = 0 "
         "THEN s.path || t.path ELSE $1 || s.path || t.path END || f.path"
     )
     of_table = f"JOIN {_own('table')} t USING (table_id) JOIN {_own('schema')} s USING (schema_id)"
-    mine = "f.end_snapshot IS NULL AND t.end_snapshot IS NULL AND s.schema_name = $2 AND t.table_name = $3"
+    mine = f"{there('f')} AND {there('t')} AND s.schema_name = $2 AND t.table_name = $3"
     partition = f"JOIN {_own('file_partition_value')} p USING (data_file_id) WHERE p.partition_key_index = 0 AND {mine}"
     rows = lake.connection.execute(
         f"SELECT data_file_id, {path}, p.partition_value, f.file_size_bytes, false FROM {_own('data_file')} f {of_table} {partition} "

@@ -86,6 +86,17 @@ def give_up(lake: LakeReader, table: TableName, files: Iterable[CurrentFile]) ->
     )
 
 
+def refuse_missing(lake: LakeReader, table: TableName, partitions: Collection[str] | None, *, snapshot: int) -> None:
+    """Look at the names and sizes of the files that a snapshot has of a table, or of some partitions of it.
+
+    Raises:
+        DamagedError: one is gone, or of another size than it was written in.
+    """
+    for file in current_files(lake, table, snapshot=snapshot):
+        if (partitions is None or file.partition in partitions) and not file.is_there():
+            raise _damage_of(table, file, f"{file.size} bytes were written")
+
+
 @contextmanager
 def damage_errors(lake: LakeReader) -> Iterator[None]:
     """Name the file, its partition and what to do where DuckDB cannot read one of the lake's.
@@ -133,11 +144,14 @@ def _damage(lake: LakeReader, error: duckdb.Error) -> DamagedError | None:
             f"a file that an old snapshot of {lake.store.root} names cannot be read: {_first_line(message)}. Put it back from a copy, "
             "or read a newer snapshot"
         )
-    table, file = result[0]
+    return _damage_of(*result[0], _first_line(message))
+
+
+def _damage_of(table: TableName, file: CurrentFile, said: str) -> DamagedError:
     what = "is damaged" if Path(file.path).exists() else "is not there"
     return DamagedError(
-        f"{file.path}, of partition {file.partition!r} of {table}, {what}: {_first_line(message)}. Put it back from a copy, or materialize "
-        f"that partition again, which needs none of its old bytes"
+        f"{file.path}, of partition {file.partition!r} of {table}, {what}: {said}. Put it back from a copy, or materialize that partition "
+        "again, which needs none of its old bytes"
     )
 
 

@@ -47,15 +47,16 @@ def windows_between(partitions_def: dg.PartitionsDefinition[str], start: datetim
     """The time windows that overlap ``[start, end)``, of those that the definition has."""
     assert is_timed(partitions_def)
     bound = naive_utc(partitions_def.start)
-    start = max(start, bound)
-    end = end if partitions_def.end is None else min(end, naive_utc(partitions_def.end))
+    last = datetime.max if partitions_def.end is None else naive_utc(partitions_def.end)
+    start, end = max(start, bound), min(end, last)
     if start >= end:
         return []
     before = partitions_def.get_prev_partition_window(start.replace(tzinfo=UTC), respect_bounds=False)
     first = start.replace(tzinfo=UTC) if before is None else before.end  # where the window that holds the start begins
     span = dg.TimeWindow(first, end.replace(tzinfo=UTC))
     windows = windows_of(partitions_def, partitions_def.get_partition_keys_in_time_window(span))
-    return [w for w in windows if w.end and w.start and w.end > start and w.start < end and w.start >= bound]
+    # Dagster lists the window that the definition's end cuts off, too, although it has no such partition.
+    return [w for w in windows if w.end and w.start and start < w.end <= last and bound <= w.start < end]
 
 
 def refuse_unsupported(partitions_def: dg.PartitionsDefinition[str] | None, *, what: str) -> None:

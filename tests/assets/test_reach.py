@@ -121,6 +121,9 @@ def test_dagsters_mapping_reaches_exactly_far_enough(name: str, reach: timedelta
     number=st.integers(0, 400),
 )
 @example(reader="months", upstream="months", reach=timedelta(days=31), number=4)
+@example(
+    reader="weeks", upstream="months", reach=timedelta(0), number=82
+)  # in the month that the calendar's end cuts off
 def test_dagster_maps_a_window_to_all_that_it_reads(reader: str, upstream: str, reach: timedelta, number: int) -> None:
     calendar, source = CALENDARS[reader], CALENDARS[upstream]
     window = windows(reader)[number % len(windows(reader))]

@@ -20,6 +20,8 @@ EXTRAS = {
     "sklearn": "training",
     "torch": "training",
     "skl2onnx": "sklearn",
+    "psycopg": "postgres",
+    "redis": "redis",
 }
 
 

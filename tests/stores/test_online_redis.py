@@ -192,11 +192,13 @@ def test_without_its_client_the_error_names_the_extra(monkeypatch):
 
     def without_redis(name, *arguments, **named):
         if name == "redis":
-            raise ImportError(name)
+            raise ModuleNotFoundError(name, name=name)
         return real(name, *arguments, **named)
 
     monkeypatch.setattr(builtins, "__import__", without_redis)
-    with pytest.raises(MissingExtraError, match=r"redis://h@x/0 needs redis-py: pip install 'fti-assets\[redis\]'"):
+    with pytest.raises(
+        MissingExtraError, match=r"redis://h@x/0 needs redis, which is not installed: pip install 'fti-assets\[redis\]'"
+    ):
         online_store("redis://h:secret@x/0")
 
 

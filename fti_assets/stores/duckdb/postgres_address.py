@@ -6,16 +6,15 @@ import os
 import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import duckdb
 
 from fti_assets.core.addresses import scrubbed
+from fti_assets.core.extras import named_extras
 from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.stores.duckdb.extensions import load_extension
 
-_PAIR = re.compile(r"\s*(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|[^\s']+)")
 _SECRETS = ("password", "sslpassword")
 
 
@@ -42,7 +41,9 @@ class PostgresAddress:
     @property
     def text(self) -> str:
         """The connection string, without passwords."""
-        return " ".join(f"{name}={_as_value(value)}" for name, value in self.shown.items())
+        from psycopg.conninfo import make_conninfo
+
+        return make_conninfo(**self.shown)
 
     def attach(self, connection: duckdb.DuckDBPyConnection, alias: str) -> None:
         """Attach the database to a connection, read-only, under an alias; once.
@@ -71,12 +72,15 @@ class PostgresAddress:
 def postgres_address(dsn: Any, *, what: str) -> PostgresAddress:
     """Read a connection string: a URL, ``name=value`` pairs, or a ``dg.EnvVar`` that holds one of the two.
 
+    libpq itself reads it, so it means here what it means to every other client.
+
     Raises:
+        MissingExtraError: psycopg is not installed.
         StoreError: the environment variable is not set.
         DeclarationError: the text is neither. It is not repeated, since it can hold a password.
 
     >>> postgres_address("postgresql://ann:pw@db:5433/shop?sslmode=require", what="orders").text
-    'user=ann host=db port=5433 dbname=shop sslmode=require'
+    'user=ann dbname=shop host=db port=5433 sslmode=require'
     """
     variable = getattr(dsn, "env_var_name", None)
     text = os.environ.get(variable, "") if variable is not None else str(dsn)
@@ -84,37 +88,19 @@ def postgres_address(dsn: Any, *, what: str) -> PostgresAddress:
         raise StoreError(
             f"{what}: the environment variable {variable} is not set; set it to the connection string of the database"
         )
-    pairs = _of_url(text) if re.match(r"postgres(ql)?://", text) else _of_pairs(text)
-    if pairs is None:
+    with named_extras("a Postgres address"):
+        from psycopg import ProgrammingError
+        from psycopg.conninfo import conninfo_to_dict
+    try:
+        pairs = {name: str(value) for name, value in conninfo_to_dict(text).items()}
+    except ProgrammingError:
+        pairs = {}
+    # A password with a slash that is not written %2F: libpq takes what stands before it for a port, what follows for a database.
+    if not pairs or not re.fullmatch(r"[\d,]*", pairs.get("port", "")) or "@" in pairs.get("dbname", ""):
+        # Not chained: libpq repeats a part of what it was given.
         raise DeclarationError(
             f"{what}: the connection string is neither a URL, postgresql://user:password@host/database with %2F for / and %40 for @ in "
-            "its parts, nor name=value pairs"
-        )
+            "its parts, nor name=value pairs of libpq's parameters"
+        ) from None
     shown = {name: value for name, value in pairs.items() if name not in _SECRETS}
     return PostgresAddress(shown, pairs.get("password"))
-
-
-def _of_url(text: str) -> dict[str, str] | None:
-    try:
-        url = urlsplit(text)
-        results = {"user": url.username, "password": url.password, "host": url.hostname, "port": url.port}
-    except ValueError:
-        return None
-    if "@" in url.path + url.fragment:  # of a password with a slash that is not written %2F
-        return None
-    pairs = {name: unquote(str(value)) for name, value in results.items() if value is not None}
-    if url.path.strip("/"):
-        pairs["dbname"] = unquote(url.path.strip("/"))
-    return pairs | dict(parse_qsl(url.query))
-
-
-def _of_pairs(text: str) -> dict[str, str] | None:
-    results, rest = _PAIR.findall(text), _PAIR.sub("", text)
-    if not results or rest.strip():
-        return None
-    return {name: re.sub(r"\\(.)", r"\1", value[1:-1]) if value[0] == "'" else value for name, value in results}
-
-
-def _as_value(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return escaped if re.fullmatch(r"[^\s'\\]+", value) else f"'{escaped}'"

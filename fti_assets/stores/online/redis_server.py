@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from fti_assets.core.addresses import scrubbed, secrets_of, shown
-from fti_assets.errors import MissingExtraError, StoreError
+from fti_assets.core.extras import named_extras
+from fti_assets.errors import StoreError
 from fti_assets.stores.online.about import About, DamagedNamespaceError, checksum_of, stored
 
 MARKER = b"\xff"
@@ -32,12 +33,8 @@ class RedisServer:
     """
 
     def __init__(self, location: str) -> None:
-        try:
+        with named_extras(f"the online store {shown(location)}"):
             import redis
-        except ImportError as error:
-            raise MissingExtraError(
-                f"the online store {shown(location)} needs redis-py: pip install 'fti-assets[redis]'"
-            ) from error
         parts = _parts(location)
         options = dict(parse_qsl(parts.query))
         self.location = location

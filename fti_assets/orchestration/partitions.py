@@ -14,6 +14,9 @@ from fti_assets.errors import DataError, DeclarationError
 
 UNPARTITIONED = Partition(WHOLE)
 
+RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+"""The tags of a run over a range of partitions, with its first and its last."""
+
 
 def is_timed(partitions_def: Any) -> TypeGuard[dg.TimeWindowPartitionsDefinition]:
     """Whether partitions are stretches of time."""

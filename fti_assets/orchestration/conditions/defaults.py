@@ -32,11 +32,8 @@ def on_changed_inputs(
 ) -> dg.AutomationCondition[Any]:
     """True once an input's data version has changed, none is missing and neither inputs nor asset are being made.
 
-    Args:
-        inputs: what must be there, and how far back it is read.
-        whole: whether the asset has no partitions and reads all that is there of each input, however much that is.
-        changed: the dependencies whose change counts; all by default. Those that are no inputs, such as tables that nobody
-            here makes, only tell of changes.
+    An asset that is ``whole`` has no partitions and reads all that is there of each input, however much that is. Dependencies that are
+    no inputs, such as tables that nobody here makes, only tell of changes; ``changed`` names those that count, all by default.
     """
     return (_once(_changed(inputs, changed)) | NeverBegan()) & _settled(inputs, whole=whole)
 
@@ -52,18 +49,14 @@ def on_cutoff(
 ) -> dg.AutomationCondition[Any]:
     """True once for a cutoff that is missing, has come, is among the newest, and whose last partitions before it are final.
 
-    It waits a tick after any change among the groups that the dataset rests on, so that those that follow are under way.
-
-    Args:
-        near: the groups that the dataset reads, and how far back.
-        every: every group that the dataset rests on, near and far.
-        depth: how many groups stand behind one another at most.
-        catch_up: of how many of the newest cutoffs that are ready those that are missing are made.
+    It waits a tick after any change among the groups that the dataset rests on, so that those that follow are under way: ``near`` are
+    those that it reads, ``every`` those that it rests on, of which at most ``depth`` stand behind one another.
     """
     due = dg.AutomationCondition.missing() & NewestCutoffs(tuple(every), catch_up)
     pending = _once(due.newly_true() | (_any("changed", near, _CHANGED) & due))
     moving: dg.AutomationCondition[Any] = _CHANGED
     settled = dg.AutomationCondition.missing()
+    # Dagster's conditions look one step up only, so a change further up needs as many of them as there are steps.
     for _ in range(depth):
         moving = dg.AutomationCondition.any_deps_match(moving)
         settled = settled & ~moving
@@ -72,13 +65,7 @@ def on_cutoff(
 
 
 def on_changed_dataset(dataset: Upstream, *, whole: bool, catch_up: int) -> dg.AutomationCondition[Any]:
-    """True once for a cutoff, among the newest of the dataset, whose rows have changed or that no model was made for.
-
-    Args:
-        dataset: what the model learns from.
-        whole: whether neither has cutoffs.
-        catch_up: how many of the dataset's newest cutoffs count.
-    """
+    """True once for a cutoff, among the newest of the dataset, whose rows have changed or that no model was made for."""
     newest = OfNewestCutoffs(dataset, catch_up)
     missing = (dg.AutomationCondition.missing() & newest).newly_true()
     pending = _once(_changed([dataset], None) | missing) | NeverBegan()
@@ -88,15 +75,7 @@ def on_changed_dataset(dataset: Upstream, *, whole: bool, catch_up: int) -> dg.A
 def on_answerable_rows(
     spine: dg.AssetKey, inputs: Sequence[Upstream], model: Upstream, *, whole: bool, catch_up: int
 ) -> dg.AutomationCondition[Any]:
-    """True once the spine has changed, or was never answered, and a build can answer; the model itself blocks nothing.
-
-    Args:
-        spine: whose rows are answered.
-        inputs: the spine and what is joined to it, and how far back.
-        model: what answers.
-        whole: whether the predictions have no partitions.
-        catch_up: from how many of the newest builds' cutoffs on partitions are answered that never were.
-    """
+    """True once the spine has changed, or was never answered, and a build can answer; the model itself blocks nothing."""
     unanswered = dg.AutomationCondition.missing().newly_true()
     pending = _once(_changed(inputs, [spine]) | unanswered) | NeverBegan()
     return pending & _settled(inputs, whole=whole) & Answerable(model, catch_up)

@@ -1,25 +1,58 @@
-"""A condition on requests that never began: no run was made of them, or one that failed before a step of its own."""
+"""What was requested and never began: no run was made of it, or one that failed before a step of its own started.
+
+Such a run failed for Dagster's reasons: a code server that does not answer in time, a launch that fails, a machine that takes no
+process. The request is made again, after one minute, two, four, eight and sixteen. What fails in a step is the asset's own failure,
+and what somebody has cancelled stays so.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
 import dagster as dg
 
 from fti_assets.core.times import naive_utc
-from fti_assets.orchestration.conditions.launches import MOST_AGAIN, Launch, launch_of, next_launch
-from fti_assets.orchestration.conditions.within_reach import spans_of, subset_of
+from fti_assets.orchestration.conditions.within_reach import Context, Result, spans_of, subset_of, true_of
 from fti_assets.orchestration.dagster_internals import BulkActionStatus
-from fti_assets.orchestration.partitions import is_timed
+from fti_assets.orchestration.partitions import RANGE_TAGS, is_timed
 
-_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
-_LOOKED_AT = 100
+MOST_AGAIN = 5
+"""How often a request that never began is made again."""
+
+_MOST_RUNS = 100
 _BACKFILLS = 20
 _CANCELLED = (BulkActionStatus.CANCELED, BulkActionStatus.CANCELING)
+
+Launch = Literal["under way", "ended", "never began"]
+
+
+def launch_of(instance: dg.DagsterInstance, run: dg.DagsterRun | None) -> Launch:
+    """What became of the launch of a run: it is under way, has ended for better or worse (or was deleted), or never began."""
+    if run is None:
+        return "ended"
+    if not run.is_finished:
+        return "under way"
+    if run.status != dg.DagsterRunStatus.FAILURE:
+        return "ended"
+    started = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
+    return "ended" if started else "never began"
+
+
+def next_launch(requested: datetime, again: int) -> datetime:
+    """When a request that never began may be made again.
+
+    Args:
+        requested: when it was made last.
+        again: how often it was made again so far.
+
+    >>> str(next_launch(datetime(2024, 1, 1), again=2))
+    '2024-01-01 00:04:00'
+    """
+    return requested + timedelta(minutes=2**again)
 
 
 @dataclass(frozen=True)
@@ -43,56 +76,42 @@ class NeverBegan(dg.AutomationCondition[dg.AssetKey]):
     It is true until they are requested. Requests are forgotten once they end, or have been made again five times.
     """
 
-    @property
-    def name(self) -> str:
-        return "request_never_began"
+    name = "request_never_began"
+    description = (
+        "No run was made of the last request, or one that failed before a step of its own: it is made again after 1, 2, 4, "
+        "8 and 16 minutes"
+    )
 
-    @property
-    def description(self) -> str:
-        return (
-            "No run was made of the last request, or one that failed before a step of its own: it is made again after 1, 2, 4, "
-            "8 and 16 minutes"
-        )
-
-    async def evaluate(  # type: ignore[override]
-        self, context: dg.AutomationContext[Any]
-    ) -> dg.AutomationResult[Any]:
+    async def evaluate(self, context: Context) -> Result:
         requests = list(_with_newest(context, list(_read(context))))
+        due = context.get_empty_subset()
         if not requests:
-            return dg.AutomationResult(context, context.get_empty_subset())
-        view, now, kept, results = (
-            context.asset_graph_view,
-            naive_utc(context.evaluation_time),
-            [],
-            context.get_empty_subset(),
-        )
+            return dg.AutomationResult(context, due)
+        view, now, kept = context.asset_graph_view, naive_utc(context.evaluation_time), list[_Request]()
         everything = view.get_full_subset(key=context.key)
         running = await view.compute_run_in_progress_subset(key=context.key, from_subset=everything)
         backfill = await view.compute_backfill_in_progress_subset(key=context.key, from_subset=everything)
         busy = running.compute_union(backfill)
         for request in requests:
-            lost, open_still = _lost(context, request, busy)
-            waits = open_still
-            if not lost.is_empty and now < request.due:
-                waits = waits.compute_union(lost)
-            elif not lost.is_empty and request.again == MOST_AGAIN:
-                context.log.error(
-                    f"{_named(context, lost)} never began, {MOST_AGAIN + 1} times; not requested again: see to the code location "
-                    "and the run's log, then materialize it"
-                )
-            elif not lost.is_empty:
-                context.log.warning(
-                    f"{_named(context, lost)} never began: requested again, {request.again + 1} of {MOST_AGAIN}"
-                )
-                results, waits = results.compute_union(lost), waits.compute_union(lost)
-            if not waits.is_empty:
-                kept.append(_Request(waits, request.event, request.at, request.again))
-        return dg.AutomationResult(
-            context, context.candidate_subset.compute_intersection(results), cursor=_written(context, kept)
-        )
+            lost, undecided = _lost(context, request, busy)
+            if not lost.is_empty:
+                what = _run_of(context, lost)
+                if now >= request.due and request.again == MOST_AGAIN:
+                    context.log.error(
+                        f"{what} never began, {MOST_AGAIN + 1} times; not requested again: see to the code location "
+                        "and the run's log, then materialize it"
+                    )
+                else:
+                    undecided = undecided.compute_union(lost)
+                    if now >= request.due:
+                        context.log.warning(f"{what} never began: requested again, {request.again + 1} of {MOST_AGAIN}")
+                        due = due.compute_union(lost)
+            if not undecided.is_empty:
+                kept.append(replace(request, subset=undecided))
+        return true_of(context, due, cursor=_written(context, kept))
 
 
-def _with_newest(context: dg.AutomationContext[Any], requests: list[_Request]) -> Iterator[_Request]:
+def _with_newest(context: Context, requests: list[_Request]) -> Iterator[_Request]:
     """The requests with those of the tick before, which take the place of older ones for the same partitions."""
     newest = context.get_previous_requested_subset(context.key)
     if newest is None or newest.is_empty or context.previous_evaluation_time is None:
@@ -104,60 +123,57 @@ def _with_newest(context: dg.AutomationContext[Any], requests: list[_Request]) -
         if not same.is_empty:
             yield _Request(same, event, at, old.again + 1 if old.due <= at else 0)
             newest = newest.compute_difference(same)
-        rest = old.subset.compute_difference(same)
-        if not rest.is_empty:
-            yield _Request(rest, old.event, old.at, old.again)
+        older = old.subset.compute_difference(same)
+        if not older.is_empty:
+            yield replace(old, subset=older)
     if not newest.is_empty:
         yield _Request(newest, event, at, 0)
 
 
-def _lost(context: dg.AutomationContext[Any], request: _Request, busy: Any) -> tuple[Any, Any]:
+def _lost(context: Context, request: _Request, busy: Any) -> tuple[Any, Any]:
     """Of a request the partitions that never began, and those of which it is not known yet."""
     instance, nothing = context.asset_graph_view.instance, context.get_empty_subset()
-    under_way = request.subset.compute_intersection(busy)
-    rest = request.subset.compute_difference(under_way)
-    if rest.is_empty:
+    under_way, idle = request.subset.compute_intersection(busy), request.subset.compute_difference(busy)
+    if idle.is_empty:
         return nothing, under_way
     planned = instance.get_latest_planned_materialization_info(context.key)
     if planned is None or planned.storage_id <= request.event:
-        return (nothing, nothing) if _cancelled(context, request) else (rest, under_way)
-    if not rest.is_partitioned:
-        run = instance.get_run_by_id(planned.run_id)
-        launch: Launch = "ended" if run is None else launch_of(instance, run)
-        return (rest if launch == "never began" else nothing), (rest if launch == "under way" else nothing)
+        return (nothing, nothing) if _cancelled(context, request) else (idle, under_way)
+    if not idle.is_partitioned:
+        launch = launch_of(instance, instance.get_run_by_id(planned.run_id))
+        return (idle if launch == "never began" else nothing), (idle if launch == "under way" else nothing)
     made = set(instance.get_materialized_partitions(context.key, after_cursor=request.event))
-    left = sorted(rest.expensively_compute_partition_keys() - made)
+    unknown = sorted(idle.expensively_compute_partition_keys() - made)
     by_launch: dict[Launch, set[str]] = {"under way": set(), "never began": set(), "ended": set()}
     cancelled: bool | None = None
-    for _ in range(_LOOKED_AT):
-        if not left:
+    for _ in range(_MOST_RUNS):
+        if not unknown:
             break
-        planned = instance.get_latest_planned_materialization_info(context.key, partition=left[0])
+        planned = instance.get_latest_planned_materialization_info(context.key, partition=unknown[0])
         if planned is None or planned.storage_id <= request.event:
             cancelled = _cancelled(context, request) if cancelled is None else cancelled
-            by_launch["ended" if cancelled else "never began"].add(left[0])
-            left = left[1:]
-            continue
-        run = instance.get_run_by_id(planned.run_id)
-        of_run = _partitions_of(context, run) | {left[0]}
-        by_launch["ended" if run is None else launch_of(instance, run)].update(of_run.intersection(left))
-        left = [key for key in left if key not in of_run]
-    by_launch["under way"].update(left)  # looked at in the next tick
-    kept = request.subset.compute_intersection_with_partition_keys(by_launch["under way"])
+            of_run, launch = {unknown[0]}, "ended" if cancelled else "never began"
+        else:
+            run = instance.get_run_by_id(planned.run_id)
+            of_run, launch = _range_of(context, run) | {unknown[0]}, launch_of(instance, run)
+        by_launch[launch].update(of_run.intersection(unknown))
+        unknown = [key for key in unknown if key not in of_run]
+    by_launch["under way"].update(unknown)  # looked at in the next tick
+    undecided = request.subset.compute_intersection_with_partition_keys(by_launch["under way"])
     lost = request.subset.compute_intersection_with_partition_keys(by_launch["never began"])
-    return lost, under_way.compute_union(kept)
+    return lost, under_way.compute_union(undecided)
 
 
-def _partitions_of(context: dg.AutomationContext[Any], run: dg.DagsterRun | None) -> set[str]:
+def _range_of(context: Context, run: dg.DagsterRun | None) -> set[str]:
     """The partitions of a run over a range; nothing for one over a single partition."""
-    first, last = ((run.tags if run else {}).get(tag) for tag in _RANGE)
+    first, last = ((run.tags if run else {}).get(tag) for tag in RANGE_TAGS)
     own = context.partitions_def
     if first is None or last is None or own is None:
         return set()
     return set(own.get_partition_keys_in_range(dg.PartitionKeyRange(first, last)))
 
 
-def _cancelled(context: dg.AutomationContext[Any], request: _Request) -> bool:
+def _cancelled(context: Context, request: _Request) -> bool:
     """Whether somebody has cancelled a backfill of the asset since, before its runs were made."""
     since = request.at.replace(tzinfo=UTC).timestamp()
     return any(
@@ -168,36 +184,35 @@ def _cancelled(context: dg.AutomationContext[Any], request: _Request) -> bool:
     )
 
 
-def _named(context: dg.AutomationContext[Any], subset: Any) -> str:
+def _run_of(context: Context, subset: Any) -> str:
     name = context.key.to_user_string()
     return f"the run of {subset.size} partitions of {name}" if subset.is_partitioned else f"the run of {name}"
 
 
-def _read(context: dg.AutomationContext[Any]) -> Iterator[_Request]:
-    for said, event, at, again in json.loads(context.cursor or "[]"):
-        view, own = context.asset_graph_view, context.partitions_def
-        if said is True and own is None:
+def _read(context: Context) -> Iterator[_Request]:
+    view, own = context.asset_graph_view, context.partitions_def
+    for partitions, event, at, again in json.loads(context.cursor or "[]"):
+        if partitions is True and own is None:
             subset = view.get_full_subset(key=context.key)
-        elif is_timed(own) and isinstance(said, dict):
-            ends = [
-                (datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)) for start, end in said["spans"]
-            ]
-            subset = subset_of(context, [dg.TimeWindow(start, end) for start, end in ends])
-        elif own is not None and isinstance(said, list):
-            subset = view.get_subset_from_partition_keys(context.key, own, set(said) & set(own.get_partition_keys()))
+        elif is_timed(own) and isinstance(partitions, dict):
+            ends = [[datetime.fromtimestamp(end, UTC) for end in span] for span in partitions["spans"]]
+            subset = subset_of(context, [dg.TimeWindow(*span) for span in ends])
+        elif own is not None and isinstance(partitions, list):
+            subset = view.get_subset_from_partition_keys(
+                context.key, own, set(partitions) & set(own.get_partition_keys())
+            )
         else:
             continue  # it had other partitions then
         if not subset.is_empty:
             yield _Request(subset, event, datetime.fromisoformat(at), again)
 
 
-def _written(context: dg.AutomationContext[Any], requests: list[_Request]) -> str:
-    return json.dumps([[_subset_text(context, r.subset), r.event, r.at.isoformat(), r.again] for r in requests])
+def _written(context: Context, requests: list[_Request]) -> str:
+    def partitions(subset: Any) -> Any:
+        if context.partitions_def is None:
+            return True
+        if is_timed(context.partitions_def):
+            return {"spans": [[span.start.timestamp(), span.end.timestamp()] for span in spans_of(subset)]}
+        return sorted(subset.expensively_compute_partition_keys())
 
-
-def _subset_text(context: dg.AutomationContext[Any], subset: Any) -> Any:
-    if context.partitions_def is None:
-        return True
-    if is_timed(context.partitions_def):
-        return {"spans": [[span.start.timestamp(), span.end.timestamp()] for span in spans_of(subset)]}
-    return sorted(subset.expensively_compute_partition_keys())
+    return json.dumps([[partitions(one.subset), one.event, one.at.isoformat(), one.again] for one in requests])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,15 +19,24 @@ import dagster as dg
 
 from fti_assets.core import clock
 from fti_assets.core.times import Partition, naive_utc
-from fti_assets.orchestration.conditions.within_reach import Upstream, spans_of, subset_of
+from fti_assets.orchestration.conditions.within_reach import (
+    Context,
+    Result,
+    Spans,
+    Upstream,
+    spans_of,
+    subset_of,
+    true_of,
+)
 from fti_assets.orchestration.partitions import is_timed, windows_between
 
 PROVISIONAL = "fti/provisional"
 """The tag of a materialization that was made before its window and delay had ended."""
 
-_FOUND_IN_TICK: WeakKeyDictionary[Any, dict[Any, asyncio.Future[tuple[Any, str]]]] = WeakKeyDictionary()
+# What NewestCutoffs finds in a tick: Dagster evaluates a condition anew for each condition that rests on it.
+_SEARCHES: WeakKeyDictionary[Any, dict[Any, asyncio.Future[tuple[Any, str]]]] = WeakKeyDictionary()
 _RECENT = 100
-_CUTOFFS = 1000
+_MOST_CUTOFFS = 1000
 _EVENTS = 400
 _INSTANT = timedelta(microseconds=1)
 
@@ -39,19 +47,12 @@ class InputsThere(dg.AutomationCondition[dg.AssetKey]):
 
     upstream: tuple[Upstream, ...]
 
-    @property
-    def name(self) -> str:
-        return "inputs_there"
+    name = "inputs_there"
+    description = "Every input has been materialized, or some partition of it"
 
-    @property
-    def description(self) -> str:
-        return "Every input has been materialized, or some partition of it"
-
-    async def evaluate(  # type: ignore[override]
-        self, context: dg.AutomationContext[Any]
-    ) -> dg.AutomationResult[Any]:
-        there = [not (await _materialized(context, source)).is_empty for source in self.upstream]
-        return dg.AutomationResult(context, context.candidate_subset if all(there) else context.get_empty_subset())
+    async def evaluate(self, context: Context) -> Result:
+        empty = [(await _materialized(context, source.key)).is_empty for source in self.upstream]
+        return true_of(context, context.get_empty_subset() if any(empty) else context.candidate_subset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,32 +65,21 @@ class WindowEnded(dg.AutomationCondition[dg.AssetKey]):
     partitions: dg.TimeWindowPartitionsDefinition
     delay: timedelta
 
-    @property
-    def name(self) -> str:
-        return "made_before_its_window_ended"
+    name = "made_before_its_window_ended"
 
     @property
     def description(self) -> str:
         return f"Last made before the window and a delay of {self.delay} had ended, which have ended now"
 
-    def evaluate(self, context: dg.AutomationContext[Any]) -> dg.AutomationResult[Any]:
-        now, instance = clock.now(), context.asset_graph_view.instance
-        recent = {window.key: window for window in newest_windows(self.partitions, _RECENT)}
-        seen, early = None, set[str]()
-        if context.cursor:
-            seen, keys = json.loads(context.cursor)
-            early = set(keys) & recent.keys()
-        newest = context.asset_graph_view.last_event_id or 0
-        made = _newest_made(instance, context.key, recent.keys(), after=seen)
-        early = {key for key in recent if made.get(key, key in early)}
-        ended = [
-            window for key, window in recent.items() if key in early and window.end and window.end + self.delay <= now
-        ]
-        return dg.AutomationResult(
-            context,
-            context.candidate_subset.compute_intersection(_subset(context, ended)),
-            cursor=json.dumps([newest, sorted(early)]),
-        )
+    def evaluate(self, context: Context) -> Result:
+        recent = {partition.key: partition for partition in newest_partitions(self.partitions, _RECENT)}
+        last_event, early = json.loads(context.cursor) if context.cursor else (None, [])
+        newest_event = context.asset_graph_view.last_event_id or 0
+        made = _newest_made(context.asset_graph_view.instance, context.key, recent.keys(), after=last_event)
+        early = sorted(key for key in recent if made.get(key, key in early))
+        latest_end = clock.now() - self.delay
+        ended = [recent[key] for key in early if (end := recent[key].end) and end <= latest_end]
+        return true_of(context, _subset(context, ended), cursor=json.dumps([newest_event, early]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,53 +92,51 @@ class NewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
     upstream: tuple[Upstream, ...]
     catch_up: int
 
-    @property
-    def name(self) -> str:
-        return "newest_cutoffs_ready"
+    name = "newest_cutoffs_ready"
 
     @property
     def description(self) -> str:
-        which = (
-            "the newest cutoff that is" if self.catch_up == 1 else f"one of the newest {self.catch_up} cutoffs that are"
-        )
+        which = "the newest cutoff that is"
+        if self.catch_up > 1:
+            which = f"one of the {_newest(self.catch_up)} that are"
         return (
             f"Missing, and {which} ready: it has come, and the last partition before it of each input was made after its "
             "window had ended. Older cutoffs are left: materialize them, or raise catch_up"
         )
 
-    async def evaluate(  # type: ignore[override]
-        self, context: dg.AutomationContext[Any]
-    ) -> dg.AutomationResult[Any]:
+    async def evaluate(self, context: Context) -> Result:
         if context.candidate_subset.is_empty:
-            return dg.AutomationResult(context, context.candidate_subset, cursor=context.cursor)
-        in_tick = _FOUND_IN_TICK.setdefault(context.asset_graph_view, {})
-        if self not in in_tick:  # the conditions of one tick that rest on it are evaluated beside one another
+            return true_of(context, context.candidate_subset, cursor=context.cursor)
+        in_tick = _SEARCHES.setdefault(context.asset_graph_view, {})
+        if self not in in_tick:
             in_tick[self] = asyncio.ensure_future(self._search(context))
-        due, left = await in_tick[self]
-        return dg.AutomationResult(context, context.candidate_subset.compute_intersection(due), cursor=left)
+        due, older = await in_tick[self]
+        return true_of(context, due, cursor=older)
 
-    async def _search(self, context: dg.AutomationContext[Any]) -> tuple[Any, str]:
+    async def _search(self, context: Context) -> tuple[Any, str]:
+        """The cutoffs that are due, and a sentence about the missing ones that are left."""
         own, now = context.partitions_def, clock.now()
         assert is_timed(own)
-        built = await context.asset_graph_view.compute_materialized_asset_subset(context.key)
-        made, upstream = Spans(spans_of(built)), [(one, await _materialized(context, one)) for one in self.upstream]
-        latest = min([now, *(_last_cutoff(source, match) for source, match in upstream)])
-        sources = [(source, Spans(spans_of(match))) for source, match in upstream if _timed(source)]
+        built = await _materialized(context, context.key)
+        made, upstream = Spans(built), [(source, await _materialized(context, source.key)) for source in self.upstream]
+        latest = min([now, *(_last_cutoff(source, subset) for source, subset in upstream)])
+        sources = [(source, Spans(subset)) for source, subset in upstream if is_timed(source.partitions_def)]
         due, ready, oldest = list[Partition](), 0, None
-        come = (window for window in windows_backwards(own) if window.start is not None and window.start <= now)
-        for window in islice(come, _CUTOFFS):
-            assert window.start is not None
-            missing = window.start not in made
-            if missing and not (window.start <= latest and all(_ready(context, *one, window.start) for one in sources)):
+        come = (cutoff for cutoff in newest_first(own) if cutoff.start is not None and cutoff.start <= now)
+        for cutoff in islice(come, _MOST_CUTOFFS):
+            assert cutoff.start is not None
+            missing = cutoff.start not in made
+            if missing and not (cutoff.start <= latest and all(_ready(context, *one, cutoff.start) for one in sources)):
                 continue
-            ready, oldest = ready + 1, window
-            due += [window] if missing else []
+            ready += 1
+            due += [cutoff] if missing else []
             if ready == self.catch_up:
+                oldest = cutoff
                 break
-        left = _left(context, built, oldest if ready == self.catch_up else None, self.catch_up)
-        if left and left != context.cursor:
-            context.log.info(left)
-        return _subset(context, due), left
+        older = _older_missing(context, built, oldest, self.catch_up)
+        if older and older != context.cursor:
+            context.log.info(older)
+        return _subset(context, due), older
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,37 +150,32 @@ class Answerable(dg.AutomationCondition[dg.AssetKey]):
     model: Upstream
     catch_up: int
 
-    @property
-    def name(self) -> str:
-        return "a_build_can_answer"
+    name = "a_build_can_answer"
 
     @property
     def description(self) -> str:
-        since = "the newest cutoff" if self.catch_up == 1 else f"the newest {self.catch_up} cutoffs"
         return (
             f"{self.model.key.to_user_string()} has an accepted build that is early enough. What was never answered is "
-            f"answered from {since} with a build on: materialize what is older, or raise catch_up"
+            f"answered from the {_newest(self.catch_up)} with a build on: materialize what is older, or raise catch_up"
         )
 
-    async def evaluate(  # type: ignore[override]
-        self, context: dg.AutomationContext[Any]
-    ) -> dg.AutomationResult[Any]:
-        built, own = await _materialized(context, self.model), context.partitions_def
+    async def evaluate(self, context: Context) -> Result:
+        built = await _materialized(context, self.model.key)
+        own, cutoffs = context.partitions_def, self.model.partitions_def
         if built.is_empty:
-            return dg.AutomationResult(context, context.get_empty_subset())
-        cutoffs = self.model.partitions_def
+            return true_of(context, context.get_empty_subset())
         if not is_timed(cutoffs) or not is_timed(own):
-            return dg.AutomationResult(context, context.candidate_subset)
-        made, now = Spans(spans_of(built)), clock.now()
-        starts = (window.start for window in windows_backwards(cutoffs) if window.start in made)
-        newest = list(islice((start for start in starts if start is not None), self.catch_up))
+            return true_of(context, context.candidate_subset)
+        made, now = Spans(built), clock.now()
+        starts = (cutoff.start for cutoff in newest_first(cutoffs) if cutoff.start and cutoff.start in made)
+        newest = list(islice(starts, self.catch_up))
         if not newest:  # what was built is none of the cutoffs any more
-            return dg.AutomationResult(context, context.get_empty_subset())
-        answered = await context.asset_graph_view.compute_materialized_asset_subset(context.key)
+            return true_of(context, context.get_empty_subset())
+        answered = await _materialized(context, context.key)
         before = own.get_prev_partition_window(now.replace(tzinfo=UTC), respect_bounds=False)
         able = _since(context, min(newest[-1], now if before is None else naive_utc(before.end)))
         again = _since(context, made.first).compute_intersection(answered)
-        return dg.AutomationResult(context, context.candidate_subset.compute_intersection(able.compute_union(again)))
+        return true_of(context, able.compute_union(again))
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,126 +185,84 @@ class OfNewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
     dataset: Upstream
     catch_up: int
 
-    @property
-    def name(self) -> str:
-        return "newest_cutoffs"
+    name = "newest_cutoffs"
 
     @property
     def description(self) -> str:
-        which = "The newest cutoff" if self.catch_up == 1 else f"The newest {self.catch_up} cutoffs"
-        return f"{which} of {self.dataset.key.to_user_string()}. Older cutoffs are left: materialize them, or raise catch_up"
+        of = f"{_newest(self.catch_up)} of {self.dataset.key.to_user_string()}"
+        return f"The {of}. Older cutoffs are left: materialize them, or raise catch_up"
 
-    async def evaluate(  # type: ignore[override]
-        self, context: dg.AutomationContext[Any]
-    ) -> dg.AutomationResult[Any]:
-        own = context.partitions_def
+    async def evaluate(self, context: Context) -> Result:
+        own, view, key = context.partitions_def, context.asset_graph_view, self.dataset.key
         if not is_timed(own):
-            return dg.AutomationResult(context, context.candidate_subset)
+            return true_of(context, context.candidate_subset)
         # Those that are about to be made count, or a model would be made first for a cutoff that is about to be old.
-        subsets = [await _materialized(context, self.dataset), *await _coming(context, self.dataset)]
-        there = [Spans(spans_of(subset)) for subset in subsets]
-        newest = islice(
-            (window for window in windows_backwards(own) if any(window.start in spans for spans in there)),
-            self.catch_up,
-        )
-        return dg.AutomationResult(
-            context, context.candidate_subset.compute_intersection(_subset(context, list(newest)))
-        )
+        running = await view.compute_run_in_progress_subset(key=key, from_subset=view.get_full_subset(key=key))
+        requested = context.request_subsets_by_key.get(key)
+        subsets = [await _materialized(context, key), running, *([] if requested is None else [requested])]
+        made = list(map(Spans, subsets))
+        cutoffs = (one for one in newest_first(own) if one.start and any(one.start in spans for spans in made))
+        return true_of(context, _subset(context, list(islice(cutoffs, self.catch_up))))
 
 
-class Spans:
-    """Spans of time, to be asked whether an instant lies in one of them."""
-
-    def __init__(self, spans: Sequence[dg.TimeWindow]) -> None:
-        self._starts = [naive_utc(span.start) for span in spans]
-        self._ends = [naive_utc(span.end) for span in spans]
-
-    def __contains__(self, instant: object) -> bool:
-        assert isinstance(instant, datetime)
-        number = bisect_right(self._starts, instant) - 1
-        return number >= 0 and instant < self._ends[number]
-
-    @property
-    def first(self) -> datetime:
-        return self._starts[0] if self._starts else datetime.max
-
-    @property
-    def last(self) -> datetime:
-        return self._ends[-1] if self._ends else datetime.min
+def _newest(catch_up: int) -> str:
+    return "newest cutoff" if catch_up == 1 else f"newest {catch_up} cutoffs"
 
 
-def windows_backwards(partitions_def: dg.TimeWindowPartitionsDefinition) -> Iterator[Partition]:
-    """The windows of a definition from the newest back."""
-    span = partitions_def.get_last_partition_window()
-    while span is not None:
-        yield Partition(_key(partitions_def, span), naive_utc(span.start), naive_utc(span.end))
-        span = partitions_def.get_prev_partition_window(span.start)
+def newest_first(partitions_def: dg.TimeWindowPartitionsDefinition) -> Iterator[Partition]:
+    """The partitions of a definition from the newest back."""
+    window = partitions_def.get_last_partition_window()
+    while window is not None:
+        [key] = partitions_def.get_partition_keys_in_time_window(window)
+        yield Partition(str(key), naive_utc(window.start), naive_utc(window.end))
+        window = partitions_def.get_prev_partition_window(window.start)
 
 
-def _key(partitions_def: dg.TimeWindowPartitionsDefinition, span: dg.TimeWindow) -> str:
-    [key] = partitions_def.get_partition_keys_in_time_window(span)
-    return str(key)
-
-
-def newest_windows(partitions_def: dg.TimeWindowPartitionsDefinition, number: int) -> tuple[Partition, ...]:
-    """At most so many of a definition's windows, the newest first."""
+def newest_partitions(partitions_def: dg.TimeWindowPartitionsDefinition, number: int) -> tuple[Partition, ...]:
+    """At most so many of a definition's partitions, the newest first."""
     last = partitions_def.get_last_partition_window()
-    return () if last is None else _newest_windows(partitions_def, number, last.start)
+    return () if last is None else _newest_partitions(partitions_def, number, last.start)
 
 
 @lru_cache(maxsize=500)
-def _newest_windows(
+def _newest_partitions(
     partitions_def: dg.TimeWindowPartitionsDefinition, number: int, last: datetime
 ) -> tuple[Partition, ...]:
-    return tuple(islice(windows_backwards(partitions_def), number))
-
-
-def provisional(instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str]) -> set[str]:
-    """Of some partitions, those whose newest materialization was made before their window and delay had ended."""
-    return {partition for partition, early in _newest_made(instance, key, partitions).items() if early}
+    return tuple(islice(newest_first(partitions_def), number))
 
 
 def _newest_made(
     instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str], *, after: int | None = None
 ) -> dict[str, bool]:
     """Of some partitions, those that were made after an event, and whether their newest materialization is provisional."""
-    left, made = set(partitions), dict[str, bool]()
-    while left:
-        result = instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key=key, asset_partitions=sorted(left), after_storage_id=after), limit=_EVENTS
+    unseen, made = set(partitions), dict[str, bool]()
+    while unseen:
+        records = instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=key, asset_partitions=sorted(unseen), after_storage_id=after), limit=_EVENTS
         ).records
-        for record in result:  # newest first
+        for record in records:  # newest first
             event = record.asset_materialization
-            if event is not None and event.partition in left:
-                left.discard(event.partition)
+            if event is not None and event.partition in unseen:
+                unseen.discard(event.partition)
                 made[event.partition] = (event.tags or {}).get(PROVISIONAL) == "true"
-        if len(result) < _EVENTS:
+        if len(records) < _EVENTS:
             break
     return made
 
 
-async def _materialized(context: dg.AutomationContext[Any], source: Upstream) -> Any:
+async def _materialized(context: Context, key: dg.AssetKey) -> Any:
     """What was ever materialized of an asset, as Dagster keeps it: spans, not partitions."""
-    return await context.asset_graph_view.compute_materialized_asset_subset(source.key)
+    return await context.asset_graph_view.compute_materialized_asset_subset(key)
 
 
-async def _coming(context: dg.AutomationContext[Any], source: Upstream) -> list[Any]:
-    """What is requested of an asset in this tick, and what runs of it make."""
-    view = context.asset_graph_view
-    full = view.get_full_subset(key=source.key)
-    running = await view.compute_run_in_progress_subset(key=source.key, from_subset=full)
-    requested = context.request_subsets_by_key.get(source.key)
-    return [running] if requested is None else [running, requested]
+def _subset(context: Context, partitions: Sequence[Partition]) -> Any:
+    ends = sorted((one.start, one.end) for one in partitions if one.start and one.end)
+    return subset_of(
+        context, [dg.TimeWindow(start.replace(tzinfo=UTC), end.replace(tzinfo=UTC)) for start, end in ends]
+    )
 
 
-def _subset(context: dg.AutomationContext[Any], windows: Sequence[Partition]) -> Any:
-    spans = [
-        dg.TimeWindow(w.start.replace(tzinfo=UTC), w.end.replace(tzinfo=UTC)) for w in windows if w.start and w.end
-    ]
-    return subset_of(context, sorted(spans, key=lambda span: span.start))
-
-
-def _since(context: dg.AutomationContext[Any], start: datetime) -> Any:
+def _since(context: Context, start: datetime) -> Any:
     """The asset's windows that start at an instant or later."""
     own = context.partitions_def
     assert is_timed(own)
@@ -332,45 +273,42 @@ def _since(context: dg.AutomationContext[Any], start: datetime) -> Any:
     return subset_of(context, [dg.TimeWindow(first.start, last.end)])
 
 
-def _last_before(source: Upstream, start: datetime) -> Partition | None:
+def _last_before(source: Upstream, cutoff: datetime) -> Partition | None:
     """The source's last window before a cutoff; None if it has none that early, and the cutoff then cannot be ready."""
     partitions_def = source.partitions_def
     assert is_timed(partitions_def)
-    before = windows_between(partitions_def, start - _INSTANT, start)
+    before = windows_between(partitions_def, cutoff - _INSTANT, cutoff)
     if not before:  # its definition ended earlier, or leaves out the last window
-        end = start if partitions_def.end is None else min(start, naive_utc(partitions_def.end))
+        end = cutoff if partitions_def.end is None else min(cutoff, naive_utc(partitions_def.end))
         last = partitions_def.get_prev_partition_window(end.replace(tzinfo=UTC))
         before = [] if last is None else windows_between(partitions_def, naive_utc(last.start), naive_utc(last.end))
     return before[-1] if before else None
 
 
-def _timed(source: Upstream) -> bool:
-    return is_timed(source.partitions_def)
-
-
-def _ready(context: dg.AutomationContext[Any], source: Upstream, there: Any, cutoff: datetime) -> bool:
+def _ready(context: Context, source: Upstream, made: Spans, cutoff: datetime) -> bool:
     """Whether the source's last partition before a cutoff is there and final."""
     last = _last_before(source, cutoff)
-    if last is None or last.start not in there:
+    if last is None or last.start is None or last.start not in made:
         return False
-    return not provisional(context.asset_graph_view.instance, source.key, [last.key])
+    return not any(_newest_made(context.asset_graph_view.instance, source.key, [last.key]).values())
 
 
-def _last_cutoff(source: Upstream, made: Any) -> datetime:
+def _last_cutoff(source: Upstream, materialized: Any) -> datetime:
     """The last instant at which a cutoff can be ready by what is materialized of a source."""
     own = source.partitions_def
-    if made.is_empty:
+    if materialized.is_empty:
         return datetime.min
     if not is_timed(own):
         return datetime.max
-    end, last = Spans(spans_of(made)).last, own.get_last_partition_window()
+    end, last = Spans(materialized).last, own.get_last_partition_window()
     if last is None or own.end is None or end < naive_utc(last.end):
         return end
+    # Of a definition that has ended, and whose last window is there, nothing more will come: every later cutoff is ready.
     following = own.get_next_partition_window(last.end, respect_bounds=False)
     return datetime.max if following is None or following.end > own.end else end
 
 
-def _left(context: dg.AutomationContext[Any], built: Any, oldest: Partition | None, catch_up: int) -> str:
+def _older_missing(context: Context, built: Any, oldest: Partition | None, catch_up: int) -> str:
     """Which cutoffs before the oldest that is caught up on are missing, as the tick says it."""
     own = context.partitions_def
     assert is_timed(own)
@@ -385,8 +323,8 @@ def _left(context: dg.AutomationContext[Any], built: Any, oldest: Partition | No
     last = own.get_prev_partition_window(spans[-1].end)
     assert last is not None
     keys = dict.fromkeys(own.get_partition_key_for_timestamp(at.timestamp()) for at in (spans[0].start, last.start))
-    newest = "cutoff that is" if catch_up == 1 else f"{catch_up} cutoffs that are"
     return (
-        f"{context.key.to_user_string()} catches up on the newest {newest} ready; {missing.size} older missing ones are left: "
-        f"{' to '.join(keys)}. Materialize them as a backfill, or declare catch_up={min(catch_up + older.size, 1000)}"
+        f"{context.key.to_user_string()} catches up on the {_newest(catch_up)} that {'is' if catch_up == 1 else 'are'} ready; "
+        f"{missing.size} older missing ones are left: {' to '.join(keys)}. Materialize them as a backfill, or declare "
+        f"catch_up={min(catch_up + older.size, _MOST_CUTOFFS)}"
     )

@@ -14,7 +14,7 @@ from fti_assets.core.times import naive_utc
 
 _INSTANT = timedelta(microseconds=1)
 _YEARS = timedelta(days=5 * 366)  # every order of month lengths, leap years and changes of the clock comes within
-_WINDOWS = 20_000
+_MOST_WINDOWS = 20_000  # a calendar of minutes has millions in five years
 _WEEKS = timedelta(weeks=10)
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -69,60 +69,35 @@ class Reach:
         return dg.TimeWindow(first, until) if first.timestamp() < until.timestamp() else None
 
 
+@lru_cache(maxsize=1000)
 def partitions_back(partitions_def: dg.TimeWindowPartitionsDefinition, reach: timedelta) -> int:
     """How many partitions before its own a window must at most see to reach back by ``reach``, over the whole calendar.
 
     A mapping of Dagster's own has one such number for all windows, so it takes the largest: February is short, and a day on
     which the clock is set forward too. What a single window reads is ``Reach``.
     """
-    return _partitions_back(
-        partitions_def.cron_schedule,
-        partitions_def.timezone,
-        naive_utc(partitions_def.start),
-        None if partitions_def.end is None else naive_utc(partitions_def.end),
-        tuple(partitions_def.exclusions or ()),
-        reach,
-    )
-
-
-@lru_cache(maxsize=1000)
-def _partitions_back(
-    cron_schedule: str,
-    timezone: str,
-    start: datetime,
-    end: datetime | None,
-    exclusions: tuple[object, ...],
-    reach: timedelta,
-) -> int:
     if not reach:
         return 0
+    if partitions_def.is_basic_hourly:
+        return math.ceil(reach / _HOUR)
+    if partitions_def.is_basic_daily and partitions_def.timezone == "UTC":
+        return math.ceil(reach / _DAY)
+    start, newest = naive_utc(partitions_def.start), naive_utc(datetime.now(UTC))
+    # Without an end, and with keys that are instants: Dagster lists keys far faster than windows.
     calendar = dg.TimeWindowPartitionsDefinition(
         start=start.replace(tzinfo=UTC),
         fmt="%Y-%m-%dT%H:%M:%S%z",
-        cron_schedule=cron_schedule,
-        timezone=timezone,
-        exclusions=list(exclusions) or None,  # type: ignore[arg-type]
+        cron_schedule=partitions_def.cron_schedule,
+        timezone=partitions_def.timezone,
+        exclusions=partitions_def.exclusions,
     )
-    if calendar.is_basic_hourly:
-        return math.ceil(reach / _HOUR)
-    if calendar.is_basic_daily and timezone == "UTC":
-        return math.ceil(reach / _DAY)
-    starts = _starts(calendar, start, end, reach)
-    return max(n - (bisect_right(starts, at - reach) - 1) for n, at in enumerate(starts) if at >= start)
-
-
-def _starts(
-    calendar: dg.TimeWindowPartitionsDefinition, start: datetime, end: datetime | None, reach: timedelta
-) -> list[datetime]:
-    """Starts of windows from the reach of the first one on, for as long as the calendar may bring something new."""
     first = calendar.get_prev_partition_window((start - reach).replace(tzinfo=UTC), respect_bounds=False)
     assert first is not None
-    newest = max(start, naive_utc(datetime.now(UTC)))
-    stop = (newest if end is None else min(end, newest)) + _YEARS
-    few = _starts_between(calendar, first.start, first.start + _WEEKS)
-    often = _WEEKS / len(few)  # the mean length; more than so many windows are not looked at
-    stop = min(stop, start + max(3 * reach, _WINDOWS * often))
-    return _starts_between(calendar, first.start, stop.replace(tzinfo=UTC))
+    last = max(start, newest if partitions_def.end is None else min(naive_utc(partitions_def.end), newest))
+    mean_length = _WEEKS / len(_starts_between(calendar, first.start, first.start + _WEEKS))
+    stop = min(last + _YEARS, start + max(3 * reach, _MOST_WINDOWS * mean_length))
+    starts = _starts_between(calendar, first.start, stop.replace(tzinfo=UTC))
+    return max(n - (bisect_right(starts, at - reach) - 1) for n, at in enumerate(starts) if at >= start)
 
 
 def _starts_between(calendar: dg.TimeWindowPartitionsDefinition, start: datetime, end: datetime) -> list[datetime]:

@@ -6,21 +6,27 @@ that is read by two months would run a third.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeAlias
 
 import dagster as dg
-from dagster import AssetKey
 
+from fti_assets.core.times import naive_utc
 from fti_assets.orchestration.conditions.reach import Reach
 from fti_assets.orchestration.partitions import is_timed
+
+Context: TypeAlias = dg.AutomationContext[Any]
+Result: TypeAlias = dg.AutomationResult[Any]
 
 
 @dataclass(frozen=True)
 class Upstream:
     """An asset that is read, its partitions, and how far back it is read."""
 
-    key: AssetKey
+    key: dg.AssetKey
     partitions_def: dg.PartitionsDefinition[str] | None
     reach: Reach = field(default_factory=Reach)
 
@@ -32,6 +38,8 @@ class AnyWithinReach(dg.AutomationCondition[dg.AssetKey]):
     sources: tuple[Upstream, ...]
     operand: dg.AutomationCondition[Any]
     label: str
+
+    requires_cursor = False
 
     @property
     def name(self) -> str:
@@ -45,28 +53,26 @@ class AnyWithinReach(dg.AutomationCondition[dg.AssetKey]):
     def children(self) -> list[dg.AutomationCondition[Any]]:
         return [self.operand]
 
-    @property
-    def requires_cursor(self) -> bool:
-        return False
-
-    async def evaluate(  # type: ignore[override]  # Dagster awaits it
-        self, context: dg.AutomationContext[Any]
-    ) -> dg.AutomationResult[Any]:
-        view, result, results = context.asset_graph_view, context.get_empty_subset(), []
+    async def evaluate(self, context: Context) -> Result:
+        subset, children = context.get_empty_subset(), []
         for source in self.sources:
-            child = context.for_child_condition(self.operand, [None], view.get_full_subset(key=source.key))
-            results.append(await child.evaluate_async())
-            if not results[-1].true_subset.is_empty:
-                result = result.compute_union(touched(context, source, results[-1].true_subset))
-        return dg.AutomationResult(
-            context, context.candidate_subset.compute_intersection(result), child_results=results
-        )
+            everything = context.asset_graph_view.get_full_subset(key=source.key)
+            child = await context.for_child_condition(self.operand, [None], everything).evaluate_async()
+            children.append(child)
+            if not child.true_subset.is_empty:
+                subset = subset.compute_union(touched(context, source, child.true_subset))
+        return true_of(context, subset, child_results=children)
 
 
-def touched(context: dg.AutomationContext[Any], source: Upstream, subset: Any) -> Any:
+def true_of(context: Context, subset: Any, **more: Any) -> Result:
+    """The result of a condition that is true of a subset, as far as Dagster asks about it."""
+    return dg.AutomationResult(context, context.candidate_subset.compute_intersection(subset), **more)
+
+
+def touched(context: Context, source: Upstream, subset: Any) -> Any:
     """The partitions of the context's asset that read one of a subset of an upstream's."""
-    own, theirs = context.partitions_def, source.partitions_def
-    if not is_timed(own) or not is_timed(theirs):
+    own = context.partitions_def
+    if not is_timed(own) or not is_timed(source.partitions_def):
         return subset.compute_mapped_subset(context.key, direction="down")
     spans = [source.reach.touched(own, span.start, span.end) for span in spans_of(subset)]
     return subset_of(context, [span for span in spans if span is not None])
@@ -75,22 +81,45 @@ def touched(context: dg.AutomationContext[Any], source: Upstream, subset: Any) -
 def spans_of(subset: Any) -> list[dg.TimeWindow]:
     """The adjoining windows of a subset of time windows, as spans in the order of time."""
     windows = subset.get_internal_subset_value()
-    if not hasattr(windows, "included_time_windows"):  # all partitions
-        first, last = (
-            windows.partitions_def.get_first_partition_window(),
-            windows.partitions_def.get_last_partition_window(),
-        )
-        return [] if first is None or last is None else [dg.TimeWindow(first.start, last.end)]
-    return [dg.TimeWindow(window.start, window.end) for window in windows.included_time_windows]
+    if hasattr(windows, "included_time_windows"):
+        return [dg.TimeWindow(window.start, window.end) for window in windows.included_time_windows]
+    # Dagster has a class of its own for the subset of all partitions, which lists no windows.
+    first, last = (
+        windows.partitions_def.get_first_partition_window(),
+        windows.partitions_def.get_last_partition_window(),
+    )
+    return [] if first is None or last is None else [dg.TimeWindow(first.start, last.end)]
 
 
-def subset_of(context: dg.AutomationContext[Any], spans: list[dg.TimeWindow]) -> Any:
+def subset_of(context: Context, spans: Iterable[dg.TimeWindow]) -> Any:
     """The asset's partitions in some spans, which begin and end where partitions do; those that do not exist are left out."""
     view, own = context.asset_graph_view, context.partitions_def
     assert is_timed(own)
     result = context.get_empty_subset()
     for span in spans:
-        part = own.get_partition_subset_in_time_window(span)
-        value = result.convert_to_serializable_subset()
-        result = result.compute_union(view.get_subset_from_serializable_subset(type(value)(context.key, part)))
+        partitions = own.get_partition_subset_in_time_window(span)
+        # A subset of an asset is made by way of its serialized form alone, whose class knows the key.
+        serializable = type(result.convert_to_serializable_subset())(context.key, partitions)
+        result = result.compute_union(view.get_subset_from_serializable_subset(serializable))
     return view.get_full_subset(key=context.key).compute_intersection(result)
+
+
+class Spans:
+    """The spans of a subset of time windows, to be asked whether an instant lies in one of them."""
+
+    def __init__(self, subset: Any) -> None:
+        spans: Sequence[dg.TimeWindow] = spans_of(subset)
+        self._starts = [naive_utc(span.start) for span in spans]
+        self._ends = [naive_utc(span.end) for span in spans]
+
+    def __contains__(self, instant: datetime) -> bool:
+        number = bisect_right(self._starts, instant) - 1
+        return number >= 0 and instant < self._ends[number]
+
+    @property
+    def first(self) -> datetime:
+        return self._starts[0] if self._starts else datetime.max
+
+    @property
+    def last(self) -> datetime:
+        return self._ends[-1] if self._ends else datetime.min

@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.core import clock
-from fti_assets.orchestration.conditions.launches import MOST_AGAIN, launch_of, next_launch
+from fti_assets.orchestration.conditions.never_began import MOST_AGAIN, launch_of, next_launch
 
 Versions = dict[str, dict[str, str]]
 

@@ -14,7 +14,7 @@ import dagster as dg
 from fti_assets.core import clock
 from fti_assets.core.arguments import caller_names, checked_arguments
 from fti_assets.errors import DeclarationError, listed, one_of
-from fti_assets.orchestration.partitions import is_timed
+from fti_assets.orchestration.partitions import RANGE_TAGS, is_timed
 from fti_assets.orchestration.sensors.cursor import Cursor, Request, requests_again
 from fti_assets.orchestration.sensors.windows import Partitions
 from fti_assets.orchestration.signature import (
@@ -26,7 +26,6 @@ from fti_assets.orchestration.signature import (
     with_context,
 )
 
-_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _WHOLE = ""
 _SHORT = 8
 _MORE = "the next ticks,"
@@ -259,5 +258,5 @@ def _run_request(request: Request) -> dg.RunRequest:
         return dg.RunRequest(run_key=request.run_key, asset_selection=keys)
     if request.first == request.last:
         return dg.RunRequest(run_key=request.run_key, asset_selection=keys, partition_key=request.first)
-    tags = dict(zip(_RANGE, (request.first, request.last), strict=True))
+    tags = dict(zip(RANGE_TAGS, (request.first, request.last), strict=True))
     return dg.RunRequest(run_key=request.run_key, asset_selection=keys, tags=tags)

@@ -14,7 +14,6 @@ EXTRAS = {
     "pandas": "pipelines",
     "pandera": "pipelines",
     "pyarrow": "pipelines",
-    "sqlglot": "pipelines",
     "onnx": "training",
     "pytorch_lightning": "training",
     "sklearn": "training",

@@ -42,13 +42,13 @@ def lineage_of_run(lake: Lake, group: FeatureGroup, result: Any, views: Mapping[
     except UntoldError as error:
         _log.debug("%s has no lineage by column: %s", group.table, error)
         return {}
-    given = {name.lower(): name for name in relation.columns}  # sqlglot tells DuckDB's names in lower case
+    spelled = {name.lower(): name for name in relation.columns}  # a query may spell them otherwise
     deps = {
-        group.rename.get(given[column.lower()], given[column.lower()]): [
+        group.rename.get(spelled[column.lower()], spelled[column.lower()]): [
             dg.TableColumnDep(asset_key=keys[table], column_name=name) for table, name in match
         ]
         for column, match in sources.items()
-        if column.lower() in given
+        if column.lower() in spelled
     }
     return {COLUMN_LINEAGE: dg.TableColumnLineage(deps)} if deps else {}
 

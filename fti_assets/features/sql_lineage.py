@@ -1,4 +1,4 @@
-"""Which columns of which tables each column of a query was made from, told from its SQL by sqlglot.
+"""Which columns of which tables each column of a query was made from, told from DuckDB's syntax tree of its SQL.
 
 What counts is what a value is made of: the columns of its expression, partitions and orders of its windows included. What
 only decides which rows there are, filters and join keys, does not.
@@ -6,16 +6,22 @@ only decides which rows there are, filters and join keys, does not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from typing import Any
 
 from fti_assets.errors import FtiError
-
-if TYPE_CHECKING:
-    from sqlglot import exp
+from fti_assets.stores.duckdb.syntax import syntax_trees
 
 Sources = dict[str, tuple[tuple[str, str], ...]]
 """The tables and columns that each column of a query is made from."""
+
+_Made = frozenset[tuple[str, str]] | None
+"""What a column is made from; None where that cannot be told, which is not the same as from nothing."""
+_Columns = list[tuple[str, _Made]]
+_SEVERAL: _Columns = [("*", None)]
+"""Stands for columns of which neither names nor number can be told: a name that is not among the others may be one of them."""
 
 
 class UntoldError(FtiError):
@@ -33,71 +39,203 @@ def sql_lineage(sql: str, *, tables: Mapping[str, Mapping[str, str]], views: Map
         views: the SQL behind each view that a query may read, by its name.
 
     Raises:
-        UntoldError: sqlglot cannot read the query, or it reads something that is neither a table nor a view of these.
+        UntoldError: DuckDB cannot read the query, or it reads something that is neither a table nor a view of these.
 
     >>> sql_lineage("SELECT s.a + 1 AS b, count(*) AS n FROM s GROUP BY 1", tables={"t": {"a": "INT"}}, views={"s": "FROM t"})
     {'b': (('t', 'a'),)}
     """
-    from sqlglot import exp, parse_one
-    from sqlglot.errors import SqlglotError
-    from sqlglot.lineage import lineage
-
-    plain = {name: f"__fti_table_{number}" for number, name in enumerate(tables)}  # sqlglot takes names of one length
-    named = {short: name for name, short in plain.items()}
-    schema: dict[str, Any] = {plain[name]: dict(columns) for name, columns in tables.items()}
+    query, *trees = syntax_trees([sql, *views.values()])
     try:
-        query = _expanded(parse_one(sql, dialect="duckdb"), plain, views, depth=0)
-        result = lineage(None, query, schema, dialect="duckdb", trim_selects=False, copy=False)
-    except (SqlglotError, RecursionError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        columns = _Queries(tables, dict(zip(views, trees, strict=True))).columns(query, _Scope())
+    except (RecursionError, KeyError, ValueError) as error:
         raise UntoldError(f"the lineage of {sql[:200]!r} cannot be told: {error}") from error
-    sources: Sources = {}
-    for column, node in result.items():
-        nodes = list(node.walk())
-        ends = [end for end in nodes if not end.downstream]
-        of_tables = {
-            (named.get(end.expression.name, ""), end.name.rpartition(".")[2].strip('"'))
-            for end in ends
-            if isinstance(end.expression, exp.Table | exp.Placeholder | exp.Star)
+    return {name: tuple(sorted(made)) for name, made in columns if made}
+
+
+@dataclass(frozen=True)
+class _Relation:
+    """A table in FROM: its alias, its columns, and those that a star leaves out since USING joins them to others."""
+
+    alias: str
+    columns: _Columns
+    joined: frozenset[str] = frozenset()
+
+    def made(self, name: str) -> list[_Made]:
+        same = [made for column, made in self.columns if column.lower() == name]
+        return same or [made for column, made in self.columns if column == "*"]
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """What names mean in a query: the tables in FROM, of the innermost query first, and what WITH defines."""
+
+    levels: tuple[Sequence[_Relation], ...] = ()
+    defined: Mapping[str, _Columns] = field(default_factory=dict)
+
+    def within(self, *levels: Sequence[_Relation]) -> _Scope:
+        return replace(self, levels=(*levels, *self.levels))
+
+    def define(self, name: str, columns: _Columns, aliases: Sequence[str]) -> _Scope:
+        return replace(self, defined={**self.defined, name.lower(): _renamed(columns, aliases)})
+
+    def made(self, names: Sequence[str]) -> _Made:
+        """What a name is made from: ``column``, ``table.column``, ``schema.table.column``, or a field of a struct in one."""
+        for level in self.levels:
+            for place in range(len(names) - 1):
+                made = [made for one in level if one.alias == names[place] for made in one.made(names[place + 1])]
+                if made:
+                    return _together(made)
+            if made := [made for one in level for made in one.made(names[0])]:
+                return _together(made)
+        return None
+
+
+class _Queries:
+    def __init__(self, tables: Mapping[str, Mapping[str, str]], views: Mapping[str, Any]) -> None:
+        self._tables: dict[str, _Columns] = {
+            table.lower(): [(column, frozenset({(table, column)})) for column in columns]
+            for table, columns in tables.items()
         }
-        # A column that a query does not have stands for all that it has, which would be a guess.
-        known = not any(isinstance(one.expression, exp.Select) for one in nodes)
-        if known and of_tables and all(name in tables.get(table, ()) for table, name in of_tables):
-            sources[column] = tuple(sorted(of_tables))
-    return sources
+        self._views = {name.lower(): tree for name, tree in views.items()}
 
+    def columns(self, node: Mapping[str, Any], scope: _Scope) -> _Columns:
+        if "error_message" in node:
+            raise UntoldError(f"DuckDB cannot read it as a SELECT: {node['error_message']}")
+        for entry in node["cte_map"]["map"]:
+            query = entry["value"]["query"]["node"]
+            scope = scope.define(entry["key"], self.columns(query, scope), entry["value"]["aliases"])
+        if node["type"] == "SELECT_NODE":
+            return self._selected(node, scope)
+        columns = self.columns(node["left"], scope)
+        if node["type"] == "SET_OPERATION_NODE":
+            return _united(columns, self.columns(node["right"], scope), by_name=node["setop_type"] == "UNION_BY_NAME")
+        if node["type"] != "RECURSIVE_CTE_NODE":
+            raise UntoldError(f"a {node['type']} is not known")
+        while True:  # until no round adds a source: one column may reach another by way of a third
+            step = self.columns(node["right"], scope.define(node["cte_name"], columns, node["aliases"]))
+            if (more := _united(columns, step)) == columns:
+                return columns
+            columns = more
 
-def _expanded(query: exp.Expr, tables: Mapping[str, str], views: Mapping[str, str], *, depth: int) -> exp.Expr:
-    """The query with the SQL of views in their place, and tables under their plain names."""
-    from sqlglot import exp, parse_one
+    def _selected(self, node: Mapping[str, Any], outer: _Scope) -> _Columns:
+        source, columns = self._from(node["from_table"], outer), _Columns()
+        for item in node["select_list"]:
+            # An expression may name one before it in the list, where no table has such a column.
+            scope = outer.within(source, [_Relation("", list(columns))])
+            made = self._made(item, scope)
+            if item["class"] == "STAR" and not item["columns"]:
+                columns += self._starred(item, source, scope)
+            elif (made is None and _has_star(item)) or (item.get("function_name") == "unnest" and not item["alias"]):
+                columns += _SEVERAL  # of a struct, unnest gives a column for each field
+            else:
+                names = item["column_names"] if item["class"] == "COLUMN_REF" else [""]
+                columns.append((item["alias"] or names[-1], made))
+        return columns
 
-    if depth > 50:
-        raise UntoldError("views read each other without an end")
-    for table in list(_outer_tables(query)):
-        name, alias = _name(table), exp.to_identifier(table.alias or table.name, quoted=True)
-        if name in tables:
-            table.replace(
-                exp.Table(this=exp.to_identifier(tables[name], quoted=True), alias=exp.TableAlias(this=alias))
+    def _starred(self, star: Mapping[str, Any], source: Sequence[_Relation], scope: _Scope) -> _Columns:
+        replaced = {entry["key"].lower(): self._made(entry["value"], scope) for entry in star["replace_list"]}
+        names = {entry["key"]["column"].lower(): entry["value"] for entry in star["rename_list"]}
+        excluded = {*star["exclude_list"], *(entry["column"] for entry in star["qualified_exclude_list"])}
+        left_out, of_one = {name.lower() for name in excluded}, star["relation_name"].lower()
+        columns = _Columns()
+        for one in source:
+            for name, made in one.columns if of_one in ("", one.alias) else ():
+                lower = name.lower()
+                if lower in left_out or (not of_one and lower in one.joined):
+                    continue
+                if any(lower in other.joined for other in source):
+                    made = scope.made([lower])
+                columns.append((names.get(lower, name), replaced.get(lower, made)))
+        return columns
+
+    def _from(self, ref: Mapping[str, Any], outer: _Scope) -> list[_Relation]:
+        columns, kind = _SEVERAL, ref["type"]
+        if kind == "EMPTY":
+            return []
+        if kind == "JOIN":
+            left = self._from(ref["left"], outer)
+            right = self._from(ref["right"], outer.within(left))  # which may be lateral
+            same = {name.lower() for name in ref["using_columns"]}
+            if ref["ref_type"] == "NATURAL":
+                same = set.intersection(
+                    *({name.lower() for one in side for name, _ in one.columns} for side in (left, right))
+                )
+            return (
+                left
+                if ref["join_type"] in ("SEMI", "ANTI")
+                else [*left, *(replace(one, joined=one.joined | same) for one in right)]
             )
-            continue
-        if name not in views:
-            raise UntoldError(f"the query reads {name!r}, which is not among what its group takes")
-        inner = _expanded(parse_one(views[name], dialect="duckdb"), tables, views, depth=depth + 1)
-        table.replace(exp.Subquery(this=inner, alias=exp.TableAlias(this=alias)))
-    return query
+        if kind == "BASE_TABLE":
+            columns = self._table(ref, outer)
+        elif kind == "SUBQUERY":
+            columns = self.columns(ref["subquery"]["node"], outer)
+        elif kind == "TABLE_FUNCTION" and ref["function"]["function_name"] == "unnest":
+            columns = [("unnest", self._made(ref["function"]["children"], outer))]
+        elif kind == "EXPRESSION_LIST":
+            rows = zip(*ref["values"], strict=True)
+            columns = [(f"col{place}", self._made(list(values), outer)) for place, values in enumerate(rows)]
+        alias = ref["alias"] or ref.get("table_name", "")
+        return [_Relation(alias.lower(), _renamed(columns, ref.get("column_name_alias", ())))]
+
+    def _table(self, ref: Mapping[str, Any], scope: _Scope) -> _Columns:
+        parts = [ref[part].lower() for part in ("catalog_name", "schema_name", "table_name") if ref[part]]
+        if parts[0] in ("temp", "memory", "main") and len(parts) > 1:
+            parts = parts[1:]
+        elif len(parts) == 1 and parts[0] in scope.defined:
+            return scope.defined[parts[0]]
+        name = ".".join(parts)
+        if name not in self._tables:
+            if name not in self._views:
+                raise UntoldError(f"the query reads {name!r}, which is not among what its group takes")
+            tree, self._views[name] = self._views[name], None
+            if tree is None:
+                raise UntoldError("views read each other without an end")
+            self._tables[name] = self.columns(tree, _Scope())
+        return self._tables[name]
+
+    def _made(self, node: Any, scope: _Scope) -> _Made:
+        """What a value is made from: every column that its expression names."""
+        if isinstance(node, list):
+            return _together(self._made(one, scope) for one in node)
+        if not isinstance(node, dict):
+            return frozenset()
+        match node.get("class"):
+            case "COLUMN_REF":
+                return scope.made([name.lower() for name in node["column_names"]])
+            case "STAR":
+                return None
+            case "SUBQUERY":
+                columns = self.columns(node["subquery"]["node"], scope)
+                return _together([self._made(node["child"], scope), *(made for _, made in columns)])
+            case "LAMBDA" if node["expr"]["class"] != "CONSTANT":  # with a constant it is the arrow into JSON
+                lhs = node["lhs"]
+                parameters = [lhs] if lhs["class"] == "COLUMN_REF" else lhs["children"]
+                own = _Relation("", [(parameter["column_names"][0], frozenset()) for parameter in parameters])
+                return self._made(node["expr"], scope.within([own]))
+        return _together(self._made(value, scope) for value in node.values())
 
 
-def _outer_tables(query: exp.Expr) -> Iterator[exp.Table]:
-    """The tables of a query that are none of its own WITH."""
-    from sqlglot import exp
-    from sqlglot.optimizer.scope import traverse_scope
-
-    own = {id(source) for scope in traverse_scope(query) for source in scope.sources.values()}
-    for table in query.find_all(exp.Table):
-        if isinstance(table.this, exp.Identifier) and id(table) in own:
-            yield table
+def _together(parts: Iterable[_Made]) -> _Made:
+    made = list(parts)
+    return None if None in made else frozenset().union(*filter(None, made))
 
 
-def _name(table: Any) -> str:
-    """A table's name in SQL without quotes; DuckDB's own catalogs left out."""
-    parts = [part.name for part in table.parts]
-    return ".".join(parts[1:] if len(parts) > 1 and parts[0] in ("temp", "memory", "main") else parts)
+def _united(left: _Columns, right: _Columns, *, by_name: bool = False) -> _Columns:
+    both = [*left, *right]
+    if by_name:
+        names = dict.fromkeys(name for name, _ in both)
+        return [(name, _together(made for column, made in both if column == name)) for name in names]
+    if any(name == "*" for name, _ in both):
+        return _SEVERAL
+    return [(name, _together([made, other])) for (name, made), (_, other) in zip(left, right, strict=True)]
+
+
+def _renamed(columns: _Columns, aliases: Sequence[str]) -> _Columns:
+    if aliases and any(name == "*" for name, _ in columns):
+        return [*((alias, None) for alias in aliases), *_SEVERAL]
+    return [(alias or column[0], column[1]) for column, alias in zip_longest(columns, aliases)]
+
+
+def _has_star(node: Any) -> bool:
+    parts = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return (isinstance(node, dict) and node.get("class") == "STAR") or any(map(_has_star, parts))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-STEPS = ["sklearn", "scipy", "skl2onnx", "onnx", "onnxruntime", "torch", "sqlglot", "pandera", "narwhals", "polars"]
+STEPS = ["sklearn", "scipy", "skl2onnx", "onnx", "onnxruntime", "torch", "pandera", "narwhals", "polars"]
 SYSTEM = """
 import sys
 

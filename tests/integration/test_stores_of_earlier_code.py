@@ -45,7 +45,7 @@ A_COUNTER = "353a6e6f727468323b"
 
 APP = """
 import json, sys
-HEAVY = ("dagster", "duckdb", "onnx", "pandas", "pandera", "pyarrow", "sklearn", "sqlglot", "torch")
+HEAVY = ("dagster", "duckdb", "onnx", "pandas", "pandera", "pyarrow", "sklearn", "torch")
 for name in HEAVY:
     sys.modules[name] = None  # an import of it fails, as where it is not installed
 from fti_assets import Predictor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import duckdb
 from fti_assets.errors import DataError, DeclarationError, listed, one_of
 from fti_assets.features.rows.table import Table
 from fti_assets.stores.duckdb.relations import named_view
+from fti_assets.stores.duckdb.syntax import syntax_trees
 
 PARAMETERS = ("start", "end", "partition")
 _TABLE_FUNCTIONS = {"range", "generate_series", "unnest"}
@@ -102,13 +102,11 @@ def sql_body(text: str, *, place: str) -> SqlBody:
         raise DeclarationError(
             f"{place} takes the parameter {one_of(unknown)}: there is {listed(f'${p}' for p in PARAMETERS)}"
         )
-    with duckdb.connect(":memory:") as connection:
-        [[serialized]] = connection.execute("SELECT json_serialize_sql($1::VARCHAR)", [text]).fetchall()
-    tree = json.loads(serialized)
-    if tree.get("error"):
-        raise DeclarationError(f"{place}: DuckDB cannot read it as a SELECT: {tree.get('error_message')}")
+    (tree,) = syntax_trees([text])
+    if "error_message" in tree:
+        raise DeclarationError(f"{place}: DuckDB cannot read it as a SELECT: {tree['error_message']}")
     results: dict[str, int] = {}
-    for name, position in _tables(tree["statements"][0]["node"], frozenset(), place, text):
+    for name, position in _tables(tree, frozenset(), place, text):
         results.setdefault(name, _line(text, position))
     return SqlBody(text, place, results, tuple(sorted(statements[0].named_parameters)))
 

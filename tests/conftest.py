@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from fti_assets.testing.instance import EventsInMemory, RunsInMemory
 from tests.support.examples import examples
 from tests.support.lakes import new_catalogs_copied
 
@@ -25,11 +26,11 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def unstamped() -> Iterator[None]:
-    """Dagster's storages in memory do not note which migrations they have, for which they would read a hundred files each."""
+def copied_instances() -> Iterator[None]:
+    """Dagster's own ephemeral instances are as those of ``fti_assets.testing``, on copies of an empty database."""
     with pytest.MonkeyPatch.context() as patch:
-        for kind in ("event_log", "runs"):
-            patch.setattr(f"dagster._core.storage.{kind}.in_memory.stamp_alembic_rev", lambda *_: None)
+        patch.setattr("dagster._core.storage.runs.InMemoryRunStorage", RunsInMemory)
+        patch.setattr("dagster._core.storage.event_log.InMemoryEventLogStorage", EventsInMemory)
         yield
 
 

@@ -17,8 +17,9 @@ from fti_assets.errors import DeclarationError
 from fti_assets.orchestration.declaration import Declaration
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.reading import read
+from fti_assets.testing.instance import ephemeral_instance
 from fti_assets.testing.partitions import PartitionKeys, named_partitions
-from fti_assets.testing.running import ephemeral_instance, run
+from fti_assets.testing.running import run
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,6 +14,7 @@ from fti_assets.errors import DeclarationError, listed
 from fti_assets.features.run import ALL_PARTITIONS
 from fti_assets.orchestration.function import call_function
 from fti_assets.orchestration.signature import CONTEXT, parameters_of
+from fti_assets.testing.instance import ephemeral_instance
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The run config of a run that says nothing on the console."""
@@ -79,13 +80,6 @@ def run(
         }
     with _without_beta_warnings():
         return dg.materialize(assets, run_config={**QUIET, **(options.pop("run_config", None) or {})}, **options)
-
-
-@contextmanager
-def ephemeral_instance() -> Iterator[dg.DagsterInstance]:
-    """An instance in memory, gone at the end of the block."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 def _step(does: Callable[[Any], Any], partitions_def: dg.PartitionsDefinition[str] | None) -> dg.AssetsDefinition:

@@ -1,0 +1,120 @@
+"""A Dagster instance in memory that costs little to make and to run on.
+
+Dagster's own ephemeral instance makes its tables, notes all its migrations and compiles its SQL anew each time, and opens a
+connection for each question. Here a new database is a copy of an empty one, and it has one connection.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import dagster as dg
+import sqlalchemy as db
+from dagster._core.debug import DebugRunPayload
+from dagster._core.instance.types import InstanceType
+from dagster._core.launcher.sync_in_memory_run_launcher import SyncInMemoryRunLauncher
+from dagster._core.run_coordinator import DefaultRunCoordinator
+from dagster._core.storage.event_log.in_memory import InMemoryEventLogStorage
+from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
+from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
+from dagster._core.storage.root import TemporaryLocalArtifactStorage
+from dagster._core.storage.runs.in_memory import InMemoryRunStorage
+from dagster._core.storage.runs.schema import RunStorageSqlMetadata
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.pool import StaticPool
+
+
+@contextmanager
+def ephemeral_instance() -> Iterator[dg.DagsterInstance]:
+    """An instance in memory, gone at the end of the block."""
+    with new_instance() as instance:
+        yield instance
+
+
+def new_instance() -> dg.DagsterInstance:
+    """What ``dg.DagsterInstance.ephemeral()`` gives, on databases of this module."""
+    return dg.DagsterInstance(
+        instance_type=InstanceType.EPHEMERAL,
+        local_artifact_storage=TemporaryLocalArtifactStorage(),
+        run_storage=RunsInMemory(),
+        event_storage=EventsInMemory(),
+        compute_log_manager=NoOpComputeLogManager(),
+        run_coordinator=DefaultRunCoordinator(),
+        run_launcher=SyncInMemoryRunLauncher(),
+    )
+
+
+class RunsInMemory(InMemoryRunStorage):
+    """Dagster's runs, on one connection."""
+
+    def __init__(self, preload: Sequence[DebugRunPayload] | None = None) -> None:
+        assert not preload, "runs of elsewhere are for Dagster's own storage"
+        self._engine = _engine(RunStorageSqlMetadata)
+        self._held_conn = self._engine.connect()
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        with self._lock:
+            if self._held_conn.in_transaction():  # of this thread, which holds the lock
+                yield self._held_conn
+                return
+            with self._held_conn.begin():
+                yield self._held_conn
+
+
+class EventsInMemory(InMemoryEventLogStorage):
+    """Dagster's event log, on one connection."""
+
+    def __init__(self, inst_data: Any = None, preload: Sequence[DebugRunPayload] | None = None) -> None:
+        assert not preload, "events of elsewhere are for Dagster's own storage"
+        self._inst_data = inst_data
+        self._engine = _engine(SqlEventLogStorageMetadata)
+        self._held_conn = self._engine.connect()
+        self._db_lock = threading.Lock()
+        self._handlers: defaultdict[str, set[Any]] = defaultdict(set)
+        self._storage_id = 0
+
+    @contextmanager
+    def _connect(self) -> Iterator[Connection]:
+        with self._db_lock, self._held_conn.begin():
+            yield self._held_conn
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether there is such a table; a look into the database would end the transaction that asks."""
+        return table_name in SqlEventLogStorageMetadata.tables
+
+
+def _engine(metadata: db.MetaData) -> Engine:
+    template, shared = _template(metadata)
+    engine = _engine_on(_connection())
+    with engine.connect() as connection:
+        template.backup(connection.connection.driver_connection)  # type: ignore[arg-type]
+    engine.dialect, engine._compiled_cache = shared.dialect, shared._compiled_cache
+    return engine
+
+
+@cache
+def _template(metadata: db.MetaData) -> tuple[sqlite3.Connection, Engine]:
+    """A database with empty tables, and the engine whose compiled SQL all others use."""
+    connection = _connection()
+    engine = _engine_on(connection)
+    with engine.begin() as opened:
+        metadata.create_all(opened)
+    return connection, engine
+
+
+def _connection() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", check_same_thread=False)
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _engine_on(connection: sqlite3.Connection) -> Engine:
+    return db.create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)

@@ -19,7 +19,6 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.orchestration.declaration import Declaration, TableDeclaration, walk
 from fti_assets.orchestration.resources import STORES, Stores
-from fti_assets.orchestration.sensors.running import automation_sensors
 from fti_assets.orchestration.signature import parameters_of
 from fti_assets.training.models.model import Model
 from fti_assets.training.views.needed_groups import NeededGroup, changes_of, needed_groups, side_by_side
@@ -72,12 +71,19 @@ def build_definitions(
         raise DeclarationError(
             f"build_definitions takes a list of declarations: write build_definitions([{declarations!r}])"
         )
+    declarations = list(declarations)
     plain = others.pop("assets", None) or []
     plain = list(plain) if isinstance(plain, Iterable) else [plain]
     misplaced = [one for one in plain if isinstance(one, Declaration)]
     if misplaced:
         raise DeclarationError(f"assets=[...] are plain Dagster assets: give {misplaced[0]!r} among the declarations")
-    collected = _collected(declarations)
+    strange = [one for one in declarations if not isinstance(one, Declaration)]
+    if strange:
+        raise DeclarationError(
+            f"{strange[0]!r} is not a declaration: give feature groups, training datasets, models or batch predictions; "
+            "plain Dagster assets go into assets=[...]"
+        )
+    collected = walk(declarations)
     _refuse_same_names(collected)
     _refuse_unmade_inputs(collected, plain)
     all_resources = {STORES: _DEFAULT_STORES, **(resources or {})}
@@ -87,55 +93,53 @@ def build_definitions(
         )
     _refuse_retired_versions(collected, all_resources[STORES])
     assets = [*(declaration.assets_def for declaration in collected), *plain]
-    sensors = [*_automation(name, declarations, collected), *(others.pop("sensors", None) or [])]
+    sensors = [*_automation(name or declarations[0].name, collected), *(others.pop("sensors", None) or [])]
     try:
         return dg.Definitions(assets=assets, resources=all_resources, sensors=sensors, executor=executor, **others)
     except Exception as error:  # Dagster's checks of what it takes share no class
         raise DeclarationError(f"Dagster refuses these definitions: {error}") from error
 
 
-def _automation(
-    name: str | None, declarations: Sequence[Declaration], collected: Sequence[Declaration]
-) -> Iterator[dg.AutomationConditionSensorDefinition]:
+def _automation(name: str, collected: Sequence[Declaration]) -> Iterator[dg.AutomationConditionSensorDefinition]:
+    """One running sensor over features and training, one over predictions, which thus never share a run with a model."""
     automated = [one for one in collected if one.assets_def.automation_conditions_by_key]
-    answered = [one.key for one in automated if isinstance(one, BatchPredictions)]
-    made = [one.key for one in automated if not isinstance(one, BatchPredictions)]
-    return automation_sensors(name or declarations[0].name, made, answered)
-
-
-def _collected(declarations: Iterable[Any]) -> list[Declaration]:
-    """Each declaration after what it rests on."""
-    given = list(declarations)
-    strange = [one for one in given if not isinstance(one, Declaration)]
-    if strange:
-        raise DeclarationError(
-            f"{strange[0]!r} is not a declaration: give feature groups, training datasets, models or batch predictions; "
-            "plain Dagster assets go into assets=[...]"
-        )
-    return walk(given)
+    parts = (
+        ("features_and_training", "Runs what changed data, ended windows and new cutoffs ask for.", False),
+        ("inference", "Answers rows that are new, as soon as a build can.", True),
+    )
+    for part, description, answers in parts:
+        keys = [one.key for one in automated if isinstance(one, BatchPredictions) is answers]
+        if keys:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Parameter `use_user_code_server`")
+                yield dg.AutomationConditionSensorDefinition(
+                    f"{name}_{part}",
+                    target=dg.AssetSelection.assets(*keys),
+                    default_status=dg.DefaultSensorStatus.RUNNING,
+                    use_user_code_server=True,  # conditions of this library are classes that only the code server knows
+                    description=description,
+                )
 
 
 def _refuse_same_names(declarations: Sequence[Declaration]) -> None:
     by_key: dict[dg.AssetKey, Declaration] = {}
+    by_place: dict[str, Declaration] = {}
     for declaration in declarations:
         key = declaration.assets_def.key
-        if key in by_key:
-            kinds = " and ".join(type(other).__name__ for other in (by_key[key], declaration))
-            raise DeclarationError(
-                f"two declarations are called {key.to_user_string()!r} ({kinds}): give one of them another name or version"
-            )
-        by_key[key] = declaration
-    stored: dict[str, dg.AssetKey] = {}
-    for declaration in declarations:
         place = f"models.{declaration.asset_name}"
         if isinstance(declaration, TableDeclaration):
             place = str(declaration.table_name)
-        if place in stored:
+        if key in by_key:
+            kinds = " and ".join(type(one).__name__ for one in (by_key[key], declaration))
             raise DeclarationError(
-                f"two declarations are stored as {place!r}: {stored[place].to_user_string()!r} and "
-                f"{declaration.key.to_user_string()!r}; give one of them another name or version"
+                f"two declarations are called {key.to_user_string()!r} ({kinds}): give one of them another name or version"
             )
-        stored[place] = declaration.key
+        if place in by_place:
+            raise DeclarationError(
+                f"two declarations are stored as {place!r}: {by_place[place].key.to_user_string()!r} and "
+                f"{key.to_user_string()!r}; give one of them another name or version"
+            )
+        by_key[key] = by_place[place] = declaration
 
 
 def _refuse_unmade_inputs(declarations: Sequence[Declaration], assets: Iterable[Any]) -> None:
@@ -148,10 +152,10 @@ def _refuse_unmade_inputs(declarations: Sequence[Declaration], assets: Iterable[
         made |= set(keys)
     for declaration in declarations:
         function = getattr(declaration, "function", None)
-        stated = getattr(declaration, "asset_ins", {})
+        declared_ins = getattr(declaration, "asset_ins", {})
         parameters = parameters_of(function) if function is not None else {}
         for parameter, key in declaration.assets_def.keys_by_input_name.items():
-            if parameter not in parameters or parameter in stated or key in made:
+            if parameter not in parameters or parameter in declared_ins or key in made:
                 continue
             groups = [one.name for one in declarations if isinstance(one, FeatureGroup)]
             close = difflib.get_close_matches(parameter, groups, n=1)

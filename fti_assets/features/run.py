@@ -35,9 +35,9 @@ from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import Staged, stage
 from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions
 from fti_assets.features.uniqueness import comparable, counted, with_duplicates_in_table
-from fti_assets.orchestration.function import call_function
 from fti_assets.orchestration.partitions import is_timed, running_partitions
 from fti_assets.orchestration.resources import ONLINE_KEYS, Stores
+from fti_assets.orchestration.signature import call_function
 from fti_assets.stores.duckdb.relations import recording_views, view_of
 from fti_assets.stores.lake.damage import without_unreadable
 from fti_assets.stores.lake.lake import Lake

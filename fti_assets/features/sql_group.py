@@ -22,7 +22,7 @@ from fti_assets.features.rows.duplicates import Duplicates
 from fti_assets.features.rows.table import Table
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.partitions import is_timed
-from fti_assets.orchestration.signature import CONTEXT, named_parameter, take
+from fti_assets.orchestration.signature import CONTEXT, take
 from fti_assets.stores.sources.external import source_connection
 
 
@@ -152,11 +152,10 @@ def _function(body: SqlBody, tables: Sequence[str]) -> Callable[..., Any]:
         with source_connection() as connection:  # there is nothing that its rows could be joined with
             return body.relation(connection, {}, _values(body, context, given)).to_arrow_table()
 
-    parameters = [named_parameter(CONTEXT, dg.AssetExecutionContext)] if body.parameters else []
-    parameters += [named_parameter(name, Table) for name in tables]
+    context = {CONTEXT: dg.AssetExecutionContext} if body.parameters else {}
     run.__name__ = run.__qualname__ = "sql"
     run.__doc__ = body.comment
-    take(run, parameters)
+    take(run, {**context, **dict.fromkeys(tables, Table)})
     run.__annotations__["return"] = Table
     return run
 

@@ -46,11 +46,8 @@ def refusal(problem: str) -> dg.Failure:
 def _plain(value: Any) -> str | int | float | bool | None:
     import pandas as pd
 
-    if value is None or value is pd.NaT:
-        return None
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and np.isnan(value):
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
         return None
     return value if isinstance(value, str | int | float | bool) else str(value)
 

@@ -3,22 +3,14 @@
 The event log is a subclass of Dagster's own and keeps its own list, in ``event_log/``.
 """
 
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData,
-)
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 from dagster._core.definitions.data_version import DATA_VERSION_IS_USER_PROVIDED_TAG, DATA_VERSION_TAG
 from dagster._core.definitions.metadata.metadata_value import ObjectMetadataValue
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from dagster._core.execution.backfill import BulkActionStatus
-from dagster._core.execution.plan.execute_step import (
-    _build_data_version_tags as build_data_version_tags,
-)
-from dagster._core.execution.plan.execute_step import (
-    _get_code_version as get_code_version,
-)
-from dagster._core.execution.plan.execute_step import (
-    _get_input_provenance_data as get_input_provenance_data,
-)
+from dagster._core.execution.plan.execute_step import _build_data_version_tags as build_data_version_tags
+from dagster._core.execution.plan.execute_step import _get_code_version as get_code_version
+from dagster._core.execution.plan.execute_step import _get_input_provenance_data as get_input_provenance_data
 from dagster_shared.check import CheckError
 
 __all__ = [

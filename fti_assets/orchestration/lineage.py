@@ -6,7 +6,7 @@ it, ``metadata={"dagster/column_lineage": dg.TableColumnLineage(...)}``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
@@ -20,62 +20,46 @@ Source = tuple[str, str]
 
 
 def feature_sources(view: ViewRecord) -> dict[str, tuple[Source, ...]]:
-    """The columns that each feature is made from; an on-demand feature rests on all of its inputs.
-
-    Args:
-        view: the view, as a manifest has it.
-    """
-    spine = _spine(view)
-    joined = {column.feature: ((join.table, column.column),) for join in view.joins for column in join.columns}
-    sources: dict[str, tuple[Source, ...]] = dict(joined)
+    """The columns that each feature is made from; an on-demand feature rests on all of its inputs."""
+    spine = view.spine_table.name
+    sources: dict[str, tuple[Source, ...]] = {
+        column.feature: ((join.table, column.column),) for join in view.joins for column in join.columns
+    }
     for call in view.on_demand:
-        results = [source for name in call.inputs for source in sources.get(name, ((spine, name),))]
-        sources |= {output.name: tuple(dict.fromkeys(results)) for output in call.outputs}
+        inputs = [source for name in call.inputs for source in sources.get(name, ((spine, name),))]
+        sources |= {output.name: tuple(dict.fromkeys(inputs)) for output in call.outputs}
     return {feature.name: sources.get(feature.name, ((spine, feature.name),)) for feature in view.features}
 
 
 def dataset_lineage(manifest: DatasetManifest, keys: Mapping[str, dg.AssetKey]) -> dg.TableColumnLineage:
-    """What the columns of a training dataset were made from: keys and time, features, label.
-
-    Args:
-        manifest: how the dataset was made.
-        keys: the asset of each feature group's table.
-    """
+    """What the columns of a training dataset were made from, by the asset ``keys`` of the groups' tables."""
     view, label = manifest.view, manifest.label.name
-    return _lineage({**dict(_given(view)), **feature_sources(view), label: ((manifest.label_group, label),)}, keys)
+    return _lineage({**_identity(view), **feature_sources(view), label: ((manifest.label_group, label),)}, keys)
 
 
 def answers_lineage(
     views: Iterable[ViewRecord], answers: Iterable[str], keys: Mapping[str, dg.AssetKey]
 ) -> dg.TableColumnLineage:
-    """What the columns of prediction tables were made from: an answer rests on every feature of its build.
+    """What the columns of prediction tables were made from: an answer rests on every feature of the builds that gave it.
 
-    Args:
-        views: the views of the builds that answered.
-        answers: the columns with answers.
-        keys: the asset of each feature group's table; a table that is not there is left out.
+    A table that has no asset among ``keys`` is left out.
     """
     sources: dict[str, tuple[Source, ...]] = {}
-    everything: dict[Source, None] = {}
+    features: dict[Source, None] = {}
     for view in views:
-        sources |= dict(_given(view))
-        everything |= dict.fromkeys(source for match in feature_sources(view).values() for source in match)
-    return _lineage({**sources, **{answer: tuple(everything) for answer in answers}}, keys)
+        sources |= _identity(view)
+        features |= dict.fromkeys(source for of_feature in feature_sources(view).values() for source in of_feature)
+    return _lineage({**sources, **dict.fromkeys(answers, tuple(features))}, keys)
 
 
-def _spine(view: ViewRecord) -> str:
-    return view.spine_table.name
-
-
-def _given(view: ViewRecord) -> Iterator[tuple[str, tuple[Source, ...]]]:
+def _identity(view: ViewRecord) -> dict[str, tuple[Source, ...]]:
     """The columns that are taken from the spine as they are."""
-    for name in view.identity:
-        yield name, ((_spine(view), name),)
+    return {name: ((view.spine_table.name, name),) for name in view.identity}
 
 
 def _lineage(sources: Mapping[str, tuple[Source, ...]], keys: Mapping[str, dg.AssetKey]) -> dg.TableColumnLineage:
     deps = {
-        column: [dg.TableColumnDep(asset_key=keys[table], column_name=name) for table, name in match if table in keys]
-        for column, match in sources.items()
+        column: [dg.TableColumnDep(asset_key=keys[table], column_name=name) for table, name in of if table in keys]
+        for column, of in sources.items()
     }
-    return dg.TableColumnLineage({column: match for column, match in deps.items() if match})
+    return dg.TableColumnLineage({column: of for column, of in deps.items() if of})

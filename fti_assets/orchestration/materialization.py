@@ -33,9 +33,6 @@ def materialized(
 ) -> Iterator[Any]:
     """Report a commit: the step's result, then for a range of partitions an event for each.
 
-    Of a range, Dagster would write an event a partition of its own, all with one data version that it makes up, so the result
-    asks for none.
-
     Args:
         context: the step's.
         commit: what was stored.
@@ -44,75 +41,62 @@ def materialized(
         by_partition: what the event of each partition shows beside; Dagster plots its numbers.
     """
     own = by_partition or {}
-    partitions = commit.partitions
     early = set() if delay is None else _provisional(context, commit, delay)
     common = {**metadata, "dagster/row_count": commit.rows, "snapshot": commit.snapshot}
-    if not _is_range(context):
-        partition = partitions[0]
-        yield dg.MaterializeResult(
-            metadata={
-                **common,
-                **own.get(partition.partition, {}),
-                **({"dagster/partition_row_count": partition.rows} if partition.partition != WHOLE else {}),
-            },
-            data_version=dg.DataVersion(partition.data_version),
-            tags={PROVISIONAL: "true"} if early else None,
-        )
+    newest = commit.partitions[-1]
+    if not (context.has_partition_key_range and len(context.partition_keys) > 1):
+        partition = commit.partitions[0]
+        shown = {**common, **own.get(partition.partition, {})}
+        if partition.partition != WHOLE:
+            shown["dagster/partition_row_count"] = partition.rows
+        version = dg.DataVersion(partition.data_version)
+        yield dg.MaterializeResult(metadata=shown, data_version=version, tags={PROVISIONAL: "true"} if early else None)
         return
+    # Dagster would write an event a partition of its own, all with one data version that it makes up: the result asks for none.
     yield dg.MaterializeResult(metadata=_NO_EVENTS)
-    key = context.assets_def.key
-    tags = _provenance(context, key)
-    for partition in partitions:
-        context.log_event(
-            dg.AssetMaterialization(
-                key,
-                partition=partition.partition,
-                metadata={
-                    **(
-                        common if partition is partitions[-1] else {}
-                    ),  # the newest event is what the asset's page shows
-                    **own.get(partition.partition, {}),
-                    "dagster/partition_row_count": partition.rows,
-                    "snapshot": commit.snapshot,
-                },
-                tags={
-                    **tags,
-                    DATA_VERSION_TAG: partition.data_version,
-                    **({PROVISIONAL: str(partition.partition in early).lower()} if early else {}),
-                },
-            )
-        )
-
-
-def _provisional(context: dg.AssetExecutionContext, commit: Commit, delay: timedelta) -> set[str]:
-    """The partitions that were stored before their window and delay had ended."""
-    records = {record.partition: record for record in commit.partitions}
-    if context.assets_def.partitions_def is None:
-        return set()
-    windows = windows_of(context.assets_def.partitions_def, list(records))
-    return {w.key for w in windows if w.end is not None and records[w.key].run_at < w.end + delay}
+    tags = _provenance(context)
+    for partition in commit.partitions:
+        key = partition.partition
+        shown = {
+            **(common if partition is newest else {}),  # the newest event is what the asset's page shows
+            **own.get(key, {}),
+            "dagster/partition_row_count": partition.rows,
+            "snapshot": commit.snapshot,
+        }
+        marks = {PROVISIONAL: str(key in early).lower()} if early else {}
+        context.log_event(_event(context, key, partition.data_version, shown, {**tags, **marks}))
 
 
 def one_materialized(
     context: dg.AssetExecutionContext, partition: str, data_version: str, metadata: Mapping[str, Any]
 ) -> dg.AssetMaterialization:
     """The event of one partition, of a step that reports each by itself as soon as it is there."""
-    key = context.assets_def.key
-    return dg.AssetMaterialization(
-        key,
-        partition=partition,
-        metadata=dict(metadata),
-        tags={**_provenance(context, key), DATA_VERSION_TAG: data_version},
-    )
+    return _event(context, partition, data_version, metadata, _provenance(context))
 
 
-def _is_range(context: dg.AssetExecutionContext) -> bool:
-    return context.has_partition_key_range and len(context.partition_keys) > 1
+def _event(
+    context: dg.AssetExecutionContext,
+    partition: str,
+    data_version: str,
+    metadata: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> dg.AssetMaterialization:
+    key, tags = context.assets_def.key, {**tags, DATA_VERSION_TAG: data_version}
+    return dg.AssetMaterialization(key, partition=partition, metadata=dict(metadata), tags=tags)
 
 
-def _provenance(context: dg.AssetExecutionContext, key: dg.AssetKey) -> dict[str, str]:
+def _provisional(context: dg.AssetExecutionContext, commit: Commit, delay: timedelta) -> set[str]:
+    """The partitions that were stored before their window and delay had ended."""
+    if context.assets_def.partitions_def is None:
+        return set()
+    run_at = {record.partition: record.run_at for record in commit.partitions}
+    partitions = windows_of(context.assets_def.partitions_def, list(run_at))
+    return {one.key for one in partitions if one.end is not None and run_at[one.key] < one.end + delay}
+
+
+def _provenance(context: dg.AssetExecutionContext) -> dict[str, str]:
     """The tags of an event that say what it was made by and from, as Dagster gives them to its own."""
-    step = context.get_step_execution_context()
+    key, step = context.assets_def.key, context.get_step_execution_context()
     inputs = get_input_provenance_data(key, step)
     tags: dict[str, str] = build_data_version_tags(dg.DataVersion(""), get_code_version(key, step), inputs, True)
     return tags

@@ -29,9 +29,9 @@ def windows_of(partitions_def: dg.PartitionsDefinition[str] | None, keys: Sequen
         return [UNPARTITIONED]
     if not is_timed(partitions_def):
         return [Partition(key) for key in keys]
-    spans = [(key, partitions_def.time_window_for_partition_key(key)) for key in keys]
-    windows = [Partition(key, naive_utc(span.start), naive_utc(span.end)) for key, span in spans]
-    return sorted(windows, key=lambda window: window.start or datetime.min)
+    windows = {key: partitions_def.time_window_for_partition_key(key) for key in keys}
+    partitions = [Partition(key, naive_utc(one.start), naive_utc(one.end)) for key, one in windows.items()]
+    return sorted(partitions, key=lambda partition: partition.start or datetime.min)
 
 
 def running_partitions(context: dg.AssetExecutionContext) -> list[Partition]:

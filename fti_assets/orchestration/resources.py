@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,24 @@ from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import OnlineStore, online_store
 
-_whole: dict[str, str] = {}
-"""The addresses with a password that this process was given, by what is shown of them."""
-_MARK = " and its password"
+STORES = "fti"
+"""The key of the ``Stores`` resource that every asset of this library needs."""
+
 TABLE = "dagster/table_name"
 """The metadata of an asset that names its table in the offline store."""
+
 ONLINE_KEYS = "online_keys"
 """The metadata of an event whose step has loaded the online store."""
 
-STORES = "fti"
-"""The key of the ``Stores`` resource that every asset of this library needs."""
+# The addresses with a password that this process was given, by what Dagster may show and record of them.
+_whole: dict[str, str] = {}
+_MARK = " and its password"
+
+
+def stored_table(metadata: Mapping[str, Any]) -> TableName | None:
+    """The table of the offline store that an asset's metadata names."""
+    name = metadata.get(TABLE)
+    return None if name is None else TableName(*str(getattr(name, "value", name)).split(".", 1))
 
 
 class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -51,8 +60,7 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
     def __init__(
         self, *, lake: str | Path | None = None, models: str | Path | None = None, online: str | Path | None = None
     ) -> None:
-        stated = {"lake": lake, "models": models, "online": online}
-        super().__init__(**{name: _hidden(at) for name, at in stated.items()})
+        super().__init__(lake=_hidden(lake), models=_hidden(models), online=_hidden(online))
 
     def offline_store(self) -> OfflineStore:
         return OfflineStore(_address(self.lake) or home() / "lake")
@@ -82,37 +90,33 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
             StoreError: the upstream asset has no table, or the input is annotated with something else.
         """
         upstream = context.upstream_output
-        name = None if upstream is None else (upstream.definition_metadata or {}).get(TABLE)
+        table = None if upstream is None else stored_table(upstream.definition_metadata or {})
         key = context.asset_key.to_user_string()
-        if name is None:
+        if table is None:
             raise StoreError(
                 f"{key} has no rows to take as an input: depend on it with deps=[...], and in the asset's body take a "
                 "model by fti.Predictor.load, an external group by fti.read"
             )
-        table = TableName(*str(getattr(name, "value", name)).split(".", 1))
-        wanted = set(context.asset_partition_keys) if context.has_asset_partitions else None
-        if wanted is not None and wanted >= set(context.asset_partitions_def.get_partition_keys()):
-            wanted = None  # all of it, however much that is by now
+        partitions = sorted(context.asset_partition_keys) if context.has_asset_partitions else None
+        if partitions is not None and set(partitions) >= set(context.asset_partitions_def.get_partition_keys()):
+            partitions = None  # all of it, however much that is by now
         with self.offline_store().connect() as lake:
-            missing = sorted((wanted or set()) - lake.ledger(table).keys())
+            stored = lake.ledger(table)
+            missing = [partition for partition in partitions or () if partition not in stored]
             if missing:
                 raise NotMaterializedError(
                     f"an input takes {key}, of which {listed(missing)} is not materialized: materialize it first"
                 )
-            rows = lake.rows(table, partitions=None if wanted is None else sorted(wanted))
-            return _as(context.dagster_type.typing_type, rows, key)
+            return _as(context.dagster_type.typing_type, lake.rows(table, partitions=partitions), key)
 
 
 def _hidden(at: Any) -> Any:
-    """A location as Dagster may show it, in its pages and in the records of runs; the whole of it stays in memory.
-
-    Two addresses that differ in their passwords alone are shown with a number.
-    """
+    """A location as Dagster may show it, in its pages and in the records of runs; the whole of it stays in memory."""
     if isinstance(at, Path):
         return str(at)
     if not isinstance(at, str) or isinstance(at, dg.EnvVar) or at in _whole or shown(at) == at:
         return at
-    number = 1
+    number = 1  # two addresses that differ in their passwords alone are told apart by it
     while _whole.setdefault(text := f"{shown(at)}{_MARK}{number if number > 1 else ''}", at) != at:
         number += 1
     return text
@@ -129,8 +133,8 @@ def _address(at: str | None) -> str | None:
 
 def _as(kind: Any, rows: Any, key: str) -> Any:
     """A DuckDB relation as what the input is annotated with; pandas without an annotation."""
-    wanted = f"{getattr(kind, '__module__', '').partition('.')[0]}.{getattr(kind, '__name__', kind)}"
-    match wanted:
+    name = f"{getattr(kind, '__module__', '').partition('.')[0]}.{getattr(kind, '__name__', kind)}"
+    match name:
         case "pandas.DataFrame" | "typing.Any":
             return pandas_rows(rows)
         case "polars.DataFrame":
@@ -138,5 +142,5 @@ def _as(kind: Any, rows: Any, key: str) -> Any:
         case "pyarrow.Table":
             return rows.to_arrow_table()
     raise StoreError(
-        f"{key} cannot be taken as {wanted}: annotate the input pandas.DataFrame, polars.DataFrame or pyarrow.Table"
+        f"{key} cannot be taken as {name}: annotate the input pandas.DataFrame, polars.DataFrame or pyarrow.Table"
     )

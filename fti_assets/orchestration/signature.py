@@ -1,13 +1,16 @@
-"""What a user's function takes, its parameters and their types, and what the function takes that Dagster sees in its place."""
+"""What a user's function takes, what it takes that Dagster sees in its place, and its call in a step."""
 
 from __future__ import annotations
 
 import inspect
+import traceback
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from fti_assets.errors import DeclarationError
+import dagster as dg
+
+from fti_assets.errors import DataError, DeclarationError
 
 CONTEXT = "context"
 
@@ -27,17 +30,50 @@ def annotations_of(function: Callable[..., Any], names: Mapping[str, Any]) -> di
         ) from error
 
 
-def with_context(function: Callable[..., Any], given: Mapping[str, Any], context: Any) -> dict[str, Any]:
+def with_context(function: Callable[..., Any], arguments: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """The arguments of a call, the step's context among them if the function asks for it."""
-    return {**given, **({CONTEXT: context} if CONTEXT in parameters_of(function) else {})}
+    return {**arguments, **({CONTEXT: context} if CONTEXT in parameters_of(function) else {})}
 
 
-def named_parameter(name: str, annotation: Any) -> inspect.Parameter:
-    """A parameter that Dagster fills by its name."""
-    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation)
-
-
-def take(function: Callable[..., Any], parameters: Sequence[inspect.Parameter]) -> None:
+def take(function: Callable[..., Any], types: Mapping[str, Any]) -> None:
     """Let a function that is called by name say what it takes: Dagster reads the signature and the annotations."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind, annotation=annotation) for name, annotation in types.items()]
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    function.__annotations__ = dict(types)
+
+
+def call_function(
+    function: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    context: dg.AssetExecutionContext,
+    *,
+    what: str,
+    instead: str,
+) -> Any:
+    """Call a function with what it takes, ``context`` too if it asks for that.
+
+    Args:
+        function: the user's function.
+        arguments: its other arguments.
+        context: the step's context.
+        what: the declaration, for errors.
+        instead: what a function of several partitions does that reads ``context.partition_key``.
+
+    Raises:
+        DataError: the function reads ``context.partition_key``, and the run has no one partition.
+    """
+    try:
+        return function(**with_context(function, arguments, context))
+    except dg.DagsterInvariantViolationError as error:
+        # Dagster has one class for all its refusals, so it is told by where the error comes from.
+        frames = [
+            frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "partition_key"
+        ]
+        if not any(frame.f_globals.get("__name__", "").startswith("dagster.") for frame in frames):
+            raise
+        run = "it has no partitions: leave that out, or give it partitions_def="
+        if context.has_partition_key or context.has_partition_key_range:
+            keys = list(context.partition_keys)
+            run = f"this run is of {len(keys)} partitions, {keys[0]} to {keys[-1]}: {instead}"
+        raise DataError(f"{what} reads context.partition_key, but {run}. Nothing was stored") from error

@@ -14,10 +14,9 @@ import dagster as dg
 from fti_assets.core.extras import named_extras
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.orchestration.declaration import Declaration
-from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import STORES, Stores
-from fti_assets.orchestration.signature import CONTEXT, named_parameter, parameters_of, take
+from fti_assets.orchestration.signature import CONTEXT, parameters_of, take
 
 Run = Callable[[dg.AssetExecutionContext, Stores, dict[str, Any]], Iterator[Any]]
 
@@ -60,52 +59,51 @@ def build_asset(
         code_terms: everything but the source that decides what is computed, for the code version.
     """
     name, options = declaration.asset_name, declaration.options
-    parameters = _dagster_parameters(function, provided, annotations or {}, name)
+    types = _filled_by_dagster(function, provided, annotations or {}, name)
     if config is not None:
-        parameters.append(named_parameter("config", config))
-
-    required = _required_resources(options, parameters)
-    parameters += required
+        types["config"] = config
+    # Dagster takes no required_resource_keys beside resources in the signature, so each becomes a parameter.
+    keys = sorted(key for key in options.get("required_resource_keys") or () if key not in types)
+    types |= dict.fromkeys(keys, dg.ResourceParam[Any])
 
     def step(context: dg.AssetExecutionContext, **arguments: Any) -> Iterator[Any]:
-        for parameter in required:
-            del arguments[parameter.name]
+        for key in keys:
+            del arguments[key]
         with named_extras(name):  # what only a step needs is imported there
             yield from run(context, arguments.pop(STORES), arguments)
 
     step.__name__ = name
-    take(step, parameters)
-    settled: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
-    settled.pop("required_resource_keys", None)
-    if "key" not in settled:
-        settled["name"] = name
-    given = options.get("deps") or []
-    settled["deps"] = [*deps, *(one.key if isinstance(one, Declaration) else one for one in given)]
-    settled["ins"] = ins or None
-    settled["check_specs"] = [*check_specs, *(options.get("check_specs") or [])]
-    settled["metadata"] = {**(metadata or {}), **declaration.links, **(options.get("metadata") or {})}
-    settled.setdefault("kinds", set(kinds))
-    settled.setdefault("io_manager_key", STORES)  # so that other assets take its rows as an input
-    settled.setdefault("group_name", group_name)
-    settled.setdefault("description", description or (inspect.getdoc(function) if function else None))
-    settled.setdefault("code_version", code_version(function, code_terms))
-    if "automation_condition" not in options:
-        settled["automation_condition"] = automation_condition
-    if is_timed(options.get("partitions_def")):
-        settled.setdefault("backfill_policy", dg.BackfillPolicy.single_run())
-    if settled.pop("output_required", False):
+    take(step, types)
+    chosen: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
+    chosen.pop("required_resource_keys", None)
+    if chosen.pop("output_required", False):
         raise DeclarationError(
             f"{name}: output_required=True cannot be kept, since rows that fail validation are withheld"
         )
-    own_resources = [option for option in ("resource_defs", "io_manager_def") if option in settled]
+    own_resources = [option for option in ("resource_defs", "io_manager_def") if option in chosen]
     if own_resources:
         raise DeclarationError(
             f"{name}: {one_of(own_resources)} cannot be kept, since Dagster takes no resources of an asset's own beside the "
             "stores: give them to the Definitions, resources={...}, and name an IO manager by io_manager_key"
         )
+    settings = {
+        "kinds": set(kinds),
+        "io_manager_key": STORES,  # so that other assets take its rows as an input
+        "group_name": group_name,
+        "description": description or (inspect.getdoc(function) if function else None),
+        "code_version": code_version(function, code_terms),
+        "backfill_policy": dg.BackfillPolicy.single_run() if is_timed(declaration.partitions_def) else None,
+        **({} if "key" in chosen else {"name": name}),
+        **chosen,
+        "automation_condition": options.get("automation_condition", automation_condition),
+        "ins": ins or None,
+        "deps": [*deps, *(one.key if isinstance(one, Declaration) else one for one in options.get("deps") or [])],
+        "check_specs": [*check_specs, *(options.get("check_specs") or [])],
+        "metadata": {**(metadata or {}), **declaration.links, **(options.get("metadata") or {})},
+    }
     try:
         with beta_accepted():
-            return dg.asset(**settled, output_required=False)(step)
+            return dg.asset(**settings, output_required=False)(step)
     except Exception as error:  # Dagster's checks of what it takes share no class
         raise DeclarationError(f"{name} cannot be a Dagster asset: {error}") from error
 
@@ -119,42 +117,30 @@ def beta_accepted() -> Iterator[None]:
         yield
 
 
-def _required_resources(options: AssetOptions, parameters: Sequence[inspect.Parameter]) -> list[inspect.Parameter]:
-    """``required_resource_keys`` as parameters of the step: Dagster takes no keys beside resources in the signature."""
-    asked = {parameter.name for parameter in parameters}
-    return [
-        named_parameter(key, dg.ResourceParam[Any])
-        for key in sorted(options.get("required_resource_keys") or ())
-        if key not in asked
-    ]
-
-
 def code_version(function: Callable[..., Any] | None, code_terms: object) -> str:
     """A version of what is computed, from the source of the function and what is declared around it."""
-    try:
-        source = inspect.getsource(function) if function is not None else ""
-    except OSError:  # a function of a console has no source
-        source = f"{function.__module__}.{function.__qualname__}" if function is not None else ""
+    source = ""
+    if function is not None:
+        try:
+            source = inspect.getsource(function)
+        except OSError:  # a function of a console has no source
+            source = f"{function.__module__}.{function.__qualname__}"
     return hashlib.sha256(f"{source}\n{code_terms!r}".encode()).hexdigest()[:12]
 
 
-def _dagster_parameters(
+def _filled_by_dagster(
     function: Callable[..., Any] | None, provided: Collection[str], annotations: Mapping[str, Any], name: str
-) -> list[inspect.Parameter]:
-    own = [(CONTEXT, dg.AssetExecutionContext), (STORES, Stores)]
+) -> dict[str, Any]:
+    """The parameters of the step and their types: the context, the stores, and the function's own that Dagster fills."""
     asked = list(parameters_of(function).values()) if function is not None else []
     if any(parameter.name == STORES for parameter in asked):
         raise DeclarationError(
             f"{name}: a parameter cannot be called {STORES!r}, which is the key of the Stores resource"
         )
-    variable = [
-        parameter.name for parameter in asked if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    ]
-    if variable:
-        raise DeclarationError(f"{name}: parameter *{variable[0]} has no name to be filled by; name each parameter")
-    rest = [
-        (parameter.name, annotations.get(parameter.name, Any))
-        for parameter in asked
-        if parameter.name not in provided and parameter.name != CONTEXT
-    ]
-    return [named_parameter(parameter, annotation) for parameter, annotation in own + rest]
+    for parameter in asked:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise DeclarationError(
+                f"{name}: parameter *{parameter.name} has no name to be filled by; name each parameter"
+            )
+    filled = [one.name for one in asked if one.name not in provided and one.name != CONTEXT]
+    return {CONTEXT: dg.AssetExecutionContext, STORES: Stores, **{one: annotations.get(one, Any) for one in filled}}

@@ -12,8 +12,7 @@ import dagster as dg
 from fti_assets.core.times import Partition
 from fti_assets.errors import DeclarationError, listed
 from fti_assets.features.run import ALL_PARTITIONS
-from fti_assets.orchestration.function import call_function
-from fti_assets.orchestration.signature import CONTEXT, parameters_of
+from fti_assets.orchestration.signature import CONTEXT, call_function, parameters_of
 from fti_assets.testing.instance import ephemeral_instance
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

@@ -64,16 +64,16 @@ class Cursor:
     def versions(self) -> Versions:
         return dict(_unpacked(self.packed)) if self.packed else {}
 
-    def remember(self, seen: Versions) -> None:
-        self.packed = _packed(seen)
+    def remember(self, versions: Versions) -> None:
+        self.packed = _packed(versions)
 
     def text(self) -> str:
         head = asdict(self)
         return f"{json.dumps({name: head[name] for name in head if name != 'packed'})}\n{head['packed']}"
 
 
-def _packed(said: Mapping[str, Any]) -> str:
-    return base64.b64encode(zlib.compress(json.dumps(said).encode(), level=1)).decode()
+def _packed(versions: Mapping[str, Any]) -> str:
+    return base64.b64encode(zlib.compress(json.dumps(versions).encode(), level=1)).decode()
 
 
 def _unpacked(text: str) -> Any:

@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import dagster as dg
 
@@ -20,7 +20,6 @@ from fti_assets.orchestration.sensors.windows import Partitions
 from fti_assets.orchestration.signature import (
     CONTEXT,
     annotations_of,
-    named_parameter,
     parameters_of,
     take,
     with_context,
@@ -28,29 +27,20 @@ from fti_assets.orchestration.signature import (
 
 _WHOLE = ""
 _SHORT = 8
-_MORE = "the next ticks,"
+_MORE = "the next ticks,"  # how the cursor's text of a tick begins that has left some runs
 
 
-class Target(Protocol):
-    """A feature group, or any Dagster asset."""
+Target: TypeAlias = Any
+"""A feature group, or any Dagster asset."""
 
-    @property
-    def key(self) -> dg.AssetKey:
-        """The asset's key."""
-
-    @property
-    def partitions_def(self) -> dg.PartitionsDefinition[str] | None:
-        """The asset's partitions."""
-
-
-Versions = Mapping[Any, Mapping[str, str] | str | None]
-"""What is there: of each target the version of each partition, or of an unpartitioned one the version, None for nothing."""
+Versions = Mapping[Target, Mapping[str, str] | str | None]
+"""What has landed: of each target the version of each partition, or of an unpartitioned one the version, None for nothing."""
 
 
 @checked_arguments()
 def new_data_sensor(
     *,
-    targets: Sequence[Any],
+    targets: Sequence[Target],
     name: str | None = None,
     minimum_interval_seconds: int | None = 30,
     most_runs: int = 100,
@@ -102,17 +92,17 @@ def new_data_sensor(
         raise DeclarationError(
             f"new_data_sensor: most_runs={most_runs} is less than 1: leave it out for 100 runs a tick"
         )
-    names_there = caller_names()
+    names = caller_names()
 
     def declare(function: Callable[..., Versions]) -> dg.SensorDefinition:
-        annotations = annotations_of(function, names_there)
+        annotations = annotations_of(function, names)
 
         def evaluate(context: dg.SensorEvaluationContext, **resources: Any) -> dg.SensorResult:
             return _tick(context, targets, function(**with_context(function, resources, context)), most_runs)
 
         asked = [parameter for parameter in parameters_of(function) if parameter != CONTEXT]
-        own = named_parameter(CONTEXT, dg.SensorEvaluationContext)
-        take(evaluate, [own, *(named_parameter(name, annotations.get(name, Any)) for name in asked)])
+        resources = {parameter: annotations.get(parameter, Any) for parameter in asked}
+        take(evaluate, {CONTEXT: dg.SensorEvaluationContext, **resources})
         return dg.sensor(
             name=name or function.__name__,
             target=dg.AssetSelection.assets(*(target.key for target in targets)),
@@ -139,11 +129,11 @@ def _tick(
 ) -> dg.SensorResult:
     cursor = Cursor.of(context)
     again = requests_again(context, cursor)
-    result = _by_target(targets, versions)
-    digest = _digest(result)
+    landed = _by_target(targets, versions)
+    digest = _digest(landed)
     requests: list[Request] = []
     if digest != cursor.digest:
-        requests = _changed(context, cursor, result, most_runs)
+        requests = _changed(context, cursor, landed, most_runs)
         cursor.digest = "" if cursor.waiting and cursor.waiting[-1].startswith(_MORE) else digest
     again = [old for old in again if not any(new.covers(old) for new in requests)]
     cursor.open_requests = [old for old in cursor.open_requests if not any(new.covers(old) for new in requests)]
@@ -157,28 +147,28 @@ def _tick(
 
 
 def _changed(
-    context: dg.SensorEvaluationContext, cursor: Cursor, found: Mapping[Any, Mapping[str, str]], most_runs: int
+    context: dg.SensorEvaluationContext, cursor: Cursor, landed: Mapping[Target, Mapping[str, str]], most_runs: int
 ) -> list[Request]:
     """Request what is new or changed, and remember the versions that were requested."""
-    due: dict[_Due, list[Any]] = {}
-    seen, waiting = cursor.versions(), list[str]()
-    short = {target: {key: _short(version) for key, version in there.items()} for target, there in found.items()}
-    for target, there in short.items():
+    due: dict[_Due, list[Target]] = {}
+    remembered, waiting = cursor.versions(), list[str]()
+    short = {target: {key: _short(version) for key, version in of.items()} for target, of in landed.items()}
+    for target, versions in short.items():
         name, partitions_def = target.key.to_user_string(), target.partitions_def
-        known = seen[name] if name in seen else _materialized(context.instance, target, there)
-        new = [key for key, version in there.items() if known.get(key) != version]
+        before = remembered[name] if name in remembered else _materialized(context.instance, target, versions)
+        new = [key for key, version in versions.items() if before.get(key) != version]
         partitions = Partitions(partitions_def, context.instance, new)
         for run in partitions.runs(in_one_run=_in_one_run(target)):
             due.setdefault(_Due(tuple(run), partitions_def), []).append(target)
-        seen[name] = dict(known)
+        remembered[name] = dict(before)
         waiting += [f"{name} {key}, which is no partition yet" for key in new if key not in partitions.existing]
-        landed = [key for key in there if key in known or key in partitions.existing]
-        waiting += [f"{name} {key}, which has not landed though a later one has" for key in partitions.gaps(landed)]
+        existing = [key for key in versions if key in before or key in partitions.existing]
+        waiting += [f"{name} {key}, which has not landed though a later one has" for key in partitions.gaps(existing)]
     requests = []
     for one, of in list(due.items())[:most_runs]:
         names = sorted(target.key.to_user_string() for target in of)
         for target in of:
-            seen[target.key.to_user_string()] |= {key: short[target][key] for key in one.partitions}
+            remembered[target.key.to_user_string()] |= {key: short[target][key] for key in one.partitions}
         run_versions = "".join(short[target][key] for target in of for key in one.partitions)
         first, last = one.partitions[0], one.partitions[-1]
         key = f"{cursor.requests}:{first}..{last}:{_short(','.join(names) + run_versions)}"
@@ -187,30 +177,26 @@ def _changed(
         waiting.append(f"{_MORE} for {len(due) - most_runs} more runs: a tick requests at most {most_runs}")
     cursor.requests += bool(requests)
     cursor.waiting = waiting
-    cursor.remember(seen)
+    cursor.remember(remembered)
     return requests
 
 
-def _digest(found: Mapping[Any, Mapping[str, str]]) -> str:
-    """Of all that is there, and of the newest partition, before which what has landed may wait."""
+def _digest(landed: Mapping[Target, Mapping[str, str]]) -> str:
+    """Of all that has landed, and of the newest partition, before which what has landed may wait."""
     text = hashlib.sha256()
-    for target, there in found.items():
-        newest = target.partitions_def.get_last_partition_key() if _timed(target) else ""
-        text.update(repr((target.key.to_user_string(), newest, sorted(there.items()))).encode())
+    for target, versions in landed.items():
+        newest = target.partitions_def.get_last_partition_key() if is_timed(target.partitions_def) else ""
+        text.update(repr((target.key.to_user_string(), newest, sorted(versions.items()))).encode())
         if target.partitions_def is not None and not newest:
             text.update(os.urandom(8))  # what partitions there are, is asked anew
     return text.hexdigest()
 
 
-def _timed(target: Any) -> bool:
-    return is_timed(target.partitions_def)
-
-
-def _by_target(targets: Sequence[Target], versions: Versions) -> dict[Any, dict[str, str]]:
+def _by_target(targets: Sequence[Target], versions: Versions) -> dict[Target, dict[str, str]]:
     """The version of each partition, by target in their order; ``""`` stands for an unpartitioned one."""
     keys = {target.key: target for target in targets}
-    given = {getattr(target, "key", target): match for target, match in versions.items()}
-    strange = [key for key in given if key not in keys]
+    by_key = {getattr(target, "key", target): of for target, of in versions.items()}
+    strange = [key for key in by_key if key not in keys]
     if strange:
         raise DeclarationError(
             f"the sensor found data of {getattr(strange[0], 'to_user_string', strange[0].__repr__)()!r}, which is not one of its targets: "
@@ -218,17 +204,15 @@ def _by_target(targets: Sequence[Target], versions: Versions) -> dict[Any, dict[
         )
     by_target = {}
     for key, target in keys.items():
-        match = given.get(key)
+        of, name = by_key.get(key), key.to_user_string()
         if target.partitions_def is None:
-            if isinstance(match, Mapping):
-                raise DeclarationError(
-                    f"{key.to_user_string()} has no partitions: give its version as one text, or None"
-                )
-            by_target[target] = {} if match is None else {_WHOLE: str(match)}
-        elif isinstance(match, str):
-            raise DeclarationError(f"{key.to_user_string()} is partitioned: give a mapping of partition to version")
+            if isinstance(of, Mapping):
+                raise DeclarationError(f"{name} has no partitions: give its version as one text, or None")
+            by_target[target] = {} if of is None else {_WHOLE: str(of)}
+        elif isinstance(of, str):
+            raise DeclarationError(f"{name} is partitioned: give a mapping of partition to version")
         else:
-            by_target[target] = {partition: str(version) for partition, version in (match or {}).items()}
+            by_target[target] = {partition: str(version) for partition, version in (of or {}).items()}
     return by_target
 
 
@@ -236,27 +220,26 @@ def _short(version: str) -> str:
     return hashlib.sha256(str(version).encode()).hexdigest()[:_SHORT]
 
 
-def _materialized(instance: dg.DagsterInstance, target: Target, there: Mapping[str, str]) -> dict[str, str]:
+def _materialized(instance: dg.DagsterInstance, target: Target, versions: Mapping[str, str]) -> dict[str, str]:
     """At the first tick, what is materialized already counts as seen as it is now."""
     if target.partitions_def is None:
         stored = {_WHOLE} if instance.get_latest_materialization_event(target.key) is not None else set[str]()
     else:
         stored = set(instance.get_materialized_partitions(target.key))
-    return {key: version for key, version in there.items() if key in stored}
+    return {key: version for key, version in versions.items() if key in stored}
 
 
 def _in_one_run(target: Any) -> bool:
     """Whether a range of the target may be one run: it has windows in time and a single-run backfill policy."""
     policy = getattr(target, "assets_def", target).backfill_policy
-    windows = is_timed(target.partitions_def)
-    return windows and policy is not None and policy.max_partitions_per_run is None
+    return is_timed(target.partitions_def) and policy is not None and policy.max_partitions_per_run is None
 
 
 def _run_request(request: Request) -> dg.RunRequest:
     keys = [dg.AssetKey.from_user_string(name) for name in request.assets]
-    if request.first == _WHOLE:
-        return dg.RunRequest(run_key=request.run_key, asset_selection=keys)
-    if request.first == request.last:
-        return dg.RunRequest(run_key=request.run_key, asset_selection=keys, partition_key=request.first)
-    tags = dict(zip(RANGE_TAGS, (request.first, request.last), strict=True))
-    return dg.RunRequest(run_key=request.run_key, asset_selection=keys, tags=tags)
+    which: dict[str, Any] = {}
+    if request.first != request.last:
+        which["tags"] = dict(zip(RANGE_TAGS, (request.first, request.last), strict=True))
+    elif request.first != _WHOLE:
+        which["partition_key"] = request.first
+    return dg.RunRequest(run_key=request.run_key, asset_selection=keys, **which)

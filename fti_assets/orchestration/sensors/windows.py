@@ -19,23 +19,22 @@ class Partitions:
         self,
         partitions_def: dg.PartitionsDefinition[str] | None,
         instance: dg.DagsterInstance,
-        asked: Sequence[str],
+        keys: Sequence[str],
     ) -> None:
         self._partitions_def, self._instance = partitions_def, instance
         self._following: dict[str, str] = {}
         if partitions_def is None:
-            self._ordered = list(asked)
-        elif is_timed(partitions_def) and len(asked) <= _FEW:
-            there = [key for key in asked if partitions_def.has_partition_key(key)]
-            windows = windows_of(partitions_def, there)
-            self._ordered = [window.key for window in windows]
-            for one, other in pairwise(self._ordered):
-                if partitions_def.get_next_partition_key(one) == other:
-                    self._following[one] = other
+            self._ordered = list(keys)
+        elif is_timed(partitions_def) and len(keys) <= _FEW:  # Dagster takes seconds to list years of hours
+            existing = [key for key in keys if partitions_def.has_partition_key(key)]
+            self._ordered = [partition.key for partition in windows_of(partitions_def, existing)]
+            pairs = pairwise(self._ordered)
+            self._following = {
+                one: other for one, other in pairs if partitions_def.get_next_partition_key(one) == other
+            }
         else:
             every = partitions_def.get_partition_keys(dynamic_partitions_store=instance)
-            wanted = set(asked)
-            self._ordered = [key for key in every if key in wanted]
+            self._ordered = list(filter(set(keys).__contains__, every))
             self._following = dict(pairwise(every))
         self.existing = set(self._ordered)
 
@@ -59,6 +58,6 @@ class Partitions:
             first, last = (own.time_window_for_partition_key(key) for key in (min(landed), max(landed)))
             if own.get_num_partitions_in_window(dg.TimeWindow(first.start, last.end)) == len(landed):
                 return []
-        every, there = own.get_partition_keys(dynamic_partitions_store=self._instance), set(landed)
-        numbers = [number for number, key in enumerate(every) if key in there]
-        return [key for key in every[numbers[0] : numbers[-1]] if key not in there] if numbers else []
+        every, known = own.get_partition_keys(dynamic_partitions_store=self._instance), set(landed)
+        numbers = [number for number, key in enumerate(every) if key in known]
+        return [key for key in every[numbers[0] : numbers[-1]] if key not in known] if numbers else []

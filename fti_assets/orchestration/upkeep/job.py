@@ -11,10 +11,16 @@ from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
 from fti_assets.orchestration.dagster_internals import CheckError
 from fti_assets.orchestration.resources import STORES, Stores
-from fti_assets.orchestration.upkeep.namespaces import namespaces_of, stale_namespaces
-from fti_assets.orchestration.upkeep.recorded import named_like, refuse_lost, tables_of
+from fti_assets.orchestration.upkeep.recorded import (
+    named_like,
+    namespaces_of,
+    refuse_lost,
+    stale_namespaces,
+    tables_of,
+)
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.stores.lake.upkeep.expiry import LakeSize, Upkeep, upkeep
+from fti_assets.stores.lake.upkeep.expiry import Upkeep, upkeep
+from fti_assets.stores.online.store import OnlineStore
 
 
 @checked_arguments()
@@ -58,21 +64,22 @@ def upkeep_job(
     )
     def keep_up(context: dg.OpExecutionContext) -> dg.Output[None]:
         stores: Stores = getattr(context.resources, STORES)
-        store = stores.offline_store()
+        store, online = stores.offline_store(), stores.online_store()
         with store.connect() as lake:
-            refuse_lost(lake, context.instance, _tables(context, lake))
-        stale = stale_namespaces(stores.online_store(), context.instance, _namespaces(context, stores))
+            tables, namespaces = _stored(context, lake, online)
+            refuse_lost(lake, context.instance, tables)
+        stale = stale_namespaces(online, context.instance, namespaces)
         for sentence in stale.values():
             context.log.warning(sentence)
         done = upkeep(
             store,
             stores.model_store(),
-            stores.online_store(),
+            online,
             keep=duration(context.op_config["keep"], what=f"keep of upkeep job {name!r}"),
             say=context.log.info,
         )
-        for snapshot, whats in done.pinned.items():
-            context.log.debug(f"snapshot {snapshot} stays for {', '.join(whats)}")
+        for snapshot, holders in done.pinned.items():
+            context.log.debug(f"snapshot {snapshot} stays for {', '.join(holders)}")
         return dg.Output(None, metadata={**_metadata(done), "stale_namespaces": dg.MetadataValue.json(sorted(stale))})
 
     @dg.job(
@@ -87,45 +94,41 @@ def upkeep_job(
     return job
 
 
-def _tables(context: dg.OpExecutionContext, lake: Lake) -> dict[dg.AssetKey, TableName]:
-    """The tables of the assets beside the job; in a job that Dagster runs in this process, of those named like a stored one."""
+def _stored(
+    context: dg.OpExecutionContext, lake: Lake, online: OnlineStore
+) -> tuple[dict[dg.AssetKey, TableName], dict[dg.AssetKey, str]]:
+    """The tables and the namespaces of the assets beside the job."""
     try:
-        return tables_of(context.repository_def.assets_defs_by_key.values())
-    except CheckError:  # there Dagster does not tell the repository
-        return named_like(context.instance, lake.tables())
-
-
-def _namespaces(context: dg.OpExecutionContext, stores: Stores) -> dict[dg.AssetKey, str]:
-    """The namespaces of the assets beside the job; in a job that Dagster runs in this process, those that are there."""
-    try:
-        return namespaces_of(context.repository_def.assets_defs_by_key.values())
-    except CheckError:
-        there = [TableName("features", namespace) for namespace in stores.online_store().namespaces()]
-        return {key: table.name for key, table in named_like(context.instance, there).items()}
+        assets = context.repository_def.assets_defs_by_key.values()
+    except (
+        CheckError
+    ):  # a job that Dagster runs in this process knows no repository: what is stored says which assets there are
+        there = [TableName("features", namespace) for namespace in online.namespaces()]
+        namespaces = {key: table.name for key, table in named_like(context.instance, there).items()}
+        return named_like(context.instance, lake.tables()), namespaces
+    return tables_of(assets), namespaces_of(assets)
 
 
 def _metadata(done: Upkeep) -> dict[str, Any]:
+    sizes = {
+        f"{when}/{what}": number
+        for when, size in (("before", done.before), ("after", done.after))
+        for what, number in (
+            ("files", size.files),
+            ("bytes", size.data_bytes),
+            ("catalog_bytes", size.catalog_bytes),
+            ("snapshots", size.snapshots),
+        )
+    }
+    merged = {table: {"before": before, "after": after} for table, (before, after) in done.merged.items()}
+    pinned = {str(snapshot): list(holders) for snapshot, holders in done.pinned.items()}
     return {
-        **_size("before", done.before),
-        **_size("after", done.after),
+        **sizes,
         "expired_snapshots": len(done.expired),
-        "pinned_snapshots": dg.MetadataValue.json(
-            {str(snapshot): list(what) for snapshot, what in done.pinned.items()}
-        ),
+        "pinned_snapshots": dg.MetadataValue.json(pinned),
         "dropped_tiles": len(done.tiles),
-        "merged_files": dg.MetadataValue.json(
-            {table: {"before": before, "after": after} for table, (before, after) in done.merged.items()}
-        ),
+        "merged_files": dg.MetadataValue.json(merged),
         "deleted_files": done.deleted,
         "orphan_files": done.orphans,
         "spilled_files": done.spilled,
-    }
-
-
-def _size(when: str, size: LakeSize) -> dict[str, int]:
-    return {
-        f"{when}/files": size.files,
-        f"{when}/bytes": size.data_bytes,
-        f"{when}/catalog_bytes": size.catalog_bytes,
-        f"{when}/snapshots": size.snapshots,
     }

@@ -1,35 +1,36 @@
-"""What Dagster recorded of the stored partitions, compared with what the lake holds: a lake can lose its newest commits silently.
+"""What Dagster recorded of stored partitions and online loads, compared with the stores: they can lose their newest commits silently.
 
-A commit is in the journal of the catalog until SQLite takes it over. If the journal is lost or damaged, or the catalog is put back
-from a copy, the lake is whole, and older.
+A commit is in the journal of a SQLite file, the lake's catalog or a namespace, until SQLite takes it over. If the journal is lost or
+damaged, or the file is put back from a copy, the store is whole, and older; SQLite says nothing. A run that was killed between its
+commit and its event leaves a store that is ahead of Dagster: that is no loss.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import dagster as dg
 
 from fti_assets.core.names import WHOLE, TableName
-from fti_assets.errors import DamagedError, listed
+from fti_assets.errors import DamagedError, StoreError, listed
 from fti_assets.orchestration.dagster_internals import DATA_VERSION_TAG
-from fti_assets.orchestration.resources import TABLE
+from fti_assets.orchestration.declaration import TableDeclaration, declaration_of
+from fti_assets.orchestration.resources import ONLINE_KEYS, stored_table
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.upkeep.repair import RecordedVersion
+from fti_assets.stores.online.store import OnlineStore
+
+_EVENTS = 20  # the newest of an asset: those of a forgotten key say nothing of a load
 
 
-@dataclass(frozen=True)
-class LostPartition:
-    """A partition that Dagster has in a version which the lake never replaced and does not have."""
+class LostPartition(NamedTuple):
+    """A partition that Dagster has in a version which the lake never replaced and does not have, and the snapshot of that."""
 
     table: TableName
     partition: str
     snapshot: int
-    """The snapshot that Dagster recorded."""
-    stored: str | None
-    """The data version that the lake has, None if it has none."""
 
     def __str__(self) -> str:
         return f"{self.table} {self.partition}"
@@ -37,51 +38,46 @@ class LostPartition:
 
 def tables_of(assets: Iterable[dg.AssetsDefinition]) -> dict[dg.AssetKey, TableName]:
     """The tables of the lake that assets are stored in."""
-    results = {}
-    for asset in assets:
-        for key, metadata in asset.metadata_by_key.items():
-            name = metadata.get(TABLE)
-            if name is not None and asset.is_materializable:
-                results[key] = TableName(*str(getattr(name, "value", name)).split(".", 1))
-    return results
+    kept = [asset.metadata_by_key for asset in assets if asset.is_materializable]
+    stored = ((key, stored_table(metadata)) for by_key in kept for key, metadata in by_key.items())
+    return {key: table for key, table in stored if table is not None}
+
+
+def namespaces_of(assets: Iterable[dg.AssetsDefinition]) -> dict[dg.AssetKey, str]:
+    """The namespaces of the assets that are loaded to the online store."""
+    declared = (declaration_of(asset) for asset in assets)
+    return {
+        one.key: one.table for one in declared if isinstance(one, TableDeclaration) and getattr(one, "online", False)
+    }
+
+
+def named_like(instance: dg.DagsterInstance, tables: Iterable[TableName]) -> dict[dg.AssetKey, TableName]:
+    """The assets that Dagster knows by the names of some tables, whatever their prefix."""
+    by_name = {table.name: table for table in tables}
+    return {key: by_name[key.path[-1]] for key in instance.all_asset_keys() if key.path[-1] in by_name}
 
 
 def lost_partitions(
     lake: Lake, instance: dg.DagsterInstance, tables: Mapping[dg.AssetKey, TableName]
 ) -> list[LostPartition]:
-    """The partitions whose newest version in Dagster is not in the lake, and was not replaced there after it was recorded.
-
-    A run that was killed between its commit and its event leaves a lake that is ahead of Dagster: that is no loss.
-
-    Args:
-        lake: the open lake.
-        instance: the Dagster instance whose runs wrote it.
-        tables: the tables of its assets.
-    """
-    results = []
+    """The partitions whose newest version in Dagster is not in the lake, and was not replaced there after it was recorded."""
+    lost = []
     for key, table in tables.items():
-        versions = recorded_versions(instance, key)
+        versions = _recorded_versions(instance, key)
         with lake.one_snapshot():
             ledger, since = lake.ledger(table), lake.ledger_snapshots(table)
         for partition, version in versions.items():
-            stored = ledger.get(partition)
-            if stored is not None and stored.data_version == version:
+            if partition in ledger and ledger[partition].data_version == version:
                 continue
-            event = _event(instance, key, partition)
-            snapshot = None if event is None else _snapshot(event)
-            if snapshot is not None and (stored is None or since[partition] <= snapshot):
-                results.append(
-                    LostPartition(table, partition, snapshot, None if stored is None else stored.data_version)
-                )
-    return results
+            record = _newest_record(instance, key, partition)
+            snapshot = None if record is None else _snapshot(record)
+            if snapshot is not None and (partition not in ledger or since[partition] <= snapshot):
+                lost.append(LostPartition(table, partition, snapshot))
+    return lost
 
 
 def refuse_lost(lake: Lake, instance: dg.DagsterInstance, tables: Mapping[dg.AssetKey, TableName]) -> None:
-    """Raise an error if the lake lacks what Dagster recorded.
-
-    Raises:
-        DamagedError: it does.
-    """
+    """Raise a ``DamagedError`` if the lake lacks what Dagster recorded."""
     if lost := lost_partitions(lake, instance, tables):
         raise DamagedError(
             f"the offline store at {lake.store.root}, at snapshot {lake.snapshot()}, lacks what Dagster recorded of {len(lost)} "
@@ -91,52 +87,76 @@ def refuse_lost(lake: Lake, instance: dg.DagsterInstance, tables: Mapping[dg.Ass
         )
 
 
-def recorded_versions(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, str]:
-    """The newest data version of each partition of an asset, since it was last wiped."""
-    tags = instance.event_log_storage.get_latest_tags_by_partition(
-        key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
-    )
-    results = {partition: said[DATA_VERSION_TAG] for partition, said in tags.items() if DATA_VERSION_TAG in said}
-    whole = instance.get_latest_materialization_event(key)
-    event = None if whole is None else whole.asset_materialization
-    if event is not None and event.partition is None and DATA_VERSION_TAG in (event.tags or {}):
-        results[WHOLE] = event.tags[DATA_VERSION_TAG]
-    return results
+def stale_namespaces(
+    online: OnlineStore, instance: dg.DagsterInstance, namespaces: Mapping[dg.AssetKey, str]
+) -> dict[str, str]:
+    """The namespaces that are older than what Dagster recorded of their newest load, damaged or not there, each with a sentence."""
+    sentences = {}
+    for key, namespace in namespaces.items():
+        records = instance.fetch_materializations(key, limit=_EVENTS).records
+        loads = [
+            one for one in records if one.asset_materialization and ONLINE_KEYS in one.asset_materialization.metadata
+        ]
+        recorded = max((number for one in loads if (number := _snapshot(one)) is not None), default=None)
+        if recorded is not None and (problem := _problem(online, namespace, recorded)) is not None:
+            sentences[namespace] = (
+                f"the online namespace of {namespace} in {online} {problem}. Materialize {namespace} again"
+            )
+    return sentences
 
 
-def named_like(instance: dg.DagsterInstance, tables: Iterable[TableName]) -> dict[dg.AssetKey, TableName]:
-    """The assets that Dagster knows by the names of some tables, whatever their prefix."""
-    by_name = {table.name: table for table in tables}
-    return {key: by_name[key.path[-1]] for key in instance.all_asset_keys() if key.path[-1] in by_name}
+def _problem(online: OnlineStore, namespace: str, recorded: int) -> str | None:
+    try:
+        about = online.about(namespace)
+    except StoreError as error:
+        return f"cannot be read: {error}"
+    if about is None:
+        return f"is not there, and Dagster recorded its load from snapshot {recorded}"
+    if about.snapshot < recorded:
+        return (
+            f"has the rows of snapshot {about.snapshot}, and Dagster recorded its load from snapshot {recorded}: its file has lost what "
+            "was loaded since, or is an old copy, so that it serves old rows"
+        )
+    return None
 
 
 def recorded_by(
     instance: dg.DagsterInstance, tables: Iterable[TableName]
 ) -> dict[TableName, dict[str, RecordedVersion]]:
     """What Dagster recorded of some tables, and by which runs."""
-    results: dict[TableName, dict[str, RecordedVersion]] = {}
+    recorded: dict[TableName, dict[str, RecordedVersion]] = {}
     for key, table in named_like(instance, tables).items():
-        for partition, version in recorded_versions(instance, key).items():
-            event = _event(instance, key, partition)
-            if event is not None:
-                at = datetime.fromtimestamp(event.timestamp, UTC).replace(tzinfo=None)
-                results.setdefault(table, {})[partition] = RecordedVersion(version, at, event.run_id)
-    return results
+        for partition, version in _recorded_versions(instance, key).items():
+            record = _newest_record(instance, key, partition)
+            if record is not None:
+                at = datetime.fromtimestamp(record.timestamp, UTC).replace(tzinfo=None)
+                recorded.setdefault(table, {})[partition] = RecordedVersion(version, at, record.run_id)
+    return recorded
 
 
 def highest_snapshot(instance: dg.DagsterInstance, tables: Iterable[TableName]) -> int:
     """The highest snapshot that the newest events of some tables name; 0 without one."""
-    records = (
-        one for key in named_like(instance, tables) for one in instance.fetch_materializations(key, limit=20).records
-    )
+    keys = named_like(instance, tables)
+    records = (one for key in keys for one in instance.fetch_materializations(key, limit=_EVENTS).records)
     return max((number for record in records if (number := _snapshot(record)) is not None), default=0)
 
 
-def _event(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str) -> dg.EventLogRecord | None:
-    of_partition = None if partition == WHOLE else [partition]
-    wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=of_partition)
-    records = instance.fetch_materializations(wanted, limit=1).records
-    return records[0] if records else None
+def _recorded_versions(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, str]:
+    """The newest data version of each partition of an asset, since it was last wiped."""
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
+    )
+    versions = {partition: of[DATA_VERSION_TAG] for partition, of in tags.items() if DATA_VERSION_TAG in of}
+    newest = instance.get_latest_materialization_event(key)
+    event = None if newest is None else newest.asset_materialization
+    if event is not None and event.partition is None and DATA_VERSION_TAG in (event.tags or {}):
+        versions[WHOLE] = event.tags[DATA_VERSION_TAG]
+    return versions
+
+
+def _newest_record(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str) -> dg.EventLogRecord | None:
+    of_partition = dg.AssetRecordsFilter(asset_key=key, asset_partitions=None if partition == WHOLE else [partition])
+    return next(iter(instance.fetch_materializations(of_partition, limit=1).records), None)
 
 
 def _snapshot(record: dg.EventLogRecord) -> int | None:

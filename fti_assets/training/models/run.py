@@ -10,10 +10,10 @@ import dagster as dg
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.names import WHOLE
 from fti_assets.orchestration.checks import refusal
-from fti_assets.orchestration.function import call_function
 from fti_assets.orchestration.materialization import one_materialized
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.orchestration.resources import Stores
+from fti_assets.orchestration.signature import call_function
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.run import code_version_of
 from fti_assets.training.models.build import build_model_at

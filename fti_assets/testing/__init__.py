@@ -14,11 +14,12 @@
 from fti_assets.core.extras import named_extras
 
 with named_extras("fti_assets.testing"):
+    from fti_assets.monitoring.parity import ParityReport
     from fti_assets.testing.failures import LeakFound, ParityBroken, RowsRefused
     from fti_assets.testing.few_rows import rows
     from fti_assets.testing.lake import Materialized, materialize, stores_in
     from fti_assets.testing.leaks import assert_no_leak
-    from fti_assets.testing.parity import ParityReport, assert_parity
+    from fti_assets.testing.parity import assert_parity
     from fti_assets.testing.tiny import TinyBuild, tiny_dataset, train_tiny
 
 __all__ = [

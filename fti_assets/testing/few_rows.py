@@ -20,8 +20,7 @@ from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage
 from fti_assets.features.rows.table import Table
 from fti_assets.testing.failures import RowsRefused
-from fti_assets.testing.partitions import PartitionKeys, named_partitions
-from fti_assets.testing.running import call
+from fti_assets.testing.running import PartitionKeys, call, named_partitions
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -30,15 +30,8 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import StaticPool
 
 
-@contextmanager
-def ephemeral_instance() -> Iterator[dg.DagsterInstance]:
-    """An instance in memory, gone at the end of the block."""
-    with new_instance() as instance:
-        yield instance
-
-
 def new_instance() -> dg.DagsterInstance:
-    """What ``dg.DagsterInstance.ephemeral()`` gives, on databases of this module."""
+    """What ``dg.DagsterInstance.ephemeral()`` gives, on databases of this module; it is gone at the end of its ``with``."""
     return dg.DagsterInstance(
         instance_type=InstanceType.EPHEMERAL,
         local_artifact_storage=TemporaryLocalArtifactStorage(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,7 @@ from fti_assets.stores.duckdb.relations import view_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.testing.failures import LeakFound
 from fti_assets.testing.join_leaks import assert_join_is_honest
-from fti_assets.testing.partitions import PartitionKeys, named_partitions
-from fti_assets.testing.running import call
+from fti_assets.testing.running import PartitionKeys, call, named_partitions
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.models.model import Model
 from fti_assets.training.views.view import FeatureView
@@ -80,60 +80,50 @@ def assert_no_leak(
 
     >>> assert_no_leak(carrier_delays, stores=stores, partition="2013-02-14")  # doctest: +SKIP
     """
-    view = _view_of(declaration)
+    view = declaration.view if isinstance(declaration, TrainingDataset | Model) else declaration
+    if not isinstance(view, FeatureView | FeatureGroup):
+        raise DeclarationError(f"{declaration!r} has no features to leak: give a feature group, view, dataset or model")
     with stores.offline_store().connect() as lake:
-        if view is None:
-            assert isinstance(declaration, FeatureGroup)
-            if not declaration.inputs:
+        read_external(lake, view.upstream)
+        if isinstance(view, FeatureGroup):
+            if not view.inputs:
                 raise DeclarationError(
-                    f"{declaration.table} reads no other group, so there is no future to take away from it: check the groups "
+                    f"{view.table} reads no other group, so there is no future to take away from it: check the groups "
                     "that are made of it, or a view"
                 )
-            read_external(lake, declaration.upstream)
-            _assert_group(lake, declaration, named_partitions(declaration, partition), given, sample, seed)
+            _assert_group(lake, view, named_partitions(view, partition), given, sample, seed)
             return
-        windows = named_partitions(view.spine, partition)
-        read_external(lake, view.upstream)
-        for group in _from_other_rows(view):
-            taken = parameters_of(group.function)
-            own = {name: value for name, value in given.items() if name in taken}
-            _assert_group(lake, group, _stored_within(lake, group, windows), own, sample, seed)
-        assert_join_is_honest(lake, view, windows, sample, seed)
+        partitions = named_partitions(view.spine, partition)
+        for group in view.upstream:
+            if group.inputs:
+                own = {name: value for name, value in given.items() if name in parameters_of(group.function)}
+                _assert_group(lake, group, _stored_within(lake, group, partitions), own, sample, seed)
+        assert_join_is_honest(lake, view, partitions, sample, seed)
 
 
-def _view_of(declaration: Any) -> FeatureView | None:
-    match declaration:
-        case FeatureView():
-            return declaration
-        case TrainingDataset() | Model():
-            return declaration.view
-        case FeatureGroup():
-            return None
-    raise DeclarationError(f"{declaration!r} has no features to leak: give a feature group, view, dataset or model")
-
-
-def _from_other_rows(view: FeatureView) -> list[FeatureGroup]:
-    """Each group with inputs, and those of its inputs, once."""
-    return [group for group in view.upstream if group.inputs]
-
-
-def _stored_within(lake: Lake, group: FeatureGroup, windows: Sequence[Partition]) -> list[Partition]:
-    start, end = windows[0].start, windows[-1].end
+def _stored_within(lake: Lake, group: FeatureGroup, partitions: Sequence[Partition]) -> list[Partition]:
+    """The stored partitions of a group in the time of the spine's."""
+    start, end = partitions[0].start, partitions[-1].end
     stored = lake.ledger(group.table_name)
     if group.partitions_def is None:
         return windows_of(None, [])
     if start is None or end is None:
         return windows_of(group.partitions_def, list(stored))
-    results = [window for window in windows_between(group.partitions_def, start, end) if window.key in stored]
-    if not results:
+    within = [one for one in windows_between(group.partitions_def, start, end) if one.key in stored]
+    if not within:
         raise NotMaterializedError(f"{group.table} has no partition from {start} to {end}: materialize it first")
-    return results
+    return within
 
 
 def _assert_group(
-    lake: Lake, group: FeatureGroup, windows: Sequence[Partition], given: Mapping[str, Any], sample: int, seed: int
+    lake: Lake,
+    group: FeatureGroup,
+    partitions: Sequence[Partition],
+    arguments: Mapping[str, Any],
+    sample: int,
+    seed: int,
 ) -> None:
-    inputs = {name: input_table(lake, source, group, windows) for name, source in group.inputs.items()}
+    inputs = {name: input_table(lake, source, group, partitions) for name, source in group.inputs.items()}
     timed = [table.name for table in inputs.values() if table.event_time is not None]
     if not timed:
         return
@@ -143,34 +133,25 @@ def _assert_group(
             "become known one after another: give it the event_time from which its rows are true",
             lake.rows(group.table_name).limit(0).df(),
         )
-    layout = layout_of(group)
-    layout = Layout(group.table, layout.not_null, (), None, types=layout.types, times=layout.times)
+    whole = layout_of(group)
+    layout = Layout(group.table, whole.not_null, (), None, types=whole.types, times=whole.times)
+
+    def computed(tables: Mapping[str, Table], layout: Layout) -> str:
+        result = call(group.function, {**arguments, **tables}, group, partitions)
+        return stage(lake.connection, result, layout, [Partition("all")]).table
+
     visible = _visible(group.times)
-    known = _computed(lake, group, inputs, windows, given, layout)
-    layout = Layout(
-        group.table, layout.not_null, (), None, types=layout.types, times=layout.times, stored=lake.staged_types(known)
-    )
-    for moment in _moments(lake.connection, known, visible, sample, seed):
-        by_then = {name: _as_of(table, moment) for name, table in inputs.items()}
+    with_future = computed(inputs, layout)
+    # Both get the types of the rows as they are, which a column without values in the past would not have.
+    layout = replace(layout, stored=lake.staged_types(with_future))
+    for moment in _moments(lake.connection, with_future, visible, sample, seed):
         try:
-            made = _computed(lake, group, by_then, windows, given, layout)
+            without = computed({name: _as_of(table, moment) for name, table in inputs.items()}, layout)
         except Exception as error:
             error.add_note(f"while {group.table} was computed from what was visible by {moment}")
             raise
-        _compare(lake.connection, group, timed, moment, visible, known, made)
-        lake.connection.execute(f"DROP TABLE {quoted(made)}")
-
-
-def _computed(
-    lake: Lake,
-    group: FeatureGroup,
-    inputs: Mapping[str, Table],
-    windows: Sequence[Partition],
-    given: Mapping[str, Any],
-    layout: Layout,
-) -> str:
-    result = call(group.function, {**given, **inputs}, group, windows)
-    return stage(lake.connection, result, layout, [Partition("all")]).table
+        _compare(lake.connection, group, timed, moment, with_future, without)
+        lake.connection.execute(f"DROP TABLE {quoted(without)}")
 
 
 def _visible(times: Times) -> str:
@@ -194,33 +175,25 @@ def _moments(connection: duckdb.DuckDBPyConnection, table: str, visible: str, sa
 
 
 def _compare(
-    connection: duckdb.DuckDBPyConnection,
-    group: FeatureGroup,
-    inputs: Sequence[str],
-    moment: datetime,
-    visible: str,
-    known: str,
-    made: str,
+    connection: duckdb.DuckDBPyConnection, group: FeatureGroup, inputs: Sequence[str], moment: datetime, *tables: str
 ) -> None:
-    """Rows visible by the moment are the same whether the future is there or not."""
+    """Rows visible by the moment are the same in both tables, made with the future and without."""
     first, second = (
         view_of(
             connection.sql(
-                f"SELECT * EXCLUDE ({PARTITION}) FROM {quoted(table)} WHERE {visible} <= {timestamp(moment)}"
+                f"SELECT * EXCLUDE ({PARTITION}) FROM {quoted(table)} WHERE {_visible(group.times)} <= {timestamp(moment)}"
             )
         )
-        for table in (known, made)
+        for table in tables
     )
     with_future = connection.sql(f"FROM {first} EXCEPT ALL SELECT * FROM {second}").df()
     without = connection.sql(f"SELECT * FROM {second} EXCEPT ALL FROM {first}").df()
-    if not len(with_future) and not len(without):
-        return
-    rows = _side_by_side(group, with_future, without)
-    raise LeakFound(
-        f"{group.table} knows the future: of its rows visible by {moment}, {max(len(with_future), len(without))} change when "
-        f"the rows of {listed(inputs)} that became visible after {moment} are taken away",
-        rows,
-    )
+    if len(with_future) or len(without):
+        raise LeakFound(
+            f"{group.table} knows the future: of its rows visible by {moment}, {max(len(with_future), len(without))} change when "
+            f"the rows of {listed(inputs)} that became visible after {moment} are taken away",
+            _side_by_side(group, with_future, without),
+        )
 
 
 def _side_by_side(group: FeatureGroup, with_future: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:

@@ -1,10 +1,8 @@
-"""Running a user's function or asset in a Dagster run of its own that leaves nothing behind."""
+"""Running a user's function or asset over the partitions that a test names, in a Dagster run that leaves nothing behind."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -12,24 +10,67 @@ import dagster as dg
 from fti_assets.core.times import Partition
 from fti_assets.errors import DeclarationError, listed
 from fti_assets.features.run import ALL_PARTITIONS
+from fti_assets.orchestration.partitions import RANGE_TAGS, windows_of
 from fti_assets.orchestration.signature import CONTEXT, call_function, parameters_of
-from fti_assets.testing.instance import ephemeral_instance
+from fti_assets.orchestration.step import beta_accepted
+from fti_assets.testing.instance import new_instance
 
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-"""The run config of a run that says nothing on the console."""
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+PartitionKeys = str | tuple[str, str] | None
+"""A partition key, the first and the last key of a range, or None for what is not partitioned."""
 
 
-def call(function: Callable[..., Any], given: Mapping[str, Any], declaration: Any, windows: Sequence[Partition]) -> Any:
-    """Call a declaration's function; one that takes a ``context`` gets that of a real step over the windows,
-    or without partitions where there are none.
+def named_partitions(declaration: Any, partition: PartitionKeys) -> list[Partition]:
+    """The partitions that a test names, in the order of time."""
+    partitions_def: dg.PartitionsDefinition[str] | None = declaration.partitions_def
+    name = declaration.key.to_user_string()
+    if partitions_def is None:
+        if partition is not None:
+            raise DeclarationError(f"{name} is not partitioned, so it has no partition {partition!r}: name none")
+        return windows_of(None, [])
+    if partition is None:
+        dynamic = isinstance(partitions_def, dg.DynamicPartitionsDefinition)
+        example = "'a key'" if dynamic else repr(partitions_def.get_first_partition_key())
+        or_range = "" if dynamic else ", or the first and the last of a range"
+        raise DeclarationError(f"{name} is partitioned: name a partition, as in partition={example}{or_range}")
+    ends = [partition] if isinstance(partition, str) else partition
+    if not isinstance(ends, Sequence) or len(ends) not in (1, 2) or not all(isinstance(key, str) for key in ends):
+        raise DeclarationError(
+            f"partition is {partition!r} for {name}: name one, as in partition='2024-01-01', or the first and the last of a range, "
+            "as in partition=('2024-01-01', '2024-01-31')"
+        )
+    first, last = ends[0], ends[-1]
+    if isinstance(partitions_def, dg.DynamicPartitionsDefinition):
+        if first != last:
+            raise DeclarationError(
+                f"{name} has dynamic partitions, which have no range from {first!r} to {last!r}: run them one at a time, "
+                f"partition={first!r}"
+            )
+        return windows_of(partitions_def, [first])
+    unknown = [key for key in (first, last) if not partitions_def.has_partition_key(key)]
+    if unknown:
+        raise DeclarationError(
+            f"{name} has no partition {unknown[0]!r}: its partitions are {partitions_def.get_first_partition_key()} to "
+            f"{partitions_def.get_last_partition_key()}"
+        )
+    within = list(partitions_def.get_partition_keys_in_range(dg.PartitionKeyRange(first, last)))
+    if not within:
+        raise DeclarationError(
+            f"{name} has no partitions from {first!r} to {last!r}: name the first and then the last, partition=({last!r}, {first!r})"
+        )
+    return windows_of(partitions_def, within)
+
+
+def call(
+    function: Callable[..., Any], arguments: Mapping[str, Any], declaration: Any, partitions: Sequence[Partition]
+) -> Any:
+    """Call a declaration's function; one that takes a ``context`` gets that of a real step over the partitions.
 
     A parameter annotated with a ``dg.Config`` that is not given gets its defaults.
-
-    Raises:
-        DeclarationError: an argument is missing, or there is no such parameter.
     """
     parameters = parameters_of(function)
-    arguments = dict(given)
+    arguments = dict(arguments)
     for name, parameter in parameters.items():
         kind = declaration.annotations.get(name)
         is_config = (
@@ -46,54 +87,36 @@ def call(function: Callable[..., Any], given: Mapping[str, Any], declaration: An
         )
     if CONTEXT not in parameters or CONTEXT in arguments:
         return function(**arguments)
-    made: list[Any] = []
-    partitions_def = declaration.partitions_def if windows else None
+    results: list[Any] = []
+    partitions_def = declaration.partitions_def if partitions else None
     what = declaration.key.to_user_string()
 
-    def does(context: dg.AssetExecutionContext) -> None:
-        made.append(call_function(function, arguments, context, what=what, instead=ALL_PARTITIONS))
+    def step(context: dg.AssetExecutionContext) -> None:
+        results.append(call_function(function, arguments, context, what=what, instead=ALL_PARTITIONS))
 
-    step = _step(does, partitions_def)
-    with ephemeral_instance() as instance:
-        run([step], windows, partitions_def, instance=instance)
-    return made[0]
+    # Not text: Dagster reads the annotations here, and an IO manager of its own would take what has no annotation of None.
+    step.__annotations__ = {CONTEXT: dg.AssetExecutionContext, "return": None}
+    policy = None if partitions_def is None else dg.BackfillPolicy.single_run()
+    with beta_accepted():
+        asset = dg.asset(name="step", partitions_def=partitions_def, backfill_policy=policy)(step)
+    with new_instance() as instance:
+        run([asset], partitions, partitions_def, instance=instance)
+    return results[0]
 
 
 def run(
     assets: Sequence[dg.AssetsDefinition],
-    windows: Sequence[Partition],
+    partitions: Sequence[Partition],
     partitions_def: dg.PartitionsDefinition[str] | None,
     **options: Any,
 ) -> dg.ExecuteInProcessResult:
-    """One in-process run over the windows: of nothing, one partition or a range."""
-    keys = [window.key for window in windows]
+    """One in-process run over the partitions: of nothing, one partition or a range."""
+    keys = [window.key for window in partitions]
     if isinstance(partitions_def, dg.DynamicPartitionsDefinition) and partitions_def.name is not None:
         options["instance"].add_dynamic_partitions(partitions_def.name, keys)  # they are what a test says that they are
     if partitions_def is not None and len(keys) == 1:
         options["partition_key"] = keys[0]
     elif partitions_def is not None:
-        options["tags"] = {
-            **(options.get("tags") or {}),
-            "dagster/asset_partition_range_start": keys[0],
-            "dagster/asset_partition_range_end": keys[-1],
-        }
-    with _without_beta_warnings():
-        return dg.materialize(assets, run_config={**QUIET, **(options.pop("run_config", None) or {})}, **options)
-
-
-def _step(does: Callable[[Any], Any], partitions_def: dg.PartitionsDefinition[str] | None) -> dg.AssetsDefinition:
-    ranged = {} if partitions_def is None else {"backfill_policy": dg.BackfillPolicy.single_run()}
-
-    def step(context: dg.AssetExecutionContext) -> None:
-        does(context)
-
-    step.__annotations__ = {"context": dg.AssetExecutionContext, "return": None}
-    with _without_beta_warnings():
-        return dg.asset(name="step", partitions_def=partitions_def, **ranged)(step)  # type: ignore[call-overload,no-any-return]
-
-
-@contextmanager
-def _without_beta_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Parameter .* is currently in beta")
-        yield
+        options["tags"] = dict(zip(RANGE_TAGS, (keys[0], keys[-1]), strict=True))
+    with beta_accepted():
+        return dg.materialize(assets, run_config={**_QUIET, **(options.pop("run_config", None) or {})}, **options)

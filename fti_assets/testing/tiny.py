@@ -15,7 +15,7 @@ from fti_assets.core.manifest import Column
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.types import ColumnType, type_of_dtype_kind
 from fti_assets.errors import DataError, DeclarationError, listed, one_of
-from fti_assets.features.groups.group import Selection
+from fti_assets.features.groups.group import FeatureGroup, Selection
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.validation.schema import column_types
 from fti_assets.stores.models.graph import Graph
@@ -79,21 +79,21 @@ def tiny_dataset(model: Model | FeatureView, /, *, rows: int = 100, seed: int = 
 
     view = model.view if isinstance(model, Model) else model
     rng = np.random.default_rng(seed)
-    made: dict[str, Any] = {}
-    for selection in _selections(view):
-        for feature, column in _columns(selection):
-            made[feature] = column_values(selection.group, column, rows, rng)
-    taken = [name for feature in view.on_demand for name in feature.inputs]
+    columns: dict[str, Any] = {
+        feature: column_values(selection.group, column, rows, rng)
+        for selection in _selections(view)
+        for feature, column in _columns(selection)
+    }
     outputs = {output.name for feature in view.on_demand for output in feature.outputs}
-    for name in dict.fromkeys(taken):
-        if name not in made and name not in outputs:
-            made[name] = column_values(view.spine, name, rows, rng)
+    for name in (name for feature in view.on_demand for name in feature.inputs):
+        if name not in columns and name not in outputs:
+            columns[name] = column_values(view.spine, name, rows, rng)
     types = _declared_types(view)
-    made |= _on_demand(view, {name: canonical(values, types[name]) for name, values in made.items()}, rows)
+    columns |= _on_demand(view, {name: canonical(values, types[name]) for name, values in columns.items()}, rows)
     kinds = column_types(view.label.group.schema) if view.label.group.schema is not None else {}
     task = model.task if isinstance(model, Model) else None
     label = label_values(view.label.group, view.label.name, kinds.get(view.label.name), task, rows, rng)
-    return pd.DataFrame({**{name: made[name] for name in view.feature_names}, view.label.name: label})
+    return pd.DataFrame({**{name: columns[name] for name in view.feature_names}, view.label.name: label})
 
 
 @checked_arguments()
@@ -146,10 +146,8 @@ def train_tiny(
 
 
 def _selections(view: FeatureView) -> list[Selection]:
-    from fti_assets.features.groups.group import FeatureGroup
-
-    given = [feature for feature in view.features if not isinstance(feature, OnDemand)]
-    return [Selection(feature) if isinstance(feature, FeatureGroup) else feature for feature in given]
+    selected = [feature for feature in view.features if not isinstance(feature, OnDemand)]
+    return [Selection(feature) if isinstance(feature, FeatureGroup) else feature for feature in selected]
 
 
 def _columns(selection: Selection) -> list[tuple[str, str]]:
@@ -163,26 +161,26 @@ def _columns(selection: Selection) -> list[tuple[str, str]]:
 
 def _declared_types(view: FeatureView) -> dict[str, ColumnType]:
     """The types of features and spine columns, as far as they are declared."""
-    types = {name: kind for name, kind in (view.spine.columns or {}).items() if kind is not None}
+    types = dict(view.spine.columns or {})
     for selection in _selections(view):
         declared = selection.group.columns or {}
-        types |= {
-            feature: kind for feature, column in _columns(selection) if (kind := declared.get(column)) is not None
-        }
+        types |= {feature: declared.get(column) for feature, column in _columns(selection) if declared.get(column)}
     types |= {output.name: output.type for feature in view.on_demand for output in feature.outputs}
-    return types
+    return {name: kind for name, kind in types.items() if kind is not None}
 
 
 def _arrays_of(view: FeatureView, frame: pd.DataFrame) -> tuple[list[Column], dict[str, np.ndarray]]:
     types = {str(name): _type_of(frame[name]) for name in frame.columns} | _declared_types(view)
-    made = {str(name): _canonical(frame[name], types[str(name)]) for name in frame.columns}
-    made |= {name: values for name, values in _on_demand(view, made, len(frame)).items() if name not in made}
-    absent = [name for name in view.feature_names if name not in made]
+    columns = {str(name): _canonical(frame[name], types[str(name)]) for name in frame.columns}
+    columns = _on_demand(view, columns, len(frame)) | columns
+    absent = [name for name in view.feature_names if name not in columns]
     if absent:
         raise DataError(
             f"the frame lacks {listed(absent)} of view {view.name!r}: it has {one_of(map(str, frame.columns))}"
         )
-    return [Column(name, types[name]) for name in view.feature_names], {name: made[name] for name in view.feature_names}
+    return [Column(name, types[name]) for name in view.feature_names], {
+        name: columns[name] for name in view.feature_names
+    }
 
 
 def _label_of(view: FeatureView, frame: pd.DataFrame) -> np.ndarray:
@@ -194,15 +192,15 @@ def _label_of(view: FeatureView, frame: pd.DataFrame) -> np.ndarray:
     return _canonical(frame[name], _type_of(frame[name]))
 
 
-def _on_demand(view: FeatureView, made: Mapping[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
+def _on_demand(view: FeatureView, columns: Mapping[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
     """The on-demand features whose inputs are there."""
-    known, outputs = dict(made), {}
+    arrays, outputs = dict(columns), {}
     for feature in view.on_demand:
-        if all(name in known for name in feature.inputs):
+        if all(name in arrays for name in feature.inputs):
             # Copies, as a run and a predictor give them: what a function writes into its inputs is its own.
-            values = LoadedCall(feature.call)({name: known[name].copy() for name in feature.inputs}, rows)
+            values = LoadedCall(feature.call)({name: arrays[name].copy() for name in feature.inputs}, rows)
             for output, column in zip(feature.outputs, values, strict=True):
-                known[output.name] = outputs[output.name] = canonical(column, output.type)
+                arrays[output.name] = outputs[output.name] = canonical(column, output.type)
     return outputs
 
 

@@ -1,0 +1,102 @@
+"""Parity: what the predictor sees and answers, against the offline join and the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fti_assets.core import clock
+from fti_assets.core.manifest import ModelManifest, ViewRecord
+from fti_assets.features.point_in_time.arrays import fetch_columns
+from fti_assets.inference.serving.predictor import Predictor
+from fti_assets.stores.models.graph import Graph
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """What was compared without a difference.
+
+    Attributes:
+        build: the build that answered.
+        rows: how many spine rows were replayed.
+        features: the features that were compared.
+        largest_difference: between an answer of the predictor and the graph's; above 0 by rounding only.
+    """
+
+    build: str
+    rows: int
+    features: tuple[str, ...]
+    largest_difference: float
+
+
+def compare(
+    predictor: Predictor, manifest: ModelManifest, graph: Graph, offline: duckdb.DuckDBPyRelation, *, tolerance: float
+) -> tuple[ParityReport, list[dict[str, Any]]]:
+    """Ask a predictor each spine row as of its prediction time, and compare features and answer with the offline ones.
+
+    Args:
+        predictor: answers as an app would have it.
+        manifest: that of the build that it uses.
+        graph: the build's graph, which answers on the offline features.
+        offline: spine rows with their features, as the offline join has them.
+        tolerance: the largest difference of an answer; features must be equal.
+
+    Returns:
+        The report, and a row for each difference: the spine's keys, ``at``, ``feature`` (``value`` for the answer), ``online``,
+        ``offline``.
+    """
+    view = manifest.view
+    arrays = fetch_columns(offline, view.features)
+    rows = [dict(zip(offline.columns, row, strict=True)) for row in offline.fetchall()]
+    if len(rows) == 1:  # one row alone is rounded otherwise than among others
+        arrays = {feature: np.repeat(values, 2) for feature, values in arrays.items()}
+    answers = graph.run(arrays)[manifest.outputs[0].name]
+    differences: list[dict[str, Any]] = []
+    largest = 0.0
+    for row, answer in zip(rows, answers, strict=False):
+        at = row[view.prediction_time] if view.prediction_time is not None else clock.now()
+        prediction = predictor.predict(_request(view, row), at=at)
+        named = {**{key: row[key] for key in view.spine_keys}, "at": at}
+        differences += ({**named, **one} for one in _feature_differences(view, row, prediction.features))
+        difference = float(np.max(np.abs(_numbers(manifest, prediction.value) - answer)))
+        largest = max(largest, difference)
+        if not difference <= tolerance:  # a NaN differs, too
+            differences.append({**named, "feature": "value", "online": prediction.value, "offline": answer})
+    features = tuple(feature.name for feature in view.features)
+    return ParityReport(manifest.reference, len(rows), features, largest), differences
+
+
+def _request(view: ViewRecord, row: Mapping[str, Any]) -> dict[str, Any]:
+    request = {column.name: row[column.name] for column in view.request if column.name != view.prediction_time}
+    numbers = [
+        column.name for column in view.request if column.type == "number" and request.get(column.name) is not None
+    ]
+    return request | {name: float(request[name]) for name in numbers}
+
+
+def _feature_differences(
+    view: ViewRecord, row: Mapping[str, Any], features: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    on_demand = {output.name for call in view.on_demand for output in call.outputs}
+    for feature in view.features:
+        online, offline = (_plain(values[feature.name]) for values in (features, row))
+        same = online == offline or (online in (None, "") and offline in (None, ""))
+        # numpy may round a row alone otherwise than among others, by vector instructions
+        if feature.name in on_demand and isinstance(online, float) and isinstance(offline, float):
+            same = bool(np.isclose(online, offline, rtol=1e-9, atol=0.0))
+        if not same:
+            yield {"feature": feature.name, "online": online, "offline": offline}
+
+
+def _plain(value: Any) -> Any:
+    return None if value is None or value != value else value
+
+
+def _numbers(manifest: ModelManifest, value: Any) -> np.ndarray:
+    return np.array([value[name] for name in manifest.classes] if isinstance(value, dict) else value, dtype=np.float64)

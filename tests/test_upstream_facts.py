@@ -372,12 +372,21 @@ def test_dagsters_storages_in_memory_are_what_those_of_testing_override() -> Non
     from fti_assets.testing.instance import EventsInMemory, RunsInMemory, new_instance
 
     with new_instance() as ours:
-        for mine, dagsters in ((ours.run_storage, RunsInMemory.__base__), (ours.event_log_storage, EventsInMemory.__base__)):
+        for mine, dagsters in (
+            (ours.run_storage, RunsInMemory.__base__),
+            (ours.event_log_storage, EventsInMemory.__base__),
+        ):
             theirs = dagsters()
             assert set(vars(theirs)) <= set(vars(mine)) | {"_instance_weakref"}
             theirs.dispose()
         with dg.DagsterInstance.ephemeral() as theirs:
-            for part in ("run_launcher", "run_coordinator", "compute_log_manager", "schedule_storage", "_local_artifact_storage"):
+            for part in (
+                "run_launcher",
+                "run_coordinator",
+                "compute_log_manager",
+                "schedule_storage",
+                "_local_artifact_storage",
+            ):
                 assert type(getattr(ours, part)) is type(getattr(theirs, part)), part
 
 

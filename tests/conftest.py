@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from fti_assets.testing.instance import EventsInMemory, RunsInMemory
 from tests.support.examples import examples
+from tests.support.instances import instances_made_at_little_cost
 from tests.support.lakes import new_catalogs_copied
 
 settings.register_profile("busy", deadline=None, max_examples=examples(100))
@@ -26,11 +26,9 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def copied_instances() -> Iterator[None]:
-    """Dagster's own ephemeral instances are as those of ``fti_assets.testing``, on copies of an empty database."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dagster._core.storage.runs.InMemoryRunStorage", RunsInMemory)
-        patch.setattr("dagster._core.storage.event_log.InMemoryEventLogStorage", EventsInMemory)
+def cheap_instances() -> Iterator[None]:
+    """What Dagster's instances would each read or make is read or made once."""
+    with instances_made_at_little_cost():
         yield
 
 

@@ -37,6 +37,7 @@ test: install
 bench: install
 	$(BIN)/python benchmarks/point_in_time.py
 	$(BIN)/python benchmarks/windows.py
+	$(BIN)/python benchmarks/arrival_windows.py
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/lake.py
 	$(BIN)/python benchmarks/online.py

@@ -1,8 +1,8 @@
-"""The rows that arrive in each partition of a run, where a source is partitioned by when its rows arrive."""
+"""Windows for each row that arrives in a run, where a source is partitioned by when its rows arrive: partition by partition."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -11,77 +11,77 @@ from typing import TYPE_CHECKING
 from fti_assets.core.sql import quoted, temporary_name, timestamp
 from fti_assets.errors import DeclarationError
 from fti_assets.features.rows.table import Grid, Table, partitioned_by_arrival
-from fti_assets.features.windows.axis import Axis, RowsBy, Windows
+from fti_assets.features.windows.axis import Axis, Windows
+from fti_assets.features.windows.sweep import spans_table, swept
+from fti_assets.features.windows.totals import AT
 from fti_assets.stores.duckdb.relations import view_of
 
 if TYPE_CHECKING:
     import duckdb
 
 
-def arrivals(
-    rows: Table, grid: Grid, keys: Sequence[str], columns: Sequence[str], lengths: dict[str, int], rows_by: RowsBy
-) -> Iterator[tuple[Table, Windows, str]]:
-    """For each partition of a run that new rows arrive in, what it sees of the source, its windows, and those rows.
+def windows_of_arrivals(windows: Windows, own: Sequence[str]) -> duckdb.DuckDBPyRelation:
+    """The aggregates for each row whose first version arrives in the run, with when it arrived; other versions are corrections.
 
     A partition sees what has arrived before its end, whatever its event time, and nothing of later ones: so a range gives
-    what its days give. A row belongs to the partition of its first version; the others are corrections of it.
-
-    What the run may need is read from the source once, sorted by event time, so that a partition reads its own part of it.
+    what its days give. What the run may need is read from the source once, sorted by event time, so that a partition reads
+    its own part of it.
 
     Args:
-        rows: the source.
-        grid: the run's instants, by whose bounds rows arrive.
-        keys: the columns that with the event time name a row.
-        columns: what the windows read of the source.
-        lengths: each window's length in microseconds, by its text.
-        rows_by: what a window is measured by.
-
-    Yields:
-        The source with a grid that spans the event times of the new rows, the windows on it, and the SQL of the ``keys``,
-        event time and arrival of those rows.
+        windows: what to compute; its axis is the whole run's, by whose bounds rows arrive.
+        own: the columns that with the keys and the event time name a row.
 
     Raises:
         DeclarationError: the running group is not partitioned by the source's column.
     """
-    assert rows.arrives is not None
-    if grid.arrives != rows.arrives:
-        raise DeclarationError(partitioned_by_arrival(rows.name, rows.arrives))
-    event, arrived = quoted(rows.event_time or ""), quoted(rows.arrives)
-    new = _first_versions(rows, grid, list(dict.fromkeys([*map(quoted, keys), event])))
+    rows, grid, event, arrives = windows.rows, windows.grid, windows.event, windows.rows.arrives or ""
+    if grid.arrives != arrives:
+        raise DeclarationError(partitioned_by_arrival(rows.name, arrives))
+    kept = [name for name in dict.fromkeys([*own, arrives]) if name not in windows.keys]
+    new = _first_versions(windows, [*own, *windows.keys])
 
-    def windows_of(condition: str) -> tuple[Grid, Windows, datetime] | None:
-        (first, last), *_ = rows.connection.execute(
-            f"SELECT min({event}), max({event}) FROM {new} WHERE {condition}"
-        ).fetchall()
+    def over_new(source: Table, condition: str) -> tuple[Windows, datetime] | None:
+        """The windows over the span of the new rows' event times, and its end."""
+        sql = f"SELECT min({event}), max({event}) FROM {new} WHERE {condition}"
+        first, last = rows.connection.sql(sql).fetchall()[0]
         if first is None:
             return None
         spanned = Grid(grid.instant, first, last + timedelta(microseconds=1))
-        return spanned, Windows(Axis.of(spanned, None), lengths, rows_by), last
+        return windows.over(replace(source, grid=spanned), Axis.of(spanned, None)), last
 
-    whole = windows_of("true")
+    whole = over_new(rows, "true")
     if whole is None:
-        return
-    recent = " OR ".join(f"({one})" for one in whole[1].recent(rows))
-    near = _copied(rows, rows.relation.filter(recent), columns)
-    beyond = None if rows.beyond is None else _copied(rows, rows.beyond.filter(recent), columns)
+        nothing = windows.over(replace(rows, relation=rows.relation.filter("false"), beyond=None), windows.axis)
+        return swept(nothing, kept, nothing.own_instants(kept), spans_table())
+    recent = " OR ".join(f"({one})" for one in whole[0].recent())
+    near = _copied(windows, rows.relation.filter(recent), own)
+    beyond = None if rows.beyond is None else _copied(windows, rows.beyond.filter(recent), own)
+    results, spans = quoted("temp", temporary_name("windows")), spans_table()
+    columns, add = ", ".join(map(quoted, [*kept, *windows.keys])), f"CREATE TEMP TABLE {results} AS"
     for start, end in pairwise([grid.start, *grid.starts, grid.end]):
-        within = f"{arrived} >= {timestamp(start)} AND {arrived} < {timestamp(end)}"
-        part = windows_of(within)
-        if part is not None:
-            spanned, windows, last = part
-            seen = near.filter(f"{arrived} < {timestamp(end)} AND {event} <= {timestamp(last)}")
-            found = replace(rows, relation=seen, beyond=beyond, arrives=None, partitions=None, grid=spanned)
-            yield found, windows, f"(FROM {new} WHERE {within})"
+        within = f"{quoted(arrives)} >= {timestamp(start)} AND {quoted(arrives)} < {timestamp(end)}"
+        part = over_new(replace(rows, beyond=beyond), within)
+        if part is None:
+            continue
+        visible = near.filter(f"{quoted(arrives)} < {timestamp(end)} AND {event} <= {timestamp(part[1])}")
+        of_part = replace(part[0], rows=replace(part[0].rows, relation=visible))
+        targets = f"SELECT {columns}, epoch_us({event}) - {of_part.axis.first} AS {AT} FROM {new} WHERE {within}"
+        # Stored at once: one plan of all partitions would hold what each of them needs until the end.
+        rows.connection.execute(f"{add} FROM {view_of(swept(of_part, kept, targets, spans))}")
+        add = f"INSERT INTO {results}"
+    return rows.connection.sql(f"FROM {results}")
 
 
-def _first_versions(rows: Table, grid: Grid, identity: Sequence[str]) -> str:
+def _first_versions(windows: Windows, keys: Sequence[str]) -> str:
     """The quoted name of a temporary table of the rows whose first version arrives in a run, and when."""
-    arrived, name = quoted(rows.arrives or ""), quoted("temp", temporary_name("arrivals"))
-    names, known = ", ".join(identity), " AND ".join(f"{one} IS NOT NULL" for one in identity)
+    rows, grid, name = windows.rows, windows.grid, quoted("temp", temporary_name("arrivals"))
+    identity = list(dict.fromkeys([*map(quoted, keys), windows.event]))
+    names, complete = ", ".join(identity), " AND ".join(f"{one} IS NOT NULL" for one in identity)
+    first = f"min(old.{quoted(rows.arrives or '')})"
     rows.connection.execute(
-        f"CREATE TEMP TABLE {name} AS SELECT {names}, min(old.{arrived}) AS {arrived} FROM {view_of(rows.relation)} old "
-        f"WHERE {known} GROUP BY {names} HAVING min(old.{arrived}) >= {timestamp(grid.start)} "
-        f"AND min(old.{arrived}) < {timestamp(grid.end)}"
+        f"CREATE TEMP TABLE {name} AS SELECT {names}, {first} AS {quoted(rows.arrives or '')} "
+        f"FROM {view_of(rows.relation)} old WHERE {complete} GROUP BY {names} "
+        f"HAVING {first} >= {timestamp(grid.start)} AND {first} < {timestamp(grid.end)}"
     )
     if rows.beyond is not None:  # a version from before the lookback
         same = " AND ".join(f"new.{one} = old.{one}" for one in identity)
@@ -89,11 +89,12 @@ def _first_versions(rows: Table, grid: Grid, identity: Sequence[str]) -> str:
     return name
 
 
-def _copied(rows: Table, some: duckdb.DuckDBPyRelation, columns: Sequence[str]) -> duckdb.DuckDBPyRelation:
-    """Columns of some rows in a temporary table, of which DuckDB reads the blocks within bounds of the event time alone."""
-    name = quoted("temp", temporary_name("arrived"))
-    kept = ", ".join(quoted(column) for column in columns if column in some.columns)
+def _copied(windows: Windows, some: duckdb.DuckDBPyRelation, own: Sequence[str]) -> duckdb.DuckDBPyRelation:
+    """What windows read of some rows in a temporary table, of which DuckDB reads the blocks within bounds of the event time."""
+    rows, name = windows.rows, quoted("temp", temporary_name("arrived"))
+    read = dict.fromkeys([*own, *windows.keys, rows.event_time, rows.available_at, rows.arrives, *windows.aggregated])
+    columns = ", ".join(quoted(column) for column in read if column is not None and column in some.columns)
     rows.connection.execute(
-        f"CREATE TEMP TABLE {name} AS SELECT {kept} FROM {view_of(some)} ORDER BY {quoted(rows.event_time or '')}"
+        f"CREATE TEMP TABLE {name} AS SELECT {columns} FROM {view_of(some)} ORDER BY {windows.event}"
     )
     return rows.connection.sql(f"FROM {name}")

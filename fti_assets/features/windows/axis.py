@@ -1,9 +1,9 @@
-"""The instants of a run as whole positions, and each row as the positions for which it counts."""
+"""The windows of a run: its instants as whole positions, and each row as the positions for which it counts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -11,9 +11,11 @@ from fti_assets.core.sql import quoted, timestamp
 from fti_assets.core.times import from_microseconds, microseconds, naive_utc
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.rows.table import Grid, Table
+from fti_assets.features.windows.aggregates import Aggregate
+from fti_assets.stores.duckdb.relations import view_of
 
 RowsBy = Literal["visible_at", "event_time"]
-EVENT, SEEN = "__fti_event", "__fti_seen"
+EVENT, VISIBLE = "__fti_event", "__fti_visible"
 """A row's event time, and when it became visible, in microseconds from the axis's first instant."""
 
 
@@ -54,19 +56,51 @@ class Axis:
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows of a declaration on the axis of a run.
+    """Aggregates over the windows of a source's rows, on the axis of a run.
 
     Args:
-        axis: the run's instants.
+        rows: the source; it has an event time and a grid.
+        keys: the columns to aggregate by.
+        aggregates: what to compute, by name.
         lengths: each window's length in microseconds, by its text.
         rows_by: what a window is measured by.
+        axis: the run's instants.
         starts: when the later partitions of the run begin.
     """
 
-    axis: Axis
-    lengths: dict[str, int]
+    rows: Table
+    keys: Sequence[str]
+    aggregates: Mapping[str, Aggregate]
+    lengths: Mapping[str, int]
     rows_by: RowsBy
+    axis: Axis
     starts: tuple[datetime, ...] = ()
+
+    @property
+    def grid(self) -> Grid:
+        assert self.rows.grid is not None
+        return self.rows.grid
+
+    @property
+    def names(self) -> str:
+        """The keys, quoted for SQL."""
+        return ", ".join(map(quoted, self.keys))
+
+    @property
+    def event(self) -> str:
+        """The SQL of a row's event time."""
+        return quoted(self.rows.event_time or "")
+
+    @property
+    def available(self) -> str:
+        """The SQL of a row's available-at."""
+        return available_sql(self.rows.times)
+
+    @property
+    def aggregated(self) -> list[str]:
+        """The columns that are aggregated."""
+        columns = (getattr(aggregate, "column", None) for aggregate in self.aggregates.values())
+        return [column for column in columns if column is not None]
 
     @property
     def longest(self) -> int:
@@ -74,65 +108,73 @@ class Windows:
         lengths = list(self.lengths.values())
         return lengths.index(max(lengths))
 
-    def since(self, delay: timedelta = timedelta(0)) -> str:
+    def natural(self, window: int) -> int:
+        """For how many positions a row counts that nothing cuts short."""
+        return -(-list(self.lengths.values())[window] // self.axis.every)
+
+    def over(self, rows: Table, axis: Axis) -> Windows:
+        """The same over other rows, which are of one partition."""
+        return replace(self, rows=replace(rows, arrives=None, partitions=None), axis=axis, starts=())
+
+    def complete(self, keys: Sequence[str] | None = None) -> str:
+        """The SQL of the condition that a row has keys and times: others count nowhere."""
+        names = [*map(quoted, self.keys if keys is None else keys), self.event, self.available]
+        return " AND ".join(f"{name} IS NOT NULL" for name in names)
+
+    def _since(self, delay: timedelta = timedelta(0)) -> str:
         """The SQL of the instant: a row that became visible then or before, or for ``event_time`` was true then, is in no
         window; for rows that became visible ``delay`` after their event time, that event time."""
         us = self.axis.first - max(self.lengths.values()) - microseconds(delay)
         return timestamp(from_microseconds(max(us, microseconds(datetime.min))))
 
-    def natural(self, window: int) -> int:
-        """For how many positions a row counts that nothing cuts short."""
-        return -(-list(self.lengths.values())[window] // self.axis.every)
-
-    def recent(self, rows: Table) -> list[str]:
+    def recent(self) -> list[str]:
         """The SQL of conditions of which a row that counts somewhere fulfils exactly one: plain comparisons, which DuckLake
         answers for whole files by their least and greatest values."""
-        event = quoted(rows.event_time or "")
         if self.rows_by == "event_time":
-            return [f"{event} > {self.since()}"]
-        if rows.available_at is None:
-            return [f"{event} > {self.since(rows.serving_delay)}"]
-        return [
-            f"{event} > {self.since()}",
-            f"{event} <= {self.since()} AND {quoted(rows.available_at)} > {self.since()}",
-        ]
+            return [f"{self.event} > {self._since()}"]
+        if self.rows.available_at is None:
+            return [f"{self.event} > {self._since(self.rows.serving_delay)}"]
+        late = f"{self.event} <= {self._since()} AND {self.available} > {self._since()}"
+        return [f"{self.event} > {self._since()}", late]
 
-    def spans(self, rows: Table, source: str, keys: Sequence[str], values: Sequence[str] = ()) -> str:
+    def spans(self, source: str, values: Sequence[str] = ()) -> str:
         """The SQL of the rows that count somewhere.
 
         Args:
-            rows: what the source's columns mean.
             source: rows, as SQL that FROM takes.
-            keys: the columns to keep under their names.
             values: further SQL of a row's columns, each with its name.
 
         Returns:
-            ``keys``, ``values``, ``__fti_event``, ``__fti_seen``, the first position of a row as ``__fti_enters`` and for
+            ``keys``, ``values``, ``__fti_event``, ``__fti_visible``, the first position of a row as ``__fti_enters`` and for
             each window the first at which it counts no more as ``__fti_leaves_<number>``.
         """
-        available = available_sql(rows.times)
-        event = quoted(rows.event_time or "")
-        known = " AND ".join(f"{name} IS NOT NULL" for name in [*map(quoted, keys), event, available])
-        entering = f"{SEEN} + ({EVENT} = {SEEN})::BIGINT" if self.axis.own_left_out else SEEN
-        held, begins = "", ""
-        if rows.arrives is not None and self.starts:
+        entering = f"{VISIBLE} + ({EVENT} = {VISIBLE})::BIGINT" if self.axis.own_left_out else VISIBLE
+        begin, begins = "", ""
+        if self.rows.arrives is not None and self.starts:
             # A run of one partition does not see what arrives in a later one, so neither may that partition in a range.
             entering = f"greatest({entering}, coalesce(__fti_begins, 0))"
             begins = f", epoch_us(__fti_begin) - {self.axis.first} AS __fti_begins"
-            starts = ", ".join(map(timestamp, self.starts))
-            held = (
-                f" ASOF LEFT JOIN (SELECT unnest([{starts}]) AS __fti_begin) ON {quoted(rows.arrives)} >= __fti_begin"
-            )
-        counted = SEEN if self.rows_by == "visible_at" else EVENT
+            starts = f"SELECT unnest([{', '.join(map(timestamp, self.starts))}]) AS __fti_begin"
+            begin = f" ASOF LEFT JOIN ({starts}) ON {quoted(self.rows.arrives)} >= __fti_begin"
+        measured = VISIBLE if self.rows_by == "visible_at" else EVENT
         leaves = [
-            f"{self.axis.reached(f'greatest({counted} + {length}, __fti_entering)')} AS __fti_leaves_{number}"
+            f"{self.axis.reached(f'greatest({measured} + {length}, __fti_entering)')} AS __fti_leaves_{number}"
             for number, length in enumerate(self.lengths.values())
         ]
-        named = ", ".join([*map(quoted, keys), *values, ""]) if keys or values else ""
+        columns = "".join(f"{column}, " for column in [*map(quoted, self.keys), *values])
         return f"""
             SELECT * EXCLUDE (__fti_entering), {self.axis.reached("__fti_entering")} AS __fti_enters, {", ".join(leaves)}
             FROM (SELECT *, {entering} AS __fti_entering
-                  FROM (SELECT {named}epoch_us({event}) - {self.axis.first} AS {EVENT},
-                            epoch_us(greatest({event}, {available})) - {self.axis.first} AS {SEEN}{begins}
-                        FROM {source}{held} WHERE {known}))
+                  FROM (SELECT {columns}epoch_us({self.event}) - {self.axis.first} AS {EVENT},
+                            epoch_us(greatest({self.event}, {self.available})) - {self.axis.first} AS {VISIBLE}{begins}
+                        FROM {source}{begin} WHERE {self.complete()}))
             WHERE __fti_enters < __fti_leaves_{self.longest}"""
+
+    def own_instants(self, kept: Sequence[str]) -> str:
+        """The SQL of the run's own rows: columns that are kept, keys and positions."""
+        names, first = [*kept, *self.keys], self.axis.first
+        start, end = (timestamp(from_microseconds(us)) for us in (first, first + self.axis.number))
+        return f"""
+            SELECT DISTINCT {", ".join(map(quoted, names))}, epoch_us({self.event}) - {first} AS __fti_at
+            FROM {view_of(self.rows.relation)}
+            WHERE {self.complete(names)} AND {self.event} >= {start} AND {self.event} < {end}"""

@@ -9,7 +9,7 @@ the DOUBLE nearest to the true one, as ``math.fsum`` gives it. For squares it is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 _BIN_BITS = 32
@@ -51,14 +51,11 @@ class Spread:
         return Spread(min(known, default=None), max(known, default=None), self.odd or other.odd)
 
 
-def spread_sql(values: Iterable[str], source: str) -> str:
-    """The SQL of one row with ``least``, ``greatest`` and ``odd`` of each value in turn."""
-    parts = [
-        f"min(abs({x})) FILTER ({x} <> 0 AND isfinite({x})), max(abs({x})) FILTER ({x} <> 0 AND isfinite({x})), "
-        f"coalesce(bool_or(NOT isfinite({x})), false)"
-        for x in values
-    ]
-    return f"SELECT {', '.join(parts)} FROM {source}"
+def spread_sql(value: str, source: str) -> str:
+    """The SQL of one row with ``least``, ``greatest`` and ``odd`` of a value."""
+    finite = f"FILTER ({value} <> 0 AND isfinite({value}))"
+    odd = f"coalesce(bool_or(NOT isfinite({value})), false)"
+    return f"SELECT min(abs({value})) {finite}, max(abs({value})) {finite}, {odd} FROM {source}"
 
 
 def float_sum(value: str, spread: Spread, total: Total, prepare: Prepare) -> str:

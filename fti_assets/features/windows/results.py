@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 from fti_assets.core.sql import quoted
 from fti_assets.core.times import duration, microseconds
 from fti_assets.core.types import SIDES, WHOLE, WIDE
 from fti_assets.errors import DeclarationError
-from fti_assets.features.windows.aggregates import (
-    Aggregate,
-    Count,
-    DistinctCount,
-    Last,
-    Max,
-    Mean,
-    Min,
-    Rate,
-    Std,
-)
+from fti_assets.features.windows.aggregates import Aggregate, Count, DistinctCount, Last, Max, Mean, Min, Rate, Std
+from fti_assets.features.windows.axis import Windows
 from fti_assets.features.windows.exact import (
     WHOLE_DIGITS,
     Spread,
     float_deviation,
     float_sum,
     nearest_double,
+    spread_sql,
     whole_deviation,
 )
+
+if TYPE_CHECKING:
+    import duckdb
 
 _SMALL = {"boolean", *(kind.lower() for kind in WHOLE if kind != "BIGINT")}
 _LARGE = {"bigint", *map(str.lower, WIDE), "uhugeint"}
@@ -86,26 +82,35 @@ class RowTerms:
         return f"__fti_distinct_{window}_{_place(self.values, value)}"
 
 
+class Spreads(dict[str, Spread]):
+    """The spread of each DOUBLE of a source and of its tiles, asked for when it is first needed."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, source: str, tiles: Mapping[str, Spread]) -> None:
+        self._connection, self._source, self._tiles = connection, source, tiles
+
+    def __missing__(self, value: str) -> Spread:
+        of_rows = Spread(*self._connection.sql(spread_sql(value, self._source)).fetchall()[0])
+        self[value] = of_rows | self._tiles.get(value, Spread())
+        return self[value]
+
+
 @dataclass(frozen=True)
 class Results:
-    """Aggregates over one source, as SQL over the columns that ``needed`` names.
+    """The aggregates of windows, as SQL over the columns that ``needed`` names.
 
     Args:
-        name: the source's table, for errors.
-        types: the source's columns and what DuckDB calls their types.
-        lengths: the windows' lengths in microseconds.
-        event: the SQL of a row's event time.
-        available: the SQL of its available-at.
-        spread: gives the spread of a DOUBLE.
+        windows: what is declared.
+        spreads: the spread of each DOUBLE.
     """
 
-    name: str
-    types: Mapping[str, str]
-    lengths: tuple[int, ...]
-    event: str
-    available: str
-    spread: Callable[[str], Spread]
+    windows: Windows
+    spreads: Mapping[str, Spread]
     needed: RowTerms = field(default_factory=RowTerms)
+
+    @cached_property
+    def _types(self) -> dict[str, str]:
+        relation = self.windows.rows.relation
+        return {name: str(kind.id) for name, kind in zip(relation.columns, relation.types, strict=True)}
 
     def sql(self, aggregate: Aggregate, window: int) -> str:
         """An aggregate over a window.
@@ -115,76 +120,70 @@ class Results:
         """
         match aggregate:
             case Count():
-                return f"{self._total('1', window)}::BIGINT"
+                return f"{self.needed.total('1', window)}::BIGINT"
             case Rate(column=None):
-                return self._rate(self._total("1", window), aggregate, window)
+                return self._rate(self.needed.total("1", window), aggregate, window)
             case Min(column) | Max(column):
                 of = "min" if isinstance(aggregate, Min) else "max"
                 return self.needed.extreme(self._comparable(column), of, window)
             case Last(column):
                 value = self._comparable(column)
+                # DuckDB compares structs field by field, so their greatest is the last row, ties included.
                 state = (
-                    f"{{'event': epoch_us({self.event}), 'available': epoch_us({self.available}), "
+                    f"{{'event': epoch_us({self.windows.event}), 'available': epoch_us({self.windows.available}), "
                     f"'known': {value} IS NOT NULL, 'value': {value}}}"
                 )
                 return f"{self.needed.extreme(state, 'max', window)}.value"
             case DistinctCount(column):
                 return f"{self.needed.distinct(self._comparable(column), window)}::BIGINT"
-            case Std(column):
-                values = self._values(column, window)
-                return f"CASE WHEN {values} > 1 THEN {self._deviation(column, values, window)} END"
         column = str(aggregate.column)
-        values, total = self._values(column, window), f"({self._sum(column, window)})"
-        if isinstance(aggregate, Mean | Rate) and self.types[column] not in _FLOATS | {"boolean"}:
+        self._check_type(
+            column, _SMALL | _LARGE | _FLOATS, "only booleans and numbers can be summed; count its rows, or"
+        )
+        values = self.needed.total(f"CASE WHEN {quoted(column)} IS NULL THEN 0 ELSE 1 END", window)
+        if isinstance(aggregate, Std):
+            return f"CASE WHEN {values} > 1 THEN {self._deviation(column, values, window)} END"
+        total, is_float = f"({self._sum(column, window)})", self._types[column] in _FLOATS
+        if isinstance(aggregate, Mean | Rate) and not is_float and self._types[column] != "boolean":
             total = nearest_double(total)
         if isinstance(aggregate, Mean):
             total = f"{total}::DOUBLE / {values}::DOUBLE"
         elif isinstance(aggregate, Rate):
             total = self._rate(total, aggregate, window)
-        elif self.types[column] not in _FLOATS:
+        elif not is_float:
             total = f"{total}::BIGINT"
         return f"CASE WHEN {values} > 0 THEN {total} END"
 
-    def _total(self, measure: str, window: int) -> str:
-        return self.needed.total(measure, window)
-
-    def _values(self, column: str, window: int) -> str:
-        self._kind(column, _SMALL | _LARGE | _FLOATS, "only booleans and numbers can be summed; count its rows, or")
-        return self._total(f"CASE WHEN {quoted(column)} IS NULL THEN 0 ELSE 1 END", window)
-
     def _sum(self, column: str, window: int) -> str:
-        name, kind = quoted(column), self.types[column]
+        name, kind, total = quoted(column), self._types[column], partial(self.needed.total, window=window)
         if kind in _FLOATS:
             value = f"{name}::DOUBLE"
-            return float_sum(
-                value, self.spread(value), lambda measure: self._total(measure, window), self.needed.prepare
-            )
-        return self._total(f"coalesce({name}::{'BIGINT' if kind in _SMALL else 'HUGEINT'}, 0)", window)
+            return float_sum(value, self.spreads[value], total, self.needed.prepare)
+        return total(f"coalesce({name}::{'BIGINT' if kind in _SMALL else 'HUGEINT'}, 0)")
 
     def _deviation(self, column: str, values: str, window: int) -> str:
-        name, kind = quoted(column), self.types[column]
+        name, kind, total = quoted(column), self._types[column], partial(self.needed.total, window=window)
         if kind not in _FLOATS:
-            return whole_deviation(
-                name, WHOLE_DIGITS.get(kind, 2), values, lambda m: self._total(m, window), self.needed.prepare
-            )
+            return whole_deviation(name, WHOLE_DIGITS.get(kind, 2), values, total, self.needed.prepare)
         value = f"{name}::DOUBLE"
-        return float_deviation(value, self.spread(value), values, lambda m: self._total(m, window), self.needed.prepare)
+        return float_deviation(value, self.spreads[value], values, total, self.needed.prepare)
 
     def _rate(self, total: str, rate: Rate, window: int) -> str:
-        per = microseconds(duration(rate.per))
-        return f"{total}::DOUBLE * {per}::DOUBLE / {self.lengths[window]}::DOUBLE"
+        per, lengths = microseconds(duration(rate.per)), list(self.windows.lengths.values())
+        return f"{total}::DOUBLE * {per}::DOUBLE / {lengths[window]}::DOUBLE"
 
     def _comparable(self, column: str) -> str:
-        kind = self._kind(column, _ORDERED, "only numbers, times, text and booleans can be compared;")
-        return f"({quoted(column)} + 0)" if kind in ("float", "double") else quoted(column)  # -0.0 is 0.0
+        self._check_type(column, _ORDERED, "only numbers, times, text and booleans can be compared;")
+        return (
+            f"({quoted(column)} + 0)" if self._types[column] in ("float", "double") else quoted(column)
+        )  # -0.0 is 0.0
 
-    def _kind(self, column: str, possible: set[str], problem: str) -> str:
-        kind = self.types[column]
+    def _check_type(self, column: str, possible: set[str], problem: str) -> None:
+        kind = self._types[column]
         if kind not in possible:
             raise DeclarationError(
-                f"{self.name} has {column!r} as {kind.upper()}: {problem} select one of these from it first"
+                f"{self.windows.rows.name} has {column!r} as {kind.upper()}: {problem} select one of these from it first"
             )
-        return kind
 
 
 def _place(things: list[Any], thing: Any) -> int:

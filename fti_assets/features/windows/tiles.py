@@ -10,23 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
-from fti_assets.core.names import PARTITION, TILES, PartitionRecord, TableName
+from fti_assets.core.names import PARTITION, TILES, TableName
 from fti_assets.core.sql import literal, quoted, temporary_name, timestamp
 from fti_assets.core.times import Partition, from_microseconds, microseconds
 from fti_assets.errors import NotMaterializedError
-from fti_assets.features.point_in_time.frontier import available_sql
-from fti_assets.features.windows.exact import Spread, spread_sql
+from fti_assets.features.rows.table import SourcePartitions
+from fti_assets.features.windows.axis import Windows
+from fti_assets.features.windows.exact import Spread
+from fti_assets.features.windows.results import Results, RowTerms, Spreads
 from fti_assets.stores.duckdb.relations import view_of
-
-if TYPE_CHECKING:
-    from fti_assets.features.rows.table import SourcePartitions, Table
-    from fti_assets.features.windows.axis import Windows
-    from fti_assets.features.windows.results import RowTerms
 
 DAY = 86_400_000_000
 _VERSION = 2
@@ -51,10 +47,8 @@ class _Days:
     def of(cls, windows: Windows) -> _Days:
         axis = windows.axis
         last = axis.first + axis.every * (axis.number - 1)
-        return cls(
-            axis.first // DAY,
-            tuple(((axis.first + 1 - w) // DAY, (last - w) // DAY + 1) for w in windows.lengths.values()),
-        )
+        edges = (((axis.first + 1 - w) // DAY, (last - w) // DAY + 1) for w in windows.lengths.values())
+        return cls(axis.first // DAY, tuple(edges))
 
     def ranges(self, *more: tuple[int, int]) -> list[tuple[int, int]]:
         """The days that leave some window during the run, and ``more``, as ranges that do not overlap."""
@@ -66,6 +60,14 @@ class _Days:
                 merged.append((first, end))
         return merged
 
+    def settled(self, partition: Partition, longest: int) -> bool:
+        """Whether a partition has days that neither enter nor leave during the run but stay in the longest window."""
+        if partition.start is None or partition.end is None:
+            return False
+        first, end = microseconds(partition.start) // DAY, -(-microseconds(partition.end) // DAY)
+        days = range(max(first, self.edges[longest][1]), min(end, self.entered))
+        return any(not any(out <= day < within for out, within in self.ranges()) for day in days)
+
 
 @dataclass(frozen=True)
 class Tiles:
@@ -75,7 +77,7 @@ class Tiles:
         rows: the SQL of those rows.
         spreads: the spread of each DOUBLE in the tiles.
         days: the days of the run.
-        parts: for each list of measures, the SQL of the tiles that hold it.
+        parts: for each list of measures, the SQL of the tiles that have it.
     """
 
     rows: str
@@ -83,66 +85,54 @@ class Tiles:
     days: _Days
     parts: Sequence[tuple[tuple[str, ...], str]]
 
-    def spans(self, keys: Sequence[str], windows: Windows, needed: RowTerms) -> list[str]:
+    def spans(self, windows: Windows, needed: RowTerms) -> list[str]:
         """The SQL of the tiles as spans, as ``Windows.spans`` gives those of rows."""
-        number, names = windows.axis.number, ", ".join(map(quoted, keys))
-        settled = [f"__fti_seen_day < {self.days.entered}"]
+        settled = [f"__fti_seen_day < {self.days.entered}", f"__fti_day >= {self.days.edges[windows.longest][1]}"]
         settled += [f"(__fti_day < {out} OR __fti_day >= {within})" for out, within in self.days.edges]
-        leaves = ", ".join(
-            f"CASE WHEN __fti_day >= {within} THEN {number} ELSE 0 END AS __fti_leaves_{window}"
-            for window, (_, within) in enumerate(self.days.edges)
-        )
-        other = [f"__fti_value_{place}" for place in range(len(needed.values))]
-        other += [f"__fti_state_{place}" for place in range(len(needed.states))]
+        columns = [f"__fti_value_{place}" for place in range(len(needed.values))]
+        columns += [f"__fti_state_{place}" for place in range(len(needed.states))]
+        columns += [
+            "0 AS __fti_enters",
+            *(
+                f"CASE WHEN __fti_day >= {within} THEN {windows.axis.number} ELSE 0 END AS __fti_leaves_{window}"
+                for window, (_, within) in enumerate(self.days.edges)
+            ),
+        ]
         results = []
-        for held, source in self.parts:
-            measures = [
-                f"{f'__fti_sums[{held.index(_digest(sql)) + 1}]' if _digest(sql) in held else '0'}::HUGEINT "
-                f"AS __fti_measure_{place}"
-                for place, sql in enumerate(needed.measures)
+        for stored, source in self.parts:
+            # A bin of exponents in which a partition has no float adds nothing.
+            places = [stored.index(one) + 1 if (one := _digest(sql)) in stored else None for sql in needed.measures]
+            sums = [
+                f"{f'__fti_sums[{place}]' if place else '0'}::HUGEINT AS __fti_measure_{number}"
+                for number, place in enumerate(places)
             ]
-            columns = ", ".join([*measures, *other, "0 AS __fti_enters", leaves])
-            results.append(
-                f"SELECT {names}, {columns} FROM {source} WHERE {' AND '.join(settled)} "
-                f"AND __fti_day >= {self.days.edges[windows.longest][1]}"
-            )
+            listed = ", ".join([windows.names, *sums, *columns])
+            results.append(f"SELECT {listed} FROM {source} WHERE {' AND '.join(settled)}")
         return results
 
 
-def tiled(
-    rows: Table,
-    partitions: SourcePartitions,
-    keys: Sequence[str],
-    windows: Windows,
-    needed_of: Callable[[Callable[[str], Spread]], RowTerms],
-    declared: Sequence[object],
-) -> Tiles | None:
-    """Tiles of the partitions that a run would else re-read, made now where they are missing; None if that saves nothing.
-
-    Args:
-        rows: what the source's columns mean.
-        partitions: its partitions.
-        keys: the columns to aggregate by.
-        windows: the windows.
-        needed_of: gives what rows must give, for the spread of each DOUBLE.
-        declared: what else the tiles depend on, as JSON takes it.
-    """
+def tiles_of(windows: Windows) -> Tiles | None:
+    """Tiles of the partitions that a run would else re-read, made now where they are missing; None if that saves nothing,
+    or the source is not read as it is stored."""
+    partitions = windows.rows.partitions
+    if partitions is None:
+        return None
     days = _Days.of(windows)
-    whole = [window for window in partitions.windows if _saves(window, days, windows.longest)]
+    whole = [one.key for one in partitions.windows if days.settled(one, windows.longest)]
     if windows.axis.number == 0 or len(whole) < _FEWEST:
         return None
-    by_event = windows.rows_by == "event_time"
-    digest = hashlib.sha256(
-        json.dumps([_VERSION, str(partitions.table), keys, by_event, rows.event_time, rows.available_at,
-                    microseconds(rows.serving_delay), declared]).encode()
-    ).hexdigest()  # fmt: skip
+    lake, rows = partitions.lake, windows.rows
+    types = dict(zip(rows.relation.columns, map(str, rows.relation.types), strict=True))
+    read = [*map(repr, windows.aggregates.values()), *(types[name] for name in [*windows.keys, *windows.aggregated])]
+    declared = [_VERSION, str(partitions.table), windows.keys, windows.rows_by == "event_time", rows.event_time,
+                rows.available_at, microseconds(rows.serving_delay), read]  # fmt: skip
+    digest = hashlib.sha256(json.dumps(declared).encode()).hexdigest()
     table = TableName(TILES, f"{partitions.table.name}_{digest[:16]}")
-    wanted = {window.key: partitions.versions[window.key] for window in whole}
-    _make_missing(rows, partitions, table, wanted, keys, by_event, needed_of)
-    lake = partitions.lake
+    versions = {key: partitions.versions[key] for key in whole}
+    _make_missing(windows, partitions, table, versions)
     snapshot = lake.snapshot()
-    records = {key: json.loads(r.record) for key, r in lake.ledger(table, snapshot=snapshot).items() if key in wanted}
-    usable = {key: record for key, record in records.items() if record["version"] == wanted[key]}
+    records = {key: json.loads(r.record) for key, r in lake.ledger(table, snapshot=snapshot).items() if key in versions}
+    usable = {key: record for key, record in records.items() if record["version"] == versions[key]}
     spreads: dict[str, Spread] = {}
     by_measures: dict[tuple[str, ...], list[str]] = {}
     for key, record in usable.items():
@@ -151,118 +141,98 @@ def tiled(
             spreads[value] = spreads.get(value, Spread()) | Spread(*spread)
     try:
         parts = [
-            (measures, view_of(lake.rows(table, snapshot=snapshot, partitions=held)))
-            for measures, held in by_measures.items()
+            (measures, view_of(lake.rows(table, snapshot=snapshot, partitions=keys)))
+            for measures, keys in by_measures.items()
         ]
     except NotMaterializedError:  # dropped just now: they are a cache
         return None
-    return Tiles(_rest_sql(rows, partitions, sorted(usable), windows, days), spreads, days, parts)
-
-
-def _saves(window: Partition, days: _Days, longest: int) -> bool:
-    """Whether a partition has days that neither enter nor leave during the run but stay in the longest window."""
-    if window.start is None or window.end is None:
-        return False
-    first, end = microseconds(window.start) // DAY, -(-microseconds(window.end) // DAY)
-    first, end, ranges = max(first, days.edges[longest][1]), min(end, days.entered), days.ranges()
-    return any(not any(a <= day < b for a, b in ranges) for day in range(first, end))
+    return Tiles(_rows_sql(windows, partitions, sorted(usable), days), spreads, days, parts)
 
 
 def _make_missing(
-    rows: Table,
-    partitions: SourcePartitions,
-    table: TableName,
-    wanted: Mapping[str, str],
-    keys: Sequence[str],
-    by_event: bool,
-    needed_of: Callable[[Callable[[str], Spread]], RowTerms],
+    windows: Windows, partitions: SourcePartitions, table: TableName, versions: Mapping[str, str]
 ) -> None:
     """Store the tiles of partitions that have none, or one of other rows."""
     lake = partitions.lake
-    stored: Mapping[str, PartitionRecord] = lake.ledger(table)
-    missing = [key for key in wanted if key not in stored or json.loads(stored[key].record)["version"] != wanted[key]]
+    stored = {key: json.loads(record.record)["version"] for key, record in lake.ledger(table).items()}
+    missing = [key for key, version in versions.items() if stored.get(key) != version]
     if not missing:
         return
-    names = ", ".join(literal(key) for key in missing)
-    source = f"(SELECT * FROM {view_of(partitions.stored)} WHERE {PARTITION} IN ({names}))"
-    spreads: dict[str, Spread] = {}
-
-    def spread(value: str) -> Spread:
-        if value not in spreads:
-            spreads[value] = Spread(*lake.connection.sql(spread_sql([value], source)).fetchall()[0])
-        return spreads[value]
-
-    needed = needed_of(spread)
-    event = quoted(rows.event_time or "")
-    available = available_sql(rows.times)
-    known = " AND ".join(f"{name} IS NOT NULL" for name in [*map(quoted, keys), event, available])
-    seen_day = _day_sql(f"greatest({event}, {available})")
-    event_day = _day_sql(event) if by_event else seen_day
-    same = [PARTITION, *map(quoted, keys)]
-    values = [f"{sql} AS __fti_value_{place}" for place, sql in enumerate(needed.values)]
+    source = f"(SELECT * FROM {view_of(partitions.stored)} WHERE {_in(missing)})"
+    results = Results(windows, Spreads(lake.connection, source, {}))
+    needed = results.needed
+    needed.total("1", 0)
+    for aggregate in windows.aggregates.values():
+        results.sql(aggregate, 0)
+    visible_day = _day_sql(f"greatest({windows.event}, {windows.available})")
     sums = ", ".join(f"sum({sql})::DECIMAL(38, 0)" for sql in needed.measures)
-    states = [f"{of}({sql}) AS __fti_state_{place}" for place, (sql, of) in enumerate(needed.states)]
-    columns = [
-        *same,
-        f"{seen_day} AS __fti_seen_day",
-        f"{event_day} AS __fti_day",
-        *values,
-        f"[{sums}]::DECIMAL(38, 0)[] AS __fti_sums",
-        *states,
+    grouped = [
+        PARTITION,
+        *map(quoted, windows.keys),
+        f"{visible_day} AS __fti_seen_day",
+        f"{_day_sql(windows.event) if windows.rows_by == 'event_time' else visible_day} AS __fti_day",
+        *(f"{sql} AS __fti_value_{place}" for place, sql in enumerate(needed.values)),
     ]
-    places = ", ".join(str(place + 1) for place in range(len(same) + 2 + len(values)))
+    states = [f"{of}({sql}) AS __fti_state_{place}" for place, (sql, of) in enumerate(needed.states)]
+    columns = ", ".join([*grouped, f"[{sums}]::DECIMAL(38, 0)[] AS __fti_sums", *states])
+    places = ", ".join(map(str, range(1, len(grouped) + 1)))
     staged = temporary_name("tiles")
     lake.connection.execute(
-        f"CREATE TEMP TABLE {quoted(staged)} AS SELECT {', '.join(columns)} FROM {source} WHERE {known} GROUP BY {places}"
+        f"CREATE TEMP TABLE {quoted(staged)} AS SELECT {columns} FROM {source} WHERE {windows.complete()} GROUP BY {places}"
     )
-    results = {value: [one.least, one.greatest, one.odd] for value, one in spreads.items()}
-    digests = [_digest(sql) for sql in needed.measures]
+    measures = [_digest(sql) for sql in needed.measures]
+    spreads = {value: [one.least, one.greatest, one.odd] for value, one in results.spreads.items()}
     lake.replace(
         table,
         staged,
         missing,
         asset=f"tiles of {partitions.table}",
-        records={key: json.dumps({"version": wanted[key], "measures": digests, "spreads": results}) for key in missing},
+        records={
+            key: json.dumps({"version": versions[key], "measures": measures, "spreads": spreads}) for key in missing
+        },
     )
     lake.connection.execute(f"DROP TABLE {quoted(staged)}")
 
 
-def _rest_sql(rows: Table, partitions: SourcePartitions, tiles: Sequence[str], windows: Windows, days: _Days) -> str:
-    """The SQL of the rows that tiles do not answer for: those of partitions without, and of days that enter or leave."""
-    source = view_of(partitions.rows)
-    held = f"{PARTITION} IN ({', '.join(literal(key) for key in tiles) or 'NULL'})"
-    event, available = quoted(rows.event_time or ""), rows.available_at and quoted(rows.available_at)
+def _rows_sql(windows: Windows, partitions: SourcePartitions, tiles: Sequence[str], days: _Days) -> str:
+    """The SQL of the rows that tiles do not answer for: those of partitions without, and of days that enter or leave.
+
+    Each is a plain comparison of columns with constants, of which DuckLake leaves out files by their least and greatest values.
+    """
+    event, available = windows.event, windows.rows.available_at and windows.available
+    delay = microseconds(windows.rows.serving_delay) if available is None else 0
 
     def at(day: int, ahead: int = 0) -> str:
         us = max(min(day * DAY - ahead, microseconds(datetime.max)), microseconds(datetime.min))
         return timestamp(from_microseconds(us))
 
-    delay = microseconds(rows.serving_delay) if available is None else 0
-    conditions = []
-    if windows.rows_by == "visible_at":
-        for first, end in days.ranges((days.entered, _FOREVER)):
-            conditions.append(f"{event} >= {at(first, delay)} AND {event} < {at(end, delay)}")
-            if available is not None:
-                conditions[-1] += f" AND {available} < {at(end)}"
-                conditions.append(f"{event} < {at(first)} AND {available} >= {at(first)} AND {available} < {at(end)}")
+    def within(column: str, first: int, end: int, ahead: int = 0) -> str:
+        return f"{column} >= {at(first, ahead)} AND {column} < {at(end, ahead)}"
+
+    by_event, entering = windows.rows_by == "event_time", (days.entered, _FOREVER)
+    ranges = days.ranges() if by_event and available is None else days.ranges(entering)
+    if by_event:
+        conditions = [within(event, *one) for one in ranges]
+        late = f"{available} >= {at(days.entered)}" if available else f"{event} >= {at(days.entered, delay)}"
+        conditions.append(" AND ".join([late, *(f"NOT ({one})" for one in conditions)]))
     elif available is None:
-        spans = [(at(first), at(end)) for first, end in days.ranges()]
-        late = f"{event} >= {at(days.entered, delay)}"
-        left = " AND ".join([f"NOT ({event} >= {a} AND {event} < {b})" for a, b in spans] or ["true"])
-        conditions = [f"{event} >= {a} AND {event} < {b}" for a, b in spans] + [f"{late} AND {left}"]
+        conditions = [within(event, *one, delay) for one in ranges]
     else:
-        spans = [(at(first), at(end)) for first, end in days.ranges((days.entered, _FOREVER))]
-        left = " AND ".join(f"NOT ({event} >= {a} AND {event} < {b})" for a, b in spans)
-        conditions = [f"{event} >= {a} AND {event} < {b}" for a, b in spans]
-        conditions.append(f"{available} >= {at(days.entered)} AND {left}")
-    apart = [f"{held} AND {condition}" for condition in conditions]
-    recent = " OR ".join(f"({one})" for one in windows.recent(rows))
-    others = ", ".join(literal(key) for key in partitions.versions if key not in tiles)
-    apart.append(f"{PARTITION} IN ({others or 'NULL'}) AND ({recent})")
-    return "(" + " UNION ALL ".join(f"SELECT * FROM {source} WHERE {condition}" for condition in apart) + ")"
+        conditions = [f"{within(event, *one)} AND {available} < {at(one[1])}" for one in ranges]
+        conditions += [f"{event} < {at(one[0])} AND {within(available, *one)}" for one in ranges]
+    parts = [f"{_in(tiles)} AND {condition}" for condition in conditions]
+    recent = " OR ".join(f"({one})" for one in windows.recent())
+    parts.append(f"{_in([key for key in partitions.versions if key not in tiles])} AND ({recent})")
+    source = view_of(partitions.rows)
+    return "(" + " UNION ALL ".join(f"SELECT * FROM {source} WHERE {condition}" for condition in parts) + ")"
+
+
+def _in(partitions: Sequence[str]) -> str:
+    return f"{PARTITION} IN ({', '.join(map(literal, partitions)) or 'NULL'})"
 
 
 def _day_sql(time: str) -> str:
+    # DuckDB divides towards zero, and a day before 1970 is one less.
     return f"(epoch_us({time}) - (epoch_us({time}) % {DAY} + {DAY}) % {DAY}) // {DAY}"
 
 

@@ -1,0 +1,123 @@
+"""The aggregates at each instant: rows as spans of positions, their totals (``totals``) and extremes (``extremes``) over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from fti_assets.core.sql import quoted, temporary_name
+from fti_assets.core.times import from_microseconds, microseconds
+from fti_assets.errors import LookbackError
+from fti_assets.features.point_in_time.frontier import check_columns
+from fti_assets.features.windows.aggregates import Last, Max, Min
+from fti_assets.features.windows.axis import EVENT, Windows
+from fti_assets.features.windows.extremes import extremes_sql, frame_lengths, lengths_sql
+from fti_assets.features.windows.results import Results, RowTerms, Spreads
+from fti_assets.features.windows.tiles import Tiles, tiles_of
+from fti_assets.features.windows.totals import AT, NEXT, totals_sql
+from fti_assets.stores.duckdb.relations import view_of
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+def spans_table() -> str:
+    """A name for the temporary table that holds the spans where extremes are asked for."""
+    return quoted("temp", temporary_name("spans"))
+
+
+def swept(windows: Windows, kept: Sequence[str], targets: str | None, table: str) -> duckdb.DuckDBPyRelation:
+    """The aggregates: columns that are kept of the targets, the keys, the instant, and a column for each aggregate and window.
+
+    Args:
+        windows: what to compute.
+        kept: further columns of the targets.
+        targets: the SQL of ``kept``, the keys and ``__fti_at``; or None for each position at which a key has a row in the
+            longest window.
+        table: a name from ``spans_table``.
+    """
+    rows, names = windows.rows, windows.names
+    tiles = tiles_of(windows)
+    recent = " OR ".join(f"({one})" for one in windows.recent())
+    source = f"(SELECT * FROM {view_of(rows.relation)} WHERE {recent})" if tiles is None else tiles.rows
+    results = Results(windows, Spreads(rows.connection, source, {} if tiles is None else tiles.spreads))
+    early: dict[str, str] = {}
+    late: dict[str, str] = {}  # of extremes, which are beside the totals only at the end
+    for name, aggregate in windows.aggregates.items():
+        of_states = isinstance(aggregate, Min | Max | Last)
+        for number, text in enumerate(windows.lengths):
+            (late if of_states else early)[f"{name}_{text}"] = results.sql(aggregate, number)
+    needed = results.needed
+    if rows.beyond is not None:
+        _check_lookback(windows, rows.beyond)
+    where = "" if targets is not None else f" WHERE {needed.total('1', windows.longest)} > 0"
+    collapsed = _collapsed_sql(windows, source, tiles, needed)
+    if needed.states:  # the lengths of their frames are asked of the spans before the query is written
+        rows.connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {collapsed}")
+        spans, ctes = table, []
+    else:
+        spans, ctes = "__fti_spans", [f"__fti_spans AS MATERIALIZED ({collapsed})"]
+    totals = str(targets)
+    if needed.measures or needed.values:
+        totals = totals_sql(names, needed, len(windows.lengths), spans=spans, targets=targets and f"({targets})")
+    for step in needed.steps():
+        totals = f"SELECT *, {step} FROM ({totals})"
+    columns = ", ".join(map(quoted, [*kept, *windows.keys]))
+    at = f"unnest(range({AT}, {NEXT})) AS {AT}" if targets is None else AT
+    answers = "".join(f", {sql} AS {quoted(name)}" for name, sql in early.items())
+    ctes += [
+        f"__fti_totals AS ({totals})",
+        f"__fti_results AS (SELECT {columns}, {at}{answers} FROM __fti_totals{where})",
+    ]
+    result = "__fti_results"
+    if needed.states:
+        lengths = [
+            frame_lengths(rows.connection.sql(lengths_sql(windows, number, spans)).fetchall())
+            for number in range(len(windows.lengths))
+        ]
+        result = f"({extremes_sql(names, needed, windows, lengths, spans=spans, targets=result)})"
+    answers = ", ".join(
+        f"{late.get(name, quoted(name))} AS {quoted(name)}"
+        for name in (f"{name}_{text}" for name in windows.aggregates for text in windows.lengths)
+    )
+    return rows.connection.sql(f"""
+        WITH {", ".join(ctes)}
+        SELECT {columns}, {windows.axis.instant(AT)} AS {quoted(windows.grid.instant)}, {answers} FROM {result}""")
+
+
+def _collapsed_sql(windows: Windows, source: str, tiles: Tiles | None, needed: RowTerms) -> str:
+    """The SQL of the spans, those that count for the same positions together."""
+    measures = [f"{sql} AS __fti_measure_{number}" for number, sql in enumerate(needed.measures)]
+    values = [f"{sql} AS __fti_value_{number}" for number, sql in enumerate(needed.values)]
+    states = [f"{sql} AS __fti_state_{number}" for number, (sql, _) in enumerate(needed.states)]
+    same = [*map(quoted, windows.keys), *(f"__fti_value_{number}" for number in range(len(values))), "__fti_enters"]
+    same += [f"__fti_leaves_{number}" for number in range(len(windows.lengths))]
+    together = [f"sum(__fti_measure_{number}) AS __fti_measure_{number}" for number in range(len(measures))]
+    together += [f"{of}(__fti_state_{number}) AS __fti_state_{number}" for number, (_, of) in enumerate(needed.states)]
+    parts = [windows.spans(source, [*measures, *values, *states])]
+    parts += [] if tiles is None else tiles.spans(windows, needed)
+    spans = " UNION ALL BY NAME ".join(f"({part})" for part in parts)
+    return f"SELECT {', '.join([*same, *together])} FROM ({spans}) GROUP BY {', '.join(same)}"
+
+
+def _check_lookback(windows: Windows, beyond: duckdb.DuckDBPyRelation) -> None:
+    """Refuse rows that the lookback leaves out and a window needs; of older files only the statistics are read."""
+    rows, axis = windows.rows, windows.axis
+    times = [name for name in (rows.event_time, rows.available_at, rows.arrives) if name]
+    check_columns(times, beyond.columns, of=f"before {rows.name}")
+    source, keyed = view_of(beyond), replace(windows, keys=[key for key in windows.keys if key in beyond.columns])
+    needed = " UNION ALL ".join(keyed.spans(f"(SELECT * FROM {source} WHERE {recent})") for recent in windows.recent())
+    number, oldest, first = rows.connection.sql(
+        f"SELECT count(*), min({EVENT}), min(__fti_enters) FROM ({needed})"
+    ).fetchall()[0]
+    if number:
+        at = from_microseconds(axis.first + first * axis.every).isoformat()
+        since = from_microseconds(axis.first + oldest).isoformat()
+        days = max(0, -oldest) // microseconds(timedelta(days=1)) + 1
+        raise LookbackError(
+            f"{number} rows of {rows.name} that the lookback leaves out are needed: the window "
+            f"{list(windows.lengths)[windows.longest]!r} at {at} has one, and their event times begin at {since}; declare a "
+            f"lookback of at least the longest window plus the greatest lateness, for these rows lookback='{days}d'"
+        )

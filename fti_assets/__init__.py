@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from fti_assets.training.model import model as model
     from fti_assets.training.models.data import TrainingData as TrainingData
     from fti_assets.training.training_dataset import training_dataset as training_dataset
-    from fti_assets.training.views.label import Label as Label
+    from fti_assets.training.views.terms import Label as Label
     from fti_assets.training.views.view import FeatureView as FeatureView
 
 _MODULES = {
@@ -78,7 +78,7 @@ _MODULES = {
     "GateVerdict": "core.manifest",
     "Grid": "features.rows.table",
     "KeepLast": "features.rows.duplicates",
-    "Label": "training.views.label",
+    "Label": "training.views.terms",
     "Last": "features.windows",
     "Max": "features.windows",
     "Mean": "features.windows",

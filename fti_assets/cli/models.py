@@ -85,7 +85,7 @@ def _say_champion(store: ModelStore, aliases: Aliases, before: str | None) -> No
         click.echo("nothing was reported to Dagster, since DAGSTER_HOME is not set", err=True)
         return
     try:
-        from fti_assets.training.models.champion_events import report_champion
+        from fti_assets.training.models.events import report_champion
 
         pages = report_champion(store, aliases)
     except Exception as error:  # dagster is not installed, or whatever its storage raises

@@ -11,8 +11,8 @@ import pytest
 
 import fti_assets as fti
 from fti_assets.features.groups.columns import group_columns
-from fti_assets.inference.batch.columns import columns_of as columns_of_predictions
-from fti_assets.training.datasets.columns import columns_of as columns_of_dataset
+from fti_assets.inference.batch.predictions import columns_of as columns_of_predictions
+from fti_assets.training.datasets.dataset import columns_of as columns_of_dataset
 from tests.on_demand import has_shop, share_of_rent
 
 DEPS = "dagster/column_lineage"

@@ -13,8 +13,7 @@ from fti_assets.features.groups.columns import column_schema
 from fti_assets.features.upstream import COMPLETE
 from fti_assets.features.validation.schema import described
 from fti_assets.features.validation.schema_rules import rules_of
-from fti_assets.inference.batch.columns import columns_of, layout_of
-from fti_assets.inference.batch.predictions import BatchPredictions, PredictionConfig
+from fti_assets.inference.batch.predictions import BatchPredictions, PredictionConfig, columns_of, layout_of
 from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.conditions.defaults import on_answerable_rows
 from fti_assets.orchestration.conditions.reach import Reach
@@ -22,7 +21,7 @@ from fti_assets.orchestration.conditions.within_reach import Upstream
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import beta_accepted, build_asset
-from fti_assets.training.datasets.warnings import ANSWER_RULES
+from fti_assets.training.datasets.dataset import ANSWER_RULES
 
 
 def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:

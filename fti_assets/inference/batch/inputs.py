@@ -12,7 +12,7 @@ from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quoted
 from fti_assets.training.datasets.checks import dull_features, lost_joins
 from fti_assets.training.datasets.coverage import Coverage, coverage_of
-from fti_assets.training.datasets.warnings import VALUED
+from fti_assets.training.datasets.dataset import VALUED
 
 _FEWEST = 20
 

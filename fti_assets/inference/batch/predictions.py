@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 import dagster as dg
 
 from fti_assets.core.names import PREDICTIONS
+from fti_assets.features.groups.columns import Columns, declared_columns, table_column
+from fti_assets.features.rows.layout import Layout
+from fti_assets.features.validation.schema import column_types
 from fti_assets.orchestration.declaration import TableDeclaration
+from fti_assets.training.judging.evaluation import OUTPUT_NAMES
 from fti_assets.training.models.model import Model
 
 if TYPE_CHECKING:
@@ -39,3 +43,36 @@ class BatchPredictions(TableDeclaration):
     def rests_on(self) -> list[Model]:
         """Its model."""
         return [self.model]
+
+
+BUILD, PREDICTED_AT = "build", "predicted_at"
+
+
+def layout_of(predictions: BatchPredictions) -> Layout:
+    """What the predictions' table demands of its rows."""
+    spine = predictions.model.view.spine
+    return Layout(
+        what=predictions.table,
+        not_null=predictions.model.view.identity,
+        unique=(),
+        partition_by=spine.event_time if predictions.partitions_def is not None else None,
+        schema=predictions.schema,
+        types={} if predictions.schema is None else column_types(predictions.schema),
+    )
+
+
+def columns_of(predictions: BatchPredictions) -> Columns:
+    """The columns of the predictions' table."""
+    model, spine = predictions.model, predictions.model.view.spine
+    types = spine.columns or {}
+    known = [table_column(key, types.get(key), f"Key, of {spine.table}", nullable=False) for key in spine.keys]
+    if spine.event_time is not None:
+        message = f"Prediction time, of {spine.table}"
+        known.append(table_column(spine.event_time, "timestamp", message, nullable=False))
+    kind = "MAP(VARCHAR, DOUBLE)" if model.task == "multiclass" else "number"
+    known += [
+        table_column(OUTPUT_NAMES[model.task], kind, f"The answer of {model.name}", nullable=False),
+        table_column(BUILD, "text", "The build that answered", nullable=False),
+        table_column(PREDICTED_AT, "timestamp", "When it answered", nullable=False),
+    ]
+    return declared_columns(known, predictions.schema)

@@ -27,9 +27,15 @@ from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.staging import stage
 from fti_assets.features.spine_rows import LATE, spine_as_of, with_spine_times
 from fti_assets.features.upstream import COMPLETE, missing_partitions
-from fti_assets.inference.batch.columns import BUILD, PREDICTED_AT, columns_of, layout_of
 from fti_assets.inference.batch.inputs import Inputs, coverage_together, inputs_of
-from fti_assets.inference.batch.predictions import BatchPredictions, PredictionConfig
+from fti_assets.inference.batch.predictions import (
+    BUILD,
+    PREDICTED_AT,
+    BatchPredictions,
+    PredictionConfig,
+    columns_of,
+    layout_of,
+)
 from fti_assets.orchestration.lineage import COLUMN_LINEAGE, answers_lineage
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.orchestration.resources import Stores

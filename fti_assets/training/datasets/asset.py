@@ -20,9 +20,7 @@ from fti_assets.orchestration.conditions.defaults import on_changed_inputs, on_c
 from fti_assets.orchestration.conditions.reach import Reach
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import build_asset
-from fti_assets.training.datasets.columns import columns_of, layout_of
-from fti_assets.training.datasets.dataset import TrainingDataset
-from fti_assets.training.datasets.warnings import RULES
+from fti_assets.training.datasets.dataset import RULES, TrainingDataset, columns_of, layout_of
 from fti_assets.training.views.view import FeatureView
 
 _WITHOUT_WINDOW = timedelta(days=366)

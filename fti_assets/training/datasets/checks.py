@@ -16,8 +16,8 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.stores.duckdb.relations import view_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.coverage import ROW, Coverage
+from fti_assets.training.datasets.dataset import APART, JOINS, PAST, UNKNOWN, VARYING
 from fti_assets.training.datasets.tellers import LabelFacts, tellers
-from fti_assets.training.datasets.warnings import APART, JOINS, PAST, UNKNOWN, VARYING
 
 KNOWN = "_fti_known"
 """The column that says whether a row's label was visible at its prediction time."""

@@ -7,8 +7,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from fti_assets.core.names import DATASETS
+from fti_assets.core.rules import Rule
 from fti_assets.errors import DeclarationError
-from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.columns import Columns, declared_columns, table_column
+from fti_assets.features.groups.group import FeatureGroup, selection_of
+from fti_assets.features.groups.on_demand import OnDemand
+from fti_assets.features.rows.layout import Layout
+from fti_assets.features.validation.schema import column_types
 from fti_assets.orchestration.declaration import TableDeclaration
 from fti_assets.training.datasets.split import RandomSplit, TimeSplit
 from fti_assets.training.views.view import FeatureView
@@ -53,3 +58,45 @@ def checked_catch_up(catch_up: int, *, what: str) -> int:
             "newest cutoffs, or automation_condition=None to make none by themselves"
         )
     return catch_up
+
+
+def layout_of(dataset: TrainingDataset) -> Layout:
+    """What the dataset's table demands of its rows."""
+    types = {} if dataset.schema is None else column_types(dataset.schema)
+    return Layout(dataset.table, dataset.view.identity, (), None, dataset.schema, types)
+
+
+def columns_of(dataset: TrainingDataset) -> Columns:
+    """The dataset's columns, as far as its groups declare their types."""
+    view, spine, label = dataset.view, dataset.view.spine, dataset.view.label
+    spine_types, label_types = spine.columns or {}, label.group.columns or {}
+    known = [table_column(key, spine_types.get(key), f"Key, of {spine.table}", nullable=False) for key in spine.keys]
+    if view.time is not None:
+        known.append(table_column(view.time, "timestamp", f"Prediction time, of {spine.table}", nullable=False))
+    for feature in view.features:
+        if isinstance(feature, OnDemand):
+            made = f"Made by {feature.name} from {', '.join(feature.inputs)}"
+            known += [table_column(output.name, output.type, made) for output in feature.features]
+            continue
+        selection = selection_of(feature)
+        group, types = selection.group, selection.group.columns or {}
+        known += [
+            table_column(selection.feature_prefix + name, types.get(name), f"{name} of {group.table}")
+            for name in selection.chosen(types)
+        ]
+    message = f"Label: {label.name} of {label.group.table}"
+    known.append(table_column(label.name, label_types.get(label.name), message, nullable=False))
+    known.append(table_column(SPLIT, "text", "train, validation or test", nullable=False))
+    return declared_columns(known, dataset.schema)
+
+
+JOINS = Rule("joins_find_rows", "Every join finds a row of its group", blocking=False)
+VARYING = Rule("features_vary", "No feature is null in every row or has one value in all of them", blocking=False)
+APART = Rule("features_do_not_tell_label", "No feature equals the label or tells it without an error", blocking=False)
+UNKNOWN = Rule("label_unknown_in_time", "No label was visible at its own prediction time", blocking=False)
+PAST = Rule("times_not_in_future", "No group has rows that are said to be true and available after now", blocking=False)
+RULES = (JOINS, VARYING, APART, UNKNOWN, PAST)
+
+VALUED = Rule("features_have_values", "No feature is null in every row", blocking=False)
+ANSWER_RULES = (JOINS, VALUED)
+"""Rules of the rows that batch predictions answer: one day's rows may well have one value of a feature, or lie ahead."""

@@ -23,9 +23,8 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.checks import KNOWN, judge_rows
 from fti_assets.training.datasets.coverage import Coverage, coverage_of, with_match_columns
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset
-from fti_assets.training.datasets.split import Interval, RandomSplit, TimeSplit
-from fti_assets.training.datasets.split_share import share_sql
-from fti_assets.training.views.label import Label
+from fti_assets.training.datasets.split import Interval, RandomSplit, TimeSplit, share_sql
+from fti_assets.training.views.terms import Label
 
 _LABEL = "_fti_label"
 _SPLIT = "_fti_split"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.sql import quoted
 from fti_assets.core.times import duration, naive_utc
 from fti_assets.errors import DeclarationError
 
@@ -148,3 +150,21 @@ class RandomSplit:
             )
         if not isinstance(self.seed, int) or self.seed < 0:
             raise DeclarationError(f"RandomSplit(seed={self.seed!r}): give a whole number, 0 or more")
+
+
+HASH = "md5-52"
+"""The name of this hash, which a dataset's manifest has beside its seed and shares."""
+
+_DIGITS = 13  # hexadecimal ones: 52 bits, which a float64 has all
+
+
+def share_sql(keys: Sequence[str], seed: int) -> str:
+    """The SQL of a row's share, ``0 <= share < 1``.
+
+    Args:
+        keys: the spine's key columns, in their order; each counts as DuckDB writes it as text, with its length in bytes.
+        seed: a whole number.
+    """
+    texts = [f"strlen({quoted(key)}::VARCHAR), ':', {quoted(key)}::VARCHAR" for key in keys]
+    text = f"concat({int(seed)}, '|', {', '.join(texts)})"
+    return f"(('0x' || md5({text})[:{_DIGITS}])::UBIGINT::DOUBLE / {float(16**_DIGITS)!r})"

@@ -10,8 +10,7 @@ import dagster as dg
 from fti_assets.orchestration.conditions.defaults import on_changed_dataset
 from fti_assets.orchestration.conditions.within_reach import Upstream
 from fti_assets.orchestration.resources import Stores
-from fti_assets.orchestration.step import build_asset
-from fti_assets.training.models.gate_checks import gate_specs
+from fti_assets.orchestration.step import beta_accepted, build_asset
 from fti_assets.training.models.model import Model
 
 
@@ -31,7 +30,7 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
         annotations=model.annotations,
         ins=model.asset_ins,
         deps=[dg.AssetDep(model.dataset.key)],
-        check_specs=gate_specs(model),
+        check_specs=_gate_specs(model),
         metadata={
             "task": model.task,
             "view": f"{model.view.name} version {model.view.version}",
@@ -47,3 +46,18 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
         ).with_label("dataset_changed"),
         code_terms=(model.name, model.version, model.task, model.gates, model.evaluate, repr(model.encoders)),
     )
+
+
+def _gate_specs(model: Model) -> list[dg.AssetCheckSpec]:
+    """The check of each gate; it has the model's partitions, so that each cutoff keeps its own verdict."""
+    with beta_accepted():
+        return [
+            dg.AssetCheckSpec(
+                gate.name,
+                asset=model.key,
+                blocking=model.gates_fail_run,
+                description=f"Gate {gate!r} on the test split",
+                partitions_def=model.partitions_def,
+            )
+            for gate in model.gates
+        ]

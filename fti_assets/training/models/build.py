@@ -32,8 +32,7 @@ from fti_assets.stores.models.samples import SAMPLES
 from fti_assets.stores.models.store import ModelStore, build_id, cutoff_of
 from fti_assets.training.datasets.dataset import SPLIT
 from fti_assets.training.datasets.rows import where_the_parts_lie
-from fti_assets.training.datasets.split import SPLITS, TimeSplit
-from fti_assets.training.datasets.split_share import HASH, share_sql
+from fti_assets.training.datasets.split import HASH, SPLITS, TimeSplit, share_sql
 from fti_assets.training.encoders.encoders import check_encoders, fit_encoders
 from fti_assets.training.encoders.float32 import float32_warnings
 from fti_assets.training.judging.evaluation import OUTPUT_NAMES, baseline, evaluate, evaluate_slices

@@ -16,8 +16,7 @@ from fti_assets.training.encoders.extras import require
 from fti_assets.training.encoders.fitting import TABLES
 from fti_assets.training.encoders.graph import OPSET
 from fti_assets.training.models.data import matrix
-from fti_assets.training.models.estimator_parts import readable_votes
-from fti_assets.training.models.tree_routes import route_missing
+from fti_assets.training.models.estimators import readable_votes, route_missing
 
 MATRIX = "X"
 """The input of a core that takes one matrix, as ``data.train.X`` is."""

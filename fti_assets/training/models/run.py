@@ -17,10 +17,16 @@ from fti_assets.orchestration.signature import call_function
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.run import code_version_of
 from fti_assets.training.models.build import build_model_at
-from fti_assets.training.models.build_events import build_metadata, failure_reasons, rejection
-from fti_assets.training.models.champion_events import champion_observations
 from fti_assets.training.models.data import TrainingData
-from fti_assets.training.models.gate_checks import gate_evaluations, gate_outputs, gate_results
+from fti_assets.training.models.events import (
+    build_metadata,
+    champion_observations,
+    failure_reasons,
+    gate_evaluations,
+    gate_outputs,
+    gate_results,
+    rejection,
+)
 from fti_assets.training.models.model import Model
 
 
@@ -31,51 +37,58 @@ def run_model(
 
     Each build is reported before the next one is begun: what is published and promoted stays so if a later one raises.
     """
-    store = stores.model_store()
-    windows = running_partitions(context)
-    asset_key = context.assets_def.key
+    store, key = stores.model_store(), context.assets_def.key
+    partitions = running_partitions(context)
+    is_range = len(partitions) > 1
 
     def train(data: TrainingData) -> Any:
-        given = {**arguments, model.data_parameter: data}
-        alone = f"run one cutoff at a time (--partition {windows[0].key})"
-        return call_function(model.function, given, context, what=model.asset_name, instead=alone)
+        alone = f"run one cutoff at a time (--partition {partitions[0].key})"
+        inputs = {**arguments, model.data_parameter: data}
+        return call_function(model.function, inputs, context, what=model.asset_name, instead=alone)
 
     rejected: list[ModelManifest] = []
     with stores.offline_store().connect() as lake:
-        for window in windows:
+        for partition in partitions:
             build = build_model_at(
                 model,
-                window.key,
+                partition.key,
                 lake,
                 store,
                 train,
                 code_version=code_version_of(context),
                 run_id=context.run.run_id,
-                asset_key=asset_key.path,
+                asset_key=key.path,
             )
             manifest, metadata = build.manifest, build_metadata(model, store, build)
-            shown = {**metadata, "dagster/uri": str(store.folder(manifest))}
-            say = context.log.info if build.accepted else context.log.warning
-            say(f"{model.name} {manifest.reference} is {manifest.status}: {failure_reasons(manifest)}")
+            with_uri = {**metadata, "dagster/uri": str(store.folder(manifest))}
+            log = context.log.info if build.accepted else context.log.warning
+            log(f"{model.name} {manifest.reference} is {manifest.status}: {failure_reasons(manifest)}")
             for warning in manifest.warnings:
                 context.log.warning(f"{model.name} {manifest.reference}: {warning}")
             if not build.accepted:
                 rejected.append(manifest)
-                partition = None if window.key == WHOLE else window.key
-                yield rejection(asset_key, partition, manifest, metadata)
-            elif len(windows) > 1:
-                yield one_materialized(context, window.key, manifest.build, shown)
+                yield rejection(key, None if partition.key == WHOLE else partition.key, manifest, metadata)
+            elif is_range:
+                yield one_materialized(context, partition.key, manifest.build, with_uri)
             else:
-                yield dg.MaterializeResult(metadata=shown, data_version=dg.DataVersion(manifest.build))
-            yield from _of_other_assets(store, asset_key, manifest)
-            if len(windows) > 1:
-                yield from gate_evaluations(model, context, window.key, manifest)
+                yield dg.MaterializeResult(metadata=with_uri, data_version=dg.DataVersion(manifest.build))
+            yield from _of_other_assets(store, key, manifest)
+            if is_range:
+                yield from gate_evaluations(model, context, partition.key, manifest)
             else:
-                yield from gate_results(model, context, manifest)
-    if len(windows) > 1:
+                yield from gate_results(model, key, manifest)
+    if is_range:
         yield from gate_outputs(model, context)
     if rejected and model.gates_fail_run:
-        raise refusal("\n".join(_refused(model, store, build) for build in rejected))
+        champion = store.aliases(model.name).champion
+        stays = f"the champion stays {champion}" if champion else "there is still no champion"
+        raise refusal(
+            "\n".join(
+                f"{model.name} {build.reference} is rejected, because {failure_reasons(build)}. It is kept in the model store, "
+                f"and {stays}"
+                for build in rejected
+            )
+        )
 
 
 def _of_other_assets(store: ModelStore, asset_key: dg.AssetKey, build: ModelManifest) -> Iterator[dg.AssetObservation]:
@@ -84,9 +97,3 @@ def _of_other_assets(store: ModelStore, asset_key: dg.AssetKey, build: ModelMani
     if aliases.champion == build.reference:
         changes = champion_observations(store, aliases, by=f"run {build.run_id}")
         yield from (change for change in changes if change.asset_key != asset_key)
-
-
-def _refused(model: Model, store: ModelStore, manifest: ModelManifest) -> str:
-    champion = store.aliases(model.name).champion
-    stays = f"the champion stays {champion}" if champion else "there is still no champion"
-    return f"{model.name} {manifest.reference} is rejected, because {failure_reasons(manifest)}. It is kept in the model store, and {stays}"

@@ -1,0 +1,103 @@
+"""Fitted scikit-learn estimators and what skl2onnx makes of them: settings that it cannot read, routes that it leaves out."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+_ROUTES = "nodes_missing_value_tracks_true"
+
+
+def _parts_of(value: Any, visited: set[int]) -> Iterator[Any]:
+    """Every object of scikit-learn within an estimator and itself: of a forest, within a pipeline, a vote or a calibration."""
+    if id(value) in visited:
+        return
+    visited.add(id(value))
+    inner: Any = ()
+    if isinstance(value, dict):
+        inner = value.values()
+    elif isinstance(value, list | tuple):
+        inner = value
+    elif isinstance(value, np.ndarray) and value.dtype == object:
+        inner = value.ravel()
+    elif type(value).__module__.partition(".")[0] == "sklearn":
+        yield value
+        inner = vars(value).values() if hasattr(value, "__dict__") else ()
+    for one in inner:
+        yield from _parts_of(one, visited)
+
+
+@contextmanager
+def readable_votes(estimator: Any) -> Iterator[None]:
+    """Give the votes within an estimator, for a while, settings of the same answers that skl2onnx can read."""
+    parts = _parts_of(estimator, set())
+    votes = [part for part in parts if type(part).__name__ in ("VotingClassifier", "VotingRegressor")]
+    before = [dict(vars(vote)) for vote in votes]
+    try:
+        for vote in votes:
+            # skl2onnx refuses flatten_transform=True, which predict_proba does not look at.
+            if hasattr(vote, "flatten_transform"):
+                vote.flatten_transform = False
+            # It wants the weights as an array, and without those of dropped members.
+            if vote.weights is not None:
+                kept = [not isinstance(member, str) for _, member in vote.estimators]
+                vote.weights = np.asarray(vote.weights, dtype=float)[kept]
+        yield
+    finally:
+        for vote, settings in zip(votes, before, strict=True):
+            vars(vote).update(settings)
+
+
+def route_missing(model: Any, estimator: Any) -> None:
+    """Give every tree of an ``onnx.ModelProto`` the routes of the fitted tree that it was made from.
+
+    A tree that is none of the estimator's is left as it is, for the comparison with the estimator to judge.
+    """
+    # The converter fills the attribute of routes with zeros, so that a missing value always went to the right. scikit-learn
+    # keeps the way of each node in missing_go_to_left: learned, or that of the greater child where training missed nothing.
+    fitted: dict[bytes, deque[Any]] = defaultdict(deque)
+    for part in _parts_of(estimator, set()):
+        if hasattr(part, "children_left") and hasattr(part, "threshold") and hasattr(part, "missing_go_to_left"):
+            fitted[_shape(part.children_left == -1, part.feature, part.threshold)].append(part)
+    if not fitted:
+        return
+    for node in model.graph.node:
+        if node.op_type in ("TreeEnsembleClassifier", "TreeEnsembleRegressor"):
+            _route(node, fitted)
+
+
+def _route(node: Any, fitted: Mapping[bytes, deque[Any]]) -> None:
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    trees, nodes, features = (
+        np.array(attributes[name].ints) for name in ("nodes_treeids", "nodes_nodeids", "nodes_featureids")
+    )
+    is_leaf = np.array([mode == b"LEAF" for mode in attributes["nodes_modes"].strings])
+    thresholds = np.array(attributes["nodes_values"].floats, dtype=np.float32)
+    order = np.lexsort((nodes, trees))
+    routes = np.zeros(len(trees), dtype=np.int64)
+    for at in np.split(order, np.flatnonzero(np.diff(trees[order])) + 1):
+        alike = fitted.get(_shape(is_leaf[at], features[at], thresholds[at]))
+        if alike:
+            routes[at] = np.where(is_leaf[at], 0, np.asarray(alike[0].missing_go_to_left, dtype=np.int64))
+            alike.rotate(
+                -1
+            )  # trees that are alike, as stumps of one feature, are told apart by their order, which it keeps
+    attribute = attributes.get(_ROUTES)
+    if attribute is None:
+        attribute = node.attribute.add()
+        attribute.name, attribute.type = _ROUTES, 7  # AttributeProto.INTS
+    del attribute.ints[:]
+    attribute.ints.extend(routes.tolist())
+
+
+def _shape(is_leaf: np.ndarray, features: np.ndarray, thresholds: np.ndarray) -> bytes:
+    """What tells a tree apart: its leaves, features and thresholds."""
+    digits = np.where(is_leaf, 0.0, thresholds).astype(np.float32)
+    # Half of float32's digits, since the converter rounds thresholds in its own way.
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = np.frombuffer(digits.tobytes(), dtype=np.uint32) + np.uint32(1 << 11) >> np.uint32(12)
+    return is_leaf.tobytes() + np.where(is_leaf, 0, features).astype(np.int64).tobytes() + rounded.tobytes()

@@ -1,0 +1,160 @@
+"""What Dagster is told of a model: the page of a build, what its gates said, and a change of its champion."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.names import WHOLE, versioned
+from fti_assets.errors import StoreError
+from fti_assets.orchestration.dagster_internals import AssetCheckEvaluationTargetMaterializationData
+from fti_assets.stores.files import read_file
+from fti_assets.stores.models.store import Aliases, ModelStore
+from fti_assets.training.judging.picture_page import PICTURES
+from fti_assets.training.judging.pictures import image, pictures
+from fti_assets.training.models.model import Model
+
+if TYPE_CHECKING:
+    from fti_assets.training.models.build import Build
+
+
+def build_metadata(model: Model, store: ModelStore, build: Build) -> dict[str, Any]:
+    """What is shown of a build: its metrics, pictures and card, and who was the champion after it."""
+    manifest = build.manifest
+    folder = store.folder(manifest)
+    drawn = pictures(model.task, build.outputs, build.y, manifest.slices, model.evaluate.metrics[0])
+    return {
+        "build": manifest.reference,
+        "champion_after_run": store.aliases(model.name).champion or "none",
+        **{f"test/{name}": value for name, value in manifest.metrics.items()},
+        **{f"baseline/{name}": value for name, value in manifest.baseline.items()},
+        **{name: dg.MetadataValue.md(image(svg, name)) for name, svg in drawn.items()},
+        "whole_pictures": dg.MetadataValue.path((folder / PICTURES).absolute()),
+        "card": dg.MetadataValue.md((read_file(folder / "card.md") or b"").decode(errors="replace")),
+    }
+
+
+def rejection(
+    asset_key: dg.AssetKey, partition: str | None, manifest: ModelManifest, metadata: Mapping[str, Any]
+) -> dg.AssetObservation:
+    """A rejected build on the page of its model, which stays as it was materialized before."""
+    failed = [f"{verdict.gate}: {verdict.reason}" for verdict in manifest.gates if not verdict.passed]
+    return dg.AssetObservation(
+        asset_key,
+        partition=partition,
+        description=f"{manifest.reference} is rejected: {failure_reasons(manifest)}",
+        # Dagster lays an observation's entries over those of a materialization of the same cutoff: names of their own.
+        metadata={f"rejected/{name}": value for name, value in {"gates": "\n".join(failed), **metadata}.items()},
+    )
+
+
+def failure_reasons(manifest: ModelManifest) -> str:
+    """Why a build was accepted, or what turned it down."""
+    rejected = manifest.status == "rejected"
+    reasons = [f"{verdict.gate}: {verdict.reason}" for verdict in manifest.gates if not (rejected and verdict.passed)]
+    return "; ".join(reasons) or "it has no gates"
+
+
+def gate_results(model: Model, key: dg.AssetKey, build: ModelManifest) -> Iterator[dg.AssetCheckResult]:
+    """What the gates said of the one build of a run, after the build's event, which Dagster takes for what was checked."""
+    for number in range(len(model.gates)):
+        yield dg.AssetCheckResult(asset_key=key, **_check_fields(model, number, build))
+
+
+def gate_evaluations(
+    model: Model, context: dg.AssetExecutionContext, partition: str, build: ModelManifest
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """What the gates said of one build of a range."""
+    # A check's result of a step cannot name its partition, an evaluation can; but then it must say itself what was checked.
+    key = context.assets_def.key
+    cutoff = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition])
+    newest = context.instance.fetch_materializations(cutoff, limit=1).records
+    target = [
+        AssetCheckEvaluationTargetMaterializationData(
+            storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
+        )
+        for record in newest
+    ]
+    for number in range(len(model.gates)):
+        yield dg.AssetCheckEvaluation(
+            asset_key=key,
+            partition=partition,
+            blocking=model.gates_fail_run,
+            target_materialization_data=target[0] if target else None,
+            **_check_fields(model, number, build),
+        )
+
+
+def gate_outputs(model: Model, context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
+    """The outputs of checks that were evaluated partition by partition, for which what is downstream waits."""
+    gates = {gate.name for gate in model.gates}
+    for name, spec in context.assets_def.check_specs_by_output_name.items():
+        if spec.name in gates:
+            yield dg.Output(None, output_name=name)
+
+
+def _check_fields(model: Model, number: int, build: ModelManifest) -> dict[str, Any]:
+    gate, verdict = model.gates[number], build.gates[number]
+    score = {f"test/{gate.metric}": build.metrics[gate.metric]} if gate.metric in build.metrics else {}
+    return {
+        "check_name": gate.name,
+        "passed": verdict.passed,
+        "severity": dg.AssetCheckSeverity.ERROR,
+        "description": f"{build.reference}: {verdict.reason}",
+        "metadata": {"build": build.reference, "reason": verdict.reason, **score},
+    }
+
+
+def champion_observations(store: ModelStore, aliases: Aliases, *, by: str) -> list[dg.AssetObservation]:
+    """The newest change of a champion, for the page of the old and of the new one: an asset and its partition.
+
+    Args:
+        aliases: after the change.
+        by: who or what changed it.
+    """
+    change = aliases.history[-1]
+    pages = {_page(store, aliases.model, build) for build in (change.champion, change.previous) if build}
+    return [
+        dg.AssetObservation(
+            key,
+            partition=partition,
+            description=f"The champion is {change.champion}, before it was {change.previous or 'none'}: {change.reason}",
+            metadata={
+                "champion": change.champion,
+                "previous_champion": change.previous or "none",
+                "reason": change.reason,
+                "changed_by": by,
+                "changed_at": f"{change.at} UTC",
+            },
+        )
+        for key, partition in sorted(filter(None, pages), key=str)
+    ]
+
+
+def report_champion(store: ModelStore, aliases: Aliases) -> list[str]:
+    """Tell the instance of ``DAGSTER_HOME`` of the newest change by hand; the keys of the assets whose pages show it."""
+    try:
+        person = getpass.getuser()
+    except (KeyError, OSError):  # a container's user has no name
+        person = f"user {os.getuid()}"
+    observations = champion_observations(store, aliases, by=f"{person} on {socket.gethostname()}")
+    with dg.DagsterInstance.get() as instance:
+        for observation in observations:
+            instance.report_runless_asset_event(observation)
+    return sorted({observation.asset_key.to_user_string() for observation in observations})
+
+
+def _page(store: ModelStore, model: str, reference: str) -> tuple[dg.AssetKey, str | None] | None:
+    """The asset and the partition of a build; None for a champion whose files are lost."""
+    try:
+        build = store.manifest(model, reference)
+    except StoreError:
+        return None
+    partition = None if build.dataset.partition == WHOLE else build.dataset.partition
+    return dg.AssetKey(list(build.asset_key or (versioned(build.model, build.version),))), partition

@@ -4,11 +4,10 @@ Each component's attributes become one public declaration (``fti.feature_group``
 are the same. Components name each other; a dotted path names what is declared in Python.
 """
 
-from fti_assets.components.feature_group import FeatureGroupComponent as FeatureGroupComponent
-from fti_assets.components.feature_view import FeatureViewComponent as FeatureViewComponent
-from fti_assets.components.model import ModelComponent as ModelComponent
-from fti_assets.components.predictions import PredictionsComponent as PredictionsComponent
-from fti_assets.components.stores import StoresComponent as StoresComponent
+from fti_assets.components.feature_group import FeatureGroupComponent
+from fti_assets.components.feature_view import FeatureViewComponent
+from fti_assets.components.model import ModelComponent, PredictionsComponent
+from fti_assets.components.stores import StoresComponent
 
 __all__ = [
     "FeatureGroupComponent",

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Annotated, Any, Literal, cast
 
 import dagster as dg
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from fti_assets.errors import DeclarationError
 from fti_assets.orchestration.options import AssetOptions
@@ -19,6 +19,16 @@ _PARTITIONS: Mapping[str, Any] = {
     "monthly": dg.MonthlyPartitionsDefinition,
     "static": dg.StaticPartitionsDefinition,
 }
+
+
+PythonObject = Annotated[Any, dg.Resolver.default(model_field_type=str)]
+"""An attribute that YAML gives as a path, and Python as the object itself."""
+
+RowSchema = Annotated[
+    Any,
+    dg.Resolver.default(model_field_type=str | None),
+    Field(default=None, alias="schema"),  # pydantic has a `schema`
+]
 
 
 class Partitions(dg.Model):  # type: ignore[misc]
@@ -35,18 +45,18 @@ class Partitions(dg.Model):  # type: ignore[misc]
     partition_keys: Sequence[str] | None = None
 
 
-def _partitions(context: dg.ResolutionContext, given: Partitions) -> Any:
-    stated = context.resolve_value(given.model_dump(exclude_none=True))
-    kind = stated.pop("type")
-    parameters = {name: str(value) if isinstance(value, date) else value for name, value in stated.items()}
+def _partitions(context: dg.ResolutionContext, partitions: Partitions) -> Any:
+    values = context.resolve_value(partitions.model_dump(exclude_none=True))
+    kind = values.pop("type")
+    parameters = {name: str(value) if isinstance(value, date) else value for name, value in values.items()}
     try:
         return _PARTITIONS[kind](**parameters)
     except TypeError as error:
         raise DeclarationError(f"partitions_def of type {kind!r} with {parameters!r}: {error}") from error
 
 
-def _tags(context: dg.ResolutionContext, given: Mapping[str, Any]) -> dict[str, str]:
-    return {name: str(value) for name, value in context.resolve_value(dict(given)).items()}
+def _tags(context: dg.ResolutionContext, tags: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in context.resolve_value(dict(tags)).items()}
 
 
 def injected(description: str) -> Any:
@@ -79,8 +89,8 @@ class AssetAttributes(dg.Model):  # type: ignore[misc]
     retry_policy: Annotated[Any, injected("how a failed step is tried again")] = None
 
     def options(self) -> AssetOptions:
-        """What was stated, as ``@dg.asset`` takes it."""
-        stated = {name: getattr(self, name) for name in AssetAttributes.model_fields if name in self.model_fields_set}
-        if stated.get("kinds") is not None:
-            stated["kinds"] = set(stated["kinds"])
-        return cast(AssetOptions, stated)
+        """What YAML says, as ``@dg.asset`` takes it."""
+        options = {name: getattr(self, name) for name in AssetAttributes.model_fields if name in self.model_fields_set}
+        if options.get("kinds") is not None:
+            options["kinds"] = set(options["kinds"])
+        return cast(AssetOptions, options)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import dagster as dg
 from pydantic import BaseModel, PrivateAttr
 
 import fti_assets as fti
-from fti_assets.components.reference import is_path, place_of, python_object
+from fti_assets.components.reference import is_path, last_name, place_of, python_object
 from fti_assets.components.stores import stores_of
+from fti_assets.core.names import versioned
 from fti_assets.errors import DeclarationError, FtiError, listed
 from fti_assets.orchestration.declaration import Declaration
 from fti_assets.orchestration.resources import STORES
@@ -23,21 +24,27 @@ _PLACE = "place"
 
 
 class ComponentTree(Protocol):
-    """The components of a project, as a ``ComponentLoadContext`` gives them."""
+    """The components of a project, each loaded once, as a ``ComponentLoadContext`` gives them."""
 
     defs_module: Any
 
-    def get_all_components(self, of_type: type[Any]) -> list[Any]:
-        """Every component of a type, loaded once."""
+    def get_all_components(self, of_type: type[Any]) -> list[Any]: ...
 
 
 class DeclaringComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore[misc]
     """A component that makes one declaration."""
 
+    summary: ClassVar[str]
+
     _context: Any = PrivateAttr(None)
     _declaration: Any = PrivateAttr(None)
     _is_declaring: bool = PrivateAttr(False)
     _fits: bool = PrivateAttr(False)
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """What ``dg list components`` says."""
+        return dg.ComponentTypeSpec(description=cls.summary, produces=["asset", "asset_check"])
 
     @classmethod
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Any:
@@ -73,11 +80,7 @@ class DeclaringComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore
         raise NotImplementedError
 
     def declared(self, tree: ComponentTree) -> Any:
-        """The declaration, made once: what others name is the same object.
-
-        Raises:
-            DeclarationError: it is impossible, with the file and line of the component.
-        """
+        """The declaration, made once: what others name is the same object. An error says the component's file and line."""
         if self._is_declaring:
             raise DeclarationError(f"{self.names()[0]!r} rests on itself: leave it out of what it takes")
         if self._declaration is None:
@@ -105,6 +108,15 @@ class DeclaringComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore
         """The Python object that an attribute names."""
         return python_object(reference, self._context, what=what)
 
+    def function_of(self, reference: Any, *, what: str, decorator: str) -> Any:
+        """The plain function that an attribute names."""
+        function = self.python(reference, what=what)
+        if not callable(function) or isinstance(function, Declaration):
+            raise DeclarationError(
+                f"{what} is {function!r}: name a plain function, without @{decorator}; the component declares it"
+            )
+        return function
+
     def named(
         self, tree: ComponentTree, kind: type[DeclaringComponent], reference: Any, declaration: type[D], *, what: str
     ) -> D:
@@ -126,24 +138,22 @@ class DeclaringComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore
                 f"{what} is {reference!r}, but several {kind.__name__}s have that name: {listed(versions)}; name one of them"
             )
         if not matching:
-            there = sorted(component.names()[-1] for component in components)
+            names = sorted(component.names()[-1] for component in components)
             raise DeclarationError(
-                f"{what} is {reference!r}, but no {kind.__name__} has that name; there is {listed(there)}. Name one of them, or "
+                f"{what} is {reference!r}, but no {kind.__name__} has that name; there is {listed(names)}. Name one of them, or "
                 "give the path of one that is declared in Python, as in my_project.features.weather"
             )
-        made: D = matching[0].declared(tree)
-        return made
+        declared: D = matching[0].declared(tree)
+        return declared
+
+
+def names_of(name: str | None, function: Any, version: int) -> tuple[str, str]:
+    """The name of what a function declares, by default the function's, without and with its version."""
+    if name is None:
+        name = last_name(function) if isinstance(function, str) else str(getattr(function, "__name__", ""))
+    return name, versioned(name, version)
 
 
 def components_of(tree: ComponentTree, kind: type[Any] = DeclaringComponent) -> list[Any]:
     """The components of a kind in a project. The tree that stands for none, in tests, has none."""
     return tree.get_all_components(kind) if isinstance(tree.defs_module, ModuleType) else []
-
-
-def checked_function(found: Any, *, what: str, decorator: str) -> Any:
-    """Refuse what is not a plain function."""
-    if not callable(found) or isinstance(found, Declaration):
-        raise DeclarationError(
-            f"{what} is {found!r}: name a plain function, without @{decorator}; the component declares it"
-        )
-    return found

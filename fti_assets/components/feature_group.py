@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import dagster as dg
-from pydantic import Field
 
 import fti_assets as fti
-from fti_assets.components.attributes import AssetAttributes
-from fti_assets.components.declaring import ComponentTree, DeclaringComponent, checked_function, components_of
-from fti_assets.components.reference import last_name
+from fti_assets.components.attributes import AssetAttributes, PythonObject, RowSchema
+from fti_assets.components.declaring import ComponentTree, DeclaringComponent, components_of, names_of
 from fti_assets.components.scaffold import FeatureGroupScaffolder
-from fti_assets.core.names import versioned
 from fti_assets.errors import DeclarationError, listed
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.table import Table
@@ -34,7 +31,7 @@ class FeatureGroupComponent(AssetAttributes, DeclaringComponent):
             that group.
     """
 
-    function: Annotated[Any, dg.Resolver.default(model_field_type=str)]
+    function: PythonObject
     keys: Sequence[str]
     name: str | None = None
     version: int = 1
@@ -44,7 +41,7 @@ class FeatureGroupComponent(AssetAttributes, DeclaringComponent):
     ttl: str | None = None
     tie_break: str | None = None
     keep_last: str | None = None
-    row_schema: Annotated[Any, dg.Resolver.default(model_field_type=str | None)] = Field(default=None, alias="schema")
+    row_schema: RowSchema
     partition_by: str | None = None
     lookback: str | None = None
     online: bool = False
@@ -52,24 +49,16 @@ class FeatureGroupComponent(AssetAttributes, DeclaringComponent):
     rename: Mapping[str, str] | None = None
     inputs: Mapping[str, Any] | None = None
 
-    @classmethod
-    def get_spec(cls) -> dg.ComponentTypeSpec:
-        """What ``dg list components`` says."""
-        return dg.ComponentTypeSpec(
-            description="A feature group: rows of features, validated, versioned and joined point-in-time.",
-            produces=["asset", "asset_check"],
-        )
+    summary = "A feature group: rows of features, validated, versioned and joined point-in-time."
 
     def names(self) -> Sequence[str]:
         """``weather`` and ``weather_v1``."""
-        given = self.function if isinstance(self.function, str) else getattr(self.function, "__name__", "")
-        name = self.name or last_name(given)
-        return name, versioned(name, self.version)
+        return names_of(self.name, self.function, self.version)
 
     def declare(self, tree: ComponentTree) -> FeatureGroup:
         """The group."""
         what = f"function of feature group {self.names()[0]!r}"
-        function = checked_function(self.python(self.function, what=what), what=what, decorator="fti.feature_group")
+        function = self.function_of(self.function, what=what, decorator="fti.feature_group")
         return fti.feature_group(
             name=self.names()[0],
             version=self.version,
@@ -94,23 +83,23 @@ class FeatureGroupComponent(AssetAttributes, DeclaringComponent):
         """The groups of the function's ``fti.Table`` parameters; those of its own module are found by the declaration."""
         annotations = annotations_of(function, {})
         tables = [name for name, annotation in annotations.items() if annotation is Table and name != "return"]
-        given = dict(self.inputs or {})
-        unknown = [name for name in given if name not in tables]
+        inputs = dict(self.inputs or {})
+        unknown = [name for name in inputs if name not in tables]
         if unknown:
             raise DeclarationError(
                 f"inputs gives a group for {listed(unknown)}, which is no parameter of {function.__name__!r} annotated fti.Table; "
                 f"there is {listed(tables)}"
             )
-        known = {name for component in components_of(tree, FeatureGroupComponent) for name in component.names()}
+        groups = {name for component in components_of(tree, FeatureGroupComponent) for name in component.names()}
         in_module = {name for name in tables if isinstance(function.__globals__.get(name), FeatureGroup)}
-        missing = [name for name in tables if name not in {*given, *known, *in_module}]
+        missing = [name for name in tables if name not in {*inputs, *groups, *in_module}]
         if missing:
             raise DeclarationError(
                 f"parameter {missing[0]!r} of {function.__name__!r} is an fti.Table, but no feature group has that name; there is "
-                f"{listed(sorted(known))}. Name its group, as in inputs: {{{missing[0]}: <group>}}"
+                f"{listed(sorted(groups))}. Name its group, as in inputs: {{{missing[0]}: <group>}}"
             )
-        wanted = {name: given.get(name, name) for name in tables if name in given or name in known}
         return {
-            parameter: self.named(tree, FeatureGroupComponent, reference, FeatureGroup, what=f"input {parameter!r}")
-            for parameter, reference in wanted.items()
+            name: self.named(tree, FeatureGroupComponent, inputs.get(name, name), FeatureGroup, what=f"input {name!r}")
+            for name in tables
+            if name in inputs or name in groups
         }

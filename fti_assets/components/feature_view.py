@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import dagster as dg
-from pydantic import Field
 
 import fti_assets as fti
-from fti_assets.components.attributes import AssetAttributes
-from fti_assets.components.construct import construct
+from fti_assets.components.attributes import AssetAttributes, RowSchema
 from fti_assets.components.declaring import ComponentTree, DeclaringComponent
 from fti_assets.components.feature_group import FeatureGroupComponent
+from fti_assets.components.reference import construct, encoders_of
 from fti_assets.components.scaffold import FeatureViewScaffolder
 from fti_assets.core.names import versioned
 from fti_assets.errors import DeclarationError
@@ -62,7 +61,7 @@ class DatasetAttributes(AssetAttributes, dg.Resolvable):  # type: ignore[misc]
     split: Mapping[str, Any] | None = None
     window: str | None = None
     catch_up: int = 1
-    row_schema: Annotated[Any, dg.Resolver.default(model_field_type=str | None)] = Field(default=None, alias="schema")
+    row_schema: RowSchema
 
 
 @dg.scaffold_with(FeatureViewScaffolder)
@@ -87,13 +86,7 @@ class FeatureViewComponent(DeclaringComponent):
     encoders: Mapping[str, str | Mapping[str, Any]] | None = None
     dataset: DatasetAttributes | None = None
 
-    @classmethod
-    def get_spec(cls) -> dg.ComponentTypeSpec:
-        """What ``dg list components`` says."""
-        return dg.ComponentTypeSpec(
-            description="A feature view, what one model needs, and the training dataset made of it.",
-            produces=["asset", "asset_check"],
-        )
+    summary = "A feature view, what one model needs, and the training dataset made of it."
 
     def names(self) -> Sequence[str]:
         """The view's name and the dataset's, each with and without its version."""
@@ -110,12 +103,7 @@ class FeatureViewComponent(DeclaringComponent):
             prediction_time=self.prediction_time,
             label=self._label(tree),
             features=[self._feature(tree, feature) for feature in self.features],
-            encoders={
-                feature: construct(
-                    given, self._context, module="training.encoders.encoders", what=f"encoder of feature {feature!r}"
-                )
-                for feature, given in (self.encoders or {}).items()
-            },
+            encoders=encoders_of(self.encoders, self._context),
         )
         dataset = self._dataset()
         return fti.training_dataset(
@@ -139,31 +127,29 @@ class FeatureViewComponent(DeclaringComponent):
         group = self._group(tree, self.label.group, what=f"label of view {self.name!r}")
         return fti.Label(group[self.label.column], maturity=self.label.maturity, within=self.label.within)
 
-    def _feature(self, tree: ComponentTree, given: FeatureAttributes) -> Selection | OnDemand:
+    def _feature(self, tree: ComponentTree, feature: FeatureAttributes) -> Selection | OnDemand:
         what = f"a feature of view {self.name!r}"
-        if given.on_demand is not None:
-            if given.model_fields_set - {"on_demand"}:
-                raise DeclarationError(f"{what} is on_demand {given.on_demand!r}: it takes nothing beside its path")
-            result = self.python(given.on_demand, what=what)
+        if feature.on_demand is not None:
+            if feature.model_fields_set - {"on_demand"}:
+                raise DeclarationError(f"{what} is on_demand {feature.on_demand!r}: it takes nothing beside its path")
+            result = self.python(feature.on_demand, what=what)
             if not isinstance(result, OnDemand):
                 raise DeclarationError(
-                    f"{what}: {given.on_demand!r} is {result!r}; declare it with @fti.on_demand(outputs={{...}})"
+                    f"{what}: {feature.on_demand!r} is {result!r}; declare it with @fti.on_demand(outputs={{...}})"
                 )
             return result
-        if given.group is None:
+        if feature.group is None:
             raise DeclarationError(
                 f"{what} names neither a group nor on_demand: write group: <name> and columns: [...]"
             )
-        selection = Selection(self._group(tree, given.group, what=what))
-        if given.join_on:
-            selection = selection.on(**given.join_on)
-        if given.prefix:
-            selection = selection.prefix(given.prefix)
-        return selection[tuple(given.columns)] if given.columns else selection
+        selection = Selection(self._group(tree, feature.group, what=what)).on(**feature.join_on or {})
+        if feature.prefix:
+            selection = selection.prefix(feature.prefix)
+        return selection[tuple(feature.columns)] if feature.columns else selection
 
-    def _split(self, given: Mapping[str, Any] | None, view: fti.FeatureView) -> Any:
-        if given is None:
+    def _split(self, split: Mapping[str, Any] | None, view: fti.FeatureView) -> Any:
+        if split is None:
             return None
-        by_time = view.time is not None or any(isinstance(given.get(part), str) for part in ("validation", "test"))
+        by_time = view.time is not None or any(isinstance(split.get(part), str) for part in ("validation", "test"))
         kind = "TimeSplit" if by_time else "RandomSplit"
-        return construct({"type": kind, **given}, self._context, module="training.datasets.split", what="split")
+        return construct({"type": kind, **split}, self._context, module="training.datasets.split", what="split")

@@ -1,21 +1,22 @@
-"""Models in YAML."""
+"""Models and batch predictions in YAML."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import dagster as dg
+from pydantic import Field
 
 import fti_assets as fti
-from fti_assets.components.attributes import AssetAttributes
-from fti_assets.components.construct import construct
-from fti_assets.components.declaring import ComponentTree, DeclaringComponent, checked_function
+from fti_assets.components.attributes import AssetAttributes, PythonObject, RowSchema
+from fti_assets.components.declaring import ComponentTree, DeclaringComponent, names_of
 from fti_assets.components.feature_view import FeatureViewComponent
-from fti_assets.components.reference import last_name
-from fti_assets.components.scaffold import ModelScaffolder
+from fti_assets.components.reference import construct, encoders_of
+from fti_assets.components.scaffold import ModelScaffolder, PredictionsScaffolder
 from fti_assets.core.manifest import Task
 from fti_assets.core.names import versioned
+from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.models.model import Model
 
@@ -41,7 +42,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
         gates: ``{type: BeatsBaseline, metric: log_loss}`` and the like.
     """
 
-    function: Annotated[Any, dg.Resolver.default(model_field_type=str)]
+    function: PythonObject
     dataset: str
     task: Task
     name: str | None = None
@@ -53,25 +54,16 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
     promote: Literal["automatic", "by_hand"] = "automatic"
     catch_up: int | None = None
 
-    @classmethod
-    def get_spec(cls) -> dg.ComponentTypeSpec:
-        """What ``dg list components`` says."""
-        return dg.ComponentTypeSpec(
-            description="A model: trained on a view's dataset, exported to ONNX, judged by gates before it serves.",
-            produces=["asset", "asset_check"],
-        )
+    summary = "A model: trained on a view's dataset, exported to ONNX, judged by gates before it serves."
 
     def names(self) -> Sequence[str]:
         """``delay_net`` and ``delay_net_v1``."""
-        given = self.function if isinstance(self.function, str) else getattr(self.function, "__name__", "")
-        name = self.name or last_name(given)
-        return name, versioned(name, self.version)
+        return names_of(self.name, self.function, self.version)
 
     def declare(self, tree: ComponentTree) -> Model:
         """The model."""
         name = self.names()[0]
-        what = f"function of model {name!r}"
-        function = checked_function(self.python(self.function, what=what), what=what, decorator="fti.model")
+        function = self.function_of(self.function, what=f"function of model {name!r}", decorator="fti.model")
         dataset = self.named(
             tree, FeatureViewComponent, self.dataset, TrainingDataset, what=f"dataset of model {name!r}"
         )
@@ -81,12 +73,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
             version=self.version,
             dataset=dataset,
             task=self.task,
-            encoders={
-                feature: construct(
-                    given, self._context, module="training.encoders.encoders", what=f"encoder of feature {feature!r}"
-                )
-                for feature, given in (self.encoders or {}).items()
-            },
+            encoders=encoders_of(self.encoders, self._context),
             evaluate=evaluate and fti.Evaluation(metrics=evaluate.metrics, slices=evaluate.slices),
             gates=[
                 construct(gate, self._context, module="training.judging.gates", what=f"gate of model {name!r}")
@@ -97,3 +84,37 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
             catch_up=self.catch_up,
             **self.options(),
         )(function)
+
+
+@dg.scaffold_with(PredictionsScaffolder)
+class PredictionsComponent(AssetAttributes, DeclaringComponent):
+    """Batch predictions: an answer for each spine row. The attributes are those of ``fti.batch_predictions``.
+
+    Args:
+        name: the name of the predictions.
+        model: whose answers they are, by its name.
+        schema: the path of a Pandera model of the rows.
+    """
+
+    name: str
+    answering: str = Field(alias="model")
+    version: int = 1
+    row_schema: RowSchema
+    catch_up: int | None = None
+
+    summary = "Batch predictions: a model's answer for each row of its view's spine."
+
+    def names(self) -> Sequence[str]:
+        """``delay_predictions`` and ``delay_predictions_v1``."""
+        return self.name, versioned(self.name, self.version)
+
+    def declare(self, tree: ComponentTree) -> BatchPredictions:
+        """The predictions."""
+        return fti.batch_predictions(
+            name=self.name,
+            version=self.version,
+            model=self.named(tree, ModelComponent, self.answering, Model, what=f"model of predictions {self.name!r}"),
+            schema=self.python(self.row_schema, what="schema"),
+            catch_up=self.catch_up,
+            **self.options(),
+        )

@@ -1,15 +1,21 @@
-"""Paths to Python objects, as YAML writes them: ``weather.py:weather`` beside the file, or ``my_project.features.weather``."""
+"""What YAML names: Python objects by their paths, and encoders, gates and splits by the public names of ``fti_assets``.
+
+A path is ``weather.py:weather`` beside the file, or ``my_project.features.weather``.
+"""
 
 from __future__ import annotations
 
 import importlib
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import dagster as dg
 
-from fti_assets.errors import DeclarationError, listed
+import fti_assets as fti
+from fti_assets.errors import DeclarationError, listed, one_of
 
 
 def is_path(reference: str) -> bool:
@@ -33,11 +39,7 @@ def place_of(context: dg.ComponentLoadContext) -> str:
 
 
 def python_object(reference: Any, context: dg.ComponentLoadContext | None, *, what: str) -> Any:
-    """The object that a path names; what is no text is the object itself.
-
-    Raises:
-        DeclarationError: the module or the object is not there.
-    """
+    """The object that a path names; what is no text is the object itself."""
     if not isinstance(reference, str):
         return reference
     module_name, _, name = reference.rpartition(":" if ":" in reference else ".")
@@ -47,30 +49,68 @@ def python_object(reference: Any, context: dg.ComponentLoadContext | None, *, wh
         )
     module = _module(module_name, context, what=f"{what} {reference!r}")
     if not hasattr(module, name):
-        there = [each for each, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
-        raise DeclarationError(f"{what} {reference!r}: {module.__name__} has no {name!r}; it has {listed(there)}")
+        own = [each for each, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+        raise DeclarationError(f"{what} {reference!r}: {module.__name__} has no {name!r}; it has {listed(own)}")
     return getattr(module, name)
 
 
-def _module(name: str, context: dg.ComponentLoadContext | None, *, what: str) -> ModuleType:
-    if name.endswith(".py"):
-        return _module_beside(name, context, what=what)
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise DeclarationError(f"{what}: importing {name} failed: {error}") from error
+def construct(
+    declared: str | Mapping[str, Any], context: dg.ComponentLoadContext | None, *, module: str, what: str
+) -> Any:
+    """Make what ``Embedding`` or ``{type: Embedding, max_categories: 64}`` says.
+
+    Args:
+        declared: a name, or a mapping of ``type`` and arguments; the type may be a path to a class of the user's own.
+        context: where files beside the YAML lie.
+        module: the module of ``fti_assets`` whose public names may be given.
+        what: names the place in errors.
+
+    Raises:
+        DeclarationError: there is no such name, or it takes other arguments.
+    """
+    arguments = {"type": declared} if isinstance(declared, str) else dict(declared)
+    name = arguments.pop("type", None)
+    public = sorted(one for one, place in fti._MODULES.items() if place == module)
+    if isinstance(name, str) and is_path(name):
+        made = python_object(name, context, what=what)
+    elif name in public:
+        made = getattr(fti, name)
+    else:
         raise DeclarationError(
-            f"{what}: there is no module {error.name!r}; for a file beside the defs.yaml write <file>.py:<name>"
+            f"{what} has the type {name!r}: it is {one_of(public)}, or a path to a class, as in {{type: {public[0]}}}"
+        )
+    try:
+        bound = inspect.signature(made).bind(**arguments)
+    except TypeError as error:
+        raise DeclarationError(
+            f"{what}: {name} takes {one_of(inspect.signature(made).parameters)}, not {one_of(arguments)}: {error}"
         ) from error
+    return made(*bound.args, **bound.kwargs)
 
 
-def _module_beside(name: str, context: dg.ComponentLoadContext | None, *, what: str) -> ModuleType:
+def encoders_of(declared: Mapping[str, Any] | None, context: dg.ComponentLoadContext | None) -> dict[str, Any]:
+    """The encoders that a view or a model names, by feature."""
+    return {
+        feature: construct(one, context, module="training.encoders.encoders", what=f"encoder of feature {feature!r}")
+        for feature, one in (declared or {}).items()
+    }
+
+
+def _module(name: str, context: dg.ComponentLoadContext | None, *, what: str) -> ModuleType:
+    if not name.endswith(".py"):
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise DeclarationError(f"{what}: importing {name} failed: {error}") from error
+            raise DeclarationError(
+                f"{what}: there is no module {error.name!r}; for a file beside the defs.yaml write <file>.py:<name>"
+            ) from error
     if context is None:
         raise DeclarationError(f"{what}: a component made in Python has no folder: give the object itself")
     folder: Path = context.path if context.path.is_dir() else context.path.parent
     if not (folder / name).is_file():
-        there = sorted(path.name for path in folder.glob("*.py"))
-        raise DeclarationError(f"{what}: there is no file {name!r} in {folder}; there is {listed(there)}")
+        files = sorted(path.name for path in folder.glob("*.py"))
+        raise DeclarationError(f"{what}: there is no file {name!r} in {folder}; there is {listed(files)}")
     module: ModuleType = context.load_defs_relative_python_module(folder / name)
     return module

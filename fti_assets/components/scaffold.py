@@ -19,13 +19,15 @@ class _Scaffolder(dg.Scaffolder[Any]):  # type: ignore[misc]
 
     yaml: str
     python: str | None = None
+    parameters: type[BaseModel] | None = None
+
+    @classmethod
+    def get_scaffold_params(cls) -> Any:
+        """What the command takes."""
+        return cls.parameters or super().get_scaffold_params()
 
     def scaffold(self, request: dg.ScaffoldRequest[Any]) -> None:
-        """Write the files.
-
-        Raises:
-            DeclarationError: another format than YAML is asked for.
-        """
+        """Write the files."""
         if request.scaffold_format != "yaml":
             raise DeclarationError(
                 f"{request.type_name} is scaffolded as YAML: leave out --format; in Python, use the declarations of fti_assets"
@@ -33,12 +35,11 @@ class _Scaffolder(dg.Scaffolder[Any]):  # type: ignore[misc]
         folder: Path = request.target_path.parent if request.append else request.target_path
         name = re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_")
         name = f"n{name}" if name[:1].isdigit() else name
-        today = clock.now()
         values = {
             "type": request.type_name,
             "name": name,
             "Name": "".join(part.capitalize() for part in name.split("_")),
-            "start": f"{today.year - 1}-01-01",
+            "start": f"{clock.now().year - 1}-01-01",
             **request.params.model_dump(),
         }
         text = Template(self.yaml).substitute(values)
@@ -112,6 +113,7 @@ class ViewParameters(BaseModel):
 class FeatureViewScaffolder(_Scaffolder):
     """A view of the spine's own columns, and its dataset."""
 
+    parameters = ViewParameters
     yaml = """\
 type: $type
 
@@ -142,11 +144,6 @@ attributes:
       end_offset: 1
 """
 
-    @classmethod
-    def get_scaffold_params(cls) -> type[ViewParameters]:
-        """What the command takes."""
-        return ViewParameters
-
 
 class ModelParameters(BaseModel):
     """What a new model learns from."""
@@ -158,6 +155,7 @@ class ModelParameters(BaseModel):
 class ModelScaffolder(_Scaffolder):
     """A small network, trained with Adam."""
 
+    parameters = ModelParameters
     yaml = """\
 type: $type
 
@@ -194,11 +192,6 @@ def $name(data: fti.TrainingData) -> Any:
     return data.fit(Linear())
 '''
 
-    @classmethod
-    def get_scaffold_params(cls) -> type[ModelParameters]:
-        """What the command takes."""
-        return ModelParameters
-
 
 class PredictionsParameters(BaseModel):
     """What new predictions rest on."""
@@ -209,6 +202,7 @@ class PredictionsParameters(BaseModel):
 class PredictionsScaffolder(_Scaffolder):
     """Daily predictions."""
 
+    parameters = PredictionsParameters
     yaml = """\
 type: $type
 
@@ -220,8 +214,3 @@ attributes:
     type: daily
     start_date: "$start"
 """
-
-    @classmethod
-    def get_scaffold_params(cls) -> type[PredictionsParameters]:
-        """What the command takes."""
-        return PredictionsParameters

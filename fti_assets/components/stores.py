@@ -57,11 +57,7 @@ class StoresComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore[mi
 
     @property
     def stores(self) -> fti.Stores:
-        """The resource, made once.
-
-        Raises:
-            DeclarationError: folders are given beside a resource, or the path names no ``Stores``.
-        """
+        """The resource, made once."""
         if self._stores is None:
             try:
                 self._stores = self._made()
@@ -72,12 +68,11 @@ class StoresComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore[mi
         return stores
 
     def _made(self) -> fti.Stores:
-        folders = {name: getattr(self, name) for name in ("lake", "models", "online")}
-        given = {name: folder for name, folder in folders.items() if folder is not None}
+        folders = {name: folder for name in ("lake", "models", "online") if (folder := getattr(self, name)) is not None}
         if self.resource is None:
-            return fti.Stores(**given)
-        if given:
-            raise DeclarationError(f"{listed(given)} and resource are both given: leave out one of the two")
+            return fti.Stores(**folders)
+        if folders:
+            raise DeclarationError(f"{listed(folders)} and resource are both given: leave out one of the two")
         result = python_object(self.resource, self._context, what="resource")
         if not isinstance(result, fti.Stores):
             raise DeclarationError(f"resource {self.resource!r} is {result!r}: name an fti.Stores")
@@ -85,14 +80,10 @@ class StoresComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore[mi
 
 
 def stores_of(tree: Any) -> fti.Stores:
-    """The stores of a project: those of its StoresComponent, or the ones under ``FTI_HOME``.
-
-    Raises:
-        DeclarationError: there are several.
-    """
-    result = tree.get_all_components(StoresComponent) if isinstance(tree.defs_module, ModuleType) else []
-    if len(result) > 1:
-        places = [place_of(component._context) for component in result if component._context is not None]
-        raise DeclarationError(f"this project has {len(result)} StoresComponents, in {listed(places)}: keep one")
-    stores: fti.Stores = result[0].stores if result else _DEFAULT
+    """The stores of a project: those of its one StoresComponent, or the ones under ``FTI_HOME``."""
+    components = tree.get_all_components(StoresComponent) if isinstance(tree.defs_module, ModuleType) else []
+    if len(components) > 1:
+        places = [place_of(component._context) for component in components if component._context is not None]
+        raise DeclarationError(f"this project has {len(components)} StoresComponents, in {listed(places)}: keep one")
+    stores: fti.Stores = components[0].stores if components else _DEFAULT
     return stores

@@ -40,7 +40,7 @@ Versions = Mapping[Target, Mapping[str, str] | str | None]
 @checked_arguments()
 def new_data_sensor(
     *,
-    targets: Sequence[Target],
+    targets: Sequence[Any],
     name: str | None = None,
     minimum_interval_seconds: int | None = 30,
     most_runs: int = 100,

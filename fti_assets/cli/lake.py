@@ -29,7 +29,7 @@ def check(file: str | None, module: str | None, lake: str | None) -> None:
 
     It compares the lake with Dagster's records and with its own files, and the online store with the lake.
     """
-    from fti_assets.forget import stores_of
+    from fti_assets.describe import stores_of
     from fti_assets.orchestration.upkeep.recorded import namespaces_of, refuse_lost, stale_namespaces, tables_of
     from fti_assets.stores.lake.upkeep.unnamed_files import file_sizes, missing_files
 

@@ -37,7 +37,8 @@ def forget(
 
     GROUP is the feature group that has the key; all its versions are meant.
     """
-    from fti_assets.forget import as_text, forget, stores_of
+    from fti_assets.describe import stores_of
+    from fti_assets.forget import as_text, forget
 
     system = loaded(file, module)
     system_stores = stores_of(system, **folders)
@@ -59,7 +60,7 @@ def reset(names: tuple[str, ...], yes: bool, file: str | None, module: str | Non
 
     NAMES are groups, datasets or predictions, in all their versions, or in one, such as orders_v1.
     """
-    from fti_assets.forget import stores_of
+    from fti_assets.describe import stores_of
     from fti_assets.reset import as_text, plan_reset, reset
 
     system = loaded(file, module)

@@ -1,4 +1,4 @@
-"""The definitions of a file or a module, as Dagster's own command line finds them."""
+"""The definitions of a file or a module, as Dagster's own command line finds them, and where they keep what they store."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from fti_assets.errors import DeclarationError, FtiError, listed
 
 if TYPE_CHECKING:
     import dagster as dg
+
+    from fti_assets.orchestration.resources import Stores
 
 
 def load_definitions(*, file: str | Path | None = None, module: str | None = None) -> dg.Definitions:
@@ -35,15 +37,32 @@ def load_definitions(*, file: str | Path | None = None, module: str | None = Non
         raise
     except Exception as error:
         raise DeclarationError(f"{what} cannot be loaded: {type(error).__name__}: {error}") from error
-    results = {name: value for name, value in vars(loaded).items() if isinstance(value, dg.Definitions)}
-    if len({id(value) for value in results.values()}) != 1:
-        problem = (
-            f"several dg.Definitions, {listed(results)}: leave one"
-            if results
-            else "no dg.Definitions: make one, defs = fti.build_definitions([...])"
-        )
+    by_name = {name: value for name, value in vars(loaded).items() if isinstance(value, dg.Definitions)}
+    if len(set(map(id, by_name.values()))) != 1:
+        problem = "no dg.Definitions: make one, defs = fti.build_definitions([...])"
+        if by_name:
+            problem = f"several dg.Definitions, {listed(by_name)}: leave one"
         raise DeclarationError(f"{what} holds {problem}")
-    return next(iter(results.values()))
+    return next(iter(by_name.values()))
+
+
+def stores_of(definitions: dg.Definitions, **folders: str | None) -> Stores:
+    """The stores of some definitions, with the folders that are named instead of theirs.
+
+    Raises:
+        DeclarationError: the resource is not the ``Stores`` of this library, or an environment variable is not set.
+    """
+    from fti_assets.orchestration.resources import STORES, Stores
+
+    stores = (definitions.resources or {}).get(STORES, Stores())
+    if not isinstance(stores, Stores):
+        raise DeclarationError(f"the resource {STORES!r} of the definitions is {type(stores).__name__}, not fti.Stores")
+    try:
+        resolved = stores.process_config_and_initialize()
+    except Exception as error:
+        raise DeclarationError(f"the stores of the definitions cannot be used here: {error}") from error
+    places = {name: getattr(resolved, name) for name in type(stores).model_fields}
+    return type(stores)(**{**places, **{name: folder for name, folder in folders.items() if folder is not None}})
 
 
 def _of_file(file: Path) -> ModuleType:

@@ -6,9 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from fti_assets.describe.features import feature_pipeline
-from fti_assets.describe.inference import batch_inference, online_inference
-from fti_assets.describe.training import dataset_facts, model_facts
+from fti_assets.describe.facts import batch_inference, dataset_facts, feature_pipeline, model_facts, online_inference
 from fti_assets.describe.triggers import triggers_by_key, triggers_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions

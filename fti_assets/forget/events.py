@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -17,37 +18,39 @@ def tell_dagster(commits: Mapping[dg.AssetKey | None, Commit]) -> int:
 
     An event keeps the tags of the one before it: its code version and what it was made of.
     """
+    changed = [
+        (key, commit.snapshot, record)
+        for key, commit in commits.items()
+        for record in commit.partitions
+        if key is not None and record.partition in commit.changed
+    ]
+    with home_instance() as instance:
+        if instance is None:
+            return 0
+        for key, snapshot, record in changed:
+            partition = None if record.partition == WHOLE else record.partition
+            newest = dg.AssetRecordsFilter(asset_key=key, asset_partitions=None if partition is None else [partition])
+            events = [one.asset_materialization for one in instance.fetch_materializations(newest, limit=1).records]
+            tags = {tag: value for event in events if event is not None for tag, value in (event.tags or {}).items()}
+            tags |= {DATA_VERSION_TAG: record.data_version, DATA_VERSION_IS_USER_PROVIDED_TAG: "true"}
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization(
+                    key,
+                    partition=partition,
+                    description="A key was forgotten.",
+                    metadata={"dagster/partition_row_count": record.rows, "snapshot": snapshot},
+                    tags=tags,
+                )
+            )
+    return len(changed)
+
+
+@contextmanager
+def home_instance() -> Iterator[dg.DagsterInstance | None]:
+    """The instance of ``DAGSTER_HOME``, None where there is no such folder."""
     home = os.environ.get("DAGSTER_HOME")
     if not home or not Path(home).is_dir():
-        return 0
-    message = 0
+        yield None
+        return
     with dg.DagsterInstance.get() as instance:
-        for key, commit in commits.items():
-            if key is None:
-                continue
-            for record in commit.partitions:
-                if record.partition not in commit.changed:
-                    continue
-                partition = None if record.partition == WHOLE else record.partition
-                instance.report_runless_asset_event(
-                    dg.AssetMaterialization(
-                        key,
-                        partition=partition,
-                        description="A key was forgotten.",
-                        metadata={"dagster/partition_row_count": record.rows, "snapshot": commit.snapshot},
-                        tags={
-                            **_tags(instance, key, partition),
-                            DATA_VERSION_TAG: record.data_version,
-                            DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
-                        },
-                    )
-                )
-                message += 1
-    return message
-
-
-def _tags(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None) -> dict[str, str]:
-    wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=None if partition is None else [partition])
-    records = instance.fetch_materializations(wanted, limit=1).records
-    event = records[0].asset_materialization if records else None
-    return dict(event.tags or {}) if event is not None else {}
+        yield instance

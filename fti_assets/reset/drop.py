@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 import dagster as dg
 
 from fti_assets.errors import NotMaterializedError, StoreError
+from fti_assets.forget.events import home_instance
 from fti_assets.orchestration.declaration import declarations_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.reset.plan import Plan, planned
@@ -63,12 +62,11 @@ def reset(
 
 def _wiped(assets: Sequence[dg.AssetKey]) -> int | None:
     """Have Dagster forget the materializations, as by the button on an asset's page; how many assets had any."""
-    home = os.environ.get("DAGSTER_HOME")
-    if not home or not Path(home).is_dir():
-        return None
-    with dg.DagsterInstance.get() as instance:
-        known = set(instance.all_asset_keys())
-        wiped = [key for key in dict.fromkeys(assets) if key in known]
+    with home_instance() as instance:
+        if instance is None:
+            return None
+        recorded = set(instance.all_asset_keys())
+        wiped = [key for key in dict.fromkeys(assets) if key in recorded]
         if wiped:
             instance.wipe_assets(wiped)
     return len(wiped)

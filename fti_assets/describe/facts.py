@@ -1,0 +1,210 @@
+"""Feature groups, datasets, models and predictions in facts; what only the user can say is read from an asset's tags or metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.errors import FtiError
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.orchestration.partitions import is_timed
+from fti_assets.orchestration.resources import Stores
+from fti_assets.training.datasets.dataset import TrainingDataset
+from fti_assets.training.models.model import Model
+
+NOT_STATED = "not stated"
+_FRAMEWORKS = {
+    "duckdb": "DuckDB",
+    "fti_assets": "DuckDB",
+    "lightning": "PyTorch Lightning",
+    "onnx": "ONNX",
+    "pandas": "pandas",
+    "polars": "Polars",
+    "pyarrow": "Arrow",
+    "pytorch_lightning": "PyTorch Lightning",
+    "sklearn": "scikit-learn",
+    "torch": "PyTorch",
+}
+
+
+def feature_pipeline(group: FeatureGroup, spec: Any, starts: list[str]) -> dict[str, Any]:
+    """What a feature group is, how it runs, what it must keep and what starts it."""
+    return {
+        "asset": spec.key.to_user_string(),
+        "description": spec.description or "",
+        "mode": stated(spec, "mode", "batch" if group.source is None else "external"),
+        "runs": runs(group.partitions_def, group.lookback)
+        if group.source is None
+        else f"outside: {group.source.place}, joined where it lies",
+        "framework": framework(spec, group.annotations),
+        "validation": validation(group.assets_def, group.schema),
+        "schedule": starts,
+        "upstream": upstream(group.assets_def),
+        "keys": list(group.keys),
+        "times": _times(group),
+        "renamed": [f"{source!r} to {name!r}" for source, name in group.rename.items()],
+        "ttl": None if group.ttl is None else length(group.ttl),
+        "online": group.online,
+        "owners": list(spec.owners),
+    }
+
+
+def runs(partitions_def: dg.PartitionsDefinition[str] | None, lookback: Any = None) -> str:
+    """Incremental or full, in words."""
+    if partitions_def is None:
+        return "full: the whole table in each run"
+    name = type(partitions_def).__name__.removesuffix("PartitionsDefinition").lower()
+    since = f" since {partitions_def.start:%Y-%m-%d}" if is_timed(partitions_def) else ""
+    back = f", reading {length(lookback)} back" if lookback else ""
+    return f"incremental: {name} partitions{since}{back}"
+
+
+def validation(asset: dg.AssetsDefinition, schema: Any) -> dict[str, Any]:
+    """The schema's name and how many rules there are; a rule that does not block only warns."""
+    rules = list(asset.check_specs)
+    return {
+        "schema": None if schema is None else str(schema.name or "unnamed"),
+        "rules": len(rules),
+        "blocking": sum(rule.blocking for rule in rules),
+    }
+
+
+def upstream(asset: dg.AssetsDefinition) -> list[str]:
+    """The assets that an asset reads."""
+    keys = {dep.asset_key for spec in asset.specs for dep in spec.deps}
+    return sorted(key.to_user_string() for key in keys)
+
+
+def _times(group: FeatureGroup) -> str:
+    if group.event_time is None:
+        return "a lookup, always visible"
+    if group.available_at is not None:
+        return f"true at {group.event_time}, available at {group.available_at}"
+    delay = group.serving_delay
+    return f"true at {group.event_time}, available {f'{length(delay)} later' if delay else 'at once'}"
+
+
+def dataset_facts(dataset: TrainingDataset, spec: Any, starts: list[str]) -> dict[str, Any]:
+    """What a training dataset holds and how it is split."""
+    view = dataset.view
+    return {
+        "asset": spec.key.to_user_string(),
+        "view": f"{view.name} version {view.version}",
+        "spine": view.spine.table,
+        "label": f"{view.label.name} of {view.label.group.table}, mature after {length(view.label.age)}",
+        "features": view.feature_names,
+        "point_in_time": view.time is not None,
+        "split": repr(dataset.split),
+        "window": "everything" if dataset.window is None else length(dataset.window),
+        "runs": runs(dataset.partitions_def),
+        "validation": validation(dataset.assets_def, dataset.schema),
+        "schedule": starts,
+        "upstream": upstream(dataset.assets_def),
+    }
+
+
+def model_facts(
+    model: Model, spec: Any, starts: list[str], stores: Stores | None, definitions: dg.Definitions
+) -> dict[str, Any]:
+    """How a model is trained, judged and registered."""
+    return {
+        "asset": spec.key.to_user_string(),
+        "task": model.task,
+        "framework": framework(spec, model.annotations),
+        "dataset": model.dataset.table,
+        "tracking": stated(spec, "tracking", _tracking(definitions)),
+        "trigger": starts,
+        "accelerator": stated(spec, "accelerator"),
+        "encoders": {
+            name: repr(model.encoders.get(name, "Standardize() by default")).strip("'\"")
+            for name in model.view.feature_names
+        },
+        "evaluation": {"metrics": list(model.evaluate.metrics), "slices": list(model.evaluate.slices)},
+        "gates": [repr(gate) for gate in model.gates],
+        "rejected_fails_the_run": model.gates_fail_run,
+        "promotion": model.promote,
+        "registry": _registry(model, stores),
+    }
+
+
+def _tracking(definitions: dg.Definitions) -> str:
+    resources = (definitions.resources or {}).values()
+    with_mlflow = any("mlflow" in type(resource).__module__.lower() for resource in resources)
+    own = "the build's manifest and card, and Dagster's metadata of each run"
+    return f"MLflow, {own}" if with_mlflow else own
+
+
+def _registry(model: Model, stores: Stores | None) -> dict[str, Any]:
+    """Where the model store is and what it serves; the store is read, never made."""
+    if stores is None or isinstance(stores.models, dg.EnvVar):
+        return {"store": "known when it runs", "champion": None}
+    store = stores.model_store()
+    try:
+        return {
+            "store": str(store.root),
+            "champion": store.aliases(model.name).champion,
+            "builds": len(store.builds(model.name)),
+        }
+    except FtiError as error:
+        return {"store": str(store.root), "champion": None, "problem": str(error)}
+
+
+def batch_inference(predictions: BatchPredictions, spec: Any, starts: list[str]) -> dict[str, Any]:
+    """What is predicted in batch, where it goes and for whom."""
+    return {
+        "asset": spec.key.to_user_string(),
+        "consumer": stated(spec, "consumer"),
+        "model": predictions.model.asset_name,
+        "runs": runs(predictions.partitions_def),
+        "sink": stated(spec, "sink", f"the table {predictions.table_name} of the offline store"),
+        "validation": validation(predictions.assets_def, predictions.schema),
+        "schedule": starts,
+        "upstream": upstream(predictions.assets_def),
+        "latency_goal": stated(spec, "latency_goal"),
+    }
+
+
+def online_inference(model: Model, spec: Any, stores: Stores | None) -> dict[str, Any]:
+    """Whether a model can be asked online, and how."""
+    view = model.view
+    joined = [group for group in view.groups if group is not view.spine and group is not view.label.group]
+    offline = [group.table for group in joined if not group.online]
+    online = None if stores is None or isinstance(stores.online, dg.EnvVar) else str(stores.online_store())
+    return {
+        "asset": spec.key.to_user_string(),
+        "answers": f"no: {', '.join(offline)} is not online" if offline else "yes",
+        "consumer": stated(spec, "consumer"),
+        "server": stated(spec, "server", "in the app, by fti_assets.Predictor"),
+        "latency_goal": stated(spec, "latency_goal"),
+        "reads": [group.table for group in joined if group.online],
+        "on_demand": [feature.name for feature in view.on_demand],
+        "online_store": online or "known when it runs",
+    }
+
+
+def stated(spec: Any, name: str, otherwise: str = NOT_STATED) -> str:
+    """A tag of the asset, or else its metadata, or else what is known otherwise."""
+    result = spec.tags.get(name) or spec.metadata.get(name)
+    return otherwise if result is None else str(getattr(result, "value", result))
+
+
+def length(duration: timedelta) -> str:
+    """A duration as declarations write it.
+
+    >>> length(timedelta(hours=36)), length(timedelta(days=14)), length(timedelta(minutes=15))
+    ('36h', '14d', '15min')
+    """
+    for unit, of_one in (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1))):
+        if duration and not duration % of_one:
+            return f"{duration // of_one}{unit}"
+    return f"{duration.total_seconds():g}s"
+
+
+def framework(spec: Any, annotations: Mapping[str, Any]) -> str:
+    """What a function is written with: as stated, or of what it is annotated to return."""
+    module = getattr(annotations.get("return"), "__module__", "").partition(".")[0]
+    return stated(spec, "framework", _FRAMEWORKS.get(module, NOT_STATED))

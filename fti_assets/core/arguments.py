@@ -24,12 +24,14 @@ from fti_assets.errors import DeclarationError, listed, one_of
 
 T = TypeVar("T")
 
-_FINISHED_WORDS: dict[Any, str] = {
+_UNIONS = (Union, types.UnionType)
+_MAPPINGS = (collections.abc.Mapping, dict)
+_LISTS = (collections.abc.Sequence, collections.abc.Iterable, collections.abc.Set, list, set)
+_WORDS: dict[Any, str] = {
     str: "text",
     bool: "True or False",
     int: "a whole number",
     float: "a number",
-    None: "None",
     type(None): "None",
 }
 
@@ -95,21 +97,18 @@ def _brief(value: Any) -> str:
 
 def caller_frame() -> FrameType | None:
     """The frame of whoever called the public function that asks; the checks between the two do not count."""
-    frame = _outside(inspect.currentframe())
-    return None if frame is None else _outside(frame.f_back)
+    frame = inspect.currentframe()
+    for _ in range(2):  # out of this module to the public function, and out of its own checks to its caller
+        while frame is not None and frame.f_globals is globals():
+            frame = frame.f_back
+        asked, frame = frame, None if frame is None else frame.f_back
+    return asked
 
 
 def caller_names() -> dict[str, Any]:
     """The local names of whoever called the public function that asks."""
     frame = caller_frame()
     return {} if frame is None else dict(frame.f_locals)
-
-
-def _outside(frame: FrameType | None) -> FrameType | None:
-    """The nearest frame from one on that is not of this module."""
-    while frame is not None and frame.f_globals is globals():
-        frame = frame.f_back
-    return frame
 
 
 def _check_calls_of_class(cls: type, also: _Also) -> None:
@@ -150,24 +149,22 @@ def _problems(
 ) -> Iterator[str]:
     parameters = list(signature.parameters.values())[1 if method else 0 :]
     by_name = {one.name: one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
-    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters)
-    known = {*by_name, *also.names}
-    unknown = [] if takes_any and not also.names else [key for key in named if key not in known]
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters) and not also.names
+    unknown = [] if takes_any else [key for key in named if key not in by_name and key not in also.names]
     if unknown:
         yield _unknown(name, unknown[0], list(by_name), also)
     positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     if len(arguments) > len(positional) and not any(one.kind is one.VAR_POSITIONAL for one in parameters):
         yield _too_many(name, arguments, positional, by_name)
-    twice = [
-        one.name for one, _ in zip(positional, arguments, strict=False) if one.name in named and one.name in by_name
-    ]
+    by_place = list(zip(positional, arguments, strict=False))
+    twice = [one.name for one, _ in by_place if one.name in named and one.name in by_name]
     if twice:
         yield f"{name} is given {twice[0]!r} twice, by place and by name: leave out one of them"
-    given = {one.name for one, _ in zip(positional, arguments, strict=False)} | named.keys()
+    passed = {one.name for one, _ in by_place} | named.keys()
     absent = [
         one.name
         for one in parameters
-        if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD) and one.name not in given
+        if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD) and one.name not in passed
     ]
     if absent:
         yield (
@@ -176,7 +173,6 @@ def _problems(
         )
     if also.instead:  # the library makes it, of what was checked before
         return
-    by_place = [(one, value) for one, value in zip(positional, arguments, strict=False)]
     values = [(one.name, value, _resolved(one, function, also)) for one, value in by_place]
     values += [(key, named[key], _resolved(by_name[key], function, also)) for key in named if key in by_name]
     values += [(key, named[key], also.kind(key)) for key in named if key not in by_name]
@@ -221,20 +217,15 @@ def _resolved(parameter: inspect.Parameter, function: Callable[..., Any], also: 
 
 
 def _evaluated(annotation: str, module: str) -> Any:
-    known = vars(sys.modules[module]) if module in sys.modules else {}
-    names = {**known, "__builtins__": __builtins__}
-    try:
-        return eval(annotation, names)
-    except (NameError, AttributeError, TypeError):
-        pass
-    parts = [part.strip() for part in annotation.split("|")] if "[" not in annotation else []
-    resolved = []
-    for part in parts:
+    names = {**(vars(sys.modules[module]) if module in sys.modules else {}), "__builtins__": __builtins__}
+    # As a whole; else in parts, since `"Frame" | None` with a class that is text there is no union that Python can make.
+    for parts in ([annotation], annotation.split("|") if "[" not in annotation else []):
         try:
-            resolved.append(eval(part, names))
+            kinds = tuple(eval(part.strip(), names) for part in parts)
+            return Union[kinds] if kinds else Any  # noqa: UP007
         except (NameError, AttributeError, TypeError):
-            return Any
-    return Union[tuple(resolved)] if resolved else Any  # noqa: UP007
+            continue
+    return Any
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -244,7 +235,7 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind is None or kind is type(None):
         return value is None
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (Union, types.UnionType):
+    if origin in _UNIONS:
         return any(_fits(value, one) for one in arguments)
     if origin is Literal:
         return any(isinstance(value, type(one)) for one in arguments)
@@ -252,16 +243,14 @@ def _fits(value: Any, kind: Any) -> bool:
         return callable(value)
     if origin is type:
         return isinstance(value, type)
-    if origin in (collections.abc.Sequence, collections.abc.Iterable, collections.abc.Set, list, tuple, set):
+    if origin is tuple or origin in _LISTS:
         return _is_list(value) and (origin is tuple or not arguments or all(_fits(one, arguments[0]) for one in value))
-    if origin in (collections.abc.Mapping, dict):
+    if origin in _MAPPINGS:
         return isinstance(value, Mapping) and all(
             _fits(key, arguments[0]) and _fits(one, arguments[1]) for key, one in (value.items() if arguments else ())
         )
-    if kind is int:
-        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if kind is float:
-        return isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if kind in (int, float):  # numpy's numbers too
+        return isinstance(value, numbers.Integral if kind is int else numbers.Real) and not isinstance(value, bool)
     plain = origin or kind
     try:
         return not isinstance(plain, type) or isinstance(value, plain)
@@ -274,29 +263,27 @@ def _is_list(value: Any) -> bool:
 
 
 def _misfit(name: str, key: str, value: Any, kind: Any) -> str:
-    shown = scrubbed(repr(value))
-    given = _brief(value)
-    wanted = _words(kind)
+    shown, words = _brief(value), _words(kind)
     if isinstance(value, str) and not _fits(value, kind) and _fits([value], kind):
-        return f"{name}: {key}={given} is one text, and it takes {wanted}: write {key}=[{given}]"
+        return f"{name}: {key}={shown} is one text, and it takes {words}: write {key}=[{shown}]"
     if isinstance(value, type) and not isinstance(value, types.GenericAlias):
-        return f"{name}: {key} is the class {value.__name__} itself: give {wanted}, as in {key}={value.__name__}(...)"
+        return f"{name}: {key} is the class {value.__name__} itself: give {words}, as in {key}={value.__name__}(...)"
     if not isinstance(value, str | Mapping) and not _is_list(value) and _fits([value], kind):
-        return f"{name}: {key}={given} stands alone, and it takes {wanted}: write {key}=[...]"
+        return f"{name}: {key}={shown} stands alone, and it takes {words}: write {key}=[...]"
     inside = _first_misfit(value, kind)
     where = "" if inside is None else f", in which {inside[0]} does not fit{inside[1]}"
-    plain = given != shown or isinstance(value, str | bool | int | float | list | tuple | dict | type(None))
-    what = "" if plain else f", a {type(value).__name__}"
-    return f"{name}: {key} is {given}{what}{where}; it takes {wanted}"
+    is_plain = isinstance(value, str | bool | int | float | list | tuple | dict | type(None))
+    what = "" if is_plain or shown != scrubbed(repr(value)) else f", a {type(value).__name__}"
+    return f"{name}: {key} is {shown}{what}{where}; it takes {words}"
 
 
 def _first_misfit(value: Any, kind: Any) -> tuple[str, str] | None:
     """What of a list or dict does not fit, and what to say of it."""
-    kinds = typing.get_args(kind) if typing.get_origin(kind) in (Union, types.UnionType) else (kind,)
+    kinds = typing.get_args(kind) if typing.get_origin(kind) in _UNIONS else (kind,)
     for one in kinds:
         arguments = typing.get_args(one)
         inner = arguments[-1] if arguments else Any
-        if isinstance(value, Mapping) and typing.get_origin(one) in (collections.abc.Mapping, dict):
+        if isinstance(value, Mapping) and typing.get_origin(one) in _MAPPINGS:
             items: Iterable[tuple[str, Any]] = ((scrubbed(f"{key!r}: {item!r}"), item) for key, item in value.items())
         elif _is_list(value) and arguments and typing.get_origin(one) is not tuple:
             items = ((scrubbed(repr(item)), item) for item in value)
@@ -310,10 +297,10 @@ def _first_misfit(value: Any, kind: Any) -> tuple[str, str] | None:
 
 def _words(kind: Any) -> str:
     """A kind in words: ``text or None``, ``a list of text``."""
-    if kind in _FINISHED_WORDS:
-        return _FINISHED_WORDS[kind]
+    if kind is None or kind in _WORDS:
+        return _WORDS[type(None) if kind is None else kind]
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (Union, types.UnionType):
+    if origin in _UNIONS:
         words = list(dict.fromkeys(_words(one) for one in arguments))
         return " or ".join([*filter(None, [", ".join(words[:-1])]), words[-1]])
     if origin is Literal:
@@ -322,11 +309,11 @@ def _words(kind: Any) -> str:
         return "a function"
     if origin is type:
         return "a type"
-    if origin in (collections.abc.Mapping, dict):
+    if origin in _MAPPINGS:
         return f"a dict of {_words(arguments[0])} to {_words(arguments[1])}" if arguments else "a dict"
     if origin is tuple:
         return f"a pair of {_words(arguments[0])}" if len(arguments) == 2 else "a tuple"
-    if origin in (collections.abc.Sequence, collections.abc.Iterable, collections.abc.Set, list, set):
+    if origin in _LISTS:
         return f"a list of {_words(arguments[0]).removeprefix('a ')}" if arguments else "a list"
     named = getattr(origin or kind, "__name__", str(kind))
     return f"{'an' if named[:1].lower() in 'aeiou' else 'a'} {named}"

@@ -41,7 +41,7 @@ def build_definitions(
     name: str | None = None,
     resources: Mapping[str, Any] | None = None,
     executor: dg.ExecutorDefinition | dg.Executor | None = _IN_PROCESS,
-    **others: Any,
+    **options: Any,
 ) -> dg.Definitions:
     """Turn declarations, and everything that they rest on, into ``dg.Definitions``.
 
@@ -56,7 +56,7 @@ def build_definitions(
             imports everything anew; a run of long steps asks for processes in its config, ``{"execution": {"config":
             {"multiprocess": {"max_concurrent": 2}}}}``. ``dg.multiprocess_executor`` makes that the default of all runs. None
             leaves it to Dagster, or to the executor of the definitions that these are merged with.
-        others: what else ``dg.Definitions`` takes (``jobs``, ``sensors``, ``schedules``, ``loggers``, more ``assets`` and
+        options: what else ``dg.Definitions`` takes (``jobs``, ``sensors``, ``schedules``, ``loggers``, more ``assets`` and
             ``asset_checks``).
 
     Raises:
@@ -72,7 +72,7 @@ def build_definitions(
             f"build_definitions takes a list of declarations: write build_definitions([{declarations!r}])"
         )
     declarations = list(declarations)
-    plain = others.pop("assets", None) or []
+    plain = options.pop("assets", None) or []
     plain = list(plain) if isinstance(plain, Iterable) else [plain]
     misplaced = [one for one in plain if isinstance(one, Declaration)]
     if misplaced:
@@ -93,9 +93,9 @@ def build_definitions(
         )
     _refuse_retired_versions(collected, all_resources[STORES])
     assets = [*(declaration.assets_def for declaration in collected), *plain]
-    sensors = [*_automation(name or declarations[0].name, collected), *(others.pop("sensors", None) or [])]
+    sensors = [*_automation(name or declarations[0].name, collected), *(options.pop("sensors", None) or [])]
     try:
-        return dg.Definitions(assets=assets, resources=all_resources, sensors=sensors, executor=executor, **others)
+        return dg.Definitions(assets=assets, resources=all_resources, sensors=sensors, executor=executor, **options)
     except Exception as error:  # Dagster's checks of what it takes share no class
         raise DeclarationError(f"Dagster refuses these definitions: {error}") from error
 

@@ -59,7 +59,7 @@ def scrubbed(text: str, secrets: Iterable[str] = ()) -> str:
     """
     for secret in sorted({one for one in secrets if len(one) >= _SHORTEST}, key=len, reverse=True):
         text = text.replace(secret, "***")
-    return _PAIR.sub(r"\1***", _URL.sub(lambda found: _shown_url(found[0]), text))
+    return _PAIR.sub(r"\1***", _URL.sub(lambda url: _shown_url(url[0]), text))
 
 
 def secrets_of(address: object) -> Iterator[str]:
@@ -69,17 +69,17 @@ def secrets_of(address: object) -> Iterator[str]:
         yield value.strip("'")
     if _START.match(text) is None:
         return
-    _, credentials, rest = _split(text)
+    _, credentials, location = _split(text)
     secrets = [credentials.partition(":")[2]] if credentials else []
-    secrets += [value for name, value in _options(rest)[1] if name not in HARMLESS]
+    secrets += [value for name, value in _options(location)[1] if name not in HARMLESS]
     for secret in filter(None, secrets):
         yield secret
         yield unquote(secret)
 
 
 def _shown_url(url: str) -> str:
-    start, credentials, rest = _split(url)
-    plain, options = _options(rest)
+    start, credentials, location = _split(url)
+    plain, options = _options(location)
     kept = urlencode([(name, value) for name, value in options if name in HARMLESS])
     user = credentials.partition(":")[0]
     return _PAIR.sub(r"\1***", f"{start}{user}{'@' if user else ''}{plain}{'?' if kept else ''}{kept}")
@@ -108,9 +108,9 @@ def _split(url: str) -> tuple[str, str, str]:
     return start[0], f":{port}", name + after[len(host) :]
 
 
-def _options(rest: str) -> tuple[str, list[tuple[str, str]]]:
+def _options(location: str) -> tuple[str, list[tuple[str, str]]]:
     """What stands before the options of a URL, and these; a ``?`` without ``=`` after it is a wildcard of a pattern."""
-    plain, sign, query = rest.partition("?")
+    plain, sign, query = location.partition("?")
     if not sign or "=" not in query:
-        return rest, []
+        return location, []
     return plain, parse_qsl(query.partition("#")[0])

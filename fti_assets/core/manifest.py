@@ -169,8 +169,8 @@ class ViewRecord:
     @property
     def times(self) -> Times:
         """When the spine's rows are true and available."""
-        stated = self.spine_times or SpineTimes()
-        return Times(self.prediction_time, stated.available_at, stated.serving_delay_us, tie_break=stated.tie_break)
+        times = self.spine_times or SpineTimes()
+        return Times(self.prediction_time, times.available_at, times.serving_delay_us, tie_break=times.tie_break)
 
 
 @dataclass(frozen=True)

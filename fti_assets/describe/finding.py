@@ -177,7 +177,7 @@ def _of_asset(spec: dg.AssetSpec, declaration: Declaration | None) -> Iterator[_
         columns = [(column.name, column.description or "") for column in getattr(schema, "value", schema).columns]
     texts = [
         ("name", "", name),
-        *(("column", column, f"{column} {said}") for column, said in columns),
+        *(("column", column, f"{column} {meaning}") for column, meaning in columns),
         *(("tag", shown, shown) for shown in (f"{key}={value}" if value else key for key, value in spec.tags.items())),
         *(("owner", owner, owner) for owner in owners),
         ("description", "", description),

@@ -46,11 +46,11 @@ class OpenDatabases:
             path: of the database.
             prepare: makes the database, if need be; called before it is opened.
         """
-        known = self._databases.get(path)
-        if known is not None:
-            if known.file == _identity(path):
+        database = self._databases.get(path)
+        if database is not None:
+            if database.file == _identity(path):
                 self._databases.move_to_end(path)
-                return known.engine
+                return database.engine
             self.close(path)
         prepare()
         engine = _pooled(path, self._timeout_s)

@@ -54,12 +54,7 @@ class Carrier:
 def check_key(
     declarations: Sequence[Declaration], group: str, columns: Iterable[str], stored: Sequence[TableName]
 ) -> None:
-    """Raise an error if there is no such group, or it is not by these columns that its rows belong to somebody.
-
-    Raises:
-        NotMaterializedError: no group of that name is declared.
-        DeclarationError: a column is neither a key of the group nor one by which a view joins others to it.
-    """
+    """Raise an error if there is no such group, or it is not by these columns that its rows belong to somebody."""
     groups = {one.name for one in declarations if isinstance(one, FeatureGroup)}
     if group not in groups:
         left = {name_of(table) for table in stored if table.schema == FEATURES} - groups
@@ -67,11 +62,11 @@ def check_key(
         raise NotMaterializedError(
             f"there is no feature group {group!r}: the definitions have {one_of(sorted(groups))}{also}"
         )
-    known = entity_columns(declarations, group)
-    unknown = [column for column in columns if column not in known]
+    allowed = entity_columns(declarations, group)
+    unknown = [column for column in columns if column not in allowed]
     if unknown:
         raise DeclarationError(
-            f"{one_of(unknown)} is not a key of feature group {group!r}: name one of {one_of(known)}, --key {known[0]}=VALUE"
+            f"{one_of(unknown)} is not a key of feature group {group!r}: name one of {one_of(allowed)}, --key {allowed[0]}=VALUE"
         )
 
 
@@ -163,12 +158,12 @@ def _spine_values(view: FeatureView, group: str, values: Values) -> Iterator[Val
     if view.spine.name == group:
         yield dict(values)
         return
-    seen = set()
+    spine_columns = set()
     for selection in _joined(view):
         if selection.group.name == group and set(values) <= set(selection.group.keys):
             mapped = {selection.spine_keys.get(column, column): text for column, text in values.items()}
-            if tuple(sorted(mapped)) not in seen:
-                seen.add(tuple(sorted(mapped)))
+            if frozenset(mapped) not in spine_columns:
+                spine_columns.add(frozenset(mapped))
                 yield mapped
 
 

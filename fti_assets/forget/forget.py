@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,7 @@ class _Search:
 
     carrier: Carrier
     predicate: str
-    found: Occurrences
+    occurrences: Occurrences
     identities: tuple[tuple[tuple[str, ...], frozenset[tuple[Any, ...]]], ...]
     refused: tuple[DataError, ...]
     """Why columns of the key cannot hold it, such as in a version with a key of another type."""
@@ -87,9 +88,11 @@ def forget(
         check_key(declarations, group, key, stored)
         by_group_first = sorted(carriers(declarations, group, key, stored), key=lambda one: one.kind != "group")
         searches = [_search(lake, carrier) for carrier in by_group_first]
-        _refuse_unless_it_fits(searches)
+        refused = [error for search in searches for error in search.refused]
+        if refused and all(search.predicate == _NO_ROW for search in searches):
+            raise refused[0]
         elsewhere = _elsewhere(lake, declarations, group, key, stored)
-        holding = [search for search in searches if search.found.rows or search.found.snapshots]
+        holding = [search for search in searches if search.occurrences.rows or search.occurrences.snapshots]
         models = _models(stores.model_store(), holding)
         made_from = {search.carrier.table: _made_from(lake, search) for search in holding}
         online_keys = _online_keys(lake, stores.online_store(), searches)
@@ -98,24 +101,26 @@ def forget(
         killed = unnamed_files_holding(lake, predicates)
         current = [match.table for match in tiles if match.current]
         commits: dict[TableName, Commit] = {}
-        message = 0
+        reported = 0
         if not dry_run:
             commits = _take_out(lake, searches, group, key, datasets=expire)
             with lake.store.lock():
                 drop_tables(lake, current, message=f"forget a key of {group} in what windows keep")
-            message = tell_dagster({_asset(searches, table): commit for table, commit in commits.items()})
-        of_online = _held if dry_run else _deleted
-        online = {name: of_online(stores.online_store(), name, keys) for name, keys in online_keys.items()}
+            assets = {search.carrier.table: search.carrier.asset for search in searches}
+            reported = tell_dagster({assets[table]: commit for table, commit in commits.items()})
+        store_online = stores.online_store()
+        online = {
+            name: sum(map(store_online.reader(name).holds, keys)) if dry_run else store_online.delete(name, keys)
+            for name, keys in online_keys.items()
+        }
         rejected = {
             search.carrier.table.name: counts
             for search in searches
             if (counts := _rejected(lake, search, remove=not dry_run)) != (0, 0)
         }
-        still = (
-            [find(lake, search.carrier.table, search.predicate) for search in searches]
-            if commits
-            else [search.found for search in searches]
-        )
+        still = [
+            find(lake, search.carrier.table, search.predicate) if commits else search.occurrences for search in searches
+        ]
         again = [str(match.table) for match in still if match.rows and match.table in commits]
         of_tiles = tiles if dry_run else _tiles(lake, searches)
         again += [str(match.table) for match in of_tiles if match.current and not dry_run]
@@ -132,20 +137,20 @@ def forget(
         columns=tuple(key),
         dry_run=dry_run,
         tables=[
-            TableReport(one.carrier.kind, one.found, one.carrier.table in commits, made_from[one.carrier.table])
+            TableReport(one.carrier.kind, one.occurrences, one.carrier.table in commits, made_from[one.carrier.table])
             for one in holding
         ],
         tiles=[str(table) for table in current],
         online=online,
         rejected=rejected,
-        others=elsewhere,
+        elsewhere=elsewhere,
         models=models,
         snapshots=snapshots,
         pinned=pinned,
         expired=done,
         of_killed_writers=len(killed),
         written_again=again,
-        told_dagster=message,
+        told_dagster=reported,
     )
 
 
@@ -173,12 +178,6 @@ def _search(lake: Lake, carrier: Carrier) -> _Search:
     return _Search(carrier, predicate, find(lake, carrier.table, predicate), tuple(identities), tuple(refused))
 
 
-def _refuse_unless_it_fits(searches: Sequence[_Search]) -> None:
-    refused = [error for search in searches for error in search.refused]
-    if refused and all(search.predicate == _NO_ROW for search in searches):
-        raise refused[0]
-
-
 def _elsewhere(
     lake: Lake, declarations: Sequence[Declaration], group: str, key: Key, stored: Sequence[TableName]
 ) -> dict[str, tuple[Occurrences, str]]:
@@ -188,12 +187,12 @@ def _elsewhere(
             if not set(values) <= columns_of(lake, carrier.table).keys():
                 continue
             try:
-                there = find(lake, carrier.table, equals(lake, carrier.table, values))
+                occurrences = find(lake, carrier.table, equals(lake, carrier.table, values))
             except DataError:  # a column of that name is of another type, so it holds something else
                 continue
-            if there.rows or there.snapshots:
+            if occurrences.rows or occurrences.snapshots:
                 asked = " ".join(f"--key {column}=..." for column in values)
-                results[str(carrier.table)] = (there, f"fti forget {name_of(carrier.table)} {asked}")
+                results[str(carrier.table)] = (occurrences, f"fti forget {name_of(carrier.table)} {asked}")
     return results
 
 
@@ -210,7 +209,7 @@ def _take_out(
     commits = {}
     for kind in order:
         for search in searches:
-            if search.carrier.kind != kind or not (search.found.rows or search.found.snapshots):
+            if search.carrier.kind != kind or not (search.occurrences.rows or search.occurrences.snapshots):
                 continue
             counted = kind == "dataset" and SPLIT in columns_of(lake, search.carrier.table)
             commit = take_out(
@@ -239,14 +238,14 @@ def _made_from(lake: Lake, search: _Search) -> list[int]:
     """The snapshots that a dataset's partitions which hold the key were made from."""
     if search.carrier.kind != "dataset":
         return []
-    records = lake.ledger(search.carrier.table, partitions=list(search.found.rows)).values()
+    records = lake.ledger(search.carrier.table, partitions=list(search.occurrences.rows)).values()
     made = [json.loads(record.record).get("snapshot") for record in records]
     return [int(snapshot) for snapshot in made if snapshot is not None]
 
 
 def _models(store: ModelStore, holding: Sequence[_Search]) -> list[str]:
     """The builds, rejected ones too, whose snapshot holds the key in a table that they or their dataset were made of."""
-    held = {search.carrier.table: search.found.snapshots for search in holding}
+    held = {search.carrier.table: search.occurrences.snapshots for search in holding}
     results = []
     for model in store.models():
         for build in store.builds(model):
@@ -276,20 +275,11 @@ def _online_keys(lake: Lake, online: OnlineStore, searches: Iterable[_Search]) -
     return results
 
 
-def _held(online: OnlineStore, namespace: str, keys: Sequence[tuple[Any, ...]]) -> int:
-    reader = online.reader(namespace)
-    return sum(reader.holds(key) for key in keys)
-
-
-def _deleted(online: OnlineStore, namespace: str, keys: Sequence[tuple[Any, ...]]) -> int:
-    return online.delete(namespace, keys)
-
-
 def _rejected(lake: Lake, search: _Search, *, remove: bool) -> tuple[int, int]:
     def matches(row: Mapping[str, Any]) -> bool:
         return any(_has(row, values) for values in search.carrier.values) or any(
-            set(identity) <= row.keys() and tuple(_comparable(row[name]) for name in identity) in known
-            for identity, known in search.identities
+            set(identity) <= row.keys() and tuple(_comparable(row[name]) for name in identity) in of_spine
+            for identity, of_spine in search.identities
         )
 
     return rejected_rows(lake.store.rejected / search.carrier.table.name, matches, remove=remove)
@@ -302,23 +292,11 @@ def _has(row: Mapping[str, Any], values: Values) -> bool:
 def _comparable(value: Any) -> str:
     """One text for what JSON, the command line and the lake write in different ways: 17, 17.0 and "17"; instants."""
     text = str(value)
-    for parse in _PARSERS:
-        try:
-            return parse(text)
-        except (ValueError, OverflowError):
-            continue
+    with suppress(ValueError):
+        return str(int(text.removesuffix(".0")))
+    with suppress(ValueError, OverflowError):
+        return instant(text).isoformat(timespec="microseconds")
     return text.lower() if text.lower() in ("true", "false") else text
-
-
-_PARSERS: tuple[Callable[[str], str], ...] = (
-    lambda text: str(int(text)),
-    lambda text: str(int(text.removesuffix(".0"))) if text.endswith(".0") else _refuse(text),
-    lambda text: instant(text).isoformat(timespec="microseconds"),
-)
-
-
-def _refuse(text: str) -> str:
-    raise ValueError(text)
 
 
 def _pinned(lake: Lake, stores: Stores, snapshots: Sequence[int]) -> dict[int, tuple[str, ...]]:
@@ -328,7 +306,3 @@ def _pinned(lake: Lake, stores: Stores, snapshots: Sequence[int]) -> dict[int, t
         return dict.fromkeys(snapshots[:1], (f"somebody, but {unreadable}",))
     lost = {snapshot: tuple(what for what in result.get(snapshot, ()) if what != NEWEST) for snapshot in snapshots}
     return {snapshot: whats for snapshot, whats in lost.items() if whats}
-
-
-def _asset(searches: Sequence[_Search], table: TableName) -> dg.AssetKey | None:
-    return next(search.carrier.asset for search in searches if search.carrier.table == table)

@@ -16,7 +16,7 @@ class TableReport:
     """A table that held rows of the key, and whether they were taken out."""
 
     kind: Kind
-    found: Occurrences
+    occurrences: Occurrences
     taken_out: bool
     made_from: Sequence[int] = ()
     """Of a dataset, the snapshots that its partitions were made from."""
@@ -37,7 +37,7 @@ class Forgotten:
     """Of each namespace, how many keys were deleted; in a dry run, how many are there."""
     rejected: Mapping[str, tuple[int, int]]
     """Of each table, how many rows that were kept aside are the key's, in how many files."""
-    others: Mapping[str, tuple[Occurrences, str]]
+    elsewhere: Mapping[str, tuple[Occurrences, str]]
     """Other groups that hold rows of the same entity, and the command that forgets it there."""
     models: Sequence[str]
     """The builds that learned from a snapshot that holds the key."""
@@ -62,7 +62,7 @@ class Forgotten:
             or self.snapshots
             or any(self.online.values())
             or self.rejected
-            or self.others
+            or self.elsewhere
             or self.of_killed_writers
         )
 
@@ -87,7 +87,7 @@ def _lines(done: Forgotten) -> Iterator[str]:
     for held in done.tables:
         if held.kind != "dataset" or held.taken_out:
             message = "holds" if done.dry_run else "taken out:"
-            yield f"  {held.found.table}: {message} {_rows(held.found)}"
+            yield f"  {held.occurrences.table}: {message} {_rows(held.occurrences)}"
     for tiles in done.tiles:
         yield f"  {tiles}: what windows keep of its partitions{'' if done.dry_run else ', dropped'}"
     for namespace, keys in done.online.items():
@@ -99,10 +99,10 @@ def _lines(done: Forgotten) -> Iterator[str]:
         yield "models that learned from a snapshot which holds it:"
         yield from (f"  {model}" for model in done.models)
     yield from _snapshots(done)
-    if done.others:
+    if done.elsewhere:
         yield "other groups that hold rows of the same entity:"
-        for table, (match, command) in done.others.items():
-            yield f"  {table}: {_rows(match)}; {command}"
+        for table, (occurrences, command) in done.elsewhere.items():
+            yield f"  {table}: {_rows(occurrences)}; {command}"
     if done.written_again:
         yield f"somebody wrote it into {listed(done.written_again)} meanwhile: take it out of the sources and forget it again"
     if done.told_dagster:
@@ -120,7 +120,7 @@ def _datasets(done: Forgotten) -> Iterator[str]:
         yield "training datasets that hold it, and still do:"
         for held in left:
             made = f", made from snapshots {ranges(held.made_from)}" if held.made_from else ""
-            yield f"  {held.found.table}: {_rows(held.found)}{made}"
+            yield f"  {held.occurrences.table}: {_rows(held.occurrences)}{made}"
         yield "  --expire takes it out of them too"
 
 
@@ -132,13 +132,13 @@ def _snapshots(done: Forgotten) -> Iterator[str]:
     if not done.snapshots:
         yield from _search(done)
         return
-    known = ranges(done.snapshots)
+    snapshots = ranges(done.snapshots)
     if done.expired is None:
-        yield f"snapshots that hold it: {known}"
+        yield f"snapshots that hold it: {snapshots}"
         if not done.dry_run:
             yield "  they stay readable until upkeep expires them; --expire does it now"
         return
-    yield f"snapshots expired: {known}; {done.deleted_files} files deleted"
+    yield f"snapshots expired: {snapshots}; {done.deleted_files} files deleted"
     lost = list(dict.fromkeys(what for whats in done.pinned.values() for what in whats))
     if lost:
         yield "what rested on them can no longer be made again from the same rows:"
@@ -162,9 +162,9 @@ def _search(done: Forgotten) -> Iterator[str]:
         yield f"no file of the lake holds it: {done.expired.searched} were searched"
 
 
-def _rows(found: Occurrences) -> str:
-    total = sum(found.rows.values())
+def _rows(occurrences: Occurrences) -> str:
+    total = sum(occurrences.rows.values())
     if not total:
-        return f"no rows now, but at snapshots {ranges(found.snapshots)}"
-    partitions = list(found.rows)
+        return f"no rows now, but at snapshots {ranges(occurrences.snapshots)}"
+    partitions = list(occurrences.rows)
     return f"{total} rows in {len(partitions)} partitions ({listed(partitions)})"

@@ -120,20 +120,20 @@ def _tables(
         for one in declarations
         if isinstance(one, TableDeclaration) and not (isinstance(one, FeatureGroup) and one.source is not None)
     ]
-    left = [TableName(FEATURES, name) for name in _left_over(lake, online)]
-    known = dict.fromkeys([*lake.tables(), *declared])
-    known |= dict.fromkeys(table for table in left if not any(table.name == other.name for other in known))
+    tables = dict.fromkeys([*lake.tables(), *declared])
+    names_of_tables = {table.name for table in tables}
+    tables |= {TableName(FEATURES, name): None for name in _left_over(lake, online) if name not in names_of_tables}
     outside = {one.name for one in declarations if isinstance(one, FeatureGroup) and one.source is not None}
     results: dict[TableName, None] = {}
     for name in names:
-        matching = [table for table in known if name in (table.name, name_of(table))]
+        matching = [table for table in tables if name in (table.name, name_of(table))]
         if not matching and name in outside:
             raise StoreError(f"{name!r} is kept by another system: nothing of it is stored here that could be reset")
         if not matching:
-            there = sorted({name_of(table) for table in known})
+            resettable = sorted({name_of(table) for table in tables})
             raise NotMaterializedError(
-                f"there is no group, dataset or predictions {name!r}: it can be {one_of(there)}, or one version such as "
-                f"{one_of(sorted(table.name for table in known)[:1])}"
+                f"there is no group, dataset or predictions {name!r}: it can be {one_of(resettable)}, or one version such as "
+                f"{one_of(sorted(table.name for table in tables)[:1])}"
             )
         results |= dict.fromkeys(matching)
     return list(results)
@@ -144,14 +144,14 @@ def _left_over(lake: Lake, online: OnlineStore) -> Iterator[str]:
     with suppress(StoreError):  # a damaged file of another group; this one's is asked for by its own name
         yield from online.namespaces()
     with readable(lake.store.rejected):
-        there = list(lake.store.rejected.iterdir()) if lake.store.rejected.is_dir() else []
-        names = [folder.name for folder in there if folder.is_dir()]
+        folders = list(lake.store.rejected.iterdir()) if lake.store.rejected.is_dir() else []
+        names = [folder.name for folder in folders if folder.is_dir()]
     yield from names
 
 
 def _stored_table(lake: Lake, table: TableName, asset: dg.AssetKey, online: OnlineStore) -> StoredTable:
     ledger = lake.ledger(table)
-    tiles = set(lake.tiles())
+    tiles, about = set(lake.tiles()), online.about(table.name)
     with readable(lake.store.rejected):
         rejected_files = len(list((lake.store.rejected / table.name).glob("*")))
     return StoredTable(
@@ -161,25 +161,20 @@ def _stored_table(lake: Lake, table: TableName, asset: dg.AssetKey, online: Onli
         partitions=len(ledger),
         rows=sum(record.rows for record in ledger.values()),
         tiles=tuple(one for one in tiles_of(lake, table) if one in tiles) if table.schema == FEATURES else (),
-        online_keys=_online_keys(online, table.name),
+        online_keys=None if about is None else about.keys,
         rejected_files=rejected_files,
     )
 
 
-def _online_keys(online: OnlineStore, namespace: str) -> int | None:
-    about = online.about(namespace)
-    return None if about is None else about.keys
-
-
 def _dependents(lake: Lake, declarations: Sequence[Declaration], tables: Sequence[TableName]) -> Iterator[str]:
     """Groups and predictions that are stored, and were made from what is dropped."""
-    there = set(lake.tables())
+    stay = set(lake.tables()).difference(tables)
     for one in declarations:
-        if isinstance(one, FeatureGroup) and one.table_name in there and one.table_name not in tables:
+        if isinstance(one, FeatureGroup) and one.table_name in stay:
             of = [source.table for source in one.upstream if source.table_name in tables]
             if of:
                 yield f"{one.table} was computed from {one_of(of)}: its rows stay; run it again after that"
-        if isinstance(one, BatchPredictions) and one.table_name in there and one.table_name not in tables:
+        if isinstance(one, BatchPredictions) and one.table_name in stay:
             of = [source.table for source in one.model.view.groups if source.table_name in tables]
             if of:
                 yield f"{one.table_name.name} answers for rows of {one_of(of)}: its stored answers stay"

@@ -44,8 +44,8 @@ def write_system(name: str, folder: str | Path | None = None) -> Path:
     _refuse_name(name)
     target = Path(folder) if folder is not None else Path(name)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        there = "is not empty" if target.is_dir() else "is a file"
-        raise StoreError(f"{target} {there}: name a new folder for the system, fti init {name} --folder FOLDER")
+        problem = "is not empty" if target.is_dir() else "is a file"
+        raise StoreError(f"{target} {problem}: name a new folder for the system, fti init {name} --folder FOLDER")
     half_made = target.absolute().parent / f".{target.name}-{uuid.uuid4().hex[:8]}"
     try:
         for path, text in _files(name):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @checked_arguments(itself=["partition"])
-def rows(group: FeatureGroup, /, *, partition: PartitionKeys = None, **given: Any) -> pd.DataFrame:
+def rows(group: FeatureGroup, /, *, partition: PartitionKeys = None, **arguments: Any) -> pd.DataFrame:
     """Call a feature function on a few rows, without a store, and validate what it gives as a run would.
 
     A parameter that is an ``fti.Table`` takes a frame, which becomes the lazy table that a run would give: with the
@@ -37,7 +37,7 @@ def rows(group: FeatureGroup, /, *, partition: PartitionKeys = None, **given: An
     Args:
         group: the feature group.
         partition: a partition key, the first and last key of a range, or None for a group without partitions.
-        given: the function's other parameters by name: frames (pandas, Arrow or DuckDB relations), resources, config.
+        arguments: the function's other parameters by name: frames (pandas, Arrow or DuckDB relations), resources, config.
 
     Returns:
         The rows as they would be stored, in the order of their keys and times.
@@ -61,7 +61,7 @@ def rows(group: FeatureGroup, /, *, partition: PartitionKeys = None, **given: An
     [['7', '2025-01-02 10:00:00', '1'], ['7', '2025-01-02 11:00:00', '1']]
     """
     windows = named_partitions(group, partition)
-    absent = [name for name in group.inputs if name not in given]
+    absent = [name for name in group.inputs if name not in arguments]
     if absent:
         raise DeclarationError(
             f"{group.table} reads {listed(group.inputs[name].table for name in absent)}: give a frame of rows, "
@@ -72,10 +72,10 @@ def rows(group: FeatureGroup, /, *, partition: PartitionKeys = None, **given: An
         connection.execute("SET TimeZone = 'UTC'")
         tables = {
             name: _as_table(connection, frame, group.inputs[name], group, windows)
-            for name, frame in given.items()
+            for name, frame in arguments.items()
             if name in group.inputs
         }
-        result = call(group.function, {**given, **tables}, group, windows)
+        result = call(group.function, {**arguments, **tables}, group, windows)
         return validated(connection, result, group, windows)
     finally:
         connection.close()

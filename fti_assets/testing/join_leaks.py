@@ -96,10 +96,10 @@ def _corrected(lake: Lake, view: ViewRecord, row: Mapping[str, Any]) -> Iterator
         when, last = version[0], (version[1] is not None, version[1] if version[1] is not None else 0)
         return (True, when - datetime.min, last) if when <= at else (False, datetime.min - when, last)
 
-    known = max((version for version in versions if version[0] is not None), key=rank, default=None)
-    if known is None:
+    visible = max((version for version in versions if version[0] is not None), key=rank, default=None)
+    if visible is None:
         return
-    for name, expected in zip(names, known[2:], strict=True):
+    for name, expected in zip(names, visible[2:], strict=True):
         if _plain(row[name]) != _plain(expected):
             yield {**{one: row[one] for one in view.identity}, "feature": name, "joined": row[name], "known": expected}
 
@@ -152,10 +152,10 @@ def _alone(
         for number, row in zip(chosen, searched, strict=True):
             made = loaded({name: arrays[name][number : number + 1].copy() for name in call.inputs}, 1)
             for output, values in zip(call.outputs, made, strict=True):
-                among, alone = arrays[output.name][number], canonical(values, output.type)[0]
-                if not _close(among, alone):
+                in_batch, alone = arrays[output.name][number], canonical(values, output.type)[0]
+                if not _close(in_batch, alone):
                     named = {name: row[name] for name in view.spine_keys}
-                    yield {**named, "feature": output.name, "among others": among, "alone": alone}
+                    yield {**named, "feature": output.name, "among others": in_batch, "alone": alone}
 
 
 def _refuse_known_outcomes(lake: Lake, view: FeatureView, table: str) -> None:

@@ -48,7 +48,7 @@ def assert_no_leak(
     partition: PartitionKeys = None,
     sample: int = 10,
     seed: int = 0,
-    **given: Any,
+    **arguments: Any,
 ) -> None:
     """Assert that no feature changes when what became visible later is taken away.
 
@@ -72,7 +72,7 @@ def assert_no_leak(
         partition: a group's partition or the first and last of a range; a view's are those of its spine.
         sample: how many instants a group, and how many spine rows, are looked at.
         seed: which ones.
-        given: what the functions take beside groups, by name: resources, config.
+        arguments: what the functions take beside groups, by name: resources, config.
 
     Raises:
         LeakFound: something knows the future; its ``rows`` are those that differ.
@@ -91,12 +91,12 @@ def assert_no_leak(
                     f"{view.table} reads no other group, so there is no future to take away from it: check the groups "
                     "that are made of it, or a view"
                 )
-            _assert_group(lake, view, named_partitions(view, partition), given, sample, seed)
+            _assert_group(lake, view, named_partitions(view, partition), arguments, sample, seed)
             return
         partitions = named_partitions(view.spine, partition)
         for group in view.upstream:
             if group.inputs:
-                own = {name: value for name, value in given.items() if name in parameters_of(group.function)}
+                own = {name: value for name, value in arguments.items() if name in parameters_of(group.function)}
                 _assert_group(lake, group, _stored_within(lake, group, partitions), own, sample, seed)
         assert_join_is_honest(lake, view, partitions, sample, seed)
 

@@ -98,7 +98,7 @@ def tiny_dataset(model: Model | FeatureView, /, *, rows: int = 100, seed: int = 
 
 @checked_arguments()
 def train_tiny(
-    model: Model, frame: pd.DataFrame | None = None, /, *, rows: int = 100, seed: int = 0, **given: Any
+    model: Model, frame: pd.DataFrame | None = None, /, *, rows: int = 100, seed: int = 0, **arguments: Any
 ) -> TinyBuild:
     """Run a model's function on a tiny dataset, export what it gives, and compare the graph with it.
 
@@ -108,7 +108,7 @@ def train_tiny(
             parts (else a fifth tests and a fifth validates); on-demand features are computed where they are missing.
             By default ``tiny_dataset(model)``.
         rows, seed: of the dataset that is made where none is given.
-        given: what the function takes beside its data: config, resources; a ``dg.Config`` has its defaults.
+        arguments: what the function takes beside its data: config, resources; a ``dg.Config`` has its defaults.
 
     Raises:
         DataError: the frame lacks a column, or a part of it has no rows.
@@ -137,7 +137,7 @@ def train_tiny(
     refuse_one_class(data, what=f"the tiny dataset of {model.name!r}", label=view.label.name)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
-    trained = call(model.function, {**given, model.data_parameter: data}, model, [])
+    trained = call(model.function, {**arguments, model.data_parameter: data}, model, [])
     exported = export(trained, data.encoder, data, model.task)
     graph = Graph.from_bytes(exported.bytes, exported.inputs, what=f"model {model.name!r}")
     outputs = graph.run(split["test"])

@@ -132,7 +132,7 @@ def test_it_is_gone_from_all_versions_and_predictions_and_everything_else_stays(
             assert record.rows == of_partition
             assert (record.data_version != was.data_version) == (record.rows != was.rows)
             assert (record.run_id, record.run_at, record.record) == (was.run_id, was.run_at, was.record)
-    assert {str(held.found.table) for held in done.tables if held.taken_out} == {str(table) for table in touched}
+    assert {str(held.occurrences.table) for held in done.tables if held.taken_out} == {str(table) for table in touched}
     commits = lake.connection.execute(
         "SELECT author, commit_message, commit_extra_info FROM lake.snapshots() WHERE snapshot_id > ?", [first]
     ).fetchall()
@@ -161,12 +161,12 @@ def test_the_report_says_which_datasets_snapshots_models_and_groups_hold_it(stor
     done = forget_in(stores)
     text = as_text(done)
     (of_dataset,) = [held for held in done.tables if held.kind == "dataset"]
-    assert of_dataset.found.rows == {CUTOFF: sum(1 for row in rows(lake, DATASET) if is_hers(lake, DATASET, row))}
+    assert of_dataset.occurrences.rows == {CUTOFF: sum(1 for row in rows(lake, DATASET) if is_hers(lake, DATASET, row))}
     assert list(of_dataset.made_from) == [build.snapshot]
     assert f"in 1 partitions ('{CUTOFF}'), made from snapshots {build.snapshot}" in text
     assert list(done.snapshots) == [*held, *range(newest + 1, lake.snapshot() + 1)]  # the dataset holds it still
     assert done.models == [f"late_model {build.reference} (accepted, snapshot {build.snapshot})"]
-    assert {table: command for table, (_, command) in done.others.items()} == {
+    assert {table: command for table, (_, command) in done.elsewhere.items()} == {
         "features.loans_v1": "fti forget loans --key borrower=...",
         "features.visits_v1": "fti forget visits --key person=...",
     }
@@ -189,9 +189,11 @@ def test_a_dry_run_says_the_same_and_changes_nothing(stores: fti.Stores, lake: L
     assert done.online == {"members_v1": 1}
     assert as_text(done).startswith("would forget the key of members (person)")
     really = forget_in(stores)
-    assert [(held.kind, held.found) for held in done.tables] == [(held.kind, held.found) for held in really.tables]
+    assert [(held.kind, held.occurrences) for held in done.tables] == [
+        (held.kind, held.occurrences) for held in really.tables
+    ]
     assert done.models == really.models
-    assert done.others.keys() == really.others.keys()
+    assert done.elsewhere.keys() == really.elsewhere.keys()
 
 
 def _late() -> int:
@@ -228,7 +230,7 @@ def test_a_spine_is_forgotten_by_the_column_that_joins_others_to_it(stores: fti.
     assert not [row for row in rows(lake, LOANS) if is_hers(lake, LOANS, row)]
     assert not [row for row in rows(lake, ANSWERS) if is_hers(lake, ANSWERS, row)]
     assert not [row for row in rows(lake, DATASET) if is_hers(lake, DATASET, row)]
-    assert {table: command for table, (_, command) in done.others.items()} == {
+    assert {table: command for table, (_, command) in done.elsewhere.items()} == {
         "features.members_v1": "fti forget members --key person=..."
     }
 
@@ -440,7 +442,7 @@ def test_a_row_that_a_change_deleted_is_in_no_file_afterwards(tmp_path: Path) ->
     run(small, shelves)
     declared = fti.build_definitions([shelves], resources={"fti": small})
     done = forget(declared, "shelves", {"person": ANN}, stores=small, expire=True)
-    assert [(held.found.rows, held.taken_out) for held in done.tables] == [({}, True)]
+    assert [(held.occurrences.rows, held.taken_out) for held in done.tables] == [({}, True)]
     assert done.deleted_files > 0
     for file in (path for path in tmp_path.rglob("*") if path.is_file()):
         assert ANN.encode() not in file.read_bytes(), f"{file} has her name"

@@ -87,8 +87,8 @@ def _settled(inputs: Sequence[Upstream], *, whole: bool) -> dg.AutomationConditi
     if not inputs:
         return idle
     absent = dg.AutomationCondition.missing() & ~dg.AutomationCondition.will_be_requested()
-    there = InputsThere(tuple(inputs)) if whole else ~_any("missing", inputs, absent)
-    return there & ~_any("in_progress", inputs, dg.AutomationCondition.in_progress()) & idle
+    present = InputsThere(tuple(inputs)) if whole else ~_any("missing", inputs, absent)
+    return present & ~_any("in_progress", inputs, dg.AutomationCondition.in_progress()) & idle
 
 
 def _once(trigger: dg.AutomationCondition[Any]) -> dg.AutomationCondition[Any]:
@@ -103,9 +103,11 @@ def _any(label: str, inputs: Sequence[Upstream], operand: dg.AutomationCondition
 def _changed(inputs: Sequence[Upstream], keys: Sequence[dg.AssetKey] | None) -> dg.AutomationCondition[Any]:
     """A change of some dependencies: of the inputs within their reach, of others as Dagster maps them."""
     ours = [source for source in inputs if keys is None or source.key in keys]
-    others = dg.AutomationCondition.any_deps_match(_CHANGED)
+    any_dependency = dg.AutomationCondition.any_deps_match(_CHANGED)
     if keys is not None:
         return _any("changed", ours, _CHANGED)
     if not ours:
-        return others
-    return _any("changed", ours, _CHANGED) | others.ignore(dg.AssetSelection.assets(*(source.key for source in ours)))
+        return any_dependency
+    return _any("changed", ours, _CHANGED) | any_dependency.ignore(
+        dg.AssetSelection.assets(*(source.key for source in ours))
+    )

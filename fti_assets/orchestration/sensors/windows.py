@@ -58,6 +58,6 @@ class Partitions:
             first, last = (own.time_window_for_partition_key(key) for key in (min(landed), max(landed)))
             if own.get_num_partitions_in_window(dg.TimeWindow(first.start, last.end)) == len(landed):
                 return []
-        every, known = own.get_partition_keys(dynamic_partitions_store=self._instance), set(landed)
-        numbers = [number for number, key in enumerate(every) if key in known]
-        return [key for key in every[numbers[0] : numbers[-1]] if key not in known] if numbers else []
+        every, of_landed = own.get_partition_keys(dynamic_partitions_store=self._instance), set(landed)
+        numbers = [number for number, key in enumerate(every) if key in of_landed]
+        return [key for key in every[numbers[0] : numbers[-1]] if key not in of_landed] if numbers else []

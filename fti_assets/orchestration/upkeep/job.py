@@ -103,8 +103,8 @@ def _stored(
     except (
         CheckError
     ):  # a job that Dagster runs in this process knows no repository: what is stored says which assets there are
-        there = [TableName("features", namespace) for namespace in online.namespaces()]
-        namespaces = {key: table.name for key, table in named_like(context.instance, there).items()}
+        groups = [TableName("features", namespace) for namespace in online.namespaces()]
+        namespaces = {key: table.name for key, table in named_like(context.instance, groups).items()}
         return named_like(context.instance, lake.tables()), namespaces
     return tables_of(assets), namespaces_of(assets)
 

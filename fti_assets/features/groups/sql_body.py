@@ -105,10 +105,10 @@ def sql_body(text: str, *, place: str) -> SqlBody:
     (tree,) = syntax_trees([text])
     if "error_message" in tree:
         raise DeclarationError(f"{place}: DuckDB cannot read it as a SELECT: {tree['error_message']}")
-    results: dict[str, int] = {}
+    tables: dict[str, int] = {}
     for name, position in _tables(tree, frozenset(), place, text):
-        results.setdefault(name, _line(text, position))
-    return SqlBody(text, place, results, tuple(sorted(statements[0].named_parameters)))
+        tables.setdefault(name, _line(text, position))
+    return SqlBody(text, place, tables, tuple(sorted(statements[0].named_parameters)))
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
@@ -117,35 +117,31 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     >>> filled("SELECT '$end' WHERE t < $end -- $end", {"end": "TIMESTAMP '2013-01-01'"})
     "SELECT '$end' WHERE t < TIMESTAMP '2013-01-01' -- $end"
     """
-    raw, parts, done = text.encode(), [], 0
+    raw, parts, done = text.encode(), [], 0  # DuckDB's positions count bytes
     for position, _ in duckdb.tokenize(text):
-        named = re.compile(rb"\$(\w+)").match(raw, position) if raw[position : position + 1] == b"$" else None
-        if named is not None and (name := named[1].decode().lower()) in values:
+        parameter = re.compile(rb"\$(\w+)").match(raw, position)
+        if parameter is not None and (name := parameter[1].decode().lower()) in values:
             parts += [raw[done:position], values[name].encode()]
-            done = named.end()
+            done = parameter.end()
     return b"".join([*parts, raw[done:]]).decode()
 
 
-def _tables(node: Any, known: frozenset[str], place: str, text: str) -> Iterator[tuple[str, int]]:
+def _tables(node: Any, defined: frozenset[str], place: str, text: str) -> Iterator[tuple[str, int]]:
     """The tables that a node of DuckDB's syntax tree reads and no WITH around it defines, with their positions."""
     if isinstance(node, list):
         for one in node:
-            yield from _tables(one, known, place, text)
-        return
+            yield from _tables(one, defined, place, text)
     if not isinstance(node, dict):
         return
-    of_with = (node.get("cte_map") or {}).get("map") or []
-    for entry in of_with:
-        query = entry["value"]["query"]["node"]
-        recursive = {entry["key"].lower()} if query.get("type") == "RECURSIVE_CTE_NODE" else set()
-        yield from _tables(query, known | recursive, place, text)
-        known |= {entry["key"].lower()}
+    for entry in (node.get("cte_map") or {}).get("map") or []:
+        query, name = entry["value"]["query"]["node"], entry["key"].lower()
+        itself = {name} if query.get("type") == "RECURSIVE_CTE_NODE" else set()
+        yield from _tables(query, defined | itself, place, text)
+        defined |= {name}
     _refuse(node, place, text)
-    if node.get("type") == "BASE_TABLE" and node["table_name"].lower() not in known:
+    if node.get("type") == "BASE_TABLE" and node["table_name"].lower() not in defined:
         yield node["table_name"].lower(), node["query_location"]
-    for name, value in node.items():
-        if name != "cte_map":
-            yield from _tables(value, known, place, text)
+    yield from _tables([value for name, value in node.items() if name != "cte_map"], defined, place, text)
 
 
 def _refuse(node: dict[str, Any], place: str, text: str) -> None:
@@ -153,8 +149,8 @@ def _refuse(node: dict[str, Any], place: str, text: str) -> None:
     at = f"{place}, line {_line(text, node.get('query_location'))}"
     kind, function = node.get("type"), str(node.get("function_name", "")).lower()
     if kind == "BASE_TABLE" and (node["schema_name"] or node["catalog_name"] or node["at_clause"]):
-        named = ".".join(filter(None, [node["catalog_name"], node["schema_name"], node["table_name"]]))
-        raise DeclarationError(f"{at} reads {named!r}: name a feature group, which a run gives as of its own time")
+        name = ".".join(filter(None, [node["catalog_name"], node["schema_name"], node["table_name"]]))
+        raise DeclarationError(f"{at} reads {name!r}: name a feature group, which a run gives as of its own time")
     if kind == "SHOW_REF":
         raise DeclarationError(f"{at}: a group in SQL is one SELECT statement, not SHOW, DESCRIBE or SUMMARIZE")
     if kind == "TABLE_FUNCTION":

@@ -29,6 +29,7 @@ KEY = "__fti_key"
 _AT = "__fti_at"
 _IN_MEMORY_BYTES = 256 * 2**20
 _BATCH_ROWS = 2**17
+# Types that come back from Arrow as they were: HUGEINT comes back as DECIMAL, ENUM and UUID as text.
 _SCALAR = re.compile(r"BOOLEAN|U?(TINY|SMALL|BIG)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(\d+,\d+\)|VARCHAR|DATE|TIMESTAMP")
 
 
@@ -56,15 +57,14 @@ def candidates(
     check_columns([*keys, *needed], rows.columns, of=group.table)
     same = " AND ".join(f"c.{quoted(key.spine)} = r.{quoted(key.group)}" for key in group.keys)
     selected = ", ".join([f"c.{KEY}", *(f"r.{quoted(name)}" for name in needed)])
-    coded = connection.sql(
-        f"SELECT {selected} FROM {view_of(rows)} r JOIN {points.codes} c ON {same} "
-        f"WHERE {_within_reach(connection, points, group)}"
-    )
+    reach = _within_reach(connection, points, group)
+    coded = connection.sql(f"SELECT {selected} FROM {view_of(rows)} r JOIN {points.codes} c ON {same} WHERE {reach}")
     return frontier(connection, coded, [KEY], columns, group.times, of=group.table, validated=not group.external)
 
 
 def _have_fixed_delay(group: JoinedGroup) -> bool:
-    """Whether all rows are the frontier; of an external group nobody has seen to it that no two are alike."""
+    """Whether all rows are the frontier."""
+    # Of an external group nobody has checked that no two rows are alike.
     return group.times.have_fixed_delay and not group.external
 
 
@@ -76,8 +76,7 @@ def by_duckdb(points: Points, group: JoinedGroup, frontier_rows: duckdb.DuckDBPy
     if group.ttl_us is not None and _have_fixed_delay(group):  # one time fewer to sort
         alive = f"f.{VISIBLE} >= {at} - to_microseconds({group.ttl_us - group.serving_delay_us})"
     features = "".join(
-        f", CASE WHEN {alive} THEN f.{quoted(column.column)} END AS {quoted(column.feature)}"
-        for column in group.columns
+        f", CASE WHEN {alive} THEN f.{quoted(one.column)} END AS {quoted(one.feature)}" for one in group.columns
     )
     return (
         f"SELECT s.{ROW}{features} FROM ({_numbered(points, group, 'LEFT JOIN')}) s "
@@ -104,16 +103,15 @@ def in_memory(
     rows = _fetched(wanted, _IN_MEMORY_BYTES)
     if rows is None or not _fits(rows, columns, total):
         return None
-    asked = connection.sql(_numbered(points, group, "JOIN") + f" WHERE {_AT} IS NOT NULL").to_arrow_table()
-    at = _microseconds(asked, _AT)
-    result = newest_before(asked[KEY].to_numpy(), at, rows[KEY].to_numpy(), _microseconds(rows, VISIBLE))
+    keyed = connection.sql(_numbered(points, group, "JOIN") + f" WHERE {_AT} IS NOT NULL").to_arrow_table()
+    at = _microseconds(keyed, _AT)
+    winners = newest_before(keyed[KEY].to_numpy(), at, rows[KEY].to_numpy(), _microseconds(rows, VISIBLE))
     if group.ttl_us is not None and len(rows):
         lasts = group.ttl_us - (group.serving_delay_us if times == [VISIBLE] else 0)
-        dead = _microseconds(rows, times[-1])[result] < at - lasts
-        result[dead] = -1
-    winner = np.full(total, -1)
-    winner[asked[ROW].to_numpy().astype(np.int64) - 1] = result
-    taken = rows.select(columns).take(pyarrow.array(winner, mask=winner < 0))
+        winners[_microseconds(rows, times[-1])[winners] < at - lasts] = -1
+    places = np.full(total, -1)
+    places[keyed[ROW].to_numpy().astype(np.int64) - 1] = winners
+    taken = rows.select(columns).take(pyarrow.array(places, mask=places < 0))
     numbers = pyarrow.array(np.arange(1, total + 1, dtype=np.uint32))
     return pyarrow.Table.from_arrays(
         [numbers, *(taken[column.column] for column in group.columns)],
@@ -152,10 +150,10 @@ def newest_before(keys: np.ndarray, times: np.ndarray, row_keys: np.ndarray, row
     order = np.argsort(row_numbers)
     numbers = keys.astype(np.int64) * width + ranks
     ascending = np.argsort(numbers)  # a search for rising numbers stays in the cache
-    result = np.empty(len(keys), dtype=np.int64)
-    result[ascending] = np.searchsorted(row_numbers[order], numbers[ascending], side="right") - 1
-    place = order[np.maximum(result, 0)]
-    place[(result < 0) | (row_keys[place] != keys)] = -1
+    before = np.empty(len(keys), dtype=np.int64)
+    before[ascending] = np.searchsorted(row_numbers[order], numbers[ascending], side="right") - 1
+    place = order[np.maximum(before, 0)]
+    place[(before < 0) | (row_keys[place] != keys)] = -1  # the number before may be of a smaller key
     return place
 
 
@@ -169,13 +167,12 @@ def _fetched(relation: duckdb.DuckDBPyRelation, limit: int) -> Any | None:
     """All rows as an Arrow table, or None as soon as they are larger than a number of bytes."""
     import pyarrow
 
+    batches, size = [], 0
     with relation.to_arrow_reader(_BATCH_ROWS) as reader:
-        batches, size = [], 0
         for batch in reader:
-            size += batch.nbytes
-            if size > limit:
-                return None
             batches.append(batch)
+            if (size := size + batch.nbytes) > limit:
+                return None
         return pyarrow.Table.from_batches(batches, reader.schema)
 
 

@@ -44,12 +44,11 @@ def assemble(lake: Lake, view: ViewRecord, spine: duckdb.DuckDBPyRelation, *, sn
         inputs = [Column(column, types[column]) for column in call.inputs]
         rows = connection.sql(f"FROM {name} ORDER BY {_ROW}")
         total = connection.table(name).aggregate("count(*)").fetchall()[0][0]
-        made = LoadedCall(call)(fetch_columns(rows, inputs), total)
-        outputs = connection.from_arrow(as_table(call.outputs, made))
+        outputs = connection.from_arrow(as_table(call.outputs, LoadedCall(call)(fetch_columns(rows, inputs), total)))
         following = quoted(temporary_name("assembled"))
         connection.execute(
-            f"CREATE TEMP TABLE {following} AS SELECT assembled.*, made.* EXCLUDE ({_ROW}) FROM {name} assembled "
-            f"JOIN (SELECT row_number() OVER () AS {_ROW}, * FROM {view_of(outputs)}) made USING ({_ROW})"
+            f"CREATE TEMP TABLE {following} AS SELECT assembled.*, outputs.* EXCLUDE ({_ROW}) FROM {name} assembled "
+            f"JOIN (SELECT row_number() OVER () AS {_ROW}, * FROM {view_of(outputs)}) outputs USING ({_ROW})"
         )
         connection.execute(f"DROP TABLE {name}")
         name = following

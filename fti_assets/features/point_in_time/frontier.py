@@ -76,17 +76,12 @@ def frontier(
     if times.have_fixed_delay and validated:
         return connection.sql(f"SELECT {selected}, {available} AS {VISIBLE} FROM {source} WHERE {where}")
     tie = "" if times.tie_break is None else f", {quoted(times.tie_break)} AS {_TIE}"
-    # The joined columns come last, so that a tie_break that itself ties, or a table that nobody has validated, gives one answer.
-    order = [
-        VISIBLE,
-        EVENT,
-        _AVAILABLE,
-        *([_TIE] if tie else []),
-        *(map(quoted, columns) if tie or not validated else []),
-    ]
-    window = (
-        f"PARTITION BY {', '.join(map(quoted, keys))} ORDER BY {', '.join(f'{name} ASC NULLS FIRST' for name in order)}"
-    )
+    order = [VISIBLE, EVENT, _AVAILABLE, *([_TIE] if tie else [])]
+    if tie or not validated:
+        # A tie_break may itself tie, and a table that nobody has validated have equal rows: one answer all the same.
+        order += map(quoted, columns)
+    ascending = ", ".join(f"{name} ASC NULLS FIRST" for name in order)
+    window = f"PARTITION BY {', '.join(map(quoted, keys))} ORDER BY {ascending}"
     return connection.sql(f"""
         SELECT {", ".join(map(quoted, columns))}, {EVENT}, {VISIBLE}
         FROM (SELECT {selected}, {available} AS {_AVAILABLE}, greatest({event}, {available}) AS {VISIBLE}{tie}

@@ -68,7 +68,7 @@ def point_in_time(
     """
     _check_spine(spine, joins, prediction_time)
     plan = _Plan(connection, spine, prediction_time)
-    return plan.side_by_side([plan.features(group, rows(group)) for group in joins])
+    return plan.side_by_side([(plan.joined(group, rows(group)), group) for group in joins])
 
 
 class _Plan:
@@ -84,36 +84,36 @@ class _Plan:
         self._rows = self._connection.execute(f"SELECT count(*) FROM {self._spine}").fetchall()[0][0]
         self._codes: dict[tuple[str, ...], str] = {}
 
-    def features(self, group: JoinedGroup, rows: duckdb.DuckDBPyRelation) -> tuple[str, list[str]]:
-        """A table of a group's features in the spine's order, and their names."""
-        features = [column.feature for column in group.columns]
+    def joined(self, group: JoinedGroup, rows: duckdb.DuckDBPyRelation) -> str:
+        """A table of a group's features in the spine's order."""
         if group.event_time is None or self._prediction_time is None:
             _check_lookup(self._connection, rows, group)
-            return self._in_order(self._looked_up(group, rows)), features
+            return self._in_order(self._looked_up(group, rows))
         points = Points(self._spine, self._codes_of([key.spine for key in group.keys]), self._prediction_time)
         frontier_rows = candidates(self._connection, points, group, rows)
         arrow = in_memory(self._connection, points, group, frontier_rows)
         if arrow is None:
-            return self._in_order(by_duckdb(points, group, frontier_rows)), features
+            return self._in_order(by_duckdb(points, group, frontier_rows))
         name = temporary_name("arrow")
         self._connection.register(name, arrow)
         try:
-            return self._checked(self._table(f"FROM {quoted('temp', name)}")), features
+            return self._checked(self._table(f"FROM {quoted('temp', name)}"))
         finally:
             self._connection.unregister(name)
 
     def _in_order(self, joined: str) -> str:
         return self._checked(self._table(f"FROM ({joined}) ORDER BY {ROW}"))
 
-    def side_by_side(self, parts: Sequence[tuple[str, list[str]]]) -> duckdb.DuckDBPyRelation:
-        """The spine with the features beside."""
-        columns = [f"s.{quoted(name)}" for name in self._columns]
-        columns += [f"j{number}.{quoted(name)}" for number, (_, names) in enumerate(parts) for name in names]
-        beside = "".join(f" POSITIONAL JOIN {table} j{number}" for number, (table, _) in enumerate(parts))
+    def side_by_side(self, parts: Sequence[tuple[str, JoinedGroup]]) -> duckdb.DuckDBPyRelation:
+        """The spine with the features beside: positional joins copy no row, where a join on row numbers would hash them all."""
+        columns, beside = [f"s.{quoted(name)}" for name in self._columns], ""
+        for number, (table, group) in enumerate(parts):
+            columns += [f"j{number}.{quoted(column.feature)}" for column in group.columns]
+            beside += f" POSITIONAL JOIN {table} j{number}"
         return self._connection.sql(f"SELECT {', '.join(columns)} FROM {self._spine} s{beside}")
 
     def _checked(self, table: str) -> str:
-        """The table, if its rows are in the spine's order: rows are put side by side by their places."""
+        # DuckDB keeps the order of what it inserts by a setting that a user may turn off, and positional joins rest on it.
         source, position = numbered(table, self._connection.table(table).columns)
         counts = f"SELECT count(*) FILTER ({position} + 1 = {ROW}), count(*) FROM {source}"
         in_place, total = self._connection.execute(counts).fetchall()[0]
@@ -131,15 +131,14 @@ class _Plan:
 
     def _codes_of(self, keys: Sequence[str]) -> str:
         """A table that gives each keys of the spine a number: one number sorts faster than texts, or than several keys."""
-        wanted = tuple(dict.fromkeys(keys))
-        if wanted not in self._codes:
-            names = ", ".join(map(quoted, wanted))
-            known = " AND ".join(f"{quoted(key)} IS NOT NULL" for key in wanted)
-            self._codes[wanted] = self._table(
+        distinct = tuple(dict.fromkeys(map(quoted, keys)))
+        if distinct not in self._codes:
+            complete = " AND ".join(f"{key} IS NOT NULL" for key in distinct)
+            self._codes[distinct] = self._table(
                 f"SELECT (row_number() OVER ())::UINTEGER AS {KEY}, * "
-                f"FROM (SELECT DISTINCT {names} FROM {self._spine} WHERE {known})"
+                f"FROM (SELECT DISTINCT {', '.join(distinct)} FROM {self._spine} WHERE {complete})"
             )
-        return self._codes[wanted]
+        return self._codes[distinct]
 
     def _table(self, sql: str) -> str:
         name = quoted("temp", temporary_name("joined"))
@@ -150,16 +149,15 @@ class _Plan:
 def _check_lookup(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, group: JoinedGroup) -> None:
     keys = [key.group for key in group.keys]
     check_columns([*keys, *(column.column for column in group.columns)], rows.columns, of=group.table)
-    names = ", ".join(map(quoted, keys))
-    known = " AND ".join(f"{quoted(key)} IS NOT NULL" for key in keys)
-    twice = connection.sql(
-        f"SELECT {names}, count(*) FROM {view_of(rows)} WHERE {known} GROUP BY {names} HAVING count(*) > 1 "
+    names, complete = ", ".join(map(quoted, keys)), " AND ".join(f"{quoted(key)} IS NOT NULL" for key in keys)
+    repeated = connection.sql(
+        f"SELECT {names}, count(*) FROM {view_of(rows)} WHERE {complete} GROUP BY {names} HAVING count(*) > 1 "
         f"ORDER BY {names} LIMIT 1"
     ).fetchone()
-    if twice is not None:
-        key = ", ".join(f"{name}={value!r}" for name, value in zip(keys, twice, strict=False))
+    if repeated is not None:
+        key = ", ".join(f"{name}={value!r}" for name, value in zip(keys, repeated, strict=False))
         raise DataError(
-            f"{group.table} has {twice[-1]} rows of the key {key}: a group without an event time holds one row a key; "
+            f"{group.table} has {repeated[-1]} rows of the key {key}: a group without an event time holds one row a key; "
             "keep one of them, or declare the event_time that tells them apart"
         )
 
@@ -170,13 +168,12 @@ def _check_spine(spine: duckdb.DuckDBPyRelation, joins: Sequence[JoinedGroup], p
         raise DeclarationError(
             f"{one_of(timed)} has an event time, so the spine needs a prediction_time: name its column"
         )
-    needed = [key.spine for group in joins for key in group.keys]
-    check_columns([*needed, *([prediction_time] if prediction_time is not None else [])], spine.columns, of="the spine")
-    features = [column.feature for group in joins for column in group.columns]
-    seen: set[str] = set()
-    for name in [*spine.columns, *features]:
+    needed = [*(key.spine for group in joins for key in group.keys), prediction_time]
+    check_columns([name for name in needed if name is not None], spine.columns, of="the spine")
+    columns: set[str] = set()
+    for name in [*spine.columns, *(column.feature for group in joins for column in group.columns)]:
         if name.lower().startswith("__fti_"):
             raise DeclarationError(f"column {name!r} starts with '__fti_', which is kept for plans: name it otherwise")
-        if name.lower() in seen:
+        if name.lower() in columns:
             raise DeclarationError(f"there would be two columns {name!r} after the join: give one group a prefix")
-        seen.add(name.lower())
+        columns.add(name.lower())

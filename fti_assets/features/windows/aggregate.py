@@ -7,7 +7,6 @@ positions, ``sweep`` goes over them, and ``results`` makes the aggregates of wha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 from fti_assets.core.arguments import checked_arguments
@@ -93,17 +92,8 @@ def window_aggregate(
     else:
         targets = None if every is not None else declared.own_instants(own)
         relation = swept(declared, own, targets, spans_table())
-    return replace(
-        rows,
-        relation=relation,
-        keys=(*own, *keys),
-        event_time=grid.instant,
-        available_at=None,
-        serving_delay=timedelta(0),
-        arrives=rows.arrives if every is None else None,
-        beyond=None,
-        partitions=None,
-    )
+    arrives = rows.arrives if every is None else None
+    return Table(relation, rows.connection, rows.name, (*own, *keys), grid.instant, arrives=arrives, grid=grid)
 
 
 def _checked(

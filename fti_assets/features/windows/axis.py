@@ -148,6 +148,7 @@ class Windows:
             ``keys``, ``values``, ``__fti_event``, ``__fti_visible``, the first position of a row as ``__fti_enters`` and for
             each window the first at which it counts no more as ``__fti_leaves_<number>``.
         """
+        # At its own event time a row is the one that the window is for; if it became visible later, it is past that anyway.
         entering = f"{VISIBLE} + ({EVENT} = {VISIBLE})::BIGINT" if self.axis.own_left_out else VISIBLE
         begin, begins = "", ""
         if self.rows.arrives is not None and self.starts:

@@ -47,8 +47,8 @@ class Spread:
     odd: bool = False
 
     def __or__(self, other: Spread) -> Spread:
-        known = [x for x in (self.least, self.greatest, other.least, other.greatest) if x is not None]
-        return Spread(min(known, default=None), max(known, default=None), self.odd or other.odd)
+        bounds = [x for x in (self.least, self.greatest, other.least, other.greatest) if x is not None]
+        return Spread(min(bounds, default=None), max(bounds, default=None), self.odd or other.odd)
 
 
 def spread_sql(value: str, source: str) -> str:
@@ -85,7 +85,9 @@ def _rounded(totals: Sequence[str], unit: int, prepare: Prepare) -> str:
     After the carries every total but the highest is a digit of 32 bits, never negative. Digits are appended to the highest
     while there is room in 128 bits; of those left over only counts whether all are 0.
     """
-    carried = [totals[0]]
+    carried = [
+        totals[0]
+    ]  # a shift to the right of a negative number rounds down, so that what it leaves is never negative
     for total in totals[1:]:
         carried.append(prepare(f"{total} + ({carried[-1]} >> {_BIN_BITS})"))
     whole, more, left = carried.pop(), "false", f"{len(carried)}"
@@ -124,7 +126,7 @@ def nearest_double(whole: str, more: str = "false") -> str:
 def float_deviation(value: str, spread: Spread, values: str, total: Total, prepare: Prepare) -> str:
     """The SQL of the sample standard deviation of a DOUBLE; ``values`` is the column with their number."""
     limit = 2.0 ** (_DIGIT_BITS * (_HIGHEST_DIGIT + 1))
-    places = range(0)
+    places = range(0)  # larger values have squares that are no floats: a deviation with one of them is NaN
     if spread.least is not None and spread.least < limit:
         lowest = max(_LOWEST_DIGIT, (math.frexp(spread.least)[1] - 53) // _DIGIT_BITS)
         places = range(lowest, min(_HIGHEST_DIGIT, (math.frexp(spread.greatest or 0)[1] - 1) // _DIGIT_BITS) + 1)
@@ -179,13 +181,8 @@ def _deviation(
         whole = "0::HUGEINT"
         if place in doubled:
             # The same SQL whatever the places are, so that a total of it can be kept.
-            near = [(one, place - one) for one in range(place // 2 - together, place // 2 + together + 1)]
-            near = [
-                (one, other)
-                for one, other in near
-                if one in possible and other in possible and abs(one - other) < together
-            ]
-            squares = total(" + ".join(f"{digit(one)} * {digit(other)}" for one, other in near))
+            near = [one for one in possible if place - one in possible and abs(2 * one - place) < together]
+            squares = total(" + ".join(f"{digit(one)} * {digit(place - one)}" for one in near))
             crossed = "".join(f" - {sums[one]} * {sums[place - one]}" for one in places if place - one in places)
             whole = prepare(f"{values} * {squares}{crossed}")
         whole = f"({whole}{carried})"

@@ -15,11 +15,8 @@ from fti_assets.features.windows.totals import AT
 
 
 def spans_by_length(windows: Windows, window: int, spans: str) -> str:
-    """The SQL of ``spans`` with the positions ``__fti_a <= p < __fti_b`` for which a row counts in a window.
-
-    A row that counts from the first position, or to the last, counts on beyond it for its natural length, so that the
-    lengths are few.
-    """
+    """The SQL of ``spans`` with the positions ``__fti_a <= p < __fti_b`` for which a row counts in a window."""
+    # A row that counts from the first position, or to the last, counts on beyond it for its natural length: so lengths are few.
     natural, number, leaves = windows.natural(window), windows.axis.number, f"__fti_leaves_{window}"
     b = f"CASE WHEN {leaves} >= {number} THEN greatest({number}, __fti_enters + {natural}) ELSE {leaves} END"
     a = f"CASE WHEN __fti_enters <= 0 THEN least(0, __fti_b - {natural}) ELSE __fti_enters END"
@@ -33,7 +30,7 @@ def lengths_sql(windows: Windows, window: int, spans: str) -> str:
         GROUP BY floor(log2(__fti_b - __fti_a))"""
 
 
-def frame_lengths(found: Iterable[tuple[int, int]]) -> list[int]:
+def frame_lengths(bounds: Iterable[tuple[int, int]]) -> list[int]:
     """Lengths of which the greatest that is not above a row's length is at least half of it.
 
     >>> frame_lengths([(5, 7), (24, 24), (9, 15)])
@@ -42,7 +39,7 @@ def frame_lengths(found: Iterable[tuple[int, int]]) -> list[int]:
     [3, 6]
     """
     lengths: list[int] = []
-    for least, greatest in sorted(found):
+    for least, greatest in sorted(bounds):
         if not lengths or least > lengths[-1]:
             lengths.append(least)
         while greatest > 2 * lengths[-1]:
@@ -53,18 +50,10 @@ def frame_lengths(found: Iterable[tuple[int, int]]) -> list[int]:
 def extremes_sql(
     keys: str, needed: RowTerms, windows: Windows, lengths: Sequence[Sequence[int]], *, spans: str, targets: str
 ) -> str:
-    """The SQL of ``targets`` with ``__fti_extreme_<window>_<number>`` beside them.
-
-    Args:
-        keys: the quoted keys.
-        needed: the states.
-        windows: the windows.
-        lengths: the frames of each window, from ``frame_lengths``.
-        spans: a table of ``keys``, ``__fti_enters``, ``__fti_leaves_<window>`` and ``__fti_state_<number>``.
-        targets: a table of ``keys`` and ``__fti_at``, with further columns that are kept.
-    """
+    """The SQL of ``targets``, of keys and positions, with ``__fti_extreme_<window>_<number>`` beside them; ``lengths`` are the
+    frames of each window, from ``frame_lengths``."""
     places = range(len(needed.states))
-    frames = [(window, length) for window, match in enumerate(lengths) for length in match]
+    frames = [(window, length) for window, of_window in enumerate(lengths) for length in of_window]
     pieces, columns = [f"SELECT {keys}, __fti_enters AS {AT} FROM {spans} LIMIT 0"], []
     for window, length in frames:
         above = min((other for other in lengths[window] if other > length), default=None)
@@ -82,9 +71,9 @@ def extremes_sql(
         for column, of, length in columns
     )
     answers = ", ".join(
-        f"{_best(spans, place, needed.states[place][1], [f'__fti_state_{window}_{length}_{place}' for length in match])} "
+        f"{_best(spans, place, needed.states[place][1], [f'__fti_state_{window}_{length}_{place}' for length in of_window])} "
         f"AS __fti_extreme_{window}_{place}"
-        for window, match in enumerate(lengths)
+        for window, of_window in enumerate(lengths)
         for place in places
     )
     dropped = "".join(f", {column}" for column, _, _ in columns)

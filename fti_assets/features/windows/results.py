@@ -61,6 +61,7 @@ class RowTerms:
 
     def steps(self) -> list[str]:
         """What is prepared, as further columns of a SELECT each, after one another: some rest on others."""
+        # DuckDB puts an alias's expression wherever it is named in the same SELECT: a chain of carries would double at each link.
         levels: list[int] = []
         for sql in self.prepared:
             levels.append(max((levels[int(place)] + 1 for place in _PREPARED.findall(sql)), default=0))

@@ -58,6 +58,7 @@ def swept(windows: Windows, kept: Sequence[str], targets: str | None, table: str
         rows.connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {collapsed}")
         spans, ctes = table, []
     else:
+        # Materialized, since the totals of each window read them.
         spans, ctes = "__fti_spans", [f"__fti_spans AS MATERIALIZED ({collapsed})"]
     totals = str(targets)
     if needed.measures or needed.values:
@@ -107,6 +108,7 @@ def _check_lookback(windows: Windows, beyond: duckdb.DuckDBPyRelation) -> None:
     rows, axis = windows.rows, windows.axis
     times = [name for name in (rows.event_time, rows.available_at, rows.arrives) if name]
     check_columns(times, beyond.columns, of=f"before {rows.name}")
+    # Each condition has a query of its own, a plain comparison with the least and greatest values of a file.
     source, keyed = view_of(beyond), replace(windows, keys=[key for key in windows.keys if key in beyond.columns])
     needed = " UNION ALL ".join(keyed.spans(f"(SELECT * FROM {source} WHERE {recent})") for recent in windows.recent())
     number, oldest, first = rows.connection.sql(

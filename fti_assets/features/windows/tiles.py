@@ -131,8 +131,8 @@ def tiles_of(windows: Windows) -> Tiles | None:
     versions = {key: partitions.versions[key] for key in whole}
     _make_missing(windows, partitions, table, versions)
     snapshot = lake.snapshot()
-    records = {key: json.loads(r.record) for key, r in lake.ledger(table, snapshot=snapshot).items() if key in versions}
-    usable = {key: record for key, record in records.items() if record["version"] == versions[key]}
+    records = {key: json.loads(entry.record) for key, entry in lake.ledger(table, snapshot=snapshot).items()}
+    usable = {key: record for key, record in records.items() if record["version"] == versions.get(key)}
     spreads: dict[str, Spread] = {}
     by_measures: dict[tuple[str, ...], list[str]] = {}
     for key, record in usable.items():
@@ -165,6 +165,7 @@ def _make_missing(
     for aggregate in windows.aggregates.values():
         results.sql(aggregate, 0)
     visible_day = _day_sql(f"greatest({windows.event}, {windows.available})")
+    # Parquet has no whole numbers of 128 bits: DuckDB would write them as DOUBLE.
     sums = ", ".join(f"sum({sql})::DECIMAL(38, 0)" for sql in needed.measures)
     grouped = [
         PARTITION,

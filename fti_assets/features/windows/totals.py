@@ -12,22 +12,15 @@ AT, NEXT = "__fti_at", "__fti_next"
 
 
 def totals_sql(keys: str, needed: RowTerms, windows: int, *, spans: str, targets: str | None) -> str:
-    """The SQL of every total and distinct count of each window.
-
-    What a key's rows add they also take away, so its totals end at zero, and one running sum over the sorted changes of
-    all keys holds each key's own. DuckDB streams it, five times as fast as sums by partition.
+    """The SQL of every total and distinct count of each window, ``__fti_total_<window>_<number>`` and ``__fti_distinct_...``:
+    for each position ``__fti_at`` at which one changes and good until ``__fti_next``; or, with targets, for each of them.
 
     Args:
         keys: the quoted keys.
         needed: what is summed and counted.
         windows: how many windows there are.
-        spans: a table of ``keys``, ``__fti_enters``, ``__fti_leaves_<window>``, ``__fti_measure_<number>`` and
-            ``__fti_value_<number>``.
+        spans: a table as ``Windows.spans`` gives it.
         targets: a table of ``keys`` and ``__fti_at``, with further columns that are kept.
-
-    Returns:
-        ``keys``, ``__fti_at``, ``__fti_total_<window>_<number>``, ``__fti_distinct_<window>_<number>``, for each position at
-        which one changes and good until ``__fti_next``; or, with targets, for each of them.
     """
     measures = {
         f"__fti_total_{window}_{number}": (window, f"__fti_measure_{number}")
@@ -49,11 +42,14 @@ def totals_sql(keys: str, needed: RowTerms, windows: int, *, spans: str, targets
             fresh, column = _fresh_sql(keys, number, leaving, spans), f"__fti_distinct_{leaving}_{number}"
             changes.append(change("__fti_from", f"({fresh})", {column: "1"}))
             changes.append(change(f"__fti_leaves_{leaving}", f"({fresh})", {column: "-1"}))
+    # What a key's rows add they also take away, so its totals end at zero, and one running sum over the sorted changes of all
+    # keys is each key's own: DuckDB streams it, five times as fast as sums by partition.
     summed = ", ".join(f"sum({column}) AS {column}" for column in columns)
     running = ", ".join(f"sum({column}) OVER (ROWS UNBOUNDED PRECEDING) AS {column}" for column in columns)
     changed = f"SELECT {keys}, {AT}, {summed} FROM ({' UNION ALL '.join(changes)}) GROUP BY {keys}, {AT}"
-    if targets is None:
+    if targets is None:  # a window without an order takes rows as they come: sorted
         return f"SELECT {keys}, {AT}, lead({AT}) OVER () AS {NEXT}, {running} FROM ({changed} ORDER BY {keys}, {AT})"
+    # A target comes after the changes of its position, since false sorts before true.
     nothing = ", ".join(f"0 AS {column}" for column in columns)
     return f"""
         SELECT * EXCLUDE (__fti_target)

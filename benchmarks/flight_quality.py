@@ -99,7 +99,7 @@ class Bench:
         }
         for declaration, options in steps.items():
             with self.stores.offline_store().connect() as lake:
-                stored = lake.ledger(declaration.table_name)
+                stored = lake.ledger(declaration.table)
             if not stored:  # a range is stored whole or not at all
                 self.materialize(declaration, **options)
 

@@ -68,7 +68,7 @@ def fill(lake: Lake, group: Any, keys: int) -> None:
         f"TIMESTAMP '2013-06-01' + to_seconds((hash(i, 1) % 80000)::BIGINT) AS seen_at, {columns}, 'all' AS _partition "
         f"FROM range({keys}) r(i)"
     )
-    lake.replace(group.table_name, "staged", ["all"], asset=group.table)
+    lake.replace(group.table, "staged", ["all"], asset=group.table_name)
 
 
 def by_hand(lake: Lake, table: str) -> Iterator[tuple[bytes, bytes]]:
@@ -122,15 +122,15 @@ class Reads:
         self, names: Sequence[str], kind: str, store: OnlineStore, lake: Lake, folder: Path, client: Any, prefix: str
     ) -> None:
         groups = [declared(name) for name in names]
-        self.tables = [group.table for group in groups]
+        self.tables = [group.table_name for group in groups]
         for group in groups:
             with clock.at(AT):
                 load_online(lake, store, group)
-            rows = by_hand(lake, group.table_name.sql)
+            rows = by_hand(lake, group.table.sql)
             if kind == "redis":
-                redis_by_hand(client, f"{prefix}:hand:{group.table}", rows)
+                redis_by_hand(client, f"{prefix}:hand:{group.table_name}", rows)
             else:
-                sqlite_by_hand(folder / f"{group.table}.sqlite", rows)
+                sqlite_by_hand(folder / f"{group.table_name}.sqlite", rows)
         joins = [
             JoinedGroup(group.name, 1, (JoinedKey("user", "user", "text"),),
                         tuple(JoinedColumn(f"{group.name}_{name}", name, "number") for name in COLUMNS),
@@ -138,7 +138,7 @@ class Reads:
             for group in groups
         ]  # fmt: skip
         self._features = OnlineFeatures(joins, store, [[0], [0], [0]])
-        query = f'SELECT "user" FROM {groups[0].table_name.sql} ORDER BY hash("user") LIMIT 20000'
+        query = f'SELECT "user" FROM {groups[0].table.sql} ORDER BY hash("user") LIMIT 20000'
         self.users = [user for (user,) in lake.connection.execute(query).fetchall()]
         self._client, self._prefix = client, prefix
         if kind == "sqlite":
@@ -195,10 +195,10 @@ def measure(kind: str, lake: Lake, root: Path, client: Any, prefix: str) -> dict
     """Measure one store, print it, and give the ratios and the reads."""
     location = f"{REDIS}?prefix={prefix}" if kind == "redis" else str(root / "online")
     store, group = online_store(location), declared("million")
-    keys = lake.ledger(group.table_name)["all"].rows
+    keys = lake.ledger(group.table)["all"].rows
     floors, loads = [], []
     for run in range(LOADS):
-        rows = by_hand(lake, group.table_name.sql)
+        rows = by_hand(lake, group.table.sql)
         if kind == "redis":
             floors.append(cpu_s(lambda rows=rows: redis_by_hand(client, f"{prefix}:hand", rows)))
             client.unlink(f"{prefix}:hand")
@@ -208,9 +208,9 @@ def measure(kind: str, lake: Lake, root: Path, client: Any, prefix: str) -> dict
         with clock.at(AT):
             loads.append(cpu_s(lambda: load_online(lake, store, group)))
         if run < LOADS - 1:
-            store.drop(group.table)
+            store.drop(group.table_name)
     load_s, floor_s = statistics.median(loads), statistics.median(floors)
-    store.drop(group.table)
+    store.drop(group.table_name)
     print(f"{kind}: load {keys / load_s:,.0f} keys/s of CPU, by hand {keys / floor_s:,.0f}", flush=True)
     reads = Reads(READ, kind, store, lake, root, client, prefix)
     found = {f"{kind}_load": load_s / floor_s}

@@ -114,7 +114,7 @@ def fill(store: OfflineStore) -> None:
                     strftime(e, '%Y-%m-%d') AS _partition
                 FROM range({days.start}, {days.stop}) a(d), range({ROWS_A_DAY}) b(i)""")
             keys = [f"{START + timedelta(days=day):%Y-%m-%d}" for day in days]
-            lake.replace(events.table_name, "staged", keys, asset="events")
+            lake.replace(events.table, "staged", keys, asset="events")
 
 
 def one_day(store: OfflineStore, lookback: str, day: int, *, tiles: bool = True) -> float:

@@ -128,7 +128,7 @@ def _refuse_same_names(declarations: Sequence[Declaration]) -> None:
         key = declaration.assets_def.key
         place = f"models.{declaration.asset_name}"
         if isinstance(declaration, TableDeclaration):
-            place = str(declaration.table_name)
+            place = declaration.table.full_name
         if key in by_key:
             kinds = " and ".join(type(one).__name__ for one in (by_key[key], declaration))
             raise DeclarationError(
@@ -173,7 +173,9 @@ def _refuse_retired_versions(declarations: Sequence[Declaration], stores: Any) -
     if not isinstance(stores, Stores) or isinstance(stores.models, dg.EnvVar):
         return
     store = stores.model_store()
-    groups = {declaration.table: declaration for declaration in declarations if isinstance(declaration, FeatureGroup)}
+    groups = {
+        declaration.table_name: declaration for declaration in declarations if isinstance(declaration, FeatureGroup)
+    }
     for model in declarations:
         champion = store.aliases(model.name).champion if isinstance(model, Model) else None
         if champion is None:
@@ -187,15 +189,15 @@ def _refuse_retired_versions(declarations: Sequence[Declaration], stores: Any) -
             continue
         learner = f"the champion {champion} of model {model.name!r}"
         needed = needed_groups(view)
-        gone = [group for group in needed if group.table not in groups]
+        gone = [group for group in needed if group.table_name not in groups]
         if gone:
             raise DeclarationError(
-                f"{learner} needs {listed(group.table for group in gone)}, which is no longer declared: declare it beside the new "
+                f"{learner} needs {listed(group.table_name for group in gone)}, which is no longer declared: declare it beside the new "
                 f"version, under a Python name of its own, until a champion that learned from the new version is promoted:\n"
                 f"{side_by_side(gone, declarations)}"
             )
         for group in needed:
-            _refuse_other_meaning(groups[group.table], group, learner, declarations)
+            _refuse_other_meaning(groups[group.table_name], group, learner, declarations)
         for call in view.on_demand:
             try:
                 check_source(call)
@@ -214,7 +216,7 @@ def _refuse_other_meaning(
     changes = changes_of(group, needed)
     if changes:
         raise DeclarationError(
-            f"{group.table} has changed its meaning under one version: {'; '.join(changes)}, but {learner} learned from it: "
+            f"{group.table_name} has changed its meaning under one version: {'; '.join(changes)}, but {learner} learned from it: "
             f"declare it as version {group.version + 1} beside this one, until a champion that learned from it is promoted. Give the "
             f"new declaration, and every view with it, version={group.version + 1}, and keep the old one under a Python name of its "
             f"own:\n{side_by_side([needed], declarations)}"

@@ -74,7 +74,7 @@ def read(
         return _outside(declaration, at, columns, partitions, snapshot, kind)
     store = (stores or Stores()).offline_store()
     if not store.exists():
-        named = declaration if isinstance(declaration, str) else declaration.table_name
+        named = declaration if isinstance(declaration, str) else declaration.table.full_name
         raise NotMaterializedError(f"there is no offline store at {store.root} that has {named}: materialize it first")
     with nullcontext(lasting_lake(store)) if kind == "relation" else store.connect() as lake:
         number = snapshot_of(lake, snapshot)
@@ -84,7 +84,7 @@ def read(
             refuse_missing(lake, table, partitions, snapshot=number)
         if at is not None:
             rows = _at(lake, declaration, rows, moment_of(at, what="at"), partitions)
-        return as_kind(_selected(rows, columns, str(table)), kind)
+        return as_kind(_selected(rows, columns, table.full_name), kind)
 
 
 def _outside(
@@ -97,15 +97,15 @@ def _outside(
 ) -> Any:
     if partitions is not None or snapshot is not None:
         raise NotMaterializedError(
-            f"{group.table} has no partitions and no snapshots: another system keeps it; read it as it is now"
+            f"{group.table_name} has no partitions and no snapshots: another system keeps it; read it as it is now"
         )
     if kind == "relation":
-        raise StoreError(f"{group.table} cannot be read as a relation: another system keeps it; take as_='arrow'")
+        raise StoreError(f"{group.table_name} cannot be read as a relation: another system keeps it; take as_='arrow'")
     with source_connection() as connection:
         rows = external_rows(connection, group)
         if at is not None:
             rows = visible_at(connection, group, rows, moment_of(at, what="at"))
-        return as_kind(_selected(rows, columns, group.table), kind)
+        return as_kind(_selected(rows, columns, group.table_name), kind)
 
 
 def _selected(rows: duckdb.DuckDBPyRelation, columns: Sequence[str] | None, what: str) -> duckdb.DuckDBPyRelation:
@@ -117,18 +117,18 @@ def _selected(rows: duckdb.DuckDBPyRelation, columns: Sequence[str] | None, what
 
 def _table(lake: Lake, declaration: FeatureGroup | TrainingDataset | BatchPredictions | str) -> TableName:
     if not isinstance(declaration, str):
-        return declaration.table_name
+        return declaration.table
     tables = lake.tables()
-    results = [table for table in tables if declaration in (str(table), table.name)]
+    results = [table for table in tables if declaration in (table.full_name, table.name)]
     if len(results) != 1:
-        several = f"several tables {declaration!r}: say {one_of(map(str, results))}"
+        several = f"several tables {declaration!r}: say {one_of(table.full_name for table in results)}"
         versions = [
             table.name
             for table in tables
-            if declaration in (str(table).rpartition("_v")[0], table.name.rpartition("_v")[0])
+            if declaration in (table.full_name.rpartition("_v")[0], table.name.rpartition("_v")[0])
         ]
         then = f"say {one_of(versions)}" if versions else "materialize it first"
-        none = f"no table {declaration!r}: it has {listed((str(table) for table in tables), limit=50)}; {then}"
+        none = f"no table {declaration!r}: it has {listed((table.full_name for table in tables), limit=50)}; {then}"
         raise NotMaterializedError(f"the offline store at {lake.store.root} has {several if results else none}")
     return results[0]
 
@@ -137,15 +137,15 @@ def _rows(lake: Lake, table: TableName, partitions: Sequence[str] | None, snapsh
     lake.rows(table)  # says so if there is none
     stored = lake.ledger(table, snapshot=snapshot)
     if not stored:
-        raise NotMaterializedError(f"{table} was not there yet at snapshot {snapshot}: take a later one")
+        raise NotMaterializedError(f"{table.full_name} was not there yet at snapshot {snapshot}: take a later one")
     if partitions is not None and not partitions:
         raise NotMaterializedError(
-            f"{table} is read of no partition: name some of {listed(stored)}, or leave out partitions="
+            f"{table.full_name} is read of no partition: name some of {listed(stored)}, or leave out partitions="
         )
     absent = [partition for partition in partitions or () if partition not in stored]
     if absent:
         raise NotMaterializedError(
-            f"{table} has no partition {listed(absent)}: it has {listed(stored)}; materialize it first"
+            f"{table.full_name} has no partition {listed(absent)}: it has {listed(stored)}; materialize it first"
         )
     return lake.rows(table, snapshot=snapshot, partitions=partitions)
 
@@ -158,7 +158,7 @@ def _at(
         raise StoreError(f"{declaration!r} cannot be read at={at}: {what}; give a feature group, or leave at= out")
     if partitions is not None:
         raise StoreError(
-            f"{declaration.table} cannot be read at={at} from some partitions alone, since the row that wins can lie in another: "
+            f"{declaration.table_name} cannot be read at={at} from some partitions alone, since the row that wins can lie in another: "
             "leave partitions= or at= out"
         )
     return visible_at(lake.connection, declaration, rows, at)

@@ -108,7 +108,7 @@ def test_two_groups_of_one_name_and_version_are_refused(others: list[Any]) -> No
     def twin() -> pd.DataFrame: ...
 
     with pytest.raises(
-        DeclarationError, match=rf"two declarations are called '{others[0].table}'.*another name or version"
+        DeclarationError, match=rf"two declarations are called '{others[0].table_name}'.*another name or version"
     ):
         fti.build_definitions([*others, twin])
 

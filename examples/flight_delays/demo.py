@@ -135,7 +135,7 @@ def _account_of_assets(instance: dg.DagsterInstance, stores: fti.Stores) -> None
     declarations: list[Any] = [*GROUPS, planes, delays_dataset, delay_predictions]
     with stores.offline_store().connect() as lake:
         for declaration in declarations:
-            ledger = lake.ledger(declaration.table_name)
+            ledger = lake.ledger(declaration.table)
             rows = sum(record.rows for record in ledger.values())
             print(f"{declaration.key.to_user_string():24}{len(ledger):>12,}{rows:>12,}")
     builds = len(instance.get_materialized_partitions(delay_net.key))

@@ -92,9 +92,9 @@ def repair_lake(**folders: str | None) -> None:
     done = repair(store, recorded, above=above)
     click.echo(f"{store.catalog} {'is a new catalog' if done.new_catalog else 'is the catalog that was there'}")
     for table, partitions in done.registered.items():
-        click.echo(f"  {table}: registered {len(partitions)} partitions ({listed(partitions)})")
+        click.echo(f"  {table.full_name}: registered {len(partitions)} partitions ({listed(partitions)})")
     for table, reasons in done.left_out.items():
-        click.echo(f"  {table}: left out {len(reasons)} partitions, materialize them again")
+        click.echo(f"  {table.full_name}: left out {len(reasons)} partitions, materialize them again")
         for partition, reason in reasons.items():
             click.echo(f"    {partition}: {reason}")
     if not done.registered and not done.left_out:

@@ -67,13 +67,13 @@ class JoinedGroup:
     external: str = ""
 
     @property
-    def table(self) -> str:
-        """The group's table and online namespace, such as ``weather_v1``."""
-        return versioned(self.group, self.version)
+    def table(self) -> TableName:
+        return TableName(FEATURES, self.table_name)
 
     @property
-    def table_name(self) -> TableName:
-        return TableName(FEATURES, self.table)
+    def table_name(self) -> str:
+        """The name of the group's table and online namespace, such as ``weather_v1``."""
+        return versioned(self.group, self.version)
 
     @property
     def times(self) -> Times:

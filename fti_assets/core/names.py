@@ -55,6 +55,14 @@ class TableName:
     name: str
 
     def __str__(self) -> str:
+        return self.name
+
+    def __format__(self, spec: str) -> str:
+        return format(self.name, spec)
+
+    @property
+    def full_name(self) -> str:
+        """The name with its schema, ``features.weather_v1``: what metadata, records and the errors of the lake call it."""
         return f"{self.schema}.{self.name}"
 
     @property

@@ -94,8 +94,8 @@ def dataset_facts(dataset: TrainingDataset, spec: Any, starts: list[str]) -> dic
     return {
         "asset": spec.key.to_user_string(),
         "view": f"{view.name} version {view.version}",
-        "spine": view.spine.table,
-        "label": f"{view.label.name} of {view.label.group.table}, mature after {length(view.label.age)}",
+        "spine": view.spine.table_name,
+        "label": f"{view.label.name} of {view.label.group.table_name}, mature after {length(view.label.age)}",
         "features": view.feature_names,
         "point_in_time": view.time is not None,
         "split": repr(dataset.split),
@@ -115,7 +115,7 @@ def model_facts(
         "asset": spec.key.to_user_string(),
         "task": model.task,
         "framework": framework(spec, model.annotations),
-        "dataset": model.dataset.table,
+        "dataset": model.dataset.table_name,
         "tracking": stated(spec, "tracking", _tracking(definitions)),
         "trigger": starts,
         "accelerator": stated(spec, "accelerator"),
@@ -160,7 +160,7 @@ def batch_inference(predictions: BatchPredictions, spec: Any, starts: list[str])
         "consumer": stated(spec, "consumer"),
         "model": predictions.model.asset_name,
         "runs": runs(predictions.partitions_def),
-        "sink": stated(spec, "sink", f"the table {predictions.table_name} of the offline store"),
+        "sink": stated(spec, "sink", f"the table {predictions.table.full_name} of the offline store"),
         "validation": validation(predictions.assets_def, predictions.schema),
         "schedule": starts,
         "upstream": upstream(predictions.assets_def),
@@ -172,7 +172,7 @@ def online_inference(model: Model, spec: Any, stores: Stores | None) -> dict[str
     """Whether a model can be asked online, and how."""
     view = model.view
     joined = [group for group in view.groups if group is not view.spine and group is not view.label.group]
-    offline = [group.table for group in joined if not group.online]
+    offline = [group.table_name for group in joined if not group.online]
     online = None if stores is None or isinstance(stores.online, dg.EnvVar) else str(stores.online_store())
     return {
         "asset": spec.key.to_user_string(),
@@ -180,7 +180,7 @@ def online_inference(model: Model, spec: Any, stores: Stores | None) -> dict[str
         "consumer": stated(spec, "consumer"),
         "server": stated(spec, "server", "in the app, by fti_assets.Predictor"),
         "latency_goal": stated(spec, "latency_goal"),
-        "reads": [group.table for group in joined if group.online],
+        "reads": [group.table_name for group in joined if group.online],
         "on_demand": [feature.name for feature in view.on_demand],
         "online_store": online or "known when it runs",
     }

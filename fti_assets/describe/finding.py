@@ -188,7 +188,7 @@ def _of_asset(spec: dg.AssetSpec, declaration: Declaration | None) -> Iterator[_
 
 
 def _of_view(view: FeatureView) -> Iterator[_Entry]:
-    message = f"Features for each row of {view.spine.table}, to predict {view.label.name} of {view.label.group.table}"
+    message = f"Features for each row of {view.spine.table_name}, to predict {view.label.name} of {view.label.group.table_name}"
     texts = [
         ("name", "", view.name),
         *(("column", name, name) for name in view.feature_names),

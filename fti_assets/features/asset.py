@@ -41,7 +41,7 @@ def feature_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
         ins=group.asset_ins,
         deps=[_dep(group, source) for source in dict.fromkeys(group.inputs.values())],
         check_specs=check_specs(group.key, rules),
-        metadata={"dagster/table_name": str(group.table_name), **declared_metadata(group)},
+        metadata={"dagster/table_name": group.table.full_name, **declared_metadata(group)},
         kinds={"duckdb", "parquet", *(["sql"] if group.body else [])},
         group_name="features",
         automation_condition=_condition(group),

@@ -52,7 +52,7 @@ def refuse_partitioned(group: FeatureGroup) -> None:
     """
     if group.partitions_def is not None:
         raise DeclarationError(
-            f"{group.table} gave row-level changes but has partitions, whose runs replace all of their rows: return every row "
+            f"{group.table_name} gave row-level changes but has partitions, whose runs replace all of their rows: return every row "
             "of the partition, or leave out partitions_def; a source of appended rows can be partitioned by their arrival"
         )
 
@@ -67,18 +67,18 @@ def stage_changes(lake: Lake, group: FeatureGroup, layout: Layout, changes: Chan
     refuse_partitioned(group)
     rows, deletes, position, appends = _settled(lake, group, layout, changes)
     if rows is None:
-        if not lake.has(group.table_name):
+        if not lake.has(group.table):
             raise DataError(
-                f"{group.table} gave no rows and nothing is stored yet, so its columns are not known: give an empty frame "
+                f"{group.table_name} gave no rows and nothing is stored yet, so its columns are not known: give an empty frame "
                 "that has the columns"
             )
-        rows, layout = lake.rows(group.table_name).limit(0), replace(layout, rename={})
+        rows, layout = lake.rows(group.table).limit(0), replace(layout, rename={})
     elif isinstance(changes, ChangeFeed):
         layout = replace(layout, rename={})  # its rows were renamed before their operations were read
     table, by = _staged_deletes(lake, group, layout, deletes)
     staged = stage(lake.connection, rows, layout, [Partition(WHOLE)])
     if appends:
-        same = f"rows to append have the same {', '.join(group.identity)} as stored rows of {group.table}"
+        same = f"rows to append have the same {', '.join(group.identity)} as stored rows of {group.table_name}"
         staged = with_duplicates_in_table(staged, _stored_already(lake, group, staged.table, table, by), same)
     return StagedChanges(staged, table, by, position, appends)
 
@@ -102,21 +102,21 @@ def store_changes(
     """
 
     def check() -> None:
-        stored = feed_position(lake, group.table_name)
+        stored = feed_position(lake, group.table)
         if stored != since.value:
             raise DataError(
-                f"another run moved {group.table} from position {since.value!r} of its change feed to {stored!r} meanwhile; "
+                f"another run moved {group.table_name} from position {since.value!r} of its change feed to {stored!r} meanwhile; "
                 "nothing of this run was stored: run it again"
             )
         rows = batch.staged.table
         clashes = _stored_already(lake, group, rows, batch.deletes, batch.delete_by) if batch.appends else None
         if number := counted(clashes):
             raise DataError(
-                f"{number} rows to append to {group.table} were stored by another run meanwhile; nothing of this run was stored"
+                f"{number} rows to append to {group.table_name} were stored by another run meanwhile; nothing of this run was stored"
             )
 
     change = RowChange(batch.staged.table, group.identity, batch.deletes, batch.delete_by, batch.position)
-    return change_rows(lake, group.table_name, change, asset=asset, run_id=run_id, check=check, addable=addable)
+    return change_rows(lake, group.table, change, asset=asset, run_id=run_id, check=check, addable=addable)
 
 
 def _settled(
@@ -134,12 +134,12 @@ def _settled(
             keys=group.keys,
             identity=group.identity,
             kept=[*group.identity, *(group.columns or ())],
-            what=group.table,
+            what=group.table_name,
         )
         return net.upserts, net.deletes, net.position, False
     if changes.upserts is not None and changes.appends is not None:
         raise DataError(
-            f"{group.table} gave both upserts and appends in one batch: give one of them; an upsert of new rows appends them"
+            f"{group.table_name} gave both upserts and appends in one batch: give one of them; an upsert of new rows appends them"
         )
     appends = changes.appends is not None
     return changes.appends if appends else changes.upserts, changes.deletes, changes.position, appends
@@ -168,7 +168,7 @@ def _staged_deletes(
     missing = [name for name in by if name not in rows.columns]
     if missing:
         raise DataError(
-            f"the deletes of {group.table} have no column {one_of(missing)}: give its keys, {one_of(group.keys)}, or its keys "
+            f"the deletes of {group.table_name} have no column {one_of(missing)}: give its keys, {one_of(group.keys)}, or its keys "
             f"and times, {one_of(group.identity)}; there was {one_of(rows.columns)}"
         )
     table = temporary_name("deletes")
@@ -190,7 +190,7 @@ def _stored_already(
     if deletes is not None:
         gone = " AND ".join(f"gone.{quoted(name)} = old.{quoted(name)}" for name in by)
         kept = f" WHERE NOT EXISTS (FROM {quoted(deletes)} gone WHERE {gone})"
-    stored = f"(SELECT * FROM {group.table_name.sql} old{kept})"
+    stored = f"(SELECT * FROM {group.table.sql} old{kept})"
     return lake.connection.sql(
         f"SELECT new.* EXCLUDE ({PARTITION}) FROM {quoted(rows)} new SEMI JOIN {stored} old ON {same}"
     )

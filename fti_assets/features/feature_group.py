@@ -79,7 +79,7 @@ def feature_group(
     >>> @feature_group(keys=["customer_id"])
     ... def customers() -> pd.DataFrame:
     ...     return pd.DataFrame({"customer_id": [1], "age": [33.0]})
-    >>> customers.table
+    >>> customers.table_name
     'customers_v1'
     """
     names_there = caller_names()

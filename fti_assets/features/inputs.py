@@ -28,29 +28,29 @@ def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, windows: 
     if start is None or end is None or source.event_time is None:
         same_keys = source.partitions_def is not None and source.partitions_def == group.partitions_def
         keys = [window.key for window in windows] if same_keys else None
-        missing = sorted(set(keys or ()) - lake.ledger(source.table_name, snapshot=snapshot).keys())
+        missing = sorted(set(keys or ()) - lake.ledger(source.table, snapshot=snapshot).keys())
         if missing:
             raise LookbackError(
-                f"{group.table} needs {source.table} {listed(missing)}, which is not materialized: materialize it first"
+                f"{group.table_name} needs {source.table_name} {listed(missing)}, which is not materialized: materialize it first"
             )
-        rows = lake.rows(source.table_name, snapshot=snapshot, partitions=keys)
+        rows = lake.rows(source.table, snapshot=snapshot, partitions=keys)
         return within_reach(table_of(lake.connection, rows, source), source, group, windows)
     reach = start - group.lookback
     _refuse_missing_partitions(lake, source, group, reach, end, snapshot)
-    table = table_of(lake.connection, lake.rows(source.table_name, snapshot=snapshot), source)
+    table = table_of(lake.connection, lake.rows(source.table, snapshot=snapshot), source)
     result = within_reach(table, source, group, windows)
     if not is_timed(source.partitions_def):
         return result
-    stored = lake.ledger(source.table_name, snapshot=snapshot)
+    stored = lake.ledger(source.table, snapshot=snapshot)
     whole = [
         window
         for window in windows_between(source.partitions_def, reach, start)
         if window.start and window.end and window.start >= reach and window.end <= start and window.key in stored
     ]
-    rows = replace(table, relation=lake.rows(source.table_name, snapshot=snapshot, with_partition=True))
+    rows = replace(table, relation=lake.rows(source.table, snapshot=snapshot, with_partition=True))
     partitions = SourcePartitions(
         lake,
-        source.table_name,
+        source.table,
         rows.relation,
         within_reach(rows, source, group, windows).relation,
         tuple(whole),
@@ -64,7 +64,7 @@ def table_of(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelatio
     return Table(
         relation=rows,
         connection=connection,
-        name=source.table,
+        name=source.table_name,
         keys=source.keys,
         event_time=source.event_time,
         available_at=source.available_at,
@@ -106,11 +106,11 @@ def _refuse_missing_partitions(
 ) -> None:
     if not is_timed(source.partitions_def):
         return
-    stored = lake.ledger(source.table_name, snapshot=snapshot)
+    stored = lake.ledger(source.table, snapshot=snapshot)
     missing = [window.key for window in windows_between(source.partitions_def, reach, end) if window.key not in stored]
     if missing:
         raise LookbackError(
-            f"{group.table} needs {source.table} from {reach} to {end}, but {len(missing)} of its partitions are not "
+            f"{group.table_name} needs {source.table_name} from {reach} to {end}, but {len(missing)} of its partitions are not "
             f"materialized: {listed(missing)}. Materialize them first; a "
             "day without rows must be materialized too"
         )

@@ -40,7 +40,7 @@ def lineage_of_run(lake: Lake, group: FeatureGroup, result: Any, views: Mapping[
     try:
         sources = sql_lineage(_text(relation), tables=dict(_columns(lake, group)), views=views)
     except UntoldError as error:
-        _log.debug("%s has no lineage by column: %s", group.table, error)
+        _log.debug("%s has no lineage by column: %s", group.table_name, error)
         return {}
     spelled = {name.lower(): name for name in relation.columns}  # a query may spell them otherwise
     deps = {
@@ -66,10 +66,10 @@ def _inputs(group: FeatureGroup) -> Iterable[FeatureGroup]:
 
 def _place(source: FeatureGroup) -> str:
     """What a query that reads a group calls its table."""
-    return outside_view(source.table) if source.source is not None else f"lake.{source.table_name}"
+    return outside_view(source.table_name) if source.source is not None else f"lake.{source.table.full_name}"
 
 
 def _columns(lake: Lake, group: FeatureGroup) -> Iterable[tuple[str, dict[str, str]]]:
     for source in _inputs(group):
         own = {} if source.source is not None else {PARTITION: "VARCHAR"}
-        yield _place(source), {**lake.types(source.table_name), **own}
+        yield _place(source), {**lake.types(source.table), **own}

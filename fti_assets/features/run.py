@@ -61,8 +61,8 @@ def run_feature_group(
     with stores.offline_store().connect() as lake:
         with lake.one_snapshot():
             refuse_other_partitions(lake, group)
-            since = FeedPosition(feed_position(lake, group.table_name))
-            table = group.table_name
+            since = FeedPosition(feed_position(lake, group.table))
+            table = group.table
             is_placeholder = partial(has_no_value, lake, table)
             layout = replace(layout_of(group), stored=lake.types(table), is_placeholder=is_placeholder)
         read_external(lake, group.inputs.values())
@@ -70,7 +70,7 @@ def run_feature_group(
         given |= {name: input_table(lake, source, group, windows) for name, source in group.inputs.items()}
         given |= dict.fromkeys(group.position_parameters, since)
         with recording_views() as views:
-            result = call_function(group.function, given, context, what=group.table, instead=ALL_PARTITIONS)
+            result = call_function(group.function, given, context, what=group.table_name, instead=ALL_PARTITIONS)
         batch = _staged(lake, group, layout, result, windows)
         staged, verdicts = batch.staged, [*batch.staged.verdicts, *_in_time(lake, group, batch.staged, windows)]
         verdicts += _not_future(lake, group, batch.staged)
@@ -83,7 +83,7 @@ def run_feature_group(
             writer = {"asset": context.assets_def.key.to_user_string(), "run_id": context.run.run_id}
             commit, stored = _store(lake, group, batch, since, windows, writer)
             metadata: dict[str, Any] = {
-                **stored_schema(group_columns(group), lake.types(group.table_name)),
+                **stored_schema(group_columns(group), lake.types(group.table)),
                 **lineage_of_run(lake, group, result, views),
                 **stored,
             }
@@ -96,8 +96,8 @@ def run_feature_group(
             delay = group.serving_delay or timedelta(0)
             return Outcome(commit, metadata | statistics, judged, delay, by_partition)
 
-        part = Part(staged, group.table, f"{context.run.run_id}.jsonl")
-        yield from publish_rows(context, lake, group.table_name, [part], verdicts, store=store_rows)
+        part = Part(staged, group.table_name, f"{context.run.run_id}.jsonl")
+        yield from publish_rows(context, lake, group.table, [part], verdicts, store=store_rows)
 
 
 @dataclass(frozen=True)
@@ -115,13 +115,13 @@ def _staged(
         return stage_changes(lake, group, layout, result)
     partitions = [window.key for window in windows]
     staged = stage(lake.connection, result, layout, windows)
-    same = f"rows of {group.table} have the same {', '.join(group.identity)} as rows of other partitions"
+    same = f"rows of {group.table_name} have the same {', '.join(group.identity)} as rows of other partitions"
 
     def compared(unreadable: Sequence[str]) -> _Partitions:
         clashes = _clashes(lake, group, staged, partitions, unreadable)
         return _Partitions(with_duplicates_in_table(staged, clashes, same), unreadable)
 
-    return without_unreadable(lake, group.table_name, compared)
+    return without_unreadable(lake, group.table, compared)
 
 
 def _store(
@@ -139,14 +139,14 @@ def _store(
             lake, group, batch, since, asset=writer["asset"], run_id=writer["run_id"], addable=addable
         )
         counts = {"added": changed.added, "replaced": changed.replaced, "deleted": changed.deleted}
-        position = feed_position(lake, group.table_name)
+        position = feed_position(lake, group.table)
         return changed.commit, {
             **{f"rows_{name}": number for name, number in counts.items()},
             **({} if position is None else {"feed_position": position}),
         }
     partitions = [window.key for window in windows]
     commit = lake.replace(
-        group.table_name,
+        group.table,
         batch.staged.table,
         partitions,
         check=lambda: _refuse_clashes(lake, group, batch.staged, partitions, batch.unreadable),
@@ -159,7 +159,7 @@ def _store(
 
 
 def _warn_naive_times_once(context: dg.AssetExecutionContext, group: FeatureGroup, result: Any) -> None:
-    if group.table in _warned_groups:
+    if group.table_name in _warned_groups:
         return
     frames = [result]
     if isinstance(result, Changes):
@@ -168,8 +168,8 @@ def _warn_naive_times_once(context: dg.AssetExecutionContext, group: FeatureGrou
         frames = [result.rows]
     naive = dict.fromkeys(name for frame in frames for name in naive_times(frame))
     if naive:
-        _warned_groups.add(group.table)
-        context.log.info(f"{group.table}: times without a zone are taken as UTC: {listed(naive)}")
+        _warned_groups.add(group.table_name)
+        context.log.info(f"{group.table_name}: times without a zone are taken as UTC: {listed(naive)}")
 
 
 def _may_be_added(group: FeatureGroup, columns: Iterable[str]) -> list[str]:
@@ -183,10 +183,10 @@ def _may_be_added(group: FeatureGroup, columns: Iterable[str]) -> list[str]:
 def _log_casts(context: dg.AssetExecutionContext, group: FeatureGroup, staged: Staged) -> None:
     """Tell of columns that are stored in another type than they came in, and of checks that held columns in memory."""
     if staged.casts:
-        context.log.info(f"{group.table}: {'; '.join(staged.casts)}")
+        context.log.info(f"{group.table_name}: {'; '.join(staged.casts)}")
     if staged.whole:
         context.log.info(
-            f"{group.table}: {listed(staged.whole)} fetched whole, for checks or types that only Pandera can answer; a check "
+            f"{group.table_name}: {listed(staged.whole)} fetched whole, for checks or types that only Pandera can answer; a check "
             "of single values (pa.Check(..., element_wise=True)) is run in batches"
         )
 
@@ -198,7 +198,7 @@ def _clashes(
     by_time = is_timed(group.partitions_def) and group.partition_by in group.identity
     if by_time or group.partitions_def is None or not comparable(lake, group, staged.table):
         return None
-    others = lake.rows(group.table_name, with_partition=True, partitions=_readable(lake, group, unreadable)).filter(
+    others = lake.rows(group.table, with_partition=True, partitions=_readable(lake, group, unreadable)).filter(
         f"_partition NOT IN ({', '.join(literal(partition) for partition in partitions)})"
     )
     same = " AND ".join(f"others.{quoted(name)} = staged.{quoted(name)}" for name in group.identity)
@@ -209,7 +209,7 @@ def _clashes(
 
 def _readable(lake: Lake, group: FeatureGroup, unreadable: Sequence[str]) -> list[str] | None:
     """The partitions that can be read, named so that no other file is opened; None for all."""
-    return [key for key in lake.ledger(group.table_name) if key not in unreadable] if unreadable else None
+    return [key for key in lake.ledger(group.table) if key not in unreadable] if unreadable else None
 
 
 def _refuse_clashes(
@@ -218,7 +218,7 @@ def _refuse_clashes(
     """Under the writers' lock: another run may have stored the same keys and times meanwhile."""
     if counted(_clashes(lake, group, staged, partitions, unreadable)):
         raise DataError(
-            f"rows of {group.table} with the same {', '.join(group.identity)} were stored by another run meanwhile; nothing of "
+            f"rows of {group.table_name} with the same {', '.join(group.identity)} were stored by another run meanwhile; nothing of "
             "this run was stored"
         )
 
@@ -241,7 +241,7 @@ def _not_future(lake: Lake, group: FeatureGroup, staged: Staged) -> list[Verdict
         f"FROM {quoted(staged.table)}"
     ).fetchall()[0]
     what = " and ".join(repr(name) for name in dict.fromkeys(group.time_columns))
-    problem = f"{number} rows of {group.table} have {what} after now, up to {latest}, where it is {now} UTC: are they local times?"
+    problem = f"{number} rows of {group.table_name} have {what} after now, up to {latest}, where it is {now} UTC: are they local times?"
     facts = {"rows_available_later": int(hidden)} if hidden > number else {}
     return [Verdict(NOT_FUTURE, int(number), (), problem if number else "", facts)]
 
@@ -255,25 +255,25 @@ def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, windows: Sequence[
         return []
     now = clock.now()
     recent = [window.key for window in windows if not is_backfill(window, now)]
-    stored = lake.ledger(group.table_name)
+    stored = lake.ledger(group.table)
     if not recent or (recent == ["all"] and not stored):
         return [Verdict(IN_TIME)]
     known = ""
     if stored and comparable(lake, group, staged.table):
         same = " AND ".join(f"old.{quoted(c)} IS NOT DISTINCT FROM staged.{quoted(c)}" for c in group.identity)
-        known = f" AND NOT EXISTS (FROM {group.table_name.sql} old WHERE {same})"
+        known = f" AND NOT EXISTS (FROM {group.table.sql} old WHERE {same})"
     partitions = ", ".join(map(literal, recent))
 
     def counted_late(unreadable: Sequence[str]) -> tuple[int, dict[str, Any]]:
         stored_rows = known
         if unreadable:  # nobody can say which rows of these are new
             readable = ", ".join(map(literal, _readable(lake, group, unreadable) or ())) or "NULL"
-            rows = f"(FROM {group.table_name.sql} WHERE _partition IN ({readable}))"
-            stored_rows = known.replace(group.table_name.sql, rows, 1)
+            rows = f"(FROM {group.table.sql} WHERE _partition IN ({readable}))"
+            stored_rows = known.replace(group.table.sql, rows, 1)
             stored_rows += f" AND _partition NOT IN ({', '.join(map(literal, unreadable))})"
         new_rows = f"FROM {quoted(staged.table)} staged WHERE _partition IN ({partitions}){stored_rows}"
         return delays(lake.connection, group, new_rows, now)
 
-    late, facts = without_unreadable(lake, group.table_name, counted_late)
-    problem = f"{late} new rows of {group.table} are stored after they are said to be available" if late else ""
+    late, facts = without_unreadable(lake, group.table, counted_late)
+    problem = f"{late} new rows of {group.table_name} are stored after they are said to be available" if late else ""
     return [Verdict(IN_TIME, late, (), problem, facts)]

@@ -29,7 +29,7 @@ def spine_times(spine: FeatureGroup) -> SpineTimes:
 
 def with_spine_times(view: ViewRecord, spine: FeatureGroup) -> ViewRecord:
     """A build's view; where its manifest does not say when spine rows are available, as the declared spine says it."""
-    if view.spine_times is None and view.spine_table == spine.table_name:
+    if view.spine_times is None and view.spine_table == spine.table:
         return replace(view, spine_times=spine_times(spine))
     return view
 

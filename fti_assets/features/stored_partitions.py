@@ -28,7 +28,7 @@ def refuse_other_partitions(lake: Lake, group: FeatureGroup) -> None:
         SchemaChangedError: it was; the first partitions are named.
     """
     now, others = _cadence(group.partitions_def), {}
-    for key, stored in lake.ledger(group.table_name).items():
+    for key, stored in lake.ledger(group.table).items():
         before = json.loads(stored.record).get(_CADENCE)
         known = before == now if before is not None else (key == WHOLE) == (group.partitions_def is None)
         if not known and stored.rows:
@@ -37,9 +37,9 @@ def refuse_other_partitions(lake: Lake, group: FeatureGroup) -> None:
         was = next(iter(others.values()))
         message = f", as {was!r}" if was is not None else ""
         raise SchemaChangedError(
-            f"{group.table} is stored in other partitions, {listed(others)}{message}, and is now declared as {now!r}: its rows would be "
-            "there twice. Nothing was stored. Raise the version, so that the new partitions get a table of their own, or give "
-            f"partitions_def back what it was. While nobody needs what is stored, you can start over: fti reset {group.table}"
+            f"{group.table_name} is stored in other partitions, {listed(others)}{message}, and is now declared as {now!r}: its rows would "
+            "be there twice. Nothing was stored. Raise the version, so that the new partitions get a table of their own, or give "
+            f"partitions_def back what it was. While nobody needs what is stored, you can start over: fti reset {group.table_name}"
         )
 
 

@@ -16,9 +16,9 @@ def missing_partitions(lake: Lake, group: FeatureGroup, start: datetime, end: da
     """The group's partitions in ``[start, end)`` that are not stored, as ``weather_v1 2013-06-01``."""
     if not is_timed(group.partitions_def):
         return []
-    stored = lake.ledger(group.table_name, snapshot=snapshot)
+    stored = lake.ledger(group.table, snapshot=snapshot)
     windows = windows_between(group.partitions_def, start, end)
-    return [f"{group.table} {window.key}" for window in windows if window.key not in stored]
+    return [f"{group.table_name} {window.key}" for window in windows if window.key not in stored]
 
 
 def provisional_partitions(
@@ -27,9 +27,9 @@ def provisional_partitions(
     """The group's partitions in ``[start, end)`` whose last run was before their window and delay had ended."""
     if not is_timed(group.partitions_def):
         return []
-    stored, delay = lake.ledger(group.table_name, snapshot=snapshot), group.serving_delay or timedelta(0)
+    stored, delay = lake.ledger(group.table, snapshot=snapshot), group.serving_delay or timedelta(0)
     return [
-        f"{group.table} {window.key}"
+        f"{group.table_name} {window.key}"
         for window in windows_between(group.partitions_def, start, end)
         if window.key in stored and window.end is not None and stored[window.key].run_at < window.end + delay
     ]

@@ -92,15 +92,15 @@ def carriers(
     for one in declarations:
         if isinstance(one, FeatureGroup) and one.name == group:
             keys = one.keys
-            results[one.table_name] = Carrier(one.table_name, "group", (values,), keys=one.keys, asset=one.key)
+            results[one.table] = Carrier(one.table, "group", (values,), keys=one.keys, asset=one.key)
         elif isinstance(one, BatchPredictions | TrainingDataset):
             view = one.model.view if isinstance(one, BatchPredictions) else one.view
             asked = list(_spine_values(view, group, values))
             if asked:
                 kind: Kind = "predictions" if isinstance(one, BatchPredictions) else "dataset"
-                spines = tuple(Spine(view.spine.table_name, view.identity, spine_values) for spine_values in asked)
-                results[one.table_name] = Carrier(one.table_name, kind, tuple(asked), spines, view.spine.keys, one.key)
-    declared = {one.table_name for one in declarations if isinstance(one, TableDeclaration)}
+                spines = tuple(Spine(view.spine.table, view.identity, spine_values) for spine_values in asked)
+                results[one.table] = Carrier(one.table, kind, tuple(asked), spines, view.spine.keys, one.key)
+    declared = {one.table for one in declarations if isinstance(one, TableDeclaration)}
     for table in stored:  # what is no longer declared
         if table in declared:
             continue
@@ -123,7 +123,7 @@ def other_carriers(
         if set(values) <= set(entity_columns(declarations, name_of(table))):
             asked.append(values)
         for view in views_of(declarations):
-            if view.spine.table_name == table:
+            if view.spine.table == table:
                 asked += _spine_values(view, group, values)
             elif view.spine.name == group:
                 asked += _group_values(view, table, values)
@@ -171,5 +171,5 @@ def _group_values(view: FeatureView, table: TableName, values: Values) -> Iterat
     """How a spine's entity is found in a group that is joined by the columns which name it."""
     for selection in _joined(view):
         by = {selection.spine_keys.get(key, key): key for key in selection.group.keys}
-        if selection.group.table_name == table and set(values) <= set(by):
+        if selection.group.table == table and set(values) <= set(by):
             yield {by[column]: text for column, text in values.items()}

@@ -121,9 +121,9 @@ def forget(
         still = [
             find(lake, search.carrier.table, search.predicate) if commits else search.occurrences for search in searches
         ]
-        again = [str(match.table) for match in still if match.rows and match.table in commits]
+        again = [match.table.full_name for match in still if match.rows and match.table in commits]
         of_tiles = tiles if dry_run else _tiles(lake, searches)
-        again += [str(match.table) for match in of_tiles if match.current and not dry_run]
+        again += [match.table.full_name for match in of_tiles if match.current and not dry_run]
         holders = [*(match.snapshots for match in still), *(match.snapshots for match in of_tiles)]
         snapshots = sorted({snapshot for held in holders for snapshot in held})
         pinned: dict[int, tuple[str, ...]] = {}
@@ -140,7 +140,7 @@ def forget(
             TableReport(one.carrier.kind, one.occurrences, one.carrier.table in commits, made_from[one.carrier.table])
             for one in holding
         ],
-        tiles=[str(table) for table in current],
+        tiles=[table.full_name for table in current],
         online=online,
         rejected=rejected,
         elsewhere=elsewhere,
@@ -192,7 +192,7 @@ def _elsewhere(
                 continue
             if occurrences.rows or occurrences.snapshots:
                 asked = " ".join(f"--key {column}=..." for column in values)
-                results[str(carrier.table)] = (occurrences, f"fti forget {name_of(carrier.table)} {asked}")
+                results[carrier.table.full_name] = (occurrences, f"fti forget {name_of(carrier.table)} {asked}")
     return results
 
 
@@ -250,7 +250,7 @@ def _models(store: ModelStore, holding: Sequence[_Search]) -> list[str]:
     for model in store.models():
         for build in store.builds(model):
             view = build.view
-            tables = {build.dataset.table, view.spine_table, *(join.table_name for join in view.joins)}
+            tables = {build.dataset.table, view.spine_table, *(join.table for join in view.joins)}
             if any(build.snapshot in held.get(table, ()) for table in tables):
                 results.append(f"{model} {build.reference} ({build.status}, snapshot {build.snapshot})")
     return results

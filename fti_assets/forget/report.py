@@ -87,7 +87,7 @@ def _lines(done: Forgotten) -> Iterator[str]:
     for held in done.tables:
         if held.kind != "dataset" or held.taken_out:
             message = "holds" if done.dry_run else "taken out:"
-            yield f"  {held.occurrences.table}: {message} {_rows(held.occurrences)}"
+            yield f"  {held.occurrences.table.full_name}: {message} {_rows(held.occurrences)}"
     for tiles in done.tiles:
         yield f"  {tiles}: what windows keep of its partitions{'' if done.dry_run else ', dropped'}"
     for namespace, keys in done.online.items():
@@ -120,7 +120,7 @@ def _datasets(done: Forgotten) -> Iterator[str]:
         yield "training datasets that hold it, and still do:"
         for held in left:
             made = f", made from snapshots {ranges(held.made_from)}" if held.made_from else ""
-            yield f"  {held.occurrences.table}: {_rows(held.occurrences)}{made}"
+            yield f"  {held.occurrences.table.full_name}: {_rows(held.occurrences)}{made}"
         yield "  --expire takes it out of them too"
 
 

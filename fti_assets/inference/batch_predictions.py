@@ -49,7 +49,7 @@ def batch_predictions(
     partitions_def = options.get("partitions_def")
     if partitions_def is not None and model.view.time is None:
         raise DeclarationError(
-            f"{what} are partitioned, but the spine {model.view.spine.table} has no event time to tell a row's partition by"
+            f"{what} are partitioned, but the spine {model.view.spine.table_name} has no event time to tell a row's partition by"
         )
     if partitions_def is not None and not is_timed(partitions_def):
         raise DeclarationError(

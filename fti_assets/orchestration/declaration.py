@@ -84,13 +84,14 @@ class TableDeclaration(Declaration):
     schema_name: ClassVar[str]
 
     @property
-    def table(self) -> str:
-        """Its table, asset and, for a feature group, online namespace: ``weather_v1``."""
-        return self.asset_name
+    def table(self) -> TableName:
+        """Its table in the lake; as text ``weather_v1``."""
+        return TableName(self.schema_name, self.asset_name)
 
     @property
-    def table_name(self) -> TableName:
-        return TableName(self.schema_name, self.table)
+    def table_name(self) -> str:
+        """The name of its table, asset and, for a feature group, online namespace: ``weather_v1``."""
+        return self.asset_name
 
 
 def walk(declarations: Iterable[Declaration]) -> list[Declaration]:

@@ -23,7 +23,7 @@ def feature_sources(view: ViewRecord) -> dict[str, tuple[Source, ...]]:
     """The columns that each feature is made from; an on-demand feature rests on all of its inputs."""
     spine = view.spine_table.name
     sources: dict[str, tuple[Source, ...]] = {
-        column.feature: ((join.table, column.column),) for join in view.joins for column in join.columns
+        column.feature: ((join.table_name, column.column),) for join in view.joins for column in join.columns
     }
     for call in view.on_demand:
         inputs = [source for name in call.inputs for source in sources.get(name, ((spine, name),))]

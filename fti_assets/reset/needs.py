@@ -52,7 +52,7 @@ def needs(lake: Lake, models: ModelStore, tables: Collection[TableName]) -> Iter
             continue
         of: dict[TableName, int] = {}
         for key, record in lake.ledger(table).items():
-            manifest = from_json(DatasetManifest, record.record, what=f"the manifest of {table} {key}")
+            manifest = from_json(DatasetManifest, record.record, what=f"the manifest of {table.full_name} {key}")
             for name in manifest.upstream:
                 if (group := TableName(FEATURES, name)) in tables:
                     of[group] = of.get(group, 0) + 1
@@ -78,7 +78,7 @@ def rejected_builds(models: ModelStore, tables: Collection[TableName]) -> Iterat
 
 def _tables_of_build(build: ModelManifest) -> set[TableName]:
     view = build.view
-    return {build.dataset.table, view.spine_table, *(join.table_name for join in view.joins if not join.external)}
+    return {build.dataset.table, view.spine_table, *(join.table for join in view.joins if not join.external)}
 
 
 def _place(build: ModelManifest, aliases: Aliases) -> str:

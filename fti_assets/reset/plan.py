@@ -98,7 +98,7 @@ def planned(lake: Lake, declarations: Sequence[Declaration], names: Sequence[str
     """The plan as the stores are now."""
     online = stores.online_store()
     tables = _tables(lake, declarations, names, online)
-    assets = {one.table_name: one.key for one in declarations if isinstance(one, TableDeclaration)}
+    assets = {one.table: one.key for one in declarations if isinstance(one, TableDeclaration)}
     stored = [_stored_table(lake, table, assets.get(table, dg.AssetKey(table.name)), online) for table in tables]
     dropped = tuple(one for one in stored if not one.nothing)
     return Plan(
@@ -116,7 +116,7 @@ def _tables(
 ) -> list[TableName]:
     """The tables of the names: those that are there, that are declared, or of which something else is left."""
     declared = [
-        one.table_name
+        one.table
         for one in declarations
         if isinstance(one, TableDeclaration) and not (isinstance(one, FeatureGroup) and one.source is not None)
     ]
@@ -170,11 +170,11 @@ def _dependents(lake: Lake, declarations: Sequence[Declaration], tables: Sequenc
     """Groups and predictions that are stored, and were made from what is dropped."""
     stay = set(lake.tables()).difference(tables)
     for one in declarations:
-        if isinstance(one, FeatureGroup) and one.table_name in stay:
-            of = [source.table for source in one.upstream if source.table_name in tables]
+        if isinstance(one, FeatureGroup) and one.table in stay:
+            of = [source.table_name for source in one.upstream if source.table in tables]
             if of:
-                yield f"{one.table} was computed from {one_of(of)}: its rows stay; run it again after that"
-        if isinstance(one, BatchPredictions) and one.table_name in stay:
-            of = [source.table for source in one.model.view.groups if source.table_name in tables]
+                yield f"{one.table_name} was computed from {one_of(of)}: its rows stay; run it again after that"
+        if isinstance(one, BatchPredictions) and one.table in stay:
+            of = [source.table_name for source in one.model.view.groups if source.table in tables]
             if of:
-                yield f"{one.table_name.name} answers for rows of {one_of(of)}: its stored answers stay"
+                yield f"{one.table.name} answers for rows of {one_of(of)}: its stored answers stay"

@@ -64,7 +64,7 @@ def _lines(plan: Plan, done: bool, told_dagster: int | None) -> Iterator[str]:
 
 def _of_table(one: StoredTable) -> Iterator[str]:
     if one.in_lake:
-        yield f"  {one.table}: {one.rows} rows in {one.partitions} partitions, with the ledger of their versions"
+        yield f"  {one.table.full_name}: {one.rows} rows in {one.partitions} partitions, with the ledger of their versions"
     for tiles in one.tiles:
         yield f"  {tiles}: what windows keep of its partitions"
     if one.online_keys is not None:

@@ -64,7 +64,7 @@ def rows(group: FeatureGroup, /, *, partition: PartitionKeys = None, **arguments
     absent = [name for name in group.inputs if name not in arguments]
     if absent:
         raise DeclarationError(
-            f"{group.table} reads {listed(group.inputs[name].table for name in absent)}: give a frame of rows, "
+            f"{group.table_name} reads {listed(group.inputs[name].table_name for name in absent)}: give a frame of rows, "
             f"{', '.join(f'{name}=...' for name in absent)}"
         )
     connection = duckdb.connect()
@@ -96,7 +96,7 @@ def validated(
         broken = [verdict for verdict in staged.verdicts if not verdict.passed and verdict.rule.blocking]
         samples = pd.DataFrame([row for verdict in broken for row in verdict.sample])
         raise RowsRefused(
-            f"{group.table}: nothing would be stored, because {reasons(staged.verdicts)}",
+            f"{group.table_name}: nothing would be stored, because {reasons(staged.verdicts)}",
             samples if staged.failing is None else staged.failing,
         )
     rows = connection.table(quoted(staged.table)).project(f"* EXCLUDE ({PARTITION})")

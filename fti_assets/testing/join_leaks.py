@@ -33,7 +33,7 @@ def record_of(lake: Lake, view: FeatureView) -> ViewRecord:
         NotMaterializedError: a group is not there.
     """
 
-    return view.record(lambda group: lake.column_types(group.table_name))
+    return view.record(lambda group: lake.column_types(group.table))
 
 
 def assert_join_is_honest(lake: Lake, view: FeatureView, windows: Sequence[Partition], sample: int, seed: int) -> None:
@@ -50,12 +50,12 @@ def assert_join_is_honest(lake: Lake, view: FeatureView, windows: Sequence[Parti
     lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {view_of(assembled)}")
     rows = lake.connection.sql(f"FROM {table}").fetchall()
     if not rows:
-        raise NotMaterializedError(f"{view.spine.table} has no rows in {windows[0].key} to {windows[-1].key}")
+        raise NotMaterializedError(f"{view.spine.table_name} has no rows in {windows[0].key} to {windows[-1].key}")
     columns = lake.connection.sql(f"FROM {table}").columns
     chosen = sorted(random.Random(seed).sample(range(len(rows)), min(sample, len(rows))))
     searched = [dict(zip(columns, rows[number], strict=True)) for number in chosen]
     _refuse(
-        f"view {view.name!r} takes columns of its spine {view.spine.table} that are not those of the version visible at the "
+        f"view {view.name!r} takes columns of its spine {view.spine.table_name} that are not those of the version visible at the "
         "prediction time",
         (difference for row in searched for difference in _corrected(lake, record, row)),
     )
@@ -120,7 +120,7 @@ def _winner(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, A
         return None
     values = ", ".join(quoted(column.column) for column in join.columns)
     equal = " AND ".join(f"{quoted(key.group)} = ?" for key in join.keys)
-    rows = view_of(lake.rows(join.table_name))
+    rows = view_of(lake.rows(join.table))
     if join.event_time is None or view.prediction_time is None:
         record: tuple[Any, ...] | None = lake.connection.execute(
             f"SELECT {values} FROM {rows} WHERE {equal}", keys
@@ -166,16 +166,16 @@ def _refuse_known_outcomes(lake: Lake, view: FeatureView, table: str) -> None:
     event = label.group.event_time
     available = available_sql(label.group.times)
     outcomes = lake.connection.sql(
-        f"SELECT *, greatest({quoted(event)}, {available}) AS __fti_visible FROM {view_of(lake.rows(label.group.table_name))}"
+        f"SELECT *, greatest({quoted(event)}, {available}) AS __fti_visible FROM {view_of(lake.rows(label.group.table))}"
     )
     same = " AND ".join(
         f"spine.{quoted(label.column.spine_keys.get(key, key))} = outcome.{quoted(key)}" for key in label.group.keys
     )
-    advice = f"say when an outcome of {label.group.table} is known, by its event_time or available_at"
+    advice = f"say when an outcome of {label.group.table_name} is known, by its event_time or available_at"
     if label.group is view.spine:
         same += f" AND spine.{quoted(view.time)} = outcome.{quoted(event)} AND outcome.{quoted(label.name)} IS NOT NULL"
         advice = (
-            f"it is on the spine row of {label.group.table} itself. Give it a group of its own, whose event_time or "
+            f"it is on the spine row of {label.group.table_name} itself. Give it a group of its own, whose event_time or "
             "available_at says when it was known"
         )
     names = ", ".join(f"spine.{quoted(name)}" for name in (*view.spine.keys, view.time))

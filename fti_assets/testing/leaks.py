@@ -88,7 +88,7 @@ def assert_no_leak(
         if isinstance(view, FeatureGroup):
             if not view.inputs:
                 raise DeclarationError(
-                    f"{view.table} reads no other group, so there is no future to take away from it: check the groups "
+                    f"{view.table_name} reads no other group, so there is no future to take away from it: check the groups "
                     "that are made of it, or a view"
                 )
             _assert_group(lake, view, named_partitions(view, partition), arguments, sample, seed)
@@ -104,14 +104,14 @@ def assert_no_leak(
 def _stored_within(lake: Lake, group: FeatureGroup, partitions: Sequence[Partition]) -> list[Partition]:
     """The stored partitions of a group in the time of the spine's."""
     start, end = partitions[0].start, partitions[-1].end
-    stored = lake.ledger(group.table_name)
+    stored = lake.ledger(group.table)
     if group.partitions_def is None:
         return windows_of(None, [])
     if start is None or end is None:
         return windows_of(group.partitions_def, list(stored))
     within = [one for one in windows_between(group.partitions_def, start, end) if one.key in stored]
     if not within:
-        raise NotMaterializedError(f"{group.table} has no partition from {start} to {end}: materialize it first")
+        raise NotMaterializedError(f"{group.table_name} has no partition from {start} to {end}: materialize it first")
     return within
 
 
@@ -129,12 +129,12 @@ def _assert_group(
         return
     if group.event_time is None:
         raise LeakFound(
-            f"{group.table} has no event time, so it is visible at every instant, but it is made of {listed(timed)}, whose rows "
+            f"{group.table_name} has no event time, so it is visible at every instant, but it is made of {listed(timed)}, whose rows "
             "become known one after another: give it the event_time from which its rows are true",
-            lake.rows(group.table_name).limit(0).df(),
+            lake.rows(group.table).limit(0).df(),
         )
     whole = layout_of(group)
-    layout = Layout(group.table, whole.not_null, (), None, types=whole.types, times=whole.times)
+    layout = Layout(group.table_name, whole.not_null, (), None, types=whole.types, times=whole.times)
 
     def computed(tables: Mapping[str, Table], layout: Layout) -> str:
         result = call(group.function, {**arguments, **tables}, group, partitions)
@@ -148,7 +148,7 @@ def _assert_group(
         try:
             without = computed({name: _as_of(table, moment) for name, table in inputs.items()}, layout)
         except Exception as error:
-            error.add_note(f"while {group.table} was computed from what was visible by {moment}")
+            error.add_note(f"while {group.table_name} was computed from what was visible by {moment}")
             raise
         _compare(lake.connection, group, timed, moment, with_future, without)
         lake.connection.execute(f"DROP TABLE {quoted(without)}")
@@ -190,7 +190,7 @@ def _compare(
     without = connection.sql(f"SELECT * FROM {second} EXCEPT ALL FROM {first}").df()
     if len(with_future) or len(without):
         raise LeakFound(
-            f"{group.table} knows the future: of its rows visible by {moment}, {max(len(with_future), len(without))} change when "
+            f"{group.table_name} knows the future: of its rows visible by {moment}, {max(len(with_future), len(without))} change when "
             f"the rows of {listed(inputs)} that became visible after {moment} are taken away",
             _side_by_side(group, with_future, without),
         )

@@ -85,7 +85,9 @@ def _replayed(
     """A temporary table of sampled spine rows with their features, as the offline join has them now."""
     spine = stored_spine(lake, view, partitions=partitions)
     # The online store answers from the latest of its namespaces on.
-    since = max((at for join in view.joins if (at := online.reader(join.table).answers_from) is not None), default=None)
+    since = max(
+        (at for join in view.joins if (at := online.reader(join.table_name).answers_from) is not None), default=None
+    )
     if partitions is None and since is not None and view.prediction_time is not None:
         spine = spine.filter(f"{quoted(view.prediction_time)} >= {timestamp(since)}")
     numbered, table = quoted("__fti_replayed"), quoted("__fti_replayed_features")

@@ -26,7 +26,7 @@ def column_values(group: FeatureGroup, name: str, rows: int, rng: np.random.Gene
     kind = (group.columns or {}).get(name)
     if kind is None or group.schema is None:
         raise DeclarationError(
-            f"nothing says of which type {name!r} of {group.table} is: give the group a schema, or train_tiny a frame"
+            f"nothing says of which type {name!r} of {group.table_name} is: give the group a schema, or train_tiny a frame"
         )
     column = group.schema.columns[name]
     values = _values(kind, _demands(column), rows, rng)

@@ -165,5 +165,5 @@ def _check(model: Model) -> None:
         )
     if model.partitions_def != model.dataset.partitions_def:
         raise DeclarationError(
-            f"model {model.name!r} has other partitions than its dataset {model.dataset.table}: leave them out"
+            f"model {model.name!r} has other partitions than its dataset {model.dataset.table_name}: leave them out"
         )

@@ -56,14 +56,14 @@ def training_dataset(
         split = split or RandomSplit()
         if isinstance(split, TimeSplit) or window is not None:
             raise DeclarationError(
-                f"{what}: the spine {view.spine.table} has no event time, so rows cannot be split or windowed by time: give "
+                f"{what}: the spine {view.spine.table_name} has no event time, so rows cannot be split or windowed by time: give "
                 "it an event_time, or use RandomSplit() and no window"
             )
     else:
         split = split or TimeSplit()
         if not isinstance(split, TimeSplit):
             raise DeclarationError(
-                f"{what}: a random split would let the model see the future of its test rows, since the spine {view.spine.table} has "
+                f"{what}: a random split would let the model see the future of its test rows, since the spine {view.spine.table_name} has "
                 "an event time; leave split= out, or write split=fti.TimeSplit(validation='14d', test='30d')"
             )
     if options.get("partitions_def") is not None and not is_timed(options.get("partitions_def")):

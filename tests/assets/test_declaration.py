@@ -53,7 +53,7 @@ def test_an_asset_leads_to_its_declaration() -> None:
 
 
 def test_a_declaration_with_rows_names_its_table() -> None:
-    tables = [str(one.table_name) for one in EVERY if isinstance(one, TableDeclaration)]
+    tables = [one.table.full_name for one in EVERY if isinstance(one, TableDeclaration)]
     assert tables == [
         "features.shops_v1", "features.near_v1", "features.far_v1", "features.prices_v1", "datasets.sales_rows_v1",
         "predictions.answers_v1",

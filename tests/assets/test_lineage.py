@@ -161,7 +161,7 @@ def test_assets_link_to_the_views_and_models_that_use_them() -> None:
     assert links["buying_dataset_v1"] == {"used_by_model/buyer_v1": buyer.key}
     assert links["buyer_v1"] == links["answers_v1"] == {}
     back = {k: v.asset_key for k, v in specs["buying_dataset_v1"].metadata.items() if k.startswith("rests_on")}
-    assert back == {f"rests_on/{group.table}": group.key for group in (visits, outcomes, shops)}
+    assert back == {f"rests_on/{group.table_name}": group.key for group in (visits, outcomes, shops)}
 
 
 def test_definitions_hold_the_very_assets_of_the_declarations_so_that_they_can_be_merged() -> None:

@@ -110,13 +110,13 @@ class System:
     def versions(self, groups: list[fti.FeatureGroup]) -> dict[str, dict[str, str]]:
         """The data version of each partition that is stored, by group."""
         with self.stores.offline_store().connect() as lake:
-            ledgers = {group.table: lake.ledger(group.table_name) for group in groups}
+            ledgers = {group.table_name: lake.ledger(group.table) for group in groups}
         return {table: {day: one.data_version for day, one in ledger.items()} for table, ledger in ledgers.items()}
 
     def features(self, day: str, view: ViewRecord) -> pd.DataFrame:
         """The features of a day's flights as a batch of predictions has them, by flight."""
         with self.stores.offline_store().connect() as lake:
-            flights = lake.rows(schedule.table_name, partitions=[day])
+            flights = lake.rows(schedule.table, partitions=[day])
             rows = assemble(lake, view, flights, snapshot=lake.snapshot()).df()
         return rows.set_index("flight_id").sort_index()
 
@@ -153,7 +153,7 @@ def dataset(trained: System) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def manifest(trained: System) -> DatasetManifest:
     with trained.stores.offline_store().connect() as lake:
-        return from_json(DatasetManifest, lake.ledger(short_dataset.table_name)[CUTOFF].record, what="the dataset")
+        return from_json(DatasetManifest, lake.ledger(short_dataset.table)[CUTOFF].record, what="the dataset")
 
 
 @pytest.fixture(scope="module")
@@ -402,8 +402,8 @@ def test_a_day_run_alone_has_the_data_versions_that_it_has_in_the_range(system: 
     )
     alone = system.materialize(*groups, partition_key=day)
     for group in groups:
-        [event] = alone.asset_materializations_for_node(group.table)
-        assert (event.tags or {})["dagster/data_version"] == in_range[group.table][day]
+        [event] = alone.asset_materializations_for_node(group.table_name)
+        assert (event.tags or {})["dagster/data_version"] == in_range[group.table_name][day]
     assert system.versions(groups) == in_range
 
 

@@ -70,7 +70,7 @@ def point_in_time(
         values: list[Any] = []
         for group in joins:
             at = None if prediction_time is None else row[prediction_time]
-            best = winner(group, rows[group.table], [row[key.spine] for key in group.keys], at)
+            best = winner(group, rows[group.table_name], [row[key.spine] for key in group.keys], at)
             values += [None if best is None else best[column.column] for column in group.columns]
         joined.append(values)
     return joined

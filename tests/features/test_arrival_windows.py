@@ -83,7 +83,7 @@ def stored(stores: fti.Stores) -> dict[tuple[int, datetime], tuple[Any, ...]]:
 
 def versions(stores: fti.Stores) -> dict[str, str]:
     with stores.offline_store().connect() as lake:
-        return {key: record.data_version for key, record in lake.ledger(habits.table_name).items()}
+        return {key: record.data_version for key, record in lake.ledger(habits.table).items()}
 
 
 @settings(max_examples=examples(3), suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -170,4 +170,4 @@ def test_loading_refuses_what_the_functions_source_tells() -> None:
         sales = sales.with_relation(sales.relation.filter("amount > 0"))
         return fti.window_aggregate(sales, keys=["shop"], windows=["1h"], aggregates={"n": fti.Count()})
 
-    assert [group.table for group in (hourly, of_others)] == ["hourly_v1", "of_others_v1"]
+    assert [group.table_name for group in (hourly, of_others)] == ["hourly_v1", "of_others_v1"]

@@ -121,8 +121,8 @@ def snapshot(folder: Path) -> int | None:
 
 def version(folder: Path) -> str:
     with stores_in(folder).offline_store().connect() as lake:
-        record = lake.ledger(balances(lambda _: None).table_name)["all"]
-        assert record.rows == len(lake.rows(balances(lambda _: None).table_name).fetchall())
+        record = lake.ledger(balances(lambda _: None).table)["all"]
+        assert record.rows == len(lake.rows(balances(lambda _: None).table).fetchall())
         return record.data_version
 
 

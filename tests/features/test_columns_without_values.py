@@ -62,12 +62,12 @@ class Days:
     @property
     def type(self) -> str:
         with self.stores.offline_store().connect() as lake:
-            return lake.types(self.group.table_name)["x"]
+            return lake.types(self.group.table)["x"]
 
     @property
     def versions(self) -> dict[str, str]:
         with self.stores.offline_store().connect() as lake:
-            return {day: record.data_version for day, record in lake.ledger(self.group.table_name).items()}
+            return {day: record.data_version for day, record in lake.ledger(self.group.table).items()}
 
     @property
     def snapshot(self) -> int:

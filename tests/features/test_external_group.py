@@ -441,7 +441,7 @@ def test_a_dataset_says_what_it_read_and_stores_nothing_of_it(warehouse: Warehou
     with dg.DagsterInstance.ephemeral() as instance:
         now = observed(weather, instance).data_version
     with stores.offline_store().connect() as lake:
-        manifest = from_json(DatasetManifest, lake.ledger(dataset.table_name)["2013-01-18"].record, what="it")
+        manifest = from_json(DatasetManifest, lake.ledger(dataset.table)["2013-01-18"].record, what="it")
         assert [table.name for table in lake.tables()] == ["buying_dataset_v1", "visits_v1"]
     assert manifest.upstream["weather_v1"] == now
     assert manifest.external == {"weather_v1": f"table weather of the DuckDB file {warehouse.file}"}
@@ -466,7 +466,7 @@ def test_a_table_that_changes_while_it_is_read_is_told(
     monkeypatch.setattr(fti.DuckDBTable, "version", lambda *_: next(versions))
     materialize(dataset, stores=stores, partition="2013-01-18")
     with stores.offline_store().connect() as lake:
-        record = json.loads(lake.ledger(dataset.table_name)["2013-01-18"].record)
+        record = json.loads(lake.ledger(dataset.table)["2013-01-18"].record)
     assert record["upstream"]["weather_v1"] == "1.before..1.after"
 
 

@@ -57,7 +57,7 @@ def test_a_declaration_is_what_was_written() -> None:
         online=True,
         version=2,
     )
-    assert (group.table, str(group.table_name), group.key) == (
+    assert (group.table_name, group.table.full_name, group.key) == (
         "weather_v2",
         "features.weather_v2",
         dg.AssetKey("weather_v2"),
@@ -305,7 +305,7 @@ class World:
 
     def rows(self, group: FeatureGroup) -> pd.DataFrame:
         with self.lake.connect() as lake:
-            rows = lake.rows(group.table_name)
+            rows = lake.rows(group.table)
             return rows.order(", ".join(rows.columns)).df()
 
     def raised_by(self, result: dg.ExecuteInProcessResult) -> list[str]:
@@ -347,7 +347,7 @@ def test_a_range_and_its_days_one_by_one_give_the_same_rows_and_versions(world: 
             assert len(set(versions)) == len(days)
             pd.testing.assert_frame_equal(world.rows(group), other.rows(same))
             with world.lake.connect() as lake:
-                assert [record.data_version for record in lake.ledger(group.table_name).values()] == versions
+                assert [record.data_version for record in lake.ledger(group.table).values()] == versions
     counts = [metadata_of(world.event(world.arrivals, day))["dagster/partition_row_count"] for day in days]
     assert counts == [3, 3, 3]
 
@@ -382,7 +382,7 @@ def test_rows_are_not_stored_beside_those_of_other_partitions(
         assert any("start over: fti reset visits_v1" in message for message in refusals), before
         assert len(world.rows(after)) == 1
         with world.lake.connect() as lake:
-            lake.connection.execute(f"DROP TABLE {daily.table_name.sql}; DROP TABLE {daily.table_name.ledger_sql}")
+            lake.connection.execute(f"DROP TABLE {daily.table.sql}; DROP TABLE {daily.table.ledger_sql}")
         assert world.run(other, partition_key=key).success
 
 
@@ -607,7 +607,7 @@ def test_two_rows_of_one_key_are_withheld_from_a_lookup(world: World) -> None:
     assert not result.success
     assert not checks(result)["carriers_v1.rows_unique"].passed
     with world.lake.connect() as lake, pytest.raises(NotMaterializedError):
-        lake.rows(carriers.table_name)
+        lake.rows(carriers.table)
 
 
 class Limit(dg.Config):
@@ -729,7 +729,7 @@ def test_two_runs_of_a_lookup_at_once_cannot_both_store_a_key(world: World, monk
         judged = judge(*given)
         with world.lake.connect() as other:
             other.connection.execute("CREATE TEMP TABLE s AS SELECT 'a' AS k, 2.0::DOUBLE AS x, 'us' AS _partition")
-            other.replace(places.table_name, "s", ["us"], asset="places_v1")
+            other.replace(places.table, "s", ["us"], asset="places_v1")
         return judged
 
     monkeypatch.setattr(run_module, "with_duplicates_in_table", while_another_stores)
@@ -738,7 +738,7 @@ def test_two_runs_of_a_lookup_at_once_cannot_both_store_a_key(world: World, monk
     assert any("places_v1 with the same k were stored by another run meanwhile" in e for e in world.raised_by(result))
     assert world.rows(places)["x"].tolist() == [2.0]
     with world.lake.connect() as lake:
-        assert list(lake.ledger(places.table_name)) == ["us"]
+        assert list(lake.ledger(places.table)) == ["us"]
 
 
 def test_a_range_equals_its_days_when_the_source_is_partitioned_by_arrival(world: World) -> None:

@@ -108,7 +108,7 @@ def stored_by(folder: Path, name: str) -> tuple[pd.DataFrame, tuple[Any, ...]]:
             tags = ALL_DAYS if asset.name in ("prices", "rates") else None
             assert dg.materialize([asset.assets_def], resources={"fti": stores}, tags=tags).success
     rows = fti.read(dataset, stores=stores)
-    winner = stores.online_store().reader(prices.table, columns=[name]).get((3,), at_us=1_709_000_000_000_000)
+    winner = stores.online_store().reader(prices.table_name, columns=[name]).get((3,), at_us=1_709_000_000_000_000)
     assert winner is not None
     named = {one: "plain" if one == name else one.replace(f"_{name}", "_plain") for one in rows.columns}
     return rows.rename(columns=named), winner.values

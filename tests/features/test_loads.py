@@ -65,7 +65,7 @@ class System:
 
     def versions(self) -> dict[str, str]:
         with self.stores.offline_store().connect() as lake:
-            return {key: record.data_version for key, record in lake.ledger(self.sums.table_name).items()}
+            return {key: record.data_version for key, record in lake.ledger(self.sums.table).items()}
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_a_full_reload_replaces_everything_and_leaves_an_unchanged_version(tmp_p
     def loaded() -> tuple[list[tuple[int, int]], str]:
         materialize(planes, stores=stores_in(tmp_path))
         with stores_in(tmp_path).offline_store().connect() as lake:
-            return sorted(lake.rows(planes.table_name).fetchall()), lake.ledger(planes.table_name)["all"].data_version
+            return sorted(lake.rows(planes.table).fetchall()), lake.ledger(planes.table)["all"].data_version
 
     first = loaded()
     landed["rows"] = landed["rows"].iloc[::-1]

@@ -66,16 +66,16 @@ def replace(lake: Lake, partitions: Mapping[str, Sequence[Row]], group: Any = RE
         for one in rows:
             values = [*(one[name] for name in TYPES), partition]
             lake.connection.execute("INSERT INTO temp.staged VALUES (?, ?, ?, ?, ?, ?)", values)
-    lake.replace(group.table_name, "staged", list(partitions), asset="readings_v1")
+    lake.replace(group.table, "staged", list(partitions), asset="readings_v1")
 
 
 def offline(lake: Lake, group: Any, keys: Sequence[str], instants: Sequence[datetime]) -> dict[Any, tuple[Any, ...]]:
     """What the offline join has for each key and instant; times as whole microseconds."""
     asked = [{"k": key, "t": at} for key, at in product(keys, instants)]
     spine = relation(lake.connection, {"k": "VARCHAR", "t": "TIMESTAMP"}, asked)
-    whole = joined_whole(group, lake.types(group.table_name))
+    whole = joined_whole(group, lake.types(group.table))
     joined = point_in_time(
-        lake.connection, spine, [whole], lambda _: lake.rows(group.table_name), prediction_time="t"
+        lake.connection, spine, [whole], lambda _: lake.rows(group.table), prediction_time="t"
     ).fetchall()
     return {
         (key, at): tuple(microseconds(value) if isinstance(value, datetime) else value for value in found)
@@ -85,13 +85,13 @@ def offline(lake: Lake, group: Any, keys: Sequence[str], instants: Sequence[date
 
 def assert_as_offline(lake: Lake, stores: Sequence[OnlineStore], group: Any, keys: Sequence[str]) -> None:
     """At every minute that is answered, and just before it, online has what the offline join has."""
-    since = stores[0].about(group.table).answers_from
+    since = stores[0].about(group.table_name).answers_from
     instants = [since + n * MINUTE for n in range(30)]
     instants = [*instants, *(at - timedelta(microseconds=1) for at in instants[1:])]
     expected = offline(lake, group, keys, instants)
-    held = lake.rows(group.table_name).filter("k IS NOT NULL").aggregate("count(DISTINCT k)").fetchall()[0][0]
+    held = lake.rows(group.table).filter("k IS NOT NULL").aggregate("count(DISTINCT k)").fetchall()[0][0]
     for store in stores:
-        reader = store.reader(group.table)
+        reader = store.reader(group.table_name)
         differences = []
         for at in instants:
             winners = reader.get_many([(key,) for key in keys], microseconds(at))
@@ -100,7 +100,7 @@ def assert_as_offline(lake: Lake, stores: Sequence[OnlineStore], group: Any, key
                 if online != expected[key, at]:
                     differences.append((key, at, online, expected[key, at]))
         assert differences == []
-        about = store.about(group.table)
+        about = store.about(group.table_name)
         assert (about.keys, about.snapshot, about.answers_from) == (held, lake.snapshot(), since)
 
 
@@ -154,7 +154,7 @@ def test_partitions_replaced_in_any_order_leave_what_a_whole_load_would(lake, st
     replace(lake, {"0": rows(0, everyone), "1": rows(1, first), "2": [], "3": []})
     now = START + 20 * MINUTE
     for store in stores:
-        store.drop(READINGS.table)
+        store.drop(READINGS.table_name)
     for changed, minutes in [({}, 0), *then]:
         if changed:
             replace(lake, {str(partition): rows(partition, drawn) for partition, drawn in changed.items()})

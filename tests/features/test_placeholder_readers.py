@@ -159,7 +159,7 @@ def test_changes_give_a_column_its_type(tmp_path: Path) -> None:
 
         testing.materialize(balances, stores=stores)
         with stores.offline_store().connect() as lake:
-            (record,) = lake.ledger(balances.table_name).values()
+            (record,) = lake.ledger(balances.table).values()
         rows = fti.read(balances, stores=stores, as_="dicts")
         return {row["id"]: row["x"] for row in rows}, record.data_version
 

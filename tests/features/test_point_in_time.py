@@ -382,7 +382,7 @@ def test_join_is_what_brute_force_finds(
         if loop_below is not None:
             patch.setattr(asof, "_IN_MEMORY_BYTES", -1)
             connection.execute(f"SET asof_loop_join_threshold={loop_below}")
-        tables = {declared.table: rows for declared, rows in (first, second)}
+        tables = {declared.table_name: rows for declared, rows in (first, second)}
         # The first group comes again under another key.
         again = group(
             **{**vars(first[0]), "keys": (JoinedKey("j", first[0].keys[0].group, "text"), *first[0].keys[1:])}
@@ -394,7 +394,7 @@ def test_join_is_what_brute_force_finds(
             connection,
             oracles.relation(connection, {"k": "VARCHAR", "m": "BIGINT", "j": "VARCHAR", "t": "TIMESTAMP"}, spine),
             joins,
-            lambda declared: relations[declared.table],
+            lambda declared: relations[declared.table_name],
             prediction_time="t",
         ).fetchall()
     assert [list(values[:4]) for values in found] == [[row[name] for name in ("k", "m", "j", "t")] for row in spine]

@@ -38,7 +38,7 @@ def stores(tmp_path: Path) -> Stores:
 
 def versions(stores: Stores) -> dict[str, str]:
     with stores.offline_store().connect() as lake:
-        return {day: record.data_version for day, record in lake.ledger(visits.table_name).items()}
+        return {day: record.data_version for day, record in lake.ledger(visits.table).items()}
 
 
 def test_datasets_and_snapshots_go_on_when_a_column_is_added(stores: Stores) -> None:

@@ -77,7 +77,7 @@ def test_terms_are_those_of_a_group() -> None:
 def test_a_file_gives_name_body_and_description() -> None:
     group = in_sql(owners=["team:ml"], ttl="3h", serving_delay="5min", online=True)
     (spec,) = group.assets_def.specs
-    assert (group.table, group.inputs) == ("late_v1", {"arrivals": arrivals})
+    assert (group.table_name, group.inputs) == ("late_v1", {"arrivals": arrivals})
     assert spec.description == "How late a carrier was in the hours before."
     assert spec.kinds == {"duckdb", "parquet", "sql"}
     assert "```sql\n-- How late" in spec.metadata["sql"].value
@@ -150,7 +150,7 @@ def test_rows_are_those_of_the_same_group_in_python(stores: fti.Stores) -> None:
     alone = materialize(group, stores=stores, partition="2013-01-03").runs["late_v1"]
     (event,) = alone.get_asset_materialization_events()
     with stores.offline_store().connect() as lake:
-        stored = lake.ledger(group.table_name)["2013-01-03"]
+        stored = lake.ledger(group.table)["2013-01-03"]
     assert event.step_materialization_data.materialization.tags["dagster/data_version"] == stored.data_version
     assert stored.committed_at != stored.run_at, "a rerun of one day gives the rows that the range gave"
     assert_no_leak(group, stores=stores, partition="2013-01-03")

@@ -45,7 +45,7 @@ class Days:
     @property
     def type(self) -> str:
         with self.stores.offline_store().connect() as lake:
-            return lake.types(self.group.table_name)["x"]
+            return lake.types(self.group.table)["x"]
 
 
 @pytest.fixture

@@ -171,7 +171,7 @@ def test_tiles_do_not_depend_on_the_runs_before(
         assert exactly(found) == exactly(
             answers(given_.with_relation(given_.relation), ["rows", "sum_x"], ["36h", "8d"], **options)
         )
-    assert any(tile.name.startswith(f"{source.table}_") for tile in lake._stored() if tile.schema == TILES)
+    assert any(tile.name.startswith(f"{source.table_name}_") for tile in lake._stored() if tile.schema == TILES)
 
 
 def day_rows(day: int, x: float, number: int = 3) -> list[Row]:

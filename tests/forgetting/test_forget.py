@@ -132,7 +132,7 @@ def test_it_is_gone_from_all_versions_and_predictions_and_everything_else_stays(
             assert record.rows == of_partition
             assert (record.data_version != was.data_version) == (record.rows != was.rows)
             assert (record.run_id, record.run_at, record.record) == (was.run_id, was.run_at, was.record)
-    assert {str(held.occurrences.table) for held in done.tables if held.taken_out} == {str(table) for table in touched}
+    assert {held.occurrences.table for held in done.tables if held.taken_out} == set(touched)
     commits = lake.connection.execute(
         "SELECT author, commit_message, commit_extra_info FROM lake.snapshots() WHERE snapshot_id > ?", [first]
     ).fetchall()
@@ -447,7 +447,7 @@ def test_a_row_that_a_change_deleted_is_in_no_file_afterwards(tmp_path: Path) ->
     for file in (path for path in tmp_path.rglob("*") if path.is_file()):
         assert ANN.encode() not in file.read_bytes(), f"{file} has her name"
     with small.offline_store().connect() as lake:
-        assert sorted(lake.rows(shelves.table_name).project("person").fetchall()) == [(one,) for one in PEOPLE[1:]]
+        assert sorted(lake.rows(shelves.table).project("person").fetchall()) == [(one,) for one in PEOPLE[1:]]
     assert forget(declared, "shelves", {"person": ANN}, stores=small, dry_run=True).nothing
 
 
@@ -465,7 +465,7 @@ def test_what_windows_keep_of_it_is_gone_too(stores: fti.Stores, home: Path, for
     with stores.offline_store().connect() as lake:
         (tiles,) = tiles_of(lake, MEMBERS)
         assert lake.rows(tiles).filter(f"person = '{ANN}'").fetchall()
-    assert forget_in(stores, dry_run=True).tiles == [str(tiles)]
+    assert forget_in(stores, dry_run=True).tiles == [tiles.full_name]
     if forgotten_before:
         done = forget_in(stores)
         assert f"{tiles}: what windows keep of its partitions, dropped" in as_text(done)
@@ -474,7 +474,7 @@ def test_what_windows_keep_of_it_is_gone_too(stores: fti.Stores, home: Path, for
         run(stores, habits, partition_key=LAST)  # which makes them anew without her
         assert forget_in(stores, dry_run=True).tiles == []
     done = forget_in(stores, expire=True)
-    assert done.tiles == ([] if forgotten_before else [str(tiles)])
+    assert done.tiles == ([] if forgotten_before else [tiles.full_name])
     assert done.written_again == []
     for file in (home / "lake" / "data" / "tiles").rglob("*.parquet"):
         assert ANN.encode() not in file.read_bytes(), f"{file} has her name"
@@ -499,8 +499,8 @@ def test_a_version_with_another_key_type_is_passed_over(tmp_path: Path) -> None:
     assert done.online == {"weather_v1": 0, "weather_v2": 1}
     forget(declared, "weather", {"id": "2"}, stores=small)
     with small.offline_store().connect() as lake:
-        assert lake.rows(of_numbers.table_name).project("id").fetchall() == [(1,)]
-        assert lake.rows(of_names.table_name).fetchall() == []
+        assert lake.rows(of_numbers.table).project("id").fetchall() == [(1,)]
+        assert lake.rows(of_names.table).fetchall() == []
 
 
 def test_what_there_is_is_listed_in_an_error(stores: fti.Stores) -> None:

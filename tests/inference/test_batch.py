@@ -190,7 +190,7 @@ class Bench:
         **options: Any,
     ) -> dg.ExecuteInProcessResult:  # fmt: skip
         partition = {} if day is None else {"partition_key": f"2013-01-{day}"}
-        config = {"ops": {predictions.table: {"config": {"predict_again": True}}}} if again else {}
+        config = {"ops": {predictions.table_name: {"config": {"predict_again": True}}}} if again else {}
         with clock.at(now):
             return run(
                 predictions, stores=self.stores, instance=self.instance, run_config=config, **partition, **options
@@ -233,7 +233,7 @@ def test_each_row_names_its_keys_time_answer_build(bench: Bench) -> None:
     assert rows["probability"].between(0, 1).all()
     assert set(rows["build"]) == {champion}
     assert set(rows["predicted_at"]) == {pd.Timestamp("2013-01-20 03:00")}
-    (event,) = result.asset_materializations_for_node(SCORES.table)
+    (event,) = result.asset_materializations_for_node(SCORES.table_name)
     assert event.metadata["builds"].value == champion
     assert event.metadata["dagster/row_count"].value == len(rows)
 
@@ -261,7 +261,7 @@ def test_a_rerun_keeps_stored_answers_and_predicts_only_absent_rows(
 def test_a_rerun_with_nothing_new_changes_nothing(bench: Bench) -> None:
     versions = set()
     for now in (LATER, "2013-01-20T09:00:00"):
-        (event,) = bench.predict(day="06", now=now).asset_materializations_for_node(SCORES.table)
+        (event,) = bench.predict(day="06", now=now).asset_materializations_for_node(SCORES.table_name)
         versions.add((event.tags or {})["dagster/data_version"])
     assert len(versions) == 1
 
@@ -305,7 +305,7 @@ def test_a_range_is_one_run_with_the_build_of_each_partitions_time(bench: Bench)
     answered = {day: set(bench.answers(day=day)["build"]) for day in ("05", "06", "07")}
     assert answered == {"05": {first}, "06": {second}, "07": {third}}
     assert [len(bench.answers(day=f"0{day}")) for day in (5, 6, 7)] == [len(in_day(day)) for day in (5, 6, 7)]
-    events = result.asset_materializations_for_node(SCORES.table)
+    events = result.asset_materializations_for_node(SCORES.table_name)
     assert {event.partition for event in events} == {"2013-01-05", "2013-01-06", "2013-01-07"}
 
 
@@ -338,7 +338,7 @@ def test_a_partition_without_spine_rows_is_stored_empty(bench: Bench) -> None:
     bench.predict(day="12")
     assert len(bench.answers(day="12")) == 0
     with bench.stores.offline_store().connect() as lake:
-        assert lake.ledger(SCORES.table_name)["2013-01-12"].rows == 0
+        assert lake.ledger(SCORES.table)["2013-01-12"].rows == 0
 
 
 def failure_of(result: dg.ExecuteInProcessResult) -> str:
@@ -375,8 +375,8 @@ def test_answers_that_break_the_schema_are_not_stored(bench: Bench) -> None:
     checked = fti.batch_predictions(name="checked", model=BUYER, schema=schema, partitions_def=DAYS)
     result = bench.predict(checked, day="06", raise_on_error=False)
     assert not result.success
-    assert not result.asset_materializations_for_node(checked.table)
-    (file,) = (bench.root / "lake" / "rejected" / checked.table).iterdir()
+    assert not result.asset_materializations_for_node(checked.table_name)
+    (file,) = (bench.root / "lake" / "rejected" / checked.table_name).iterdir()
     kept = pd.read_json(file, lines=True)
     assert (kept["probability"] >= 0.5).all()
 
@@ -406,7 +406,7 @@ def test_offline_answers_are_the_predictors_for_the_same_rows_and_instants(
         for group in (crowds, shops):
             with clock.at("2013-01-08T00:00:00"):
                 load_online(lake, bench.stores.online_store(), group)
-        spine = lake.rows(visits.table_name, partitions=["2013-01-06", "2013-01-07"]).order("visit_id")
+        spine = lake.rows(visits.table, partitions=["2013-01-06", "2013-01-07"]).order("visit_id")
         joined = assemble(lake, manifest.view, spine, snapshot=lake.snapshot())
         names = ["visit_id", "t", "shop", *(feature.name for feature in manifest.view.features)]
         features = [dict(zip(names, row, strict=True)) for row in joined.project(", ".join(names)).fetchall()]
@@ -483,7 +483,7 @@ def test_a_missing_partition_of_the_spine_is_an_error_that_names_it(bench: Bench
     result = bench.predict(day=None if span else "08", span=span, raise_on_error=False)
     assert "2013-01-08 has no rows to answer: 'visits_v1 2013-01-08' is not materialized" in failure_of(result)
     with bench.stores.offline_store().connect() as lake:
-        assert lake.ledger(SCORES.table_name) == {}
+        assert lake.ledger(SCORES.table) == {}
 
 
 def test_a_missing_partition_of_a_feature_warns_and_the_rows_are_answered(bench: Bench) -> None:
@@ -523,7 +523,7 @@ def test_joins_that_find_nothing_and_features_without_a_value_are_told(
         "sides, and their times",
         "features_have_values": "of 24 rows, 'x', 'member', 'people', 'mood', 'queue' and 2 more null in every row",
     }
-    (event,) = result.asset_materializations_for_node(SCORES.table)
+    (event,) = result.asset_materializations_for_node(SCORES.table_name)
     shares = {record.data["share"] for record in event.metadata["coverage"].value.records}
     assert shares == {0.0}
     assert warnings_of(bench.predict(day="08")) == {}  # nothing was due
@@ -537,7 +537,7 @@ def test_inputs_of_answers_pass_where_data_is_good_and_their_coverage_is_over_al
     assert warnings_of(result) == {}
     names = {one.check_name for one in result.get_asset_check_evaluations()}
     assert {"joins_find_rows", "features_have_values"} <= names
-    table = result.asset_materializations_for_node(SCORES.table)[-1].metadata["coverage"].value
+    table = result.asset_materializations_for_node(SCORES.table_name)[-1].metadata["coverage"].value
     shares = {(one.data["group"], one.data["what"]): one.data["share"] for one in table.records}
     due = SOURCE[SOURCE["t"].dt.day.isin([6, 7])]
     assert shares["shops_v1", "a row"] == round((due["shop"] != "new").mean(), 6)

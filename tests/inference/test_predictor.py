@@ -234,7 +234,7 @@ class World:
     def load_group(self, group: JoinedGroup, rows: Any, *, answers_from: datetime | None = None) -> None:
         columns = {column.column: Column(column.column, column.type) for column in group.columns}
         self.online.load(
-            group.table,
+            group.table_name,
             key_types=tuple(key.type for key in group.keys),
             columns=tuple(columns.values()),
             rows=rows,

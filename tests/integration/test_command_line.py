@@ -120,6 +120,6 @@ def test_a_range_of_partitions_is_one_run(home: Path) -> None:
     assert code == 0, said
     assert "wind_speed: less_than_or_equal_to(150): 72 of 216 rows break it" in said
     with stores(home).offline_store().connect() as lake:
-        ledger = lake.ledger(weather.table_name)
+        ledger = lake.ledger(weather.table)
     assert {day: record.rows for day, record in ledger.items()} == dict.fromkeys(DAYS, 72)
     assert len({record.run_id for record in ledger.values()}) == 1

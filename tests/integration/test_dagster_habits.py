@@ -137,8 +137,8 @@ def ledger(location: Location) -> dict[str, Any]:
     found = {}
     with fti.Stores().offline_store().connect() as lake:
         for handle in (location.system.visits, location.system.outcomes):
-            for record in lake.ledger(handle.table_name).values():
-                found[handle.table] = record
+            for record in lake.ledger(handle.table).values():
+                found[handle.table_name] = record
     return found
 
 

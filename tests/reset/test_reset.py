@@ -141,7 +141,7 @@ def test_one_version_or_all_of_them(stores: fti.Stores, lake: Lake) -> None:
     assert stores.online_store().namespaces() == ("visits_v1",)
     materialize(second, stores=stores, partition=shop.FIRST, now=NOW)
     run_reset(stores, "visits", definitions=definitions)
-    assert [str(table) for table in lake.tables()] == ["features.habits_v1", "features.people_v1"]
+    assert [table.full_name for table in lake.tables()] == ["features.habits_v1", "features.people_v1"]
 
 
 def test_what_is_no_longer_declared_is_reset_too(stores: fti.Stores, lake: Lake) -> None:
@@ -253,7 +253,9 @@ def test_what_a_dataset_is_pinned_to_is_reset_with_it(at_the_library: fti.Stores
     words = said.rpartition("fti reset ")[2].split()
     reset(LIBRARY, words, stores=at_the_library)
     with at_the_library.offline_store().connect() as lake:
-        assert {"features.returns_v1", "datasets.late_dataset_v1"}.isdisjoint(map(str, lake.tables()))
+        assert {"features.returns_v1", "datasets.late_dataset_v1"}.isdisjoint(
+            table.full_name for table in lake.tables()
+        )
 
 
 def test_a_manifest_that_cannot_be_read_forbids_it(at_the_library: fti.Stores) -> None:

@@ -81,7 +81,7 @@ def test_a_manifest_comes_back_from_json_as_it_was():
 
 def test_references_and_tables_are_named_with_their_versions():
     assert MANIFEST.reference == "v1/20130501T000000Z-1f9ac3d2"
-    assert WEATHER.table == "weather_v2"
+    assert WEATHER.table_name == "weather_v2"
 
 
 def test_a_written_manifest_fits_the_published_schema():

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fti_assets.core.names import TableName
 from fti_assets.core.sql import checked_name, literal, quoted
 from fti_assets.errors import DeclarationError
 
@@ -56,3 +57,9 @@ def test_other_names_are_refused_and_named(name: object) -> None:
     with pytest.raises(DeclarationError, match="key of 'weather' .* is not a name: use lower-case letters") as caught:
         checked_name(name, what="key of 'weather'")  # type: ignore[arg-type]
     assert repr(name) in str(caught.value)
+
+
+def test_a_table_reads_as_its_name_in_sql_text_and_in_errors() -> None:
+    table = TableName("features", "weather_v1")
+    assert (str(table), f"FROM {table}", f"{table:>12}") == ("weather_v1", "FROM weather_v1", "  weather_v1")
+    assert (table.full_name, table.sql) == ("features.weather_v1", '"lake"."features"."weather_v1"')

@@ -212,7 +212,7 @@ def test_small_files_of_a_partition_become_one_and_every_snapshot_keeps_its_rows
             house.build(snapshot, str(token))
         files = parquet(house)
         done = house.keep()
-        assert done.merged == {str(ROWS): (6, 2)}
+        assert done.merged == {ROWS.full_name: (6, 2)}
         assert files < parquet(house)  # a reader may be at those that were merged
         assert {snapshot: content(lake, snapshot) for snapshot in before} == before
         message = lake.connection.execute(
@@ -259,7 +259,7 @@ def test_a_full_disk_is_said_and_the_next_upkeep_goes_on(house: House, monkeypat
             with pytest.raises(StoreError, match="No space left on device.*No row is lost.*run it again"):
                 house.keep()
         assert content(lake, lake.snapshot()) == before
-        assert house.keep().merged == {str(ROWS): (2, 1)}
+        assert house.keep().merged == {ROWS.full_name: (2, 1)}
         assert content(lake, lake.snapshot()) == before
 
 
@@ -274,7 +274,7 @@ def test_tiles_that_no_run_adds_to_go_and_the_others_are_merged(house: House) ->
         lake.connection.execute(f"INSERT INTO {new.sql} VALUES (1, 2, 'a')")
         before, rows = lake.snapshot(), content(lake, lake.snapshot(), new)
         done = house.keep(HOUR)
-        assert (done.tiles, done.merged) == ((str(old),), {str(new): (2, 1)})
+        assert (done.tiles, done.merged) == ((old.full_name,), {new.full_name: (2, 1)})
         assert lake.tiles() == [new]
         assert content(lake, lake.snapshot(), new) == rows
         assert sorted(lake.ledger(new)) == ["a", "b"]

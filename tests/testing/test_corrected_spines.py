@@ -88,7 +88,7 @@ def test_every_reader_takes_the_version_of_the_prediction_time(stores: fti.Store
     with clock.at(NOW):
         done = testing.materialize(orders, dataset, payer, stores=stores)
         batch = testing.materialize(
-            answers, stores=stores, run_config={"ops": {answers.table: {"config": {"predict_again": True}}}}
+            answers, stores=stores, run_config={"ops": {answers.table_name: {"config": {"predict_again": True}}}}
         )
         stored = done.rows(dataset).astype(object).to_dict("records")
         assert {row["id"]: None if pd.isna(row["amount"]) else row["amount"] for row in stored} == amounts
@@ -113,10 +113,10 @@ def test_every_reader_takes_the_version_of_the_prediction_time(stores: fti.Store
             answer = predictor.predict({"id": row["id"], "amount": row["amount"]}, at=row["t"])
             assert answer.value == pytest.approx(given[row["id"]], abs=1e-5)
 
-    for result, key in ((done.runs[dataset.table], dataset.key), (batch.runs[answers.table], answers.key)):
+    for result, key in ((done.runs[dataset.table_name], dataset.key), (batch.runs[answers.table_name], answers.key)):
         assert result.asset_materializations_for_node(key.path[-1])[0].metadata["delay_breaches"].value == breaches
     with stores.offline_store().connect() as lake:
-        record = lake.ledger(dataset.table_name)["all"].record
+        record = lake.ledger(dataset.table)["all"].record
     assert from_json(DatasetManifest, record, what="manifest").delay_breaches == breaches
     models = stores.model_store()
     card = (models.root / "payer" / models.champion("payer").reference / "card.md").read_text()
@@ -155,7 +155,7 @@ def test_a_leak_through_the_spines_own_columns_is_found(stores: fti.Stores, monk
 
     def latest(lake: Any, view: Any, **_: Any) -> Any:
         return lake.connection.sql(
-            f"SELECT *, false AS {spine_rows.LATE} FROM {orders.table_name.sql} "
+            f"SELECT *, false AS {spine_rows.LATE} FROM {orders.table.sql} "
             "QUALIFY row_number() OVER (PARTITION BY id ORDER BY known DESC) = 1"
         ).project("* EXCLUDE (_partition)")
 

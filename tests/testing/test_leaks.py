@@ -78,7 +78,7 @@ def test_a_group_that_knows_the_future_is_found(
 ) -> None:
     leaky = group_of(computes, **times)
     with pytest.raises(
-        testing.LeakFound, match=f"{leaky.table} knows the future: .*'outcomes_v1' that became visible"
+        testing.LeakFound, match=f"{leaky.table_name} knows the future: .*'outcomes_v1' that became visible"
     ) as found:
         testing.assert_no_leak(leaky, stores=stores, partition="2025-01-05")
     rows = found.value.rows

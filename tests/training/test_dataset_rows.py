@@ -102,7 +102,7 @@ class Rows:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, stored: Stored) -> None:
         self.connection = connection
-        self._tables = {group.table_name: (COLUMNS[group], rows) for group, rows in stored.items()}
+        self._tables = {group.table: (COLUMNS[group], rows) for group, rows in stored.items()}
 
     def rows(self, table: TableName, *, snapshot: int | None = None) -> duckdb.DuckDBPyRelation:
         return oracles.relation(self.connection, *self._tables[table])

@@ -94,7 +94,7 @@ class World:
 
     def manifest(self, dataset: TrainingDataset, partition: str) -> DatasetManifest:
         with self.stores.offline_store().connect() as lake:
-            return from_json(DatasetManifest, lake.ledger(dataset.table_name)[partition].record, what="the manifest")
+            return from_json(DatasetManifest, lake.ledger(dataset.table)[partition].record, what="the manifest")
 
     def data_versions(self, dataset: TrainingDataset, *partitions: str) -> list[str]:
         found = []
@@ -151,7 +151,7 @@ def test_a_cutoff_is_stored_with_its_manifest(world: World) -> None:
     assert manifest.left_out == {"immature": 2, "unlabelled": 0, "between splits": 6}
     assert manifest.trained_until == "2013-01-04T17:00:00"
     assert set(manifest.upstream) == {"visits_v1", "outcomes_v1", "shops_v1"}
-    (event,) = result.asset_materializations_for_node(dataset.table)
+    (event,) = result.asset_materializations_for_node(dataset.table_name)
     assert event.metadata["dagster/row_count"].value == len(rows)
     assert event.metadata["rows_by_split"].value == manifest.rows
     failed = {name: found.description for name, found in checks(result).items() if not found.passed}
@@ -218,14 +218,14 @@ def test_rows_that_break_the_schema_are_not_stored_and_kept_aside(world: World) 
     dataset = world.dataset(schema=schema)
     result = world.run(dataset, span=("2013-01-05", "2013-01-06"), raise_on_error=False)
     assert not result.success
-    assert not result.asset_materializations_for_node(dataset.table)
+    assert not result.asset_materializations_for_node(dataset.table_name)
     with pytest.raises(NotMaterializedError):
         fti.read(dataset, stores=world.stores)
     assert [name for name, evaluation in checks(result).items() if not evaluation.passed] == [
         "t_less_than",
         "features_vary",
     ]
-    (file,) = (world.root / "lake" / "rejected" / dataset.table).iterdir()  # the cutoff on the 5th broke nothing
+    (file,) = (world.root / "lake" / "rejected" / dataset.table_name).iterdir()  # the cutoff on the 5th broke nothing
     assert file.name.endswith("-20130106T000000Z.jsonl")
     kept = [json.loads(line) for line in file.read_text().splitlines()]
     assert {row["t"][:10] for row in kept} == {"2013-01-05"}
@@ -256,7 +256,7 @@ def test_the_newest_cutoff_is_the_latest_in_time_not_in_the_alphabet(empty: Worl
     result = empty.run(dataset, span=("31-01-2013", "01-02-2013"))
     cutoff = {
         event.metadata["cutoff"].value
-        for event in result.asset_materializations_for_node(dataset.table)
+        for event in result.asset_materializations_for_node(dataset.table_name)
         if "cutoff" in event.metadata
     }
     assert cutoff == {"2013-02-01T00:00:00"}

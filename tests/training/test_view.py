@@ -370,7 +370,12 @@ def test_a_record_holds_the_request_the_joins_and_the_features_in_order() -> Non
         Column("double_wait", "number"),
     )
     assert [feature.name for feature in record.features] == declared.feature_names
-    assert [group.table for group in declared.groups] == ["schedule_v1", "arrivals_v1", "weather_v2", "airports_v1"]
+    assert [group.table_name for group in declared.groups] == [
+        "schedule_v1",
+        "arrivals_v1",
+        "weather_v2",
+        "airports_v1",
+    ]
 
 
 def test_on_demand_features_run_after_those_that_they_take_whatever_the_order() -> None:
@@ -407,10 +412,10 @@ def test_the_maturity_is_the_horizon_if_it_is_not_stated() -> None:
 
 
 def test_lookups_are_the_groups_without_an_event_time() -> None:
-    assert [group.table for group in view(features=[weather["temp"]]).lookups] == []
+    assert [group.table_name for group in view(features=[weather["temp"]]).lookups] == []
     declared = view(spine=untimed, label=fti.Label(untimed["churned"]), features=[untimed["age"]])
     assert declared.lookups == []
-    assert [group.table for group in view(features=[untimed["age"]]).lookups] == ["untimed_v1"]
+    assert [group.table_name for group in view(features=[untimed["age"]]).lookups] == ["untimed_v1"]
 
 
 def test_an_earlier_value_of_the_label_may_be_a_prefixed_feature() -> None:

@@ -44,7 +44,7 @@ def external_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
 
         yield observation(group)
 
-    observe.__name__ = group.table
+    observe.__name__ = group.table_name
     observe.__annotations__ = {"context": dg.AssetExecutionContext}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Function `multi_observable_source_asset`")

@@ -37,13 +37,13 @@ def read_external(lake: Lake, groups: Iterable[FeatureGroup]) -> None:
     """
     for group in dict.fromkeys(groups):
         if group.source is not None:
-            lake.read_outside(group.table_name, external_rows(lake.connection, group))
+            lake.read_outside(group.table, external_rows(lake.connection, group))
 
 
 def external_versions(lake: Lake, groups: Iterable[FeatureGroup]) -> dict[str, str]:
     """The data version of each external group among some groups, by table, as it is now."""
     return {
-        group.table: group.source.version(lake.connection)
+        group.table_name: group.source.version(lake.connection)
         for group in dict.fromkeys(groups)
         if group.source is not None
     }
@@ -65,28 +65,28 @@ def external_rows(connection: duckdb.DuckDBPyConnection, group: FeatureGroup) ->
     """
     assert group.source is not None
     there, declared = described(connection, group.source), dict(group.columns or {})
-    refuse_missing_sources(list(there), group.rename, what=group.source.place, of=group.table)
-    refuse_clashes(list(there), group.rename, what=group.table)
+    refuse_missing_sources(list(there), group.rename, what=group.source.place, of=group.table_name)
+    refuse_clashes(list(there), group.rename, what=group.table_name)
     stored = dict(zip(renamed_names(there, group.rename), there.values(), strict=True))
     wanted = list(declared) or [name for name in stored if is_name(name)]
     if kept := [name for name in wanted if is_kept(name)]:
         sources = {name: source for source, name in zip(there, stored, strict=True)}
         raise DataError(
-            f"{group.source.place} of {group.table} has a column {listed(kept)}, a name that plans keep for themselves: give it "
+            f"{group.source.place} of {group.table_name} has a column {listed(kept)}, a name that plans keep for themselves: give it "
             f"another, rename={{{sources[kept[0]]!r}: {kept[0].strip('_')!r}}}"
         )
     needed = dict.fromkeys([*group.identity, *wanted])
     missing = [name for name in needed if name not in stored]
     if missing:
         raise DataError(
-            f"{group.table} should have {one_of(missing)}, but {group.source.place} has {one_of(there)}: "
+            f"{group.table_name} should have {one_of(missing)}, but {group.source.place} has {one_of(there)}: "
             f"{_meant(missing, stored)}add it there, or declare a new version without it"
         )
     if not declared:
         _log_omitted_columns(group, left_out(list(stored)))
     selected = ", ".join(_selected(connection, group, name, stored[name], declared.get(name)) for name in needed)
     relation = connection.sql(f"SELECT {selected} FROM {group.source.scan(connection)}")
-    name = outside_view(group.table)
+    name = outside_view(group.table_name)
     relation.query(name, f"FROM {quoted('temp', name)}")
     return connection.sql(f"FROM {quoted('temp', name)}")
 
@@ -99,12 +99,12 @@ def left_out(columns: Sequence[str]) -> dict[str, str]:
 
 
 def _log_omitted_columns(group: FeatureGroup, columns: dict[str, str]) -> None:
-    message = (group.table, *columns)
+    message = (group.table_name, *columns)
     if columns and message not in _said:
         _said.add(message)
         _log.warning(
             "%s leaves out columns whose names have capitals, spaces or other signs; to have them, write %s",
-            group.table,
+            group.table_name,
             rename_line(columns, taken=list(group.rename.values())),
         )
 
@@ -129,11 +129,13 @@ def _selected(
     target = _target(stored, declared)
     if declared == "timestamp" and stored == "VARCHAR":
         problem = f", which is no ISO time such as 2024-05-01T09:30:00Z, in {group.source.place}: cast it there"
-        instants = instants_sql(connection, group.source_name(name), problem, of=f"{group.table} {NOT_AS_DECLARED}")
+        instants = instants_sql(
+            connection, group.source_name(name), problem, of=f"{group.table_name} {NOT_AS_DECLARED}"
+        )
         return f"{instants} AS {quoted(name)}"
     if declared is not None and type_of_sql(target) != declared:
         raise DataError(
-            f"{group.table} should have {name!r} as {declared}, but {group.source.place} has it as {stored}: cast it there, or "
+            f"{group.table_name} should have {name!r} as {declared}, but {group.source.place} has it as {stored}: cast it there, or "
             "declare what it is"
         )
     expression = without_nan(quoted(group.source_name(name)), stored)
@@ -147,7 +149,7 @@ def _cast(expression: str, stored: str, target: str, name: str, group: FeatureGr
     assert group.source is not None
     cast = f"TRY_CAST({expression} AS {target})"
     wrong = " OR ".join([f"{cast} IS NULL", *(condition for condition, _ in misfits(expression, stored, target))])
-    message = f"{group.table} {NOT_AS_DECLARED}{group.source_name(name)} is "
+    message = f"{group.table_name} {NOT_AS_DECLARED}{group.source_name(name)} is "
     rest = f", which {target} does not hold exactly, in {group.source.place}: cast it there, or declare what it is"
     text = f"{literal(message)} || left({expression}::VARCHAR, 60) || {literal(rest)}"
     return f"CASE WHEN {expression} IS NOT NULL AND ({wrong}) THEN error({text}) ELSE {cast} END"

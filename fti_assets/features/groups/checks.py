@@ -14,7 +14,7 @@ from fti_assets.orchestration.partitions import is_timed, refuse_unsupported
 
 def check_group(group: FeatureGroup) -> None:
     """Raise a DeclarationError if a group's declaration is impossible."""
-    what = f"feature group {group.table}"
+    what = f"feature group {group.table_name}"
     checked_version(group.version, what=what)
     if not group.keys:
         raise DeclarationError(f"{what} has no keys: name the columns that identify the entity, keys=['customer_id']")
@@ -60,7 +60,7 @@ def check_group(group: FeatureGroup) -> None:
             continue
         if type(other.partitions_def) is not type(group.partitions_def):
             raise DeclarationError(
-                f"{what} and its input {parameter!r} ({other.table}) are partitioned differently: "
+                f"{what} and its input {parameter!r} ({other.table_name}) are partitioned differently: "
                 f"{type(group.partitions_def).__name__} and {type(other.partitions_def).__name__}"
             )
         _refuse_other_arrivals(group, parameter, other)
@@ -72,4 +72,6 @@ def _refuse_other_arrivals(group: FeatureGroup, parameter: str, source: FeatureG
     if arrives is None or not is_timed(group.partitions_def) or group.partition_by == arrives:
         return
     if has_windows_of_each_row(group.function, parameter):
-        raise DeclarationError(f"feature group {group.table}: {partitioned_by_arrival(source.table, arrives)}")
+        raise DeclarationError(
+            f"feature group {group.table_name}: {partitioned_by_arrival(source.table_name, arrives)}"
+        )

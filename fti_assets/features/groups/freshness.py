@@ -39,10 +39,10 @@ def fresh(lake: Lake, group: FeatureGroup, windows: Sequence[Partition]) -> list
     newest = newest or _newest(lake, group, now, since=None)
     facts: dict[str, Any] = {"ttl_s": group.ttl.total_seconds()}
     if newest is None:
-        return [Verdict(FRESH, 1, (), f"{group.table} has no row that can be used at {now}", facts)]
+        return [Verdict(FRESH, 1, (), f"{group.table_name} has no row that can be used at {now}", facts)]
     facts |= {"newest_event": str(newest), "age_s": (now - newest).total_seconds()}
     problem = (
-        f"the newest row of {group.table} that can be used at {now} is of {newest}, {now - newest} before: older than the ttl of "
+        f"the newest row of {group.table_name} that can be used at {now} is of {newest}, {now - newest} before: older than the ttl of "
         f"{group.ttl}, so it answers nothing"
     )
     return [Verdict(FRESH, int(stale), (), problem if stale else "", facts)]
@@ -55,7 +55,7 @@ def _newest(lake: Lake, group: FeatureGroup, now: datetime, *, since: datetime |
     available = available_sql(group.times)
     young = "" if since is None else f" AND {event} >= {timestamp(since)}"
     rows = lake.connection.execute(
-        f"SELECT max({event}) FROM {group.table_name.sql} WHERE {event} <= {moment} AND {available} <= {moment}{young}"
+        f"SELECT max({event}) FROM {group.table.sql} WHERE {event} <= {moment} AND {available} <= {moment}{young}"
     ).fetchall()
     newest: datetime | None = rows[0][0]
     return newest

@@ -59,7 +59,7 @@ class FeatureGroup(TableDeclaration):
     body: str = field(default="", repr=False)
 
     def __repr__(self) -> str:
-        return f"feature group {self.table}"
+        return f"feature group {self.table_name}"
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         return self.function(*arguments, **named)
@@ -115,11 +115,11 @@ class FeatureGroup(TableDeclaration):
     def refuse_unknown_columns(self, names: Sequence[str]) -> None:
         """Raise a DeclarationError if a column is not in the schema; without a schema, nothing can be said yet."""
         for name in names:
-            checked_column(name, self.rename, what=f"column of {self.table}")
+            checked_column(name, self.rename, what=f"column of {self.table_name}")
         unknown = [name for name in dict.fromkeys(names) if self.columns is not None and name not in self.columns]
         if unknown:
             raise DeclarationError(
-                f"{self.table} has no column {one_of(unknown)}: its schema has {one_of(self.columns or ())}"
+                f"{self.table_name} has no column {one_of(unknown)}: its schema has {one_of(self.columns or ())}"
             )
 
     @property
@@ -171,7 +171,7 @@ class Selection:
         names = (columns,) if isinstance(columns, str) else columns
         if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
             raise DeclarationError(
-                f"columns of {self.group.table} are taken by name, {self.group.name}['age'] or {self.group.name}['age', 'plan'], not "
+                f"columns of {self.group.table_name} are taken by name, {self.group.name}['age'] or {self.group.name}['age', 'plan'], not "
                 f"by {columns!r}"
             )
         names = tuple(names)
@@ -184,7 +184,7 @@ class Selection:
         unknown = [key for key in spine_to_group.values() if key not in self.group.keys]
         if unknown:
             raise DeclarationError(
-                f"{self.group.table} has no key {one_of(unknown)} to join on: its keys are {one_of(self.group.keys)}; "
+                f"{self.group.table_name} has no key {one_of(unknown)} to join on: its keys are {one_of(self.group.keys)}; "
                 f"write .on(<spine column>=<key of {self.group.name}>)"
             )
         return replace(self, spine_keys={key: spine for spine, key in spine_to_group.items()})

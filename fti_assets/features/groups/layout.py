@@ -17,7 +17,7 @@ IN_TIME = Rule("rows_in_time", "New rows are stored before they are said to be a
 def layout_of(group: FeatureGroup) -> Layout:
     """What the group's table demands of its rows."""
     return Layout(
-        what=group.table,
+        what=group.table_name,
         not_null=(*group.keys, *group.time_columns),
         unique=group.identity,
         partition_by=group.partition_by if is_timed(group.partitions_def) else None,

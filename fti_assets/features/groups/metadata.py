@@ -32,7 +32,7 @@ def declared_metadata(group: FeatureGroup) -> dict[str, Any]:
 
 def code_terms_of(group: FeatureGroup) -> tuple[object, ...]:
     """Everything of a group but its source that decides what it holds, for the code version."""
-    inputs = tuple((name, source.table) for name, source in group.inputs.items())
+    inputs = tuple((name, source.table_name) for name, source in group.inputs.items())
     times = (group.event_time, group.available_at, group.serving_delay, group.ttl, group.tie_break, group.partition_by)
     schema = described(group.schema)
     in_sql = (group.body,) if group.body else ()

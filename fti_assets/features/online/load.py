@@ -41,7 +41,9 @@ def load_online(lake: Lake, store: OnlineStore, group: FeatureGroup) -> int:
     another declaration or lake, its snapshot has expired, the clock went back, half of its keys have changed, or its
     last whole load is longer ago than ``online_history`` (at least a day), so that what has expired goes.
     """
-    with store.writing(group.table) as writer:  # read and write under one lock: of two loads, the newer snapshot stays
+    with store.writing(
+        group.table_name
+    ) as writer:  # read and write under one lock: of two loads, the newer snapshot stays
         try:
             return _Load(lake, group, writer).run()
         except DamagedNamespaceError as error:  # the lake has it all
@@ -65,9 +67,9 @@ class _Load:
     def __init__(self, lake: Lake, group: FeatureGroup, writer: NamespaceWriter) -> None:
         self._lake, self._group, self._writer = lake, group, writer
         self._snapshot = lake.snapshot()
-        self._whole = joined_whole(group, lake.types(group.table_name))
+        self._whole = joined_whole(group, lake.types(group.table))
         self._answers_from = None if group.event_time is None else clock.now() - group.online_history
-        self._rows = lake.rows(group.table_name, snapshot=self._snapshot)
+        self._rows = lake.rows(group.table, snapshot=self._snapshot)
 
     def run(self) -> int:
         about = self._writer.about
@@ -81,7 +83,7 @@ class _Load:
                 if 2 * len(changed) <= about.keys:
                     return self._load_some(about, changed)
                 reason = f"{len(changed)} of its {about.keys} keys have changed"
-        _log.info("%s is loaded whole to the online store: %s", self._group.table, reason)
+        _log.info("%s is loaded whole to the online store: %s", self._group.table_name, reason)
         return self._load_all()
 
     def _why_whole(self, about: About) -> str | None:
@@ -112,7 +114,7 @@ class _Load:
         )
 
     def _load_some(self, about: About, changed: set[bytes]) -> int:
-        _log.info("%s: %d of %d keys are loaded to the online store", self._group.table, len(changed), about.keys)
+        _log.info("%s: %d of %d keys are loaded to the online store", self._group.table_name, len(changed), about.keys)
         connection = self._lake.connection
         mine = connection.sql(f"FROM {view_of(self._rows)} SEMI JOIN {_CHANGED} USING ({self._keys})")
         return self._writer.apply(
@@ -125,7 +127,7 @@ class _Load:
 
     def _changed_keys(self, about: About) -> set[bytes]:
         """The keys with rows that only one of the snapshots has, looked for in the partitions that changed: as a table, and encoded."""
-        old, new = (self._lake.ledger(self._group.table_name, snapshot=at) for at in (about.snapshot, self._snapshot))
+        old, new = (self._lake.ledger(self._group.table, snapshot=at) for at in (about.snapshot, self._snapshot))
         changed = [
             partition
             for partition in sorted(old.keys() | new.keys())
@@ -134,7 +136,7 @@ class _Load:
             or old[partition].data_version != new[partition].data_version
         ]
         before, after = (
-            view_of(self._lake.rows(self._group.table_name, snapshot=at, partitions=changed))
+            view_of(self._lake.rows(self._group.table, snapshot=at, partitions=changed))
             for at in (about.snapshot, self._snapshot)
         )
         gone, come = f"(FROM {before} EXCEPT ALL FROM {after})", f"(FROM {after} EXCEPT ALL FROM {before})"
@@ -193,7 +195,7 @@ def joined_whole(group: FeatureGroup, sql_types: Mapping[str, str]) -> JoinedGro
         kind = types.get(key)
         if kind is None or kind not in KEY_TYPES:
             raise DeclarationError(
-                f"key {key!r} of {group.table} is {kind or 'of a type that cannot be joined on'}: make it text or a whole number"
+                f"key {key!r} of {group.table_name} is {kind or 'of a type that cannot be joined on'}: make it text or a whole number"
             )
         keys.append(JoinedKey(key, key, kind))
     columns = [

@@ -43,7 +43,7 @@ def winners_since(
             [key.group for key in whole.keys],
             columns,
             whole.times,
-            of=whole.table,
+            of=whole.table_name,
             validated=not whole.external,
         )
     )
@@ -95,7 +95,7 @@ def blobs_of(connection: duckdb.DuckDBPyConnection, versions: duckdb.DuckDBPyRel
         for table in _whole_keys(relation.to_arrow_reader(_BATCH_ROWS)):
             yield from _packed(table, whole)
     except duckdb.Error as error:
-        raise DataError(f"the rows of {whole.table} cannot be loaded to the online store: {error}") from error
+        raise DataError(f"the rows of {whole.table_name} cannot be loaded to the online store: {error}") from error
 
 
 def _value(column: str, kind: ColumnType) -> str:
@@ -130,7 +130,7 @@ def _packed(table: pa.Table, whole: JoinedGroup) -> Blobs:
     times = None
     if whole.event_time is not None:
         times = _numpy(_one(table, VISIBLE)), _numpy(_one(table, EVENT))
-        _check_times(*times, starts, keys, whole.table)
+        _check_times(*times, starts, keys, whole.table_name)
     values, nulls = [], []
     for i in range(len(whole.columns)):
         column = _one(table, f"c{i}")

@@ -34,12 +34,12 @@ def visible_at(
         return rows
     times = group.times
     every = view_of(
-        frontier(connection, rows, group.keys, rows.columns, times, of=group.table, validated=group.source is None)
+        frontier(connection, rows, group.keys, rows.columns, times, of=group.table_name, validated=group.source is None)
     )
     first = connection.sql(f"SELECT min({VISIBLE}) FROM {every}").fetchall()[0][0]
     if first is None or at < first:
         message = "it has no rows" if first is None else f"its first became visible at {first}"
-        raise NotMaterializedError(f"{group.table} had no row that was visible at {at}: {message}")
+        raise NotMaterializedError(f"{group.table_name} had no row that was visible at {at}: {message}")
     partition = ", ".join(map(quoted, group.keys))
     alive = "" if times.ttl_us is None else f" WHERE {EVENT} >= {timestamp(at)} - to_microseconds({times.ttl_us})"
     return connection.sql(

@@ -54,12 +54,12 @@ def candidates(
     """The frontier of the rows that have the spine's keys and are within its reach, with ``KEY`` for their keys."""
     keys, columns = [key.group for key in group.keys], [column.column for column in group.columns]
     needed = list(dict.fromkeys([*columns, *group.times.columns]))
-    check_columns([*keys, *needed], rows.columns, of=group.table)
+    check_columns([*keys, *needed], rows.columns, of=group.table_name)
     same = " AND ".join(f"c.{quoted(key.spine)} = r.{quoted(key.group)}" for key in group.keys)
     selected = ", ".join([f"c.{KEY}", *(f"r.{quoted(name)}" for name in needed)])
     reach = _within_reach(connection, points, group)
     coded = connection.sql(f"SELECT {selected} FROM {view_of(rows)} r JOIN {points.codes} c ON {same} WHERE {reach}")
-    return frontier(connection, coded, [KEY], columns, group.times, of=group.table, validated=not group.external)
+    return frontier(connection, coded, [KEY], columns, group.times, of=group.table_name, validated=not group.external)
 
 
 def _have_fixed_delay(group: JoinedGroup) -> bool:

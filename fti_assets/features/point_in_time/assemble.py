@@ -32,7 +32,7 @@ def assemble(lake: Lake, view: ViewRecord, spine: duckdb.DuckDBPyRelation, *, sn
         lake.connection,
         _without_unused(spine, view),
         view.joins,
-        lambda group: lake.rows(group.table_name, snapshot=snapshot),
+        lambda group: lake.rows(group.table, snapshot=snapshot),
         prediction_time=view.prediction_time,
     )
     if not view.on_demand:

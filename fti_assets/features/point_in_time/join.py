@@ -148,7 +148,7 @@ class _Plan:
 
 def _check_lookup(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, group: JoinedGroup) -> None:
     keys = [key.group for key in group.keys]
-    check_columns([*keys, *(column.column for column in group.columns)], rows.columns, of=group.table)
+    check_columns([*keys, *(column.column for column in group.columns)], rows.columns, of=group.table_name)
     names, complete = ", ".join(map(quoted, keys)), " AND ".join(f"{quoted(key)} IS NOT NULL" for key in keys)
     repeated = connection.sql(
         f"SELECT {names}, count(*) FROM {view_of(rows)} WHERE {complete} GROUP BY {names} HAVING count(*) > 1 "
@@ -157,13 +157,13 @@ def _check_lookup(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRe
     if repeated is not None:
         key = ", ".join(f"{name}={value!r}" for name, value in zip(keys, repeated, strict=False))
         raise DataError(
-            f"{group.table} has {repeated[-1]} rows of the key {key}: a group without an event time holds one row a key; "
+            f"{group.table_name} has {repeated[-1]} rows of the key {key}: a group without an event time holds one row a key; "
             "keep one of them, or declare the event_time that tells them apart"
         )
 
 
 def _check_spine(spine: duckdb.DuckDBPyRelation, joins: Sequence[JoinedGroup], prediction_time: str | None) -> None:
-    timed = [group.table for group in joins if group.event_time is not None]
+    timed = [group.table_name for group in joins if group.event_time is not None]
     if timed and prediction_time is None:
         raise DeclarationError(
             f"{one_of(timed)} has an event time, so the spine needs a prediction_time: name its column"

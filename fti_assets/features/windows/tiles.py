@@ -124,7 +124,7 @@ def tiles_of(windows: Windows) -> Tiles | None:
     lake, rows = partitions.lake, windows.rows
     types = dict(zip(rows.relation.columns, map(str, rows.relation.types), strict=True))
     read = [*map(repr, windows.aggregates.values()), *(types[name] for name in [*windows.keys, *windows.aggregated])]
-    declared = [_VERSION, str(partitions.table), windows.keys, windows.rows_by == "event_time", rows.event_time,
+    declared = [_VERSION, partitions.table.full_name, windows.keys, windows.rows_by == "event_time", rows.event_time,
                 rows.available_at, microseconds(rows.serving_delay), read]  # fmt: skip
     digest = hashlib.sha256(json.dumps(declared).encode()).hexdigest()
     table = TableName(TILES, f"{partitions.table.name}_{digest[:16]}")
@@ -187,7 +187,7 @@ def _make_missing(
         table,
         staged,
         missing,
-        asset=f"tiles of {partitions.table}",
+        asset=f"tiles of {partitions.table.full_name}",
         records={
             key: json.dumps({"version": versions[key], "measures": measures, "spreads": spreads}) for key in missing
         },

@@ -50,14 +50,14 @@ def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
             [*rules_of(predictions.schema), *layout_of(predictions).rules, COMPLETE, *ANSWER_RULES],
         ),
         metadata={
-            "dagster/table_name": str(predictions.table_name),
+            "dagster/table_name": predictions.table.full_name,
             "model": model.asset_name,
             **({} if partitions_def is None else {"catch_up": predictions.catch_up}),
             **column_schema(columns_of(predictions)),
         },
         kinds={"onnx", "parquet"},
         group_name="inference",
-        description=f"What {model.name} answers for each row of {view.spine.table}, and the build that answered.",
+        description=f"What {model.name} answers for each row of {view.spine.table_name}, and the build that answered.",
         automation_condition=on_answerable_rows(
             view.spine.key,
             upstream_of({group: Reach(back) for group, back in reaches.items()}),

@@ -52,7 +52,7 @@ def layout_of(predictions: BatchPredictions) -> Layout:
     """What the predictions' table demands of its rows."""
     spine = predictions.model.view.spine
     return Layout(
-        what=predictions.table,
+        what=predictions.table_name,
         not_null=predictions.model.view.identity,
         unique=(),
         partition_by=spine.event_time if predictions.partitions_def is not None else None,
@@ -65,9 +65,9 @@ def columns_of(predictions: BatchPredictions) -> Columns:
     """The columns of the predictions' table."""
     model, spine = predictions.model, predictions.model.view.spine
     types = spine.columns or {}
-    known = [table_column(key, types.get(key), f"Key, of {spine.table}", nullable=False) for key in spine.keys]
+    known = [table_column(key, types.get(key), f"Key, of {spine.table_name}", nullable=False) for key in spine.keys]
     if spine.event_time is not None:
-        message = f"Prediction time, of {spine.table}"
+        message = f"Prediction time, of {spine.table_name}"
         known.append(table_column(spine.event_time, "timestamp", message, nullable=False))
     kind = "MAP(VARCHAR, DOUBLE)" if model.task == "multiclass" else "number"
     known += [

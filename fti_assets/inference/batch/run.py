@@ -58,7 +58,7 @@ def run_batch_predictions(
     with stores.offline_store().connect() as lake:
         snapshot = lake.snapshot()
         read_external(lake, predictions.model.view.groups)
-        before = lake.ledger(predictions.table_name)
+        before = lake.ledger(predictions.table)
         missing = _missing(lake, predictions, windows, snapshot)
         kept = None if config.predict_again else _stored(lake, predictions, windows)
         answers = [
@@ -84,7 +84,7 @@ def run_batch_predictions(
 
         def store_answers() -> Outcome:
             commit = lake.replace(
-                predictions.table_name,
+                predictions.table,
                 staged.table,
                 [window.key for window in windows],
                 check=lambda: _refuse_concurrent_write(lake, predictions, windows, before),
@@ -96,17 +96,17 @@ def run_batch_predictions(
                 "builds": ", ".join(dict.fromkeys(build.reference for build in chosen.values())),
                 "delay_breaches": sum(made.delay_breaches for made in answers),
                 **coverage_metadata(coverage_together([made.inputs for made in answers])),
-                **stored_schema(columns_of(predictions), lake.types(predictions.table_name)),
+                **stored_schema(columns_of(predictions), lake.types(predictions.table)),
                 COLUMN_LINEAGE: answers_lineage(
                     {build.reference: build.view for build in chosen.values()}.values(),
                     [OUTPUT_NAMES[predictions.model.task]],
-                    {group.table: group.key for group in predictions.model.view.groups},
+                    {group.table_name: group.key for group in predictions.model.view.groups},
                 ),
             }
             return Outcome(commit, metadata, verdicts)
 
-        part = Part(staged, predictions.table, f"{context.run.run_id}.jsonl")
-        yield from publish_rows(context, lake, predictions.table_name, [part], verdicts, store=store_answers)
+        part = Part(staged, predictions.table_name, f"{context.run.run_id}.jsonl")
+        yield from publish_rows(context, lake, predictions.table, [part], verdicts, store=store_answers)
 
 
 def build_for(store: ModelStore, model: str, window: Partition) -> ModelManifest:
@@ -129,9 +129,9 @@ def build_for(store: ModelStore, model: str, window: Partition) -> ModelManifest
 
 
 def _stored(lake: Lake, predictions: BatchPredictions, windows: Sequence[Partition]) -> duckdb.DuckDBPyRelation | None:
-    if not lake.has(predictions.table_name):
+    if not lake.has(predictions.table):
         return None
-    return lake.rows(predictions.table_name, partitions=[window.key for window in windows])
+    return lake.rows(predictions.table, partitions=[window.key for window in windows])
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _missing(lake: Lake, predictions: BatchPredictions, windows: Sequence[Partit
             absent = missing_partitions(lake, view.spine, window.start, window.end, snapshot=snapshot)
             if absent:
                 raise NotMaterializedError(
-                    f"{predictions.table} {window.key} has no rows to answer: {listed(absent)} is not materialized; materialize "
+                    f"{predictions.table_name} {window.key} has no rows to answer: {listed(absent)} is not materialized; materialize "
                     "it first"
                 )
     joined = [group for group in view.groups if group not in (view.spine, view.label.group)]
@@ -202,7 +202,7 @@ def _missing(lake: Lake, predictions: BatchPredictions, windows: Sequence[Partit
         for name in missing_partitions(lake, group, start - (group.ttl or timedelta(0)), end, snapshot=snapshot)
     ]
     problem = (
-        f"{predictions.table} answered without {listed(missing)}: materialize them, and run it with predict_again to replace "
+        f"{predictions.table_name} answered without {listed(missing)}: materialize them, and run it with predict_again to replace "
         "the answers"
     )
     return Verdict(COMPLETE, len(missing), (), problem if missing else "")
@@ -212,11 +212,11 @@ def _refuse_concurrent_write(
     lake: Lake, predictions: BatchPredictions, windows: Sequence[Partition], before: Mapping[str, PartitionRecord]
 ) -> None:
     """Under the writers' lock: answers that another run stored meanwhile stay."""
-    now = lake.ledger(predictions.table_name)
+    now = lake.ledger(predictions.table)
     changed = [window.key for window in windows if now.get(window.key) != before.get(window.key)]
     if changed:
         raise StoreError(
-            f"{predictions.table} {listed(changed)} was written by another run meanwhile; nothing of this run was stored: run it "
+            f"{predictions.table_name} {listed(changed)} was written by another run meanwhile; nothing of this run was stored: run it "
             "again, and it keeps those answers"
         )
 

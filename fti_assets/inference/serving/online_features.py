@@ -22,7 +22,7 @@ class OnlineGroup:
 
     def __init__(self, joined: JoinedGroup, key_slots: Sequence[int]) -> None:
         self.joined = joined
-        self.table = joined.table
+        self.table_name = joined.table_name
         self.nothing: Values = (None,) * len(joined.columns)
         self._slots = tuple(key_slots)
         self._slot = key_slots[0] if len(key_slots) == 1 else None
@@ -50,7 +50,9 @@ class OnlineGroup:
     def no_row(self, row: Sequence[Any]) -> str:
         """What to say of a row whose key has no row in the group at all."""
         parts = zip(self.joined.keys, self._slots, strict=True)
-        return f"{self.table} has no row for {', '.join(f'{key.spine}={excerpt(row[slot])}' for key, slot in parts)}"
+        return (
+            f"{self.table_name} has no row for {', '.join(f'{key.spine}={excerpt(row[slot])}' for key, slot in parts)}"
+        )
 
 
 class OnlineFeatures:
@@ -68,7 +70,7 @@ class OnlineFeatures:
 
     def __init__(self, joins: Sequence[JoinedGroup], store: OnlineStore, key_slots: Sequence[Sequence[int]]) -> None:
         self.groups = tuple(OnlineGroup(joined, slots) for joined, slots in zip(joins, key_slots, strict=True))
-        self._reader = store.readers([(one.table, [column.column for column in one.columns]) for one in joins])
+        self._reader = store.readers([(one.table_name, [column.column for column in one.columns]) for one in joins])
         self._columns = self._checked()
 
     def read(self, rows: Sequence[Sequence[Any]], at_us: int) -> list[list[Values | None]]:
@@ -102,7 +104,7 @@ class OnlineFeatures:
             learned = (tuple(key.type for key in joined.keys), tuple(one.type for one in joined.columns))
             if there != learned:
                 raise PredictionError(
-                    f"online namespace {group.table!r} has keys of types {there[0]} and columns of types {there[1]}, "
+                    f"online namespace {group.table_name!r} has keys of types {there[0]} and columns of types {there[1]}, "
                     f"the model learned from {learned[0]} and {learned[1]}: a group with another schema needs a new version"
                 )
         return columns

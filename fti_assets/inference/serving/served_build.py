@@ -159,8 +159,8 @@ class ServedBuild:
                     rows[index].extend(values)
                     continue
                 rows[index].extend(group.nothing)
-                if group.table not in missing[index]:
-                    missing[index] = (*missing[index], group.table)
+                if group.table_name not in missing[index]:
+                    missing[index] = (*missing[index], group.table_name)
         if self._strictness.unknown_keys == "error" and any(missing):
             self._refuse_unknown_keys(rows, missing)
         for call, inputs in self._calls:
@@ -194,7 +194,7 @@ class ServedBuild:
         problems = []
         for index, row in enumerate(rows):
             for position, group in enumerate(self._online.groups):
-                problem = self._online.unknown(position, row) if group.table in missing[index] else None
+                problem = self._online.unknown(position, row) if group.table_name in missing[index] else None
                 if problem is not None:
                     problems.append(problem if len(rows) == 1 else f"request {index}: {problem}")
         if problems:
@@ -202,7 +202,7 @@ class ServedBuild:
 
 
 def _refuse_external(view: ViewRecord, what: str) -> None:
-    outside = [f"{joined.table!r} ({joined.external})" for joined in view.joins if joined.external]
+    outside = [f"{joined.table_name!r} ({joined.external})" for joined in view.joins if joined.external]
     if outside:
         raise PredictionError(
             f"{what} joins {', '.join(outside)}, an external group: nothing of it is copied to the online store. Predict in "

@@ -33,7 +33,7 @@ class LostPartition(NamedTuple):
     snapshot: int
 
     def __str__(self) -> str:
-        return f"{self.table} {self.partition}"
+        return f"{self.table.full_name} {self.partition}"
 
 
 def tables_of(assets: Iterable[dg.AssetsDefinition]) -> dict[dg.AssetKey, TableName]:
@@ -47,7 +47,9 @@ def namespaces_of(assets: Iterable[dg.AssetsDefinition]) -> dict[dg.AssetKey, st
     """The namespaces of the assets that are loaded to the online store."""
     declared = (declaration_of(asset) for asset in assets)
     return {
-        one.key: one.table for one in declared if isinstance(one, TableDeclaration) and getattr(one, "online", False)
+        one.key: one.table_name
+        for one in declared
+        if isinstance(one, TableDeclaration) and getattr(one, "online", False)
     }
 
 

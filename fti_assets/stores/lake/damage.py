@@ -82,7 +82,10 @@ def give_up(lake: LakeReader, table: TableName, files: Iterable[CurrentFile]) ->
     """
     partitions = sorted({file.partition for file in files})
     end_files(
-        lake, table, partitions, message=f"give up {len(partitions)} partitions of {table} whose files cannot be read"
+        lake,
+        table,
+        partitions,
+        message=f"give up {len(partitions)} partitions of {table.full_name} whose files cannot be read",
     )
 
 
@@ -150,8 +153,8 @@ def _damage(lake: LakeReader, error: duckdb.Error) -> DamagedError | None:
 def _damage_of(table: TableName, file: CurrentFile, said: str) -> DamagedError:
     what = "is damaged" if Path(file.path).exists() else "is not there"
     return DamagedError(
-        f"{file.path}, of partition {file.partition!r} of {table}, {what}: {said}. Put it back from a copy, or materialize that partition "
-        "again, which needs none of its old bytes"
+        f"{file.path}, of partition {file.partition!r} of {table.full_name}, {what}: {said}. Put it back from a copy, or materialize "
+        "that partition again, which needs none of its old bytes"
     )
 
 

@@ -215,7 +215,7 @@ class Lake(LakeReader):
             self._roll_back()
             if isinstance(error, duckdb.Error | OSError):
                 raise StoreError(
-                    f"{table} could not be written to {self._store.root}: {error}. Its old rows are still there; "
+                    f"{table.full_name} could not be written to {self._store.root}: {error}. Its old rows are still there; "
                     "mend the cause and try again"
                 ) from error
             raise

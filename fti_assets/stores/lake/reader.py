@@ -116,13 +116,13 @@ class LakeReader:
         if table in self._outside:
             if partitions is not None and set(partitions) != {WHOLE}:
                 raise NotMaterializedError(
-                    f"{table} is kept by another system and has no partition {listed(partitions)}"
+                    f"{table.full_name} is kept by another system and has no partition {listed(partitions)}"
                 )
             return self._outside[table]
         if not self.has(table):
-            names = [str(other) for other in self.tables() if other.schema == table.schema]
+            names = [other.full_name for other in self.tables() if other.schema == table.schema]
             raise NotMaterializedError(
-                f"{table} is not in the offline store at {self._store.root}, which has {listed(names)}: materialize it first"
+                f"{table.full_name} is not in the offline store at {self._store.root}, which has {listed(names)}: materialize it first"
             )
         columns = "*" if with_partition else f"* EXCLUDE ({PARTITION})"
         where = ""
@@ -161,7 +161,9 @@ class LakeReader:
     def _unreadable(self, table: TableName, snapshot: int | None, error: duckdb.Error) -> StoreError:
         newest = self.snapshot()
         if snapshot is None or (0 <= snapshot <= newest and "No snapshot found" not in str(error)):
-            return StoreError(f"{table} cannot be read at snapshot {newest if snapshot is None else snapshot}: {error}")
+            return StoreError(
+                f"{table.full_name} cannot be read at snapshot {newest if snapshot is None else snapshot}: {error}"
+            )
         there = f"the offline store at {self._store.root} has no snapshot {snapshot}"
         if snapshot > newest:
             return NotMaterializedError(f"{there}: its newest is {newest}")

@@ -127,7 +127,7 @@ def refuse_other_schema(lake: LakeReader, table: TableName, staged: str, addable
     if changes or not set(new) <= set(addable):
         changes = [*(f"{name} {types[name]} is new" for name in new), *changes]
         raise SchemaChangedError(
-            f"{table} is stored with another schema: {'; '.join(changes)}. Nothing was stored. Raise the version, so "
+            f"{table.full_name} is stored with another schema: {'; '.join(changes)}. Nothing was stored. Raise the version, so "
             f"that the new schema gets a table of its own, {_line(table)}, or give the columns back their old types. While nobody "
             f"needs what is stored, you can start over: fti reset {table.name}"
         )

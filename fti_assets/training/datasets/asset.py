@@ -46,17 +46,17 @@ def dataset_asset(dataset: TrainingDataset) -> dg.AssetsDefinition:
         ],
         check_specs=check_specs(dataset.key, rules),
         metadata={
-            "dagster/table_name": str(dataset.table_name),
+            "dagster/table_name": dataset.table.full_name,
             "view": f"{view.name} version {view.version}",
             "features": dg.MetadataValue.json(list(view.feature_names)),
-            "label": f"{view.label.name} of {view.label.group.table}",
+            "label": f"{view.label.name} of {view.label.group.table_name}",
             **({} if dataset.partitions_def is None else {"catch_up": dataset.catch_up}),
             **column_schema(columns_of(dataset)),
-            **{f"rests_on/{group.table}": dg.MetadataValue.asset(group.key) for group in view.groups},
+            **{f"rests_on/{group.table_name}": dg.MetadataValue.asset(group.key) for group in view.groups},
         },
         kinds={"duckdb", "parquet"},
         group_name="training",
-        description=f"Training rows of view {view.name}: each row of {view.spine.table} with what was known at its time.",
+        description=f"Training rows of view {view.name}: each row of {view.spine.table_name} with what was known at its time.",
         automation_condition=_condition(dataset),
         code_terms=(
             dataset.name,
@@ -98,9 +98,9 @@ def _declared(view: FeatureView) -> tuple[object, ...]:
         else _selected(selection_of(feature))
         for feature in view.features
     ]
-    return (view.name, view.version, view.spine.table, features, _selected(label.column), label.age, label.horizon)
+    return (view.name, view.version, view.spine.table_name, features, _selected(label.column), label.age, label.horizon)
 
 
 def _selected(selection: Selection) -> tuple[object, ...]:
     keys = sorted(selection.spine_keys.items())
-    return (selection.group.table, selection.columns, keys, selection.feature_prefix)
+    return (selection.group.table_name, selection.columns, keys, selection.feature_prefix)

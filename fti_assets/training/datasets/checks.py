@@ -101,17 +101,15 @@ def judge_times(lake: Lake, view: ViewRecord, groups: Sequence[FeatureGroup], *,
         planned = group.name == view.spine and group.available_at is None
         if group.event_time is None or planned:
             continue
-        ledger = lake.ledger(group.table_name, snapshot=snapshot)
+        ledger = lake.ledger(group.table, snapshot=snapshot)
         # Where the clock is set back, as in a replay, partitions of runs to come are no sign of local times.
         until_now = [key for key, record in ledger.items() if record.run_at <= now]
-        rows = lake.rows(
-            group.table_name, snapshot=snapshot, partitions=until_now if len(until_now) < len(ledger) else None
-        )
+        rows = lake.rows(group.table, snapshot=snapshot, partitions=until_now if len(until_now) < len(ledger) else None)
         number = lake.connection.execute(
             f"SELECT count(*) FROM {view_of(rows)} WHERE {future_sql(group, now)}"
         ).fetchall()[0][0]
         if number:
-            results[group.table] = int(number)
+            results[group.table_name] = int(number)
     message = ", ".join(f"{number} rows of {table}" for table, number in results.items())
     return _verdict(
         PAST,

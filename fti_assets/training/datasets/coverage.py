@@ -54,12 +54,12 @@ def coverage_of(rows: duckdb.DuckDBPyRelation, view: ViewRecord) -> Coverage:
 
 def _names(view: ViewRecord) -> list[str]:
     """The joins' tables, with their keys in the spine where one is joined twice, and their feature where by the same keys."""
-    times = Counter(join.table for join in view.joins)
-    by_keys = Counter((join.table, _keys(join)) for join in view.joins)
+    times = Counter(join.table_name for join in view.joins)
+    by_keys = Counter((join.table_name, _keys(join)) for join in view.joins)
     return [
-        join.table
-        if times[join.table] == 1
-        else f"{join.table} by {_keys(join)}{f' for {join.columns[0].feature}' if by_keys[join.table, _keys(join)] > 1 else ''}"
+        join.table_name
+        if times[join.table_name] == 1
+        else f"{join.table_name} by {_keys(join)}{f' for {join.columns[0].feature}' if by_keys[join.table_name, _keys(join)] > 1 else ''}"
         for join in view.joins
     ]
 

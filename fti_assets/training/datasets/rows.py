@@ -57,12 +57,12 @@ def dataset_rows(
         DataError: the spine's key is not unique for its label, or no row has a label.
     """
     connection, spine, label = lake.connection, dataset.view.spine, dataset.view.label
-    stored = lake.rows(spine.table_name, snapshot=snapshot)
+    stored = lake.rows(spine.table, snapshot=snapshot)
     known = spine_as_of(connection, _known_by(connection, spine, stored, cutoff, dataset), view)
     candidates, labelled = quoted(temporary_name("candidates")), quoted(temporary_name("labelled"))
     labels = None
     if label.group is not spine or label.horizon is not None or _has_versions(spine):
-        labels = lake.rows(label.group.table_name, snapshot=snapshot)
+        labels = lake.rows(label.group.table, snapshot=snapshot)
         if label.group is not spine and label.horizon is None:
             _refuse_ambiguous(connection, known, spine)
     with_label = view_of(_with_label(connection, known, labels, label, spine, cutoff))
@@ -78,7 +78,7 @@ def dataset_rows(
     rows = {part: counted.get(part, 0) for part in ("train", "validation", "test")}
     if not rows["train"]:
         raise DataError(
-            f"{dataset.table} at {cutoff} has no row to train on: {sum(counted.values())} rows of {spine.table} were known by "
+            f"{dataset.table_name} at {cutoff} has no row to train on: {sum(counted.values())} rows of {spine.table_name} were known by "
             f"then, of which {_counts(left_out)}; rows by split: {_counts(rows)}"
             f"{where_the_parts_lie(dataset, parts) or _remedy(label, left_out)}"
         )
@@ -136,7 +136,7 @@ def _counts(rows: Mapping[str, int]) -> str:
 
 def _remedy(label: Label, left_out: Mapping[str, int]) -> str:
     if left_out["unlabelled"]:
-        return f". Look at what fills {label.name!r} in {label.group.table}, and at its keys"
+        return f". Look at what fills {label.name!r} in {label.group.table_name}, and at its keys"
     return ". Materialize more rows before the cutoff, or give a later cutoff"
 
 
@@ -291,7 +291,7 @@ def _refuse_ambiguous(
     ).fetchall()
     if twice:
         raise DataError(
-            f"the key {', '.join(spine.keys)} of the spine {spine.table} is not unique, so its label is not known: it has "
+            f"the key {', '.join(spine.keys)} of the spine {spine.table_name} is not unique, so its label is not known: it has "
             f"{listed(row if len(row) > 1 else row[0] for row in twice)} more than once. Give each row a key of its own, or give "
             "the label within='30d' for the first outcome after each prediction"
         )

@@ -47,7 +47,7 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
             cutoff = window.start or clock.now()
             if cutoff > clock.now():
                 raise DataError(
-                    f"{dataset.table} cannot be made at the cutoff {cutoff}, which is after now ({clock.now()}): what will be "
+                    f"{dataset.table_name} cannot be made at the cutoff {cutoff}, which is after now ({clock.now()}): what will be "
                     "known by then is not known yet"
                 )
             rows = dataset_rows(lake, dataset, view, cutoff=cutoff, snapshot=snapshot)
@@ -58,19 +58,19 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
             manifest = replace(manifest, warnings=tuple(one.problem for one in warned if not one.passed))
             made.append(staged)
             manifests[window.key] = replace(manifest, upstream={**manifest.upstream, **outside})
-            context.log.info(f"{dataset.table} at {cutoff}: {dict(rows.rows)}, left out {dict(rows.left_out)}")
+            context.log.info(f"{dataset.table_name} at {cutoff}: {dict(rows.rows)}, left out {dict(rows.left_out)}")
             if not rows.rows["test"]:
                 where = where_the_parts_lie(dataset, rows.boundaries)
-                context.log.warning(f"{dataset.table} at {cutoff} has no row in its test split{where}")
+                context.log.warning(f"{dataset.table_name} at {cutoff} has no row in its test split{where}")
         changed = changed_while_read(outside, external_versions(lake, dataset.view.groups))
         if changed:
-            context.log.warning(f"{dataset.table}: {listed(changed)} changed while it was read")
+            context.log.warning(f"{dataset.table_name}: {listed(changed)} changed while it was read")
             manifests = {key: replace(one, upstream={**one.upstream, **changed}) for key, one in manifests.items()}
         together = worst(verdicts)
 
         def store_cutoffs() -> Outcome:
             commit = lake.replace(
-                dataset.table_name,
+                dataset.table,
                 union(lake, made),
                 list(manifests),
                 asset=context.assets_def.key.to_user_string(),
@@ -87,24 +87,24 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
                 "delay_breaches": newest.delay_breaches,
                 "read_from": dg.MetadataValue.json(newest.upstream),
                 **coverage_metadata(newest.coverage),
-                **stored_schema(columns_of(dataset), lake.types(dataset.table_name)),
-                COLUMN_LINEAGE: dataset_lineage(newest, {group.table: group.key for group in dataset.view.groups}),
+                **stored_schema(columns_of(dataset), lake.types(dataset.table)),
+                COLUMN_LINEAGE: dataset_lineage(newest, {group.table_name: group.key for group in dataset.view.groups}),
             }
             plotted = {partition: coverage_plots(manifest.coverage) for partition, manifest in manifests.items()}
             return Outcome(commit, metadata, together, by_partition=plotted)
 
         run = context.run.run_id
         parts = [
-            Part(staged, f"{dataset.table} at {one.cutoff}", f"{run}-{instant(one.cutoff):%Y%m%dT%H%M%SZ}.jsonl")
+            Part(staged, f"{dataset.table_name} at {one.cutoff}", f"{run}-{instant(one.cutoff):%Y%m%dT%H%M%SZ}.jsonl")
             for staged, one in zip(made, manifests.values(), strict=True)
         ]
-        yield from publish_rows(context, lake, dataset.table_name, parts, together, store=store_cutoffs)
+        yield from publish_rows(context, lake, dataset.table, parts, together, store=store_cutoffs)
 
 
 def stored_view(lake: Lake, dataset: TrainingDataset) -> ViewRecord:
     """The view with the types that its groups are stored with."""
 
-    return dataset.view.record(lambda group: lake.column_types(group.table_name))
+    return dataset.view.record(lambda group: lake.column_types(group.table))
 
 
 def code_version_of(context: dg.AssetExecutionContext) -> str:
@@ -129,7 +129,7 @@ def _complete(lake: Lake, dataset: TrainingDataset, cutoff: datetime, snapshot: 
         provisional += provisional_partitions(lake, group, start, cutoff, snapshot=snapshot)
     problems = [f"without {listed(missing)}"] if missing else []
     problems += [f"from {listed(provisional)}, which ran before its window and delay had ended"] if provisional else []
-    problem = f"{dataset.table} at {cutoff} was made {' and '.join(problems)}: materialize them, then it again"
+    problem = f"{dataset.table_name} at {cutoff} was made {' and '.join(problems)}: materialize them, then it again"
     return Verdict(COMPLETE, len(missing) + len(provisional), (), problem if problems else "")
 
 
@@ -143,7 +143,7 @@ def _manifest(
     code_version: str,
 ) -> DatasetManifest:
     label = dataset.view.label
-    kind = lake.column_types(label.group.table_name).get(label.name)
+    kind = lake.column_types(label.group.table).get(label.name)
     assert kind is not None
     return DatasetManifest(
         dataset=dataset.name,
@@ -151,17 +151,17 @@ def _manifest(
         cutoff=cutoff.isoformat(),
         snapshot=snapshot,
         point_in_time=dataset.view.time is not None,
-        lookups=tuple(group.table for group in dataset.view.lookups),
+        lookups=tuple(group.table_name for group in dataset.view.lookups),
         view=view,
         label=Column(label.name, kind),
-        label_group=label.group.table,
+        label_group=label.group.table_name,
         maturity_us=microseconds(label.age),
         rows=dict(rows.rows),
         left_out=dict(rows.left_out),
-        upstream={group.table: _versions(lake, group, snapshot) for group in dataset.view.groups},
+        upstream={group.table_name: _versions(lake, group, snapshot) for group in dataset.view.groups},
         trained_until=None if rows.trained_until is None else rows.trained_until.isoformat(),
         code_version=code_version,
-        external={group.table: group.source.place for group in dataset.view.groups if group.source is not None},
+        external={group.table_name: group.source.place for group in dataset.view.groups if group.source is not None},
         coverage=rows.coverage,
         delay_breaches=rows.delay_breaches,
         random_parts=_random_parts(dataset.split),
@@ -176,6 +176,6 @@ def _random_parts(split: object) -> RandomParts | None:
 
 def _versions(lake: Lake, group: FeatureGroup, snapshot: int) -> str:
     """A hash of every partition's data version, so that a dataset says exactly what it was made of."""
-    ledger = lake.ledger(group.table_name, snapshot=snapshot)
+    ledger = lake.ledger(group.table, snapshot=snapshot)
     versions = sorted((record.partition, record.data_version) for record in ledger.values())
     return hashlib.sha256(json.dumps(versions).encode()).hexdigest()[:24]

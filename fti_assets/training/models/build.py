@@ -106,13 +106,13 @@ def build_model_at(
     """
     alias = store.aliases(model.name).champion
     snapshot = lake.snapshot()  # the dataset can be made anew meanwhile
-    stored = lake.ledger(model.dataset.table_name, snapshot=snapshot)
+    stored = lake.ledger(model.dataset.table, snapshot=snapshot)
     dataset = _dataset_manifest(lake, model, partition, stored)
     parts = {part: _split(lake, model, partition, dataset, part, snapshot) for part in SPLITS}
     empty = [part for part in ("train", "test") if not len(parts[part].labels)]
     if empty:
         raise ModelError(
-            f"{model.dataset.table} {partition} has no rows in {' and '.join(empty)}: {dataset.rows}{_newest(model, dataset)}"
+            f"{model.dataset.table_name} {partition} has no rows in {' and '.join(empty)}: {dataset.rows}{_newest(model, dataset)}"
         )
     encoders = check_encoders(dataset.view.features, model.encoders)
     fitted = fit_encoders(dataset.view.features, encoders, parts["train"].columns)
@@ -123,7 +123,7 @@ def build_model_at(
         {part: rows.labels for part, rows in parts.items()},
         task=model.task,
     )
-    refuse_one_class(data, what=f"{model.dataset.table} {partition}", label=model.view.label.name)
+    refuse_one_class(data, what=f"{model.dataset.table_name} {partition}", label=model.view.label.name)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
     exported = export(train(data), data.encoder, data, model.task)
@@ -200,17 +200,17 @@ def _dataset_manifest(
 ) -> DatasetManifest:
     if partition not in ledger:
         raise NotMaterializedError(
-            f"{model.dataset.table} has no partition {partition!r} in {lake.store.root}: materialize it before {model.asset_name}"
+            f"{model.dataset.table_name} has no partition {partition!r} in {lake.store.root}: materialize it before {model.asset_name}"
         )
     return from_json(
-        DatasetManifest, ledger[partition].record, what=f"the manifest of {model.dataset.table} {partition}"
+        DatasetManifest, ledger[partition].record, what=f"the manifest of {model.dataset.table_name} {partition}"
     )
 
 
 def _split(lake: Lake, model: Model, partition: str, dataset: DatasetManifest, part: str, snapshot: int) -> _Split:
     view, table = dataset.view, quoted(f"__fti_{part}_part")
     order = ", ".join(map(quoted, view.order))
-    rows = lake.rows(model.dataset.table_name, partitions=[partition], snapshot=snapshot)
+    rows = lake.rows(model.dataset.table, partitions=[partition], snapshot=snapshot)
     lake.connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT row_number() OVER (ORDER BY {order}) AS {_ROW}, * "
         f"FROM {view_of(rows)} WHERE {quoted(SPLIT)} = '{part}'"

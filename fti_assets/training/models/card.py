@@ -89,7 +89,7 @@ def _slices(slices: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str
 
 
 def _features(manifest: ModelManifest) -> str:
-    sources = {column.feature: join.table for join in manifest.view.joins for column in join.columns}
+    sources = {column.feature: join.table_name for join in manifest.view.joins for column in join.columns}
     sources |= {output.name: f"{call.name} (on demand)" for call in manifest.view.on_demand for output in call.outputs}
     rows = [
         (

@@ -87,9 +87,9 @@ def features_for(
 
 def _types(lake: Lake, view: ViewTerms, group: FeatureGroup) -> Mapping[str, ColumnType | None]:
     """The types of a group's columns as they are stored; of a spine that is not stored, as its schema declares them."""
-    if group is view.spine and group.columns is not None and not lake.has(group.table_name):
+    if group is view.spine and group.columns is not None and not lake.has(group.table):
         return group.columns
-    return lake.column_types(group.table_name)
+    return lake.column_types(group.table)
 
 
 def _stored_columns(lake: Lake, record: ViewRecord, names: Sequence[str], at: datetime | None) -> list[str]:

@@ -44,14 +44,14 @@ def _check_features(view: ViewTerms) -> None:
     for selection in view.selections:
         if selection.group is view.spine and (selection.spine_keys or selection.feature_prefix):
             raise DeclarationError(
-                f"view {view.name!r} joins its spine {view.spine.table} to itself: the spine's own columns are taken as "
+                f"view {view.name!r} joins its spine {view.spine.table_name} to itself: the spine's own columns are taken as "
                 "given, without .on() or .prefix()"
             )
         if selection.group is not view.spine:
             _check_join(view, selection)
         if not selection.columns and selection.group.columns is None:
             raise DeclarationError(
-                f"view {view.name!r} takes all of {selection.group.table}, which has no schema: name the columns, as in "
+                f"view {view.name!r} takes all of {selection.group.table_name}, which has no schema: name the columns, as in "
                 f"{selection.group.name}['...']"
             )
     times = [output.name for feature in view.on_demand for output in feature.outputs if output not in feature.features]
@@ -74,7 +74,7 @@ def _check_join(view: ViewTerms, selection: Selection) -> None:
     group = selection.group
     if group.event_time is not None and view.time is None:
         raise DeclarationError(
-            f"view {view.name!r} joins {group.table}, which has an event time, to the spine {view.spine.table}, which has "
+            f"view {view.name!r} joins {group.table_name}, which has an event time, to the spine {view.spine.table_name}, which has "
             f"none: give {view.spine.name} an event_time, the time of the prediction"
         )
     _check_keys(view, selection)
@@ -87,8 +87,8 @@ def _check_keys(view: ViewTerms, selection: Selection) -> None:
     missing = [key for key, column in needed.items() if spine_columns is not None and column not in spine_columns]
     if missing:
         raise DeclarationError(
-            f"view {view.name!r} cannot join {group.table} on {listed(needed[key] for key in missing)}: the spine "
-            f"{view.spine.table} has {one_of(spine_columns or ())}. Say which column holds it, as in "
+            f"view {view.name!r} cannot join {group.table_name} on {listed(needed[key] for key in missing)}: the spine "
+            f"{view.spine.table_name} has {one_of(spine_columns or ())}. Say which column holds it, as in "
             f"{group.name}.on(<spine column>={missing[0]!r})"
         )
 
@@ -133,7 +133,7 @@ def _check_request(view: ViewTerms) -> None:
     if clash:
         raise DeclarationError(
             f"view {view.name!r} has a feature called {listed(clash)}, and so is a key, time or feature of its spine "
-            f"{view.spine.table}: give the feature a .prefix(), or the on-demand output another name"
+            f"{view.spine.table_name}: give the feature a .prefix(), or the on-demand output another name"
         )
 
 
@@ -143,15 +143,15 @@ def _check_label(view: ViewTerms) -> None:
         raise DeclarationError(f"the label of view {view.name!r} has within=, which needs event times on both sides")
     if label.maturity is not None and view.time is None:
         raise DeclarationError(
-            f"the label of view {view.name!r} has a maturity, but its spine {view.spine.table} has no event time to tell a "
+            f"the label of view {view.name!r} has a maturity, but its spine {view.spine.table_name} has no event time to tell a "
             "row's age by: leave out maturity, or give the spine an event_time"
         )
     if label.group is not view.spine:
         by = [label.column.spine_keys.get(key, key) for key in label.group.keys]
         if label.horizon is None and set(by) != set(view.spine.keys):
             raise DeclarationError(
-                f"the label of view {view.name!r} comes from {label.group.table} by the keys {one_of(by)}, but "
-                f"the spine {view.spine.table} has the keys {one_of(view.spine.keys)}: give the label a group with the "
+                f"the label of view {view.name!r} comes from {label.group.table_name} by the keys {one_of(by)}, but "
+                f"the spine {view.spine.table_name} has the keys {one_of(view.spine.keys)}: give the label a group with the "
                 "spine's keys, or within='30d' for the first outcome of an entity"
             )
         _check_keys(view, label.column)
@@ -163,7 +163,7 @@ def _check_label(view: ViewTerms) -> None:
         )
     if label.name in [*view.spine.keys, *([view.time] if view.time is not None else [])]:
         raise DeclarationError(
-            f"view {view.name!r} has the label {label.name!r}, which is a key or the time of its spine {view.spine.table}: "
+            f"view {view.name!r} has the label {label.name!r}, which is a key or the time of its spine {view.spine.table_name}: "
             "give the label a column of its own"
         )
     if label.name in view.feature_names:
@@ -172,7 +172,7 @@ def _check_label(view: ViewTerms) -> None:
             "an earlier value that was known by then"
         )
     timeless = [
-        selection.group.table
+        selection.group.table_name
         for selection in view.joined
         if selection.group is label.group
         and label.group.event_time is None
@@ -249,8 +249,8 @@ def check_key_types(
         spine_type, group_type = spine_types.get(spine_column), group_types.get(key)
         if spine_type is not None and group_type is not None and spine_type != group_type:
             raise DeclarationError(
-                f"view {view.name!r} joins {selection.group.table} where {spine_column!r} = {key!r}, but {spine_column!r} "
-                f"of {view.spine.table} is {spine_type} and {key!r} of {selection.group.table} is {group_type}"
+                f"view {view.name!r} joins {selection.group.table_name} where {spine_column!r} = {key!r}, but {spine_column!r} "
+                f"of {view.spine.table_name} is {spine_type} and {key!r} of {selection.group.table_name} is {group_type}"
             )
 
 
@@ -276,7 +276,7 @@ def known_type(view: ViewTerms, group: FeatureGroup, types: Mapping[str, ColumnT
     if kind is None:
         there = [column for column, match in types.items() if match is not None]
         raise DeclarationError(
-            f"view {view.name!r} needs the column {name!r} of {group.table}, which "
+            f"view {view.name!r} needs the column {name!r} of {group.table_name}, which "
             f"{'has a type that no feature can have' if name in types else f'has only {one_of(there)}'}"
         )
     return kind

@@ -29,7 +29,7 @@ class NeededGroup:
     tie_break: str | None = None
 
     @property
-    def table(self) -> str:
+    def table_name(self) -> str:
         return versioned(self.name, self.version)
 
     @property
@@ -65,7 +65,7 @@ def needed_groups(view: ViewRecord) -> list[NeededGroup]:
         )
         for join in view.joins
     ]
-    return list({group.table: group for group in [spine, *joined]}.values())
+    return list({group.table_name: group for group in [spine, *joined]}.values())
 
 
 def changes_of(group: FeatureGroup, needed: NeededGroup) -> list[str]:
@@ -92,10 +92,10 @@ def side_by_side(groups: Sequence[NeededGroup], declarations: Sequence[Any]) -> 
     for group in groups:
         lines += [
             f"    {group.declaration}",
-            f"    def {group.table}(...): ...  # its function and other arguments, as they were",
+            f"    def {group.table_name}(...): ...  # its function and other arguments, as they were",
         ]
     last = declarations[-1]
-    given = [getattr(last, "name", "..."), *(group.table for group in groups)]
+    given = [getattr(last, "name", "..."), *(group.table_name for group in groups)]
     return "\n".join([*lines, f"    fti.build_definitions([{', '.join(given)}])"])
 
 

@@ -43,7 +43,7 @@ class FeatureView(ViewTerms):
         checked_version(self.version, what=f"feature view {checked_name(self.name, what='feature view')!r}")
         if self.prediction_time not in (None, self.spine.event_time):
             raise DeclarationError(
-                f"view {self.name!r} predicts at {self.prediction_time!r}, but the event time of its spine {self.spine.table} "
+                f"view {self.name!r} predicts at {self.prediction_time!r}, but the event time of its spine {self.spine.table_name} "
                 f"is {self.spine.event_time!r}: the prediction time is the spine's event time"
             )
         check_view(self)

@@ -57,14 +57,16 @@ def table_of(rows: pyarrow.Table) -> dict[str, Any]:
 
 def tables(stores: fti.Stores) -> dict[str, Any]:
     """Every table's rows."""
-    return {str(one.table_name): table_of(fti.read(one, stores=stores, as_="arrow")) for one in TABLES}
+    return {
+        f"{one.schema_name}.{one.asset_name}": table_of(fti.read(one, stores=stores, as_="arrow")) for one in TABLES
+    }
 
 
 def ledgers(stores: fti.Stores) -> dict[str, Any]:
     """What the ledger says of each partition of each table, the datasets' manifests among it."""
     with stores.offline_store().connect() as lake:
         return {
-            str(table): {
+            f"{table.schema}.{table.name}": {
                 key: [
                     one.data_version,
                     one.rows,
@@ -89,7 +91,7 @@ def history(stores: fti.Stores) -> dict[str, Any]:
         for snapshot in (5, 6, COMMITTED)
     }
     at = {
-        one.table: table_of(fti.read(one, at=EARLIER, stores=stores, as_="arrow"))
+        one.asset_name: table_of(fti.read(one, at=EARLIER, stores=stores, as_="arrow"))
         for one in (old_system.queues, old_system.habits)
     }
     return {"newest": newest, "customers_v1": changed, "at": at}

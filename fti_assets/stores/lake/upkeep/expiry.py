@@ -155,7 +155,7 @@ def _drop_old_tiles(lake: Lake, keep: timedelta) -> tuple[str, ...]:
         since = clock.now() - keep
         old = [table for table in lake.tiles() if all(one.run_at < since for one in lake.ledger(table).values())]
         drop_tables(lake, old, message=f"drop {len(old)} tables of old tiles")
-    return tuple(map(str, old))
+    return tuple(table.full_name for table in old)
 
 
 def _expire(
@@ -181,7 +181,7 @@ def _merge_all(lake: Lake, tables: Sequence[TableName]) -> tuple[dict[str, tuple
     for table in tables:
         try:
             if (counts := _merge(lake, table)) != (0, 0):
-                merged[str(table)] = counts
+                merged[table.full_name] = counts
         except duckdb.Error as error:
             first = first or error
     return merged, first
@@ -203,7 +203,7 @@ def _merge(lake: Lake, table: TableName) -> tuple[int, int]:
             if not merged:
                 execute("ROLLBACK")
                 return 0, 0
-            execute("CALL lake.set_commit_message('fti_assets', ?)", [f"merge small files of {table}"])
+            execute("CALL lake.set_commit_message('fti_assets', ?)", [f"merge small files of {table.full_name}"])
             for file in set(folder.rglob("*.parquet")) - before:
                 sync_file(file)
                 sync_folder(file.parent)

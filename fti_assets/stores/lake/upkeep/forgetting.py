@@ -103,12 +103,12 @@ def equals(lake: Lake, table: TableName, values: Mapping[str, str]) -> str:
     types, parts = columns_of(lake, table), []
     for column, text in values.items():
         if column not in types:
-            raise StoreError(f"{table} has no column {column!r}: it has {listed(types, limit=50)}")
+            raise StoreError(f"{table.full_name} has no column {column!r}: it has {listed(types, limit=50)}")
         castable = lake.connection.execute(f"SELECT TRY_CAST(? AS {types[column]}) IS NOT NULL", [text]).fetchall()[0][
             0
         ]
         if not castable:
-            raise DataError(f"{column} of {table} is {types[column]}, which {text!r} is not")
+            raise DataError(f"{column} of {table.full_name} is {types[column]}, which {text!r} is not")
         parts.append(f"{quoted(column)} = CAST({literal(text)} AS {types[column]})")
     return " AND ".join(parts)
 
@@ -384,4 +384,4 @@ def _of_files(lake: Lake, table: TableName, asked: Sequence[DataFile], select: s
     except duckdb.BinderException:
         return []
     except duckdb.Error as error:
-        raise StoreError(f"the files of {table} in {lake.store.root} cannot be read: {error}") from error
+        raise StoreError(f"the files of {table.full_name} in {lake.store.root} cannot be read: {error}") from error

@@ -61,7 +61,7 @@ def _of_datasets(lake: Lake, since: int | None) -> Iterator[tuple[int, str]]:
             for record in ledger.values():
                 snapshot = json.loads(record.record).get("snapshot")
                 if snapshot is not None:
-                    yield int(snapshot), f"{table} {record.partition}"
+                    yield int(snapshot), f"{table.full_name} {record.partition}"
 
 
 def _of_models(models: ModelStore) -> Iterator[tuple[int, str]]:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from fti_assets.core.sql import quoted, temporary_name, timestamp
 from fti_assets.errors import DeclarationError
 from fti_assets.features.rows.table import Grid, Table, partitioned_by_arrival
-from fti_assets.features.windows.axis import Axis, Windows
+from fti_assets.features.windows.axis import AT, Axis, Windows
 from fti_assets.features.windows.sweep import spans_table, swept
-from fti_assets.features.windows.totals import AT
 from fti_assets.stores.duckdb.relations import view_of
 
 if TYPE_CHECKING:

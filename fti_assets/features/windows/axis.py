@@ -15,6 +15,8 @@ from fti_assets.features.windows.aggregates import Aggregate
 from fti_assets.stores.duckdb.relations import view_of
 
 RowsBy = Literal["visible_at", "event_time"]
+AT = "__fti_at"
+"""A position of a key."""
 EVENT, VISIBLE = "__fti_event", "__fti_visible"
 """A row's event time, and when it became visible, in microseconds from the axis's first instant."""
 
@@ -176,6 +178,6 @@ class Windows:
         names, first = [*kept, *self.keys], self.axis.first
         start, end = (timestamp(from_microseconds(us)) for us in (first, first + self.axis.number))
         return f"""
-            SELECT DISTINCT {", ".join(map(quoted, names))}, epoch_us({self.event}) - {first} AS __fti_at
+            SELECT DISTINCT {", ".join(map(quoted, names))}, epoch_us({self.event}) - {first} AS {AT}
             FROM {view_of(self.rows.relation)}
             WHERE {self.complete(names)} AND {self.event} >= {start} AND {self.event} < {end}"""

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from fti_assets.features.windows.axis import Windows
+from fti_assets.features.windows.axis import AT, Windows
 from fti_assets.features.windows.results import RowTerms
-from fti_assets.features.windows.totals import AT
 
 
 def spans_by_length(windows: Windows, window: int, spans: str) -> str:

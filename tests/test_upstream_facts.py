@@ -20,6 +20,7 @@ import pytest
 
 from fti_assets.orchestration import dagster_internals as inside
 from fti_assets.stores.duckdb.extensions import load_extension
+from tests.support.partitions import range_tags
 
 
 @pytest.fixture
@@ -168,7 +169,7 @@ def test_pandera_tells_a_row_that_fails_a_check_of_the_frame_once_a_column() -> 
 # Dagster
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-04")
-RANGE = {"dagster/asset_partition_range_start": "2013-01-01", "dagster/asset_partition_range_end": "2013-01-03"}
+RANGE = range_tags("2013-01-01", "2013-01-03")
 
 
 def materialize(
@@ -275,10 +276,7 @@ def test_a_result_without_an_event_blocks_nothing(tmp_path: Path) -> None:
         result = dg.materialize(
             [silent, follows],
             instance=instance,
-            tags={
-                "dagster/asset_partition_range_start": "2024-01-01",
-                "dagster/asset_partition_range_end": "2024-01-03",
-            },
+            tags=range_tags("2024-01-01", "2024-01-03"),
         )
         assert not result.asset_materializations_for_node("silent")
         assert len(result.asset_materializations_for_node("follows")) == 3

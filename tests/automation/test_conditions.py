@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 import fti_assets as fti
 from fti_assets.core import clock
+from tests.support.partitions import range_tags
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_offset=1)
 WEEKS = dg.WeeklyPartitionsDefinition(start_date="2024-01-07", end_offset=1)  # Sundays
@@ -111,7 +112,7 @@ class System:
         return {key.to_user_string(): sorted(map(str, keys)) for key, keys in requested.items() if keys}
 
     def run(self, moment: str, declarations: list[Any], first: str, last: str | None = None) -> bool:
-        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first}
+        tags = range_tags(first, last or first)
         with clock.at(moment):
             return dg.materialize(
                 [declaration.assets_def for declaration in declarations],

@@ -14,6 +14,7 @@ import pytest
 import fti_assets as fti
 from fti_assets.core import clock
 from tests.automation.test_conditions import DAYS, WEEKS, launched, report
+from tests.support.partitions import range_tags
 
 START = datetime(2024, 1, 18, 12)
 DAY = "2024-01-15"
@@ -155,7 +156,7 @@ def test_a_long_range_whose_run_never_began_is_made_again_at_once(system: System
     system.tick(-1, "derived")
     report(system.instance, seen.key, *days, early=True)
     assert system.tick(0, "derived") == set(days)
-    tags = {"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[-1]}
+    tags = range_tags(days[0], days[-1])
     launched(system.instance, {derived.key: set(days)}, dg.DagsterRunStatus.FAILURE, tags)
     assert system.tick(1, "derived") == set(days)
 

@@ -17,6 +17,7 @@ from fti_assets.core.names import TableName
 from fti_assets.orchestration.upkeep.recorded import lost_partitions, tables_of
 from fti_assets.stores.lake.store import OfflineStore
 from tests.stores.test_lost_catalog import age, lose, of_data
+from tests.support.partitions import range_tags
 
 DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-05")
 RUNS = {"number": 0}
@@ -54,8 +55,7 @@ class System:
         RUNS["number"] = number
         tags = None
         if days is not None:
-            first, last = days.split("..")
-            tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+            tags = range_tags(*days.split(".."))
         assert dg.materialize(
             [group.assets_def], resources={"fti": self.stores}, instance=self.instance, tags=tags
         ).success

@@ -23,6 +23,7 @@ from fti_assets.components.attributes import AssetAttributes
 from fti_assets.components.declaring import DeclaringComponent
 from fti_assets.errors import DeclarationError
 from fti_assets.orchestration.options import AssetOptions
+from tests.support.partitions import range_tags
 
 # Dagster itself reads each YAML document so, and points from each asset to its YAML.
 pytestmark = [
@@ -209,7 +210,7 @@ def project() -> Iterator[Project]:
 
 
 def materialize(defs: dg.Definitions, *names: str, instance: dg.DagsterInstance, days: tuple[str, str]) -> bool:
-    tags = {"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[1]}
+    tags = range_tags(*days)
     job = defs.resolve_implicit_global_asset_job_def()
     selection = [dg.AssetKey(name) for name in names]
     return bool(job.execute_in_process(instance=instance, asset_selection=selection, tags=tags).success)

@@ -24,6 +24,7 @@ from fti_assets.components import (
 )
 from fti_assets.core import clock
 from fti_assets.errors import DeclarationError
+from tests.support.partitions import range_tags
 
 # Dagster itself reads each YAML document so, and points from each asset to its YAML.
 pytestmark = [
@@ -50,7 +51,7 @@ def scaffold(sandbox: DefsFolderSandbox, kind: type[Any], folder: str, **paramet
 
 
 def run(defs: dg.Definitions, key: str, start: str, end: str, instance: dg.DagsterInstance) -> bool:
-    tags = {"dagster/asset_partition_range_start": start, "dagster/asset_partition_range_end": end}
+    tags = range_tags(start, end)
     job = defs.resolve_implicit_global_asset_job_def()
     return bool(job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey(key)], tags=tags).success)
 

@@ -36,6 +36,7 @@ from fti_assets.core.records import from_json
 from fti_assets.errors import PredictionError
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.stores.models.graph import Graph
+from tests.support.partitions import range_tags
 
 FIRST, LAST = "2013-01-01", "2013-02-20"
 DAYS = [f"{day:%Y-%m-%d}" for day in pd.date_range(FIRST, LAST)]
@@ -179,10 +180,6 @@ def landed_schedule(landing: sources.LandingZone) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def landed_weather(landing: sources.LandingZone) -> pd.DataFrame:
     return landing.read("weather", DAYS)
-
-
-def range_tags(first: str, last: str) -> dict[str, str]:
-    return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
 
 
 def request_of(flight: pd.Series, view: ViewRecord) -> dict[str, Any]:

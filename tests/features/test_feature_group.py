@@ -20,6 +20,7 @@ from fti_assets.features import run as run_module
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.online.store import SqliteOnlineStore
+from tests.support.partitions import range_tags
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-10")
 HOURS = (1, 5, 22)
@@ -291,8 +292,7 @@ class World:
         return dg.materialize(assets, instance=self.instance, resources=resources, raise_on_error=False, **options)
 
     def run_range(self, first: str, last: str, *groups: FeatureGroup) -> dg.ExecuteInProcessResult:
-        span = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-        return self.run(*groups, tags=span)
+        return self.run(*groups, tags=range_tags(first, last))
 
     def event(self, group: FeatureGroup, partition: str) -> dg.AssetMaterialization:
         wanted = dg.AssetRecordsFilter(asset_key=group.key, asset_partitions=[partition])

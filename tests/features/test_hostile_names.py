@@ -14,6 +14,7 @@ from fti_assets.core import clock
 from fti_assets.errors import DataError, DeclarationError
 from fti_assets.features.validation.table_validation import validate_table
 from fti_assets.testing import stores_in
+from tests.support.partitions import range_tags
 
 NAMES = ["rowid", "row_number", "s", "j0", "old", "one", "many", "staged", "others", "filename", "file_row_number",
          "snapshot_id", "partition", "index", "level_0", "key", "keys", "rows", "row", "select", "value", "visible", "t"]  # fmt: skip
@@ -32,7 +33,7 @@ def test_the_failing_rows_are_the_failing_rows(name: str, by: str) -> None:
 
 
 DAYS = dg.DailyPartitionsDefinition("2023-12-31", end_date="2024-02-01")
-ALL_DAYS = {"dagster/asset_partition_range_start": "2023-12-31", "dagster/asset_partition_range_end": "2024-01-31"}
+ALL_DAYS = range_tags("2023-12-31", "2024-01-31")
 
 
 def system_of(name: str) -> tuple[list[Any], Any, Any]:

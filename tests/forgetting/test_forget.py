@@ -31,6 +31,7 @@ from fti_assets.stores.lake.tiles import tiles_of
 from fti_assets.stores.lake.upkeep import forgetting
 from tests.forgetting import library
 from tests.forgetting.library import ANN, CUTOFF, FIRST, LAST, PEOPLE, SOURCE
+from tests.support.partitions import range_tags
 
 LOANS, RETURNS, MEMBERS, MEMBERS_2, VISITS = (
     TableName("features", name) for name in ("loans_v1", "returns_v1", "members_v1", "members_v2", "visits_v1")
@@ -39,7 +40,6 @@ DATASET, ANSWERS = TableName("datasets", "late_dataset_v1"), TableName("predicti
 TABLES = (LOANS, RETURNS, MEMBERS, MEMBERS_2, VISITS, DATASET, ANSWERS)
 ROOT = Path(__file__).parents[2]
 HERS = set(SOURCE.loc[SOURCE["borrower"] == ANN, "loan_id"])
-RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
 def stores_in(home: Path) -> fti.Stores:
@@ -54,7 +54,7 @@ def run(stores: fti.Stores, *assets: Any, instance: dg.DagsterInstance | None = 
 
 
 def run_all(stores: fti.Stores, instance: dg.DagsterInstance | None = None) -> None:
-    days = dict(zip(RANGE, (FIRST, LAST), strict=True))
+    days = range_tags(FIRST, LAST)
     run(stores, *library.GROUPS, tags=days, instance=instance)
     run(stores, library.dataset, library.late_model, partition_key=CUTOFF, instance=instance)
     with clock.at(library.NOW):

@@ -24,6 +24,7 @@ from fti_assets.inference.batch import run as batch_run
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.stores.models.store import build_id
 from tests.on_demand import calendar
+from tests.support.partitions import range_tags
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-20")
 CUTOFFS = dg.DailyPartitionsDefinition(start_date="2013-01-04", end_date="2013-01-20")
@@ -153,12 +154,11 @@ def run(
     *declarations: Any, stores: fti.Stores, instance: dg.DagsterInstance, span: tuple[str, str] | None = None,
     **options: Any,
 ) -> dg.ExecuteInProcessResult:  # fmt: skip
-    keys = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
     return dg.materialize(
         [declaration.assets_def for declaration in declarations],
         instance=instance,
         resources={"fti": stores},
-        tags=dict(zip(keys, (f"2013-01-{day}" for day in span or ()), strict=False)),
+        tags=range_tags(*(f"2013-01-{day}" for day in span)) if span else {},
         **options,
     )
 

@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
+from tests.support.partitions import range_tags
 
 SYSTEM = Path(__file__).with_name("habits_system.py")
-RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
 class Location:
@@ -32,11 +32,10 @@ class Location:
         self.defs: dg.Definitions = self.system.defs
 
     def run(self, job: str, partition: str, last: str | None = None, **options: Any) -> dg.ExecuteInProcessResult:
-        range_tags = dict(zip(RANGE, (partition, last), strict=True)) if last else {}
         return self.defs.resolve_job_def(job).execute_in_process(
             instance=self.instance,
             raise_on_error=False,
-            **({"tags": range_tags} if last else {"partition_key": partition}),
+            **({"tags": range_tags(partition, last)} if last else {"partition_key": partition}),
             **options,
         )
 

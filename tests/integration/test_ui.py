@@ -26,6 +26,7 @@ import pandera.pandas as pa
 import pytest
 
 import fti_assets as fti
+from tests.support.partitions import range_tags
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(
@@ -203,15 +204,11 @@ def _fill(stores: fti.Stores, instance: dg.DagsterInstance) -> str:
     ).resolve_implicit_global_asset_job_def()
 
     def run(*declarations: Any, partition: str | None = None, last: str | None = None) -> dg.ExecuteInProcessResult:
-        ranged = {
-            "dagster/asset_partition_range_start": partition or "",
-            "dagster/asset_partition_range_end": last or "",
-        }
         return job.execute_in_process(
             instance=instance,
             asset_selection=[declaration.key for declaration in declarations],
             partition_key=partition if last is None else None,
-            tags=ranged if last is not None else {},
+            tags={} if last is None else range_tags(partition or "", last),
             raise_on_error=False,
         )
 

@@ -1,22 +1,19 @@
 """The flagship's landing zone: the whole year, landed once for all processes of a test run; nobody changes the folder."""
 
-import fcntl
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from examples.flight_delays import sources
+from tests.support.worlds import made_once
 
 
 def landed_year(factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
     """The folder, and the rows of each source."""
-    base = factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder, counts = shared / "landing_of_2013", shared / "landing_of_2013.json"
-    with open(shared / "landing_of_2013.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one process lands, the others wait for it
-        if not counts.exists():
-            counts.write_text(json.dumps(sources.land(folder)))
-    return folder, json.loads(counts.read_text())
+
+    def land(world: Path) -> None:
+        (world / "rows.json").write_text(json.dumps(sources.land(world / "landing")))
+
+    world = made_once(factory, "flights_of_2013", land)
+    return world / "landing", json.loads((world / "rows.json").read_text())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,14 +12,12 @@ import fti_assets as fti
 from fti_assets import testing
 from fti_assets.errors import DeclarationError
 from tests.on_demand import doubled, relative
-from tests.testing.shop import DAYS, FIRST, LAST, buyer, dataset, habits, outcomes, view_of, visits
+from tests.testing.shop import DAYS, LAST, buyer, dataset, habits, outcomes, view_of, visits
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> fti.Stores:
-    made = testing.stores_in(tmp_path_factory.mktemp("shop"))
-    testing.materialize(visits, outcomes, habits, stores=made, partition=(FIRST, LAST))
-    return made
+def stores(shop_of_module: Path) -> fti.Stores:
+    return testing.stores_in(shop_of_module)
 
 
 def by_day(rows: pd.DataFrame) -> pd.DataFrame:

@@ -10,21 +10,12 @@ import fti_assets as fti
 from fti_assets import testing
 from fti_assets.core import clock
 from fti_assets.errors import NoChampionError, NotMaterializedError, PredictionError
-from tests.testing.shop import FIRST, LAST, buyer, dataset, habits, outcomes, visits
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shop")
-    stores = testing.stores_in(folder)
-    testing.materialize(visits, outcomes, habits, stores=stores, partition=(FIRST, LAST))
-    testing.materialize(dataset, buyer, stores=stores, partition="2025-01-07")
-    return folder
+from tests.testing.shop import LAST, buyer, habits, outcomes
 
 
 @pytest.fixture
-def stores(made: Path, tmp_path: Path) -> fti.Stores:
-    shutil.copytree(made, tmp_path / "shop")
+def stores(shop_made_once: Path, tmp_path: Path) -> fti.Stores:
+    shutil.copytree(shop_made_once, tmp_path / "shop")
     return testing.stores_in(tmp_path / "shop")
 
 

@@ -20,6 +20,7 @@ from fti_assets.core.manifest import DatasetManifest
 from fti_assets.core.records import from_json
 from fti_assets.errors import NotMaterializedError
 from fti_assets.training.datasets.dataset import TrainingDataset
+from tests.support.partitions import range_tags
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-02-10")
 CUTOFFS = dg.DailyPartitionsDefinition(start_date="2013-01-05", end_date="2013-02-10")
@@ -78,14 +79,11 @@ class World:
         return fti.training_dataset(name="buying_dataset", view=self.view, **options)
 
     def run(self, *declarations: Any, span: tuple[str, str] | None = None, **options: Any) -> dg.ExecuteInProcessResult:
-        tags = dict(
-            zip(("dagster/asset_partition_range_start", "dagster/asset_partition_range_end"), span or (), strict=False)
-        )
         return dg.materialize(
             [declaration.assets_def for declaration in declarations],
             instance=self.instance,
             resources={"fti": self.stores},
-            tags=tags,
+            tags=range_tags(*span) if span else {},
             **options,
         )
 

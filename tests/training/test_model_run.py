@@ -25,6 +25,8 @@ from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.judging.gates import Scores
 from fti_assets.training.models.model import Model
 from tests.on_demand import doubled
+from tests.support.partitions import range_tags
+from tests.support.worlds import made_once
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-10")
 CUTOFFS = dg.DailyPartitionsDefinition(start_date="2013-01-05", end_date="2013-01-10")
@@ -100,12 +102,11 @@ def run(
     *declarations: Any, stores: fti.Stores, instance: dg.DagsterInstance, span: tuple[str, str] | None = None,
     resources: dict[str, Any] | None = None, **options: Any,
 ) -> dg.ExecuteInProcessResult:  # fmt: skip
-    keys = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
     return dg.materialize(
         [declaration.assets_def for declaration in declarations],
         instance=instance,
         resources={"fti": stores, **(resources or {})},
-        tags=dict(zip(keys, span or (), strict=False)),
+        tags=range_tags(*span) if span else {},
         **options,
     )
 
@@ -113,7 +114,10 @@ def run(
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake with the week, the datasets of its last cutoffs and one buyer, made once: tests only read it."""
-    root = tmp_path_factory.mktemp("made")
+    return made_once(tmp_path_factory, "week_of_buying", week_of_buying)
+
+
+def week_of_buying(root: Path) -> None:
     stores = fti.Stores(lake=str(root / "lake"), models=str(root / "models"))
     with dg.DagsterInstance.ephemeral() as instance:
         groups = (visits, outcomes, habits, new_habits)
@@ -122,7 +126,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         others = (WITH_HABITS, WITH_NEW_HABITS, AMOUNTS)
         run(*others, stores=stores, instance=instance, span=("2013-01-07", "2013-01-08"))
         run(buyer(), stores=stores, instance=instance, partition_key="2013-01-06")
-    return root
 
 
 class Bench:

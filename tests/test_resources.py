@@ -65,10 +65,11 @@ class Runs:
         )
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> Iterator[Runs]:
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    """Two days of visits and the shops; each test runs assets of its own over them."""
     with dg.DagsterInstance.ephemeral() as instance:
-        runs = Runs(instance, tmp_path)
+        runs = Runs(instance, tmp_path_factory.mktemp("stores"))
         for day in ("2024-01-01", "2024-01-02"):
             runs.run(visits.assets_def, day)
         runs.run(shops.assets_def)

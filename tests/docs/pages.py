@@ -27,15 +27,14 @@ import shlex
 import subprocess
 import sys
 import textwrap
-import warnings
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
 from fti_assets.stores.models.store import ModelStore
+from tests.support.programs import called, modules_here
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)(?P<attributes>.*)$")
 _TITLE = re.compile(r'title="([^"]+)"')
@@ -108,7 +107,7 @@ class Reader:
                 if block.not_run is None:
                     self._do(block)
         finally:
-            self._forget(self.namespace.__name__, *_modules_here())
+            self._forget(self.namespace.__name__, *modules_here())
 
     def _do(self, block: Block) -> None:
         if block.title is not None:
@@ -186,21 +185,8 @@ class Reader:
 
     def _call(self, program: str, arguments: list[str]) -> int:
         """The program's own entry point, in this process: importing Dagster again takes seconds."""
-        (script,) = entry_points(group="console_scripts", name=program)
-        printed, argv, known = io.StringIO(), sys.argv, set(sys.modules)
-        sys.argv = [program, *arguments]
-        code: object = 0
-        try:
-            with redirect_stdout(printed), redirect_stderr(printed), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                code = script.load()()
-        except SystemExit as ended:
-            code = ended.code
-        finally:
-            sys.argv = argv
-            self._forget(*(set(_modules_here()) - known))
-        self.said = printed.getvalue()
-        return code if isinstance(code, int) else int(bool(code))
+        code, self.said = called(program, *arguments)
+        return code
 
     def _compare(self, block: Block, expected: str) -> None:
         said, parts = _plain(self.said), [_plain(part) for part in re.split(r"^\.\.\.$", expected, flags=re.MULTILINE)]
@@ -246,17 +232,6 @@ def _plain(text: str) -> str:
     """Without what differs from run to run, wrapped or not."""
     text = _RUN.sub("<run>", _BUILD.sub(r"\1", text))
     return " ".join(text.split())
-
-
-def _modules_here() -> list[str]:
-    """The imported modules that lie in the current folder."""
-    here, found = Path.cwd(), []
-    for name, module in sys.modules.items():
-        attributes = getattr(module, "__dict__", {})
-        places = [attributes.get("__file__"), *(attributes.get("__path__") or ())]
-        if any(place is not None and Path(place).absolute().is_relative_to(here) for place in places):
-            found.append(name)
-    return found
 
 
 def _redefined(source: str, changes: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
 from dagster._core.instance.ref import InstanceRef
 
 from fti_assets.event_log import PooledSqliteEventLogStorage
@@ -84,6 +85,7 @@ def finished(instance: dg.DagsterInstance, asset: str) -> str | None:
     return runs[0].run_id if runs else None
 
 
+@pytest.mark.soak  # the daemon's test shows the runs, and that of the UI the pages, on the same event log
 def test_dagster_dev_runs_what_lands_and_its_pages_tell_every_event(tmp_path: Path) -> None:
     environment = new_system(tmp_path)
     with dagster_dev(tmp_path, environment) as url:

@@ -65,16 +65,25 @@ def read_only(home: Path) -> Iterator[None]:
             path.chmod(mode)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stores of a system that was trained, which the tests copy."""
+    folder = tmp_path_factory.mktemp("trained")
+    defs = fti.build_definitions([likes], resources={"fti": stores_in(folder)})
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert defs.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance).success
+    fti.read(people, stores=stores_in(folder))  # imports all that reading needs, as long as that may be read
+    load(folder).predict({"id": 1, "x": 2})
+    return folder
+
+
 @pytest.fixture
-def home() -> Iterator[Path]:
+def home(trained: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="fti-read-only-"))  # pytest's own folders are not to be entered by others
-    folder.chmod(0o755)
     try:
-        defs = fti.build_definitions([likes], resources={"fti": stores_in(folder)})
-        with dg.DagsterInstance.ephemeral() as instance:
-            assert defs.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance).success
-        fti.read(people, stores=stores_in(folder))  # imports all that reading needs, as long as that may be read
-        load(folder).predict({"id": 1, "x": 2})
+        shutil.copytree(trained, folder, dirs_exist_ok=True)
+        for path in [folder, *folder.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
         yield folder
     finally:
         shutil.rmtree(folder)

@@ -78,7 +78,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> fti.Stores:
     return testing.stores_in(tmp_path_factory.mktemp("orders"))
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_every_reader_takes_the_version_of_the_prediction_time(stores: fti.Stores, seed: int) -> None:
     ROWS[:] = corrected(seed)
     best = [oracles.spine_version(versions, versions[0]["t"], "known") for versions in of_rows()]

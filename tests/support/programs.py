@@ -1,0 +1,43 @@
+"""Programs that a user types, run in the process of the tests: another one would import Dagster for seconds."""
+
+import io
+import sys
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from importlib.metadata import entry_points
+from pathlib import Path
+
+
+def called(program: str, *arguments: str) -> tuple[int, str]:
+    """The exit code of a program, and all that it printed; what it imported from the current folder is forgotten.
+
+    Args:
+        program: the name of an installed command, such as ``dagster``.
+        arguments: what is typed after it.
+    """
+    (script,) = entry_points(group="console_scripts", name=program)
+    printed, argv, known = io.StringIO(), sys.argv, set(modules_here())
+    sys.argv = [program, *arguments]
+    code: object = 0
+    try:
+        with redirect_stdout(printed), redirect_stderr(printed), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            code = script.load()()
+    except SystemExit as ended:
+        code = ended.code
+    finally:
+        sys.argv = argv
+        for module in set(modules_here()) - known:
+            sys.modules.pop(module, None)
+    return (code if isinstance(code, int) else int(bool(code))), printed.getvalue()
+
+
+def modules_here() -> list[str]:
+    """The imported modules that lie in the current folder."""
+    here, found = Path.cwd(), []
+    for name, module in sys.modules.items():
+        attributes = getattr(module, "__dict__", {})
+        places = [attributes.get("__file__"), *(attributes.get("__path__") or ())]
+        if any(place is not None and Path(place).absolute().is_relative_to(here) for place in places):
+            found.append(name)
+    return found

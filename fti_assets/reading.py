@@ -15,7 +15,7 @@ from fti_assets.core.sql import quoted
 from fti_assets.errors import NotMaterializedError, StoreError, listed, one_of
 from fti_assets.features.external.rows import external_rows
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.online.visible import visible_at
+from fti_assets.features.online.rows import visible_at
 from fti_assets.features.rows.frame_kinds import Kind, as_kind, checked_kind
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.damage import refuse_missing

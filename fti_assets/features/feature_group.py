@@ -9,15 +9,16 @@ from typing import Any, Unpack
 from fti_assets.core.arguments import caller_names, checked_arguments, checked_function
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
+from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.asset import feature_group_asset
 from fti_assets.features.groups.checks import check_group
 from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY, FeatureGroup
-from fti_assets.features.groups.parameters import group_inputs
 from fti_assets.features.rows.duplicates import Duplicates, checked_duplicates
 from fti_assets.features.rows.rename import checked_column, checked_rename
+from fti_assets.features.rows.table import Table
 from fti_assets.features.validation.schema import pandera_schema
 from fti_assets.orchestration.options import AssetOptions
-from fti_assets.orchestration.signature import annotations_of
+from fti_assets.orchestration.signature import annotations_of, parameters_of
 
 
 @checked_arguments(options=AssetOptions, itself=["version", "duplicates", "rename"])
@@ -132,3 +133,54 @@ def _online_history(
     if ttl is None:
         return DEFAULT_ONLINE_HISTORY
     return duration(ttl) + duration(delay or timedelta(0))
+
+
+def _is_no_more(hints: Mapping[str, Any], parameter: str) -> bool:
+    """Whether an annotation says no more than that the parameter is rows of some kind: no resource, no config."""
+    hint = hints.get(parameter)
+    return hint is None or getattr(hint, "__name__", "") in (
+        "Any",
+        "DataFrame",
+        "Table",
+        "DuckDBPyRelation",
+        "FeatureGroup",
+    )
+
+
+def group_inputs(
+    function: Callable[..., Any], hints: Mapping[str, Any], ins: Mapping[str, Any], caller_names: Mapping[str, Any]
+) -> tuple[dict[str, FeatureGroup], dict[str, Any]]:
+    """The groups that a function's ``fti.Table`` parameters name, and the ``ins`` that are Dagster's own.
+
+    Raises:
+        DeclarationError: a parameter names no group.
+    """
+    names = {**function.__globals__, **caller_names}
+    groups: dict[str, FeatureGroup] = {}
+    for parameter in parameters_of(function):
+        if hints.get(parameter) is not Table:
+            if (
+                isinstance(names.get(parameter), FeatureGroup)
+                and parameter not in ins
+                and _is_no_more(hints, parameter)
+            ):
+                raise DeclarationError(
+                    f"parameter {parameter!r} of {function.__name__!r} is called like a feature group, but is not annotated as "
+                    f"one: write {parameter}: fti.Table, whose rows are {parameter}.df() or {parameter}.relation"
+                )
+            continue
+        result = ins.get(parameter, names.get(parameter))
+        if not isinstance(result, FeatureGroup):
+            known = sorted(name for name, value in names.items() if isinstance(value, FeatureGroup))
+            raise DeclarationError(
+                f"parameter {parameter!r} of {function.__name__!r} is an fti.Table, but no feature group has that name here; "
+                f"there is {one_of(known)}. Import the group, or give it in ins={{{parameter!r}: the_group}}"
+            )
+        groups[parameter] = result
+    misplaced = [name for name, value in ins.items() if isinstance(value, FeatureGroup) and name not in groups]
+    if misplaced:
+        raise DeclarationError(
+            f"ins of {function.__name__!r} gives a feature group for {one_of(misplaced)}, which is not a parameter annotated "
+            "fti.Table"
+        )
+    return groups, {name: value for name, value in ins.items() if name not in groups}

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pandas as pd
 
 from fti_assets.core.names import Commit, TableName
 from fti_assets.core.rules import Verdict, reasons
 from fti_assets.core.sql import quoted
 from fti_assets.errors import StoreError
-from fti_assets.features.rows.rejected import keep_rejected
 from fti_assets.features.rows.staging import Staged
+from fti_assets.features.validation.validation import REJECTED_ROWS
 from fti_assets.orchestration.checks import check_result, preview, refusal
 from fti_assets.orchestration.materialization import materialized
+from fti_assets.stores.files import write_atomically, written
 from fti_assets.stores.lake.lake import Lake
 
 
@@ -98,3 +100,22 @@ def _kept_aside(file: Path, staged: Staged) -> str:
         return f"The failing rows are kept in {keep_rejected(file, staged)}"
     except StoreError as error:
         return f"The failing rows are not kept: {error}"
+
+
+def keep_rejected(file: Path, staged: Staged) -> Path:
+    """Write some of the failing rows as JSON lines.
+
+    Raises:
+        StoreError: they cannot be written.
+    """
+    frames = [] if staged.failing is None else [staged.failing]
+    frames += [
+        pd.DataFrame(list(verdict.sample)) for verdict in staged.verdicts if not verdict.passed and verdict.sample
+    ]
+    rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    rows = rows[~rows.astype(str).duplicated()].head(REJECTED_ROWS)
+    content = rows.to_json(orient="records", lines=True, date_format="iso", default_handler=str).encode()
+    with written(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, content)
+    return file

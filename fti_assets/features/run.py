@@ -21,12 +21,10 @@ from fti_assets.features.change_run import StagedChanges, stage_changes, store_c
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.groups.columns import group_columns, stored_schema
 from fti_assets.features.groups.freshness import delays, fresh, future_sql, is_backfill
-from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.groups.layout import IN_TIME, NOT_FUTURE, judges_time, layout_of
+from fti_assets.features.groups.group import IN_TIME, NOT_FUTURE, FeatureGroup, judges_time, layout_of
 from fti_assets.features.inputs import input_table
-from fti_assets.features.lineage import lineage_of_run
 from fti_assets.features.online.load import joined_whole, load_online
-from fti_assets.features.page import statistics_metadata
+from fti_assets.features.page import lineage_of_run, statistics_metadata
 from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.changes import ChangeFeed, Changes, FeedPosition
 from fti_assets.features.rows.duplicates import KeepLast

@@ -13,8 +13,7 @@ from fti_assets.core.rules import reasons
 from fti_assets.core.sql import quoted
 from fti_assets.core.times import Partition
 from fti_assets.errors import DeclarationError, listed
-from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.groups.layout import layout_of
+from fti_assets.features.groups.group import FeatureGroup, layout_of
 from fti_assets.features.inputs import table_of, within_reach
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage

@@ -16,8 +16,7 @@ from fti_assets.core.sql import quoted, timestamp
 from fti_assets.core.times import Partition, Times
 from fti_assets.errors import DeclarationError, NotMaterializedError, listed
 from fti_assets.features.external.rows import read_external
-from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.groups.layout import layout_of
+from fti_assets.features.groups.group import FeatureGroup, layout_of
 from fti_assets.features.inputs import input_table
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.rows.layout import Layout

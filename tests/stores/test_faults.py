@@ -14,7 +14,7 @@ import pytest
 
 import fti_assets as fti
 from fti_assets.errors import DamagedError, FtiError, StoreError
-from fti_assets.features.rows.rejected import keep_rejected
+from fti_assets.features.publish import keep_rejected
 from fti_assets.features.rows.staging import Staged
 from fti_assets.stores.duckdb.extensions import connect_in_memory
 from fti_assets.stores.files import files_under

@@ -10,9 +10,8 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.core.rules import Rule
-from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.groups.layout import layout_of
-from fti_assets.features.groups.metadata import code_terms_of, declared_metadata
+from fti_assets.features.groups.columns import code_terms_of, declared_metadata
+from fti_assets.features.groups.group import FeatureGroup, layout_of
 from fti_assets.features.validation.schema_rules import rules_of
 from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.resources import STORES
@@ -40,7 +39,7 @@ def external_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
     settled.setdefault("code_version", code_version(None, (code_terms_of(group), repr(group.source))))
 
     def observe(context: dg.AssetExecutionContext) -> Iterator[dg.ObserveResult]:
-        from fti_assets.features.external.observation import observation
+        from fti_assets.features.external.rows import observation
 
         yield observation(group)
 

@@ -1,17 +1,21 @@
-"""The rows of external groups on a lake's connection: lazy, in the types of the lake, read where they lie."""
+"""The rows of external groups, lazy and read where they lie, and what their assets observe of them."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
+import dagster as dg
 import duckdb
 
 from fti_assets.core.names import is_kept
+from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import is_name, literal, quoted
 from fti_assets.core.types import SIDES, WIDE, ColumnType, given_type, type_of_sql
 from fti_assets.errors import DataError, listed, one_of
-from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.columns import group_columns, stored_schema
+from fti_assets.features.groups.group import FeatureGroup, layout_of
 from fti_assets.features.rows.rename import (
     refuse_clashes,
     refuse_missing_sources,
@@ -19,10 +23,13 @@ from fti_assets.features.rows.rename import (
     renamed_names,
     suggested_names,
 )
+from fti_assets.features.rows.staging import stage
 from fti_assets.features.rows.to_lake import can_be, misfits, without_nan
+from fti_assets.orchestration.checks import check_result
+from fti_assets.orchestration.partitions import UNPARTITIONED
 from fti_assets.stores.duckdb.iso_text import instants_sql
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.stores.sources.external import NOT_AS_DECLARED, described
+from fti_assets.stores.sources.external import NOT_AS_DECLARED, described, source_connection
 
 _log = logging.getLogger(__name__)
 _said: set[tuple[str, ...]] = set()
@@ -163,3 +170,38 @@ def _target(stored: str, declared: ColumnType | None) -> str:
     if stored in (*WIDE, "UHUGEINT"):
         return "BIGINT"
     return SIDES[kind].sql if kind is not None and type_of_sql(stored) is None else stored
+
+
+def observation(group: FeatureGroup) -> dg.ObserveResult:
+    """What is there of an external group now: its data version, rows, newest event time, columns, and its checks.
+
+    Raises:
+        StoreError: the source cannot be read.
+        DataError: it lacks a declared column, or has it with another type.
+    """
+    assert group.source is not None
+    with source_connection() as connection:
+        rows = external_rows(connection, group)
+        newest = "NULL" if group.event_time is None else f"max({quoted(group.source_name(group.event_time))})"
+        count, latest = group.source.measured(connection, f"count(*), {newest}")
+        types = dict(zip(rows.columns, map(str, rows.types), strict=True))
+        names = renamed_names(described(connection, group.source), group.rename)
+        nameless = {} if group.schema is not None else left_out(names)
+        unusable = [name for name, kind in types.items() if type_of_sql(kind) is None]
+        verdicts = stage(connection, rows, layout_of(group), [UNPARTITIONED]).verdicts if group.validate else []
+        return dg.ObserveResult(
+            asset_key=group.key,
+            data_version=dg.DataVersion(group.source.version(connection)),
+            metadata={
+                "dagster/row_count": int(count),
+                **({} if latest is None else {"newest_event_time": str(latest)}),
+                **({"of_no_feature_type": ", ".join(unusable)} if unusable else {}),
+                **({"left_out": rename_line(nameless, taken=names)} if nameless else {}),
+                **stored_schema(group_columns(group), types),
+            },
+            check_results=[check_result(group.key, _warning(verdict)) for verdict in verdicts],
+        )
+
+
+def _warning(verdict: Verdict) -> Verdict:
+    return replace(verdict, rule=replace(verdict.rule, blocking=False))

@@ -10,19 +10,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import FEATURES
+from fti_assets.core.rules import Rule
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import Times, microseconds
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.rows.changes import FeedPosition
-from fti_assets.features.rows.duplicates import Duplicates
+from fti_assets.features.rows.duplicates import Duplicates, KeepLast
+from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.rename import checked_column
 from fti_assets.features.validation.schema import column_types
 from fti_assets.orchestration.declaration import TableDeclaration
+from fti_assets.orchestration.partitions import is_timed
 from fti_assets.stores.sources.external import ExternalSource
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
+
 DEFAULT_ONLINE_HISTORY = timedelta(days=7)
 
 
@@ -198,3 +202,29 @@ class Selection:
 def selection_of(feature: Selection | FeatureGroup) -> Selection:
     """A group among a view's features stands for all of its columns."""
     return feature if isinstance(feature, Selection) else Selection(feature)
+
+
+NOT_FUTURE = Rule(
+    "rows_not_in_future", "No row is said to be true and available only after it is stored", blocking=False
+)
+IN_TIME = Rule("rows_in_time", "New rows are stored before they are said to be available", blocking=False)
+
+
+def layout_of(group: FeatureGroup) -> Layout:
+    """What the group's table demands of its rows."""
+    return Layout(
+        what=group.table_name,
+        not_null=(*group.keys, *group.time_columns),
+        unique=group.identity,
+        partition_by=group.partition_by if is_timed(group.partitions_def) else None,
+        schema=group.schema,
+        types=group.columns or {},
+        times=tuple(name for name in dict.fromkeys([*group.time_columns, group.partition_by]) if name is not None),
+        keep_last_by=group.duplicates.by if isinstance(group.duplicates, KeepLast) else None,
+        rename=group.rename if group.source is None else {},  # an external group's rows come under its own names
+    )
+
+
+def judges_time(group: FeatureGroup) -> bool:
+    """Whether the group says when its rows can be used, so that a late one is a breach."""
+    return group.available_at is not None or group.serving_delay is not None

@@ -4,7 +4,7 @@ A module that declares them is shipped with the app, so this one imports only nu
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from fti_assets.core.arguments import checked_arguments, checked_function
 from fti_assets.core.manifest import DECLARED, Column, OnDemandCall, OnDemandModule
 from fti_assets.core.sql import checked_name
 from fti_assets.core.types import SIDES
-from fti_assets.errors import DeclarationError, one_of
+from fti_assets.errors import DeclarationError, listed, one_of
 
 _TYPES = {sides.plain: kind for kind, sides in SIDES.items()}
 
@@ -123,3 +123,52 @@ def _meaning_of(function: Callable[..., Any]) -> str:
         return meaning(function.__module__, function.__name__)
     except DeclarationError:
         return ""
+
+
+def in_order(functions: Sequence[OnDemand], *, what: str) -> list[OnDemand]:
+    """Put functions behind those that they rest on; else they keep the order in which they are listed.
+
+    Args:
+        functions: in any order.
+        what: who lists them, for errors.
+
+    Raises:
+        DeclarationError: some of them wait for each other.
+
+    >>> import numpy as np
+    >>> @on_demand(outputs={"price": float})
+    ... def price(speed: np.ndarray) -> dict[str, np.ndarray]: ...
+    >>> @on_demand(outputs={"speed": float})
+    ... def speed(distance: np.ndarray) -> dict[str, np.ndarray]: ...
+    >>> [function.name for function in in_order([price, speed], what="view 'trips'")]
+    ['speed', 'price']
+    """
+    makers = {output.name: function for function in functions for output in function.outputs}
+    waiting, ordered = list(functions), list[OnDemand]()
+    while waiting:
+        made = {output.name for function in ordered for output in function.outputs}
+        ready = next((one for one in waiting if all(name in made for name in one.inputs if name in makers)), None)
+        if ready is None:
+            raise DeclarationError(
+                f"{what}: {'; '.join(_waits(one, makers) for one in _circle(waiting, makers))}: so none of them can be the "
+                "first; give one of them an input of the request or of a feature group instead"
+            )
+        waiting.remove(ready)
+        ordered.append(ready)
+    return ordered
+
+
+def _circle(waiting: Sequence[OnDemand], makers: dict[str, OnDemand]) -> list[OnDemand]:
+    """The functions that wait for each other, without those that only wait for them."""
+    path = [waiting[0]]
+    while True:
+        following = next(makers[name] for name in path[-1].inputs if name in makers and makers[name] in waiting)
+        if following in path:
+            return path[path.index(following) :]
+        path.append(following)
+
+
+def _waits(function: OnDemand, makers: dict[str, OnDemand]) -> str:
+    taken = [name for name in function.inputs if name in makers]
+    of = dict.fromkeys(makers[name].name for name in taken)
+    return f"on-demand feature {function.name!r} takes {listed(taken)} of {listed(of)}"

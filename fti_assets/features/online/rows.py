@@ -1,8 +1,9 @@
-"""A group's rows as the online store holds them: by key, in the order of visibility, packed into blobs column by column."""
+"""A group's rows as the online store holds them, packed into blobs column by column, and what it answers at an instant."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 import duckdb
 import numpy as np
@@ -10,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fti_assets.core.manifest import Column, JoinedGroup, JoinedKey
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quoted, timestamp
 from fti_assets.core.types import SIDES, ColumnType
-from fti_assets.errors import DataError
+from fti_assets.errors import DataError, NotMaterializedError
+from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE, frontier
 from fti_assets.stores.duckdb.relations import view_of
 from fti_assets.stores.online.blobs import BlobFormat, Blobs
@@ -180,3 +182,38 @@ def _bytes(column: pa.Array) -> tuple[bytes, np.ndarray]:
     bounds = np.frombuffer(offsets, dtype=dtype)[column.offset : column.offset + len(column) + 1].astype(np.int64)
     first, last = int(bounds[0]), int(bounds[-1])
     return (b"" if content is None else content.slice(first, last - first).to_pybytes()), bounds - first
+
+
+def visible_at(
+    connection: duckdb.DuckDBPyConnection, group: FeatureGroup, rows: duckdb.DuckDBPyRelation, at: datetime
+) -> duckdb.DuckDBPyRelation:
+    """The one row a key that a request at an instant would have been answered with, its times included.
+
+    Among the rows visible at or before ``at`` the one with the latest event time wins; one from before ``at - ttl`` is no
+    answer. All rows of a group without an event time, which are always visible.
+
+    Args:
+        connection: the connection that ``rows`` belongs to.
+        group: the group, for its keys, times and ttl.
+        rows: the group's rows as they are stored.
+        at: naive UTC.
+
+    Raises:
+        NotMaterializedError: no row was visible yet.
+    """
+    if group.event_time is None:
+        return rows
+    times = group.times
+    every = view_of(
+        frontier(connection, rows, group.keys, rows.columns, times, of=group.table_name, validated=group.source is None)
+    )
+    first = connection.sql(f"SELECT min({VISIBLE}) FROM {every}").fetchall()[0][0]
+    if first is None or at < first:
+        message = "it has no rows" if first is None else f"its first became visible at {first}"
+        raise NotMaterializedError(f"{group.table_name} had no row that was visible at {at}: {message}")
+    partition = ", ".join(map(quoted, group.keys))
+    alive = "" if times.ttl_us is None else f" WHERE {EVENT} >= {timestamp(at)} - to_microseconds({times.ttl_us})"
+    return connection.sql(
+        f"SELECT {', '.join(map(quoted, rows.columns))} FROM (FROM {every} WHERE {VISIBLE} <= {timestamp(at)} "
+        f"QUALIFY row_number() OVER (PARTITION BY {partition} ORDER BY {VISIBLE} DESC) = 1){alive}"
+    )

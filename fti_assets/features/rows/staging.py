@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import pandas as pd
 
 from fti_assets.core.names import PARTITION, is_kept
 from fti_assets.core.rules import Verdict
-from fti_assets.core.sql import literal, quoted, temporary_name, timestamp
+from fti_assets.core.sql import literal, numbered, quoted, temporary_name, timestamp
 from fti_assets.core.times import Partition
 from fti_assets.core.types import SIDES, WHOLE
 from fti_assets.errors import DataError, DeclarationError, one_of
-from fti_assets.features.rows.coercion import coerced_relation
 from fti_assets.features.rows.duplicates import without_duplicates
 from fti_assets.features.rows.frames import column_names, relation_of
 from fti_assets.features.rows.layout import IN_PARTITION, NOT_NULL, UNIQUE, Layout
@@ -28,12 +27,9 @@ from fti_assets.features.rows.stored_types import (
     storage_of_iso_text,
     wider_decimal,
 )
-from fti_assets.features.validation.coercion import refuse_rounded
+from fti_assets.features.validation.coercion import Coerced, refuse_rounded
 from fti_assets.features.validation.table_validation import RowRule, validate_table
 from fti_assets.stores.duckdb.relations import view_of
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -322,3 +318,23 @@ def _row_rules(layout: Layout) -> list[RowRule]:
         ),
     }
     return [rules[rule] for rule in layout.rules]
+
+
+_ROW = "__fti_row"
+
+
+def coerced_relation(
+    connection: duckdb.DuckDBPyConnection, table: str, coerced: Coerced, *, what: str
+) -> duckdb.DuckDBPyRelation:
+    """A table's rows after coercion: the changed columns of the frame beside the others of the table."""
+    changed = set(map(str, coerced.frame.columns))
+    if changed.issuperset(coerced.columns):
+        return relation_of(connection, coerced.frame, what=what)
+    frame = coerced.frame.assign(**{_ROW: coerced.frame.index})
+    made = relation_of(connection, frame, what=what)
+    source, position = numbered(quoted(table), connection.table(quoted(table)).columns)
+    selected = ", ".join(f"{'made' if name in changed else 'stored'}.{quoted(name)}" for name in coerced.columns)
+    return connection.sql(
+        f"SELECT {selected} FROM {view_of(made)} made JOIN {source} stored ON stored.{position} = made.{_ROW} "
+        f"ORDER BY made.{_ROW}"
+    )

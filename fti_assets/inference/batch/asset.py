@@ -10,7 +10,7 @@ import dagster as dg
 
 from fti_assets.features.asset import dep_on, upstream_of
 from fti_assets.features.groups.columns import column_schema
-from fti_assets.features.upstream import COMPLETE
+from fti_assets.features.stored_partitions import COMPLETE
 from fti_assets.features.validation.schema import described
 from fti_assets.features.validation.schema_rules import rules_of
 from fti_assets.inference.batch.predictions import BatchPredictions, PredictionConfig, columns_of, layout_of

@@ -26,7 +26,7 @@ from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.staging import stage
 from fti_assets.features.spine_rows import LATE, spine_as_of, with_spine_times
-from fti_assets.features.upstream import COMPLETE, missing_partitions
+from fti_assets.features.stored_partitions import COMPLETE, missing_partitions
 from fti_assets.inference.batch.inputs import Inputs, coverage_together, inputs_of
 from fti_assets.inference.batch.predictions import (
     BUILD,

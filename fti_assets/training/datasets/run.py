@@ -23,7 +23,7 @@ from fti_assets.features.groups.columns import stored_schema
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.staging import Staged, stage
-from fti_assets.features.upstream import COMPLETE, missing_partitions, provisional_partitions
+from fti_assets.features.stored_partitions import COMPLETE, missing_partitions, provisional_partitions
 from fti_assets.orchestration.lineage import COLUMN_LINEAGE, dataset_lineage
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.orchestration.resources import Stores

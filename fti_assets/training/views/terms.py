@@ -10,8 +10,7 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.times import duration
 from fti_assets.errors import DeclarationError
 from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
-from fti_assets.features.groups.on_demand import OnDemand
-from fti_assets.features.groups.on_demand_order import in_order
+from fti_assets.features.groups.on_demand import OnDemand, in_order
 from fti_assets.training.encoders.encoders import Encoder
 
 

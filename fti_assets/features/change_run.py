@@ -103,6 +103,7 @@ def store_changes(
 
     def check() -> None:
         stored = feed_position(lake, group.table)
+        # Under the writers' lock: of two runs from one position the second would put its older rows over the newer ones.
         if stored != since.value:
             raise DataError(
                 f"another run moved {group.table_name} from position {since.value!r} of its change feed to {stored!r} meanwhile; "

@@ -126,10 +126,10 @@ def feature_group(
 
 
 def _online_history(
-    stated: str | timedelta | None, ttl: str | timedelta | None, delay: str | timedelta | None, name: str
+    declared: str | timedelta | None, ttl: str | timedelta | None, delay: str | timedelta | None, name: str
 ) -> timedelta:
-    if stated is not None:
-        return duration(stated, what=f"online_history of {name!r}")
+    if declared is not None:
+        return duration(declared, what=f"online_history of {name!r}")
     if ttl is None:
         return DEFAULT_ONLINE_HISTORY
     return duration(ttl) + duration(delay or timedelta(0))
@@ -171,10 +171,10 @@ def group_inputs(
             continue
         result = ins.get(parameter, names.get(parameter))
         if not isinstance(result, FeatureGroup):
-            known = sorted(name for name, value in names.items() if isinstance(value, FeatureGroup))
+            group_names = sorted(name for name, value in names.items() if isinstance(value, FeatureGroup))
             raise DeclarationError(
                 f"parameter {parameter!r} of {function.__name__!r} is an fti.Table, but no feature group has that name here; "
-                f"there is {one_of(known)}. Import the group, or give it in ins={{{parameter!r}: the_group}}"
+                f"there is {one_of(group_names)}. Import the group, or give it in ins={{{parameter!r}: the_group}}"
             )
         groups[parameter] = result
     misplaced = [name for name, value in ins.items() if isinstance(value, FeatureGroup) and name not in groups]

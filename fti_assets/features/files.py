@@ -61,8 +61,8 @@ def read_files(
     import pyarrow as pa
     import pyarrow.dataset as ds
 
-    name, windows = _running(context)
-    files = _files(str(path), windows, name)
+    name, partitions = _running(context)
+    files = _files(str(path), partitions, name)
     schemas = {}
     tables = []
     for file in files:
@@ -73,6 +73,7 @@ def read_files(
             schemas[file] = tables[-1].schema
     schema = _one_schema(schemas, name)
     connection = connect_in_memory()
+    # Times with a zone are stored as naive UTC, and DuckDB would take them to the zone of the machine.
     connection.execute("SET TimeZone = 'UTC'")
     if reader is None:
         return connection.from_arrow(ds.dataset([str(file) for file in files], schema=schema, format="parquet"))
@@ -97,7 +98,7 @@ def _running(context: dg.AssetExecutionContext) -> tuple[str, list[Partition]]:
         return "the step", [Partition(context.partition_key if context.has_partition_key else WHOLE)]
 
 
-def _files(path: str, windows: Sequence[Partition], name: str) -> list[Path]:
+def _files(path: str, partitions: Sequence[Partition], name: str) -> list[Path]:
     """The files of the partitions, all of them there."""
     scheme = urlsplit(path).scheme
     if len(scheme) > 1:  # one letter is a drive
@@ -105,12 +106,12 @@ def _files(path: str, windows: Sequence[Partition], name: str) -> list[Path]:
             f"read_files reads local files, not {path!r}: join what lies in a bucket by fti.external_group(source="
             f"fti.ParquetFiles(path=...)), or copy it before"
         )
-    partitioned = not (len(windows) == 1 and windows[0].key == WHOLE and windows[0].start is None)
-    _refuse_fields(path, windows, name, partitioned=partitioned)
+    partitioned = not (len(partitions) == 1 and partitions[0].key == WHOLE and partitions[0].start is None)
+    _refuse_fields(path, partitions, name, partitioned=partitioned)
     results: list[Path] = []
     missing: list[str] = []
-    for window in windows:
-        values = {"partition": window.key, "start": window.start, "end": window.end} if partitioned else {}
+    for partition in partitions:
+        values = {"partition": partition.key, "start": partition.start, "end": partition.end} if partitioned else {}
         try:
             filled = path.format(**values)
         except (ValueError, LookupError) as error:
@@ -119,7 +120,7 @@ def _files(path: str, windows: Sequence[Partition], name: str) -> list[Path]:
         results += map(Path, files)
         missing += [] if files else [filled]
     if missing:
-        of = f" for {len(missing)} of {len(windows)} partitions" if len(windows) > 1 else ""
+        of = f" for {len(missing)} of {len(partitions)} partitions" if len(partitions) > 1 else ""
         raise DataError(
             f"{name} has no file{of}: {listed(missing)} (seen from {Path.cwd()}). Put it there, one without rows where nothing "
             "happened, or run only the partitions whose files are there. Nothing was stored"
@@ -127,7 +128,7 @@ def _files(path: str, windows: Sequence[Partition], name: str) -> list[Path]:
     return results
 
 
-def _refuse_fields(path: str, windows: Sequence[Partition], name: str, *, partitioned: bool) -> None:
+def _refuse_fields(path: str, partitions: Sequence[Partition], name: str, *, partitioned: bool) -> None:
     """Refuse a path that is the same for every partition, or that names what a partition has not."""
     try:
         fields = {field for _, field, _, _ in Formatter().parse(path) if field is not None}
@@ -135,12 +136,12 @@ def _refuse_fields(path: str, windows: Sequence[Partition], name: str, *, partit
         raise DeclarationError(
             f"the path {path!r} of {name} cannot be filled in: {error}; a brace that is meant is {{{{"
         ) from error
-    has = () if not partitioned else _FIELDS if windows[0].start is not None else _FIELDS[:1]
+    has = () if not partitioned else _FIELDS if partitions[0].start is not None else _FIELDS[:1]
     unknown = sorted(fields - {*has})
     if unknown:
-        there = f"write {one_of('{' + field + '}' for field in has)}" if has else "it has no partitions"
+        remedy = f"write {one_of('{' + field + '}' for field in has)}" if has else "it has no partitions"
         raise DeclarationError(
-            f"the path {path!r} of {name} names {listed('{' + field + '}' for field in unknown)}: {there}"
+            f"the path {path!r} of {name} names {listed('{' + field + '}' for field in unknown)}: {remedy}"
         )
     if partitioned and not fields:
         raise DeclarationError(
@@ -183,6 +184,7 @@ def _one_schema(schemas: dict[Path, pa.Schema], name: str) -> pa.Schema:
         try:
             whole = pa.unify_schemas([whole, schemas[file]], promote_options="permissive")
         except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+            # Arrow's error does not name the column.
             column = next(one for one in schemas[file].names if not _fit(whole, schemas[file], one))
             first = next(
                 one for one in files if column in schemas[one].names and not _fit(schemas[one], schemas[file], column)

@@ -17,46 +17,51 @@ from fti_assets.orchestration.partitions import is_timed, windows_between
 from fti_assets.stores.lake.lake import Lake
 
 
-def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, windows: Sequence[Partition]) -> Table:
-    """The rows of ``source`` that ``group`` may see when it runs for ``windows``.
+def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, partitions: Sequence[Partition]) -> Table:
+    """The rows of ``source`` that ``group`` may see when it runs for ``partitions``.
 
     Raises:
         NotMaterializedError: ``source`` was never materialized.
         LookbackError: a partition of ``source`` within the lookback is missing.
     """
-    start, end, snapshot = windows[0].start, windows[-1].end, lake.snapshot()
+    start, end, snapshot = partitions[0].start, partitions[-1].end, lake.snapshot()
     if start is None or end is None or source.event_time is None:
         same_keys = source.partitions_def is not None and source.partitions_def == group.partitions_def
-        keys = [window.key for window in windows] if same_keys else None
+        keys = [partition.key for partition in partitions] if same_keys else None
         missing = sorted(set(keys or ()) - lake.ledger(source.table, snapshot=snapshot).keys())
         if missing:
             raise LookbackError(
                 f"{group.table_name} needs {source.table_name} {listed(missing)}, which is not materialized: materialize it first"
             )
         rows = lake.rows(source.table, snapshot=snapshot, partitions=keys)
-        return within_reach(table_of(lake.connection, rows, source), source, group, windows)
+        return within_reach(table_of(lake.connection, rows, source), source, group, partitions)
     reach = start - group.lookback
     _refuse_missing_partitions(lake, source, group, reach, end, snapshot)
     table = table_of(lake.connection, lake.rows(source.table, snapshot=snapshot), source)
-    result = within_reach(table, source, group, windows)
+    result = within_reach(table, source, group, partitions)
     if not is_timed(source.partitions_def):
         return result
     stored = lake.ledger(source.table, snapshot=snapshot)
     whole = [
-        window
-        for window in windows_between(source.partitions_def, reach, start)
-        if window.start and window.end and window.start >= reach and window.end <= start and window.key in stored
+        partition
+        for partition in windows_between(source.partitions_def, reach, start)
+        if partition.start
+        and partition.end
+        and partition.start >= reach
+        and partition.end <= start
+        and partition.key in stored
     ]
     rows = replace(table, relation=lake.rows(source.table, snapshot=snapshot, with_partition=True))
-    partitions = SourcePartitions(
+    # All of a partition must be visible for a tile of it: one that the reach or the start cuts is read row by row.
+    whole_partitions = SourcePartitions(
         lake,
         source.table,
         rows.relation,
-        within_reach(rows, source, group, windows).relation,
+        within_reach(rows, source, group, partitions).relation,
         tuple(whole),
         {key: record.data_version for key, record in stored.items()},
     )
-    return replace(result, partitions=partitions)
+    return replace(result, partitions=whole_partitions)
 
 
 def table_of(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, source: FeatureGroup) -> Table:
@@ -73,16 +78,17 @@ def table_of(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelatio
     )
 
 
-def within_reach(table: Table, source: FeatureGroup, group: FeatureGroup, windows: Sequence[Partition]) -> Table:
-    """Of all rows of ``source`` those that ``group`` may see when it runs for ``windows``.
+def within_reach(table: Table, source: FeatureGroup, group: FeatureGroup, partitions: Sequence[Partition]) -> Table:
+    """Of all rows of ``source`` those that ``group`` may see when it runs for ``partitions``.
 
     Rows of partitions that begin after the run are left out too, whatever their event time: they had not arrived. A group
     that is partitioned by the arrival of the source's rows sees all that have arrived.
     """
-    start, end = windows[0].start, windows[-1].end
+    start, end = partitions[0].start, partitions[-1].end
     if start is None or end is None:
         return table
-    later = tuple(window.start for window in windows[1:] if window.start is not None)
+    # A range is one run, so windows must know where each later partition begins to see no row from after it.
+    later = tuple(partition.start for partition in partitions[1:] if partition.start is not None)
     arrives = None if group.partition_by == group.event_time else group.partition_by
     grid = None if group.event_time is None else Grid(group.event_time, start, end, later, arrives)
     if source.event_time is None:
@@ -92,10 +98,10 @@ def within_reach(table: Table, source: FeatureGroup, group: FeatureGroup, window
         arrives is not None and arrives == source.partition_by
     )  # what has arrived is seen, whenever it comes true
     bounded = [column] if by_arrival else dict.fromkeys([column, quoted(source.event_time)])
-    seen = " AND ".join(f"{name} < {timestamp(end)}" for name in bounded)
+    arrived_by_end = " AND ".join(f"{name} < {timestamp(end)}" for name in bounded)
     return replace(
         table,
-        relation=table.relation.filter(f"{column} >= {reach} AND {seen}"),
+        relation=table.relation.filter(f"{column} >= {reach} AND {arrived_by_end}"),
         grid=grid,
         beyond=table.relation.filter(f"{column} < {reach}"),
     )
@@ -107,7 +113,9 @@ def _refuse_missing_partitions(
     if not is_timed(source.partitions_def):
         return
     stored = lake.ledger(source.table, snapshot=snapshot)
-    missing = [window.key for window in windows_between(source.partitions_def, reach, end) if window.key not in stored]
+    missing = [
+        partition.key for partition in windows_between(source.partitions_def, reach, end) if partition.key not in stored
+    ]
     if missing:
         raise LookbackError(
             f"{group.table_name} needs {source.table_name} from {reach} to {end}, but {len(missing)} of its partitions are not "

@@ -30,7 +30,7 @@ _PLOTTED_COLUMNS = 30
 
 
 def statistics_metadata(
-    lake: Lake, group: FeatureGroup, staged: Staged, windows: Sequence[Partition], verdicts: Sequence[Verdict]
+    lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[Partition], verdicts: Sequence[Verdict]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """The metadata of a run, and the numbers of each partition, which Dagster plots."""
     rows = lake.connection.table(quoted(staged.table))
@@ -42,19 +42,28 @@ def statistics_metadata(
     columns = [one.column for one in shown if one.column not in (*group.keys, *group.time_columns)]
     now, by_partition = clock.now(), dict[str, dict[str, Any]]()
     result = partition_statistics(lake.connection, rows, columns, event_time=group.event_time, now=now)
-    for window in windows:
-        one = result.get(window.key)
+    for partition in partitions:
+        one = result.get(partition.key)
         if one is None:
             continue
         numbers: dict[str, Any] = {"null_rate": one.null_rate}
         if len(columns) <= _PLOTTED_COLUMNS:
             numbers |= {f"null_rate/{column}": rate for column, rate in one.null_rates.items()}
-        if one.newest is not None and not is_backfill(window, now):
+        if one.newest is not None and not is_backfill(partition, now):
             numbers["newest_event_age_s"] = (now - one.newest).total_seconds()
         if one.farthest is not None:
             numbers["farthest_event_ahead_s"] = (one.farthest - now).total_seconds()
-        by_partition[window.key] = numbers
+        by_partition[partition.key] = numbers
     return metadata, by_partition
+
+
+_STATISTICS = {
+    **dict.fromkeys(("column", "type"), "string"),
+    "null_rate": "float",
+    **dict.fromkeys(("min", "max"), "string"),
+    **dict.fromkeys(("mean", "std"), "float"),
+    "distinct_about": "int",
+}
 
 
 def statistics_table(statistics: Sequence[ColumnStatistics]) -> dg.TableMetadataValue:
@@ -75,18 +84,7 @@ def statistics_table(statistics: Sequence[ColumnStatistics]) -> dg.TableMetadata
             )
             for one in statistics
         ],
-        schema=dg.TableSchema(
-            [
-                dg.TableColumn("column", "string"),
-                dg.TableColumn("type", "string"),
-                dg.TableColumn("null_rate", "float"),
-                dg.TableColumn("min", "string"),
-                dg.TableColumn("max", "string"),
-                dg.TableColumn("mean", "float"),
-                dg.TableColumn("std", "float"),
-                dg.TableColumn("distinct_about", "int"),
-            ]
-        ),
+        schema=dg.TableSchema([dg.TableColumn(name, kind) for name, kind in _STATISTICS.items()]),
     )
 
 
@@ -118,9 +116,12 @@ def lineage_of_run(lake: Lake, group: FeatureGroup, result: Any, views: Mapping[
     relation = result.relation if isinstance(result, Table) else result
     if not isinstance(relation, duckdb.DuckDBPyRelation) or not group.inputs:
         return {}
-    keys = {_place(source): source.key for source in _inputs(group)}
+    keys = {_place(source): source.key for source in group.rests_on}
+    sql = sql_of(relation)
     try:
-        sources = sql_lineage(_sql(relation), tables=dict(_columns(lake, group)), views=views)
+        if sql is None:
+            raise UntoldError("its rows were fetched, and what they were made from is lost")
+        sources = sql_lineage(sql, tables=dict(_columns(lake, group)), views=views)
     except UntoldError as error:
         _log.debug("%s has no lineage by column: %s", group.table_name, error)
         return {}
@@ -135,23 +136,12 @@ def lineage_of_run(lake: Lake, group: FeatureGroup, result: Any, views: Mapping[
     return {COLUMN_LINEAGE: dg.TableColumnLineage(deps)} if deps else {}
 
 
-def _sql(relation: duckdb.DuckDBPyRelation) -> str:
-    text = sql_of(relation)
-    if text is None:
-        raise UntoldError("its rows were fetched, and what they were made from is lost")
-    return text
-
-
-def _inputs(group: FeatureGroup) -> Iterable[FeatureGroup]:
-    return dict.fromkeys(group.inputs.values())
-
-
 def _place(source: FeatureGroup) -> str:
     """What a query that reads a group calls its table."""
     return outside_view(source.table_name) if source.source is not None else f"lake.{source.table.full_name}"
 
 
 def _columns(lake: Lake, group: FeatureGroup) -> Iterable[tuple[str, dict[str, str]]]:
-    for source in _inputs(group):
+    for source in group.rests_on:
         own = {} if source.source is not None else {PARTITION: "VARCHAR"}
         yield _place(source), {**lake.types(source.table), **own}

@@ -86,6 +86,7 @@ def publish_rows(
         for part in refused:
             kept = _kept_aside(lake.store.rejected / table.name / part.file, part.staged)
             problems.append(f"{part.what}: nothing was stored, because {reasons(part.staged.verdicts)}. {kept}")
+        # Before the failure: Dagster takes no check results of a step that has ended.
         yield from (check_result(key, verdict) for verdict in verdicts)
         raise refusal("\n".join(problems))
     done = store()
@@ -113,6 +114,7 @@ def keep_rejected(file: Path, staged: Staged) -> Path:
         pd.DataFrame(list(verdict.sample)) for verdict in staged.verdicts if not verdict.passed and verdict.sample
     ]
     rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    # As text: a list or dict in a cell has no hash. A row that breaks two rules comes once.
     rows = rows[~rows.astype(str).duplicated()].head(REJECTED_ROWS)
     content = rows.to_json(orient="records", lines=True, date_format="iso", default_handler=str).encode()
     with written(file):

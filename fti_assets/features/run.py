@@ -55,31 +55,33 @@ def run_feature_group(
     group: FeatureGroup, context: dg.AssetExecutionContext, stores: Stores, arguments: Mapping[str, Any]
 ) -> Iterator[Any]:
     """Materialize the partitions that are run, or withhold them all if a blocking rule is broken."""
-    windows = running_partitions(context)
+    partitions = running_partitions(context)
     with stores.offline_store().connect() as lake:
         with lake.one_snapshot():
             refuse_other_partitions(lake, group)
+            # One snapshot: a position and types of different commits would fit each other by chance.
             since = FeedPosition(feed_position(lake, group.table))
             table = group.table
             is_placeholder = partial(has_no_value, lake, table)
             layout = replace(layout_of(group), stored=lake.types(table), is_placeholder=is_placeholder)
         read_external(lake, group.inputs.values())
-        given: dict[str, Any] = dict(arguments)
-        given |= {name: input_table(lake, source, group, windows) for name, source in group.inputs.items()}
-        given |= dict.fromkeys(group.position_parameters, since)
+        parameters: dict[str, Any] = dict(arguments)
+        parameters |= {name: input_table(lake, source, group, partitions) for name, source in group.inputs.items()}
+        parameters |= dict.fromkeys(group.position_parameters, since)
         with recording_views() as views:
-            result = call_function(group.function, given, context, what=group.table_name, instead=ALL_PARTITIONS)
-        batch = _staged(lake, group, layout, result, windows)
-        staged, verdicts = batch.staged, [*batch.staged.verdicts, *_in_time(lake, group, batch.staged, windows)]
+            result = call_function(group.function, parameters, context, what=group.table_name, instead=ALL_PARTITIONS)
+        batch = _staged(lake, group, layout, result, partitions)
+        staged, verdicts = batch.staged, [*batch.staged.verdicts, *_in_time(lake, group, batch.staged, partitions)]
         verdicts += _not_future(lake, group, batch.staged)
         _warn_naive_times_once(context, group, result)
         _log_casts(context, group, staged)
+        # Before anything is stored: a key that the online store cannot hold is then no half-done run.
         if group.online and staged.accepted:
             joined_whole(group, lake.staged_types(staged.table))
 
         def store_rows() -> Outcome:
             writer = {"asset": context.assets_def.key.to_user_string(), "run_id": context.run.run_id}
-            commit, stored = _store(lake, group, batch, since, windows, writer)
+            commit, stored = _store(lake, group, batch, since, partitions, writer)
             metadata: dict[str, Any] = {
                 **stored_schema(group_columns(group), lake.types(group.table)),
                 **lineage_of_run(lake, group, result, views),
@@ -89,8 +91,8 @@ def run_feature_group(
                 metadata["duplicates_dropped"] = staged.duplicates_dropped
             if group.online:
                 metadata[ONLINE_KEYS] = load_online(lake, stores.online_store(), group)
-            judged = [*verdicts, *fresh(lake, group, windows)]
-            statistics, by_partition = statistics_metadata(lake, group, staged, windows, judged)
+            judged = [*verdicts, *fresh(lake, group, partitions)]
+            statistics, by_partition = statistics_metadata(lake, group, staged, partitions, judged)
             delay = group.serving_delay or timedelta(0)
             return Outcome(commit, metadata | statistics, judged, delay, by_partition)
 
@@ -107,16 +109,16 @@ class _Partitions:
 
 
 def _staged(
-    lake: Lake, group: FeatureGroup, layout: Layout, result: Any, windows: Sequence[Partition]
+    lake: Lake, group: FeatureGroup, layout: Layout, result: Any, partitions: Sequence[Partition]
 ) -> _Partitions | StagedChanges:
     if isinstance(result, Changes | ChangeFeed):
         return stage_changes(lake, group, layout, result)
-    partitions = [window.key for window in windows]
-    staged = stage(lake.connection, result, layout, windows)
+    keys = [partition.key for partition in partitions]
+    staged = stage(lake.connection, result, layout, partitions)
     same = f"rows of {group.table_name} have the same {', '.join(group.identity)} as rows of other partitions"
 
     def compared(unreadable: Sequence[str]) -> _Partitions:
-        clashes = _clashes(lake, group, staged, partitions, unreadable)
+        clashes = _clashes(lake, group, staged, keys, unreadable)
         return _Partitions(with_duplicates_in_table(staged, clashes, same), unreadable)
 
     return without_unreadable(lake, group.table, compared)
@@ -127,7 +129,7 @@ def _store(
     group: FeatureGroup,
     batch: _Partitions | StagedChanges,
     since: FeedPosition,
-    windows: Sequence[Partition],
+    partitions: Sequence[Partition],
     writer: Mapping[str, str],
 ) -> tuple[Commit, dict[str, Any]]:
     """Commit what was staged, and what to say of it beside."""
@@ -142,15 +144,16 @@ def _store(
             **{f"rows_{name}": number for name, number in counts.items()},
             **({} if position is None else {"feed_position": position}),
         }
-    partitions = [window.key for window in windows]
+    keys = [partition.key for partition in partitions]
     commit = lake.replace(
         group.table,
         batch.staged.table,
-        partitions,
-        check=lambda: _refuse_clashes(lake, group, batch.staged, partitions, batch.unreadable),
+        keys,
+        # Under the writers' lock, where no other run can store between the check and the commit.
+        check=lambda: _refuse_clashes(lake, group, batch.staged, keys, batch.unreadable),
         asset=writer["asset"],
         run_id=writer["run_id"],
-        records=partition_records(group, partitions),
+        records=partition_records(group, keys),
         addable=addable,
     )
     return commit, {}
@@ -193,15 +196,16 @@ def _clashes(
     lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[str], unreadable: Sequence[str]
 ) -> duckdb.DuckDBPyRelation | None:
     """Staged rows whose keys and times are stored in a partition that is none of these and can be read; None where that cannot be."""
+    # Rows of one key and time then lie in one partition, which is replaced whole.
     by_time = is_timed(group.partitions_def) and group.partition_by in group.identity
     if by_time or group.partitions_def is None or not comparable(lake, group, staged.table):
         return None
-    others = lake.rows(group.table, with_partition=True, partitions=_readable(lake, group, unreadable)).filter(
+    elsewhere = lake.rows(group.table, with_partition=True, partitions=_readable(lake, group, unreadable)).filter(
         f"_partition NOT IN ({', '.join(literal(partition) for partition in partitions)})"
     )
     same = " AND ".join(f"others.{quoted(name)} = staged.{quoted(name)}" for name in group.identity)
     return lake.connection.sql(
-        f"SELECT staged.* EXCLUDE (_partition) FROM {quoted(staged.table)} staged SEMI JOIN {view_of(others)} others ON {same}"
+        f"SELECT staged.* EXCLUDE (_partition) FROM {quoted(staged.table)} staged SEMI JOIN {view_of(elsewhere)} others ON {same}"
     )
 
 
@@ -229,13 +233,13 @@ def _not_future(lake: Lake, group: FeatureGroup, staged: Staged) -> list[Verdict
     if group.event_time is None or not judges_time(group):
         return []
     now = clock.now()
-    event, known, wrong = (
+    event, available, wrong = (
         quoted(group.event_time),
         quoted(group.available_at or group.event_time),
         future_sql(group, now),
     )
     number, latest, hidden = lake.connection.execute(
-        f"SELECT count(*) FILTER ({wrong}), max({event}) FILTER ({wrong}), count(*) FILTER ({known} > {timestamp(now)}) "
+        f"SELECT count(*) FILTER ({wrong}), max({event}) FILTER ({wrong}), count(*) FILTER ({available} > {timestamp(now)}) "
         f"FROM {quoted(staged.table)}"
     ).fetchall()[0]
     what = " and ".join(repr(name) for name in dict.fromkeys(group.time_columns))
@@ -244,7 +248,7 @@ def _not_future(lake: Lake, group: FeatureGroup, staged: Staged) -> list[Verdict
     return [Verdict(NOT_FUTURE, int(number), (), problem if number else "", facts)]
 
 
-def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, windows: Sequence[Partition]) -> list[Verdict]:
+def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[Partition]) -> list[Verdict]:
     """Count the delay breaches: new rows that are stored later than they are said to be available.
 
     A window that ended longer ago than it is long is a backfill, whose rows were available in their own time.
@@ -252,24 +256,24 @@ def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, windows: Sequence[
     if group.event_time is None or not judges_time(group):
         return []
     now = clock.now()
-    recent = [window.key for window in windows if not is_backfill(window, now)]
+    recent = [partition.key for partition in partitions if not is_backfill(partition, now)]
     stored = lake.ledger(group.table)
     if not recent or (recent == ["all"] and not stored):
         return [Verdict(IN_TIME)]
-    known = ""
+    not_stored = ""
     if stored and comparable(lake, group, staged.table):
         same = " AND ".join(f"old.{quoted(c)} IS NOT DISTINCT FROM staged.{quoted(c)}" for c in group.identity)
-        known = f" AND NOT EXISTS (FROM {group.table.sql} old WHERE {same})"
-    partitions = ", ".join(map(literal, recent))
+        not_stored = f" AND NOT EXISTS (FROM {group.table.sql} old WHERE {same})"
+    recent_keys = ", ".join(map(literal, recent))
 
     def counted_late(unreadable: Sequence[str]) -> tuple[int, dict[str, Any]]:
-        stored_rows = known
+        stored_rows = not_stored
         if unreadable:  # nobody can say which rows of these are new
             readable = ", ".join(map(literal, _readable(lake, group, unreadable) or ())) or "NULL"
             rows = f"(FROM {group.table.sql} WHERE _partition IN ({readable}))"
-            stored_rows = known.replace(group.table.sql, rows, 1)
+            stored_rows = not_stored.replace(group.table.sql, rows, 1)
             stored_rows += f" AND _partition NOT IN ({', '.join(map(literal, unreadable))})"
-        new_rows = f"FROM {quoted(staged.table)} staged WHERE _partition IN ({partitions}){stored_rows}"
+        new_rows = f"FROM {quoted(staged.table)} staged WHERE _partition IN ({recent_keys}){stored_rows}"
         return delays(lake.connection, group, new_rows, now)
 
     late, facts = without_unreadable(lake, group.table, counted_late)

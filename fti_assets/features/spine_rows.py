@@ -59,6 +59,7 @@ def spine_as_of(
     one_version = ""
     if not times.have_fixed_delay:
         tie = [] if times.tie_break is None else [f"{quoted(times.tie_break)} DESC NULLS LAST"]
+        # Visible versions first, of these the last to come; without one, the first that came, which is marked late.
         order = [
             f"{visible} DESC",
             f"CASE WHEN {visible} THEN {available} END DESC NULLS LAST",
@@ -90,9 +91,10 @@ def stored_spine(
     rows = lake.rows(table, snapshot=snapshot, with_partition=True)
     if PARTITION not in rows.columns:  # another system keeps it
         return spine_as_of(lake.connection, lake.rows(table, snapshot=snapshot, partitions=partitions), view)
-    among = f"{PARTITION} IN ({', '.join(map(literal, partitions)) or 'NULL'})"
+    in_partitions = f"{PARTITION} IN ({', '.join(map(literal, partitions)) or 'NULL'})"
+    # Then there is one row a key and time, which no row of another partition could win over.
     if view.times.have_fixed_delay:
-        rows, among = rows.filter(among), "true"
+        rows, in_partitions = rows.filter(in_partitions), "true"
     return lake.connection.sql(
-        f"SELECT * EXCLUDE ({PARTITION}) FROM {view_of(spine_as_of(lake.connection, rows, view))} WHERE {among}"
+        f"SELECT * EXCLUDE ({PARTITION}) FROM {view_of(spine_as_of(lake.connection, rows, view))} WHERE {in_partitions}"
     )

@@ -115,10 +115,10 @@ def _groups(body: SqlBody, ins: Mapping[str, Any], names: Mapping[str, Any]) -> 
     for table, line in body.tables.items():
         result = ins.get(table, names.get(table))
         if not isinstance(result, FeatureGroup):
-            known = {*ins, *(name for name, value in names.items() if isinstance(value, FeatureGroup))}
+            group_names = {*ins, *(name for name, value in names.items() if isinstance(value, FeatureGroup))}
             raise DeclarationError(
                 f"{body.place}, line {line} reads {table!r}, but no feature group has that name here; there is "
-                f"{one_of(sorted(known))}. Import the group, or give it in ins={{{table!r}: the_group}}"
+                f"{one_of(sorted(group_names))}. Import the group, or give it in ins={{{table!r}: the_group}}"
             )
         groups[checked_name(table, what=f"table in {body.place}")] = result
     unread = [name for name in ins if name not in groups]
@@ -131,26 +131,22 @@ def _groups(body: SqlBody, ins: Mapping[str, Any], names: Mapping[str, Any]) -> 
 
 def _refuse_parameters(body: SqlBody, partitions_def: dg.PartitionsDefinition[str] | None) -> None:
     timed = is_timed(partitions_def)
-    given = ("start", "end") if timed else () if partitions_def is None else ("partition",)
-    wrong = [f"${name}" for name in body.parameters if name not in given]
+    values = ("start", "end") if timed else () if partitions_def is None else ("partition",)
+    wrong = [f"${name}" for name in body.parameters if name not in values]
     if wrong:
-        has = (
-            f"{type(partitions_def).__name__} gives {one_of(f'${name}' for name in given)}"
-            if given
-            else "it has no partitions"
-        )
-        raise DeclarationError(f"{body.place} takes {one_of(wrong)}, but {has}")
+        gives = f"{type(partitions_def).__name__} gives {one_of(f'${name}' for name in values)}"
+        raise DeclarationError(f"{body.place} takes {one_of(wrong)}, but {gives if values else 'it has no partitions'}")
 
 
 def _function(body: SqlBody, tables: Sequence[str]) -> Callable[..., Any]:
     """What a step calls: the tables by name, and the context if the SQL takes parameters."""
 
-    def run(context: Any = None, **given: Table) -> Any:
-        if given:
-            connection = next(iter(given.values())).connection
-            return body.relation(connection, given, _values(body, context, given))
+    def run(context: Any = None, **inputs: Table) -> Any:
+        values = _values(body, context, inputs)
+        if inputs:
+            return body.relation(next(iter(inputs.values())).connection, inputs, values)
         with source_connection() as connection:  # there is nothing that its rows could be joined with
-            return body.relation(connection, {}, _values(body, context, given)).to_arrow_table()
+            return body.relation(connection, {}, values).to_arrow_table()
 
     context = {CONTEXT: dg.AssetExecutionContext} if body.parameters else {}
     run.__name__ = run.__qualname__ = "sql"
@@ -160,16 +156,14 @@ def _function(body: SqlBody, tables: Sequence[str]) -> Callable[..., Any]:
     return run
 
 
-def _values(body: SqlBody, context: Any, given: Mapping[str, Table]) -> dict[str, str]:
+def _values(body: SqlBody, context: Any, tables: Mapping[str, Table]) -> dict[str, str]:
     """The literals of the parameters; without a context, of a call in a test, those of a table's grid."""
     if not body.parameters:
         return {}
     if body.parameters == ("partition",):
         return {"partition": literal(context.partition_key)}
-    if context is not None:
-        window = context.partition_time_window
-        return {"start": timestamp(naive_utc(window.start)), "end": timestamp(naive_utc(window.end))}
-    grid = next((table.grid for table in given.values() if table.grid is not None), None)
-    if grid is None:
+    grids = (table.grid for table in tables.values() if table.grid is not None)
+    bounds = next(grids, None) if context is None else context.partition_time_window
+    if bounds is None:
         raise DeclarationError(f"{body.place} takes parameters: give it a context, or a table with a grid")
-    return {"start": timestamp(naive_utc(grid.start)), "end": timestamp(naive_utc(grid.end))}
+    return {"start": timestamp(naive_utc(bounds.start)), "end": timestamp(naive_utc(bounds.end))}

@@ -29,18 +29,18 @@ def refuse_other_partitions(lake: Lake, group: FeatureGroup) -> None:
     Raises:
         SchemaChangedError: it was; the first partitions are named.
     """
-    now, others = _cadence(group.partitions_def), {}
+    now, cadences = _cadence(group.partitions_def), {}
     for key, stored in lake.ledger(group.table).items():
         before = json.loads(stored.record).get(_CADENCE)
-        known = before == now if before is not None else (key == WHOLE) == (group.partitions_def is None)
-        if not known and stored.rows:
-            others[key] = before
-    if others:
-        was = next(iter(others.values()))
+        is_same = before == now if before is not None else (key == WHOLE) == (group.partitions_def is None)
+        if not is_same and stored.rows:
+            cadences[key] = before
+    if cadences:
+        was = next(iter(cadences.values()))
         message = f", as {was!r}" if was is not None else ""
         raise SchemaChangedError(
-            f"{group.table_name} is stored in other partitions, {listed(others)}{message}, and is now declared as {now!r}: its rows would "
-            "be there twice. Nothing was stored. Raise the version, so that the new partitions get a table of their own, or give "
+            f"{group.table_name} is stored in other partitions, {listed(cadences)}{message}, and is now declared as {now!r}: its rows "
+            "would be there twice. Nothing was stored. Raise the version, so that the new partitions get a table of their own, or give "
             f"partitions_def back what it was. While nobody needs what is stored, you can start over: fti reset {group.table_name}"
         )
 
@@ -61,8 +61,8 @@ def missing_partitions(lake: Lake, group: FeatureGroup, start: datetime, end: da
     if not is_timed(group.partitions_def):
         return []
     stored = lake.ledger(group.table, snapshot=snapshot)
-    windows = windows_between(group.partitions_def, start, end)
-    return [f"{group.table_name} {window.key}" for window in windows if window.key not in stored]
+    partitions = windows_between(group.partitions_def, start, end)
+    return [f"{group.table_name} {partition.key}" for partition in partitions if partition.key not in stored]
 
 
 def provisional_partitions(
@@ -73,7 +73,9 @@ def provisional_partitions(
         return []
     stored, delay = lake.ledger(group.table, snapshot=snapshot), group.serving_delay or timedelta(0)
     return [
-        f"{group.table_name} {window.key}"
-        for window in windows_between(group.partitions_def, start, end)
-        if window.key in stored and window.end is not None and stored[window.key].run_at < window.end + delay
+        f"{group.table_name} {partition.key}"
+        for partition in windows_between(group.partitions_def, start, end)
+        if partition.key in stored
+        and partition.end is not None
+        and stored[partition.key].run_at < partition.end + delay
     ]

@@ -19,8 +19,8 @@ def comparable(lake: Lake, group: FeatureGroup, staged: str) -> bool:
 
     Where a type differs, nothing is stored yet and the table is made anew, or the rows are refused when they are to be stored.
     """
-    stored, given = lake.types(group.table), lake.staged_types(staged)
-    return all(stored.get(name) == given[name] for name in group.identity)
+    stored, types = lake.types(group.table), lake.staged_types(staged)
+    return all(stored.get(name) == types[name] for name in group.identity)
 
 
 def counted(clashes: duckdb.DuckDBPyRelation | None) -> int:

@@ -44,8 +44,10 @@ def external_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
         yield observation(group)
 
     observe.__name__ = group.table_name
+    # Dagster reads annotations at once, and here they would be text.
     observe.__annotations__ = {"context": dg.AssetExecutionContext}
     with warnings.catch_warnings():
+        # Dagster marks it as beta; observable_source_asset takes no checks.
         warnings.filterwarnings("ignore", message="Function `multi_observable_source_asset`")
         decorator = dg.multi_observable_source_asset(
             name="__".join(key.path),

@@ -71,13 +71,13 @@ def external_rows(connection: duckdb.DuckDBPyConnection, group: FeatureGroup) ->
         DataError: it lacks a declared column, or has it with another type.
     """
     assert group.source is not None
-    there, declared = described(connection, group.source), dict(group.columns or {})
-    refuse_missing_sources(list(there), group.rename, what=group.source.place, of=group.table_name)
-    refuse_clashes(list(there), group.rename, what=group.table_name)
-    stored = dict(zip(renamed_names(there, group.rename), there.values(), strict=True))
+    source_types, declared = described(connection, group.source), dict(group.columns or {})
+    refuse_missing_sources(list(source_types), group.rename, what=group.source.place, of=group.table_name)
+    refuse_clashes(list(source_types), group.rename, what=group.table_name)
+    stored = dict(zip(renamed_names(source_types, group.rename), source_types.values(), strict=True))
     wanted = list(declared) or [name for name in stored if is_name(name)]
     if kept := [name for name in wanted if is_kept(name)]:
-        sources = {name: source for source, name in zip(there, stored, strict=True)}
+        sources = {name: source for source, name in zip(source_types, stored, strict=True)}
         raise DataError(
             f"{group.source.place} of {group.table_name} has a column {listed(kept)}, a name that plans keep for themselves: give it "
             f"another, rename={{{sources[kept[0]]!r}: {kept[0].strip('_')!r}}}"
@@ -86,7 +86,7 @@ def external_rows(connection: duckdb.DuckDBPyConnection, group: FeatureGroup) ->
     missing = [name for name in needed if name not in stored]
     if missing:
         raise DataError(
-            f"{group.table_name} should have {one_of(missing)}, but {group.source.place} has {one_of(there)}: "
+            f"{group.table_name} should have {one_of(missing)}, but {group.source.place} has {one_of(source_types)}: "
             f"{_meant(missing, stored)}add it there, or declare a new version without it"
         )
     if not declared:
@@ -94,6 +94,7 @@ def external_rows(connection: duckdb.DuckDBPyConnection, group: FeatureGroup) ->
     selected = ", ".join(_selected(connection, group, name, stored[name], declared.get(name)) for name in needed)
     relation = connection.sql(f"SELECT {selected} FROM {group.source.scan(connection)}")
     name = outside_view(group.table_name)
+    # A relation's query() leaves a temporary view behind: by its name lineage and plans know where rows come from.
     relation.query(name, f"FROM {quoted('temp', name)}")
     return connection.sql(f"FROM {quoted('temp', name)}")
 
@@ -118,8 +119,8 @@ def _log_omitted_columns(group: FeatureGroup, columns: dict[str, str]) -> None:
 
 def _meant(missing: Sequence[str], stored: Mapping[str, str]) -> str:
     """The rename that makes missing columns of those that are there under the source's own names."""
-    others = {name: source for source, name in left_out(list(stored)).items()}
-    meant = {others[name]: name for name in missing if name in others}
+    sources = {name: source for source, name in left_out(list(stored)).items()}
+    meant = {sources[name]: name for name in missing if name in sources}
     return f"if that is {one_of(meant)} there, write {rename_line(meant)}; else " if meant else ""
 
 
@@ -155,10 +156,11 @@ def _cast(expression: str, stored: str, target: str, name: str, group: FeatureGr
     """A cast that says which value of which column it cannot take."""
     assert group.source is not None
     cast = f"TRY_CAST({expression} AS {target})"
+    # A cast to BIGINT rounds and a cast to DOUBLE loses digits without an error, so both are asked for beside it.
     wrong = " OR ".join([f"{cast} IS NULL", *(condition for condition, _ in misfits(expression, stored, target))])
     message = f"{group.table_name} {NOT_AS_DECLARED}{group.source_name(name)} is "
-    rest = f", which {target} does not hold exactly, in {group.source.place}: cast it there, or declare what it is"
-    text = f"{literal(message)} || left({expression}::VARCHAR, 60) || {literal(rest)}"
+    remedy = f", which {target} does not hold exactly, in {group.source.place}: cast it there, or declare what it is"
+    text = f"{literal(message)} || left({expression}::VARCHAR, 60) || {literal(remedy)}"
     return f"CASE WHEN {expression} IS NOT NULL AND ({wrong}) THEN error({text}) ELSE {cast} END"
 
 

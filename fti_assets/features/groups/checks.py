@@ -25,10 +25,10 @@ def check_group(group: FeatureGroup) -> None:
         raise DeclarationError(f"{what} has no keys: name the columns that identify the entity, keys=['customer_id']")
     if group.event_time is None:
         timed = {"available_at": group.available_at, "serving_delay": group.serving_delay, "ttl": group.ttl}
-        stated = [name for name, value in timed.items() if value is not None]
-        if stated:
+        time_terms = [name for name, value in timed.items() if value is not None]
+        if time_terms:
             raise DeclarationError(
-                f"{what} states {one_of(stated)} but no event_time: name the column that says when a row was true"
+                f"{what} states {one_of(time_terms)} but no event_time: name the column that says when a row was true"
             )
     if group.available_at is not None and group.serving_delay is not None:
         raise DeclarationError(

@@ -29,23 +29,23 @@ def table_column(name: str, kind: str | None, description: str | None, *, nullab
     return dg.TableColumn(name, kind or UNKNOWN, description=description, constraints=constraints)
 
 
-def declared_columns(known: Iterable[dg.TableColumn], schema: pa.DataFrameSchema | None) -> Columns:
+def declared_columns(own: Iterable[dg.TableColumn], schema: pa.DataFrameSchema | None) -> Columns:
     """The columns that a declaration is known to have, with what its Pandera schema says of them and its further ones."""
     of_schema = {} if schema is None else _schema_columns(schema)
-    merged = {column.name: _merged(column, of_schema.get(column.name)) for column in known}
+    merged = {column.name: _merged(column, of_schema.get(column.name)) for column in own}
     return {**merged, **{name: column for name, column in of_schema.items() if name not in merged}}
 
 
 def group_columns(group: FeatureGroup) -> Columns:
     """The columns of a feature group: keys and times, and those of its schema."""
     kinds: Mapping[str, Any] = group.columns or {}
-    known = [table_column(key, kinds.get(key), "Key", nullable=False) for key in group.keys]
+    own = [table_column(key, kinds.get(key), "Key", nullable=False) for key in group.keys]
     if group.event_time is not None:
-        known.append(table_column(group.event_time, "timestamp", "Event time: when it was true", nullable=False))
+        own.append(table_column(group.event_time, "timestamp", "Event time: when it was true", nullable=False))
     if group.available_at is not None and group.available_at != group.event_time:
         message = "Available-at: when a system could first use it"
-        known.append(table_column(group.available_at, "timestamp", message, nullable=False))
-    return _with_source_names(declared_columns(known, group.schema), group.rename)
+        own.append(table_column(group.available_at, "timestamp", message, nullable=False))
+    return _with_source_names(declared_columns(own, group.schema), group.rename)
 
 
 def _with_source_names(columns: Columns, rename: Mapping[str, str]) -> Columns:
@@ -91,17 +91,17 @@ def _schema_columns(schema: pa.DataFrameSchema) -> Columns:
     }
 
 
-def _merged(known: dg.TableColumn, said: dg.TableColumn | None) -> dg.TableColumn:
-    if said is None:
-        return known
+def _merged(own: dg.TableColumn, of_schema: dg.TableColumn | None) -> dg.TableColumn:
+    if of_schema is None:
+        return own
     return dg.TableColumn(
-        known.name,
-        known.type if said.type == UNKNOWN else said.type,
-        description=said.description or known.description,
+        own.name,
+        own.type if of_schema.type == UNKNOWN else of_schema.type,
+        description=of_schema.description or own.description,
         constraints=dg.TableColumnConstraints(
-            nullable=known.constraints.nullable and said.constraints.nullable,
-            unique=said.constraints.unique,
-            other=said.constraints.other,
+            nullable=own.constraints.nullable and of_schema.constraints.nullable,
+            unique=of_schema.constraints.unique,
+            other=of_schema.constraints.other,
         ),
     )
 

@@ -19,19 +19,19 @@ from fti_assets.stores.lake.lake import Lake
 FRESH = Rule("fresh", "The newest row that can be used is not older than the ttl", blocking=False)
 
 
-def is_backfill(window: Partition, now: datetime) -> bool:
+def is_backfill(partition: Partition, now: datetime) -> bool:
     """Whether a window ended longer ago than it is long, so that its rows were available in their own time."""
-    if window.start is None or window.end is None:
+    if partition.start is None or partition.end is None:
         return False
-    return window.end + (window.end - window.start) < now
+    return partition.end + (partition.end - partition.start) < now
 
 
-def fresh(lake: Lake, group: FeatureGroup, windows: Sequence[Partition]) -> list[Verdict]:
+def fresh(lake: Lake, group: FeatureGroup, partitions: Sequence[Partition]) -> list[Verdict]:
     """Judge the newest visible row against the ttl, if the group has one and the run is no backfill."""
     if group.ttl is None or group.event_time is None:
         return []
     now = clock.now()
-    if all(is_backfill(window, now) for window in windows):
+    if all(is_backfill(partition, now) for partition in partitions):
         message = "no: the run is a backfill, its partitions ended longer ago than one of them is long"
         return [Verdict(FRESH, facts={"judged": message, "ttl_s": group.ttl.total_seconds()})]
     newest = _newest(lake, group, now, since=now - group.ttl)
@@ -87,6 +87,7 @@ def delays(
     assert group.event_time is not None
     available = available_sql(group.times)
     event, moment = quoted(group.event_time), timestamp(now)
+    # In seconds, as numbers: that is how the check shows them, and it plots no intervals.
     delay = f"greatest(epoch_us({moment}) - epoch_us({event}), 0) / 1000000.0"
     late, rows, ahead, middle, most, longest = connection.execute(
         f"SELECT count(*) FILTER ({available} < {moment}), count(*), count(*) FILTER ({event} > {moment}), quantile_cont({delay}, 0.5), "

@@ -18,6 +18,7 @@ from pathlib import Path
 from fti_assets.core.on_demand.source import absolute_module, packages_around, source_file
 from fti_assets.errors import DeclarationError, listed
 
+# A module of these folders comes from a package, which an app may not have; one elsewhere is the user's own.
 _INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
 _REMEDY = (
     "an on-demand function runs in the app too, which has only numpy and fti_assets, and must give the same there. Compute it "
@@ -81,13 +82,13 @@ class _Source:
 
 def _sources(module: str) -> Iterator[_Source]:
     """A module, the packages that it lies in, and the user's own modules that they import."""
-    waiting, seen = [module, *packages_around(module)], set[str]()
+    waiting, read = [module, *packages_around(module)], set[str]()
     while waiting:
         name = waiting.pop(0)
         file = source_file(name)
-        if name in seen or file is None:
+        if name in read or file is None:
             continue
-        seen.add(name)
+        read.add(name)
         try:
             tree = ast.parse(file.read_bytes())
         except SyntaxError as error:
@@ -98,6 +99,7 @@ def _sources(module: str) -> Iterator[_Source]:
         for asked in source.imports:
             if is_own(asked) and _not_own(asked, module) is None:
                 inner = [f"{asked.module}.{name}" for name in asked.names]
+                # A package's __init__ runs when a module of it is imported, so it counts as imported.
                 waiting += [asked.module, *packages_around(asked.module), *inner]
 
 
@@ -221,14 +223,14 @@ def problems_of(tree: ast.Module) -> Iterator[Problem]:
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and _path(node, aliases) in _READS:
             why = _FILE
         elif isinstance(node, ast.Call):
-            path, given = _path(node.func, aliases), _text(node.args[:1])
-            if path in _NOW or (path == "numpy.datetime64" and given in ("now", "today")):
+            path, argument = _path(node.func, aliases), _text(node.args[:1])
+            if path in _NOW or (path == "numpy.datetime64" and argument in ("now", "today")):
                 why = f"asks for the clock, {_DIFFERS}: take the prediction time as an input"
             elif path == "hash" and "hash" not in defined:
                 why = "takes hash(), which gives text another number in each process: take zlib.crc32 of its bytes"
             elif path == "open" and "open" not in defined:
                 why = _FILE
-            elif _imports(node, aliases) and given is None:
+            elif _imports(node, aliases) and argument is None:
                 why = "imports a module whose name cannot be told before it runs: write the import out"
         if why is not None:
             yield Problem(getattr(node, "lineno", 0), ast.unparse(node), why)

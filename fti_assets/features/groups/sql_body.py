@@ -117,6 +117,7 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     >>> filled("SELECT '$end' WHERE t < $end -- $end", {"end": "TIMESTAMP '2013-01-01'"})
     "SELECT '$end' WHERE t < TIMESTAMP '2013-01-01' -- $end"
     """
+    # duckdb.tokenize counts bytes.
     raw, parts, done = text.encode(), [], 0  # DuckDB's positions count bytes
     for position, _ in duckdb.tokenize(text):
         parameter = re.compile(rb"\$(\w+)").match(raw, position)
@@ -168,6 +169,7 @@ def _refuse(node: dict[str, Any], place: str, text: str) -> None:
 def _refuse_unsteady(node: dict[str, Any], at: str) -> None:
     """Refuse what answers otherwise in the next run, which would then not give the same rows."""
     kind, function = node.get("type"), str(node.get("function_name", "")).lower()
+    # Of two times age() is the same in every run; with one it counts from today.
     since_today = function == "age" and len(node["children"]) == 1  # of two times, age is the same in every run
     if kind == "FUNCTION" and (function in _unsteady_functions() or since_today):
         called = "age() with one time" if since_today else f"{function}()"
@@ -196,6 +198,7 @@ def _unsteady_functions() -> frozenset[str]:
         rows = connection.execute(
             "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
         ).fetchall()
+    # error() is volatile to DuckDB, since it must not be folded away; it gives no value that could differ.
     return frozenset(name for (name,) in rows) - {"error"} | _CLOCK_FUNCTIONS
 
 

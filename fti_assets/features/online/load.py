@@ -46,6 +46,7 @@ def load_online(lake: Lake, store: OnlineStore, group: FeatureGroup) -> int:
     ) as writer:  # read and write under one lock: of two loads, the newer snapshot stays
         try:
             return _Load(lake, group, writer).run()
+        # The writer holds the namespace's lock all along, so nobody loads between the drop and the load.
         except DamagedNamespaceError as error:  # the lake has it all
             _log.warning("%s", error)
             writer.drop()
@@ -80,6 +81,7 @@ class _Load:
             except (StoreError, duckdb.Error) as error:  # such as a file of the old snapshot that is gone
                 reason = f"what has changed cannot be told: {error}"
             else:
+                # Beyond half of the keys, one pass over all costs less than looking each up.
                 if 2 * len(changed) <= about.keys:
                     return self._load_some(about, changed)
                 reason = f"{len(changed)} of its {about.keys} keys have changed"
@@ -139,8 +141,10 @@ class _Load:
             view_of(self._lake.rows(self._group.table, snapshot=at, partitions=changed))
             for at in (about.snapshot, self._snapshot)
         )
+        # ALL, so that of two equal rows the loss of one counts too.
         gone, come = f"(FROM {before} EXCEPT ALL FROM {after})", f"(FROM {after} EXCEPT ALL FROM {before})"
         both = f"SELECT {self._keys} FROM {gone} UNION SELECT {self._keys} FROM {come}"
+        # A table, not a view: it is asked twice, and its sources are two snapshots to be read whole.
         self._lake.connection.execute(f"CREATE OR REPLACE TEMP TABLE {_CHANGED} AS {both}")
         encoded = self._lake.connection.execute(f"SELECT {encoded_key(self._whole.keys)} FROM {_CHANGED}").fetchall()
         return {bytes(key) for (key,) in encoded if key is not None}
@@ -174,6 +178,7 @@ def _origin_of(about: About) -> _Origin:
 def _taken_from(keys: set[bytes], blobs: Blobs) -> Blobs:
     """The blobs, each key of which is taken out of a set as it passes."""
     for pair in blobs:
+        # Keys that are left when all blobs have passed have no row any more: `_remaining` gives them for deletion.
         keys.discard(pair[0])
         yield pair
 

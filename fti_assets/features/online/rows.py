@@ -89,6 +89,7 @@ def blobs_of(connection: duckdb.DuckDBPyConnection, versions: duckdb.DuckDBPyRel
         *(f"{_value(quoted(column.column), column.type)} AS c{i}" for i, column in enumerate(whole.columns)),
     ]
     not_null = " AND ".join(f"{quoted(key.group)} IS NOT NULL" for key in whole.keys)
+    # Ordered by the bytes of the key, as the store keeps them, so that it can append instead of searching.
     order = f"{_KEY}, {VISIBLE}" if timed else _KEY
     relation = connection.sql(
         f"SELECT {', '.join(selected)} FROM {view_of(versions)} WHERE {not_null} ORDER BY {order}"
@@ -105,6 +106,7 @@ def _value(column: str, kind: ColumnType) -> str:
         case "timestamp":
             return f"epoch_us({column}::TIMESTAMP)"
         case "text":
+            # In bytes, as the texts lie behind one another in a blob; length() counts characters.
             return f"strlen({column})"
         case "boolean":
             return f"{column}::UTINYINT"
@@ -118,6 +120,7 @@ def _whole_keys(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
         table = pa.Table.from_batches([batch])
         if kept is not None:
             table = pa.concat_tables([kept, table])
+        # The last key of a batch may go on in the next: its rows wait there.
         last = int(_starts(_one(table, _KEY))[-1]) if table.num_rows else 0
         if last:
             yield table.slice(0, last)
@@ -159,6 +162,7 @@ def _starts(keys: pa.Array) -> np.ndarray:
 
 def _check_times(visible: np.ndarray, event: np.ndarray, starts: np.ndarray, keys: pa.Array, table: str) -> None:
     wrong = (np.diff(visible) <= 0) | (np.diff(event) < 0)
+    # Between the last row of a key and the first of the next one times may fall.
     wrong[starts[1:] - 1] = False
     if wrong.any():
         key = keys[int(np.flatnonzero(wrong)[0])].as_py().decode()
@@ -176,6 +180,7 @@ def _numpy(column: pa.Array) -> np.ndarray:
 
 def _bytes(column: pa.Array) -> tuple[bytes, np.ndarray]:
     """The bytes of a text or binary column behind one another, and where each begins and the last ends."""
+    # Arrow's own buffers: text by text, each would be a Python object.
     _, offsets, content = column.buffers()
     wide = pa.types.is_large_binary(column.type) or pa.types.is_large_string(column.type)
     dtype = np.int64 if wide else np.int32

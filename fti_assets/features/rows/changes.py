@@ -123,6 +123,7 @@ def net_changes(
     hidden = [name for name in (feed.operation, feed.order) if name not in kept]
     columns = f"* EXCLUDE ({', '.join(map(quoted, dict.fromkeys(hidden)))})" if hidden else "*"
     same = ", ".join(map(quoted, identity))
+    # rank(), not row_number(): two upserts of a row at one place in the order both stay, so that the rule of unique rows refuses them.
     upserts = connection.sql(
         f"SELECT {columns} FROM (SELECT * EXCLUDE (__fti_deleted) FROM ("
         f"SELECT *, max({order}) FILTER ({operation} IN ({delete})) OVER (PARTITION BY {key}) AS __fti_deleted FROM {source}) "
@@ -130,6 +131,7 @@ def net_changes(
         f"QUALIFY rank() OVER (PARTITION BY {same} ORDER BY {order} DESC) = 1)"
     )
     deletes = connection.sql(f"SELECT DISTINCT {key} FROM {source} WHERE {operation} IN ({delete})")
+    # The position is text: the ledger keeps it as such, whatever the order is counted in.
     last = connection.sql(f"SELECT max({order})::VARCHAR FROM {source}").fetchall()[0][0]
     return NetChanges(upserts, deletes, feed.position if feed.position is not None else last)
 
@@ -149,9 +151,9 @@ def _refuse_text_order(rows: duckdb.DuckDBPyRelation, feed: ChangeFeed, what: st
 def _refuse_unreadable(connection: duckdb.DuckDBPyConnection, source: str, feed: ChangeFeed, what: str) -> None:
     operation, order = f"{quoted(feed.operation)}::VARCHAR", quoted(feed.order)
     names = [*feed.upsert, *feed.delete]
-    known = ", ".join(map(literal, names)) or "NULL"
+    operations = ", ".join(map(literal, names)) or "NULL"
     strange = connection.sql(
-        f"SELECT DISTINCT {operation} FROM {source} WHERE {operation} IS NULL OR {operation} NOT IN ({known}) ORDER BY 1"
+        f"SELECT DISTINCT {operation} FROM {source} WHERE {operation} IS NULL OR {operation} NOT IN ({operations}) ORDER BY 1"
     ).fetchall()
     if strange:
         raise DataError(

@@ -80,6 +80,7 @@ def without_duplicates(
             f"{what} keeps the last row by {by!r} among those of equal {', '.join(identity)}, but its result has no "
             f"{one_of(missing)}: it has {one_of(rows.columns)}"
         )
+    # rank() keeps rows that tie, DISTINCT takes out those that are equal altogether: what is left twice is refused later.
     same = ", ".join(map(quoted, identity))
     return connection.sql(
         f"SELECT DISTINCT * FROM (SELECT * FROM {view_of(rows)} "

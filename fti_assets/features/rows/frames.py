@@ -79,6 +79,7 @@ def _on(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation
     """The relation, or a stream of its rows if it is one of another connection, such as that of ``duckdb.sql``."""
     name = temporary_name("own")
     try:
+        # A relation can be read through a view of its own connection only; where ours does not see it, it belongs to another.
         named_view(relation, name)
     except duckdb.Error as error:
         raise DataError(

@@ -51,5 +51,5 @@ class Layout:
     @property
     def rules(self) -> list[Rule]:
         unique = [UNIQUE] if self.unique else []
-        windows = [IN_PARTITION] if self.partition_by is not None else []
-        return [NOT_NULL, *unique, *windows]
+        in_partition = [IN_PARTITION] if self.partition_by is not None else []
+        return [NOT_NULL, *unique, *in_partition]

@@ -128,38 +128,31 @@ def _array(values: Sequence[Any], column: str, what: str) -> pa.Array:
         )
     if "float" in present and _only_nan(values):
         present.discard("float")
-    match frozenset(present):
-        case s if not s:
-            return pa.nulls(len(values))
-        case s if s == {"text"}:
-            return pa.array(values, pa.string(), from_pandas=True)
-        case s if s == {"bytes"}:
-            return pa.array(values, pa.binary(), from_pandas=True)
-        case s if s == {"boolean"}:
-            return pa.array(values, pa.bool_(), from_pandas=True)
-        case s if s == {"integer"}:
-            return _integers(values)
-        case s if s == {"float"}:
-            narrow = all(kind in (np.float32, np.float16) or families[kind] == "missing" for kind in kinds)
-            return pa.array(values, pa.float32() if narrow else pa.float64(), from_pandas=True)
-        case s if s == {"float", "integer"}:
-            return pa.array(values, pa.float64(), from_pandas=True)
-        case s if s in ({"decimal"}, {"decimal", "integer"}):
-            return _decimals(values)
-        case s if s == {"date"}:
-            return pa.array(values, pa.date32(), from_pandas=True)
-        case s if s in ({"datetime"}, {"date", "datetime"}):
-            return pa.array(list(map(_naive, values)), pa.timestamp("us"))
-        case s if s == {"time"}:
-            return pa.array(list(map(_time, values)), pa.time64("us"))
-        case s if s == {"duration"}:
-            return pa.array(list(map(_duration, values)), pa.duration("us"))
-        case s if s == {"uuid"}:
-            return pa.array(values, pa.uuid(), from_pandas=True)
-        case s if s == {"list"}:
-            return _lists(values, column, what)
-        case s if s == {"struct"}:
-            return _structs(values, column, what)
+    if not present:
+        return pa.nulls(len(values))
+    if present == {"integer"}:
+        return _integers(values)
+    if present in ({"decimal"}, {"decimal", "integer"}):
+        return _decimals(values)
+    if present in ({"datetime"}, {"date", "datetime"}):
+        return pa.array(list(map(_naive, values)), pa.timestamp("us"))
+    if present in ({"float"}, {"float", "integer"}):
+        # Whole numbers beside narrow floats need the wide ones.
+        narrow = all(kind in (np.float32, np.float16) or families[kind] == "missing" for kind in kinds)
+        return pa.array(values, pa.float32() if narrow else pa.float64(), from_pandas=True)
+    if len(present) == 1:
+        match next(iter(present)):
+            case "text" | "bytes" | "boolean" | "date" | "uuid" as family:
+                types = {"text": pa.string, "bytes": pa.binary, "boolean": pa.bool_, "date": pa.date32, "uuid": pa.uuid}
+                return pa.array(values, types[family](), from_pandas=True)
+            case "time":
+                return pa.array(list(map(_time, values)), pa.time64("us"))
+            case "duration":
+                return pa.array(list(map(_duration, values)), pa.duration("us"))
+            case "list":
+                return _lists(values, column, what)
+            case "struct":
+                return _structs(values, column, what)
     first = {family: next(v for v in values if families[type(v)] == family) for family in sorted(present)}
     shown = " and ".join(f"{excerpt(value)} ({family})" for family, value in first.items())
     raise DataError(
@@ -207,6 +200,7 @@ def _decimals(values: Sequence[Any]) -> pa.Array:
         return array
     if array.type.precision > 38:
         raise ValueError(f"Decimals of {array.type.precision} digits, where 38 can be held")
+    # DuckDB keeps 18 digits in 64 bits and 38 in 128, so a narrower type saves nothing, and tomorrow's values may need it.
     roomy = pa.decimal128(18 if array.type.precision <= 18 else 38, array.type.scale)
     return array.cast(roomy)
 
@@ -255,10 +249,10 @@ def _duration(value: Any) -> dt.timedelta | None:
 def _lists(values: Sequence[Any], column: str, what: str) -> pa.Array:
     import pyarrow as pa
 
-    there = [isinstance(value, list | tuple | np.ndarray) for value in values]
-    cells = [value for value, is_there in zip(values, there, strict=True) if is_there]
+    present = [isinstance(value, list | tuple | np.ndarray) for value in values]
+    cells = [value for value, is_present in zip(values, present, strict=True) if is_present]
     offsets = np.zeros(len(values) + 1, dtype=np.int64)
-    offsets[1:][there] = [len(cell) for cell in cells]
+    offsets[1:][present] = [len(cell) for cell in cells]
     offsets = np.cumsum(offsets)
     kinds = {cell.dtype if isinstance(cell, np.ndarray) and cell.ndim == 1 else None for cell in cells}
     kind = next(iter(kinds))
@@ -267,7 +261,8 @@ def _lists(values: Sequence[Any], column: str, what: str) -> pa.Array:
         inner = pa.array(whole.astype("float32") if kind == "float16" else whole, from_pandas=True)
     else:
         inner = _array(list(chain.from_iterable(cells)), column, what)
-    missing = pa.array(~np.asarray(there, dtype=bool))
+    missing = pa.array(~np.asarray(present, dtype=bool))
+    # Offsets of a plain list are 32 bits wide.
     if len(inner) < 2**31:
         return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), inner, mask=missing)
     return pa.LargeListArray.from_arrays(pa.array(offsets), inner, mask=missing)
@@ -276,10 +271,10 @@ def _lists(values: Sequence[Any], column: str, what: str) -> pa.Array:
 def _structs(values: Sequence[Any], column: str, what: str) -> pa.Array:
     import pyarrow as pa
 
-    there = [isinstance(value, dict) for value in values]
-    cells = [value if is_there else {} for value, is_there in zip(values, there, strict=True)]
+    present = [isinstance(value, dict) for value in values]
+    cells = [value if is_present else {} for value, is_present in zip(values, present, strict=True)]
     names = list(dict.fromkeys(chain.from_iterable(cells)))
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError("dicts need fields, and their names are text")
     arrays = [_array([cell.get(name) for cell in cells], column, what) for name in names]
-    return pa.StructArray.from_arrays(arrays, names=names, mask=pa.array(~np.asarray(there, dtype=bool)))
+    return pa.StructArray.from_arrays(arrays, names=names, mask=pa.array(~np.asarray(present, dtype=bool)))

@@ -58,20 +58,22 @@ class Staged:
         return all(verdict.passed or not verdict.rule.blocking for verdict in self.verdicts)
 
 
-def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, windows: Sequence[Partition]) -> Staged:
+def stage(
+    connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, partitions: Sequence[Partition]
+) -> Staged:
     """Put a function's result into a temporary table with its partitions, and validate it: one copy and one scan.
 
     Args:
         connection: the lake's connection.
         result: what ``frames.relation_of`` takes: a frame of pandas, polars, Arrow or narwhals, a DuckDB relation or a ``Table``.
         layout: what the table demands.
-        windows: the partitions that are being run.
+        partitions: the partitions that are being run.
 
     Raises:
         DataError: the result is none of these, lacks a key or time column, has a time that is neither a timestamp nor ISO text, or a
             value that its column's type cannot hold.
     """
-    _refuse_windows(layout, windows)
+    _refuse_partitions(layout, partitions)
     names = column_names(result)
     if names is not None and not len(names) and not len(result):
         result, names = _no_rows(connection, layout), None
@@ -82,9 +84,10 @@ def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, wi
     _refuse_names(relation.columns, layout)
     _refuse_missing(relation.columns, layout)
     layout = _without_placeholders(relation, layout)
-    name, columns = _copied(connection, relation, layout, windows)
+    name, columns = _copied(connection, relation, layout, partitions)
     name, dropped = _without_duplicates(connection, name, layout)
     if layout.schema is not None:
+        # The staged table has `_partition` behind the result's own columns.
         kinds = connection.table(quoted(name)).types
         refuse_rounded(layout.schema, dict(zip(relation.columns, map(str, kinds), strict=False)), what=layout.what)
     rules = _row_rules(layout)
@@ -92,7 +95,8 @@ def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, wi
     verdicts = validation.verdicts
     if validation.coerced is not None:
         coerced = coerced_relation(connection, name, validation.coerced, what=layout.what)
-        name, again = _copied(connection, coerced, layout, windows)
+        # Coerced values come from pandas, so their types and partitions are told anew.
+        name, again = _copied(connection, coerced, layout, partitions)
         columns = [*columns, *again]
         verdicts = [*verdicts, *validate_table(connection, name, None, rules=rules).verdicts]
     words = tuple(dict.fromkeys(column.word for column in columns if column.word))
@@ -101,11 +105,11 @@ def stage(connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, wi
 
 def _without_placeholders(relation: duckdb.DuckDBPyRelation, layout: Layout) -> Layout:
     """The layout without the stored types that no value has, for which no value is to be cast."""
-    given = dict(zip(relation.columns, map(kept_type, relation.types), strict=True))
+    types = dict(zip(relation.columns, map(kept_type, relation.types), strict=True))
     placeholders = {
         column
         for column, kind in layout.stored.items()
-        if given.get(column, kind) != kind and layout.is_placeholder(column)
+        if types.get(column, kind) != kind and layout.is_placeholder(column)
     }
     return replace(layout, stored={name: kind for name, kind in layout.stored.items() if name not in placeholders})
 
@@ -124,26 +128,27 @@ def _copied(
     connection: duckdb.DuckDBPyConnection,
     relation: duckdb.DuckDBPyRelation,
     layout: Layout,
-    windows: Sequence[Partition],
+    partitions: Sequence[Partition],
 ) -> tuple[str, list[StoredColumn]]:
     """The rows in a temporary table with stored types and ``_partition``, and how each column is stored."""
     name = temporary_name("staged")
-    given = list(zip(relation.columns, relation.types, strict=True))
-    columns = [_stored(connection, column, kind, layout) for column, kind in given]
+    types = list(zip(relation.columns, relation.types, strict=True))
+    columns = [_stored(connection, column, kind, layout) for column, kind in types]
     selected = ", ".join(
-        f"{stored.sql} AS {quoted(column)}" for (column, _), stored in zip(given, columns, strict=True)
+        f"{stored.sql} AS {quoted(column)}" for (column, _), stored in zip(types, columns, strict=True)
     )
     rows = f"SELECT {selected} FROM {view_of(relation)}"
     try:
-        connection.execute(f"CREATE TEMP TABLE {quoted(name)} AS {_partitioned(rows, layout, windows)}")
+        connection.execute(f"CREATE TEMP TABLE {quoted(name)} AS {_partitioned(rows, layout, partitions)}")
     except _NOT_HELD as error:
         raise DataError(
             f"{layout.what} has a value that its column's type cannot hold: {str(error).splitlines()[0]}"
         ) from error
-    _settle_types(connection, name, given, layout)
+    _settle_types(connection, name, types, layout)
     return name, columns
 
 
+# DuckDB has no one error for a failed cast: which of these comes depends on the pair of types.
 _NOT_HELD = (
     duckdb.ConversionException,
     duckdb.InvalidInputException,
@@ -152,8 +157,8 @@ _NOT_HELD = (
 )
 
 
-def _stored(connection: duckdb.DuckDBPyConnection, column: str, given: Any, layout: Layout) -> StoredColumn:
-    sql_type = str(given)
+def _stored(connection: duckdb.DuckDBPyConnection, column: str, kind: Any, layout: Layout) -> StoredColumn:
+    sql_type = str(kind)
     if column in layout.times:
         if sql_type in PLACEHOLDER_TYPES:  # a column without values is one of any type
             other = literal(_no_times(column, sql_type, layout))
@@ -163,14 +168,14 @@ def _stored(connection: duckdb.DuckDBPyConnection, column: str, given: Any, layo
             )
         if sql_type == "VARCHAR":
             return storage_of_iso_text(connection, column)
-        stored = storage_of(column, given, layout.types.get(column) or "timestamp")
+        stored = storage_of(column, kind, layout.types.get(column) or "timestamp")
         if stored.sql_type not in ("TIMESTAMP", "DATE"):
             raise DataError(_no_times(column, sql_type, layout))
         return stored
     kept = layout.stored.get(column)
     if wider_decimal(sql_type, kept):
         return StoredColumn(str(kept), f"CAST({quoted(column)} AS {kept})")
-    return storage_of(column, given, layout.types.get(column))
+    return storage_of(column, kind, layout.types.get(column))
 
 
 def _no_times(column: str, sql_type: str, layout: Layout) -> str:
@@ -178,7 +183,7 @@ def _no_times(column: str, sql_type: str, layout: Layout) -> str:
 
 
 def _settle_types(
-    connection: duckdb.DuckDBPyConnection, name: str, given: Sequence[tuple[str, Any]], layout: Layout
+    connection: duckdb.DuckDBPyConnection, name: str, result_types: Sequence[tuple[str, Any]], layout: Layout
 ) -> None:
     """Give columns the stored type where this loses nothing, so that a table's types do not depend on the day.
 
@@ -189,7 +194,7 @@ def _settle_types(
     rows = connection.table(quoted(name))
     types = dict(zip(rows.columns, map(str, rows.types), strict=True))
     stored = {column: kind for column, kind in layout.stored.items() if types.get(column, kind) != kind}
-    without_type = [column for column, kind in given if str(kind) in PLACEHOLDER_TYPES]
+    without_type = [column for column, kind in result_types if str(kind) in PLACEHOLDER_TYPES]
     empty = [column for column in dict.fromkeys([*without_type, *stored]) if column not in layout.times]
     held = {column: sql for column, kind in stored.items() if (sql := _holds(column, types[column], kind))}
     expressions = [*(f"count({quoted(column)}) = 0" for column in empty), *held.values()]
@@ -204,9 +209,11 @@ def _settle_types(
             wanted[column] = kept if declared is None or column in layout.stored else SIDES[declared].sql
     for column, wanted_type in wanted.items():
         if wanted_type != types[column]:
+            # After the copy: whether a type holds every value is known only from all of them.
             connection.execute(f"ALTER TABLE {quoted(name)} ALTER COLUMN {quoted(column)} TYPE {wanted_type}")
 
 
+# Beyond it a float64 may be a rounded whole number, and nobody can tell which one it was.
 _EXACT = 2**53
 
 
@@ -265,41 +272,42 @@ def _refuse_missing(columns: list[str], layout: Layout) -> None:
         )
 
 
-def _refuse_windows(layout: Layout, windows: Sequence[Partition]) -> None:
-    if windows[0].start is None and len(windows) > 1:
+def _refuse_partitions(layout: Layout, partitions: Sequence[Partition]) -> None:
+    if partitions[0].start is None and len(partitions) > 1:
         raise DeclarationError(
-            f"{layout.what} was asked for {len(windows)} partitions that are not time windows in one run: give "
+            f"{layout.what} was asked for {len(partitions)} partitions that are not time windows in one run: give "
             "backfill_policy=dg.BackfillPolicy.multi_run()"
         )
-    if windows[0].start is not None and layout.partition_by is None:
+    if partitions[0].start is not None and layout.partition_by is None:
         raise DeclarationError(
             f"{layout.what} has time partitions but neither event_time nor partition_by: say which column a row's partition "
             "is told by"
         )
 
 
-def _partitioned(rows: str, layout: Layout, windows: Sequence[Partition]) -> str:
+def _partitioned(rows: str, layout: Layout, partitions: Sequence[Partition]) -> str:
     """Rows with ``_partition``: null for a row that is in none of the windows. Windows do not overlap."""
-    if windows[0].start is None:
-        return f"SELECT *, {literal(windows[0].key)} AS {PARTITION} FROM ({rows})"
+    if partitions[0].start is None:
+        return f"SELECT *, {literal(partitions[0].key)} AS {PARTITION} FROM ({rows})"
     assert layout.partition_by is not None
-    ordered = sorted(windows, key=lambda window: window.start)  # type: ignore[arg-type, return-value]
-    return f"SELECT *, {_window_of(quoted(layout.partition_by), ordered)} AS {PARTITION} FROM ({rows})"
+    ordered = sorted(partitions, key=lambda partition: partition.start)  # type: ignore[arg-type, return-value]
+    return f"SELECT *, {_partition_of(quoted(layout.partition_by), ordered)} AS {PARTITION} FROM ({rows})"
 
 
-def _window_of(instant: str, windows: Sequence[Partition]) -> str:
+def _partition_of(instant: str, partitions: Sequence[Partition]) -> str:
     """The key of the window that holds an instant, by bisection: a join with the windows would sort the rows."""
-    if len(windows) > 1:
-        middle = len(windows) // 2
-        earlier, later = _window_of(instant, windows[:middle]), _window_of(instant, windows[middle:])
-        split = windows[middle].start
+    if len(partitions) > 1:
+        # Nested halves, not one CASE of a branch each: a row of a range of 3,000 days is compared 12 times.
+        middle = len(partitions) // 2
+        earlier, later = _partition_of(instant, partitions[:middle]), _partition_of(instant, partitions[middle:])
+        split = partitions[middle].start
         assert split is not None
         return f"CASE WHEN {instant} < {timestamp(split)} THEN {earlier} ELSE {later} END"
-    start, end = windows[0].start, windows[0].end
+    start, end = partitions[0].start, partitions[0].end
     assert start is not None
     assert end is not None
     within = f"{instant} >= {timestamp(start)} AND {instant} < {timestamp(end)}"
-    return f"CASE WHEN {within} THEN {literal(windows[0].key)} END"
+    return f"CASE WHEN {within} THEN {literal(partitions[0].key)} END"
 
 
 def _row_rules(layout: Layout) -> list[RowRule]:
@@ -330,6 +338,7 @@ def coerced_relation(
     changed = set(map(str, coerced.frame.columns))
     if changed.issuperset(coerced.columns):
         return relation_of(connection, coerced.frame, what=what)
+    # The join by row numbers leaves unchanged columns in DuckDB: pandas rounds some and makes objects of others.
     frame = coerced.frame.assign(**{_ROW: coerced.frame.index})
     made = relation_of(connection, frame, what=what)
     source, position = numbered(quoted(table), connection.table(quoted(table)).columns)

@@ -15,6 +15,7 @@ from fti_assets.core.sql import quoted, timestamp
 from fti_assets.core.types import type_of_sql
 from fti_assets.stores.duckdb.relations import view_of
 
+# Up to so many rows or values they are counted one by one: there HyperLogLog can be wrong by half.
 _FEW = 1000
 
 
@@ -72,8 +73,8 @@ def column_statistics(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDB
     values = iter(_first_that_fits(connection, columns, source, exact=exact))
     statistics = []
     for name, sql_type in columns:
-        known, least, greatest, mean, std, distinct = (next(values) for _ in range(6))
-        null_rate = 1 - known / total if total else 0.0
+        present, least, greatest, mean, std, distinct = (next(values) for _ in range(6))
+        null_rate = 1 - present / total if total else 0.0
         shown = type_of_sql(sql_type) or sql_type
         statistics.append(ColumnStatistics(name, shown, null_rate, least, greatest, mean, std, distinct))
     few = [one.column for one in statistics if one.distinct is not None and one.distinct <= _FEW]
@@ -112,11 +113,11 @@ def partition_statistics(
     return {
         partition: PartitionStatistics(
             total,
-            {column: 1 - known / total for column, known in zip(columns, known_values, strict=True)},
+            {column: 1 - present / total for column, present in zip(columns, counts_of_columns, strict=True)},
             newest,
             farthest,
         )
-        for partition, newest, farthest, total, *known_values in records
+        for partition, newest, farthest, total, *counts_of_columns in records
     }
 
 
@@ -124,6 +125,7 @@ def _first_that_fits(
     connection: duckdb.DuckDBPyConnection, columns: Sequence[tuple[str, str]], source: str, *, exact: bool
 ) -> tuple[Any, ...]:
     """The aggregates, six a column; infinite numbers, and squares beyond float64, cost a further scan."""
+    # avg() of an infinite number is infinite and stddev() raises: most columns have none, so they are left out only where they hurt.
     for finite, std in ((False, True), (True, True)):
         try:
             aggregates = _aggregates(columns, finite=finite, std=std, exact=exact)

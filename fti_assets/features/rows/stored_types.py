@@ -57,31 +57,32 @@ class StoredColumn:
     word: str = ""
 
 
-def storage_of(column: str, given: Any, declared: ColumnType | None) -> StoredColumn:
+def storage_of(column: str, kind: Any, declared: ColumnType | None) -> StoredColumn:
     """Say in which type a column is stored: one that the lake has and, where that loses nothing, the declared one.
 
     Args:
         column: the column's name.
-        given: the DuckDB type that it came with.
+        kind: the DuckDB type that it came with.
         declared: its declared type, or None.
     """
-    sql_type, name = str(given), quoted(column)
-    kept = kept_type(given)
+    sql_type, name = str(kind), quoted(column)
+    kept = kept_type(kind)
     target = _declared_type(sql_type, declared) or kept
     name = without_nan(name, sql_type)
-    if given.id == "interval":
+    if kind.id == "interval":
+        # epoch_us() would take a month for 30 days.
         months = f"datepart('year', {name}) * 12 + datepart('month', {name})"
         message = f"{column} has a duration of months, which are of no one length"
         return StoredColumn(
             kept,
             f"CASE WHEN {months} <> 0 THEN error({literal(message)}) ELSE epoch_us({name}) END",
-            _word(column, given),
+            _word(column, kind),
         )
     if target == sql_type:
         return StoredColumn(target, name)
     if (sql_type, target) == ("BIGINT", "DOUBLE"):
         return StoredColumn(target, _unrounded(column))
-    return StoredColumn(target, f"CAST({name} AS {target})", _word(column, given) if target == kept else "")
+    return StoredColumn(target, f"CAST({name} AS {target})", _word(column, kind) if target == kept else "")
 
 
 def _unrounded(column: str) -> str:

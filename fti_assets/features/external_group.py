@@ -11,13 +11,10 @@ import dagster as dg
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.sql import checked_name
-from fti_assets.core.times import duration
 from fti_assets.errors import DeclarationError
 from fti_assets.features.external.asset import external_group_asset
-from fti_assets.features.groups.checks import check_group
+from fti_assets.features.groups.checks import check_group, checked_terms
 from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY, FeatureGroup
-from fti_assets.features.rows.rename import checked_column, checked_rename
-from fti_assets.features.validation.schema import pandera_schema
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.stores.sources.external import DuckDBTable, ExternalSource, ParquetFiles, PostgresTable
 
@@ -105,7 +102,7 @@ def external_group(
             f"{what} cannot be online, since nothing of it is copied: declare a feature group that takes it as an fti.Table "
             "and has online=True"
         )
-    names = checked_rename(rename or {}, what=what)
+    terms = checked_terms(keys, rename, serving_delay, ttl, schema, what=what)
     unknown = [option for option in options if option not in ExternalOptions.__annotations__]
     if unknown:
         raise DeclarationError(
@@ -119,16 +116,10 @@ def external_group(
         name=name,
         version=version,
         function=no_function,
-        keys=tuple(
-            checked_column(key, names, what=f"key of {what}") for key in ([keys] if isinstance(keys, str) else keys)
-        ),
         event_time=event_time,
         available_at=available_at,
-        serving_delay=None if serving_delay is None else duration(serving_delay, what=f"serving_delay of {what}"),
-        ttl=None if ttl is None else duration(ttl, what=f"ttl of {what}"),
         tie_break=tie_break,
         duplicates="error",
-        schema=None if schema is None else pandera_schema(schema, what=what),
         partition_by=event_time,
         lookback=timedelta(0),
         online=False,
@@ -138,10 +129,10 @@ def external_group(
         asset_ins={},
         options=cast(AssetOptions, dict(options)),
         to_asset=external_group_asset,
-        rename=names,
         source=source,
         validate=validate,
+        **terms,
     )
     check_group(group)
-    group.refuse_unknown_columns(list(names.values()))
+    group.refuse_unknown_columns(list(group.rename.values()))
     return group

@@ -11,12 +11,10 @@ from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.asset import feature_group_asset
-from fti_assets.features.groups.checks import check_group
+from fti_assets.features.groups.checks import check_group, checked_terms
 from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY, FeatureGroup
 from fti_assets.features.rows.duplicates import Duplicates, checked_duplicates
-from fti_assets.features.rows.rename import checked_column, checked_rename
 from fti_assets.features.rows.table import Table
-from fti_assets.features.validation.schema import pandera_schema
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.signature import annotations_of, parameters_of
 
@@ -89,25 +87,16 @@ def feature_group(
         checked_function(function, over="fti.feature_group")
         own_name = checked_name(name or function.__name__, what="feature group")
         annotations = annotations_of(function, names_there)
-        names = checked_rename(rename or {}, what=repr(own_name))
+        terms = checked_terms(keys, rename, serving_delay, ttl, schema, what=repr(own_name))
         groups, other_ins = group_inputs(function, annotations, ins or {}, names_there)
         group = FeatureGroup(
             name=own_name,
             version=version,
             function=function,
-            keys=tuple(
-                checked_column(key, names, what=f"key of {own_name!r}")
-                for key in ([keys] if isinstance(keys, str) else keys)
-            ),
             event_time=event_time,
             available_at=available_at,
-            serving_delay=None
-            if serving_delay is None
-            else duration(serving_delay, what=f"serving_delay of {own_name!r}"),
-            ttl=None if ttl is None else duration(ttl, what=f"ttl of {own_name!r}"),
             tie_break=tie_break,
             duplicates=checked_duplicates(duplicates, what=repr(own_name)),
-            schema=None if schema is None else pandera_schema(schema, what=repr(own_name)),
             partition_by=partition_by or event_time,
             lookback=duration(lookback or timedelta(0), what=f"lookback of {own_name!r}"),
             online=online,
@@ -117,7 +106,7 @@ def feature_group(
             asset_ins=other_ins,
             options=options,
             to_asset=feature_group_asset,
-            rename=names,
+            **terms,
         )
         check_group(group)
         return group

@@ -5,16 +5,40 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 from fti_assets.core.names import checked_version
+from fti_assets.core.times import duration
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.duplicates import KeepLast
-from fti_assets.features.rows.rename import checked_column
+from fti_assets.features.rows.rename import checked_column, checked_rename
 from fti_assets.features.rows.table import partitioned_by_arrival
+from fti_assets.features.validation.schema import pandera_schema
 from fti_assets.orchestration.partitions import is_timed, refuse_unsupported
+
+
+def checked_terms(
+    keys: str | Sequence[str],
+    rename: object,
+    serving_delay: str | timedelta | None,
+    ttl: str | timedelta | None,
+    schema: Any,
+    *,
+    what: str,
+) -> dict[str, Any]:
+    """What groups of functions and of other systems declare alike, as a FeatureGroup holds it."""
+    names = checked_rename(rename or {}, what=what)
+    own = [keys] if isinstance(keys, str) else keys
+    return {
+        "keys": tuple(checked_column(key, names, what=f"key of {what}") for key in own),
+        "rename": names,
+        "serving_delay": None if serving_delay is None else duration(serving_delay, what=f"serving_delay of {what}"),
+        "ttl": None if ttl is None else duration(ttl, what=f"ttl of {what}"),
+        "schema": None if schema is None else pandera_schema(schema, what=what),
+    }
 
 
 def check_group(group: FeatureGroup) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fti_assets.core.extras import named_extras
 from fti_assets.errors import DataError, MissingExtraError, StoreError, one_of
-from fti_assets.features.rows.object_columns import arrow_array, arrow_table
+from fti_assets.features.rows.object_columns import arrow_array, arrow_table, with_objects
 from fti_assets.stores.duckdb.pandas_rows import pandas_rows
 
 if TYPE_CHECKING:
@@ -99,14 +99,9 @@ def as_arrow(rows: Any, *, what: str) -> pa.Table:
             case "pandas":
                 table = arrow_table(rows, what=what)
             case "polars":
-                objects = [
-                    name for name, kind in rows.schema.items() if str(kind) == "Object"
-                ]  # Arrow would get their addresses
-                table = rows.drop(objects).to_arrow()
-                for name in objects:
-                    array = arrow_array(rows[name].to_list(), column=name, what=what)
-                    table = pa.table({**dict(zip(table.column_names, table.columns, strict=True)), name: array})
-                table = table.select(rows.columns)
+                import narwhals as nw
+
+                table = with_objects(nw.from_native(rows, eager_only=True), what)
             case "relation":
                 table = rows.to_arrow_table()
             case "dicts":

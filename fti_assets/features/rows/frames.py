@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fti_assets.core.sql import temporary_name
 from fti_assets.errors import DataError
-from fti_assets.features.rows.object_columns import arrow_array, arrow_table
+from fti_assets.features.rows.object_columns import arrow_table, with_objects
 from fti_assets.features.rows.table import Table
 from fti_assets.stores.duckdb.relations import named_view
 
@@ -48,7 +48,7 @@ def relation_of(connection: duckdb.DuckDBPyConnection, result: Any, *, what: str
         if isinstance(frame, nw.DataFrame):
             if isinstance(frame.to_native(), pd.DataFrame):
                 return _of_pandas(connection, frame.to_native(), what)
-            return _of_arrow(connection, _with_objects(frame, what))
+            return _of_arrow(connection, with_objects(frame, what))
         if hasattr(result, "__arrow_c_stream__") and not isinstance(nw.from_native(result, **_A_SERIES), nw.Series):
             return _of_arrow(connection, pa.RecordBatchReader.from_stream(result))
     except (duckdb.NotImplementedException, duckdb.InvalidInputException, pa.ArrowException) as error:
@@ -114,19 +114,6 @@ def _is_read(connection: duckdb.DuckDBPyConnection, column: pd.DataFrame) -> boo
     except duckdb.NotImplementedException:
         return False
     return True
-
-
-def _with_objects(frame: nw.DataFrame[Any], what: str) -> pa.Table:
-    """A frame as an Arrow table; polars gives the addresses of its objects."""
-    objects = [name for name, kind in frame.schema.items() if kind == nw.Object]
-    if not objects:
-        return frame.to_arrow()
-    table = frame.drop(objects).to_arrow() if len(objects) < len(frame.columns) else None
-    arrays = [
-        arrow_array(frame[name].to_list(), column=name, what=what) if table is None or name in objects else table[name]
-        for name in frame.columns
-    ]
-    return pa.Table.from_arrays(arrays, names=frame.columns)
 
 
 def _of_arrow(

@@ -15,6 +15,7 @@ from fti_assets.core.times import naive_utc
 from fti_assets.errors import DataError, excerpt, one_of
 
 if TYPE_CHECKING:
+    import narwhals as nw
     import pandas as pd
     import pyarrow as pa
 
@@ -98,6 +99,22 @@ def arrow_table(frame: pd.DataFrame, *, what: str) -> pa.Table:
             )
         arrays.append(array)
     return pa.Table.from_arrays(arrays, names=names)
+
+
+def with_objects(frame: nw.DataFrame[Any], what: str) -> pa.Table:
+    """A frame as an Arrow table; polars gives the addresses of its objects."""
+    import narwhals as nw
+    import pyarrow as pa
+
+    objects = [name for name, kind in frame.schema.items() if kind == nw.Object]
+    if not objects:
+        return frame.to_arrow()
+    table = frame.drop(objects).to_arrow() if len(objects) < len(frame.columns) else None
+    arrays = [
+        arrow_array(frame[name].to_list(), column=name, what=what) if table is None or name in objects else table[name]
+        for name in frame.columns
+    ]
+    return pa.Table.from_arrays(arrays, names=frame.columns)
 
 
 def _casting_hint(column: str) -> str:

@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE  # with it every process compiles whatever it i
 # The flights are of 2013, so the clock of the demo and of its UI stands where their data ends.
 FTI_NOW ?= 2014-01-05T00:00:00Z
 
-.PHONY: feast install demo test ui bench soak pandas2 reference docs clean
+.PHONY: feast install demo test coverage ui bench soak pandas2 reference docs clean
 
 install: $(VENV)/.installed .dagster/dagster.yaml
 
@@ -33,6 +33,11 @@ test: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 FTI_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=20 -m 'not soak'
+
+# The same tests, with the branches that none of them takes; subprocesses are not counted.
+coverage: install
+	OMP_NUM_THREADS=1 FTI_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -m 'not soak' \
+		--cov --cov-report=term:skip-covered
 
 bench: install
 	$(BIN)/python benchmarks/point_in_time.py

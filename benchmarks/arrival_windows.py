@@ -24,7 +24,7 @@ AGGREGATES = {
     "mean": (fti.Mean("x"), "avg(o.x)"),
     "high": (fti.Max("x"), "max(o.x)"),
 }
-GOAL, GROWTH_GOAL = 12.0, 1.3
+GOAL, GROWTH_GOAL = 15.0, 1.3
 
 
 def connect(days: int) -> duckdb.DuckDBPyConnection:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import click
 
-from fti_assets.cli import models, rows
+from fti_assets.cli import models, rows, serving
 from fti_assets.cli.lake import lake
 from fti_assets.cli.options import definitions, loaded
 from fti_assets.core.extras import named_extras
@@ -82,5 +82,14 @@ def search(words: tuple[str, ...], file: str | None, module: str | None, as_json
     click.echo(json.dumps([dataclasses.asdict(match) for match in matches], indent=2) if as_json else str(matches))
 
 
-for command in (models.models, models.promote, models.rollback, rows.forget, rows.reset, lake):
+for command in (
+    models.models,
+    models.promote,
+    models.rollback,
+    serving.serve,
+    serving.publish,
+    rows.forget,
+    rows.reset,
+    lake,
+):
     fti.add_command(command)

@@ -21,6 +21,10 @@ EXTRAS = {
     "skl2onnx": "sklearn",
     "psycopg": "postgres",
     "redis": "redis",
+    "msgspec": "server",
+    "prometheus_client": "server",
+    "uvicorn": "server",
+    "httptools": "server",
 }
 
 

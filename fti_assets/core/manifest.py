@@ -235,7 +235,8 @@ class ModelManifest:
 
     ``files`` are what lies in the build beside its graph, manifest and card: the sha256 of each by its name. ``warnings`` are what
     training found about the features. ``asset_key`` is
-    the key of the asset that made it.
+    the key of the asset that made it. A build of the kind "graph" is a graph that was published as it was: it has inputs of its own and
+    no features, and its view, dataset and task mean nothing.
     """
 
     model: str
@@ -263,6 +264,7 @@ class ModelManifest:
     asset_key: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    kind: Literal["model", "graph"] = "model"
     format: int = 1
 
     @property

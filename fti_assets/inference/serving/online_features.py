@@ -36,6 +36,10 @@ class OnlineGroup:
         keys = [tuple([row[slot] for slot in self._slots]) for row in rows]
         return [None if None in key else key for key in keys]
 
+    def ages(self, winners: Sequence[Winner | None], at_us: int) -> list[float | None]:
+        """How old each winner's event time is at an instant, in seconds; None without a winner, and for a lookup's."""
+        return [None if winner is None or winner[0] is None else (at_us - winner[0]) / 1_000_000 for winner in winners]
+
     def values(self, winners: Sequence[Winner | None], at_us: int) -> list[Values | None]:
         """What each winner brings at an instant, None if it is stale."""
         oldest_us = _EVER if self._ttl_us is None else at_us - self._ttl_us
@@ -70,13 +74,15 @@ class OnlineFeatures:
 
     def __init__(self, joins: Sequence[JoinedGroup], store: OnlineStore, key_slots: Sequence[Sequence[int]]) -> None:
         self.groups = tuple(OnlineGroup(joined, slots) for joined, slots in zip(joins, key_slots, strict=True))
+        self.labels = tuple(_label(joined, joins) for joined in joins)
+        """What each join is called: its table, and with the spine's columns if the table is joined more than once."""
         self._reader = store.readers([(one.table_name, [column.column for column in one.columns]) for one in joins])
         self._columns = self._checked()
 
-    def read(self, rows: Sequence[Sequence[Any]], at_us: int) -> list[list[Values | None]]:
-        """Of each group, the values that were visible for each row at an instant (microseconds since 1970).
+    def read(self, rows: Sequence[Sequence[Any]], at_us: int) -> list[tuple[list[Values | None], list[float | None]]]:
+        """Of each group, the values that were visible for each row at an instant (microseconds since 1970), and their ages.
 
-        None stands for no row, and for a stale one.
+        None stands for no row, and for a stale one; a stale one has an age, in seconds since its event time.
 
         Raises:
             PredictionError: a namespace does not reach back to that instant.
@@ -88,7 +94,10 @@ class OnlineFeatures:
             winners = self._reader.get_many([group.keys(rows) for group in self.groups], at_us)
         if self._reader.columns is not self._columns:  # one was loaded anew
             self._columns = self._checked()
-        return [group.values(of_group, at_us) for group, of_group in zip(self.groups, winners, strict=True)]
+        return [
+            (group.values(of_group, at_us), group.ages(of_group, at_us))
+            for group, of_group in zip(self.groups, winners, strict=True)
+        ]
 
     def unknown(self, position: int, row: Sequence[Any]) -> str | None:
         """What to say of a row whose key has no row in a group at all, None if it has one."""
@@ -108,6 +117,12 @@ class OnlineFeatures:
                     f"the model learned from {learned[0]} and {learned[1]}: a group with another schema needs a new version"
                 )
         return columns
+
+
+def _label(joined: JoinedGroup, joins: Sequence[JoinedGroup]) -> str:
+    if sum(other.table == joined.table for other in joins) == 1:
+        return joined.table_name
+    return f"{joined.table_name}[{','.join(key.spine for key in joined.keys)}]"
 
 
 def _with_times(values: tuple[Any, ...], positions: Iterable[int]) -> list[Any]:

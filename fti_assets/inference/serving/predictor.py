@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 from fti_assets.core import clock
 from fti_assets.core.arguments import checked_arguments
@@ -24,6 +24,7 @@ from fti_assets.stores.online.store import OnlineStore, online_store
 __all__ = ["Prediction", "Predictor"]
 
 Request = Mapping[str, Any]
+Follow = Literal["request", "call"]
 
 _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 30.0
@@ -39,7 +40,14 @@ class Predictor:
     """
 
     def __init__(
-        self, model: str, models: ModelStore, online: OnlineStore, *, build: str | None, strictness: Strictness
+        self,
+        model: str,
+        models: ModelStore,
+        online: OnlineStore,
+        *,
+        build: str | None,
+        strictness: Strictness,
+        follow: Follow = "request",
     ) -> None:
         self._model = model
         self._models = models
@@ -47,6 +55,7 @@ class Predictor:
         self._strictness = strictness
         self._aliases_file = models.aliases_file(model)
         self._follows = build is None
+        self._at_request = self._follows and follow == "request"
         self._switching = threading.Lock()
         _predictors.add(self)
         self._seen = self._signature()
@@ -66,6 +75,7 @@ class Predictor:
         unknown_keys: UnknownKeys = "missing",
         unknown_categories: Report = "report",
         out_of_schema: Report = "report",
+        follow: Follow = "request",
     ) -> "Predictor":
         """Load a model's champion, or one build, with everything it needs.
 
@@ -78,6 +88,8 @@ class Predictor:
                 an "error".
             out_of_schema: what a field is that the spine's schema would refuse, a "report" in the prediction's
                 ``out_of_schema``, or an "error".
+            follow: when to look for a new champion: at each "request", or at each "call" of ``follow``, so that no request waits
+                for one to load.
 
         Raises:
             MissingExtraError: the online store is a server, and its client is not installed.
@@ -89,12 +101,28 @@ class Predictor:
         strictness = Strictness(unknown_keys, unknown_categories, out_of_schema)
         model_store = ModelStore(home() / "models" if models is None else models)
         online_values = online_store(home() / "online" if online is None else online)
-        return cls(model, model_store, online_values, build=build, strictness=strictness)
+        return cls(model, model_store, online_values, build=build, strictness=strictness, follow=follow)
 
     @property
     def build(self) -> str:
         """The build that serves."""
         return self._serving.reference
+
+    @property
+    def serving(self) -> ServedBuild:
+        """The build that serves, with its manifest; it stays usable when another takes its place."""
+        return self._serving
+
+    def follow(self) -> str:
+        """Switch to the champion of now, if it is another one, and say which build serves.
+
+        A champion that cannot be loaded is logged, and the one before it serves on.
+        """
+        if self._follows:
+            signature = self._signature()
+            if signature != self._seen:
+                self._follow(signature)
+        return self.build
 
     @overload
     def predict(self, request: Request, *, at: datetime | str | None = None) -> Prediction: ...
@@ -136,10 +164,8 @@ class Predictor:
             return serving.features(_listed(request), when) if len(_listed(request)) else []
 
     def _current(self) -> ServedBuild:
-        if self._follows:
-            signature = self._signature()
-            if signature != self._seen:
-                self._follow(signature)
+        if self._at_request:
+            self.follow()
         return self._serving
 
     def _signature(self) -> tuple[int, ...]:

@@ -1,15 +1,16 @@
 """One build of a model, ready to answer: its request form, its groups, its on-demand functions and its graph."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from operator import itemgetter
+from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
 
 from fti_assets.core.columns import canonical, whole_numbers
-from fti_assets.core.manifest import GraphInput, ModelManifest, ViewRecord
+from fti_assets.core.manifest import Column, GraphInput, ModelManifest, ViewRecord
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.times import microseconds
 from fti_assets.core.types import MISSING_INTEGER, SIDES, ColumnType
@@ -41,9 +42,9 @@ class Strictness:
     out_of_schema: Report = "report"
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if (value := getattr(self, field.name)) not in (field.default, "error"):
-                raise PredictionError(f"{field.name} is {excerpt(value)}: {field.default!r} or 'error' is expected")
+        for one in fields(self):
+            if (value := getattr(self, one.name)) not in (one.default, "error"):
+                raise PredictionError(f"{one.name} is {excerpt(value)}: {one.default!r} or 'error' is expected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class Prediction:
     ``features`` what the model saw, raw, None where missing; ``missing`` the group tables that brought no row or
     a stale one; ``at`` the prediction time, naive UTC. ``unknown`` names the features with a category that the model
     did not learn, which it treats as missing, and ``out_of_schema`` the fields with a value that the spine's schema would refuse.
+    ``ages`` says of each group's row how many seconds before ``at`` its event time is, a stale row's too; None without a row, and for
+    a lookup. A group that is joined more than once stands there by the spine's columns, as ``airports_v1[dest]``.
     """
 
     value: float | dict[str, float]
@@ -64,6 +67,7 @@ class Prediction:
     build: str
     unknown: tuple[str, ...] = ()
     out_of_schema: tuple[str, ...] = ()
+    ages: dict[str, float | None] = field(default_factory=dict)
 
 
 class ServedBuild:
@@ -125,36 +129,75 @@ class ServedBuild:
                 f"manifest says {shape}. Make another build champion"
             )
 
-    def predict(self, requests: Sequence[Mapping[str, Any]], at: datetime) -> list[Prediction]:
-        """Answer ``n`` requests as of one instant (naive UTC), with one run of the graph."""
-        rows, missing = self._rows(requests, at)
+    @property
+    def fields(self) -> tuple[Column, ...]:
+        """What a request brings, in order."""
+        return self._form.columns
+
+    @property
+    def graph(self) -> Graph:
+        """The graph, to be run on its own inputs."""
+        return self._graph
+
+    @property
+    def output(self) -> str:
+        """The graph's output that a prediction's value is of."""
+        return self._output
+
+    def predict(
+        self, requests: Sequence[Mapping[str, Any]], at: datetime, marks: list[float] | None = None
+    ) -> list[Prediction]:
+        """Answer ``n`` requests as of one instant (naive UTC), with one run of the graph.
+
+        Args:
+            marks: gets the readings of ``perf_counter`` when the rows were there, and when the graph had run.
+        """
+        rows, missing, ages = self._rows(requests, at)
+        if marks is not None:
+            marks.append(perf_counter())
         strangers = [(self._unlearned(row), self._rules.broken_by(row)) for row in rows]
         if "error" in (self._strictness.unknown_categories, self._strictness.out_of_schema):
             self._refuse_strangers(rows, strangers)
         with np.errstate(over="ignore"):
             feeds = {name: arrange(rows) for name, arrange in self._arrange}
         values: list[Any] = self._graph.run_feeds(feeds)[self._output].tolist()
+        if marks is not None:
+            marks.append(perf_counter())
         names, pick, model, reference = self._names, self._pick, self.manifest.model, self.reference
+        labels = self._online.labels
         if self._classes is not None:
             values = [dict(zip(self._classes, value, strict=True)) for value in values]
         return [
-            Prediction(value, dict(zip(names, pick(row), strict=True)), tables, at, model, reference, *of_row)
-            for value, row, tables, of_row in zip(values, rows, missing, strangers, strict=True)
+            Prediction(
+                value,
+                dict(zip(names, pick(row), strict=True)),
+                tables,
+                at,
+                model,
+                reference,
+                *of_row,
+                dict(zip(labels, of_groups, strict=True)),
+            )
+            for value, row, tables, of_row, of_groups in zip(values, rows, missing, strangers, ages, strict=True)
         ]
 
     def features(self, requests: Sequence[Mapping[str, Any]], at: datetime) -> list[dict[str, Any]]:
         """What the model would see for ``n`` requests, raw, None where missing."""
-        rows, _ = self._rows(requests, at)
+        rows, *_ = self._rows(requests, at)
         return [dict(zip(self._names, self._pick(row), strict=True)) for row in rows]
 
-    def _rows(self, requests: Sequence[Mapping[str, Any]], at: datetime) -> tuple[list[Row], list[tuple[str, ...]]]:
+    def _rows(
+        self, requests: Sequence[Mapping[str, Any]], at: datetime
+    ) -> tuple[list[Row], list[tuple[str, ...]], list[tuple[float | None, ...]]]:
         rows = [self._form.read(requests[0])] if len(requests) == 1 else self._form.read_all(requests)
         at_us = microseconds(at)
         missing: list[tuple[str, ...]] = [()] * len(rows)
         for row in rows:
             row.append(at)
-        for group, match in zip(self._online.groups, self._online.read(rows, at_us), strict=True):
-            for index, values in enumerate(match):
+        results = self._online.read(rows, at_us)
+        ages = list(zip(*[of_group for _, of_group in results], strict=True)) or [()] * len(rows)
+        for group, (of_group, _) in zip(self._online.groups, results, strict=True):
+            for index, values in enumerate(of_group):
                 if values is not None:
                     rows[index].extend(values)
                     continue
@@ -167,7 +210,7 @@ class ServedBuild:
             arrays = {name: canonical([row[slot] for row in rows], kind) for name, slot, kind in inputs}
             for row, values in zip(rows, zip(*call(arrays, len(rows)), strict=True), strict=True):
                 row.extend(values)
-        return rows, missing
+        return rows, missing, ages
 
     def _unlearned(self, row: Row) -> tuple[str, ...]:
         """The features with a category that the model has not learned; an empty text is no category."""

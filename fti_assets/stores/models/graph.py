@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import onnxruntime
@@ -15,6 +15,15 @@ from fti_assets.core.types import INPUTS
 from fti_assets.errors import DamagedError, DataError, one_of
 
 T = TypeVar("T")
+
+
+class Tensor(NamedTuple):
+    """An input or output as the graph itself declares it: onnxruntime's type, and a size or a name for each dimension."""
+
+    name: str
+    type: str
+    shape: tuple[int | str | None, ...]
+
 
 _NOWHERE = f"{os.devnull}/nothing"
 
@@ -31,8 +40,10 @@ class Graph:
     def __init__(self, session: Any, inputs: tuple[GraphInput, ...], what: str, trial: Sequence[Any]) -> None:
         self.inputs = inputs
         self.outputs: tuple[str, ...] = tuple(output.name for output in session.get_outputs())
-        self.trial = dict(zip(self.outputs, trial, strict=True))
-        """The outputs for one row without values."""
+        self.trial = dict(zip(self.outputs, trial, strict=bool(trial)))
+        """The outputs for one row without values; none for a graph that is not made of features."""
+        self.takes = _tensors(session.get_inputs())
+        self.gives = _tensors(session.get_outputs())
         self._run = session.run
         self._names = list(self.outputs)
         self._what = what
@@ -65,6 +76,19 @@ class Graph:
             options.terminate = True  # a loop without an end stops at its next step
             raise DamagedError(f"{what} loads as an ONNX graph but does not run: {_first_line(error)}") from error
         return cls(session, inputs, what, trial)
+
+    @classmethod
+    def plain(cls, onnx_bytes: bytes, *, what: str, seconds: float = 60.0) -> "Graph":
+        """A graph of any inputs, which is asked with ``run_feeds`` alone.
+
+        Raises:
+            DamagedError: the bytes are no graph that loads in time.
+        """
+        try:
+            session = _within(seconds, lambda: _session(onnx_bytes))
+        except Exception as error:  # as above
+            raise DamagedError(f"{what} cannot be loaded as an ONNX graph: {_first_line(error)}") from error
+        return cls(session, (), what, ())
 
     def feeds(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Arrange ``n`` rows of canonical columns as the graph's inputs.
@@ -110,6 +134,10 @@ class Graph:
     def run_feeds(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Predict from inputs that are arranged already, as ``feeds`` does."""
         return dict(zip(self.outputs, self._run(self._names, feeds), strict=True))
+
+
+def _tensors(values: Sequence[Any]) -> tuple[Tensor, ...]:
+    return tuple(Tensor(value.name, value.type, tuple(value.shape)) for value in values)
 
 
 def _session(onnx_bytes: bytes) -> Any:

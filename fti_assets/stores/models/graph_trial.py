@@ -62,8 +62,11 @@ def try_graph(manifest: str, graph: bytes, seconds: float) -> None:
 
     code = 0
     try:
-        inputs = from_json(ModelManifest, manifest, what="its manifest").inputs
-        Graph.from_bytes(graph, inputs, what="it", seconds=seconds)
+        record = from_json(ModelManifest, manifest, what="its manifest")
+        if record.kind == "graph":
+            Graph.plain(graph, what="it", seconds=seconds)
+        else:
+            Graph.from_bytes(graph, record.inputs, what="it", seconds=seconds)
     except StoreError as error:
         print(str(error).replace("\n", " "), file=sys.stderr, flush=True)
         code = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fti_assets.core.manifest import ModelManifest
+from fti_assets.errors import PredictionError
 from fti_assets.stores.models.graph import Graph
 from fti_assets.stores.models.samples import SAMPLES, Samples
 from fti_assets.stores.models.store import ModelStore
@@ -14,10 +15,14 @@ def load_build(store: ModelStore, model: str, reference: str) -> tuple[ModelMani
     Raises:
         NotMaterializedError: there is no such build.
         DamagedError: a file is missing, is not what was written, or is no graph that runs.
-        PredictionError: the graph answers otherwise than when it was made.
+        PredictionError: the graph answers otherwise than when it was made, or was published without features.
     """
     manifest, graph_bytes = store.load(model, reference)
     what = f"model {model!r} ({reference})"
+    if manifest.kind == "graph":
+        raise PredictionError(
+            f"{what} is a graph that was published as it is: it has no features to look up. Ask it through a server, fti serve {model}"
+        )
     graph = Graph.from_bytes(graph_bytes, manifest.inputs, what=what)
     if SAMPLES in manifest.files:
         texts = [feature.name for feature in manifest.view.features if feature.type == "text"]

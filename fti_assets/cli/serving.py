@@ -1,0 +1,70 @@
+"""``fti serve`` and ``fti publish``: models answered for over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fti_assets.cli.options import stores
+from fti_assets.core.home import home
+from fti_assets.errors import StoreError
+
+
+@click.command()
+@click.argument("names", metavar="MODEL...", nargs=-1, required=True)
+@stores("models", "online", otherwise="{}/ under FTI_HOME")
+@click.option("--host", default="127.0.0.1", show_default=True, help="the address to listen on")
+@click.option("--port", default=8000, show_default=True, help="the port to listen on")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="how many processes answer")
+@click.option(
+    "--drain", default=0.0, show_default=True, help="seconds between SIGTERM and the last accepted connection"
+)
+@click.option("--body-bytes", type=int, help="of a request at most (default: 16 MiB)")
+@click.option("--rows", type=int, help="of a request at most (default: 10000)")
+@click.option("--requests", type=int, help="answered at once by a worker; one more is told to come back (default: 256)")
+@click.option("--connections", type=int, help="open at once in a worker (default: 1000)")
+def serve(
+    names: tuple[str, ...],
+    models: str | None,
+    online: str | None,
+    host: str,
+    port: int,
+    workers: int,
+    drain: float,
+    **limits: int | None,
+) -> None:
+    """Answer requests to models over HTTP: the Open Inference Protocol and plain JSON.
+
+    FTI_SERVE_TOKENS holds the tokens of which each request must bear one, with commas between them.
+    """
+    from fti_assets.inference.server.limits import Limits
+    from fti_assets.inference.server.service import Settings, serve
+
+    stated = {name: value for name, value in limits.items() if value is not None}
+    settings = Settings(
+        names, models, online, host=host, port=port, workers=workers, drain_seconds=drain, limits=Limits(**stated)
+    )
+    serve(settings)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@stores("models", otherwise="{}/ under FTI_HOME")
+@click.option("--version", default=1, show_default=True, help="of the model")
+@click.option("--reason", default="published", show_default=True, help="kept in the history of champions")
+def publish(name: str, file: Path, models: str | None, version: int, reason: str) -> None:
+    """Put an ONNX graph of your own into the model store and make it champion.
+
+    It is served as it is, without features. FILE is an ONNX file without external data.
+    """
+    from fti_assets.stores.models.plain import publish_graph
+    from fti_assets.stores.models.store import ModelStore
+
+    try:
+        graph = file.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{file} cannot be read: {error.strerror}") from error
+    reference = publish_graph(ModelStore(models or home() / "models"), name, graph, version=version, reason=reason)
+    click.echo(f"{name} is served by {reference}")

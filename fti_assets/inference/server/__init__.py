@@ -1,0 +1,57 @@
+"""The inference server: the Open Inference Protocol, and plain JSON, over HTTP."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fti_assets.core.home import home
+from fti_assets.errors import DeclarationError
+from fti_assets.inference.server.app import ServingApp
+from fti_assets.inference.server.limits import Limits
+from fti_assets.inference.server.repository import Repository
+from fti_assets.inference.serving.predictor import Predictor
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.online.redis import is_redis
+
+__all__ = ["Limits", "ServingApp", "serving_app"]
+
+
+def serving_app(
+    *names: str,
+    models: str | Path | None = None,
+    online: str | Path | None = None,
+    tokens: Sequence[str] = (),
+    limits: Limits | None = None,
+) -> ServingApp:
+    """An ASGI application that answers requests to some models, to be run by any server or mounted in an app of your own.
+
+    It speaks the Open Inference Protocol v2 under ``/v2`` (with binary tensors, the repository, statistics and configurations)
+    and plain JSON at ``POST /predict/<model>``. In ``/v2`` the inputs of ``<model>`` are the fields of a request, and features are
+    looked up; ``<model>.graph`` takes the inputs of the graph itself.
+
+    Args:
+        names: the models to load at once; the others of the store can be loaded later, through the repository.
+        models: the model store's folder; ``models`` under ``FTI_HOME`` by default.
+        online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``online`` under ``FTI_HOME`` by default.
+        tokens: those of which each request must bear one (``Authorization: Bearer``), except for health; by default none is needed.
+        limits: what it takes at most.
+
+    Raises:
+        DeclarationError: no model is named, or a token is empty.
+        NoChampionError, NotMaterializedError, DamagedError, PredictionError: a model cannot be served.
+
+    >>> app = serving_app("delay_net", models="models/", online="online/")  # doctest: +SKIP
+    """
+    if not names:
+        raise DeclarationError("serving_app() names no model: give it one, as in fti.serving_app('delay_net')")
+    if any(not token for token in tokens):
+        raise DeclarationError(
+            "serving_app(tokens=...) has an empty token, which everybody knows: give it a long random one"
+        )
+    location = home() / "online" if online is None else online
+
+    def load(name: str) -> Predictor:
+        return Predictor.load(name, models=models, online=location, follow="call")
+
+    store = ModelStore(home() / "models" if models is None else models)
+    repository = Repository(store, load, names)
+    return ServingApp(repository, limits=limits or Limits(), tokens=tokens, in_threads=is_redis(location))

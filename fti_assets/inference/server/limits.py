@@ -1,0 +1,37 @@
+"""What a server takes at most of its clients."""
+
+from dataclasses import dataclass, fields
+
+from fti_assets.errors import DeclarationError, excerpt
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one worker takes at most; beyond it a client is refused, and the others go on.
+
+    Args:
+        body_bytes: of a request's body, as it says and as it comes (413).
+        header_bytes: of a request's line and headers together (431).
+        header_seconds: for a connection's first headers, and between two requests of it (the connection is closed).
+        body_seconds: from the headers to the end of the body (408).
+        rows: of one request (413).
+        requests: at the same time (503 with Retry-After).
+        connections: open at the same time (503 with Retry-After, and closed).
+
+    Raises:
+        DeclarationError: one is not more than 0.
+    """
+
+    body_bytes: int = 16 * 2**20
+    header_bytes: int = 32 * 2**10
+    header_seconds: float = 10.0
+    body_seconds: float = 30.0
+    rows: int = 10_000
+    requests: int = 256
+    connections: int = 1_000
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                raise DeclarationError(f"the limit {field.name} is {excerpt(value)}: a number above 0 is expected")

@@ -1,0 +1,88 @@
+"""What a server counts, for Prometheus."""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+
+from fti_assets.inference.server.served import Stages
+from fti_assets.inference.serving.served_build import Prediction
+
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable that names the folder in which several workers count together; prometheus_client reads it when it is imported."""
+
+_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_AGES = (1.0, 10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 86400.0, 7 * 86400.0, 30 * 86400.0)
+
+
+class Metrics:
+    """The counters of one server."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        registry = self._registry
+        self._requests = Counter("fti_requests", "Requests answered", ["model", "status"], registry=registry)
+        self._seconds = Histogram(
+            "fti_request_seconds",
+            "Seconds by stage: read (of the body), lookup (of features), graph, and total",
+            ["model", "stage"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._predictions = Counter(
+            "fti_predictions",
+            "Rows predicted, by the build that answered",
+            ["model", "build", "arm"],
+            registry=registry,
+        )
+        self._missing = Counter(
+            "fti_missing", "Rows for which a group had no row, or a stale one", ["model", "group"], registry=registry
+        )
+        self._unknown = Counter(
+            "fti_unknown",
+            "Rows with a category that the model has not learned",
+            ["model", "feature"],
+            registry=registry,
+        )
+        self._ages = Histogram(
+            "fti_feature_age_seconds",
+            "Age of a group's row at the prediction time",
+            ["model", "group"],
+            buckets=_AGES,
+            registry=registry,
+        )
+        self._stage: Callable[..., Any] = cache(lambda model, stage: self._seconds.labels(model, stage).observe)
+        self._age: Callable[..., Any] = cache(lambda model, group: self._ages.labels(model, group).observe)
+
+    def count(self, model: str, status: int, *, read: float, stages: Stages | None, total: float) -> None:
+        """Count one request; the times are in seconds."""
+        self._requests.labels(model, str(status)).inc()
+        self._stage(model, "total")(total)
+        self._stage(model, "read")(read)
+        if stages is not None:
+            self._stage(model, "lookup")(stages.lookup)
+            self._stage(model, "graph")(stages.graph)
+
+    def count_rows(self, model: str, build: str, rows: int, predictions: Sequence[Prediction]) -> None:
+        """Count the rows of an answer, and of predictions what was missing and how old it was."""
+        if rows:
+            self._predictions.labels(model, build, "champion").inc(rows)
+        for prediction in predictions:
+            for group in prediction.missing:
+                self._missing.labels(model, group).inc()
+            for feature in prediction.unknown:
+                self._unknown.labels(model, feature).inc()
+            for group, age in prediction.ages.items():
+                if age is not None:
+                    self._age(model, group)(age)
+
+    def text(self) -> bytes:
+        """All of them, those of the other workers too, in Prometheus' text format."""
+        if FOLDER not in os.environ:
+            return generate_latest(self._registry)
+        together = CollectorRegistry()
+        multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together)

@@ -1,0 +1,93 @@
+"""uvicorn's HTTP protocol with its open doors shut: headers without end, connections that say nothing, too many of them."""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from fti_assets.inference.server.limits import Limits
+
+_REFUSAL = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n%b"
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """A connection that must send its headers in time and in a bounded size.
+
+    httptools buffers headers of any size and uvicorn waits for them for ever; its own limit on connections lets a client that keeps
+    them open turn everybody else away.
+    """
+
+    limits = Limits()
+    """Those of this process."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._in_headers = 0
+        self._is_reading_headers = True
+        self._deadline: asyncio.TimerHandle | None = None
+        if len(self.connections) > self.limits.connections:
+            self._refuse(b"503 Service Unavailable", b"the server has too many open connections", b"retry-after: 1\r\n")
+            return
+        self._expect_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect_none()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        # The bytes of a body that came with the last headers count too: by at most one reading of the socket.
+        if self._is_reading_headers:
+            self._in_headers += len(data)
+        super().data_received(data)
+        if self._is_reading_headers and self._in_headers > self.limits.header_bytes:
+            self._refuse(b"431 Request Header Fields Too Large", b"the request line and headers are too long")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        # One reading of the socket may bring more than is allowed, and its end.
+        if sum(len(one) + len(other) for one, other in self.headers[-64:]) > self.limits.header_bytes:
+            self._refuse(b"431 Request Header Fields Too Large", b"the request line and headers are too long")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._is_reading_headers = True
+        self._in_headers = 0
+
+    def on_headers_complete(self) -> None:
+        self._is_reading_headers = False
+        self._in_headers = 0
+        self._expect_none()
+        if not self.transport.is_closing():
+            super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.transport.is_closing():
+            self._is_reading_headers = True
+            self._expect_headers()
+
+    def _expect_headers(self) -> None:
+        self._expect_none()
+        self._deadline = self.loop.call_later(self.limits.header_seconds, self._give_up)
+
+    def _expect_none(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
+
+    def _refuse(self, status: bytes, message: bytes, headers: bytes = b"") -> None:
+        if not self.transport.is_closing():
+            body = b'{"error":"' + message + b'"}'
+            self.transport.write(_REFUSAL % (status, len(body), headers, body))
+            self.transport.close()
+
+
+def guarded(limits: Limits) -> type[Any]:
+    """The protocol with the limits of a server."""
+    return type("GuardedProtocol", (GuardedProtocol,), {"limits": limits})

@@ -1,0 +1,94 @@
+"""Reading a request under the server's limits: its headers, and its body as it comes."""
+
+import asyncio
+import hmac
+import re
+import secrets
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from fti_assets.errors import excerpt
+from fti_assets.inference.server.limits import Limits
+from fti_assets.inference.server.refusals import RefusedError
+
+Receive = Callable[[], Awaitable[Any]]
+
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+
+
+class ClientGoneError(Exception):
+    """The client closed its connection before its request was whole."""
+
+
+def request_id(headers: Mapping[bytes, bytes]) -> str:
+    """The id that the client gave with ``X-Request-Id``, of up to 128 visible ASCII characters, else one of our own."""
+    stated = headers.get(b"x-request-id", b"")
+    return stated.decode() if _REQUEST_ID.fullmatch(stated) else secrets.token_hex(16)
+
+
+def check_token(headers: Mapping[bytes, bytes], tokens: Sequence[bytes]) -> None:
+    """Let a request pass that bears one of the tokens; all are compared, each in constant time.
+
+    Raises:
+        RefusedError: it bears none of them.
+    """
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+    matches = [hmac.compare_digest(token.strip(), one) for one in tokens]
+    if scheme.lower() != b"bearer" or not any(matches):
+        raise RefusedError(401, "the request bears no valid token: send Authorization: Bearer TOKEN")
+
+
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limits: Limits) -> bytes:
+    """The whole body.
+
+    Raises:
+        RefusedError: it is too large, comes too slowly, or is compressed in a way that is not known.
+        ClientGoneError: it does not come to its end.
+    """
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length[:20]) > limits.body_bytes:
+        raise _too_large(limits)
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            body = await _received(receive, limits)
+    except TimeoutError:
+        raise RefusedError(408, f"the body did not come to its end within {limits.body_seconds:g} s") from None
+    encoding = headers.get(b"content-encoding", b"identity").lower()
+    return body if encoding == b"identity" else _unpacked(body, encoding, limits)
+
+
+async def _received(receive: Receive, limits: Limits) -> bytes:
+    chunks, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limits.body_bytes:
+            raise _too_large(limits)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _unpacked(body: bytes, encoding: bytes, limits: Limits) -> bytes:
+    if encoding not in (b"gzip", b"deflate"):
+        raise RefusedError(
+            415, f"the body's encoding is {excerpt(encoding.decode('latin-1'))}: gzip, deflate or none is expected"
+        )
+    unpacking = zlib.decompressobj(wbits=47)  # either of the two by its first bytes
+    try:
+        content = unpacking.decompress(body, limits.body_bytes + 1)
+    except zlib.error as error:
+        raise RefusedError(400, f"the body is no {encoding.decode()}: {error}") from error
+    if len(content) > limits.body_bytes:  # a small body may unpack to any size
+        raise _too_large(limits)
+    if not unpacking.eof:
+        raise RefusedError(400, f"the body is {encoding.decode()} that ends too early")
+    return content
+
+
+def _too_large(limits: Limits) -> RefusedError:
+    return RefusedError(413, f"the body is larger than {limits.body_bytes} bytes")

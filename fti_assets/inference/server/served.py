@@ -1,0 +1,292 @@
+"""What the server serves under one name: a predictor, which looks features up, or a graph, which takes its own inputs."""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from fti_assets.core import clock
+from fti_assets.core.types import ColumnType
+from fti_assets.errors import RequestError, listed, one_of
+from fti_assets.inference.server.tensors import DATATYPES, datatype_of
+from fti_assets.inference.serving.forks import flights
+from fti_assets.inference.serving.predictor import Predictor
+from fti_assets.inference.serving.request import moment
+from fti_assets.inference.serving.served_build import Prediction, ServedBuild
+from fti_assets.stores.models.graph import Graph, Tensor
+
+PLATFORM = "onnxruntime_onnx"
+GRAPH = ".graph"
+"""What stands behind the name of a model whose graph is asked on its own."""
+
+_DATATYPES = {
+    "tensor(bool)": "BOOL",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(float16)": "FP16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(string)": "BYTES",
+}
+_WHOLE = tuple(name for name in DATATYPES if "INT" in name)
+_FIELDS: dict[ColumnType, tuple[str, ...]] = {
+    "text": ("BYTES",),
+    "timestamp": ("BYTES",),
+    "integer": ("INT64", *(name for name in _WHOLE if name != "INT64")),
+    "number": ("FP64", "FP32", "FP16", *_WHOLE),
+    "boolean": ("BOOL",),
+}
+"""The datatypes in which a field of each type may come; the first is the one that the metadata name."""
+
+
+class TensorSpec(NamedTuple):
+    """A tensor as the metadata describe it; -1 stands for any size."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+
+
+class Stages(NamedTuple):
+    """How long the parts of an answer took, in seconds: to look features up, and to run the graph."""
+
+    lookup: float
+    graph: float
+
+
+class Answer(NamedTuple):
+    """What a model gave: every output in order, what to note beside them, how many rows, and how long it took."""
+
+    outputs: dict[str, np.ndarray]
+    parameters: dict[str, Any]
+    rows: int
+    stages: Stages
+    predictions: Sequence[Prediction] = ()
+
+
+class Served(Protocol):
+    """Something that answers inference requests under a name."""
+
+    name: str
+
+    @property
+    def version(self) -> str:
+        """The version, as the protocol has it."""
+
+    @property
+    def build(self) -> str:
+        """The build that answers."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What a request brings."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What an answer has."""
+
+    def infer(self, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any], *, most_rows: int) -> Answer:
+        """Answer one request.
+
+        Raises:
+            RequestError: an input is missing, unknown, of another type or shape, or has too many rows.
+            PredictionError: the request cannot be answered.
+        """
+
+
+class ServedPredictor:
+    """A model whose inputs are the fields of a request, one row an element."""
+
+    def __init__(self, name: str, predictor: Predictor) -> None:
+        self.name = name
+        self.predictor = predictor
+
+    @property
+    def version(self) -> str:
+        return str(self.predictor.serving.manifest.version)
+
+    @property
+    def build(self) -> str:
+        return self.predictor.build
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        return tuple(TensorSpec(field.name, _FIELDS[field.type][0], (-1,)) for field in self.predictor.serving.fields)
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        serving = self.predictor.serving
+        classes = serving.manifest.classes if serving.manifest.task == "multiclass" else ()
+        return (TensorSpec(serving.output, "FP32", (-1, len(classes)) if classes else (-1,)),)
+
+    def predict(self, requests: Sequence[Any], at: Any = None) -> tuple[list[Prediction], Stages]:
+        """Answer plain requests.
+
+        Raises:
+            PredictionError: as ``Predictor.predict``.
+        """
+        when: datetime = clock.now() if at is None else moment(at)
+        marks = [time.perf_counter()]
+        with flights:
+            predictions = self.predictor.serving.predict(requests, when, marks)
+        start, looked_up, ran = marks
+        return predictions, Stages(looked_up - start, ran - looked_up)
+
+    def infer(self, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any], *, most_rows: int) -> Answer:
+        serving = self.predictor.serving
+        columns, rows = _columns(self.name, serving, inputs)
+        check_rows(rows, most_rows)
+        names = list(columns)
+        requests = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        predictions, stages = self.predict(requests, parameters.get("at")) if rows else ([], Stages(0.0, 0.0))
+        classes = serving.manifest.classes if serving.manifest.task == "multiclass" else ()
+        values = [list(one.value.values()) if isinstance(one.value, dict) else one.value for one in predictions]
+        array = np.array(values, dtype=np.float32).reshape((rows, len(classes)) if classes else (rows,))
+        notes: dict[str, Any] = {"build": predictions[0].build if predictions else serving.reference}
+        if classes:
+            notes["classes"] = list(classes)
+        return Answer({serving.output: array}, notes, rows, stages, predictions)
+
+
+class ServedGraph:
+    """A graph that is asked on its own inputs.
+
+    Args:
+        predictor: whose graph it is, the champion's of now; else ``graph`` with its build.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        predictor: Predictor | None = None,
+        *,
+        graph: Graph | None = None,
+        version: str = "",
+        build: str = "",
+    ) -> None:
+        self.name = name
+        self._predictor = predictor
+        self._own = graph, version, build
+
+    def _now(self) -> tuple[Graph, str, str]:
+        if self._predictor is not None:
+            serving = self._predictor.serving
+            return serving.graph, str(serving.manifest.version), serving.reference
+        graph, version, build = self._own
+        assert graph is not None
+        return graph, version, build
+
+    @property
+    def version(self) -> str:
+        return self._now()[1]
+
+    @property
+    def build(self) -> str:
+        return self._now()[2]
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        return _specs(self._now()[0].takes)
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        return _specs(self._now()[0].gives)
+
+    def infer(self, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any], *, most_rows: int) -> Answer:
+        graph, _, build = self._now()
+        specs = _specs(graph.takes)
+        _check_names(self.name, [spec.name for spec in specs], inputs)
+        rows = 0
+        feeds = {}
+        for spec in specs:
+            array = inputs[spec.name]
+            _check_tensor(self.name, spec, array)
+            rows = max(rows, array.shape[0])
+            if spec.datatype == "BYTES":
+                _check_texts(spec.name, array)
+            feeds[spec.name] = array
+        check_rows(rows, most_rows)
+        start = time.perf_counter()
+        try:
+            outputs = graph.run_feeds(feeds)
+        except Exception as error:  # onnxruntime's own exceptions share no base
+            problem = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise RequestError(f"the graph of {self.name!r} cannot run on these inputs: {problem:.200}") from error
+        return Answer(outputs, {"build": build}, rows, Stages(0.0, time.perf_counter() - start))
+
+
+def check_rows(rows: int, most: int) -> None:
+    """Refuse more rows than a server takes of one request.
+
+    Raises:
+        TooManyRowsError: there are more.
+    """
+    if rows > most:
+        raise TooManyRowsError(f"the request has {rows} rows: at most {most} are taken at once")
+
+
+class TooManyRowsError(RequestError):
+    """A request has more rows than a server takes at once."""
+
+
+def _columns(name: str, serving: ServedBuild, inputs: Mapping[str, np.ndarray]) -> tuple[dict[str, list[Any]], int]:
+    """The inputs as lists of plain values, and how many rows they have."""
+    fields = {field.name: field.type for field in serving.fields}
+    _check_names(name, list(fields), inputs)
+    lengths = {field: inputs[field].size for field in fields}
+    for field, kind in fields.items():
+        array = inputs[field]
+        datatype = datatype_of(array)
+        if datatype not in _FIELDS[kind]:
+            raise RequestError(f"input {field!r} is {datatype}: {one_of(_FIELDS[kind])} is expected for a {kind}")
+        if array.ndim > 2 or (array.ndim == 2 and array.shape[1] != 1):
+            raise RequestError(f"input {field!r} has the shape {list(array.shape)}: [n] or [n, 1] is expected")
+    if len(set(lengths.values())) > 1:
+        raise RequestError(f"the inputs differ in length: {lengths}"[:500])
+    return {field: inputs[field].ravel().tolist() for field in fields}, next(iter(lengths.values()), 0)
+
+
+def _check_names(name: str, expected: Sequence[str], inputs: Mapping[str, np.ndarray]) -> None:
+    if missing := [one for one in expected if one not in inputs]:
+        raise RequestError(f"model {name!r} needs the inputs {listed(missing)}: the request brings {listed(inputs)}")
+    if extras := [one for one in inputs if one not in expected]:
+        raise RequestError(f"model {name!r} has no input {one_of(extras[:5])}: its inputs are {listed(expected, 20)}")
+
+
+def _check_tensor(name: str, spec: TensorSpec, array: np.ndarray) -> None:
+    if (datatype := datatype_of(array)) != spec.datatype:
+        raise RequestError(f"input {spec.name!r} of {name!r} is {datatype}: {spec.datatype} is expected")
+    fits = len(spec.shape) == array.ndim and all(
+        size in (-1, length) for size, length in zip(spec.shape, array.shape, strict=True)
+    )
+    if not fits:
+        raise RequestError(
+            f"input {spec.name!r} of {name!r} has the shape {list(array.shape)}: {list(spec.shape)} is expected"
+        )
+
+
+def _check_texts(name: str, array: np.ndarray) -> None:
+    if any(value is None for value in array.ravel().tolist()):
+        raise RequestError(f"input {name!r} has a null: a graph takes text only")
+
+
+def _specs(tensors: Sequence[Tensor]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(
+            tensor.name,
+            _DATATYPES.get(tensor.type, tensor.type),
+            tuple(size if isinstance(size, int) else -1 for size in tensor.shape),
+        )
+        for tensor in tensors
+    )

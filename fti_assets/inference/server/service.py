@@ -1,0 +1,144 @@
+"""Running the server: one process or several workers on one port, until a signal ends it."""
+
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from fti_assets.errors import DeclarationError
+from fti_assets.inference.server.limits import Limits
+
+SETTINGS = "FTI_SERVE_SETTINGS"
+"""The variable through which the workers are told what to serve; it holds no token."""
+TOKENS = "FTI_SERVE_TOKENS"
+"""The variable that holds the tokens, with commas between them."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to serve, and how.
+
+    Args:
+        names: the models.
+        models: the model store's folder.
+        online: the online store.
+        host: the address to listen on.
+        port: the port; 0 for a free one.
+        workers: how many processes answer.
+        drain_seconds: between the signal that ends the server and its last accepted connection; meanwhile it says that it is not
+            ready, so that balancers send no more.
+        stop_seconds: how long requests under way may still take then.
+        limits: what each worker takes at most.
+    """
+
+    names: tuple[str, ...]
+    models: str | None = None
+    online: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    drain_seconds: float = 0.0
+    stop_seconds: float = 30.0
+    limits: Limits = field(default_factory=Limits)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Raises:
+        NoChampionError, NotMaterializedError, DamagedError, PredictionError: a model cannot be served.
+        DeclarationError: the address cannot be listened on.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for name in ("fti_assets", "fti_assets.access"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    os.environ[SETTINGS] = json.dumps(asdict(settings))
+    if settings.workers == 1:
+        uvicorn.Server(_config(settings, _Draining(_made(settings), settings.drain_seconds))).run()
+        return
+    _made(settings).repository.close()  # what cannot be served is said here, not by each worker again and again
+    with tempfile.TemporaryDirectory(prefix="fti-metrics-") as folder:
+        from fti_assets.inference.server.metrics import FOLDER
+
+        os.environ[FOLDER] = folder
+        config = _config(settings, "fti_assets.inference.server.service:worker")
+        config.factory = True
+        try:
+            socket = config.bind_socket()
+        except SystemExit:
+            raise DeclarationError(
+                f"{settings.host}:{settings.port} cannot be listened on: name another --port"
+            ) from None
+        Multiprocess(config, sockets=[socket]).run()
+
+
+def worker() -> Any:
+    """The application of one worker, from what the environment says."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    stated = json.loads(os.environ[SETTINGS])
+    limits = Limits(**stated.pop("limits"))
+    settings = Settings(**stated | {"names": tuple(stated["names"]), "limits": limits})
+    return _Draining(_made(settings), settings.drain_seconds)
+
+
+def _made(settings: Settings) -> Any:
+    from fti_assets.inference.server import serving_app
+
+    tokens = [token for token in os.environ.get(TOKENS, "").split(",") if token]
+    return serving_app(
+        *settings.names, models=settings.models, online=settings.online, tokens=tokens, limits=settings.limits
+    )
+
+
+def _config(settings: Settings, app: Any) -> uvicorn.Config:
+    from fti_assets.inference.server.protocol import guarded
+
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=guarded(settings.limits),
+        ws="none",
+        workers=settings.workers,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=int(max(1, settings.limits.header_seconds)),
+        timeout_graceful_shutdown=int(settings.stop_seconds),
+    )
+
+
+class _Draining:
+    """An application that says it is not ready for a while before uvicorn stops listening.
+
+    uvicorn sets its signal handlers before an application starts, so that this one can stand before them.
+    """
+
+    def __init__(self, app: Any, seconds: float) -> None:
+        self._app = app
+        self._seconds = seconds
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan" and self._seconds and threading.current_thread() is threading.main_thread():
+            self._stand_before(signal.getsignal(signal.SIGTERM))
+        await self._app(scope, receive, send)
+
+    def _stand_before(self, handler: Any) -> None:
+        def drain(sig: int, frame: Any) -> None:
+            if self._app.is_draining:
+                handler(sig, frame)
+                return
+            self._app.is_draining = True
+            threading.Timer(self._seconds, handler, (sig, frame)).start()
+
+        if callable(handler):
+            signal.signal(signal.SIGTERM, drain)

@@ -54,9 +54,9 @@ PAGES = {
     ),
     "inference.md": Page(
         "Inference",
-        "Answers for every row of a partition, and answers for an app.",
+        "Answers for every row of a partition, for an app, and over HTTP.",
         "fti_assets",
-        _names("batch_predictions Predictor"),
+        _names("batch_predictions Predictor serving_app Limits"),
     ),
     "definitions.md": Page(
         "Definitions and stores",

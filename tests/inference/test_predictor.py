@@ -299,7 +299,7 @@ def test_one_request_is_answered_with_what_was_known_then(world):
         at=NOON,
         model="delay_net",
         build="v1/20130601T000000Z-00000001",
-        ages={"weather_v1": 1800.0, "delays_v1": 7200.0, "planes_v1": None},
+        ages={"weather_v1": 3600.0, "delays_v2": 7200.0, "planes_v1": None},
     )
     assert isinstance(answer.value, float)
     assert type(answer.features["hour_of_day"]) is int

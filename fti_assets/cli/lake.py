@@ -29,15 +29,13 @@ def check(file: str | None, module: str | None, lake: str | None) -> None:
 
     It compares the lake with Dagster's records and with its own files, and the online store with the lake.
     """
-    from fti_assets.describe import stores_of
+    from fti_assets.describe import existing_store, stores_of
     from fti_assets.orchestration.upkeep.recorded import namespaces_of, refuse_lost, stale_namespaces, tables_of
     from fti_assets.stores.lake.upkeep.unnamed_files import file_sizes, missing_files
 
     system = loaded(file, module)
     system_stores = stores_of(system, lake=lake)
-    store, stale = system_stores.offline_store(), {}
-    if not store.exists():
-        raise NotMaterializedError(f"there is no offline store at {store.root}: name the lake's folder, --lake FOLDER")
+    store, stale = existing_store(system_stores), {}
     with store.connect() as opened:
         with store.lock():
             sizes, missing = file_sizes(opened), missing_files(opened)
@@ -108,12 +106,11 @@ def delete_unnamed_files(lake: str | None) -> None:
 
     No snapshot names them.
     """
+    from fti_assets.describe import existing_store
     from fti_assets.orchestration.resources import Stores
     from fti_assets.stores.lake.upkeep.unnamed_files import delete_unnamed
 
-    store = Stores(lake=lake).offline_store()
-    if not store.exists():
-        raise NotMaterializedError(f"there is no offline store at {store.root}: name the lake's folder, --lake FOLDER")
+    store = existing_store(Stores(lake=lake))
     with store.connect() as opened, store.lock():
         click.echo(f"deleted {delete_unnamed(opened)} files that no snapshot named")
 

@@ -113,41 +113,38 @@ def search(text: str, definitions: dg.Definitions | Sequence[Any] | str | Path |
         raise DeclarationError("search was given no word: search('delay') finds what is named or described so")
     if definitions is None or isinstance(definitions, str | Path):
         definitions = load_definitions(file=definitions or "definitions.py")
-    entries = _entries(definitions)
-    hits = [(score, match) for entry in entries if (score := _score(entry, words)) and (match := _match(entry, words))]
+    hits = [hit for entry in _entries(definitions) if (hit := _hit(entry, words)) is not None]
     return Results(match for _, match in sorted(hits, key=lambda hit: (hit[0], hit[1].name, hit[1].kind)))
 
 
-def _score(entry: _Entry, words: Sequence[str]) -> tuple[int, ...]:
-    """How good a hit is, the smaller the better; empty where a word is missing. A word counts where it is found best."""
+def _hit(entry: _Entry, words: Sequence[str]) -> tuple[tuple[int, ...], Match] | None:
+    """How good a hit is, the smaller the better, and what is shown; None where a word is missing.
+
+    A word counts where it is found best.
+    """
+    hits = [(place, shown, [word for word in words if word in text.casefold()]) for place, shown, text in entry.texts]
     ranks = []
     for word in words:
-        places = [_PLACES.index(place) + 1 for place, _, searched in entry.texts if word in searched.casefold()]
+        places = [_PLACES.index(place) for place, _, matching in hits if word in matching]
         if not places:
-            return ()
+            return None
         ranks.append(min(places))
-    starts = entry.name.startswith(words[0])
-    return (sum(ranks), 0 if starts else 1, len(entry.name))
+    matched = dict.fromkeys(f"{place} {shown}".strip() for place, shown, matching in hits if matching)
+    score = (sum(ranks), int(not entry.name.startswith(words[0])), len(entry.name))
+    return score, Match(entry.kind, entry.name, tuple(matched), entry.description, entry.owners)
 
 
-def _match(entry: _Entry, words: Sequence[str]) -> Match:
-    hit = [
-        (place, shown) for place, shown, searched in entry.texts if any(word in searched.casefold() for word in words)
-    ]
-    matched = dict.fromkeys(f"{place} {shown}".strip() for place, shown in hit)
-    return Match(entry.kind, entry.name, tuple(matched), entry.description, entry.owners)
-
-
-def _entries(definitions: dg.Definitions | Sequence[Any]) -> list[_Entry]:
-    results: dict[tuple[str, str], _Entry] = {}
-    for entry in _of_definitions(definitions) if isinstance(definitions, dg.Definitions) else _of_list(definitions):
-        results.setdefault((entry.kind, entry.name), entry)
-    return list(results.values())
-
-
-def _of_definitions(definitions: dg.Definitions) -> Iterator[_Entry]:
-    for key, asset in definitions.get_repository_def().assets_defs_by_key.items():
-        yield from _of_asset(asset.get_asset_spec(key), declaration_of(asset))
+def _entries(definitions: dg.Definitions | Sequence[Any]) -> Iterable[_Entry]:
+    entries: Iterable[_Entry]
+    if isinstance(definitions, dg.Definitions):
+        assets = definitions.get_repository_def().assets_defs_by_key.items()
+        entries = (one for key, asset in assets for one in _of_asset(asset.get_asset_spec(key), declaration_of(asset)))
+    else:
+        entries = _of_list(definitions)
+    by_name: dict[tuple[str, str], _Entry] = {}
+    for entry in entries:  # a view stands in each dataset that is made of it
+        by_name.setdefault((entry.kind, entry.name), entry)
+    return by_name.values()
 
 
 def _of_list(declarations: Iterable[Any]) -> Iterator[_Entry]:

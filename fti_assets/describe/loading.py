@@ -10,12 +10,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from fti_assets.core.extras import named_extras
-from fti_assets.errors import DeclarationError, FtiError, listed
+from fti_assets.errors import DeclarationError, FtiError, NotMaterializedError, listed
 
 if TYPE_CHECKING:
     import dagster as dg
 
     from fti_assets.orchestration.resources import Stores
+    from fti_assets.stores.lake.store import OfflineStore
 
 
 def load_definitions(*, file: str | Path | None = None, module: str | None = None) -> dg.Definitions:
@@ -63,6 +64,14 @@ def stores_of(definitions: dg.Definitions, **folders: str | None) -> Stores:
         raise DeclarationError(f"the stores of the definitions cannot be used here: {error}") from error
     places = {name: getattr(resolved, name) for name in type(stores).model_fields}
     return type(stores)(**{**places, **{name: folder for name, folder in folders.items() if folder is not None}})
+
+
+def existing_store(stores: Stores) -> OfflineStore:
+    """The offline store of some stores, which must be there: nothing is made by looking at it."""
+    store = stores.offline_store()
+    if not store.exists():
+        raise NotMaterializedError(f"there is no offline store at {store.root}: name the lake's folder, --lake FOLDER")
+    return store
 
 
 def _of_file(file: Path) -> ModuleType:

@@ -12,7 +12,8 @@ import dagster as dg
 
 from fti_assets.core.names import Commit, PartitionRecord, TableName
 from fti_assets.core.times import instant
-from fti_assets.errors import DataError, NotMaterializedError, StoreError
+from fti_assets.describe import existing_store
+from fti_assets.errors import DataError, StoreError
 from fti_assets.forget.carriers import Carrier, Values, carriers, check_key, name_of, other_carriers
 from fti_assets.forget.events import tell_dagster
 from fti_assets.forget.report import Forgotten, TableReport
@@ -82,8 +83,7 @@ def forget(
     declarations, store = declarations_of(definitions), stores.offline_store()
     if not store.exists():
         check_key(declarations, group, key, [])
-        raise NotMaterializedError(f"there is no offline store at {store.root}: name the lake's folder, --lake FOLDER")
-    with store.connect() as lake:
+    with existing_store(stores).connect() as lake:
         stored = tables_with_files(lake)
         check_key(declarations, group, key, stored)
         by_group_first = sorted(carriers(declarations, group, key, stored), key=lambda one: one.kind != "group")

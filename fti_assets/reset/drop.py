@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from fti_assets.errors import NotMaterializedError, StoreError
+from fti_assets.describe import existing_store
+from fti_assets.errors import StoreError
 from fti_assets.forget.events import home_instance
 from fti_assets.orchestration.declaration import declarations_of
 from fti_assets.orchestration.resources import Stores
@@ -38,9 +39,7 @@ def reset(
             commit failed; nothing was dropped.
         NotMaterializedError: there is nothing of that name, or no offline store.
     """
-    declarations, store, online = declarations_of(definitions), stores.offline_store(), stores.online_store()
-    if not store.exists():
-        raise NotMaterializedError(f"there is no offline store at {store.root}: name the lake's folder, --lake FOLDER")
+    declarations, store, online = declarations_of(definitions), existing_store(stores), stores.online_store()
     with store.connect() as lake, store.lock():
         plan = planned(lake, declarations, names, stores)
         if plan.needs:

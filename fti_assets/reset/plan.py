@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from fti_assets.core.names import DATASETS, FEATURES, PREDICTIONS, TableName
+from fti_assets.describe import existing_store
 from fti_assets.errors import NotMaterializedError, StoreError, one_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.forget.carriers import name_of
@@ -87,10 +88,7 @@ def plan_reset(definitions: dg.Definitions, names: Sequence[str], *, stores: Sto
         NotMaterializedError: there is nothing of that name, or no offline store.
         DamagedError: a manifest cannot be read, so nobody can say what it needs.
     """
-    store = stores.offline_store()
-    if not store.exists():
-        raise NotMaterializedError(f"there is no offline store at {store.root}: name the lake's folder, --lake FOLDER")
-    with store.connect() as lake:
+    with existing_store(stores).connect() as lake:
         return planned(lake, declarations_of(definitions), names, stores)
 
 

@@ -59,7 +59,7 @@ def rows(group: FeatureGroup, /, *, partition: PartitionKeys = None, **arguments
     >>> seen[["customer", "hour", "seen_2h"]].astype(str).values.tolist()
     [['7', '2025-01-02 10:00:00', '1'], ['7', '2025-01-02 11:00:00', '1']]
     """
-    windows = named_partitions(group, partition)
+    partitions = named_partitions(group, partition)
     absent = [name for name in group.inputs if name not in arguments]
     if absent:
         raise DeclarationError(
@@ -70,25 +70,25 @@ def rows(group: FeatureGroup, /, *, partition: PartitionKeys = None, **arguments
     try:
         connection.execute("SET TimeZone = 'UTC'")
         tables = {
-            name: _as_table(connection, frame, group.inputs[name], group, windows)
+            name: _as_table(connection, frame, group.inputs[name], group, partitions)
             for name, frame in arguments.items()
             if name in group.inputs
         }
-        result = call(group.function, {**arguments, **tables}, group, windows)
-        return validated(connection, result, group, windows)
+        result = call(group.function, {**arguments, **tables}, group, partitions)
+        return validated(connection, result, group, partitions)
     finally:
         connection.close()
 
 
 def validated(
-    connection: duckdb.DuckDBPyConnection, result: Any, group: FeatureGroup, windows: Sequence[Partition]
+    connection: duckdb.DuckDBPyConnection, result: Any, group: FeatureGroup, partitions: Sequence[Partition]
 ) -> pd.DataFrame:
     """A function's result as it would be stored.
 
     Raises:
         RowsRefused: rows break a blocking rule.
     """
-    staged = stage(connection, result, layout_of(group), windows)
+    staged = stage(connection, result, layout_of(group), partitions)
     if not staged.accepted:
         import pandas as pd
 
@@ -108,10 +108,10 @@ def _as_table(
     frame: Any,
     source: FeatureGroup,
     group: FeatureGroup,
-    windows: Sequence[Partition],
+    partitions: Sequence[Partition],
 ) -> Table:
     declared = layout_of(source)
     layout = Layout(declared.what, declared.times, (), None, types=declared.types, times=declared.times)
     staged = stage(connection, frame, layout, [Partition("all")])
     relation = connection.table(quoted(staged.table)).project(f"* EXCLUDE ({PARTITION})")
-    return within_reach(table_of(connection, relation, source), source, group, windows)
+    return within_reach(table_of(connection, relation, source), source, group, partitions)

@@ -36,7 +36,9 @@ def record_of(lake: Lake, view: FeatureView) -> ViewRecord:
     return view.record(lambda group: lake.column_types(group.table))
 
 
-def assert_join_is_honest(lake: Lake, view: FeatureView, windows: Sequence[Partition], sample: int, seed: int) -> None:
+def assert_join_is_honest(
+    lake: Lake, view: FeatureView, partitions: Sequence[Partition], sample: int, seed: int
+) -> None:
     """Check a view's joins, on-demand features and label, for the spine rows of some partitions.
 
     Raises:
@@ -44,13 +46,13 @@ def assert_join_is_honest(lake: Lake, view: FeatureView, windows: Sequence[Parti
         NotMaterializedError: a group, or every spine row of the partitions, is not there.
     """
     record = record_of(lake, view)
-    spine = stored_spine(lake, record, partitions=[window.key for window in windows])
+    spine = stored_spine(lake, record, partitions=[one.key for one in partitions])
     table = quoted(temporary_name("searched"))
     assembled = assemble(lake, record, spine, snapshot=lake.snapshot())
     lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {view_of(assembled)}")
     rows = lake.connection.sql(f"FROM {table}").fetchall()
     if not rows:
-        raise NotMaterializedError(f"{view.spine.table_name} has no rows in {windows[0].key} to {windows[-1].key}")
+        raise NotMaterializedError(f"{view.spine.table_name} has no rows in {partitions[0].key} to {partitions[-1].key}")
     columns = lake.connection.sql(f"FROM {table}").columns
     chosen = sorted(random.Random(seed).sample(range(len(rows)), min(sample, len(rows))))
     searched = [dict(zip(columns, rows[number], strict=True)) for number in chosen]

@@ -121,12 +121,12 @@ def materialize(
     with nullcontext(instance) if instance is not None else new_instance() as of_test:
         for declaration in declarations:
             partitioned = declaration.partitions_def is not None or len(declarations) == 1
-            windows = named_partitions(declaration, partition if partitioned else None)
-            end = windows[-1].end if now is None else now
+            partitions = named_partitions(declaration, partition if partitioned else None)
+            end = partitions[-1].end if now is None else now
             with clock.at(end) if end is not None else nullcontext():
                 runs[declaration.key.to_user_string()] = run(
                     [declaration.assets_def],
-                    windows,
+                    partitions,
                     declaration.partitions_def,
                     instance=of_test,
                     resources={STORES: stores, **(resources or {})},

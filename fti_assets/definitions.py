@@ -86,6 +86,7 @@ def build_definitions(
     collected = walk(declarations)
     _refuse_same_names(collected)
     _refuse_unmade_inputs(collected, plain)
+    # Refused here, where the password of an address is kept out of the error.
     all_resources = {STORES: _DEFAULT_STORES, **(resources or {})}
     if all_resources[STORES] is None or isinstance(all_resources[STORES], str | PurePath | Mapping):
         raise DeclarationError(

@@ -21,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         with named_extras(" ".join(["fti", *arguments[:1]])):
+            # Click would else end the process itself.
             fti.main(arguments, prog_name="fti", standalone_mode=False)
     except FtiError as error:
         click.echo(f"fti: {error}", err=True)

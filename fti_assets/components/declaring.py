@@ -64,10 +64,11 @@ class DeclaringComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore
         declaration = self.declared(tree)
         stores = stores_of(tree)
         if not self._fits:
-            others = components_of(tree)
-            declared = [declaration, *(other.declared(tree) for other in others)]
+            # Once for the whole project: what cannot stand side by side is told before Dagster merges the parts.
+            components = components_of(tree)
+            declared = [declaration, *(component.declared(tree) for component in components)]
             fti.build_definitions(list(dict.fromkeys(declared)), resources={STORES: stores})
-            for component in [self, *others]:
+            for component in [self, *components]:
                 component._fits = True
         return dg.Definitions(assets=[declaration.assets_def], resources={STORES: stores})
 

@@ -217,6 +217,7 @@ def _resolved(parameter: inspect.Parameter, function: Callable[..., Any], also: 
 
 
 def _evaluated(annotation: str, module: str) -> Any:
+    # Not typing.get_type_hints, which fails as a whole over one name that is imported for type checkers alone.
     names = {**(vars(sys.modules[module]) if module in sys.modules else {}), "__builtins__": __builtins__}
     # As a whole; else in parts, since `"Frame" | None` with a class that is text there is no union that Python can make.
     for parts in ([annotation], annotation.split("|") if "[" not in annotation else []):

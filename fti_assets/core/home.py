@@ -15,15 +15,7 @@ def home() -> Path:
 
 
 def folder_of(location: str | Path, *, what: str, instead: str = "a folder") -> Path:
-    """The folder of a store.
-
-    Args:
-        location: where it is said to be.
-        what: the store, for an error.
-        instead: what can be named.
-
-    Raises:
-        StoreError: it is an address of something else, of which a folder would be made.
+    """The folder of a store; an address of something else, of which a folder would be made, is refused.
 
     >>> folder_of("stores/lake", what="offline").name
     'lake'

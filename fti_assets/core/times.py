@@ -61,6 +61,7 @@ def instant(value: str | datetime) -> datetime:
 def microseconds(value: datetime | timedelta) -> int:
     """Whole microseconds of a duration, or since 1970 of a naive UTC instant."""
     length = value if isinstance(value, timedelta) else value - EPOCH
+    # In whole numbers: a float of seconds, as total_seconds() gives, is off by a microsecond now and then.
     return length // timedelta(microseconds=1)
 
 

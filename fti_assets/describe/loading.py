@@ -79,6 +79,7 @@ def _of_file(file: Path) -> ModuleType:
         raise DeclarationError(
             f"there is no file {file}: name the file or module of the definitions, -f FILE or -m MODULE of fti"
         )
+    # A name of its own, since another definitions.py may be imported already.
     spec = importlib.util.spec_from_file_location(f"__fti_described_{file.stem}", file)
     if spec is None or spec.loader is None:
         raise DeclarationError(f"{file} is not a Python file")

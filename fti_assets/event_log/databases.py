@@ -37,17 +37,10 @@ class OpenDatabases:
         self._databases: OrderedDict[str, _Database] = OrderedDict()
 
     def engine(self, path: str, prepare: Callable[[], None]) -> Engine:
-        """The engine of the file at ``path``.
-
-        A file that was deleted or replaced since is opened anew: what is written to the old one would be lost, and what is read
-        from it is no longer so.
-
-        Args:
-            path: of the database.
-            prepare: makes the database, if need be; called before it is opened.
-        """
+        """The engine of the file at ``path``; ``prepare`` makes the database, if need be, before it is opened."""
         database = self._databases.get(path)
         if database is not None:
+            # A file that was deleted or replaced: what is written to the old one would be lost, what is read from it is no longer so.
             if database.file == _identity(path):
                 self._databases.move_to_end(path)
                 return database.engine
@@ -118,10 +111,11 @@ class _Connection(sqlite3.Connection):
 
 
 def _pooled(path: str, timeout_s: float) -> Engine:
+    # Threads take turns with the connection, under the owner's lock, so SQLite's own check of threads would only refuse them.
     engine = create_engine(
         URL.create("sqlite", database=path),
         poolclass=QueuePool,
-        pool_size=1,
+        pool_size=1,  # SQLite has one writer, and a second reader would cost three more file descriptors
         connect_args={"timeout": timeout_s, "check_same_thread": False, "factory": _Connection},
     )
     event.listen(engine, "connect", _sync_at_checkpoints)

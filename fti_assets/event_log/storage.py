@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +17,20 @@ from dagster import DagsterEventType, Field, StringSource
 from dagster._core.instance import RUNLESS_RUN_ID
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
+    INDEX_SHARD_NAME,
+    SqliteEventLogStorage,
+    SqliteEventLogStorageWatchdog,
+)
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData, serialize_value
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
+from watchdog.events import EVENT_TYPE_MODIFIED, FileSystemEvent
 from watchdog.observers import Observer
 
 from fti_assets.event_log.databases import OpenDatabases, engine_of_new, is_stamped, on_disk
-from fti_assets.event_log.watching import Watchdog
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -38,6 +42,30 @@ OPEN_DATABASES = 16
 
 
 _LAST = {DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
+
+
+class _Watchdog(SqliteEventLogStorageWatchdog):
+    """Tells those who watch a run, such as its page in the UI, of each event when the run's write-ahead log grows."""
+
+    def __init__(
+        self,
+        storage: SqliteEventLogStorage,
+        run_id: str,
+        callback: EventHandlerFn,
+        cursor: str | None,
+        wait_for_writer: Callable[[str], None],
+    ) -> None:
+        super().__init__(storage, run_id, callback, cursor)
+        # Dagster's own waits for the database file, which changes with each event only where a connection is closed after it; of one
+        # that stays open it changes at a checkpoint.
+        path = storage.path_for_shard(run_id)
+        self._wait_for_writer, self._run, self._paths = wait_for_writer, run_id, {path, f"{path}-wal"}
+
+    def dispatch(self, event: FileSystemEvent) -> None:
+        """Take a change of a file of the folder."""
+        if event.event_type == EVENT_TYPE_MODIFIED and event.src_path in self._paths:
+            self._wait_for_writer(self._run)
+            self._process_log()
 
 
 class PooledSqliteEventLogStorage(SqliteEventLogStorage):
@@ -171,7 +199,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         if not self._obs:
             self._obs = Observer()
             self._obs.start()
-        watchdog = Watchdog(self, run_id, callback, cursor, self.wait_for_writer)
+        watchdog = _Watchdog(self, run_id, callback, cursor, self.wait_for_writer)
         self._watchers[run_id][callback] = (watchdog, self._obs.schedule(watchdog, self._base_dir, recursive=True))
 
     def wait_for_writer(self, run_id: str) -> None:
@@ -190,6 +218,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
                 self._databases.close_all()
 
 
+# Weak, so that a storage that nobody holds is not kept open for the sake of a fork.
 _storages: weakref.WeakSet[PooledSqliteEventLogStorage] = weakref.WeakSet()
 _held: list[PooledSqliteEventLogStorage] = []
 

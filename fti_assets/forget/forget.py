@@ -118,6 +118,7 @@ def forget(
             for search in searches
             if (counts := _rejected(lake, search, remove=not dry_run)) != (0, 0)
         }
+        # Looked for anew: a run that began before may have written the key again meanwhile.
         still = [
             find(lake, search.carrier.table, search.predicate) if commits else search.occurrences for search in searches
         ]

@@ -46,6 +46,7 @@ def refusal(problem: str) -> dg.Failure:
 def _plain(value: Any) -> str | int | float | bool | None:
     import pandas as pd
 
+    # Dagster's tables take plain values only; a NaN would be no JSON.
     value = value.item() if isinstance(value, np.generic) else value
     if value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
         return None

@@ -111,6 +111,7 @@ def walk(declarations: Iterable[Declaration]) -> list[Declaration]:
 
 def declaration_of(asset: dg.AssetsDefinition) -> Declaration | None:
     """The declaration that an asset was made from, or None for a plain Dagster asset."""
+    # A value that came from another process has no instance.
     kept = (getattr(spec.metadata.get(DECLARATION), "instance", None) for spec in asset.specs)
     return next((one for one in kept if isinstance(one, Declaration)), None)
 

@@ -39,10 +39,10 @@ def build_asset(
     automation_condition: dg.AutomationCondition[Any] | None = None,
     code_terms: object,
 ) -> dg.AssetsDefinition:
-    """Build the asset of a declaration.
+    """Build the asset of a declaration, whose own ``@dg.asset`` parameters win over what is derived here.
 
     Args:
-        declaration: what the asset is of; each of its ``@dg.asset`` parameters wins over what is derived here.
+        declaration: what the asset is of.
         function: the user's function, or None if the declaration has none.
         run: what the step does, given the context, the stores and the arguments that Dagster resolved.
         provided: the function's parameters that ``run`` itself provides.
@@ -50,13 +50,10 @@ def build_asset(
         ins: plain Dagster assets that the function takes, as ``@dg.asset`` has them.
         config: the run config of a declaration that has no function.
         deps: the upstream assets that are read from a store.
-        check_specs: the checks that the step reports.
-        metadata: what the catalog shows before the first run.
-        kinds: the badges in the graph.
-        group_name: the graph's group.
         description: what the asset is, by default the function's docstring.
         automation_condition: when it runs by itself, unless the user says otherwise; None said by the user is never.
         code_terms: everything but the source that decides what is computed, for the code version.
+        check_specs, metadata, kinds, group_name: as ``@dg.asset`` has them.
     """
     name, options = declaration.asset_name, declaration.options
     types = _filled_by_dagster(function, provided, annotations or {}, name)

@@ -16,14 +16,7 @@ from fti_assets.stores.models.store import Aliases, ModelStore
 
 @dataclass(frozen=True)
 class Need:
-    """Something that needs tables.
-
-    Attributes:
-        what: it, in words.
-        tables: the tables that it needs.
-        remedy: what to do, in words.
-        name: the dataset that can be reset along, or None for a model's build.
-    """
+    """What needs some tables and what to do, in words; ``name`` is a dataset that can be reset along, None for a model's build."""
 
     what: str
     tables: tuple[TableName, ...]

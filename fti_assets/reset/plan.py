@@ -27,17 +27,9 @@ SCHEMAS = (FEATURES, DATASETS, PREDICTIONS)
 
 @dataclass(frozen=True)
 class StoredTable:
-    """What is stored of one version of a group, dataset or predictions.
+    """What is stored of one version of a group, dataset or predictions: rows, tiles, online keys, rejected rows.
 
-    Attributes:
-        table: its table, there or not.
-        asset: its asset, the one of that name if it is no longer declared.
-        in_lake: whether the table is there.
-        partitions: how many the ledger has.
-        rows: how many the table has.
-        tiles: the tables of what windows keep of its partitions.
-        online_keys: how many keys its namespace has, None if there is none.
-        rejected_files: how many files of rows that failed validation are kept aside.
+    Its asset is the one of that name if it is no longer declared. ``online_keys`` is None where it has no namespace.
     """
 
     table: TableName
@@ -59,13 +51,8 @@ class StoredTable:
 class Plan:
     """What a reset of some names would do.
 
-    Attributes:
-        names: what was asked for.
-        dropped: each version of which something is stored.
-        dependents: what else was made from it, in words; it stays.
-        needs: what forbids it.
-        assets: the assets whose records in Dagster go with it.
-        root: the offline store's folder.
+    ``dropped`` is each version of which something is stored, ``dependents`` what else was made from it, in words, which stays,
+    ``needs`` what forbids it, ``assets`` those whose records in Dagster go with it, ``root`` the offline store's folder.
     """
 
     names: tuple[str, ...]

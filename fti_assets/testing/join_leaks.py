@@ -94,14 +94,15 @@ def _corrected(lake: Lake, view: ViewRecord, row: Mapping[str, Any]) -> Iterator
         [row[name] for name in view.identity],
     ).fetchall()
 
+    # In Python, row by row, and with no SQL of the join: an oracle that shares its mistakes would find none.
     def rank(version: tuple[Any, ...]) -> tuple[Any, ...]:
         when, last = version[0], (version[1] is not None, version[1] if version[1] is not None else 0)
         return (True, when - datetime.min, last) if when <= at else (False, datetime.min - when, last)
 
-    visible = max((version for version in versions if version[0] is not None), key=rank, default=None)
-    if visible is None:
+    winner = max((version for version in versions if version[0] is not None), key=rank, default=None)
+    if winner is None:
         return
-    for name, expected in zip(names, visible[2:], strict=True):
+    for name, expected in zip(names, winner[2:], strict=True):
         if _plain(row[name]) != _plain(expected):
             yield {**{one: row[one] for one in view.identity}, "feature": name, "joined": row[name], "known": expected}
 

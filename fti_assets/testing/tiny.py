@@ -127,6 +127,7 @@ def train_tiny(
         )
     features, columns = _arrays_of(view, frame)
     labels = _label_of(view, frame)
+    # A pattern, not a draw, so that of tiny_dataset's labels each part has every class.
     parts = np.asarray(frame[SPLIT], dtype=object) if SPLIT in frame else np.resize(_PARTS, len(frame)).astype(object)
     empty = [part for part in ("train", "test") if not (parts == part).any()]
     if empty:

@@ -142,6 +142,7 @@ def _lost(context: Context, request: _Request, busy: Any) -> tuple[Any, Any]:
     if not idle.is_partitioned:
         launch = launch_of(instance, instance.get_run_by_id(planned.run_id))
         return (idle if launch == "never began" else nothing), (idle if launch == "under way" else nothing)
+    # One look per run that was made of the request, not per partition.
     made = set(instance.get_materialized_partitions(context.key, after_cursor=request.event))
     unknown = sorted(idle.expensively_compute_partition_keys() - made)
     by_launch: dict[Launch, set[str]] = {"under way": set(), "never began": set(), "ended": set()}

@@ -73,6 +73,7 @@ class Cursor:
 
 
 def _packed(versions: Mapping[str, Any]) -> str:
+    # A cursor is text in Dagster's storage, written anew at each tick that changes it: years of partitions are long.
     return base64.b64encode(zlib.compress(json.dumps(versions).encode(), level=1)).decode()
 
 

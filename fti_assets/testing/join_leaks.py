@@ -52,7 +52,9 @@ def assert_join_is_honest(
     lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {view_of(assembled)}")
     rows = lake.connection.sql(f"FROM {table}").fetchall()
     if not rows:
-        raise NotMaterializedError(f"{view.spine.table_name} has no rows in {partitions[0].key} to {partitions[-1].key}")
+        raise NotMaterializedError(
+            f"{view.spine.table_name} has no rows in {partitions[0].key} to {partitions[-1].key}"
+        )
     columns = lake.connection.sql(f"FROM {table}").columns
     chosen = sorted(random.Random(seed).sample(range(len(rows)), min(sample, len(rows))))
     searched = [dict(zip(columns, rows[number], strict=True)) for number in chosen]

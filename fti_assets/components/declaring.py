@@ -7,10 +7,10 @@ from types import ModuleType
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import dagster as dg
-from pydantic import BaseModel, PrivateAttr
+from pydantic import PrivateAttr
 
 import fti_assets as fti
-from fti_assets.components.reference import is_path, last_name, place_of, python_object
+from fti_assets.components.reference import PlacedComponent, is_path, last_name, python_object
 from fti_assets.components.stores import stores_of
 from fti_assets.core.names import versioned
 from fti_assets.errors import DeclarationError, FtiError, listed
@@ -31,12 +31,11 @@ class ComponentTree(Protocol):
     def get_all_components(self, of_type: type[Any]) -> list[Any]: ...
 
 
-class DeclaringComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore[misc]
+class DeclaringComponent(PlacedComponent):
     """A component that makes one declaration."""
 
     summary: ClassVar[str]
 
-    _context: Any = PrivateAttr(None)
     _declaration: Any = PrivateAttr(None)
     _is_declaring: bool = PrivateAttr(False)
     _fits: bool = PrivateAttr(False)
@@ -45,13 +44,6 @@ class DeclaringComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore
     def get_spec(cls) -> dg.ComponentTypeSpec:
         """What ``dg list components`` says."""
         return dg.ComponentTypeSpec(description=cls.summary, produces=["asset", "asset_check"])
-
-    @classmethod
-    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Any:
-        """Make the component from its attributes, and keep where they stand."""
-        component = super().load(attributes, context)
-        component._context = context
-        return component
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The component's own asset; those that it rests on come from their own components.
@@ -101,9 +93,7 @@ class DeclaringComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore
     @property
     def place(self) -> str:
         """The file and line of the component."""
-        if self._context is None:
-            return f"{type(self).__name__} {self.names()[0]!r}"
-        return place_of(self._context)
+        return super().place if self._context is not None else f"{type(self).__name__} {self.names()[0]!r}"
 
     def python(self, reference: Any, *, what: str) -> Any:
         """The Python object that an attribute names."""

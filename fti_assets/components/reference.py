@@ -13,9 +13,31 @@ from types import ModuleType
 from typing import Any
 
 import dagster as dg
+from pydantic import BaseModel, PrivateAttr
 
 import fti_assets as fti
 from fti_assets.errors import DeclarationError, listed, one_of
+
+
+class PlacedComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore[misc]
+    """A component that knows where it stands; one that is made in Python stands in no file."""
+
+    _context: Any = PrivateAttr(None)
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Any:
+        """Make the component from its attributes, and keep where they stand."""
+        component = super().load(attributes, context)
+        component._context = context
+        return component
+
+    @property
+    def place(self) -> str:
+        """The file and line of the component."""
+        if self._context is None:
+            return type(self).__name__
+        positions = self._context.resolution_context.source_position_tree
+        return str(positions.position if positions else self._context.path)
 
 
 def is_path(reference: str) -> bool:
@@ -30,12 +52,6 @@ def last_name(reference: str) -> str:
     ('hourly', 'weather')
     """
     return reference.rpartition(":" if ":" in reference else ".")[2]
-
-
-def place_of(context: dg.ComponentLoadContext) -> str:
-    """The file and line where a component stands."""
-    positions = context.resolution_context.source_position_tree
-    return str(positions.position if positions else context.path)
 
 
 def python_object(reference: Any, context: dg.ComponentLoadContext | None, *, what: str) -> Any:

@@ -6,10 +6,10 @@ from types import ModuleType
 from typing import Any
 
 import dagster as dg
-from pydantic import BaseModel, PrivateAttr
+from pydantic import PrivateAttr
 
 import fti_assets as fti
-from fti_assets.components.reference import place_of, python_object
+from fti_assets.components.reference import PlacedComponent, python_object
 from fti_assets.core.addresses import shown
 from fti_assets.errors import DeclarationError, FtiError, listed
 from fti_assets.orchestration.resources import STORES
@@ -17,7 +17,7 @@ from fti_assets.orchestration.resources import STORES
 _DEFAULT = fti.Stores()
 
 
-class StoresComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore[misc]
+class StoresComponent(PlacedComponent):
     """The stores of a project, the resource ``fti``; without this component they lie under ``FTI_HOME``.
 
     Args:
@@ -32,7 +32,6 @@ class StoresComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore[mi
     models: str | None = None
     online: str | None = None
     resource: str | None = None
-    _context: Any = PrivateAttr(None)
     _stores: Any = PrivateAttr(None)
 
     def __repr_args__(self) -> Any:
@@ -43,13 +42,6 @@ class StoresComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore[mi
     def get_spec(cls) -> dg.ComponentTypeSpec:
         """What ``dg list components`` says."""
         return dg.ComponentTypeSpec(description="Where features, models and online values lie.", produces=["resource"])
-
-    @classmethod
-    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Any:
-        """Make the component from its attributes, and keep where they stand."""
-        component = super().load(attributes, context)
-        component._context = context
-        return component
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The resource."""
@@ -62,8 +54,7 @@ class StoresComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore[mi
             try:
                 self._stores = self._made()
             except FtiError as error:
-                place = "StoresComponent" if self._context is None else place_of(self._context)
-                raise DeclarationError(f"{place}: {error}") from error
+                raise DeclarationError(f"{self.place}: {error}") from error
         stores: fti.Stores = self._stores
         return stores
 
@@ -83,7 +74,7 @@ def stores_of(tree: Any) -> fti.Stores:
     """The stores of a project: those of its one StoresComponent, or the ones under ``FTI_HOME``."""
     components = tree.get_all_components(StoresComponent) if isinstance(tree.defs_module, ModuleType) else []
     if len(components) > 1:
-        places = [place_of(component._context) for component in components if component._context is not None]
+        places = [component.place for component in components]
         raise DeclarationError(f"this project has {len(components)} StoresComponents, in {listed(places)}: keep one")
     stores: fti.Stores = components[0].stores if components else _DEFAULT
     return stores

@@ -99,7 +99,7 @@ def _replayed(
     if not total:
         reach = f"; the online store answers from {since}" if since is not None else ""
         raise NotMaterializedError(
-            f"{view.spine_table} has no row to replay{reach}: materialize a later partition of it"
+            f"{view.spine_table.full_name} has no row to replay{reach}: materialize a later partition of it"
         )
     chosen = sorted(random.Random(seed).sample(range(1, total + 1), min(sample, total)))
     rows = lake.connection.sql(f"SELECT * EXCLUDE (__fti_row) FROM {numbered} WHERE __fti_row IN {(0, *chosen)}")

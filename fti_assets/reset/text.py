@@ -66,7 +66,7 @@ def _of_table(one: StoredTable) -> Iterator[str]:
     if one.in_lake:
         yield f"  {one.table.full_name}: {one.rows} rows in {one.partitions} partitions, with the ledger of their versions"
     for tiles in one.tiles:
-        yield f"  {tiles}: what windows keep of its partitions"
+        yield f"  {tiles.full_name}: what windows keep of its partitions"
     if one.online_keys is not None:
         yield f"  online {one.table.name}: {one.online_keys} keys"
     if one.rejected_files:

@@ -83,7 +83,7 @@ def test_it_says_what_it_would_drop_and_drops_nothing_else(stores: fti.Stores, l
     assert said.splitlines() == [
         "would drop of visits:",
         "  features.visits_v1: 96 rows in 12 partitions, with the ledger of their versions",
-        f"  {tiles}: what windows keep of its partitions",
+        f"  {tiles.full_name}: what windows keep of its partitions",
         "  online visits_v1: 2 keys",
         "  rejected rows of visits_v1: 1 files",
         "made from it, and not dropped:",

@@ -144,13 +144,13 @@ def test_a_missing_extra_is_named_where_it_is_first_needed(module: str, extra: s
 import sys
 sys.modules["{module}"] = None
 from fti_assets.errors import MissingExtraError
-from fti_assets.training.encoders.extras import require
+from fti_assets.core.extras import require
 try:
-    require("{module}", "{extra}")
+    require("{module}")
 except MissingExtraError as error:
     print(error)
 """
-    assert python(code) == f"{module} is not installed: install fti_assets[{extra}]"
+    assert python(code) == f"a model needs {module}, which is not installed: pip install 'fti-assets[{extra}]'"
 
 
 def test_a_fault_inside_the_package_is_not_called_a_missing_extra() -> None:

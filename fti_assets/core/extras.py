@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from fti_assets.errors import MissingExtraError
 
@@ -44,3 +46,13 @@ def named_extras(what: str) -> Iterator[None]:
         raise MissingExtraError(
             f"{what} needs {package}, which is not installed: pip install 'fti-assets[{EXTRAS[package]}]'", name=package
         ) from error
+
+
+def require(module: str) -> Any:
+    """A module of a package that only some models need, imported where one is trained or exported.
+
+    Raises:
+        MissingExtraError: its package is not installed.
+    """
+    with named_extras("a model"):
+        return importlib.import_module(module)

@@ -8,11 +8,10 @@ import pytest
 from onnx import helper, numpy_helper
 
 from fti_assets.core.manifest import Column, GraphOutput
-from fti_assets.errors import DamagedError, ExportError, MissingExtraError, ModelError, PredictionError
+from fti_assets.errors import DamagedError, ExportError, ModelError, PredictionError
 from fti_assets.stores.models.graph import Graph
 from fti_assets.stores.models.samples import Samples
 from fti_assets.training.datasets.split import SPLITS
-from fti_assets.training.encoders import extras
 from fti_assets.training.encoders.encoders import Embedding, OneHot, Passthrough, fit_encoders
 from fti_assets.training.models.comparison_rows import ComparisonRows, comparison_rows
 from fti_assets.training.models.data import TrainingData, matrix
@@ -363,14 +362,14 @@ def test_answers_that_are_no_numbers_are_refused():
 def test_without_test_rows_validation_rows_are_compared():
     data = training_data("binary", test=0)
     compared = comparison_rows(data)
-    assert compared.made.count("") == 100 + 400
+    assert compared.kinds.count("") == 100 + 400
     np.testing.assert_array_equal(compared.columns["temp"][:100], data.validation.columns["temp"])
 
 
 def test_rows_that_serving_may_see_are_compared():
     compared = comparison_rows(training_data("binary", missing=False))
     made = {
-        what: compared.part(np.flatnonzero([one == what for one in compared.made])).columns for what in compared.made
+        what: compared.part(np.flatnonzero([one == what for one in compared.kinds])).columns for what in compared.kinds
     }
     assert made.keys() >= {
         "with temp missing", "with temp far below", "with temp far above", "with carrier missing", "with carrier unknown",
@@ -723,8 +722,3 @@ def test_anything_else_is_refused():
     data = training_data("binary")
     with pytest.raises(ModelError, match=r"int cannot be exported: return a torch module"):
         export(3, data.encoder, data, "binary")
-
-
-def test_a_missing_dependency_names_its_extra():
-    with pytest.raises(MissingExtraError, match=r"not_there is not installed: install fti_assets\[sklearn\]"):
-        extras.require("not_there.sub", "sklearn")

@@ -34,8 +34,8 @@ def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
 
     model, partitions_def = predictions.model, predictions.partitions_def
     view = model.view
-    joined = [group for group in view.groups if group not in (view.spine, view.label.group)]
-    reaches = {view.spine: timedelta(0), **{group: group.ttl or timedelta(0) for group in joined}}
+    features = [group for group in view.groups if group not in (view.spine, view.label.group)]
+    reaches = {view.spine: timedelta(0), **{group: group.ttl or timedelta(0) for group in features}}
     return build_asset(
         predictions,
         function=None,

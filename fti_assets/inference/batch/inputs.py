@@ -27,39 +27,29 @@ class Inputs:
 
     def verdicts(self, *, late: bool) -> list[Verdict]:
         """Judge the rows; a few that came late to answers that are stored say nothing of the data."""
-        judged = self.rows if not late or self.rows >= _FEWEST else 0
-        return [
-            lost_joins(self.coverage, judged),
-            dull_features(VALUED, judged, null=self.null if judged else ()),
-        ]
+        rows = self.rows if not late or self.rows >= _FEWEST else 0
+        return [lost_joins(self.coverage, rows), dull_features(VALUED, rows, null=self.null if rows else ())]
 
 
 def inputs_of(rows: duckdb.DuckDBPyRelation, view: ViewRecord) -> Inputs:
-    """Count what the features of a view hold.
-
-    Args:
-        rows: what ``assemble`` made of ``with_match_columns(view)``.
-        view: the view of the build.
-    """
-    coverage = coverage_of(rows, view)
-    known = {what: share for shares in coverage.values() for what, share in shares.items()}
-    others = [feature.name for feature in view.features if feature.name not in known]
-    counted = ", ".join(["count(*)", *(f"count({quoted(name)})" for name in others)])
-    total, *counts = rows.aggregate(counted).fetchall()[0]
-    known |= dict(zip(others, counts, strict=True))
-    return Inputs(int(total), coverage, tuple(feature.name for feature in view.features if not known[feature.name]))
+    """Count what the features of a build's view hold, in what ``assemble`` made of ``with_match_columns(view)``."""
+    names = [feature.name for feature in view.features]
+    total, *counts = rows.aggregate(", ".join(["count(*)", *(f"count({quoted(name)})" for name in names)])).fetchall()[
+        0
+    ]
+    null = tuple(name for name, count in zip(names, counts, strict=True) if not count)
+    return Inputs(int(total), coverage_of(rows, view), null)
 
 
-def coverage_together(answered: Sequence[Inputs]) -> Coverage:
+def coverage_over(inputs: Sequence[Inputs]) -> Coverage:
     """The coverage over the rows of all builds; what only some of them join counts over their rows."""
-    joined: dict[tuple[str, str], list[tuple[float, int]]] = {}
-    for one in answered:
+    parts: dict[tuple[str, str], list[tuple[float, int]]] = {}
+    for one in inputs:
         for group, shares in one.coverage.items():
             for what, share in shares.items():
-                joined.setdefault((group, what), []).append((share, one.rows))
-    together: Coverage = {}
-    for (group, what), parts in joined.items():
-        total = sum(rows for _, rows in parts)
-        if total:
-            together.setdefault(group, {})[what] = sum(share * rows for share, rows in parts) / total
-    return together
+                parts.setdefault((group, what), []).append((share, one.rows))
+    coverage: Coverage = {}
+    for (group, what), of_builds in parts.items():
+        if total := sum(rows for _, rows in of_builds):
+            coverage.setdefault(group, {})[what] = sum(share * rows for share, rows in of_builds) / total
+    return coverage

@@ -12,6 +12,7 @@ from fti_assets.features.groups.columns import Columns, declared_columns, table_
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.validation.schema import column_types
 from fti_assets.orchestration.declaration import TableDeclaration
+from fti_assets.training.datasets.dataset import identity_columns
 from fti_assets.training.judging.evaluation import OUTPUT_NAMES
 from fti_assets.training.models.model import Model
 
@@ -63,16 +64,12 @@ def layout_of(predictions: BatchPredictions) -> Layout:
 
 def columns_of(predictions: BatchPredictions) -> Columns:
     """The columns of the predictions' table."""
-    model, spine = predictions.model, predictions.model.view.spine
-    types = spine.columns or {}
-    known = [table_column(key, types.get(key), f"Key, of {spine.table_name}", nullable=False) for key in spine.keys]
-    if spine.event_time is not None:
-        message = f"Prediction time, of {spine.table_name}"
-        known.append(table_column(spine.event_time, "timestamp", message, nullable=False))
+    model = predictions.model
     kind = "MAP(VARCHAR, DOUBLE)" if model.task == "multiclass" else "number"
-    known += [
+    columns = [
+        *identity_columns(model.view.spine),
         table_column(OUTPUT_NAMES[model.task], kind, f"The answer of {model.name}", nullable=False),
         table_column(BUILD, "text", "The build that answered", nullable=False),
         table_column(PREDICTED_AT, "timestamp", "When it answered", nullable=False),
     ]
-    return declared_columns(known, predictions.schema)
+    return declared_columns(columns, predictions.schema)

@@ -27,7 +27,7 @@ from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.staging import stage
 from fti_assets.features.spine_rows import LATE, spine_as_of, with_spine_times
 from fti_assets.features.stored_partitions import COMPLETE, missing_partitions
-from fti_assets.inference.batch.inputs import Inputs, coverage_together, inputs_of
+from fti_assets.inference.batch.inputs import Inputs, coverage_over, inputs_of
 from fti_assets.inference.batch.predictions import (
     BUILD,
     PREDICTED_AT,
@@ -53,54 +53,55 @@ def run_batch_predictions(
     predictions: BatchPredictions, context: dg.AssetExecutionContext, stores: Stores, config: PredictionConfig
 ) -> Iterator[Any]:
     """Predict the partitions that are run, in one pass for each build, all or nothing."""
-    windows, store = running_partitions(context), stores.model_store()
-    chosen = {window: build_for(store, predictions.model.name, window) for window in windows}
+    partitions, store = running_partitions(context), stores.model_store()
+    builds = {partition: build_for(store, predictions.model.name, partition) for partition in partitions}
+    distinct = {build.reference: build for build in builds.values()}
+    view = predictions.model.view
     with stores.offline_store().connect() as lake:
         snapshot = lake.snapshot()
-        read_external(lake, predictions.model.view.groups)
+        read_external(lake, view.groups)
         before = lake.ledger(predictions.table)
-        missing = _missing(lake, predictions, windows, snapshot)
-        kept = None if config.predict_again else _stored(lake, predictions, windows)
+        missing = _missing(lake, predictions, partitions, snapshot)
+        old = None
+        if not config.predict_again and lake.has(predictions.table):
+            old = lake.rows(predictions.table, partitions=[partition.key for partition in partitions])
         answers = [
             _answers(
                 lake,
                 store,
                 predictions,
                 build,
-                [w for w in windows if chosen[w].reference == build.reference],
-                kept,
+                [partition for partition in partitions if builds[partition].reference == reference],
+                old,
                 snapshot,
             )
-            for build in {build.reference: build for build in chosen.values()}.values()
+            for reference, build in distinct.items()
         ]
         rows = " UNION ALL BY NAME ".join(
-            f"FROM {view_of(part)}" for part in [*([] if kept is None else [kept]), *(made.rows for made in answers)]
+            f"FROM {view_of(part)}" for part in [*([] if old is None else [old]), *(one.rows for one in answers)]
         )
-        layout = layout_of(predictions)
-        staged = stage(lake.connection, lake.connection.sql(rows), layout, windows)
-        late = kept is not None and all(window.key in before for window in windows)
-        judged = [made.inputs.verdicts(late=late) for made in answers]
-        verdicts = [*staged.verdicts, missing, *worst(judged)]
+        staged = stage(lake.connection, lake.connection.sql(rows), layout_of(predictions), partitions)
+        late = old is not None and all(partition.key in before for partition in partitions)
+        verdicts = [*staged.verdicts, missing, *worst([one.inputs.verdicts(late=late) for one in answers])]
 
         def store_answers() -> Outcome:
             commit = lake.replace(
                 predictions.table,
                 staged.table,
-                [window.key for window in windows],
-                check=lambda: _refuse_concurrent_write(lake, predictions, windows, before),
+                [partition.key for partition in partitions],
+                check=lambda: _refuse_concurrent_write(lake, predictions, partitions, before),
                 asset=context.assets_def.key.to_user_string(),
                 run_id=context.run.run_id,
             )
-
             metadata = {
-                "builds": ", ".join(dict.fromkeys(build.reference for build in chosen.values())),
-                "delay_breaches": sum(made.delay_breaches for made in answers),
-                **coverage_metadata(coverage_together([made.inputs for made in answers])),
+                "builds": ", ".join(distinct),
+                "delay_breaches": sum(one.delay_breaches for one in answers),
+                **coverage_metadata(coverage_over([one.inputs for one in answers])),
                 **stored_schema(columns_of(predictions), lake.types(predictions.table)),
                 COLUMN_LINEAGE: answers_lineage(
-                    {build.reference: build.view for build in chosen.values()}.values(),
+                    [build.view for build in distinct.values()],
                     [OUTPUT_NAMES[predictions.model.task]],
-                    {group.table_name: group.key for group in predictions.model.view.groups},
+                    {group.table_name: group.key for group in view.groups},
                 ),
             }
             return Outcome(commit, metadata, verdicts)
@@ -109,29 +110,23 @@ def run_batch_predictions(
         yield from publish_rows(context, lake, predictions.table, [part], verdicts, store=store_answers)
 
 
-def build_for(store: ModelStore, model: str, window: Partition) -> ModelManifest:
+def build_for(store: ModelStore, model: str, partition: Partition) -> ModelManifest:
     """The build that answers a partition: the champion while its window is open, after that the one of its time.
 
     Raises:
         NoChampionError: the model has no champion, or no accepted build as early as the partition.
     """
-    if window.start is None or window.end is None or clock.now() < window.end:
+    if partition.start is None or partition.end is None or clock.now() < partition.end:
         return store.champion(model)
-    result = store.newest_accepted(model, at_or_before=window.start.isoformat())
+    result = store.newest_accepted(model, at_or_before=partition.start.isoformat())
     if result is None:
-        known = [f"{build.reference} ({build.status})" for build in store.builds(model)] or ["none"]
+        builds = [f"{build.reference} ({build.status})" for build in store.builds(model)] or ["none"]
         raise NoChampionError(
-            f"no accepted build of model {model!r} has a cutoff at or before {window.start}, so nothing can answer partition "
-            f"{window.key}: the store has {', '.join(known)}. Materialize the model at an earlier cutoff (which takes a dataset "
+            f"no accepted build of model {model!r} has a cutoff at or before {partition.start}, so nothing can answer partition "
+            f"{partition.key}: the store has {', '.join(builds)}. Materialize the model at an earlier cutoff (which takes a dataset "
             "with partitions_def), or predict later partitions"
         )
     return result
-
-
-def _stored(lake: Lake, predictions: BatchPredictions, windows: Sequence[Partition]) -> duckdb.DuckDBPyRelation | None:
-    if not lake.has(predictions.table):
-        return None
-    return lake.rows(predictions.table, partitions=[window.key for window in windows])
 
 
 @dataclass(frozen=True)
@@ -148,57 +143,56 @@ def _answers(
     store: ModelStore,
     predictions: BatchPredictions,
     build: ModelManifest,
-    windows: Sequence[Partition],
-    kept: duckdb.DuckDBPyRelation | None,
+    partitions: Sequence[Partition],
+    old: duckdb.DuckDBPyRelation | None,
     snapshot: int,
 ) -> _Answers:
-    """One build's answers for the spine rows of its windows that have none yet."""
+    """One build's answers for the spine rows of its partitions that have none yet."""
     view = with_spine_times(build.view, predictions.model.view.spine)
-    stored = lake.rows(view.spine_table, snapshot=snapshot)
-    within = lake.connection.sql(f"FROM {view_of(stored)} WHERE {_within(view.prediction_time, windows)}")
-    spine = spine_as_of(lake.connection, within, view)
-    absent = ""
-    if kept is not None:
-        same = " AND ".join(f"kept.{quoted(name)} = spine.{quoted(name)}" for name in view.identity)
-        absent = f" WHERE NOT EXISTS (FROM {view_of(kept)} kept WHERE {same})"
-    due = lake.connection.sql(f"SELECT spine.* FROM {view_of(spine)} spine{absent}")
+    versions = lake.rows(view.spine_table, snapshot=snapshot).filter(_within(view.prediction_time, partitions))
+    due = spine_as_of(lake.connection, versions, view)
+    if old is not None:
+        same = " AND ".join(f"old.{quoted(name)} = spine.{quoted(name)}" for name in view.identity)
+        due = lake.connection.sql(
+            f"SELECT spine.* FROM {view_of(due)} spine WHERE NOT EXISTS (FROM {view_of(old)} old WHERE {same})"
+        )
     name = quoted(temporary_name("scored"))
     lake.connection.execute(
         f"CREATE TEMP TABLE {name} AS SELECT row_number() OVER () AS __fti_scored, * "
         f"FROM {view_of(assemble(lake, with_match_columns(view), due, snapshot=snapshot))}"
     )
-    scored = lake.connection.from_arrow(_scored(lake, store, build, name))
-    selected = ", ".join(f"rows.{quoted(column)}" for column in view.identity)
-    late = lake.connection.execute(f"SELECT count(*) FILTER ({LATE}) FROM {name}").fetchall()[0][0]
+    answers = lake.connection.from_arrow(_scores(lake, store, build, name))
+    identity = ", ".join(f"rows.{quoted(column)}" for column in view.identity)
+    [(late,)] = lake.connection.execute(f"SELECT count(*) FILTER ({LATE}) FROM {name}").fetchall()
     rows = lake.connection.sql(
-        f"SELECT {selected}, answers.* EXCLUDE (__fti_scored), {literal(build.reference)} AS {BUILD}, "
+        f"SELECT {identity}, answers.* EXCLUDE (__fti_scored), {literal(build.reference)} AS {BUILD}, "
         f"{timestamp(clock.now())} AS {PREDICTED_AT} "
-        f"FROM {name} rows JOIN {view_of(scored)} answers USING (__fti_scored)"
+        f"FROM {name} rows JOIN {view_of(answers)} answers USING (__fti_scored)"
     )
     return _Answers(rows, int(late), inputs_of(lake.connection.sql(f"FROM {name}"), view))
 
 
-def _missing(lake: Lake, predictions: BatchPredictions, windows: Sequence[Partition], snapshot: int) -> Verdict:
+def _missing(lake: Lake, predictions: BatchPredictions, partitions: Sequence[Partition], snapshot: int) -> Verdict:
     """Whether what the answers rest on is there.
 
     Raises:
         NotMaterializedError: a partition of the spine is not, so there is nothing to answer.
     """
-    start, end, view = windows[0].start, windows[-1].end, predictions.model.view
+    start, end, view = partitions[0].start, partitions[-1].end, predictions.model.view
     if start is None or end is None:
         return Verdict(COMPLETE)
-    for window in windows:
-        if window.start is not None and window.end is not None:
-            absent = missing_partitions(lake, view.spine, window.start, window.end, snapshot=snapshot)
+    for partition in partitions:
+        if partition.start is not None and partition.end is not None:
+            absent = missing_partitions(lake, view.spine, partition.start, partition.end, snapshot=snapshot)
             if absent:
                 raise NotMaterializedError(
-                    f"{predictions.table_name} {window.key} has no rows to answer: {listed(absent)} is not materialized; materialize "
+                    f"{predictions.table_name} {partition.key} has no rows to answer: {listed(absent)} is not materialized; materialize "
                     "it first"
                 )
-    joined = [group for group in view.groups if group not in (view.spine, view.label.group)]
     missing = [
         name
-        for group in joined
+        for group in view.groups
+        if group not in (view.spine, view.label.group)
         for name in missing_partitions(lake, group, start - (group.ttl or timedelta(0)), end, snapshot=snapshot)
     ]
     problem = (
@@ -209,19 +203,19 @@ def _missing(lake: Lake, predictions: BatchPredictions, windows: Sequence[Partit
 
 
 def _refuse_concurrent_write(
-    lake: Lake, predictions: BatchPredictions, windows: Sequence[Partition], before: Mapping[str, PartitionRecord]
+    lake: Lake, predictions: BatchPredictions, partitions: Sequence[Partition], before: Mapping[str, PartitionRecord]
 ) -> None:
     """Under the writers' lock: answers that another run stored meanwhile stay."""
     now = lake.ledger(predictions.table)
-    changed = [window.key for window in windows if now.get(window.key) != before.get(window.key)]
-    if changed:
+    keys = [partition.key for partition in partitions]
+    if changes := [key for key in keys if now.get(key) != before.get(key)]:
         raise StoreError(
-            f"{predictions.table_name} {listed(changed)} was written by another run meanwhile; nothing of this run was stored: run it "
+            f"{predictions.table_name} {listed(changes)} was written by another run meanwhile; nothing of this run was stored: run it "
             "again, and it keeps those answers"
         )
 
 
-def _scored(lake: Lake, store: ModelStore, build: ModelManifest, table: str) -> pa.Table:
+def _scores(lake: Lake, store: ModelStore, build: ModelManifest, table: str) -> pa.Table:
     """The graph's answer for each numbered row, in chunks."""
     manifest, graph = load_build(store, build.model, build.reference)
     total = lake.connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
@@ -235,10 +229,8 @@ def _scored(lake: Lake, store: ModelStore, build: ModelManifest, table: str) -> 
         if size == 1:  # onnxruntime rounds one row alone otherwise than among others
             columns = {name: np.repeat(values, 2) for name, values in columns.items()}
         outputs = {name: values[:size] for name, values in graph.run(columns).items()}
-        answers = _columns(outputs, manifest)
-        chunks.append(
-            pa.table({"__fti_scored": pa.array(np.arange(first + 1, first + 1 + size), pa.int64()), **answers})
-        )
+        numbers = pa.array(np.arange(first + 1, first + 1 + size), pa.int64())
+        chunks.append(pa.table({"__fti_scored": numbers, **_columns(outputs, manifest)}))
     return pa.concat_tables(chunks)
 
 
@@ -248,25 +240,21 @@ def _columns(outputs: Mapping[str, np.ndarray], manifest: ModelManifest) -> dict
     for output in manifest.outputs:
         values = outputs[output.name].astype(np.float64)
         if output.name == "probabilities":
-            kind = pa.map_(pa.string(), pa.float64())
-            columns[output.name] = pa.array(
-                [list(zip(manifest.classes, row, strict=True)) for row in values.tolist()], kind
-            )
+            maps = [list(zip(manifest.classes, row, strict=True)) for row in values.tolist()]
+            columns[output.name] = pa.array(maps, pa.map_(pa.string(), pa.float64()))
         else:
             columns[output.name] = pa.array(values)
     return columns
 
 
-def _within(time: str | None, windows: Sequence[Partition]) -> str:
-    """The SQL that a prediction time is in one of the windows; adjoining windows are one span."""
-    if time is None or windows[0].start is None:
+def _within(time: str | None, partitions: Sequence[Partition]) -> str:
+    """The SQL that a prediction time is in one of the partitions; adjoining ones are one span."""
+    if time is None or partitions[0].start is None:
         return "true"
     spans: list[tuple[Any, Any]] = []
-    for window in windows:
-        if spans and spans[-1][1] == window.start:
-            spans[-1] = (spans[-1][0], window.end)
-        else:
-            spans.append((window.start, window.end))
+    for partition in partitions:
+        is_next = bool(spans) and spans[-1][1] == partition.start
+        spans.append((spans.pop()[0] if is_next else partition.start, partition.end))
     column = quoted(time)
     within = [f"{column} >= {timestamp(start)} AND {column} < {timestamp(end)}" for start, end in spans]
     return f"({' OR '.join(within)})"

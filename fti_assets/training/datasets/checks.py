@@ -13,7 +13,6 @@ from fti_assets.core.sql import quoted
 from fti_assets.errors import listed
 from fti_assets.features.groups.freshness import future_sql
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.stores.duckdb.relations import view_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.coverage import ROW, Coverage
 from fti_assets.training.datasets.dataset import APART, JOINS, PAST, UNKNOWN, VARYING
@@ -34,10 +33,7 @@ def judge_rows(
     """Judge a dataset's rows by every rule but that of times, in one pass and two more over what samples leave open.
 
     Args:
-        connection: the connection of the table.
         table: the quoted name of a table with each feature, the label and ``_fti_known``.
-        features: the features and their types.
-        label: the label's name and type.
         label_column: what the table calls the label.
         coverage: what the joins found.
     """
@@ -46,29 +42,31 @@ def judge_rows(
     for feature in features:
         name = quoted(feature.name)
         expressions += [f"count({name})", f"min({name}) IS DISTINCT FROM max({name})"]
-    total, known, labels, highest, commonest, *results = connection.execute(
+    total, in_time, labels, highest, commonest, *results = connection.execute(
         f"SELECT {', '.join(expressions)} FROM {table}"
     ).fetchall()[0]
-    names = [feature.name for feature in features]
-    counts, vary = dict(zip(names, results[::2], strict=True)), dict(zip(names, results[1::2], strict=True))
-    null = [name for name in names if total and not counts[name]]
-    one = [name for name in names if total > 1 and counts[name] == total and not vary[name]]
-    dull_names = {*null, *one}
-    told_by = LabelFacts(label, y, labels, highest, commonest, total)
-    telling = tellers(connection, table, [one for one in features if one.name not in dull_names], told_by)
+    null, one, telling = [], [], []
+    for feature, count, varies in zip(features, results[::2], results[1::2], strict=True):
+        if total and not count:
+            null.append(feature.name)
+        elif total > 1 and count == total and not varies:
+            one.append(feature.name)
+        else:
+            telling.append(feature)
+    tells = tellers(connection, table, telling, LabelFacts(label, y, labels, highest, commonest, total))
     return [
         lost_joins(coverage, total),
         dull_features(VARYING, total, null=null, one=one),
         _verdict(
             APART,
-            len(telling),
-            f"{listed(telling)} alone tells the label {label.name!r} of every one of {total} rows: is it known at the "
+            len(tells),
+            f"{listed(tells)} alone tells the label {label.name!r} of every one of {total} rows: is it known at the "
             "prediction time?",
         ),
         _verdict(
             UNKNOWN,
-            known,
-            f"the label {label.name!r} of {known} of {total} rows was visible at its own prediction time: give it a group of its "
+            in_time,
+            f"the label {label.name!r} of {in_time} of {total} rows was visible at its own prediction time: give it a group of its "
             "own, whose event_time or available_at says when it was known",
         ),
     ]
@@ -104,10 +102,9 @@ def judge_times(lake: Lake, view: ViewRecord, groups: Sequence[FeatureGroup], *,
         ledger = lake.ledger(group.table, snapshot=snapshot)
         # Where the clock is set back, as in a replay, partitions of runs to come are no sign of local times.
         until_now = [key for key, record in ledger.items() if record.run_at <= now]
-        rows = lake.rows(group.table, snapshot=snapshot, partitions=until_now if len(until_now) < len(ledger) else None)
-        number = lake.connection.execute(
-            f"SELECT count(*) FROM {view_of(rows)} WHERE {future_sql(group, now)}"
-        ).fetchall()[0][0]
+        partitions = until_now if len(until_now) < len(ledger) else None
+        rows = lake.rows(group.table, snapshot=snapshot, partitions=partitions)
+        [(number,)] = rows.filter(future_sql(group, now)).aggregate("count(*)").fetchall()
         if number:
             results[group.table_name] = int(number)
     message = ", ".join(f"{number} rows of {table}" for table, number in results.items())

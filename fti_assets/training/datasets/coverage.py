@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from fti_assets.core.manifest import JoinedColumn, JoinedGroup, ViewRecord
+from fti_assets.core.manifest import JoinedColumn, ViewRecord
 from fti_assets.core.sql import quoted
 
 _FOUND = "_fti_found_"
@@ -31,41 +31,31 @@ def with_match_columns(view: ViewRecord) -> ViewRecord:
 
 
 def coverage_of(rows: duckdb.DuckDBPyRelation, view: ViewRecord) -> Coverage:
-    """Count what the joins of a view found, in one scan.
-
-    Args:
-        rows: what ``assemble`` made of ``with_match_columns(view)``.
-        view: the view.
-    """
-    if not view.joins:
-        return {}
-    counted = [
-        name
-        for number, join in enumerate(view.joins)
-        for name in (f"{_FOUND}{number}", *(column.feature for column in join.columns))
-    ]
-    total, *known = rows.aggregate(f"count(*), {', '.join(f'count({quoted(name)})' for name in counted)}").fetchall()[0]
-    share = {name: count / total if total else 0.0 for name, count in zip(counted, known, strict=True)}
-    return {
-        name: {ROW: share[f"{_FOUND}{number}"], **{column.feature: share[column.feature] for column in join.columns}}
+    """Count in one scan what the joins of a view found, in what ``assemble`` made of ``with_match_columns(view)``."""
+    joins = {
+        name: {ROW: f"{_FOUND}{number}", **{column.feature: column.feature for column in join.columns}}
         for number, (name, join) in enumerate(zip(_names(view), view.joins, strict=True))
     }
+    columns = [column for of_join in joins.values() for column in of_join.values()]
+    total, *counts = rows.aggregate(
+        ", ".join(["count(*)", *(f"count({quoted(name)})" for name in columns)])
+    ).fetchall()[0]
+    share = {name: count / total if total else 0.0 for name, count in zip(columns, counts, strict=True)}
+    return {name: {what: share[column] for what, column in of_join.items()} for name, of_join in joins.items()}
 
 
 def _names(view: ViewRecord) -> list[str]:
     """The joins' tables, with their keys in the spine where one is joined twice, and their feature where by the same keys."""
-    times = Counter(join.table_name for join in view.joins)
-    by_keys = Counter((join.table_name, _keys(join)) for join in view.joins)
+    tables = Counter(join.table_name for join in view.joins)
+    by_keys = [f"{join.table_name} by {', '.join(key.spine for key in join.keys)}" for join in view.joins]
     return [
         join.table_name
-        if times[join.table_name] == 1
-        else f"{join.table_name} by {_keys(join)}{f' for {join.columns[0].feature}' if by_keys[join.table_name, _keys(join)] > 1 else ''}"
-        for join in view.joins
+        if tables[join.table_name] == 1
+        else name
+        if by_keys.count(name) == 1
+        else f"{name} for {join.columns[0].feature}"
+        for name, join in zip(by_keys, view.joins, strict=True)
     ]
-
-
-def _keys(join: JoinedGroup) -> str:
-    return ", ".join(key.spine for key in join.keys)
 
 
 def coverage_metadata(coverage: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Training datasets: a view's rows at a cutoff, with labels and splits."""
+"""Training datasets: a view's rows at a cutoff, and what their table holds, demands and warns of."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
+import dagster as dg
+
 from fti_assets.core.names import DATASETS
 from fti_assets.core.rules import Rule
 from fti_assets.errors import DeclarationError
 from fti_assets.features.groups.columns import Columns, declared_columns, table_column
-from fti_assets.features.groups.group import FeatureGroup, selection_of
-from fti_assets.features.groups.on_demand import OnDemand
+from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.validation.schema import column_types
 from fti_assets.orchestration.declaration import TableDeclaration
@@ -66,30 +67,26 @@ def layout_of(dataset: TrainingDataset) -> Layout:
     return Layout(dataset.table_name, dataset.view.identity, (), None, dataset.schema, types)
 
 
+def identity_columns(spine: FeatureGroup) -> list[dg.TableColumn]:
+    """The columns that name a row of datasets and predictions: the spine's keys and the prediction time."""
+    types = spine.columns or {}
+    columns = [table_column(key, types.get(key), f"Key, of {spine.table_name}", nullable=False) for key in spine.keys]
+    if spine.event_time is not None:
+        columns.append(
+            table_column(spine.event_time, "timestamp", f"Prediction time, of {spine.table_name}", nullable=False)
+        )
+    return columns
+
+
 def columns_of(dataset: TrainingDataset) -> Columns:
     """The dataset's columns, as far as its groups declare their types."""
-    view, spine, label = dataset.view, dataset.view.spine, dataset.view.label
-    spine_types, label_types = spine.columns or {}, label.group.columns or {}
-    known = [
-        table_column(key, spine_types.get(key), f"Key, of {spine.table_name}", nullable=False) for key in spine.keys
-    ]
-    if view.time is not None:
-        known.append(table_column(view.time, "timestamp", f"Prediction time, of {spine.table_name}", nullable=False))
-    for feature in view.features:
-        if isinstance(feature, OnDemand):
-            made = f"Made by {feature.name} from {', '.join(feature.inputs)}"
-            known += [table_column(output.name, output.type, made) for output in feature.features]
-            continue
-        selection = selection_of(feature)
-        group, types = selection.group, selection.group.columns or {}
-        known += [
-            table_column(selection.feature_prefix + name, types.get(name), f"{name} of {group.table_name}")
-            for name in selection.chosen(types)
-        ]
-    message = f"Label: {label.name} of {label.group.table_name}"
-    known.append(table_column(label.name, label_types.get(label.name), message, nullable=False))
-    known.append(table_column(SPLIT, "text", "train, validation or test", nullable=False))
-    return declared_columns(known, dataset.schema)
+    view, label = dataset.view, dataset.view.label
+    columns = identity_columns(view.spine)
+    columns += [table_column(name, kind, origin) for name, kind, origin in view.declared_features]
+    label_type, origin = (label.group.columns or {}).get(label.name), f"Label: {label.name} of {label.group.table_name}"
+    columns.append(table_column(label.name, label_type, origin, nullable=False))
+    columns.append(table_column(SPLIT, "text", "train, validation or test", nullable=False))
+    return declared_columns(columns, dataset.schema)
 
 
 JOINS = Rule("joins_find_rows", "Every join finds a row of its group", blocking=False)

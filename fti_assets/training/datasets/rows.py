@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import duckdb
 
@@ -23,7 +24,7 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.checks import KNOWN, judge_rows
 from fti_assets.training.datasets.coverage import Coverage, coverage_of, with_match_columns
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset
-from fti_assets.training.datasets.split import Interval, RandomSplit, TimeSplit, share_sql
+from fti_assets.training.datasets.split import SPLITS, Interval, RandomSplit, TimeSplit, share_sql
 from fti_assets.training.views.terms import Label
 
 _LABEL = "_fti_label"
@@ -58,80 +59,78 @@ def dataset_rows(
     """
     connection, spine, label = lake.connection, dataset.view.spine, dataset.view.label
     stored = lake.rows(spine.table, snapshot=snapshot)
-    known = spine_as_of(connection, _known_by(connection, spine, stored, cutoff, dataset), view)
-    candidates, labelled = quoted(temporary_name("candidates")), quoted(temporary_name("labelled"))
+    by_then = spine_as_of(connection, _known_by(connection, spine, stored, cutoff, dataset), view)
     labels = None
     if label.group is not spine or label.horizon is not None or _has_versions(spine):
         labels = lake.rows(label.group.table, snapshot=snapshot)
         if label.group is not spine and label.horizon is None:
-            _refuse_ambiguous(connection, known, spine)
-    with_label = view_of(_with_label(connection, known, labels, label, spine, cutoff))
+            _refuse_ambiguous(connection, by_then, spine)
+    candidates, labelled, table = (quoted(temporary_name(kind)) for kind in ("candidates", "labelled", "dataset"))
+    with_label = view_of(_with_label(connection, by_then, labels, label, spine, cutoff))
     connection.execute(f"CREATE TEMP TABLE {candidates} AS FROM {with_label}")
-    parts = _boundaries(dataset, cutoff, _LabelledRows(connection, candidates, dataset, cutoff))
+    parts: dict[str, Interval] = {}
+    if isinstance(dataset.split, TimeSplit):
+        start = partial(_start_of_newest, connection, candidates, dataset, cutoff)
+        parts = dataset.split.boundaries(cutoff, label.age, window=dataset.window, start_of_newest=start)
     connection.execute(
         f"CREATE TEMP VIEW {labelled} AS SELECT *, {_split_sql(dataset, parts)} AS {_SPLIT} FROM {candidates}"
     )
-    counted = dict(
+    counts = dict(
         connection.execute(f"SELECT {_reason(dataset, cutoff)} AS why, count(*) FROM {labelled} GROUP BY 1").fetchall()
     )
-    left_out = {why: counted.get(why, 0) for why in ("immature", "unlabelled", "between splits")}
-    rows = {part: counted.get(part, 0) for part in ("train", "validation", "test")}
+    left_out = {why: counts.get(why, 0) for why in ("immature", "unlabelled", "between splits")}
+    rows = {part: counts.get(part, 0) for part in SPLITS}
     if not rows["train"]:
         raise DataError(
-            f"{dataset.table_name} at {cutoff} has no row to train on: {sum(counted.values())} rows of {spine.table_name} were known by "
-            f"then, of which {_counts(left_out)}; rows by split: {_counts(rows)}"
+            f"{dataset.table_name} at {cutoff} has no row to train on: {sum(counts.values())} rows of {spine.table_name} were known by "
+            f"then, of which {_listed_counts(left_out)}; rows by split: {_listed_counts(rows)}"
             f"{where_the_parts_lie(dataset, parts) or _remedy(label, left_out)}"
         )
     order = ", ".join(map(quoted, view.order))
-    usable = connection.sql(
-        f"FROM {labelled} WHERE {_reason(dataset, cutoff)} IN ('train', 'validation', 'test') ORDER BY {order}"
-    )
-    table = quoted(temporary_name("dataset"))
+    usable = connection.sql(f"FROM {labelled} WHERE {_reason(dataset, cutoff)} IN {SPLITS} ORDER BY {order}")
     result = assemble(lake, with_match_columns(view), usable, snapshot=snapshot)
     connection.execute(f"CREATE TEMP TABLE {table} AS FROM {view_of(result)}")
-    assembled = connection.sql(f"FROM {table}")
-    kept = dict.fromkeys([*view.identity, *(feature.name for feature in view.features)])
-    selected = ", ".join(map(quoted, kept))
-    relation = assembled.project(f"{selected}, {_LABEL} AS {quoted(label.name)}, {_SPLIT} AS {quoted(SPLIT)}")
-    trained_until = _trained_until(connection, labelled, view)
-    breaches = int(assembled.aggregate(f"count(*) FILTER ({LATE})").fetchall()[0][0])
+    assembled = connection.table(table)
+    own = dict.fromkeys([*view.identity, *(feature.name for feature in view.features)])
+    relation = assembled.project(
+        f"{', '.join(map(quoted, own))}, {_LABEL} AS {quoted(label.name)}, {_SPLIT} AS {quoted(SPLIT)}"
+    )
     coverage = coverage_of(assembled, view)
     kind = type_of_sql(str(assembled.types[assembled.columns.index(_LABEL)])) or "text"
-    verdicts = judge_rows(connection, table, view.features, Column(label.name, kind), _LABEL, coverage)
-    return DatasetRows(relation, rows, left_out, trained_until, coverage, parts, breaches, tuple(verdicts))
+    return DatasetRows(
+        relation,
+        rows,
+        left_out,
+        _trained_until(connection, labelled, view),
+        coverage,
+        parts,
+        delay_breaches=int(assembled.aggregate(f"count(*) FILTER ({LATE})").fetchall()[0][0]),
+        verdicts=tuple(judge_rows(connection, table, view.features, Column(label.name, kind), _LABEL, coverage)),
+    )
 
 
-@dataclass(frozen=True)
-class _LabelledRows:
-    """The mature rows with a label, by prediction time: what shares of a ``TimeSplit`` are of."""
-
-    connection: duckdb.DuckDBPyConnection
-    table: str
-    dataset: TrainingDataset
-    cutoff: datetime
-
-    def start_of_newest(self, share: float, before: datetime | None) -> datetime | None:
-        time = quoted(self.dataset.view.time or "")
-        rows = f"FROM {self.table} WHERE {_LABEL} IS NOT NULL AND {_mature(self.dataset, self.cutoff)}"
-        [(count,)] = self.connection.execute(f"SELECT count(*) {rows}").fetchall()
-        until = "" if before is None else f" AND {time} < {timestamp(before)}"
-        nth = self.connection.execute(
-            f"SELECT {time} {rows}{until} ORDER BY 1 DESC LIMIT 1 OFFSET {max(1, int(share * count)) - 1}"
-        ).fetchone()
-        if nth is None:
-            nth = self.connection.execute(f"SELECT min({time}) {rows}").fetchone()
-        start: datetime | None = nth[0] if nth else None
-        return start if start is None or before is None else min(start, before)
+def _start_of_newest(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    dataset: TrainingDataset,
+    cutoff: datetime,
+    share: float,
+    before: datetime | None,
+) -> datetime | None:
+    """``StartOfNewest`` over the mature rows with a label."""
+    time = quoted(dataset.view.time or "")
+    rows = f"FROM {table} WHERE {_LABEL} IS NOT NULL AND {_mature(dataset, cutoff)}"
+    until = "" if before is None else f" AND {time} < {timestamp(before)}"
+    [(count, oldest)] = connection.execute(f"SELECT count(*), min({time}) {rows}").fetchall()
+    nth = connection.execute(
+        f"SELECT {time} {rows}{until} ORDER BY 1 DESC LIMIT 1 OFFSET {max(1, int(share * count)) - 1}"
+    ).fetchone()
+    start: datetime | None = oldest if nth is None else nth[0]
+    return start if start is None or before is None else min(start, before)
 
 
-def _boundaries(dataset: TrainingDataset, cutoff: datetime, rows: _LabelledRows) -> dict[str, Interval]:
-    if isinstance(dataset.split, RandomSplit):
-        return {}
-    return dataset.split.boundaries(cutoff, dataset.view.label.age, window=dataset.window, rows=rows)
-
-
-def _counts(rows: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in rows.items())
+def _listed_counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items())
 
 
 def _remedy(label: Label, left_out: Mapping[str, int]) -> str:
@@ -166,9 +165,10 @@ def _known_by(
     if spine.event_time is None:
         return rows
     time, moment = quoted(spine.event_time), timestamp(cutoff)
-    available = available_sql(spine.times)
     since = "" if dataset.window is None else f" AND {time} >= {timestamp(cutoff - dataset.window)}"
-    return connection.sql(f"FROM {view_of(rows)} WHERE {time} < {moment} AND {available} <= {moment}{since}")
+    return connection.sql(
+        f"FROM {view_of(rows)} WHERE {time} < {moment} AND {available_sql(spine.times)} <= {moment}{since}"
+    )
 
 
 def _has_versions(group: FeatureGroup) -> bool:
@@ -184,39 +184,32 @@ def _with_label(
     spine: FeatureGroup,
     cutoff: datetime,
 ) -> duckdb.DuckDBPyRelation:
-    column = quoted(label.name)
+    column, group, time = quoted(label.name), label.group, quoted(spine.event_time or "")
     if labels is None:
+        known = "false" if spine.event_time is None else f"NOT {LATE}"
         return connection.sql(
-            f"SELECT * EXCLUDE ({column}), {column} AS {_LABEL}, {'false' if spine.event_time is None else f'NOT {LATE}'} AS {KNOWN} "
-            f"FROM {view_of(spine_rows)}"
+            f"SELECT * EXCLUDE ({column}), {column} AS {_LABEL}, {known} AS {KNOWN} FROM {view_of(spine_rows)}"
         )
-    group = label.group
-    outcomes = _outcomes(connection, labels, label, cutoff, by_time=label.horizon is not None or group is spine)
+    by_time = label.horizon is not None or group is spine
+    outcomes = view_of(_outcomes(connection, labels, label, cutoff, by_time=by_time))
     keys = " AND ".join(
         f"spine.{quoted(label.column.spine_keys.get(key, key))} = outcome.{quoted(f'__fti_key_{number}')}"
         for number, key in enumerate(group.keys)
     )
-    if label.horizon is None:
-        columns = "spine.*"
-        if group is spine:  # its latest correction says how the row turned out, the one of its time what was known
-            columns, keys = (
-                f"spine.* EXCLUDE ({column})",
-                f"{keys} AND spine.{quoted(spine.event_time or '')} = outcome.__fti_event",
-            )
-        known = (
-            "false" if spine.event_time is None else f"coalesce(__fti_since <= spine.{quoted(spine.event_time)}, false)"
-        )
+    if label.horizon is not None:
+        horizon = f"to_microseconds({microseconds(label.horizon)})"
         return connection.sql(
-            f"SELECT {columns}, outcome.__fti_value AS {_LABEL}, {known} AS {KNOWN} FROM {view_of(spine_rows)} spine "
-            f"LEFT JOIN {view_of(outcomes)} outcome ON {keys}"
+            f"SELECT spine.*, CASE WHEN outcome.__fti_event <= spine.{time} + {horizon} THEN outcome.__fti_value END AS {_LABEL}, "
+            f"false AS {KNOWN} FROM {view_of(spine_rows)} spine ASOF LEFT JOIN {outcomes} outcome ON {keys} "
+            f"AND spine.{time} < outcome.__fti_event"
         )
-    time = quoted(spine.event_time or "")
-    horizon = f"to_microseconds({microseconds(label.horizon)})"
+    columns = "spine.*"
+    if group is spine:  # its latest correction says how the row turned out, the one of its time what was known
+        columns, keys = f"spine.* EXCLUDE ({column})", f"{keys} AND spine.{time} = outcome.__fti_event"
+    known = "false" if spine.event_time is None else f"coalesce(__fti_since <= spine.{time}, false)"
     return connection.sql(
-        f"SELECT spine.*, CASE WHEN outcome.__fti_event <= spine.{time} + {horizon} THEN outcome.__fti_value END AS {_LABEL}, "
-        f"false AS {KNOWN} "
-        f"FROM {view_of(spine_rows)} spine ASOF LEFT JOIN {view_of(outcomes)} outcome ON {keys} "
-        f"AND spine.{time} < outcome.__fti_event"
+        f"SELECT {columns}, outcome.__fti_value AS {_LABEL}, {known} AS {KNOWN} FROM {view_of(spine_rows)} spine "
+        f"LEFT JOIN {outcomes} outcome ON {keys}"
     )
 
 
@@ -236,17 +229,14 @@ def _outcomes(
         return connection.sql(f"SELECT {keys}, {value}, '-infinity'::TIMESTAMP AS __fti_since FROM {view_of(labels)}")
     event = quoted(group.event_time)
     available = available_sql(group.times)
-    one = [*map(quoted, group.keys), *([event] if by_time else [])]
-    order = [
-        f"{available} DESC",
-        f"{event} DESC",
-        *([f"{quoted(group.tie_break)} DESC NULLS LAST"] if group.tie_break else []),
-    ]
-    moment, each = timestamp(cutoff), f"OVER (PARTITION BY {', '.join(one)})"
-    since = f"min(greatest({event}, {available})) FILTER ({quoted(label.name)} IS NOT NULL) {each} AS __fti_since"
+    visible = f"greatest({event}, {available})"
+    each = f"PARTITION BY {', '.join([*map(quoted, group.keys), *([event] if by_time else [])])}"
+    tie = f", {quoted(group.tie_break)} DESC NULLS LAST" if group.tie_break else ""
+    since = f"min({visible}) FILTER ({quoted(label.name)} IS NOT NULL) OVER ({each}) AS __fti_since"
     return connection.sql(
-        f"SELECT {keys}, {value}, {event} AS __fti_event, {since} FROM {view_of(labels)} WHERE greatest({event}, {available}) <= {moment} "
-        f"QUALIFY row_number() OVER (PARTITION BY {', '.join(one)} ORDER BY {', '.join(order)}) = 1"
+        f"SELECT {keys}, {value}, {event} AS __fti_event, {since} FROM {view_of(labels)} "
+        f"WHERE {visible} <= {timestamp(cutoff)} "
+        f"QUALIFY row_number() OVER ({each} ORDER BY {available} DESC, {event} DESC{tie}) = 1"
     )
 
 
@@ -286,10 +276,8 @@ def _refuse_ambiguous(
     connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, spine: FeatureGroup
 ) -> None:
     keys = ", ".join(map(quoted, spine.keys))
-    twice = connection.execute(
-        f"SELECT {keys} FROM {view_of(rows)} GROUP BY ALL HAVING count(*) > 1 LIMIT 3"
-    ).fetchall()
-    if twice:
+    grouped = f"SELECT {keys} FROM {view_of(rows)} GROUP BY ALL HAVING count(*) > 1 LIMIT 3"
+    if twice := connection.execute(grouped).fetchall():
         raise DataError(
             f"the key {', '.join(spine.keys)} of the spine {spine.table_name} is not unique, so its label is not known: it has "
             f"{listed(row if len(row) > 1 else row[0] for row in twice)} more than once. Give each row a key of its own, or give "
@@ -300,8 +288,8 @@ def _refuse_ambiguous(
 def _trained_until(connection: duckdb.DuckDBPyConnection, labelled: str, view: ViewRecord) -> datetime | None:
     if view.prediction_time is None:
         return None
-    row = connection.execute(
-        f"SELECT max({quoted(view.prediction_time)}) FROM {labelled} WHERE {_SPLIT} IN ('train', 'validation')"
-    ).fetchone()
-    latest: datetime | None = row[0] if row else None
+    time = quoted(view.prediction_time)
+    latest: datetime | None = connection.execute(
+        f"SELECT max({time}) FROM {labelled} WHERE {_SPLIT} IN ('train', 'validation')"
+    ).fetchall()[0][0]
     return latest

@@ -42,22 +42,22 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
         read_external(lake, dataset.view.groups)
         outside = external_versions(lake, dataset.view.groups)
         view = stored_view(lake, dataset)
-        made, manifests, verdicts = [], {}, []
-        for window in running_partitions(context):
-            cutoff = window.start or clock.now()
+        tables, manifests, verdicts = [], {}, []
+        for partition in running_partitions(context):
+            cutoff = partition.start or clock.now()
             if cutoff > clock.now():
                 raise DataError(
                     f"{dataset.table_name} cannot be made at the cutoff {cutoff}, which is after now ({clock.now()}): what will be "
                     "known by then is not known yet"
                 )
             rows = dataset_rows(lake, dataset, view, cutoff=cutoff, snapshot=snapshot)
-            staged = stage(lake.connection, rows.relation, layout_of(dataset), [Partition(window.key)])
-            warned = [*rows.verdicts, judge_times(lake, view, dataset.view.groups, snapshot=snapshot)]
-            verdicts.append([*staged.verdicts, _complete(lake, dataset, cutoff, snapshot), *warned])
+            staged = stage(lake.connection, rows.relation, layout_of(dataset), [Partition(partition.key)])
+            warnings = [*rows.verdicts, judge_times(lake, view, dataset.view.groups, snapshot=snapshot)]
+            verdicts.append([*staged.verdicts, _complete(lake, dataset, cutoff, snapshot), *warnings])
             manifest = _manifest(lake, dataset, view, rows, cutoff, snapshot, code_version_of(context))
-            manifest = replace(manifest, warnings=tuple(one.problem for one in warned if not one.passed))
-            made.append(staged)
-            manifests[window.key] = replace(manifest, upstream={**manifest.upstream, **outside})
+            manifest = replace(manifest, warnings=tuple(one.problem for one in warnings if not one.passed))
+            tables.append(staged)
+            manifests[partition.key] = replace(manifest, upstream={**manifest.upstream, **outside})
             context.log.info(f"{dataset.table_name} at {cutoff}: {dict(rows.rows)}, left out {dict(rows.left_out)}")
             if not rows.rows["test"]:
                 where = where_the_parts_lie(dataset, rows.boundaries)
@@ -66,18 +66,17 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
         if changed:
             context.log.warning(f"{dataset.table_name}: {listed(changed)} changed while it was read")
             manifests = {key: replace(one, upstream={**one.upstream, **changed}) for key, one in manifests.items()}
-        together = worst(verdicts)
+        dataset_verdicts = worst(verdicts)
 
         def store_cutoffs() -> Outcome:
             commit = lake.replace(
                 dataset.table,
-                union(lake, made),
+                _union(lake, tables),
                 list(manifests),
                 asset=context.assets_def.key.to_user_string(),
                 run_id=context.run.run_id,
                 records={partition: to_json(manifest) for partition, manifest in manifests.items()},
             )
-
             newest = list(manifests.values())[-1]
             metadata = {
                 "cutoff": newest.cutoff,
@@ -90,20 +89,19 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
                 **stored_schema(columns_of(dataset), lake.types(dataset.table)),
                 COLUMN_LINEAGE: dataset_lineage(newest, {group.table_name: group.key for group in dataset.view.groups}),
             }
-            plotted = {partition: coverage_plots(manifest.coverage) for partition, manifest in manifests.items()}
-            return Outcome(commit, metadata, together, by_partition=plotted)
+            plots = {key: coverage_plots(manifest.coverage) for key, manifest in manifests.items()}
+            return Outcome(commit, metadata, dataset_verdicts, by_partition=plots)
 
         run = context.run.run_id
         parts = [
             Part(staged, f"{dataset.table_name} at {one.cutoff}", f"{run}-{instant(one.cutoff):%Y%m%dT%H%M%SZ}.jsonl")
-            for staged, one in zip(made, manifests.values(), strict=True)
+            for staged, one in zip(tables, manifests.values(), strict=True)
         ]
-        yield from publish_rows(context, lake, dataset.table, parts, together, store=store_cutoffs)
+        yield from publish_rows(context, lake, dataset.table, parts, dataset_verdicts, store=store_cutoffs)
 
 
 def stored_view(lake: Lake, dataset: TrainingDataset) -> ViewRecord:
     """The view with the types that its groups are stored with."""
-
     return dataset.view.record(lambda group: lake.column_types(group.table))
 
 
@@ -111,10 +109,10 @@ def code_version_of(context: dg.AssetExecutionContext) -> str:
     return context.assets_def.code_versions_by_key[context.assets_def.key] or ""
 
 
-def union(lake: Lake, made: Sequence[Staged]) -> str:
+def _union(lake: Lake, tables: Sequence[Staged]) -> str:
     """All staged rows as one temporary table."""
-    name = f"{made[0].table}_all"
-    rows = " UNION ALL BY NAME ".join(f"FROM {quoted(staged.table)}" for staged in made)
+    name = f"{tables[0].table}_all"
+    rows = " UNION ALL BY NAME ".join(f"FROM {quoted(staged.table)}" for staged in tables)
     lake.connection.execute(f"CREATE TEMP VIEW {quoted(name)} AS {rows}")
     return name
 
@@ -142,7 +140,7 @@ def _manifest(
     snapshot: int,
     code_version: str,
 ) -> DatasetManifest:
-    label = dataset.view.label
+    label, split = dataset.view.label, dataset.split
     kind = lake.column_types(label.group.table).get(label.name)
     assert kind is not None
     return DatasetManifest(
@@ -164,14 +162,10 @@ def _manifest(
         external={group.table_name: group.source.place for group in dataset.view.groups if group.source is not None},
         coverage=rows.coverage,
         delay_breaches=rows.delay_breaches,
-        random_parts=_random_parts(dataset.split),
+        random_parts=(
+            RandomParts(HASH, split.seed, split.test, split.validation) if isinstance(split, RandomSplit) else None
+        ),
     )
-
-
-def _random_parts(split: object) -> RandomParts | None:
-    if not isinstance(split, RandomSplit):
-        return None
-    return RandomParts(HASH, split.seed, split.test, split.validation)
 
 
 def _versions(lake: Lake, group: FeatureGroup, snapshot: int) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.sql import quoted
@@ -16,6 +15,10 @@ SPLITS = ("train", "validation", "test")
 
 Interval = tuple[datetime | None, datetime]
 """A half-open interval of prediction times, naive UTC: from the first, included, to the second, excluded."""
+
+StartOfNewest = Callable[[float, datetime | None], datetime | None]
+"""The time of the oldest of the newest rows before an instant, or of all, that are a share of all rows: at least one row counts,
+the oldest row of all stands for those that are not there. None if there is no row at all."""
 
 
 @checked_arguments()
@@ -63,7 +66,12 @@ class TimeSplit:
         return any(isinstance(length, float) for length in (self.validation, self.test))
 
     def boundaries(
-        self, cutoff: datetime, maturity: timedelta, *, window: timedelta | None = None, rows: TimedRows | None = None
+        self,
+        cutoff: datetime,
+        maturity: timedelta,
+        *,
+        window: timedelta | None = None,
+        start_of_newest: StartOfNewest | None = None,
     ) -> dict[str, Interval]:
         """Half-open intervals of prediction time for ``train``, ``validation`` and ``test``.
 
@@ -71,7 +79,7 @@ class TimeSplit:
             cutoff: the dataset's cutoff, UTC.
             maturity: how old a row must be for its label to be complete.
             window: how far back from the cutoff the dataset reaches; without it ``train`` starts at None.
-            rows: the mature rows with a label; needed for shares.
+            start_of_newest: of the mature rows with a label; needed for shares.
 
         Raises:
             DeclarationError: the window leaves nothing to train on.
@@ -83,11 +91,18 @@ class TimeSplit:
         validation 2013-06-04 00:00:00 2013-06-06 00:00:00
         test 2013-06-07 00:00:00 2013-06-10 00:00:00
         """
+
+        def start(length: str | timedelta | float, end: datetime, before: datetime | None) -> datetime:
+            if isinstance(length, str | timedelta):
+                return end - duration(length)
+            assert start_of_newest is not None, "a share is one of rows"
+            return start_of_newest(length, before) or end
+
         cutoff = naive_utc(cutoff)
         test_end = cutoff - maturity
-        test_start = _start(self.test, test_end, rows, before=None)
+        test_start = start(self.test, test_end, None)
         validation_end = test_start - maturity
-        validation_start = _start(self.validation, validation_end, rows, before=validation_end)
+        validation_start = start(self.validation, validation_end, validation_end)
         train_end = validation_start - maturity
         train_start = None if window is None else cutoff - window
         if train_start is not None and train_start >= train_end and not self.has_shares:
@@ -100,26 +115,6 @@ class TimeSplit:
             "validation": (validation_start, validation_end),
             "test": (test_start, test_end),
         }
-
-
-class TimedRows(Protocol):
-    """The rows that a share is of, by prediction time."""
-
-    def start_of_newest(self, share: float, before: datetime | None) -> datetime | None:
-        """The time of the oldest of the newest rows before an instant, or of all, that are this share of all rows.
-
-        At least one row counts; the oldest row of all stands for those that are not there. None if there is no row at all.
-        """
-        ...
-
-
-def _start(
-    length: str | timedelta | float, end: datetime, rows: TimedRows | None, *, before: datetime | None
-) -> datetime:
-    if isinstance(length, str | timedelta):
-        return end - duration(length)
-    assert rows is not None, "a share is one of rows"
-    return rows.start_of_newest(length, before) or end
 
 
 @checked_arguments()
@@ -153,18 +148,19 @@ class RandomSplit:
 
 
 HASH = "md5-52"
-"""The name of this hash, which a dataset's manifest has beside its seed and shares."""
+"""The name of the hash of a random split, which a dataset's manifest has beside its seed and shares."""
 
 _DIGITS = 13  # hexadecimal ones: 52 bits, which a float64 has all
 
 
 def share_sql(keys: Sequence[str], seed: int) -> str:
-    """The SQL of a row's share, ``0 <= share < 1``.
+    """The SQL of a row's share, ``0 <= share < 1``: the first 52 bits of the MD5 of its seed and keys as text.
 
     Args:
         keys: the spine's key columns, in their order; each counts as DuckDB writes it as text, with its length in bytes.
         seed: a whole number.
     """
+    # DuckDB's own hash() changed between its versions, and with it every split; MD5 is the same under every version.
     texts = [f"strlen({quoted(key)}::VARCHAR), ':', {quoted(key)}::VARCHAR" for key in keys]
     text = f"concat({int(seed)}, '|', {', '.join(texts)})"
     return f"(('0x' || md5({text})[:{_DIGITS}])::UBIGINT::DOUBLE / {float(16**_DIGITS)!r})"

@@ -188,10 +188,10 @@ def check_encoders(features: Sequence[Column], encoders: Mapping[str, Encoder]) 
     for name in encoders:
         if name not in names:
             raise DeclarationError(f"there is an encoder for {name!r}, which is none of the features {one_of(names)}")
-    chosen = {column.name: encoders.get(column.name) or default_encoder(column) for column in features}
+    of_features = {column.name: encoders.get(column.name) or default_encoder(column) for column in features}
     for column in features:
-        check_encoder(column, chosen[column.name])
-    return chosen
+        check_encoder(column, of_features[column.name])
+    return of_features
 
 
 def check_encoder(column: Column, encoder: Encoder) -> None:
@@ -208,9 +208,9 @@ def check_encoder(column: Column, encoder: Encoder) -> None:
             "fti.Embedding()"
         )
     if column.type not in fitting:
-        others = [f"fti.{kind.__name__}()" for kind, types in _FITS.items() if column.type in types]
+        suited = [f"fti.{kind.__name__}()" for kind, types in _FITS.items() if column.type in types]
         raise DeclarationError(
-            f"{type(encoder).__name__} does not fit {column.name!r}, a {column.type} column: use {' or '.join(others)}"
+            f"{type(encoder).__name__} does not fit {column.name!r}, a {column.type} column: use {' or '.join(suited)}"
         )
     if isinstance(encoder, Embedding) and column.name in (DENSE, NUMBERS):
         raise DeclarationError(
@@ -255,11 +255,11 @@ def fit_encoders(
         DeclarationError: as ``check_encoders``.
         ModelError: a whole number that is to be a category is so large that others are equal to it as float64.
     """
-    chosen = check_encoders(features, encoders)
+    of_features = check_encoders(features, encoders)
     for column in features:
-        if isinstance(chosen[column.name], OneHot | Embedding):
+        if isinstance(of_features[column.name], OneHot | Embedding):
             _check_exact(column, columns[column.name])
-    return {column.name: fit(chosen[column.name], columns[column.name], column.type) for column in features}
+    return {column.name: fit(of_features[column.name], columns[column.name], column.type) for column in features}
 
 
 def _check_exact(column: Column, values: np.ndarray) -> None:
@@ -275,14 +275,14 @@ def _check_exact(column: Column, values: np.ndarray) -> None:
 def _fit_standardize(values: np.ndarray, dtype: Literal["float32", "float64"]) -> FittedStandardize:
     # The graph sees float32, so what it will see is what is averaged, in float64.
     with np.errstate(over="ignore", under="ignore"):
-        known = values.astype(dtype).astype(np.float64)
-    known = known[np.isfinite(known)]
-    if not len(known):
+        numbers = values.astype(dtype).astype(np.float64)
+    numbers = numbers[np.isfinite(numbers)]
+    if not len(numbers):
         return FittedStandardize(0.0, 1.0, dtype)
-    if known.min() == known.max():  # rounding would give a constant a tiny deviation
-        return FittedStandardize(float(known[0]), 1.0, dtype)
+    if numbers.min() == numbers.max():  # rounding would give a constant a tiny deviation
+        return FittedStandardize(float(numbers[0]), 1.0, dtype)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean, std = float(known.mean()), float(known.std())
+        mean, std = float(numbers.mean()), float(numbers.std())
     if not (np.isfinite(mean) and np.isfinite(std)):  # numbers of which the squares are none
         return FittedStandardize(0.0, 1.0, dtype)
     return FittedStandardize(mean, std if np.dtype(dtype).type(std) > 0 else 1.0, dtype)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from fti_assets.core.extras import require
 from fti_assets.core.manifest import Task
 from fti_assets.errors import ModelError
-from fti_assets.training.encoders.extras import require
 
 
 class _Rows:
@@ -46,7 +46,7 @@ class _Batches:
         if self.seed is None:
             yield from self.slices
             return
-        torch = require("torch", "training")
+        torch = require("torch")
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         self.epoch += 1
         order = torch.randperm(self.rows, generator=generator)
@@ -73,7 +73,7 @@ def loader(inputs: Mapping[str, np.ndarray], y: np.ndarray, batch_size: int, *, 
     Raises:
         ModelError: the batch size is not a whole number above 0.
     """
-    torch = require("torch", "training")
+    torch = require("torch")
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ModelError(f"a batch size of {batch_size!r} rows cannot be trained on: give a whole number above 0")
     rows = _Rows({name: torch.from_numpy(values) for name, values in inputs.items()}, torch.from_numpy(y))
@@ -85,7 +85,7 @@ def loader(inputs: Mapping[str, np.ndarray], y: np.ndarray, batch_size: int, *, 
 
 def loss(task: Task, output: Any, y: Any) -> Any:
     """The task's loss of a module's output: cross entropy of logits, or the mean squared error of values."""
-    functional = require("torch.nn.functional", "training")
+    functional = require("torch.nn.functional")
     if task == "multiclass":
         return functional.cross_entropy(output, y)
     if task == "binary":
@@ -113,7 +113,7 @@ def fit(
         ModelError: it is no torch module, or an Embedding table of it is too short.
         MissingExtraError: torch or Lightning is not installed.
     """
-    torch = require("torch", "training")
+    torch = require("torch")
     if not isinstance(module, torch.nn.Module):
         raise ModelError(
             f"data.fit trains torch modules, not {type(module).__name__}: fit others on data.train.X and data.train.y"
@@ -156,11 +156,11 @@ def _lightning_of(module: Any) -> Any:
     other = sys.modules.get("lightning.pytorch")
     if other is not None and isinstance(module, other.LightningModule):
         return other
-    return require("pytorch_lightning", "training")
+    return require("pytorch_lightning")
 
 
 def _with_adam(lightning: Any, module: Any, task: Task) -> Any:
-    torch = require("torch", "training")
+    torch = require("torch")
 
     class WithAdam(lightning.LightningModule):  # type: ignore[misc]
         def __init__(self) -> None:

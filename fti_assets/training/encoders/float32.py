@@ -22,29 +22,28 @@ def float32_warnings(fitted: Mapping[str, FittedEncoder], columns: Mapping[str, 
         fitted: the encoders.
         columns: canonical arrays ``[n]`` of the train part.
     """
-    warnings = []
-    for name, encoder in fitted.items():
-        if isinstance(encoder, FittedPassthrough) or (
-            isinstance(encoder, FittedStandardize) and encoder.dtype == "float32"
-        ):
-            loss = _loss(columns[name])
-            if loss is not None:
-                warnings.append(
-                    f"{name!r} {loss} as float32, in which the model gets its numbers: give it "
-                    f"encoders={{{name!r}: fti.Standardize(dtype='float64')}}, which subtracts the mean before it rounds"
-                )
-    return warnings
+    losses = {
+        name: _loss(columns[name])
+        for name, encoder in fitted.items()
+        if isinstance(encoder, FittedPassthrough)
+        or (isinstance(encoder, FittedStandardize) and encoder.dtype == "float32")
+    }
+    return [
+        f"{name!r} {loss} as float32, in which the model gets its numbers: give it "
+        f"encoders={{{name!r}: fti.Standardize(dtype='float64')}}, which subtracts the mean before it rounds"
+        for name, loss in losses.items()
+        if loss is not None
+    ]
 
 
 def _loss(values: np.ndarray) -> str | None:
-    known = np.unique(values[np.isfinite(values)])
-    if len(known) < 2:
+    numbers = np.unique(values[np.isfinite(values)])
+    if len(numbers) < 2:
         return None
-    with np.errstate(over="ignore"):
-        merged = len(np.unique(known.astype(np.float32)))
-    if (known == np.floor(known)).all():
-        return (
-            f"has {len(known)} different values in train, of which {merged} are left" if merged < len(known) else None
-        )
-    step, std = float(np.spacing(np.float32(np.abs(known).max()))), float(known.std())
+    if (numbers == np.floor(numbers)).all():
+        with np.errstate(over="ignore"):
+            kept = len(np.unique(numbers.astype(np.float32)))
+        before = len(numbers)
+        return f"has {before} different values in train, of which {kept} are left" if kept < before else None
+    step, std = float(np.spacing(np.float32(np.abs(numbers).max()))), float(numbers.std())
     return f"has steps of {step:.3g} where its standard deviation is {std:.3g}" if step > _COARSE * std else None

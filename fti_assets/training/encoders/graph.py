@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fti_assets.core.extras import require
 from fti_assets.core.manifest import NUMBERS, Column, GraphInput
 from fti_assets.core.types import INPUTS, MISSING_INTEGER
 from fti_assets.training.encoders.encoders import (
@@ -25,7 +26,6 @@ from fti_assets.training.encoders.encoders import (
     FittedPassthrough,
     FittedStandardize,
 )
-from fti_assets.training.encoders.extras import require
 
 OPSET = 17
 ML_OPSET = 4
@@ -92,15 +92,11 @@ def build_encoder(features: Sequence[Column], fitted: Mapping[str, FittedEncoder
     nodes = _Nodes()
     numbers = tuple(one.name for one in features if _is_number(fitted[one.name]) and not _is_double(fitted[one.name]))
     inputs = [GraphInput(NUMBERS, "float32", numbers)] if numbers else []
-    places: dict[str, list[int]] = {}  # where each feature's columns stand once the blocks are joined
+    blocks = [_numbers_block(nodes, [fitted[name] for name in numbers])] if numbers else []
+    # Where each feature's columns stand once the blocks are joined, and what they are called.
+    places = {name: [position] for position, name in enumerate(numbers)}
     names: dict[str, list[str]] = {name: [name] for name in numbers}
-    blocks = []
-    cardinalities = {}
-    width = 0
-    if numbers:
-        blocks.append(_numbers_block(nodes, [fitted[name] for name in numbers]))
-        places |= {name: [position] for position, name in enumerate(numbers)}
-        width = len(numbers)
+    cardinalities, width = {}, len(numbers)
     for column in features:
         encoder = fitted[column.name]
         if isinstance(encoder, FittedStandardize) and _is_double(encoder):
@@ -136,7 +132,7 @@ class _Nodes:
     """Nodes and initializers of a graph in the making, with names of their own."""
 
     def __init__(self) -> None:
-        self.onnx = require("onnx", "training")
+        self.onnx = require("onnx")
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
 
@@ -170,32 +166,33 @@ def _double_block(nodes: _Nodes, source: str, encoder: FittedStandardize) -> str
     centred = nodes.add("Sub", [source, nodes.constant([[encoder.mean]], np.float64)])
     scaled = nodes.add("Div", [centred, nodes.constant([[encoder.std]], np.float64)])
     single = nodes.add("Cast", [scaled], to=nodes.onnx.TensorProto.FLOAT)
-    kept = nodes.add("Less", [nodes.add("Abs", [single]), nodes.constant(np.inf, np.float32)])
-    return nodes.add("Where", [kept, single, nodes.constant(0.0, np.float32)])
+    finite = nodes.add("Less", [nodes.add("Abs", [single]), nodes.constant(np.inf, np.float32)])
+    return nodes.add("Where", [finite, single, nodes.constant(0.0, np.float32)])
 
 
 def _numbers_block(nodes: _Nodes, encoders: list[FittedEncoder]) -> str:
-    learned = [one if isinstance(one, FittedStandardize) else None for one in encoders]
-    if not any(learned):
+    scales = [one if isinstance(one, FittedStandardize) else None for one in encoders]
+    if not any(scales):
         return NUMBERS
-    centred = nodes.add("Sub", [NUMBERS, nodes.constant([[one.mean if one else 0.0 for one in learned]], np.float32)])
-    scaled = nodes.add("Div", [centred, nodes.constant([[one.std if one else 1.0 for one in learned]], np.float32)])
-    kept = nodes.add("Less", [nodes.add("Abs", [scaled]), nodes.constant(np.inf, np.float32)])
-    if not all(learned):
-        kept = nodes.add("Or", [kept, nodes.constant([[one is None for one in learned]], np.bool_)])
-    return nodes.add("Where", [kept, scaled, nodes.constant(0.0, np.float32)])
+    centred = nodes.add("Sub", [NUMBERS, nodes.constant([[one.mean if one else 0.0 for one in scales]], np.float32)])
+    scaled = nodes.add("Div", [centred, nodes.constant([[one.std if one else 1.0 for one in scales]], np.float32)])
+    # Less of an absolute value is false for NaN and for infinities: one comparison says what is finite.
+    keep = nodes.add("Less", [nodes.add("Abs", [scaled]), nodes.constant(np.inf, np.float32)])
+    if not all(scales):
+        keep = nodes.add("Or", [keep, nodes.constant([[one is None for one in scales]], np.bool_)])
+    return nodes.add("Where", [keep, scaled, nodes.constant(0.0, np.float32)])
 
 
 def _one_hot_block(nodes: _Nodes, source: GraphInput, categories: tuple[str, ...] | tuple[int, ...]) -> str:
-    known: dict[str, Any] = {"cats_strings" if source.type == "string" else "cats_int64s": list(categories)}
-    wide = nodes.add("OneHotEncoder", [source.name], domain="ai.onnx.ml", zeros=1, **known)
+    names: dict[str, Any] = {"cats_strings" if source.type == "string" else "cats_int64s": list(categories)}
+    wide = nodes.add("OneHotEncoder", [source.name], domain="ai.onnx.ml", zeros=1, **names)
     return nodes.add("Reshape", [wide, nodes.constant([0, len(categories)], np.int64)])  # 0: as many rows as there are
 
 
 def _codes(nodes: _Nodes, source: GraphInput, categories: tuple[str, ...] | tuple[int, ...]) -> str:
     missing, keys = ("", "keys_strings") if source.type == "string" else (MISSING_INTEGER, "keys_int64s")
-    known: dict[str, Any] = {keys: [missing, *categories], "values_int64s": list(range(len(categories) + 1))}
-    return nodes.add("LabelEncoder", [source.name], domain="ai.onnx.ml", default_int64=0, **known)
+    codes: dict[str, Any] = {keys: [missing, *categories], "values_int64s": list(range(len(categories) + 1))}
+    return nodes.add("LabelEncoder", [source.name], domain="ai.onnx.ml", default_int64=0, **codes)
 
 
 def _dense(nodes: _Nodes, blocks: list[str], order: list[int], first: GraphInput) -> None:

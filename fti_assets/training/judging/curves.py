@@ -1,9 +1,10 @@
-"""What the pictures of a build draw: curves, bins and the order of slices. Pure functions on arrays."""
+"""What the pictures of a build draw, curves, bins and the order of slices, and how that becomes SVG."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 
@@ -92,3 +93,29 @@ def worst_first(slices: Mapping[str, Mapping[str, float]], metric: str) -> list[
     better = 1 if metric_named(metric).higher_is_better else -1
     defined = [value for value, scores in slices.items() if metric in scores]
     return sorted(defined, key=lambda value: (better * slices[value][metric], -slices[value]["rows"], value))
+
+
+def places(across: np.ndarray, up: np.ndarray, low: float, high: float, *, side: int, digits: int = 0) -> list[str]:
+    """Points of a square with both axes from ``low`` to ``high``, as SVG writes them, each once: more cannot be seen."""
+    x, y = ((values - low) / (high - low) * side for values in (across, up))
+    # To add 0 makes -0, which an SVG would show in text, a 0.
+    rounded = np.stack([x, side - y], axis=1).round(digits) + 0.0
+    return list(dict.fromkeys(f"{a:.{digits}f} {b:.{digits}f}" for a, b in rounded.tolist()))
+
+
+def line(points: Sequence[str], style: str = "") -> str:
+    """The points, joined."""
+    return f"<path d='M{'L'.join(points)}' fill='none' stroke='#43d'{style}/>"
+
+
+def dots(points: Sequence[str], width: int, style: str = "") -> str:
+    """Paths of no length with round ends, the shortest way to write dots."""
+    path = "".join(f"M{point}h0" for point in points)
+    return f"<path d='{path}' stroke='#43d'{style} stroke-width='{width}' stroke-linecap='round'/>"
+
+
+def xml_text(text: str, most: int | None = None) -> str:
+    """Text that XML takes, cut to so many characters."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    is_long = most is not None and len(printable) > most
+    return escape(f"{printable[: most - 1]}…" if is_long and most else printable, quote=False)

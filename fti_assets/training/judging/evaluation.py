@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.extras import require
 from fti_assets.core.manifest import Task
 from fti_assets.errors import DeclarationError, ModelError, one_of
-from fti_assets.training.encoders.extras import require
 
 OUTPUT_NAMES: dict[Task, str] = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
 """The graph output of each task: ``[n]``, ``[n, k]`` and ``[n]``."""
@@ -172,7 +172,7 @@ def evaluate(
     predicted = _checked(task, outputs, y, classes)
     if not len(y):
         return {}
-    sklearn_metrics = require("sklearn.metrics", "training")
+    sklearn_metrics = require("sklearn.metrics")
     scores = {name: METRICS[name].score(sklearn_metrics, y, predicted) for name in metrics}
     return {name: score for name, score in scores.items() if score is not None and np.isfinite(score)}
 

@@ -10,7 +10,7 @@ from fti_assets.core.manifest import GateVerdict
 from fti_assets.errors import DeclarationError, ModelError, one_of
 from fti_assets.training.judging.evaluation import metric_named
 
-_SLACK = 1e-12
+_SLACK = 1e-12  # what is lost in the last digits of a difference
 _TIE = 1e-6
 
 Slices = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -160,14 +160,14 @@ class NotWorseThanChampion:
             whose = "the model" if score is None else f"the champion {champion.build}"
             return GateVerdict(self.name, False, _undefined(self.metric, whose))
         behind = -_lead(self.metric, score, held)
-        against = f"{held:.6g} of the champion {champion.build}"
-        if behind > self.tolerance + _SLACK:
-            more = f"by {behind:.6g}, more than the tolerance {self.tolerance:.6g}"
-            return GateVerdict(self.name, False, f"{self.metric} {score:.6g} is worse than {against} {more}")
+        passed = behind <= self.tolerance + _SLACK
+        against = f"worse than {held:.6g} of the champion {champion.build}"
         if behind > 0:
-            within = f"by {behind:.6g}, within the tolerance {self.tolerance:.6g}"
-            return GateVerdict(self.name, True, f"{self.metric} {score:.6g} is worse than {against} {within}")
-        return GateVerdict(self.name, True, f"{self.metric} {score:.6g} is not worse than {against}")
+            tolerance = f"{'within' if passed else 'more than'} the tolerance {self.tolerance:.6g}"
+            reason = f"{self.metric} {score:.6g} is {against} by {behind:.6g}, {tolerance}"
+        else:
+            reason = f"{self.metric} {score:.6g} is not {against}"
+        return GateVerdict(self.name, passed, reason)
 
 
 @checked_arguments(itself=["min_rows"])
@@ -228,27 +228,26 @@ class SliceGap:
             raise ModelError(f"the gate {self.name} needs the slices of {self.by!r}: there is {one_of(scores.slices)}")
         slices = scores.slices[self.by]
         large = {value: match for value, match in slices.items() if match["rows"] >= self.min_rows}
-        left_out = _counted("slice", len(slices) - len(large), f" of fewer than {self.min_rows} rows left out")
+        left_out = _left_out(len(slices) - len(large), f"of fewer than {self.min_rows} rows")
         defined = {
             value: score for value, match in large.items() if (score := _defined(match, self.metric)) is not None
         }
-        left_out += _counted("slice", len(large) - len(defined), f" without a defined {self.metric} left out")
+        left_out += _left_out(len(large) - len(defined), f"without a defined {self.metric}")
         if not defined:
             return GateVerdict(self.name, True, f"no slice of {self.by} can be judged{left_out}")
         worst = min(defined, key=lambda value: (_lead(self.metric, defined[value], overall), value))
         gap = -_lead(self.metric, defined[worst], overall)
         which = f"{self.metric} {defined[worst]:.6g} of {self.by} {worst!r} ({large[worst]['rows']:.0f} rows)"
-        if gap <= 0:
-            match = f"{which}, the worst slice, is not worse than {overall:.6g} overall"
-            return GateVerdict(self.name, True, f"{match}{left_out}")
         passed = gap <= self.at_most + _SLACK
         more = f"{'at most' if passed else 'more than'} {self.at_most:.6g}"
-        match = f"{which} is worse than {overall:.6g} overall by {gap:.6g}, {more}"
-        return GateVerdict(self.name, passed, f"{match}{left_out}")
+        reason = f"{which} is worse than {overall:.6g} overall by {gap:.6g}, {more}"
+        if gap <= 0:
+            reason = f"{which}, the worst slice, is not worse than {overall:.6g} overall"
+        return GateVerdict(self.name, passed, f"{reason}{left_out}")
 
 
-def _counted(noun: str, number: int, what: str) -> str:
-    return f"; {number} {noun}{'s' if number > 1 else ''}{what}" if number else ""
+def _left_out(number: int, why: str) -> str:
+    return f"; {number} slice{'s' if number > 1 else ''} {why} left out" if number else ""
 
 
 def _defined(metrics: Mapping[str, float], metric: str) -> float | None:

@@ -6,12 +6,11 @@ The page needs nothing from elsewhere, so it can be opened from the model store,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
 import numpy as np
 
 from fti_assets.core.manifest import Task
-from fti_assets.training.judging.curves import ends, reliability, roc, worst_first
+from fti_assets.training.judging.curves import dots, ends, line, places, reliability, roc, worst_first, xml_text
 from fti_assets.training.judging.evaluation import LARGEST_SLICES
 
 PICTURES = "pictures.html"
@@ -43,7 +42,7 @@ def picture_page(
         slices: column to value to metrics and ``rows``.
         metrics: of the slices; by the first one they are ordered.
     """
-    sections = [f"<h1>{_text(title)}</h1><p>On the test split, {len(y):,} rows.</p>"]
+    sections = [f"<h1>{xml_text(title)}</h1><p>On the test split, {len(y):,} rows.</p>"]
     if task == "binary":
         if len(np.unique(y)) == 2:
             sections.append(_roc_curve(y, outputs))
@@ -56,66 +55,61 @@ def picture_page(
     sections += [_slices(column, values, metrics) for column, values in slices.items()]
     body = "\n".join(sections)
     return (
-        f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{_text(title)}</title>"
+        f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{xml_text(title)}</title>"
         f"<style>{_STYLE}</style></head><body>\n{body}\n</body></html>\n"
     )
 
 
 def _roc_curve(y: np.ndarray, probability: np.ndarray) -> str:
     curve = roc(y, probability)
-    line = _line(curve.alarms, curve.hits, 0.0, 1.0)
-    return (
-        f"<h2>ROC curve, area {curve.area:.4f}</h2>{_plot('false positive rate', 'true positive rate', line, 0.0, 1.0)}"
-    )
+    plot = _plot("false positive rate", "true positive rate", _line(curve.alarms, curve.hits, 0.0, 1.0), 0.0, 1.0)
+    return f"<h2>ROC curve, area {curve.area:.4f}</h2>{plot}"
 
 
 def _calibration(y: np.ndarray, probability: np.ndarray, title: str) -> str:
     bins = reliability(y, probability)
-    drawn = _line(bins.predicted, bins.observed, 0.0, bins.high) + _dots(
-        bins.predicted, bins.observed, 0.0, bins.high, 4
-    )
+    ends_of_axis = (0.0, bins.high)
+    curve = _line(bins.predicted, bins.observed, *ends_of_axis) + _dots(bins.predicted, bins.observed, *ends_of_axis, 4)
     rows = "".join(
         f"<tr><td class=n>{predicted:.4f}<td class=n>{observed:.4f}<td class=n>{count:,}</tr>"
         for predicted, observed, count in zip(bins.predicted, bins.observed, bins.rows, strict=True)
     )
     table = f"<table><tr><th class=n>predicted<th class=n>observed<th class=n>rows</tr>{rows}</table>"
-    return f"<h2>{title}</h2>{_plot('predicted probability', 'observed share', drawn, 0.0, bins.high)}{table}"
+    return f"<h2>{title}</h2>{_plot('predicted probability', 'observed share', curve, *ends_of_axis)}{table}"
 
 
 def _predicted_and_actual(y: np.ndarray, value: np.ndarray) -> str:
     predicted, actual = value.astype(np.float64), np.asarray(y, dtype=np.float64)
     low, high = ends(predicted, actual)
     if len(predicted) <= _DOTS:
-        drawn, message = _dots(predicted, actual, low, high, 2), f"A dot for each of {len(y):,} rows."
+        picture, message = _dots(predicted, actual, low, high, 2), f"A dot for each of {len(y):,} rows."
     else:
-        drawn, message = (
-            _cells(predicted, actual, low, high),
-            f"{len(y):,} rows, counted in cells: the darker, the more.",
-        )
-    return f"<h2>Predicted and actual</h2><p>{message}</p>{_plot('predicted', 'actual', drawn, low, high)}"
+        picture = _cells(predicted, actual, low, high)
+        message = f"{len(y):,} rows, counted in cells: the darker, the more."
+    return f"<h2>Predicted and actual</h2><p>{message}</p>{_plot('predicted', 'actual', picture, low, high)}"
 
 
 def _slices(column: str, values: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> str:
     """Every slice as a row, those without a value of the first metric last."""
     first = metrics[0]
-    ranked = worst_first(values, first)
-    ranked += [value for value in values if first not in values[value]]
+    order = worst_first(values, first)
+    order += [value for value in values if first not in values[value]]
     longest = max((abs(scores[first]) for scores in values.values() if first in scores), default=0.0) or 1.0
     which = f"the {len(values)} values with the most rows" if len(values) >= LARGEST_SLICES else f"{len(values)} values"
-    head = "".join(f"<th class=n>{_text(name)}" for name in ("rows", *metrics))
+    head = "".join(f"<th class=n>{xml_text(name)}" for name in ("rows", *metrics))
     rows = "".join(
-        f"<tr><td>{_text(value or '(missing)')}<td class=n>{values[value]['rows']:,.0f}"
-        + "".join(f"<td class=n>{_score(values[value].get(name))}" for name in metrics)
+        f"<tr><td>{xml_text(value or '(missing)')}<td class=n>{values[value]['rows']:,.0f}"
+        + "".join("<td class=n>" + (f"{values[value][name]:.6g}" if name in values[value] else "") for name in metrics)
         + f"<td><div class=bar style='width:{abs(values[value].get(first, 0.0)) / longest * 240:.0f}px'></div></tr>"
-        for value in ranked
+        for value in order
     )
     return (
-        f"<h2>By {_text(column)}</h2><p>{which}, the worst {_text(first)} first.</p>"
-        f"<table><tr><th>{_text(column)}{head}<th>{_text(first)}</tr>{rows}</table>"
+        f"<h2>By {xml_text(column)}</h2><p>{which}, the worst {xml_text(first)} first.</p>"
+        f"<table><tr><th>{xml_text(column)}{head}<th>{xml_text(first)}</tr>{rows}</table>"
     )
 
 
-def _plot(across: str, up: str, drawn: str, low: float, high: float) -> str:
+def _plot(across: str, up: str, picture: str, low: float, high: float) -> str:
     """A square with both axes from ``low`` to ``high`` and the diagonal."""
     ticks = "".join(
         f"<text x='{at:.0f}' y='{_SIDE + 14}' text-anchor='middle'>{value:.4g}</text>"
@@ -124,25 +118,18 @@ def _plot(across: str, up: str, drawn: str, low: float, high: float) -> str:
     )
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='-80 -10 {_SIDE + 110} {_SIDE + 50}' width='{_SIDE + 110}'>"
-        f"<path d='M0 0V{_SIDE}H{_SIDE}M0 {_SIDE}L{_SIDE} 0' fill='none' stroke='#aaa'/>{drawn}{ticks}"
+        f"<path d='M0 0V{_SIDE}H{_SIDE}M0 {_SIDE}L{_SIDE} 0' fill='none' stroke='#aaa'/>{picture}{ticks}"
         f"<text x='{_SIDE / 2:.0f}' y='{_SIDE + 34}' text-anchor='middle'>{across}</text>"
         f"<text transform='rotate(-90)' x='{-_SIDE / 2:.0f}' y='-66' text-anchor='middle'>{up}</text></svg>"
     )
 
 
-def _points(across: np.ndarray, up: np.ndarray, low: float, high: float) -> list[str]:
-    """Places to a tenth of a pixel, each once: more cannot be seen."""
-    x, y = ((values - low) / (high - low) * _SIDE for values in (across, up))
-    return list(dict.fromkeys(f"{a:.1f} {_SIDE - b:.1f}" for a, b in zip(x, y, strict=True)))
-
-
 def _line(across: np.ndarray, up: np.ndarray, low: float, high: float) -> str:
-    return f"<path d='M{'L'.join(_points(across, up, low, high))}' fill='none' stroke='#43d' stroke-width='1.5'/>"
+    return line(places(across, up, low, high, side=_SIDE, digits=1), " stroke-width='1.5'")
 
 
 def _dots(across: np.ndarray, up: np.ndarray, low: float, high: float, size: int) -> str:
-    path = "".join(f"M{point}h0" for point in _points(across, up, low, high))
-    return f"<path d='{path}' stroke='#43d' stroke-opacity='.6' stroke-width='{size * 2}' stroke-linecap='round'/>"
+    return dots(places(across, up, low, high, side=_SIDE, digits=1), size * 2, " stroke-opacity='.6'")
 
 
 def _cells(across: np.ndarray, up: np.ndarray, low: float, high: float) -> str:
@@ -153,11 +140,3 @@ def _cells(across: np.ndarray, up: np.ndarray, low: float, high: float) -> str:
         f"fill-opacity='{np.log1p(counts[column, row]) / most:.2f}'/>"
         for column, row in np.argwhere(counts).tolist()
     )
-
-
-def _score(score: float | None) -> str:
-    return "" if score is None else f"{score:.6g}"
-
-
-def _text(text: str) -> str:
-    return escape("".join(character if character.isprintable() else " " for character in text), quote=False)

@@ -7,13 +7,13 @@ drawn with few points and whole coordinates, and stays below that.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Mapping
+from itertools import islice
 
 import numpy as np
 
 from fti_assets.core.manifest import Task
-from fti_assets.training.judging.curves import ends, reliability, roc, worst_first
+from fti_assets.training.judging.curves import dots, ends, line, places, reliability, roc, worst_first, xml_text
 from fti_assets.training.judging.evaluation import LARGEST_SLICES
 
 SHOWN_IN_PLACE = 1_000
@@ -27,7 +27,6 @@ _CURVE_POINTS = 18
 _DOTS = 24
 _BARS = 6
 _NAME = 10
-_LINE = "#43d"
 
 
 def pictures(
@@ -46,24 +45,24 @@ def pictures(
         slices: column to value to metrics and ``rows``.
         metric: the metric of which slices are drawn.
     """
-    drawn: dict[str, str] = {}
+    svgs: dict[str, str] = {}
     if task == "binary":
         if len(np.unique(y)) == 2:
-            drawn["roc_curve"] = roc_curve(y, outputs)
-        drawn["calibration"] = calibration(y, outputs)
+            svgs["roc_curve"] = roc_curve(y, outputs)
+        svgs["calibration"] = calibration(y, outputs)
     elif task == "multiclass":
         right = outputs.argmax(axis=1) == y
-        drawn["calibration"] = calibration(right, outputs.max(axis=1), of="top class")
+        svgs["calibration"] = calibration(right, outputs.max(axis=1), of="top class")
     else:
-        drawn["predicted_and_actual"] = predicted_and_actual(y, outputs)
+        svgs["predicted_and_actual"] = predicted_and_actual(y, outputs)
     for column, values in slices.items():
-        ranked = worst_first(values, metric)
-        large = [value for value in ranked if values[value]["rows"] >= ENOUGH_ROWS] or ranked
+        order = worst_first(values, metric)
+        large = [value for value in order if values[value]["rows"] >= ENOUGH_ROWS] or order
         if large:
-            fewest = ENOUGH_ROWS if len(large) < len(ranked) else 0
+            fewest = ENOUGH_ROWS if len(large) < len(order) else 0
             scores = {value: values[value][metric] for value in large}
-            drawn[f"slices/{column}"] = bars(f"{metric} by {column}", scores, len(values), fewest)
-    return drawn
+            svgs[f"slices/{column}"] = bars(f"{metric} by {column}", scores, len(values), fewest)
+    return svgs
 
 
 def image(svg: str, title: str) -> str:
@@ -82,7 +81,7 @@ def roc_curve(y: np.ndarray, probability: np.ndarray) -> str:
     along = curve.hits + curve.alarms
     at = np.linspace(0, 2, _CURVE_POINTS)
     points = _points(np.interp(at, along, curve.alarms), np.interp(at, along, curve.hits), 0.0, 1.0)
-    return _plot(f"ROC, area {curve.area:.3f}", "false positive rate", "true positive rate", _curve(points), 0.0, 1.0)
+    return _plot(f"ROC, area {curve.area:.3f}", "false positive rate", "true positive rate", line(points), 0.0, 1.0)
 
 
 def calibration(y: np.ndarray, probability: np.ndarray, of: str = "") -> str:
@@ -96,7 +95,7 @@ def calibration(y: np.ndarray, probability: np.ndarray, of: str = "") -> str:
     bins = reliability(y, probability)
     points = _points(bins.predicted, bins.observed, 0.0, bins.high)
     title = f"Calibration{f' of {of}' if of else ''}"
-    return _plot(title, "predicted probability", "observed share", _curve(points) + _dots(points), 0.0, bins.high)
+    return _plot(title, "predicted probability", "observed share", line(points) + dots(points, 6), 0.0, bins.high)
 
 
 def predicted_and_actual(y: np.ndarray, value: np.ndarray) -> str:
@@ -107,11 +106,11 @@ def predicted_and_actual(y: np.ndarray, value: np.ndarray) -> str:
         value: ``[n]``, what was predicted.
     """
     order = np.argsort(value, kind="stable")
-    chosen = order[np.unique(np.linspace(0, len(order) - 1, _DOTS).round().astype(np.int64))]
-    predicted, observed = value[chosen].astype(np.float64), np.asarray(y)[chosen].astype(np.float64)
+    rows = order[np.unique(np.linspace(0, len(order) - 1, _DOTS).round().astype(np.int64))]
+    predicted, observed = value[rows].astype(np.float64), np.asarray(y)[rows].astype(np.float64)
     low, high = ends(predicted, observed)
-    dots = _dots(_points(predicted, observed, low, high))
-    return _plot(f"{len(chosen)} of {len(order):,} rows", "predicted", "actual", dots, low, high)
+    picture = dots(_points(predicted, observed, low, high), 6)
+    return _plot(f"{len(rows)} of {len(order):,} rows", "predicted", "actual", picture, low, high)
 
 
 def bars(title: str, scores: Mapping[str, float], of: int | None = None, fewest: int = 0) -> str:
@@ -131,30 +130,31 @@ def bars(title: str, scores: Mapping[str, float], of: int | None = None, fewest:
 
 
 def _bars(title: str, scores: Mapping[str, float], most: int, of: int, fewest: int) -> str:
-    drawn = dict(list(scores.items())[:most])
-    longest = max(1.0 if all(0 <= score <= 1 for score in drawn.values()) else 0.0, *map(abs, drawn.values())) or 1.0
+    scores = dict(islice(scores.items(), most))
+    shares = all(0 <= score <= 1 for score in scores.values())
+    longest = max(1.0 if shares else 0.0, *map(abs, scores.values())) or 1.0
     path = "".join(
-        f"M118 {24 * row}h{round(abs(score) / longest * 116)}v16H118z" for row, score in enumerate(drawn.values())
+        f"M118 {24 * row}h{round(abs(score) / longest * 116)}v16H118z" for row, score in enumerate(scores.values())
     )
     names = "".join(
-        f"<text y='{24 * row + 12}'>{_text(value or '(missing)', _NAME)} {score:.3g}</text>"
-        for row, (value, score) in enumerate(drawn.items())
+        f"<text y='{24 * row + 12}'>{xml_text(value or '(missing)', _NAME)} {score:.3g}</text>"
+        for row, (value, score) in enumerate(scores.items())
     )
     least = f" with {fewest} rows or more" if fewest else ""
     all_of = f"the {of} largest" if of >= LARGEST_SLICES else str(of)
-    which = f"the worst {len(drawn)}{least}, of {all_of}" if of > len(drawn) else "the worst first"
-    message = f"<text y='-24'>{_text(title, 38)}</text><text y='-9'>{which}</text>"
-    return _svg(-6, -40, 244, 24 * len(drawn) + 38, f"<path d='{path}' fill='{_LINE}'/>{names}{message}")
+    which = f"the worst {len(scores)}{least}, of {all_of}" if of > len(scores) else "the worst first"
+    message = f"<text y='-24'>{xml_text(title, 38)}</text><text y='-9'>{which}</text>"
+    return _svg(-6, -40, 244, 24 * len(scores) + 38, f"<path d='{path}' fill='#43d'/>{names}{message}")
 
 
-def _plot(title: str, across: str, up: str, drawn: str, low: float, high: float) -> str:
+def _plot(title: str, across: str, up: str, picture: str, low: float, high: float) -> str:
     """A square with both axes from ``low`` to ``high`` and the diagonal."""
     return _svg(
         -26,
         -22,
         240,
         244,
-        f"<path d='M0 0V200H200M0 200L200 0' fill='none' stroke='#aaa'/>{drawn}<text y='-8'>{_text(title, 40)}</text>"
+        f"<path d='M0 0V200H200M0 200L200 0' fill='none' stroke='#aaa'/>{picture}<text y='-8'>{xml_text(title, 40)}</text>"
         f"<text y='214'>{low:.3g}</text><text x='200' y='214' text-anchor='end'>{high:.3g}</text><text x='65' y='214'>{across}</text>"
         f"<text transform='rotate(-90)' x='-160' y='-8'>{up}</text>",
     )
@@ -167,25 +167,5 @@ def _svg(x: int, y: int, width: int, height: int, body: str) -> str:
     )
 
 
-def _points(across: np.ndarray, up: np.ndarray, low: float, high: float) -> list[tuple[int, int]]:
-    def scaled(values: np.ndarray) -> list[int]:
-        return [int(value) for value in ((values - low) / (high - low) * _SIDE).round()]
-
-    return [(x, _SIDE - y) for x, y in zip(scaled(across), scaled(up), strict=True)]
-
-
-def _curve(points: Sequence[tuple[int, int]]) -> str:
-    line = "L".join(f"{x} {y}" for x, y in dict.fromkeys(points))
-    return f"<path d='M{line}' fill='none' stroke='{_LINE}'/>"
-
-
-def _dots(points: Sequence[tuple[int, int]]) -> str:
-    """Paths of no length with round ends, the shortest way to write dots."""
-    path = "".join(f"M{x} {y}h0" for x, y in dict.fromkeys(points))
-    return f"<path d='{path}' stroke='{_LINE}' stroke-width='6' stroke-linecap='round'/>"
-
-
-def _text(text: str, most: int) -> str:
-    """Text that XML takes, cut to so many characters."""
-    seen = "".join(character if character.isprintable() else " " for character in text)
-    return escape(seen if len(seen) <= most else f"{seen[: most - 1]}…", quote=False)
+def _points(across: np.ndarray, up: np.ndarray, low: float, high: float) -> list[str]:
+    return places(across, up, low, high, side=_SIDE)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -13,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core import clock
-from fti_assets.core.manifest import Column, DatasetManifest, DatasetRecord, ModelManifest, RandomParts
-from fti_assets.core.names import PartitionRecord
+from fti_assets.core.manifest import Column, DatasetManifest, DatasetRecord, ModelManifest
 from fti_assets.core.records import from_json
 from fti_assets.core.sql import quoted
 from fti_assets.core.times import instant
@@ -44,7 +44,7 @@ from fti_assets.training.models.export import ExportedModel, export
 from fti_assets.training.models.model import Model
 
 _JOINED = ("joins", "on_demand", "features")
-_PACKAGES = (
+_PACKAGES = [
     "fti_assets",
     "dagster",
     "duckdb",
@@ -54,9 +54,7 @@ _PACKAGES = (
     "torch",
     "pytorch-lightning",
     "scikit-learn",
-)
-
-
+]
 _ROW = "_fti_row"
 
 
@@ -106,19 +104,24 @@ def build_model_at(
     """
     alias = store.aliases(model.name).champion
     snapshot = lake.snapshot()  # the dataset can be made anew meanwhile
-    stored = lake.ledger(model.dataset.table, snapshot=snapshot)
-    dataset = _dataset_manifest(lake, model, partition, stored)
+    ledger = lake.ledger(model.dataset.table, snapshot=snapshot)
+    if partition not in ledger:
+        raise NotMaterializedError(
+            f"{model.dataset.table_name} has no partition {partition!r} in {lake.store.root}: materialize it before {model.asset_name}"
+        )
+    what = f"the manifest of {model.dataset.table_name} {partition}"
+    dataset = from_json(DatasetManifest, ledger[partition].record, what=what)
     parts = {part: _split(lake, model, partition, dataset, part, snapshot) for part in SPLITS}
     empty = [part for part in ("train", "test") if not len(parts[part].labels)]
     if empty:
         raise ModelError(
             f"{model.dataset.table_name} {partition} has no rows in {' and '.join(empty)}: {dataset.rows}{_newest(model, dataset)}"
         )
-    encoders = check_encoders(dataset.view.features, model.encoders)
-    fitted = fit_encoders(dataset.view.features, encoders, parts["train"].columns)
+    features = dataset.view.features
+    encoders = fit_encoders(features, check_encoders(features, model.encoders), parts["train"].columns)
     data = TrainingData(
-        dataset.view.features,
-        fitted,
+        features,
+        encoders,
         {part: rows.columns for part, rows in parts.items()},
         {part: rows.labels for part, rows in parts.items()},
         task=model.task,
@@ -152,7 +155,7 @@ def build_model_at(
             name=dataset.dataset,
             version=dataset.version,
             partition=partition,
-            data_version=stored[partition].data_version,
+            data_version=ledger[partition].data_version,
             rows=dataset.rows,
             point_in_time=dataset.point_in_time,
             trained_until=dataset.trained_until,
@@ -160,7 +163,7 @@ def build_model_at(
         ),
         inputs=exported.inputs,
         outputs=exported.outputs,
-        encoders={name: dataclasses.asdict(encoder) for name, encoder in fitted.items()},
+        encoders={name: dataclasses.asdict(encoder) for name, encoder in encoders.items()},
         metrics=scores,
         baseline=prior,
         gates=tuple(verdicts),
@@ -169,7 +172,7 @@ def build_model_at(
         packages=_packages(),
         sha256=hashlib.sha256(exported.bytes).hexdigest(),
         classes=exported.classes,
-        warnings=tuple(float32_warnings(fitted, parts["train"].columns)),
+        warnings=tuple(float32_warnings(encoders, parts["train"].columns)),
         slices=slices,
         run_id=run_id,
         asset_key=tuple(asset_key),
@@ -193,18 +196,6 @@ def _newest(model: Model, dataset: DatasetManifest) -> str:
         return ""
     parts = split.boundaries(instant(dataset.cutoff), model.dataset.view.label.age)
     return f"; its newest row that trains or validates is of {until}{where_the_parts_lie(model.dataset, parts)}"
-
-
-def _dataset_manifest(
-    lake: Lake, model: Model, partition: str, ledger: Mapping[str, PartitionRecord]
-) -> DatasetManifest:
-    if partition not in ledger:
-        raise NotMaterializedError(
-            f"{model.dataset.table_name} has no partition {partition!r} in {lake.store.root}: materialize it before {model.asset_name}"
-        )
-    return from_json(
-        DatasetManifest, ledger[partition].record, what=f"the manifest of {model.dataset.table_name} {partition}"
-    )
 
 
 def _split(lake: Lake, model: Model, partition: str, dataset: DatasetManifest, part: str, snapshot: int) -> _Split:
@@ -241,84 +232,63 @@ def _champion_scores(
     champion = store.newest_accepted(model.name, before=dataset.cutoff)
     if champion is None:
         return None
-    if (champion.dataset.trained_until is None) != (test.times is None):
-        return ChampionScores(
-            champion.reference,
-            problem="was split without times and this model by time, or the other way round, so nobody knows which test rows the "
-            "champion has trained on: leave this gate out until a build of the new split is the champion",
-        )
-    parts = champion.dataset.random_parts
-    if test.times is None and (parts is None or parts.hash != HASH):
-        return ChampionScores(
-            champion.reference,
-            problem="was split at random by an earlier release, which did not note how, so nobody knows which test rows it has "
-            "trained on: leave this gate out until a build of this release is the champion",
-        )
-    unseen = (
-        _unseen(champion, test)
-        if parts is None or test.times is not None
-        else _left_out(lake, parts, champion, dataset, test)
-    )
-    if not unseen.any():
-        return ChampionScores(champion.reference, problem="has trained on every test row, so they cannot be compared")
     try:
+        untrained = _untrained(lake, champion, dataset, test)
         if champion.view != dataset.view:  # it is joined anew
             read_external(lake, model.view.groups)
-        rows, answers = _champion_answers(
-            lake, store, champion, model.view.spine, dataset, test, unseen, exported.classes
-        )
-        y, metrics = data.test.y[rows], model.evaluate.metrics
+        rows, columns = _champion_columns(lake, champion, model.view.spine, dataset, test)
+        chosen = untrained[rows]
+        if not chosen.any():
+            raise ModelError(f"its spine {champion.view.spine_table.name} has none of the test rows")
+        _, graph = load_build(store, champion.model, champion.reference)
+        answers = graph.run({name: values[chosen] for name, values in columns.items()})
+        if "probabilities" in answers:
+            answers["probabilities"] = _in_classes(answers["probabilities"], champion.classes, exported.classes)
+        rows = rows[chosen]
         own = {name: values[rows] for name, values in outputs.items()}
+        y, metrics = data.test.y[rows], model.evaluate.metrics
         return ChampionScores(
             champion.reference,
             evaluate(model.task, metrics, answers, y, exported.classes),
             challenger=evaluate(model.task, metrics, own, y, exported.classes),
         )
+    except _Incomparable as error:
+        return ChampionScores(champion.reference, problem=str(error))
     except (ModelError, PredictionError, NotMaterializedError) as error:
         return ChampionScores(champion.reference, problem=f"cannot be compared with: {error}")
 
 
-def _unseen(champion: ModelManifest, test: _Split) -> np.ndarray:
-    until = champion.dataset.trained_until
-    if until is None or test.times is None:
-        return np.ones(len(test.labels), dtype=bool)
-    return np.asarray(test.times > np.datetime64(instant(until), "us"))
+class _Incomparable(Exception):
+    """Why no test row is left to compare a champion on, as what the verdict says of it."""
 
 
-def _left_out(
-    lake: Lake, parts: RandomParts, champion: ModelManifest, dataset: DatasetManifest, test: _Split
-) -> np.ndarray:
-    """Which test rows the champion's own random split gave to its test part: by the keys in its own order."""
-    own, now = champion.view.spine_keys, dataset.view.spine_keys
-    share = share_sql(own if set(own) == set(now) else now, parts.seed)  # of other keys no answer is asked for
-    rows = lake.connection.execute(f"SELECT {share} < {parts.test!r} AS left_out FROM {test.table} ORDER BY {_ROW}")
-    return np.asarray(rows.fetchnumpy()["left_out"], dtype=bool)
-
-
-def _champion_answers(
-    lake: Lake,
-    store: ModelStore,
-    champion: ModelManifest,
-    spine: FeatureGroup,
-    dataset: DatasetManifest,
-    test: _Split,
-    unseen: np.ndarray,
-    classes: Sequence[str],
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The numbers of the unseen test rows that the champion's spine has, and its answers for them.
+def _untrained(lake: Lake, champion: ModelManifest, dataset: DatasetManifest, test: _Split) -> np.ndarray:
+    """Which test rows ``[n]`` the champion has not trained on: by time, or those that its own random split gave to its test part.
 
     Raises:
-        ModelError: its spine has other keys, or none of the rows.
+        _Incomparable: it has trained on all, or nobody knows.
     """
-    rows, columns = _champion_columns(lake, champion, spine, dataset, test)
-    chosen = unseen[rows]
-    if not chosen.any():
-        raise ModelError(f"its spine {champion.view.spine_table.name} has none of the test rows")
-    _, graph = load_build(store, champion.model, champion.reference)
-    answers = graph.run({name: values[chosen] for name, values in columns.items()})
-    if "probabilities" in answers:
-        answers["probabilities"] = _in_classes(answers["probabilities"], champion.classes, classes)
-    return rows[chosen], answers
+    until, parts = champion.dataset.trained_until, champion.dataset.random_parts
+    if (until is None) != (test.times is None):
+        raise _Incomparable(
+            "was split without times and this model by time, or the other way round, so nobody knows which test rows the "
+            "champion has trained on: leave this gate out until a build of the new split is the champion"
+        )
+    if until is not None and test.times is not None:
+        untrained = test.times > np.datetime64(instant(until), "us")
+    elif parts is None or parts.hash != HASH:
+        raise _Incomparable(
+            "was split at random by an earlier release, which did not note how, so nobody knows which test rows it has "
+            "trained on: leave this gate out until a build of this release is the champion"
+        )
+    else:
+        own, now = champion.view.spine_keys, dataset.view.spine_keys
+        share = share_sql(own if set(own) == set(now) else now, parts.seed)  # of other keys no answer is asked for
+        rows = lake.connection.execute(f"SELECT {share} < {parts.test!r} AS test FROM {test.table} ORDER BY {_ROW}")
+        untrained = rows.fetchnumpy()["test"].astype(bool)
+    if not untrained.any():
+        raise _Incomparable("has trained on every test row, so they cannot be compared")
+    return np.asarray(untrained)
 
 
 def _champion_columns(
@@ -326,9 +296,11 @@ def _champion_columns(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The numbers of test rows and the champion's features of them: the dataset's own, or joined anew for another view.
 
-    A function of the same version is called as it is now: its version says that its meaning did not change.
+    Raises:
+        ModelError: its spine has other keys.
     """
     own = dataset.view
+    # A function of the same version is called as it is now: its version says that its meaning did not change.
     calls = {(call.name, call.version): call for call in own.on_demand}
     on_demand = tuple(calls.get((call.name, call.version), call) for call in champion.view.on_demand)
     view = with_spine_times(dataclasses.replace(champion.view, on_demand=on_demand), spine)
@@ -336,35 +308,36 @@ def _champion_columns(
         return np.arange(len(test.labels)), test.columns
     if set(view.spine_keys) != set(own.spine_keys):
         raise ModelError(f"it predicts by the keys {one_of(view.spine_keys)}, this model by {one_of(own.spine_keys)}")
-    known = stored_spine(lake, view, snapshot=dataset.snapshot)
-    same = [f"spine.{quoted(key)} = wanted.{quoted(key)}" for key in view.spine_keys]
+    versions = stored_spine(lake, view, snapshot=dataset.snapshot)
+    pairs = [(key, key) for key in view.spine_keys]
     if view.prediction_time and own.prediction_time:
-        same.append(f"spine.{quoted(view.prediction_time)} = wanted.{quoted(own.prediction_time)}")
+        pairs.append((view.prediction_time, own.prediction_time))
+    same = " AND ".join(f"spine.{quoted(theirs)} = test.{quoted(ours)}" for theirs, ours in pairs)
     rows = lake.connection.sql(
-        f"SELECT spine.*, wanted.{_ROW} FROM {test.table} wanted JOIN {view_of(known)} spine ON {' AND '.join(same)} "
-        f"QUALIFY row_number() OVER (PARTITION BY wanted.{_ROW}) = 1 ORDER BY wanted.{_ROW}"
+        f"SELECT spine.*, test.{_ROW} FROM {test.table} test JOIN {view_of(versions)} spine ON {same} "
+        f"QUALIFY row_number() OVER (PARTITION BY test.{_ROW}) = 1 ORDER BY test.{_ROW}"
     )
-    joined = assemble(lake, view, rows, snapshot=dataset.snapshot)
-    fetched = fetch_columns(joined, [*view.features, Column(_ROW, "integer")])
-    return fetched.pop(_ROW).astype(np.int64) - 1, fetched
+    features = fetch_columns(
+        assemble(lake, view, rows, snapshot=dataset.snapshot), [*view.features, Column(_ROW, "integer")]
+    )
+    return features.pop(_ROW).astype(np.int64) - 1, features
 
 
 def _in_classes(probabilities: np.ndarray, theirs: Sequence[str], ours: Sequence[str]) -> np.ndarray:
     """Probabilities ``[n, k]`` by the classes of another model: a class that it does not know has none."""
     if tuple(theirs) == tuple(ours):
         return probabilities
-    known = {name: probabilities[:, position] for position, name in enumerate(theirs)}
+    of_class = dict(zip(theirs, probabilities.T, strict=True))
     nothing = np.zeros(len(probabilities))
-    arranged = np.stack([known.get(name, nothing) for name in ours], axis=1)
-    arranged[arranged.sum(axis=1) == 0] = 1 / len(ours)
-    return arranged
+    in_ours = np.stack([of_class.get(name, nothing) for name in ours], axis=1)
+    # Where it is sure of a class that this model does not have, it says nothing of the others: each is as likely.
+    in_ours[in_ours.sum(axis=1) == 0] = 1 / len(ours)
+    return in_ours
 
 
 def _packages() -> dict[str, str]:
-    results = {}
+    versions = {}
     for package in _PACKAGES:
-        try:
-            results[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return results
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions

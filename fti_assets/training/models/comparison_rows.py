@@ -22,24 +22,24 @@ Columns = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class ComparisonRows:
-    """Raw rows: name to canonical array ``[n]``, and of each made-up row what was made of it, empty for one that was there."""
+    """Raw rows: name to canonical array ``[n]``, and of each made-up row of which kind it is, empty for one that was there."""
 
     columns: Columns
-    made: tuple[str, ...]
+    kinds: tuple[str, ...]
 
     @property
     def rows(self) -> int:
-        return len(self.made)
+        return len(self.kinds)
 
-    def part(self, chosen: np.ndarray) -> ComparisonRows:
+    def part(self, places: np.ndarray) -> ComparisonRows:
         """Those at some places."""
-        columns = {name: values[chosen] for name, values in self.columns.items()}
-        return ComparisonRows(columns, tuple(self.made[place] for place in chosen.tolist()))
+        columns = {name: values[places] for name, values in self.columns.items()}
+        return ComparisonRows(columns, tuple(self.kinds[place] for place in places.tolist()))
 
     def described(self, row: int) -> str:
         """A row for an error message."""
         values = {name: values[row : row + 1].tolist()[0] for name, values in self.columns.items()}
-        return f"{values}{f' ({self.made[row]})' if self.made[row] else ''}"
+        return f"{values}{f' ({self.kinds[row]})' if self.kinds[row] else ''}"
 
 
 def comparison_rows(data: TrainingData) -> ComparisonRows:
@@ -52,54 +52,45 @@ def comparison_rows(data: TrainingData) -> ComparisonRows:
         ModelError: no part has rows.
     """
     first = next((part for part in (data.test, data.validation) if part.rows), None)
-    parts = [_chosen(part) for part in (first, data.train) if part is not None and part.rows]
+    parts = [_some_of(part) for part in (first, data.train) if part is not None and part.rows]
     if not parts:
         raise ModelError("no part of the data has rows: the exported graph cannot be compared with the model")
-    there = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    made = _made(there)
-    columns = {name: np.concatenate([values, *(row[name] for _, row in made)]) for name, values in there.items()}
-    rows = len(next(iter(there.values())))
-    return ComparisonRows(columns, ("",) * rows + tuple(what for what, row in made for _ in next(iter(row.values()))))
+    real = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    rows = len(next(iter(real.values())))
+    bases = max(1, min(_BASES, rows, _MOST_MADE // (4 * len(real))))
+    base = {name: values[_spread(np.arange(rows), bases)] for name, values in real.items()}
+    strange = [
+        (f"with {name} {what}", base | {name: np.full(bases, value, dtype=values.dtype)})
+        for name, values in real.items()
+        for what, value in _strange(values).items()
+    ]
+    nothing = {name: np.full(1, "" if one.dtype == object else np.nan, dtype=one.dtype) for name, one in real.items()}
+    strange.append(("with all missing", nothing))
+    columns = {name: np.concatenate([values, *(one[name] for _, one in strange)]) for name, values in real.items()}
+    made = [kind for kind, of_kind in strange for _ in next(iter(of_kind.values()))]
+    return ComparisonRows(columns, (*[""] * rows, *made))
 
 
-def _chosen(part: Part) -> Columns:
+def _some_of(part: Part) -> Columns:
     missing = np.zeros(part.rows, dtype=bool)
     for values in part.columns.values():
-        missing |= _is_missing(values)
-    chosen = _spread(np.flatnonzero(missing), MOST_ROWS // 2)
-    chosen = np.union1d(chosen, _spread(np.arange(part.rows), MOST_ROWS - len(chosen)))
-    return {name: values[chosen] for name, values in part.columns.items()}
-
-
-def _made(there: Columns) -> list[tuple[str, Columns]]:
-    rows = len(next(iter(there.values())))
-    bases = max(1, min(_BASES, rows, _MOST_MADE // (4 * len(there))))
-    base = {name: values[_spread(np.arange(rows), bases)] for name, values in there.items()}
-    made: list[tuple[str, Columns]] = []
-    for name, values in there.items():
-        for what, value in _strange(values).items():
-            made.append((f"with {name} {what}", base | {name: np.full(bases, value, dtype=values.dtype)}))
-    nothing = {
-        name: np.full(1, "" if values.dtype == object else np.nan, dtype=values.dtype) for name, values in there.items()
-    }
-    return [*made, ("with all missing", nothing)]
+        missing |= np.asarray(values == "" if values.dtype == object else np.isnan(values))
+    places = _spread(np.flatnonzero(missing), MOST_ROWS // 2)
+    places = np.union1d(places, _spread(np.arange(part.rows), MOST_ROWS - len(places)))
+    return {name: values[places] for name, values in part.columns.items()}
 
 
 def _strange(values: np.ndarray) -> Mapping[str, object]:
     """Values that a column does not have in training, by what they are."""
     if values.dtype == object:
         return {"missing": "", "unknown": _UNKNOWN_TEXT}
-    known = values[np.isfinite(values)]
-    least, most = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+    finite = values[np.isfinite(values)]
+    least, most = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
     reach = 10.0 * max(most - least, 1.0)
     strange: dict[str, object] = {"missing": np.nan}
     if abs(least - reach) < 1e30 and abs(most + reach) < 1e30:  # beyond, float32 has no numbers to compare
         strange |= {"far below": np.floor(least - reach), "far above": np.ceil(most + reach)}
     return strange
-
-
-def _is_missing(values: np.ndarray) -> np.ndarray:
-    return np.asarray(values == "" if values.dtype == object else np.isnan(values))
 
 
 def _spread(rows: np.ndarray, most: int) -> np.ndarray:

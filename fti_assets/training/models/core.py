@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fti_assets.core.extras import require
 from fti_assets.core.manifest import Task
 from fti_assets.errors import ModelError, one_of
 from fti_assets.training.encoders.encoders import DENSE
-from fti_assets.training.encoders.extras import require
 from fti_assets.training.encoders.fitting import TABLES
 from fti_assets.training.encoders.graph import OPSET
 from fti_assets.training.models.data import matrix
@@ -91,16 +91,12 @@ def core_of(trained: Any, sample: Encoded, task: Task, classes: int) -> Core:
 
 
 def shaped(output: Any, task: Task, rows: int, classes: int, *, what: str) -> np.ndarray:
-    """The output as ``[n]``, or ``[n, k]`` for multiclass.
-
-    Raises:
-        ModelError: it has another shape.
-    """
-    wanted = [(rows, classes)] if task == "multiclass" else [(rows,), (rows, 1)]
-    if np.shape(output) not in wanted:
-        listed = " or ".join(str(list(shape)) for shape in wanted)
+    """The output as ``[n]``, or ``[n, k]`` for multiclass; a ModelError if it has another shape."""
+    shapes = [(rows, classes)] if task == "multiclass" else [(rows,), (rows, 1)]
+    if np.shape(output) not in shapes:
+        of_task = " or ".join(str(list(shape)) for shape in shapes)
         result = list(np.shape(output)) if hasattr(output, "shape") else type(output).__name__
-        raise ModelError(f"{what} gives {result} for {rows} rows, but a {task} model gives {listed}")
+        raise ModelError(f"{what} gives {result} for {rows} rows, but a {task} model gives {of_task}")
     values: np.ndarray = np.asarray(output)
     return values if task == "multiclass" else values.reshape(-1)
 
@@ -118,8 +114,8 @@ def activate(logits: np.ndarray, task: Task) -> np.ndarray:
 
 
 def _torch_core(module: Any, sample: Encoded, task: Task, classes: int) -> Core:
-    torch = require("torch", "training")
-    require("onnx", "training")
+    torch = require("torch")
+    require("onnx")
     names = list(sample)
     module = module.cpu().eval()
     _refuse_half(module)
@@ -159,7 +155,7 @@ def _torch_core(module: Any, sample: Encoded, task: Task, classes: int) -> Core:
             )
     except Exception as error:
         raise ModelError(f"torch cannot export {type(module).__name__} to ONNX: {error}") from error
-    return Core(require("onnx", "training").load_from_string(written.getvalue()), "output", _gives(task), predict)
+    return Core(require("onnx").load_from_string(written.getvalue()), "output", _gives(task), predict)
 
 
 def _refuse_half(module: Any) -> None:
@@ -181,12 +177,14 @@ def _forward_problem(module: Any, encoded: Encoded, error: Exception) -> str:
 
 
 def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> Core:
-    converter = require("skl2onnx", "sklearn")
-    tensors = require("skl2onnx.common.data_types", "sklearn")
+    converter = require("skl2onnx")
+    tensors = require("skl2onnx.common.data_types")
     name = type(estimator).__name__
     method = "predict" if task == "regression" else "predict_proba"
     if not hasattr(estimator, method):
-        raise ModelError(f"{name} has no {method}, which a {task} model needs: {_without(estimator)}return {SUPPORTED}")
+        soft = 'give a vote voting="soft", put another classifier into CalibratedClassifierCV, or '
+        advice = soft if hasattr(estimator, "classes_") else ""
+        raise ModelError(f"{name} has no {method}, which a {task} model needs: {advice}return {SUPPORTED}")
     if task == "regression" and hasattr(estimator, "predict_proba"):
         raise ModelError(f"{name} is a classifier, but the model's task is regression")
     if task != "regression":
@@ -194,10 +192,9 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
             raise ModelError(f"{name} is not fitted: fit it on data.train.X and data.train.y before returning it")
         if any(np.ndim(one) for one in estimator.classes_):
             raise ModelError(f"{name} {_SEVERAL}")
-        known, wanted = np.asarray(estimator.classes_).tolist(), list(range(classes or 2))
-        if known != wanted:
-            raise ModelError(f"{name} was fitted on the labels {known[:20]}, not {wanted[:20]}: fit it on data.train.y")
-
+        labels, codes = np.asarray(estimator.classes_).tolist(), list(range(classes or 2))
+        if labels != codes:
+            raise ModelError(f"{name} was fitted on the labels {labels[:20]}, not {codes[:20]}: fit it on data.train.y")
     width = matrix(sample).shape[1]
 
     def predict(encoded: Encoded) -> np.ndarray:
@@ -238,13 +235,6 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
     return Core(model, model.graph.output[-1].name, gives, predict, advice)
 
 
-def _without(estimator: Any) -> str:
-    """What to do with a classifier that gives no probabilities."""
-    if not hasattr(estimator, "classes_"):
-        return ""
-    return 'give a vote voting="soft", put another classifier into CalibratedClassifierCV, or '
-
-
 def _reason(error: Exception) -> str:
     """Why something of scikit-learn or its converter failed, in a line without its advice to report it."""
     first = str(error).partition("\n")[0].partition("You may raise an issue")[0].partition(", you may raise")[0]
@@ -257,8 +247,9 @@ def _reason(error: Exception) -> str:
 
 
 def _onnx_core(model: Any, sample: Encoded, task: Task, classes: int) -> Core:
-    onnxruntime = require("onnxruntime", "training")
-    constants = {one.name for one in model.graph.initializer}
+    import onnxruntime
+
+    constants = {one.name for one in model.graph.initializer}  # which older exporters list as inputs, too
     inputs = [one.name for one in model.graph.input if one.name not in constants]
     if not set(inputs) <= set(sample):
         raise ModelError(f"the ONNX model has the inputs {one_of(inputs)}, but the encoders give {one_of(sample)}")
@@ -288,15 +279,18 @@ def _onnx_core(model: Any, sample: Encoded, task: Task, classes: int) -> Core:
 
 def _refuse_other_types(model: Any, inputs: Sequence[str]) -> None:
     """Refuse a model that is not given, or does not give, what this project's graphs have."""
-    types = require("onnx", "training").TensorProto
-    for one in [*(one for one in model.graph.input if one.name in inputs), *model.graph.output]:
-        results, end = one.type.tensor_type.elem_type, "output" if one in model.graph.output else "input"
-        kinds = {"input": [types.FLOAT if one.name == DENSE else types.INT64], "output": [types.FLOAT, types.DOUBLE]}
-        wanted = kinds[end]
-        if results and results not in wanted:
+    types = require("onnx").TensorProto
+    ends = [
+        ("input", one, [types.FLOAT if one.name == DENSE else types.INT64])
+        for one in model.graph.input
+        if one.name in inputs
+    ] + [("output", one, [types.FLOAT, types.DOUBLE]) for one in model.graph.output]
+    for end, one, accepted in ends:
+        kind = one.type.tensor_type.elem_type
+        if kind and kind not in accepted:
             raise ModelError(
-                f"the ONNX model has the {end} {one.name!r} as {types.DataType.Name(results)}, but {types.DataType.Name(wanted[0])} is "
-                "expected: export it from a model in float32, or put a Cast there"
+                f"the ONNX model has the {end} {one.name!r} as {types.DataType.Name(kind)}, but {types.DataType.Name(accepted[0])} "
+                "is expected: export it from a model in float32, or put a Cast there"
             )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -118,16 +118,12 @@ class TrainingData:
             ModelError: the batch size is not a whole number above 0.
             MissingExtraError: torch is not installed.
         """
-        train, validation = (
-            fitting.loader(
-                part.inputs,
-                part.y if self.task == "multiclass" else part.y.astype(np.float32),
-                batch_size,
-                seed=shuffle_seed,
-            )
-            for part, shuffle_seed in ((self.train, seed), (self.validation, None))
-        )
-        return train, validation
+
+        def loader(part: Part, shuffle_seed: int | None) -> Any:
+            y = part.y if self.task == "multiclass" else part.y.astype(np.float32)
+            return fitting.loader(part.inputs, y, batch_size, seed=shuffle_seed)
+
+        return loader(self.train, seed), loader(self.validation, None)
 
     def loss(self, output: Any, y: Any) -> Any:
         """The task's loss for a torch module: cross entropy of logits, or the mean squared error of values."""
@@ -199,13 +195,7 @@ def class_names(labels: np.ndarray) -> tuple[str, ...]:
 
 
 def refuse_one_class(data: "TrainingData", *, what: str, label: str) -> None:
-    """Raise a ModelError if a classifier has labels of one class alone to train on.
-
-    Args:
-        data: the encoded data.
-        what: the dataset, for errors.
-        label: the label's column.
-    """
+    """Raise a ModelError if a classifier has labels of one class alone to train on."""
     present = np.unique(data.train.y)
     if data.task == "regression" or len(present) != 1:
         return
@@ -231,8 +221,8 @@ def label_codes(labels: np.ndarray, task: Task, classes: Sequence[str], *, what:
         )
     if task == "multiclass":
         codes = {name: code for code, name in enumerate(classes)}
-        results, positions = np.unique(labels, return_inverse=True)
-        names = [_class_name(label) for label in results.tolist()]
+        distinct, positions = np.unique(labels, return_inverse=True)
+        names = [_class_name(label) for label in distinct.tolist()]
         unknown = [name for name in names if name not in codes]
         if unknown:
             raise DataError(
@@ -240,7 +230,7 @@ def label_codes(labels: np.ndarray, task: Task, classes: Sequence[str], *, what:
                 f"{one_of(list(classes)[:20])}. Leave those rows out or let train reach further back"
             )
         return np.array([codes[name] for name in names], dtype=np.int64)[positions]
-    kind: Literal["0 or 1", "finite numbers"] = "0 or 1" if task == "binary" else "finite numbers"
+    kind = "0 or 1" if task == "binary" else "finite numbers"
     try:
         numbers = labels.astype(np.float64)
     except ValueError as error:
@@ -258,9 +248,7 @@ def label_codes(labels: np.ndarray, task: Task, classes: Sequence[str], *, what:
 
 def _missing(labels: np.ndarray) -> np.ndarray:
     """Where canonical labels ``[n]`` are missing: NaN among numbers, the empty string among text."""
-    if labels.dtype.kind == "f":
-        return np.asarray(np.isnan(labels))
-    return np.asarray(labels == "") if labels.dtype.kind in "OU" else np.zeros(len(labels), dtype=bool)
+    return np.asarray(labels == "" if labels.dtype.kind in "OU" else np.isnan(labels))
 
 
 def _class_name(label: Any) -> str:

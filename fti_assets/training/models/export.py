@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from fti_assets.core.extras import require
 from fti_assets.core.manifest import GraphInput, GraphOutput, Task
 from fti_assets.errors import ExportError, ModelError, one_of
 from fti_assets.stores.models.graph import Graph
 from fti_assets.stores.models.samples import Samples
 from fti_assets.training.encoders.encoders import DENSE
-from fti_assets.training.encoders.extras import require
 from fti_assets.training.encoders.graph import ML_OPSET, OPSET, EncoderModel
 from fti_assets.training.judging.evaluation import OUTPUT_NAMES
 from fti_assets.training.models.comparison_rows import ComparisonRows, comparison_rows
@@ -64,14 +64,14 @@ def export(trained: Any, encoder_model: EncoderModel, data: TrainingData, task: 
     >>> exported.outputs  # doctest: +SKIP
     (GraphOutput(name='probability', type='float32'),)
     """
-    onnx = require("onnx", "training")
+    onnx = require("onnx")
     if type(trained).__name__ == "ModelProto":
         reject_external_data(trained)
-    compared = comparison_rows(data)
-    encoded = encoder_model.encode(compared.columns)
-    rows = len(encoded[DENSE])
+    rows = comparison_rows(data)
+    encoded = encoder_model.encode(rows.columns)
     classes = data.classes if task == "multiclass" else ()
-    few = {name: np.resize(values[:8], (max(2, min(rows, 8)), values.shape[1])) for name, values in encoded.items()}
+    size = max(2, min(rows.rows, 8))  # a module with batch normalization cannot take one row
+    few = {name: np.resize(values[:8], (size, values.shape[1])) for name, values in encoded.items()}
     core = core_of(trained, few, task, len(classes))
     # The last row of each Embedding table, whichever categories the compared rows have.
     core.predict(few | {name: np.full_like(few[name], size - 1) for name, size in encoder_model.cardinalities.items()})
@@ -88,62 +88,55 @@ def export(trained: Any, encoder_model: EncoderModel, data: TrainingData, task: 
         outputs=(GraphOutput(OUTPUT_NAMES[task], "float32"),),
         classes=classes,
     )
-    there = np.flatnonzero([not made for made in compared.made])
-    expected = core.predict({name: values[there] for name, values in encoded.items()})
-    _refuse_lost(compared.part(there), expected)
-    made = _answers_to_made(core, encoded, compared, expected)
-    compared, expected = compared.part(made.places), made.answers
-    return dataclasses.replace(exported, samples=check_parity(exported, compared, expected, advice=core.advice))
+    answered, answers = _answers(core, encoded, rows)
+    samples = check_parity(exported, rows.part(answered), answers, advice=core.advice)
+    return dataclasses.replace(exported, samples=samples)
 
 
-@dataclass(frozen=True)
-class _Answers:
-    """The trained model's answers, ``[n]`` or ``[n, k]``, and the places of their rows."""
-
-    places: np.ndarray
-    answers: np.ndarray
-
-
-def _answers_to_made(
-    core: Core, encoded: Mapping[str, np.ndarray], compared: ComparisonRows, there: np.ndarray
-) -> _Answers:
-    """The answers to rows that are there, and to made-up ones that the model has a number for.
+def _answers(core: Core, encoded: Mapping[str, np.ndarray], rows: ComparisonRows) -> tuple[np.ndarray, np.ndarray]:
+    """The trained model's answers, ``[n]`` or ``[n, k]``, and the places of their rows: those that are there, and those made-up
+    ones that the model has a number for.
 
     Raises:
-        ModelError: it cannot answer where a feature is missing.
+        ModelError: it cannot answer a row that is there, or one where a feature is missing.
     """
-    places, answers = [np.flatnonzero([not made for made in compared.made])], [there]
-    of_kind: dict[str, list[int]] = {}
-    for place, made in enumerate(compared.made):
-        if made:
-            of_kind.setdefault(made, []).append(place)
-    for made, rows in of_kind.items():
-        chosen = np.array(rows)
+    kinds = np.array(rows.kinds)
+    places = [np.flatnonzero(kinds == "")]
+    answers = [core.predict({name: values[places[0]] for name, values in encoded.items()})]
+    _refuse_lost(rows.part(places[0]), answers[0])
+    for kind in dict.fromkeys(rows.kinds):
+        if not kind:
+            continue
+        at = np.flatnonzero(kinds == kind)
         try:
-            answer = core.predict({name: values[chosen] for name, values in encoded.items()})
-            finite = np.isfinite(answer.reshape(len(rows), -1)).all(axis=1)
-            reason = "it gives no finite number"
+            answer = core.predict({name: values[at] for name, values in encoded.items()})
+            finite, reason = _is_finite(answer), "it gives no finite number"
         except Exception as error:  # whatever the model of a user raises
-            answer, finite = there[: len(rows)], np.zeros(len(rows), dtype=bool)
+            answer, finite = answers[0][: len(at)], np.zeros(len(at), dtype=bool)
             reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.300}"
-        if made.endswith(" missing") and not finite.all():
+        if kind.endswith(" missing") and not finite.all():
             raise ModelError(
-                f"the trained model cannot answer a request {made}: {reason}. Passthrough() keeps what is missing as NaN; give "
+                f"the trained model cannot answer a request {kind}: {reason}. Passthrough() keeps what is missing as NaN; give "
                 "the feature fti.Standardize(), which puts the train mean there, or return a model that takes NaN"
             )
-        places.append(chosen[finite])
-        answers.append(answer[: len(rows)][finite])
-    return _Answers(np.concatenate(places), np.concatenate(answers))
+        places.append(at[finite])
+        answers.append(answer[: len(at)][finite])
+    return np.concatenate(places), np.concatenate(answers)
+
+
+def _is_finite(answers: np.ndarray) -> np.ndarray:
+    """Of each row of ``[n]`` or ``[n, k]`` whether it has numbers alone."""
+    return np.asarray(np.isfinite(answers.reshape(len(answers), -1)).all(axis=1))
 
 
 def check_parity(
-    exported: ExportedModel, compared: ComparisonRows, expected: np.ndarray, *, advice: str = TRACING
+    exported: ExportedModel, rows: ComparisonRows, expected: np.ndarray, *, advice: str = TRACING
 ) -> Samples:
     """Compare the graph's answers from raw columns with the trained model's own, and keep some of them.
 
     Args:
-        exported: the graph; it is run on one row, on another, and on all the rest at once.
-        compared: ``n`` raw rows.
+        exported: the graph; it is run on one row, on another, and on all others at once.
+        rows: ``n`` raw rows.
         expected: the trained model's probabilities or values, ``[n]`` or ``[n, k]``.
         advice: what to do where they differ, for the error.
 
@@ -151,11 +144,12 @@ def check_parity(
         ModelError: the trained model's own answers are not finite.
         ExportError: the graph does not run, or some row differs by more than ``PARITY_TOLERANCE``.
     """
-    _refuse_lost(compared, expected)
-    rows, columns = len(expected), compared.columns
+    _refuse_lost(rows, expected)
+    total = len(expected)
+    bounds = sorted({0, min(1, total), min(2, total), total})  # a traced module may have learned the size of its batch
     try:
         graph = Graph.from_bytes(exported.bytes, exported.inputs, what="the exported graph")
-        parts = [{name: values[part] for name, values in columns.items()} for part in _slices(rows)]
+        parts = [{name: values[start:end] for name, values in rows.columns.items()} for start, end in pairwise(bounds)]
         answers = np.concatenate([graph.run(part)[exported.outputs[0].name] for part in parts])
     except Exception as error:
         raise ExportError(f"the exported graph does not run on one row and on many: {error}. {advice}") from error
@@ -164,31 +158,28 @@ def check_parity(
             f"the exported graph gives {list(answers.shape)}, the trained model {list(expected.shape)}. {advice}"
         )
     difference = np.abs(answers - expected) / np.maximum(1.0, np.abs(expected))
-    difference = np.nan_to_num(difference.reshape(rows, -1).max(axis=1), nan=np.inf)
+    difference = np.nan_to_num(difference.reshape(total, -1).max(axis=1), nan=np.inf)
     off = difference > PARITY_TOLERANCE
     if off.any():
         worst = int(difference.argmax())
         raise ExportError(
-            f"the exported graph differs from the trained model on {int(off.sum())} of {rows} rows, by up to "
-            f"{difference[worst]:.3g} where {PARITY_TOLERANCE} is allowed: for {compared.described(worst)} the model gives "
+            f"the exported graph differs from the trained model on {int(off.sum())} of {total} rows, by up to "
+            f"{difference[worst]:.3g} where {PARITY_TOLERANCE} is allowed: for {rows.described(worst)} the model gives "
             f"{expected[worst].tolist()} and the graph {answers[worst].tolist()}. {advice}"
         )
-    kept = np.union1d(np.linspace(0, rows - 1, min(rows, _SAMPLES)).astype(np.int64), _made_places(compared)[:_SAMPLES])
-    return Samples(compared.part(kept).columns, answers[kept])
+    spread = np.linspace(0, total - 1, min(total, _SAMPLES)).astype(np.int64)
+    sample = np.union1d(spread, np.flatnonzero(np.array(rows.kinds) != "")[:_SAMPLES])
+    return Samples(rows.part(sample).columns, answers[sample])
 
 
-def _refuse_lost(compared: ComparisonRows, expected: np.ndarray) -> None:
-    lost = ~np.isfinite(expected.reshape(len(expected), -1)).all(axis=1)
+def _refuse_lost(rows: ComparisonRows, expected: np.ndarray) -> None:
+    lost = ~_is_finite(expected)
     if lost.any():
         raise ModelError(
             f"the trained model gives no finite answer for {int(lost.sum())} of {len(expected)} rows, such as "
-            f"{compared.described(int(lost.argmax()))}: look for missing values that Passthrough() lets through, or "
+            f"{rows.described(int(lost.argmax()))}: look for missing values that Passthrough() lets through, or "
             "training that diverged"
         )
-
-
-def _made_places(compared: ComparisonRows) -> np.ndarray:
-    return np.flatnonzero([bool(made) for made in compared.made])
 
 
 def reject_external_data(model: Any) -> None:
@@ -222,19 +213,20 @@ def _merge(onnx: Any, encoder_model: EncoderModel, core: Core, task: Task, class
     inputs = {one.name for one in model.graph.input}
     if f"core.{MATRIX}" in inputs:
         _add_matrix(onnx, encoder.graph, [DENSE, *encoder_model.cardinalities])
-    given = [one.name.removeprefix("encoder.") for one in encoder.graph.output]
-    joined = [(f"encoder.{name}", f"core.{name}") for name in given if f"core.{name}" in inputs]
-    merged = onnx.compose.merge_models(encoder, model, joined, outputs=[f"core.{core.output}"], name="model")
-    graph = merged.graph
+    outputs = [one.name.removeprefix("encoder.") for one in encoder.graph.output]
+    seams = [(f"encoder.{name}", f"core.{name}") for name in outputs if f"core.{name}" in inputs]
+    model = onnx.compose.merge_models(encoder, model, seams, outputs=[f"core.{core.output}"], name="model")
+    graph = model.graph
     _add_head(onnx, graph, f"core.{core.output}", core.gives, task, classes)
+    # An input that no node takes would be asked of requests for nothing, and onnxruntime warns of it.
     used = {name for node in graph.node for name in node.input}
     unused = [one for one in graph.input if one.name not in used]
     if len(unused) == len(graph.input):
         raise ModelError("the model looks at none of its features: every row would get the same answer")
     for one in unused:
         graph.input.remove(one)
-    merged.producer_name, merged.doc_string, graph.doc_string = "fti_assets", "", ""
-    return merged
+    model.producer_name, model.doc_string, graph.doc_string = "fti_assets", "", ""
+    return model
 
 
 def _meet(onnx: Any, encoder: Any, core: Any) -> None:
@@ -292,8 +284,3 @@ def _add_head(onnx: Any, graph: Any, output: str, gives: str, task: Task, classe
     del graph.output[:]
     shape = ["n", classes] if task == "multiclass" else ["n"]
     graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
-
-
-def _slices(rows: int) -> list[slice]:
-    bounds = sorted({0, min(1, rows), min(2, rows), rows})
-    return [slice(start, end) for start, end in pairwise(bounds)]

@@ -38,15 +38,15 @@ def features_for(
     view: ViewTerms,
     spine: Any,
     *,
-    at: datetime | str | None = None,
-    snapshot: int | str | datetime | None = None,
-    stores: Stores | None = None,
-    as_: Kind | None = None,
+    at: datetime | str | None,
+    snapshot: int | str | datetime | None,
+    stores: Stores | None,
+    as_: Kind | None,
 ) -> Any:
     """Join a view's features to rows of any kind; ``FeatureView.features_for`` says it all."""
     what = f"the spine given to view {view.name!r}"
     kind = checked_kind(as_ or kind_of(spine, what=what))
-    given = as_arrow(spine, what=what)
+    table = as_arrow(spine, what=what)
     store = (stores or Stores()).offline_store()
     if not store.exists():
         raise NotMaterializedError(
@@ -57,32 +57,31 @@ def features_for(
         number = snapshot_of(lake, snapshot)
         record = view_record(view, lambda group: _types(lake, view, group))
         connection = lake.connection
-        columns = dict(zip(given.column_names, given.columns, strict=True))
-        _refuse_names(list(columns), record, what)
-        rows = connection.from_arrow(given)
+        _refuse_names(table.column_names, record, what)
+        rows = connection.from_arrow(table)
         moment = None if at is None else moment_of(at, what="at")
-        stored = _stored_columns(lake, record, rows.columns, moment)
-        needed = _needed(record, [*rows.columns, *stored], moment, what)
-        order = f"row_number() OVER () AS {_ORDER}"
+        from_spine = _stored_columns(lake, record, rows.columns, moment)
+        columns = _request_columns(record, [*rows.columns, *from_spine], moment, what)
         questions: list[_Question] = []
-        selected = [_cast(connection, rows, needed.get(name), name, questions) for name in rows.columns]
+        selection = [_cast(connection, rows, columns.get(name), name, questions) for name in rows.columns]
         _refuse(rows, questions, what)
         if moment is not None and record.prediction_time is not None:
-            selected.append(f"{timestamp(moment)} AS {quoted(record.prediction_time)}")
-        numbered = connection.sql(f"SELECT {', '.join([*selected, order])} FROM {view_of(rows)}")
-        if stored:
-            numbered = _with_stored(lake, record, numbered, stored, number)
-            if numbered.filter(f"{_UNKNOWN}").limit(1).fetchall():
-                _needed(record, rows.columns, moment, what)  # says what the rows lack
-            numbered = numbered.project(f"* EXCLUDE ({_UNKNOWN})")
-        assembled = assemble(lake, record, numbered, snapshot=number)
+            selection.append(f"{timestamp(moment)} AS {quoted(record.prediction_time)}")
+        order = f"row_number() OVER () AS {_ORDER}"
+        rows = connection.sql(f"SELECT {', '.join([*selection, order])} FROM {view_of(rows)}")
+        if from_spine:
+            rows = _with_stored(lake, record, rows, from_spine, number)
+            if rows.filter(f"{_UNKNOWN}").limit(1).fetchall():
+                _request_columns(record, table.column_names, moment, what)  # says what the rows lack
+            rows = rows.project(f"* EXCLUDE ({_UNKNOWN})")
         features = [column.name for column in record.features]
-        own = [name for name in numbered.columns if name != _ORDER and (name in needed or name not in features)]
-        kept = ", ".join(map(quoted, dict.fromkeys([*own, *features])))
-        result = as_kind(connection.sql(f"SELECT {kept} FROM {view_of(assembled)} ORDER BY {_ORDER}"), kind)
+        own = [name for name in rows.columns if name != _ORDER and (name in columns or name not in features)]
+        result = ", ".join(map(quoted, dict.fromkeys([*own, *features])))
+        joined = view_of(assemble(lake, record, rows, snapshot=number))
+        frame = as_kind(connection.sql(f"SELECT {result} FROM {joined} ORDER BY {_ORDER}"), kind)
     if kind == "pandas" and kind_of(spine, what=what) == "pandas":
-        result.index = spine.index
-    return result
+        frame.index = spine.index
+    return frame
 
 
 def _types(lake: Lake, view: ViewTerms, group: FeatureGroup) -> Mapping[str, ColumnType | None]:
@@ -106,42 +105,40 @@ def _with_stored(
     lake: Lake, record: ViewRecord, rows: duckdb.DuckDBPyRelation, columns: Sequence[str], snapshot: int
 ) -> duckdb.DuckDBPyRelation:
     """The rows with columns of the stored spine as of their prediction time, and whether the spine lacks the row."""
-    same = " AND ".join(f"given.{quoted(name)} = spine.{quoted(name)}" for name in record.identity)
-    selected = ", ".join(f"spine.{quoted(name)}" for name in columns)
+    same = " AND ".join(f"rows.{quoted(name)} = spine.{quoted(name)}" for name in record.identity)
+    selection = ", ".join(f"spine.{quoted(name)}" for name in columns)
     return lake.connection.sql(
-        f"SELECT given.*, {selected}, spine.{LATE} IS NULL AS {_UNKNOWN} FROM {view_of(rows)} given "
+        f"SELECT rows.*, {selection}, spine.{LATE} IS NULL AS {_UNKNOWN} FROM {view_of(rows)} rows "
         f"LEFT JOIN {view_of(stored_spine(lake, record, snapshot=snapshot))} spine ON {same}"
     )
 
 
 def _refuse_names(names: Sequence[str], record: ViewRecord, what: str) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    kept = [name for name in names if name.lower().startswith(("_fti_", "__fti_"))]
-    if twice or kept:
-        problem = (
-            f"two columns {listed(twice)}"
-            if twice
-            else f"a column {listed(kept)}, a name that plans keep for themselves"
-        )
+    problem = ""
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        problem = f"two columns {listed(twice)}"
+    elif reserved := [name for name in names if name.lower().startswith(("_fti_", "__fti_"))]:
+        problem = f"a column {listed(reserved)}, a name that plans keep for themselves"
+    if problem:
         raise DataError(f"{what} has {problem}: give each a name of its own")
 
 
-def _needed(record: ViewRecord, names: Sequence[str], at: datetime | None, what: str) -> dict[str, Column]:
+def _request_columns(record: ViewRecord, names: Sequence[str], at: datetime | None, what: str) -> dict[str, Column]:
     """The columns that the spine must bring, by name."""
     time = record.prediction_time
     if at is not None and (time is None or time in names):
         problem = "its view has no times" if time is None else f"it has a column {time!r}, a time for each row"
         raise DataError(f"{what} was given at={at}, but {problem}: leave at= out")
-    needed = {column.name: column for column in record.request}
+    columns = {column.name: column for column in record.request}
     if time is not None and at is None:
-        needed[time] = Column(time, "timestamp")
-    missing = [name for name in needed if name not in names]
+        columns[time] = Column(time, "timestamp")
+    missing = [name for name in columns if name not in names]
     if missing:
         hint = f"; at=... gives every row one {time!r}" if time in missing else ""
         raise DataError(
-            f"{what} has no column {listed(missing)}: it needs {one_of(needed)} and has {one_of(names)}{hint}"
+            f"{what} has no column {listed(missing)}: it needs {one_of(columns)} and has {one_of(names)}{hint}"
         )
-    return needed
+    return columns
 
 
 @dataclass(frozen=True)
@@ -158,29 +155,28 @@ class _Question:
 def _cast(
     connection: duckdb.DuckDBPyConnection,
     rows: duckdb.DuckDBPyRelation,
-    needed: Column | None,
+    target: Column | None,
     name: str,
     questions: list[_Question],
 ) -> str:
     """A column in the type that the groups have it in, without loss; one that the view does not need as it is."""
     column = quoted(name)
-    if needed is None:
+    if target is None:
         return column
     sql_type = str(rows.types[rows.columns.index(name)])
-    wanted = SIDES[needed.type].sql
+    target_type = SIDES[target.type].sql
     column = without_nan(column, sql_type)
-    times_as_text = needed.type == "timestamp" and sql_type == "VARCHAR"
-    fits = can_be(sql_type, needed.type) or times_as_text or (needed.type == "integer" and sql_type in FLOATS)
+    is_iso_text = target.type == "timestamp" and sql_type == "VARCHAR"
+    fits = can_be(sql_type, target.type) or is_iso_text or (target.type == "integer" and sql_type in FLOATS)
     if not fits:
-        questions.append(_Question(name, sql_type, f"{quoted(name)} IS NOT NULL", needed.type, of_value=False))
-    if needed.type == "integer":  # a whole number that a float rounds is taken, as a request's is
-        result = misfits(column, sql_type, wanted)
-        questions += [_Question(name, sql_type, wrong, expected) for wrong, expected in result]
-    if times_as_text:
-        parsed = try_instant_sql(connection, column)
-        questions.append(_Question(name, sql_type, f"{column} IS NOT NULL AND {parsed} IS NULL", "ISO text"))
-        column = parsed
-    return f"CAST({column if fits else 'NULL'} AS {wanted}) AS {quoted(name)}"
+        questions.append(_Question(name, sql_type, f"{quoted(name)} IS NOT NULL", target.type, of_value=False))
+    if target.type == "integer":  # a whole number that a float rounds is taken, as a request's is
+        questions += [_Question(name, sql_type, *misfit) for misfit in misfits(column, sql_type, target_type)]
+    if is_iso_text:
+        parsed_sql = try_instant_sql(connection, column)
+        questions.append(_Question(name, sql_type, f"{column} IS NOT NULL AND {parsed_sql} IS NULL", "ISO text"))
+        column = parsed_sql
+    return f"CAST({column if fits else 'NULL'} AS {target_type}) AS {quoted(name)}"
 
 
 def _refuse(rows: duckdb.DuckDBPyRelation, questions: Sequence[_Question], what: str) -> None:
@@ -188,11 +184,11 @@ def _refuse(rows: duckdb.DuckDBPyRelation, questions: Sequence[_Question], what:
     if not questions:
         return
     answers = rows.aggregate(", ".join(f"bool_or({one.wrong})" for one in questions)).fetchall()[0]
-    for question, wrong in zip(questions, answers, strict=True):
-        if not wrong:
-            continue
-        name, sql_type = question.column, question.sql_type
-        if not question.of_value:
-            raise DataError(f"{what} has {name!r} as {sql_type}, {question.expected} is expected")
-        records = rows.filter(question.wrong).project(quoted(name)).limit(1).fetchall()
-        raise DataError(f"{what} has {name!r} with {records[0][0]!r}, a {sql_type}: {question.expected} is expected")
+    question = next((question for question, wrong in zip(questions, answers, strict=True) if wrong), None)
+    if question is None:
+        return
+    problem = f"{what} has {question.column!r}"
+    if not question.of_value:
+        raise DataError(f"{problem} as {question.sql_type}, {question.expected} is expected")
+    [(value,)] = rows.filter(question.wrong).project(quoted(question.column)).limit(1).fetchall()
+    raise DataError(f"{problem} with {value!r}, a {question.sql_type}: {question.expected} is expected")

@@ -9,7 +9,7 @@ from fti_assets.core.manifest import Column
 from fti_assets.core.names import is_kept
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import DeclarationError, listed, one_of
-from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
+from fti_assets.features.groups.group import FeatureGroup, Selection
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.groups.on_demand_source import check_source
 from fti_assets.training.encoders.encoders import Encoder, check_encoder, check_encoders
@@ -48,7 +48,12 @@ def _check_features(view: ViewTerms) -> None:
                 "given, without .on() or .prefix()"
             )
         if selection.group is not view.spine:
-            _check_join(view, selection)
+            if selection.group.event_time is not None and view.time is None:
+                raise DeclarationError(
+                    f"view {view.name!r} joins {selection.group.table_name}, which has an event time, to the spine "
+                    f"{view.spine.table_name}, which has none: give {view.spine.name} an event_time, the time of the prediction"
+                )
+            _check_keys(view, selection)
         if not selection.columns and selection.group.columns is None:
             raise DeclarationError(
                 f"view {view.name!r} takes all of {selection.group.table_name}, which has no schema: name the columns, as in "
@@ -61,33 +66,23 @@ def _check_features(view: ViewTerms) -> None:
         raise DeclarationError(
             f"view {view.name!r} has {listed(twice)} twice: give one of them a .prefix(), or leave one out"
         )
-    if kept := [name for name in names if is_kept(name)]:
+    if reserved := [name for name in names if is_kept(name)]:
         raise DeclarationError(
-            f"view {view.name!r} has a feature {listed(kept)}, a name that plans keep for themselves: give it another .prefix(), or "
+            f"view {view.name!r} has a feature {listed(reserved)}, a name that plans keep for themselves: give it another .prefix(), or "
             "the output another name"
         )
     _check_on_demand(view)
     _check_request(view)
 
 
-def _check_join(view: ViewTerms, selection: Selection) -> None:
-    group = selection.group
-    if group.event_time is not None and view.time is None:
-        raise DeclarationError(
-            f"view {view.name!r} joins {group.table_name}, which has an event time, to the spine {view.spine.table_name}, which has "
-            f"none: give {view.spine.name} an event_time, the time of the prediction"
-        )
-    _check_keys(view, selection)
-
-
 def _check_keys(view: ViewTerms, selection: Selection) -> None:
     """Refuse a join on a column that the spine is known not to have."""
     group, spine_columns = selection.group, view.spine.columns
-    needed = {key: selection.spine_keys.get(key, key) for key in group.keys}
-    missing = [key for key, column in needed.items() if spine_columns is not None and column not in spine_columns]
+    columns = {key: selection.spine_keys.get(key, key) for key in group.keys}
+    missing = [key for key, column in columns.items() if spine_columns is not None and column not in spine_columns]
     if missing:
         raise DeclarationError(
-            f"view {view.name!r} cannot join {group.table_name} on {listed(needed[key] for key in missing)}: the spine "
+            f"view {view.name!r} cannot join {group.table_name} on {listed(columns[key] for key in missing)}: the spine "
             f"{view.spine.table_name} has {one_of(spine_columns or ())}. Say which column holds it, as in "
             f"{group.name}.on(<spine column>={missing[0]!r})"
         )
@@ -97,9 +92,9 @@ def _check_on_demand(view: ViewTerms) -> None:
     for feature in view.on_demand:
         check_source(feature.function.__module__, what=f"on-demand feature {feature.name!r}")
     _check_inputs(view)
-    taken = {name for feature in view.on_demand for name in feature.inputs}
+    inputs = {name for feature in view.on_demand for name in feature.inputs}
     for feature in view.on_demand:
-        idle = [output.name for output in feature.outputs if output.type == "timestamp" and output.name not in taken]
+        idle = [output.name for output in feature.outputs if output.type == "timestamp" and output.name not in inputs]
         if idle:
             raise DeclarationError(
                 f"on-demand feature {feature.name!r} of view {view.name!r} makes {listed(idle)}, a time that no other on-demand "
@@ -111,26 +106,24 @@ def _check_inputs(view: ViewTerms) -> None:
     """Refuse an input that is nowhere, as far as the spine's schema tells."""
     if view.spine.columns is None:
         return
-    made = [output.name for feature in view.on_demand for output in feature.outputs]
-    known = dict.fromkeys([*view.feature_names, *made, *view.spine.columns])
+    outputs = [output.name for feature in view.on_demand for output in feature.outputs]
+    names = dict.fromkeys([*view.feature_names, *outputs, *view.spine.columns])
     for feature in view.on_demand:
-        unknown = [name for name in feature.inputs if name not in known]
+        unknown = [name for name in feature.inputs if name not in names]
         if unknown:
             raise DeclarationError(
                 f"on-demand feature {feature.name!r} of view {view.name!r} takes {listed(unknown)}, which is neither a "
-                f"feature of the view nor a column of its spine: there is {one_of(known)}"
+                f"feature of the view nor a column of its spine: there is {one_of(names)}"
             )
 
 
 def _check_request(view: ViewTerms) -> None:
     """One name is one value: a feature cannot be called like something else that the request brings."""
-    made = {output.name for feature in view.on_demand for output in feature.outputs}
-    joined = [name for selection in view.joined for name in selection.feature_names]
+    outputs = {output.name for feature in view.on_demand for output in feature.outputs}
+    features = outputs.union(*(selection.feature_names for selection in view.joined))
     keys = [selection.spine_keys.get(key, key) for selection in view.joined for key in selection.group.keys]
     own = [name for selection in view.selections if selection.group is view.spine for name in selection.feature_names]
-    brought = {*view.spine.keys, *own, *keys, *([view.time] if view.time is not None else [])}
-    clash = sorted(brought & {*joined, *made})
-    if clash:
+    if clash := sorted(features & {*view.identity, *own, *keys}):
         raise DeclarationError(
             f"view {view.name!r} has a feature called {listed(clash)}, and so is a key, time or feature of its spine "
             f"{view.spine.table_name}: give the feature a .prefix(), or the on-demand output another name"
@@ -155,13 +148,13 @@ def _check_label(view: ViewTerms) -> None:
                 "spine's keys, or within='30d' for the first outcome of an entity"
             )
         _check_keys(view, label.column)
-    taken = [feature.name for feature in view.on_demand if label.name in feature.inputs]
-    if label.group is view.spine and taken:
+    takers = [feature.name for feature in view.on_demand if label.name in feature.inputs]
+    if label.group is view.spine and takers:
         raise DeclarationError(
-            f"view {view.name!r} gives its label {label.name!r} to the on-demand feature {listed(taken)}: what turned out "
+            f"view {view.name!r} gives its label {label.name!r} to the on-demand feature {listed(takers)}: what turned out "
             "is not there yet when the prediction is made"
         )
-    if label.name in [*view.spine.keys, *([view.time] if view.time is not None else [])]:
+    if label.name in view.identity:
         raise DeclarationError(
             f"view {view.name!r} has the label {label.name!r}, which is a key or the time of its spine {view.spine.table_name}: "
             "give the label a column of its own"
@@ -214,10 +207,9 @@ def _check_declared_types(view: ViewTerms) -> None:
     spine_types = view.spine.columns or {}
     for selection in view.joined:
         check_key_types(view, selection, selection.group.columns or {}, spine_types)
-    known = _declared_features(view)
-    if known:
-        names = {column.name for column in known}
-        check_encoders(known, {name: encoder for name, encoder in view.encoders.items() if name in names})
+    if features := _declared_features(view):
+        names = {column.name for column in features}
+        check_encoders(features, {name: encoder for name, encoder in view.encoders.items() if name in names})
     label_types = view.label.group.columns or {}
     if label_types.get(view.label.name) is not None:
         check_label_types(view, label_types, spine_types)
@@ -225,19 +217,7 @@ def _check_declared_types(view: ViewTerms) -> None:
 
 def _declared_features(view: ViewTerms) -> list[Column]:
     """The features whose types are known when the code loads."""
-    known: list[Column] = []
-    for feature in view.features:
-        if isinstance(feature, OnDemand):
-            known += feature.features
-            continue
-        selection = selection_of(feature)
-        types = selection.group.columns or {}
-        known += [
-            Column(selection.feature_prefix + name, kind)
-            for name in selection.chosen(types)
-            if (kind := types.get(name)) is not None
-        ]
-    return known
+    return [Column(name, kind) for name, kind, _ in view.declared_features if kind is not None]
 
 
 def check_key_types(
@@ -274,9 +254,7 @@ def known_type(view: ViewTerms, group: FeatureGroup, types: Mapping[str, ColumnT
     """
     kind = types.get(name)
     if kind is None:
-        there = [column for column, match in types.items() if match is not None]
-        raise DeclarationError(
-            f"view {view.name!r} needs the column {name!r} of {group.table_name}, which "
-            f"{'has a type that no feature can have' if name in types else f'has only {one_of(there)}'}"
-        )
+        usable = [column for column, match in types.items() if match is not None]
+        problem = "has a type that no feature can have" if name in types else f"has only {one_of(usable)}"
+        raise DeclarationError(f"view {view.name!r} needs the column {name!r} of {group.table_name}, which {problem}")
     return kind

@@ -41,9 +41,9 @@ def view_record(view: ViewTerms, types: Types) -> ViewRecord:
             features += columns
             continue
         keys = tuple(_joined_key(view, selection, key, group_types, spine_types) for key in selection.group.keys)
-        joined = [JoinedColumn(selection.feature_prefix + column.name, column.name, column.type) for column in columns]
-        joins.append(joined_group(selection.group, keys, joined))
-        features += [Column(column.feature, column.type) for column in joined]
+        in_view = [JoinedColumn(selection.feature_prefix + column.name, column.name, column.type) for column in columns]
+        joins.append(joined_group(selection.group, keys, in_view))
+        features += [Column(column.feature, column.type) for column in in_view]
     request = [Column(name, known_type(view, view.spine, spine_types, name)) for name in _request(view, features)]
     return ViewRecord(
         name=view.name,
@@ -63,12 +63,12 @@ def view_record(view: ViewTerms, types: Types) -> ViewRecord:
 
 def _request(view: ViewTerms, features: Sequence[Column]) -> list[str]:
     """The spine's columns that a request must bring: its keys, its own features, join keys, on-demand inputs."""
-    made = {output.name for feature in view.on_demand for output in feature.outputs}
-    joined = {name for selection in view.joined for name in selection.feature_names}
-    own = [column.name for column in features if column.name not in made | joined]
+    outputs = {output.name for feature in view.on_demand for output in feature.outputs}
+    brought = outputs.union(*(selection.feature_names for selection in view.joined))
+    own = [column.name for column in features if column.name not in brought]
     keys = [selection.spine_keys.get(key, key) for selection in view.joined for key in selection.group.keys]
-    taken = [name for feature in view.on_demand for name in feature.inputs if name not in made | joined]
-    names = dict.fromkeys([*view.spine.keys, *own, *keys, *taken])
+    inputs = [name for feature in view.on_demand for name in feature.inputs if name not in brought]
+    names = dict.fromkeys([*view.spine.keys, *own, *keys, *inputs])
     return [name for name in names if name != view.time]
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.times import duration
+from fti_assets.core.types import ColumnType
 from fti_assets.errors import DeclarationError
 from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand, in_order
@@ -116,6 +117,23 @@ class ViewTerms:
             else:
                 names += selection_of(feature).feature_names
         return names
+
+    @property
+    def declared_features(self) -> list[tuple[str, ColumnType | None, str]]:
+        """The model's features as far as schemas tell them when the code loads: name, type and origin."""
+        features: list[tuple[str, ColumnType | None, str]] = []
+        for feature in self.features:
+            if isinstance(feature, OnDemand):
+                origin = f"Made by {feature.name} from {', '.join(feature.inputs)}"
+                features += [(output.name, output.type, origin) for output in feature.features]
+                continue
+            selection = selection_of(feature)
+            types, table = selection.group.columns or {}, selection.group.table_name
+            features += [
+                (selection.feature_prefix + name, types.get(name), f"{name} of {table}")
+                for name in selection.chosen(types)
+            ]
+        return features
 
     @property
     def groups(self) -> list[FeatureGroup]:

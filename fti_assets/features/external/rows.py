@@ -23,7 +23,6 @@ from fti_assets.features.rows.rename import (
     renamed_names,
     suggested_names,
 )
-from fti_assets.features.rows.staging import stage
 from fti_assets.features.rows.to_lake import can_be, misfits, without_nan
 from fti_assets.orchestration.checks import check_result
 from fti_assets.orchestration.partitions import UNPARTITIONED
@@ -181,6 +180,8 @@ def observation(group: FeatureGroup) -> dg.ObserveResult:
         StoreError: the source cannot be read.
         DataError: it lacks a declared column, or has it with another type.
     """
+    from fti_assets.features.rows.staging import stage  # needs pandas, which reading the rows does not
+
     assert group.source is not None
     with source_connection() as connection:
         rows = external_rows(connection, group)

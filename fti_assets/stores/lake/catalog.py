@@ -6,9 +6,10 @@ Whoever changes something here holds the writers' lock.
 from __future__ import annotations
 
 import os
-import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,12 @@ from fti_assets.errors import StoreError
 from fti_assets.stores.lake.reader import LakeReader
 
 _WAIT_SECONDS = 30.0
+_OVERWRITE = """
+import sqlite3, sys
+catalog = sqlite3.connect(sys.argv[1], timeout=float(sys.argv[2]), isolation_level=None)
+catalog.execute("VACUUM")
+print(catalog.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
+"""
 
 
 @dataclass(frozen=True)
@@ -291,12 +298,18 @@ def overwrite_deleted(lake: LakeReader) -> None:
         StoreError: others read the catalog all the time.
     """
     lake.store.delete_half_made()
-    try:
-        with closing(sqlite3.connect(lake.store.catalog, timeout=_WAIT_SECONDS, isolation_level=None)) as catalog:
-            catalog.execute("VACUUM")
-            busy = catalog.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-    except sqlite3.Error as error:
-        raise StoreError(f"the catalog {lake.store.catalog} cannot be written anew: {error}") from error
+    # A process of its own: Python's SQLite and DuckDB's are two, and POSIX locks are a process's. Closing the file here would let go of
+    # the locks of all lakes that are open here, and delete the journal that they read and write (sqlite.org/howtocorrupt.html, 2.2.1).
+    child = subprocess.run(
+        [sys.executable, "-I", "-c", _OVERWRITE, str(lake.store.catalog), str(_WAIT_SECONDS)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if child.returncode:
+        reason = (child.stderr.strip().splitlines() or [f"the process ended with {child.returncode}"])[-1]
+        raise StoreError(f"the catalog {lake.store.catalog} cannot be written anew: {reason}")
+    busy = child.stdout.strip() != "0"
     if busy:
         raise StoreError(
             f"{lake.store.catalog} is read all the time, so that what was deleted from it may still be in its journal: stop the "

@@ -119,6 +119,7 @@ class LakeFolder:
             connection.execute(f"CREATE SCHEMA lake.{LEDGER}")
             connection.execute(f"CALL lake.set_option('data_inlining_row_limit', 100000, schema => '{LEDGER}')")
         try:
+            # Python's SQLite beside DuckDB's: no lake is open on this file, whose locks closing it would let go of.
             with closing(sqlite3.connect(half_made)) as journal:
                 journal.execute("PRAGMA journal_mode = WAL")
         except sqlite3.Error as error:

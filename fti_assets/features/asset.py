@@ -11,7 +11,7 @@ import dagster as dg
 from fti_assets.features.groups.columns import code_terms_of, declared_metadata
 from fti_assets.features.groups.freshness import FRESH
 from fti_assets.features.groups.group import IN_TIME, NOT_FUTURE, FeatureGroup, judges_time, layout_of
-from fti_assets.features.validation.schema_rules import rules_of
+from fti_assets.features.validation.schema import rules_of
 from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.conditions.defaults import on_changed_inputs, on_window_end
 from fti_assets.orchestration.conditions.reach import Reach, partitions_back

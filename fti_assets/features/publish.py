@@ -16,7 +16,7 @@ from fti_assets.core.rules import Verdict, reasons
 from fti_assets.core.sql import quoted
 from fti_assets.errors import StoreError
 from fti_assets.features.rows.staging import Staged
-from fti_assets.features.validation.validation import REJECTED_ROWS
+from fti_assets.features.validation.pandera_run import REJECTED_ROWS
 from fti_assets.orchestration.checks import check_result, preview, refusal
 from fti_assets.orchestration.materialization import materialized
 from fti_assets.stores.files import write_atomically, written

@@ -10,7 +10,7 @@ from fti_assets.core.rules import Verdict
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.layout import UNIQUE
 from fti_assets.features.rows.staging import Staged
-from fti_assets.features.validation.validation import SAMPLE_ROWS
+from fti_assets.features.validation.pandera_run import SAMPLE_ROWS
 from fti_assets.stores.lake.lake import Lake
 
 

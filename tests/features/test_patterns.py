@@ -7,7 +7,7 @@ import duckdb
 import pandera.pandas as pa
 import pytest
 
-from fti_assets.features.validation.checks_sql import SqlColumn, in_sql
+from fti_assets.features.validation.checks import SqlColumn, in_sql
 
 PARTS = ["a", "b", "^", "$", "(?:", "(", ")", "|", "*", "?", "+", "{0}", ".", "[^a]", "\\d"]
 TEXTS = ["", "a", "b", "ab", "ba", "aa", "aab", "c", "abc", " ", "a a", "1"]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fti_assets.core.rules import Verdict
-from fti_assets.features.validation.schema_rules import rules_of
-from fti_assets.features.validation.validation import SAMPLE_ROWS, Validation, validate
+from fti_assets.features.validation.pandera_run import SAMPLE_ROWS, Validation, validate
+from fti_assets.features.validation.schema import rules_of
 from tests.support.examples import examples
 
 

@@ -12,7 +12,7 @@ import dagster as dg
 from fti_assets.core.rules import Rule
 from fti_assets.features.groups.columns import code_terms_of, declared_metadata
 from fti_assets.features.groups.group import FeatureGroup, layout_of
-from fti_assets.features.validation.schema_rules import rules_of
+from fti_assets.features.validation.schema import rules_of
 from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.resources import STORES
 from fti_assets.orchestration.step import code_version

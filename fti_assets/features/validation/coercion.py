@@ -1,4 +1,4 @@
-"""What a schema that coerces changed of the rows that it was given; pandas holds it, and must not round it."""
+"""Columns in the types that their schema declares, and what a schema that coerces changed of the rows; neither may round a value."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fti_assets.core.types import type_of_dtype_kind
 from fti_assets.errors import DataError
-from fti_assets.features.validation.schema import column_type
-from fti_assets.features.validation.schema_sql import coerces
+from fti_assets.features.validation.schema import column_type, column_types
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,15 +29,20 @@ class Coerced:
     columns: tuple[str, ...]
 
 
-def coerced_rows(given: pd.DataFrame, validated: pd.DataFrame, schema: pa.DataFrameSchema) -> Coerced | None:
+def coerces(schema: pa.DataFrameSchema) -> bool:
+    """Whether the schema gives columns another type than they came with."""
+    return bool(schema.coerce or any(column.coerce for column in schema.columns.values()))
+
+
+def coerced_rows(before: pd.DataFrame, validated: pd.DataFrame, schema: pa.DataFrameSchema) -> Coerced | None:
     """What a schema changed of the rows that it was given, None if it changed none."""
     columns = tuple(map(str, validated.columns))
     if _parses(schema):  # a parser may have moved the rows
         return Coerced(validated.reset_index(drop=True), columns)
-    same_rows = len(validated) == len(given)
-    kept = given if same_rows else given.loc[validated.index]
+    same_rows = len(validated) == len(before)
+    kept = before if same_rows else before.loc[validated.index]
     changed = [name for name in columns if name not in kept or not validated[name].equals(kept[name])]
-    if not changed and same_rows and columns == tuple(given.columns):
+    if not changed and same_rows and columns == tuple(before.columns):
         return None
     return Coerced(validated[changed], columns)
 
@@ -48,7 +53,7 @@ def exact_columns(schema: pa.DataFrameSchema, types: Mapping[str, str]) -> list[
     return [
         name
         for name, kind in types.items()
-        if kind.startswith("DECIMAL") and kind.endswith(")") and _exactly(schema, name)
+        if kind.startswith("DECIMAL") and kind.endswith(")") and _coerced_exactly(schema, name)
     ]
 
 
@@ -67,20 +72,48 @@ def refuse_rounded(schema: pa.DataFrameSchema, types: Mapping[str, str], *, what
             )
 
 
-def _exactly(schema: pa.DataFrameSchema, name: str) -> bool:
-    dtype, coerced = _declared(schema, name)
-    return coerced and dtype is not None and (column_type(dtype) in ("integer", "text") or "Decimal" in str(dtype))
+def with_declared_types(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pd.DataFrame:
+    """Give columns the declared width, time unit, zone or category where that changes no value: what a check of the user's own
+    sees is what it declares, though the lake has one width of numbers, text for categories and naive UTC microseconds."""
+    import pandas as pd
+
+    changed = {}
+    for name, kind in column_types(schema).items():
+        declared = getattr(schema.columns[name].dtype, "type", None)
+        if name not in frame or declared is None or frame[name].dtype == declared:
+            continue
+        values = frame[name]
+        family = {type_of_dtype_kind(values.dtype.kind)} | ({"text"} if pd.api.types.is_string_dtype(values) else set())
+        if kind == "timestamp" and values.dtype.kind == "M":
+            zone = getattr(declared, "tz", None)
+            utc = values.dt.tz_localize("UTC") if values.dt.tz is None else values.dt.tz_convert("UTC")
+            values = utc.dt.tz_localize(None) if zone is None else utc.dt.tz_convert(zone)
+        elif kind not in family and not (isinstance(declared, pd.CategoricalDtype) and "text" in family):
+            continue
+        changed[name] = _cast_unless_it_changes(values, declared)
+    return frame.assign(**changed) if changed else frame
 
 
-def _declared(schema: pa.DataFrameSchema, name: str) -> tuple[Any, bool]:
-    """The type that a schema declares of a column, and whether it coerces to it."""
-    patterns = [one for pattern, one in schema.columns.items() if one.regex and re.match(str(pattern), name)]
+def _cast_unless_it_changes(values: pd.Series, declared: Any) -> pd.Series:
+    categories = getattr(declared, "categories", None)
+    if categories is not None and not (values.isna() | values.isin(categories)).all():
+        return values
+    try:
+        cast = values.astype(declared)
+        return cast if cast.astype(values.dtype).equals(values) else values
+    except (TypeError, ValueError, OverflowError):  # Pandera says what is wrong with the column
+        return values
+
+
+def _coerced_exactly(schema: pa.DataFrameSchema, name: str) -> bool:
+    """Whether a schema coerces a column to a type that holds every digit."""
+    patterns = [column for pattern, column in schema.columns.items() if column.regex and re.match(str(pattern), name)]
     column = schema.columns.get(name) or next(iter(patterns), None)
-    if schema.dtype is not None:
-        return schema.dtype, bool(schema.coerce)
-    if column is None:
-        return None, False
-    return column.dtype, bool(schema.coerce or column.coerce)
+    dtype = schema.dtype if schema.dtype is not None or column is None else column.dtype
+    coerced = schema.coerce or (schema.dtype is None and column is not None and column.coerce)
+    return (
+        bool(coerced) and dtype is not None and (column_type(dtype) in ("integer", "text") or "Decimal" in str(dtype))
+    )
 
 
 def _parses(schema: pa.DataFrameSchema) -> bool:

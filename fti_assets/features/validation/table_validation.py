@@ -1,36 +1,35 @@
-"""Validation of a table: one query for what SQL can say, Pandera for the rest, one verdict a rule.
-
-A rule is told by SQL only where that is the same answer as Pandera's own (``checks_sql``). What a column's type is to pandas is
-asked of Pandera over two or three rows that have the types of the whole.
-"""
+"""Validation of a table: one query for what SQL can say of the stored types, Pandera for the rest, one verdict a rule."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import duckdb
 import pandas as pd
 import pandera.pandas as pa
 
 from fti_assets.core.rules import Rule, Verdict
-from fti_assets.core.sql import numbered, quoted
-from fti_assets.features.validation.coercion import Coerced, exact_columns
-from fti_assets.features.validation.declared_types import in_pandas_types, with_declared_types
-from fti_assets.features.validation.pandera_rest import PanderaChecks
-from fti_assets.features.validation.probe import ColumnFacts, needed_aggregates, probe
-from fti_assets.features.validation.schema_rules import COLUMNS, COLUMNS_KEY, RuleKey, rules_by_key
-from fti_assets.features.validation.schema_sql import Division, can_be_divided, divided
-from fti_assets.features.validation.validation import (
-    REJECTED_ROWS,
+from fti_assets.core.sql import quoted
+from fti_assets.core.types import compared_type
+from fti_assets.features.validation.coercion import Coerced, exact_columns, with_declared_types
+from fti_assets.features.validation.division import Division, can_be_divided, divided
+from fti_assets.features.validation.pandera_run import (
+    NONE_BROKEN,
     SAMPLE_ROWS,
+    TYPE,
     RuleFailure,
-    columns_to_coerce,
+    failed_part,
+    failed_rules,
     first_positions,
-    structural_failures,
+    pandera_failures,
     validate,
-    verdict_of,
+    verdicts_of,
+    without_rules,
 )
+from fti_assets.features.validation.schema import COLUMNS_KEY, RuleKey
+from fti_assets.features.validation.table_rows import TableRows
 
 
 @dataclass(frozen=True)
@@ -86,235 +85,143 @@ def validate_table(
     >>> [(one.rule.name, one.failures) for one in validate_table(connection, "readings", schema).verdicts]
     [('temp_greater_than_or_equal_to', 1), ('columns', 0)]
     """
-    stored = connection.table(quoted(table))
-    types = {
-        name: str(kind)
-        for name, kind in zip(stored.columns, stored.types, strict=True)
-        if columns is None or name in columns
-    }
-    rows = _TableRows(connection, quoted(table), types, *numbered(quoted(table), stored.columns))
+    rows = TableRows.of(connection, table, columns)
     if schema is not None and not can_be_divided(schema):
-        return _by_pandera(rows, schema, rules)
-    asked = _asked(rows, schema, rules)
-    if schema is not None and columns_to_coerce(schema, asked.structure):
-        return _by_pandera(rows, schema, rules)
-    return _judged(rows, schema, rules, asked)
-
-
-@dataclass(frozen=True)
-class _TableRows:
-    connection: duckdb.DuckDBPyConnection
-    table: str
-    types: dict[str, str]
-    numbered: str
-    """The table with the position of each row."""
-    position: str
-
-    @property
-    def columns(self) -> str:
-        return ", ".join(map(quoted, self.types))
-
-    def at(self, positions: Sequence[int]) -> pd.DataFrame:
-        """Rows by their positions, which are the frame's index."""
-        listed = ", ".join(map(str, positions)) or "NULL"
-        within = f"BETWEEN {min(positions, default=0)} AND {max(positions, default=0)}"
-        result = self.connection.execute(
-            f"SELECT {self.columns}, {self.position} AS __fti_row FROM {self.numbered} "
-            f"WHERE {self.position} {within} AND {self.position} IN ({listed}) ORDER BY {self.position}"
-        ).df()
-        return result.set_index("__fti_row")
-
-    def first(self, conditions: Sequence[str], counts: Sequence[int]) -> list[tuple[int, ...]]:
-        """The positions of the first rows of any condition, and of each condition as many as a sample needs.
-
-        DuckDB keeps the order of rows under LIMIT and stops at it, so that common failures are found at once.
-        """
-        if not conditions:
-            return []
-        message = ", ".join(f"coalesce({condition}, false)" for condition in conditions)
-        rows = self.connection.execute(
-            f"SELECT {self.position}, {message} FROM {self.numbered} WHERE {' OR '.join(f'({one})' for one in conditions)} "
-            f"LIMIT {REJECTED_ROWS}"
-        ).fetchall()
-        positions = [tuple(row[0] for row in rows if row[at]) for at in range(1, len(conditions) + 1)]
-        for at, (condition, count) in enumerate(zip(conditions, counts, strict=True)):
-            if len(positions[at]) < min(count, SAMPLE_ROWS):
-                own = self.connection.execute(
-                    f"SELECT {self.position} FROM {self.numbered} WHERE {condition} LIMIT {SAMPLE_ROWS}"
-                ).fetchall()
-                positions[at] = tuple(position for (position,) in own)
-        return positions
-
-    def duplicates(self, columns: tuple[str, ...], *, but: str = "false") -> RuleFailure | None:
-        """How rows break that no two share these columns, nulls being equal; some rows are left out."""
-        listed = ", ".join(map(quoted, columns))
-        groups = (
-            f"SELECT {listed}, count(*) AS __fti_rows FROM {self.table} WHERE NOT ({but}) GROUP BY {listed} "
-            "HAVING count(*) > 1"
-        )
-        count = self.connection.execute(f"SELECT coalesce(sum(__fti_rows), 0) FROM ({groups})").fetchall()[0][0]
-        if not count:
-            return None
-        same = " AND ".join(f"one.{quoted(name)} IS NOT DISTINCT FROM many.{quoted(name)}" for name in columns)
-        rows = self.connection.execute(
-            f"SELECT one.{self.position} FROM {self.numbered} one SEMI JOIN ({groups}) many ON {same} ORDER BY ALL LIMIT {REJECTED_ROWS}"
-        ).fetchall()
-        return RuleFailure(int(count), tuple(position for (position,) in rows))
-
-
-@dataclass(frozen=True)
-class _Counts:
-    """What the one query said."""
-
-    division: Division
-    seen: ColumnFacts
-    counts: dict[RuleKey, int]
-    added: list[int]
-    distinct: frozenset[tuple[str, ...]]
-    structure: list[dict[str, object]]
-    frame: pd.DataFrame
-
-
-def _asked(rows: _TableRows, schema: pa.DataFrameSchema | None, rules: Sequence[RowRule]) -> _Counts:
+        return _by_pandera(rows, schema, rules, None)
     division = Division() if schema is None else divided(schema, rows.types)
-    checks = list(division.checks.items())
-    counted = ["count(*)"]
-    counted += [f"({said.fails})::INT" if said.of_column else f"count_if({said.fails})" for _, said in checks]
-    unsure = [(key, said.unsure) for key, said in checks if said.unsure is not None]
-    counted += [f"count_if({condition})" for _, condition in unsure]
-    added = [rule for rule in rules if rule.fails]
-    counted += [f"count_if({rule.fails})" for rule in added]
-    aggregates = {} if schema is None else needed_aggregates(schema, rows.types)
-    counted += aggregates.values()
-    screened = [columns for columns in division.unique.values() if len(columns) == 1]
-    counted += [_repeats(columns[0]) for columns in screened]
-    screened_added = [rule.unique for rule in rules if len(rule.unique) == 1]
-    counted += [f"{_repeats(columns[0])} + count(*) - count({quoted(columns[0])})" for columns in screened_added]
-    answers = list(rows.connection.execute(f"SELECT {', '.join(counted)} FROM {rows.table}").fetchall()[0])
-    total = int(answers.pop(0))
-    counts = {key: int(answers.pop(0) or 0) for key, _ in checks}
-    for key, _ in unsure:
-        if answers.pop(0):
-            del counts[key], division.checks[key]
-            division.by_row.append(key)
-    in_added = [int(answers.pop(0) or 0) for _ in added]
-    seen = ColumnFacts(total, {name: answers.pop(0) for name in aggregates})
-    repeated = {columns for columns in screened if answers.pop(0)}
-    division.unique = {key: at for key, at in division.unique.items() if len(at) > 1 or at in repeated}
-    distinct = frozenset(columns for columns in screened_added if not answers.pop(0))
+    counts = _counted(rows, division, rules)
     if schema is None:
-        return _Counts(division, seen, counts, in_added, distinct, [], pd.DataFrame())
-    frame = probe(rows.connection, rows.table, rows.types, seen)
-    return _Counts(
-        division,
-        seen,
-        counts,
-        in_added,
-        distinct,
-        structural_failures(schema, frame),
-        with_declared_types(schema, frame),
-    )
+        return TableValidation(_added_verdicts(rows, rules, counts), rows=counts["rows"])
+    wrong = {*division.wrong, *(name for name in division.misfits if counts["misfits", name])}
+    odd = {str(name) for name, kind in division.by_row if kind == TYPE}  # their type is known when Pandera has run
+    coerced = {name for name in wrong | odd if schema.coerce or schema.columns[name].coerce}
+    if coerced:
+        return _by_pandera(rows, schema, rules, coerced)
+    return _judged(rows, schema, rules, division, counts)
 
 
-def _by_pandera(rows: _TableRows, schema: pa.DataFrameSchema, rules: Sequence[RowRule]) -> TableValidation:
+def _counted(rows: TableRows, division: Division, rules: Sequence[RowRule]) -> dict[Any, Any]:
+    """What one query says; checks that SQL is unsure of, and columns without duplicates, are taken out of the division."""
+    asked: dict[Any, str] = {"rows": "count(*)"}
+    asked |= {key: check.count for key, check in division.checks.items()}
+    asked |= {("unsure", key): f"count_if({check.unsure})" for key, check in division.checks.items() if check.unsure}
+    asked |= {("misfits", name): f"count_if({misfit})" for name, misfit in division.misfits.items()}
+    whole_numbers = [name for name, kind in rows.types.items() if compared_type(kind) in ("integer", "boolean")]
+    asked |= {("nulls", name): f"count(*) - count({quoted(name)})" for name in whole_numbers if division.by_row}
+    asked |= {rule: f"count_if({rule.fails})" for rule in rules if rule.fails}
+    # How many values of a column are there again: one aggregate, where telling which needs a query of its own.
+    once: dict[Any, str] = {
+        key: f"count({one[0]}) - count(DISTINCT {one[0]})" for key, one in division.unique.items() if len(one) == 1
+    }
+    once |= {rule: f"count(*) - count(DISTINCT {quoted(*rule.unique)})" for rule in rules if len(rule.unique) == 1}
+    asked |= once
+    answer = rows.connection.execute(f"SELECT {', '.join(asked.values())} FROM {rows.table}").fetchall()[0]
+    counts = {what: int(count or 0) for what, count in zip(asked, answer, strict=True)}
+    for key in [key for key in division.checks if counts.get(("unsure", key))]:
+        del division.checks[key]
+        division.by_row.append(key)
+    for key in [key for key in division.unique if not counts.get(key, 1)]:
+        del division.unique[key]
+    return counts
+
+
+def _by_pandera(
+    rows: TableRows, schema: pa.DataFrameSchema, rules: Sequence[RowRule], coerced: Collection[str] | None
+) -> TableValidation:
     """All rows at once in pandas, for a schema that cannot be divided or that changes the rows."""
-    ordered = f"FROM {rows.numbered} ORDER BY {rows.position}"
-    frame = rows.connection.execute(f"SELECT {rows.columns} {ordered}").df()
+    frame = rows.whole(list(rows.types)).df()
     for name in exact_columns(schema, rows.types):
-        decimals = rows.connection.execute(f"SELECT {quoted(name)} {ordered}").to_arrow_table()
-        frame[name] = decimals.column(0).to_pandas()
-    validation = validate(schema, frame)
+        frame[name] = rows.whole([name]).to_arrow_table().column(0).to_pandas()
+    validation = validate(schema, frame, coerced)
     failing = frame.iloc[list(validation.failing_rows)] if len(validation.failing_rows) else None
-    if validation.coerced is not None:
-        return TableValidation(validation.verdicts, failing, validation.coerced, len(frame), tuple(rows.types))
-    added = _asked(rows, None, rules)
-    verdicts = [*validation.verdicts, *_added_verdicts(rows, rules, added)]
-    return TableValidation(verdicts, failing, None, len(frame), tuple(rows.types))
+    verdicts = validation.verdicts
+    if validation.coerced is None:
+        verdicts = [*verdicts, *_added_verdicts(rows, rules, _counted(rows, Division(), rules))]
+    return TableValidation(verdicts, failing, validation.coerced, len(frame), tuple(rows.types))
 
 
 def _judged(
-    rows: _TableRows, schema: pa.DataFrameSchema | None, rules: Sequence[RowRule], asked: _Counts
+    rows: TableRows, schema: pa.DataFrameSchema, rules: Sequence[RowRule], division: Division, counts: Mapping[Any, int]
 ) -> TableValidation:
-    if schema is None:
-        return TableValidation(_added_verdicts(rows, rules, asked), None, None, asked.seen.rows)
-    broken, whole = _broken_rules(rows, schema, asked)
-    failing, sample = _failing(rows, broken, asked.frame)
-    verdicts = [
-        verdict_of(rule, _with_example(key, broken.get(key), sample), asked.seen.rows, sample)
-        for key, rule in [*rules_by_key(schema).items(), (COLUMNS_KEY, COLUMNS)]
-    ]
-    verdicts += _added_verdicts(rows, rules, asked)
-    return TableValidation(verdicts, failing, None, asked.seen.rows, whole)
-
-
-def _with_example(key: RuleKey, broken: RuleFailure | None, sample: pd.DataFrame) -> RuleFailure | None:
-    """The first value that breaks the rule of a column."""
-    column, kind = key
-    if broken is None or broken.said or broken.example is not None or column is None or kind == "not_nullable":
-        return broken
-    return replace(broken, example=sample[[column]].loc[[broken.positions[0]]].to_dict("records")[0][column])
-
-
-def _broken_rules(
-    rows: _TableRows, schema: pa.DataFrameSchema, asked: _Counts
-) -> tuple[dict[RuleKey, RuleFailure], tuple[str, ...]]:
-    division = asked.division
-    for name in {str(record["column"]) for record in asked.structure if record["column"] in rows.types}:
-        _give_to_pandera(division, name)
-    rest = PanderaChecks(schema, division, rows.connection, rows.table, asked.frame.dtypes.to_dict())
-    structure = [record for record in asked.structure if record["column"] not in rows.types]
-    broken = rest.broken(structure)
-    failing = {key: said for key, said in division.checks.items() if asked.counts[key]}
-    of_rows = [key for key, said in failing.items() if not said.of_column]
-    counts = [asked.counts[key] for key in of_rows]
-    positions = rows.first([failing[key].fails for key in of_rows], counts)
-    broken |= {key: RuleFailure(count, at) for key, count, at in zip(of_rows, counts, positions, strict=True)}
-    broken |= {key: RuleFailure(1, said=repr(False)) for key, said in failing.items() if said.of_column}
-    for key, columns in division.unique.items():
-        without_value = " AND ".join(f"{quoted(column)} IS NULL" for column in columns)
-        duplicates = rows.duplicates(columns, but=without_value)  # which Pandera does not tell
-        if duplicates is not None:
-            broken[key] = duplicates
-    return broken, rest.whole
-
-
-def _give_to_pandera(division: Division, column: str) -> None:
-    """Of a column that has another type than declared, Pandera answers everything."""
-    for rules in (division.checks, division.unique):
-        for key in [key for key in rules if key[0] == column]:
-            del rules[key]  # type: ignore[attr-defined]
-    for keys in (division.by_row, division.by_column):
-        keys[:] = [key for key in keys if key[0] != column]
-    if column not in division.columns:
-        division.columns.append(column)
-
-
-def _failing(
-    rows: _TableRows, broken: Mapping[RuleKey, RuleFailure], probed: pd.DataFrame
-) -> tuple[pd.DataFrame | None, pd.DataFrame]:
-    """Some failing rows, and these with the sample of each rule, in the types that pandas holds the whole in."""
+    broken = {**_broken_in_sql(rows, division, counts), **_broken_in_pandera(rows, schema, division, counts)}
+    of_columns = [*_column_failures(rows, schema, division, counts), broken.pop(COLUMNS_KEY, NONE_BROKEN)]
+    if any(one.failures for one in of_columns):
+        problem = "; ".join(one.problem for one in of_columns if one.problem)
+        broken[COLUMNS_KEY] = RuleFailure(
+            sum(one.failures for one in of_columns), first_positions(of_columns), problem=problem
+        )
     kept = first_positions(broken.values())
     shown = {position for one in broken.values() for position in one.positions[:SAMPLE_ROWS]}
-    if not kept:
-        return None, pd.DataFrame()
-    result = rows.at(sorted(shown.union(kept)))
-    return result.loc[list(kept)].reset_index(drop=True), in_pandas_types(result, probed.dtypes.to_dict())
+    stored = rows.at(sorted(shown.union(kept))) if kept else pd.DataFrame()
+    sample = with_declared_types(schema, stored)
+    for (name, kind), one in broken.items():
+        if one.positions and not one.problem and one.example is None and name is not None and kind != "not_nullable":
+            first = sample[[name]].loc[[one.positions[0]]].to_dict("records")[0]
+            broken[name, kind] = replace(one, example=first[name])
+    verdicts = [*verdicts_of(schema, broken, counts["rows"], sample), *_added_verdicts(rows, rules, counts)]
+    failing = stored.loc[list(kept)].reset_index(drop=True) if kept else None
+    whole = tuple(rows.types) if None in division.whole else tuple(map(str, division.whole))
+    return TableValidation(verdicts, failing, None, counts["rows"], whole)
 
 
-def _repeats(column: str) -> str:
-    """How many values of a column are there again: one aggregate, where telling which needs a query of its own."""
-    return f"count({quoted(column)}) - count(DISTINCT {quoted(column)})"
+def _broken_in_sql(rows: TableRows, division: Division, counts: Mapping[Any, int]) -> dict[RuleKey, RuleFailure]:
+    failing = {key: check for key, check in division.checks.items() if counts[key]}
+    of_rows = {key: check.fails for key, check in failing.items() if not check.of_column}
+    positions = rows.first(list(of_rows.values()), [counts[key] for key in of_rows])
+    broken = {key: RuleFailure(counts[key], at) for key, at in zip(of_rows, positions, strict=True)}
+    broken |= {key: RuleFailure(1, problem=repr(False)) for key, check in failing.items() if check.of_column}
+    for key, values in division.unique.items():
+        without_value = " AND ".join(f"{value} IS NULL" for value in values)
+        duplicates = rows.duplicates(values, but=without_value)  # a null is no value that another row has too
+        if duplicates is not None:
+            broken[key] = duplicates
+    return broken
 
 
-def _added_verdicts(rows: _TableRows, rules: Sequence[RowRule], asked: _Counts) -> list[Verdict]:
-    counted = iter(asked.added)
+def _broken_in_pandera(
+    rows: TableRows, schema: pa.DataFrameSchema, division: Division, counts: Mapping[Any, int]
+) -> dict[RuleKey, RuleFailure]:
+    broken: dict[RuleKey, RuleFailure] = {}
+    for name, keys in division.whole.items():
+        broken |= failed_part(schema, keys, rows.whole(list(rows.types) if name is None else [name]).df())
+    if not division.by_row:
+        return broken
+    of_frame = any(name is None for name, _ in division.by_row)
+    columns = list(rows.types if of_frame else dict.fromkeys(str(name) for name, _ in division.by_row))
+    for start, batch in rows.batches(columns):
+        # DuckDB gives whole numbers and booleans in another type where a batch has a null: all batches get the one with nulls.
+        nullable = {name: batch[name].convert_dtypes() for name in columns if counts.get(("nulls", name))}
+        for key, failure in failed_part(schema, division.by_row, batch.assign(**nullable)).items():
+            broken[key] = broken.get(key, NONE_BROKEN).joined(failure, start)
+    return broken
+
+
+def _column_failures(
+    rows: TableRows, schema: pa.DataFrameSchema, division: Division, counts: Mapping[Any, int]
+) -> list[RuleFailure]:
+    """What is wrong with the columns and their types, but for those types that Pandera judges."""
+    names = without_rules(schema)
+    for column in names.columns.values():
+        column.dtype = None
+    missing = failed_rules(schema, pandera_failures(names, pd.DataFrame(columns=list(rows.types)))[1])
+    failures = [*missing.values(), *(RuleFailure(1, problem=problem) for problem in division.wrong.values())]
+    wide = {name: misfit for name, misfit in division.misfits.items() if counts["misfits", name]}
+    positions = rows.first(list(wide.values()), [counts["misfits", name] for name in wide])
+    for name, at in zip(wide, positions, strict=True):
+        example = rows.at(at[:1])[name].iloc[0]
+        problem = f"column {name!r} should be {schema.columns[name].dtype}, there was {example!r}"
+        failures.append(RuleFailure(counts["misfits", name], at, problem=problem))
+    return failures
+
+
+def _added_verdicts(rows: TableRows, rules: Sequence[RowRule], counts: Mapping[Any, int]) -> list[Verdict]:
     verdicts = []
     for rule in rules:
-        if rule.unique:
-            broken = None if rule.unique in asked.distinct else rows.duplicates(rule.unique)
-        else:
-            count = next(counted)
-            broken = RuleFailure(count, rows.first([rule.fails], [count])[0]) if count else None
+        broken = None
+        if counts.get(rule, 1) and rule.unique:
+            broken = rows.duplicates([quoted(name) for name in rule.unique])
+        elif counts.get(rule):
+            broken = RuleFailure(counts[rule], rows.first([rule.fails], [counts[rule]])[0])
         if broken is None:
             verdicts.append(Verdict(rule.rule))
             continue

@@ -11,8 +11,7 @@ import dagster as dg
 from fti_assets.features.asset import dep_on, upstream_of
 from fti_assets.features.groups.columns import column_schema
 from fti_assets.features.stored_partitions import COMPLETE
-from fti_assets.features.validation.schema import described
-from fti_assets.features.validation.schema_rules import rules_of
+from fti_assets.features.validation.schema import described, rules_of
 from fti_assets.inference.batch.predictions import BatchPredictions, PredictionConfig, columns_of, layout_of
 from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.conditions.defaults import on_answerable_rows

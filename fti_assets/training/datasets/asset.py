@@ -13,8 +13,7 @@ from fti_assets.features.groups.columns import column_schema
 from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.stored_partitions import COMPLETE
-from fti_assets.features.validation.schema import described
-from fti_assets.features.validation.schema_rules import rules_of
+from fti_assets.features.validation.schema import described, rules_of
 from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.conditions.defaults import on_changed_inputs, on_cutoff
 from fti_assets.orchestration.conditions.reach import Reach

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator
 from datetime import date, datetime, time
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fti_assets.core.rules import Verdict
+from fti_assets.features.validation.checks import _CHECKS
 from fti_assets.features.validation.coercion import with_declared_types
 from fti_assets.features.validation.division import can_be_divided, divided
 from fti_assets.features.validation.pandera_run import (
@@ -441,3 +443,8 @@ def test_a_declared_type_takes_the_stored_types_that_pandera_takes(
             table = make(connection, {"x": (sql_type, rows)})
             expected = validate(schema, connection.table(table).df()).verdicts[-1].passed
             assert validate_table(connection, table, schema).verdicts[-1].passed == expected, (sql_type, rows)
+
+
+def test_each_check_in_sql_is_told_in_the_documentation() -> None:
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "what-a-check-means.md"
+    assert [name for name in _CHECKS if f"`{name}`" not in page.read_text()] == []

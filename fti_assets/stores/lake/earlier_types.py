@@ -14,7 +14,7 @@ import duckdb
 from fti_assets.core.names import PARTITION, PartitionRecord, TableName
 from fti_assets.core.sql import literal, quoted
 from fti_assets.stores.lake.catalog import current_files, partitions_of_older_columns
-from fti_assets.stores.lake.content_hash import content_sums, data_version
+from fti_assets.stores.lake.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.lake.placeholders import common_types
 from fti_assets.stores.lake.reader import LakeReader
 
@@ -59,7 +59,10 @@ def unchanged(
             earlier = _earlier(lake, rows, types, files)
         except duckdb.Error:  # a damaged file, which is about to be replaced
             continue
-        if earlier is not None and _version(lake, rows, earlier) == old[key].data_version:
+        if (
+            earlier is not None
+            and _version(lake, rows, earlier, hash_of(old[key].data_version)) == old[key].data_version
+        ):
             results[key] = earlier
     return results
 
@@ -80,8 +83,8 @@ def _earlier(lake: LakeReader, rows: str, types: Mapping[str, str], files: Colle
     )
 
 
-def _version(lake: LakeReader, rows: str, earlier: EarlierTypes) -> str:
+def _version(lake: LakeReader, rows: str, earlier: EarlierTypes, hash_version: str) -> str:
     sums = lake.connection.execute(
-        f"SELECT {content_sums(earlier.types)} FROM (SELECT {earlier.selected} FROM {rows})"
+        f"SELECT {content_sums(earlier.types, hash_version)} FROM (SELECT {earlier.selected} FROM {rows})"
     ).fetchall()[0]
-    return data_version(earlier.types, tuple(map(int, sums)))
+    return data_version(earlier.types, tuple(map(int, sums)), hash_version)

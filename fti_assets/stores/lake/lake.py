@@ -14,7 +14,7 @@ from fti_assets.core.names import PARTITION, Commit, PartitionRecord, TableName
 from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import StoreError
 from fti_assets.stores.lake.catalog import put_columns
-from fti_assets.stores.lake.content_hash import content_sums, data_version
+from fti_assets.stores.lake.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.lake.damage import give_up, unreadable_files
 from fti_assets.stores.lake.earlier_types import unchanged
 from fti_assets.stores.lake.reader import LakeReader
@@ -62,6 +62,7 @@ class Lake(LakeReader):
                 old = self.ledger(table, partitions=partitions)
                 if settle(self, table, staged):
                     contents = self.contents(staged, partitions)
+                self.keep_earlier_hashes(staged, contents, old)
                 refuse_other_schema(self, table, staged, addable)
                 other = [key for key in old if (old[key].rows, old[key].data_version) != contents[key][::-1]]
                 earlier = unchanged(
@@ -153,14 +154,14 @@ class Lake(LakeReader):
         holding = [key for key, record in records.items() if record.rows]
         if not holding:
             return set()
-        keys = ", ".join(map(literal, holding))
-        rows = f"SELECT {selected} FROM {table.sql} WHERE {PARTITION} IN ({keys})"
-        asked = f"SELECT {PARTITION}, {content_sums(types)} FROM ({rows}) GROUP BY 1"
         try:
-            results = {
-                key: data_version(types, tuple(map(int, sums)))
-                for key, *sums in self.connection.execute(asked).fetchall()
-            }
+            results: dict[str, str] = {}
+            for version in {hash_of(records[key].data_version) for key in holding}:
+                keys = ", ".join(literal(key) for key in holding if hash_of(records[key].data_version) == version)
+                rows = f"SELECT {selected} FROM {table.sql} WHERE {PARTITION} IN ({keys})"
+                asked = f"SELECT {PARTITION}, {content_sums(types, version)} FROM ({rows}) GROUP BY 1"
+                for key, *sums in self.connection.execute(asked).fetchall():
+                    results[key] = data_version(types, tuple(map(int, sums)), version)
         except duckdb.Error:
             damaged = {file.partition for file in unreadable_files(self, table, holding)}
             if not damaged:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +16,7 @@ from fti_assets.core.sql import literal, quoted
 from fti_assets.core.types import ColumnType, type_of_sql
 from fti_assets.errors import NotMaterializedError, StoreError, listed
 from fti_assets.stores.files import sync_file, sync_folder
-from fti_assets.stores.lake.content_hash import content_sums, data_version
+from fti_assets.stores.lake.content_hash import FIXED, OF_DUCKDB, content_sums, data_version, hash_of
 
 if TYPE_CHECKING:
     from fti_assets.stores.lake.folder import LakeFolder
@@ -182,18 +182,31 @@ class LakeReader:
         described = self.connection.execute(f"DESCRIBE {quoted(staged)}").fetchall()
         return {name: kind for name, kind, *_ in described if name != PARTITION}
 
-    def contents(self, staged: str, partitions: Sequence[str]) -> dict[str, tuple[str, int]]:
+    def contents(
+        self, staged: str, partitions: Sequence[str], *, hash_version: str = FIXED
+    ) -> dict[str, tuple[str, int]]:
         """The data version and row count of each partition: a content hash that does not depend on the rows' order."""
         types = self.staged_types(staged)
         hashes = self.connection.execute(
-            f"SELECT {PARTITION}, {content_sums(types)} FROM {quoted(staged)} GROUP BY 1"
+            f"SELECT {PARTITION}, {content_sums(types, hash_version)} FROM {quoted(staged)} GROUP BY 1"
         ).fetchall()
         results = {partition: tuple(map(int, sums)) for partition, *sums in hashes}
         contents = {}
         for partition in partitions:
             sums = results.get(partition, (0, 0, 0))
-            contents[partition] = (data_version(types, sums), sums[0])
+            contents[partition] = (data_version(types, sums, hash_version), sums[0])
         return contents
+
+    def keep_earlier_hashes(
+        self, staged: str, contents: dict[str, tuple[str, int]], old: Mapping[str, PartitionRecord]
+    ) -> None:
+        """Give staged rows their stored version where it is of the earlier hash and they are the stored rows."""
+        earlier = [key for key in contents if key in old and hash_of(old[key].data_version) == OF_DUCKDB]
+        if not earlier:
+            return
+        for key, content in self.contents(staged, earlier, hash_version=OF_DUCKDB).items():
+            if content == (old[key].data_version, old[key].rows):
+                contents[key] = content
 
     def sync_new_files(self, table: TableName, partitions: Sequence[str]) -> None:
         """Make the new Parquet files durable before the catalog names them; DuckLake itself never does."""

@@ -10,7 +10,7 @@ from typing import Any
 from fti_assets.core import clock
 from fti_assets.core.names import WHOLE, Commit, PartitionRecord, TableName
 from fti_assets.core.sql import quoted
-from fti_assets.stores.lake.content_hash import content_sums, data_version
+from fti_assets.stores.lake.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.table_schema import as_fitted, fit, refuse_other_schema, settle
 
@@ -84,12 +84,13 @@ def change_rows(
         settle(lake, table, change.rows)
         old, types = lake.ledger(table).get(WHOLE), lake.staged_types(change.rows)
         refuse_other_schema(lake, table, change.rows, addable)
-        results, before = _Effect("false", _NOTHING, _sums_of(lake, quoted(change.rows), types), 0), _NOTHING
+        of = hash_of(None if old is None else old.data_version)  # the sums go on in the hash in which they began
+        results, before = _Effect("false", _NOTHING, _sums_of(lake, quoted(change.rows), types, of), 0), _NOTHING
         if old is not None and old.rows:  # else there is nothing to meet, and its columns may be others
             stored = as_fitted(lake, table, change.rows)
-            results, before = _effect(lake, stored, change, types), _stored_sums(lake, stored, old, types)
+            results, before = _effect(lake, stored, change, types, of), _stored_sums(lake, stored, old, types, of)
         sums = tuple(a - b + c for a, b, c in zip(before, results.gone, results.put, strict=True))
-        written = _record(change, old, data_version(types, sums), sums, run_id)
+        written = _record(change, old, data_version(types, sums, of), sums, run_id)
         changed = old is None or written.data_version != old.data_version
         text = {"asset": asset, "run_id": run_id}
         message, folders, had = f"change rows of {asset}", [WHOLE] if changed else [], [] if old is None else [WHOLE]
@@ -123,14 +124,14 @@ class _Effect:
     replaced: int
 
 
-def _effect(lake: Lake, stored: str, change: RowChange, types: dict[str, str]) -> _Effect:
+def _effect(lake: Lake, stored: str, change: RowChange, types: dict[str, str], of: str) -> _Effect:
     execute = lake.connection.execute
     same = _equals_any(change.rows, change.identity)
     deleted = "false" if change.deletes is None else _equals_any(change.deletes, change.delete_by)
     *gone, replaced = execute(
-        f"SELECT {content_sums(types)}, count(*) FILTER ({same}) FROM {stored} WHERE {same} OR {deleted}"
+        f"SELECT {content_sums(types, of)}, count(*) FILTER ({same}) FROM {stored} WHERE {same} OR {deleted}"
     ).fetchall()[0]
-    put = _sums_of(lake, quoted(change.rows), types)
+    put = _sums_of(lake, quoted(change.rows), types, of)
     return _Effect(f"{same} OR {deleted}", tuple(map(int, gone)), put, int(replaced))
 
 
@@ -144,13 +145,13 @@ def _equals_any(rows: str, columns: Sequence[str]) -> str:
     )
 
 
-def _stored_sums(lake: Lake, stored: str, old: PartitionRecord, types: dict[str, str]) -> tuple[int, ...]:
+def _stored_sums(lake: Lake, stored: str, old: PartitionRecord, types: dict[str, str], of: str) -> tuple[int, ...]:
     """The sums of what is stored: written down by the change before, or else added up once."""
     known: Any = json.loads(old.record).get(_SUMS)
-    if known is not None and data_version(types, known) == old.data_version:
+    if known is not None and data_version(types, known, of) == old.data_version:
         return tuple(known)
-    return _sums_of(lake, stored, types)
+    return _sums_of(lake, stored, types, of)
 
 
-def _sums_of(lake: Lake, rows: str, types: dict[str, str]) -> tuple[int, ...]:
-    return tuple(map(int, lake.connection.execute(f"SELECT {content_sums(types)} FROM {rows}").fetchall()[0]))
+def _sums_of(lake: Lake, rows: str, types: dict[str, str], of: str) -> tuple[int, ...]:
+    return tuple(map(int, lake.connection.execute(f"SELECT {content_sums(types, of)} FROM {rows}").fetchall()[0]))

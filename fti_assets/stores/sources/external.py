@@ -165,8 +165,8 @@ class ParquetFiles:
         files = self._files(connection)
         footers = _all(
             connection,
-            "SELECT file_name::VARCHAR, count(*), sum(hash(row_group_num_rows, path_in_schema, type, stats_min_value, "
-            f"stats_max_value, stats_null_count, total_compressed_size)) FROM parquet_metadata({files}) "
+            "SELECT file_name::VARCHAR, count(*), sum(md5_number_lower(concat_ws('|', row_group_num_rows, path_in_schema, type, "
+            f"stats_min_value, stats_max_value, stats_null_count, total_compressed_size))) FROM parquet_metadata({files}) "
             "GROUP BY 1 ORDER BY 1",
             self,
         )

@@ -218,6 +218,7 @@ def take_out(
             [touched],
         )
         contents, splits = lake.contents(staged, touched), _splits(lake, staged, split)
+        lake.keep_earlier_hashes(staged, contents, old)
         changed = tuple(partition for partition in touched if contents[partition][0] != old[partition].data_version)
         written = [
             replace(

@@ -21,7 +21,7 @@ from fti_assets.errors import FtiError
 from fti_assets.stores.files import readable
 from fti_assets.stores.lake.catalog import skip_snapshots
 from fti_assets.stores.lake.connection import lake_connection
-from fti_assets.stores.lake.content_hash import content_sums, data_version
+from fti_assets.stores.lake.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.table_schema import fit, settled_rows
@@ -178,8 +178,9 @@ def _contents(
         written_at = datetime.fromtimestamp(files[-1].stat().st_mtime, UTC).replace(tzinfo=None)
     at = written_at if wanted is None else wanted.at
     for source in sources:
-        sums = lake.connection.execute(f"SELECT {content_sums(types)} FROM {source}").fetchall()[0]
-        version, run_id = data_version(types, tuple(map(int, sums))), "" if wanted is None else wanted.run_id
+        of = hash_of(None if wanted is None else wanted.data_version)
+        sums = lake.connection.execute(f"SELECT {content_sums(types, of)} FROM {source}").fetchall()[0]
+        version, run_id = data_version(types, tuple(map(int, sums)), of), "" if wanted is None else wanted.run_id
         record = PartitionRecord(partition, version, int(sums[0]), at, at, run_id, "{}")
         yield _Files(paths, source, types, record, rewritten=source != sources[0])
 

@@ -398,3 +398,89 @@ def test_files_that_a_delta_log_does_not_count_are_refused(tmp_path: Path) -> No
     (tmp_path / "_delta_log" / f"{3:020}.json").write_text("{")
     with pytest.raises(StoreError, match="has a _delta_log/ that cannot be read"):
         read_all(source)
+
+
+def test_a_folder_that_is_named_like_a_file_is_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "data.parquet"
+    for name, value in (("part-0.parquet", 1), ("_temporary/0/p.parquet", 2), (".h/p.parquet", 3)):
+        written(folder, name, value)
+    assert read_all(ParquetFiles(path=folder)) == [1]
+    assert read_all(ParquetFiles(path=f"{folder}/")) == [1]
+    assert ParquetFiles(path=folder).place.endswith("data.parquet/**/*.parquet")
+
+
+@pytest.mark.parametrize("name", ["run[1]", "q?", "s*", "[a", "x].parquet", "w[1].parquet"])
+def test_a_path_that_is_there_is_no_pattern(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for other in ("run1", "q1", "s1", "a", "x", "w1.parquet"):
+        written(tmp_path / other, "a.parquet", 2)
+    folder = tmp_path / name
+    written(folder, "a.parquet", 1)
+    written(folder, "b[1].parquet", 1)
+    monkeypatch.chdir(tmp_path)
+    for path in (
+        folder,
+        f"{folder}/",
+        name,
+        f"./{name}",
+        f"file://{folder}",
+        folder / "a.parquet",
+        folder / "b[1].parquet",
+    ):
+        assert set(read_all(ParquetFiles(path=path))) == {1}, path
+        assert version(ParquetFiles(path=path))
+    commit(folder, 0, {"add": {"path": "a.parquet"}})
+    with pytest.raises(StoreError, match="a Delta table"):
+        read_all(ParquetFiles(path=folder))
+
+
+def test_a_pattern_below_the_working_folder_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "a1", "x.parquet", 1)
+    monkeypatch.chdir(tmp_path)
+    for path in ("*/x.parquet", "a?", "a[1]", "**/*.parquet"):
+        assert read_all(ParquetFiles(path=path)) == [1]
+
+
+def test_a_suffix_in_capitals_is_one(tmp_path: Path) -> None:
+    written(tmp_path, "a.parquet", 1)
+    written(tmp_path, "b.PARQUET", 2)
+    assert read_all(ParquetFiles(path=tmp_path)) == [1, 2]
+    assert read_all(ParquetFiles(path=tmp_path / "b.PARQUET")) == [2]
+
+
+@pytest.mark.parametrize(
+    ("marker", "kind"),
+    [
+        pytest.param("metadata/v1.metadata.json", "an Iceberg table", id="iceberg"),
+        pytest.param(".hoodie/hoodie.properties", "a Hudi table", id="hudi"),
+    ],
+)
+def test_a_table_of_another_format_is_refused(tmp_path: Path, marker: str, kind: str) -> None:
+    written(tmp_path / "data", "a.parquet", 1)
+    (tmp_path / marker).parent.mkdir()
+    (tmp_path / marker).write_text("{}")
+    for path in (tmp_path, f"{tmp_path}/**/*.parquet", *([tmp_path / "data"] if kind == "an Iceberg table" else [])):
+        with pytest.raises(StoreError, match=f"says that it is {kind}"):
+            read_all(ParquetFiles(path=path))
+
+
+def test_a_folder_in_a_bucket_may_have_any_name(bucket: Put) -> None:
+    kept, other = (
+        ["out.parquet/part-0.parquet", "run[1]/a.parquet", "x/a.PARQUET"],
+        "out.parquet/_temporary/p.parquet run1/a.parquet",
+    )
+    for value, names in ((1, kept), (2, other.split())):
+        for name in names:
+            bucket(name, f"SELECT {value} AS x")
+    for path in (
+        "out.parquet",
+        "out.parquet/",
+        "out.parquet/part-0.parquet",
+        "run[1]",
+        "run[1]/",
+        "x",
+        "run[[]1]/*.parquet",
+    ):
+        assert read_all(ParquetFiles(path=f"s3://weather/{path}")) == [1]
+    bucket("x/metadata/1.metadata.json", "SELECT 1 AS x")
+    with pytest.raises(StoreError, match="Iceberg"):
+        read_all(ParquetFiles(path="s3://weather/x"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import unquote
 
@@ -25,7 +26,10 @@ def not_of_delta(connection: duckdb.DuckDBPyConnection, folder: str, files: Iter
         folder: the table's folder, with a slash at its end.
         files: Parquet files below it.
     """
-    logs = [str(row[0]) for row in connection.execute(f"FROM glob({literal(f'{folder}{LOG}/*.json')})").fetchall()]
+    logs = [
+        str(row[0])
+        for row in connection.execute(f"FROM glob({literal(f'{without_wildcards(folder)}{LOG}/*.json')})").fetchall()
+    ]
     if not logs:
         return []
     is_whole = any(log.endswith(_FIRST) for log in logs)
@@ -39,7 +43,7 @@ def not_of_delta(connection: duckdb.DuckDBPyConnection, folder: str, files: Iter
 
 def _counted(connection: duckdb.DuckDBPyConnection, logs: Sequence[str]) -> dict[str, bool]:
     """Of each file that the log names, whether its last word is that it was added."""
-    names = ", ".join(map(literal, logs))
+    names = ", ".join(literal(without_wildcards(log)) for log in logs)
     texts = connection.execute(f"SELECT content FROM read_text([{names}]) ORDER BY filename").fetchall()
     results: dict[str, bool] = {}
     for (text,) in texts:
@@ -47,3 +51,12 @@ def _counted(connection: duckdb.DuckDBPyConnection, logs: Sequence[str]) -> dict
         for kind in ("remove", "add"):  # a commit that rewrites a file under its own name adds it
             results |= {unquote(one[kind]["path"]): kind == "add" for one in actions if kind in one}
     return results
+
+
+def without_wildcards(path: str) -> str:
+    """A path as the pattern that stands for it alone, whatever characters it has.
+
+    >>> without_wildcards("run[1]/a.parquet")
+    'run[[]1]/a.parquet'
+    """
+    return re.sub(r"[*?\[]", r"[\g<0>]", path)

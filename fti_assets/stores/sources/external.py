@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -27,10 +28,11 @@ from fti_assets.stores.duckdb.postgres_address import PostgresAddress, postgres_
 from fti_assets.stores.duckdb.s3_secret import read_s3
 from fti_assets.stores.files import readable
 from fti_assets.stores.lake.content_hash import content_sums, data_version
-from fti_assets.stores.sources.delta_log import LOG, not_of_delta
+from fti_assets.stores.sources.delta_log import LOG, not_of_delta, without_wildcards
 
 _VERSION = "1"
 _BUCKETS = ("s3", "s3a", "gs", "r2")
+_ANY_PARQUET = "*.[pP][aA][rR][qQ][uU][eE][tT]"
 
 
 class ExternalSource(Protocol):
@@ -111,9 +113,10 @@ class ParquetFiles:
     """Parquet files in a folder or bucket. Their version is that of names, sizes, times of change and footers.
 
     Args:
-        path: a file, a folder (all ``.parquet`` files below it), or a pattern with ``*``; a local path, ``s3://`` or
-            ``https://``. Credentials for ``s3://`` come from the ``AWS_`` environment variables. What begins with ``_`` or
-            ``.``, such as ``_temporary/`` and ``_delta_log/``, holds no rows and is left out, unless the path itself says so.
+        path: a file, a folder (all files below it whose names end with ``.parquet``, in small or capital letters), or a pattern
+            with ``*``; a local path, ``s3://`` or ``https://``. A path that is there is that file or folder, whatever characters
+            it has. Credentials for ``s3://`` come from the ``AWS_`` environment variables. What begins with ``_`` or ``.``, such
+            as ``_temporary/`` and ``_delta_log/``, holds no rows and is left out, unless the path itself says so.
         hive_partitioning: whether ``name=value`` folders are columns.
     """
 
@@ -129,9 +132,9 @@ class ParquetFiles:
 
     @property
     def pattern(self) -> str:
-        """The pattern that DuckDB is asked for."""
+        """The files in words: a folder with all below it, or the path as it is."""
         text = str(self.path)
-        if "*" in text or text.endswith(".parquet") or urlsplit(text).scheme in ("http", "https"):
+        if self._is_web or (not self._is_here(Path.is_dir) and ("*" in text or text.lower().endswith(".parquet"))):
             return text
         return f"{text.rstrip('/')}/**/*.parquet"
 
@@ -187,22 +190,75 @@ class ParquetFiles:
         Raises:
             StoreError: there is none.
         """
-        if self._is_web or not any(sign in self.pattern for sign in "*?["):
-            return literal(self.pattern)
-        there = [str(row[0]) for row in _all(connection, f"FROM glob({literal(self.pattern)})", self)]
-        hidden = [file for file in there if _is_hidden(file, self.pattern)]
+        text = str(self.path)
+        if self._is_web:
+            return literal(text)
+        if self._is_here(Path.is_file):
+            return literal(without_wildcards(text))
+        is_folder = self._is_folder(connection)
+        if not is_folder and not any(sign in self.pattern for sign in "*?["):
+            return literal(text)
+        folder = f"{text.rstrip('/')}/" if is_folder else _spelled_folder(self.pattern)
+        asked = f"{without_wildcards(folder)}**/{_ANY_PARQUET}" if is_folder else self.pattern
+        there = [str(row[0]) for row in _all(connection, f"FROM glob({literal(asked)})", self)]
+        hidden = [file for file in there if _is_hidden(self._below(folder, file), "" if is_folder else self.pattern)]
+        self._refuse_tables(connection, folder)
         if len(hidden) == len(there):
             also = f", only {hidden[0]}, which is left out as what begins with _ or . is" if hidden else ""
             raise StoreError(
                 f"{self.place} cannot be read: there are no such files{also}. Check that the path is right and that it may be read"
             )
         kept = sorted(set(there) - set(hidden))
-        self._refuse_delta(connection, kept)
-        return f"[{', '.join(map(literal, kept))}]"
+        self._refuse_delta(connection, folder, kept)
+        return f"[{', '.join(literal(without_wildcards(file)) for file in kept)}]"
 
-    def _refuse_delta(self, connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
+    def _is_folder(self, connection: duckdb.DuckDBPyConnection) -> bool:
+        """Whether the path names a folder; in a bucket, a name that may be a file's or a pattern's is looked for."""
+        text = str(self.path)
+        is_sure = not any(sign in text for sign in "*?[") and not text.lower().endswith(".parquet")
+        if is_sure or self._is_here(Path.is_dir):
+            return True
+        if self._is_local or "*" in text:
+            return False
+        below = f"{without_wildcards(text.rstrip('/'))}/**/{_ANY_PARQUET}"
+        return bool(_all(connection, f"FROM glob({literal(below)}) LIMIT 1", self))
+
+    def _is_here(self, is_one: Callable[[Path], bool]) -> bool:
+        """Whether the path itself is a file, or a folder, of this machine."""
+        if not self._is_local:
+            return False
+        path = Path(re.sub(r"^file:(//)?", "", str(self.path)))
+        with readable(path):
+            return is_one(path)
+
+    def _below(self, folder: str, file: str) -> str:
+        """A file's path in a folder: DuckDB writes local ones without a doubled slash, or with ``./`` before."""
+        if not self._is_local:
+            return file.removeprefix(folder)
+        return os.path.relpath(file, re.sub(r"^file:(//)?", "", folder) or ".")
+
+    def _refuse_tables(self, connection: duckdb.DuckDBPyConnection, folder: str) -> None:
+        """Refuse a table whose metadata alone says which files were deleted or replaced.
+
+        Raises:
+            StoreError: the folder, or the one around it, has such metadata, as with ``table/data/``.
+        """
+        before, data, _ = folder.rpartition("/data/")  # where Iceberg puts the files of a table
+        for kind, table, marker in (
+            ("an Iceberg table", folder, "metadata/*.metadata.json"),
+            ("an Iceberg table", f"{before}/" if data else folder, "metadata/*.metadata.json"),
+            ("a Hudi table", folder, ".hoodie/*"),
+        ):
+            found = _all(connection, f"FROM glob({literal(without_wildcards(table) + marker)}) LIMIT 1", self)
+            if found:
+                raise StoreError(
+                    f"{self.place} cannot be read: {found[0][0]} says that it is {kind}, and files that it has deleted or replaced "
+                    "would be rows. Read it with what knows the format and write plain Parquet"
+                )
+
+    def _refuse_delta(self, connection: duckdb.DuckDBPyConnection, folder: str, files: Sequence[str]) -> None:
         try:
-            strange = not_of_delta(connection, _spelled_folder(self.pattern), files)
+            strange = not_of_delta(connection, folder, files)
         except (duckdb.Error, ValueError, TypeError, KeyError) as error:
             raise StoreError(
                 f"{self.place} has a {LOG}/ that cannot be read: {scrubbed(str(error), self.secrets)}. Restore it, or name the files"
@@ -351,7 +407,7 @@ def _is_hidden(file: str, pattern: str) -> bool:
     return any(
         (part.startswith(".") or (part.startswith("_") and "=" not in part) or part.endswith("._COPYING_"))
         and not any(fnmatchcase(part, one) for one in spelled)
-        for part in file.removeprefix(_spelled_folder(pattern)).split("/")
+        for part in file.split("/")
     )
 
 

@@ -31,7 +31,7 @@ def read_file(path: Path) -> bytes | None:
     >>> read_file(Path("no/such/file"))
 
     Raises:
-        DamagedError: a folder is in its place.
+        DamagedError: a folder is in its place, or a file in that of its folder.
         StoreError: it cannot be read.
     """
     try:
@@ -40,6 +40,8 @@ def read_file(path: Path) -> bytes | None:
         return None
     except IsADirectoryError as error:
         raise DamagedError(f"{path} is a folder where a file belongs: restore the file from a copy") from error
+    except NotADirectoryError as error:
+        raise DamagedError(_file_for_a_folder(path)) from error
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {reason(error)}. Give this user the right to read it") from error
 
@@ -52,10 +54,13 @@ def readable(path: Path) -> Iterator[None]:
     ...     ...
 
     Raises:
-        StoreError: the block raised an OSError.
+        DamagedError: a file lies where a folder belongs.
+        StoreError: the block raised another OSError.
     """
     try:
         yield
+    except NotADirectoryError as error:
+        raise DamagedError(_file_for_a_folder(Path(error.filename or path))) from error
     except OSError as error:
         raise StoreError(
             f"{error.filename or path} cannot be read: {reason(error)}. Give this user the right to read it, or mend the disk, and do "
@@ -80,11 +85,21 @@ def written(path: Path) -> Iterator[None]:
             f"{path} is written, but a power cut may undo it: {error.filename} could not be made durable, {reason(error)}. Mend the "
             "disk and look at what is there"
         ) from error
+    except (NotADirectoryError, FileExistsError) as error:
+        raise StoreError(
+            f"{path} could not be written: {_file_for_a_folder(Path(error.filename or path))}. Nothing was changed"
+        ) from error
     except OSError as error:
         raise StoreError(
             f"{path} could not be written: {reason(error)}. Nothing was changed; make room, or the folder writable, and "
             "do it again"
         ) from error
+
+
+def _file_for_a_folder(path: Path) -> str:
+    """Which part of a path is a file, and what to do."""
+    file = next((one for one in (*reversed(path.parents), path) if one.is_file()), path)
+    return f"{file} is a file where a folder belongs: move it away, and restore the folder from a copy if there was one"
 
 
 def reason(error: OSError) -> str:

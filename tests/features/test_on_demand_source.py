@@ -81,6 +81,14 @@ def test_numpy_the_library_and_what_is_deterministic_is_fine(written: Written) -
         ("from numpy import load\nT = list(map(load, ['t.npy']))", "line 2 .*load.*, which reads a file"),
         ("from numpy import loadtxt\nT = loadtxt('t')", "which reads a file"),
         ("def made(x):\n    return open('t').read()", "line 2 .*which reads a file"),
+        ("T = eval('__import__(\"h\").T')", "line 1 .*runs a text.*: write the code out"),
+        ("def made(x):\n    exec('y = 1')", "line 2 .*runs a text"),
+        ("run = eval\nT = run('1')", "line 1 .*runs a text"),
+        ("T = compile('1', 'x', 'eval')", "line 1 .*runs a text"),
+        ("import numpy as np\nT = getattr(np, 'lo' + 'ad')('b')", "line 2 .*cannot be told before it runs: write the name out"),
+        ("import numpy as np\ndef made(n):\n    return getattr(np.lib, n)", "line 3 .*write the name out"),
+        ("import numpy as np\nm = np\nT = getattr(m, 'lo' + 'ad')('b')", "line 3 .*write the name out"),
+        ("import numpy as np\nT = getattr(np, 'load')('b')", "line 2 .*reads a file"),
         ("x = hash('a')", "takes hash\\(\\), which gives text another number in each process"),
         ("x = (", "module 'od' cannot be read"),
     ],
@@ -99,6 +107,11 @@ def test_the_error_says_what_to_do(written: Written) -> None:
 
 def test_a_function_that_is_called_like_a_forbidden_one_is_fine(written: Written) -> None:
     check_source(written(od_named="def hash(x): return x\nclass C:\n    now = 1\ny = hash(C.now)"), what="f")
+
+
+def test_parts_that_are_named_and_patterns_that_are_compiled_are_fine(written: Written) -> None:
+    source = "import re\nimport numpy as np\nP = re.compile('a')\nf = getattr(np, 'sin')\ndef g(row): return getattr(row, 'a', None)"
+    check_source(written(od_parts=source), what="f")
 
 
 def test_what_a_module_imports_is_read_too(written: Written) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fti_assets.errors import StoreError
+from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores import files
-from fti_assets.stores.files import locked, publish_folder, write_atomically
+from fti_assets.stores.files import locked, publish_folder, read_file, readable, write_atomically
 
 ROOT = Path(__file__).parents[2]
 
@@ -143,3 +143,14 @@ def test_a_removed_lock_file_does_not_let_two_in(tmp_path):
     finally:
         holder.kill()
         holder.communicate()
+
+
+def test_a_file_where_a_folder_belongs_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("")
+    expected = f"{tmp_path}/model is a file where a folder belongs: move it away"
+    with pytest.raises(DamagedError, match=expected):
+        read_file(tmp_path / "model" / "aliases.json")
+    with pytest.raises(DamagedError, match=expected), readable(tmp_path / "model"):
+        os.listdir(tmp_path / "model")
+    with pytest.raises(StoreError, match=expected), locked(tmp_path / "model" / ".lock"):
+        pass

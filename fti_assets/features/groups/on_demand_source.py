@@ -141,6 +141,7 @@ _READS = {
     *(f"numpy.{name}" for name in ("load", "loadtxt", "genfromtxt", "fromfile", "fromregex", "memmap", "DataSource")),
     "numpy.lib.format.open_memmap",
 }
+_RUNS_TEXT = {"eval", "exec", "compile"}
 _FILE = "reads a file, which is not part of the source: write the values out in a module"
 _DIFFERS = "which is another in training than when it serves"
 
@@ -214,22 +215,32 @@ def problems_of(tree: ast.Module) -> Iterator[Problem]:
         why = None
         if isinstance(node, ast.Attribute):
             path = _path(node, aliases)
-            if path == "numpy.random":
+            if path is not None and path.removeprefix("builtins.") in _RUNS_TEXT and path.startswith("builtins."):
+                why = "runs a text, and what that reaches cannot be told before it runs: write the code out"
+            elif path == "numpy.random":
                 why = f"draws at random, {_DIFFERS}"
             elif path in _READS:  # called or kept for a call
                 why = _FILE
             elif path is not None and path.startswith("fti_assets.") and path.count(".") == 1 and path not in _OWN:
                 why = f"takes {path!r}, which needs Dagster or pandas: an app has neither"
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and _path(node, aliases) in _READS:
-            why = _FILE
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            path = _path(node, aliases)
+            if path in _READS:
+                why = _FILE
+            elif path is not None and path.removeprefix("builtins.") in _RUNS_TEXT - defined:
+                why = "runs a text, and what that reaches cannot be told before it runs: write the code out"
         elif isinstance(node, ast.Call):
             path, argument = _path(node.func, aliases), _text(node.args[:1])
             if path in _NOW or (path == "numpy.datetime64" and argument in ("now", "today")):
                 why = f"asks for the clock, {_DIFFERS}: take the prediction time as an input"
             elif path == "hash" and "hash" not in defined:
                 why = "takes hash(), which gives text another number in each process: take zlib.crc32 of its bytes"
-            elif path == "open" and "open" not in defined:
+            elif (path == "open" and "open" not in defined) or (
+                path == "getattr" and node.args and f"{_path(node.args[0], aliases)}.{_text(node.args[1:2])}" in _READS
+            ):
                 why = _FILE
+            elif path == "getattr" and "getattr" not in defined and _text(node.args[1:2]) is None:
+                why = "takes a part by a name that cannot be told before it runs: write the name out"
             elif _imports(node, aliases) and argument is None:
                 why = "imports a module whose name cannot be told before it runs: write the import out"
         if why is not None:

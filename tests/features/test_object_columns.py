@@ -21,6 +21,7 @@ from fti_assets import testing
 from fti_assets.core.names import WHOLE
 from fti_assets.core.times import Partition
 from fti_assets.errors import DataError
+from fti_assets.features.rows import object_columns
 from fti_assets.features.rows.frame_kinds import as_arrow
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage
@@ -218,3 +219,18 @@ def test_what_is_stored_equals_what_was_given_or_names_the_column(
 def test_an_empty_text_of_numpy_stays_empty(lake: Lake, empty: Any) -> None:
     for _ in range(200):
         assert staged(lake, of_objects([empty, None]))[1] == [empty.item(), None]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        pytest.param(
+            [Decimal("Infinity")], "Infinity.* is no number that a decimal column holds, in 'x'", id="infinity"
+        ),
+        pytest.param([1, 2**70], f"{2**70} is beyond the whole numbers of 64 bits, in 'x'", id="too large"),
+        pytest.param([1, -(2**70)], f"{-(2**70)} is beyond the whole numbers of 64 bits, in 'x'", id="too small"),
+    ],
+)
+def test_a_number_that_no_column_holds_is_named(values: list[Any], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        object_columns.arrow_array(values, column="x", what="orders_v1")

@@ -204,7 +204,13 @@ def _integers(values: Sequence[Any]) -> pa.Array:
     try:
         return pa.array(values, pa.int64(), from_pandas=True)
     except (pa.ArrowInvalid, OverflowError):
-        return pa.array(values, pa.uint64(), from_pandas=True)
+        try:
+            return pa.array(values, pa.uint64(), from_pandas=True)
+        except (pa.ArrowInvalid, OverflowError):
+            beyond = max(
+                (value for value in values if isinstance(value, int | np.integer)), key=lambda one: abs(int(one))
+            )
+            raise ValueError(f"{excerpt(beyond)} is beyond the whole numbers of 64 bits") from None
 
 
 def _decimals(values: Sequence[Any]) -> pa.Array:
@@ -212,6 +218,9 @@ def _decimals(values: Sequence[Any]) -> pa.Array:
     import pyarrow as pa
 
     exact = [Decimal(int(value)) if isinstance(value, int | np.integer) else value for value in values]
+    endless = next((value for value in exact if isinstance(value, Decimal) and value.is_infinite()), None)
+    if endless is not None:
+        raise ValueError(f"{excerpt(endless)} is no number that a decimal column holds")
     array = pa.array(exact, from_pandas=True)  # Arrow leaves too little room for whole numbers beside Decimals
     if pa.types.is_null(array.type):
         return array

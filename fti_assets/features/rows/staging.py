@@ -189,7 +189,7 @@ def _settle_types(
 
     A column without values takes the declared type or the stored one. Whole numbers go into stored doubles that hold each of
     them exactly, and whole floats below 2**53, as numbers beside a null are, into stored whole numbers; a larger one may be
-    a rounded id. Dates go into stored times.
+    a rounded id. Whole numbers and decimals go into a stored decimal that holds each of them exactly. Dates go into stored times.
     """
     rows = connection.table(quoted(name))
     types = dict(zip(rows.columns, map(str, rows.types), strict=True))
@@ -227,6 +227,10 @@ def _holds(column: str, kind: str, stored: str) -> str | None:
         held = fits
     elif kind == "DOUBLE" and stored in WHOLE:
         held = f"{value} = floor({value}) AND abs({value}) < {_EXACT} AND {fits}"
+    elif kind in WHOLE and stored.startswith("DECIMAL("):
+        held = fits
+    elif kind.startswith("DECIMAL(") and kind.endswith(")") and stored.startswith("DECIMAL(") and stored.endswith(")"):
+        held = f"TRY_CAST(TRY_CAST({value} AS {stored}) AS {kind}) IS NOT DISTINCT FROM {value}"
     elif kind == "DATE" and stored == "TIMESTAMP":
         held = fits
     else:

@@ -36,7 +36,8 @@ class Sum:
 class Mean:
     """The mean of a column's values in the window, nulls skipped; null when there is none.
 
-    The mean of a boolean is the share of rows for which it holds. It is the ``Sum``, rounded once, divided by the number.
+    The mean of a boolean is the share of rows for which it holds. It is the ``Sum``, rounded once, divided by the number;
+    where the sum is beyond the largest float, the mean is infinite too.
 
     Args:
         column: numbers or booleans.

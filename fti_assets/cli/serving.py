@@ -15,7 +15,7 @@ from fti_assets.errors import StoreError
 @click.argument("names", metavar="MODEL...", nargs=-1, required=True)
 @stores("models", "online", otherwise="{}/ under FTI_HOME")
 @click.option("--host", default="127.0.0.1", show_default=True, help="the address to listen on")
-@click.option("--port", default=8000, show_default=True, help="the port to listen on")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65_535), help="the port to listen on")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="how many processes answer")
 @click.option(
     "--drain", default=0.0, show_default=True, help="seconds between SIGTERM and the last accepted connection"

@@ -91,7 +91,9 @@ def worker() -> Any:
 
 def _made(settings: Settings) -> Any:
     from fti_assets.inference.server import serving_app
+    from fti_assets.inference.server.protocol import GuardedProtocol
 
+    GuardedProtocol.limits = settings.limits  # a class made for them could not be handed to the workers
     tokens = [token for token in os.environ.get(TOKENS, "").split(",") if token]
     return serving_app(
         *settings.names, models=settings.models, online=settings.online, tokens=tokens, limits=settings.limits
@@ -99,13 +101,13 @@ def _made(settings: Settings) -> Any:
 
 
 def _config(settings: Settings, app: Any) -> uvicorn.Config:
-    from fti_assets.inference.server.protocol import guarded
+    from fti_assets.inference.server.protocol import GuardedProtocol
 
     return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        http=guarded(settings.limits),
+        http=GuardedProtocol,
         ws="none",
         workers=settings.workers,
         access_log=False,

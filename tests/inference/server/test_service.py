@@ -1,0 +1,71 @@
+"""The command that serves, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from fti_assets.cli import main
+from fti_assets.stores.models.store import ModelStore
+from tests.support.serving import sum_and_difference
+
+ROW = [list(range(16))]
+INPUTS = [{"name": f"INPUT{number}", "datatype": "INT32", "shape": [1, 16], "data": ROW} for number in range(2)]
+
+
+def asked(url: str, body: Any = None, token: str = "s3cret") -> tuple[int, Any]:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Authorization": f"Bearer {token}"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except (urllib.error.URLError, ConnectionError):
+        return 0, ""
+
+
+def test_workers_count_together_and_drain_before_they_stop(tmp_path: Path) -> None:
+    file = tmp_path / "simple.onnx"
+    file.write_bytes(sum_and_difference())
+    assert main(["publish", "simple", str(file), "--models", str(tmp_path / "models")]) == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", "import sys; from fti_assets.cli import main; sys.exit(main())", "serve", "simple"]
+    command += ["--models", str(tmp_path / "models"), "--port", str(port), "--workers", "2", "--drain", "3"]
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(command, env=os.environ | {"FTI_SERVE_TOKENS": "s3cret,other"}, stderr=log)
+    try:
+        here, until = f"http://127.0.0.1:{port}", time.monotonic() + 120
+        while asked(f"{here}/v2/health/ready")[0] != 200:
+            assert server.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert asked(f"{here}/v2/models/simple", token="wrong")[0] == 401
+        for _ in range(8):
+            status, body = asked(f"{here}/v2/models/simple/infer", {"inputs": INPUTS})
+            assert status == 200
+            assert json.loads(body)["outputs"][0]["data"] == [2 * number for number in range(16)]
+        build = ModelStore(tmp_path / "models").champion("simple").reference
+        counted = f'fti_predictions_total{{arm="champion",build="{build}",model="simple"}} 8.0'
+        assert counted in asked(f"{here}/metrics")[1]
+        server.send_signal(signal.SIGTERM)
+        while asked(f"{here}/v2/health/ready")[0] == 200:
+            time.sleep(0.05)
+        assert asked(f"{here}/v2/health/live")[0] == 200
+        server.wait(timeout=60)
+    finally:
+        server.kill()
+        server.wait()
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if line.startswith("{")]
+    assert sum(line["path"] == "/v2/models/simple/infer" and line["status"] == 200 for line in lines) == 8

@@ -127,10 +127,8 @@ def _winner(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, A
     equal = " AND ".join(f"{quoted(key.group)} = ?" for key in join.keys)
     rows = view_of(lake.rows(join.table))
     if join.event_time is None or view.prediction_time is None:
-        record: tuple[Any, ...] | None = lake.connection.execute(
-            f"SELECT {values} FROM {rows} WHERE {equal}", keys
-        ).fetchone()
-        return record
+        records = lake.connection.execute(f"SELECT {values} FROM {rows} WHERE {equal}", keys).fetchall()
+        return tuple(records[0]) if records else None
     available = available_sql(join.times)
     tie = "NULL" if join.tie_break is None else quoted(join.tie_break)
     candidates = lake.connection.execute(

@@ -75,3 +75,16 @@ def test_no_commit_of_threads_or_of_another_process_is_lost(tmp_path: Path, monk
     with store.connect() as lake:
         expected = sorted(f"{name}{number}" for name in ("first", "process", "one", "two") for number in range(COMMITS))
         assert partitions(lake) == expected == sorted(lake.ledger(TABLE))
+
+
+def test_a_lake_that_was_asked_and_is_idle_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "_WAIT_SECONDS", 0.1)
+    store = OfflineStore(tmp_path / "lake")
+    with store.connect() as idle:
+        commit(idle, "a")
+        assert idle.snapshot_at(idle.snapshot()) is not None
+        assert idle.ledger(TABLE).keys() == {"a"}
+        assert partitions(idle) == ["a"]
+        overwrite(store)

@@ -88,9 +88,7 @@ def common_types(
 
 
 def _is_held(connection: duckdb.DuckDBPyConnection, rows: str, value: str) -> bool:
-    return (
-        connection.execute(f"SELECT 1 FROM {rows} WHERE {value} LIMIT 1").fetchone() is not None
-    )  # stops at the first
+    return bool(connection.execute(f"SELECT 1 FROM {rows} WHERE {value} LIMIT 1").fetchall())  # stops at the first
 
 
 def _held(value: str, path: _Path) -> str:

@@ -57,10 +57,10 @@ class LakeReader:
 
     def snapshot_at(self, snapshot: int) -> str | None:
         """When a snapshot was made, as text, which tells it from one of the same number in another lake; None if it is gone."""
-        row = self.connection.execute(
+        rows = self.connection.execute(
             "SELECT snapshot_time::VARCHAR FROM lake.snapshots() WHERE snapshot_id = ?", [snapshot]
-        ).fetchone()
-        return None if row is None else str(row[0])
+        ).fetchall()
+        return str(rows[0][0]) if rows else None
 
     def tables(self) -> list[TableName]:
         """Every table of features, datasets and predictions, by name."""
@@ -223,9 +223,10 @@ class LakeReader:
             sync_folder(parent)
 
     def _one(self, sql: str) -> tuple[object, ...]:
-        row: tuple[object, ...] | None = self.connection.execute(sql).fetchone()
-        assert row is not None
-        return row
+        # All of a result, here and wherever one row is asked for: one that is not read to its end keeps SQLite's transaction open, so
+        # that the catalog's journal cannot be emptied.
+        [row] = self.connection.execute(sql).fetchall()
+        return tuple(row)
 
 
 def _at(snapshot: int | None) -> str:

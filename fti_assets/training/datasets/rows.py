@@ -124,8 +124,8 @@ def _start_of_newest(
     [(count, oldest)] = connection.execute(f"SELECT count(*), min({time}) {rows}").fetchall()
     nth = connection.execute(
         f"SELECT {time} {rows}{until} ORDER BY 1 DESC LIMIT 1 OFFSET {max(1, int(share * count)) - 1}"
-    ).fetchone()
-    start: datetime | None = oldest if nth is None else nth[0]
+    ).fetchall()
+    start: datetime | None = nth[0][0] if nth else oldest
     return start if start is None or before is None else min(start, before)
 
 

@@ -3,12 +3,11 @@
 from datetime import datetime
 
 import duckdb
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fti_assets.inference.serving.request_values import timestamp
-from fti_assets.stores.duckdb.iso_text import instants_sql, try_instant_sql
+from fti_assets.stores.duckdb.iso_text import try_instant_sql
 
 SHAPES = [
     "{0:%Y-%m-%d}",
@@ -43,13 +42,6 @@ def test_a_column_reads_each_text_as_a_request_does(values: list[str | None]) ->
             f"SELECT {try_instant_sql(connection, 't')} FROM rows WHERE i >= 0 ORDER BY i"
         ).fetchall()
     assert [instant for (instant,) in read] == [request_instant(text) for text in values]
-
-
-def test_other_text_fails_the_query_with_its_words() -> None:
-    with duckdb.connect() as connection, pytest.raises(duckdb.InvalidInputException, match="t is 'soon', no time"):
-        connection.execute(
-            f"SELECT {instants_sql(connection, 't', ', no time')} FROM (VALUES ('soon')) rows(t)"
-        ).fetchall()
 
 
 def test_cursors_of_one_database_share_the_parser() -> None:

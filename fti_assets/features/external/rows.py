@@ -11,7 +11,7 @@ import duckdb
 
 from fti_assets.core.names import is_kept
 from fti_assets.core.rules import Verdict
-from fti_assets.core.sql import is_name, literal, quoted
+from fti_assets.core.sql import is_name, quoted
 from fti_assets.core.types import SIDES, WIDE, ColumnType, given_type, type_of_sql
 from fti_assets.errors import DataError, listed, one_of
 from fti_assets.features.groups.columns import group_columns, stored_schema
@@ -23,10 +23,9 @@ from fti_assets.features.rows.rename import (
     renamed_names,
     suggested_names,
 )
-from fti_assets.features.rows.to_lake import can_be, misfits, without_nan
+from fti_assets.features.rows.to_lake import can_be, to_lake
 from fti_assets.orchestration.checks import check_result
 from fti_assets.orchestration.partitions import UNPARTITIONED
-from fti_assets.stores.duckdb.iso_text import instants_sql
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.sources.external import NOT_AS_DECLARED, described, source_connection
 
@@ -133,34 +132,20 @@ def _selected(
 ) -> str:
     assert group.source is not None
     declared = declared or ("timestamp" if name in group.time_columns else None)
-    target = _target(stored, declared)
+    source, place = group.source_name(name), group.source.place
     if declared == "timestamp" and stored == "VARCHAR":
-        problem = f", which is no ISO time such as 2024-05-01T09:30:00Z, in {group.source.place}: cast it there"
-        instants = instants_sql(
-            connection, group.source_name(name), problem, of=f"{group.table_name} {NOT_AS_DECLARED}"
-        )
-        return f"{instants} AS {quoted(name)}"
+        target, problem = "TIMESTAMP", f"is no ISO time such as 2024-05-01T09:30:00Z, in {place}: cast it there"
+    else:
+        target = _target(stored, declared)
+        problem = f"{target} does not hold exactly, in {place}: cast it there, or declare what it is"
     if declared is not None and type_of_sql(target) != declared:
         raise DataError(
-            f"{group.table_name} should have {name!r} as {declared}, but {group.source.place} has it as {stored}: cast it there, or "
+            f"{group.table_name} should have {name!r} as {declared}, but {place} has it as {stored}: cast it there, or "
             "declare what it is"
         )
-    expression = without_nan(quoted(group.source_name(name)), stored)
-    if target != stored:
-        expression = _cast(expression, stored, target, name, group)
-    return f"{expression} AS {quoted(name)}"
-
-
-def _cast(expression: str, stored: str, target: str, name: str, group: FeatureGroup) -> str:
-    """A cast that says which value of which column it cannot take."""
-    assert group.source is not None
-    cast = f"TRY_CAST({expression} AS {target})"
-    # A cast to BIGINT rounds and a cast to DOUBLE loses digits without an error, so both are asked for beside it.
-    wrong = " OR ".join([f"{cast} IS NULL", *(condition for condition, _ in misfits(expression, stored, target))])
-    message = f"{group.table_name} {NOT_AS_DECLARED}{group.source_name(name)} is "
-    remedy = f", which {target} does not hold exactly, in {group.source.place}: cast it there, or declare what it is"
-    text = f"{literal(message)} || left({expression}::VARCHAR, 60) || {literal(remedy)}"
-    return f"CASE WHEN {expression} IS NOT NULL AND ({wrong}) THEN error({text}) ELSE {cast} END"
+    column = to_lake(connection, source, stored, target)
+    value = column.or_error(f"{group.table_name} {NOT_AS_DECLARED}{source} is ", f", which {problem}")
+    return f"{value} AS {quoted(name)}"
 
 
 def _target(stored: str, declared: ColumnType | None) -> str:

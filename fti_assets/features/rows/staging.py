@@ -168,14 +168,14 @@ def _stored(connection: duckdb.DuckDBPyConnection, column: str, kind: Any, layou
             )
         if sql_type == "VARCHAR":
             return storage_of_iso_text(connection, column)
-        stored = storage_of(column, kind, layout.types.get(column) or "timestamp")
+        stored = storage_of(connection, column, kind, layout.types.get(column) or "timestamp")
         if stored.sql_type not in ("TIMESTAMP", "DATE"):
             raise DataError(_no_times(column, sql_type, layout))
         return stored
     kept = layout.stored.get(column)
     if wider_decimal(sql_type, kept):
         return StoredColumn(str(kept), f"CAST({quoted(column)} AS {kept})")
-    return storage_of(column, kind, layout.types.get(column))
+    return storage_of(connection, column, kind, layout.types.get(column))
 
 
 def _no_times(column: str, sql_type: str, layout: Layout) -> str:

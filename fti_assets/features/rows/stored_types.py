@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fti_assets.core.sql import literal, quoted
 from fti_assets.core.types import SIDES, ColumnType
-from fti_assets.features.rows.to_lake import misfits, without_nan
-from fti_assets.stores.duckdb.iso_text import instants_sql
+from fti_assets.features.rows.to_lake import to_lake
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,6 +28,7 @@ _STORED_AS = {
     "interval": "BIGINT",
     '"null"': "VARCHAR",
 }
+_SCALARS = {sides.sql for sides in SIDES.values()}
 _REASONS = {
     "interval": "microseconds",
     "time_ns": "whole microseconds",
@@ -57,10 +57,13 @@ class StoredColumn:
     word: str = ""
 
 
-def storage_of(column: str, kind: Any, declared: ColumnType | None) -> StoredColumn:
+def storage_of(
+    connection: duckdb.DuckDBPyConnection, column: str, kind: Any, declared: ColumnType | None
+) -> StoredColumn:
     """Say in which type a column is stored: one that the lake has and, where that loses nothing, the declared one.
 
     Args:
+        connection: where the rows are.
         column: the column's name.
         kind: the DuckDB type that it came with.
         declared: its declared type, or None.
@@ -68,7 +71,6 @@ def storage_of(column: str, kind: Any, declared: ColumnType | None) -> StoredCol
     sql_type, name = str(kind), quoted(column)
     kept = kept_type(kind)
     target = _declared_type(sql_type, declared) or kept
-    name = without_nan(name, sql_type)
     if kind.id == "interval":
         # epoch_us() would take a month for 30 days.
         months = f"datepart('year', {name}) * 12 + datepart('month', {name})"
@@ -78,19 +80,16 @@ def storage_of(column: str, kind: Any, declared: ColumnType | None) -> StoredCol
             f"CASE WHEN {months} <> 0 THEN error({literal(message)}) ELSE epoch_us({name}) END",
             _word(column, kind),
         )
-    if target == sql_type:
-        return StoredColumn(target, name)
-    if (sql_type, target) == ("BIGINT", "DOUBLE"):
-        return StoredColumn(target, _unrounded(column))
-    return StoredColumn(target, f"CAST({name} AS {target})", _word(column, kind) if target == kept else "")
-
-
-def _unrounded(column: str) -> str:
-    """A whole number as a double of the same value."""
-    name = quoted(column)
-    [(rounded, _)] = misfits(name, "BIGINT", "DOUBLE")
-    message = f"{literal(f'{column} is ')} || {name} || {literal(', which a float64 rounds: declare it int, or str for an id')}"
-    return f"CASE WHEN {rounded} THEN error({message}) ELSE CAST({name} AS DOUBLE) END"
+    word = _word(column, kind) if target == kept else ""
+    if target != sql_type and target not in _SCALARS:
+        return StoredColumn(target, f"CAST({name} AS {target})", word)
+    problem = (
+        "a float64 rounds: declare it int, or str for an id"
+        if target == "DOUBLE"
+        else f"is out of range for {target}: give text, or null"
+    )
+    stored = to_lake(connection, column, sql_type, target)
+    return StoredColumn(target, stored.or_error(f"{column} is ", f", which {problem}"), word)
 
 
 def storage_of_iso_text(connection: duckdb.DuckDBPyConnection, column: str) -> StoredColumn:
@@ -100,7 +99,8 @@ def storage_of_iso_text(connection: duckdb.DuckDBPyConnection, column: str) -> S
         f"pd.read_csv(..., parse_dates=[{column!r}]) and pd.to_datetime(frame[{column!r}], format='%d/%m/%Y') do"
     )
     word = f"{column} came as text and is stored as TIMESTAMP (ISO times, those without an offset in UTC)"
-    return StoredColumn("TIMESTAMP", instants_sql(connection, column, problem), word)
+    instants = to_lake(connection, column, "VARCHAR", "TIMESTAMP")
+    return StoredColumn("TIMESTAMP", instants.or_error(f"{column} is ", problem), word)
 
 
 def kept_type(given: Any) -> str:

@@ -1,10 +1,78 @@
-"""Values of foreign rows on their way to the lake's types: staged frames, external tables and rows that somebody brings."""
+"""Columns of foreign rows in the types of the lake: of staged frames and relations, external tables and rows that somebody brings."""
 
 from __future__ import annotations
 
-from fti_assets.core.types import SIDES, WIDE, ColumnType, given_type
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fti_assets.core.sql import literal, quoted
+from fti_assets.core.types import SIDES, WHOLE, WIDE, ColumnType, given_type
+from fti_assets.stores.duckdb.iso_text import try_instant_sql
+
+if TYPE_CHECKING:
+    import duckdb
 
 FLOATS = SIDES["number"].same
+_KINDS: dict[str, ColumnType] = {sides.sql: kind for kind, sides in SIDES.items()}
+
+
+@dataclass(frozen=True)
+class LakeColumn:
+    """A foreign column in a type of the lake.
+
+    Args:
+        given: the DuckDB type that it came with.
+        value: the SQL of what came, where NaN is missing, as it is in pandas.
+        sql: the SQL of the value in the lake's type, null where that does not hold it.
+        misfits: the SQL of which values the type does not hold, each with what it takes.
+    """
+
+    given: str
+    value: str
+    sql: str
+    misfits: tuple[tuple[str, str], ...] = ()
+
+    def or_error(self, before: str, after: str) -> str:
+        """The SQL of the value, which fails at one that is not held with its text between two others."""
+        if not self.misfits:
+            return self.sql
+        is_text = self.given == "VARCHAR"
+        shown = f"chr(39) || left({self.value}, 40) || chr(39)" if is_text else f"left({self.value}::VARCHAR, 60)"
+        error = f"error({literal(before)} || {shown} || {literal(after)})"
+        return f"CASE WHEN {self.value} IS NOT NULL THEN coalesce({self.sql}, {error}) END"
+
+
+def to_lake(connection: duckdb.DuckDBPyConnection, column: str, given: str, wanted: str) -> LakeColumn:
+    """Say how a column becomes one of another type, with what a cast would change without an error.
+
+    Args:
+        connection: where the rows are.
+        column: the column's name.
+        given: its DuckDB type.
+        wanted: the DuckDB type of a column type, or the given one.
+
+    >>> import duckdb
+    >>> to_lake(duckdb.connect(), "x", "DOUBLE", "DOUBLE").sql
+    'CASE WHEN isnan("x") THEN NULL ELSE "x" END'
+    >>> [expected for _, expected in to_lake(duckdb.connect(), "x", "DOUBLE", "BIGINT").misfits]
+    ['a whole number', 'a whole number of 64 bits']
+    """
+    value = quoted(column)
+    if given in FLOATS:
+        value = f"CASE WHEN isnan({value}) THEN NULL ELSE {value} END"
+    if given == wanted:
+        return LakeColumn(given, value, value)
+    if _holds_all(given, wanted):
+        return LakeColumn(given, value, f"CAST({value} AS {wanted})")
+    if (given, wanted) == ("VARCHAR", "TIMESTAMP"):
+        instant = try_instant_sql(connection, value)
+        return LakeColumn(given, value, instant, ((f"{value} IS NOT NULL AND {instant} IS NULL", "ISO text"),))
+    cast = f"TRY_CAST({value} AS {wanted})"
+    misfits = [(f"{value} IS NOT NULL AND {cast} IS NULL", SIDES[_KINDS[wanted]].asked)]
+    if changed := _changed(value, given, wanted):
+        cast = f"CASE WHEN {changed[0]} THEN NULL ELSE {cast} END"
+        misfits.insert(0, changed)
+    return LakeColumn(given, value, cast, tuple(misfits))
 
 
 def can_be(given: str, wanted: ColumnType) -> bool:
@@ -17,25 +85,18 @@ def can_be(given: str, wanted: ColumnType) -> bool:
     return kind == wanted or (kind, wanted) == ("integer", "number")
 
 
-def without_nan(value: str, given: str) -> str:
-    """The SQL of a value whose NaN is missing, as it is in pandas.
-
-    >>> without_nan("x", "DOUBLE"), without_nan("x", "BIGINT")
-    ('CASE WHEN isnan(x) THEN NULL ELSE x END', 'x')
-    """
-    return f"CASE WHEN isnan({value}) THEN NULL ELSE {value} END" if given in FLOATS else value
+def _holds_all(given: str, wanted: str) -> bool:
+    """Whether a type of the lake holds each value of another type."""
+    if wanted == "DOUBLE":
+        return given in (*FLOATS, *WHOLE) and given != "BIGINT"
+    return wanted == "VARCHAR" or (wanted == "BIGINT" and given in WHOLE)
 
 
-def misfits(value: str, given: str, target: str) -> list[tuple[str, str]]:
-    """The SQL of which values of a DuckDB type a type of the lake does not hold, each with what it takes.
-
-    >>> [expected for _, expected in misfits("x", "DOUBLE", "BIGINT")]
-    ['a whole number', 'a whole number of 64 bits']
-    """
-    if target == "BIGINT" and given in (*FLOATS, *WIDE):
-        whole = [(f"{value} <> trunc({value})", "a whole number")] if given in FLOATS else []
-        return [*whole, (f"{value} IS NOT NULL AND TRY_CAST({value} AS BIGINT) IS NULL", SIDES["integer"].asked)]
-    if target == "DOUBLE" and given in ("BIGINT", *WIDE):  # as with an id that was taken for a number
+def _changed(value: str, given: str, wanted: str) -> tuple[str, str] | None:
+    """The SQL of which values a cast changes without an error, with what the type takes."""
+    if wanted == "BIGINT" and given in FLOATS:
+        return f"{value} <> trunc({value})", "a whole number"
+    if wanted == "DOUBLE" and given in ("BIGINT", *WIDE):  # as with an id that was taken for a number
         back = f"TRY_CAST(TRY_CAST({value} AS DOUBLE) AS HUGEINT)"
-        return [(f"{value} IS NOT NULL AND {back} IS DISTINCT FROM {value}", "a number that float64 does not round")]
-    return []
+        return f"{value} IS NOT NULL AND {back} IS DISTINCT FROM {value}", "a number that float64 does not round"
+    return None

@@ -7,20 +7,9 @@ from typing import Any
 
 import duckdb
 
-from fti_assets.core.sql import literal, quoted
 from fti_assets.core.times import instant
 
 _FUNCTION = "__fti_instant"
-
-
-def instants_sql(connection: duckdb.DuckDBPyConnection, column: str, problem: str, *, of: str = "") -> str:
-    """A text column as naive UTC microseconds: an offset is converted, without one it is UTC.
-
-    Text that is not ISO 8601 fails the query with ``<of><column> is '<text>'<problem>``.
-    """
-    name = quoted(column)
-    message = f"{literal(f'{of}{column} is ')} || chr(39) || left({name}, 40) || chr(39) || {literal(problem)}"
-    return f"CASE WHEN {name} IS NOT NULL THEN coalesce({try_instant_sql(connection, name)}, error({message})) END"
 
 
 def try_instant_sql(connection: duckdb.DuckDBPyConnection, expression: str) -> str:

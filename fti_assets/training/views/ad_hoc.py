@@ -17,10 +17,9 @@ from fti_assets.errors import DataError, NotMaterializedError, listed, one_of
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.rows.frame_kinds import Kind, as_arrow, as_kind, checked_kind, kind_of
-from fti_assets.features.rows.to_lake import FLOATS, can_be, misfits, without_nan
+from fti_assets.features.rows.to_lake import FLOATS, can_be, to_lake
 from fti_assets.features.spine_rows import LATE, stored_spine
 from fti_assets.orchestration.resources import Stores
-from fti_assets.stores.duckdb.iso_text import try_instant_sql
 from fti_assets.stores.duckdb.relations import view_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.lasting import lasting_lake
@@ -160,23 +159,18 @@ def _cast(
     questions: list[_Question],
 ) -> str:
     """A column in the type that the groups have it in, without loss; one that the view does not need as it is."""
-    column = quoted(name)
     if target is None:
-        return column
-    sql_type = str(rows.types[rows.columns.index(name)])
-    target_type = SIDES[target.type].sql
-    column = without_nan(column, sql_type)
+        return quoted(name)
+    sql_type, target_type = str(rows.types[rows.columns.index(name)]), SIDES[target.type].sql
     is_iso_text = target.type == "timestamp" and sql_type == "VARCHAR"
-    fits = can_be(sql_type, target.type) or is_iso_text or (target.type == "integer" and sql_type in FLOATS)
-    if not fits:
+    if not (can_be(sql_type, target.type) or is_iso_text or (target.type == "integer" and sql_type in FLOATS)):
         questions.append(_Question(name, sql_type, f"{quoted(name)} IS NOT NULL", target.type, of_value=False))
-    if target.type == "integer":  # a whole number that a float rounds is taken, as a request's is
-        questions += [_Question(name, sql_type, *misfit) for misfit in misfits(column, sql_type, target_type)]
-    if is_iso_text:
-        parsed_sql = try_instant_sql(connection, column)
-        questions.append(_Question(name, sql_type, f"{column} IS NOT NULL AND {parsed_sql} IS NULL", "ISO text"))
-        column = parsed_sql
-    return f"CAST({column if fits else 'NULL'} AS {target_type}) AS {quoted(name)}"
+        return f"NULL::{target_type} AS {quoted(name)}"
+    column = to_lake(connection, name, sql_type, target_type)
+    if target.type == "number":  # a whole number that a float rounds is taken, as a request's is
+        return f"CAST({column.value} AS {target_type}) AS {quoted(name)}"
+    questions += [_Question(name, sql_type, *misfit) for misfit in column.misfits]
+    return f"{column.sql} AS {quoted(name)}"
 
 
 def _refuse(rows: duckdb.DuckDBPyRelation, questions: Sequence[_Question], what: str) -> None:

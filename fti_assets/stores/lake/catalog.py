@@ -53,10 +53,7 @@ def data_files(lake: LakeReader, table: TableName) -> list[DataFile]:
     root = str(lake.store.root / "data") + "/"
     rows = lake.connection.execute(
         f"""
-        SELECT CASE WHEN f.path_is_relative = 0 THEN '' WHEN t.path_is_relative = 0 THEN t.path
-                    WHEN s.path_is_relative = 0 THEN s.path || t.path ELSE $1 || s.path || t.path END || f.path,
-            f.begin_snapshot, f.end_snapshot
-        FROM {_own("data_file")} f JOIN {_own("table")} t USING (table_id) JOIN {_own("schema")} s USING (schema_id)
+        SELECT {_PATH}, f.begin_snapshot, f.end_snapshot FROM {_own("data_file")} f {_OF_TABLE}
         WHERE s.schema_name = $2 AND t.table_name = $3 ORDER BY ALL
         """,
         [root, table.schema, table.name],
@@ -86,21 +83,16 @@ def current_files(lake: LakeReader, table: TableName, *, snapshot: int | None = 
     """The files of a table as it is now, or was at a snapshot; those of deleted rows have the partition and the number of the file that
     they are of."""
 
-    def there(what: str) -> str:
+    def is_read(what: str) -> str:
         if snapshot is None:
             return f"{what}.end_snapshot IS NULL"
         return f"{what}.begin_snapshot <= {int(snapshot)} AND coalesce({what}.end_snapshot > {int(snapshot)}, true)"
 
-    path = (
-        "CASE WHEN f.path_is_relative = 0 THEN '' WHEN t.path_is_relative = 0 THEN t.path WHEN s.path_is_relative = 0 "
-        "THEN s.path || t.path ELSE $1 || s.path || t.path END || f.path"
-    )
-    of_table = f"JOIN {_own('table')} t USING (table_id) JOIN {_own('schema')} s USING (schema_id)"
-    mine = f"{there('f')} AND {there('t')} AND s.schema_name = $2 AND t.table_name = $3"
+    mine = f"{is_read('f')} AND {is_read('t')} AND s.schema_name = $2 AND t.table_name = $3"
     partition = f"JOIN {_own('file_partition_value')} p USING (data_file_id) WHERE p.partition_key_index = 0 AND {mine}"
     rows = lake.connection.execute(
-        f"SELECT data_file_id, {path}, p.partition_value, f.file_size_bytes, false FROM {_own('data_file')} f {of_table} {partition} "
-        f"UNION ALL SELECT data_file_id, {path}, p.partition_value, f.file_size_bytes, true FROM {_own('delete_file')} f {of_table} "
+        f"SELECT data_file_id, {_PATH}, p.partition_value, f.file_size_bytes, false FROM {_own('data_file')} f {_OF_TABLE} {partition} "
+        f"UNION ALL SELECT data_file_id, {_PATH}, p.partition_value, f.file_size_bytes, true FROM {_own('delete_file')} f {_OF_TABLE} "
         f"{partition} ORDER BY ALL",
         [f"{lake.store.root / 'data'}/", table.schema, table.name],
     ).fetchall()
@@ -114,11 +106,7 @@ def named_paths(lake: LakeReader, folder: Path) -> set[str]:
         lake: the open lake.
         folder: the real path of its data folder, without symbolic links.
     """
-    within = (
-        f"SELECT CASE WHEN f.path_is_relative = 0 THEN '' WHEN t.path_is_relative = 0 THEN t.path WHEN s.path_is_relative = 0 "
-        f"THEN s.path || t.path ELSE $1 || s.path || t.path END || f.path FROM {{}} f JOIN {_own('table')} t USING (table_id) "
-        f"JOIN {_own('schema')} s USING (schema_id)"
-    )
+    within = f"SELECT {_PATH} FROM {{}} f {_OF_TABLE}"
     rows = lake.connection.execute(
         f"{within.format(_own('data_file'))} UNION {within.format(_own('delete_file'))} UNION "
         f"SELECT CASE WHEN path_is_relative = 0 THEN '' ELSE $1 END || path FROM {_own('files_scheduled_for_deletion')}",
@@ -131,8 +119,7 @@ def named_paths(lake: LakeReader, folder: Path) -> set[str]:
 def tables_at_any_snapshot(lake: LakeReader, schema: str) -> list[TableName]:
     """The tables of a schema, those included that only old snapshots have."""
     rows = lake.connection.execute(
-        f"SELECT DISTINCT t.table_name FROM {_own('table')} t JOIN {_own('schema')} s USING (schema_id) "
-        "WHERE s.schema_name = ? ORDER BY 1",
+        f"SELECT DISTINCT t.table_name FROM {_own('table')} t {_OF_SCHEMA} WHERE s.schema_name = ? ORDER BY 1",
         [schema],
     ).fetchall()
     return [TableName(schema, name) for (name,) in rows]
@@ -204,7 +191,7 @@ def narrow_bounds(lake: LakeReader, table: TableName) -> None:
     rows = execute(
         f"""
         SELECT c.table_id, c.column_id, c.column_type
-        FROM {columns} c JOIN {_own("table")} t USING (table_id) JOIN {_own("schema")} s USING (schema_id)
+        FROM {columns} c {_OF_TABLE}
         WHERE s.schema_name = ? AND t.table_name = ? AND t.end_snapshot IS NULL AND c.end_snapshot IS NULL
             AND c.column_type NOT IN ('struct', 'list', 'map')
         """,
@@ -234,7 +221,7 @@ def end_files(lake: LakeReader, table: TableName, partitions: Sequence[str], *, 
     """
     execute, newest = lake.connection.execute, lake.snapshot()
     ids = (
-        f"SELECT table_id FROM {_own('table')} t JOIN {_own('schema')} s USING (schema_id) "
+        f"SELECT table_id FROM {_own('table')} t {_OF_SCHEMA} "
         "WHERE t.end_snapshot IS NULL AND s.schema_name = ? AND t.table_name = ?"
     )
     ((table_id,),) = execute(ids, [table.schema, table.name]).fetchall()
@@ -348,8 +335,15 @@ def _own(name: str) -> str:
     return f"{_CATALOG}.{quoted(f'ducklake_{name}')}"
 
 
+_OF_SCHEMA = f"JOIN {_own('schema')} s USING (schema_id)"
+_OF_TABLE = f"JOIN {_own('table')} t USING (table_id) {_OF_SCHEMA}"
+_PATH = (
+    "CASE WHEN f.path_is_relative = 0 THEN '' WHEN t.path_is_relative = 0 THEN t.path WHEN s.path_is_relative = 0 "
+    "THEN s.path || t.path ELSE $1 || s.path || t.path END || f.path"
+)
+"""The SQL of where a file ``f`` of a table ``t`` and its schema ``s`` lies; the first parameter is the data folder with a slash."""
 _TABLE = (
-    f"(SELECT table_id FROM {_own('table')} t JOIN {_own('schema')} s USING (schema_id) "
+    f"(SELECT table_id FROM {_own('table')} t {_OF_SCHEMA} "
     "WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL AND s.schema_name = $1 AND t.table_name = $2)"
 )
 """The SQL of the number that a table has now."""

@@ -53,10 +53,17 @@ class OnlineGroup:
 
     def no_row(self, row: Sequence[Any]) -> str:
         """What to say of a row whose key has no row in the group at all."""
+        return f"{self.table_name} has no row for {self._key_in_words(row)}"
+
+    def nothing_brought(self, row: Sequence[Any], age: float | None) -> str:
+        """What to say of a row that the group brings nothing to: no row was visible, or it is stale and so many seconds old."""
+        if age is None:
+            return f"{self.table_name} brings no row for {self._key_in_words(row)}"
+        return f"{self.table_name} brings a stale row for {self._key_in_words(row)}, {age:g} s old"
+
+    def _key_in_words(self, row: Sequence[Any]) -> str:
         parts = zip(self.joined.keys, self._slots, strict=True)
-        return (
-            f"{self.table_name} has no row for {', '.join(f'{key.spine}={excerpt(row[slot])}' for key, slot in parts)}"
-        )
+        return ", ".join(f"{key.spine}={excerpt(row[slot])}" for key, slot in parts)
 
 
 class OnlineFeatures:

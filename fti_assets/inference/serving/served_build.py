@@ -23,6 +23,7 @@ from fti_assets.stores.online.store import OnlineStore
 
 Row = list[Any]
 UnknownKeys = Literal["missing", "error"]
+OnMissing = Literal["impute", "error"]
 Report = Literal["report", "error"]
 
 _EXACT = 2**53
@@ -40,6 +41,7 @@ class Strictness:
     unknown_keys: UnknownKeys = "missing"
     unknown_categories: Report = "report"
     out_of_schema: Report = "report"
+    on_missing: OnMissing = "impute"
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -206,6 +208,8 @@ class ServedBuild:
                     missing[index] = (*missing[index], group.table_name)
         if self._strictness.unknown_keys == "error" and any(missing):
             self._refuse_unknown_keys(rows, missing)
+        if self._strictness.on_missing == "error" and any(missing):
+            self._refuse_missing(rows, [of_group for of_group, _ in results], ages)
         for call, inputs in self._calls:
             arrays = {name: canonical([row[slot] for row in rows], kind) for name, slot, kind in inputs}
             for row, values in zip(rows, zip(*call(arrays, len(rows)), strict=True), strict=True):
@@ -242,6 +246,17 @@ class ServedBuild:
                     problems.append(problem if len(rows) == 1 else f"request {index}: {problem}")
         if problems:
             raise self._form.error(problems)
+
+    def _refuse_missing(
+        self, rows: list[Row], brought: list[list[Any]], ages: Sequence[tuple[float | None, ...]]
+    ) -> None:
+        problems = []
+        for index, row in enumerate(rows):
+            for position, group in enumerate(self._online.groups):
+                if brought[position][index] is None:
+                    problem = group.nothing_brought(row, ages[index][position])
+                    problems.append(problem if len(rows) == 1 else f"request {index}: {problem}")
+        raise self._form.error(problems)
 
 
 def _refuse_external(view: ViewRecord, what: str) -> None:

@@ -1,0 +1,71 @@
+import asyncio
+import gc
+import os
+import threading
+from dataclasses import replace
+
+import pytest
+
+from fti_assets.errors import PredictionError, RequestError
+from fti_assets.inference.serving.predictor import Predictor
+from tests.inference import test_predictor
+from tests.inference.test_predictor import HOUR, NOON, REQUEST, WEATHER
+
+world = test_predictor.world
+
+
+def open_files(folder) -> int:
+    paths = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+    return sum(os.path.realpath(path).startswith(os.path.realpath(folder)) for path in paths if os.path.exists(path))
+
+
+def test_a_closed_predictor_answers_no_more_and_its_files_are_closed(world):
+    with world.load() as predictor:
+        assert predictor.predict(REQUEST, at=NOON).missing == ()
+        assert open_files(world.online.root)
+    gc.collect()
+    assert not open_files(world.online.root)
+    predictor.close()
+    asked = [lambda: predictor.predict(REQUEST), lambda: predictor.features(REQUEST), predictor.follow]
+    for ask in [*asked, lambda: asyncio.run(predictor.predict_async(REQUEST))]:
+        with pytest.raises(PredictionError, match="the predictor of model 'delay_net' is closed: load it again"):
+            ask()
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_an_awaited_prediction_is_that_of_predict_in_a_thread_unless_the_store_is_embedded(
+    world, monkeypatch, embedded
+):
+    predictor = world.load()
+    predictor._embedded = embedded
+    threads = []
+    plain = Predictor.predict
+
+    def watched(self, *args, **options):
+        threads.append(threading.current_thread())
+        return plain(self, *args, **options)
+
+    monkeypatch.setattr(Predictor, "predict", watched)
+    answer = asyncio.run(predictor.predict_async(REQUEST, at=NOON))
+    assert (threads[0] is threading.current_thread()) == embedded
+    many = asyncio.run(predictor.predict_async([REQUEST] * 17, at=NOON))
+    assert threads[1] is not threading.current_thread()
+    assert answer == predictor.predict(REQUEST, at=NOON) == many[16]
+    with pytest.raises(RequestError, match="is no"):
+        asyncio.run(predictor.predict_async([REQUEST] * 17 + [{"tail": 1}], at=NOON))
+    predictor.close()
+
+
+def test_a_group_that_brings_nothing_can_be_an_error(world):
+    view = world.view()
+    stale = replace(WEATHER, ttl_us=3_600_000_000)
+    joins = tuple(stale if one is WEATHER else one for one in view.joins)
+    manifest = world.publish(3, view=replace(view, joins=joins))
+    with world.load(build=manifest.reference, on_missing="error") as predictor:
+        assert predictor.predict(REQUEST, at=NOON).missing == ()
+        with pytest.raises(RequestError, match="weather_v1 brings a stale row for origin='JFK', 7200 s old"):
+            predictor.predict(REQUEST, at=NOON + HOUR)
+        with pytest.raises(RequestError, match="request 1: weather_v1 brings no row for origin='SFO'$"):
+            predictor.predict([REQUEST, REQUEST | {"origin": "SFO"}], at=NOON)
+    with pytest.raises(PredictionError, match="on_missing is 'drop': 'impute' or 'error' is expected"):
+        world.load(on_missing="drop")

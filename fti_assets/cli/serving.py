@@ -1,4 +1,4 @@
-"""``fti serve`` and ``fti publish``: models answered for over HTTP."""
+"""``fti serve`` and ``fti publish``: models answered for over HTTP and gRPC."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from fti_assets.errors import StoreError
 @stores("models", "online", otherwise="{}/ under FTI_HOME")
 @click.option("--host", default="127.0.0.1", show_default=True, help="the address to listen on")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65_535), help="the port to listen on")
+@click.option(
+    "--grpc-port", type=click.IntRange(0, 65_535), help="the port to listen on for gRPC (default: it is not spoken)"
+)
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="how many processes answer")
 @click.option(
     "--drain", default=0.0, show_default=True, help="seconds between SIGTERM and the last accepted connection"
@@ -30,11 +33,12 @@ def serve(
     online: str | None,
     host: str,
     port: int,
+    grpc_port: int | None,
     workers: int,
     drain: float,
     **limits: int | None,
 ) -> None:
-    """Answer requests to models over HTTP: the Open Inference Protocol and plain JSON.
+    """Answer requests to models over HTTP: the Open Inference Protocol and plain JSON; over gRPC the protocol alone.
 
     FTI_SERVE_TOKENS holds the tokens of which each request must bear one, with commas between them.
     """
@@ -43,7 +47,15 @@ def serve(
 
     stated = {name: value for name, value in limits.items() if value is not None}
     settings = Settings(
-        names, models, online, host=host, port=port, workers=workers, drain_seconds=drain, limits=Limits(**stated)
+        names,
+        models,
+        online,
+        host=host,
+        port=port,
+        grpc_port=grpc_port,
+        workers=workers,
+        drain_seconds=drain,
+        limits=Limits(**stated),
     )
     serve(settings)
 

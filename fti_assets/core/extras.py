@@ -27,6 +27,7 @@ EXTRAS = {
     "prometheus_client": "server",
     "uvicorn": "server",
     "httptools": "server",
+    "grpc": "server",
 }
 
 

@@ -121,9 +121,9 @@ def write_response(
     Raises:
         RequestError: the request asks for an output that is not there, or twice.
     """
-    wanted = _wanted(request, list(outputs))
+    asked = wanted_outputs(request, list(outputs))
     tensors, blobs = [], []
-    for name, binary in wanted:
+    for name, binary in asked:
         array = outputs[name]
         tensor: dict[str, Any] = {"name": name, "datatype": datatype_of(array), "shape": list(array.shape)}
         if binary:
@@ -141,7 +141,12 @@ def write_response(
     return (b"".join([head, *blobs]), len(head)) if blobs else (head, None)
 
 
-def _wanted(request: InferRequest, names: Sequence[str]) -> list[tuple[str, bool]]:
+def wanted_outputs(request: InferRequest, names: Sequence[str]) -> list[tuple[str, bool]]:
+    """The outputs that a request asks for, all if it names none, and whether each is to be binary.
+
+    Raises:
+        RequestError: one is not there, comes twice, or is asked for in a way that is not known.
+    """
     default = _flag(request.parameters, "binary_data_output", False, "the request")
     if not request.outputs:
         return [(name, default) for name in names]

@@ -1,13 +1,14 @@
-"""Running the server: one process or several workers on one port, until a signal ends it."""
+"""Running the server: one process or several workers on one port of each protocol, until a signal ends it."""
 
 import json
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import uvicorn
@@ -32,6 +33,7 @@ class Settings:
         online: the online store.
         host: the address to listen on.
         port: the port; 0 for a free one.
+        grpc_port: that of gRPC, which is not spoken without one; 0 for a free one.
         workers: how many processes answer.
         drain_seconds: between the signal that ends the server and its last accepted connection; meanwhile it says that it is not
             ready, so that balancers send no more.
@@ -44,6 +46,7 @@ class Settings:
     online: str | None = None
     host: str = "127.0.0.1"
     port: int = 8000
+    grpc_port: int | None = None
     workers: int = 1
     drain_seconds: float = 0.0
     stop_seconds: float = 30.0
@@ -60,9 +63,11 @@ def serve(settings: Settings) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for name in ("fti_assets", "fti_assets.access"):
         logging.getLogger(name).setLevel(logging.INFO)
+    if settings.grpc_port is not None:
+        settings = replace(settings, grpc_port=_free(settings.host, settings.grpc_port))
     os.environ[SETTINGS] = json.dumps(asdict(settings))
     if settings.workers == 1:
-        uvicorn.Server(_config(settings, _Draining(_made(settings), settings.drain_seconds))).run()
+        uvicorn.Server(_config(settings, _Worker(_made(settings), settings))).run()
         return
     _made(settings).repository.close()  # what cannot be served is said here, not by each worker again and again
     with tempfile.TemporaryDirectory(prefix="fti-metrics-") as folder:
@@ -72,12 +77,12 @@ def serve(settings: Settings) -> None:
         config = _config(settings, "fti_assets.inference.server.service:worker")
         config.factory = True
         try:
-            socket = config.bind_socket()
+            bound = config.bind_socket()
         except SystemExit:
             raise DeclarationError(
                 f"{settings.host}:{settings.port} cannot be listened on: name another --port"
             ) from None
-        Multiprocess(config, sockets=[socket]).run()
+        Multiprocess(config, sockets=[bound]).run()
 
 
 def worker() -> Any:
@@ -86,7 +91,7 @@ def worker() -> Any:
     stated = json.loads(os.environ[SETTINGS])
     limits = Limits(**stated.pop("limits"))
     settings = Settings(**stated | {"names": tuple(stated["names"]), "limits": limits})
-    return _Draining(_made(settings), settings.drain_seconds)
+    return _Worker(_made(settings), settings)
 
 
 def _made(settings: Settings) -> Any:
@@ -109,6 +114,7 @@ def _config(settings: Settings, app: Any) -> uvicorn.Config:
         port=settings.port,
         http=GuardedProtocol,
         ws="none",
+        lifespan="on",
         workers=settings.workers,
         access_log=False,
         log_config=None,
@@ -119,20 +125,53 @@ def _config(settings: Settings, app: Any) -> uvicorn.Config:
     )
 
 
-class _Draining:
-    """An application that says it is not ready for a while before uvicorn stops listening.
+def _free(host: str, port: int) -> int:
+    """The port, if nobody listens on it; gRPC's own servers share theirs, with strangers too.
+
+    Raises:
+        DeclarationError: somebody does, or the address is none.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+            return int(trial.getsockname()[1])
+    except OSError:
+        raise DeclarationError(f"{host}:{port} cannot be listened on: name another --grpc-port") from None
+
+
+class _Worker:
+    """An application with gRPC beside it, which says it is not ready for a while before uvicorn stops listening.
 
     uvicorn sets its signal handlers before an application starts, so that this one can stand before them.
     """
 
-    def __init__(self, app: Any, seconds: float) -> None:
+    def __init__(self, app: Any, settings: Settings) -> None:
         self._app = app
-        self._seconds = seconds
+        self._seconds = settings.drain_seconds
+        self._settings = settings
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan" and self._seconds and threading.current_thread() is threading.main_thread():
             self._stand_before(signal.getsignal(signal.SIGTERM))
+        if scope["type"] == "lifespan" and self._settings.grpc_port is not None:
+            receive = await self._beside(receive)
         await self._app(scope, receive, send)
+
+    async def _beside(self, receive: Any) -> Any:
+        """Speak gRPC from now on, until what is received says that the application ends."""
+        from fti_assets.inference.server.rpc import start
+
+        server, _ = await start(self._app.answering, self._settings.host, self._settings.grpc_port or 0)
+
+        async def received() -> Any:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                await server.stop(self._settings.stop_seconds)
+            return message
+
+        return received
 
     def _stand_before(self, handler: Any) -> None:
         def drain(sig: int, frame: Any) -> None:

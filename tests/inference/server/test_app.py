@@ -284,12 +284,12 @@ def test_rows_are_bounded(world):
 
 def test_one_request_too_many_is_told_to_come_back(world):
     app = made(world, "delay_net", limits=Limits(requests=1))
-    app._active = 1
+    app.answering.active = 1
     refused = ask(app, "POST", "/predict/delay_net", PLAIN)
     assert (refused.status, refused.headers["retry-after"]) == (503, "1")
-    app._active = 0
+    app.answering.active = 0
     assert ask(app, "POST", "/predict/delay_net", PLAIN).status == 200
-    assert app._active == 0
+    assert app.answering.active == 0
 
 
 def test_a_damaged_online_store_is_a_503_until_it_is_mended(world):

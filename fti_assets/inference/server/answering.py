@@ -1,0 +1,225 @@
+"""What both protocols share: room for one more request, tokens, one inference, and what is counted and logged of it."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version as version_of
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from fti_assets.core import clock
+from fti_assets.errors import FtiError, PredictionError, RequestError, StoreError
+from fti_assets.inference.server.limits import Limits
+from fti_assets.inference.server.metrics import Metrics
+from fti_assets.inference.server.reading import check_token
+from fti_assets.inference.server.refusals import RefusedError
+from fti_assets.inference.server.repository import Repository
+from fti_assets.inference.server.served import Answer, Served, Stages, TooManyRowsError, check_rows
+
+EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
+ACCESS = logging.getLogger("fti_assets.access")
+_log = logging.getLogger("fti_assets.inference.server")
+_INLINE_ROWS = 32
+"""Up to so many rows of an embedded store are answered where they are read: a thread costs more than they do."""
+
+T = TypeVar("T")
+
+
+@dataclass(kw_only=True)
+class Exchange:
+    """One request on its way, and what became of it."""
+
+    request_id: str
+    method: str
+    path: str
+    client: str
+    headers: Mapping[bytes, bytes]
+    start: float = field(default_factory=time.perf_counter)
+    model: str = ""
+    build: str = ""
+    rows: int = 0
+    read: float = 0.0
+    stages: Stages | None = None
+
+
+class Refusal(NamedTuple):
+    """What a client is told of an error: an HTTP status, which stands in metrics and log whatever the protocol, and a sentence."""
+
+    status: int
+    message: str
+    retry_after: int | None = None
+
+
+class Answering:
+    """The models of a repository, answered for within limits.
+
+    Args:
+        repository: the models.
+        limits: what is taken at most.
+        tokens: those of which a request must bear one; none for everybody.
+        in_threads: whether each prediction is made in a thread, since the online store is a server that is waited for.
+    """
+
+    def __init__(self, repository: Repository, *, limits: Limits, tokens: Sequence[str], in_threads: bool) -> None:
+        self.repository = repository
+        self.limits = limits
+        self.metrics = Metrics()
+        self.is_draining = False
+        self._tokens = [token.encode() for token in tokens]
+        self._in_threads = in_threads
+        self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="fti-predict")
+        self.active = 0
+
+    def check_token(self, exchange: Exchange) -> None:
+        """Let a request pass that bears a token, if one is asked for.
+
+        Raises:
+            RefusedError: it bears none.
+        """
+        if self._tokens:
+            check_token(exchange.headers, self._tokens)
+
+    def is_ready(self, name: str | None = None, version: str | None = None) -> bool:
+        """Whether one model can answer, or all that the server was started with.
+
+        Raises:
+            RefusedError: the model is served in another version.
+        """
+        ready = not self.is_draining and self.repository.is_ready(name)
+        if ready and name is not None:
+            self.repository.get(name, version)
+        return ready
+
+    def metadata(self) -> dict[str, Any]:
+        """What the server is."""
+        return {"name": "fti_assets", "version": version_of("fti-assets"), "extensions": EXTENSIONS}
+
+    def statistics(self, name: str | None = None, version: str | None = None) -> dict[str, Any]:
+        """What one model was asked, or each that is loaded."""
+        names = [entry["name"] for entry in self.repository.index(ready=True)] if name is None else [name]
+        served = [self.repository.get(one, version) for one in names]
+        return {"model_stats": [self.repository.statistics[one.name].as_json(one.name, one.version) for one in served]}
+
+    @contextmanager
+    def admitted(self, exchange: Exchange, name: str, version: str | None) -> Iterator[Served]:
+        """Answer for a model, if there is room for one more request.
+
+        Raises:
+            RefusedError: there is none, or no such model.
+        """
+        if self.active >= self.limits.requests:
+            raise RefusedError(
+                503, f"the server answers {self.limits.requests} requests at once and takes no more now", retry_after=1
+            )
+        served = self.repository.get(name, version)
+        exchange.model = name
+        self.active += 1
+        try:
+            yield served
+        finally:
+            self.active -= 1
+
+    async def infer(
+        self,
+        exchange: Exchange,
+        served: Served,
+        read: Callable[[], tuple[Mapping[str, np.ndarray], Mapping[str, Any]]],
+        write: Callable[[Answer], T],
+    ) -> T:
+        """One inference.
+
+        Args:
+            read: the inputs and parameters of the request.
+            write: the response of what the model gave.
+        """
+        start = time.perf_counter()
+        inputs, parameters = read()
+        has_read = time.perf_counter()
+        rows = max((array.shape[0] for array in inputs.values() if array.ndim), default=0)
+        check_rows(rows, self.limits.rows)
+
+        def work() -> Answer:
+            return served.infer(inputs, parameters, most_rows=self.limits.rows)
+
+        answer = await self.made(work, rows)
+        ran = time.perf_counter()
+        response = write(answer)
+        exchange.build, exchange.rows, exchange.stages = str(answer.parameters["build"]), answer.rows, answer.stages
+        statistics = self.repository.statistics[served.name]
+        statistics.inferences += answer.rows
+        statistics.executions += 1
+        for pair, seconds in (
+            (statistics.compute_input, has_read - start),
+            (statistics.compute_infer, ran - has_read),
+            (statistics.compute_output, time.perf_counter() - ran),
+        ):
+            pair[0] += 1
+            pair[1] += int(seconds * 1e9)
+        self.metrics.count_rows(served.name, exchange.build, answer.rows, answer.predictions)
+        return response
+
+    async def made(self, work: Callable[[], T], rows: int) -> T:
+        """What ``work`` gives for so many rows, in a thread where that is worth it."""
+        return await self.in_thread(work) if self._in_threads or rows > _INLINE_ROWS else work()
+
+    async def in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        """What ``work`` gives, while others are answered."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    def note(self, exchange: Exchange, status: int) -> None:
+        """Count a request and log it."""
+        total = time.perf_counter() - exchange.start
+        if exchange.model:
+            self.metrics.count(exchange.model, status, read=exchange.read, stages=exchange.stages, total=total)
+            if (statistics := self.repository.statistics.get(exchange.model)) is not None:
+                pair = statistics.success if status == 200 else statistics.fail
+                pair[0] += 1
+                pair[1] += int(total * 1e9)
+                statistics.last_ms = int(time.time() * 1000)
+        if ACCESS.isEnabledFor(logging.INFO):
+            ACCESS.info(
+                json.dumps(
+                    {
+                        "at": clock.now().isoformat(timespec="milliseconds") + "Z",
+                        "request_id": exchange.request_id,
+                        "method": exchange.method,
+                        "path": exchange.path[:500],
+                        "status": status,
+                        "ms": round(total * 1000, 3),
+                        "model": exchange.model,
+                        "build": exchange.build,
+                        "rows": exchange.rows,
+                        "client": exchange.client,
+                    }
+                )
+            )
+
+
+def refusal(error: Exception, request_id: str) -> Refusal:
+    """What a client is told of an error; what is nobody's mistake is logged."""
+    if isinstance(error, RefusedError):
+        return Refusal(error.status, _utf8(error), error.retry_after)
+    if isinstance(error, TooManyRowsError):
+        return Refusal(413, _utf8(error))
+    if isinstance(error, RequestError):
+        return Refusal(400, _utf8(error))
+    if isinstance(error, StoreError):
+        _log.warning("request %s cannot be answered: %s", request_id, error)
+        return Refusal(503, _utf8(error), 1)
+    if isinstance(error, PredictionError):
+        return Refusal(422, _utf8(error))
+    if isinstance(error, FtiError):
+        _log.error("request %s failed: %s", request_id, error)
+        return Refusal(500, _utf8(error))
+    _log.error("request %s failed", request_id, exc_info=error)
+    return Refusal(500, f"the server failed; its log says how under request id {request_id}")
+
+
+def _utf8(error: Exception) -> str:
+    return str(error).encode(errors="replace").decode()

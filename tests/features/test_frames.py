@@ -182,13 +182,15 @@ def test_a_cast_that_would_lose_a_value_is_refused(lake: Lake, sql: str, message
 def test_decimals_go_into_the_stored_ones_that_hold_them(lake: Lake) -> None:
     kept = Layout("readings_v1", ("k",), ("k",), None, stored={"k": "BIGINT", "x": "DECIMAL(10,3)"})
 
-    def kind(given: str) -> str:
-        relation = lake.connection.sql(f"SELECT 1::BIGINT AS k, 1.5::{given} AS x")
+    def kind(given: str, value: str = "1.5") -> str:
+        relation = lake.connection.sql(f"SELECT 1::BIGINT AS k, {value}::{given} AS x")
         return str(lake.connection.table(staged(lake, relation, kept).table).types[1])
 
     assert kind("DECIMAL(3,2)") == "DECIMAL(10,3)"
-    assert kind("DECIMAL(9,4)") == "DECIMAL(9,4)"
-    assert kind("DECIMAL(12,1)") == "DECIMAL(12,1)"
+    assert kind("DECIMAL(9,4)") == "DECIMAL(10,3)"
+    assert kind("DECIMAL(12,1)") == "DECIMAL(10,3)"
+    assert kind("DECIMAL(9,4)", "1.2345") == "DECIMAL(9,4)"
+    assert kind("DECIMAL(12,1)", "12345678901.5") == "DECIMAL(12,1)"
 
 
 def test_a_stream_of_batches_is_read_once(lake: Lake) -> None:

@@ -21,6 +21,7 @@ from fti_assets.inference.server.reading import check_token
 from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.server.repository import Repository
 from fti_assets.inference.server.served import Answer, Served, Stages, TooManyRowsError, check_rows
+from fti_assets.inference.serving.served_build import Prediction
 
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
 ACCESS = logging.getLogger("fti_assets.access")
@@ -150,10 +151,8 @@ class Answering:
         answer = await self.made(work, rows)
         ran = time.perf_counter()
         response = write(answer)
-        exchange.build, exchange.rows, exchange.stages = str(answer.parameters["build"]), answer.rows, answer.stages
+        self.count(exchange, served, str(answer.parameters["build"]), answer.rows, answer.stages, answer.predictions)
         statistics = self.repository.statistics[served.name]
-        statistics.inferences += answer.rows
-        statistics.executions += 1
         for pair, seconds in (
             (statistics.compute_input, has_read - start),
             (statistics.compute_infer, ran - has_read),
@@ -161,8 +160,34 @@ class Answering:
         ):
             pair[0] += 1
             pair[1] += int(seconds * 1e9)
-        self.metrics.count_rows(served.name, exchange.build, answer.rows, answer.predictions)
         return response
+
+    def count(
+        self,
+        exchange: Exchange,
+        served: Served,
+        build: str,
+        rows: int,
+        stages: Stages,
+        predictions: Sequence[Prediction],
+    ) -> None:
+        """Count the rows that a build answered, and note in the exchange what became of it."""
+        exchange.build, exchange.rows, exchange.stages = build, rows, stages
+        statistics = self.repository.statistics[served.name]
+        statistics.inferences += rows
+        statistics.executions += 1
+        self.metrics.count_rows(served.name, build, rows, predictions)
+
+    async def load(self, name: str) -> None:
+        """Load a model of the store, while others are answered.
+
+        Raises:
+            RefusedError: it cannot be loaded, which is the answer to whoever asked for it.
+        """
+        try:
+            await self.in_thread(self.repository.load, name)
+        except FtiError as error:
+            raise RefusedError(400, f"model {name!r:.100} cannot be loaded: {error}") from error
 
     async def made(self, work: Callable[[], T], rows: int) -> T:
         """What ``work`` gives for so many rows, in a thread where that is worth it."""

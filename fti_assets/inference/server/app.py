@@ -69,15 +69,6 @@ class ServingApp:
         self.repository = repository
         self.limits = limits
 
-    @property
-    def is_draining(self) -> bool:
-        """Whether it says that it is not ready, while it answers on."""
-        return self.answering.is_draining
-
-    @is_draining.setter
-    def is_draining(self, value: bool) -> None:
-        self.answering.is_draining = value
-
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _live(receive, send)
@@ -181,7 +172,7 @@ class ServingApp:
             case ("models", name, "load"):
                 if body.strip() and read_json(body) not in ({}, {"parameters": {}}):
                     raise RequestError("a model is loaded as its store has it: the request may have no parameters")
-                await self.answering.in_thread(self.repository.load, name)
+                await self.answering.load(name)
                 return Response(b"{}")
             case ("models", name, "unload"):
                 self.repository.unload(name)
@@ -218,10 +209,7 @@ class ServingApp:
         if not requests:
             return Response(write_json({"predictions": [], "request_id": exchange.request_id}))
         predictions, stages = await self.answering.made(lambda: served.predict(requests, at), len(requests))
-        exchange.build, exchange.rows, exchange.stages = predictions[0].build, len(predictions), stages
-        self.answering.metrics.count_rows(served.name, exchange.build, len(predictions), predictions)
-        self.repository.statistics[served.name].inferences += len(predictions)
-        self.repository.statistics[served.name].executions += 1
+        self.answering.count(exchange, served, predictions[0].build, len(predictions), stages, predictions)
         answers = [_plain(prediction) for prediction in predictions]
         if isinstance(asked, list):
             return Response(write_json({"predictions": answers, "request_id": exchange.request_id}))
@@ -230,7 +218,7 @@ class ServingApp:
 
 def _written(request: InferRequest, answer: Answer, served: Served) -> Response:
     body, length = write_response(
-        request, answer.outputs, model=served.name, version=served.version, parameters=answer.parameters
+        request, answer.outputs, model=served.name, version=answer.version, parameters=answer.parameters
     )
     if length is None:
         return Response(body)

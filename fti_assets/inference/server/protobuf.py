@@ -89,7 +89,7 @@ def write_infer(request: Any, answer: Answer, served: Served) -> Any:
         ],
     )
     outputs = {name: answer.outputs[name] for name, _ in wanted_outputs(asked, list(answer.outputs))}
-    response = message("ModelInferResponse")(model_name=served.name, model_version=served.version, id=request.id)
+    response = message("ModelInferResponse")(model_name=served.name, model_version=answer.version, id=request.id)
     for name, value in answer.parameters.items():
         response.parameters[name].string_param = value if isinstance(value, str) else json.dumps(value)
     is_raw = bool(request.raw_input_contents) or any(datatype_of(one) not in _CONTENTS for one in outputs.values())

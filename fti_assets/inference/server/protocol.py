@@ -22,7 +22,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._in_headers = 0
+        self._header_bytes = self._unparsed = 0
         self._is_reading_headers = True
         self._deadline: asyncio.TimerHandle | None = None
         if len(self.connections) > self.limits.connections:
@@ -37,27 +37,30 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        # The bytes of a body that came with the last headers count too: by at most one reading of the socket.
-        if self._is_reading_headers:
-            self._in_headers += len(data)
+        if (
+            self._is_reading_headers
+        ):  # a header that does not end is told to nobody; a body that came with them counts for one reading
+            self._unparsed += len(data)
         super().data_received(data)
-        if self._is_reading_headers and self._in_headers > self.limits.header_bytes:
-            self._refuse(b"431 Request Header Fields Too Large", b"the request line and headers are too long")
+        if self._is_reading_headers:
+            self._check_size(self._unparsed)
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
-        # One reading of the socket may bring more than is allowed, and its end.
-        if sum(len(one) + len(other) for one, other in self.headers[-64:]) > self.limits.header_bytes:
-            self._refuse(b"431 Request Header Fields Too Large", b"the request line and headers are too long")
+        self._count(len(name) + len(value))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._is_reading_headers = True
-        self._in_headers = 0
+        self._header_bytes = 0
 
     def on_headers_complete(self) -> None:
         self._is_reading_headers = False
-        self._in_headers = 0
+        self._header_bytes = self._unparsed = 0
         self._expect_none()
         if not self.transport.is_closing():
             super().on_headers_complete()
@@ -67,6 +70,23 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self._is_reading_headers = True
             self._expect_headers()
+
+    def on_body(self, body: bytes) -> None:
+        if not self.transport.is_closing():
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self.transport.is_closing():
+            super().on_message_complete()
+
+    def _count(self, size: int) -> None:
+        """Count what one reading of the socket brought, which may be more than is allowed, and its end."""
+        self._header_bytes += size
+        self._check_size(self._header_bytes)
+
+    def _check_size(self, size: int) -> None:
+        if size > self.limits.header_bytes:
+            self._refuse(b"431 Request Header Fields Too Large", b"the request line and headers are too long")
 
     def _expect_headers(self) -> None:
         self._expect_none()

@@ -5,17 +5,17 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
+from fti_assets.core.manifest import ModelManifest
 from fti_assets.errors import DamagedError, FtiError, NoChampionError, NotMaterializedError, listed, one_of
 from fti_assets.inference.server.refusals import RefusedError
-from fti_assets.inference.server.served import GRAPH, Served, ServedGraph, ServedPredictor
+from fti_assets.inference.server.served import GRAPH, GraphBuild, Served, ServedGraph, ServedPredictor
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.stores.models.graph import Graph
 from fti_assets.stores.models.store import ModelStore
 
 _log = logging.getLogger(__name__)
-State = Literal["READY", "LOADING", "UNAVAILABLE"]
 
 
 @dataclass
@@ -118,25 +118,28 @@ class Repository:
                     loaded.predictor.follow()
                     return
                 manifest = self._models.champion(base)
+                models: dict[str, Served]
                 if manifest.kind == "graph":
-                    _, onnx_bytes = self._models.load(base, manifest.reference)
-                    graph = Graph.plain(onnx_bytes, what=f"model {base!r} ({manifest.reference})")
-                    found: dict[str, Served] = {
-                        base: ServedGraph(base, graph=graph, version=str(manifest.version), build=manifest.reference)
-                    }
+                    models = {base: self._plain(base, manifest)}
                 else:
                     predictor = self._load_predictor(base)
-                    found = {
+                    models = {
                         base: ServedPredictor(base, predictor),
-                        base + GRAPH: ServedGraph(base + GRAPH, predictor),
+                        base + GRAPH: ServedGraph.of(base + GRAPH, predictor),
                     }
             except FtiError as error:
                 self._problems[base] = str(error)
                 raise
             self._problems.pop(base, None)
-            for key in found:
+            for key in models:
                 self.statistics[key] = Statistics()
-            self._served = self._served | found
+            self._served = self._served | models
+
+    def _plain(self, name: str, manifest: ModelManifest) -> ServedGraph:
+        _, onnx_bytes = self._models.load(name, manifest.reference)
+        graph = Graph.plain(onnx_bytes, what=f"model {name!r} ({manifest.reference})")
+        build = GraphBuild(graph, str(manifest.version), manifest.reference)
+        return ServedGraph(name, lambda: build)
 
     def unload(self, name: str) -> None:
         """Serve a model no longer; requests under way are answered.
@@ -177,15 +180,13 @@ class Repository:
             manifest = self._models.champion(name)
             if manifest.reference == served.build:
                 return
-            _, onnx_bytes = self._models.load(name, manifest.reference)
-            graph = Graph.plain(onnx_bytes, what=f"model {name!r} ({manifest.reference})")
+            followed = self._plain(name, manifest)
         except (DamagedError, NoChampionError, NotMaterializedError) as error:
             _log.warning("model %r cannot follow its champion, %s keeps serving: %s", name, served.build, error)
             return
         with self._changing:
             if name in self._served:
-                replaced = ServedGraph(name, graph=graph, version=str(manifest.version), build=manifest.reference)
-                self._served = self._served | {name: replaced}
+                self._served = self._served | {name: followed}
 
     def close(self) -> None:
         """Follow champions no longer."""

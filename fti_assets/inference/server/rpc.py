@@ -146,7 +146,7 @@ class _Service:
     async def RepositoryModelLoad(self, request: Any, exchange: Exchange) -> Any:  # noqa: N802
         if request.parameters:
             raise RequestError("a model is loaded as its store has it: the request may have no parameters")
-        await self._answering.in_thread(self._repository.load, request.model_name)
+        await self._answering.load(request.model_name)
         return message("RepositoryModelLoadResponse")()
 
     async def RepositoryModelUnload(self, request: Any, exchange: Exchange) -> Any:  # noqa: N802

@@ -1,7 +1,7 @@
 """What the server serves under one name: a predictor, which looks features up, or a graph, which takes its own inputs."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -66,9 +66,10 @@ class Stages(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a model gave: every output in order, what to note beside them, how many rows, and how long it took."""
+    """What one build of a model gave: every output in order, what to note beside them, how many rows, and how long it took."""
 
     outputs: dict[str, np.ndarray]
+    version: str
     parameters: dict[str, Any]
     rows: int
     stages: Stages
@@ -136,75 +137,80 @@ class ServedPredictor:
         Raises:
             PredictionError: as ``Predictor.predict``.
         """
-        when: datetime = clock.now() if at is None else moment(at)
-        marks = [time.perf_counter()]
-        with flights:
-            predictions = self.predictor.serving.predict(requests, when, marks)
-        start, looked_up, ran = marks
-        return predictions, Stages(looked_up - start, ran - looked_up)
+        return _predicted(self.predictor.serving, requests, at)
 
     def infer(self, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any], *, most_rows: int) -> Answer:
-        serving = self.predictor.serving
+        serving = self.predictor.serving  # once: the next look may find another champion
         columns, rows = _columns(self.name, serving, inputs)
         check_rows(rows, most_rows)
         names = list(columns)
         requests = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        predictions, stages = self.predict(requests, parameters.get("at")) if rows else ([], Stages(0.0, 0.0))
+        predictions, stages = _predicted(serving, requests, parameters.get("at")) if rows else ([], Stages(0.0, 0.0))
         classes = serving.manifest.classes if serving.manifest.task == "multiclass" else ()
         values = [list(one.value.values()) if isinstance(one.value, dict) else one.value for one in predictions]
         array = np.array(values, dtype=np.float32).reshape((rows, len(classes)) if classes else (rows,))
-        notes: dict[str, Any] = {"build": predictions[0].build if predictions else serving.reference}
+        notes: dict[str, Any] = {"build": serving.reference}
         if classes:
             notes["classes"] = list(classes)
-        return Answer({serving.output: array}, notes, rows, stages, predictions)
+        return Answer({serving.output: array}, str(serving.manifest.version), notes, rows, stages, predictions)
+
+
+def _predicted(serving: ServedBuild, requests: Sequence[Any], at: Any) -> tuple[list[Prediction], Stages]:
+    when: datetime = clock.now() if at is None else moment(at)
+    marks = [time.perf_counter()]
+    with flights:
+        predictions = serving.predict(requests, when, marks)
+    start, looked_up, ran = marks
+    return predictions, Stages(looked_up - start, ran - looked_up)
+
+
+class GraphBuild(NamedTuple):
+    """A graph, and the version and the build that it is of."""
+
+    graph: Graph
+    version: str
+    build: str
 
 
 class ServedGraph:
     """A graph that is asked on its own inputs.
 
     Args:
-        predictor: whose graph it is, the champion's of now; else ``graph`` with its build.
+        now: gives the graph of now: its champion may change.
     """
 
-    def __init__(
-        self,
-        name: str,
-        predictor: Predictor | None = None,
-        *,
-        graph: Graph | None = None,
-        version: str = "",
-        build: str = "",
-    ) -> None:
+    def __init__(self, name: str, now: Callable[[], GraphBuild]) -> None:
         self.name = name
-        self._predictor = predictor
-        self._own = graph, version, build
+        self._now = now
 
-    def _now(self) -> tuple[Graph, str, str]:
-        if self._predictor is not None:
-            serving = self._predictor.serving
-            return serving.graph, str(serving.manifest.version), serving.reference
-        graph, version, build = self._own
-        assert graph is not None
-        return graph, version, build
+    @classmethod
+    def of(cls, name: str, predictor: Predictor) -> "ServedGraph":
+        """The graph of what a predictor serves."""
+
+        def now() -> GraphBuild:
+            serving = predictor.serving
+            return GraphBuild(serving.graph, str(serving.manifest.version), serving.reference)
+
+        return cls(name, now)
 
     @property
     def version(self) -> str:
-        return self._now()[1]
+        return self._now().version
 
     @property
     def build(self) -> str:
-        return self._now()[2]
+        return self._now().build
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        return _specs(self._now()[0].takes)
+        return _specs(self._now().graph.takes)
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        return _specs(self._now()[0].gives)
+        return _specs(self._now().graph.gives)
 
     def infer(self, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any], *, most_rows: int) -> Answer:
-        graph, _, build = self._now()
+        graph, version, build = self._now()
         specs = _specs(graph.takes)
         _check_names(self.name, [spec.name for spec in specs], inputs)
         rows = 0
@@ -223,7 +229,7 @@ class ServedGraph:
         except Exception as error:  # onnxruntime's own exceptions share no base
             problem = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise RequestError(f"the graph of {self.name!r} cannot run on these inputs: {problem:.200}") from error
-        return Answer(outputs, {"build": build}, rows, Stages(0.0, time.perf_counter() - start))
+        return Answer(outputs, version, {"build": build}, rows, Stages(0.0, time.perf_counter() - start))
 
 
 def check_rows(rows: int, most: int) -> None:

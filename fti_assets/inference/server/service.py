@@ -175,10 +175,10 @@ class _Worker:
 
     def _stand_before(self, handler: Any) -> None:
         def drain(sig: int, frame: Any) -> None:
-            if self._app.is_draining:
+            if self._app.answering.is_draining:
                 handler(sig, frame)
                 return
-            self._app.is_draining = True
+            self._app.answering.is_draining = True
             threading.Timer(self._seconds, handler, (sig, frame)).start()
 
         if callable(handler):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import logging
 import struct
@@ -180,7 +181,10 @@ def test_the_repository_loads_and_unloads(app, world):
     assert infer(app, []).status == 404
     assert ask(app, "GET", "/v2/health/ready").status == 400
     assert ask(app, "POST", "/v2/repository/models/delay_net/unload", {}).status == 400
-    assert ask(app, "POST", "/v2/repository/models/nobody/load", {}).status >= 400
+    for name in ("nobody", "No name"):
+        refused = ask(app, "POST", f"/v2/repository/models/{name}/load", {})
+        assert refused.status == 400
+        assert name in refused.json["error"]
     names = [entry["name"] for entry in ask(app, "POST", "/v2/repository/index", {"ready": True}).json]
     assert names == ["simple"]
 
@@ -210,6 +214,30 @@ def test_a_new_champion_serves_after_it_is_followed(app, world):
     assert ask(app, "POST", f"/predict/delay_net?at={AT}", PLAIN).json["value"] in (VALUE, VALUE + 5)
     app.repository.follow()
     assert ask(app, "POST", f"/predict/delay_net?at={AT}", PLAIN).json["value"] == VALUE + 5
+
+
+def test_an_answer_is_of_one_build_whatever_is_promoted_meanwhile(world):
+    """Of two builds that take turns at every look, each answer has the classes, the values and the name of one."""
+    app = made(world, "delay_net")
+    served = app.repository.get("delay_net")
+    first = served.predictor.serving
+    world.promote(world.publish(9, task="multiclass", version=2, shift=5.0))
+    app.repository.follow()
+    builds = itertools.cycle([first, served.predictor.serving])
+
+    class Switching:
+        serving = property(lambda self: next(builds))
+
+    served.predictor = Switching()
+    seen = set()
+    for _ in range(5):
+        answer = infer(app, tensors(PLAIN)).json
+        [output] = answer["outputs"]
+        seen.add((answer["model_version"], answer["parameters"]["build"][:2], output["name"], tuple(output["data"])))
+        next(builds)
+    one, two = ("1", "v1", "probability", (VALUE,)), ("2", "v2", "probabilities", (VALUE + 5, (VALUE + 5) * 10))
+    assert seen <= {one, two}
+    assert seen
 
 
 def test_without_the_token_only_health_is_answered(world):

@@ -139,6 +139,13 @@ def test_headers_without_end_are_cut_off(address):
     with connected(address) as connection:
         connection.sendall(b"GET /v2 HTTP/1.1\r\nx: " + b"a" * 3_000 + b"\r\n\r\n")
         assert answer(connection).startswith(b"HTTP/1.1 431 ")
+    with connected(address) as connection:
+        connection.sendall(b"GET /v2?" + b"a" * 3_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert answer(connection).startswith(b"HTTP/1.1 431 ")
+    with connected(address) as connection:
+        many = b"".join(b"h%d: %b\r\n" % (number, b"a" * 20) for number in range(100))
+        connection.sendall(b"POST /v2 HTTP/1.1\r\n" + many + b"content-length: 3\r\n\r\nabc")
+        assert answer(connection).count(b"HTTP/1.1 ") == 1
     assert is_well(address)
 
 

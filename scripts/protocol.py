@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[1] / "fti_assets" / "inference" / "server"
+FOLDER = Path(__file__).parents[1] / "fti_assets" / "inference" / "server" / "messages"
 
 
 def main() -> None:

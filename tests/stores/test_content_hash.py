@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fti_assets.core.sql import quoted
-from fti_assets.stores.lake.content_hash import FIXED, OF_DUCKDB, content_sums, data_version, hash_of
+from fti_assets.stores.duckdb.content_hash import FIXED, OF_DUCKDB, content_sums, data_version, hash_of
 from tests.support.examples import examples
 
 VALUES: dict[str, list[Any]] = {

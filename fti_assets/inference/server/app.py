@@ -11,7 +11,7 @@ import numpy as np
 from fti_assets.errors import RequestError, excerpt
 from fti_assets.inference.server.answering import Answering, Exchange, refusal
 from fti_assets.inference.server.limits import Limits
-from fti_assets.inference.server.messages import (
+from fti_assets.inference.server.messages.rest import (
     BINARY_LENGTH,
     InferRequest,
     read_json,

@@ -10,7 +10,7 @@ import numpy as np
 from fti_assets.core import clock
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import RequestError, listed, one_of
-from fti_assets.inference.server.tensors import DATATYPES, datatype_of
+from fti_assets.inference.server.messages.tensors import DATATYPES, datatype_of
 from fti_assets.inference.serving.forks import flights
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.inference.serving.request import moment

@@ -10,7 +10,7 @@ from typing import Any
 from fti_assets.core import clock
 from fti_assets.core.names import WHOLE, Commit, PartitionRecord, TableName
 from fti_assets.core.sql import quoted
-from fti_assets.stores.lake.content_hash import content_sums, data_version, hash_of
+from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.table_schema import as_fitted, fit, refuse_other_schema, settle
 

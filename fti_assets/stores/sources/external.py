@@ -27,7 +27,7 @@ from fti_assets.stores.duckdb.extensions import connect_in_memory, load_extensio
 from fti_assets.stores.duckdb.postgres_address import PostgresAddress, postgres_address
 from fti_assets.stores.duckdb.s3_secret import read_s3
 from fti_assets.stores.files import readable
-from fti_assets.stores.lake.content_hash import content_sums, data_version
+from fti_assets.stores.duckdb.content_hash import content_sums, data_version
 from fti_assets.stores.sources.delta_log import LOG, not_of_delta, without_wildcards
 
 _VERSION = "1"

@@ -19,7 +19,7 @@ import uvicorn
 from fti_assets.core.extras import EXTRAS
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.inference.server import Limits, ServingApp, serving_app
-from fti_assets.inference.server.protobuf import POOL, message
+from fti_assets.inference.server.messages.protobuf import POOL, message
 from fti_assets.inference.server.rpc import start
 from fti_assets.inference.server.service import Settings, _config, _free, _Worker
 from fti_assets.stores.models.plain import publish_graph

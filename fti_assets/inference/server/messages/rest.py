@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from fti_assets.errors import RequestError, excerpt, one_of
-from fti_assets.inference.server.tensors import datatype_of, from_bytes, from_json, to_bytes, to_json
+from fti_assets.inference.server.messages.tensors import datatype_of, from_bytes, from_json, to_bytes, to_json
 
 BINARY_LENGTH = b"inference-header-content-length"
 """The header that says where a body's JSON ends and its tensors begin."""

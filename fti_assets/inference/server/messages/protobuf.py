@@ -13,9 +13,9 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 
 from fti_assets.errors import RequestError
-from fti_assets.inference.server.messages import InferRequest, RequestedOutput, wanted_outputs
+from fti_assets.inference.server.messages.rest import InferRequest, RequestedOutput, wanted_outputs
 from fti_assets.inference.server.served import Answer, Served
-from fti_assets.inference.server.tensors import DATATYPES, check_shape, datatype_of, from_bytes, from_json, to_bytes
+from fti_assets.inference.server.messages.tensors import DATATYPES, check_shape, datatype_of, from_bytes, from_json, to_bytes
 
 
 def _pool() -> descriptor_pool.DescriptorPool:

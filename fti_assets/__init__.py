@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from fti_assets.orchestration.sensors.new_data import new_data_sensor as new_data_sensor
     from fti_assets.orchestration.upkeep.job import upkeep_job as upkeep_job
     from fti_assets.reading import read as read
-    from fti_assets.stores.sources.external import DuckDBTable as DuckDBTable
-    from fti_assets.stores.sources.external import ParquetFiles as ParquetFiles
-    from fti_assets.stores.sources.external import PostgresTable as PostgresTable
+    from fti_assets.stores.sources.parquet_files import ParquetFiles as ParquetFiles
+    from fti_assets.stores.sources.tables import DuckDBTable as DuckDBTable
+    from fti_assets.stores.sources.tables import PostgresTable as PostgresTable
     from fti_assets.training.datasets.split import RandomSplit as RandomSplit
     from fti_assets.training.datasets.split import TimeSplit as TimeSplit
     from fti_assets.training.encoders.encoders import Embedding as Embedding
@@ -82,7 +82,8 @@ _NAMES = {
     "orchestration.sensors.new_data": "new_data_sensor",
     "orchestration.upkeep.job": "upkeep_job",
     "reading": "read",
-    "stores.sources.external": "DuckDBTable ParquetFiles PostgresTable",
+    "stores.sources.parquet_files": "ParquetFiles",
+    "stores.sources.tables": "DuckDBTable PostgresTable",
     "training.datasets.split": "RandomSplit TimeSplit",
     "training.encoders.encoders": "Embedding OneHot Passthrough Standardize",
     "training.judging.evaluation": "Evaluation",

@@ -22,7 +22,7 @@ from fti_assets.stores.lake.damage import refuse_missing
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.lasting import lasting_lake
 from fti_assets.stores.lake.snapshots import moment_of, snapshot_of
-from fti_assets.stores.sources.external import source_connection
+from fti_assets.stores.sources.source import source_connection
 
 if TYPE_CHECKING:
     from fti_assets.inference.batch.predictions import BatchPredictions

@@ -22,7 +22,9 @@ from fti_assets.errors import DeclarationError, FtiError, StoreError
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import online_store
-from fti_assets.stores.sources.external import ParquetFiles, PostgresTable, described, source_connection
+from fti_assets.stores.sources.parquet_files import ParquetFiles
+from fti_assets.stores.sources.source import described, source_connection
+from fti_assets.stores.sources.tables import PostgresTable
 
 REDIS = [
     "redis://127.0.0.1:1/0?password=s3cret&prefix=x",

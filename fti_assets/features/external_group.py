@@ -16,7 +16,9 @@ from fti_assets.features.external.asset import external_group_asset
 from fti_assets.features.groups.checks import check_group, checked_terms
 from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY, FeatureGroup
 from fti_assets.orchestration.options import AssetOptions
-from fti_assets.stores.sources.external import DuckDBTable, ExternalSource, ParquetFiles, PostgresTable
+from fti_assets.stores.sources.parquet_files import ParquetFiles
+from fti_assets.stores.sources.source import ExternalSource
+from fti_assets.stores.sources.tables import DuckDBTable, PostgresTable
 
 
 class ExternalOptions(TypedDict, total=False):

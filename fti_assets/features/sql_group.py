@@ -23,7 +23,7 @@ from fti_assets.features.rows.table import Table
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.signature import CONTEXT, take
-from fti_assets.stores.sources.external import source_connection
+from fti_assets.stores.sources.source import source_connection
 
 
 class GroupTerms(AssetOptions, total=False):

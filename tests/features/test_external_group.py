@@ -36,7 +36,7 @@ from fti_assets.features.external_group import ExternalOptions
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.asof import Points, candidates
 from fti_assets.stores.duckdb.extensions import load_extension
-from fti_assets.stores.sources.external import source_connection
+from fti_assets.stores.sources.source import source_connection
 from fti_assets.testing import LeakFound, assert_no_leak, materialize, stores_in
 from tests.features import oracles
 

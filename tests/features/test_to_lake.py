@@ -18,7 +18,7 @@ from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage
 from fti_assets.features.rows.to_lake import to_lake
 from fti_assets.orchestration.partitions import UNPARTITIONED
-from fti_assets.stores.sources.external import source_connection
+from fti_assets.stores.sources.source import source_connection
 from fti_assets.testing import materialize, stores_in
 from tests.features.oracles import connection
 

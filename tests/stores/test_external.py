@@ -15,7 +15,9 @@ import pytest
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.stores.duckdb.extensions import load_extension
 from fti_assets.stores.duckdb.postgres_address import postgres_address
-from fti_assets.stores.sources.external import DuckDBTable, ParquetFiles, PostgresTable, described, source_connection
+from fti_assets.stores.sources.parquet_files import ParquetFiles
+from fti_assets.stores.sources.source import described, source_connection
+from fti_assets.stores.sources.tables import DuckDBTable, PostgresTable
 
 DSN = "postgresql://postgres@127.0.0.1:5432/test"
 ROWS = """

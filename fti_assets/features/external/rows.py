@@ -27,7 +27,7 @@ from fti_assets.features.rows.to_lake import can_be, to_lake
 from fti_assets.orchestration.checks import check_result
 from fti_assets.orchestration.partitions import UNPARTITIONED
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.stores.sources.external import NOT_AS_DECLARED, described, source_connection
+from fti_assets.stores.sources.source import NOT_AS_DECLARED, described, source_connection
 
 _log = logging.getLogger(__name__)
 _said: set[tuple[str, ...]] = set()

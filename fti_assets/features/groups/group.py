@@ -22,7 +22,7 @@ from fti_assets.features.rows.rename import checked_column
 from fti_assets.features.validation.schema import column_types
 from fti_assets.orchestration.declaration import TableDeclaration
 from fti_assets.orchestration.partitions import is_timed
-from fti_assets.stores.sources.external import ExternalSource
+from fti_assets.stores.sources.source import ExternalSource
 
 if TYPE_CHECKING:
     import pandera.pandas as pa

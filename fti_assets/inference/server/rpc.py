@@ -10,8 +10,8 @@ import grpc.aio
 
 from fti_assets.errors import DeclarationError, RequestError
 from fti_assets.inference.server.answering import Answering, Exchange, refusal
-from fti_assets.inference.server.pages import config_of, metadata_of
 from fti_assets.inference.server.messages.protobuf import SERVICE, message, message_of, read_infer, write_infer
+from fti_assets.inference.server.pages import config_of, metadata_of
 from fti_assets.inference.server.reading import request_id
 
 _CODES = {

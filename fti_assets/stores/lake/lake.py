@@ -13,8 +13,8 @@ from fti_assets.core import clock
 from fti_assets.core.names import PARTITION, Commit, PartitionRecord, TableName
 from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import StoreError
-from fti_assets.stores.lake.catalog import put_columns
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
+from fti_assets.stores.lake.catalog import put_columns
 from fti_assets.stores.lake.damage import give_up, unreadable_files
 from fti_assets.stores.lake.earlier_types import unchanged
 from fti_assets.stores.lake.reader import LakeReader

@@ -15,8 +15,8 @@ from fti_assets.core.names import LEDGER, PARTITION, TILES, WHOLE, PartitionReco
 from fti_assets.core.sql import literal, quoted
 from fti_assets.core.types import ColumnType, type_of_sql
 from fti_assets.errors import NotMaterializedError, StoreError, listed
-from fti_assets.stores.files import sync_file, sync_folder
 from fti_assets.stores.duckdb.content_hash import FIXED, OF_DUCKDB, content_sums, data_version, hash_of
+from fti_assets.stores.files import sync_file, sync_folder
 
 if TYPE_CHECKING:
     from fti_assets.stores.lake.folder import LakeFolder

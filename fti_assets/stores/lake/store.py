@@ -14,7 +14,7 @@ from fti_assets.stores.lake.connection import lake_connection
 from fti_assets.stores.lake.damage import damage_errors
 from fti_assets.stores.lake.folder import LakeFolder
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.stores.sources.external import value_errors, without_secrets
+from fti_assets.stores.sources.source import value_errors, without_secrets
 
 
 class OfflineStore(LakeFolder):

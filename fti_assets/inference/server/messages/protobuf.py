@@ -14,8 +14,15 @@ from google.protobuf import descriptor_pb2, descriptor_pool, json_format, messag
 
 from fti_assets.errors import RequestError
 from fti_assets.inference.server.messages.rest import InferRequest, RequestedOutput, wanted_outputs
+from fti_assets.inference.server.messages.tensors import (
+    DATATYPES,
+    check_shape,
+    datatype_of,
+    from_bytes,
+    from_json,
+    to_bytes,
+)
 from fti_assets.inference.server.served import Answer, Served
-from fti_assets.inference.server.messages.tensors import DATATYPES, check_shape, datatype_of, from_bytes, from_json, to_bytes
 
 
 def _pool() -> descriptor_pool.DescriptorPool:

@@ -18,10 +18,10 @@ import duckdb
 from fti_assets.core.names import DATASETS, PARTITION, TILES, PartitionRecord, TableName
 from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import FtiError
+from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.files import readable
 from fti_assets.stores.lake.catalog import skip_snapshots
 from fti_assets.stores.lake.connection import lake_connection
-from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.table_schema import fit, settled_rows

@@ -1,0 +1,218 @@
+"""Parquet files that another system writes, in a folder or a bucket."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import duckdb
+
+from fti_assets.core.addresses import scrubbed, secrets_of, shown
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.sql import literal
+from fti_assets.errors import DeclarationError, StoreError
+from fti_assets.stores.duckdb.extensions import load_extension
+from fti_assets.stores.duckdb.s3_secret import read_s3
+from fti_assets.stores.files import readable
+from fti_assets.stores.sources.delta_log import LOG, not_of_delta, without_wildcards
+from fti_assets.stores.sources.source import digest, one_row, rows_of
+
+_BUCKETS = ("s3", "s3a", "gs", "r2")
+_ANY_PARQUET = "*.[pP][aA][rR][qQ][uU][eE][tT]"
+
+
+@checked_arguments()
+@dataclass(frozen=True, kw_only=True)
+class ParquetFiles:
+    """Parquet files in a folder or bucket. Their version is that of names, sizes, times of change and footers.
+
+    Args:
+        path: a file, a folder (all files below it whose names end with ``.parquet``, in small or capital letters), or a pattern
+            with ``*``; a local path, ``s3://`` or ``https://``. A path that is there is that file or folder, whatever characters
+            it has. Credentials for ``s3://`` come from the ``AWS_`` environment variables. What begins with ``_`` or ``.``, such
+            as ``_temporary/`` and ``_delta_log/``, holds no rows and is left out, unless the path itself says so.
+        hive_partitioning: whether ``name=value`` folders are columns.
+    """
+
+    path: str | Path
+    hive_partitioning: bool = False
+
+    def __post_init__(self) -> None:
+        if urlsplit(str(self.path)).scheme in _BUCKETS and self.secrets:
+            raise DeclarationError(
+                f"Parquet files {shown(self.path)} have credentials in their path: leave them out, the AWS_ environment variables "
+                "have them"
+            )
+
+    @property
+    def pattern(self) -> str:
+        """The files in words: a folder with all below it, or the path as it is."""
+        text = str(self.path)
+        if self._is_web or (not self._is_here(Path.is_dir) and ("*" in text or text.lower().endswith(".parquet"))):
+            return text
+        return f"{text.rstrip('/')}/**/*.parquet"
+
+    @property
+    def place(self) -> str:
+        """Without a user and without the query, where a signed address has its signature."""
+        return "Parquet files " + re.sub(r"//[^/@]*@", "//", shown(self.pattern))
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return tuple(secrets_of(self.path))
+
+    def __repr__(self) -> str:
+        path = shown(self.path) if isinstance(self.path, str) else self.path
+        return f"ParquetFiles(path={path!r}, hive_partitioning={self.hive_partitioning!r})"
+
+    def scan(self, connection: duckdb.DuckDBPyConnection) -> str:
+        scheme = urlsplit(str(self.path)).scheme
+        if scheme in _BUCKETS:
+            read_s3(connection)
+        elif self._is_web:
+            load_extension(connection, "httpfs")
+        hive = "true" if self.hive_partitioning else "false"
+        return f"read_parquet({self._files(connection)}, hive_partitioning = {hive}, union_by_name = true)"
+
+    def measured(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
+        return one_row(connection, f"SELECT {expressions} FROM {self.scan(connection)}", self)
+
+    def version(self, connection: duckdb.DuckDBPyConnection) -> str:
+        self.scan(connection)
+        files = self._files(connection)
+        footers = rows_of(
+            connection,
+            "SELECT file_name::VARCHAR, count(*), sum(md5_number_lower(concat_ws('|', row_group_num_rows, path_in_schema, type, "
+            f"stats_min_value, stats_max_value, stats_null_count, total_compressed_size))) FROM parquet_metadata({files}) "
+            "GROUP BY 1 ORDER BY 1",
+            self,
+        )
+        if self._is_local:
+            with readable(Path(self.pattern)):
+                changed = [(name, (stat := Path(name).stat()).st_size, stat.st_mtime_ns) for name, *_ in footers]
+        else:
+            changed = rows_of(
+                connection,
+                f"SELECT filename, size, last_modified::VARCHAR FROM read_blob({files}) ORDER BY 1",
+                self,
+            )
+        return digest([footers, changed])
+
+    def _files(self, connection: duckdb.DuckDBPyConnection) -> str:
+        """The files in SQL: what a pattern gives, without those that hold no rows.
+
+        Raises:
+            StoreError: there is none.
+        """
+        text = str(self.path)
+        if self._is_web:
+            return literal(text)
+        if self._is_here(Path.is_file):
+            return literal(without_wildcards(text))
+        is_folder = self._is_folder(connection)
+        if not is_folder and not any(sign in self.pattern for sign in "*?["):
+            return literal(text)
+        folder = f"{text.rstrip('/')}/" if is_folder else _spelled_folder(self.pattern)
+        asked = f"{without_wildcards(folder)}**/{_ANY_PARQUET}" if is_folder else self.pattern
+        there = [str(row[0]) for row in rows_of(connection, f"FROM glob({literal(asked)})", self)]
+        hidden = [file for file in there if _is_hidden(self._below(folder, file), "" if is_folder else self.pattern)]
+        self._refuse_tables(connection, folder)
+        if len(hidden) == len(there):
+            also = f", only {hidden[0]}, which is left out as what begins with _ or . is" if hidden else ""
+            raise StoreError(
+                f"{self.place} cannot be read: there are no such files{also}. Check that the path is right and that it may be read"
+            )
+        kept = sorted(set(there) - set(hidden))
+        self._refuse_delta(connection, folder, kept)
+        return f"[{', '.join(literal(without_wildcards(file)) for file in kept)}]"
+
+    def _is_folder(self, connection: duckdb.DuckDBPyConnection) -> bool:
+        """Whether the path names a folder; in a bucket, a name that may be a file's or a pattern's is looked for."""
+        text = str(self.path)
+        is_sure = not any(sign in text for sign in "*?[") and not text.lower().endswith(".parquet")
+        if is_sure or self._is_here(Path.is_dir):
+            return True
+        if self._is_local or "*" in text:
+            return False
+        below = f"{without_wildcards(text.rstrip('/'))}/**/{_ANY_PARQUET}"
+        return bool(rows_of(connection, f"FROM glob({literal(below)}) LIMIT 1", self))
+
+    def _is_here(self, is_one: Callable[[Path], bool]) -> bool:
+        """Whether the path itself is a file, or a folder, of this machine."""
+        if not self._is_local:
+            return False
+        path = Path(re.sub(r"^file:(//)?", "", str(self.path)))
+        with readable(path):
+            return is_one(path)
+
+    def _below(self, folder: str, file: str) -> str:
+        """A file's path in a folder: DuckDB writes local ones without a doubled slash, or with ``./`` before."""
+        if not self._is_local:
+            return file.removeprefix(folder)
+        return os.path.relpath(file, re.sub(r"^file:(//)?", "", folder) or ".")
+
+    def _refuse_tables(self, connection: duckdb.DuckDBPyConnection, folder: str) -> None:
+        """Refuse a table whose metadata alone says which files were deleted or replaced.
+
+        Raises:
+            StoreError: the folder, or the one around it, has such metadata, as with ``table/data/``.
+        """
+        before, data, _ = folder.rpartition("/data/")  # where Iceberg puts the files of a table
+        for kind, table, marker in (
+            ("an Iceberg table", folder, "metadata/*.metadata.json"),
+            ("an Iceberg table", f"{before}/" if data else folder, "metadata/*.metadata.json"),
+            ("a Hudi table", folder, ".hoodie/*"),
+        ):
+            found = rows_of(connection, f"FROM glob({literal(without_wildcards(table) + marker)}) LIMIT 1", self)
+            if found:
+                raise StoreError(
+                    f"{self.place} cannot be read: {found[0][0]} says that it is {kind}, and files that it has deleted or replaced "
+                    "would be rows. Read it with what knows the format and write plain Parquet"
+                )
+
+    def _refuse_delta(self, connection: duckdb.DuckDBPyConnection, folder: str, files: Sequence[str]) -> None:
+        try:
+            strange = not_of_delta(connection, folder, files)
+        except (duckdb.Error, ValueError, TypeError, KeyError) as error:
+            raise StoreError(
+                f"{self.place} has a {LOG}/ that cannot be read: {scrubbed(str(error), self.secrets)}. Restore it, or name the files"
+            ) from None
+        if strange:
+            raise StoreError(
+                f"{self.place} cannot be read: it is a Delta table, and its log does not count {len(strange)} of the {len(files)} "
+                f"files there, such as {strange[0]}, which were removed or never committed. Read it with what knows Delta and write "
+                "plain Parquet, or have its VACUUM delete them"
+            )
+
+    @property
+    def _is_web(self) -> bool:
+        return urlsplit(str(self.path)).scheme in ("http", "https")
+
+    @property
+    def _is_local(self) -> bool:
+        return urlsplit(str(self.path)).scheme in ("", "file") or Path(str(self.path)).is_absolute()
+
+
+def _is_hidden(file: str, pattern: str) -> bool:
+    """Whether a writer put a file aside, by the convention of Hive and Spark: a folder or file that begins with ``_`` or ``.``.
+
+    A partition's folder may begin with ``_`` (``_day=2013-01-01``); a name that the pattern itself spells out is meant.
+    """
+    spelled = [part for part in pattern.split("/") if part.startswith(("_", "."))]
+    return any(
+        (part.startswith(".") or (part.startswith("_") and "=" not in part) or part.endswith("._COPYING_"))
+        and not any(fnmatchcase(part, one) for one in spelled)
+        for part in file.split("/")
+    )
+
+
+def _spelled_folder(pattern: str) -> str:
+    """The part of a pattern before its first wildcard, up to a slash: whatever it is called, it is meant."""
+    before = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    return before[: before.rfind("/") + 1]

@@ -1,0 +1,129 @@
+"""A table that another system computes, read where it lies: what each kind of one can do, and how it is asked.
+
+Nothing of it is copied. A version says what a table held when it was looked at; going back to it is not possible.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import duckdb
+
+from fti_assets.core.addresses import scrubbed
+from fti_assets.errors import DataError, StoreError
+from fti_assets.stores.duckdb.content_hash import content_sums, data_version
+from fti_assets.stores.duckdb.extensions import connect_in_memory
+
+_VERSION = "1"
+
+
+class ExternalSource(Protocol):
+    """Where a table lies that another system computes."""
+
+    @property
+    def place(self) -> str:
+        """The source in words, without credentials: ``Parquet files s3://bucket/weather/*.parquet``."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no error may repeat."""
+
+    def scan(self, connection: duckdb.DuckDBPyConnection) -> str:
+        """Make the table known to a connection, and give the SQL that follows FROM."""
+
+    def measured(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
+        """One row of aggregates over the table, computed as near to it as can be."""
+
+    def version(self, connection: duckdb.DuckDBPyConnection) -> str:
+        """The data version of the table as it is now."""
+
+
+@contextmanager
+def source_connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection of no lake for a block: UTC, no access to Python variables."""
+    connection = connect_in_memory()
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET python_enable_replacements = false")
+        connection.execute("SET enable_progress_bar = false")
+        with without_secrets(), value_errors():
+            yield connection
+    finally:
+        connection.close()
+
+
+NOT_AS_DECLARED = "cannot be read as it is declared: "
+"""What a query says of a source's value that is not of its declared type, after the group's table."""
+
+
+@contextmanager
+def value_errors() -> Iterator[None]:
+    """Give a source's value that is not of its declared type an error of the library's own.
+
+    Raises:
+        DataError: the block read such a value.
+    """
+    try:
+        yield
+    except duckdb.InvalidInputException as error:
+        if NOT_AS_DECLARED not in str(error):
+            raise
+        raise DataError(str(error).removeprefix("Invalid Input Error: ")) from None
+
+
+@contextmanager
+def without_secrets() -> Iterator[None]:
+    """Hide the passwords and signatures of addresses that DuckDB repeats in an error.
+
+    Raises:
+        StoreError: the block raised an error of DuckDB's with one.
+    """
+    try:
+        yield
+    except duckdb.Error as error:
+        message = scrubbed(str(error))
+        if message == str(error):
+            raise
+        raise StoreError(
+            f"a source cannot be read: {message}. Check that it is there and that it may be read"
+        ) from None
+
+
+def described(connection: duckdb.DuckDBPyConnection, source: ExternalSource) -> dict[str, str]:
+    """Column names and DuckDB types of a source, in its order.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    return {row[0]: row[1] for row in rows_of(connection, f"DESCRIBE FROM {source.scan(connection)}", source)}
+
+
+def content_version(connection: duckdb.DuckDBPyConnection, scan: str, source: ExternalSource) -> str:
+    """A hash of every row and of the columns, that does not depend on the rows' order."""
+    types = {row[0]: row[1] for row in rows_of(connection, f"DESCRIBE FROM {scan}", source)}
+    sums = one_row(connection, f"SELECT {content_sums(types)} FROM {scan}", source)
+    return data_version(types, list(map(int, sums)))
+
+
+def digest(parts: Any) -> str:
+    return f"{_VERSION}.{hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:24]}"
+
+
+def one_row(connection: duckdb.DuckDBPyConnection, sql: str, source: ExternalSource) -> tuple[Any, ...]:
+    row: tuple[Any, ...] = rows_of(connection, sql, source)[0]
+    return row
+
+
+def rows_of(connection: duckdb.DuckDBPyConnection, sql: str, source: ExternalSource) -> list[tuple[Any, ...]]:
+    try:
+        rows: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
+        return rows
+    except duckdb.Error as error:
+        # Not chained: DuckDB repeats the address that it was given.
+        raise StoreError(
+            f"{source.place} cannot be read: {scrubbed(str(error), source.secrets)}. Check that it is there and that it may be read"
+        ) from None

@@ -1,0 +1,134 @@
+"""Tables that another system keeps in Postgres, or in a DuckDB file."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from fti_assets.core.addresses import scrubbed
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.sql import literal, quoted
+from fti_assets.errors import DeclarationError, StoreError
+from fti_assets.stores.duckdb.postgres_address import PostgresAddress, postgres_address
+from fti_assets.stores.sources.source import content_version, digest, one_row
+
+
+@checked_arguments()
+@dataclass(frozen=True, kw_only=True)
+class PostgresTable:
+    """A table or view in Postgres, attached read-only. Only the columns that are asked for come over the wire.
+
+    Args:
+        dsn: ``dg.EnvVar`` of a connection string, or the string itself; the password never leaves memory.
+        table: its name, with its schema or that of ``public``.
+        watermark: a column that grows with every change, such as ``updated_at``. The version is then its greatest value
+            and the number of rows, computed in Postgres; by default it is a hash of every row, which reads the table.
+    """
+
+    dsn: Any = field(repr=False)
+    table: str
+    watermark: str | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_table(self.table, "a Postgres table")
+
+    @property
+    def place(self) -> str:
+        variable = getattr(self.dsn, "env_var_name", None)
+        at = f"the database of ${variable}" if variable is not None else repr(scrubbed(self._address.text))
+        return f"Postgres table {self.table} in {at}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return self._address.secrets
+
+    def scan(self, connection: duckdb.DuckDBPyConnection) -> str:
+        self._address.attach(connection, self._alias)
+        return quoted(self._alias, *self._names)
+
+    def measured(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
+        self.scan(connection)
+        inner = f"SELECT {expressions} FROM {quoted(*self._names)}"
+        return one_row(connection, f"FROM postgres_query({literal(self._alias)}, {literal(inner)})", self)
+
+    def version(self, connection: duckdb.DuckDBPyConnection) -> str:
+        if self.watermark is None:
+            return content_version(connection, self.scan(connection), self)
+        greatest = f"count(*), max({quoted(self.watermark)})::text"
+        return digest([self.watermark, *self.measured(connection, greatest)])
+
+    @property
+    def _address(self) -> PostgresAddress:
+        return postgres_address(self.dsn, what=f"Postgres table {self.table}")
+
+    @property
+    def _alias(self) -> str:
+        return f"__fti_{hashlib.sha256(repr(self._address).encode()).hexdigest()[:12]}"
+
+    @property
+    def _names(self) -> list[str]:
+        names = self.table.split(".")
+        return names if len(names) == 2 else ["public", *names]
+
+
+@checked_arguments()
+@dataclass(frozen=True, kw_only=True)
+class DuckDBTable:
+    """A table or view in a DuckDB file, such as dbt-duckdb writes, attached read-only.
+
+    Args:
+        file: the DuckDB file.
+        table: its name, with its schema or that of ``main``.
+        watermark: a column that grows with every change. The version is then its greatest value and the number of rows;
+            by default it is a hash of every row.
+    """
+
+    file: str | Path
+    table: str
+    watermark: str | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_table(self.table, "a table of a DuckDB file")
+
+    @property
+    def place(self) -> str:
+        return f"table {self.table} of the DuckDB file {self.file}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return ()
+
+    def scan(self, connection: duckdb.DuckDBPyConnection) -> str:
+        file = Path(self.file)
+        if not file.is_file():
+            raise StoreError(f"there is no DuckDB file {file} with the table {self.table}: run what writes it first")
+        alias = f"__fti_{hashlib.sha256(str(file.absolute()).encode()).hexdigest()[:12]}"
+        try:
+            connection.execute(f"ATTACH IF NOT EXISTS {literal(str(file))} AS {quoted(alias)} (TYPE duckdb, READ_ONLY)")
+        except duckdb.Error as error:
+            raise StoreError(
+                f"{self.place} cannot be read: {error}. A DuckDB file that another process is writing is locked: run again "
+                "when it has ended"
+            ) from error
+        names = self.table.split(".")
+        return quoted(alias, *(names if len(names) == 2 else ["main", *names]))
+
+    def measured(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
+        return one_row(connection, f"SELECT {expressions} FROM {self.scan(connection)}", self)
+
+    def version(self, connection: duckdb.DuckDBPyConnection) -> str:
+        if self.watermark is None:
+            return content_version(connection, self.scan(connection), self)
+        greatest = f"count(*), max({quoted(self.watermark)})::VARCHAR"
+        return digest([self.watermark, *self.measured(connection, greatest)])
+
+
+def _refuse_table(table: str, what: str) -> None:
+    if len(table.split(".")) > 2 or not all(table.split(".")):
+        raise DeclarationError(
+            f"{what} is called {table!r}: write its name, or its schema and name, as in 'public.weather'"
+        )

@@ -365,27 +365,15 @@ def test_dagsters_event_log_on_sqlite_is_made_of_what_the_pooled_one_changes(tmp
     assert storage.path_for_shard("a_run") == str(tmp_path / "a_run.db")
 
 
-def test_dagsters_storages_in_memory_are_what_those_of_testing_override() -> None:
-    """``testing/instance.py`` has all that they keep, and Dagster makes its ephemeral instance of the same parts."""
-    from fti_assets.testing.instance import EventsInMemory, RunsInMemory, new_instance
+def test_dagsters_storages_in_memory_are_what_those_of_the_tests_override() -> None:
+    """Those of the tests have all that Dagster's keep."""
+    from tests.support.memory_storages import EventsInMemory, RunsInMemory
 
-    with new_instance() as ours:
-        for mine, dagsters in (
-            (ours.run_storage, RunsInMemory.__base__),
-            (ours.event_log_storage, EventsInMemory.__base__),
-        ):
-            theirs = dagsters()
-            assert set(vars(theirs)) <= set(vars(mine)) | {"_instance_weakref"}
-            theirs.dispose()
-        with dg.DagsterInstance.ephemeral() as theirs:
-            for part in (
-                "run_launcher",
-                "run_coordinator",
-                "compute_log_manager",
-                "schedule_storage",
-                "_local_artifact_storage",
-            ):
-                assert type(getattr(ours, part)) is type(getattr(theirs, part)), part
+    for ours in (RunsInMemory(), EventsInMemory()):
+        theirs = type(ours).__base__()
+        assert set(vars(theirs)) <= set(vars(ours)) | {"_instance_weakref"}
+        theirs.dispose()
+        ours.dispose()
 
 
 def test_dagster_keeps_its_log_in_history_runs_of_the_instances_folder(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from fti_assets.errors import DeclarationError
 from fti_assets.orchestration.declaration import Declaration
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.reading import read
-from fti_assets.testing.instance import new_instance
 from fti_assets.testing.running import PartitionKeys, named_partitions, run
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ def materialize(
             f"materialize was given {wrong[0]!r}: name feature groups, training datasets, models or batch predictions{each}"
         )
     runs: dict[str, dg.ExecuteInProcessResult] = {}
-    with nullcontext(instance) if instance is not None else new_instance() as of_test:
+    with nullcontext(instance) if instance is not None else dg.DagsterInstance.ephemeral() as of_test:
         for declaration in declarations:
             partitioned = declaration.partitions_def is not None or len(declarations) == 1
             partitions = named_partitions(declaration, partition if partitioned else None)

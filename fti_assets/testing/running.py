@@ -13,7 +13,6 @@ from fti_assets.features.run import ALL_PARTITIONS
 from fti_assets.orchestration.partitions import RANGE_TAGS, windows_of
 from fti_assets.orchestration.signature import CONTEXT, call_function, parameters_of
 from fti_assets.orchestration.step import beta_accepted
-from fti_assets.testing.instance import new_instance
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -99,7 +98,7 @@ def call(
     policy = None if partitions_def is None else dg.BackfillPolicy.single_run()
     with beta_accepted():
         asset = dg.asset(name="step", partitions_def=partitions_def, backfill_policy=policy)(step)
-    with new_instance() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         run([asset], partitions, partitions_def, instance=instance)
     return results[0]
 

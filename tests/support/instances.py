@@ -8,12 +8,12 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from fti_assets.testing.instance import EventsInMemory, RunsInMemory
+from tests.support.memory_storages import EventsInMemory, RunsInMemory
 
 
 @contextmanager
 def instances_made_at_little_cost() -> Iterator[None]:
-    """Within it, ephemeral instances are as those of ``fti_assets.testing``, and Dagster's migrations, a hundred files, are read
+    """Within it, ephemeral instances have storages of ours, and Dagster's migrations, a hundred files, are read
     once, where each database on disk would read them."""
     read, known = ScriptDirectory.from_config, dict[Any, ScriptDirectory]()
 

@@ -1,7 +1,7 @@
-"""A Dagster instance in memory that costs little to make and to run on.
+"""Dagster's storages in memory that cost little to make and to run on.
 
-Dagster's own ephemeral instance makes its tables, notes all its migrations and compiles its SQL anew each time, and opens a
-connection for each question. Here a new database is a copy of an empty one, and it has one connection.
+Its own make their tables, note all migrations and compile their SQL anew each time, and open a connection
+for each question. Here a new database is a copy of an empty one, and it has one connection.
 """
 
 from __future__ import annotations
@@ -14,33 +14,14 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-import dagster as dg
 import sqlalchemy as db
 from dagster._core.debug import DebugRunPayload
-from dagster._core.instance.types import InstanceType
-from dagster._core.launcher.sync_in_memory_run_launcher import SyncInMemoryRunLauncher
-from dagster._core.run_coordinator import DefaultRunCoordinator
 from dagster._core.storage.event_log.in_memory import InMemoryEventLogStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
-from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
-from dagster._core.storage.root import TemporaryLocalArtifactStorage
 from dagster._core.storage.runs.in_memory import InMemoryRunStorage
 from dagster._core.storage.runs.schema import RunStorageSqlMetadata
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import StaticPool
-
-
-def new_instance() -> dg.DagsterInstance:
-    """What ``dg.DagsterInstance.ephemeral()`` gives, on databases of this module; it is gone at the end of its ``with``."""
-    return dg.DagsterInstance(
-        instance_type=InstanceType.EPHEMERAL,
-        local_artifact_storage=TemporaryLocalArtifactStorage(),
-        run_storage=RunsInMemory(),
-        event_storage=EventsInMemory(),
-        compute_log_manager=NoOpComputeLogManager(),
-        run_coordinator=DefaultRunCoordinator(),
-        run_launcher=SyncInMemoryRunLauncher(),
-    )
 
 
 class RunsInMemory(InMemoryRunStorage):

@@ -36,7 +36,7 @@ def feature_pipeline(group: FeatureGroup, spec: Any, starts: list[str]) -> dict[
     return {
         "asset": spec.key.to_user_string(),
         "description": spec.description or "",
-        "mode": stated(spec, "mode", "batch" if group.source is None else "external"),
+        "mode": fact_of(spec, "mode", "batch" if group.source is None else "external"),
         "runs": runs(group.partitions_def, group.lookback)
         if group.source is None
         else f"outside: {group.source.place}, joined where it lies",
@@ -116,9 +116,9 @@ def model_facts(
         "task": model.task,
         "framework": framework(spec, model.annotations),
         "dataset": model.dataset.table_name,
-        "tracking": stated(spec, "tracking", _tracking(definitions)),
+        "tracking": fact_of(spec, "tracking", _tracking(definitions)),
         "trigger": starts,
-        "accelerator": stated(spec, "accelerator"),
+        "accelerator": fact_of(spec, "accelerator"),
         "encoders": {
             name: repr(model.encoders.get(name, "Standardize() by default")).strip("'\"")
             for name in model.view.feature_names
@@ -157,14 +157,14 @@ def batch_inference(predictions: BatchPredictions, spec: Any, starts: list[str])
     """What is predicted in batch, where it goes and for whom."""
     return {
         "asset": spec.key.to_user_string(),
-        "consumer": stated(spec, "consumer"),
+        "consumer": fact_of(spec, "consumer"),
         "model": predictions.model.asset_name,
         "runs": runs(predictions.partitions_def),
-        "sink": stated(spec, "sink", f"the table {predictions.table.full_name} of the offline store"),
+        "sink": fact_of(spec, "sink", f"the table {predictions.table.full_name} of the offline store"),
         "validation": validation(predictions.assets_def, predictions.schema),
         "schedule": starts,
         "upstream": upstream(predictions.assets_def),
-        "latency_goal": stated(spec, "latency_goal"),
+        "latency_goal": fact_of(spec, "latency_goal"),
     }
 
 
@@ -177,16 +177,16 @@ def online_inference(model: Model, spec: Any, stores: Stores | None) -> dict[str
     return {
         "asset": spec.key.to_user_string(),
         "answers": f"no: {', '.join(offline)} is not online" if offline else "yes",
-        "consumer": stated(spec, "consumer"),
-        "server": stated(spec, "server", "in the app, by fti_assets.Predictor"),
-        "latency_goal": stated(spec, "latency_goal"),
+        "consumer": fact_of(spec, "consumer"),
+        "server": fact_of(spec, "server", "in the app, by fti_assets.Predictor"),
+        "latency_goal": fact_of(spec, "latency_goal"),
         "reads": [group.table_name for group in joined if group.online],
         "on_demand": [feature.name for feature in view.on_demand],
         "online_store": online or "known when it runs",
     }
 
 
-def stated(spec: Any, name: str, otherwise: str = NOT_STATED) -> str:
+def fact_of(spec: Any, name: str, otherwise: str = NOT_STATED) -> str:
     """A tag of the asset, or else its metadata, or else what is known otherwise."""
     result = spec.tags.get(name) or spec.metadata.get(name)
     return otherwise if result is None else str(getattr(result, "value", result))
@@ -207,4 +207,4 @@ def length(duration: timedelta) -> str:
 def framework(spec: Any, annotations: Mapping[str, Any]) -> str:
     """What a function is written with: as stated, or of what it is annotated to return."""
     module = getattr(annotations.get("return"), "__module__", "").partition(".")[0]
-    return stated(spec, "framework", _FRAMEWORKS.get(module, NOT_STATED))
+    return fact_of(spec, "framework", _FRAMEWORKS.get(module, NOT_STATED))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -33,6 +32,7 @@ from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import Staged, stage
 from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions
 from fti_assets.features.uniqueness import comparable, counted, with_duplicates_in_table
+from fti_assets.features.validation.schema import decimal_types
 from fti_assets.orchestration.partitions import is_timed, running_partitions
 from fti_assets.orchestration.resources import ONLINE_KEYS, Stores
 from fti_assets.orchestration.signature import call_function
@@ -61,9 +61,7 @@ def run_feature_group(
             refuse_other_partitions(lake, group)
             # One snapshot: a position and types of different commits would fit each other by chance.
             since = FeedPosition(feed_position(lake, group.table))
-            table = group.table
-            is_placeholder = partial(has_no_value, lake, table)
-            layout = replace(layout_of(group), stored=lake.types(table), is_placeholder=is_placeholder)
+            layout = _with_stored_types(lake, group)
         read_external(lake, group.inputs.values())
         parameters: dict[str, Any] = dict(arguments)
         parameters |= {name: input_table(lake, source, group, partitions) for name, source in group.inputs.items()}
@@ -106,6 +104,19 @@ class _Partitions:
 
     staged: Staged
     unreadable: Sequence[str] = ()
+
+
+def _with_stored_types(lake: Lake, group: FeatureGroup) -> Layout:
+    """The group's layout with the types of its table; a decimal's stated digits hold as long as no value is stored in others."""
+    layout, stored, table = layout_of(group), lake.types(group.table), group.table
+    stated = decimal_types(layout.schema)
+
+    def is_placeholder(column: str) -> bool:
+        return column in stored and column not in stated and has_no_value(lake, table, column)
+
+    kept = {column for column in stated.keys() & stored.keys() if not has_no_value(lake, table, column)}
+    types = stored | {column: kind for column, kind in stated.items() if column not in kept}
+    return replace(layout, stored=types, is_placeholder=is_placeholder)
 
 
 def _staged(

@@ -1,9 +1,19 @@
 """Days of a decimal column whose values fit what is stored."""
 
-import duckdb
-import pytest
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
-from fti_assets.features.rows.staging import _holds
+import dagster as dg
+import duckdb
+import pandas as pd
+import pandera.pandas as pa
+import pytest
+from pandera.engines.pandas_engine import Decimal as Digits
+
+import fti_assets as fti
+from fti_assets import testing
+from fti_assets.features.rows.stored_types import holds_all
 
 
 @pytest.mark.parametrize(
@@ -17,5 +27,47 @@ from fti_assets.features.rows.staging import _holds
     ],
 )
 def test_a_stored_decimal_takes_what_it_holds_exactly(given: str, kind: str, stored: str, fits: bool) -> None:
-    held = _holds("x", kind, stored)
+    held = holds_all("x", kind, stored)
     assert duckdb.sql(f"SELECT {held} FROM (SELECT ({given})::{kind} AS x)").fetchall() == [(fits,)]
+
+
+DAYS = {
+    "2024-01-01": [Decimal("1.5")],
+    "2024-01-02": [4],
+    "2024-01-03": [Decimal("2.25"), None],
+    "2024-01-04": [None],
+    "2024-01-05": [Decimal("2.12345")],
+}
+
+
+def prices(**options: Any) -> fti.FeatureGroup:
+    days = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-01-06")
+
+    @fti.feature_group(keys=["id"], event_time="at", partitions_def=days, **options)
+    def prices(context: dg.AssetExecutionContext) -> pd.DataFrame:
+        values = pd.Series(DAYS[context.partition_key], dtype=object)
+        return pd.DataFrame({"id": range(len(values)), "at": pd.Timestamp(context.partition_key), "price": values})
+
+    return prices
+
+
+def test_declared_digits_do_not_depend_on_the_day(tmp_path: Path) -> None:
+    columns = {"id": pa.Column(int), "at": pa.Column("datetime64[ns]", coerce=True)}
+    price = pa.Column(Digits(18, 4), nullable=True, coerce=True)
+    group, stores = prices(schema=pa.DataFrameSchema(columns | {"price": price})), testing.stores_in(tmp_path)
+    for day in ("2024-01-04", "2024-01-01", "2024-01-02", "2024-01-03"):
+        testing.materialize(group, stores=stores, partition=day)
+    with stores.offline_store().connect() as lake:
+        assert lake.types(group.table)["price"] == "DECIMAL(18,4)"
+        stored = lake.connection.execute(f"SELECT price FROM {group.table.sql}").fetchall()
+    assert sorted(value for (value,) in stored if value is not None) == [Decimal("1.5"), Decimal("2.25"), Decimal(4)]
+    assert len(stored) == 5
+
+
+def test_a_day_with_more_digits_than_are_stored_is_told_where_to_state_them(tmp_path: Path) -> None:
+    group, stores = prices(), testing.stores_in(tmp_path)
+    testing.materialize(group, stores=stores, partition="2024-01-01")
+    with pytest.raises(
+        Exception, match=r"price was DECIMAL\(18,1\) and is now DECIMAL\(18,2\); .*Pandera's Decimal\(18, 4\)"
+    ):
+        testing.materialize(group, stores=stores, partition="2024-01-03")

@@ -30,7 +30,8 @@ class Layout:
         schema: a Pandera schema.
         types: the declared type of each column; the rest keep theirs.
         times: columns that hold timestamps, whatever else is declared.
-        stored: the DuckDB types of the table that is already there, for columns of which no value tells the type.
+        stored: the DuckDB types of the table that is already there, and before it is those that the schema states, for columns of
+            which no value tells the type.
         is_placeholder: whether a stored column holds no value, so that its type is no one's; asked only where types differ.
         rename: the result's name of a column to the table's.
         keep_last_by: of rows that share ``unique``, the one that is last by this column is kept; None keeps all.

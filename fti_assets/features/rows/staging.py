@@ -13,7 +13,7 @@ from fti_assets.core.names import PARTITION, is_kept
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import literal, numbered, quoted, temporary_name, timestamp
 from fti_assets.core.times import Partition
-from fti_assets.core.types import SIDES, WHOLE
+from fti_assets.core.types import SIDES
 from fti_assets.errors import DataError, DeclarationError, one_of
 from fti_assets.features.rows.duplicates import without_duplicates
 from fti_assets.features.rows.frames import column_names, relation_of
@@ -22,6 +22,7 @@ from fti_assets.features.rows.rename import refuse_no_names, refuse_unfit, renam
 from fti_assets.features.rows.stored_types import (
     PLACEHOLDER_TYPES,
     StoredColumn,
+    holds_all,
     kept_type,
     storage_of,
     storage_of_iso_text,
@@ -196,7 +197,7 @@ def _settle_types(
     stored = {column: kind for column, kind in layout.stored.items() if types.get(column, kind) != kind}
     without_type = [column for column, kind in result_types if str(kind) in PLACEHOLDER_TYPES]
     empty = [column for column in dict.fromkeys([*without_type, *stored]) if column not in layout.times]
-    held = {column: sql for column, kind in stored.items() if (sql := _holds(column, types[column], kind))}
+    held = {column: sql for column, kind in stored.items() if (sql := holds_all(column, types[column], kind))}
     expressions = [*(f"count({quoted(column)}) = 0" for column in empty), *held.values()]
     if not expressions:
         return
@@ -211,31 +212,6 @@ def _settle_types(
         if wanted_type != types[column]:
             # After the copy: whether a type holds every value is known only from all of them.
             connection.execute(f"ALTER TABLE {quoted(name)} ALTER COLUMN {quoted(column)} TYPE {wanted_type}")
-
-
-# Beyond it a float64 may be a rounded whole number, and nobody can tell which one it was.
-_EXACT = 2**53
-
-
-def _holds(column: str, kind: str, stored: str) -> str | None:
-    """The SQL of whether a stored type holds every value of a column, None where types are of different sorts."""
-    value = quoted(column)
-    fits = f"TRY_CAST({value} AS {stored}) IS NOT NULL"
-    if kind in WHOLE and stored == "DOUBLE":
-        held = f"{value} BETWEEN {-_EXACT} AND {_EXACT}"
-    elif kind in WHOLE and stored in WHOLE:
-        held = fits
-    elif kind == "DOUBLE" and stored in WHOLE:
-        held = f"{value} = floor({value}) AND abs({value}) < {_EXACT} AND {fits}"
-    elif kind in WHOLE and stored.startswith("DECIMAL("):
-        held = fits
-    elif kind.startswith("DECIMAL(") and kind.endswith(")") and stored.startswith("DECIMAL(") and stored.endswith(")"):
-        held = f"TRY_CAST(TRY_CAST({value} AS {stored}) AS {kind}) IS NOT DISTINCT FROM {value}"
-    elif kind == "DATE" and stored == "TIMESTAMP":
-        held = fits
-    else:
-        return None
-    return f"coalesce(bool_and({value} IS NULL OR ({held})), true)"
 
 
 def _no_rows(connection: duckdb.DuckDBPyConnection, layout: Layout) -> duckdb.DuckDBPyRelation:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fti_assets.core.sql import literal, quoted
-from fti_assets.core.types import SIDES, ColumnType
+from fti_assets.core.types import SIDES, WHOLE, ColumnType
 from fti_assets.features.rows.to_lake import to_lake
 
 if TYPE_CHECKING:
@@ -134,6 +134,27 @@ def wider_decimal(given: str, stored: str | None) -> bool:
         return False
     (width, scale), (stored_width, stored_scale) = (_digits(one) for one in (given, stored))
     return scale <= stored_scale and (width in (18, 38) or width - scale <= stored_width - stored_scale)
+
+
+# Beyond it a float64 may be a rounded whole number, and nobody can tell which one it was.
+_EXACT = 2**53
+
+
+def holds_all(column: str, kind: str, stored: str) -> str | None:
+    """The SQL of whether a stored type holds every value of a column, None where types are of different sorts."""
+    value = quoted(column)
+    fits = f"TRY_CAST({value} AS {stored}) IS NOT NULL"
+    if kind in WHOLE and stored == "DOUBLE":
+        held = f"{value} BETWEEN {-_EXACT} AND {_EXACT}"
+    elif (kind in WHOLE and (stored in WHOLE or _is_decimal(stored))) or (kind, stored) == ("DATE", "TIMESTAMP"):
+        held = fits
+    elif kind == "DOUBLE" and stored in WHOLE:
+        held = f"{value} = floor({value}) AND abs({value}) < {_EXACT} AND {fits}"
+    elif _is_decimal(kind) and _is_decimal(stored):
+        held = f"TRY_CAST(TRY_CAST({value} AS {stored}) AS {kind}) IS NOT DISTINCT FROM {value}"
+    else:
+        return None
+    return f"coalesce(bool_and({value} IS NULL OR ({held})), true)"
 
 
 def _is_decimal(sql_type: str) -> bool:

@@ -154,7 +154,7 @@ def _length(x: SqlColumn, min_value: Any = None, max_value: Any = None, exact_va
     return f"({' OR '.join(f'length({x.text}) {sign} {value}' for sign, value in bounds.items())})"
 
 
-def _found(x: SqlColumn, pattern: Any, before: str = "") -> SqlCheck:
+def _search(x: SqlColumn, pattern: Any, before: str = "") -> SqlCheck:
     alike = read_alike(pattern)
     if alike is None:
         raise _NotInSql
@@ -184,8 +184,8 @@ _CHECKS: dict[str, Callable[..., str | SqlCheck]] = {
     "notin": lambda x, forbidden_values: x.one_of(forbidden_values),
     "str_startswith": lambda x, string: f"NOT starts_with({x.text}, {x.value(string)})",
     "str_endswith": lambda x, string: f"NOT ends_with({x.text}, {x.value(string)})",
-    "str_contains": _found,
-    "str_matches": lambda x, pattern: _found(x, pattern, before="^"),
+    "str_contains": _search,
+    "str_matches": lambda x, pattern: _search(x, pattern, before="^"),
     "str_length": _length,
     "unique_values_eq": _all_seen,
 }

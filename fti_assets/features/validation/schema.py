@@ -44,6 +44,25 @@ def column_types(schema: pa.DataFrameSchema) -> dict[str, ColumnType | None]:
     return {str(name): column_type(column.dtype) for name, column in schema.columns.items()}
 
 
+def decimal_types(schema: pa.DataFrameSchema | None) -> dict[str, str]:
+    """The DuckDB type of each column that is declared a decimal with digits after the point.
+
+    Pandera's Decimal without arguments has none, which says nothing: it is its default.
+    """
+    from pandera import dtypes
+
+    declared = {} if schema is None else {str(name): column.dtype for name, column in schema.columns.items()}
+    return {
+        name: f"DECIMAL({dtype.precision},{dtype.scale})"
+        for name, dtype in declared.items()
+        if isinstance(dtype, dtypes.Decimal) and 0 < dtype.scale <= dtype.precision <= _MOST_DIGITS
+    }
+
+
+_MOST_DIGITS = 38
+"""That a decimal has in DuckDB."""
+
+
 def column_type(dtype: Any) -> ColumnType | None:
     """The column type of a type of Pandera."""
     from pandera import dtypes

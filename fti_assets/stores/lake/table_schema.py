@@ -126,11 +126,19 @@ def refuse_other_schema(lake: LakeReader, table: TableName, staged: str, addable
     ]
     if changes or not set(new) <= set(addable):
         changes = [*(f"{name} {types[name]} is new" for name in new), *changes]
+        if any(stored.get(name, kind) != kind and _are_decimals(stored[name], kind) for name, kind in types.items()):
+            changes.append(
+                "a decimal has the digits of the values that came first, unless its schema states them, as Pandera's Decimal(18, 4) does"
+            )
         raise SchemaChangedError(
             f"{table.full_name} is stored with another schema: {'; '.join(changes)}. Nothing was stored. Raise the version, so "
             f"that the new schema gets a table of its own, {_line(table)}, or give the columns back their old types. While nobody "
             f"needs what is stored, you can start over: fti reset {table.name}"
         )
+
+
+def _are_decimals(*kinds: str) -> bool:
+    return all(kind.startswith("DECIMAL(") and kind.endswith(")") for kind in kinds)
 
 
 def _has_rows(lake: LakeReader, table: TableName) -> bool:

@@ -422,7 +422,7 @@ def test_the_online_winner_is_the_brute_force_one(world, arrivals, asked, ttl):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"origin": 5}, "'origin' is 5, a int, text is expected"),
+        ({"origin": 5}, "'origin' is 5, an int, text is expected"),
         ({"origin": "\ud800"}, r"'origin' is '\ud800', a str, text is expected (it is not valid Unicode)"),
         ({"distance": "far"}, "'distance' is 'far', a str, a number is expected"),
         ({"distance": True}, "'distance' is True, a bool, a number is expected"),
@@ -435,7 +435,7 @@ def test_the_online_winner_is_the_brute_force_one(world, arrivals, asked, ttl):
             "'flight_id' is None, a NoneType, a whole number of 64 bits is expected (a key must have",
         ),
         ({"scheduled_at": "noon"}, "'scheduled_at' is 'noon', a str, a datetime or ISO text is expected"),
-        ({"scheduled_at": 5}, "'scheduled_at' is 5, a int, a datetime or ISO text is expected"),
+        ({"scheduled_at": 5}, "'scheduled_at' is 5, an int, a datetime or ISO text is expected"),
         (
             {"tail": 1},
             "'tail' is not a field: the fields are 'flight_id', 'origin', 'dest', 'distance', 'scheduled_at'",

@@ -125,4 +125,5 @@ def moment(at: Any) -> datetime:
 
 
 def _kind(value: object) -> str:
-    return f"a {type(value).__name__}"[:80]
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeio' else 'a'} {name}"[:80]

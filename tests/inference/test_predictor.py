@@ -426,10 +426,10 @@ def test_the_online_winner_is_the_brute_force_one(world, arrivals, asked, ttl):
         ({"origin": "\ud800"}, r"'origin' is '\ud800', a str, text is expected (it is not valid Unicode)"),
         ({"distance": "far"}, "'distance' is 'far', a str, a number is expected"),
         ({"distance": True}, "'distance' is True, a bool, a number is expected"),
-        ({"distance": 10**400}, "a int, a number is expected"),
+        ({"distance": 10**400}, "an int, a number is expected"),
         ({"flight_id": 7.5}, "'flight_id' is 7.5, a float, a whole number of 64 bits is expected (it is not whole)"),
         ({"flight_id": True}, "'flight_id' is True, a bool, a whole number of 64 bits is expected"),
-        ({"flight_id": 2**63}, "a int, a whole number of 64 bits is expected (it needs more than 64 bits)"),
+        ({"flight_id": 2**63}, "an int, a whole number of 64 bits is expected (it needs more than 64 bits)"),
         (
             {"flight_id": None},
             "'flight_id' is None, a NoneType, a whole number of 64 bits is expected (a key must have",

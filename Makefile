@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE  # with it every process compiles whatever it i
 # The flights are of 2013, so the clock of the demo and of its UI stands where their data ends.
 FTI_NOW ?= 2014-01-05T00:00:00Z
 
-.PHONY: feast install demo test coverage ui bench soak pandas2 reference docs clean
+.PHONY: feast peers install demo test coverage ui bench soak pandas2 reference docs clean
 
 install: $(VENV)/.installed .dagster/dagster.yaml
 
@@ -44,6 +44,7 @@ bench: install
 	$(BIN)/python benchmarks/windows.py
 	$(BIN)/python benchmarks/arrival_windows.py
 	$(BIN)/python benchmarks/predict.py
+	$(BIN)/python -m benchmarks.server
 	$(BIN)/python benchmarks/lake.py
 	$(BIN)/python benchmarks/online.py
 	$(BIN)/python benchmarks/dagster_overhead.py
@@ -58,6 +59,20 @@ feast: .venv-feast/bin/feast
 .venv-feast/bin/feast:
 	$(PYTHON) -m venv .venv-feast
 	.venv-feast/bin/pip install --quiet 'feast[duckdb]==0.67.0'
+
+# The servers beside which ours is measured have environments of their own.
+PEERS := fastapi litserve mlserver bentoml
+
+peers: $(PEERS:%=.venv-peers/%/.installed)
+
+.venv-peers/fastapi/.installed: PACKAGES := 'fastapi==0.165.0' 'uvicorn[standard]'
+.venv-peers/litserve/.installed: PACKAGES := 'litserve==0.2.19'
+.venv-peers/mlserver/.installed: PACKAGES := 'mlserver==1.7.1'
+.venv-peers/bentoml/.installed: PACKAGES := 'bentoml==1.4.40'
+.venv-peers/%/.installed:
+	$(PYTHON) -m venv .venv-peers/$*
+	.venv-peers/$*/bin/pip install --quiet $(PACKAGES) numpy onnxruntime
+	touch $@
 
 # What make test leaves out or does with a third of the examples, and what took over a second of it is printed.
 # Ten minutes of writers, readers and upkeep on one lake; everything random against its oracle (joins, windows, datasets,
@@ -96,4 +111,4 @@ docs: reference
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) .venv-pandas2 .venv-feast .fti .dagster
+	rm -rf $(VENV) .venv-pandas2 .venv-feast .venv-peers .fti .dagster

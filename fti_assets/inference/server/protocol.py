@@ -21,7 +21,7 @@ class GuardedProtocol(HttpToolsProtocol):
     """Those of this process."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(_JoinedWrites(transport, self.loop))  # type: ignore[arg-type]
         self._header_bytes = self._unparsed = 0
         self._is_reading_headers = True
         self._deadline: asyncio.TimerHandle | None = None
@@ -106,6 +106,38 @@ class GuardedProtocol(HttpToolsProtocol):
             body = b'{"error":"' + message + b'"}'
             self.transport.write(_REFUSAL % (status, len(body), headers, body))
             self.transport.close()
+
+
+class _JoinedWrites:
+    """A transport that sends what is written in one turn of the event loop together.
+
+    uvicorn writes the headers and the body of a response apart. Each is a call of the system that wakes the client, which costs more
+    than the answer of a small model.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._pending: list[bytes] = []
+        self.is_closing = transport.is_closing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._pending:
+            self._loop.call_soon(self._flush)
+        self._pending.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._pending:
+            data = b"".join(self._pending)
+            self._pending = []
+            self._transport.write(data)
 
 
 def guarded(limits: Limits) -> type[Any]:

@@ -1,5 +1,7 @@
 """Running the server: one process or several workers on one port of each protocol, until a signal ends it."""
 
+import asyncio
+import atexit
 import json
 import logging
 import os
@@ -19,6 +21,7 @@ from fti_assets.inference.server.limits import Limits
 
 SETTINGS = "FTI_SERVE_SETTINGS"
 """The variable through which the workers are told what to serve; it holds no token."""
+_LINE_SECONDS = 0.2
 TOKENS = "FTI_SERVE_TOKENS"
 """The variable that holds the tokens, with commas between them."""
 
@@ -67,14 +70,14 @@ def serve(settings: Settings) -> None:
         settings = replace(settings, grpc_port=_free(settings.host, settings.grpc_port))
     os.environ[SETTINGS] = json.dumps(asdict(settings))
     if settings.workers == 1:
-        uvicorn.Server(_config(settings, _Worker(_made(settings), settings))).run()
+        uvicorn.Server(http_config(settings, _Worker(_made(settings), settings))).run()
         return
     _made(settings).repository.close()  # what cannot be served is said here, not by each worker again and again
     with tempfile.TemporaryDirectory(prefix="fti-metrics-") as folder:
         from fti_assets.inference.server.metrics import FOLDER
 
         os.environ[FOLDER] = folder
-        config = _config(settings, "fti_assets.inference.server.service:worker")
+        config = http_config(settings, "fti_assets.inference.server.service:worker")
         config.factory = True
         try:
             bound = config.bind_socket()
@@ -100,12 +103,44 @@ def _made(settings: Settings) -> Any:
 
     GuardedProtocol.limits = settings.limits  # a class made for them could not be handed to the workers
     tokens = [token for token in os.environ.get(TOKENS, "").split(",") if token]
-    return serving_app(
+    app = serving_app(
         *settings.names, models=settings.models, online=settings.online, tokens=tokens, limits=settings.limits
     )
+    app.answering.write_lines_to(Lines(sys.stderr.fileno()).write)
+    return app
 
 
-def _config(settings: Settings, app: Any) -> uvicorn.Config:
+class Lines:
+    """Lines of a log on their way into a file, written together a fifth of a second later: a write each costs as much as its line.
+
+    What is left is written when the process ends, by whatever but SIGKILL.
+    """
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._lines: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
+        atexit.register(self.flush)
+
+    def write(self, line: bytes) -> None:
+        """Take a line, in the event loop."""
+        self._lines.append(line)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_LINE_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Write what there is."""
+        self._timer = None
+        lines, self._lines = b"".join(self._lines), []
+        while lines:  # a pipe takes a part of it at a time
+            try:
+                lines = lines[os.write(self._file, lines) :]
+            except OSError:  # nobody reads the log any more, or its disk is full: requests are answered all the same
+                return
+
+
+def http_config(settings: Settings, app: Any) -> uvicorn.Config:
+    """How uvicorn runs an application under the settings: one process of it."""
     from fti_assets.inference.server.protocol import GuardedProtocol
 
     return uvicorn.Config(

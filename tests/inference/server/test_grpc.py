@@ -21,7 +21,7 @@ from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.inference.server import Limits, ServingApp, serving_app
 from fti_assets.inference.server.messages.protobuf import POOL, message
 from fti_assets.inference.server.rpc import start
-from fti_assets.inference.server.service import Settings, _config, _free, _Worker
+from fti_assets.inference.server.service import Settings, _free, _Worker, http_config
 from fti_assets.stores.models.plain import publish_graph
 from tests.inference.server.test_app import AT, PLAIN, VALUE
 from tests.inference.test_predictor import World, world
@@ -305,7 +305,7 @@ def test_calls_stand_in_metrics_and_log_beside_requests(client, app, caplog):
 def test_one_worker_answers_both_protocols_and_ends_both(world):
     app = made(world)
     settings = Settings(("simple",), port=0, grpc_port=_free("127.0.0.1", 0), stop_seconds=5)
-    server = uvicorn.Server(_config(settings, _Worker(app, settings)))
+    server = uvicorn.Server(http_config(settings, _Worker(app, settings)))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fti_assets.cli import main
+from fti_assets.inference.server.service import Lines
 from fti_assets.stores.models.store import ModelStore
 from tests.support.serving import sum_and_difference
 
@@ -69,3 +71,28 @@ def test_workers_count_together_and_drain_before_they_stop(tmp_path: Path) -> No
         server.wait()
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if line.startswith("{")]
     assert sum(line["path"] == "/v2/models/simple/infer" and line["status"] == 200 for line in lines) == 8
+
+
+def test_lines_of_the_log_are_written_whole_and_in_order(tmp_path):
+    file = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    lines = Lines(file)
+
+    async def write() -> None:
+        for number in range(100_000):
+            lines.write(b"%d\n" % number)
+        await asyncio.sleep(0.5)
+
+    asyncio.run(write())
+    assert (tmp_path / "log").read_text().split() == [str(number) for number in range(100_000)]
+
+
+def test_a_log_that_cannot_be_written_stops_no_request(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    lines = Lines(writer)
+
+    async def write() -> None:
+        lines.write(b"lost\n")
+
+    asyncio.run(write())
+    lines.flush()

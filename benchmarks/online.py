@@ -148,7 +148,9 @@ class Reads:
         self.hand = self.redis_hand if kind == "redis" else self.sqlite_hand
 
     def ours(self, users: list[str]) -> list[Any]:
-        return self._features.read([(user,) for user in users], AT_US)
+        rows = [[user] for user in users]
+        self._features.extend(rows, AT_US)
+        return rows
 
     def sqlite_hand(self, users: list[str]) -> list[Any]:
         if len(users) == 1:

@@ -34,7 +34,7 @@ from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import SqliteOnlineStore
 
-GOAL = 6
+GOAL = 2
 KEYS = 20_000
 BLOCKS = 400
 CALLS = 20

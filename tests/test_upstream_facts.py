@@ -17,6 +17,7 @@ import pandas as pd
 import pandera.pandas as pa
 import pyarrow
 import pytest
+from onnx import TensorProto, helper
 
 from fti_assets.orchestration import dagster_internals as inside
 from fti_assets.stores.duckdb.extensions import load_extension
@@ -412,3 +413,19 @@ def test_sqlite_closes_a_database_that_was_replaced_without_touching_the_new_one
     with closing(sqlite3.connect(tmp_path / "t.db")) as reader:
         assert reader.execute("SELECT x FROM t").fetchall() == [(2,)]
     new.close()
+
+
+def test_a_session_of_onnxruntime_has_the_run_that_its_own_run_calls():
+    import onnxruntime
+
+    value = helper.make_tensor_value_info
+    made = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        "same",
+        [value("x", TensorProto.FLOAT, ["n"])],
+        [value("y", TensorProto.FLOAT, ["n"])],
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    x = np.array([1.5, 2.5], np.float32)
+    assert session._sess.run(["y"], {"x": x}, None)[0].tolist() == session.run(["y"], {"x": x})[0].tolist()

@@ -62,7 +62,7 @@ def microseconds(value: datetime | timedelta) -> int:
     """Whole microseconds of a duration, or since 1970 of a naive UTC instant."""
     length = value if isinstance(value, timedelta) else value - EPOCH
     # In whole numbers: a float of seconds, as total_seconds() gives, is off by a microsecond now and then.
-    return length // timedelta(microseconds=1)
+    return (length.days * 86_400 + length.seconds) * 1_000_000 + length.microseconds
 
 
 def from_microseconds(value: int) -> datetime:

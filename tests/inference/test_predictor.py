@@ -534,6 +534,28 @@ def test_a_champion_is_followed_live(world):
     assert predictor.predict(REQUEST, at=NOON) == before
 
 
+def test_a_champion_of_another_process_is_seen_by_the_next_look_at_the_file(world, monkeypatch):
+    predictor = world.load()
+    now = time.monotonic()
+    monkeypatch.setattr(predictor_module.time, "monotonic", lambda: now)
+    first = predictor.predict(REQUEST, at=NOON).build
+    aliases = world.models.aliases_file("delay_net")
+    second = world.publish(2).reference
+    aliases.write_text(aliases.read_text().replace(first, second))
+    assert predictor.predict(REQUEST, at=NOON).build == first
+    now += 0.0011
+    assert predictor.predict(REQUEST, at=NOON).build == second
+    world.models.roll_back("delay_net", to=first, reason="worse")
+    assert predictor.predict(REQUEST, at=NOON).build == first
+
+
+@pytest.mark.parametrize("distance", [187.25, 1e300, 2**63 - 1, 0.1, None, 1e-60])
+def test_a_row_alone_is_cast_as_rows_together(world, distance):
+    predictor = world.load()
+    request = REQUEST | {"distance": distance}
+    assert predictor.predict(request, at=NOON) == predictor.predict([request, REQUEST], at=NOON)[0]
+
+
 def test_a_champion_is_followed_by_every_thread(world):
     predictor = world.load()
     answers: list[list[str]] = [[], [], [], []]

@@ -21,7 +21,7 @@ from fti_assets.inference.server.reading import check_token
 from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.server.repository import Repository
 from fti_assets.inference.server.served import Answer, Served, Stages, TooManyRowsError, check_rows
-from fti_assets.inference.serving.served_build import Prediction
+from fti_assets.inference.serving.prediction import Prediction
 
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
 ACCESS = logging.getLogger("fti_assets.access")

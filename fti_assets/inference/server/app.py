@@ -25,7 +25,7 @@ from fti_assets.inference.server.reading import ClientGoneError, Receive, read_b
 from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.server.repository import Repository
 from fti_assets.inference.server.served import Answer, Served, ServedPredictor, check_rows
-from fti_assets.inference.serving.served_build import Prediction
+from fti_assets.inference.serving.prediction import Prediction
 
 Send = Callable[[Any], Awaitable[None]]
 

@@ -10,7 +10,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 
 from fti_assets.inference.server.served import Stages
-from fti_assets.inference.serving.served_build import Prediction
+from fti_assets.inference.serving.prediction import Prediction
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"

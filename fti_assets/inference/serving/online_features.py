@@ -1,15 +1,28 @@
 """The feature groups of a view, read from the online store as of an instant, all in one round trip."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from fti_assets.core.manifest import JoinedGroup
 from fti_assets.core.times import from_microseconds
 from fti_assets.errors import PredictionError, excerpt
-from fti_assets.stores.online.store import OnlineStore, Winner
+from fti_assets.stores.online.blobs import Found
+from fti_assets.stores.online.store import OnlineStore
 
 Values = tuple[Any, ...]
-_EVER = -(2**63)
+Row = list[Any]
+_EVER = 2**63
+
+
+class Brought(NamedTuple):
+    """What the groups brought to ``n`` rows besides values.
+
+    ``ages`` are seconds since the event time, by row and group, None without a row and for a lookup's; a stale row has one.
+    ``absent`` names each row and group, by their positions, to which there is no row, or a stale one.
+    """
+
+    ages: list[list[float | None]]
+    absent: list[tuple[int, int]]
 
 
 class OnlineGroup:
@@ -25,31 +38,13 @@ class OnlineGroup:
         self.table_name = joined.table_name
         self.nothing: Values = (None,) * len(joined.columns)
         self._slots = tuple(key_slots)
-        self._slot = key_slots[0] if len(key_slots) == 1 else None
-        self._ttl_us = joined.ttl_us
-        self._times = [i for i, column in enumerate(joined.columns) if column.type == "timestamp"]
+        self.ttl_us = _EVER if joined.ttl_us is None else joined.ttl_us
+        self.times = [i for i, column in enumerate(joined.columns) if column.type == "timestamp"]
 
-    def keys(self, rows: Sequence[Sequence[Any]]) -> list[Values | None]:
-        """The group's key in each row of request values, None if a part is missing."""
-        if (slot := self._slot) is not None:
-            return [None if (part := row[slot]) is None else (part,) for row in rows]
-        keys = [tuple([row[slot] for slot in self._slots]) for row in rows]
-        return [None if None in key else key for key in keys]
-
-    def ages(self, winners: Sequence[Winner | None], at_us: int) -> list[float | None]:
-        """How old each winner's event time is at an instant, in seconds; None without a winner, and for a lookup's."""
-        return [None if winner is None or winner[0] is None else (at_us - winner[0]) / 1_000_000 for winner in winners]
-
-    def values(self, winners: Sequence[Winner | None], at_us: int) -> list[Values | None]:
-        """What each winner brings at an instant, None if it is stale."""
-        oldest_us = _EVER if self._ttl_us is None else at_us - self._ttl_us
-        results: list[Values | None] = [
-            None if winner is None or (winner[0] is not None and winner[0] < oldest_us) else winner[2]
-            for winner in winners
-        ]
-        if self._times:
-            results = [None if values is None else tuple(_with_times(values, self._times)) for values in results]
-        return results
+    def key(self, row: Sequence[Any]) -> Values | None:
+        """The group's key in a row of request values, None if a part is missing."""
+        key = tuple([row[slot] for slot in self._slots])
+        return None if None in key else key
 
     def no_row(self, row: Sequence[Any]) -> str:
         """What to say of a row whose key has no row in the group at all."""
@@ -81,35 +76,51 @@ class OnlineFeatures:
 
     def __init__(self, joins: Sequence[JoinedGroup], store: OnlineStore, key_slots: Sequence[Sequence[int]]) -> None:
         self.groups = tuple(OnlineGroup(joined, slots) for joined, slots in zip(joins, key_slots, strict=True))
+        self._plans = [(group.ttl_us, group.times, group.nothing) for group in self.groups]
         self.labels = tuple(_label(joined, joins) for joined in joins)
         """What each join is called: its table, and with the spine's columns if the table is joined more than once."""
-        self._reader = store.readers([(one.table_name, [column.column for column in one.columns]) for one in joins])
+        wanted = [(one.table_name, [column.column for column in one.columns]) for one in joins]
+        self._reader = store.readers(wanted, key_slots)
         self._columns = self._checked()
 
-    def read(self, rows: Sequence[Sequence[Any]], at_us: int) -> list[tuple[list[Values | None], list[float | None]]]:
-        """Of each group, the values that were visible for each row at an instant (microseconds since 1970), and their ages.
-
-        None stands for no row, and for a stale one; a stale one has an age, in seconds since its event time.
+    def extend(self, rows: Sequence[Row], at_us: int) -> Brought:
+        """Put the values that were visible for each row at an instant (microseconds since 1970) behind it, None for what is missing.
 
         Raises:
             PredictionError: a namespace does not reach back to that instant.
         """
-        if len(rows) == 1:
-            keys = [group.keys(rows)[0] for group in self.groups]
-            winners = [[winner] for winner in self._reader.get(keys, at_us)]
-        else:
-            winners = self._reader.get_many([group.keys(rows) for group in self.groups], at_us)
+        one = len(rows) == 1
+        found: Sequence[Sequence[Found | None]]
+        found = [(won,) for won in self._reader.find(rows[0], at_us)] if one else self._reader.find_many(rows, at_us)
         if self._reader.columns is not self._columns:  # one was loaded anew
             self._columns = self._checked()
-        return [
-            (group.values(of_group, at_us), group.ages(of_group, at_us))
-            for group, of_group in zip(self.groups, winners, strict=True)
-        ]
+        all_ages: list[list[float | None]] = [[] for _ in rows]
+        absent: list[tuple[int, int]] = []
+        for position, (of_group, (ttl_us, times, nothing)) in enumerate(zip(found, self._plans, strict=True)):
+            for index, (winner, row, ages) in enumerate(zip(of_group, rows, all_ages, strict=True)):
+                values: Sequence[Any] | None = None
+                if winner is None:
+                    ages.append(None)
+                elif (event_us := winner[0]) is None:
+                    ages.append(None)
+                    values = winner[2]
+                else:
+                    age_us = at_us - event_us
+                    ages.append(age_us / 1_000_000)
+                    if age_us <= ttl_us:
+                        values = winner[2]
+                if values is None:
+                    absent.append((index, position))
+                    values = nothing
+                elif times:
+                    values = _with_times(values, times)
+                row += values
+        return Brought(all_ages, absent)
 
     def unknown(self, position: int, row: Sequence[Any]) -> str | None:
         """What to say of a row whose key has no row in a group at all, None if it has one."""
         group = self.groups[position]
-        [key] = group.keys([row])
+        key = group.key(row)
         return None if key is not None and self._reader.holds(position, key) else group.no_row(row)
 
     def _checked(self) -> Any:
@@ -132,7 +143,7 @@ def _label(joined: JoinedGroup, joins: Sequence[JoinedGroup]) -> str:
     return f"{joined.table_name}[{','.join(key.spine for key in joined.keys)}]"
 
 
-def _with_times(values: tuple[Any, ...], positions: Iterable[int]) -> list[Any]:
+def _with_times(values: Sequence[Any], positions: Iterable[int]) -> list[Any]:
     converted = list(values)
     for position in positions:
         if converted[position] is not None:

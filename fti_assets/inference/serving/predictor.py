@@ -15,17 +15,17 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
 from fti_assets.errors import PredictionError, RequestError, excerpt
 from fti_assets.inference.serving.forks import flights
+from fti_assets.inference.serving.prediction import Prediction
 from fti_assets.inference.serving.request import moment
 from fti_assets.inference.serving.served_build import (
     OnMissing,
-    Prediction,
     Report,
     ServedBuild,
     Strictness,
     UnknownKeys,
 )
 from fti_assets.stores.models.loaded_build import load_build
-from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.models.store import ModelStore, Promotions
 from fti_assets.stores.online.store import OnlineStore, SqliteOnlineStore, online_store
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ Follow = Literal["request", "call"]
 
 _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 30.0
+_LOOK_SECONDS = 0.001
+"""How long a look at the aliases file stands, which costs a system call; what this process itself promotes is seen at once."""
 _INLINE = 16
 _THREADS = 4
 
@@ -66,7 +68,7 @@ class Predictor:
         self._online: OnlineStore | None = online
         self._embedded = isinstance(online, SqliteOnlineStore)
         self._strictness = strictness
-        self._aliases_file = models.aliases_file(model)
+        self._aliases_file = os.fspath(models.aliases_file(model))
         self._follows = build is None
         self._at_request = self._follows and follow == "request"
         self._switching = threading.Lock()
@@ -75,7 +77,8 @@ class Predictor:
         _predictors.add(self)
         self._seen = self._signature()
         self._failed: tuple[int, ...] | None = None
-        self._retry_at = 0.0
+        self._retry_at = self._look_at = 0.0
+        self._promotions = 0
         self._serving: ServedBuild | None = self._load(
             online, models.champion(model).reference if build is None else build
         )
@@ -108,8 +111,8 @@ class Predictor:
                 ``out_of_schema``, or an "error".
             on_missing: what a group is that brings no row to a request, or a stale one: its features are missing, which the model
                 imputes ("impute"), or an "error" with the group, the key and the stale row's age.
-            follow: when to look for a new champion: at each "request", or at each "call" of ``follow``, so that no request waits
-                for one to load.
+            follow: when to look for a new champion: at each "request", of which those within a millisecond look once, or at
+                each "call" of ``follow``, so that no request waits for one to load.
 
         Raises:
             MissingExtraError: the online store is a server, and its client is not installed.
@@ -189,8 +192,8 @@ class Predictor:
         when = clock.now() if at is None else moment(at)
         with flights:
             serving = self._current()
-            if isinstance(request, Mapping):
-                return serving.predict((request,), when)[0]
+            if request.__class__ is dict or isinstance(request, Mapping):
+                return serving.predict((request,), when)[0]  # type: ignore[arg-type]
             return serving.predict(_listed(request), when) if len(_listed(request)) else []
 
     @overload
@@ -241,9 +244,11 @@ class Predictor:
             return serving.features(_listed(request), when) if len(_listed(request)) else []
 
     def _current(self) -> ServedBuild:
-        if self._at_request:
+        if self._at_request and (time.monotonic() >= self._look_at or Promotions.made != self._promotions):
+            self._promotions = Promotions.made
             self.follow()
-        return self.serving
+            self._look_at = time.monotonic() + _LOOK_SECONDS
+        return self._serving or self.serving
 
     def _signature(self) -> tuple[int, ...]:
         try:

@@ -77,7 +77,8 @@ class RequestForm:
         """The values of a request in order, None if anything is wrong with it."""
         try:
             values = [convert(request[name]) for name, convert in self._fields]
-            return values if len(request) == len(values) and isinstance(request, Mapping) else None
+            is_mapping = request.__class__ is dict or isinstance(request, Mapping)
+            return values if len(request) == len(values) and is_mapping else None
         except Exception:  # whatever a client's value raises when it is looked at
             return None
 

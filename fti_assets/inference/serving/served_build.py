@@ -1,32 +1,31 @@
 """One build of a model, ready to answer: its request form, its groups, its on-demand functions and its graph."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
-from operator import itemgetter
 from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
 
-from fti_assets.core.columns import canonical, whole_numbers
-from fti_assets.core.manifest import Column, GraphInput, ModelManifest, ViewRecord
+from fti_assets.core.columns import canonical
+from fti_assets.core.manifest import Column, ModelManifest, ViewRecord
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.times import microseconds
-from fti_assets.core.types import MISSING_INTEGER, SIDES, ColumnType
-from fti_assets.errors import DamagedError, PredictionError, excerpt, listed, one_of
-from fti_assets.inference.serving.online_features import OnlineFeatures
+from fti_assets.core.types import ColumnType
+from fti_assets.errors import DamagedError, PredictionError, excerpt, one_of
+from fti_assets.inference.serving.online_features import Brought, OnlineFeatures
+from fti_assets.inference.serving.prediction import Prediction
 from fti_assets.inference.serving.request import RequestForm
 from fti_assets.inference.serving.request_rules import RequestRules
+from fti_assets.inference.serving.slots import Feeds, Row, Slots, check_inputs, picker
 from fti_assets.stores.models.graph import Graph
 from fti_assets.stores.online.store import OnlineStore
 
-Row = list[Any]
 UnknownKeys = Literal["missing", "error"]
 OnMissing = Literal["impute", "error"]
 Report = Literal["report", "error"]
 
-_EXACT = 2**53
 _OUTPUT = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
 
 
@@ -47,29 +46,6 @@ class Strictness:
         for one in fields(self):
             if (value := getattr(self, one.name)) not in (one.default, "error"):
                 raise PredictionError(f"{one.name} is {excerpt(value)}: {one.default!r} or 'error' is expected")
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """One answer.
-
-    ``value`` is the probability (binary), a dict of class to probability (multiclass) or the value (regression);
-    ``features`` what the model saw, raw, None where missing; ``missing`` the group tables that brought no row or
-    a stale one; ``at`` the prediction time, naive UTC. ``unknown`` names the features with a category that the model
-    did not learn, which it treats as missing, and ``out_of_schema`` the fields with a value that the spine's schema would refuse.
-    ``ages`` says of each group's row how many seconds before ``at`` its event time is, a stale row's too; None without a row, and for
-    a lookup. A group that is joined more than once stands there by the spine's columns, as ``airports_v1[dest]``.
-    """
-
-    value: float | dict[str, float]
-    features: dict[str, Any]
-    missing: tuple[str, ...]
-    at: datetime
-    model: str
-    build: str
-    unknown: tuple[str, ...] = ()
-    out_of_schema: tuple[str, ...] = ()
-    ages: dict[str, float | None] = field(default_factory=dict)
 
 
 class ServedBuild:
@@ -93,9 +69,10 @@ class ServedBuild:
         self.manifest = manifest
         self.reference = manifest.reference
         self._strictness = strictness
+        self._refuses_strangers = "error" in (strictness.unknown_categories, strictness.out_of_schema)
         self._form = RequestForm(view, what=f"model {manifest.model!r}")
         self._rules = RequestRules(view.rules, self._form.columns)
-        slots = _Slots(what)
+        slots = Slots(what)
         for column in self._form.columns:
             slots.add(column.name, column.type)
         slots.add(view.prediction_time or "", "timestamp")
@@ -111,14 +88,14 @@ class ServedBuild:
             for output in call.outputs:
                 slots.add(output.name, output.type)
         self._names = tuple(feature.name for feature in view.features)
-        self._pick = _picker([slots.of(name) for name in self._names])
+        self._pick = picker([slots.of(name) for name in self._names])
         self._categories = [
             (name, slots.of(name), frozenset([None, "", *encoder["categories"]]))
             for name, encoder in manifest.encoders.items()
             if isinstance(encoder, dict) and "categories" in encoder
         ]
-        _check_inputs(manifest, slots, what)
-        self._arrange = [_arranger(graph_input, slots) for graph_input in manifest.inputs]
+        check_inputs(manifest, slots, what)
+        self._feeds = Feeds(manifest.inputs, slots)
         self._graph = graph
         self._output = _OUTPUT[manifest.task]
         self._classes = manifest.classes if manifest.task == "multiclass" else None
@@ -154,33 +131,35 @@ class ServedBuild:
         Args:
             marks: gets the readings of ``perf_counter`` when the rows were there, and when the graph had run.
         """
-        rows, missing, ages = self._rows(requests, at)
+        rows, brought = self._rows(requests, at)
         if marks is not None:
             marks.append(perf_counter())
         strangers = [(self._unlearned(row), self._rules.broken_by(row)) for row in rows]
-        if "error" in (self._strictness.unknown_categories, self._strictness.out_of_schema):
+        if self._refuses_strangers:
             self._refuse_strangers(rows, strangers)
-        with np.errstate(over="ignore"):
-            feeds = {name: arrange(rows) for name, arrange in self._arrange}
-        values: list[Any] = self._graph.run_feeds(feeds)[self._output].tolist()
+        values: list[Any]
+        if len(rows) == 1:
+            values = self._feeds.run(self._graph, self._output, rows[0])
+        else:
+            values = self._graph.answer(self._feeds.of(rows), self._output).tolist()
         if marks is not None:
             marks.append(perf_counter())
         names, pick, model, reference = self._names, self._pick, self.manifest.model, self.reference
-        labels = self._online.labels
+        labels, missing = self._online.labels, self._missing(brought)
         if self._classes is not None:
             values = [dict(zip(self._classes, value, strict=True)) for value in values]
         return [
             Prediction(
                 value,
                 dict(zip(names, pick(row), strict=True)),
-                tables,
+                missing.get(index, ()),
                 at,
                 model,
                 reference,
                 *of_row,
-                dict(zip(labels, of_groups, strict=True)),
+                dict(zip(labels, ages, strict=True)),
             )
-            for value, row, tables, of_row, of_groups in zip(values, rows, missing, strangers, ages, strict=True)
+            for index, (value, row, of_row, ages) in enumerate(zip(values, rows, strangers, brought.ages, strict=True))
         ]
 
     def features(self, requests: Sequence[Mapping[str, Any]], at: datetime) -> list[dict[str, Any]]:
@@ -188,33 +167,29 @@ class ServedBuild:
         rows, *_ = self._rows(requests, at)
         return [dict(zip(self._names, self._pick(row), strict=True)) for row in rows]
 
-    def _rows(
-        self, requests: Sequence[Mapping[str, Any]], at: datetime
-    ) -> tuple[list[Row], list[tuple[str, ...]], list[tuple[float | None, ...]]]:
+    def _rows(self, requests: Sequence[Mapping[str, Any]], at: datetime) -> tuple[list[Row], Brought]:
         rows = [self._form.read(requests[0])] if len(requests) == 1 else self._form.read_all(requests)
-        at_us = microseconds(at)
-        missing: list[tuple[str, ...]] = [()] * len(rows)
         for row in rows:
             row.append(at)
-        results = self._online.read(rows, at_us)
-        ages = list(zip(*[of_group for _, of_group in results], strict=True)) or [()] * len(rows)
-        for group, (of_group, _) in zip(self._online.groups, results, strict=True):
-            for index, values in enumerate(of_group):
-                if values is not None:
-                    rows[index].extend(values)
-                    continue
-                rows[index].extend(group.nothing)
-                if group.table_name not in missing[index]:
-                    missing[index] = (*missing[index], group.table_name)
-        if self._strictness.unknown_keys == "error" and any(missing):
-            self._refuse_unknown_keys(rows, missing)
-        if self._strictness.on_missing == "error" and any(missing):
-            self._refuse_missing(rows, [of_group for of_group, _ in results], ages)
+        brought = self._online.extend(rows, microseconds(at))
+        if brought.absent:
+            if self._strictness.unknown_keys == "error":
+                self._refuse_unknown_keys(rows, brought)
+            if self._strictness.on_missing == "error":
+                self._refuse_missing(rows, brought)
         for call, inputs in self._calls:
             arrays = {name: canonical([row[slot] for row in rows], kind) for name, slot, kind in inputs}
             for row, values in zip(rows, zip(*call(arrays, len(rows)), strict=True), strict=True):
                 row.extend(values)
-        return rows, missing, ages
+        return rows, brought
+
+    def _missing(self, brought: Brought) -> dict[int, tuple[str, ...]]:
+        """The tables that brought nothing to a row, each once, of the rows that have some."""
+        missing: dict[int, tuple[str, ...]] = {}
+        for index, position in brought.absent:
+            table, of_row = self._online.groups[position].table_name, missing.get(index, ())
+            missing[index] = of_row if table in of_row else (*of_row, table)
+        return missing
 
     def _unlearned(self, row: Row) -> tuple[str, ...]:
         """The features with a category that the model has not learned; an empty text is no category."""
@@ -237,25 +212,20 @@ class ServedBuild:
         if problems:
             raise self._form.error(problems)
 
-    def _refuse_unknown_keys(self, rows: list[Row], missing: list[tuple[str, ...]]) -> None:
+    def _refuse_unknown_keys(self, rows: list[Row], brought: Brought) -> None:
         problems = []
-        for index, row in enumerate(rows):
-            for position, group in enumerate(self._online.groups):
-                problem = self._online.unknown(position, row) if group.table_name in missing[index] else None
-                if problem is not None:
-                    problems.append(problem if len(rows) == 1 else f"request {index}: {problem}")
+        for index, position in sorted(brought.absent):
+            problem = self._online.unknown(position, rows[index])
+            if problem is not None:
+                problems.append(problem if len(rows) == 1 else f"request {index}: {problem}")
         if problems:
             raise self._form.error(problems)
 
-    def _refuse_missing(
-        self, rows: list[Row], brought: list[list[Any]], ages: Sequence[tuple[float | None, ...]]
-    ) -> None:
+    def _refuse_missing(self, rows: list[Row], brought: Brought) -> None:
         problems = []
-        for index, row in enumerate(rows):
-            for position, group in enumerate(self._online.groups):
-                if brought[position][index] is None:
-                    problem = group.nothing_brought(row, ages[index][position])
-                    problems.append(problem if len(rows) == 1 else f"request {index}: {problem}")
+        for index, position in sorted(brought.absent):
+            problem = self._online.groups[position].nothing_brought(rows[index], brought.ages[index][position])
+            problems.append(problem if len(rows) == 1 else f"request {index}: {problem}")
         raise self._form.error(problems)
 
 
@@ -266,69 +236,3 @@ def _refuse_external(view: ViewRecord, what: str) -> None:
             f"{what} joins {', '.join(outside)}, an external group: nothing of it is copied to the online store. Predict in "
             "batch, or train on a feature group with online=True that takes it as an input"
         )
-
-
-class _Slots:
-    """Where a row holds each named value: the request's, the prediction time, the groups', the on-demand functions'."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._slots: dict[str, int] = {}
-        self._width = 0
-        self.types: dict[str, ColumnType] = {}
-
-    def add(self, name: str, column_type: ColumnType) -> None:
-        self._slots[name] = self._width
-        self.types[name] = column_type
-        self._width += 1
-
-    def of(self, name: str) -> int:
-        if name not in self._slots:
-            raise PredictionError(
-                f"{self._what} needs {name!r}, which its manifest takes from nowhere: there are {one_of(self._slots)}. "
-                "Make another build champion"
-            )
-        return self._slots[name]
-
-
-def _check_inputs(manifest: ModelManifest, slots: _Slots, what: str) -> None:
-    """Refuse a manifest whose graph inputs cannot be filled, before a request finds out."""
-    for one in manifest.inputs:
-        types = [slots.types[name] for name in one.features if slots.of(name) >= 0]
-        fits = all(one.type in SIDES[kind].inputs for kind in types) and (
-            len(types) == 1 or (types and one.type == "float32")
-        )
-        if not fits:
-            raise DamagedError(
-                f"the manifest of {what} fills the graph's input {one.name!r}, {one.type}, with {listed(one.features)} of types "
-                f"{one_of(types)}: that is no input that a model of this library has. Restore the manifest from a copy, or make "
-                "another build champion"
-            )
-
-
-def _picker(slots: list[int]) -> Callable[[Row], Sequence[Any]]:
-    return itemgetter(*slots) if len(slots) > 1 else lambda row: [row[slot] for slot in slots]
-
-
-def _arranger(graph_input: GraphInput, slots: _Slots) -> tuple[str, Callable[[list[Row]], np.ndarray]]:
-    """How rows become one input of the graph: the arrays that ``Graph.feeds`` makes, without the columns between."""
-    pick = _picker([slots.of(name) for name in graph_input.features])
-    slot = slots.of(graph_input.features[0])
-    if graph_input.type == "float32":
-        return graph_input.name, lambda rows: np.array([pick(row) for row in rows], dtype=np.float32)
-    if graph_input.type == "float64":
-        return graph_input.name, lambda rows: np.array([[row[slot]] for row in rows], dtype=np.float64)
-    if graph_input.type == "string":
-        return graph_input.name, lambda rows: np.array(
-            [["" if row[slot] is None else row[slot]] for row in rows], object
-        )
-
-    return graph_input.name, lambda rows: np.array([[_whole_number(row[slot])] for row in rows], dtype=np.int64)
-
-
-def _whole_number(value: Any) -> int:
-    if value is None:
-        return MISSING_INTEGER
-    if value.__class__ is int and abs(value) < _EXACT:
-        return int(value)
-    return int(whole_numbers(np.array([value], dtype=np.float64))[0])  # what a number column went through offline

@@ -75,6 +75,12 @@ def cutoff_of(reference: str) -> str:
     return reference.partition("/")[2].partition("-")[0]
 
 
+class Promotions:
+    """How many times this process has changed a champion, so that whoever follows one here can tell without asking the file."""
+
+    made = 0
+
+
 class ModelStore:
     """A folder of models.
 
@@ -325,6 +331,7 @@ class ModelStore:
         for abandoned in path.parent.glob(f".{path.name}.*.tmp"):  # a killed writer's: living ones hold the lock
             abandoned.unlink(missing_ok=True)
         write_atomically(path, to_json(changed).encode())
+        Promotions.made += 1
         return changed
 
     def _check_on_demand(self, manifest: ModelManifest) -> None:

@@ -1,10 +1,24 @@
 """How the keys of a namespace become bytes: each key its own, the same ones in every process."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from fti_assets.core.types import KEY_TYPES, SIDES, ColumnType
 from fti_assets.errors import DataError, one_of
 from fti_assets.stores.online.blobs import Key
+
+
+def row_encoder(encode: Callable[[Key], bytes], slots: Sequence[int]) -> Callable[[Sequence[Any]], bytes | None]:
+    """The function from a row that holds a key's parts at some slots to the encoded key, None if a part is missing."""
+    if len(slots) == 1:
+        [slot] = slots
+        return lambda row: None if (part := row[slot]) is None else encode((part,))
+
+    def encode_row(row: Sequence[Any]) -> bytes | None:
+        key = tuple([row[slot] for slot in slots])
+        return None if None in key else encode(key)
+
+    return encode_row
 
 
 def key_encoder(key_types: Sequence[ColumnType], namespace: str) -> Callable[[Key], bytes]:

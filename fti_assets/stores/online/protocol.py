@@ -72,11 +72,14 @@ class OnlineStore(Protocol):
     def writing(self, namespace: str) -> AbstractContextManager[NamespaceWriter]:
         """Hold a namespace's writers' lock for a block; a second writer waits."""
 
-    def readers(self, wanted: Sequence[tuple[str, Sequence[str] | None]]) -> NamespacesReader:
+    def readers(
+        self, wanted: Sequence[tuple[str, Sequence[str] | None]], slots: Sequence[Sequence[int]] = ()
+    ) -> NamespacesReader:
         """Open several namespaces to be read together.
 
         Args:
             wanted: each namespace with the columns to return, in order, None for all.
+            slots: of each namespace, where rows hold the parts of its key, for those that read by rows.
 
         Raises:
             NotMaterializedError: one was never loaded.

@@ -2,17 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from fti_assets.core.manifest import Column
 from fti_assets.core.times import from_microseconds
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import DamagedError, DataError, PredictionError, StoreError, one_of
 from fti_assets.stores.online.about import About, damaged_at, readable
-from fti_assets.stores.online.blobs import BlobFormat, Key, Winner
-from fti_assets.stores.online.keys import key_encoder
+from fti_assets.stores.online.blobs import BlobFormat, Find, Found, Key, Winner
+from fti_assets.stores.online.keys import key_encoder, row_encoder
 
 _ALWAYS = -(2**63)
+
+One = tuple[tuple[int | None, ...], Sequence[bytes | None]]
+"""The generation of each namespace, and the blob of one key of each."""
 
 
 class Fetcher(Protocol):
@@ -21,7 +24,7 @@ class Fetcher(Protocol):
     def abouts(self) -> list[About]:
         """What each namespace says of itself; raises NotMaterializedError if one is not there."""
 
-    def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> Sequence[tuple[int | None, bytes | None]]:
+    def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> One:
         """Of each namespace its generation and the blob of one key, in one round trip."""
 
     def many(
@@ -52,7 +55,7 @@ class _Content:
         self.encode = key_encoder(schema.key_types, namespace)
         wanted_positions = [positions[name] for name in names]
         blobs = BlobFormat(schema.columns, event_time=schema.event_time, wanted=wanted_positions)
-        self.winner, self.winners = blobs.winner, blobs.winners
+        self.find = blobs.find
 
 
 class _State(NamedTuple):
@@ -61,6 +64,11 @@ class _State(NamedTuple):
     contents: tuple[_Content, ...]
     abouts: tuple[About, ...]
     columns: tuple[tuple[Column, ...], ...]
+    generations: tuple[int | None, ...]
+    answerable_us: int
+    encoders: tuple[Callable[[Key], bytes], ...]
+    finds: tuple[Find, ...]
+    row_encoders: tuple[Callable[[Sequence[Any]], bytes | None], ...]
 
 
 class NamespacesReader:
@@ -71,11 +79,18 @@ class NamespacesReader:
     Args:
         fetcher: how the store reads their blobs.
         wanted: each namespace with the columns to return, in order, None for all.
+        slots: of each namespace, where ``find`` has the parts of its key in a row.
     """
 
-    def __init__(self, fetcher: Fetcher, wanted: Sequence[tuple[str, Sequence[str] | None]]) -> None:
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        wanted: Sequence[tuple[str, Sequence[str] | None]],
+        slots: Sequence[Sequence[int]] = (),
+    ) -> None:
         self._fetcher = fetcher
         self._wanted = tuple(wanted)
+        self._slots = tuple(slots)
         self._state = self._read_state()
 
     @property
@@ -105,68 +120,86 @@ class NamespacesReader:
             DataError: a key is not of its namespace's types.
             DamagedError: a key's blob is not what was written.
         """
-        while True:
-            contents, abouts, _ = state = self._state
-            try:
-                encoded = [
-                    None if key is None else content.encode(key) for content, key in zip(contents, keys, strict=True)
-                ]
-            except DataError:
-                if not self._changed(state):
-                    raise
-                continue
-            winners: list[Winner | None] = []
-            fetched = self._fetcher.one(abouts, encoded)
-            for content, key, (generation, blob) in zip(contents, encoded, fetched, strict=True):
-                if generation != content.generation:
-                    break
-                if at_us < content.answerable_us:
-                    raise self._too_early(len(winners), content, at_us)
-                if blob is None or key is None:
-                    winners.append(None)
-                else:
-                    try:
-                        winners.append(content.winner(key, blob, at_us))
-                    except Exception as error:
-                        raise self._damaged(len(winners), key, blob, error) from error
-            else:
-                return winners
-            self._state = self._read_state()
+
+        def encoded(state: _State) -> list[bytes | None]:
+            return [None if key is None else encode(key) for encode, key in zip(state.encoders, keys, strict=True)]
+
+        return [_winner(found) for found in self._one(encoded, at_us)]
 
     def get_many(self, keys: Sequence[Sequence[Key | None]], at_us: int) -> list[list[Winner | None]]:
         """``get`` for ``n`` keys of each namespace, each namespace's all from one of its states."""
+
+        def encoded(state: _State) -> list[list[bytes | None]]:
+            return [
+                [None if key is None else encode(key) for key in asked]
+                for encode, asked in zip(state.encoders, keys, strict=True)
+            ]
+
+        return [[_winner(found) for found in of_namespace] for of_namespace in self._many(encoded, at_us)]
+
+    def find(self, row: Sequence[Any], at_us: int) -> list[Found | None]:
+        """``get`` for the keys that a row has at the slots of each namespace."""
+        return self._one(lambda state: [encode(row) for encode in state.row_encoders], at_us)
+
+    def find_many(self, rows: Sequence[Sequence[Any]], at_us: int) -> list[list[Found | None]]:
+        """``find`` for ``n`` rows, by namespace."""
+        return self._many(lambda state: [[encode(row) for row in rows] for encode in state.row_encoders], at_us)
+
+    def _one(self, encode: Callable[[_State], list[bytes | None]], at_us: int) -> list[Found | None]:
         while True:
-            contents, abouts, _ = state = self._state
+            state = self._state
             try:
-                encoded = [
-                    [None if key is None else content.encode(key) for key in asked]
-                    for content, asked in zip(contents, keys, strict=True)
-                ]
+                keys = encode(state)
             except DataError:
                 if not self._changed(state):
                     raise
                 continue
-            distinct = [list(dict.fromkeys(key for key in asked if key is not None)) for asked in encoded]
-            fetched = self._fetcher.many(abouts, distinct)
-            if all(match[0] == content.generation for match, content in zip(fetched, contents, strict=True)):
+            generations, blobs = self._fetcher.one(state.abouts, keys)
+            if generations == state.generations:
                 break
             self._state = self._read_state()
-        answers = []
-        for position, (content, asked, (_, blobs)) in enumerate(zip(contents, encoded, fetched, strict=True)):
-            if asked and at_us < content.answerable_us:
-                raise self._too_early(position, content, at_us)
+        if at_us < state.answerable_us:
+            self._refuse_too_early(state, at_us)
+        results: list[Found | None] = []
+        try:
+            for find, key, blob in zip(state.finds, keys, blobs, strict=True):
+                results.append(None if blob is None or key is None else find(key, blob, at_us))
+        except Exception as error:
+            position = len(results)
+            raise self._damaged(position, keys[position], blobs[position], error) from error
+        return results
+
+    def _many(self, encode: Callable[[_State], list[list[bytes | None]]], at_us: int) -> list[list[Found | None]]:
+        while True:
+            state = self._state
             try:
-                winner_of: Callable[[bytes | None], Winner | None] = content.winners(blobs, at_us).get  # type: ignore[assignment]
+                keys = encode(state)
+            except DataError:
+                if not self._changed(state):
+                    raise
+                continue
+            distinct = [list(dict.fromkeys(key for key in asked if key is not None)) for asked in keys]
+            fetched = self._fetcher.many(state.abouts, distinct)
+            if tuple([generation for generation, _ in fetched]) == state.generations:
+                break
+            self._state = self._read_state()
+        if at_us < state.answerable_us and any(keys):
+            self._refuse_too_early(state, at_us)
+        answers = []
+        for position, (find, asked, (_, blobs)) in enumerate(zip(state.finds, keys, fetched, strict=True)):
+            try:
+                found = {key: find(key, blob, at_us) for key, blob in blobs.items() if blob is not None}
             except Exception:
-                self._find_damaged(position, content, blobs, at_us)
+                self._find_damaged(position, find, blobs, at_us)
                 raise
-            answers.append([winner_of(key) for key in asked])
+            answers.append([found.get(key) for key in asked])  # type: ignore[arg-type]
         return answers
 
     def holds(self, position: int, key: Key) -> bool:
         """Whether a key has any row in a namespace, visible yet or not."""
         while True:
-            contents, abouts, _ = state = self._state
+            state = self._state
+            contents, abouts = state.contents, state.abouts
             try:
                 encoded = contents[position].encode(key)
             except DataError:
@@ -175,9 +208,9 @@ class NamespacesReader:
                 continue
             asked: list[bytes | None] = [None] * len(contents)
             asked[position] = encoded
-            generation, blob = self._fetcher.one(abouts, asked)[position]
-            if generation == contents[position].generation:
-                return blob is not None
+            generations, blobs = self._fetcher.one(abouts, asked)
+            if generations[position] == contents[position].generation:
+                return blobs[position] is not None
             self._state = self._read_state()
 
     def _changed(self, state: _State) -> bool:
@@ -188,14 +221,31 @@ class NamespacesReader:
     def _read_state(self) -> _State:
         abouts = tuple(self._fetcher.abouts())
         contents = tuple(_Content(about, *wanted) for about, wanted in zip(abouts, self._wanted, strict=True))
-        return _State(contents, abouts, tuple(content.columns for content in contents))
+        return _State(
+            contents,
+            abouts,
+            columns=tuple(content.columns for content in contents),
+            generations=tuple(content.generation for content in contents),
+            answerable_us=max([content.answerable_us for content in contents], default=_ALWAYS),
+            encoders=tuple(content.encode for content in contents),
+            finds=tuple(content.find for content in contents),
+            row_encoders=tuple(
+                row_encoder(content.encode, slots)
+                for content, slots in zip(contents, self._slots, strict=bool(self._slots))
+            ),
+        )
 
-    def _find_damaged(self, position: int, content: _Content, blobs: Mapping[bytes, bytes | None], at_us: int) -> None:
+    def _refuse_too_early(self, state: _State, at_us: int) -> None:
+        for position, content in enumerate(state.contents):
+            if at_us < content.answerable_us:
+                raise self._too_early(position, content, at_us)
+
+    def _find_damaged(self, position: int, find: Find, blobs: Mapping[bytes, bytes | None], at_us: int) -> None:
         """Raise the error of the first blob that is not what was written under its key."""
         for key, blob in blobs.items():
             if blob is not None:
                 try:
-                    content.winner(key, blob, at_us)
+                    find(key, blob, at_us)
                 except Exception as error:
                     raise self._damaged(position, key, blob, error) from error
 
@@ -209,6 +259,10 @@ class NamespacesReader:
             f"{from_microseconds(at_us).isoformat()}: ask for a later instant, or load the group with a longer "
             "online_history"
         )
+
+
+def _winner(found: Found | None) -> Winner | None:
+    return None if found is None else Winner(*found)
 
 
 class NamespaceReader:

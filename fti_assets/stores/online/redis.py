@@ -90,11 +90,13 @@ class RedisOnlineStore(OnlineStore):
             ):  # of a server that is out of reach the lock goes by itself
                 self._server.client.eval(_RELEASE, 1, lock, token)
 
-    def readers(self, wanted: Sequence[tuple[str, Sequence[str] | None]]) -> NamespacesReader:
+    def readers(
+        self, wanted: Sequence[tuple[str, Sequence[str] | None]], slots: Sequence[Sequence[int]] = ()
+    ) -> NamespacesReader:
         for namespace, _ in wanted:
             if self.about(namespace) is None:
                 raise absent(self, namespace)
-        return NamespacesReader(RedisReads(self._server, [namespace for namespace, _ in wanted]), wanted)
+        return NamespacesReader(RedisReads(self._server, [namespace for namespace, _ in wanted]), wanted, slots)
 
     def _acquire(self, lock: str, token: str) -> None:
         until = time.monotonic() + _WAIT_SECONDS

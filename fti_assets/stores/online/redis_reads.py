@@ -5,6 +5,7 @@ from typing import Any
 
 from fti_assets.errors import DamagedError, NotMaterializedError, one_of
 from fti_assets.stores.online.about import About
+from fti_assets.stores.online.reader import One
 from fti_assets.stores.online.redis_server import MARKER, RedisServer, from_json
 
 _TRIES = 5
@@ -32,7 +33,8 @@ class RedisReads:
                             f"online namespace {namespace!r} is no longer in {self._server}: load it again"
                         )
                 abouts = [from_json(match, what=self.where(position)) for position, match in enumerate(store_errors)]
-                if [marker for marker, _ in self.one(abouts, [None] * len(abouts))] == [a.generation for a in abouts]:
+                generations, _ = self.one(abouts, [None] * len(abouts))
+                if generations == tuple(about.generation for about in abouts):
                     return abouts
         raise DamagedError(
             f"the rows of {one_of(self._namespaces)} in the online store {self._server} are gone: the server has evicted "
@@ -40,14 +42,15 @@ class RedisReads:
             "load the groups again"
         )
 
-    def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> Sequence[tuple[int | None, bytes | None]]:
+    def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> One:
         result = self._trip(
             [
                 ("HMGET", about.place, MARKER) if key is None else ("HMGET", about.place, MARKER, key)
                 for about, key in zip(abouts, keys, strict=True)
             ]
         )
-        return [(_number(blobs[0]), blobs[1] if len(blobs) > 1 else None) for blobs in result]
+        generations = tuple([_number(blobs[0]) for blobs in result])
+        return generations, [blobs[1] if len(blobs) > 1 else None for blobs in result]
 
     def many(
         self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]

@@ -93,12 +93,14 @@ class SqliteOnlineStore(OnlineStore):
         with locked(path.with_name(f".{namespace}.lock"), _LOCK_SECONDS):
             yield SqliteWriter(path, readable_or_none(self, namespace))
 
-    def readers(self, wanted: Sequence[tuple[str, Sequence[str] | None]]) -> NamespacesReader:
+    def readers(
+        self, wanted: Sequence[tuple[str, Sequence[str] | None]], slots: Sequence[Sequence[int]] = ()
+    ) -> NamespacesReader:
         for namespace, _ in wanted:
             if self.about(namespace) is None:
                 raise absent(self, namespace)
         return NamespacesReader(
-            SqliteReads([self._file(namespace) for namespace, _ in wanted], self._connections), wanted
+            SqliteReads([self._file(namespace) for namespace, _ in wanted], self._connections), wanted, slots
         )
 
     def _file(self, namespace: str) -> Path:

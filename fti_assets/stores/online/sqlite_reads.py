@@ -13,10 +13,12 @@ from fti_assets.errors import NotMaterializedError, StoreError
 from fti_assets.stores.files import may_write, readable
 from fti_assets.stores.online.about import About, DamagedNamespaceError, damaged_at, stored
 from fti_assets.stores.online.blobs import is_whole
+from fti_assets.stores.online.reader import One
 
 WAIT_SECONDS = 60.0
 _CACHE_KIB = 16_384
 _ATTACHED = 10  # what SQLite attaches to one connection
+_JOINED = 50  # what SQLite joins in one statement, less the tables that say what each file is
 _CHUNK = 500
 _KEPT = 16
 _all: "weakref.WeakSet[Connections]" = weakref.WeakSet()
@@ -101,21 +103,22 @@ class SqliteReads:
         )  # a file that was removed and made anew is another one than this thread has open
         return [_existing(path) for path in self._paths]
 
-    def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> Sequence[tuple[int | None, bytes | None]]:
+    def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> One:
         result: tuple[Any, ...] = ()
         start = 0
         try:
             for part, execute in zip(self._parts, self._executes(), strict=True):
                 end = start + len(part.numbers)
-                result += execute(part.one, keys[start:end]).fetchone()
+                result += execute(part.one, keys[start:end]).fetchone() or (None,) * (2 * len(part.numbers))
                 start = end
         except sqlite3.Error as error:
             raise self._broken(error) from error
-        answers = list(zip(result[::2], result[1::2], strict=True))
-        for position, (key, (_, blob)) in enumerate(zip(keys, answers, strict=True)):
-            if blob is None and key is not None:
-                self._check_absence(position, (key,))
-        return answers
+        generations, blobs = result[::2], result[1::2]
+        if None in blobs:
+            for position, (key, blob) in enumerate(zip(keys, blobs, strict=True)):
+                if blob is None and key is not None:
+                    self._check_absence(position, (key,))
+        return generations, blobs
 
     def many(
         self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]
@@ -189,22 +192,24 @@ os.register_at_fork(after_in_child=_forget_connections)
 def _in_parts(paths: Sequence[Path]) -> list[_Part]:
     parts: list[tuple[list[Path], list[int]]] = []
     for path in paths:
-        if not parts or (path not in parts[-1][0] and len(parts[-1][0]) == _ATTACHED):
+        if not parts or (path not in parts[-1][0] and len(parts[-1][0]) == _ATTACHED) or len(parts[-1][1]) == _JOINED:
             parts.append(([], []))
         distinct, numbers = parts[-1]
         if path not in distinct:
             distinct.append(path)
         numbers.append(distinct.index(path))
-    return [
-        _Part(
-            tuple(distinct),
-            tuple(numbers),
-            "SELECT " + ", ".join(
-                f"(SELECT generation FROM f{n}.about), (SELECT blob FROM f{n}.rows WHERE key = ?)" for n in numbers
-            ),
-        )
-        for distinct, numbers in parts
-    ]  # fmt: skip
+    return [_Part(tuple(distinct), tuple(numbers), _one_row(len(distinct), numbers)) for distinct, numbers in parts]
+
+
+def _one_row(files: int, numbers: Sequence[int]) -> str:
+    """The statement of one row: of each namespace its generation and the blob of a key; no row if one says nothing of itself.
+
+    As a join it takes two thirds of the time of as many subqueries.
+    """
+    columns = ", ".join(f"a{number}.generation, r{place}.blob" for place, number in enumerate(numbers))
+    abouts = " CROSS JOIN ".join(f"f{number}.about AS a{number}" for number in range(files))
+    rows = [f"LEFT JOIN f{number}.rows AS r{place} ON r{place}.key = ?" for place, number in enumerate(numbers)]
+    return " ".join(["SELECT", columns, "FROM", abouts, *rows])
 
 
 def _blobs(execute: Execute, number: int, keys: Sequence[bytes]) -> tuple[int | None, dict[bytes, bytes | None]]:

@@ -20,7 +20,8 @@ from fti_assets.inference.server.messages.rest import (
     write_response,
 )
 from fti_assets.inference.server.metrics import CONTENT_TYPE
-from fti_assets.inference.server.pages import config_of, metadata_of, openapi, page
+from fti_assets.inference.server.openapi import openapi
+from fti_assets.inference.server.pages import config_of, metadata_of, page
 from fti_assets.inference.server.reading import ClientGoneError, Receive, read_body, request_id
 from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.server.repository import Repository

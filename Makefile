@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE  # with it every process compiles whatever it i
 # The flights are of 2013, so the clock of the demo and of its UI stands where their data ends.
 FTI_NOW ?= 2014-01-05T00:00:00Z
 
-.PHONY: feast peers install demo test coverage ui bench soak pandas2 reference docs clean
+.PHONY: feast kserve peers install demo test coverage ui bench soak pandas2 reference docs clean
 
 install: $(VENV)/.installed .dagster/dagster.yaml
 
@@ -60,6 +60,14 @@ feast: .venv-feast/bin/feast
 	$(PYTHON) -m venv .venv-feast
 	.venv-feast/bin/pip install --quiet 'feast[duckdb]==0.67.0'
 
+# KServe's clients keep pandas below 3.
+kserve: .venv-kserve/.installed
+
+.venv-kserve/.installed:
+	$(PYTHON) -m venv .venv-kserve
+	.venv-kserve/bin/pip install --quiet 'kserve==0.21.0'
+	touch $@
+
 # The servers beside which ours is measured have environments of their own.
 PEERS := fastapi litserve mlserver bentoml
 
@@ -81,7 +89,7 @@ SEEDS ?= 1 2 3 4 5 6 7 8 9 10
 KILLED := $(shell grep -rl "def test.*killed" tests)
 
 soak: export FTI_EXAMPLES := all
-soak: install pandas2 feast
+soak: install pandas2 feast kserve
 	$(BIN)/python -m pytest -m soak --durations=0 --durations-min=1
 	FTI_SOAK_SECONDS=600 $(BIN)/python -m pytest tests/integration/test_readers_and_writers.py tests/peers
 	for seed in $(SEEDS); do \
@@ -111,4 +119,4 @@ docs: reference
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) .venv-pandas2 .venv-feast .venv-peers .fti .dagster
+	rm -rf $(VENV) .venv-pandas2 .venv-feast .venv-kserve .venv-peers .fti .dagster

@@ -71,8 +71,8 @@ def reset(names: tuple[str, ...], yes: bool, file: str | None, module: str | Non
         click.echo(as_text(plan))
         if not plan.needs and not _confirmed():
             raise StoreError("nothing was dropped: answer y, or say --yes")
-    dropped, told_dagster = reset(system, names, stores=system_stores, expected=plan)
-    click.echo(as_text(dropped, done=True, told_dagster=told_dagster))
+    dropped, wiped_assets = reset(system, names, stores=system_stores, expected=plan)
+    click.echo(as_text(dropped, done=True, wiped_assets=wiped_assets))
 
 
 def _confirmed() -> bool:

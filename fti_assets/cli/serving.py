@@ -45,7 +45,7 @@ def serve(
     from fti_assets.inference.server.limits import Limits
     from fti_assets.inference.server.service import Settings, serve
 
-    stated = {name: value for name, value in limits.items() if value is not None}
+    chosen_limits = {name: value for name, value in limits.items() if value is not None}
     settings = Settings(
         names,
         models,
@@ -55,7 +55,7 @@ def serve(
         grpc_port=grpc_port,
         workers=workers,
         drain_seconds=drain,
-        limits=Limits(**stated),
+        limits=Limits(**chosen_limits),
     )
     serve(settings)
 

@@ -165,7 +165,7 @@ def type_of_sql(sql_type: str) -> ColumnType | None:
     return compared_type(sql_type) or _FURTHER.get(sql_type if sql_type.endswith("]") else sql_type.partition("(")[0])
 
 
-def given_type(sql_type: str) -> ColumnType | None:
+def type_held_by(sql_type: str) -> ColumnType | None:
     """The column type of a DuckDB type outside the lake, where text may be an enum, and a time of any unit or zone.
 
     >>> given_type("TIMESTAMP WITH TIME ZONE"), given_type("UUID"), given_type("TIMESTAMP[]")

@@ -16,7 +16,7 @@ from fti_assets.orchestration.resources import Stores
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.models.model import Model
 
-NOT_STATED = "not stated"
+UNSTATED = "not stated"
 _FRAMEWORKS = {
     "duckdb": "DuckDB",
     "fti_assets": "DuckDB",
@@ -186,7 +186,7 @@ def online_inference(model: Model, spec: Any, stores: Stores | None) -> dict[str
     }
 
 
-def fact_of(spec: Any, name: str, otherwise: str = NOT_STATED) -> str:
+def fact_of(spec: Any, name: str, otherwise: str = UNSTATED) -> str:
     """A tag of the asset, or else its metadata, or else what is known otherwise."""
     result = spec.tags.get(name) or spec.metadata.get(name)
     return otherwise if result is None else str(getattr(result, "value", result))
@@ -207,4 +207,4 @@ def length(duration: timedelta) -> str:
 def framework(spec: Any, annotations: Mapping[str, Any]) -> str:
     """What a function is written with: as stated, or of what it is annotated to return."""
     module = getattr(annotations.get("return"), "__module__", "").partition(".")[0]
-    return fact_of(spec, "framework", _FRAMEWORKS.get(module, NOT_STATED))
+    return fact_of(spec, "framework", _FRAMEWORKS.get(module, UNSTATED))

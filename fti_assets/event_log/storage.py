@@ -96,7 +96,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
 
     def _open(self, base_dir: str) -> None:
         self._databases = OpenDatabases(OPEN_DATABASES, SQLITE_BUSY_TIMEOUT_SECONDS)
-        self._there: set[str] = set()
+        self._existing: set[str] = set()
         self._last_of_its_run = False
         super().__init__(base_dir, self._inst_data)
         self._db_lock = threading.RLock()  # whoever forks takes it, and may be within a transaction
@@ -146,22 +146,22 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     def _prepare(self, shard: str) -> None:
         """Make the tables of a database that is new."""
         if shard == INDEX_SHARD_NAME:
-            self._there.clear()
+            self._existing.clear()
         path = self.path_for_shard(shard)
         if not is_stamped(path, SQLITE_BUSY_TIMEOUT_SECONDS):
             self._initdb(engine_of_new(path, SQLITE_BUSY_TIMEOUT_SECONDS))
 
     def has_table(self, table_name: str) -> bool:
         """Whether the index has a table. One that is there stays, so it is looked for once."""
-        if table_name not in self._there and super().has_table(table_name):
-            self._there.add(table_name)
-        return table_name in self._there
+        if table_name not in self._existing and super().has_table(table_name):
+            self._existing.add(table_name)
+        return table_name in self._existing
 
     def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
         name = f"asset_keys.{column_name}"
-        if name not in self._there and super()._has_asset_key_col_on_connection(conn, column_name):
-            self._there.add(name)
-        return name in self._there
+        if name not in self._existing and super()._has_asset_key_col_on_connection(conn, column_name):
+            self._existing.add(name)
+        return name in self._existing
 
     def _store_asset_check_evaluation_planned(self, event: EventLogEntry, event_id: int | None) -> None:
         """Dagster's rows, one for each partition of a run, of which it makes the same long text again and again."""
@@ -186,7 +186,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
             self._databases.close_all()
             super().upgrade()
             self._databases.close_all()
-            self._there.clear()
+            self._existing.clear()
 
     def wipe(self) -> None:
         """Delete each run's database, and what the index holds."""

@@ -81,14 +81,14 @@ def feature_group(
     >>> customers.table_name
     'customers_v1'
     """
-    names_there = caller_names()
+    caller_scope = caller_names()
 
     def declare(function: Callable[..., Any]) -> FeatureGroup:
         checked_function(function, over="fti.feature_group")
         own_name = checked_name(name or function.__name__, what="feature group")
-        annotations = annotations_of(function, names_there)
+        annotations = annotations_of(function, caller_scope)
         terms = checked_terms(keys, rename, serving_delay, ttl, schema, what=repr(own_name))
-        groups, other_ins = group_inputs(function, annotations, ins or {}, names_there)
+        groups, other_ins = group_inputs(function, annotations, ins or {}, caller_scope)
         group = FeatureGroup(
             name=own_name,
             version=version,

@@ -13,7 +13,7 @@ from fti_assets.core.times import Partition
 from fti_assets.errors import LookbackError, listed
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.table import Grid, SourcePartitions, Table
-from fti_assets.orchestration.partitions import is_timed, windows_between
+from fti_assets.orchestration.partitions import is_timed, partitions_between
 from fti_assets.stores.lake.lake import Lake
 
 
@@ -44,7 +44,7 @@ def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, partition
     stored = lake.ledger(source.table, snapshot=snapshot)
     whole = [
         partition
-        for partition in windows_between(source.partitions_def, reach, start)
+        for partition in partitions_between(source.partitions_def, reach, start)
         if partition.start
         and partition.end
         and partition.start >= reach
@@ -114,7 +114,9 @@ def _refuse_missing_partitions(
         return
     stored = lake.ledger(source.table, snapshot=snapshot)
     missing = [
-        partition.key for partition in windows_between(source.partitions_def, reach, end) if partition.key not in stored
+        partition.key
+        for partition in partitions_between(source.partitions_def, reach, end)
+        if partition.key not in stored
     ]
     if missing:
         raise LookbackError(

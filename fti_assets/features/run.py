@@ -109,13 +109,13 @@ class _Partitions:
 def _with_stored_types(lake: Lake, group: FeatureGroup) -> Layout:
     """The group's layout with the types of its table; a decimal's stated digits hold as long as no value is stored in others."""
     layout, stored, table = layout_of(group), lake.types(group.table), group.table
-    stated = decimal_types(layout.schema)
+    declared = decimal_types(layout.schema)
 
     def is_placeholder(column: str) -> bool:
-        return column in stored and column not in stated and has_no_value(lake, table, column)
+        return column in stored and column not in declared and has_no_value(lake, table, column)
 
-    kept = {column for column in stated.keys() & stored.keys() if not has_no_value(lake, table, column)}
-    types = stored | {column: kind for column, kind in stated.items() if column not in kept}
+    kept = {column for column in declared.keys() & stored.keys() if not has_no_value(lake, table, column)}
+    types = stored | {column: kind for column, kind in declared.items() if column not in kept}
     return replace(layout, stored=types, is_placeholder=is_placeholder)
 
 

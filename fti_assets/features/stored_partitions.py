@@ -12,7 +12,7 @@ from fti_assets.core.names import WHOLE
 from fti_assets.core.rules import Rule
 from fti_assets.errors import SchemaChangedError, listed
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.orchestration.partitions import is_timed, windows_between
+from fti_assets.orchestration.partitions import is_timed, partitions_between
 from fti_assets.stores.lake.lake import Lake
 
 _CADENCE = "cadence"
@@ -61,7 +61,7 @@ def missing_partitions(lake: Lake, group: FeatureGroup, start: datetime, end: da
     if not is_timed(group.partitions_def):
         return []
     stored = lake.ledger(group.table, snapshot=snapshot)
-    partitions = windows_between(group.partitions_def, start, end)
+    partitions = partitions_between(group.partitions_def, start, end)
     return [f"{group.table_name} {partition.key}" for partition in partitions if partition.key not in stored]
 
 
@@ -74,7 +74,7 @@ def provisional_partitions(
     stored, delay = lake.ledger(group.table, snapshot=snapshot), group.serving_delay or timedelta(0)
     return [
         f"{group.table_name} {partition.key}"
-        for partition in windows_between(group.partitions_def, start, end)
+        for partition in partitions_between(group.partitions_def, start, end)
         if partition.key in stored
         and partition.end is not None
         and stored[partition.key].run_at < partition.end + delay

@@ -24,12 +24,12 @@ from fti_assets.stores.lake.upkeep.dropping import drop_tables
 from fti_assets.stores.lake.upkeep.forgetting import (
     FoundTiles,
     Occurrences,
-    among,
     columns_of,
     equals,
     expire_snapshots,
     find,
     find_tiles,
+    matching,
     rejected_rows,
     tables_with_files,
     take_out,
@@ -151,7 +151,7 @@ def forget(
         expired=done,
         of_killed_writers=len(killed),
         written_again=again,
-        told_dagster=reported,
+        reported_partitions=reported,
     )
 
 
@@ -172,7 +172,7 @@ def _search(lake: Lake, carrier: Carrier) -> _Search:
             except DataError as error:
                 refused.append(error)
                 continue
-            parts.append(among(spine.identity, rows))
+            parts.append(matching(spine.identity, rows))
             records = lake.connection.sql(f"FROM {rows}").fetchall()
             identities.append((spine.identity, frozenset(tuple(map(_comparable, row)) for row in records)))
     predicate = " OR ".join(parts) or _NO_ROW

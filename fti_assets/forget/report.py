@@ -51,7 +51,7 @@ class Forgotten:
     """The files of killed writers that held it when the command began."""
     written_again: Sequence[str] = ()
     """Tables into which somebody wrote the key while it was taken out."""
-    told_dagster: int = 0
+    reported_partitions: int = 0
 
     @property
     def nothing(self) -> bool:
@@ -105,8 +105,8 @@ def _lines(done: Forgotten) -> Iterator[str]:
             yield f"  {table}: {_rows(occurrences)}; {command}"
     if done.written_again:
         yield f"somebody wrote it into {listed(done.written_again)} meanwhile: take it out of the sources and forget it again"
-    if done.told_dagster:
-        yield f"Dagster was told the new data versions of {done.told_dagster} partitions"
+    if done.reported_partitions:
+        yield f"Dagster was told the new data versions of {done.reported_partitions} partitions"
     if not done.dry_run:
         yield (
             "what this cannot reach: the sources, from which the next run would bring it back; previews and failing samples in "

@@ -17,7 +17,7 @@ from fti_assets.orchestration.dagster_internals import (
     get_code_version,
     get_input_provenance_data,
 )
-from fti_assets.orchestration.partitions import windows_of
+from fti_assets.orchestration.partitions import partitions_of
 
 _NO_EVENTS = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """The metadata of a result that has its effect on what follows, while the step reports its events by itself."""
@@ -90,7 +90,7 @@ def _provisional(context: dg.AssetExecutionContext, commit: Commit, delay: timed
     if context.assets_def.partitions_def is None:
         return set()
     run_at = {record.partition: record.run_at for record in commit.partitions}
-    partitions = windows_of(context.assets_def.partitions_def, list(run_at))
+    partitions = partitions_of(context.assets_def.partitions_def, list(run_at))
     return {one.key for one in partitions if one.end is not None and run_at[one.key] < one.end + delay}
 
 

@@ -23,7 +23,7 @@ def is_timed(partitions_def: Any) -> TypeGuard[dg.TimeWindowPartitionsDefinition
     return isinstance(partitions_def, dg.TimeWindowPartitionsDefinition)
 
 
-def windows_of(partitions_def: dg.PartitionsDefinition[str] | None, keys: Sequence[str]) -> list[Partition]:
+def partitions_of(partitions_def: dg.PartitionsDefinition[str] | None, keys: Sequence[str]) -> list[Partition]:
     """The windows of partition keys, in the order of time."""
     if partitions_def is None:
         return [UNPARTITIONED]
@@ -43,10 +43,10 @@ def running_partitions(context: dg.AssetExecutionContext) -> list[Partition]:
                 "(--partition) or a range (--partition-range). Nothing was stored"
             )
         return [UNPARTITIONED]
-    return windows_of(context.assets_def.partitions_def, list(context.partition_keys))
+    return partitions_of(context.assets_def.partitions_def, list(context.partition_keys))
 
 
-def windows_between(partitions_def: dg.PartitionsDefinition[str], start: datetime, end: datetime) -> list[Partition]:
+def partitions_between(partitions_def: dg.PartitionsDefinition[str], start: datetime, end: datetime) -> list[Partition]:
     """The time windows that overlap ``[start, end)``, of those that the definition has."""
     assert is_timed(partitions_def)
     bound = naive_utc(partitions_def.start)
@@ -57,7 +57,7 @@ def windows_between(partitions_def: dg.PartitionsDefinition[str], start: datetim
     before = partitions_def.get_prev_partition_window(start.replace(tzinfo=UTC), respect_bounds=False)
     first = start.replace(tzinfo=UTC) if before is None else before.end  # where the window that holds the start begins
     span = dg.TimeWindow(first, end.replace(tzinfo=UTC))
-    windows = windows_of(partitions_def, partitions_def.get_partition_keys_in_time_window(span))
+    windows = partitions_of(partitions_def, partitions_def.get_partition_keys_in_time_window(span))
     # Dagster lists the window that the definition's end cuts off, too, although it has no such partition.
     return [w for w in windows if w.end and w.start and start < w.end <= last and bound <= w.start < end]
 

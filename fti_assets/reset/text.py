@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from fti_assets.reset.plan import Plan, StoredTable
 
 
-def as_text(plan: Plan, *, done: bool = False, told_dagster: int | None = None) -> str:
+def as_text(plan: Plan, *, done: bool = False, wiped_assets: int | None = None) -> str:
     """Write what a reset would do or did, for people.
 
     Args:
         plan: what it drops.
         done: whether it has been done.
-        told_dagster: how many assets Dagster forgot; None where there is no ``DAGSTER_HOME``.
+        wiped_assets: how many assets had their records wiped from Dagster; None where there is no ``DAGSTER_HOME``.
     """
-    return "\n".join(_lines(plan, done, told_dagster))
+    return "\n".join(_lines(plan, done, wiped_assets))
 
 
 def refusal(plan: Plan) -> str:
@@ -38,7 +38,7 @@ def refusal(plan: Plan) -> str:
     )
 
 
-def _lines(plan: Plan, done: bool, told_dagster: int | None) -> Iterator[str]:
+def _lines(plan: Plan, done: bool, wiped_assets: int | None) -> Iterator[str]:
     named = ", ".join(plan.names)
     if not plan.dropped:
         yield f"nothing of {named} is stored in {plan.root}, online or among the rejected rows"
@@ -55,8 +55,8 @@ def _lines(plan: Plan, done: bool, told_dagster: int | None) -> Iterator[str]:
     else:
         yield (
             "Dagster was not told, since DAGSTER_HOME is not set: wipe the materializations on the asset's page"
-            if told_dagster is None
-            else f"wiped Dagster's records of {told_dagster} assets"
+            if wiped_assets is None
+            else f"wiped Dagster's records of {wiped_assets} assets"
         )
     if plan.dropped:
         yield "snapshots that hold the rows stay readable until upkeep expires them"

@@ -17,7 +17,7 @@ from fti_assets.core.sql import literal, quoted, temporary_name
 from fti_assets.core.times import Partition
 from fti_assets.errors import NotMaterializedError
 from fti_assets.features.point_in_time.arrays import fetch_columns
-from fti_assets.features.point_in_time.assemble import assemble, known_types
+from fti_assets.features.point_in_time.assemble import assemble, column_types
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.spine_rows import stored_spine
 from fti_assets.stores.duckdb.relations import view_of
@@ -71,7 +71,7 @@ def assert_join_is_honest(
         f"view {view.name!r} has on-demand features that depend on the other rows of the batch, which no request brings",
         _alone(lake, record, table, chosen, searched),
     )
-    _refuse_known_outcomes(lake, view, table)
+    _refuse_visible_labels(lake, view, table)
 
 
 def _refuse(message: str, differences: Iterator[dict[str, Any]]) -> None:
@@ -147,7 +147,7 @@ def _alone(
     lake: Lake, view: ViewRecord, table: str, chosen: Sequence[int], searched: Sequence[Mapping[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     """The differences between on-demand features of a row among others and of the row alone."""
-    types = known_types(view)
+    types = column_types(view)
     for call in view.on_demand:
         needed = dict.fromkeys([*call.inputs, *(output.name for output in call.outputs)])
         arrays = fetch_columns(lake.connection.sql(f"FROM {table}"), [Column(name, types[name]) for name in needed])
@@ -161,7 +161,7 @@ def _alone(
                     yield {**named, "feature": output.name, "among others": in_batch, "alone": alone}
 
 
-def _refuse_known_outcomes(lake: Lake, view: FeatureView, table: str) -> None:
+def _refuse_visible_labels(lake: Lake, view: FeatureView, table: str) -> None:
     """An outcome that was visible at its own prediction time was no prediction, or its times are wrong."""
     label = view.label
     if view.time is None or label.group.event_time is None or label.horizon is not None:
@@ -182,15 +182,15 @@ def _refuse_known_outcomes(lake: Lake, view: FeatureView, table: str) -> None:
             "available_at says when it was known"
         )
     names = ", ".join(f"spine.{quoted(name)}" for name in (*view.spine.keys, view.time))
-    known = lake.connection.sql(
+    visible = lake.connection.sql(
         f"SELECT {names}, {literal(label.name)} AS feature, outcome.__fti_visible AS known_at FROM {table} spine "
         f"JOIN {view_of(outcomes)} outcome ON {same} WHERE outcome.__fti_visible <= spine.{quoted(view.time)} ORDER BY ALL"
     ).df()
-    if len(known):
+    if len(visible):
         raise LeakFound(
-            f"the label {label.name!r} of view {view.name!r} was visible at its own prediction time for {len(known)} rows: "
+            f"the label {label.name!r} of view {view.name!r} was visible at its own prediction time for {len(visible)} rows: "
             f"{advice}",
-            known,
+            visible,
         )
 
 

@@ -22,7 +22,7 @@ from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage
 from fti_assets.features.rows.table import Table
-from fti_assets.orchestration.partitions import windows_between, windows_of
+from fti_assets.orchestration.partitions import partitions_between, partitions_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.signature import parameters_of
 from fti_assets.stores.duckdb.relations import view_of
@@ -105,10 +105,10 @@ def _stored_within(lake: Lake, group: FeatureGroup, partitions: Sequence[Partiti
     start, end = partitions[0].start, partitions[-1].end
     stored = lake.ledger(group.table)
     if group.partitions_def is None:
-        return windows_of(None, [])
+        return partitions_of(None, [])
     if start is None or end is None:
-        return windows_of(group.partitions_def, list(stored))
-    within = [one for one in windows_between(group.partitions_def, start, end) if one.key in stored]
+        return partitions_of(group.partitions_def, list(stored))
+    within = [one for one in partitions_between(group.partitions_def, start, end) if one.key in stored]
     if not within:
         raise NotMaterializedError(f"{group.table_name} has no partition from {start} to {end}: materialize it first")
     return within

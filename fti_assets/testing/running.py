@@ -10,7 +10,7 @@ import dagster as dg
 from fti_assets.core.times import Partition
 from fti_assets.errors import DeclarationError, listed
 from fti_assets.features.run import ALL_PARTITIONS
-from fti_assets.orchestration.partitions import RANGE_TAGS, windows_of
+from fti_assets.orchestration.partitions import RANGE_TAGS, partitions_of
 from fti_assets.orchestration.signature import CONTEXT, call_function, parameters_of
 from fti_assets.orchestration.step import beta_accepted
 
@@ -27,7 +27,7 @@ def named_partitions(declaration: Any, partition: PartitionKeys) -> list[Partiti
     if partitions_def is None:
         if partition is not None:
             raise DeclarationError(f"{name} is not partitioned, so it has no partition {partition!r}: name none")
-        return windows_of(None, [])
+        return partitions_of(None, [])
     if partition is None:
         dynamic = isinstance(partitions_def, dg.DynamicPartitionsDefinition)
         example = "'a key'" if dynamic else repr(partitions_def.get_first_partition_key())
@@ -46,7 +46,7 @@ def named_partitions(declaration: Any, partition: PartitionKeys) -> list[Partiti
                 f"{name} has dynamic partitions, which have no range from {first!r} to {last!r}: run them one at a time, "
                 f"partition={first!r}"
             )
-        return windows_of(partitions_def, [first])
+        return partitions_of(partitions_def, [first])
     unknown = [key for key in (first, last) if not partitions_def.has_partition_key(key)]
     if unknown:
         raise DeclarationError(
@@ -58,7 +58,7 @@ def named_partitions(declaration: Any, partition: PartitionKeys) -> list[Partiti
         raise DeclarationError(
             f"{name} has no partitions from {first!r} to {last!r}: name the first and then the last, partition=({last!r}, {first!r})"
         )
-    return windows_of(partitions_def, within)
+    return partitions_of(partitions_def, within)
 
 
 def call(

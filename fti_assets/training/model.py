@@ -73,7 +73,7 @@ def model(
         DeclarationError: the declaration is impossible.
     """
 
-    names_there = caller_names()
+    caller_scope = caller_names()
 
     def declare(function: Callable[..., Any]) -> Model:
         checked_function(function, over="fti.model")
@@ -90,7 +90,7 @@ def model(
                 "fti.NotWorseThanChampion and fti.SliceGap, each with its metric"
             )
         own = _dataset_of(dataset) if isinstance(dataset, FeatureView) else dataset
-        annotations = annotations_of(function, names_there)
+        annotations = annotations_of(function, caller_scope)
         evaluation = evaluate or Evaluation(metrics=_DEFAULT_METRICS[task])
         declared = Model(
             name=own_name,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fti_assets.core.times import Partition
 from fti_assets.features.asset import beta_accepted
 from fti_assets.orchestration.conditions.reach import Reach, partitions_back
-from fti_assets.orchestration.partitions import windows_between, windows_of
+from fti_assets.orchestration.partitions import partitions_between, partitions_of
 from tests.support.examples import examples
 
 END = "2025-06-02"  # a Monday, on which the last working day ends too
@@ -54,7 +54,7 @@ NAMES = st.sampled_from(sorted(CALENDARS))
 @cache
 def windows(name: str) -> list[Partition]:
     """A calendar's windows, made when a test first asks: importing this module makes none."""
-    return windows_of(CALENDARS[name], CALENDARS[name].get_partition_keys())
+    return partitions_of(CALENDARS[name], CALENDARS[name].get_partition_keys())
 
 
 def reads(reader: Partition, back: timedelta | None, own: bool) -> tuple[datetime, datetime]:
@@ -136,4 +136,4 @@ def test_dagster_maps_a_window_to_all_that_it_reads(reader: str, upstream: str, 
     ).partitions_subset.get_partition_keys()
     assert window.start is not None
     assert window.end is not None
-    assert {w.key for w in windows_between(source, window.start - reach, window.end)} <= set(mapped)
+    assert {w.key for w in partitions_between(source, window.start - reach, window.end)} <= set(mapped)

@@ -8,7 +8,7 @@ import dagster as dg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fti_assets.orchestration.partitions import windows_between, windows_of
+from fti_assets.orchestration.partitions import partitions_between, partitions_of
 
 DEFINITIONS: list[dg.TimeWindowPartitionsDefinition] = [
     dg.DailyPartitionsDefinition(start_date="2024-01-03", end_date="2024-04-20"),
@@ -37,6 +37,6 @@ def test_every_window_that_overlaps_a_span_is_found_and_no_other(
     partitions_def: dg.TimeWindowPartitionsDefinition, start: datetime, length: int
 ) -> None:
     end = start + timedelta(hours=length)
-    every = windows_of(partitions_def, partitions_def.get_partition_keys())
+    every = partitions_of(partitions_def, partitions_def.get_partition_keys())
     overlapping = [w for w in every if w.start is not None and w.end is not None and w.start < end and w.end > start]
-    assert windows_between(partitions_def, start, end) == overlapping
+    assert partitions_between(partitions_def, start, end) == overlapping

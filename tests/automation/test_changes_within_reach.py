@@ -11,7 +11,7 @@ import pytest
 
 import fti_assets as fti
 from fti_assets.core import clock
-from fti_assets.orchestration.partitions import windows_of
+from fti_assets.orchestration.partitions import partitions_of
 from tests.automation.test_conditions import report
 
 NOW = datetime(2025, 7, 2, 12)
@@ -68,7 +68,7 @@ def test_a_month_beyond_the_reach_may_be_missing() -> None:
 @pytest.mark.parametrize("lookback", ["1h", "1d", "7d", "30d"])
 def test_a_correction_asks_for_exactly_the_windows_that_read_it(name: str, lookback: str) -> None:
     calendar, back = CALENDARS[name], timedelta(hours=1) if lookback == "1h" else timedelta(days=int(lookback[:-1]))
-    windows = windows_of(calendar, calendar.get_partition_keys())
+    windows = partitions_of(calendar, calendar.get_partition_keys())
     corrected = windows[len(windows) // 3]
     assert corrected.start is not None
     assert corrected.end is not None

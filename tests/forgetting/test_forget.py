@@ -530,7 +530,7 @@ def test_dagster_is_told_the_new_versions(
         assert after.tags["dagster/data_version"] != before.tags["dagster/data_version"]
         assert after.tags["dagster/code_version"] == before.tags["dagster/code_version"]
         assert after.metadata["dagster/partition_row_count"].value == lake.ledger(MEMBERS)[FIRST].rows
-    assert done.told_dagster == 6 + 6 + 1
+    assert done.reported_partitions == 6 + 6 + 1
     assert "Dagster was told the new data versions of 13 partitions" in as_text(done)
 
 

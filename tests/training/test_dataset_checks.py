@@ -13,7 +13,7 @@ import pytest
 import fti_assets as fti
 from fti_assets import testing
 from fti_assets.core.manifest import Column
-from fti_assets.training.datasets.checks import KNOWN, judge_rows
+from fti_assets.training.datasets.checks import VISIBLE_LABEL, judge_rows
 from fti_assets.training.datasets.tellers import LabelFacts, not_ruled_out, telling
 from tests.features import oracles
 from tests.features.oracles import START
@@ -39,10 +39,10 @@ def problems(
     kinds = {"boolean": "BOOLEAN", "integer": "BIGINT", "number": "DOUBLE", "text": "VARCHAR", "timestamp": "TIMESTAMP"}
     columns = {name: kinds[kind] for name, (kind, _) in features.items()}
     rows = [
-        {"y": label_of, KNOWN: known, **{name: values[number] for name, (_, values) in features.items()}}
+        {"y": label_of, VISIBLE_LABEL: known, **{name: values[number] for name, (_, values) in features.items()}}
         for number, label_of in enumerate(y)
     ]
-    columns = {"y": kinds[label.type], KNOWN: "BOOLEAN", **columns}
+    columns = {"y": kinds[label.type], VISIBLE_LABEL: "BOOLEAN", **columns}
     connection.execute("DROP TABLE IF EXISTS judged")
     oracles.relation(connection, columns, rows).create("judged")
     given = [Column(name, kind) for name, (kind, _) in features.items()]
@@ -252,7 +252,9 @@ def test_a_few_rows_rule_out_only_what_all_rows_would(connection: duckdb.DuckDBP
 
 def test_hundreds_of_features_are_judged(connection: duckdb.DuckDBPyConnection) -> None:
     columns = ", ".join(f"random() AS x{at}" for at in range(400))
-    connection.execute(f"CREATE TABLE wide AS SELECT i % 2 AS y, true AS {KNOWN}, {columns} FROM range(200) r(i)")
+    connection.execute(
+        f"CREATE TABLE wide AS SELECT i % 2 AS y, true AS {VISIBLE_LABEL}, {columns} FROM range(200) r(i)"
+    )
     features = [Column(f"x{at}", "number") for at in range(400)]
     results = judge_rows(connection, "wide", features, Column("y", "integer"), "y", {})
     assert [result.rule.name for result in results if not result.passed] == ["label_unknown_in_time"]

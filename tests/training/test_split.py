@@ -57,7 +57,7 @@ class Times(list[datetime]):
 
 
 def parts_of(times, split, maturity):
-    parts = split.boundaries(CUTOFF, maturity, start_of_newest=Times(times).start_of_newest)
+    parts = split.boundaries(CUTOFF, maturity, rows=Times(times))
     return {part: [t for t in times if (not start or t >= start) and t < end] for part, (start, end) in parts.items()}
 
 
@@ -77,9 +77,7 @@ def test_shares_are_of_the_rows_that_there_are(times, share, maturity):
 
 def test_a_share_and_a_length_go_together():
     times = [CUTOFF - timedelta(days=day) for day in range(40, 60)]
-    parts = TimeSplit(validation="3d", test=0.5).boundaries(
-        CUTOFF, timedelta(0), start_of_newest=Times(times).start_of_newest
-    )
+    parts = TimeSplit(validation="3d", test=0.5).boundaries(CUTOFF, timedelta(0), rows=Times(times))
     assert parts["test"] == (CUTOFF - timedelta(days=49), CUTOFF)
     assert parts["validation"] == (CUTOFF - timedelta(days=52), CUTOFF - timedelta(days=49))
 

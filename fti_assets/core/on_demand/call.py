@@ -80,8 +80,10 @@ def _plain_values(array: np.ndarray, output: Column, call: OnDemandCall) -> list
     return made
 
 
-def _mistyped(output: Column, call: OnDemandCall, found: str) -> PredictionError:
-    return PredictionError(f"{_named(call)} returned {output.name!r} {found}: {SIDES[output.type].made} is expected")
+def _mistyped(output: Column, call: OnDemandCall, type_text: str) -> PredictionError:
+    return PredictionError(
+        f"{_named(call)} returned {output.name!r} {type_text}: {SIDES[output.type].made} is expected"
+    )
 
 
 def _own(value: np.generic) -> Any:

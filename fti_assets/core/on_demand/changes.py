@@ -110,10 +110,10 @@ def own_names(definition: ast.AST) -> set[str]:
     """The parameters and local names of a function, none of a class."""
     if not isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef):
         return set()
-    given = {node.arg for node in ast.walk(definition.args) if isinstance(node, ast.arg)}
+    parameters = {node.arg for node in ast.walk(definition.args) if isinstance(node, ast.arg)}
     nodes = [node for statement in definition.body for node in of_the_module(statement)]
     outer = {name for node in nodes if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
-    return (given | {name for statement in definition.body for name in bound_by(statement)}) - outer
+    return (parameters | {name for statement in definition.body for name in bound_by(statement)}) - outer
 
 
 def may_change(statement: ast.stmt) -> bool:

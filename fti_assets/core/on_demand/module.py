@@ -25,7 +25,7 @@ from fti_assets.core.on_demand.source import absolute_module, source_file
 from fti_assets.errors import DeclarationError
 
 MOST_MODULES = 250
-OTHERS = frozenset({"numpy", "fti_assets"})
+APP_PACKAGES = frozenset({"numpy", "fti_assets"})
 
 
 @dataclass
@@ -156,8 +156,8 @@ class Module:
         results: list[tuple[set[str], set[str], bool]] = []
         for statement in self.tree.body:
             if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-                given = [one.value for one in ast.walk(statement) if isinstance(one, ast.Return | ast.Yield)]
-                inside = {name for one in given for name in lives_on(one)}
+                exits = [one.value for one in ast.walk(statement) if isinstance(one, ast.Return | ast.Yield)]
+                inside = {name for one in exits for name in lives_on(one)}
                 results.append(({statement.name}, self._inward(statement, inside), False))
                 continue
             owner = {statement.name} if isinstance(statement, ast.ClassDef) else set()
@@ -179,12 +179,12 @@ class Module:
         """The names that a statement gives to functions of which nothing is known here."""
         names: set[str] = set()
         for node in run_at_once(statement):
-            if isinstance(node, ast.Call) and not self._is_known(node.func):
+            if isinstance(node, ast.Call) and not self._is_readable(node.func):
                 for one in [*node.args, *(word.value for word in node.keywords)]:
                     names |= lives_on(one)
         return names
 
-    def _is_known(self, called: ast.expr) -> bool:
+    def _is_readable(self, called: ast.expr) -> bool:
         name = root(called)
         if name in self.origins:
             return not any(is_own(origin) for origin in self.origins[name])
@@ -194,4 +194,4 @@ class Module:
 def is_own(module: str) -> bool:
     """Whether it may be a module of the user's own."""
     top = module.partition(".")[0]
-    return bool(top) and top not in OTHERS and top not in sys.stdlib_module_names
+    return bool(top) and top not in APP_PACKAGES and top not in sys.stdlib_module_names

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fti_assets.core.on_demand.changes import DEFINITIONS, FUNCTIONS, bound_by, mentioned_by, root, run_at_once
-from fti_assets.core.on_demand.module import MOST_MODULES, OTHERS, Module, is_own
+from fti_assets.core.on_demand.module import APP_PACKAGES, MOST_MODULES, Module, is_own
 from fti_assets.core.on_demand.source import absolute_module, packages_around, source_file
 from fti_assets.errors import DeclarationError
 
@@ -37,7 +37,7 @@ _HOOKS = frozenset({"__init_subclass__", "__set_name__", "__prepare__"})
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib"))
 
 
-def around(module: str, known: Mapping[str, Module]) -> dict[str, Module]:
+def around(module: str, read_before: Mapping[str, Module]) -> dict[str, Module]:
     """A module and all of the user's own that run when it is imported, or that its functions import, by name."""
     waiting, results = [module, *packages_around(module)], dict[str, Module]()
     top, is_installed = module.partition(".")[0], _installed(module)
@@ -49,7 +49,7 @@ def around(module: str, known: Mapping[str, Module]) -> dict[str, Module]:
             continue  # an app has none of these: a view refuses the function
         if len(results) == MOST_MODULES:
             raise DeclarationError(f"module {module!r} imports more than {MOST_MODULES} modules, {name!r} among them")
-        one = results[name] = known.get(name) or Module.read(name)
+        one = results[name] = read_before.get(name) or Module.read(name)
         for asked in _imports(one):
             waiting += [asked, *packages_around(asked)]
     return results
@@ -227,18 +227,18 @@ def _changers(module: Module) -> set[str]:
 def _changes_another(module: Module, changers: Mapping[str, set[str]]) -> bool:
     """Whether a module, or a function of it, changes what an import of it brings, or runs a function elsewhere that changes something."""
     brought = {name for name, origins in module.origins.items() if any(is_own(origin) for origin in origins)}
-    other = {name for name in module.origins if name not in brought and _library(module, name) not in OTHERS}
+    other = {name for name in module.origins if name not in brought and _library(module, name) not in APP_PACKAGES}
     foreign = module.live_on(brought)
     for statement, changed in zip(module.tree.body, module.changed, strict=True):
         if changed & foreign or (not isinstance(statement, DEFINITIONS) and _sets_a_part(statement, other)):
             return True
         if _is_hooked(statement, module, changers):
             return True
-    others = set[str]().union(*(names for name, names in changers.items() if name != module.name))
+    foreign_changes = set[str]().union(*(names for name, names in changers.items() if name != module.name))
     run = [node for one in _run(module) for node in ast.walk(one)]
     return any(
-        (isinstance(node, ast.Attribute) and node.attr in others and root(node) in foreign)
-        or (isinstance(node, ast.Name) and node.id in foreign and node.id in _names_of(module, others))
+        (isinstance(node, ast.Attribute) and node.attr in foreign_changes and root(node) in foreign)
+        or (isinstance(node, ast.Name) and node.id in foreign and node.id in _names_of(module, foreign_changes))
         for node in run
     )
 

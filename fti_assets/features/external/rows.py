@@ -12,7 +12,7 @@ import duckdb
 from fti_assets.core.names import is_kept
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import is_name, quoted
-from fti_assets.core.types import SIDES, WIDE, ColumnType, given_type, type_of_sql
+from fti_assets.core.types import SIDES, WIDE, ColumnType, type_held_by, type_of_sql
 from fti_assets.errors import DataError, listed, one_of
 from fti_assets.features.groups.columns import group_columns, stored_schema
 from fti_assets.features.groups.group import FeatureGroup, layout_of
@@ -30,7 +30,7 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.sources.source import NOT_AS_DECLARED, described, source_connection
 
 _log = logging.getLogger(__name__)
-_said: set[tuple[str, ...]] = set()
+_logged: set[tuple[str, ...]] = set()
 
 
 def read_external(lake: Lake, groups: Iterable[FeatureGroup]) -> None:
@@ -106,8 +106,8 @@ def left_out(columns: Sequence[str]) -> dict[str, str]:
 
 def _log_omitted_columns(group: FeatureGroup, columns: dict[str, str]) -> None:
     message = (group.table_name, *columns)
-    if columns and message not in _said:
-        _said.add(message)
+    if columns and message not in _logged:
+        _logged.add(message)
         _log.warning(
             "%s leaves out columns whose names have capitals, spaces or other signs; to have them, write %s",
             group.table_name,
@@ -150,7 +150,7 @@ def _selected(
 
 def _target(stored: str, declared: ColumnType | None) -> str:
     """The type that a column is read as: casts that lose nothing, and a number's decimals as a double."""
-    kind = given_type(stored)
+    kind = type_held_by(stored)
     if declared is not None and can_be(stored, declared):
         return SIDES[declared].sql
     if stored in (*WIDE, "UHUGEINT"):

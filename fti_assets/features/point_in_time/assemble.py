@@ -39,7 +39,7 @@ def assemble(lake: Lake, view: ViewRecord, spine: duckdb.DuckDBPyRelation, *, sn
         return joined
     connection, name = lake.connection, quoted(temporary_name("assembled"))
     connection.execute(f"CREATE TEMP TABLE {name} AS SELECT row_number() OVER () AS {_ROW}, * FROM {view_of(joined)}")
-    types = known_types(view)
+    types = column_types(view)
     for call in view.on_demand:
         inputs = [Column(column, types[column]) for column in call.inputs]
         rows = connection.sql(f"FROM {name} ORDER BY {_ROW}")
@@ -62,7 +62,7 @@ def _without_unused(spine: duckdb.DuckDBPyRelation, view: ViewRecord) -> duckdb.
     return spine.project(f"* EXCLUDE ({', '.join(map(quoted, unused))})") if unused else spine
 
 
-def known_types(view: ViewRecord) -> dict[str, ColumnType]:
+def column_types(view: ViewRecord) -> dict[str, ColumnType]:
     """The types of everything that an on-demand function can take: request fields, prediction time, features."""
     types: dict[str, ColumnType] = {column.name: column.type for column in view.request}
     if view.prediction_time is not None:

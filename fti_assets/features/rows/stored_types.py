@@ -103,36 +103,36 @@ def storage_of_iso_text(connection: duckdb.DuckDBPyConnection, column: str) -> S
     return StoredColumn("TIMESTAMP", instants.or_error(f"{column} is ", problem), word)
 
 
-def kept_type(given: Any) -> str:
+def kept_type(sql_type: Any) -> str:
     """The type that the lake keeps values of a DuckDB type in.
 
     >>> import duckdb
     >>> kept_type(duckdb.sqltype('STRUCT("at" TIMESTAMPTZ, "of" FLOAT[3])'))
     'STRUCT("at" TIMESTAMP, "of" FLOAT[])'
     """
-    if given.id in ("list", "array"):
-        return f"{kept_type(given.children[0][1])}[]"
-    if given.id == "struct":
-        fields = ", ".join(f"{quoted(name)} {kept_type(kind)}" for name, kind in given.children)
-        return str(given) if not _changed(given) else f"STRUCT({fields})"
-    if given.id == "map":
-        (_, key), (_, value) = given.children
+    if sql_type.id in ("list", "array"):
+        return f"{kept_type(sql_type.children[0][1])}[]"
+    if sql_type.id == "struct":
+        fields = ", ".join(f"{quoted(name)} {kept_type(kind)}" for name, kind in sql_type.children)
+        return str(sql_type) if not _changed(sql_type) else f"STRUCT({fields})"
+    if sql_type.id == "map":
+        (_, key), (_, value) = sql_type.children
         return f"MAP({kept_type(key)}, {kept_type(value)})"
-    if given.id == "interval":
+    if sql_type.id == "interval":
         return "BIGINT"
-    return _STORED_AS.get(given.id, str(given))
+    return _STORED_AS.get(sql_type.id, str(sql_type))
 
 
-def wider_decimal(given: str, stored: str | None) -> bool:
+def wider_decimal(sql_type: str, stored: str | None) -> bool:
     """Whether a stored DECIMAL is to take a given one: it holds every value of it, or it has the digits after the point and those
     before it are the room that a type without a width of its own has; a value beyond the stored ones is then an error.
 
     >>> wider_decimal("DECIMAL(18,0)", "DECIMAL(18,2)"), wider_decimal("DECIMAL(12,1)", "DECIMAL(10,3)")
     (True, False)
     """
-    if stored is None or not (_is_decimal(given) and _is_decimal(stored)):
+    if stored is None or not (_is_decimal(sql_type) and _is_decimal(stored)):
         return False
-    (width, scale), (stored_width, stored_scale) = (_digits(one) for one in (given, stored))
+    (width, scale), (stored_width, stored_scale) = (_digits(one) for one in (sql_type, stored))
     return scale <= stored_scale and (width in (18, 38) or width - scale <= stored_width - stored_scale)
 
 
@@ -173,26 +173,26 @@ def _declared_type(sql_type: str, declared: ColumnType | None) -> str | None:
     return SIDES[declared].sql if sql_type in SIDES[declared].held else None
 
 
-def _changed(given: Any) -> bool:
-    return any(_cast_message(kind, said=False) for kind in _inner(given))
+def _changed(sql_type: Any) -> bool:
+    return any(_cast_message(kind, logged=False) for kind in _inner(sql_type))
 
 
-def _inner(given: Any) -> list[Any]:
+def _inner(sql_type: Any) -> list[Any]:
     """A type and all types within it."""
-    if given.id not in ("list", "array", "struct", "map"):
-        return [given]
-    within = [child for name, child in given.children if (given.id, name) != ("array", "size")]
-    return [given, *(inner for child in within for inner in _inner(child))]
+    if sql_type.id not in ("list", "array", "struct", "map"):
+        return [sql_type]
+    within = [child for name, child in sql_type.children if (sql_type.id, name) != ("array", "size")]
+    return [sql_type, *(inner for child in within for inner in _inner(child))]
 
 
-def _cast_message(kind: Any, *, said: bool) -> bool:
-    return kind.id == "array" or (kind.id in _STORED_AS and not (said and kind.id in _SILENT_CASTS))
+def _cast_message(kind: Any, *, logged: bool) -> bool:
+    return kind.id == "array" or (kind.id in _STORED_AS and not (logged and kind.id in _SILENT_CASTS))
 
 
-def _word(column: str, given: Any) -> str:
-    changed = [kind for kind in _inner(given) if _cast_message(kind, said=True)]
+def _word(column: str, sql_type: Any) -> str:
+    changed = [kind for kind in _inner(sql_type) if _cast_message(kind, logged=True)]
     if not changed:
         return ""
     why = " and ".join(dict.fromkeys(_REASONS[kind.id] for kind in changed if kind.id in _REASONS))
-    shown = str(given) if len(str(given)) <= 60 else f"{given.id.upper()}(...)"
-    return f"{column} came as {shown} and is stored as {kept_type(given)}" + (f" ({why})" if why else "")
+    shown = str(sql_type) if len(str(sql_type)) <= 60 else f"{sql_type.id.upper()}(...)"
+    return f"{column} came as {shown} and is stored as {kept_type(sql_type)}" + (f" ({why})" if why else "")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fti_assets.core.sql import literal, quoted
-from fti_assets.core.types import SIDES, WHOLE, WIDE, ColumnType, given_type
+from fti_assets.core.types import SIDES, WHOLE, WIDE, ColumnType, type_held_by
 from fti_assets.stores.duckdb.iso_text import try_instant_sql
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ class LakeColumn:
     """A foreign column in a type of the lake.
 
     Args:
-        given: the DuckDB type that it came with.
+        sql_type: the DuckDB type that it came with.
         value: the SQL of what came, where NaN is missing, as it is in pandas.
         sql: the SQL of the value in the lake's type, null where that does not hold it.
         misfits: the SQL of which values the type does not hold, each with what it takes.
     """
 
-    given: str
+    sql_type: str
     value: str
     sql: str
     misfits: tuple[tuple[str, str], ...] = ()
@@ -36,20 +36,20 @@ class LakeColumn:
         """The SQL of the value, which fails at one that is not held with its text between two others."""
         if not self.misfits:
             return self.sql
-        is_text = self.given == "VARCHAR"
+        is_text = self.sql_type == "VARCHAR"
         shown = f"chr(39) || left({self.value}, 40) || chr(39)" if is_text else f"left({self.value}::VARCHAR, 60)"
         error = f"error({literal(before)} || {shown} || {literal(after)})"
         return f"CASE WHEN {self.value} IS NOT NULL THEN coalesce({self.sql}, {error}) END"
 
 
-def to_lake(connection: duckdb.DuckDBPyConnection, column: str, given: str, wanted: str) -> LakeColumn:
+def to_lake(connection: duckdb.DuckDBPyConnection, column: str, sql_type: str, wanted: str) -> LakeColumn:
     """Say how a column becomes one of another type, with what a cast would change without an error.
 
     Args:
         connection: where the rows are.
         column: the column's name.
-        given: its DuckDB type.
-        wanted: the DuckDB type of a column type, or the given one.
+        sql_type: its DuckDB type.
+        wanted: the DuckDB type of a column type, or the same one.
 
     >>> import duckdb
     >>> to_lake(duckdb.connect(), "x", "DOUBLE", "DOUBLE").sql
@@ -58,45 +58,45 @@ def to_lake(connection: duckdb.DuckDBPyConnection, column: str, given: str, want
     ['a whole number', 'a whole number of 64 bits']
     """
     value = quoted(column)
-    if given in FLOATS:
+    if sql_type in FLOATS:
         value = f"CASE WHEN isnan({value}) THEN NULL ELSE {value} END"
-    if given == wanted:
-        return LakeColumn(given, value, value)
-    if _holds_all(given, wanted):
-        return LakeColumn(given, value, f"CAST({value} AS {wanted})")
-    if (given, wanted) == ("VARCHAR", "TIMESTAMP"):
+    if sql_type == wanted:
+        return LakeColumn(sql_type, value, value)
+    if _holds_all(sql_type, wanted):
+        return LakeColumn(sql_type, value, f"CAST({value} AS {wanted})")
+    if (sql_type, wanted) == ("VARCHAR", "TIMESTAMP"):
         instant = try_instant_sql(connection, value)
-        return LakeColumn(given, value, instant, ((f"{value} IS NOT NULL AND {instant} IS NULL", "ISO text"),))
+        return LakeColumn(sql_type, value, instant, ((f"{value} IS NOT NULL AND {instant} IS NULL", "ISO text"),))
     cast = f"TRY_CAST({value} AS {wanted})"
     misfits = [(f"{value} IS NOT NULL AND {cast} IS NULL", SIDES[_KINDS[wanted]].asked)]
-    if changed := _changed(value, given, wanted):
+    if changed := _changed(value, sql_type, wanted):
         cast = f"CASE WHEN {changed[0]} THEN NULL ELSE {cast} END"
         misfits.insert(0, changed)
-    return LakeColumn(given, value, cast, tuple(misfits))
+    return LakeColumn(sql_type, value, cast, tuple(misfits))
 
 
-def can_be(given: str, wanted: ColumnType) -> bool:
+def can_be(sql_type: str, wanted: ColumnType) -> bool:
     """Whether values of a DuckDB type, or some of them, are values of a column type: whole numbers are numbers, too.
 
     >>> can_be("BIGINT", "number"), can_be("DECIMAL(9,2)", "integer"), can_be("DATE", "timestamp")
     (True, False, True)
     """
-    kind = given_type(given)
+    kind = type_held_by(sql_type)
     return kind == wanted or (kind, wanted) == ("integer", "number")
 
 
-def _holds_all(given: str, wanted: str) -> bool:
+def _holds_all(sql_type: str, wanted: str) -> bool:
     """Whether a type of the lake holds each value of another type."""
     if wanted == "DOUBLE":
-        return given in (*FLOATS, *WHOLE) and given != "BIGINT"
-    return wanted == "VARCHAR" or (wanted == "BIGINT" and given in WHOLE)
+        return sql_type in (*FLOATS, *WHOLE) and sql_type != "BIGINT"
+    return wanted == "VARCHAR" or (wanted == "BIGINT" and sql_type in WHOLE)
 
 
-def _changed(value: str, given: str, wanted: str) -> tuple[str, str] | None:
+def _changed(value: str, sql_type: str, wanted: str) -> tuple[str, str] | None:
     """The SQL of which values a cast changes without an error, with what the type takes."""
-    if wanted == "BIGINT" and given in FLOATS:
+    if wanted == "BIGINT" and sql_type in FLOATS:
         return f"{value} <> trunc({value})", "a whole number"
-    if wanted == "DOUBLE" and given in ("BIGINT", *WIDE):  # as with an id that was taken for a number
+    if wanted == "DOUBLE" and sql_type in ("BIGINT", *WIDE):  # as with an id that was taken for a number
         back = f"TRY_CAST(TRY_CAST({value} AS DOUBLE) AS HUGEINT)"
         return f"{value} IS NOT NULL AND {back} IS DISTINCT FROM {value}", "a number that float64 does not round"
     return None

@@ -165,7 +165,7 @@ def _search(x: SqlColumn, pattern: Any, before: str = "") -> SqlCheck:
     return SqlCheck(f"NOT regexp_matches({x.text}, {literal(before + group.format(pattern))})", unsure)
 
 
-def _all_seen(x: SqlColumn, values: Any) -> SqlCheck:
+def _all_occur(x: SqlColumn, values: Any) -> SqlCheck:
     listed = x.values(values)
     missing = [f"NOT coalesce(bool_or({x} = {value}), false)" for value in listed]
     strange = f"NOT {x.one_of(values)}" if listed else f"{x} IS NOT NULL"
@@ -187,7 +187,7 @@ _CHECKS: dict[str, Callable[..., str | SqlCheck]] = {
     "str_contains": _search,
     "str_matches": lambda x, pattern: _search(x, pattern, before="^"),
     "str_length": _length,
-    "unique_values_eq": _all_seen,
+    "unique_values_eq": _all_occur,
 }
 """Of each check of Pandera's own: the rows that break it."""
 

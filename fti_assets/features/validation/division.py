@@ -122,9 +122,9 @@ def _divide_type(division: Division, name: str, value: str, sql_type: str, dtype
 
 
 def _divide_check(division: Division, key: RuleKey, check: pa.Check, column: SqlColumn) -> None:
-    said = in_sql(check, column)
-    if said is not None:
-        division.checks[key] = said
+    sql_check = in_sql(check, column)
+    if sql_check is not None:
+        division.checks[key] = sql_check
     elif type(check) is not pa.Check or check.groupby is not None:  # it sees more than the values of its own column
         division.whole.setdefault(None, []).append(key)
     elif is_of_single_values(check):

@@ -113,9 +113,9 @@ class ServingApp:
             case ("v2", "models", name, "versions", version, "infer"):
                 _allow(method, "POST")
                 return await self._counted(exchange, name, version)
-            case ("v2", "repository", *rest):
+            case ("v2", "repository", *subpath):
                 _allow(method, "POST")
-                return await self._repository(exchange, tuple(rest))
+                return await self._repository(exchange, tuple(subpath))
         _allow(method, "GET")
         return self._described(path)
 
@@ -136,9 +136,9 @@ class ServingApp:
                 return Response(write_json(self.answering.metadata()))
             case ("v2", "models", "stats"):
                 return Response(write_json(self.answering.statistics()))
-            case ("v2", "models", name, *rest):
-                version = rest[1] if rest[:1] == ["versions"] and len(rest) > 1 else None
-                return self._model(path, name, version, rest[2:] if version is not None else rest)
+            case ("v2", "models", name, *subpath):
+                version = subpath[1] if subpath[:1] == ["versions"] and len(subpath) > 1 else None
+                return self._model(path, name, version, subpath[2:] if version is not None else subpath)
             case ("metrics",):
                 return Response(self.answering.metrics.text(), content_type=CONTENT_TYPE)
             case ("openapi.json",):
@@ -147,12 +147,12 @@ class ServingApp:
                 return Response(page(repository), content_type=b"text/html; charset=utf-8")
         raise _nowhere(path)
 
-    def _model(self, path: tuple[str, ...], name: str, version: str | None, rest: list[str]) -> Response:
-        if rest == ["ready"]:
+    def _model(self, path: tuple[str, ...], name: str, version: str | None, subpath: list[str]) -> Response:
+        if subpath == ["ready"]:
             ready = self.answering.is_ready(name, version)
             return Response(write_json({"name": name, "ready": ready}), 200 if ready else 400)
         served = self.repository.get(name, version)
-        match rest:
+        match subpath:
             case []:
                 return Response(write_json(metadata_of(served)))
             case ["config"]:
@@ -161,9 +161,9 @@ class ServingApp:
                 return Response(write_json(self.answering.statistics(name, version)))
         raise _nowhere(path)
 
-    async def _repository(self, exchange: HttpExchange, rest: tuple[str, ...]) -> Response:
+    async def _repository(self, exchange: HttpExchange, subpath: tuple[str, ...]) -> Response:
         body = await read_body(exchange.headers, exchange.receive, self.limits)
-        match rest:
+        match subpath:
             case ("index",):
                 asked = read_json(body) if body.strip() else {}
                 ready = asked.get("ready", False) if isinstance(asked, dict) else None

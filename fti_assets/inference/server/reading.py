@@ -26,8 +26,8 @@ class ClientGoneError(Exception):
 
 def request_id(headers: Mapping[bytes, bytes]) -> str:
     """The id that the client gave with ``X-Request-Id``, of up to 128 visible ASCII characters, else one of our own."""
-    stated = headers.get(b"x-request-id", b"")
-    return stated.decode() if _REQUEST_ID.fullmatch(stated) else secrets.token_hex(16)
+    request_id = headers.get(b"x-request-id", b"")
+    return request_id.decode() if _REQUEST_ID.fullmatch(request_id) else secrets.token_hex(16)
 
 
 def check_token(headers: Mapping[bytes, bytes], tokens: Sequence[bytes]) -> None:

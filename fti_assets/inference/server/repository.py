@@ -93,9 +93,9 @@ class Repository:
         """
         served = self._served.get(name)
         if served is None:
-            there = f"there are {listed(sorted(self._served), 20)}" if self._served else "none is loaded"
+            models = f"there are {listed(sorted(self._served), 20)}" if self._served else "none is loaded"
             # The example clients of the protocol look for the first four words.
-            raise RefusedError(404, f"Request for unknown model: {name!r:.100} is not served here, {there}")
+            raise RefusedError(404, f"Request for unknown model: {name!r:.100} is not served here, {models}")
         if version not in (None, "", served.version):
             raise RefusedError(404, f"model {name!r} is served in version {served.version!r}, not {version!r:.100}")
         return served

@@ -91,9 +91,9 @@ def _handled(
                 answering.check_token(exchange)
             response = await answer(request, exchange)
         except Exception as error:
-            status, said, _ = refusal(error, exchange.request_id)
+            status, message, _ = refusal(error, exchange.request_id)
             answering.note(exchange, status)
-            await context.abort(_CODES.get(status, grpc.StatusCode.INTERNAL), said[:_LONGEST_MESSAGE])
+            await context.abort(_CODES.get(status, grpc.StatusCode.INTERNAL), message[:_LONGEST_MESSAGE])
         answering.note(exchange, 200)
         return response
 

@@ -91,9 +91,9 @@ def serve(settings: Settings) -> None:
 def worker() -> Any:
     """The application of one worker, from what the environment says."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    stated = json.loads(os.environ[SETTINGS])
-    limits = Limits(**stated.pop("limits"))
-    settings = Settings(**stated | {"names": tuple(stated["names"]), "limits": limits})
+    settings_json = json.loads(os.environ[SETTINGS])
+    limits = Limits(**settings_json.pop("limits"))
+    settings = Settings(**settings_json | {"names": tuple(settings_json["names"]), "limits": limits})
     return _Worker(_made(settings), settings)
 
 

@@ -69,9 +69,9 @@ class Flights:
         self._waiting = True
         self._registration.acquire()
         own = getattr(self._local, "flight", None)
-        others = [flight for flight in self._flights if flight is not own]
+        other_flights = [flight for flight in self._flights if flight is not own]
         deadline = time.monotonic() + _WAIT_SECONDS
-        while any(flight.depth for flight in others):
+        while any(flight.depth for flight in other_flights):
             if time.monotonic() > deadline:
                 _log.warning(
                     "a process forks while a prediction takes over %g s: the child may hang if it predicts",

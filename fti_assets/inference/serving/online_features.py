@@ -126,12 +126,12 @@ class OnlineFeatures:
     def _checked(self) -> Any:
         columns = self._reader.columns
         for group, key_types, match in zip(self.groups, self._reader.key_types, columns, strict=True):
-            there = (key_types, tuple(column.type for column in match))
+            stored = (key_types, tuple(column.type for column in match))
             joined = group.joined
             learned = (tuple(key.type for key in joined.keys), tuple(one.type for one in joined.columns))
-            if there != learned:
+            if stored != learned:
                 raise PredictionError(
-                    f"online namespace {group.table_name!r} has keys of types {there[0]} and columns of types {there[1]}, "
+                    f"online namespace {group.table_name!r} has keys of types {stored[0]} and columns of types {stored[1]}, "
                     f"the model learned from {learned[0]} and {learned[1]}: a group with another schema needs a new version"
                 )
         return columns

@@ -75,7 +75,7 @@ class Predictor:
         self._executing = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
         _predictors.add(self)
-        self._seen = self._signature()
+        self._loaded_signature = self._signature()
         self._failed: tuple[int, ...] | None = None
         self._retry_at = self._look_at = 0.0
         self._promotions = 0
@@ -168,7 +168,7 @@ class Predictor:
         """
         if self._follows:
             signature = self._signature()
-            if signature != self._seen:
+            if signature != self._loaded_signature:
                 self._follow(signature)
         return self.build
 
@@ -213,7 +213,7 @@ class Predictor:
         self.serving  # noqa: B018 - refuses a closed one
         when = clock.now() if at is None else moment(at)
         few = isinstance(request, Mapping) or len(_listed(request)) <= _INLINE
-        if self._embedded and few and (not self._at_request or self._signature() == self._seen):
+        if self._embedded and few and (not self._at_request or self._signature() == self._loaded_signature):
             return self.predict(request, at=when)
         import asyncio
 
@@ -264,13 +264,13 @@ class Predictor:
         try:
             if self._serving is None or self._online is None:
                 return
-            if signature == self._seen or (signature == self._failed and time.monotonic() < self._retry_at):
+            if signature == self._loaded_signature or (signature == self._failed and time.monotonic() < self._retry_at):
                 return
             champion = self._models.champion(self._model).reference
             if champion != self._serving.reference:
                 self._serving = self._load(self._online, champion)
                 _log.info("model %r is now served by its champion %s", self._model, champion)
-            self._seen, self._failed = signature, None
+            self._loaded_signature, self._failed = signature, None
         except Exception as error:
             self._failed, self._retry_at = signature, time.monotonic() + _RETRY_SECONDS
             _log.warning(

@@ -28,7 +28,7 @@ from fti_assets.orchestration.conditions.within_reach import (
     subset_of,
     true_of,
 )
-from fti_assets.orchestration.partitions import is_timed, windows_between
+from fti_assets.orchestration.partitions import is_timed, partitions_between
 
 PROVISIONAL = "fti/provisional"
 """The tag of a materialization that was made before its window and delay had ended."""
@@ -277,11 +277,11 @@ def _last_before(source: Upstream, cutoff: datetime) -> Partition | None:
     """The source's last window before a cutoff; None if it has none that early, and the cutoff then cannot be ready."""
     partitions_def = source.partitions_def
     assert is_timed(partitions_def)
-    before = windows_between(partitions_def, cutoff - _INSTANT, cutoff)
+    before = partitions_between(partitions_def, cutoff - _INSTANT, cutoff)
     if not before:  # its definition ended earlier, or leaves out the last window
         end = cutoff if partitions_def.end is None else min(cutoff, naive_utc(partitions_def.end))
         last = partitions_def.get_prev_partition_window(end.replace(tzinfo=UTC))
-        before = [] if last is None else windows_between(partitions_def, naive_utc(last.start), naive_utc(last.end))
+        before = [] if last is None else partitions_between(partitions_def, naive_utc(last.start), naive_utc(last.end))
     return before[-1] if before else None
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import dagster as dg
 
-from fti_assets.orchestration.partitions import is_timed, windows_of
+from fti_assets.orchestration.partitions import is_timed, partitions_of
 
 _FEW = 500
 
@@ -27,7 +27,7 @@ class Partitions:
             self._ordered = list(keys)
         elif is_timed(partitions_def) and len(keys) <= _FEW:  # Dagster takes seconds to list years of hours
             existing = [key for key in keys if partitions_def.has_partition_key(key)]
-            self._ordered = [partition.key for partition in windows_of(partitions_def, existing)]
+            self._ordered = [partition.key for partition in partitions_of(partitions_def, existing)]
             pairs = pairwise(self._ordered)
             self._following = {
                 one: other for one, other in pairs if partitions_def.get_next_partition_key(one) == other

@@ -48,9 +48,9 @@ def _is_whole(kind: str) -> bool:
 
 def _in_64_bits(column: str) -> str:
     name = quoted(column)
-    cast, rest = (
+    cast, complaint = (
         f"TRY_CAST({name} AS BIGINT)",
         f", which {_REFUSED}: take Arrow or polars, or cast it to text or DOUBLE before",
     )
-    message = f"{literal(f'{column} is ')} || {name}::VARCHAR || {literal(rest)}"
+    message = f"{literal(f'{column} is ')} || {name}::VARCHAR || {literal(complaint)}"
     return f"CASE WHEN {name} IS NOT NULL AND {cast} IS NULL THEN error({message}) ELSE {cast} END AS {name}"

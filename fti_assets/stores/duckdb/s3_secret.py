@@ -36,9 +36,9 @@ def read_s3(connection: duckdb.DuckDBPyConnection) -> None:
         "URL_STYLE": "path" if endpoint else "",
         "USE_SSL": "false" if url.scheme == "http" else "",
     }
-    stated = ", ".join(f"{name} {literal(value)}" for name, value in options.items() if value)
+    settings = ", ".join(f"{name} {literal(value)}" for name, value in options.items() if value)
     try:
-        connection.execute(f"CREATE OR REPLACE TEMPORARY SECRET {_NAME} (TYPE s3, {stated})")
+        connection.execute(f"CREATE OR REPLACE TEMPORARY SECRET {_NAME} (TYPE s3, {settings})")
     except duckdb.Error as error:
         secrets = (options["SECRET"], options["SESSION_TOKEN"], options["KEY_ID"])
         raise StoreError(

@@ -71,7 +71,7 @@ class CurrentFile:
     size: int
     deletes: bool
 
-    def is_there(self) -> bool:
+    def exists(self) -> bool:
         """Whether it is there, in the size that it was written in."""
         try:
             return os.stat(self.path).st_size == self.size

@@ -96,7 +96,7 @@ def refuse_missing(lake: LakeReader, table: TableName, partitions: Collection[st
         DamagedError: one is gone, or of another size than it was written in.
     """
     for file in current_files(lake, table, snapshot=snapshot):
-        if (partitions is None or file.partition in partitions) and not file.is_there():
+        if (partitions is None or file.partition in partitions) and not file.exists():
             raise _damage_of(table, file, f"{file.size} bytes were written")
 
 
@@ -150,19 +150,19 @@ def _damage(lake: LakeReader, error: duckdb.Error) -> DamagedError | None:
     return _damage_of(*result[0], _first_line(message))
 
 
-def _damage_of(table: TableName, file: CurrentFile, said: str) -> DamagedError:
+def _damage_of(table: TableName, file: CurrentFile, message: str) -> DamagedError:
     what = "is damaged" if Path(file.path).exists() else "is not there"
     return DamagedError(
-        f"{file.path}, of partition {file.partition!r} of {table.full_name}, {what}: {said}. Put it back from a copy, or materialize "
+        f"{file.path}, of partition {file.partition!r} of {table.full_name}, {what}: {message}. Put it back from a copy, or materialize "
         "that partition again, which needs none of its old bytes"
     )
 
 
-def _cannot_write(lake: LakeReader, said: str) -> bool:
+def _cannot_write(lake: LakeReader, message: str) -> bool:
     """Whether it is the lake that cannot be written, and not a file of the user's own."""
     of_catalog = ("disk i/o error", "disk is full")
-    of_files = any(word in said.lower() for word in _OF_WRITING) and str(lake.store.root) in said
-    return of_files or any(word in said.lower() for word in of_catalog)
+    of_files = any(word in message.lower() for word in _OF_WRITING) and str(lake.store.root) in message
+    return of_files or any(word in message.lower() for word in of_catalog)
 
 
 def _first_line(text: str) -> str:
@@ -171,7 +171,7 @@ def _first_line(text: str) -> str:
 
 def _is_readable(lake: LakeReader, file: CurrentFile) -> bool:
     """Whether every value of a file can be read."""
-    if not file.is_there():
+    if not file.exists():
         return False
     rows = f"read_parquet({literal(file.path)}, hive_partitioning => false)"
     try:

@@ -51,7 +51,7 @@ def unchanged(
         older &= partitions_of_older_columns(lake, table)
     paths: dict[str, list[str]] = {key: [] for key in sorted(older)}
     for file in current_files(lake, table):
-        if file.partition in older and not file.deletes and file.is_there():
+        if file.partition in older and not file.deletes and file.exists():
             paths[file.partition].append(file.path)
     for key, files in paths.items():
         rows = f"(FROM {quoted(staged)} WHERE {PARTITION} = {literal(key)})"

@@ -51,34 +51,34 @@ def rows_without(lake: LakeReader, table: TableName, partitions: Collection[str]
     """The SQL of a table's rows but for those of some partitions, whose files are not opened."""
     if not partitions:
         return table.sql
-    others = ", ".join(literal(key) for key in lake.ledger(table) if key not in partitions) or "NULL"
-    return f"(FROM {table.sql} WHERE {PARTITION} IN ({others}))"  # with NOT IN, DuckLake opens all files
+    unwritten = ", ".join(literal(key) for key in lake.ledger(table) if key not in partitions) or "NULL"
+    return f"(FROM {table.sql} WHERE {PARTITION} IN ({unwritten}))"  # with NOT IN, DuckLake opens all files
 
 
 def common_types(
-    lake: LakeReader, stored: str, stored_types: Mapping[str, str], given: str, given_types: Mapping[str, str]
+    lake: LakeReader, stored: str, stored_types: Mapping[str, str], staged: str, staged_types: Mapping[str, str]
 ) -> dict[str, CommonType]:
-    """The common type of each column whose stored type and given one differ, and that only one of them has values of.
+    """The common type of each column whose stored and staged types differ, and of which only one side has values.
 
     Args:
         lake: the open lake.
         stored: the SQL of the stored rows.
         stored_types: their columns and DuckDB types.
-        given: the SQL of the given rows.
-        given_types: theirs.
+        staged: the SQL of the staged rows.
+        staged_types: their columns and DuckDB types.
     """
     results = {}
-    for name, kind in given_types.items():
+    for name, kind in staged_types.items():
         if stored_types.get(name, kind) == kind:
             continue
         one, other = (lake.connection.sqltype(text) for text in (stored_types[name], kind))
         taken = []
-        for path, here, there in _differences(one, other):
+        for path, one_type, other_type in _differences(one, other):
             value = _held(quoted(name), path)
-            if not _is_held(lake.connection, given, value):
-                taken.append(str(here))
+            if not _is_held(lake.connection, staged, value):
+                taken.append(str(one_type))
             elif not _is_held(lake.connection, stored, value):
-                taken.append(str(there))
+                taken.append(str(other_type))
             else:
                 break
         else:
@@ -95,12 +95,12 @@ def _held(value: str, path: _Path) -> str:
     """The SQL of whether a column holds a value at a place."""
     if not path:
         return f"{value} IS NOT NULL"
-    (kind, name), *rest = path
+    (kind, name), *inner = path
     if kind == "struct":
-        return _held(f"struct_extract({value}, {literal(name)})", tuple(rest))
+        return _held(f"struct_extract({value}, {literal(name)})", tuple(inner))
     values = value if kind == "list" else f"map_{name}s({value})"
-    item = f"_fti_item{len(rest)}"
-    return f"coalesce(len(list_filter({values}, lambda {item}: {_held(item, tuple(rest))})) > 0, false)"
+    item = f"_fti_item{len(inner)}"
+    return f"coalesce(len(list_filter({values}, lambda {item}: {_held(item, tuple(inner))})) > 0, false)"
 
 
 def _differences(one: Any, other: Any, path: _Path = ()) -> Iterator[tuple[_Path, Any, Any]]:
@@ -110,8 +110,8 @@ def _differences(one: Any, other: Any, path: _Path = ()) -> Iterator[tuple[_Path
     if not _alike(one, other):
         yield path, one, other
         return
-    for (name, here), (_, there) in zip(one.children, other.children, strict=True):
-        yield from _differences(here, there, (*path, (one.id, name)))
+    for (name, one_type), (_, other_type) in zip(one.children, other.children, strict=True):
+        yield from _differences(one_type, other_type, (*path, (one.id, name)))
 
 
 def _alike(one: Any, other: Any) -> bool:
@@ -128,8 +128,8 @@ def _merged(one: Any, other: Any, taken: Iterator[str]) -> str:
     if not _alike(one, other):
         return next(taken)
     within = [
-        (name, _merged(here, there, taken))
-        for (name, here), (_, there) in zip(one.children, other.children, strict=True)
+        (name, _merged(one_type, other_type, taken))
+        for (name, one_type), (_, other_type) in zip(one.children, other.children, strict=True)
     ]
     kinds = [kind for _, kind in within]
     match one.id:

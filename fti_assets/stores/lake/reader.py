@@ -164,11 +164,11 @@ class LakeReader:
             return StoreError(
                 f"{table.full_name} cannot be read at snapshot {newest if snapshot is None else snapshot}: {error}"
             )
-        there = f"the offline store at {self._store.root} has no snapshot {snapshot}"
+        missing = f"the offline store at {self._store.root} has no snapshot {snapshot}"
         if snapshot > newest:
-            return NotMaterializedError(f"{there}: its newest is {newest}")
+            return NotMaterializedError(f"{missing}: its newest is {newest}")
         return NotMaterializedError(
-            f"{there} any more: it was expired, by upkeep or because a key in it was forgotten. Materialize what rests on it "
+            f"{missing} any more: it was expired, by upkeep or because a key in it was forgotten. Materialize what rests on it "
             f"again, or read the newest, {newest}"
         )
 

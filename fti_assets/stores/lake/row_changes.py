@@ -106,9 +106,9 @@ def change_rows(
 def _record(
     change: RowChange, old: PartitionRecord | None, version: str, sums: tuple[int, ...], run_id: str
 ) -> PartitionRecord:
-    known = {} if old is None else json.loads(old.record)
-    position = change.position if change.position is not None else known.get(_POSITION)
-    record = json.dumps({**known, _SUMS: sums, **({} if position is None else {_POSITION: position})})
+    record_before = {} if old is None else json.loads(old.record)
+    position = change.position if change.position is not None else record_before.get(_POSITION)
+    record = json.dumps({**record_before, _SUMS: sums, **({} if position is None else {_POSITION: position})})
     now = clock.now()
     committed = old.committed_at if old is not None and old.data_version == version else now
     return PartitionRecord(WHOLE, version, sums[0], committed, now, run_id, record)
@@ -137,19 +137,19 @@ def _effect(lake: Lake, stored: str, change: RowChange, types: dict[str, str], o
 
 def _equals_any(rows: str, columns: Sequence[str]) -> str:
     """The condition that a stored row equals one of some rows in some columns."""
-    stored, given = ", ".join(quoted(name) for name in columns), ", ".join(map(quoted, columns))
+    stored, changed = ", ".join(quoted(name) for name in columns), ", ".join(map(quoted, columns))
     return (
-        f"({stored}) IN (SELECT ({given}) FROM {quoted(rows)})"
+        f"({stored}) IN (SELECT ({changed}) FROM {quoted(rows)})"
         if len(columns) > 1
-        else (f"{stored} IN (SELECT {given} FROM {quoted(rows)})")
+        else (f"{stored} IN (SELECT {changed} FROM {quoted(rows)})")
     )
 
 
 def _stored_sums(lake: Lake, stored: str, old: PartitionRecord, types: dict[str, str], of: str) -> tuple[int, ...]:
     """The sums of what is stored: written down by the change before, or else added up once."""
-    known: Any = json.loads(old.record).get(_SUMS)
-    if known is not None and data_version(types, known, of) == old.data_version:
-        return tuple(known)
+    recorded_sums: Any = json.loads(old.record).get(_SUMS)
+    if recorded_sums is not None and data_version(types, recorded_sums, of) == old.data_version:
+        return tuple(recorded_sums)
     return _sums_of(lake, stored, types, of)
 
 

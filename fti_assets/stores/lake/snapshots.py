@@ -58,7 +58,7 @@ def moment_of(value: str | datetime, *, what: str) -> datetime:
         raise StoreError(f"{what} is {value!r:.80}, where a datetime or ISO text is expected") from error
 
 
-def _near(wanted: int, there: list[int]) -> str:
+def _near(wanted: int, numbers: list[int]) -> str:
     """The snapshots on both sides of one that is gone."""
-    before = [number for number in there if number < wanted][-1:]
-    return " and ".join(str(number) for number in [*before, next(number for number in there if number > wanted)])
+    before = [number for number in numbers if number < wanted][-1:]
+    return " and ".join(str(number) for number in [*before, next(number for number in numbers if number > wanted)])

@@ -73,8 +73,8 @@ def _retype(lake: LakeReader, table: TableName, types: Mapping[str, str], common
     """
     execute = lake.connection.execute
     casts = ", ".join(f"{common[name].cast(name)} AS {quoted(name)}" for name in types)
-    there = " OR ".join(f"{quoted(name)} IS NOT NULL" for name in types)
-    moved = [key for (key,) in execute(f"SELECT DISTINCT {PARTITION} FROM {table.sql} WHERE {there}").fetchall()]
+    has_value = " OR ".join(f"{quoted(name)} IS NOT NULL" for name in types)
+    moved = [key for (key,) in execute(f"SELECT DISTINCT {PARTITION} FROM {table.sql} WHERE {has_value}").fetchall()]
     rows = quoted(temporary_name("moved"))
     of_moved = f"{PARTITION} IN ({', '.join(map(literal, moved))})"
     if moved:
@@ -117,12 +117,12 @@ def refuse_other_schema(lake: LakeReader, table: TableName, staged: str, addable
     if not stored or not _has_rows(lake, table):
         return
     new = [name for name in types if name not in stored]
-    given = _common_types(lake, table, staged)
+    common = _common_types(lake, table, staged)
     changes = [f"{name} {kind} is gone" for name, kind in stored.items() if name not in types]
     changes += [
         f"{name} was {stored[name]} and is now {kind}"
         for name, kind in types.items()
-        if name in stored and stored[name] != kind and (name not in given or given[name].sql_type != kind)
+        if name in stored and stored[name] != kind and (name not in common or common[name].sql_type != kind)
     ]
     if changes or not set(new) <= set(addable):
         changes = [*(f"{name} {types[name]} is new" for name in new), *changes]

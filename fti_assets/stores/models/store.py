@@ -368,15 +368,15 @@ class ModelStore:
         builds = self.builds(model)
         if not builds:
             with readable(self.root):
-                is_there = self.root.is_dir()
-            if not is_there:
+                is_folder = self.root.is_dir()
+            if not is_folder:
                 return NoChampionError(
                     f"{text}there is no such folder. Name the model store's own, models=... (--models of fti), or set FTI_HOME to "
                     "the folder that holds models/"
                 )
-            known = [name for name in self.models() if name != model]
-            there = f"the store has {one_of(known)}" if known else "the store is empty"
-            return NoChampionError(f"{text}it has no builds; {there}. Materialize the model first")
+            other_models = [name for name in self.models() if name != model]
+            holdings = f"the store has {one_of(other_models)}" if other_models else "the store is empty"
+            return NoChampionError(f"{text}it has no builds; {holdings}. Materialize the model first")
         listed = ", ".join(f"{build.reference} ({_verdict(build)})" for build in builds)
         accepted = any(build.status == "accepted" for build in builds)
         remedy = (
@@ -400,8 +400,8 @@ class ModelStore:
     def _build(self, model: str, reference: str) -> Path:
         folder = self._folder(model) / reference if _REFERENCE.fullmatch(reference) else None
         with readable(self.root):
-            is_there = folder is not None and folder.is_dir()
-        if folder is None or not is_there:
+            is_folder = folder is not None and folder.is_dir()
+        if folder is None or not is_folder:
             raise NotMaterializedError(
                 f"model {model!r} has no build {reference!r} in {self.root}/: it has {one_of(self._references(model))}"
             )
@@ -422,8 +422,10 @@ def _read(path: Path) -> bytes:
     content = read_file(path)
     if content is None:
         with readable(path.parent):
-            there = one_of(sorted(file.name for file in path.parent.iterdir()))
-        raise DamagedError(f"{path} is missing, its folder holds {there}: restore it from a copy, or use another build")
+            siblings = one_of(sorted(file.name for file in path.parent.iterdir()))
+        raise DamagedError(
+            f"{path} is missing, its folder holds {siblings}: restore it from a copy, or use another build"
+        )
     return content
 
 

@@ -257,19 +257,19 @@ class _Merge:
         self.keys = 0
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
-        there = next(self._old, None)
+        stored = next(self._old, None)
         for pair in self._new:
             self.keys += 1
-            while there is not None and there[0] < pair[0]:
-                self._gone.append((there[0],))
-                there = next(self._old, None)
-            if there != pair:
+            while stored is not None and stored[0] < pair[0]:
+                self._gone.append((stored[0],))
+                stored = next(self._old, None)
+            if stored != pair:
                 yield pair
-            if there is not None and there[0] == pair[0]:
-                there = next(self._old, None)
-        while there is not None:
-            self._gone.append((there[0],))
-            there = next(self._old, None)
+            if stored is not None and stored[0] == pair[0]:
+                stored = next(self._old, None)
+        while stored is not None:
+            self._gone.append((stored[0],))
+            stored = next(self._old, None)
 
 
 def _count(connection: sqlite3.Connection, keys: Sequence[bytes]) -> int:

@@ -61,14 +61,14 @@ class Connections:
             self.close(key)
         except (AttributeError, KeyError):
             pass
-        there: dict[str, tuple[list[sqlite3.Connection], list[Execute], Signatures]]
-        there = self.local.__dict__.setdefault("open", {})
-        while len(there) >= _KEPT:
-            self.close(next(iter(there)))
+        by_statement: dict[str, tuple[list[sqlite3.Connection], list[Execute], Signatures]]
+        by_statement = self.local.__dict__.setdefault("open", {})
+        while len(by_statement) >= _KEPT:
+            self.close(next(iter(by_statement)))
         unchanging = _signatures(parts)
         connections = [_attached(part.paths) for part in parts]
         opened: list[Execute] = [connection.cursor().execute for connection in connections]
-        there[key] = connections, opened, unchanging
+        by_statement[key] = connections, opened, unchanging
         return opened
 
     def of(self, key: str) -> list[sqlite3.Connection]:
@@ -259,8 +259,8 @@ def _signatures(parts: Sequence[_Part]) -> Signatures:
     for path in (path for part in parts for path in part.paths):
         with readable(path):
             if path.exists() and _is_unchanging(path):
-                seen = path.stat()
-                results.append((str(path), seen.st_mtime_ns, seen.st_ino, seen.st_size))
+                status = path.stat()
+                results.append((str(path), status.st_mtime_ns, status.st_ino, status.st_size))
     return tuple(results)
 
 

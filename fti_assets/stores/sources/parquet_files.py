@@ -120,15 +120,15 @@ class ParquetFiles:
             return literal(text)
         folder = f"{text.rstrip('/')}/" if is_folder else _spelled_folder(self.pattern)
         asked = f"{without_wildcards(folder)}**/{_ANY_PARQUET}" if is_folder else self.pattern
-        there = [str(row[0]) for row in rows_of(connection, f"FROM glob({literal(asked)})", self)]
-        hidden = [file for file in there if _is_hidden(self._below(folder, file), "" if is_folder else self.pattern)]
+        matches = [str(row[0]) for row in rows_of(connection, f"FROM glob({literal(asked)})", self)]
+        hidden = [file for file in matches if _is_hidden(self._below(folder, file), "" if is_folder else self.pattern)]
         self._refuse_tables(connection, folder)
-        if len(hidden) == len(there):
+        if len(hidden) == len(matches):
             also = f", only {hidden[0]}, which is left out as what begins with _ or . is" if hidden else ""
             raise StoreError(
                 f"{self.place} cannot be read: there are no such files{also}. Check that the path is right and that it may be read"
             )
-        kept = sorted(set(there) - set(hidden))
+        kept = sorted(set(matches) - set(hidden))
         self._refuse_delta(connection, folder, kept)
         return f"[{', '.join(literal(without_wildcards(file)) for file in kept)}]"
 
@@ -169,10 +169,10 @@ class ParquetFiles:
             ("an Iceberg table", f"{before}/" if data else folder, "metadata/*.metadata.json"),
             ("a Hudi table", folder, ".hoodie/*"),
         ):
-            found = rows_of(connection, f"FROM glob({literal(without_wildcards(table) + marker)}) LIMIT 1", self)
-            if found:
+            markers = rows_of(connection, f"FROM glob({literal(without_wildcards(table) + marker)}) LIMIT 1", self)
+            if markers:
                 raise StoreError(
-                    f"{self.place} cannot be read: {found[0][0]} says that it is {kind}, and files that it has deleted or replaced "
+                    f"{self.place} cannot be read: {markers[0][0]} says that it is {kind}, and files that it has deleted or replaced "
                     "would be rows. Read it with what knows the format and write plain Parquet"
                 )
 

@@ -18,7 +18,7 @@ from fti_assets.training.datasets.coverage import ROW, Coverage
 from fti_assets.training.datasets.dataset import APART, JOINS, PAST, UNKNOWN, VARYING
 from fti_assets.training.datasets.tellers import LabelFacts, tellers
 
-KNOWN = "_fti_known"
+VISIBLE_LABEL = "_fti_visible_label"
 """The column that says whether a row's label was visible at its prediction time."""
 
 
@@ -33,12 +33,12 @@ def judge_rows(
     """Judge a dataset's rows by every rule but that of times, in one pass and two more over what samples leave open.
 
     Args:
-        table: the quoted name of a table with each feature, the label and ``_fti_known``.
+        table: the quoted name of a table with each feature, the label and ``_fti_visible_label``.
         label_column: what the table calls the label.
         coverage: what the joins found.
     """
     y = quoted(label_column)
-    expressions = ["count(*)", f"count(*) FILTER ({KNOWN})", f"count(DISTINCT {y})", f"max({y})", f"mode({y})"]
+    expressions = ["count(*)", f"count(*) FILTER ({VISIBLE_LABEL})", f"count(DISTINCT {y})", f"max({y})", f"mode({y})"]
     for feature in features:
         name = quoted(feature.name)
         expressions += [f"count({name})", f"min({name}) IS DISTINCT FROM max({name})"]

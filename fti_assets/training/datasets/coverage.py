@@ -13,7 +13,7 @@ import duckdb
 from fti_assets.core.manifest import JoinedColumn, ViewRecord
 from fti_assets.core.sql import quoted
 
-_FOUND = "_fti_found_"
+_MATCHED = "_fti_matched_"
 
 Coverage = dict[str, dict[str, float]]
 """For each join the share of rows that got a row of the group, under ``(row)``, and of those that got a value, by feature."""
@@ -24,7 +24,9 @@ ROW = "(row)"
 def with_match_columns(view: ViewRecord) -> ViewRecord:
     """The view with a column more a join, a key of the group's: null where no row was found, or only an expired one."""
     joins = [
-        replace(join, columns=(*join.columns, JoinedColumn(f"{_FOUND}{number}", join.keys[0].group, join.keys[0].type)))
+        replace(
+            join, columns=(*join.columns, JoinedColumn(f"{_MATCHED}{number}", join.keys[0].group, join.keys[0].type))
+        )
         for number, join in enumerate(view.joins)
     ]
     return replace(view, joins=tuple(joins))
@@ -33,7 +35,7 @@ def with_match_columns(view: ViewRecord) -> ViewRecord:
 def coverage_of(rows: duckdb.DuckDBPyRelation, view: ViewRecord) -> Coverage:
     """Count in one scan what the joins of a view found, in what ``assemble`` made of ``with_match_columns(view)``."""
     joins = {
-        name: {ROW: f"{_FOUND}{number}", **{column.feature: column.feature for column in join.columns}}
+        name: {ROW: f"{_MATCHED}{number}", **{column.feature: column.feature for column in join.columns}}
         for number, (name, join) in enumerate(zip(_names(view), view.joins, strict=True))
     }
     columns = [column for of_join in joins.values() for column in of_join.values()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
 import duckdb
 
@@ -21,7 +20,7 @@ from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.spine_rows import LATE, spine_as_of
 from fti_assets.stores.duckdb.relations import view_of
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.training.datasets.checks import KNOWN, judge_rows
+from fti_assets.training.datasets.checks import VISIBLE_LABEL, judge_rows
 from fti_assets.training.datasets.coverage import Coverage, coverage_of, with_match_columns
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset
 from fti_assets.training.datasets.split import SPLITS, Interval, RandomSplit, TimeSplit, share_sql
@@ -59,7 +58,7 @@ def dataset_rows(
     """
     connection, spine, label = lake.connection, dataset.view.spine, dataset.view.label
     stored = lake.rows(spine.table, snapshot=snapshot)
-    by_then = spine_as_of(connection, _known_by(connection, spine, stored, cutoff, dataset), view)
+    by_then = spine_as_of(connection, _visible_spine(connection, spine, stored, cutoff, dataset), view)
     labels = None
     if label.group is not spine or label.horizon is not None or _has_versions(spine):
         labels = lake.rows(label.group.table, snapshot=snapshot)
@@ -70,8 +69,8 @@ def dataset_rows(
     connection.execute(f"CREATE TEMP TABLE {candidates} AS FROM {with_label}")
     parts: dict[str, Interval] = {}
     if isinstance(dataset.split, TimeSplit):
-        start = partial(_start_of_newest, connection, candidates, dataset, cutoff)
-        parts = dataset.split.boundaries(cutoff, label.age, window=dataset.window, start_of_newest=start)
+        mature = _MatureRows(connection, candidates, dataset, cutoff)
+        parts = dataset.split.boundaries(cutoff, label.age, window=dataset.window, rows=mature)
     connection.execute(
         f"CREATE TEMP VIEW {labelled} AS SELECT *, {_split_sql(dataset, parts)} AS {_SPLIT} FROM {candidates}"
     )
@@ -109,24 +108,25 @@ def dataset_rows(
     )
 
 
-def _start_of_newest(
-    connection: duckdb.DuckDBPyConnection,
-    table: str,
-    dataset: TrainingDataset,
-    cutoff: datetime,
-    share: float,
-    before: datetime | None,
-) -> datetime | None:
-    """``StartOfNewest`` over the mature rows with a label."""
-    time = quoted(dataset.view.time or "")
-    rows = f"FROM {table} WHERE {_LABEL} IS NOT NULL AND {_mature(dataset, cutoff)}"
-    until = "" if before is None else f" AND {time} < {timestamp(before)}"
-    [(count, oldest)] = connection.execute(f"SELECT count(*), min({time}) {rows}").fetchall()
-    nth = connection.execute(
-        f"SELECT {time} {rows}{until} ORDER BY 1 DESC LIMIT 1 OFFSET {max(1, int(share * count)) - 1}"
-    ).fetchall()
-    start: datetime | None = nth[0][0] if nth else oldest
-    return start if start is None or before is None else min(start, before)
+@dataclass(frozen=True)
+class _MatureRows:
+    """The mature rows with a label, as ``TimeSplit`` asks for them."""
+
+    connection: duckdb.DuckDBPyConnection
+    table: str
+    dataset: TrainingDataset
+    cutoff: datetime
+
+    def start_of_newest(self, share: float, before: datetime | None) -> datetime | None:
+        execute, time = self.connection.execute, quoted(self.dataset.view.time or "")
+        rows = f"FROM {self.table} WHERE {_LABEL} IS NOT NULL AND {_mature(self.dataset, self.cutoff)}"
+        until = "" if before is None else f" AND {time} < {timestamp(before)}"
+        [(count, oldest)] = execute(f"SELECT count(*), min({time}) {rows}").fetchall()
+        nth = execute(
+            f"SELECT {time} {rows}{until} ORDER BY 1 DESC LIMIT 1 OFFSET {max(1, int(share * count)) - 1}"
+        ).fetchall()
+        start: datetime | None = nth[0][0] if nth else oldest
+        return start if start is None or before is None else min(start, before)
 
 
 def _listed_counts(counts: Mapping[str, int]) -> str:
@@ -154,7 +154,7 @@ def where_the_parts_lie(dataset: TrainingDataset, parts: Mapping[str, Interval])
     return f"{message}: take more history, or a label with a shorter maturity"
 
 
-def _known_by(
+def _visible_spine(
     connection: duckdb.DuckDBPyConnection,
     spine: FeatureGroup,
     rows: duckdb.DuckDBPyRelation,
@@ -186,9 +186,9 @@ def _with_label(
 ) -> duckdb.DuckDBPyRelation:
     column, group, time = quoted(label.name), label.group, quoted(spine.event_time or "")
     if labels is None:
-        known = "false" if spine.event_time is None else f"NOT {LATE}"
+        visible = "false" if spine.event_time is None else f"NOT {LATE}"
         return connection.sql(
-            f"SELECT * EXCLUDE ({column}), {column} AS {_LABEL}, {known} AS {KNOWN} FROM {view_of(spine_rows)}"
+            f"SELECT * EXCLUDE ({column}), {column} AS {_LABEL}, {visible} AS {VISIBLE_LABEL} FROM {view_of(spine_rows)}"
         )
     by_time = label.horizon is not None or group is spine
     outcomes = view_of(_outcomes(connection, labels, label, cutoff, by_time=by_time))
@@ -200,15 +200,15 @@ def _with_label(
         horizon = f"to_microseconds({microseconds(label.horizon)})"
         return connection.sql(
             f"SELECT spine.*, CASE WHEN outcome.__fti_event <= spine.{time} + {horizon} THEN outcome.__fti_value END AS {_LABEL}, "
-            f"false AS {KNOWN} FROM {view_of(spine_rows)} spine ASOF LEFT JOIN {outcomes} outcome ON {keys} "
+            f"false AS {VISIBLE_LABEL} FROM {view_of(spine_rows)} spine ASOF LEFT JOIN {outcomes} outcome ON {keys} "
             f"AND spine.{time} < outcome.__fti_event"
         )
     columns = "spine.*"
     if group is spine:  # its latest correction says how the row turned out, the one of its time what was known
         columns, keys = f"spine.* EXCLUDE ({column})", f"{keys} AND spine.{time} = outcome.__fti_event"
-    known = "false" if spine.event_time is None else f"coalesce(__fti_since <= spine.{time}, false)"
+    visible = "false" if spine.event_time is None else f"coalesce(__fti_since <= spine.{time}, false)"
     return connection.sql(
-        f"SELECT {columns}, outcome.__fti_value AS {_LABEL}, {known} AS {KNOWN} FROM {view_of(spine_rows)} spine "
+        f"SELECT {columns}, outcome.__fti_value AS {_LABEL}, {visible} AS {VISIBLE_LABEL} FROM {view_of(spine_rows)} spine "
         f"LEFT JOIN {outcomes} outcome ON {keys}"
     )
 

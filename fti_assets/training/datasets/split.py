@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.sql import quoted
@@ -16,9 +17,16 @@ SPLITS = ("train", "validation", "test")
 Interval = tuple[datetime | None, datetime]
 """A half-open interval of prediction times, naive UTC: from the first, included, to the second, excluded."""
 
-StartOfNewest = Callable[[float, datetime | None], datetime | None]
-"""The time of the oldest of the newest rows before an instant, or of all, that are a share of all rows: at least one row counts,
-the oldest row of all stands for those that are not there. None if there is no row at all."""
+
+class TimedRows(Protocol):
+    """The rows that a share is of, by prediction time."""
+
+    def start_of_newest(self, share: float, before: datetime | None) -> datetime | None:
+        """The time of the oldest of the newest rows before an instant, or of all, that are this share of all rows.
+
+        At least one row counts; the oldest row of all stands for those that are missing. None if there is no row at all.
+        """
+        ...
 
 
 @checked_arguments()
@@ -71,7 +79,7 @@ class TimeSplit:
         maturity: timedelta,
         *,
         window: timedelta | None = None,
-        start_of_newest: StartOfNewest | None = None,
+        rows: TimedRows | None = None,
     ) -> dict[str, Interval]:
         """Half-open intervals of prediction time for ``train``, ``validation`` and ``test``.
 
@@ -79,7 +87,7 @@ class TimeSplit:
             cutoff: the dataset's cutoff, UTC.
             maturity: how old a row must be for its label to be complete.
             window: how far back from the cutoff the dataset reaches; without it ``train`` starts at None.
-            start_of_newest: of the mature rows with a label; needed for shares.
+            rows: the mature rows with a label; needed for shares.
 
         Raises:
             DeclarationError: the window leaves nothing to train on.
@@ -95,8 +103,8 @@ class TimeSplit:
         def start(length: str | timedelta | float, end: datetime, before: datetime | None) -> datetime:
             if isinstance(length, str | timedelta):
                 return end - duration(length)
-            assert start_of_newest is not None, "a share is one of rows"
-            return start_of_newest(length, before) or end
+            assert rows is not None, "a share is one of rows"
+            return rows.start_of_newest(length, before) or end
 
         cutoff = naive_utc(cutoff)
         test_end = cutoff - maturity

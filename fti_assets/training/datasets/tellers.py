@@ -147,8 +147,8 @@ def _decides(feature: Column, label: LabelFacts, least: int) -> str:
     f = quoted(feature.name)
     values, pairs = f"count(DISTINCT {{'f': {f}}})", f"count(DISTINCT {{'f': {f}, 'y': {label.y}}})"
     most = min(label.rows // 2, _FIRST) if feature.type == "number" else label.rows // 2
-    others = "FILTER (NOT __fti_common)"
-    again = f"count(*) {others} - count(DISTINCT {{'f': {f}}}) {others} >= {_AGREEING} AND " if least else ""
+    uncommon = "FILTER (NOT __fti_common)"
+    again = f"count(*) {uncommon} - count(DISTINCT {{'f': {f}}}) {uncommon} >= {_AGREEING} AND " if least else ""
     return f"{again}{values} <= {most} AND {values} = {pairs}"
 
 

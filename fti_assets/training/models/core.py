@@ -33,7 +33,7 @@ _HALF = ("torch.float16", "torch.bfloat16")
 _OLDEST_OF_THE_HEAD = 11  # whose Clip has its bounds as inputs
 _NOT_YET = ("xgboost", "lightgbm", "catboost")
 
-_OTHERS = (
+_CONVERTERS = (
     "change its settings, or return one that it converts, such as LogisticRegression, Ridge, a random forest or histogram gradient "
     "boosting, or a torch module"
 )
@@ -223,7 +223,7 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
             )
     except Exception as error:  # whatever a converter raises
         raise ModelError(
-            f"{name} cannot be used as a model: {_reason(error)}. skl2onnx has to know it and every step in it: {_OTHERS}"
+            f"{name} cannot be used as a model: {_reason(error)}. skl2onnx has to know it and every step in it: {_CONVERTERS}"
         ) from error
     # The converter's opset is the newest that a node needs, and that of support vectors is old.
     for opset in model.opset_import:
@@ -231,7 +231,9 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
             opset.version = _OLDEST_OF_THE_HEAD
     route_missing(model, estimator)
     gives: Literal["values", "probabilities"] = "values" if task == "regression" else "probabilities"
-    advice = f"skl2onnx does not convert {name} with these settings, or a step in it, to the same answers: {_OTHERS}"
+    advice = (
+        f"skl2onnx does not convert {name} with these settings, or a step in it, to the same answers: {_CONVERTERS}"
+    )
     return Core(model, model.graph.output[-1].name, gives, predict, advice)
 
 

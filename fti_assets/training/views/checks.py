@@ -237,7 +237,7 @@ def check_key_types(
 def check_label_types(view: ViewTerms, types: Mapping[str, Any], spine_types: Mapping[str, Any]) -> None:
     """Refuse a label that no model predicts, or whose key is known to have another type than the spine's."""
     label = view.label
-    if known_type(view, label.group, types, label.name) == "timestamp":
+    if required_type(view, label.group, types, label.name) == "timestamp":
         raise DeclarationError(
             f"the label {label.name!r} of view {view.name!r} is a timestamp, which no model predicts: make it a number, a "
             "boolean or text"
@@ -246,7 +246,9 @@ def check_label_types(view: ViewTerms, types: Mapping[str, Any], spine_types: Ma
         check_key_types(view, label.column, types, spine_types)
 
 
-def known_type(view: ViewTerms, group: FeatureGroup, types: Mapping[str, ColumnType | None], name: str) -> ColumnType:
+def required_type(
+    view: ViewTerms, group: FeatureGroup, types: Mapping[str, ColumnType | None], name: str
+) -> ColumnType:
     """The type of a column that the view needs.
 
     Raises:

@@ -12,7 +12,7 @@ from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.online.load import joined_group
 from fti_assets.features.spine_rows import spine_times
 from fti_assets.features.validation.schema import column_rules
-from fti_assets.training.views.checks import check_key_types, known_type
+from fti_assets.training.views.checks import check_key_types, required_type
 from fti_assets.training.views.terms import ViewTerms
 
 Types = Callable[[FeatureGroup], Mapping[str, ColumnType | None]]
@@ -35,7 +35,8 @@ def view_record(view: ViewTerms, types: Types) -> ViewRecord:
         selection = selection_of(feature)
         group_types = types(selection.group)
         columns = [
-            Column(name, known_type(view, selection.group, group_types, name)) for name in selection.chosen(group_types)
+            Column(name, required_type(view, selection.group, group_types, name))
+            for name in selection.chosen(group_types)
         ]
         if selection.group is view.spine:
             features += columns
@@ -44,7 +45,7 @@ def view_record(view: ViewTerms, types: Types) -> ViewRecord:
         in_view = [JoinedColumn(selection.feature_prefix + column.name, column.name, column.type) for column in columns]
         joins.append(joined_group(selection.group, keys, in_view))
         features += [Column(column.feature, column.type) for column in in_view]
-    request = [Column(name, known_type(view, view.spine, spine_types, name)) for name in _request(view, features)]
+    request = [Column(name, required_type(view, view.spine, spine_types, name)) for name in _request(view, features)]
     return ViewRecord(
         name=view.name,
         version=view.version,
@@ -80,7 +81,7 @@ def _joined_key(
     spine_types: Mapping[str, Any],
 ) -> JoinedKey:
     spine_column = selection.spine_keys.get(key, key)
-    known_type(view, view.spine, spine_types, spine_column)
-    group_type = known_type(view, selection.group, group_types, key)
+    required_type(view, view.spine, spine_types, spine_column)
+    group_type = required_type(view, selection.group, group_types, key)
     check_key_types(view, selection, group_types, spine_types)
     return JoinedKey(spine_column, key, group_type)

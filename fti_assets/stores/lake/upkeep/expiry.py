@@ -163,9 +163,9 @@ def _expire(
 ) -> tuple[dict[int, tuple[str, ...]], tuple[int, ...], int]:
     """Expire under one lock with the look at the pins, so that no pin can come in between."""
     with lake.store.lock():
-        there = snapshots(lake)
-        past = [version for version, age in there.items() if age > keep]
-        since = min(version for version in there if version not in past)
+        ages = snapshots(lake)
+        past = [version for version, age in ages.items() if age > keep]
+        since = min(version for version in ages if version not in past)
         pinned = pins(lake, models, online, since=since)
         expired = tuple(version for version in past if version not in pinned)
         merged_lately = files_waiting(lake, younger_than=grace)

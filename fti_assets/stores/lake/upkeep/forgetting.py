@@ -75,10 +75,10 @@ class Expired:
 
 def tables_with_files(lake: Lake) -> list[TableName]:
     """Every table of features, datasets and predictions, those included that were dropped and that old snapshots have still."""
-    there = lake.tables()
-    schemas = dict.fromkeys([FEATURES, DATASETS, PREDICTIONS, *(table.schema for table in there)])
-    old = [table for schema in schemas for table in tables_at_any_snapshot(lake, schema) if table not in there]
-    return [*there, *(table for table in old if data_files(lake, table))]
+    current = lake.tables()
+    schemas = dict.fromkeys([FEATURES, DATASETS, PREDICTIONS, *(table.schema for table in current)])
+    old = [table for schema in schemas for table in tables_at_any_snapshot(lake, schema) if table not in current]
+    return [*current, *(table for table in old if data_files(lake, table))]
 
 
 def columns_of(lake: Lake, table: TableName) -> dict[str, str]:
@@ -113,7 +113,7 @@ def equals(lake: Lake, table: TableName, values: Mapping[str, str]) -> str:
     return " AND ".join(parts)
 
 
-def among(columns: Sequence[str], relation: str) -> str:
+def matching(columns: Sequence[str], relation: str) -> str:
     """A predicate: the columns hold one of the tuples of a temporary table."""
     names = ", ".join(quoted(column) for column in columns)
     return f"({names}) IN (SELECT ({names}) FROM {relation})"
@@ -123,9 +123,9 @@ def tuples(lake: Lake, table: TableName, predicate: str, columns: Sequence[str])
     """The tuples of some columns in all rows that a predicate finds, at any snapshot, as a temporary table."""
     name = quoted(temporary_name("found"))
     names = ", ".join(quoted(column) for column in columns)
-    types, there = columns_of(lake, table), lake.has(table)
+    types, current = columns_of(lake, table), lake.has(table)
     nothing = ", ".join(f"NULL::{types[column]} AS {quoted(column)}" for column in columns)
-    rows = f"SELECT DISTINCT {names} FROM {table.sql} WHERE {predicate}" if there else f"SELECT {nothing} LIMIT 0"
+    rows = f"SELECT DISTINCT {names} FROM {table.sql} WHERE {predicate}" if current else f"SELECT {nothing} LIMIT 0"
     lake.connection.execute(f"CREATE TEMP TABLE {name} AS {rows}")
     _of_files(lake, table, data_files(lake, table), f"INSERT INTO {name} SELECT DISTINCT {names}", predicate)
     return name

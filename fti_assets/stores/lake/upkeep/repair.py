@@ -128,10 +128,10 @@ def _matching_files(
     lake: Lake, table: TableName, by_partition: Mapping[str, Sequence[Path]], recorded: Mapping[str, RecordedVersion]
 ) -> tuple[dict[str, _Files], dict[str, str]]:
     """Of each partition that the catalog lacks or has in an older version, the files, or why there are none."""
-    there, results, reasons = lake.ledger(table), {}, {}
+    registered, results, reasons = lake.ledger(table), {}, {}
     for partition, files in by_partition.items():
         wanted = recorded.get(partition)
-        if partition in there and (wanted is None or there[partition].data_version == wanted.data_version):
+        if partition in registered and (wanted is None or registered[partition].data_version == wanted.data_version):
             continue  # what is registered is the newest that is known
         if table.schema == DATASETS:
             reasons[partition] = _MANIFEST
@@ -191,42 +191,48 @@ def _deletions(files: Sequence[Path]) -> list[str]:
         return [str(file) for file in sorted(files[0].parent.parent.glob(f"*{_DELETIONS}"))]
 
 
-def _register(lake: Lake, table: TableName, found: Mapping[str, _Files]) -> None:
+def _register(lake: Lake, table: TableName, files_by_partition: Mapping[str, _Files]) -> None:
     """Register the files of some partitions in the place of what the catalog has of them, in one commit for files of equal types.
 
     Placeholders go first, so that the others give their columns their types and files stay as they are.
     """
     alike: dict[str, dict[str, _Files]] = {}
-    for partition, files in found.items():
+    for partition, files in files_by_partition.items():
         alike.setdefault(str(sorted(files.types.items())), {})[partition] = files
     for one in sorted(alike.values(), key=lambda one: _columns_with_values(lake, one)):
         _register_alike(lake, table, one)
 
 
-def _columns_with_values(lake: Lake, found: Mapping[str, _Files]) -> int:
-    types = next(iter(found.values())).types
+def _columns_with_values(lake: Lake, files_by_partition: Mapping[str, _Files]) -> int:
+    types = next(iter(files_by_partition.values())).types
     counts = ", ".join(f"max({quoted(name)} IS NOT NULL)" for name in types)
-    return sum(map(bool, lake.connection.execute(f"SELECT {counts} FROM ({_rows_of(found)})").fetchall()[0]))
-
-
-def _rows_of(found: Mapping[str, _Files]) -> str:
-    return " UNION ALL BY NAME ".join(f"(FROM {files.rows})" for files in found.values())
-
-
-def _register_alike(lake: Lake, table: TableName, found: Mapping[str, _Files]) -> None:
-    execute, old, given = lake.connection.execute, lake.ledger(table, partitions=list(found)), "__fti_given"
-    execute(
-        f"CREATE OR REPLACE TEMP VIEW {given} AS SELECT * EXCLUDE ({PARTITION}), {PARTITION} FROM ({_rows_of(found)})"
+    return sum(
+        map(bool, lake.connection.execute(f"SELECT {counts} FROM ({_rows_of(files_by_partition)})").fetchall()[0])
     )
-    staged, settled = f"{given}_settled", settled_rows(lake, table, given)
-    execute(f"CREATE OR REPLACE TEMP VIEW {staged} AS FROM {settled or given}")
-    written = [files.record for files in found.values()]
-    rewritten = [partition for partition, files in found.items() if files.rewritten or settled is not None]
+
+
+def _rows_of(files_by_partition: Mapping[str, _Files]) -> str:
+    return " UNION ALL BY NAME ".join(f"(FROM {files.rows})" for files in files_by_partition.values())
+
+
+def _register_alike(lake: Lake, table: TableName, files_by_partition: Mapping[str, _Files]) -> None:
+    execute, old, rows = (
+        lake.connection.execute,
+        lake.ledger(table, partitions=list(files_by_partition)),
+        "__fti_repaired",
+    )
+    execute(
+        f"CREATE OR REPLACE TEMP VIEW {rows} AS SELECT * EXCLUDE ({PARTITION}), {PARTITION} FROM ({_rows_of(files_by_partition)})"
+    )
+    staged, settled = f"{rows}_settled", settled_rows(lake, table, rows)
+    execute(f"CREATE OR REPLACE TEMP VIEW {staged} AS FROM {settled or rows}")
+    written = [files.record for files in files_by_partition.values()]
+    rewritten = [partition for partition, files in files_by_partition.items() if files.rewritten or settled is not None]
     with lake.transaction(table, written, old=old, folders=rewritten, message=_REPAIR, extra={}):
         fit(lake, table, staged)
         if replaced := ", ".join(map(literal, old)):
             execute(f"DELETE FROM {table.sql} WHERE {PARTITION} IN ({replaced})")
-        for partition, files in found.items():
+        for partition, files in files_by_partition.items():
             if partition in rewritten:
                 execute(f"INSERT INTO {table.sql} BY NAME FROM {staged} WHERE {PARTITION} = {literal(partition)}")
                 continue
@@ -235,5 +241,5 @@ def _register_alike(lake: Lake, table: TableName, found: Mapping[str, _Files]) -
                     f"CALL ducklake_add_data_files('lake', {literal(table.name)}, {literal(path)}, "
                     f"schema => {literal(table.schema)}, allow_missing => true)"
                 )
-    for view in (staged, given):
+    for view in (staged, rows):
         execute(f"DROP VIEW {view}")

@@ -49,7 +49,7 @@ def missing_files(lake: Lake) -> list[str]:
         file.path
         for table in [*lake.tables(), *lake.tiles()]
         for file in current_files(lake, table)
-        if not file.is_there()
+        if not file.exists()
     )
 
 

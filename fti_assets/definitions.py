@@ -105,7 +105,7 @@ def _automation(name: str, collected: Sequence[Declaration]) -> Iterator[dg.Auto
     """One running sensor over features and training, one over predictions, which thus never share a run with a model."""
     automated = [one for one in collected if one.assets_def.automation_conditions_by_key]
     parts = (
-        ("features_and_training", "Runs what changed data, ended windows and new cutoffs ask for.", False),
+        ("features_and_training", "Runs what changed data, ended partitions and new cutoffs ask for.", False),
         ("inference", "Answers rows that are new, as soon as a build can.", True),
     )
     for part, description, answers in parts:

@@ -101,7 +101,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition: its key, and the naive UTC instants it holds, ``start <= t < end``, if it is a time window."""
+    """A partition: its key, and the naive UTC instants it holds, ``start <= t < end``, if it is a span of time."""
 
     key: str
     start: datetime | None = None

@@ -13,7 +13,7 @@ from fti_assets.features.groups.freshness import FRESH
 from fti_assets.features.groups.group import IN_TIME, NOT_FUTURE, FeatureGroup, judges_time, layout_of
 from fti_assets.features.validation.schema import rules_of
 from fti_assets.orchestration.checks import check_specs
-from fti_assets.orchestration.conditions.defaults import on_changed_inputs, on_window_end
+from fti_assets.orchestration.conditions.defaults import on_changed_inputs, on_partition_end
 from fti_assets.orchestration.conditions.reach import Reach, partitions_back
 from fti_assets.orchestration.conditions.within_reach import Upstream
 from fti_assets.orchestration.partitions import is_timed
@@ -56,7 +56,7 @@ def _condition(group: FeatureGroup) -> dg.AutomationCondition[Any] | None:
     changed = None if changed is None else changed.with_label("inputs_changed")
     if not is_timed(group.partitions_def):
         return changed
-    ended = on_window_end(group.partitions_def, group.serving_delay or timedelta(0)).with_label("window_ended")
+    ended = on_partition_end(group.partitions_def, group.serving_delay or timedelta(0)).with_label("window_ended")
     return ended if changed is None else changed | ended
 
 

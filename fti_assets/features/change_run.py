@@ -20,7 +20,7 @@ from fti_assets.features.rows.rename import renamed, renamed_names
 from fti_assets.features.rows.staging import Staged, stage
 from fti_assets.features.rows.stored_types import storage_of_iso_text
 from fti_assets.features.uniqueness import comparable, counted, with_duplicates_in_table
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.row_changes import Changed, RowChange, change_rows, feed_position
 
@@ -153,7 +153,7 @@ def _with_instants(lake: Lake, rows: duckdb.DuckDBPyRelation, group: FeatureGrou
     if not texts:
         return rows
     read = ", ".join(f"{storage_of_iso_text(lake.connection, name).sql} AS {quoted(name)}" for name in texts)
-    return lake.connection.sql(f"SELECT * REPLACE ({read}) FROM {view_of(rows)}")
+    return lake.connection.sql(f"SELECT * REPLACE ({read}) FROM {relation_name(rows)}")
 
 
 def _staged_deletes(
@@ -176,7 +176,9 @@ def _staged_deletes(
     selected = ", ".join(
         f"{quoted(name)}::TIMESTAMP AS {quoted(name)}" if name in group.time_columns else quoted(name) for name in by
     )
-    lake.connection.execute(f"CREATE TEMP TABLE {quoted(table)} AS SELECT DISTINCT {selected} FROM {view_of(rows)}")
+    lake.connection.execute(
+        f"CREATE TEMP TABLE {quoted(table)} AS SELECT DISTINCT {selected} FROM {relation_name(rows)}"
+    )
     return table, tuple(by)
 
 

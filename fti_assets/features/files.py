@@ -39,7 +39,7 @@ def read_files(
     Args:
         context: the step's context.
         path: where a partition's file lies, a local path: ``"landing/orders/{partition}.parquet"``. ``{partition}`` is the
-            partition's key; ``{start:%Y/%m/%d}`` and ``{end:%Y-%m-%d}`` are the first instant of its window and the first
+            partition's key; ``{start:%Y/%m/%d}`` and ``{end:%Y-%m-%d}`` are its first instant and the first
             after it, in UTC. A pattern with ``*`` reads all files that it finds for a partition.
         reader: what reads a file that is not Parquet: ``pd.read_csv``, or a function of a ``Path`` that gives a frame. It is
             called for one file after another, and what it gives is held in memory.

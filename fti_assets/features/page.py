@@ -14,7 +14,7 @@ from fti_assets.core.names import PARTITION
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quoted
 from fti_assets.core.times import Partition
-from fti_assets.features.external.rows import outside_view
+from fti_assets.features.external.rows import outside_relation
 from fti_assets.features.groups.freshness import is_backfill
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.staging import Staged
@@ -101,14 +101,14 @@ def _number(value: float | None) -> float | None:
 _log = logging.getLogger(__name__)
 
 
-def lineage_of_run(lake: Lake, group: FeatureGroup, result: Any, views: Mapping[str, str]) -> dict[str, Any]:
+def lineage_of_run(lake: Lake, group: FeatureGroup, result: Any, relations: Mapping[str, str]) -> dict[str, Any]:
     """The metadata that tells what each column of a run was made from; none where that cannot be told.
 
     Args:
         lake: the open lake of the run.
         group: the group; what its ``metadata`` says of lineage is taken as it is.
         result: what its function gave.
-        views: the SQL of the temporary views that were made while it ran.
+        relations: the SQL of the relations that were named while it ran.
     """
     declared = (group.options.get("metadata") or {}).get(COLUMN_LINEAGE)
     if declared is not None:
@@ -121,7 +121,7 @@ def lineage_of_run(lake: Lake, group: FeatureGroup, result: Any, views: Mapping[
     try:
         if sql is None:
             raise UntoldError("its rows were fetched, and what they were made from is lost")
-        sources = sql_lineage(sql, tables=dict(_columns(lake, group)), views=views)
+        sources = sql_lineage(sql, tables=dict(_columns(lake, group)), relations=relations)
     except UntoldError as error:
         _log.debug("%s has no lineage by column: %s", group.table_name, error)
         return {}
@@ -138,7 +138,7 @@ def lineage_of_run(lake: Lake, group: FeatureGroup, result: Any, views: Mapping[
 
 def _place(source: FeatureGroup) -> str:
     """What a query that reads a group calls its table."""
-    return outside_view(source.table_name) if source.source is not None else f"lake.{source.table.full_name}"
+    return outside_relation(source.table_name) if source.source is not None else f"lake.{source.table.full_name}"
 
 
 def _columns(lake: Lake, group: FeatureGroup) -> Iterable[tuple[str, dict[str, str]]]:

@@ -46,7 +46,7 @@ class Outcome:
         commit: what was stored.
         metadata: what the asset's page shows beside the preview.
         verdicts: one for each check.
-        delay: how long after its window's end a partition is still provisional; None if its rows are never that.
+        delay: how long after its end a partition is still provisional; None if its rows are never that.
         by_partition: what the event of each partition shows beside.
     """
 

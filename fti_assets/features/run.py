@@ -36,7 +36,7 @@ from fti_assets.features.validation.schema import decimal_types
 from fti_assets.orchestration.partitions import is_timed, running_partitions
 from fti_assets.orchestration.resources import ONLINE_KEYS, Stores
 from fti_assets.orchestration.signature import call_function
-from fti_assets.stores.duckdb.relations import recording_views, view_of
+from fti_assets.stores.duckdb.relations import recording_relations, relation_name
 from fti_assets.stores.lake.damage import without_unreadable
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.placeholders import has_no_value
@@ -66,7 +66,7 @@ def run_feature_group(
         parameters: dict[str, Any] = dict(arguments)
         parameters |= {name: input_table(lake, source, group, partitions) for name, source in group.inputs.items()}
         parameters |= dict.fromkeys(group.position_parameters, since)
-        with recording_views() as views:
+        with recording_relations() as relations:
             result = call_function(group.function, parameters, context, what=group.table_name, instead=ALL_PARTITIONS)
         batch = _staged(lake, group, layout, result, partitions)
         staged, verdicts = batch.staged, [*batch.staged.verdicts, *_in_time(lake, group, batch.staged, partitions)]
@@ -82,7 +82,7 @@ def run_feature_group(
             commit, stored = _store(lake, group, batch, since, partitions, writer)
             metadata: dict[str, Any] = {
                 **stored_schema(group_columns(group), lake.types(group.table)),
-                **lineage_of_run(lake, group, result, views),
+                **lineage_of_run(lake, group, result, relations),
                 **stored,
             }
             if isinstance(group.duplicates, KeepLast):
@@ -216,7 +216,7 @@ def _clashes(
     )
     same = " AND ".join(f"others.{quoted(name)} = staged.{quoted(name)}" for name in group.identity)
     return lake.connection.sql(
-        f"SELECT staged.* EXCLUDE (_partition) FROM {quoted(staged.table)} staged SEMI JOIN {view_of(elsewhere)} others ON {same}"
+        f"SELECT staged.* EXCLUDE (_partition) FROM {quoted(staged.table)} staged SEMI JOIN {relation_name(elsewhere)} others ON {same}"
     )
 
 
@@ -262,7 +262,7 @@ def _not_future(lake: Lake, group: FeatureGroup, staged: Staged) -> list[Verdict
 def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[Partition]) -> list[Verdict]:
     """Count the delay breaches: new rows that are stored later than they are said to be available.
 
-    A window that ended longer ago than it is long is a backfill, whose rows were available in their own time.
+    A partition that ended longer ago than it is long is a backfill, whose rows were available in their own time.
     """
     if group.event_time is None or not judges_time(group):
         return []

@@ -10,7 +10,7 @@ from fti_assets.core.manifest import SpineTimes, ViewRecord
 from fti_assets.core.names import PARTITION
 from fti_assets.core.sql import literal, quoted
 from fti_assets.features.point_in_time.frontier import available_sql
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 
 if TYPE_CHECKING:
     import duckdb
@@ -51,7 +51,7 @@ def spine_as_of(
         The columns of ``rows`` and ``_fti_late``, lazy and in no order.
     """
     if view.prediction_time is None:
-        return connection.sql(f"SELECT *, false AS {LATE} FROM {view_of(rows)}")
+        return connection.sql(f"SELECT *, false AS {LATE} FROM {relation_name(rows)}")
     times = view.times
     time = quoted(view.prediction_time)
     available = available_sql(times)
@@ -68,7 +68,7 @@ def spine_as_of(
         ]
         one = ", ".join(map(quoted, view.identity))
         one_version = f" QUALIFY row_number() OVER (PARTITION BY {one} ORDER BY {', '.join(order)}) = 1"
-    return connection.sql(f"SELECT *, NOT {visible} AS {LATE} FROM {view_of(rows)}{one_version}")
+    return connection.sql(f"SELECT *, NOT {visible} AS {LATE} FROM {relation_name(rows)}{one_version}")
 
 
 def stored_spine(
@@ -96,5 +96,5 @@ def stored_spine(
     if view.times.have_fixed_delay:
         rows, in_partitions = rows.filter(in_partitions), "true"
     return lake.connection.sql(
-        f"SELECT * EXCLUDE ({PARTITION}) FROM {view_of(spine_as_of(lake.connection, rows, view))} WHERE {in_partitions}"
+        f"SELECT * EXCLUDE ({PARTITION}) FROM {relation_name(spine_as_of(lake.connection, rows, view))} WHERE {in_partitions}"
     )

@@ -58,7 +58,7 @@ def sql_feature_group(
 
     The tables that it reads are feature groups, by their names here or in ``ins``: of each, the rows that the run may see,
     as an ``fti.Table`` gives them. ``$start`` and ``$end`` are the first instant of the partitions that are run and the
-    first after them; ``$partition`` is the key of a partition that is no time window. A range is one run, so the SQL must
+    first after them; ``$partition`` is the key of a partition that is no span of time. A range is one run, so the SQL must
     give the rows of each partition whatever the range: bound them by ``$start`` and ``$end``, and windows by time.
 
     Args:

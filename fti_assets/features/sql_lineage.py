@@ -28,7 +28,7 @@ class UntoldError(FtiError):
     """The lineage of a query cannot be told."""
 
 
-def sql_lineage(sql: str, *, tables: Mapping[str, Mapping[str, str]], views: Mapping[str, str]) -> Sources:
+def sql_lineage(sql: str, *, tables: Mapping[str, Mapping[str, str]], relations: Mapping[str, str]) -> Sources:
     """The sources of each column of a query. Left out are columns that are made of none, such as a count of rows, and those
     whose sources cannot be told, such as ``COLUMNS(...)`` or what a file holds.
 
@@ -36,17 +36,17 @@ def sql_lineage(sql: str, *, tables: Mapping[str, Mapping[str, str]], views: Map
         sql: one SELECT, as DuckDB writes it.
         tables: the tables at which lineage ends, as they are named in SQL (``lake.features.arrivals_v1``), with the DuckDB
             type of each of their columns.
-        views: the SQL behind each view that a query may read, by its name.
+        relations: the SQL of each named relation that a query may read, by its name.
 
     Raises:
-        UntoldError: DuckDB cannot read the query, or it reads something that is neither a table nor a view of these.
+        UntoldError: DuckDB cannot read the query, or it reads something that is neither a table nor a relation of these.
 
-    >>> sql_lineage("SELECT s.a + 1 AS b, count(*) AS n FROM s GROUP BY 1", tables={"t": {"a": "INT"}}, views={"s": "FROM t"})
+    >>> sql_lineage("SELECT s.a + 1 AS b, count(*) AS n FROM s GROUP BY 1", tables={"t": {"a": "INT"}}, relations={"s": "FROM t"})
     {'b': (('t', 'a'),)}
     """
-    query, *trees = syntax_trees([sql, *views.values()])
+    query, *trees = syntax_trees([sql, *relations.values()])
     try:
-        columns = _Queries(tables, dict(zip(views, trees, strict=True))).columns(query, _Scope())
+        columns = _Queries(tables, dict(zip(relations, trees, strict=True))).columns(query, _Scope())
     except (RecursionError, KeyError, ValueError) as error:
         raise UntoldError(f"the lineage of {sql[:200]!r} cannot be told: {error}") from error
     return {name: tuple(sorted(made)) for name, made in columns if made}
@@ -91,12 +91,12 @@ class _Scope:
 
 
 class _Queries:
-    def __init__(self, tables: Mapping[str, Mapping[str, str]], views: Mapping[str, Any]) -> None:
+    def __init__(self, tables: Mapping[str, Mapping[str, str]], relations: Mapping[str, Any]) -> None:
         self._tables: dict[str, _Columns] = {
             table.lower(): [(column, frozenset({(table, column)})) for column in columns]
             for table, columns in tables.items()
         }
-        self._views = {name.lower(): tree for name, tree in views.items()}
+        self._relations = {name.lower(): tree for name, tree in relations.items()}
 
     def columns(self, node: Mapping[str, Any], scope: _Scope) -> _Columns:
         if "error_message" in node:
@@ -185,11 +185,11 @@ class _Queries:
             return scope.defined[parts[0]]
         name = ".".join(parts)
         if name not in self._tables:
-            if name not in self._views:
+            if name not in self._relations:
                 raise UntoldError(f"the query reads {name!r}, which is not among what its group takes")
-            tree, self._views[name] = self._views[name], None
+            tree, self._relations[name] = self._relations[name], None
             if tree is None:
-                raise UntoldError("views read each other without an end")
+                raise UntoldError("relations read each other in a circle")
             self._tables[name] = self.columns(tree, _Scope())
         return self._tables[name]
 

@@ -68,7 +68,7 @@ def missing_partitions(lake: Lake, group: FeatureGroup, start: datetime, end: da
 def provisional_partitions(
     lake: Lake, group: FeatureGroup, start: datetime, end: datetime, *, snapshot: int
 ) -> list[str]:
-    """The group's partitions in ``[start, end)`` whose last run was before their window and delay had ended."""
+    """The group's partitions in ``[start, end)`` whose last run was before their end and delay had passed."""
     if not is_timed(group.partitions_def):
         return []
     stored, delay = lake.ledger(group.table, snapshot=snapshot), group.serving_delay or timedelta(0)

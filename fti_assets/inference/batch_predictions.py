@@ -29,7 +29,7 @@ def batch_predictions(
 ) -> BatchPredictions:
     """Declare batch predictions: a row for each spine row, with its keys, prediction time, answer and build.
 
-    A partition that is run before its window closed is answered by the champion; one that is run after, by the newest
+    A partition that is run before its end is answered by the champion; one that is run after, by the newest
     accepted and not rolled-back build whose cutoff is not after its start. Run again, it keeps the stored answers.
 
     Args:

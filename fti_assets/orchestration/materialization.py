@@ -37,7 +37,7 @@ def materialized(
         context: the step's.
         commit: what was stored.
         metadata: what the asset's page shows.
-        delay: how long after its window's end a partition is still provisional; None if its rows are never that.
+        delay: how long after its end a partition is still provisional; None if its rows are never that.
         by_partition: what the event of each partition shows beside; Dagster plots its numbers.
     """
     own = by_partition or {}
@@ -86,7 +86,7 @@ def _event(
 
 
 def _provisional(context: dg.AssetExecutionContext, commit: Commit, delay: timedelta) -> set[str]:
-    """The partitions that were stored before their window and delay had ended."""
+    """The partitions that were stored before their end and delay had passed."""
     if context.assets_def.partitions_def is None:
         return set()
     run_at = {record.partition: record.run_at for record in commit.partitions}

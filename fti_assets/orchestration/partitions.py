@@ -24,18 +24,18 @@ def is_timed(partitions_def: Any) -> TypeGuard[dg.TimeWindowPartitionsDefinition
 
 
 def partitions_of(partitions_def: dg.PartitionsDefinition[str] | None, keys: Sequence[str]) -> list[Partition]:
-    """The windows of partition keys, in the order of time."""
+    """The partitions of some keys, in the order of time."""
     if partitions_def is None:
         return [UNPARTITIONED]
     if not is_timed(partitions_def):
         return [Partition(key) for key in keys]
-    windows = {key: partitions_def.time_window_for_partition_key(key) for key in keys}
-    partitions = [Partition(key, naive_utc(one.start), naive_utc(one.end)) for key, one in windows.items()]
+    spans = {key: partitions_def.time_window_for_partition_key(key) for key in keys}
+    partitions = [Partition(key, naive_utc(one.start), naive_utc(one.end)) for key, one in spans.items()]
     return sorted(partitions, key=lambda partition: partition.start or datetime.min)
 
 
 def running_partitions(context: dg.AssetExecutionContext) -> list[Partition]:
-    """The windows that a step is run for: one, or a range."""
+    """The partitions that a step is run for: one, or a range."""
     if not context.has_partition_key and not context.has_partition_key_range:
         if context.assets_def.partitions_def is not None:
             raise DataError(
@@ -47,7 +47,7 @@ def running_partitions(context: dg.AssetExecutionContext) -> list[Partition]:
 
 
 def partitions_between(partitions_def: dg.PartitionsDefinition[str], start: datetime, end: datetime) -> list[Partition]:
-    """The time windows that overlap ``[start, end)``, of those that the definition has."""
+    """The partitions that overlap ``[start, end)``, of those that the definition has."""
     assert is_timed(partitions_def)
     bound = naive_utc(partitions_def.start)
     last = datetime.max if partitions_def.end is None else naive_utc(partitions_def.end)
@@ -55,17 +55,19 @@ def partitions_between(partitions_def: dg.PartitionsDefinition[str], start: date
     if start >= end:
         return []
     before = partitions_def.get_prev_partition_window(start.replace(tzinfo=UTC), respect_bounds=False)
-    first = start.replace(tzinfo=UTC) if before is None else before.end  # where the window that holds the start begins
+    first = (
+        start.replace(tzinfo=UTC) if before is None else before.end
+    )  # where the partition that holds the start begins
     span = dg.TimeWindow(first, end.replace(tzinfo=UTC))
-    windows = partitions_of(partitions_def, partitions_def.get_partition_keys_in_time_window(span))
-    # Dagster lists the window that the definition's end cuts off, too, although it has no such partition.
-    return [w for w in windows if w.end and w.start and start < w.end <= last and bound <= w.start < end]
+    partitions = partitions_of(partitions_def, partitions_def.get_partition_keys_in_time_window(span))
+    # Dagster lists the partition that the definition's end cuts off, too, although the definition does not have it.
+    return [p for p in partitions if p.end and p.start and start < p.end <= last and bound <= p.start < end]
 
 
 def refuse_unsupported(partitions_def: dg.PartitionsDefinition[str] | None, *, what: str) -> None:
-    """Refuse partitions of several dimensions, which have no single window."""
+    """Refuse partitions of several dimensions, which have no single span of time."""
     if isinstance(partitions_def, dg.MultiPartitionsDefinition):
         raise DeclarationError(
-            f"{what} has multi-dimensional partitions, which have no one time window: partition it by time and keep the "
+            f"{what} has multi-dimensional partitions, which have no one span of time: partition it by time and keep the "
             "other dimension as a key column"
         )

@@ -20,7 +20,7 @@ from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.features.point_in_time.assemble import assemble, column_types
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.spine_rows import stored_spine
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.testing.failures import LeakFound
 from fti_assets.training.views.view import FeatureView
@@ -49,7 +49,7 @@ def assert_join_is_honest(
     spine = stored_spine(lake, record, partitions=[one.key for one in partitions])
     table = quoted(temporary_name("searched"))
     assembled = assemble(lake, record, spine, snapshot=lake.snapshot())
-    lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {view_of(assembled)}")
+    lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(assembled)}")
     rows = lake.connection.sql(f"FROM {table}").fetchall()
     if not rows:
         raise NotMaterializedError(
@@ -91,7 +91,7 @@ def _corrected(lake: Lake, view: ViewRecord, row: Mapping[str, Any]) -> Iterator
     available = available_sql(times)
     versions = lake.connection.execute(
         f"SELECT {available}, {tie}, {', '.join(map(quoted, names))} "
-        f"FROM {view_of(lake.rows(view.spine_table))} "
+        f"FROM {relation_name(lake.rows(view.spine_table))} "
         f"WHERE {' AND '.join(f'{quoted(name)} = ?' for name in view.identity)}",
         [row[name] for name in view.identity],
     ).fetchall()
@@ -125,7 +125,7 @@ def _winner(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, A
         return None
     values = ", ".join(quoted(column.column) for column in join.columns)
     equal = " AND ".join(f"{quoted(key.group)} = ?" for key in join.keys)
-    rows = view_of(lake.rows(join.table))
+    rows = relation_name(lake.rows(join.table))
     if join.event_time is None or view.prediction_time is None:
         records = lake.connection.execute(f"SELECT {values} FROM {rows} WHERE {equal}", keys).fetchall()
         return tuple(records[0]) if records else None
@@ -169,7 +169,7 @@ def _refuse_visible_labels(lake: Lake, view: FeatureView, table: str) -> None:
     event = label.group.event_time
     available = available_sql(label.group.times)
     outcomes = lake.connection.sql(
-        f"SELECT *, greatest({quoted(event)}, {available}) AS __fti_visible FROM {view_of(lake.rows(label.group.table))}"
+        f"SELECT *, greatest({quoted(event)}, {available}) AS __fti_visible FROM {relation_name(lake.rows(label.group.table))}"
     )
     same = " AND ".join(
         f"spine.{quoted(label.column.spine_keys.get(key, key))} = outcome.{quoted(key)}" for key in label.group.keys
@@ -184,7 +184,7 @@ def _refuse_visible_labels(lake: Lake, view: FeatureView, table: str) -> None:
     names = ", ".join(f"spine.{quoted(name)}" for name in (*view.spine.keys, view.time))
     visible = lake.connection.sql(
         f"SELECT {names}, {literal(label.name)} AS feature, outcome.__fti_visible AS known_at FROM {table} spine "
-        f"JOIN {view_of(outcomes)} outcome ON {same} WHERE outcome.__fti_visible <= spine.{quoted(view.time)} ORDER BY ALL"
+        f"JOIN {relation_name(outcomes)} outcome ON {same} WHERE outcome.__fti_visible <= spine.{quoted(view.time)} ORDER BY ALL"
     ).df()
     if len(visible):
         raise LeakFound(

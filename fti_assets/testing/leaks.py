@@ -25,7 +25,7 @@ from fti_assets.features.rows.table import Table
 from fti_assets.orchestration.partitions import partitions_between, partitions_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.signature import parameters_of
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.testing.failures import LeakFound
 from fti_assets.testing.join_leaks import assert_join_is_honest
@@ -178,7 +178,7 @@ def _compare(
 ) -> None:
     """Rows visible by the moment are the same in both tables, made with the future and without."""
     first, second = (
-        view_of(
+        relation_name(
             connection.sql(
                 f"SELECT * EXCLUDE ({PARTITION}) FROM {quoted(table)} WHERE {_visible(group.times)} <= {timestamp(moment)}"
             )

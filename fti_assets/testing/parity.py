@@ -17,7 +17,7 @@ from fti_assets.features.spine_rows import stored_spine
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.monitoring.parity import ParityReport, compare
 from fti_assets.orchestration.resources import Stores
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.online.store import OnlineStore
@@ -93,7 +93,7 @@ def _replayed(
     numbered, table = quoted("__fti_replayed"), quoted("__fti_replayed_features")
     order = ", ".join(map(quoted, view.spine_keys))
     lake.connection.execute(
-        f"CREATE TEMP TABLE {numbered} AS SELECT row_number() OVER (ORDER BY {order}) AS __fti_row, * FROM {view_of(spine)}"
+        f"CREATE TEMP TABLE {numbered} AS SELECT row_number() OVER (ORDER BY {order}) AS __fti_row, * FROM {relation_name(spine)}"
     )
     total = int(lake.connection.table(numbered).aggregate("count(*)").fetchall()[0][0])
     if not total:
@@ -104,5 +104,5 @@ def _replayed(
     chosen = sorted(random.Random(seed).sample(range(1, total + 1), min(sample, total)))
     rows = lake.connection.sql(f"SELECT * EXCLUDE (__fti_row) FROM {numbered} WHERE __fti_row IN {(0, *chosen)}")
     assembled = assemble(lake, view, rows, snapshot=lake.snapshot())
-    lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {view_of(assembled)}")
+    lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(assembled)}")
     return table

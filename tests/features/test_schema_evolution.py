@@ -14,7 +14,7 @@ import fti_assets as fti
 from fti_assets import testing
 from fti_assets.errors import SchemaChangedError
 from fti_assets.orchestration.resources import Stores
-from tests.testing.shop import CUTOFFS, DAYS, FIRST, LAST, VisitSchema, on_days, outcomes, view_of, visits
+from tests.testing.shop import CUTOFFS, DAYS, FIRST, LAST, VisitSchema, on_days, outcomes, relation_name, visits
 
 CUTOFF = "2025-01-08"
 
@@ -43,7 +43,7 @@ def versions(stores: Stores) -> dict[str, str]:
 
 def test_datasets_and_snapshots_go_on_when_a_column_is_added(stores: Stores) -> None:
     split = fti.TimeSplit(validation="1d", test="1d")
-    dataset = fti.training_dataset(name="buying_dataset", view=view_of(), split=split, partitions_def=CUTOFFS)
+    dataset = fti.training_dataset(name="buying_dataset", view=relation_name(), split=split, partitions_def=CUTOFFS)
     testing.materialize(visits, outcomes, stores=stores, partition=(FIRST, LAST))
     learned = testing.materialize(dataset, stores=stores, partition=CUTOFF).rows(dataset)
     before, rows = versions(stores), fti.read(visits, stores=stores)

@@ -8,13 +8,13 @@ import pytest
 
 import fti_assets as fti
 from fti_assets.features.sql_lineage import UntoldError, sql_lineage
-from fti_assets.stores.duckdb.relations import named_view, recording_views, sql_of, view_of
+from fti_assets.stores.duckdb.relations import name_relation, recording_relations, relation_name, sql_of
 
 TABLES = {
     "lake.features.arrivals_v1": {"carrier": "VARCHAR", "tail": "VARCHAR", "seen": "TIMESTAMP", "delay": "DOUBLE"},
     "planes": {"tail": "VARCHAR", "built": "BIGINT", "seats": "BIGINT"},
 }
-VIEWS = {
+RELATIONS = {
     "arrivals": "SELECT * FROM lake.features.arrivals_v1 AT (VERSION => 3)",
     "late": "FROM arrivals WHERE delay > 15",
 }
@@ -75,7 +75,7 @@ def test_each_column_leads_back_to_the_columns_that_it_is_made_of(sql: str, expe
         column: {(name.rpartition(".")[0] or ARRIVALS, name.rpartition(".")[2]) for name in names}
         for column, names in expected.items()
     }
-    found = sql_lineage(sql, tables=TABLES, views=VIEWS)
+    found = sql_lineage(sql, tables=TABLES, relations=RELATIONS)
     assert {column: set(sources) for column, sources in found.items()} == wanted
     with duckdb.connect() as connection:  # it is what DuckDB takes it for
         connection.execute("CREATE TABLE arrivals_ (carrier VARCHAR, tail VARCHAR, seen TIMESTAMP, delay DOUBLE)")
@@ -93,35 +93,35 @@ def test_each_column_leads_back_to_the_columns_that_it_is_made_of(sql: str, expe
 )
 def test_what_cannot_be_told_is_an_error_and_no_guess(sql: str) -> None:
     with pytest.raises(UntoldError):
-        sql_lineage(sql, tables=TABLES, views=VIEWS)
+        sql_lineage(sql, tables=TABLES, relations=RELATIONS)
 
 
 @pytest.mark.parametrize(
     "sql", ["SELECT nothing FROM arrivals", "SELECT x FROM read_csv('x')", "SELECT i FROM range(3) r(i)"]
 )
 def test_a_column_of_unknown_sources_is_left_out(sql: str) -> None:
-    assert sql_lineage(sql, tables=TABLES, views=VIEWS) == {}
+    assert sql_lineage(sql, tables=TABLES, relations=RELATIONS) == {}
     both = sql.replace("FROM", ", p.seats FROM planes p,", 1)
-    assert sql_lineage(both, tables=TABLES, views=VIEWS) == {"seats": (("planes", "seats"),)}
+    assert sql_lineage(both, tables=TABLES, relations=RELATIONS) == {"seats": (("planes", "seats"),)}
 
 
-def test_views_that_read_each_other_end() -> None:
+def test_relations_in_a_circle_end() -> None:
     with pytest.raises(UntoldError, match="without an end"):
-        sql_lineage("FROM a", tables={}, views={"a": "FROM b", "b": "FROM a"})
+        sql_lineage("FROM a", tables={}, relations={"a": "FROM b", "b": "FROM a"})
 
 
 # The SQL of relations
 
 
-def test_views_are_recorded_in_a_block_and_only_there() -> None:
+def test_relations_are_recorded_in_a_block_only() -> None:
     with duckdb.connect() as connection:
         relation = connection.sql("SELECT 1 AS x")
-        view_of(relation)
-        with recording_views() as views:
-            named_view(relation.filter("x > 0"), "some")
-        view_of(relation)
-        assert list(views) == ["some"]
-        assert "WHERE (x > 0)" in views["some"]
+        relation_name(relation)
+        with recording_relations() as relations:
+            name_relation(relation.filter("x > 0"), "some")
+        relation_name(relation)
+        assert list(relations) == ["some"]
+        assert "WHERE (x > 0)" in relations["some"]
 
 
 def test_rows_that_were_fetched_have_no_sql() -> None:
@@ -142,16 +142,16 @@ def test_windows_are_told_from_their_sql_and_quickly() -> None:
         table = fti.Table(
             connection.sql("FROM t"), connection, "arrivals_v1", ("carrier",), event_time="seen", grid=grid
         )
-        with recording_views() as views:
+        with recording_relations() as relations:
             made = fti.window_aggregate(table, keys=["carrier"], every="1h", windows=windows, aggregates=aggregates)
         tables = {"t": {"carrier": "VARCHAR", "seen": "TIMESTAMP", "is_late": "BOOLEAN", "delay": "DOUBLE"}}
         text = sql_of(made.relation)
         assert text is not None
-        found = sql_lineage(text, tables=tables, views=views)
+        found = sql_lineage(text, tables=tables, relations=relations)
         seconds = []
         for _ in range(3):
             start = time.process_time()
-            sql_lineage(text, tables=tables, views=views)
+            sql_lineage(text, tables=tables, relations=relations)
             seconds.append(time.process_time() - start)
     print(f"lineage of {len(found)} columns: {1000 * min(seconds):.0f} ms")
     assert found["carrier"] == (("t", "carrier"),)

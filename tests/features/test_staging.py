@@ -288,7 +288,7 @@ def test_partitions_that_are_no_windows_are_run_one_by_one(connection: duckdb.Du
     frame = pd.DataFrame({"k": [1]})
     staged = stage(connection, frame, LOOKUP, [Partition("us")])
     assert connection.table(staged.table).fetchall() == [(1, "us")]
-    with pytest.raises(DeclarationError, match="asked for 2 partitions that are not time windows in one run"):
+    with pytest.raises(DeclarationError, match="asked for 2 partitions that are not spans of time in one run"):
         stage(connection, frame, LOOKUP, [Partition("us"), Partition("eu")])
 
 

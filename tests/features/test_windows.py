@@ -29,7 +29,7 @@ from fti_assets.features.windows import (
     window_aggregate,
 )
 from fti_assets.features.windows.axis import RowsBy
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 from tests.features import oracles, window_oracles
 from tests.features.oracles import START, Row
 from tests.support.examples import examples
@@ -258,7 +258,7 @@ def test_running_totals_are_streamed_over_sorted_changes(
         FROM range(200000) r(i)""")
     rows = Table(connection.table("many"), connection, "many_v1", ("k",), "e", grid=Grid("hour", at(0), at(400)))
     found = window_aggregate(rows, keys=["k"], every="1h", windows=["3h", "24h"], aggregates={"sum": Sum("n")})
-    name = view_of(found.relation)
+    name = relation_name(found.relation)
     plan = connection.sql(f"EXPLAIN FROM {name}").fetchall()[0][1]
     assert plan.index("STREAMING_WINDOW") < plan.index("ORDER_BY")
     by_hand = """

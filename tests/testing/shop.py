@@ -91,7 +91,7 @@ def habits(outcomes: fti.Table) -> fti.Table:
     )
 
 
-def view_of(*features: Any, name: str = "buying", label: Any = outcomes["bought"]) -> fti.FeatureView:
+def relation_name(*features: Any, name: str = "buying", label: Any = outcomes["bought"]) -> fti.FeatureView:
     return fti.FeatureView(
         name=name, spine=visits, label=fti.Label(label, maturity="3h"), features=[visits["spend"], *features]
     )
@@ -99,7 +99,7 @@ def view_of(*features: Any, name: str = "buying", label: Any = outcomes["bought"
 
 dataset = fti.training_dataset(
     name="buying_dataset",
-    view=view_of(habits["bought_6h", "visits_6h"], doubled),
+    view=relation_name(habits["bought_6h", "visits_6h"], doubled),
     split=fti.TimeSplit(validation="1d", test="1d"),
     partitions_def=CUTOFFS,
 )

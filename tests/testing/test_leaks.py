@@ -12,7 +12,7 @@ import fti_assets as fti
 from fti_assets import testing
 from fti_assets.errors import DeclarationError
 from tests.on_demand import doubled, relative
-from tests.testing.shop import DAYS, LAST, buyer, dataset, habits, outcomes, view_of, visits
+from tests.testing.shop import DAYS, LAST, buyer, dataset, habits, outcomes, relation_name, visits
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_a_lookup_of_what_becomes_known_is_found(stores: fti.Stores) -> None:
     with pytest.raises(testing.LeakFound, match="ever_v1 has no event time, so it is visible at every instant"):
         testing.assert_no_leak(ever, stores=stores)
     with pytest.raises(testing.LeakFound, match="ever_v1 has no event time"):
-        testing.assert_no_leak(view_of(ever.prefix("ever_")["bought"]), stores=stores, partition=LAST)
+        testing.assert_no_leak(relation_name(ever.prefix("ever_")["bought"]), stores=stores, partition=LAST)
 
 
 def test_a_view_its_dataset_and_its_model_pass(stores: fti.Stores) -> None:
@@ -128,9 +128,9 @@ def test_a_view_its_dataset_and_its_model_pass(stores: fti.Stores) -> None:
 
 
 def test_an_on_demand_feature_that_looks_at_the_other_rows_is_found(stores: fti.Stores) -> None:
-    testing.assert_no_leak(view_of(doubled), stores=stores, partition=LAST, sample=4)
+    testing.assert_no_leak(relation_name(doubled), stores=stores, partition=LAST, sample=4)
     with pytest.raises(testing.LeakFound, match="depend on the other rows of the batch.*: relative_spend") as found:
-        testing.assert_no_leak(view_of(relative), stores=stores, partition=LAST)
+        testing.assert_no_leak(relation_name(relative), stores=stores, partition=LAST)
     assert set(found.value.rows["alone"]) == {0.0}
 
 
@@ -151,7 +151,7 @@ def test_an_outcome_that_is_known_at_its_own_prediction_is_found(stores: fti.Sto
     with pytest.raises(
         testing.LeakFound, match="the label 'verdict' of view 'buying' was visible at its own prediction time"
     ):
-        testing.assert_no_leak(view_of(label=landed_verdicts["verdict"]), stores=stores, partition=LAST)
+        testing.assert_no_leak(relation_name(label=landed_verdicts["verdict"]), stores=stores, partition=LAST)
 
 
 def stored_verdicts(stores: fti.Stores) -> pd.DataFrame:
@@ -169,7 +169,7 @@ def test_a_join_that_brings_another_row_is_found(stores: fti.Stores, monkeypatch
     from fti_assets.features.point_in_time import frontier
 
     honest = frontier.available_sql
-    view = view_of(habits["bought_6h"])
+    view = relation_name(habits["bought_6h"])
     testing.assert_no_leak(view, stores=stores, partition=LAST, sample=4)
     # The join takes rows of habits as soon as they are true, ten minutes before they are available.
     monkeypatch.setattr(frontier, "available_sql", lambda times: honest(replace(times, serving_delay_us=0)))

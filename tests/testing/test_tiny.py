@@ -11,7 +11,7 @@ import fti_assets as fti
 from fti_assets import testing
 from fti_assets.errors import DataError, DeclarationError, ModelError
 from tests.on_demand import capped
-from tests.testing.shop import buyer, dataset, view_of, visits
+from tests.testing.shop import buyer, dataset, relation_name, visits
 
 
 class Strength(dg.Config):
@@ -113,7 +113,7 @@ def test_every_task_has_labels_to_learn(task: Any, shape: tuple[int, ...]) -> No
 
 
 def test_a_function_that_writes_into_its_input_changes_no_other_feature() -> None:
-    @fti.model(dataset=view_of(capped, name="capping"), task="binary")
+    @fti.model(dataset=relation_name(capped, name="capping"), task="binary")
     def capping(data: fti.TrainingData) -> Any:
         from sklearn.linear_model import LogisticRegression
 

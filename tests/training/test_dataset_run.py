@@ -309,7 +309,7 @@ def test_a_last_day_that_was_run_before_its_delay_ended_is_provisional(empty: Wo
     assert not complete.passed
     assert complete.severity is dg.AssetCheckSeverity.WARN
     problem = str(complete.metadata["problem"].value)
-    assert "from 'orders_v1 2013-01-05', which ran before its window and delay had ended" in problem
+    assert "from 'orders_v1 2013-01-05', which ran before its end and delay had passed" in problem
     with clock.at("2013-01-06T06:00:00"):
         empty.run(orders, partition_key="2013-01-05")
         assert checks(empty.run(dataset, partition_key="2013-01-06"))["upstream_complete"].passed

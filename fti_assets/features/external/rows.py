@@ -91,7 +91,7 @@ def external_rows(connection: duckdb.DuckDBPyConnection, group: FeatureGroup) ->
         _log_omitted_columns(group, left_out(list(stored)))
     selected = ", ".join(_selected(connection, group, name, stored[name], declared.get(name)) for name in needed)
     relation = connection.sql(f"SELECT {selected} FROM {group.source.scan(connection)}")
-    name = outside_view(group.table_name)
+    name = outside_relation(group.table_name)
     # A relation's query() leaves a temporary view behind: by its name lineage and plans know where rows come from.
     relation.query(name, f"FROM {quoted('temp', name)}")
     return connection.sql(f"FROM {quoted('temp', name)}")
@@ -122,7 +122,7 @@ def _meant(missing: Sequence[str], stored: Mapping[str, str]) -> str:
     return f"if that is {one_of(meant)} there, write {rename_line(meant)}; else " if meant else ""
 
 
-def outside_view(table: str) -> str:
+def outside_relation(table: str) -> str:
     """The temporary view through which an external group is read, by which lineage knows it."""
     return f"__fti_outside_{table}"
 

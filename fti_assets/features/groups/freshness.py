@@ -20,7 +20,7 @@ FRESH = Rule("fresh", "The newest row that can be used is not older than the ttl
 
 
 def is_backfill(partition: Partition, now: datetime) -> bool:
-    """Whether a window ended longer ago than it is long, so that its rows were available in their own time."""
+    """Whether a partition ended longer ago than it is long, so that its rows were available in their own time."""
     if partition.start is None or partition.end is None:
         return False
     return partition.end + (partition.end - partition.start) < now

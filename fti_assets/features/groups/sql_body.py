@@ -12,7 +12,7 @@ import duckdb
 
 from fti_assets.errors import DataError, DeclarationError, listed, one_of
 from fti_assets.features.rows.table import Table
-from fti_assets.stores.duckdb.relations import named_view
+from fti_assets.stores.duckdb.relations import name_relation
 from fti_assets.stores.duckdb.syntax import syntax_trees
 
 PARAMETERS = ("start", "end", "partition")
@@ -70,7 +70,7 @@ class SqlBody:
             DataError: the tables have no such columns, or columns of other types.
         """
         for name, table in tables.items():
-            named_view(table.relation, name)
+            name_relation(table.relation, name)
         try:
             return connection.sql(filled(self.text, values))
         except duckdb.Error as error:

@@ -22,7 +22,7 @@ from fti_assets.core.types import KEY_TYPES, type_of_sql
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.online.rows import blobs_of, encoded_key, online_schema, winners_since
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.online.about import DamagedNamespaceError
 from fti_assets.stores.online.blobs import Blobs
@@ -118,7 +118,7 @@ class _Load:
     def _load_some(self, about: About, changed: set[bytes]) -> int:
         _log.info("%s: %d of %d keys are loaded to the online store", self._group.table_name, len(changed), about.keys)
         connection = self._lake.connection
-        mine = connection.sql(f"FROM {view_of(self._rows)} SEMI JOIN {_CHANGED} USING ({self._keys})")
+        mine = connection.sql(f"FROM {relation_name(self._rows)} SEMI JOIN {_CHANGED} USING ({self._keys})")
         return self._writer.apply(
             _taken_from(changed, blobs_of(connection, self._versions(mine), self._whole)),
             _remaining(changed),
@@ -138,7 +138,7 @@ class _Load:
             or old[partition].data_version != new[partition].data_version
         ]
         before, after = (
-            view_of(self._lake.rows(self._group.table, snapshot=at, partitions=changed))
+            relation_name(self._lake.rows(self._group.table, snapshot=at, partitions=changed))
             for at in (about.snapshot, self._snapshot)
         )
         # ALL, so that of two equal rows the loss of one counts too.

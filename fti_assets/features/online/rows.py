@@ -16,7 +16,7 @@ from fti_assets.core.types import SIDES, ColumnType
 from fti_assets.errors import DataError, NotMaterializedError
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE, frontier
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.online.blobs import BlobFormat, Blobs
 from fti_assets.stores.online.store import Schema
 
@@ -38,7 +38,7 @@ def winners_since(
 ) -> duckdb.DuckDBPyRelation:
     """The frontier's rows that win at ``since_us`` or later: those that become visible after it, and the one before them."""
     keys, columns = ", ".join(quoted(key.group) for key in whole.keys), [column.column for column in whole.columns]
-    every = view_of(
+    every = relation_name(
         frontier(
             connection,
             rows,
@@ -92,7 +92,7 @@ def blobs_of(connection: duckdb.DuckDBPyConnection, versions: duckdb.DuckDBPyRel
     # Ordered by the bytes of the key, as the store keeps them, so that it can append instead of searching.
     order = f"{_KEY}, {VISIBLE}" if timed else _KEY
     relation = connection.sql(
-        f"SELECT {', '.join(selected)} FROM {view_of(versions)} WHERE {not_null} ORDER BY {order}"
+        f"SELECT {', '.join(selected)} FROM {relation_name(versions)} WHERE {not_null} ORDER BY {order}"
     )
     try:
         for table in _whole_keys(relation.to_arrow_reader(_BATCH_ROWS)):
@@ -209,7 +209,7 @@ def visible_at(
     if group.event_time is None:
         return rows
     times = group.times
-    every = view_of(
+    every = relation_name(
         frontier(connection, rows, group.keys, rows.columns, times, of=group.table_name, validated=group.source is None)
     )
     first = connection.sql(f"SELECT min({VISIBLE}) FROM {every}").fetchall()[0][0]

@@ -15,7 +15,7 @@ import numpy as np
 from fti_assets.core.manifest import JoinedGroup
 from fti_assets.core.sql import literal, quoted
 from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE, check_columns, frontier
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 
 if TYPE_CHECKING:
     import duckdb
@@ -58,7 +58,9 @@ def candidates(
     same = " AND ".join(f"c.{quoted(key.spine)} = r.{quoted(key.group)}" for key in group.keys)
     selected = ", ".join([f"c.{KEY}", *(f"r.{quoted(name)}" for name in needed)])
     reach = _within_reach(connection, points, group)
-    coded = connection.sql(f"SELECT {selected} FROM {view_of(rows)} r JOIN {points.codes} c ON {same} WHERE {reach}")
+    coded = connection.sql(
+        f"SELECT {selected} FROM {relation_name(rows)} r JOIN {points.codes} c ON {same} WHERE {reach}"
+    )
     return frontier(connection, coded, [KEY], columns, group.times, of=group.table_name, validated=not group.external)
 
 
@@ -80,7 +82,7 @@ def by_duckdb(points: Points, group: JoinedGroup, frontier_rows: duckdb.DuckDBPy
     )
     return (
         f"SELECT s.{ROW}{features} FROM ({_numbered(points, group, 'LEFT JOIN')}) s "
-        f"ASOF LEFT JOIN {view_of(frontier_rows)} f ON s.{KEY} = f.{KEY} AND {at} >= f.{VISIBLE}"
+        f"ASOF LEFT JOIN {relation_name(frontier_rows)} f ON s.{KEY} = f.{KEY} AND {at} >= f.{VISIBLE}"
     )
 
 

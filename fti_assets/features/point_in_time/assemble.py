@@ -10,7 +10,7 @@ from fti_assets.core.sql import quoted, temporary_name
 from fti_assets.core.types import ColumnType
 from fti_assets.features.point_in_time.arrays import as_table, fetch_columns
 from fti_assets.features.point_in_time.join import point_in_time
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 
 _ROW = "__fti_order"
@@ -38,7 +38,9 @@ def assemble(lake: Lake, view: ViewRecord, spine: duckdb.DuckDBPyRelation, *, sn
     if not view.on_demand:
         return joined
     connection, name = lake.connection, quoted(temporary_name("assembled"))
-    connection.execute(f"CREATE TEMP TABLE {name} AS SELECT row_number() OVER () AS {_ROW}, * FROM {view_of(joined)}")
+    connection.execute(
+        f"CREATE TEMP TABLE {name} AS SELECT row_number() OVER () AS {_ROW}, * FROM {relation_name(joined)}"
+    )
     types = column_types(view)
     for call in view.on_demand:
         inputs = [Column(column, types[column]) for column in call.inputs]
@@ -48,7 +50,7 @@ def assemble(lake: Lake, view: ViewRecord, spine: duckdb.DuckDBPyRelation, *, sn
         following = quoted(temporary_name("assembled"))
         connection.execute(
             f"CREATE TEMP TABLE {following} AS SELECT assembled.*, outputs.* EXCLUDE ({_ROW}) FROM {name} assembled "
-            f"JOIN (SELECT row_number() OVER () AS {_ROW}, * FROM {view_of(outputs)}) outputs USING ({_ROW})"
+            f"JOIN (SELECT row_number() OVER () AS {_ROW}, * FROM {relation_name(outputs)}) outputs USING ({_ROW})"
         )
         connection.execute(f"DROP TABLE {name}")
         name = following

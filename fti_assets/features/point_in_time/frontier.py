@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fti_assets.core.sql import quoted
 from fti_assets.core.times import Times
 from fti_assets.errors import DeclarationError, one_of
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 
 if TYPE_CHECKING:
     import duckdb
@@ -72,7 +72,7 @@ def frontier(
     never_null = [*map(quoted, keys), event, *([available] if times.available_at is not None else [])]
     where = " AND ".join(f"{name} IS NOT NULL" for name in never_null)
     selected = ", ".join([*map(quoted, columns), f"{event} AS {EVENT}"])
-    source = view_of(rows)
+    source = relation_name(rows)
     if times.have_fixed_delay and validated:
         return connection.sql(f"SELECT {selected}, {available} AS {VISIBLE} FROM {source} WHERE {where}")
     tie = "" if times.tie_break is None else f", {quoted(times.tie_break)} AS {_TIE}"

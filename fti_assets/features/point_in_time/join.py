@@ -15,7 +15,7 @@ from fti_assets.core.sql import numbered, quoted, temporary_name
 from fti_assets.errors import DataError, DeclarationError, StoreError, one_of
 from fti_assets.features.point_in_time.asof import KEY, ROW, Points, by_duckdb, candidates, in_memory
 from fti_assets.features.point_in_time.frontier import check_columns
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 
 if TYPE_CHECKING:
     import duckdb
@@ -80,7 +80,7 @@ class _Plan:
         self._connection = connection
         self._prediction_time = prediction_time
         self._columns = spine.columns
-        self._spine = self._table(f"SELECT (row_number() OVER ())::UINTEGER AS {ROW}, * FROM {view_of(spine)}")
+        self._spine = self._table(f"SELECT (row_number() OVER ())::UINTEGER AS {ROW}, * FROM {relation_name(spine)}")
         self._rows = self._connection.execute(f"SELECT count(*) FROM {self._spine}").fetchall()[0][0]
         self._codes: dict[tuple[str, ...], str] = {}
 
@@ -127,7 +127,7 @@ class _Plan:
     def _looked_up(self, group: JoinedGroup, rows: duckdb.DuckDBPyRelation) -> str:
         equal = " AND ".join(f"s.{quoted(key.spine)} = f.{quoted(key.group)}" for key in group.keys)
         features = "".join(f", f.{quoted(column.column)} AS {quoted(column.feature)}" for column in group.columns)
-        return f"SELECT s.{ROW}{features} FROM {self._spine} s LEFT JOIN {view_of(rows)} f ON {equal}"
+        return f"SELECT s.{ROW}{features} FROM {self._spine} s LEFT JOIN {relation_name(rows)} f ON {equal}"
 
     def _codes_of(self, keys: Sequence[str]) -> str:
         """A table that gives each keys of the spine a number: one number sorts faster than texts, or than several keys."""
@@ -151,7 +151,7 @@ def _check_lookup(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRe
     check_columns([*keys, *(column.column for column in group.columns)], rows.columns, of=group.table_name)
     names, complete = ", ".join(map(quoted, keys)), " AND ".join(f"{quoted(key)} IS NOT NULL" for key in keys)
     repeated = connection.sql(
-        f"SELECT {names}, count(*) FROM {view_of(rows)} WHERE {complete} GROUP BY {names} HAVING count(*) > 1 "
+        f"SELECT {names}, count(*) FROM {relation_name(rows)} WHERE {complete} GROUP BY {names} HAVING count(*) > 1 "
         f"ORDER BY {names} LIMIT 1"
     ).fetchone()
     if repeated is not None:

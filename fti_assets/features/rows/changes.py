@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import DataError, listed, one_of
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 
 if TYPE_CHECKING:
     import duckdb
@@ -115,7 +115,7 @@ def net_changes(
             "in fti.ChangeFeed(rows, operation=..., order=...)"
         )
     _refuse_text_order(rows, feed, what)
-    source, key = view_of(rows), ", ".join(map(quoted, keys))
+    source, key = relation_name(rows), ", ".join(map(quoted, keys))
     upsert, delete = (", ".join(map(literal, names)) or "NULL" for names in (feed.upsert, feed.delete))
     operation, order = f"{quoted(feed.operation)}::VARCHAR", quoted(feed.order)
     _refuse_unreadable(connection, source, feed, what)

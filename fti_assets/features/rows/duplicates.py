@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.sql import checked_name, quoted
 from fti_assets.errors import DataError, DeclarationError, one_of
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 
 if TYPE_CHECKING:
     import duckdb
@@ -83,6 +83,6 @@ def without_duplicates(
     # rank() keeps rows that tie, DISTINCT takes out those that are equal altogether: what is left twice is refused later.
     same = ", ".join(map(quoted, identity))
     return connection.sql(
-        f"SELECT DISTINCT * FROM (SELECT * FROM {view_of(rows)} "
+        f"SELECT DISTINCT * FROM (SELECT * FROM {relation_name(rows)} "
         f"QUALIFY rank() OVER (PARTITION BY {same} ORDER BY {quoted(by)} DESC NULLS LAST) = 1)"
     )

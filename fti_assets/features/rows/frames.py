@@ -13,7 +13,7 @@ from fti_assets.core.sql import temporary_name
 from fti_assets.errors import DataError
 from fti_assets.features.rows.object_columns import arrow_table, with_objects
 from fti_assets.features.rows.table import Table
-from fti_assets.stores.duckdb.relations import named_view
+from fti_assets.stores.duckdb.relations import name_relation
 
 _A_SERIES: Any = {"allow_series": True, "pass_through": True}
 ACCEPTED = "a pandas, polars or narwhals frame, a pyarrow Table, a DuckDB relation or an fti.Table"
@@ -80,7 +80,7 @@ def _on(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation
     name = temporary_name("own")
     try:
         # A relation can be read through a view of its own connection only; where ours does not see it, it belongs to another.
-        named_view(relation, name)
+        name_relation(relation, name)
     except duckdb.Error as error:
         raise DataError(
             f"{what} gave a relation of DuckDB that cannot be read: {error}. Return one whose connection is open"

@@ -26,7 +26,7 @@ class Layout:
         what: the table's name, for errors.
         not_null: columns that are never null.
         unique: columns that no two rows share.
-        partition_by: the column whose time says which window a row is in, or None for a table without windows.
+        partition_by: the column whose time says which partition a row is in, or None for a table without time partitions.
         schema: a Pandera schema.
         types: the declared type of each column; the rest keep theirs.
         times: columns that hold timestamps, whatever else is declared.

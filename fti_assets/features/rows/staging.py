@@ -30,7 +30,7 @@ from fti_assets.features.rows.stored_types import (
 )
 from fti_assets.features.validation.coercion import Coerced, refuse_rounded
 from fti_assets.features.validation.table_validation import RowRule, validate_table
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _without_duplicates(connection: duckdb.DuckDBPyConnection, name: str, layout
         return name, 0
     rows, kept = connection.table(quoted(name)), f"{name}_kept"
     last = without_duplicates(connection, rows, layout.unique, layout.keep_last_by, what=layout.what)
-    connection.execute(f"CREATE TEMP TABLE {quoted(kept)} AS FROM {view_of(last)}")
+    connection.execute(f"CREATE TEMP TABLE {quoted(kept)} AS FROM {relation_name(last)}")
     return kept, len(rows) - len(connection.table(quoted(kept)))
 
 
@@ -138,7 +138,7 @@ def _copied(
     selected = ", ".join(
         f"{stored.sql} AS {quoted(column)}" for (column, _), stored in zip(types, columns, strict=True)
     )
-    rows = f"SELECT {selected} FROM {view_of(relation)}"
+    rows = f"SELECT {selected} FROM {relation_name(relation)}"
     try:
         connection.execute(f"CREATE TEMP TABLE {quoted(name)} AS {_partitioned(rows, layout, partitions)}")
     except _NOT_HELD as error:
@@ -255,7 +255,7 @@ def _refuse_missing(columns: list[str], layout: Layout) -> None:
 def _refuse_partitions(layout: Layout, partitions: Sequence[Partition]) -> None:
     if partitions[0].start is None and len(partitions) > 1:
         raise DeclarationError(
-            f"{layout.what} was asked for {len(partitions)} partitions that are not time windows in one run: give "
+            f"{layout.what} was asked for {len(partitions)} partitions that are not spans of time in one run: give "
             "backfill_policy=dg.BackfillPolicy.multi_run()"
         )
     if partitions[0].start is not None and layout.partition_by is None:
@@ -266,7 +266,7 @@ def _refuse_partitions(layout: Layout, partitions: Sequence[Partition]) -> None:
 
 
 def _partitioned(rows: str, layout: Layout, partitions: Sequence[Partition]) -> str:
-    """Rows with ``_partition``: null for a row that is in none of the windows. Windows do not overlap."""
+    """Rows with ``_partition``: null for a row that is in none of the partitions. Partitions do not overlap."""
     if partitions[0].start is None:
         return f"SELECT *, {literal(partitions[0].key)} AS {PARTITION} FROM ({rows})"
     assert layout.partition_by is not None
@@ -275,7 +275,7 @@ def _partitioned(rows: str, layout: Layout, partitions: Sequence[Partition]) -> 
 
 
 def _partition_of(instant: str, partitions: Sequence[Partition]) -> str:
-    """The key of the window that holds an instant, by bisection: a join with the windows would sort the rows."""
+    """The key of the partition that holds an instant, by bisection: a join with the partitions would sort the rows."""
     if len(partitions) > 1:
         # Nested halves, not one CASE of a branch each: a row of a range of 3,000 days is compared 12 times.
         middle = len(partitions) // 2
@@ -324,6 +324,6 @@ def coerced_relation(
     source, position = numbered(quoted(table), connection.table(quoted(table)).columns)
     selected = ", ".join(f"{'made' if name in changed else 'stored'}.{quoted(name)}" for name in coerced.columns)
     return connection.sql(
-        f"SELECT {selected} FROM {view_of(made)} made JOIN {source} stored ON stored.{position} = made.{_ROW} "
+        f"SELECT {selected} FROM {relation_name(made)} made JOIN {source} stored ON stored.{position} = made.{_ROW} "
         f"ORDER BY made.{_ROW}"
     )

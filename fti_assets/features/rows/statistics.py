@@ -13,7 +13,7 @@ import duckdb
 from fti_assets.core.names import PARTITION
 from fti_assets.core.sql import quoted, timestamp
 from fti_assets.core.types import type_of_sql
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 
 # Up to so many rows or values they are counted one by one: there HyperLogLog can be wrong by half.
 _FEW = 1000
@@ -67,7 +67,7 @@ def column_statistics(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDB
     (0.25, 1.0, 3.0, 2.333, 2)
     """
     columns = list(zip(rows.columns, map(str, rows.types), strict=True))
-    source = view_of(rows)
+    source = relation_name(rows)
     total = int(connection.execute(f"SELECT count(*) FROM {source}").fetchall()[0][0])
     exact = total <= _FEW
     values = iter(_first_that_fits(connection, columns, source, exact=exact))
@@ -108,7 +108,7 @@ def partition_statistics(
         event, moment = quoted(event_time), timestamp(now)
         ends = f"max({event}) FILTER ({event} <= {moment}), max({event}) FILTER ({event} > {moment})"
     records = connection.execute(
-        f"SELECT {PARTITION}, {ends}, count(*){counts} FROM {view_of(rows)} GROUP BY {PARTITION}"
+        f"SELECT {PARTITION}, {ends}, count(*){counts} FROM {relation_name(rows)} GROUP BY {PARTITION}"
     ).fetchall()
     return {
         partition: PartitionStatistics(

@@ -47,7 +47,7 @@ class SourcePartitions:
         table: the source's table.
         stored: all its rows, with ``_partition``: a tile serves later runs too, which see more of them.
         rows: those that the run may see.
-        windows: those that lie between the lookback's reach and the run's start.
+        before: those that lie between the lookback's reach and the run's start.
         versions: the data version of every stored partition.
     """
 
@@ -55,7 +55,7 @@ class SourcePartitions:
     table: TableName
     stored: duckdb.DuckDBPyRelation
     rows: duckdb.DuckDBPyRelation
-    windows: tuple[Partition, ...]
+    before: tuple[Partition, ...]
     versions: Mapping[str, str]
 
 

@@ -13,7 +13,7 @@ from fti_assets.errors import DeclarationError
 from fti_assets.features.rows.table import Grid, Table, partitioned_by_arrival
 from fti_assets.features.windows.axis import AT, Axis, Windows
 from fti_assets.features.windows.sweep import spans_table, swept
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 
 if TYPE_CHECKING:
     import duckdb
@@ -66,7 +66,7 @@ def windows_of_arrivals(windows: Windows, own: Sequence[str]) -> duckdb.DuckDBPy
         of_part = replace(part[0], rows=replace(part[0].rows, relation=visible))
         targets = f"SELECT {columns}, epoch_us({event}) - {of_part.axis.first} AS {AT} FROM {new} WHERE {within}"
         # Stored at once: one plan of all partitions would hold what each of them needs until the end.
-        rows.connection.execute(f"{add} FROM {view_of(swept(of_part, kept, targets, spans))}")
+        rows.connection.execute(f"{add} FROM {relation_name(swept(of_part, kept, targets, spans))}")
         add = f"INSERT INTO {results}"
     return rows.connection.sql(f"FROM {results}")
 
@@ -79,12 +79,12 @@ def _first_versions(windows: Windows, keys: Sequence[str]) -> str:
     first = f"min(old.{quoted(rows.arrives or '')})"
     rows.connection.execute(
         f"CREATE TEMP TABLE {name} AS SELECT {names}, {first} AS {quoted(rows.arrives or '')} "
-        f"FROM {view_of(rows.relation)} old WHERE {complete} GROUP BY {names} "
+        f"FROM {relation_name(rows.relation)} old WHERE {complete} GROUP BY {names} "
         f"HAVING {first} >= {timestamp(grid.start)} AND {first} < {timestamp(grid.end)}"
     )
     if rows.beyond is not None:  # a version from before the lookback
         same = " AND ".join(f"new.{one} = old.{one}" for one in identity)
-        rows.connection.execute(f"DELETE FROM {name} new USING {view_of(rows.beyond)} old WHERE {same}")
+        rows.connection.execute(f"DELETE FROM {name} new USING {relation_name(rows.beyond)} old WHERE {same}")
     return name
 
 
@@ -94,6 +94,6 @@ def _copied(windows: Windows, some: duckdb.DuckDBPyRelation, own: Sequence[str])
     read = dict.fromkeys([*own, *windows.keys, rows.event_time, rows.available_at, rows.arrives, *windows.aggregated])
     columns = ", ".join(quoted(column) for column in read if column is not None and column in some.columns)
     rows.connection.execute(
-        f"CREATE TEMP TABLE {name} AS SELECT {columns} FROM {view_of(some)} ORDER BY {windows.event}"
+        f"CREATE TEMP TABLE {name} AS SELECT {columns} FROM {relation_name(some)} ORDER BY {windows.event}"
     )
     return rows.connection.sql(f"FROM {name}")

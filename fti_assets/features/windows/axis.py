@@ -12,7 +12,7 @@ from fti_assets.core.times import from_microseconds, microseconds, naive_utc
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.rows.table import Grid, Table
 from fti_assets.features.windows.aggregates import Aggregate
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 
 RowsBy = Literal["visible_at", "event_time"]
 AT = "__fti_at"
@@ -179,5 +179,5 @@ class Windows:
         start, end = (timestamp(from_microseconds(us)) for us in (first, first + self.axis.number))
         return f"""
             SELECT DISTINCT {", ".join(map(quoted, names))}, epoch_us({self.event}) - {first} AS {AT}
-            FROM {view_of(self.rows.relation)}
+            FROM {relation_name(self.rows.relation)}
             WHERE {self.complete(names)} AND {self.event} >= {start} AND {self.event} < {end}"""

@@ -20,7 +20,7 @@ from fti_assets.features.windows.axis import AT, EVENT, Windows
 from fti_assets.features.windows.extremes import extremes_sql, frame_lengths, lengths_sql
 from fti_assets.features.windows.results import Results, RowTerms, Spreads
 from fti_assets.features.windows.tiles import Tiles, tiles_of
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 
 if TYPE_CHECKING:
     import duckdb
@@ -47,7 +47,7 @@ def swept(windows: Windows, kept: Sequence[str], targets: str | None, table: str
     rows, names = windows.rows, windows.names
     tiles = tiles_of(windows)
     recent = " OR ".join(f"({one})" for one in windows.recent())
-    source = f"(SELECT * FROM {view_of(rows.relation)} WHERE {recent})" if tiles is None else tiles.rows
+    source = f"(SELECT * FROM {relation_name(rows.relation)} WHERE {recent})" if tiles is None else tiles.rows
     results = Results(windows, Spreads(rows.connection, source, {} if tiles is None else tiles.spreads))
     early: dict[str, str] = {}
     late: dict[str, str] = {}  # of extremes, which are beside the totals only at the end
@@ -115,7 +115,7 @@ def _check_lookback(windows: Windows, beyond: duckdb.DuckDBPyRelation) -> None:
     times = [name for name in (rows.event_time, rows.available_at, rows.arrives) if name]
     check_columns(times, beyond.columns, of=f"before {rows.name}")
     # Each condition has a query of its own, a plain comparison with the least and greatest values of a file.
-    source, keyed = view_of(beyond), replace(windows, keys=[key for key in windows.keys if key in beyond.columns])
+    source, keyed = relation_name(beyond), replace(windows, keys=[key for key in windows.keys if key in beyond.columns])
     needed = " UNION ALL ".join(keyed.spans(f"(SELECT * FROM {source} WHERE {recent})") for recent in windows.recent())
     number, oldest, first = rows.connection.sql(
         f"SELECT count(*), min({EVENT}), min(__fti_enters) FROM ({needed})"

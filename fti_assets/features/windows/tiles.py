@@ -22,7 +22,7 @@ from fti_assets.features.rows.table import SourcePartitions
 from fti_assets.features.windows.axis import Windows
 from fti_assets.features.windows.exact import Spread
 from fti_assets.features.windows.results import Results, RowTerms, Spreads
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 
 DAY = 86_400_000_000
 _VERSION = 2
@@ -118,7 +118,7 @@ def tiles_of(windows: Windows) -> Tiles | None:
     if partitions is None:
         return None
     days = _Days.of(windows)
-    whole = [one.key for one in partitions.windows if days.settled(one, windows.longest)]
+    whole = [one.key for one in partitions.before if days.settled(one, windows.longest)]
     if windows.axis.number == 0 or len(whole) < _FEWEST:
         return None
     lake, rows = partitions.lake, windows.rows
@@ -141,7 +141,7 @@ def tiles_of(windows: Windows) -> Tiles | None:
             spreads[value] = spreads.get(value, Spread()) | Spread(*spread)
     try:
         parts = [
-            (measures, view_of(lake.rows(table, snapshot=snapshot, partitions=keys)))
+            (measures, relation_name(lake.rows(table, snapshot=snapshot, partitions=keys)))
             for measures, keys in by_measures.items()
         ]
     except NotMaterializedError:  # dropped just now: they are a cache
@@ -158,7 +158,7 @@ def _make_missing(
     missing = [key for key, version in versions.items() if stored.get(key) != version]
     if not missing:
         return
-    source = f"(SELECT * FROM {view_of(partitions.stored)} WHERE {_in(missing)})"
+    source = f"(SELECT * FROM {relation_name(partitions.stored)} WHERE {_in(missing)})"
     results = Results(windows, Spreads(lake.connection, source, {}))
     needed = results.needed
     needed.total("1", 0)
@@ -224,7 +224,7 @@ def _rows_sql(windows: Windows, partitions: SourcePartitions, tiles: Sequence[st
     parts = [f"{_in(tiles)} AND {condition}" for condition in conditions]
     recent = " OR ".join(f"({one})" for one in windows.recent())
     parts.append(f"{_in([key for key in partitions.versions if key not in tiles])} AND ({recent})")
-    source = view_of(partitions.rows)
+    source = relation_name(partitions.rows)
     return "(" + " UNION ALL ".join(f"SELECT * FROM {source} WHERE {condition}" for condition in parts) + ")"
 
 

@@ -39,7 +39,7 @@ from fti_assets.inference.batch.predictions import (
 from fti_assets.orchestration.lineage import COLUMN_LINEAGE, answers_lineage
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.orchestration.resources import Stores
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.store import ModelStore
@@ -78,7 +78,7 @@ def run_batch_predictions(
             for reference, build in distinct.items()
         ]
         rows = " UNION ALL BY NAME ".join(
-            f"FROM {view_of(part)}" for part in [*([] if old is None else [old]), *(one.rows for one in answers)]
+            f"FROM {relation_name(part)}" for part in [*([] if old is None else [old]), *(one.rows for one in answers)]
         )
         staged = stage(lake.connection, lake.connection.sql(rows), layout_of(predictions), partitions)
         late = old is not None and all(partition.key in before for partition in partitions)
@@ -111,7 +111,7 @@ def run_batch_predictions(
 
 
 def build_for(store: ModelStore, model: str, partition: Partition) -> ModelManifest:
-    """The build that answers a partition: the champion while its window is open, after that the one of its time.
+    """The build that answers a partition: the champion until it ends, after that the one of its time.
 
     Raises:
         NoChampionError: the model has no champion, or no accepted build as early as the partition.
@@ -154,12 +154,12 @@ def _answers(
     if old is not None:
         same = " AND ".join(f"old.{quoted(name)} = spine.{quoted(name)}" for name in view.identity)
         due = lake.connection.sql(
-            f"SELECT spine.* FROM {view_of(due)} spine WHERE NOT EXISTS (FROM {view_of(old)} old WHERE {same})"
+            f"SELECT spine.* FROM {relation_name(due)} spine WHERE NOT EXISTS (FROM {relation_name(old)} old WHERE {same})"
         )
     name = quoted(temporary_name("scored"))
     lake.connection.execute(
         f"CREATE TEMP TABLE {name} AS SELECT row_number() OVER () AS __fti_scored, * "
-        f"FROM {view_of(assemble(lake, with_match_columns(view), due, snapshot=snapshot))}"
+        f"FROM {relation_name(assemble(lake, with_match_columns(view), due, snapshot=snapshot))}"
     )
     answers = lake.connection.from_arrow(_scores(lake, store, build, name))
     identity = ", ".join(f"rows.{quoted(column)}" for column in view.identity)
@@ -167,7 +167,7 @@ def _answers(
     rows = lake.connection.sql(
         f"SELECT {identity}, answers.* EXCLUDE (__fti_scored), {literal(build.reference)} AS {BUILD}, "
         f"{timestamp(clock.now())} AS {PREDICTED_AT} "
-        f"FROM {name} rows JOIN {view_of(answers)} answers USING (__fti_scored)"
+        f"FROM {name} rows JOIN {relation_name(answers)} answers USING (__fti_scored)"
     )
     return _Answers(rows, int(late), inputs_of(lake.connection.sql(f"FROM {name}"), view))
 

@@ -1,8 +1,8 @@
 """When Dagster runs an asset by itself: the default automation conditions.
 
 They fire on a changed data version, never on a rerun that changed nothing. A change that comes while a run is under way is
-not lost, nor is a request whose run never began. What only the data's time can tell, whether a window has ended and a cutoff
-has come, and exactly which windows a change reaches, are conditions of their own, so a sensor that evaluates them needs
+not lost, nor is a request whose run never began. What only the data's time can tell, whether a partition has ended and a cutoff
+has come, and exactly which partitions a change reaches, are conditions of their own, so a sensor that evaluates them needs
 ``use_user_code_server=True``.
 """
 
@@ -20,7 +20,7 @@ from fti_assets.orchestration.conditions.partition_conditions import (
     InputsThere,
     NewestCutoffs,
     OfNewestCutoffs,
-    WindowEnded,
+    PartitionEnded,
 )
 from fti_assets.orchestration.conditions.within_reach import AnyWithinReach, Upstream
 
@@ -38,9 +38,11 @@ def on_changed_inputs(
     return (_once(_changed(inputs, changed)) | NeverBegan()) & _settled(inputs, whole=whole)
 
 
-def on_window_end(partitions_def: dg.TimeWindowPartitionsDefinition, delay: timedelta) -> dg.AutomationCondition[Any]:
-    """True once for a partition that was made before its window and delay had ended, after they have: its last run."""
-    ended = _once(WindowEnded(partitions_def, delay).newly_true())
+def on_partition_end(
+    partitions_def: dg.TimeWindowPartitionsDefinition, delay: timedelta
+) -> dg.AutomationCondition[Any]:
+    """True once for a partition that was made before its end and delay had passed, once they have: its last run."""
+    ended = _once(PartitionEnded(partitions_def, delay).newly_true())
     return (ended | NeverBegan()) & ~dg.AutomationCondition.in_progress()
 
 

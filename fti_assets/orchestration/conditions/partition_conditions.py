@@ -1,4 +1,4 @@
-"""Conditions that only the data's time can tell: whether a window has ended, a cutoff has come, a build can answer.
+"""Conditions that only the data's time can tell: whether a partition has ended, a cutoff has come, a build can answer.
 
 Each looks at what is new since its last evaluation or at the newest partitions, never at all of them.
 """
@@ -31,7 +31,7 @@ from fti_assets.orchestration.conditions.within_reach import (
 from fti_assets.orchestration.partitions import is_timed, partitions_between
 
 PROVISIONAL = "fti/provisional"
-"""The tag of a materialization that was made before its window and delay had ended."""
+"""The tag of a materialization that was made before its end and delay had passed."""
 
 # What NewestCutoffs finds in a tick: Dagster evaluates a condition anew for each condition that rests on it.
 _SEARCHES: WeakKeyDictionary[Any, dict[Any, asyncio.Future[tuple[Any, str]]]] = WeakKeyDictionary()
@@ -56,20 +56,20 @@ class InputsThere(dg.AutomationCondition[dg.AssetKey]):
 
 
 @dataclass(frozen=True, eq=False)
-class WindowEnded(dg.AutomationCondition[dg.AssetKey]):
-    """Partitions that were last made before their window and delay had ended, which have ended now.
+class PartitionEnded(dg.AutomationCondition[dg.AssetKey]):
+    """Partitions that were last made before their end and delay had passed, which have passed now.
 
-    Only the newest 100 windows are looked at.
+    Only the newest 100 partitions are looked at.
     """
 
     partitions: dg.TimeWindowPartitionsDefinition
     delay: timedelta
 
-    name = "made_before_its_window_ended"
+    name = "made_before_its_window_ended"  # stored cursors know the condition by it
 
     @property
     def description(self) -> str:
-        return f"Last made before the window and a delay of {self.delay} had ended, which have ended now"
+        return f"Last made before the partition's end and a delay of {self.delay} had passed, which have passed now"
 
     def evaluate(self, context: Context) -> Result:
         recent = {partition.key: partition for partition in newest_partitions(self.partitions, _RECENT)}
@@ -86,7 +86,7 @@ class WindowEnded(dg.AutomationCondition[dg.AssetKey]):
 class NewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
     """Missing cutoffs that have come and are ready, of the newest so many that are; older ones are left, and the tick says so.
 
-    A cutoff is ready when every upstream's last partition before it was made after its window and delay had ended.
+    A cutoff is ready when every upstream's last partition before it was made after its end and delay had passed.
     """
 
     upstream: tuple[Upstream, ...]
@@ -101,7 +101,7 @@ class NewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
             which = f"one of the {_newest(self.catch_up)} that are"
         return (
             f"Missing, and {which} ready: it has come, and the last partition before it of each input was made after its "
-            "window had ended. Older cutoffs are left: materialize them, or raise catch_up"
+            "end. Older cutoffs are left: materialize them, or raise catch_up"
         )
 
     async def evaluate(self, context: Context) -> Result:
@@ -143,7 +143,7 @@ class NewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
 class Answerable(dg.AutomationCondition[dg.AssetKey]):
     """Partitions that a build of the model can answer, from the newest so many builds' cutoffs on.
 
-    While a partition's window is open the champion answers it, so any build will do. What was answered before may be answered
+    Until a partition ends, the champion answers it, so any build will do. What was answered before may be answered
     again, if its rows have changed, by the build of its time.
     """
 
@@ -263,7 +263,7 @@ def _subset(context: Context, partitions: Sequence[Partition]) -> Any:
 
 
 def _since(context: Context, start: datetime) -> Any:
-    """The asset's windows that start at an instant or later."""
+    """The asset's partitions that start at an instant or later."""
     own = context.partitions_def
     assert is_timed(own)
     last = own.get_last_partition_window()
@@ -274,11 +274,11 @@ def _since(context: Context, start: datetime) -> Any:
 
 
 def _last_before(source: Upstream, cutoff: datetime) -> Partition | None:
-    """The source's last window before a cutoff; None if it has none that early, and the cutoff then cannot be ready."""
+    """The source's last partition before a cutoff; None if it has none that early, and the cutoff then cannot be ready."""
     partitions_def = source.partitions_def
     assert is_timed(partitions_def)
     before = partitions_between(partitions_def, cutoff - _INSTANT, cutoff)
-    if not before:  # its definition ended earlier, or leaves out the last window
+    if not before:  # its definition ended earlier, or leaves out the last partition
         end = cutoff if partitions_def.end is None else min(cutoff, naive_utc(partitions_def.end))
         last = partitions_def.get_prev_partition_window(end.replace(tzinfo=UTC))
         before = [] if last is None else partitions_between(partitions_def, naive_utc(last.start), naive_utc(last.end))
@@ -303,7 +303,7 @@ def _last_cutoff(source: Upstream, materialized: Any) -> datetime:
     end, last = Spans(materialized).last, own.get_last_partition_window()
     if last is None or own.end is None or end < naive_utc(last.end):
         return end
-    # Of a definition that has ended, and whose last window is there, nothing more will come: every later cutoff is ready.
+    # Of a definition that has ended, and whose last partition is stored, nothing more will come: every later cutoff is ready.
     following = own.get_next_partition_window(last.end, respect_bounds=False)
     return datetime.max if following is None or following.end > own.end else end
 

@@ -21,7 +21,7 @@ _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 
 @dataclass(frozen=True)
 class Reach:
-    """What a window of an asset reads of another: from ``back`` before its start on.
+    """What a partition of an asset reads of another: from ``back`` before its start on.
 
     Args:
         back: how far; None is everything before.
@@ -34,10 +34,10 @@ class Reach:
     def touched(
         self, partitions_def: dg.TimeWindowPartitionsDefinition, start: datetime, end: datetime
     ) -> dg.TimeWindow | None:
-        """The span of the reading asset's windows that reach what lies in ``[start, end)``; None if none does.
+        """The span of the reading asset's partitions that reach what lies in ``[start, end)``; None if none does.
 
         Args:
-            partitions_def: the reading asset's windows; those that do not exist yet count as well.
+            partitions_def: the reading asset's partitions; those that do not exist yet count as well.
             start: an aware datetime, as ``end``.
 
         >>> months = dg.MonthlyPartitionsDefinition(start_date="2024-01-01")
@@ -71,10 +71,10 @@ class Reach:
 
 @lru_cache(maxsize=1000)
 def partitions_back(partitions_def: dg.TimeWindowPartitionsDefinition, reach: timedelta) -> int:
-    """How many partitions before its own a window must at most see to reach back by ``reach``, over the whole calendar.
+    """How many partitions before its own one must at most see to reach back by ``reach``, over the whole calendar.
 
-    A mapping of Dagster's own has one such number for all windows, so it takes the largest: February is short, and a day on
-    which the clock is set forward too. What a single window reads is ``Reach``.
+    A mapping of Dagster's own has one such number for all partitions, so it takes the largest: February is short, and a day on
+    which the clock is set forward too. What a single partition reads is ``Reach``.
     """
     if not reach:
         return 0
@@ -83,7 +83,7 @@ def partitions_back(partitions_def: dg.TimeWindowPartitionsDefinition, reach: ti
     if partitions_def.is_basic_daily and partitions_def.timezone == "UTC":
         return math.ceil(reach / _DAY)
     start, newest = naive_utc(partitions_def.start), naive_utc(datetime.now(UTC))
-    # Without an end, and with keys that are instants: Dagster lists keys far faster than windows.
+    # Without an end, and with keys that are instants: Dagster lists keys far faster than time windows.
     calendar = dg.TimeWindowPartitionsDefinition(
         start=start.replace(tzinfo=UTC),
         fmt="%Y-%m-%dT%H:%M:%S%z",

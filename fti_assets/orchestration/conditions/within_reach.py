@@ -47,7 +47,7 @@ class AnyWithinReach(dg.AutomationCondition[dg.AssetKey]):
 
     @property
     def description(self) -> str:
-        return f"{self.label.replace('_', ' ')}: a partition of an input that the window reads"
+        return f"{self.label.replace('_', ' ')}: a partition of an input that this one reads"
 
     @property
     def children(self) -> list[dg.AutomationCondition[Any]]:
@@ -79,14 +79,14 @@ def touched(context: Context, source: Upstream, subset: Any) -> Any:
 
 
 def spans_of(subset: Any) -> list[dg.TimeWindow]:
-    """The adjoining windows of a subset of time windows, as spans in the order of time."""
-    windows = subset.get_internal_subset_value()
-    if hasattr(windows, "included_time_windows"):
-        return [dg.TimeWindow(window.start, window.end) for window in windows.included_time_windows]
-    # Dagster has a class of its own for the subset of all partitions, which lists no windows.
+    """The adjoining partitions of a subset in time, as spans in the order of time."""
+    inner = subset.get_internal_subset_value()
+    if hasattr(inner, "included_time_windows"):
+        return [dg.TimeWindow(window.start, window.end) for window in inner.included_time_windows]
+    # Dagster has a class of its own for the subset of all partitions, which lists no partitions.
     first, last = (
-        windows.partitions_def.get_first_partition_window(),
-        windows.partitions_def.get_last_partition_window(),
+        inner.partitions_def.get_first_partition_window(),
+        inner.partitions_def.get_last_partition_window(),
     )
     return [] if first is None or last is None else [dg.TimeWindow(first.start, last.end)]
 
@@ -105,7 +105,7 @@ def subset_of(context: Context, spans: Iterable[dg.TimeWindow]) -> Any:
 
 
 class Spans:
-    """The spans of a subset of time windows, to be asked whether an instant lies in one of them."""
+    """The spans of a subset of partitions in time, to be asked whether an instant lies in one of them."""
 
     def __init__(self, subset: Any) -> None:
         spans: Sequence[dg.TimeWindow] = spans_of(subset)

@@ -16,7 +16,7 @@ from fti_assets.core.arguments import caller_names, checked_arguments
 from fti_assets.errors import DeclarationError, listed, one_of
 from fti_assets.orchestration.partitions import RANGE_TAGS, is_timed
 from fti_assets.orchestration.sensors.cursor import Cursor, Request, requests_again
-from fti_assets.orchestration.sensors.windows import Partitions
+from fti_assets.orchestration.sensors.landed_partitions import Partitions
 from fti_assets.orchestration.signature import (
     CONTEXT,
     annotations_of,

@@ -12,15 +12,15 @@ from fti_assets.core.sql import quoted, temporary_name
 if TYPE_CHECKING:
     import duckdb
 
-_recorded: ContextVar[dict[str, str] | None] = ContextVar("recorded_views", default=None)
+_recorded: ContextVar[dict[str, str] | None] = ContextVar("recorded_relations", default=None)
 
 
-def view_of(relation: duckdb.DuckDBPyRelation) -> str:
+def relation_name(relation: duckdb.DuckDBPyRelation) -> str:
     """Give a relation a quoted name that SQL on its connection can use: a temporary view, gone with the connection."""
-    return named_view(relation, temporary_name("view"))
+    return name_relation(relation, temporary_name("relation"))
 
 
-def named_view(relation: duckdb.DuckDBPyRelation, name: str) -> str:
+def name_relation(relation: duckdb.DuckDBPyRelation, name: str) -> str:
     """Make a temporary view of a relation, or make it anew, and give its name quoted for SQL."""
     recorded = _recorded.get()
     if recorded is not None and (text := sql_of(relation)) is not None:
@@ -30,8 +30,8 @@ def named_view(relation: duckdb.DuckDBPyRelation, name: str) -> str:
 
 
 @contextmanager
-def recording_views() -> Iterator[dict[str, str]]:
-    """Keep the SQL of the views that are made in a block, by name: DuckDB itself does not tell it."""
+def recording_relations() -> Iterator[dict[str, str]]:
+    """Keep the SQL of the relations that are named in a block, by name: DuckDB itself does not give it."""
     recorded: dict[str, str] = {}
     token = _recorded.set(recorded)
     try:

@@ -18,7 +18,7 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.spine_rows import LATE, spine_as_of
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.checks import VISIBLE_LABEL, judge_rows
 from fti_assets.training.datasets.coverage import Coverage, coverage_of, with_match_columns
@@ -65,7 +65,7 @@ def dataset_rows(
         if label.group is not spine and label.horizon is None:
             _refuse_ambiguous(connection, by_then, spine)
     candidates, labelled, table = (quoted(temporary_name(kind)) for kind in ("candidates", "labelled", "dataset"))
-    with_label = view_of(_with_label(connection, by_then, labels, label, spine, cutoff))
+    with_label = relation_name(_with_label(connection, by_then, labels, label, spine, cutoff))
     connection.execute(f"CREATE TEMP TABLE {candidates} AS FROM {with_label}")
     parts: dict[str, Interval] = {}
     if isinstance(dataset.split, TimeSplit):
@@ -88,7 +88,7 @@ def dataset_rows(
     order = ", ".join(map(quoted, view.order))
     usable = connection.sql(f"FROM {labelled} WHERE {_reason(dataset, cutoff)} IN {SPLITS} ORDER BY {order}")
     result = assemble(lake, with_match_columns(view), usable, snapshot=snapshot)
-    connection.execute(f"CREATE TEMP TABLE {table} AS FROM {view_of(result)}")
+    connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(result)}")
     assembled = connection.table(table)
     own = dict.fromkeys([*view.identity, *(feature.name for feature in view.features)])
     relation = assembled.project(
@@ -167,7 +167,7 @@ def _visible_spine(
     time, moment = quoted(spine.event_time), timestamp(cutoff)
     since = "" if dataset.window is None else f" AND {time} >= {timestamp(cutoff - dataset.window)}"
     return connection.sql(
-        f"FROM {view_of(rows)} WHERE {time} < {moment} AND {available_sql(spine.times)} <= {moment}{since}"
+        f"FROM {relation_name(rows)} WHERE {time} < {moment} AND {available_sql(spine.times)} <= {moment}{since}"
     )
 
 
@@ -188,10 +188,10 @@ def _with_label(
     if labels is None:
         visible = "false" if spine.event_time is None else f"NOT {LATE}"
         return connection.sql(
-            f"SELECT * EXCLUDE ({column}), {column} AS {_LABEL}, {visible} AS {VISIBLE_LABEL} FROM {view_of(spine_rows)}"
+            f"SELECT * EXCLUDE ({column}), {column} AS {_LABEL}, {visible} AS {VISIBLE_LABEL} FROM {relation_name(spine_rows)}"
         )
     by_time = label.horizon is not None or group is spine
-    outcomes = view_of(_outcomes(connection, labels, label, cutoff, by_time=by_time))
+    outcomes = relation_name(_outcomes(connection, labels, label, cutoff, by_time=by_time))
     keys = " AND ".join(
         f"spine.{quoted(label.column.spine_keys.get(key, key))} = outcome.{quoted(f'__fti_key_{number}')}"
         for number, key in enumerate(group.keys)
@@ -200,7 +200,7 @@ def _with_label(
         horizon = f"to_microseconds({microseconds(label.horizon)})"
         return connection.sql(
             f"SELECT spine.*, CASE WHEN outcome.__fti_event <= spine.{time} + {horizon} THEN outcome.__fti_value END AS {_LABEL}, "
-            f"false AS {VISIBLE_LABEL} FROM {view_of(spine_rows)} spine ASOF LEFT JOIN {outcomes} outcome ON {keys} "
+            f"false AS {VISIBLE_LABEL} FROM {relation_name(spine_rows)} spine ASOF LEFT JOIN {outcomes} outcome ON {keys} "
             f"AND spine.{time} < outcome.__fti_event"
         )
     columns = "spine.*"
@@ -208,7 +208,7 @@ def _with_label(
         columns, keys = f"spine.* EXCLUDE ({column})", f"{keys} AND spine.{time} = outcome.__fti_event"
     visible = "false" if spine.event_time is None else f"coalesce(__fti_since <= spine.{time}, false)"
     return connection.sql(
-        f"SELECT {columns}, outcome.__fti_value AS {_LABEL}, {visible} AS {VISIBLE_LABEL} FROM {view_of(spine_rows)} spine "
+        f"SELECT {columns}, outcome.__fti_value AS {_LABEL}, {visible} AS {VISIBLE_LABEL} FROM {relation_name(spine_rows)} spine "
         f"LEFT JOIN {outcomes} outcome ON {keys}"
     )
 
@@ -226,7 +226,9 @@ def _outcomes(
     keys = ", ".join(f"{quoted(key)} AS {quoted(f'__fti_key_{number}')}" for number, key in enumerate(group.keys))
     value = f"{quoted(label.name)} AS __fti_value"
     if group.event_time is None:
-        return connection.sql(f"SELECT {keys}, {value}, '-infinity'::TIMESTAMP AS __fti_since FROM {view_of(labels)}")
+        return connection.sql(
+            f"SELECT {keys}, {value}, '-infinity'::TIMESTAMP AS __fti_since FROM {relation_name(labels)}"
+        )
     event = quoted(group.event_time)
     available = available_sql(group.times)
     visible = f"greatest({event}, {available})"
@@ -234,7 +236,7 @@ def _outcomes(
     tie = f", {quoted(group.tie_break)} DESC NULLS LAST" if group.tie_break else ""
     since = f"min({visible}) FILTER ({quoted(label.name)} IS NOT NULL) OVER ({each}) AS __fti_since"
     return connection.sql(
-        f"SELECT {keys}, {value}, {event} AS __fti_event, {since} FROM {view_of(labels)} "
+        f"SELECT {keys}, {value}, {event} AS __fti_event, {since} FROM {relation_name(labels)} "
         f"WHERE {visible} <= {timestamp(cutoff)} "
         f"QUALIFY row_number() OVER ({each} ORDER BY {available} DESC, {event} DESC{tie}) = 1"
     )
@@ -276,7 +278,7 @@ def _refuse_ambiguous(
     connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, spine: FeatureGroup
 ) -> None:
     keys = ", ".join(map(quoted, spine.keys))
-    grouped = f"SELECT {keys} FROM {view_of(rows)} GROUP BY ALL HAVING count(*) > 1 LIMIT 3"
+    grouped = f"SELECT {keys} FROM {relation_name(rows)} GROUP BY ALL HAVING count(*) > 1 LIMIT 3"
     if twice := connection.execute(grouped).fetchall():
         raise DataError(
             f"the key {', '.join(spine.keys)} of the spine {spine.table_name} is not unique, so its label is not known: it has "

@@ -118,7 +118,7 @@ def _union(lake: Lake, tables: Sequence[Staged]) -> str:
 
 
 def _complete(lake: Lake, dataset: TrainingDataset, cutoff: datetime, snapshot: int) -> Verdict:
-    """Whether every partition before the cutoff, and within the window, is there and was run after its window ended."""
+    """Whether every partition before the cutoff, and within the window, is stored and was run after it had ended."""
     missing: list[str] = []
     provisional: list[str] = []
     for group in dataset.view.groups:
@@ -126,7 +126,7 @@ def _complete(lake: Lake, dataset: TrainingDataset, cutoff: datetime, snapshot: 
         missing += missing_partitions(lake, group, start, cutoff, snapshot=snapshot)
         provisional += provisional_partitions(lake, group, start, cutoff, snapshot=snapshot)
     problems = [f"without {listed(missing)}"] if missing else []
-    problems += [f"from {listed(provisional)}, which ran before its window and delay had ended"] if provisional else []
+    problems += [f"from {listed(provisional)}, which ran before its end and delay had passed"] if provisional else []
     problem = f"{dataset.table_name} at {cutoff} was made {' and '.join(problems)}: materialize them, then it again"
     return Verdict(COMPLETE, len(missing) + len(provisional), (), problem if problems else "")
 

@@ -24,7 +24,7 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.spine_rows import stored_spine, with_spine_times
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.graph import Graph
 from fti_assets.stores.models.loaded_build import load_build
@@ -204,7 +204,7 @@ def _split(lake: Lake, model: Model, partition: str, dataset: DatasetManifest, p
     rows = lake.rows(model.dataset.table, partitions=[partition], snapshot=snapshot)
     lake.connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT row_number() OVER (ORDER BY {order}) AS {_ROW}, * "
-        f"FROM {view_of(rows)} WHERE {quoted(SPLIT)} = '{part}'"
+        f"FROM {relation_name(rows)} WHERE {quoted(SPLIT)} = '{part}'"
     )
     times = [Column(view.prediction_time, "timestamp")] if view.prediction_time else []
     fetched = fetch_columns(
@@ -314,7 +314,7 @@ def _champion_columns(
         pairs.append((view.prediction_time, own.prediction_time))
     same = " AND ".join(f"spine.{quoted(theirs)} = test.{quoted(ours)}" for theirs, ours in pairs)
     rows = lake.connection.sql(
-        f"SELECT spine.*, test.{_ROW} FROM {test.table} test JOIN {view_of(versions)} spine ON {same} "
+        f"SELECT spine.*, test.{_ROW} FROM {test.table} test JOIN {relation_name(versions)} spine ON {same} "
         f"QUALIFY row_number() OVER (PARTITION BY test.{_ROW}) = 1 ORDER BY test.{_ROW}"
     )
     features = fetch_columns(

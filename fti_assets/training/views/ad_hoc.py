@@ -20,7 +20,7 @@ from fti_assets.features.rows.frame_kinds import Kind, as_arrow, as_kind, checke
 from fti_assets.features.rows.to_lake import FLOATS, can_be, to_lake
 from fti_assets.features.spine_rows import LATE, stored_spine
 from fti_assets.orchestration.resources import Stores
-from fti_assets.stores.duckdb.relations import view_of
+from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.lasting import lasting_lake
 from fti_assets.stores.lake.snapshots import moment_of, snapshot_of
@@ -67,7 +67,7 @@ def features_for(
         if moment is not None and record.prediction_time is not None:
             selection.append(f"{timestamp(moment)} AS {quoted(record.prediction_time)}")
         order = f"row_number() OVER () AS {_ORDER}"
-        rows = connection.sql(f"SELECT {', '.join([*selection, order])} FROM {view_of(rows)}")
+        rows = connection.sql(f"SELECT {', '.join([*selection, order])} FROM {relation_name(rows)}")
         if from_spine:
             rows = _with_stored(lake, record, rows, from_spine, number)
             if rows.filter(f"{_UNKNOWN}").limit(1).fetchall():
@@ -76,7 +76,7 @@ def features_for(
         features = [column.name for column in record.features]
         own = [name for name in rows.columns if name != _ORDER and (name in columns or name not in features)]
         result = ", ".join(map(quoted, dict.fromkeys([*own, *features])))
-        joined = view_of(assemble(lake, record, rows, snapshot=number))
+        joined = relation_name(assemble(lake, record, rows, snapshot=number))
         frame = as_kind(connection.sql(f"SELECT {result} FROM {joined} ORDER BY {_ORDER}"), kind)
     if kind == "pandas" and kind_of(spine, what=what) == "pandas":
         frame.index = spine.index
@@ -107,8 +107,8 @@ def _with_stored(
     same = " AND ".join(f"rows.{quoted(name)} = spine.{quoted(name)}" for name in record.identity)
     selection = ", ".join(f"spine.{quoted(name)}" for name in columns)
     return lake.connection.sql(
-        f"SELECT rows.*, {selection}, spine.{LATE} IS NULL AS {_UNKNOWN} FROM {view_of(rows)} rows "
-        f"LEFT JOIN {view_of(stored_spine(lake, record, snapshot=snapshot))} spine ON {same}"
+        f"SELECT rows.*, {selection}, spine.{LATE} IS NULL AS {_UNKNOWN} FROM {relation_name(rows)} rows "
+        f"LEFT JOIN {relation_name(stored_spine(lake, record, snapshot=snapshot))} spine ON {same}"
     )
 
 

@@ -241,5 +241,5 @@ def _register_alike(lake: Lake, table: TableName, files_by_partition: Mapping[st
                     f"CALL ducklake_add_data_files('lake', {literal(table.name)}, {literal(path)}, "
                     f"schema => {literal(table.schema)}, allow_missing => true)"
                 )
-    for view in (staged, rows):
-        execute(f"DROP VIEW {view}")
+    for relation in (staged, rows):
+        execute(f"DROP VIEW {relation}")

@@ -13,7 +13,7 @@ _FEW = 500
 
 
 class Partitions:
-    """Of a target's partitions those that are asked about; of time windows only these are looked at, if they are few."""
+    """Of a target's partitions those that are asked about; of those in time only these are looked at, if they are few."""
 
     def __init__(
         self,

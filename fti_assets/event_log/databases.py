@@ -48,6 +48,7 @@ class OpenDatabases:
         prepare()
         engine = _pooled(path, self._timeout_s)
         self._databases[path] = _Database(engine, _identity(path))
+        # Each run has a database of its own, and each open one takes file descriptors.
         while len(self._databases) > self._limit:
             self.close(next(iter(self._databases)))
         return engine

@@ -128,6 +128,7 @@ def _staged(
     staged = stage(lake.connection, result, layout, partitions)
     same = f"rows of {group.table_name} have the same {', '.join(group.identity)} as rows of other partitions"
 
+    # A damaged file of another partition must not stand in the way of a run that mends one.
     def compared(unreadable: Sequence[str]) -> _Partitions:
         clashes = _clashes(lake, group, staged, keys, unreadable)
         return _Partitions(with_duplicates_in_table(staged, clashes, same), unreadable)

@@ -23,6 +23,7 @@ def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Paramete
 def annotations_of(function: Callable[..., Any], names: Mapping[str, Any]) -> dict[str, Any]:
     """The real types of a function's parameters, text annotations read among its globals and its caller's names."""
     try:
+        # Under `from __future__ import annotations` every annotation is text, and Dagster needs the real types.
         return typing.get_type_hints(function, localns=dict(names))
     except NameError as error:
         raise DeclarationError(

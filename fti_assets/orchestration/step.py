@@ -70,6 +70,7 @@ def build_asset(
             yield from run(context, arguments.pop(STORES), arguments)
 
     step.__name__ = name
+    # Dagster gives a step what its signature names, so the generator takes on the user's parameters.
     take(step, types)
     chosen: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
     chosen.pop("required_resource_keys", None)
@@ -100,6 +101,7 @@ def build_asset(
     }
     try:
         with beta_accepted():
+            # Not required, so that a step whose rows are refused can end without materializing the asset.
             return dg.asset(**settings, output_required=False)(step)
     except Exception as error:  # Dagster's checks of what it takes share no class
         raise DeclarationError(f"{name} cannot be a Dagster asset: {error}") from error

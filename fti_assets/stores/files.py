@@ -22,6 +22,7 @@ class _UnsyncedError(OSError):
 
 
 _threads: dict[str, threading.Lock] = {}
+# A lock that a thread of the parent held would stay locked in the child for ever.
 os.register_at_fork(after_in_child=_threads.clear)
 
 
@@ -230,6 +231,7 @@ def locked(path: Path, timeout: float = 60.0) -> Iterator[None]:
     deadline = time.monotonic() + timeout
     with written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+    # Threads wait for a lock of their own, which wakes them at once; the file's is polled. Always in this order.
     thread = _threads.setdefault(str(path.absolute()), threading.Lock())
     if not thread.acquire(timeout=max(timeout, 0)):
         raise _held(path, timeout)
@@ -267,6 +269,7 @@ def _flocked(path: Path, deadline: float, timeout: float) -> int:
 def _try_flock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # Polling instead of a blocking flock, which no deadline could end.
     except BlockingIOError:
         return False
     return True

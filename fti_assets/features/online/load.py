@@ -67,6 +67,7 @@ class _Load:
 
     def __init__(self, lake: Lake, group: FeatureGroup, writer: NamespaceWriter) -> None:
         self._lake, self._group, self._writer = lake, group, writer
+        # Asked after the namespace's lock is held, so that a later load never has an earlier snapshot.
         self._snapshot = lake.snapshot()
         self._whole = joined_whole(group, lake.types(group.table))
         self._answers_from = None if group.event_time is None else clock.now() - group.online_history

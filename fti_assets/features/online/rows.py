@@ -140,6 +140,7 @@ def _packed(table: pa.Table, whole: JoinedGroup) -> Blobs:
     for i in range(len(whole.columns)):
         column = _one(table, f"c{i}")
         nulls.append(column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None)
+        # Arrow gives floats for whole numbers with nulls; the nulls are kept beside and a zero stands in their place.
         values.append(_numpy(column.fill_null(0) if column.null_count else column))
     schema = online_schema(whole)
     content, offsets = _bytes(keys)

@@ -98,6 +98,7 @@ def in_memory(
     spine = connection.table(points.spine)
     at_type = str(spine.types[spine.columns.index(points.prediction_time)])
     total = spine.aggregate("count(*)").fetchall()[0][0]
+    # Times with a zone or of another unit would have to be converted first, which DuckDB's own join does by itself.
     if at_type != "TIMESTAMP" or not all(_SCALAR.fullmatch(str(kind)) for kind in wanted.types):
         return None
     if str(wanted.types[1]) != "TIMESTAMP" or total * (len(columns) + 2) * 8 > _IN_MEMORY_BYTES:
@@ -105,15 +106,18 @@ def in_memory(
     rows = _fetched(wanted, _IN_MEMORY_BYTES)
     if rows is None or not _fits(rows, columns, total):
         return None
+    # Inner: a row whose keys the group does not have, or without a time, has no winner whatever is sorted.
     keyed = connection.sql(_numbered(points, group, "JOIN") + f" WHERE {_AT} IS NOT NULL").to_arrow_table()
     at = _microseconds(keyed, _AT)
     winners = newest_before(keyed[KEY].to_numpy(), at, rows[KEY].to_numpy(), _microseconds(rows, VISIBLE))
     if group.ttl_us is not None and len(rows):
+        # With one fixed delay the event time is the visible time less that delay, so it need not be fetched.
         lasts = group.ttl_us - (group.serving_delay_us if times == [VISIBLE] else 0)
         winners[_microseconds(rows, times[-1])[winners] < at - lasts] = -1
     places = np.full(total, -1)
     places[keyed[ROW].to_numpy().astype(np.int64) - 1] = winners
     taken = rows.select(columns).take(pyarrow.array(places, mask=places < 0))
+    # The types of the spine's own row numbers, so that the two sides join without a cast.
     numbers = pyarrow.array(np.arange(1, total + 1, dtype=np.uint32))
     return pyarrow.Table.from_arrays(
         [numbers, *(taken[column.column] for column in group.columns)],
@@ -140,6 +144,8 @@ def newest_before(keys: np.ndarray, times: np.ndarray, row_keys: np.ndarray, row
         return np.full(len(keys), -1, dtype=np.int64)
     first, last = int(row_times.min()), int(row_times.max())
     width = last - first + 2
+    # Key and time in one whole number of 64 bits, so that one search answers for all keys; else times are replaced by
+    # ranks.
     if (int(max(keys.max(), row_keys.max())) + 1) * width < 2**63:
         row_ranks = row_times - first + 1
         ranks = np.where(times < first, 0, np.clip(times, first, last) - first + 1)

@@ -73,6 +73,7 @@ def frontier(
     where = " AND ".join(f"{name} IS NOT NULL" for name in never_null)
     selected = ", ".join([*map(quoted, columns), f"{event} AS {EVENT}"])
     source = relation_name(rows)
+    # With one delay for all, rows become visible in the order of event time and none hides another: all are the frontier.
     if times.have_fixed_delay and validated:
         return connection.sql(f"SELECT {selected}, {available} AS {VISIBLE} FROM {source} WHERE {where}")
     tie = "" if times.tie_break is None else f", {quoted(times.tie_break)} AS {_TIE}"
@@ -80,6 +81,7 @@ def frontier(
     if tie or not validated:
         # A tie_break may itself tie, and a table that nobody has validated have equal rows: one answer all the same.
         order += map(quoted, columns)
+    # Written out: a default order of the connection would change which row wins.
     ascending = ", ".join(f"{name} ASC NULLS FIRST" for name in order)
     window = f"PARTITION BY {', '.join(map(quoted, keys))} ORDER BY {ascending}"
     return connection.sql(f"""

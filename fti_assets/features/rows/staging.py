@@ -76,6 +76,7 @@ def stage(
     """
     _refuse_partitions(layout, partitions)
     names = column_names(result)
+    # An empty frame of pandas has no columns at all; on a day without rows that is no mistake.
     if names is not None and not len(names) and not len(result):
         result, names = _no_rows(connection, layout), None
     if names is not None:

@@ -94,6 +94,7 @@ def _copied(windows: Windows, some: duckdb.DuckDBPyRelation, own: Sequence[str])
     read = dict.fromkeys([*own, *windows.keys, rows.event_time, rows.available_at, rows.arrives, *windows.aggregated])
     columns = ", ".join(quoted(column) for column in read if column is not None and column in some.columns)
     rows.connection.execute(
+        # Sorted by time, so that a part of the run skips the blocks that are not of its days.
         f"CREATE TEMP TABLE {name} AS SELECT {columns} FROM {relation_name(some)} ORDER BY {windows.event}"
     )
     return rows.connection.sql(f"FROM {name}")

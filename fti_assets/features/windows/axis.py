@@ -126,6 +126,7 @@ class Windows:
     def _since(self, delay: timedelta = timedelta(0)) -> str:
         """The SQL of the instant: a row that became visible then or before, or for ``event_time`` was true then, is in no
         window; for rows that became visible ``delay`` after their event time, that event time."""
+        # A window can reach to before the first instant that a datetime has.
         us = self.axis.first - max(self.lengths.values()) - microseconds(delay)
         return timestamp(from_microseconds(max(us, microseconds(datetime.min))))
 

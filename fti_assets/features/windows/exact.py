@@ -61,6 +61,8 @@ def spread_sql(value: str, source: str) -> str:
 def float_sum(value: str, spread: Spread, total: Total, prepare: Prepare) -> str:
     """The SQL of the DOUBLE nearest to the sum of a DOUBLE, from its bins' totals; beyond the largest one it is infinite."""
     bins = [] if spread.least is None else list(range(_bin(spread.least), _bin(spread.greatest or 0) + 1))
+    # One total for each bin of exponents that occurs: the carries between bins come after all additions, so their order
+    # is free.
     totals = []
     for number in bins:
         lower = f"abs({value}) >= {_power(_BIN_BITS * number)} AND " if number > _LOWEST_BIN else ""

@@ -58,6 +58,7 @@ def swept(windows: Windows, kept: Sequence[str], targets: str | None, table: str
     needed = results.needed
     if rows.beyond is not None:
         _check_lookback(windows, rows.beyond)
+    # A key whose last row has left the longest window has no row on the grid, or its stale rates would live on.
     where = "" if targets is not None else f" WHERE {needed.total('1', windows.longest)} > 0"
     collapsed = _collapsed_sql(windows, source, tiles, needed)
     if needed.states:  # the lengths of their frames are asked of the spans before the query is written
@@ -101,6 +102,7 @@ def _collapsed_sql(windows: Windows, source: str, tiles: Tiles | None, needed: R
     states = [f"{sql} AS __fti_state_{number}" for number, (sql, _) in enumerate(needed.states)]
     same = [*map(quoted, windows.keys), *(f"__fti_value_{number}" for number in range(len(values))), "__fti_enters"]
     same += [f"__fti_leaves_{number}" for number in range(len(windows.lengths))]
+    # Sums of whole numbers, which are the same in whatever order the threads add them.
     together = [f"sum(__fti_measure_{number}) AS __fti_measure_{number}" for number in range(len(measures))]
     together += [f"{of}(__fti_state_{number}) AS __fti_state_{number}" for number, (_, of) in enumerate(needed.states)]
     parts = [windows.spans(source, [*measures, *values, *states])]

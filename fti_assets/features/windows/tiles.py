@@ -126,12 +126,15 @@ def tiles_of(windows: Windows) -> Tiles | None:
     read = [*map(repr, windows.aggregates.values()), *(types[name] for name in [*windows.keys, *windows.aggregated])]
     declared = [_VERSION, partitions.table.full_name, windows.keys, windows.rows_by == "event_time", rows.event_time,
                 rows.available_at, microseconds(rows.serving_delay), read]  # fmt: skip
+    # Whatever changes a tile's content is in its table's name, so that no tile is read under another meaning.
     digest = hashlib.sha256(json.dumps(declared).encode()).hexdigest()
     table = TableName(TILES, f"{partitions.table.name}_{digest[:16]}")
     versions = {key: partitions.versions[key] for key in whole}
+    # Before the snapshot is taken, which has to have them.
     _make_missing(windows, partitions, table, versions)
     snapshot = lake.snapshot()
     records = {key: json.loads(entry.record) for key, entry in lake.ledger(table, snapshot=snapshot).items()}
+    # Of another version they are of rows that were replaced since: the rows themselves are read instead.
     usable = {key: record for key, record in records.items() if record["version"] == versions.get(key)}
     spreads: dict[str, Spread] = {}
     by_measures: dict[tuple[str, ...], list[str]] = {}

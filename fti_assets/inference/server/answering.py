@@ -256,6 +256,7 @@ def refusal(error: Exception, request_id: str) -> Refusal:
     if isinstance(error, FtiError):
         _log.error("request %s failed: %s", request_id, error)
         return Refusal(500, _utf8(error))
+    # An unforeseen error may name paths and values: the client gets the request's id, the log the rest.
     _log.error("request %s failed", request_id, exc_info=error)
     return Refusal(500, f"the server failed; its log says how under request id {request_id}")
 

@@ -105,6 +105,7 @@ class ServingApp:
         path, method = exchange.parts, exchange.method
         if path[:2] == ("v2", "health"):
             return self._health(path, method)
+        # Health comes before the token: a load balancer that asks for it has none.
         self.answering.check_token(exchange)
         match path:
             case ("v2", "models", name, "infer") | ("predict", name):

@@ -38,6 +38,7 @@ def launch_of(instance: dg.DagsterInstance, run: dg.DagsterRun | None) -> Launch
         return "under way"
     if run.status != dg.DagsterRunStatus.FAILURE:
         return "ended"
+    # A run whose code location could not be loaded fails without a step: nothing of it has been tried.
     started = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
     return "ended" if started else "never began"
 

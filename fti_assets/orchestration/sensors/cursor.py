@@ -119,6 +119,8 @@ def requests_again(context: dg.SensorEvaluationContext, cursor: Cursor) -> list[
             context.log.warning(
                 f"the run of {what} never began: it is requested again, {request.again + 1} of {MOST_AGAIN}"
             )
+            # Dagster never runs a key twice; one whose run was made and not launched it takes up again under the same
+            # key.
             base = request.run_key.partition(" again ")[0]
             key = request.run_key if unlaunched else f"{base} again {request.again + 1}"
             due.append(Request(key, request.first, request.last, request.assets, now.isoformat(), request.again + 1))

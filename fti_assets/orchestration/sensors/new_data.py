@@ -134,6 +134,7 @@ def _tick(
     requests: list[Request] = []
     if digest != cursor.digest:
         requests = _changed(context, cursor, landed, most_runs)
+        # Runs are left, so the next tick has to look again even if nothing has landed until then.
         cursor.digest = "" if cursor.waiting and cursor.waiting[-1].startswith(_MORE) else digest
     again = [old for old in again if not any(new.covers(old) for new in requests)]
     cursor.open_requests = [old for old in cursor.open_requests if not any(new.covers(old) for new in requests)]
@@ -155,6 +156,7 @@ def _changed(
     short = {target: {key: _short(version) for key, version in of.items()} for target, of in landed.items()}
     for target, versions in short.items():
         name, partitions_def = target.key.to_user_string(), target.partitions_def
+        # A sensor that is new to a running system must not request years that are materialized already.
         before = remembered[name] if name in remembered else _materialized(context.instance, target, versions)
         new = [key for key, version in versions.items() if before.get(key) != version]
         partitions = Partitions(partitions_def, context.instance, new)
@@ -171,6 +173,7 @@ def _changed(
             remembered[target.key.to_user_string()] |= {key: short[target][key] for key in one.partitions}
         run_versions = "".join(short[target][key] for target in of for key in one.partitions)
         first, last = one.partitions[0], one.partitions[-1]
+        # The number comes first: partitions that change back to an earlier version need a key that was never used.
         key = f"{cursor.requests}:{first}..{last}:{_short(','.join(names) + run_versions)}"
         requests.append(Request(key, first, last, names, clock.now().isoformat()))
     if len(due) > most_runs:

@@ -43,6 +43,7 @@ def content_sums(types: Mapping[str, str], hash_version: str = FIXED) -> str:
         row = ", ".join(quoted(column) for column in sorted(types))
         return f"count(*), coalesce(sum(hash({row})), 0), coalesce(sum(hash(hash({row}), 1)), 0)"
     row = _joined(_exact(quoted(column), duckdb.sqltype(types[column])) for column in sorted(types))
+    # Sums, not XOR: XOR would cancel two equal rows. Two sums of 64 bits each leave no room for an accident.
     return f"count(*), coalesce(sum(md5_number_lower({row})), 0), coalesce(sum(md5_number_upper({row})), 0)"
 
 
@@ -54,6 +55,7 @@ def data_version(types: Mapping[str, str], sums: Sequence[int], hash_version: st
         sums: what ``content_sums`` gave.
         hash_version: which hash they are of.
     """
+    # The types are part of the version: equal values in another type are other data to whoever reads them.
     schema = [[column, types[column]] for column in sorted(types)]
     digest = hashlib.sha256(json.dumps([schema, *sums]).encode()).hexdigest()
     return f"{hash_version}.{digest[:24]}"
@@ -85,6 +87,7 @@ def _exact(value: str, kind: Any, depth: int = 0) -> str:
     if name == "map":
         (_, key), (_, item) = kind.children
         return _exact(f"map_entries({value})", duckdb.sqltype(f"STRUCT(key {key}, value {item})[]"), depth)
+    # Any other text may hold a comma or a bracket, so its length stands before it.
     text = f"({value})::VARCHAR"
     return f"strlen({text}) || ':' || {text}"
 

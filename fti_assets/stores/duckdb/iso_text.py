@@ -16,6 +16,7 @@ def try_instant_sql(connection: duckdb.DuckDBPyConnection, expression: str) -> s
     """The instant of a text expression, null where it is not ISO 8601. DuckDB's own casts drop offsets, and want seconds before one."""
     try:
         connection.execute(f"SELECT {_FUNCTION}(NULL)")
+    # The connection is asked: a list of connections kept here would outlive them.
     except duckdb.CatalogException:
         options = {"type": "arrow", "null_handling": "special", "side_effects": False}
         connection.create_function(_FUNCTION, _instants, ["VARCHAR"], "TIMESTAMP", **options)
@@ -25,6 +26,7 @@ def try_instant_sql(connection: duckdb.DuckDBPyConnection, expression: str) -> s
 def _instants(texts: Any) -> Any:  # DuckDB evaluates these annotations
     import pyarrow as pa
 
+    # A column of times repeats itself, and Python parses one text at a time: each distinct text is parsed once.
     encoded = texts.combine_chunks().dictionary_encode()
     different = pa.array([_instant(text) for text in encoded.dictionary.to_pylist()], pa.timestamp("us"))
     return pa.chunked_array([different.take(encoded.indices)])

@@ -31,6 +31,7 @@ def pandas_rows(rows: duckdb.DuckDBPyRelation) -> pd.DataFrame:
     import duckdb
 
     kinds = dict(zip(rows.columns, map(str, rows.types), strict=True))
+    # With two columns of one name, a projection by name would be ambiguous.
     if len(kinds) < len(rows.columns) or not any(map(_is_whole, kinds.values())):
         return rows.df()
     message = (_in_64_bits(name) if _is_whole(kind) else quoted(name) for name, kind in kinds.items())

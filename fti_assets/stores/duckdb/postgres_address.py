@@ -52,6 +52,7 @@ class PostgresAddress:
             StoreError: the database cannot be reached.
         """
         load_extension(connection, "postgres_scanner")
+        # The password goes into a secret of this connection: DuckDB repeats the text of ATTACH in its errors.
         secret = ""
         try:
             if self.password is not None:

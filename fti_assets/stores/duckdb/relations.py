@@ -25,6 +25,7 @@ def name_relation(relation: duckdb.DuckDBPyRelation, name: str) -> str:
     recorded = _recorded.get()
     if recorded is not None and (text := sql_of(relation)) is not None:
         recorded[name] = text
+    # A relation's query() makes a temporary view and leaves it behind, gone with the connection.
     relation.query(name, f"FROM {quoted('temp', name)}")
     return quoted("temp", name)
 
@@ -43,6 +44,7 @@ def recording_relations() -> Iterator[dict[str, str]]:
 def sql_of(relation: duckdb.DuckDBPyRelation) -> str | None:
     """A relation as SQL, or None if it holds rows that were fetched, which DuckDB would print one by one."""
     plain = relation.type in ("QUERY_RELATION", "TABLE_RELATION", "VIEW_RELATION")
+    # Asked only where it may be so: the plan of a large query takes time of its own.
     if not plain and "COLUMN_DATA_SCAN" in relation.explain():
         return None
     text: str = relation.sql_query()

@@ -33,6 +33,7 @@ def read_s3(connection: duckdb.DuckDBPyConnection) -> None:
         "SESSION_TOKEN": _first("AWS_SESSION_TOKEN"),
         "REGION": _first("AWS_REGION", "AWS_DEFAULT_REGION") or "us-east-1",
         "ENDPOINT": url.netloc,
+        # A store that is not Amazon's has no host name for each bucket.
         "URL_STYLE": "path" if endpoint else "",
         "USE_SSL": "false" if url.scheme == "http" else "",
     }

@@ -11,6 +11,7 @@ import duckdb
 
 def syntax_trees(texts: Sequence[str]) -> list[dict[str, Any]]:
     """The root of DuckDB's syntax tree of each SELECT; of what is none, a dict with its ``error_message``."""
+    # A database of its own: parsing needs no lake, and a text is never run where there is one.
     with duckdb.connect(":memory:") as connection:
         trees = connection.execute("SELECT json_serialize_sql(unnest($1::VARCHAR[]))", [list(texts)]).fetchall()
     return [tree if tree["error"] else tree["statements"][0]["node"] for tree in (json.loads(row[0]) for row in trees)]

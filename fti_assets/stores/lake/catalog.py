@@ -219,6 +219,7 @@ def end_files(lake: LakeReader, table: TableName, partitions: Sequence[str], *, 
 
     It is what DuckLake writes where it deletes all rows of a file. The caller holds the writers' lock.
     """
+    # DuckLake's own DELETE would read the files, which is what cannot be done.
     execute, newest = lake.connection.execute, lake.snapshot()
     ids = (
         f"SELECT table_id FROM {_own('table')} t {_OF_SCHEMA} "
@@ -242,6 +243,7 @@ def end_files(lake: LakeReader, table: TableName, partitions: Sequence[str], *, 
             execute(f"UPDATE {_own(name)} SET end_snapshot = {newest + 1} WHERE {of_partitions}", [partitions])
         for (ledger,) in ledgers:
             execute(
+                # The ledger is inlined into the catalog, so its rows end in a table of the catalog and in no file.
                 f"UPDATE {_CATALOG}.{quoted(ledger)} SET end_snapshot = {newest + 1} "
                 "WHERE end_snapshot IS NULL AND partition IN (SELECT unnest($1))",
                 [partitions],

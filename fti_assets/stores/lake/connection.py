@@ -41,8 +41,11 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
     with temporary_folder("fti_spill_") as spill, used_folder(spill):
         connection = _limited()
         try:
+            # Otherwise comparisons with TIMESTAMPTZ change with the machine.
             connection.execute("SET TimeZone = 'UTC'")
+            # Otherwise SQL that names no table of the lake reads a Python variable of that name.
             connection.execute("SET python_enable_replacements = false")
+            # The bar would be printed into the log of each step.
             connection.execute("SET enable_progress_bar = false")
             connection.execute(f"SET temp_directory = {literal(str(spill))}")
             for extension in ("sqlite_scanner", "ducklake"):
@@ -50,6 +53,7 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
             try:
                 connection.execute(
                     f"ATTACH {literal(f'ducklake:sqlite:{catalog}')} AS lake "
+                    # The catalog keeps the folder in which it was made; a lake that was moved or copied lies elsewhere.
                     f"(DATA_PATH {literal(str(data))}, OVERRIDE_DATA_PATH true, {', '.join(options) or _EXISTING})"
                 )
             except duckdb.Error as error:

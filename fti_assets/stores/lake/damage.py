@@ -80,6 +80,7 @@ def give_up(lake: LakeReader, table: TableName, files: Iterable[CurrentFile]) ->
 
     The caller holds the writers' lock and is about to write them anew. Old snapshots keep the files.
     """
+    # A partition is given up whole: with some of its files it would be neither the old rows nor the new.
     partitions = sorted({file.partition for file in files})
     end_files(
         lake,

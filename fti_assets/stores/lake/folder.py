@@ -105,6 +105,7 @@ class LakeFolder:
         with written(self.catalog):
             make_folder(self.root / "data")
             with self.lock():
+                # Asked again under the lock: another process may have made it meanwhile.
                 if not self.exists():
                     self.put_catalog(self.new_catalog())
 
@@ -115,8 +116,10 @@ class LakeFolder:
         """
         half_made = self.delete_half_made()
         with lake_connection(half_made, self.root / "data", MAKE) as connection:
+            # DuckLake would keep small inserts in the catalog, where nothing but DuckLake can read them.
             connection.execute("CALL lake.set_option('data_inlining_row_limit', 0)")
             connection.execute(f"CREATE SCHEMA lake.{LEDGER}")
+            # The ledger is small and changes with each commit: inlined, it costs no Parquet file a commit.
             connection.execute(f"CALL lake.set_option('data_inlining_row_limit', 100000, schema => '{LEDGER}')")
         try:
             # Python's SQLite beside DuckDB's: no lake is open on this file, whose locks closing it would let go of.

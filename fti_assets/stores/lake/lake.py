@@ -55,9 +55,11 @@ class Lake(LakeReader):
         """
         contents = self.contents(staged, partitions)
         now = clock.now()
+        # Two transactions that make the same new partition would both commit, so the lock comes before BEGIN.
         with self._store.lock():
             with self.one_snapshot():
                 if check is not None:
+                    # Under the lock, so that what it looks at stays as it is until the commit.
                     check()
                 old = self.ledger(table, partitions=partitions)
                 if settle(self, table, staged):
@@ -65,6 +67,8 @@ class Lake(LakeReader):
                 self.keep_earlier_hashes(staged, contents, old)
                 refuse_other_schema(self, table, staged, addable)
                 other = [key for key in old if (old[key].rows, old[key].data_version) != contents[key][::-1]]
+                # A column may have got its type after these rows were hashed; then they are compared in the types of
+                # their files.
                 earlier = unchanged(
                     self, table, staged, old, [key for key in other if old[key].rows == contents[key][1]]
                 )
@@ -117,6 +121,7 @@ class Lake(LakeReader):
         Raises:
             StoreError: the commit failed; the old rows are still there.
         """
+        # Only files of replaced partitions may be given up: nothing is lost, since their rows are about to be written.
         replaced = [key for key in changed if key in old]
         try:
             self._write(table, staged, changed, written, old=old, message=message, extra=extra)
@@ -142,6 +147,8 @@ class Lake(LakeReader):
         with self.transaction(table, written, old=old, folders=changed, message=message, extra=extra):
             execute = self.connection.execute
             fit(self, table, staged)
+            # Deleting a whole partition drops its files; with any other condition DuckLake would write files of
+            # deletions.
             if replaced := ", ".join(literal(key) for key in changed if key in old):
                 execute(f"DELETE FROM {table.sql} WHERE {PARTITION} IN ({replaced})")
             if keys := ", ".join(literal(key) for key in changed):
@@ -210,6 +217,7 @@ class Lake(LakeReader):
                 "CALL lake.set_commit_message(?, ?, extra_info => ?)",
                 ["fti_assets", message, json.dumps(extra)],
             )
+            # Before COMMIT: a snapshot that survives a power cut must not name a file that did not.
             self.sync_new_files(table, folders)
             execute("COMMIT")
         except BaseException as error:

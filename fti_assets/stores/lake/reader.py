@@ -204,6 +204,7 @@ class LakeReader:
         earlier = [key for key in contents if key in old and hash_of(old[key].data_version) == OF_DUCKDB]
         if not earlier:
             return
+        # Rows that were stored under the earlier hash keep their version, or everything downstream would run once more.
         for key, content in self.contents(staged, earlier, hash_version=OF_DUCKDB).items():
             if content == (old[key].data_version, old[key].rows):
                 contents[key] = content

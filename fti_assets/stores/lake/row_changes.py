@@ -80,6 +80,7 @@ def change_rows(
         StoreError: the commit failed; the old rows are still there.
     """
     with lake.store.lock():
+        # Under the lock: a feed's position must be the one that this batch follows.
         check()
         settle(lake, table, change.rows)
         old, types = lake.ledger(table).get(WHOLE), lake.staged_types(change.rows)
@@ -89,6 +90,7 @@ def change_rows(
         if old is not None and old.rows:  # else there is nothing to meet, and its columns may be others
             stored = as_fitted(lake, table, change.rows)
             results, before = _effect(lake, stored, change, types, of), _stored_sums(lake, stored, old, types, of)
+        # The hash is a sum over rows, so it follows from what goes and what comes, and the table is not read.
         sums = tuple(a - b + c for a, b, c in zip(before, results.gone, results.put, strict=True))
         written = _record(change, old, data_version(types, sums, of), sums, run_id)
         changed = old is None or written.data_version != old.data_version
@@ -96,6 +98,7 @@ def change_rows(
         message, folders, had = f"change rows of {asset}", [WHOLE] if changed else [], [] if old is None else [WHOLE]
         with lake.transaction(table, [written], old=had, folders=folders, message=message, extra=text):
             fit(lake, table, change.rows)
+            # A batch that was applied before changes nothing, and still moves the feed's position on.
             if changed:
                 lake.connection.execute(f"DELETE FROM {table.sql} WHERE {results.condition}")
                 lake.connection.execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(change.rows)}")

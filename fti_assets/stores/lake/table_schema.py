@@ -81,6 +81,7 @@ def _retype(lake: LakeReader, table: TableName, types: Mapping[str, str], common
         execute(f"CREATE TEMP TABLE {rows} AS SELECT * REPLACE ({casts}) FROM {table.sql} WHERE {of_moved}")
         execute(f"DELETE FROM {table.sql} WHERE {of_moved}")
     for name, kind in types.items():
+        # DuckLake widens numbers only; any other change of type is a new column under the old name.
         execute(f"ALTER TABLE {table.sql} DROP COLUMN {quoted(name)}")
         execute(f"ALTER TABLE {table.sql} ADD COLUMN {quoted(name)} {kind}")
     if moved:
@@ -94,6 +95,7 @@ def _create(lake: LakeReader, table: TableName, staged: str) -> None:
     execute = lake.connection.execute
     execute(f"CREATE SCHEMA IF NOT EXISTS {quoted('lake', table.schema)}")
     execute(f"CREATE TABLE {table.sql} AS SELECT * FROM {quoted(staged)} LIMIT 0")
+    # Before the first row: files are partitioned as they are written, and never again.
     execute(f"ALTER TABLE {table.sql} SET PARTITIONED BY ({PARTITION})")
     execute(
         f"CREATE TABLE IF NOT EXISTS {table.ledger_sql} (partition VARCHAR, data_version VARCHAR, rows BIGINT, committed_at TIMESTAMP, "

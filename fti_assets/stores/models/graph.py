@@ -45,6 +45,7 @@ class Graph:
         self.takes = _tensors(session.get_inputs())
         self.gives = _tensors(session.get_outputs())
         self._run = session.run
+        # Without the checks of names that Python's run makes for each call; the feeds are arranged here, so they fit.
         self._run_checked = session._sess.run
         self._names = list(self.outputs)
         self._what = what
@@ -147,8 +148,10 @@ def _tensors(values: Sequence[Any]) -> tuple[Tensor, ...]:
 
 def _session(onnx_bytes: bytes) -> Any:
     options = onnxruntime.SessionOptions()
+    # More threads only spin on one row, and batches are split by the caller.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
+    # onnxruntime would print its own lines for a graph that is refused here with a sentence.
     options.log_severity_level = 4
     # Else external tensors are looked up in the working directory. Nothing can ever be in this folder.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
@@ -172,6 +175,7 @@ def _within(seconds: float, work: Callable[[], T]) -> T:
         except BaseException as error:
             done.put((None, error))
 
+    # A daemon: a graph that never ends would keep the process from ending.
     threading.Thread(target=run, daemon=True, name="fti-graph").start()
     try:
         result, error = done.get(timeout=seconds)

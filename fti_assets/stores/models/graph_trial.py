@@ -57,6 +57,7 @@ def try_graph(manifest: str, graph: bytes, seconds: float) -> None:
     import resource
 
     memory = _MEMORY + 4 * len(graph)
+    # Before onnxruntime is imported, so that nothing it allocates escapes the limit.
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     from fti_assets.stores.models.graph import Graph
 

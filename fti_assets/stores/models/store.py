@@ -139,6 +139,7 @@ class ModelStore:
                 f"{one_of(own)}"
             )
         folder = self._folder(manifest.model) / manifest.reference
+        # Before the lock is taken: a trial may take minutes, and others publish and promote meanwhile.
         check_graph(manifest, graph, seconds=self._trial_seconds)
         with written(folder), self._locked(manifest.model):
             for abandoned in folder.parent.glob(".*.tmp"):  # a killed publisher's: living ones hold the lock
@@ -318,6 +319,7 @@ class ModelStore:
         return None
 
     def _change(self, aliases: Aliases, reference: str, marks: tuple[str, ...], reason: str, run_id: str) -> Aliases:
+        # The graph is loaded too, for its hash: a damaged build must not become champion.
         manifest, _ = self.load(aliases.model, reference)
         if manifest.status != "accepted":
             raise StoreError(

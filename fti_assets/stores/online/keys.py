@@ -47,6 +47,7 @@ def key_encoder(key_types: Sequence[ColumnType], namespace: str) -> Callable[[Ke
         for part in checked(key):
             if part.__class__ is str:
                 text = part.encode()
+                # The length in front keeps ("a", "b:c") and ("a:b", "c") apart.
                 parts.append(b"%d:%b" % (len(text), text))
             else:
                 parts.append(b"%d;" % part)

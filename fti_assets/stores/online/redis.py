@@ -24,6 +24,7 @@ from fti_assets.stores.online.redis_writer import RedisWriter
 _SCHEMES = ("redis://", "rediss://", "unix://")
 _WAIT_SECONDS = 600.0
 _POLL_SECONDS = 0.05
+# In one script: between a GET and a DEL the lock may expire and become another writer's.
 _IF_HELD = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call({}) end return 0"
 _PROLONG, _RELEASE = _IF_HELD.format("'PEXPIRE', KEYS[1], ARGV[2]"), _IF_HELD.format("'DEL', KEYS[1]")
 

@@ -190,10 +190,15 @@ class SqliteWriter:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         try:
             with closing(sqlite3.connect(self._path, timeout=WAIT_SECONDS, isolation_level=None)) as connection:
+                # In WAL mode readers go on, and see the old rows, while a load writes.
                 connection.execute("PRAGMA journal_mode = WAL")
+                # A namespace that was said to be loaded must survive a power cut: expiry spares only the snapshot that
+                # it names.
                 connection.execute("PRAGMA synchronous = FULL")
+                # After a whole load the journal would stay as large as the namespace.
                 connection.execute("PRAGMA journal_size_limit = 67108864")
                 connection.executescript(_TABLES)
+                # A writer from the start: a transaction that begins with a read can be refused at its first write.
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield connection
@@ -220,8 +225,10 @@ class SqliteWriter:
 
 def _replace(connection: sqlite3.Connection, path: Path, blobs: Blobs) -> int:
     """Make the rows these blobs, without writing those again that are there already; how many there are."""
+    # Into an empty table keys come in order and are appended; there is nothing to compare them with.
     if connection.execute("SELECT 1 FROM rows LIMIT 1").fetchone() is None:
         return connection.executemany("INSERT INTO rows VALUES (?, ?)", blobs).rowcount
+    # Rows that are the same stay: a reload that changes little writes little, and readers keep their pages.
     gone: list[tuple[bytes]] = []
     with (
         closing(connect_to_read(path)) as before,

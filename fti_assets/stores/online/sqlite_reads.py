@@ -127,6 +127,7 @@ class SqliteReads:
         try:
             executes = self._executes()
             for part, execute, connection in zip(self._parts, executes, self._connections.of(self._key), strict=True):
+                # One transaction for the generation and the blobs, or a load between them would mix two generations.
                 execute("BEGIN")
                 try:
                     for number in part.numbers:
@@ -137,6 +138,7 @@ class SqliteReads:
         except sqlite3.Error as error:
             raise self._broken(error) from error
         for position, (asked, (_, blobs)) in enumerate(zip(keys, results, strict=True)):
+            # SQLite finds no row by a damaged key, so a missing one may be damage: its neighbours are looked at.
             if missing := [key for key in asked if key not in blobs]:
                 self._check_absence(position, missing)
         return results
@@ -236,6 +238,7 @@ def _attached(paths: Sequence[Path]) -> sqlite3.Connection:
     )
     for number, path in enumerate(paths):
         connection.execute(f"ATTACH ? AS f{number}", (_read_only(path),))
+        # SQLite's default is 2 MB, which does not hold the upper pages of a large namespace.
         connection.execute(f"PRAGMA f{number}.cache_size = -{_CACHE_KIB}")
     return connection
 

@@ -240,6 +240,7 @@ def fit(encoder: Encoder, values: np.ndarray, column_type: ColumnType) -> Fitted
     by_frequency = _categories(values, column_type)[: encoder.max_categories]
     if isinstance(encoder, Embedding):
         return FittedEmbedding(by_frequency)
+    # Sorted by name: with the same categories the columns stand in the same order whatever their frequencies.
     return FittedOneHot(tuple(sorted(by_frequency)))  # type: ignore[arg-type]
 
 
@@ -285,6 +286,7 @@ def _fit_standardize(values: np.ndarray, dtype: Literal["float32", "float64"]) -
         mean, std = float(numbers.mean()), float(numbers.std())
     if not (np.isfinite(mean) and np.isfinite(std)):  # numbers of which the squares are none
         return FittedStandardize(0.0, 1.0, dtype)
+    # Judged in the graph's own type, where a tiny deviation is 0 and would divide by nothing.
     return FittedStandardize(mean, std if np.dtype(dtype).type(std) > 0 else 1.0, dtype)
 
 

@@ -37,6 +37,7 @@ class _Batches:
 
     def __init__(self, rows: int, batch_size: int, seed: int | None) -> None:
         starts = list(range(0, rows, batch_size))
+        # Batch normalization cannot train on one row, so a single last row joins the batch before.
         if len(starts) > 1 and rows - starts[-1] == 1:
             starts.pop()
         self.slices = [slice(start, end) for start, end in pairwise([*starts, rows])]
@@ -47,6 +48,7 @@ class _Batches:
             yield from self.slices
             return
         torch = require("torch")
+        # By epoch, so that an epoch's order does not depend on what else has drawn from the generator.
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         self.epoch += 1
         order = torch.randperm(self.rows, generator=generator)
@@ -125,6 +127,7 @@ def fit(
     cuda = torch.cuda.is_available()
     with (
         tempfile.TemporaryDirectory(prefix="fti-fit-") as scratch,
+        # The seed is for this fit alone: the caller's random numbers go on as if it had not been.
         torch.random.fork_rng(devices=range(torch.cuda.device_count()) if cuda else []),
         _quiet(),
     ):
@@ -135,9 +138,12 @@ def fit(
             devices=1,
             logger=False,
             callbacks=[_best_weights(lightning, trained, epochs, patience, log)],
+            # The best weights are kept in memory by the callback, so nothing is left on the disk.
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            # The sanity check would count as a validation, and early stopping would take weights that were never
+            # trained.
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             default_root_dir=scratch,
@@ -148,6 +154,7 @@ def fit(
             if "index out of range in self" not in str(error):
                 raise
             raise ModelError(f"{type(module).__name__} cannot be trained: {error}{TABLES}") from error
+    # The module itself, not the trainer's wrapper: it was trained in place.
     return module.cpu().eval()
 
 

@@ -40,6 +40,7 @@ def _loss(values: np.ndarray) -> str | None:
     numbers = np.unique(values[np.isfinite(values)])
     if len(numbers) < 2:
         return None
+    # Whole numbers are counted: ids that merge are other things, however small the step is beside their deviation.
     if (numbers == np.floor(numbers)).all():
         with np.errstate(over="ignore"):
             kept = len(np.unique(numbers.astype(np.float32)))

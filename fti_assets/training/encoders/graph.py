@@ -204,6 +204,7 @@ def _dense(nodes: _Nodes, blocks: list[str], order: list[int], first: GraphInput
         nodes.add("Expand", [nodes.constant(np.empty((1, 0)), np.float32), shape], output=DENSE)
         return
     joined = blocks[0] if len(blocks) == 1 else nodes.add("Concat", blocks, axis=1)
+    # Blocks of one kind are computed at once; the view's order of features comes back here, if it is another.
     if order != sorted(order):
         joined = nodes.add("Gather", [joined, nodes.constant(order, np.int64)], axis=1)
     nodes.add("Identity", [joined], output=DENSE)
@@ -224,6 +225,7 @@ def _model(nodes: _Nodes, inputs: list[GraphInput], width: int, cardinalities: M
         ],
         nodes.initializers,
     )
+    # Versions are fixed: the newest that onnx has may be later than the app's onnxruntime reads.
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="fti_assets")
     nodes.onnx.checker.check_model(model)

@@ -102,6 +102,7 @@ def build_model_at(
         ModelError: there is nothing to train or test on, or what the function gave cannot be exported.
         AliasConflictError: the champion changed meanwhile; the build is in the store and was not promoted.
     """
+    # Read before anything is compared: promotion fails if the champion has changed meanwhile.
     alias = store.aliases(model.name).champion
     snapshot = lake.snapshot()  # the dataset can be made anew meanwhile
     ledger = lake.ledger(model.dataset.table, snapshot=snapshot)
@@ -128,7 +129,9 @@ def build_model_at(
     )
     refuse_one_class(data, what=f"{model.dataset.table_name} {partition}", label=model.view.label.name)
     if "torch" in sys.modules:
+        # Only where torch is loaded: importing it costs seconds, and other models do not need it.
         sys.modules["torch"].manual_seed(0)
+    # From here on the exported graph answers, not the trained model: what is judged is what will serve.
     exported = export(train(data), data.encoder, data, model.task)
     graph = Graph.from_bytes(exported.bytes, exported.inputs, what=f"model {model.name!r}")
     outputs = graph.run(parts["test"].columns)
@@ -178,6 +181,7 @@ def build_model_at(
         asset_key=tuple(asset_key),
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
+    # Rejected builds are published too, so that somebody can look at why; they can never be promoted.
     store.publish(manifest, exported.bytes, model_card(manifest, dataset), files)
     if manifest.status == "accepted" and model.promote == "automatic" and _moves_forward(alias, manifest):
         store.promote(model.name, manifest.reference, expected=alias, reason="accepted by its gates", run_id=run_id)

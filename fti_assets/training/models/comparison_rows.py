@@ -75,6 +75,7 @@ def _some_of(part: Part) -> Columns:
     missing = np.zeros(part.rows, dtype=bool)
     for values in part.columns.values():
         missing |= np.asarray(values == "" if values.dtype == object else np.isnan(values))
+    # Rows with a missing value may be few, and a graph may differ from its model on them alone: they get half of the places.
     places = _spread(np.flatnonzero(missing), MOST_ROWS // 2)
     places = np.union1d(places, _spread(np.arange(part.rows), MOST_ROWS - len(places)))
     return {name: values[places] for name, values in part.columns.items()}

@@ -114,6 +114,8 @@ def _answers(core: Core, encoded: Mapping[str, np.ndarray], rows: ComparisonRows
         except Exception as error:  # whatever the model of a user raises
             answer, finite = answers[0][: len(at)], np.zeros(len(at), dtype=bool)
             reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.300}"
+        # Missing values do come in requests; other made-up rows may be beyond what a model can answer, and are left
+        # out.
         if kind.endswith(" missing") and not finite.all():
             raise ModelError(
                 f"the trained model cannot answer a request {kind}: {reason}. Passthrough() keeps what is missing as NaN; give "
@@ -207,6 +209,7 @@ def _tensors(message: Any) -> Iterator[tuple[str, int]]:
 
 
 def _merge(onnx: Any, encoder_model: EncoderModel, core: Core, task: Task, classes: int) -> Any:
+    # Prefixes keep the names of the two graphs apart; the inputs keep theirs, since requests are arranged by them.
     encoder = onnx.compose.add_prefix(onnx.load_from_string(encoder_model.graph), "encoder.", rename_inputs=False)
     model = onnx.compose.add_prefix(core.model, "core.")
     _meet(onnx, encoder, model)
@@ -215,6 +218,7 @@ def _merge(onnx: Any, encoder_model: EncoderModel, core: Core, task: Task, class
         _add_matrix(onnx, encoder.graph, [DENSE, *encoder_model.cardinalities])
     outputs = [one.name.removeprefix("encoder.") for one in encoder.graph.output]
     seams = [(f"encoder.{name}", f"core.{name}") for name in outputs if f"core.{name}" in inputs]
+    # Outputs are named, or an encoded feature that the core does not take would leave the graph as one.
     model = onnx.compose.merge_models(encoder, model, seams, outputs=[f"core.{core.output}"], name="model")
     graph = model.graph
     _add_head(onnx, graph, f"core.{core.output}", core.gives, task, classes)
@@ -225,6 +229,7 @@ def _merge(onnx: Any, encoder_model: EncoderModel, core: Core, task: Task, class
         raise ModelError("the model looks at none of its features: every row would get the same answer")
     for one in unused:
         graph.input.remove(one)
+    # What is not computed is left out of the bytes, so that equal models are equal files.
     model.producer_name, model.doc_string, graph.doc_string = "fti_assets", "", ""
     return model
 

@@ -83,6 +83,7 @@ def from_bytes(name: str, datatype: str, shape: Sequence[int], content: memoryvi
         )
     if datatype == "BOOL":  # any byte but 0 is true, which numpy alone would keep as it is
         return np.not_equal(np.frombuffer(content, dtype=np.uint8), 0).reshape(shape)  # type: ignore[no-any-return]
+    # The protocol says little-endian whatever the machine is; on most the cast copies nothing.
     return np.frombuffer(content, dtype=dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(shape)
 
 
@@ -138,6 +139,7 @@ def _typed(name: str, datatype: str, values: list[Any]) -> np.ndarray:
         if np.isinf(array).any():  # JSON has no infinity, so that one stands for a number without room
             raise RequestError(f"input {name!r} has a number that is beyond the largest of {datatype}")
         return array
+    # By exact class: to isinstance, true is a whole number.
     _check(name, datatype, values, kinds <= {int}, "a whole number")
     try:
         return np.array(values, dtype=dtype)

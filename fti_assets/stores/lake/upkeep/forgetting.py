@@ -163,6 +163,7 @@ def find_tiles(lake: Lake, source: TableName, predicate: str) -> list[FoundTiles
     for table in tables:
         ledger = lake.ledger(table)
         made_of = {key: json.loads(record.record).get("version") for key, record in ledger.items()}
+        # A tile that was made of the rows without the key holds nothing of it.
         anew = {key for key in ever - now if key in made_of and made_of[key] == versions.get(key)}
         then, still = ([_in_partitions(keys), predicate] for keys in (ever, ever - anew))
         files = [file for file in _holding(lake, table, then) if file.end is not None]

@@ -56,6 +56,7 @@ def _of_datasets(lake: Lake, since: int | None) -> Iterator[tuple[int, str]]:
     for table in lake.tables():
         if table.schema != DATASETS:
             continue
+        # A model may be learning from a dataset that was replaced meanwhile, so its old pins count too.
         ledgers = [lake.ledger(table), {} if since is None else lake.ledger(table, snapshot=since)]
         for ledger in ledgers:
             for record in ledger.values():

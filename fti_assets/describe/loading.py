@@ -30,6 +30,7 @@ def load_definitions(*, file: str | Path | None = None, module: str | None = Non
     with named_extras(f"loading {what}"):
         import dagster as dg
     here = str(Path.cwd())
+    # As Dagster's own command line does, so that a file that loads there loads here.
     if here not in sys.path:
         sys.path.insert(0, here)
     try:

@@ -137,6 +137,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         """
         with self._db_lock:
             kind = event.dagster_event.event_type if event.dagster_event else None
+            # With synchronous = NORMAL a power cut may undo a commit; how a run ended must not be lost.
             self._last_of_its_run = kind in _LAST or event.run_id == RUNLESS_RUN_ID
             try:
                 super().store_event(event)
@@ -172,6 +173,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
             "check_name": planned.check_name,
             "run_id": event.run_id,
             "execution_status": AssetCheckExecutionRecordStatus.PLANNED.value,
+            # Made once: Dagster serializes the event anew for each partition.
             "evaluation_event": serialize_value(event),
             "evaluation_event_timestamp": self._event_insert_timestamp(event),
             "evaluation_event_storage_id": event_id,

@@ -103,6 +103,8 @@ def forget(
         commits: dict[TableName, Commit] = {}
         reported = 0
         if not dry_run:
+            # The lake before the online store: a load that runs meanwhile brings nothing back that the lake no longer
+            # has.
             commits = _take_out(lake, searches, group, key, datasets=expire)
             with lake.store.lock():
                 drop_tables(lake, current, message=f"forget a key of {group} in what windows keep")
@@ -130,6 +132,7 @@ def forget(
         pinned: dict[int, tuple[str, ...]] = {}
         done = None
         if expire and not dry_run:
+            # DuckLake cannot expire the newest snapshot, which every read without a number uses.
             snapshots = [snapshot for snapshot in snapshots if snapshot != lake.snapshot()]
             pinned = _pinned(lake, stores, snapshots)
             done = expire_snapshots(lake, snapshots, predicates)

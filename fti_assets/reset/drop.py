@@ -44,6 +44,7 @@ def reset(
         plan = planned(lake, declarations, names, stores)
         if plan.needs:
             raise StoreError(refusal(plan))
+        # What was shown and confirmed is what is dropped, however long the answer took.
         if expected is not None and plan.dropped != expected.dropped:
             raise StoreError(
                 f"what is stored of {', '.join(names)} has changed since it was shown, and nothing was dropped: reset again"

@@ -36,6 +36,7 @@ def fresh(lake: Lake, group: FeatureGroup, partitions: Sequence[Partition]) -> l
         return [Verdict(FRESH, facts={"judged": message, "ttl_s": group.ttl.total_seconds()})]
     newest = _newest(lake, group, now, since=now - group.ttl)
     stale = newest is None
+    # Only for the message: without a bound on time, every file of the table is looked at.
     newest = newest or _newest(lake, group, now, since=None)
     facts: dict[str, Any] = {"ttl_s": group.ttl.total_seconds()}
     if newest is None:

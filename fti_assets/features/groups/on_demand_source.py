@@ -61,6 +61,7 @@ def module_sha256(module: str) -> str:
         raise DeclarationError(
             f"on-demand features of module {module!r} have no source file: put them in a module that the app can import"
         )
+    # Of the file's bytes, not of the function's text: constants and helpers beside it are part of the answer.
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 

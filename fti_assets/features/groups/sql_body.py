@@ -91,6 +91,7 @@ def sql_body(text: str, *, place: str) -> SqlBody:
         statements = duckdb.extract_statements(text)
     except duckdb.Error as error:
         raise DeclarationError(f"{place}{_line_of(error)}: {_first_line(error)}") from error
+    # By statement types: execute would run each statement that a semicolon parts from the one before.
     kinds = [statement.type.name for statement in statements]
     if kinds != ["SELECT"]:
         raise DeclarationError(
@@ -117,7 +118,6 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     >>> filled("SELECT '$end' WHERE t < $end -- $end", {"end": "TIMESTAMP '2013-01-01'"})
     "SELECT '$end' WHERE t < TIMESTAMP '2013-01-01' -- $end"
     """
-    # duckdb.tokenize counts bytes.
     raw, parts, done = text.encode(), [], 0  # DuckDB's positions count bytes
     for position, _ in duckdb.tokenize(text):
         parameter = re.compile(rb"\$(\w+)").match(raw, position)
@@ -170,7 +170,7 @@ def _refuse_unsteady(node: dict[str, Any], at: str) -> None:
     """Refuse what answers otherwise in the next run, which would then not give the same rows."""
     kind, function = node.get("type"), str(node.get("function_name", "")).lower()
     # Of two times age() is the same in every run; with one it counts from today.
-    since_today = function == "age" and len(node["children"]) == 1  # of two times, age is the same in every run
+    since_today = function == "age" and len(node["children"]) == 1
     if kind == "FUNCTION" and (function in _unsteady_functions() or since_today):
         called = "age() with one time" if since_today else f"{function}()"
         raise DeclarationError(f"{at} calls {called}, {_UNSTEADY}")

@@ -64,6 +64,7 @@ def run_batch_predictions(
         missing = _missing(lake, predictions, partitions, snapshot)
         old = None
         if not config.predict_again and lake.has(predictions.table):
+            # Answers that were given stay as they were: a rerun answers only rows that have none yet.
             old = lake.rows(predictions.table, partitions=[partition.key for partition in partitions])
         answers = [
             _answers(
@@ -89,6 +90,7 @@ def run_batch_predictions(
                 predictions.table,
                 staged.table,
                 [partition.key for partition in partitions],
+                # Under the writers' lock: answers that were read before may have been replaced since.
                 check=lambda: _refuse_concurrent_write(lake, predictions, partitions, before),
                 asset=context.assets_def.key.to_user_string(),
                 run_id=context.run.run_id,
@@ -158,6 +160,7 @@ def _answers(
         )
     name = quoted(temporary_name("scored"))
     lake.connection.execute(
+        # Numbered in a table: a relation without an order may give its rows otherwise when it is read again.
         f"CREATE TEMP TABLE {name} AS SELECT row_number() OVER () AS __fti_scored, * "
         f"FROM {relation_name(assemble(lake, with_match_columns(view), due, snapshot=snapshot))}"
     )

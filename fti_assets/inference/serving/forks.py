@@ -47,6 +47,8 @@ class Flights:
             flight = self._local.flight
         except AttributeError:
             flight = self._register()
+        # The depth is raised before the gate is looked at, so that a fork sees this thread or this thread sees the
+        # fork.
         flight.depth += 1
         while self._waiting and flight.depth == 1:
             flight.depth = 0
@@ -66,7 +68,9 @@ class Flights:
         """Before a fork: let no prediction begin, and wait for those under way in other threads."""
         self._forks.acquire()
         self._gate.clear()
+        # The gate is closed before the flag is set: who sees the flag has to find the gate closed.
         self._waiting = True
+        # Held over the fork, so that no thread registers between the look at the flights and the fork itself.
         self._registration.acquire()
         own = getattr(self._local, "flight", None)
         other_flights = [flight for flight in self._flights if flight is not own]

@@ -75,6 +75,7 @@ class Predictor:
         self._executing = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
         _predictors.add(self)
+        # Before the champion is read: a promotion between the two is then noticed at the next request.
         self._loaded_signature = self._signature()
         self._failed: tuple[int, ...] | None = None
         self._retry_at = self._look_at = 0.0
@@ -255,10 +256,12 @@ class Predictor:
             result = os.stat(self._aliases_file)
         except OSError:
             return ()
+        # The file is replaced, never rewritten: the inode changes even where the clock's step hides the time.
         return result.st_mtime_ns, result.st_ino, result.st_size
 
     def _follow(self, signature: tuple[int, ...]) -> None:
         """Switch to the champion of now, in one thread while others keep serving; keep the old one if that fails."""
+        # Whoever comes while another thread loads the new champion is answered by the old one and does not wait.
         if not self._switching.acquire(blocking=False):
             return
         try:

@@ -14,7 +14,7 @@ from fti_assets.core.times import naive_utc
 
 _INSTANT = timedelta(microseconds=1)
 _YEARS = timedelta(days=5 * 366)  # every order of month lengths, leap years and changes of the clock comes within
-_MOST_WINDOWS = 20_000  # a calendar of minutes has millions in five years
+_MOST_PARTITIONS = 20_000  # a calendar of minutes has millions in five years
 _WEEKS = timedelta(weeks=10)
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -78,6 +78,7 @@ def partitions_back(partitions_def: dg.TimeWindowPartitionsDefinition, reach: ti
     """
     if not reach:
         return 0
+    # Of equal lengths: the answer is a division, where a calendar has to be walked.
     if partitions_def.is_basic_hourly:
         return math.ceil(reach / _HOUR)
     if partitions_def.is_basic_daily and partitions_def.timezone == "UTC":
@@ -94,8 +95,9 @@ def partitions_back(partitions_def: dg.TimeWindowPartitionsDefinition, reach: ti
     first = calendar.get_prev_partition_window((start - reach).replace(tzinfo=UTC), respect_bounds=False)
     assert first is not None
     last = max(start, newest if partitions_def.end is None else min(naive_utc(partitions_def.end), newest))
+    # Ten weeks measure the calendar, so that one of minutes is not listed for years.
     mean_length = _WEEKS / len(_starts_between(calendar, first.start, first.start + _WEEKS))
-    stop = min(last + _YEARS, start + max(3 * reach, _MOST_WINDOWS * mean_length))
+    stop = min(last + _YEARS, start + max(3 * reach, _MOST_PARTITIONS * mean_length))
     starts = _starts_between(calendar, first.start, stop.replace(tzinfo=UTC))
     return max(n - (bisect_right(starts, at - reach) - 1) for n, at in enumerate(starts) if at >= start)
 

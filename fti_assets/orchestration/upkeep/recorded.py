@@ -73,6 +73,8 @@ def lost_partitions(
                 continue
             record = _newest_record(instance, key, partition)
             snapshot = None if record is None else _snapshot(record)
+            # A partition that was written after the recorded snapshot was replaced, by a command for one, and is not
+            # lost.
             if snapshot is not None and (partition not in ledger or since[partition] <= snapshot):
                 lost.append(LostPartition(table, partition, snapshot))
     return lost

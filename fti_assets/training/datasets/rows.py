@@ -66,6 +66,7 @@ def dataset_rows(
             _refuse_ambiguous(connection, by_then, spine)
     candidates, labelled, table = (quoted(temporary_name(kind)) for kind in ("candidates", "labelled", "dataset"))
     with_label = relation_name(_with_label(connection, by_then, labels, label, spine, cutoff))
+    # Stored, since the split, the counts and the join each read it again.
     connection.execute(f"CREATE TEMP TABLE {candidates} AS FROM {with_label}")
     parts: dict[str, Interval] = {}
     if isinstance(dataset.split, TimeSplit):
@@ -87,6 +88,7 @@ def dataset_rows(
         )
     order = ", ".join(map(quoted, view.order))
     usable = connection.sql(f"FROM {labelled} WHERE {_reason(dataset, cutoff)} IN {SPLITS} ORDER BY {order}")
+    # Joined after the filter: rows that are left out need no features.
     result = assemble(lake, with_match_columns(view), usable, snapshot=snapshot)
     connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(result)}")
     assembled = connection.table(table)

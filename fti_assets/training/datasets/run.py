@@ -62,6 +62,7 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
             if not rows.rows["test"]:
                 where = where_the_parts_lie(dataset, rows.boundaries)
                 context.log.warning(f"{dataset.table_name} at {cutoff} has no row in its test split{where}")
+        # External groups have no snapshots, so two looks are all that can tell a change during the join.
         changed = changed_while_read(outside, external_versions(lake, dataset.view.groups))
         if changed:
             context.log.warning(f"{dataset.table_name}: {listed(changed)} changed while it was read")

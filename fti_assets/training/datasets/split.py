@@ -111,6 +111,7 @@ class TimeSplit:
         test_start = start(self.test, test_end, None)
         validation_end = test_start - maturity
         validation_start = start(self.validation, validation_end, validation_end)
+        # A gap of a maturity before each part: labels of the part before would else become known within it.
         train_end = validation_start - maturity
         train_start = None if window is None else cutoff - window
         if train_start is not None and train_start >= train_end and not self.has_shares:

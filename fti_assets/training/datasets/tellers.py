@@ -68,6 +68,8 @@ def tellers(
     in_order = [one for one in features if one.type in ("integer", "number")] if label.is_amount else []
     in_order = _maybe_in_order(connection, table, in_order, label)
     if label.rows > 5 * _SAMPLE:
+        # A sample rules out almost every feature; only what is left is asked of all rows. Repeatable, so that a rerun
+        # says the same.
         sample = f"(FROM {table} USING SAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1))"
         by_value = telling(connection, sample, by_value, label, least=0)
         in_order = _in_order(connection, sample, in_order, label, least=0)

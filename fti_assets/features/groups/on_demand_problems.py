@@ -1,0 +1,300 @@
+"""What the source of an on-demand function may not say, beside its imports: what cannot be followed before it runs, and what differs.
+
+A module is taken by its parts alone (``np.sin``). One that is handed on as a value, or asked for a part by a text, could
+give anything, so that the function's identity would not cover its answer.
+"""
+
+from __future__ import annotations
+
+import ast
+import datetime
+import functools
+import importlib
+import logging
+import operator
+import sys
+import types
+import typing
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fti_assets.core.on_demand.source import source_file
+from fti_assets.features.groups.on_demand_names import Names, is_own, text_of
+
+# fmt: off
+DETERMINISTIC = frozenset({
+    "__future__", "abc", "array", "base64", "binascii", "bisect", "calendar", "cmath", "collections",
+    "colorsys", "contextlib", "copy", "dataclasses", "datetime", "decimal", "difflib", "enum", "fractions",
+    "functools", "graphlib", "hashlib", "heapq", "html", "importlib", "ipaddress", "itertools", "json",
+    "keyword", "logging", "math", "numbers", "operator", "re", "statistics", "string", "struct", "textwrap",
+    "types", "typing", "unicodedata", "warnings", "zlib", "zoneinfo",
+})
+"""The parts of the standard library whose answers depend on nothing but what they are asked."""
+_ORDINARY = frozenset({
+    "__abs__", "__add__", "__and__", "__array__", "__array_ufunc__", "__array_function__", "__bool__", "__call__",
+    "__class__", "__contains__", "__copy__", "__deepcopy__", "__delitem__", "__dtype__", "__divmod__", "__doc__",
+    "__enter__", "__eq__", "__exit__", "__float__", "__floordiv__", "__format__", "__ge__", "__getitem__", "__gt__",
+    "__index__", "__init__", "__init_subclass__", "__int__", "__invert__", "__iter__", "__le__", "__len__", "__lshift__",
+    "__lt__", "__matmul__", "__mod__", "__module__", "__mul__", "__name__", "__ne__", "__neg__", "__new__", "__next__",
+    "__or__", "__pos__", "__post_init__", "__pow__", "__qualname__", "__radd__", "__rand__", "__rdivmod__", "__repr__",
+    "__reversed__", "__rfloordiv__", "__rlshift__", "__rmatmul__", "__rmod__", "__rmul__", "__ror__", "__round__",
+    "__rpow__", "__rrshift__", "__rshift__", "__rsub__", "__rtruediv__", "__rxor__", "__setitem__", "__slots__", "__str__",
+    "__sub__", "__truediv__", "__version__", "__xor__",
+})
+"""The names with underscores around them that lead to nothing but a value's own meaning."""
+_FRAMES = frozenset({
+    "ag_frame", "cr_frame", "f_back", "f_builtins", "f_globals", "f_locals", "gi_frame", "tb_frame", "tb_next",
+})
+_NUMPY_READS = frozenset({
+    "load", "loadtxt", "genfromtxt", "fromfile", "fromregex", "fromtextfile", "memmap", "open_memmap", "DataSource",
+    "NpzFile", "load_library",
+})
+# fmt: on
+
+_DIFFERS = "which is another in training than when it serves"
+_FILE = "reads a file, which is not part of the source: write the values out in a module"
+_TEXT = "runs a text, and what that reaches cannot be told before it runs: write the code out"
+_BY_TEXT = "takes a part by a name that cannot be told before it runs: write the name out"
+_CLOCK = f"asks for the clock, {_DIFFERS}: take the prediction time as an input"
+_IMPORT = "imports a module whose name cannot be told before it runs: write the import out"
+_HASH = "takes {name}(), which gives {what} another number in each process: {instead}"
+
+_NUMPY_RUNS = frozenset({"runstring", "rundocs", "measure"})
+_BUILTINS = {
+    **dict.fromkeys(("eval", "exec", "compile"), _TEXT),
+    **dict.fromkeys(("open", "input", "breakpoint", "help"), _FILE),
+    "hash": _HASH.format(name="hash", what="text", instead="take zlib.crc32 of its bytes"),
+    "id": _HASH.format(name="id", what="everything", instead="compare with `is`"),
+    **dict.fromkeys(("vars", "globals", "locals", "dir"), "looks names up by their text: write the names out"),
+    **dict.fromkeys(("__builtins__", "__loader__", "__spec__", "__build_class__"), "cannot be followed: leave it out"),
+}
+_FOUND_BY_TEXT: dict[Any, str] = {
+    getattr: _BY_TEXT,
+    operator.attrgetter: _BY_TEXT,
+    operator.methodcaller: _BY_TEXT,
+    importlib.import_module: _IMPORT,
+    __import__: _IMPORT,
+}
+"""Functions that are fine where they are called with texts that are written out, each with what it is called with otherwise."""
+_PARTS_OF_TEXT: tuple[Any, ...] = (typing.get_type_hints, typing.ForwardRef, types.CodeType)
+_READS_A_FILE: tuple[Any, ...] = (logging.FileHandler,)
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a source may not say, where, and why."""
+
+    line: int
+    text: str
+    why: str
+
+
+def problems_of(tree: ast.Module, names: Names, refused_module: Callable[[str], str | None]) -> Iterator[Problem]:
+    """What a source says beside its imports that makes training and serving differ, as far as it can be seen.
+
+    Args:
+        names: what its names stand for.
+        refused_module: why a module of a library may not be taken; None if it may.
+    """
+    seen_as = _Seen(names, refused_module)
+    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    for node in nodes_of(tree, names):
+        why = seen_as.problem(node, parents.get(node))
+        if why is not None:
+            yield Problem(getattr(node, "lineno", 0), ast.unparse(node), why)
+
+
+def nodes_of(tree: ast.AST, names: Names) -> Iterator[ast.AST]:
+    """Every node, without what only a type checker sees."""
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and names.paths(child.test) == {"typing.TYPE_CHECKING"}:
+            for other in child.orelse:
+                yield other
+                yield from nodes_of(other, names)
+            continue
+        yield child
+        yield from nodes_of(child, names)
+
+
+class _Seen:
+    """One module's source, judged node by node."""
+
+    def __init__(self, names: Names, refused_module: Callable[[str], str | None]) -> None:
+        self._names = names
+        self._refused_module = refused_module
+
+    def problem(self, node: ast.AST, parent: ast.AST | None) -> str | None:
+        if isinstance(node, ast.ImportFrom | ast.Import):
+            return self._of_import(node)
+        if isinstance(node, ast.Attribute) and (why := _of_part(node.attr)) is not None:
+            return why
+        if isinstance(node, ast.Call) and (why := self._of_call(node)) is not None:
+            return why
+        is_stored = isinstance(node, ast.Attribute | ast.Name) and not isinstance(node.ctx, ast.Load)
+        return None if is_stored or not isinstance(node, ast.expr) else self._of_paths(node, parent)
+
+    def _of_paths(self, node: ast.expr, parent: ast.AST | None) -> str | None:
+        """Of a dotted name: what it stands for, and whether it is only taken by a part, called or given a second name."""
+        is_followed = node in self._names.followed and not self._names.is_of_a_class(node)
+        is_judged_around = isinstance(parent, ast.NamedExpr | ast.IfExp | ast.BoolOp | ast.Expr)
+        for path in sorted(self._names.paths(node)):
+            why = self._of_path(path)
+            if why is not None:
+                return why
+            if is_followed or (is_judged_around and not self._names.is_of_a_class(node)):
+                continue
+            is_base = isinstance(parent, ast.Attribute) or _is_compared(parent) or self._is_asked(node, parent)
+            if _is_module(path) and not is_base:
+                return f"hands the module {path!r} on, and what is taken of it cannot be followed: name the part that you need"
+            by_text = _found_by_text(path)
+            if by_text is not None and not (isinstance(parent, ast.Call) and parent.func is node):
+                return by_text
+        return None
+
+    def _is_asked(self, node: ast.expr, parent: ast.AST | None) -> bool:
+        """Whether it is what ``getattr`` or ``hasattr`` asks for a part, whose name is judged where it is called."""
+        return (
+            isinstance(parent, ast.Call)
+            and not {"builtins.getattr", "builtins.hasattr"}.isdisjoint(self._names.paths(parent.func))
+            and parent.args[:1] == [node]
+        )
+
+    def _of_path(self, path: str) -> str | None:
+        top, _, rest = path.partition(".")
+        if top == "builtins":
+            return _BUILTINS.get(rest.partition(".")[0])
+        if top == "fti_assets":
+            return self._refused_module(path) if path.count(".") == 1 else None
+        if top not in DETERMINISTIC | {"numpy"}:
+            return None
+        value, last = _value(path), path.rpartition(".")[2]
+        if isinstance(value, types.ModuleType):
+            return self._refused_module(value.__name__)
+        if any(part.startswith("_") and not part.startswith("__") for part in rest.split(".")):
+            return f"takes {path!r}, which that library keeps to itself and may change: take what it documents"
+        if (top == "numpy" and last in _NUMPY_READS) or _is_one_of(value, _READS_A_FILE):
+            return _FILE
+        if (top == "numpy" and last in _NUMPY_RUNS) or _is_one_of(value, _PARTS_OF_TEXT):
+            return _TEXT
+        owner = _value(path.rpartition(".")[0])
+        if last in ("now", "today", "utcnow") and isinstance(owner, type) and issubclass(owner, datetime.date):
+            return _CLOCK
+        return (
+            "imports what is installed: write the import out"
+            if top == "importlib" and rest != "import_module"
+            else None
+        )
+
+    def _of_import(self, node: ast.Import | ast.ImportFrom) -> str | None:
+        """Of an import: parts that a library keeps to itself, all of a library, and what would be a part of a class."""
+        for alias in node.names:
+            if isinstance(node, ast.ImportFrom) and node.level:
+                continue
+            origin = "" if isinstance(node, ast.Import) else node.module or ""
+            path = f"{origin}.{alias.name}".removeprefix(".")
+            if is_own(path) or path.startswith("fti_assets"):
+                if not self._names.is_of_a_class(node):
+                    continue
+            elif alias.name == "*":
+                return f"takes all names of {origin!r}, whichever it has: write out those that you need"
+            elif any(part.startswith("_") and not part.startswith("__") for part in path.split(".")):
+                return f"takes {path!r}, which that library keeps to itself and may change: take what it documents"
+            if self._names.is_of_a_class(node):
+                return "imports inside a class, where what is taken of it cannot be followed: import it at the top of the module"
+        return None
+
+    def _of_call(self, node: ast.Call) -> str | None:
+        called = self._names.paths(node.func)
+        for path in sorted(called):
+            by_text = _found_by_text(path)
+            if by_text is None:
+                continue
+            texts = node.args[1:2] if path == "builtins.getattr" else node.args[:1]
+            texts = node.args if path == "operator.attrgetter" else texts
+            said = [text_of(one) for one in texts]
+            parts = [part for text in said if text is not None for part in text.split(".")]
+            if not said or None in said or not all(part.isidentifier() for part in parts):
+                return by_text
+            if by_text == _BY_TEXT and (why := next(filter(None, map(_of_part, parts)), None)) is not None:
+                return why
+        asked = self._names.paths(node) if "builtins.getattr" in called else set[str]()
+        if (why := next(filter(None, map(self._of_path, sorted(asked))), None)) is not None:
+            return why
+        if self._asks_for_now(node):
+            return _CLOCK
+        return None
+
+    def _asks_for_now(self, node: ast.Call) -> bool:
+        """Whether a call asks something for the clock: ``x.now()``, or a time that is made of the text ``"now"``."""
+        if isinstance(node.func, ast.Attribute) and node.func.attr in ("now", "utcnow", "today"):
+            owners = self._names.paths(node.func.value)
+            is_own_function = all(map(is_own, owners)) if owners else node.func.attr in self._names.functions
+            return not is_own_function
+        inside = list(_unjudged(node))
+        return any(self._names.texts(one) & {"now", "today"} for one in inside) and any(map(self._is_a_time, inside))
+
+    def _is_a_time(self, node: ast.expr) -> bool:
+        text = text_of(node)
+        if text is not None:
+            return text.lstrip("<>=").startswith(("datetime64", "M8"))
+        return isinstance(node, ast.Name | ast.Attribute) and "numpy.datetime64" in self._names.paths(node)
+
+
+def _of_part(name: str) -> str | None:
+    """Why a part may not be taken of a value, whatever that is."""
+    if name in _FRAMES or (name.startswith("__") and name.endswith("__") and name not in _ORDINARY):
+        return f"takes {name!r}, through which everything can be reached: name what you need itself"
+    return None
+
+
+def _unjudged(node: ast.AST) -> Iterator[ast.expr]:
+    """The expressions of a call, without those that are only compared."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Compare):
+            continue
+        if isinstance(child, ast.expr):
+            yield child
+        yield from _unjudged(child)
+
+
+def _is_compared(parent: ast.AST | None) -> bool:
+    """Whether it is only compared with something, as in ``np is None``."""
+    return isinstance(parent, ast.Compare) and all(isinstance(one, ast.Is | ast.IsNot) for one in parent.ops)
+
+
+def _is_module(path: str) -> bool:
+    if is_own(path):
+        return source_file(path) is not None
+    if path.startswith("fti_assets"):
+        return path in sys.modules and path != "fti_assets.on_demand"
+    return isinstance(_value(path), types.ModuleType)
+
+
+def _found_by_text(path: str) -> str | None:
+    value = None if is_own(path) else _value(path)
+    return next((why for one, why in _FOUND_BY_TEXT.items() if one is value), None)
+
+
+def _is_one_of(value: Any, some: tuple[Any, ...]) -> bool:
+    return any(value is one for one in some)
+
+
+@functools.lru_cache(maxsize=4096)
+def _value(path: str) -> Any:
+    """What a dotted name of numpy or the standard library stands for here."""
+    top, *parts = path.split(".")
+    if top not in DETERMINISTIC | {"numpy", "builtins"}:
+        return _MISSING
+    value: Any = importlib.import_module(top)
+    reached = top
+    for part in parts:
+        reached = f"{reached}.{part}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = getattr(value, part, sys.modules.get(reached, _MISSING))
+        if value is _MISSING:
+            return _MISSING
+    return value

@@ -41,6 +41,20 @@ def true_sum(values: Sequence[float]) -> float:
     return nearest(sum(map(Fraction, values), Fraction(0)))
 
 
+def rounded(exact: Fraction) -> Fraction:
+    """A number rounded to 53 bits, whatever its exponent."""
+    down = max(0, exact.numerator.bit_length() - exact.denominator.bit_length() - 900)
+    return Fraction(float(exact / 2**down)) * 2**down
+
+
+def true_ratio(values: Sequence[float], times: int, over: int) -> float:
+    """The sum, rounded once, times a whole number and divided by another, with the roundings of both and no limit between them."""
+    if not all(map(math.isfinite, values)):
+        return true_sum(values)
+    product = rounded(sum(map(Fraction, values), Fraction(0))) * times
+    return nearest((product if times == 1 else rounded(product)) / over)
+
+
 def windows(connection: duckdb.DuckDBPyConnection, values: Sequence[Sequence[float]], **aggregates: Any) -> list[Any]:
     """One key's aggregates for each list of values."""
     keys = [key for key, of_key in enumerate(values) for _ in of_key]
@@ -94,12 +108,81 @@ def test_a_sum_is_the_nearest_float(connection: duckdb.DuckDBPyConnection, value
     for of_key, (total, mean, rate) in zip(values, found, strict=True):
         expected = true_sum(of_key)
         assert equal(total, expected), (of_key, total, expected)
-        assert equal(mean, expected / len(of_key))
-        assert equal(rate, expected * 1.8e9 / 3.6e9)
+        assert equal(mean, true_ratio(of_key, 1, len(of_key)))
+        assert equal(rate, true_ratio(of_key, 1_800_000_000, 3_600_000_000))
         try:
             assert equal(total, math.fsum(of_key))
         except (OverflowError, ValueError):
             assert not math.isfinite(expected) or max(map(abs, of_key)) > 1e307
+
+
+EXTREMES = [
+    1e300,
+    -1e300,
+    1.7976931348623157e308,
+    -1.7e308,
+    5e-324,
+    -5e-324,
+    2.0**-1022,
+    -(2.0**-1030),
+    0.0,
+    -0.0,
+    1e16,
+    0.1,
+    -1 / 3,
+]
+
+
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    values=st.lists(
+        st.lists(st.sampled_from(EXTREMES) | floats, min_size=1, max_size=9) | cancelling(), min_size=1, max_size=12
+    ),
+    per=st.sampled_from(["1s", "1h", "365d"]),
+)
+@example([[1.7e308, 1.7e308], [1.7e308, 1.7e308, -1.7e308], [1.7976931348623157e308] * 9, [-1.7e308] * 3], "365d")
+@example([[1e300, 1e300], [2.0**959, 2.0**958], [2.0**1000, -(2.0**1000), 5e-324]], "1h")
+def test_means_and_rates_are_right_wherever_their_true_value_is_a_float(
+    connection: duckdb.DuckDBPyConnection, values: list[list[float]], per: str
+) -> None:
+    hours = {"1s": Fraction(1, 3600), "1h": Fraction(1), "365d": Fraction(8760)}[per]
+    found = windows(connection, values, sum=Sum("x"), mean=Mean("x"), rate=Rate("x", per=per))
+    for of_key, (total, mean, rate) in zip(values, found, strict=True):
+        if not all(map(math.isfinite, of_key)):
+            assert all(equal(one, true_sum(of_key)) for one in (total, mean, rate))
+            continue
+        exact = sum(map(Fraction, of_key), Fraction(0))
+        assert total == nearest(exact)
+        for one, true in ((mean, exact / len(of_key)), (rate, exact * hours)):
+            least_step = Fraction(5e-324)
+            if abs(true) < Fraction(1.7976931348623155e308):
+                assert math.isfinite(one), (of_key, one, float(true))
+                assert abs(Fraction(one) - true) <= max(abs(true) * 3 / 2**53, least_step), (of_key, one, float(true))
+            else:
+                assert abs(one) >= 1.797693134862315e308
+
+
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(numbers=st.lists(st.sampled_from([2**63 - 1, -(2**63), 2**53 + 1, -1, 0, 1]) | st.integers(-(2**63), 2**63 - 1),
+                        min_size=1, max_size=9))  # fmt: skip
+@example([2**63 - 1, 2**63 - 1, -(2**63), -5])
+@example([-(2**63)])
+def test_whole_numbers_add_up_exactly_or_are_refused(connection: duckdb.DuckDBPyConnection, numbers: list[int]) -> None:
+    relation = connection.sql("SELECT 1 AS k, unnest(?::BIGINT[]) AS x, ?::TIMESTAMP AS t", params=[numbers, START])
+    grid = Grid("hour", START, START + timedelta(hours=1))
+    rows = Table(relation, connection, "rows_v1", ("k",), event_time="t", grid=grid)
+
+    def asked(aggregate: Any) -> Any:
+        found = window_aggregate(rows, keys=["k"], every="1h", windows=["1h"], aggregates={"y": aggregate})
+        return found.relation.project("y_1h").fetchall()[0][0]
+
+    total = sum(numbers)
+    assert asked(Mean("x")) == float(total) / len(numbers)
+    if -(2**63) <= total < 2**63:
+        assert asked(Sum("x")) == total
+    else:
+        with pytest.raises(duckdb.ConversionException, match=str(total)):
+            asked(Sum("x"))
 
 
 @settings(max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -21,8 +21,9 @@ class Count:
 class Sum:
     """The sum of a column's values in the window, nulls skipped; null when there is none.
 
-    Whole numbers add up exactly. Floats, and decimals taken as the nearest ``DOUBLE`` each, give the ``DOUBLE`` nearest to their
-    true sum, as ``math.fsum`` does, whatever cancels; beyond the largest float it is infinite.
+    Whole numbers add up exactly; a sum of them beyond 64 bits is an error. Floats, and decimals taken as the nearest ``DOUBLE``
+    each, give the ``DOUBLE`` nearest to their true sum, as ``math.fsum`` does, whatever cancels; beyond the largest float it is
+    infinite.
 
     Args:
         column: numbers or booleans.
@@ -36,8 +37,8 @@ class Sum:
 class Mean:
     """The mean of a column's values in the window, nulls skipped; null when there is none.
 
-    The mean of a boolean is the share of rows for which it holds. It is the ``Sum``, rounded once, divided by the number;
-    where the sum is beyond the largest float, the mean is infinite too.
+    The mean of a boolean is the share of rows for which it holds. It is the true sum, rounded once, divided by the number, which
+    rounds once more: at most one step of a float from the true mean, also where the ``Sum`` itself is beyond the largest float.
 
     Args:
         column: numbers or booleans.
@@ -52,7 +53,8 @@ class Rate:
     """Rows, or the sum of a column's values, per unit of time: divided by the window's length in ``per``.
 
     Over rows it is 0 when there is none; over a column it skips nulls and is null when there is none. A share of rows is
-    no rate in time: it is the ``Mean`` of a boolean. A sum is exact as that of ``Sum``; the division rounds twice more.
+    no rate in time: it is the ``Mean`` of a boolean. A sum is exact as that of ``Sum``, also where that is beyond the
+    largest float; the division rounds twice more.
 
     Args:
         column: numbers or booleans, or None for the rows themselves.

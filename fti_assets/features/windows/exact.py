@@ -21,6 +21,8 @@ _ROOM_BITS = 93
 _LOW_BITS, _SMALL_BITS = 34, 86
 _CUT_BITS, _HIGH_BITS = 32, 74
 """Where a whole number within 2^86, and a larger one, is cut in two that are floats."""
+_LARGE_POWER, _MOST_POWER, _DOWN_POWER = 896, 959, 128
+"""Sums of values below 2^896 are below 2^959 and so floats times any 2^64; by how much larger ones are taken down."""
 _DIGIT_BITS = 28
 _LOWEST_DIGIT, _HIGHEST_DIGIT = -17, 15
 """Digits of values within 2^-476 and 2^448, whose squares are floats."""
@@ -58,8 +60,12 @@ def spread_sql(value: str, source: str) -> str:
     return f"SELECT min(abs({value})) {finite}, max(abs({value})) {finite}, {odd} FROM {source}"
 
 
-def float_sum(value: str, spread: Spread, total: Total, prepare: Prepare) -> str:
-    """The SQL of the DOUBLE nearest to the sum of a DOUBLE, from its bins' totals; beyond the largest one it is infinite."""
+def float_sum(value: str, spread: Spread, total: Total, prepare: Prepare, *, down: int = 0) -> str:
+    """The SQL of the DOUBLE nearest to the sum of a DOUBLE, from its bins' totals; beyond the largest one it is infinite.
+
+    Args:
+        down: give the sum times 2^-down, of a sum that may be beyond the largest DOUBLE before it is divided.
+    """
     bins = [] if spread.least is None else list(range(_bin(spread.least), _bin(spread.greatest or 0) + 1))
     # One total for each bin of exponents that occurs: the carries between bins come after all additions, so their order
     # is free.
@@ -69,7 +75,7 @@ def float_sum(value: str, spread: Spread, total: Total, prepare: Prepare) -> str
         upper = f"abs({value}) < {_power(_BIN_BITS * (number + 1))}" if number < 31 else f"isfinite({value})"
         whole = f"CASE WHEN {lower}{upper} THEN ({_scaled(value, -_unit(number))})::HUGEINT ELSE 0 END"
         totals.append(total(whole))
-    finite = _rounded(totals, _unit(bins[0]), prepare) if bins else "0::DOUBLE"
+    finite = _rounded(totals, _unit(bins[0]) - down, prepare) if bins else "0::DOUBLE"
     if not spread.odd:
         return finite
     nan, above, below = (
@@ -107,6 +113,23 @@ def _rounded(totals: Sequence[str], unit: int, prepare: Prepare) -> str:
         f"WHEN {number} THEN {_scaled(nearest, unit + _BIN_BITS * number)}" for number in range(len(totals))
     )
     return f"(CASE {left} {cases} END)"
+
+
+def ratio(value: str, spread: Spread, total: Total, prepare: Prepare, *, times: int, over: str) -> str:
+    """The SQL of a DOUBLE's sum, rounded once, times a whole number and divided by another: infinite only where that is too large.
+
+    Args:
+        times: below 2^64.
+        over: the SQL of the other, at least 1 and below 2^64.
+    """
+    whole = float_sum(value, spread, total, prepare)
+    divided = f"* {times}::DOUBLE / {over}::DOUBLE"
+    if (spread.greatest or 0) < 2.0**_LARGE_POWER:
+        return f"({whole}) {divided}"
+    # A large sum is taken 2^128 times smaller until it is divided, so that nothing in between is beyond the largest DOUBLE.
+    smaller = float_sum(value, spread, total, prepare, down=_DOWN_POWER)
+    limit, whole = _power(_MOST_POWER), prepare(whole)
+    return f"CASE WHEN abs({whole}) < {limit} THEN {whole} {divided} ELSE ({smaller}) {divided} * {_power(_DOWN_POWER)} END"
 
 
 def nearest_double(whole: str, more: str = "false") -> str:

@@ -20,6 +20,7 @@ from fti_assets.features.windows.exact import (
     float_deviation,
     float_sum,
     nearest_double,
+    ratio,
     spread_sql,
     whole_deviation,
 )
@@ -144,7 +145,10 @@ class Results:
         values = self.needed.total(f"CASE WHEN {quoted(column)} IS NULL THEN 0 ELSE 1 END", window)
         if isinstance(aggregate, Std):
             return f"CASE WHEN {values} > 1 THEN {self._deviation(column, values, window)} END"
-        total, is_float = f"({self._sum(column, window)})", self._types[column] in _FLOATS
+        is_float = self._types[column] in _FLOATS
+        if is_float and isinstance(aggregate, Mean | Rate):
+            return f"CASE WHEN {values} > 0 THEN {self._ratio(column, aggregate, values, window)} END"
+        total = f"({self._sum(column, window)})"
         if isinstance(aggregate, Mean | Rate) and not is_float and self._types[column] != "boolean":
             total = nearest_double(total)
         if isinstance(aggregate, Mean):
@@ -162,6 +166,12 @@ class Results:
             return float_sum(value, self.spreads[value], total, self.needed.prepare)
         return total(f"coalesce({name}::{'BIGINT' if kind in _SMALL else 'HUGEINT'}, 0)")
 
+    def _ratio(self, column: str, aggregate: Mean | Rate, values: str, window: int) -> str:
+        """The mean or rate of a DOUBLE."""
+        value, total = f"{quoted(column)}::DOUBLE", partial(self.needed.total, window=window)
+        times, over = (1, values) if isinstance(aggregate, Mean) else self._per(aggregate, window)
+        return ratio(value, self.spreads[value], total, self.needed.prepare, times=times, over=over)
+
     def _deviation(self, column: str, values: str, window: int) -> str:
         name, kind, total = quoted(column), self._types[column], partial(self.needed.total, window=window)
         if kind not in _FLOATS:
@@ -170,8 +180,12 @@ class Results:
         return float_deviation(value, self.spreads[value], values, total, self.needed.prepare)
 
     def _rate(self, total: str, rate: Rate, window: int) -> str:
-        per, lengths = microseconds(duration(rate.per)), list(self.windows.lengths.values())
-        return f"{total}::DOUBLE * {per}::DOUBLE / {lengths[window]}::DOUBLE"
+        per, length = self._per(rate, window)
+        return f"{total}::DOUBLE * {per}::DOUBLE / {length}::DOUBLE"
+
+    def _per(self, rate: Rate, window: int) -> tuple[int, str]:
+        """A unit of time and the length of a window, in microseconds."""
+        return microseconds(duration(rate.per)), str(list(self.windows.lengths.values())[window])
 
     def _comparable(self, column: str) -> str:
         self._check_type(column, _ORDERED, "only numbers, times, text and booleans can be compared;")

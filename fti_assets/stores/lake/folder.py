@@ -8,7 +8,6 @@ wrote it and from what.
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -28,6 +27,7 @@ from fti_assets.stores.files import (
     temporary_folder,
     written,
 )
+from fti_assets.stores.lake.catalog_copy import copied_catalog
 from fti_assets.stores.lake.connection import MAKE, READ, lake_connection
 
 _LOCK_TIMEOUT_S = 600.0
@@ -85,12 +85,7 @@ class LakeFolder:
             yield self.catalog, ()
             return
         with temporary_folder("fti_catalog_") as folder:
-            with readable(self.catalog):
-                for suffix in ("", "-wal"):
-                    file = self.catalog.with_name(self.catalog.name + suffix)
-                    if file.exists():
-                        shutil.copyfile(file, folder / file.name)
-            yield folder / self.catalog.name, (READ,)
+            yield copied_catalog(self.catalog, folder), (READ,)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -27,6 +27,12 @@ from fti_assets.errors import StoreError
 @click.option("--rows", type=int, help="of a request at most (default: 10000)")
 @click.option("--requests", type=int, help="answered at once by a worker; one more is told to come back (default: 256)")
 @click.option("--connections", type=int, help="open at once in a worker (default: 1000)")
+@click.option(
+    "--log", metavar="FOLDER", help="log answers with their requests and features (default: they are not logged)"
+)
+@click.option(
+    "--redact", multiple=True, metavar="NAME", help="a field or feature that is never logged in clear; once for each"
+)
 def serve(
     names: tuple[str, ...],
     models: str | None,
@@ -36,11 +42,14 @@ def serve(
     grpc_port: int | None,
     workers: int,
     drain: float,
+    log: str | None,
+    redact: tuple[str, ...],
     **limits: int | None,
 ) -> None:
     """Answer requests to models over HTTP: the Open Inference Protocol and plain JSON; over gRPC the protocol alone.
 
-    FTI_SERVE_TOKENS holds the tokens of which each request must bear one, with commas between them.
+    FTI_SERVE_TOKENS holds the tokens of which each request must bear one, with commas between them. FTI_LOG_KEY holds the secret with
+    which redacted values are hashed; without it they are left out.
     """
     from fti_assets.inference.server.limits import Limits
     from fti_assets.inference.server.service import Settings, serve
@@ -56,6 +65,8 @@ def serve(
         workers=workers,
         drain_seconds=drain,
         limits=Limits(**chosen_limits),
+        log=log,
+        redact=redact,
     )
     serve(settings)
 

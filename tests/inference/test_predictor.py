@@ -1,5 +1,6 @@
 import hashlib
 import importlib
+import json
 import logging
 import os
 import signal
@@ -46,6 +47,7 @@ from fti_assets.errors import (
     StoreError,
 )
 from fti_assets.inference.serving import predictor as predictor_module
+from fti_assets.inference.serving.log.files import closed_files
 from fti_assets.inference.serving.predictor import Prediction, Predictor
 from fti_assets.stores.models.graph import Graph
 from fti_assets.stores.models.store import ModelStore, build_id
@@ -869,3 +871,26 @@ def test_champions_that_come_and_go_leave_no_file_open(world):
             if flip in (9, 29):
                 opened.append(len(os.listdir("/proc/self/fd")))
     assert opened[1] <= opened[0] + 12
+
+
+def test_answers_are_logged_with_an_id_that_the_app_has_too(world, tmp_path):
+    with world.load(log=tmp_path / "log", redact=["origin"]) as predictor:
+        one = predictor.predict(REQUEST, at=NOON)
+        two = predictor.predict([REQUEST, REQUEST | {"flight_id": 8}], at=NOON)
+        assert predictor.predict([], at=NOON) == []
+    [file] = closed_files(tmp_path / "log" / one.model)
+    logged = [said for said in map(json.loads, file.lines()) if "request_id" in said]
+    assert [(said["request_id"], said["row"], said["value"]) for said in logged] == [
+        (one.request_id, 0, one.value),
+        (two[0].request_id, 0, two[0].value),
+        (two[1].request_id, 1, two[1].value),
+    ]
+    assert one.request_id != two[0].request_id == two[1].request_id
+    assert [said["request"]["flight_id"] for said in logged] == [7, 7, 8]
+    assert {said["request"]["origin"] for said in logged} == {said["features"]["origin"] for said in logged} == {None}
+    assert logged[0]["features"]["temp"] == one.features["temp"]
+    assert logged[0]["ages"] == one.ages
+
+
+def test_without_a_log_nothing_has_an_id(world):
+    assert world.load().predict(REQUEST, at=NOON).request_id == ""

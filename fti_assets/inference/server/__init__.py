@@ -1,6 +1,7 @@
 """The inference server: the Open Inference Protocol, and plain JSON, over HTTP."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 
 from fti_assets.core.home import home
@@ -8,6 +9,7 @@ from fti_assets.errors import DeclarationError
 from fti_assets.inference.server.app import ServingApp
 from fti_assets.inference.server.limits import Limits
 from fti_assets.inference.server.repository import Repository
+from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.redis import is_redis
@@ -21,6 +23,8 @@ def serving_app(
     online: str | Path | None = None,
     tokens: Sequence[str] = (),
     limits: Limits | None = None,
+    log: str | Path | None = None,
+    redact: Collection[str] = (),
 ) -> ServingApp:
     """An ASGI application that answers requests to some models, to be run by any server or mounted in an app of your own.
 
@@ -34,10 +38,15 @@ def serving_app(
         online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``online`` under ``FTI_HOME`` by default.
         tokens: those of which each request must bear one (``Authorization: Bearer``), except for health; by default none is needed.
         limits: what it takes at most.
+        log: the folder of a prediction log, into which answers are written with their requests and features, off the requests' path; by
+            default they are not logged.
+        redact: request fields and features that are never written to the log in clear: left out, or hashed with the secret in
+            ``FTI_LOG_KEY``.
 
     Raises:
         DeclarationError: no model is named, or a token is empty.
         NoChampionError, NotMaterializedError, DamagedError, PredictionError: a model cannot be served.
+        StoreError: the log's folder cannot be made.
 
     >>> app = serving_app("delay_net", models="models/", online="online/")  # doctest: +SKIP
     """
@@ -54,4 +63,11 @@ def serving_app(
 
     store = ModelStore(home() / "models" if models is None else models)
     repository = Repository(store, load, names)
-    return ServingApp(repository, limits=limits or Limits(), tokens=tokens, in_threads=is_redis(location))
+    writer = None if log is None else partial(LogWriter, log, redact=tuple(redact))
+    return ServingApp(
+        repository,
+        limits=limits or Limits(),
+        tokens=tokens,
+        in_threads=is_redis(location),
+        log=None if writer is None else lambda seen: writer(seen=seen),
+    )

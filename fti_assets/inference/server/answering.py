@@ -21,6 +21,7 @@ from fti_assets.inference.server.reading import check_token
 from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.server.repository import Repository
 from fti_assets.inference.server.served import Answer, Served, Stages, TooManyRowsError, check_rows
+from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.inference.serving.prediction import Prediction
 
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
@@ -73,6 +74,7 @@ class Answering:
 
     def __init__(self, repository: Repository, *, limits: Limits, tokens: Sequence[str], in_threads: bool) -> None:
         self.repository = repository
+        self.log: LogWriter | None = None
         self.limits = limits
         self.metrics = Metrics()
         self.is_draining = False
@@ -160,7 +162,15 @@ class Answering:
         answer = await self.made(work, rows)
         ran = time.perf_counter()
         response = write(answer)
-        self.count(exchange, served, str(answer.parameters["build"]), answer.rows, answer.stages, answer.predictions)
+        self.count(
+            exchange,
+            served,
+            str(answer.parameters["build"]),
+            answer.rows,
+            answer.stages,
+            answer.predictions,
+            answer.requests,
+        )
         statistics = self.repository.statistics[served.name]
         for pair, seconds in (
             (statistics.compute_input, has_read - start),
@@ -179,13 +189,16 @@ class Answering:
         rows: int,
         stages: Stages,
         predictions: Sequence[Prediction],
+        requests: Sequence[Mapping[str, Any]],
     ) -> None:
-        """Count the rows that a build answered, and note in the exchange what became of it."""
+        """Count and log the rows that a build answered, and note in the exchange what became of it."""
         exchange.build, exchange.rows, exchange.stages = build, rows, stages
         statistics = self.repository.statistics[served.name]
         statistics.inferences += rows
         statistics.executions += 1
         self.metrics.count_rows(served.name, build, rows, predictions)
+        if self.log is not None and predictions:
+            self.log.add(exchange.request_id, requests, predictions)
 
     async def load(self, name: str) -> None:
         """Load a model of the store, while others are answered.

@@ -26,6 +26,7 @@ from fti_assets.inference.server.reading import ClientGoneError, Receive, read_b
 from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.server.repository import Repository
 from fti_assets.inference.server.served import Answer, Served, ServedPredictor, check_rows
+from fti_assets.inference.serving.log.writer import LogWriter, Seen
 from fti_assets.inference.serving.prediction import Prediction
 
 Send = Callable[[Any], Awaitable[None]]
@@ -61,18 +62,27 @@ class ServingApp:
         limits: what it takes at most.
         tokens: those of which a request must bear one, except for health; none for everybody.
         in_threads: whether each prediction is made in a thread, since the online store is a server that is waited for.
+        log: makes the log of answers, given what is told of each that is logged or dropped; None for no log.
     """
 
     def __init__(
-        self, repository: Repository, *, limits: Limits, tokens: Sequence[str] = (), in_threads: bool = False
+        self,
+        repository: Repository,
+        *,
+        limits: Limits,
+        tokens: Sequence[str] = (),
+        in_threads: bool = False,
+        log: Callable[[Seen], LogWriter] | None = None,
     ) -> None:
         self.answering = Answering(repository, limits=limits, tokens=tokens, in_threads=in_threads)
+        if log is not None:
+            self.answering.log = log(self.answering.metrics.count_logged)
         self.repository = repository
         self.limits = limits
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _live(receive, send)
+            await _live(receive, send, self.answering.log)
         elif scope["type"] == "http":
             await self._answer(scope, receive, send)
         else:
@@ -211,7 +221,7 @@ class ServingApp:
         if not requests:
             return Response(write_json({"predictions": [], "request_id": exchange.request_id}))
         predictions, stages = await self.answering.made(lambda: served.predict(requests, at), len(requests))
-        self.answering.count(exchange, served, predictions[0].build, len(predictions), stages, predictions)
+        self.answering.count(exchange, served, predictions[0].build, len(predictions), stages, predictions, requests)
         answers = [_plain(prediction) for prediction in predictions]
         if isinstance(asked, list):
             return Response(write_json({"predictions": answers, "request_id": exchange.request_id}))
@@ -232,7 +242,7 @@ def _plain(prediction: Prediction) -> dict[str, Any]:
         "value": prediction.value,
         "model": prediction.model,
         "build": prediction.build,
-        "arm": "champion",
+        "arm": prediction.arm,
         "at": prediction.at,
         "features": prediction.features,
         "ages": prediction.ages,
@@ -282,9 +292,11 @@ async def _send(send: Send, response: Response, exchange: HttpExchange) -> None:
     await send({"type": "http.response.body", "body": response.body})
 
 
-async def _live(receive: Receive, send: Send) -> None:
+async def _live(receive: Receive, send: Send, log: LogWriter | None) -> None:
     while True:
         message = await receive()
+        if log is not None and message["type"] == "lifespan.shutdown":
+            log.close()  # nothing more is answered
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return

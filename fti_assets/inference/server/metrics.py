@@ -90,6 +90,13 @@ class Metrics:
             buckets=_AGES,
             registry=registry,
         )
+        self._logged = Counter("fti_logged", "Answers written to the prediction log", ["model"], registry=registry)
+        self._dropped = Counter(
+            "fti_log_dropped",
+            "Answers that the prediction log had to drop: queue (of memory), disk, size (of files not taken in) or form (of a value)",
+            ["model", "reason"],
+            registry=registry,
+        )
         self._answered = cache(self._requests.labels)
         self._answers = cache(self._predictions.labels)
         self._observations: list[_Observations] = []
@@ -124,6 +131,10 @@ class Metrics:
             for group, age in prediction.ages.items():
                 if age is not None:
                     self._age(model, group).add(age)
+
+    def count_logged(self, model: str, what: str, rows: int) -> None:
+        """Count rows that were "logged", or dropped for a reason, from any thread."""
+        (self._logged.labels(model) if what == "logged" else self._dropped.labels(model, what)).inc(rows)
 
     def _flush(self) -> None:
         self._timer = None

@@ -67,7 +67,8 @@ class Stages(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What one build of a model gave: every output in order, what to note beside them, how many rows, and how long it took."""
+    """What one build of a model gave: every output in order, what to note beside them, how many rows, how long it took, and the
+    predictions with the plain requests that they answer."""
 
     outputs: dict[str, np.ndarray]
     version: str
@@ -75,6 +76,7 @@ class Answer(NamedTuple):
     rows: int
     stages: Stages
     predictions: Sequence[Prediction] = ()
+    requests: Sequence[Mapping[str, Any]] = ()
 
 
 class Served(Protocol):
@@ -153,7 +155,9 @@ class ServedPredictor:
         notes: dict[str, Any] = {"build": serving.reference}
         if classes:
             notes["classes"] = list(classes)
-        return Answer({serving.output: array}, str(serving.manifest.version), notes, rows, stages, predictions)
+        return Answer(
+            {serving.output: array}, str(serving.manifest.version), notes, rows, stages, predictions, requests
+        )
 
 
 def _predicted(serving: ServedBuild, requests: Sequence[Any], at: Any) -> tuple[list[Prediction], Stages]:

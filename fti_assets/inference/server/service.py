@@ -42,6 +42,8 @@ class Settings:
             ready, so that balancers send no more.
         stop_seconds: how long requests under way may still take then.
         limits: what each worker takes at most.
+        log: the folder of a prediction log; None for none.
+        redact: request fields and features that are never written to it in clear.
     """
 
     names: tuple[str, ...]
@@ -54,6 +56,8 @@ class Settings:
     drain_seconds: float = 0.0
     stop_seconds: float = 30.0
     limits: Limits = field(default_factory=Limits)
+    log: str | None = None
+    redact: tuple[str, ...] = ()
 
 
 def serve(settings: Settings) -> None:
@@ -93,7 +97,8 @@ def worker() -> Any:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     settings_json = json.loads(os.environ[SETTINGS])
     limits = Limits(**settings_json.pop("limits"))
-    settings = Settings(**settings_json | {"names": tuple(settings_json["names"]), "limits": limits})
+    names, redact = tuple(settings_json["names"]), tuple(settings_json["redact"])
+    settings = Settings(**settings_json | {"names": names, "redact": redact, "limits": limits})
     return _Worker(_made(settings), settings)
 
 
@@ -104,7 +109,13 @@ def _made(settings: Settings) -> Any:
     GuardedProtocol.limits = settings.limits  # a class made for them could not be handed to the workers
     tokens = [token for token in os.environ.get(TOKENS, "").split(",") if token]
     app = serving_app(
-        *settings.names, models=settings.models, online=settings.online, tokens=tokens, limits=settings.limits
+        *settings.names,
+        models=settings.models,
+        online=settings.online,
+        tokens=tokens,
+        limits=settings.limits,
+        log=settings.log,
+        redact=settings.redact,
     )
     app.answering.write_lines_to(Lines(sys.stderr.fileno()).write)
     return app

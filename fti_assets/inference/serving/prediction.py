@@ -15,6 +15,7 @@ class Prediction:
     did not learn, which it treats as missing, and ``out_of_schema`` the fields with a value that the spine's schema would refuse.
     ``ages`` says of each group's row how many seconds before ``at`` its event time is, a stale row's too; None without a row, and for
     a lookup. A group that is joined more than once stands there by the spine's columns, as ``airports_v1[dest]``.
+    ``arm`` says as what the build answered; ``request_id`` is what ``fti why`` is asked by, empty where nothing is logged.
     """
 
     value: float | dict[str, float]
@@ -26,3 +27,5 @@ class Prediction:
     unknown: tuple[str, ...] = ()
     out_of_schema: tuple[str, ...] = ()
     ages: dict[str, float | None] = field(default_factory=dict)
+    arm: str = "champion"
+    request_id: str = ""

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -15,6 +15,7 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
 from fti_assets.errors import PredictionError, RequestError, excerpt
 from fti_assets.inference.serving.forks import flights
+from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.inference.serving.prediction import Prediction
 from fti_assets.inference.serving.request import moment
 from fti_assets.inference.serving.served_build import (
@@ -62,8 +63,10 @@ class Predictor:
         build: str | None,
         strictness: Strictness,
         follow: Follow = "request",
+        log: LogWriter | None = None,
     ) -> None:
         self._model = model
+        self._log = log
         self._models = models
         self._online: OnlineStore | None = online
         self._embedded = isinstance(online, SqliteOnlineStore)
@@ -98,6 +101,8 @@ class Predictor:
         out_of_schema: Report = "report",
         on_missing: OnMissing = "impute",
         follow: Follow = "request",
+        log: str | Path | None = None,
+        redact: Collection[str] = (),
     ) -> "Predictor":
         """Load a model's champion, or one build, with everything it needs.
 
@@ -114,6 +119,9 @@ class Predictor:
                 imputes ("impute"), or an "error" with the group, the key and the stale row's age.
             follow: when to look for a new champion: at each "request", of which those within a millisecond look once, or at
                 each "call" of ``follow``, so that no request waits for one to load.
+            log: the folder of a prediction log, into which answers are written by a thread; by default they are not logged.
+            redact: request fields and features that are never written to the log in clear: left out, or hashed with the secret in
+                ``FTI_LOG_KEY``.
 
         Raises:
             MissingExtraError: the online store is a server, and its client is not installed.
@@ -121,11 +129,13 @@ class Predictor:
             NotMaterializedError: the build or an online namespace that it needs is not there.
             DamagedError: the build's files are not what was written.
             PredictionError: the app's on-demand modules or the namespaces are not what the model learned from.
+            StoreError: the log's folder cannot be made.
         """
         strictness = Strictness(unknown_keys, unknown_categories, out_of_schema, on_missing)
         model_store = ModelStore(home() / "models" if models is None else models)
         online_values = online_store(home() / "online" if online is None else online)
-        return cls(model, model_store, online_values, build=build, strictness=strictness, follow=follow)
+        writer = None if log is None else LogWriter(log, redact=redact)
+        return cls(model, model_store, online_values, build=build, strictness=strictness, follow=follow, log=writer)
 
     @property
     def build(self) -> str:
@@ -145,7 +155,7 @@ class Predictor:
         return serving
 
     def close(self) -> None:
-        """Let go of the build and the store, whose connections close when no prediction under way uses them any more.
+        """Let go of the build and the store, whose connections close when no prediction under way uses them any more; finish the log.
 
         Closing twice is allowed. What is asked afterwards is a ``PredictionError``.
         """
@@ -155,6 +165,8 @@ class Predictor:
             if self._executor is not None:
                 self._executor.shutdown(wait=False)
                 self._executor = None
+        if self._log is not None:
+            self._log.close()
 
     def __enter__(self) -> Self:
         return self
@@ -194,8 +206,21 @@ class Predictor:
         with flights:
             serving = self._current()
             if request.__class__ is dict or isinstance(request, Mapping):
-                return serving.predict((request,), when)[0]  # type: ignore[arg-type]
-            return serving.predict(_listed(request), when) if len(_listed(request)) else []
+                requests: Sequence[Request] = (request,)  # type: ignore[assignment]
+                answers = serving.predict(requests, when)
+                answer: Prediction | list[Prediction] = answers[0]
+            else:
+                requests = _listed(request)
+                answer = answers = serving.predict(requests, when) if len(requests) else []
+        if self._log is not None and answers:
+            self._note(self._log, requests, answers)
+        return answer
+
+    def _note(self, log: LogWriter, requests: Sequence[Request], predictions: list[Prediction]) -> None:
+        request_id = log.new_id()
+        for prediction in predictions:
+            prediction.request_id = request_id
+        log.add(request_id, requests, predictions)
 
     @overload
     async def predict_async(self, request: Request, *, at: datetime | str | None = None) -> Prediction: ...

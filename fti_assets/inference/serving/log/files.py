@@ -1,0 +1,119 @@
+"""The files of a prediction log: one that is written, closed ones that wait to be taken in, and what a crash left."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fti_assets.inference.serving.log.lines import instant_of
+from fti_assets.stores.files import readable, sync_folder, written
+
+CLOSED, OPEN = ".jsonl", ".jsonl.open"
+_TAIL = 65_536
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """A closed file, which nobody changes any more."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name.removesuffix(CLOSED)
+
+    def lines(self) -> Iterator[bytes]:
+        """Its whole lines, the first and the last included."""
+        with readable(self.path), self.path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    yield line
+
+    def redacted(self) -> frozenset[str]:
+        """What its writer redacted."""
+        first = next(self.lines(), b"")
+        said = _read(first)
+        return frozenset(said.get("redacted") or ()) if "log" in said else frozenset()
+
+    def hours(self) -> set[str]:
+        """The hours of its lines' prediction times, as ``2013-01-01T05``: from its last line, or of all if a crash left it."""
+        end = _read(self._last_line()).get("end")
+        if isinstance(end, dict) and isinstance(end.get("hours"), list):
+            return set(end["hours"])
+        return {at[:13] for line in self.lines() if (at := instant_of(line)) is not None}
+
+    def _last_line(self) -> bytes:
+        with readable(self.path), self.path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+            return file.read().rstrip(b"\n").rpartition(b"\n")[2]
+
+
+def closed_files(folder: Path) -> list[LogFile]:
+    """The files of a folder that wait to be taken in, the oldest first; those whose writer has died are closed first."""
+    if not folder.is_dir():
+        return []
+    for path in sorted(folder.glob(f"*{OPEN}")):
+        close_left(path)
+    return [LogFile(path) for path in sorted(folder.glob(f"*{CLOSED}"))]
+
+
+def open_files(folder: Path) -> list[Path]:
+    """The files that are being written."""
+    return sorted(folder.glob(f"*{OPEN}")) if folder.is_dir() else []
+
+
+def close_left(path: Path) -> None:
+    """Close a file whose writer is gone, without the line that it was about to write; one that is written is left alone.
+
+    Its writer holds a lock on it, which ends with the process.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        with suppress(FileNotFoundError), written(path):
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                os.ftruncate(descriptor, _whole_bytes(descriptor))
+                finish(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
+def finish(descriptor: int, path: Path) -> None:
+    """Make an open file's lines durable, and name it as one that is closed.
+
+    Raises:
+        OSError: it could not be; its lines are taken in nevertheless once its writer is gone.
+    """
+    os.fsync(descriptor)
+    os.rename(path, path.with_name(path.name.removesuffix(OPEN) + CLOSED))
+    sync_folder(path.parent)
+
+
+def _whole_bytes(descriptor: int) -> int:
+    """How many bytes there are up to the end of the last whole line."""
+    end = os.fstat(descriptor).st_size
+    while end:
+        start = max(0, end - _TAIL)
+        position = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if position >= 0:
+            return start + position + 1
+        end = start
+    return 0
+
+
+def _read(line: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(line)
+    except ValueError:  # what a crash left
+        return {}
+    return said if isinstance(said, dict) else {}

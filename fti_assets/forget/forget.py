@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -15,10 +16,11 @@ from fti_assets.core.times import instant
 from fti_assets.describe import existing_store
 from fti_assets.errors import DataError, StoreError
 from fti_assets.forget.carriers import Carrier, Values, carriers, check_key, name_of, other_carriers
-from fti_assets.forget.events import tell_dagster
+from fti_assets.forget.events import home_instance, tell_dagster
 from fti_assets.forget.report import Forgotten, TableReport
-from fti_assets.orchestration.declaration import Declaration, declarations_of
+from fti_assets.orchestration.declaration import Declaration, TableDeclaration, declarations_of
 from fti_assets.orchestration.resources import Stores
+from fti_assets.orchestration.upkeep.recorded import refuse_lost
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.upkeep.dropping import drop_tables
 from fti_assets.stores.lake.upkeep.forgetting import (
@@ -37,6 +39,7 @@ from fti_assets.stores.lake.upkeep.forgetting import (
     unnamed_files_holding,
 )
 from fti_assets.stores.lake.upkeep.pins import NEWEST, pins
+from fti_assets.stores.lake.upkeep.unnamed_files import refuse_to_delete_most
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import OnlineStore
 from fti_assets.training.datasets.dataset import SPLIT
@@ -78,6 +81,8 @@ def forget(
         NotMaterializedError: there is no such group, or no offline store.
         DeclarationError: a column is no key of the group.
         DataError: a value is not of its column's type, in no table.
+        DamagedError: with ``expire``, the lake's catalog has lost commits or is an old one: what it does not name may be the only
+            copy of rows. Nothing was changed.
         StoreError: a table could not be written, or the bytes could not be overwritten while others read.
     """
     declarations, store = declarations_of(definitions), stores.offline_store()
@@ -86,6 +91,8 @@ def forget(
     with existing_store(stores).connect() as lake:
         stored = tables_with_files(lake)
         check_key(declarations, group, key, stored)
+        if expire:
+            _refuse_old_catalog(lake, declarations)
         by_group_first = sorted(carriers(declarations, group, key, stored), key=lambda one: one.kind != "group")
         searches = [_search(lake, carrier) for carrier in by_group_first]
         refused = [error for search in searches for error in search.refused]
@@ -156,6 +163,16 @@ def forget(
         written_again=again,
         reported_partitions=reported,
     )
+
+
+def _refuse_old_catalog(lake: Lake, declarations: Sequence[Declaration]) -> None:
+    """Refuse to delete what the catalog does not name where it seems to be an old one."""
+    with lake.store.lock():
+        refuse_to_delete_most(lake, older_than=timedelta(0))
+    with home_instance() as instance:
+        if instance is not None:
+            tables = {one.key: one.table for one in declarations if isinstance(one, TableDeclaration)}
+            refuse_lost(lake, instance, tables)
 
 
 def _search(lake: Lake, carrier: Carrier) -> _Search:

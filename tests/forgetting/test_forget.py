@@ -24,7 +24,7 @@ import fti_assets as fti
 from fti_assets.cli import main
 from fti_assets.core import clock
 from fti_assets.core.names import TableName
-from fti_assets.errors import DataError, DeclarationError, FtiError, NotMaterializedError
+from fti_assets.errors import DamagedError, DataError, DeclarationError, FtiError, NotMaterializedError
 from fti_assets.forget import Forgotten, as_text, forget
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.tiles import tiles_of
@@ -336,6 +336,56 @@ def test_nothing_of_a_killed_writer_or_forget_holds_it(
         assert ANN.encode() not in file.read_bytes(), f"{file} has her name"
     assert not begun.exists()
     assert not list((home / "fti_spill_killed").iterdir())
+
+
+def test_an_emptied_catalog_lets_no_forget_delete_the_only_copy_of_the_rows(stores: fti.Stores, home: Path) -> None:
+    with stores.offline_store().connect() as lake:
+        before = everything(lake)
+    kept = {file: file.read_bytes() for file in (home / "lake").glob("catalog.sqlite*")}
+    files = set((home / "lake" / "data").rglob("*.parquet"))
+    store = stores.offline_store()
+    with store.lock():
+        store.put_catalog(store.new_catalog())  # as good as new, and empty
+    for dry_run in (True, False):
+        with pytest.raises(DamagedError, match="seems to be an old one.*Nothing was deleted.*fti lake repair --lake"):
+            forget_in(stores, expire=True, dry_run=dry_run)
+    assert set((home / "lake" / "data").rglob("*.parquet")) == files
+    for file in (home / "lake").glob("catalog.sqlite*"):
+        file.unlink()
+    for file, content in kept.items():
+        file.write_bytes(content)
+    with stores.offline_store().connect() as lake:
+        assert everything(lake) == before
+
+
+def test_an_old_copy_of_the_catalog_lets_no_forget_delete_the_newest_commits(
+    stores: fti.Stores, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance_home = tmp_path / "dagster"
+    instance_home.mkdir()
+    (instance_home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(instance_home))
+    catalog = home / "lake" / "catalog.sqlite"
+    assert not catalog.with_name("catalog.sqlite-wal").exists()
+    old, day = catalog.read_bytes(), "2025-01-07"
+    more = SOURCE.assign(t=SOURCE["t"] + pd.Timedelta(days=1))
+    monkeypatch.setattr(library, "SOURCE", more)
+    with dg.DagsterInstance.get() as instance:
+        run(stores, library.members_v1, partition_key=day, instance=instance)
+    assert not catalog.with_name("catalog.sqlite-wal").exists()
+    (newest,) = (home / "lake" / "data" / "features" / "members_v1" / f"_partition={day}").glob("*.parquet")
+    catalog.write_bytes(old)
+    with pytest.raises(DamagedError, match=f"lacks what Dagster recorded of 1 partitions.*'features.members_v1 {day}'"):
+        forget_in(stores, expire=True)
+    assert newest.exists()
+    assert main(["lake", "repair", "--lake", str(home / "lake"), "--online", str(home / "online")]) == 0
+    done = forget_in(stores, expire=True)
+    assert done.expired is not None
+    assert done.expired.holding == ()
+    with stores.offline_store().connect() as lake:
+        left = [row for row in rows(lake, MEMBERS) if row[-1] == day]
+    assert len(left) == 18
+    assert not [row for row in left if ANN in row]
 
 
 def test_a_file_that_holds_it_still_is_found(stores: fti.Stores, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,9 +83,10 @@ def lost_partitions(
 def refuse_lost(lake: Lake, instance: dg.DagsterInstance, tables: Mapping[dg.AssetKey, TableName]) -> None:
     """Raise a ``DamagedError`` if the lake lacks what Dagster recorded."""
     if lost := lost_partitions(lake, instance, tables):
+        snapshot, names = max(one.snapshot for one in lost), listed(map(str, lost))
         raise DamagedError(
             f"the offline store at {lake.store.root}, at snapshot {lake.snapshot()}, lacks what Dagster recorded of {len(lost)} "
-            f"partitions, up to snapshot {max(one.snapshot for one in lost)}: {listed(lost)}. Its catalog has lost commits, or is an old "
+            f"partitions, up to snapshot {snapshot}: {names}. Its catalog has lost commits, or is an old "
             "copy, or another lake than that of Dagster's runs. Nothing was changed. Put the right catalog back, or register the files "
             f"that are there: fti lake repair --lake {lake.store.root}; then materialize what is missing still"
         )

@@ -138,8 +138,8 @@ def test_values_come_back_from_the_lake_and_a_cast_is_said(
     ("sql", "kind", "kept"),
     [
         ("'101'::BIT", "VARCHAR", "101"),
-        ("1234567890123456789012::BIGNUM", "VARCHAR", "1234567890123456789012"),
-        ("union_value(n := 2)", "VARCHAR", "2"),
+        ("123456789012345678::BIGNUM", "BIGINT", 123_456_789_012_345_678),
+        ("[5::BIGNUM]", "BIGINT[]", [5]),
         ("'10:00:00.5'::TIME_NS", "TIME", dt.time(10, 0, 0, 500_000)),
         ("MAP {'a': 'b'::ENUM('b')}", "MAP(VARCHAR, VARCHAR)", {"a": "b"}),
         ("sum(7)", "BIGINT", 7),
@@ -149,6 +149,32 @@ def test_types_that_the_lake_has_not_are_cast_and_said(lake: Lake, sql: str, kin
     relation = lake.connection.sql(f"SELECT 1 AS k, {sql} AS x")
     assert stored(lake, relation) == (kind, [kept])
     assert f"is stored as {kind}" in staged(lake, relation).casts[0]
+
+
+TAGS = pa.array([0], pa.int8())
+SPARSE = pa.UnionArray.from_sparse(TAGS, [pa.array([2]), pa.array(["a"])], ["n", "t"])
+DENSE = pa.UnionArray.from_dense(TAGS, pa.array([0], pa.int32()), [pa.array([2]), pa.array(["a"])], ["n", "t"])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda _: one(SPARSE),
+        lambda _: one(DENSE),
+        lambda _: one(DENSE).to_batches()[0],
+        lambda _: one(SPARSE).to_reader(),
+        lambda _: one(pa.StructArray.from_arrays([DENSE], ["inner"])),
+        lambda _: one(pa.ListArray.from_arrays([0, 1], SPARSE)),
+        lambda lake: lake.connection.sql("SELECT 1 AS k, union_value(n := 2) AS x"),
+        lambda lake: lake.connection.sql("SELECT 1 AS k, {'a': [union_value(n := 2)]} AS x"),
+        lambda lake: lake.connection.sql("SELECT 1 AS k, MAP {1: union_value(n := 2)} AS x"),
+    ],
+)
+def test_a_union_is_refused_by_name_with_what_to_do(lake: Lake, given: Callable[[Lake], Any]) -> None:
+    with pytest.raises(
+        DataError, match="readings_v1 has a union in column 'x', whose values .*union_extract\\(x, .*pa.float64"
+    ):
+        staged(lake, given(lake))
 
 
 @pytest.mark.parametrize(
@@ -170,6 +196,7 @@ def test_what_cannot_be_stored_is_refused(lake: Lake, given: Any, message: str) 
     ("sql", "message"),
     [
         ("170141183460469231731687303715884105727::HUGEINT", "out of range"),
+        ("1234567890123456789012::BIGNUM", "x is 1234567890123456789012, which is out of range for BIGINT: give text"),
         ("INTERVAL 1 MONTH", "x has a duration of months, which are of no one length"),
         ("[INTERVAL 1 DAY]", "INTERVAL"),
     ],

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fti_assets.core.sql import temporary_name
 from fti_assets.errors import DataError
-from fti_assets.features.rows.object_columns import arrow_table, with_objects
+from fti_assets.features.rows.object_columns import arrow_table, union_problem, with_objects
 from fti_assets.features.rows.table import Table
 from fti_assets.stores.duckdb.relations import name_relation
 
@@ -39,7 +39,7 @@ def relation_of(connection: duckdb.DuckDBPyConnection, result: Any, *, what: str
         if isinstance(result, pd.DataFrame):
             return _of_pandas(connection, result, what)
         if isinstance(result, pa.Table | pa.RecordBatch | pa.RecordBatchReader):
-            return _of_arrow(connection, result)
+            return _of_arrow(connection, result, what)
         frame = nw.from_native(result, pass_through=True)
         if isinstance(frame, nw.LazyFrame):
             native = frame.to_native()
@@ -48,9 +48,9 @@ def relation_of(connection: duckdb.DuckDBPyConnection, result: Any, *, what: str
         if isinstance(frame, nw.DataFrame):
             if isinstance(frame.to_native(), pd.DataFrame):
                 return _of_pandas(connection, frame.to_native(), what)
-            return _of_arrow(connection, with_objects(frame, what))
+            return _of_arrow(connection, with_objects(frame, what), what)
         if hasattr(result, "__arrow_c_stream__") and not isinstance(nw.from_native(result, **_A_SERIES), nw.Series):
-            return _of_arrow(connection, pa.RecordBatchReader.from_stream(result))
+            return _of_arrow(connection, pa.RecordBatchReader.from_stream(result), what)
     except (duckdb.NotImplementedException, duckdb.InvalidInputException, pa.ArrowException) as error:
         message = str(error).splitlines()[0]
         raise DataError(f"{what} gave a type that cannot be stored: {message}. Cast the column before") from error
@@ -95,7 +95,7 @@ def _on(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation
 def _of_pandas(connection: duckdb.DuckDBPyConnection, frame: pd.DataFrame, what: str) -> duckdb.DuckDBPyRelation:
     if any(kind == "object" or isinstance(kind, pd.ArrowDtype | pd.CategoricalDtype) for kind in frame.dtypes):
         # DuckDB types objects from some of them, rounds the rest to it, and makes whole numbers in categories floats
-        return _of_arrow(connection, arrow_table(frame, what=what))
+        return _of_arrow(connection, arrow_table(frame, what=what), what)
     frame = frame.reset_index(drop=True)
     try:
         return connection.from_df(frame)
@@ -117,8 +117,11 @@ def _is_read(connection: duckdb.DuckDBPyConnection, column: pd.DataFrame) -> boo
 
 
 def _of_arrow(
-    connection: duckdb.DuckDBPyConnection, table: pa.Table | pa.RecordBatch | pa.RecordBatchReader
+    connection: duckdb.DuckDBPyConnection, table: pa.Table | pa.RecordBatch | pa.RecordBatchReader, what: str
 ) -> duckdb.DuckDBPyRelation:
+    for field in table.schema:
+        if _has_union(field.type):
+            raise DataError(union_problem(field.name, what))
     if isinstance(table, pa.RecordBatch):
         table = pa.Table.from_batches([table])
     halves = [field.name for field in table.schema if pa.types.is_float16(field.type)]
@@ -127,3 +130,12 @@ def _of_arrow(
             at = table.schema.get_field_index(name)
             table = table.set_column(at, name, table.column(at).cast(pa.float32()))
     return connection.from_arrow(table)
+
+
+def _has_union(kind: pa.DataType) -> bool:
+    """Whether an Arrow type is a union, or has one inside."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _has_union(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return _has_union(kind.value_type)
+    return pa.types.is_union(kind) or any(_has_union(kind.field(at).type) for at in range(kind.num_fields))

@@ -117,6 +117,14 @@ def with_objects(frame: nw.DataFrame[Any], what: str) -> pa.Table:
     return pa.Table.from_arrays(arrays, names=frame.columns)
 
 
+def union_problem(column: str, what: str) -> str:
+    """What is wrong with a column that is a union, or has one inside, and what to do."""
+    return (
+        f"{what} has a union in column {column!r}, whose values have no one type: give each member a column of its own, as "
+        f"union_extract({column}, 'number') does in SQL, or give one type, as pa.array([...], pa.float64()) for numbers"
+    )
+
+
 def _casting_hint(column: str) -> str:
     return f"Give one type, such as frame[{column!r}].astype(str) for text or .astype(float) for numbers"
 

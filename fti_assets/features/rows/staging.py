@@ -18,10 +18,12 @@ from fti_assets.errors import DataError, DeclarationError, one_of
 from fti_assets.features.rows.duplicates import without_duplicates
 from fti_assets.features.rows.frames import column_names, relation_of
 from fti_assets.features.rows.layout import IN_PARTITION, NOT_NULL, UNIQUE, Layout
+from fti_assets.features.rows.object_columns import union_problem
 from fti_assets.features.rows.rename import refuse_no_names, refuse_unfit, renamed
 from fti_assets.features.rows.stored_types import (
     PLACEHOLDER_TYPES,
     StoredColumn,
+    has_union,
     holds_all,
     kept_type,
     storage_of,
@@ -161,6 +163,8 @@ _NOT_HELD = (
 
 def _stored(connection: duckdb.DuckDBPyConnection, column: str, kind: Any, layout: Layout) -> StoredColumn:
     sql_type = str(kind)
+    if has_union(kind):
+        raise DataError(union_problem(column, layout.what))
     if column in layout.times:
         if sql_type in PLACEHOLDER_TYPES:  # a column without values is one of any type
             other = literal(_no_times(column, sql_type, layout))

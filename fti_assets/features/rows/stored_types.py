@@ -18,8 +18,7 @@ _STORED_AS = {
     "ubigint": "BIGINT",
     "enum": "VARCHAR",
     "bit": "VARCHAR",
-    "bignum": "VARCHAR",
-    "union": "VARCHAR",
+    "bignum": "BIGINT",
     "time_ns": "TIME",
     "timestamp_ns": "TIMESTAMP",
     "timestamp_ms": "TIMESTAMP",
@@ -33,7 +32,6 @@ _REASONS = {
     "interval": "microseconds",
     "time_ns": "whole microseconds",
     "timestamp_ns": "whole microseconds",
-    "union": "the values as text",
 }
 _SILENT_CASTS = {"timestamp_ms", "timestamp_s", "timestamp with time zone", '"null"'}
 """Casts that every table makes: naive UTC microseconds."""
@@ -80,6 +78,10 @@ def storage_of(
             f"CASE WHEN {months} <> 0 THEN error({literal(message)}) ELSE epoch_us({name}) END",
             _word(column, kind),
         )
+    if kind.id == "bignum":  # of which TRY_CAST itself fails, without the column's name
+        message = f"{literal(f'{column} is ')} || left({name}::VARCHAR, 60) || ', which is out of range for BIGINT: give text, or null'"
+        value = f"coalesce(TRY_CAST({name}::VARCHAR AS BIGINT), error({message}))"
+        return StoredColumn(kept, f"CASE WHEN {name} IS NOT NULL THEN {value} END", _word(column, kind))
     word = _word(column, kind) if target == kept else ""
     if target != sql_type and target not in _SCALARS:
         return StoredColumn(target, f"CAST({name} AS {target})", word)
@@ -175,6 +177,16 @@ def _declared_type(sql_type: str, declared: ColumnType | None) -> str | None:
 
 def _changed(sql_type: Any) -> bool:
     return any(_cast_message(kind, logged=False) for kind in _inner(sql_type))
+
+
+def has_union(given: Any) -> bool:
+    """Whether a DuckDB type is a union, or has one inside.
+
+    >>> import duckdb
+    >>> has_union(duckdb.sqltype("UNION(n BIGINT)[]")), has_union(duckdb.sqltype("BIGINT[]"))
+    (True, False)
+    """
+    return any(kind.id == "union" for kind in _inner(given))
 
 
 def _inner(sql_type: Any) -> list[Any]:

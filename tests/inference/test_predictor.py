@@ -245,6 +245,24 @@ class World:
             event_time=group.event_time is not None,
         )
 
+    def fill(self) -> None:
+        """Load what the tests ask for."""
+        seen = microseconds(NOON - 5 * HOUR)
+        self.load_group(
+            WEATHER,
+            [
+                (
+                    ("JFK",),
+                    [
+                        version(NOON - 4 * HOUR, NOON - 5 * HOUR, 60.0, seen),
+                        version(NOON, NOON - HOUR, 70.0, None),
+                    ],
+                )
+            ],
+        )
+        self.load_group(DELAYS, [(("BOS",), [version(NOON - HOUR, NOON - 2 * HOUR, 0.25)])])
+        self.load_group(PLANES, [(("BOS", 7), [(None, None, (150, 12345))])])
+
     def load(self, **options: Any) -> Predictor:
         return Predictor.load("delay_net", models=self.models.root, online=self.online.root, **options)
 
@@ -260,21 +278,7 @@ def world(tmp_path, monkeypatch) -> World:
     source.write_text(ON_DEMAND)
     monkeypatch.syspath_prepend(tmp_path)
     made = World(ModelStore(tmp_path / "models"), SqliteOnlineStore(tmp_path / "online"), module, source)
-    seen = microseconds(NOON - 5 * HOUR)
-    made.load_group(
-        WEATHER,
-        [
-            (
-                ("JFK",),
-                [
-                    version(NOON - 4 * HOUR, NOON - 5 * HOUR, 60.0, seen),
-                    version(NOON, NOON - HOUR, 70.0, None),
-                ],
-            )
-        ],
-    )
-    made.load_group(DELAYS, [(("BOS",), [version(NOON - HOUR, NOON - 2 * HOUR, 0.25)])])
-    made.load_group(PLANES, [(("BOS", 7), [(None, None, (150, 12345))])])
+    made.fill()
     made.promote(made.publish())
     yield made
     sys.modules.pop(module, None)

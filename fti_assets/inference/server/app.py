@@ -11,6 +11,7 @@ import numpy as np
 from fti_assets.errors import RequestError, excerpt
 from fti_assets.inference.server.answering import Answering, Exchange, refusal
 from fti_assets.inference.server.limits import Limits
+from fti_assets.inference.server.messages.plain import plain_requests
 from fti_assets.inference.server.messages.rest import (
     BINARY_LENGTH,
     InferRequest,
@@ -25,7 +26,7 @@ from fti_assets.inference.server.pages import config_of, metadata_of, page
 from fti_assets.inference.server.reading import ClientGoneError, Receive, read_body, request_id
 from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.server.repository import Repository
-from fti_assets.inference.server.served import Answer, Served, ServedPredictor, check_rows
+from fti_assets.inference.server.served import Answer, Served, ServedPredictor, Stages, check_rows
 from fti_assets.inference.serving.log.writer import LogWriter, Seen
 from fti_assets.inference.serving.prediction import Prediction
 
@@ -212,18 +213,23 @@ class ServingApp:
             raise RefusedError(
                 404, f"{served.name!r} takes tensors and no plain requests: POST /v2/models/{served.name}/infer"
             )
-        asked = read_json(body)
-        requests = asked if isinstance(asked, list) else [asked]
+        asked = plain_requests(read_json(body), [field.name for field in served.predictor.serving.fields])
+        requests = asked.requests
         check_rows(len(requests), self.limits.rows)
         if extras := [name for name in exchange.query if name != "at"]:
             raise RequestError(f"the query has {extras[0]!r:.80}: only at=TIME is expected")
         at = exchange.query.get("at", [None])[-1]
         if not requests:
             return Response(write_json({"predictions": [], "request_id": exchange.request_id}))
-        predictions, stages = await self.answering.made(lambda: served.predict(requests, at), len(requests))
+
+        def work() -> tuple[list[Prediction], Stages]:
+            return served.predict(requests, at, overrides=asked.overrides, explain=asked.explain)
+
+        made = self.answering.in_thread(work) if asked.explain else self.answering.made(work, len(requests))
+        predictions, stages = await made
         self.answering.count(exchange, served, predictions[0].build, len(predictions), stages, predictions, requests)
         answers = [_plain(prediction) for prediction in predictions]
-        if isinstance(asked, list):
+        if asked.is_list:
             return Response(write_json({"predictions": answers, "request_id": exchange.request_id}))
         return Response(write_json(answers[0] | {"request_id": exchange.request_id}))
 
@@ -238,7 +244,7 @@ def _written(request: InferRequest, answer: Answer, served: Served) -> Response:
 
 
 def _plain(prediction: Prediction) -> dict[str, Any]:
-    return {
+    answer = {
         "value": prediction.value,
         "model": prediction.model,
         "build": prediction.build,
@@ -249,7 +255,9 @@ def _plain(prediction: Prediction) -> dict[str, Any]:
         "missing": prediction.missing,
         "unknown": prediction.unknown,
         "out_of_schema": prediction.out_of_schema,
+        "overridden": prediction.overridden,
     }
+    return answer if prediction.explanation is None else answer | {"explanation": prediction.explanation}
 
 
 def _allow(method: str, expected: str) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from fti_assets.core.types import ColumnType
 from fti_assets.inference.server.limits import Limits
+from fti_assets.inference.server.messages.plain import MOST_EXPLAINED
 from fti_assets.inference.server.messages.tensors import DATATYPES
 from fti_assets.inference.server.pages import example_of
 from fti_assets.inference.server.repository import Repository
@@ -97,8 +98,17 @@ _SCHEMAS: dict[str, Schema] = {
             "missing": _TEXTS,
             "unknown": _TEXTS,
             "out_of_schema": _TEXTS,
+            "overridden": _TEXTS,
         },
-        {"request_id": _TEXT},
+        {"request_id": _TEXT, "explanation": _ref("Explanation")},
+    ),
+    "Explanation": _object(
+        {
+            "base": {"type": ["number", "object", "null"], "additionalProperties": {"type": ["number", "null"]}},
+            "contributions": {"type": "object"},
+            "rows": _COUNT,
+            "exact": {"type": "boolean"},
+        }
     ),
     "Predictions": _object({"predictions": _list("Prediction"), "request_id": _TEXT}),
     "IndexRequest": _object({}, {"ready": {"type": "boolean"}}),
@@ -172,10 +182,13 @@ def _plain_requests(served: ServedPredictor, limits: Limits) -> dict[str, Any]:
     for name in keys & fields.keys():
         fields[name] = fields[name] | {"type": fields[name]["type"][0]}
     row = _object(fields, additionalProperties=False)
+    bodies = [row, {"type": "array", "items": row, "maxItems": limits.rows}]
+    if "requests" not in fields:
+        bodies += _what_if(served, row, limits)
     operation = _operation(
         f"Ask {served.name} in plain JSON", f"{served.name}_predict",
         {"oneOf": [_ref("Prediction"), _ref("Predictions")]},
-        body={"oneOf": [row, {"type": "array", "items": row, "maxItems": limits.rows}]}, needs_body=True, refusals=_REFUSALS,
+        body={"oneOf": bodies}, needs_body=True, refusals=_REFUSALS,
     )  # fmt: skip
     operation["requestBody"]["content"]["application/json"]["example"] = example_of(served)
     operation["parameters"] = [
@@ -187,6 +200,22 @@ def _plain_requests(served: ServedPredictor, limits: Limits) -> dict[str, Any]:
         }
     ]
     return operation
+
+
+def _what_if(served: ServedPredictor, row: Schema, limits: Limits) -> list[Schema]:
+    """The bodies of requests with other values of features, without and with explanations."""
+    serving = served.predictor.serving
+    features = {one.name: _JSON_TYPES[one.type] for one in serving.overridable}
+    overrides = {"overrides": _object({}, features, additionalProperties=False)}
+
+    def asked(required: dict[str, Schema], optional: dict[str, Schema], most: int) -> Schema:
+        requests = {"requests": {"type": "array", "items": row, "maxItems": most}}
+        return _object(requests | required, optional | overrides, additionalProperties=False)
+
+    bodies = [asked({}, {"explain": {"enum": [False]}}, limits.rows)]
+    if serving.can_explain:
+        bodies.append(asked({"explain": {"enum": [True]}}, {}, min(MOST_EXPLAINED, limits.rows)))
+    return bodies
 
 
 def _operation(

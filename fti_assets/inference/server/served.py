@@ -12,6 +12,7 @@ from fti_assets.core.types import ColumnType
 from fti_assets.errors import RequestError, listed, one_of
 from fti_assets.inference.server.messages.tensors import DATATYPES, datatype_of
 from fti_assets.inference.serving.forks import flights
+from fti_assets.inference.serving.overrides import Given
 from fti_assets.inference.serving.prediction import Prediction
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.inference.serving.request import moment
@@ -134,13 +135,15 @@ class ServedPredictor:
         classes = serving.manifest.classes if serving.manifest.task == "multiclass" else ()
         return (TensorSpec(serving.output, "FP32", (-1, len(classes)) if classes else (-1,)),)
 
-    def predict(self, requests: Sequence[Any], at: Any = None) -> tuple[list[Prediction], Stages]:
+    def predict(
+        self, requests: Sequence[Any], at: Any = None, *, overrides: Given | None = None, explain: bool = False
+    ) -> tuple[list[Prediction], Stages]:
         """Answer plain requests.
 
         Raises:
             PredictionError: as ``Predictor.predict``.
         """
-        return _predicted(self.predictor.serving, requests, at)
+        return _predicted(self.predictor.serving, requests, at, overrides=overrides, explain=explain)
 
     def infer(self, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any], *, most_rows: int) -> Answer:
         serving = self.predictor.serving  # once: the next look may find another champion
@@ -160,11 +163,13 @@ class ServedPredictor:
         )
 
 
-def _predicted(serving: ServedBuild, requests: Sequence[Any], at: Any) -> tuple[list[Prediction], Stages]:
+def _predicted(
+    serving: ServedBuild, requests: Sequence[Any], at: Any, *, overrides: Given | None = None, explain: bool = False
+) -> tuple[list[Prediction], Stages]:
     when: datetime = clock.now() if at is None else moment(at)
     marks = [time.perf_counter()]
     with flights:
-        predictions = serving.predict(requests, when, marks)
+        predictions = serving.predict(requests, when, marks, overrides=overrides, explain=explain)
     start, looked_up, ran = marks
     return predictions, Stages(looked_up - start, ran - looked_up)
 

@@ -1,8 +1,25 @@
-"""What a model answers."""
+"""What a model answers: to one request, and to many in columns."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What each feature contributes to an answer, beside the mean answer to rows that the build keeps.
+
+    ``base`` is that mean, over so many ``rows``; ``base`` and the sum of ``contributions`` are the answer. Of a multiclass model both are
+    by class. ``exact`` says that all sets of features were tried, not a sample of orders.
+    """
+
+    base: float | dict[str, float]
+    contributions: dict[str, Any]
+    rows: int
+    exact: bool
 
 
 @dataclass(slots=True)  # not frozen, which takes six times as long to make
@@ -14,7 +31,8 @@ class Prediction:
     a stale one; ``at`` the prediction time, naive UTC. ``unknown`` names the features with a category that the model
     did not learn, which it treats as missing, and ``out_of_schema`` the fields with a value that the spine's schema would refuse.
     ``ages`` says of each group's row how many seconds before ``at`` its event time is, a stale row's too; None without a row, and for
-    a lookup. A group that is joined more than once stands there by the spine's columns, as ``airports_v1[dest]``.
+    a lookup. A group that is joined more than once stands there by the spine's columns, as ``airports_v1[dest]``. ``overridden`` names
+    what the caller gave in place of the looked-up values, and ``explanation`` is there if it was asked for.
     ``arm`` says as what the build answered; ``request_id`` is what ``fti why`` is asked by, empty where nothing is logged.
     """
 
@@ -29,3 +47,68 @@ class Prediction:
     ages: dict[str, float | None] = field(default_factory=dict)
     arm: str = "champion"
     request_id: str = ""
+    overridden: tuple[str, ...] = ()
+    explanation: Explanation | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Predictions:
+    """``n`` answers in columns: the same as a list of ``Prediction``, which ``predictions[i]`` and a loop give.
+
+    ``values`` is float32 ``[n]``, of a multiclass model ``[n, k]`` in the order of ``classes``. ``features`` has ``n`` plain values by
+    name, None where missing; ``ages`` float64 ``[n]`` by group, NaN where a ``Prediction`` has None. ``missing``, ``unknown``,
+    ``out_of_schema`` and ``overridden`` hold bool ``[n]`` by the names that a ``Prediction`` lists, for each name that some row has.
+    """
+
+    values: np.ndarray
+    features: dict[str, list[Any]]
+    missing: dict[str, np.ndarray]
+    at: datetime
+    model: str
+    build: str
+    unknown: dict[str, np.ndarray]
+    out_of_schema: dict[str, np.ndarray]
+    ages: dict[str, np.ndarray]
+    overridden: dict[str, np.ndarray]
+    classes: tuple[str, ...] = ()
+    arm: str = "champion"
+    request_id: str = ""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: int) -> Prediction:
+        value = self.values[index].tolist()
+        ages = {group: of_group[index].item() for group, of_group in self.ages.items()}
+        return Prediction(
+            dict(zip(self.classes, value, strict=True)) if self.classes else value,
+            {name: values[index] for name, values in self.features.items()},
+            _named(self.missing, index),
+            self.at,
+            self.model,
+            self.build,
+            _named(self.unknown, index),
+            _named(self.out_of_schema, index),
+            {group: None if age != age else age for group, age in ages.items()},
+            self.arm,
+            self.request_id,
+            _named(self.overridden, index),
+        )
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return (self[index] for index in range(len(self)))
+
+
+def _named(marks: dict[str, np.ndarray], index: int) -> tuple[str, ...]:
+    return tuple(name for name, mark in marks.items() if mark[index])
+
+
+def marked(names: Sequence[Sequence[str]], order: Sequence[str]) -> dict[str, np.ndarray]:
+    """The names of ``n`` rows as bool ``[n]`` by name, in an order, for each name that some row has."""
+    marks: dict[str, np.ndarray] = {}
+    for index, of_row in enumerate(names):
+        for name in of_row:
+            if name not in marks:
+                marks[name] = np.zeros(len(names), dtype=bool)
+            marks[name][index] = True
+    return {name: marks[name] for name in order if name in marks}

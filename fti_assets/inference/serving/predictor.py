@@ -5,7 +5,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -16,7 +16,8 @@ from fti_assets.core.home import home
 from fti_assets.errors import PredictionError, RequestError, excerpt
 from fti_assets.inference.serving.forks import flights
 from fti_assets.inference.serving.log.writer import LogWriter
-from fti_assets.inference.serving.prediction import Prediction
+from fti_assets.inference.serving.overrides import Given
+from fti_assets.inference.serving.prediction import Explanation, Prediction, Predictions
 from fti_assets.inference.serving.request import moment
 from fti_assets.inference.serving.served_build import (
     OnMissing,
@@ -25,14 +26,15 @@ from fti_assets.inference.serving.served_build import (
     Strictness,
     UnknownKeys,
 )
-from fti_assets.stores.models.loaded_build import load_build
+from fti_assets.inference.serving.tables import columns_of
+from fti_assets.stores.models.loaded_build import load_whole_build
 from fti_assets.stores.models.store import ModelStore, Promotions
 from fti_assets.stores.online.store import OnlineStore, SqliteOnlineStore, online_store
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-__all__ = ["Prediction", "Predictor"]
+__all__ = ["Explanation", "Prediction", "Predictions", "Predictor"]
 
 Request = Mapping[str, Any]
 Follow = Literal["request", "call"]
@@ -137,6 +139,46 @@ class Predictor:
         writer = None if log is None else LogWriter(log, redact=redact)
         return cls(model, model_store, online_values, build=build, strictness=strictness, follow=follow, log=writer)
 
+    @classmethod
+    @checked_arguments()
+    def load_many(
+        cls,
+        names: Sequence[str],
+        *,
+        models: str | Path | None = None,
+        online: str | Path | None = None,
+        unknown_keys: UnknownKeys = "missing",
+        unknown_categories: Report = "report",
+        out_of_schema: Report = "report",
+        on_missing: OnMissing = "impute",
+        follow: Follow = "request",
+    ) -> "dict[str, Predictor]":
+        """Load the champions of several models as predictors, by name, that share one online store and its connections.
+
+        On Redis that is one connection a thread for all of them, on SQLite one a thread for all that read the same groups. They close
+        when the last of the predictors is closed.
+
+        Args:
+            names: of the models.
+            models: as in ``load``, and so all others.
+
+        Raises:
+            PredictionError: a name comes twice; else as ``load``, and then none is loaded.
+
+        >>> predictors = Predictor.load_many(["delay_net", "cancel_net"])  # doctest: +SKIP
+        >>> predictors["cancel_net"].predict({"flight_id": 7, "origin": "JFK"}).value  # doctest: +SKIP
+        0.01
+        """
+        if len(set(names)) < len(names):
+            raise PredictionError(f"the models to load are {excerpt(list(names))}: one of them comes twice")
+        strictness = Strictness(unknown_keys, unknown_categories, out_of_schema, on_missing)
+        model_store = ModelStore(home() / "models" if models is None else models)
+        online_values = online_store(home() / "online" if online is None else online)
+        return {
+            name: cls(name, model_store, online_values, build=None, strictness=strictness, follow=follow)
+            for name in names
+        }
+
     @property
     def build(self) -> str:
         """The build that serves."""
@@ -186,32 +228,60 @@ class Predictor:
         return self.build
 
     @overload
-    def predict(self, request: Request, *, at: datetime | str | None = None) -> Prediction: ...
-    @overload
-    def predict(self, request: Sequence[Request], *, at: datetime | str | None = None) -> list[Prediction]: ...
     def predict(
-        self, request: Request | Sequence[Request], *, at: datetime | str | None = None
+        self,
+        request: Request,
+        *,
+        at: datetime | str | None = None,
+        overrides: Given | None = None,
+        explain: bool = False,
+    ) -> Prediction: ...
+    @overload
+    def predict(
+        self,
+        request: Sequence[Request],
+        *,
+        at: datetime | str | None = None,
+        overrides: Given | None = None,
+        explain: bool = False,
+    ) -> list[Prediction]: ...
+    def predict(
+        self,
+        request: Request | Sequence[Request],
+        *,
+        at: datetime | str | None = None,
+        overrides: Given | None = None,
+        explain: bool = False,
     ) -> Prediction | list[Prediction]:
         """Answer a request, or a list of them with one run of the graph.
 
         Args:
             request: field to value: what the feature view takes from the spine.
             at: the prediction time, a datetime or ISO text, naive for UTC; now by default.
+            overrides: what if: values in place of looked-up features and of outputs of on-demand functions, by the feature's name or as
+                ``{"weather.wind": 30.0}``; None for a missing one. For a list of requests it may be a list too. On-demand functions
+                are given the overridden values. Such answers are not logged.
+            explain: whether each prediction tells what each feature contributes to it, as Shapley values against rows that the
+                build keeps; it takes some thousand rows of the graph a prediction.
 
         Raises:
-            RequestError: a request is wrong; the error lists everything that is.
-            PredictionError: a namespace does not reach back to ``at``, an on-demand function failed, or the predictor is closed.
+            RequestError: a request or an override is wrong; the error lists everything that is.
+            PredictionError: a namespace does not reach back to ``at``, an on-demand function failed, the build keeps no rows to explain
+                against, or the predictor is closed.
         """
         when = clock.now() if at is None else moment(at)
         with flights:
             serving = self._current()
             if request.__class__ is dict or isinstance(request, Mapping):
                 requests: Sequence[Request] = (request,)  # type: ignore[assignment]
-                answers = serving.predict(requests, when)
+                answers = serving.predict(requests, when, overrides=overrides, explain=explain)
                 answer: Prediction | list[Prediction] = answers[0]
             else:
                 requests = _listed(request)
-                answer = answers = serving.predict(requests, when) if len(requests) else []
+                answers = []
+                if len(requests):
+                    answers = serving.predict(requests, when, overrides=overrides, explain=explain)
+                answer = answers
         if self._log is not None and answers:
             self._note(self._log, requests, answers)
         return answer
@@ -222,52 +292,103 @@ class Predictor:
             prediction.request_id = request_id
         log.add(request_id, requests, predictions)
 
-    @overload
-    async def predict_async(self, request: Request, *, at: datetime | str | None = None) -> Prediction: ...
+    def predict_columns(
+        self, requests: Any, *, at: datetime | str | None = None, overrides: Given | None = None
+    ) -> Predictions:
+        """Answer requests that come in columns, with the answers in columns: the same ones as of ``predict``.
+
+        Args:
+            requests: a mapping of field to an array or a list, an Arrow table or record batch, or a pandas or polars frame.
+            at: as in ``predict``.
+            overrides: as in ``predict``.
+
+        Raises:
+            RequestError: a request is wrong; the error names the request by its place and lists everything that is.
+            PredictionError: as ``predict``.
+
+        >>> answers = predictor.predict_columns({"flight_id": [7, 8], "origin": ["JFK", "LGA"]})  # doctest: +SKIP
+        >>> answers.values, answers.ages["weather_v1"]  # doctest: +SKIP
+        (array([0.23, 0.31], dtype=float32), array([3600., 7200.]))
+        """
+        when = clock.now() if at is None else moment(at)
+        columns = columns_of(requests)
+        with flights:
+            answers = self._current().predict_columns(columns, when, overrides=overrides)
+        if self._log is not None and len(answers):
+            answers.request_id = self._log.new_id()
+            rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+            self._log.add(answers.request_id, rows, list(answers))
+        return answers
+
     @overload
     async def predict_async(
-        self, request: Sequence[Request], *, at: datetime | str | None = None
+        self,
+        request: Request,
+        *,
+        at: datetime | str | None = None,
+        overrides: Given | None = None,
+        explain: bool = False,
+    ) -> Prediction: ...
+    @overload
+    async def predict_async(
+        self,
+        request: Sequence[Request],
+        *,
+        at: datetime | str | None = None,
+        overrides: Given | None = None,
+        explain: bool = False,
     ) -> list[Prediction]: ...
     async def predict_async(
-        self, request: Request | Sequence[Request], *, at: datetime | str | None = None
+        self,
+        request: Request | Sequence[Request],
+        *,
+        at: datetime | str | None = None,
+        overrides: Given | None = None,
+        explain: bool = False,
     ) -> Prediction | list[Prediction]:
         """``predict`` that does not keep an event loop waiting for a server; takes and raises the same.
 
         It runs in one of four threads of the predictor, but at once where that is faster: up to 16 requests to an embedded
-        store, with no champion to load.
+        store that are not explained, with no champion to load.
         """
         self.serving  # noqa: B018 - refuses a closed one
         when = clock.now() if at is None else moment(at)
         few = isinstance(request, Mapping) or len(_listed(request)) <= _INLINE
-        if self._embedded and few and (not self._at_request or self._signature() == self._loaded_signature):
-            return self.predict(request, at=when)
+        is_current = not self._at_request or self._signature() == self._loaded_signature
+        if self._embedded and is_current and few and not explain:
+            return self.predict(request, at=when, overrides=overrides)
         import asyncio
 
-        return await asyncio.wrap_future(self._submitted(request, when))
+        return await asyncio.wrap_future(self._submitted(request, at=when, overrides=overrides, explain=explain))
 
-    def _submitted(self, request: Any, when: datetime) -> "Future[Any]":
+    def _submitted(self, request: Any, **options: Any) -> "Future[Any]":
         from concurrent.futures import ThreadPoolExecutor
 
         with self._executing:
             self.serving  # noqa: B018
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"predict-{self._model}")
-            return self._executor.submit(self.predict, request, at=when)
+            predict: Callable[..., Any] = self.predict
+            return self._executor.submit(predict, request, **options)
 
     @overload
-    def features(self, request: Request, *, at: datetime | str | None = None) -> dict[str, Any]: ...
-    @overload
-    def features(self, request: Sequence[Request], *, at: datetime | str | None = None) -> list[dict[str, Any]]: ...
     def features(
-        self, request: Request | Sequence[Request], *, at: datetime | str | None = None
+        self, request: Request, *, at: datetime | str | None = None, overrides: Given | None = None
+    ) -> dict[str, Any]: ...
+    @overload
+    def features(
+        self, request: Sequence[Request], *, at: datetime | str | None = None, overrides: Given | None = None
+    ) -> list[dict[str, Any]]: ...
+    def features(
+        self, request: Request | Sequence[Request], *, at: datetime | str | None = None, overrides: Given | None = None
     ) -> dict[str, Any] | list[dict[str, Any]]:
         """The raw features that ``predict`` would give the model; takes and raises the same."""
         when = clock.now() if at is None else moment(at)
         with flights:
             serving = self._current()
             if isinstance(request, Mapping):
-                return serving.features((request,), when)[0]
-            return serving.features(_listed(request), when) if len(_listed(request)) else []
+                return serving.features((request,), when, overrides=overrides)[0]
+            return serving.features(_listed(request), when, overrides=overrides) if len(_listed(request)) else []
 
     def _current(self) -> ServedBuild:
         if self._at_request and (time.monotonic() >= self._look_at or Promotions.made != self._promotions):
@@ -313,8 +434,8 @@ class Predictor:
 
     def _load(self, online: OnlineStore, reference: str) -> ServedBuild:
         with flights:
-            manifest, graph = load_build(self._models, self._model, reference)
-            return ServedBuild(manifest, graph, online, self._strictness)
+            manifest, graph, samples = load_whole_build(self._models, self._model, reference)
+            return ServedBuild(manifest, graph, online, self._strictness, samples.background if samples else None)
 
 
 _predictors: "weakref.WeakSet[Predictor]" = weakref.WeakSet()

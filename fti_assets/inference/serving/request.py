@@ -62,6 +62,24 @@ class RequestForm:
             )
         return rows
 
+    def read_columns(self, columns: Mapping[Any, Sequence[Any]]) -> list[list[Any]]:
+        """``read_all`` of requests in columns of one length, each ``n`` values."""
+        rows = len(next(iter(columns.values()), ()))
+        try:
+            if len(columns) == len(self._fields):
+                return [
+                    list(row)
+                    for row in zip(*[list(map(convert, columns[name])) for name, convert in self._fields], strict=True)
+                ]
+        except Exception:
+            pass
+        if absent := [column.name for column in self.columns if column.name not in columns]:
+            raise self.error([f"the column {name!r} is missing" for name in absent])
+        names = list(columns)
+        return self.read_all(
+            [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)] or [{}] * rows
+        )
+
     def error(self, problems: Iterator[str] | Sequence[str]) -> RequestError:
         """One error of all problems: the first 20 in words, the others counted, in at most 4,000 bytes."""
         text, count, left_out = f"the request to {self._what} is wrong: ", 0, 0
@@ -85,7 +103,7 @@ class RequestForm:
     def _problems(self, request: Any) -> Iterator[str]:
         """Everything that is wrong with a request, a sentence each."""
         if not isinstance(request, Mapping):
-            yield f"it is {excerpt(request)}, {_kind(request)}, where a mapping of field to value is expected"
+            yield f"it is {excerpt(request)}, {kind(request)}, where a mapping of field to value is expected"
             return
         for column, (name, convert) in zip(self.columns, self._fields, strict=True):
             expected = SIDES[column.type].asked
@@ -98,7 +116,7 @@ class RequestForm:
                 convert(value)
             except Exception as problem:
                 reason = f" ({problem})" if isinstance(problem, Reason) else ""
-                yield f"{name!r} is {excerpt(value)}, {_kind(value)}, {expected} is expected{reason}"
+                yield f"{name!r} is {excerpt(value)}, {kind(value)}, {expected} is expected{reason}"
         fields = {column.name for column in self.columns}
         extras = sorted(excerpt(name) for name in request if not (isinstance(name, str) and name in fields))
         for extra in extras:
@@ -121,10 +139,11 @@ def moment(at: Any) -> datetime:
     except Exception:  # whatever a client's value raises when it is looked at
         read = None
     if read is None:
-        raise RequestError(f"at is {excerpt(at)}, {_kind(at)}, where {SIDES['timestamp'].asked} is expected")
+        raise RequestError(f"at is {excerpt(at)}, {kind(at)}, where {SIDES['timestamp'].asked} is expected")
     return read
 
 
-def _kind(value: object) -> str:
+def kind(value: object) -> str:
+    """The type of a value for an error message: ``an int``."""
     name = type(value).__name__
     return f"{'an' if name[:1].lower() in 'aeio' else 'a'} {name}"[:80]

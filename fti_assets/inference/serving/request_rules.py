@@ -25,6 +25,8 @@ class RequestRules:
     """
 
     def __init__(self, rules: Sequence[ColumnRule], columns: Sequence[Column]) -> None:
+        self.columns = tuple(dict.fromkeys(rule.column for rule in rules))
+        """The fields that have rules, in the order of the rules."""
         slots = {column.name: (slot, column.type) for slot, column in enumerate(columns)}
         self._rules: list[tuple[str, int, Passes]] = []
         for rule in rules:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.errors import PredictionError
 from fti_assets.stores.models.graph import Graph
@@ -9,7 +11,21 @@ from fti_assets.stores.models.samples import SAMPLES, Samples
 from fti_assets.stores.models.store import ModelStore
 
 
+class LoadedBuild(NamedTuple):
+    """A build's manifest and graph, and the samples that were kept with it, if they were."""
+
+    manifest: ModelManifest
+    graph: Graph
+    samples: Samples | None
+
+
 def load_build(store: ModelStore, model: str, reference: str) -> tuple[ModelManifest, Graph]:
+    """``load_whole_build`` without the samples."""
+    manifest, graph, _ = load_whole_build(store, model, reference)
+    return manifest, graph
+
+
+def load_whole_build(store: ModelStore, model: str, reference: str) -> LoadedBuild:
     """Load a build's graph and compare its answers to the samples that were kept with it, if they were.
 
     Raises:
@@ -24,9 +40,10 @@ def load_build(store: ModelStore, model: str, reference: str) -> tuple[ModelMani
             f"{what} is a graph that was published as it is: it has no features to look up. Ask it through a server, fti serve {model}"
         )
     graph = Graph.from_bytes(graph_bytes, manifest.inputs, what=what)
+    samples = None
     if SAMPLES in manifest.files:
         texts = [feature.name for feature in manifest.view.features if feature.type == "text"]
         path = store.folder(manifest) / SAMPLES
         samples = Samples.from_json(store.file(manifest, SAMPLES), texts=texts, what=str(path))
         samples.check(graph, manifest.outputs[0].name, what=what)
-    return manifest, graph
+    return LoadedBuild(manifest, graph, samples)

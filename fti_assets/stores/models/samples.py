@@ -20,15 +20,29 @@ _TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Samples:
-    """Raw rows, name to canonical array ``[n]``, and the graph's answers to them, ``[n]`` or ``[n, k]``."""
+    """Raw rows, name to canonical array ``[n]``, and the graph's answers to them, ``[n]`` or ``[n, k]``.
+
+    ``real`` says of each row whether the data had it, bool ``[n]``; the others were made up. None if the build does not say.
+    """
 
     columns: dict[str, np.ndarray]
     answers: np.ndarray
+    real: np.ndarray | None = None
+
+    @property
+    def background(self) -> dict[str, np.ndarray] | None:
+        """The rows that the data had, None if there are none or the build does not say."""
+        if self.real is None or not self.real.any():
+            return None
+        return {name: values[self.real] for name, values in self.columns.items()}
 
     def to_json(self) -> bytes:
         """As JSON, null for what is missing; repr of Python's floats gives every bit back."""
         columns = {name: [_plain(value) for value in values.tolist()] for name, values in self.columns.items()}
-        return json.dumps({"columns": columns, "answers": self.answers.tolist()}, allow_nan=False).encode()
+        result = {"columns": columns, "answers": self.answers.tolist()}
+        if self.real is not None:
+            result["real"] = self.real.tolist()
+        return json.dumps(result, allow_nan=False).encode()
 
     @classmethod
     def from_json(cls, text: bytes, *, texts: Sequence[str], what: str) -> Samples:
@@ -46,7 +60,11 @@ class Samples:
                 name: canonical(values, "text" if name in texts else "number")
                 for name, values in read["columns"].items()
             }
-            return cls(columns, np.array(read["answers"], dtype=np.float64))
+            answers = np.array(read["answers"], dtype=np.float64)
+            real = None if read.get("real") is None else np.array(read["real"], dtype=bool)
+            if real is not None and real.shape != answers.shape[:1]:
+                raise ValueError(f"real has the shape {real.shape} for {len(answers)} answers")
+            return cls(columns, answers, real)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DamagedError(f"{what} cannot be read as samples: {error}. Restore the file from a copy") from error
 

@@ -171,7 +171,8 @@ def check_parity(
         )
     spread = np.linspace(0, total - 1, min(total, _SAMPLES)).astype(np.int64)
     sample = np.union1d(spread, np.flatnonzero(np.array(rows.kinds) != "")[:_SAMPLES])
-    return Samples(rows.part(sample).columns, answers[sample])
+    kept = rows.part(sample)
+    return Samples(kept.columns, answers[sample], np.array(kept.kinds) == "")
 
 
 def _refuse_lost(rows: ComparisonRows, expected: np.ndarray) -> None:

@@ -6,10 +6,12 @@ import gzip
 import itertools
 import json
 import logging
+import re
 import struct
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fti_assets as fti
@@ -17,7 +19,7 @@ from fti_assets.core import clock
 from fti_assets.errors import DeclarationError, NoChampionError
 from fti_assets.inference.server import Limits, ServingApp, serving_app
 from fti_assets.stores.models.plain import publish_graph
-from tests.inference.test_predictor import HOUR, NOON, REQUEST, WEATHER, World, world
+from tests.inference.test_predictor import HOUR, NOON, NUMBER_FEATURES, REQUEST, WEATHER, World, world
 from tests.support.serving import ask, sum_and_difference
 
 __all__ = ["world"]
@@ -75,6 +77,65 @@ def test_several_plain_requests_are_answered_in_order(app):
     assert answer["predictions"][0]["value"] == VALUE
     assert answer["predictions"][1]["missing"] == ["weather_v1"]
     assert ask(app, "POST", "/predict/delay_net", []).json["predictions"] == []
+
+
+def test_plain_requests_are_answered_with_other_values_of_features(app, world):
+    asked = {"requests": [PLAIN, PLAIN], "overrides": {"weather.temp": 30}}
+    answer = ask(app, "POST", f"/predict/delay_net?at={AT}", asked)
+    expected = world.load().predict(REQUEST, at=NOON, overrides={"temp": 30.0})
+    assert answer.status == 200
+    for said in answer.json["predictions"]:
+        assert (said["value"], said["features"]) == (expected.value, expected.features)
+        assert said["overridden"] == ["temp"]
+        assert "explanation" not in said
+    assert ask(app, "POST", f"/predict/delay_net?at={AT}", PLAIN).json["overridden"] == []
+    assert ask(app, "POST", "/predict/delay_net", {"requests": []}).json["predictions"] == []
+
+
+def test_plain_requests_are_explained(app, world, monkeypatch):
+    columns = {name: np.array([1.0, 2.0]) for name in (*NUMBER_FEATURES, "tail")} | {
+        "origin": np.array(["JFK", ""], dtype=object)
+    }
+    [serving] = [entry.predictor.serving for entry in [app.answering.repository.get("delay_net")]]
+    monkeypatch.setattr(serving, "_background", columns)
+    said = ask(app, "POST", f"/predict/delay_net?at={AT}", {"requests": [PLAIN], "explain": True}).json["predictions"][
+        0
+    ]
+    explanation = said["explanation"]
+    assert (explanation["rows"], explanation["exact"]) == (2, True)
+    assert explanation["base"] + sum(explanation["contributions"].values()) == pytest.approx(said["value"], abs=1e-3)
+    bodies = app_schema(app)["oneOf"]
+    assert [body["properties"]["explain"]["enum"] for body in bodies if "explain" in body.get("properties", {})] == [
+        [False],
+        [True],
+    ]
+
+
+def app_schema(app):
+    document = ask(app, "GET", "/openapi.json").json
+    return document["paths"]["/predict/delay_net"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "problem"),
+    [
+        ({"requests": PLAIN}, 400, "requests is {.*}: a list of requests is expected"),
+        (
+            {"requests": [PLAIN], "override": {}},
+            400,
+            "the body has 'override': requests, overrides and explain are expected",
+        ),
+        ({"requests": [PLAIN], "overrides": [{}]}, 400, "overrides is .*: an object of feature to value is expected"),
+        ({"requests": [PLAIN], "overrides": {"tmp": 1}}, 400, "did you mean 'temp'"),
+        ({"requests": [PLAIN], "explain": 1}, 400, "explain is 1: true or false is expected"),
+        ({"requests": [PLAIN] * 11, "explain": True}, 400, "11 rows to explain: at most 10 are explained at once"),
+        ({"requests": [PLAIN], "explain": True}, 422, "keeps no rows of its data to explain an answer against"),
+    ],
+)
+def test_a_wrong_what_if_is_refused(app, asked, status, problem):
+    answer = ask(app, "POST", f"/predict/delay_net?at={AT}", asked)
+    assert answer.status == status
+    assert re.search(problem, answer.json["error"])
 
 
 def test_without_a_time_the_prediction_is_at_now(app):

@@ -96,7 +96,15 @@ class LogWriter:
         return self._work.new_id()
 
     def add(self, request_id: str, requests: Sequence[Mapping[str, Any]], predictions: Sequence[Prediction]) -> None:
-        """Hand over what one request was answered; it never fails and never waits for a disk."""
+        """Hand over what one request was answered; it never fails and never waits for a disk.
+
+        Answers with overridden features are left out: they are of no row that was there, and are no part of what a model did.
+        """
+        if any(prediction.overridden for prediction in predictions):
+            kept = [pair for pair in zip(requests, predictions, strict=True) if not pair[1].overridden]
+            requests, predictions = [one for one, _ in kept], [one for _, one in kept]
+            if not kept:
+                return
         self._work.add((request_id, [dict(one) for one in requests], predictions, clock.now()))
 
     def counts(self, model: str) -> dict[str, int]:

@@ -1,0 +1,46 @@
+"""Plain requests: one, a list of them, or a list with what to ask of them all."""
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from fti_assets.errors import RequestError, excerpt
+
+MOST_EXPLAINED = 10
+"""How many answers are explained at once: each asks the graph some thousand rows."""
+
+
+class PlainRequests(NamedTuple):
+    """What a body asks, and whether its answer is a list."""
+
+    requests: list[Any]
+    is_list: bool
+    overrides: dict[str, Any] | None = None
+    explain: bool = False
+
+
+def plain_requests(body: Any, fields: Collection[str]) -> PlainRequests:
+    """The requests of a body.
+
+    Args:
+        body: a request, a list of them, or ``{"requests": [...], "overrides": {...}, "explain": true}``.
+        fields: the fields of the model's requests; of a model with a field ``requests`` the last form is none.
+
+    Raises:
+        RequestError: it is of the last form, and something in it is not as expected.
+    """
+    if not isinstance(body, dict) or "requests" not in body or "requests" in fields:
+        return PlainRequests(body if isinstance(body, list) else [body], isinstance(body, list))
+    requests, overrides, explain = body["requests"], body.get("overrides"), body.get("explain", False)
+    if not isinstance(requests, list):
+        raise RequestError(f"requests is {excerpt(requests)}: a list of requests is expected")
+    if extras := [name for name in body if name not in ("requests", "overrides", "explain")]:
+        raise RequestError(f"the body has {excerpt(extras[0])}: requests, overrides and explain are expected")
+    if "overrides" in body and not isinstance(overrides, dict):
+        raise RequestError(f"overrides is {excerpt(overrides)}: an object of feature to value is expected")
+    if not isinstance(explain, bool):
+        raise RequestError(f"explain is {excerpt(explain)}: true or false is expected")
+    if explain and len(requests) > MOST_EXPLAINED:
+        raise RequestError(
+            f"the request has {len(requests)} rows to explain: at most {MOST_EXPLAINED} are explained at once"
+        )
+    return PlainRequests(requests, True, overrides, explain)

@@ -1,0 +1,136 @@
+"""What-if: values that a caller gives in place of those that groups and on-demand functions bring."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from fti_assets.core.manifest import Column, JoinedGroup, OnDemandCall
+from fti_assets.core.types import SIDES, ColumnType
+from fti_assets.errors import excerpt, listed
+from fti_assets.inference.serving.request import RequestForm, kind
+from fti_assets.inference.serving.request_values import CONVERTERS, Reason
+from fti_assets.inference.serving.slots import Slots
+
+Given = Mapping[str, Any] | Sequence[Mapping[str, Any] | None]
+
+
+class Override(NamedTuple):
+    """The values of one row that are given, by the slot where each stands, and their names."""
+
+    values: Mapping[int, Any]
+    names: tuple[str, ...]
+
+
+NONE = Override({}, ())
+
+
+class Overrides:
+    """What may be overridden in a view: each joined feature and each output of an on-demand function.
+
+    A joined feature is named as the view has it, or by its group and column as ``weather.wind``.
+    """
+
+    def __init__(
+        self,
+        joins: Sequence[JoinedGroup],
+        labels: Sequence[str],
+        calls: Sequence[OnDemandCall],
+        slots: Slots,
+        form: RequestForm,
+    ) -> None:
+        self._form = form
+        self._names: dict[str, list[str]] = {}
+        self._slots: dict[str, tuple[int, ColumnType]] = {}
+        for joined, label in zip(joins, labels, strict=True):
+            for brought in joined.columns:
+                groups = dict.fromkeys((label, joined.table_name, joined.group))
+                self._add(brought.feature, slots, [f"{group}.{brought.column}" for group in groups])
+        for call in calls:
+            for output in call.outputs:
+                self._add(output.name, slots, [f"{call.name}.{output.name}"])
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What may be overridden, with its types, in order."""
+        return tuple(Column(name, column_type) for name, (_, column_type) in self._slots.items())
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The features that may be overridden, in order."""
+        return tuple(self._slots)
+
+    def read(self, given: Given | None, rows: int) -> list[Override]:
+        """What is given for each of ``n`` rows: one mapping is for all of them, a list has one a row.
+
+        Raises:
+            RequestError: a name cannot be overridden, or a value is not of its type; it lists everything that is wrong.
+        """
+        if given is None:
+            return [NONE] * rows
+        if isinstance(given, Mapping):
+            problems = list(self._problems(given))
+            if not problems:
+                return [self._read(given)] * rows
+        elif isinstance(given, str | bytes) or not isinstance(given, Sequence) or len(given) != rows:
+            problems = [
+                f"overrides are {excerpt(given)}: a mapping of feature to value, or a list of one for each of the {rows} requests, "
+                "is expected"
+            ]
+        else:
+            problems = [
+                f"request {index}: {problem}"
+                for index, one in enumerate(given)
+                if one is not None
+                for problem in self._problems(one)
+            ]
+            if not problems:
+                return [NONE if one is None else self._read(one) for one in given]
+        raise self._form.error(problems)
+
+    def _add(self, feature: str, slots: Slots, aliases: Sequence[str]) -> None:
+        self._slots[feature] = (slots.of(feature), slots.types[feature])
+        self._names[feature] = [feature]
+        for alias in aliases:
+            if alias not in self._slots and feature not in self._names.setdefault(alias, []):
+                self._names[alias].append(feature)
+
+    def _read(self, given: Mapping[str, Any]) -> Override:
+        values = {}
+        names = []
+        for name, value in given.items():
+            [feature] = self._names[name]
+            slot, column_type = self._slots[feature]
+            values[slot] = CONVERTERS[column_type](value)
+            names.append(feature)
+        order = list(self._slots)
+        return Override(values, tuple(sorted(names, key=order.index)))
+
+    def _problems(self, given: Any) -> Iterator[str]:
+        if not isinstance(given, Mapping):
+            yield f"overrides are {excerpt(given)}, {kind(given)}, where a mapping of feature to value is expected"
+            return
+        seen: dict[str, str] = {}
+        for name, value in given.items():
+            features = self._names.get(name, []) if isinstance(name, str) else []
+            if len(features) != 1:
+                yield self._unknown(name, features)
+                continue
+            [feature] = features
+            if feature in seen:
+                yield f"{excerpt(name)} and {seen[feature]!r} override the same feature"
+            seen[feature] = name
+            expected = SIDES[self._slots[feature][1]].asked
+            try:
+                CONVERTERS[self._slots[feature][1]](value)
+            except Exception as problem:  # whatever a client's value raises when it is looked at
+                reason = f" ({problem})" if isinstance(problem, Reason) else ""
+                yield f"the override {excerpt(name)} is {excerpt(value)}, {kind(value)}, {expected} is expected{reason}"
+
+    def _unknown(self, name: Any, features: Sequence[str]) -> str:
+        if features:
+            return f"the override {excerpt(name)} is of several joins: name one of the features {listed(features)}"
+        if name in {column.name for column in self._form.columns}:
+            return f"the override {excerpt(name)} is a field of the request: give it there"
+        close = difflib.get_close_matches(str(name), list(self._names), n=1, cutoff=0.6)
+        meant = f"did you mean {close[0]!r}? " if close else ""
+        return f"the override {excerpt(name)} is no looked-up or computed feature: {meant}There are {listed(list(self._slots), 20)}"

@@ -204,6 +204,13 @@ def test_honest_features_are_not_accused(connection: duckdb.DuckDBPyConnection, 
     assert "features_do_not_tell_label" not in found, found
 
 
+@pytest.mark.parametrize("kind", ["number", "integer", "boolean"])
+@pytest.mark.parametrize("label", ["amount", "count"])
+def test_one_value_beside_nulls_tells_no_number(connection: duckdb.DuckDBPyConnection, label: str, kind: str) -> None:
+    of, y = {"amount": (Column("amount", "number"), MANY), "count": (COUNT, COUNTS)}[label]
+    assert not told(connection, kind, [1 if value > 0.5 else None for value in NOISE], y, of)
+
+
 def test_a_constant_label_is_told_by_nothing(connection: duckdb.DuckDBPyConnection) -> None:
     for label, value in ((FLAG, True), (AMOUNT, 2.5), (CLASS, "a")):
         assert (

@@ -125,7 +125,9 @@ def _tells(feature: Column, label: LabelFacts, least: int) -> str:
         ways.append(f"({enough} AND coalesce(bool_and({f}::DOUBLE = {y}::DOUBLE), true))")
         if label.values > 2:
             line = f"corr({f}::DOUBLE, {y}::DOUBLE) FILTER (abs({f}::DOUBLE) < 1e100 AND abs({y}::DOUBLE) < 1e100)"
-            ways.append(f"({enough} AND coalesce(abs({line}) > 1 - {1e-12 if least else 1e-6}, {not least}))")
+            # Of one value there is no line: that is NaN, which DuckDB takes for greater than any number.
+            line = f"coalesce(abs(nullif({line}, 'nan'::DOUBLE)) > 1 - {1e-12 if least else 1e-6}, {not least})"
+            ways.append(f"({enough} AND {line})")
     elif feature.type == kind:
         ways.append(f"({enough} AND coalesce(bool_and({f} = {y}), true))")
     if label.values == 2:

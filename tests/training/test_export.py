@@ -200,16 +200,31 @@ def test_trees_may_get_missing_numbers_as_they_are():
 
 
 @pytest.mark.parametrize("missing_in_training", [True, False])
-@pytest.mark.parametrize("kind", ["tree", "forest", "extra trees", "pipeline"])
+@pytest.mark.parametrize("kind", ["tree", "forest", "extra trees", "many deep trees", "pipeline", "vote", "stack"])
 def test_missing_numbers_go_where_the_fitted_tree_sends_them(kind, missing_in_training):
     pytest.importorskip("skl2onnx")
-    from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+    from sklearn.ensemble import (
+        ExtraTreesClassifier,
+        HistGradientBoostingClassifier,
+        RandomForestClassifier,
+        StackingClassifier,
+        VotingClassifier,
+    )
+    from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer
     from sklearn.tree import DecisionTreeClassifier
 
+    # Histogram gradient boosting keeps the routes of its trees elsewhere than the forest beside it.
+    mixed = [
+        ("forest", RandomForestClassifier(5, max_depth=3, random_state=0)),
+        ("boosted", HistGradientBoostingClassifier(max_iter=5, min_samples_leaf=5, random_state=0)),
+    ]
     estimators = {
         "tree": DecisionTreeClassifier(max_depth=4, random_state=0),
+        "many deep trees": ExtraTreesClassifier(150, random_state=0),
+        "vote": VotingClassifier(mixed, voting="soft"),
+        "stack": StackingClassifier(mixed, final_estimator=LogisticRegression(), cv=2),
         "forest": RandomForestClassifier(10, max_depth=4, random_state=0),
         "extra trees": ExtraTreesClassifier(10, max_depth=4, random_state=0),
         "pipeline": make_pipeline(FunctionTransformer(), RandomForestClassifier(5, max_depth=3, random_state=0)),

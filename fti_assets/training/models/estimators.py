@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 _ROUTES = "nodes_missing_value_tracks_true"
+_ULPS = 4
+"""How far a converted threshold lies at most from the tree's own, in steps of float32."""
 
 
 def _parts_of(value: Any, visited: set[int]) -> Iterator[Any]:
@@ -57,12 +59,12 @@ def route_missing(model: Any, estimator: Any) -> None:
 
     A tree that is none of the estimator's is left as it is, for the comparison with the estimator to judge.
     """
-    # The converter fills the attribute of routes with zeros, so that a missing value always went to the right. scikit-learn
+    # The converter fills the attribute of routes with zeros for these, so that a missing value always went to the right. scikit-learn
     # keeps the way of each node in missing_go_to_left: learned, or that of the greater child where training missed nothing.
     fitted: dict[bytes, deque[Any]] = defaultdict(deque)
     for part in _parts_of(estimator, set()):
         if hasattr(part, "children_left") and hasattr(part, "threshold") and hasattr(part, "missing_go_to_left"):
-            fitted[_shape(part.children_left == -1, part.feature, part.threshold)].append(part)
+            fitted[_shape(part.children_left == -1, part.feature)].append(part)
     if not fitted:
         return
     for node in model.graph.node:
@@ -78,15 +80,17 @@ def _route(node: Any, fitted: Mapping[bytes, deque[Any]]) -> None:
     is_leaf = np.array([mode == b"LEAF" for mode in attributes["nodes_modes"].strings])
     thresholds = np.array(attributes["nodes_values"].floats, dtype=np.float32)
     order = np.lexsort((nodes, trees))
-    routes = np.zeros(len(trees), dtype=np.int64)
-    for at in np.split(order, np.flatnonzero(np.diff(trees[order])) + 1):
-        alike = fitted.get(_shape(is_leaf[at], features[at], thresholds[at]))
-        if alike:
-            routes[at] = np.where(is_leaf[at], 0, np.asarray(alike[0].missing_go_to_left, dtype=np.int64))
-            alike.rotate(
-                -1
-            )  # trees that are alike, as stumps of one feature, are told apart by their order, which it keeps
     attribute = attributes.get(_ROUTES)
+    # Histogram gradient boosting keeps its routes elsewhere, and the converter takes them over.
+    routes = np.zeros(len(trees), dtype=np.int64) if attribute is None else np.array(attribute.ints, dtype=np.int64)
+    for at in np.split(order, np.flatnonzero(np.diff(trees[order])) + 1):
+        alike = fitted.get(_shape(is_leaf[at], features[at]), deque())
+        tree = next((one for one in alike if _has_thresholds(one, thresholds[at])), None)
+        if tree is not None:
+            routes[at] = np.where(is_leaf[at], 0, np.asarray(tree.missing_go_to_left, dtype=np.int64))
+            # Trees that are alike, as stumps of one feature, are told apart by their order, which the converter keeps.
+            alike.remove(tree)
+            alike.append(tree)
     if attribute is None:
         attribute = node.attribute.add()
         attribute.name, attribute.type = _ROUTES, 7  # AttributeProto.INTS
@@ -94,10 +98,15 @@ def _route(node: Any, fitted: Mapping[bytes, deque[Any]]) -> None:
     attribute.ints.extend(routes.tolist())
 
 
-def _shape(is_leaf: np.ndarray, features: np.ndarray, thresholds: np.ndarray) -> bytes:
-    """What tells a tree apart: its leaves, features and thresholds."""
-    digits = np.where(is_leaf, 0.0, thresholds).astype(np.float32)
-    # Half of float32's digits, since the converter rounds thresholds in its own way.
-    with np.errstate(over="ignore", invalid="ignore"):
-        rounded = np.frombuffer(digits.tobytes(), dtype=np.uint32) + np.uint32(1 << 11) >> np.uint32(12)
-    return is_leaf.tobytes() + np.where(is_leaf, 0, features).astype(np.int64).tobytes() + rounded.tobytes()
+def _shape(is_leaf: np.ndarray, features: np.ndarray) -> bytes:
+    """What most trees are told apart by: which nodes are leaves, and the features of the others."""
+    return is_leaf.tobytes() + np.where(is_leaf, 0, features).astype(np.int64).tobytes()
+
+
+def _has_thresholds(tree: Any, converted: np.ndarray) -> bool:
+    """Whether a tree of that shape has these thresholds, which the converter has rounded in its own way."""
+    inner = tree.children_left != -1
+    with np.errstate(over="ignore"):
+        own, other = tree.threshold[inner].astype(np.float32), converted[inner]
+    with np.errstate(invalid="ignore"):  # a node that tells missing values from all others may have an infinite one
+        return bool(np.all((own == other) | (np.abs(own - other) <= _ULPS * np.spacing(np.abs(own)))))

@@ -1,11 +1,15 @@
 """What changes the identity of an on-demand function, and what does not."""
 
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from fti_assets.core.on_demand import module as module_reading
 from fti_assets.core.on_demand.meaning import declares_on_demand, meaning
 from fti_assets.core.on_demand.source import source_file
 from fti_assets.errors import DeclarationError
@@ -278,3 +282,30 @@ def test_a_module_in_folders_without_init_is_found(tmp_path: Path, monkeypatch: 
     (tmp_path / "od_outer" / "od_inner").mkdir(parents=True)
     (tmp_path / "od_outer" / "od_inner" / "od_last.py").write_text("def f(x):\n    return x\n")
     assert source_file("od_outer.od_inner.od_last") == tmp_path / "od_outer" / "od_inner" / "od_last.py"
+
+
+def test_a_child_forked_while_a_module_is_read_reads_modules_too(write, monkeypatch):
+    """A thread that promotes reads one, and is not there in the child."""
+    bound_by, reading, done = module_reading.bound_by, threading.Event(), threading.Event()
+    main = threading.get_ident()
+
+    def slow(node):
+        if threading.get_ident() != main:
+            reading.set()
+            done.wait(30)
+        return bound_by(node)
+
+    monkeypatch.setattr(module_reading, "bound_by", slow)
+    promoting = threading.Thread(target=lambda: meaning("od_main", "made"))
+    promoting.start()
+    assert reading.wait(10)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        try:
+            os._exit(0 if module_reading.Module.read("od_main").binds("made") else 1)
+        finally:
+            os._exit(2)
+    done.set()
+    promoting.join()
+    assert os.waitpid(child, 0)[1] == 0

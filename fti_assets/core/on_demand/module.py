@@ -6,8 +6,8 @@ import ast
 import builtins
 import sys
 from dataclasses import dataclass, field
-from functools import cached_property
 
+from fti_assets.core.lazy import lazy
 from fti_assets.core.on_demand.changes import (
     DEFINITIONS,
     Changes,
@@ -67,26 +67,26 @@ class Module:
         """Whether a name may come from here: bound, from ``import *``, or made by a ``__getattr__`` of the module."""
         return self.binds(name) or self.binds("*") or self.binds("__getattr__")
 
-    @cached_property
+    @lazy
     def bound(self) -> list[set[str]]:
         """The names that each statement gives a value."""
         return [bound_by(one) for one in self.tree.body]
 
-    @cached_property
+    @lazy
     def mentioned(self) -> list[set[str]]:
         """The names that each statement says."""
         return [mentioned_by(one) for one in self.tree.body]
 
-    @cached_property
+    @lazy
     def changed_by_call(self) -> list[set[str]]:
         """The names that each function and class changes when it is called."""
         return [changed_inside(one) if isinstance(one, DEFINITIONS) else set() for one in self.tree.body]
 
-    @cached_property
+    @lazy
     def changes(self) -> Changes:
         return Changes(self.tree)
 
-    @cached_property
+    @lazy
     def changed(self) -> list[set[str]]:
         """The names that each statement may change in place, by a call of something unknown too."""
         return [
@@ -94,7 +94,7 @@ class Module:
             for one in self.tree.body
         ]
 
-    @cached_property
+    @lazy
     def origins(self) -> dict[str, set[str]]:
         """Which modules the imports of a name ask for, those inside functions too."""
         results: dict[str, set[str]] = {}
@@ -108,7 +108,7 @@ class Module:
                     results.setdefault(alias.asname or alias.name, set()).add(origin)
         return results
 
-    @cached_property
+    @lazy
     def originals(self) -> dict[str, set[str]]:
         """What the imports of a name say: ``{"load": {"importlib", "import_module"}}``."""
         results: dict[str, set[str]] = {}
@@ -150,7 +150,7 @@ class Module:
                 return names
             names |= more
 
-    @cached_property
+    @lazy
     def _flows(self) -> list[tuple[set[str], set[str], bool]]:
         """The names that take a value, those that live on in it, and whether it is one of those as such."""
         results: list[tuple[set[str], set[str], bool]] = []

@@ -45,6 +45,7 @@ bench: install
 	$(BIN)/python benchmarks/arrival_windows.py
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python -m benchmarks.server
+	$(BIN)/python -m benchmarks.batch
 	$(BIN)/python benchmarks/lake.py
 	$(BIN)/python benchmarks/online.py
 	$(BIN)/python benchmarks/dagster_overhead.py

@@ -21,6 +21,7 @@ from fti_assets.errors import DeclarationError
 from fti_assets.features.online.load import load_online
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.inference.batch import run as batch_run
+from fti_assets.inference.batch import scoring
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.stores.models.store import build_id
 from tests.on_demand import calendar
@@ -236,6 +237,27 @@ def test_each_row_names_its_keys_time_answer_build(bench: Bench) -> None:
     (event,) = result.asset_materializations_for_node(SCORES.table_name)
     assert event.metadata["builds"].value == champion
     assert event.metadata["dagster/row_count"].value == len(rows)
+
+
+@pytest.mark.parametrize("model", [BUYER, SORTER], ids=["binary", "multiclass"])
+def test_rows_scored_a_few_at_a_time_have_the_answers_of_all_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, model: Any
+) -> None:
+    column = "probabilities" if model is SORTER else "probability"
+    answers = []
+    for name, size in (("whole", scoring.CHUNK_ROWS), ("few", 7)):
+        monkeypatch.setattr(scoring, "CHUNK_ROWS", size)
+        predictions = fti.batch_predictions(name=name, model=model, partitions_def=DAYS)
+        bench.predict(predictions, "06")
+        answers.append(bench.answers(predictions))
+    whole, few = answers
+    assert few["visit_id"].tolist() == whole["visit_id"].tolist() == in_day(6)["visit_id"].tolist()
+    for one, other in zip(few[column], whole[column], strict=True):
+        numbers = [sorted(dict(value).items()) if model is SORTER else value for value in (one, other)]
+        if model is SORTER:
+            assert [name for name, _ in numbers[0]] == [name for name, _ in numbers[1]]
+            numbers = [[number for _, number in pairs] for pairs in numbers]
+        assert numbers[0] == pytest.approx(numbers[1], rel=1e-6)
 
 
 def test_a_rerun_keeps_stored_answers_and_predicts_only_absent_rows(

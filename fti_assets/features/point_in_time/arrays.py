@@ -40,6 +40,6 @@ def _canonical(column: Column) -> str:
 def _filled(values: np.ndarray, kind: ColumnType) -> np.ndarray:
     plain = np.asarray(np.ma.getdata(values))
     if kind != "timestamp":
-        return plain.astype(SIDES[kind].array)
+        return plain.astype(SIDES[kind].array, copy=False)
     # DuckDB masks null times, and what lies under a mask is arbitrary.
     return np.where(np.ma.getmaskarray(values), np.datetime64("NaT", "us"), plain.astype("datetime64[us]"))

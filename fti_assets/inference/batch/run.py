@@ -9,19 +9,16 @@ from typing import Any
 
 import dagster as dg
 import duckdb
-import numpy as np
-import pyarrow as pa
 
 from fti_assets.core import clock
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.names import PartitionRecord
 from fti_assets.core.rules import Verdict, worst
-from fti_assets.core.sql import literal, quoted, temporary_name, timestamp
+from fti_assets.core.sql import literal, quoted, timestamp
 from fti_assets.core.times import Partition
 from fti_assets.errors import NoChampionError, NotMaterializedError, StoreError, listed
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.groups.columns import stored_schema
-from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.staging import stage
@@ -36,6 +33,7 @@ from fti_assets.inference.batch.predictions import (
     columns_of,
     layout_of,
 )
+from fti_assets.inference.batch.scoring import numbered_table, scored
 from fti_assets.orchestration.lineage import COLUMN_LINEAGE, answers_lineage
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.orchestration.resources import Stores
@@ -45,8 +43,6 @@ from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.coverage import coverage_metadata, with_match_columns
 from fti_assets.training.judging.evaluation import OUTPUT_NAMES
-
-_CHUNK_ROWS = 65_536
 
 
 def run_batch_predictions(
@@ -158,21 +154,17 @@ def _answers(
         due = lake.connection.sql(
             f"SELECT spine.* FROM {relation_name(due)} spine WHERE NOT EXISTS (FROM {relation_name(old)} old WHERE {same})"
         )
-    name = quoted(temporary_name("scored"))
-    lake.connection.execute(
-        # Numbered in a table: a relation without an order may give its rows otherwise when it is read again.
-        f"CREATE TEMP TABLE {name} AS SELECT row_number() OVER () AS __fti_scored, * "
-        f"FROM {relation_name(assemble(lake, with_match_columns(view), due, snapshot=snapshot))}"
-    )
-    answers = lake.connection.from_arrow(_scores(lake, store, build, name))
-    identity = ", ".join(f"rows.{quoted(column)}" for column in view.identity)
-    [(late,)] = lake.connection.execute(f"SELECT count(*) FILTER ({LATE}) FROM {name}").fetchall()
+    joined = relation_name(assemble(lake, with_match_columns(view), due, snapshot=snapshot))
+    table = numbered_table(lake.connection, joined)
+    manifest, graph = load_build(store, build.model, build.reference)
+    answers = scored(lake.connection, table, manifest, graph, kept=view.identity)
     rows = lake.connection.sql(
-        f"SELECT {identity}, answers.* EXCLUDE (__fti_scored), {literal(build.reference)} AS {BUILD}, "
-        f"{timestamp(clock.now())} AS {PREDICTED_AT} "
-        f"FROM {name} rows JOIN {relation_name(answers)} answers USING (__fti_scored)"
+        f"SELECT *, {literal(build.reference)} AS {BUILD}, {timestamp(clock.now())} AS {PREDICTED_AT} FROM {answers}"
     )
-    return _Answers(rows, int(late), inputs_of(lake.connection.sql(f"FROM {name}"), view))
+    [(late,)] = lake.connection.execute(f"SELECT count(*) FILTER ({LATE}) FROM {table}").fetchall()
+    inputs = inputs_of(lake.connection.sql(f"FROM {table}"), view)
+    lake.connection.execute(f"DROP TABLE {table}")  # features are wider than answers, and done with
+    return _Answers(rows, int(late), inputs)
 
 
 def _missing(lake: Lake, predictions: BatchPredictions, partitions: Sequence[Partition], snapshot: int) -> Verdict:
@@ -216,38 +208,6 @@ def _refuse_concurrent_write(
             f"{predictions.table_name} {listed(changes)} was written by another run meanwhile; nothing of this run was stored: run it "
             "again, and it keeps those answers"
         )
-
-
-def _scores(lake: Lake, store: ModelStore, build: ModelManifest, table: str) -> pa.Table:
-    """The graph's answer for each numbered row, in chunks."""
-    manifest, graph = load_build(store, build.model, build.reference)
-    total = lake.connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
-    chunks = []
-    for first in range(0, max(total, 1), _CHUNK_ROWS):
-        rows = lake.connection.sql(
-            f"FROM {table} WHERE __fti_scored > {first} AND __fti_scored <= {first + _CHUNK_ROWS} ORDER BY __fti_scored"
-        )
-        columns = fetch_columns(rows, manifest.view.features)
-        size = len(next(iter(columns.values())))
-        if size == 1:  # onnxruntime rounds one row alone otherwise than among others
-            columns = {name: np.repeat(values, 2) for name, values in columns.items()}
-        outputs = {name: values[:size] for name, values in graph.run(columns).items()}
-        numbers = pa.array(np.arange(first + 1, first + 1 + size), pa.int64())
-        chunks.append(pa.table({"__fti_scored": numbers, **_columns(outputs, manifest)}))
-    return pa.concat_tables(chunks)
-
-
-def _columns(outputs: Mapping[str, np.ndarray], manifest: ModelManifest) -> dict[str, pa.Array]:
-    """``probability`` or ``value`` as a number, ``probabilities`` as a map of class to probability."""
-    columns = {}
-    for output in manifest.outputs:
-        values = outputs[output.name].astype(np.float64)
-        if output.name == "probabilities":
-            maps = [list(zip(manifest.classes, row, strict=True)) for row in values.tolist()]
-            columns[output.name] = pa.array(maps, pa.map_(pa.string(), pa.float64()))
-        else:
-            columns[output.name] = pa.array(values)
-    return columns
 
 
 def _within(time: str | None, partitions: Sequence[Partition]) -> str:

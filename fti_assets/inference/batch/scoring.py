@@ -1,0 +1,79 @@
+"""A graph's answers for the rows of a table, some at a time: neither the rows nor the answers are ever held in Python whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from fti_assets.core.manifest import Column, ModelManifest
+from fti_assets.core.sql import quoted, temporary_name
+from fti_assets.features.point_in_time.arrays import fetch_columns
+from fti_assets.stores.models.graph import Graph
+
+NUMBER = "__fti_scored"
+"""The column that numbers the rows of a table from 1, as ``numbered_table`` makes it."""
+
+# As many as DuckDB keeps together in a table, so that a chunk is read without its neighbours.
+CHUNK_ROWS = 122_880
+_CHUNK = "__fti_chunk"
+
+
+def numbered_table(connection: duckdb.DuckDBPyConnection, rows: str) -> str:
+    """The rows of a relation in a temporary table with their numbers, and its quoted name.
+
+    A table, since a relation without an order may give its rows otherwise when it is read again.
+    """
+    name = quoted(temporary_name("scored"))
+    connection.execute(f"CREATE TEMP TABLE {name} AS SELECT row_number() OVER () AS {NUMBER}, * FROM {rows}")
+    return name
+
+
+def scored(
+    connection: duckdb.DuckDBPyConnection, table: str, manifest: ModelManifest, graph: Graph, *, kept: Sequence[str]
+) -> str:
+    """Answer the rows of a numbered table into a temporary one, and give its quoted name.
+
+    Args:
+        connection: the one that ``table`` belongs to.
+        table: its quoted name, made by ``numbered_table``.
+        manifest: the build, for its features and outputs.
+        graph: the build's.
+        kept: columns of ``table`` that go with the answers.
+    """
+    answers = quoted(temporary_name("answers"))
+    selected = ", ".join([*(f"rows.{quoted(column)}" for column in kept), f"chunk.* EXCLUDE ({NUMBER})"])
+    [(total,)] = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
+    for first in range(0, max(total, 1), CHUNK_ROWS):  # a table without rows gives answers their types
+        # DuckDB skips the parts of a table whose numbers lie elsewhere, so each chunk costs what it holds.
+        rows = f"(FROM {table} WHERE {NUMBER} > {first} AND {NUMBER} <= {first + CHUNK_ROWS})"
+        connection.register(_CHUNK, _answered(connection.sql(f"FROM {rows}"), manifest, graph))
+        into = f"CREATE TEMP TABLE {answers} AS" if first == 0 else f"INSERT INTO {answers}"
+        connection.execute(f"{into} SELECT {selected} FROM {rows} rows JOIN {_CHUNK} chunk USING ({NUMBER})")
+        connection.unregister(_CHUNK)
+    return answers
+
+
+def _answered(rows: duckdb.DuckDBPyRelation, manifest: ModelManifest, graph: Graph) -> pa.Table:
+    """The graph's answers with the numbers of their rows."""
+    columns = fetch_columns(rows, [Column(NUMBER, "integer"), *manifest.view.features])
+    numbers = columns.pop(NUMBER).astype(np.int64)
+    if len(numbers) == 1:  # onnxruntime rounds one row alone otherwise than among others
+        columns = {name: np.repeat(values, 2) for name, values in columns.items()}
+    outputs = {name: values[: len(numbers)] for name, values in graph.run(columns).items()}
+    return pa.table({NUMBER: numbers, **_columns(outputs, manifest)})
+
+
+def _columns(outputs: Mapping[str, np.ndarray], manifest: ModelManifest) -> dict[str, pa.Array]:
+    """``probability`` or ``value`` as a number, ``probabilities`` as a map of class to probability."""
+    columns = {}
+    for output in manifest.outputs:
+        values = outputs[output.name].astype(np.float64)
+        if output.name == "probabilities":
+            maps = [list(zip(manifest.classes, row, strict=True)) for row in values.tolist()]
+            columns[output.name] = pa.array(maps, pa.map_(pa.string(), pa.float64()))
+        else:
+            columns[output.name] = pa.array(values)
+    return columns

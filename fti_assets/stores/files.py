@@ -3,9 +3,6 @@
 import errno
 import fcntl
 import os
-import secrets
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -160,6 +157,8 @@ def publish_folder(folder: Path, files: dict[str, bytes]) -> None:
         sync_folder(temporary)
         temporary.rename(folder)
     except BaseException as error:
+        import shutil  # not at the top: who only reads starts without it
+
         shutil.rmtree(temporary, ignore_errors=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             raise StoreError(taken) from error
@@ -290,7 +289,7 @@ def _held(path: Path, timeout: float) -> StoreError:
 
 
 def _hidden_sibling(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    return path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
 
 
 def _write_durably(path: Path, content: bytes) -> None:
@@ -319,6 +318,8 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
     Raises:
         StoreError: there is no room for it, or no folder for temporary files.
     """
+    import tempfile  # not at the top: who only reads starts without it
+
     try:
         made = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)  # upkeep deletes what is left
     except OSError as error:

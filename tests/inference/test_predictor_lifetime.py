@@ -8,6 +8,8 @@ import pytest
 
 from fti_assets.errors import PredictionError, RequestError
 from fti_assets.inference.serving.predictor import Predictor
+from fti_assets.inference.serving.served_build import ServedBuild
+from fti_assets.stores.models.graph import Graph
 from tests.inference import test_predictor
 from tests.inference.test_predictor import HOUR, NOON, REQUEST, WEATHER
 
@@ -69,3 +71,32 @@ def test_a_group_that_brings_nothing_can_be_an_error(world):
             predictor.predict([REQUEST, REQUEST | {"origin": "SFO"}], at=NOON)
     with pytest.raises(PredictionError, match="on_missing is 'drop': 'impute' or 'error' is expected"):
         world.load(on_missing="drop")
+
+
+def resident_bytes() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("swaps", [40, pytest.param(1_000, marks=pytest.mark.soak)])
+def test_swaps_leave_no_build_no_descriptor_and_no_memory(world, swaps):
+    builds = [world.publish(token).reference for token in (2, 3)]
+    aliases = world.models.aliases_file("delay_net")
+    texts = [aliases.read_text().replace(world.load().build, reference) for reference in builds]
+    other = aliases.with_name("other.json")
+
+    def swap(times: int) -> tuple[int, int, int]:
+        """The builds, descriptors and bytes that are there after so many swaps."""
+        for number in range(times):
+            other.write_text(texts[number % 2])
+            os.replace(other, aliases)
+            assert predictor.follow() == predictor.predict(REQUEST, at=NOON).build == builds[number % 2]
+        gc.collect()
+        alive = sum(isinstance(one, ServedBuild | Graph) for one in gc.get_objects())
+        return alive, len(os.listdir("/proc/self/fd")), resident_bytes()
+
+    with world.load() as predictor:
+        before = swap(max(20, swaps // 4))  # the allocators settle
+        after = swap(swaps)
+    assert after[:2] == before[:2]
+    assert after[2] - before[2] < 4_000_000 + 8_000 * swaps  # a session alone takes ten times as much

@@ -15,7 +15,6 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
 from fti_assets.errors import PredictionError, RequestError, excerpt
 from fti_assets.inference.serving.forks import flights
-from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.inference.serving.overrides import Given
 from fti_assets.inference.serving.prediction import Explanation, Prediction, Predictions
 from fti_assets.inference.serving.request import moment
@@ -33,6 +32,8 @@ from fti_assets.stores.online.store import OnlineStore, SqliteOnlineStore, onlin
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
+
+    from fti_assets.inference.serving.log.writer import LogWriter
 
 __all__ = ["Explanation", "Prediction", "Predictions", "Predictor"]
 
@@ -65,7 +66,7 @@ class Predictor:
         build: str | None,
         strictness: Strictness,
         follow: Follow = "request",
-        log: LogWriter | None = None,
+        log: "LogWriter | None" = None,
     ) -> None:
         self._model = model
         self._log = log
@@ -136,7 +137,11 @@ class Predictor:
         strictness = Strictness(unknown_keys, unknown_categories, out_of_schema, on_missing)
         model_store = ModelStore(home() / "models" if models is None else models)
         online_values = online_store(home() / "online" if online is None else online)
-        writer = None if log is None else LogWriter(log, redact=redact)
+        writer = None
+        if log is not None:
+            from fti_assets.inference.serving.log.writer import LogWriter
+
+            writer = LogWriter(log, redact=redact)
         return cls(model, model_store, online_values, build=build, strictness=strictness, follow=follow, log=writer)
 
     @classmethod
@@ -286,7 +291,7 @@ class Predictor:
             self._note(self._log, requests, answers)
         return answer
 
-    def _note(self, log: LogWriter, requests: Sequence[Request], predictions: list[Prediction]) -> None:
+    def _note(self, log: "LogWriter", requests: Sequence[Request], predictions: list[Prediction]) -> None:
         request_id = log.new_id()
         for prediction in predictions:
             prediction.request_id = request_id

@@ -6,9 +6,8 @@
 
 import hashlib
 import logging
+import os
 import re
-import secrets
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -33,7 +32,6 @@ from fti_assets.errors import (
     one_of,
 )
 from fti_assets.stores.files import locked, publish_folder, read_file, readable, reason, write_atomically, written
-from fti_assets.stores.models.graph_trial import check_graph
 
 _log = logging.getLogger(__name__)
 _REFERENCE = re.compile(r"v[1-9][0-9]*/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
@@ -67,7 +65,7 @@ def build_id(cutoff: datetime, token: str | None = None) -> str:
     >>> build_id(datetime(2013, 5, 1), "1f9ac3d2")
     '20130501T000000Z-1f9ac3d2'
     """
-    return f"{naive_utc(cutoff):%Y%m%dT%H%M%SZ}-{token or secrets.token_hex(4)}"
+    return f"{naive_utc(cutoff):%Y%m%dT%H%M%SZ}-{token or os.urandom(4).hex()}"
 
 
 def cutoff_of(reference: str) -> str:
@@ -138,6 +136,11 @@ class ModelStore:
                 f"{manifest.model}/{manifest.reference} cannot have a file {one_of(unusable)}: give it a plain name beside "
                 f"{one_of(own)}"
             )
+        # Not at the top: an app only reads, and starts without what publishing needs.
+        import shutil
+
+        from fti_assets.stores.models.graph_trial import check_graph
+
         folder = self._folder(manifest.model) / manifest.reference
         # Before the lock is taken: a trial may take minutes, and others publish and promote meanwhile.
         check_graph(manifest, graph, seconds=self._trial_seconds)

@@ -65,7 +65,7 @@ def build_definitions(
     """
     if not declarations:
         raise DeclarationError(
-            "build_definitions was given no declaration: name at least one, build_definitions([weather])"
+            "build_definitions was given no declarations: name at least one, build_definitions([weather])"
         )
     if not isinstance(declarations, Iterable) or isinstance(declarations, str):
         raise DeclarationError(

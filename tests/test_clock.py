@@ -50,6 +50,8 @@ def test_another_thread_keeps_its_own_clock() -> None:
 @pytest.mark.parametrize("text", ["noon", "2013-13-01", "x" * 10_000])
 def test_a_clock_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("FTI_NOW", text)
-    with pytest.raises(DeclarationError, match="FTI_NOW is .*, which is no instant: write ISO text such as") as caught:
+    with pytest.raises(
+        DeclarationError, match="FTI_NOW is .*, which is not an instant: write ISO text such as"
+    ) as caught:
         clock.now()
     assert len(str(caught.value)) < 300

@@ -123,7 +123,7 @@ OF_ANOTHER_KIND = [
     (call(group, deps="weather"), r"write deps=\['weather'\]"),
     (call(group, ins=[orders]), "ins is .* it takes a dict of text"),
     (call(view, spine="customers"), "spine is 'customers'; it takes a FeatureGroup"),
-    (call(view, features=customers["age"]), r"which is no list: write features=\[...\]"),
+    (call(view, features=customers["age"]), r"which is not a list: write features=\[...\]"),
     (call(view, features=["age", "plan"]), "'age' and 'plan' is not a feature; give columns of a group"),
     (call(view, label="churned"), "label is 'churned'; it takes a Label"),
     (call(view, label=customers["churned"]), "a Selection; it takes a Label"),
@@ -213,7 +213,7 @@ def test_one_class_alone_cannot_be_learned(task: Any) -> None:
     one = fti.model(dataset=VIEW, task=task, name="one")(fitted)
     frame = pd.DataFrame({"age": np.arange(20.0), "plan": ["a", "b"] * 10, "churned": [1] * 20})
     with pytest.raises(
-        ModelError, match=r"has one class alone to train on: the label 'churned' is '?1'? in all 12 train rows"
+        ModelError, match=r"has only one class to train on: the label 'churned' is '?1'? in all 12 train rows"
     ):
         testing.train_tiny(one, frame)
 

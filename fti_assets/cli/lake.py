@@ -54,7 +54,7 @@ def check(file: str | None, module: str | None, lake: str | None) -> None:
                 click.echo("every partition is as Dagster recorded it, or newer")
     if missing:
         raise StoreError(
-            f"{len(missing)} files that the catalog names are not there or not whole: {listed(missing)}. Materialize their partitions "
+            f"{len(missing)} files that the catalog names are missing or incomplete: {listed(missing)}. Materialize their partitions "
             "again; what old snapshots had of them is lost"
         )
     if stale:

@@ -119,7 +119,7 @@ class DeclaringComponent(PlacedComponent):
         if not isinstance(reference, str) or is_path(reference):
             result = self.python(reference, what=what)
             if not isinstance(result, declaration):
-                raise DeclarationError(f"{what} {reference!r} is {result!r}, which is no {declaration.__name__}")
+                raise DeclarationError(f"{what} {reference!r} is {result!r}, which is not a {declaration.__name__}")
             return result
         components = components_of(tree, kind)
         matching = [component for component in components if reference in component.names()]

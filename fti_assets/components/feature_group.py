@@ -87,7 +87,7 @@ class FeatureGroupComponent(AssetAttributes, DeclaringComponent):
         unknown = [name for name in inputs if name not in tables]
         if unknown:
             raise DeclarationError(
-                f"inputs gives a group for {listed(unknown)}, which is no parameter of {function.__name__!r} annotated fti.Table; "
+                f"inputs gives a group for {listed(unknown)}, which is not a parameter of {function.__name__!r} annotated fti.Table; "
                 f"there is {listed(tables)}"
             )
         groups = {name for component in components_of(tree, FeatureGroupComponent) for name in component.names()}

@@ -31,7 +31,7 @@ def now() -> datetime:
         return instant(text)
     except ValueError as error:
         raise DeclarationError(
-            f"FTI_NOW is {excerpt(text)}, which is no instant: write ISO text such as 2014-01-05T00:00:00Z, or unset it"
+            f"FTI_NOW is {excerpt(text)}, which is not an instant: write ISO text such as 2014-01-05T00:00:00Z, or unset it"
         ) from error
 
 

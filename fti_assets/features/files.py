@@ -134,7 +134,7 @@ def _refuse_fields(path: str, partitions: Sequence[Partition], name: str, *, par
         fields = {field for _, field, _, _ in Formatter().parse(path) if field is not None}
     except ValueError as error:
         raise DeclarationError(
-            f"the path {path!r} of {name} cannot be filled in: {error}; a brace that is meant is {{{{"
+            f"the path {path!r} of {name} cannot be filled in: {error}; write a literal brace as {{{{"
         ) from error
     has = () if not partitioned else _FIELDS if partitions[0].start is not None else _FIELDS[:1]
     unknown = sorted(fields - {*has})

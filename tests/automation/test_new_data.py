@@ -144,7 +144,7 @@ def test_a_partition_that_does_not_exist_yet_waits_until_it_does(ticks: Ticks) -
     LANDED["visits"] = {"2024-01-31": "a", "2024-02-01": "a"}
     assert ticks.tick() == [("visits_v1", "2024-01-31")]
     result = ticks.evaluate()
-    assert result.skip_message == "nothing new; waiting for 'visits_v1 2024-02-01, which is no partition yet'"
+    assert result.skip_message == "nothing new; waiting for 'visits_v1 2024-02-01, which is not a partition yet'"
 
 
 def test_the_first_tick_takes_as_seen_what_is_materialized_already(ticks: Ticks) -> None:

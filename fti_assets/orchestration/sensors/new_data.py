@@ -163,7 +163,7 @@ def _changed(
         for run in partitions.runs(in_one_run=_in_one_run(target)):
             due.setdefault(_Due(tuple(run), partitions_def), []).append(target)
         remembered[name] = dict(before)
-        waiting += [f"{name} {key}, which is no partition yet" for key in new if key not in partitions.existing]
+        waiting += [f"{name} {key}, which is not a partition yet" for key in new if key not in partitions.existing]
         existing = [key for key in versions if key in before or key in partitions.existing]
         waiting += [f"{name} {key}, which has not landed though a later one has" for key in partitions.gaps(existing)]
     requests = []

@@ -112,7 +112,7 @@ def fit(
     that, are the ones it ends with. The process's random state is left as it was.
 
     Raises:
-        ModelError: it is no torch module, or an Embedding table of it is too short.
+        ModelError: it is not a torch module, or an Embedding table of it is too short.
         MissingExtraError: torch or Lightning is not installed.
     """
     torch = require("torch")

@@ -201,7 +201,7 @@ def refuse_one_class(data: "TrainingData", *, what: str, label: str) -> None:
         return
     only = data.classes[int(present[0])] if data.task == "multiclass" else int(present[0])
     raise ModelError(
-        f"{what} has one class alone to train on: the label {label!r} is {only!r} in all {len(data.train.y)} train rows, and a "
+        f"{what} has only one class to train on: the label {label!r} is {only!r} in all {len(data.train.y)} train rows, and a "
         f"{data.task} model tells classes apart. Let the dataset reach further back (a later cutoff, a longer window=), or look at "
         f"what fills {label!r}"
     )
@@ -216,7 +216,7 @@ def label_codes(labels: np.ndarray, task: Task, classes: Sequence[str], *, what:
     missing = int(_missing(labels).sum())
     if missing and task == "multiclass":
         raise DataError(
-            f"{what} has {missing} labels that are missing or empty text, which is no class: leave those rows out, or give them a "
+            f"{what} has {missing} labels that are missing or empty text, which is not a class: leave those rows out, or give them a "
             "class with a name, such as 'none'"
         )
     if task == "multiclass":
@@ -226,7 +226,7 @@ def label_codes(labels: np.ndarray, task: Task, classes: Sequence[str], *, what:
         unknown = [name for name in names if name not in codes]
         if unknown:
             raise DataError(
-                f"{what} has labels that the train part has not: {one_of(unknown[:10])}; its classes are "
+                f"{what} has labels that the train part does not have: {one_of(unknown[:10])}; its classes are "
                 f"{one_of(list(classes)[:20])}. Leave those rows out or let train reach further back"
             )
         return np.array([codes[name] for name in names], dtype=np.int64)[positions]
@@ -235,7 +235,7 @@ def label_codes(labels: np.ndarray, task: Task, classes: Sequence[str], *, what:
         numbers = labels.astype(np.float64)
     except ValueError as error:
         raise DataError(
-            f"{what} has labels that are no numbers, but a {task} model learns {kind}: {error}. {_REMEDIES[task]}"
+            f"{what} has labels that are not numbers, but a {task} model learns {kind}: {error}. {_REMEDIES[task]}"
         ) from error
     wrong = ~np.isin(numbers, (0.0, 1.0)) if task == "binary" else ~np.isfinite(numbers.astype(np.float32))
     if wrong.any():

@@ -30,7 +30,7 @@ def check_view(view: ViewTerms) -> None:
 def _check_features(view: ViewTerms) -> None:
     if not isinstance(view.features, list | tuple):
         raise DeclarationError(
-            f"features of view {view.name!r} is {view.features!r}, which is no list: write features=[...], as in "
+            f"features of view {view.name!r} is {view.features!r}, which is not a list: write features=[...], as in "
             "features=[weather['temp'], calendar]"
         )
     if not view.features:

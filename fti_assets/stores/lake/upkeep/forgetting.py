@@ -337,7 +337,7 @@ def _row(line: bytes, file: Path) -> dict[str, Any]:
         row = None
     if not isinstance(row, dict):
         raise DamagedError(
-            f"{file} keeps rejected rows aside, and a line of it is no row: {line[:80]!r}. Look at it, then delete the file"
+            f"{file} keeps rejected rows aside, and a line of it is not a row: {line[:80]!r}. Look at it, then delete the file"
         )
     return row
 

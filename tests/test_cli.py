@@ -1,6 +1,5 @@
 """``fti``: the model store and its champions."""
 
-import hashlib
 import importlib.metadata
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +9,10 @@ import pytest
 
 from fti_assets.cli import main
 from fti_assets.core import clock
-from fti_assets.core.manifest import DatasetRecord, GateVerdict, ModelManifest, Status, ViewRecord
+from fti_assets.core.manifest import DatasetRecord, GateVerdict, Status
 from fti_assets.stores.models.store import ModelStore
 from tests.graphs import constant_graph
+from tests.support.records import model_manifest
 
 GRAPH = constant_graph()
 FIRST, SECOND, REJECTED = (
@@ -21,15 +21,16 @@ FIRST, SECOND, REJECTED = (
 
 
 def publish(store: ModelStore, reference: str, cutoff: str, status: Status = "accepted") -> None:
-    view = ViewRecord("v", 1, "spine", 1, ("id",), None, (), (), (), ())
-    passed = status == "accepted"
-    manifest = ModelManifest(
-        model="delay_net", version=1, build=reference.removeprefix("v1/"), task="binary", status=status, cutoff=cutoff,
-        created_at=cutoff, view=view, dataset=DatasetRecord("d", 1, "all", "1.0", {"train": 1}, False), inputs=(),
-        outputs=(), encoders={}, metrics={"roc_auc": 0.75}, baseline={}, snapshot=1, code_version="", packages={},
-        gates=(GateVerdict("beats_baseline_roc_auc", passed, "roc_auc 0.75 is what it is"),),
-        sha256=hashlib.sha256(GRAPH).hexdigest(),
-    )  # fmt: skip
+    gate = GateVerdict("beats_baseline_roc_auc", status == "accepted", "roc_auc 0.75 is what it is")
+    manifest = model_manifest(
+        GRAPH,
+        build=reference.removeprefix("v1/"),
+        status=status,
+        cutoff=cutoff,
+        created_at=cutoff,
+        metrics={"roc_auc": 0.75},
+        gates=(gate,),
+    )
     store.publish(manifest, GRAPH, "a card")
 
 

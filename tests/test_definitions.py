@@ -1,6 +1,5 @@
 """Declarations to plain Dagster definitions."""
 
-import hashlib
 import shutil
 import warnings
 from pathlib import Path
@@ -11,10 +10,11 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
-from fti_assets.core.manifest import DatasetRecord, JoinedColumn, JoinedGroup, JoinedKey, ModelManifest, ViewRecord
+from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.errors import DeclarationError
 from fti_assets.stores.models.store import ModelStore
 from tests.graphs import constant_graph
+from tests.support.records import model_manifest, view_record
 
 
 @pytest.fixture(autouse=True)
@@ -167,14 +167,9 @@ def crown(models: Path, plans_version: int, spine_version: int = 1, **times: Any
         (JoinedColumn("price", "price", "number"),),
         **times,
     )
-    manifest = ModelManifest(
-        model="churn_model", version=1, build="20130101T000000Z-0000000a", task="binary", status="accepted",
-        cutoff="2013-01-01T00:00:00", created_at="2013-01-01T00:00:00",
-        view=ViewRecord("churn", 1, "customers", spine_version, ("customer_id",), None, (), (joined,), (), ()),
-        dataset=DatasetRecord("churn_dataset", 1, "all", "1.0", {"train": 1}, False), inputs=(), outputs=(),
-        encoders={}, metrics={}, baseline={}, gates=(), snapshot=1, code_version="", packages={},
-        sha256=hashlib.sha256(GRAPH).hexdigest(),
-    )  # fmt: skip
+    keys = ("customer_id",)
+    view = view_record("churn", spine="customers", spine_version=spine_version, keys=keys, joins=(joined,))
+    manifest = model_manifest(GRAPH, model="churn_model", build="20130501T000000Z-0000000a", view=view)
     store = ModelStore(models)
     store.publish(manifest, GRAPH, "a card")
     store.promote("churn_model", manifest.reference, expected=None, reason="by hand")

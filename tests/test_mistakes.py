@@ -226,7 +226,7 @@ def test_one_class_alone_ends_the_run_with_the_dataset(tmp_path: Path) -> None:
     seen = fti.FeatureView(name="kept", spine=kept, label=fti.Label(kept["churned"]), features=[kept["age"]])
     stays = fti.model(dataset=seen, task="binary", name="stays")(fitted)
     stores = testing.stores_in(tmp_path)
-    with pytest.raises(ModelError, match="kept_dataset_v1 all has one class alone"):
+    with pytest.raises(ModelError, match="kept_dataset_v1 all has only one class"):
         testing.materialize(kept, stays.dataset, stays, stores=stores)
 
 

@@ -12,13 +12,14 @@ from fti_assets.features.spine_rows import LATE, spine_as_of
 from tests.features import oracles
 from tests.features.oracles import START, Row
 from tests.support.examples import examples
+from tests.support.records import view_record
 
 HOUR = timedelta(hours=1)
 COLUMNS = {"id": "BIGINT", "t": "TIMESTAMP", "known": "TIMESTAMP", "turn": "INTEGER", "own": "INTEGER"}
 
 
 def view(times: SpineTimes | None, *, timed: bool = True) -> ViewRecord:
-    return ViewRecord("v", 1, "spine", 1, ("id",), "t" if timed else None, (), (), (), (), spine_times=times)
+    return view_record(spine="spine", prediction_time="t" if timed else None, spine_times=times)
 
 
 def row(id: int, known: int, own: int, *, t: int = 0, turn: int | None = None) -> Row:

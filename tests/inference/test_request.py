@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fti_assets.core.manifest import Column, ViewRecord
+from fti_assets.core.manifest import Column
 from fti_assets.errors import RequestError
 from fti_assets.inference.serving.request import RequestForm, moment
 from tests.support.examples import examples
+from tests.support.records import view_record
 
 COLUMNS = (
     Column("id", "integer"),
@@ -23,7 +24,7 @@ COLUMNS = (
     Column("active", "boolean"),
     Column("since", "timestamp"),
 )
-VIEW = ViewRecord("v", 1, "s", 1, ("id",), None, COLUMNS, (), (), ())
+VIEW = view_record(request=COLUMNS)
 FORM = RequestForm(VIEW, what="model 'churn'")
 REQUEST = {"id": 1, "count": 2, "price": 3.5, "plan": "pro", "active": True, "since": "2024-01-01T10:00"}
 

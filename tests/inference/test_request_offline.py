@@ -18,17 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fti_assets.core.columns import ColumnType
-from fti_assets.core.manifest import Column, ViewRecord
+from fti_assets.core.manifest import Column
 from fti_assets.errors import DataError, RequestError
 from fti_assets.features.rows.object_columns import arrow_array
 from fti_assets.inference.serving.request import RequestForm
 from fti_assets.training.views import ad_hoc
+from tests.support.records import view_record
 
 TYPES: tuple[ColumnType, ...] = ("text", "integer", "number", "boolean", "timestamp")
-FORMS = {
-    kind: RequestForm(ViewRecord("v", 1, "s", 1, (), None, (Column("x", kind),), (), (), ()), what="m")
-    for kind in TYPES
-}
+FORMS = {kind: RequestForm(view_record(keys=(), request=(Column("x", kind),)), what="m") for kind in TYPES}
 NOON = dt.datetime(2024, 7, 4, 12, 30, 15, 123456)
 CONNECTION = duckdb.connect()
 

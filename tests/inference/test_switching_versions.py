@@ -1,6 +1,5 @@
 """While the champion moves to another version of a feature group, each request is answered from one version."""
 
-import hashlib
 import threading
 import time
 from collections.abc import Iterator
@@ -14,19 +13,17 @@ from onnx import TensorProto, helper, numpy_helper
 from fti_assets.core.manifest import (
     NUMBERS,
     Column,
-    DatasetRecord,
     GraphInput,
     GraphOutput,
     JoinedColumn,
     JoinedGroup,
     JoinedKey,
-    ModelManifest,
-    ViewRecord,
 )
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.stores.models.store import ModelStore, build_id
 from fti_assets.stores.online.store import OnlineStore
 from tests.stores.online_stores import KINDS, online_store_of
+from tests.support.records import model_manifest, view_record
 
 NOON = datetime(2013, 6, 1, 12)
 KEYS = [f"A{i}" for i in range(5)]
@@ -65,28 +62,24 @@ def publish(models: ModelStore, version: int) -> str:
         for group, name in zip(("weather", "delays"), names, strict=True)
     )  # fmt: skip
     features = tuple(Column(name, "number") for name in names)
-    view = ViewRecord("v", version, "flights", 1, ("origin",), "at", (Column("origin", "text"),), joins, (), features)
-    made = graph(version)
-    manifest = ModelManifest(
-        model="delay_net",
+    view = view_record(
         version=version,
-        build=build_id(datetime(2013, 6, 1), f"{version:08x}"),
+        spine="flights",
+        keys=("origin",),
+        prediction_time="at",
+        request=(Column("origin", "text"),),
+        joins=joins,
+        features=features,
+    )
+    made = graph(version)
+    manifest = model_manifest(
+        made,
+        version=version,
+        build=build_id(datetime(2013, 5, 1), f"{version:08x}"),
         task="regression",
-        status="accepted",
-        cutoff="2013-06-01T00:00:00",
-        created_at="2013-06-01T01:00:00",
         view=view,
-        dataset=DatasetRecord("d", 1, "", "", {}, point_in_time=True),
         inputs=(GraphInput(NUMBERS, "float32", names),),
         outputs=(GraphOutput("value", "float32"),),
-        encoders={},
-        metrics={},
-        baseline={},
-        gates=(),
-        snapshot=1,
-        code_version="",
-        packages={},
-        sha256=hashlib.sha256(made).hexdigest(),
     )
     models.publish(manifest, made, "")
     return manifest.reference

@@ -1,6 +1,5 @@
 """What is left of a run, or of a publication, whose process is killed without warning."""
 
-import hashlib
 import os
 import random
 import signal
@@ -20,12 +19,13 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
-from fti_assets.core.manifest import DatasetRecord, ModelManifest, ViewRecord
+from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.times import microseconds
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.store import ModelStore, build_id
 from fti_assets.stores.online.store import SqliteOnlineStore
 from tests.graphs import constant_graph
+from tests.support.records import model_manifest
 
 ROWS = 2_000
 ROOT = Path(__file__).parents[2]
@@ -113,28 +113,8 @@ def publish_again_and_again(home: str, first: int) -> None:
 
 def build_of(number: int) -> tuple[ModelManifest, bytes]:
     graph = constant_graph(number, size=500_000)
-    manifest = ModelManifest(
-        model="delay_net",
-        version=1,
-        build=build_id(datetime(2013, 1, 1), f"{number:08x}"),
-        task="binary",
-        status="accepted",
-        cutoff="2013-01-01T00:00:00",
-        created_at="2014-01-01T00:00:00",
-        view=ViewRecord("v", 1, "s", 1, ("id",), None, (), (), (), ()),
-        dataset=DatasetRecord("d", 1, "", "", {}, point_in_time=True),
-        inputs=(),
-        outputs=(),
-        encoders={},
-        metrics={},
-        baseline={},
-        gates=(),
-        snapshot=1,
-        code_version="",
-        packages={},
-        sha256=hashlib.sha256(graph).hexdigest(),
-    )
-    return manifest, graph
+    build = build_id(datetime(2013, 1, 1), f"{number:08x}")
+    return model_manifest(graph, build=build, cutoff="2013-01-01T00:00:00"), graph
 
 
 class Nursery:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fti_assets.core import clock
-from fti_assets.core.manifest import DatasetRecord, GateVerdict, ModelManifest, ViewRecord
+from fti_assets.core.manifest import GateVerdict, ModelManifest
 from fti_assets.core.records import to_json
 from fti_assets.errors import (
     AliasConflictError,
@@ -23,6 +23,7 @@ from fti_assets.errors import (
 )
 from fti_assets.stores.models.store import ModelStore, build_id
 from tests.graphs import constant_graph, endless_graph, nested_graph
+from tests.support.records import model_manifest
 
 ROOT = Path(__file__).parents[2]
 GRAPH = constant_graph()
@@ -33,30 +34,13 @@ def made(
 ) -> ModelManifest:
     cutoff = datetime(2013, month, 1)
     fields = {
-        "model": "delay_net",
-        "version": 1,
         "build": build_id(cutoff, f"{token:08x}"),
-        "task": "binary",
         "status": status,
         "cutoff": cutoff.isoformat(),
         "created_at": f"2014-01-01T00:00:{token:02d}",
-        "view": ViewRecord("v", 1, "s", 1, ("id",), None, (), (), (), ()),
-        "dataset": DatasetRecord("d", 1, "", "", {}, point_in_time=True),
-        "inputs": (),
-        "outputs": (),
-        "encoders": {},
-        "metrics": {},
-        "baseline": {},
-        "gates": (
-            GateVerdict("beats_baseline", status == "accepted", ""),
-            GateVerdict("slice_gap", True, ""),
-        ),
-        "snapshot": 1,
-        "code_version": "",
-        "packages": {},
-        "sha256": hashlib.sha256(graph).hexdigest(),
+        "gates": (GateVerdict("beats_baseline", status == "accepted", ""), GateVerdict("slice_gap", True, "")),
     }
-    return ModelManifest(**(fields | other))
+    return model_manifest(graph, **(fields | other))
 
 
 @pytest.fixture

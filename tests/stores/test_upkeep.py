@@ -1,7 +1,6 @@
 """Upkeep: what somebody is pinned to stays as it was, and what nobody needs goes, also when it is killed in the middle."""
 
 import errno
-import hashlib
 import os
 import random
 import signal
@@ -20,7 +19,7 @@ from typing import Any
 import pytest
 
 from fti_assets.core import clock
-from fti_assets.core.manifest import DatasetRecord, ModelManifest, Status, ViewRecord
+from fti_assets.core.manifest import Status
 from fti_assets.core.names import Commit, TableName
 from fti_assets.errors import DamagedError, NotMaterializedError, StoreError
 from fti_assets.stores.lake.lake import Lake
@@ -31,6 +30,7 @@ from fti_assets.stores.lake.upkeep.pins import pins
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import SqliteOnlineStore
 from tests.graphs import constant_graph
+from tests.support.records import model_manifest
 
 ROOT = Path(__file__).parents[2]
 ROWS = TableName("features", "rows_v1")
@@ -55,12 +55,8 @@ class House:
         return upkeep(self.offline, self.models, self.online, keep=keep, **options)
 
     def build(self, snapshot: int, token: str, status: Status = "accepted") -> str:
-        manifest = ModelManifest(
-            model="net", version=1, build=f"20130501T000000Z-0000000{token}", task="binary", status=status,
-            cutoff="2013-05-01T00:00:00", created_at="2013-05-01T00:00:00", view=ViewRecord("v", 1, "s", 1, ("id",), None, (), (), (), ()),
-            dataset=DatasetRecord("d", 1, "all", "1.0", {"train": 1}, False), inputs=(), outputs=(), encoders={}, metrics={},
-            baseline={}, gates=(), snapshot=snapshot, code_version="", packages={}, sha256=hashlib.sha256(GRAPH).hexdigest(),
-        )  # fmt: skip
+        build = f"20130501T000000Z-0000000{token}"
+        manifest = model_manifest(GRAPH, model="net", build=build, status=status, snapshot=snapshot)
         self.models.publish(manifest, GRAPH, "a card")
         return manifest.reference
 

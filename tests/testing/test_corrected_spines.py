@@ -11,13 +11,14 @@ import pytest
 import fti_assets as fti
 from fti_assets import testing
 from fti_assets.core import clock
-from fti_assets.core.manifest import DatasetManifest, ViewRecord
+from fti_assets.core.manifest import DatasetManifest
 from fti_assets.core.records import from_json
 from fti_assets.errors import DataError
 from fti_assets.features import spine_rows
 from fti_assets.testing import join_leaks
 from tests.features import oracles
 from tests.features.oracles import Row
+from tests.support.records import view_record
 
 HOUR = timedelta(hours=1)
 START = datetime(2025, 1, 1)
@@ -140,7 +141,7 @@ def test_a_version_that_landed_in_another_partition_counts(tmp_path: Any) -> Non
     stores = testing.stores_in(tmp_path)
     for day in days.get_partition_keys():
         testing.materialize(landed, stores=stores, partition=day)
-    record = ViewRecord("v", 1, "landed", 1, ("id",), "t", (), (), (), (), spine_times=spine_rows.spine_times(landed))
+    record = view_record(spine="landed", prediction_time="t", spine_times=spine_rows.spine_times(landed))
     with stores.offline_store().connect() as lake:
         of_days = [
             spine_rows.stored_spine(lake, record, partitions=[day]).project("amount, _fti_late").fetchall()

@@ -39,7 +39,7 @@ def model_manifest(graph: bytes, **fields: Any) -> ModelManifest:
         "cutoff": "2013-05-01T00:00:00",
         "created_at": "2013-05-01T00:00:00",
         "view": view_record(),
-        "dataset": DatasetRecord("d", 1, "", "", {}, point_in_time=True),
+        "dataset": DatasetRecord("d", 1, "all", "1.0", {"train": 1}, point_in_time=False),
         "inputs": (),
         "outputs": (),
         "encoders": {},

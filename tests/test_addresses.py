@@ -112,7 +112,7 @@ def test_two_addresses_that_differ_in_their_passwords_stay_two() -> None:
     assert [stores.online_store().location[12:20] for stores in (one, other)] == ["s3cret-1", "s3cret-2"]
 
 
-def test_what_is_shown_of_an_address_is_none_in_another_process() -> None:
+def test_what_is_shown_of_address_is_none_in_another_process() -> None:
     text = fti.Stores(online="redis://ann:s3cret@127.0.0.1:1/8").online
     code = f"import fti_assets as fti\nfti.Stores(online={text!r}).online_store()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -213,7 +213,7 @@ def test_the_keys_of_a_bucket_stand_in_no_path(path: str) -> None:
     assert "s3cret" not in said
 
 
-def test_the_keys_of_a_bucket_that_cannot_be_reached_are_in_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_of_bucket_that_cannot_be_reached_are_in_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(variable, "s3cret-'quoted")
@@ -229,7 +229,7 @@ def test_the_keys_of_a_bucket_that_cannot_be_reached_are_in_no_error(monkeypatch
         "host=127.0.0.1 port=1 dbname=shop user=ann password='s3cret' connect_timeout=2",
     ],
 )
-def test_postgres_that_cannot_be_reached_is_named_without_a_secret(dsn: str) -> None:
+def test_postgres_that_cannot_be_reached_is_named_without_secret(dsn: str) -> None:
     source = PostgresTable(dsn=dsn, table="t")
     assert "s3cret" not in f"{source!r} {source.place}"
     with source_connection() as connection:
@@ -238,7 +238,7 @@ def test_postgres_that_cannot_be_reached_is_named_without_a_secret(dsn: str) -> 
     assert "s3cret" not in said
 
 
-def test_a_slash_in_a_password_of_postgres_is_refused_and_not_repeated() -> None:
+def test_slash_in_password_of_postgres_is_refused_and_not_repeated() -> None:
     source = PostgresTable(dsn="postgresql://ann:12/s3cret@127.0.0.1:1/shop", table="t")
     with source_connection() as connection, pytest.raises(DeclarationError, match="with %2F for /") as raised:
         described(connection, source)

@@ -50,7 +50,7 @@ def test_models_lists_models_with_their_champions(models: str, capsys: pytest.Ca
     assert capsys.readouterr().out == f"delay_net  champion {FIRST}\n"
 
 
-def test_models_of_a_model_lists_its_builds_with_their_gates(models: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_of_model_lists_its_builds_with_their_gates(models: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "delay_net", "--models", models]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"{FIRST}  accepted, champion  roc_auc 0.7500",
@@ -120,7 +120,7 @@ def test_a_promotion_and_a_rollback_are_reported_to_dagster(
     assert (back.metadata["champion"].value, back.metadata["previous_champion"].value) == (FIRST, SECOND)
 
 
-def test_every_page_that_names_the_old_or_the_new_champion_is_told(models: str, dagster_home: Path) -> None:
+def test_every_page_that_names_old_or_new_champion_is_told(models: str, dagster_home: Path) -> None:
     store, other = ModelStore(models), "v2/20130601T000000Z-00000009"
     manifest = replace(
         store.manifest("delay_net", SECOND), version=2, build=other[3:], asset_key=("flights", "delay_net_v2"),
@@ -133,7 +133,7 @@ def test_every_page_that_names_the_old_or_the_new_champion_is_told(models: str, 
         assert (told.metadata["champion"].value, told.partition) == (other, partition)
 
 
-def test_without_a_dagster_instance_the_champion_changes_and_it_is_said(
+def test_without_dagster_instance_champion_changes_and_it_is_said(
     models: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
@@ -188,7 +188,7 @@ def test_the_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == f"fti_assets {importlib.metadata.version('fti-assets')}\n"
 
 
-def test_the_model_store_is_that_of_the_home_by_default(
+def test_model_store_is_that_of_home_by_default(
     models: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FTI_HOME", str(Path(models).parent))

@@ -128,7 +128,7 @@ def of_two_places(kind: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("kind", ["features", "datasets", "models", "predictions"])
-def test_two_declarations_that_are_stored_in_one_place_are_refused_though_their_keys_differ(kind: str) -> None:
+def test_two_declarations_of_one_table_are_refused(kind: str) -> None:
     message = rf"two declarations are stored as '{kind}.(._v1)': 'one/\1' and 'other/\1'"
     with pytest.raises(DeclarationError, match=message):
         fti.build_definitions(of_two_places(kind))
@@ -176,7 +176,7 @@ def crown(models: Path, plans_version: int, spine_version: int = 1, **times: Any
     return manifest.reference
 
 
-def test_a_champion_that_needs_a_version_no_longer_declared_is_refused(home: Path) -> None:
+def test_champion_that_needs_version_not_declared_is_refused(home: Path) -> None:
     champion = crown(home / "models", plans_version=1)
     fti.build_definitions([declared()[0]])
     model = declared([customers["age"], new_plans["price"]])[0]
@@ -188,7 +188,7 @@ def test_a_champion_that_needs_a_version_no_longer_declared_is_refused(home: Pat
     fti.build_definitions([model, plans])  # the remedy of the error
 
 
-def test_the_error_of_a_missing_version_is_the_path_to_go(home: Path) -> None:
+def test_error_of_missing_version_is_path_to_go(home: Path) -> None:
     crown(home / "models", plans_version=1, event_time="t", serving_delay_us=15 * 60 * 10**6)
     model = declared([customers["age"]])[0]
     with pytest.raises(DeclarationError) as raised:
@@ -203,7 +203,7 @@ def test_the_error_of_a_missing_version_is_the_path_to_go(home: Path) -> None:
     exec(f"{decorator.strip()}\ndef plans_v1() -> None: ...\n{call.strip()}", names)  # it works as it stands
 
 
-def test_a_spine_that_gets_an_event_time_is_a_new_version(home: Path) -> None:
+def test_spine_that_gets_event_time_is_new_version(home: Path) -> None:
     crown(home / "models", plans_version=1)
     timed = fti.feature_group(name="customers", keys=["customer_id"], event_time="joined")(lambda: None)
     view = fti.FeatureView(name="churn", spine=timed, label=fti.Label(timed["churned"]), features=[timed["age"]])
@@ -215,7 +215,7 @@ def test_a_spine_that_gets_an_event_time_is_a_new_version(home: Path) -> None:
         fti.build_definitions([model, plans])
 
 
-def test_a_champion_whose_spine_is_no_longer_declared_is_refused(home: Path) -> None:
+def test_champion_whose_spine_is_not_declared_is_refused(home: Path) -> None:
     crown(home / "models", plans_version=1, spine_version=3)
     with pytest.raises(DeclarationError, match="needs 'customers_v3', which is no longer declared"):
         fti.build_definitions([declared()[0]])
@@ -293,7 +293,7 @@ IMPOSSIBLE: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("declare", "message"), IMPOSSIBLE, ids=range(len(IMPOSSIBLE)))
-def test_an_impossible_dataset_or_model_is_refused_when_the_code_loads(declare: Any, message: str) -> None:
+def test_impossible_dataset_or_model_is_refused_when_code_loads(declare: Any, message: str) -> None:
     with pytest.raises(DeclarationError, match=message):
         declare()
 
@@ -338,7 +338,7 @@ SERVED: dict[str, Any] = {"keys": ["customer_id"], "event_time": "t", "serving_d
         ({"tie_break": "n"}, "tie_break was None and is 'n'"),
     ],
 )
-def test_a_served_group_that_changes_its_meaning_under_one_version_is_refused(
+def test_served_group_that_changes_its_meaning_under_one_version_is_refused(
     home: Path, changed: dict[str, Any], message: str
 ) -> None:
     crown(home / "models", plans_version=1, event_time="t", serving_delay_us=15 * 60 * 10**6)

@@ -165,7 +165,7 @@ def test_inference_says_who_asks_and_what_cannot_be_asked_online(definitions: dg
     assert (online["latency_goal"], online["consumer"]) == ("20 ms", "not stated")
 
 
-def test_the_text_has_every_fact_and_json_is_the_same_for_machines(definitions: dg.Definitions) -> None:
+def test_text_has_every_fact_and_json_is_same_for_machines(definitions: dg.Definitions) -> None:
     system = describe(definitions)
     assert json.loads(json.dumps(system)) == system
     text = as_text(system)
@@ -237,7 +237,7 @@ def test_the_flagship_is_described_whole() -> None:
     assert as_text(system).startswith("FEATURES\n")
 
 
-def test_a_file_with_postponed_annotations_is_loaded_as_dagster_loads_it(tmp_path: Path) -> None:
+def test_file_with_postponed_annotations_is_loaded_as_dagster_loads_it(tmp_path: Path) -> None:
     file = tmp_path / "postponed.py"
     file.write_text(
         "from __future__ import annotations\n"

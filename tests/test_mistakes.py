@@ -186,7 +186,7 @@ def test_a_parameter_called_like_a_group_needs_its_annotation() -> None:
         def habits(orders): ...  # type: ignore[no-untyped-def]
 
 
-def test_a_parameter_that_nothing_makes_is_refused_when_it_loads() -> None:
+def test_parameter_that_nothing_makes_is_refused_when_it_loads() -> None:
     @fti.feature_group(keys=["customer_id"])
     def habits(plans: pd.DataFrame) -> pd.DataFrame:
         return plans

@@ -139,7 +139,7 @@ assert main({command!r}) == 1
 
 
 @pytest.mark.parametrize(("module", "extra"), [("torch", "training"), ("onnx", "training"), ("skl2onnx", "sklearn")])
-def test_a_missing_extra_is_named_where_it_is_first_needed(module: str, extra: str) -> None:
+def test_missing_extra_is_named_where_it_is_first_needed(module: str, extra: str) -> None:
     code = f"""
 import sys
 sys.modules["{module}"] = None
@@ -153,7 +153,7 @@ except MissingExtraError as error:
     assert python(code) == f"a model needs {module}, which is not installed: pip install 'fti-assets[{extra}]'"
 
 
-def test_a_fault_inside_the_package_is_not_called_a_missing_extra() -> None:
+def test_fault_inside_package_is_not_called_missing_extra() -> None:
     code = """
 import sys
 sys.modules["fti_assets.training.views.view"] = None

@@ -116,7 +116,7 @@ def test_a_name_without_its_version_is_told_the_versions(stores: fti.Stores, nam
         fti.read(name, stores=stores)
 
 
-def test_a_partition_that_was_never_materialized_is_named_with_what_there_is(stores: fti.Stores) -> None:
+def test_partition_never_materialized_is_named_with_what_there_is(stores: fti.Stores) -> None:
     with pytest.raises(NotMaterializedError, match="features.visits_v1 has no partition '2013-01-03'.*'2013-01-02'"):
         fti.read(visits, partitions=["2013-01-01", "2013-01-03"], stores=stores)
 
@@ -133,7 +133,7 @@ def test_reading_makes_no_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("minute", [0, 4, 6, 10, 20, 24, 25, 29, 30, 35, 35.5, 50, 60])
-def test_at_an_instant_each_key_has_the_row_that_wins_then(stores: fti.Stores, minute: float) -> None:
+def test_at_instant_each_key_has_row_that_wins_then(stores: fti.Stores, minute: float) -> None:
     at = oracles.START + minute * MINUTE
     key = (JoinedKey("k", "k", "text"),)
     group = JoinedGroup("moves", 1, key, (), event_time="e", available_at="a", ttl_us=15 * 60 * 1_000_000)
@@ -142,7 +142,7 @@ def test_at_an_instant_each_key_has_the_row_that_wins_then(stores: fti.Stores, m
     assert sorted(found, key=lambda row: str(row["k"])) == wanted
 
 
-def test_at_an_instant_a_lookup_is_whole_and_columns_can_be_chosen(stores: fti.Stores) -> None:
+def test_at_instant_lookup_is_whole_and_columns_can_be_chosen(stores: fti.Stores) -> None:
     assert len(fti.read(places, at="2013-01-01", stores=stores)) == 2
     assert sorted(fti.read(moves, at="2013-01-01T00:06Z", columns=["x"], stores=stores)["x"]) == [1.0, 6.0]
 
@@ -260,7 +260,7 @@ def test_a_program_that_read_relations_leaves_nothing_behind(stores: fti.Stores,
     assert not list(tmp_path.iterdir())
 
 
-def test_a_relation_stays_what_it_was_when_more_is_stored(tmp_path: Path) -> None:
+def test_relation_stays_when_more_is_stored(tmp_path: Path) -> None:
     stores = testing.stores_in(tmp_path)
     testing.materialize(visits, stores=stores, partition="2013-01-01")
     before = fti.read(visits, as_="relation", stores=stores)

@@ -72,7 +72,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_first_block_works_for_a_range_and_a_day(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_block_works_for_range_and_day(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shop)
     monkeypatch.syspath_prepend(shop)
     ranged = ("--partition-range", "2024-01-01...2024-01-09")

@@ -76,7 +76,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         yield runs
 
 
-def test_an_asset_takes_a_groups_partition_as_pandas_polars_and_arrow(runs: Runs) -> None:
+def test_asset_takes_groups_partition_as_pandas_polars_and_arrow(runs: Runs) -> None:
     taken: dict[str, Any] = {}
 
     @dg.asset(partitions_def=DAYS)
@@ -133,7 +133,7 @@ def test_an_unpartitioned_asset_takes_all_that_is_there(runs: Runs) -> None:
     assert runs.run(total).asset_materializations_for_node("total")[0].metadata["rows"].value == 2
 
 
-def test_a_partition_that_is_not_there_is_an_error_that_names_it(runs: Runs) -> None:
+def test_partition_that_is_not_there_is_named(runs: Runs) -> None:
     @dg.asset(partitions_def=DAYS)
     def report(visits_v1: pd.DataFrame) -> None: ...
 
@@ -142,7 +142,7 @@ def test_a_partition_that_is_not_there_is_an_error_that_names_it(runs: Runs) -> 
     assert "an input takes visits_v1, of which '2024-01-03' is not materialized" in str(caught.value)
 
 
-def test_an_annotation_of_another_kind_is_an_error_that_says_which_there_are(runs: Runs) -> None:
+def test_annotation_of_another_kind_is_error_that_says_known_ones(runs: Runs) -> None:
     @dg.asset
     def areas(shops_v1: list) -> None: ...  # type: ignore[type-arg]
 
@@ -160,7 +160,7 @@ def test_the_stores_take_no_other_assets_output(runs: Runs) -> None:
         runs.run(loose)
 
 
-def test_an_online_group_is_loaded_to_the_server_that_the_stores_name(tmp_path: Path) -> None:
+def test_online_group_is_loaded_to_server_that_stores_name(tmp_path: Path) -> None:
     @fti.feature_group(keys=["shop"], online=True)
     def places() -> pd.DataFrame:
         return pd.DataFrame({"shop": ["corner", "market"], "area": [10.0, 250.0]})
@@ -193,7 +193,7 @@ def test_pandas_gets_whole_numbers_to_the_last_digit(runs: Runs) -> None:
         assert rows[["id", "code", "price"]].iloc[1].isna().all()
 
 
-def test_a_whole_number_that_pandas_does_not_hold_is_named(runs: Runs) -> None:
+def test_whole_number_that_pandas_does_not_hold_is_named(runs: Runs) -> None:
     @fti.feature_group(keys=["k"])
     def wide() -> pa.Table:
         return pa.table({"k": [1], "code": pa.array([Decimal(2**63)], pa.decimal128(38, 0))})

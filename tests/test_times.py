@@ -21,7 +21,7 @@ from fti_assets.errors import DeclarationError
         (timedelta(minutes=1, seconds=30), timedelta(seconds=90)),
     ],
 )
-def test_durations_are_a_timedelta_or_a_whole_number_and_a_unit(text: str | timedelta, length: timedelta) -> None:
+def test_durations_are_timedelta_or_whole_number_and_unit(text: str | timedelta, length: timedelta) -> None:
     assert duration(text) == length
 
 

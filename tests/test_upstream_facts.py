@@ -50,7 +50,7 @@ def test_ducklake_reads_an_old_version(lake: duckdb.DuckDBPyConnection) -> None:
     assert lake.execute("SELECT x FROM lake.t").fetchall() == [(2,)]
 
 
-def test_ducklake_keeps_small_inserts_in_the_catalog_unless_told_not_to(
+def test_ducklake_keeps_small_inserts_in_catalog_unless_told_not_to(
     lake: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     def files(table: str) -> int:
@@ -70,7 +70,7 @@ def test_ducklake_refuses_enums_and_fixed_arrays(lake: duckdb.DuckDBPyConnection
             lake.execute(f"CREATE TABLE lake.t AS SELECT {value} AS x")
 
 
-def test_ducklake_writes_a_partition_into_a_folder_with_a_url_quoted_name(
+def test_ducklake_writes_partition_into_folder_with_url_quoted_name(
     lake: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     lake.execute("CALL lake.set_option('data_inlining_row_limit', 0)")
@@ -84,14 +84,14 @@ def test_ducklake_writes_a_partition_into_a_folder_with_a_url_quoted_name(
 # DuckDB
 
 
-def test_the_hash_of_a_known_row_is_what_it_was(connection: duckdb.DuckDBPyConnection) -> None:
+def test_hash_of_known_row_is_what_it_was(connection: duckdb.DuckDBPyConnection) -> None:
     """Data versions are made of it: when this changes, raise ``_HASH_VERSION`` in ``stores/content_hash.py``."""
     row = "1::BIGINT, 'JFK', 1.5::DOUBLE, TIMESTAMP '2013-01-01 05:00', true, NULL::VARCHAR"
     found = connection.execute(f"SELECT hash({row}), hash(hash({row}), 1), hash(0), hash(NULL::BIGINT)").fetchall()
     assert found == [(18424938325297720630, 17508459590788317866, 0, 13787848793156543929)]
 
 
-def test_the_sum_of_hashes_counts_duplicates_and_does_not_overflow(connection: duckdb.DuckDBPyConnection) -> None:
+def test_sum_of_hashes_counts_duplicates_and_does_not_overflow(connection: duckdb.DuckDBPyConnection) -> None:
     one, three = connection.execute("SELECT hash('a')::HUGEINT, sum(hash('a')) FROM range(3)").fetchall()[0]
     assert three == 3 * one
     assert three > 2**64
@@ -156,7 +156,7 @@ def test_whole_numbers_with_nulls_come_back_from_duckdb_as_whole_numbers(connect
 # Pandera
 
 
-def test_pandera_tells_a_row_that_fails_a_check_of_the_frame_once_a_column() -> None:
+def test_pandera_reports_frame_checks_once_a_column() -> None:
     schema = pa.DataFrameSchema(
         {"a": pa.Column(int), "b": pa.Column(int)}, checks=pa.Check(lambda rows: rows["a"] < rows["b"], name="order")
     )
@@ -197,7 +197,7 @@ def newest(instance: dg.DagsterInstance, asset: dg.AssetsDefinition, partition: 
     return found
 
 
-def test_events_logged_after_a_ranges_result_are_the_newest_of_their_partitions(instance: dg.DagsterInstance) -> None:
+def test_events_logged_after_ranges_result_are_newest_of_their_partitions(instance: dg.DagsterInstance) -> None:
     def asset_of(name: str, result_first: bool) -> dg.AssetsDefinition:
         @dg.asset(name=name, partitions_def=DAYS, backfill_policy=dg.BackfillPolicy.single_run())
         def ranged(context: dg.AssetExecutionContext) -> Iterator[Any]:
@@ -222,7 +222,7 @@ def test_events_logged_after_a_ranges_result_are_the_newest_of_their_partitions(
     assert newest(instance, last, "2013-01-02").tags["dagster/data_version"] != "of 2013-01-02"  # type: ignore[index]
 
 
-def test_a_failed_blocking_check_withholds_the_asset_only_if_its_output_is_not_required(
+def test_failed_blocking_check_withholds_only_optional_outputs(
     instance: dg.DagsterInstance,
 ) -> None:
     def asset_of(name: str, required: bool) -> dg.AssetsDefinition:
@@ -251,7 +251,7 @@ def test_a_failed_blocking_check_withholds_the_asset_only_if_its_output_is_not_r
     assert result.asset_materializations_for_node("stored")
 
 
-def test_a_time_partition_exists_only_when_its_window_has_ended_unless_offset() -> None:
+def test_time_partition_exists_after_its_end_unless_offset() -> None:
     now = datetime(2013, 1, 2, 12, tzinfo=UTC)
     plain = dg.DailyPartitionsDefinition(start_date="2013-01-01")
     ahead = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_offset=1)
@@ -306,7 +306,7 @@ def test_dagsters_inside_is_what_the_library_takes_of_it() -> None:
     assert parameters(inside.get_input_provenance_data) == ["asset_key", "step_context"]
 
 
-def test_dagster_does_not_tell_a_step_the_repository_of_a_run_in_process() -> None:
+def test_dagster_does_not_tell_step_repository_of_run_in_process() -> None:
     said: list[str] = []
 
     @dg.op
@@ -325,7 +325,7 @@ def test_dagster_does_not_tell_a_step_the_repository_of_a_run_in_process() -> No
     assert said == ["refused"]
 
 
-def test_dagster_keeps_an_object_in_metadata_within_the_process_and_its_class_beyond() -> None:
+def test_metadata_objects_stay_within_a_process() -> None:
     kept = object()
     value = inside.ObjectMetadataValue(kept)
     spec = dg.AssetSpec("a", metadata={"kept": value}).merge_attributes(tags={"b": "c"})
@@ -334,7 +334,7 @@ def test_dagster_keeps_an_object_in_metadata_within_the_process_and_its_class_be
     assert (beyond.class_name, beyond.instance) == ("object", None)
 
 
-def test_dagsters_event_log_on_sqlite_is_made_of_what_the_pooled_one_changes(tmp_path: Path) -> None:
+def test_sqlite_event_log_has_what_the_pooled_one_overrides(tmp_path: Path) -> None:
     """``event_log/`` is a subclass of it: each private name that it overrides or reads."""
     from dagster._core.instance import RUNLESS_RUN_ID
     from dagster._core.storage.event_log import sql_event_log
@@ -366,7 +366,7 @@ def test_dagsters_event_log_on_sqlite_is_made_of_what_the_pooled_one_changes(tmp
     assert storage.path_for_shard("a_run") == str(tmp_path / "a_run.db")
 
 
-def test_dagsters_storages_in_memory_are_what_those_of_the_tests_override() -> None:
+def test_dagsters_storages_in_memory_are_what_those_of_tests_override() -> None:
     """Those of the tests have all that Dagster's keep."""
     from tests.support.memory_storages import EventsInMemory, RunsInMemory
 
@@ -377,13 +377,13 @@ def test_dagsters_storages_in_memory_are_what_those_of_the_tests_override() -> N
         ours.dispose()
 
 
-def test_dagster_keeps_its_log_in_history_runs_of_the_instances_folder(tmp_path: Path) -> None:
+def test_dagster_keeps_its_log_in_history_runs_of_instances_folder(tmp_path: Path) -> None:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         assert instance.root_directory == str(tmp_path)
         assert Path(instance.event_log_storage.path_for_shard("index")) == tmp_path / "history" / "runs" / "index.db"
 
 
-def test_dagster_asks_each_event_for_the_columns_and_tables_of_the_index(tmp_path: Path) -> None:
+def test_dagster_asks_each_event_for_columns_and_tables_of_index(tmp_path: Path) -> None:
     """The pooled event log answers from memory what these find in the file."""
     from dagster._core.storage.event_log import SqliteEventLogStorage
 
@@ -395,7 +395,7 @@ def test_dagster_asks_each_event_for_the_columns_and_tables_of_the_index(tmp_pat
         assert not storage._has_asset_key_col_on_connection(connection, "no_such_column")
 
 
-def test_sqlite_closes_a_database_that_was_replaced_without_touching_the_new_one(tmp_path: Path) -> None:
+def test_sqlite_closes_database_replaced_without_touching_new_one(tmp_path: Path) -> None:
     def opened() -> sqlite3.Connection:
         connection = sqlite3.connect(tmp_path / "t.db", isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
@@ -415,7 +415,7 @@ def test_sqlite_closes_a_database_that_was_replaced_without_touching_the_new_one
     new.close()
 
 
-def test_a_session_of_onnxruntime_has_the_run_that_its_own_run_calls():
+def test_session_of_onnxruntime_has_run_that_its_own_run_calls():
     import onnxruntime
 
     value = helper.make_tensor_value_info

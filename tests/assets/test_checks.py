@@ -18,7 +18,7 @@ POSITIVE = Rule("price_positive", "price: greater_than(0)")
 USUAL = Rule("price_usual", "price: less_than(100)", blocking=False)
 
 
-def test_a_failed_check_shows_the_count_and_sample_rows_that_dagster_can_store() -> None:
+def test_failed_check_shows_count_and_sample_rows() -> None:
     row = {
         "price": np.float64(-1),
         "at": pd.Timestamp("2024-01-01"),

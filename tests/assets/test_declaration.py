@@ -32,7 +32,7 @@ answers = fti.batch_predictions(name="answers", model=seller)
 EVERY: list[Declaration] = [shops, near, far, prices, dataset, seller, answers]
 
 
-def test_a_walk_gives_each_declaration_once_after_what_it_rests_on() -> None:
+def test_walk_gives_each_declaration_once_after_what_it_rests_on() -> None:
     assert walk([answers]) == walk([answers, far, dataset]) == EVERY
     assert walk([prices, near]) == [prices, shops, near]
     assert walk([]) == []
@@ -61,7 +61,7 @@ def test_a_declaration_with_rows_names_its_table() -> None:
     assert seller.key == dg.AssetKey("seller_v1")
 
 
-def test_an_asset_is_made_once_and_leads_to_users_in_any_definitions() -> None:
+def test_asset_is_made_once_and_leads_to_users_in_any_definitions() -> None:
     assert shops.assets_def is shops.assets_def
     (spec,) = dg.Definitions(assets=[shops.assets_def], resources={"fti": fti.Stores()}).resolve_all_asset_specs()
     used = {name: value.asset_key for name, value in spec.metadata.items() if name.startswith("used_by")}

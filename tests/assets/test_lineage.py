@@ -142,7 +142,7 @@ def test_predictions_show_their_columns_before_the_first_run() -> None:
     }  # fmt: skip
 
 
-def test_after_the_run_the_stored_types_are_shown_with_what_is_declared(metadata: dict[str, dict[str, Any]]) -> None:
+def test_after_run_the_stored_types_are_shown_with_what_is_declared(metadata: dict[str, dict[str, Any]]) -> None:
     dataset = {column.name: column for column in metadata["buying_dataset_v1"][COLUMNS].columns}
     assert (dataset["shop_rent"].type, dataset["shop_rent"].description) == ("number", "rent of shops_v1")
     assert dataset["bought"].type == "boolean"
@@ -150,7 +150,7 @@ def test_after_the_run_the_stored_types_are_shown_with_what_is_declared(metadata
     assert COLUMNS not in metadata["visits_v1"]  # its schema has told them already
 
 
-def test_assets_link_to_the_views_and_models_that_use_them() -> None:
+def test_assets_link_to_views_and_models_that_use_them() -> None:
     specs = {spec.key.to_user_string(): spec for spec in fti.build_definitions([answers]).resolve_all_asset_specs()}
     links = {
         name: {key: value.asset_key for key, value in spec.metadata.items() if key.startswith("used_by")}
@@ -164,5 +164,5 @@ def test_assets_link_to_the_views_and_models_that_use_them() -> None:
     assert back == {f"rests_on/{group.table_name}": group.key for group in (visits, outcomes, shops)}
 
 
-def test_definitions_hold_the_very_assets_of_the_declarations_so_that_they_can_be_merged() -> None:
+def test_definitions_hold_the_declarations_own_assets() -> None:
     assert visits.assets_def in list(fti.build_definitions([answers]).assets or [])

@@ -40,7 +40,7 @@ def keyword_only(function: Callable[..., Any]) -> set[str]:
     return {parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
-def test_a_declaration_takes_every_named_parameter_of_an_asset_and_no_other() -> None:
+def test_declaration_takes_every_named_parameter_of_asset() -> None:
     own = keyword_only(fti.feature_group) - keyword_only(dg.asset)
     assert keyword_only(fti.feature_group) | set(AssetOptions.__annotations__) == keyword_only(dg.asset) | own
     assert set(AssetOptions.__annotations__) == keyword_only(dg.asset) - {"name", "ins"}
@@ -97,7 +97,7 @@ def test_an_option_reaches_the_spec(option: str, value: Any, of_spec: Callable[[
     assert of_spec(spec(**{option: value})) == value
 
 
-def test_metadata_of_the_user_joins_that_of_the_declaration_and_wins() -> None:
+def test_metadata_of_user_joins_that_of_declaration_and_wins() -> None:
     metadata = spec(metadata={"source": "faa", "keys": "mine"}).metadata
     assert (metadata["source"], metadata["keys"]) == ("faa", "mine")
     assert metadata["event_time"] == "none: a lookup, always visible"
@@ -125,7 +125,7 @@ def test_required_resources_and_hooks_reach_the_step() -> None:
     assert found.hook_defs == {told}
 
 
-def test_required_resources_are_in_the_context_and_not_among_the_arguments(tmp_path: Path) -> None:
+def test_required_resources_are_in_context_and_not_among_arguments(tmp_path: Path) -> None:
     seen: list[object] = []
 
     @fti.feature_group(keys=["plane"], required_resource_keys={"landing"})
@@ -139,7 +139,7 @@ def test_required_resources_are_in_the_context_and_not_among_the_arguments(tmp_p
 
 
 @pytest.mark.parametrize("option", ["resource_defs", "io_manager_def"])
-def test_resources_of_an_assets_own_are_refused_with_where_to_give_them(option: str) -> None:
+def test_resources_of_assets_own_are_refused_with_where_to_give_them(option: str) -> None:
     own = {"landing": dg.ResourceDefinition.hardcoded_resource(1)}
     with pytest.raises(DeclarationError, match=f"'{option}' cannot be kept.*give them to the Definitions"):
         asset(**{option: own})
@@ -155,7 +155,7 @@ def test_an_io_manager_reaches_the_output() -> None:
     assert found.get_io_manager_key_for_asset_key(KEY) == "mine"
 
 
-def test_check_specs_of_the_user_join_those_of_the_declaration() -> None:
+def test_check_specs_of_user_join_those_of_declaration() -> None:
     found = asset(check_specs=[dg.AssetCheckSpec("mine", asset=KEY)])
     assert {"mine", "rows_unique"} <= {check.name for check in found.check_specs}
 
@@ -171,7 +171,7 @@ def test_partitions_and_their_backfill_reach_the_asset() -> None:
     assert named.backfill_policy != dg.BackfillPolicy.single_run()
 
 
-def test_an_option_that_is_none_is_as_if_it_was_not_given() -> None:
+def test_option_none_is_as_if_it_was_not_given() -> None:
     found = spec(**dict.fromkeys(["tags", "owners", "kinds", "group_name", "description", "key", "deps"]))
     assert (found.key, found.group_name, found.description) == (KEY, "features", "What flies.")
 
@@ -182,18 +182,18 @@ def test_an_output_cannot_be_required() -> None:
     assert spec(output_required=False).skippable
 
 
-def test_an_option_that_an_asset_does_not_have_is_refused() -> None:
+def test_option_that_asset_does_not_have_is_refused() -> None:
     with pytest.raises(DeclarationError, match="fti.feature_group takes no 'no_such_option'"):
         asset(no_such_option=1)
 
 
-def test_the_code_version_follows_the_source_and_the_declaration_and_nothing_else() -> None:
+def test_code_version_follows_source_and_declaration() -> None:
     assert spec().code_version == spec().code_version == spec(tags={"team": "ops"}).code_version
     assert spec().code_version != spec(event_time="t", partitions_def=DAYS).code_version
     assert spec(event_time="t", ttl="1h").code_version != spec(event_time="t", ttl="2h").code_version
 
 
-def test_the_code_version_does_not_depend_on_where_the_schema_lies_in_memory() -> None:
+def test_code_version_ignores_schema_addresses() -> None:
     def schema(least: int) -> pa.DataFrameSchema:
         checks = [pa.Check(lambda values: values.str.len() > least, name="long"), pa.Check.str_length(least)]
         return pa.DataFrameSchema({"plane": pa.Column(str, checks)})

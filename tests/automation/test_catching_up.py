@@ -70,7 +70,7 @@ def test_a_first_tick_asks_for_the_newest_cutoffs_alone(
         ]
 
 
-def test_a_model_is_made_for_the_newest_cutoffs_of_its_dataset() -> None:
+def test_model_is_made_for_newest_cutoffs_of_its_dataset() -> None:
     for options, asked in [({}, CUTOFFS[-1:]), ({"dataset": 3}, CUTOFFS[-3:]), ({"model": 2}, CUTOFFS[-2:])]:
         _seen, rows, net, answers = system(**options)
         with dg.DagsterInstance.ephemeral() as instance:
@@ -79,7 +79,7 @@ def test_a_model_is_made_for_the_newest_cutoffs_of_its_dataset() -> None:
             assert first_tick([answers], instance) == {"net_v1": asked}
 
 
-def test_days_that_were_never_answered_are_answered_from_the_newest_cutoff_on() -> None:
+def test_days_never_answered_are_answered_from_newest_cutoff_on() -> None:
     for options, since in [({}, CUTOFFS[-1]), ({"predictions": 2}, CUTOFFS[-2]), ({"dataset": 15}, CUTOFFS[2])]:
         seen, rows, net, answers = system(**options)
         with dg.DagsterInstance.ephemeral() as instance:
@@ -89,7 +89,7 @@ def test_days_that_were_never_answered_are_answered_from_the_newest_cutoff_on() 
             assert first_tick([answers], instance).get("answers_v1", []) == days(since, "2024-04-17")
 
 
-def test_an_answered_day_is_answered_again_when_its_rows_change_however_old() -> None:
+def test_answered_day_is_answered_again_when_its_rows_change_however_old() -> None:
     seen, rows, net, answers = system()
     with dg.DagsterInstance.ephemeral() as instance:
         report(instance, seen.key, *days("2024-01-01", "2024-04-17"))
@@ -126,7 +126,7 @@ def test_cutoffs_to_catch_up_on_are_a_bounded_number(kind: str) -> None:
             system(**{kind: value})
 
 
-def test_a_model_waits_for_the_newest_cutoff_that_its_dataset_is_about_to_make() -> None:
+def test_model_waits_for_a_pending_newest_cutoff() -> None:
     """Or it would be made first for a cutoff that is old one tick later."""
     seen, rows, _net, answers = system()
     with dg.DagsterInstance.ephemeral() as instance:

@@ -53,7 +53,7 @@ def asked_for(
         return set(tick.get_requested_partitions(sums.key))
 
 
-def test_a_correction_of_january_asks_for_march_when_february_is_shorter_than_the_lookback() -> None:
+def test_january_correction_reaches_march_over_short_february() -> None:
     assert asked_for(MONTHS, "31d", "2025-01-01") == {"2025-01-01", "2025-02-01", "2025-03-01"}
     assert asked_for(MONTHS, "31d", "2025-02-01") == {"2025-02-01", "2025-03-01"}
     assert asked_for(MONTHS, "31d", "2025-03-01") == {"2025-03-01", "2025-04-01", "2025-05-01"}
@@ -66,7 +66,7 @@ def test_a_month_beyond_the_reach_may_be_missing() -> None:
 
 @pytest.mark.parametrize("name", CALENDARS)
 @pytest.mark.parametrize("lookback", ["1h", "1d", "7d", "30d"])
-def test_a_correction_asks_for_exactly_the_windows_that_read_it(name: str, lookback: str) -> None:
+def test_correction_asks_for_exactly_windows_that_read_it(name: str, lookback: str) -> None:
     calendar, back = CALENDARS[name], timedelta(hours=1) if lookback == "1h" else timedelta(days=int(lookback[:-1]))
     windows = partitions_of(calendar, calendar.get_partition_keys())
     corrected = windows[len(windows) // 3]

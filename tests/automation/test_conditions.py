@@ -155,7 +155,7 @@ def test_a_changed_day_reaches_only_days_that_read_it(system: System) -> None:
     assert "rates_v1" not in system.tick("2024-01-10T12:08")
 
 
-def test_a_day_that_was_run_before_its_end_is_run_once_more_after_it(system: System) -> None:
+def test_day_run_before_its_end_is_rerun_after(system: System) -> None:
     sources = [system.visits, system.outcomes, system.rates]
     system.tick("2024-01-03T11:00")
     assert system.run("2024-01-03T12:00", sources, "2024-01-01", "2024-01-03")
@@ -193,7 +193,7 @@ def test_only_the_newest_missed_cutoff_is_made(system: System) -> None:
     assert "rows_v1" not in system.tick("2024-01-23T12:04")
 
 
-def test_a_cutoff_whose_run_failed_is_asked_for_again_when_an_input_changes(system: System) -> None:
+def test_cutoff_whose_run_failed_is_asked_for_again_when_input_changes(system: System) -> None:
     groups = [system.visits, system.outcomes, system.rates]
     assert system.run("2024-01-08T03:00", groups, "2024-01-01", "2024-01-07")
     assert system.tick("2024-01-08T03:01")["rows_v1"] == ["2024-01-07"]
@@ -225,7 +225,7 @@ def test_predictions_wait_for_a_first_build_only(system: System) -> None:
     assert system.tick("2024-01-16T03:01")["answers_v1"] == ["2024-01-15"]
 
 
-def test_a_change_between_a_request_and_the_next_tick_is_not_lost(system: System) -> None:
+def test_change_between_request_and_next_tick_is_not_lost(system: System) -> None:
     sources = [system.visits, system.outcomes]
     system.tick("2024-01-04T12:00")
     assert system.run("2024-01-04T12:00", sources, "2024-01-01", "2024-01-02")
@@ -262,7 +262,7 @@ def report(instance: dg.DagsterInstance, key: dg.AssetKey, *partitions: str, ear
         instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=partition, tags=tags))
 
 
-def test_a_cutoff_waits_for_a_group_behind_its_groups_to_be_final() -> None:
+def test_cutoff_waits_for_group_behind_its_groups_to_be_final() -> None:
     @fti.feature_group(keys=["id"], event_time="at", partitions_def=DAYS, serving_delay="6h")
     def raw() -> pd.DataFrame: ...
 
@@ -282,7 +282,7 @@ def test_a_cutoff_waits_for_a_group_behind_its_groups_to_be_final() -> None:
         assert ticks_of(fti.build_definitions([rows]), instance, ["2024-01-07T06:05"]) == [{"rows_v1": ["2024-01-07"]}]
 
 
-def test_a_cutoff_after_the_last_day_of_a_group_is_ready_by_that_day() -> None:
+def test_cutoff_after_a_groups_last_day_is_ready() -> None:
     ended = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-01-04")
 
     @fti.feature_group(keys=["id"], event_time="at", partitions_def=ended)

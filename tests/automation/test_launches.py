@@ -44,7 +44,7 @@ def ran(ticks: Ticks, key: str, status: dg.DagsterRunStatus) -> None:
     ticks.instance.add_run(dg.DagsterRun(job_name="job", run_id=str(uuid4()), status=status, tags=tags))
 
 
-def test_a_run_that_failed_before_its_step_is_requested_again_with_backoff(ticks: Ticks) -> None:
+def test_run_that_failed_before_its_step_is_requested_again_with_backoff(ticks: Ticks) -> None:
     keys = [run_key(ticks, "00:00")]
     for early, minute in [
         ("00:00:59", "00:01"),
@@ -69,7 +69,7 @@ def test_a_request_that_became_no_run_is_made_again(ticks: Ticks) -> None:
     assert run_key(ticks, "00:01") != first
 
 
-def test_a_run_that_was_never_launched_is_launched_by_its_own_key(ticks: Ticks) -> None:
+def test_run_never_launched_is_launched_by_its_own_key(ticks: Ticks) -> None:
     first = run_key(ticks, "00:00")
     ran(ticks, first, dg.DagsterRunStatus.NOT_STARTED)
     assert run_key(ticks, "00:01") == first
@@ -82,7 +82,7 @@ def test_a_run_that_ended_is_not_requested_again(ticks: Ticks, status: dg.Dagste
     assert at(ticks, "05:00") == []
 
 
-def test_a_run_that_failed_in_its_step_is_not_requested_again(ticks: Ticks) -> None:
+def test_run_that_failed_in_its_step_is_not_requested_again(ticks: Ticks) -> None:
     @dg.asset
     def broken() -> None:
         raise ValueError("the file is broken")
@@ -97,7 +97,7 @@ def test_a_run_under_way_is_waited_for(ticks: Ticks) -> None:
     assert at(ticks, "10:00") == []
 
 
-def test_newer_data_take_the_place_of_a_request_that_never_began(ticks: Ticks) -> None:
+def test_newer_data_take_place_of_request_that_never_began(ticks: Ticks) -> None:
     run_key(ticks, "00:00")
     LANDED["visits"]["2024-01-01"] = "b"
     assert at(ticks, "00:05") == [DAY]
@@ -110,7 +110,7 @@ def test_two_daemons_make_the_same_request_again(ticks: Ticks) -> None:
     assert [request.run_key for request in first.run_requests] == [request.run_key for request in second.run_requests]
 
 
-def test_a_tick_requests_a_bounded_number_of_runs_and_the_next_ticks_the_rest() -> None:
+def test_tick_requests_a_bounded_number_of_runs() -> None:
     import fti_assets as fti
 
     days = [f"2024-01-{day:02}" for day in range(1, 32, 2)]

@@ -91,7 +91,7 @@ REQUESTS = {
 
 @pytest.mark.parametrize("name", REQUESTS)
 @pytest.mark.parametrize("failed", [True, False], ids=["failed before its step", "no run at all"])
-def test_a_request_that_never_began_is_made_again_with_backoff(
+def test_request_that_never_began_is_made_again_with_backoff(
     system: System, name: str, failed: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked, key = system.request(name), system.groups[name].key
@@ -132,7 +132,7 @@ def test_a_request_whose_step_failed_is_not_made_again(system: System) -> None:
     assert [system.tick(minute, "derived") for minute in (1, 5, 60)] == [set(), set(), set()]
 
 
-def test_of_a_request_only_what_never_began_is_made_again(system: System) -> None:
+def test_of_request_only_what_never_began_is_made_again(system: System) -> None:
     asked = system.request("answers")
     key = system.groups["answers"].key
     launched(system.instance, {key: {"2024-01-14"}}, dg.DagsterRunStatus.FAILURE)
@@ -141,7 +141,7 @@ def test_of_a_request_only_what_never_began_is_made_again(system: System) -> Non
     assert system.tick(1, "answers") == asked - {"2024-01-15", "2024-01-16"}
 
 
-def test_a_long_range_whose_run_never_began_is_made_again_at_once(system: System) -> None:
+def test_long_range_whose_run_never_began_is_made_again_together(system: System) -> None:
     days = [day.strftime("%Y-%m-%d") for day in pd.date_range("2023-06-01", "2024-01-17")]
     calendar = dg.DailyPartitionsDefinition(start_date=days[0], end_offset=1)
 

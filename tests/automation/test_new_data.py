@@ -113,7 +113,7 @@ def test_two_files_between_ticks_are_two_partitions(ticks: Ticks) -> None:
     assert ticks.tick() == []
 
 
-def test_a_file_that_is_landed_again_runs_its_day_again_and_no_other(ticks: Ticks) -> None:
+def test_file_landed_again_runs_only_its_day(ticks: Ticks) -> None:
     LANDED["visits"] = {"2024-01-01": "a", "2024-01-02": "a", "2024-01-03": "a"}
     ticks.tick()
     LANDED["visits"]["2024-01-02"] = "b"
@@ -132,7 +132,7 @@ def test_a_range_that_lands_at_once_is_one_run(ticks: Ticks) -> None:
     assert ticks.tick() == [("visits_v1", "2024-01-11", "2024-01-12"), ("orders_v1", "2024-01-11")]
 
 
-def test_a_day_that_misses_between_others_is_named_and_holds_up_none(ticks: Ticks) -> None:
+def test_day_that_misses_between_others_is_named_and_holds_up_none(ticks: Ticks) -> None:
     LANDED["visits"] = {"2024-01-01": "a", "2024-01-02": "a", "2024-01-04": "a"}
     assert ticks.tick() == [("visits_v1", "2024-01-01", "2024-01-02"), ("visits_v1", "2024-01-04")]
     assert "visits_v1 2024-01-03, which has not landed though a later one has" in ticks.evaluate().skip_message
@@ -140,14 +140,14 @@ def test_a_day_that_misses_between_others_is_named_and_holds_up_none(ticks: Tick
     assert ticks.tick() == [("visits_v1", "2024-01-03")]
 
 
-def test_a_partition_that_does_not_exist_yet_waits_until_it_does(ticks: Ticks) -> None:
+def test_partition_that_does_not_exist_yet_waits_until_it_does(ticks: Ticks) -> None:
     LANDED["visits"] = {"2024-01-31": "a", "2024-02-01": "a"}
     assert ticks.tick() == [("visits_v1", "2024-01-31")]
     result = ticks.evaluate()
     assert result.skip_message == "nothing new; waiting for 'visits_v1 2024-02-01, which is not a partition yet'"
 
 
-def test_the_first_tick_takes_as_seen_what_is_materialized_already(ticks: Ticks) -> None:
+def test_first_tick_takes_as_seen_what_is_materialized_already(ticks: Ticks) -> None:
     LANDED.update(visits={"2024-01-01": "a", "2024-01-02": "a"}, shops={"all": "1"})
     ticks.instance.report_runless_asset_event(dg.AssetMaterialization(visits.key, partition="2024-01-01"))
     ticks.instance.report_runless_asset_event(dg.AssetMaterialization(shops.key))
@@ -156,7 +156,7 @@ def test_the_first_tick_takes_as_seen_what_is_materialized_already(ticks: Ticks)
     assert ticks.tick() == [("visits_v1", "2024-01-01")]
 
 
-def test_two_daemons_on_one_cursor_ask_for_the_same_runs(ticks: Ticks) -> None:
+def test_two_daemons_on_one_cursor_ask_for_same_runs(ticks: Ticks) -> None:
     LANDED["visits"] = {"2024-01-01": "a"}
     first, second = ticks.evaluate(), ticks.evaluate()
     assert [request.run_key for request in first.run_requests] == [request.run_key for request in second.run_requests]
@@ -181,7 +181,7 @@ def test_a_folder_that_lists_nothing_once_runs_nothing_again(ticks: Ticks) -> No
     assert ticks.tick() == [("visits_v1", "2024-01-02")]
 
 
-def test_a_plain_asset_without_a_single_run_policy_gets_a_run_a_partition() -> None:
+def test_plain_asset_without_single_run_policy_gets_run_a_partition() -> None:
     @dg.asset(partitions_def=DAYS)
     def sales() -> None: ...
 
@@ -242,7 +242,7 @@ def test_static_partitions_are_requested_one_by_one() -> None:
         ({orders: {}}, "not one of its targets: 'visits_v1' or 'shops_v1'"),
     ],
 )
-def test_a_version_of_the_wrong_shape_is_an_error_that_says_which(found: dict[Any, Any], problem: str) -> None:
+def test_version_of_wrong_shape_is_error_that_says_which(found: dict[Any, Any], problem: str) -> None:
     @fti.new_data_sensor(targets=[visits, shops])
     def wrong() -> dict[Any, Any]:
         return found

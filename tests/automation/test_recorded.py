@@ -245,7 +245,7 @@ def check(system: System, tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_flipped_bit_in_the_journal_of_the_catalog_is_told(
+def test_flipped_bit_in_journal_of_catalog_is_told(
     system: System, check: list[str], capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
     system.run(1, whole_things)

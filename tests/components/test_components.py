@@ -216,7 +216,7 @@ def materialize(defs: dg.Definitions, *names: str, instance: dg.DagsterInstance,
     return bool(job.execute_in_process(instance=instance, asset_selection=selection, tags=tags).success)
 
 
-def test_a_group_from_yaml_is_the_asset_that_python_declares(project: Project) -> None:
+def test_group_from_yaml_is_asset_that_python_declares(project: Project) -> None:
     with project.load() as defs:
         spec = defs.resolve_assets_def("visits_v1").get_asset_spec()
     assert spec.owners == ["team:shop"]
@@ -228,7 +228,7 @@ def test_a_group_from_yaml_is_the_asset_that_python_declares(project: Project) -
     assert spec.partitions_def == dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-10")
 
 
-def test_a_group_from_yaml_is_stored_under_fti_home_by_default(
+def test_group_from_yaml_is_stored_under_fti_home_by_default(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FTI_HOME", str(tmp_path / "home"))
@@ -258,7 +258,7 @@ def test_no_automation_condition_in_yaml_is_none_as_in_python(project: Project) 
         assert defs.resolve_assets_def("visits_v1").get_asset_spec().automation_condition is None
 
 
-def test_a_system_in_six_folders_trains_and_predicts_in_the_stores_that_it_states(
+def test_system_in_six_folders_uses_its_declared_stores(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHOP_HOME", str(tmp_path))
@@ -281,7 +281,7 @@ def test_a_system_in_six_folders_trains_and_predicts_in_the_stores_that_it_state
     assert [feature.name for feature in manifest.view.features] == ["spend", "spend_squared"]
 
 
-def test_a_group_that_two_folders_name_is_one_declaration_and_one_asset(project: Project) -> None:
+def test_group_that_two_folders_name_is_one_declaration_and_one_asset(project: Project) -> None:
     project.write_system()
     with project.sandbox.build_component_tree() as tree:
         tree.build_defs()
@@ -334,14 +334,14 @@ attributes:
 
 
 @pytest.mark.parametrize("more", ["version: 1", "inputs: {visits: visits_v1}"])
-def test_a_table_parameter_is_the_group_of_its_name_or_of_inputs(project: Project, more: str) -> None:
+def test_table_parameter_is_group_of_its_name_or_of_inputs(project: Project, more: str) -> None:
     project.write("doubles", DOUBLES.format(package=project.sandbox.project_name, more=more))
     with project.load() as defs:
         graph = defs.resolve_asset_graph()
         assert graph.get(dg.AssetKey("doubles_v1")).parent_keys == {dg.AssetKey("visits_v1")}
 
 
-def test_a_view_takes_a_group_that_is_declared_in_python(project: Project) -> None:
+def test_view_takes_group_that_is_declared_in_python(project: Project) -> None:
     project.write_system()
     (project.sandbox.defs_folder_path / "people.py").write_text(
         textwrap.dedent(
@@ -432,7 +432,7 @@ def test_a_component_can_be_made_in_python() -> None:
         ("a_prediction", "model: buyer", "model: seller", "there is 'buyer_v1'"),
     ],
 )
-def test_bad_yaml_is_refused_with_the_file_and_what_to_do(
+def test_bad_yaml_is_refused_with_file_and_what_to_do(
     project: Project, folder: str, before: str, after: str, said: str
 ) -> None:
     project.write_system()
@@ -444,7 +444,7 @@ def test_bad_yaml_is_refused_with_the_file_and_what_to_do(
     assert said in message
 
 
-def test_an_attribute_that_does_not_exist_is_refused_with_its_line(project: Project) -> None:
+def test_attribute_that_does_not_exist_is_refused_with_its_line(project: Project) -> None:
     path = project.write("visits", VISITS.replace("event_time", "even_time"))
     message = project.refused()
     assert f"{path}:5" in message

@@ -79,7 +79,7 @@ def test_a_scaffolded_system_loads_trains_and_predicts(
         assert len(fti.read(predictions.declared(tree))) == 2 * 24 * 3
 
 
-def test_a_component_can_be_scaffolded_into_a_file_that_is_there(sandbox: DefsFolderSandbox) -> None:
+def test_component_can_be_scaffolded_into_file_that_is_there(sandbox: DefsFolderSandbox) -> None:
     path = scaffold(sandbox, FeatureGroupComponent, "visits") / "defs.yaml"
     code = (path.parent / "visits.py").read_text()
     named = "fti_assets.components.FeatureViewComponent"
@@ -103,7 +103,7 @@ def test_scaffolding_as_python_is_refused_with_what_to_do(sandbox: DefsFolderSan
         scaffold_object(sandbox.defs_folder_path / "visits", named, None, "python", sandbox.project_root)
 
 
-def test_dg_scaffolds_a_group_that_it_then_checks_and_lists(tmp_path: Path) -> None:
+def test_dg_scaffolds_group_that_it_then_checks_and_lists(tmp_path: Path) -> None:
     if not DG.exists():
         pytest.skip("dagster-dg-cli is not installed beside this Python: pip install dagster-dg-cli")
     project = tmp_path / "project"

@@ -68,7 +68,7 @@ def names(results: list[Match]) -> list[str]:
     return [one.name for one in results]
 
 
-def test_hits_in_a_name_come_first_then_columns_tags_owners_and_descriptions(definitions: dg.Definitions) -> None:
+def test_hits_in_name_come_first_then_columns_tags_owners_and_descriptions(definitions: dg.Definitions) -> None:
     found = fti.search("hotel", definitions)
     assert names(found) == ["hotel_v1", "answers_v1", "stays_v1", "report", "complaints_v1"]
     assert [one.kind for one in found] == ["model", "batch predictions", "feature group", "asset", "feature group"]
@@ -96,7 +96,7 @@ def test_words_are_found_wherever_they_stand(definitions: dg.Definitions, text: 
     assert {one.name: one.matched for one in fti.search(text, definitions)} == expected
 
 
-def test_a_list_of_declarations_is_searched_with_what_it_rests_on(definitions: dg.Definitions) -> None:
+def test_list_of_declarations_is_searched_with_what_it_rests_on(definitions: dg.Definitions) -> None:
     for text in ("hotel", "spend", "guest"):
         of_list = fti.search(text, [answers])
         assert [one for one in fti.search(text, definitions) if one.name != "report"] == of_list

@@ -68,7 +68,7 @@ def _sit_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
     (folder / ".dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
 
 
-def test_the_tutorial_works_from_its_first_line_to_its_last(done: Path) -> None:
+def test_tutorial_works_from_its_first_line_to_its_last(done: Path) -> None:
     assert (done / ".fti" / "models" / "dispute_model" / "aliases.json").exists()
 
 
@@ -136,7 +136,7 @@ def test_the_reference_says_how_each_argument_is_called() -> None:
             assert not missing, f"{file} shows {name} without {missing}"
 
 
-def test_every_link_to_a_file_of_the_repository_leads_somewhere() -> None:
+def test_every_link_to_file_of_repository_leads_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
@@ -162,7 +162,7 @@ def test_the_command_line_is_shown_as_it_is(
     any(find_spec(name) is None for name in ("mkdocs", "material", "griffe")),
     reason="mkdocs is not installed: pip install 'fti-assets[docs]' lets this test build the site",
 )
-def test_the_site_builds_without_a_warning_and_asks_nobody_for_anything(tmp_path: Path) -> None:
+def test_site_builds_without_warning_and_asks_nobody_for_anything(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
     offline = {
         **os.environ,

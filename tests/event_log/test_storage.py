@@ -92,7 +92,7 @@ def test_an_instance_keeps_its_log_where_it_is_told(tmp_path: Path) -> None:
         assert (tmp_path / "elsewhere" / "index.db").exists()
 
 
-def test_a_commit_waits_for_no_disk_in_wal_mode_alone(storage: PooledSqliteEventLogStorage, tmp_path: Path) -> None:
+def test_commit_waits_for_no_disk_in_wal_mode_alone(storage: PooledSqliteEventLogStorage, tmp_path: Path) -> None:
     def settings(run: str) -> tuple[str, int]:
         with storage.run_connection(run) as connection:
             mode, synchronous = (
@@ -108,7 +108,7 @@ def test_a_commit_waits_for_no_disk_in_wal_mode_alone(storage: PooledSqliteEvent
     assert settings("a_run") == ("delete", 2)  # where NORMAL could damage the file
 
 
-def test_the_end_of_a_run_and_what_has_no_run_wait_for_the_disk(tmp_path: Path) -> None:
+def test_end_of_run_and_what_has_no_run_wait_for_disk(tmp_path: Path) -> None:
     waited: list[tuple[str, int]] = []
 
     class Told(PooledSqliteEventLogStorage):
@@ -217,9 +217,7 @@ def test_an_old_home_is_migrated_as_by_dagsters_own(tmp_path: Path) -> None:
     assert migrated[1] == migrated[0]
 
 
-def test_a_result_read_in_part_holds_nobody_at_an_old_state(
-    storage: PooledSqliteEventLogStorage, tmp_path: Path
-) -> None:
+def test_result_read_in_part_holds_nobody_at_old_state(storage: PooledSqliteEventLogStorage, tmp_path: Path) -> None:
     for number in range(300):
         storage.store_event(entry("a_run", number))
     with storage.run_connection("a_run") as connection:
@@ -234,7 +232,7 @@ def test_a_result_read_in_part_holds_nobody_at_an_old_state(
     other.dispose()
 
 
-def test_who_watches_a_run_is_told_of_each_event_of_another_storage(
+def test_who_watches_run_is_told_of_each_event_of_another_storage(
     storage: PooledSqliteEventLogStorage, tmp_path: Path
 ) -> None:
     storage.store_event(entry("a_run", 0))

@@ -231,9 +231,7 @@ def test_late_rates_count_flights_landed_by_the_hour(
     assert 0 < absent < 100
 
 
-def test_an_arrival_counts_for_its_origin_and_for_its_destination(
-    system: System, landed_arrivals: pd.DataFrame
-) -> None:
+def test_arrival_counts_for_its_origin_and_for_its_destination(system: System, landed_arrivals: pd.DataFrame) -> None:
     rows = system.read(airport_delays, partitions=[LAST]).set_index("airport")
     last_hour = rows[rows["hour"] == pd.Timestamp("2013-02-20 23:00")]
     landed = landed_arrivals[
@@ -367,7 +365,7 @@ def test_weather_is_seen_from_when_it_is_known(dataset: pd.DataFrame, landed_wea
     assert (expected["known_at"] == expected["predict_at"]).sum() > 100  # some are predicted at that very instant
 
 
-def test_online_the_weather_changes_at_the_instant_at_which_it_is_known(
+def test_online_weather_changes_at_instant_at_which_it_is_known(
     predictor: fti.Predictor,
     trained: System,
     landed_schedule: pd.DataFrame,
@@ -391,7 +389,7 @@ def test_online_the_weather_changes_at_the_instant_at_which_it_is_known(
 
 
 @pytest.mark.soak
-def test_a_day_run_alone_has_the_data_versions_that_it_has_in_the_range(system: System) -> None:
+def test_day_run_alone_has_data_versions_that_it_has_in_range(system: System) -> None:
     day, groups = "2013-02-14", GROUPS
     in_range = system.versions(groups)
     assert {table: len(set(versions.values())) for table, versions in in_range.items()} == dict.fromkeys(
@@ -404,7 +402,7 @@ def test_a_day_run_alone_has_the_data_versions_that_it_has_in_the_range(system: 
     assert system.versions(groups) == in_range
 
 
-def test_no_feature_knows_an_outcome_that_is_after_its_prediction(
+def test_no_feature_knows_outcome_that_is_after_its_prediction(
     trained: System, manifest: DatasetManifest, tmp_path: Path
 ) -> None:
     """Had every flight that left or landed after noon been late when it was not and the other way round, nothing that
@@ -437,7 +435,7 @@ def test_no_feature_knows_an_outcome_that_is_after_its_prediction(
     assert not was[~early].equals(would_be[~early])
 
 
-def test_a_dataset_holds_every_mature_flight_that_landed_and_no_other(
+def test_dataset_holds_every_mature_flight_that_landed(
     dataset: pd.DataFrame, manifest: DatasetManifest, landed_schedule: pd.DataFrame, landed_arrivals: pd.DataFrame
 ) -> None:
     cutoff, predict_at = pd.Timestamp(CUTOFF), landed_schedule.set_index("flight_id")["predict_at"]
@@ -465,7 +463,7 @@ def test_cancelled_flights_never_get_a_label(
     assert not cancelled & set(dataset.index)
 
 
-def test_the_predictor_sees_what_the_dataset_has_and_gives_the_graphs_answer(
+def test_predictor_sees_what_dataset_has_and_gives_graphs_answer(
     predictor: fti.Predictor,
     trained: System,
     dataset: pd.DataFrame,
@@ -523,7 +521,7 @@ def test_a_replay_from_before_the_online_history_is_refused(
 @pytest.mark.parametrize(
     "module", [features, training, inference, on_demand], ids=lambda module: module.__name__.rpartition(".")[2]
 )
-def test_no_file_of_the_example_names_a_format_a_store_or_a_path(module: Any) -> None:
+def test_no_file_of_example_names_format_store_or_path(module: Any) -> None:
     source = Path(module.__file__).read_text()
     assert not [word for word in ("ducklake", "duckdb", "onnx", "parquet", "sqlite", "redis") if word in source.lower()]
     texts = [

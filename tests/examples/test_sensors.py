@@ -50,11 +50,11 @@ def watched(landing_folder: Path, tmp_path: Path) -> Iterator[Landed]:
         yield Landed(landing_folder, tmp_path / "landing", instance)
 
 
-def test_a_folder_that_is_not_there_yet_asks_for_nothing(watched: Landed) -> None:
+def test_folder_that_is_not_there_yet_asks_for_nothing(watched: Landed) -> None:
     assert watched.tick() == []
 
 
-def test_what_lands_is_asked_for_once_and_what_lands_again_once_more(watched: Landed) -> None:
+def test_landed_data_is_requested_once_per_version(watched: Landed) -> None:
     for source in ("schedule", "departures", "arrivals", "weather"):
         watched.land(source, "2013-01-01", "2013-01-02", "2013-01-03")
     watched.land("planes", "planes")
@@ -65,7 +65,7 @@ def test_what_lands_is_asked_for_once_and_what_lands_again_once_more(watched: La
     assert watched.tick() == [(["weather_v1"], "2013-01-02", "2013-01-02")]
 
 
-def test_the_sensors_of_the_system_run_without_being_turned_on() -> None:
+def test_sensors_of_system_run_without_being_turned_on() -> None:
     sensors = {sensor.name: sensor.default_status.value for sensor in defs.sensors or []}
     assert sensors == {
         "new_landings": "RUNNING",
@@ -74,7 +74,7 @@ def test_the_sensors_of_the_system_run_without_being_turned_on() -> None:
     }
 
 
-def test_the_lake_of_the_system_is_kept_small_every_night() -> None:
+def test_lake_of_system_is_kept_small_every_night() -> None:
     (schedule,) = defs.schedules or []
     assert isinstance(schedule, dg.ScheduleDefinition)
     assert (schedule.job_name, schedule.cron_schedule, schedule.default_status.value) == (

@@ -69,7 +69,7 @@ def test_every_row_of_the_package_lands_and_is_counted(
 
 
 @pytest.mark.parametrize("source", sources.DAILY)
-def test_every_day_has_a_file_of_its_own_rows_and_of_the_schema(landing_folder: Path, source: str) -> None:
+def test_every_day_has_file_own_rows_and_of_schema(landing_folder: Path, source: str) -> None:
     files = sorted((landing_folder / source).iterdir())
     assert [file.name for file in files] == [f"{day}.parquet" for day in DAYS]
     for file in files:
@@ -95,9 +95,7 @@ def test_cancelled_and_diverted_flights_are_scheduled_and_never_arrive(
     assert cancelled < without_arrival
 
 
-def test_a_flight_is_predicted_an_hour_before_its_scheduled_departure(
-    schedule: pd.DataFrame, package: pd.DataFrame
-) -> None:
+def test_flight_is_predicted_hour_before_its_scheduled_departure(schedule: pd.DataFrame, package: pd.DataFrame) -> None:
     assert ((schedule["scheduled_at"] - schedule["predict_at"]) == pd.Timedelta("1h")).all()
     local = schedule["scheduled_at"].dt.tz_localize("UTC").dt.tz_convert("America/New_York")
     hhmm = local.dt.hour * 100 + local.dt.minute
@@ -106,7 +104,7 @@ def test_a_flight_is_predicted_an_hour_before_its_scheduled_departure(
     assert schedule["predict_at"].max() == pd.Timestamp("2014-01-01 03:59")
 
 
-def test_the_last_new_york_evening_belongs_to_the_next_utc_day(
+def test_last_new_york_evening_belongs_to_next_utc_day(
     landing: sources.LandingZone, schedule: pd.DataFrame, arrivals: pd.DataFrame
 ) -> None:
     new_year = pd.Timestamp("2014-01-01")
@@ -116,7 +114,7 @@ def test_the_last_new_york_evening_belongs_to_the_next_utc_day(
     assert arrivals["arrived_at"].max() == pd.Timestamp("2014-01-01 09:01")
 
 
-def test_a_flight_arrives_when_the_destinations_clocks_show_its_recorded_arrival(
+def test_flight_arrives_when_destinations_clocks_show_its_recorded_arrival(
     arrivals: pd.DataFrame, package: pd.DataFrame
 ) -> None:
     flights = package.loc[arrivals["flight_id"]]
@@ -134,7 +132,7 @@ def test_a_flight_arrives_when_the_destinations_clocks_show_its_recorded_arrival
     assert arrivals.loc[differs, "flight_id"].tolist() == ["20130310T02-B6-35"]
 
 
-def test_time_on_the_ground_between_departure_and_arrival_is_plausible(
+def test_time_on_ground_between_departure_and_arrival_is_plausible(
     schedule: pd.DataFrame, arrivals: pd.DataFrame, package: pd.DataFrame
 ) -> None:
     flights = package.loc[arrivals["flight_id"]]
@@ -144,7 +142,7 @@ def test_time_on_the_ground_between_departure_and_arrival_is_plausible(
     assert (taxi.min(), taxi.max()) == (5.0, 235.0)
 
 
-def test_a_flight_leaves_when_new_yorks_clocks_show_its_recorded_departure(
+def test_flight_leaves_when_new_yorks_clocks_show_its_recorded_departure(
     departures: pd.DataFrame, package: pd.DataFrame
 ) -> None:
     flights = package.loc[departures["flight_id"]]
@@ -179,7 +177,7 @@ def test_one_flight_goes_to_new_york_itself(schedule: pd.DataFrame) -> None:
     assert schedule.loc[schedule["dest"].isin(["EWR", "JFK", "LGA"]), "flight_id"].tolist() == ["20130727T05-US-1632"]
 
 
-def test_weather_has_one_row_an_origin_and_hour_when_the_clocks_go_back_too(weather: pd.DataFrame) -> None:
+def test_weather_has_one_row_an_hour_when_clocks_change(weather: pd.DataFrame) -> None:
     assert not weather.duplicated(["origin", "observed_at"]).any()
     night = weather[weather["observed_at"].between(pd.Timestamp("2013-11-03 05:00"), pd.Timestamp("2013-11-03 06:00"))]
     assert night["origin"].tolist() == ["EWR", "JFK", "LGA"] * 2
@@ -193,14 +191,14 @@ def test_what_was_not_measured_is_null(weather: pd.DataFrame, schedule: pd.DataF
     assert schedule["tailnum"].isna().sum() == 2_512
 
 
-def test_planes_are_one_file_with_a_row_a_tail_number(landing: sources.LandingZone) -> None:
+def test_planes_are_one_file_with_row_a_tail_number(landing: sources.LandingZone) -> None:
     planes = landing.read_whole("planes")
     assert planes.columns.tolist() == ["tailnum", "year", "seats", "engines", "manufacturer", "engine"]
     assert planes["tailnum"].is_unique
     assert planes["year"].isna().sum() == 70
 
 
-def test_landing_again_writes_the_same_bytes_and_leaves_nothing_else(
+def test_landing_again_writes_same_bytes_and_leaves_nothing_else(
     landing_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     again = shutil.copytree(landing_folder, tmp_path / "landing")
@@ -217,7 +215,7 @@ def test_landing_again_writes_the_same_bytes_and_leaves_nothing_else(
     ]
 
 
-def test_a_file_that_cannot_be_written_leaves_no_temporary_file(tmp_path: Path) -> None:
+def test_file_that_cannot_be_written_leaves_no_temporary_file(tmp_path: Path) -> None:
     (tmp_path / "schedule" / "2013-01-01.parquet").mkdir(parents=True)
     with pytest.raises(IsADirectoryError):
         sources.land(tmp_path)
@@ -238,9 +236,7 @@ def test_a_file_that_cannot_be_written_leaves_no_temporary_file(tmp_path: Path) 
         ("2013-11-03 03:30", 200, "America/New_York", "2013-11-03 07:00"),  # after it
     ],
 )
-def test_a_scheduled_arrival_is_the_first_such_time_after_departure(
-    departs: str, hhmm: int, zone: str, arrives: str
-) -> None:
+def test_scheduled_arrival_is_first_such_time_after_departure(departs: str, hhmm: int, zone: str, arrives: str) -> None:
     found = sources.scheduled_arrivals(pd.Series([pd.Timestamp(departs)]), pd.Series([hhmm]), pd.Series([zone]))
     assert found.tolist() == [pd.Timestamp(arrives)]
 
@@ -252,7 +248,7 @@ def test_days_come_in_the_order_asked_for(landing: sources.LandingZone) -> None:
     assert rows["observed_at"].dtype == "datetime64[us]"
 
 
-def test_no_days_and_empty_days_have_the_columns_of_the_others(landing: sources.LandingZone) -> None:
+def test_no_days_and_empty_days_have_columns_of_others(landing: sources.LandingZone) -> None:
     full, last, none = (landing.read("arrivals", days) for days in (["2013-01-01"], ["2014-01-02"], []))
     assert (len(full) > 0, len(last), len(none)) == (True, 0, 0)
     assert full.dtypes.equals(last.dtypes)
@@ -270,7 +266,7 @@ def test_a_missing_day_says_how_to_land_it(zone: sources.LandingZone) -> None:
     assert isinstance(error.value, FileNotFoundError)
 
 
-def test_one_day_as_text_is_an_error_that_asks_for_a_list(zone: sources.LandingZone) -> None:
+def test_one_day_as_text_is_error_that_asks_for_list(zone: sources.LandingZone) -> None:
     with pytest.raises(sources.LandingError, match=r"give a list of days, \['2013-01-01'\]"):
         zone.read("weather", "2013-01-01")
 
@@ -298,7 +294,7 @@ def test_an_empty_folder_says_that_nothing_has_landed(zone: sources.LandingZone)
         ),
     ],
 )
-def test_a_file_of_another_schema_is_an_error_that_names_the_column(
+def test_file_of_another_schema_is_error_that_names_column(
     zone: sources.LandingZone, change: Callable[[pa.Table], pa.Table], message: str
 ) -> None:
     path = Path(zone.folder) / "weather" / "2013-01-02.parquet"
@@ -319,7 +315,7 @@ def test_only_days_count_as_landed(zone: sources.LandingZone) -> None:
     assert zone.days("weather") == ["2013-01-01", "2013-01-02"]
 
 
-def test_an_unknown_source_is_an_error_that_lists_the_known_ones(zone: sources.LandingZone) -> None:
+def test_unknown_source_is_error_that_lists_known_ones(zone: sources.LandingZone) -> None:
     with pytest.raises(sources.LandingError, match="no source 'wether' among schedule, departures, arrivals, weather"):
         zone.read("wether", ["2013-01-01"])
     with pytest.raises(sources.LandingError, match="it is one file: use read_whole"):

@@ -128,7 +128,7 @@ def test_a_row_that_lands_late_gets_its_features(tmp_path: Any) -> None:
     assert stored(stores) == before | late
 
 
-def test_a_lookback_that_a_late_row_needs_more_of_is_an_error(tmp_path: Any) -> None:
+def test_lookback_that_late_row_needs_more_of_is_error(tmp_path: Any) -> None:
     @fti.feature_group(
         name="habits", keys=["shop", "id"], event_time="t", partition_by="landed", partitions_def=DAYS, lookback="1d"
     )

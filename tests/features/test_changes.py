@@ -55,7 +55,7 @@ def one_at_a_time(stored: dict[Any, int], rows: Sequence[Row]) -> dict[Any, int]
 
 @given(operations, st.randoms())
 @settings(max_examples=examples(80))
-def test_a_feed_comes_to_what_its_operations_come_to_one_at_a_time(
+def test_feed_comes_to_what_its_operations_come_to_singly(
     changes: list[tuple[int, int, int, str]], shuffle: Any
 ) -> None:
     rows = feed_rows(changes)
@@ -95,7 +95,7 @@ def stored(folder: Path) -> dict[Any, int]:
 
 @given(batches)
 @settings(max_examples=examples(3))
-def test_batches_are_one_commit_each_and_leave_the_version_of_a_full_reload(
+def test_batches_are_one_commit_each_and_leave_version_of_full_reload(
     tmp_path_factory: pytest.TempPathFactory, of_batches: list[list[tuple[int, int, int, str]]]
 ) -> None:
     folder, first, expected = tmp_path_factory.mktemp("lake"), 0, {}
@@ -183,13 +183,13 @@ def test_appended_rows_must_be_new_unless_their_key_is_deleted_first(tmp_path: P
     assert stored(tmp_path) == {(1, AT): 11}
 
 
-def test_the_rule_that_more_rows_break_is_told_of_appended_rows(tmp_path: Path) -> None:
+def test_rule_that_more_rows_break_is_told_of_appended_rows(tmp_path: Path) -> None:
     done(tmp_path, fti.Changes(appends=rows_of((1, 10))))
     with pytest.raises(dg.Failure, match="4 rows of balances_v1 have the same id, at as another"):
         done(tmp_path, fti.Changes(appends=rows_of((1, 11), (2, 20), (2, 21), (3, 30), (3, 31))))
 
 
-def test_the_next_run_gets_the_position_and_a_full_reload_forgets_it(tmp_path: Path) -> None:
+def test_next_run_gets_position_and_full_reload_forgets_it(tmp_path: Path) -> None:
     seen: list[str | None] = []
 
     def give(batch: Any) -> Callable[[fti.FeedPosition], Any]:
@@ -226,7 +226,7 @@ class Balances(pa.DataFrameModel):
     x: int = pa.Field(ge=0)
 
 
-def test_rows_are_validated_before_any_of_the_batch_is_stored(tmp_path: Path) -> None:
+def test_rows_are_validated_before_any_of_batch_is_stored(tmp_path: Path) -> None:
     done(tmp_path, fti.Changes(upserts=rows_of((1, 10))))
     batch = fti.Changes(upserts=rows_of((2, -1)), deletes=pd.DataFrame({"id": [1]}))
     with pytest.raises(dg.Failure, match=r"x: greater_than_or_equal_to\(0\): 1 of 1 rows break it"):
@@ -277,7 +277,7 @@ def test_other_columns_than_the_stored_ones_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["upserts", "appends"])
-def test_a_table_without_rows_takes_the_types_that_the_first_rows_have(tmp_path: Path, kind: str) -> None:
+def test_table_without_rows_takes_types_that_first_rows_have(tmp_path: Path, kind: str) -> None:
     untold = pd.DataFrame({"id": [], "at": [], "x": []}, dtype=object)
     rows = pd.DataFrame({"id": ["a", "b"], "at": AT, "x": ["ten", "twenty"], "y": [1.5, None]})
     one, two, three = done(
@@ -300,7 +300,7 @@ def test_a_group_with_late_rows_takes_first_types(tmp_path: Path) -> None:
     assert stored(tmp_path) == {("a", AT): 1}
 
 
-def test_a_new_column_that_may_be_null_is_added_by_a_batch(tmp_path: Path) -> None:
+def test_new_column_that_may_be_null_is_added_by_batch(tmp_path: Path) -> None:
     wider = rows_of((2, 21), (4, 40)).assign(city="Ulm")
     done(tmp_path, fti.Changes(upserts=rows_of((1, 10), (2, 20), (3, 30))))
     (said,) = done(tmp_path, fti.Changes(upserts=wider, deletes=pd.DataFrame({"id": [3]})))
@@ -315,7 +315,7 @@ def test_a_new_column_that_may_be_null_is_added_by_a_batch(tmp_path: Path) -> No
         done(tmp_path, fti.Changes(upserts=rows_of((1, 10))))
 
 
-def test_a_new_column_that_is_never_null_is_refused_in_a_batch(tmp_path: Path) -> None:
+def test_new_column_never_null_is_refused_in_batch(tmp_path: Path) -> None:
     class Wider(Balances):
         city: str
 

@@ -83,7 +83,7 @@ def columns(draw: st.DrawFn) -> tuple[str, list[str]]:
 @settings(max_examples=examples(80), deadline=None)
 @given(columns(), st.booleans(), st.booleans())
 @pytest.mark.filterwarnings("ignore")
-def test_a_schema_that_coerces_stores_the_rows_that_the_same_schema_stores_without(
+def test_schema_that_coerces_stores_rows_that_same_schema_stores_without(
     case: tuple[str, list[str]], beside: bool, whole: bool
 ) -> None:
     sql_type, values = case
@@ -119,7 +119,7 @@ def test_decimals_are_coerced_digit_for_digit(
     assert column(connection, rows, schema) == (kind, kept)
 
 
-def test_a_decimal_beyond_whole_numbers_is_refused_with_its_value(connection: duckdb.DuckDBPyConnection) -> None:
+def test_decimal_beyond_whole_numbers_is_refused_with_its_value(connection: duckdb.DuckDBPyConnection) -> None:
     schema = pa.DataFrameSchema({"k": pa.Column(int), "x": pa.Column(int, coerce=True)})
     made = staged(connection, f"SELECT 1 AS k, {DIGITS}{DIGITS}::DECIMAL(38,0) AS x", schema)
     (problem,) = [verdict.problem for verdict in made.verdicts if not verdict.passed]
@@ -134,7 +134,7 @@ def test_the_rows_that_break_a_warning_are_coerced_too(connection: duckdb.DuckDB
     assert connection.table(made.table).project("x").fetchall() == [(-1.5,)]
 
 
-def test_the_rows_that_a_coercing_schema_drops_are_not_stored(connection: duckdb.DuckDBPyConnection) -> None:
+def test_rows_that_coercing_schema_drops_are_not_stored(connection: duckdb.DuckDBPyConnection) -> None:
     x = pa.Column(float, pa.Check.ge(0), coerce=True)
     schema = pa.DataFrameSchema({"k": pa.Column(int), "x": x}, drop_invalid_rows=True)
     rows = (
@@ -155,7 +155,7 @@ def test_a_parser_beside_decimals_that_pandas_rounds_is_refused(connection: duck
 
 
 @pytest.mark.parametrize("coerce", [False, True])
-def test_a_whole_number_that_its_declared_float_rounds_is_refused(
+def test_whole_number_that_its_declared_float_rounds_is_refused(
     connection: duckdb.DuckDBPyConnection, coerce: bool
 ) -> None:
     schema = pa.DataFrameSchema({"k": pa.Column(int), "x": pa.Column(float, nullable=True)}, coerce=coerce)

@@ -64,7 +64,7 @@ def test_declared_digits_do_not_depend_on_the_day(tmp_path: Path) -> None:
     assert len(stored) == 5
 
 
-def test_a_day_with_more_digits_than_are_stored_is_told_where_to_state_them(tmp_path: Path) -> None:
+def test_more_digits_than_stored_name_where_to_state_them(tmp_path: Path) -> None:
     group, stores = prices(), testing.stores_in(tmp_path)
     testing.materialize(group, stores=stores, partition="2024-01-01")
     with pytest.raises(

@@ -82,7 +82,7 @@ def test_duplicates_are_refused_unless_a_policy_is_stated(tmp_path: Path) -> Non
     assert event.materialization.metadata["duplicates_dropped"].value == 1
 
 
-def test_a_row_that_is_dropped_need_not_be_valid_and_nan_is_no_order(tmp_path: Path) -> None:
+def test_row_dropped_need_not_be_valid_and_nan_is_no_order(tmp_path: Path) -> None:
     given_rows = frame((1, -1.0, 1.0), (1, 11.0, 2.0), (1, -2.0, None))
     group = balances(given_rows, duplicates=fti.KeepLast("loaded"), schema=Balances)
     assert materialize(group, stores=stores_in(tmp_path)).rows(group)["x"].tolist() == [11.0]

@@ -142,7 +142,7 @@ EXTREMES = [
 )
 @example([[1.7e308, 1.7e308], [1.7e308, 1.7e308, -1.7e308], [1.7976931348623157e308] * 9, [-1.7e308] * 3], "365d")
 @example([[1e300, 1e300], [2.0**959, 2.0**958], [2.0**1000, -(2.0**1000), 5e-324]], "1h")
-def test_means_and_rates_are_right_wherever_their_true_value_is_a_float(
+def test_means_and_rates_are_right_wherever_their_true_value_is_float(
     connection: duckdb.DuckDBPyConnection, values: list[list[float]], per: str
 ) -> None:
     hours = {"1s": Fraction(1, 3600), "1h": Fraction(1), "365d": Fraction(8760)}[per]
@@ -193,7 +193,7 @@ def test_whole_numbers_add_up_exactly_or_are_refused(connection: duckdb.DuckDBPy
         min_size=1, max_size=30,
     )
 )  # fmt: skip
-def test_whole_numbers_of_any_size_round_to_the_nearest_float(
+def test_whole_numbers_of_any_size_round_to_nearest_float(
     connection: duckdb.DuckDBPyConnection, numbers: list[int]
 ) -> None:
     relation = connection.sql("SELECT unnest(?::VARCHAR[])::HUGEINT AS n", params=[list(map(str, numbers))])

@@ -203,7 +203,7 @@ def test_the_code_version_follows_the_declaration_and_no_password(warehouse: War
 # Observations
 
 
-def test_an_observation_tells_version_rows_newest_event_time_and_columns(warehouse: Warehouse) -> None:
+def test_observation_tells_version_rows_newest_event_time_and_columns(warehouse: Warehouse) -> None:
     warehouse.run("ALTER TABLE weather ADD COLUMN tags VARCHAR[]")
     with dg.DagsterInstance.ephemeral() as instance:
         seen = observed(warehouse.group(), instance)
@@ -245,15 +245,13 @@ def test_a_change_is_observed_and_no_change_is_not(warehouse: Warehouse) -> None
         ("DROP TABLE weather", "table weather of the DuckDB file .* cannot be read"),
     ],
 )
-def test_an_observation_fails_when_the_table_is_not_as_declared(
-    warehouse: Warehouse, change: str, problem: str
-) -> None:
+def test_observation_fails_when_table_is_not_as_declared(warehouse: Warehouse, change: str, problem: str) -> None:
     warehouse.run(change)
     with dg.DagsterInstance.ephemeral() as instance, pytest.raises((DataError, StoreError), match=problem):
         observe([warehouse.group(schema=WeatherSchema).assets_def], instance=instance, resources=STORES)
 
 
-def test_rules_are_checked_in_an_observation_if_that_is_asked_for_and_only_warn(warehouse: Warehouse) -> None:
+def test_rules_are_checked_in_observation_if_asked_for_and_only_warn(warehouse: Warehouse) -> None:
     warehouse.run("UPDATE weather SET temp = -7 WHERE seen_at = '2013-01-02'; INSERT INTO weather FROM weather LIMIT 1")
     with dg.DagsterInstance.ephemeral() as instance:
         result = observe(
@@ -336,7 +334,7 @@ class Counted(pa.DataFrameModel):
         ("temp", "UBIGINT", 2**64 - 1, "DOUBLE"),
     ],
 )
-def test_a_value_that_its_declared_type_does_not_hold_is_named(
+def test_value_that_its_declared_type_does_not_hold_is_named(
     warehouse: Warehouse, column: str, kind: str, value: int, target: str
 ) -> None:
     warehouse.run("CREATE OR REPLACE TABLE weather AS SELECT *, 1 AS number, 0.5 AS share FROM weather")
@@ -365,9 +363,7 @@ def postgres(table: str) -> Iterator[Any]:
             connection.execute(f"DROP SCHEMA pg.{schema} CASCADE")
 
 
-def test_rows_are_the_same_wherever_they_lie_and_only_needed_columns_are_read(
-    warehouse: Warehouse, tmp_path: Path
-) -> None:
+def test_sources_give_equal_rows_and_read_needed_columns(warehouse: Warehouse, tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     warehouse.run(f"COPY weather TO '{tmp_path}/files/part.parquet'")
     expected = fti.read(warehouse.group()).sort_values(["seen_at", "shop"], ignore_index=True)
@@ -433,7 +429,7 @@ def spine_shops(root: Path, spine: FeatureGroup) -> dict[int, str]:
     return dict(zip(frame["visit_id"], frame["shop"], strict=True))
 
 
-def test_a_dataset_says_what_it_read_and_stores_nothing_of_it(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_dataset_says_what_it_read_and_stores_nothing_of_it(warehouse: Warehouse, tmp_path: Path) -> None:
     spine, weather, stores = visits(), warehouse.group(), stores_in(tmp_path)
     dataset = dataset_of(spine, weather)
     materialize(spine, stores=stores)
@@ -456,7 +452,7 @@ def test_a_dataset_says_what_it_read_and_stores_nothing_of_it(warehouse: Warehou
     assert lineage.deps_by_column["temp"] == [dg.TableColumnDep(asset_key=weather.key, column_name="temp")]
 
 
-def test_a_table_that_changes_while_it_is_read_is_told(
+def test_table_that_changes_while_it_is_read_is_told(
     warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spine, weather, stores = visits(), warehouse.group(), stores_in(tmp_path)
@@ -527,9 +523,7 @@ def ticks(defs: dg.Definitions, instance: dg.DagsterInstance) -> Iterator[int]:
         yield result.total_requested
 
 
-def test_a_changed_version_runs_what_is_downstream_and_the_same_one_does_not(
-    warehouse: Warehouse, tmp_path: Path
-) -> None:
+def test_changed_version_runs_what_is_downstream_and_same_one_does_not(warehouse: Warehouse, tmp_path: Path) -> None:
     weather = warehouse.group()
 
     @fti.feature_group(keys=["shop"])
@@ -557,7 +551,7 @@ def test_a_changed_version_runs_what_is_downstream_and_the_same_one_does_not(
         assert next(tick) == 0
 
 
-def test_a_cutoff_does_not_wait_for_it_to_be_materialized(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_cutoff_does_not_wait_for_it_to_be_materialized(warehouse: Warehouse, tmp_path: Path) -> None:
     weather, spine = warehouse.group(), visits(DAYS)
     dataset, stores = dataset_of(spine, weather), stores_in(tmp_path)
     defs = fti.build_definitions([dataset], resources={"fti": stores})
@@ -575,7 +569,7 @@ def test_an_observation_can_be_asked_for_by_a_condition(warehouse: Warehouse) ->
     assert weather.key in sensor.asset_selection.resolve(defs.resolve_asset_graph())  # type: ignore[union-attr]
 
 
-def test_a_plain_asset_that_takes_its_rows_is_told_how_to_read_them(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_plain_asset_over_external_group_is_told_how(warehouse: Warehouse, tmp_path: Path) -> None:
     weather = warehouse.group()
 
     @dg.asset
@@ -596,9 +590,7 @@ def test_a_description_says_where_it_lies(warehouse: Warehouse) -> None:
     assert facts["runs"] == f"outside: table weather of the DuckDB file {warehouse.file}, joined where it lies"
 
 
-def test_a_model_over_it_predicts_in_batch_and_the_predictor_says_why_not_online(
-    warehouse: Warehouse, tmp_path: Path
-) -> None:
+def test_model_over_external_group_predicts_in_batch_only(warehouse: Warehouse, tmp_path: Path) -> None:
     spine, weather, stores = visits(DAYS), warehouse.group(), stores_in(tmp_path)
     dataset = dataset_of(spine, weather)
 

@@ -151,7 +151,7 @@ def test_calling_the_handle_calls_the_function() -> None:
     assert doubled(carrier="UA", times=3) == "UAUAUA"
 
 
-def test_groups_are_found_among_the_callers_names_or_given_in_ins() -> None:
+def test_groups_are_found_among_callers_names_or_given_in_ins() -> None:
     arrivals = declared(event_time="landed_at", name="arrivals")
 
     @fti.feature_group(keys=["carrier"], event_time="hour")
@@ -333,7 +333,7 @@ def checks(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     return {f"{check.asset_key.path[-1]}.{check.check_name}": check for check in result.get_asset_check_evaluations()}
 
 
-def test_a_range_and_its_days_one_by_one_give_the_same_rows_and_versions(world: World, tmp_path: Path) -> None:
+def test_range_and_its_days_singly_give_same_rows_and_versions(world: World, tmp_path: Path) -> None:
     days = ["2013-01-01", "2013-01-02", "2013-01-03"]
     assert world.run_range(days[0], days[-1], world.arrivals, world.rates).success
     assert world.calls == 1
@@ -404,7 +404,7 @@ def test_partitions_may_begin_at_another_day_and_end(world: World) -> None:
     assert len(world.rows(declared("2013-01-01", None))) == 2
 
 
-def test_a_range_is_one_event_a_day_that_says_what_it_was_made_from(world: World) -> None:
+def test_range_has_one_event_a_day_with_provenance(world: World) -> None:
     days = ["2013-01-01", "2013-01-02", "2013-01-03"]
     assert world.run_range(days[0], days[-1], world.arrivals, world.rates).success
     for group in (world.arrivals, world.rates):
@@ -418,7 +418,7 @@ def test_a_range_is_one_event_a_day_that_says_what_it_was_made_from(world: World
     assert any(name.startswith("dagster/input_data_version/") for name in names[1])
 
 
-def test_a_rerun_keeps_the_version_and_changed_rows_change_it(world: World) -> None:
+def test_rerun_keeps_version_and_changed_rows_change_it(world: World) -> None:
     world.run_range("2013-01-01", "2013-01-02", world.arrivals)
     first = world.version(world.arrivals, "2013-01-02")
     assert world.run(world.arrivals, partition_key="2013-01-02").success
@@ -512,7 +512,7 @@ def test_the_columns_and_times_are_in_the_catalog(world: World) -> None:
     assert columns["delay"].constraints.other == ["greater_than_or_equal_to(0)"]
 
 
-def test_a_missing_partition_within_the_lookback_is_an_error_that_names_it(world: World) -> None:
+def test_missing_partition_within_lookback_is_named(world: World) -> None:
     world.run_range("2013-01-01", "2013-01-02", world.arrivals)
     world.run(world.arrivals, partition_key="2013-01-04")
     result = world.run(world.rates, partition_key="2013-01-04")
@@ -522,7 +522,7 @@ def test_a_missing_partition_within_the_lookback_is_an_error_that_names_it(world
     assert "1 of its partitions are not materialized: '2013-01-03'" in error
 
 
-def test_a_lookback_that_reaches_before_the_first_partition_is_no_error(world: World) -> None:
+def test_lookback_that_reaches_before_first_partition_is_no_error(world: World) -> None:
     assert world.run(world.arrivals, world.rates, partition_key="2013-01-01").success
 
 
@@ -537,7 +537,7 @@ def test_a_row_outside_its_partition_withholds_it(world: World) -> None:
     assert world.run(stray, partition_key="2013-01-05").success
 
 
-def test_a_day_without_rows_is_materialized_and_the_next_one_keeps_its_types(world: World) -> None:
+def test_day_without_rows_is_materialized_and_next_one_keeps_its_types(world: World) -> None:
     @fti.feature_group(keys=["k"], event_time="t", partitions_def=DAYS)
     def quiet(context: dg.AssetExecutionContext) -> pd.DataFrame:
         rows = {"2013-01-01": [("a", datetime(2013, 1, 1), "x")], "2013-01-03": [("a", datetime(2013, 1, 3), None)]}
@@ -598,7 +598,7 @@ def named_rows(seen: list[list[str]]) -> Callable[..., pd.DataFrame]:
     return named
 
 
-def test_two_rows_of_one_key_are_withheld_from_a_lookup(world: World) -> None:
+def test_two_rows_of_one_key_are_withheld_from_lookup(world: World) -> None:
     @fti.feature_group(keys=["carrier"])
     def carriers() -> pd.DataFrame:
         return pd.DataFrame({"carrier": ["UA", "UA"]})
@@ -618,7 +618,7 @@ class Landing(dg.ConfigurableResource):  # type: ignore[type-arg]
     carrier: str
 
 
-def test_a_function_gets_its_context_config_resources_and_plain_assets(world: World) -> None:
+def test_function_gets_its_context_config_resources_and_plain_assets(world: World) -> None:
     @dg.asset
     def source() -> list[int]:
         return [1]
@@ -685,7 +685,7 @@ def in_time(world: World, now: str, **options: Any) -> Any:
     return checks(result)["arrivals_v1.rows_in_time"]
 
 
-def test_rows_stored_later_than_they_are_said_to_be_available_are_counted(world: World) -> None:
+def test_rows_stored_after_their_availability_are_counted(world: World) -> None:
     late = in_time(world, "2013-01-02T06:00")  # 01:00 and 05:00 with a delay of 15 minutes; 22:00 is yet to come
     assert (late.passed, late.blocking, late.severity) == (False, False, dg.AssetCheckSeverity.WARN)
     assert late.metadata["failures"].value == 2
@@ -704,7 +704,7 @@ def test_a_backfill_is_no_breach(world: World) -> None:
 REGIONS = dg.StaticPartitionsDefinition(["eu", "us"])
 
 
-def test_the_same_key_and_time_in_two_static_partitions_is_refused(world: World) -> None:
+def test_same_key_and_time_in_two_static_partitions_is_refused(world: World) -> None:
     @fti.feature_group(keys=["k"], event_time="t", partitions_def=REGIONS)
     def measures(context: dg.AssetExecutionContext) -> pd.DataFrame:
         x = 1.0 if context.partition_key == "eu" else 2.0
@@ -718,7 +718,7 @@ def test_the_same_key_and_time_in_two_static_partitions_is_refused(world: World)
     assert world.run(measures, partition_key="eu").success  # its own row is no clash
 
 
-def test_two_runs_of_a_lookup_at_once_cannot_both_store_a_key(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_runs_of_lookup_together_cannot_both_store_key(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     @fti.feature_group(keys=["k"], partitions_def=REGIONS)
     def places() -> pd.DataFrame:
         return pd.DataFrame({"k": ["a"], "x": [1.0]})
@@ -741,7 +741,7 @@ def test_two_runs_of_a_lookup_at_once_cannot_both_store_a_key(world: World, monk
         assert list(lake.ledger(places.table)) == ["us"]
 
 
-def test_a_range_equals_its_days_when_the_source_is_partitioned_by_arrival(world: World) -> None:
+def test_range_equals_its_days_when_source_is_partitioned_by_arrival(world: World) -> None:
     @fti.feature_group(
         keys=["k", "id"], event_time="t", serving_delay="0min", partition_by="ingested", partitions_def=DAYS
     )
@@ -763,7 +763,7 @@ def test_a_range_equals_its_days_when_the_source_is_partitioned_by_arrival(world
     assert [world.version(counts, day) for day in ("2013-01-03", "2013-01-04")] == versions
 
 
-def test_a_run_does_not_see_what_arrives_in_a_later_partition(world: World) -> None:
+def test_run_does_not_see_what_arrives_in_later_partition(world: World) -> None:
     @fti.feature_group(
         keys=["k", "id"], event_time="t", serving_delay="0min", partition_by="ingested", partitions_def=DAYS
     )
@@ -790,7 +790,7 @@ def test_a_run_does_not_see_what_arrives_in_a_later_partition(world: World) -> N
     assert [world.version(group, "2013-01-03") for group in (counts, earlier)] == before
 
 
-def test_a_missing_static_partition_of_an_input_is_an_error_that_names_it(world: World) -> None:
+def test_missing_static_partition_of_input_is_named(world: World) -> None:
     @fti.feature_group(keys=["k"], partitions_def=REGIONS)
     def places(context: dg.AssetExecutionContext) -> pd.DataFrame:
         return pd.DataFrame({"k": [context.partition_key], "x": [1.0]})
@@ -807,7 +807,7 @@ def test_a_missing_static_partition_of_an_input_is_an_error_that_names_it(world:
     assert world.run(doubled, partition_key="eu").success
 
 
-def test_an_online_group_with_a_key_that_cannot_be_joined_on_stores_nothing(world: World) -> None:
+def test_online_group_with_key_that_cannot_be_joined_on_stores_nothing(world: World) -> None:
     @fti.feature_group(keys=["k"], online=True)
     def measured() -> pd.DataFrame:
         return pd.DataFrame({"k": [1.5], "x": [1.0]})

@@ -122,7 +122,7 @@ FIXED = pa.list_(pa.float32(), 2)
         (one([7], pa.uint64()), "BIGINT", 7, "UBIGINT"),
     ],
 )  # fmt: skip
-def test_values_come_back_from_the_lake_and_a_cast_is_said(
+def test_values_come_back_from_lake_and_cast_is_said(
     lake: Lake, given: Any, kind: str, kept: Any, word: str | None
 ) -> None:
     assert stored(lake, given) == (kind, [kept])
@@ -145,7 +145,7 @@ def test_values_come_back_from_the_lake_and_a_cast_is_said(
         ("sum(7)", "BIGINT", 7),
     ],
 )
-def test_types_that_the_lake_has_not_are_cast_and_said(lake: Lake, sql: str, kind: str, kept: Any) -> None:
+def test_types_that_lake_has_not_are_cast_and_said(lake: Lake, sql: str, kind: str, kept: Any) -> None:
     relation = lake.connection.sql(f"SELECT 1 AS k, {sql} AS x")
     assert stored(lake, relation) == (kind, [kept])
     assert f"is stored as {kind}" in staged(lake, relation).casts[0]
@@ -241,7 +241,7 @@ def test_polars_is_not_imported_for_others() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_relation_of_duckdb_is_not_copied_before_it_is_staged(lake: Lake) -> None:
+def test_relation_of_duckdb_is_not_copied_before_it_is_staged(lake: Lake) -> None:
     relation = lake.connection.sql("SELECT 1 AS k, 2.5 AS x")
     from fti_assets.features.rows.frames import relation_of
 

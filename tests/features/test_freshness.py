@@ -40,7 +40,7 @@ def test_rows_that_say_honestly_when_they_are_known_are_no_warning(
     assert (told and told.value) == later
 
 
-def test_rows_that_are_true_and_known_only_after_now_are_a_warning(tmp_path: Path) -> None:
+def test_rows_true_and_known_only_after_now_are_warning(tmp_path: Path) -> None:
     rows = pd.DataFrame(
         {"flight": [1, 2, 3], "departs": NOW + 2 * HOUR, "known": [NOW - HOUR, NOW + HOUR, NOW + 5 * HOUR]}
     )

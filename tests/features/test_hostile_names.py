@@ -123,7 +123,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, tuple
 @pytest.mark.parametrize(
     "name", ["rowid", "old", "snapshot_id", *(pytest.param(one, marks=pytest.mark.soak) for one in ("s", "row"))]
 )
-def test_a_system_gives_the_same_whatever_a_column_is_called(
+def test_system_gives_same_whatever_column_is_called(
     tmp_path: Path, plain: tuple[pd.DataFrame, tuple[Any, ...]], name: str
 ) -> None:
     (rows, winner), (expected, its_winner) = stored_by(tmp_path, name), plain
@@ -146,7 +146,7 @@ def test_a_feature_called_as_plans_call_theirs_is_refused(prefix: str) -> None:
         fti.FeatureView(name="v", spine=people, label=fti.Label(people["y"]), features=[notes.prefix(prefix)["label"]])
 
 
-def test_a_column_elsewhere_called_as_plans_call_theirs_is_refused(tmp_path: Path) -> None:
+def test_column_elsewhere_called_as_plans_call_theirs_is_refused(tmp_path: Path) -> None:
     duckdb.sql("SELECT 1 AS id, 2.0 AS _fti_label").write_parquet(str(tmp_path / "notes.parquet"))
     notes = fti.external_group(name="notes", source=fti.ParquetFiles(path=tmp_path), keys=["id"])
     stores = stores_in(tmp_path / "stores")

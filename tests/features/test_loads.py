@@ -74,9 +74,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def test_a_corrected_day_makes_stale_that_day_and_its_lookback_and_no_other(
-    tmp_path: Path, instance: dg.DagsterInstance
-) -> None:
+def test_corrected_day_makes_only_its_lookback_stale(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     system = System(tmp_path, instance)
     system.run(system.visits, "2024-01-01", LAST)
     system.run(system.sums, "2024-01-04", LAST)
@@ -93,9 +91,7 @@ def test_a_corrected_day_makes_stale_that_day_and_its_lookback_and_no_other(
     assert system.tick() == []
 
 
-def test_a_day_that_is_run_again_with_the_same_rows_makes_nothing_stale(
-    tmp_path: Path, instance: dg.DagsterInstance
-) -> None:
+def test_day_that_is_run_again_with_same_rows_makes_nothing_stale(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     system = System(tmp_path, instance)
     system.run(system.visits, "2024-01-01", LAST)
     system.run(system.sums, "2024-01-04", LAST)
@@ -164,7 +160,7 @@ def test_a_range_is_backfilled_while_today_lands(tmp_path: Path) -> None:
     assert sorted(rows["x"]) == sorted(4 * [float(key[-2:]) for key in DAYS.get_partition_keys()])
 
 
-def test_a_full_reload_replaces_everything_and_leaves_an_unchanged_version(tmp_path: Path) -> None:
+def test_full_reload_replaces_everything_and_leaves_unchanged_version(tmp_path: Path) -> None:
     landed = {"rows": pd.DataFrame({"id": [1, 2, 3], "seats": [100, 200, 300]})}
 
     @fti.feature_group(keys=["id"])

@@ -192,9 +192,7 @@ def plain(value: Any) -> Any:
 
 @settings(max_examples=examples(150), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), container=st.sampled_from(["pandas", "polars", "dicts", "lists"]))
-def test_what_is_stored_equals_what_was_given_or_names_the_column(
-    lake: Lake, data: st.DataObject, container: str
-) -> None:
+def test_what_is_stored_equals_what_was_given_or_names_column(lake: Lake, data: st.DataObject, container: str) -> None:
     kinds = data.draw(st.lists(st.sampled_from(sorted(SCALARS)), min_size=1, max_size=2))
     values = data.draw(st.lists(st.one_of(nothing, *(SCALARS[kind] for kind in kinds)), min_size=1, max_size=8))
     expected: list[Any] = [plain(value) for value in values]

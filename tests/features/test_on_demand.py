@@ -32,7 +32,7 @@ def test_a_declaration_is_what_was_written() -> None:
     assert (call.module, call.function, call.inputs) == (__name__, "doubled", ("distance",))
 
 
-def test_a_function_of_the_program_that_runs_is_refused_when_a_view_uses_it() -> None:
+def test_function_of_main_is_refused_by_views() -> None:
     def local(distance: np.ndarray) -> Any: ...
 
     local.__module__ = "__main__"
@@ -41,7 +41,7 @@ def test_a_function_of_the_program_that_runs_is_refused_when_a_view_uses_it() ->
         declared.call  # noqa: B018
 
 
-def test_a_function_of_a_module_without_a_source_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_function_of_module_without_source_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def local(distance: np.ndarray) -> Any: ...
 
     monkeypatch.setitem(sys.modules, "typed_by_hand", ModuleType("typed_by_hand"))

@@ -244,7 +244,7 @@ def test_names_are_followed_into_modules_of_the_users_own(check: Check, source: 
         check(od_here=source, od_other=other)
 
 
-def test_what_a_module_of_the_users_own_defines_is_its_own(check: Check) -> None:
+def test_what_module_of_users_own_defines_is_its_own(check: Check) -> None:
     check(
         od_mine="import od_its\nfrom od_its import *\nfrom od_its import open, clock\n"
         "x = hash(1) + open(2) + od_its.load(3) + od_its.now() + clock.now()",

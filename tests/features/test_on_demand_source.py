@@ -93,7 +93,7 @@ def test_numpy_the_library_and_what_is_deterministic_is_fine(written: Written) -
         ("x = (", "module 'od' cannot be read"),
     ],
 )  # fmt: skip
-def test_what_an_app_cannot_run_to_the_same_result_is_refused(written: Written, source: str, message: str) -> None:
+def test_what_app_cannot_run_to_same_result_is_refused(written: Written, source: str, message: str) -> None:
     with pytest.raises(DeclarationError, match=message):
         check_source(written(od=source), what="on-demand feature 'made'")
 
@@ -105,11 +105,11 @@ def test_the_error_says_what_to_do(written: Written) -> None:
         check_source(written(od="import pandas"), what="on-demand feature 'made'")
 
 
-def test_a_function_that_is_called_like_a_forbidden_one_is_fine(written: Written) -> None:
+def test_function_called_like_forbidden_one_is_fine(written: Written) -> None:
     check_source(written(od_named="def hash(x): return x\nclass C:\n    now = 1\ny = hash(C.now)"), what="f")
 
 
-def test_parts_that_are_named_and_patterns_that_are_compiled_are_fine(written: Written) -> None:
+def test_parts_named_and_patterns_compiled_are_fine(written: Written) -> None:
     source = "import re\nimport numpy as np\nP = re.compile('a')\nf = getattr(np, 'sin')\ndef g(row): return getattr(row, 'a', None)"
     check_source(written(od_parts=source), what="f")
 
@@ -143,7 +143,7 @@ def test_a_circle_of_imports_ends(written: Written) -> None:
     assert imported_modules(first) == ["od_about"]
 
 
-def test_a_module_without_a_source_file_is_not_looked_at_and_has_no_hash() -> None:
+def test_module_without_source_is_skipped_and_has_no_hash() -> None:
     check_source("nowhere_to_be_found", what="f")
     with pytest.raises(DeclarationError, match="'nowhere_to_be_found' have no source file"):
         module_sha256("nowhere_to_be_found")

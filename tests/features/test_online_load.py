@@ -144,7 +144,7 @@ def stores() -> Iterator[list[OnlineStore]]:
 
 @settings(max_examples=examples(3), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=drawn_rows, then=steps)
-def test_partitions_replaced_in_any_order_leave_what_a_whole_load_would(lake, stores, first, then):
+def test_partitions_replaced_in_any_order_leave_what_whole_load_would(lake, stores, first, then):
     """Events of partition p are at minutes p, p + 4, p + 8 ..., so that no two partitions hold the same one."""
 
     def rows(partition: int, drawn: Sequence[tuple[Any, ...]]) -> list[Row]:
@@ -204,7 +204,7 @@ def test_a_key_whose_rows_are_all_gone_is_deleted(loaded, store, caplog):
 
 
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
-def test_an_older_row_of_a_partition_that_is_gone_wins_again(loaded, store):
+def test_older_row_of_partition_that_is_gone_wins_again(loaded, store):
     replace(loaded, {"2": [row("a", 5, x=2.0)]})
     load_again(loaded, store)
     assert values(store, "a") == (2.0,)
@@ -222,7 +222,7 @@ def test_an_older_event_that_arrives_later_does_not_win(loaded, store):
 
 
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
-def test_a_rerun_that_changes_nothing_moves_on_snapshot_and_history(loaded, store, caplog):
+def test_rerun_that_changes_nothing_moves_on_snapshot_and_history(loaded, store, caplog):
     replace(loaded, {"2": []})
     before = store.about("readings_v1")
     with said(caplog) as what:
@@ -276,14 +276,14 @@ def test_when_a_namespace_is_loaded_whole(loaded, store, caplog, case, reason):
 
 
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
-def test_a_day_of_history_is_kept_before_it_is_loaded_whole(loaded, store, caplog):
+def test_day_of_history_is_kept_before_it_is_loaded_whole(loaded, store, caplog):
     with said(caplog) as what:
         load_again(loaded, store, minutes=24 * 60 + 19)
     assert what == ["readings_v1: 0 of 8 keys are loaded to the online store"]
 
 
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
-def test_a_lake_made_anew_is_loaded_whole_though_its_snapshots_have_the_same_numbers(loaded, store, tmp_path, caplog):
+def test_new_lake_with_equal_snapshot_numbers_loads_whole(loaded, store, tmp_path, caplog):
     with OfflineStore(tmp_path / "other").connect() as other:
         replace(other, {"1": [row(key, 0, x=7.0) for key in "abcdefgh"], "2": []})
         assert other.snapshot() == loaded.snapshot()
@@ -316,7 +316,7 @@ def test_a_group_with_a_fixed_delay_and_two_keys(lake, store):
     assert [one and one.values for one in found] == [None, (1.0,), (1.0,), (2.0,)]
 
 
-def test_a_load_that_waited_for_another_reads_the_lake_when_its_turn_has_come(loaded, store):
+def test_waiting_load_reads_the_lake_at_its_turn(loaded, store):
     def second() -> None:
         with OfflineStore(loaded.store.root).connect() as own:
             load_online(own, store, READINGS)

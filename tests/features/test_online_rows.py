@@ -45,7 +45,7 @@ def as_stored(value: Any, kind: str) -> Any:
 
 @settings(max_examples=examples(40))
 @given(st.data())
-def test_rows_are_packed_column_by_column_as_they_are_one_by_one(data):
+def test_rows_are_packed_column_by_column_as_they_are_singly(data):
     """Also where a key's rows come in several batches."""
     kinds = data.draw(st.lists(st.sampled_from(sorted(KEYS)), min_size=1, max_size=2))
     names = data.draw(st.permutations(sorted(COLUMNS)))[: data.draw(st.integers(0, 6))]
@@ -88,7 +88,7 @@ def test_rows_are_packed_column_by_column_as_they_are_one_by_one(data):
         assert list(blobs_of(open_, versions, whole)) == sorted(expected)
 
 
-def test_a_key_with_rows_in_two_batches_is_one_blob(monkeypatch):
+def test_key_with_rows_in_two_batches_is_one_blob(monkeypatch):
     monkeypatch.setattr(online_rows, "_BATCH_ROWS", 2048)
     with connection() as open_:
         versions = open_.sql(
@@ -127,7 +127,7 @@ def test_what_cannot_be_stored_is_an_error(sql, problem):
     st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 20), st.integers(0, 9)), unique=True, max_size=12),
     st.integers(-1, 30),
 )
-def test_what_wins_from_an_instant_on_is_kept_and_nothing_else(drawn, since):
+def test_what_wins_from_instant_on_is_kept(drawn, since):
     """The oracle: of the whole frontier, a row that is followed after the instant, or by none."""
     rows = [{"k0": key, "e": EPOCH + timedelta(seconds=event), "a": EPOCH + timedelta(seconds=event + lag)}
             for key, event, lag in drawn]  # fmt: skip

@@ -49,7 +49,7 @@ def check(done: Materialized, name: str) -> dg.AssetCheckEvaluation:
     return found
 
 
-def test_a_run_shows_statistics_and_the_numbers_of_each_partition(stores: fti.Stores) -> None:
+def test_run_shows_statistics_and_numbers_of_each_partition(stores: fti.Stores) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         done = testing.materialize(readings, stores=stores, partition=("2013-01-01", "2013-01-02"), instance=instance)
         records = instance.fetch_materializations(readings.key, limit=2).records
@@ -115,7 +115,7 @@ def test_ages_and_delays_of_events_to_come_are_not_negative(stores: fti.Stores) 
     assert shown["measured_delay_p95_s"] == 0.0
 
 
-def test_ages_and_delays_of_a_day_that_is_under_way(stores: fti.Stores) -> None:
+def test_ages_and_delays_of_day_that_is_under_way(stores: fti.Stores) -> None:
     done = testing.materialize(forecasts, stores=stores, partition="2013-01-02", now="2013-01-02T09:00")
     shown = events(done)["2013-01-02"]
     assert (shown["newest_event_age_s"], shown["farthest_event_ahead_s"]) == (3 * 3600.0, 9 * 3600.0)
@@ -135,7 +135,7 @@ def test_ages_and_delays_of_a_day_that_is_under_way(stores: fti.Stores) -> None:
         ("2013-01-01T00:30", False, None),
     ],
 )
-def test_freshness_is_judged_by_the_newest_row_that_can_be_used(
+def test_freshness_is_judged_by_newest_row_that_can_be_used(
     stores: fti.Stores, now: str, passed: bool, age: float | None
 ) -> None:
     if now == "2013-01-01T18:59":

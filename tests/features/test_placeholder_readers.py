@@ -134,7 +134,7 @@ def test_windows_over_it_count_its_values(world: World) -> None:
     assert (second["visits_3d"], second["moods_3d"]) == (VISITS + 1, 1)
 
 
-def test_a_dataset_has_labels_as_they_come_and_its_first_features_as_nulls(world: World) -> None:
+def test_dataset_takes_new_labels_and_null_first_features(world: World) -> None:
     with clock.at("2025-01-09T00:00:00"):
         testing.materialize(dataset, stores=world.stores, partition="2025-01-04")
     rows = fti.read(dataset, stores=world.stores).sort_values("t")

@@ -99,7 +99,7 @@ def test_late_row_is_used_once_it_is_there(connection: duckdb.DuckDBPyConnection
     assert values(connection, rows, [3, 5], available_at="a") == [10, 20]
 
 
-def test_tie_by_event_time_goes_to_the_latest_available_at(connection: duckdb.DuckDBPyConnection) -> None:
+def test_tie_by_event_time_goes_to_latest_available_at(connection: duckdb.DuckDBPyConnection) -> None:
     correction = [row(1, 10, available=2), row(1, 11, available=4), row(1, 9, available=0.5)]
     assert values(connection, correction, [1, 3, 4], available_at="a") == [9, 10, 11]
 
@@ -186,7 +186,7 @@ def test_spine_over_many_row_groups_keeps_its_order(connection: duckdb.DuckDBPyC
     assert [found[0] for found in joined.fetchall()] == [found[0] for found in spine.fetchall()]
 
 
-def test_a_key_of_the_spine_may_stand_for_two_of_a_group(connection: duckdb.DuckDBPyConnection) -> None:
+def test_key_of_spine_may_stand_for_two_of_group(connection: duckdb.DuckDBPyConnection) -> None:
     spine = connection.sql(f"SELECT x, TIMESTAMP '{at(3)}' AS t FROM (VALUES ('x'), ('y')) s(x)")
     rows = connection.sql(
         f"SELECT *, TIMESTAMP '{at(1)}' AS e, 1 AS v FROM (VALUES ('x', 'x'), ('y', 'x'), ('x', 'y')) r(k, j)"
@@ -229,7 +229,7 @@ def test_same_group_joins_twice_under_other_keys(connection: duckdb.DuckDBPyConn
     assert joined.project("origin_v, dest_v").fetchall() == [(10, 20)]
 
 
-def test_names_that_need_quotes_and_clash_with_the_plan_are_safe(connection: duckdb.DuckDBPyConnection) -> None:
+def test_names_that_need_quotes_and_clash_with_plan_are_safe(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         'CREATE TABLE "s" AS '
         'SELECT 1 AS "select", 2 AS "f", 3 AS "s""; DROP TABLE s", TIMESTAMP \'2013-01-01\' AS "at time"'
@@ -419,14 +419,14 @@ def test_newest_before_is_what_brute_force_finds(asked: list[tuple[int, int]], r
         assert place == (rows.index((key, max(before))) if before else -1)
 
 
-def test_newest_before_takes_ranks_where_keys_and_times_are_too_large_for_one_number() -> None:
+def test_newest_before_uses_ranks_for_large_keys_and_times() -> None:
     keys, far = np.array([5, 2**32 - 1], np.uint32), 2**62
     rows = (np.array([2**32 - 1, 5, 5], np.uint32), np.array([far, -far, far - 1], np.int64))
     assert asof.newest_before(keys, np.array([far, far], np.int64), *rows).tolist() == [2, 0]
     assert asof.newest_before(keys, np.array([-far, -far], np.int64), *rows).tolist() == [1, -1]
 
 
-def test_what_is_large_or_not_of_plain_types_is_left_to_duckdb(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_or_unusual_joins_are_left_to_duckdb(monkeypatch: pytest.MonkeyPatch) -> None:
     with oracles.connection() as connection:
         spine = connection.sql(f"SELECT i, 'x' AS k, TIMESTAMP '{at(3)}' AS t FROM range(100) r(i)")
 

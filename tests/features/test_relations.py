@@ -63,7 +63,7 @@ def landed() -> pd.DataFrame:
         of_duckdb_sql, of_a_local_frame, of_a_relation_by_its_name, of_another_connection, of_a_cursor, of_fetched_rows, of_an_order,
     ],
 )  # fmt: skip
-def test_a_function_may_give_a_relation_of_any_duckdb_connection(tmp_path: Path, function: Callable[[], Any]) -> None:
+def test_function_may_give_relation_of_any_duckdb_connection(tmp_path: Path, function: Callable[[], Any]) -> None:
     @fti.feature_group(
         keys=["k"], event_time="t", serving_delay="1h", online=True, ins={"given": landed}
     )  # lineage is asked where inputs are
@@ -80,7 +80,7 @@ def test_a_function_may_give_a_relation_of_any_duckdb_connection(tmp_path: Path,
     ]
 
 
-def test_a_relation_of_a_closed_connection_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_relation_of_closed_connection_is_refused_with_what_to_do(tmp_path: Path) -> None:
     @fti.feature_group(keys=["k"])
     def places() -> Any:
         with duckdb.connect() as connection:

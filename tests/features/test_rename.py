@@ -186,7 +186,7 @@ def test_a_rename_that_cannot_be_is_refused(terms: dict[str, Any], problem: str)
         orders(None, **terms)
 
 
-def test_a_view_that_names_the_sources_column_is_told_the_groups() -> None:
+def test_view_that_names_sources_column_is_told_groups() -> None:
     with pytest.raises(DeclarationError, match="column of orders_v1 'Order ID' is called 'order_id' by rename"):
         orders(None)["Order ID"]
     with pytest.raises(DeclarationError, match="give rename={'Grand Total': 'grand_total'}"):
@@ -194,7 +194,7 @@ def test_a_view_that_names_the_sources_column_is_told_the_groups() -> None:
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_column_that_cannot_be_stored_names_the_line_to_type(library: str, stores: fti.Stores) -> None:
+def test_column_that_cannot_be_stored_names_line_to_type(library: str, stores: fti.Stores) -> None:
     group = orders(LIBRARIES[library], keys=["shop"], rename=None)
     line = r"rename={'Order ID': 'order_id', 'Total \(€\)': 'total'}"
     with pytest.raises(DeclarationError, match=f"column of orders_v1 'Order ID' is not a name: .*: {line}"):
@@ -234,7 +234,7 @@ def test_suggested_names_are_names_and_none_comes_twice() -> None:
     }
 
 
-def test_the_page_and_the_description_say_what_the_source_calls_it() -> None:
+def test_page_and_description_say_what_source_calls_it() -> None:
     group = orders(lambda: pd.DataFrame(ROWS), schema=OrderSchema)
     metadata = group.assets_def.metadata_by_key[group.key]
     columns = {column.name: column.description for column in metadata["dagster/column_schema"].columns}
@@ -246,7 +246,7 @@ def test_the_page_and_the_description_say_what_the_source_calls_it() -> None:
     )
 
 
-def test_the_code_version_follows_a_rename_and_is_what_it_was_without_one() -> None:
+def test_code_version_follows_a_rename_only() -> None:
     def code_version(**terms: Any) -> Any:
         group = orders(None, keys=["shop"], **terms)
         return group.assets_def.code_versions_by_key[group.key]
@@ -316,7 +316,7 @@ def test_an_external_table_says_which_columns_it_leaves_out(
     assert observation(group)["left_out"].value == line
 
 
-def test_a_column_that_an_external_table_has_under_another_name_is_hinted_at(warehouse: fti.DuckDBTable) -> None:
+def test_renamed_external_column_is_hinted(warehouse: fti.DuckDBTable) -> None:
     group = external(warehouse, event_time=None, rename=None)
     with pytest.raises(DataError, match="if that is 'Order ID' there, write rename={'Order ID': 'order_id'}"):
         fti.read(group)
@@ -338,7 +338,7 @@ def test_an_external_rename_that_does_not_fit_is_refused(
         fti.read(external(warehouse, **terms))
 
 
-def test_a_group_over_a_renamed_external_table_has_its_lineage(warehouse: fti.DuckDBTable, stores: fti.Stores) -> None:
+def test_group_over_renamed_external_table_has_its_lineage(warehouse: fti.DuckDBTable, stores: fti.Stores) -> None:
     source = external(warehouse)
     group = fti.sql_feature_group(
         name="totals", keys=["order_id"], sql="SELECT order_id, total FROM orders", ins={"orders": source}

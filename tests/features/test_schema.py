@@ -84,12 +84,12 @@ def test_a_column_type_is_one_of_five_or_open(dtype: object, kind: str | None) -
         ("BLOB", None),
     ],
 )
-def test_a_stored_type_is_a_column_type_or_nothing_that_a_feature_can_have(sql_type: str, kind: str | None) -> None:
+def test_stored_type_is_a_column_type_or_none(sql_type: str, kind: str | None) -> None:
     assert type_of_sql(sql_type) == kind
 
 
 @pytest.mark.parametrize("kind", SIDES)
-def test_what_is_stored_for_a_column_type_reads_as_it(kind: str) -> None:
+def test_what_is_stored_for_column_type_reads_as_it(kind: str) -> None:
     assert type_of_sql(SIDES[kind].sql) == kind  # type: ignore[index]
 
 

@@ -41,7 +41,7 @@ def versions(stores: Stores) -> dict[str, str]:
         return {day: record.data_version for day, record in lake.ledger(visits.table).items()}
 
 
-def test_datasets_and_snapshots_go_on_when_a_column_is_added(stores: Stores) -> None:
+def test_datasets_and_snapshots_go_on_when_column_is_added(stores: Stores) -> None:
     split = fti.TimeSplit(validation="1d", test="1d")
     dataset = fti.training_dataset(name="buying_dataset", view=relation_name(), split=split, partitions_def=CUTOFFS)
     testing.materialize(visits, outcomes, stores=stores, partition=(FIRST, LAST))
@@ -87,7 +87,7 @@ OPEN = VisitSchema.to_schema().remove_columns(["spend"])
         (lambda: with_channel(OPEN, spend="much"), "channel VARCHAR is new; spend was DOUBLE and is now VARCHAR"),
     ],
 )
-def test_a_column_that_is_never_null_or_comes_with_another_change_is_refused(
+def test_column_never_null_or_comes_with_another_change_is_refused(
     stores: Stores, changed: Callable[[], Any], problem: str
 ) -> None:
     testing.materialize(visits, stores=stores, partition=FIRST)
@@ -96,7 +96,7 @@ def test_a_column_that_is_never_null_or_comes_with_another_change_is_refused(
     assert "channel" not in fti.read(visits, stores=stores)
 
 
-def test_a_run_without_the_newer_column_is_refused_even_if_it_is_optional(stores: Stores) -> None:
+def test_run_without_newer_column_is_refused_even_if_it_is_optional(stores: Stores) -> None:
     optional = ChannelSchema.to_schema().update_column("channel", required=False)
     testing.materialize(with_channel(optional), stores=stores, partition=FIRST)
 
@@ -108,7 +108,7 @@ def test_a_run_without_the_newer_column_is_refused_even_if_it_is_optional(stores
         testing.materialize(without, stores=stores, partition=LAST)
 
 
-def test_a_namespace_gets_the_column_and_answers_for_the_others_as_before(stores: Stores) -> None:
+def test_namespace_gets_column_and_answers_for_others_as_before(stores: Stores) -> None:
     def ages(*, wider: bool) -> Any:
         @fti.feature_group(keys=["customer"], online=True, name="ages", version=1)
         def ages() -> pd.DataFrame:
@@ -128,7 +128,7 @@ def test_a_namespace_gets_the_column_and_answers_for_the_others_as_before(stores
     assert "Rome" in repr(read("city")[0])
 
 
-def test_the_log_says_which_columns_were_cast_and_held_whole(stores: Stores) -> None:
+def test_log_says_which_columns_were_cast_and_held_whole(stores: Stores) -> None:
     schema = pa.DataFrameSchema(
         {"item": pa.Column(int), "vector": pa.Column(None, pa.Check(lambda values: values.notna(), name="there"))}
     )

@@ -120,11 +120,11 @@ def test_a_sample_is_refused_with_what_to_do_instead(sql: str) -> None:
         "SELECT now, random FROM a",
     ],
 )
-def test_what_only_looks_like_the_clock_or_chance_is_taken(sql: str) -> None:
+def test_what_only_looks_like_clock_or_chance_is_taken(sql: str) -> None:
     assert sql_body(sql, place="it").tables == {"a": 1}
 
 
-def test_no_function_gives_a_time_from_nothing_that_is_not_refused() -> None:
+def test_no_function_gives_time_from_nothing_not_refused() -> None:
     with duckdb.connect() as connection:
         names = connection.execute(
             "SELECT DISTINCT function_name FROM duckdb_functions() WHERE len(parameters) = 0 "
@@ -140,7 +140,7 @@ def test_no_function_gives_a_time_from_nothing_that_is_not_refused() -> None:
                     sql_body(f'SELECT "{name}"()', place="it")
 
 
-def test_a_file_is_a_table_of_that_name_and_so_no_group() -> None:
+def test_file_is_table_of_that_name_and_so_no_group() -> None:
     assert sql_body("FROM '/etc/passwd.csv'", place="it").tables == {"/etc/passwd.csv": 1}
 
 
@@ -170,7 +170,7 @@ def test_a_comment_at_the_head_says_what_it_is() -> None:
     assert sql_body("SELECT 1 -- no", place="it").comment is None
 
 
-def test_rows_are_lazy_and_a_missing_column_names_the_file() -> None:
+def test_rows_are_lazy_and_missing_column_names_file() -> None:
     with duckdb.connect() as connection:
         table = Table(connection.sql("SELECT 1 AS x"), connection, "a_v1", ("x",))
         body = sql_body("SELECT x + 1 AS y\nFROM a\nWHERE x < $end", place="late.sql")

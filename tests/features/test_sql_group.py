@@ -169,7 +169,7 @@ def test_a_schema_is_checked_before_anything_is_stored(stores: fti.Stores) -> No
     assert "few_v1/landed_less_than_or_equal_to" in made.failed_checks
 
 
-def test_the_key_of_a_partition_that_is_no_window_is_a_parameter(stores: fti.Stores) -> None:
+def test_key_of_partition_that_is_no_window_is_parameter(stores: fti.Stores) -> None:
     group = fti.sql_feature_group(
         name="by_name",
         keys=["carrier"],
@@ -227,7 +227,7 @@ def test_the_ui_shows_what_each_column_was_made_from(stores: fti.Stores) -> None
     }
 
 
-def test_a_join_of_a_table_outside_and_a_stored_one_leads_to_both(stores: fti.Stores, tmp_path: Path) -> None:
+def test_join_of_table_outside_and_stored_one_leads_to_both(stores: fti.Stores, tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "dbt.duckdb")) as connection:
         connection.execute("CREATE TABLE alliances AS SELECT 'UA' AS carrier, 'Star' AS alliance")
     alliances = fti.external_group(

@@ -70,7 +70,7 @@ ARRIVALS = "lake.features.arrivals_v1"
         ("SELECT tail, COLUMNS('s.*') FROM planes UNION ALL SELECT tail, seats FROM planes", {}),
     ],
 )  # fmt: skip
-def test_each_column_leads_back_to_the_columns_that_it_is_made_of(sql: str, expected: dict[str, list[str]]) -> None:
+def test_each_column_leads_back_to_columns_that_it_is_made_of(sql: str, expected: dict[str, list[str]]) -> None:
     wanted = {
         column: {(name.rpartition(".")[0] or ARRIVALS, name.rpartition(".")[2]) for name in names}
         for column, names in expected.items()
@@ -91,7 +91,7 @@ def test_each_column_leads_back_to_the_columns_that_it_is_made_of(sql: str, expe
         "this is no SQL",
     ],
 )
-def test_what_cannot_be_told_is_an_error_and_no_guess(sql: str) -> None:
+def test_what_cannot_be_told_is_error_and_no_guess(sql: str) -> None:
     with pytest.raises(UntoldError):
         sql_lineage(sql, tables=TABLES, relations=RELATIONS)
 

@@ -127,7 +127,7 @@ def test_duckdb_columns_get_the_types_that_are_stored(
         ("text", pd.Series([1, 2]), "BIGINT"),
     ],
 )
-def test_a_column_takes_its_declared_type_where_that_loses_nothing(
+def test_column_takes_its_declared_type_where_that_loses_nothing(
     connection: duckdb.DuckDBPyConnection, declared: Any, given: pd.Series, kind: str
 ) -> None:
     assert column(connection, given, Layout("planes_v1", ("k",), ("k",), None, types={"x": declared}))[0] == kind
@@ -143,7 +143,7 @@ def test_an_arrow_column_without_values_takes_the_declared_type(
     assert column(connection, table)[0] in ("VARCHAR", "INTEGER")
 
 
-def test_an_undeclared_column_without_values_takes_the_type_that_is_stored(
+def test_undeclared_column_without_values_takes_type_stored(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     stored = Layout("planes_v1", ("k",), ("k",), None, stored={"k": "BIGINT", "x": "FLOAT[]"})
@@ -161,9 +161,7 @@ def test_rows_go_to_the_window_that_holds_their_time(connection: duckdb.DuckDBPy
 
 
 @pytest.mark.parametrize("outside", ["2012-12-31 23:59:59.999999", "2013-01-03 00:00"])
-def test_a_row_outside_the_partitions_of_the_run_is_a_failure(
-    connection: duckdb.DuckDBPyConnection, outside: str
-) -> None:
+def test_row_outside_partitions_of_run_is_failure(connection: duckdb.DuckDBPyConnection, outside: str) -> None:
     staged = timed(connection, [("a", "2013-01-01"), ("a", outside)])
     verdict = verdicts(staged)["rows_in_partition"]
     assert not staged.accepted
@@ -284,7 +282,7 @@ def test_two_columns_of_one_name_are_refused(connection: duckdb.DuckDBPyConnecti
         stage(connection, frame, LOOKUP, [Partition(WHOLE)])
 
 
-def test_partitions_that_are_no_windows_are_run_one_by_one(connection: duckdb.DuckDBPyConnection) -> None:
+def test_partitions_that_are_no_windows_are_run_singly(connection: duckdb.DuckDBPyConnection) -> None:
     frame = pd.DataFrame({"k": [1]})
     staged = stage(connection, frame, LOOKUP, [Partition("us")])
     assert connection.table(staged.table).fetchall() == [(1, "us")]
@@ -336,9 +334,7 @@ def test_rows_that_keep_their_schema_before_staging_keep_it_after(
 
 
 @pytest.mark.parametrize("kind", ["int8", "int64", "uint32", "Int64"])
-def test_whole_numbers_go_into_a_column_that_is_stored_as_double(
-    connection: duckdb.DuckDBPyConnection, kind: str
-) -> None:
+def test_whole_numbers_go_into_column_stored_as_double(connection: duckdb.DuckDBPyConnection, kind: str) -> None:
     layout = Layout("planes_v1", ("k",), ("k",), None, stored={"k": "BIGINT", "x": "DOUBLE"})
     assert column(connection, pd.Series([1, 2], dtype=kind), layout) == ("DOUBLE", [1.0, 2.0])
 
@@ -348,7 +344,7 @@ def test_numbers_stay_what_they_are_where_whole_ones_are_stored(connection: duck
     assert column(connection, pd.Series([1.5]), layout) == ("DOUBLE", [1.5])
 
 
-def test_whole_numbers_that_a_double_cannot_hold_are_not_rounded_into_one(
+def test_whole_numbers_that_double_cannot_hold_are_not_rounded_into_one(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     layout = Layout("planes_v1", ("k",), ("k",), None, stored={"k": "BIGINT", "x": "DOUBLE"})
@@ -356,7 +352,7 @@ def test_whole_numbers_that_a_double_cannot_hold_are_not_rounded_into_one(
     assert connection.table(f'"{staged.table}"').select("x").fetchall() == [(2**53 + 1,)]
 
 
-def test_unsigned_numbers_are_stored_as_whole_numbers_unless_they_are_too_large(
+def test_unsigned_numbers_become_bigint_unless_too_large(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     largest = 2**63 - 1

@@ -264,7 +264,7 @@ def tables(draw: Any) -> tuple[dict[str, tuple[str, list[Any]]], pa.DataFrameSch
 @settings(max_examples=examples(60))
 @given(tables())
 @pytest.mark.filterwarnings("ignore")
-def test_sql_and_batches_say_what_pandera_says_of_the_whole(
+def test_sql_and_batches_say_what_pandera_says_of_whole(
     case: tuple[dict[str, tuple[str, list[Any]]], pa.DataFrameSchema],
 ) -> None:
     columns, schema = case
@@ -279,7 +279,7 @@ def many(connection: duckdb.DuckDBPyConnection, rows: int = 300_000) -> str:
     return "many"
 
 
-def test_counts_are_exact_and_the_rows_kept_are_the_first(connection: duckdb.DuckDBPyConnection) -> None:
+def test_counts_are_exact_and_rows_kept_are_first(connection: duckdb.DuckDBPyConnection) -> None:
     schema = pa.DataFrameSchema(
         {
             "x": pa.Column(float, pa.Check.lt(6)),
@@ -318,7 +318,7 @@ def test_checks_of_single_values_are_run_in_batches(connection: duckdb.DuckDBPyC
     assert validation.failing["id"].tolist() == [6 + 7 * number for number in range(REJECTED_ROWS)]
 
 
-def test_a_check_that_raises_in_a_late_batch_says_so_of_the_whole(connection: duckdb.DuckDBPyConnection) -> None:
+def test_check_that_raises_in_late_batch_says_so_of_whole(connection: duckdb.DuckDBPyConnection) -> None:
     def picky(value: int) -> bool:
         if value == 250_000:
             raise RuntimeError("not this one")
@@ -331,7 +331,7 @@ def test_a_check_that_raises_in_a_late_batch_says_so_of_the_whole(connection: du
     assert "not this one" in verdict.problem
 
 
-def test_a_check_that_raises_raises_over_no_rows_as_well(connection: duckdb.DuckDBPyConnection) -> None:
+def test_check_that_raises_raises_over_no_rows_as_well(connection: duckdb.DuckDBPyConnection) -> None:
     schema = pa.DataFrameSchema({"at": pa.Column("datetime64[us]", pa.Check.lt(date(2020, 1, 1)))})
     table = make(connection, {"at": ("TIMESTAMP", [])})
     assert failures(validate_table(connection, table, schema)) == {"at_less_than": 1}
@@ -375,7 +375,7 @@ def test_a_schema_that_changes_rows_is_left_to_pandera(
     assert not can_be_divided(schema) or schema.columns["x0"].coerce
 
 
-def test_pandera_s_own_checks_are_said_in_sql_whatever_they_are_called(connection: duckdb.DuckDBPyConnection) -> None:
+def test_pandera_s_own_checks_are_said_in_sql_whatever_they_called(connection: duckdb.DuckDBPyConnection) -> None:
     class Model(pa.DataFrameModel):
         text: str = pa.Field(
             str_matches="a[0-9]", str_contains="a", str_startswith="a", str_endswith="0", str_length={"min_value": 1},
@@ -404,7 +404,7 @@ def test_pandera_s_own_checks_are_said_in_sql_whatever_they_are_called(connectio
     ],
 )
 @pytest.mark.filterwarnings("ignore:overflow")
-def test_a_type_is_judged_by_the_values_of_all_rows(
+def test_type_is_judged_by_values_of_all_rows(
     connection: duckdb.DuckDBPyConnection, declared: Any, sql_type: str, values: list[Any], broken: bool
 ) -> None:
     schema = pa.DataFrameSchema({"x": pa.Column(declared, nullable=True)})
@@ -434,7 +434,7 @@ DECLARED = [
 
 @pytest.mark.parametrize("declared", DECLARED, ids=map(str, range(len(DECLARED))))
 @pytest.mark.filterwarnings("ignore")
-def test_a_declared_type_takes_the_stored_types_that_pandera_takes(
+def test_declared_type_takes_stored_types_that_pandera_takes(
     connection: duckdb.DuckDBPyConnection, declared: Any
 ) -> None:
     schema = pa.DataFrameSchema({"x": pa.Column(declared, nullable=True)})

@@ -120,7 +120,7 @@ def cases(*rows: tuple[list[Way], ColumnType, str, Any]) -> list[Any]:
         (EVERY, "timestamp", "['2024-05-01T14:00+02:00', NULL, '2024-05-01 12:00']", [NOON, None, NOON]),
     ),
 )
-def test_a_value_that_a_type_holds_is_the_same_by_every_way(
+def test_value_that_type_holds_is_same_by_every_way(
     way: Way, kind: ColumnType, values: str, expected: list[Any], tmp_path: Path
 ) -> None:
     sql_type, found = way(values, kind, tmp_path)
@@ -140,7 +140,7 @@ def test_a_value_that_a_type_holds_is_the_same_by_every_way(
         (OF_TABLES, "timestamp", "[DATE '2024-05-01', DATE '300000-01-01']", "300000-01-01"),
     ),
 )
-def test_a_value_that_a_type_does_not_hold_is_refused_by_name(
+def test_value_that_type_does_not_hold_is_refused_by_name(
     way: Way, kind: ColumnType, values: str, expected: str, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match=f"x'? (is|with) {expected}"):
@@ -148,7 +148,7 @@ def test_a_value_that_a_type_does_not_hold_is_refused_by_name(
 
 
 @pytest.mark.parametrize("given", ["VARCHAR", "BIGINT", "DOUBLE"])
-def test_a_column_that_has_the_type_is_taken_without_a_cast(given: str) -> None:
+def test_column_that_has_type_is_taken_without_cast(given: str) -> None:
     with connection() as duck:
         column = to_lake(duck, "x", given, given)
     assert column.or_error("x is ", "") == column.sql

@@ -82,7 +82,7 @@ def test_each_broken_rule_counts_its_own_rows(columns: dict[str, Any], broken: d
     assert list(validation.failing_rows) == rows
 
 
-def test_a_verdict_says_what_was_wrong_and_shows_some_rows() -> None:
+def test_verdict_says_what_was_wrong_and_shows_some_rows() -> None:
     rows = pd.DataFrame({"origin": ["XXX"] * 30, "temp": 1.0, "reading": range(30)})
     verdict = by_name(validate(SCHEMA, rows))["origin_isin"]
     assert verdict.problem == "origin: isin(['JFK', 'LGA', 'EWR']): 30 of 30 rows break it, such as 'XXX'"
@@ -105,7 +105,7 @@ def test_rows_are_told_by_position_whatever_the_index() -> None:
         (frame(reading=[1.5, 2.5, 3.5]), "column 'reading' should be dtype('int64'), there was 'float64'"),
     ],
 )
-def test_a_missing_column_and_another_type_break_the_rule_of_columns(rows: pd.DataFrame, problem: str) -> None:
+def test_missing_column_and_another_type_break_rule_of_columns(rows: pd.DataFrame, problem: str) -> None:
     verdict = by_name(validate(SCHEMA, rows))["columns"]
     assert not verdict.passed
     assert problem in verdict.problem
@@ -126,7 +126,7 @@ def test_columns_that_are_unique_together_are_one_rule() -> None:
     assert set(validation.failing_rows) == {1, 2}
 
 
-def test_a_warning_is_told_with_its_rows_and_does_not_block() -> None:
+def test_warning_is_told_with_its_rows_and_does_not_block() -> None:
     schema = pa.DataFrameSchema({"temp": pa.Column(float, [pa.Check.le(60), pa.Check.le(40, raise_warning=True)])})
     validation = validate(schema, pd.DataFrame({"temp": [50.0, 10.0]}))
     verdict = by_name(validation)["temp_less_than_or_equal_to_"]
@@ -142,7 +142,7 @@ def test_two_checks_of_one_kind_are_two_rules() -> None:
     assert failures(validation) == {"x_greater_than_": 1}
 
 
-def test_a_check_that_raises_is_a_failure_that_says_so() -> None:
+def test_check_that_raises_is_failure_that_says_so() -> None:
     def broken(values: pd.Series) -> Any:
         raise RuntimeError("the check itself is broken")
 
@@ -173,7 +173,7 @@ def test_the_unit_of_a_time_is_no_failure(declared: Any, given: Any) -> None:
     assert list(validation.failing_rows) == [0]
 
 
-def test_a_time_with_a_declared_zone_is_checked_in_it() -> None:
+def test_time_with_declared_zone_is_checked_in_it() -> None:
     zone = "America/New_York"
     midnight = pa.Check(lambda times: times.dt.hour == 0, name="midnight")
     schema = pa.DataFrameSchema({"t": pa.Column(pd.DatetimeTZDtype("us", zone), midnight)})
@@ -203,7 +203,7 @@ def test_a_time_beyond_the_declared_unit_is_kept() -> None:
         (pd.CategoricalDtype(["a", "b", "c"]), pd.Series(["a", "b"])),
     ],
 )
-def test_the_width_in_which_a_value_is_stored_is_no_failure(declared: Any, stored: pd.Series) -> None:
+def test_width_in_which_value_is_stored_is_no_failure(declared: Any, stored: pd.Series) -> None:
     schema = pa.DataFrameSchema({"x": pa.Column(declared, nullable=True)})
     assert failures(validate(schema, stored.to_frame("x"))) == {}
 
@@ -221,7 +221,7 @@ def test_the_width_in_which_a_value_is_stored_is_no_failure(declared: Any, store
         ("category", pd.Series([1, 2])),
     ],
 )
-def test_a_value_that_does_not_fit_its_declared_type_is_a_failure(declared: Any, given: pd.Series) -> None:
+def test_value_that_does_not_fit_its_declared_type_is_failure(declared: Any, given: pd.Series) -> None:
     schema = pa.DataFrameSchema({"x": pa.Column(declared, nullable=True)})
     assert set(failures(validate(schema, given.to_frame("x")))) == {"columns"}
 

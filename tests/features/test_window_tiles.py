@@ -143,7 +143,7 @@ def ahead(day: float, by: timedelta) -> Row:
     return {"k": "x", "j": 1, "e": issued + by, "a": issued, "n": 1, "x": 0.5, "t": "t"}
 
 
-def test_rows_that_come_true_after_a_run_are_in_the_tiles_of_later_runs(lake: Lake) -> None:
+def test_rows_visible_later_are_in_later_tiles(lake: Lake) -> None:
     source = forecasts(lake, next(numbers), [ahead(day + 0.5, 5 * DAY) for day in range(30)])
     for day in (8, 10, 12, 25):
         rows = reading(lake, source, day, "25d")
@@ -179,7 +179,7 @@ def day_rows(day: int, x: float, number: int = 3) -> list[Row]:
     return [{"k": "x", "j": 1, "e": time, "a": time, "n": hour, "x": x, "t": "t"} for hour, time in enumerate(times)]
 
 
-def test_a_changed_partition_gets_a_new_tile_and_the_others_keep_theirs(lake: Lake) -> None:
+def test_changed_partition_gets_new_tile_and_others_keep_theirs(lake: Lake) -> None:
     table = TableName("features", "changing")
     rows = [row for day in range(12) for row in day_rows(day, 0.5)]
     stored(lake, table, rows)
@@ -197,7 +197,7 @@ def test_a_changed_partition_gets_a_new_tile_and_the_others_keep_theirs(lake: La
     assert {key for key in after if after[key] != before.get(key)} == {DAYS[5].key}
 
 
-def test_a_second_run_makes_only_the_tiles_that_are_new_and_reads_few_files(lake: Lake) -> None:
+def test_second_run_makes_only_tiles_that_are_new_and_reads_few_files(lake: Lake) -> None:
     table = TableName("features", "growing")
     stored(lake, table, [row for day in range(12) for row in day_rows(day, 0.5)])
     answers(source(lake, table, START + 10 * DAY, START + 11 * DAY), ["rows"], ["9d"], every=HOUR)
@@ -217,7 +217,7 @@ def test_a_second_run_makes_only_the_tiles_that_are_new_and_reads_few_files(lake
     assert sorted(lake.ledger(tiles)) == [day.key for day in DAYS[2:11]]
 
 
-def test_rows_that_the_user_changed_are_read_as_they_are(lake: Lake) -> None:
+def test_rows_that_user_changed_are_read_as_they_are(lake: Lake) -> None:
     table = TableName("features", "filtered")
     stored(lake, table, [row for day in range(12) for row in day_rows(day, 0.5)])
     rows = source(lake, table, START + 11 * DAY, START + 12 * DAY)
@@ -227,9 +227,7 @@ def test_rows_that_the_user_changed_are_read_as_they_are(lake: Lake) -> None:
     assert not [tile for tile in lake._stored() if tile.schema == TILES and tile.name.startswith("filtered")]
 
 
-def test_tiles_that_are_dropped_while_a_run_looks_at_them_are_done_without(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tiles_dropped_while_run_looks_at_them_are_done_without(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     table, ledger = TableName("features", "dropping"), Lake.ledger
     stored(lake, table, [row for day in range(12) for row in day_rows(day, 0.5)])
     rows = source(lake, table, START + 11 * DAY, START + 12 * DAY)

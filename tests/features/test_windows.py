@@ -112,7 +112,7 @@ def test_rows_by_event_time_also_wait_until_they_are_visible(connection: duckdb.
     assert hourly(table(connection, [row(1, 4)]), "1h", "5h", rows_by="event_time") == {4: (0, 1), 5: (0, 1)}
 
 
-def test_columns_are_the_keys_the_instant_and_aggregate_by_window_as_written(
+def test_columns_are_keys_instant_and_aggregate_by_window_as_written(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     windows = ["90min", "24h", timedelta(hours=3), timedelta(minutes=45), timedelta(days=7), timedelta(seconds=61)]
@@ -161,7 +161,7 @@ def test_instants_before_1970_are_aligned_too(connection: duckdb.DuckDBPyConnect
     ]
 
 
-def test_key_has_a_row_as_long_as_its_longest_window_has_one(connection: duckdb.DuckDBPyConnection) -> None:
+def test_key_has_row_as_long_as_its_longest_window_has_one(connection: duckdb.DuckDBPyConnection) -> None:
     found = hourly(table(connection, [row(1)]), "1h", "3h", aggregates={"rows": Count(), "mean": Mean("n")})
     assert found == {1: (1, 1, 1.0, 1.0), 2: (0, 1, None, 1.0), 3: (0, 1, None, 1.0)}
 
@@ -290,7 +290,7 @@ def test_lookback_by_event_time_minds_event_times(connection: duckdb.DuckDBPyCon
         hourly(rows, "31h", rows_by="event_time")
 
 
-def test_row_beyond_that_is_seen_only_after_the_grid_is_no_error(connection: duckdb.DuckDBPyConnection) -> None:
+def test_row_beyond_seen_only_after_grid_is_no_error(connection: duckdb.DuckDBPyConnection) -> None:
     rows = table(
         connection, [row(1)], beyond=oracles.relation(connection, COLUMNS, [row(-30, 7), {**row(-3), "a": None}])
     )
@@ -341,7 +341,7 @@ def by_row(
     }
 
 
-def test_a_rows_own_window_leaves_out_its_key_and_instant(connection: duckdb.DuckDBPyConnection) -> None:
+def test_rows_own_window_leaves_out_its_key_and_instant(connection: duckdb.DuckDBPyConnection) -> None:
     rows = table(connection, [row(1, n=1), row(2, n=2), row(2, n=3), row(2.5, n=4, key="y"), row(3, n=5)])
     assert by_row(rows, "2h") == {
         (1, "x", 1): 0,
@@ -352,14 +352,14 @@ def test_a_rows_own_window_leaves_out_its_key_and_instant(connection: duckdb.Duc
     }
 
 
-def test_a_rows_own_window_holds_what_was_visible_at_its_event_time(connection: duckdb.DuckDBPyConnection) -> None:
+def test_rows_own_window_holds_what_was_visible_at_its_event_time(connection: duckdb.DuckDBPyConnection) -> None:
     rows = table(connection, [row(1, 2, n=1), row(1, 2.001, n=2), row(2, 3, n=3)])
     assert by_row(rows, "1h")[3, "x", 2] == 1
     assert by_row(rows, "1h", rows_by="event_time")[3, "x", 2] == 0
     assert by_row(rows, "61min", rows_by="event_time")[3, "x", 2] == 1
 
 
-def test_a_row_without_others_has_a_count_of_zero_and_else_nulls(connection: duckdb.DuckDBPyConnection) -> None:
+def test_row_without_others_has_count_of_zero_and_else_nulls(connection: duckdb.DuckDBPyConnection) -> None:
     aggregates = {**EVERY, "rows": Count()}
     found = by_row(table(connection, [row(1)]), "1h", aggregates=aggregates)[1, "x", 1]
     zeros = {"rows", "rate", "differ", "differ_x"}
@@ -387,7 +387,7 @@ def test_rates_are_per_unit_of_time(connection: duckdb.DuckDBPyConnection) -> No
     assert hourly(rows, "1h", "3h", aggregates=aggregates)[3] == (24.0, 32.0, None, 7 / 6, None, 1.25 / 3)
 
 
-def test_last_goes_by_event_time_then_available_at_then_the_greatest_value(
+def test_last_goes_by_event_time_then_available_at_then_greatest_value(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     last = {"n": Last("n")}
@@ -460,7 +460,7 @@ def test_a_row_leaves_every_aggregate_with_its_window(connection: duckdb.DuckDBP
     }
 
 
-def test_a_rate_needs_a_time_and_a_column_its_type(connection: duckdb.DuckDBPyConnection) -> None:
+def test_rate_needs_time_and_column_its_type(connection: duckdb.DuckDBPyConnection) -> None:
     with pytest.raises(DeclarationError, match="per '0s' is no time"):
         Rate(per="0s")
     with pytest.raises(DeclarationError, match="per 'hour' is not a duration"):
@@ -479,7 +479,7 @@ def test_a_rate_needs_a_time_and_a_column_its_type(connection: duckdb.DuckDBPyCo
         window_aggregate(replace(rows, keys=("id",)), keys=["k"], windows=["1h"], aggregates=COUNT)
 
 
-def test_a_row_that_arrives_in_a_later_partition_waits_for_it(connection: duckdb.DuckDBPyConnection) -> None:
+def test_row_that_arrives_in_later_partition_waits_for_it(connection: duckdb.DuckDBPyConnection) -> None:
     arrived = [{**row(1), "a": at(1), "n": 1}, {**row(1), "a": at(7), "n": 2}]
     rows = table(connection, arrived, available_at=None, arrives="a", end=12)
     together = replace(rows, grid=Grid("hour", at(0), at(12), starts=(at(6),)))

@@ -117,7 +117,7 @@ def everything(lake: Lake) -> dict[TableName, Counter[tuple[Any, ...]]]:
     return {table: rows(lake, table) for table in TABLES}
 
 
-def test_it_is_gone_from_all_versions_and_predictions_and_everything_else_stays(stores: fti.Stores, lake: Lake) -> None:
+def test_forgotten_key_leaves_all_versions_and_predictions_only(stores: fti.Stores, lake: Lake) -> None:
     before, ledgers = everything(lake), {table: lake.ledger(table) for table in TABLES}
     first = lake.snapshot()
     done = forget_in(stores)
@@ -142,7 +142,7 @@ def test_it_is_gone_from_all_versions_and_predictions_and_everything_else_stays(
     assert ANN not in str(commits)
 
 
-def test_the_data_version_is_that_of_the_rows_that_are_left(stores: fti.Stores, lake: Lake) -> None:
+def test_data_version_is_that_of_rows_that_are_left(stores: fti.Stores, lake: Lake) -> None:
     forget_in(stores)
     record = lake.ledger(MEMBERS)[FIRST]
     lake.connection.execute(f"CREATE TEMP TABLE again AS SELECT * FROM {MEMBERS.sql} WHERE _partition = '{FIRST}'")
@@ -150,7 +150,7 @@ def test_the_data_version_is_that_of_the_rows_that_are_left(stores: fti.Stores, 
     assert lake.ledger(MEMBERS)[FIRST].data_version == record.data_version
 
 
-def test_the_report_says_which_datasets_snapshots_models_and_groups_hold_it(stores: fti.Stores, lake: Lake) -> None:
+def test_report_says_which_datasets_snapshots_models_and_groups_hold_it(stores: fti.Stores, lake: Lake) -> None:
     newest = lake.snapshot()
     held = [
         snapshot
@@ -200,7 +200,7 @@ def _late() -> int:
     return int(1e6 * 1737331200)  # 2025-01-20
 
 
-def test_the_online_store_answers_no_more_and_its_file_has_not_the_bytes(stores: fti.Stores, home: Path) -> None:
+def test_online_store_forgets_the_key_and_its_bytes(stores: fti.Stores, home: Path) -> None:
     online, file = stores.online_store(), home / "online" / "members_v1.sqlite"
     assert ANN.encode() in b"".join(one.read_bytes() for one in file.parent.glob("members_v1.sqlite*"))
     done = forget_in(stores)
@@ -211,7 +211,7 @@ def test_the_online_store_answers_no_more_and_its_file_has_not_the_bytes(stores:
     assert ANN.encode() not in b"".join(one.read_bytes() for one in file.parent.glob("members_v1.sqlite*"))
 
 
-def test_a_part_of_a_key_forgets_every_key_that_has_it(stores: fti.Stores, lake: Lake) -> None:
+def test_part_of_key_forgets_every_key_that_has_it(stores: fti.Stores, lake: Lake) -> None:
     done = forget_in(stores, "visits")
     assert done.online == {"visits_v1": len({row[2] for row in SOURCE_VISITS if row[0] == ANN})}
     assert {row[0] for row in rows(lake, VISITS)} == set(PEOPLE[1:])
@@ -225,7 +225,7 @@ def test_a_part_of_a_key_forgets_every_key_that_has_it(stores: fti.Stores, lake:
 SOURCE_VISITS = [(row.borrower, row.t, row.loan_id % 2) for row in SOURCE.itertuples()]
 
 
-def test_a_spine_is_forgotten_by_the_column_that_joins_others_to_it(stores: fti.Stores, lake: Lake) -> None:
+def test_spine_is_forgotten_by_column_that_joins_others_to_it(stores: fti.Stores, lake: Lake) -> None:
     done = forget_in(stores, "loans", {"borrower": ANN}, expire=True)
     assert not [row for row in rows(lake, LOANS) if is_hers(lake, LOANS, row)]
     assert not [row for row in rows(lake, ANSWERS) if is_hers(lake, ANSWERS, row)]
@@ -421,7 +421,7 @@ def test_a_file_that_cannot_be_searched_is_said(
     assert main(["forget", "members", "--key", f"person={ANN}", *folders, "--expire"]) == 0
 
 
-def test_the_lake_answers_rightly_after_its_catalogs_bounds_were_narrowed(stores: fti.Stores) -> None:
+def test_lake_answers_rightly_after_its_catalogs_bounds_were_narrowed(stores: fti.Stores) -> None:
     forget_in(stores, expire=True)  # she was the first by name, and so the least value that the catalog knew
     with stores.offline_store().connect() as lake:
         for person in PEOPLE:
@@ -450,7 +450,7 @@ def test_rejected_rows_are_taken_out_of_their_files(stores: fti.Stores, home: Pa
     assert [json.loads(line) for line in (folder / "answers_v1" / "run.jsonl").read_text().splitlines()] == answers[1:]
 
 
-def test_a_version_that_is_no_longer_declared_is_cleaned_too(stores: fti.Stores, lake: Lake) -> None:
+def test_version_no_longer_declared_is_cleaned_too(stores: fti.Stores, lake: Lake) -> None:
     left = fti.build_definitions([library.members_v1], resources={"fti": stores})
     lake.connection.execute(
         f"CREATE TEMP TABLE old AS SELECT '{ANN}' AS person, 'all' AS _partition UNION ALL SELECT 'bob', 'all'"
@@ -479,7 +479,7 @@ def test_a_second_time_says_where_it_is_still(stores: fti.Stores) -> None:
     assert list(second.snapshots) == list(first.snapshots)
 
 
-def test_a_row_that_a_change_deleted_is_in_no_file_afterwards(tmp_path: Path) -> None:
+def test_row_that_change_deleted_is_in_no_file_afterwards(tmp_path: Path) -> None:
     batches: list[Any] = [fti.Changes(upserts=pd.DataFrame({"person": PEOPLE, "books": 1}))]
     batches.append(fti.Changes(deletes=pd.DataFrame({"person": [ANN]})))
 

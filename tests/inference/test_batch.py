@@ -260,7 +260,7 @@ def test_rows_scored_a_few_at_a_time_have_the_answers_of_all_at_once(
         assert numbers[0] == pytest.approx(numbers[1], rel=1e-6)
 
 
-def test_a_rerun_keeps_stored_answers_and_predicts_only_absent_rows(
+def test_rerun_keeps_stored_answers_and_predicts_only_absent_rows(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.predict(day="06")
@@ -296,7 +296,7 @@ def test_predict_again_answers_stored_rows_anew(bench: Bench) -> None:
     assert len(bench.answers()) == len(in_day(6))
 
 
-def test_before_its_window_closed_a_partition_is_answered_by_the_champion(bench: Bench) -> None:
+def test_before_its_window_closed_partition_is_answered_by_champion(bench: Bench) -> None:
     champion = bench.build("2013-01-07T12:00:00")
     bench.build("2013-01-06T00:00:00")
     bench.promote(champion)
@@ -312,7 +312,7 @@ def test_a_closed_partition_takes_its_times_newest_build(bench: Bench) -> None:
     assert set(bench.answers()["build"]) == {of_its_time}
 
 
-def test_a_rolled_back_build_answers_no_partition_of_its_time(bench: Bench) -> None:
+def test_rolled_back_build_answers_no_partition_of_its_time(bench: Bench) -> None:
     first = bench.store.champion("buyer").reference
     bench.promote(bench.build("2013-01-05T12:00:00"))
     bench.store.roll_back("buyer", reason="it was wrong")
@@ -320,7 +320,7 @@ def test_a_rolled_back_build_answers_no_partition_of_its_time(bench: Bench) -> N
     assert set(bench.answers()["build"]) == {first}
 
 
-def test_a_range_is_one_run_with_the_build_of_each_partitions_time(bench: Bench) -> None:
+def test_range_is_one_run_with_build_of_each_partitions_time(bench: Bench) -> None:
     first = bench.store.champion("buyer").reference
     second, third = bench.build("2013-01-06T00:00:00"), bench.build("2013-01-06T18:00:00")
     result = bench.predict(span=("05", "07"))
@@ -340,7 +340,7 @@ def test_a_range_gives_what_each_partition_alone_gives(bench: Bench) -> None:
     pd.testing.assert_frame_equal(together.reset_index(drop=True), bench.answers(alone).reset_index(drop=True))
 
 
-def test_an_answer_does_not_depend_on_how_many_rows_are_due(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answer_does_not_depend_on_how_many_rows_are_due(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     together, apart = (
         fti.batch_predictions(name=name, model=SCORER, partitions_def=DAYS) for name in ("together", "apart")
     )
@@ -368,7 +368,7 @@ def failure_of(result: dg.ExecuteInProcessResult) -> str:
     return str(failure.step_failure_data.error)
 
 
-def test_without_an_early_enough_build_the_error_says_what_there_is(bench: Bench) -> None:
+def test_without_early_enough_build_the_error_says_what_there_is(bench: Bench) -> None:
     champion = bench.store.champion("buyer").reference
     error = failure_of(bench.predict(day="04", raise_on_error=False))
     assert "no accepted build of model 'buyer' has a cutoff at or before 2013-01-04" in error
@@ -416,9 +416,7 @@ def test_multiclass_answers_are_a_map_of_class_to_probability(bench: Bench) -> N
     [(BUYER, "probability"), (SORTER, "probabilities"), (SCORER, "value"), (NETWORK, "probability")],
     ids=["binary", "multiclass", "regression", "network"],
 )
-def test_offline_answers_are_the_predictors_for_the_same_rows_and_instants(
-    bench: Bench, declared: Any, output: str
-) -> None:
+def test_offline_answers_are_predictors_for_same_rows_and_instants(bench: Bench, declared: Any, output: str) -> None:
     """Parity: one declaration, joined by DuckDB over the lake and read from the online store, bit for bit."""
     predictions = fti.batch_predictions(name="mirror", model=declared, partitions_def=DAYS)
     bench.predict(predictions, span=("06", "07"))
@@ -453,7 +451,7 @@ def missing(value: Any) -> Any:
     return None if value is None or value != value else value
 
 
-def test_the_prediction_time_not_the_run_decides_what_is_visible(bench: Bench) -> None:
+def test_prediction_time_not_run_decides_what_is_visible(bench: Bench) -> None:
     """The same rows run again long after give the same answers, though every late row is there by then."""
     bench.predict(day="06", now="2013-01-06T23:00:00")
     before = bench.answers()
@@ -485,7 +483,7 @@ def test_partitioned_predictions_of_a_spine_without_times_are_refused() -> None:
         fti.batch_predictions(name="guesses", model=guess, partitions_def=DAYS)
 
 
-def test_an_open_window_in_a_range_is_answered_by_the_champion(bench: Bench) -> None:
+def test_open_window_in_range_is_answered_by_champion(bench: Bench) -> None:
     first = bench.store.champion("buyer").reference
     champion = bench.build("2013-01-06T06:00:00")
     bench.promote(champion)
@@ -501,14 +499,14 @@ def upstream_complete(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluat
 
 
 @pytest.mark.parametrize("span", [None, ("07", "09")])
-def test_a_missing_partition_of_the_spine_is_an_error_that_names_it(bench: Bench, span: tuple[str, str] | None) -> None:
+def test_missing_partition_of_spine_is_named(bench: Bench, span: tuple[str, str] | None) -> None:
     result = bench.predict(day=None if span else "08", span=span, raise_on_error=False)
     assert "2013-01-08 has no rows to answer: 'visits_v1 2013-01-08' is not materialized" in failure_of(result)
     with bench.stores.offline_store().connect() as lake:
         assert lake.ledger(SCORES.table) == {}
 
 
-def test_a_missing_partition_of_a_feature_warns_and_the_rows_are_answered(bench: Bench) -> None:
+def test_missing_partition_of_feature_warns_and_rows_are_answered(bench: Bench) -> None:
     assert upstream_complete(bench.predict(day="06")).passed
     run(visits, stores=bench.stores, instance=bench.instance, partition_key="2013-01-08")
     result = bench.predict(day="08")
@@ -532,7 +530,7 @@ def strangers(hours: int = 24) -> pd.DataFrame:
     return pd.DataFrame({"visit_id": range(hours), "t": t, "shop": "7", "member": None, "x": np.nan})
 
 
-def test_joins_that_find_nothing_and_features_without_a_value_are_told(
+def test_joins_that_find_nothing_and_features_without_value_are_told(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"{__name__}.SOURCE", strangers().astype({"member": "boolean"}))
@@ -551,7 +549,7 @@ def test_joins_that_find_nothing_and_features_without_a_value_are_told(
     assert warnings_of(bench.predict(day="08")) == {}  # nothing was due
 
 
-def test_inputs_of_answers_pass_where_data_is_good_and_their_coverage_is_over_all_builds(bench: Bench) -> None:
+def test_good_inputs_pass_with_coverage_over_all_builds(bench: Bench) -> None:
     for cutoff in ("2013-01-06T00:00:00", "2013-01-07T00:00:00"):
         bench.build(cutoff)
     result = bench.predict(span=("06", "07"))
@@ -567,9 +565,7 @@ def test_inputs_of_answers_pass_where_data_is_good_and_their_coverage_is_over_al
 
 
 @pytest.mark.parametrize(("rows", "told"), [(19, False), (20, True)])
-def test_a_few_rows_that_come_late_to_stored_answers_say_nothing_of_the_data(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, rows: int, told: bool
-) -> None:
+def test_few_late_rows_are_not_judged(bench: Bench, monkeypatch: pytest.MonkeyPatch, rows: int, told: bool) -> None:
     bench.predict(day="06")
     late = strangers(rows).assign(t=pd.Timestamp("2013-01-06 05:00"), member=True)
     monkeypatch.setattr(f"{__name__}.SOURCE", pd.concat([SOURCE.drop(columns="bought"), late], ignore_index=True))
@@ -608,7 +604,7 @@ def test_answers_that_another_run_stored_meanwhile_stay(
     pd.testing.assert_frame_equal(bench.answers(), before)
 
 
-def test_a_corrected_spine_row_is_answered_once_as_of_its_prediction_time(tmp_path: Path) -> None:
+def test_corrected_spine_row_is_answered_once_as_of_its_prediction_time(tmp_path: Path) -> None:
     t = pd.date_range("2013-01-01", periods=200, freq="h")
     first = pd.DataFrame(
         {"id": np.arange(200), "t": t, "a": t, "x": np.tile([-1.0, 1.0], 100), "y": np.tile([0, 1], 100)}

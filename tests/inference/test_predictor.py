@@ -316,21 +316,21 @@ def test_an_earlier_instant_sees_the_earlier_row(world):
     assert (features["temp"], features["observed"]) == (60.0, NOON - 5 * HOUR)
 
 
-def test_what_is_missing_is_none_to_the_app_and_nan_to_the_model(world):
+def test_what_is_missing_is_none_to_app_and_nan_to_model(world):
     answer = world.load().predict(REQUEST | {"origin": "SFO", "dest": None, "distance": None}, at=NOON)
     assert answer.missing == ("weather_v1", "delays_v2", "planes_v1")
     assert answer.features["temp"] is answer.features["seats"] is answer.features["heat"] is None
     assert answer.value == 5 * -1 + 28 + 100
 
 
-def test_a_row_older_than_its_ttl_is_missing_both_ends_inclusive(world):
+def test_row_older_than_its_ttl_is_missing_both_ends_inclusive(world):
     predictor = world.load()
     assert predictor.predict(REQUEST, at=NOON + 5 * HOUR).missing == ()
     stale = predictor.predict(REQUEST, at=NOON + 5 * HOUR + timedelta(microseconds=1))
     assert (stale.missing, stale.features["temp"]) == (("weather_v1",), None)
 
 
-def test_a_late_row_is_picked_up_by_a_running_predictor(world):
+def test_late_row_is_picked_up_by_running_predictor(world):
     predictor = world.load()
     assert predictor.features(REQUEST, at=NOON)["dest_late_rate"] == 0.25
     world.load_group(DELAYS, [(("BOS",), [version(NOON, NOON - HOUR, 0.75)])])
@@ -453,7 +453,7 @@ def test_the_online_winner_is_the_brute_force_one(world, arrivals, asked, ttl):
         ({7: 1}, "7 is not a field"),
     ],
 )
-def test_a_wrong_field_is_named_with_what_was_there_and_what_is_expected(world, change, problem):
+def test_wrong_field_is_named_with_value_and_expectation(world, change, problem):
     with pytest.raises(RequestError) as caught:
         world.load().predict(REQUEST | change, at=NOON)
     assert str(caught.value).startswith("the request to model 'delay_net' is wrong: ")
@@ -540,7 +540,7 @@ def test_a_champion_is_followed_live(world):
     assert predictor.predict(REQUEST, at=NOON) == before
 
 
-def test_a_champion_of_another_process_is_seen_by_the_next_look_at_the_file(world, monkeypatch):
+def test_champion_of_another_process_is_followed(world, monkeypatch):
     predictor = world.load()
     now = time.monotonic()
     monkeypatch.setattr(predictor_module.time, "monotonic", lambda: now)
@@ -587,7 +587,7 @@ def test_a_champion_is_followed_by_every_thread(world):
     assert all(found == sorted(found) for found in answers)
 
 
-def test_a_new_champion_that_cannot_be_loaded_is_not_served(world, caplog, monkeypatch):
+def test_new_champion_that_cannot_be_loaded_is_not_served(world, caplog, monkeypatch):
     predictor = world.load()
     second = world.publish(2)
     world.promote(second)
@@ -645,7 +645,7 @@ def test_a_damaged_graph_is_refused(world):
         world.load()
 
 
-def test_a_namespace_of_other_types_is_refused_at_load_and_while_serving(world):
+def test_namespace_of_other_types_is_refused_at_load_and_while_serving(world):
     predictor = world.load()
     other = replace(DELAYS, columns=(JoinedColumn("dest_late_rate", "late_rate", "text"),))
     world.load_group(other, [(("BOS",), [version(NOON, NOON, "x")])])
@@ -654,7 +654,7 @@ def test_a_namespace_of_other_types_is_refused_at_load_and_while_serving(world):
             refused()
 
 
-def test_a_manifest_that_takes_a_feature_from_nowhere_is_refused(world):
+def test_manifest_that_takes_feature_from_nowhere_is_refused(world):
     view = world.view()
     manifest = world.publish(2, view=replace(view, features=(*view.features, Column("wind", "number"))))
     with pytest.raises(PredictionError, match="needs 'wind', which its manifest takes from nowhere"):
@@ -669,7 +669,7 @@ def test_another_meaning_of_an_on_demand_function_is_refused(world):
         world.load()
 
 
-def test_comments_and_layout_of_an_on_demand_module_change_nothing(world):
+def test_comments_and_layout_of_on_demand_module_change_nothing(world):
     world.source.write_text(
         "# why\n" + ON_DEMAND.replace("temp * wait", "(temp\n        # heat\n        * wait)") + "\nOTHER = 1\n"
     )
@@ -687,7 +687,7 @@ def test_a_source_that_changed_after_its_import_is_refused(world):
         world.load(build=manifest.reference)
 
 
-def test_a_manifest_of_an_earlier_release_is_compared_by_the_hash_of_the_module(world):
+def test_manifest_of_earlier_release_is_compared_by_hash_of_module(world):
     view = world.view()
     calls = tuple(replace(call, meaning="") for call in view.on_demand)
     earlier = world.publish(2, view=replace(view, on_demand=calls))
@@ -734,7 +734,7 @@ def test_a_build_whose_functions_changed_is_not_promoted(world):
     world.promote(following)  # from a machine without the source, which cannot tell
 
 
-def test_a_module_that_the_app_does_not_ship_is_refused(world):
+def test_module_that_app_does_not_ship_is_refused(world):
     world.source.unlink()
     importlib.invalidate_caches()
     with pytest.raises(PredictionError, match=r"it is not there as a source file: the app must ship that module"):
@@ -839,7 +839,7 @@ def test_children_predict_that_are_forked_while_threads_predict(world):
             in_a_child(lambda: all(predictor.predict(REQUEST, at=NOON).value == expected for _ in range(5)))
 
 
-def test_a_child_forked_during_a_switch_follows_the_next_champion(world, monkeypatch):
+def test_child_forked_during_switch_follows_next_champion(world, monkeypatch):
     predictor = world.load()
     following = [world.publish(2), world.publish(3)]
     load, loading = ModelStore.load, threading.Event()

@@ -21,7 +21,7 @@ def open_files(folder) -> int:
     return sum(os.path.realpath(path).startswith(os.path.realpath(folder)) for path in paths if os.path.exists(path))
 
 
-def test_a_closed_predictor_answers_no_more_and_its_files_are_closed(world):
+def test_closed_predictor_answers_no_more_and_its_files_are_closed(world):
     with world.load() as predictor:
         assert predictor.predict(REQUEST, at=NOON).missing == ()
         assert open_files(world.online.root)
@@ -35,9 +35,7 @@ def test_a_closed_predictor_answers_no_more_and_its_files_are_closed(world):
 
 
 @pytest.mark.parametrize("embedded", [True, False])
-def test_an_awaited_prediction_is_that_of_predict_in_a_thread_unless_the_store_is_embedded(
-    world, monkeypatch, embedded
-):
+def test_predict_async_uses_threads_unless_the_store_is_embedded(world, monkeypatch, embedded):
     predictor = world.load()
     predictor._embedded = embedded
     threads = []

@@ -84,7 +84,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 @pytest.mark.parametrize("seconds", [2**62, -(2**62), 2**60])
-def test_an_instant_that_numpy_wraps_round_is_stored_by_no_rows(seconds: int) -> None:
+def test_instant_that_numpy_wraps_round_is_stored_by_no_rows(seconds: int) -> None:
     with pytest.raises(DataError, match="out of range"):
         stored(np.datetime64(seconds, "s"), "timestamp")
 
@@ -112,7 +112,7 @@ def check(value: Any, kind: ColumnType) -> None:
 
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("place", range(len(SCALARS)))
-def test_a_scalar_is_asked_with_as_rows_have_it_or_refused(place: int, kind: ColumnType) -> None:
+def test_scalar_is_asked_with_as_rows_have_it_or_refused(place: int, kind: ColumnType) -> None:
     check(SCALARS[place], kind)
 
 
@@ -124,7 +124,7 @@ times = st.builds(
 
 
 @given(numbers | st.builds(lambda kind, at: kind(at), kinds, st.integers(0, 2**62)) | times | st.dates())
-def test_numbers_and_times_of_every_size_are_asked_with_as_rows_have_them_or_refused(value: Any) -> None:
+def test_request_values_of_every_size_match_rows_or_are_refused(value: Any) -> None:
     for kind in TYPES:
         check(value, kind)
 

@@ -98,7 +98,7 @@ def load_groups(online: OnlineStore, version: int, snapshot: int = 1) -> None:
         )
 
 
-def test_every_answer_is_of_one_version_while_the_champion_moves_forth_and_back(online, tmp_path: Path):
+def test_every_answer_is_of_one_version_while_champions_switch(online, tmp_path: Path):
     models = ModelStore(tmp_path / "models")
     builds = {version: publish(models, version) for version in (1, 2)}
     for version in (1, 2):

@@ -69,7 +69,7 @@ def day(tmp_path: Path) -> Iterator[Weather]:
         yield Weather(tmp_path, instance)
 
 
-def test_a_half_written_file_fails_with_its_name_and_the_stored_rows_stay(day: Weather) -> None:
+def test_half_written_file_fails_with_its_name_and_stored_rows_stay(day: Weather) -> None:
     pq.write_table(day.rows(5), day.file)
     assert day.run() == ""
     whole = day.file.read_bytes()
@@ -83,7 +83,7 @@ def test_a_half_written_file_fails_with_its_name_and_the_stored_rows_stay(day: W
     assert day.stored() == 6
 
 
-def test_a_file_of_another_schema_fails_with_the_column_and_the_stored_rows_stay(day: Weather) -> None:
+def test_file_of_another_schema_fails_with_column_and_stored_rows_stay(day: Weather) -> None:
     pq.write_table(day.rows(5), day.file)
     assert day.run() == ""
     pq.write_table(day.rows(7).rename_columns(["airport", *SCHEMAS["weather"].names[1:]]), day.file)
@@ -91,7 +91,7 @@ def test_a_file_of_another_schema_fails_with_the_column_and_the_stored_rows_stay
     assert day.stored() == 5
 
 
-def test_a_day_that_has_not_landed_fails_with_how_to_land_it(day: Weather) -> None:
+def test_day_that_has_not_landed_fails_with_how_to_land_it(day: Weather) -> None:
     assert f"{day.file} has not landed" in day.run()
 
 
@@ -159,7 +159,7 @@ LOCATIONS = """
 """
 
 
-def test_a_code_location_that_fails_to_load_says_why_and_the_others_stay(webserver: str) -> None:
+def test_code_location_that_fails_to_load_says_why_and_others_stay(webserver: str) -> None:
     request = urllib.request.Request(
         f"{webserver}/graphql", json.dumps({"query": LOCATIONS}).encode(), {"Content-Type": "application/json"}
     )

@@ -193,7 +193,7 @@ def system(opening: Any) -> list[Any]:
     return [visits, decisions, shop_rates, dataset, purchase]
 
 
-def test_an_app_gets_the_answer_of_the_full_environment_from_the_base_install(app: App, pipeline: Path) -> None:
+def test_app_gets_answer_of_full_environment_from_base_install(app: App, pipeline: Path) -> None:
     models, online = pipeline / "models", pipeline / "online"
     here = fti.Predictor.load("purchase", models=models, online=online).predict(REQUEST, at=AT)
     there = json.loads(
@@ -210,14 +210,14 @@ def test_an_app_gets_the_answer_of_the_full_environment_from_the_base_install(ap
     )
 
 
-def test_an_app_without_the_on_demand_module_is_told_to_ship_it(app: App, pipeline: Path, tmp_path: Path) -> None:
+def test_app_without_on_demand_module_is_told_to_ship_it(app: App, pipeline: Path, tmp_path: Path) -> None:
     shutil.copy(app.folder / "app.py", tmp_path)
     arguments = [str(pipeline / "models"), str(pipeline / "online"), json.dumps(REQUEST), AT, json.dumps(HEAVY)]
     with pytest.raises(AssertionError, match="the app must ship that module, on its import path"):
         App(tmp_path, app.environment).run("python", "app.py", *arguments)
 
 
-def test_the_command_line_of_the_base_install_lists_the_builds(app: App, pipeline: Path) -> None:
+def test_command_line_of_base_install_lists_builds(app: App, pipeline: Path) -> None:
     said = app.run("fti", "models", "purchase", "--models", str(pipeline / "models"))
     assert "accepted, champion" in said
     assert "passed beats_baseline" in said
@@ -229,7 +229,7 @@ def test_a_new_system_is_written_by_the_base_install(app: App, tmp_path: Path) -
     assert (tmp_path / "new" / ".github" / "workflows" / "ml.yml").exists()
 
 
-def test_the_wheel_holds_the_package_and_nothing_of_the_repository_around_it(wheel: Path, environment: Path) -> None:
+def test_wheel_holds_package_and_nothing_of_repository_around_it(wheel: Path, environment: Path) -> None:
     [installed] = environment.glob("lib/python*/site-packages/fti_assets")
     shipped = {str(path.relative_to(installed)) for path in installed.rglob("*") if path.suffix not in (".pyc", "")}
     sources = ROOT / "fti_assets"

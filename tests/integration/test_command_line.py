@@ -96,7 +96,7 @@ def test_a_lookup_is_materialized_without_a_partition(home: Path) -> None:
     assert stores(home).online_store().namespaces() == ("planes_v1",)
 
 
-def test_a_partition_is_materialized_and_its_rows_stay_when_new_ones_are_refused(home: Path) -> None:
+def test_stored_rows_stay_when_new_ones_are_refused(home: Path) -> None:
     code, said = materialize(home, "weather_v1", "--partition", "2013-06-01")
     assert code == 0, said
     stored = fti.read(weather, stores=stores(home))

@@ -62,7 +62,7 @@ def location(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Locati
         yield Location(tmp_path, instance, monkeypatch)
 
 
-def test_a_job_over_handles_runs_them_in_the_order_of_deps(location: Location) -> None:
+def test_job_over_handles_runs_them_in_order_of_deps(location: Location) -> None:
     assert location.run("daily", "2024-01-03").success
     assert location.calls() == ["visits 2024-01-03", "outcomes 2024-01-03"]
 
@@ -74,7 +74,7 @@ def test_a_selection_over_handles_finds_what_is_downstream(location: Location) -
     assert not materialized(location.system.outcomes.key)
 
 
-def test_run_config_reaches_the_training_function_in_one_run_and_in_a_backfill(location: Location) -> None:
+def test_run_config_reaches_training_function_in_one_run_and_in_backfill(location: Location) -> None:
     system = location.system
     assert location.materialize(system.visits, system.outcomes, first="2024-01-01", last="2024-01-20").success
     assert location.materialize(system.rows, first="2024-01-14", last="2024-01-21").success
@@ -90,7 +90,7 @@ def test_run_config_reaches_the_training_function_in_one_run_and_in_a_backfill(l
     ]
 
 
-def test_a_backfill_in_one_run_is_the_policy_of_what_has_windows_in_time(location: Location) -> None:
+def test_time_partitioned_assets_backfill_in_a_single_run(location: Location) -> None:
     for handle in (location.system.visits, location.system.rows, location.system.buyer, location.system.answers):
         assert handle.assets_def.backfill_policy == dg.BackfillPolicy.single_run()
 
@@ -105,14 +105,14 @@ def test_a_resource_is_found_by_its_annotation(location: Location) -> None:
     assert len(fti.read(location.system.visits)) == 3
 
 
-def test_a_step_that_fails_once_is_retried_and_stores_once(location: Location) -> None:
+def test_step_that_fails_once_is_retried_and_stores_once(location: Location) -> None:
     (location.folder / "fail_once").touch()
     assert location.run("daily", "2024-01-03").success
     assert location.calls() == ["visits 2024-01-03", "outcomes 2024-01-03", "outcomes 2024-01-03"]
     assert len(fti.read(location.system.outcomes)) == 24
 
 
-def test_a_re_execution_from_the_failed_step_repeats_nothing_that_was_stored(location: Location) -> None:
+def test_re_execution_from_failed_step_repeats_nothing_stored(location: Location) -> None:
     job = dg.reconstructable(load(SYSTEM).daily_job)
     (location.folder / "fail").touch()
     tags = {"dagster/partition": "2024-01-03"}
@@ -191,7 +191,7 @@ def test_two_systems_on_the_same_groups_are_one_definitions(location: Location) 
     assert sorted(keys) == ["answers_v1", "buyer_v1", "outcomes_v1", "rows_v1", "second_v1", "visits_v1"]
 
 
-def test_several_code_locations_load_side_by_side_on_the_same_stores(location: Location, tmp_path: Path) -> None:
+def test_several_code_locations_load_side_by_side_on_same_stores(location: Location, tmp_path: Path) -> None:
     other = tmp_path / "other.py"
     other.write_text(
         "import dagster as dg\n"

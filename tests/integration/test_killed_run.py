@@ -214,7 +214,7 @@ def test_a_killed_run_leaves_old_rows_or_new(tmp_path: Path, phases: list[str]) 
             assert online(stores, second_day) == {-100 * kill: ROWS}
 
 
-def test_a_killed_publication_leaves_a_whole_build_or_none_and_the_next_one_works(tmp_path: Path) -> None:
+def test_killed_publication_leaves_a_whole_build_or_none(tmp_path: Path) -> None:
     store = ModelStore(tmp_path / "models", lock_timeout=10)
     with nursery(store.root, tmp_path / "temporary") as workers:
         for kill in range(1, 5):

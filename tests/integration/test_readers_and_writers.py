@@ -150,7 +150,7 @@ def test_everybody_came_to_work_and_nobody_met_an_error(crowd: tuple[Path, dict[
     print(counts, kept[-1])
 
 
-def test_every_partition_that_was_read_is_one_writers_whole_content(crowd: tuple[Path, dict[str, Any]]) -> None:
+def test_every_partition_read_is_one_writers_whole_content(crowd: tuple[Path, dict[str, Any]]) -> None:
     root, first = crowd
     for one in said(root, "reader-*.jsonl"):
         partitions = Counter(partition for partition, *_ in one["rows"])
@@ -162,7 +162,7 @@ def test_every_partition_that_was_read_is_one_writers_whole_content(crowd: tuple
         assert len(ranges) == 1  # a range is one commit
 
 
-def test_nothing_that_was_read_is_older_than_what_was_announced_before(crowd: tuple[Path, dict[str, Any]]) -> None:
+def test_nothing_read_is_older_than_what_was_announced_before(crowd: tuple[Path, dict[str, Any]]) -> None:
     root, first = crowd
     committed = {(one["writer"], one["serial"]): one["snapshot"] for one in said(root, "writer-*.jsonl")}
     committed["first", 0] = first["snapshot"]

@@ -109,7 +109,7 @@ def later(old: Any, tmp_path_factory: pytest.TempPathFactory) -> Later:
 
 
 @pytest.mark.parametrize("section", READ)
-def test_what_is_stored_reads_as_the_code_that_stored_it_read_it(section: str, old: Any, stores: fti.Stores) -> None:
+def test_what_is_stored_reads_as_code_that_stored_it_read_it(section: str, old: Any, stores: fti.Stores) -> None:
     with clock.at(old.MADE_AT):
         found = json.loads(json.dumps(old.SECTIONS[section](stores)))
     for name, wanted in EXPECTED[section].items():
@@ -117,7 +117,7 @@ def test_what_is_stored_reads_as_the_code_that_stored_it_read_it(section: str, o
     assert found == EXPECTED[section]
 
 
-def test_dagster_finds_its_records_of_the_old_assets_under_the_same_names(old: Any) -> None:
+def test_dagster_finds_its_records_of_old_assets_under_same_names(old: Any) -> None:
     """Steps are named in users' run configs, checks have histories, and a changed code version shows every asset as out of date."""
     found = old.declared()
     assert found.keys() == EXPECTED["declared"].keys()
@@ -149,7 +149,7 @@ def test_a_predictor_answers_from_old_stores_as_it_did(model: str, old: Any, sto
     assert all(alike(one[0], other[0]) for one, other in zip(found, wanted, strict=True))
 
 
-def test_an_app_without_the_pipelines_packages_answers_from_old_stores_as_it_did(old: Any, stores: fti.Stores) -> None:
+def test_base_install_answers_from_old_stores_unchanged(old: Any, stores: fti.Stores) -> None:
     done = subprocess.run(
         [sys.executable, "-c", APP, str(stores.models), str(stores.online), "lateness_model"],
         input=json.dumps(old.requests("lateness_model")),
@@ -186,7 +186,7 @@ def empty_database() -> Iterator[tuple[Any, str]]:
     pytest.skip(f"all databases of {REDIS} are in use by such tests")
 
 
-def test_a_predictor_answers_from_the_keys_that_earlier_code_put_on_redis(old: Any, stores: fti.Stores) -> None:
+def test_predictor_answers_from_keys_that_earlier_code_put_on_redis(old: Any, stores: fti.Stores) -> None:
     with empty_database() as (client, address):
         for key, content in EXPECTED["redis"].items():
             if isinstance(content, str):
@@ -199,7 +199,7 @@ def test_a_predictor_answers_from_the_keys_that_earlier_code_put_on_redis(old: A
     assert [one[1:] for one in found] == [one[1:] for one in EXPECTED["predictions"]["lateness_model"]]
 
 
-def test_a_row_of_an_online_store_is_laid_out_as_is_written_here(stores: fti.Stores) -> None:
+def test_row_of_online_store_is_laid_out_as_is_written_here(stores: fti.Stores) -> None:
     """Every value of the layout is taken apart by hand: a changed one needs a new number of the format, and a way to read this one."""
     key, blob = bytes.fromhex(A_COUNTER), bytes.fromhex(EXPECTED["online"]["queues_v1"][A_COUNTER])
     assert key == b"5:north2;"
@@ -365,7 +365,7 @@ def test_old_stores_are_whole_and_are_kept_small(
     )
 
 
-def test_no_file_of_the_stores_names_a_module_of_the_library(stores: fti.Stores) -> None:
+def test_no_file_of_stores_names_module_of_library(stores: fti.Stores) -> None:
     """Modules move; files that named one would bind it to its place."""
     folder = stores.offline_store().root.parent
     files = [file for file in folder.rglob("*") if file.is_file()]

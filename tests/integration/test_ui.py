@@ -265,13 +265,13 @@ def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError(f"the webserver did not answer within 120 s: {log.read_text()}")
 
 
-def test_the_graph_shows_the_three_pipelines_and_the_assets_of_one(ui: Ui) -> None:
+def test_graph_shows_three_pipelines_and_assets_of_one(ui: Ui) -> None:
     ui.text("/asset-groups", "features", "training", "inference")
     names = [f"{name}_v1" for name in ("orders", "returns", "prices", "countries")]
     ui.text(f"/locations/{Path(__file__).name}/asset-groups/features", *names, "DuckDB")
 
 
-def test_an_asset_that_never_ran_shows_its_columns_and_what_uses_it(ui: Ui) -> None:
+def test_asset_that_never_ran_shows_its_columns_and_what_uses_it(ui: Ui) -> None:
     ui.text(
         "/assets/later_predictions_v1?view=overview",
         "What return_model answers for each row of orders_v1, and the build that answered.",
@@ -280,7 +280,7 @@ def test_an_asset_that_never_ran_shows_its_columns_and_what_uses_it(ui: Ui) -> N
     )
 
 
-def test_a_group_shows_its_columns_owners_kinds_and_the_models_that_use_it(ui: Ui) -> None:
+def test_group_shows_its_columns_owners_kinds_and_models_that_use_it(ui: Ui) -> None:
     ui.text(
         "/assets/orders_v1?view=overview",
         "ordered_at timestamp non-nullable Event time: when it was true",
@@ -300,7 +300,7 @@ def test_a_model_shows_its_scores_and_pictures(ui: Ui) -> None:
     )
 
 
-def test_a_rejected_build_is_shown_with_its_scores_and_pictures(ui: Ui) -> None:
+def test_rejected_build_is_shown_with_its_scores_and_pictures(ui: Ui) -> None:
     ui.text(
         "/assets/contrary_model_v1?view=events",
         *("Partition 2024-01-07 observed in run", "is rejected: beats_baseline_log_loss: log_loss"),
@@ -318,7 +318,7 @@ def test_a_failed_check_shows_the_count_and_the_rows(ui: Ui) -> None:
     )
 
 
-def test_a_failed_run_says_what_was_wrong_and_where_the_rows_are(ui: Ui) -> None:
+def test_failed_run_says_what_was_wrong_and_where_rows_are(ui: Ui) -> None:
     ui.text(
         f"/runs/{ui.failed_run}",
         "Failure",

@@ -45,7 +45,7 @@ def run(system: Path, command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_projects_workflow_runs_its_tests_on_the_python_it_supports() -> None:
+def test_projects_workflow_runs_its_tests_on_python_it_supports() -> None:
     made = steps(ROOT / ".github" / "workflows" / "test.yml")
     [python] = [step["with"] for step in made if step.get("uses", "").startswith("actions/setup-python")]
     assert (python["python-version"], python["cache"]) == ("${{ matrix.python-version }}", "pip")
@@ -79,7 +79,7 @@ def test_every_command_of_a_new_systems_workflow_runs(system: Path) -> None:
     assert "rejected" in run(system, "fti models returns_model").stdout
 
 
-def test_a_new_system_says_the_commands_of_its_readme_as_they_are(system: Path) -> None:
+def test_new_system_says_commands_of_its_readme_as_they_are(system: Path) -> None:
     """Every asset, partition and file that the README's commands name is there."""
     readme = (system / "README.md").read_text()
     workflow = (system / ".github/workflows/ml.yml").read_text()

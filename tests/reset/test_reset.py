@@ -233,7 +233,7 @@ def test_what_a_champion_learned_from_is_not_reset(at_the_library: fti.Stores) -
     reset(LIBRARY, ["visits"], stores=at_the_library)
 
 
-def test_what_a_rollback_can_go_back_to_is_not_reset(at_the_library: fti.Stores) -> None:
+def test_what_rollback_can_go_back_to_is_not_reset(at_the_library: fti.Stores) -> None:
     models = at_the_library.model_store()
     first = models.champion("late_model").reference
     with clock.at(library.NOW):
@@ -245,7 +245,7 @@ def test_what_a_rollback_can_go_back_to_is_not_reset(at_the_library: fti.Stores)
     assert f"late_model {second}, the champion" in said
 
 
-def test_what_a_dataset_is_pinned_to_is_reset_with_it(at_the_library: fti.Stores, tmp_path: Path) -> None:
+def test_what_dataset_is_pinned_to_is_reset_with_it(at_the_library: fti.Stores, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "models" / "late_model")  # what the error about the champion says
     said = refused(at_the_library, "returns")  # the label's group
     assert "dataset late_dataset_v1 is pinned to rows of 'returns_v1' (1 cutoffs)" in said

@@ -24,9 +24,7 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_system_has_a_file_a_pipeline_its_tests_and_a_workflow(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_system_has_file_a_pipeline_its_tests_and_workflow(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", "my_system"]) == 0
     assert (
         "my_system is a system of its own; go on with:\n  cd my_system\n  python -m pytest\n" in capsys.readouterr().out
@@ -48,7 +46,7 @@ def test_a_system_has_a_file_a_pipeline_its_tests_and_a_workflow(
     assert files(here) == [f"my_system/{name}" for name in written]  # nothing else is left
 
 
-def test_the_code_of_a_new_system_is_formatted_and_linted(here: Path) -> None:
+def test_code_of_new_system_is_formatted_and_linted(here: Path) -> None:
     write_system("my_system")
     ruff = [str(Path(sys.executable).parent / "ruff")]
     for command in (["format", "--check"], ["check", "--select", "E,F,I,B,UP,SIM"]):
@@ -69,7 +67,7 @@ def test_it_is_written_into_the_folder_that_is_named(here: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["taken", "a_file"])
-def test_a_folder_that_holds_something_is_left_as_it_is(
+def test_folder_that_holds_something_is_left_unchanged(
     here: Path, folder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (here / "taken").mkdir()
@@ -89,7 +87,7 @@ def test_a_name_that_no_package_can_have_is_refused(here: Path, name: str, capsy
     assert list(here.iterdir()) == []
 
 
-def test_nothing_is_left_of_a_system_that_could_not_be_written(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_of_system_that_could_not_be_written(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = system._files
 
     def full_disk(name: str):  # type: ignore[no-untyped-def]

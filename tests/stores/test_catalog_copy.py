@@ -99,7 +99,7 @@ def numbers(copy: Path) -> set[int]:
 
 
 @pytest.mark.parametrize(("mode", "keeps"), [("WAL", "open"), ("WAL", "closed"), ("DELETE", "closed")])
-def test_a_copy_is_of_one_instant_while_another_process_commits(catalog: Path, mode: str, keeps: str) -> None:
+def test_copy_is_of_one_instant_while_another_process_commits(catalog: Path, mode: str, keeps: str) -> None:
     seen = set[int]()
     folder = Path(tempfile.mkdtemp(prefix="fti-copies-"))
     folder.chmod(0o777)

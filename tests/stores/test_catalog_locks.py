@@ -39,9 +39,7 @@ def overwrite(store: OfflineStore) -> None:
         catalog.overwrite_deleted(lake)
 
 
-def test_a_reader_of_the_same_process_keeps_its_lock_and_its_journal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reader_of_same_process_keeps_its_lock_and_its_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "_WAIT_SECONDS", 0.1)
     store = OfflineStore(tmp_path / "lake")
     with store.connect() as reader:
@@ -77,9 +75,7 @@ def test_no_commit_of_threads_or_of_another_process_is_lost(tmp_path: Path, monk
         assert partitions(lake) == expected == sorted(lake.ledger(TABLE))
 
 
-def test_a_lake_that_was_asked_and_is_idle_keeps_nobody_waiting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lake_asked_and_is_idle_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "_WAIT_SECONDS", 0.1)
     store = OfflineStore(tmp_path / "lake")
     with store.connect() as idle:

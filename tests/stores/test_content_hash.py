@@ -112,5 +112,5 @@ def test_a_hash_stays_what_it_is():
     assert version == "2.3a887a6404801cbc60afc25e"
 
 
-def test_stored_versions_of_the_earlier_hash_are_known_by_their_beginning():
+def test_stored_versions_of_earlier_hash_are_known_by_their_beginning():
     assert (hash_of("1.abc"), hash_of("2.abc"), hash_of("10.abc"), hash_of(None)) == (OF_DUCKDB, FIXED, FIXED, FIXED)

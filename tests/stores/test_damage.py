@@ -106,7 +106,7 @@ def test_a_relation_of_a_missing_file_is_not_given(store: OfflineStore, damage: 
 
 
 @pytest.mark.parametrize("damage", [footer, pages])
-def test_damage_inside_a_file_is_found_when_a_relation_is_evaluated(
+def test_damage_inside_file_is_found_when_relation_is_evaluated(
     store: OfflineStore, damage: Callable[[Path], None]
 ) -> None:
     with store.connect() as lake:
@@ -125,7 +125,7 @@ def test_a_rerun_that_changes_nothing_writes_no_file(store: OfflineStore) -> Non
     assert of_data(store) == before
 
 
-def test_several_damaged_files_of_a_range_are_replaced_at_once(store: OfflineStore) -> None:
+def test_several_damaged_files_of_range_are_replaced_together(store: OfflineStore) -> None:
     with store.connect() as lake:
         put(lake, 1, "abcd")
     for partition, damage in zip("abc", (Path.unlink, cut, pages), strict=True):
@@ -135,7 +135,7 @@ def test_several_damaged_files_of_a_range_are_replaced_at_once(store: OfflineSto
         assert [of(lake, key) for key in "abcd"] == [{1}] * 4
 
 
-def test_a_partition_that_was_given_up_is_not_materialized_until_it_is_written(
+def test_partition_given_up_is_not_materialized_until_it_is_written(
     store: OfflineStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with store.connect() as lake:

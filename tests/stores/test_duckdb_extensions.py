@@ -58,7 +58,7 @@ def test_the_lake_extensions_load_without_a_network(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.duckdb_extension"))
 
 
-def test_nothing_is_asked_of_the_network_while_a_wheel_will_do(no_home: Path) -> None:
+def test_nothing_is_asked_of_network_while_wheel_will_do(no_home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as repository, duckdb.connect() as connection:
         repository.settimeout(0)
         connection.execute(f"SET custom_extension_repository = 'http://127.0.0.1:{repository.getsockname()[1]}'")
@@ -113,7 +113,7 @@ def test_then_the_network() -> None:
     assert connection.asked == ["LOAD no_such_thing", "INSTALL no_such_thing; LOAD no_such_thing"]
 
 
-def test_an_extension_that_is_nowhere_names_the_wheel_to_install() -> None:
+def test_extension_that_is_nowhere_names_wheel_to_install() -> None:
     with pytest.raises(MissingExtraError) as caught:
         duckdb_extensions._load_signed(Recorded(), "no_such_thing")  # type: ignore[arg-type]
     text = str(caught.value)

@@ -102,7 +102,7 @@ def test_a_source_is_read_where_it_lies(table: Table) -> None:
         "ALTER TABLE t ADD COLUMN wind INTEGER",
     ],
 )
-def test_a_change_is_another_version_and_none_is_the_same(table: Table, change: str) -> None:
+def test_change_is_another_version_and_none_is_same(table: Table, change: str) -> None:
     table.change("SELECT 1")
     before = version(table.source)
     assert version(table.source) == before
@@ -110,7 +110,7 @@ def test_a_change_is_another_version_and_none_is_the_same(table: Table, change: 
     assert version(table.source) != before
 
 
-def test_a_content_version_does_not_depend_on_the_order_of_the_rows(tmp_path: Path) -> None:
+def test_content_version_does_not_depend_on_order_of_rows(tmp_path: Path) -> None:
     versions = []
     for order in ("origin", "origin DESC"):
         file = tmp_path / f"{order}.duckdb"
@@ -302,7 +302,7 @@ def test_a_bucket_is_read_where_it_lies_and_observed(bucket: Put) -> None:
     assert version(source) != before
 
 
-def test_a_bucket_that_cannot_be_read_names_itself_and_no_secret(bucket: Put) -> None:
+def test_bucket_that_cannot_be_read_names_itself_and_no_secret(bucket: Put) -> None:
     with (
         source_connection() as connection,
         pytest.raises(StoreError, match=r"s3://nowhere/\*\*/\*.parquet cannot be read") as raised,
@@ -372,7 +372,7 @@ def commit(folder: Path, number: int, *actions: dict[str, Any]) -> None:
     log.write_text("".join(json.dumps(action) + "\n" for action in actions))
 
 
-def test_files_that_a_delta_log_does_not_count_are_refused(tmp_path: Path) -> None:
+def test_files_that_delta_log_does_not_count_are_refused(tmp_path: Path) -> None:
     source = ParquetFiles(path=tmp_path)
     written(tmp_path, "day=1 2/a.parquet", 1)
     written(tmp_path, "b.parquet", 2)
@@ -402,7 +402,7 @@ def test_files_that_a_delta_log_does_not_count_are_refused(tmp_path: Path) -> No
         read_all(source)
 
 
-def test_a_folder_that_is_named_like_a_file_is_a_folder(tmp_path: Path) -> None:
+def test_folder_that_is_named_like_file_is_folder(tmp_path: Path) -> None:
     folder = tmp_path / "data.parquet"
     for name, value in (("part-0.parquet", 1), ("_temporary/0/p.parquet", 2), (".h/p.parquet", 3)):
         written(folder, name, value)

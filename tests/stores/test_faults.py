@@ -149,7 +149,7 @@ def test_any_failing_file_operation_leaves_all_or_nothing(
 
 
 @pytest.mark.parametrize("number", range(1, 7))
-def test_a_lake_on_a_failing_disk_is_the_librarys_error_and_goes_on(houses: Callable[[], House], number: int) -> None:
+def test_lake_on_failing_disk_is_librarys_error_and_goes_on(houses: Callable[[], House], number: int) -> None:
     house = houses()
 
     def check() -> None:
@@ -245,7 +245,7 @@ ASIDE: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EIO], ids=["forbidden", "broken"])
 @pytest.mark.parametrize("name", ASIDE)
-def test_what_lies_beside_the_stores_fails_with_the_librarys_error(tmp_path: Path, name: str, code: int) -> None:
+def test_what_lies_beside_stores_fails_with_librarys_error(tmp_path: Path, name: str, code: int) -> None:
     passed: list[str | None] = []
     for number in range(1, MOST):
         folder = tmp_path / str(number)

@@ -119,7 +119,7 @@ def test_another_process_is_excluded_until_the_holder_dies(tmp_path):
         holder.communicate()
 
 
-def test_a_thread_that_waits_too_long_is_told_which_file(tmp_path):
+def test_thread_that_waits_too_long_is_told_which_file(tmp_path):
     with locked(tmp_path / "lock"), pytest.raises(StoreError, match="/lock was held"):
         take(tmp_path / "lock", timeout=0.01)
 
@@ -145,7 +145,7 @@ def test_a_removed_lock_file_does_not_let_two_in(tmp_path):
         holder.communicate()
 
 
-def test_a_file_where_a_folder_belongs_is_said_to_be_one(tmp_path: Path) -> None:
+def test_file_where_folder_belongs_is_said_to_be_one(tmp_path: Path) -> None:
     (tmp_path / "model").write_text("")
     expected = f"{tmp_path}/model is a file where a folder belongs: move it away"
     with pytest.raises(DamagedError, match=expected):

@@ -34,7 +34,7 @@ def names_of(lake: Lake, where: str = "true") -> list[str]:
     return sorted(row[0] for row in lake.rows(PEOPLE).filter(where).fetchall())
 
 
-def test_rows_are_found_at_exactly_the_snapshots_that_have_them(tmp_path: Path) -> None:
+def test_rows_are_found_at_exactly_snapshots_that_have_them(tmp_path: Path) -> None:
     with OfflineStore(tmp_path).connect() as lake:
         put(lake, ["amy-77"], "a")
         first = put(lake, NAMES, "b")
@@ -51,7 +51,7 @@ def test_rows_are_found_at_exactly_the_snapshots_that_have_them(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["amy-77", "zed-31"])
-def test_nothing_of_the_least_or_the_greatest_value_is_left_in_any_file(tmp_path: Path, name: str) -> None:
+def test_extreme_values_leave_no_trace_in_files(tmp_path: Path, name: str) -> None:
     with OfflineStore(tmp_path).connect() as lake:
         put(lake, NAMES, "a")
         kept = put(lake, ["max-10"], "b")
@@ -72,7 +72,7 @@ def test_nothing_of_the_least_or_the_greatest_value_is_left_in_any_file(tmp_path
         assert names_of(lake, "name = 'max-10'") == ["max-10"] * 2
 
 
-def test_nothing_of_it_is_left_in_the_bounds_of_any_type(tmp_path: Path) -> None:
+def test_nothing_of_it_is_left_in_bounds_of_any_type(tmp_path: Path) -> None:
     table = TableName("features", "payments_v1")
     kinds = {
         "amount": "{n}::DECIMAL(10, 2)", "tiny": "{n}::TINYINT", "mean": "{n}::DOUBLE", "day": "DATE '2024-01-01' + {n}",

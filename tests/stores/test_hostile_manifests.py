@@ -112,7 +112,7 @@ def test_a_hostile_call_is_one_error_and_runs_nothing(folder: Path, place: int, 
     sys.modules.pop("od_hostile_good", None)
 
 
-def test_a_name_that_a_module_makes_up_when_it_is_asked_for_is_not_asked_for(folder: Path) -> None:
+def test_names_made_by_module_getattr_are_never_asked(folder: Path) -> None:
     source = (
         DECLARED
         + f"def __getattr__(name):\n    import sys\n    sys.modules[{TOUCHED!r}] = sys\n    return made.function\n"

@@ -72,7 +72,7 @@ def test_a_read_writes_nothing_into_an_empty_file(store: OfflineStore) -> None:
     assert list(store.root.iterdir()) == [store.catalog]
 
 
-def test_an_empty_file_without_data_becomes_a_lake_when_written(store: OfflineStore) -> None:
+def test_empty_file_without_data_becomes_lake_when_written(store: OfflineStore) -> None:
     store.root.mkdir()
     store.catalog.touch()
     with store.connect() as lake:

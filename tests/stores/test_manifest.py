@@ -113,7 +113,7 @@ def test_a_broken_manifest_does_not_fit_the_schema(path, value):
 
 
 @pytest.mark.parametrize("field", SCHEMA["required"])
-def test_a_manifest_without_a_required_field_does_not_fit_the_schema(field):
+def test_manifest_without_required_field_does_not_fit_schema(field):
     broken = json.loads(to_json(MANIFEST))
     del broken[field]
     with pytest.raises(jsonschema.ValidationError, match=f"'{field}' is a required property"):

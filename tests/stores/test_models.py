@@ -54,7 +54,7 @@ def publish(store: ModelStore, *manifests: ModelManifest) -> list[str]:
     return [manifest.reference for manifest in manifests]
 
 
-def test_build_ids_hold_the_cutoff_in_utc_and_eight_hex_digits():
+def test_build_ids_hold_cutoff_in_utc_and_eight_hex_digits():
     assert build_id(datetime(2013, 5, 1), "1f9ac3d2") == "20130501T000000Z-1f9ac3d2"
     assert build_id(datetime(2013, 5, 1, tzinfo=UTC), "1f9ac3d2") == "20130501T000000Z-1f9ac3d2"
     assert re.fullmatch(r"20130501T000000Z-[0-9a-f]{8}", build_id(datetime(2013, 5, 1)))
@@ -77,13 +77,13 @@ def test_a_build_is_never_overwritten(store):
     assert store.builds("delay_net") == [made(5)]
 
 
-def test_a_graph_other_than_the_manifest_says_is_not_published(store):
+def test_graph_other_than_manifest_says_is_not_published(store):
     with pytest.raises(StoreError, match=r"sha256 .* its manifest says .*: nothing was published"):
         store.publish(made(5), b"another", "")
     assert store.builds("delay_net") == []
 
 
-def test_files_of_a_build_are_listed_and_as_immutable_as_it(store):
+def test_files_of_build_are_listed_and_as_immutable_as_it(store):
     page = b"<p>pictures</p>"
     manifest = made(5, files={"pictures.html": hashlib.sha256(page).hexdigest()})
     store.publish(manifest, GRAPH, "# card", {"pictures.html": page})
@@ -126,7 +126,7 @@ def test_instants_are_compared_not_texts(store):
     assert store.newest_accepted("delay_net", at_or_before="2013-05-01T00:00:00Z").build.endswith("2")
 
 
-def test_an_unknown_build_is_not_there_and_the_error_lists_those_that_are(store):
+def test_unknown_build_error_lists_existing_ones(store):
     (reference,) = publish(store, made(5))
     for unknown in ("v1/20130601T000000Z-00000001", "v2/" + made(5).build, "../secret", ""):
         with pytest.raises(NotMaterializedError, match=rf"no build {unknown!r} in .*models/: it has {reference!r}"):
@@ -171,7 +171,7 @@ def test_a_wrong_manifest_is_damage(store, old, new, problem):
         store.manifest("delay_net", reference)
 
 
-def test_without_a_champion_the_error_lists_the_builds_and_why(store):
+def test_without_champion_error_lists_builds_and_why(store):
     first, second = publish(store, made(5, status="rejected"), made(6))
     with pytest.raises(NoChampionError) as caught:
         store.champion("delay_net")
@@ -235,7 +235,7 @@ def test_a_rejected_build_cannot_be_champion(store):
     assert store.aliases("delay_net").champion is None
 
 
-def test_rolling_back_goes_to_the_champion_before_and_skips_those_rolled_back(store):
+def test_rolling_back_goes_to_champion_before_and_skips_those_rolled_back(store):
     first, second, third = publish(store, made(5), made(6), made(7))
     for reference, expected in ((first, None), (second, first), (third, second)):
         store.promote("delay_net", reference, expected=expected, reason="")
@@ -297,7 +297,7 @@ ModelStore(sys.argv[1]).publish(from_json(ModelManifest, sys.argv[3], what=""), 
 """
 
 
-def test_a_publisher_killed_at_any_step_leaves_no_build_or_a_whole_one(store):
+def test_publisher_killed_anytime_leaves_no_build_or_whole_one(store):
     publish(store, made(4))
     outcomes = []
     for step in range(1, 8):

@@ -76,7 +76,7 @@ def test_a_partition_is_replaced_and_the_others_stay(lake: Lake) -> None:
     assert stored(lake, partitions=[DAY_2], with_partition=True) == [("JFK", 3.5, DAY_2)]
 
 
-def test_writing_the_same_rows_again_keeps_the_version_and_writes_no_file(store: OfflineStore, lake: Lake) -> None:
+def test_writing_same_rows_again_keeps_version_and_writes_no_file(store: OfflineStore, lake: Lake) -> None:
     with clock.at("2013-01-05T00:00:00"):
         first = replace(lake, ROWS, run_id="one")
     files = parquet(store)
@@ -93,7 +93,7 @@ def test_writing_the_same_rows_again_keeps_the_version_and_writes_no_file(store:
     assert lake.ledger(WEATHER)[DAY_2].record == "{}"
 
 
-def test_the_version_does_not_depend_on_the_order_of_rows_or_columns(lake: Lake) -> None:
+def test_version_does_not_depend_on_order_of_rows_or_columns(lake: Lake) -> None:
     first = replace(lake, {DAY_1: [("a", 1.0), ("b", 2.0), ("b", 2.0)]})
     again = replace(lake, {DAY_1: [("b", 2.0), ("a", 1.0), ("b", 2.0)]})
     lake.connection.execute("CREATE TEMP TABLE turned AS SELECT temp, _partition, origin FROM staged")
@@ -196,16 +196,14 @@ def test_reading_a_missing_table_names_those_there_are(lake: Lake) -> None:
     assert lake.types(WEATHER) == {"origin": "VARCHAR", "temp": "DOUBLE"}
 
 
-def test_a_folder_that_is_no_lake_is_a_clear_error(tmp_path: Path) -> None:
+def test_folder_that_is_no_lake_is_clear_error(tmp_path: Path) -> None:
     (tmp_path / "catalog.sqlite").write_bytes(b"not a catalog" * 1000)
     whole = r"cannot be opened: .*Check that catalog\.sqlite and data/ there are whole"
     with pytest.raises(StoreError, match=whole), OfflineStore(tmp_path).connect():
         pass
 
 
-def test_rows_are_parquet_that_others_can_read_and_the_catalog_lets_readers_go_on(
-    lake: Lake, store: OfflineStore
-) -> None:
+def test_rows_are_plain_parquet_and_readers_go_on(lake: Lake, store: OfflineStore) -> None:
     replace(lake, {DAY_1: [("JFK", 1.5)]})
     (file,) = parquet(store)
     assert file.parent == store.root / "data" / "features" / "weather_v1" / f"_partition={DAY_1}"
@@ -260,7 +258,7 @@ def test_new_files_and_folders_are_durable_before_the_commit(
     assert watched.before_commit.index(file) < watched.before_commit.index(file.parent)
 
 
-def test_a_full_disk_keeps_the_old_rows_and_names_the_cause(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_keeps_old_rows_and_names_cause(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     replace(lake, ROWS)
 
     def no_room(descriptor: int) -> None:
@@ -277,7 +275,7 @@ def test_a_full_disk_keeps_the_old_rows_and_names_the_cause(lake: Lake, monkeypa
     assert stored(lake) == [("EWR", 9.0), ("JFK", 3.5)]
 
 
-def test_an_error_during_the_insert_keeps_the_old_rows_and_shows_the_cause(lake: Lake, store: OfflineStore) -> None:
+def test_error_during_insert_keeps_old_rows_and_shows_cause(lake: Lake, store: OfflineStore) -> None:
     replace(lake, ROWS)
     before = versions(lake)
     in_the_way = store.root / "data" / "features" / "weather_v1" / f"_partition={DAY_3}"
@@ -421,7 +419,7 @@ for line in sys.stdin:
 """
 
 
-def test_a_killed_writer_leaves_the_old_rows_or_the_new(store: OfflineStore) -> None:
+def test_killed_writer_leaves_old_rows_or_new(store: OfflineStore) -> None:
     chance = random.Random(7)
     command = [sys.executable, "-c", FORKED_WRITER, str(store.root)]
     kills, acknowledged = examples(8), 0
@@ -473,7 +471,7 @@ def test_a_check_sees_what_another_writer_committed_before_it(store: OfflineStor
     assert seen == [[DAY_1, DAY_2, DAY_3]]
 
 
-def test_a_table_whose_partitions_are_all_empty_takes_the_first_real_schema(lake: Lake) -> None:
+def test_table_whose_partitions_are_all_empty_takes_first_real_schema(lake: Lake) -> None:
     empty = staged(lake, {}, "origin VARCHAR, wind BIGINT")
     first = lake.replace(WEATHER, empty, [DAY_1, DAY_2], asset="weather_v1", run_id="one")
     replace(lake, {DAY_2: [("JFK", 3.5)], DAY_3: []}, run_id="two")
@@ -489,7 +487,7 @@ def test_a_table_whose_partitions_are_all_empty_takes_the_first_real_schema(lake
     assert stored(lake) == [("EWR", 9.0), ("JFK", 3.5)]
 
 
-def test_a_table_emptied_again_takes_another_schema_and_another_stays_as_it_was(lake: Lake) -> None:
+def test_table_emptied_again_takes_another_schema_and_another_stays_unchanged(lake: Lake) -> None:
     replace(lake, ROWS)
     replace(lake, {DAY_1: [], DAY_2: []})
     other = staged(lake, {DAY_1: [("JFK", 2)]}, "origin VARCHAR, wind BIGINT")
@@ -509,7 +507,7 @@ def wider(lake: Lake, rows: Mapping[str, Sequence[tuple[Any, ...]]], columns: st
     return "staged_wider"
 
 
-def test_a_new_column_that_may_be_added_is_null_in_the_rows_before(store: OfflineStore, lake: Lake) -> None:
+def test_new_column_that_may_be_added_is_null_in_rows_before(store: OfflineStore, lake: Lake) -> None:
     first = replace(lake, ROWS)
     before, files = versions(lake), parquet(store)
     rows = {DAY_3: [("EWR", 1.0, [0.5, 1.5])]}
@@ -524,7 +522,7 @@ def test_a_new_column_that_may_be_added_is_null_in_the_rows_before(store: Offlin
     assert stored(lake, snapshot=first.snapshot) == [("JFK", 1.5), ("JFK", 3.5), ("LGA", 2.5)]
 
 
-def test_the_same_rows_with_a_further_column_are_another_version_of_their_partition(lake: Lake) -> None:
+def test_another_column_is_another_data_version(lake: Lake) -> None:
     replace(lake, ROWS)
     before = versions(lake)
     same = wider(lake, {DAY_2: [("JFK", 3.5, None)]})
@@ -534,7 +532,7 @@ def test_the_same_rows_with_a_further_column_are_another_version_of_their_partit
     assert versions(lake)[DAY_2] != before[DAY_2]
 
 
-def test_a_column_that_was_added_may_not_be_left_out_again(lake: Lake) -> None:
+def test_column_added_may_not_be_left_out_again(lake: Lake) -> None:
     replace(lake, ROWS)
     lake.replace(WEATHER, wider(lake, {DAY_3: [("EWR", 1.0, None)]}), [DAY_3], asset="weather_v1", addable=["wind"])
     with pytest.raises(SchemaChangedError, match=r"wind FLOAT\[\] is gone"):
@@ -549,7 +547,7 @@ def test_a_column_that_was_added_may_not_be_left_out_again(lake: Lake) -> None:
         ("origin VARCHAR, temp FLOAT, wind FLOAT[]", ["wind"], "is new; temp was DOUBLE and is now FLOAT"),
     ],
 )
-def test_what_is_more_than_a_column_that_may_be_added_is_refused(
+def test_what_is_more_than_column_that_may_be_added_is_refused(
     lake: Lake, columns: str, addable: list[str], problem: str
 ) -> None:
     replace(lake, ROWS)
@@ -569,7 +567,7 @@ def test_a_failed_commit_leaves_the_columns_as_they_were(lake: Lake) -> None:
     assert len(stored(lake)) == 3
 
 
-def test_the_lake_keeps_within_the_threads_and_the_memory_that_are_set(
+def test_lake_keeps_within_threads_and_memory_that_are_set(
     store: OfflineStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FTI_THREADS", "3")
@@ -600,7 +598,7 @@ def test_several_things_are_read_as_of_one_snapshot(store: OfflineStore, lake: L
         assert stored(reader) == [("EWR", 9.0), ("JFK", 3.5)]
 
 
-def test_what_is_refused_while_reading_one_snapshot_leaves_the_lake_open(lake: Lake) -> None:
+def test_what_is_refused_while_reading_one_snapshot_leaves_lake_open(lake: Lake) -> None:
     with pytest.raises(NotMaterializedError, match="weather_v1"), lake.one_snapshot():
         lake.rows(WEATHER)
     replace(lake, ROWS)

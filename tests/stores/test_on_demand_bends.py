@@ -152,7 +152,7 @@ TRICKS: dict[str, Files] = {
 
 
 @pytest.mark.parametrize("trick", TRICKS, ids=str)
-def test_a_trick_that_changes_the_answers_changes_the_identity_or_is_refused(world: World, trick: str) -> None:
+def test_trick_that_changes_answers_changes_identity_or_is_refused(world: World, trick: str) -> None:
     files = TRICKS[trick]
     answers, identity = world.look(files)
     bent, other = world.look({name: source.replace("7", "8") for name, source in files.items()})
@@ -242,7 +242,7 @@ def test_programs_that_answer_differently_have_different_identities(
         assert before[1] != after[1]
 
 
-def test_an_identity_of_before_stays_for_a_program_without_tricks(world: World) -> None:
+def test_identity_of_before_stays_for_program_without_tricks(world: World) -> None:
     """As manifests in stores have it: the value was recorded before second names and patches counted."""
     files = {
         "od_b_main": "import numpy as np\nfrom fti_assets import on_demand\nimport od_b_patch\nfrom od_b_table import T, h\n"

@@ -83,9 +83,7 @@ def test_a_value_of_another_type_is_an_error(values: Any, column_type: ColumnTyp
         made(values, column_type)
 
 
-def test_a_module_that_it_imports_must_be_the_one_that_the_model_learned_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_imported_module_must_match_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "od_table.py").write_text("X = 1")
     learned = hashlib.sha256(b"X = 1").hexdigest()

@@ -145,7 +145,7 @@ def test_modules_of_ones_own_are_followed(write: Write, changed: dict[str, str],
     assert (meaning("od_main", "made") != before) is counts
 
 
-def test_modules_of_a_package_are_followed_and_none_is_imported(write: Write) -> None:
+def test_modules_of_package_are_followed_and_none_is_imported(write: Write) -> None:
     write(
         od_pack__in____init__="raise SystemExit('imported')\n",
         od_pack__in__on_demand="from . import rules\nfrom .tables import T\n\ndef f(x):\n    return rules.r(x) + T\n",
@@ -264,14 +264,14 @@ def test_a_function_that_is_not_there_is_named(write: Write) -> None:
         ("import os", False),
     ],
 )
-def test_a_module_that_declares_on_demand_features_is_told_by_its_source(
+def test_module_that_declares_on_demand_features_is_told_by_its_source(
     write: Write, source: str, declares: bool
 ) -> None:
     write(od_declares=source)
     assert declares_on_demand("od_declares") is declares
 
 
-def test_the_source_of_modules_that_are_not_there_or_have_none() -> None:
+def test_source_of_modules_that_are_not_there_or_have_none() -> None:
     assert source_file("nowhere.to.be_found") is None
     assert source_file("math") is None
     assert source_file("json.decoder") is not None

@@ -56,7 +56,7 @@ def frontier(rows: list[tuple[int, int, float]]) -> list[tuple[int, int, tuple[f
     st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 55)), min_size=1, max_size=20),
     st.integers(0, 15),
 )
-def test_the_newest_visible_event_wins_whatever_order_data_arrives_in(kind, arrivals, asked, ttl):
+def test_newest_visible_event_wins_whatever_order_data_arrives_in(kind, arrivals, asked, ttl):
     rows = [(key, event, event + lag, float(n)) for n, (key, event, lag) in enumerate(arrivals)]
     by_key = {key: [(visible, event, value) for k, event, visible, value in rows if k == key] for key, *_ in rows}
     with online_store_of(kind) as store:
@@ -85,7 +85,7 @@ values = st.tuples(
 @both
 @settings(max_examples=examples(25))
 @given(st.lists(values, min_size=1, max_size=4), st.permutations(range(6)), st.integers(0, 6))
-def test_values_of_every_type_come_back_in_the_order_asked_for(kind, rows, order, count):
+def test_values_of_every_type_come_back_in_order_asked_for(kind, rows, order, count):
     wanted = order[:count]
     with online_store_of(kind) as store:
         versions = [(10 * i, i, row) for i, row in enumerate(rows)]
@@ -111,7 +111,7 @@ def test_different_keys_are_never_encoded_alike(data):
     assert (encode(first) == encode(second)) == (first == second)
 
 
-def test_a_lookup_has_one_row_a_key_and_no_times(store):
+def test_lookup_has_one_row_a_key_and_no_times(store):
     load(store, [((1, True), [(None, None, (2.5,))])], key_types=("integer", "boolean"), event_time=False)
     reader = store.reader("weather_v1")
     assert reader.get((1, True), -(10**15)) == Winner(None, None, (2.5,))
@@ -130,7 +130,7 @@ def test_a_reload_replaces_everything_and_readers_stay_valid(store):
     assert store.snapshot("weather_v1") == 2
 
 
-def test_a_correction_of_the_same_event_wins_once_it_is_visible(store):
+def test_correction_of_same_event_wins_once_it_is_visible(store):
     load(store, [(("a",), [(1, 0, (1.0,)), (9, 0, (2.0,))])])
     reader = store.reader("weather_v1")
     assert [reader.get(("a",), at).values for at in (1, 8, 9)] == [(1.0,), (1.0,), (2.0,)]
@@ -150,7 +150,7 @@ def test_a_reader_notices_a_changed_schema(store):
         one.get((7,), 0)
 
 
-def test_an_instant_before_what_is_held_is_refused_also_after_a_reload(store):
+def test_instant_before_what_is_held_is_refused_also_after_reload(store):
     since = datetime(2013, 6, 1)
     load(store, [(("a",), [(0, 0, (1.0,))])])
     reader = store.reader("weather_v1")
@@ -166,7 +166,7 @@ def test_an_instant_before_what_is_held_is_refused_also_after_a_reload(store):
     assert reader.get(("a",), microseconds(since)) is not None
 
 
-def test_an_unknown_namespace_is_not_there_and_the_error_lists_those_that_are(store):
+def test_unknown_namespace_error_lists_existing_ones(store):
     with pytest.raises(NotMaterializedError, match=r"no online namespace 'planes_v1' in .*: it has nothing"):
         store.reader("planes_v1")
     load(store, [])
@@ -190,7 +190,7 @@ def put(store: OnlineStore, blob: bytes, key: bytes = b"a") -> None:
         writer.apply(iter([(key, blob)]), (), answers_from=None, snapshot=1, origin="")
 
 
-def test_a_flipped_bit_is_damage_that_names_namespace_and_key(store):
+def test_flipped_bit_is_damage_that_names_namespace_and_key(store):
     load(store, [(("a",), [(0, 0, (1.0,))])])
     reader, blob = store.reader("weather_v1"), written(store, b"a", 1.0)
     for at in range(len(blob)):
@@ -244,7 +244,7 @@ def test_a_bad_row_changes_nothing(store, rows, problem):
     assert not reader.holds(("new",))
 
 
-def test_a_key_of_a_type_that_is_no_keys_type_is_refused(store):
+def test_key_of_type_no_keys_type_is_refused(store):
     with pytest.raises(DataError, match="has keys of types 'number': one or more of 'text', 'integer' and 'boolean'"):
         load(store, [], key_types=("number",))
     load(store, [])
@@ -272,7 +272,7 @@ def test_a_namespace_never_loaded_whole_is_not_there(store):
         store.reader("weather_v1")
 
 
-def test_many_threads_read_one_state_or_the_next_while_it_is_loaded(store):
+def test_many_threads_read_one_state_or_next_while_it_is_loaded(store):
     keys = [(f"k{i}",) for i in range(200)]
 
     def load_round(n: int) -> None:
@@ -379,7 +379,7 @@ def blob(key: str, value: float) -> tuple[bytes, bytes]:
     return key.encode(), BlobFormat(TEMP, event_time=True).pack(key.encode(), [(0, 0, (value,))])
 
 
-def test_some_keys_are_replaced_some_removed_and_the_rest_stays(store):
+def test_some_keys_are_replaced_some_removed_and_rest_stays(store):
     load(store, [((f"k{i}",), [(0, 0, (float(i),))]) for i in range(2000)])
     reader = store.reader("weather_v1")
     assert reader.holds(("k5",))
@@ -415,7 +415,7 @@ def test_a_part_of_nothing_is_refused(store):
     assert store.namespaces() == ()
 
 
-def test_what_to_remove_is_asked_for_after_the_last_blob(store):
+def test_what_to_remove_is_asked_for_after_last_blob(store):
     load(store, [((key,), [(0, 0, (1.0,))]) for key in "abc"])
     pending = {b"a", b"b"}
 
@@ -447,7 +447,7 @@ def test_deleted_keys_are_gone_at_once_and_counted(store):
         store.delete("planes_v1", [("a",)])
 
 
-def test_a_dropped_namespace_is_gone_and_can_be_loaded_again(store):
+def test_dropped_namespace_is_gone_and_can_be_loaded_again(store):
     load(store, [(("a",), [(0, 0, (1.0,))])])
     load(store, [], "other_v1")
     reader = store.reader("weather_v1")
@@ -483,7 +483,7 @@ def test_a_second_writer_waits_for_the_first(store):
     assert order == [("first", 1), ("second", 2)]
 
 
-def test_a_killed_load_leaves_the_old_rows_and_the_next_load_works(store):
+def test_killed_load_leaves_old_rows_and_next_load_works(store):
     load(store, [(("old",), [(0, 0, (1.0,))])])
     child = os.fork()
     if child == 0:

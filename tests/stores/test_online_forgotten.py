@@ -29,9 +29,7 @@ def load(store: SqliteOnlineStore, rows: Sequence[tuple[tuple[Any, ...], str]]) 
     )
 
 
-def test_the_bytes_of_a_deleted_key_are_gone_those_of_earlier_loads_too(
-    store: SqliteOnlineStore, tmp_path: Path
-) -> None:
+def test_bytes_of_deleted_key_are_gone_those_of_earlier_loads_too(store: SqliteOnlineStore, tmp_path: Path) -> None:
     others = [((f"other{number}",), f"of other{number} " * 5) for number in range(300)]
     load(store, [*others, (("mine-5f2e",), "an earlier secret")])
     load(store, [*others, (("mine-5f2e",), "a secret")])

@@ -36,7 +36,7 @@ def rows(store: RedisOnlineStore) -> set[str]:
     return {name for name in names(store) if name.startswith("rows:")}
 
 
-def test_a_url_is_a_server_and_two_prefixes_are_two_stores(location):
+def test_url_is_server_and_two_prefixes_are_two_stores(location):
     store = online_store(location)
     assert isinstance(store, RedisOnlineStore)
     other = online_store(f"{location}-other")
@@ -44,7 +44,7 @@ def test_a_url_is_a_server_and_two_prefixes_are_two_stores(location):
     assert (store.namespaces(), other.namespaces()) == (("weather_v1",), ())
 
 
-def test_what_a_whole_load_replaces_is_removed_with_the_switch(store):
+def test_what_whole_load_replaces_is_removed_with_switch(store):
     for n in range(3):
         load(store, [((f"k{i}",), [(0, 0, (float(n),))]) for i in range(3)])
         assert len(rows(store)) == 1
@@ -66,7 +66,7 @@ def test_a_load_that_fails_leaves_nothing_behind(store):
     assert names(store) == before
 
 
-def test_what_a_killed_load_left_expires_and_is_removed_by_the_next_one(store):
+def test_what_killed_load_left_expires_and_is_removed_by_next_one(store):
     """What stands beside a namespace is on a list before its first row is written, and has a time to live."""
     load(store, [(("a",), [(0, 0, (1.0,))])])
     (serving,) = rows(store)
@@ -141,7 +141,7 @@ def test_a_lock_outlives_its_seconds_while_its_writer_lives(store):
     thread.join()
 
 
-def test_a_lock_is_free_again_when_its_writer_is_gone(store):
+def test_lock_is_free_again_when_its_writer_is_gone(store):
     with redis_client() as client:
         prefix = store.location.rpartition("=")[2]
         client.set(f"{prefix}:lock:weather_v1", "a killed one", px=300)
@@ -150,7 +150,7 @@ def test_a_lock_is_free_again_when_its_writer_is_gone(store):
     assert 0.2 < time.monotonic() - start < 30
 
 
-def test_rows_that_the_server_has_evicted_are_an_error_and_no_missing_feature(store):
+def test_rows_that_server_has_evicted_are_error_and_no_missing_feature(store):
     load(store, [(("a",), [(0, 0, (1.0,))])])
     reader = store.reader("weather_v1")
     (place,) = rows(store)
@@ -171,7 +171,7 @@ def test_a_connection_that_the_server_closed_is_made_anew(store):
     assert reader.get(("a",), 0) == Winner(0, 0, (1.0,))
 
 
-def test_a_server_that_does_not_answer_is_named_without_its_password():
+def test_server_that_does_not_answer_is_named_without_its_password():
     store = online_store("redis://flights:secret@127.0.0.1:1/0?prefix=x")
     for use in (store.namespaces, lambda: store.reader("weather_v1"), lambda: load(store, [])):
         with pytest.raises(StoreError, match=r"redis://flights@127.0.0.1:1/0\?prefix=x cannot be used") as problem:

@@ -54,7 +54,7 @@ def test_a_folder_is_an_embedded_store(tmp_path: Path):
         assert found.location == str(found) == str(tmp_path)
 
 
-def test_a_file_made_anew_is_read_by_who_had_the_old_one_open(store):
+def test_file_made_anew_is_read_by_who_had_old_one_open(store):
     """Also where it has as many loads behind it as the old one."""
     load(store, [(("a",), [(0, 0, (1.0,))])])
     reader = store.reader("weather_v1")
@@ -84,7 +84,7 @@ def test_one_damaged_file_of_several_is_named(store):
         reader.get([("a",), ("a",)], 0)
 
 
-def test_an_address_of_something_else_is_refused_without_its_password():
+def test_address_of_something_else_is_refused_without_its_password():
     with pytest.raises(
         StoreError, match=r"cannot lie at s3://user@bucket/online: name a folder, or redis://"
     ) as problem:
@@ -140,7 +140,7 @@ def test_a_load_over_a_damaged_key_keeps_all_keys(store, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", '{"key_types": []}', '{"key_types": 7, "columns": 1}'])
-def test_damage_in_what_a_file_says_of_itself_is_named(store, text):
+def test_damage_in_what_file_says_of_itself_is_named(store, text):
     load(store, [(("a",), [(0, 0, (1.0,))])])
     with closing(sqlite3.connect(store.root / "weather_v1.sqlite")) as connection, connection:
         connection.execute("UPDATE about SET schema = ?", (text,))
@@ -159,7 +159,7 @@ def test_a_number_in_place_of_a_blob_is_damage(store):
             read(store.reader("weather_v1"))
 
 
-def test_a_file_without_a_checksum_of_an_earlier_release_is_read(store):
+def test_file_without_checksum_of_earlier_release_is_read(store):
     load(store, [(("a",), [(0, 0, (1.0,))])])
     with closing(sqlite3.connect(store.root / "weather_v1.sqlite")) as connection, connection:
         connection.execute("UPDATE about SET schema = json_remove(schema, '$.checksum')")

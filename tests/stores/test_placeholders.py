@@ -178,7 +178,7 @@ def test_the_first_values_within_a_list_give_its_type(table: Table, nothing: str
     assert table.rows() == [*rows_of(nulls), *rows_of(values), *rows_of(nulls)]
 
 
-def test_each_field_of_a_struct_gets_the_type_of_its_first_value(table: Table) -> None:
+def test_each_field_of_struct_gets_type_of_its_first_value(table: Table) -> None:
     table.put(a=pa.array([{"a": None, "b": "one"}], pa.struct([("a", pa.null()), ("b", pa.string())])))
     table.put(b=pa.array([{"a": NOON, "b": None}], pa.struct([("a", pa.timestamp("us")), ("b", pa.null())])))
     assert table.type == "STRUCT(a TIMESTAMP, b VARCHAR)"
@@ -207,7 +207,7 @@ def test_several_partitions_of_one_run_get_one_type(table: Table) -> None:
 
 
 @pytest.mark.parametrize("mended_by", ["a commit", "another table's commit", "expiry"])
-def test_a_place_that_could_not_be_written_is_written_later(
+def test_place_that_could_not_be_written_is_written_later(
     store: OfflineStore, monkeypatch: pytest.MonkeyPatch, mended_by: str
 ) -> None:
     with store.connect() as lake:
@@ -384,7 +384,7 @@ def frame_of(run: Mapping[str, tuple[str, ...]], kinds: list[set[pa.DataType]]) 
 
 @given(runs)
 @settings(max_examples=examples(10), suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_order_of_nulls_and_values_ends_with_the_types_of_the_values(
+def test_types_follow_values_in_any_order_of_nulls(
     shared: Lake, numbers: Iterator[int], sequence: list[dict[str, tuple[str, str]]]
 ) -> None:
     """Each run is stored or refused as a column's first values say, and a run again of all that is there changes nothing."""

@@ -38,7 +38,7 @@ def test_fields_with_defaults_may_be_absent():
     assert from_json(Part, '{"name": "x"}', what="part") == Part("x")
 
 
-def test_a_whole_number_is_a_number_but_true_is_not():
+def test_whole_number_is_number_but_true_is_not():
     assert from_json(Whole, GOOD.replace("0.5", "1"), what="whole").rates == {"r": 1.0}
     with pytest.raises(DamagedError, match=r"\$\.rates\.r is True, not a number"):
         from_json(Whole, GOOD.replace("0.5", "true"), what="whole")
@@ -58,7 +58,7 @@ def test_a_whole_number_is_a_number_but_true_is_not():
         ("[" * 100_000, "recursion"),
     ],
 )
-def test_what_is_not_a_record_is_damaged_and_says_where(text, problem):
+def test_what_is_not_record_is_damaged_and_says_where(text, problem):
     with pytest.raises(DamagedError, match=problem) as caught:
         from_json(Part, text, what="models/a/part.json")
     assert str(caught.value).startswith("models/a/part.json cannot be read as Part")

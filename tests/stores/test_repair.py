@@ -73,7 +73,7 @@ def put_one(lake: Lake, partition: str) -> None:
     lake.replace(ROWS, "staged", [partition], asset="rows_v1")
 
 
-def test_a_single_file_needs_no_record_and_several_are_left_out(store: OfflineStore) -> None:
+def test_single_file_needs_no_record_and_several_are_left_out(store: OfflineStore) -> None:
     with store.connect() as lake:
         put(lake, 1, "a")
         put(lake, 1, "b")
@@ -107,7 +107,7 @@ def test_commits_that_an_old_catalog_lacks_are_registered(store: OfflineStore) -
     assert repair(store, recorded, above=newest).registered == {}
 
 
-def test_a_store_by_a_relative_path_and_a_link_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_by_relative_path_and_link_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     monkeypatch.chdir(tmp_path)

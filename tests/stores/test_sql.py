@@ -13,7 +13,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.just("\0"))
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_name_names_a_column_and_a_table_and_does_nothing_else(name: str) -> None:
+def test_hostile_name_names_column_and_table_and_does_nothing_else(name: str) -> None:
     with duckdb.connect() as connection:
         connection.execute("CREATE TABLE rows AS SELECT 1 AS kept")
         connection.execute(f"CREATE TABLE {quoted(name)} ({quoted(name)} INTEGER)")
@@ -24,7 +24,7 @@ def test_a_hostile_name_names_a_column_and_a_table_and_does_nothing_else(name: s
 
 
 @given(TEXT)
-def test_any_text_survives_as_a_literal_and_as_an_identifier(text: str) -> None:
+def test_any_text_survives_as_literal_and_as_identifier(text: str) -> None:
     found = duckdb.sql(f"SELECT {literal(text)} AS {quoted(text)}")
     assert (found.fetchall(), found.columns) == ([(text,)], [text])
 
@@ -59,7 +59,7 @@ def test_other_names_are_refused_and_named(name: object) -> None:
     assert repr(name) in str(caught.value)
 
 
-def test_a_table_reads_as_its_name_in_sql_text_and_in_errors() -> None:
+def test_table_reads_as_its_name_in_sql_text_and_in_errors() -> None:
     table = TableName("features", "weather_v1")
     assert (str(table), f"FROM {table}", f"{table:>12}") == ("weather_v1", "FROM weather_v1", "  weather_v1")
     assert (table.full_name, table.sql) == ("features.weather_v1", '"lake"."features"."weather_v1"')

@@ -103,7 +103,7 @@ def readable(lake: Lake) -> list[int]:
     return [int(snapshot) for (snapshot,) in found]
 
 
-def test_every_pinned_snapshot_stays_row_for_row_and_the_others_go(house: House) -> None:
+def test_every_pinned_snapshot_stays_row_for_row_and_others_go(house: House) -> None:
     with house.offline.connect() as lake:
         numbered = {put(lake, number).snapshot: number for number in range(8)}
         first, of_dataset, of_champion, of_former, of_accepted, of_rejected, of_online, last = numbered
@@ -159,7 +159,7 @@ def test_random_histories_with_random_pins(house: House, seed: int) -> None:
         assert {row[1] for row in content(lake, lake.snapshot()) if row[2] in "ab"} == {99}
 
 
-def test_a_snapshot_is_kept_for_so_long_after_the_next_one_came(house: House) -> None:
+def test_snapshot_is_kept_for_so_long_after_next_one_came(house: House) -> None:
     with house.offline.connect() as lake:
         old, replaced_just_now, newest = (put(lake, number).snapshot for number in range(3))
     house.backdate(range(newest), 3 * HOUR)
@@ -198,7 +198,7 @@ def test_a_manifest_that_cannot_be_read_expires_nothing(house: House) -> None:
         assert set(before) <= set(readable(lake))
 
 
-def test_small_files_of_a_partition_become_one_and_every_snapshot_keeps_its_rows(house: House) -> None:
+def test_compaction_merges_small_files_and_keeps_snapshots(house: House) -> None:
     with house.offline.connect() as lake:
         first = put(lake, 1).snapshot
         for number in (2, 3):  # as a writer with many threads leaves them
@@ -241,7 +241,7 @@ def test_a_merged_file_is_durable_before_the_commit(house: House, monkeypatch: p
         assert len(synced) == 1
 
 
-def test_a_full_disk_is_said_and_the_next_upkeep_goes_on(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_said_and_next_upkeep_goes_on(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     with house.offline.connect() as lake:
         put(lake, 1)
         lake.connection.execute(f"INSERT INTO {ROWS.sql} VALUES (1, 2, 'a')")
@@ -259,7 +259,7 @@ def test_a_full_disk_is_said_and_the_next_upkeep_goes_on(house: House, monkeypat
         assert content(lake, lake.snapshot()) == before
 
 
-def test_tiles_that_no_run_adds_to_go_and_the_others_are_merged(house: House) -> None:
+def test_tiles_that_no_run_adds_to_go_and_others_are_merged(house: House) -> None:
     old, new = TableName("tiles", "rows_v1_0"), TableName("tiles", "rows_v1_1")
     with house.offline.connect() as lake:
         put(lake, 0)
@@ -282,7 +282,7 @@ def test_tiles_that_no_run_adds_to_go_and_the_others_are_merged(house: House) ->
         assert lake.tiles() == [old, new]
 
 
-def test_the_files_of_dropped_tiles_go_with_the_snapshots_that_read_them(house: House) -> None:
+def test_files_of_dropped_tiles_go_with_snapshots_that_read_them(house: House) -> None:
     tiles = TableName("tiles", "rows_v1_0")
     with house.offline.connect() as lake:
         put(lake, 0)
@@ -294,7 +294,7 @@ def test_the_files_of_dropped_tiles_go_with_the_snapshots_that_read_them(house: 
     assert not list((house.offline.root / "data" / "tiles").rglob("*.parquet"))
 
 
-def test_orphans_go_when_they_are_a_day_old_and_nobody_writes(house: House) -> None:
+def test_orphans_go_when_they_are_day_old_and_nobody_writes(house: House) -> None:
     with house.offline.connect() as lake:
         put(lake, 1)
     folder = house.offline.root / "data" / "features" / "rows_v1" / "_partition=a"
@@ -341,7 +341,7 @@ def test_what_killed_runs_spilled_goes_after_a_day(tmp_path: Path) -> None:
     assert not (tmp_path / "fti_spill_old").exists()
 
 
-def test_the_folder_that_an_open_lake_spills_into_stays_however_old(
+def test_folder_that_open_lake_spills_into_stays_however_old(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -370,7 +370,7 @@ def test_two_upkeeps_at_once_may_delete_the_same_folder(tmp_path: Path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
-def test_the_steps_are_told_and_the_size_is_that_of_the_folder(house: House) -> None:
+def test_steps_are_told_and_size_is_that_of_folder(house: House) -> None:
     said: list[str] = []
     with house.offline.connect() as lake:
         put(lake, 1)
@@ -421,7 +421,7 @@ for line in sys.stdin:
 """
 
 
-def test_killed_at_any_instant_every_pinned_snapshot_reads_the_same(house: House) -> None:
+def test_killed_at_any_instant_every_pinned_snapshot_reads_same(house: House) -> None:
     chance = random.Random(11)
     with house.offline.connect() as lake:
         pinned = [put(lake, -number).snapshot for number in range(1, 4)]

@@ -41,7 +41,7 @@ def spent(*amounts: float) -> pd.DataFrame:
     return pd.DataFrame({"customer": range(len(amounts)), "t": times, "spend": amounts})
 
 
-def test_a_frame_becomes_the_lazy_table_with_the_grid_of_the_partition() -> None:
+def test_frame_becomes_lazy_table_with_grid_of_partition() -> None:
     made = testing.rows(habits, partition="2025-01-02", outcomes=OUTCOMES)
     of_one = made[made["customer"] == 1].set_index("hour")
     assert of_one.index[0] == pd.Timestamp("2025-01-02 10:00")  # known at 9:30, not true at 8:00
@@ -68,7 +68,7 @@ def test_rows_are_those_of_a_real_run(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(testing.rows(habits, partition="2025-01-03", outcomes=within), expected)
 
 
-def test_a_window_that_needs_a_row_from_before_the_lookback_is_refused() -> None:
+def test_window_that_needs_row_from_before_lookback_is_refused() -> None:
     early = OUTCOMES.assign(t=OUTCOMES["t"] - pd.Timedelta("3D"), known=pd.Timestamp("2025-01-02 01:00"))
     with pytest.raises(LookbackError):
         testing.rows(habits, partition="2025-01-02", outcomes=early)
@@ -97,7 +97,7 @@ def test_what_the_function_raises_is_raised() -> None:
         testing.rows(broken)
 
 
-def test_rows_that_break_a_rule_are_an_assertion_with_those_rows() -> None:
+def test_rows_that_break_rule_are_assertion_with_those_rows() -> None:
     @fti.feature_group(name="visits", keys=["visit_id"], event_time="t", schema=visits.schema, partitions_def=DAYS)
     def negative(context: dg.AssetExecutionContext) -> pd.DataFrame:
         return visits(context).assign(customer=lambda rows: rows["customer"] - 1)
@@ -133,6 +133,6 @@ def test_what_is_missing_is_said(group: fti.FeatureGroup, given: dict[str, objec
         testing.rows(group, **given)
 
 
-def test_a_frame_without_the_time_of_its_group_is_refused() -> None:
+def test_frame_without_time_of_its_group_is_refused() -> None:
     with pytest.raises(DataError, match="outcomes_v1 has no column 't'"):
         testing.rows(habits, partition="2025-01-02", outcomes=OUTCOMES.drop(columns=["t"]))

@@ -29,7 +29,7 @@ def computed(group: fti.FeatureGroup, arrivals: pd.DataFrame) -> pd.DataFrame:
     return testing.rows(group, partition=DAY, **{**nothing, "arrivals": arrivals})
 
 
-def test_a_carriers_late_rate_is_that_of_what_had_landed_by_the_hour() -> None:
+def test_carrier_late_rate_counts_flights_landed_by_then() -> None:
     arrivals = landed(("UA", f"{DAY} 04:30", True), ("UA", f"{DAY} 05:30", False), ("AA", f"{DAY} 05:00", False))
     made = computed(features.carrier_delays, arrivals).set_index(["carrier", "hour"])
     rates = made["late_rate_3h"]
@@ -44,7 +44,7 @@ def test_an_arrival_counts_for_both_of_its_airports() -> None:
     assert set(made["airport"]) == {"JFK", "LAX"}
 
 
-def test_the_weather_of_a_day_comes_from_the_landing_zone(landing: sources.LandingZone) -> None:
+def test_weather_of_day_comes_from_landing_zone(landing: sources.LandingZone) -> None:
     made = testing.rows(features.weather, partition=DAY, landing=landing)
     assert len(made) == 72
     assert made["observed_at"].dt.strftime("%Y-%m-%d").unique().tolist() == [DAY]
@@ -63,7 +63,7 @@ def test_a_station_that_measures_nonsense_is_refused() -> None:
     assert refused.value.rows["precip"].tolist() == [-1.0]
 
 
-def test_the_network_trains_on_a_tiny_dataset_and_its_graph_answers_as_it_does() -> None:
+def test_network_trains_on_tiny_data_and_matches_its_graph() -> None:
     made = testing.train_tiny(delay_net, config=NetConfig(epochs=1, batch_size=32))
     assert made.outputs.shape == (20,)
     assert np.isfinite(made.outputs).all()

@@ -58,7 +58,7 @@ def test_no_feature_of_the_flagship_knows_the_future(stores: fti.Stores) -> None
     testing.assert_no_leak(arrival_delay, stores=stores, partition="2013-01-05", sample=4)
 
 
-def test_the_same_days_aggregate_that_flatters_a_model_is_found(stores: fti.Stores) -> None:
+def test_same_days_aggregate_that_flatters_model_is_found(stores: fti.Stores) -> None:
     """What the carrier's flights of the day came to, said to be known when the day begins."""
 
     @fti.feature_group(keys=["carrier"], event_time="day", partitions_def=daily)

@@ -18,7 +18,7 @@ def names() -> pd.DataFrame:
     return pd.DataFrame({"customer": [1], "name": ["a"]})
 
 
-def test_a_system_is_materialized_in_order_on_stores_of_its_own(tmp_path: Path) -> None:
+def test_system_is_materialized_in_order_on_stores_own(tmp_path: Path) -> None:
     stores = testing.stores_in(tmp_path)
     done = testing.materialize(names, visits, outcomes, habits, stores=stores, partition=(FIRST, LAST))
     assert done.success

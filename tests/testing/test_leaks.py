@@ -127,14 +127,14 @@ def test_a_view_its_dataset_and_its_model_pass(stores: fti.Stores) -> None:
         testing.assert_no_leak(declaration, stores=stores, partition=LAST, sample=sample)
 
 
-def test_an_on_demand_feature_that_looks_at_the_other_rows_is_found(stores: fti.Stores) -> None:
+def test_on_demand_feature_that_looks_at_other_rows_is_found(stores: fti.Stores) -> None:
     testing.assert_no_leak(relation_name(doubled), stores=stores, partition=LAST, sample=4)
     with pytest.raises(testing.LeakFound, match="depend on the other rows of the batch.*: relative_spend") as found:
         testing.assert_no_leak(relation_name(relative), stores=stores, partition=LAST)
     assert set(found.value.rows["alone"]) == {0.0}
 
 
-def test_an_outcome_that_is_known_at_its_own_prediction_is_found(stores: fti.Stores) -> None:
+def test_outcome_known_at_its_own_prediction_is_found(stores: fti.Stores) -> None:
     @fti.feature_group(keys=["visit_id"], event_time="t", partitions_def=DAYS)
     def verdicts(outcomes: fti.Table) -> Any:
         return outcomes.relation.project("visit_id, t, bought AS verdict").filter("t >= '2025-01-07'")

@@ -28,7 +28,7 @@ def test_past_rows_are_answered_as_offline(stores: fti.Stores) -> None:
     assert testing.assert_parity("buyer", stores=stores, sample=1).rows == 1
 
 
-def test_an_online_store_that_was_loaded_from_other_rows_is_found(stores: fti.Stores) -> None:
+def test_online_store_loaded_from_other_rows_is_found(stores: fti.Stores) -> None:
     """The lake is written anew without the online store: the outcomes of a day are gone."""
     offline_only = fti.Stores(lake=stores.lake, models=stores.models, online=f"{stores.online}-elsewhere")
 
@@ -49,13 +49,13 @@ def test_an_online_store_that_was_loaded_from_other_rows_is_found(stores: fti.St
     assert {"visit_id", "at", "online", "offline"} <= set(differences.columns)
 
 
-def test_the_predictor_of_the_app_is_the_one_that_is_asked(stores: fti.Stores) -> None:
+def test_predictor_of_app_is_one_that_is_asked(stores: fti.Stores) -> None:
     build = stores.model_store().champion("buyer").reference
     pinned = fti.Predictor.load("buyer", models=stores.models, online=stores.online, build=build)
     assert testing.assert_parity(buyer, stores=stores, predictor=pinned).build == build
 
 
-def test_rows_from_before_the_online_history_are_left_out_or_refused(stores: fti.Stores) -> None:
+def test_rows_from_before_online_history_are_left_out_or_refused(stores: fti.Stores) -> None:
     with clock.at("2025-01-13T12:00:00Z"):
         testing.materialize(habits, stores=stores, partition=LAST, now="2025-01-13T12:00:00Z")
     assert (
@@ -65,7 +65,7 @@ def test_rows_from_before_the_online_history_are_left_out_or_refused(stores: fti
         testing.assert_parity(buyer, stores=stores, partitions=["2025-01-05"])
 
 
-def test_without_a_champion_or_a_row_there_is_nothing_to_compare(stores: fti.Stores, tmp_path: Path) -> None:
+def test_without_champion_or_row_there_is_nothing_to_compare(stores: fti.Stores, tmp_path: Path) -> None:
     with pytest.raises(NoChampionError):
         testing.assert_parity("seller", stores=stores)
     with pytest.raises(NotMaterializedError, match="features.visits_v1 has no row to replay"):

@@ -29,7 +29,7 @@ def tuned(context: dg.AssetExecutionContext, config: Strength, data: fti.Trainin
     return LogisticRegression(C=config.c).fit(data.train.X, data.train.y)
 
 
-def test_a_dataset_is_made_of_the_declared_types_and_ranges() -> None:
+def test_dataset_is_made_of_declared_types_and_ranges() -> None:
     frame = testing.tiny_dataset(buyer, rows=200)
     assert list(frame.columns) == ["spend", "bought_6h", "visits_6h", "double_spend", "bought"]
     assert frame["bought_6h"].dropna().between(0, 1).all()
@@ -41,7 +41,7 @@ def test_a_dataset_is_made_of_the_declared_types_and_ranges() -> None:
     assert not frame.equals(testing.tiny_dataset(buyer, rows=200, seed=1))
 
 
-def test_a_model_is_trained_exported_and_compared_without_a_store() -> None:
+def test_model_is_trained_exported_and_compared_without_store() -> None:
     made = testing.train_tiny(buyer)
     assert (made.data.train.rows, made.data.validation.rows, made.data.test.rows) == (60, 20, 20)
     assert made.outputs.shape == (20,)
@@ -50,7 +50,7 @@ def test_a_model_is_trained_exported_and_compared_without_a_store() -> None:
     assert set(made.metrics) == {"roc_auc", "log_loss", "brier"}
 
 
-def test_a_frame_of_ones_own_is_what_it_learns_from() -> None:
+def test_frame_of_ones_own_is_what_it_learns_from() -> None:
     rows = 60
     frame = pd.DataFrame(
         {
@@ -112,7 +112,7 @@ def test_every_task_has_labels_to_learn(task: Any, shape: tuple[int, ...]) -> No
     assert testing.train_tiny(learner).outputs.shape == shape
 
 
-def test_a_function_that_writes_into_its_input_changes_no_other_feature() -> None:
+def test_function_that_writes_into_its_input_changes_no_other_feature() -> None:
     @fti.model(dataset=relation_name(capped, name="capping"), task="binary")
     def capping(data: fti.TrainingData) -> Any:
         from sklearn.linear_model import LogisticRegression

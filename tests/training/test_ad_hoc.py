@@ -114,7 +114,7 @@ def expected(rows: list[Row]) -> list[Row]:
         min_size=1, max_size=40,
     )
 )  # fmt: skip
-def test_features_are_those_of_brute_force_one_row_a_row_in_order(stores: fti.Stores, spine: list[Row]) -> None:
+def test_features_equal_brute_force_in_row_order(stores: fti.Stores, spine: list[Row]) -> None:
     assert VIEW.features_for(spine, stores=stores) == expected(spine)
 
 
@@ -178,7 +178,7 @@ def test_one_instant_for_all_rows(stores: fti.Stores, spine: list[Row]) -> None:
         assert list(found[0])[:4] == ["id", "place", "own", "t"]
 
 
-def test_times_with_a_zone_and_iso_text_are_taken_as_utc(stores: fti.Stores) -> None:
+def test_times_with_zone_and_iso_text_are_taken_as_utc(stores: fti.Stores) -> None:
     wanted = expected([row()])
     zone = timezone(timedelta(hours=2))
     texts = (

@@ -41,7 +41,7 @@ def sixth_bad() -> Any:
 
 
 @pytest.mark.parametrize("gates_fail_run", [True, False])
-def test_a_rejected_build_is_observed_with_scores_card_and_gates(bench: Bench, gates_fail_run: bool) -> None:
+def test_rejected_build_is_observed_with_scores_card_and_gates(bench: Bench, gates_fail_run: bool) -> None:
     champion = bench.published("07", promoted=True).reference
     model = buyer(bad, gates=GATES, gates_fail_run=gates_fail_run)
     result = bench.train(model, "08")
@@ -63,7 +63,7 @@ def test_a_rejected_build_is_observed_with_scores_card_and_gates(bench: Bench, g
     assert "dagster/data_version" not in shown.tags  # nothing downstream takes it for a change
 
 
-def test_the_whole_pictures_lie_in_the_build_and_are_linked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whole_pictures_lie_in_build_and_are_linked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(bench.store.root.parent)  # whoever reads the page sits elsewhere, so the link is not relative
     bench.stores = fti.Stores(lake=bench.stores.lake, models=bench.store.root.name)
     model = buyer()
@@ -79,7 +79,7 @@ def test_the_whole_pictures_lie_in_the_build_and_are_linked(bench: Bench, monkey
     assert f"On the test split, {rows} rows." in page.read_text()
 
 
-def test_each_cutoff_of_a_range_has_its_own_gate_results(bench: Bench) -> None:
+def test_each_cutoff_of_range_has_its_own_gate_results(bench: Bench) -> None:
     model = buyer(sixth_bad(), gates=GATES)
     result = bench.train(model, span=("2013-01-05", "2013-01-08"))
     assert not result.success
@@ -100,7 +100,7 @@ def test_each_cutoff_of_a_range_has_its_own_gate_results(bench: Bench) -> None:
     assert statuses(bench, GATES[1].name) == {"SUCCEEDED": accepted | {"2013-01-06"}}
 
 
-def test_gates_of_one_cutoff_are_of_the_build_that_is_there(bench: Bench) -> None:
+def test_gates_of_one_cutoff_are_of_build_that_is_there(bench: Bench) -> None:
     assert bench.train(buyer(), "07").success
     assert statuses(bench, "beats_baseline_log_loss") == {"SUCCEEDED": {"2013-01-07"}}
     assert bench.train(buyer(), "07").success
@@ -109,7 +109,7 @@ def test_gates_of_one_cutoff_are_of_the_build_that_is_there(bench: Bench) -> Non
     assert statuses(bench, "beats_baseline_log_loss") == {"FAILED": {"2013-01-07"}}
 
 
-def test_what_follows_a_range_runs_after_gates_that_let_it(bench: Bench) -> None:
+def test_what_follows_range_runs_after_gates_that_let_it(bench: Bench) -> None:
     model = buyer(sixth_bad(), gates=GATES, gates_fail_run=False)
     result = bench.train(model, span=("2013-01-05", "2013-01-08"))
     assert result.success
@@ -119,7 +119,7 @@ def test_what_follows_a_range_runs_after_gates_that_let_it(bench: Bench) -> None
     assert {f"buyer_v1_{gate.name}" for gate in GATES} <= outputs
 
 
-def test_a_range_that_breaks_off_keeps_the_events_of_what_it_promoted(bench: Bench) -> None:
+def test_range_that_breaks_off_keeps_events_of_what_it_promoted(bench: Bench) -> None:
     calls: list[int] = []
 
     def third_breaks(data: fti.TrainingData) -> Any:
@@ -136,7 +136,7 @@ def test_a_range_that_breaks_off_keeps_the_events_of_what_it_promoted(bench: Ben
     assert len(result.get_asset_check_evaluations()) == 2
 
 
-def test_the_page_of_the_version_before_names_the_new_champion(bench: Bench) -> None:
+def test_page_of_version_before_names_new_champion(bench: Bench) -> None:
     assert bench.train(buyer(), "07").success
     assert observed(bench) == []
     assert bench.train(buyer(version=2), "08").success

@@ -132,7 +132,7 @@ def test_batches_are_inputs_and_labels_of_the_task(task, dtype):
         assert (x["carrier"].shape, y.shape) == ((len(y), 1), (len(y),))
 
 
-def test_every_epoch_has_every_row_in_another_order_that_the_seed_fixes():
+def test_every_epoch_has_every_row_in_another_order_that_seed_fixes():
     data = training_data()
 
     def epochs(seed):
@@ -153,7 +153,7 @@ def test_validation_keeps_the_order_of_rows():
     assert torch.cat([y for _, y in validation]).tolist() == data.validation.y.tolist()
 
 
-def test_a_last_batch_of_one_row_joins_the_one_before():
+def test_last_batch_of_one_row_joins_one_before():
     train, _ = training_data(train=301).loaders(100)
     assert [len(y) for _, y in train] == [100, 100, 101]
     assert len(train) == 3
@@ -180,7 +180,7 @@ def test_a_plain_module_learns_its_task(task, tmp_path, monkeypatch, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_same_seed_gives_the_same_model_and_leaves_random_states_alone():
+def test_same_seed_gives_same_model_and_leaves_random_states_alone():
     data = training_data()
     module = Net(data)
     start = {name: one.clone() for name, one in module.state_dict().items()}
@@ -231,7 +231,7 @@ def scripted(val_losses):
         ([], 1, 5),
     ],
 )
-def test_training_ends_early_and_the_best_weights_are_put_back(val_losses, patience, kept):
+def test_training_ends_early_and_best_weights_are_put_back(val_losses, patience, kept):
     module = training_data().fit(scripted(val_losses), epochs=5, patience=patience)
     assert module.weight.item() == kept
 

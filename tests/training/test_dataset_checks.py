@@ -158,7 +158,7 @@ def test_codes_and_copies_in_floats_are_found(
     assert not told(connection, "number", wrong, y, label)
 
 
-def test_copies_of_many_rows_are_found_and_one_wrong_row_clears_them(connection: duckdb.DuckDBPyConnection) -> None:
+def test_label_copies_are_found_and_one_difference_clears(connection: duckdb.DuckDBPyConnection) -> None:
     amounts = [RANDOM.random() for _ in range(30_000)]
     codes = [math.floor(amount * 20) % 7 + 0.5 for amount in amounts]
     wrong = [code if number != 12_345 else code + 1 for number, code in enumerate(codes)]
@@ -218,7 +218,7 @@ def test_a_constant_label_is_told_by_nothing(connection: duckdb.DuckDBPyConnecti
         )
 
 
-def test_a_sample_of_many_rows_rules_out_and_never_accuses(connection: duckdb.DuckDBPyConnection) -> None:
+def test_sample_of_many_rows_rules_out_and_never_accuses(connection: duckdb.DuckDBPyConnection) -> None:
     many = [RANDOM.random() for _ in range(30_000)]
     yes = [value > 0.5 for value in many]
     once = [1 - value if number == 123 and not 0.49 < value < 0.51 else value for number, value in enumerate(many)]
@@ -229,7 +229,7 @@ def test_a_sample_of_many_rows_rules_out_and_never_accuses(connection: duckdb.Du
 
 
 @pytest.mark.parametrize("kind", ["boolean", "integer", "number", "text", "timestamp"])
-def test_a_few_rows_rule_out_only_what_all_rows_would(connection: duckdb.DuckDBPyConnection, kind: str) -> None:
+def test_few_rows_rule_out_only_what_all_rows_would(connection: duckdb.DuckDBPyConnection, kind: str) -> None:
     draw = random.Random(3)
     sql = {
         "boolean": "b::BOOLEAN",
@@ -302,7 +302,7 @@ def crowds() -> pd.DataFrame:
     )
 
 
-def test_warnings_are_checks_of_the_dataset_and_lines_of_its_manifest(tmp_path: Any) -> None:
+def test_warnings_are_checks_of_dataset_and_lines_of_its_manifest(tmp_path: Any) -> None:
     view = fti.FeatureView(
         name="paying", spine=orders, label=fti.Label(orders["paid"]), features=[orders["late"], crowds["people"]]
     )
@@ -331,7 +331,7 @@ def test_warnings_are_checks_of_the_dataset_and_lines_of_its_manifest(tmp_path: 
 
 
 @pytest.mark.parametrize("local", [False, True])
-def test_planned_events_that_are_known_are_no_times_after_now_and_local_times_are(tmp_path: Any, local: bool) -> None:
+def test_local_times_warn_and_planned_events_do_not(tmp_path: Any, local: bool) -> None:
     """Plans name when they were known; of a spine without that column, times ahead are predictions to come."""
     now = pd.Timestamp("2025-01-05")
 

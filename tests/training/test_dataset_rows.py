@@ -147,7 +147,7 @@ def test_no_spine_row_at_or_after_the_cutoff(connection: duckdb.DuckDBPyConnecti
     assert list(by_id) == [1, 2]
 
 
-def test_no_spine_row_that_was_not_known_by_the_cutoff(connection: duckdb.DuckDBPyConnection) -> None:
+def test_no_spine_row_not_known_by_cutoff(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [row(1, 0), row(2, 1, known=10), row(3, 1, known=10.01)]
     _, by_id = made(connection, declared(fti.Label(spine["y"])), {spine: rows}, cutoff=10)
     assert list(by_id) == [1, 2]
@@ -167,7 +167,7 @@ def test_no_label_that_was_not_known_by_the_cutoff(connection: duckdb.DuckDBPyCo
     assert found.left_out == {"immature": 0, "unlabelled": 2, "between splits": 0}
 
 
-def test_no_feature_that_was_not_visible_at_the_prediction_time(connection: duckdb.DuckDBPyConnection) -> None:
+def test_no_feature_that_was_not_visible_at_prediction_time(connection: duckdb.DuckDBPyConnection) -> None:
     values = [measure("x", 1, 1), measure("x", 2, 2, a=4), measure("x", 3, 3, a=4.01), measure("x", 4.01, 4)]
     stored = {spine: [row(1, 4)], outcomes: [outcome(1, 5)], measures: values}
     _, by_id = made(connection, declared(BY_KEY, features=[measures["x"]]), stored, cutoff=10)
@@ -183,7 +183,7 @@ def test_the_latest_correction_known_at_the_cutoff_wins(
     assert by_id[1]["v"] == label
 
 
-def test_a_correction_that_takes_the_label_back_leaves_the_row_without_one(
+def test_correction_that_takes_label_back_leaves_row_without_one(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     stored = {spine: [row(1, 0), row(2, 0)], outcomes: [outcome(1, 2), outcome(1, 2, None, a=3), outcome(2, 2)]}
@@ -224,7 +224,7 @@ def test_within_of_the_spine_itself_is_its_next_row(connection: duckdb.DuckDBPyC
     assert found.left_out["unlabelled"] == 2
 
 
-def test_rows_younger_than_the_maturity_are_left_out_labelled_or_not(connection: duckdb.DuckDBPyConnection) -> None:
+def test_rows_younger_than_maturity_are_left_out_labelled_or_not(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [row(1, 0), row(2, 6), row(3, 6.01), row(4, 9), row(5, 0.5)]
     known = [outcome(number, 6.5) for number in (1, 2, 3)]
     found, by_id = made(
@@ -235,7 +235,7 @@ def test_rows_younger_than_the_maturity_are_left_out_labelled_or_not(connection:
     assert {number: one["split"] for number, one in by_id.items()} == {6: "train", 2: "test"}
 
 
-def test_splits_count_back_from_the_cutoff_less_the_maturity_with_gaps_between(
+def test_splits_count_back_from_cutoff_less_maturity_with_gaps_between(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     dataset = declared(
@@ -262,7 +262,7 @@ def test_a_window_counts_back_from_the_cutoff(connection: duckdb.DuckDBPyConnect
     assert list(by_id) == [2, 3]
 
 
-def test_a_spine_key_that_is_not_unique_is_refused_for_a_label_by_key(connection: duckdb.DuckDBPyConnection) -> None:
+def test_ambiguous_spine_key_is_refused_for_label_by_key(connection: duckdb.DuckDBPyConnection) -> None:
     stored = {spine: [row(1, -5), row(7, 1), row(7, 2)], outcomes: [outcome(1, -4), outcome(7, 1.5)]}
     with pytest.raises(
         DataError, match=r"the key id of the spine spine_v1 is not unique.*it has 7 more than once.*within="
@@ -337,7 +337,7 @@ def test_lookups_are_visible_at_every_instant(connection: duckdb.DuckDBPyConnect
     assert dataset.view.lookups == [verdicts, places]
 
 
-def test_rows_come_in_the_order_of_time_and_keys_with_exactly_the_views_columns(
+def test_rows_come_in_time_order_with_exactly_views_columns(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     stored = {spine: [row(3, 2), row(2, 1), row(1, 2)], outcomes: [outcome(number, 3) for number in (1, 2, 3)]}
@@ -362,7 +362,7 @@ def test_a_feature_may_share_an_unused_spine_columns_name(
     assert by_id[1]["own"] == 42.0
 
 
-def test_a_random_split_is_seeded_and_stays_when_rows_are_added(connection: duckdb.DuckDBPyConnection) -> None:
+def test_random_split_is_seeded_and_stays_when_rows_are_added(connection: duckdb.DuckDBPyConnection) -> None:
     def splits(numbers: Sequence[int], seed: int = 0) -> dict[int, str]:
         dataset = declared(
             fti.Label(people["y"]), of=people, split=fti.RandomSplit(validation=0.3, test=0.1, seed=seed)
@@ -508,7 +508,7 @@ def test_rows_labels_features_and_splits_are_those_of_brute_force(
 
 @pytest.mark.parametrize(("cutoff", "y"), [(5, 1.0), (6, 2.0), (7, 3.0), (20, 3.0)])
 @pytest.mark.parametrize("label", [fti.Label(spine["y"]), BY_KEY], ids=["own", "by key"])
-def test_a_corrected_spine_row_keeps_its_first_columns_and_takes_its_latest_label(
+def test_corrected_spine_row_keeps_columns_and_takes_latest_label(
     connection: duckdb.DuckDBPyConnection, label: fti.Label, cutoff: float, y: float
 ) -> None:
     first, second, third = row(1, 2, known=5, y=1.0), row(1, 2, known=6, y=2.0), row(1, 2, known=7, y=3.0)
@@ -524,7 +524,7 @@ def test_a_corrected_spine_row_keeps_its_first_columns_and_takes_its_latest_labe
         assert by_id[1]["y"] == y
 
 
-def test_columns_are_those_that_were_known_at_the_prediction_time(connection: duckdb.DuckDBPyConnection) -> None:
+def test_columns_are_those_known_at_prediction_time(connection: duckdb.DuckDBPyConnection) -> None:
     versions = [row(1, 2, known=0, y=1.0), row(1, 2, known=2, y=2.0), row(1, 2, known=3, y=3.0)]
     for one, own in zip(versions, (1.0, 2.0, 3.0), strict=True):
         one["own"] = own
@@ -549,7 +549,7 @@ def test_the_parts_of_two_seeds_are_independent(connection: duckdb.DuckDBPyConne
         assert len(one & other) / count == pytest.approx(share**2, abs=0.02)
 
 
-def test_coverage_says_for_how_many_rows_a_join_found_a_row_and_a_value(connection: duckdb.DuckDBPyConnection) -> None:
+def test_coverage_counts_joined_rows_and_values(connection: duckdb.DuckDBPyConnection) -> None:
     values = [measure("x", 1, 1), measure("x", 3, None), measure("z", -20, 5)]
     rows = [row(1, 0), row(2, 2), row(3, 4), row(4, 4, k="z"), row(5, 4, k=None)]
     known = [outcome(number, 5) for number in (1, 2, 3, 4, 5)]

@@ -158,7 +158,7 @@ def test_a_cutoff_is_stored_with_its_manifest(world: World) -> None:
     assert manifest.warnings == (problem,)
 
 
-def test_a_range_of_cutoffs_is_one_run_with_a_version_each(world: World) -> None:
+def test_range_of_cutoffs_is_one_run_with_version_each(world: World) -> None:
     dataset = world.dataset()
     world.run(dataset, span=("2013-01-05", "2013-01-07"))
     keys = ["2013-01-05", "2013-01-06", "2013-01-07"]
@@ -178,7 +178,7 @@ def test_a_rerun_gives_the_same_data_version(world: World) -> None:
     assert len(seen) == 1
 
 
-def test_a_changed_upstream_day_changes_the_data_version_and_what_it_was_made_of(world: World) -> None:
+def test_changed_upstream_day_changes_data_version_and_its_inputs(world: World) -> None:
     dataset = world.dataset()
     world.run(dataset, partition_key="2013-01-06")
     before, version = world.manifest(dataset, "2013-01-06"), world.data_versions(dataset, "2013-01-06")
@@ -192,7 +192,7 @@ def test_a_changed_upstream_day_changes_the_data_version_and_what_it_was_made_of
     assert changed == {"visits_v1"}
 
 
-def test_the_model_reads_what_was_materialized_whatever_upstream_does_since(world: World) -> None:
+def test_model_reads_what_was_materialized_whatever_upstream_does_since(world: World) -> None:
     dataset = world.dataset()
     seen: list[np.ndarray] = []
 
@@ -211,7 +211,7 @@ def test_the_model_reads_what_was_materialized_whatever_upstream_does_since(worl
     assert {build.snapshot for build in store.builds("buying_model")} == {manifest.snapshot}
 
 
-def test_rows_that_break_the_schema_are_not_stored_and_kept_aside(world: World) -> None:
+def test_rows_that_break_schema_are_not_stored_and_kept_aside(world: World) -> None:
     schema = pa.DataFrameSchema({"t": pa.Column("datetime64[us]", pa.Check.lt(pd.Timestamp("2013-01-05")))})
     dataset = world.dataset(schema=schema)
     result = world.run(dataset, span=("2013-01-05", "2013-01-06"), raise_on_error=False)
@@ -246,7 +246,7 @@ def test_missing_upstream_partitions_warn(empty: World) -> None:
     assert checks(result)["upstream_complete"].metadata["failures"].value == 2  # the 4th, but nothing before the window
 
 
-def test_the_newest_cutoff_is_the_latest_in_time_not_in_the_alphabet(empty: World) -> None:
+def test_newest_cutoff_is_latest_in_time_not_in_alphabet(empty: World) -> None:
     empty.run(empty.shops)
     empty.load("2013-01-28", "2013-02-02")
     cutoffs = dg.DailyPartitionsDefinition(start_date="05-01-2013", end_date="10-02-2013", fmt="%d-%m-%Y")
@@ -274,7 +274,7 @@ def test_a_group_that_was_never_materialized_is_named(empty: World) -> None:
     assert "features.visits_v1 is not in the offline store" in str(failure.step_failure_data.error)
 
 
-def test_the_code_version_tells_of_a_changed_label_and_a_changed_join(world: World) -> None:
+def test_code_version_tells_of_changed_label_and_changed_join(world: World) -> None:
     def code_version(**changed: Any) -> str | None:
         view = fti.FeatureView(
             **{"name": "buying", "spine": world.visits, "features": [world.visits["spend"]], **changed}
@@ -294,7 +294,7 @@ def test_the_code_version_tells_of_a_changed_label_and_a_changed_join(world: Wor
     assert code_version(label=fti.Label(world.outcomes["bought"])) == versions[0]
 
 
-def test_a_last_day_that_was_run_before_its_delay_ended_is_provisional(empty: World) -> None:
+def test_last_day_run_before_its_delay_ended_is_provisional(empty: World) -> None:
     @fti.feature_group(keys=["visit_id"], event_time="t", serving_delay="6h", partitions_def=DAYS)
     def orders(context: dg.AssetExecutionContext) -> pd.DataFrame:
         rows = empty.visits_source

@@ -131,7 +131,7 @@ def columns(rows):
     }
 
 
-def test_dense_holds_numbers_and_one_hots_in_the_order_of_features():
+def test_dense_holds_numbers_and_one_hots_in_order_of_features():
     model = build_encoder(FEATURES, FITTED)
     encoded = model.encode(columns(1))
     assert model.dense_columns == ("origin=EWR", "origin=JFK", "temp", "wind", "stops=1", "stops=2")

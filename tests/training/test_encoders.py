@@ -58,7 +58,7 @@ def test_one_hot_columns_stand_in_the_order_of_names():
     assert fit(OneHot(), text("b", "a", "b", ""), "text") == FittedOneHot(("a", "b"))
 
 
-def test_capped_one_hot_keeps_the_most_frequent_then_the_first_by_name():
+def test_capped_one_hot_keeps_most_frequent_then_first_by_name():
     assert fit(OneHot(max_categories=2), text("c", "b", "a", "c"), "text") == FittedOneHot(("a", "c"))
 
 
@@ -121,7 +121,7 @@ def test_timestamps_are_refused(encoders):
         ("number", Embedding()),
     ],
 )
-def test_an_encoder_that_does_not_fit_the_type_is_refused(column_type, encoder):
+def test_encoder_that_does_not_fit_type_is_refused(column_type, encoder):
     with pytest.raises(DeclarationError, match=f"does not fit 'f', a {column_type} column: use fti"):
         check_encoders([Column("f", column_type)], {"f": encoder})
     with pytest.raises(DeclarationError):

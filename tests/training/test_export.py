@@ -112,7 +112,7 @@ def test_a_torch_module_answers_the_same_from_raw_columns(task, flat, tmp_path, 
     assert os.listdir(tmp_path) == []
 
 
-def test_what_the_model_does_not_look_at_is_no_input():
+def test_what_model_does_not_look_at_is_no_input():
     data = training_data("binary")
     exported = export(Net(data), data.encoder, data, "binary")
     assert [one.name for one in exported.inputs] == ["numbers", "text.carrier", "integer.stops", "text.origin"]
@@ -121,7 +121,7 @@ def test_what_the_model_does_not_look_at_is_no_input():
     assert "plane" not in str(model)
 
 
-def test_a_lightning_module_can_be_exported_after_it_was_fitted():
+def test_lightning_module_can_be_exported_after_it_was_fitted():
     import pytorch_lightning as pl
 
     class Lit(pl.LightningModule):
@@ -177,7 +177,7 @@ def sklearn_models(task):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_scikit_learn_estimator_answers_the_same_from_raw_columns(task):
+def test_scikit_learn_estimator_answers_same_from_raw_columns(task):
     pytest.importorskip("skl2onnx")
     data = training_data(task)
     for estimator in sklearn_models(task):
@@ -397,7 +397,7 @@ def test_rows_that_serving_may_see_are_compared():
 
 
 @pytest.mark.parametrize("fails", ["raises", "gives NaN"])
-def test_a_model_that_cannot_answer_without_a_feature_is_refused(fails):
+def test_model_that_cannot_answer_without_feature_is_refused(fails):
     """Though no row of the data has one missing."""
     pytest.importorskip("skl2onnx")
     from sklearn.linear_model import LogisticRegression
@@ -410,7 +410,7 @@ def test_a_model_that_cannot_answer_without_a_feature_is_refused(fails):
         export(trained, data.encoder, data, "binary")
 
 
-def test_a_branch_that_only_a_missing_value_takes_is_found():
+def test_branch_that_only_missing_value_takes_is_found():
     class Branch(torch.nn.Module):
         """Traced on rows without a missing value."""
 
@@ -423,7 +423,7 @@ def test_a_branch_that_only_a_missing_value_takes_is_found():
         export(Branch(), data.encoder, data, "binary")
 
 
-def test_a_forest_that_is_sure_gives_no_more_than_certainty():
+def test_forest_that_is_sure_gives_no_more_than_certainty():
     pytest.importorskip("skl2onnx")
     from sklearn.ensemble import RandomForestClassifier
 
@@ -594,7 +594,7 @@ def ensemble(name):
     "vote", "vote with weights", "vote in a pipeline", "vote in a vote", "vote in a search", "stack", "stack of a vote", "bag",
     "bag of votes", "vote of values", "stack of values", "bag of values",
 ])  # fmt: skip
-def test_votes_stacks_and_bags_answer_the_same_from_raw_columns(name):
+def test_votes_stacks_and_bags_answer_same_from_raw_columns(name):
     pytest.importorskip("skl2onnx")
     for task in ["regression"] if "values" in name else ["binary", "multiclass"]:
         data = training_data(task)
@@ -624,7 +624,7 @@ def test_votes_stacks_and_bags_answer_the_same_from_raw_columns(name):
         ),
     ],
 )
-def test_ensembles_that_are_not_converted_are_refused_with_what_to_return(name, message):
+def test_ensembles_not_converted_are_refused_with_what_to_return(name, message):
     pytest.importorskip("skl2onnx")
     data = training_data("binary")
     with pytest.raises(ModelError, match=f"(?s){message}"):

@@ -66,7 +66,7 @@ def test_an_undefined_metric_beats_nothing():
         ("log_loss", 0.4, 0.5, 0.0, True, "is not worse than"),
     ],
 )
-def test_a_model_may_be_worse_than_the_champion_by_the_tolerance(metric, score, held, tolerance, passed, words):
+def test_model_may_be_worse_than_champion_by_tolerance(metric, score, held, tolerance, passed, words):
     verdict = NotWorseThanChampion(metric, tolerance).judge(beside({metric: score}, {metric: held}))
     assert (verdict.gate, verdict.passed) == (f"not_worse_than_champion_{metric}", passed)
     assert words in verdict.reason
@@ -87,14 +87,14 @@ def test_an_undefined_metric_does_not_hold_against_a_champion():
     assert f"of the champion {BUILD} is undefined" in verdict.reason
 
 
-def test_a_model_is_compared_on_the_champions_rows_and_not_on_all():
+def test_model_is_compared_on_champions_rows_and_not_on_all():
     scores = Scores({"roc_auc": 0.9}, champion=ChampionScores(BUILD, {"roc_auc": 0.8}, challenger={"roc_auc": 0.7}))
     verdict = NotWorseThanChampion("roc_auc").judge(scores)
     assert not verdict.passed
     assert verdict.reason.startswith("roc_auc 0.7 is worse than 0.8")
 
 
-def test_a_champion_that_cannot_be_compared_with_fails_its_gate_alone():
+def test_champion_that_cannot_be_compared_with_fails_its_gate_alone():
     champion = ChampionScores(BUILD, problem="has trained on every test row")
     scores = Scores({"roc_auc": 0.9}, {"roc_auc": 0.5}, champion=champion)
     verdict = NotWorseThanChampion("roc_auc").judge(scores)
@@ -120,7 +120,7 @@ def test_a_champion_that_cannot_be_compared_with_fails_its_gate_alone():
         ("r2", -0.5, -0.7, False, "-0.7 of origin 'LGA' (600 rows) is worse than -0.5 overall by 0.2, more than 0.15"),
     ],
 )
-def test_the_worst_slice_may_be_worse_than_all_rows_by_so_much(metric, overall, worst, passed, words):
+def test_worst_slice_may_be_worse_than_all_rows_by_so_much(metric, overall, worst, passed, words):
     better = overall - 0.05 if metric == "log_loss" else overall + 0.05
     scores = sliced(overall, {"JFK": (900, better), "LGA": (600, worst)}, metric=metric)
     verdict = SliceGap(metric, by="origin", at_most=0.15, min_rows=500).judge(scores)
@@ -137,7 +137,7 @@ def test_small_slices_are_left_out_and_counted():
     assert verdict.reason.endswith("; 2 slices of fewer than 500 rows left out")
 
 
-def test_slices_of_an_undefined_metric_are_left_out_and_counted():
+def test_slices_of_undefined_metric_are_left_out_and_counted():
     slices = {"JFK": (900, 0.7), "LGA": (800, None), "EWR": (700, float("nan")), "SWF": (5, None)}
     verdict = SliceGap("roc_auc", by="origin", at_most=0.1, min_rows=500).judge(sliced(0.75, slices))
     assert verdict.passed
@@ -145,7 +145,7 @@ def test_slices_of_an_undefined_metric_are_left_out_and_counted():
     assert "; 1 slice of fewer than 500 rows left out; 2 slices without a defined roc_auc left out" in verdict.reason
 
 
-def test_of_equally_bad_slices_the_first_by_name_is_told_whatever_their_order():
+def test_equally_bad_slices_report_the_first_by_name():
     slices = {"LGA": (900, 0.5), "EWR": (600, 0.5), "JFK": (800, 0.7)}
     for order in (list(slices), list(reversed(slices))):
         scores = sliced(0.75, {value: slices[value] for value in order})
@@ -153,13 +153,13 @@ def test_of_equally_bad_slices_the_first_by_name_is_told_whatever_their_order():
 
 
 @pytest.mark.parametrize("slices", [{}, {"JFK": (99, 0.1)}, {"JFK": (900, None)}])
-def test_with_no_slice_to_judge_the_gate_passes_and_says_so(slices):
+def test_with_no_slice_to_judge_gate_passes(slices):
     verdict = SliceGap("roc_auc", by="origin", at_most=0.1).judge(sliced(0.75, slices))
     assert verdict.passed
     assert verdict.reason.startswith("no slice of origin can be judged")
 
 
-def test_the_slice_of_rows_without_a_value_counts_like_any_other():
+def test_slice_of_rows_without_value_counts_like_any_other():
     verdict = SliceGap("roc_auc", by="origin", at_most=0.1).judge(sliced(0.75, {"": (900, 0.5), "JFK": (900, 0.8)}))
     assert not verdict.passed
     assert "of origin '' (900 rows)" in verdict.reason
@@ -171,7 +171,7 @@ def test_an_undefined_overall_metric_has_no_gap():
     assert "of the model is undefined" in verdict.reason
 
 
-def test_a_gap_by_a_column_that_was_not_sliced_by_is_an_error():
+def test_gap_by_column_not_sliced_by_is_error():
     with pytest.raises(ModelError, match="needs the slices of 'carrier': there is 'origin'"):
         SliceGap("roc_auc", by="carrier", at_most=0.1).judge(sliced(0.75, {}))
 

@@ -238,9 +238,7 @@ def test_an_accepted_build_is_published_promoted_and_materialized(bench: Bench) 
 
 
 @pytest.mark.parametrize("gates_fail_run", [True, False])
-def test_a_rejected_build_is_kept_and_not_materialized_and_the_champion_stays(
-    bench: Bench, gates_fail_run: bool
-) -> None:
+def test_rejected_build_is_kept_and_not_materialized_and_champion_stays(bench: Bench, gates_fail_run: bool) -> None:
     champion = bench.published("07", promoted=True).reference
     model = buyer(bad, gates_fail_run=gates_fail_run)
     result = bench.train(model, "08")
@@ -256,7 +254,7 @@ def test_a_rejected_build_is_kept_and_not_materialized_and_the_champion_stays(
     assert "It is **rejected**" in (bench.store.root / "buyer" / rejected.reference / "card.md").read_text()
 
 
-def test_the_champion_gate_compares_with_the_newest_accepted_build_of_an_earlier_cutoff(bench: Bench) -> None:
+def test_champion_gate_compares_with_newest_accepted_build_of_earlier_cutoff(bench: Bench) -> None:
     bench.published("05")
     earlier = bench.published("06", promoted=True)
     bench.published("06T12:00", status="rejected")
@@ -273,7 +271,7 @@ def test_the_champion_gate_compares_with_the_newest_accepted_build_of_an_earlier
     assert f"of the champion {earlier.reference}" in verdict.reason
 
 
-def test_a_slice_gap_is_judged_on_the_slices_of_the_test_rows(bench: Bench) -> None:
+def test_slice_gap_is_judged_on_slices_of_test_rows(bench: Bench) -> None:
     gap = fti.SliceGap("log_loss", by="habit", at_most=0.0, min_rows=1)
     evaluated = fti.Evaluation(metrics=["log_loss"], slices=["habit"])
     assert not bench.train(buyer(dataset=WITH_NEW_HABITS, evaluate=evaluated, gates=[gap]), "08").success
@@ -344,7 +342,7 @@ def test_the_comparison_leaves_out_what_the_champion_trained_on(bench: Bench) ->
     assert own != challenger.metrics["log_loss"]
 
 
-def test_a_champion_that_trained_on_every_test_row_cannot_be_compared_with(bench: Bench) -> None:
+def test_champion_trained_on_every_test_row_is_incomparable(bench: Bench) -> None:
     (one,) = bench.made.builds("buyer")
     bench.published("07T12:00", dataset=replace(one.dataset, trained_until="2013-01-08T00:00:00"))
     assert not bench.train(buyer(gates=[fti.BeatsBaseline("log_loss"), NOT_WORSE]), "08").success
@@ -378,7 +376,7 @@ def test_a_champion_without_common_rows_fails_its_gate(bench: Bench) -> None:
     assert "cannot be compared with: features.outcomes_v7 is not in the offline store" in verdict.reason
 
 
-def test_backfilling_an_older_cutoff_does_not_move_the_champion_back(bench: Bench) -> None:
+def test_backfilling_older_cutoff_does_not_move_champion_back(bench: Bench) -> None:
     champion = bench.published("07", promoted=True).reference
     model = buyer()
     result = bench.train(model, "05")
@@ -423,7 +421,7 @@ def test_a_range_builds_and_judges_each_cutoff_in_order(bench: Bench) -> None:
     assert builds[3].reference not in failed["beats_baseline_log_loss"]
 
 
-def test_an_alias_that_changed_meanwhile_is_a_conflict_and_the_build_is_kept(bench: Bench) -> None:
+def test_alias_that_changed_meanwhile_is_conflict_and_build_is_kept(bench: Bench) -> None:
     first, second = bench.published("05", promoted=True), bench.published("06", promoted=True)
 
     def meanwhile(data: fti.TrainingData) -> Any:
@@ -506,7 +504,7 @@ def test_a_regression_model_end_to_end(bench: Bench) -> None:
     assert manifest.outputs[0].name == "value"
 
 
-def test_a_champion_is_compared_with_while_its_on_demand_functions_keep_their_version(bench: Bench) -> None:
+def test_champion_is_compared_while_on_demand_versions_stay(bench: Bench) -> None:
     options = {"dataset": AMOUNTS, "task": "regression", "gates": [fti.NotWorseThanChampion("rmse", tolerance=1.0)]}
     model = buyer(lambda data: LinearRegression().fit(data.train.X, data.train.y), **options)
     bench.train(model, "07")
@@ -528,7 +526,7 @@ def test_a_champion_is_compared_with_while_its_on_demand_functions_keep_their_ve
     assert "cannot be compared with: on-demand function 'doubled' version 9" in rejected.gates[0].reason
 
 
-def test_a_multiclass_model_end_to_end_and_against_a_champion_of_fewer_classes(bench: Bench) -> None:
+def test_multiclass_model_against_a_champion_of_fewer_classes(bench: Bench) -> None:
     options = {"dataset": KINDS, "task": "multiclass", "gates": [fti.BeatsBaseline("accuracy")]}
     assert bench.train(buyer(**options), "05").success
     gates = [fti.NotWorseThanChampion("accuracy", tolerance=1.0)]

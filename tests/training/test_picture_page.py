@@ -70,7 +70,7 @@ def test_every_slice_is_there_and_the_worst_is_first() -> None:
     assert listed == [*(f"o{n}" for n in reversed(range(100))), "(missing)"]
 
 
-def test_of_more_values_than_are_evaluated_the_page_says_so() -> None:
+def test_of_more_values_than_are_evaluated_page_says_so() -> None:
     slices = {"user": {f"u{n}": {"rmse": 1.0, "rows": 5.0} for n in range(200)}}
     page = picture_page("m", "regression", np.ones(3), np.ones(3), slices, ["rmse"])
     assert "the 200 values with the most rows" in page

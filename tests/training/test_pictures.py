@@ -30,7 +30,7 @@ def points(svg: str) -> list[tuple[int, int]]:
     return [(int(x), 200 - int(y)) for x, y in re.findall(r"(-?\d+) (-?\d+)", drawn)]
 
 
-def test_the_roc_curve_of_a_perfect_order_goes_up_and_then_across() -> None:
+def test_roc_curve_of_perfect_order_goes_up_and_then_across() -> None:
     curve = roc_curve(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9]))
     assert points(curve)[0] == (0, 0)
     assert points(curve)[-1] == (200, 200)
@@ -51,7 +51,7 @@ def test_the_area_is_that_of_the_metric() -> None:
     assert f"ROC, area {roc_auc_score(y, probability):.3f}" in texts(roc_curve(y, probability))
 
 
-def test_calibrated_answers_lie_on_the_diagonal_of_an_axis_that_fits_them() -> None:
+def test_calibrated_answers_lie_on_diagonal_of_axis_that_fits_them() -> None:
     probability = np.repeat([0.1, 0.2, 0.3, 0.4], 100)
     y = np.concatenate([np.arange(100) < share for share in (10, 20, 30, 40)])
     order = RNG.permutation(400)
@@ -104,7 +104,7 @@ def test_slices_of_few_rows_are_not_the_worst_ones() -> None:
     assert texts(shown) == ["few 0.1", "fewer 0.9", "roc_auc by c", "the worst first"]
 
 
-def test_of_a_column_with_more_values_the_largest_slices_are_meant() -> None:
+def test_of_column_with_more_values_largest_slices_are_meant() -> None:
     found = {f"c{number}": {"rmse": float(number), "rows": 9.0} for number in range(200)}
     shown = pictures("regression", RNG.random(9), RNG.random(9), {"c": found}, "rmse")["slices/c"]
     assert texts(shown)[0] == "c199 199"

@@ -52,7 +52,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_another_seed_is_compared_on_rows_the_champion_never_had(home: Path) -> None:
+def test_another_seed_is_compared_on_rows_champion_never_had(home: Path) -> None:
     champion = materialize(seed=0)
     assert champion.dataset.random_parts.seed == 0
     challenger = materialize(seed=1)
@@ -61,13 +61,13 @@ def test_another_seed_is_compared_on_rows_the_champion_never_had(home: Path) -> 
     assert verdict.passed, verdict.reason  # by heart, the champion would be right on four of five of these rows
 
 
-def test_keys_in_another_order_are_those_of_the_champions_split(home: Path) -> None:
+def test_keys_in_another_order_are_those_of_champions_split(home: Path) -> None:
     materialize(seed=0, keys=("id", "shop"))
     (verdict,) = materialize(seed=0, keys=("shop", "id"), version=2).gates
     assert verdict.passed, verdict.reason
 
 
-def test_a_champion_that_did_not_note_its_split_is_not_compared(home: Path) -> None:
+def test_champion_that_did_not_note_its_split_is_not_compared(home: Path) -> None:
     champion = materialize(seed=0)
     store = ModelStore(".fti/models")
     earlier = replace(

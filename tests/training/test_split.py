@@ -12,7 +12,7 @@ DAYS = st.integers(1, 60).map(lambda days: timedelta(days=days))
 
 
 @given(DAYS, DAYS, st.integers(0, 100).map(lambda hours: timedelta(hours=hours)))
-def test_parts_are_as_long_as_declared_with_a_maturity_between_them(validation, test, maturity):
+def test_parts_are_as_long_as_declared_with_maturity_between_them(validation, test, maturity):
     parts = TimeSplit(validation=validation, test=test).boundaries(CUTOFF, maturity)
     assert tuple(parts) == SPLITS
     assert parts["test"][1] == CUTOFF - maturity

@@ -279,7 +279,7 @@ def test_a_label_by_keys_of_another_type_is_refused() -> None:
         view(label=fti.Label(outcomes["is_late"]))
 
 
-def test_a_column_whose_type_the_schema_leaves_open_is_told_by_what_is_stored() -> None:
+def test_open_column_type_comes_from_the_stored_table() -> None:
     @fti.feature_group(keys=["flight_id"], schema=pa.DataFrameSchema({"flight_id": pa.Column(int), "x": pa.Column()}))
     def open_group() -> pd.DataFrame: ...
 
@@ -293,7 +293,7 @@ def test_a_column_whose_type_the_schema_leaves_open_is_told_by_what_is_stored() 
         declared.record(lambda group: group.columns or {})
 
 
-def test_a_view_without_schemas_is_checked_against_what_is_stored() -> None:
+def test_view_without_schemas_is_checked_against_what_is_stored() -> None:
     declared = view(features=[undeclared["x"]])
     stored: dict[Any, Any] = {undeclared: {"flight_id": "text", "t": "timestamp", "x": "number"}}
     with pytest.raises(
@@ -307,7 +307,7 @@ def test_a_view_without_schemas_is_checked_against_what_is_stored() -> None:
         declared.record(lambda group: stored.get(group, group.columns))
 
 
-def test_a_record_holds_the_request_the_joins_and_the_features_in_order() -> None:
+def test_record_holds_request_joins_and_features_in_order() -> None:
     declared = view(
         features=[
             weather["temp"],
@@ -378,7 +378,7 @@ def test_a_record_holds_the_request_the_joins_and_the_features_in_order() -> Non
     ]
 
 
-def test_on_demand_features_run_after_those_that_they_take_whatever_the_order() -> None:
+def test_on_demand_features_run_after_those_that_they_take_whatever_order() -> None:
     declared = view(features=[doubled_wait, lead, weather["temp"], waiting, boarding])
     assert declared.feature_names == ["double_wait", "lead_s", "temp", "wait"]
     record = declared.record(lambda group: group.columns or {})
@@ -387,7 +387,7 @@ def test_on_demand_features_run_after_those_that_they_take_whatever_the_order() 
     assert [column.name for column in record.request] == ["flight_id", "origin", "gate"]
 
 
-def test_a_whole_group_gives_every_column_that_is_neither_key_nor_time() -> None:
+def test_whole_group_gives_every_column_that_is_neither_key_nor_time() -> None:
     declared = view(features=[weather], encoders={"sky": fti.OneHot()})
     record = declared.record(lambda group: group.columns or {})
     assert declared.feature_names == ["temp", "sky"]
@@ -400,12 +400,12 @@ def test_numbers_without_an_encoder_are_standardized() -> None:
     assert encoders == {"distance": fti.Standardize(), "temp": fti.Passthrough()}
 
 
-def test_a_label_is_found_by_the_spine_column_that_on_names() -> None:
+def test_label_is_found_by_spine_column_that_on_names() -> None:
     declared = view(label=fti.Label(loads.on(flight_id="flight")["was_full"]))
     assert declared.label.column.spine_keys == {"flight": "flight_id"}
 
 
-def test_the_maturity_is_the_horizon_if_it_is_not_stated() -> None:
+def test_maturity_is_horizon_if_it_is_not_stated() -> None:
     assert fti.Label(arrivals["is_late"], within="30d").age == duration("30d")
     assert fti.Label(arrivals["is_late"]).age == duration("0d")
     assert fti.Label(arrivals["is_late"], maturity="40d", within="30d").age == duration("40d")
@@ -418,7 +418,7 @@ def test_lookups_are_the_groups_without_an_event_time() -> None:
     assert [group.table_name for group in view(features=[untimed["age"]]).lookups] == ["untimed_v1"]
 
 
-def test_an_earlier_value_of_the_label_may_be_a_prefixed_feature() -> None:
+def test_earlier_value_of_label_may_be_prefixed_feature() -> None:
     assert view(features=[arrivals.prefix("past_")["is_late"]]).feature_names == ["past_is_late"]
     declared = view(label=fti.Label(verdicts["was_late"]), features=[verdicts.prefix("past_")["minutes"]])
     assert declared.feature_names == ["past_minutes"]

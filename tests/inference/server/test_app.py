@@ -277,7 +277,7 @@ def test_a_new_champion_serves_after_it_is_followed(app, world):
     assert ask(app, "POST", f"/predict/delay_net?at={AT}", PLAIN).json["value"] == VALUE + 5
 
 
-def test_an_answer_is_of_one_build_whatever_is_promoted_meanwhile(world):
+def test_answer_is_of_one_build_whatever_is_promoted_meanwhile(world):
     """Of two builds that take turns at every look, each answer has the classes, the values and the name of one."""
     app = made(world, "delay_net")
     served = app.repository.get("delay_net")
@@ -335,7 +335,7 @@ def test_openapi_has_an_example_that_is_answered(app):
     assert "https://" not in page
 
 
-def test_a_model_that_cannot_be_served_is_an_error_at_once(world):
+def test_model_that_cannot_be_served_is_error_together(world):
     with pytest.raises(NoChampionError):
         made(world, "nobody")
     with pytest.raises(DeclarationError, match="names no model"):
@@ -381,7 +381,7 @@ def test_one_request_too_many_is_told_to_come_back(world):
     assert app.answering.active == 0
 
 
-def test_a_damaged_online_store_is_a_503_until_it_is_mended(world):
+def test_damaged_online_store_is_503_until_it_is_mended(world):
     path = next(world.online.root.glob("weather_v1.*"))
     whole = path.read_bytes()
     app = made(world, "delay_net")

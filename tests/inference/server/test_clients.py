@@ -182,7 +182,7 @@ def test_chunks_without_end_are_cut_off(address):
     assert is_well(address)
 
 
-def test_connections_beyond_the_limit_are_refused_and_the_others_served(address):
+def test_connections_beyond_limit_are_refused_and_others_served(address):
     kept = [connected(address) for _ in range(LIMITS.connections)]
     time.sleep(0.1)
     with connected(address) as late:

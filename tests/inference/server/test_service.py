@@ -73,7 +73,7 @@ def test_workers_count_together_and_drain_before_they_stop(tmp_path: Path) -> No
     assert sum(line["path"] == "/v2/models/simple/infer" and line["status"] == 200 for line in lines) == 8
 
 
-def test_lines_of_the_log_are_written_whole_and_in_order(tmp_path):
+def test_lines_of_log_are_written_whole_and_in_order(tmp_path):
     file = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
     lines = Lines(file)
 

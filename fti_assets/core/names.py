@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import DeclarationError
 
 FEATURES, DATASETS, PREDICTIONS = "features", "datasets", "predictions"
@@ -29,6 +30,16 @@ def is_kept(column: str) -> bool:
     (True, False)
     """
     return column.lower() == PARTITION or column.lower().startswith(("_fti_", "__fti_"))
+
+
+def in_partitions(partitions: Iterable[str]) -> str:
+    """The SQL of whether a row is in one of some partitions.
+
+    >>> in_partitions(["2013-01-01"])
+    "_partition IN ('2013-01-01')"
+    """
+    # Literals, not a join or a parameter: DuckLake reads from them which files it need not open.
+    return f"{PARTITION} IN ({', '.join(map(literal, partitions)) or 'NULL'})"
 
 
 def versioned(name: str, version: int) -> str:

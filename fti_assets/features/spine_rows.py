@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fti_assets.core.manifest import SpineTimes, ViewRecord
-from fti_assets.core.names import PARTITION
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.names import PARTITION, in_partitions
+from fti_assets.core.sql import quoted
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.stores.duckdb.relations import relation_name
 
@@ -91,10 +91,10 @@ def stored_spine(
     rows = lake.rows(table, snapshot=snapshot, with_partition=True)
     if PARTITION not in rows.columns:  # another system keeps it
         return spine_as_of(lake.connection, lake.rows(table, snapshot=snapshot, partitions=partitions), view)
-    in_partitions = f"{PARTITION} IN ({', '.join(map(literal, partitions)) or 'NULL'})"
+    condition = in_partitions(partitions)
     # Then there is one row a key and time, which no row of another partition could win over.
     if view.times.have_fixed_delay:
-        rows, in_partitions = rows.filter(in_partitions), "true"
+        rows, condition = rows.filter(condition), "true"
     return lake.connection.sql(
-        f"SELECT * EXCLUDE ({PARTITION}) FROM {relation_name(spine_as_of(lake.connection, rows, view))} WHERE {in_partitions}"
+        f"SELECT * EXCLUDE ({PARTITION}) FROM {relation_name(spine_as_of(lake.connection, rows, view))} WHERE {condition}"
     )

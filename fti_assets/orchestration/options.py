@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, TypedDict
 
@@ -39,9 +39,6 @@ class AssetOptions(TypedDict, total=False):
     kinds: AbstractSet[str] | None
     pool: str | None
     is_virtual: bool
-
-
-Step = Callable[..., Iterable[Any]]
 
 
 def asset_key(options: AssetOptions, name: str) -> dg.AssetKey:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from fti_assets.core.names import DATASETS, FEATURES, PREDICTIONS, TableName
+from fti_assets.core.names import FEATURES, TableName
 from fti_assets.describe import existing_store
 from fti_assets.errors import NotMaterializedError, StoreError, one_of
 from fti_assets.features.groups.group import FeatureGroup
@@ -21,8 +21,6 @@ from fti_assets.stores.files import readable
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.tiles import tiles_of
 from fti_assets.stores.online.store import OnlineStore
-
-SCHEMAS = (FEATURES, DATASETS, PREDICTIONS)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from fti_assets.core.names import PARTITION, TILES, TableName
-from fti_assets.core.sql import literal, quoted, temporary_name, timestamp
+from fti_assets.core.names import PARTITION, TILES, TableName, in_partitions
+from fti_assets.core.sql import quoted, temporary_name, timestamp
 from fti_assets.core.times import Partition, from_microseconds, microseconds
 from fti_assets.errors import NotMaterializedError
 from fti_assets.features.rows.table import SourcePartitions
@@ -161,7 +161,7 @@ def _make_missing(
     missing = [key for key, version in versions.items() if stored.get(key) != version]
     if not missing:
         return
-    source = f"(SELECT * FROM {relation_name(partitions.stored)} WHERE {_in(missing)})"
+    source = f"(SELECT * FROM {relation_name(partitions.stored)} WHERE {in_partitions(missing)})"
     results = Results(windows, Spreads(lake.connection, source, {}))
     needed = results.needed
     needed.total("1", 0)
@@ -224,15 +224,11 @@ def _rows_sql(windows: Windows, partitions: SourcePartitions, tiles: Sequence[st
     else:
         conditions = [f"{within(event, *one)} AND {available} < {at(one[1])}" for one in ranges]
         conditions += [f"{event} < {at(one[0])} AND {within(available, *one)}" for one in ranges]
-    parts = [f"{_in(tiles)} AND {condition}" for condition in conditions]
+    parts = [f"{in_partitions(tiles)} AND {condition}" for condition in conditions]
     recent = " OR ".join(f"({one})" for one in windows.recent())
-    parts.append(f"{_in([key for key in partitions.versions if key not in tiles])} AND ({recent})")
+    parts.append(f"{in_partitions([key for key in partitions.versions if key not in tiles])} AND ({recent})")
     source = relation_name(partitions.rows)
     return "(" + " UNION ALL ".join(f"SELECT * FROM {source} WHERE {condition}" for condition in parts) + ")"
-
-
-def _in(partitions: Sequence[str]) -> str:
-    return f"{PARTITION} IN ({', '.join(map(literal, partitions)) or 'NULL'})"
 
 
 def _day_sql(time: str) -> str:

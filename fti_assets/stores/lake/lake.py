@@ -10,8 +10,8 @@ from dataclasses import astuple
 import duckdb
 
 from fti_assets.core import clock
-from fti_assets.core.names import PARTITION, Commit, PartitionRecord, TableName
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.names import PARTITION, Commit, PartitionRecord, TableName, in_partitions
+from fti_assets.core.sql import quoted
 from fti_assets.errors import StoreError
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.lake.catalog import put_columns
@@ -149,10 +149,12 @@ class Lake(LakeReader):
             fit(self, table, staged)
             # Deleting a whole partition drops its files; with any other condition DuckLake would write files of
             # deletions.
-            if replaced := ", ".join(literal(key) for key in changed if key in old):
-                execute(f"DELETE FROM {table.sql} WHERE {PARTITION} IN ({replaced})")
-            if keys := ", ".join(literal(key) for key in changed):
-                execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(staged)} WHERE {PARTITION} IN ({keys})")
+            if replaced := [key for key in changed if key in old]:
+                execute(f"DELETE FROM {table.sql} WHERE {in_partitions(replaced)}")
+            if changed:
+                execute(
+                    f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(staged)} WHERE {in_partitions(changed)}"
+                )
 
     def _lost(
         self, table: TableName, types: Mapping[str, str], records: Mapping[str, PartitionRecord], selected: str = "*"
@@ -164,8 +166,8 @@ class Lake(LakeReader):
         try:
             results: dict[str, str] = {}
             for version in {hash_of(records[key].data_version) for key in holding}:
-                keys = ", ".join(literal(key) for key in holding if hash_of(records[key].data_version) == version)
-                rows = f"SELECT {selected} FROM {table.sql} WHERE {PARTITION} IN ({keys})"
+                keys = [key for key in holding if hash_of(records[key].data_version) == version]
+                rows = f"SELECT {selected} FROM {table.sql} WHERE {in_partitions(keys)}"
                 asked = f"SELECT {PARTITION}, {content_sums(types, version)} FROM ({rows}) GROUP BY 1"
                 for key, *sums in self.connection.execute(asked).fetchall():
                     results[key] = data_version(types, tuple(map(int, sums)), version)

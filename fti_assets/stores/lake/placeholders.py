@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fti_assets.core.names import PARTITION
+from fti_assets.core.names import in_partitions
 from fti_assets.core.sql import literal, quoted
 from fti_assets.stores.lake.damage import without_unreadable
 from fti_assets.stores.lake.reader import LakeReader
@@ -51,8 +51,8 @@ def rows_without(lake: LakeReader, table: TableName, partitions: Collection[str]
     """The SQL of a table's rows but for those of some partitions, whose files are not opened."""
     if not partitions:
         return table.sql
-    unwritten = ", ".join(literal(key) for key in lake.ledger(table) if key not in partitions) or "NULL"
-    return f"(FROM {table.sql} WHERE {PARTITION} IN ({unwritten}))"  # with NOT IN, DuckLake opens all files
+    readable = [key for key in lake.ledger(table) if key not in partitions]
+    return f"(FROM {table.sql} WHERE {in_partitions(readable)})"  # with NOT IN, DuckLake opens all files
 
 
 def common_types(

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import duckdb
 
-from fti_assets.core.names import LEDGER, PARTITION, TILES, WHOLE, PartitionRecord, TableName
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.names import LEDGER, PARTITION, TILES, WHOLE, PartitionRecord, TableName, in_partitions
+from fti_assets.core.sql import quoted
 from fti_assets.core.types import ColumnType, type_of_sql
 from fti_assets.errors import NotMaterializedError, StoreError, listed
 from fti_assets.stores.duckdb.content_hash import FIXED, OF_DUCKDB, content_sums, data_version, hash_of
@@ -125,9 +125,7 @@ class LakeReader:
                 f"{table.full_name} is not in the offline store at {self._store.root}, which has {listed(names)}: materialize it first"
             )
         columns = "*" if with_partition else f"* EXCLUDE ({PARTITION})"
-        where = ""
-        if partitions is not None:
-            where = f" WHERE {PARTITION} IN ({', '.join(literal(partition) for partition in partitions) or 'NULL'})"
+        where = "" if partitions is None else f" WHERE {in_partitions(partitions)}"
         try:
             return self.connection.sql(f"SELECT {columns} FROM {table.sql}{_at(snapshot)}{where}")
         except duckdb.Error as error:

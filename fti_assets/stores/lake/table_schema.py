@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from fti_assets.core.names import PARTITION, TableName
-from fti_assets.core.sql import literal, quoted, temporary_name
+from fti_assets.core.names import PARTITION, TableName, in_partitions
+from fti_assets.core.sql import quoted, temporary_name
 from fti_assets.errors import SchemaChangedError
 from fti_assets.stores.lake.damage import unreadable_files
 from fti_assets.stores.lake.placeholders import CommonType, common_types, rows_without
@@ -76,7 +76,7 @@ def _retype(lake: LakeReader, table: TableName, types: Mapping[str, str], common
     has_value = " OR ".join(f"{quoted(name)} IS NOT NULL" for name in types)
     moved = [key for (key,) in execute(f"SELECT DISTINCT {PARTITION} FROM {table.sql} WHERE {has_value}").fetchall()]
     rows = quoted(temporary_name("moved"))
-    of_moved = f"{PARTITION} IN ({', '.join(map(literal, moved))})"
+    of_moved = in_partitions(moved)
     if moved:
         execute(f"CREATE TEMP TABLE {rows} AS SELECT * REPLACE ({casts}) FROM {table.sql} WHERE {of_moved}")
         execute(f"DELETE FROM {table.sql} WHERE {of_moved}")

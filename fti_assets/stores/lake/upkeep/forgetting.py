@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -19,7 +19,16 @@ from typing import Any
 import duckdb
 
 from fti_assets.core import clock
-from fti_assets.core.names import DATASETS, FEATURES, PARTITION, PREDICTIONS, Commit, PartitionRecord, TableName
+from fti_assets.core.names import (
+    DATASETS,
+    FEATURES,
+    PARTITION,
+    PREDICTIONS,
+    Commit,
+    PartitionRecord,
+    TableName,
+    in_partitions,
+)
 from fti_assets.core.sql import literal, quoted, temporary_name
 from fti_assets.errors import DamagedError, DataError, StoreError, listed
 from fti_assets.stores.files import files_under, read_file, readable, write_atomically, written
@@ -165,17 +174,13 @@ def find_tiles(lake: Lake, source: TableName, predicate: str) -> list[FoundTiles
         made_of = {key: json.loads(record.record).get("version") for key, record in ledger.items()}
         # A tile that was made of the rows without the key holds nothing of it.
         anew = {key for key in ever - now if key in made_of and made_of[key] == versions.get(key)}
-        then, still = ([_in_partitions(keys), predicate] for keys in (ever, ever - anew))
+        then, still = ([in_partitions(keys), predicate] for keys in (ever, ever - anew))
         files = [file for file in _holding(lake, table, then) if file.end is not None]
         files += [file for file in _holding(lake, table, still) if file.end is None]
         if files:
             is_current = any(file.end is None for file in files)
             results.append(FoundTiles(table, is_current, _read_by(lake, files)))
     return results
-
-
-def _in_partitions(partitions: Collection[str]) -> str:
-    return f"{PARTITION} IN ({', '.join(map(literal, sorted(partitions))) or 'NULL'})"
 
 
 def take_out(

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import duckdb
 
-from fti_assets.core.names import DATASETS, PARTITION, TILES, PartitionRecord, TableName
+from fti_assets.core.names import DATASETS, PARTITION, TILES, PartitionRecord, TableName, in_partitions
 from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import FtiError
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
@@ -230,8 +230,8 @@ def _register_alike(lake: Lake, table: TableName, files_by_partition: Mapping[st
     rewritten = [partition for partition, files in files_by_partition.items() if files.rewritten or settled is not None]
     with lake.transaction(table, written, old=old, folders=rewritten, message=_REPAIR, extra={}):
         fit(lake, table, staged)
-        if replaced := ", ".join(map(literal, old)):
-            execute(f"DELETE FROM {table.sql} WHERE {PARTITION} IN ({replaced})")
+        if old:
+            execute(f"DELETE FROM {table.sql} WHERE {in_partitions(old)}")
         for partition, files in files_by_partition.items():
             if partition in rewritten:
                 execute(f"INSERT INTO {table.sql} BY NAME FROM {staged} WHERE {PARTITION} = {literal(partition)}")

@@ -187,7 +187,7 @@ def test_an_old_file_is_closed_though_nothing_more_is_answered(tmp_path):
 def test_answers_beyond_what_memory_may_hold_are_counted_where_they_would_have_been(tmp_path):
     seen: list[tuple[str, str, int]] = []
     writer = LogWriter(
-        tmp_path, limits=LogLimits(waiting_rows=3, file_seconds=3600), seen=lambda *one: seen.append(one)
+        tmp_path, limits=LogLimits(waiting_rows=3, file_seconds=3600), tally=lambda *one: seen.append(one)
     )
     with writer._work.writing:  # a disk that hangs
         writer.add("many", [{}] * 5, [answer(number) for number in range(5)])

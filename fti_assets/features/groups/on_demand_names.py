@@ -66,32 +66,32 @@ class Names:
         self._texts: dict[str, set[str]] = {}
         self._place(tree, self._module)
 
-    def paths(self, node: ast.expr, seen: frozenset[tuple[int, str]] = _NONE) -> set[str]:
+    def paths(self, node: ast.expr, visited: frozenset[tuple[int, str]] = _NONE) -> set[str]:
         """The dotted names that an expression may stand for, ``numpy.load`` or ``builtins.open``; none for other values."""
         if isinstance(node, ast.Name):
-            return self._named(node.id, self._scopes[node], seen)
+            return self._named(node.id, self._scopes[node], visited)
         if isinstance(node, ast.Attribute):
-            return self._parts(self.paths(node.value, seen), node.attr, seen)
+            return self._parts(self.paths(node.value, visited), node.attr, visited)
         if isinstance(node, ast.NamedExpr):
-            return self.paths(node.value, seen)
+            return self.paths(node.value, visited)
         if isinstance(node, ast.IfExp):
-            return self.paths(node.body, seen) | self.paths(node.orelse, seen)
+            return self.paths(node.body, visited) | self.paths(node.orelse, visited)
         if isinstance(node, ast.BoolOp):
-            return {path for one in node.values for path in self.paths(one, seen)}
+            return {path for one in node.values for path in self.paths(one, visited)}
         if isinstance(node, ast.Call) and node.args:
-            called, text = self.paths(node.func, seen), text_of(node.args[0])
+            called, text = self.paths(node.func, visited), text_of(node.args[0])
             if "builtins.getattr" in called and len(node.args) > 1 and (part := text_of(node.args[1])) is not None:
-                return self._parts(self.paths(node.args[0], seen), part, seen)
+                return self._parts(self.paths(node.args[0], visited), part, visited)
             if text is not None and "importlib.import_module" in called:
                 return {text}
             if text is not None and "builtins.__import__" in called:
                 return {text, text.partition(".")[0]}
         return set()
 
-    def binds(self, name: str, seen: frozenset[str] = frozenset()) -> bool:
+    def binds(self, name: str, visited: frozenset[str] = frozenset()) -> bool:
         """Whether the module gives a name a value, or takes it with all names of another."""
         return name in self._module.names or any(
-            self._of(one).binds(name, seen | {one}) for one in self._stars if one not in seen
+            self._of(one).binds(name, visited | {one}) for one in self._stars if one not in visited
         )
 
     def is_of_a_class(self, node: ast.AST) -> bool:
@@ -105,17 +105,17 @@ class Names:
             return {text}
         return self._texts.get(node.id, set()) if isinstance(node, ast.Name) else set()
 
-    def _parts(self, owners: set[str], part: str, seen: frozenset[tuple[int, str]]) -> set[str]:
-        return {path for owner in owners for path in self._known(f"{owner}.{part}", seen)}
+    def _parts(self, owners: set[str], part: str, visited: frozenset[tuple[int, str]]) -> set[str]:
+        return {path for owner in owners for path in self._resolved(f"{owner}.{part}", visited)}
 
-    def _known(self, path: str, seen: frozenset[tuple[int, str]]) -> set[str]:
+    def _resolved(self, path: str, visited: frozenset[tuple[int, str]]) -> set[str]:
         """A path, and what the module of the user's own that it leads through has under that name."""
         if not is_own(path):
             return {path}
         module, _, name = path.rpartition(".")
         if not module or source_file(module) is None:
             return {path}
-        return {path} | self._of(module)._named(name, None, seen)
+        return {path} | self._of(module)._named(name, None, visited)
 
     def _of(self, module: str) -> Names:
         if module not in self._read:
@@ -128,25 +128,25 @@ class Names:
             self._read[module] = Names(tree, package, self._read)
         return self._read[module]
 
-    def _named(self, name: str, scope: _Scope | None, seen: frozenset[tuple[int, str]]) -> set[str]:
+    def _named(self, name: str, scope: _Scope | None, visited: frozenset[tuple[int, str]]) -> set[str]:
         """What a name stands for where it is said; without a scope, what the module has under it for others."""
-        found = self._binding(name, scope or self._module)
-        if found is None:
-            if (mark := (id(self._module), f"*{name}")) in seen:
+        scope_of_name = self._binding(name, scope or self._module)
+        if scope_of_name is None:
+            if (mark := (id(self._module), f"*{name}")) in visited:
                 return set()
             starred = [self._of(one) for one in self._stars]
             if scope is None or any(one.binds(name) for one in starred):
-                return set[str]().union(*(one._named(name, None, seen | {mark}) for one in starred))
+                return set[str]().union(*(one._named(name, None, visited | {mark}) for one in starred))
             return {f"builtins.{name}"} if hasattr(builtins, name) or name == "__builtins__" else set()
-        mark = (id(found), name)
-        if mark in seen:
+        mark = (id(scope_of_name), name)
+        if mark in visited:
             return set()
         paths: set[str] = set()
-        for one in found.names[name]:
+        for one in scope_of_name.names[name]:
             if isinstance(one, str):
-                paths |= self._known(one, seen | {mark})
+                paths |= self._resolved(one, visited | {mark})
             else:
-                paths |= self.paths(one, seen | {mark})
+                paths |= self.paths(one, visited | {mark})
         return paths
 
     def _binding(self, name: str, scope: _Scope) -> _Scope | None:
@@ -223,15 +223,15 @@ class Names:
 
     def _give(self, targets: list[ast.expr], value: ast.expr, scope: _Scope) -> None:
         """Bind the names of an assignment to what its value stands for, where each gets a whole one."""
-        given = [pair for target in targets for pair in _pairs(target, value)]
-        for target, part in given:
+        pairs = [pair for target in targets for pair in _pairs(target, value)]
+        for target, part in pairs:
             if isinstance(target, ast.Name):
                 scope.bind(target.id, part)
                 text = text_of(part)
                 if text is not None:
                     self._texts.setdefault(target.id, set()).add(text)
-        lost = {part for target, part in given if not isinstance(target, ast.Name)}
-        for _, part in given:
+        lost = {part for target, part in pairs if not isinstance(target, ast.Name)}
+        for _, part in pairs:
             self.followed |= {one for one in _whole(part) if part not in lost}
 
 

@@ -70,7 +70,7 @@ _BUILTINS = {
     **dict.fromkeys(("vars", "globals", "locals", "dir"), "looks names up by their text: write the names out"),
     **dict.fromkeys(("__builtins__", "__loader__", "__spec__", "__build_class__"), "cannot be followed: leave it out"),
 }
-_FOUND_BY_TEXT: dict[Any, str] = {
+_TEXT_LOOKUPS: dict[Any, str] = {
     getattr: _BY_TEXT,
     operator.attrgetter: _BY_TEXT,
     operator.methodcaller: _BY_TEXT,
@@ -99,10 +99,10 @@ def problems_of(tree: ast.Module, names: Names, refused_module: Callable[[str], 
         names: what its names stand for.
         refused_module: why a module of a library may not be taken; None if it may.
     """
-    seen_as = _Seen(names, refused_module)
+    module_source = _ModuleSource(names, refused_module)
     parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
     for node in nodes_of(tree, names):
-        why = seen_as.problem(node, parents.get(node))
+        why = module_source.problem(node, parents.get(node))
         if why is not None:
             yield Problem(getattr(node, "lineno", 0), ast.unparse(node), why)
 
@@ -119,7 +119,7 @@ def nodes_of(tree: ast.AST, names: Names) -> Iterator[ast.AST]:
         yield from nodes_of(child, names)
 
 
-class _Seen:
+class _ModuleSource:
     """One module's source, judged node by node."""
 
     def __init__(self, names: Names, refused_module: Callable[[str], str | None]) -> None:
@@ -149,7 +149,7 @@ class _Seen:
             is_base = isinstance(parent, ast.Attribute) or _is_compared(parent) or self._is_asked(node, parent)
             if _is_module(path) and not is_base:
                 return f"hands the module {path!r} on, and what is taken of it cannot be followed: name the part that you need"
-            by_text = _found_by_text(path)
+            by_text = _text_lookup(path)
             if by_text is not None and not (isinstance(parent, ast.Call) and parent.func is node):
                 return by_text
         return None
@@ -163,9 +163,9 @@ class _Seen:
         )
 
     def _of_path(self, path: str) -> str | None:
-        top, _, rest = path.partition(".")
+        top, _, parts_below = path.partition(".")
         if top == "builtins":
-            return _BUILTINS.get(rest.partition(".")[0])
+            return _BUILTINS.get(parts_below.partition(".")[0])
         if top == "fti_assets":
             return self._refused_module(path) if path.count(".") == 1 else None
         if top not in DETERMINISTIC | {"numpy"}:
@@ -173,7 +173,7 @@ class _Seen:
         value, last = _value(path), path.rpartition(".")[2]
         if isinstance(value, types.ModuleType):
             return self._refused_module(value.__name__)
-        if any(part.startswith("_") and not part.startswith("__") for part in rest.split(".")):
+        if any(part.startswith("_") and not part.startswith("__") for part in parts_below.split(".")):
             return f"takes {path!r}, which that library keeps to itself and may change: take what it documents"
         if (top == "numpy" and last in _NUMPY_READS) or _is_one_of(value, _READS_A_FILE):
             return _FILE
@@ -184,7 +184,7 @@ class _Seen:
             return _CLOCK
         return (
             "imports what is installed: write the import out"
-            if top == "importlib" and rest != "import_module"
+            if top == "importlib" and parts_below != "import_module"
             else None
         )
 
@@ -209,14 +209,14 @@ class _Seen:
     def _of_call(self, node: ast.Call) -> str | None:
         called = self._names.paths(node.func)
         for path in sorted(called):
-            by_text = _found_by_text(path)
+            by_text = _text_lookup(path)
             if by_text is None:
                 continue
             texts = node.args[1:2] if path == "builtins.getattr" else node.args[:1]
             texts = node.args if path == "operator.attrgetter" else texts
-            said = [text_of(one) for one in texts]
-            parts = [part for text in said if text is not None for part in text.split(".")]
-            if not said or None in said or not all(part.isidentifier() for part in parts):
+            texts_read = [text_of(one) for one in texts]
+            parts = [part for text in texts_read if text is not None for part in text.split(".")]
+            if not texts_read or None in texts_read or not all(part.isidentifier() for part in parts):
                 return by_text
             if by_text == _BY_TEXT and (why := next(filter(None, map(_of_part, parts)), None)) is not None:
                 return why
@@ -273,9 +273,9 @@ def _is_module(path: str) -> bool:
     return isinstance(_value(path), types.ModuleType)
 
 
-def _found_by_text(path: str) -> str | None:
+def _text_lookup(path: str) -> str | None:
     value = None if is_own(path) else _value(path)
-    return next((why for one, why in _FOUND_BY_TEXT.items() if one is value), None)
+    return next((why for one, why in _TEXT_LOOKUPS.items() if one is value), None)
 
 
 def _is_one_of(value: Any, some: tuple[Any, ...]) -> bool:

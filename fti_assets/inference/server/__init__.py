@@ -69,5 +69,5 @@ def serving_app(
         limits=limits or Limits(),
         tokens=tokens,
         in_threads=is_redis(location),
-        log=None if writer is None else lambda seen: writer(seen=seen),
+        log=None if writer is None else lambda tally: writer(tally=tally),
     )

@@ -27,7 +27,7 @@ from fti_assets.inference.server.reading import ClientGoneError, Receive, read_b
 from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.server.repository import Repository
 from fti_assets.inference.server.served import Answer, Served, ServedPredictor, Stages, check_rows
-from fti_assets.inference.serving.log.writer import LogWriter, Seen
+from fti_assets.inference.serving.log.writer import LogWriter, Tally
 from fti_assets.inference.serving.prediction import Prediction
 
 Send = Callable[[Any], Awaitable[None]]
@@ -73,7 +73,7 @@ class ServingApp:
         limits: Limits,
         tokens: Sequence[str] = (),
         in_threads: bool = False,
-        log: Callable[[Seen], LogWriter] | None = None,
+        log: Callable[[Tally], LogWriter] | None = None,
     ) -> None:
         self.answering = Answering(repository, limits=limits, tokens=tokens, in_threads=in_threads)
         if log is not None:

@@ -244,8 +244,8 @@ def _operation(
 
 def _not_ready(responses: dict[str, Any] | None = None) -> dict[str, Any]:
     """The responses of a question for readiness: 400 says that it is not."""
-    known = {"200": _json("it can answer", "Ready"), "400": _json("it cannot answer now", "Ready")}
-    return {"responses": (responses or {}) | known}
+    common = {"200": _json("it can answer", "Ready"), "400": _json("it cannot answer now", "Ready")}
+    return {"responses": (responses or {}) | common}
 
 
 def _json(description: str, schema: str) -> dict[str, Any]:

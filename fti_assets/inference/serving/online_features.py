@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from fti_assets.core.manifest import JoinedGroup
 from fti_assets.core.times import from_microseconds
 from fti_assets.errors import PredictionError, excerpt
-from fti_assets.stores.online.blobs import Found
+from fti_assets.stores.online.blobs import RawWinner
 from fti_assets.stores.online.store import OnlineStore
 
 Values = tuple[Any, ...]
@@ -90,13 +90,13 @@ class OnlineFeatures:
             PredictionError: a namespace does not reach back to that instant.
         """
         one = len(rows) == 1
-        found: Sequence[Sequence[Found | None]]
-        found = [(won,) for won in self._reader.find(rows[0], at_us)] if one else self._reader.find_many(rows, at_us)
+        winners: Sequence[Sequence[RawWinner | None]]
+        winners = [(won,) for won in self._reader.find(rows[0], at_us)] if one else self._reader.find_many(rows, at_us)
         if self._reader.columns is not self._columns:  # one was loaded anew
             self._columns = self._checked()
         all_ages: list[list[float | None]] = [[] for _ in rows]
         absent: list[tuple[int, int]] = []
-        for position, (of_group, (ttl_us, times, nothing)) in enumerate(zip(found, self._plans, strict=True)):
+        for position, (of_group, (ttl_us, times, nothing)) in enumerate(zip(winners, self._plans, strict=True)):
             for index, (winner, row, ages) in enumerate(zip(of_group, rows, all_ages, strict=True)):
                 values: Sequence[Any] | None = None
                 if winner is None:

@@ -75,7 +75,7 @@ class Feeds:
     """
 
     def __init__(self, inputs: Sequence[GraphInput], slots: Slots) -> None:
-        self._others = [(one.name, _other(one, slots)) for one in inputs if one.type != "float32"]
+        self._typed_feeds = [(one.name, _other(one, slots)) for one in inputs if one.type != "float32"]
         self._numbers = [
             (one.name, picker([slots.of(name) for name in one.features]), len(one.features))
             for one in inputs
@@ -93,7 +93,7 @@ class Feeds:
                 )
                 for name, pick, width in self._numbers
             }
-        feeds |= {name: feed(rows) for name, feed in self._others}
+        feeds |= {name: feed(rows) for name, feed in self._typed_feeds}
         return feeds
 
     def run(self, graph: Graph, output: str, row: Row) -> Any:
@@ -108,7 +108,7 @@ class Feeds:
                 pack(feeds[name], 0, *pick(row))  # which casts as numpy does
         except StructError:  # a value is missing
             return graph.answer(self.of([row]), output).tolist()
-        for name, feed in self._others:
+        for name, feed in self._typed_feeds:
             feeds[name] = feed((row,))
         values = graph.answer(feeds, output).tolist()
         self._kept.append(feeds)

@@ -46,10 +46,10 @@ class Winner(NamedTuple):
     values: tuple[Any, ...]
 
 
-Found = tuple[int | None, int | None, tuple[Any, ...]]
+RawWinner = tuple[int | None, int | None, tuple[Any, ...]]
 """The fields of a ``Winner``, as a plain tuple, which is made faster."""
 
-Find = Callable[[bytes, bytes, int], Found | None]
+Find = Callable[[bytes, bytes, int], RawWinner | None]
 """What a key's blob says at an instant."""
 
 
@@ -156,15 +156,15 @@ class BlobFormat:
         Raises:
             ValueError: the blob is not what was written under this key.
         """
-        found = self.find(key, blob, at_us)
-        return None if found is None else _new(Winner, found)
+        winner = self.find(key, blob, at_us)
+        return None if winner is None else _new(Winner, winner)
 
     def _quick(self) -> Find:
         """``_find`` for the most frequent case, that the newest version wins and lacks nothing."""
         unpack, tail, head, no_nulls = self._row.unpack_from, self._row.size + _CRC, self._head, self._no_nulls
         pick, find, is_lookup = self._pick, self._find, not self.event_time
 
-        def quick(key: bytes, blob: bytes, at_us: int) -> Found | None:
+        def quick(key: bytes, blob: bytes, at_us: int) -> RawWinner | None:
             if crc32(blob, crc32(key)) == _CRC_OF_CHECKED:
                 fields = unpack(blob, len(blob) - tail)
                 if fields[head] == no_nulls:
@@ -176,7 +176,7 @@ class BlobFormat:
 
         return quick
 
-    def _find(self, key: bytes, blob: bytes, at_us: int) -> Found | None:
+    def _find(self, key: bytes, blob: bytes, at_us: int) -> RawWinner | None:
         if crc32(blob, crc32(key)) != _CRC_OF_CHECKED:
             raise ValueError("the checksum does not fit")
         width = self._row.size

@@ -9,7 +9,7 @@ from fti_assets.core.times import from_microseconds
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import DamagedError, DataError, PredictionError, StoreError, one_of
 from fti_assets.stores.online.about import About, damaged_at, readable
-from fti_assets.stores.online.blobs import BlobFormat, Find, Found, Key, Winner
+from fti_assets.stores.online.blobs import BlobFormat, Find, Key, RawWinner, Winner
 from fti_assets.stores.online.keys import key_encoder, row_encoder
 
 _ALWAYS = -(2**63)
@@ -124,7 +124,7 @@ class NamespacesReader:
         def encoded(state: _State) -> list[bytes | None]:
             return [None if key is None else encode(key) for encode, key in zip(state.encoders, keys, strict=True)]
 
-        return [_winner(found) for found in self._one(encoded, at_us)]
+        return [_winner(winner) for winner in self._one(encoded, at_us)]
 
     def get_many(self, keys: Sequence[Sequence[Key | None]], at_us: int) -> list[list[Winner | None]]:
         """``get`` for ``n`` keys of each namespace, each namespace's all from one of its states."""
@@ -135,17 +135,17 @@ class NamespacesReader:
                 for encode, asked in zip(state.encoders, keys, strict=True)
             ]
 
-        return [[_winner(found) for found in of_namespace] for of_namespace in self._many(encoded, at_us)]
+        return [[_winner(winner) for winner in of_namespace] for of_namespace in self._many(encoded, at_us)]
 
-    def find(self, row: Sequence[Any], at_us: int) -> list[Found | None]:
+    def find(self, row: Sequence[Any], at_us: int) -> list[RawWinner | None]:
         """``get`` for the keys that a row has at the slots of each namespace."""
         return self._one(lambda state: [encode(row) for encode in state.row_encoders], at_us)
 
-    def find_many(self, rows: Sequence[Sequence[Any]], at_us: int) -> list[list[Found | None]]:
+    def find_many(self, rows: Sequence[Sequence[Any]], at_us: int) -> list[list[RawWinner | None]]:
         """``find`` for ``n`` rows, by namespace."""
         return self._many(lambda state: [[encode(row) for row in rows] for encode in state.row_encoders], at_us)
 
-    def _one(self, encode: Callable[[_State], list[bytes | None]], at_us: int) -> list[Found | None]:
+    def _one(self, encode: Callable[[_State], list[bytes | None]], at_us: int) -> list[RawWinner | None]:
         while True:
             state = self._state
             try:
@@ -160,7 +160,7 @@ class NamespacesReader:
             self._state = self._read_state()
         if at_us < state.answerable_us:
             self._refuse_too_early(state, at_us)
-        results: list[Found | None] = []
+        results: list[RawWinner | None] = []
         try:
             for find, key, blob in zip(state.finds, keys, blobs, strict=True):
                 results.append(None if blob is None or key is None else find(key, blob, at_us))
@@ -169,7 +169,7 @@ class NamespacesReader:
             raise self._damaged(position, keys[position], blobs[position], error) from error
         return results
 
-    def _many(self, encode: Callable[[_State], list[list[bytes | None]]], at_us: int) -> list[list[Found | None]]:
+    def _many(self, encode: Callable[[_State], list[list[bytes | None]]], at_us: int) -> list[list[RawWinner | None]]:
         while True:
             state = self._state
             try:
@@ -188,11 +188,11 @@ class NamespacesReader:
         answers = []
         for position, (find, asked, (_, blobs)) in enumerate(zip(state.finds, keys, fetched, strict=True)):
             try:
-                found = {key: find(key, blob, at_us) for key, blob in blobs.items() if blob is not None}
+                winners = {key: find(key, blob, at_us) for key, blob in blobs.items() if blob is not None}
             except Exception:
                 self._find_damaged(position, find, blobs, at_us)
                 raise
-            answers.append([found.get(key) for key in asked])  # type: ignore[arg-type]
+            answers.append([winners.get(key) for key in asked])  # type: ignore[arg-type]
         return answers
 
     def holds(self, position: int, key: Key) -> bool:
@@ -261,8 +261,8 @@ class NamespacesReader:
         )
 
 
-def _winner(found: Found | None) -> Winner | None:
-    return None if found is None else Winner(*found)
+def _winner(winner: RawWinner | None) -> Winner | None:
+    return None if winner is None else Winner(*winner)
 
 
 class NamespaceReader:

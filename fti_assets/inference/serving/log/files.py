@@ -36,8 +36,8 @@ class LogFile:
     def redacted(self) -> frozenset[str]:
         """What its writer redacted."""
         first = next(self.lines(), b"")
-        said = _read(first)
-        return frozenset(said.get("redacted") or ()) if "log" in said else frozenset()
+        entry = _read(first)
+        return frozenset(entry.get("redacted") or ()) if "log" in entry else frozenset()
 
     def hours(self) -> set[str]:
         """The hours of its lines' prediction times, as ``2013-01-01T05``: from its last line, or of all if a crash left it."""
@@ -113,7 +113,7 @@ def _whole_bytes(descriptor: int) -> int:
 
 def _read(line: bytes) -> dict[str, Any]:
     try:
-        said = json.loads(line)
+        entry = json.loads(line)
     except ValueError:  # what a crash left
         return {}
-    return said if isinstance(said, dict) else {}
+    return entry if isinstance(entry, dict) else {}

@@ -53,8 +53,8 @@ class Redaction:
 
 def header(model: str, redaction: Redaction) -> bytes:
     """The first line of a file: what it holds, and what was redacted before it was written."""
-    said = {"log": FORMAT, "model": model, "redacted": sorted(redaction.names), "hashed": bool(redaction.key)}
-    return encoded(said)
+    head = {"log": FORMAT, "model": model, "redacted": sorted(redaction.names), "hashed": bool(redaction.key)}
+    return encoded(head)
 
 
 def answer_line(

@@ -27,7 +27,7 @@ Reason = Literal["queue", "disk", "size", "form"]
 """Why an answer was not logged: too many waited in memory, the disk took none, the files waiting to be taken in have reached
 their limit, or it has a value that JSON cannot hold."""
 
-Seen = Callable[[str, str, int], None]
+Tally = Callable[[str, str, int], None]
 """Told of a model, of "logged" or a reason, and of how many answers."""
 
 _GATHER_SECONDS = 0.2
@@ -72,7 +72,7 @@ class LogWriter:
         folder: the log's folder; it is made.
         redact: request fields and features that are never written in clear.
         limits: how much there may be.
-        seen: told what is logged and dropped, by the thread that writes.
+        tally: told what is logged and dropped, by the thread that writes.
 
     Raises:
         StoreError: the folder cannot be made.
@@ -84,11 +84,11 @@ class LogWriter:
         *,
         redact: Collection[str] = (),
         limits: LogLimits | None = None,
-        seen: Seen | None = None,
+        tally: Tally | None = None,
     ) -> None:
         with written(Path(folder)):
             Path(folder).mkdir(parents=True, exist_ok=True)
-        self._work = _Work(Path(folder), Redaction.of(redact), limits or LogLimits(), seen)
+        self._work = _Work(Path(folder), Redaction.of(redact), limits or LogLimits(), tally)
         self._end = weakref.finalize(self, self._work.close)
 
     def new_id(self) -> str:
@@ -173,11 +173,11 @@ class _File:
 class _Work:
     """What the thread has, and the writer that it must not keep alive."""
 
-    def __init__(self, folder: Path, redaction: Redaction, limits: LogLimits, seen: Seen | None) -> None:
+    def __init__(self, folder: Path, redaction: Redaction, limits: LogLimits, tally: Tally | None) -> None:
         self._folder = folder
         self._redaction = redaction
         self._limits = limits
-        self._seen = seen
+        self._tally = tally
         self.writing = threading.Lock()
         self.counts: dict[str, Counter[str]] = {}
         self._files: dict[str, _File] = {}
@@ -297,14 +297,14 @@ class _Work:
             drops = {key: one for key, one in self._drops.items() if key[0] == model}
             for key in drops:
                 del self._drops[key]
-        said = b"".join(drops_line(one.at, why, one.number) for (_, why), one in drops.items())
-        if not (content or said):
+        drop_lines = b"".join(drops_line(one.at, why, one.number) for (_, why), one in drops.items())
+        if not (content or drop_lines):
             return
         try:
             file = self._files.get(model)
             if file is None:
                 file = self._files[model] = _File.begun(self._folder / model, header(model, self._redaction))
-            file.write(content + said)
+            file.write(content + drop_lines)
         except OSError as error:
             self._complain(error)
             self._give_up_torn(model)
@@ -317,7 +317,7 @@ class _Work:
             file.hours.update(line[7:20].decode() for line in lines)
             file.hours.update(f"{one.at:%Y-%m-%dT%H}" for one in drops.values())
         at, total = self._measured.get(model, (0.0, 0))
-        self._measured[model] = (at, total + len(content) + len(said))
+        self._measured[model] = (at, total + len(content) + len(drop_lines))
         self._count(model, "logged", len(lines))
 
     def _close(self, model: str) -> None:
@@ -373,8 +373,8 @@ class _Work:
     def _count(self, model: str, what: str, number: int) -> None:
         if number:
             self.counts.setdefault(model, Counter())[what] += number
-            if self._seen is not None:
-                self._seen(model, what, number)
+            if self._tally is not None:
+                self._tally(model, what, number)
 
     def _complain(self, error: OSError) -> None:
         if time.monotonic() - self._complained >= 60 or not self._complained:

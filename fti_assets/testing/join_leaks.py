@@ -153,6 +153,7 @@ def _alone(
         arrays = fetch_columns(lake.connection.sql(f"FROM {table}"), [Column(name, types[name]) for name in needed])
         loaded = LoadedCall(call)
         for number, row in zip(chosen, searched, strict=True):
+            # A copy: what the function writes into its input must not reach the next row's.
             made = loaded({name: arrays[name][number : number + 1].copy() for name in call.inputs}, 1)
             for output, values in zip(call.outputs, made, strict=True):
                 in_batch, alone = arrays[output.name][number], canonical(values, output.type)[0]
@@ -200,5 +201,6 @@ def _plain(value: Any) -> Any:
 
 def _close(first: Any, second: Any) -> bool:
     if isinstance(first, float | np.floating):
+        # numpy may sum a column in another order than one row alone, which changes the last digits.
         return bool(np.isclose(first, second, rtol=1e-9, atol=0.0, equal_nan=True))
     return bool(first == second or (first != first and second != second))

@@ -170,6 +170,7 @@ def _moments(connection: duckdb.DuckDBPyConnection, table: str, visible: str, sa
         f"SELECT DISTINCT {visible} AS moment FROM {quoted(table)} WHERE moment IS NOT NULL ORDER BY 1"
     ).fetchall()
     moments = [moment for (moment,) in rows]
+    # Seeded, so that a leak that was found once is found again.
     return sorted(random.Random(seed).sample(moments, min(sample, len(moments))))
 
 
@@ -185,6 +186,7 @@ def _compare(
         )
         for table in tables
     )
+    # ALL, so that one of two equal rows that is lost is a difference too.
     with_future = connection.sql(f"FROM {first} EXCEPT ALL SELECT * FROM {second}").df()
     without = connection.sql(f"SELECT * FROM {second} EXCEPT ALL FROM {first}").df()
     if len(with_future) or len(without):

@@ -14,6 +14,7 @@ from fti_assets.orchestration.partitions import RANGE_TAGS, partitions_of
 from fti_assets.orchestration.signature import CONTEXT, call_function, parameters_of
 from fti_assets.orchestration.step import beta_accepted
 
+# A test prints what it asserts, not the log of a run.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 PartitionKeys = str | tuple[str, str] | None
@@ -98,6 +99,7 @@ def call(
     policy = None if partitions_def is None else dg.BackfillPolicy.single_run()
     with beta_accepted():
         asset = dg.asset(name="step", partitions_def=partitions_def, backfill_policy=policy)(step)
+    # A real run, since a context that is built by hand has no partitions and resources as a step's has.
     with dg.DagsterInstance.ephemeral() as instance:
         run([asset], partitions, partitions_def, instance=instance)
     return results[0]

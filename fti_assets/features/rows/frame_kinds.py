@@ -66,6 +66,7 @@ def kind_of(rows: Any, *, what: str) -> Kind:
     Raises:
         DataError: it is none of them.
     """
+    # By name, not by isinstance: that would import libraries of which the caller may have none.
     results = {(base.__module__.partition(".")[0], base.__name__) for base in type(rows).__mro__}
     kinds: dict[tuple[str, str], Kind] = {
         ("pandas", "DataFrame"): "pandas",

@@ -151,6 +151,7 @@ def _array(values: Sequence[Any], column: str, what: str) -> pa.Array:
             f"{what} has {excerpt(value)} in column {column!r}, a {strange[0].__module__}.{strange[0].__qualname__}, which no column "
             "holds: give numbers, text, times, lists or dicts"
         )
+    # Nothing but NaN among other values is how pandas marks them as missing.
     if "float" in present and _only_nan(values):
         present.discard("float")
     if not present:
@@ -286,6 +287,7 @@ def _lists(values: Sequence[Any], column: str, what: str) -> pa.Array:
     present = [isinstance(value, list | tuple | np.ndarray) for value in values]
     cells = [value for value, is_present in zip(values, present, strict=True) if is_present]
     offsets = np.zeros(len(values) + 1, dtype=np.int64)
+    # All cells are laid end to end, so that Arrow types their values together, and cut again by their lengths.
     offsets[1:][present] = [len(cell) for cell in cells]
     offsets = np.cumsum(offsets)
     kinds = {cell.dtype if isinstance(cell, np.ndarray) and cell.ndim == 1 else None for cell in cells}
@@ -307,6 +309,7 @@ def _structs(values: Sequence[Any], column: str, what: str) -> pa.Array:
 
     present = [isinstance(value, dict) for value in values]
     cells = [value if is_present else {} for value, is_present in zip(values, present, strict=True)]
+    # The fields of all dicts, in the order of their first use: the first dict may lack some.
     names = list(dict.fromkeys(chain.from_iterable(cells)))
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError("dicts need fields, and their names are text")

@@ -48,6 +48,7 @@ class SqlColumn:
         """An argument as SQL of the column's type."""
         if isinstance(value, np.generic) and not isinstance(value, np.datetime64 | np.timedelta64):
             value = value.item()
+        # Not all unprintable text survives as a literal, NUL for one: Pandera judges such an argument.
         if self.kind == "text" and type(value) is str and value.isprintable():
             return literal(value)
         if self.kind == "boolean" and type(value) is bool:
@@ -75,6 +76,7 @@ class SqlColumn:
         """Arguments as SQL, without None, which is no value."""
         present = [value for value in values if value is not None]
         whole = all(isinstance(value, int | np.integer) for value in present)
+        # pandas compares a list of times with a column in ways of its own, which depend on units and zones.
         if isinstance(values, str) or self.kind == "timestamp" or (self.kind == "integer" and not whole):
             raise _NotInSql
         return [self.value(value) for value in present]
@@ -122,6 +124,7 @@ class SqlCheck:
 def in_sql(check: Any, column: SqlColumn) -> SqlCheck | None:
     """A check of a column in SQL, or None if it is Pandera's to run."""
     name = _name_of(check)
+    # A null breaks no rule in SQL, as with ignore_na; any other setting is left to Pandera.
     if name not in _CHECKS or column.kind is None or not check.ignore_na or check.element_wise or check.groupby:
         return None
     try:
@@ -213,6 +216,7 @@ def read_alike(pattern: object) -> Literal["any", "printable"] | None:
     if not isinstance(pattern, str):
         return None
     try:
+        # What Python itself refuses is Pandera's to report.
         re.compile(pattern)
     except (re.error, OverflowError, RecursionError):
         return None

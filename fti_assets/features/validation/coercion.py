@@ -100,6 +100,7 @@ def _cast_unless_it_changes(values: pd.Series, declared: Any) -> pd.Series:
         return values
     try:
         cast = values.astype(declared)
+        # There and back: a cast that changes a value would have the check judge what is not stored.
         return cast if cast.astype(values.dtype).equals(values) else values
     except (TypeError, ValueError, OverflowError):  # Pandera says what is wrong with the column
         return values

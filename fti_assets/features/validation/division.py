@@ -115,6 +115,7 @@ def _divide_type(division: Division, name: str, value: str, sql_type: str, dtype
     if column.kind == "integer" and text != "int64":
         misfits.append(f"{value} NOT BETWEEN {np.iinfo(text).min} AND {np.iinfo(text).max}")
     if column.kind == "number" and text == "float32" and sql_type != "FLOAT":
+        # There and back: a number that 32 bits round is not the one that the schema's type holds.
         misfits.append(f"({value} IS NOT NULL AND CAST(TRY_CAST({value} AS FLOAT) AS DOUBLE) IS DISTINCT FROM {value})")
     if misfits and name not in division.wrong:
         division.misfits[name] = " OR ".join(misfits)

@@ -118,10 +118,13 @@ def failed_part(schema: pa.DataFrameSchema, keys: Iterable[RuleKey], frame: pd.D
 def pandera_failures(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """The frame as Pandera gives it back, and a record of each of its failure cases; warnings and every failing row are among
     them, and the caller tells them apart and keeps a few."""
+    # A copy: the user's schema is also the declaration, and is used by other steps of the process.
     strict = copy.deepcopy(schema)
     strict.get_backend = lambda *_, **__: _WithTimes()  # type: ignore[method-assign]
     for check in [*strict.checks, *(check for column in strict.columns.values() for check in column.checks)]:
+        # Warnings count like errors here and are told apart by their rule: Pandera itself only warns, without rows.
         check.raise_warning = False
+        # All cases, since the verdict counts them.
         check.n_failure_cases = None
     try:
         return strict.validate(frame, lazy=True), []

@@ -72,6 +72,7 @@ def serve(settings: Settings) -> None:
         logging.getLogger(name).setLevel(logging.INFO)
     if settings.grpc_port is not None:
         settings = replace(settings, grpc_port=_free(settings.host, settings.grpc_port))
+    # uvicorn starts its workers as new processes, which are told nothing but what the environment says.
     os.environ[SETTINGS] = json.dumps(asdict(settings))
     if settings.workers == 1:
         uvicorn.Server(http_config(settings, _Worker(_made(settings), settings))).run()

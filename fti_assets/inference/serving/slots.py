@@ -100,6 +100,7 @@ class Feeds:
         """What a graph gives for one row, as plain values."""
         feeds: dict[str, Any]
         try:
+            # Taken out of the list while it is used: two threads that predict at once never share arrays.
             feeds = self._kept.pop()
         except IndexError:
             feeds = {name: np.empty((1, width), np.float32) for name, _, width in self._numbers}
@@ -107,6 +108,7 @@ class Feeds:
             for name, pick, pack in self._packs:
                 pack(feeds[name], 0, *pick(row))  # which casts as numpy does
         except StructError:  # a value is missing
+            # struct packs no None; what is missing goes the slower way, which makes NaN of it.
             return graph.answer(self.of([row]), output).tolist()
         for name, feed in self._typed_feeds:
             feeds[name] = feed((row,))

@@ -81,6 +81,7 @@ def close_left(path: Path) -> None:
         except BlockingIOError:
             return
         with suppress(FileNotFoundError), written(path):
+            # Another process may have closed and renamed it between opening and locking.
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 os.ftruncate(descriptor, _whole_bytes(descriptor))
                 finish(descriptor, path)
@@ -94,6 +95,7 @@ def finish(descriptor: int, path: Path) -> None:
     Raises:
         OSError: it could not be; its lines are taken in nevertheless once its writer is gone.
     """
+    # Before the new name: a closed file is taken in and deleted, so it must be whole after a power cut.
     os.fsync(descriptor)
     os.rename(path, path.with_name(path.name.removesuffix(OPEN) + CLOSED))
     sync_folder(path.parent)

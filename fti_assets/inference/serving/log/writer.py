@@ -89,6 +89,7 @@ class LogWriter:
         with written(Path(folder)):
             Path(folder).mkdir(parents=True, exist_ok=True)
         self._work = _Work(Path(folder), Redaction.of(redact), limits or LogLimits(), tally)
+        # The thread holds the work and not the writer, or the writer would never be collected.
         self._end = weakref.finalize(self, self._work.close)
 
     def new_id(self) -> str:
@@ -150,6 +151,7 @@ class _File:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             file = cls(descriptor, folder / f"{name}{OPEN}", time.monotonic())
             file.write(first)
+            # Renamed only when it is locked: an unlocked open file is taken for one that a crash left.
             os.rename(hidden, file.path)
         except BaseException:
             os.close(descriptor)
@@ -195,6 +197,7 @@ class _Work:
         self._thread: threading.Thread | None = None
         self._complained = 0.0
         self._id = secrets.token_hex(6)
+        # A number behind one random part is cheaper than a random id for each request.
         self._numbers = count(1)
 
     def new_id(self) -> str:

@@ -168,7 +168,7 @@ def type_of_sql(sql_type: str) -> ColumnType | None:
 def type_held_by(sql_type: str) -> ColumnType | None:
     """The column type of a DuckDB type outside the lake, where text may be an enum, and a time of any unit or zone.
 
-    >>> given_type("TIMESTAMP WITH TIME ZONE"), given_type("UUID"), given_type("TIMESTAMP[]")
+    >>> type_held_by("TIMESTAMP WITH TIME ZONE"), type_held_by("UUID"), type_held_by("TIMESTAMP[]")
     ('timestamp', 'text', None)
     """
     if sql_type.endswith("]"):

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from fti_assets.inference.batch_predictions import batch_predictions as batch_predictions
     from fti_assets.inference.server import Limits as Limits
     from fti_assets.inference.server import serving_app as serving_app
+    from fti_assets.inference.serving.lookup import OnlineReader as OnlineReader
+    from fti_assets.inference.serving.lookup import read_online as read_online
     from fti_assets.inference.serving.predictor import Predictor as Predictor
     from fti_assets.orchestration.resources import Stores as Stores
     from fti_assets.orchestration.sensors.new_data import new_data_sensor as new_data_sensor
@@ -77,6 +79,7 @@ _NAMES = {
     "features.windows": "Count DistinctCount Last Max Mean Min Rate Std Sum window_aggregate",
     "inference.batch_predictions": "batch_predictions",
     "inference.server": "Limits serving_app",
+    "inference.serving.lookup": "OnlineReader read_online",
     "inference.serving.predictor": "Predictor",
     "orchestration.resources": "Stores",
     "orchestration.sensors.new_data": "new_data_sensor",

@@ -101,6 +101,8 @@ class PredictionsComponent(AssetAttributes, DeclaringComponent):
     version: int = 1
     row_schema: RowSchema
     catch_up: int | None = None
+    online: bool = False
+    online_history: str | None = None
 
     summary = "Batch predictions: a model's answer for each row of its view's spine."
 
@@ -116,5 +118,7 @@ class PredictionsComponent(AssetAttributes, DeclaringComponent):
             model=self.named(tree, ModelComponent, self.answering, Model, what=f"model of predictions {self.name!r}"),
             schema=self.python(self.row_schema, what="schema"),
             catch_up=self.catch_up,
+            online=self.online,
+            online_history=self.online_history,
             **self.options(),
         )

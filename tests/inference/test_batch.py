@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.core.manifest import ModelManifest
-from fti_assets.errors import DeclarationError
+from fti_assets.errors import DeclarationError, RequestError
 from fti_assets.features.online.load import load_online
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.inference.batch import run as batch_run
@@ -632,3 +632,56 @@ def test_corrected_spine_row_is_answered_once_as_of_its_prediction_time(tmp_path
     assert rows.index.is_unique
     assert len(rows) == 200
     assert rows[4] == rows[6] == rows[2] < rows[5]
+
+
+ONLINE = fti.batch_predictions(name="online_scores", model=BUYER, partitions_def=DAYS, online=True)
+
+
+def test_answers_are_looked_up_online_by_the_spines_keys(bench: Bench) -> None:
+    (event,) = bench.predict(ONLINE, "06").asset_materializations_for_node(ONLINE.table_name)
+    rows = bench.answers(ONLINE)
+    assert event.metadata["online_keys"].value == len(rows)
+    keys = rows["visit_id"].tolist()
+    with clock.at(LATER):
+        found = fti.read_online("online_scores_v1", [*keys, 1], online=bench.stores.online)
+        one = fti.read_online("online_scores_v1", keys[3], online=bench.stores.online)
+    expected = rows.drop(columns="visit_id").to_dict("records")
+    assert found == [*expected, None]
+    assert one == expected[3]
+
+
+def test_an_answer_is_found_online_from_its_prediction_time_on(bench: Bench) -> None:
+    late, lake = "2013-01-06T12:00:00", bench.stores
+    with clock.at("2013-01-06T00:00:00"):
+        run(ONLINE, stores=lake, instance=bench.instance, partition_key="2013-01-06")
+    rows = bench.answers(ONLINE)
+    reader = fti.OnlineReader("online_scores_v1", online=lake.online)
+    found = reader.read(rows["visit_id"].tolist(), at=late)
+    assert [row is not None for row in found] == (rows["t"] <= pd.Timestamp(late)).tolist()
+    assert 0 < sum(row is None for row in found) < len(rows)
+    with pytest.raises(RequestError, match="at is 'noon', where a datetime or ISO text is expected"):
+        reader.read(1, at="noon")
+
+
+def test_a_rerun_loads_online_what_a_failing_store_did_not_take(bench: Bench) -> None:
+    shutil.rmtree(bench.stores.online)
+    Path(bench.stores.online).write_text("a file where the folder of the online store belongs")
+    result = bench.predict(ONLINE, "06", raise_on_error=False)
+    assert not result.success
+    assert "online_scores_v1 is in the lake, but not in the online store" in failure_of(result)
+    assert not result.asset_materializations_for_node(ONLINE.table_name)
+    stored = bench.answers(ONLINE)
+    assert stored["visit_id"].tolist() == in_day(6)["visit_id"].tolist()
+    Path(bench.stores.online).unlink()
+    for _ in range(2):
+        bench.predict(ONLINE, "06", now="2013-01-20T09:00:00")
+        pd.testing.assert_frame_equal(bench.answers(ONLINE), stored)
+        found = fti.read_online("online_scores_v1", stored["visit_id"].tolist(), at=LATER, online=bench.stores.online)
+        assert [row["probability"] for row in found] == stored["probability"].tolist()
+
+
+def test_answers_that_the_online_store_cannot_hold_are_refused_when_declared() -> None:
+    with pytest.raises(DeclarationError, match="online=True cannot hold the probabilities of several classes"):
+        fti.batch_predictions(name="kinds", model=SORTER, partitions_def=DAYS, online=True)
+    with pytest.raises(DeclarationError, match="online_history is of the online store; give online=True with it"):
+        fti.batch_predictions(name="kept", model=BUYER, partitions_def=DAYS, online_history="3d")

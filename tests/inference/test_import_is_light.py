@@ -7,7 +7,8 @@ HEAVY = ["dagster", "torch", "pandas", "pandera", "duckdb", "onnx", "pyarrow", "
 
 def test_an_app_imports_numpy_and_onnxruntime_alone():
     code = (
-        f"import sys, fti_assets.inference.serving.predictor; print([name for name in {HEAVY} if name in sys.modules])"
+        "import sys, fti_assets.inference.serving.predictor, fti_assets.inference.serving.lookup; "
+        f"print([name for name in {HEAVY} if name in sys.modules])"
     )
     root = Path(__file__).parents[2]
     found = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)

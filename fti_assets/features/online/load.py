@@ -11,29 +11,54 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from typing import Protocol
 
 import duckdb
 
 from fti_assets.core import clock
 from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
+from fti_assets.core.names import TableName
 from fti_assets.core.sql import quoted
-from fti_assets.core.times import microseconds
+from fti_assets.core.times import Times, microseconds
 from fti_assets.core.types import KEY_TYPES, type_of_sql
 from fti_assets.errors import DeclarationError, StoreError
-from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.online.rows import blobs_of, encoded_key, online_schema, winners_since
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.online.about import DamagedNamespaceError
 from fti_assets.stores.online.blobs import Blobs
 from fti_assets.stores.online.store import About, NamespaceWriter, OnlineStore
+from fti_assets.stores.sources.source import ExternalSource
 
 _CHANGED = quoted("temp", "__fti_changed_keys")
 _LEAST_HISTORY = timedelta(days=1)
 _log = logging.getLogger(__name__)
 
 
-def load_online(lake: Lake, store: OnlineStore, group: FeatureGroup) -> int:
+class OnlineTable(Protocol):
+    """What is loaded to the online store: a feature group, or the answers of a model."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def table(self) -> TableName: ...
+    @property
+    def table_name(self) -> str: ...
+    @property
+    def keys(self) -> tuple[str, ...]: ...
+    @property
+    def event_time(self) -> str | None: ...
+    @property
+    def times(self) -> Times: ...
+    @property
+    def online_history(self) -> timedelta: ...
+    @property
+    def source(self) -> ExternalSource | None: ...
+
+
+def load_online(lake: Lake, store: OnlineStore, group: OnlineTable) -> int:
     """Bring a group's namespace to the lake's newest snapshot and say how many keys it holds.
 
     It holds every version that an instant from ``online_history`` ago on can need, those not yet visible included. Only
@@ -65,7 +90,7 @@ class _Origin:
 class _Load:
     """One load of one group, from the newest snapshot of the lake into a namespace whose lock is held."""
 
-    def __init__(self, lake: Lake, group: FeatureGroup, writer: NamespaceWriter) -> None:
+    def __init__(self, lake: Lake, group: OnlineTable, writer: NamespaceWriter) -> None:
         self._lake, self._group, self._writer = lake, group, writer
         # Asked after the namespace's lock is held, so that a later load never has an earlier snapshot.
         self._snapshot = lake.snapshot()
@@ -189,7 +214,7 @@ def _remaining(keys: set[bytes]) -> Iterator[bytes]:
     yield from sorted(keys)
 
 
-def joined_whole(group: FeatureGroup, sql_types: Mapping[str, str]) -> JoinedGroup:
+def joined_whole(group: OnlineTable, sql_types: Mapping[str, str]) -> JoinedGroup:
     """The join that brings every column of a group that a feature can be made of, by the types it is stored with.
 
     Raises:
@@ -210,7 +235,7 @@ def joined_whole(group: FeatureGroup, sql_types: Mapping[str, str]) -> JoinedGro
     return joined_group(group, keys, columns)
 
 
-def joined_group(group: FeatureGroup, keys: Sequence[JoinedKey], columns: Sequence[JoinedColumn]) -> JoinedGroup:
+def joined_group(group: OnlineTable, keys: Sequence[JoinedKey], columns: Sequence[JoinedColumn]) -> JoinedGroup:
     """The record of a join to a group, with the group's times as they are declared."""
     return JoinedGroup(
         group=group.name,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 import dagster as dg
 
 from fti_assets.core.names import PREDICTIONS
+from fti_assets.core.times import Times
 from fti_assets.features.groups.columns import Columns, declared_columns, table_column
+from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.validation.schema import column_types
 from fti_assets.orchestration.declaration import TableDeclaration
@@ -39,6 +42,25 @@ class BatchPredictions(TableDeclaration):
     model: Model
     schema: pa.DataFrameSchema | None
     catch_up: int
+    online: bool = False
+    online_history: timedelta = DEFAULT_ONLINE_HISTORY
+    source: ClassVar[None] = None
+    """What another system keeps; answers are the lake's."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What an answer is looked up by online: the spine's keys."""
+        return self.model.view.spine.keys
+
+    @property
+    def event_time(self) -> str | None:
+        """The prediction time, the event time of an answer; None if the spine has none."""
+        return self.model.view.spine.event_time
+
+    @property
+    def times(self) -> Times:
+        """An answer is true and can be used from its prediction time on."""
+        return Times(self.event_time)
 
     @property
     def rests_on(self) -> list[Model]:

@@ -19,6 +19,7 @@ from fti_assets.core.times import Partition
 from fti_assets.errors import NoChampionError, NotMaterializedError, StoreError, listed
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.groups.columns import stored_schema
+from fti_assets.features.online.load import joined_whole, load_online
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.staging import stage
@@ -36,7 +37,7 @@ from fti_assets.inference.batch.predictions import (
 from fti_assets.inference.batch.scoring import numbered_table, scored
 from fti_assets.orchestration.lineage import COLUMN_LINEAGE, answers_lineage
 from fti_assets.orchestration.partitions import running_partitions
-from fti_assets.orchestration.resources import Stores
+from fti_assets.orchestration.resources import ONLINE_KEYS, Stores
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.loaded_build import load_build
@@ -81,6 +82,10 @@ def run_batch_predictions(
         late = old is not None and all(partition.key in before for partition in partitions)
         verdicts = [*staged.verdicts, missing, *worst([one.inputs.verdicts(late=late) for one in answers])]
 
+        # Before anything is stored: a key that the online store cannot hold is then no half-done run.
+        if predictions.online and staged.accepted:
+            joined_whole(predictions, lake.staged_types(staged.table))
+
         def store_answers() -> Outcome:
             commit = lake.replace(
                 predictions.table,
@@ -102,10 +107,28 @@ def run_batch_predictions(
                     {group.table_name: group.key for group in view.groups},
                 ),
             }
+            if predictions.online:
+                metadata[ONLINE_KEYS] = _loaded(lake, stores, predictions)
             return Outcome(commit, metadata, verdicts)
 
         part = Part(staged, predictions.table_name, f"{context.run.run_id}.jsonl")
         yield from publish_rows(context, lake, predictions.table, [part], verdicts, store=store_answers)
+
+
+def _loaded(lake: Lake, stores: Stores, predictions: BatchPredictions) -> int:
+    """How many keys the online store then has.
+
+    Raises:
+        StoreError: it takes none; the answers are in the lake, and a rerun loads them.
+    """
+    store = stores.online_store()
+    try:
+        return load_online(lake, store, predictions)
+    except StoreError as error:
+        raise StoreError(
+            f"{predictions.table_name} is in the lake, but not in the online store {store}: {error}. Run it again: its answers stay, "
+            "and are loaded"
+        ) from error
 
 
 def build_for(store: ModelStore, model: str, partition: Partition) -> ModelManifest:

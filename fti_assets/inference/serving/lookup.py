@@ -1,0 +1,80 @@
+"""Batch answers, looked up by key in the online store: no graph is run, and no model store is asked."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fti_assets.core import clock
+from fti_assets.core.home import home
+from fti_assets.core.times import from_microseconds, instant, microseconds
+from fti_assets.errors import RequestError, excerpt
+from fti_assets.stores.online.blobs import Key, Winner
+from fti_assets.stores.online.reader import NamespaceReader
+from fti_assets.stores.online.store import online_store
+
+
+def read_online(name: str, key: Any, *, at: datetime | str | None = None, online: str | Path | None = None) -> Any:
+    """Look up rows by key in the online store: the answers of ``batch_predictions(online=True)``, or a group's features.
+
+    An app that reads often opens an ``OnlineReader`` once. Neither needs more than the base install.
+
+    Args:
+        name: of the table, ``"weekly_scores_v1"``.
+        key: the value of the key, a tuple of the values of a key of several columns, or a list of such for as many rows, all of one
+            state of the store.
+        at: the instant (naive for UTC) to answer as of; now by default. The newest row by then counts.
+        online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``online`` under ``FTI_HOME`` by default.
+
+    Returns:
+        The row's columns without its keys, times naive UTC; None for a key without a row. A group's ttl is not applied: the row's event
+        time says how old it is.
+
+    Raises:
+        NotMaterializedError: there is no such table in the online store.
+        RequestError: ``at`` is no instant.
+        PredictionError: ``at`` is before what the online store answers from.
+        DataError: a key is not of the table's types.
+        MissingExtraError: the online store is a server, and its client is not installed.
+    """
+    return OnlineReader(name, online=online).read(key, at=at)
+
+
+class OnlineReader:
+    """One table of the online store, kept open to look rows up by key, from any thread, while it is loaded anew.
+
+    Args:
+        name: as of ``read_online``.
+        online: as of ``read_online``.
+    """
+
+    def __init__(self, name: str, *, online: str | Path | None = None) -> None:
+        self._reader: NamespaceReader = online_store(home() / "online" if online is None else online).reader(name)
+
+    def read(self, key: Any, *, at: datetime | str | None = None) -> Any:
+        """As ``read_online``."""
+        at_us = microseconds(clock.now() if at is None else _instant(at))
+        if not isinstance(key, list):
+            return self._row(self._reader.get(_parts(key), at_us))
+        return [self._row(found) for found in self._reader.get_many([_parts(one) for one in key], at_us)]
+
+    def _row(self, found: Winner | None) -> dict[str, Any] | None:
+        if found is None:
+            return None
+        columns = self._reader.columns
+        return {
+            column.name: from_microseconds(value) if column.type == "timestamp" and value is not None else value
+            for column, value in zip(columns, found.values, strict=True)
+        }
+
+
+def _parts(key: Any) -> Key:
+    return key if isinstance(key, tuple) else (key,)
+
+
+def _instant(at: datetime | str) -> datetime:
+    try:
+        return instant(at)
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"at is {excerpt(at)}, where a datetime or ISO text is expected") from error

@@ -268,6 +268,8 @@ class ServedBuild:
         ]
 
     def _strangers(self, rows: list[Row]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+        if not self._categories and not self._rules.columns:
+            return [((), ())] * len(rows)
         strangers = [(self._unlearned(row), self._rules.broken_by(row)) for row in rows]
         if self._refuses_strangers:
             self._refuse_strangers(rows, strangers)

@@ -8,10 +8,21 @@ from fti_assets.errors import DataError, one_of
 from fti_assets.stores.online.blobs import Key
 
 
-def row_encoder(encode: Callable[[Key], bytes], slots: Sequence[int]) -> Callable[[Sequence[Any]], bytes | None]:
+def row_encoder(
+    encode: Callable[[Key], bytes], key_types: Sequence[ColumnType], slots: Sequence[int]
+) -> Callable[[Sequence[Any]], bytes | None]:
     """The function from a row that holds a key's parts at some slots to the encoded key, None if a part is missing."""
     if len(slots) == 1:
         [slot] = slots
+        if tuple(key_types) == ("text",):
+
+            def encode_text(row: Sequence[Any]) -> bytes | None:
+                part = row[slot]
+                if part.__class__ is str:
+                    return part.encode()  # type: ignore[no-any-return]
+                return None if part is None else encode((part,))
+
+            return encode_text
         return lambda row: None if (part := row[slot]) is None else encode((part,))
 
     def encode_row(row: Sequence[Any]) -> bytes | None:

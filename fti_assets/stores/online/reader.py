@@ -230,7 +230,7 @@ class NamespacesReader:
             encoders=tuple(content.encode for content in contents),
             finds=tuple(content.find for content in contents),
             row_encoders=tuple(
-                row_encoder(content.encode, slots)
+                row_encoder(content.encode, content.about.schema.key_types, slots)
                 for content, slots in zip(contents, self._slots, strict=bool(self._slots))
             ),
         )

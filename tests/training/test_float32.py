@@ -49,6 +49,42 @@ def test_other_numbers_are_not(values: np.ndarray, encoder: Encoder) -> None:
     assert warnings(values, encoder) == []
 
 
+SENTINEL = np.append(SECONDS + 0.25, np.zeros(1000))
+OUTLIER = np.append(np.arange(0.0, 1000.0), 1e12)
+
+
+@pytest.mark.parametrize(
+    ("values", "encoder", "keeps"),
+    [
+        (SENTINEL, Standardize(), False),  # the deviation is that of the zeros
+        (SENTINEL, Passthrough(), False),
+        (SENTINEL, Standardize(dtype="float64"), False),
+        (
+            OUTLIER,
+            Standardize(),
+            False,
+        ),  # float32 keeps the numbers themselves, but not what is left of them by a far mean
+        (OUTLIER, Standardize(dtype="float64"), False),
+        (np.arange(0.0, 2.0**34, 2.0**9 - 1), Standardize(dtype="float64"), False),
+        (np.arange(0.0, 2.0**34, 2.0**9 - 1), Passthrough(), False),
+        (OUTLIER, Passthrough(), True),
+    ],
+)
+def test_what_an_encoder_merges_is_told_and_no_encoder_named_that_merges_it_too(
+    values: np.ndarray, encoder: Encoder, keeps: bool
+) -> None:
+    feature = Column("since", "number")
+    fitted = fit_encoders([feature], {"since": encoder}, {"since": values})
+    encoded = build_encoder([feature], fitted).encode({"since": values})["dense"][:, 0]
+    before, kept = len(np.unique(values)), len(np.unique(encoded))
+    assert (kept == before) == keeps
+    said = [f"has {before} different values in train, of which {kept} are left as float32"] * (not keeps)
+    told = float32_warnings(fitted, {"since": values})
+    assert [one for one, what in zip(told, said, strict=True) if what not in one] == []
+    assert not any("float64" in one for one in told)
+    assert all("fti.Embedding()" in one and "on-demand function" in one for one in told)
+
+
 def test_a_category_is_not() -> None:
     feature = Column("since", "integer")
     assert float32_warnings(fit_encoders([feature], {"since": OneHot()}, {"since": IDS}), {"since": IDS}) == []

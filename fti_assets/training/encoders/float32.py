@@ -1,4 +1,4 @@
-"""What a feature loses as float32, in which a graph joins its numbers: neighbours that differ in training become one."""
+"""What a feature loses as float32, in which a graph gives its numbers to a model: neighbours that differ in training become one."""
 
 from __future__ import annotations
 
@@ -6,45 +6,73 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fti_assets.training.encoders.encoders import FittedEncoder, FittedPassthrough, FittedStandardize
+from fti_assets.training.encoders.encoders import FittedEncoder, FittedPassthrough, FittedStandardize, Standardize, fit
 
 _COARSE = 1e-3
 """A step of float32 that is this large a part of the standard deviation is too large for numbers that are not whole."""
+_KEPT = 0.5
+"""Of numbers that are not whole, float32 merges a few anywhere; more than this share must be left."""
+
+_Numeric = FittedPassthrough | FittedStandardize
 
 
 def float32_warnings(fitted: Mapping[str, FittedEncoder], columns: Mapping[str, np.ndarray]) -> list[str]:
-    """A sentence for each feature whose train values float32 merges, with the encoder that keeps them apart.
+    """A sentence for each feature of which the encoder merges train values, with the encoder that keeps them apart, if one does.
 
-    Whole numbers are counted. Others are merged a little anywhere, so for them the step of float32 at their size counts,
-    beside their standard deviation.
+    What the encoder makes of whole numbers is counted. Others are merged a little anywhere, so for them the step of float32 at
+    their size counts, beside their standard deviation, and whether most of them are left.
 
     Args:
         fitted: the encoders.
         columns: canonical arrays ``[n]`` of the train part.
     """
     losses = {
-        name: _loss(columns[name])
+        name: _loss(encoder, columns[name])
         for name, encoder in fitted.items()
-        if isinstance(encoder, FittedPassthrough)
-        or (isinstance(encoder, FittedStandardize) and encoder.dtype == "float32")
+        if isinstance(encoder, FittedPassthrough | FittedStandardize)
     }
     return [
-        f"{name!r} {loss} as float32, in which the model gets its numbers: give it "
-        f"encoders={{{name!r}: fti.Standardize(dtype='float64')}}, which subtracts the mean before it rounds"
+        f"{name!r} {loss} as float32, in which the model gets its numbers: {_advice(name, columns[name])}"
         for name, loss in losses.items()
         if loss is not None
     ]
 
 
-def _loss(values: np.ndarray) -> str | None:
+def _loss(encoder: _Numeric, values: np.ndarray) -> str | None:
     numbers = np.unique(values[np.isfinite(values)])
     if len(numbers) < 2:
         return None
-    # Whole numbers are counted: ids that merge are other things, however small the step is beside their deviation.
-    if (numbers == np.floor(numbers)).all():
-        with np.errstate(over="ignore"):
-            kept = len(np.unique(numbers.astype(np.float32)))
-        before = len(numbers)
-        return f"has {before} different values in train, of which {kept} are left" if kept < before else None
-    step, std = float(np.spacing(np.float32(np.abs(numbers).max()))), float(numbers.std())
-    return f"has steps of {step:.3g} where its standard deviation is {std:.3g}" if step > _COARSE * std else None
+    is_whole = bool((numbers == np.floor(numbers)).all())
+    with np.errstate(over="ignore", invalid="ignore"):
+        step, std = float(np.spacing(np.float32(np.abs(numbers).max()))), float(numbers.std())
+    if not (is_whole or _is_double(encoder)) and step > _COARSE * std:
+        return f"has steps of {step:.3g} where its standard deviation is {std:.3g}"
+    before, kept = len(numbers), len(np.unique(_encoded(encoder, numbers)))
+    if kept < (before if is_whole else before * _KEPT):
+        return f"has {before} different values in train, of which {kept} are left"
+    return None
+
+
+def _encoded(encoder: _Numeric, numbers: np.ndarray) -> np.ndarray:
+    """What the graph makes of finite numbers."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        if isinstance(encoder, FittedPassthrough):
+            return numbers.astype(np.float32)
+        own = np.dtype(encoder.dtype).type
+        scaled = ((numbers.astype(own) - own(encoder.mean)) / own(encoder.std)).astype(np.float32)
+    return np.where(np.isfinite(scaled), scaled, np.float32(0.0))
+
+
+def _advice(name: str, values: np.ndarray) -> str:
+    double = fit(Standardize(dtype="float64"), values, "number")
+    if isinstance(double, FittedStandardize) and _loss(double, values) is None:
+        return f"give it encoders={{{name!r}: fti.Standardize(dtype='float64')}}, which subtracts the mean before it rounds"
+    return (
+        "no encoder keeps them apart as numbers, since they lie too far apart for that. Store it as text or whole numbers and give it "
+        "fti.Embedding() or fti.OneHot() if it names something; else make smaller numbers of it with an on-demand function, "
+        "such as the time since an event"
+    )
+
+
+def _is_double(encoder: _Numeric) -> bool:
+    return isinstance(encoder, FittedStandardize) and encoder.dtype == "float64"

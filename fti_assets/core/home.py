@@ -1,12 +1,16 @@
 """The folders of the embedded stores."""
 
 import os
+import re
 from pathlib import Path
 
 from fti_assets.core.addresses import is_address, shown
 from fti_assets.errors import StoreError
 
 DEFAULT_HOME = ".fti"
+
+_CREDENTIALS = re.compile(r":[^/\s]*@")
+"""What no folder is named: a password before a host, of an address that is mistyped and whose text must not be shown."""
 
 
 def home() -> Path:
@@ -19,7 +23,19 @@ def folder_of(location: str | Path, *, what: str, instead: str = "a folder") -> 
 
     >>> folder_of("stores/lake", what="offline").name
     'lake'
+
+    Raises:
+        StoreError: it is an address, or a mistyped one, or no path at all.
     """
-    if isinstance(location, str) and (is_address(location) or shown(location) != location):
+    if not isinstance(location, str):
+        return Path(location)
+    if "\0" in location:
+        raise StoreError(f"the {what} store cannot lie at a path with a NUL character in it: name {instead}")
+    if is_address(location) or shown(location) != location:
         raise StoreError(f"the {what} store cannot lie at {shown(location)}: name {instead}")
+    if is_address(location.strip(" \t\r\n'\"")) or _CREDENTIALS.search(location):
+        raise StoreError(
+            f"the {what} store is named by text that looks like a mistyped address, which is not shown since it may hold a password: "
+            f"write it without blanks and quotes around it and with '://', or name {instead}"
+        )
     return Path(location)

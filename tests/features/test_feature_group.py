@@ -132,7 +132,7 @@ def test_identity_holds_the_times_and_the_tie_break() -> None:
         ({"partitions_def": DAYS}, "has time partitions but neither event_time nor partition_by"),
         (
             {"partitions_def": dg.MultiPartitionsDefinition({"d": DAYS, "c": dg.StaticPartitionsDefinition(["UA"])})},
-            "has multi-dimensional partitions, which have no one time window",
+            "has multi-dimensional partitions, which have no one span of time",
         ),
         ({"schema": pa.DataFrameSchema({"carrier": pa.Column(str), "Bad": pa.Column(str)})}, "'Bad' is not a name"),
     ],

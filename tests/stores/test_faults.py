@@ -21,7 +21,6 @@ from fti_assets.stores.files import files_under
 from fti_assets.stores.lake.upkeep.forgetting import rejected_rows
 from fti_assets.stores.lake.upkeep.repair import repair
 from fti_assets.stores.lake.upkeep.unnamed_files import file_sizes
-from fti_assets.stores.models import store as models_module
 from tests.stores.faults import fault_at
 from tests.stores.online_stores import load
 from tests.stores.test_models import GRAPH, made, publish
@@ -86,7 +85,9 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def houses(seed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], House]]:
-    monkeypatch.setattr(models_module, "check_graph", lambda *arguments, **options: None)  # a process of its own
+    monkeypatch.setattr(
+        "fti_assets.stores.models.graph_trial.check_graph", lambda *arguments, **options: None
+    )  # a process of its own
 
     def make() -> House:
         shutil.rmtree(tmp_path / "house", ignore_errors=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fti_assets.core.home import folder_of
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores import files
 from fti_assets.stores.files import locked, publish_folder, read_file, readable, write_atomically
@@ -154,3 +155,21 @@ def test_file_where_folder_belongs_is_said_to_be_one(tmp_path: Path) -> None:
         os.listdir(tmp_path / "model")
     with pytest.raises(StoreError, match=expected), locked(tmp_path / "model" / ".lock"):
         pass
+
+
+@pytest.mark.parametrize(
+    "mistyped",
+    [" redis://:hidden@h", "'redis://:hidden@h'", "redis:hidden@h", "redis//:hidden@h", "\tredis://x:hidden@h"],
+)
+@pytest.mark.parametrize("what", ["offline", "online", "model"])
+def test_a_mistyped_address_is_no_folder_and_not_shown(mistyped, what):
+    with pytest.raises(
+        StoreError, match=f"the {what} store is named by text that looks like a mistyped address"
+    ) as caught:
+        folder_of(mistyped, what=what)
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_path_with_nul_names_no_store():
+    with pytest.raises(StoreError, match="a NUL character"):
+        folder_of("stores\0/online", what="online")

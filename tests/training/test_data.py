@@ -87,7 +87,7 @@ def test_a_label_that_is_nothing_is_no_class(nothing):
     raw = {part: columns(len(one), 0) for part, one in labels.items()}
     fitted = fit_encoders(FEATURES, {"carrier": Embedding()}, raw["train"])
     with pytest.raises(
-        DataError, match="the train part has 100 labels that are missing or empty text, which is no class"
+        DataError, match="the train part has 100 labels that are missing or empty text, which is not a class"
     ):
         TrainingData(FEATURES, fitted, raw, labels, task="multiclass")
 
@@ -112,7 +112,7 @@ def test_class_names_of_numbers_have_no_point():
             "300 labels that are not 0 or 1.*2.0.*Give 0 and 1, or booleans",
         ),
         ("binary", lambda one: one["temp"], "not 0 or 1"),
-        ("binary", lambda one: np.full(len(one["temp"]), "late", dtype=object), "no numbers.*task='multiclass'"),
+        ("binary", lambda one: np.full(len(one["temp"]), "late", dtype=object), "not numbers.*task='multiclass'"),
         ("regression", lambda one: one["temp"], "60 labels that are not finite"),
         ("multiclass", lambda one: np.full(len(one["temp"]), f"c{len(one['temp'])}", dtype=object), "'c60'.*'c300'"),
         ("binary", lambda one: np.zeros(3), "300 rows and 3 labels"),

@@ -49,3 +49,41 @@ def nested_graph(depth: int) -> bytes:
     output = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
     graph = helper.make_graph([value, call], "nested", [], [output])
     return helper.make_model(graph, functions=functions, opset_imports=opsets, ir_version=9).SerializeToString()
+
+
+def graph_without_an_end_above(limit: float) -> bytes:
+    """Of ``numbers`` [n, 1] gives ``probability`` [n], half of each, but loops for ever if their sum is above a limit."""
+    kinds = onnx.TensorProto
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["going"], ["go_on"]), helper.make_node("Identity", ["old"], ["new"])],
+        "body",
+        [
+            helper.make_tensor_value_info("step", kinds.INT64, []),
+            helper.make_tensor_value_info("going", kinds.BOOL, []),
+            helper.make_tensor_value_info("old", kinds.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", kinds.BOOL, []),
+            helper.make_tensor_value_info("new", kinds.FLOAT, None),
+        ],
+    )
+    ends = [helper.make_tensor_value_info(name, kinds.FLOAT, None) for name in ("looped", "plain")]
+    loops = helper.make_graph(
+        [helper.make_node("Loop", ["", "above", "halves"], ["looped"], body=body)], "on", [], ends[:1]
+    )
+    passes = helper.make_graph([helper.make_node("Identity", ["halves"], ["plain"])], "off", [], ends[1:])
+    constants = [
+        helper.make_tensor(name, kinds.FLOAT, [], [value]) for name, value in (("limit", limit), ("half", 0.5))
+    ]
+    nodes = [
+        helper.make_node("ReduceSum", ["numbers"], ["sum"], keepdims=0),
+        helper.make_node("Greater", ["sum", "limit"], ["above"]),
+        helper.make_node("Mul", ["numbers", "half"], ["halves"]),
+        helper.make_node("If", ["above"], ["end"], then_branch=loops, else_branch=passes),
+        helper.make_node("ReduceSum", ["end", "columns"], ["probability"], keepdims=0),
+    ]
+    constants.append(helper.make_tensor("columns", kinds.INT64, [1], [1]))
+    numbers = helper.make_tensor_value_info("numbers", kinds.FLOAT, ["n", 1])
+    output = helper.make_tensor_value_info("probability", kinds.FLOAT, ["n"])
+    graph = helper.make_graph(nodes, "endless_above", [numbers], [output], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()

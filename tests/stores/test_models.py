@@ -9,10 +9,11 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fti_assets.core import clock
-from fti_assets.core.manifest import GateVerdict, ModelManifest
+from fti_assets.core.manifest import Column, GateVerdict, GraphInput, ModelManifest, ViewRecord
 from fti_assets.core.records import to_json
 from fti_assets.errors import (
     AliasConflictError,
@@ -21,8 +22,10 @@ from fti_assets.errors import (
     NotMaterializedError,
     StoreError,
 )
+from fti_assets.stores.models.loaded_build import load_build
+from fti_assets.stores.models.samples import SAMPLES, Samples
 from fti_assets.stores.models.store import ModelStore, build_id
-from tests.graphs import constant_graph, endless_graph, nested_graph
+from tests.graphs import constant_graph, endless_graph, graph_without_an_end_above, nested_graph
 from tests.support.records import model_manifest
 
 ROOT = Path(__file__).parents[2]
@@ -396,6 +399,58 @@ def test_a_graph_without_an_end_is_not_published(store, graph):
     with pytest.raises(StoreError, match=r"cannot be published: .*did not end within 0\.5 s"):
         store.publish(made(5, graph=graph), graph, "")
     assert store.builds("delay_net") == []
+
+
+HALVES = graph_without_an_end_above(10.0)
+
+
+def halving(samples: bytes) -> ModelManifest:
+    """A build of a graph that halves its one number, with samples."""
+    number = (Column("number", "number"),)
+    return made(
+        5,
+        graph=HALVES,
+        view=ViewRecord("v", 1, "s", 1, ("id",), None, (), (), (), number),
+        inputs=(GraphInput("numbers", "float32", ("number",)),),
+        outputs=(Column("probability", "float32"),),
+        files={SAMPLES: hashlib.sha256(samples).hexdigest()},
+    )
+
+
+def asked(*numbers: float, answers: list[float]) -> bytes:
+    return Samples({"number": np.array(numbers)}, np.array(answers)).to_json()
+
+
+def test_a_build_is_published_and_loaded_with_samples_that_it_answers(store):
+    samples = asked(1.0, 3.0, answers=[0.5, 1.5])
+    store.publish(halving(samples), HALVES, "", {SAMPLES: samples})
+    _, graph = load_build(store, "delay_net", halving(samples).reference)
+    assert graph.run({"number": np.array([4.0])})["probability"].tolist() == [2.0]
+
+
+def test_a_graph_without_an_end_on_its_samples_is_not_published(store):
+    """It ends on a row without values."""
+    store, samples = ModelStore(store.root, trial_seconds=1.0), asked(99.0, answers=[0.5])
+    with pytest.raises(StoreError, match=r"cannot be published: .*did not end within 1 s"):
+        store.publish(halving(samples), HALVES, "", {SAMPLES: samples})
+    assert store.builds("delay_net") == []
+
+
+def test_a_graph_that_answers_otherwise_than_its_samples_is_not_published(store):
+    samples = asked(1.0, answers=[0.75])
+    with pytest.raises(StoreError, match=r"cannot be published: it answers 0\.5 where it answered 0\.75"):
+        store.publish(halving(samples), HALVES, "", {SAMPLES: samples})
+    assert store.builds("delay_net") == []
+
+
+def test_samples_on_which_a_graph_has_no_end_do_not_keep_a_load(store):
+    """Whoever put them there."""
+    from fti_assets.stores.models.graph import Graph
+
+    graph = Graph.from_bytes(HALVES, (GraphInput("numbers", "float32", ("number",)),), what="build v1/x")
+    samples = Samples.from_json(asked(99.0, answers=[0.5]), texts=[], what="samples.json")
+    with pytest.raises(DamagedError, match=r"build v1/x .*does not run: .*did not end within 0\.1 s"):
+        samples.check(graph, "probability", what="build v1/x", seconds=0.1)
 
 
 def test_bytes_that_are_no_graph_are_not_published(store):

@@ -44,6 +44,7 @@ class Graph:
         """The outputs for one row without values; none for a graph that is not made of features."""
         self.takes = _tensors(session.get_inputs())
         self.gives = _tensors(session.get_outputs())
+        self._session = session
         self._run = session.run
         # Without the checks of names that Python's run makes for each call; the feeds are arranged here, so they fit.
         self._run_checked = session._sess.run
@@ -70,14 +71,8 @@ class Graph:
         except Exception as error:  # onnxruntime's own exceptions share no base, and damage raises others too
             raise DamagedError(f"{what} cannot be loaded as an ONNX graph: {_first_line(error)}") from error
         _check_inputs(session, inputs, what)
-        options = onnxruntime.RunOptions()
         blank = {graph_input.name: _blank(graph_input) for graph_input in inputs}
-        try:
-            trial = _within(seconds, lambda: session.run(None, blank, options))
-        except Exception as error:
-            options.terminate = True  # a loop without an end stops at its next step
-            raise DamagedError(f"{what} loads as an ONNX graph but does not run: {_first_line(error)}") from error
-        return cls(session, inputs, what, trial)
+        return cls(session, inputs, what, _tried(session, blank, what, seconds))
 
     @classmethod
     def plain(cls, onnx_bytes: bytes, *, what: str, seconds: float = 60.0) -> "Graph":
@@ -133,6 +128,15 @@ class Graph:
         """
         return self.run_feeds(self.feeds(columns))
 
+    def try_rows(self, columns: Mapping[str, np.ndarray], *, seconds: float = 60.0) -> dict[str, np.ndarray]:
+        """``run`` for rows of which it is not known whether the graph ends on them.
+
+        Raises:
+            DataError: as ``feeds``.
+            DamagedError: it does not run on them, or not in time.
+        """
+        return dict(zip(self.outputs, _tried(self._session, self.feeds(columns), self._what, seconds), strict=True))
+
     def run_feeds(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Predict from inputs that are arranged already, as ``feeds`` does."""
         return dict(zip(self.outputs, self._run(self._names, feeds), strict=True))
@@ -184,6 +188,15 @@ def _within(seconds: float, work: Callable[[], T]) -> T:
     if error is not None:
         raise error
     return cast(T, result)
+
+
+def _tried(session: Any, feeds: Mapping[str, np.ndarray], what: str, seconds: float) -> list[Any]:
+    options = onnxruntime.RunOptions()
+    try:
+        return cast(list[Any], _within(seconds, lambda: session.run(None, feeds, options)))
+    except Exception as error:
+        options.terminate = True  # a loop without an end stops at its next step
+        raise DamagedError(f"{what} loads as an ONNX graph but does not run: {_first_line(error)}") from error
 
 
 def _joined(columns: Mapping[str, np.ndarray], features: tuple[str, ...], rows: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A graph loaded and run once in a process of its own, before it is published: whatever it does, it does it there."""
+"""A graph loaded and run in a process of its own, before it is published: whatever it does, it does it there."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import sys
 
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.records import from_json, to_json
-from fti_assets.errors import StoreError
+from fti_assets.errors import FtiError, StoreError
 
 _START_SECONDS = 60.0
 _MEMORY = 8 * 2**30
@@ -16,34 +16,36 @@ import json, sys
 head = json.loads(sys.stdin.buffer.readline())
 sys.path[:] = head["path"]
 from fti_assets.stores.models.graph_trial import try_graph
-try_graph(head["manifest"], sys.stdin.buffer.read(), head["seconds"])
+try_graph(head["manifest"], sys.stdin.buffer.read(), head["samples"], head["seconds"])
 """
 
 
-def check_graph(manifest: ModelManifest, graph: bytes, *, seconds: float) -> None:
-    """Load a graph with the inputs of its manifest, and run it once.
+def check_graph(manifest: ModelManifest, graph: bytes, samples: bytes | None = None, *, seconds: float) -> None:
+    """Load a graph with the inputs of its manifest, run it on a row without values, and compare its answers to its samples.
 
     Args:
-        seconds: how long each of the two may take. The process may take 8 GiB of addresses and four times the graph's size.
+        samples: the file of samples that is published with it.
+        seconds: how long each of the three may take. The process may take 8 GiB of addresses and four times the graph's size.
 
     Raises:
-        StoreError: the graph does not load or run, takes too long or too much memory, or refers to other files.
+        StoreError: the graph does not load or run or answers otherwise, takes too long or too much memory, or refers to other files.
     """
     what = f"the graph of {manifest.model}/{manifest.reference}"
-    head = json.dumps({"path": sys.path, "manifest": to_json(manifest), "seconds": seconds}).encode() + b"\n"
+    asked = None if samples is None else samples.decode(errors="replace")
+    head = {"path": sys.path, "manifest": to_json(manifest), "samples": asked, "seconds": seconds}
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     try:
         trial = subprocess.run(
             [sys.executable, "-c", _PROGRAM],
-            input=head + graph,
+            input=json.dumps(head).encode() + b"\n" + graph,
             capture_output=True,
-            timeout=_START_SECONDS + 2 * seconds,
+            timeout=_START_SECONDS + 3 * seconds,
             env=environment,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise StoreError(
-            f"{what} does not end within {_START_SECONDS + 2 * seconds:g} s: nothing was published"
+            f"{what} does not end within {_START_SECONDS + 3 * seconds:g} s: nothing was published"
         ) from error
     if trial.returncode:
         words = trial.stderr.decode(errors="replace").strip().splitlines()
@@ -52,7 +54,7 @@ def check_graph(manifest: ModelManifest, graph: bytes, *, seconds: float) -> Non
         raise StoreError(f"{what} cannot be published: {message}"[:2000])
 
 
-def try_graph(manifest: str, graph: bytes, seconds: float) -> None:
+def try_graph(manifest: str, graph: bytes, samples: str | None, seconds: float) -> None:
     """The trial itself: ends the process with 0, or with 1 and one sentence on standard error."""
     import resource
 
@@ -60,6 +62,7 @@ def try_graph(manifest: str, graph: bytes, seconds: float) -> None:
     # Before onnxruntime is imported, so that nothing it allocates escapes the limit.
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     from fti_assets.stores.models.graph import Graph
+    from fti_assets.stores.models.samples import Samples
 
     code = 0
     try:
@@ -67,8 +70,11 @@ def try_graph(manifest: str, graph: bytes, seconds: float) -> None:
         if record.kind == "graph":
             Graph.plain(graph, what="it", seconds=seconds)
         else:
-            Graph.from_bytes(graph, record.inputs, what="it", seconds=seconds)
-    except StoreError as error:
+            loaded = Graph.from_bytes(graph, record.inputs, what="it", seconds=seconds)
+            if samples is not None:
+                asked = Samples.of_build(record, samples.encode(), what="its file of samples")
+                asked.check(loaded, record.outputs[0].name, what="it", seconds=seconds)
+    except FtiError as error:
         print(str(error).replace("\n", " "), file=sys.stderr, flush=True)
         code = 1
     os._exit(code)  # a thread that loads without an end would keep the process

@@ -42,8 +42,6 @@ def load_whole_build(store: ModelStore, model: str, reference: str) -> LoadedBui
     graph = Graph.from_bytes(graph_bytes, manifest.inputs, what=what)
     samples = None
     if SAMPLES in manifest.files:
-        texts = [feature.name for feature in manifest.view.features if feature.type == "text"]
-        path = store.folder(manifest) / SAMPLES
-        samples = Samples.from_json(store.file(manifest, SAMPLES), texts=texts, what=str(path))
+        samples = Samples.of_build(manifest, store.file(manifest, SAMPLES), what=str(store.folder(manifest) / SAMPLES))
         samples.check(graph, manifest.outputs[0].name, what=what)
     return LoadedBuild(manifest, graph, samples)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fti_assets.core.columns import canonical
+from fti_assets.core.manifest import ModelManifest
 from fti_assets.errors import DamagedError, PredictionError
-from fti_assets.stores.models.graph import Graph
+
+if TYPE_CHECKING:  # who names the file of samples needs no runtime
+    from fti_assets.stores.models.graph import Graph
 
 SAMPLES = "samples.json"
 """The file of a build that holds them."""
@@ -68,15 +72,25 @@ class Samples:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DamagedError(f"{what} cannot be read as samples: {error}. Restore the file from a copy") from error
 
-    def check(self, graph: Graph, output: str, *, what: str) -> None:
+    @classmethod
+    def of_build(cls, manifest: ModelManifest, text: bytes, *, what: str) -> Samples:
+        """Those of a build, from its file; raises as ``from_json``."""
+        texts = [feature.name for feature in manifest.view.features if feature.type == "text"]
+        return cls.from_json(text, texts=texts, what=what)
+
+    def check(self, graph: Graph, output: str, *, what: str, seconds: float = 60.0) -> None:
         """Compare what a graph answers now.
+
+        Args:
+            seconds: how long it may take.
 
         Raises:
             PredictionError: it answers otherwise.
+            DamagedError: it does not answer, or not in time.
         """
         import onnxruntime
 
-        answers = graph.run(self.columns)[output]
+        answers = graph.try_rows(self.columns, seconds=seconds)[output]
         if answers.shape == self.answers.shape:
             off = np.abs(answers - self.answers) / np.maximum(1.0, np.abs(self.answers))
             if float(np.nan_to_num(off, nan=np.inf).max(initial=0.0)) <= _TOLERANCE:

@@ -32,6 +32,7 @@ from fti_assets.errors import (
     one_of,
 )
 from fti_assets.stores.files import locked, publish_folder, read_file, readable, reason, write_atomically, written
+from fti_assets.stores.models.samples import SAMPLES
 
 _log = logging.getLogger(__name__)
 _REFERENCE = re.compile(r"v[1-9][0-9]*/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
@@ -102,7 +103,7 @@ class ModelStore:
     ) -> None:
         """Store a build in one step; it is there whole or not at all.
 
-        The graph is loaded and run once in a process of its own first, within ``trial_seconds`` each.
+        The graph is loaded, run and asked its samples in a process of its own first, within ``trial_seconds`` each.
 
         Args:
             manifest: with the ``sha256`` of the graph, and of each of the files.
@@ -143,7 +144,7 @@ class ModelStore:
 
         folder = self._folder(manifest.model) / manifest.reference
         # Before the lock is taken: a trial may take minutes, and others publish and promote meanwhile.
-        check_graph(manifest, graph, seconds=self._trial_seconds)
+        check_graph(manifest, graph, (files or {}).get(SAMPLES), seconds=self._trial_seconds)
         with written(folder), self._locked(manifest.model):
             for abandoned in folder.parent.glob(".*.tmp"):  # a killed publisher's: living ones hold the lock
                 shutil.rmtree(abandoned, ignore_errors=True)

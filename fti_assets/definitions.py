@@ -20,6 +20,7 @@ from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.orchestration.declaration import Declaration, TableDeclaration, walk
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.orchestration.signature import parameters_of
+from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.models.model import Model
 from fti_assets.training.views.needed_groups import NeededGroup, changes_of, needed_groups, side_by_side
 
@@ -178,36 +179,48 @@ def _refuse_retired_versions(declarations: Sequence[Declaration], stores: Any) -
         declaration.table_name: declaration for declaration in declarations if isinstance(declaration, FeatureGroup)
     }
     for model in declarations:
-        champion = store.aliases(model.name).champion if isinstance(model, Model) else None
-        if champion is None:
+        if not isinstance(model, Model):
             continue
+        aliases = store.aliases(model.name)
+        if aliases.champion is not None:
+            _refuse_unservable(store, model.name, aliases.champion, "champion", groups, declarations)
+        for build, arm in aliases.arms.items():
+            _refuse_unservable(store, model.name, build, f"arm {arm!r}", groups, declarations)
+
+
+def _refuse_unservable(
+    store: ModelStore,
+    model: str,
+    build: str,
+    role: str,
+    groups: Mapping[str, FeatureGroup],
+    declarations: Sequence[Declaration],
+) -> None:
+    try:
+        view = store.manifest(model, build).view
+    except (NotMaterializedError, DamagedError) as lost:
+        warnings.warn(f"the {role} of model {model!r} is lost: {lost}; promote another with fti promote", stacklevel=4)
+        return
+    learner = f"the {role} {build} of model {model!r}"
+    needed = needed_groups(view)
+    gone = [group for group in needed if group.table_name not in groups]
+    if gone:
+        raise DeclarationError(
+            f"{learner} needs {listed(group.table_name for group in gone)}, which is no longer declared: declare it beside the new "
+            f"version, under a Python name of its own, until a champion that learned from the new version is promoted:\n"
+            f"{side_by_side(gone, declarations)}"
+        )
+    for group in needed:
+        _refuse_other_meaning(groups[group.table_name], group, learner, declarations)
+    for call in view.on_demand:
         try:
-            view = store.manifest(model.name, champion).view
-        except (NotMaterializedError, DamagedError) as lost:
+            check_source(call)
+        except PredictionError as problem:  # no error, since the model could not be trained again then
             warnings.warn(
-                f"the champion of model {model.name!r} is lost: {lost}; promote another with fti promote", stacklevel=3
+                f"{learner} cannot be served from here: {problem}. Raise the function's version and materialize the model, so that "
+                "its next champion has learned from this source",
+                stacklevel=4,
             )
-            continue
-        learner = f"the champion {champion} of model {model.name!r}"
-        needed = needed_groups(view)
-        gone = [group for group in needed if group.table_name not in groups]
-        if gone:
-            raise DeclarationError(
-                f"{learner} needs {listed(group.table_name for group in gone)}, which is no longer declared: declare it beside the new "
-                f"version, under a Python name of its own, until a champion that learned from the new version is promoted:\n"
-                f"{side_by_side(gone, declarations)}"
-            )
-        for group in needed:
-            _refuse_other_meaning(groups[group.table_name], group, learner, declarations)
-        for call in view.on_demand:
-            try:
-                check_source(call)
-            except PredictionError as problem:  # no error, since the model could not be trained again then
-                warnings.warn(
-                    f"the champion {champion} of model {model.name!r} cannot be served from here: {problem}. Raise the function's "
-                    "version and materialize the model, so that its next champion has learned from this source",
-                    stacklevel=3,
-                )
 
 
 def _refuse_other_meaning(

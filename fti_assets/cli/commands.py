@@ -12,6 +12,7 @@ import click
 from fti_assets.cli import models, rows, serving
 from fti_assets.cli.lake import lake
 from fti_assets.cli.options import definitions, loaded
+from fti_assets.cli.rollout import rollout
 from fti_assets.core.extras import named_extras
 from fti_assets.errors import FtiError
 
@@ -86,6 +87,7 @@ def search(words: tuple[str, ...], file: str | None, module: str | None, as_json
 for command in (
     models.models,
     models.promote,
+    rollout,
     models.rollback,
     serving.serve,
     serving.publish,

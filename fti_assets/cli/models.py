@@ -10,21 +10,22 @@ import click
 from fti_assets.cli.options import stores
 from fti_assets.core.home import home
 from fti_assets.errors import NotMaterializedError, one_of
-from fti_assets.stores.models.store import Aliases, ModelStore
+from fti_assets.stores.models.aliases import Aliases
+from fti_assets.stores.models.store import ModelStore
 
-_folder = stores("models", otherwise="{}/ under FTI_HOME")
+models_folder = stores("models", otherwise="{}/ under FTI_HOME")
 
 
-def _store(folder: str | None) -> ModelStore:
+def store_in(folder: str | None) -> ModelStore:
     return ModelStore(folder or home() / "models")
 
 
 @click.command()
 @click.argument("model", required=False)
-@_folder
+@models_folder
 def models(model: str | None, models: str | None) -> None:
     """List models, or the builds of MODEL."""
-    store = _store(models)
+    store = store_in(models)
     if model is None:
         for name in store.models():
             click.echo(f"{name}  champion {store.aliases(name).champion or 'none'}")
@@ -46,38 +47,38 @@ def models(model: str | None, models: str | None) -> None:
 @click.argument("model")
 @click.argument("build")
 @click.option("--reason", required=True, help="kept in the history of champions")
-@_folder
+@models_folder
 def promote(model: str, build: str, reason: str, models: str | None) -> None:
     """Make an accepted build the champion of a model.
 
     BUILD is such as v1/20130501T000000Z-1f9ac3d2.
     """
-    store = _store(models)
+    store = store_in(models)
     before = store.aliases(model).champion
-    _find_sources_here()
-    _say_champion(store, store.promote(model, build, expected=before, reason=reason), before)
+    find_sources_here()
+    say_champion(store, store.promote(model, build, expected=before, reason=reason), before)
 
 
 @click.command()
 @click.argument("model")
 @click.option("--to", metavar="BUILD", help="the build to go back to (default: the champion before)")
 @click.option("--reason", required=True, help="kept in the history of champions")
-@_folder
+@models_folder
 def rollback(model: str, to: str | None, reason: str, models: str | None) -> None:
     """Go back from the champion of MODEL to an earlier one."""
-    store = _store(models)
+    store = store_in(models)
     before = store.aliases(model).champion
-    _find_sources_here()
-    _say_champion(store, store.roll_back(model, to, reason=reason), before)
+    find_sources_here()
+    say_champion(store, store.roll_back(model, to, reason=reason), before)
 
 
-def _find_sources_here() -> None:
+def find_sources_here() -> None:
     """As ``python -m`` does: the on-demand functions of a system are compared with what a build learned from."""
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
 
 
-def _say_champion(store: ModelStore, aliases: Aliases, before: str | None) -> None:
+def say_champion(store: ModelStore, aliases: Aliases, before: str | None) -> None:
     """Say who is champion, and tell the Dagster instance of ``DAGSTER_HOME``: the champion has changed, whatever becomes of that."""
     click.echo(f"the champion of {aliases.model} is {aliases.champion}, before it was {before or 'none'}")
     folder = os.environ.get("DAGSTER_HOME")

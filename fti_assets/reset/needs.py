@@ -11,7 +11,8 @@ from fti_assets.core.records import from_json
 from fti_assets.errors import one_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.upkeep.pins import pinned_builds
-from fti_assets.stores.models.store import Aliases, ModelStore
+from fti_assets.stores.models.aliases import Aliases
+from fti_assets.stores.models.store import ModelStore
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def _tables_of_build(build: ModelManifest) -> set[TableName]:
 def _place(build: ModelManifest, aliases: Aliases) -> str:
     if build.reference == aliases.champion:
         return "the champion"
+    if build.reference in aliases.arms:
+        return f"the arm {aliases.arms[build.reference]!r} of a rollout"
     if any(change.champion == build.reference for change in aliases.history):
         return "a champion before, to which a rollback can go back"
     return "accepted, which can become champion"

@@ -20,7 +20,7 @@ from fti_assets.inference.server.metrics import Metrics
 from fti_assets.inference.server.reading import check_token
 from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.server.repository import Repository
-from fti_assets.inference.server.served import Answer, Served, Stages, TooManyRowsError, check_rows
+from fti_assets.inference.server.served import Answer, Served, ServedPredictor, Stages, TooManyRowsError, check_rows
 from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.inference.serving.prediction import Prediction
 
@@ -199,6 +199,8 @@ class Answering:
         self.metrics.count_rows(served.name, build, rows, predictions)
         if self.log is not None and predictions:
             self.log.add(exchange.request_id, requests, predictions)
+            if isinstance(served, ServedPredictor):
+                served.predictor.shadow(exchange.request_id, requests, predictions, self.log)
 
     async def load(self, name: str) -> None:
         """Load a model of the store, while others are answered.

@@ -3,12 +3,14 @@
 import asyncio
 import os
 from bisect import bisect_left
+from collections import Counter as Tally
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 
+from fti_assets.core.rollout import CHAMPION
 from fti_assets.inference.server.served import Stages
 from fti_assets.inference.serving.prediction import Prediction
 
@@ -121,8 +123,10 @@ class Metrics:
 
     def count_rows(self, model: str, build: str, rows: int, predictions: Sequence[Prediction]) -> None:
         """Count the rows of an answer, and of predictions what was missing and how old it was."""
-        if rows:
-            self._answers(model, build, "champion").inc(rows)
+        if rows and not predictions:
+            self._answers(model, build, CHAMPION).inc(rows)
+        for (of_build, arm), of_arm in Tally((one.build, one.arm) for one in predictions).items():
+            self._answers(model, of_build, arm).inc(of_arm)
         for prediction in predictions:
             for group in prediction.missing:
                 self._missing.labels(model, group).inc()

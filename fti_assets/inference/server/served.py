@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from fti_assets.core import clock
+from fti_assets.core.rollout import CHAMPION
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import RequestError, listed, one_of
 from fti_assets.inference.server.messages.tensors import DATATYPES, datatype_of
@@ -156,6 +157,8 @@ class ServedPredictor:
         values = [list(one.value.values()) if isinstance(one.value, dict) else one.value for one in predictions]
         array = np.array(values, dtype=np.float32).reshape((rows, len(classes)) if classes else (rows,))
         notes: dict[str, Any] = {"build": serving.reference}
+        if any(one.arm != CHAMPION for one in predictions):
+            notes |= {"arms": [one.arm for one in predictions], "builds": [one.build for one in predictions]}
         if classes:
             notes["classes"] = list(classes)
         return Answer(

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fti_assets.core.rollout import CHAMPION
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -45,7 +47,7 @@ class Prediction:
     unknown: tuple[str, ...] = ()
     out_of_schema: tuple[str, ...] = ()
     ages: dict[str, float | None] = field(default_factory=dict)
-    arm: str = "champion"
+    arm: str = CHAMPION
     request_id: str = ""
     overridden: tuple[str, ...] = ()
     explanation: Explanation | None = None
@@ -58,6 +60,7 @@ class Predictions:
     ``values`` is float32 ``[n]``, of a multiclass model ``[n, k]`` in the order of ``classes``. ``features`` has ``n`` plain values by
     name, None where missing; ``ages`` float64 ``[n]`` by group, NaN where a ``Prediction`` has None. ``missing``, ``unknown``,
     ``out_of_schema`` and ``overridden`` hold bool ``[n]`` by the names that a ``Prediction`` lists, for each name that some row has.
+    ``arms`` and ``builds`` have text ``[n]``, and are None where the champion answered all rows.
     """
 
     values: np.ndarray
@@ -71,8 +74,9 @@ class Predictions:
     ages: dict[str, np.ndarray]
     overridden: dict[str, np.ndarray]
     classes: tuple[str, ...] = ()
-    arm: str = "champion"
     request_id: str = ""
+    arms: np.ndarray | None = None
+    builds: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -86,11 +90,11 @@ class Predictions:
             _named(self.missing, index),
             self.at,
             self.model,
-            self.build,
+            self.build if self.builds is None else self.builds[index],
             _named(self.unknown, index),
             _named(self.out_of_schema, index),
             {group: None if age != age else age for group, age in ages.items()},
-            self.arm,
+            CHAMPION if self.arms is None else self.arms[index],
             self.request_id,
             _named(self.overridden, index),
         )

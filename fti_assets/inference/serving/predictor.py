@@ -14,6 +14,7 @@ from fti_assets.core import clock
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
 from fti_assets.errors import PredictionError, RequestError, excerpt
+from fti_assets.inference.serving.arms import ServedArms
 from fti_assets.inference.serving.forks import flights
 from fti_assets.inference.serving.overrides import Given
 from fti_assets.inference.serving.prediction import Explanation, Prediction, Predictions
@@ -25,6 +26,7 @@ from fti_assets.inference.serving.served_build import (
     Strictness,
     UnknownKeys,
 )
+from fti_assets.inference.serving.shadow import Shadow
 from fti_assets.inference.serving.tables import columns_of
 from fti_assets.stores.models.loaded_build import load_whole_build
 from fti_assets.stores.models.store import ModelStore, Promotions
@@ -70,6 +72,7 @@ class Predictor:
     ) -> None:
         self._model = model
         self._log = log
+        self.shadows = Shadow()
         self._models = models
         self._online: OnlineStore | None = online
         self._embedded = isinstance(online, SqliteOnlineStore)
@@ -86,9 +89,12 @@ class Predictor:
         self._failed: tuple[int, ...] | None = None
         self._retry_at = self._look_at = 0.0
         self._promotions = 0
-        self._serving: ServedBuild | None = self._load(
-            online, models.champion(model).reference if build is None else build
-        )
+        self._serving: ServedBuild | None = None
+        if build is not None:
+            self._serving = self._load(online, build)
+        else:
+            champion = self._load(online, models.champion(model).reference)
+            self._serving = self._with_arms(champion, online)
 
     @classmethod
     @checked_arguments()
@@ -212,6 +218,7 @@ class Predictor:
             if self._executor is not None:
                 self._executor.shutdown(wait=False)
                 self._executor = None
+        self.shadows.close()
         if self._log is not None:
             self._log.close()
 
@@ -296,6 +303,7 @@ class Predictor:
         for prediction in predictions:
             prediction.request_id = request_id
         log.add(request_id, requests, predictions)
+        self.shadow(request_id, requests, predictions, log)
 
     def predict_columns(
         self, requests: Any, *, at: datetime | str | None = None, overrides: Given | None = None
@@ -420,10 +428,13 @@ class Predictor:
                 return
             if signature == self._loaded_signature or (signature == self._failed and time.monotonic() < self._retry_at):
                 return
-            champion = self._models.champion(self._model).reference
-            if champion != self._serving.reference:
-                self._serving = self._load(self._online, champion)
-                _log.info("model %r is now served by its champion %s", self._model, champion)
+            reference = self._models.champion(self._model).reference
+            # Before a build with arms stands the champion itself, which need not be loaded again.
+            champion = self._serving.champion if isinstance(self._serving, ServedArms) else self._serving
+            if reference != champion.reference:
+                champion = self._load(self._online, reference)
+                _log.info("model %r is now served by its champion %s", self._model, reference)
+            self._serving = self._with_arms(champion, self._online)
             self._loaded_signature, self._failed = signature, None
         except Exception as error:
             self._failed, self._retry_at = signature, time.monotonic() + _RETRY_SECONDS
@@ -436,6 +447,34 @@ class Predictor:
             )
         finally:
             self._switching.release()
+
+    def _with_arms(self, champion: ServedBuild, online: OnlineStore) -> ServedBuild:
+        """The champion with the arms of its rollout, if there is one; for an arm that cannot be loaded the champion answers."""
+        rollout = self._models.aliases(self._model).rollout
+        if rollout is None:
+            return champion
+        there = self._serving.builds if isinstance(self._serving, ServedArms) else {}
+        builds: dict[str, ServedBuild] = {}
+        for arm in rollout.arms:
+            try:
+                build = there.get(arm.name)
+                if build is None or build.reference != arm.build:
+                    build = self._load(online, arm.build)
+                ServedArms(champion, rollout, {arm.name: build})  # refuses a build that takes other fields
+                builds[arm.name] = build
+            except Exception as error:
+                _log.warning(
+                    "arm %r of model %r cannot be loaded, its champion answers for it: %s", arm.name, self._model, error
+                )
+        return ServedArms(champion, rollout, builds)
+
+    def shadow(
+        self, request_id: str, requests: Sequence[Request], predictions: Sequence[Prediction], log: "LogWriter"
+    ) -> None:
+        """Let the shadow of a rollout, if there is one, predict what was answered, behind the answer and into the log."""
+        serving = self._serving
+        if isinstance(serving, ServedArms) and serving.rollout.kind == "shadow":
+            self.shadows.add(serving, request_id, requests, predictions[0].at, log)
 
     def _load(self, online: OnlineStore, reference: str) -> ServedBuild:
         with flights:
@@ -452,6 +491,7 @@ def _unlock() -> None:
         predictor._switching = threading.Lock()
         predictor._executing = threading.Lock()
         predictor._executor = None
+        predictor.shadows = Shadow()
 
 
 os.register_at_fork(after_in_child=_unlock)

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -32,32 +32,11 @@ from fti_assets.errors import (
     one_of,
 )
 from fti_assets.stores.files import locked, publish_folder, read_file, readable, reason, write_atomically, written
+from fti_assets.stores.models.aliases import AliasChange, Aliases, without_arm_of
 from fti_assets.stores.models.samples import SAMPLES
 
 _log = logging.getLogger(__name__)
 _REFERENCE = re.compile(r"v[1-9][0-9]*/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
-
-
-@dataclass(frozen=True)
-class AliasChange:
-    """One change of the champion: when (naive UTC ISO text), to what, from what, why, and in which run."""
-
-    at: str
-    champion: str
-    previous: str | None
-    reason: str
-    run_id: str = ""
-
-
-@dataclass(frozen=True)
-class Aliases:
-    """Which build of a model serves, which ones served before it (oldest first), and which were rolled back."""
-
-    model: str
-    champion: str | None = None
-    history: tuple[AliasChange, ...] = ()
-    rolled_back: tuple[str, ...] = ()
-    format: int = 1
 
 
 def build_id(cutoff: datetime, token: str | None = None) -> str:
@@ -272,15 +251,16 @@ class ModelStore:
                 means something else than what the build learned from.
         """
         self._build(model, reference)
-        with written(self.aliases_file(model)), self._locked(model):
-            aliases = self.aliases(model)
+
+        def change(aliases: Aliases) -> Aliases:
             if aliases.champion != expected:
                 raise AliasConflictError(
                     f"the champion of model {model!r} is {aliases.champion or 'nobody'}, not {expected or 'nobody'} "
                     f"with which {reference} was compared: nothing was changed, compare it with the champion of now"
                 )
-            marks = tuple(mark for mark in aliases.rolled_back if mark != reference)
-            return self._change(aliases, reference, marks, reason, run_id)
+            return self.with_champion(aliases, reference, reason=reason, run_id=run_id)
+
+        return self.change_aliases(model, change)
 
     def roll_back(self, model: str, to: str | None = None, *, reason: str, run_id: str = "") -> Aliases:
         """Mark the champion as rolled back and make ``to``, or the one before it that was not rolled back, champion.
@@ -292,14 +272,59 @@ class ModelStore:
         """
         if self.aliases(model).champion is None:
             raise self._no_champion(model)
-        with written(self.aliases_file(model)), self._locked(model):
-            aliases = self.aliases(model)
+
+        def change(aliases: Aliases) -> Aliases:
             champion = str(aliases.champion)
             target = to or self._previous(aliases, champion)
             if target == champion:
                 raise StoreError(f"{target} is the champion of model {model!r} itself: name the build to go back to")
-            marks = (*(mark for mark in aliases.rolled_back if mark not in (champion, target)), champion)
-            return self._change(aliases, target, marks, reason, run_id)
+            changed = self.with_champion(aliases, target, reason=reason, run_id=run_id)
+            marks = (*(mark for mark in changed.rolled_back if mark != champion), champion)
+            return replace(changed, rolled_back=marks)
+
+        return self.change_aliases(model, change)
+
+    def change_aliases(self, model: str, change: Callable[[Aliases], Aliases]) -> Aliases:
+        """Write what ``change`` makes of a model's aliases, while nobody else changes them; what it raises changes nothing.
+
+        Raises:
+            StoreError: they cannot be read or written.
+        """
+        with written(self.aliases_file(model)), self._locked(model):
+            changed = change(self.aliases(model))
+            path = self.aliases_file(model)
+            for abandoned in path.parent.glob(f".{path.name}.*.tmp"):  # a killed writer's: living ones hold the lock
+                abandoned.unlink(missing_ok=True)
+            write_atomically(path, to_json(changed).encode())
+            Promotions.made += 1
+            return changed
+
+    def with_champion(self, aliases: Aliases, reference: str, *, reason: str, run_id: str = "") -> Aliases:
+        """The aliases with an accepted build as champion, which ends its part in a rollout and its mark as rolled back.
+
+        Raises:
+            StoreError: as ``check_servable``.
+        """
+        self.check_servable(aliases.model, reference, "champion")
+        change = AliasChange(clock.now().isoformat(), reference, aliases.champion, reason, run_id)
+        marks = tuple(mark for mark in aliases.rolled_back if mark != reference)
+        changed = replace(aliases, champion=reference, history=(*aliases.history, change), rolled_back=marks)
+        return without_arm_of(changed, reference, reason)
+
+    def check_servable(self, model: str, reference: str, role: str) -> None:
+        """Refuse a build that cannot have a role.
+
+        Raises:
+            StoreError: it was rejected, is damaged or is not there, or the source of an on-demand function that is here means
+                something else than what it learned from.
+        """
+        # The graph is loaded too, for its hash: a damaged build must not serve.
+        manifest, _ = self.load(model, reference)
+        if manifest.status != "accepted":
+            raise StoreError(
+                f"{model}/{reference} cannot be {role}: it is {_verdict(manifest)}. Accepted ones are {self._accepted(model)}"
+            )
+        self._check_on_demand(manifest, role)
 
     def newest_accepted(
         self, model: str, *, before: str | None = None, at_or_before: str | None = None
@@ -322,25 +347,7 @@ class ModelStore:
                 return build
         return None
 
-    def _change(self, aliases: Aliases, reference: str, marks: tuple[str, ...], reason: str, run_id: str) -> Aliases:
-        # The graph is loaded too, for its hash: a damaged build must not become champion.
-        manifest, _ = self.load(aliases.model, reference)
-        if manifest.status != "accepted":
-            raise StoreError(
-                f"{aliases.model}/{reference} cannot be champion: it is {_verdict(manifest)}. "
-                f"Accepted ones are {self._accepted(aliases.model)}"
-            )
-        self._check_on_demand(manifest)
-        change = AliasChange(clock.now().isoformat(), reference, aliases.champion, reason, run_id)
-        changed = replace(aliases, champion=reference, history=(*aliases.history, change), rolled_back=marks)
-        path = self.aliases_file(aliases.model)
-        for abandoned in path.parent.glob(f".{path.name}.*.tmp"):  # a killed writer's: living ones hold the lock
-            abandoned.unlink(missing_ok=True)
-        write_atomically(path, to_json(changed).encode())
-        Promotions.made += 1
-        return changed
-
-    def _check_on_demand(self, manifest: ModelManifest) -> None:
+    def _check_on_demand(self, manifest: ModelManifest, role: str) -> None:
         """Refuse a build that predictors would refuse with the source of now, where that source is here."""
         for call in manifest.view.on_demand:
             if source_file(call.module) is None:
@@ -354,7 +361,7 @@ class ModelStore:
                 check_source(call)
             except PredictionError as error:
                 raise StoreError(
-                    f"{manifest.model}/{manifest.reference} cannot be champion, nothing was changed: {error}"
+                    f"{manifest.model}/{manifest.reference} cannot be {role}, nothing was changed: {error}"
                 ) from error
 
     def _accepted(self, model: str) -> str:

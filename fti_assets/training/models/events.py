@@ -15,7 +15,8 @@ from fti_assets.core.names import WHOLE, versioned
 from fti_assets.errors import StoreError
 from fti_assets.orchestration.dagster_internals import AssetCheckEvaluationTargetMaterializationData
 from fti_assets.stores.files import read_file
-from fti_assets.stores.models.store import Aliases, ModelStore
+from fti_assets.stores.models.aliases import Aliases
+from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.judging.picture_page import PICTURES
 from fti_assets.training.judging.pictures import image, pictures
 from fti_assets.training.models.model import Model

@@ -1,0 +1,134 @@
+"""``fti rollout``: builds that answer some of a model's requests beside its champion."""
+
+from __future__ import annotations
+
+import secrets
+
+import click
+
+from fti_assets.cli.models import find_sources_here, models_folder, say_champion, store_in
+from fti_assets.core import clock
+from fti_assets.core.rollout import KINDS, Arm, Rollout
+from fti_assets.errors import StoreError, excerpt
+from fti_assets.stores.models.aliases import Aliases
+from fti_assets.stores.models.rollouts import (
+    change_shares,
+    promote_arm,
+    rollout_of,
+    shares_of,
+    start_rollout,
+    stop_rollout,
+)
+
+_why = click.option("--reason", required=True, help="kept in the history of rollouts")
+
+
+@click.group()
+def rollout() -> None:
+    """Let builds of a model answer some of its requests beside the champion."""
+
+
+@rollout.command()
+@click.argument("model")
+@click.argument("arms", nargs=-1, required=True, metavar="[ARM=]BUILD...")
+@click.option("--kind", type=click.Choice(KINDS), default="canary", show_default=True)
+@click.option("--share", type=float, default=0.05, show_default=True, help="of the keys, for each arm")
+@click.option(
+    "--key", required=True, multiple=True, metavar="FIELD", help="a field of the request by which its arm is told"
+)
+@click.option("--salt", help="text that mixes the keys in another way (default: a random one)")
+@_why
+@models_folder
+def start(
+    model: str,
+    arms: tuple[str, ...],
+    kind: str,
+    share: float,
+    key: tuple[str, ...],
+    salt: str | None,
+    reason: str,
+    models: str | None,
+) -> None:
+    """Let the BUILDs answer a share of the keys each.
+
+    A build is such as v1/20130501T000000Z-1f9ac3d2. An arm without a name is called "challenger". Servers that run follow within half a
+    second. A shadow answers nobody: what it would have said stands in the prediction log.
+    """
+    store = store_in(models)
+    find_sources_here()
+    named = [arm.rpartition("=") for arm in arms]
+    made = tuple(Arm(name or "challenger", build, share) for name, _, build in named)
+    begun = Rollout(
+        kind=kind,  # type: ignore[arg-type]
+        arms=made,
+        key=key,
+        salt=salt or secrets.token_hex(8),
+        started_at=clock.now().isoformat(timespec="seconds"),
+        reason=reason,
+    )
+    _say(start_rollout(store, model, begun))
+
+
+@rollout.command()
+@click.argument("model")
+@models_folder
+def status(model: str, models: str | None) -> None:
+    """Say which arms MODEL has, and what became of its rollouts."""
+    store = store_in(models)
+    aliases = store.aliases(model)
+    _say(aliases)
+    for change in aliases.rollouts:
+        arms = ", ".join(f"{name} {change.builds[name]} {share:.1%}" for name, share in change.shares.items())
+        click.echo(f"{change.at[:19]}  {change.event}: {arms} ({change.reason})")
+
+
+@rollout.command()
+@click.argument("model")
+@click.argument("shares", nargs=-1, required=True, metavar="ARM=SHARE...")
+@_why
+@models_folder
+def shift(model: str, shares: tuple[str, ...], reason: str, models: str | None) -> None:
+    """Give the arms of MODEL other shares, such as challenger=0.2; a key stays in its arm while the share of the first one grows."""
+    wanted = {}
+    for text in shares:
+        name, _, share = text.partition("=")
+        try:
+            wanted[name] = float(share)
+        except ValueError:
+            raise StoreError(f"{excerpt(text)} is no share: ARM=SHARE is expected, such as challenger=0.2") from None
+    _say(change_shares(store_in(models), model, wanted, reason=reason))
+
+
+@rollout.command()
+@click.argument("model")
+@_why
+@models_folder
+def stop(model: str, reason: str, models: str | None) -> None:
+    """Let the champion of MODEL answer everything again."""
+    _say(stop_rollout(store_in(models), model, reason=reason))
+
+
+@rollout.command("promote")
+@click.argument("model")
+@click.argument("arm", default="challenger")
+@_why
+@models_folder
+def promote(model: str, arm: str, reason: str, models: str | None) -> None:
+    """Make the build of an ARM the champion of MODEL, and end the rollout, in one change."""
+    store = store_in(models)
+    before = store.aliases(model).champion
+    find_sources_here()
+    say_champion(store, promote_arm(store, model, arm, reason=reason), before)
+
+
+def _say(aliases: Aliases) -> None:
+    if aliases.rollout is None:
+        click.echo(
+            f"model {aliases.model} has no rollout: its champion {aliases.champion or 'nobody'} answers everything"
+        )
+        return
+    going = rollout_of(aliases)
+    click.echo(f"{going.kind} of {aliases.model} by {', '.join(going.key)}, since {going.started_at}: {going.reason}")
+    builds = {arm.name: arm.build for arm in going.arms}
+    for name, share in shares_of(going).items():
+        click.echo(f"    {name}  {builds.get(name, aliases.champion)}  {share:.1%}")

@@ -1,0 +1,102 @@
+"""A rollout: builds of a model that answer some of its requests beside the champion, and which of them a key gets."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from fti_assets.core.sql import is_name
+from fti_assets.errors import StoreError, excerpt, one_of
+
+CHAMPION = "champion"
+"""The arm that answers whatever no other arm does."""
+
+RolloutKind = Literal["canary", "ab", "bandit", "shadow"]
+KINDS: tuple[RolloutKind, ...] = ("canary", "ab", "bandit", "shadow")
+
+_RANGE = 2**64
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A build, and the share of keys that it answers, between 0 and 1."""
+
+    name: str
+    build: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """The arms beside the champion, which has the rest.
+
+    A "canary" is one new build whose share is raised in steps; "ab" and "bandit" compare builds, whose shares stay or follow what
+    they gain; a "shadow" answers nobody: it predicts a share of the requests after the champion has answered them.
+
+    The arm of a request depends on its ``key`` alone, the request's fields by name, and on the ``salt``: the first eight bytes of the
+    MD5 sum of both as JSON, as a fraction, lie in the arm's part of the unit interval. It is the same in each process, and a key
+    stays in its arm when the share of the first arm grows.
+    """
+
+    kind: RolloutKind
+    arms: tuple[Arm, ...]
+    key: tuple[str, ...]
+    salt: str
+    started_at: str
+    reason: str
+
+    def check(self) -> None:
+        """Refuse what is no rollout.
+
+        Raises:
+            StoreError: there is no arm or key, a name is none or stands twice, or the shares are none.
+        """
+        if self.kind not in KINDS:
+            raise StoreError(f"a rollout cannot be {excerpt(self.kind)}: it is {one_of(KINDS)}")
+        if not self.arms or not self.key:
+            raise StoreError("a rollout needs an arm beside the champion, and the fields of a request that are its key")
+        names = [arm.name for arm in self.arms]
+        if unusable := [name for name in names if not is_name(name) or name == CHAMPION or names.count(name) > 1]:
+            raise StoreError(
+                f"{excerpt(unusable[0])} cannot name an arm: each has another name of [a-z_][a-z0-9_]*, and the rest is {CHAMPION!r}"
+            )
+        if self.kind in ("canary", "shadow") and len(self.arms) > 1:
+            raise StoreError(
+                f"a {self.kind} has one arm beside the champion, here are {len(self.arms)}: start it as 'ab'"
+            )
+        for arm in self.arms:
+            if not 0.0 <= arm.share <= 1.0:
+                raise StoreError(f"the share of arm {arm.name!r} is {arm.share!r}: between 0 and 1 is expected")
+        if sum(arm.share for arm in self.arms) > 1.0 + 1e-9:
+            raise StoreError(f"the shares of the arms are {[arm.share for arm in self.arms]}: their sum is above 1")
+
+    def arm_of(self, values: Sequence[Any]) -> Arm | None:
+        """The arm of a key, by its values in the order of ``key``: plain Python ones, times as naive UTC; None for the champion."""
+        number = _number(self.salt, values)
+        end = 0.0
+        for arm in self.arms:
+            end += arm.share
+            if number < end * _RANGE:
+                return arm
+        return None
+
+    def with_shares(self, shares: Mapping[str, float]) -> "Rollout":
+        """The rollout with other shares of some of its arms.
+
+        Raises:
+            StoreError: there is no such arm, or the shares are none.
+        """
+        names = [arm.name for arm in self.arms]
+        if unknown := [name for name in shares if name not in names]:
+            raise StoreError(f"the rollout has no arm {excerpt(unknown[0])}: there are {one_of(names)}")
+        changed = replace(self, arms=tuple(replace(arm, share=shares.get(arm.name, arm.share)) for arm in self.arms))
+        changed.check()
+        return changed
+
+
+def _number(salt: str, values: Sequence[Any]) -> int:
+    plain = [value.isoformat(timespec="microseconds") if isinstance(value, datetime) else value for value in values]
+    text = json.dumps([salt, *plain], separators=(",", ":"))
+    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:8], "big")

@@ -1,0 +1,68 @@
+"""What is said of a model's builds beside their manifests: who is champion, who was, and which arms there are."""
+
+from dataclasses import dataclass, replace
+
+from fti_assets.core import clock
+from fti_assets.core.rollout import Rollout
+
+
+@dataclass(frozen=True)
+class AliasChange:
+    """One change of the champion: when (naive UTC ISO text), to what, from what, why, and in which run."""
+
+    at: str
+    champion: str
+    previous: str | None
+    reason: str
+    run_id: str = ""
+
+
+@dataclass(frozen=True)
+class RolloutChange:
+    """One change of a rollout: when (naive UTC ISO text), what became of it, the builds and shares of its arms then, and why."""
+
+    at: str
+    event: str
+    builds: dict[str, str]
+    shares: dict[str, float]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Aliases:
+    """Which build of a model serves, which ones served before it (oldest first), and which were rolled back; which builds answer
+    beside it, and what became of such rollouts (oldest first)."""
+
+    model: str
+    champion: str | None = None
+    history: tuple[AliasChange, ...] = ()
+    rolled_back: tuple[str, ...] = ()
+    rollout: Rollout | None = None
+    rollouts: tuple[RolloutChange, ...] = ()
+    format: int = 1
+
+    @property
+    def arms(self) -> dict[str, str]:
+        """The arms that answer beside the champion, by their builds."""
+        return {arm.build: arm.name for arm in self.rollout.arms} if self.rollout is not None else {}
+
+
+def with_rollout(aliases: Aliases, rollout: Rollout | None, event: str, reason: str) -> Aliases:
+    """The aliases with another rollout, or none, and the change in their history."""
+    arms = (rollout or aliases.rollout or _NONE).arms
+    builds = {arm.name: arm.build for arm in arms}
+    change = RolloutChange(clock.now().isoformat(), event, builds, {arm.name: arm.share for arm in arms}, reason)
+    return replace(aliases, rollout=rollout, rollouts=(*aliases.rollouts, change))
+
+
+def without_arm_of(aliases: Aliases, reference: str, reason: str) -> Aliases:
+    """The aliases whose champion is the build: an arm of it has nothing left to compare, and ends; so does the rollout without arms."""
+    rollout = aliases.rollout
+    if rollout is None or all(arm.build != reference for arm in rollout.arms):
+        return aliases
+    arms = tuple(arm for arm in rollout.arms if arm.build != reference)
+    event = f"{reference} became champion"
+    return with_rollout(aliases, replace(rollout, arms=arms) if arms else None, event, reason)
+
+
+_NONE = Rollout("ab", (), (), "", "", "")

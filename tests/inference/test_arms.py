@@ -1,0 +1,243 @@
+"""A rollout, end to end: each key is answered by the build of its arm, whole, and servers that run follow each change."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fti_assets.cli import main
+from fti_assets.core.rollout import Arm, Rollout
+from fti_assets.errors import AliasConflictError, DamagedError, RequestError, StoreError
+from fti_assets.inference.server import serving_app
+from fti_assets.inference.serving.predictor import Predictor
+from fti_assets.stores.models.rollouts import change_shares, promote_arm, start_rollout, stop_rollout
+from tests.inference.server.test_app import AT, PLAIN, infer, tensors
+from tests.inference.test_predictor import NOON, REQUEST, World, world
+from tests.support.serving import ask
+
+__all__ = ["world"]
+
+FLIGHTS = [REQUEST | {"flight_id": number} for number in range(60)]
+
+
+def rollout(build: str, share: float = 0.5, *, kind: str = "canary", key: tuple[str, ...] = ("flight_id",)) -> Rollout:
+    return Rollout(kind, (Arm("challenger", build, share),), key, "salt", "2013-06-01T00:00:00", "to try")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def challenger(world: World) -> str:
+    return world.publish(2, shift=10_000.0).reference
+
+
+def expected(world: World, going: Rollout, challenger: str) -> list[tuple[str, Any, str]]:
+    """What each flight is answered: the arm by its key, and the answer of that build alone."""
+    alone = {
+        "challenger": world.load(build=challenger),
+        "champion": world.load(build=world.models.aliases("delay_net").champion),
+    }
+    answers = []
+    for flight in FLIGHTS:
+        arm = going.arm_of([flight[name] for name in going.key])
+        name = arm.name if arm else "champion"
+        answer = alone[name].predict(flight, at=NOON)
+        answers.append((name, answer.value, answer.build))
+    assert {name for name, *_ in answers} == {"champion", "challenger"}
+    return answers
+
+
+def test_each_key_is_answered_by_the_build_of_its_arm(world, challenger):
+    going = rollout(challenger)
+    start_rollout(world.models, "delay_net", going)
+    predictor = world.load()
+    wanted = expected(world, going, challenger)
+    together = predictor.predict(FLIGHTS, at=NOON)
+    apart = [predictor.predict(flight, at=NOON) for flight in FLIGHTS]
+    names = list(FLIGHTS[0])
+    columns = predictor.predict_columns({name: [flight[name] for flight in FLIGHTS] for name in names}, at=NOON)
+    for answers in (together, apart, list(columns)):
+        assert [(one.arm, one.value, one.build) for one in answers] == wanted
+    assert list(columns) == together
+    assert predictor.features(FLIGHTS, at=NOON) == [one.features for one in together]
+
+
+def test_running_predictors_follow_start_shares_and_stop(world, challenger):
+    predictor = world.load()
+    assert {one.arm for one in predictor.predict(FLIGHTS, at=NOON)} == {"champion"}
+    start_rollout(world.models, "delay_net", rollout(challenger, 0.1))
+    few = {
+        one.features["distance"] and place
+        for place, one in enumerate(predictor.predict(FLIGHTS, at=NOON))
+        if one.arm != "champion"
+    }
+    change_shares(world.models, "delay_net", {"challenger": 0.9}, reason="it does well")
+    many = {place for place, one in enumerate(predictor.predict(FLIGHTS, at=NOON)) if one.arm != "champion"}
+    assert few < many
+    stop_rollout(world.models, "delay_net", reason="enough")
+    assert {one.arm for one in predictor.predict(FLIGHTS, at=NOON)} == {"champion"}
+    assert [change.event for change in world.models.aliases("delay_net").rollouts] == [
+        "started",
+        "shares changed",
+        "stopped",
+    ]
+
+
+def test_an_arm_becomes_champion_and_its_rollout_ends_in_one_change(world, challenger):
+    start_rollout(world.models, "delay_net", rollout(challenger))
+    predictor = world.load()
+    aliases = promote_arm(world.models, "delay_net", "challenger", reason="it won")
+    assert (aliases.champion, aliases.rollout) == (challenger, None)
+    answers = predictor.predict(FLIGHTS, at=NOON)
+    assert {(one.arm, one.build) for one in answers} == {("champion", challenger)}
+
+
+def test_promoting_the_build_of_an_arm_ends_it_and_another_build_does_not(world, challenger):
+    start_rollout(world.models, "delay_net", rollout(challenger))
+    world.promote(world.publish(3, shift=1.0))
+    assert world.models.aliases("delay_net").rollout == rollout(challenger)
+    world.promote(world.models.manifest("delay_net", challenger))
+    assert world.models.aliases("delay_net").rollout is None
+
+
+def test_wrong_requests_are_told_by_their_place_whatever_their_arm(world, challenger):
+    start_rollout(world.models, "delay_net", rollout(challenger))
+    wrong = [*FLIGHTS[:40], REQUEST | {"flight_id": 7, "distance": "far"}]
+    with pytest.raises(RequestError, match="request 40: 'distance' is 'far'"):
+        world.load().predict(wrong, at=NOON)
+
+
+def test_overrides_of_each_request_go_with_it(world, challenger):
+    going = rollout(challenger)
+    start_rollout(world.models, "delay_net", going)
+    overrides = [{"temp": float(number)} for number in range(len(FLIGHTS))]
+    answers = world.load().predict(FLIGHTS, at=NOON, overrides=overrides)
+    assert [one.features["temp"] for one in answers] == [float(number) for number in range(len(FLIGHTS))]
+
+
+def test_the_champion_answers_for_an_arm_that_cannot_be_loaded(world, challenger, caplog):
+    start_rollout(world.models, "delay_net", rollout(challenger, 1.0))
+    (world.models.root / "delay_net" / challenger / "model.onnx").write_bytes(b"damage")
+    with caplog.at_level(logging.WARNING):
+        answer = world.load().predict(REQUEST, at=NOON)
+    assert answer.arm == "champion"
+    assert "arm 'challenger' of model 'delay_net' cannot be loaded, its champion answers for it" in caplog.text
+
+
+def test_a_pinned_build_has_no_arms(world, challenger):
+    champion = world.models.aliases("delay_net").champion
+    start_rollout(world.models, "delay_net", rollout(challenger, 1.0))
+    assert world.load(build=champion).predict(REQUEST, at=NOON).arm == "champion"
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    texts = [line for file in sorted(folder.rglob("*.jsonl*")) for line in file.read_text().splitlines()]
+    return [line for line in map(json.loads, texts) if "value" in line]
+
+
+def test_a_shadow_answers_nobody_and_stands_in_the_log(world, challenger, tmp_path):
+    going = rollout(challenger, kind="shadow")
+    start_rollout(world.models, "delay_net", going)
+    with world.load(log=tmp_path / "log") as predictor:
+        answers = predictor.predict(FLIGHTS, at=NOON)
+        predictor.shadows.wait()
+    assert {one.arm for one in answers} == {"champion"}
+    logged = [
+        line for file in (tmp_path / "log").rglob("*") if file.is_file() for line in file.read_text().splitlines()
+    ]
+    rows = [row for row in map(json.loads, logged) if "value" in row]
+    shadows = [row for row in rows if row["arm"] == "challenger"]
+    assert len([row for row in rows if row["arm"] == "champion"]) == len(FLIGHTS)
+    asked = [flight["flight_id"] for flight in FLIGHTS if going.arm_of([flight["flight_id"]])]
+    assert [row["request"]["flight_id"] for row in shadows] == asked
+    alone = world.load(build=challenger)
+    assert [row["value"] for row in shadows] == [
+        alone.predict(flight, at=NOON).value for flight in FLIGHTS if going.arm_of([flight["flight_id"]])
+    ]
+    assert {row["request_id"] for row in shadows} == {f"{answers[0].request_id}~challenger"}
+
+
+def test_a_shadow_that_fails_fails_no_answer_and_is_counted(world, challenger, tmp_path, monkeypatch):
+    start_rollout(world.models, "delay_net", rollout(challenger, 1.0, kind="shadow"))
+    with world.load(log=tmp_path / "log") as predictor:
+        serving: Any = predictor.serving
+
+        def fail(*_: Any, **__: Any) -> Any:
+            raise DamagedError("broken")
+
+        monkeypatch.setattr(serving.builds["challenger"], "predict", fail)
+        assert len(predictor.predict(FLIGHTS, at=NOON)) == len(FLIGHTS)
+        predictor.shadows.wait()
+    assert predictor.shadows.counts == {"failed": len(FLIGHTS)}
+
+
+def test_the_server_says_the_arm_of_each_answer_and_counts_it(world, challenger):
+    going = rollout(challenger)
+    start_rollout(world.models, "delay_net", going)
+    app = serving_app("delay_net", models=world.models.root, online=world.online.root)
+    flights = [PLAIN | {"flight_id": flight["flight_id"]} for flight in FLIGHTS]
+    wanted = expected(world, going, challenger)
+    said = ask(app, "POST", f"/predict/delay_net?at={AT}", flights).json["predictions"]
+    assert [(one["arm"], one["value"], one["build"]) for one in said] == wanted
+    tensor = infer(app, tensors(*flights)).json
+    assert np.allclose(tensor["outputs"][0]["data"], [value for _, value, _ in wanted])
+    assert tensor["parameters"]["arms"] == [arm for arm, *_ in wanted]
+    assert tensor["parameters"]["builds"] == [build for *_, build in wanted]
+    count = 2 * len([arm for arm, *_ in wanted if arm == "challenger"])
+    metrics = ask(app, "GET", "/metrics").body.decode()
+    assert f'fti_predictions_total{{arm="challenger",build="{challenger}",model="delay_net"}} {count}.0' in metrics
+
+
+def test_what_cannot_be_an_arm_is_refused_and_changes_nothing(world, challenger):
+    before = world.models.aliases_file("delay_net").read_bytes()
+    rejected = world.publish(4, status="rejected").reference
+    champion = world.models.aliases("delay_net").champion
+    view = world.view()
+    wider = world.publish(
+        5, view=replace(view, request=(*view.request, replace(view.request[0], name="seat")))
+    ).reference
+    for going, message in (
+        (rollout(rejected), "cannot be an arm: it is rejected"),
+        (rollout(str(champion)), "cannot be an arm: it is the champion itself"),
+        (rollout("v1/20130601T000000Z-99999999"), "has no build"),
+        (rollout(challenger, key=("user",)), "no field 'user'"),
+        (rollout(wider), "cannot be an arm: it takes 'seat'"),
+        (rollout(challenger, 1.5), "between 0 and 1"),
+    ):
+        with pytest.raises(StoreError, match=message):
+            start_rollout(world.models, "delay_net", going)
+    assert world.models.aliases_file("delay_net").read_bytes() == before
+    start_rollout(world.models, "delay_net", rollout(challenger))
+    with pytest.raises(AliasConflictError, match="has a rollout already"):
+        start_rollout(world.models, "delay_net", rollout(challenger))
+
+
+def test_the_command_line_starts_shifts_promotes_and_says(world, challenger, capsys):
+    models = ["--models", str(world.models.root)]
+    why = ["--reason", "to try"]
+    assert main(["rollout", "status", "delay_net", *models]) == 0
+    assert "has no rollout" in capsys.readouterr().out
+    assert (
+        main(["rollout", "start", "delay_net", challenger, "--share", "0.25", "--key", "flight_id", *why, *models]) == 0
+    )
+    said = capsys.readouterr().out
+    assert f"challenger  {challenger}  25.0%" in said
+    assert "75.0%" in said
+    assert main(["rollout", "shift", "delay_net", "challenger=0.5", *why, *models]) == 0
+    assert main(["rollout", "shift", "delay_net", "challenger=much", *why, *models]) != 0
+    assert "is no share" in capsys.readouterr().err
+    assert main(["rollout", "promote", "delay_net", *why, *models]) == 0
+    assert world.models.aliases("delay_net").champion == challenger
+    assert main(["rollout", "stop", "delay_net", *why, *models]) != 0
+    assert "has no rollout" in capsys.readouterr().err
+    assert main(["rollout", "status", "delay_net", *models]) == 0
+    assert "promoted challenger" in capsys.readouterr().out
+
+
+def test_loading_is_what_it_was_without_a_rollout(world):
+    assert type(world.load().serving).__name__ == "ServedBuild"
+    assert isinstance(world.load(), Predictor)

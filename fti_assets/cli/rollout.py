@@ -14,7 +14,6 @@ from fti_assets.stores.models.aliases import Aliases
 from fti_assets.stores.models.rollouts import (
     change_shares,
     promote_arm,
-    rollout_of,
     shares_of,
     start_rollout,
     stop_rollout,
@@ -127,7 +126,7 @@ def _say(aliases: Aliases) -> None:
             f"model {aliases.model} has no rollout: its champion {aliases.champion or 'nobody'} answers everything"
         )
         return
-    going = rollout_of(aliases)
+    going = aliases.rollout
     click.echo(f"{going.kind} of {aliases.model} by {', '.join(going.key)}, since {going.started_at}: {going.reason}")
     builds = {arm.name: arm.build for arm in going.arms}
     for name, share in shares_of(going).items():

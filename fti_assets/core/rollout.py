@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from fti_assets.core.manifest import Column
 from fti_assets.core.sql import is_name
 from fti_assets.errors import StoreError, excerpt, one_of
 
@@ -94,6 +95,12 @@ class Rollout:
         changed = replace(self, arms=tuple(replace(arm, share=shares.get(arm.name, arm.share)) for arm in self.arms))
         changed.check()
         return changed
+
+
+def missing_fields(brought: Sequence[Column], taken: Sequence[Column]) -> list[str]:
+    """The fields that an arm's build takes and the champion's requests do not bring, or bring in another type."""
+    types = {column.name: column.type for column in brought}
+    return [column.name for column in taken if types.get(column.name) != column.type]
 
 
 def _number(salt: str, values: Sequence[Any]) -> int:

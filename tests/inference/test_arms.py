@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,11 +69,7 @@ def test_running_predictors_follow_start_shares_and_stop(world, challenger):
     predictor = world.load()
     assert {one.arm for one in predictor.predict(FLIGHTS, at=NOON)} == {"champion"}
     start_rollout(world.models, "delay_net", rollout(challenger, 0.1))
-    few = {
-        one.features["distance"] and place
-        for place, one in enumerate(predictor.predict(FLIGHTS, at=NOON))
-        if one.arm != "champion"
-    }
+    few = {place for place, one in enumerate(predictor.predict(FLIGHTS, at=NOON)) if one.arm != "champion"}
     change_shares(world.models, "delay_net", {"challenger": 0.9}, reason="it does well")
     many = {place for place, one in enumerate(predictor.predict(FLIGHTS, at=NOON)) if one.arm != "champion"}
     assert few < many
@@ -132,11 +127,6 @@ def test_a_pinned_build_has_no_arms(world, challenger):
     champion = world.models.aliases("delay_net").champion
     start_rollout(world.models, "delay_net", rollout(challenger, 1.0))
     assert world.load(build=champion).predict(REQUEST, at=NOON).arm == "champion"
-
-
-def lines(folder: Path) -> list[dict[str, Any]]:
-    texts = [line for file in sorted(folder.rglob("*.jsonl*")) for line in file.read_text().splitlines()]
-    return [line for line in map(json.loads, texts) if "value" in line]
 
 
 def test_a_shadow_answers_nobody_and_stands_in_the_log(world, challenger, tmp_path):

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.manifest import Column
-from fti_assets.core.rollout import CHAMPION, Rollout
+from fti_assets.core.rollout import CHAMPION, Rollout, missing_fields
 from fti_assets.errors import PredictionError, one_of
 from fti_assets.inference.serving.overrides import Given
 from fti_assets.inference.serving.prediction import Prediction, Predictions
@@ -57,8 +56,7 @@ class ServedArms(ServedBuild):
         looked_up = ran = 0.0
         for name, build, places, asked in self._parts(requests):
             of_part: list[float] = [perf_counter()]
-            given = overrides if overrides is None or isinstance(overrides, Mapping) else [overrides[i] for i in places]
-            answers = build.predict(asked, at, of_part, overrides=given, explain=explain)
+            answers = build.predict(asked, at, of_part, overrides=_given(overrides, places), explain=explain)
             looked_up += of_part[1] - of_part[0]
             ran += of_part[2] - of_part[1]
             for place, prediction in zip(places, answers, strict=True):
@@ -81,8 +79,7 @@ class ServedArms(ServedBuild):
     ) -> list[dict[str, Any]]:
         features: list[Any] = [None] * len(requests)
         for _, build, places, asked in self._parts(requests):
-            given = overrides if overrides is None or isinstance(overrides, Mapping) else [overrides[i] for i in places]
-            for place, row in zip(places, build.features(asked, at, overrides=given), strict=True):
+            for place, row in zip(places, build.features(asked, at, overrides=_given(overrides, places)), strict=True):
                 features[place] = row
         return features
 
@@ -128,10 +125,9 @@ def _fields(champion: ServedBuild, name: str, build: ServedBuild) -> list[str]:
     return [column.name for column in build.fields]
 
 
-def missing_fields(brought: Sequence[Column], taken: Sequence[Column]) -> list[str]:
-    """The fields that requests do not bring, or bring in another type."""
-    types = {column.name: column.type for column in brought}
-    return [column.name for column in taken if types.get(column.name) != column.type]
+def _given(overrides: Given | None, places: Sequence[int]) -> Given | None:
+    """The overrides of some requests."""
+    return overrides if overrides is None or isinstance(overrides, Mapping) else [overrides[i] for i in places]
 
 
 def _in_columns(answers: Sequence[Prediction], at: datetime, serving: ServedBuild) -> Predictions:

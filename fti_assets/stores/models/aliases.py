@@ -49,7 +49,8 @@ class Aliases:
 
 def with_rollout(aliases: Aliases, rollout: Rollout | None, event: str, reason: str) -> Aliases:
     """The aliases with another rollout, or none, and the change in their history."""
-    arms = (rollout or aliases.rollout or _NONE).arms
+    changed = rollout or aliases.rollout
+    arms = changed.arms if changed is not None else ()
     builds = {arm.name: arm.build for arm in arms}
     change = RolloutChange(clock.now().isoformat(), event, builds, {arm.name: arm.share for arm in arms}, reason)
     return replace(aliases, rollout=rollout, rollouts=(*aliases.rollouts, change))
@@ -63,6 +64,3 @@ def without_arm_of(aliases: Aliases, reference: str, reason: str) -> Aliases:
     arms = tuple(arm for arm in rollout.arms if arm.build != reference)
     event = f"{reference} became champion"
     return with_rollout(aliases, replace(rollout, arms=arms) if arms else None, event, reason)
-
-
-_NONE = Rollout("ab", (), (), "", "", "")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fti_assets.core.rollout import CHAMPION, Rollout
+from fti_assets.core.rollout import CHAMPION, Rollout, missing_fields
 from fti_assets.errors import AliasConflictError, StoreError, one_of
 from fti_assets.stores.models.aliases import Aliases, with_rollout
 from fti_assets.stores.models.store import ModelStore
@@ -17,15 +17,15 @@ def start_rollout(store: ModelStore, model: str, rollout: Rollout) -> Aliases:
         StoreError: the rollout is none, or one of its builds was rejected or rolled back, is damaged, not there or the champion.
     """
     rollout.check()
-    fields = {column.name: column.type for column in store.champion(model).view.request}
+    request = store.champion(model).view.request
+    fields = [column.name for column in request]
     if unknown := [name for name in rollout.key if name not in fields]:
         raise StoreError(
             f"a request to model {model!r} has no field {unknown[0]!r:.100} by which its arm could be told: "
             f"there are {one_of(sorted(fields))}"
         )
     for arm in rollout.arms:
-        lacks = [one.name for one in store.manifest(model, arm.build).view.request if fields.get(one.name) != one.type]
-        if lacks:
+        if lacks := missing_fields(request, store.manifest(model, arm.build).view.request):
             raise StoreError(
                 f"{model}/{arm.build} cannot be an arm: it takes {one_of(lacks)}, which the requests to the champion do not bring"
             )

@@ -14,11 +14,12 @@ from fti_assets.core import clock
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
 from fti_assets.errors import PredictionError, RequestError, excerpt
-from fti_assets.inference.serving.arms import ServedArms
 from fti_assets.inference.serving.forks import flights
 from fti_assets.inference.serving.overrides import Given
 from fti_assets.inference.serving.prediction import Explanation, Prediction, Predictions
 from fti_assets.inference.serving.request import moment
+from fti_assets.inference.serving.rollout.arms import ServedArms
+from fti_assets.inference.serving.rollout.shadow import Shadow
 from fti_assets.inference.serving.served_build import (
     OnMissing,
     Report,
@@ -26,7 +27,6 @@ from fti_assets.inference.serving.served_build import (
     Strictness,
     UnknownKeys,
 )
-from fti_assets.inference.serving.shadow import Shadow
 from fti_assets.inference.serving.tables import columns_of
 from fti_assets.stores.models.loaded_build import load_whole_build
 from fti_assets.stores.models.store import ModelStore, Promotions

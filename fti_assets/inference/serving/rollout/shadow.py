@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fti_assets.inference.serving.arms import ServedArms
+from fti_assets.inference.serving.rollout.arms import ServedArms
 
 if TYPE_CHECKING:
     from fti_assets.inference.serving.log.writer import LogWriter

@@ -151,6 +151,27 @@ def test_a_shadow_answers_nobody_and_stands_in_the_log(world, challenger, tmp_pa
     assert {row["request_id"] for row in shadows} == {f"{answers[0].request_id}~challenger"}
 
 
+def test_what_if_has_no_shadow_and_columns_have_one(world, challenger, tmp_path):
+    start_rollout(world.models, "delay_net", rollout(challenger, 1.0, kind="shadow"))
+    with world.load(log=tmp_path / "log") as predictor:
+        predictor.predict(FLIGHTS, at=NOON, overrides={"temp": 1.0})
+        predictor.shadows.wait()
+        assert not predictor.shadows.counts
+        columns = {name: [flight[name] for flight in FLIGHTS] for name in FLIGHTS[0]}
+        assert {one.arm for one in predictor.predict_columns(columns, at=NOON)} == {"champion"}
+        predictor.shadows.wait()
+        assert predictor.shadows.counts == {"predicted": len(FLIGHTS)}
+
+
+def test_a_champion_whose_requests_tell_no_arm_serves_alone(world, challenger, caplog):
+    going = rollout(challenger, 1.0, key=("user",))  # as a rollout stands that began before this champion
+    world.models.change_aliases("delay_net", lambda aliases: replace(aliases, rollout=going))
+    with caplog.at_level(logging.WARNING):
+        answer = world.load().predict(REQUEST, at=NOON)
+    assert (answer.arm, answer.build) == ("champion", world.models.aliases("delay_net").champion)
+    assert "is served without its rollout: the rollout of model 'delay_net' goes by the field 'user'" in caplog.text
+
+
 def test_a_shadow_that_fails_fails_no_answer_and_is_counted(world, challenger, tmp_path, monkeypatch):
     start_rollout(world.models, "delay_net", rollout(challenger, 1.0, kind="shadow"))
     with world.load(log=tmp_path / "log") as predictor:

@@ -330,7 +330,9 @@ class Predictor:
         if self._log is not None and len(answers):
             answers.request_id = self._log.new_id()
             rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-            self._log.add(answers.request_id, rows, list(answers))
+            predictions = list(answers)
+            self._log.add(answers.request_id, rows, predictions)
+            self.shadow(answers.request_id, rows, predictions, self._log)
         return answers
 
     @overload
@@ -453,6 +455,11 @@ class Predictor:
         rollout = self._models.aliases(self._model).rollout
         if rollout is None:
             return champion
+        try:
+            alone = ServedArms(champion, rollout, {})
+        except PredictionError as error:  # a champion that came later, whose requests say no arm, must still serve
+            _log.warning("model %r is served without its rollout: %s", self._model, error)
+            return champion
         there = self._serving.builds if isinstance(self._serving, ServedArms) else {}
         builds: dict[str, ServedBuild] = {}
         for arm in rollout.arms:
@@ -460,7 +467,7 @@ class Predictor:
                 build = there.get(arm.name)
                 if build is None or build.reference != arm.build:
                     build = self._load(online, arm.build)
-                ServedArms(champion, rollout, {arm.name: build})  # refuses a build that takes other fields
+                alone.check_fields(arm.name, build)
                 builds[arm.name] = build
             except Exception as error:
                 _log.warning(
@@ -471,10 +478,15 @@ class Predictor:
     def shadow(
         self, request_id: str, requests: Sequence[Request], predictions: Sequence[Prediction], log: "LogWriter"
     ) -> None:
-        """Let the shadow of a rollout, if there is one, predict what was answered, behind the answer and into the log."""
+        """Let the shadow of a rollout, if there is one, predict what was answered, behind the answer and into the log.
+
+        An answer to other values of features is no answer to the request, so it has no shadow.
+        """
         serving = self._serving
         if isinstance(serving, ServedArms) and serving.rollout.kind == "shadow":
-            self.shadows.add(serving, request_id, requests, predictions[0].at, log)
+            asked = [one for one, answer in zip(requests, predictions, strict=True) if not answer.overridden]
+            if asked:
+                self.shadows.add(serving, request_id, asked, predictions[0].at, log)
 
     def _load(self, online: OnlineStore, reference: str) -> ServedBuild:
         with flights:

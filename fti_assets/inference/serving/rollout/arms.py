@@ -34,13 +34,27 @@ class ServedArms(ServedBuild):
         self.champion = champion
         self.rollout = rollout
         self.builds = dict(builds)
-        self._fields_of = {name: _fields(champion, name, build) for name, build in builds.items()}
+        for name, build in builds.items():
+            self.check_fields(name, build)
+        self._fields_of = {name: [column.name for column in build.fields] for name, build in builds.items()}
         places = {column.name: place for place, column in enumerate(champion.fields)}
         if unknown := [name for name in rollout.key if name not in places]:
             raise PredictionError(
                 f"the rollout of model {champion.manifest.model!r} goes by the field {unknown[0]!r}, which its requests do not have"
             )
         self._key = [places[name] for name in rollout.key]
+
+    def check_fields(self, name: str, build: ServedBuild) -> None:
+        """Refuse a build as an arm that takes what requests do not bring.
+
+        Raises:
+            PredictionError: it does.
+        """
+        if lacks := missing_fields(self.champion.fields, build.fields):
+            raise PredictionError(
+                f"arm {name!r} of model {self.champion.manifest.model!r} takes the fields {one_of(lacks)}, which the requests to its "
+                f"champion {self.champion.reference} do not bring"
+            )
 
     def predict(
         self,
@@ -113,16 +127,6 @@ class ServedArms(ServedBuild):
                 asked = [{field: requests[place][field] for field in fields} for place in of_arm]
                 parts.append((name, self.builds[name], of_arm, asked))
         return parts
-
-
-def _fields(champion: ServedBuild, name: str, build: ServedBuild) -> list[str]:
-    lacks = missing_fields(champion.fields, build.fields)
-    if lacks:
-        raise PredictionError(
-            f"arm {name!r} of model {champion.manifest.model!r} takes the fields {one_of(lacks)}, which the requests to its champion "
-            f"{champion.reference} do not bring"
-        )
-    return [column.name for column in build.fields]
 
 
 def _given(overrides: Given | None, places: Sequence[int]) -> Given | None:

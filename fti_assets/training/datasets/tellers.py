@@ -9,8 +9,9 @@ from typing import Any
 import duckdb
 
 from fti_assets.core.manifest import Column
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import quoted
 from fti_assets.core.types import NUMERIC
+from fti_assets.training.datasets.orders import TOGETHER, below, in_order, in_ranges, maybe_in_order
 
 _FEWEST = 20
 """Of fewer rows chance alone may tell every label."""
@@ -20,10 +21,6 @@ _SAMPLE = 2_000
 """A feature that does not tell the labels of so many rows does not tell those of all."""
 _FIRST = 100
 """Of each side of the label, the rows that rule out most features for little. Fractions of more values are no codes."""
-_IN_A_ROW = 30
-"""So many rows in order are no chance: fewer than ``_FIRST``, since each needs a group of its own."""
-_TOGETHER = 50
-"""The columns of one query: what planning one costs grows with the square of their number."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,11 @@ class LabelFacts:
     def is_amount(self) -> bool:
         """Whether it is a number of so many values that an order of them is no chance."""
         return self.column.type in ("integer", "number") and self.values >= _FEWEST // 2
+
+    @property
+    def is_class(self) -> bool:
+        """Whether it has more than two values, which come again: what tells two is asked with the rest."""
+        return 2 < self.values <= self.rows // 2
 
     def of(self, source: str) -> str:
         """The SQL of the rows of a source with what is asked of their labels, to be run with ``asked``."""
@@ -65,17 +67,20 @@ def tellers(
     if label.values < 2 or label.rows < _FEWEST:
         return []
     by_value = not_ruled_out(connection, table, features, label)
-    in_order = [one for one in features if one.type in ("integer", "number")] if label.is_amount else []
-    in_order = _maybe_in_order(connection, table, in_order, label)
+    orderly = [one for one in features if one.type in ("integer", "number")] if label.is_amount else []
+    orderly = maybe_in_order(connection, table, orderly, label.y)
+    apart = in_ranges(connection, f"(FROM {table} LIMIT {_FIRST})", features, label.y) if label.is_class else []
     if label.rows > 5 * _SAMPLE:
         # A sample rules out almost every feature; only what is left is asked of all rows. Repeatable, so that a rerun
         # says the same.
         sample = f"(FROM {table} USING SAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1))"
         by_value = telling(connection, sample, by_value, label, least=0)
-        in_order = _in_order(connection, sample, in_order, label, least=0)
+        orderly = in_order(connection, sample, orderly, label.y)
+        apart = in_ranges(connection, sample, apart, label.y)
     results = {
         *telling(connection, table, by_value, label, least=_FEWEST),
-        *_in_order(connection, table, in_order, label, least=_FEWEST),
+        *in_order(connection, table, orderly, label.y, least=_FEWEST),
+        *in_ranges(connection, table, apart, label.y, least=_FEWEST, agreeing=_AGREEING),
     }
     return [feature.name for feature in features if feature in results]
 
@@ -85,8 +90,8 @@ def telling(
 ) -> list[Column]:
     """The features that nothing contradicts to tell the label by their values, where they have at least that many rows."""
     results: list[Column] = []
-    for first in range(0, len(features), _TOGETHER):
-        some = features[first : first + _TOGETHER]
+    for first in range(0, len(features), TOGETHER):
+        some = features[first : first + TOGETHER]
         asked = [_tells(feature, label, least) for feature in some]
         answers = connection.execute(f"SELECT {', '.join(asked)} FROM {label.of(source)}", label.asked).fetchall()[0]
         results += [feature for feature, tells in zip(some, answers, strict=True) if tells]
@@ -100,19 +105,13 @@ def not_ruled_out(
     sides = [f"(FROM {table} WHERE {label.y} {side} $highest LIMIT {_FIRST})" for side in ("=", "<>")]
     left: set[str] = set()
     for kind in dict.fromkeys(feature.type for feature in features):
-        below = _below(f"({' UNION ALL '.join(sides)})", label.y, [one.name for one in features if one.type == kind])
+        values = below(f"({' UNION ALL '.join(sides)})", label.y, [one.name for one in features if one.type == kind])
         tells = _tells(Column("__fti_value", kind), label, 0)
         rows = connection.execute(
-            f"SELECT __fti_name FROM {label.of(f'({below})')} GROUP BY __fti_name HAVING {tells}", label.asked
+            f"SELECT __fti_name FROM {label.of(f'({values})')} GROUP BY __fti_name HAVING {tells}", label.asked
         ).fetchall()
         left |= {name for (name,) in rows}
     return [feature for feature in features if feature.name in left]
-
-
-def _below(source: str, y: str, names: Sequence[str]) -> str:
-    """The SQL of the columns of a source, one below the other, each value beside its label and its column's name."""
-    named, values = (", ".join(map(one, names)) for one in (literal, quoted))
-    return f"SELECT {y}, unnest([{named}]) AS __fti_name, unnest([{values}]) AS __fti_value FROM {source}"
 
 
 def _tells(feature: Column, label: LabelFacts, least: int) -> str:
@@ -154,52 +153,3 @@ def _decides(feature: Column, label: LabelFacts, least: int) -> str:
     uncommon = "FILTER (NOT __fti_common)"
     again = f"count(*) {uncommon} - count(DISTINCT {{'f': {f}}}) {uncommon} >= {_AGREEING} AND " if least else ""
     return f"{again}{values} <= {most} AND {values} = {pairs}"
-
-
-def _maybe_in_order(
-    connection: duckdb.DuckDBPyConnection, table: str, features: Sequence[Column], label: LabelFacts
-) -> list[Column]:
-    """The features whose order a few rows do not contradict, asked column below column."""
-    left: set[str] = set()
-    for kind in dict.fromkeys(feature.type for feature in features):
-        below = _below(f"(FROM {table} LIMIT {_IN_A_ROW})", label.y, [one.name for one in features if one.type == kind])
-        each = (
-            "SELECT __fti_name, min(__fti_value) AS lowest, max(__fti_value) AS greatest, max(greatest) OVER earlier AS below, "
-            f"min(lowest) OVER earlier AS above FROM ({below}) GROUP BY __fti_name, {label.y} "
-            f"{_earlier(label.y, 'PARTITION BY __fti_name ')}"
-        )
-        rows = connection.execute(
-            f"SELECT __fti_name FROM ({each}) GROUP BY __fti_name HAVING {_ordered('lowest', 'greatest', 'below', 'above')}"
-        ).fetchall()
-        left |= {name for (name,) in rows}
-    return [feature for feature in features if feature.name in left]
-
-
-def _in_order(
-    connection: duckdb.DuckDBPyConnection, source: str, features: Sequence[Column], label: LabelFacts, *, least: int
-) -> list[Column]:
-    """The features that grow, or fall, wherever the label grows, on the rows where they are not null."""
-    results: list[Column] = []
-    for first in range(0, len(features), _TOGETHER):
-        some = features[first : first + _TOGETHER]
-        grouped, compared, asked = [], [], []
-        for at, feature in enumerate(some):
-            f = quoted(feature.name)
-            grouped.append(f"min({f}) AS low{at}, max({f}) AS high{at}, count({f}) AS rows{at}")
-            compared.append(f"max(high{at}) OVER earlier AS below{at}, min(low{at}) OVER earlier AS above{at}")
-            enough = f"count(low{at}) >= {least // 2} AND sum(rows{at}) >= {least}"
-            asked.append(f"{enough} AND ({_ordered(f'low{at}', f'high{at}', f'below{at}', f'above{at}')})")
-        labels = f"SELECT {label.y} AS __fti_y, {', '.join(grouped)} FROM {source} GROUP BY 1"
-        each = f"SELECT *, {', '.join(compared)} FROM ({labels}) {_earlier('__fti_y')}"
-        answers = connection.execute(f"SELECT {', '.join(asked)} FROM ({each})").fetchall()[0]
-        results += [feature for feature, ordered in zip(some, answers, strict=True) if ordered]
-    return results
-
-
-def _earlier(y: str, partition: str = "") -> str:
-    """The window of the lesser labels. Running extremes pass over labels whose rows have no value; ``lag`` would not."""
-    return f"WINDOW earlier AS ({partition}ORDER BY {y} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
-
-
-def _ordered(low: str, high: str, below: str, above: str) -> str:
-    return f"coalesce(bool_and({low} > {below}), true) OR coalesce(bool_and({high} < {above}), true)"

@@ -33,6 +33,7 @@ from fti_assets.errors import StoreError
 @click.option(
     "--redact", multiple=True, metavar="NAME", help="a field or feature that is never logged in clear; once for each"
 )
+@click.option("--providers", metavar="NAMES", help="what graphs run on, such as cuda (default: FTI_PROVIDERS, or cpu)")
 def serve(
     names: tuple[str, ...],
     models: str | None,
@@ -44,6 +45,7 @@ def serve(
     drain: float,
     log: str | None,
     redact: tuple[str, ...],
+    providers: str | None,
     **limits: int | None,
 ) -> None:
     """Answer requests to models over HTTP: the Open Inference Protocol and plain JSON; over gRPC the protocol alone.
@@ -67,6 +69,7 @@ def serve(
         limits=Limits(**chosen_limits),
         log=log,
         redact=redact,
+        providers=providers,
     )
     serve(settings)
 

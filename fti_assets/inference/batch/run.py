@@ -40,6 +40,7 @@ from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.orchestration.resources import ONLINE_KEYS, Stores
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.models.execution import execution_providers
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.coverage import coverage_metadata, with_match_columns
@@ -179,7 +180,7 @@ def _answers(
         )
     joined = relation_name(assemble(lake, with_match_columns(view), due, snapshot=snapshot))
     table = numbered_table(lake.connection, joined)
-    manifest, graph = load_build(store, build.model, build.reference)
+    manifest, graph = load_build(store, build.model, build.reference, providers=execution_providers())
     answers = scored(lake.connection, table, manifest, graph, kept=view.identity)
     rows = lake.connection.sql(
         f"SELECT *, {literal(build.reference)} AS {BUILD}, {timestamp(clock.now())} AS {PREDICTED_AT} FROM {answers}"

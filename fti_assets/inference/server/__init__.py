@@ -11,6 +11,7 @@ from fti_assets.inference.server.limits import Limits
 from fti_assets.inference.server.repository import Repository
 from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.inference.serving.predictor import Predictor
+from fti_assets.stores.models.execution import execution_providers
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.redis import is_redis
 
@@ -25,6 +26,7 @@ def serving_app(
     limits: Limits | None = None,
     log: str | Path | None = None,
     redact: Collection[str] = (),
+    providers: str | Sequence[str] | None = None,
 ) -> ServingApp:
     """An ASGI application that answers requests to some models, to be run by any server or mounted in an app of your own.
 
@@ -42,6 +44,7 @@ def serving_app(
             default they are not logged.
         redact: request fields and features that are never written to the log in clear: left out, or hashed with the secret in
             ``FTI_LOG_KEY``.
+        providers: the execution providers that the graphs run on, as of ``Predictor.load``.
 
     Raises:
         DeclarationError: no model is named, or a token is empty.
@@ -57,12 +60,13 @@ def serving_app(
             "serving_app(tokens=...) has an empty token, which everybody knows: give it a long random one"
         )
     location = home() / "online" if online is None else online
+    chosen = execution_providers(providers)
 
     def load(name: str) -> Predictor:
-        return Predictor.load(name, models=models, online=location, follow="call")
+        return Predictor.load(name, models=models, online=location, follow="call", providers=chosen)
 
     store = ModelStore(home() / "models" if models is None else models)
-    repository = Repository(store, load, names)
+    repository = Repository(store, load, names, providers=chosen)
     writer = None if log is None else partial(LogWriter, log, redact=tuple(redact))
     return ServingApp(
         repository,

@@ -12,6 +12,7 @@ from fti_assets.errors import DamagedError, FtiError, NoChampionError, NotMateri
 from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.server.served import GRAPH, GraphBuild, Served, ServedGraph, ServedPredictor
 from fti_assets.inference.serving.predictor import Predictor
+from fti_assets.stores.models.execution import CPU
 from fti_assets.stores.models.graph import Graph
 from fti_assets.stores.models.store import ModelStore
 
@@ -63,15 +64,23 @@ class Repository:
         load: how a predictor of one model is loaded.
         names: the models to load at once.
         poll_seconds: how often to look for new champions.
+        providers: what graphs without features run on, as ``execution_providers`` gives them.
 
     Raises:
         NoChampionError, NotMaterializedError, DamagedError, PredictionError: one of the names cannot be served.
     """
 
     def __init__(
-        self, models: ModelStore, load: Callable[[str], Predictor], names: Sequence[str], *, poll_seconds: float = 0.5
+        self,
+        models: ModelStore,
+        load: Callable[[str], Predictor],
+        names: Sequence[str],
+        *,
+        poll_seconds: float = 0.5,
+        providers: Sequence[str] = CPU,
     ) -> None:
         self._models = models
+        self._providers = providers
         self._load_predictor = load
         self._changing = threading.Lock()
         self._served: dict[str, Served] = {}
@@ -137,7 +146,8 @@ class Repository:
 
     def _plain(self, name: str, manifest: ModelManifest) -> ServedGraph:
         _, onnx_bytes = self._models.load(name, manifest.reference)
-        graph = Graph.plain(onnx_bytes, what=f"model {name!r} ({manifest.reference})")
+        what = f"model {name!r} ({manifest.reference})"
+        graph = Graph.plain(onnx_bytes, what=what, providers=self._providers)
         build = GraphBuild(graph, str(manifest.version), manifest.reference)
         return ServedGraph(name, lambda: build)
 

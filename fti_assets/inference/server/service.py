@@ -44,6 +44,7 @@ class Settings:
         limits: what each worker takes at most.
         log: the folder of a prediction log; None for none.
         redact: request fields and features that are never written to it in clear.
+        providers: the execution providers that the graphs run on; None for those of the environment.
     """
 
     names: tuple[str, ...]
@@ -58,6 +59,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     log: str | None = None
     redact: tuple[str, ...] = ()
+    providers: str | None = None
 
 
 def serve(settings: Settings) -> None:
@@ -117,6 +119,7 @@ def _made(settings: Settings) -> Any:
         limits=settings.limits,
         log=settings.log,
         redact=settings.redact,
+        providers=settings.providers,
     )
     app.answering.write_lines_to(Lines(sys.stderr.fileno()).write)
     return app

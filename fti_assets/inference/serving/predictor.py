@@ -28,6 +28,7 @@ from fti_assets.inference.serving.served_build import (
     UnknownKeys,
 )
 from fti_assets.inference.serving.tables import columns_of
+from fti_assets.stores.models.execution import CPU, execution_providers
 from fti_assets.stores.models.loaded_build import load_whole_build
 from fti_assets.stores.models.store import ModelStore, Promotions
 from fti_assets.stores.online.store import OnlineStore, SqliteOnlineStore, online_store
@@ -69,11 +70,13 @@ class Predictor:
         strictness: Strictness,
         follow: Follow = "request",
         log: "LogWriter | None" = None,
+        providers: Sequence[str] = CPU,
     ) -> None:
         self._model = model
         self._log = log
         self.shadows = Shadow()
         self._models = models
+        self._providers = providers
         self._online: OnlineStore | None = online
         self._embedded = isinstance(online, SqliteOnlineStore)
         self._strictness = strictness
@@ -112,6 +115,7 @@ class Predictor:
         follow: Follow = "request",
         log: str | Path | None = None,
         redact: Collection[str] = (),
+        providers: str | Sequence[str] | None = None,
     ) -> "Predictor":
         """Load a model's champion, or one build, with everything it needs.
 
@@ -131,24 +135,37 @@ class Predictor:
             log: the folder of a prediction log, into which answers are written by a thread; by default they are not logged.
             redact: request fields and features that are never written to the log in clear: left out, or hashed with the secret in
                 ``FTI_LOG_KEY``.
+            providers: the execution providers of onnxruntime that the graph runs on, the preferred one first: ``"cuda"`` or
+                ``"cuda,cpu"``; what ``FTI_PROVIDERS`` says by default, and the CPU without it, which runs what another cannot.
 
         Raises:
             MissingExtraError: the online store is a server, and its client is not installed.
             NoChampionError: the model has no champion.
             NotMaterializedError: the build or an online namespace that it needs is not there.
             DamagedError: the build's files are not what was written.
-            PredictionError: the app's on-demand modules or the namespaces are not what the model learned from.
+            PredictionError: the app's on-demand modules or the namespaces are not what the model learned from, or the onnxruntime that
+                is installed has no such provider, or cannot use it here.
             StoreError: the log's folder cannot be made.
         """
         strictness = Strictness(unknown_keys, unknown_categories, out_of_schema, on_missing)
         model_store = ModelStore(home() / "models" if models is None else models)
         online_values = online_store(home() / "online" if online is None else online)
+        chosen = execution_providers(providers)
         writer = None
         if log is not None:
             from fti_assets.inference.serving.log.writer import LogWriter
 
             writer = LogWriter(log, redact=redact)
-        return cls(model, model_store, online_values, build=build, strictness=strictness, follow=follow, log=writer)
+        return cls(
+            model,
+            model_store,
+            online_values,
+            build=build,
+            strictness=strictness,
+            follow=follow,
+            log=writer,
+            providers=chosen,
+        )
 
     @classmethod
     @checked_arguments()
@@ -163,6 +180,7 @@ class Predictor:
         out_of_schema: Report = "report",
         on_missing: OnMissing = "impute",
         follow: Follow = "request",
+        providers: str | Sequence[str] | None = None,
     ) -> "dict[str, Predictor]":
         """Load the champions of several models as predictors, by name, that share one online store and its connections.
 
@@ -185,8 +203,11 @@ class Predictor:
         strictness = Strictness(unknown_keys, unknown_categories, out_of_schema, on_missing)
         model_store = ModelStore(home() / "models" if models is None else models)
         online_values = online_store(home() / "online" if online is None else online)
+        chosen = execution_providers(providers)
         return {
-            name: cls(name, model_store, online_values, build=None, strictness=strictness, follow=follow)
+            name: cls(
+                name, model_store, online_values, build=None, strictness=strictness, follow=follow, providers=chosen
+            )
             for name in names
         }
 
@@ -490,7 +511,7 @@ class Predictor:
 
     def _load(self, online: OnlineStore, reference: str) -> ServedBuild:
         with flights:
-            manifest, graph, samples = load_whole_build(self._models, self._model, reference)
+            manifest, graph, samples = load_whole_build(self._models, self._model, reference, providers=self._providers)
             return ServedBuild(manifest, graph, online, self._strictness, samples.background if samples else None)
 
 

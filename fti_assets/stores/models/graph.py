@@ -1,6 +1,5 @@
 """A model's ONNX graph, ready to run: raw feature columns in, predictions out. Needs only numpy and onnxruntime."""
 
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
@@ -12,7 +11,8 @@ import onnxruntime
 from fti_assets.core.columns import whole_numbers
 from fti_assets.core.manifest import GraphInput
 from fti_assets.core.types import INPUTS
-from fti_assets.errors import DamagedError, DataError, one_of
+from fti_assets.errors import DamagedError, DataError, PredictionError, one_of
+from fti_assets.stores.models.execution import CPU, new_session
 
 T = TypeVar("T")
 
@@ -23,9 +23,6 @@ class Tensor(NamedTuple):
     name: str
     type: str
     shape: tuple[int | str | None, ...]
-
-
-_NOWHERE = f"{os.devnull}/nothing"
 
 
 class Graph:
@@ -53,7 +50,13 @@ class Graph:
 
     @classmethod
     def from_bytes(
-        cls, onnx_bytes: bytes, inputs: tuple[GraphInput, ...], *, what: str, seconds: float = 60.0
+        cls,
+        onnx_bytes: bytes,
+        inputs: tuple[GraphInput, ...],
+        *,
+        what: str,
+        seconds: float = 60.0,
+        providers: Sequence[str] = CPU,
     ) -> "Graph":
         """Build a session from a graph's bytes, check its inputs and run it once.
 
@@ -62,30 +65,26 @@ class Graph:
             inputs: the inputs as the manifest declares them.
             what: what the graph is, for errors.
             seconds: how long it may take to load, and to run once.
+            providers: what it runs on, as ``execution_providers`` gives them.
 
         Raises:
             DamagedError: the bytes are no graph that runs, it does not end in time, or its inputs are not the declared ones.
+            PredictionError: a provider cannot be used here.
         """
-        try:
-            session = _within(seconds, lambda: _session(onnx_bytes))
-        except Exception as error:  # onnxruntime's own exceptions share no base, and damage raises others too
-            raise DamagedError(f"{what} cannot be loaded as an ONNX graph: {_first_line(error)}") from error
+        session = _loaded(onnx_bytes, what, seconds, providers)
         _check_inputs(session, inputs, what)
         blank = {graph_input.name: _blank(graph_input) for graph_input in inputs}
         return cls(session, inputs, what, _tried(session, blank, what, seconds))
 
     @classmethod
-    def plain(cls, onnx_bytes: bytes, *, what: str, seconds: float = 60.0) -> "Graph":
+    def plain(cls, onnx_bytes: bytes, *, what: str, seconds: float = 60.0, providers: Sequence[str] = CPU) -> "Graph":
         """A graph of any inputs, which is asked with ``run_feeds`` alone.
 
         Raises:
             DamagedError: the bytes are no graph that loads in time.
+            PredictionError: a provider cannot be used here.
         """
-        try:
-            session = _within(seconds, lambda: _session(onnx_bytes))
-        except Exception as error:  # as above
-            raise DamagedError(f"{what} cannot be loaded as an ONNX graph: {_first_line(error)}") from error
-        return cls(session, (), what, ())
+        return cls(_loaded(onnx_bytes, what, seconds, providers), (), what, ())
 
     def feeds(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Arrange ``n`` rows of canonical columns as the graph's inputs.
@@ -146,20 +145,17 @@ class Graph:
         return self._run_checked([output], feeds, None)[0]  # type: ignore[no-any-return]
 
 
+def _loaded(onnx_bytes: bytes, what: str, seconds: float, providers: Sequence[str]) -> Any:
+    try:
+        return _within(seconds, lambda: new_session(onnx_bytes, providers))
+    except PredictionError:
+        raise
+    except Exception as error:  # onnxruntime's own exceptions share no base, and damage raises others too
+        raise DamagedError(f"{what} cannot be loaded as an ONNX graph: {_first_line(error)}") from error
+
+
 def _tensors(values: Sequence[Any]) -> tuple[Tensor, ...]:
     return tuple(Tensor(value.name, value.type, tuple(value.shape)) for value in values)
-
-
-def _session(onnx_bytes: bytes) -> Any:
-    options = onnxruntime.SessionOptions()
-    # More threads only spin on one row, and batches are split by the caller.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    # onnxruntime would print its own lines for a graph that is refused here with a sentence.
-    options.log_severity_level = 4
-    # Else external tensors are looked up in the working directory. Nothing can ever be in this folder.
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
-    return onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
 
 
 def _within(seconds: float, work: Callable[[], T]) -> T:

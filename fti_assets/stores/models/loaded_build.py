@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.errors import PredictionError
+from fti_assets.stores.models.execution import CPU
 from fti_assets.stores.models.graph import Graph
 from fti_assets.stores.models.samples import SAMPLES, Samples
 from fti_assets.stores.models.store import ModelStore
@@ -19,19 +21,25 @@ class LoadedBuild(NamedTuple):
     samples: Samples | None
 
 
-def load_build(store: ModelStore, model: str, reference: str) -> tuple[ModelManifest, Graph]:
+def load_build(
+    store: ModelStore, model: str, reference: str, *, providers: Sequence[str] = CPU
+) -> tuple[ModelManifest, Graph]:
     """``load_whole_build`` without the samples."""
-    manifest, graph, _ = load_whole_build(store, model, reference)
+    manifest, graph, _ = load_whole_build(store, model, reference, providers=providers)
     return manifest, graph
 
 
-def load_whole_build(store: ModelStore, model: str, reference: str) -> LoadedBuild:
+def load_whole_build(store: ModelStore, model: str, reference: str, *, providers: Sequence[str] = CPU) -> LoadedBuild:
     """Load a build's graph and compare its answers to the samples that were kept with it, if they were.
+
+    Args:
+        providers: what its graph runs on, as ``execution_providers`` gives them.
 
     Raises:
         NotMaterializedError: there is no such build.
         DamagedError: a file is missing, is not what was written, or is no graph that runs.
-        PredictionError: the graph answers otherwise than when it was made, or was published without features.
+        PredictionError: the graph answers otherwise than when it was made, was published without features, or a provider cannot be
+            used here.
     """
     manifest, graph_bytes = store.load(model, reference)
     what = f"model {model!r} ({reference})"
@@ -39,7 +47,7 @@ def load_whole_build(store: ModelStore, model: str, reference: str) -> LoadedBui
         raise PredictionError(
             f"{what} is a graph that was published as it is: it has no features to look up. Ask it through a server, fti serve {model}"
         )
-    graph = Graph.from_bytes(graph_bytes, manifest.inputs, what=what)
+    graph = Graph.from_bytes(graph_bytes, manifest.inputs, what=what, providers=providers)
     samples = None
     if SAMPLES in manifest.files:
         samples = Samples.of_build(manifest, store.file(manifest, SAMPLES), what=str(store.folder(manifest) / SAMPLES))

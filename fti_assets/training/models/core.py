@@ -249,7 +249,7 @@ def _reason(error: Exception) -> str:
 
 
 def _onnx_core(model: Any, sample: Encoded, task: Task, classes: int) -> Core:
-    import onnxruntime
+    from fti_assets.stores.models.execution import new_session
 
     constants = {one.name for one in model.graph.initializer}  # which older exporters list as inputs, too
     inputs = [one.name for one in model.graph.input if one.name not in constants]
@@ -259,11 +259,8 @@ def _onnx_core(model: Any, sample: Encoded, task: Task, classes: int) -> Core:
     if len(model.graph.output) != 1:
         outputs = one_of(one.name for one in model.graph.output)
         raise ModelError(f"the ONNX model has the outputs {outputs}: it needs exactly one, logits or values")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = new_session(model.SerializeToString())
     except Exception as error:
         raise ModelError(f"the ONNX model cannot be loaded: {error}") from error
 

@@ -87,7 +87,7 @@ def status(model: str, models: str | None) -> None:
 @_why
 @models_folder
 def shift(model: str, shares: tuple[str, ...], reason: str, models: str | None) -> None:
-    """Give the arms of MODEL other shares, such as challenger=0.2; a key stays in its arm while the share of the first one grows."""
+    """Give the arms of MODEL other shares, such as challenger=0.2; no more keys change their arm than the shares say."""
     wanted = {}
     for text in shares:
         name, _, share = text.partition("=")

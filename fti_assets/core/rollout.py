@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal
 
 from fti_assets.core.manifest import Column
+from fti_assets.core.segments import Segment, moved, side_by_side
 from fti_assets.core.sql import is_name
 from fti_assets.errors import StoreError, excerpt, one_of
 
@@ -37,8 +40,10 @@ class Rollout:
     they gain; a "shadow" answers nobody: it predicts a share of the requests after the champion has answered them.
 
     The arm of a request depends on its ``key`` alone, the request's fields by name, and on the ``salt``: the first eight bytes of the
-    MD5 sum of both as JSON, as a fraction, lie in the arm's part of the unit interval. It is the same in each process, and a key
-    stays in its arm when the share of the first arm grows.
+    MD5 sum of both as JSON, as a fraction, lie in the arm's part of the unit interval. It is the same in each process. When shares
+    change, an arm that loses gives up an end of its part, so that only as many keys change their arm as there must.
+
+    ``segments`` are those parts, after shares have changed so that the arms no longer lie side by side in their order.
     """
 
     kind: RolloutKind
@@ -47,6 +52,7 @@ class Rollout:
     salt: str
     started_at: str
     reason: str
+    segments: tuple[Segment, ...] = ()
 
     def check(self) -> None:
         """Refuse what is no rollout.
@@ -75,13 +81,9 @@ class Rollout:
 
     def arm_of(self, values: Sequence[Any]) -> Arm | None:
         """The arm of a key, by its values in the order of ``key``: plain Python ones, times as naive UTC; None for the champion."""
-        number = _number(self.salt, values)
-        end = 0.0
-        for arm in self.arms:
-            end += arm.share
-            if number < end * _RANGE:
-                return arm
-        return None
+        ends, arms = self._parts
+        place = bisect_right(ends, _number(self.salt, values))
+        return arms[place] if place < len(arms) else None
 
     def with_shares(self, shares: Mapping[str, float]) -> "Rollout":
         """The rollout with other shares of some of its arms.
@@ -92,9 +94,32 @@ class Rollout:
         names = [arm.name for arm in self.arms]
         if unknown := [name for name in shares if name not in names]:
             raise StoreError(f"the rollout has no arm {excerpt(unknown[0])}: there are {one_of(names)}")
-        changed = replace(self, arms=tuple(replace(arm, share=shares.get(arm.name, arm.share)) for arm in self.arms))
-        changed.check()
-        return changed
+        arms = tuple(replace(arm, share=shares.get(arm.name, arm.share)) for arm in self.arms)
+        replace(self, arms=arms, segments=()).check()
+        return self._with_arms(arms)
+
+    def without(self, build: str) -> "Rollout":
+        """The rollout without the arm of a build, whose keys the champion gets; those of the other arms stay."""
+        ended = {arm.name: 0.0 for arm in self.arms if arm.build == build}
+        rest = tuple(arm for arm in self.arms if arm.build != build)
+        return self._with_arms(rest, ended)
+
+    def _with_arms(self, arms: tuple[Arm, ...], ended: Mapping[str, float] | None = None) -> "Rollout":
+        shares = {arm.name: arm.share for arm in arms}
+        segments = moved(self._segments, {**(ended or {}), **shares}, rest=CHAMPION)
+        if segments == side_by_side(shares, rest=CHAMPION):
+            segments = ()
+        return replace(self, arms=arms, segments=segments)
+
+    @property
+    def _segments(self) -> tuple[Segment, ...]:
+        return self.segments or side_by_side({arm.name: arm.share for arm in self.arms}, rest=CHAMPION)
+
+    @cached_property
+    def _parts(self) -> tuple[list[float], list[Arm | None]]:
+        """Where each part ends, as numbers below ``_RANGE``, and whose it is."""
+        arms = {arm.name: arm for arm in self.arms}
+        return [part.end * _RANGE for part in self._segments], [arms.get(part.arm) for part in self._segments]
 
 
 def missing_fields(brought: Sequence[Column], taken: Sequence[Column]) -> list[str]:

@@ -2,11 +2,16 @@
 
 from collections import Counter
 from datetime import datetime
+from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fti_assets.core.rollout import Arm, Rollout
+from fti_assets.core.segments import side_by_side
 from fti_assets.errors import StoreError
+from tests.support.examples import examples
 
 
 def rollout(*shares: float, kind: str = "ab", salt: str = "s") -> Rollout:
@@ -39,6 +44,72 @@ def test_arms_get_their_shares_of_keys():
 def test_keys_stay_in_an_arm_whose_share_grows():
     small, large = rollout(0.05, kind="canary"), rollout(0.5, kind="canary")
     assert all(name(large, key) == "arm_0" for key in range(10_000) if name(small, key) == "arm_0")
+
+
+def assigned(of: Rollout) -> list[str]:
+    return [name(of, key) for key in range(20_000)]
+
+
+def parts(of: Rollout) -> list[tuple[float, float, str]]:
+    """Where each arm's parts of the unit interval begin and end; side by side unless the rollout says otherwise."""
+    segments = of.segments or side_by_side({arm.name: arm.share for arm in of.arms}, rest="champion")
+    starts = [0.0, *(segment.end for segment in segments)]
+    return [(start, segment.end, segment.arm) for start, segment in zip(starts, segments, strict=False)]
+
+
+def owned(of: Rollout) -> Counter[str]:
+    widths: Counter[str] = Counter()
+    for start, end, arm in parts(of):
+        widths[arm] += end - start
+    return widths
+
+
+def moved_share(one: Rollout, other: Rollout) -> float:
+    """The share of the interval that is another arm's."""
+    bounds = sorted({0.0, *(end for going in (one, other) for _, end, _ in parts(going))})
+
+    def arm_at(going: Rollout, point: float) -> str:
+        return next(arm for start, end, arm in parts(going) if start <= point < end)
+
+    spans = [(start, end) for start, end in pairwise(bounds) if end - start > 1e-11]
+    return sum(
+        end - start for start, end in spans if arm_at(one, (start + end) / 2) != arm_at(other, (start + end) / 2)
+    )
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(st.lists(st.lists(st.integers(0, 100), min_size=3, max_size=3), min_size=1, max_size=6))
+def test_only_the_share_that_is_lost_changes_its_arm(steps):
+    going = rollout(0.2, 0.3, 0.1)
+    for step in steps:
+        shares = {f"arm_{place}": part / max(100, sum(step)) for place, part in enumerate(step)}
+        after = going.with_shares(shares)
+        for arm, share in shares.items():
+            assert owned(after)[arm] == pytest.approx(share, abs=1e-9)
+        lost = sum(max(0.0, owned(going)[arm] - owned(after)[arm]) for arm in owned(going))
+        assert moved_share(going, after) == pytest.approx(lost, abs=1e-9)
+        going = after
+
+
+def test_keys_follow_the_shares_that_move():
+    going = rollout(0.1, 0.3)
+    shifted = going.with_shares({"arm_0": 0.2, "arm_1": 0.2})
+    moves = Counter(pair for pair in zip(assigned(going), assigned(shifted), strict=True) if pair[0] != pair[1])
+    assert set(moves) == {("arm_1", "arm_0")}
+    assert abs(moves["arm_1", "arm_0"] - 2_000) < 150
+
+
+def test_a_share_that_returns_has_the_keys_that_it_had():
+    going = rollout(0.1, 0.3)
+    assert going.with_shares({"arm_0": 0.5}).with_shares({"arm_0": 0.1}) == going
+
+
+def test_an_arm_that_ends_leaves_its_keys_to_the_champion():
+    going = rollout(0.2, 0.2, 0.2)
+    rest = going.without(going.arms[0].build)
+    assert [arm.name for arm in rest.arms] == ["arm_1", "arm_2"]
+    moves = {pair for pair in zip(assigned(going), assigned(rest), strict=True) if pair[0] != pair[1]}
+    assert moves == {("arm_0", "champion")}
 
 
 def test_another_salt_mixes_the_keys_in_another_way():

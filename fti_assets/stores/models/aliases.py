@@ -61,6 +61,5 @@ def without_arm_of(aliases: Aliases, reference: str, reason: str) -> Aliases:
     rollout = aliases.rollout
     if rollout is None or all(arm.build != reference for arm in rollout.arms):
         return aliases
-    arms = tuple(arm for arm in rollout.arms if arm.build != reference)
-    event = f"{reference} became champion"
-    return with_rollout(aliases, replace(rollout, arms=arms) if arms else None, event, reason)
+    rest = rollout.without(reference)
+    return with_rollout(aliases, rest if rest.arms else None, f"{reference} became champion", reason)

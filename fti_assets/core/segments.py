@@ -1,0 +1,91 @@
+"""The unit interval in segments, each of an arm: where shares change, and most keys stay where they are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+_LEAST = 1e-12
+"""Less than that is the rounding of floats: no key lies in it."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The part of an arm between the end of the segment before and its own end, which belongs to the next one."""
+
+    arm: str
+    end: float
+
+
+def side_by_side(shares: Mapping[str, float], *, rest: str) -> tuple[Segment, ...]:
+    """Arms one after another in their order, and what is left for the rest.
+
+    >>> side_by_side({"small": 0.25, "large": 0.5}, rest="champion")[-1]
+    Segment(arm='champion', end=1.0)
+    """
+    segments, end = [], 0.0
+    for arm, share in shares.items():
+        end += share
+        segments.append(Segment(arm, end))
+    return _merged([*segments, Segment(rest, max(1.0, end))])
+
+
+def moved(segments: Sequence[Segment], shares: Mapping[str, float], *, rest: str) -> tuple[Segment, ...]:
+    """The segments after shares have changed: arms that lose give up an end of theirs, and arms that gain take just that.
+
+    So exactly the share that is lost changes its arm, the least that there can be, and a share that grows and shrinks again has
+    the keys that it had.
+
+    Args:
+        segments: as they are, up to 1.
+        shares: the share of each arm then, of all that have one; those of the rest follow.
+        rest: the arm that has what no other has.
+
+    >>> before = side_by_side({"small": 0.25, "large": 0.25}, rest="champion")
+    >>> [(one.arm, one.end) for one in moved(before, {"small": 0.5, "large": 0.25}, rest="champion")]
+    [('small', 0.25), ('large', 0.5), ('small', 0.75), ('champion', 1.0)]
+    """
+    wanted = {**shares, rest: max(0.0, 1.0 - sum(shares.values()))}
+    kept: list[tuple[float, float, str]] = []
+    freed: list[tuple[float, float]] = []
+    pieces = _pieces(segments)
+    for arm in dict.fromkeys(owner for *_, owner in pieces):
+        own = [(start, end) for start, end, owner in pieces if owner == arm]
+        loses = sum(end - start for start, end in own) - wanted.get(arm, 0.0)
+        # The rest gives up its beginning, others their end: what lies side by side stays so.
+        for start, end in own if arm == rest else reversed(own):
+            cut = min(max(loses, 0.0), end - start)
+            loses -= cut
+            middle = start + cut if arm == rest else end - cut
+            given, left = ((start, middle), (middle, end)) if arm == rest else ((middle, end), (start, middle))
+            freed.append(given)
+            kept.append((*left, arm))
+    freed.sort()
+    for arm, share in wanted.items():
+        gains = share - sum(end - start for start, end, owner in kept if owner == arm)
+        while freed and (gains >= _LEAST or arm == rest):
+            start, end = freed.pop(0)
+            middle = end if arm == rest else start + min(gains, end - start)
+            kept.append((start, middle, arm))
+            if end - middle >= _LEAST:
+                freed.insert(0, (middle, end))
+            gains -= middle - start
+    return _merged([Segment(arm, end) for _, end, arm in sorted(kept)])
+
+
+def _pieces(segments: Sequence[Segment]) -> list[tuple[float, float, str]]:
+    """Start, end and arm of each."""
+    starts = [0.0, *(segment.end for segment in segments)]
+    return [(start, segment.end, segment.arm) for segment, start in zip(segments, starts, strict=False)]
+
+
+def _merged(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    """Without those of no width, neighbours of one arm as one, and without what sums of floats leave behind the 12th digit."""
+    merged: list[Segment] = []
+    start = 0.0
+    for segment in segments:
+        if segment.end - start < _LEAST:
+            continue
+        if merged and merged[-1].arm == segment.arm:
+            merged.pop()
+        start = round(segment.end, 12)
+        merged.append(Segment(segment.arm, start))
+    return tuple(merged)

@@ -18,6 +18,7 @@ EXTRAS = {
     "pyarrow": "pipelines",
     "onnx": "training",
     "pytorch_lightning": "training",
+    "scipy": "training",
     "sklearn": "training",
     "torch": "training",
     "skl2onnx": "sklearn",

@@ -7,6 +7,7 @@ arm is the probability that it is best, under a Beta posterior from a uniform pr
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,7 +16,7 @@ from fti_assets.monitoring.experiments.samples import Sample
 
 DRAWS = 10_000
 _PARTS = 1_000
-"""Shares are whole parts of a thousand, so that rounding moves no keys."""
+"""What an arm has above the least share is a whole number of thousandths, so that small changes of its chance move no keys."""
 
 
 def chances(samples: Mapping[str, Sample], *, higher_is_better: bool, salt: str) -> dict[str, float]:
@@ -60,10 +61,10 @@ def shares_by_chance(chances: Mapping[str, float], *, least_share: float, rest: 
     {'champion': 0.3, 'challenger': 0.7}
     """
     free = 1.0 - least_share * len(chances)
-    wanted = {arm: least_share + free * chance for arm, chance in chances.items()}
-    shares = {arm: max(least_share, round(share * _PARTS) / _PARTS) for arm, share in wanted.items() if arm != rest}
-    over = sum(shares.values()) + least_share - 1.0
-    if over > 0.0:  # rounding up took from the rest what it keeps
-        largest = max(shares, key=lambda arm: shares[arm])
-        shares[largest] -= over
+    # Down, so that the rest never falls below what it keeps.
+    shares = {
+        arm: least_share + math.floor(free * chance * _PARTS + 1e-9) / _PARTS
+        for arm, chance in chances.items()
+        if arm != rest
+    }
     return {arm: round(1.0 - sum(shares.values()), 9) if arm == rest else shares[arm] for arm in chances}

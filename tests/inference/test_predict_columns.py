@@ -1,4 +1,7 @@
+import copy
+import pickle
 from dataclasses import replace
+from datetime import UTC
 
 import numpy as np
 import pandas as pd
@@ -8,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fti_assets.core.manifest import ColumnRule
 from fti_assets.errors import RequestError
 from tests.inference import test_predictor
 from tests.inference.test_predictor import HOUR, NOON, REQUEST, WEATHER
@@ -97,6 +101,49 @@ def test_any_columns_are_answered_or_refused_as_rows_are(world, requests):
 
     rows = outcome(lambda: predictor.predict(requests, at=NOON))
     assert outcome(lambda: predictor.predict_columns(in_columns(requests), at=NOON)) == rows
+
+
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "flight_id": st.sampled_from([7, 8, np.int64(7), 7.0]),
+                "origin": st.sampled_from(["JFK", "", None, "LGA", "Zürich"]),
+                "dest": st.sampled_from(["BOS", "SFO", None]),
+                "distance": st.one_of(st.floats(), st.integers(-(2**70), 2**70), st.none()),
+                "scheduled_at": st.sampled_from([NOON, None, "2013-06-01", NOON.replace(tzinfo=UTC)]),
+            }
+        ),
+        min_size=2,
+        max_size=6,
+    ),
+    st.sampled_from([NOON, NOON - HOUR, NOON - 24 * HOUR, NOON + 5 * HOUR, NOON + 10 * HOUR]),
+)
+def test_many_are_answered_as_each_alone(world, requests, at):
+    encoders = {"origin": {"categories": ["JFK"]}}
+    rules = (ColumnRule("distance", "greater_than", {"min_value": 0}),)
+    manifest = vars(world).get("ruled") or vars(world).setdefault(
+        "ruled", world.publish(5, encoders=encoders, view=replace(world.view(), rules=rules))
+    )
+    predictor = vars(world).get("loaded") or vars(world).setdefault("loaded", world.load(build=manifest.reference))
+    alone = [predictor.predict(one, at=at) for one in requests]
+    # repr tells every bit of a float
+    assert [*map(repr, predictor.predict(requests, at=at))] == [*map(repr, alone)]
+    assert [*map(repr, predictor.predict_columns(in_columns(requests), at=at))] == [*map(repr, alone)]
+
+
+def test_what_an_answer_tells_outlives_its_predictor(world):
+    expected = repr(world.load().predict(REQUESTS, at=NOON))
+    with world.load() as predictor:
+        answers = predictor.predict(REQUESTS, at=NOON)
+        one = predictor.predict(REQUEST, at=NOON)
+    copied = pickle.loads(pickle.dumps(answers))
+    assert copied == answers
+    assert repr(answers) == expected
+    assert repr(copy.copy(one)) == repr(replace(one)) == repr(answers[0])
+    with pytest.raises(AttributeError, match="'Prediction' object has no attribute 'feature'"):
+        one.feature  # noqa: B018
 
 
 def test_a_wrong_request_among_columns_is_named_by_its_place(world):

@@ -85,7 +85,7 @@ def test_rows_of_a_frame_are_requests():
     )  # fmt: skip
     rows = [row.to_dict() for _, row in frame.iterrows()] + frame.to_dict("records")
     expected = [[1, 2, 3.5, "pro", True, datetime(2024, 1, 1, 10)], [2, None, None, None, None, None]]
-    assert FORM.read_all(rows) == expected * 2
+    assert FORM.read_all(rows) == [list(column) for column in zip(*expected * 2, strict=True)]
 
 
 @pytest.mark.parametrize(

@@ -3,26 +3,39 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fti_assets.core.manifest import JoinedGroup
 from fti_assets.core.times import from_microseconds
 from fti_assets.errors import PredictionError, excerpt
-from fti_assets.stores.online.blobs import RawWinner
+from fti_assets.inference.serving.columns import Columns, Joined
 from fti_assets.stores.online.store import OnlineStore
+from fti_assets.stores.online.winners import Winners
 
 Values = tuple[Any, ...]
 Row = list[Any]
 _EVER = 2**63
+_EXACT = 2**53
 
 
 class Brought(NamedTuple):
     """What the groups brought to ``n`` rows besides values.
 
-    ``ages`` are seconds since the event time, by row and group, None without a row and for a lookup's; a stale row has one.
-    ``absent`` names each row and group, by their positions, to which there is no row, or a stale one.
+    ``ages`` of each group are seconds since the event time, float64 ``[n]``, NaN without a row and for a lookup; a stale row has one.
+    ``absent`` says of each group to which rows it has none, or a stale one: bool ``[n]``, None for no row.
     """
 
-    ages: list[list[float | None]]
-    absent: list[tuple[int, int]]
+    ages: list[np.ndarray]
+    absent: list[np.ndarray | None]
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """Each row and group, by their positions, that go without each other, by row."""
+        return sorted(
+            (index, position)
+            for position, of_group in enumerate(self.absent)
+            if of_group is not None
+            for index in np.flatnonzero(of_group).tolist()
+        )
 
 
 class OnlineGroup:
@@ -39,6 +52,7 @@ class OnlineGroup:
         self.nothing: Values = (None,) * len(joined.columns)
         self._slots = tuple(key_slots)
         self.ttl_us = _EVER if joined.ttl_us is None else joined.ttl_us
+        self.types = tuple(column.type for column in joined.columns)
         self.times = [i for i, column in enumerate(joined.columns) if column.type == "timestamp"]
 
     def key(self, row: Sequence[Any]) -> Values | None:
@@ -83,39 +97,61 @@ class OnlineFeatures:
         self._reader = store.readers(wanted, key_slots)
         self._columns = self._checked()
 
-    def extend(self, rows: Sequence[Row], at_us: int) -> Brought:
-        """Put the values that were visible for each row at an instant (microseconds since 1970) behind it, None for what is missing.
+    def extend(self, row: Row, at_us: int) -> tuple[list[float | None], tuple[int, ...]]:
+        """Put the values that were visible for one row at an instant (microseconds since 1970) behind it, None for what is missing.
+
+        Returns:
+            the age of each group's row in seconds, None without a row and for a lookup, and the positions of the groups that have no
+            row to it, or a stale one.
 
         Raises:
             PredictionError: a namespace does not reach back to that instant.
         """
-        one = len(rows) == 1
-        winners: Sequence[Sequence[RawWinner | None]]
-        winners = [(won,) for won in self._reader.find(rows[0], at_us)] if one else self._reader.find_many(rows, at_us)
+        winners = self._reader.find(row, at_us)
         if self._reader.columns is not self._columns:  # one was loaded anew
             self._columns = self._checked()
-        all_ages: list[list[float | None]] = [[] for _ in rows]
-        absent: list[tuple[int, int]] = []
-        for position, (of_group, (ttl_us, times, nothing)) in enumerate(zip(winners, self._plans, strict=True)):
-            for index, (winner, row, ages) in enumerate(zip(of_group, rows, all_ages, strict=True)):
-                values: Sequence[Any] | None = None
-                if winner is None:
-                    ages.append(None)
-                elif (event_us := winner[0]) is None:
-                    ages.append(None)
-                    values = winner[2]
-                else:
-                    age_us = at_us - event_us
-                    ages.append(age_us / 1_000_000)
-                    if age_us <= ttl_us:
-                        values = winner[2]
-                if values is None:
-                    absent.append((index, position))
-                    values = nothing
-                elif times:
-                    values = _with_times(values, times)
-                row += values
-        return Brought(all_ages, absent)
+        all_ages: list[float | None] = []
+        absent: tuple[int, ...] = ()
+        for winner, (ttl_us, times, nothing) in zip(winners, self._plans, strict=True):
+            if winner is None:
+                all_ages.append(None)
+            else:
+                event_us, _, values = winner
+                if event_us is None:
+                    all_ages.append(None)
+                    row += _with_times(values, times) if times else values
+                    continue
+                age_us = at_us - event_us
+                all_ages.append(age_us / 1_000_000)
+                if age_us <= ttl_us:
+                    row += _with_times(values, times) if times else values
+                    continue
+            absent = (*absent, len(all_ages) - 1)
+            row += nothing
+        return all_ages, absent
+
+    def extend_all(self, columns: Columns, request: Sequence[Sequence[Any]], at_us: int) -> Brought:
+        """``extend`` for ``n`` rows in columns, of which ``request`` are the first."""
+        results = self._reader.find_many(request, at_us)
+        if self._reader.columns is not self._columns:
+            self._columns = self._checked()
+        brought = Brought([], [])
+        for (winners, places), group in zip(results, self.groups, strict=True):
+            absent = None if winners.won is None else ~winners.won
+            if winners.event_us is None:
+                ages = np.full(columns.rows, np.nan)
+            else:
+                ages, is_stale = _ages(at_us, winners.event_us, absent, group.ttl_us)
+                if is_stale is not None:
+                    absent = is_stale if absent is None else absent | is_stale
+                if places is not None:
+                    ages = ages[places]
+            brought.ages.append(ages)
+            _add(columns, winners, absent, places, group)
+            if absent is not None and places is not None:
+                absent = absent[places]
+            brought.absent.append(absent if absent is not None and absent.any() else None)
+        return brought
 
     def unknown(self, position: int, row: Sequence[Any]) -> str | None:
         """What to say of a row whose key has no row in a group at all, None if it has one."""
@@ -135,6 +171,39 @@ class OnlineFeatures:
                     f"the model learned from {learned[0]} and {learned[1]}: a group with another schema needs a new version"
                 )
         return columns
+
+
+def _ages(
+    at_us: int, event_us: np.ndarray, absent: np.ndarray | None, ttl_us: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The ages of rows in seconds, NaN for those that are absent, and which others are past their time, None for none."""
+    ages_us = at_us - event_us
+    oldest, newest = int(ages_us.max()), int(ages_us.min())
+    ages = ages_us / 1_000_000
+    if oldest >= _EXACT or newest <= -_EXACT:  # numpy rounds such a number to float64 before it divides
+        ages[:] = [age / 1_000_000 for age in ages_us.tolist()]
+    if absent is not None:
+        ages[absent] = np.nan
+    return ages, ages_us > ttl_us if oldest > ttl_us else None
+
+
+def _add(
+    columns: Columns, winners: Winners, absent: np.ndarray | None, places: np.ndarray | None, group: OnlineGroup
+) -> None:
+    """Put the values of a group into the next slots: those of its keys, by the places of the rows."""
+    nulls = winners.nulls
+    missing = nulls
+    if absent is not None and absent.any():
+        missing = np.repeat(absent[:, None], len(group.nothing), axis=1)
+        if nulls is not None:
+            missing |= nulls
+    numbers = winners.numbers
+    if numbers is not None and missing is not None:
+        numbers[missing] = np.nan
+    if places is not None:
+        numbers = None if numbers is None else numbers[places]
+        missing = None if missing is None else missing[places]
+    columns.add_joined(Joined(winners, places, missing, group.types, numbers))
 
 
 def _label(joined: JoinedGroup, joins: Sequence[JoinedGroup]) -> str:

@@ -1,13 +1,18 @@
 """What a model answers: to one request, and to many in columns."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fti_assets.core.rollout import CHAMPION
+
+if TYPE_CHECKING:
+    from fti_assets.inference.serving.answers import ManyAnswers, OneAnswer
+
+_new: Any = object.__new__
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +29,32 @@ class Explanation:
     exact: bool
 
 
+class _Told:
+    """What leaves fields unset and puts them together when they are first read, which few who ask for a value do."""
+
+    __slots__ = ("_answers", "_index")
+    _answers: Any
+    _index: int
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _LATER:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        value = self._tell(name)
+        setattr(self, name, value)
+        return value
+
+    def _tell(self, name: str) -> Any:
+        raise NotImplementedError
+
+    def __getstate__(self) -> Any:
+        return None, {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type]
+
+
+_LATER = frozenset(["features", "missing", "unknown", "out_of_schema", "ages", "overridden"])
+
+
 @dataclass(slots=True)  # not frozen, which takes six times as long to make
-class Prediction:
+class Prediction(_Told):
     """One answer.
 
     ``value`` is the probability (binary), a dict of class to probability (multiclass) or the value (regression);
@@ -52,9 +81,31 @@ class Prediction:
     overridden: tuple[str, ...] = ()
     explanation: Explanation | None = None
 
+    def _tell(self, name: str) -> Any:
+        return getattr(self._answers, name)(self._index)
+
+
+def prediction_of(
+    value: Any, at: datetime, model: str, build: str, answers: "OneAnswer | ManyAnswers", index: int
+) -> Prediction:
+    """A prediction whose other fields are told by the answers, of which it has a place."""
+    # Without __init__, which takes as long as half the fields' dicts.
+    result: Prediction = _new(Prediction)
+    result.value = value
+    result.at = at
+    result.model = model
+    result.build = build
+    result.arm = CHAMPION
+    result.request_id = ""
+    result.overridden = ()
+    result.explanation = None
+    result._answers = answers
+    result._index = index  # type: ignore[misc]
+    return result
+
 
 @dataclass(slots=True, eq=False)
-class Predictions:
+class Predictions(_Told):
     """``n`` answers in columns: the same as a list of ``Prediction``, which ``predictions[i]`` and a loop give.
 
     ``values`` is float32 ``[n]``, of a multiclass model ``[n, k]`` in the order of ``classes``. ``features`` has ``n`` plain values by
@@ -102,17 +153,25 @@ class Predictions:
     def __iter__(self) -> Iterator[Prediction]:
         return (self[index] for index in range(len(self)))
 
+    def _tell(self, name: str) -> Any:
+        return getattr(self._answers, f"all_{name}")()
+
 
 def _named(marks: dict[str, np.ndarray], index: int) -> tuple[str, ...]:
     return tuple(name for name, mark in marks.items() if mark[index])
 
 
-def marked(names: Sequence[Sequence[str]], order: Sequence[str]) -> dict[str, np.ndarray]:
-    """The names of ``n`` rows as bool ``[n]`` by name, in an order, for each name that some row has."""
-    marks: dict[str, np.ndarray] = {}
-    for index, of_row in enumerate(names):
-        for name in of_row:
-            if name not in marks:
-                marks[name] = np.zeros(len(names), dtype=bool)
-            marks[name][index] = True
-    return {name: marks[name] for name in order if name in marks}
+def predictions_of(
+    values: np.ndarray, at: datetime, model: str, build: str, classes: tuple[str, ...], answers: "ManyAnswers"
+) -> Predictions:
+    """Predictions whose other fields are told by the answers."""
+    result: Predictions = _new(Predictions)
+    result.values = values
+    result.at = at
+    result.model = model
+    result.build = build
+    result.classes = classes
+    result.request_id = ""
+    result.arms = result.builds = None
+    result._answers = answers
+    return result

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from fti_assets.core.manifest import ViewRecord
 from fti_assets.core.types import SIDES
 from fti_assets.errors import RequestError, excerpt
-from fti_assets.inference.serving.request_values import CONVERTERS, Reason, required, timestamp
+from fti_assets.inference.serving.request_values import ARE_PLAIN, CONVERTERS, Reason, required, timestamp
 
 _MOST_PROBLEMS = 20
 _MOST_BYTES = 4_000
@@ -35,6 +36,10 @@ class RequestForm:
             )
             for column in self.columns
         ]
+        self._columns = [
+            (itemgetter(column.name), ARE_PLAIN[column.type], convert)
+            for column, (_, convert) in zip(self.columns, self._fields, strict=True)
+        ]
 
     def read(self, request: Mapping[str, Any]) -> list[Any]:
         """The request's values in the order of ``columns``: plain Python ones, times as naive UTC, None where missing.
@@ -48,7 +53,16 @@ class RequestForm:
         return values
 
     def read_all(self, requests: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-        """``read`` for ``n`` requests; the error says of each problem in which request it is."""
+        """``read`` for ``n`` requests, in columns; the error says of each problem in which request it is."""
+        names = len(self._fields)
+        try:
+            if {*map(type, requests)} == {dict} and {*map(len, requests)} == {names}:
+                return [
+                    _converted(list(map(take, requests)), are_plain, convert)
+                    for take, are_plain, convert in self._columns
+                ]
+        except Exception:
+            pass
         rows, wrong = [], []
         for index, request in enumerate(requests):
             values = self._values(request)
@@ -60,16 +74,16 @@ class RequestForm:
             raise self.error(
                 f"request {index}: {problem}" for index in wrong for problem in self._problems(requests[index])
             )
-        return rows
+        return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in self._fields]
 
-    def read_columns(self, columns: Mapping[Any, Sequence[Any]]) -> list[list[Any]]:
+    def read_columns(self, columns: Mapping[Any, list[Any]]) -> list[list[Any]]:
         """``read_all`` of requests in columns of one length, each ``n`` values."""
         rows = len(next(iter(columns.values()), ()))
         try:
             if len(columns) == len(self._fields):
                 return [
-                    list(row)
-                    for row in zip(*[list(map(convert, columns[name])) for name, convert in self._fields], strict=True)
+                    _converted(columns[column.name], are_plain, convert)
+                    for column, (_, are_plain, convert) in zip(self.columns, self._columns, strict=True)
                 ]
         except Exception:
             pass
@@ -126,6 +140,10 @@ class RequestForm:
                 listed = ", ".join(repr(column.name) for column in self.columns[:_MOST_PROBLEMS]) or "none"
                 more = f" and {len(fields) - _MOST_PROBLEMS} more" if len(fields) > _MOST_PROBLEMS else ""
                 yield f"{extra} is not a field: the fields are {listed}{more}"
+
+
+def _converted(values: list[Any], are_plain: Callable[[list[Any]], bool], convert: Callable[[Any], Any]) -> list[Any]:
+    return values if are_plain(values) else list(map(convert, values))
 
 
 def moment(at: Any) -> datetime:

@@ -165,3 +165,35 @@ CONVERTERS: dict[ColumnType, Callable[[Any], Any]] = {
     "boolean": _boolean,
     "timestamp": timestamp,
 }
+
+
+def _all_texts(column: list[Any]) -> bool:
+    return {*map(type, column)} == {str} and "".join(column).isascii()
+
+
+def _all_integers(column: list[Any]) -> bool:
+    return {*map(type, column)} == {int} and min(column) >= -(2**63) and max(column) < 2**63
+
+
+def _all_numbers(column: list[Any]) -> bool:
+    # A sum with a NaN or an infinity in it is one.
+    return {*map(type, column)} == {float} and abs(sum(column)) < _INFINITE
+
+
+def _all_booleans(column: list[Any]) -> bool:
+    return {*map(type, column)} == {bool}
+
+
+def _all_timestamps(column: list[Any]) -> bool:
+    return {*map(type, column)} == {datetime} and {one.tzinfo for one in column} == {None}
+
+
+ARE_PLAIN: dict[ColumnType, Callable[[list[Any]], bool]] = {
+    "text": _all_texts,
+    "integer": _all_integers,
+    "number": _all_numbers,
+    "boolean": _all_booleans,
+    "timestamp": _all_timestamps,
+}
+"""Whether the values of a column are all what ``CONVERTERS`` makes of them, and none is missing: seen without a step of Python a
+value. False where it is not known."""

@@ -1,6 +1,6 @@
 """One build of a model, ready to answer: its request form, its groups, its on-demand functions and its graph."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from time import perf_counter
@@ -14,10 +14,18 @@ from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.times import microseconds
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import DamagedError, PredictionError, excerpt, one_of
+from fti_assets.inference.serving.answers import Category, Layout, ManyAnswers, OneAnswer
+from fti_assets.inference.serving.columns import Columns
 from fti_assets.inference.serving.explanation import Explainer
 from fti_assets.inference.serving.online_features import Brought, OnlineFeatures
 from fti_assets.inference.serving.overrides import Given, Override, Overrides
-from fti_assets.inference.serving.prediction import Explanation, Prediction, Predictions, marked
+from fti_assets.inference.serving.prediction import (
+    Explanation,
+    Prediction,
+    Predictions,
+    prediction_of,
+    predictions_of,
+)
 from fti_assets.inference.serving.request import RequestForm
 from fti_assets.inference.serving.request_rules import RequestRules
 from fti_assets.inference.serving.slots import Feeds, Row, Slots, check_inputs, picker
@@ -78,8 +86,8 @@ class ServedBuild:
         self._background = background
         self._made_explainer: Explainer | None = None
         self._refuses_strangers = "error" in (strictness.unknown_categories, strictness.out_of_schema)
+        self._refuses_absence = "error" in (strictness.unknown_keys, strictness.on_missing)
         self._form = RequestForm(view, what=f"model {manifest.model!r}")
-        self._rules = RequestRules(view.rules, self._form.columns)
         slots = Slots(what)
         for column in self._form.columns:
             slots.add(column.name, column.type)
@@ -90,23 +98,36 @@ class ServedBuild:
         for joined in view.joins:
             for brought in joined.columns:
                 slots.add(brought.feature, brought.type)
+        joined_slots = [[slots.of(one.feature) for one in joined.columns] for joined in view.joins]
         self._calls: list[tuple[LoadedCall, list[tuple[str, int, ColumnType]]]] = []
         for call in view.on_demand:
             self._calls.append((LoadedCall(call), [(name, slots.of(name), slots.types[name]) for name in call.inputs]))
             for output in call.outputs:
                 slots.add(output.name, output.type)
+        self._width = slots.width
         self._overrides = Overrides(view.joins, self._online.labels, view.on_demand, slots, self._form)
-        self._group_slots = [{slots.of(one.feature) for one in joined.columns} for joined in view.joins]
+        self._group_slots = [{*of_group} for of_group in joined_slots]
         self._names = tuple(feature.name for feature in view.features)
         self._types = {name: slots.types[name] for name in self._names if slots.of(name) >= 0}
-        self._pick = picker([slots.of(name) for name in self._names])
-        self._categories = [
-            (name, slots.of(name), frozenset([None, "", *encoder["categories"]]))
-            for name, encoder in manifest.encoders.items()
-            if isinstance(encoder, dict) and "categories" in encoder
-        ]
+        feature_slots = tuple(slots.of(name) for name in self._names)
+        self._layout = Layout(
+            self._names,
+            feature_slots,
+            picker(feature_slots),
+            self._online.labels,
+            tuple(joined.table_name for joined in view.joins),
+            [
+                Category(name, slots.of(name), frozenset([None, "", *encoder["categories"]]))
+                for name, encoder in manifest.encoders.items()
+                if isinstance(encoder, dict) and "categories" in encoder
+            ],
+            RequestRules(view.rules, self._form.columns),
+            len(self._form.columns),
+            self._overrides.features,
+        )
         check_inputs(manifest, slots, what)
-        self._feeds = Feeds(manifest.inputs, slots)
+        groups = [(of_group[0], len(of_group)) for of_group in joined_slots if of_group]
+        self._feeds = Feeds(manifest.inputs, slots, groups)
         self._graph = graph
         self._output = _OUTPUT[manifest.task]
         self._classes = manifest.classes if manifest.task == "multiclass" else None
@@ -160,103 +181,109 @@ class ServedBuild:
             overrides: values for looked-up and computed features, one mapping for all requests or one a request.
             explain: whether to tell what each feature contributes.
         """
+        if overrides is None and not explain and len(requests) == 1:
+            return [self._predict_one(requests[0], at, marks)]
         explainer = self._explainer() if explain else None
-        rows = [self._form.read(requests[0])] if len(requests) == 1 else self._form.read_all(requests)
-        given = None if overrides is None else self._overrides.read(overrides, len(rows))
-        brought = self._complete(rows, at, given)
-        if marks is not None:
-            marks.append(perf_counter())
-        strangers = self._strangers(rows)
-        values: list[Any]
-        if len(rows) == 1:
-            values = self._feeds.run(self._graph, self._output, rows[0])
-        else:
-            values = self._graph.answer(self._feeds.of(rows), self._output).tolist()
-        if marks is not None:
-            marks.append(perf_counter())
-        names, pick, model, reference = self._names, self._pick, self.manifest.model, self.reference
-        labels, missing = self._online.labels, self._missing(brought)
+        columns = Columns(len(requests), self._form.read_all(requests))
+        values, answers, given = self._answered(columns, at, overrides, marks)
+        listed: list[Any] = values.tolist()
         if self._classes is not None:
-            values = [dict(zip(self._classes, value, strict=True)) for value in values]
-        predictions = [
-            Prediction(
-                value,
-                dict(zip(names, pick(row), strict=True)),
-                missing.get(index, ()),
-                at,
-                model,
-                reference,
-                *of_row,
-                dict(zip(labels, ages, strict=True)),
-            )
-            for index, (value, row, of_row, ages) in enumerate(zip(values, rows, strangers, brought.ages, strict=True))
-        ]
+            listed = [dict(zip(self._classes, value, strict=True)) for value in listed]
+        model, reference = self.manifest.model, self.reference
+        predictions = [prediction_of(value, at, model, reference, answers, index) for index, value in enumerate(listed)]
         if given is not None:
             for prediction, override in zip(predictions, given, strict=True):
                 prediction.overridden = override.names
         if explainer is not None:
-            for prediction, row in zip(predictions, rows, strict=True):
-                prediction.explanation = self._explained(explainer, row)
+            for prediction in predictions:
+                prediction.explanation = self._explained(explainer, prediction.features)
         return predictions
 
+    def _predict_one(self, request: Mapping[str, Any], at: datetime, marks: list[float] | None) -> Prediction:
+        """The answer to one request: what ``_answered`` gives for many, with less to begin with."""
+        row: Row = self._form.read(request)
+        row.append(at)
+        ages, absent = self._online.extend(row, microseconds(at))
+        if absent and self._refuses_absence:
+            self._refuse_absence(1, lambda _: row, [(0, position) for position in absent], lambda _, group: ages[group])
+        for call, inputs in self._calls:
+            arrays = {name: canonical([row[slot]], kind) for name, slot, kind in inputs}
+            for [value] in call(arrays, 1):
+                row.append(value)
+        if marks is not None:
+            marks.append(perf_counter())
+        if self._refuses_strangers:
+            self._refuse_strangers([row])
+        [value] = self._feeds.run(self._graph, self._output, row)
+        if marks is not None:
+            marks.append(perf_counter())
+        if self._classes is not None:
+            value = dict(zip(self._classes, value, strict=True))
+        answer = OneAnswer(self._layout, row, ages, absent)
+        return prediction_of(value, at, self.manifest.model, self.reference, answer, 0)
+
     def predict_columns(
-        self, columns: Mapping[Any, Sequence[Any]], at: datetime, *, overrides: Given | None = None
+        self, columns: Mapping[Any, list[Any]], at: datetime, *, overrides: Given | None = None
     ) -> Predictions:
         """``predict`` of requests in columns of one length."""
-        rows = self._form.read_columns(columns)
-        given = None if overrides is None else self._overrides.read(overrides, len(rows))
-        brought = self._complete(rows, at, given) if rows else Brought([], [])
-        strangers = self._strangers(rows)
-        width = () if self._classes is None else (len(self._classes),)
-        values = np.empty((0, *width), np.float32)
-        if rows:
-            values = self._graph.answer(self._feeds.of(rows), self._output)
-        labels, missing = self._online.labels, self._missing(brought)
-        picked = list(zip(*map(self._pick, rows), strict=True)) or [()] * len(self._names)
-        ages = np.array(brought.ages, dtype=np.float64).reshape(len(rows), len(labels))
-        return Predictions(
-            values,
-            {name: list(of_name) for name, of_name in zip(self._names, picked, strict=True)},
-            marked(
-                [missing.get(index, ()) for index in range(len(rows))], [one.table_name for one in self._online.groups]
-            ),
-            at,
-            self.manifest.model,
-            self.reference,
-            marked([unlearned for unlearned, _ in strangers], [name for name, *_ in self._categories]),
-            marked([broken for _, broken in strangers], self._rules.columns),
-            dict(zip(labels, ages.T, strict=True)),
-            marked([one.names for one in given or ()], self._overrides.features),
-            self._classes or (),
-        )
+        request = self._form.read_columns(columns)
+        rows = len(next(iter(columns.values()), ()))
+        values, answers, _ = self._answered(Columns(rows, request), at, overrides, None)
+        return predictions_of(values, at, self.manifest.model, self.reference, self._classes or (), answers)
 
     def features(
         self, requests: Sequence[Mapping[str, Any]], at: datetime, *, overrides: Given | None = None
     ) -> list[dict[str, Any]]:
         """What the model would see for ``n`` requests, raw, None where missing."""
-        rows = self._form.read_all(requests)
-        self._complete(rows, at, None if overrides is None else self._overrides.read(overrides, len(rows)))
-        return [dict(zip(self._names, self._pick(row), strict=True)) for row in rows]
+        columns = Columns(len(requests), self._form.read_all(requests))
+        given = None if overrides is None else self._overrides.read(overrides, len(requests))
+        answers = ManyAnswers(self._layout, columns, self._complete(columns, at, given), given)
+        return [answers.features(index) for index in range(len(requests))]
 
-    def _complete(self, rows: list[Row], at: datetime, given: Sequence[Override] | None) -> Brought:
+    def _answered(
+        self, columns: Columns, at: datetime, overrides: Given | None, marks: list[float] | None
+    ) -> tuple[np.ndarray, ManyAnswers, Sequence[Override] | None]:
+        """What the graph gives for ``n`` requests in columns, what else there is to say, and what was overridden."""
+        given = None if overrides is None else self._overrides.read(overrides, columns.rows)
+        width = () if self._classes is None else (len(self._classes),)
+        values = np.empty((0, *width), np.float32)
+        if not columns.rows:
+            return values, ManyAnswers(self._layout, *self._nothing(columns), given), given
+        brought = self._complete(columns, at, given)
+        if marks is not None:
+            marks.append(perf_counter())
+        if self._refuses_strangers:
+            self._refuse_strangers([columns.row(index, columns.width) for index in range(columns.rows)])
+        values = self._graph.answer(self._feeds.of(columns), self._output)
+        if marks is not None:
+            marks.append(perf_counter())
+        return values, ManyAnswers(self._layout, columns, brought, given), given
+
+    def _nothing(self, columns: Columns) -> tuple[Columns, Brought]:
+        """The columns of no rows, and what the groups bring to them."""
+        while columns.width < self._width:
+            columns.add([])
+        return columns, Brought([np.empty(0) for _ in self._online.groups], [None] * len(self._online.groups))
+
+    def _complete(self, columns: Columns, at: datetime, given: Sequence[Override] | None) -> Brought:
         """Put behind the values of ``n`` requests the time, what the groups bring and what the on-demand functions give."""
-        for row in rows:
-            row.append(at)
-        brought = self._online.extend(rows, microseconds(at))
-        if brought.absent:
-            absent = brought.absent if given is None else self._not_given(brought.absent, given)
-            if self._strictness.unknown_keys == "error":
-                self._refuse_unknown_keys(rows, absent)
-            if self._strictness.on_missing == "error" and absent:
-                self._refuse_missing(rows, absent, brought.ages)
+        request = [columns.plain(slot) for slot in range(columns.width)]
+        columns.add([at] * columns.rows)
+        brought = self._online.extend_all(columns, request, microseconds(at))
+        if self._refuses_absence and (absent := brought.pairs()):
+            self._refuse_absence(
+                columns.rows,
+                lambda index: columns.row(index, len(request)),
+                absent if given is None else self._not_given(absent, given),
+                lambda index, group: None if (age := brought.ages[group][index].item()) != age else age,
+            )
         if given is not None:
-            _override(rows, given)
+            _override(columns, given)
         for call, inputs in self._calls:
-            arrays = {name: canonical([row[slot] for row in rows], kind) for name, slot, kind in inputs}
-            for row, values in zip(rows, zip(*call(arrays, len(rows)), strict=True), strict=True):
-                row.extend(values)
+            for values in call({name: columns.canonical(slot, kind) for name, slot, kind in inputs}, columns.rows):
+                columns.add(values)
             if given is not None:
-                _override(rows, given)
+                _override(columns, given)
         return brought
 
     def _not_given(self, absent: Sequence[tuple[int, int]], given: Sequence[Override]) -> list[tuple[int, int]]:
@@ -266,14 +293,6 @@ class ServedBuild:
             for index, position in absent
             if not self._group_slots[position] <= given[index].values.keys()
         ]
-
-    def _strangers(self, rows: list[Row]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-        if not self._categories and not self._rules.columns:
-            return [((), ())] * len(rows)
-        strangers = [(self._unlearned(row), self._rules.broken_by(row)) for row in rows]
-        if self._refuses_strangers:
-            self._refuse_strangers(rows, strangers)
-        return strangers
 
     def _explainer(self) -> Explainer:
         if self._made_explainer is None:
@@ -285,8 +304,7 @@ class ServedBuild:
             self._made_explainer = Explainer(self._graph, self._output, self._background)
         return self._made_explainer
 
-    def _explained(self, explainer: Explainer, row: Row) -> Explanation:
-        raw = dict(zip(self._names, self._pick(row), strict=True))
+    def _explained(self, explainer: Explainer, raw: Mapping[str, Any]) -> Explanation:
         columns = {name: canonical([raw[name]], self._types[name]) for name in explainer.features}
         found = explainer.contributions(columns)
         base: Any = explainer.base.tolist()
@@ -300,60 +318,54 @@ class ServedBuild:
             }
         return Explanation(base, contributions, explainer.rows, explainer.is_exact)
 
-    def _missing(self, brought: Brought) -> dict[int, tuple[str, ...]]:
-        """The tables that brought nothing to a row, each once, of the rows that have some."""
-        missing: dict[int, tuple[str, ...]] = {}
-        for index, position in brought.absent:
-            table, of_row = self._online.groups[position].table_name, missing.get(index, ())
-            missing[index] = of_row if table in of_row else (*of_row, table)
-        return missing
-
-    def _unlearned(self, row: Row) -> tuple[str, ...]:
-        """The features with a category that the model has not learned; an empty text is no category."""
-        return tuple([name for name, slot, categories in self._categories if row[slot] not in categories])
-
-    def _refuse_strangers(self, rows: list[Row], strangers: list[tuple[tuple[str, ...], tuple[str, ...]]]) -> None:
+    def _refuse_strangers(self, rows: Sequence[Row]) -> None:
         slots = {column.name: slot for slot, column in enumerate(self._form.columns)}
-        categories = {name: slot for name, slot, _ in self._categories}
+        categories = {name: slot for name, slot, _ in self._layout.categories}
         problems = []
-        for index, (row, (unlearned, broken)) in enumerate(zip(rows, strangers, strict=True)):
+        for index, row in enumerate(rows):
             of_row = []
             if self._strictness.unknown_categories == "error":
                 of_row += [
                     f"{name!r} is {excerpt(row[categories[name]])}, which the model has not learned"
-                    for name in unlearned
+                    for name in self._layout.unlearned(row)
                 ]
             if self._strictness.out_of_schema == "error":
+                broken = self._layout.rules.broken_by(row)
                 of_row += [f"{name!r} is {excerpt(row[slots[name]])}, which its schema refuses" for name in broken]
             problems += of_row if len(rows) == 1 else [f"request {index}: {problem}" for problem in of_row]
         if problems:
             raise self._form.error(problems)
 
-    def _refuse_unknown_keys(self, rows: list[Row], absent: Sequence[tuple[int, int]]) -> None:
-        problems = []
-        for index, position in sorted(absent):
-            problem = self._online.unknown(position, rows[index])
-            if problem is not None:
-                problems.append(problem if len(rows) == 1 else f"request {index}: {problem}")
-        if problems:
+    def _refuse_absence(
+        self,
+        rows: int,
+        row_of: Callable[[int], Sequence[Any]],
+        absent: Sequence[tuple[int, int]],
+        age_of: Callable[[int, int], float | None],
+    ) -> None:
+        """Refuse, if it is asked for, rows to which groups bring nothing: each row and group by their positions, in order."""
+        if self._strictness.unknown_keys == "error":
+            problems = []
+            for index, position in absent:
+                problem = self._online.unknown(position, row_of(index))
+                if problem is not None:
+                    problems.append(problem if rows == 1 else f"request {index}: {problem}")
+            if problems:
+                raise self._form.error(problems)
+        if self._strictness.on_missing == "error" and absent:
+            problems = []
+            for index, position in absent:
+                problem = self._online.groups[position].nothing_brought(row_of(index), age_of(index, position))
+                problems.append(problem if rows == 1 else f"request {index}: {problem}")
             raise self._form.error(problems)
 
-    def _refuse_missing(
-        self, rows: list[Row], absent: Sequence[tuple[int, int]], ages: Sequence[Sequence[float | None]]
-    ) -> None:
-        problems = []
-        for index, position in sorted(absent):
-            problem = self._online.groups[position].nothing_brought(rows[index], ages[index][position])
-            problems.append(problem if len(rows) == 1 else f"request {index}: {problem}")
-        raise self._form.error(problems)
 
-
-def _override(rows: list[Row], given: Sequence[Override]) -> None:
+def _override(columns: Columns, given: Sequence[Override]) -> None:
     """Put given values in place of those that are there by now."""
-    for row, override in zip(rows, given, strict=True):
+    for index, override in enumerate(given):
         for slot, value in override.values.items():
-            if slot < len(row):
-                row[slot] = value
+            if slot < columns.width:
+                columns.put(index, slot, value)
 
 
 def _refuse_external(view: ViewRecord, what: str) -> None:

@@ -1,22 +1,21 @@
 """Where a row of values holds each named one, and how rows become the inputs of a graph."""
 
 from collections.abc import Callable, Sequence
-from itertools import chain
 from operator import itemgetter
 from struct import Struct
 from struct import error as StructError  # noqa: N812
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fti_assets.core.columns import whole_numbers
+from fti_assets.core.columns import canonical, whole_numbers
 from fti_assets.core.manifest import GraphInput, ModelManifest
 from fti_assets.core.types import MISSING_INTEGER, SIDES, ColumnType
 from fti_assets.errors import DamagedError, PredictionError, listed, one_of
+from fti_assets.inference.serving.columns import Columns
 from fti_assets.stores.models.graph import Graph
 
 Row = list[Any]
-Feed = Callable[[Sequence[Row]], np.ndarray]
 
 _EXACT = 2**53
 
@@ -34,6 +33,11 @@ class Slots:
         self._slots[name] = self._width
         self.types[name] = column_type
         self._width += 1
+
+    @property
+    def width(self) -> int:
+        """How many values a row has."""
+        return self._width
 
     def of(self, name: str) -> int:
         if name not in self._slots:
@@ -68,32 +72,55 @@ def picker(slots: Sequence[int]) -> Callable[[Row], Sequence[Any]]:
     return itemgetter(*slots) if len(slots) > 1 else lambda row: [row[slot] for slot in slots]
 
 
+class _Run(NamedTuple):
+    """Consecutive columns of a dense input that come from consecutive slots: of one group, or a single slot."""
+
+    first: int
+    places: slice
+    columns: slice
+    slots: tuple[int, ...]
+
+
 class Feeds:
     """How rows become the inputs of a graph: the arrays that ``Graph.feeds`` makes, without the columns between.
 
     One row is written into arrays that are kept for the next one; as many of them as there are threads at a time.
+
+    Args:
+        inputs: of the graph.
+        slots: where a row has the features.
+        groups: the first slot of each group and how many it has, for groups whose values may stand together.
     """
 
-    def __init__(self, inputs: Sequence[GraphInput], slots: Slots) -> None:
-        self._typed_feeds = [(one.name, _other(one, slots)) for one in inputs if one.type != "float32"]
-        self._numbers = [
-            (one.name, picker([slots.of(name) for name in one.features]), len(one.features))
+    def __init__(self, inputs: Sequence[GraphInput], slots: Slots, groups: Sequence[tuple[int, int]] = ()) -> None:
+        others = [(one.name, one.type, slots.of(one.features[0])) for one in inputs if one.type != "float32"]
+        self._others = [(name, _of_one[kind], slot) for name, kind, slot in others]
+        self._other_columns = [(name, _of_many[kind], slot) for name, kind, slot in others]
+        dense = [
+            (one.name, [slots.of(name) for name in one.features], len(one.features))
             for one in inputs
             if one.type == "float32"
         ]
-        self._packs = [(name, pick, Struct(f"{width}f").pack_into) for name, pick, width in self._numbers]
+        self._dense = [(name, _runs(of_input, groups), width) for name, of_input, width in dense]
+        self._shapes = [(name, width) for name, _, width in dense]
+        self._packs = [(name, picker(of_input), Struct(f"{width}f").pack_into) for name, of_input, width in dense]
         self._kept: list[dict[str, Any]] = []
 
-    def of(self, rows: list[Row]) -> dict[str, np.ndarray]:
+    def of(self, columns: Columns) -> dict[str, np.ndarray]:
         """The inputs for ``n`` rows."""
+        feeds: dict[str, np.ndarray] = {}
         with np.errstate(over="ignore"):
-            feeds = {
-                name: np.fromiter(chain.from_iterable(map(pick, rows)), np.float32, len(rows) * width).reshape(
-                    -1, width
-                )
-                for name, pick, width in self._numbers
-            }
-        feeds |= {name: feed(rows) for name, feed in self._typed_feeds}
+            for name, runs, width in self._dense:
+                feeds[name] = numbers = np.empty((columns.rows, width), np.float32)
+                for first, places, of_block, slots in runs:
+                    block = None if len(slots) == 1 else columns.block(first)
+                    if block is not None:
+                        numbers[:, places] = block[:, of_block]
+                    else:
+                        for place, slot in enumerate(slots, places.start):
+                            numbers[:, place] = columns.numbers(slot)
+        for name, feed, slot in self._other_columns:
+            feeds[name] = feed(columns, slot)
         return feeds
 
     def run(self, graph: Graph, output: str, row: Row) -> Any:
@@ -103,27 +130,49 @@ class Feeds:
             # Taken out of the list while it is used: two threads that predict at once never share arrays.
             feeds = self._kept.pop()
         except IndexError:
-            feeds = {name: np.empty((1, width), np.float32) for name, _, width in self._numbers}
+            feeds = {name: np.empty((1, width), np.float32) for name, width in self._shapes}
         try:
             for name, pick, pack in self._packs:
                 pack(feeds[name], 0, *pick(row))  # which casts as numpy does
         except StructError:  # a value is missing
             # struct packs no None; what is missing goes the slower way, which makes NaN of it.
-            return graph.answer(self.of([row]), output).tolist()
-        for name, feed in self._typed_feeds:
-            feeds[name] = feed((row,))
+            return graph.answer(self.of(Columns(1, [[value] for value in row])), output).tolist()
+        for name, feed, slot in self._others:
+            feeds[name] = feed(row[slot])
         values = graph.answer(feeds, output).tolist()
         self._kept.append(feeds)
         return values
 
 
-def _other(graph_input: GraphInput, slots: Slots) -> Feed:
-    slot = slots.of(graph_input.features[0])
-    if graph_input.type == "float64":
-        return lambda rows: np.array([[row[slot]] for row in rows], dtype=np.float64)
-    if graph_input.type == "string":
-        return lambda rows: np.array([["" if row[slot] is None else row[slot]] for row in rows], object)
-    return lambda rows: np.array([[_whole_number(row[slot])] for row in rows], dtype=np.int64)
+def _runs(slots: Sequence[int], groups: Sequence[tuple[int, int]]) -> list[_Run]:
+    """The columns of a dense input, as few as their slots allow."""
+    first_of = {slot: first for first, width in groups for slot in range(first, first + width)}
+    runs: list[_Run] = []
+    for place, slot in enumerate(slots):
+        first = first_of.get(slot, -1)
+        last = runs[-1] if runs else None
+        if last is not None and first >= 0 and last.first == first and last.slots[-1] + 1 == slot:
+            runs[-1] = _Run(
+                first,
+                slice(last.places.start, place + 1),
+                slice(last.columns.start, slot - first + 1),
+                (*last.slots, slot),
+            )
+        else:
+            runs.append(_Run(first, slice(place, place + 1), slice(slot - first, slot - first + 1), (slot,)))
+    return runs
+
+
+_of_one: dict[str, Callable[[Any], np.ndarray]] = {
+    "float64": lambda value: np.array([[value]], dtype=np.float64),
+    "string": lambda value: np.array([["" if value is None else value]], object),
+    "int64": lambda value: np.array([[_whole_number(value)]], dtype=np.int64),
+}
+_of_many: dict[str, Callable[[Columns, int], np.ndarray]] = {
+    "float64": lambda columns, slot: columns.numbers(slot)[:, None],
+    "string": lambda columns, slot: canonical(columns.plain(slot), "text")[:, None],
+    "int64": lambda columns, slot: whole_numbers(columns.numbers(slot))[:, None],
+}
 
 
 def _whole_number(value: Any) -> int:

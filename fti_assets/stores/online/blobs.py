@@ -33,8 +33,10 @@ Key = tuple[Any, ...]
 Blobs = Iterator[tuple[bytes, bytes]]
 """Encoded keys with their blobs, in the order of the bytes of the keys, each key once."""
 
-_CRC_OF_CHECKED = 0x2144DF1C  # crc32 of any bytes followed by their own crc32
-_CRC, _VISIBLE = 4, struct.Struct("<q")
+CRC_OF_CHECKED = 0x2144DF1C
+"""The crc32 of any bytes followed by their own crc32."""
+CHECKSUM_BYTES = 4
+_VISIBLE = struct.Struct("<q")
 _new = tuple.__new__  # of a named tuple, in half the time
 
 
@@ -122,7 +124,7 @@ class BlobFormat:
             nulls: where each column is null, bool ``[n]``, None for nowhere.
             texts: with a text column, the texts of all rows behind one another, and the ``n + 1`` offsets of the rows.
         """
-        rows = np.zeros(int(counts.sum()), dtype=self._dtype())
+        rows = np.zeros(int(counts.sum()), dtype=self.dtype())
         ends = np.cumsum(counts)
         starts = ends - counts
         if times is not None:
@@ -141,7 +143,7 @@ class BlobFormat:
             content = rows.tobytes()
             for key, (start, end) in zip(keys, spans, strict=True):
                 body = content[start:end]
-                yield key, body + crc32(body, crc32(key)).to_bytes(_CRC, "little")
+                yield key, body + crc32(body, crc32(key)).to_bytes(CHECKSUM_BYTES, "little")
             return
         text, offsets = texts
         rows["texts"] = offsets[:-1] - np.repeat(offsets[starts], counts) + np.repeat(counts * width, counts)
@@ -161,11 +163,16 @@ class BlobFormat:
 
     def _quick(self) -> Find:
         """``_find`` for the most frequent case, that the newest version wins and lacks nothing."""
-        unpack, tail, head, no_nulls = self._row.unpack_from, self._row.size + _CRC, self._head, self._no_nulls
+        unpack, tail, head, no_nulls = (
+            self._row.unpack_from,
+            self._row.size + CHECKSUM_BYTES,
+            self._head,
+            self._no_nulls,
+        )
         pick, find, is_lookup = self._pick, self._find, not self.event_time
 
         def quick(key: bytes, blob: bytes, at_us: int) -> RawWinner | None:
-            if crc32(blob, crc32(key)) == _CRC_OF_CHECKED:
+            if crc32(blob, crc32(key)) == CRC_OF_CHECKED:
                 fields = unpack(blob, len(blob) - tail)
                 if fields[head] == no_nulls:
                     if is_lookup:
@@ -177,26 +184,32 @@ class BlobFormat:
         return quick
 
     def _find(self, key: bytes, blob: bytes, at_us: int) -> RawWinner | None:
-        if crc32(blob, crc32(key)) != _CRC_OF_CHECKED:
+        if crc32(blob, crc32(key)) != CRC_OF_CHECKED:
             raise ValueError("the checksum does not fit")
-        width = self._row.size
         if not self.event_time:
             return None, None, self._values(blob, self._row.unpack_from(blob))
-        last = len(blob) - _CRC
-        if self._has_texts:
-            offset, place = self._texts_at
-            (last,) = offset.unpack_from(blob, place)
-        last -= width
+        last = self.last(blob)
         fields = self._row.unpack_from(blob, last)
         if at_us < fields[0]:
-            if not last:
+            result = self.before(blob, last, at_us)
+            if result is None:
                 return None
-            rows = range(last // width)
-            result = bisect_right(rows, at_us, key=lambda row: _VISIBLE.unpack_from(blob, row * width)[0]) - 1
-            if result < 0:
-                return None
-            fields = self._row.unpack_from(blob, result * width)
+            fields = self._row.unpack_from(blob, result)
         return fields[1], fields[0], self._values(blob, fields)
+
+    def last(self, blob: bytes) -> int:
+        """Where the newest version's row starts."""
+        if not self._has_texts:
+            return len(blob) - CHECKSUM_BYTES - self._row.size
+        offset, place = self._texts_at
+        return int(offset.unpack_from(blob, place)[0]) - self._row.size
+
+    def before(self, blob: bytes, last: int, at_us: int) -> int | None:
+        """Where the row starts of the last version visible at ``at_us``, which the newest, at ``last``, is not; None before the first."""
+        width = self._row.size
+        rows = range(last // width)
+        result = bisect_right(rows, at_us, key=lambda row: _VISIBLE.unpack_from(blob, row * width)[0]) - 1
+        return None if result < 0 else result * width
 
     def _values(self, blob: bytes, fields: Sequence[Any]) -> tuple[Any, ...]:
         if self._wanted_texts or fields[self._head] != self._no_nulls:
@@ -219,7 +232,8 @@ class BlobFormat:
                     fields[self._head + 1 + i] = None
         return fields
 
-    def _dtype(self) -> np.dtype:  # type: ignore[type-arg]
+    def dtype(self) -> np.dtype:  # type: ignore[type-arg]
+        """A row as numpy has it: ``visible`` and ``event``, ``texts``, ``nulls``, and the columns ``c0``, ``c1``, ..."""
         fields: list[tuple[Any, ...]] = [("visible", "<i8"), ("event", "<i8")] if self.event_time else []
         fields += [("texts", "<u4")] if self._has_texts else []
         fields += [("nulls", "u1", (self._nulls_width,))]
@@ -278,9 +292,9 @@ def _picker(places: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]
 
 def is_whole(key: object, blob: object) -> bool:
     """Whether a key and its blob are what was written together."""
-    return isinstance(key, bytes) and isinstance(blob, bytes) and crc32(blob, crc32(key)) == _CRC_OF_CHECKED
+    return isinstance(key, bytes) and isinstance(blob, bytes) and crc32(blob, crc32(key)) == CRC_OF_CHECKED
 
 
 def checked(key: bytes, content: bytes) -> bytes:
     """The content with its checksum behind it."""
-    return content + crc32(content, crc32(key)).to_bytes(_CRC, "little")
+    return content + crc32(content, crc32(key)).to_bytes(CHECKSUM_BYTES, "little")

@@ -32,6 +32,30 @@ def row_encoder(
     return encode_row
 
 
+def column_encoder(
+    encode: Callable[[Key], bytes], key_types: Sequence[ColumnType], slots: Sequence[int]
+) -> Callable[[Sequence[Sequence[Any]]], list[bytes | None]]:
+    """The function from ``n`` rows in columns, in which a key's parts are at some slots, to their encoded keys."""
+    if len(slots) == 1:
+        [slot] = slots
+        if tuple(key_types) == ("text",):
+            of_row = row_encoder(encode, key_types, (0,))
+
+            def encode_texts(columns: Sequence[Sequence[Any]]) -> list[bytes | None]:
+                column = columns[slot]
+                return (
+                    list(map(str.encode, column))
+                    if {*map(type, column)} == {str}
+                    else [of_row((one,)) for one in column]
+                )
+
+            return encode_texts
+        return lambda columns: [None if part is None else encode((part,)) for part in columns[slot]]
+    return lambda columns: [
+        None if None in key else encode(key) for key in zip(*[columns[slot] for slot in slots], strict=True)
+    ]
+
+
 def key_encoder(key_types: Sequence[ColumnType], namespace: str) -> Callable[[Key], bytes]:
     """The function from the keys of a namespace to bytes: one text is its UTF-8, else texts carry their length.
 

@@ -1,8 +1,10 @@
 """Reading namespaces of an online store, several in one round trip, while others load them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
+
+import numpy as np
 
 from fti_assets.core.manifest import Column
 from fti_assets.core.times import from_microseconds
@@ -10,12 +12,24 @@ from fti_assets.core.types import ColumnType
 from fti_assets.errors import DamagedError, DataError, PredictionError, StoreError, one_of
 from fti_assets.stores.online.about import About, damaged_at, readable
 from fti_assets.stores.online.blobs import BlobFormat, Find, Key, RawWinner, Winner
-from fti_assets.stores.online.keys import key_encoder, row_encoder
+from fti_assets.stores.online.keys import column_encoder, key_encoder, row_encoder
+from fti_assets.stores.online.winners import Winners, WinnersFormat
 
 _ALWAYS = -(2**63)
 
 One = tuple[tuple[int | None, ...], Sequence[bytes | None]]
 """The generation of each namespace, and the blob of one key of each."""
+
+Many = tuple[tuple[int | None, ...], Sequence[Sequence[bytes | None]]]
+"""The generation of each namespace, and the blobs of some keys of each, in the keys' order."""
+
+
+class Found(NamedTuple):
+    """The winners of the different keys of ``n`` rows in one namespace; ``places`` says which is each row's, int64 ``[n]``, None if
+    they are the rows' in order."""
+
+    winners: Winners
+    places: np.ndarray | None
 
 
 class Fetcher(Protocol):
@@ -27,10 +41,8 @@ class Fetcher(Protocol):
     def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> One:
         """Of each namespace its generation and the blob of one key, in one round trip."""
 
-    def many(
-        self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]
-    ) -> Sequence[tuple[int | None, Mapping[bytes, bytes | None]]]:
-        """Of each namespace its generation and the blobs of some keys, in one round trip."""
+    def many(self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]) -> Many:
+        """Of each namespace its generation and the blobs of some keys, no key twice, in one round trip."""
 
     def where(self, position: int) -> str:
         """Where a namespace is, for an error message."""
@@ -56,6 +68,7 @@ class _Content:
         wanted_positions = [positions[name] for name in names]
         blobs = BlobFormat(schema.columns, event_time=schema.event_time, wanted=wanted_positions)
         self.find = blobs.find
+        self.find_many = WinnersFormat(blobs, wanted_positions).find
 
 
 class _State(NamedTuple):
@@ -69,6 +82,7 @@ class _State(NamedTuple):
     encoders: tuple[Callable[[Key], bytes], ...]
     finds: tuple[Find, ...]
     row_encoders: tuple[Callable[[Sequence[Any]], bytes | None], ...]
+    column_encoders: tuple[Callable[[Sequence[Sequence[Any]]], list[bytes | None]], ...]
 
 
 class NamespacesReader:
@@ -135,15 +149,43 @@ class NamespacesReader:
                 for encode, asked in zip(state.encoders, keys, strict=True)
             ]
 
-        return [[_winner(winner) for winner in of_namespace] for of_namespace in self._many(encoded, at_us)]
+        state, asked, distinct, blobs = self._fetched(encoded, at_us)
+        answers = []
+        for position, (find, of_namespace) in enumerate(zip(state.finds, asked, strict=True)):
+            pairs = zip(distinct[position], blobs[position], strict=True)
+            winners = {
+                key: _winner(self._checked(position, find, key, blob, at_us)) for key, blob in pairs if blob is not None
+            }
+            answers.append([winners.get(key) for key in of_namespace])  # type: ignore[arg-type]
+        return answers
 
     def find(self, row: Sequence[Any], at_us: int) -> list[RawWinner | None]:
         """``get`` for the keys that a row has at the slots of each namespace."""
         return self._one(lambda state: [encode(row) for encode in state.row_encoders], at_us)
 
-    def find_many(self, rows: Sequence[Sequence[Any]], at_us: int) -> list[list[RawWinner | None]]:
-        """``find`` for ``n`` rows, by namespace."""
-        return self._many(lambda state: [[encode(row) for row in rows] for encode in state.row_encoders], at_us)
+    def find_many(self, columns: Sequence[Sequence[Any]], at_us: int) -> list[Found]:
+        """``find`` for ``n`` rows in columns, by namespace."""
+        state, asked, distinct, blobs = self._fetched(
+            lambda state: [encode(columns) for encode in state.column_encoders], at_us
+        )
+        results = []
+        for position, content in enumerate(state.contents):
+            of_namespace, keys, of_keys = asked[position], distinct[position], blobs[position]
+            places = None
+            if len(keys) < len(of_namespace):
+                place_of: dict[bytes | None, int] = {key: place for place, key in enumerate(keys)}
+                if None in of_namespace:  # a row without a key has one without a blob
+                    place_of[None] = len(keys)
+                    keys, of_keys = [*keys, b""], [*of_keys, None]
+                places = np.array([place_of[key] for key in of_namespace])
+            try:
+                results.append(Found(content.find_many(keys, of_keys, at_us), places))
+            except Exception:
+                for key, blob in zip(keys, of_keys, strict=True):
+                    if blob is not None:
+                        self._checked(position, content.find, key, blob, at_us)
+                raise
+        return results
 
     def _one(self, encode: Callable[[_State], list[bytes | None]], at_us: int) -> list[RawWinner | None]:
         while True:
@@ -169,7 +211,10 @@ class NamespacesReader:
             raise self._damaged(position, keys[position], blobs[position], error) from error
         return results
 
-    def _many(self, encode: Callable[[_State], list[list[bytes | None]]], at_us: int) -> list[list[RawWinner | None]]:
+    def _fetched(
+        self, encode: Callable[[_State], list[list[bytes | None]]], at_us: int
+    ) -> tuple[_State, list[list[bytes | None]], list[list[bytes]], Sequence[Sequence[bytes | None]]]:
+        """The keys asked of each namespace, the different ones among them and their blobs, all of one state."""
         while True:
             state = self._state
             try:
@@ -178,22 +223,14 @@ class NamespacesReader:
                 if not self._changed(state):
                     raise
                 continue
-            distinct = [list(dict.fromkeys(key for key in asked if key is not None)) for asked in keys]
-            fetched = self._fetcher.many(state.abouts, distinct)
-            if tuple([generation for generation, _ in fetched]) == state.generations:
+            distinct = [_distinct(asked) for asked in keys]
+            generations, blobs = self._fetcher.many(state.abouts, distinct)
+            if generations == state.generations:
                 break
             self._state = self._read_state()
         if at_us < state.answerable_us and any(keys):
             self._refuse_too_early(state, at_us)
-        answers = []
-        for position, (find, asked, (_, blobs)) in enumerate(zip(state.finds, keys, fetched, strict=True)):
-            try:
-                winners = {key: find(key, blob, at_us) for key, blob in blobs.items() if blob is not None}
-            except Exception:
-                self._find_damaged(position, find, blobs, at_us)
-                raise
-            answers.append([winners.get(key) for key in asked])  # type: ignore[arg-type]
-        return answers
+        return state, keys, distinct, blobs
 
     def holds(self, position: int, key: Key) -> bool:
         """Whether a key has any row in a namespace, visible yet or not."""
@@ -233,6 +270,10 @@ class NamespacesReader:
                 row_encoder(content.encode, content.about.schema.key_types, slots)
                 for content, slots in zip(contents, self._slots, strict=bool(self._slots))
             ),
+            column_encoders=tuple(
+                column_encoder(content.encode, content.about.schema.key_types, slots)
+                for content, slots in zip(contents, self._slots, strict=bool(self._slots))
+            ),
         )
 
     def _refuse_too_early(self, state: _State, at_us: int) -> None:
@@ -240,14 +281,12 @@ class NamespacesReader:
             if at_us < content.answerable_us:
                 raise self._too_early(position, content, at_us)
 
-    def _find_damaged(self, position: int, find: Find, blobs: Mapping[bytes, bytes | None], at_us: int) -> None:
-        """Raise the error of the first blob that is not what was written under its key."""
-        for key, blob in blobs.items():
-            if blob is not None:
-                try:
-                    find(key, blob, at_us)
-                except Exception as error:
-                    raise self._damaged(position, key, blob, error) from error
+    def _checked(self, position: int, find: Find, key: bytes, blob: bytes, at_us: int) -> RawWinner | None:
+        """What a blob says; the error names its namespace and key."""
+        try:
+            return find(key, blob, at_us)
+        except Exception as error:
+            raise self._damaged(position, key, blob, error) from error
 
     def _damaged(self, position: int, key: object, blob: object, error: Exception) -> DamagedError:
         return damaged_at(self._wanted[position][0], key, blob, str(error), self._fetcher.where(position))
@@ -259,6 +298,12 @@ class NamespacesReader:
             f"{from_microseconds(at_us).isoformat()}: ask for a later instant, or load the group with a longer "
             "online_history"
         )
+
+
+def _distinct(keys: list[bytes | None]) -> list[bytes]:
+    result = dict.fromkeys(keys)
+    result.pop(None, None)
+    return list(result)  # type: ignore[arg-type]
 
 
 def _winner(winner: RawWinner | None) -> Winner | None:

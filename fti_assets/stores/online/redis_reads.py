@@ -5,7 +5,7 @@ from typing import Any
 
 from fti_assets.errors import DamagedError, NotMaterializedError, one_of
 from fti_assets.stores.online.about import About
-from fti_assets.stores.online.reader import One
+from fti_assets.stores.online.reader import Many, One
 from fti_assets.stores.online.redis_server import MARKER, RedisServer, from_json
 
 _TRIES = 5
@@ -52,14 +52,9 @@ class RedisReads:
         generations = tuple([_number(blobs[0]) for blobs in result])
         return generations, [blobs[1] if len(blobs) > 1 else None for blobs in result]
 
-    def many(
-        self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]
-    ) -> Sequence[tuple[int | None, dict[bytes, bytes | None]]]:
+    def many(self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]) -> Many:
         result = self._trip([("HMGET", about.place, MARKER, *asked) for about, asked in zip(abouts, keys, strict=True)])
-        return [
-            (_number(blobs[0]), dict(zip(asked, blobs[1:], strict=True)))
-            for asked, blobs in zip(keys, result, strict=True)
-        ]
+        return tuple([_number(blobs[0]) for blobs in result]), [blobs[1:] for blobs in result]
 
     def where(self, position: int) -> str:
         return f"{self._server} {self._namespaces[position]}"

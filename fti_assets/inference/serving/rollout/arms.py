@@ -81,10 +81,10 @@ class ServedArms(ServedBuild):
         return predictions
 
     def predict_columns(
-        self, columns: Mapping[Any, Sequence[Any]], at: datetime, *, overrides: Given | None = None
+        self, columns: Mapping[Any, list[Any]], at: datetime, *, overrides: Given | None = None
     ) -> Predictions:
         names = [column.name for column in self.fields]
-        rows = self._form.read_columns(columns)
+        rows = zip(*self._form.read_columns(columns), strict=True)
         answers = self.predict([dict(zip(names, row, strict=True)) for row in rows], at, overrides=overrides)
         return _in_columns(answers, at, self)
 
@@ -113,10 +113,15 @@ class ServedArms(ServedBuild):
     def _by_arm(
         self, requests: Sequence[Mapping[str, Any]]
     ) -> list[tuple[str, ServedBuild, list[int], Sequence[Mapping[str, Any]]]]:
-        rows = [self._form.read(requests[0])] if len(requests) == 1 else self._form.read_all(requests)
+        if len(requests) == 1:
+            row = self._form.read(requests[0])
+            keys = [[row[i] for i in self._key]]
+        else:
+            columns = self._form.read_all(requests)
+            keys = [[columns[i][place] for i in self._key] for place in range(len(requests))]
         places: dict[str, list[int]] = {}
-        for place, row in enumerate(rows):
-            arm = self.rollout.arm_of([row[i] for i in self._key])
+        for place, key in enumerate(keys):
+            arm = self.rollout.arm_of(key)
             places.setdefault(arm.name if arm is not None and arm.name in self.builds else CHAMPION, []).append(place)
         parts: list[tuple[str, ServedBuild, list[int], Sequence[Mapping[str, Any]]]] = []
         for name, of_arm in places.items():

@@ -1,0 +1,147 @@
+"""What there is to say of answers besides their values, put together when it is asked for."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fti_assets.inference.serving.columns import Columns
+from fti_assets.inference.serving.online_features import Brought
+from fti_assets.inference.serving.overrides import Override
+from fti_assets.inference.serving.request_rules import RequestRules
+
+Names = tuple[str, ...]
+
+
+class Category(NamedTuple):
+    """A feature of categories: its slot, and those that the model has learned, nothing and the empty text among them."""
+
+    name: str
+    slot: int
+    learned: frozenset[Any]
+
+
+class Layout(NamedTuple):
+    """Where a row of values of one build has what its answers tell.
+
+    Attributes:
+        names: of the features.
+        slots: of the features.
+        pick: takes the features out of a row.
+        labels: of the joins.
+        tables: of the joins.
+        categories: the features that may be unknown.
+        rules: what a request is held against.
+        fields: how many values a request brings.
+        overridable: the features that may be overridden.
+    """
+
+    names: Names
+    slots: tuple[int, ...]
+    pick: Callable[[list[Any]], Sequence[Any]]
+    labels: Names
+    tables: Names
+    categories: Sequence[Category]
+    rules: RequestRules
+    fields: int
+    overridable: Names
+
+    def unlearned(self, row: Sequence[Any]) -> Names:
+        """The features of a row with a category that the model has not learned; an empty text is no category."""
+        return tuple([name for name, slot, learned in self.categories if row[slot] not in learned])
+
+
+class OneAnswer:
+    """What there is to say of the answer to one row."""
+
+    __slots__ = ("_absent", "_ages", "_layout", "_row")
+
+    def __init__(self, layout: Layout, row: list[Any], ages: list[float | None], absent: tuple[int, ...]) -> None:
+        self._layout = layout
+        self._row = row
+        self._ages = ages
+        self._absent = absent
+
+    def features(self, _: int) -> dict[str, Any]:
+        return dict(zip(self._layout.names, self._layout.pick(self._row), strict=True))
+
+    def missing(self, _: int) -> Names:
+        tables = self._layout.tables
+        return tuple(dict.fromkeys([tables[position] for position in self._absent]))
+
+    def unknown(self, _: int) -> Names:
+        return self._layout.unlearned(self._row)
+
+    def out_of_schema(self, _: int) -> Names:
+        return self._layout.rules.broken_by(self._row)
+
+    def ages(self, _: int) -> dict[str, float | None]:
+        return dict(zip(self._layout.labels, self._ages, strict=True))
+
+
+class ManyAnswers:
+    """What there is to say of the answers to ``n`` rows, by row and, as ``all_``, in columns."""
+
+    def __init__(self, layout: Layout, columns: Columns, brought: Brought, given: Sequence[Override] | None) -> None:
+        self._layout = layout
+        self._columns = columns
+        self._brought = brought
+        self._given = given
+        self._features: list[list[Any]] | None = None
+
+    def features(self, index: int) -> dict[str, Any]:
+        if self._features is None:
+            self._features = [self._columns.plain(slot) for slot in self._layout.slots]
+        return dict(zip(self._layout.names, [values[index] for values in self._features], strict=True))
+
+    def missing(self, index: int) -> Names:
+        absent = zip(self._layout.tables, self._brought.absent, strict=True)
+        return tuple(dict.fromkeys([table for table, of_group in absent if of_group is not None and of_group[index]]))
+
+    def unknown(self, index: int) -> Names:
+        return tuple(
+            [name for name, slot, learned in self._layout.categories if self._columns.plain(slot)[index] not in learned]
+        )
+
+    def out_of_schema(self, index: int) -> Names:
+        rules = self._layout.rules
+        return rules.broken_by(self._columns.row(index, self._layout.fields)) if rules.columns else ()
+
+    def ages(self, index: int) -> dict[str, float | None]:
+        ages = [of_group[index].item() for of_group in self._brought.ages]
+        return {name: None if age != age else age for name, age in zip(self._layout.labels, ages, strict=True)}
+
+    def all_features(self) -> dict[str, list[Any]]:
+        pairs = zip(self._layout.names, self._layout.slots, strict=True)
+        return {name: list(self._columns.plain(slot)) for name, slot in pairs}
+
+    def all_missing(self) -> dict[str, np.ndarray]:
+        marks: dict[str, np.ndarray] = {}
+        for table, of_group in zip(self._layout.tables, self._brought.absent, strict=True):
+            if of_group is not None:
+                marks[table] = marks[table] | of_group if table in marks else of_group.copy()
+        return {table: marks[table] for table in dict.fromkeys(self._layout.tables) if table in marks}
+
+    def all_unknown(self) -> dict[str, np.ndarray]:
+        marks = {
+            name: np.array([value not in learned for value in self._columns.plain(slot)], dtype=bool)
+            for name, slot, learned in self._layout.categories
+        }
+        return {name: mark for name, mark in marks.items() if mark.any()}
+
+    def all_out_of_schema(self) -> dict[str, np.ndarray]:
+        return self._marked(map(self.out_of_schema, range(self._columns.rows)), self._layout.rules.columns)
+
+    def all_overridden(self) -> dict[str, np.ndarray]:
+        return self._marked([one.names for one in self._given or ()], self._layout.overridable)
+
+    def all_ages(self) -> dict[str, np.ndarray]:
+        return dict(zip(self._layout.labels, self._brought.ages, strict=True))
+
+    def _marked(self, names: Iterable[Names], order: Names) -> dict[str, np.ndarray]:
+        """The names of the rows as bool ``[n]`` by name, in an order, for each name that some row has."""
+        marks: dict[str, np.ndarray] = {}
+        for index, of_row in enumerate(names):
+            for name in of_row:
+                marks.setdefault(name, np.zeros(self._columns.rows, dtype=bool))[index] = True
+        return {name: marks[name] for name in order if name in marks}

@@ -1,0 +1,130 @@
+"""The winners of many keys at once, in columns: what ``BlobFormat.find`` says key by key."""
+
+from collections.abc import Sequence
+from zlib import crc32
+
+import numpy as np
+
+from fti_assets.stores.online.blobs import CHECKSUM_BYTES, CRC_OF_CHECKED, BlobFormat
+
+Listed = np.ndarray | list[str | None]
+
+
+class Winners:
+    """The rows that win for ``n`` keys at an instant.
+
+    Attributes:
+        won: which keys have one, bool ``[n]``; None if all have.
+        event_us: the rows' event times, int64 ``[n]``; None for a lookup. As all below, anything where there is no row.
+    """
+
+    def __init__(
+        self, winners: "WinnersFormat", rows: np.ndarray, won: np.ndarray | None, blobs: Sequence[bytes | None]
+    ) -> None:
+        self._format = winners
+        self._rows = rows
+        self._blobs = blobs
+        self.won = won
+        self.event_us: np.ndarray | None = rows["event"] if winners.blobs.event_time else None
+
+    @property
+    def numbers(self) -> np.ndarray | None:
+        """All wanted columns together if each is of numbers, float64 ``[n, k]``; else None. A null is 0."""
+        block = self._format.block
+        if block is None:
+            return None
+        return self._rows.view(np.uint8).reshape(len(self._rows), self._rows.itemsize)[:, block].copy().view("<f8")
+
+    @property
+    def nulls(self) -> np.ndarray | None:
+        """Where the wanted columns are null, bool ``[n, k]``; None for nowhere."""
+        packed = self._rows["nulls"]
+        if not packed.any():
+            return None
+        return np.unpackbits(packed, axis=1, bitorder="little")[:, self._format.wanted].astype(bool)
+
+    def values(self, position: int) -> Listed:
+        """One of the wanted columns: its packed values ``[n]``, or a list of ``n`` texts. A null is 0, or the empty text."""
+        place = self._format.wanted[position]
+        if place not in self._format.texts:
+            return self._rows[f"c{place}"]
+        starts = self._rows["texts"].astype(np.int64)
+        for text in self._format.texts[: self._format.texts.index(place)]:
+            starts += self._rows[f"c{text}"]
+        ends = starts + self._rows[f"c{place}"]
+        return [
+            "" if blob is None else str(blob[start:end], "utf-8")
+            for blob, start, end in zip(self._blobs, starts.tolist(), ends.tolist(), strict=True)
+        ]
+
+
+class WinnersFormat:
+    """How the winners of many keys are read from their blobs.
+
+    Args:
+        blobs: how they are written.
+        wanted: the positions of the columns to give, in order.
+    """
+
+    def __init__(self, blobs: BlobFormat, wanted: Sequence[int]) -> None:
+        self.blobs = blobs
+        self.wanted = list(wanted)
+        self.texts = [place for place, column in enumerate(blobs.columns) if column.type == "text"]
+        row = blobs.dtype()
+        self._width = row.itemsize
+        # What stands behind a row in a blob, at least the checksum, is cut off with it: the one version that most keys have
+        # needs no cut at all then.
+        self._behind = CHECKSUM_BYTES
+        self._dtype = np.dtype([*((name, row.fields[name][0]) for name in row.names), ("behind", "u1", self._behind)])  # type: ignore[index,union-attr]
+        self._nothing = bytes(self._dtype.itemsize)
+        self.block: slice | None = None
+        fields = [row.fields[f"c{place}"] for place in self.wanted]  # type: ignore[index]
+        first = self.wanted[0] if self.wanted else 0
+        if (
+            self.wanted
+            and self.wanted == list(range(first, first + len(self.wanted)))
+            and all(blobs.columns[place].type == "number" for place in self.wanted)
+        ):
+            self.block = slice(fields[0][1], fields[-1][1] + fields[-1][0].itemsize)
+
+    def find(self, keys: Sequence[bytes], blobs: Sequence[bytes | None], at_us: int) -> Winners:
+        """The winners at ``at_us`` of ``n`` keys from their blobs, None where a key has none.
+
+        Raises:
+            ValueError, TypeError, struct.error: a blob is not what was written under its key; ``BlobFormat.find`` says what is wrong.
+        """
+        won = None
+        whole: Sequence[bytes] = blobs  # type: ignore[assignment]
+        asked = keys
+        if None in blobs:
+            won = np.array([blob is not None for blob in blobs], dtype=bool)
+            pairs = [(key, blob) for key, blob in zip(keys, blobs, strict=True) if blob is not None]
+            asked, whole = [key for key, _ in pairs], [blob for _, blob in pairs]
+        # The checksums of all in C, without a step of Python a key.
+        if not {*map(crc32, whole, map(crc32, asked))} <= {CRC_OF_CHECKED}:
+            raise ValueError("a checksum does not fit")
+        size, last = self._width + self._behind, self.blobs.last
+        pieces: list[bytes]
+        if not self.blobs.event_time:
+            pieces = [blob[:size] for blob in whole]
+        elif self.texts:
+            pieces = [blob[(start := last(blob)) : start + size] for blob in whole]
+        elif {*map(len, whole)} == {size}:
+            pieces = [*whole]
+        else:
+            pieces = [blob[-size:] for blob in whole]
+        if won is not None:
+            of_all = iter(pieces)
+            pieces = [self._nothing if blob is None else next(of_all) for blob in blobs]
+        rows = np.frombuffer(b"".join(pieces), self._dtype)
+        if self.blobs.event_time:
+            late = rows["visible"] > at_us if won is None else (rows["visible"] > at_us) & won
+            if late.any():
+                won = np.ones(len(rows), dtype=bool) if won is None else won
+                for index in np.flatnonzero(late).tolist():
+                    blob: bytes = blobs[index]  # type: ignore[assignment]
+                    winner = self.blobs.before(blob, last(blob), at_us)
+                    won[index] = winner is not None
+                    pieces[index] = self._nothing if winner is None else blob[winner : winner + size]
+                rows = np.frombuffer(b"".join(pieces), self._dtype)
+        return Winners(self, rows, won, blobs)

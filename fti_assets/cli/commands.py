@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from fti_assets.cli import models, rows, serving
+from fti_assets.cli.bundle import bundle
 from fti_assets.cli.lake import lake
 from fti_assets.cli.options import definitions, loaded
 from fti_assets.cli.rollout import rollout
@@ -91,6 +92,7 @@ for command in (
     models.rollback,
     serving.serve,
     serving.publish,
+    bundle,
     rows.forget,
     rows.reset,
     lake,

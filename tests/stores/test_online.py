@@ -13,7 +13,7 @@ from fti_assets.core.manifest import Column
 from fti_assets.core.times import microseconds
 from fti_assets.errors import DamagedError, DataError, NotMaterializedError, PredictionError, StoreError
 from fti_assets.stores.online.blobs import BlobFormat
-from fti_assets.stores.online.keys import key_encoder
+from fti_assets.stores.online.keys import key_decoder, key_encoder
 from fti_assets.stores.online.store import OnlineStore, Schema, Winner
 from tests.stores.online_stores import KINDS, TEMP, load, online_store_of
 from tests.support.examples import examples
@@ -107,8 +107,9 @@ def test_different_keys_are_never_encoded_alike(data):
     types = data.draw(st.lists(st.sampled_from(sorted(kinds)), min_size=1, max_size=3))
     key = st.tuples(*(kinds[kind] for kind in types))
     first, second = data.draw(key), data.draw(key)
-    encode = key_encoder(types, "n")
+    encode, decode = key_encoder(types, "n"), key_decoder(types)
     assert (encode(first) == encode(second)) == (first == second)
+    assert repr(decode(encode(first))) == repr(first)
 
 
 def test_lookup_has_one_row_a_key_and_no_times(store):
@@ -117,6 +118,25 @@ def test_lookup_has_one_row_a_key_and_no_times(store):
     assert reader.get((1, True), -(10**15)) == Winner(None, None, (2.5,))
     assert reader.get((1, False), 0) is None
     assert reader.key_types == ("integer", "boolean")
+
+
+def test_everything_is_read_in_order_of_keys_and_of_one_state(store):
+    names = [f"k{number}" for number in range(1500)]
+    load(store, [((name,), [(0, 0, (float(n),))]) for n, name in enumerate(names)])
+    about, rows = store.everything("weather_v1")
+    load(store, [(("other",), [(0, 0, (1.0,))])])
+    expected = [written(store, name.encode(), float(n)) for n, name in enumerate(names)]
+    assert (about.keys, list(rows)) == (1500, sorted(zip(map(str.encode, names), expected, strict=True)))
+    assert [key for key, _ in store.everything("weather_v1")[1]] == [b"other"]
+    with pytest.raises(NotMaterializedError, match="no online namespace 'none_v1'"):
+        store.everything("none_v1")
+
+
+def test_everything_refuses_a_blob_that_is_damaged(store):
+    load(store, [(("a",), [(0, 0, (1.0,))]), (("b",), [(0, 0, (2.0,))])])
+    put(store, written(store, b"b", 2.0)[:-1] + b"?", b"b")
+    with pytest.raises(DamagedError, match="weather_v1.* key 'b'"):
+        list(store.everything("weather_v1")[1])
 
 
 def test_a_reload_replaces_everything_and_readers_stay_valid(store):

@@ -4,6 +4,7 @@ import hashlib
 import importlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,18 @@ from fti_assets.errors import DeclarationError, PredictionError, one_of
 class LoadedCall:
     """An on-demand function, found by its name in its module.
 
+    Args:
+        call: which one, as the model learned from it.
+        import_module: gives a module by its name; Python's own by default.
+
     Raises:
         PredictionError: the module cannot be imported, is not the one the model learned from, or has no such function.
     """
 
-    def __init__(self, call: OnDemandCall) -> None:
+    def __init__(self, call: OnDemandCall, import_module: Callable[[str], ModuleType] | None = None) -> None:
         self.call = call
         self._names = {output.name for output in call.outputs}
-        self._function = _load(call)
+        self._function = _load(call, import_module or importlib.import_module)
 
     def __call__(self, inputs: Mapping[str, np.ndarray], rows: int) -> list[list[Any]]:
         """Run the function once for ``n`` rows.
@@ -146,10 +151,10 @@ def check_source(call: OnDemandCall) -> None:
         raise _not_declared(call)
 
 
-def _load(call: OnDemandCall) -> Callable[..., Any]:
+def _load(call: OnDemandCall, import_module: Callable[[str], ModuleType]) -> Callable[..., Any]:
     check_source(call)
     try:
-        module = importlib.import_module(call.module)
+        module = import_module(call.module)
     except Exception as error:
         raise _not_shipped(call, call.module, f"it cannot be imported ({type(error).__name__}: {error})") from error
     function = vars(module).get(call.function)  # getattr would run a __getattr__ of the module with whatever name

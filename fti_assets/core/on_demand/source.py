@@ -5,16 +5,50 @@ from __future__ import annotations
 import ast
 import importlib.machinery
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 
 
-def source_file(module: str) -> Path | None:
+@dataclass(frozen=True)
+class ShippedFile:
+    """The source of a module that came with a model, in one file of it; no file of this machine."""
+
+    name: str
+    content: bytes
+    where: str
+
+    def read_bytes(self) -> bytes:
+        return self.content
+
+    def __str__(self) -> str:
+        return self.where
+
+
+_shipped: ContextVar[Mapping[str, ShippedFile] | None] = ContextVar("fti_shipped", default=None)
+
+
+@contextmanager
+def reading_shipped(files: Mapping[str, ShippedFile]) -> Iterator[None]:
+    """Let ``source_file`` find these modules for a block, and no others."""
+    token = _shipped.set(files)
+    try:
+        yield
+    finally:
+        _shipped.reset(token)
+
+
+def source_file(module: str) -> Path | ShippedFile | None:
     """The file of a module, or None if it has none, as in a notebook or where it is not installed.
 
     >>> source_file("fti_assets.errors").name
     'errors.py'
     """
+    shipped = _shipped.get()
+    if shipped is not None:
+        return shipped.get(module)
     loaded = sys.modules.get(module)
     if loaded is not None:
         file = getattr(loaded, "__file__", None)

@@ -99,7 +99,7 @@ def _statements(modules: Mapping[str, Module], reached: Mapping[str, Module]) ->
 
 def _installed(module: str) -> bool:
     file = source_file(module)
-    return file is not None and any(file.resolve().is_relative_to(folder) for folder in _INSTALLED)
+    return isinstance(file, Path) and any(file.resolve().is_relative_to(folder) for folder in _INSTALLED)
 
 
 def _imports(module: Module) -> Iterator[str]:

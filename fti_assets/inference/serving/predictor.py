@@ -31,7 +31,7 @@ from fti_assets.inference.serving.tables import columns_of
 from fti_assets.stores.models.execution import CPU, execution_providers
 from fti_assets.stores.models.loaded_build import load_whole_build
 from fti_assets.stores.models.store import ModelStore, Promotions
-from fti_assets.stores.online.store import OnlineStore, SqliteOnlineStore, online_store
+from fti_assets.stores.online.store import OnlineStore, RedisOnlineStore, online_store
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -71,14 +71,16 @@ class Predictor:
         follow: Follow = "request",
         log: "LogWriter | None" = None,
         providers: Sequence[str] = CPU,
+        serve: Callable[..., ServedBuild] = ServedBuild,
     ) -> None:
         self._model = model
         self._log = log
         self.shadows = Shadow()
         self._models = models
         self._providers = providers
+        self._serve = serve
         self._online: OnlineStore | None = online
-        self._embedded = isinstance(online, SqliteOnlineStore)
+        self._embedded = not isinstance(online, RedisOnlineStore)
         self._strictness = strictness
         self._aliases_file = os.fspath(models.aliases_file(model))
         self._follows = build is None
@@ -210,6 +212,63 @@ class Predictor:
             )
             for name in names
         }
+
+    @classmethod
+    @checked_arguments()
+    def open_bundle(
+        cls,
+        path: str | Path,
+        *,
+        sha256: str | None = None,
+        unknown_keys: UnknownKeys = "missing",
+        unknown_categories: Report = "report",
+        out_of_schema: Report = "report",
+        on_missing: OnMissing = "impute",
+        log: str | Path | None = None,
+        redact: Collection[str] = (),
+        providers: str | Sequence[str] | None = None,
+    ) -> "Predictor":
+        """Open a model that ``fti bundle`` wrote into one file, with its features and its on-demand code.
+
+        It answers as the predictor on the stores did when the bundle was made, and refuses to answer later than the bundle says. The file
+        is read once, into memory, and each part of it is compared with its hash before it is used. Its on-demand code is run: open
+        only bundles that you trust, and give ``sha256`` for one that came a long way.
+
+        Args:
+            path: the file.
+            sha256: of the whole file, as ``fti bundle`` says it.
+            unknown_keys: as in ``load``, and so all others.
+
+        Raises:
+            NotMaterializedError: there is no file.
+            DamagedError: it is not what was written, or no bundle.
+            StoreError: another release wrote it, or the log's folder cannot be made.
+            PredictionError: the onnxruntime that is installed answers otherwise than when the build was made, or has no such provider.
+
+        >>> predictor = Predictor.open_bundle("delay_net.zip")  # doctest: +SKIP
+        >>> predictor.predict({"flight_id": 7, "origin": "JFK"}).value  # doctest: +SKIP
+        0.23
+        """
+        from fti_assets.inference.serving.bundle.opening import Bundle
+
+        strictness = Strictness(unknown_keys, unknown_categories, out_of_schema, on_missing)
+        chosen = execution_providers(providers)
+        bundle = Bundle.open(Path(path), sha256=sha256)
+        writer = None
+        if log is not None:
+            from fti_assets.inference.serving.log.writer import LogWriter
+
+            writer = LogWriter(log, redact=redact)
+        return cls(
+            bundle.record.model,
+            bundle.models,
+            bundle.online,
+            build=bundle.record.build,
+            strictness=strictness,
+            log=writer,
+            providers=chosen,
+            serve=bundle.serve,
+        )
 
     @property
     def build(self) -> str:
@@ -512,7 +571,7 @@ class Predictor:
     def _load(self, online: OnlineStore, reference: str) -> ServedBuild:
         with flights:
             manifest, graph, samples = load_whole_build(self._models, self._model, reference, providers=self._providers)
-            return ServedBuild(manifest, graph, online, self._strictness, samples.background if samples else None)
+            return self._serve(manifest, graph, online, self._strictness, samples.background if samples else None)
 
 
 _predictors: "weakref.WeakSet[Predictor]" = weakref.WeakSet()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from time import perf_counter
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -63,6 +64,7 @@ class ServedBuild:
 
     Args:
         background: rows of the data that answers are explained against, feature name to canonical array ``[b]``.
+        import_module: gives the modules of on-demand functions by name; Python's own by default.
 
     Raises:
         PredictionError: the manifest, the graph, the on-demand modules and the online namespaces do not fit each other.
@@ -77,6 +79,8 @@ class ServedBuild:
         online: OnlineStore,
         strictness: Strictness,
         background: Mapping[str, np.ndarray] | None = None,
+        *,
+        import_module: Callable[[str], ModuleType] | None = None,
     ) -> None:
         view = manifest.view
         what = f"model {manifest.model!r} ({manifest.reference})"
@@ -101,7 +105,8 @@ class ServedBuild:
         joined_slots = [[slots.of(one.feature) for one in joined.columns] for joined in view.joins]
         self._calls: list[tuple[LoadedCall, list[tuple[str, int, ColumnType]]]] = []
         for call in view.on_demand:
-            self._calls.append((LoadedCall(call), [(name, slots.of(name), slots.types[name]) for name in call.inputs]))
+            inputs = [(name, slots.of(name), slots.types[name]) for name in call.inputs]
+            self._calls.append((LoadedCall(call, import_module), inputs))
             for output in call.outputs:
                 slots.add(output.name, output.type)
         self._width = slots.width

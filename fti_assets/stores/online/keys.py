@@ -93,3 +93,32 @@ def key_encoder(key_types: Sequence[ColumnType], namespace: str) -> Callable[[Ke
         return text.encode()
 
     return encode_text if kinds == [str] else encode
+
+
+def key_decoder(key_types: Sequence[ColumnType]) -> Callable[[bytes], Key]:
+    """The function from the bytes that ``key_encoder`` makes to the key.
+
+    >>> encode, decode = key_encoder(("text", "integer"), "planes_v1"), key_decoder(("text", "integer"))
+    >>> decode(encode(("JFK", 7)))
+    ('JFK', 7)
+    """
+    if tuple(key_types) == ("text",):
+        return lambda encoded: (encoded.decode(),)
+
+    def decode(encoded: bytes) -> Key:
+        parts: list[Any] = []
+        start = 0
+        for kind in key_types:
+            if kind == "text":
+                colon = encoded.index(b":", start)
+                end = colon + 1 + int(encoded[start:colon])
+                parts.append(encoded[colon + 1 : end].decode())
+                start = end
+            else:
+                end = encoded.index(b";", start)
+                number = int(encoded[start:end])
+                parts.append(bool(number) if kind == "boolean" else number)
+                start = end + 1
+        return tuple(parts)
+
+    return decode

@@ -11,8 +11,8 @@ from fti_assets.core.manifest import Column
 from fti_assets.core.sql import is_name
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import DataError, NotMaterializedError, StoreError, one_of
-from fti_assets.stores.online.about import About, DamagedNamespaceError, Schema
-from fti_assets.stores.online.blobs import BlobFormat, Blobs, Key, Version
+from fti_assets.stores.online.about import About, DamagedNamespaceError, Schema, damaged_at
+from fti_assets.stores.online.blobs import BlobFormat, Blobs, Key, Version, is_whole
 from fti_assets.stores.online.keys import key_encoder
 from fti_assets.stores.online.reader import NamespaceReader, NamespacesReader
 
@@ -84,6 +84,14 @@ class OnlineStore(Protocol):
         Raises:
             NotMaterializedError: one was never loaded.
             StoreError: one has no such column.
+        """
+
+    def everything(self, namespace: str) -> tuple[About, Iterator[tuple[bytes, bytes]]]:
+        """What a namespace says of itself, and all its encoded keys with their blobs, in the order of the keys, of one of its states.
+
+        Raises:
+            NotMaterializedError: it was never loaded.
+            DamagedNamespaceError: a blob is not what was written.
         """
 
     def snapshot(self, namespace: str) -> int | None:
@@ -216,6 +224,18 @@ def in_order(namespace: str, blobs: Blobs) -> Blobs:
             raise DataError(f"key {shown(key)} of online namespace {namespace!r} {problem}")
         last = key
         yield pair
+
+
+def all_whole(rows: Iterable[tuple[bytes, bytes]], namespace: str, where: str) -> Iterator[tuple[bytes, bytes]]:
+    """The same keys and blobs, each of which is what was written.
+
+    Raises:
+        DamagedNamespaceError: one is not.
+    """
+    for key, blob in rows:
+        if not is_whole(key, blob):
+            raise damaged_at(namespace, key, blob, "the checksum does not fit", where)
+        yield key, blob
 
 
 def chunks(blobs: Blobs, size: int) -> Iterator[list[tuple[bytes, bytes]]]:

@@ -15,15 +15,17 @@ from typing import Any
 
 from fti_assets.errors import StoreError
 from fti_assets.stores.online.about import About
-from fti_assets.stores.online.protocol import OnlineStore, absent, checked_namespace, readable_or_none
+from fti_assets.stores.online.protocol import OnlineStore, absent, all_whole, checked_namespace, readable_or_none
 from fti_assets.stores.online.reader import NamespacesReader
 from fti_assets.stores.online.redis_reads import RedisReads
-from fti_assets.stores.online.redis_server import RedisServer, from_json
+from fti_assets.stores.online.redis_server import MARKER, RedisServer, from_json
 from fti_assets.stores.online.redis_writer import RedisWriter
 
 _SCHEMES = ("redis://", "rediss://", "unix://")
 _WAIT_SECONDS = 600.0
 _POLL_SECONDS = 0.05
+_TRIES = 5
+_SCANNED = 1000
 # In one script: between a GET and a DEL the lock may expire and become another writer's.
 _IF_HELD = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call({}) end return 0"
 _PROLONG, _RELEASE = _IF_HELD.format("'PEXPIRE', KEYS[1], ARGV[2]"), _IF_HELD.format("'DEL', KEYS[1]")
@@ -98,6 +100,23 @@ class RedisOnlineStore(OnlineStore):
             if self.about(namespace) is None:
                 raise absent(self, namespace)
         return NamespacesReader(RedisReads(self._server, [namespace for namespace, _ in wanted]), wanted, slots)
+
+    def everything(self, namespace: str) -> tuple[About, Iterator[tuple[bytes, bytes]]]:
+        for _ in range(_TRIES):
+            about = self.about(namespace)
+            if about is None:
+                raise absent(self, namespace)
+            with self._server.store_errors():
+                rows = dict(self._server.client.hscan_iter(about.place, count=_SCANNED))
+                marker: Any = self._server.client.hget(about.place, MARKER)
+            # Keys that are written while they are scanned may come as they were or as they are.
+            if marker is not None and int(marker) == about.generation and self.about(namespace) == about:
+                del rows[MARKER]
+                return about, all_whole(sorted(rows.items()), namespace, f"{self} {namespace}")
+        raise StoreError(
+            f"online namespace {namespace!r} in {self} was written anew {_TRIES} times while it was read whole: do it again when its "
+            "loads are done"
+        )
 
     def _acquire(self, lock: str, token: str) -> None:
         until = time.monotonic() + _WAIT_SECONDS

@@ -20,6 +20,7 @@ from fti_assets.stores.online.blobs import Blobs, is_whole
 from fti_assets.stores.online.protocol import (
     OnlineStore,
     absent,
+    all_whole,
     checked_namespace,
     chunks,
     in_order,
@@ -102,6 +103,31 @@ class SqliteOnlineStore(OnlineStore):
         return NamespacesReader(
             SqliteReads([self._file(namespace) for namespace, _ in wanted], self._connections), wanted, slots
         )
+
+    def everything(self, namespace: str) -> tuple[About, Iterator[tuple[bytes, bytes]]]:
+        path = self._file(namespace)
+        if self.about(namespace) is None:
+            raise absent(self, namespace)
+        connection = connect_to_read(path)
+        try:
+            connection.execute("BEGIN")  # so that what it says of itself and its rows are of one state
+            about = read_about(connection, path)
+            if about is None:
+                raise absent(self, namespace)
+        except BaseException:
+            connection.close()
+            raise
+
+        def rows() -> Iterator[tuple[bytes, bytes]]:
+            try:
+                with closing(connection):
+                    yield from all_whole(
+                        connection.execute("SELECT key, blob FROM rows ORDER BY key"), namespace, str(path)
+                    )
+            except sqlite3.Error as error:
+                raise broken(path, error) from error
+
+        return about, rows()
 
     def _file(self, namespace: str) -> Path:
         return self.root / f"{checked_namespace(namespace)}.sqlite"

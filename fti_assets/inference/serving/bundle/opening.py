@@ -1,0 +1,91 @@
+"""A bundle that is open: its build, its slice of the online store and its on-demand code, all of it in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.on_demand.shipped import ShippedModules
+from fti_assets.core.times import microseconds
+from fti_assets.errors import DamagedError, PredictionError
+from fti_assets.inference.serving.bundle.keys import ChosenKeys
+from fti_assets.inference.serving.online_features import Brought
+from fti_assets.inference.serving.overrides import Override
+from fti_assets.inference.serving.served_build import ServedBuild, Strictness
+from fti_assets.inference.serving.slots import Row
+from fti_assets.stores.bundles.archive import unpacked
+from fti_assets.stores.bundles.models import BundledModelStore
+from fti_assets.stores.bundles.online import BundledNamespace, BundledOnlineStore
+from fti_assets.stores.bundles.record import BundleRecord
+from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.online.store import OnlineStore
+
+CODE, ONLINE, KEYS = "code/", "online/", "keys.json"
+
+
+class Bundle:
+    """The parts of a bundle.
+
+    Args:
+        path: its file, for errors.
+        record: what it says of itself.
+        members: the content of each member by its name.
+
+    Raises:
+        DamagedError: a member is missing, or is not what its record says.
+    """
+
+    def __init__(self, path: Path, record: BundleRecord, members: Mapping[str, bytes]) -> None:
+        self.path = path
+        self.record = record
+        self.models = BundledModelStore(path, record, members)
+        sources = {name.removeprefix(CODE): one for name, one in members.items() if name.startswith(CODE)}
+        self.modules = ShippedModules(sources, where=f"{path}/{CODE.rstrip('/')}")
+        joins = self.models.manifest(record.model, record.build).view.joins
+        chosen = ChosenKeys.from_json(members[KEYS], what=f"{path}/{KEYS}") if KEYS in members else None
+        namespaces = {}
+        for name, about in record.namespaces.items():
+            where = f"{path}/{ONLINE}{name}"
+            if ONLINE + name not in members:
+                raise DamagedError(f"the bundle {path} has no {ONLINE}{name}: make it again with fti bundle")
+            key_slice = None if chosen is None else chosen.key_slice(joins, name)
+            namespaces[name] = BundledNamespace(about, members[ONLINE + name], key_slice, where=where)
+        self.online = BundledOnlineStore(str(path), namespaces)
+
+    @classmethod
+    def open(cls, path: Path, *, sha256: str | None = None) -> Bundle:
+        """Read a bundle and compare every member with its hash; raises as ``unpacked``."""
+        return cls(path, *unpacked(path, sha256=sha256))
+
+    def serve(
+        self,
+        manifest: ModelManifest,
+        graph: Graph,
+        online: OnlineStore,
+        strictness: Strictness,
+        background: Mapping[str, np.ndarray] | None = None,
+    ) -> ServedBuild:
+        """The build, ready to answer; its on-demand code is the bundle's own. Takes and raises what ``ServedBuild`` does."""
+        return _BundledBuild(self, manifest, graph, online, strictness, background)
+
+
+class _BundledBuild(ServedBuild):
+    def __init__(self, bundle: Bundle, *parts: Any) -> None:
+        self._bundle = bundle
+        self.answers_until = bundle.record.answers_until
+        self._until_us = microseconds(self.answers_until)
+        with bundle.modules.reading():
+            super().__init__(*parts, import_module=bundle.modules.load)
+
+    def _complete(self, rows: list[Row], at: datetime, given: Sequence[Override] | None) -> Brought:
+        if microseconds(at) > self._until_us:
+            raise PredictionError(
+                f"the bundle {self._bundle.path} answers until {self.answers_until.isoformat()}, since its features are as of "
+                f"{self._bundle.record.as_of}, and is asked for {at.isoformat()}: replace it with one that is made anew, with fti bundle"
+            )
+        return super()._complete(rows, at, given)

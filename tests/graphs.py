@@ -51,8 +51,9 @@ def nested_graph(depth: int) -> bytes:
     return helper.make_model(graph, functions=functions, opset_imports=opsets, ir_version=9).SerializeToString()
 
 
-def graph_without_an_end_above(limit: float) -> bytes:
-    """Of ``numbers`` [n, 1] gives ``probability`` [n], half of each, but loops for ever if their sum is above a limit."""
+def graph_that_loops_above(limit: float, steps: int | None = 1_000_000) -> bytes:
+    """Of ``numbers`` [n, 1] gives ``probability`` [n], half of each, but loops first if their sum is above a limit; for ever
+    without ``steps``."""
     kinds = onnx.TensorProto
     body = helper.make_graph(
         [helper.make_node("Identity", ["going"], ["go_on"]), helper.make_node("Identity", ["old"], ["new"])],
@@ -69,7 +70,10 @@ def graph_without_an_end_above(limit: float) -> bytes:
     )
     ends = [helper.make_tensor_value_info(name, kinds.FLOAT, None) for name in ("looped", "plain")]
     loops = helper.make_graph(
-        [helper.make_node("Loop", ["", "above", "halves"], ["looped"], body=body)], "on", [], ends[:1]
+        [helper.make_node("Loop", ["" if steps is None else "steps", "above", "halves"], ["looped"], body=body)],
+        "on",
+        [],
+        ends[:1],
     )
     passes = helper.make_graph([helper.make_node("Identity", ["halves"], ["plain"])], "off", [], ends[1:])
     constants = [
@@ -83,6 +87,7 @@ def graph_without_an_end_above(limit: float) -> bytes:
         helper.make_node("ReduceSum", ["end", "columns"], ["probability"], keepdims=0),
     ]
     constants.append(helper.make_tensor("columns", kinds.INT64, [1], [1]))
+    constants.append(helper.make_tensor("steps", kinds.INT64, [], [steps or 0]))
     numbers = helper.make_tensor_value_info("numbers", kinds.FLOAT, ["n", 1])
     output = helper.make_tensor_value_info("probability", kinds.FLOAT, ["n"])
     graph = helper.make_graph(nodes, "endless_above", [numbers], [output], constants)

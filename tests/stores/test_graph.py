@@ -13,7 +13,7 @@ from fti_assets.core.manifest import GraphInput
 from fti_assets.core.types import MISSING_INTEGER
 from fti_assets.errors import DamagedError, DataError
 from fti_assets.stores.models.graph import Graph
-from tests.graphs import constant_graph, endless_graph, nested_graph
+from tests.graphs import constant_graph, nested_graph
 
 INPUTS = (
     GraphInput("numbers", "float32", ("a", "b")),
@@ -168,10 +168,9 @@ def test_serving_needs_only_numpy_and_onnxruntime():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("graph", [endless_graph(), nested_graph(15)], ids=["loop", "functions"])
-def test_loading_a_graph_without_an_end_stops(graph):
-    with pytest.raises(DamagedError, match=r"build v1/x .*did not end within 0\.1 s"):
-        Graph.from_bytes(graph, (), what="build v1/x", seconds=0.1)
+def test_loading_a_graph_without_an_end_stops():
+    with pytest.raises(DamagedError, match=r"build v1/x .*did not end within 0\.01 s"):
+        Graph.from_bytes(nested_graph(13), (), what="build v1/x", seconds=0.01)
 
 
 def test_loading_leaves_no_folder_behind(monkeypatch, tmp_path):

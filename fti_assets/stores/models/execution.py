@@ -70,6 +70,8 @@ def new_session(onnx_bytes: bytes, providers: Sequence[str] = CPU) -> Any:
     options.inter_op_num_threads = 1
     # onnxruntime would print its own lines for a graph that is refused here with a sentence.
     options.log_severity_level = 4
+    # Bytes in onnxruntime's own format would not be those that were checked.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     # Else external tensors are looked up in the working directory. Nothing can ever be in this folder.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
     session = onnxruntime.InferenceSession(onnx_bytes, options, providers=list(providers))

@@ -13,6 +13,7 @@ from fti_assets.core.manifest import GraphInput
 from fti_assets.core.types import INPUTS
 from fti_assets.errors import DamagedError, DataError, PredictionError, one_of
 from fti_assets.stores.models.execution import CPU, new_session
+from fti_assets.stores.models.graph_bounds import UnboundedError, check_bounds
 
 T = TypeVar("T")
 
@@ -68,7 +69,8 @@ class Graph:
             providers: what it runs on, as ``execution_providers`` gives them.
 
         Raises:
-            DamagedError: the bytes are no graph that runs, it does not end in time, or its inputs are not the declared ones.
+            DamagedError: the bytes are no graph that runs, it may never end, its constants are elsewhere or not of the declared
+                size, it does not load in time, or its inputs are not the declared ones.
             PredictionError: a provider cannot be used here.
         """
         session = _loaded(onnx_bytes, what, seconds, providers)
@@ -81,7 +83,7 @@ class Graph:
         """A graph of any inputs, which is asked with ``run_feeds`` alone.
 
         Raises:
-            DamagedError: the bytes are no graph that loads in time.
+            DamagedError: as ``from_bytes``, but for the inputs.
             PredictionError: a provider cannot be used here.
         """
         return cls(_loaded(onnx_bytes, what, seconds, providers), (), what, ())
@@ -147,7 +149,10 @@ class Graph:
 
 def _loaded(onnx_bytes: bytes, what: str, seconds: float, providers: Sequence[str]) -> Any:
     try:
+        check_bounds(onnx_bytes)
         return _within(seconds, lambda: new_session(onnx_bytes, providers))
+    except UnboundedError as error:
+        raise DamagedError(f"{what} is a graph that is not run: {error}") from None
     except PredictionError:
         raise
     except Exception as error:  # onnxruntime's own exceptions share no base, and damage raises others too

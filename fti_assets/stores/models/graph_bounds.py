@@ -1,0 +1,147 @@
+"""Whether an ONNX graph ends whatever it is asked, and holds what it declares. Read from its bytes, before onnxruntime sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+from fti_assets.errors import excerpt
+from fti_assets.stores.models.onnx_parts import Graph, Model, Node, Tensor
+from fti_assets.stores.models.step_bounds import A_SIZE, Bound, Outside, Scope
+
+_MOST_STEPS = 1_000_000
+_MOST_NODES = 1_000_000
+_PER_BYTE = 4
+"""The smallest types put four values in a byte."""
+_DENSEST = 2**27
+"""A sparse constant of more values would fill half a gigabyte when it is loaded."""
+_DEEPEST = 200
+_STEPS = {"If": Bound(1.0), "Scan": A_SIZE, "SequenceMap": A_SIZE}
+
+Name = tuple[str, str, str]
+
+
+class UnboundedError(ValueError):
+    """A graph that may not end, or does not hold what it declares."""
+
+
+def check_bounds(data: bytes) -> None:
+    """Refuse a model that may run or unfold without an end, or whose constants are elsewhere or not as declared.
+
+    A ``Loop`` has to have a trip count that is a constant or comes from shapes: at most a million steps for each of them.
+
+    Args:
+        data: the serialized model.
+
+    Raises:
+        UnboundedError: it may not end, or does not hold what it declares; one sentence says where.
+        ValueError: the bytes are no ONNX model.
+    """
+    model = Model.of(data)
+    for graph in (model.graph, *model.functions.values()):
+        for tensor in _tensors(graph):
+            _check_tensor(tensor)
+    for domain, op, _ in model.functions:
+        if not domain:
+            raise UnboundedError(f"its function {excerpt(op)} has the name of an operator of ONNX")
+    calls = _Calls(model)
+    calls.count(model.graph, ())
+    # A constant that is an input too may be given with each request.
+    calls.check(Scope(model.graph, None, dict.fromkeys(model.graph.inputs)), Bound(1.0))
+
+
+def _tensors(graph: Graph) -> Iterator[Tensor]:
+    yield from graph.tensors
+    for node in graph.nodes:
+        yield from node.tensors
+        for inner in node.graphs.values():
+            yield from _tensors(inner)
+
+
+def _check_tensor(tensor: Tensor) -> None:
+    what = f"its constant {excerpt(tensor.name)}"
+    if tensor.is_external:
+        raise UnboundedError(f"{what} is kept in another file: store it inside the model")
+    values = prod(tensor.dims)
+    if min(tensor.dims, default=0) < 0 or values > (_DENSEST if tensor.is_sparse else _PER_BYTE * tensor.bytes):
+        raise UnboundedError(
+            f"{what} declares {excerpt(' x '.join(map(str, tensor.dims)))} values and holds {tensor.bytes} bytes"
+        )
+
+
+class _Calls:
+    """All calls of a model; those within functions at each place that calls them."""
+
+    def __init__(self, model: Model) -> None:
+        self.functions = model.functions
+        self._counts: dict[Name, tuple[int, bool]] = {}
+
+    def count(self, graph: Graph, within: tuple[Name, ...]) -> tuple[int, bool]:
+        """How many calls a graph unfolds to, and whether some have graphs of their own."""
+        size, stepping = len(graph.nodes), False
+        for node in graph.nodes:
+            for inner in node.graphs.values():
+                size, stepping = size + self.count(inner, within)[0], True
+            if node.function in self.functions:
+                more, steps = self._count_function(node, within)
+                size, stepping = size + more, stepping or steps
+            if size > _MOST_NODES:
+                raise UnboundedError(f"its functions unfold to more than {_MOST_NODES} nodes")
+        return size, stepping
+
+    def _count_function(self, node: Node, within: tuple[Name, ...]) -> tuple[int, bool]:
+        function = node.function
+        if function in within:
+            raise UnboundedError(f"its function {excerpt(node.op)} calls itself")
+        if len(within) == _DEEPEST:
+            raise UnboundedError(f"its functions call each other more than {_DEEPEST} deep")
+        if node.graphs:
+            raise UnboundedError(f"its function {excerpt(node.op)} is called with a graph")
+        if function not in self._counts:
+            self._counts[function] = self.count(self.functions[function], (*within, function))
+        return self._counts[function]
+
+    def check(self, scope: Scope, around: Bound) -> None:
+        """Refuse steps without a bound in a graph that itself runs as often as ``around`` says."""
+        for node in scope.graph.nodes:
+            if node.function in self.functions:
+                if self._counts[node.function][1]:
+                    self.check(self._called(scope, node), around)
+                continue
+            if not node.graphs:
+                continue
+            steps = _steps(scope, node).of_each(around)
+            if steps.times > _MOST_STEPS or steps.degree > 2:
+                each = " for each value of each" * steps.degree
+                raise UnboundedError(f"its {_named(node)} may run {steps.times:g} steps{each}")
+            for inner in node.graphs.values():
+                loops = node.op == "Loop"
+                counter = dict.fromkeys(inner.inputs[:1], steps) if loops else {}
+                inputs = {**dict.fromkeys(inner.inputs), **counter}
+                self.check(Scope(inner, scope, inputs, inner.inputs[1:] if loops else ()), steps)
+
+    def _called(self, scope: Scope, node: Node) -> Scope:
+        body = self.functions[node.function]
+        names = [*node.inputs, *[""] * len(body.inputs)]
+        passed = {one: Outside(scope, other) for one, other in zip(body.inputs, names, strict=False)}
+        return Scope(body, None, passed)
+
+
+def _steps(scope: Scope, node: Node) -> Bound:
+    if node.is_standard and node.op == "Loop":
+        count = node.inputs[0] if node.inputs else ""
+        bound = scope.upper_bound(count) if count else None
+        if bound is None:
+            raise UnboundedError(
+                f"its {_named(node)} has no trip count that is a constant or comes from shapes, so it may never end"
+            )
+        return bound
+    if not node.is_standard or node.op not in _STEPS:
+        raise UnboundedError(f"its {_named(node)} runs a graph, which only If, Loop, Scan and SequenceMap of ONNX may")
+    if node.op != "If" and not all(scope.is_sized_by_shapes(name) for name in node.inputs if name):
+        raise UnboundedError(f"its {_named(node)} goes over as many values as data say, so it may never end")
+    return _STEPS[node.op]
+
+
+def _named(node: Node) -> str:
+    return f"{excerpt(node.op)} {excerpt(node.name)}" if node.name else excerpt(node.op)

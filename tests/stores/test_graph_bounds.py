@@ -1,0 +1,228 @@
+"""A graph that may never end, or does not hold what it declares, is refused before onnxruntime sees it."""
+
+import math
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, parser
+
+from fti_assets.errors import DamagedError
+from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graph_bounds import check_bounds
+from fti_assets.stores.models.onnx_parts import Model
+from tests.graphs import graph_that_loops_above
+from tests.support.examples import examples
+
+HEAD = '<ir_version: 9, opset_import: ["" : 17, "own" : 1]>'
+BODY = "<body = b (int64 i, bool c, float[n] a) => (bool d, float[n] e) { d = Identity(c)  e = Add(a, one) }>"
+ONE = "one = Constant<value = float {1.0}>()  yes = Constant<value = bool {1}>()"
+
+
+def model(nodes: str, functions: str = "", constants: str = "") -> onnx.ModelProto:
+    """A graph of ``x`` [n], whole numbers ``k`` [1] and ``y`` [n]."""
+    graph = f"g (float[n] x, int64[1] k) => (float[n] y) {constants} {{ {ONE} {nodes} }}"
+    return parser.parse_model(f"{HEAD} {graph} {functions}")
+
+
+def looping(count: str) -> str:
+    return f"{count}  y = Loop{BODY}(m, yes, x)"
+
+
+FUNCTION = f'<domain: "own", opset_import: ["" : 17]> adding (m, x) => (y) {{ {ONE} y = Loop{BODY}(m, yes, x) }}'
+ENDING = {
+    "constant": (model(looping("m = Constant<value = int64 {5}>()")), 5),
+    "count of an attribute": (model(looping("m = Constant<value_int = 5>()")), 5),
+    "rows": (model(looping("m = Size(x)")), 3),
+    "a part of a shape": (model(looping("s = Shape(x)  z = Constant<value = int64 {0}>()  m = Gather(s, z)")), 3),
+    "twice the rows and one": (
+        model(looping("s = Size(x)  t = Constant<value = int64 {2}>()  u = Mul(s, t)  v = Constant<value = int64 {1}>()  m = Add(u, v)")),
+        7,
+    ),
+    "at most a constant": (model(looping("t = Constant<value = int64 {4}>()  w = Min(k, t)  m = Squeeze(w)")), 4),
+    "function": (model("m = Size(x)  y = own.adding(m, x)", FUNCTION), 3),
+    "within itself": (
+        model(
+            "m = Size(x)  y = Loop<body = o (int64 i, bool c, float[n] a) => (bool d, float[n] e) "
+            "{ d = Identity(c)  t = Constant<value = int64 {2}>()  "
+            "e = Loop<body = p (int64 j, bool f, float[n] q) => (bool h, float[n] r) { h = Identity(f)  r = Add(q, one) }>(t, c, a) }>"
+            "(m, yes, x)"
+        ),
+        6,
+    ),
+    "scan": (
+        model(
+            "zero = Constant<value = float {0.0}>()  s, w = Scan<num_scan_inputs = 1, body = b (float a, float v) => (float e, float u) "
+            "{ e = Add(a, one)  u = Identity(v) }>(zero, x)  y = Add(w, s)"
+        ),
+        3,
+    ),
+}  # fmt: skip
+ENDLESS = {
+    "no count": model(f"y = Loop{BODY}(, yes, x)"),
+    "a value": model(looping("m = Squeeze(k)")),
+    "a sum of values": model(looping("t = ReduceSum<keepdims = 0>(x)  m = Cast<to = 7>(t)")),
+    "the greatest count": model(looping("m = Constant<value = int64 {9223372036854775807}>()")),
+    "a shape that a value makes": model(looping("t = ConstantOfShape(k)  m = Size(t)")),
+    "a range that a value ends": model(
+        looping("z = Constant<value = int64 {0}>()  o = Constant<value = int64 {1}>()  e = Squeeze(k)  r = Range(z, e, o)  m = Size(r)")
+    ),
+    "a count that is negated after Min": model(looping("t = Constant<value = int64 {4}>()  w = Min(k, t)  v = Neg(w)  m = Squeeze(v)")),
+    "a function of a value": model("m = Squeeze(k)  y = own.adding(m, x)", FUNCTION),
+    "functions in functions": model(
+        "m = Squeeze(k)  y = own.outer(m, x)",
+        f'{FUNCTION} <domain: "own", opset_import: ["" : 17, "own" : 1]> outer (m, x) => (y) {{ y = own.adding(m, x) }}',
+    ),
+    "products": model(
+        "m = Constant<value = int64 {100000}>()  y = Loop<body = o (int64 i, bool c, float[n] a) => (bool d, float[n] e) "
+        "{ d = Identity(c)  e = Loop<body = p (int64 j, bool f, float[n] q) => (bool h, float[n] r) "
+        "{ h = Identity(f)  r = Add(q, one) }>(m, c, a) }>(m, yes, x)"
+    ),
+    "a size that grows with each step": model(
+        "m = Size(x)  y, w = Loop<body = o (int64 i, bool c, float[n] a, float[l] b) => (bool d, float[n] e, float[l2] v) "
+        "{ d = Identity(c)  v = Concat<axis = 0>(b, b)  u = Size(v)  "
+        "e = Loop<body = p (int64 j, bool f, float[n] q) => (bool h, float[n] r) { h = Identity(f)  r = Add(q, one) }>(u, c, a) }>"
+        "(m, yes, x, x)"
+    ),
+    "a condition behind If": onnx.load_from_string(graph_that_loops_above(1e6, steps=None)),
+    "a function that calls itself": model(
+        "y = own.again(x)", '<domain: "own", opset_import: ["own" : 1]> again (x) => (y) { y = own.again(x) }'
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("graph", "steps"), ENDING.values(), ids=ENDING)
+def test_a_loop_with_a_bound_runs(graph: onnx.ModelProto, steps: int) -> None:
+    loaded = Graph.plain(graph.SerializeToString(), what="it")
+    feeds = {"x": np.array([1, 2, 3], np.float32), "k": np.array([9], np.int64)}
+    assert loaded.run_feeds(feeds)["y"].tolist() == [1 + steps, 2 + steps, 3 + steps]
+
+
+@pytest.mark.parametrize("graph", ENDLESS.values(), ids=ENDLESS)
+def test_a_loop_that_may_never_end_is_refused(graph: onnx.ModelProto) -> None:
+    with pytest.raises(DamagedError, match=r"^it is a graph that is not run: its ") as raised:
+        Graph.plain(graph.SerializeToString(), what="it")
+    assert len(str(raised.value)) < 300
+
+
+def test_a_constant_that_a_request_may_replace_is_no_bound() -> None:
+    graph = model(looping(""), constants="<int64 m = {3}>")
+    check_bounds(graph.SerializeToString())
+    graph.graph.input.append(helper.make_tensor_value_info("m", onnx.TensorProto.INT64, []))
+    with pytest.raises(DamagedError, match="no trip count"):
+        Graph.plain(graph.SerializeToString(), what="it")
+
+
+def external() -> onnx.TensorProto:
+    tensor = onnx.TensorProto(name="far", data_type=1, dims=[1], data_location=onnx.TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="weights.bin")
+    return tensor
+
+
+def huge() -> onnx.TensorProto:
+    return onnx.TensorProto(name="far", data_type=1, dims=[2**20, 2**20])
+
+
+def sparse() -> onnx.SparseTensorProto:
+    values = helper.make_tensor("far", onnx.TensorProto.FLOAT, [1], [1.0])
+    return helper.make_sparse_tensor(values, helper.make_tensor("at", onnx.TensorProto.INT64, [1], [0]), [2**40])
+
+
+def holding(tensor: Any) -> Iterator[tuple[str, onnx.ModelProto]]:
+    """A model with a tensor in each place that may hold one; nothing uses it."""
+    kind = "sparse_value" if isinstance(tensor, onnx.SparseTensorProto) else "value"
+    field = "sparse_initializer" if kind == "sparse_value" else "initializer"
+    constant = helper.make_node("Constant", [], ["unused"], **{kind: tensor})
+    inner = "f = Constant<value = bool {1}>()  y = If<then_branch = t () => (float[n] u) { u = Identity(x) }, "
+    inner += "else_branch = e () => (float[n] v) { v = Add(x, x) }>(f)"
+    for place in ("graph", "node", "subgraph", "subgraph's node", "function"):
+        made = model(inner if place.startswith("subgraph") else "m = Size(x)  y = own.adding(m, x)", FUNCTION)
+        graph = made.graph.node[-1].attribute[0].g if place.startswith("subgraph") else made.graph
+        if place in ("graph", "subgraph"):
+            getattr(graph, field).append(tensor)
+        else:
+            (made.functions[0] if place == "function" else graph).node.insert(0, constant)
+        yield place, made
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [(external(), "'far' is kept in another file"), (huge(), "'far' declares '1048576 x"), (sparse(), "'far' declares '1099511627776'")],
+    ids=["external", "huge", "sparse"],
+)  # fmt: skip
+def test_constants_that_are_not_in_the_graph_are_refused(tensor: Any, message: str) -> None:
+    for place, graph in holding(tensor):
+        with pytest.raises(DamagedError, match=f"^it is a graph that is not run: its constant {message}"):
+            Graph.plain(graph.SerializeToString(), what="it")
+        assert place
+
+
+def test_functions_may_not_be_named_as_operators() -> None:
+    graph = model("y = Identity(x)", '<domain: "", opset_import: ["" : 17]> Loop (x) => (y) { y = Identity(x) }')
+    with pytest.raises(DamagedError, match="'Loop' has the name of an operator"):
+        Graph.plain(graph.SerializeToString(), what="it")
+
+
+def test_bytes_in_another_format_are_refused() -> None:
+    with pytest.raises(DamagedError, match="cannot be loaded as an ONNX graph"):
+        Graph.plain(b"\x28\x00\x00\x00ORTM" + bytes(200), what="it")
+
+
+def parts(graph: Any) -> list[Any]:
+    """What ``onnx`` itself reads of a graph or function, as ``Model`` gives it."""
+    return [
+        (node.op_type, node.domain, list(node.input), list(node.output), [parts(one.g) for one in node.attribute if one.type == 5])
+        for node in graph.node
+    ]  # fmt: skip
+
+
+def read_parts(graph: Any) -> list[Any]:
+    return [(one.op, one.domain, one.inputs, one.outputs, [read_parts(g) for g in one.graphs.values()]) for one in graph.nodes]  # fmt: skip
+
+
+def long_attributes() -> onnx.ModelProto:
+    """Attributes whose values look like the tags of fields, and whose numbers are long."""
+    numbers = [0, 8, 64, 61, -1, 2**62, *range(300)] * 20
+    tree = helper.make_node(
+        "Odd", ["x"], ["y"], domain="own", ints=numbers, floats=[math.pi, 0.0, -1.0] * 500, texts=["=@@=", ""] * 200, one=2.5, whole=-3
+    )  # fmt: skip
+    graph = helper.make_graph([tree], "g", [], [])
+    return helper.make_model(graph, ir_version=9)
+
+
+def test_parts_are_those_that_onnx_reads() -> None:
+    for graph in [*(graph for graph, _ in ENDING.values()), *ENDLESS.values(), long_attributes()]:
+        read = Model.of(graph.SerializeToString())
+        assert read_parts(read.graph) == parts(graph.graph)
+        functions = {(one.domain, one.name, ""): parts(one) for one in graph.functions}
+        assert {name: read_parts(one) for name, one in read.functions.items()} == functions
+        dims = {one.name: list(one.dims) for one in graph.graph.initializer}
+        assert {name: one.dims for name, one in read.graph.constants.items()} == dims
+
+
+def test_numbers_of_constants_are_read() -> None:
+    numbers = [3, -1, 2**62]
+    for tensor in (
+        helper.make_tensor("m", onnx.TensorProto.INT64, [3], numbers),
+        helper.make_tensor("m", onnx.TensorProto.INT64, [3], np.array(numbers, np.int64).tobytes(), raw=True),
+    ):
+        graph = helper.make_graph([], "g", [], [], [tensor])
+        assert Model.of(helper.make_model(graph).SerializeToString()).graph.constants["m"].values() == numbers
+
+
+def test_damaged_bytes_are_a_value_error_or_read() -> None:
+    draw = random.Random(7)
+    whole = [graph.SerializeToString() for graph in (*ENDLESS.values(), long_attributes())]
+    refused = 0
+    for _ in range(examples(2_000)):
+        data = bytearray(draw.choice(whole))
+        for _ in range(draw.randint(1, 4)):
+            data[draw.randrange(len(data))] = draw.randrange(256)
+        try:
+            check_bounds(bytes(data[: draw.choice([len(data), draw.randrange(len(data))])]))
+        except ValueError:
+            refused += 1
+    assert refused

@@ -17,7 +17,7 @@ from fti_assets.errors import DamagedError, PredictionError, StoreError
 from fti_assets.stores.online.about import About
 from fti_assets.stores.online.keys import key_decoder
 from fti_assets.stores.online.protocol import NamespaceWriter, OnlineStore, absent
-from fti_assets.stores.online.reader import NamespacesReader, One
+from fti_assets.stores.online.reader import Many, NamespacesReader, One
 
 Parts = tuple[int, ...]
 """Places in a key."""
@@ -129,11 +129,9 @@ class _Reads:
         asked = zip(self._namespaces, keys, strict=True)
         return self._generations, [None if key is None else one.get(key) for one, key in asked]
 
-    def many(
-        self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]
-    ) -> Sequence[tuple[int | None, Mapping[bytes, bytes | None]]]:
+    def many(self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]) -> Many:
         asked = zip(self._namespaces, keys, strict=True)
-        return [(one.about.generation, {key: one.get(key) for key in of_one}) for one, of_one in asked]
+        return self._generations, [[one.get(key) for key in of_one] for one, of_one in asked]
 
     def where(self, position: int) -> str:
         return self._namespaces[position].where

@@ -11,13 +11,10 @@ import numpy as np
 
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.on_demand.shipped import ShippedModules
-from fti_assets.core.times import microseconds
 from fti_assets.errors import DamagedError, PredictionError
 from fti_assets.inference.serving.bundle.keys import ChosenKeys
-from fti_assets.inference.serving.online_features import Brought
-from fti_assets.inference.serving.overrides import Override
+from fti_assets.inference.serving.prediction import Prediction, Predictions
 from fti_assets.inference.serving.served_build import ServedBuild, Strictness
-from fti_assets.inference.serving.slots import Row
 from fti_assets.stores.bundles.archive import unpacked
 from fti_assets.stores.bundles.models import BundledModelStore
 from fti_assets.stores.bundles.online import BundledNamespace, BundledOnlineStore
@@ -77,15 +74,28 @@ class Bundle:
 class _BundledBuild(ServedBuild):
     def __init__(self, bundle: Bundle, *parts: Any) -> None:
         self._bundle = bundle
-        self.answers_until = bundle.record.answers_until
-        self._until_us = microseconds(self.answers_until)
+        self._until = bundle.record.answers_until
         with bundle.modules.reading():
             super().__init__(*parts, import_module=bundle.modules.load)
 
-    def _complete(self, rows: list[Row], at: datetime, given: Sequence[Override] | None) -> Brought:
-        if microseconds(at) > self._until_us:
+    def predict(
+        self, requests: Sequence[Mapping[str, Any]], at: datetime, *marks: Any, **options: Any
+    ) -> list[Prediction]:
+        self._check_age(at)
+        return super().predict(requests, at, *marks, **options)
+
+    def predict_columns(self, columns: Mapping[Any, list[Any]], at: datetime, **options: Any) -> Predictions:
+        self._check_age(at)
+        return super().predict_columns(columns, at, **options)
+
+    def features(self, requests: Sequence[Mapping[str, Any]], at: datetime, **options: Any) -> list[dict[str, Any]]:
+        self._check_age(at)
+        return super().features(requests, at, **options)
+
+    def _check_age(self, at: datetime) -> None:
+        if at > self._until:
+            record = self._bundle.record
             raise PredictionError(
-                f"the bundle {self._bundle.path} answers until {self.answers_until.isoformat()}, since its features are as of "
-                f"{self._bundle.record.as_of}, and is asked for {at.isoformat()}: replace it with one that is made anew, with fti bundle"
+                f"the bundle {self._bundle.path} answers until {self._until.isoformat()}, since its features are as of {record.as_of}, "
+                f"and is asked for {at.isoformat()}: replace it with one that is made anew, with fti bundle"
             )
-        return super()._complete(rows, at, given)

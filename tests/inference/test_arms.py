@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -184,6 +186,61 @@ def test_a_shadow_that_fails_fails_no_answer_and_is_counted(world, challenger, t
         assert len(predictor.predict(FLIGHTS, at=NOON)) == len(FLIGHTS)
         predictor.shadows.wait()
     assert predictor.shadows.counts == {"failed": len(FLIGHTS)}
+
+
+def test_the_server_counts_what_its_shadow_does(world, challenger):
+    start_rollout(world.models, "delay_net", rollout(challenger, 1.0, kind="shadow"))
+    app = serving_app("delay_net", models=world.models.root, online=world.online.root)
+    flights = [PLAIN | {"flight_id": flight["flight_id"]} for flight in FLIGHTS]
+    ask(app, "POST", f"/predict/delay_net?at={AT}", flights)
+    served: Any = app.repository.get("delay_net")  # without a log, too
+    shadows = served.predictor.shadows
+    shadows.wait()
+    champion = world.load(build=world.models.aliases("delay_net").champion).predict(FLIGHTS, at=NOON)
+    other = world.load(build=challenger).predict(FLIGHTS, at=NOON)
+    distance = sum(abs(one.value - two.value) for one, two in zip(champion, other, strict=True))
+    assert distance > 1
+
+    def counted(name: str, labels: str = "") -> float:
+        text = ask(app, "GET", "/metrics").body.decode()
+        [value] = re.findall(rf'^{name}{{arm="challenger",model="delay_net"{labels}}} (\S+)$', text, re.MULTILINE)
+        return float(value)
+
+    assert counted("fti_shadow_rows_total", ',result="predicted"') == len(FLIGHTS)
+    assert counted("fti_shadow_seconds_count") == 1
+    assert counted("fti_shadow_seconds_sum") > 0
+    assert counted("fti_shadow_distance_total") == pytest.approx(distance)
+    assert counted("fti_shadow_disagreements_total") == 0  # values of a regression decide nothing
+
+
+def test_a_shadow_that_hangs_or_cannot_be_counted_delays_no_answer(world, challenger, monkeypatch):
+    start_rollout(world.models, "delay_net", rollout(challenger, 1.0, kind="shadow"))
+    app = serving_app("delay_net", models=world.models.root, online=world.online.root)
+    served: Any = app.repository.get("delay_net")
+    flights = [PLAIN | {"flight_id": flight["flight_id"]} for flight in FLIGHTS]
+    wanted = ask(app, "POST", f"/predict/delay_net?at={AT}", flights).json["predictions"]
+    served.predictor.shadows.wait()
+    go_on = threading.Event()
+    of_shadow = served.predictor.serving.builds["challenger"]
+    real = of_shadow.predict
+
+    def hang(*arguments: Any, **named: Any) -> Any:
+        go_on.wait(30)
+        return real(*arguments, **named)
+
+    def fail(*_: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(of_shadow, "predict", hang)
+    monkeypatch.setattr(app.answering.metrics, "count_shadow", fail)
+    asked = 0
+    while served.predictor.shadows.counts["dropped"] == 0:  # its queue is full by then
+        answer = ask(app, "POST", f"/predict/delay_net?at={AT}", flights)
+        assert (answer.status, answer.json["predictions"]) == (200, wanted)
+        assert (asked := asked + 1) < 1_000
+    go_on.set()
+    served.predictor.shadows.wait()
+    assert served.predictor.shadows.counts["predicted"] == asked * len(FLIGHTS)
 
 
 def test_the_server_says_the_arm_of_each_answer_and_counts_it(world, challenger):

@@ -199,8 +199,9 @@ class Answering:
         self.metrics.count_rows(served.name, build, rows, predictions)
         if self.log is not None and predictions:
             self.log.add(exchange.request_id, requests, predictions)
-            if isinstance(served, ServedPredictor):
-                served.predictor.shadow(exchange.request_id, requests, predictions, self.log)
+        if predictions and isinstance(served, ServedPredictor):
+            count = self.metrics.count_shadow
+            served.predictor.shadow(exchange.request_id, requests, predictions, self.log, count)
 
     async def load(self, name: str) -> None:
         """Load a model of the store, while others are answered.

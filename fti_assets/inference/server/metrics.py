@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from fti_assets.core.rollout import CHAMPION
 from fti_assets.inference.server.served import Stages
 from fti_assets.inference.serving.prediction import Prediction
+from fti_assets.inference.serving.rollout.shadow import Shadowed
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -99,6 +100,25 @@ class Metrics:
             ["model", "reason"],
             registry=registry,
         )
+        arm = ["model", "arm"]
+        self._shadowed = Counter(
+            "fti_shadow_rows",
+            "Rows that a shadow predicted, failed at, or dropped",
+            [*arm, "result"],
+            registry=registry,
+        )
+        self._shadow_seconds = Histogram(
+            "fti_shadow_seconds", "Seconds of a shadow for one request", arm, buckets=_SECONDS, registry=registry
+        )
+        self._distance = Counter(
+            "fti_shadow_distance",
+            "Sum over rows of how far a shadow's answer is from the champion's",
+            arm,
+            registry=registry,
+        )
+        self._disagreed = Counter(
+            "fti_shadow_disagreements", "Rows that a shadow decides otherwise than the champion", arm, registry=registry
+        )
         self._answered = cache(self._requests.labels)
         self._answers = cache(self._predictions.labels)
         self._observations: list[_Observations] = []
@@ -139,6 +159,14 @@ class Metrics:
     def count_logged(self, model: str, what: str, rows: int) -> None:
         """Count rows that were "logged", or dropped for a reason, from any thread."""
         (self._logged.labels(model) if what == "logged" else self._dropped.labels(model, what)).inc(rows)
+
+    def count_shadow(self, what: Shadowed) -> None:
+        """Count what became of a shadow's rows, from any thread."""
+        self._shadowed.labels(what.model, what.arm, what.result).inc(what.rows)
+        if what.result == "predicted":
+            self._shadow_seconds.labels(what.model, what.arm).observe(what.seconds)
+            self._distance.labels(what.model, what.arm).inc(what.disagreement.distance)
+            self._disagreed.labels(what.model, what.arm).inc(what.disagreement.decisions)
 
     def _flush(self) -> None:
         self._timer = None

@@ -19,7 +19,7 @@ from fti_assets.inference.serving.overrides import Given
 from fti_assets.inference.serving.prediction import Explanation, Prediction, Predictions
 from fti_assets.inference.serving.request import moment
 from fti_assets.inference.serving.rollout.arms import ServedArms
-from fti_assets.inference.serving.rollout.shadow import Shadow
+from fti_assets.inference.serving.rollout.shadow import Count, Shadow
 from fti_assets.inference.serving.served_build import (
     OnMissing,
     Report,
@@ -556,7 +556,12 @@ class Predictor:
         return ServedArms(champion, rollout, builds)
 
     def shadow(
-        self, request_id: str, requests: Sequence[Request], predictions: Sequence[Prediction], log: "LogWriter"
+        self,
+        request_id: str,
+        requests: Sequence[Request],
+        predictions: Sequence[Prediction],
+        log: "LogWriter | None",
+        count: Count | None = None,
     ) -> None:
         """Let the shadow of a rollout, if there is one, predict what was answered, behind the answer and into the log.
 
@@ -564,9 +569,11 @@ class Predictor:
         """
         serving = self._serving
         if isinstance(serving, ServedArms) and serving.rollout.kind == "shadow":
-            asked = [one for one, answer in zip(requests, predictions, strict=True) if not answer.overridden]
+            asked = [pair for pair in zip(requests, predictions, strict=True) if not pair[1].overridden]
             if asked:
-                self.shadows.add(serving, request_id, asked, predictions[0].at, log)
+                answers = [answer.value for _, answer in asked]
+                at = predictions[0].at
+                self.shadows.add(serving, request_id, [one for one, _ in asked], at, answers, log=log, count=count)
 
     def _load(self, online: OnlineStore, reference: str) -> ServedBuild:
         with flights:

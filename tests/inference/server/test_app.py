@@ -289,6 +289,9 @@ def test_answer_is_of_one_build_whatever_is_promoted_meanwhile(world):
     class Switching:
         serving = property(lambda self: next(builds))
 
+        def shadow(self, *_: object) -> None:
+            """None goes on."""
+
     served.predictor = Switching()
     seen = set()
     for _ in range(5):

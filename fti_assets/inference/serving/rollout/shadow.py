@@ -3,11 +3,13 @@
 import logging
 import threading
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fti_assets.inference.serving.rollout.arms import ServedArms
+from fti_assets.inference.serving.rollout.disagreement import Disagreement, disagreement
 
 if TYPE_CHECKING:
     from fti_assets.inference.serving.log.writer import LogWriter
@@ -19,12 +21,37 @@ _MOST_ROWS = 5_000
 _log = logging.getLogger(__name__)
 
 
+class Shadowed(NamedTuple):
+    """What became of rows that were handed over.
+
+    Args:
+        model: whose they are.
+        arm: the shadow's name.
+        result: "predicted", "failed" or "dropped".
+        rows: how many.
+        seconds: that the predictions took, features included.
+        disagreement: of the answers with the champion's.
+    """
+
+    model: str
+    arm: str
+    result: str
+    rows: int
+    seconds: float = 0.0
+    disagreement: Disagreement = Disagreement()
+
+
+Count = Callable[[Shadowed], object]
+
+
 class _Asked(NamedTuple):
     serving: ServedArms
     request_id: str
     requests: Sequence[Mapping[str, Any]]
     at: datetime
-    log: "LogWriter"
+    answers: Sequence[Any]
+    log: "LogWriter | None"
+    tell: Count | None
 
 
 class Shadow:
@@ -48,19 +75,36 @@ class Shadow:
         request_id: str,
         requests: Sequence[Mapping[str, Any]],
         at: datetime,
-        log: "LogWriter",
+        answers: Sequence[Any],
+        *,
+        log: "LogWriter | None" = None,
+        count: Count | None = None,
     ) -> None:
-        """Hand over requests that the champion has answered."""
+        """Hand over requests that the champion has answered.
+
+        Args:
+            serving: the champion and its shadow.
+            request_id: of the requests.
+            requests: theirs.
+            at: the prediction time.
+            answers: the champion's values.
+            log: where the shadow's answers are written.
+            count: told what became of the rows, in the shadow's thread; of dropped ones at once.
+        """
         with self._changed:
-            if self._is_over or self._rows + len(requests) > _MOST_ROWS:
-                self.counts["dropped"] += len(requests)
-                return
-            self._rows += len(requests)
-            self._queue.append(_Asked(serving, request_id, requests, at, log))
-            if self._thread is None:  # of a process that has a shadow at all, and that did not inherit one in a fork
-                self._thread = threading.Thread(target=self._run, daemon=True, name="fti-shadow")
-                self._thread.start()
-            self._changed.notify_all()
+            is_dropped = self._is_over or self._rows + len(requests) > _MOST_ROWS
+            if not is_dropped:
+                self._queue.append(_Asked(serving, request_id, requests, at, answers, log, count))
+                self._begin(len(requests))
+        if is_dropped:
+            self._note(count, Shadowed(serving.manifest.model, serving.rollout.arms[0].name, "dropped", len(requests)))
+
+    def _begin(self, rows: int) -> None:
+        self._rows += rows
+        if self._thread is None:  # of a process that has a shadow at all, and that did not inherit one in a fork
+            self._thread = threading.Thread(target=self._run, daemon=True, name="fti-shadow")
+            self._thread.start()
+        self._changed.notify_all()
 
     def wait(self, seconds: float = 30.0) -> None:
         """Wait until all that was handed over is predicted."""
@@ -87,20 +131,34 @@ class Shadow:
                 self._changed.notify_all()
 
     def _predict(self, asked: _Asked) -> None:
+        model = asked.serving.manifest.model
+        arm, due = asked.serving.rollout.arms[0].name, len(asked.requests)
         try:
-            for name, build, _, requests in asked.serving.shadow(asked.requests):
+            for arm, build, places, requests in asked.serving.shadow(asked.requests):
+                due, start = len(requests), perf_counter()
                 predictions = build.predict(requests, asked.at)
-                request_id = f"{asked.request_id}{MARK}{name}"
+                seconds = perf_counter() - start
+                request_id = f"{asked.request_id}{MARK}{arm}"
                 for prediction in predictions:
-                    prediction.arm, prediction.request_id = name, request_id
-                asked.log.add(request_id, requests, predictions)
-                self.counts["predicted"] += len(predictions)
+                    prediction.arm, prediction.request_id = arm, request_id
+                if asked.log is not None:
+                    asked.log.add(request_id, requests, predictions)
+                pairs = [(asked.answers[place], one.value) for place, one in zip(places, predictions, strict=True)]
+                differs = disagreement(asked.serving.manifest.task, pairs)
+                self._note(asked.tell, Shadowed(model, arm, "predicted", due, seconds, differs))
         except Exception as error:  # whatever a new build does, its champion's answers go on
-            self.counts["failed"] += len(asked.requests)
+            self._note(asked.tell, Shadowed(model, arm, "failed", due))
             if not self._complained:
                 self._complained = True
                 _log.warning(
-                    "the shadow of model %r fails, which is counted from now on and not said again: %s",
-                    asked.serving.manifest.model,
-                    error,
+                    "the shadow of model %r fails, which is counted from now on and not said again: %s", model, error
                 )
+
+    def _note(self, tell: Count | None, what: Shadowed) -> None:
+        with self._changed:
+            self.counts[what.result] += what.rows
+        if tell is not None:
+            try:
+                tell(what)
+            except Exception as error:  # it may be the thread of an answer
+                _log.warning("the shadow of model %r is not counted: %s", what.model, error)

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.predict import graph as net
 from fti_assets.core.manifest import NUMBERS, Column, DatasetRecord, GraphInput, GraphOutput, ModelManifest, ViewRecord
-from fti_assets.inference.batch.scoring import CHUNK_ROWS, numbered_table, scored
+from fti_assets.inference.batch.scoring import CHUNK_ROWS, Scorer, numbered_table, scored
 from fti_assets.stores.models.graph import Graph
 
 GOAL = 0.8
@@ -66,7 +66,8 @@ def made(connection: duckdb.DuckDBPyConnection, rows: int) -> str:
 
 def ours(connection: duckdb.DuckDBPyConnection, table: str, onnx_bytes: bytes, file: Path) -> None:
     build = manifest()
-    answers = scored(connection, table, build, Graph.from_bytes(onnx_bytes, build.inputs, what="net"), kept=["id"])
+    scorer = Scorer(build, Graph.from_bytes(onnx_bytes, build.inputs, what="net"), column="probability")
+    answers = scored(connection, table, [scorer], kept=["id"])
     connection.execute(f"COPY {answers} TO '{file}' (FORMAT parquet)")
     connection.execute(f"DROP TABLE {answers}")
 

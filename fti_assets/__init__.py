@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fti_assets.features.windows import Std as Std
     from fti_assets.features.windows import Sum as Sum
     from fti_assets.features.windows import window_aggregate as window_aggregate
+    from fti_assets.inference.batch.top import TopK as TopK
     from fti_assets.inference.batch_predictions import batch_predictions as batch_predictions
     from fti_assets.inference.server import Limits as Limits
     from fti_assets.inference.server import serving_app as serving_app
@@ -77,6 +78,7 @@ _NAMES = {
     "features.rows.table": "Grid Table",
     "features.sql_group": "sql_feature_group",
     "features.windows": "Count DistinctCount Last Max Mean Min Rate Std Sum window_aggregate",
+    "inference.batch.top": "TopK",
     "inference.batch_predictions": "batch_predictions",
     "inference.server": "Limits serving_app",
     "inference.serving.lookup": "OnlineReader read_online",

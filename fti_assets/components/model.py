@@ -92,13 +92,15 @@ class PredictionsComponent(AssetAttributes, DeclaringComponent):
 
     Args:
         name: the name of the predictions.
-        model: whose answers they are, by its name.
+        model: whose answers they are, by its name; a list of names for several.
+        top: ``{k: 10, by: listener_id}``, the arguments of ``fti.TopK``.
         schema: the path of a Pandera model of the rows.
     """
 
     name: str
-    answering: str = Field(alias="model")
+    answering: str | Sequence[str] = Field(alias="model")
     version: int = 1
+    top: Mapping[str, Any] | None = None
     row_schema: RowSchema
     catch_up: int | None = None
     online: bool = False
@@ -115,10 +117,16 @@ class PredictionsComponent(AssetAttributes, DeclaringComponent):
         return fti.batch_predictions(
             name=self.name,
             version=self.version,
-            model=self.named(tree, ModelComponent, self.answering, Model, what=f"model of predictions {self.name!r}"),
+            model=self._model(tree, self.answering)
+            if isinstance(self.answering, str)
+            else [self._model(tree, name) for name in self.answering],
+            top=None if self.top is None else fti.TopK(**self.top),
             schema=self.python(self.row_schema, what="schema"),
             catch_up=self.catch_up,
             online=self.online,
             online_history=self.online_history,
             **self.options(),
         )
+
+    def _model(self, tree: ComponentTree, name: str) -> Model:
+        return self.named(tree, ModelComponent, name, Model, what=f"model of predictions {self.name!r}")

@@ -158,7 +158,8 @@ def batch_inference(predictions: BatchPredictions, spec: Any, starts: list[str])
     return {
         "asset": spec.key.to_user_string(),
         "consumer": fact_of(spec, "consumer"),
-        "model": predictions.model.asset_name,
+        "model": ", ".join(model.asset_name for model in predictions.models),
+        **({} if predictions.top is None else {"top": f"{predictions.top.k} a {', '.join(predictions.keys)}"}),
         "runs": runs(predictions.partitions_def),
         "sink": fact_of(spec, "sink", f"the table {predictions.table.full_name} of the offline store"),
         "validation": validation(predictions.assets_def, predictions.schema),

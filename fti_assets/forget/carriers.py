@@ -94,12 +94,17 @@ def carriers(
             keys = one.keys
             results[one.table] = Carrier(one.table, "group", (values,), keys=one.keys, asset=one.key)
         elif isinstance(one, BatchPredictions | TrainingDataset):
-            view = one.model.view if isinstance(one, BatchPredictions) else one.view
-            asked = list(_spine_values(view, group, values))
+            views = [model.view for model in one.models] if isinstance(one, BatchPredictions) else [one.view]
+            view = views[0]
+            # By the joins of each model's view: only one of them may lead to the group.
+            asked = _unique(found for each in views for found in _spine_values(each, group, values))
             if asked:
                 kind: Kind = "predictions" if isinstance(one, BatchPredictions) else "dataset"
-                spines = tuple(Spine(view.spine.table, view.identity, spine_values) for spine_values in asked)
-                results[one.table] = Carrier(one.table, kind, tuple(asked), spines, view.spine.keys, one.key)
+                identity, own = view.identity, view.spine.keys
+                if isinstance(one, BatchPredictions):  # a list has fewer keys than the rows of the spine that it ranks
+                    identity, own = one.identity, one.keys
+                spines = tuple(Spine(view.spine.table, identity, spine_values) for spine_values in asked)
+                results[one.table] = Carrier(one.table, kind, tuple(asked), spines, own, one.key)
     declared = {one.table for one in declarations if isinstance(one, TableDeclaration)}
     for table in stored:  # what is no longer declared
         if table in declared:
@@ -128,9 +133,12 @@ def other_carriers(
             elif view.spine.name == group:
                 asked += _group_values(view, table, values)
         if asked:
-            unique = {tuple(sorted(one.items())): one for one in asked}
-            results.append(Carrier(table, "group", tuple(unique.values())))
+            results.append(Carrier(table, "group", tuple(_unique(asked))))
     return results
+
+
+def _unique(asked: Iterable[Values]) -> list[Values]:
+    return list({tuple(sorted(one.items())): one for one in asked}.values())
 
 
 def views_of(declarations: Sequence[Declaration]) -> list[FeatureView]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Unpack
 
@@ -9,11 +10,12 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
-from fti_assets.errors import DeclarationError
+from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY
 from fti_assets.features.validation.schema import pandera_schema
 from fti_assets.inference.batch.asset import predictions_asset
 from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.inference.batch.top import TopK
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.training.datasets.dataset import checked_catch_up
@@ -24,8 +26,9 @@ from fti_assets.training.models.model import Model
 def batch_predictions(
     *,
     name: str,
-    model: Model,
+    model: Model | Sequence[Model],
     version: int = 1,
+    top: TopK | None = None,
     schema: Any = None,
     catch_up: int | None = None,
     online: bool = False,
@@ -34,16 +37,21 @@ def batch_predictions(
 ) -> BatchPredictions:
     """Declare batch predictions: a row for each spine row, with its keys, prediction time, answer and build.
 
+    Several models over one spine answer in one pass: what their views need is joined once, and a row has the answers of all.
+
     A partition that is run before its end is answered by the champion; one that is run after, by the newest
     accepted and not rolled-back build whose cutoff is not after its start. Run again, it keeps the stored answers.
 
     Args:
         name: the name of the predictions.
-        model: whose answers they are.
+        model: whose answers they are. A list of models whose views share a spine gives each columns of its own, called by the model:
+            ``delay_net_probability`` and ``delay_net_build``. Each is answered by the build that the rules give for that model.
         version: names the asset and its table.
+        top: keep the best items of each key as a list, ``fti.TopK(10, by="listener_id")``, instead of an answer for each spine row. A rerun
+            keeps the stored lists, and makes those of keys that have none at that prediction time.
         schema: a Pandera model or schema of the rows, checked before they are stored.
         catch_up: from how many of the newest builds' cutoffs on partitions that were never answered are answered by
-            themselves, at most 1,000; by default as many as the model catches up on.
+            themselves, at most 1,000; by default as many as the model catches up on, of several the most.
         online: load the answers to the online store too, after the lake's commit, in a namespace of the table's name: by the spine's
             keys, an answer's event time being its prediction time. An app looks them up by ``fti.read_online``.
         online_history: how far back the online store answers, 7 days by default.
@@ -54,27 +62,37 @@ def batch_predictions(
     """
     what = f"batch predictions {checked_name(name, what='batch predictions')!r}"
     checked_version(version, what=what)
-    partitions_def = options.get("partitions_def")
-    if partitions_def is not None and model.view.time is None:
+    models = _checked_models(model, what)
+    partitions_def, view = options.get("partitions_def"), models[0].view
+    if partitions_def is not None and view.time is None:
         raise DeclarationError(
-            f"{what} are partitioned, but the spine {model.view.spine.table_name} has no event time to tell a row's partition by"
+            f"{what} are partitioned, but the spine {view.spine.table_name} has no event time to tell a row's partition by"
         )
     if partitions_def is not None and not is_timed(partitions_def):
         raise DeclarationError(
             f"{what}: partitions_def must be time windows, since a row belongs to its prediction time"
         )
-    if online and model.task == "multiclass":
+    if online and any(one.task == "multiclass" for one in models):
         raise DeclarationError(
             f"{what}: online=True cannot hold the probabilities of several classes; leave it out, and ask a Predictor"
         )
+    if top is not None:
+        top.items(models[0].view.spine.keys, what=what)
+        if kinds := [one.name for one in models if one.task == "multiclass"]:
+            raise DeclarationError(
+                f"{what}: top ranks by one number, but {one_of(kinds)} answers the probabilities of several classes; rank by a binary or "
+                "a regression model"
+            )
     if online_history is not None and not online:
         raise DeclarationError(f"{what}: online_history is of the online store; give online=True with it")
-    return BatchPredictions(
+    predictions = BatchPredictions(
         name=name,
         version=version,
-        model=model,
+        models=models,
+        by_model=not isinstance(model, Model),
+        top=top,
         schema=None if schema is None else pandera_schema(schema, what=what),
-        catch_up=model.catch_up if catch_up is None else checked_catch_up(catch_up, what=what),
+        catch_up=max(one.catch_up for one in models) if catch_up is None else checked_catch_up(catch_up, what=what),
         online=online,
         online_history=DEFAULT_ONLINE_HISTORY
         if online_history is None
@@ -82,3 +100,39 @@ def batch_predictions(
         options=options,
         to_asset=predictions_asset,
     )
+    _refuse_columns(predictions, what)
+    return predictions
+
+
+def _checked_models(model: Model | Sequence[Model], what: str) -> tuple[Model, ...]:
+    """One model or several, as several.
+
+    Raises:
+        DeclarationError: there is none, one comes twice, or their views have different spines.
+    """
+    models = (model,) if isinstance(model, Model) else tuple(model)
+    if not models:
+        raise DeclarationError(f"{what}: model is an empty list: give a model, or models whose views share a spine")
+    names = [one.name for one in models]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise DeclarationError(
+            f"{what}: model has {one_of(twice)} twice: give each model once, for it has one champion"
+        )
+    others = [one for one in models if one.view.spine is not models[0].view.spine]
+    if others:
+        first, other = models[0], others[0]
+        raise DeclarationError(
+            f"{what}: the view of {first.name!r} has the spine {first.view.spine.table_name}, that of {other.name!r} has "
+            f"{other.view.spine.table_name}: models that answer in one row share a spine; declare predictions for each spine"
+        )
+    return models
+
+
+def _refuse_columns(predictions: BatchPredictions, what: str) -> None:
+    columns = predictions.columns
+    if twice := [name for name in dict.fromkeys(columns) if columns.count(name) > 1]:
+        names = ", ".join(model.name for model in predictions.models)
+        raise DeclarationError(
+            f"{what} would have two columns {one_of(twice)}, among the keys and time of {predictions.spine.table_name} and the answers "
+            f"of {names}: rename a key of the spine, or a model"
+        )

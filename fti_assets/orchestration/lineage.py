@@ -38,18 +38,22 @@ def dataset_lineage(manifest: DatasetManifest, keys: Mapping[str, dg.AssetKey]) 
 
 
 def answers_lineage(
-    views: Iterable[ViewRecord], answers: Iterable[str], keys: Mapping[str, dg.AssetKey]
+    answers: Mapping[str, Iterable[ViewRecord]], keys: Mapping[str, dg.AssetKey]
 ) -> dg.TableColumnLineage:
     """What the columns of prediction tables were made from: an answer rests on every feature of the builds that gave it.
 
-    A table that has no asset among ``keys`` is left out.
+    Args:
+        answers: the views of the builds that gave each column of answers.
+        keys: the asset of each table; one that has none is left out.
     """
     sources: dict[str, tuple[Source, ...]] = {}
-    features: dict[Source, None] = {}
-    for view in views:
-        sources |= _identity(view)
-        features |= dict.fromkeys(source for of_feature in feature_sources(view).values() for source in of_feature)
-    return _lineage({**sources, **dict.fromkeys(answers, tuple(features))}, keys)
+    for answer, views in answers.items():
+        features: dict[Source, None] = {}
+        for view in views:
+            sources |= _identity(view)
+            features |= dict.fromkeys(source for of_feature in feature_sources(view).values() for source in of_feature)
+        sources[answer] = tuple(features)
+    return _lineage(sources, keys)
 
 
 def _identity(view: ViewRecord) -> dict[str, tuple[Source, ...]]:

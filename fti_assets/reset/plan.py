@@ -158,6 +158,6 @@ def _dependents(lake: Lake, declarations: Sequence[Declaration], tables: Sequenc
             if of:
                 yield f"{one.table_name} was computed from {one_of(of)}: its rows stay; run it again after that"
         if isinstance(one, BatchPredictions) and one.table in stay:
-            of = [source.table_name for source in one.model.view.groups if source.table in tables]
+            of = [source.table_name for source in [one.spine, *one.feature_groups] if source.table in tables]
             if of:
                 yield f"{one.table.name} answers for rows of {one_of(of)}: its stored answers stay"

@@ -293,7 +293,7 @@ def test_group_that_two_folders_name_is_one_declaration_and_one_asset(project: P
         assert dataset.view.spine is groups["visits"].declared(tree)
         assert dataset.view.label.group is groups["outcomes"].declared(tree)
         assert model.declared(tree).dataset is dataset
-        assert predictions.declared(tree).model is model.declared(tree)
+        assert predictions.declared(tree).models == (model.declared(tree),)
 
 
 def test_a_model_from_yaml_has_encoders_of_its_own(project: Project) -> None:

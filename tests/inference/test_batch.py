@@ -2,7 +2,7 @@
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,217 +12,34 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 import pytest
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression
 
 import fti_assets as fti
 from fti_assets.core import clock
-from fti_assets.core.manifest import ModelManifest
 from fti_assets.errors import DeclarationError, RequestError
 from fti_assets.features.online.load import load_online
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.inference.batch import run as batch_run
 from fti_assets.inference.batch import scoring
-from fti_assets.inference.batch.predictions import BatchPredictions
-from fti_assets.stores.models.store import build_id
-from tests.on_demand import calendar
-from tests.support.partitions import range_tags
-
-DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-20")
-CUTOFFS = dg.DailyPartitionsDefinition(start_date="2013-01-04", end_date="2013-01-20")
-LATER = "2013-01-20T00:00:00"  # every window has closed
-
-
-def source() -> pd.DataFrame:
-    t = pd.date_range("2013-01-01", "2013-01-09", freq="h", inclusive="left")
-    rng = np.random.default_rng(3)
-    x = rng.normal(size=len(t))
-    x[::17] = np.nan
-    return pd.DataFrame(
-        {
-            "visit_id": np.arange(len(t)) + 2**40,
-            "t": t + pd.to_timedelta(rng.integers(0, 3600, len(t)), "s"),
-            "shop": rng.choice(["a", "b", "new"], len(t)),
-            "member": rng.random(len(t)) < 0.5,
-            "x": x,
-            "bought": (np.nan_to_num(x) + rng.normal(size=len(t)) > 0).astype(int),
-        }
-    )
-
-
-SOURCE = source()
-
-
-def of_run(context: dg.AssetExecutionContext, rows: pd.DataFrame) -> pd.DataFrame:
-    window = context.partition_time_window
-    start, end = (moment.replace(tzinfo=None) for moment in (window.start, window.end))
-    return rows[(rows["t"] >= start) & (rows["t"] < end)]
-
-
-@fti.feature_group(keys=["visit_id"], event_time="t", partitions_def=DAYS)
-def visits(context: dg.AssetExecutionContext) -> pd.DataFrame:
-    return of_run(context, SOURCE)[["visit_id", "t", "shop", "member", "x"]]
-
-
-@fti.feature_group(keys=["visit_id"], event_time="t", partitions_def=DAYS)
-def outcomes(context: dg.AssetExecutionContext) -> pd.DataFrame:
-    rows = of_run(context, SOURCE)
-    kinds = np.where(rows["bought"] == 0, "none", np.where(rows["member"], "club", "cash"))
-    return rows[["visit_id", "t", "bought"]].assign(kind=kinds)
-
-
-@fti.feature_group(
-    keys=["shop"],
-    event_time="t",
-    available_at="known",
-    ttl="5h",
-    online=True,
-    online_history="30d",
-    partitions_def=DAYS,
+from tests.support.visits import (
+    BUYER,
+    DAYS,
+    LATER,
+    NETWORK,
+    SCORER,
+    SCORES,
+    SORTER,
+    SOURCE,
+    Bench,
+    crowds,
+    failure_of,
+    in_day,
+    run,
+    shops,
+    stores_in,
+    visits,
+    warnings_of,
 )
-def crowds(context: dg.AssetExecutionContext) -> pd.DataFrame:
-    """How full each shop is, every other hour; some of it becomes known late, some of it is null."""
-    hours = pd.date_range("2013-01-01", "2013-01-09", freq="2h", inclusive="left")
-    rng = np.random.default_rng(5)
-    rows = pd.concat([pd.DataFrame({"shop": shop, "t": hours}) for shop in ("a", "b")], ignore_index=True)
-    rows["known"] = rows["t"] + pd.to_timedelta(rng.integers(0, 6, len(rows)), "h")
-    rows["people"] = rng.integers(0, 2**53, len(rows)).astype(float)
-    rows.loc[::7, "people"] = np.nan
-    rows["mood"] = rng.choice(["good", "bad", None], len(rows))
-    rows["queue"] = rng.normal(size=len(rows)) / 3
-    return of_run(context, rows)
-
-
-@fti.feature_group(keys=["shop"], online=True)
-def shops() -> pd.DataFrame:
-    return pd.DataFrame({"shop": ["a", "b"], "size": [3, 7]})
-
-
-def view(label: str = "bought") -> fti.FeatureView:
-    return fti.FeatureView(
-        name=f"{label}_view",
-        spine=visits,
-        label=fti.Label(outcomes[label]),
-        features=[visits["x", "member"], crowds["people", "mood", "queue"], shops["size"], calendar],
-        encoders={"mood": fti.OneHot(), "hour_of_day": fti.OneHot(), "member": fti.OneHot()},
-    )
-
-
-def linear(data: fti.TrainingData) -> Any:
-    estimator = Ridge() if data.task == "regression" else LogisticRegression(max_iter=1000)
-    return estimator.fit(data.train.X, data.train.y)
-
-
-def network(data: fti.TrainingData) -> Any:
-    """A torch module as it was made: parity asks for no training."""
-    import torch
-
-    class Net(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layers = torch.nn.Sequential(
-                torch.nn.Linear(data.dense_dim, 16), torch.nn.ReLU(), torch.nn.Linear(16, 1)
-            )
-
-        def forward(self, x: dict[str, torch.Tensor]) -> torch.Tensor:
-            return self.layers(x["dense"])
-
-    return Net()
-
-
-def model(name: str, label: str = "bought", fit: Callable[[fti.TrainingData], Any] = linear, **options: Any) -> Any:
-    dataset = fti.training_dataset(
-        name=f"{name}_dataset",
-        view=view(label),
-        split=fti.TimeSplit(validation="12h", test="1d"),
-        partitions_def=CUTOFFS,
-    )
-
-    @fti.model(**{"name": name, "dataset": dataset, "task": "binary", **options})
-    def train(data: fti.TrainingData) -> Any:
-        return fit(data)
-
-    return train
-
-
-BUYER = model("buyer")
-SORTER = model("sorter", "kind", task="multiclass")
-SCORER = model("scorer", task="regression")
-NETWORK = model("network", fit=network)
-SCORES = fti.batch_predictions(name="scores", model=BUYER, partitions_def=DAYS)
-
-
-def run(
-    *declarations: Any, stores: fti.Stores, instance: dg.DagsterInstance, span: tuple[str, str] | None = None,
-    **options: Any,
-) -> dg.ExecuteInProcessResult:  # fmt: skip
-    return dg.materialize(
-        [declaration.assets_def for declaration in declarations],
-        instance=instance,
-        resources={"fti": stores},
-        tags=range_tags(*(f"2013-01-{day}" for day in span)) if span else {},
-        **options,
-    )
-
-
-def stores_in(root: Path) -> fti.Stores:
-    return fti.Stores(lake=str(root / "lake"), models=str(root / "models"), online=str(root / "online"))
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lake with a week, and a champion of each model with the cutoff on the fifth, made once."""
-    root = tmp_path_factory.mktemp("trained")
-    with clock.at("2013-01-09T00:00:00"), dg.DagsterInstance.ephemeral() as instance:
-        run(visits, outcomes, crowds, span=("01", "07"), stores=stores_in(root), instance=instance)
-        run(shops, stores=stores_in(root), instance=instance)
-        models = (BUYER, SORTER, SCORER, NETWORK)
-        declared = [one for declaration in models for one in (declaration.dataset, declaration)]
-        run(*declared, stores=stores_in(root), instance=instance, partition_key="2013-01-05")
-    return root
-
-
-class Bench:
-    def __init__(self, root: Path, instance: dg.DagsterInstance) -> None:
-        self.root, self.instance, self.stores = root, instance, stores_in(root)
-        self.store = self.stores.model_store()
-
-    def predict(
-        self, predictions: BatchPredictions = SCORES, day: str | None = None, *, now: str = LATER, again: bool = False,
-        **options: Any,
-    ) -> dg.ExecuteInProcessResult:  # fmt: skip
-        partition = {} if day is None else {"partition_key": f"2013-01-{day}"}
-        config = {"ops": {predictions.table_name: {"config": {"predict_again": True}}}} if again else {}
-        with clock.at(now):
-            return run(
-                predictions, stores=self.stores, instance=self.instance, run_config=config, **partition, **options
-            )
-
-    def answers(self, predictions: BatchPredictions = SCORES, day: str | None = None) -> pd.DataFrame:
-        partitions = None if day is None else [f"2013-01-{day}"]
-        return fti.read(predictions, partitions=partitions, stores=self.stores).sort_values("visit_id")
-
-    def build(self, cutoff: str, *, status: Any = "accepted") -> str:
-        """Another build of the buyer, with that cutoff and the first one's graph."""
-        first = self.store.builds("buyer")[0]
-        at = datetime.fromisoformat(cutoff)
-        changed = {"build": build_id(at), "cutoff": cutoff, "status": status, "files": {}}
-        manifest = ModelManifest(**{**vars(first), **changed})
-        self.store.publish(manifest, self.store.load("buyer", first.reference)[1], "a card")
-        return manifest.reference
-
-    def promote(self, reference: str) -> None:
-        self.store.promote("buyer", reference, expected=self.store.aliases("buyer").champion, reason="by hand")
-
-
-@pytest.fixture
-def bench(trained: Path, tmp_path: Path) -> Iterator[Bench]:
-    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Bench(tmp_path, instance)
-
-
-def in_day(day: int, rows: pd.DataFrame = SOURCE) -> pd.DataFrame:
-    return rows[rows["t"].dt.day == day].sort_values("visit_id")
 
 
 def test_each_row_names_its_keys_time_answer_build(bench: Bench) -> None:
@@ -269,7 +86,9 @@ def test_rerun_keeps_stored_answers_and_predicts_only_absent_rows(
     late = pd.DataFrame(
         {"visit_id": [7, 8], "t": pd.Timestamp("2013-01-06 05:00"), "shop": "a", "member": True, "x": [1.0, np.nan]}
     )
-    monkeypatch.setattr(f"{__name__}.SOURCE", pd.concat([SOURCE.drop(columns="bought"), late], ignore_index=True))
+    monkeypatch.setattr(
+        "tests.support.visits.SOURCE", pd.concat([SOURCE.drop(columns="bought"), late], ignore_index=True)
+    )
     run(visits, stores=bench.stores, instance=bench.instance, partition_key="2013-01-06")
     bench.predict(day="06", now="2013-01-20T08:00:00")
     after = bench.answers()
@@ -347,7 +166,7 @@ def test_answer_does_not_depend_on_how_many_rows_are_due(bench: Bench, monkeypat
     bench.predict(together, day="06")
     one = in_day(6)["visit_id"].iloc[1]  # one that is rounded otherwise if it is scored alone
     for rows in (SOURCE[SOURCE["visit_id"] != one], SOURCE):
-        monkeypatch.setattr(f"{__name__}.SOURCE", rows)
+        monkeypatch.setattr("tests.support.visits.SOURCE", rows)
         run(visits, stores=bench.stores, instance=bench.instance, partition_key="2013-01-06")
         bench.predict(apart, day="06")
     pd.testing.assert_frame_equal(
@@ -361,11 +180,6 @@ def test_a_partition_without_spine_rows_is_stored_empty(bench: Bench) -> None:
     assert len(bench.answers(day="12")) == 0
     with bench.stores.offline_store().connect() as lake:
         assert lake.ledger(SCORES.table)["2013-01-12"].rows == 0
-
-
-def failure_of(result: dg.ExecuteInProcessResult) -> str:
-    (failure,) = result.get_step_failure_events()
-    return str(failure.step_failure_data.error)
 
 
 def test_without_early_enough_build_the_error_says_what_there_is(bench: Bench) -> None:
@@ -519,11 +333,6 @@ def test_missing_partition_of_feature_warns_and_rows_are_answered(bench: Bench) 
     assert upstream_complete(bench.predict(day="08", again=True)).passed
 
 
-def warnings_of(result: dg.ExecuteInProcessResult) -> dict[str, str]:
-    events = result.get_asset_check_evaluations()
-    return {one.check_name: str(one.metadata["problem"].value) for one in events if not one.passed}
-
-
 def strangers(hours: int = 24) -> pd.DataFrame:
     """Visits of a day without a shop that a group knows, a member, or an x."""
     t = pd.date_range("2013-01-08", periods=hours, freq="h")
@@ -533,7 +342,7 @@ def strangers(hours: int = 24) -> pd.DataFrame:
 def test_joins_that_find_nothing_and_features_without_value_are_told(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"{__name__}.SOURCE", strangers().astype({"member": "boolean"}))
+    monkeypatch.setattr("tests.support.visits.SOURCE", strangers().astype({"member": "boolean"}))
     run(visits, stores=bench.stores, instance=bench.instance, partition_key="2013-01-08")
     run(crowds, stores=bench.stores, instance=bench.instance, partition_key="2013-01-08")
     result = bench.predict(day="08", now="2013-01-08T00:00:00")  # whose rows lie ahead, which is no fault
@@ -568,7 +377,9 @@ def test_good_inputs_pass_with_coverage_over_all_builds(bench: Bench) -> None:
 def test_few_late_rows_are_not_judged(bench: Bench, monkeypatch: pytest.MonkeyPatch, rows: int, told: bool) -> None:
     bench.predict(day="06")
     late = strangers(rows).assign(t=pd.Timestamp("2013-01-06 05:00"), member=True)
-    monkeypatch.setattr(f"{__name__}.SOURCE", pd.concat([SOURCE.drop(columns="bought"), late], ignore_index=True))
+    monkeypatch.setattr(
+        "tests.support.visits.SOURCE", pd.concat([SOURCE.drop(columns="bought"), late], ignore_index=True)
+    )
     run(visits, stores=bench.stores, instance=bench.instance, partition_key="2013-01-06")
     result = bench.predict(day="06")
     assert len(bench.answers()) == len(in_day(6)) + rows
@@ -579,7 +390,7 @@ def test_few_late_rows_are_not_judged(bench: Bench, monkeypatch: pytest.MonkeyPa
 def test_answers_that_another_run_stored_meanwhile_stay(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, again: bool
 ) -> None:
-    judged = batch_run._answers
+    judged = batch_run.answers_of
     others: list[bool] = []
 
     def another_run() -> None:
@@ -594,7 +405,7 @@ def test_answers_that_another_run_stored_meanwhile_stay(
             other.join(60)
         return judged(*arguments)
 
-    monkeypatch.setattr(batch_run, "_answers", answers)
+    monkeypatch.setattr(batch_run, "answers_of", answers)
     result = bench.predict(day="06", now="2013-01-20T07:00:00", again=again, raise_on_error=False)
     assert others == [True, True]
     assert "scores_v1 '2013-01-06' was written by another run meanwhile" in failure_of(result)

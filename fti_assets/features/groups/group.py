@@ -59,6 +59,9 @@ class FeatureGroup(TableDeclaration):
     asset_ins: Mapping[str, Any] = field(repr=False)
     rename: Mapping[str, str] = field(default_factory=dict, repr=False)
     source: ExternalSource | None = None
+    as_json: ClassVar[
+        tuple[str, ...]
+    ] = ()  # of its columns the online store holds none as JSON: a feature is a plain value
     validate: bool = False
     body: str = field(default="", repr=False)
 

@@ -23,11 +23,12 @@ from fti_assets.core.times import Times, microseconds
 from fti_assets.core.types import KEY_TYPES, type_of_sql
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.features.online.rows import blobs_of, encoded_key, online_schema, winners_since
+from fti_assets.stores.duckdb.json_text import json_text
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.online.about import DamagedNamespaceError
 from fti_assets.stores.online.blobs import Blobs
-from fti_assets.stores.online.store import About, NamespaceWriter, OnlineStore
+from fti_assets.stores.online.store import About, NamespaceWriter, OnlineStore, Schema
 from fti_assets.stores.sources.source import ExternalSource
 
 _CHANGED = quoted("temp", "__fti_changed_keys")
@@ -56,6 +57,8 @@ class OnlineTable(Protocol):
     def online_history(self) -> timedelta: ...
     @property
     def source(self) -> ExternalSource | None: ...
+    @property
+    def as_json(self) -> tuple[str, ...]: ...
 
 
 def load_online(lake: Lake, store: OnlineStore, group: OnlineTable) -> int:
@@ -94,9 +97,11 @@ class _Load:
         self._lake, self._group, self._writer = lake, group, writer
         # Asked after the namespace's lock is held, so that a later load never has an earlier snapshot.
         self._snapshot = lake.snapshot()
-        self._whole = joined_whole(group, lake.types(group.table))
+        types = lake.types(group.table)
+        self._whole = joined_whole(group, types)
         self._answers_from = None if group.event_time is None else clock.now() - group.online_history
-        self._rows = lake.rows(group.table, snapshot=self._snapshot)
+        self._json = {name: types[name] for name in group.as_json}
+        self._rows = self._in_json(lake.rows(group.table, snapshot=self._snapshot))
 
     def run(self) -> int:
         about = self._writer.about
@@ -116,7 +121,7 @@ class _Load:
 
     def _why_whole(self, about: About) -> str | None:
         """Why the namespace cannot be loaded in part, None if it can."""
-        if about.schema != online_schema(self._whole):
+        if about.schema != self._schema:
             return "its columns have changed"
         origin = _origin_of(about)
         if origin.declared != self._declared():
@@ -134,7 +139,7 @@ class _Load:
 
     def _load_all(self) -> int:
         return self._writer.load(
-            online_schema(self._whole),
+            self._schema,
             blobs_of(self._lake.connection, self._versions(self._rows), self._whole),
             answers_from=self._answers_from,
             snapshot=self._snapshot,
@@ -176,6 +181,17 @@ class _Load:
         return {bytes(key) for (key,) in encoded if key is not None}
 
     @property
+    def _schema(self) -> Schema:
+        return online_schema(self._whole, as_json=self._group.as_json)
+
+    def _in_json(self, rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+        """The rows with their lists as JSON text, which a blob holds."""
+        if not self._json:
+            return rows
+        texts = [f"{json_text(name, kind)} AS {quoted(name)}" for name, kind in self._json.items()]
+        return rows.project(f"* REPLACE ({', '.join(texts)})")
+
+    @property
     def _keys(self) -> str:
         return ", ".join(quoted(key.group) for key in self._whole.keys)
 
@@ -215,12 +231,12 @@ def _remaining(keys: set[bytes]) -> Iterator[bytes]:
 
 
 def joined_whole(group: OnlineTable, sql_types: Mapping[str, str]) -> JoinedGroup:
-    """The join that brings every column of a group that a feature can be made of, by the types it is stored with.
+    """The join that brings every column of a group that a feature can be made of, by the types it is stored with, and lists as text.
 
     Raises:
         DeclarationError: a key is neither text, nor a whole number, nor a boolean.
     """
-    types = {name: type_of_sql(kind) for name, kind in sql_types.items()}
+    types = {name: "text" if name in group.as_json else type_of_sql(kind) for name, kind in sql_types.items()}
     keys = []
     for key in group.keys:
         kind = types.get(key)

@@ -24,12 +24,13 @@ _BATCH_ROWS = 100_000
 _KEY, _TEXTS = "__fti_key", "__fti_texts"
 
 
-def online_schema(whole: JoinedGroup) -> Schema:
-    """The types of a group's namespace."""
+def online_schema(whole: JoinedGroup, *, as_json: tuple[str, ...] = ()) -> Schema:
+    """The types of a group's namespace, of which some texts are JSON."""
     return Schema(
         tuple(key.type for key in whole.keys),
         tuple(Column(column.column, column.type) for column in whole.columns),
         event_time=whole.event_time is not None,
+        as_json=as_json,
     )
 
 

@@ -21,6 +21,7 @@ from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import beta_accepted, build_asset
 from fti_assets.training.datasets.dataset import ANSWER_RULES
+from fti_assets.training.models.model import Model
 
 
 def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
@@ -31,17 +32,16 @@ def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
 
         return run_batch_predictions(predictions, context, stores, arguments["config"])
 
-    model, partitions_def = predictions.model, predictions.partitions_def
-    view = model.view
-    features = [group for group in view.groups if group not in (view.spine, view.label.group)]
-    reaches = {view.spine: timedelta(0), **{group: group.ttl or timedelta(0) for group in features}}
+    models, spine, partitions_def = predictions.models, predictions.spine, predictions.partitions_def
+    reaches = {spine: timedelta(0), **{group: group.ttl or timedelta(0) for group in predictions.feature_groups}}
+    named = tuple(model.asset_name for model in models)
     return build_asset(
         predictions,
         function=None,
         run=run,
         config=PredictionConfig,
         deps=[
-            _model_dep(predictions),
+            *(_model_dep(predictions, model) for model in models),
             *(dep_on(group, partitions_def, back) for group, back in reaches.items()),
         ],
         check_specs=check_specs(
@@ -50,28 +50,43 @@ def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
         ),
         metadata={
             "dagster/table_name": predictions.table.full_name,
-            "model": model.asset_name,
+            "model": ", ".join(named),
             **({} if partitions_def is None else {"catch_up": predictions.catch_up}),
             **column_schema(columns_of(predictions)),
         },
         kinds={"onnx", "parquet"},
         group_name="inference",
-        description=f"What {model.name} answers for each row of {view.spine.table_name}, and the build that answered.",
+        description=_described(predictions),
         automation_condition=on_answerable_rows(
-            view.spine.key,
+            spine.key,
             upstream_of({group: Reach(back) for group, back in reaches.items()}),
-            Upstream(model.key, model.partitions_def),
+            [Upstream(model.key, model.partitions_def) for model in models],
             whole=partitions_def is None,
             catch_up=predictions.catch_up,
         ).with_label("rows_to_answer"),
-        code_terms=(predictions.name, predictions.version, model.asset_name, described(predictions.schema)),
+        code_terms=(
+            predictions.name,
+            predictions.version,
+            named if predictions.by_model else named[0],
+            described(predictions.schema),
+            *([] if predictions.top is None else [predictions.top]),
+        ),
     )
 
 
-def _model_dep(predictions: BatchPredictions) -> dg.AssetDep:
-    timed = (predictions.partitions_def, predictions.model.partitions_def)
+def _described(predictions: BatchPredictions) -> str:
+    *first, last = [model.name for model in predictions.models]
+    who, build = (f"{', '.join(first)} and {last} answer", "builds") if first else (f"{last} answers", "build")
+    each = f"each row of {predictions.spine.table_name}"
+    if predictions.top is not None:
+        each += f", the {predictions.top.k} best of each {' and '.join(predictions.keys)}"
+    return f"What {who} for {each}, and the {build} that answered."
+
+
+def _model_dep(predictions: BatchPredictions, model: Model) -> dg.AssetDep:
+    timed = (predictions.partitions_def, model.partitions_def)
     if all(is_timed(partitions) for partitions in timed):
         with beta_accepted():
             mapping = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
-        return dg.AssetDep(predictions.model.key, partition_mapping=mapping)
-    return dg.AssetDep(predictions.model.key)
+        return dg.AssetDep(model.key, partition_mapping=mapping)
+    return dg.AssetDep(model.key)

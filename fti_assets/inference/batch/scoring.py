@@ -1,8 +1,9 @@
-"""A graph's answers for the rows of a table, some at a time: neither the rows nor the answers are ever held in Python whole."""
+"""The answers of graphs for the rows of a table, some at a time: neither the rows nor the answers are ever held in Python whole."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import duckdb
 import numpy as np
@@ -31,16 +32,22 @@ def numbered_table(connection: duckdb.DuckDBPyConnection, rows: str) -> str:
     return name
 
 
-def scored(
-    connection: duckdb.DuckDBPyConnection, table: str, manifest: ModelManifest, graph: Graph, *, kept: Sequence[str]
-) -> str:
+@dataclass(frozen=True)
+class Scorer:
+    """A build that scores rows, its graph, and the column that its answers go to."""
+
+    manifest: ModelManifest
+    graph: Graph
+    column: str
+
+
+def scored(connection: duckdb.DuckDBPyConnection, table: str, scorers: Sequence[Scorer], *, kept: Sequence[str]) -> str:
     """Answer the rows of a numbered table into a temporary one, and give its quoted name.
 
     Args:
         connection: the one that ``table`` belongs to.
-        table: its quoted name, made by ``numbered_table``.
-        manifest: the build, for its features and outputs.
-        graph: the build's.
+        table: its quoted name, made by ``numbered_table``, with the features of all scorers.
+        scorers: what answers; a feature that several take is read once.
         kept: columns of ``table`` that go with the answers.
     """
     answers = quoted(temporary_name("answers"))
@@ -49,31 +56,35 @@ def scored(
     for first in range(0, max(total, 1), CHUNK_ROWS):  # a table without rows gives answers their types
         # DuckDB skips the parts of a table whose numbers lie elsewhere, so each chunk costs what it holds.
         rows = f"(FROM {table} WHERE {NUMBER} > {first} AND {NUMBER} <= {first + CHUNK_ROWS})"
-        connection.register(_CHUNK, _answered(connection.sql(f"FROM {rows}"), manifest, graph))
+        connection.register(_CHUNK, _answered(connection.sql(f"FROM {rows}"), scorers))
         into = f"CREATE TEMP TABLE {answers} AS" if first == 0 else f"INSERT INTO {answers}"
         connection.execute(f"{into} SELECT {selected} FROM {rows} rows JOIN {_CHUNK} chunk USING ({NUMBER})")
         connection.unregister(_CHUNK)
     return answers
 
 
-def _answered(rows: duckdb.DuckDBPyRelation, manifest: ModelManifest, graph: Graph) -> pa.Table:
-    """The graph's answers with the numbers of their rows."""
-    columns = fetch_columns(rows, [Column(NUMBER, "integer"), *manifest.view.features])
+def _answered(rows: duckdb.DuckDBPyRelation, scorers: Sequence[Scorer]) -> pa.Table:
+    """The graphs' answers with the numbers of their rows."""
+    features = dict.fromkeys(feature for scorer in scorers for feature in scorer.manifest.view.features)
+    columns = fetch_columns(rows, [Column(NUMBER, "integer"), *features])
     numbers = columns.pop(NUMBER).astype(np.int64)
     if len(numbers) == 1:  # onnxruntime rounds one row alone otherwise than among others
         columns = {name: np.repeat(values, 2) for name, values in columns.items()}
-    outputs = {name: values[: len(numbers)] for name, values in graph.run(columns).items()}
-    return pa.table({NUMBER: numbers, **_columns(outputs, manifest)})
+    answers = {
+        scorer.column: _column(scorer.graph.run(columns)[_output(scorer.manifest)][: len(numbers)], scorer.manifest)
+        for scorer in scorers
+    }
+    return pa.table({NUMBER: numbers, **answers})
 
 
-def _columns(outputs: Mapping[str, np.ndarray], manifest: ModelManifest) -> dict[str, pa.Array]:
+def _output(manifest: ModelManifest) -> str:
+    return manifest.outputs[0].name
+
+
+def _column(values: np.ndarray, manifest: ModelManifest) -> pa.Array:
     """``probability`` or ``value`` as a number, ``probabilities`` as a map of class to probability."""
-    columns = {}
-    for output in manifest.outputs:
-        values = outputs[output.name].astype(np.float64)
-        if output.name == "probabilities":
-            maps = [list(zip(manifest.classes, row, strict=True)) for row in values.tolist()]
-            columns[output.name] = pa.array(maps, pa.map_(pa.string(), pa.float64()))
-        else:
-            columns[output.name] = pa.array(values)
-    return columns
+    numbers = values.astype(np.float64)
+    if manifest.task != "multiclass":
+        return pa.array(numbers)
+    maps = [list(zip(manifest.classes, row, strict=True)) for row in numbers.tolist()]
+    return pa.array(maps, pa.map_(pa.string(), pa.float64()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ def read_online(name: str, key: Any, *, at: datetime | str | None = None, online
         online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``online`` under ``FTI_HOME`` by default.
 
     Returns:
-        The row's columns without its keys, times naive UTC; None for a key without a row. A group's ttl is not applied: the row's event
-        time says how old it is.
+        The row's columns without its keys, times naive UTC, lists as lists; None for a key without a row. A group's ttl is not applied:
+        the row's event time says how old it is.
 
     Raises:
         NotMaterializedError: there is no such table in the online store.
@@ -62,11 +63,15 @@ class OnlineReader:
     def _row(self, found: Winner | None) -> dict[str, Any] | None:
         if found is None:
             return None
-        columns = self._reader.columns
-        return {
-            column.name: from_microseconds(value) if column.type == "timestamp" and value is not None else value
-            for column, value in zip(columns, found.values, strict=True)
-        }
+        columns, as_json = self._reader.columns, self._reader.as_json
+        row: dict[str, Any] = {}
+        for column, value in zip(columns, found.values, strict=True):
+            if value is not None and column.type == "timestamp":
+                value = from_microseconds(value)
+            elif value is not None and column.name in as_json:
+                value = json.loads(value)
+            row[column.name] = value
+        return row
 
 
 def _parts(key: Any) -> Key:

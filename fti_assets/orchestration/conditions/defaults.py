@@ -75,12 +75,15 @@ def on_changed_dataset(dataset: Upstream, *, whole: bool, catch_up: int) -> dg.A
 
 
 def on_answerable_rows(
-    spine: dg.AssetKey, inputs: Sequence[Upstream], model: Upstream, *, whole: bool, catch_up: int
+    spine: dg.AssetKey, inputs: Sequence[Upstream], models: Sequence[Upstream], *, whole: bool, catch_up: int
 ) -> dg.AutomationCondition[Any]:
-    """True once the spine has changed, or was never answered, and a build can answer; the model itself blocks nothing."""
+    """True once the spine has changed, or was never answered, and a build of each model can answer; the models block nothing."""
     unanswered = dg.AutomationCondition.missing().newly_true()
     pending = _once(_changed(inputs, [spine]) | unanswered) | NeverBegan()
-    return pending & _settled(inputs, whole=whole) & Answerable(model, catch_up)
+    condition = pending & _settled(inputs, whole=whole)
+    for model in models:
+        condition = condition & Answerable(model, catch_up)
+    return condition
 
 
 def _settled(inputs: Sequence[Upstream], *, whole: bool) -> dg.AutomationCondition[Any]:

@@ -31,16 +31,22 @@ def damaged_at(namespace: str, key: object, blob: object, problem: str, where: s
 class Schema:
     """The types of a namespace's keys and columns, and the layout of its blobs.
 
-    ``event_time`` is False for a lookup, whose rows have no times.
+    ``event_time`` is False for a lookup, whose rows have no times. ``as_json`` names the text columns whose texts are JSON.
     """
 
     key_types: tuple[ColumnType, ...]
     columns: tuple[Column, ...]
     event_time: bool
     format: int = FORMAT
+    as_json: tuple[str, ...] = ()
 
     def to_json(self, **more: int) -> str:
-        return json.dumps(asdict(self) | more)
+        return json.dumps(self.plain() | more)
+
+    def plain(self) -> dict[str, Any]:
+        """Its fields; without JSON texts, those that were always stored, so that old checksums fit."""
+        fields = asdict(self)
+        return fields if self.as_json else {name: value for name, value in fields.items() if name != "as_json"}
 
     @classmethod
     def from_json(cls, text: str) -> "Schema":
@@ -49,7 +55,13 @@ class Schema:
         kinds = {*result["key_types"], *(column.type for column in columns)}
         if not kinds <= SIDES.keys():
             raise ValueError(f"its columns have the types {sorted(map(str, kinds))}")
-        return cls(tuple(result["key_types"]), columns, bool(result["event_time"]), int(result["format"]))
+        return cls(
+            tuple(result["key_types"]),
+            columns,
+            bool(result["event_time"]),
+            int(result["format"]),
+            tuple(result.get("as_json", ())),
+        )
 
 
 @dataclass(frozen=True)
@@ -123,4 +135,4 @@ def stored(fields: dict[str, Any], *, what: str) -> About:
 
 def checksum_of(about: About) -> int:
     """The crc32 of what a namespace says of itself."""
-    return crc32(json.dumps(asdict(about), sort_keys=True).encode())
+    return crc32(json.dumps(asdict(about) | {"schema": about.schema.plain()}, sort_keys=True).encode())

@@ -118,6 +118,11 @@ class NamespacesReader:
         return tuple(about.schema.key_types for about in self._state.abouts)
 
     @property
+    def as_json(self) -> tuple[tuple[str, ...], ...]:
+        """The columns of each namespace whose texts are JSON."""
+        return tuple(about.schema.as_json for about in self._state.abouts)
+
+    @property
     def answers_from(self) -> tuple[datetime | None, ...]:
         """The earliest instant (naive UTC) that each namespace answers, None for any, as of the last read."""
         return tuple(about.answers_from for about in self._state.abouts)
@@ -320,6 +325,11 @@ class NamespaceReader:
     def columns(self) -> tuple[Column, ...]:
         """The columns of a winner's values, in order."""
         return self._reader.columns[0]
+
+    @property
+    def as_json(self) -> tuple[str, ...]:
+        """The columns whose texts are JSON."""
+        return self._reader.as_json[0]
 
     @property
     def key_types(self) -> tuple[ColumnType, ...]:

@@ -1,0 +1,133 @@
+"""The answers of builds to the spine rows of some partitions: joined, scored, in the columns of the predictions' table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import duckdb
+
+from fti_assets.core import clock
+from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.sql import literal, quoted, timestamp
+from fti_assets.core.times import Partition
+from fti_assets.features.point_in_time.assemble import assemble
+from fti_assets.features.spine_rows import LATE, spine_as_of, with_spine_times
+from fti_assets.inference.batch.inputs import Inputs, inputs_of
+from fti_assets.inference.batch.passes import Pass, passes_of
+from fti_assets.inference.batch.predictions import PREDICTED_AT, Answer, BatchPredictions
+from fti_assets.inference.batch.scoring import Scorer, numbered_table, scored
+from fti_assets.stores.duckdb.relations import relation_name
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.models.execution import execution_providers
+from fti_assets.stores.models.loaded_build import load_build
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.training.datasets.coverage import with_match_columns
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers, for how many the spine row was not available at its prediction time, and what each pass of joins found for them."""
+
+    rows: duckdb.DuckDBPyRelation
+    delay_breaches: int
+    inputs: tuple[Inputs, ...]
+
+
+def answers_of(
+    lake: Lake,
+    store: ModelStore,
+    predictions: BatchPredictions,
+    builds: Sequence[ModelManifest],
+    partitions: Sequence[Partition],
+    old: duckdb.DuckDBPyRelation | None,
+    snapshot: int,
+) -> Answers:
+    """What a build of each model answers for the spine rows of some partitions that have no answers yet.
+
+    Raises:
+        NotMaterializedError: the builds learned from different versions of the spine.
+    """
+    spine = predictions.spine
+    in_times = [replace(build, view=with_spine_times(build.view, spine)) for build in builds]
+    parts = [
+        _of_pass(lake, store, predictions, one, partitions, old, snapshot)
+        for one in passes_of(in_times, what=predictions.table_name)
+    ]
+    # Each pass has one row for each spine row.
+    by = ", ".join(map(quoted, in_times[0].view.identity))
+    first, *others = [relation_name(part.rows) for part in parts]
+    joined = " ".join([f"FROM {first}", *(f"LEFT JOIN {other} USING ({by})" for other in others)])
+    rows = lake.connection.sql(_selected(predictions, builds, joined))
+    inputs = tuple(one for part in parts for one in part.inputs)
+    return Answers(rows, max(part.delay_breaches for part in parts), inputs)
+
+
+def _selected(predictions: BatchPredictions, builds: Sequence[ModelManifest], joined: str) -> str:
+    """The SQL of the table's columns, one row an answered row or a list, from ``joined`` with a column of scores for each model."""
+    references, top = {build.model: build.reference for build in builds}, predictions.top
+    selected = list(map(quoted, predictions.identity))
+    for answer in predictions.answers:
+        score = _scores_of(answer)
+        value = quoted(score) if top is None else top.sql(score, predictions.items)
+        selected += [
+            f"{value} AS {quoted(answer.value)}",
+            f"{literal(references[answer.model.name])} AS {quoted(answer.build)}",
+        ]
+    selected.append(f"{timestamp(clock.now())} AS {PREDICTED_AT}")
+    grouped = "" if top is None else f" GROUP BY {', '.join(map(quoted, predictions.identity))}"
+    return f"SELECT {', '.join(selected)} {joined}{grouped}"
+
+
+def _scores_of(answer: Answer) -> str:
+    """The column of a model's scores before they are the table's: its name cannot be a key's."""
+    return f"__fti_scores_{answer.model.name}"
+
+
+def _of_pass(
+    lake: Lake,
+    store: ModelStore,
+    predictions: BatchPredictions,
+    one: Pass,
+    partitions: Sequence[Partition],
+    old: duckdb.DuckDBPyRelation | None,
+    snapshot: int,
+) -> Answers:
+    """The rows that are due by their keys and prediction time, with the answers of the builds that are joined together."""
+    view = one.view
+    versions = lake.rows(view.spine_table, snapshot=snapshot).filter(_within(view.prediction_time, partitions))
+    due = spine_as_of(lake.connection, versions, view)
+    if old is not None:
+        same = " AND ".join(f"old.{quoted(name)} = spine.{quoted(name)}" for name in predictions.identity)
+        due = lake.connection.sql(
+            f"SELECT spine.* FROM {relation_name(due)} spine WHERE NOT EXISTS (FROM {relation_name(old)} old WHERE {same})"
+        )
+    joined = relation_name(assemble(lake, with_match_columns(view), due, snapshot=snapshot))
+    table = numbered_table(lake.connection, joined)
+    columns = {answer.model.name: _scores_of(answer) for answer in predictions.answers}
+    scorers = [
+        Scorer(
+            *load_build(store, build.model, build.reference, providers=execution_providers()),
+            column=columns[build.model],
+        )
+        for build in one.builds
+    ]
+    answers = scored(lake.connection, table, scorers, kept=view.identity)
+    [(late,)] = lake.connection.execute(f"SELECT count(*) FILTER ({LATE}) FROM {table}").fetchall()
+    inputs = inputs_of(lake.connection.sql(f"FROM {table}"), view)
+    lake.connection.execute(f"DROP TABLE {table}")  # features are wider than answers, and done with
+    return Answers(lake.connection.sql(f"FROM {answers}"), int(late), (inputs,))
+
+
+def _within(time: str | None, partitions: Sequence[Partition]) -> str:
+    """The SQL that a prediction time is in one of the partitions; adjoining ones are one span."""
+    if time is None or partitions[0].start is None:
+        return "true"
+    spans: list[tuple[Any, Any]] = []
+    for partition in partitions:
+        is_next = bool(spans) and spans[-1][1] == partition.start
+        spans.append((spans.pop()[0] if is_next else partition.start, partition.end))
+    column = quoted(time)
+    within = [f"{column} >= {timestamp(start)} AND {column} < {timestamp(end)}" for start, end in spans]
+    return f"({' OR '.join(within)})"

@@ -337,7 +337,9 @@ class Traced(torch.nn.Module):
 
 def test_a_graph_that_differs_from_the_model_is_refused():
     data = training_data("binary")
-    with pytest.raises(ExportError, match=r"on (\d+) of \1 rows, by up to 0\.2\d+ where 0\.0001 .*'temp': .*the graph"):
+    with pytest.raises(
+        ExportError, match=r"on 8\d\d of 8\d\d rows, by up to 0\.2\d+ where 0\.0001 .*'temp': .*the graph"
+    ):
         export(Traced(), data.encoder, data, "binary")
 
 
@@ -388,11 +390,12 @@ def test_rows_that_serving_may_see_are_compared():
     }
     assert made.keys() >= {
         "with temp missing", "with temp far below", "with temp far above", "with carrier missing", "with carrier unknown",
-        "with stops far above", "with all missing",
+        "with stops far above", "with temp very far above", "with temp very far below", "with all missing",
     }  # fmt: skip
     assert np.isnan(made["with temp missing"]["temp"]).all()
     assert not np.isnan(made["with temp missing"]["wind"]).any()
     assert made["with temp far above"]["temp"].min() > np.max(made[""]["temp"]) + 100
+    assert made["with temp very far above"]["temp"].min() > np.max(made[""]["temp"]) + 1e7
     assert set(made["with carrier unknown"]["carrier"]).isdisjoint(made[""]["carrier"])
 
 
@@ -629,6 +632,48 @@ def test_ensembles_not_converted_are_refused_with_what_to_return(name, message):
     data = training_data("binary")
     with pytest.raises(ModelError, match=f"(?s){message}"):
         export(ensemble(name).fit(data.train.X, data.train.y), data.encoder, data, "binary")
+
+
+def neighbours(name):
+    from sklearn.ensemble import BaggingRegressor
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return {
+        "classifier": KNeighborsClassifier(7),
+        "other distance": KNeighborsRegressor(3, metric="manhattan"),
+        "pipeline": make_pipeline(StandardScaler(), KNeighborsRegressor()),
+        "bagging": BaggingRegressor(KNeighborsRegressor(5), 2, random_state=0),
+        "gaussian process": GaussianProcessRegressor(alpha=0.1),
+    }[name]
+
+
+def without_ties(task, far=0.0):
+    """Training data whose rows are all at other distances, so that there is one nearest; the test rows lie far from all others."""
+    draw = np.random.default_rng(3)
+    raw = {part: columns(rows, seed) for seed, (part, rows) in enumerate(zip(SPLITS, (300, 20, 100), strict=True))}
+    for part, one in raw.items():
+        one |= {"temp": draw.normal(10, 5, len(one["temp"])), "wind": draw.normal(0, 1e6, len(one["temp"]))}
+        if part == "test":
+            one |= {"temp": one["temp"] + 5 * far, "wind": one["wind"] - 3e6 * far}
+    labels = {part: draw.integers(0, 2, len(one["temp"])) * 1.0 for part, one in raw.items()}
+    return TrainingData(FEATURES, fit_encoders(FEATURES, ENCODERS, raw["train"]), raw, labels, task=task)
+
+
+@pytest.mark.parametrize("name", ["classifier", "other distance", "pipeline", "bagging", "gaussian process"])
+def test_neighbours_of_rows_far_from_all_others_are_the_estimators(name):
+    pytest.importorskip("skl2onnx")
+    task = "binary" if name == "classifier" else "regression"
+    data = without_ties(task)
+    estimator = neighbours(name).fit(data.train.X, data.train.y)
+    exported = export(estimator, data.encoder, data, task)
+    graph = Graph.from_bytes(exported.bytes, exported.inputs, what="it")
+    for far in (0.0, 1e3, -1e5, 1e7):
+        test = without_ties(task, far).test
+        expected = estimator.predict_proba(test.X)[:, 1] if task == "binary" else estimator.predict(test.X)
+        np.testing.assert_allclose(graph.run(test.columns)[OUTPUTS[task]], expected, rtol=1e-4, atol=1e-5)
 
 
 def other_estimators():

@@ -46,7 +46,7 @@ def comparison_rows(data: TrainingData) -> ComparisonRows:
     """Rows of the test and train parts, half of them chosen for a missing value, and rows that neither has.
 
     These are made from a few of them, with each feature missing, all missing, each text or whole number one that training has
-    never had, and each number ten ranges below the least and above the greatest.
+    never had, and each number ten, and ten million, ranges below the least and above the greatest.
 
     Raises:
         ModelError: no part has rows.
@@ -57,7 +57,7 @@ def comparison_rows(data: TrainingData) -> ComparisonRows:
         raise ModelError("no part of the data has rows: the exported graph cannot be compared with the model")
     real = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     rows = len(next(iter(real.values())))
-    bases = max(1, min(_BASES, rows, _MOST_MADE // (4 * len(real))))
+    bases = max(1, min(_BASES, rows, _MOST_MADE // (6 * len(real))))
     base = {name: values[_spread(np.arange(rows), bases)] for name, values in real.items()}
     strange = [
         (f"with {name} {what}", base | {name: np.full(bases, value, dtype=values.dtype)})
@@ -87,10 +87,11 @@ def _strange(values: np.ndarray) -> Mapping[str, object]:
         return {"missing": "", "unknown": _UNKNOWN_TEXT}
     finite = values[np.isfinite(values)]
     least, most = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
-    reach = 10.0 * max(most - least, 1.0)
     strange: dict[str, object] = {"missing": np.nan}
-    if abs(least - reach) < 1e30 and abs(most + reach) < 1e30:  # beyond, float32 has no numbers to compare
-        strange |= {"far below": np.floor(least - reach), "far above": np.ceil(most + reach)}
+    for far, ranges in (("far", 10.0), ("very far", 1e7)):
+        low, high = least - ranges * max(most - least, 1.0), most + ranges * max(most - least, 1.0)
+        if abs(low) < 1e30 and abs(high) < 1e30:  # beyond, float32 has no numbers to compare
+            strange |= {f"{far} below": np.floor(low), f"{far} above": np.ceil(high)}
     return strange
 
 

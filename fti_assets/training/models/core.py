@@ -16,7 +16,7 @@ from fti_assets.training.encoders.encoders import DENSE
 from fti_assets.training.encoders.fitting import TABLES
 from fti_assets.training.encoders.graph import OPSET
 from fti_assets.training.models.data import matrix
-from fti_assets.training.models.estimators import readable_votes, route_missing
+from fti_assets.training.models.estimators import measures_distances, readable_votes, route_missing, take_float
 
 MATRIX = "X"
 """The input of a core that takes one matrix, as ``data.train.X`` is."""
@@ -212,12 +212,14 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
         return shaped(output, task, len(encoded[DENSE]), classes, what=f"{method} of {name}").astype(np.float64)
 
     predict(sample)
+    in_double = measures_distances(estimator)
+    number = tensors.DoubleTensorType if in_double else tensors.FloatTensorType
     try:
         with warnings.catch_warnings(), readable_votes(estimator):
             warnings.simplefilter("ignore")
             model = converter.convert_sklearn(
                 estimator,
-                initial_types=[(MATRIX, tensors.FloatTensorType([None, width]))],
+                initial_types=[(MATRIX, number([None, width]))],
                 options=None if task == "regression" else {id(estimator): {"zipmap": False}},
                 target_opset={"": OPSET, "ai.onnx.ml": 3},
             )
@@ -230,6 +232,8 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
         if opset.domain == "" and opset.version < _OLDEST_OF_THE_HEAD:
             opset.version = _OLDEST_OF_THE_HEAD
     route_missing(model, estimator)
+    if in_double:
+        take_float(model)
     gives: Literal["values", "probabilities"] = "values" if task == "regression" else "probabilities"
     advice = (
         f"skl2onnx does not convert {name} with these settings, or a step in it, to the same answers: {_CONVERTERS}"

@@ -54,6 +54,42 @@ def readable_votes(estimator: Any) -> Iterator[None]:
             vars(vote).update(settings)
 
 
+def measures_distances(estimator: Any) -> bool:
+    """Whether an estimator, or one within it, rests on distances between rows, as neighbours and Gaussian processes do.
+
+    float32 loses the distances of rows far from zero, or far from all others, and another neighbour is the nearest.
+    """
+    rooms = {type(part).__module__.split(".")[1] for part in _parts_of(estimator, set())}
+    # Support vectors have no operator in float64.
+    return bool(rooms & {"neighbors", "gaussian_process"}) and "svm" not in rooms
+
+
+def take_float(model: Any) -> None:
+    """Let an ``onnx.ModelProto`` of one input in float64 take it in float32."""
+    [one] = model.graph.input
+    name, one.type.tensor_type.elem_type = f"{one.name}_in_double", 1  # TensorProto.FLOAT
+    for node in model.graph.node:
+        _rename(node, one.name, name)
+    cast = model.graph.node.add()
+    cast.op_type, cast.name = "Cast", name
+    cast.input.append(one.name)
+    cast.output.append(name)
+    attribute = cast.attribute.add()
+    attribute.name, attribute.type, attribute.i = "to", 2, 11  # AttributeProto.INT, TensorProto.DOUBLE
+    nodes = [cast, *model.graph.node[:-1]]
+    ordered = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(ordered)
+
+
+def _rename(node: Any, name: str, other: str) -> None:
+    """Let a call, and the graphs in it, use another value."""
+    node.input[:] = [other if one == name else one for one in node.input]
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            _rename(inner, name, other)
+
+
 def route_missing(model: Any, estimator: Any) -> None:
     """Give every tree of an ``onnx.ModelProto`` the routes of the fitted tree that it was made from.
 

@@ -129,38 +129,28 @@ class SqliteReads:
 
     def many(self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]) -> Many:
         generations: tuple[int | None, ...] = ()
-        results: list[Sequence[bytes | None]] = []
-        start = 0
+        blobs: list[Sequence[bytes | None]] = []
+        # In the order of the files, in which neighbours lie on one page: it halves the time of the look-ups.
+        in_order = [sorted(of_namespace) for of_namespace in keys]
         try:
             executes = self._executes()
             for part, execute, connection in zip(self._parts, executes, self._connections.of(self._key), strict=True):
-                end = start + len(part.numbers)
-                asked = keys[start:end]
-                height = max(map(len, asked))
-                if height <= _CHUNK:
-                    of_part, blobs = _blobs(part, execute, asked, height)
-                    generations, results, start = generations + of_part, [*results, *blobs], end
-                    continue
-                # One transaction for all statements, or a load between them would mix two generations.
-                execute("BEGIN")
-                try:
-                    lists: list[list[bytes | None]] = [[] for _ in asked]
-                    for first in range(0, height, _CHUNK):
-                        chunk = [of_namespace[first : first + _CHUNK] for of_namespace in asked]
-                        of_part, blobs = _blobs(part, execute, chunk, max(map(len, chunk)))
-                        for of_list, of_chunk in zip(lists, blobs, strict=True):
-                            of_list += of_chunk
-                finally:
-                    if connection.in_transaction:
-                        execute("ROLLBACK")
-                generations, results, start = generations + of_part, [*results, *lists], end
+                start = len(generations)
+                asked = in_order[start : start + len(part.numbers)]
+                of_part = _blobs(part, execute, asked) if max(map(len, asked)) <= _CHUNK else None
+                generations_of_part, blobs_of_part = of_part or _blobs_in_chunks(part, execute, connection, asked)
+                generations += generations_of_part
+                blobs += blobs_of_part
         except sqlite3.Error as error:
             raise self._broken(error) from error
-        for position, (wanted, given) in enumerate(zip(keys, results, strict=True)):
+        results = []
+        for position, (wanted, ordered, given) in enumerate(zip(keys, in_order, blobs, strict=True)):
             # SQLite finds no row by a damaged key, so a missing one may be damage: its neighbours are looked at.
             if None in given:
-                missing = [key for key, blob in zip(wanted, given, strict=True) if blob is None]
+                missing = [key for key, blob in zip(ordered, given, strict=True) if blob is None]
                 self._check_absence(position, missing)
+            by_key = dict(zip(ordered, given, strict=True))
+            results.append([*map(by_key.__getitem__, wanted)])
         return generations, results
 
     def _check_absence(self, position: int, keys: Sequence[bytes]) -> None:
@@ -235,22 +225,42 @@ def _one_row(files: int, numbers: Sequence[int]) -> str:
 
 
 def _blobs(
-    part: _Part, execute: Execute, keys: Sequence[Sequence[bytes]], height: int
+    part: _Part, execute: Execute, keys: Sequence[Sequence[bytes]]
 ) -> tuple[tuple[int | None, ...], list[Sequence[bytes | None]]]:
-    """The generations of the namespaces of a part, and the blobs of so many keys of each at most, all by one statement.
+    """The generations of the namespaces of a part and the blobs of some keys of each, by one statement.
 
     It takes two thirds of the time of an IN for each. The answers are in the order of the keys; were they not, no checksum would fit.
     """
+    height = max(map(len, keys))
     # Few different heights, so that statements are found among those that are ready.
     padded = -(-height // _STEP) * _STEP if height > _STEP else height
     columns = [[*of_namespace, *[None] * (padded - len(of_namespace))] for of_namespace in keys]
     statement = _many_rows(part.files, part.numbers, padded)
     answers = execute(statement, [*chain.from_iterable(zip(*columns, strict=True))]).fetchall()
-    if not answers or len(answers) != padded + 1:  # a file says nothing of itself
+    if len(answers) != padded + 1:  # a file says nothing of itself
         return (None,) * len(keys), [[None] * len(of_namespace) for of_namespace in keys]
     generations, *rows = answers
     blobs = list(zip(*rows, strict=True)) or [()] * len(keys)
     return generations, [of_rows[: len(asked)] for of_rows, asked in zip(blobs, keys, strict=True)]
+
+
+def _blobs_in_chunks(
+    part: _Part, execute: Execute, connection: sqlite3.Connection, keys: Sequence[Sequence[bytes]]
+) -> tuple[tuple[int | None, ...], list[Sequence[bytes | None]]]:
+    """The same by several statements."""
+    generations: tuple[int | None, ...] = ()
+    lists: list[list[bytes | None]] = [[] for _ in keys]
+    # In one transaction, or a load between them would mix two generations.
+    execute("BEGIN")
+    try:
+        for first in range(0, max(map(len, keys)), _CHUNK):
+            generations, blobs = _blobs(part, execute, [asked[first : first + _CHUNK] for asked in keys])
+            for of_namespace, of_chunk in zip(lists, blobs, strict=True):
+                of_namespace += of_chunk
+    finally:
+        if connection.in_transaction:
+            execute("ROLLBACK")
+    return generations, [*lists]
 
 
 @lru_cache(256)

@@ -105,6 +105,24 @@ class Names:
             return {text}
         return self._texts.get(node.id, set()) if isinstance(node, ast.Name) else set()
 
+    def bound_to(self, node: ast.expr) -> list[tuple[Names, ast.expr]]:
+        """The expressions that a name is bound to, here or in a module of the user's own, each with the names around it."""
+        if isinstance(node, ast.Name) and (scope := self._binding(node.id, self._scopes[node])) is not None:
+            return [(self, one) for one in scope.names[node.id] if not isinstance(one, str)] + self._bound_elsewhere(
+                node
+            )
+        return self._bound_elsewhere(node)
+
+    def _bound_elsewhere(self, node: ast.expr) -> list[tuple[Names, ast.expr]]:
+        results: list[tuple[Names, ast.expr]] = []
+        for path in sorted(self.paths(node)):
+            module, _, name = path.rpartition(".")
+            if module and is_own(path) and source_file(module) is not None:
+                other = self._of(module)
+                values = other._module.names.get(name, ())
+                results += [(other, one) for one in values if not isinstance(one, str)]
+        return results
+
     def _parts(self, owners: set[str], part: str, visited: frozenset[tuple[int, str]]) -> set[str]:
         return {path for owner in owners for path in self._resolved(f"{owner}.{part}", visited)}
 

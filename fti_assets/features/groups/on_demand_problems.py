@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fti_assets.core.on_demand.source import source_file
+from fti_assets.features.groups.on_demand_machine import Machine
 from fti_assets.features.groups.on_demand_names import Names, is_own, text_of
 
 # fmt: off
@@ -101,8 +102,9 @@ def problems_of(tree: ast.Module, names: Names, refused_module: Callable[[str], 
     """
     module_source = _ModuleSource(names, refused_module)
     parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    machine = Machine(names, parents)
     for node in nodes_of(tree, names):
-        why = module_source.problem(node, parents.get(node))
+        why = module_source.problem(node, parents.get(node)) or machine.problem(node)
         if why is not None:
             yield Problem(getattr(node, "lineno", 0), ast.unparse(node), why)
 

@@ -51,7 +51,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
     evaluate: EvaluationAttributes | None = None
     gates: Sequence[str | Mapping[str, Any]] = ()
     gates_fail_run: bool = True
-    promote: Literal["automatic", "by_hand"] = "automatic"
+    promote: Literal["automatic", "by_hand", "after_experiment"] = "automatic"
     catch_up: int | None = None
 
     summary = "A model: trained on a view's dataset, exported to ONNX, judged by gates before it serves."

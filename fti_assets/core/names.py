@@ -9,7 +9,7 @@ from datetime import datetime
 from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import DeclarationError
 
-FEATURES, DATASETS, PREDICTIONS = "features", "datasets", "predictions"
+FEATURES, DATASETS, PREDICTIONS, MONITORING = "features", "datasets", "predictions", "monitoring"
 """The schemas of the tables that declarations have."""
 
 PARTITION = "_partition"

@@ -63,7 +63,8 @@ def model(
         evaluate: the metrics and slices; the task's usual metrics by default.
         gates: what the exported graph must pass on the test split; a build that fails is kept as rejected.
         gates_fail_run: whether the run fails with it.
-        promote: ``automatic`` makes an accepted build the champion unless the champion's cutoff is later.
+        promote: ``automatic`` makes an accepted build the champion unless the champion's cutoff is later; ``by_hand`` leaves that to
+            people, ``after_experiment`` to the verdict of an ``fti.experiment`` on a rollout, but for the first build.
         catch_up: at how many of the dataset's newest cutoffs it is trained by itself, at most 1,000; by default as many
             as the dataset catches up on.
         ins: plain Dagster assets that the function takes, as ``@dg.asset`` has them.

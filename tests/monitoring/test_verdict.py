@@ -23,7 +23,13 @@ def sample(figures: np.ndarray, keys: int | None = None) -> Sample:
     return Sample(len(figures) if keys is None else keys, len(figures), 0, figures)
 
 
-def verdict(figures: Mapping[str, np.ndarray], terms: Terms, shares: Mapping[str, float] | None = HALVES) -> Verdict:
+def verdict(
+    figures: Mapping[str, np.ndarray],
+    terms: Terms,
+    shares: Mapping[str, float] | None = HALVES,
+    *,
+    paired: bool = False,
+) -> Verdict:
     """One key an arm and hour."""
 
     def horizon(keys: int) -> datetime | None:
@@ -33,7 +39,7 @@ def verdict(figures: Mapping[str, np.ndarray], terms: Terms, shares: Mapping[str
         hours = None if until is None else int((until - START) / timedelta(hours=1))
         return {arm: sample(one[:hours]) for arm, one in figures.items()}
 
-    return judge(terms, shares, horizon=horizon, samples=samples)
+    return judge(terms, shares, horizon=horizon, samples=samples, paired=paired)
 
 
 def decisions(improvement: float, terms: Terms, *, arms: int = 1, runs: int = RUNS, seed: int = 3) -> Counter[str]:
@@ -166,7 +172,7 @@ def test_pairs_are_compared_request_by_request():
     rng = np.random.Generator(np.random.PCG64(3))
     hard = rng.normal(0.0, 10.0, 300)  # some requests are hard for both
     figures = {"champion": hard, "challenger": hard - 0.1 + rng.normal(0.0, 0.1, 300)}
-    assert verdict(figures, ONE_LOOK, shares=None).decision == "promote"
+    assert verdict(figures, ONE_LOOK, shares=None, paired=True).decision == "promote"
     assert verdict(figures, ONE_LOOK).decision == "stop"
 
 

@@ -395,6 +395,14 @@ def test_promotion_by_hand_leaves_the_champion_to_people(bench: Bench) -> None:
     assert [build.status for build in bench.builds()] == ["accepted"]
 
 
+def test_promotion_after_an_experiment_leaves_all_but_the_first_build_to_it(bench: Bench) -> None:
+    model = buyer(promote="after_experiment")
+    assert bench.train(model, span=("2013-01-05", "2013-01-06")).success
+    first, second = bench.builds()
+    assert bench.champion == first.reference
+    assert (second.status, second.cutoff > first.cutoff) == ("accepted", True)
+
+
 def test_a_range_builds_and_judges_each_cutoff_in_order(bench: Bench) -> None:
     latest: list[float] = []
 

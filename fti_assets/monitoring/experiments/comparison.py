@@ -68,14 +68,16 @@ def compare(
     *,
     higher_is_better: bool,
     confidence: float,
+    paired: bool = False,
 ) -> dict[str, Compared]:
     """Compare the arms with the champion.
 
     Args:
         samples: what each arm has, the champion among them.
-        shares: what the rollout wants each arm to have; None if both arms answer each request, and their figures are pairs.
+        shares: what the rollout wants each arm to have; None if that is not to be judged.
         higher_is_better: of the figure.
         confidence: that a true improvement lies within its interval.
+        paired: whether both arms answer each request, so that their figures are pairs.
 
     >>> rng = np.random.default_rng(0)
     >>> samples = {arm: Sample(200, 200, 0, rng.normal(mean, 1.0, 200)) for arm, mean in (("champion", 1.0), ("challenger", 0.0))}
@@ -89,7 +91,7 @@ def compare(
         improvement, where = None, Interval()
         if arm != CHAMPION and len(sample.figures) and len(champion):
             improvement = sign * float(np.mean(sample.figures) - np.mean(champion))
-            where = _difference(sample.figures, champion, sign, confidence, paired=shares is None)
+            where = _difference(sample.figures, champion, sign, confidence, paired=paired)
         share, within, mismatched = _share(samples, arm, shares)
         compared[arm] = Compared(
             arm,

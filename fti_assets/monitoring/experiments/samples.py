@@ -42,10 +42,17 @@ class Answers:
             both arms.
         arms: the champion and the others.
         paired: whether it was: then only requests count that both have answered, and have a label.
+        keys_move: whether a key may come to another arm, as in a bandit: it counts in each.
     """
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, rows: str, arms: Sequence[str], *, paired: bool = False
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        rows: str,
+        arms: Sequence[str],
+        *,
+        paired: bool = False,
+        keys_move: bool = False,
     ) -> None:
         self._connection, self._arms, self._paired = connection, tuple(arms), paired
         self._rows, self._keys = (quoted(temporary_name(kind)) for kind in ("answers", "keys"))
@@ -53,7 +60,7 @@ class Answers:
         connection.execute(
             f"CREATE TEMP TABLE {self._rows} AS {self._paired_rows(rows) if paired else f'FROM {rows} WHERE {within}'}"
         )
-        alone = "true" if paired else "count(*) OVER (PARTITION BY unit) = 1"
+        alone = "true" if paired or keys_move else "count(*) OVER (PARTITION BY unit) = 1"
         connection.execute(
             f'CREATE TEMP TABLE {self._keys} AS SELECT unit, arm, min("at") FILTER (figure IS NOT NULL) AS ready, {alone} AS alone '
             f"FROM {self._rows} GROUP BY unit, arm"

@@ -84,25 +84,27 @@ def judge(
     *,
     horizon: Callable[[int], datetime | None],
     samples: Callable[[datetime | None], Mapping[str, Sample]],
+    paired: bool = False,
 ) -> Verdict:
     """The verdict of the first look that decides, or of the last one; before, figures as they are so far, and wait.
 
     Args:
         terms: what decides.
-        shares: what the rollout wants each arm to have; None for pairs.
+        shares: what the rollout wants each arm to have; None if that is not to be judged.
         horizon: the instant by which each arm had so many keys; None if it has not.
         samples: what each arm had at an instant, or has by now.
+        paired: whether both arms answer each request, so that their figures are pairs.
     """
     reached, until = 0, None
     for look, keys in enumerate(terms.steps, start=1):
         if (instant := horizon(keys)) is None:
             break
         reached, until = look, instant
-        arms = _compared(samples(instant), shares, terms)
+        arms = _compared(samples(instant), shares, terms, paired)
         decision, arm, reason = decide(arms, terms, is_last=look == terms.looks)
         if decision != "wait" or look == terms.looks:
             return Verdict(decision, reason, arm, look, until, arms)
-    arms = _compared(samples(None), shares, terms)
+    arms = _compared(samples(None), shares, terms, paired)
     least = min(one.keys for one in arms.values())
     reason = (
         f"the arm with the fewest keys has {least} with a label, the "
@@ -151,9 +153,16 @@ def mismatch(arms: Mapping[str, Compared]) -> str:
     )
 
 
-def _compared(samples: Mapping[str, Sample], shares: Mapping[str, float] | None, terms: Terms) -> dict[str, Compared]:
+def estimate(terms: Terms, shares: Mapping[str, float] | None, samples: Mapping[str, Sample], reason: str) -> Verdict:
+    """Figures as they are so far, that decide nothing."""
+    return Verdict("wait", reason, None, 0, None, _compared(samples, shares, terms, False))
+
+
+def _compared(
+    samples: Mapping[str, Sample], shares: Mapping[str, float] | None, terms: Terms, paired: bool
+) -> dict[str, Compared]:
     level = terms.level(len(samples) - 1)
-    return compare(samples, shares, higher_is_better=terms.higher_is_better, confidence=level)
+    return compare(samples, shares, higher_is_better=terms.higher_is_better, confidence=level, paired=paired)
 
 
 def _above(low: float | None, bound: float) -> bool:

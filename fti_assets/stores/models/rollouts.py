@@ -7,6 +7,9 @@ from fti_assets.errors import AliasConflictError, StoreError, one_of
 from fti_assets.stores.models.aliases import Aliases, with_rollout
 from fti_assets.stores.models.store import ModelStore
 
+SHARES_CHANGED = "shares changed"
+"""The event of a rollout whose arms are what they were, with other shares."""
+
 
 def start_rollout(store: ModelStore, model: str, rollout: Rollout) -> Aliases:
     """Let builds answer requests beside the champion of a model.
@@ -52,7 +55,7 @@ def change_shares(store: ModelStore, model: str, shares: Mapping[str, float], *,
         StoreError: there is no rollout or no such arm, or the shares are none; nothing was changed.
     """
     return store.change_aliases(
-        model, lambda aliases: with_rollout(aliases, rollout_of(aliases).with_shares(shares), "shares changed", reason)
+        model, lambda aliases: with_rollout(aliases, rollout_of(aliases).with_shares(shares), SHARES_CHANGED, reason)
     )
 
 

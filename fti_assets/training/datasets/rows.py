@@ -11,7 +11,6 @@ import duckdb
 from fti_assets.core.manifest import Column, ViewRecord
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quoted, temporary_name, timestamp
-from fti_assets.core.times import microseconds
 from fti_assets.core.types import type_of_sql
 from fti_assets.errors import DataError, listed
 from fti_assets.features.groups.group import FeatureGroup
@@ -20,13 +19,13 @@ from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.spine_rows import LATE, spine_as_of
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.training.datasets.checks import VISIBLE_LABEL, judge_rows
+from fti_assets.training.datasets.checks import judge_rows
 from fti_assets.training.datasets.coverage import Coverage, coverage_of, with_match_columns
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset
+from fti_assets.training.datasets.labels import LABEL, with_label
 from fti_assets.training.datasets.split import SPLITS, Interval, RandomSplit, TimeSplit, share_sql
 from fti_assets.training.views.terms import Label
 
-_LABEL = "_fti_label"
 _SPLIT = "_fti_split"
 
 
@@ -65,9 +64,9 @@ def dataset_rows(
         if label.group is not spine and label.horizon is None:
             _refuse_ambiguous(connection, by_then, spine)
     candidates, labelled, table = (quoted(temporary_name(kind)) for kind in ("candidates", "labelled", "dataset"))
-    with_label = relation_name(_with_label(connection, by_then, labels, label, spine, cutoff))
+    rows_with_label = relation_name(with_label(connection, by_then, labels, label, spine, cutoff))
     # Stored, since the split, the counts and the join each read it again.
-    connection.execute(f"CREATE TEMP TABLE {candidates} AS FROM {with_label}")
+    connection.execute(f"CREATE TEMP TABLE {candidates} AS FROM {rows_with_label}")
     parts: dict[str, Interval] = {}
     if isinstance(dataset.split, TimeSplit):
         mature = _MatureRows(connection, candidates, dataset, cutoff)
@@ -94,10 +93,10 @@ def dataset_rows(
     assembled = connection.table(table)
     own = dict.fromkeys([*view.identity, *(feature.name for feature in view.features)])
     relation = assembled.project(
-        f"{', '.join(map(quoted, own))}, {_LABEL} AS {quoted(label.name)}, {_SPLIT} AS {quoted(SPLIT)}"
+        f"{', '.join(map(quoted, own))}, {LABEL} AS {quoted(label.name)}, {_SPLIT} AS {quoted(SPLIT)}"
     )
     coverage = coverage_of(assembled, view)
-    kind = type_of_sql(str(assembled.types[assembled.columns.index(_LABEL)])) or "text"
+    kind = type_of_sql(str(assembled.types[assembled.columns.index(LABEL)])) or "text"
     return DatasetRows(
         relation,
         rows,
@@ -106,7 +105,7 @@ def dataset_rows(
         coverage,
         parts,
         delay_breaches=int(assembled.aggregate(f"count(*) FILTER ({LATE})").fetchall()[0][0]),
-        verdicts=tuple(judge_rows(connection, table, view.features, Column(label.name, kind), _LABEL, coverage)),
+        verdicts=tuple(judge_rows(connection, table, view.features, Column(label.name, kind), LABEL, coverage)),
     )
 
 
@@ -121,7 +120,7 @@ class _MatureRows:
 
     def start_of_newest(self, share: float, before: datetime | None) -> datetime | None:
         execute, time = self.connection.execute, quoted(self.dataset.view.time or "")
-        rows = f"FROM {self.table} WHERE {_LABEL} IS NOT NULL AND {_mature(self.dataset, self.cutoff)}"
+        rows = f"FROM {self.table} WHERE {LABEL} IS NOT NULL AND {_mature(self.dataset, self.cutoff)}"
         until = "" if before is None else f" AND {time} < {timestamp(before)}"
         [(count, oldest)] = execute(f"SELECT count(*), min({time}) {rows}").fetchall()
         nth = execute(
@@ -178,72 +177,6 @@ def _has_versions(group: FeatureGroup) -> bool:
     return group.event_time is not None and (group.available_at is not None or group.tie_break is not None)
 
 
-def _with_label(
-    connection: duckdb.DuckDBPyConnection,
-    spine_rows: duckdb.DuckDBPyRelation,
-    labels: duckdb.DuckDBPyRelation | None,
-    label: Label,
-    spine: FeatureGroup,
-    cutoff: datetime,
-) -> duckdb.DuckDBPyRelation:
-    column, group, time = quoted(label.name), label.group, quoted(spine.event_time or "")
-    if labels is None:
-        visible = "false" if spine.event_time is None else f"NOT {LATE}"
-        return connection.sql(
-            f"SELECT * EXCLUDE ({column}), {column} AS {_LABEL}, {visible} AS {VISIBLE_LABEL} FROM {relation_name(spine_rows)}"
-        )
-    by_time = label.horizon is not None or group is spine
-    outcomes = relation_name(_outcomes(connection, labels, label, cutoff, by_time=by_time))
-    keys = " AND ".join(
-        f"spine.{quoted(label.column.spine_keys.get(key, key))} = outcome.{quoted(f'__fti_key_{number}')}"
-        for number, key in enumerate(group.keys)
-    )
-    if label.horizon is not None:
-        horizon = f"to_microseconds({microseconds(label.horizon)})"
-        return connection.sql(
-            f"SELECT spine.*, CASE WHEN outcome.__fti_event <= spine.{time} + {horizon} THEN outcome.__fti_value END AS {_LABEL}, "
-            f"false AS {VISIBLE_LABEL} FROM {relation_name(spine_rows)} spine ASOF LEFT JOIN {outcomes} outcome ON {keys} "
-            f"AND spine.{time} < outcome.__fti_event"
-        )
-    columns = "spine.*"
-    if group is spine:  # its latest correction says how the row turned out, the one of its time what was known
-        columns, keys = f"spine.* EXCLUDE ({column})", f"{keys} AND spine.{time} = outcome.__fti_event"
-    visible = "false" if spine.event_time is None else f"coalesce(__fti_since <= spine.{time}, false)"
-    return connection.sql(
-        f"SELECT {columns}, outcome.__fti_value AS {_LABEL}, {visible} AS {VISIBLE_LABEL} FROM {relation_name(spine_rows)} spine "
-        f"LEFT JOIN {outcomes} outcome ON {keys}"
-    )
-
-
-def _outcomes(
-    connection: duckdb.DuckDBPyConnection,
-    labels: duckdb.DuckDBPyRelation,
-    label: Label,
-    cutoff: datetime,
-    *,
-    by_time: bool,
-) -> duckdb.DuckDBPyRelation:
-    """Each outcome once, as its latest correction known at the cutoff has it: by key, or by key and event time."""
-    group = label.group
-    keys = ", ".join(f"{quoted(key)} AS {quoted(f'__fti_key_{number}')}" for number, key in enumerate(group.keys))
-    value = f"{quoted(label.name)} AS __fti_value"
-    if group.event_time is None:
-        return connection.sql(
-            f"SELECT {keys}, {value}, '-infinity'::TIMESTAMP AS __fti_since FROM {relation_name(labels)}"
-        )
-    event = quoted(group.event_time)
-    available = available_sql(group.times)
-    visible = f"greatest({event}, {available})"
-    each = f"PARTITION BY {', '.join([*map(quoted, group.keys), *([event] if by_time else [])])}"
-    tie = f", {quoted(group.tie_break)} DESC NULLS LAST" if group.tie_break else ""
-    since = f"min({visible}) FILTER ({quoted(label.name)} IS NOT NULL) OVER ({each}) AS __fti_since"
-    return connection.sql(
-        f"SELECT {keys}, {value}, {event} AS __fti_event, {since} FROM {relation_name(labels)} "
-        f"WHERE {visible} <= {timestamp(cutoff)} "
-        f"QUALIFY row_number() OVER ({each} ORDER BY {available} DESC, {event} DESC{tie}) = 1"
-    )
-
-
 def _split_sql(dataset: TrainingDataset, parts: Mapping[str, Interval]) -> str:
     split, view = dataset.split, dataset.view
     if isinstance(split, RandomSplit):
@@ -271,7 +204,7 @@ def _mature(dataset: TrainingDataset, cutoff: datetime) -> str:
 def _reason(dataset: TrainingDataset, cutoff: datetime) -> str:
     """The part that a row is in, or why it is in none."""
     return (
-        f"CASE WHEN NOT ({_mature(dataset, cutoff)}) THEN 'immature' WHEN {_LABEL} IS NULL THEN 'unlabelled' "
+        f"CASE WHEN NOT ({_mature(dataset, cutoff)}) THEN 'immature' WHEN {LABEL} IS NULL THEN 'unlabelled' "
         f"ELSE coalesce({_SPLIT}, 'between splits') END"
     )
 

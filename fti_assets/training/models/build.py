@@ -183,9 +183,16 @@ def build_model_at(
     )
     # Rejected builds are published too, so that somebody can look at why; they can never be promoted.
     store.publish(manifest, exported.bytes, model_card(manifest, dataset), files)
-    if manifest.status == "accepted" and model.promote == "automatic" and _moves_forward(alias, manifest):
+    if manifest.status == "accepted" and _is_promoted(model, alias, manifest):
         store.promote(model.name, manifest.reference, expected=alias, reason="accepted by its gates", run_id=run_id)
     return Build(manifest, answers, data.test.y)
+
+
+def _is_promoted(model: Model, alias: str | None, manifest: ModelManifest) -> bool:
+    """Whether its gates alone make an accepted build champion."""
+    if model.promote == "after_experiment":
+        return alias is None  # the first one has none to be compared with
+    return model.promote == "automatic" and _moves_forward(alias, manifest)
 
 
 def _moves_forward(alias: str | None, manifest: ModelManifest) -> bool:

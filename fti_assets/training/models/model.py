@@ -14,7 +14,7 @@ from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.gates import Gate
 from fti_assets.training.views.view import FeatureView
 
-Promotion = Literal["automatic", "by_hand"]
+Promotion = Literal["automatic", "by_hand", "after_experiment"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

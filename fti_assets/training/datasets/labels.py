@@ -1,0 +1,154 @@
+"""The label of a row: the latest correction known at a cutoff, by key or as the first outcome within a horizon."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import duckdb
+
+from fti_assets.core.sql import quoted, timestamp
+from fti_assets.core.times import microseconds
+from fti_assets.errors import DataError, listed
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.point_in_time.frontier import available_sql
+from fti_assets.features.spine_rows import LATE
+from fti_assets.stores.duckdb.relations import relation_name
+from fti_assets.training.datasets.checks import VISIBLE_LABEL
+from fti_assets.training.views.terms import Label
+
+LABEL = "_fti_label"
+"""The column of a row's label, null without one."""
+
+
+def with_label(
+    connection: duckdb.DuckDBPyConnection,
+    spine_rows: duckdb.DuckDBPyRelation,
+    labels: duckdb.DuckDBPyRelation | None,
+    label: Label,
+    spine: FeatureGroup,
+    cutoff: datetime,
+) -> duckdb.DuckDBPyRelation:
+    """Spine rows with ``_fti_label`` and whether it was visible at their prediction time.
+
+    Args:
+        connection: the one that the rows belong to.
+        spine_rows: the spine's rows, each as of its prediction time.
+        labels: the rows of the label's group; None if the label is the spine rows' own.
+        label: the view's.
+        spine: its spine.
+        cutoff: the latest correction known by then wins.
+    """
+    column, group, time = quoted(label.name), label.group, quoted(spine.event_time or "")
+    if labels is None:
+        visible = "false" if spine.event_time is None else f"NOT {LATE}"
+        return connection.sql(
+            f"SELECT * EXCLUDE ({column}), {column} AS {LABEL}, {visible} AS {VISIBLE_LABEL} FROM {relation_name(spine_rows)}"
+        )
+    by_time = label.horizon is not None or group is spine
+    outcomes = relation_name(_outcomes(connection, labels, label, cutoff, by_time=by_time))
+    keys = _same_keys(label)
+    if label.horizon is not None:
+        return connection.sql(
+            f"SELECT *, false AS {VISIBLE_LABEL} FROM ({_first_outcome(relation_name(spine_rows), outcomes, label, time)})"
+        )
+    columns = "spine.*"
+    if group is spine:  # its latest correction says how the row turned out, the one of its time what was known
+        columns, keys = f"spine.* EXCLUDE ({column})", f"{keys} AND spine.{time} = outcome.__fti_event"
+    visible = "false" if spine.event_time is None else f"coalesce(__fti_since <= spine.{time}, false)"
+    return connection.sql(
+        f"SELECT {columns}, outcome.__fti_value AS {LABEL}, {visible} AS {VISIBLE_LABEL} FROM {relation_name(spine_rows)} spine "
+        f"LEFT JOIN {outcomes} outcome ON {keys}"
+    )
+
+
+def answers_with_label(
+    connection: duckdb.DuckDBPyConnection,
+    answers: duckdb.DuckDBPyRelation,
+    labels: duckdb.DuckDBPyRelation,
+    label: Label,
+    spine: FeatureGroup,
+    *,
+    time: str,
+    cutoff: datetime,
+) -> duckdb.DuckDBPyRelation:
+    """Answers that were given, with ``_fti_label``, null where none has come: by the rules of the rows that a model learns from.
+
+    An answer has its own prediction time, which need not be that of a spine row. So its label comes by the spine's key alone, or as the
+    first outcome after the answer within the label's horizon.
+
+    Args:
+        connection: the one that the answers belong to.
+        answers: with the columns that the label is joined by, and the prediction time.
+        labels: the rows of the label's group.
+        label: the view's.
+        spine: its spine.
+        time: the column of the prediction time.
+        cutoff: the latest correction known by then wins.
+
+    Raises:
+        DataError: the label's own group is the spine, and has several rows of a key: which of them an answer was about cannot be told.
+    """
+    group, column = label.group, quoted(time)
+    by_time = label.horizon is not None
+    outcomes = relation_name(_outcomes(connection, labels, label, cutoff, by_time=by_time))
+    rows = relation_name(answers)
+    if by_time:
+        return connection.sql(_first_outcome(rows, outcomes, label, column))
+    if group is spine and group.event_time is not None:
+        keys, event = ", ".join(map(quoted, group.keys)), quoted(group.event_time)
+        grouped = f"SELECT {keys} FROM {relation_name(labels)} GROUP BY ALL HAVING count(DISTINCT {event}) > 1 LIMIT 3"
+        if twice := connection.execute(grouped).fetchall():
+            raise DataError(
+                f"{group.table_name} has several rows of one {', '.join(group.keys)}, such as "
+                f"{listed(row if len(row) > 1 else row[0] for row in twice)}, so the label {label.name!r} of a logged answer is not known: "
+                "give each row a key of its own, or the label within='30d' for the first outcome after each prediction"
+            )
+    return connection.sql(
+        f"SELECT spine.*, outcome.__fti_value AS {LABEL} FROM {rows} spine LEFT JOIN {outcomes} outcome ON {_same_keys(label)}"
+    )
+
+
+def _same_keys(label: Label) -> str:
+    return " AND ".join(
+        f"spine.{quoted(label.column.spine_keys.get(key, key))} = outcome.{quoted(f'__fti_key_{number}')}"
+        for number, key in enumerate(label.group.keys)
+    )
+
+
+def _first_outcome(rows: str, outcomes: str, label: Label, time: str) -> str:
+    """The SQL of rows with the first outcome after a time and within the label's horizon."""
+    assert label.horizon is not None
+    horizon = f"to_microseconds({microseconds(label.horizon)})"
+    return (
+        f"SELECT spine.*, CASE WHEN outcome.__fti_event <= spine.{time} + {horizon} THEN outcome.__fti_value END AS {LABEL} "
+        f"FROM {rows} spine ASOF LEFT JOIN {outcomes} outcome ON {_same_keys(label)} AND spine.{time} < outcome.__fti_event"
+    )
+
+
+def _outcomes(
+    connection: duckdb.DuckDBPyConnection,
+    labels: duckdb.DuckDBPyRelation,
+    label: Label,
+    cutoff: datetime,
+    *,
+    by_time: bool,
+) -> duckdb.DuckDBPyRelation:
+    """Each outcome once, as its latest correction known at the cutoff has it: by key, or by key and event time."""
+    group = label.group
+    keys = ", ".join(f"{quoted(key)} AS {quoted(f'__fti_key_{number}')}" for number, key in enumerate(group.keys))
+    value = f"{quoted(label.name)} AS __fti_value"
+    if group.event_time is None:
+        return connection.sql(
+            f"SELECT {keys}, {value}, '-infinity'::TIMESTAMP AS __fti_since FROM {relation_name(labels)}"
+        )
+    event = quoted(group.event_time)
+    available = available_sql(group.times)
+    visible = f"greatest({event}, {available})"
+    each = f"PARTITION BY {', '.join([*map(quoted, group.keys), *([event] if by_time else [])])}"
+    tie = f", {quoted(group.tie_break)} DESC NULLS LAST" if group.tie_break else ""
+    since = f"min({visible}) FILTER ({quoted(label.name)} IS NOT NULL) OVER ({each}) AS __fti_since"
+    return connection.sql(
+        f"SELECT {keys}, {value}, {event} AS __fti_event, {since} FROM {relation_name(labels)} "
+        f"WHERE {visible} <= {timestamp(cutoff)} "
+        f"QUALIFY row_number() OVER ({each} ORDER BY {available} DESC, {event} DESC{tie}) = 1"
+    )

@@ -17,12 +17,20 @@ FtiError
     └── NoChampionError        the model has no champion to serve
 """
 
+import re
 import reprlib
 from collections.abc import Iterable
+from typing import Any
+
+_LONGEST = 4_000
+_LONG_WORD = re.compile(r"(\S{200})\S{200,}(\S{100})")
 
 
 class FtiError(Exception):
-    """Everything this library raises on purpose."""
+    """Everything this library raises on purpose. Its text has at most 4,000 characters, whatever it names."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*(bounded(one) if isinstance(one, str) else one for one in arguments), **named)
 
 
 class DeclarationError(FtiError):
@@ -79,6 +87,20 @@ class RequestError(PredictionError):
 
 class NoChampionError(PredictionError):
     """The model has no champion to serve."""
+
+
+def bounded(text: str) -> str:
+    """A text of at most 4,000 characters, in which no word is longer than 500: what is in the middle of either is left out.
+
+    >>> len(bounded("no such file: " + "x" * 1_000_000))
+    317
+    """
+    if len(text) <= 500:
+        return text
+    if len(text) > 100 * _LONGEST:  # before it is looked through for words
+        text = f"{text[: 50 * _LONGEST]}...{text[-50 * _LONGEST :]}"
+    text = _LONG_WORD.sub(r"\1...\2", text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1_003]}...{text[-1_000:]}"
 
 
 _excerpt = reprlib.Repr()

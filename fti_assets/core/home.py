@@ -27,10 +27,10 @@ def folder_of(location: str | Path, *, what: str, instead: str = "a folder") -> 
     Raises:
         StoreError: it is an address, or a mistyped one, or no path at all.
     """
+    if "\0" in str(location):
+        raise StoreError(f"the {what} store cannot lie at a path with a NUL character in it: name {instead}")
     if not isinstance(location, str):
         return Path(location)
-    if "\0" in location:
-        raise StoreError(f"the {what} store cannot lie at a path with a NUL character in it: name {instead}")
     if is_address(location) or shown(location) != location:
         raise StoreError(f"the {what} store cannot lie at {shown(location)}: name {instead}")
     if is_address(location.strip(" \t\r\n'\"")) or _CREDENTIALS.search(location):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fti_assets.core.sql import literal, quoted
-from fti_assets.errors import DeclarationError
+from fti_assets.errors import DeclarationError, excerpt
 
 FEATURES, DATASETS, PREDICTIONS, MONITORING = "features", "datasets", "predictions", "monitoring"
 """The schemas of the tables that declarations have."""
@@ -42,6 +42,9 @@ def in_partitions(partitions: Iterable[str]) -> str:
     return f"{PARTITION} IN ({', '.join(map(literal, partitions)) or 'NULL'})"
 
 
+_VERSIONS = 10**15
+
+
 def versioned(name: str, version: int) -> str:
     """The name of one version: of an asset, of its table and of its online namespace.
 
@@ -52,9 +55,9 @@ def versioned(name: str, version: int) -> str:
 
 
 def checked_version(version: int, *, what: str) -> int:
-    """Return ``version``, or raise a DeclarationError if it is not 1, 2, 3 and so on."""
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise DeclarationError(f"{what}: version is {version!r}; versions are 1, 2, 3 ...")
+    """Return ``version``, or raise a DeclarationError if it is not 1, 2, 3 and so on, of at most 15 digits."""
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version < _VERSIONS:
+        raise DeclarationError(f"{what}: version is {excerpt(version)}; versions are 1, 2, 3 ... of at most 15 digits")
     return version
 
 

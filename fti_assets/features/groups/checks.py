@@ -43,8 +43,8 @@ def checked_terms(
 
 def check_group(group: FeatureGroup) -> None:
     """Raise a DeclarationError if a group's declaration is impossible."""
+    checked_version(group.version, what=f"feature group {group.name}")
     what = f"feature group {group.table_name}"
-    checked_version(group.version, what=what)
     if not group.keys:
         raise DeclarationError(f"{what} has no keys: name the columns that identify the entity, keys=['customer_id']")
     if group.event_time is None:

@@ -6,6 +6,8 @@ import onnxruntime
 
 from fti_assets.core import clock
 from fti_assets.core.manifest import DatasetRecord, ModelManifest, ViewRecord
+from fti_assets.core.names import checked_version
+from fti_assets.errors import excerpt
 from fti_assets.stores.models.store import ModelStore, build_id
 
 
@@ -19,9 +21,11 @@ def publish_graph(store: ModelStore, name: str, graph: bytes, *, version: int = 
         reason: what the history of champions says of it.
 
     Raises:
+        DeclarationError: the version is none.
         StoreError: the name is none, the graph does not load, or the store cannot be written.
         AliasConflictError: somebody else changed the champion meanwhile.
     """
+    checked_version(version, what=f"model {excerpt(name)}")
     now = clock.now()
     before = store.aliases(name).champion
     manifest = ModelManifest(

@@ -14,6 +14,7 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.stores.duckdb.postgres_address import PostgresAddress, postgres_address
+from fti_assets.stores.files import readable
 from fti_assets.stores.sources.source import content_version, digest, one_row
 
 
@@ -104,7 +105,9 @@ class DuckDBTable:
 
     def scan(self, connection: duckdb.DuckDBPyConnection) -> str:
         file = Path(self.file)
-        if not file.is_file():
+        with readable(file):
+            exists = file.is_file()
+        if not exists:
             raise StoreError(f"there is no DuckDB file {file} with the table {self.table}: run what writes it first")
         alias = f"__fti_{hashlib.sha256(str(file.absolute()).encode()).hexdigest()[:12]}"
         try:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fti_assets.core import clock
+from fti_assets.core.home import folder_of
 from fti_assets.errors import DeclarationError
 from fti_assets.inference.serving.log.files import OPEN, finish
 from fti_assets.inference.serving.log.lines import Redaction, answer_line, drops_line, footer, header, instant_of
@@ -86,9 +87,10 @@ class LogWriter:
         limits: LogLimits | None = None,
         tally: Tally | None = None,
     ) -> None:
-        with written(Path(folder)):
-            Path(folder).mkdir(parents=True, exist_ok=True)
-        self._work = _Work(Path(folder), Redaction.of(redact), limits or LogLimits(), tally)
+        path = folder_of(folder, what="log")
+        with written(path):
+            path.mkdir(parents=True, exist_ok=True)
+        self._work = _Work(path, Redaction.of(redact), limits or LogLimits(), tally)
         # The thread holds the work and not the writer, or the writer would never be collected.
         self._end = weakref.finalize(self, self._work.close)
 

@@ -17,6 +17,7 @@ from fti_assets.core.on_demand.call import check_source
 from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedError, PredictionError, listed
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.inference.log.log import PredictionLog
 from fti_assets.orchestration.declaration import Declaration, TableDeclaration, walk
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.orchestration.signature import parameters_of
@@ -46,11 +47,11 @@ def build_definitions(
 ) -> dg.Definitions:
     """Turn declarations, and everything that they rest on, into ``dg.Definitions``.
 
-    Sensors that evaluate the automation conditions come with it, running. Systems that share groups belong into one call;
-    what it gives can be merged with other definitions, if they are given the same resources.
+    Sensors that evaluate the automation conditions come with it, running, and those that take in prediction logs. Systems that share
+    groups belong into one call; what it gives can be merged with other definitions, if they are given the same resources.
 
     Args:
-        declarations: groups, datasets, models and predictions; what they rest on is collected.
+        declarations: groups, datasets, models, predictions and prediction logs; what they rest on is collected.
         name: the system's name, with which its sensors' names begin; by default that of the first declaration.
         resources: Dagster resources; ``fti`` is the ``Stores``, by default those under ``FTI_HOME``.
         executor: how a run works through its steps. By default one after another in the run's own process, since a process a step
@@ -61,8 +62,8 @@ def build_definitions(
             ``asset_checks``).
 
     Raises:
-        DeclarationError: two declarations have one name and version, or a champion needs a group version that is no
-            longer declared.
+        DeclarationError: two declarations have one name and version, two logs are of one model, or a champion needs a group version
+            that is no longer declared.
     """
     if not declarations:
         raise DeclarationError(
@@ -86,6 +87,7 @@ def build_definitions(
         )
     collected = walk(declarations)
     _refuse_same_names(collected)
+    _refuse_two_logs(collected)
     _refuse_unmade_inputs(collected, plain)
     # Refused here, where the password of an address is kept out of the error.
     all_resources = {STORES: _DEFAULT_STORES, **(resources or {})}
@@ -95,7 +97,12 @@ def build_definitions(
         )
     _refuse_retired_versions(collected, all_resources[STORES])
     assets = [*(declaration.assets_def for declaration in collected), *plain]
-    sensors = [*_automation(name or declarations[0].name, collected), *(options.pop("sensors", None) or [])]
+    own_sensors = [one.sensor for one in collected if isinstance(one, PredictionLog)]
+    sensors = [
+        *_automation(name or declarations[0].name, collected),
+        *own_sensors,
+        *(options.pop("sensors", None) or []),
+    ]
     try:
         return dg.Definitions(assets=assets, resources=all_resources, sensors=sensors, executor=executor, **options)
     except Exception as error:  # Dagster's checks of what it takes share no class
@@ -142,6 +149,19 @@ def _refuse_same_names(declarations: Sequence[Declaration]) -> None:
                 f"{key.to_user_string()!r}; give one of them another name or version"
             )
         by_key[key] = by_place[place] = declaration
+
+
+def _refuse_two_logs(declarations: Sequence[Declaration]) -> None:
+    """A file is deleted when it is taken in, so what it holds can go into one table alone."""
+    by_model: dict[str, PredictionLog] = {}
+    for log in declarations:
+        if isinstance(log, PredictionLog):
+            other = by_model.setdefault(log.model.name, log)
+            if other is not log:
+                raise DeclarationError(
+                    f"{other.table_name} and {log.table_name} both log model {log.model.name!r}, whose files go into one table: leave "
+                    "one of them; what the other holds stays in the lake, and fti.read gives it by its name"
+                )
 
 
 def _refuse_unmade_inputs(declarations: Sequence[Declaration], assets: Iterable[Any]) -> None:

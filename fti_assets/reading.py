@@ -26,12 +26,13 @@ from fti_assets.stores.sources.source import source_connection
 
 if TYPE_CHECKING:
     from fti_assets.inference.batch.predictions import BatchPredictions
+    from fti_assets.inference.log.log import PredictionLog
     from fti_assets.training.datasets.dataset import TrainingDataset
 
 
 @checked_arguments()
 def read(
-    declaration: FeatureGroup | TrainingDataset | BatchPredictions | str,
+    declaration: FeatureGroup | TrainingDataset | BatchPredictions | PredictionLog | str,
     *,
     at: datetime | str | None = None,
     columns: Sequence[str] | None = None,
@@ -40,7 +41,7 @@ def read(
     as_: Kind = "pandas",
     stores: Stores | None = None,
 ) -> Any:
-    """Read what is stored of a feature group, a training dataset or batch predictions; an external group where it lies.
+    """Read what is stored of a feature group, a training dataset, batch predictions or a prediction log; an external group where it lies.
 
     Args:
         declaration: what to read; without its code, the table's name, ``"weather_v1"``.
@@ -115,7 +116,9 @@ def _selected(rows: duckdb.DuckDBPyRelation, columns: Sequence[str] | None, what
     return rows.project(", ".join(map(quoted, columns))) if columns is not None else rows
 
 
-def _table(lake: Lake, declaration: FeatureGroup | TrainingDataset | BatchPredictions | str) -> TableName:
+def _table(
+    lake: Lake, declaration: FeatureGroup | TrainingDataset | BatchPredictions | PredictionLog | str
+) -> TableName:
     if not isinstance(declaration, str):
         return declaration.table
     tables = lake.tables()

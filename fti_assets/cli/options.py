@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     import dagster as dg
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_STORES = {"lake": "offline", "models": "model", "online": "online"}
+_STORES = {"lake": "offline store's", "models": "model store's", "online": "online store's", "log": "prediction logs'"}
 
 
 def stores(*names: str, otherwise: str = "what the definitions say") -> Callable[[Command], Command]:
-    """The folders of some stores, as ``--lake``, ``--models`` and ``--online``."""
+    """The folders of some stores, as ``--lake``, ``--models``, ``--online`` and ``--log``."""
 
     def add(command: Command) -> Command:
         for name in reversed(names):
-            text = f"the {_STORES[name]} store's folder (default: {otherwise.format(name)})"
+            text = f"the {_STORES[name]} folder (default: {otherwise.format(name)})"
             command = click.option(f"--{name}", metavar="FOLDER", help=text)(command)
         return command
 

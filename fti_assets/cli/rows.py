@@ -23,7 +23,7 @@ from fti_assets.errors import DeclarationError, StoreError
 )
 @click.option("--dry-run", is_flag=True, help="only say where it is")
 @definitions
-@stores("lake", "models", "online")
+@stores("lake", "models", "online", "log")
 def forget(
     group: str,
     keys: tuple[str, ...],
@@ -45,6 +45,8 @@ def forget(
     key = dict(map(_column_and_value, keys))
     done = forget(system, group, key, stores=system_stores, expire=expire, dry_run=dry_run)
     click.echo(as_text(done))
+    if done.still_logged:
+        raise StoreError(f"not every file of {system_stores.log_folder()} is shown to be without the key: see above")
     if done.expired is not None and (done.expired.holding or done.expired.unreadable):
         root = system_stores.offline_store().root
         raise StoreError(f"not every file of {root} is shown to be without the key: see above")

@@ -24,6 +24,7 @@ class StoresComponent(PlacedComponent):
         lake: the offline store's folder.
         models: the model store's folder.
         online: the online store's folder.
+        log: the folder into which answers are logged.
         resource: the path of a ``Stores`` made in Python, as in ``my_project.resources.stores``, instead of folders. Python
             definitions that give the resource too must give that same object.
     """
@@ -31,6 +32,7 @@ class StoresComponent(PlacedComponent):
     lake: str | None = None
     models: str | None = None
     online: str | None = None
+    log: str | None = None
     resource: str | None = None
     _stores: Any = PrivateAttr(None)
 
@@ -59,7 +61,9 @@ class StoresComponent(PlacedComponent):
         return stores
 
     def _made(self) -> fti.Stores:
-        folders = {name: folder for name in ("lake", "models", "online") if (folder := getattr(self, name)) is not None}
+        folders = {
+            name: folder for name in ("lake", "models", "online", "log") if (folder := getattr(self, name)) is not None
+        }
         if self.resource is None:
             return fti.Stores(**folders)
         if folders:

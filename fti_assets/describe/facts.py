@@ -1,4 +1,4 @@
-"""Feature groups, datasets, models and predictions in facts; what only the user can say is read from an asset's tags or metadata."""
+"""Groups, datasets, models, predictions and their logs in facts; what only the user can say is read from an asset's tags or metadata."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import dagster as dg
 from fti_assets.errors import FtiError
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.inference.log.log import PredictionLog
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import Stores
 from fti_assets.training.datasets.dataset import TrainingDataset
@@ -184,6 +185,21 @@ def online_inference(model: Model, spec: Any, stores: Stores | None) -> dict[str
         "reads": [group.table_name for group in joined if group.online],
         "on_demand": [feature.name for feature in view.on_demand],
         "online_store": online or "known when it runs",
+    }
+
+
+def log_facts(log: PredictionLog, spec: Any, starts: list[str], stores: Stores | None) -> dict[str, Any]:
+    """Whose answers are logged, from where to where, and what is kept out."""
+    known = stores is not None and not isinstance(stores.log, dg.EnvVar)
+    return {
+        "asset": spec.key.to_user_string(),
+        "model": log.model.asset_name,
+        "redacted": sorted(log.redact),
+        "runs": runs(log.partitions_def),
+        "files": str(stores.log_folder() / log.model.name) if known and stores is not None else "known when it runs",
+        "sink": f"the table {log.table.full_name} of the offline store",
+        "schedule": starts,
+        "upstream": upstream(log.assets_def),
     }
 
 

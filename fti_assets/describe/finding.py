@@ -18,6 +18,7 @@ from fti_assets.features.groups.columns import COLUMN_SCHEMA
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.inference.log.log import PredictionLog
 from fti_assets.orchestration.declaration import Declaration, declaration_of, walk
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.models.model import Model
@@ -28,6 +29,7 @@ _KINDS = {
     TrainingDataset: "training dataset",
     Model: "model",
     BatchPredictions: "batch predictions",
+    PredictionLog: "prediction log",
 }
 _PLACES = ("name", "column", "tag", "owner", "description")
 _LONGEST = 80

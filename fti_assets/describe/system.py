@@ -7,9 +7,17 @@ from typing import Any
 
 import dagster as dg
 
-from fti_assets.describe.facts import batch_inference, dataset_facts, feature_pipeline, model_facts, online_inference
+from fti_assets.describe.facts import (
+    batch_inference,
+    dataset_facts,
+    feature_pipeline,
+    log_facts,
+    model_facts,
+    online_inference,
+)
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.inference.log.log import PredictionLog
 from fti_assets.orchestration.declaration import declaration_of
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.training.datasets.dataset import TrainingDataset
@@ -29,7 +37,8 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
     ``accelerator``, ``consumer``, ``server``, ``latency_goal``), else it is "not stated".
 
     Returns:
-        ``features``, ``datasets``, ``models``, ``batch`` and ``online`` inference, and ``others``, each a list of facts.
+        ``features``, ``datasets``, ``models``, ``batch`` and ``online`` inference, prediction ``logs`` and ``others``, each a list
+        of facts.
 
     >>> describe(defs)["features"][0]["schedule"]  # doctest: +SKIP
     ['automation condition eager']
@@ -37,7 +46,9 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
     triggers = _triggers_by_key(definitions)
     stores = (definitions.resources or {}).get(STORES)
     stores = stores if isinstance(stores, Stores) else None
-    system: dict[str, Any] = {part: [] for part in ("features", "datasets", "models", "batch", "online", "others")}
+    system: dict[str, Any] = {
+        part: [] for part in ("features", "datasets", "models", "batch", "online", "logs", "others")
+    }
     assets = definitions.get_repository_def().assets_defs_by_key
     for key, asset in assets.items():
         spec, starts = asset.get_asset_spec(key), triggers.get(key) or [_BY_HAND]
@@ -51,6 +62,8 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
                 system["online"].append(online_inference(model, spec, stores))
             case BatchPredictions() as predictions:
                 system["batch"].append(batch_inference(predictions, spec, starts))
+            case PredictionLog() as log:
+                system["logs"].append(log_facts(log, spec, starts, stores))
             case _:
                 system["others"].append({"asset": key.to_user_string(), "schedule": starts})
     return {part: sorted(facts, key=lambda one: str(one["asset"])) for part, facts in system.items()}

@@ -11,6 +11,7 @@ _TITLES = {
     "models": "TRAINING: models",
     "batch": "INFERENCE: batch",
     "online": "INFERENCE: online",
+    "logs": "INFERENCE: prediction logs",
     "others": "OTHER ASSETS",
 }
 

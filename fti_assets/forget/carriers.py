@@ -14,14 +14,15 @@ from fti_assets.errors import DeclarationError, NotMaterializedError, one_of
 from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.inference.batch.predictions import BatchPredictions
-from fti_assets.orchestration.declaration import Declaration, TableDeclaration, walk
+from fti_assets.inference.log.log import PredictionLog
+from fti_assets.orchestration.declaration import Declaration, walk
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.views.view import FeatureView
 
 Values = Mapping[str, str]
 """The column of a table that holds each part of the entity's key, and that part as text."""
 
-Kind = Literal["group", "predictions", "dataset"]
+Kind = Literal["group", "predictions", "dataset", "log"]
 _VERSIONED = re.compile(r"(.+)_v[1-9][0-9]*")
 
 
@@ -86,7 +87,7 @@ def entity_columns(declarations: Sequence[Declaration], group: str) -> list[str]
 def carriers(
     declarations: Sequence[Declaration], group: str, values: Values, stored: Sequence[TableName]
 ) -> list[Carrier]:
-    """The stored tables of a group, and the predictions and datasets whose rows can be the same entity's."""
+    """The stored tables of a group, and the predictions, logs and datasets whose rows can be the same entity's."""
     results: dict[TableName, Carrier] = {}
     keys: tuple[str, ...] = ()
     for one in declarations:
@@ -97,15 +98,20 @@ def carriers(
             views = [model.view for model in one.models] if isinstance(one, BatchPredictions) else [one.view]
             view = views[0]
             # By the joins of each model's view: only one of them may lead to the group.
-            asked = _unique(found for each in views for found in _spine_values(each, group, values))
+            asked = _unique(found for each in views for found in spine_values(each, group, values))
             if asked:
                 kind: Kind = "predictions" if isinstance(one, BatchPredictions) else "dataset"
                 identity, own = view.identity, view.spine.keys
                 if isinstance(one, BatchPredictions):  # a list has fewer keys than the rows of the spine that it ranks
                     identity, own = one.identity, one.keys
-                spines = tuple(Spine(view.spine.table, identity, spine_values) for spine_values in asked)
+                spines = tuple(Spine(view.spine.table, identity, of_spine) for of_spine in asked)
                 results[one.table] = Carrier(one.table, kind, tuple(asked), spines, own, one.key)
-    declared = {one.table for one in declarations if isinstance(one, TableDeclaration)}
+        elif isinstance(one, PredictionLog):
+            asked = list(spine_values(one.model.view, group, values))
+            if asked:
+                results[one.table] = Carrier(one.table, "log", tuple(asked), asset=one.key)
+    kinds = FeatureGroup | BatchPredictions | TrainingDataset | PredictionLog
+    declared = {one.table for one in declarations if isinstance(one, kinds)}
     for table in stored:  # what is no longer declared
         if table in declared:
             continue
@@ -129,7 +135,7 @@ def other_carriers(
             asked.append(values)
         for view in views_of(declarations):
             if view.spine.table == table:
-                asked += _spine_values(view, group, values)
+                asked += spine_values(view, group, values)
             elif view.spine.name == group:
                 asked += _group_values(view, table, values)
         if asked:
@@ -161,7 +167,7 @@ def _joined(view: FeatureView) -> Iterator[Selection]:
                 yield selection
 
 
-def _spine_values(view: FeatureView, group: str, values: Values) -> Iterator[Values]:
+def spine_values(view: FeatureView, group: str, values: Values) -> Iterator[Values]:
     """How a group's entity is found in a view's spine: as it is, or by each join to the group."""
     if view.spine.name == group:
         yield dict(values)

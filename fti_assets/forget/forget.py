@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,11 +11,20 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.core.names import Commit, PartitionRecord, TableName
-from fti_assets.core.times import instant
 from fti_assets.describe import existing_store
 from fti_assets.errors import DataError, StoreError
 from fti_assets.forget.carriers import Carrier, Values, carriers, check_key, name_of, other_carriers
 from fti_assets.forget.events import home_instance, tell_dagster
+from fti_assets.forget.log_files import (
+    REQUEST_COLUMN,
+    await_closed,
+    comparable,
+    counted,
+    holding_files,
+    in_request,
+    log_folders,
+    take_out_of_files,
+)
 from fti_assets.forget.report import Forgotten, TableReport
 from fti_assets.orchestration.declaration import Declaration, TableDeclaration, declarations_of
 from fti_assets.orchestration.resources import Stores
@@ -61,9 +69,16 @@ class _Search:
 
 
 def forget(
-    definitions: dg.Definitions, group: str, key: Key, *, stores: Stores, expire: bool = False, dry_run: bool = False
+    definitions: dg.Definitions,
+    group: str,
+    key: Key,
+    *,
+    stores: Stores,
+    expire: bool = False,
+    dry_run: bool = False,
+    log_seconds: float = 90.0,
 ) -> Forgotten:
-    """Take a key out of all versions of a group, of the predictions that rest on it, of the online store and rejected rows.
+    """Take a key out of all versions of a group, of predictions and prediction logs, of the online store and rejected rows.
 
     What windows keep of its partitions is dropped, and made anew by their next run. One commit a table; its message names the
     columns, never the key.
@@ -76,6 +91,8 @@ def forget(
         expire: also take it out of training datasets, expire every snapshot that holds it, pinned ones too, and delete
             the files.
         dry_run: only look.
+        log_seconds: how long to wait for files of a prediction log that hold it and are being written; their writers close them in
+            a minute.
 
     Raises:
         NotMaterializedError: there is no such group, or no offline store.
@@ -96,8 +113,16 @@ def forget(
         by_group_first = sorted(carriers(declarations, group, key, stored), key=lambda one: one.kind != "group")
         searches = [_search(lake, carrier) for carrier in by_group_first]
         refused = [error for search in searches for error in search.refused]
-        if refused and all(search.predicate == _NO_ROW for search in searches):
+        if refused and all(search.predicate == _NO_ROW for search in searches if search.carrier.kind != "log"):
             raise refused[0]
+        folders = log_folders(declarations, group, key, stores.log_folder())
+        if dry_run:
+            logged = counted(folders)
+        else:
+            # The files before their table: what is taken in meanwhile is then without the key, or found in the table.
+            await_closed(folders, log_seconds)
+            logged = take_out_of_files(lake, folders)
+            searches = [_search(lake, one.carrier) if one.carrier.kind == "log" else one for one in searches]
         elsewhere = _elsewhere(lake, declarations, group, key, stored)
         holding = [search for search in searches if search.occurrences.rows or search.occurrences.snapshots]
         models = _models(stores.model_store(), holding)
@@ -129,9 +154,11 @@ def forget(
         }
         # Looked for anew: a run that began before may have written the key again meanwhile.
         still = [
-            find(lake, search.carrier.table, search.predicate) if commits else search.occurrences for search in searches
+            find(lake, one.carrier.table, one.predicate) if commits or one.carrier.kind == "log" else one.occurrences
+            for one in searches
         ]
-        again = [match.table.full_name for match in still if match.rows and match.table in commits]
+        logs = [search.carrier.table for search in searches if search.carrier.kind == "log" and not dry_run]
+        again = [match.table.full_name for match in still if match.rows and match.table in (*commits, *logs)]
         of_tiles = tiles if dry_run else _tiles(lake, searches)
         again += [match.table.full_name for match in of_tiles if match.current and not dry_run]
         holders = [*(match.snapshots for match in still), *(match.snapshots for match in of_tiles)]
@@ -154,6 +181,8 @@ def forget(
         tiles=[table.full_name for table in current],
         online=online,
         rejected=rejected,
+        logged=logged,
+        still_logged=[] if dry_run else [str(path) for path in holding_files(folders)],
         elsewhere=elsewhere,
         models=models,
         snapshots=snapshots,
@@ -178,7 +207,10 @@ def _refuse_old_catalog(lake: Lake, declarations: Sequence[Declaration]) -> None
 def _search(lake: Lake, carrier: Carrier) -> _Search:
     """Find the entity's rows: by the columns that hold its key, and by the spine rows that do."""
     types, parts, identities, refused = columns_of(lake, carrier.table), [], [], []
-    for values in carrier.values:
+    is_log = carrier.kind in ("log", "predictions") and {REQUEST_COLUMN, "request_id"} <= types.keys()
+    if is_log:
+        parts += [f"({in_request(values, types)})" for values in carrier.values]
+    for values in () if is_log else carrier.values:
         if set(values) <= types.keys():
             try:
                 parts.append(f"({equals(lake, carrier.table, values)})")
@@ -194,7 +226,7 @@ def _search(lake: Lake, carrier: Carrier) -> _Search:
                 continue
             parts.append(matching(spine.identity, rows))
             records = lake.connection.sql(f"FROM {rows}").fetchall()
-            identities.append((spine.identity, frozenset(tuple(map(_comparable, row)) for row in records)))
+            identities.append((spine.identity, frozenset(tuple(map(comparable, row)) for row in records)))
     predicate = " OR ".join(parts) or _NO_ROW
     return _Search(carrier, predicate, find(lake, carrier.table, predicate), tuple(identities), tuple(refused))
 
@@ -226,7 +258,7 @@ def _take_out(
     lake: Lake, searches: Sequence[_Search], group: str, key: Key, *, datasets: bool
 ) -> dict[TableName, Commit]:
     """Predictions and datasets first: they are found by the rows of their spine."""
-    order = ("predictions", "dataset", "group") if datasets else ("predictions", "group")
+    order = ("log", "predictions", "dataset", "group") if datasets else ("log", "predictions", "group")
     commits = {}
     for kind in order:
         for search in searches:
@@ -299,7 +331,7 @@ def _online_keys(lake: Lake, online: OnlineStore, searches: Iterable[_Search]) -
 def _rejected(lake: Lake, search: _Search, *, remove: bool) -> tuple[int, int]:
     def matches(row: Mapping[str, Any]) -> bool:
         return any(_has(row, values) for values in search.carrier.values) or any(
-            set(identity) <= row.keys() and tuple(_comparable(row[name]) for name in identity) in of_spine
+            set(identity) <= row.keys() and tuple(comparable(row[name]) for name in identity) in of_spine
             for identity, of_spine in search.identities
         )
 
@@ -307,17 +339,7 @@ def _rejected(lake: Lake, search: _Search, *, remove: bool) -> tuple[int, int]:
 
 
 def _has(row: Mapping[str, Any], values: Values) -> bool:
-    return all(column in row and _comparable(row[column]) == _comparable(text) for column, text in values.items())
-
-
-def _comparable(value: Any) -> str:
-    """One text for what JSON, the command line and the lake write in different ways: 17, 17.0 and "17"; instants."""
-    text = str(value)
-    with suppress(ValueError):
-        return str(int(text.removesuffix(".0")))
-    with suppress(ValueError, OverflowError):
-        return instant(text).isoformat(timespec="microseconds")
-    return text.lower() if text.lower() in ("true", "false") else text
+    return all(column in row and comparable(row[column]) == comparable(text) for column, text in values.items())
 
 
 def _pinned(lake: Lake, stores: Stores, snapshots: Sequence[int]) -> dict[int, tuple[str, ...]]:

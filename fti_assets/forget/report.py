@@ -37,6 +37,8 @@ class Forgotten:
     """Of each namespace, how many keys were deleted; in a dry run, how many are there."""
     rejected: Mapping[str, tuple[int, int]]
     """Of each table, how many rows that were kept aside are the key's, in how many files."""
+    logged: Mapping[str, tuple[int, int]]
+    """Of each model, how many answers in the files of its prediction log are the key's, in how many files."""
     elsewhere: Mapping[str, tuple[Occurrences, str]]
     """Other groups that hold rows of the same entity, and the command that forgets it there."""
     models: Sequence[str]
@@ -51,6 +53,8 @@ class Forgotten:
     """The files of killed writers that held it when the command began."""
     written_again: Sequence[str] = ()
     """Tables into which somebody wrote the key while it was taken out."""
+    still_logged: Sequence[str] = ()
+    """The files of prediction logs that hold it after all, such as those that are being written."""
     reported_partitions: int = 0
 
     @property
@@ -62,6 +66,7 @@ class Forgotten:
             or self.snapshots
             or any(self.online.values())
             or self.rejected
+            or self.logged
             or self.elsewhere
             or self.of_killed_writers
         )
@@ -80,7 +85,7 @@ def as_text(forgotten: Forgotten) -> str:
 def _lines(done: Forgotten) -> Iterator[str]:
     named = f"the key of {done.group} ({', '.join(done.columns)})"
     if done.nothing:
-        yield f"{named} is nowhere: not in the lake, at no snapshot, not online, not among rejected rows. Nothing was changed"
+        yield f"{named} is nowhere: not in the lake, at no snapshot, not online, not among rejected rows, in no log. Nothing was changed"
         yield from _search(done)
         return
     yield f"{'would forget' if done.dry_run else 'forgot'} {named}"
@@ -94,6 +99,8 @@ def _lines(done: Forgotten) -> Iterator[str]:
         yield f"  online {namespace}: {keys} keys{'' if done.dry_run else ' deleted'}"
     for table, (rows, files) in done.rejected.items():
         yield f"  rejected rows of {table}: {rows} in {files} files{'' if done.dry_run else ', taken out'}"
+    for model, (lines, files) in done.logged.items():
+        yield f"  logged answers of {model}: {lines} in {files} files{'' if done.dry_run else ', taken out'}"
     yield from _datasets(done)
     if done.models:
         yield "models that learned from a snapshot which holds it:"
@@ -105,6 +112,8 @@ def _lines(done: Forgotten) -> Iterator[str]:
             yield f"  {table}: {_rows(occurrences)}; {command}"
     if done.written_again:
         yield f"somebody wrote it into {listed(done.written_again)} meanwhile: take it out of the sources and forget it again"
+    if done.still_logged:
+        yield f"files of prediction logs that hold it still: {listed(done.still_logged)}; forget it again once they are closed"
     if done.reported_partitions:
         yield f"Dagster was told the new data versions of {done.reported_partitions} partitions"
     if not done.dry_run:

@@ -50,17 +50,24 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
         models: the model store's folder; ``<home>/models`` by default.
         online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``<home>/online`` by default. The password of an
             address is kept out of what Dagster shows and records of the resource; better still, ``dg.EnvVar`` keeps it out of the code.
+        log: the folder into which servers and apps log their answers, for ``prediction_log``; ``<home>/log`` by default.
     """
 
     lake: str | None = None
     models: str | None = None
     online: str | None = None
+    log: str | None = None
 
     @checked_arguments(method=True)
     def __init__(
-        self, *, lake: str | Path | None = None, models: str | Path | None = None, online: str | Path | None = None
+        self,
+        *,
+        lake: str | Path | None = None,
+        models: str | Path | None = None,
+        online: str | Path | None = None,
+        log: str | Path | None = None,
     ) -> None:
-        super().__init__(lake=_hidden(lake), models=_hidden(models), online=_hidden(online))
+        super().__init__(lake=_hidden(lake), models=_hidden(models), online=_hidden(online), log=_hidden(log))
 
     def offline_store(self) -> OfflineStore:
         return OfflineStore(_address(self.lake) or home() / "lake")
@@ -70,6 +77,10 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
 
     def online_store(self) -> OnlineStore:
         return online_store(_address(self.online) or home() / "online")
+
+    def log_folder(self) -> Path:
+        """The folder of prediction logs, with one folder a model."""
+        return Path(_address(self.log) or home() / "log")
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Refuse: a step of this library stores its rows itself, and no other asset's output belongs into its tables.

@@ -41,7 +41,7 @@ def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
         run=run,
         config=PredictionConfig,
         deps=[
-            *(_model_dep(predictions, model) for model in models),
+            *(model_dep(model, partitions_def) for model in models),
             *(dep_on(group, partitions_def, back) for group, back in reaches.items()),
         ],
         check_specs=check_specs(
@@ -83,9 +83,9 @@ def _described(predictions: BatchPredictions) -> str:
     return f"What {who} for {each}, and the {build} that answered."
 
 
-def _model_dep(predictions: BatchPredictions, model: Model) -> dg.AssetDep:
-    timed = (predictions.partitions_def, model.partitions_def)
-    if all(is_timed(partitions) for partitions in timed):
+def model_dep(model: Model, partitions_def: dg.PartitionsDefinition[str] | None) -> dg.AssetDep:
+    """How answers in some partitions depend on their model."""
+    if is_timed(partitions_def) and is_timed(model.partitions_def):
         with beta_accepted():
             mapping = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
         return dg.AssetDep(model.key, partition_mapping=mapping)

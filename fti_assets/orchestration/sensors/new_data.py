@@ -44,6 +44,7 @@ def new_data_sensor(
     name: str | None = None,
     minimum_interval_seconds: int | None = 30,
     most_runs: int = 100,
+    name_gaps: bool = True,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.RUNNING,
     description: str | None = None,
     tags: Mapping[str, str] | None = None,
@@ -66,6 +67,7 @@ def new_data_sensor(
         name: the sensor's name, by default the function's.
         minimum_interval_seconds: how often it looks.
         most_runs: how many runs a tick requests at most; the rest follow in the next ticks, and the tick says so.
+        name_gaps: whether the tick names partitions that have not landed though later ones have; say False where they land in no order.
         default_status: running, unless you say otherwise.
         description: what it watches, by default the function's docstring.
         tags: the sensor's tags.
@@ -98,7 +100,7 @@ def new_data_sensor(
         annotations = annotations_of(function, names)
 
         def evaluate(context: dg.SensorEvaluationContext, **resources: Any) -> dg.SensorResult:
-            return _tick(context, targets, function(**with_context(function, resources, context)), most_runs)
+            return _tick(context, targets, function(**with_context(function, resources, context)), most_runs, name_gaps)
 
         asked = [parameter for parameter in parameters_of(function) if parameter != CONTEXT]
         resources = {parameter: annotations.get(parameter, Any) for parameter in asked}
@@ -125,7 +127,7 @@ class _Due:
 
 
 def _tick(
-    context: dg.SensorEvaluationContext, targets: Sequence[Target], versions: Versions, most_runs: int
+    context: dg.SensorEvaluationContext, targets: Sequence[Target], versions: Versions, most_runs: int, name_gaps: bool
 ) -> dg.SensorResult:
     cursor = Cursor.of(context)
     again = requests_again(context, cursor)
@@ -133,7 +135,7 @@ def _tick(
     digest = _digest(landed)
     requests: list[Request] = []
     if digest != cursor.digest:
-        requests = _changed(context, cursor, landed, most_runs)
+        requests = _changed(context, cursor, landed, most_runs, name_gaps)
         # Runs are left, so the next tick has to look again even if nothing has landed until then.
         cursor.digest = "" if cursor.waiting and cursor.waiting[-1].startswith(_MORE) else digest
     again = [old for old in again if not any(new.covers(old) for new in requests)]
@@ -148,7 +150,11 @@ def _tick(
 
 
 def _changed(
-    context: dg.SensorEvaluationContext, cursor: Cursor, landed: Mapping[Target, Mapping[str, str]], most_runs: int
+    context: dg.SensorEvaluationContext,
+    cursor: Cursor,
+    landed: Mapping[Target, Mapping[str, str]],
+    most_runs: int,
+    name_gaps: bool,
 ) -> list[Request]:
     """Request what is new or changed, and remember the versions that were requested."""
     due: dict[_Due, list[Target]] = {}
@@ -164,8 +170,10 @@ def _changed(
             due.setdefault(_Due(tuple(run), partitions_def), []).append(target)
         remembered[name] = dict(before)
         waiting += [f"{name} {key}, which is not a partition yet" for key in new if key not in partitions.existing]
-        existing = [key for key in versions if key in before or key in partitions.existing]
-        waiting += [f"{name} {key}, which has not landed though a later one has" for key in partitions.gaps(existing)]
+        if name_gaps:
+            existing = [key for key in versions if key in before or key in partitions.existing]
+            gaps = partitions.gaps(existing)
+            waiting += [f"{name} {key}, which has not landed though a later one has" for key in gaps]
     requests = []
     for one, of in list(due.items())[:most_runs]:
         names = sorted(target.key.to_user_string() for target in of)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,10 @@ from fti_assets.inference.serving.log.lines import instant_of
 from fti_assets.stores.files import readable, sync_folder, written
 
 CLOSED, OPEN = ".jsonl", ".jsonl.open"
+STAMP = "%Y%m%dT%H%M%S%f"
+"""How a file's name begins: when it was begun."""
+
+_STAMP_LENGTH = len("20130101T000000000000")
 _TAIL = 65_536
 
 
@@ -26,9 +31,17 @@ class LogFile:
     def name(self) -> str:
         return self.path.name.removesuffix(CLOSED)
 
+    @property
+    def begun(self) -> datetime | None:
+        """When its writer began it, naive UTC; None of a file that no writer has named."""
+        try:
+            return datetime.strptime(self.name[:_STAMP_LENGTH], STAMP)
+        except ValueError:
+            return None
+
     def lines(self) -> Iterator[bytes]:
-        """Its whole lines, the first and the last included."""
-        with readable(self.path), self.path.open("rb") as file:
+        """Its whole lines, the first and the last included; none once it is taken in and gone."""
+        with readable(self.path), suppress(FileNotFoundError), self.path.open("rb") as file:
             for line in file:
                 if line.endswith(b"\n"):
                     yield line
@@ -47,9 +60,10 @@ class LogFile:
         return {at[:13] for line in self.lines() if (at := instant_of(line)) is not None}
 
     def _last_line(self) -> bytes:
-        with readable(self.path), self.path.open("rb") as file:
+        with readable(self.path), suppress(FileNotFoundError), self.path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
             return file.read().rstrip(b"\n").rpartition(b"\n")[2]
+        return b""
 
 
 def closed_files(folder: Path) -> list[LogFile]:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from fti_assets.core import clock
 from fti_assets.core.home import folder_of
 from fti_assets.errors import DeclarationError
-from fti_assets.inference.serving.log.files import OPEN, finish
+from fti_assets.inference.serving.log.files import OPEN, STAMP, finish
 from fti_assets.inference.serving.log.lines import Redaction, answer_line, drops_line, footer, header, instant_of
 from fti_assets.inference.serving.prediction import Prediction
 from fti_assets.stores.files import reason, written
@@ -146,7 +146,7 @@ class _File:
     def begun(cls, folder: Path, first: bytes) -> "_File":
         """A new file with its first line, which has its lock before others can see it."""
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"{clock.now():%Y%m%dT%H%M%S%f}-{os.getpid()}-{secrets.token_hex(4)}"
+        name = f"{clock.now().strftime(STAMP)}-{os.getpid()}-{secrets.token_hex(4)}"
         hidden = folder / f".{name}.tmp"
         descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
         try:

@@ -1,0 +1,123 @@
+"""A prediction log: what one model was asked and answered, a row an answer, by prediction time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
+
+import dagster as dg
+
+from fti_assets.core.names import PREDICTIONS
+from fti_assets.core.rules import Rule
+from fti_assets.core.types import SIDES
+from fti_assets.features.groups.columns import Columns, table_column
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.orchestration.declaration import TableDeclaration
+from fti_assets.training.judging.evaluation import OUTPUT_NAMES
+from fti_assets.training.models.model import Model
+
+REQUEST_ID, ROW, REQUEST, FEATURES = "request_id", "row", "request", "features"
+PREDICTION_TIME = "prediction_time"
+"""The prediction time of a log whose model's spine has no name for it."""
+
+REDACTED = Rule("redacted_by_servers", "What is redacted was never written in clear by who answered", blocking=False)
+NOT_DROPPED = Rule("nothing_dropped", "No answer was left out of the log by who answered", blocking=False)
+NOT_OUTSIDE = Rule("nothing_outside", "Every line of the log can be read and belongs to a partition", blocking=False)
+RULES = (REDACTED, NOT_DROPPED, NOT_OUTSIDE)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PredictionLog(TableDeclaration):
+    """A declared prediction log. Make one with ``prediction_log``."""
+
+    schema_name: ClassVar[str] = PREDICTIONS
+
+    model: Model
+    redact: frozenset[str]
+    to_sensor: Callable[[PredictionLog], dg.SensorDefinition] = field(repr=False)
+    source: ClassVar[None] = None
+    """What another system keeps; a log is the lake's."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What an answer is named by: the id of its request, and its place among the request's rows."""
+        return (REQUEST_ID, ROW)
+
+    @property
+    def event_time(self) -> str:
+        """The prediction time, under the spine's name for it."""
+        return self.model.view.spine.event_time or PREDICTION_TIME
+
+    @property
+    def output(self) -> str:
+        """The column of the answer, as prediction tables call it."""
+        return OUTPUT_NAMES[self.model.task]
+
+    @property
+    def rests_on(self) -> list[Model]:
+        """Its model."""
+        return [self.model]
+
+    @cached_property
+    def sensor(self) -> dg.SensorDefinition:
+        """What takes its files in, for definitions that ``build_definitions`` does not make."""
+        return self.to_sensor(self)
+
+
+def columns_of(log: PredictionLog) -> Columns:
+    """The columns of a log's table, with the types that are known before the first run."""
+    spine = log.model.view.spine
+    types = spine.columns or {}
+    answer = "MAP(VARCHAR, DOUBLE)" if log.model.task == "multiclass" else "number"
+    columns = [
+        table_column(REQUEST_ID, "text", "The request's id, by which fti why is asked", nullable=False),
+        table_column(ROW, "integer", "The answer's place among those of its request, from 0", nullable=False),
+        *(table_column(key, types.get(key), f"Key, of {spine.table_name}; null where redacted") for key in spine.keys),
+        table_column(log.event_time, "timestamp", "Prediction time", nullable=False),
+        table_column("answered_at", "timestamp", "When it was answered", nullable=False),
+        table_column("build", "text", "The build that answered", nullable=False),
+        table_column("arm", "text", "As what the build answered", nullable=False),
+        table_column(log.output, answer, f"The answer of {log.model.name}"),
+        table_column(REQUEST, "text", "The request as JSON, without what is redacted", nullable=False),
+        table_column(FEATURES, "text", "What the model saw, as JSON, without what is redacted", nullable=False),
+        table_column("ages", "text", "How many seconds old each group's row was, as JSON", nullable=False),
+        table_column("missing", "VARCHAR[]", "Groups that brought no row, or a stale one", nullable=False),
+        table_column("unknown", "VARCHAR[]", "Features with a category that was not learned", nullable=False),
+        table_column("out_of_schema", "VARCHAR[]", "Fields that the spine's schema would refuse", nullable=False),
+    ]
+    return {column.name: column for column in columns}
+
+
+def types_of(log: PredictionLog, spine_types: dict[str, str]) -> dict[str, str]:
+    """The DuckDB types of a log's columns, in their order.
+
+    Args:
+        log: the log.
+        spine_types: those of the spine's keys that are known.
+    """
+    result = {}
+    for name, column in columns_of(log).items():
+        kind = column.type
+        result[name] = spine_types.get(name) or (SIDES[kind].sql if kind in SIDES else kind)
+    return {name: "VARCHAR" if kind == "unknown" else kind for name, kind in result.items()}
+
+
+def own_columns(group: FeatureGroup) -> list[str]:
+    """The columns of a log that a spine has keys or a time for under the same name."""
+    fixed = {
+        REQUEST_ID,
+        ROW,
+        REQUEST,
+        FEATURES,
+        "answered_at",
+        "build",
+        "arm",
+        "ages",
+        "missing",
+        "unknown",
+        "out_of_schema",
+    }
+    fixed |= set(OUTPUT_NAMES.values())
+    return [name for name in (*group.keys, group.event_time) if name is not None and name.lower() in fixed]

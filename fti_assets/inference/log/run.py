@@ -1,0 +1,77 @@
+"""What the step of a prediction log does: take in the files that wait, and say what its writers did not do well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.core.rules import Verdict
+from fti_assets.core.sql import quoted
+from fti_assets.errors import listed
+from fti_assets.features.groups.columns import stored_schema
+from fti_assets.inference.log.log import NOT_DROPPED, NOT_OUTSIDE, REDACTED, PredictionLog, columns_of
+from fti_assets.inference.log.take_in import Taken, take_in
+from fti_assets.inference.log.waiting import OUTSIDE, outside_lines
+from fti_assets.orchestration.checks import check_result, preview
+from fti_assets.orchestration.materialization import materialized
+from fti_assets.orchestration.partitions import running_partitions
+from fti_assets.orchestration.resources import Stores
+
+
+def files_folder(log: PredictionLog, stores: Stores) -> Path:
+    """Where servers and apps write the files of a log's model."""
+    return stores.log_folder() / log.model.name
+
+
+def run_prediction_log(log: PredictionLog, context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
+    """Take in the lines that wait for the partitions that are run."""
+    folder = files_folder(log, stores)
+    keys = [partition.key for partition in running_partitions(context)]
+    with stores.offline_store().connect() as lake:
+        asset = context.assets_def.key.to_user_string()
+        taken = take_in(log, lake, folder, keys, asset=asset, run_id=context.run.run_id)
+        yield from (check_result(log.key, verdict) for verdict in _verdicts(log, taken, folder))
+        metadata = {
+            "preview": preview(lake.connection.table(quoted(taken.table))),
+            "new_answers": taken.answers,
+            "files": len(taken.files),
+            **stored_schema(columns_of(log), lake.types(log.table)),
+        }
+        yield from materialized(context, taken.commit, metadata)
+
+
+def _verdicts(log: PredictionLog, taken: Taken, folder: Path) -> list[Verdict]:
+    in_clear, dropped, outside = sum(taken.in_clear.values()), sum(taken.dropped.values()), outside_lines(folder)
+    redact = " ".join(f"--redact {name}" for name in sorted(taken.in_clear))
+    return [
+        Verdict(
+            REDACTED,
+            in_clear,
+            problem=f"{listed(taken.in_clear)} of {log.table_name} was written in clear into {listed(taken.clear_files)}; it was left out "
+            f"here. Start those who answer with {redact}, or load the predictor with redact=[...]"
+            if in_clear
+            else "",
+            facts=dict(taken.in_clear),
+        ),
+        Verdict(
+            NOT_DROPPED,
+            dropped,
+            problem=f"{dropped} answers were not logged: "
+            f"{listed(f'{why} {number}' for why, number in sorted(taken.dropped.items()))}. Make room in {folder}, or take its files in "
+            "more often"
+            if dropped
+            else "",
+            facts=dict(taken.dropped),
+        ),
+        Verdict(
+            NOT_OUTSIDE,
+            outside,
+            problem=f"{outside} lines are kept in {folder / OUTSIDE}, since they cannot be read or belong to no partition: "
+            "look at them, then move their files back once there are partitions for them, or delete them"
+            if outside
+            else "",
+        ),
+    ]

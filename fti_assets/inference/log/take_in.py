@@ -1,0 +1,165 @@
+"""Taking the files of a prediction log into the lake, each of their lines exactly once.
+
+What a partition's record in the ledger names is what the partition holds: it changes in the same commit as the rows. A file is
+deleted when all partitions of its lines name it, so a kill at any instant leaves what the next run goes on with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fti_assets.core.names import PARTITION, Commit
+from fti_assets.core.sql import quoted, temporary_name
+from fti_assets.errors import StoreError, listed
+from fti_assets.inference.log.entries import entry_of
+from fti_assets.inference.log.log import PredictionLog, types_of
+from fti_assets.inference.log.places import Places
+from fti_assets.inference.log.rows import Rows
+from fti_assets.inference.log.waiting import (
+    DROPPED,
+    FILES,
+    dropped_answers,
+    left_names,
+    settle,
+    state_of,
+    taken_files,
+    waiting_files,
+)
+from fti_assets.inference.serving.log.files import LogFile
+from fti_assets.inference.serving.log.lines import instant_of
+from fti_assets.stores.duckdb.relations import relation_name
+from fti_assets.stores.lake.lake import Lake
+
+_ATTEMPTS = 5
+
+
+class _ChangedMeanwhile(Exception):
+    """Another process took lines in, or changed a file, between the reading of the files and the commit."""
+
+
+@dataclass
+class Taken:
+    """What was taken in.
+
+    Args:
+        commit: the partitions as they are now.
+        table: the temporary table of their rows.
+        answers: how many rows are new.
+        files: the names of the files with lines that are new.
+        in_clear: how many of the new rows held a value in clear that their writer should have redacted, by its name.
+        clear_files: the files of those rows.
+        dropped: how many answers of the partitions their writers left out, by reason.
+        outside: how many lines were put outside the table.
+    """
+
+    commit: Commit
+    table: str
+    answers: int = 0
+    files: list[str] = field(default_factory=list)
+    in_clear: Counter[str] = field(default_factory=Counter)
+    clear_files: list[str] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+    outside: int = 0
+
+
+def take_in(
+    log: PredictionLog, lake: Lake, folder: Path, partitions: Sequence[str], *, asset: str, run_id: str = ""
+) -> Taken:
+    """Add the lines that wait to some partitions, in one commit, and delete the files that are then taken in whole.
+
+    Args:
+        log: the log.
+        lake: the open lake.
+        folder: where the files of the log's model are.
+        partitions: those that are run; lines of others wait on.
+        asset: the Dagster asset, for the commit's message.
+        run_id: the Dagster run.
+
+    Raises:
+        StoreError: the commit failed, or others wrote the partitions again and again meanwhile; nothing is lost or doubled.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            taken = _committed(log, lake, folder, partitions, asset, run_id)
+        except _ChangedMeanwhile:
+            continue
+        taken.outside = settle(log, lake, folder)
+        return taken
+    raise StoreError(
+        f"{log.table_name} {listed(partitions)} was written by others {_ATTEMPTS} times meanwhile; nothing of this run was stored, and "
+        "its lines wait in their files: run it again"
+    )
+
+
+def _committed(
+    log: PredictionLog, lake: Lake, folder: Path, partitions: Sequence[str], asset: str, run_id: str
+) -> Taken:
+    # Before the files: one that is taken in and deleted after this changes what is compared below.
+    before = lake.ledger(log.table, partitions=partitions)
+    waiting = {key: files for key, files in waiting_files(log, folder, before).items() if key in partitions}
+    wanted: dict[LogFile, set[str]] = {}
+    for key, files in waiting.items():
+        for file in files:
+            wanted.setdefault(file, set()).add(key)
+    states = {file: state_of(file) for file in wanted}
+    staged = temporary_name("logged")
+    taken = Taken(Commit(0, (), ()), staged)
+    drops = _read(log, lake, wanted, staged, taken)
+    if lake.has(log.table):
+        old = lake.rows(log.table, partitions=partitions, with_partition=True)
+        lake.connection.execute(f"INSERT INTO {quoted(staged)} BY NAME FROM {relation_name(old)}")
+    records = {}
+    for key in partitions:
+        names = left_names(folder, taken_files(before.get(key))) | {file.name for file in waiting.get(key, ())}
+        dropped = Counter(dropped_answers(before.get(key))) + drops.get(key, Counter())
+        taken.dropped += dropped
+        records[key] = json.dumps({FILES: sorted(names), DROPPED: dict(sorted(dropped.items()))})
+
+    def check() -> None:
+        if lake.ledger(log.table, partitions=partitions) != before or any(
+            state_of(file) != state for file, state in states.items()
+        ):
+            raise _ChangedMeanwhile
+
+    taken.commit = lake.replace(log.table, staged, partitions, asset=asset, run_id=run_id, records=records, check=check)
+    return taken
+
+
+def _read(
+    log: PredictionLog, lake: Lake, wanted: dict[LogFile, set[str]], staged: str, taken: Taken
+) -> dict[str, Counter[str]]:
+    """Put the answers of files into a temporary table, of the partitions that want them; the drops that they count."""
+    rows, places = Rows(lake.connection, staged, log, _types(log, lake)), Places(log.partitions_def)
+    drops: dict[str, Counter[str]] = {}
+    for file, keys in wanted.items():
+        answers = taken.answers
+        for line in file.lines():
+            place = places.of(instant_of(line), file)
+            if place not in keys or place is None:
+                continue
+            entry = entry_of(line, log.redact)
+            if entry is None:
+                continue
+            if not entry.is_answer:
+                drops.setdefault(place, Counter())[entry.content["reason"]] += entry.content["dropped"]
+                continue
+            if entry.in_clear:
+                taken.in_clear.update(entry.in_clear)
+                taken.clear_files += [file.name] if file.name not in taken.clear_files else []
+            rows.add(place, entry.content)
+            taken.answers += 1
+        taken.files += [file.name] if taken.answers > answers else []
+    rows.finish()
+    return drops
+
+
+def _types(log: PredictionLog, lake: Lake) -> dict[str, str]:
+    """The types of the log's columns: as they are stored, or else those of the spine's keys in the lake."""
+    stored = lake.types(log.table)
+    keys = log.model.view.spine.keys
+    of_spine = {name: kind for name, kind in lake.types(log.model.view.spine.table).items() if name in keys}
+    return {**types_of(log, of_spine), **{name: kind for name, kind in stored.items() if name != PARTITION}}

@@ -1,0 +1,80 @@
+"""Declaring a prediction log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Unpack
+
+import dagster as dg
+
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.names import checked_version
+from fti_assets.core.sql import checked_name
+from fti_assets.errors import DeclarationError, listed, one_of
+from fti_assets.inference.log.asset import log_asset, log_sensor
+from fti_assets.inference.log.log import PredictionLog, own_columns
+from fti_assets.orchestration.options import AssetOptions
+from fti_assets.orchestration.partitions import is_timed
+from fti_assets.training.models.model import Model
+
+_FIRST_DAY = "2020-01-01"
+
+
+@checked_arguments(options=AssetOptions)
+def prediction_log(
+    *, name: str, model: Model, version: int = 1, redact: Sequence[str] = (), **options: Unpack[AssetOptions]
+) -> PredictionLog:
+    """Declare a prediction log: a row for each answer that a server or an app logged, with its request, features, ages, build and arm.
+
+    ``fti serve --log`` and ``Predictor.load(..., log=...)`` write files, which a sensor that comes with ``build_definitions`` takes
+    into the table ``predictions.<name>_v<version>``, each line exactly once. The answer of a shadow has the request id
+    ``<request id>~<arm>``. One model has one log.
+
+    Args:
+        name: the name of the log.
+        model: whose answers are logged.
+        version: names the asset and its table.
+        redact: request fields and features that no table may hold in clear. Those who answer leave them out, or hash them
+            (``--redact``, ``redact=``); what one of them wrote in clear is left out here, and a check says so.
+        options: every parameter of ``@dg.asset``, with its own meaning. ``partitions_def`` are time windows over the prediction time, by
+            default UTC days from the first day of the spine's partitions on, or else from 2020 on, the day of today included.
+
+    Raises:
+        DeclarationError: the declaration is impossible.
+
+    >>> delay_log = prediction_log(name="delay_log", model=delay_net, redact=["passenger"])  # doctest: +SKIP
+    """
+    what = f"prediction log {checked_name(name, what='prediction log')!r}"
+    checked_version(version, what=what)
+    partitions_def = options.get("partitions_def")
+    if partitions_def is not None and not is_timed(partitions_def):
+        raise DeclarationError(
+            f"{what}: partitions_def must be time windows, since a row belongs to its prediction time"
+        )
+    view = model.view
+    if taken := own_columns(view.spine):
+        raise DeclarationError(
+            f"{what} has a column {taken[0]!r} of its own, which is a key or the time of {view.spine.table_name} too: rename that one"
+        )
+    names = dict.fromkeys([*view.spine.keys, *(view.spine.columns or {}), *view.feature_names])
+    unknown = [one for one in redact if one not in names]
+    if unknown and all(group.columns is not None for group in view.groups):
+        raise DeclarationError(
+            f"{what} redacts {listed(unknown)}, which is no field of a request and no feature: name some of {one_of(names)}"
+        )
+    return PredictionLog(
+        name=name,
+        version=version,
+        model=model,
+        redact=frozenset(redact),
+        options={**options, "partitions_def": partitions_def or _days(model)},
+        to_asset=log_asset,
+        to_sensor=log_sensor,
+    )
+
+
+def _days(model: Model) -> dg.TimeWindowPartitionsDefinition:
+    """UTC days, with the one of today, which others would begin only when it is over."""
+    of_spine = model.view.spine.partitions_def
+    first = f"{of_spine.start:%Y-%m-%d}" if is_timed(of_spine) else _FIRST_DAY
+    return dg.DailyPartitionsDefinition(start_date=first, end_offset=1)

@@ -7,7 +7,6 @@ taken letter by letter. Every public declaration is checked here, before anythin
 from __future__ import annotations
 
 import collections.abc
-import difflib
 import functools
 import inspect
 import numbers
@@ -182,6 +181,8 @@ def _problems(
 
 
 def _unknown(name: str, key: str, own: list[str], also: _Also) -> str:
+    import difflib  # only who has something wrong waits for it
+
     close = difflib.get_close_matches(key, [*own, *also.names], n=1, cutoff=0.6)
     meant = f"did you mean {close[0]!r}? " if close else ""
     beside = f", and what {also.of} takes" if also.names else ""

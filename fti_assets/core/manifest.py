@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fti_assets.core.names import DATASETS, FEATURES, TableName, versioned
+from fti_assets.core.records import record
 from fti_assets.core.times import Times
 from fti_assets.core.types import ColumnType, InputType
 
@@ -21,7 +22,7 @@ NUMBERS = "numbers"
 """The graph input that holds every plain number, float32 ``[n, k]``, in the order of its ``features``."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Column:
     """A column of a table or a field of a request."""
 
@@ -29,7 +30,7 @@ class Column:
     type: ColumnType
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class JoinedColumn:
     """One column that a join brings: the feature's name, the group's column and its type."""
 
@@ -38,7 +39,7 @@ class JoinedColumn:
     type: ColumnType
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class JoinedKey:
     """A spine column that must equal a group's key."""
 
@@ -47,7 +48,7 @@ class JoinedKey:
     type: ColumnType
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class JoinedGroup:
     """One point-in-time join of a feature group to a spine.
 
@@ -81,7 +82,7 @@ class JoinedGroup:
         return Times(self.event_time, self.available_at, self.serving_delay_us, self.ttl_us, self.tie_break)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class OnDemandModule:
     """A module of the user's own that an on-demand function's module imports, and the hash of its source."""
 
@@ -89,7 +90,7 @@ class OnDemandModule:
     sha256: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class OnDemandCall:
     """An on-demand function as it was when the model learned from it.
 
@@ -108,7 +109,7 @@ class OnDemandCall:
     meaning: str = ""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ColumnRule:
     """A check of the spine's schema on one field of a request: Pandera's name of it and its arguments, times as ISO text."""
 
@@ -117,7 +118,7 @@ class ColumnRule:
     arguments: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class SpineTimes:
     """When a spine's rows are available: ``available_at`` names a column, else it is the prediction time plus
     ``serving_delay_us``. ``tie_break`` names the column that decides between versions of a row with equal times."""
@@ -127,7 +128,7 @@ class SpineTimes:
     tie_break: str | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ViewRecord:
     """A feature view: the spine, what each request must bring, what is joined, and the model's features in order.
 
@@ -173,7 +174,7 @@ class ViewRecord:
         return Times(self.prediction_time, times.available_at, times.serving_delay_us, tie_break=times.tie_break)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class GraphInput:
     """One input of the graph: ``numbers`` (float32 ``[n, k]``), ``double.<feature>`` (float64 ``[n, 1]``, a number that float32
     would round too early), ``text.<feature>`` (string ``[n, 1]``) or
@@ -184,7 +185,7 @@ class GraphInput:
     features: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class GraphOutput:
     """One output of the graph."""
 
@@ -192,7 +193,7 @@ class GraphOutput:
     type: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True)  # as the documentation shows what is public
 class GateVerdict:
     """What one gate said."""
 
@@ -201,7 +202,7 @@ class GateVerdict:
     reason: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RandomParts:
     """How a random split put rows into parts: the hash of their keys, its seed, and the shares that test and validate."""
 
@@ -211,7 +212,7 @@ class RandomParts:
     validation: float
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class DatasetRecord:
     """The training dataset that a build learned from; ``random_parts`` where it was split at random."""
 
@@ -229,7 +230,7 @@ class DatasetRecord:
         return TableName(DATASETS, versioned(self.name, self.version))
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ModelManifest:
     """Everything about one build of a model, immutable once written.
 
@@ -273,7 +274,7 @@ class ModelManifest:
         return f"v{self.version}/{self.build}"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class DatasetManifest:
     """How one cutoff of a training dataset was made, kept in the lake beside its rows.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
+from fti_assets.core.records import record
 from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import DeclarationError, excerpt
 
@@ -61,7 +61,7 @@ def checked_version(version: int, *, what: str) -> int:
     return version
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TableName:
     """A table of the lake: its schema (``features``, ``datasets``, ``predictions`` or ``tiles``) and name (``weather_v1``)."""
 
@@ -88,7 +88,7 @@ class TableName:
         return quoted("lake", LEDGER, f"{self.schema}_{self.name}")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PartitionRecord:
     """What the ledger says of one partition. ``committed_at`` is when its rows last changed, ``run_at`` when they were
     last written or found unchanged; both naive UTC. ``record`` is the writer's own JSON."""
@@ -102,7 +102,7 @@ class PartitionRecord:
     record: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Commit:
     """What one transaction wrote."""
 

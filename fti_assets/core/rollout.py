@@ -4,12 +4,13 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
 
 from fti_assets.core.manifest import Column
+from fti_assets.core.records import record
 from fti_assets.core.segments import Segment, moved, side_by_side
 from fti_assets.core.sql import is_name
 from fti_assets.errors import StoreError, excerpt, one_of
@@ -23,7 +24,7 @@ KINDS: tuple[RolloutKind, ...] = ("canary", "ab", "bandit", "shadow")
 _RANGE = 2**64
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Arm:
     """A build, and the share of keys that it answers, between 0 and 1."""
 
@@ -32,7 +33,7 @@ class Arm:
     share: float
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Rollout:
     """The arms beside the champion, which has the rest.
 

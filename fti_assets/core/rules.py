@@ -1,11 +1,13 @@
 """Rules that rows must keep, and how they kept them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from fti_assets.core.records import record
 
-@dataclass(frozen=True)
+
+@record(frozen=True)
 class Rule:
     """One rule that rows must keep; one that does not block only warns."""
 
@@ -14,7 +16,7 @@ class Rule:
     blocking: bool = True
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Verdict:
     """How rows kept one rule: how many failures, a few of them as records, what was wrong in words, and what was measured."""
 

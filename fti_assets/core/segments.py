@@ -1,13 +1,14 @@
 """The unit interval in segments, each of an arm: where shares change, and most keys stay where they are."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from fti_assets.core.records import record
 
 _LEAST = 1e-12
 """Less than that is the rounding of floats: no key lies in it."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Segment:
     """The part of an arm between the end of the segment before and its own end, which belongs to the next one."""
 

@@ -1,9 +1,9 @@
 """Durations and instants as the declarations write them: ``"7d"``, ISO text, datetimes; naive means UTC."""
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from fti_assets.core.records import record
 from fti_assets.errors import DeclarationError
 
 _UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -70,7 +70,7 @@ def from_microseconds(value: int) -> datetime:
     return EPOCH + timedelta(microseconds=value)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Times:
     """When a row is true, and from when on to when it answers.
 
@@ -99,7 +99,7 @@ class Times:
         return self.available_at is None and self.tie_break is None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Partition:
     """A partition: its key, and the naive UTC instants it holds, ``start <= t < end``, if it is a span of time."""
 

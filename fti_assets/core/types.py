@@ -4,11 +4,12 @@ What a type is called on disk is its name here. A side that needs a library of i
 room that has the library looks up there.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
+
+from fti_assets.core.records import record
 
 ColumnType = Literal["text", "integer", "number", "boolean", "timestamp"]
 InputType = Literal["float32", "float64", "string", "int64"]
@@ -19,7 +20,7 @@ WIDE = ("UBIGINT", "HUGEINT")
 """Those that it takes more for."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Sides:
     """What one column type is on each side.
 
@@ -196,7 +197,7 @@ def type_of_dtype_kind(kind: str) -> ColumnType | None:
     return _PANDAS.get(kind)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class InputSides:
     """What one type of a graph's input is on each side.
 

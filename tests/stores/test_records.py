@@ -1,9 +1,13 @@
-from dataclasses import dataclass, field
+import copy
+import inspect
+import pickle
+from dataclasses import FrozenInstanceError, asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 import pytest
 
-from fti_assets.core.records import from_json, to_json
+from fti_assets.core.manifest import Column
+from fti_assets.core.records import from_json, record, to_json
 from fti_assets.errors import DamagedError
 
 
@@ -83,3 +87,69 @@ def test_a_wrong_part_is_named_by_its_path(old, new, problem):
 def test_what_json_cannot_hold_is_not_written():
     with pytest.raises(ValueError, match="not JSON compliant"):
         to_json(Whole("a", (), (1, ""), {"r": float("nan")}, None))
+
+
+@record(frozen=True)
+class Point:
+    """A point."""
+
+    x: int
+    y: int = 0
+    tags: dict[str, int] = field(default_factory=dict)
+
+
+FAST = Point
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point."""
+
+    x: int
+    y: int = 0
+    tags: dict[str, int] = field(default_factory=dict)
+
+
+SLOW = Point
+
+
+def outcome(ask):
+    try:
+        return ask()
+    except (TypeError, FrozenInstanceError, AttributeError) as error:
+        return type(error)
+
+
+def delete(point):
+    del point.x
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda kind: repr(kind(1, tags={"a": 1})),
+        lambda kind: (kind(1) == kind(x=1, y=0), kind(1) == kind(2), kind(1) == 1, kind(1) != kind(1)),
+        lambda kind: asdict(kind(1, 2)),
+        lambda kind: repr(replace(kind(1), y=3)),
+        lambda kind: vars(kind(y=2, x=1)),
+        lambda kind: [list(vars(kind(y=2, x=1))), kind(1).tags is kind(1).tags],
+        lambda kind: repr(copy.deepcopy(kind(1))),
+        lambda kind: [(one.name, one.default) for one in fields(kind)][:1],
+        lambda kind: str(inspect.signature(kind)).partition("tags")[0],
+        lambda kind: hash(kind(1)),
+        lambda kind: kind(),
+        lambda kind: kind(1, 2, {}, 4),
+        lambda kind: kind(1, z=2),
+        lambda kind: kind(1, x=2),
+        lambda kind: setattr(kind(1), "x", 2),
+        lambda kind: delete(kind(1)),
+    ],
+)
+def test_a_record_is_what_a_frozen_dataclass_is(ask):
+    assert outcome(lambda: ask(FAST)) == outcome(lambda: ask(SLOW))
+
+
+def test_a_record_is_pickled_and_hashed_by_its_fields():
+    column = Column("temp", "number")
+    assert pickle.loads(pickle.dumps(column)) == column
+    assert hash(column) == hash(Column("temp", "number"))

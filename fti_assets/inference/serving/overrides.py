@@ -1,6 +1,5 @@
 """What-if: values that a caller gives in place of those that groups and on-demand functions bring."""
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -131,6 +130,8 @@ class Overrides:
             return f"the override {excerpt(name)} is of several joins: name one of the features {listed(features)}"
         if name in {column.name for column in self._form.columns}:
             return f"the override {excerpt(name)} is a field of the request: give it there"
+        import difflib  # only who has something wrong waits for it
+
         close = difflib.get_close_matches(str(name), list(self._names), n=1, cutoff=0.6)
         meant = f"did you mean {close[0]!r}? " if close else ""
         return f"the override {excerpt(name)} is no looked-up or computed feature: {meant}There are {listed(list(self._slots), 20)}"

@@ -1,7 +1,7 @@
 """One build of a model, ready to answer: its request form, its groups, its on-demand functions and its graph."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from time import perf_counter
 from types import ModuleType
@@ -11,7 +11,7 @@ import numpy as np
 
 from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import Column, ModelManifest, ViewRecord
-from fti_assets.core.on_demand.call import LoadedCall
+from fti_assets.core.records import record
 from fti_assets.core.times import microseconds
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import DamagedError, PredictionError, excerpt, one_of
@@ -37,10 +37,13 @@ UnknownKeys = Literal["missing", "error"]
 OnMissing = Literal["impute", "error"]
 Report = Literal["report", "error"]
 
+OnDemand = Callable[[Mapping[str, np.ndarray], int], list[list[Any]]]
+"""An on-demand function: canonical arrays ``[n]`` by name and n to ``n`` plain values of each output."""
+
 _OUTPUT = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Strictness:
     """What is refused of a request that could be answered: each is "error", or what else is said of it.
 
@@ -103,8 +106,11 @@ class ServedBuild:
             for brought in joined.columns:
                 slots.add(brought.feature, brought.type)
         joined_slots = [[slots.of(one.feature) for one in joined.columns] for joined in view.joins]
-        self._calls: list[tuple[LoadedCall, list[tuple[str, int, ColumnType]]]] = []
+        self._calls: list[tuple[OnDemand, list[tuple[str, int, ColumnType]]]] = []
         for call in view.on_demand:
+            # What compares a function with what the model learned from is half a dozen modules, which an app without one need not load.
+            from fti_assets.core.on_demand.call import LoadedCall
+
             inputs = [(name, slots.of(name), slots.types[name]) for name in call.inputs]
             self._calls.append((LoadedCall(call, import_module), inputs))
             for output in call.outputs:

@@ -1,12 +1,13 @@
 """What is said of a model's builds beside their manifests: who is champion, who was, and which arms there are."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fti_assets.core import clock
+from fti_assets.core.records import record
 from fti_assets.core.rollout import Rollout
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class AliasChange:
     """One change of the champion: when (naive UTC ISO text), to what, from what, why, and in which run."""
 
@@ -17,7 +18,7 @@ class AliasChange:
     run_id: str = ""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RolloutChange:
     """One change of a rollout: when (naive UTC ISO text), what became of it, the builds and shares of its arms then, and why."""
 
@@ -28,7 +29,7 @@ class RolloutChange:
     reason: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Aliases:
     """Which build of a model serves, which ones served before it (oldest first), and which were rolled back; which builds answer
     beside it, and what became of such rollouts (oldest first)."""

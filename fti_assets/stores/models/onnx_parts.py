@@ -22,7 +22,7 @@ _FORMATS = {1: ("f", 4), 6: ("i", 4), 7: ("q", 8), 11: ("d", 8)}
 """Of a tensor's data type, how ``struct`` calls it and how many bytes one value takes."""
 
 
-@dataclass
+@dataclass(repr=False, eq=False)  # methods that an app would wait for at its start
 class Tensor:
     """A constant: what it declares and how many bytes it takes."""
 
@@ -46,7 +46,7 @@ class Tensor:
         return list(struct.unpack(f"<{len(self.raw) // width}{kind}", self.raw)) or None
 
 
-@dataclass
+@dataclass(repr=False, eq=False)  # methods that an app would wait for at its start
 class Node:
     """An operator's call, with the attributes that hold graphs or constants."""
 
@@ -70,7 +70,7 @@ class Node:
         return self.domain in ("", "ai.onnx")
 
 
-@dataclass
+@dataclass(repr=False, eq=False)  # methods that an app would wait for at its start
 class Graph:
     """A graph, a subgraph or the body of a function."""
 
@@ -80,7 +80,7 @@ class Graph:
     tensors: list[Tensor] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(repr=False, eq=False)  # methods that an app would wait for at its start
 class Model:
     """A model: its graph and its functions by domain, name and overload."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.records import record
 from fti_assets.errors import DamagedError, PredictionError
 
 if TYPE_CHECKING:  # who names the file of samples needs no runtime
@@ -22,7 +22,7 @@ SAMPLES = "samples.json"
 _TOLERANCE = 1e-4
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Samples:
     """Raw rows, name to canonical array ``[n]``, and the graph's answers to them, ``[n]`` or ``[n, k]``.
 

@@ -17,8 +17,6 @@ from pathlib import Path
 from fti_assets.core import clock
 from fti_assets.core.home import folder_of
 from fti_assets.core.manifest import ModelManifest
-from fti_assets.core.on_demand.call import check_source
-from fti_assets.core.on_demand.source import source_file
 from fti_assets.core.records import from_json, to_json
 from fti_assets.core.sql import is_name
 from fti_assets.core.times import instant, naive_utc
@@ -72,6 +70,8 @@ class ModelStore:
         self.root = folder_of(root, what="model")
         self._lock_timeout = lock_timeout
         self._trial_seconds = trial_seconds
+        self._last_manifest: tuple[tuple[Path, bytes], ModelManifest] | None = None
+        """Of the manifest that was read last: its file and content, and what it says."""
 
     def models(self) -> tuple[str, ...]:
         """The names of the models that have a folder here."""
@@ -146,17 +146,21 @@ class ModelStore:
             DamagedError: its manifest is missing, cannot be read, or is another build's.
         """
         path = self._build(model, reference) / "manifest.json"
-        manifest = from_json(ModelManifest, _read(path), what=str(path))
+        text = _read(path)
+        if (last := self._last_manifest) is not None and last[0] == (path, text):
+            return last[1]
+        manifest = from_json(ModelManifest, text, what=str(path))
         if (manifest.model, manifest.reference) != (model, reference):
             raise DamagedError(
                 f"{path} is the manifest of {f'{manifest.model}/{manifest.reference}':.100}: "
                 "the folder was moved or copied, put it back under its own name"
             )
-        for text in (manifest.cutoff, manifest.created_at):
+        for moment in (manifest.cutoff, manifest.created_at):
             try:
-                instant(text)
+                instant(moment)
             except ValueError as error:
-                raise DamagedError(f"{path} has {text!r} where an instant in ISO text belongs") from error
+                raise DamagedError(f"{path} has {moment!r} where an instant in ISO text belongs") from error
+        self._last_manifest = (path, text), manifest
         return manifest
 
     def load(self, model: str, reference: str) -> tuple[ModelManifest, bytes]:
@@ -350,6 +354,10 @@ class ModelStore:
     def _check_on_demand(self, manifest: ModelManifest, role: str) -> None:
         """Refuse a build that predictors would refuse with the source of now, where that source is here."""
         for call in manifest.view.on_demand:
+            # Not at the top, as above.
+            from fti_assets.core.on_demand.call import check_source
+            from fti_assets.core.on_demand.source import source_file
+
             if source_file(call.module) is None:
                 _log.warning(
                     "the on-demand function %r of %s/%s is not compared with what the model learned from: its module %r is "

@@ -1,12 +1,13 @@
 """What an online namespace says of itself."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from zlib import crc32
 
 from fti_assets.core.manifest import Column
+from fti_assets.core.records import record
 from fti_assets.core.times import from_microseconds, microseconds, naive_utc
 from fti_assets.core.types import SIDES, ColumnType
 from fti_assets.errors import DamagedError, StoreError
@@ -27,7 +28,7 @@ def damaged_at(namespace: str, key: object, blob: object, problem: str, where: s
     )
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Schema:
     """The types of a namespace's keys and columns, and the layout of its blobs.
 
@@ -64,7 +65,7 @@ class Schema:
         )
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class About:
     """What a namespace says of itself.
 

@@ -94,6 +94,7 @@ class NamespacesReader:
         fetcher: how the store reads their blobs.
         wanted: each namespace with the columns to return, in order, None for all.
         slots: of each namespace, where ``find`` has the parts of its key in a row.
+        abouts: what the namespaces say of themselves, if it was read just now.
     """
 
     def __init__(
@@ -101,11 +102,12 @@ class NamespacesReader:
         fetcher: Fetcher,
         wanted: Sequence[tuple[str, Sequence[str] | None]],
         slots: Sequence[Sequence[int]] = (),
+        abouts: Sequence[About] | None = None,
     ) -> None:
         self._fetcher = fetcher
         self._wanted = tuple(wanted)
         self._slots = tuple(slots)
-        self._state = self._read_state()
+        self._state = self._read_state(abouts)
 
     @property
     def columns(self) -> tuple[tuple[Column, ...], ...]:
@@ -260,8 +262,8 @@ class NamespacesReader:
         self._state = self._read_state()
         return self._state.abouts != state.abouts
 
-    def _read_state(self) -> _State:
-        abouts = tuple(self._fetcher.abouts())
+    def _read_state(self, read: Sequence[About] | None = None) -> _State:
+        abouts = tuple(self._fetcher.abouts() if read is None else read)
         contents = tuple(_Content(about, *wanted) for about, wanted in zip(abouts, self._wanted, strict=True))
         return _State(
             contents,

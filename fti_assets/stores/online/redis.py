@@ -5,7 +5,7 @@ in part is one transaction. One field of the HASH that serves holds the namespac
 one command whether its answers are still those of the namespace.
 """
 
-import secrets
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -76,7 +76,7 @@ class RedisOnlineStore(OnlineStore):
 
     @contextmanager
     def writing(self, namespace: str) -> Iterator[RedisWriter]:
-        lock, token = self._server.key("lock", checked_namespace(namespace)), secrets.token_hex(16)
+        lock, token = self._server.key("lock", checked_namespace(namespace)), os.urandom(16).hex()
         with self._server.store_errors():
             self._acquire(lock, token)
         over = Event()

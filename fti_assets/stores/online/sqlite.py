@@ -4,7 +4,7 @@ Every write is one transaction; readers keep reading, and see the old content or
 """
 
 import logging
-import secrets
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -97,12 +97,15 @@ class SqliteOnlineStore(OnlineStore):
     def readers(
         self, wanted: Sequence[tuple[str, Sequence[str] | None]], slots: Sequence[Sequence[int]] = ()
     ) -> NamespacesReader:
+        abouts = []
         for namespace, _ in wanted:
-            if self.about(namespace) is None:
+            about = self.about(namespace)
+            if about is None:
                 raise absent(self, namespace)
-        return NamespacesReader(
-            SqliteReads([self._file(namespace) for namespace, _ in wanted], self._connections), wanted, slots
-        )
+            abouts.append(about)
+        reads = SqliteReads([self._file(namespace) for namespace, _ in wanted], self._connections)
+        reads.forget()
+        return NamespacesReader(reads, wanted, slots, abouts)
 
     def everything(self, namespace: str) -> tuple[About, Iterator[tuple[bytes, bytes]]]:
         path = self._file(namespace)
@@ -239,7 +242,7 @@ class SqliteWriter:
     def _state(
         self, connection: sqlite3.Connection, schema: Schema, since: int | None, snapshot: int, keys: int, origin: str
     ) -> None:
-        generation = secrets.randbits(62)  # that of a file made anew must not be that of the one before
+        generation = int.from_bytes(os.urandom(8)) >> 2  # that of a file made anew must not be that of the one before
         about = About(schema, since, snapshot, keys, origin, generation)
         text = schema.to_json(checksum=checksum_of(about))
         connection.execute(

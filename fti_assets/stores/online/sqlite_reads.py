@@ -104,10 +104,12 @@ class SqliteReads:
         self._parts = _in_parts(self._paths)
         self._places = [(part, number) for part, one in enumerate(self._parts) for number in one.numbers]
 
+    def forget(self) -> None:
+        """Close what this thread has open: a file that was removed and made anew is another one."""
+        self._connections.close(self._key)
+
     def abouts(self) -> list[About]:
-        self._connections.close(
-            self._key
-        )  # a file that was removed and made anew is another one than this thread has open
+        self.forget()
         return [_existing(path) for path in self._paths]
 
     def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> One:

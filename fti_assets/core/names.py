@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from fti_assets.core.records import record
@@ -104,11 +104,12 @@ class PartitionRecord:
 
 @record(frozen=True)
 class Commit:
-    """What one transaction wrote."""
+    """What one transaction wrote, and the columns and DuckDB types that its table has then, without ``_partition``."""
 
     snapshot: int
     partitions: tuple[PartitionRecord, ...]
     changed: tuple[str, ...]
+    types: Mapping[str, str]
 
     @property
     def rows(self) -> int:

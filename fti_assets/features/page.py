@@ -121,7 +121,9 @@ def lineage_of_run(lake: Lake, group: FeatureGroup, result: Any, relations: Mapp
     try:
         if sql is None:
             raise UntoldError("its rows were fetched, and what they were made from is lost")
-        sources = sql_lineage(sql, tables=dict(_columns(lake, group)), relations=relations)
+        with lake.one_snapshot():
+            columns = dict(_columns(lake, group))
+        sources = sql_lineage(sql, tables=columns, relations=relations)
     except UntoldError as error:
         _log.debug("%s has no lineage by column: %s", group.table_name, error)
         return {}

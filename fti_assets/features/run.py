@@ -57,19 +57,21 @@ def run_feature_group(
     """Materialize the partitions that are run, or withhold them all if a blocking rule is broken."""
     partitions = running_partitions(context)
     with stores.offline_store().connect() as lake:
+        read_external(lake, group.inputs.values())
+        parameters: dict[str, Any] = dict(arguments)
         with lake.one_snapshot():
             refuse_other_partitions(lake, group)
             # One snapshot: a position and types of different commits would fit each other by chance.
             since = FeedPosition(feed_position(lake, group.table))
             layout = _with_stored_types(lake, group)
-        read_external(lake, group.inputs.values())
-        parameters: dict[str, Any] = dict(arguments)
-        parameters |= {name: input_table(lake, source, group, partitions) for name, source in group.inputs.items()}
+            parameters |= {name: input_table(lake, source, group, partitions) for name, source in group.inputs.items()}
         parameters |= dict.fromkeys(group.position_parameters, since)
         with recording_relations() as relations:
             result = call_function(group.function, parameters, context, what=group.table_name, instead=ALL_PARTITIONS)
         batch = _staged(lake, group, layout, result, partitions)
-        staged, verdicts = batch.staged, [*batch.staged.verdicts, *_in_time(lake, group, batch.staged, partitions)]
+        with lake.one_snapshot():
+            in_time = _in_time(lake, group, batch.staged, partitions)
+        staged, verdicts = batch.staged, [*batch.staged.verdicts, *in_time]
         verdicts += _not_future(lake, group, batch.staged)
         _warn_naive_times_once(context, group, result)
         _log_casts(context, group, staged)
@@ -81,7 +83,7 @@ def run_feature_group(
             writer = {"asset": context.assets_def.key.to_user_string(), "run_id": context.run.run_id}
             commit, stored = _store(lake, group, batch, since, partitions, writer)
             metadata: dict[str, Any] = {
-                **stored_schema(group_columns(group), lake.types(group.table)),
+                **stored_schema(group_columns(group), commit.types),
                 **lineage_of_run(lake, group, result, relations),
                 **stored,
             }
@@ -126,6 +128,8 @@ def _staged(
         return stage_changes(lake, group, layout, result)
     keys = [partition.key for partition in partitions]
     staged = stage(lake.connection, result, layout, partitions)
+    if _has_partition_by_time(group):
+        return _Partitions(staged)
     same = f"rows of {group.table_name} have the same {', '.join(group.identity)} as rows of other partitions"
 
     # A damaged file of another partition must not stand in the way of a run that mends one.
@@ -208,9 +212,7 @@ def _clashes(
     lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[str], unreadable: Sequence[str]
 ) -> duckdb.DuckDBPyRelation | None:
     """Staged rows whose keys and times are stored in a partition that is none of these and can be read; None where that cannot be."""
-    # Rows of one key and time then lie in one partition, which is replaced whole.
-    by_time = is_timed(group.partitions_def) and group.partition_by in group.identity
-    if by_time or group.partitions_def is None or not comparable(lake, group, staged.table):
+    if _has_partition_by_time(group) or not comparable(lake, group, staged.table):
         return None
     elsewhere = lake.rows(group.table, with_partition=True, partitions=_readable(lake, group, unreadable)).filter(
         f"_partition NOT IN ({', '.join(literal(partition) for partition in partitions)})"
@@ -219,6 +221,13 @@ def _clashes(
     return lake.connection.sql(
         f"SELECT staged.* EXCLUDE (_partition) FROM {quoted(staged.table)} staged SEMI JOIN {relation_name(elsewhere)} others ON {same}"
     )
+
+
+def _has_partition_by_time(group: FeatureGroup) -> bool:
+    """Whether all rows of one key and time lie in one partition, which is replaced whole, so that none clash with stored ones."""
+    if group.partitions_def is None:
+        return True
+    return is_timed(group.partitions_def) and group.partition_by in group.identity
 
 
 def _readable(lake: Lake, group: FeatureGroup, unreadable: Sequence[str]) -> list[str] | None:

@@ -73,12 +73,14 @@ def load_online(lake: Lake, store: OnlineStore, group: OnlineTable) -> int:
         group.table_name
     ) as writer:  # read and write under one lock: of two loads, the newer snapshot stays
         try:
-            return _Load(lake, group, writer).run()
+            with lake.one_snapshot():
+                return _Load(lake, group, writer).run()
         # The writer holds the namespace's lock all along, so nobody loads between the drop and the load.
         except DamagedNamespaceError as error:  # the lake has it all
             _log.warning("%s", error)
             writer.drop()
-            return _Load(lake, group, writer).run()
+            with lake.one_snapshot():
+                return _Load(lake, group, writer).run()
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class _Load:
                 changed = self._changed_keys(about)
             except (StoreError, duckdb.Error) as error:  # such as a file of the old snapshot that is gone
                 reason = f"what has changed cannot be told: {error}"
+                self._lake.begin_again()
             else:
                 # Beyond half of the keys, one pass over all costs less than looking each up.
                 if 2 * len(changed) <= about.keys:

@@ -52,14 +52,15 @@ def run_batch_predictions(
         answering.setdefault(tuple(build.reference for build in builds), (builds, []))[1].append(partition)
     groups = list(dict.fromkeys(group for model in predictions.models for group in model.view.groups))
     with stores.offline_store().connect() as lake:
-        snapshot = lake.snapshot()
         read_external(lake, groups)
-        before = lake.ledger(predictions.table)
-        missing = _missing(lake, predictions, partitions, snapshot)
-        old = None
-        if not config.predict_again and lake.has(predictions.table):
-            # Answers that were given stay as they were: a rerun answers only rows that have none yet.
-            old = lake.rows(predictions.table, partitions=[partition.key for partition in partitions])
+        with lake.one_snapshot():
+            snapshot, before = lake.snapshot(), lake.ledger(predictions.table)
+            missing = _missing(lake, predictions, partitions, snapshot)
+            old = None
+            if not config.predict_again and lake.has(predictions.table):
+                # Answers that were given stay as they were: a rerun answers only rows that have none yet.
+                keys = [partition.key for partition in partitions]
+                old = lake.rows(predictions.table, partitions=keys, snapshot=snapshot)
         answers = [
             answers_of(lake, store, predictions, builds, those, old, snapshot) for builds, those in answering.values()
         ]
@@ -91,7 +92,7 @@ def run_batch_predictions(
                 "builds": _named(predictions, [builds for builds, _ in answering.values()]),
                 "delay_breaches": sum(one.delay_breaches for one in answers),
                 **coverage_metadata(coverage_over(inputs)),
-                **stored_schema(columns_of(predictions), lake.types(predictions.table)),
+                **stored_schema(columns_of(predictions), commit.types),
                 COLUMN_LINEAGE: answers_lineage(
                     {
                         answer.value: [builds[place].view for builds, _ in answering.values()]

@@ -38,7 +38,7 @@ def run_prediction_log(log: PredictionLog, context: dg.AssetExecutionContext, st
             "preview": preview(lake.connection.table(quoted(taken.table))),
             "new_answers": taken.answers,
             "files": len(taken.files),
-            **stored_schema(columns_of(log), lake.types(log.table)),
+            **stored_schema(columns_of(log), taken.commit.types),
         }
         yield from materialized(context, taken.commit, metadata)
 

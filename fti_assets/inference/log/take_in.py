@@ -107,7 +107,7 @@ def _committed(
             wanted.setdefault(file, set()).add(key)
     states = {file: state_of(file) for file in wanted}
     staged = temporary_name("logged")
-    taken = Taken(Commit(0, (), ()), staged)
+    taken = Taken(Commit(0, (), (), {}), staged)
     drops = _read(log, lake, wanted, staged, taken)
     if lake.has(log.table):
         old = lake.rows(log.table, partitions=partitions, with_partition=True)

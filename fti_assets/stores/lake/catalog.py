@@ -19,6 +19,7 @@ import duckdb
 from fti_assets.core.names import LEDGER, TableName
 from fti_assets.core.sql import quoted
 from fti_assets.errors import StoreError
+from fti_assets.stores.lake.connection import CATALOG, own_table
 from fti_assets.stores.lake.reader import LakeReader
 
 _WAIT_SECONDS = 30.0
@@ -53,7 +54,7 @@ def data_files(lake: LakeReader, table: TableName) -> list[DataFile]:
     root = str(lake.store.root / "data") + "/"
     rows = lake.connection.execute(
         f"""
-        SELECT {_PATH}, f.begin_snapshot, f.end_snapshot FROM {_own("data_file")} f {_OF_TABLE}
+        SELECT {_PATH}, f.begin_snapshot, f.end_snapshot FROM {own_table("data_file")} f {_OF_TABLE}
         WHERE s.schema_name = $2 AND t.table_name = $3 ORDER BY ALL
         """,
         [root, table.schema, table.name],
@@ -89,11 +90,13 @@ def current_files(lake: LakeReader, table: TableName, *, snapshot: int | None = 
         return f"{what}.begin_snapshot <= {int(snapshot)} AND coalesce({what}.end_snapshot > {int(snapshot)}, true)"
 
     mine = f"{is_read('f')} AND {is_read('t')} AND s.schema_name = $2 AND t.table_name = $3"
-    partition = f"JOIN {_own('file_partition_value')} p USING (data_file_id) WHERE p.partition_key_index = 0 AND {mine}"
+    partition = (
+        f"JOIN {own_table('file_partition_value')} p USING (data_file_id) WHERE p.partition_key_index = 0 AND {mine}"
+    )
+    selected = f"SELECT data_file_id, {_PATH}, p.partition_value, f.file_size_bytes"
     rows = lake.connection.execute(
-        f"SELECT data_file_id, {_PATH}, p.partition_value, f.file_size_bytes, false FROM {_own('data_file')} f {_OF_TABLE} {partition} "
-        f"UNION ALL SELECT data_file_id, {_PATH}, p.partition_value, f.file_size_bytes, true FROM {_own('delete_file')} f {_OF_TABLE} "
-        f"{partition} ORDER BY ALL",
+        f"{selected}, false FROM {own_table('data_file')} f {_OF_TABLE} {partition} "
+        f"UNION ALL {selected}, true FROM {own_table('delete_file')} f {_OF_TABLE} {partition} ORDER BY ALL",
         [f"{lake.store.root / 'data'}/", table.schema, table.name],
     ).fetchall()
     return [CurrentFile(*file) for file in rows]
@@ -108,8 +111,8 @@ def named_paths(lake: LakeReader, folder: Path) -> set[str]:
     """
     within = f"SELECT {_PATH} FROM {{}} f {_OF_TABLE}"
     rows = lake.connection.execute(
-        f"{within.format(_own('data_file'))} UNION {within.format(_own('delete_file'))} UNION "
-        f"SELECT CASE WHEN path_is_relative = 0 THEN '' ELSE $1 END || path FROM {_own('files_scheduled_for_deletion')}",
+        f"{within.format(own_table('data_file'))} UNION {within.format(own_table('delete_file'))} UNION "
+        f"SELECT CASE WHEN path_is_relative = 0 THEN '' ELSE $1 END || path FROM {own_table('files_scheduled_for_deletion')}",
         [f"{folder}/"],
     ).fetchall()
     # A path that is not relative may come by another symbolic link than the folder does.
@@ -119,7 +122,7 @@ def named_paths(lake: LakeReader, folder: Path) -> set[str]:
 def tables_at_any_snapshot(lake: LakeReader, schema: str) -> list[TableName]:
     """The tables of a schema, those included that only old snapshots have."""
     rows = lake.connection.execute(
-        f"SELECT DISTINCT t.table_name FROM {_own('table')} t {_OF_SCHEMA} WHERE s.schema_name = ? ORDER BY 1",
+        f"SELECT DISTINCT t.table_name FROM {own_table('table')} t {_OF_SCHEMA} WHERE s.schema_name = ? ORDER BY 1",
         [schema],
     ).fetchall()
     return [TableName(schema, name) for (name,) in rows]
@@ -130,7 +133,7 @@ def files_waiting(lake: LakeReader, *, younger_than: timedelta) -> int:
     return int(
         str(
             lake.connection.execute(
-                f"SELECT count(*) FROM {_own('files_scheduled_for_deletion')} "
+                f"SELECT count(*) FROM {own_table('files_scheduled_for_deletion')} "
                 "WHERE epoch_us(schedule_start::TIMESTAMPTZ) > epoch_us(now()) - ?",
                 [younger_than // timedelta(microseconds=1)],
             ).fetchall()[0][0]
@@ -140,11 +143,11 @@ def files_waiting(lake: LakeReader, *, younger_than: timedelta) -> int:
 
 def delete_dead_ledger_rows(lake: LakeReader) -> None:
     """Delete the rows of the ledgers, which lie in the catalog itself, that no snapshot has: DuckLake's expiry keeps them."""
-    for (name,) in lake.connection.execute(f"SELECT table_name FROM {_own('inlined_data_tables')}").fetchall():
+    for (name,) in lake.connection.execute(f"SELECT table_name FROM {own_table('inlined_data_tables')}").fetchall():
         lake.connection.execute(
-            f"DELETE FROM {_CATALOG}.{quoted(name)} WHERE end_snapshot IS NOT NULL AND (begin_snapshot, end_snapshot) NOT IN ("
-            f"SELECT (begin_snapshot, end_snapshot) FROM (SELECT DISTINCT begin_snapshot, end_snapshot FROM {_CATALOG}.{quoted(name)} "
-            f"WHERE end_snapshot IS NOT NULL) spans WHERE EXISTS (FROM {_own('snapshot')} "
+            f"DELETE FROM {CATALOG}.{quoted(name)} WHERE end_snapshot IS NOT NULL AND (begin_snapshot, end_snapshot) NOT IN ("
+            f"SELECT (begin_snapshot, end_snapshot) FROM (SELECT DISTINCT begin_snapshot, end_snapshot FROM {CATALOG}.{quoted(name)} "
+            f"WHERE end_snapshot IS NOT NULL) spans WHERE EXISTS (FROM {own_table('snapshot')} "
             "WHERE snapshot_id >= begin_snapshot AND snapshot_id < end_snapshot))"
         )
 
@@ -153,33 +156,34 @@ def partitions_of_older_columns(lake: LakeReader, table: TableName) -> set[str]:
     """The partitions with a file from before a column that the table has now was added, or got its type."""
     rows = lake.connection.execute(
         f"""
-        SELECT DISTINCT p.partition_value FROM {_own("data_file")} f JOIN {_own("file_partition_value")} p USING (data_file_id)
+        SELECT DISTINCT p.partition_value FROM {own_table("data_file")} f JOIN {own_table("file_partition_value")} p USING (data_file_id)
         WHERE f.table_id = {_TABLE} AND f.end_snapshot IS NULL AND p.partition_key_index = 0 AND f.begin_snapshot < (
-            SELECT max(begin_snapshot) FROM {_own("column")} c WHERE c.table_id = f.table_id AND c.end_snapshot IS NULL)
+            SELECT max(begin_snapshot) FROM {own_table("column")} c WHERE c.table_id = f.table_id AND c.end_snapshot IS NULL)
         """,
         [table.schema, table.name],
     ).fetchall()
     return {partition for (partition,) in rows}
 
 
-def put_columns(lake: LakeReader) -> None:
-    """Put columns that got their type where those of their names were before: DuckLake adds a column at the end only.
+def put_columns(lake: LakeReader) -> int:
+    """Put columns that got their type where those of their names were before, and say how many: DuckLake adds a column at the end only.
 
     Called right after a commit, before anything reads the new snapshot: DuckLake reads a snapshot's columns once.
     """
     rows = lake.connection.execute(
         f"""
         SELECT table_id, column_id, place FROM (
-            SELECT *, min(column_order) OVER (PARTITION BY table_id, column_name) AS place FROM {_own("column")}
+            SELECT *, min(column_order) OVER (PARTITION BY table_id, column_name) AS place FROM {own_table("column")}
             WHERE parent_column IS NULL)
         WHERE end_snapshot IS NULL AND column_order <> place
         """
     ).fetchall()
     for table_id, column_id, place in rows:
         lake.connection.execute(
-            f"UPDATE {_own('column')} SET column_order = ? WHERE table_id = ? AND column_id = ? AND end_snapshot IS NULL",
+            f"UPDATE {own_table('column')} SET column_order = ? WHERE table_id = ? AND column_id = ? AND end_snapshot IS NULL",
             [place, table_id, column_id],
         )
+    return len(rows)
 
 
 def narrow_bounds(lake: LakeReader, table: TableName) -> None:
@@ -187,7 +191,7 @@ def narrow_bounds(lake: LakeReader, table: TableName) -> None:
 
     What is inside a column, such as the elements of a list, is a column of its own to DuckLake, with bounds of its own.
     """
-    execute, stats, columns = lake.connection.execute, _own("table_column_stats"), _own("column")
+    execute, stats, columns = lake.connection.execute, own_table("table_column_stats"), own_table("column")
     rows = execute(
         f"""
         SELECT c.table_id, c.column_id, c.column_type
@@ -203,7 +207,7 @@ def narrow_bounds(lake: LakeReader, table: TableName) -> None:
             f"""
             SELECT arg_min(min_value, TRY_CAST(min_value AS {kind})), arg_max(max_value, TRY_CAST(max_value AS {kind})),
                 count(*) FILTER (TRY_CAST(min_value AS {kind}) IS NULL AND value_count > coalesce(null_count, 0))
-            FROM {_own("file_column_stats")} WHERE table_id = ? AND column_id = ?
+            FROM {own_table("file_column_stats")} WHERE table_id = ? AND column_id = ?
             """,
             [table_id, column_id],
         ).fetchall()[0]
@@ -222,13 +226,13 @@ def end_files(lake: LakeReader, table: TableName, partitions: Sequence[str], *, 
     # DuckLake's own DELETE would read the files, which is what cannot be done.
     execute, newest = lake.connection.execute, lake.snapshot()
     ids = (
-        f"SELECT table_id FROM {_own('table')} t {_OF_SCHEMA} "
+        f"SELECT table_id FROM {own_table('table')} t {_OF_SCHEMA} "
         "WHERE t.end_snapshot IS NULL AND s.schema_name = ? AND t.table_name = ?"
     )
     ((table_id,),) = execute(ids, [table.schema, table.name]).fetchall()
     ((ledger_id,),) = execute(ids, [LEDGER, f"{table.schema}_{table.name}"]).fetchall()
     ledgers = execute(
-        f"SELECT table_name FROM {_own('inlined_data_tables')} WHERE table_id = ?", [ledger_id]
+        f"SELECT table_name FROM {own_table('inlined_data_tables')} WHERE table_id = ?", [ledger_id]
     ).fetchall()
     changes = f"deleted_from_table:{table_id},inlined_delete:{ledger_id}"
     execute("BEGIN")
@@ -236,15 +240,15 @@ def end_files(lake: LakeReader, table: TableName, partitions: Sequence[str], *, 
         _next_snapshot(lake, newest, newest + 1, changes, message)
         of_partitions = (
             f"table_id = {table_id} AND end_snapshot IS NULL AND data_file_id IN (SELECT data_file_id FROM "
-            f"{_own('file_partition_value')} WHERE table_id = {table_id} AND partition_key_index = 0 "
+            f"{own_table('file_partition_value')} WHERE table_id = {table_id} AND partition_key_index = 0 "
             "AND partition_value IN (SELECT unnest($1)))"
         )
         for name in ("data_file", "delete_file"):
-            execute(f"UPDATE {_own(name)} SET end_snapshot = {newest + 1} WHERE {of_partitions}", [partitions])
+            execute(f"UPDATE {own_table(name)} SET end_snapshot = {newest + 1} WHERE {of_partitions}", [partitions])
         for (ledger,) in ledgers:
             execute(
                 # The ledger is inlined into the catalog, so its rows end in a table of the catalog and in no file.
-                f"UPDATE {_CATALOG}.{quoted(ledger)} SET end_snapshot = {newest + 1} "
+                f"UPDATE {CATALOG}.{quoted(ledger)} SET end_snapshot = {newest + 1} "
                 "WHERE end_snapshot IS NULL AND partition IN (SELECT unnest($1))",
                 [partitions],
             )
@@ -257,12 +261,12 @@ def end_files(lake: LakeReader, table: TableName, partitions: Sequence[str], *, 
 
 def _next_snapshot(lake: LakeReader, newest: int, number: int, changes: str, message: str) -> None:
     lake.connection.execute(
-        f"INSERT INTO {_own('snapshot')} SELECT ?, now(), schema_version, next_catalog_id, next_file_id "
-        f"FROM {_own('snapshot')} WHERE snapshot_id = ?",
+        f"INSERT INTO {own_table('snapshot')} SELECT ?, now(), schema_version, next_catalog_id, next_file_id "
+        f"FROM {own_table('snapshot')} WHERE snapshot_id = ?",
         [number, newest],
     )
     lake.connection.execute(
-        f"INSERT INTO {_own('snapshot_changes')} (snapshot_id, changes_made, author, commit_message) "
+        f"INSERT INTO {own_table('snapshot_changes')} (snapshot_id, changes_made, author, commit_message) "
         "VALUES (?, ?, 'fti_assets', ?)",
         [number, changes, message],
     )
@@ -329,23 +333,15 @@ _NUMBERS = {
     "float32": "FLOAT", "float64": "DOUBLE",
 }  # fmt: skip
 """DuckLake's names of number types that DuckDB calls otherwise: to DuckDB INT8 is a number of eight bytes."""
-_CATALOG = quoted("__ducklake_metadata_lake")
-
-
-def _own(name: str) -> str:
-    """A table of DuckLake's own catalog."""
-    return f"{_CATALOG}.{quoted(f'ducklake_{name}')}"
-
-
-_OF_SCHEMA = f"JOIN {_own('schema')} s USING (schema_id)"
-_OF_TABLE = f"JOIN {_own('table')} t USING (table_id) {_OF_SCHEMA}"
+_OF_SCHEMA = f"JOIN {own_table('schema')} s USING (schema_id)"
+_OF_TABLE = f"JOIN {own_table('table')} t USING (table_id) {_OF_SCHEMA}"
 _PATH = (
     "CASE WHEN f.path_is_relative = 0 THEN '' WHEN t.path_is_relative = 0 THEN t.path WHEN s.path_is_relative = 0 "
     "THEN s.path || t.path ELSE $1 || s.path || t.path END || f.path"
 )
 """The SQL of where a file ``f`` of a table ``t`` and its schema ``s`` lies; the first parameter is the data folder with a slash."""
 _TABLE = (
-    f"(SELECT table_id FROM {_own('table')} t {_OF_SCHEMA} "
+    f"(SELECT table_id FROM {own_table('table')} t {_OF_SCHEMA} "
     "WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL AND s.schema_name = $1 AND t.table_name = $2)"
 )
 """The SQL of the number that a table has now."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 
-from fti_assets.core.sql import literal
+from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import StoreError
 from fti_assets.stores.duckdb.extensions import connect_in_memory, load_extension
 from fti_assets.stores.files import temporary_folder, used_folder
@@ -22,6 +22,8 @@ _EXISTING = (
     "CREATE_IF_NOT_EXISTS false"  # else DuckLake makes a lake of whatever file is empty, when somebody only reads
 )
 READ = f"READ_ONLY, {_EXISTING}"
+CATALOG = quoted("__ducklake_metadata_lake")
+"""DuckLake's own catalog of the lake that is attached."""
 _FULL = ("disk i/o error", "disk is full", "no space left", "file too large")
 _LIMITS = {"FTI_THREADS": "threads", "FTI_MEMORY": "memory_limit"}
 
@@ -69,6 +71,11 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
             yield connection
         finally:
             connection.close()
+
+
+def own_table(name: str) -> str:
+    """A table of DuckLake's own catalog, in SQL."""
+    return f"{CATALOG}.{quoted(f'ducklake_{name}')}"
 
 
 def _limited() -> duckdb.DuckDBPyConnection:

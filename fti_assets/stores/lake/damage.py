@@ -52,10 +52,14 @@ def unreadable_files(
     lake: LakeReader, table: TableName, partitions: Collection[str] | None = None
 ) -> list[CurrentFile]:
     """The files of a table, or of some partitions of it, that are gone, of another size than they were written in, or damaged."""
-    files = current_files(lake, table)
-    return [
-        file for file in files if (partitions is None or file.partition in partitions) and not _is_readable(lake, file)
-    ]
+    with lake.connection.cursor() as cursor:  # its own transaction: a damaged file would end that of the lake
+        apart = lake.on(cursor)
+        files = current_files(apart, table)
+        return [
+            file
+            for file in files
+            if (partitions is None or file.partition in partitions) and not _is_readable(apart, file)
+        ]
 
 
 def unreadable_partitions(lake: LakeReader, table: TableName) -> list[str]:
@@ -64,14 +68,17 @@ def unreadable_partitions(lake: LakeReader, table: TableName) -> list[str]:
 
 
 def without_unreadable(lake: LakeReader, table: TableName, ask: Callable[[Sequence[str]], T]) -> T:
-    """Ask about a table's rows, and if some partitions cannot be read, again without these, which ``ask`` is given."""
+    """Ask about a table's rows as of one snapshot, and if some partitions cannot be read, again without these, which ``ask`` is given."""
     try:
-        return ask(())
+        with lake.one_snapshot():
+            return ask(())
     except duckdb.Error:
         unreadable = unreadable_partitions(lake, table)
         if not unreadable:
             raise
-        return ask(unreadable)
+        lake.begin_again()
+        with lake.one_snapshot():
+            return ask(unreadable)
 
 
 def give_up(lake: LakeReader, table: TableName, files: Iterable[CurrentFile]) -> None:

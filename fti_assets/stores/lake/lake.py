@@ -17,6 +17,7 @@ from fti_assets.stores.duckdb.content_hash import content_sums, data_version, ha
 from fti_assets.stores.lake.catalog import put_columns
 from fti_assets.stores.lake.damage import give_up, unreadable_files
 from fti_assets.stores.lake.earlier_types import unchanged
+from fti_assets.stores.lake.one_snapshot import OneSnapshot
 from fti_assets.stores.lake.reader import LakeReader
 from fti_assets.stores.lake.table_schema import fit, refuse_other_schema, settle
 
@@ -131,7 +132,12 @@ class Lake(LakeReader):
                 raise
             give_up(self, table, damaged)
             self._write(table, staged, changed, written, old=old, message=message, extra=extra)
-        return Commit(self.snapshot(), tuple(written), tuple(changed))
+        return self.committed(table, written, changed)
+
+    def committed(self, table: TableName, written: Sequence[PartitionRecord], changed: Sequence[str]) -> Commit:
+        """What the last ``transaction`` wrote; the caller holds the writers' lock since before it."""
+        made = self._last or self._one_snapshot(self.snapshot())
+        return Commit(made.number, tuple(written), tuple(changed), made.types(table))
 
     def _write(
         self,
@@ -206,7 +212,8 @@ class Lake(LakeReader):
         """
         execute = self.connection.execute
         try:
-            execute("BEGIN")
+            self._begin()
+            before = self.snapshot()
             yield
             if replaced := [record.partition for record in written if record.partition in old]:
                 execute(f"DELETE FROM {table.ledger_sql} WHERE partition IN (SELECT unnest(?))", [replaced])
@@ -221,6 +228,8 @@ class Lake(LakeReader):
             )
             # Before COMMIT: a snapshot that survives a power cut must not name a file that did not.
             self.sync_new_files(table, folders)
+            types = self.types(table)
+            self._read = None
             execute("COMMIT")
         except BaseException as error:
             self._roll_back()
@@ -230,5 +239,13 @@ class Lake(LakeReader):
                     "mend the cause and try again"
                 ) from error
             raise
+        self._last = None
         with suppress(duckdb.Error):  # the rows are committed; the next commit, or upkeep, does it
-            put_columns(self)
+            put = put_columns(self)
+            number = self._newest_committed()
+            if number > before:
+                self._last = OneSnapshot(self.connection, number, {} if put else {table: types})
+
+    def _newest_committed(self) -> int:
+        """The number of the snapshot that this connection has made last, 0 before the first."""
+        return int(str(self._one("SELECT coalesce(max(id), 0) FROM ducklake_last_committed_snapshot('lake')")[0]))

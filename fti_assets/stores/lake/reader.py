@@ -11,12 +11,13 @@ from urllib.parse import quote
 
 import duckdb
 
-from fti_assets.core.names import LEDGER, PARTITION, TILES, WHOLE, PartitionRecord, TableName, in_partitions
+from fti_assets.core.names import PARTITION, TILES, WHOLE, PartitionRecord, TableName, in_partitions
 from fti_assets.core.sql import quoted
 from fti_assets.core.types import ColumnType, type_of_sql
 from fti_assets.errors import NotMaterializedError, StoreError, listed
 from fti_assets.stores.duckdb.content_hash import FIXED, OF_DUCKDB, content_sums, data_version, hash_of
 from fti_assets.stores.files import sync_file, sync_folder
+from fti_assets.stores.lake.one_snapshot import OneSnapshot, stored_types
 
 if TYPE_CHECKING:
     from fti_assets.stores.lake.folder import LakeFolder
@@ -31,6 +32,9 @@ class LakeReader:
         self.connection = connection
         self._store = store
         self._outside: dict[TableName, duckdb.DuckDBPyRelation] = {}
+        # What the transaction reads, and what was read last: of the same number both are one.
+        self._read: OneSnapshot | None = None
+        self._last: OneSnapshot | None = None
 
     @property
     def store(self) -> LakeFolder:
@@ -42,17 +46,47 @@ class LakeReader:
 
     @contextmanager
     def one_snapshot(self) -> Iterator[None]:
-        """Read several things as of one snapshot, whose catalog is read once instead of for each of them."""
-        self.connection.execute("BEGIN")
-        try:
+        """Read several things as of one snapshot, whose catalog is read once instead of for each of them.
+
+        Within such a block it does nothing. A failed question ends the transaction of the block.
+        """
+        if self._read is not None:
             yield
+            return
+        try:
+            self._begin()
+            yield
+            self._read = None
             self.connection.execute("COMMIT")
         except BaseException:
             self._roll_back()
             raise
 
+    def begin_again(self) -> None:
+        """Within ``one_snapshot``, after a failed question: go on with the newest snapshot, without what the block has made."""
+        if self._read is not None:
+            self._roll_back()
+            self._begin()
+
+    def _begin(self) -> None:
+        """Begin a transaction, which reads the newest snapshot."""
+        self.connection.execute("BEGIN")
+        # Before anything is asked of DuckLake's own catalog: what is read there is never older than the snapshot.
+        self._read = self._last = self._one_snapshot(self._newest())
+
+    def about_to_alter(self) -> None:
+        """Within a transaction that changes tables: from here on it has others than the snapshot that it began with."""
+        self._read = None
+
+    def _one_snapshot(self, number: int) -> OneSnapshot:
+        last = self._last
+        return last if last is not None and last.number == number else OneSnapshot(self.connection, number)
+
     def snapshot(self) -> int:
-        """The number of the newest snapshot."""
+        """The number of the newest snapshot; within ``one_snapshot`` that of the block."""
+        return self._newest() if self._read is None else self._read.number
+
+    def _newest(self) -> int:
         return int(str(self._one("SELECT id FROM lake.current_snapshot()")[0]))
 
     def snapshot_at(self, snapshot: int) -> str | None:
@@ -71,12 +105,7 @@ class LakeReader:
         return [table for table in self._stored() if table.schema == TILES]
 
     def _stored(self) -> list[TableName]:
-        rows = self.connection.execute(
-            "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name <> ? "
-            "ORDER BY ALL",
-            [LEDGER],
-        ).fetchall()
-        return [TableName(schema, name) for schema, name in rows]
+        return (self._read or self._one_snapshot(self._newest())).tables()
 
     def has(self, table: TableName) -> bool:
         return table in self._stored()
@@ -86,12 +115,7 @@ class LakeReader:
         if table in self._outside:
             rows = self._outside[table]
             return dict(zip(rows.columns, map(str, rows.types), strict=True))
-        records = self.connection.execute(
-            "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = 'lake' AND schema_name = ? "
-            "AND table_name = ? AND column_name <> ? ORDER BY column_index",
-            [table.schema, table.name, PARTITION],
-        ).fetchall()
-        return dict(records)
+        return stored_types(self.connection, table) if self._read is None else self._read.types(table)
 
     def column_types(self, table: TableName) -> dict[str, ColumnType | None]:
         """The columns of a stored table and their column types, None for one that no feature can have.
@@ -99,8 +123,10 @@ class LakeReader:
         Raises:
             NotMaterializedError: there is no such table.
         """
-        self.rows(table)
-        return {name: type_of_sql(kind) for name, kind in self.types(table).items()}
+        types = self.types(table)
+        if not types:
+            self.rows(table)
+        return {name: type_of_sql(kind) for name, kind in types.items()}
 
     def read_outside(self, table: TableName, rows: duckdb.DuckDBPyRelation) -> None:
         """Give these rows, of this connection, for a table that another system keeps; it has no snapshots and no ledger."""
@@ -119,7 +145,8 @@ class LakeReader:
                     f"{table.full_name} is kept by another system and has no partition {listed(partitions)}"
                 )
             return self._outside[table]
-        if not self.has(table):
+        at = self.snapshot() if snapshot is None else snapshot
+        if not (table in self._one_snapshot(at).tables() or self.has(table)):
             names = [other.full_name for other in self.tables() if other.schema == table.schema]
             raise NotMaterializedError(
                 f"{table.full_name} is not in the offline store at {self._store.root}, which has {listed(names)}: materialize it first"
@@ -135,6 +162,21 @@ class LakeReader:
         self, table: TableName, *, snapshot: int | None = None, partitions: Sequence[str] | None = None
     ) -> dict[str, PartitionRecord]:
         """What is stored of each partition of a table, optionally of some only; empty if there is no such table."""
+        read = self._one_snapshot(self.snapshot() if snapshot is None else snapshot)
+        try:
+            records = read.ledger(table)
+        except duckdb.Error as error:
+            raise self._unreadable(table, snapshot, error) from error
+        if records is None:
+            return self._ledger_by_ducklake(table, snapshot, partitions)
+        if partitions is None:
+            return records
+        chosen = set(partitions)
+        return {key: record for key, record in records.items() if key in chosen}
+
+    def _ledger_by_ducklake(
+        self, table: TableName, snapshot: int | None, partitions: Sequence[str] | None
+    ) -> dict[str, PartitionRecord]:
         where = "" if partitions is None else " WHERE partition IN (SELECT unnest(?))"
         try:
             records = self.connection.execute(
@@ -172,6 +214,7 @@ class LakeReader:
 
     def _roll_back(self) -> None:
         """End the transaction; an error here would hide the cause, which is about to be raised."""
+        self._read = None
         with suppress(duckdb.Error):
             self.connection.execute("ROLLBACK")
 

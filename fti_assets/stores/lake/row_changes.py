@@ -102,7 +102,7 @@ def change_rows(
             if changed:
                 lake.connection.execute(f"DELETE FROM {table.sql} WHERE {results.condition}")
                 lake.connection.execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(change.rows)}")
-        commit = Commit(lake.snapshot(), (written,), (WHOLE,) if changed else ())
+        commit = lake.committed(table, [written], [WHOLE] if changed else [])
     return Changed(commit, results.put[0] - results.replaced, results.replaced, results.gone[0] - results.replaced)
 
 

@@ -18,7 +18,7 @@ def settle(lake: LakeReader, table: TableName, staged: str) -> bool:
     Under the writers' lock: another run may have stored the first values meanwhile.
     """
     types, settled = lake.staged_types(staged), False
-    for name, common in _common_types(lake, table, staged).items():
+    for name, common in _common_types(lake, table, staged, types).items():
         if common.sql_type != types[name]:
             column = quoted(name)
             lake.connection.execute(
@@ -31,7 +31,9 @@ def settle(lake: LakeReader, table: TableName, staged: str) -> bool:
 def settled_rows(lake: LakeReader, table: TableName, staged: str) -> str | None:
     """The SQL of staged rows as ``settle`` would leave them, None if it would leave them as they are."""
     types = lake.staged_types(staged)
-    common = {name: its for name, its in _common_types(lake, table, staged).items() if its.sql_type != types[name]}
+    common = {
+        name: its for name, its in _common_types(lake, table, staged, types).items() if its.sql_type != types[name]
+    }
     casts = ", ".join(f"{its.cast(name)} AS {quoted(name)}" for name, its in common.items())
     return f"(SELECT * REPLACE ({casts}) FROM {quoted(staged)})" if casts else None
 
@@ -46,21 +48,25 @@ def fit(lake: LakeReader, table: TableName, staged: str) -> None:
     if stored and (not other or _has_rows(lake, table)):
         if other:
             refuse_other_schema(lake, table, staged, types)
-            _retype(lake, table, {name: types[name] for name in other}, _common_types(lake, table, staged))
+            common = _common_types(lake, table, staged, types)
+            lake.about_to_alter()
+            _retype(lake, table, {name: types[name] for name in other}, common)
         for name in (name for name in types if name not in stored):
+            lake.about_to_alter()
             lake.connection.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quoted(name)} {types[name]}")
         return
-    if lake.has(table):
+    is_stored = lake.has(table)
+    lake.about_to_alter()
+    if is_stored:
         lake.connection.execute(f"DROP TABLE {table.sql}")
     _create(lake, table, staged)
 
 
 def as_fitted(lake: LakeReader, table: TableName, staged: str) -> str:
     """The SQL of the stored rows as they will be when ``fit`` has given the table its columns."""
-    stored, common = lake.types(table), _common_types(lake, table, staged)
-    added = [
-        f"NULL::{kind} AS {quoted(name)}" for name, kind in lake.staged_types(staged).items() if name not in stored
-    ]
+    stored, types = lake.types(table), lake.staged_types(staged)
+    common = _common_types(lake, table, staged, types)
+    added = [f"NULL::{kind} AS {quoted(name)}" for name, kind in types.items() if name not in stored]
     casts = ", ".join(f"{its.cast(name)} AS {quoted(name)}" for name, its in common.items())
     selected = [f"* REPLACE ({casts})" if casts else "*", *added]
     return f"(SELECT {', '.join(selected)} FROM {table.sql})" if casts or added else table.sql
@@ -116,10 +122,10 @@ def refuse_other_schema(lake: LakeReader, table: TableName, staged: str, addable
         SchemaChangedError: the stored table has other columns or types, of which it has values.
     """
     stored, types = lake.types(table), lake.staged_types(staged)
-    if not stored or not _has_rows(lake, table):
+    if not stored or stored == types or not _has_rows(lake, table):
         return
     new = [name for name in types if name not in stored]
-    common = _common_types(lake, table, staged)
+    common = _common_types(lake, table, staged, types)
     changes = [f"{name} {kind} is gone" for name, kind in stored.items() if name not in types]
     changes += [
         f"{name} was {stored[name]} and is now {kind}"
@@ -144,16 +150,15 @@ def _are_decimals(*kinds: str) -> bool:
 
 
 def _has_rows(lake: LakeReader, table: TableName) -> bool:
-    return bool(lake.connection.execute(f"SELECT coalesce(sum(rows), 0) FROM {table.ledger_sql}").fetchall()[0][0])
+    return any(record.rows for record in lake.ledger(table).values())
 
 
-def _common_types(lake: LakeReader, table: TableName, staged: str) -> dict[str, CommonType]:
-    stored, types = lake.types(table), lake.staged_types(staged)
+def _common_types(lake: LakeReader, table: TableName, staged: str, types: Mapping[str, str]) -> dict[str, CommonType]:
+    stored = lake.types(table)
     if all(types.get(name, kind) == kind for name, kind in stored.items()) or not _has_rows(lake, table):
         return {}
     replaced = lake.connection.execute(f"SELECT DISTINCT {PARTITION} FROM {quoted(staged)}").fetchall()
-    with lake.connection.cursor() as cursor:  # its own transaction: a damaged file would end that of the lake
-        damaged = {file.partition for file in unreadable_files(lake.on(cursor), table, {key for (key,) in replaced})}
+    damaged = {file.partition for file in unreadable_files(lake, table, {key for (key,) in replaced})}
     return common_types(lake, rows_without(lake, table, damaged), stored, quoted(staged), types)
 
 

@@ -38,10 +38,10 @@ from fti_assets.training.datasets.split import HASH, RandomSplit
 def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
     """Materialize the cutoffs that are run, all or nothing."""
     with stores.offline_store().connect() as lake:
-        snapshot = lake.snapshot()
         read_external(lake, dataset.view.groups)
         outside = external_versions(lake, dataset.view.groups)
-        view = stored_view(lake, dataset)
+        with lake.one_snapshot():
+            snapshot, view = lake.snapshot(), stored_view(lake, dataset)
         tables, manifests, verdicts = [], {}, []
         for partition in running_partitions(context):
             cutoff = partition.start or clock.now()
@@ -87,7 +87,7 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
                 "delay_breaches": newest.delay_breaches,
                 "read_from": dg.MetadataValue.json(newest.upstream),
                 **coverage_metadata(newest.coverage),
-                **stored_schema(columns_of(dataset), lake.types(dataset.table)),
+                **stored_schema(columns_of(dataset), commit.types),
                 COLUMN_LINEAGE: dataset_lineage(newest, {group.table_name: group.key for group in dataset.view.groups}),
             }
             plots = {key: coverage_plots(manifest.coverage) for key, manifest in manifests.items()}

@@ -104,15 +104,15 @@ def build_model_at(
     """
     # Read before anything is compared: promotion fails if the champion has changed meanwhile.
     alias = store.aliases(model.name).champion
-    snapshot = lake.snapshot()  # the dataset can be made anew meanwhile
-    ledger = lake.ledger(model.dataset.table, snapshot=snapshot)
-    if partition not in ledger:
-        raise NotMaterializedError(
-            f"{model.dataset.table_name} has no partition {partition!r} in {lake.store.root}: materialize it before {model.asset_name}"
-        )
-    what = f"the manifest of {model.dataset.table_name} {partition}"
-    dataset = from_json(DatasetManifest, ledger[partition].record, what=what)
-    parts = {part: _split(lake, model, partition, dataset, part, snapshot) for part in SPLITS}
+    with lake.one_snapshot():  # the dataset can be made anew meanwhile
+        snapshot, ledger = lake.snapshot(), lake.ledger(model.dataset.table)
+        if partition not in ledger:
+            raise NotMaterializedError(
+                f"{model.dataset.table_name} has no partition {partition!r} in {lake.store.root}: materialize it before {model.asset_name}"
+            )
+        what = f"the manifest of {model.dataset.table_name} {partition}"
+        dataset = from_json(DatasetManifest, ledger[partition].record, what=what)
+        parts = {part: _split(lake, model, partition, dataset, part, snapshot) for part in SPLITS}
     empty = [part for part in ("train", "test") if not len(parts[part].labels)]
     if empty:
         raise ModelError(

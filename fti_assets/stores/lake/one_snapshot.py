@@ -1,0 +1,100 @@
+"""What one snapshot of the lake holds, each thing asked once: a snapshot never changes.
+
+Tables and ledgers are read from the tables of DuckLake's own catalog. DuckLake would list tables with statistics of each, and to read
+a ledger it would load the whole schema once more, as it was when that ledger was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import duckdb
+
+from fti_assets.core.names import LEDGER, PARTITION, PartitionRecord, TableName
+from fti_assets.core.sql import quoted
+from fti_assets.stores.lake.connection import CATALOG, own_table
+
+
+class OneSnapshot:
+    """The tables of a snapshot, their types and their ledgers.
+
+    Args:
+        connection: a connection to the lake.
+        number: the snapshot's.
+        types: what is certain of the types of tables already.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        number: int,
+        types: Mapping[TableName, dict[str, str]] | None = None,
+    ) -> None:
+        self.number = number
+        self._connection = connection
+        self._inlined: dict[TableName, str | None] | None = None
+        self._types: dict[TableName, dict[str, str]] = dict(types or {})
+        self._ledgers: dict[TableName, dict[str, PartitionRecord]] = {}
+
+    def tables(self) -> list[TableName]:
+        """Every table but the ledgers, by name."""
+        return sorted(
+            (table for table in self._listed() if table.schema != LEDGER), key=lambda one: (one.schema, one.name)
+        )
+
+    def types(self, table: TableName) -> dict[str, str]:
+        """Column names and DuckDB types of a table, in its order, without ``_partition``; empty if there is none.
+
+        Asked while the snapshot is the one that the connection reads.
+        """
+        if table not in self._types:
+            self._types[table] = stored_types(self._connection, table) if table in self._listed() else {}
+        return dict(self._types[table])
+
+    def ledger(self, table: TableName) -> dict[str, PartitionRecord] | None:
+        """What is stored of each partition, by partition; None where DuckLake itself must be asked, such as of a snapshot that is gone."""
+        if table not in self._ledgers:
+            listed, ledger = self._listed(), TableName(LEDGER, f"{table.schema}_{table.name}")
+            inlined = listed.get(ledger)
+            if inlined is None and (ledger in listed or not listed):
+                return None
+            self._ledgers[table] = {} if inlined is None else self._read(inlined)
+        return dict(self._ledgers[table])
+
+    def _read(self, inlined: str) -> dict[str, PartitionRecord]:
+        records = self._connection.execute(
+            'SELECT "partition", data_version, CAST("rows" AS BIGINT), CAST(committed_at AS TIMESTAMP), CAST(run_at AS TIMESTAMP), '
+            f"run_id, record FROM {CATALOG}.{quoted(inlined)} WHERE {_LIVE} ORDER BY 1",
+            [self.number],
+        ).fetchall()
+        return {record[0]: PartitionRecord(*record) for record in records}
+
+    def _listed(self) -> dict[TableName, str | None]:
+        """The tables, and of each the one table of the catalog that holds all of its rows, if there is one."""
+        if self._inlined is None:
+            # A table that ever had a file has a size, also when its rows were inlined before.
+            rows = self._connection.execute(
+                f"""
+                SELECT s.schema_name, t.table_name,
+                    CASE WHEN count(i.table_name) = 1 AND max(coalesce(n.file_size_bytes, 0)) = 0 THEN any_value(i.table_name) END
+                FROM (SELECT table_id, schema_id, table_name FROM {own_table("table")} WHERE {_LIVE}) t
+                JOIN {own_table("schema")} s USING (schema_id) LEFT JOIN {own_table("inlined_data_tables")} i USING (table_id)
+                LEFT JOIN {own_table("table_stats")} n USING (table_id)
+                WHERE EXISTS (FROM {own_table("snapshot")} WHERE snapshot_id = $1) GROUP BY s.schema_name, t.table_name, t.table_id
+                """,
+                [self.number],
+            ).fetchall()
+            self._inlined = {TableName(schema, name): inlined for schema, name, inlined in rows}
+        return self._inlined
+
+
+_LIVE = "begin_snapshot <= $1 AND (end_snapshot IS NULL OR end_snapshot > $1)"
+
+
+def stored_types(connection: duckdb.DuckDBPyConnection, table: TableName) -> dict[str, str]:
+    """The columns of a stored table as the connection sees it now, in its order, without ``_partition``; empty if there is none."""
+    try:
+        described = connection.execute(f"DESCRIBE {table.sql}").fetchall()
+    except duckdb.CatalogException:
+        return {}
+    return {name: kind for name, kind, *_ in described if name != PARTITION}

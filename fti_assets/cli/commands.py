@@ -11,6 +11,7 @@ import click
 
 from fti_assets.cli import models, rows, serving
 from fti_assets.cli.bundle import bundle
+from fti_assets.cli.export import export
 from fti_assets.cli.lake import lake
 from fti_assets.cli.options import definitions, loaded
 from fti_assets.cli.rollout import rollout
@@ -85,6 +86,7 @@ def search(words: tuple[str, ...], file: str | None, module: str | None, as_json
     click.echo(json.dumps([dataclasses.asdict(match) for match in matches], indent=2) if as_json else str(matches))
 
 
+models.models.add_command(export)
 for command in (
     models.models,
     models.promote,

@@ -20,10 +20,26 @@ def store_in(folder: str | None) -> ModelStore:
     return ModelStore(folder or home() / "models")
 
 
-@click.command()
+class _Models(click.Group):
+    """A group that lists models, or the builds of one, unless what follows is one of its commands."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        is_command = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        return super().parse_args(ctx, args if is_command else ["list", *args])
+
+
+@click.group(cls=_Models, subcommand_metavar="[MODEL] | COMMAND [ARGS]...")
+def models() -> None:
+    """List models, or the builds of MODEL; or export one.
+
+    A model that is named like a command is listed by fti models list MODEL.
+    """
+
+
+@models.command("list")
 @click.argument("model", required=False)
 @models_folder
-def models(model: str | None, models: str | None) -> None:
+def list_models(model: str | None, models: str | None) -> None:
     """List models, or the builds of MODEL."""
     store = store_in(models)
     if model is None:

@@ -34,6 +34,9 @@ from fti_assets.errors import StoreError
     "--redact", multiple=True, metavar="NAME", help="a field or feature that is never logged in clear; once for each"
 )
 @click.option("--providers", metavar="NAMES", help="what graphs run on, such as cuda (default: FTI_PROVIDERS, or cpu)")
+@click.option(
+    "--graph-server", metavar="URL", help="a server that runs the graphs, such as Triton (default: they run here)"
+)
 def serve(
     names: tuple[str, ...],
     models: str | None,
@@ -46,12 +49,14 @@ def serve(
     log: str | None,
     redact: tuple[str, ...],
     providers: str | None,
+    graph_server: str | None,
     **limits: int | None,
 ) -> None:
     """Answer requests to models over HTTP: the Open Inference Protocol and plain JSON; over gRPC the protocol alone.
 
     FTI_SERVE_TOKENS holds the tokens of which each request must bear one, with commas between them. FTI_LOG_KEY holds the secret with
-    which redacted values are hashed; without it they are left out.
+    which redacted values are hashed; without it they are left out. FTI_GRAPH_TOKEN holds the token that the graph
+    server asks for.
     """
     from fti_assets.inference.server.limits import Limits
     from fti_assets.inference.server.service import Settings, serve
@@ -70,6 +75,7 @@ def serve(
         log=log,
         redact=redact,
         providers=providers,
+        graph_server=graph_server,
     )
     serve(settings)
 

@@ -138,7 +138,7 @@ def publish_folder(folder: Path, files: dict[str, bytes]) -> None:
 
     Args:
         folder: what to make; its parents are made too.
-        files: the content of each file by its name in the folder.
+        files: the content of each file by its name in the folder, or its path there.
 
     >>> publish_folder(Path("v1/build"), {"card.md": b"# A card"})  # doctest: +SKIP
 
@@ -151,19 +151,56 @@ def publish_folder(folder: Path, files: dict[str, bytes]) -> None:
     make_folder(folder.parent)
     temporary = _hidden_sibling(folder)
     try:
-        temporary.mkdir()
-        for name, content in files.items():
-            _write_durably(temporary / name, content)
-        sync_folder(temporary)
+        _write_folder(temporary, files)
         temporary.rename(folder)
     except BaseException as error:
-        import shutil  # not at the top: who only reads starts without it
-
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove_folder(temporary)
         if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             raise StoreError(taken) from error
         raise
     sync_renamed(folder)
+
+
+def replace_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Put a folder of files in the place of another: whoever looks finds the old one, or for an instant none, or the new one.
+
+    Args:
+        folder: what to replace.
+        files: as of ``publish_folder``.
+
+    >>> replace_folder(Path("export"), {"card.md": b"# A card"})  # doctest: +SKIP
+
+    Raises:
+        OSError: it could not be; the old one is there as it was.
+    """
+    temporary, before = _hidden_sibling(folder), _hidden_sibling(folder)
+    try:
+        _write_folder(temporary, files)
+        folder.rename(before)
+        try:
+            temporary.rename(folder)
+        except BaseException:
+            before.rename(folder)
+            raise
+    except BaseException:
+        _remove_folder(temporary)
+        raise
+    _remove_folder(before)
+    sync_renamed(folder)
+
+
+def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    folder.mkdir()
+    for name, content in files.items():
+        make_folder((folder / name).parent)
+        _write_durably(folder / name, content)
+    sync_folder(folder)
+
+
+def _remove_folder(folder: Path) -> None:
+    import shutil  # not at the top: who only reads starts without it
+
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def files_under(folder: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""KServe's inference clients, unchanged, over REST and gRPC.
+"""KServe's inference clients, unchanged, over REST and gRPC, and its objects, made of the manifest that is exported.
 
 They need an environment of their own, since they keep pandas below 3; ``make kserve`` makes it.
 """
@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from fti_assets.core import clock
+from fti_assets.inference.export.folder import Cluster, export
 from fti_assets.inference.server import serving_app
 from fti_assets.stores.models.plain import publish_graph
 from tests.inference.server.test_app import PLAIN, VALUE
@@ -23,6 +25,7 @@ __all__ = ["world"]
 
 KSERVE = Path(".venv-kserve/bin/python").absolute()
 CLIENT = Path("benchmarks/peers/kserve_client.py").absolute()
+READER = Path("benchmarks/peers/kserve_manifest.py").absolute()
 
 pytestmark = pytest.mark.skipif(not KSERVE.exists(), reason=f"there is no KServe at {KSERVE}: make kserve")
 
@@ -44,3 +47,18 @@ def test_clients_are_answered_over_both_protocols(world: Any, monkeypatch: pytes
     assert answered["json"] == answered["binary"] == answered["grpc"] == {"id": "mine"} | sums
     assert answered["fields"]["probability"] == [VALUE]
     assert answered["unknown"] == 404
+
+
+@pytest.mark.parametrize("online", ["redis://cache:6379/0?prefix=flights", "redis://:s3cret@cache:6379/0"])
+def test_kserves_objects_take_the_exported_manifest_whole(world: Any, tmp_path: Path, online: str):
+    cluster = Cluster("s3://models/delay_net", "registry.example/delays:1", online)
+    export(world.models, "delay_net", tmp_path / "out", to="kserve", cluster=cluster)
+    file = tmp_path / "out/inference-service.yaml"
+    run = subprocess.run([KSERVE, READER, file], capture_output=True, text=True, check=False, timeout=120)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert json.loads(run.stdout.splitlines()[-1]) == yaml.safe_load(file.read_text())
+    file.write_text(file.read_text().replace("storageUri:", "storageURI:"))
+    assert (
+        "which V1beta1ModelSpec has not"
+        in subprocess.run([KSERVE, READER, file], capture_output=True, text=True).stderr
+    )

@@ -8,12 +8,16 @@ from fti_assets.core.home import home
 from fti_assets.errors import DeclarationError
 from fti_assets.inference.server.app import ServingApp
 from fti_assets.inference.server.limits import Limits
+from fti_assets.inference.server.remote.connection import GraphServer
+from fti_assets.inference.server.remote.graph import serving_on
 from fti_assets.inference.server.repository import Repository
 from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.inference.serving.predictor import Predictor
+from fti_assets.inference.serving.served_build import ServedBuild, Strictness
 from fti_assets.stores.models.execution import execution_providers
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.redis import is_redis
+from fti_assets.stores.online.store import online_store
 
 __all__ = ["Limits", "ServingApp", "serving_app"]
 
@@ -27,6 +31,7 @@ def serving_app(
     log: str | Path | None = None,
     redact: Collection[str] = (),
     providers: str | Sequence[str] | None = None,
+    graph_server: str | None = None,
 ) -> ServingApp:
     """An ASGI application that answers requests to some models, to be run by any server or mounted in an app of your own.
 
@@ -45,11 +50,14 @@ def serving_app(
         redact: request fields and features that are never written to the log in clear: left out, or hashed with the secret in
             ``FTI_LOG_KEY``.
         providers: the execution providers that the graphs run on, as of ``Predictor.load``.
+        graph_server: the URL of another server of the protocol, such as Triton, that runs the graph of each model as
+            ``<model>.graph``, while features are looked up here. It must have the build that is served here. The token that it asks for
+            is in ``FTI_GRAPH_TOKEN``.
 
     Raises:
         DeclarationError: no model is named, or a token is empty.
         NoChampionError, NotMaterializedError, DamagedError, PredictionError: a model cannot be served.
-        StoreError: the log's folder cannot be made.
+        StoreError: the log's folder cannot be made, or the graph server does not answer.
 
     >>> app = serving_app("delay_net", models="models/", online="online/")  # doctest: +SKIP
     """
@@ -62,16 +70,27 @@ def serving_app(
     location = home() / "online" if online is None else online
     chosen = execution_providers(providers)
 
-    def load(name: str) -> Predictor:
-        return Predictor.load(name, models=models, online=location, follow="call", providers=chosen)
-
     store = ModelStore(home() / "models" if models is None else models)
+    serve = ServedBuild if graph_server is None else serving_on(GraphServer(graph_server))
+
+    def load(name: str) -> Predictor:
+        return Predictor(
+            name,
+            store,
+            online_store(location),
+            build=None,
+            strictness=Strictness(),
+            follow="call",
+            providers=chosen,
+            serve=serve,
+        )
+
     repository = Repository(store, load, names, providers=chosen)
     writer = None if log is None else partial(LogWriter, log, redact=tuple(redact))
     return ServingApp(
         repository,
         limits=limits or Limits(),
         tokens=tokens,
-        in_threads=is_redis(location),
+        in_threads=is_redis(location) or graph_server is not None,
         log=None if writer is None else lambda tally: writer(tally=tally),
     )

@@ -45,6 +45,7 @@ class Settings:
         log: the folder of a prediction log; None for none.
         redact: request fields and features that are never written to it in clear.
         providers: the execution providers that the graphs run on; None for those of the environment.
+        graph_server: the URL of another server that runs the graphs; None to run them here.
     """
 
     names: tuple[str, ...]
@@ -60,6 +61,7 @@ class Settings:
     log: str | None = None
     redact: tuple[str, ...] = ()
     providers: str | None = None
+    graph_server: str | None = None
 
 
 def serve(settings: Settings) -> None:
@@ -120,6 +122,7 @@ def _made(settings: Settings) -> Any:
         log=settings.log,
         redact=settings.redact,
         providers=settings.providers,
+        graph_server=settings.graph_server,
     )
     app.answering.write_lines_to(Lines(sys.stderr.fileno()).write)
     return app

@@ -102,6 +102,7 @@ class SqliteReads:
         self._connections = connections
         self._key = "\0".join(str(path.absolute()) for path in paths)
         self._parts = _in_parts(self._paths)
+        self._alone = self._parts[0].one if len(self._parts) == 1 else None
         self._places = [(part, number) for part, one in enumerate(self._parts) for number in one.numbers]
 
     def forget(self) -> None:
@@ -113,13 +114,12 @@ class SqliteReads:
         return [_existing(path) for path in self._paths]
 
     def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> One:
-        result: tuple[Any, ...] = ()
-        start = 0
         try:
-            for part, execute in zip(self._parts, self._executes(), strict=True):
-                end = start + len(part.numbers)
-                result += execute(part.one, keys[start:end]).fetchone() or (None,) * (2 * len(part.numbers))
-                start = end
+            if self._alone is not None:
+                [execute] = self._executes()
+                result = execute(self._alone, keys).fetchone() or (None,) * (2 * len(keys))
+            else:
+                result = self._by_part(keys)
         except sqlite3.Error as error:
             raise self._broken(error) from error
         generations, blobs = result[::2], result[1::2]
@@ -128,6 +128,15 @@ class SqliteReads:
                 if blob is None and key is not None:
                     self._check_absence(position, (key,))
         return generations, blobs
+
+    def _by_part(self, keys: Sequence[bytes | None]) -> tuple[Any, ...]:
+        result: tuple[Any, ...] = ()
+        start = 0
+        for part, execute in zip(self._parts, self._executes(), strict=True):
+            end = start + len(part.numbers)
+            result += execute(part.one, keys[start:end]).fetchone() or (None,) * (2 * len(part.numbers))
+            start = end
+        return result
 
     def many(self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]) -> Many:
         generations: tuple[int | None, ...] = ()

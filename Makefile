@@ -49,6 +49,7 @@ bench: install
 	$(BIN)/python -m benchmarks.batch
 	$(BIN)/python benchmarks/lake.py
 	$(BIN)/python benchmarks/online.py
+	[ ! -e .venv-feast/bin/python ] || $(BIN)/python -m benchmarks.feast_predict
 	$(BIN)/python benchmarks/dagster_overhead.py
 	$(BIN)/python benchmarks/first_prediction.py
 	$(BIN)/python benchmarks/flight_quality.py
@@ -60,7 +61,7 @@ feast: .venv-feast/bin/feast
 
 .venv-feast/bin/feast:
 	$(PYTHON) -m venv .venv-feast
-	.venv-feast/bin/pip install --quiet 'feast[duckdb]==0.67.0'
+	.venv-feast/bin/pip install --quiet 'feast[duckdb,redis]==0.67.0' mlflow-skinny onnx onnxruntime
 
 # KServe's clients keep pandas below 3.
 kserve: .venv-kserve/.installed

@@ -15,6 +15,7 @@ from fti_assets.cli.export import export
 from fti_assets.cli.lake import lake
 from fti_assets.cli.options import definitions, loaded
 from fti_assets.cli.rollout import rollout
+from fti_assets.cli.why import why
 from fti_assets.core.extras import named_extras
 from fti_assets.errors import FtiError
 
@@ -95,6 +96,7 @@ for command in (
     serving.serve,
     serving.publish,
     bundle,
+    why,
     rows.forget,
     rows.reset,
     lake,

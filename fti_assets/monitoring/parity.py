@@ -63,8 +63,8 @@ def compare(
         at = row[view.prediction_time] if view.prediction_time is not None else clock.now()
         prediction = predictor.predict(_request(view, row), at=at)
         named = {**{key: row[key] for key in view.spine_keys}, "at": at}
-        differences += ({**named, **one} for one in _feature_differences(view, row, prediction.features))
-        difference = float(np.max(np.abs(_numbers(manifest, prediction.value) - answer)))
+        differences += ({**named, **one} for one in feature_differences(view, row, prediction.features))
+        difference = float(np.max(np.abs(numbers_of(manifest, prediction.value) - answer)))
         largest = max(largest, difference)
         if not difference <= tolerance:  # a NaN differs, too
             differences.append({**named, "feature": "value", "online": prediction.value, "offline": answer})
@@ -80,9 +80,10 @@ def _request(view: ViewRecord, row: Mapping[str, Any]) -> dict[str, Any]:
     return request | {name: float(request[name]) for name in numbers}
 
 
-def _feature_differences(
+def feature_differences(
     view: ViewRecord, row: Mapping[str, Any], features: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
+    """The features that an answer saw otherwise than the offline join has them in ``row``."""
     on_demand = {output.name for call in view.on_demand for output in call.outputs}
     for feature in view.features:
         online, offline = (_plain(values[feature.name]) for values in (features, row))
@@ -98,5 +99,6 @@ def _plain(value: Any) -> Any:
     return None if value is None or value != value else value
 
 
-def _numbers(manifest: ModelManifest, value: Any) -> np.ndarray:
+def numbers_of(manifest: ModelManifest, value: Any) -> np.ndarray:
+    """An answer as numbers, of several classes in the order of the manifest."""
     return np.array([value[name] for name in manifest.classes] if isinstance(value, dict) else value, dtype=np.float64)

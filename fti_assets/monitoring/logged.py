@@ -1,0 +1,219 @@
+"""Logged answers, asked again of the lake: what the offline join and the graph say to the same request at the same instant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from fti_assets.core.manifest import Column, JoinedGroup, ModelManifest
+from fti_assets.core.names import PARTITION
+from fti_assets.core.sql import quoted, temporary_name, timestamp
+from fti_assets.errors import NotMaterializedError, PredictionError, listed
+from fti_assets.features.point_in_time.arrays import as_table, fetch_columns
+from fti_assets.features.point_in_time.assemble import assemble
+from fti_assets.features.point_in_time.frontier import available_sql
+from fti_assets.inference.serving.log.lines import HASHED
+from fti_assets.inference.serving.request import RequestForm
+from fti_assets.monitoring.parity import feature_differences, numbers_of
+from fti_assets.stores.duckdb.relations import relation_name
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.snapshots import snapshot_of
+from fti_assets.stores.models.graph import Graph
+
+TOLERANCE = 1e-5
+"""The largest difference of two answers that are the same: a graph rounds one row otherwise than among others."""
+
+_ORDER = "_fti_asked"
+
+
+@dataclass(frozen=True)
+class LoggedAnswer:
+    """An answer as the log has it; what was redacted is None or a hash in ``request`` and ``features``."""
+
+    request_id: str
+    row: int
+    at: datetime
+    answered_at: datetime
+    build: str
+    arm: str
+    value: Any
+    request: Mapping[str, Any]
+    features: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """What the offline join and the graph say: the features by name, and the answer in the form of ``Prediction.value``."""
+
+    features: Mapping[str, Any]
+    value: Any
+
+
+@dataclass(frozen=True)
+class WinningRow:
+    """The row of a group that an answer rests on, None where none was visible; ``stale`` if it is older than the ttl allows."""
+
+    table: str
+    keys: Mapping[str, Any]
+    partition: str | None = None
+    row: Mapping[str, Any] | None = None
+    age: timedelta | None = None
+    stale: bool = False
+
+
+def recompute(
+    lake: Lake,
+    manifest: ModelManifest,
+    graph: Graph,
+    requests: Sequence[Mapping[str, Any]],
+    times: Sequence[datetime],
+    *,
+    snapshot: int,
+) -> list[Recomputed]:
+    """Answer requests offline, in one join and one run of the graph.
+
+    Args:
+        lake: the open lake.
+        manifest: the build's.
+        graph: the build's.
+        requests: ``n`` requests in clear; fields that the build's view does not take are left aside.
+        times: their ``n`` prediction times, naive UTC.
+        snapshot: of the lake.
+
+    Raises:
+        RequestError: a request lacks a field of the build's view, or has a wrong one.
+        NotMaterializedError: a group is not there at the snapshot.
+    """
+    view = manifest.view
+    rows = _spine(lake, manifest, requests, times)
+    joined = assemble(lake, view, lake.connection.sql(f"FROM {rows}"), snapshot=snapshot)
+    table = quoted(temporary_name("recomputed"))
+    lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(joined)}")
+    in_order = lake.connection.sql(f"FROM {table} ORDER BY {quoted(_ORDER)}")
+    arrays = fetch_columns(in_order, view.features)
+    plain = in_order.project(", ".join(quoted(column.name) for column in view.features)).fetchall()
+    if len(plain) == 1:  # one row alone is rounded otherwise than among others
+        arrays = {feature: np.repeat(values, 2) for feature, values in arrays.items()}
+    answers = graph.run(arrays)[manifest.outputs[0].name]
+    names = [column.name for column in view.features]
+    return [
+        Recomputed(dict(zip(names, row, strict=True)), _plain_answer(manifest, answer))
+        for row, answer in zip(plain, answers, strict=False)
+    ]
+
+
+def differences(
+    manifest: ModelManifest, logged: LoggedAnswer, again: Recomputed, *, redacted: frozenset[str] = frozenset()
+) -> list[dict[str, Any]]:
+    """Where a logged answer and the recomputed one differ: ``feature`` (``value`` for the answer), ``online`` and ``offline``.
+
+    Args:
+        manifest: that of the build that answered.
+        logged: what was answered.
+        again: what is recomputed.
+        redacted: the features that the log does not have.
+    """
+    result = [
+        one
+        for one in feature_differences(manifest.view, again.features, {**again.features, **logged.features})
+        if one["feature"] not in redacted and not is_hashed(one["online"])
+    ]
+    if not same_answer(manifest, logged.value, again.value):
+        result.append({"feature": "value", "online": logged.value, "offline": again.value})
+    return result
+
+
+def same_answer(manifest: ModelManifest, one: Any, other: Any) -> bool:
+    """Whether two answers are the same but for rounding; an answer that is no number is the same as another such."""
+    first, second = (numbers_of(manifest, _numeric(value)) for value in (one, other))
+    return bool(np.allclose(first, second, rtol=0.0, atol=TOLERANCE, equal_nan=True))
+
+
+def is_hashed(value: Any) -> bool:
+    """Whether a logged value is a hash in place of what was redacted."""
+    return isinstance(value, str) and value.startswith(HASHED)
+
+
+def snapshot_at(lake: Lake, at: datetime) -> int | None:
+    """The snapshot that was the newest at an instant, None if it cannot be read any more."""
+    try:
+        return snapshot_of(lake, at)
+    except NotMaterializedError:
+        return None
+
+
+def winning_rows(
+    lake: Lake, manifest: ModelManifest, request: Mapping[str, Any], at: datetime, *, snapshot: int
+) -> list[WinningRow]:
+    """The row of each joined group that wins for a request at an instant, by the rule of the join, each group's key once."""
+    form = RequestForm(manifest.view, what=f"model {manifest.model!r}")
+    fields = dict(zip((column.name for column in form.columns), form.read(_asked(manifest, request)), strict=True))
+    return [_winner(lake, join, fields, at, snapshot) for join in manifest.view.joins]
+
+
+def _winner(lake: Lake, join: JoinedGroup, fields: Mapping[str, Any], at: datetime, snapshot: int) -> WinningRow:
+    keys = {key.group: fields[key.spine] for key in join.keys}
+    rows = lake.rows(join.table, snapshot=snapshot, with_partition=True)
+    time, where = join.event_time, [f"{quoted(name)} = ${number}" for number, name in enumerate(keys, 1)]
+    order = ""
+    if time is not None:
+        visible = f"greatest({quoted(time)}, {available_sql(join.times)})"
+        where.append(f"{visible} <= {timestamp(at)}")
+        ties = [f"{available_sql(join.times)} DESC", *([f"{quoted(join.tie_break)} DESC"] if join.tie_break else [])]
+        order = f" ORDER BY {quoted(time)} DESC, {', '.join(ties)}"
+    sql = f"SELECT * FROM {relation_name(rows)} WHERE {' AND '.join(where)}{order} LIMIT 1"
+    result = lake.connection.execute(sql, list(keys.values()))
+    names = [column[0] for column in result.description or ()]
+    found = result.fetchall()
+    if not found:
+        return WinningRow(join.table_name, keys)
+    row = dict(zip(names, found[0], strict=True))
+    partition = row.pop(PARTITION, None)
+    age = None if time is None else at - row[time]
+    stale = age is not None and join.ttl_us is not None and age > timedelta(microseconds=join.ttl_us)
+    return WinningRow(join.table_name, keys, partition, row, age, stale)
+
+
+def _spine(
+    lake: Lake, manifest: ModelManifest, requests: Sequence[Mapping[str, Any]], times: Sequence[datetime]
+) -> str:
+    """The requests as a temporary table, with their prediction times and their order."""
+    view = manifest.view
+    form = RequestForm(view, what=f"model {manifest.model!r}")
+    values = [form.read(_asked(manifest, request)) for request in requests]
+    columns = [*form.columns, Column(_ORDER, "integer")]
+    by_column: list[Sequence[Any]] = [list(of) for of in zip(*values, strict=True)] if form.columns else []
+    by_column.append(range(len(requests)))
+    if view.prediction_time is not None:
+        columns.append(Column(view.prediction_time, "timestamp"))
+        by_column.append(list(times))
+    name, chunk = quoted(temporary_name("asked")), temporary_name("asked")
+    lake.connection.register(chunk, as_table(columns, by_column))
+    lake.connection.execute(f"CREATE TEMP TABLE {name} AS FROM {quoted(chunk)}")
+    lake.connection.unregister(chunk)
+    return name
+
+
+def _asked(manifest: ModelManifest, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a request that a build takes."""
+    view = manifest.view
+    fields = [column.name for column in view.request if column.name != view.prediction_time]
+    if hashed := [name for name in fields if is_hashed(request.get(name))]:
+        raise PredictionError(f"{listed(hashed)} was redacted when it was logged, so nobody can ask the request again")
+    return {name: request[name] for name in fields if name in request}
+
+
+def _plain_answer(manifest: ModelManifest, answer: np.ndarray) -> Any:
+    if manifest.classes and np.ndim(answer):
+        return dict(zip(manifest.classes, np.asarray(answer, dtype=np.float64).tolist(), strict=True))
+    return float(answer)
+
+
+def _numeric(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: np.nan if one is None else one for name, one in value.items()}
+    return np.nan if value is None else value

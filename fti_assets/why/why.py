@@ -1,0 +1,156 @@
+"""Why a request was answered as it was: its rows, snapshot, build and graph, recomputed and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.core.manifest import ModelManifest
+from fti_assets.describe import existing_store
+from fti_assets.errors import FtiError, NotMaterializedError, listed
+from fti_assets.features.external.rows import read_external
+from fti_assets.inference.log.log import PredictionLog
+from fti_assets.monitoring.logged import (
+    LoggedAnswer,
+    Recomputed,
+    WinningRow,
+    differences,
+    is_hashed,
+    recompute,
+    snapshot_at,
+    winning_rows,
+)
+from fti_assets.orchestration.declaration import declarations_of
+from fti_assets.orchestration.resources import Stores
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.snapshots import moment_of
+from fti_assets.stores.models.loaded_build import load_build
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.why.answers import answers_of
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A logged request, asked again.
+
+    Args:
+        build: the build that answers it.
+        at: the prediction time.
+        snapshot: the lake's, None where nothing could be read.
+        was_newest: whether the snapshot is that of the instant; else that one is expired, or was made since.
+        again: what it is answered, None if it cannot be.
+        problem: why it cannot be.
+        differences: what differs from the logged answer: ``feature``, ``online`` and ``offline``.
+        rows: the row of each group.
+    """
+
+    build: str
+    at: datetime
+    snapshot: int | None
+    was_newest: bool
+    again: Recomputed | None = None
+    problem: str = ""
+    differences: Sequence[Mapping[str, Any]] = ()
+    rows: Sequence[WinningRow] = ()
+
+
+@dataclass(frozen=True)
+class Why:
+    """One answer and what it rests on; ``others`` is what it would be at another time or under another build."""
+
+    model: str
+    table: str
+    logged: LoggedAnswer
+    manifest: ModelManifest | None
+    asked: Asked
+    others: Sequence[Asked] = field(default_factory=list)
+
+
+def why(
+    definitions: dg.Definitions,
+    request_id: str,
+    *,
+    stores: Stores,
+    at: str | datetime | None = None,
+    build: str | None = None,
+) -> list[Why]:
+    """Look up a logged request, and recompute each of its answers through the offline join and the graph.
+
+    Args:
+        definitions: the system's, with its prediction logs.
+        request_id: the request's id; that of a shadow's answer is ``<request id>~<arm>``.
+        stores: where everything is.
+        at: another prediction time to ask the same request at, naive for UTC.
+        build: another build to ask.
+
+    Returns:
+        One for each row of the request.
+
+    Raises:
+        NotMaterializedError: no log has such a request, or there is no offline store.
+    """
+    logs = [one for one in declarations_of(definitions) if isinstance(one, PredictionLog)]
+    if not logs:
+        raise NotMaterializedError("the definitions have no prediction log: declare one with fti.prediction_log")
+    moment = None if at is None else moment_of(at, what="at")
+    with existing_store(stores).connect() as lake:
+        for log in logs:
+            answers = answers_of(log, lake, stores.log_folder() / log.model.name, request_id)
+            if answers:
+                read_external(lake, log.model.view.groups)
+                return [_why(log, lake, stores.model_store(), one, moment, build) for one in answers]
+    raise NotMaterializedError(
+        f"no answer to a request {request_id!r} is in {listed(log.table_name for log in logs)}, nor in the files of "
+        f"{stores.log_folder()} that wait to be taken in: an answer is there 0.2 seconds after it was given"
+    )
+
+
+def _why(
+    log: PredictionLog, lake: Lake, store: ModelStore, logged: LoggedAnswer, at: datetime | None, build: str | None
+) -> Why:
+    hidden = frozenset(log.redact)
+    asked = _asked(log, lake, store, logged, logged.build, logged.at, logged.answered_at, hidden)
+    others = []
+    if build is not None:
+        others.append(_asked(log, lake, store, logged, build, logged.at, logged.answered_at, hidden))
+    if at is not None:
+        others.append(_asked(log, lake, store, logged, logged.build, at, at, hidden))
+    try:
+        manifest: ModelManifest | None = store.manifest(log.model.name, logged.build)
+    except FtiError:  # said by what was asked
+        manifest = None
+    return Why(log.model.name, log.table_name, logged, manifest, asked, others)
+
+
+def _asked(
+    log: PredictionLog,
+    lake: Lake,
+    store: ModelStore,
+    logged: LoggedAnswer,
+    build: str,
+    at: datetime,
+    as_of: datetime,
+    hidden: frozenset[str],
+) -> Asked:
+    then = snapshot_at(lake, as_of)
+    snapshot = lake.snapshot() if then is None else then
+    redacted = sorted({name for name in hidden if name in logged.request} | _hashed(logged.request))
+    try:
+        manifest, graph = load_build(store, log.model.name, build)
+        if needed := [name for name in redacted if name in {column.name for column in manifest.view.request}]:
+            problem = f"{listed(needed)} was redacted when it was logged, so nobody can ask the request again"
+            return Asked(build, at, snapshot, then is not None, problem=problem)
+        [again] = recompute(lake, manifest, graph, [logged.request], [at], snapshot=snapshot)
+        differing = differences(manifest, logged, again, redacted=hidden)
+        rows = winning_rows(lake, manifest, logged.request, at, snapshot=snapshot)
+    except FtiError as error:  # the build is deleted, takes other fields, or a group was not there yet
+        return Asked(build, at, snapshot, then is not None, problem=str(error))
+    return Asked(build, at, snapshot, then is not None, again, "", differing, rows)
+
+
+def _hashed(request: Mapping[str, Any]) -> set[str]:
+    return {name for name, value in request.items() if is_hashed(value)}

@@ -1,0 +1,161 @@
+"""``fti why``: a logged answer is computed again from the lake and the build, and what differs is said."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+import fti_assets as fti
+from fti_assets.cli import main
+from fti_assets.core import clock
+from fti_assets.errors import NotMaterializedError
+from fti_assets.inference.log.take_in import take_in
+from fti_assets.why import Why, as_text, why
+from tests.support.visits import BUYER, DAYS, SOURCE, Bench, crowds, outcomes, run, shops, stores_in, visits
+
+LOG = fti.prediction_log(name="buyer_log", model=BUYER, partitions_def=DAYS)
+PRIVATE = fti.prediction_log(name="buyer_log", model=BUYER, partitions_def=DAYS, redact=["shop"])
+AT = "2013-01-07T12:00:00"
+VISIT = SOURCE[SOURCE["shop"] == "a"].iloc[-1]
+REQUEST = {"visit_id": int(VISIT["visit_id"]), "shop": "a", "member": True, "x": 0.25}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("trained")
+    with clock.at("2013-01-09T00:00:00"), dg.DagsterInstance.ephemeral() as instance:
+        run(visits, outcomes, crowds, span=("01", "07"), stores=stores_in(root), instance=instance)
+        run(shops, stores=stores_in(root), instance=instance)
+        run(BUYER.dataset, BUYER, stores=stores_in(root), instance=instance, partition_key="2013-01-05")
+    return root
+
+
+class Place(Bench):
+    """Stores with a champion whose answers are logged."""
+
+    def __init__(self, root: Path, instance: dg.DagsterInstance) -> None:
+        super().__init__(root, instance)
+        self.stores = fti.Stores(**{name: str(root / name) for name in ("lake", "models", "online", "log")})
+
+    def answered(self, requests: Any = REQUEST, *, at: str = AT, **options: Any) -> str:
+        """The id of a request that was answered and logged."""
+        folders = {name: self.root / name for name in ("models", "online", "log")}
+        with fti.Predictor.load("buyer", **folders, **options) as predictor:
+            answer = predictor.predict(requests, at=at)
+        return str((answer[0] if isinstance(answer, list) else answer).request_id)
+
+    def why(self, request_id: str, log: Any = LOG, **options: Any) -> list[Why]:
+        defs = fti.build_definitions([log], resources={"fti": self.stores})
+        return why(defs, request_id, stores=self.stores, **options)
+
+    def take_in(self) -> None:
+        with self.stores.offline_store().connect() as lake:
+            take_in(LOG, lake, self.root / "log" / "buyer", ["2013-01-07"], asset="buyer_log_v1")
+
+    def crowd_again(self) -> None:
+        """The day of the request gets other rows."""
+        with self.stores.offline_store().connect() as lake:
+            lake.connection.execute(
+                f"CREATE TEMP TABLE other AS SELECT * REPLACE (people + 1 AS people, 'odd' AS mood) FROM {crowds.table.sql} "
+                "WHERE _partition = '2013-01-07'"
+            )
+            lake.replace(crowds.table, "other", ["2013-01-07"], asset="crowds_v1")
+
+
+@pytest.fixture
+def place(trained: Path, tmp_path: Path) -> Iterator[Place]:
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Place(tmp_path, instance)
+
+
+def test_an_answer_is_the_one_of_the_lake_and_the_graph(place: Place) -> None:
+    request_id = place.answered([REQUEST, {**REQUEST, "shop": "nowhere"}])
+    for _ in ("in a file", "in the table"):
+        first, second = place.why(request_id)
+        for one in (first, second):
+            assert one.asked.again is not None
+            assert not one.asked.differences
+            assert one.asked.was_newest
+        assert first.manifest is not None
+        assert first.logged.build == first.manifest.reference
+        rows = {row.table: row for row in first.asked.rows}
+        assert set(rows) == {"crowds_v1", "shops_v1"}
+        assert rows["crowds_v1"].partition == "2013-01-07"
+        assert {name: rows["crowds_v1"].row[name] for name in ("mood", "queue")} == {
+            name: first.asked.again.features[name] for name in ("mood", "queue")
+        }
+        assert rows["shops_v1"].row == {"shop": "a", "size": 3, "rent": 1.5}
+        assert [row.row for row in second.asked.rows] == [None, None]
+        place.take_in()
+    assert not list((place.root / "log" / "buyer").glob("*.jsonl"))
+    assert "the same; 8 of 8 features are the same" in as_text([first])
+    assert "shops_v1 (shop='nowhere'): no row" in as_text([second])
+
+
+def test_rows_that_came_later_change_nothing_of_what_was_answered(place: Place) -> None:
+    request_id = place.answered()
+    place.crowd_again()
+    [one] = place.why(request_id, at="2013-01-07T13:00:00")
+    assert not one.asked.differences
+    place.take_in()
+    [one] = place.why(request_id)
+    assert not one.asked.differences
+
+
+def test_an_answer_from_values_that_the_lake_has_not_is_seen(place: Place) -> None:
+    place.crowd_again()  # and the online store was not loaded
+    request_id = place.answered()
+    [one] = place.why(request_id)
+    by_feature = {str(two["feature"]): two for two in one.asked.differences}
+    assert "mood" in by_feature
+    assert by_feature["mood"]["offline"] == "odd"
+    assert "is in the lake" in as_text([one])
+
+
+def test_another_time_and_another_build_say_what_differs(place: Place) -> None:
+    request_id = place.answered()
+    other = place.build("2013-01-06T00:00:00")
+    [one] = place.why(request_id, at="2013-01-05T03:00:00", build=other)
+    under, then = one.others
+    assert (under.build, list(under.differences)) == (other, [])
+    assert {str(two["feature"]) for two in then.differences} >= {"hour_of_day", "queue"}
+    text = as_text([one])
+    assert f"under build {other}" in text
+    assert "at 2013-01-05 03:00:00, as of snapshot" in text
+    [unknown] = place.why(request_id, build="v1/20130101T000000Z-00000000")
+    assert "it cannot be asked" in as_text([unknown])
+
+
+def test_what_was_redacted_cannot_be_asked_again(place: Place) -> None:
+    request_id = place.answered(redact=["shop"])
+    [one] = place.why(request_id, log=PRIVATE)
+    assert one.asked.again is None
+    assert "'shop' was redacted when it was logged" in as_text([one])
+
+
+def test_a_request_that_no_log_has_is_said(place: Place) -> None:
+    with pytest.raises(NotMaterializedError, match="no answer to a request 'nobody' is in 'buyer_log_v1'"):
+        place.why("nobody")
+    with pytest.raises(NotMaterializedError, match="the definitions have no prediction log"):
+        why(fti.build_definitions([BUYER]), "nobody", stores=place.stores)
+
+
+def test_the_command_prints_why(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fti_assets.cli import why as command
+
+    request_id = place.answered()
+    defs = fti.build_definitions([LOG], resources={"fti": place.stores})
+    monkeypatch.setattr(command, "loaded", lambda *_: defs)
+    assert main(["why", request_id]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"request {request_id}, row 0: buyer answered 0.")
+    assert json.dumps(REQUEST["visit_id"]) in shown

@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE  # with it every process compiles whatever it i
 # The flights are of 2013, so the clock of the demo and of its UI stands where their data ends.
 FTI_NOW ?= 2014-01-05T00:00:00Z
 
-.PHONY: feast kserve peers install demo test coverage ui bench soak pandas2 reference docs clean
+.PHONY: feast kserve peers install demo test coverage ui serve bench soak pandas2 reference docs clean
 
 install: $(VENV)/.installed .dagster/dagster.yaml
 
@@ -26,6 +26,11 @@ demo: install
 
 ui: install
 	FTI_NOW=$(FTI_NOW) $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1
+
+# The page asks the server, which stops with it.
+serve: install
+	@export FTI_NOW=$(FTI_NOW); $(BIN)/fti serve delay_net --port 8000 & server=$$!; trap 'kill $$server; wait $$server' EXIT; trap 'exit 130' INT TERM; \
+	PYTHONPATH=. $(BIN)/streamlit run examples/flight_delays/app.py --server.address 127.0.0.1 --server.headless true --browser.gatherUsageStats false
 
 test: install
 	$(BIN)/ruff format --check .

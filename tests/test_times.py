@@ -11,6 +11,7 @@ from fti_assets.errors import DeclarationError
 @pytest.mark.parametrize(
     ("text", "length"),
     [
+        ("50ms", timedelta(milliseconds=50)),
         ("90s", timedelta(seconds=90)),
         ("15min", timedelta(minutes=15)),
         ("36h", timedelta(hours=36)),

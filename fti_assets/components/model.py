@@ -53,6 +53,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
     gates_fail_run: bool = True
     promote: Literal["automatic", "by_hand", "after_experiment"] = "automatic"
     catch_up: int | None = None
+    latency_goal: str | None = None
 
     summary = "A model: trained on a view's dataset, exported to ONNX, judged by gates before it serves."
 
@@ -82,6 +83,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
             gates_fail_run=self.gates_fail_run,
             promote=self.promote,
             catch_up=self.catch_up,
+            latency_goal=self.latency_goal,
             **self.options(),
         )(function)
 

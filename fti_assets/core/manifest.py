@@ -236,8 +236,9 @@ class ModelManifest:
 
     ``files`` are what lies in the build beside its graph, manifest and card: the sha256 of each by its name. ``warnings`` are what
     training found about the features. ``asset_key`` is
-    the key of the asset that made it. A build of the kind "graph" is a graph that was published as it was: it has inputs of its own and
-    no features, and its view, dataset and task mean nothing.
+    the key of the asset that made it. ``latency_goal`` is within how many seconds a server is to answer a request. A build of the
+    kind "graph" is a graph that was published as it was: it has inputs of its own and no features, and its view, dataset and task mean
+    nothing.
     """
 
     model: str
@@ -265,6 +266,7 @@ class ModelManifest:
     asset_key: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    latency_goal: float | None = None
     kind: Literal["model", "graph"] = "model"
     format: int = 1
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from fti_assets.core.records import record
 from fti_assets.errors import DeclarationError
 
-_UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DURATION = re.compile(r"(\d+)\s*(s|min|h|d|w)")
+_UNITS = {"ms": "milliseconds", "s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DURATION = re.compile(r"(\d+)\s*(ms|s|min|h|d|w)")
 EPOCH = datetime(1970, 1, 1)
 
 
@@ -18,7 +18,7 @@ def duration(value: str | timedelta, *, what: str = "duration") -> timedelta:
     datetime.timedelta(days=1, seconds=43200)
 
     Raises:
-        DeclarationError: the text is not a number followed by s, min, h, d or w, or the duration is negative.
+        DeclarationError: the text is not a number followed by ms, s, min, h, d or w, or the duration is negative.
     """
     if isinstance(value, timedelta):
         parsed = value
@@ -26,7 +26,7 @@ def duration(value: str | timedelta, *, what: str = "duration") -> timedelta:
         match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
         if match is None:
             raise DeclarationError(
-                f"{what} {value!r} is not a duration: write a timedelta, or a whole number and one of s, min, h, d, w, "
+                f"{what} {value!r} is not a duration: write a timedelta, or a whole number and one of ms, s, min, h, d, w, "
                 "such as '90min' or '7d'"
             )
         try:

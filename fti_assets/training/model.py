@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from functools import cache
 from typing import Any, Unpack, get_args
 
@@ -10,6 +11,7 @@ from fti_assets.core.arguments import caller_names, checked_arguments, checked_f
 from fti_assets.core.manifest import Task
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
+from fti_assets.core.times import duration
 from fti_assets.errors import DeclarationError, listed, one_of
 from fti_assets.orchestration.declaration import record_use
 from fti_assets.orchestration.options import AssetOptions
@@ -45,6 +47,7 @@ def model(
     gates_fail_run: bool = True,
     promote: Promotion = "automatic",
     catch_up: int | None = None,
+    latency_goal: str | timedelta | None = None,
     ins: Mapping[str, Any] | None = None,
     **options: Unpack[AssetOptions],
 ) -> Callable[[Callable[..., Any]], Model]:
@@ -67,6 +70,8 @@ def model(
             people, ``after_experiment`` to the verdict of an ``fti.experiment`` on a rollout, but for the first build.
         catch_up: at how many of the dataset's newest cutoffs it is trained by itself, at most 1,000; by default as many
             as the dataset catches up on.
+        latency_goal: within what time a server is to answer a request, such as ``"50ms"``. What cannot be answered within it
+            is refused at once (503) instead of waiting.
         ins: plain Dagster assets that the function takes, as ``@dg.asset`` has them.
         options: every parameter of ``@dg.asset``, with its own meaning.
 
@@ -107,6 +112,7 @@ def model(
             gates_fail_run=gates_fail_run,
             promote=promote,
             catch_up=own.catch_up if catch_up is None else checked_catch_up(catch_up, what=f"model {own_name!r}"),
+            latency_goal=None if latency_goal is None else _latency_goal(latency_goal, own_name),
             asset_ins=ins or {},
             options={**options, "partitions_def": options.get("partitions_def") or own.partitions_def},
             to_asset=model_asset,
@@ -122,6 +128,15 @@ def model(
 def _dataset_of(view: FeatureView) -> TrainingDataset:
     """The dataset that a view makes of its own, one for all its models."""
     return training_dataset(name=f"{view.name}_dataset", version=view.version, view=view)
+
+
+def _latency_goal(value: str | timedelta, name: str) -> timedelta:
+    goal = duration(value, what=f"model {name!r}: latency_goal")
+    if not goal:
+        raise DeclarationError(
+            f"model {name!r} has latency_goal={value!r}: no answer takes no time; write such as '50ms'"
+        )
+    return goal
 
 
 def _data_parameter(function: Callable[..., Any], annotations: Mapping[str, Any], name: str) -> str:

@@ -1,7 +1,13 @@
 """The flagship on seven weeks of real flights: what was stored, trained and served, against the rows that landed."""
 
 import ast
+import os
 import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -13,6 +19,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import streamlit
+from streamlit.testing.v1 import AppTest
 
 import fti_assets as fti
 from examples.flight_delays import features, inference, on_demand, sources, training
@@ -36,7 +44,9 @@ from fti_assets.core.records import from_json
 from fti_assets.errors import PredictionError
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.stores.models.graph import Graph
+from tests.support import chromium
 from tests.support.partitions import range_tags
+from tests.support.serving import listening
 
 FIRST, LAST = "2013-01-01", "2013-02-20"
 DAYS = [f"{day:%Y-%m-%d}" for day in pd.date_range(FIRST, LAST)]
@@ -57,6 +67,7 @@ GROUPS = [
 ]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 FLIGHTS = 50
+PAGE = str(Path(features.__file__).with_name("app.py"))
 
 # Dagster says so of each backfill policy and partition mapping that an asset has.
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter .* is currently in beta")
@@ -516,6 +527,103 @@ def test_a_replay_from_before_the_online_history_is_refused(
     assert predictor.predict(request, at=first).at == first
     with pytest.raises(PredictionError, match="answers from 2013-02-14T01:00:00"):
         predictor.predict(request, at=first - timedelta(microseconds=1))
+
+
+@pytest.fixture
+def served(trained: System, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A server of the model, which the page of the example is told of; the page reads these stores."""
+    app = fti.serving_app("short_net", models=trained.home / "models", online=trained.home / "online")
+    with listening(app) as address:
+        for name, value in {
+            "FTI_HOME": str(trained.home),
+            "FLIGHTS_SERVER": f"http://{address}",
+            "FLIGHTS_MODEL": "short_net",
+        }.items():
+            monkeypatch.setenv(name, value)
+        yield address
+
+
+def drawn_page() -> AppTest:
+    streamlit.cache_data.clear()
+    page = AppTest.from_file(PAGE, default_timeout=120).run()
+    assert not page.exception
+    return page
+
+
+def test_page_shows_the_risk_that_the_predictor_tells(
+    served: str, predictor: fti.Predictor, landed_schedule: pd.DataFrame, manifest: DatasetManifest
+) -> None:
+    page = drawn_page()
+    assert page.selectbox(key="day").options == ["2013-02-20", "2013-02-19", "2013-02-18", "2013-02-17"]
+    page = page.selectbox(key="origin").set_value("LGA").run()
+    page = page.selectbox(key="flight").set_value(3).run()
+    day = landed_schedule[landed_schedule["predict_at"].between("2013-02-20", "2013-02-20 23:59:59")]
+    flight = day[day["origin"] == "LGA"].sort_values(["scheduled_at", "flight_id"]).iloc[3]
+    request, at = request_of(flight, manifest.view), flight["predict_at"].to_pydatetime()
+    risk = predictor.predict(request, at=at)
+    assert page.metric[0].value == f"{risk.value:.0%}"
+    assert flight["tailnum"] in page.subheader[0].value
+    seen = page.dataframe[0].value.set_index("feature")["value"]
+    assert list(seen.index) == list(risk.features)
+    assert seen["dest"] == flight["dest"]
+
+    page = page.number_input(key="what_if_last_leg_delay").set_value(240.0).run()
+    other = predictor.predict(request, at=at, overrides={"last_leg_delay": 240.0})
+    assert other.value != risk.value
+    assert page.metric[1].value == f"{other.value:.0%}"
+    assert page.metric[1].delta == f"{(other.value - risk.value) * 100:+.1f} points"
+
+
+def test_page_says_why_it_has_no_answer(served: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLIGHTS_MODEL", "other_net")
+    assert "other_net" in drawn_page().error[0].value
+    monkeypatch.setenv("FLIGHTS_SERVER", "http://127.0.0.1:9")
+    assert "`make serve` starts one" in drawn_page().error[0].value
+
+
+@pytest.mark.skipif(chromium.CHROMIUM is None, reason=chromium.ABSENT)
+def test_a_browser_shows_risk_reasons_and_ages(served: str, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = {
+        "server.port": port,
+        "server.address": "127.0.0.1",
+        "server.headless": True,
+        "server.fileWatcherType": "none",
+    }
+    options |= {"browser.gatherUsageStats": False}
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        PAGE,
+        *(f"--{name}={value}" for name, value in options.items()),
+    ]
+    with (tmp_path / "log").open("w") as log:
+        page = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": "."}, stdout=log, stderr=log)
+    try:
+        until = time.monotonic() + 120
+        while b"ok" not in answered(f"http://127.0.0.1:{port}/_stcore/health"):
+            assert page.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        with chromium.opened(f"http://127.0.0.1:{port}/", tmp_path) as browser:
+            browser.wait_for("Risk of arriving 15 minutes late", "short_net v1/", "Shapley values")
+            browser.click("What if")
+            browser.wait_for("Change a value to see")
+    finally:
+        page.terminate()
+        page.wait(30)
+
+
+def answered(url: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return bytes(response.read())
+    except OSError:
+        return b""
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,7 @@
 The module is the code location that the webserver loads, too.
 """
 
-import html
 import os
-import re
 import shutil
 import signal
 import socket
@@ -26,13 +24,10 @@ import pandera.pandas as pa
 import pytest
 
 import fti_assets as fti
+from tests.support import chromium
 from tests.support.partitions import range_tags
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None,
-    reason="there is no Chromium here: apt-get install chromium (Debian) lets this test look at the UI",
-)
+pytestmark = pytest.mark.skipif(chromium.CHROMIUM is None, reason=chromium.ABSENT)
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-01-11")
 CUTOFFS = dg.DailyPartitionsDefinition(start_date="2024-01-06", end_date="2024-01-11")
@@ -152,37 +147,11 @@ class Ui:
 
     def text(self, page: str, *expected: str) -> str:
         """What a page shows, as text, given more time until it has all that is expected; pictures as ``[picture <alt> <source>]``."""
-        shown = ""
-        for budget_s in (25, 50, 100, 100, 200):
-            shown = " ".join(re.sub(r"<[^>]*>", " ", _pictures(_body(self.dom(page, budget_s)))).split())
-            if all(text in shown for text in expected):
-                break
-        missing = [text for text in expected if text not in shown]
-        assert not missing, f"{page} does not show {missing}, it shows: {shown}"
-        return shown
+        return chromium.shown(f"{self.url}{page}", self.folder, *expected)
 
     def dom(self, page: str, budget_s: int = 25) -> str:
         """A page's document after its scripts have had ``budget_s`` of virtual time."""
-        profile = self.folder / f"chromium-{time.monotonic_ns()}"
-        done = subprocess.run(
-            [
-                str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-                f"--user-data-dir={profile}", "--window-size=1700,1400", f"--virtual-time-budget={budget_s * 1000}",
-                "--dump-dom", f"{self.url}{page}",
-            ],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=300, check=True,
-        )  # fmt: skip
-        shutil.rmtree(profile, ignore_errors=True)
-        return done.stdout
-
-
-def _body(dom: str) -> str:
-    return html.unescape(re.sub(r"<(script|style)\b.*?</\1>", "", dom, flags=re.DOTALL))
-
-
-def _pictures(body: str) -> str:
-    return re.sub(r'<img\b[^>]*src="(data:image/svg[^"]*)"[^>]*alt="([^"]*)"[^>]*>', r" [picture \2 \1] ", body)
+        return chromium.dom(f"{self.url}{page}", self.folder, budget_s)
 
 
 @pytest.fixture(scope="module")

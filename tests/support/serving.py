@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -40,8 +40,9 @@ def ask(
     *,
     chunks: Sequence[bytes] | None = None,
     root_path: str = "",
+    more: Mapping[str, Any] | None = None,
 ) -> Answered:
-    """One request to an ASGI application; a body that is no bytes goes as JSON."""
+    """One request to an ASGI application; a body that is no bytes goes as JSON, ``more`` into the scope."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     parts = [content] if chunks is None else list(chunks)
     path, _, query = path.partition("?")
@@ -55,6 +56,7 @@ def ask(
         "query_string": query.encode(),
         "headers": [(name.lower().encode(), value.encode()) for name, value in (stated | (headers or {})).items()],
         "client": ("127.0.0.1", 1),
+        **(more or {}),
     }
     messages = iter(
         {"type": "http.request", "body": part, "more_body": number < len(parts) - 1}

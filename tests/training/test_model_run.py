@@ -501,9 +501,11 @@ def test_a_regression_model_end_to_end(bench: Bench) -> None:
         dataset=AMOUNTS,
         task="regression",
         gates=[fti.BeatsBaseline("rmse")],
+        latency_goal="250ms",
     )
     assert bench.train(model, "08").success
     (manifest,) = bench.builds()
+    assert manifest.latency_goal == 0.25
     test = bench.rows(AMOUNTS, "08")
     columns = {"spend": test["spend"], "double_spend": 2 * test["spend"]}
     rmse = bench.score(manifest, columns, test["amount"], "rmse")
@@ -588,6 +590,23 @@ def test_a_models_own_encoders_change_its_code_version() -> None:
 def test_impossible_encoders_of_a_model_are_refused(encoders: Any, said: str) -> None:
     with pytest.raises(DeclarationError, match=said):
         buyer(encoders=encoders)
+
+
+@pytest.mark.parametrize(
+    ("goal", "said"),
+    [
+        ("0ms", "model 'buyer' has latency_goal='0ms': no answer takes no time"),
+        ("fast", "model 'buyer': latency_goal 'fast' is not a duration"),
+    ],
+)
+def test_an_impossible_latency_goal_is_refused(goal: str, said: str) -> None:
+    with pytest.raises(DeclarationError, match=said):
+        buyer(latency_goal=goal)
+
+
+def test_a_latency_goal_changes_the_code_version() -> None:
+    plain, quick = buyer(), buyer(latency_goal="50ms")
+    assert plain.assets_def.code_versions_by_key != quick.assets_def.code_versions_by_key
 
 
 def test_slices_are_in_the_manifest_and_on_the_card(bench: Bench) -> None:

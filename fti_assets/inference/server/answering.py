@@ -21,6 +21,7 @@ from fti_assets.inference.server.reading import check_token
 from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.server.repository import Repository
 from fti_assets.inference.server.served import Answer, Served, ServedPredictor, Stages, TooManyRowsError, check_rows
+from fti_assets.inference.server.service_level import ServiceLevel
 from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.inference.serving.prediction import Prediction
 
@@ -29,6 +30,8 @@ ACCESS = logging.getLogger("fti_assets.access")
 _log = logging.getLogger("fti_assets.inference.server")
 _INLINE_ROWS = 32
 """Up to so many rows of an embedded store are answered where they are read: a thread costs more than they do."""
+
+_THREADS = 8
 
 _encode = msgspec.json.Encoder().encode
 
@@ -80,7 +83,8 @@ class Answering:
         self.is_draining = False
         self._tokens = [token.encode() for token in tokens]
         self._in_threads = in_threads
-        self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="fti-predict")
+        self._levels: dict[str, ServiceLevel] = {}
+        self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="fti-predict")
         self.active = 0
         self._write_line: Callable[[bytes], object] | None = None
 
@@ -131,11 +135,24 @@ class Answering:
             )
         served = self.repository.get(name, version)
         exchange.model = name
+        level = self._levels.setdefault(name, ServiceLevel(_THREADS))
+        if served.latency_goal is not None:
+            self.metrics.state_goal(name, served.latency_goal)
+            waited = time.perf_counter() - exchange.start
+            if level.is_out_of_reach(served.latency_goal, waited, self.active):
+                raise RefusedError(
+                    503,
+                    f"the server cannot answer within the {served.latency_goal * 1000:g} ms that are the goal of {name!r}: it has more "
+                    "requests than it can answer",
+                    retry_after=1,
+                )
         self.active += 1
+        self.metrics.in_flight.set(self.active)
         try:
             yield served
         finally:
             self.active -= 1
+            self.metrics.in_flight.set(self.active)
 
     async def infer(
         self,
@@ -227,6 +244,8 @@ class Answering:
         total = time.perf_counter() - exchange.start
         if exchange.model:
             self.metrics.count(exchange.model, status, read=exchange.read, stages=exchange.stages, total=total)
+            if exchange.stages is not None:
+                self._levels[exchange.model].observe(exchange.stages.lookup + exchange.stages.graph)
             if (statistics := self.repository.statistics.get(exchange.model)) is not None:
                 pair = statistics.success if status == 200 else statistics.fail
                 pair[0] += 1

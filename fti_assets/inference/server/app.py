@@ -23,7 +23,7 @@ from fti_assets.inference.server.messages.rest import (
 from fti_assets.inference.server.metrics import CONTENT_TYPE
 from fti_assets.inference.server.openapi import openapi
 from fti_assets.inference.server.pages import config_of, metadata_of, page
-from fti_assets.inference.server.reading import ClientGoneError, Receive, read_body, request_id
+from fti_assets.inference.server.reading import STARTED, ClientGoneError, Receive, read_body, request_id
 from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.server.repository import Repository
 from fti_assets.inference.server.served import Answer, Served, ServedPredictor, Stages, check_rows
@@ -100,6 +100,7 @@ class ServingApp:
             client=client[0] if client else "",
             headers=headers,
             parts=tuple(path.split("/")) if path else (),
+            start=scope.get(STARTED) or time.perf_counter(),
             query=parse_qs(scope["query_string"].decode("latin-1")) if scope["query_string"] else {},
             receive=receive,
         )

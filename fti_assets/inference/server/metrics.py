@@ -1,6 +1,7 @@
 """What a server counts, for Prometheus."""
 
 import asyncio
+import math
 import os
 from bisect import bisect_left
 from collections import Counter as Tally
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 from fti_assets.core.rollout import CHAMPION
 from fti_assets.inference.server.served import Stages
@@ -119,6 +120,19 @@ class Metrics:
         self._disagreed = Counter(
             "fti_shadow_disagreements", "Rows that a shadow decides otherwise than the champion", arm, registry=registry
         )
+        self.in_flight = Gauge(
+            "fti_requests_in_flight", "Requests being answered", registry=registry, multiprocess_mode="livesum"
+        )
+        self._busy = Counter(
+            "fti_busy_seconds",
+            "Seconds spent on look-ups and graphs; their rate, over the number of workers, is the share of time that they work",
+            registry=registry,
+        )
+        self._goals = Gauge(
+            "fti_latency_goal_seconds", "Latency goal", ["model"], registry=registry, multiprocess_mode="max"
+        )
+        self._late = Counter("fti_late", "Requests answered later than the latency goal", ["model"], registry=registry)
+        self._goal_of: dict[str, float] = {}
         self._answered = cache(self._requests.labels)
         self._answers = cache(self._predictions.labels)
         self._observations: list[_Observations] = []
@@ -130,12 +144,22 @@ class Metrics:
         self._observations.append(made := _Observations(child, bounds))
         return made
 
+    def state_goal(self, model: str, goal: float) -> None:
+        """Take note of a model's goal, in seconds; the champion of now may have another one than that before."""
+        if self._goal_of.get(model) != goal:
+            self._goal_of[model] = goal
+            self._goals.labels(model).set(goal)
+            self._late.labels(model)  # a counter that is seen from the beginning
+
     def count(self, model: str, status: int, *, read: float, stages: Stages | None, total: float) -> None:
         """Count one request, in the event loop; the times are in seconds."""
         self._answered(model, str(status)).inc()
         self._stage(model, "total").add(total)
         self._stage(model, "read").add(read)
         if stages is not None:
+            self._busy.inc(stages.lookup + stages.graph)
+            if total > self._goal_of.get(model, math.inf):
+                self._late.labels(model).inc()
             self._stage(model, "lookup").add(stages.lookup)
             self._stage(model, "graph").add(stages.graph)
         if self._timer is None and FOLDER in os.environ:  # another worker may be asked, which reads what this one wrote

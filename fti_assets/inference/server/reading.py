@@ -15,6 +15,9 @@ from fti_assets.inference.server.refusals import RefusedError
 
 Receive = Callable[[], Awaitable[Any]]
 
+STARTED = "fti_assets.started"
+"""Where a request's scope says when its headers had been read, in seconds of ``time.perf_counter``; another server's says nothing."""
+
 T = TypeVar("T")
 
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")

@@ -148,7 +148,7 @@ class Repository:
         _, onnx_bytes = self._models.load(name, manifest.reference)
         what = f"model {name!r} ({manifest.reference})"
         graph = Graph.plain(onnx_bytes, what=what, providers=self._providers)
-        build = GraphBuild(graph, str(manifest.version), manifest.reference)
+        build = GraphBuild(graph, str(manifest.version), manifest.reference, manifest.latency_goal)
         return ServedGraph(name, lambda: build)
 
     def unload(self, name: str) -> None:

@@ -102,6 +102,10 @@ class Served(Protocol):
     def outputs(self) -> tuple[TensorSpec, ...]:
         """What an answer has."""
 
+    @property
+    def latency_goal(self) -> float | None:
+        """Within how many seconds a request is to be answered, if its model says so."""
+
     def infer(self, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any], *, most_rows: int) -> Answer:
         """Answer one request.
 
@@ -135,6 +139,10 @@ class ServedPredictor:
         serving = self.predictor.serving
         classes = serving.manifest.classes if serving.manifest.task == "multiclass" else ()
         return (TensorSpec(serving.output, "FP32", (-1, len(classes)) if classes else (-1,)),)
+
+    @property
+    def latency_goal(self) -> float | None:
+        return self.predictor.serving.manifest.latency_goal
 
     def predict(
         self, requests: Sequence[Any], at: Any = None, *, overrides: Given | None = None, explain: bool = False
@@ -183,6 +191,7 @@ class GraphBuild(NamedTuple):
     graph: Graph
     version: str
     build: str
+    latency_goal: float | None
 
 
 class ServedGraph:
@@ -202,7 +211,8 @@ class ServedGraph:
 
         def now() -> GraphBuild:
             serving = predictor.serving
-            return GraphBuild(serving.graph, str(serving.manifest.version), serving.reference)
+            manifest = serving.manifest
+            return GraphBuild(serving.graph, str(manifest.version), serving.reference, manifest.latency_goal)
 
         return cls(name, now)
 
@@ -222,8 +232,12 @@ class ServedGraph:
     def outputs(self) -> tuple[TensorSpec, ...]:
         return _specs(self._now().graph.gives)
 
+    @property
+    def latency_goal(self) -> float | None:
+        return self._now().latency_goal
+
     def infer(self, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any], *, most_rows: int) -> Answer:
-        graph, version, build = self._now()
+        graph, version, build, _ = self._now()
         specs = _specs(graph.takes)
         _check_names(self.name, [spec.name for spec in specs], inputs)
         rows = 0

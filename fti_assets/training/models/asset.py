@@ -36,6 +36,11 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
             "view": f"{model.view.name} version {model.view.version}",
             "features": dg.MetadataValue.json(list(model.view.feature_names)),
             **({} if model.partitions_def is None else {"catch_up": model.catch_up}),
+            **(
+                {}
+                if model.latency_goal is None
+                else {"latency_goal": f"{model.latency_goal.total_seconds() * 1000:g} ms"}
+            ),
         },
         kinds={"onnx"},
         group_name="training",
@@ -44,7 +49,15 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
             whole=model.partitions_def is None,
             catch_up=model.catch_up,
         ).with_label("dataset_changed"),
-        code_terms=(model.name, model.version, model.task, model.gates, model.evaluate, repr(model.encoders)),
+        code_terms=(
+            model.name,
+            model.version,
+            model.task,
+            model.gates,
+            model.evaluate,
+            repr(model.encoders),
+            *([] if model.latency_goal is None else [model.latency_goal]),
+        ),
     )
 
 

@@ -176,6 +176,7 @@ def build_model_at(
         sha256=hashlib.sha256(exported.bytes).hexdigest(),
         classes=exported.classes,
         warnings=tuple(float32_warnings(encoders, parts["train"].columns)),
+        latency_goal=None if model.latency_goal is None else model.latency_goal.total_seconds(),
         slices=slices,
         run_id=run_id,
         asset_key=tuple(asset_key),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Literal
 
 from fti_assets.core.manifest import Task
@@ -32,6 +33,7 @@ class Model(Declaration):
     gates_fail_run: bool
     promote: Promotion
     catch_up: int
+    latency_goal: timedelta | None
     asset_ins: Mapping[str, Any] = field(repr=False)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:

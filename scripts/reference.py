@@ -70,6 +70,7 @@ PAGES = {
         "fti_assets.testing",
         _names(
             "rows stores_in materialize Materialized tiny_dataset train_tiny TinyBuild assert_no_leak assert_parity ParityReport "
+            "assert_logged_parity LoggedParityReport "
             "LeakFound ParityBroken RowsRefused"
         ),
     ),

@@ -12,37 +12,22 @@ import numpy as np
 from fti_assets.core.manifest import Column, JoinedGroup, ModelManifest
 from fti_assets.core.names import PARTITION
 from fti_assets.core.sql import quoted, temporary_name, timestamp
-from fti_assets.errors import NotMaterializedError, PredictionError, listed
+from fti_assets.errors import PredictionError, listed
 from fti_assets.features.point_in_time.arrays import as_table, fetch_columns
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.point_in_time.frontier import available_sql
+from fti_assets.inference.serving.log.answer import LoggedAnswer
 from fti_assets.inference.serving.log.lines import HASHED
 from fti_assets.inference.serving.request import RequestForm
 from fti_assets.monitoring.parity import feature_differences, numbers_of
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.stores.lake.snapshots import snapshot_of
 from fti_assets.stores.models.graph import Graph
 
 TOLERANCE = 1e-5
 """The largest difference of two answers that are the same: a graph rounds one row otherwise than among others."""
 
 _ORDER = "_fti_asked"
-
-
-@dataclass(frozen=True)
-class LoggedAnswer:
-    """An answer as the log has it; what was redacted is None or a hash in ``request`` and ``features``."""
-
-    request_id: str
-    row: int
-    at: datetime
-    answered_at: datetime
-    build: str
-    arm: str
-    value: Any
-    request: Mapping[str, Any]
-    features: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -136,14 +121,6 @@ def same_answer(manifest: ModelManifest, one: Any, other: Any) -> bool:
 def is_hashed(value: Any) -> bool:
     """Whether a logged value is a hash in place of what was redacted."""
     return isinstance(value, str) and value.startswith(HASHED)
-
-
-def snapshot_at(lake: Lake, at: datetime) -> int | None:
-    """The snapshot that was the newest at an instant, None if it cannot be read any more."""
-    try:
-        return snapshot_of(lake, at)
-    except NotMaterializedError:
-        return None
 
 
 def winning_rows(

@@ -8,6 +8,7 @@
 ``train_tiny``            a model's function on such a frame, exported and compared, without any store
 ``assert_no_leak``        no feature changes when the future is taken away
 ``assert_parity``         the predictor sees and answers what the offline join and the graph give
+``assert_logged_parity``  so were the answers of a prediction log
 ========================= ==========================================================================================
 """
 
@@ -19,16 +20,19 @@ with named_extras("fti_assets.testing"):
     from fti_assets.testing.few_rows import rows
     from fti_assets.testing.lake import Materialized, materialize, stores_in
     from fti_assets.testing.leaks import assert_no_leak
+    from fti_assets.testing.logged_parity import LoggedParityReport, assert_logged_parity
     from fti_assets.testing.parity import assert_parity
     from fti_assets.testing.tiny import TinyBuild, tiny_dataset, train_tiny
 
 __all__ = [
     "LeakFound",
+    "LoggedParityReport",
     "Materialized",
     "ParityBroken",
     "ParityReport",
     "RowsRefused",
     "TinyBuild",
+    "assert_logged_parity",
     "assert_no_leak",
     "assert_parity",
     "materialize",

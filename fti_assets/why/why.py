@@ -13,24 +13,23 @@ from fti_assets.core.manifest import ModelManifest
 from fti_assets.describe import existing_store
 from fti_assets.errors import FtiError, NotMaterializedError, listed
 from fti_assets.features.external.rows import read_external
+from fti_assets.inference.log.answers import answers_of
 from fti_assets.inference.log.log import PredictionLog
+from fti_assets.inference.serving.log.answer import LoggedAnswer
 from fti_assets.monitoring.logged import (
-    LoggedAnswer,
     Recomputed,
     WinningRow,
     differences,
     is_hashed,
     recompute,
-    snapshot_at,
     winning_rows,
 )
 from fti_assets.orchestration.declaration import declarations_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.stores.lake.snapshots import moment_of
+from fti_assets.stores.lake.snapshots import current_snapshot, moment_of
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.store import ModelStore
-from fti_assets.why.answers import answers_of
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def _asked(
     as_of: datetime,
     hidden: frozenset[str],
 ) -> Asked:
-    then = snapshot_at(lake, as_of)
+    then = current_snapshot(lake, as_of)
     snapshot = lake.snapshot() if then is None else then
     redacted = sorted({name for name in hidden if name in logged.request} | _hashed(logged.request))
     try:

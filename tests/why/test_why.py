@@ -16,6 +16,7 @@ from fti_assets.cli import main
 from fti_assets.core import clock
 from fti_assets.errors import NotMaterializedError
 from fti_assets.inference.log.take_in import take_in
+from fti_assets.testing import ParityBroken, assert_logged_parity
 from fti_assets.why import Why, as_text, why
 from tests.support.visits import BUYER, DAYS, SOURCE, Bench, crowds, outcomes, run, shops, stores_in, visits
 
@@ -138,6 +139,31 @@ def test_what_was_redacted_cannot_be_asked_again(place: Place) -> None:
     [one] = place.why(request_id, log=PRIVATE)
     assert one.asked.again is None
     assert "'shop' was redacted when it was logged" in as_text([one])
+
+
+def test_logged_answers_are_those_of_the_offline_join(place: Place) -> None:
+    shops_asked = ["a", "b", "nowhere"] * 5
+    place.answered([{**REQUEST, "visit_id": number, "shop": shop} for number, shop in enumerate(shops_asked)])
+    place.take_in()
+    report = assert_logged_parity(LOG, stores=place.stores)
+    assert (report.rows, report.behind, report.expired) == (15, 0, 0)
+    assert assert_logged_parity(LOG, stores=place.stores, sample=4).rows == 4
+    place.crowd_again()
+    place.answered()
+    place.take_in()
+    assert assert_logged_parity(LOG, stores=place.stores).behind == 1
+    with pytest.raises(ParityBroken, match="of 16 answers, .*mood 1") as broken:
+        assert_logged_parity(LOG, stores=place.stores, lag="0s")
+    assert broken.value.rows.iloc[0]["build"] == place.store.champion("buyer").reference
+
+
+def test_answers_of_an_expired_snapshot_are_not_compared(place: Place) -> None:
+    place.answered()
+    place.take_in()
+    with clock.at("2013-01-07T12:00:00"):  # before there was a lake
+        place.answered({**REQUEST, "visit_id": 5})
+    place.take_in()
+    assert assert_logged_parity(LOG, stores=place.stores).expired == 1
 
 
 def test_a_request_that_no_log_has_is_said(place: Place) -> None:

@@ -1,18 +1,20 @@
-"""Finding logged answers by the id of their request: in the log's table, and in the files that wait to be taken in."""
+"""Logged answers: of one request, in the log's table or in the files that wait to be taken in, or some of the table."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import literal, quoted
 from fti_assets.inference.log.entries import entry_of
 from fti_assets.inference.log.log import PredictionLog
+from fti_assets.inference.serving.log.answer import LoggedAnswer
 from fti_assets.inference.serving.log.files import LogFile, closed_files, open_files
-from fti_assets.monitoring.logged import LoggedAnswer
+from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 
 
@@ -22,18 +24,31 @@ def answers_of(log: PredictionLog, lake: Lake, folder: Path, request_id: str) ->
     return sorted(answers, key=lambda one: one.row)
 
 
-def _stored(log: PredictionLog, lake: Lake, request_id: str) -> list[LoggedAnswer]:
-    if not lake.has(log.table):
-        return []
-    columns = ("row", log.event_time, "answered_at", "build", "arm", log.output, "request", "features")
-    result = lake.connection.execute(
-        f"SELECT {', '.join(map(quoted, columns))} FROM {log.table.sql} WHERE request_id = ?", [request_id]
+def sampled_answers(
+    log: PredictionLog, lake: Lake, *, partitions: Sequence[str] | None, sample: int, seed: int
+) -> list[LoggedAnswer]:
+    """Some answers of a log's table, the same ones for the same seed."""
+    rows = lake.rows(log.table, partitions=partitions)
+    [(total,)] = rows.aggregate("count(*)").fetchall()
+    chosen = sorted(random.Random(seed).sample(range(1, total + 1), min(sample, total)))
+    numbered = (
+        f"SELECT *, row_number() OVER (ORDER BY request_id, row, answered_at) AS _fti_row FROM {relation_name(rows)}"
     )
+    return _answers(log, lake, f"({numbered}) WHERE _fti_row IN {(0, *chosen)} ORDER BY _fti_row")
+
+
+def _stored(log: PredictionLog, lake: Lake, request_id: str) -> list[LoggedAnswer]:
+    return (
+        _answers(log, lake, f"{log.table.sql} WHERE request_id = {literal(request_id)}") if lake.has(log.table) else []
+    )
+
+
+def _answers(log: PredictionLog, lake: Lake, rows: str) -> list[LoggedAnswer]:
+    columns = ("request_id", "row", log.event_time, "answered_at", "build", "arm", log.output, "request", "features")
+    found = lake.connection.execute(f"SELECT {', '.join(map(quoted, columns))} FROM {rows}").fetchall()
     return [
-        LoggedAnswer(
-            request_id, row, at, answered_at, build, arm, _value(value), json.loads(request), json.loads(features)
-        )
-        for row, at, answered_at, build, arm, value, request, features in result.fetchall()
+        LoggedAnswer(*one[:6], _value(one[6]), json.loads(one[7]), json.loads(one[8]))  # type: ignore[call-arg]
+        for one in found
     ]
 
 

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from fti_assets.orchestration.sensors.new_data import new_data_sensor as new_data_sensor
     from fti_assets.orchestration.upkeep.job import upkeep_job as upkeep_job
     from fti_assets.reading import read as read
+    from fti_assets.stores.sinks.function import FunctionSink as FunctionSink
+    from fti_assets.stores.sinks.parquet import ParquetSink as ParquetSink
+    from fti_assets.stores.sinks.postgres import PostgresSink as PostgresSink
     from fti_assets.stores.sources.parquet_files import ParquetFiles as ParquetFiles
     from fti_assets.stores.sources.tables import DuckDBTable as DuckDBTable
     from fti_assets.stores.sources.tables import PostgresTable as PostgresTable
@@ -89,6 +92,9 @@ _NAMES = {
     "orchestration.sensors.new_data": "new_data_sensor",
     "orchestration.upkeep.job": "upkeep_job",
     "reading": "read",
+    "stores.sinks.function": "FunctionSink",
+    "stores.sinks.parquet": "ParquetSink",
+    "stores.sinks.postgres": "PostgresSink",
     "stores.sources.parquet_files": "ParquetFiles",
     "stores.sources.tables": "DuckDBTable PostgresTable",
     "training.datasets.split": "RandomSplit TimeSplit",

@@ -56,7 +56,10 @@ PAGES = {
         "Inference",
         "Answers for every row of a partition, for an app, and over HTTP.",
         "fti_assets",
-        _names("batch_predictions TopK prediction_log read_online OnlineReader Predictor serving_app Limits"),
+        _names(
+            "batch_predictions TopK ParquetSink PostgresSink FunctionSink prediction_log read_online OnlineReader Predictor serving_app "
+            "Limits"
+        ),
     ),
     "definitions.md": Page(
         "Definitions and stores",

@@ -162,12 +162,18 @@ def batch_inference(predictions: BatchPredictions, spec: Any, starts: list[str])
         "model": ", ".join(model.asset_name for model in predictions.models),
         **({} if predictions.top is None else {"top": f"{predictions.top.k} a {', '.join(predictions.keys)}"}),
         "runs": runs(predictions.partitions_def),
-        "sink": fact_of(spec, "sink", f"the table {predictions.table.full_name} of the offline store"),
+        "sink": fact_of(spec, "sink", _sinks(predictions)),
         "validation": validation(predictions.assets_def, predictions.schema),
         "schedule": starts,
         "upstream": upstream(predictions.assets_def),
         "latency_goal": fact_of(spec, "latency_goal"),
     }
+
+
+def _sinks(predictions: BatchPredictions) -> str:
+    places = [f"the table {predictions.table.full_name} of the offline store"]
+    places += ["the online store"] if predictions.online else []
+    return ", ".join([*places, *(sink.place for sink in predictions.sinks)])
 
 
 def online_inference(model: Model, spec: Any, stores: Stores | None) -> dict[str, Any]:

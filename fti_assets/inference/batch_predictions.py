@@ -18,6 +18,7 @@ from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.batch.top import TopK
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.partitions import is_timed
+from fti_assets.stores.sinks.sink import Sink
 from fti_assets.training.datasets.dataset import checked_catch_up
 from fti_assets.training.models.model import Model
 
@@ -31,6 +32,7 @@ def batch_predictions(
     top: TopK | None = None,
     schema: Any = None,
     catch_up: int | None = None,
+    sinks: Sequence[Sink] = (),
     online: bool = False,
     online_history: str | timedelta | None = None,
     **options: Unpack[AssetOptions],
@@ -52,6 +54,9 @@ def batch_predictions(
         schema: a Pandera model or schema of the rows, checked before they are stored.
         catch_up: from how many of the newest builds' cutoffs on partitions that were never answered are answered by
             themselves, at most 1,000; by default as many as the model catches up on, of several the most.
+        sinks: where the answers go beside the lake: ``fti.ParquetSink(folder)``, ``fti.PostgresSink(dsn=...)`` or
+            ``fti.FunctionSink(function)``. After the lake's commit each replaces the partitions that were run, one by one. A sink that
+            fails fails the run, with the answers in the lake; run again, it gets them.
         online: load the answers to the online store too, after the lake's commit, in a namespace of the table's name: by the spine's
             keys, an answer's event time being its prediction time. An app looks them up by ``fti.read_online``.
         online_history: how far back the online store answers, 7 days by default.
@@ -91,6 +96,7 @@ def batch_predictions(
         models=models,
         by_model=not isinstance(model, Model),
         top=top,
+        sinks=tuple(sinks),
         schema=None if schema is None else pandera_schema(schema, what=what),
         catch_up=max(one.catch_up for one in models) if catch_up is None else checked_catch_up(catch_up, what=what),
         online=online,

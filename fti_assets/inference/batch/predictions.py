@@ -16,6 +16,7 @@ from fti_assets.features.rows.layout import Layout
 from fti_assets.features.validation.schema import column_types
 from fti_assets.inference.batch.top import SCORE, TopK
 from fti_assets.orchestration.declaration import TableDeclaration
+from fti_assets.stores.sinks.sink import Sink
 from fti_assets.training.datasets.dataset import identity_columns
 from fti_assets.training.judging.evaluation import OUTPUT_NAMES
 from fti_assets.training.models.model import Model
@@ -58,6 +59,7 @@ class BatchPredictions(TableDeclaration):
     top: TopK | None = None
     schema: pa.DataFrameSchema | None
     catch_up: int
+    sinks: tuple[Sink, ...] = ()
     online: bool = False
     online_history: timedelta = DEFAULT_ONLINE_HISTORY
     source: ClassVar[None] = None

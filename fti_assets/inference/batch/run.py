@@ -35,6 +35,7 @@ from fti_assets.orchestration.resources import ONLINE_KEYS, Stores
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.sinks.sink import StoredPartition, write_partitions
 from fti_assets.training.datasets.coverage import coverage_metadata
 
 Builds = tuple[ModelManifest, ...]
@@ -103,6 +104,10 @@ def run_batch_predictions(
             }
             if predictions.online:
                 metadata[ONLINE_KEYS] = _loaded(lake, stores, predictions)
+            if predictions.sinks:
+                stored = [StoredPartition(lake, predictions.table, partition.key) for partition in partitions]
+                write_partitions(predictions.sinks, stored)
+                metadata["sinks"] = ", ".join(sink.place for sink in predictions.sinks)
             return Outcome(commit, metadata, verdicts)
 
         part = Part(staged, predictions.table_name, f"{context.run.run_id}.jsonl")

@@ -1,0 +1,1 @@
+"""Sinks: where answers go beside the lake, partition by partition."""

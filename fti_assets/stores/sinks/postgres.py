@@ -1,0 +1,162 @@
+"""A table in Postgres."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from fti_assets.core.addresses import scrubbed
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.extras import named_extras
+from fti_assets.core.names import PARTITION
+from fti_assets.core.sql import literal, quoted
+from fti_assets.errors import DeclarationError, SchemaChangedError, StoreError
+from fti_assets.stores.duckdb.json_text import json_text
+from fti_assets.stores.duckdb.postgres_address import PostgresAddress, postgres_address
+from fti_assets.stores.sinks.sink import Sink, StoredPartition
+
+if TYPE_CHECKING:
+    import psycopg
+
+_BATCH_ROWS = 50_000
+_TYPES = {
+    "BOOLEAN": "boolean", "TINYINT": "smallint", "UTINYINT": "smallint", "SMALLINT": "smallint", "USMALLINT": "integer",
+    "INTEGER": "integer", "UINTEGER": "bigint", "BIGINT": "bigint", "FLOAT": "real", "DOUBLE": "double precision",
+    "DATE": "date", "TIMESTAMP": "timestamp without time zone",
+}  # fmt: skip
+"""Postgres' own names of the types, as it tells them of a table."""
+
+
+@checked_arguments()
+@dataclass(frozen=True, kw_only=True)
+class PostgresSink(Sink):
+    """Answers as rows of a Postgres table, which is made: a run replaces exactly the rows of its partitions, each in one transaction.
+
+    The table has the columns of the answers and ``_partition``. Times are UTC, without a zone; lists, and probabilities by class, are
+    ``jsonb``.
+
+    Args:
+        dsn: ``dg.EnvVar`` of a connection string, or the string itself; the password never leaves memory.
+        table: its name, with its schema or in ``public``; that of the predictions' table by default.
+
+    Raises:
+        DeclarationError: ``table`` is not a name, or a schema's and a name.
+
+    >>> PostgresSink(dsn="postgresql://ann:pw@db/shop", table="serving.scores").place
+    "Postgres table serving.scores in 'user=ann dbname=shop host=db'"
+    """
+
+    dsn: Any = field(repr=False)
+    table: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.table is not None and (len(self.table.split(".")) > 2 or not all(self.table.split("."))):
+            raise DeclarationError(
+                f"PostgresSink has table={self.table!r}: write its name, or its schema and name, as in 'public.scores'"
+            )
+
+    @property
+    def place(self) -> str:
+        variable = getattr(self.dsn, "env_var_name", None)
+        at = f"the database of ${variable}" if variable is not None else repr(scrubbed(self._address.text))
+        return f"Postgres table{'' if self.table is None else f' {self.table}'} in {at}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return self._address.secrets
+
+    def write(self, partition: StoredPartition) -> None:
+        """Replace the partition's rows.
+
+        Raises:
+            SchemaChangedError: the table has other columns or types.
+            StoreError: Postgres cannot be reached, or refuses the rows; the old ones are still there.
+        """
+        with named_extras("a Postgres sink"):
+            import psycopg
+        names = (self.table or partition.table.name).split(".")
+        schema, name = names if len(names) == 2 else ("public", names[0])
+        table = quoted(schema, name)
+        address = self._address
+        try:
+            with psycopg.connect(address.text, password=address.password) as connection, connection.cursor() as cursor:
+                # One writer at a time, and what the lake has is read by whoever holds the lock.
+                cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"fti_assets {schema}.{name}"])
+                rows = partition.rows()
+                kinds = dict(zip(rows.columns, map(str, rows.types), strict=True))
+                columns = {**{column: postgres_type(kind) for column, kind in kinds.items()}, PARTITION: "text"}
+                _make(cursor, schema, name, columns)
+                cursor.execute(f"DELETE FROM {table} WHERE {quoted(PARTITION)} = %s".encode(), [partition.key])
+                listed = ", ".join(map(quoted, columns))
+                with cursor.copy(f"COPY {table} ({listed}) FROM STDIN (FORMAT csv)".encode()) as copy:
+                    for lines in _csv(partition, kinds):
+                        copy.write(lines)
+        except psycopg.Error as error:
+            # Not chained: libpq may repeat what it was given.
+            raise StoreError(scrubbed(str(error).strip() or type(error).__name__, self.secrets)) from None
+
+    @property
+    def _address(self) -> PostgresAddress:
+        return postgres_address(self.dsn, what="PostgresSink")
+
+
+def postgres_type(sql_type: str) -> str:
+    """What a DuckDB type is in Postgres.
+
+    >>> postgres_type("DOUBLE"), postgres_type("DECIMAL(18,3)"), postgres_type("BIGINT[]")
+    ('double precision', 'numeric(18,3)', 'jsonb')
+    """
+    if sql_type in _TYPES:
+        return _TYPES[sql_type]
+    if re.fullmatch(r"DECIMAL\(\d+,\d+\)", sql_type):
+        return sql_type.replace("DECIMAL", "numeric")
+    if sql_type in ("UBIGINT", "HUGEINT", "UHUGEINT"):
+        return "numeric(39,0)"
+    return "jsonb" if sql_type.endswith("]") or sql_type.startswith(("STRUCT(", "MAP(")) else "text"
+
+
+def _make(cursor: psycopg.Cursor[Any], schema: str, name: str, columns: Mapping[str, str]) -> None:
+    """Make the table, or see that it has these columns."""
+    asked = (
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 "
+        "AND NOT attisdropped"
+    )
+    cursor.execute(asked, [quoted(schema, name)])
+    stored = dict(cursor.fetchall())
+    if not stored:
+        made = ", ".join(f"{quoted(column)} {kind}" for column, kind in columns.items())
+        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}".encode())
+        cursor.execute(f"CREATE TABLE {quoted(schema, name)} ({made})".encode())
+        cursor.execute(f"CREATE INDEX ON {quoted(schema, name)} ({quoted(PARTITION)})".encode())
+        return
+    other = [f"{column} {kind}" for column, kind in columns.items() if stored.get(column) != kind]
+    other += [f"no {column}" for column in stored if column not in columns]
+    if other:
+        raise SchemaChangedError(
+            f"{schema}.{name} has the columns {', '.join(f'{column} {kind}' for column, kind in stored.items())}, where "
+            f"{', '.join(other)} is written: give the sink another table, or drop that one"
+        )
+
+
+def _csv(partition: StoredPartition, kinds: Mapping[str, str]) -> Iterator[bytes]:
+    """The rows as lines of CSV, some at a time: empty for a null, quoted for a text."""
+    import pyarrow.csv
+
+    texts = {column: _text(column, kind) for column, kind in kinds.items()}
+    selected = [f"{sql} AS {quoted(column)}" for column, sql in texts.items()]
+    rows = partition.rows().project(", ".join([*selected, f"{literal(partition.key)} AS {quoted(PARTITION)}"]))
+    options = pyarrow.csv.WriteOptions(include_header=False)
+    with rows.to_arrow_reader(_BATCH_ROWS) as reader:
+        for batch in reader:
+            lines = BytesIO()
+            pyarrow.csv.write_csv(batch, lines, options)
+            yield lines.getvalue()
+
+
+def _text(column: str, kind: str) -> str:
+    if postgres_type(kind) == "jsonb":
+        return json_text(column, kind)
+    return quoted(column) if kind in _TYPES or kind.startswith("DECIMAL(") else f"{quoted(column)}::VARCHAR"

@@ -89,6 +89,8 @@ EVIL = [("bundle.json", HEAD), *MEMBERS.items()]
         (zipped([*EVIL, ("zeros", bytes(10_000_000))], method=zipfile.ZIP_DEFLATED), "is compressed or encrypted"),
         (zipped([("bundle.json", HEAD.replace(b'"format": 1', b'"format": 2')), *EVIL[1:]]), "was written in format 2"),
         (zipped([("bundle.json", b"{}"), *EVIL[1:]]), "cannot be read as BundleRecord"),
+        (zipped([("bundle.json", HEAD.replace(b"2013-06-01T", b"noon")), *EVIL[1:]]), "does not say until when it answers"),
+        (zipped([("bundle.json", HEAD.replace(b": 7,", b": 7%030d," % 0)), *EVIL[1:]]), "does not say until when it answers"),
     ],
 )  # fmt: skip
 def test_what_is_no_bundle_is_refused_with_file_and_remedy(tmp_path, content, problem):
@@ -144,6 +146,6 @@ def test_every_row_is_found_and_no_other(rows, other):
 def test_rows_of_another_length_are_damage(data):
     content = pack_rows([(b"a", b"12"), (b"b", b"345")])
     cut = data.draw(st.integers(0, len(content) - 1))
-    for damaged in (content[:cut], content + b"?" * (cut + 1)):
+    for damaged in (content[:cut], content + b"?" * (cut + 1), b"\xff" * (cut + 8)):
         with pytest.raises(DamagedError, match="weather_v1 is not what was written"):
             BundledNamespace(ABOUT, damaged, None, where="a.zip/online/weather_v1")

@@ -71,13 +71,14 @@ def serving_app(
     chosen = execution_providers(providers)
 
     store = ModelStore(home() / "models" if models is None else models)
+    online_values = online_store(location)
     serve = ServedBuild if graph_server is None else serving_on(GraphServer(graph_server))
 
     def load(name: str) -> Predictor:
         return Predictor(
             name,
             store,
-            online_store(location),
+            online_values,
             build=None,
             strictness=Strictness(),
             follow="call",

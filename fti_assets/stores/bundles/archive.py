@@ -85,6 +85,10 @@ def _unpacked(content: bytes, where: str) -> tuple[BundleRecord, dict[str, bytes
     if hashlib.sha256(head).hexdigest() != mark.removeprefix(_MARK):
         raise DamagedError(f"the bundle {where} has another {RECORD} than was written: {_REMEDY}")
     record = from_json(BundleRecord, head, what=f"{where}/{RECORD}")
+    try:
+        record.answers_until  # noqa: B018 - refuses what is no time
+    except (ValueError, OverflowError) as error:
+        raise DamagedError(f"the bundle {where} does not say until when it answers, {error}: {_REMEDY}") from error
     if members.keys() != record.members.keys():
         odd = sorted(members.keys() ^ record.members.keys())
         raise DamagedError(f"the bundle {where} lacks, or has too many, of its members, {listed(odd)}: {_REMEDY}")

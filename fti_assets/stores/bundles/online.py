@@ -51,7 +51,7 @@ class _Rows:
         try:
             count = int(np.frombuffer(content, "<u8", 1)[0])
             ends = np.frombuffer(content, "<u8", 2 * count, 8).astype(np.uint64).reshape(2, count)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise _damaged(where) from error
         lengths = [int(of_part[-1]) if count else 0 for of_part in ends]
         start = 8 + 16 * count

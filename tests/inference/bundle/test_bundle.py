@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,20 @@ from hypothesis import strategies as st
 
 from fti_assets.cli import main
 from fti_assets.core import clock
-from fti_assets.errors import DamagedError, DataError, NotMaterializedError, PredictionError, StoreError
-from fti_assets.inference.serving.bundle.keys import read_keys
+from fti_assets.errors import (
+    DamagedError,
+    DataError,
+    DeclarationError,
+    NotMaterializedError,
+    PredictionError,
+    StoreError,
+)
+from fti_assets.inference.serving.bundle.keys import ChosenKeys, read_keys
 from fti_assets.inference.serving.bundle.writing import write_bundle
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.stores.models.plain import publish_graph
 from fti_assets.stores.models.store import ModelStore
-from fti_assets.stores.online.store import SqliteOnlineStore
+from fti_assets.stores.online.store import RedisOnlineStore, SqliteOnlineStore
 from tests.inference.test_predictor import (
     DELAYS,
     HOUR,
@@ -36,6 +44,7 @@ from tests.inference.test_predictor import (
     version,
     world,
 )
+from tests.stores.online_stores import redis_location
 from tests.support.examples import examples
 from tests.support.serving import sum_and_difference
 
@@ -156,6 +165,13 @@ def test_the_same_stores_give_the_same_bytes(full, tmp_path):
     full.online.drop(DELAYS.table_name)  # loaded again, in another order and generation
     full.load_group(DELAYS, [((place,), [version(NOON, NOON - HOUR, 0.25)]) for place in ("JFK", "BOS")])
     assert bundled(full, tmp_path / "b.zip").read_bytes() == first
+
+
+def test_redis_and_sqlite_give_the_same_bytes(shared, tmp_path):
+    with redis_location() as location:
+        on_redis = filled(replace(shared, online=RedisOnlineStore(location)))
+        first, second = bundled(on_redis, tmp_path / "a.zip"), bundled(shared, tmp_path / "b.zip")
+    assert first.read_bytes() == second.read_bytes()
 
 
 def test_a_bundle_opens_with_numpy_and_onnxruntime_alone(shared, tmp_path):
@@ -327,6 +343,19 @@ def test_a_command_writes_a_bundle_and_says_what_it_holds(shared, tmp_path, caps
     assert Predictor.open_bundle("delay_net.zip", sha256=sha256).predict(REQUEST, at=NOON).build == shared.load().build
     assert main(["bundle", "delay_net", "--answers-for", "soon", *stores]) == 1
     assert "--answers-for 'soon' is not a duration" in capsys.readouterr().err
+
+
+def test_a_bundle_for_longer_than_time_is_refused(shared, tmp_path):
+    with pytest.raises(DeclarationError, match="answers beyond the year 9999"):
+        bundled(shared, tmp_path / "a.zip", answers_for=timedelta.max)
+    assert not (tmp_path / "a.zip").exists()
+
+
+@pytest.mark.parametrize("row", ['["JFK", 7]', "[[1]]", "[{}]", "[null]", "[1.5]", "[]"])
+def test_rows_of_keys_that_are_none_are_damage(row):
+    text = f'{{"columns": ["origin"], "rows": [{row}]}}'.encode()
+    with pytest.raises(DamagedError, match=r"a.zip/keys.json has the row"):
+        ChosenKeys.from_json(text, what="a.zip/keys.json")
 
 
 def test_one_build_is_bundled_when_it_is_named(full, tmp_path):

@@ -13,7 +13,7 @@ from typing import Any
 from fti_assets.core.manifest import JoinedGroup
 from fti_assets.core.records import from_json
 from fti_assets.core.types import SIDES, ColumnType
-from fti_assets.errors import DataError, excerpt, listed, one_of
+from fti_assets.errors import DamagedError, DataError, excerpt, listed, one_of
 from fti_assets.stores.bundles.online import KeySlice
 from fti_assets.stores.files import read_file
 
@@ -45,7 +45,13 @@ class ChosenKeys:
         Raises:
             DamagedError: it is something else.
         """
-        return from_json(cls, text, what=what)
+        chosen = from_json(cls, text, what=what)
+        for row in chosen.rows:
+            if len(row) != len(chosen.columns) or not all(isinstance(value, str | int) for value in row):
+                raise DamagedError(
+                    f"{what} has the row {excerpt(row)} for {listed(chosen.columns)}: make the bundle again"
+                )
+        return chosen
 
 
 def read_keys(path: Path, joins: Sequence[JoinedGroup]) -> ChosenKeys:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from fti_assets.core import clock
@@ -12,7 +12,7 @@ from fti_assets.core.manifest import JoinedGroup
 from fti_assets.core.on_demand.shipped import sources_of
 from fti_assets.core.records import to_json
 from fti_assets.core.times import microseconds
-from fti_assets.errors import StoreError
+from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.inference.serving.bundle.keys import ChosenKeys, read_keys
 from fti_assets.inference.serving.bundle.opening import CODE, KEYS, ONLINE, Bundle
 from fti_assets.inference.serving.served_build import ServedBuild, Strictness
@@ -67,6 +67,7 @@ def write_bundle(
         overwrite: whether a file that is there is replaced.
 
     Raises:
+        DeclarationError: it would answer beyond the year 9999.
         StoreError: there is a file, or it cannot be written, or a store cannot be read.
         FtiError: whatever ``Predictor.load`` says of the build, and ``read_keys`` of the keys.
     """
@@ -79,6 +80,10 @@ def write_bundle(
     ServedBuild(manifest, graph, online, Strictness())  # says of the stores what whoever loads it here would be told
     chosen = None if keys is None else read_keys(keys, joins)
     as_of = clock.now()  # before the store is read: what comes meanwhile may be there or not
+    if answers_for > datetime.max - as_of:
+        raise DeclarationError(
+            f"a bundle that answers for {answers_for.days} days answers beyond the year 9999: name fewer"
+        )
     members = {
         MANIFEST: to_json(manifest).encode(),
         GRAPH: models.load(model, reference)[1],

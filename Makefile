@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE  # with it every process compiles whatever it i
 # The flights are of 2013, so the clock of the demo and of its UI stands where their data ends.
 FTI_NOW ?= 2014-01-05T00:00:00Z
 
-.PHONY: feast kserve peers install demo test coverage ui serve bench soak pandas2 reference docs clean
+.PHONY: feast kserve peers install demo test coverage bends ui serve bench soak pandas2 reference docs clean
 
 install: $(VENV)/.installed .dagster/dagster.yaml
 
@@ -43,6 +43,10 @@ test: install
 coverage: install
 	OMP_NUM_THREADS=1 FTI_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -m 'not soak' \
 		--cov --cov-report=term:skip-covered
+
+# The code of a copy is bent in a few dozen places, one at a time, and each bend must fail the tests that are named with it.
+bends: install
+	$(BIN)/python -m scripts.bends
 
 bench: install
 	$(BIN)/python benchmarks/point_in_time.py

@@ -6,13 +6,15 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from tests.support.examples import examples
 from tests.support.instances import instances_made_at_little_cost
 from tests.support.lakes import new_catalogs_copied
 
 settings.register_profile("busy", deadline=None, max_examples=examples(100))
+# What fails is known as soon as one example does: for whoever counts failures and looks at none.
+settings.register_profile("unshrunk", settings.get_profile("busy"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("busy")
 
 os.environ.pop("DAGSTER_HOME", None)

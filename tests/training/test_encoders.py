@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import Column
 from fti_assets.core.records import from_json
-from fti_assets.errors import DeclarationError
+from fti_assets.errors import DeclarationError, ModelError
 from fti_assets.training.encoders.encoders import (
     Embedding,
     FittedEmbedding,
@@ -163,3 +163,20 @@ def test_fit_encoders_uses_defaults_and_order():
     features = [Column("o", "text"), Column("t", "number")]
     fitted = fit_encoders(features, {"o": OneHot()}, {"t": numbers(0, 2), "o": text("x", "")})
     assert list(fitted.items()) == [("o", FittedOneHot(("x",))), ("t", FittedStandardize(1.0, 1.0))]
+
+
+LARGE = st.builds(lambda power, by: 2**power + by, st.integers(45, 62), st.integers(-3, 3))
+
+
+@given(st.lists(LARGE | LARGE.map(int.__neg__), min_size=1, max_size=8, unique=True))
+def test_whole_numbers_are_told_apart_or_refused(ids):
+    feature, values = Column("id", "integer"), canonical(ids, "integer")
+    try:
+        fitted = fit_encoders([feature], {"id": Embedding()}, {"id": values})["id"]
+    except ModelError:
+        # Only those that a float has no room for, or that stand for one that has none.
+        assert max(map(abs, ids)) >= 2**53 - 1
+        return
+    assert sorted(fitted.categories) == sorted(ids)
+    stranger = max(ids) + 1
+    assert float(stranger) not in values.tolist()

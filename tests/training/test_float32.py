@@ -101,6 +101,19 @@ def test_float64_keeps_neighbours_apart(start: float, steps: list[int]) -> None:
     assert encoded[-1] == 0.0
 
 
+@given(
+    st.integers(0, 40).map(lambda power: 2.0**power),
+    st.lists(st.integers(0, 300), min_size=2, max_size=30, unique=True),
+    st.sampled_from([Passthrough(), Standardize(), Standardize(dtype="float64")]),
+)
+def test_whole_numbers_that_merge_are_told_of_and_no_others(start: float, steps: list[int], encoder: Encoder) -> None:
+    values, feature = start + np.array(steps, dtype=np.float64), Column("since", "number")
+    fitted = fit_encoders([feature], {"since": encoder}, {"since": values})
+    encoded = build_encoder([feature], fitted).encode({"since": values})["dense"][:, 0]
+    told = float32_warnings(fitted, {"since": values})
+    assert bool(told) == (len(np.unique(encoded)) < len(values))
+
+
 def test_another_dtype_is_refused() -> None:
     with pytest.raises(DeclarationError, match="dtype='float16'.: give 'float32' or 'float64'"):
         Standardize(dtype="float16")  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,16 @@ def test_a_partition_without_rows_is_recorded(lake: Lake) -> None:
     assert replace(lake, {DAY_2: []}).changed == (DAY_2,)
     assert stored(lake) == []
     assert list(lake.ledger(WEATHER)) == [DAY_1, DAY_2]
+
+
+def test_more_digits_of_a_decimal_are_refused_with_what_to_declare(lake: Lake) -> None:
+    first = staged(lake, {DAY_1: [("JFK", 2.5)]}, "origin VARCHAR, price DECIMAL(18,1)")
+    lake.replace(WEATHER, first, [DAY_1], asset="weather_v1")
+    finer = staged(lake, {DAY_2: [("JFK", 2.25)]}, "origin VARCHAR, price DECIMAL(18,2)")
+    message = r"those of price in the new version's schema, pa\.Column\(pa\.Decimal\(19, 2\)\) .* to DECIMAL\(18,1\).*Raise the version"
+    with pytest.raises(SchemaChangedError, match=message):
+        lake.replace(WEATHER, finer, [DAY_2], asset="weather_v1")
+    assert stored(lake) == [("JFK", Decimal("2.5"))]
 
 
 def test_another_schema_is_refused_and_nothing_is_stored(store: OfflineStore, lake: Lake) -> None:

@@ -134,15 +134,26 @@ def refuse_other_schema(lake: LakeReader, table: TableName, staged: str, addable
     ]
     if changes or not set(new) <= set(addable):
         changes = [*(f"{name} {types[name]} is new" for name in new), *changes]
-        if any(stored.get(name, kind) != kind and _are_decimals(stored[name], kind) for name, kind in types.items()):
-            changes.append(
-                "a decimal has the digits of the values that came first, unless its schema states them, as Pandera's Decimal(18, 4) does"
-            )
+        for name, kind in types.items():
+            if stored.get(name, kind) != kind and _are_decimals(stored[name], kind):
+                changes.append(
+                    f"a decimal has the digits of the values that came first, unless its schema states them: state those of {name} in the "
+                    f"new version's schema, pa.Column(pa.Decimal{_holding_both(stored[name], kind)}) in Pandera, or round the values to "
+                    f"{stored[name]}"
+                )
         raise SchemaChangedError(
             f"{table.full_name} is stored with another schema: {'; '.join(changes)}. Nothing was stored. Raise the version, so "
             f"that the new schema gets a table of its own, {_line(table)}, or give the columns back their old types. While nobody "
             f"needs what is stored, you can start over: fti reset {table.name}"
         )
+
+
+def _holding_both(one: str, other: str) -> str:
+    """The digits of a decimal that holds the values of two, as far as one of 38 does: ``(20, 2)``."""
+    digits = [[int(part) for part in kind.removeprefix("DECIMAL(").rstrip(")").split(",")] for kind in (one, other)]
+    scale = max(scale for _, scale in digits)
+    whole = max(width - scale for width, scale in digits)
+    return f"({min(38, whole + scale)}, {scale})"
 
 
 def _are_decimals(*kinds: str) -> bool:

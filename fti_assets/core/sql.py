@@ -60,6 +60,18 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def not_pushed_down(column: str) -> str:
+    """The SQL of a text column with the same values, which DuckDB cannot take into the scan of a table.
+
+    DuckLake writes what a column is compared with, in a condition or a join, into the SQL that it asks its catalog, and a NUL in
+    it ends that SQL.
+
+    >>> not_pushed_down('"name"')
+    '("name" || \'\')'
+    """
+    return f"({column} || '')"
+
+
 def timestamp(instant: datetime) -> str:
     """A naive UTC instant as a literal."""
     return f"TIMESTAMP '{instant.isoformat(sep=' ')}'"

@@ -12,6 +12,8 @@ from pathlib import Path
 from fti_assets.errors import DamagedError, StoreError
 
 _POLL_SECONDS = 0.01
+TEMPORARY = ("fti_spill_", "fti_catalog_", "fti_fit_", "fti_metrics_")
+"""The prefixes of the folders that are made among the temporary files, where upkeep looks for what killed processes left."""
 
 
 class _UnsyncedError(OSError):
@@ -350,7 +352,10 @@ def sync_renamed(path: Path) -> None:
 
 @contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
-    """Make a folder among the temporary files for a block.
+    """Make a folder among the temporary files for a block, and show other processes that it is in use.
+
+    Args:
+        prefix: one of ``TEMPORARY``.
 
     Raises:
         StoreError: there is no room for it, or no folder for temporary files.
@@ -364,7 +369,7 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
             f"{error.filename or 'a folder for temporary files'} could not be made: {reason(error)}. Make room there, or name another "
             "folder in TMPDIR, and do it again"
         ) from error
-    with made as folder:
+    with made as folder, used_folder(Path(folder)):
         yield Path(folder)
 
 

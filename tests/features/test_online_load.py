@@ -2,9 +2,10 @@
 
 import logging
 import re
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -114,9 +115,10 @@ def said(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
     found.extend(record.getMessage() for record in caplog.records if record.name == ORIGIN.name)
 
 
+EVERYONE = [*"abcdefg", "a\0"]
 drawn_rows = st.lists(
     st.tuples(
-        st.sampled_from([*"abcdefgh", None]),
+        st.sampled_from([*EVERYONE, None]),
         st.integers(0, 8),
         st.integers(0, 12),
         st.none() | st.floats(-9, 9),
@@ -150,7 +152,7 @@ def test_partitions_replaced_in_any_order_leave_what_whole_load_would(lake, stor
     def rows(partition: int, drawn: Sequence[tuple[Any, ...]]) -> list[Row]:
         return [row(key, 4 * event + partition, lag, x, s) for key, event, lag, x, s in drawn]
 
-    everyone = [(key, 0, 0, 1.0, key) for key in "abcdefgh"]
+    everyone = [(key, 0, 0, 1.0, key) for key in EVERYONE]
     replace(lake, {"0": rows(0, everyone), "1": rows(1, first), "2": [], "3": []})
     now = START + 20 * MINUTE
     for store in stores:
@@ -162,7 +164,7 @@ def test_partitions_replaced_in_any_order_leave_what_whole_load_would(lake, stor
         for store in stores:
             with clock.at(now):
                 load_online(lake, store, READINGS)
-        assert_as_offline(lake, stores, READINGS, [*"abcdefgh"])
+        assert_as_offline(lake, stores, READINGS, EVERYONE)
 
 
 @pytest.fixture
@@ -273,6 +275,16 @@ def test_when_a_namespace_is_loaded_whole(loaded, store, caplog, case, reason):
     assert message.startswith("readings_v1 is loaded whole to the online store: ")
     assert re.search(reason, message), message
     assert store.reader("readings_v1").holds(("h",))
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("origin", ["{", "7", '{"snapshot_at": 1}', "[" * 100_000])
+def test_namespace_that_tells_no_origin_is_loaded_anew(loaded, store, origin):
+    with closing(sqlite3.connect(store.root / "readings_v1.sqlite")) as connection, connection:
+        # As an earlier release wrote it, without a checksum of what it says.
+        connection.execute("UPDATE about SET origin = ?, schema = json_remove(schema, '$.checksum')", (origin,))
+    assert load_again(loaded, store) == 8
+    assert_as_offline(loaded, [store], READINGS, [*"abcdefgh"])
 
 
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)

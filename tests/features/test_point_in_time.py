@@ -307,6 +307,29 @@ def test_rows_may_be_a_lake_table_at_a_snapshot(connection: duckdb.DuckDBPyConne
     assert joined("FROM lake.g") == [("x", at(3), 20, 20)]
 
 
+@pytest.mark.parametrize("event_time", ["e", None])
+def test_keys_with_nul_are_joined_to_a_lake_table(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path, event_time: str | None
+) -> None:
+    """DuckLake writes what it compares a column with into SQL of its own, which a NUL ends."""
+    load_extension(connection, "ducklake")
+    connection.execute(f"ATTACH 'ducklake:{tmp_path}/catalog.db' AS lake (DATA_PATH '{tmp_path}/data'); USE lake")
+    connection.execute(
+        f"CREATE TABLE lake.g AS SELECT k, TIMESTAMP '{at(1)}' AS e, v FROM (VALUES ('x', 1), (NULL, 2), ('', 3)) t(k, v)"
+    )
+    connection.execute(
+        f"INSERT INTO lake.g VALUES ('x' || chr(0) || 'y', TIMESTAMP '{at(1)}', 4), (chr(0), TIMESTAMP '{at(1)}', 5)"
+    )
+    for keys in (["x\0y"], ["\0", "x", None, "", "x\0", "x\0y"]):
+        spine = oracles.relation(connection, SPINE, [{"id": n, "k": key, "t": at(2)} for n, key in enumerate(keys)])
+        rows = connection.sql("FROM lake.g WHERE k IS NOT NULL")
+        joined = point_in_time(
+            connection, spine, [group(event_time=event_time)], lambda _, rows=rows: rows, prediction_time="t"
+        )
+        expected = {"x": 1, "": 3, "x\0y": 4, "\0": 5}
+        assert [found[3] for found in joined.fetchall()] == [expected.get(key) for key in keys]
+
+
 def test_frontier_rises_in_event_time_with_visibility(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [
         row(1, 1),

@@ -553,6 +553,34 @@ def test_a_version_with_another_key_type_is_passed_over(tmp_path: Path) -> None:
         assert lake.rows(of_names.table).fetchall() == []
 
 
+@pytest.mark.parametrize("line", ["{", "[]", "null", "[" * 100_000])
+def test_a_rejected_row_that_is_none_names_its_file(tmp_path: Path, line: str) -> None:
+    (tmp_path / "run.jsonl").write_text(f'{{"person": "{ANN}"}}\n{line}\n')
+    with pytest.raises(DamagedError, match=r"run.jsonl keeps rejected rows aside, and a line of it is not a row"):
+        forgetting.rejected_rows(tmp_path, lambda row: True, remove=True)
+
+
+ODD = ["a\0b", "\0", "a\0'; DROP TABLE x; --", "a", "a'b\"", "%", "é", "e\u0301", "\n", "1", "null", "x" * 5_000]
+
+
+def test_odd_characters_of_a_value_find_it_and_no_other(tmp_path: Path) -> None:
+    @fti.feature_group(keys=["who"], online=True)
+    def notes() -> pd.DataFrame:
+        return pd.DataFrame({"who": ODD, "x": range(len(ODD))})
+
+    stores, left = stores_in(tmp_path), list(ODD)
+    run(stores, notes)
+    defs = fti.build_definitions([notes], resources={"fti": stores})
+    for value in ODD[:5]:
+        forget(defs, "notes", {"who": value}, stores=stores, expire=value == "\0")
+        left.remove(value)
+        assert sorted(fti.read(notes, stores=stores)["who"]) == sorted(left)
+        reader = stores.online_store().reader("notes_v1")
+        assert [one for one in ODD if reader.get((one,), 0) is not None] == left
+    with pytest.raises(DataError, match=r"who of features\.notes_v1 cannot be '.udcff', which is not valid Unicode"):
+        forget(defs, "notes", {"who": "\udcff"}, stores=stores)
+
+
 def test_what_there_is_is_listed_in_an_error(stores: fti.Stores) -> None:
     with pytest.raises(
         NotMaterializedError, match="no feature group 'guests': the definitions have 'loans', 'members'"

@@ -397,9 +397,10 @@ def test_files_that_delta_log_does_not_count_are_refused(tmp_path: Path) -> None
     written(tmp_path, "c.parquet", 3)
     (tmp_path / "_delta_log" / f"{0:020}.json").unlink()  # a checkpoint may name what the rest of the log does not
     assert read_all(source) == [1, 3]
-    (tmp_path / "_delta_log" / f"{3:020}.json").write_text("{")
-    with pytest.raises(StoreError, match="has a _delta_log/ that cannot be read"):
-        read_all(source)
+    for damage in ("{", "7", '{"add": 7}', "[" * 100_000):
+        (tmp_path / "_delta_log" / f"{3:020}.json").write_text(damage)
+        with pytest.raises(StoreError, match="has a _delta_log/ that cannot be read"):
+            read_all(source)
 
 
 def test_folder_that_is_named_like_file_is_folder(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from fti_assets.core import clock
 from fti_assets.core.manifest import Status
 from fti_assets.core.names import Commit, TableName
 from fti_assets.errors import DamagedError, NotMaterializedError, StoreError
+from fti_assets.stores.files import TEMPORARY
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.upkeep import expiry as upkeep_module
@@ -339,6 +340,51 @@ def test_what_killed_runs_spilled_goes_after_a_day(tmp_path: Path) -> None:
     assert delete_spilled(tmp_path) == 1
     assert sorted(file.parent.name for file in tmp_path.glob("*/*")) == ["another", "fti_spill_new"]
     assert not (tmp_path / "fti_spill_old").exists()
+
+
+LEFT = """
+import os, signal, sys, tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from fti_assets.stores.files import TEMPORARY, temporary_folder
+tempfile.tempdir = sys.argv[1]
+with ExitStack() as stack:
+    for prefix in TEMPORARY:
+        folder = stack.enter_context(temporary_folder(prefix))
+        (folder / "inner").mkdir()
+        (folder / "inner" / "file").write_text("rows of somebody")
+        (folder / "link").symlink_to("nowhere")
+    print("made", flush=True)
+    sys.stdin.readline()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_folders_of_killed_processes_go_and_of_living_ones_stay(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LEFT, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "made\n"
+        for path in sorted(tmp_path.rglob("*"), reverse=True):
+            os.utime(path, (time.time() - 90_000,) * 2, follow_symlinks=False)
+        assert delete_spilled(tmp_path) == 0
+        process.communicate("die\n")
+    assert len(list(tmp_path.iterdir())) == len(TEMPORARY)
+    assert delete_spilled(tmp_path) == 2 * len(TEMPORARY)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rejected_rows_that_a_killed_step_began_to_write_go(house: House) -> None:
+    with house.offline.connect() as lake:
+        put(lake, 1)
+    old, new = (house.offline.rejected / "rows_v1" / f".2013.jsonl.{age}.tmp" for age in ("old", "new"))
+    for file in (old, new):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("{}")
+    os.utime(old, (time.time() - 90_000,) * 2)
+    house.keep()
+    assert [file.exists() for file in (old, new)] == [False, True]
 
 
 def test_folder_that_open_lake_spills_into_stays_however_old(

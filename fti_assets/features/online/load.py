@@ -116,9 +116,12 @@ class _Load:
                 self._lake.begin_again()
             else:
                 # Beyond half of the keys, one pass over all costs less than looking each up.
-                if 2 * len(changed) <= about.keys:
+                if 2 * len(changed) > about.keys:
+                    reason = f"{len(changed)} of its {about.keys} keys have changed"
+                elif any(b"\0" in key for key in changed):
+                    reason = "a key that has changed holds a NUL, by which the lake cannot be asked"
+                else:
                     return self._load_some(about, changed)
-                reason = f"{len(changed)} of its {about.keys} keys have changed"
         _log.info("%s is loaded whole to the online store: %s", self._group.table_name, reason)
         return self._load_all()
 
@@ -217,7 +220,12 @@ class _Load:
 
 
 def _origin_of(about: About) -> _Origin:
-    return _Origin(**json.loads(about.origin)) if about.origin else _Origin(None, "", None)
+    try:
+        return _Origin(**json.loads(about.origin)) if about.origin else _Origin(None, "", None)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DamagedNamespaceError(
+            f"a namespace says of where it comes from {about.origin!r:.200}: it is written anew"
+        ) from error
 
 
 def _taken_from(keys: set[bytes], blobs: Blobs) -> Blobs:

@@ -6,14 +6,14 @@ Both give the same rows. Sorting numbers in memory takes a third of the time; Du
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fti_assets.core.manifest import JoinedGroup
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import literal, not_pushed_down, quoted
 from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE, check_columns, frontier
 from fti_assets.stores.duckdb.relations import relation_name
 
@@ -41,11 +41,13 @@ class Points:
         spine: the table of the spine, its rows numbered by ``ROW``.
         codes: the table of its distinct keys, numbered by ``KEY``: one number sorts faster than texts, or than several keys.
         prediction_time: the spine's column.
+        with_nul: the spine's keys in which a text has a NUL.
     """
 
     spine: str
     codes: str
     prediction_time: str
+    with_nul: frozenset[str] = frozenset()
 
 
 def candidates(
@@ -55,13 +57,38 @@ def candidates(
     keys, columns = [key.group for key in group.keys], [column.column for column in group.columns]
     needed = list(dict.fromkeys([*columns, *group.times.columns]))
     check_columns([*keys, *needed], rows.columns, of=group.table_name)
-    same = " AND ".join(f"c.{quoted(key.spine)} = r.{quoted(key.group)}" for key in group.keys)
+    same = same_keys(group, points.with_nul, spine="c", rows="r")
     selected = ", ".join([f"c.{KEY}", *(f"r.{quoted(name)}" for name in needed)])
     reach = _within_reach(connection, points, group)
     coded = connection.sql(
         f"SELECT {selected} FROM {relation_name(rows)} r JOIN {points.codes} c ON {same} WHERE {reach}"
     )
     return frontier(connection, coded, [KEY], columns, group.times, of=group.table_name, validated=not group.external)
+
+
+def same_keys(group: JoinedGroup, with_nul: Container[str], *, spine: str, rows: str) -> str:
+    """The SQL of whether a row has the keys of a spine's row; both are aliases of tables.
+
+    Args:
+        with_nul: the spine's keys in which a text has a NUL, with which no stored table can be asked.
+    """
+    pairs = []
+    for key in group.keys:
+        stored = f"{rows}.{quoted(key.group)}"
+        pairs.append(f"{spine}.{quoted(key.spine)} = {not_pushed_down(stored) if key.spine in with_nul else stored}")
+    return " AND ".join(pairs)
+
+
+def keys_with_nul(connection: duckdb.DuckDBPyConnection, table: str, keys: Iterable[str]) -> frozenset[str]:
+    """Which key columns of a table hold a text with a NUL."""
+    relation = connection.table(table)
+    types = dict(zip(relation.columns, map(str, relation.types), strict=True))
+    texts = [key for key in dict.fromkeys(keys) if types.get(key) == "VARCHAR"]
+    if not texts:
+        return frozenset()
+    asked = ", ".join(f"bool_or(contains({quoted(key)}, chr(0)))" for key in texts)
+    found = connection.execute(f"SELECT {asked} FROM {table}").fetchall()[0]
+    return frozenset(key for key, has_nul in zip(texts, found, strict=True) if has_nul)
 
 
 def _have_fixed_delay(group: JoinedGroup) -> bool:

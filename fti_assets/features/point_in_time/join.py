@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 from fti_assets.core.manifest import JoinedGroup
 from fti_assets.core.sql import numbered, quoted, temporary_name
 from fti_assets.errors import DataError, DeclarationError, StoreError, one_of
-from fti_assets.features.point_in_time.asof import KEY, ROW, Points, by_duckdb, candidates, in_memory
+from fti_assets.features.point_in_time.asof import (
+    KEY,
+    ROW,
+    Points,
+    by_duckdb,
+    candidates,
+    in_memory,
+    keys_with_nul,
+    same_keys,
+)
 from fti_assets.features.point_in_time.frontier import check_columns
 from fti_assets.stores.duckdb.relations import relation_name
 
@@ -89,7 +98,9 @@ class _Plan:
         if group.event_time is None or self._prediction_time is None:
             _check_lookup(self._connection, rows, group)
             return self._in_order(self._looked_up(group, rows))
-        points = Points(self._spine, self._codes_of([key.spine for key in group.keys]), self._prediction_time)
+        keys = [key.spine for key in group.keys]
+        codes = self._codes_of(keys)
+        points = Points(self._spine, codes, self._prediction_time, keys_with_nul(self._connection, codes, keys))
         frontier_rows = candidates(self._connection, points, group, rows)
         arrow = in_memory(self._connection, points, group, frontier_rows)
         if arrow is None:
@@ -125,7 +136,8 @@ class _Plan:
         return table
 
     def _looked_up(self, group: JoinedGroup, rows: duckdb.DuckDBPyRelation) -> str:
-        equal = " AND ".join(f"s.{quoted(key.spine)} = f.{quoted(key.group)}" for key in group.keys)
+        with_nul = keys_with_nul(self._connection, self._spine, [key.spine for key in group.keys])
+        equal = same_keys(group, with_nul, spine="s", rows="f")
         features = "".join(f", f.{quoted(column.column)} AS {quoted(column.feature)}" for column in group.columns)
         return f"SELECT s.{ROW}{features} FROM {self._spine} s LEFT JOIN {relation_name(rows)} f ON {equal}"
 

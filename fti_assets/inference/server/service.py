@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -18,6 +17,7 @@ from uvicorn.supervisors import Multiprocess
 
 from fti_assets.errors import DeclarationError
 from fti_assets.inference.server.limits import Limits
+from fti_assets.stores.files import temporary_folder
 
 SETTINGS = "FTI_SERVE_SETTINGS"
 """The variable through which the workers are told what to serve; it holds no token."""
@@ -82,10 +82,10 @@ def serve(settings: Settings) -> None:
         uvicorn.Server(http_config(settings, _Worker(_made(settings), settings))).run()
         return
     _made(settings).repository.close()  # what cannot be served is said here, not by each worker again and again
-    with tempfile.TemporaryDirectory(prefix="fti-metrics-") as folder:
+    with temporary_folder("fti_metrics_") as folder:
         from fti_assets.inference.server.metrics import FOLDER
 
-        os.environ[FOLDER] = folder
+        os.environ[FOLDER] = str(folder)
         config = http_config(settings, "fti_assets.inference.server.service:worker")
         config.factory = True
         try:

@@ -95,8 +95,8 @@ def partitions_back(partitions_def: dg.TimeWindowPartitionsDefinition, reach: ti
     first = calendar.get_prev_partition_window((start - reach).replace(tzinfo=UTC), respect_bounds=False)
     assert first is not None
     last = max(start, newest if partitions_def.end is None else min(naive_utc(partitions_def.end), newest))
-    # Ten weeks measure the calendar, so that one of minutes is not listed for years.
-    mean_length = _WEEKS / len(_starts_between(calendar, first.start, first.start + _WEEKS))
+    # Ten weeks measure the calendar, so that one of minutes is not listed for years; one of leap days has none in them.
+    mean_length = _WEEKS / max(1, len(_starts_between(calendar, first.start, first.start + _WEEKS)))
     stop = min(last + _YEARS, start + max(3 * reach, _MOST_PARTITIONS * mean_length))
     starts = _starts_between(calendar, first.start, stop.replace(tzinfo=UTC))
     return max(n - (bisect_right(starts, at - reach) - 1) for n, at in enumerate(starts) if at >= start)

@@ -15,7 +15,7 @@ import duckdb
 from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import StoreError
 from fti_assets.stores.duckdb.extensions import connect_in_memory, load_extension
-from fti_assets.stores.files import temporary_folder, used_folder
+from fti_assets.stores.files import temporary_folder
 
 MAKE = "CREATE_IF_NOT_EXISTS true"
 _EXISTING = (
@@ -40,7 +40,7 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
     Raises:
         StoreError: the catalog cannot be attached, or a limit is none.
     """
-    with temporary_folder("fti_spill_") as spill, used_folder(spill):
+    with temporary_folder("fti_spill_") as spill:
         connection = _limited()
         try:
             # Otherwise comparisons with TIMESTAMPTZ change with the machine.

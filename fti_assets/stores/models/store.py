@@ -125,7 +125,9 @@ class ModelStore:
         # Before the lock is taken: a trial may take minutes, and others publish and promote meanwhile.
         check_graph(manifest, graph, (files or {}).get(SAMPLES), seconds=self._trial_seconds)
         with written(folder), self._locked(manifest.model):
-            for abandoned in folder.parent.glob(".*.tmp"):  # a killed publisher's: living ones hold the lock
+            for abandoned in self._folder(manifest.model).glob(
+                "v*/.*.tmp"
+            ):  # a killed publisher's: living ones hold the lock
                 shutil.rmtree(abandoned, ignore_errors=True)
             publish_folder(folder, own | dict(files or {}))
 

@@ -179,7 +179,7 @@ class ParquetFiles:
     def _refuse_delta(self, connection: duckdb.DuckDBPyConnection, folder: str, files: Sequence[str]) -> None:
         try:
             strange = not_of_delta(connection, folder, files)
-        except (duckdb.Error, ValueError, TypeError, KeyError) as error:
+        except (duckdb.Error, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise StoreError(
                 f"{self.place} has a {LOG}/ that cannot be read: {scrubbed(str(error), self.secrets)}. Restore it, or name the files"
             ) from None

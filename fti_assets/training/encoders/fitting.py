@@ -2,7 +2,6 @@
 
 import logging
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import numpy as np
 from fti_assets.core.extras import require
 from fti_assets.core.manifest import Task
 from fti_assets.errors import ModelError
+from fti_assets.stores.files import temporary_folder
 
 
 class _Rows:
@@ -126,7 +126,7 @@ def fit(
     trained = module if isinstance(module, lightning.LightningModule) else _with_adam(lightning, module, task)
     cuda = torch.cuda.is_available()
     with (
-        tempfile.TemporaryDirectory(prefix="fti-fit-") as scratch,
+        temporary_folder("fti_fit_") as scratch,
         # The seed is for this fit alone: the caller's random numbers go on as if it had not been.
         torch.random.fork_rng(devices=range(torch.cuda.device_count()) if cuda else []),
         _quiet(),
@@ -146,7 +146,7 @@ def fit(
             # trained.
             num_sanity_val_steps=0,
             log_every_n_steps=1,
-            default_root_dir=scratch,
+            default_root_dir=str(scratch),
         )
         try:
             trainer.fit(trained, train, validation)

@@ -6,6 +6,7 @@ it is killed.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from fti_assets.core import clock
 from fti_assets.core.names import TableName
 from fti_assets.core.sql import literal
 from fti_assets.errors import StoreError
-from fti_assets.stores.files import locked_folder, sync_file, sync_folder
+from fti_assets.stores.files import TEMPORARY, locked_folder, sync_file, sync_folder
 from fti_assets.stores.lake.catalog import delete_dead_ledger_rows, files_waiting, put_columns, snapshots
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
@@ -31,7 +32,6 @@ from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import OnlineStore
 
 DAY = timedelta(days=1)
-SPILL = "fti_spill_*"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Upkeep:
     orphans: int
     """Files that no snapshot ever named: of killed writers."""
     spilled: int
-    """What killed runs left in the folder for temporary files."""
+    """What killed processes left in the folder for temporary files, and had begun to write of rejected rows."""
 
 
 def upkeep(
@@ -103,8 +103,8 @@ def upkeep(
         merged, damaged = _merge_all(lake, tables)
         say(f"merged small files of {len(merged)} tables: {merged}; dropped {len(tiles)} tables of tiles")
         orphans = _delete_orphans(lake)
-        spilled = delete_spilled(Path(tempfile.gettempdir()))
-        say(f"deleted {orphans} files of killed writers and {spilled} that killed runs had spilled")
+        spilled = delete_spilled(Path(tempfile.gettempdir())) + _delete_begun(lake.store.rejected)
+        say(f"deleted {orphans} files of killed writers and {spilled} that killed runs had spilled or begun")
         if damaged is not None:
             raise damaged
         return Upkeep(before, size(lake), pinned, expired, tiles, merged, deleted, orphans, spilled)
@@ -135,17 +135,30 @@ def delete_unneeded(lake: Lake, *, after: timedelta = timedelta(0)) -> int:
 
 
 def delete_spilled(folder: Path, *, untouched_for: timedelta = DAY) -> int:
-    """Delete what killed runs spilled so long ago, with folders that are a day old, and say how many files it was."""
+    """Delete what killed processes left so long ago among the temporary files, with folders that are a day old: what they spilled,
+    and copies of catalogs. How many files it was."""
     deleted, then, a_day_ago = 0, time.time() - untouched_for.total_seconds(), time.time() - DAY.total_seconds()
-    for spill in folder.glob(SPILL):
-        with suppress(OSError), locked_folder(spill):  # another user's, or a run's, or another upkeep is at it
-            untouched = spill.stat().st_mtime < a_day_ago  # a younger one may be of a run that is about to show its use
-            for file in list(spill.iterdir()):
-                if file.stat().st_mtime <= then:
-                    file.unlink()
-                    deleted += 1
-            if untouched:
-                spill.rmdir()
+    for left in [one for prefix in TEMPORARY for one in folder.glob(f"{prefix}*")]:
+        with suppress(OSError), locked_folder(left):  # another user's, or a run's, or another upkeep is at it
+            untouched = left.stat().st_mtime < a_day_ago  # a younger one may be of a run that is about to show its use
+            for parent, _, names in os.walk(left, topdown=False):
+                for file in (Path(parent, name) for name in names):
+                    if file.lstat().st_mtime <= then:
+                        file.unlink()
+                        deleted += 1
+                if untouched:
+                    Path(parent).rmdir()
+    return deleted
+
+
+def _delete_begun(rejected: Path) -> int:
+    """Delete what killed steps had begun to write of rejected rows, a day old. How many files it was."""
+    deleted, a_day_ago = 0, time.time() - DAY.total_seconds()
+    for begun in rejected.rglob(".*.tmp"):
+        with suppress(FileNotFoundError):
+            if begun.stat().st_mtime < a_day_ago:
+                begun.unlink()
+                deleted += 1
     return deleted
 
 

@@ -29,7 +29,7 @@ from fti_assets.core.names import (
     TableName,
     in_partitions,
 )
-from fti_assets.core.sql import literal, quoted, temporary_name
+from fti_assets.core.sql import literal, not_pushed_down, quoted, temporary_name
 from fti_assets.errors import DamagedError, DataError, StoreError, listed
 from fti_assets.stores.files import files_under, read_file, readable, write_atomically, written
 from fti_assets.stores.lake.catalog import (
@@ -113,19 +113,27 @@ def equals(lake: Lake, table: TableName, values: Mapping[str, str]) -> str:
     for column, text in values.items():
         if column not in types:
             raise StoreError(f"{table.full_name} has no column {column!r}: it has {listed(types, limit=50)}")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{column} of {table.full_name} cannot be {text!r:.200}, which is not valid Unicode"
+            ) from error
         castable = lake.connection.execute(f"SELECT TRY_CAST(? AS {types[column]}) IS NOT NULL", [text]).fetchall()[0][
             0
         ]
         if not castable:
             raise DataError(f"{column} of {table.full_name} is {types[column]}, which {text!r} is not")
-        parts.append(f"{quoted(column)} = CAST({literal(text)} AS {types[column]})")
+        name = not_pushed_down(quoted(column)) if "\0" in text else quoted(column)
+        parts.append(f"{name} = CAST({literal(text)} AS {types[column]})")
     return " AND ".join(parts)
 
 
 def matching(columns: Sequence[str], relation: str) -> str:
     """A predicate: the columns hold one of the tuples of a temporary table."""
     names = ", ".join(quoted(column) for column in columns)
-    return f"({names}) IN (SELECT ({names}) FROM {relation})"
+    # As rows, of one column too: a scan does not take these in, which a NUL in a value would break.
+    return f"row({names}) IN (SELECT row({names}) FROM {relation})"
 
 
 def tuples(lake: Lake, table: TableName, predicate: str, columns: Sequence[str]) -> str:
@@ -338,7 +346,7 @@ def _names(folder: Path, pattern: str) -> list[Path]:
 def _row(line: bytes, file: Path) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
         raise DamagedError(

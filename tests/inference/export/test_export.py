@@ -4,7 +4,10 @@ import hashlib
 import json
 import os
 import shlex
+import socket
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,7 @@ from fti_assets.stores.models.plain import publish_graph
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import SqliteOnlineStore
 from tests.inference.server.test_app import AT, PLAIN
+from tests.inference.server.test_service import asked
 from tests.inference.test_predictor import NOON, ON_DEMAND, REQUEST, World, world
 from tests.support.serving import ask, listening, sum_and_difference
 
@@ -192,17 +196,53 @@ def test_kserves_manifest_starts_graph_and_look_ups(shared, tmp_path):
     assert repository == {"repository/delay_net.graph/config.pbtxt", "repository/delay_net.graph/1/model.onnx"}
 
 
-def test_manifests_command_is_one_that_the_command_line_reads(shared, tmp_path, monkeypatch, capsys):
-    """With the folder where the cluster puts it, until the server would listen: nobody answers as the graph."""
+def test_manifests_command_answers_before_a_server_that_has_the_graph(shared, tmp_path):
+    """The container's own command, with KServe's arguments behind it, in a process that has nothing but the exported folder."""
     export(shared.models, "delay_net", tmp_path / "mnt", to="kserve", cluster=CLUSTER)
     manifest = yaml.safe_load((tmp_path / "mnt/inference-service.yaml").read_text())
     [container] = manifest["spec"]["transformer"]["containers"]
-    script = container["args"][0].replace("/mnt/models", str(tmp_path / "mnt/transformer"))
-    script = script.replace("$FTI_ONLINE_STORE", str(shared.online.root)).replace(
-        "delay-net-predictor.$NAMESPACE.svc.cluster.local", "127.0.0.1:9"
-    )
-    assert main(shlex.split(script)[2:]) == 1
-    assert "the graph server http://127.0.0.1:9 does not answer" in capsys.readouterr().err
+    expected = shared.load().predict(REQUEST, at=NOON)
+    graphs = serving_app("delay_net", models=shared.models.root, online=shared.online.root)
+    with listening(graphs) as address, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        here = f"127.0.0.1:{free.getsockname()[1]}"
+        script = container["args"][0]
+        for cluster, own in (
+            ("/mnt/models", f"{tmp_path}/mnt/transformer"),
+            ("0.0.0.0 --port 8080", here.replace(":", " --port ")),
+            ("delay-net-predictor.$NAMESPACE.svc.cluster.local", address),
+        ):
+            assert cluster in script
+            script = script.replace(cluster, own)
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": f"{tmp_path}/mnt/transformer/code:{Path(__file__).parents[3]}",
+            "FTI_ONLINE_STORE": str(shared.online.root),
+        }
+        command = [
+            *container["command"],
+            script,
+            "--model_name",
+            "delay-net",
+            "--predictor_host",
+            "delay-net-predictor",
+        ]
+        free.close()
+        with (tmp_path / "log").open("w") as log:
+            transformer = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=log)
+        try:
+            until = time.monotonic() + 120
+            while asked(f"http://{here}/v2/health/ready")[0] != 200:
+                assert transformer.poll() is None, (tmp_path / "log").read_text()
+                assert time.monotonic() < until
+                time.sleep(0.1)
+            status, body = asked(f"http://{here}/predict/delay_net?at={AT}", PLAIN)
+        finally:
+            transformer.terminate()
+            transformer.wait(timeout=60)
+    graphs.repository.close()
+    assert status == 200, body
+    assert (json.loads(body)["value"], json.loads(body)["features"]) == (expected.value, expected.features)
 
 
 def test_password_of_the_online_store_stays_out_of_the_manifest(shared, tmp_path):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import dagster as dg
+import duckdb
 
 from fti_assets.errors import DataError, DeclarationError
 
@@ -62,10 +63,19 @@ def call_function(
         instead: what a function of several partitions does that reads ``context.partition_key``.
 
     Raises:
-        DataError: the function reads ``context.partition_key``, and the run has no one partition.
+        DataError: the function reads ``context.partition_key``, and the run has no one partition; or it reads a relation of one
+            connection of DuckDB through another.
     """
     try:
         return function(**with_context(function, arguments, context))
+    except duckdb.InvalidInputException as error:
+        if "another Connection" not in str(error) and "different connections" not in str(error):
+            raise
+        raise DataError(
+            f"{what} reads a relation of this run through another connection of DuckDB, as duckdb.sql(...) does, which cannot see it: "
+            "ask the relation itself, table.relation.query('rows', 'SELECT ... FROM rows'), or read "
+            "duckdb.sql over table.relation.arrow(). Nothing was stored"
+        ) from error
     except dg.DagsterInvariantViolationError as error:
         # Dagster has one class for all its refusals, so it is told by where the error comes from.
         frames = [

@@ -16,6 +16,7 @@ from fti_assets.core.types import SIDES, WIDE, ColumnType, type_held_by, type_of
 from fti_assets.errors import DataError, listed, one_of
 from fti_assets.features.groups.columns import group_columns, stored_schema
 from fti_assets.features.groups.group import FeatureGroup, layout_of
+from fti_assets.features.rows.object_columns import union_problem
 from fti_assets.features.rows.rename import (
     refuse_clashes,
     refuse_missing_sources,
@@ -23,6 +24,7 @@ from fti_assets.features.rows.rename import (
     renamed_names,
     suggested_names,
 )
+from fti_assets.features.rows.stored_types import has_union
 from fti_assets.features.rows.to_lake import can_be, to_lake
 from fti_assets.orchestration.checks import check_result
 from fti_assets.orchestration.partitions import UNPARTITIONED
@@ -81,6 +83,9 @@ def external_rows(connection: duckdb.DuckDBPyConnection, group: FeatureGroup) ->
             f"another, rename={{{sources[kept[0]]!r}: {kept[0].strip('_')!r}}}"
         )
     needed = dict.fromkeys([*group.identity, *wanted])
+    for name in wanted:
+        if "UNION(" in stored.get(name, "") and has_union(duckdb.sqltype(stored[name])):
+            raise DataError(union_problem(name, f"{group.source.place} of {group.table_name}"))
     missing = [name for name in needed if name not in stored]
     if missing:
         raise DataError(

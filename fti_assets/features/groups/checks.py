@@ -70,6 +70,12 @@ def check_group(group: FeatureGroup) -> None:
         raise DeclarationError(
             f"{what} has time partitions but neither event_time nor partition_by: say which column tells a row's partition"
         )
+    own_times = (group.event_time, group.available_at, None)
+    if group.partitions_def is not None and not is_timed(group.partitions_def) and group.partition_by not in own_times:
+        raise DeclarationError(
+            f"{what} has partition_by={group.partition_by!r}, but its partitions are no spans of time: leave it out, the rows that a run "
+            "gives are those of its partition"
+        )
     for name in dict.fromkeys([*group.time_columns, *filter(None, [group.partition_by])]):
         kind = (group.columns or {}).get(name)
         if kind not in ("timestamp", None):

@@ -12,6 +12,7 @@ from fti_assets.features.rows.to_lake import to_lake
 if TYPE_CHECKING:
     import duckdb
 
+_BEYOND = ("hugeint", "uhugeint", "ubigint", "bignum")
 _STORED_AS = {
     "hugeint": "BIGINT",
     "uhugeint": "BIGINT",
@@ -83,6 +84,13 @@ def storage_of(
         value = f"coalesce(TRY_CAST({name}::VARCHAR AS BIGINT), error({message}))"
         return StoredColumn(kept, f"CASE WHEN {name} IS NOT NULL THEN {value} END", _word(column, kind))
     word = _word(column, kind) if target == kept else ""
+    if target == kept and target not in _SCALARS and any(one.id in _BEYOND for one in _inner(kind)):
+        # TRY_CAST of them fails itself, or nulls the one value; through text it tells which rows it changes.
+        text = kept_type(kind, beyond="VARCHAR")
+        value = f"TRY_CAST({name}::{text} AS {kept})"
+        message = f"{literal(f'{column} has a number in ')} || left({name}::VARCHAR, 60) || ', which is out of range for BIGINT: give text'"
+        lost = f"{value}::{text} IS DISTINCT FROM {name}::{text}"
+        return StoredColumn(kept, f"CASE WHEN {lost} THEN error({message}) ELSE {value} END", word)
     if target != sql_type and target not in _SCALARS:
         return StoredColumn(target, f"CAST({name} AS {target})", word)
     problem = (
@@ -105,24 +113,24 @@ def storage_of_iso_text(connection: duckdb.DuckDBPyConnection, column: str) -> S
     return StoredColumn("TIMESTAMP", instants.or_error(f"{column} is ", problem), word)
 
 
-def kept_type(sql_type: Any) -> str:
-    """The type that the lake keeps values of a DuckDB type in.
+def kept_type(sql_type: Any, *, beyond: str = "BIGINT") -> str:
+    """The type that the lake keeps values of a DuckDB type in; ``beyond`` for whole numbers that may be beyond 64 bits.
 
     >>> import duckdb
     >>> kept_type(duckdb.sqltype('STRUCT("at" TIMESTAMPTZ, "of" FLOAT[3])'))
     'STRUCT("at" TIMESTAMP, "of" FLOAT[])'
     """
     if sql_type.id in ("list", "array"):
-        return f"{kept_type(sql_type.children[0][1])}[]"
+        return f"{kept_type(sql_type.children[0][1], beyond=beyond)}[]"
     if sql_type.id == "struct":
-        fields = ", ".join(f"{quoted(name)} {kept_type(kind)}" for name, kind in sql_type.children)
+        fields = ", ".join(f"{quoted(name)} {kept_type(kind, beyond=beyond)}" for name, kind in sql_type.children)
         return str(sql_type) if not _changed(sql_type) else f"STRUCT({fields})"
     if sql_type.id == "map":
         (_, key), (_, value) = sql_type.children
-        return f"MAP({kept_type(key)}, {kept_type(value)})"
+        return f"MAP({kept_type(key, beyond=beyond)}, {kept_type(value, beyond=beyond)})"
     if sql_type.id == "interval":
         return "BIGINT"
-    return _STORED_AS.get(sql_type.id, str(sql_type))
+    return beyond if sql_type.id in _BEYOND else _STORED_AS.get(sql_type.id, str(sql_type))
 
 
 def wider_decimal(sql_type: str, stored: str | None) -> bool:

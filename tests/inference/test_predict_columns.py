@@ -146,6 +146,12 @@ def test_what_an_answer_tells_outlives_its_predictor(world):
         one.feature  # noqa: B018
 
 
+def test_a_field_that_was_put_into_an_answer_stays(world):
+    answer = world.load().predict(REQUEST, at=NOON)
+    answer.missing = ("mine",)
+    assert (answer.features["temp"], answer.missing, answer.unknown) == (70.0, ("mine",), ())
+
+
 def test_a_wrong_request_among_columns_is_named_by_its_place(world):
     columns = in_columns(REQUESTS) | {"distance": [1.0, 2.0, "far", 4.0]}
     with pytest.raises(RequestError, match="request 2: 'distance' is 'far', a str, a number is expected"):

@@ -8,6 +8,7 @@ import numpy as np
 from fti_assets.inference.serving.columns import Columns
 from fti_assets.inference.serving.online_features import Brought
 from fti_assets.inference.serving.overrides import Override
+from fti_assets.inference.serving.prediction import Prediction, put_unset
 from fti_assets.inference.serving.request_rules import RequestRules
 
 Names = tuple[str, ...]
@@ -62,21 +63,21 @@ class OneAnswer:
         self._ages = ages
         self._absent = absent
 
-    def features(self, _: int) -> dict[str, Any]:
-        return dict(zip(self._layout.names, self._layout.pick(self._row), strict=True))
-
-    def missing(self, _: int) -> Names:
-        tables = self._layout.tables
-        return tuple(dict.fromkeys([tables[position] for position in self._absent]))
-
-    def unknown(self, _: int) -> Names:
-        return self._layout.unlearned(self._row)
-
-    def out_of_schema(self, _: int) -> Names:
-        return self._layout.rules.broken_by(self._row)
-
-    def ages(self, _: int) -> dict[str, float | None]:
-        return dict(zip(self._layout.labels, self._ages, strict=True))
+    def tell(self, prediction: Prediction, name: str, _: int) -> Any:
+        """One of the fields of its prediction, which gets all of them: who asks for one mostly asks for others."""
+        layout, row = self._layout, self._row
+        tables = layout.tables
+        told = {
+            "features": dict(zip(layout.names, layout.pick(row), strict=True)),
+            "missing": tuple(dict.fromkeys([tables[position] for position in self._absent])),
+            "unknown": layout.unlearned(row) if layout.categories else (),
+            "out_of_schema": layout.rules.broken_by(row),
+            "ages": dict(zip(layout.labels, self._ages, strict=True)),
+        }
+        value = told.pop(name)
+        for other, of_other in told.items():
+            put_unset(prediction, other, of_other)
+        return value
 
 
 class ManyAnswers:
@@ -88,6 +89,10 @@ class ManyAnswers:
         self._brought = brought
         self._given = given
         self._features: list[list[Any]] | None = None
+
+    def tell(self, _: Prediction, name: str, index: int) -> Any:
+        """One of the fields of a row's prediction."""
+        return getattr(self, name)(index)
 
     def features(self, index: int) -> dict[str, Any]:
         if self._features is None:

@@ -3,14 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fti_assets.core.rollout import CHAMPION
-
-if TYPE_CHECKING:
-    from fti_assets.inference.serving.answers import ManyAnswers, OneAnswer
 
 _new: Any = object.__new__
 
@@ -82,12 +79,10 @@ class Prediction(_Told):
     explanation: Explanation | None = None
 
     def _tell(self, name: str) -> Any:
-        return getattr(self._answers, name)(self._index)
+        return self._answers.tell(self, name, self._index)
 
 
-def prediction_of(
-    value: Any, at: datetime, model: str, build: str, answers: "OneAnswer | ManyAnswers", index: int
-) -> Prediction:
+def prediction_of(value: Any, at: datetime, model: str, build: str, answers: Any, index: int) -> Prediction:
     """A prediction whose other fields are told by the answers, of which it has a place."""
     # Without __init__, which takes as long as half the fields' dicts.
     result: Prediction = _new(Prediction)
@@ -102,6 +97,18 @@ def prediction_of(
     result._answers = answers
     result._index = index  # type: ignore[misc]
     return result
+
+
+def put_unset(prediction: Prediction, name: str, value: Any) -> None:
+    """Put a value into a field that neither was told yet nor given by whoever has the prediction."""
+    try:
+        _FIELDS[name].__get__(prediction)
+    except AttributeError:
+        setattr(prediction, name, value)
+
+
+_FIELDS = {one.name: getattr(Prediction, one.name) for one in fields(Prediction)}
+"""The slots themselves, which do not ask the answers."""
 
 
 @dataclass(slots=True, eq=False)
@@ -162,7 +169,7 @@ def _named(marks: dict[str, np.ndarray], index: int) -> tuple[str, ...]:
 
 
 def predictions_of(
-    values: np.ndarray, at: datetime, model: str, build: str, classes: tuple[str, ...], answers: "ManyAnswers"
+    values: np.ndarray, at: datetime, model: str, build: str, classes: tuple[str, ...], answers: Any
 ) -> Predictions:
     """Predictions whose other fields are told by the answers."""
     result: Predictions = _new(Predictions)

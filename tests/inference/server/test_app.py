@@ -10,16 +10,21 @@ import re
 import struct
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.errors import DeclarationError, NoChampionError
 from fti_assets.inference.server import Limits, ServingApp, serving_app
+from fti_assets.inference.server.app import query_of
 from fti_assets.stores.models.plain import publish_graph
 from tests.inference.test_predictor import HOUR, NOON, NUMBER_FEATURES, REQUEST, WEATHER, World, world
+from tests.support.examples import examples
 from tests.support.serving import ask, sum_and_difference
 
 __all__ = ["world"]
@@ -497,3 +502,9 @@ def test_an_instant_before_what_the_store_answers_is_named(world):
     refused = ask(app, "POST", f"/predict/delay_net?at={early}", PLAIN)
     assert refused.status == 422
     assert "weather_v1" in refused.json["error"]
+
+
+@settings(max_examples=examples(200))
+@given(st.text(alphabet="at=&%+; -1:é", max_size=8).map(lambda text: text.encode("latin-1")))
+def test_a_query_says_what_it_says_to_the_standard_library(text):
+    assert query_of(text) == parse_qs(text.decode("latin-1"))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fti_assets.core.manifest import GateVerdict as GateVerdict
     from fti_assets.definitions import build_definitions as build_definitions
     from fti_assets.describe.finding import search as search
+    from fti_assets.experiments.declaring import experiment as experiment
     from fti_assets.features.external_group import external_group as external_group
     from fti_assets.features.feature_group import feature_group as feature_group
     from fti_assets.features.files import read_files as read_files
@@ -72,6 +73,7 @@ _NAMES = {
     "core.manifest": "GateVerdict",
     "definitions": "build_definitions",
     "describe.finding": "search",
+    "experiments.declaring": "experiment",
     "features.external_group": "external_group",
     "features.feature_group": "feature_group",
     "features.files": "read_files",

@@ -15,6 +15,7 @@ from fti_assets.core.addresses import scrubbed
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.on_demand.call import check_source
 from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedError, PredictionError, listed
+from fti_assets.experiments.experiment import Experiment
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
@@ -51,7 +52,7 @@ def build_definitions(
     groups belong into one call; what it gives can be merged with other definitions, if they are given the same resources.
 
     Args:
-        declarations: groups, datasets, models, predictions and prediction logs; what they rest on is collected.
+        declarations: groups, datasets, models, predictions, prediction logs and experiments; what they rest on is collected.
         name: the system's name, with which its sensors' names begin; by default that of the first declaration.
         resources: Dagster resources; ``fti`` is the ``Stores``, by default those under ``FTI_HOME``.
         executor: how a run works through its steps. By default one after another in the run's own process, since a process a step
@@ -114,10 +115,14 @@ def _automation(name: str, collected: Sequence[Declaration]) -> Iterator[dg.Auto
     automated = [one for one in collected if one.assets_def.automation_conditions_by_key]
     parts = (
         ("features_and_training", "Runs what changed data, ended partitions and new cutoffs ask for.", False),
-        ("inference", "Answers rows that are new, as soon as a build can.", True),
+        (
+            "inference",
+            "Answers rows that are new, as soon as a build can, and judges rollouts by what became of answers.",
+            True,
+        ),
     )
     for part, description, answers in parts:
-        keys = [one.key for one in automated if isinstance(one, BatchPredictions) is answers]
+        keys = [one.key for one in automated if isinstance(one, BatchPredictions | Experiment) is answers]
         if keys:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Parameter `use_user_code_server`")

@@ -1,0 +1,123 @@
+"""The logged answers of a rollout's arms, with their labels, as they are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from fti_assets.core.sql import literal, quoted, timestamp
+from fti_assets.errors import DataError
+from fti_assets.experiments.experiment import Experiment
+from fti_assets.experiments.judged import Judged
+from fti_assets.inference.log.log import REQUEST, REQUEST_ID, PredictionLog
+from fti_assets.inference.serving.rollout.shadow import MARK
+from fti_assets.monitoring.experiments.figures import OUTCOME, figure_sql
+from fti_assets.orchestration.partitions import partitions_between
+from fti_assets.stores.duckdb.relations import relation_name
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.training.datasets.labels import LABEL, answers_with_label
+from fti_assets.training.views.terms import Label
+
+_UNIT, _PAIR = "__fti_unit", "__fti_pair"
+
+
+@dataclass(frozen=True)
+class Logged:
+    """Answers of the arms.
+
+    Args:
+        rows: the quoted name of a relation with ``unit``, ``arm``, ``at``, ``figure`` and ``pair``.
+        of_other_builds: how many answers were left out, since another build gave them than the rollout says: of servers that had not
+            heard of it yet.
+    """
+
+    rows: str
+    of_other_builds: int
+
+
+def answers_of(experiment: Experiment, lake: Lake, judged: Judged, now: datetime, snapshot: int) -> Logged:
+    """The answers since the rollout began that are as old as a label's maturity, each with its figure.
+
+    Raises:
+        DataError: the figure does not suit the rollout, or the log does not tell the keys.
+        NotMaterializedError: the log or the label's group is not there.
+    """
+    _check(experiment, judged)
+    log, view, connection = experiment.log, experiment.model.view, lake.connection
+    label, time = view.label, quoted(log.event_time)
+    last = now - label.age
+    assert log.partitions_def is not None
+    there = lake.ledger(log.table, snapshot=snapshot)
+    partitions = [one.key for one in partitions_between(log.partitions_def, judged.since, now) if one.key in there]
+    logged = lake.rows(log.table, snapshot=snapshot, partitions=partitions)
+    period = relation_name(logged.filter(f"{time} >= {timestamp(judged.since)} AND {time} <= {timestamp(last)}"))
+    builds = " ".join(f"WHEN {literal(arm)} THEN {literal(build)}" for arm, build in judged.builds.items())
+    of_arm = f"coalesce(build = (CASE arm {builds} END), false)"
+    [(others,)] = connection.execute(f"SELECT count(*) FILTER (NOT {of_arm}) FROM {period}").fetchall()
+    answers = connection.sql(
+        f"SELECT *{_fields_of_label(log, label, lake)}, {_unit(log, judged)} AS {_UNIT}, {_pair(log, judged)} AS {_PAIR} "
+        f"FROM {period} WHERE {of_arm}"
+    )
+    labels = lake.rows(label.group.table, snapshot=snapshot)
+    labelled = answers_with_label(connection, answers, labels, label, view.spine, time=log.event_time, cutoff=now)
+    kind = str(labelled.types[labelled.columns.index(LABEL)])
+    figure = figure_sql(experiment.figure.name, experiment.model.task, log.output, LABEL, kind)
+    rows = connection.sql(
+        f"SELECT {_UNIT} AS unit, arm, {time} AS at, {figure} AS figure, {_together([_PAIR, _UNIT])} AS pair FROM {relation_name(labelled)}"
+    )
+    return Logged(relation_name(rows), int(others))
+
+
+def _check(experiment: Experiment, judged: Judged) -> None:
+    kind, figure, task = judged.rollout.kind, experiment.figure, experiment.model.task
+    if kind == "shadow" and figure.name == OUTCOME:
+        raise DataError(
+            f"{experiment.table_name} compares outcomes, which a shadow cannot change: compare a metric, or start the rollout as 'ab'"
+        )
+    if kind == "bandit" and task not in figure.bounded:
+        raise DataError(
+            f"{experiment.table_name} compares {figure.name}, by which no bandit can go: it needs a figure between 0 and 1 of each "
+            "answer, such as 'outcome', 'accuracy' or 'brier' of a binary model"
+        )
+    if hidden := [name for name in judged.rollout.key if name in experiment.log.redact]:
+        raise DataError(
+            f"the rollout of {experiment.model.name!r} goes by {hidden[0]!r}, which {experiment.log.table_name} redacts: its keys "
+            "cannot be told. Leave it out of redact, or start the rollout with another key"
+        )
+
+
+def _unit(log: PredictionLog, judged: Judged) -> str:
+    """The SQL of a request's key, by which its arm was told."""
+    keys = log.model.view.spine.keys
+    return _together([quoted(name) if name in keys else _in_request(name) for name in judged.rollout.key])
+
+
+def _pair(log: PredictionLog, judged: Judged) -> str:
+    """The SQL of what a champion's answer and its shadow's have in common: the request's id, and the spine's keys."""
+    [*_, arm] = judged.builds
+    mark = f"{MARK}{arm}"
+    of_request = f"CASE WHEN arm = {literal(arm)} THEN left({REQUEST_ID}, -{len(mark)}) ELSE {REQUEST_ID} END"
+    return _together([of_request, *map(quoted, log.model.view.spine.keys)])
+
+
+def _fields_of_label(log: PredictionLog, label: Label, lake: Lake) -> str:
+    """The SQL of the fields that the label is joined by and the log has inside its requests alone."""
+    types = lake.types(label.group.table)
+    own = (*log.model.view.spine.keys, log.event_time)
+    fields = {label.column.spine_keys.get(key, key): types[key] for key in label.group.keys}
+    return "".join(
+        f", TRY_CAST({_in_request(name)} AS {kind}) AS {quoted(name)}"
+        for name, kind in fields.items()
+        if name not in own
+    )
+
+
+def _together(values: Sequence[str]) -> str:
+    """The SQL of several values as one; a table holds no struct without names."""
+    return f"struct_pack({', '.join(f'v{place} := {value}' for place, value in enumerate(values))})"
+
+
+def _in_request(name: str) -> str:
+    path = '$."' + name.replace('"', '\\"') + '"'
+    return f"json_extract_string({REQUEST}, {literal(path)})"

@@ -85,3 +85,8 @@ def big(ratio: np.ndarray) -> dict[str, np.ndarray]:
 @fti.on_demand(outputs={"ratio": float})
 def ratio_of(x: np.ndarray, size: np.ndarray) -> dict[str, np.ndarray]:
     return {"ratio": x / size}
+
+
+@fti.on_demand(outputs={"doubled": float})
+def doubled_sum(f0: np.ndarray, g0: np.ndarray) -> dict[str, np.ndarray]:
+    return {"doubled": 2 * (f0 + g0)}

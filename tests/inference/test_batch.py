@@ -18,6 +18,7 @@ import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.errors import DeclarationError, RequestError
 from fti_assets.features.online.load import load_online
+from fti_assets.features.point_in_time import assemble as assemble_module
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.inference.batch import run as batch_run
 from fti_assets.inference.batch import scoring
@@ -64,6 +65,7 @@ def test_rows_scored_a_few_at_a_time_have_the_answers_of_all_at_once(
     answers = []
     for name, size in (("whole", scoring.CHUNK_ROWS), ("few", 7)):
         monkeypatch.setattr(scoring, "CHUNK_ROWS", size)
+        monkeypatch.setattr(assemble_module, "CHUNK_ROWS", size)  # of on-demand functions
         predictions = fti.batch_predictions(name=name, model=model, partitions_def=DAYS)
         bench.predict(predictions, "06")
         answers.append(bench.answers(predictions))

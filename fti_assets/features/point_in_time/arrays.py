@@ -13,6 +13,9 @@ from fti_assets.core.manifest import Column
 from fti_assets.core.sql import quoted
 from fti_assets.core.types import SIDES, ColumnType
 
+CHUNK_ROWS = 122_880
+"""How many rows are held in Python at once: as many as DuckDB keeps together in a table, so that a chunk is read without its neighbours."""
+
 
 def fetch_columns(relation: duckdb.DuckDBPyRelation, columns: Sequence[Column]) -> dict[str, np.ndarray]:
     """Fetch columns of ``n`` rows as canonical arrays ``[n]``: float64, ``datetime64[us]`` or text objects."""

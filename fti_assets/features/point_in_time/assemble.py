@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import duckdb
+import numpy as np
+import pyarrow as pa
 
 from fti_assets.core.manifest import Column, ViewRecord
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.sql import quoted, temporary_name
 from fti_assets.core.types import ColumnType
-from fti_assets.features.point_in_time.arrays import as_table, fetch_columns
-from fti_assets.features.point_in_time.join import point_in_time
+from fti_assets.features.point_in_time.arrays import CHUNK_ROWS, as_table, fetch_columns
+from fti_assets.features.point_in_time.join import checked_order, point_in_time
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 
-_ROW = "__fti_order"
+_ROW, _CHUNK = "__fti_order", "__fti_on_demand_chunk"
 
 
 def assemble(lake: Lake, view: ViewRecord, spine: duckdb.DuckDBPyRelation, *, snapshot: int) -> duckdb.DuckDBPyRelation:
@@ -37,24 +39,45 @@ def assemble(lake: Lake, view: ViewRecord, spine: duckdb.DuckDBPyRelation, *, sn
     )
     if not view.on_demand:
         return joined
-    connection, name = lake.connection, quoted(temporary_name("assembled"))
+    connection, name = lake.connection, quoted("temp", temporary_name("assembled"))
     connection.execute(
         f"CREATE TEMP TABLE {name} AS SELECT row_number() OVER () AS {_ROW}, * FROM {relation_name(joined)}"
     )
-    types = column_types(view)
-    for call in view.on_demand:
-        inputs = [Column(column, types[column]) for column in call.inputs]
-        rows = connection.sql(f"FROM {name} ORDER BY {_ROW}")
-        total = connection.table(name).aggregate("count(*)").fetchall()[0][0]
-        outputs = connection.from_arrow(as_table(call.outputs, LoadedCall(call)(fetch_columns(rows, inputs), total)))
-        following = quoted(temporary_name("assembled"))
-        connection.execute(
-            f"CREATE TEMP TABLE {following} AS SELECT assembled.*, outputs.* EXCLUDE ({_ROW}) FROM {name} assembled "
-            f"JOIN (SELECT row_number() OVER () AS {_ROW}, * FROM {relation_name(outputs)}) outputs USING ({_ROW})"
-        )
-        connection.execute(f"DROP TABLE {name}")
-        name = following
-    return connection.sql(f"SELECT * EXCLUDE ({_ROW}) FROM {name} ORDER BY {_ROW}")
+    made = _on_demand(connection, name, view)
+    return connection.sql(
+        f"SELECT rows.* EXCLUDE ({_ROW}), made.* EXCLUDE ({_ROW}) FROM {name} rows POSITIONAL JOIN {made} made"
+    )
+
+
+def _on_demand(connection: duckdb.DuckDBPyConnection, table: str, view: ViewRecord) -> str:
+    """A table of what the on-demand functions give for the rows of a numbered one, in their order.
+
+    They are called for some rows at a time, as they are online for one: neither inputs nor outputs are ever held in Python whole.
+    """
+    types, calls = column_types(view), [LoadedCall(call) for call in view.on_demand]
+    made = {output.name for call in view.on_demand for output in call.outputs}
+    names = dict.fromkeys(name for call in view.on_demand for name in call.inputs if name not in made)
+    inputs = [Column(name, types[name]) for name in names]
+    [(total,)] = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
+    outputs = quoted("temp", temporary_name("on_demand"))
+    for first in range(0, max(total, 1), CHUNK_ROWS):  # a table without rows gives outputs their types
+        count = min(CHUNK_ROWS, total - first)
+        rows = f"FROM {table} WHERE {_ROW} > {first} AND {_ROW} <= {first + CHUNK_ROWS} ORDER BY {_ROW}"
+        arrays = fetch_columns(connection.sql(rows), inputs)
+        chunk = pa.table({_ROW: np.arange(first + 1, first + count + 1)})
+        for call in calls:
+            # Copies, for a function may write into its inputs.
+            values = as_table(call.call.outputs, call({name: arrays[name].copy() for name in call.call.inputs}, count))
+            arrays |= fetch_columns(connection.from_arrow(values), call.call.outputs)
+            for output in values.column_names:
+                chunk = chunk.append_column(output, values[output])
+        connection.register(_CHUNK, chunk)
+        into = f"CREATE TEMP TABLE {outputs} AS" if first == 0 else f"INSERT INTO {outputs}"
+        connection.execute(f"{into} FROM {_CHUNK}")
+        connection.unregister(_CHUNK)
+    for one in (table, outputs):
+        checked_order(connection, one, _ROW, rows=total)
+    return outputs
 
 
 def _without_unused(spine: duckdb.DuckDBPyRelation, view: ViewRecord) -> duckdb.DuckDBPyRelation:

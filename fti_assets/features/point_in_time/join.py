@@ -124,16 +124,7 @@ class _Plan:
         return self._connection.sql(f"SELECT {', '.join(columns)} FROM {self._spine} s{beside}")
 
     def _checked(self, table: str) -> str:
-        # DuckDB keeps the order of what it inserts by a setting that a user may turn off, and positional joins rest on it.
-        source, position = numbered(table, self._connection.table(table).columns)
-        counts = f"SELECT count(*) FILTER ({position} + 1 = {ROW}), count(*) FROM {source}"
-        in_place, total = self._connection.execute(counts).fetchall()[0]
-        if not in_place == total == self._rows:
-            raise StoreError(
-                f"DuckDB stored {total - in_place} of {total} joined rows out of order, of {self._rows}; is "
-                "preserve_insertion_order off?"
-            )
-        return table
+        return checked_order(self._connection, table, ROW, rows=self._rows)
 
     def _looked_up(self, group: JoinedGroup, rows: duckdb.DuckDBPyRelation) -> str:
         with_nul = keys_with_nul(self._connection, self._spine, [key.spine for key in group.keys])
@@ -156,6 +147,24 @@ class _Plan:
         name = quoted("temp", temporary_name("joined"))
         self._connection.execute(f"CREATE TEMP TABLE {name} AS {sql}")
         return name
+
+
+def checked_order(connection: duckdb.DuckDBPyConnection, table: str, number: str, *, rows: int) -> str:
+    """The quoted table, whose rows must lie in the order of their numbers from 1, as positional joins need them.
+
+    DuckDB keeps the order of what it inserts by a setting that a user may turn off.
+
+    Raises:
+        StoreError: some do not.
+    """
+    source, position = numbered(table, connection.table(table).columns)
+    counts = f"SELECT count(*) FILTER ({position} + 1 = {number}), count(*) FROM {source}"
+    in_place, total = connection.execute(counts).fetchall()[0]
+    if not in_place == total == rows:
+        raise StoreError(
+            f"DuckDB stored {total - in_place} of {total} joined rows out of order, of {rows}; is preserve_insertion_order off?"
+        )
+    return table
 
 
 def _check_lookup(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, group: JoinedGroup) -> None:

@@ -54,6 +54,7 @@ bench: install
 	$(BIN)/python benchmarks/arrival_windows.py
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python -m benchmarks.predictor_start
+	$(BIN)/python -m benchmarks.prediction_log
 	$(BIN)/python -m benchmarks.server
 	$(BIN)/python -m benchmarks.batch
 	$(BIN)/python benchmarks/lake.py

@@ -17,8 +17,13 @@ from typing import Any
 
 from fti_assets.cli import main
 from fti_assets.inference.server.service import Lines
+from fti_assets.inference.serving.log.files import closed_files
 from fti_assets.stores.models.store import ModelStore
+from tests.inference.server.test_app import AT, PLAIN
+from tests.inference.test_predictor import World, world
 from tests.support.serving import sum_and_difference
+
+__all__ = ["world"]  # a fixture
 
 ROW = [list(range(16))]
 INPUTS = [{"name": f"INPUT{number}", "datatype": "INT32", "shape": [1, 16], "data": ROW} for number in range(2)]
@@ -96,3 +101,47 @@ def test_a_log_that_cannot_be_written_stops_no_request(tmp_path):
 
     asyncio.run(write())
     lines.flush()
+
+
+def test_workers_log_each_answer_once_and_all_of_them(world: World, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from fti_assets.cli import main; sys.exit(main())",
+        "serve",
+        "delay_net",
+    ]
+    command += ["--models", str(world.models.root), "--online", str(world.online.root), "--port", str(port)]
+    command += ["--workers", "2", "--log", str(tmp_path / "log"), "--redact", "dest"]
+    environment = os.environ | {"PYTHONPATH": f"{world.source.parent}:{os.environ['PYTHONPATH']}"}
+    with (tmp_path / "stderr").open("w") as errors:
+        server = subprocess.Popen(command, env=environment, stderr=errors)
+    ids = []
+    try:
+        here, until = f"http://127.0.0.1:{port}", time.monotonic() + 120
+        while asked(f"{here}/v2/health/ready")[0] != 200:
+            assert server.poll() is None, (tmp_path / "stderr").read_text()
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        writers = set[str]()
+        while len(writers) < 2 or len(ids) < 20:  # a connection each, so that both workers answer
+            status, body = asked(f"{here}/predict/delay_net?at={AT}", PLAIN)
+            assert status == 200, body
+            ids.append(json.loads(body)["request_id"])
+            writers = {path.name.split("-")[1] for path in (tmp_path / "log").glob("delay_net/2*")}
+            assert time.monotonic() < until
+        server.send_signal(signal.SIGTERM)
+        server.wait(timeout=60)
+    finally:
+        server.kill()
+        server.wait()
+    files = closed_files(tmp_path / "log" / "delay_net")
+    lines = [json.loads(line) for file in files for line in file.lines()]
+    answers = [line for line in lines if "request_id" in line]
+    assert sorted(line["request_id"] for line in answers) == sorted(ids)
+    assert not [line for line in lines if "dropped" in line]
+    assert {line["request"]["dest"] for line in answers} == {None}
+    assert sum(line["end"]["rows"] for line in lines if "end" in line) == len(ids)

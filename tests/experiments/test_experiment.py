@@ -419,3 +419,33 @@ def test_definitions_hold_the_log_and_the_model_of_an_experiment():
     assert {"buyer_arms_v1", "buyer_log_v1", "buyer_v1", "outcomes_v1"} <= keys
     sensor = next(one for one in definitions.sensors if one.name.endswith("_inference"))
     assert "buyer_arms_v1" in str(sensor.asset_selection)
+
+
+def test_an_experiment_runs_once_when_answers_have_changed():
+    declared = experiment()
+    definitions = fti.build_definitions([declared])
+    with dg.DagsterInstance.ephemeral() as instance, clock.at(NOW):
+
+        def report(key: dg.AssetKey, version: str) -> None:
+            tags = {"dagster/data_version": version}
+            instance.report_runless_asset_event(dg.AssetMaterialization(key, partition="2013-01-10", tags=tags))
+
+        def requested(cursor: Any = None) -> tuple[int, Any]:
+            selection = dg.AssetSelection.assets(declared.key)
+            found = dg.evaluate_automation_conditions(definitions, instance, asset_selection=selection, cursor=cursor)
+            return found.total_requested, found.cursor
+
+        report(outcomes.key, "a")
+        runs, cursor = requested()
+        assert runs == 0  # nothing was logged yet
+        report(declared.log.key, "a")
+        runs, cursor = requested(cursor)
+        assert runs == 1
+        runs, cursor = requested(cursor)
+        assert runs == 0
+        instance.report_runless_asset_event(dg.AssetMaterialization(declared.key))
+        report(declared.log.key, "a")
+        runs, cursor = requested(cursor)
+        assert runs == 0  # run again, and nothing changed
+        report(outcomes.key, "b")
+        assert requested(cursor)[0] == 1

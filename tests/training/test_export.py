@@ -16,6 +16,7 @@ from fti_assets.training.encoders.encoders import Embedding, OneHot, Passthrough
 from fti_assets.training.models.comparison_rows import ComparisonRows, comparison_rows
 from fti_assets.training.models.data import TrainingData, matrix
 from fti_assets.training.models.export import check_parity, export
+from tests.graphs import endless_graph
 
 torch = pytest.importorskip("torch")
 
@@ -312,6 +313,14 @@ def test_an_onnx_model_of_another_form_is_refused(task, arguments, message):
     data = training_data(task)
     with pytest.raises(ModelError, match=message):
         export(onnx_core(data, **arguments)[0], data.encoder, data, task)
+
+
+def test_an_onnx_model_that_may_not_end_is_refused_before_it_runs():
+    data = training_data("binary")
+    core, _ = onnx_core(data)
+    core.graph.node.extend(onnx.load_from_string(endless_graph()).graph.node)
+    with pytest.raises(ModelError, match="the ONNX model cannot be loaded: .*Loop"):
+        export(core, data.encoder, data, "binary")
 
 
 def test_external_data_is_refused(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from typing import Any
 import onnxruntime
 
 from fti_assets.errors import PredictionError, excerpt, one_of
+from fti_assets.stores.models.graph_bounds import check_bounds
 
 VARIABLE = "FTI_PROVIDERS"
 """The variable that names the execution providers of a process that is told none."""
@@ -61,9 +62,11 @@ def new_session(onnx_bytes: bytes, providers: Sequence[str] = CPU) -> Any:
         providers: as ``execution_providers`` gives them.
 
     Raises:
+        UnboundedError: the graph may not end, or does not hold what it declares.
         PredictionError: a provider cannot be used here, as CUDA without its driver.
         Exception: onnxruntime's own, which share no base: the bytes are no graph.
     """
+    check_bounds(onnx_bytes)
     options = onnxruntime.SessionOptions()
     # More threads only spin on one row, and batches are split by the caller.
     options.intra_op_num_threads = 1

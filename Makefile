@@ -57,6 +57,7 @@ bench: install
 	$(BIN)/python -m benchmarks.prediction_log
 	$(BIN)/python -m benchmarks.server
 	$(BIN)/python -m benchmarks.batch
+	$(BIN)/python -m benchmarks.batch_memory
 	$(BIN)/python benchmarks/lake.py
 	$(BIN)/python benchmarks/online.py
 	[ ! -e .venv-feast/bin/python ] || $(BIN)/python -m benchmarks.feast_predict

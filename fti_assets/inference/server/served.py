@@ -13,7 +13,7 @@ from fti_assets.core.types import ColumnType
 from fti_assets.errors import RequestError, listed, one_of
 from fti_assets.inference.server.messages.tensors import DATATYPES, datatype_of
 from fti_assets.inference.serving.forks import flights
-from fti_assets.inference.serving.overrides import Given
+from fti_assets.inference.serving.overrides import OtherValues
 from fti_assets.inference.serving.prediction import Prediction
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.inference.serving.request import moment
@@ -145,7 +145,7 @@ class ServedPredictor:
         return self.predictor.serving.manifest.latency_goal
 
     def predict(
-        self, requests: Sequence[Any], at: Any = None, *, overrides: Given | None = None, explain: bool = False
+        self, requests: Sequence[Any], at: Any = None, *, overrides: OtherValues | None = None, explain: bool = False
     ) -> tuple[list[Prediction], Stages]:
         """Answer plain requests.
 
@@ -175,7 +175,12 @@ class ServedPredictor:
 
 
 def _predicted(
-    serving: ServedBuild, requests: Sequence[Any], at: Any, *, overrides: Given | None = None, explain: bool = False
+    serving: ServedBuild,
+    requests: Sequence[Any],
+    at: Any,
+    *,
+    overrides: OtherValues | None = None,
+    explain: bool = False,
 ) -> tuple[list[Prediction], Stages]:
     when: datetime = clock.now() if at is None else moment(at)
     marks = [time.perf_counter()]

@@ -67,15 +67,15 @@ class OneAnswer:
         """One of the fields of its prediction, which gets all of them: who asks for one mostly asks for others."""
         layout, row = self._layout, self._row
         tables = layout.tables
-        told = {
+        late = {
             "features": dict(zip(layout.names, layout.pick(row), strict=True)),
             "missing": tuple(dict.fromkeys([tables[position] for position in self._absent])),
             "unknown": layout.unlearned(row) if layout.categories else (),
             "out_of_schema": layout.rules.broken_by(row),
             "ages": dict(zip(layout.labels, self._ages, strict=True)),
         }
-        value = told.pop(name)
-        for other, of_other in told.items():
+        value = late.pop(name)
+        for other, of_other in late.items():
             put_unset(prediction, other, of_other)
         return value
 
@@ -83,11 +83,13 @@ class OneAnswer:
 class ManyAnswers:
     """What there is to say of the answers to ``n`` rows, by row and, as ``all_``, in columns."""
 
-    def __init__(self, layout: Layout, columns: Columns, brought: Brought, given: Sequence[Override] | None) -> None:
+    def __init__(
+        self, layout: Layout, columns: Columns, brought: Brought, overrides: Sequence[Override] | None
+    ) -> None:
         self._layout = layout
         self._columns = columns
         self._brought = brought
-        self._given = given
+        self._overrides = overrides
         self._features: list[list[Any]] | None = None
 
     def tell(self, _: Prediction, name: str, index: int) -> Any:
@@ -138,7 +140,7 @@ class ManyAnswers:
         return self._marked(map(self.out_of_schema, range(self._columns.rows)), self._layout.rules.columns)
 
     def all_overridden(self) -> dict[str, np.ndarray]:
-        return self._marked([one.names for one in self._given or ()], self._layout.overridable)
+        return self._marked([one.names for one in self._overrides or ()], self._layout.overridable)
 
     def all_ages(self) -> dict[str, np.ndarray]:
         return dict(zip(self._layout.labels, self._brought.ages, strict=True))

@@ -10,7 +10,7 @@ from fti_assets.inference.serving.request import RequestForm, kind
 from fti_assets.inference.serving.request_values import CONVERTERS, Reason
 from fti_assets.inference.serving.slots import Slots
 
-Given = Mapping[str, Any] | Sequence[Mapping[str, Any] | None]
+OtherValues = Mapping[str, Any] | Sequence[Mapping[str, Any] | None]
 
 
 class Override(NamedTuple):
@@ -58,32 +58,32 @@ class Overrides:
         """The features that may be overridden, in order."""
         return tuple(self._slots)
 
-    def read(self, given: Given | None, rows: int) -> list[Override]:
+    def read(self, other: OtherValues | None, rows: int) -> list[Override]:
         """What is given for each of ``n`` rows: one mapping is for all of them, a list has one a row.
 
         Raises:
             RequestError: a name cannot be overridden, or a value is not of its type; it lists everything that is wrong.
         """
-        if given is None:
+        if other is None:
             return [NONE] * rows
-        if isinstance(given, Mapping):
-            problems = list(self._problems(given))
+        if isinstance(other, Mapping):
+            problems = list(self._problems(other))
             if not problems:
-                return [self._read(given)] * rows
-        elif isinstance(given, str | bytes) or not isinstance(given, Sequence) or len(given) != rows:
+                return [self._read(other)] * rows
+        elif isinstance(other, str | bytes) or not isinstance(other, Sequence) or len(other) != rows:
             problems = [
-                f"overrides are {excerpt(given)}: a mapping of feature to value, or a list of one for each of the {rows} requests, "
+                f"overrides are {excerpt(other)}: a mapping of feature to value, or a list of one for each of the {rows} requests, "
                 "is expected"
             ]
         else:
             problems = [
                 f"request {index}: {problem}"
-                for index, one in enumerate(given)
+                for index, one in enumerate(other)
                 if one is not None
                 for problem in self._problems(one)
             ]
             if not problems:
-                return [NONE if one is None else self._read(one) for one in given]
+                return [NONE if one is None else self._read(one) for one in other]
         raise self._form.error(problems)
 
     def _add(self, feature: str, slots: Slots, aliases: Sequence[str]) -> None:
@@ -93,10 +93,10 @@ class Overrides:
             if alias not in self._slots and feature not in self._names.setdefault(alias, []):
                 self._names[alias].append(feature)
 
-    def _read(self, given: Mapping[str, Any]) -> Override:
+    def _read(self, other: Mapping[str, Any]) -> Override:
         values = {}
         names = []
-        for name, value in given.items():
+        for name, value in other.items():
             [feature] = self._names[name]
             slot, column_type = self._slots[feature]
             values[slot] = CONVERTERS[column_type](value)
@@ -104,12 +104,12 @@ class Overrides:
         order = list(self._slots)
         return Override(values, tuple(sorted(names, key=order.index)))
 
-    def _problems(self, given: Any) -> Iterator[str]:
-        if not isinstance(given, Mapping):
-            yield f"overrides are {excerpt(given)}, {kind(given)}, where a mapping of feature to value is expected"
+    def _problems(self, other: Any) -> Iterator[str]:
+        if not isinstance(other, Mapping):
+            yield f"overrides are {excerpt(other)}, {kind(other)}, where a mapping of feature to value is expected"
             return
         seen: dict[str, str] = {}
-        for name, value in given.items():
+        for name, value in other.items():
             features = self._names.get(name, []) if isinstance(name, str) else []
             if len(features) != 1:
                 yield self._unknown(name, features)

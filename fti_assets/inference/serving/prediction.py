@@ -26,7 +26,7 @@ class Explanation:
     exact: bool
 
 
-class _Told:
+class _LateFields:
     """What leaves fields unset and puts them together when they are first read, which few who ask for a value do."""
 
     __slots__ = ("_answers", "_index")
@@ -51,7 +51,7 @@ _LATER = frozenset(["features", "missing", "unknown", "out_of_schema", "ages", "
 
 
 @dataclass(slots=True)  # not frozen, which takes six times as long to make
-class Prediction(_Told):
+class Prediction(_LateFields):
     """One answer.
 
     ``value`` is the probability (binary), a dict of class to probability (multiclass) or the value (regression);
@@ -112,7 +112,7 @@ _FIELDS = {one.name: getattr(Prediction, one.name) for one in fields(Prediction)
 
 
 @dataclass(slots=True, eq=False)
-class Predictions(_Told):
+class Predictions(_LateFields):
     """``n`` answers in columns: the same as a list of ``Prediction``, which ``predictions[i]`` and a loop give.
 
     ``values`` is float32 ``[n]``, of a multiclass model ``[n, k]`` in the order of ``classes``. ``features`` has ``n`` plain values by

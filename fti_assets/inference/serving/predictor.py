@@ -15,7 +15,7 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
 from fti_assets.errors import PredictionError, RequestError, excerpt
 from fti_assets.inference.serving.forks import flights
-from fti_assets.inference.serving.overrides import Given
+from fti_assets.inference.serving.overrides import OtherValues
 from fti_assets.inference.serving.prediction import Explanation, Prediction, Predictions
 from fti_assets.inference.serving.request import moment
 from fti_assets.inference.serving.rollout.arms import ServedArms
@@ -325,7 +325,7 @@ class Predictor:
         request: Request,
         *,
         at: datetime | str | None = None,
-        overrides: Given | None = None,
+        overrides: OtherValues | None = None,
         explain: bool = False,
     ) -> Prediction: ...
     @overload
@@ -334,7 +334,7 @@ class Predictor:
         request: Sequence[Request],
         *,
         at: datetime | str | None = None,
-        overrides: Given | None = None,
+        overrides: OtherValues | None = None,
         explain: bool = False,
     ) -> list[Prediction]: ...
     def predict(
@@ -342,7 +342,7 @@ class Predictor:
         request: Request | Sequence[Request],
         *,
         at: datetime | str | None = None,
-        overrides: Given | None = None,
+        overrides: OtherValues | None = None,
         explain: bool = False,
     ) -> Prediction | list[Prediction]:
         """Answer a request, or a list of them with one run of the graph.
@@ -386,7 +386,7 @@ class Predictor:
         self.shadow(request_id, requests, predictions, log)
 
     def predict_columns(
-        self, requests: Any, *, at: datetime | str | None = None, overrides: Given | None = None
+        self, requests: Any, *, at: datetime | str | None = None, overrides: OtherValues | None = None
     ) -> Predictions:
         """Answer requests that come in columns, with the answers in columns: the same ones as of ``predict``.
 
@@ -421,7 +421,7 @@ class Predictor:
         request: Request,
         *,
         at: datetime | str | None = None,
-        overrides: Given | None = None,
+        overrides: OtherValues | None = None,
         explain: bool = False,
     ) -> Prediction: ...
     @overload
@@ -430,7 +430,7 @@ class Predictor:
         request: Sequence[Request],
         *,
         at: datetime | str | None = None,
-        overrides: Given | None = None,
+        overrides: OtherValues | None = None,
         explain: bool = False,
     ) -> list[Prediction]: ...
     async def predict_async(
@@ -438,7 +438,7 @@ class Predictor:
         request: Request | Sequence[Request],
         *,
         at: datetime | str | None = None,
-        overrides: Given | None = None,
+        overrides: OtherValues | None = None,
         explain: bool = False,
     ) -> Prediction | list[Prediction]:
         """``predict`` that does not keep an event loop waiting for a server; takes and raises the same.
@@ -468,14 +468,18 @@ class Predictor:
 
     @overload
     def features(
-        self, request: Request, *, at: datetime | str | None = None, overrides: Given | None = None
+        self, request: Request, *, at: datetime | str | None = None, overrides: OtherValues | None = None
     ) -> dict[str, Any]: ...
     @overload
     def features(
-        self, request: Sequence[Request], *, at: datetime | str | None = None, overrides: Given | None = None
+        self, request: Sequence[Request], *, at: datetime | str | None = None, overrides: OtherValues | None = None
     ) -> list[dict[str, Any]]: ...
     def features(
-        self, request: Request | Sequence[Request], *, at: datetime | str | None = None, overrides: Given | None = None
+        self,
+        request: Request | Sequence[Request],
+        *,
+        at: datetime | str | None = None,
+        overrides: OtherValues | None = None,
     ) -> dict[str, Any] | list[dict[str, Any]]:
         """The raw features that ``predict`` would give the model; takes and raises the same."""
         when = clock.now() if at is None else moment(at)
@@ -540,11 +544,11 @@ class Predictor:
         except PredictionError as error:  # a champion that came later, whose requests say no arm, must still serve
             _log.warning("model %r is served without its rollout: %s", self._model, error)
             return champion
-        there = self._serving.builds if isinstance(self._serving, ServedArms) else {}
+        loaded = self._serving.builds if isinstance(self._serving, ServedArms) else {}
         builds: dict[str, ServedBuild] = {}
         for arm in rollout.arms:
             try:
-                build = there.get(arm.name)
+                build = loaded.get(arm.name)
                 if build is None or build.reference != arm.build:
                     build = self._load(online, arm.build)
                 alone.check_fields(arm.name, build)

@@ -19,7 +19,7 @@ from fti_assets.inference.serving.answers import Category, Layout, ManyAnswers, 
 from fti_assets.inference.serving.columns import Columns
 from fti_assets.inference.serving.explanation import Explainer
 from fti_assets.inference.serving.online_features import Brought, OnlineFeatures
-from fti_assets.inference.serving.overrides import Given, Override, Overrides
+from fti_assets.inference.serving.overrides import OtherValues, Override, Overrides
 from fti_assets.inference.serving.prediction import (
     Explanation,
     Prediction,
@@ -182,7 +182,7 @@ class ServedBuild:
         at: datetime,
         marks: list[float] | None = None,
         *,
-        overrides: Given | None = None,
+        overrides: OtherValues | None = None,
         explain: bool = False,
     ) -> list[Prediction]:
         """Answer ``n`` requests as of one instant (naive UTC), with one run of the graph.
@@ -196,14 +196,14 @@ class ServedBuild:
             return [self._predict_one(requests[0], at, marks)]
         explainer = self._explainer() if explain else None
         columns = Columns(len(requests), self._form.read_all(requests))
-        values, answers, given = self._answered(columns, at, overrides, marks)
+        values, answers, row_overrides = self._answered(columns, at, overrides, marks)
         listed: list[Any] = values.tolist()
         if self._classes is not None:
             listed = [dict(zip(self._classes, value, strict=True)) for value in listed]
         model, reference = self.manifest.model, self.reference
         predictions = [prediction_of(value, at, model, reference, answers, index) for index, value in enumerate(listed)]
-        if given is not None:
-            for prediction, override in zip(predictions, given, strict=True):
+        if row_overrides is not None:
+            for prediction, override in zip(predictions, row_overrides, strict=True):
                 prediction.overridden = override.names
         if explainer is not None:
             for prediction in predictions:
@@ -234,7 +234,7 @@ class ServedBuild:
         return prediction_of(value, at, self.manifest.model, self.reference, answer, 0)
 
     def predict_columns(
-        self, columns: Mapping[Any, list[Any]], at: datetime, *, overrides: Given | None = None
+        self, columns: Mapping[Any, list[Any]], at: datetime, *, overrides: OtherValues | None = None
     ) -> Predictions:
         """``predict`` of requests in columns of one length."""
         request = self._form.read_columns(columns)
@@ -243,24 +243,24 @@ class ServedBuild:
         return predictions_of(values, at, self.manifest.model, self.reference, self._classes or (), answers)
 
     def features(
-        self, requests: Sequence[Mapping[str, Any]], at: datetime, *, overrides: Given | None = None
+        self, requests: Sequence[Mapping[str, Any]], at: datetime, *, overrides: OtherValues | None = None
     ) -> list[dict[str, Any]]:
         """What the model would see for ``n`` requests, raw, None where missing."""
         columns = Columns(len(requests), self._form.read_all(requests))
-        given = None if overrides is None else self._overrides.read(overrides, len(requests))
-        answers = ManyAnswers(self._layout, columns, self._complete(columns, at, given), given)
+        row_overrides = None if overrides is None else self._overrides.read(overrides, len(requests))
+        answers = ManyAnswers(self._layout, columns, self._complete(columns, at, row_overrides), row_overrides)
         return [answers.features(index) for index in range(len(requests))]
 
     def _answered(
-        self, columns: Columns, at: datetime, overrides: Given | None, marks: list[float] | None
+        self, columns: Columns, at: datetime, overrides: OtherValues | None, marks: list[float] | None
     ) -> tuple[np.ndarray, ManyAnswers, Sequence[Override] | None]:
         """What the graph gives for ``n`` requests in columns, what else there is to say, and what was overridden."""
-        given = None if overrides is None else self._overrides.read(overrides, columns.rows)
+        row_overrides = None if overrides is None else self._overrides.read(overrides, columns.rows)
         width = () if self._classes is None else (len(self._classes),)
         values = np.empty((0, *width), np.float32)
         if not columns.rows:
-            return values, ManyAnswers(self._layout, *self._nothing(columns), given), given
-        brought = self._complete(columns, at, given)
+            return values, ManyAnswers(self._layout, *self._nothing(columns), row_overrides), row_overrides
+        brought = self._complete(columns, at, row_overrides)
         if marks is not None:
             marks.append(perf_counter())
         if self._refuses_strangers:
@@ -268,7 +268,7 @@ class ServedBuild:
         values = self._graph.answer(self._feeds.of(columns), self._output)
         if marks is not None:
             marks.append(perf_counter())
-        return values, ManyAnswers(self._layout, columns, brought, given), given
+        return values, ManyAnswers(self._layout, columns, brought, row_overrides), row_overrides
 
     def _nothing(self, columns: Columns) -> tuple[Columns, Brought]:
         """The columns of no rows, and what the groups bring to them."""
@@ -276,7 +276,7 @@ class ServedBuild:
             columns.add([])
         return columns, Brought([np.empty(0) for _ in self._online.groups], [None] * len(self._online.groups))
 
-    def _complete(self, columns: Columns, at: datetime, given: Sequence[Override] | None) -> Brought:
+    def _complete(self, columns: Columns, at: datetime, row_overrides: Sequence[Override] | None) -> Brought:
         """Put behind the values of ``n`` requests the time, what the groups bring and what the on-demand functions give."""
         request = [columns.plain(slot) for slot in range(columns.width)]
         columns.add([at] * columns.rows)
@@ -285,24 +285,26 @@ class ServedBuild:
             self._refuse_absence(
                 columns.rows,
                 lambda index: columns.row(index, len(request)),
-                absent if given is None else self._not_given(absent, given),
+                absent if row_overrides is None else self._without_overridden(absent, row_overrides),
                 lambda index, group: None if (age := brought.ages[group][index].item()) != age else age,
             )
-        if given is not None:
-            _override(columns, given)
+        if row_overrides is not None:
+            _override(columns, row_overrides)
         for call, inputs in self._calls:
             for values in call({name: columns.canonical(slot, kind) for name, slot, kind in inputs}, columns.rows):
                 columns.add(values)
-            if given is not None:
-                _override(columns, given)
+            if row_overrides is not None:
+                _override(columns, row_overrides)
         return brought
 
-    def _not_given(self, absent: Sequence[tuple[int, int]], given: Sequence[Override]) -> list[tuple[int, int]]:
+    def _without_overridden(
+        self, absent: Sequence[tuple[int, int]], row_overrides: Sequence[Override]
+    ) -> list[tuple[int, int]]:
         """The rows and groups that bring nothing, without those of which all values were given."""
         return [
             (index, position)
             for index, position in absent
-            if not self._group_slots[position] <= given[index].values.keys()
+            if not self._group_slots[position] <= row_overrides[index].values.keys()
         ]
 
     def _explainer(self) -> Explainer:
@@ -317,15 +319,15 @@ class ServedBuild:
 
     def _explained(self, explainer: Explainer, raw: Mapping[str, Any]) -> Explanation:
         columns = {name: canonical([raw[name]], self._types[name]) for name in explainer.features}
-        found = explainer.contributions(columns)
+        shares = explainer.contributions(columns)
         base: Any = explainer.base.tolist()
         if self._classes is None:
-            contributions: dict[str, Any] = dict(zip(explainer.features, found.tolist(), strict=True))
+            contributions: dict[str, Any] = dict(zip(explainer.features, shares.tolist(), strict=True))
         else:
             base = dict(zip(self._classes, base, strict=True))
             contributions = {
                 name: dict(zip(explainer.features, of_class, strict=True))
-                for name, of_class in zip(self._classes, found.T.tolist(), strict=True)
+                for name, of_class in zip(self._classes, shares.T.tolist(), strict=True)
             }
         return Explanation(base, contributions, explainer.rows, explainer.is_exact)
 
@@ -371,9 +373,9 @@ class ServedBuild:
             raise self._form.error(problems)
 
 
-def _override(columns: Columns, given: Sequence[Override]) -> None:
+def _override(columns: Columns, row_overrides: Sequence[Override]) -> None:
     """Put given values in place of those that are there by now."""
-    for index, override in enumerate(given):
+    for index, override in enumerate(row_overrides):
         for slot, value in override.values.items():
             if slot < columns.width:
                 columns.put(index, slot, value)

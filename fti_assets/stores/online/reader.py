@@ -26,7 +26,7 @@ Many = tuple[tuple[int | None, ...], Sequence[Sequence[bytes | None]]]
 """The generation of each namespace, and the blobs of some keys of each, in the keys' order."""
 
 
-class Found(NamedTuple):
+class RowWinners(NamedTuple):
     """The winners of the different keys of ``n`` rows in one namespace; ``places`` says which is each row's, int64 ``[n]``, None if
     they are the rows' in order."""
 
@@ -187,7 +187,7 @@ class NamespacesReader:
                 _log.debug("a blob cannot be read; it is read again to say which", exc_info=True)
         return self._one(lambda state: [encode(row) for encode in state.row_encoders], at_us)
 
-    def find_many(self, columns: Sequence[Sequence[Any]], at_us: int) -> list[Found]:
+    def find_many(self, columns: Sequence[Sequence[Any]], at_us: int) -> list[RowWinners]:
         """``find`` for ``n`` rows in columns, by namespace."""
         state, asked, distinct, blobs = self._fetched(
             lambda state: [encode(columns) for encode in state.column_encoders], at_us
@@ -203,7 +203,7 @@ class NamespacesReader:
                     keys, of_keys = [*keys, b""], [*of_keys, None]
                 places = np.array([place_of[key] for key in of_namespace])
             try:
-                results.append(Found(content.find_many(keys, of_keys, at_us), places))
+                results.append(RowWinners(content.find_many(keys, of_keys, at_us), places))
             except Exception:
                 for key, blob in zip(keys, of_keys, strict=True):
                     if blob is not None:

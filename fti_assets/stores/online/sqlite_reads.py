@@ -155,12 +155,12 @@ class SqliteReads:
         except sqlite3.Error as error:
             raise self._broken(error) from error
         results = []
-        for position, (wanted, ordered, given) in enumerate(zip(keys, in_order, blobs, strict=True)):
+        for position, (wanted, ordered, of_keys) in enumerate(zip(keys, in_order, blobs, strict=True)):
             # SQLite finds no row by a damaged key, so a missing one may be damage: its neighbours are looked at.
-            if None in given:
-                missing = [key for key, blob in zip(ordered, given, strict=True) if blob is None]
+            if None in of_keys:
+                missing = [key for key, blob in zip(ordered, of_keys, strict=True) if blob is None]
                 self._check_absence(position, missing)
-            by_key = dict(zip(ordered, given, strict=True))
+            by_key = dict(zip(ordered, of_keys, strict=True))
             results.append([*map(by_key.__getitem__, wanted)])
         return generations, results
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fti_assets.core.rollout import CHAMPION, Rollout, missing_fields
 from fti_assets.errors import PredictionError, one_of
-from fti_assets.inference.serving.overrides import Given
+from fti_assets.inference.serving.overrides import OtherValues
 from fti_assets.inference.serving.prediction import Prediction, Predictions
 from fti_assets.inference.serving.served_build import ServedBuild
 
@@ -62,7 +62,7 @@ class ServedArms(ServedBuild):
         at: datetime,
         marks: list[float] | None = None,
         *,
-        overrides: Given | None = None,
+        overrides: OtherValues | None = None,
         explain: bool = False,
     ) -> list[Prediction]:
         predictions: list[Any] = [None] * len(requests)
@@ -70,7 +70,7 @@ class ServedArms(ServedBuild):
         looked_up = ran = 0.0
         for name, build, places, asked in self._parts(requests):
             of_part: list[float] = [perf_counter()]
-            answers = build.predict(asked, at, of_part, overrides=_given(overrides, places), explain=explain)
+            answers = build.predict(asked, at, of_part, overrides=_overrides_of(overrides, places), explain=explain)
             looked_up += of_part[1] - of_part[0]
             ran += of_part[2] - of_part[1]
             for place, prediction in zip(places, answers, strict=True):
@@ -81,7 +81,7 @@ class ServedArms(ServedBuild):
         return predictions
 
     def predict_columns(
-        self, columns: Mapping[Any, list[Any]], at: datetime, *, overrides: Given | None = None
+        self, columns: Mapping[Any, list[Any]], at: datetime, *, overrides: OtherValues | None = None
     ) -> Predictions:
         names = [column.name for column in self.fields]
         rows = zip(*self._form.read_columns(columns), strict=True)
@@ -89,11 +89,13 @@ class ServedArms(ServedBuild):
         return _in_columns(answers, at, self)
 
     def features(
-        self, requests: Sequence[Mapping[str, Any]], at: datetime, *, overrides: Given | None = None
+        self, requests: Sequence[Mapping[str, Any]], at: datetime, *, overrides: OtherValues | None = None
     ) -> list[dict[str, Any]]:
         features: list[Any] = [None] * len(requests)
         for _, build, places, asked in self._parts(requests):
-            for place, row in zip(places, build.features(asked, at, overrides=_given(overrides, places)), strict=True):
+            for place, row in zip(
+                places, build.features(asked, at, overrides=_overrides_of(overrides, places)), strict=True
+            ):
                 features[place] = row
         return features
 
@@ -134,7 +136,7 @@ class ServedArms(ServedBuild):
         return parts
 
 
-def _given(overrides: Given | None, places: Sequence[int]) -> Given | None:
+def _overrides_of(overrides: OtherValues | None, places: Sequence[int]) -> OtherValues | None:
     """The overrides of some requests."""
     return overrides if overrides is None or isinstance(overrides, Mapping) else [overrides[i] for i in places]
 

@@ -32,9 +32,10 @@ class Places:
             instant = datetime.fromisoformat(at or "")
         except ValueError:
             return None
+        assert at is not None
         if instant.tzinfo is not None or (file.begun is not None and instant > file.begun + _AHEAD):
             return None
-        partitions = self._of_hour(instant.strftime("%Y-%m-%dT%H"), instant)
+        partitions = self._of_hour(at[:13], instant)
         return next((one.key for one in partitions if one.start and one.end and one.start <= instant < one.end), None)
 
     def of_file(self, file: LogFile) -> set[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class LogFile:
     def name(self) -> str:
         return self.path.name.removesuffix(CLOSED)
 
-    @property
+    @cached_property
     def begun(self) -> datetime | None:
         """When its writer began it, naive UTC; None of a file that no writer has named."""
         try:

@@ -48,8 +48,8 @@ def answers_of(experiment: Experiment, lake: Lake, judged: Judged, now: datetime
     label, time = view.label, quoted(log.event_time)
     last = now - label.age
     assert log.partitions_def is not None
-    there = lake.ledger(log.table, snapshot=snapshot)
-    partitions = [one.key for one in partitions_between(log.partitions_def, judged.since, now) if one.key in there]
+    ledger = lake.ledger(log.table, snapshot=snapshot)
+    partitions = [one.key for one in partitions_between(log.partitions_def, judged.since, now) if one.key in ledger]
     logged = lake.rows(log.table, snapshot=snapshot, partitions=partitions)
     period = relation_name(logged.filter(f"{time} >= {timestamp(judged.since)} AND {time} <= {timestamp(last)}"))
     builds = " ".join(f"WHEN {literal(arm)} THEN {literal(build)}" for arm, build in judged.builds.items())

@@ -70,20 +70,20 @@ def obey(
     """
     change: Callable[[Aliases], Aliases]
     if verdict.decision == "promote" and verdict.arm is not None:
-        arm, said = verdict.arm, f"promoted {verdict.arm}"
+        arm, outcome = verdict.arm, f"promoted {verdict.arm}"
 
         def change(aliases: Aliases) -> Aliases:
-            ended = with_rollout(aliases, None, said, verdict.reason)
+            ended = with_rollout(aliases, None, outcome, verdict.reason)
             return store.with_champion(ended, judged.builds[arm], reason=verdict.reason, run_id=run_id)
 
     elif verdict.decision == "stop":
-        said = "stopped"
+        outcome = "stopped"
 
         def change(aliases: Aliases) -> Aliases:
-            return with_rollout(aliases, None, said, verdict.reason)
+            return with_rollout(aliases, None, outcome, verdict.reason)
 
     elif shares is not None:
-        said = "shares changed"
+        outcome = "shares changed"
 
         def change(aliases: Aliases) -> Aliases:
             shifted = judged.rollout.with_shares({arm: share for arm, share in shares.items() if arm != CHAMPION})
@@ -101,4 +101,4 @@ def obey(
         return change(aliases)
 
     store.change_aliases(model, change_if_same)
-    return said
+    return outcome

@@ -113,9 +113,9 @@ def _judge(
     if kind == "bandit":
         samples = answers.samples()
         best = chances(samples, higher_is_better=terms.higher_is_better, salt=judged.rollout.salt)
-        told = ", ".join(f"{arm} {chance:.1%}" for arm, chance in best.items())
+        chances_text = ", ".join(f"{arm} {chance:.1%}" for arm, chance in best.items())
         verdict = estimate(
-            terms, None, samples, f"a bandit goes on until somebody ends it; the chance to be best: {told}"
+            terms, None, samples, f"a bandit goes on until somebody ends it; the chance to be best: {chances_text}"
         )
     else:
         verdict = judge(terms, judged.shares, horizon=answers.horizon, samples=answers.samples, paired=kind == "shadow")

@@ -145,10 +145,10 @@ def _winner(lake: Lake, join: JoinedGroup, fields: Mapping[str, Any], at: dateti
     sql = f"SELECT * FROM {relation_name(rows)} WHERE {' AND '.join(where)}{order} LIMIT 1"
     result = lake.connection.execute(sql, list(keys.values()))
     names = [column[0] for column in result.description or ()]
-    found = result.fetchall()
-    if not found:
+    records = result.fetchall()
+    if not records:
         return WinningRow(join.table_name, keys)
-    row = dict(zip(names, found[0], strict=True))
+    row = dict(zip(names, records[0], strict=True))
     partition = row.pop(PARTITION, None)
     age = None if time is None else at - row[time]
     stale = age is not None and join.ttl_us is not None and age > timedelta(microseconds=join.ttl_us)

@@ -142,6 +142,12 @@ def test_every_link_to_file_of_repository_leads_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_every_how_to_is_named_on_first_page_and_in_navigation() -> None:
+    first, navigation = (DOCS / "index.md").read_text(), (DOCS.parent / "mkdocs.yml").read_text()
+    pages = [f"how-to/{page.name}" for page in (DOCS / "how-to").glob("*.md")]
+    assert [page for page in pages if f"({page})" not in first or f": {page}\n" not in navigation] == []
+
+
 def test_the_command_line_is_shown_as_it_is(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,8 +87,8 @@ def keys_with_nul(connection: duckdb.DuckDBPyConnection, table: str, keys: Itera
     if not texts:
         return frozenset()
     asked = ", ".join(f"bool_or(contains({quoted(key)}, chr(0)))" for key in texts)
-    found = connection.execute(f"SELECT {asked} FROM {table}").fetchall()[0]
-    return frozenset(key for key, has_nul in zip(texts, found, strict=True) if has_nul)
+    answers = connection.execute(f"SELECT {asked} FROM {table}").fetchall()[0]
+    return frozenset(key for key, has_nul in zip(texts, answers, strict=True) if has_nul)
 
 
 def _have_fixed_delay(group: JoinedGroup) -> bool:

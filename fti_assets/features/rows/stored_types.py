@@ -187,14 +187,14 @@ def _changed(sql_type: Any) -> bool:
     return any(_cast_message(kind, logged=False) for kind in _inner(sql_type))
 
 
-def has_union(given: Any) -> bool:
+def has_union(sql_type: Any) -> bool:
     """Whether a DuckDB type is a union, or has one inside.
 
     >>> import duckdb
     >>> has_union(duckdb.sqltype("UNION(n BIGINT)[]")), has_union(duckdb.sqltype("BIGINT[]"))
     (True, False)
     """
-    return any(kind.id == "union" for kind in _inner(given))
+    return any(kind.id == "union" for kind in _inner(sql_type))
 
 
 def _inner(sql_type: Any) -> list[Any]:

@@ -18,9 +18,9 @@ class Pass:
 
     def takes(self, view: ViewRecord) -> bool:
         """Whether a view has the same spine, and every name that both have means the same in both."""
-        here, there = _meanings(self.view), _meanings(view)
+        own, others = _meanings(self.view), _meanings(view)
         same_spine = (self.view.identity, self.view.times) == (view.identity, view.times)
-        return same_spine and all(there.get(name, meaning) == meaning for name, meaning in here.items())
+        return same_spine and all(others.get(name, meaning) == meaning for name, meaning in own.items())
 
     def with_build(self, build: ModelManifest) -> Pass:
         """This pass with what another build needs, whose view it takes."""

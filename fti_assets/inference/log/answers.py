@@ -45,10 +45,10 @@ def _stored(log: PredictionLog, lake: Lake, request_id: str) -> list[LoggedAnswe
 
 def _answers(log: PredictionLog, lake: Lake, rows: str) -> list[LoggedAnswer]:
     columns = ("request_id", "row", log.event_time, "answered_at", "build", "arm", log.output, "request", "features")
-    found = lake.connection.execute(f"SELECT {', '.join(map(quoted, columns))} FROM {rows}").fetchall()
+    records = lake.connection.execute(f"SELECT {', '.join(map(quoted, columns))} FROM {rows}").fetchall()
     return [
         LoggedAnswer(*one[:6], _value(one[6]), json.loads(one[7]), json.loads(one[8]))  # type: ignore[call-arg]
-        for one in found
+        for one in records
     ]
 
 

@@ -58,14 +58,14 @@ class OnlineReader:
         at_us = microseconds(clock.now() if at is None else _instant(at))
         if not isinstance(key, list):
             return self._row(self._reader.get(_parts(key), at_us))
-        return [self._row(found) for found in self._reader.get_many([_parts(one) for one in key], at_us)]
+        return [self._row(winner) for winner in self._reader.get_many([_parts(one) for one in key], at_us)]
 
-    def _row(self, found: Winner | None) -> dict[str, Any] | None:
-        if found is None:
+    def _row(self, winner: Winner | None) -> dict[str, Any] | None:
+        if winner is None:
             return None
         columns, as_json = self._reader.columns, self._reader.as_json
         row: dict[str, Any] = {}
-        for column, value in zip(columns, found.values, strict=True):
+        for column, value in zip(columns, winner.values, strict=True):
             if value is not None and column.type == "timestamp":
                 value = from_microseconds(value)
             elif value is not None and column.name in as_json:

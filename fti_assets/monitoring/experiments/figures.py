@@ -82,7 +82,7 @@ def figure_sql(name: str, task: Task, answer: str, label: str, label_type: str) 
         return number
     if name == "log_loss":
         of_label = f"CASE WHEN {number} = 1 THEN {p} WHEN {number} = 0 THEN 1 - {p} END"
-        return _if_there(of_label, f"-ln({_clipped(of_label)})")
+        return _unless_null(of_label, f"-ln({_clipped(of_label)})")
     if name == "accuracy":
         return f"CAST(({p} >= 0.5) = ({number} = 1) AS DOUBLE)"
     return f"abs({p} - {number})" if name == "mae" else f"({p} - {number}) * ({p} - {number})"
@@ -93,10 +93,10 @@ def _of_classes(name: str, p: str, y: str) -> str:
     of_label = f"{p}[{y}]"
     if name == "log_loss":  # clipped, then made to sum to one
         total = f"list_sum(list_transform({values}, lambda one: {_clipped('one')}))"
-        return _if_there(of_label, f"-ln({_clipped(of_label)} / {total})")
+        return _unless_null(of_label, f"-ln({_clipped(of_label)} / {total})")
     if name == "accuracy":
         first_best = f"map_keys({p})[list_position({values}, list_max({values}))]"
-        return _if_there(of_label, f"CAST({first_best} = {y} AS DOUBLE)")
+        return _unless_null(of_label, f"CAST({first_best} = {y} AS DOUBLE)")
     squares = f"list_sum(list_transform({values}, lambda one: one * one))"
     return f"{squares} - {of_label} * {of_label} + (1 - {of_label}) * (1 - {of_label})"
 
@@ -105,7 +105,7 @@ def _clipped(probability: str) -> str:
     return f"least(greatest({probability}, {_EPSILON!r}), {1 - _EPSILON!r})"
 
 
-def _if_there(value: str, then: str) -> str:
+def _unless_null(value: str, then: str) -> str:
     """DuckDB's ``least`` and ``greatest`` leave out a null."""
     return f"CASE WHEN {value} IS NOT NULL THEN {then} END"
 

@@ -123,20 +123,24 @@ def decide(arms: Mapping[str, Compared], terms: Terms, *, is_last: bool) -> tupl
     better = [one for one in others if _above(one.improvement_interval.low, terms.at_least)]
     if better:
         best = max(better, key=lambda one: one.improvement or 0.0)
-        return "promote", best.arm, f"arm {best.arm!r} improves by {_told(best)}, which is above {terms.at_least:g}"
+        return (
+            "promote",
+            best.arm,
+            f"arm {best.arm!r} improves by {_improvement_text(best)}, which is above {terms.at_least:g}",
+        )
     if all(
         one.improvement_interval.high is not None and one.improvement_interval.high <= terms.at_least for one in others
     ):
-        worst = "; ".join(f"arm {one.arm!r} improves by {_told(one)}" for one in others)
+        worst = "; ".join(f"arm {one.arm!r} improves by {_improvement_text(one)}" for one in others)
         return "stop", None, f"{worst}: no more than {terms.at_least:g}"
-    told = "; ".join(f"arm {one.arm!r} improves by {_told(one)}" for one in others)
+    improvements = "; ".join(f"arm {one.arm!r} improves by {_improvement_text(one)}" for one in others)
     if is_last:
         return (
             "stop",
             None,
-            f"{told}: not shown to be above {terms.at_least:g} with the {terms.least_keys} keys that were asked for",
+            f"{improvements}: not shown to be above {terms.at_least:g} with the {terms.least_keys} keys that were asked for",
         )
-    return "wait", None, f"{told}: not decided yet"
+    return "wait", None, f"{improvements}: not decided yet"
 
 
 def mismatch(arms: Mapping[str, Compared]) -> str:
@@ -169,7 +173,7 @@ def _above(low: float | None, bound: float) -> bool:
     return low is not None and low > bound
 
 
-def _told(one: Compared) -> str:
+def _improvement_text(one: Compared) -> str:
     where = one.improvement_interval
     if one.improvement is None or where.low is None or where.high is None:
         return "an amount that cannot be told (all its keys, or the champion's, have one figure)"

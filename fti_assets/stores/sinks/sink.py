@@ -62,8 +62,8 @@ def write_partitions(sinks: Sequence[Sink], partitions: Sequence[StoredPartition
                 sink.write(partition)
             except Exception as error:  # of the sink's own libraries, and a user's function raises what it likes
                 cause = cause or error
-                told = str(error) if isinstance(error, FtiError) else f"{type(error).__name__}: {error}"
-                problems.append(f"{partition.key} is not in the {sink.place}: {scrubbed(told, sink.secrets)}")
+                reason = str(error) if isinstance(error, FtiError) else f"{type(error).__name__}: {error}"
+                problems.append(f"{partition.key} is not in the {sink.place}: {scrubbed(reason, sink.secrets)}")
                 break
     if problems:
         # Chained only where nothing is secret: a library may repeat what it was given.

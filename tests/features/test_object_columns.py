@@ -156,10 +156,13 @@ def test_changes_are_typed_from_all_values(tmp_path: Path) -> None:
 
 
 whole = st.integers(-(2**53), 2**53)
+long = st.sampled_from([2**53 + 1, -(2**53) - 1, 2**63 - 1, -(2**63)])  # which no float is
 nothing = st.sampled_from([None, float("nan"), pd.NA, pd.NaT])
 INSTANTS = st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2200, 1, 1))
 SCALARS: dict[str, st.SearchStrategy[Any]] = {
-    "whole": st.one_of(whole, whole.map(np.int64), st.integers(0, 255).map(np.uint8), whole.map(pa.scalar)),
+    "whole": st.one_of(
+        whole, long, long.map(np.int64), whole.map(np.int64), st.integers(0, 255).map(np.uint8), whole.map(pa.scalar)
+    ),
     "number": st.one_of(whole, st.floats(allow_nan=False), st.floats(width=32, allow_nan=False).map(np.float32)),
     "decimal": st.one_of(st.decimals("-1e6", "1e6", places=2), st.integers(-99, 99), st.just(Decimal("1E+5"))),
     "text": st.one_of(st.text(max_size=5), st.text(max_size=5).map(np.str_)),

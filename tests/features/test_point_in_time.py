@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
@@ -349,22 +349,23 @@ def test_frontier_rises_in_event_time_with_visibility(connection: duckdb.DuckDBP
 
 
 SHARED = oracles.connection()
-INSTANTS = st.integers(0, 12).map(lambda minutes: START + minutes * MINUTE)
-TEXT_KEYS = st.sampled_from(["x", "y", None])
+# Few keys and few instants, and seldom none: so rows of one key meet, at equal times, at both ends of a ttl.
+INSTANTS = st.sampled_from([*(START + minutes * MINUTE for minutes in range(9)), None])
+TEXT_KEYS = st.sampled_from(["x", "x", "x", "y", None])
+NUMBER_KEYS = st.sampled_from([1, 1, 1, 2, None])
 SPINES = st.lists(
-    st.fixed_dictionaries(
-        {"k": TEXT_KEYS, "m": st.sampled_from([1, 2, None]), "j": TEXT_KEYS, "t": st.none() | INSTANTS}
-    ),
-    max_size=12,
+    st.fixed_dictionaries({"k": TEXT_KEYS, "m": NUMBER_KEYS, "j": TEXT_KEYS, "t": INSTANTS}), max_size=2
+) | st.lists(
+    st.fixed_dictionaries({"k": TEXT_KEYS, "m": NUMBER_KEYS, "j": TEXT_KEYS, "t": INSTANTS}), min_size=6, max_size=12
 )
 FEATURES = st.fixed_dictionaries(
     {
         "k": TEXT_KEYS,
-        "m": st.sampled_from([1, 1, 2, None]),
-        "e": st.none() | INSTANTS,
-        "a": st.none() | INSTANTS,
-        "tie": st.none() | st.integers(0, 3),
-        "v": st.none() | st.integers(0, 99),
+        "m": NUMBER_KEYS,
+        "e": INSTANTS,
+        "a": INSTANTS,
+        "tie": st.sampled_from([0, 0, 1, 2, None]),
+        "v": st.sampled_from([*range(100), None]),
     }
 )
 
@@ -377,7 +378,9 @@ def groups(draw: st.DrawFn, name: str) -> tuple[JoinedGroup, list[Row]]:
     identity = [key for _, key in keys]
     if not lookup:
         identity += ["e", *(["a"] if late else []), *(["tie"] if tied else [])]
-    rows = draw(st.lists(FEATURES, max_size=14, unique_by=lambda row: tuple(row[column] for column in identity)))
+    least = 0 if lookup else draw(st.sampled_from([0, 6]))
+    unique_by = lambda row: tuple(row[column] for column in identity)  # noqa: E731
+    rows = draw(st.lists(FEATURES, min_size=least, max_size=14, unique_by=unique_by))
     declared = group(
         group=name,
         keys=tuple(JoinedKey(spine, key, "text") for spine, key in keys),
@@ -391,9 +394,24 @@ def groups(draw: st.DrawFn, name: str) -> tuple[JoinedGroup, list[Row]]:
     return declared, rows
 
 
+def of_example(name: str, *times: tuple[int, int], **changes: Any) -> tuple[JoinedGroup, list[Row]]:
+    """A group whose rows of one key have these minutes as event time and available-at, and rising values."""
+    rows = [
+        {"k": "x", "m": 1, "e": START + event * MINUTE, "a": START + available * MINUTE, "tie": 0, "v": value}
+        for value, (event, available) in enumerate(times)
+    ]
+    columns = (JoinedColumn(f"{name}_v", "v", "integer"),)
+    return group(group=name, columns=columns, available_at="a", **changes), rows
+
+
 @pytest.mark.parametrize("loop_below", [None, 0, 64], ids=["in_memory", "sorted_asof", "loop_asof"])
 @settings(max_examples=examples(60))
 @given(spine=SPINES, first=groups("first"), second=groups("second"))
+@example(
+    spine=[{"k": "x", "m": 1, "j": "x", "t": START + minute * MINUTE} for minute in (2, 3, 4)],
+    first=of_example("first", (1, 1), (0, 2)),
+    second=of_example("second", (0, 2), (1, 4), ttl_us=180_000_000),
+)
 def test_join_is_what_brute_force_finds(
     loop_below: int | None,
     spine: list[Row],

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import fti_assets as fti
@@ -88,7 +88,7 @@ ROWS = st.lists(
             "t": st.none() | st.sampled_from(["", "a", "ab"]),
         }
     ).map(lambda row: {**row, "a": row["e"] + row["late"]}),
-    max_size=25,
+    min_size=4, max_size=25,
 )  # fmt: skip
 WINDOWS = st.lists(st.sampled_from(["90min", "1d", "36h", "3d", "8d", "11d"]), min_size=1, max_size=3, unique=True)
 
@@ -97,15 +97,21 @@ WINDOWS = st.lists(st.sampled_from(["90min", "1d", "36h", "3d", "8d", "11d"]), m
 @given(
     rows=ROWS, chosen=CHOSEN, written=WINDOWS, rows_by=st.sampled_from(["visible_at", "event_time"]),
     every=st.sampled_from([HOUR, 3 * HOUR, None]), start=st.sampled_from([216, 240, 246, 264]), hours=st.sampled_from([6, 24, 48]),
-    times=st.sampled_from([{}, {}, {"available_at": None, "serving_delay": 2 * HOUR}]),
+    times=st.sampled_from([{}, {}, {"available_at": None, "serving_delay": 2 * HOUR}]), lost=st.integers(0, 3),
+)  # fmt: skip
+@example(
+    [{"k": "x", "j": 1, "e": START + day * DAY, "late": 0 * HOUR, "n": day, "x": 0.5, "t": "a", "a": START + day * DAY} for day in (2, 5)],
+    ["sum_x"], ["3d"], "visible_at", HOUR, 240, 6, {}, 1,
 )  # fmt: skip
 def test_tiles_give_what_rows_give(
     lake: Lake, rows: list[Row], chosen: list[str], written: list[str], rows_by: RowsBy, every: timedelta | None,
-    start: int, hours: int, times: dict[str, Any],
+    start: int, hours: int, times: dict[str, Any], lost: int,
 ) -> None:  # fmt: skip
+    """The second time without one of the rows, whose day is stored anew."""
     table = TableName("features", f"events_{next(numbers)}")
     stored(lake, table, rows)
     first, last = START + start * HOUR, START + (start + hours) * HOUR
+    chosen = [*dict.fromkeys(["rows", *chosen])]
     given_ = source(lake, table, first, last, **times)
     found = answers(given_, chosen, ["11d", *written], rows_by=rows_by, every=every)
     if len(staying_days(first, last, ["11d", *written])) >= 3:
@@ -114,6 +120,15 @@ def test_tiles_give_what_rows_give(
         answers(given_.with_relation(given_.relation), chosen, ["11d", *written], rows_by=rows_by, every=every)
     )
     assert exactly(found) == exactly(answers(given_, chosen, ["11d", *written], rows_by=rows_by, every=every))
+    gone = rows[lost % len(rows)]
+    day = DAYS[(gone["e"] - START) // DAY]
+    kept = [row for row in rows if row is not gone and day.start <= row["e"] < day.end]
+    stored(lake, table, kept, [day])
+    given_ = source(lake, table, first, last, **times)
+    found = answers(given_, chosen, ["11d", *written], rows_by=rows_by, every=every)
+    assert exactly(found) == exactly(
+        answers(given_.with_relation(given_.relation), chosen, ["11d", *written], rows_by=rows_by, every=every)
+    )
 
 
 DAILY = dg.DailyPartitionsDefinition(start_date=f"{START:%Y-%m-%d}", end_date=f"{START + 30 * DAY:%Y-%m-%d}")

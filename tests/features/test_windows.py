@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fti_assets.errors import DeclarationError, LookbackError
@@ -489,23 +489,24 @@ def test_row_that_arrives_in_later_partition_waits_for_it(connection: duckdb.Duc
     assert hourly(replace(rows, grid=Grid("hour", at(6), at(12))), "8h") == {6: 2, 7: 2, 8: 2}
 
 
-QUARTERS = st.integers(-40, 40).map(lambda quarter: START + timedelta(minutes=15 * quarter))
+QUARTER = timedelta(minutes=15)
+# Seldom no time, and most rows visible at an instant of a run or a window's length before one.
+TIMES = st.sampled_from([*(START + quarter * QUARTER for quarter in range(-24, 30)), None])
+LATENESS = st.sampled_from([0, 0, 0, 1, 2, 6, 20, -3, None])
 NUMBERS = st.integers(-(10**6), 10**6).map(lambda number: number / 1024)
 ODD = st.sampled_from([math.inf, -math.inf, 0.0, -0.0])
-ROWS = st.lists(
-    st.fixed_dictionaries(
-        {
-            "k": st.sampled_from(["x", "x", "y", None]),
-            "j": st.sampled_from([1, 1, 2, None]),
-            "e": QUARTERS | st.none(),
-            "a": QUARTERS | st.none(),
-            "n": st.none() | st.integers(-5, 5) | st.integers(-(2**62), 2**62),
-            "x": st.none() | NUMBERS | st.floats(-1e9, 1e9).filter(lambda x: not 0 < abs(x) < 1e-9) | ODD,
-            "t": st.none() | st.sampled_from(["", "a", "ab", "b", "é"]),
-        }
-    ),
-    max_size=20,
-)
+ROW = st.fixed_dictionaries(
+    {
+        "k": st.sampled_from(["x", "x", "x", "y", None]),
+        "j": st.sampled_from([1, 1, 1, 2, None]),
+        "e": TIMES,
+        "a": LATENESS,
+        "n": st.none() | st.integers(-5, 5) | st.integers(-(2**62), 2**62),
+        "x": st.none() | NUMBERS | st.floats(-1e9, 1e9).filter(lambda x: not 0 < abs(x) < 1e-9) | ODD,
+        "t": st.none() | st.sampled_from(["", "a", "ab", "b", "é"]),
+    }
+).map(lambda row: {**row, "a": None if row["a"] is None else (row["e"] or START) + row["a"] * QUARTER})
+ROWS = st.lists(ROW, max_size=3) | st.lists(ROW, min_size=8, max_size=20)
 LENGTHS = st.lists(st.sampled_from([15, 45, 60, 90, 180, 300, 1440]), min_size=1, max_size=3, unique=True)
 CHOSEN = st.lists(st.sampled_from(sorted(EVERY)), min_size=1, max_size=4, unique=True)
 BY = st.sampled_from(["visible_at", "event_time"])
@@ -556,6 +557,7 @@ def computed(
     keys=st.sampled_from([("k",), ("j", "k")]),
     times=st.sampled_from([{}, {}, {"available_at": None, "delay": timedelta(minutes=20)}]),
 )
+@example([row(0), row(0, 2)], [60], ["rows"], 60, 0, 12, "visible_at", ("k",), {})
 def test_windows_are_what_brute_force_finds(
     rows: list[Row],
     minutes: list[int],
@@ -589,6 +591,7 @@ def test_windows_are_what_brute_force_finds(
     own_keys=st.sampled_from([("n",), ("k",), ("t", "j")]),
     times=st.sampled_from([{}, {}, {"available_at": None, "delay": timedelta(minutes=15)}]),
 )
+@example([row(0, n=0), row(1, n=1)], [60], ["rows"], 0, 8, "visible_at", ("k",), ("n",), {})
 def test_own_windows_are_what_brute_force_finds(
     rows: list[Row],
     minutes: list[int],

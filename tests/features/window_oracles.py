@@ -61,7 +61,7 @@ def _ratio(rate: Rate, length: timedelta) -> Fraction:
 def _last(column: str, rows: Sequence[Row], available_at: str | None) -> Any:
     def rank(row: Row) -> tuple[Any, ...]:
         value = row[column]
-        return row["e"], available(row, "e", available_at, timedelta(0)), value is not None, value or 0
+        return row["e"], available(row, "e", available_at, timedelta(0)), value is not None, value
 
     return max(rows, key=rank)[column] if rows else None
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
@@ -393,11 +393,20 @@ numbers = st.floats(allow_nan=False, width=32)
 @settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     arrivals=st.lists(
-        st.tuples(st.sampled_from(["BOS", "LAX"]), st.integers(0, 20), st.integers(0, 9)), unique=True, max_size=15
+        st.tuples(st.sampled_from(["BOS", "BOS", "LAX"]), st.integers(0, 6), st.sampled_from([0, 0, 1, 3])),
+        unique=True,
+        max_size=12,
     ),
-    asked=st.lists(st.tuples(st.sampled_from(["BOS", "LAX", "SEA"]), st.integers(-1, 30)), min_size=1, max_size=5),
-    ttl=st.none() | st.integers(0, 10),
+    # Few instants, so that a row is asked for just when it is there and just before it is too old.
+    asked=st.lists(
+        st.tuples(st.sampled_from(["BOS", "BOS", "LAX", "SEA"]), st.integers(-1, 10)),
+        unique=True,
+        min_size=4,
+        max_size=9,
+    ),
+    ttl=st.sampled_from([None, 0, 1, 3]),
 )
+@example(arrivals=[("BOS", 1, 0), ("BOS", 0, 2)], asked=[("BOS", 2), ("BOS", 3)], ttl=1)
 def test_the_online_winner_is_the_brute_force_one(world, arrivals, asked, ttl):
     rows: dict[tuple[str], list[Any]] = {}
     for key, event, lag in arrivals:
@@ -421,8 +430,11 @@ def test_the_online_winner_is_the_brute_force_one(world, arrivals, asked, ttl):
         event, values = max(visible, default=(None, (None,)))
         if event is not None and ttl is not None and event < at - ttl:
             values = (None,)
-        found = predictor.features(REQUEST | {"dest": dest}, at=when)["dest_late_rate"]
-        assert found == values[0]
+        request = REQUEST | {"dest": dest}
+        # One request, several and the features alone are read in two ways, by values and by columns.
+        one, several = predictor.predict(request, at=when), predictor.predict([request, REQUEST], at=when)[0]
+        assert one.features["dest_late_rate"] == several.features["dest_late_rate"] == values[0]
+        assert predictor.features(request, at=when)["dest_late_rate"] == values[0]
 
 
 @pytest.mark.parametrize(

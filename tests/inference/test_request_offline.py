@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fti_assets.core.columns import ColumnType
@@ -23,6 +23,7 @@ from fti_assets.errors import DataError, RequestError
 from fti_assets.features.rows.object_columns import arrow_array
 from fti_assets.inference.serving.request import RequestForm
 from fti_assets.training.views import ad_hoc
+from tests.support.examples import examples
 from tests.support.records import view_record
 
 TYPES: tuple[ColumnType, ...] = ("text", "integer", "number", "boolean", "timestamp")
@@ -116,14 +117,21 @@ def test_scalar_is_asked_with_as_rows_have_it_or_refused(place: int, kind: Colum
     check(SCALARS[place], kind)
 
 
-numbers = st.integers(-(2**70), 2**70) | st.floats() | st.decimals()
+# Whole numbers beside those that a float has, of every kind.
+EDGES = [sign * (2**power + by) for power in (53, 54, 63, 64) for by in (-1, 0, 1, 3) for sign in (1, -1)]
+edges = st.sampled_from(EDGES)
+numbers = (
+    st.integers(-(2**70), 2**70) | st.floats() | st.decimals() | edges | edges.map(Decimal) | edges.map(np.longdouble)
+)
 kinds = st.sampled_from([np.float32, np.float64, np.longdouble, np.int64, np.uint64])
 times = st.builds(
     np.datetime64, st.integers(-(2**62), 2**62), st.sampled_from(["D", "h", "s", "ms", "us", "ns", "ps"])
 ) | st.datetimes(timezones=st.none() | st.timezones())
 
 
+@settings(max_examples=examples(150))
 @given(numbers | st.builds(lambda kind, at: kind(at), kinds, st.integers(0, 2**62)) | times | st.dates())
+@example(Decimal(2**53 + 1))
 def test_request_values_of_every_size_match_rows_or_are_refused(value: Any) -> None:
     for kind in TYPES:
         check(value, kind)

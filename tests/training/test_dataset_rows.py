@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import fti_assets as fti
 from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.core.names import TableName
-from fti_assets.core.times import microseconds
+from fti_assets.core.times import duration, microseconds
 from fti_assets.core.types import type_of_sql
 from fti_assets.errors import DataError
 from fti_assets.features.groups.group import FeatureGroup
@@ -455,7 +455,18 @@ def expected(
     """Brute force: label, feature and split of each row that is left, and why the others are not."""
     label, kept, left_out = dataset.view.label, {}, {"immature": 0, "unlabelled": 0, "between splits": 0}
     assert isinstance(dataset.split, fti.TimeSplit)
-    parts = dataset.split.boundaries(cutoff, label.age, window=dataset.window)
+    validation, test = dataset.split.validation, dataset.split.test
+    assert isinstance(validation, str)
+    assert isinstance(test, str)
+    test_end = cutoff - label.age
+    test_start = test_end - duration(test)
+    validation_end = test_start - label.age
+    validation_start = validation_end - duration(validation)
+    parts = {
+        "train": (None, validation_start - label.age),
+        "validation": (validation_start, validation_end),
+        "test": (test_start, test_end),
+    }
     for number in {one["id"] for one in stored[spine]}:
         versions = [one for one in stored[spine] if one["id"] == number]
         one = oracles.spine_version(versions, versions[0]["t"], "known")

@@ -245,7 +245,10 @@ BENDS = (
         "training/datasets/split.py",
         "train_end = validation_start - maturity",
         "train_end = validation_start",
-        ("training/test_split.py::test_parts_are_as_long_as_declared_with_maturity_between_them",),
+        (
+            "training/test_split.py::test_parts_are_as_long_as_declared_with_maturity_between_them",
+            "training/test_dataset_rows.py::test_rows_labels_features_and_splits_are_those_of_brute_force",
+        ),
     ),
     Bend(
         "keys that read alike together have one share",

@@ -129,8 +129,8 @@ drawn_rows = st.lists(
 )
 steps = st.lists(
     st.tuples(
-        st.dictionaries(st.integers(1, 3), drawn_rows, max_size=2),
-        st.sets(st.sampled_from(EVERYONE), max_size=2) | st.sets(st.sampled_from(EVERYONE)),
+        st.dictionaries(st.integers(1, 3), drawn_rows, max_size=1),
+        st.sets(st.sampled_from(EVERYONE), min_size=1, max_size=2) | st.sets(st.sampled_from(EVERYONE)),
         st.sampled_from([0, 0, 1, 7, -3, 2 * 24 * 60]),
     ),
     min_size=1,

@@ -395,6 +395,7 @@ numbers = st.floats(allow_nan=False, width=32)
     arrivals=st.lists(
         st.tuples(st.sampled_from(["BOS", "BOS", "LAX"]), st.integers(0, 6), st.sampled_from([0, 0, 1, 3])),
         unique=True,
+        min_size=3,
         max_size=12,
     ),
     # Few instants, so that a row is asked for just when it is there and just before it is too old.

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import fti_assets as fti
@@ -386,8 +386,8 @@ def test_unlabelled_rows_without_times_are_dropped_and_counted(connection: duckd
     assert found.left_out == {"immature": 0, "unlabelled": 5, "between splits": 0}
 
 
-moments = st.integers(-8, 14)
-numbers = st.none() | st.integers(0, 3).map(float)
+moments = st.sampled_from([*range(-8, 15), *range(9), *range(9)])
+numbers = st.sampled_from([0.0, 1.0, 2.0, 3.0, None])
 
 
 @st.composite
@@ -396,7 +396,7 @@ def histories(draw: st.DrawFn) -> Stored:
     names = st.sampled_from(["x", "y"])
     spine_rows = [
         {**row(number, at, k=draw(st.none() | names), known=known), "own": float(draw(st.integers(0, 9)))}
-        for number in range(draw(st.integers(1, 6)))
+        for number in range(draw(st.sampled_from([1, 6, 10])))
         for at in [draw(moments)]
         for known in draw(st.lists(moments, min_size=1, max_size=3, unique=True))
     ]
@@ -404,7 +404,7 @@ def histories(draw: st.DrawFn) -> Stored:
         (one["id"], available): outcome(one["id"], at, draw(numbers), a=available)
         for one in {one["id"]: one for one in spine_rows}.values()
         for at in [draw(moments)]
-        for available in draw(st.lists(moments, max_size=3))
+        for available in draw(st.lists(moments, min_size=1, max_size=3) | st.just([]))
     }
     happened = {
         (k, e, a): event(k, e, draw(numbers), a=a)
@@ -501,6 +501,18 @@ def expected(
     maturity=st.sampled_from(["0h", "1h", "3h"]),
     window=st.sampled_from([None, "18h"]),
     by_key=st.booleans(),
+)
+@example(  # the second row is just within the gap
+    stored={
+        spine: [{**row(number, at, known=at), "own": 0.0} for number, at in ((1, 0), (2, 5))],
+        outcomes: [outcome(1, 1, 1.0), outcome(2, 6, 1.0)],
+        events: [],
+        measures: [],
+    },
+    cutoff=10,
+    maturity="1h",
+    window=None,
+    by_key=True,
 )
 def test_rows_labels_features_and_splits_are_those_of_brute_force(
     connection: duckdb.DuckDBPyConnection, stored: Stored, cutoff: int, maturity: str, window: str | None, by_key: bool

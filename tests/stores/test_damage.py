@@ -135,26 +135,42 @@ def test_several_damaged_files_of_range_are_replaced_together(store: OfflineStor
         assert [of(lake, key) for key in "abcd"] == [{1}] * 4
 
 
-def test_partition_given_up_is_not_materialized_until_it_is_written(
-    store: OfflineStore, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "damage", [Path.unlink, cut, empty, footer]
+)  # a file whose footer is whole goes in one transaction
+@pytest.mark.parametrize("number", [1, 2], ids=["the same rows", "others"])
+def test_damage_is_told_until_the_partition_is_whole(
+    store: OfflineStore, damage: Callable[[Path], None], number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
     with store.connect() as lake:
         put(lake, 1, "ab")
-        cut(file_of(store, "b"))
-        write, attempts = Lake._write, []
-
-        def second_fails(*arguments: object, **options: object) -> None:
-            attempts.append(1)
-            if len(attempts) == 2:
-                raise KeyboardInterrupt
-            write(*arguments, **options)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(Lake, "_write", second_fails)
+    damage(file_of(store, "b"))
+    stores = fti.Stores(lake=str(store.root))
+    with monkeypatch.context() as patched, store.connect() as lake:
+        patched.setattr("fti_assets.stores.lake.lake.give_up", killed)
         with pytest.raises(KeyboardInterrupt):
-            put(lake, 2, "b")
-        assert list(lake.ledger(ROWS)) == ["a"]
-        assert of(lake, "a") == {1}
-        assert of(lake, "b") == set()
+            put(lake, number, "b")
+    with pytest.raises(DamagedError, match="of partition 'b'"):
+        fti.read("rows_v1", stores=stores)
+    assert len(fti.read("rows_v1", partitions=["a"], stores=stores)) == 10
+    with store.connect() as lake:
+        commit = put(lake, number, "b")
+        assert (of(lake, "a"), of(lake, "b")) == ({1}, {number})
+        for snapshot in (None, commit.snapshot):
+            assert len(lake.rows(ROWS, snapshot=snapshot).fetchall()) == 20
+        assert put(lake, number, "b").changed == ()
+
+
+def test_a_link_to_nowhere_in_place_of_a_file_is_replaced(store: OfflineStore) -> None:
+    with store.connect() as lake:
+        put(lake, 1, "ab")
+    file = file_of(store, "b")
+    file.unlink()
+    file.symlink_to(store.root / "nowhere")
+    with store.connect() as lake:
         put(lake, 2, "b")
         assert of(lake, "b") == {2}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import duckdb
 
-from fti_assets.core.names import LEDGER, TableName
+from fti_assets.core.names import TableName
 from fti_assets.core.sql import quoted
 from fti_assets.errors import StoreError
 from fti_assets.stores.lake.connection import CATALOG, own_table
@@ -218,10 +218,13 @@ def narrow_bounds(lake: LakeReader, table: TableName) -> None:
             )
 
 
-def end_files(lake: LakeReader, table: TableName, partitions: Sequence[str], *, message: str) -> None:
-    """End the files of some partitions, and their rows of the ledger, in a snapshot of its own: DuckLake would read them first.
+def end_files(lake: LakeReader, table: TableName, partitions: Sequence[str], *, until: int, message: str) -> None:
+    """End the files of some partitions in a snapshot of its own: DuckLake would read them first.
 
     It is what DuckLake writes where it deletes all rows of a file. The caller holds the writers' lock.
+
+    Args:
+        until: the newest snapshot whose files end; those that came later stay.
     """
     # DuckLake's own DELETE would read the files, which is what cannot be done.
     execute, newest = lake.connection.execute, lake.snapshot()
@@ -230,28 +233,17 @@ def end_files(lake: LakeReader, table: TableName, partitions: Sequence[str], *, 
         "WHERE t.end_snapshot IS NULL AND s.schema_name = ? AND t.table_name = ?"
     )
     ((table_id,),) = execute(ids, [table.schema, table.name]).fetchall()
-    ((ledger_id,),) = execute(ids, [LEDGER, f"{table.schema}_{table.name}"]).fetchall()
-    ledgers = execute(
-        f"SELECT table_name FROM {own_table('inlined_data_tables')} WHERE table_id = ?", [ledger_id]
-    ).fetchall()
-    changes = f"deleted_from_table:{table_id},inlined_delete:{ledger_id}"
     execute("BEGIN")
     try:
-        _next_snapshot(lake, newest, newest + 1, changes, message)
+        _next_snapshot(lake, newest, newest + 1, f"deleted_from_table:{table_id}", message)
         of_partitions = (
-            f"table_id = {table_id} AND end_snapshot IS NULL AND data_file_id IN (SELECT data_file_id FROM "
-            f"{own_table('file_partition_value')} WHERE table_id = {table_id} AND partition_key_index = 0 "
+            f"table_id = {table_id} AND end_snapshot IS NULL AND begin_snapshot <= {int(until)} "
+            f"AND data_file_id IN (SELECT data_file_id FROM {own_table('file_partition_value')} "
+            f"WHERE table_id = {table_id} AND partition_key_index = 0 "
             "AND partition_value IN (SELECT unnest($1)))"
         )
         for name in ("data_file", "delete_file"):
             execute(f"UPDATE {own_table(name)} SET end_snapshot = {newest + 1} WHERE {of_partitions}", [partitions])
-        for (ledger,) in ledgers:
-            execute(
-                # The ledger is inlined into the catalog, so its rows end in a table of the catalog and in no file.
-                f"UPDATE {CATALOG}.{quoted(ledger)} SET end_snapshot = {newest + 1} "
-                "WHERE end_snapshot IS NULL AND partition IN (SELECT unnest($1))",
-                [partitions],
-            )
         execute("COMMIT")
     except BaseException:
         with suppress(duckdb.Error):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -81,18 +81,17 @@ def without_unreadable(lake: LakeReader, table: TableName, ask: Callable[[Sequen
             return ask(unreadable)
 
 
-def give_up(lake: LakeReader, table: TableName, files: Iterable[CurrentFile]) -> None:
-    """Take the partitions of some unreadable files out of the newest snapshot, without reading them: who asks for one is told that it
-    is not materialized.
+def give_up(lake: LakeReader, table: TableName, partitions: Sequence[str], *, until: int) -> None:
+    """Take the files that some partitions had until a snapshot out of the newest one, without reading them. Old snapshots keep them.
 
-    The caller holds the writers' lock and is about to write them anew. Old snapshots keep the files.
+    The caller holds the writers' lock and has written the partitions anew: were it killed before this, their damage would still be
+    told, where rows that are gone would not be missed.
     """
-    # A partition is given up whole: with some of its files it would be neither the old rows nor the new.
-    partitions = sorted({file.partition for file in files})
     end_files(
         lake,
         table,
         partitions,
+        until=until,
         message=f"give up {len(partitions)} partitions of {table.full_name} whose files cannot be read",
     )
 

@@ -124,14 +124,17 @@ class Lake(LakeReader):
         """
         # Only files of replaced partitions may be given up: nothing is lost, since their rows are about to be written.
         replaced = [key for key in changed if key in old]
+        until = self.snapshot()
         try:
-            self._write(table, staged, changed, written, old=old, message=message, extra=extra)
+            self._write(table, staged, changed, written, replaced, old=old, message=message, extra=extra)
         except StoreError:
-            damaged = unreadable_files(self, table, replaced) if replaced else []
+            damaged = {file.partition for file in unreadable_files(self, table, replaced)} if replaced else set()
             if not damaged:
                 raise
-            give_up(self, table, damaged)
-            self._write(table, staged, changed, written, old=old, message=message, extra=extra)
+            # A partition is given up whole: with some of its files it would be neither the old rows nor the new.
+            self._write(table, staged, changed, written, replaced, damaged, old=old, message=message, extra=extra)
+            give_up(self, table, sorted(damaged), until=until)
+            self._last = None  # its snapshot still names the damaged files
         return self.committed(table, written, changed)
 
     def committed(self, table: TableName, written: Sequence[PartitionRecord], changed: Sequence[str]) -> Commit:
@@ -145,18 +148,21 @@ class Lake(LakeReader):
         staged: str,
         changed: Sequence[str],
         written: Sequence[PartitionRecord],
+        replaced: Sequence[str],
+        damaged: Collection[str] = (),
         *,
         old: Collection[str],
         message: str,
         extra: Mapping[str, object],
     ) -> None:
+        """Write the changed partitions, without the old rows of the replaced ones, but beside those of the damaged ones."""
         with self.transaction(table, written, old=old, folders=changed, message=message, extra=extra):
             execute = self.connection.execute
-            fit(self, table, staged)
+            fit(self, table, staged, damaged)
             # Deleting a whole partition drops its files; with any other condition DuckLake would write files of
             # deletions.
-            if replaced := [key for key in changed if key in old]:
-                execute(f"DELETE FROM {table.sql} WHERE {in_partitions(replaced)}")
+            if readable := [key for key in replaced if key not in damaged]:
+                execute(f"DELETE FROM {table.sql} WHERE {in_partitions(readable)}")
             if changed:
                 execute(
                     f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(staged)} WHERE {in_partitions(changed)}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
@@ -277,5 +278,6 @@ def _at(snapshot: int | None) -> str:
 
 def _sync_files_of(folder: Path) -> None:
     for file in folder.iterdir():
-        sync_file(file)
+        if S_ISREG(file.lstat().st_mode):  # what is put in place of a damaged file may be a link to nowhere
+            sync_file(file)
     sync_folder(folder)

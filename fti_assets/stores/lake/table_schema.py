@@ -38,10 +38,13 @@ def settled_rows(lake: LakeReader, table: TableName, staged: str) -> str | None:
     return f"(SELECT * REPLACE ({casts}) FROM {quoted(staged)})" if casts else None
 
 
-def fit(lake: LakeReader, table: TableName, staged: str) -> None:
+def fit(lake: LakeReader, table: TableName, staged: str, unreadable: Collection[str] = ()) -> None:
     """Give the table the staged columns: further ones, and the type of the first values; one without rows is made anew.
 
     Within a transaction, after ``settle`` and ``refuse_other_schema``; ``catalog.put_columns`` follows the commit.
+
+    Args:
+        unreadable: the partitions that are replaced and cannot be read.
     """
     stored, types = lake.types(table), lake.staged_types(staged)
     other = [name for name in stored if types.get(name) != stored[name]]
@@ -50,7 +53,7 @@ def fit(lake: LakeReader, table: TableName, staged: str) -> None:
             refuse_other_schema(lake, table, staged, types)
             common = _common_types(lake, table, staged, types)
             lake.about_to_alter()
-            _retype(lake, table, {name: types[name] for name in other}, common)
+            _retype(lake, table, {name: types[name] for name in other}, common, unreadable)
         for name in (name for name in types if name not in stored):
             lake.about_to_alter()
             lake.connection.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quoted(name)} {types[name]}")
@@ -72,7 +75,13 @@ def as_fitted(lake: LakeReader, table: TableName, staged: str) -> str:
     return f"(SELECT {', '.join(selected)} FROM {table.sql})" if casts or added else table.sql
 
 
-def _retype(lake: LakeReader, table: TableName, types: Mapping[str, str], common: Mapping[str, CommonType]) -> None:
+def _retype(
+    lake: LakeReader,
+    table: TableName,
+    types: Mapping[str, str],
+    common: Mapping[str, CommonType],
+    unreadable: Collection[str],
+) -> None:
     """Give columns without values another type, as new columns of the old names, so that old snapshots keep the old ones.
 
     Lists, structs and maps without values in them are written anew.
@@ -80,7 +89,10 @@ def _retype(lake: LakeReader, table: TableName, types: Mapping[str, str], common
     execute = lake.connection.execute
     casts = ", ".join(f"{common[name].cast(name)} AS {quoted(name)}" for name in types)
     has_value = " OR ".join(f"{quoted(name)} IS NOT NULL" for name in types)
-    moved = [key for (key,) in execute(f"SELECT DISTINCT {PARTITION} FROM {table.sql} WHERE {has_value}").fetchall()]
+    where = f"({has_value})"
+    if unreadable:
+        where += f" AND {in_partitions([key for key in lake.ledger(table) if key not in unreadable])}"
+    moved = [key for (key,) in execute(f"SELECT DISTINCT {PARTITION} FROM {table.sql} WHERE {where}").fetchall()]
     rows = quoted(temporary_name("moved"))
     of_moved = in_partitions(moved)
     if moved:

@@ -91,12 +91,12 @@ def publish(name: str, file: Path, models: str | None, version: int, reason: str
 
     It is served as it is, without features. FILE is an ONNX file without external data.
     """
+    from fti_assets.stores.files import read_file
     from fti_assets.stores.models.plain import publish_graph
     from fti_assets.stores.models.store import ModelStore
 
-    try:
-        graph = file.read_bytes()
-    except OSError as error:
-        raise StoreError(f"{file} cannot be read: {error.strerror}") from error
+    graph = read_file(file, "name a file, such as model.onnx")
+    if graph is None:
+        raise StoreError(f"{file} cannot be read: there is no such file")
     reference = publish_graph(ModelStore(models or home() / "models"), name, graph, version=version, reason=reason)
     click.echo(f"{name} is served by {reference}")

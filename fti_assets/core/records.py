@@ -123,8 +123,8 @@ def to_json(record: object) -> str:
     return json.dumps(dataclasses.asdict(record), indent=2, allow_nan=False) + "\n"  # type: ignore[call-overload]
 
 
-def from_json(record: type[T], text: str | bytes, *, what: str) -> T:
-    """Read a dataclass that ``to_json`` wrote.
+def from_json(record: type[T], text: str | bytes, *, what: str, remedy: str = "restore it from a copy") -> T:
+    """Read a dataclass that ``to_json`` wrote; ``remedy`` is what to do if it is damaged.
 
     Raises:
         StoreError: the text was written in another format than this release reads.
@@ -135,7 +135,7 @@ def from_json(record: type[T], text: str | bytes, *, what: str) -> T:
         _check_format(record, value, what)
         return typing.cast(T, _read(record, value, "$"))
     except (ValueError, TypeError, RecursionError) as error:
-        raise DamagedError(f"{what} cannot be read as {record.__name__}: {error}") from error
+        raise DamagedError(f"{what} cannot be read as {record.__name__}: {error}. It is damaged: {remedy}") from error
 
 
 def _check_format(record: Any, value: Any, what: str) -> None:

@@ -46,7 +46,12 @@ def needs(lake: Lake, models: ModelStore, tables: Collection[TableName]) -> Iter
             continue
         of: dict[TableName, int] = {}
         for key, record in lake.ledger(table).items():
-            manifest = from_json(DatasetManifest, record.record, what=f"the manifest of {table.full_name} {key}")
+            manifest = from_json(
+                DatasetManifest,
+                record.record,
+                what=f"the manifest of {table.full_name} {key}",
+                remedy="materialize it again",
+            )
             for name in manifest.upstream:
                 if (group := TableName(FEATURES, name)) in tables:
                     of[group] = of.get(group, 0) + 1

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fti_assets.errors import DamagedError, StoreError
+from fti_assets.stores.file_kinds import FILE, FOLDER, check_file, file_for_folder, kind_of
 
 _POLL_SECONDS = 0.01
 TEMPORARY = ("fti_spill_", "fti_catalog_", "fti_fit_", "fti_metrics_")
@@ -25,25 +26,25 @@ _threads: dict[str, threading.Lock] = {}
 os.register_at_fork(after_in_child=_threads.clear)
 
 
-def read_file(path: Path) -> bytes | None:
+def read_file(path: Path, remedy: str = "restore the file from a copy") -> bytes | None:
     """A file's content, None if it is not there.
+
+    Args:
+        path: the file.
+        remedy: what to do if something else is in its place.
 
     >>> read_file(Path("no/such/file"))
 
     Raises:
-        DamagedError: a folder is in its place, or a file in that of its folder.
+        DamagedError: something else is in its place, such as a folder or a FIFO, or a file in that of its folder.
         StoreError: it cannot be read.
     """
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except IsADirectoryError as error:
-        raise DamagedError(f"{path} is a folder where a file belongs: restore the file from a copy") from error
-    except NotADirectoryError as error:
-        raise DamagedError(_file_for_a_folder(path)) from error
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {reason(error)}. Give this user the right to read it") from error
+    with readable(path), suppress(FileNotFoundError):
+        check_file(path, remedy)
+        # Nobody waits for a writer, should a FIFO take its place meanwhile.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            return file.read()
+    return None
 
 
 @contextmanager
@@ -59,13 +60,18 @@ def readable(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except NotADirectoryError as error:
-        raise DamagedError(_file_for_a_folder(Path(error.filename or path))) from error
     except OSError as error:
-        raise StoreError(
-            f"{error.filename or path} cannot be read: {reason(error)}. Give this user the right to read it, or mend the disk, and do "
-            "it again"
-        ) from error
+        raise _unreadable(Path(error.filename or path), error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> StoreError:
+    if error.errno in (errno.ENOTDIR, errno.ELOOP):
+        return DamagedError(_file_for_a_folder(path))
+    if isinstance(error, PermissionError):
+        return StoreError(
+            f"{path} cannot be read: {reason(error)}. Give this user the right to read it, and do it again"
+        )
+    return StoreError(f"{path} cannot be read: {reason(error)}. Mend the disk, and do it again")
 
 
 @contextmanager
@@ -89,6 +95,11 @@ def written(path: Path) -> Iterator[None]:
         raise StoreError(
             f"{path} could not be written: {_file_for_a_folder(Path(error.filename or path))}. Nothing was changed"
         ) from error
+    except IsADirectoryError as error:
+        raise StoreError(
+            f"{path} could not be written: {error.filename or path} is a folder where a file belongs: remove it, and do it again. "
+            "Nothing was changed"
+        ) from error
     except OSError as error:
         raise StoreError(
             f"{path} could not be written: {reason(error)}. Nothing was changed; make room, or the folder writable, and "
@@ -97,9 +108,14 @@ def written(path: Path) -> Iterator[None]:
 
 
 def _file_for_a_folder(path: Path) -> str:
-    """Which part of a path is a file, and what to do."""
-    file = next((one for one in (*reversed(path.parents), path) if one.is_file()), path)
-    return f"{file} is a file where a folder belongs: move it away, and restore the folder from a copy if there was one"
+    """Which part of a path is no folder, and what to do."""
+    kind = FILE
+    for part in (*reversed(path.parents), path):
+        with suppress(OSError):
+            kind = kind_of(part) or FILE
+            if kind != FOLDER:
+                return file_for_folder(part, kind)
+    return file_for_folder(path, kind)
 
 
 def reason(error: OSError) -> str:

@@ -15,7 +15,7 @@ from fti_assets.core.records import to_json
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.inference.export.kserve import Service, as_yaml
 from fti_assets.inference.export.triton import repository_files
-from fti_assets.stores.files import publish_folder, readable, replace_folder, written
+from fti_assets.stores.files import publish_folder, read_file, readable, replace_folder, written
 from fti_assets.stores.models.aliases import AliasChange, Aliases
 from fti_assets.stores.models.graph import Graph
 from fti_assets.stores.models.loaded_build import load_build
@@ -105,7 +105,7 @@ def _files(store: ModelStore, manifest: ModelManifest, to: Target, cluster: Clus
     else:
         graph = Graph.plain(onnx_bytes, what=f"model {manifest.model!r} ({manifest.reference})")
     if to == "onnx":
-        return {name: (store.folder(manifest) / name).read_bytes() for name in _OWN} | {"model.onnx": onnx_bytes}
+        return {name: read_file(store.folder(manifest) / name) or b"" for name in _OWN} | {"model.onnx": onnx_bytes}
     name = f"{manifest.model}.graph" if looks_up else manifest.model
     parts = {"repository": repository_files(name, manifest.version, graph, onnx_bytes, manifest.reference)}
     if looks_up:
@@ -123,7 +123,7 @@ def _transformer(store: ModelStore, manifest: ModelManifest) -> dict[str, bytes]
     aliases = Aliases(manifest.model, champion=manifest.reference, history=(change,))
     return {
         f"{root}/aliases.json": to_json(aliases).encode(),
-        **{f"{root}/{manifest.reference}/{name}": (own / name).read_bytes() for name in _OWN},
+        **{f"{root}/{manifest.reference}/{name}": read_file(own / name) or b"" for name in _OWN},
         **{f"{root}/{manifest.reference}/{name}": store.file(manifest, name) for name in manifest.files},
         **{f"code/{path}": source for path, source in sources_of(manifest.view.on_demand).items()},
     }

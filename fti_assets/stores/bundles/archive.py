@@ -62,7 +62,7 @@ def unpacked(path: Path, *, sha256: str | None = None) -> tuple[BundleRecord, di
         StoreError: it cannot be read, or was written by another release.
         DamagedError: it is not the file that was written, or no bundle at all.
     """
-    content = read_file(path)
+    content = read_file(path, _REMEDY)
     if content is None:
         raise NotMaterializedError(f"there is no bundle {path}: make it with fti bundle")
     if sha256 is not None and (result := hashlib.sha256(content).hexdigest()) != sha256.strip().lower():
@@ -84,7 +84,7 @@ def _unpacked(content: bytes, where: str) -> tuple[BundleRecord, dict[str, bytes
         raise DamagedError(f"{where} is a zip without {RECORD}, and so no bundle: make one with fti bundle")
     if hashlib.sha256(head).hexdigest() != mark.removeprefix(_MARK):
         raise DamagedError(f"the bundle {where} has another {RECORD} than was written: {_REMEDY}")
-    record = from_json(BundleRecord, head, what=f"{where}/{RECORD}")
+    record = from_json(BundleRecord, head, what=f"{where}/{RECORD}", remedy=_REMEDY)
     try:
         record.answers_until  # noqa: B018 - refuses what is no time
     except (ValueError, OverflowError) as error:

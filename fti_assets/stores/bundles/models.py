@@ -42,7 +42,12 @@ class BundledModelStore(ModelStore):
             raise NotMaterializedError(
                 f"the bundle {self.root} holds {record.model}/{record.build}, not {model}/{reference}"
             )
-        manifest = from_json(ModelManifest, self._member(MANIFEST), what=f"{self.root}/{MANIFEST}")
+        manifest = from_json(
+            ModelManifest,
+            self._member(MANIFEST),
+            what=f"{self.root}/{MANIFEST}",
+            remedy="make the bundle again with fti bundle",
+        )
         if (manifest.model, manifest.reference) != (model, reference):
             raise DamagedError(
                 f"{self.root}/{MANIFEST} is that of {f'{manifest.model}/{manifest.reference}':.100}: make the bundle again"

@@ -29,12 +29,16 @@ from fti_assets.errors import (
     StoreError,
     one_of,
 )
+from fti_assets.stores.file_kinds import check_folder
 from fti_assets.stores.files import locked, publish_folder, read_file, readable, reason, write_atomically, written
 from fti_assets.stores.models.aliases import AliasChange, Aliases, without_arm_of
 from fti_assets.stores.models.samples import SAMPLES
 
 _log = logging.getLogger(__name__)
 _REFERENCE = re.compile(r"v[1-9][0-9]*/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+
+_REMEDY = "restore it from a copy, or make another build the champion and remove this one's folder"
+_REMEDY_OF_ALIASES = "restore it from a copy, or remove it and promote a build"
 
 
 def build_id(cutoff: datetime, token: str | None = None) -> str:
@@ -151,7 +155,7 @@ class ModelStore:
         text = _read(path)
         if (last := self._last_manifest) is not None and last[0] == (path, text):
             return last[1]
-        manifest = from_json(ModelManifest, text, what=str(path))
+        manifest = from_json(ModelManifest, text, what=str(path), remedy=_REMEDY)
         if (manifest.model, manifest.reference) != (model, reference):
             raise DamagedError(
                 f"{path} is the manifest of {f'{manifest.model}/{manifest.reference}':.100}: "
@@ -209,10 +213,10 @@ class ModelStore:
             StoreError: it cannot be read.
         """
         path = self.aliases_file(model)
-        text = read_file(path)
+        text = read_file(path, _REMEDY_OF_ALIASES)
         if text is None:
             return Aliases(model)
-        aliases = from_json(Aliases, text, what=str(path))
+        aliases = from_json(Aliases, text, what=str(path), remedy=_REMEDY_OF_ALIASES)
         if aliases.model != model:
             raise DamagedError(
                 f"{path} has the aliases of model {aliases.model!r}: the folder was copied or restored under another name. "
@@ -391,6 +395,7 @@ class ModelStore:
         builds = self.builds(model)
         if not builds:
             with readable(self.root):
+                check_folder(self.root)
                 is_folder = self.root.is_dir()
             if not is_folder:
                 return NoChampionError(
@@ -436,19 +441,18 @@ class ModelStore:
     @staticmethod
     def _folders(folder: Path) -> list[Path]:
         try:
+            check_folder(folder)
             return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
         except OSError as error:
             raise StoreError(f"{folder} cannot be listed: {reason(error)}") from error
 
 
 def _read(path: Path) -> bytes:
-    content = read_file(path)
+    content = read_file(path, _REMEDY)
     if content is None:
         with readable(path.parent):
             siblings = one_of(sorted(file.name for file in path.parent.iterdir()))
-        raise DamagedError(
-            f"{path} is missing, its folder holds {siblings}: restore it from a copy, or use another build"
-        )
+        raise DamagedError(f"{path} is missing, its folder holds {siblings}: {_REMEDY}")
     return content
 
 

@@ -111,7 +111,7 @@ def build_model_at(
                 f"{model.dataset.table_name} has no partition {partition!r} in {lake.store.root}: materialize it before {model.asset_name}"
             )
         what = f"the manifest of {model.dataset.table_name} {partition}"
-        dataset = from_json(DatasetManifest, ledger[partition].record, what=what)
+        dataset = from_json(DatasetManifest, ledger[partition].record, what=what, remedy="materialize it again")
         parts = {part: _split(lake, model, partition, dataset, part, snapshot) for part in SPLITS}
     empty = [part for part in ("train", "test") if not len(parts[part].labels)]
     if empty:

@@ -97,6 +97,10 @@ def test_a_day_without_rows_is_no_rows(days: Days, nothing: pd.DataFrame) -> Non
     assert days.type == "BIGINT"
 
 
-def test_a_first_day_without_columns_is_refused(days: Days) -> None:
-    with pytest.raises(DataError, match="readings_v1 gave a frame without columns, and nothing is stored of it yet"):
-        days.run(pd.DataFrame())
+@pytest.mark.parametrize("values", [[1, 2], ["a", None], [1.5], [pd.Timestamp("2024-01-01")]], ids=str)
+def test_a_first_day_without_columns_is_no_rows(days: Days, values: list[Any]) -> None:
+    days.run(pd.DataFrame())
+    assert len(fti.read(days.group, stores=days.stores)) == 0
+    assert days.values(values) == values
+    days.run(pd.DataFrame())
+    assert days.values(values) == [*values, *values]

@@ -222,11 +222,15 @@ def _settle_types(
 def _no_rows(connection: duckdb.DuckDBPyConnection, layout: Layout) -> duckdb.DuckDBPyRelation:
     """No rows, with the columns that are stored or declared: what a frame without columns means on a day without rows.
 
+    On a first day without a schema they are the keys and times alone, since a table without rows takes the columns and types of the first.
+
     Raises:
-        DataError: nothing is stored, and the columns are not declared.
+        DataError: nothing is stored, and no column is declared.
     """
     declared = {column: SIDES[kind].sql for column, kind in layout.types.items() if kind is not None}
-    types = declared | {column: kind for column, kind in layout.stored.items() if column != PARTITION}
+    named = [*layout.not_null, *layout.unique, *([layout.partition_by] if layout.partition_by is not None else [])]
+    types = dict.fromkeys(named, "INTEGER") | dict.fromkeys(layout.times, "TIMESTAMP") | declared
+    types |= {column: kind for column, kind in layout.stored.items() if column != PARTITION}
     if not types:
         raise DataError(
             f"{layout.what} gave a frame without columns, and nothing is stored of it yet: give an empty frame with its columns, or "

@@ -18,6 +18,16 @@ class DamagedNamespaceError(DamagedError):
     """A namespace is not what was written; the lake is, so that loading it anew mends it."""
 
 
+def group_of(namespace: str) -> str:
+    """The name of the group whose rows a namespace has.
+
+    >>> group_of("weather_v1")
+    'weather'
+    """
+    name, version, number = namespace.rpartition("_v")
+    return name if version and number.isdecimal() else namespace
+
+
 def damaged_at(namespace: str, key: object, blob: object, problem: str, where: str) -> DamagedNamespaceError:
     """The error of a key or a blob that is not what was written."""
     text = key.decode(errors="replace") if isinstance(key, bytes) else key

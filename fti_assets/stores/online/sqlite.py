@@ -14,6 +14,7 @@ from pathlib import Path
 from fti_assets.core import clock
 from fti_assets.core.sql import is_name
 from fti_assets.errors import DamagedError, StoreError
+from fti_assets.stores.file_kinds import check_folder
 from fti_assets.stores.files import locked, make_folder, readable, reason, written
 from fti_assets.stores.online.about import About, DamagedNamespaceError, Schema, checksum_of, since_us
 from fti_assets.stores.online.blobs import Blobs, is_whole
@@ -33,6 +34,7 @@ from fti_assets.stores.online.sqlite_reads import (
     Connections,
     SqliteReads,
     broken,
+    check_namespace_file,
     connect_to_read,
     read_about,
 )
@@ -75,13 +77,16 @@ class SqliteOnlineStore(OnlineStore):
 
     def namespaces(self) -> tuple[str, ...]:
         with readable(self.root):
+            check_folder(self.root)
             names = sorted(path.stem for path in self.root.glob("*.sqlite"))
         return tuple(name for name in names if is_name(name) and self.about(name) is not None)
 
     def about(self, namespace: str) -> About | None:
         path = self._file(namespace)
         with readable(path):
-            if not path.is_file():
+            check_folder(self.root)
+            if not path.exists():
+                check_namespace_file(path)
                 return None
         with closing(connect_to_read(path)) as connection:
             return read_about(connection, path)
@@ -89,6 +94,9 @@ class SqliteOnlineStore(OnlineStore):
     @contextmanager
     def writing(self, namespace: str) -> Iterator["SqliteWriter"]:
         path = self._file(namespace)
+        with readable(path):
+            check_folder(self.root)
+            check_namespace_file(path)
         with written(path.parent):
             make_folder(path.parent)
         with locked(path.with_name(f".{namespace}.lock"), _LOCK_SECONDS):

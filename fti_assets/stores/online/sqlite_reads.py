@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fti_assets.errors import NotMaterializedError, StoreError
+from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import may_write, readable
-from fti_assets.stores.online.about import About, DamagedNamespaceError, damaged_at, stored
+from fti_assets.stores.online.about import About, DamagedNamespaceError, damaged_at, group_of, stored
 from fti_assets.stores.online.blobs import is_whole
 from fti_assets.stores.online.reader import Many, One
 
@@ -309,7 +310,19 @@ def _attached(paths: Sequence[Path]) -> sqlite3.Connection:
     return connection
 
 
+def check_namespace_file(path: Path) -> None:
+    """Refuse what is no file in place of a namespace's: SQLite would wait for a FIFO.
+
+    Raises:
+        DamagedError: something else lies there, or in place of the files that SQLite keeps beside it.
+        OSError: it cannot be looked at.
+    """
+    for suffix in ("", "-wal", "-shm"):
+        check_file(path.with_name(path.name + suffix), f"remove it, and materialize {group_of(path.stem)} again")
+
+
 def _read_only(path: Path) -> str:
+    check_namespace_file(path)
     return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if _is_unchanging(path) else ''}"
 
 
@@ -349,8 +362,10 @@ def read_about(connection: sqlite3.Connection, path: Path) -> About | None:
         row = connection.execute(
             "SELECT generation, schema, answers_from, snapshot, keys, origin FROM about"
         ).fetchone()
+        if row is not None:  # a write would else make the table of rows anew, with its own rows alone
+            connection.execute("SELECT key, blob FROM rows LIMIT 1").fetchone()
     except sqlite3.Error as error:
-        if "no such table" in str(error):
+        if str(error) == "no such table: about":
             return None
         raise broken(path, error) from error
     except UnicodeDecodeError as error:
@@ -364,11 +379,13 @@ def read_about(connection: sqlite3.Connection, path: Path) -> About | None:
 
 def broken(path: Path, error: sqlite3.Error) -> StoreError:
     """Say what SQLite's error means for a namespace's file."""
-    if isinstance(error, sqlite3.OperationalError):
+    # The code of a statement that does not fit the file: a table or a column that was written is gone.
+    misfit = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+    if isinstance(error, sqlite3.OperationalError) and not misfit:
         return StoreError(
             f"online namespace file {path} cannot be used: {error}. "
             "Its folder must be there, have room, and be writable (readers share SQLite's -wal and -shm files)"
         )
     return DamagedNamespaceError(
-        f"online namespace file {path} is damaged: {error}. Remove it and load the group again"
+        f"online namespace file {path} is damaged: {error}. Materialize {group_of(path.stem)} again, which loads it anew"
     )

@@ -9,7 +9,7 @@ import click
 
 from fti_assets.cli.options import stores
 from fti_assets.core.home import home
-from fti_assets.errors import NotMaterializedError, one_of
+from fti_assets.errors import NotMaterializedError, StoreError, listed, one_of
 from fti_assets.stores.models.aliases import Aliases
 from fti_assets.stores.models.store import ModelStore
 
@@ -43,12 +43,32 @@ def list_models(model: str | None, models: str | None) -> None:
     """List models, or the builds of MODEL."""
     store = store_in(models)
     if model is None:
-        for name in store.models():
+        _list_all(store)
+    else:
+        _list_builds(store, model)
+
+
+def _list_all(store: ModelStore) -> None:
+    damaged = []
+    for name in store.models():
+        try:
             click.echo(f"{name}  champion {store.aliases(name).champion or 'none'}")
-        return
-    aliases, builds = store.aliases(model), store.builds(model)
-    if not builds:
+        except StoreError as error:
+            damaged.append(name)
+            click.echo(f"{name}  (damaged: {error})")
+    if damaged:
+        raise StoreError(f"the aliases of {listed(damaged, 20)} cannot be read: see the lines above")
+
+
+def _list_builds(store: ModelStore, model: str) -> None:
+    builds, damaged = store.all_builds(model)
+    if not builds and not damaged:
         raise NotMaterializedError(f"there is no model {model!r} in {store.root}: it has {one_of(store.models())}")
+    try:
+        aliases, unreadable = store.aliases(model), []
+    except StoreError as error:
+        aliases, unreadable = Aliases(model), ["its aliases"]
+        click.echo(f"champion  (damaged: {error})")
     for build in builds:
         marks: list[str] = [build.status]
         marks += ["champion"] if build.reference == aliases.champion else []
@@ -57,6 +77,10 @@ def list_models(model: str | None, models: str | None) -> None:
         click.echo(f"{build.reference}  {', '.join(marks)}  {scores}")
         for gate in build.gates:
             click.echo(f"    {'passed' if gate.passed else 'failed'} {gate.gate}: {gate.reason}")
+    for reference, problem in damaged.items():
+        click.echo(f"{reference}  (damaged: {problem})")
+    if unreadable := [*unreadable, *damaged]:
+        raise StoreError(f"of model {model!r} {listed(unreadable, 20)} cannot be read: see the lines above")
 
 
 @click.command()

@@ -18,6 +18,9 @@ Status = Literal["accepted", "rejected"]
 DECLARED = "__fti_on_demand__"
 """The attribute of a function that was declared an on-demand feature, which says what it meant then: an app runs no other."""
 
+OUTPUT_NAMES: dict[Task, str] = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
+"""The graph output that holds a prediction's value, by task."""
+
 NUMBERS = "numbers"
 """The graph input that holds every plain number, float32 ``[n, k]``, in the order of its ``features``."""
 

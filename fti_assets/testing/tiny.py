@@ -11,7 +11,7 @@ import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.columns import canonical
-from fti_assets.core.manifest import Column
+from fti_assets.core.manifest import OUTPUT_NAMES, Column
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.types import ColumnType, type_of_dtype_kind
 from fti_assets.errors import DataError, DeclarationError, listed, one_of
@@ -24,7 +24,7 @@ from fti_assets.testing.values import column_values, label_values
 from fti_assets.training.datasets.dataset import SPLIT
 from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders.encoders import check_encoders, fit_encoders
-from fti_assets.training.judging.evaluation import OUTPUT_NAMES, evaluate
+from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.models.data import TrainingData, refuse_one_class
 from fti_assets.training.models.export import ExportedModel, export
 from fti_assets.training.models.model import Model

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fti_assets.core import clock
-from fti_assets.core.manifest import Column, GateVerdict, GraphInput, ModelManifest, ViewRecord
+from fti_assets.core.manifest import Column, GateVerdict, GraphInput, GraphOutput, ModelManifest, ViewRecord
 from fti_assets.core.records import to_json
 from fti_assets.errors import (
     AliasConflictError,
@@ -422,9 +422,9 @@ def halving(samples: bytes) -> ModelManifest:
     return made(
         5,
         graph=HALVES,
-        view=ViewRecord("v", 1, "s", 1, ("id",), None, (), (), (), number),
+        view=ViewRecord("v", 1, "s", 1, ("id",), None, number, (), (), number),
         inputs=(GraphInput("numbers", "float32", ("number",)),),
-        outputs=(Column("probability", "float32"),),
+        outputs=(GraphOutput("probability", "float32"),),
         files={SAMPLES: hashlib.sha256(samples).hexdigest()},
     )
 

@@ -6,7 +6,15 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from fti_assets.core.manifest import Column, DatasetRecord, JoinedGroup, ModelManifest, OnDemandCall, ViewRecord
+from fti_assets.core.manifest import (
+    Column,
+    DatasetRecord,
+    GraphOutput,
+    JoinedGroup,
+    ModelManifest,
+    OnDemandCall,
+    ViewRecord,
+)
 
 
 def view_record(
@@ -51,4 +59,8 @@ def model_manifest(graph: bytes, **fields: Any) -> ModelManifest:
         "packages": {},
         "sha256": hashlib.sha256(graph).hexdigest(),
     }
+    if "inputs" not in fields:  # the graph is no model's, and served as it is
+        smallest["kind"] = "graph"
+    elif "outputs" not in fields:
+        smallest["outputs"] = (GraphOutput("probability", "float32"),)
     return ModelManifest(**(smallest | fields))

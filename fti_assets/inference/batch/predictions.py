@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import dagster as dg
 
+from fti_assets.core.manifest import OUTPUT_NAMES
 from fti_assets.core.names import PREDICTIONS
 from fti_assets.core.times import Times
 from fti_assets.features.groups.columns import Columns, declared_columns, table_column
@@ -18,7 +19,6 @@ from fti_assets.inference.batch.top import SCORE, TopK
 from fti_assets.orchestration.declaration import TableDeclaration
 from fti_assets.stores.sinks.sink import Sink
 from fti_assets.training.datasets.dataset import identity_columns
-from fti_assets.training.judging.evaluation import OUTPUT_NAMES
 from fti_assets.training.models.model import Model
 
 if TYPE_CHECKING:

@@ -150,7 +150,7 @@ def build_for(store: ModelStore, model: str, partition: Partition) -> ModelManif
         return store.champion(model)
     result = store.newest_accepted(model, at_or_before=partition.start.isoformat())
     if result is None:
-        builds = [f"{build.reference} ({build.status})" for build in store.builds(model)] or ["none"]
+        builds = [f"{build.reference} ({build.status})" for build in store.readable_builds(model)] or ["none"]
         raise NoChampionError(
             f"no accepted build of model {model!r} has a cutoff at or before {partition.start}, so nothing can answer partition "
             f"{partition.key}: the store has {', '.join(builds)}. Materialize the model at an earlier cutoff (which takes a dataset "

@@ -9,13 +9,13 @@ from typing import ClassVar
 
 import dagster as dg
 
+from fti_assets.core.manifest import OUTPUT_NAMES
 from fti_assets.core.names import PREDICTIONS
 from fti_assets.core.rules import Rule
 from fti_assets.core.types import SIDES
 from fti_assets.features.groups.columns import Columns, table_column
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.orchestration.declaration import TableDeclaration
-from fti_assets.training.judging.evaluation import OUTPUT_NAMES
 from fti_assets.training.models.model import Model
 
 REQUEST_ID, ROW, REQUEST, FEATURES = "request_id", "row", "request", "features"

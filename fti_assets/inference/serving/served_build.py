@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 
 from fti_assets.core.columns import canonical
-from fti_assets.core.manifest import Column, ModelManifest, ViewRecord
+from fti_assets.core.manifest import OUTPUT_NAMES, Column, ModelManifest, ViewRecord
 from fti_assets.core.records import record
 from fti_assets.core.times import microseconds
 from fti_assets.core.types import ColumnType
-from fti_assets.errors import DamagedError, PredictionError, excerpt, one_of
+from fti_assets.errors import PredictionError, excerpt
 from fti_assets.inference.serving.answers import Category, Layout, ManyAnswers, OneAnswer
 from fti_assets.inference.serving.columns import Columns
 from fti_assets.inference.serving.explanation import Explainer
@@ -29,7 +29,7 @@ from fti_assets.inference.serving.prediction import (
 )
 from fti_assets.inference.serving.request import RequestForm
 from fti_assets.inference.serving.request_rules import RequestRules
-from fti_assets.inference.serving.slots import Feeds, Row, Slots, check_inputs, picker
+from fti_assets.inference.serving.slots import Feeds, Row, Slots, picker
 from fti_assets.stores.models.graph import Graph
 from fti_assets.stores.online.store import OnlineStore
 
@@ -39,8 +39,6 @@ Report = Literal["report", "error"]
 
 OnDemand = Callable[[Mapping[str, np.ndarray], int], list[list[Any]]]
 """An on-demand function: canonical arrays ``[n]`` by name and n to ``n`` plain values of each output."""
-
-_OUTPUT = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
 
 
 @record(frozen=True)
@@ -136,20 +134,11 @@ class ServedBuild:
             len(self._form.columns),
             self._overrides.features,
         )
-        check_inputs(manifest, slots, what)
         groups = [(of_group[0], len(of_group)) for of_group in joined_slots if of_group]
         self._feeds = Feeds(manifest.inputs, slots, groups)
         self._graph = graph
-        self._output = _OUTPUT[manifest.task]
+        self._output = OUTPUT_NAMES[manifest.task]
         self._classes = manifest.classes if manifest.task == "multiclass" else None
-        if self._output not in self._graph.outputs:
-            raise PredictionError(f"{what} has the outputs {one_of(self._graph.outputs)}: {self._output!r} is expected")
-        shape = (1,) if self._classes is None else (1, len(self._classes))
-        if np.shape(self._graph.trial[self._output]) != shape:
-            raise DamagedError(
-                f"{what} answers one row with {self._output!r} of shape {np.shape(self._graph.trial[self._output])}: its "
-                f"manifest says {shape}. Make another build champion"
-            )
 
     @property
     def fields(self) -> tuple[Column, ...]:

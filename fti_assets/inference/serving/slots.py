@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fti_assets.core.columns import canonical, whole_numbers
-from fti_assets.core.manifest import GraphInput, ModelManifest
-from fti_assets.core.types import MISSING_INTEGER, SIDES, ColumnType
-from fti_assets.errors import DamagedError, PredictionError, listed, one_of
+from fti_assets.core.manifest import GraphInput
+from fti_assets.core.types import MISSING_INTEGER, ColumnType
+from fti_assets.errors import PredictionError, one_of
 from fti_assets.inference.serving.columns import Columns
 from fti_assets.stores.models.graph import Graph
 
@@ -46,25 +46,6 @@ class Slots:
                 "Make another build champion"
             )
         return self._slots[name]
-
-
-def check_inputs(manifest: ModelManifest, slots: Slots, what: str) -> None:
-    """Refuse a manifest whose graph inputs cannot be filled, before a request finds out.
-
-    Raises:
-        DamagedError: it is one.
-    """
-    for one in manifest.inputs:
-        types = [slots.types[name] for name in one.features if slots.of(name) >= 0]
-        fits = all(one.type in SIDES[kind].inputs for kind in types) and (
-            len(types) == 1 or (types and one.type == "float32")
-        )
-        if not fits:
-            raise DamagedError(
-                f"the manifest of {what} fills the graph's input {one.name!r}, {one.type}, with {listed(one.features)} of types "
-                f"{one_of(types)}: that is no input that a model of this library has. Restore the manifest from a copy, or make "
-                "another build champion"
-            )
 
 
 def picker(slots: Sequence[int]) -> Callable[[Row], Sequence[Any]]:

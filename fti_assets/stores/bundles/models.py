@@ -11,6 +11,7 @@ from fti_assets.core.records import from_json
 from fti_assets.errors import DamagedError, NotMaterializedError
 from fti_assets.stores.bundles.record import BundleRecord
 from fti_assets.stores.models.aliases import Aliases
+from fti_assets.stores.models.manifest_check import check_manifest
 from fti_assets.stores.models.store import ModelStore
 
 GRAPH, MANIFEST, CARD = "model.onnx", "manifest.json", "card.md"
@@ -52,6 +53,7 @@ class BundledModelStore(ModelStore):
             raise DamagedError(
                 f"{self.root}/{MANIFEST} is that of {f'{manifest.model}/{manifest.reference}':.100}: make the bundle again"
             )
+        check_manifest(manifest, what=f"{self.root}/{MANIFEST}")
         return manifest
 
     def load(self, model: str, reference: str) -> tuple[ModelManifest, bytes]:

@@ -88,6 +88,11 @@ class Graph:
         """
         return cls(_loaded(onnx_bytes, what, seconds, providers), (), what, ())
 
+    @property
+    def is_accelerated(self) -> bool:
+        """Whether anything but the CPU runs it."""
+        return tuple(self._session.get_providers()) != CPU
+
     def feeds(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Arrange ``n`` rows of canonical columns as the graph's inputs.
 

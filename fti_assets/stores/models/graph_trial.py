@@ -61,19 +61,13 @@ def try_graph(manifest: str, graph: bytes, samples: str | None, seconds: float) 
     memory = _MEMORY + 4 * len(graph)
     # Before onnxruntime is imported, so that nothing it allocates escapes the limit.
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    from fti_assets.stores.models.graph import Graph
-    from fti_assets.stores.models.samples import Samples
+    from fti_assets.stores.models.opened_graph import open_graph
 
     code = 0
     try:
         record = from_json(ModelManifest, manifest, what="its manifest")
-        if record.kind == "graph":
-            Graph.plain(graph, what="it", seconds=seconds)
-        else:
-            loaded = Graph.from_bytes(graph, record.inputs, what="it", seconds=seconds)
-            if samples is not None:
-                asked = Samples.of_build(record, samples.encode(), what="its file of samples")
-                asked.check(loaded, record.outputs[0].name, what="it", seconds=seconds)
+        asked = None if samples is None else samples.encode()
+        open_graph(record, graph, asked, what="it", samples_file="its file of samples", seconds=seconds)
     except FtiError as error:
         print(str(error).replace("\n", " "), file=sys.stderr, flush=True)
         code = 1

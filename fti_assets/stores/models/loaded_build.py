@@ -9,6 +9,7 @@ from fti_assets.core.manifest import ModelManifest
 from fti_assets.errors import PredictionError
 from fti_assets.stores.models.execution import CPU
 from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.opened_graph import open_graph
 from fti_assets.stores.models.samples import SAMPLES, Samples
 from fti_assets.stores.models.store import ModelStore
 
@@ -47,9 +48,7 @@ def load_whole_build(store: ModelStore, model: str, reference: str, *, providers
         raise PredictionError(
             f"{what} is a graph that was published as it is: it has no features to look up. Ask it through a server, fti serve {model}"
         )
-    graph = Graph.from_bytes(graph_bytes, manifest.inputs, what=what, providers=providers)
-    samples = None
-    if SAMPLES in manifest.files:
-        samples = Samples.of_build(manifest, store.file(manifest, SAMPLES), what=str(store.folder(manifest) / SAMPLES))
-        samples.check(graph, manifest.outputs[0].name, what=what)
-    return LoadedBuild(manifest, graph, samples)
+    samples = store.file(manifest, SAMPLES) if SAMPLES in manifest.files else None
+    samples_file = str(store.folder(manifest) / SAMPLES)
+    opened = open_graph(manifest, graph_bytes, samples, what=what, samples_file=samples_file, providers=providers)
+    return LoadedBuild(manifest, *opened)

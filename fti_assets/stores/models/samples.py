@@ -78,15 +78,18 @@ class Samples:
         texts = [feature.name for feature in manifest.view.features if feature.type == "text"]
         return cls.from_json(text, texts=texts, what=what)
 
-    def check(self, graph: Graph, output: str, *, what: str, seconds: float = 60.0) -> None:
+    def check(
+        self, graph: Graph, output: str, *, what: str, seconds: float = 60.0, made_with: str | None = None
+    ) -> None:
         """Compare what a graph answers now.
 
         Args:
             seconds: how long it may take.
+            made_with: the version of onnxruntime that gave the answers, None if the build does not say.
 
         Raises:
-            PredictionError: it answers otherwise.
-            DamagedError: it does not answer, or not in time.
+            PredictionError: it answers otherwise, and onnxruntime is another or runs it on another device.
+            DamagedError: it does not answer, or not in time, or answers otherwise for no such reason.
         """
         import onnxruntime
 
@@ -99,9 +102,20 @@ class Samples:
             result = f"{answers[worst].tolist()} where it answered {self.answers[worst].tolist()}"
         else:
             result = f"{list(answers.shape)} where it answered {list(self.answers.shape)}"
+        version = onnxruntime.__version__
+        if made_with == version and not graph.is_accelerated:
+            raise DamagedError(
+                f"{what} answers {result} when it was made, with the same onnxruntime {version}: its manifest, graph or samples were "
+                "changed since. Restore the build's folder from a copy, or make another build champion"
+            )
+        if made_with == version:
+            raise PredictionError(
+                f"{what} answers {result} when it was made: the execution provider that it runs on does not compute what it was "
+                "judged by. Run it on the CPU (FTI_PROVIDERS=cpu)"
+            )
         raise PredictionError(
-            f"{what} answers {result} when it was made: onnxruntime {onnxruntime.__version__} does not compute what it was judged "
-            "by. Install the version that its manifest names under packages, or train and judge it again with this one"
+            f"{what} answers {result} when it was made: onnxruntime {version} does not compute what it was judged by. Install "
+            f"{made_with or 'the version that its manifest names under packages'}, or train and judge it again with this one"
         )
 
 

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -32,6 +32,7 @@ from fti_assets.errors import (
 from fti_assets.stores.file_kinds import check_folder
 from fti_assets.stores.files import locked, publish_folder, read_file, readable, reason, write_atomically, written
 from fti_assets.stores.models.aliases import AliasChange, Aliases, without_arm_of
+from fti_assets.stores.models.manifest_check import check_manifest, problem_of
 from fti_assets.stores.models.samples import SAMPLES
 
 _log = logging.getLogger(__name__)
@@ -76,6 +77,8 @@ class ModelStore:
         self._trial_seconds = trial_seconds
         self._last_manifest: tuple[tuple[Path, bytes], ModelManifest] | None = None
         """Of the manifest that was read last: its file and content, and what it says."""
+        self._tried: dict[tuple[str, str], ModelManifest] = {}
+        """The builds whose graphs ran here as their manifests say, by model and reference: each is tried once."""
 
     def models(self) -> tuple[str, ...]:
         """The names of the models that have a folder here."""
@@ -126,6 +129,8 @@ class ModelStore:
         from fti_assets.stores.models.graph_trial import check_graph
 
         folder = self._folder(manifest.model) / manifest.reference
+        if (problem := problem_of(manifest)) is not None:
+            raise StoreError(f"the manifest of {manifest.model}/{manifest.reference} {problem}: nothing was published")
         # Before the lock is taken: a trial may take minutes, and others publish and promote meanwhile.
         check_graph(manifest, graph, (files or {}).get(SAMPLES), seconds=self._trial_seconds)
         with written(folder), self._locked(manifest.model):
@@ -134,6 +139,7 @@ class ModelStore:
             ):  # a killed publisher's: living ones hold the lock
                 shutil.rmtree(abandoned, ignore_errors=True)
             publish_folder(folder, own | dict(files or {}))
+        self._tried[manifest.model, manifest.reference] = manifest
 
     def builds(self, model: str) -> list[ModelManifest]:
         """The manifests of all builds of a model, by cutoff, then by when they were made; empty without any.
@@ -141,8 +147,28 @@ class ModelStore:
         Raises:
             DamagedError: a manifest cannot be read.
         """
-        manifests = [self.manifest(model, reference) for reference in self._references(model)]
-        return sorted(manifests, key=lambda build: (instant(build.cutoff), instant(build.created_at), build.reference))
+        manifests, damaged = self.all_builds(model)
+        for error in damaged.values():
+            raise error
+        return manifests
+
+    def readable_builds(self, model: str) -> list[ModelManifest]:
+        """``builds`` without those whose manifests cannot be read, which the log names."""
+        manifests, damaged = self.all_builds(model)
+        for reference, error in damaged.items():
+            _log.warning("the build %s/%s is left out: %s", model, reference, error)
+        return manifests
+
+    def all_builds(self, model: str) -> tuple[list[ModelManifest], dict[str, StoreError]]:
+        """The manifests of a model's builds in the order of ``builds``, and why those of others, by reference, cannot be read."""
+        manifests, damaged = [], {}
+        for reference in self._references(model):
+            try:
+                manifests.append(self.manifest(model, reference))
+            except StoreError as error:
+                damaged[reference] = error
+        manifests.sort(key=lambda build: (instant(build.cutoff), instant(build.created_at), build.reference))
+        return manifests, damaged
 
     def manifest(self, model: str, reference: str) -> ModelManifest:
         """The manifest of one build.
@@ -161,11 +187,7 @@ class ModelStore:
                 f"{path} is the manifest of {f'{manifest.model}/{manifest.reference}':.100}: "
                 "the folder was moved or copied, put it back under its own name"
             )
-        for moment in (manifest.cutoff, manifest.created_at):
-            try:
-                instant(moment)
-            except ValueError as error:
-                raise DamagedError(f"{path} has {moment!r} where an instant in ISO text belongs") from error
+        check_manifest(manifest, what=str(path))
         self._last_manifest = (path, text), manifest
         return manifest
 
@@ -261,6 +283,8 @@ class ModelStore:
                 means something else than what the build learned from.
         """
         self._build(model, reference)
+        if self.aliases(model).champion == expected:
+            self.check_servable(model, reference, "champion")  # before the lock is taken, as in publish
 
         def change(aliases: Aliases) -> Aliases:
             if aliases.champion != expected:
@@ -280,14 +304,21 @@ class ModelStore:
             StoreError: there is nothing to go back to, or ``to`` is the champion, rejected, damaged or not there, or the
                 source of an on-demand function that is here means something else than what it learned from.
         """
-        if self.aliases(model).champion is None:
-            raise self._no_champion(model)
+
+        def target_of(aliases: Aliases) -> str:
+            if aliases.champion is None:
+                raise self._no_champion(model)
+            target = to or self._previous(aliases, aliases.champion)
+            if target == aliases.champion:
+                raise StoreError(f"{target} is the champion of model {model!r} itself: name the build to go back to")
+            return target
+
+        self.check_servable(
+            model, target_of(self.aliases(model)), "champion"
+        )  # before the lock is taken, as in publish
 
         def change(aliases: Aliases) -> Aliases:
-            champion = str(aliases.champion)
-            target = to or self._previous(aliases, champion)
-            if target == champion:
-                raise StoreError(f"{target} is the champion of model {model!r} itself: name the build to go back to")
+            champion, target = str(aliases.champion), target_of(aliases)
             changed = self.with_champion(aliases, target, reason=reason, run_id=run_id)
             marks = (*(mark for mark in changed.rolled_back if mark != champion), champion)
             return replace(changed, rolled_back=marks)
@@ -322,38 +353,59 @@ class ModelStore:
         return without_arm_of(changed, reference, reason)
 
     def check_servable(self, model: str, reference: str, role: str) -> None:
-        """Refuse a build that cannot have a role.
+        """Refuse a build that cannot have a role: what a predictor refuses when it loads one, short of the online store.
+
+        Its files are read and compared with their hashes each time; its graph is run and asked its samples once, on the CPU, and
+        not again after this object has published it.
 
         Raises:
-            StoreError: it was rejected, is damaged or is not there, or the source of an on-demand function that is here means
-                something else than what it learned from.
+            StoreError: it was rejected, is damaged or is not there, its graph does not run or answers otherwise than when it was
+                made, or the source of an on-demand function that is here means something else than what it learned from.
         """
-        # The graph is loaded too, for its hash: a damaged build must not serve.
-        manifest, _ = self.load(model, reference)
+        manifest, graph = self.load(model, reference)
         if manifest.status != "accepted":
             raise StoreError(
                 f"{model}/{reference} cannot be {role}: it is {_verdict(manifest)}. Accepted ones are {self._accepted(model)}"
             )
+        self._check_answers(manifest, graph, role)
         self._check_on_demand(manifest, role)
 
+    def _check_answers(self, manifest: ModelManifest, graph: bytes, role: str) -> None:
+        samples = self.file(manifest, SAMPLES) if SAMPLES in manifest.files else None
+        build = (manifest.model, manifest.reference)
+        if self._tried.get(build) == manifest:
+            return
+        # Not at the top: who reads manifests needs no runtime.
+        from fti_assets.stores.models.opened_graph import open_graph
+
+        what, samples_file = f"model {manifest.model!r} ({manifest.reference})", str(self.folder(manifest) / SAMPLES)
+        try:
+            open_graph(manifest, graph, samples, what=what, samples_file=samples_file, seconds=self._trial_seconds)
+        except (DamagedError, PredictionError) as error:
+            raise StoreError(
+                f"{manifest.model}/{manifest.reference} cannot be {role}, nothing was changed: {error}"
+            ) from error
+        self._tried[build] = manifest
+
     def newest_accepted(
-        self, model: str, *, before: str | None = None, at_or_before: str | None = None
+        self, model: str, *, before: str | None = None, at_or_before: str | None = None, besides: Collection[str] = ()
     ) -> ModelManifest | None:
-        """The newest accepted build that was not rolled back, None without any.
+        """The newest accepted build that was not rolled back, None without any; the log names those that cannot be read.
 
         Args:
             before: only cutoffs strictly before this instant, in ISO text.
             at_or_before: only cutoffs not after this instant, in ISO text.
+            besides: references of builds that are passed over.
         """
         limits: list[Callable[[datetime], bool]] = []
         if before is not None:
             limits.append(instant(before).__gt__)
         if at_or_before is not None:
             limits.append(instant(at_or_before).__ge__)
-        rolled_back = self.aliases(model).rolled_back
-        for build in reversed(self.builds(model)):
+        passed_over = {*self.aliases(model).rolled_back, *besides}
+        for build in reversed(self.readable_builds(model)):
             fits = all(limit(instant(build.cutoff)) for limit in limits)
-            if fits and build.status == "accepted" and build.reference not in rolled_back:
+            if fits and build.status == "accepted" and build.reference not in passed_over:
                 return build
         return None
 
@@ -379,7 +431,7 @@ class ModelStore:
                 ) from error
 
     def _accepted(self, model: str) -> str:
-        return one_of(build.reference for build in self.builds(model) if build.status == "accepted")
+        return one_of(build.reference for build in self.readable_builds(model) if build.status == "accepted")
 
     def _previous(self, aliases: Aliases, champion: str) -> str:
         for change in reversed(aliases.history):
@@ -392,8 +444,8 @@ class ModelStore:
 
     def _no_champion(self, model: str) -> NoChampionError:
         text = f"no champion for model {model!r} in {self.root}/: "
-        builds = self.builds(model)
-        if not builds:
+        builds, damaged = self.all_builds(model)
+        if not builds and not damaged:
             with readable(self.root):
                 check_folder(self.root)
                 is_folder = self.root.is_dir()
@@ -405,7 +457,8 @@ class ModelStore:
             other_models = [name for name in self.models() if name != model]
             holdings = f"the store has {one_of(other_models)}" if other_models else "the store is empty"
             return NoChampionError(f"{text}it has no builds; {holdings}. Materialize the model first")
-        listed = ", ".join(f"{build.reference} ({_verdict(build)})" for build in builds)
+        states = {build.reference: _verdict(build) for build in builds} | dict.fromkeys(damaged, "damaged")
+        listed = ", ".join(f"{reference} ({state})" for reference, state in states.items())
         accepted = any(build.status == "accepted" for build in builds)
         remedy = (
             "Promote an accepted one with fti promote"

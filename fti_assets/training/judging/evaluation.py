@@ -12,10 +12,9 @@ import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.extras import require
-from fti_assets.core.manifest import Task
+from fti_assets.core.manifest import OUTPUT_NAMES, Task
 from fti_assets.errors import DeclarationError, ModelError, one_of
 
-OUTPUT_NAMES: dict[Task, str] = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
 """The graph output of each task: ``[n]``, ``[n, k]`` and ``[n]``."""
 
 LARGEST_SLICES = 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -14,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core import clock
-from fti_assets.core.manifest import Column, DatasetManifest, DatasetRecord, ModelManifest
+from fti_assets.core.manifest import OUTPUT_NAMES, Column, DatasetManifest, DatasetRecord, ModelManifest
 from fti_assets.core.records import from_json
 from fti_assets.core.sql import quoted
 from fti_assets.core.times import instant
-from fti_assets.errors import ModelError, NotMaterializedError, PredictionError, one_of
+from fti_assets.errors import DamagedError, ModelError, NotMaterializedError, PredictionError, one_of
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.arrays import fetch_columns
@@ -35,7 +36,7 @@ from fti_assets.training.datasets.rows import where_the_parts_lie
 from fti_assets.training.datasets.split import HASH, SPLITS, TimeSplit, share_sql
 from fti_assets.training.encoders.encoders import check_encoders, fit_encoders
 from fti_assets.training.encoders.float32 import float32_warnings
-from fti_assets.training.judging.evaluation import OUTPUT_NAMES, baseline, evaluate, evaluate_slices
+from fti_assets.training.judging.evaluation import baseline, evaluate, evaluate_slices
 from fti_assets.training.judging.gates import ChampionScores, Scores
 from fti_assets.training.judging.picture_page import PICTURES, picture_page
 from fti_assets.training.models.card import model_card
@@ -43,6 +44,7 @@ from fti_assets.training.models.data import TrainingData, refuse_one_class
 from fti_assets.training.models.export import ExportedModel, export
 from fti_assets.training.models.model import Model
 
+_log = logging.getLogger(__name__)
 _JOINED = ("joins", "on_demand", "features")
 _PACKAGES = [
     "fti_assets",
@@ -241,9 +243,33 @@ def _champion_scores(
     exported: ExportedModel,
 ) -> ChampionScores | None:
     """The champion on the test rows that it has not trained on, and the challenger on the same ones."""
-    champion = store.newest_accepted(model.name, before=dataset.cutoff)
-    if champion is None:
-        return None
+    damaged: list[str] = []
+    while True:
+        champion = store.newest_accepted(model.name, before=dataset.cutoff, besides=damaged)
+        if champion is None:
+            return None
+        try:
+            _, graph = load_build(store, champion.model, champion.reference)
+        except DamagedError as error:  # nobody can compare with it any more: the one before it is what there is
+            _log.warning("%s is not compared with %s, which is damaged: %s", model.name, champion.reference, error)
+            damaged.append(champion.reference)
+        except (PredictionError, NotMaterializedError) as error:
+            return ChampionScores(champion.reference, problem=f"cannot be compared with: {error}")
+        else:
+            return _scores_beside(champion, graph, model, lake, dataset, test, data, outputs, exported)
+
+
+def _scores_beside(
+    champion: ModelManifest,
+    graph: Graph,
+    model: Model,
+    lake: Lake,
+    dataset: DatasetManifest,
+    test: _Split,
+    data: TrainingData,
+    outputs: Mapping[str, np.ndarray],
+    exported: ExportedModel,
+) -> ChampionScores:
     try:
         untrained = _untrained(lake, champion, dataset, test)
         if champion.view != dataset.view:  # it is joined anew
@@ -252,7 +278,6 @@ def _champion_scores(
         chosen = untrained[rows]
         if not chosen.any():
             raise ModelError(f"its spine {champion.view.spine_table.name} has none of the test rows")
-        _, graph = load_build(store, champion.model, champion.reference)
         answers = graph.run({name: values[chosen] for name, values in columns.items()})
         if "probabilities" in answers:
             answers["probabilities"] = _in_classes(answers["probabilities"], champion.classes, exported.classes)

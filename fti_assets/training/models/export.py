@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.extras import require
-from fti_assets.core.manifest import GraphInput, GraphOutput, Task
+from fti_assets.core.manifest import OUTPUT_NAMES, GraphInput, GraphOutput, Task
 from fti_assets.errors import ExportError, ModelError, one_of
 from fti_assets.stores.models.graph import Graph
 from fti_assets.stores.models.samples import Samples
 from fti_assets.training.encoders.encoders import DENSE
 from fti_assets.training.encoders.graph import ML_OPSET, OPSET, EncoderModel
-from fti_assets.training.judging.evaluation import OUTPUT_NAMES
 from fti_assets.training.models.comparison_rows import ComparisonRows, comparison_rows
 from fti_assets.training.models.core import MATRIX, TRACING, Core, core_of
 from fti_assets.training.models.data import TrainingData

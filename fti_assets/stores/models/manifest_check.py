@@ -1,0 +1,122 @@
+"""What a build's manifest must say beyond the types of its fields, so that nothing later stumbles over it or answers otherwise."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import PurePath
+
+from fti_assets.core.manifest import OUTPUT_NAMES, ModelManifest, ViewRecord
+from fti_assets.core.sql import is_name
+from fti_assets.core.times import instant, microseconds
+from fti_assets.core.types import INPUTS, SIDES, ColumnType
+from fti_assets.errors import DamagedError, excerpt, listed, one_of
+
+_LONGEST = microseconds(timedelta.max)
+
+
+def check_manifest(manifest: ModelManifest, *, what: str) -> None:
+    """Refuse a manifest that no build of this library has.
+
+    Args:
+        what: where it is from, for the error.
+
+    Raises:
+        DamagedError: its outputs, classes, inputs, view, times or files cannot be; one sentence says which.
+    """
+    problem = problem_of(manifest)
+    if problem is not None:
+        raise DamagedError(f"{what} {problem}. Restore the file from a copy, or use another build")
+
+
+def problem_of(manifest: ModelManifest) -> str | None:
+    """The first thing that a manifest says and no build of this library has, None if there is none."""
+    return next(_problems(manifest), None)
+
+
+def _problems(manifest: ModelManifest) -> Iterator[str]:
+    for moment in (manifest.cutoff, manifest.created_at):
+        try:
+            instant(moment)
+        except ValueError:
+            yield f"has {excerpt(moment)} where an instant in ISO text belongs"
+    for name in manifest.files:
+        if PurePath(name).name != name:
+            yield f"names {excerpt(name)} as a file of the build: a plain name is expected"
+    view = manifest.view
+    if manifest.kind == "graph":
+        if manifest.inputs or manifest.outputs or view.features:
+            yield "is of the kind 'graph', a graph that was published as it is, and yet names inputs, outputs or features"
+        return
+    output = OUTPUT_NAMES[manifest.task]
+    names = [one.name for one in manifest.outputs]
+    if output not in names:
+        yield f"has the outputs {listed(names) if names else 'none'}: {output!r} is that of the task {manifest.task!r}"
+    if manifest.task == "multiclass" and (not manifest.classes or len(set(manifest.classes)) < len(manifest.classes)):
+        yield f"has the classes {excerpt(manifest.classes)}: a multiclass model has some, each once"
+    for name, encoder in manifest.encoders.items():
+        if isinstance(encoder, dict) and not _are_values(encoder.get("categories", [])):
+            yield f"has an encoder of {excerpt(name)} with the categories {excerpt(encoder['categories'])}: a list of values is expected"
+    yield from _problems_of_times(view)
+    yield from _problems_of_names(view)
+    yield from _problems_of_columns(manifest)
+
+
+def _are_values(categories: object) -> bool:
+    return isinstance(categories, list | tuple) and not any(isinstance(one, list | dict) for one in categories)
+
+
+def _problems_of_times(view: ViewRecord) -> Iterator[str]:
+    durations = [(f"the serving delay of the group {excerpt(one.group)}", one.serving_delay_us) for one in view.joins]
+    durations += [
+        (f"the ttl of the group {excerpt(one.group)}", one.ttl_us) for one in view.joins if one.ttl_us is not None
+    ]
+    durations.append(("the serving delay of the spine", view.times.serving_delay_us))
+    for what, value in durations:
+        if not 0 <= value <= _LONGEST:
+            yield f"has {excerpt(value)} microseconds as {what}: between 0 and {_LONGEST} is expected"
+
+
+def _problems_of_names(view: ViewRecord) -> Iterator[str]:
+    for what, name, version in [
+        ("spine", view.spine, view.spine_version),
+        *(("group", one.group, one.version) for one in view.joins),
+    ]:
+        if not is_name(name):
+            yield f"names the {what} {excerpt(name)}: names are [a-z_][a-z0-9_]*"
+        if version < 1:
+            yield f"names version {excerpt(version)} of the {what} {name!r}: versions count from 1"
+    for one in view.joins:
+        if not one.keys:
+            yield f"joins the group {one.group!r} by no key"
+
+
+def _problems_of_columns(manifest: ModelManifest) -> Iterator[str]:
+    """What is taken from nowhere, and inputs that cannot be filled."""
+    view = manifest.view
+    types: dict[str, ColumnType] = {column.name: column.type for column in view.request}
+    if view.prediction_time is not None:
+        types[view.prediction_time] = "timestamp"
+    taken = [key.spine for joined in view.joins for key in joined.keys]
+    yield from _from_nowhere("a group's key", taken, types)
+    types |= {column.feature: column.type for joined in view.joins for column in joined.columns}
+    for call in view.on_demand:
+        yield from _from_nowhere(f"the on-demand function {excerpt(call.name)}", call.inputs, types)
+        types |= {output.name: output.type for output in call.outputs}
+    yield from _from_nowhere("the view", [feature.name for feature in view.features], types)
+    if not manifest.inputs:
+        yield "names no input of the graph"
+    for one in manifest.inputs:
+        yield from _from_nowhere(f"the graph's input {excerpt(one.name)}", one.features, types)
+        kinds = [types[name] for name in one.features if name in types]
+        fits = all(one.type in SIDES[kind].inputs for kind in kinds)
+        if not kinds or not fits or (len(kinds) > 1 and one.type != "float32"):
+            filling = f"{listed(one.features)} of types {one_of(kinds)}" if kinds else "nothing"
+            yield (
+                f"fills the graph's input {excerpt(one.name)}, {INPUTS[one.type].tensor}, with {filling}: that is no input that a "
+                "model of this library has"
+            )
+
+
+def _from_nowhere(what: str, names: "list[str] | tuple[str, ...]", types: dict[str, ColumnType]) -> Iterator[str]:
+    for name in names:
+        if name not in types:
+            yield f"takes {excerpt(name)} for {what} from nowhere: there are {one_of(types)}"

@@ -44,6 +44,14 @@ NONE = [  # no addresses that a library can read, in which there is a password n
     "redis://ann:s3cret",
     "rediss://ann:s3cret@127.0.0.1:1/0?ssl_cert_reqs=s3cret",
     "redis://ann:s3cret@127.0.0.1:1/0?protocol=s3cret",
+    "redis://s3cret@[::1/0",
+    "redis://s3cret@127.0.0.1:x/0",
+    "redis://127.0.0.1:1/0?db=s3cretx",
+    "redis://127.0.0.1:1/0?socket_timeout=s3cret",
+    "redis:/127.0.0.1/s3cret",
+    "redis://127.0.0.1:1/s3cret/0",
+    "redis://127.0.0.1:1/0/s3cret?db=1",
+    "rediss://127.0.0.1:1/s3cret#0",
 ]
 OTHERS = [
     "s3://key:s3cret@bucket/x",
@@ -77,6 +85,8 @@ def test_no_secret_is_shown_or_left_in_a_text(address: str) -> None:
         "stores/online",
         "/tmp/a=b/c@d",
         "redis://127.0.0.1:6379/0?prefix=x",
+        "redis://127.0.0.1:6379/0/",
+        "redis://127.0.0.1:6379/?db=2&socket_timeout=0.5",
         "redis://[::1]:6379/0",
         "s3://bucket/2013-0?-*.parquet",
         "https://h/@scope/x.parquet",

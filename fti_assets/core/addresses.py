@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from urllib.parse import parse_qsl, unquote, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-HARMLESS = (
-    "prefix",
-    "db",
-    "socket_timeout",
-    "socket_connect_timeout",
-    "sslmode",
-    "connect_timeout",
-    "application_name",
-)
-"""The options of a URL that are shown; any other may hold a password or a signature."""
+_NUMBER = r"\d+(\.\d+)?"
+_HARMLESS = {
+    "prefix": r".*",
+    "db": r"\d+",
+    "socket_timeout": _NUMBER,
+    "socket_connect_timeout": _NUMBER,
+    "sslmode": r"[a-z-]+",
+    "connect_timeout": _NUMBER,
+    "application_name": r".*",
+}
+"""The options of a URL that are shown, each where it is what it should be; any other may hold a password or a signature."""
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}[^\s'\"]*")
 _START = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}")
@@ -26,6 +27,7 @@ _PAIR = re.compile(
     r"(?i)\b((?:[\w-]*(?:password|passwd|secret|token|signature|credential|access_key)[\w-]*|scram_\w+_key)\s*=\s*)"
     r"('(?:[^'\\]|\\.)*'|[^\s&'\",;]+)"
 )
+_REDIS = ("redis:", "rediss:")
 _SHORTEST = 3
 """A secret of fewer letters is not looked for in a text: too much of it would go."""
 
@@ -69,9 +71,11 @@ def secrets_of(address: object) -> Iterator[str]:
         yield value.strip("'")
     if _START.match(text) is None:
         return
-    _, credentials, location = _split(text)
-    secrets = [credentials.partition(":")[2]] if credentials else []
-    secrets += [value for name, value in _options(location)[1] if name not in HARMLESS]
+    start, credentials, location = _split(text)
+    user, _, password = credentials.partition(":")
+    secrets = [password] if _is_readable(text) else [user, password]
+    secrets += [value for name, value in _options(location)[1] if not _is_harmless(name, value)]
+    secrets += [word] if (word := _no_database(start, location)) else []
     for secret in filter(None, secrets):
         yield secret
         yield unquote(secret)
@@ -80,9 +84,33 @@ def secrets_of(address: object) -> Iterator[str]:
 def _shown_url(url: str) -> str:
     start, credentials, location = _split(url)
     plain, options = _options(location)
-    kept = urlencode([(name, value) for name, value in options if name in HARMLESS])
-    user = credentials.partition(":")[0]
-    return _PAIR.sub(r"\1***", f"{start}{user}{'@' if user else ''}{plain}{'?' if kept else ''}{kept}")
+    kept = urlencode([(name, value) for name, value in options if _is_harmless(name, value)])
+    user = credentials.partition(":")[0] if _is_readable(url) else ""  # where nobody can tell, it may be a password
+    if word := _no_database(start, location):
+        plain = f"{plain.removesuffix(word)}***"
+    result = _PAIR.sub(r"\1***", f"{start}{user}{'@' if user else ''}{plain}{'?' if kept else ''}{kept}")
+    return url if result == url else _shown_url(result)  # what is left may be read otherwise
+
+
+def _is_readable(url: str) -> bool:
+    """Whether a URL is one by the rules, so that what stands before the host is a user."""
+    try:
+        urlsplit(url).port  # noqa: B018 - refuses what is none
+    except ValueError:
+        return False
+    return True
+
+
+def _is_harmless(name: str, value: str) -> bool:
+    return name in _HARMLESS and re.fullmatch(_HARMLESS[name], value) is not None
+
+
+def _no_database(start: str, location: str) -> str:
+    """What stands in an address of Redis in place of the database's number and is none, such as a password; else empty."""
+    if not start.startswith(_REDIS):
+        return ""
+    path = _options(location)[0].partition("/")[2]
+    return "" if path.rstrip("/").isdecimal() or path == "***" else path
 
 
 def _split(url: str) -> tuple[str, str, str]:

@@ -125,7 +125,7 @@ def _hidden(at: Any) -> Any:
     """A location as Dagster may show it, in its pages and in the records of runs; the whole of it stays in memory."""
     if isinstance(at, Path):
         return str(at)
-    if not isinstance(at, str) or isinstance(at, dg.EnvVar) or at in _whole or shown(at) == at:
+    if not isinstance(at, str) or isinstance(at, dg.EnvVar) or at in _whole or _MARK in at or shown(at) == at:
         return at
     number = 1  # two addresses that differ in their passwords alone are told apart by it
     while _whole.setdefault(text := f"{shown(at)}{_MARK}{number if number > 1 else ''}", at) != at:

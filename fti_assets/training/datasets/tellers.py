@@ -11,7 +11,7 @@ import duckdb
 from fti_assets.core.manifest import Column
 from fti_assets.core.sql import quoted
 from fti_assets.core.types import NUMERIC
-from fti_assets.training.datasets.orders import TOGETHER, below, in_order, in_ranges, maybe_in_order
+from fti_assets.training.datasets.orders import TOGETHER, below, in_order, in_runs, maybe_in_order, maybe_in_runs
 
 _FEWEST = 20
 """Of fewer rows chance alone may tell every label."""
@@ -41,8 +41,8 @@ class LabelFacts:
 
     @property
     def is_class(self) -> bool:
-        """Whether it has more than two values, which come again: what tells two is asked with the rest."""
-        return 2 < self.values <= self.rows // 2
+        """Whether its values come again."""
+        return 2 <= self.values <= self.rows // 2
 
     def of(self, source: str) -> str:
         """The SQL of the rows of a source with what is asked of their labels, to be run with ``asked``."""
@@ -69,19 +69,24 @@ def tellers(
     by_value = not_ruled_out(connection, table, features, label)
     orderly = [one for one in features if one.type in ("integer", "number")] if label.is_amount else []
     orderly = maybe_in_order(connection, table, orderly, label.y)
-    apart = in_ranges(connection, f"(FROM {table} LIMIT {_FIRST})", features, label.y) if label.is_class else []
+    sides = " UNION ALL ".join(
+        f"(FROM {table} WHERE {label.y} {side} $commonest LIMIT {_FEWEST})" for side in ("=", "<>")
+    )
+    asked = {"commonest": label.commonest}
+    apart = maybe_in_runs(connection, f"({sides})", features, label.y, asked) if label.is_class else []
     if label.rows > 5 * _SAMPLE:
         # A sample rules out almost every feature; only what is left is asked of all rows. Repeatable, so that a rerun
         # says the same.
         sample = f"(FROM {table} USING SAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1))"
         by_value = telling(connection, sample, by_value, label, least=0)
         orderly = in_order(connection, sample, orderly, label.y)
-        apart = in_ranges(connection, sample, apart, label.y)
+        apart = maybe_in_runs(connection, sample, apart, label.y)
     results = {
         *telling(connection, table, by_value, label, least=_FEWEST),
         *in_order(connection, table, orderly, label.y, least=_FEWEST),
-        *in_ranges(connection, table, apart, label.y, least=_FEWEST, agreeing=_AGREEING),
     }
+    apart = [feature for feature in apart if feature not in results]
+    results |= {*in_runs(connection, table, apart, label.y, least=_FEWEST, agreeing=_AGREEING)}
     return [feature.name for feature in features if feature in results]
 
 

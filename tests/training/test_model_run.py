@@ -376,6 +376,21 @@ def test_a_champion_without_common_rows_fails_its_gate(bench: Bench) -> None:
     assert "cannot be compared with: features.outcomes_v7 is not in the offline store" in verdict.reason
 
 
+def test_a_damaged_champion_is_passed_over_by_gates(bench: Bench) -> None:
+    (whole,) = bench.made.builds("buyer")
+    spoilt, unreadable = (bench.published(cutoff).reference for cutoff in ("07", "07T12:00"))
+    (bench.store.root / "buyer" / spoilt / "model.onnx").write_bytes(b"")
+    (bench.store.root / "buyer" / unreadable / "manifest.json").write_text("{")
+    bench.train(buyer(gates=[NOT_WORSE]), "08")
+    built = bench.store.readable_builds("buyer")
+    reasons = [
+        verdict.reason for build in built if build.reference not in (whole.reference, spoilt) for verdict in build.gates
+    ]
+    assert "champion" in reasons[-1]
+    assert spoilt not in reasons[-1]
+    assert unreadable not in reasons[-1]
+
+
 def test_backfilling_older_cutoff_does_not_move_champion_back(bench: Bench) -> None:
     champion = bench.published("07", promoted=True).reference
     model = buyer()

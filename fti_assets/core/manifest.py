@@ -21,6 +21,9 @@ DECLARED = "__fti_on_demand__"
 OUTPUT_NAMES: dict[Task, str] = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
 """The graph output that holds a prediction's value, by task."""
 
+NOT_NULLABLE = "not_nullable"
+"""Pandera's name of the check that a column holds no null."""
+
 NUMBERS = "numbers"
 """The graph input that holds every plain number, float32 ``[n, k]``, in the order of its ``features``."""
 
@@ -114,7 +117,11 @@ class OnDemandCall:
 
 @record(frozen=True)
 class ColumnRule:
-    """A check of the spine's schema on one field of a request: Pandera's name of it and its arguments, times as ISO text."""
+    """A check of the spine's schema on one field of a request: Pandera's name of it and its arguments, times as ISO text.
+
+    ``NOT_NULLABLE``, without arguments, is that of a field which the schema does not let be null; a manifest of an earlier release has
+    none of these, and its fields may all be null.
+    """
 
     column: str
     check: str

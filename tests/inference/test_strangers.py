@@ -11,7 +11,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import fti_assets as fti
-from fti_assets.core.manifest import Column
+from fti_assets.core.manifest import Column, ColumnRule
 from fti_assets.errors import ModelError, PredictionError, RequestError
 from fti_assets.features.validation.schema import column_rules
 from fti_assets.inference.serving.predictor import Predictor
@@ -24,34 +24,43 @@ SCHEMA = pa.DataFrameSchema(
         "visits": pa.Column(int, pa.Check.ge(0, raise_warning=True)),
         "plan": pa.Column(str, pa.Check.str_matches("[a-z]+$"), nullable=True),
         "region": pa.Column(int),
+        "active": pa.Column(bool),
+        "word": pa.Column(str, pa.Check.isin(["", "a", "b"])),
+        "note": pa.Column(str, pa.Check.isin(["a", "b"]), nullable=True),
         "churned": pa.Column(bool),
     }
 )
 REQUEST = {"customer_id": 1, "age": 33, "visits": 3, "plan": "pro", "region": 7}
+REQUEST |= {"active": True, "word": "a", "note": "b"}
 
 
-def materialize(home: Path, region: int = 7) -> Any:
-    rows = pd.DataFrame(
+def training_rows(region: int = 7) -> pd.DataFrame:
+    return pd.DataFrame(
         {
             "customer_id": range(200),
             "age": np.arange(200) % 80,
             "visits": np.arange(200) % 7,
             "plan": np.where(np.arange(200) % 3, "pro", "free"),
             "region": region + np.arange(200) % 2,
+            "active": np.arange(200) % 2 == 0,
+            "word": np.array(["", "a", "b"])[np.arange(200) % 3],
+            "note": np.array([None, "a", "b"])[np.arange(200) % 3],
             "churned": np.arange(200) % 5 == 0,
         }
     )
 
+
+def materialize(home: Path, region: int = 7) -> Any:
     @fti.feature_group(keys=["customer_id"], schema=SCHEMA)
     def customers() -> pd.DataFrame:
-        return rows
+        return training_rows(region)
 
     view = fti.FeatureView(
         name="churn_view",
         spine=customers,
         label=fti.Label(customers["churned"]),
-        features=[customers["age", "visits", "plan", "region"]],
-        encoders={"plan": fti.OneHot(), "region": fti.OneHot()},
+        features=[customers["age", "visits", "plan", "region", "active", "word", "note"]],
+        encoders={name: fti.OneHot() for name in ("plan", "region", "word", "note")},
     )
 
     @fti.model(dataset=view, task="binary")
@@ -105,6 +114,43 @@ def test_a_value_that_the_schema_refuses_is_reported(home):
     assert [answer.out_of_schema for answer in answers] == [("age",), (), ("age", "plan")]
 
 
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT, np.float64("nan")])
+def test_a_missing_value_is_reported_where_the_schema_allows_none(home, missing):
+    fields = dict.fromkeys(["visits", "region", "active", "word"], missing)
+    predictor = load(home)
+    assert predictor.predict(REQUEST | fields).out_of_schema == ("visits", "region", "active", "word")
+    columns = {name: [value, missing if name in fields else value] for name, value in REQUEST.items()}
+    marks = predictor.predict_columns(columns).out_of_schema
+    assert {name: mark.tolist() for name, mark in marks.items()} == {key: [False, True] for key in fields}
+    with pytest.raises(RequestError, match="request 1: 'visits' is None, which its schema refuses"):
+        load(home, out_of_schema="error").predict([REQUEST, REQUEST | {"visits": missing}])
+
+
+def test_a_missing_value_is_not_reported_where_the_schema_allows_it(home):
+    missing = [None, float("nan"), pd.NA]
+    requests = [REQUEST | {"age": value, "plan": value, "note": value} for value in missing]
+    answers = load(home, unknown_categories="error", out_of_schema="error").predict(requests)
+    assert {(answer.unknown, answer.out_of_schema) for answer in answers} == {((), ())}
+
+
+def test_the_empty_text_is_missing_where_the_schema_allows_that(home):
+    assert load(home).predict(REQUEST | {"plan": "", "note": ""}).out_of_schema == ()
+
+
+def test_no_training_row_is_out_of_schema(home):
+    predictor = load(home, out_of_schema="error")
+    rows = training_rows().drop(columns="churned")
+    requests = [row.to_dict() for _, row in rows.iterrows()]
+    assert [predictor.predict(request).out_of_schema for request in requests[:20]] == [()] * 20
+    assert predictor.predict_columns(rows).out_of_schema == {}
+    assert {answer.out_of_schema for answer in predictor.predict(requests)} == {()}
+
+
+def test_a_manifest_without_nullability_lets_every_field_be_null():
+    rules = RequestRules([ColumnRule("plan", "isin", {"allowed_values": ["pro"]})], [Column("plan", "text")])
+    assert [rules.broken_by([value]) for value in (None, "", "pro", "gold")] == [(), (), (), ("plan",)]
+
+
 def test_a_rule_that_warns_is_not_reported(home):
     assert load(home).predict(REQUEST | {"visits": -1}).out_of_schema == ()
 
@@ -155,7 +201,7 @@ def test_rules_of_requests_are_those_of_pandera(check, values):
     kind = "timestamp" if isinstance(values[0], pd.Timestamp) else "text" if isinstance(values[0], str) else "integer"
     schema = pa.DataFrameSchema({"a": pa.Column(checks=check)})
     rules = RequestRules(column_rules(schema, ["a"]), [Column("a", kind)])
-    for value in values:
+    for value in [*values, None]:
         try:
             schema.validate(pd.DataFrame({"a": [value]}))
             expected: tuple[str, ...] = ()

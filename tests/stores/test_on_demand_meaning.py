@@ -1,11 +1,13 @@
 """What changes the identity of an on-demand function, and what does not."""
 
+import ast
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from fti_assets.core.on_demand.source import source_file
 from fti_assets.errors import DeclarationError
 
 FIXED = "eb0342e878ed3b0c5100fbf967624edb2ebf40ca46025246537999ad45d649e4"
+FORMAT = "ee2be38e67ef19533db962fc78b41f5ad76738223c023ce0d8089c1bde86e978"
 Write = Callable[..., None]
 
 SOURCE = '''"""A module."""
@@ -68,6 +71,23 @@ def test_the_hash_is_the_same_everywhere(write: Write) -> None:
         od_fixed="from fti_assets import on_demand\nA = 1\n@on_demand(outputs={'y': int})\ndef f(x):\n    return {'y': x + A}\n"
     )
     assert meaning("od_fixed", "f") == FIXED
+
+
+def test_an_empty_text_in_a_format_string_changes_nothing(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.12.1 puts one behind the field at the end of a format, as in the tree that is made by hand here."""
+    write(od_format='def f(q, k):\n    return f"{q:>{k}}" + f"{q}" + \'\'\n')
+    before = meaning("od_format", "f")
+    parse = ast.parse
+
+    def with_empty_texts(*arguments: Any, **named: Any) -> Any:
+        tree = parse(*arguments, **named)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                node.values.append(ast.Constant(""))
+        return tree
+
+    monkeypatch.setattr(ast, "parse", with_empty_texts)
+    assert meaning("od_format", "f") == before == FORMAT
 
 
 @pytest.mark.parametrize(

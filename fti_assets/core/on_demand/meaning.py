@@ -252,6 +252,10 @@ def _plain(node: Any, with_docs: bool, with_annotations: bool) -> Any:
                 continue
             if not with_annotations and name in ("annotation", "returns") and isinstance(node, _ANNOTATED):
                 continue
+            if name == "values" and isinstance(node, ast.JoinedStr):
+                value = [one for one in value if not _is_empty(one)]  # which Python 3.12.1 adds behind a nested field
+                if not value:
+                    continue
             if name == "body" and isinstance(node, DEFINITIONS) and not with_docs and _is_text(value[0]):
                 value = value[1:]
             fields.append([name, _plain(value, with_docs, with_annotations)])
@@ -259,6 +263,10 @@ def _plain(node: Any, with_docs: bool, with_annotations: bool) -> Any:
     if isinstance(node, list):
         return [_plain(one, with_docs, with_annotations) for one in node]
     return [type(node).__name__, repr(node)]
+
+
+def _is_empty(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value == ""
 
 
 def _is_text(statement: ast.AST) -> bool:

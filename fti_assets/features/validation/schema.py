@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fti_assets.core.manifest import ColumnRule
+from fti_assets.core.manifest import NOT_NULLABLE, ColumnRule
 from fti_assets.core.rules import Rule
 from fti_assets.core.times import naive_utc
 from fti_assets.core.types import ColumnType
@@ -91,7 +91,8 @@ def described(schema: pa.DataFrameSchema | None) -> tuple[object, ...]:
 
 
 def column_rules(schema: pa.DataFrameSchema | None, columns: Iterable[str]) -> list[ColumnRule]:
-    """The checks of single values that a schema has for some columns, without those that only warn and those of the user's own."""
+    """The checks of single values that a schema has for some columns, nullability among them, without those that only warn and those
+    of the user's own."""
     if schema is None:
         return []
     import pandera.pandas as pa
@@ -99,7 +100,13 @@ def column_rules(schema: pa.DataFrameSchema | None, columns: Iterable[str]) -> l
 
     rules = []
     for name in columns:
-        for check in schema.columns[name].checks if name in schema.columns else ():
+        if name not in schema.columns:
+            continue
+        column = schema.columns[name]
+        # Rows without a column that is not required have nulls there, and a default takes their place before they are looked at.
+        if column.required and not column.nullable and column.default is None:
+            rules.append(ColumnRule(name, NOT_NULLABLE, {}))
+        for check in column.checks:
             own = type(check) is pa.Check and isinstance(check._check_fn, Dispatcher)
             arguments = _plain(check._check_kwargs) if own and not check.raise_warning and check.ignore_na else None
             if arguments is not None:

@@ -57,7 +57,8 @@ class Prediction(_LateFields):
     ``value`` is the probability (binary), a dict of class to probability (multiclass) or the value (regression);
     ``features`` what the model saw, raw, None where missing; ``missing`` the group tables that brought no row or
     a stale one; ``at`` the prediction time, naive UTC. ``unknown`` names the features with a category that the model
-    did not learn, which it treats as missing, and ``out_of_schema`` the fields with a value that the spine's schema would refuse.
+    did not learn, which it treats as missing, and ``out_of_schema`` the fields with a value that the spine's schema would refuse, a
+    missing one where it lets none be null.
     ``ages`` says of each group's row how many seconds before ``at`` its event time is, a stale row's too; None without a row, and for
     a lookup. A group that is joined more than once stands there by the spine's columns, as ``airports_v1[dest]``. ``overridden`` names
     what the caller gave in place of the looked-up values, and ``explanation`` is there if it was asked for.

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fti_assets.core.manifest import Column, ColumnRule
+from fti_assets.core.manifest import NOT_NULLABLE, Column, ColumnRule
 from fti_assets.core.times import instant
 from fti_assets.core.types import ColumnType
 
@@ -20,28 +20,40 @@ class RequestRules:
 
     >>> column = Column("age", "integer")
     >>> rules = RequestRules([ColumnRule("age", "less_than_or_equal_to", {"max_value": 120})], [column])
-    >>> rules.broken_by([10**12])
-    ('age',)
+    >>> rules.broken_by([10**12]), rules.broken_by([None])
+    (('age',), ())
     """
 
     def __init__(self, rules: Sequence[ColumnRule], columns: Sequence[Column]) -> None:
         self.columns = tuple(dict.fromkeys(rule.column for rule in rules))
         """The fields that have rules, in the order of the rules."""
         slots = {column.name: (slot, column.type) for slot, column in enumerate(columns)}
-        self._rules: list[tuple[str, int, Passes]] = []
+        never_null = {rule.column for rule in rules if rule.check == NOT_NULLABLE}
+        self._rules: list[tuple[str, int, tuple[Any, ...], Passes]] = []
         for rule in rules:
             if rule.column in slots and rule.check in _CHECKS:
                 slot, kind = slots[rule.column]
-                self._rules.append((rule.column, slot, _CHECKS[rule.check](_read(rule.arguments, kind))))
+                passes = _CHECKS[rule.check](_read(rule.arguments, kind))
+                self._rules.append((rule.column, slot, _MISSING[rule.column in never_null], passes))
+            elif rule.column in slots and rule.check == NOT_NULLABLE:
+                self._rules.append((rule.column, slots[rule.column][0], (), lambda value: value is not None))
 
     def broken_by(self, values: Sequence[Any]) -> tuple[str, ...]:
-        """The fields whose values break a rule; a missing value breaks none."""
-        if not self._rules:
-            return ()
+        """The fields whose values break a rule.
+
+        A missing value breaks none but that there must be one. In a field that may be null the empty text is a missing value, too; in
+        one that may not it is text, as it is to the schema.
+        """
         broken = [
-            name for name, slot, passes in self._rules if (value := values[slot]) is not None and not passes(value)
+            name
+            for name, slot, missing, passes in self._rules
+            if (value := values[slot]) not in missing and not passes(value)
         ]
         return tuple(dict.fromkeys(broken))
+
+
+_MISSING: dict[bool, tuple[Any, ...]] = {True: (None,), False: (None, "")}
+"""What is no value to the checks of a field, by whether the field must have one."""
 
 
 def _read(arguments: Mapping[str, Any], kind: ColumnType) -> dict[str, Any]:

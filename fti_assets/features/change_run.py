@@ -9,12 +9,14 @@ from typing import Any
 import duckdb
 
 from fti_assets.core.names import PARTITION, WHOLE
-from fti_assets.core.sql import quoted, temporary_name
+from fti_assets.core.sql import quoted
 from fti_assets.core.times import Partition
-from fti_assets.errors import DataError, DeclarationError, one_of
+from fti_assets.core.types import SIDES
+from fti_assets.errors import DataError, DeclarationError
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.changes import ChangeFeed, Changes, FeedPosition, net_changes
-from fti_assets.features.rows.frames import relation_of
+from fti_assets.features.rows.deletes import staged_deletes
+from fti_assets.features.rows.frames import has_no_columns, relation_of
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.rename import renamed, renamed_names
 from fti_assets.features.rows.staging import Staged, stage
@@ -62,21 +64,29 @@ def stage_changes(lake: Lake, group: FeatureGroup, layout: Layout, changes: Chan
 
     Raises:
         DeclarationError: the group has partitions.
-        DataError: the batch says both upserts and appends, lacks a column, or gives no rows before any are stored.
+        DataError: the batch says both upserts and appends, lacks a column, or has deletes of other types than the stored ones.
     """
     refuse_partitioned(group)
     rows, deletes, position, appends = _settled(lake, group, layout, changes)
+    of_rows = of_deletes = layout
+    if isinstance(changes, ChangeFeed):  # its rows were renamed before their operations were read
+        of_rows = of_deletes = replace(layout, rename={})
     if rows is None:
-        if not lake.has(group.table):
-            raise DataError(
-                f"{group.table_name} gave no rows and nothing is stored yet, so its columns are not known: give an empty frame "
-                "that has the columns"
-            )
-        rows, layout = lake.rows(group.table).limit(0), replace(layout, rename={})
-    elif isinstance(changes, ChangeFeed):
-        layout = replace(layout, rename={})  # its rows were renamed before their operations were read
-    table, by = _staged_deletes(lake, group, layout, deletes)
-    staged = stage(lake.connection, rows, layout, [Partition(WHOLE)])
+        rows, of_rows = _no_rows(lake, group, layout), replace(layout, rename={})
+    staged = stage(lake.connection, rows, of_rows, [Partition(WHOLE)])
+    table: str | None = None
+    by: tuple[str, ...] = ()
+    if deletes is not None:
+        has_rows, types = _has_rows(lake, group), lake.staged_types(staged.table)
+        table, by = staged_deletes(
+            lake.connection,
+            deletes,
+            of_deletes,
+            keys=group.keys,
+            identity=group.identity,
+            types=types | lake.types(group.table) if has_rows else types,
+            stored=has_rows,
+        )
     if appends:
         same = f"rows to append have the same {', '.join(group.identity)} as stored rows of {group.table_name}"
         staged = with_duplicates_in_table(staged, _stored_already(lake, group, staged.table, table, by), same)
@@ -110,6 +120,13 @@ def store_changes(
                 "nothing of this run was stored: run it again"
             )
         rows = batch.staged.table
+        if batch.deletes is not None and _has_rows(lake, group):
+            types, typed = lake.types(group.table), lake.staged_types(batch.deletes)
+            if any(types.get(name, typed[name]) != typed[name] for name in batch.delete_by):
+                raise DataError(
+                    f"another run stored the first rows of {group.table_name} meanwhile, whose keys have other types than the deletes; "
+                    "nothing of this run was stored: run it again"
+                )
         clashes = _stored_already(lake, group, rows, batch.deletes, batch.delete_by) if batch.appends else None
         if number := counted(clashes):
             raise DataError(
@@ -125,6 +142,8 @@ def _settled(
 ) -> tuple[Any, Any, str | None, bool]:
     """The rows to put, what to delete, the feed's position, and whether the rows must be new."""
     if isinstance(changes, ChangeFeed):
+        if has_no_columns(changes.rows):
+            return None, None, changes.position, False
         rows = renamed(relation_of(lake.connection, changes.rows, what=layout.what), group.rename, what=layout.what)
         rows = _with_instants(lake, rows, group)
         operation, order = renamed_names([changes.operation, changes.order], group.rename)
@@ -143,7 +162,28 @@ def _settled(
             f"{group.table_name} gave both upserts and appends in one batch: give one of them; an upsert of new rows appends them"
         )
     appends = changes.appends is not None
-    return changes.appends if appends else changes.upserts, changes.deletes, changes.position, appends
+    rows, deletes = (
+        None if frame is not None and has_no_columns(frame) else frame
+        for frame in (changes.appends if appends else changes.upserts, changes.deletes)
+    )
+    return rows, deletes, changes.position, appends
+
+
+def _no_rows(lake: Lake, group: FeatureGroup, layout: Layout) -> duckdb.DuckDBPyRelation:
+    """No rows, with the stored columns; before any are stored, with those that the group declares, of any type until rows come."""
+    if lake.has(group.table):
+        return lake.rows(group.table).limit(0)
+    names = [*group.identity, *group.time_columns, *layout.types, *layout.stored, *filter(None, [layout.keep_last_by])]
+    selected = []
+    for name in dict.fromkeys(names):
+        declared = layout.types.get(name)
+        kind = "TIMESTAMP" if name in layout.times else "VARCHAR" if declared is None else SIDES[declared].sql
+        selected.append(f"NULL::{layout.stored.get(name, kind)} AS {quoted(name)}")
+    return lake.connection.sql(f"SELECT {', '.join(selected)} WHERE false")
+
+
+def _has_rows(lake: Lake, group: FeatureGroup) -> bool:
+    return any(record.rows for record in lake.ledger(group.table).values())
 
 
 def _with_instants(lake: Lake, rows: duckdb.DuckDBPyRelation, group: FeatureGroup) -> duckdb.DuckDBPyRelation:
@@ -156,37 +196,11 @@ def _with_instants(lake: Lake, rows: duckdb.DuckDBPyRelation, group: FeatureGrou
     return lake.connection.sql(f"SELECT * REPLACE ({read}) FROM {relation_name(rows)}")
 
 
-def _staged_deletes(
-    lake: Lake, group: FeatureGroup, layout: Layout, deletes: Any
-) -> tuple[str | None, tuple[str, ...]]:
-    """The keys, or keys and times, to delete as a temporary table."""
-    if deletes is None:
-        return None, ()
-    rows = relation_of(lake.connection, deletes, what=layout.what)
-    rows = renamed(rows, group.rename, what=f"the deletes of {layout.what}", partly=True)
-    rows = _with_instants(lake, rows, group)
-    by = group.identity if set(group.time_columns) & set(rows.columns) else group.keys
-    missing = [name for name in by if name not in rows.columns]
-    if missing:
-        raise DataError(
-            f"the deletes of {group.table_name} have no column {one_of(missing)}: give its keys, {one_of(group.keys)}, or its keys "
-            f"and times, {one_of(group.identity)}; there was {one_of(rows.columns)}"
-        )
-    table = temporary_name("deletes")
-    selected = ", ".join(
-        f"{quoted(name)}::TIMESTAMP AS {quoted(name)}" if name in group.time_columns else quoted(name) for name in by
-    )
-    lake.connection.execute(
-        f"CREATE TEMP TABLE {quoted(table)} AS SELECT DISTINCT {selected} FROM {relation_name(rows)}"
-    )
-    return table, tuple(by)
-
-
 def _stored_already(
     lake: Lake, group: FeatureGroup, rows: str, deletes: str | None, by: Sequence[str]
 ) -> duckdb.DuckDBPyRelation | None:
     """Rows to append that are stored already and not deleted before; None where that cannot be."""
-    if not comparable(lake, group, rows):
+    if not (_has_rows(lake, group) and comparable(lake, group, rows)):
         return None
     same = " AND ".join(f"old.{quoted(name)} = new.{quoted(name)}" for name in group.identity)
     kept = ""

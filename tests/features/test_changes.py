@@ -238,7 +238,6 @@ def test_rows_are_validated_before_any_of_batch_is_stored(tmp_path: Path) -> Non
     ("batch", "error", "message"),
     [
         (fti.Changes(upserts=rows_of((1, 1)), appends=rows_of((2, 2))), DataError, "both upserts and appends"),
-        (fti.Changes(), DataError, "gave no rows and nothing is stored yet"),
         (
             fti.Changes(upserts=rows_of((1, 1)), deletes=pd.DataFrame({"ident": [1]})),
             DataError,

@@ -6,15 +6,16 @@ Both give the same rows. Sorting numbers in memory takes a third of the time; Du
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fti_assets.core.manifest import JoinedGroup
-from fti_assets.core.sql import literal, not_pushed_down, quoted
+from fti_assets.core.sql import literal, quoted
 from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE, check_columns, frontier
+from fti_assets.stores.duckdb.nul_texts import compared
 from fti_assets.stores.duckdb.relations import relation_name
 
 if TYPE_CHECKING:
@@ -74,21 +75,9 @@ def same_keys(group: JoinedGroup, with_nul: Container[str], *, spine: str, rows:
     """
     pairs = []
     for key in group.keys:
-        stored = f"{rows}.{quoted(key.group)}"
-        pairs.append(f"{spine}.{quoted(key.spine)} = {not_pushed_down(stored) if key.spine in with_nul else stored}")
+        stored = compared(f"{rows}.{quoted(key.group)}", to=key.spine, with_nul=with_nul)
+        pairs.append(f"{spine}.{quoted(key.spine)} = {stored}")
     return " AND ".join(pairs)
-
-
-def keys_with_nul(connection: duckdb.DuckDBPyConnection, table: str, keys: Iterable[str]) -> frozenset[str]:
-    """Which key columns of a table hold a text with a NUL."""
-    relation = connection.table(table)
-    types = dict(zip(relation.columns, map(str, relation.types), strict=True))
-    texts = [key for key in dict.fromkeys(keys) if types.get(key) == "VARCHAR"]
-    if not texts:
-        return frozenset()
-    asked = ", ".join(f"bool_or(contains({quoted(key)}, chr(0)))" for key in texts)
-    answers = connection.execute(f"SELECT {asked} FROM {table}").fetchall()[0]
-    return frozenset(key for key, has_nul in zip(texts, answers, strict=True) if has_nul)
 
 
 def _have_fixed_delay(group: JoinedGroup) -> bool:

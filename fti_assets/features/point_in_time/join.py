@@ -20,10 +20,10 @@ from fti_assets.features.point_in_time.asof import (
     by_duckdb,
     candidates,
     in_memory,
-    keys_with_nul,
     same_keys,
 )
 from fti_assets.features.point_in_time.frontier import check_columns
+from fti_assets.stores.duckdb.nul_texts import columns_with_nul
 from fti_assets.stores.duckdb.relations import relation_name
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class _Plan:
             return self._in_order(self._looked_up(group, rows))
         keys = [key.spine for key in group.keys]
         codes = self._codes_of(keys)
-        points = Points(self._spine, codes, self._prediction_time, keys_with_nul(self._connection, codes, keys))
+        points = Points(self._spine, codes, self._prediction_time, columns_with_nul(self._connection, codes, keys))
         frontier_rows = candidates(self._connection, points, group, rows)
         arrow = in_memory(self._connection, points, group, frontier_rows)
         if arrow is None:
@@ -127,7 +127,7 @@ class _Plan:
         return checked_order(self._connection, table, ROW, rows=self._rows)
 
     def _looked_up(self, group: JoinedGroup, rows: duckdb.DuckDBPyRelation) -> str:
-        with_nul = keys_with_nul(self._connection, self._spine, [key.spine for key in group.keys])
+        with_nul = columns_with_nul(self._connection, self._spine, [key.spine for key in group.keys])
         equal = same_keys(group, with_nul, spine="s", rows="f")
         features = "".join(f", f.{quoted(column.column)} AS {quoted(column.feature)}" for column in group.columns)
         return f"SELECT s.{ROW}{features} FROM {self._spine} s LEFT JOIN {relation_name(rows)} f ON {equal}"

@@ -31,13 +31,15 @@ class FeedPosition:
 class Changes:
     """One batch of row-level changes to a group without partitions, stored in one commit with its position.
 
-    Deletes come first. Storing the same upserts and deletes again changes nothing.
+    Deletes come first. Storing the same upserts and deletes again changes nothing. A frame without columns is one of no rows. A batch
+    without rows that comes before any are stored makes a table without rows, of the keys, the times and the columns that are declared,
+    so that the position moves on; the first rows give it their columns and types.
 
     Args:
         upserts: rows that replace the stored row of equal keys and times, or are added.
         appends: rows whose keys and times are not stored yet; one that is breaks ``rows_unique``. Upserts or appends, not both.
         deletes: rows with the group's key columns, which remove every row of a key, or with its keys and times, which
-            remove that row.
+            remove that row; none of them null, and in the types that are stored, or in others that hold them exactly, as rows are.
         position: where the next batch begins, for the ``fti.FeedPosition`` of the next run; the old one stays if None.
 
     >>> import pandas as pd
@@ -56,7 +58,8 @@ class Changes:
 class ChangeFeed:
     """A batch of a change feed: whole rows with the operation that each stands for, such as Debezium's.
 
-    It ends as if the operations had been done one at a time in their order. A deletion removes every row of its key.
+    It ends as if the operations had been done one at a time in their order. A deletion removes every row of its key. Rows without
+    columns are no operations.
 
     Args:
         rows: the group's columns with ``operation`` and ``order``; of a deletion, only the keys are read.

@@ -70,6 +70,18 @@ def naive_times(result: Any) -> list[str]:
     return [name for name, kind in kinds if isinstance(kind, nw.Datetime) and kind.time_zone is None]
 
 
+def has_no_columns(result: Any) -> bool:
+    """Whether a frame has neither columns nor rows, which is what libraries make of a list of no rows.
+
+    >>> has_no_columns(pd.DataFrame([])), has_no_columns(pd.DataFrame({"speed": []}))
+    (True, False)
+    """
+    if isinstance(result, pd.DataFrame):  # of which narwhals refuses two columns of one name, without the table's
+        return bool(result.shape == (0, 0))
+    frame = nw.from_native(result, pass_through=True)
+    return isinstance(frame, nw.DataFrame) and frame.shape == (0, 0)
+
+
 def column_names(result: Any) -> list[str] | None:
     """The names of a pandas frame, which may have one twice; None for what cannot, or tells them itself."""
     return list(result.columns) if isinstance(result, pd.DataFrame) else None

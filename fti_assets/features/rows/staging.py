@@ -16,7 +16,7 @@ from fti_assets.core.times import Partition
 from fti_assets.core.types import SIDES
 from fti_assets.errors import DataError, DeclarationError, one_of
 from fti_assets.features.rows.duplicates import without_duplicates
-from fti_assets.features.rows.frames import column_names, relation_of
+from fti_assets.features.rows.frames import column_names, has_no_columns, relation_of
 from fti_assets.features.rows.layout import IN_PARTITION, NOT_NULL, UNIQUE, Layout
 from fti_assets.features.rows.object_columns import union_problem
 from fti_assets.features.rows.rename import refuse_no_names, refuse_unfit, renamed
@@ -77,10 +77,10 @@ def stage(
             value that its column's type cannot hold.
     """
     _refuse_partitions(layout, partitions)
+    # An empty frame may have no columns at all; on a day without rows that is no mistake.
+    if has_no_columns(result):
+        result = _no_rows(connection, layout)
     names = column_names(result)
-    # An empty frame of pandas has no columns at all; on a day without rows that is no mistake.
-    if names is not None and not len(names) and not len(result):
-        result, names = _no_rows(connection, layout), None
     if names is not None:
         refuse_unfit(list(map(str, names)), layout.rename, what=layout.what)
         _refuse_names([layout.rename.get(str(name), name) for name in names], layout)
@@ -88,7 +88,7 @@ def stage(
     _refuse_names(relation.columns, layout)
     _refuse_missing(relation.columns, layout)
     layout = _without_placeholders(relation, layout)
-    name, columns = _copied(connection, relation, layout, partitions)
+    name, columns = typed_copy(connection, relation, layout, partitions)
     name, dropped = _without_duplicates(connection, name, layout)
     if layout.schema is not None:
         # The staged table has `_partition` behind the result's own columns.
@@ -100,7 +100,7 @@ def stage(
     if validation.coerced is not None:
         coerced = coerced_relation(connection, name, validation.coerced, what=layout.what)
         # Coerced values come from pandas, so their types and partitions are told anew.
-        name, again = _copied(connection, coerced, layout, partitions)
+        name, again = typed_copy(connection, coerced, layout, partitions)
         columns = [*columns, *again]
         verdicts = [*verdicts, *validate_table(connection, name, None, rules=rules).verdicts]
     words = tuple(dict.fromkeys(column.word for column in columns if column.word))
@@ -128,13 +128,17 @@ def _without_duplicates(connection: duckdb.DuckDBPyConnection, name: str, layout
     return kept, len(rows) - len(connection.table(quoted(kept)))
 
 
-def _copied(
+def typed_copy(
     connection: duckdb.DuckDBPyConnection,
     relation: duckdb.DuckDBPyRelation,
     layout: Layout,
     partitions: Sequence[Partition],
 ) -> tuple[str, list[StoredColumn]]:
-    """The rows in a temporary table with stored types and ``_partition``, and how each column is stored."""
+    """The rows in a temporary table with stored types and ``_partition``, and how each column is stored.
+
+    Raises:
+        DataError: a type cannot be stored, or a value is not one of the type in which its column is stored.
+    """
     name = temporary_name("staged")
     types = list(zip(relation.columns, relation.types, strict=True))
     columns = [_stored(connection, column, kind, layout) for column, kind in types]

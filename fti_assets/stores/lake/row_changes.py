@@ -11,6 +11,7 @@ from fti_assets.core import clock
 from fti_assets.core.names import WHOLE, Commit, PartitionRecord, TableName
 from fti_assets.core.sql import quoted
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
+from fti_assets.stores.duckdb.nul_texts import columns_with_nul, compared
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.table_schema import as_fitted, fit, refuse_other_schema, settle
 
@@ -129,8 +130,8 @@ class _Effect:
 
 def _effect(lake: Lake, stored: str, change: RowChange, types: dict[str, str], of: str) -> _Effect:
     execute = lake.connection.execute
-    same = _equals_any(change.rows, change.identity)
-    deleted = "false" if change.deletes is None else _equals_any(change.deletes, change.delete_by)
+    same = _equals_any(lake, change.rows, change.identity)
+    deleted = "false" if change.deletes is None else _equals_any(lake, change.deletes, change.delete_by)
     *gone, replaced = execute(
         f"SELECT {content_sums(types, of)}, count(*) FILTER ({same}) FROM {stored} WHERE {same} OR {deleted}"
     ).fetchall()[0]
@@ -138,14 +139,14 @@ def _effect(lake: Lake, stored: str, change: RowChange, types: dict[str, str], o
     return _Effect(f"{same} OR {deleted}", tuple(map(int, gone)), put, int(replaced))
 
 
-def _equals_any(rows: str, columns: Sequence[str]) -> str:
+def _equals_any(lake: Lake, rows: str, columns: Sequence[str]) -> str:
     """The condition that a stored row equals one of some rows in some columns."""
-    stored, changed = ", ".join(quoted(name) for name in columns), ", ".join(map(quoted, columns))
-    return (
-        f"({stored}) IN (SELECT ({changed}) FROM {quoted(rows)})"
-        if len(columns) > 1
-        else (f"{stored} IN (SELECT {changed} FROM {quoted(rows)})")
-    )
+    with_nul = columns_with_nul(lake.connection, quoted(rows), columns)
+    stored = ", ".join(compared(quoted(name), to=name, with_nul=with_nul) for name in columns)
+    changed = ", ".join(map(quoted, columns))
+    if len(columns) > 1:
+        stored, changed = f"({stored})", f"({changed})"
+    return f"{stored} IN (SELECT {changed} FROM {quoted(rows)})"
 
 
 def _stored_sums(lake: Lake, stored: str, old: PartitionRecord, types: dict[str, str], of: str) -> tuple[int, ...]:

@@ -1,0 +1,151 @@
+"""Keys of row-level changes: deletes in the stored types, texts with a NUL, and batches that come before any rows."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import fti_assets as fti
+from fti_assets.errors import DataError
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.testing import materialize, stores_in
+
+LARGE = 2**53
+
+
+def seats(batch: Any, **options: Any) -> FeatureGroup:
+    @fti.feature_group(keys=["k"], name="seats", **options)
+    def group(position: fti.FeedPosition) -> Any:
+        return batch
+
+    return group
+
+
+def store(folder: Path, *batches: Any, **options: Any) -> None:
+    for batch in batches:
+        materialize(seats(batch, **options), stores=stores_in(folder))
+
+
+def stored(folder: Path) -> dict[Any, Any]:
+    rows = fti.read(seats(None), stores=stores_in(folder))
+    return {row.k: row.x for row in rows.itertuples()}
+
+
+def position(folder: Path) -> str | None:
+    seen: list[str | None] = []
+
+    @fti.feature_group(keys=["k"], name="seats")
+    def group(last: fti.FeedPosition) -> fti.Changes:
+        seen.append(last.value)
+        return fti.Changes()
+
+    materialize(group, stores=stores_in(folder))
+    return seen[0]
+
+
+def rows_of(*keys: Any) -> pd.DataFrame:
+    return pd.DataFrame({"k": keys, "x": range(len(keys))})
+
+
+def deletes_of(*keys: Any) -> fti.Changes:
+    return fti.Changes(deletes=pd.DataFrame({"k": keys}))
+
+
+@pytest.fixture(scope="module")
+def of_type(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders with a table of whole numbers as keys, and one of text."""
+    folders = {kind: tmp_path_factory.mktemp(kind) for kind in ("integer", "text")}
+    store(folders["integer"], rows_of(1, LARGE, LARGE + 1))
+    store(folders["text"], rows_of("1", "z"))
+    return folders
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "message"),
+    [
+        ("integer", [float(LARGE)], "the deletes of seats_v1 have 'k' as DOUBLE, BIGINT is stored"),
+        ("integer", [1.5], "'k' as DOUBLE, BIGINT"),
+        ("integer", [LARGE, None], "1 rows in the deletes of seats_v1 have a null in 'k'"),
+        ("integer", [True], "'k' as BOOLEAN, BIGINT"),
+        ("integer", ["1"], "the deletes of seats_v1 have 'k' as VARCHAR, BIGINT is stored"),
+        ("integer", [pd.Timestamp("2024-01-01")], "'k' as TIMESTAMP, BIGINT"),
+        ("integer", [[1]], r"'k' as BIGINT\[\], BIGINT"),
+        ("integer", [2**64 - 1], "k is 18446744073709551615, which is out of range for BIGINT"),
+        ("text", [1], "'k' as BIGINT, VARCHAR"),
+        ("text", [pd.Timestamp("2024-01-01").date()], "'k' as DATE, VARCHAR"),
+        ("text", ["z", None], "1 rows in the deletes of seats_v1 have a null in 'k'"),
+    ],
+)
+def test_deletes_of_another_type_are_refused(
+    of_type: dict[str, Path], kind: str, keys: list[Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        store(of_type[kind], deletes_of(*keys))
+    assert len(stored(of_type[kind])) == {"integer": 3, "text": 2}[kind]
+
+
+def test_deletes_with_two_columns_of_one_name_are_refused(of_type: dict[str, Path]) -> None:
+    with pytest.raises(DataError, match="the deletes of seats_v1 have two columns 'k'"):
+        store(of_type["integer"], fti.Changes(deletes=pd.DataFrame([[1, 2]], columns=["k", "k"])))
+
+
+def test_deletes_that_mean_stored_keys_exactly_are_taken(tmp_path: Path) -> None:
+    store(tmp_path, rows_of(1, 2, 3, LARGE, LARGE + 1), deletes_of(1.0, 7.0), deletes_of(LARGE))
+    narrow = pd.DataFrame({"k": pd.Series([2], dtype="int8")})
+    store(tmp_path, fti.Changes(deletes=narrow))
+    assert set(stored(tmp_path)) == {3, LARGE + 1}
+
+
+def test_a_feeds_deletes_are_in_the_stored_types(tmp_path: Path) -> None:
+    store(tmp_path, rows_of(1, LARGE, LARGE + 1))
+    with pytest.raises(DataError, match="'k' as DOUBLE, BIGINT is stored"):
+        store(tmp_path, fti.ChangeFeed(pd.DataFrame({"k": [float(LARGE)], "x": 0, "op": "d", "lsn": 1})))
+    store(tmp_path, fti.ChangeFeed(pd.DataFrame({"k": [1.0], "x": 0, "op": "d", "lsn": 1})))
+    assert set(stored(tmp_path)) == {LARGE, LARGE + 1}
+
+
+@pytest.mark.parametrize(
+    "empty", [pd.DataFrame(), pl.DataFrame(), pa.table({}), pd.DataFrame({"k": []})], ids=lambda one: type(one).__name__
+)
+def test_frames_without_rows_change_nothing(tmp_path: Path, empty: Any) -> None:
+    store(tmp_path, rows_of("a"), fti.Changes(deletes=empty, position="1"))
+    if not len(empty.columns):
+        store(tmp_path, fti.Changes(upserts=empty, position="2"), fti.ChangeFeed(empty))
+    assert stored(tmp_path) == {"a": 0}
+    assert position(tmp_path) == ("1" if len(empty.columns) else "2")
+
+
+def test_keys_with_nul_are_replaced_and_deleted(tmp_path: Path) -> None:
+    store(tmp_path, rows_of("a\0b", "a", "z"), fti.Changes(upserts=rows_of("a\0b").assign(x=9)))
+    assert stored(tmp_path) == {"a\0b": 9, "a": 1, "z": 2}
+    store(tmp_path, fti.Changes(upserts=rows_of("z"), deletes=pd.DataFrame({"k": ["a\0b"]})))
+    assert stored(tmp_path) == {"a": 1, "z": 0}
+
+
+def test_appended_key_with_nul_is_met_among_many(tmp_path: Path) -> None:
+    store(tmp_path, rows_of("a\0b", *map(str, range(5_000))))
+    with pytest.raises(Exception, match="1 rows to append have the same k as stored rows"):
+        store(tmp_path, fti.Changes(appends=rows_of("a\0b")))
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        fti.Changes(),
+        fti.Changes(deletes=pd.DataFrame({"k": [5]})),
+        fti.Changes(upserts=pd.DataFrame()),
+        fti.ChangeFeed(pd.DataFrame()),
+    ],
+    ids=["nothing", "deletes", "no upserts", "no feed"],
+)
+def test_first_batch_without_rows_moves_position(tmp_path: Path, first: Any) -> None:
+    import dataclasses
+
+    store(tmp_path, dataclasses.replace(first, position="1"), online=True)
+    assert position(tmp_path) == "1"
+    store(tmp_path, fti.Changes(upserts=rows_of(1, 2)), online=True)
+    assert stored(tmp_path) == {1: 0, 2: 1}
+    assert position(tmp_path) == "1"

@@ -307,6 +307,13 @@ BENDS = (
         ("stores/test_lost_catalog.py::test_upkeep_refuses_to_delete_most_of_a_lake",),
     ),
     Bend(
+        "the only copies of partitions are deleted as if killed writers had left them",
+        "stores/lake/upkeep/unnamed_files.py",
+        "if lacking := _partitions_lacking(lake, unnamed, compared):",
+        "if lacking := list[str]():",
+        ("stores/test_lost_catalog.py::test_upkeep_refuses_to_delete_partitions_the_catalog_lacks",),
+    ),
+    Bend(
         "a journal that lost commits is no loss",
         "orchestration/upkeep/recorded.py",
         "if snapshot is not None and (partition not in ledger or since[partition] <= snapshot):",

@@ -1,8 +1,9 @@
-"""``fti lake``: comparing a lake with what Dagster recorded, and registering the files of one that has lost its catalog."""
+"""``fti lake``: comparing a lake with what Dagster recorded, registering the files of one that has lost its catalog, deleting others."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from fti_assets.errors import NotMaterializedError, StoreError, listed
 
 if TYPE_CHECKING:
     import dagster as dg
+
+    from fti_assets.stores.lake.lake import Lake
 
 
 @click.group()
@@ -30,12 +33,18 @@ def check(file: str | None, module: str | None, lake: str | None) -> None:
     It compares the lake with Dagster's records and with its own files, and the online store with the lake.
     """
     from fti_assets.describe import existing_store, stores_of
-    from fti_assets.orchestration.upkeep.recorded import namespaces_of, refuse_lost, stale_namespaces, tables_of
+    from fti_assets.orchestration.upkeep.recorded import (
+        namespaces_of,
+        recorded_partitions,
+        refuse_lost,
+        stale_namespaces,
+        tables_of,
+    )
     from fti_assets.stores.lake.upkeep.unnamed_files import file_sizes, missing_files
 
     system = loaded(file, module)
     system_stores = stores_of(system, lake=lake)
-    store, stale = existing_store(system_stores), {}
+    store, stale, compares = existing_store(system_stores), {}, True
     with store.connect() as opened:
         with store.lock():
             sizes, missing = file_sizes(opened), missing_files(opened)
@@ -50,8 +59,15 @@ def check(file: str | None, module: str | None, lake: str | None) -> None:
                 stale = stale_namespaces(system_stores.online_store(), instance, namespaces_of(assets))
                 for sentence in stale.values():
                     click.echo(f"warning: {sentence}", err=True)
-                refuse_lost(opened, instance, tables_of(assets))
-                click.echo("every partition is as Dagster recorded it, or newer")
+                tables = tables_of(assets)
+                for other in sorted({*opened.tables()} - {*tables.values()}, key=str):
+                    click.echo(f"{other.full_name} is not in these definitions and was not compared")
+                refuse_lost(opened, instance, tables)
+                counts = recorded_partitions(instance, tables)
+                compares = bool(counts) or not opened.tables()
+                if compares:
+                    of = f"{sum(counts.values())} partitions of {len(counts)} table{'' if len(counts) == 1 else 's'}"
+                    click.echo(f"compared {of}: every partition is as Dagster recorded it, or newer")
     if missing:
         raise StoreError(
             f"{len(missing)} files that the catalog names are missing or incomplete: {listed(missing)}. Materialize their partitions "
@@ -61,6 +77,11 @@ def check(file: str | None, module: str | None, lake: str | None) -> None:
         raise StoreError(
             f"{len(stale)} online namespaces are not what was loaded last: {listed(stale)}. Materialize these groups again"
         )
+    if not compares:
+        raise StoreError(
+            f"nothing of the offline store at {store.root} was compared: Dagster, at DAGSTER_HOME={os.environ['DAGSTER_HOME']}, recorded "
+            "none of the tables of these definitions. Name those of its runs, -f FILE or -m MODULE, and their DAGSTER_HOME"
+        )
 
 
 @lake.command(name="repair")
@@ -68,10 +89,10 @@ def check(file: str | None, module: str | None, lake: str | None) -> None:
 def repair_lake(**folders: str | None) -> None:
     """Register files that the catalog has lost.
 
-    They get the versions that Dagster recorded.
+    They get the versions that Dagster recorded. It ends with 1 if partitions are lost still.
     """
     from fti_assets.orchestration.resources import Stores
-    from fti_assets.orchestration.upkeep.recorded import highest_snapshot, recorded_by
+    from fti_assets.orchestration.upkeep.recorded import highest_snapshot, lost_partitions, named_like, recorded_by
     from fti_assets.stores.lake.upkeep.pins import highest_named
     from fti_assets.stores.lake.upkeep.repair import repair
     from fti_assets.stores.lake.upkeep.unnamed_files import tables_in
@@ -88,6 +109,9 @@ def repair_lake(**folders: str | None) -> None:
         recorded = {} if instance is None else recorded_by(instance, tables)
         above = max(above, 0 if instance is None else highest_snapshot(instance, tables))
     done = repair(store, recorded, above=above)
+    with _instance() as instance, store.connect() as opened, store.lock():
+        named = {} if instance is None else named_like(instance, {*tables, *opened.tables()})
+        lost = [] if instance is None else lost_partitions(opened, instance, named)
     click.echo(f"{store.catalog} {'is a new catalog' if done.new_catalog else 'is the catalog that was there'}")
     for table, partitions in done.registered.items():
         click.echo(f"  {table.full_name}: registered {len(partitions)} partitions ({listed(partitions)})")
@@ -95,24 +119,61 @@ def repair_lake(**folders: str | None) -> None:
         click.echo(f"  {table.full_name}: left out {len(reasons)} partitions, materialize them again")
         for partition, reason in reasons.items():
             click.echo(f"    {partition}: {reason}")
+    for one in lost:
+        if one.partition not in done.left_out.get(one.table, {}):
+            click.echo(f"  {one}: lost, no file that is there holds the version that Dagster recorded")
+    if lost:
+        raise StoreError(
+            f"{len(lost)} partitions that Dagster recorded are not there: {listed(map(str, lost))}. Materialize them again"
+        )
     if not done.registered and not done.left_out:
         click.echo("  nothing was missing")
 
 
 @lake.command(name="delete-unnamed")
+@click.option("--yes", is_flag=True, help="do not ask")
 @stores("lake", otherwise="{}/ under FTI_HOME")
-def delete_unnamed_files(lake: str | None) -> None:
+def delete_unnamed_files(lake: str | None, yes: bool) -> None:
     """Delete the files of killed writers.
 
-    No snapshot names them.
+    No snapshot names them. They are listed first; without a terminal to ask at and without --yes, they are only listed. Where they
+    may be the only copy of rows, since the catalog has lost commits or is another one, nothing is deleted.
     """
     from fti_assets.describe import existing_store
     from fti_assets.orchestration.resources import Stores
-    from fti_assets.stores.lake.upkeep.unnamed_files import delete_unnamed
+    from fti_assets.stores.lake.upkeep.unnamed_files import delete_unnamed, unnamed_parquet
 
     store = existing_store(Stores(lake=lake))
-    with store.connect() as opened, store.lock():
-        click.echo(f"deleted {delete_unnamed(opened)} files that no snapshot named")
+    with store.connect() as opened:
+        with store.lock():
+            _refuse_only_copies(opened)
+            files = unnamed_parquet(opened)
+        for file, size in sorted(files.items()):
+            click.echo(f"{file}, {size} bytes")
+        if files and not yes and not _confirmed(len(files)):
+            click.echo("nothing was deleted: answer y, or say --yes")
+            return
+        with store.lock():  # not while somebody thinks about the answer
+            _refuse_only_copies(opened)
+            click.echo(f"deleted {delete_unnamed(opened, among=files)} files that no snapshot named")
+
+
+def _refuse_only_copies(opened: Lake) -> None:
+    from fti_assets.orchestration.upkeep.recorded import compared_tables
+    from fti_assets.stores.lake.upkeep.unnamed_files import refuse_only_copies
+
+    with _instance() as instance:
+        compared = frozenset() if instance is None else compared_tables(opened, instance)
+    refuse_only_copies(opened, compared=compared)
+
+
+def _confirmed(files: int) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    try:
+        return input(f"delete these {files} files? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 @contextmanager

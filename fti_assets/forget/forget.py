@@ -28,7 +28,7 @@ from fti_assets.forget.log_files import (
 from fti_assets.forget.report import Forgotten, TableReport
 from fti_assets.orchestration.declaration import Declaration, TableDeclaration, declarations_of
 from fti_assets.orchestration.resources import Stores
-from fti_assets.orchestration.upkeep.recorded import refuse_lost
+from fti_assets.orchestration.upkeep.recorded import compared_tables, refuse_lost
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.upkeep.dropping import drop_tables
 from fti_assets.stores.lake.upkeep.forgetting import (
@@ -47,7 +47,7 @@ from fti_assets.stores.lake.upkeep.forgetting import (
     unnamed_files_holding,
 )
 from fti_assets.stores.lake.upkeep.pins import NEWEST, pins
-from fti_assets.stores.lake.upkeep.unnamed_files import refuse_to_delete_most
+from fti_assets.stores.lake.upkeep.unnamed_files import refuse_only_copies, refuse_to_delete_most, unnamed_tables
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import OnlineStore
 from fti_assets.training.datasets.dataset import SPLIT
@@ -198,10 +198,17 @@ def _refuse_old_catalog(lake: Lake, declarations: Sequence[Declaration]) -> None
     """Refuse to delete what the catalog does not name where it seems to be an old one."""
     with lake.store.lock():
         refuse_to_delete_most(lake, older_than=timedelta(0))
+    with lake.store.lock():
+        # Without Dagster a killed writer's first run of a partition looks like a lost one, and it may hold the key: it goes.
+        compared = frozenset(unnamed_tables(lake))
     with home_instance() as instance:
         if instance is not None:
             tables = {one.key: one.table for one in declarations if isinstance(one, TableDeclaration)}
             refuse_lost(lake, instance, tables)
+            with lake.store.lock():
+                compared = compared_tables(lake, instance)
+    with lake.store.lock():
+        refuse_only_copies(lake, compared=compared)
 
 
 def _search(lake: Lake, carrier: Carrier) -> _Search:

@@ -188,9 +188,101 @@ def test_unnamed_files_are_deleted_by_the_command(system: System, capsys: pytest
     system.run(1, whole_things)
     (named,) = of_data(system.store)
     shutil.copy(named, named.with_name("left.parquet"))
-    assert main(["lake", "delete-unnamed", "--lake", str(system.store.root)]) == 0
+    delete = ["lake", "delete-unnamed", "--lake", str(system.store.root)]
+    assert main(delete) == 0  # nobody can be asked
+    said = capsys.readouterr().out
+    assert f"left.parquet, {named.stat().st_size} bytes" in said
+    assert "nothing was deleted" in said
+    assert len(of_data(system.store)) == 2
+    assert main([*delete, "--yes"]) == 0
     assert "deleted 1 files" in capsys.readouterr().out
     assert list(of_data(system.store)) == [named]
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_unnamed_files_are_deleted_if_somebody_agrees(
+    system: System, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    system.run(1, whole_things)
+    (named,) = of_data(system.store)
+    shutil.copy(named, named.with_name("left.parquet"))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda prompt: answer)
+    assert main(["lake", "delete-unnamed", "--lake", str(system.store.root)]) == 0
+    assert len(of_data(system.store)) == (1 if answer == "y" else 2)
+
+
+@pytest.mark.parametrize("home", [True, False])
+def test_only_copies_are_not_deleted_by_the_command(
+    system: System, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, home: bool
+) -> None:
+    system.run(1, daily_things, "2024-01-01..2024-01-01")
+    copy = shutil.copy(system.store.catalog, tmp_path / "copy")
+    system.run(2, daily_things, "2024-01-02..2024-01-03")
+    put_back(system.store, Path(copy))
+    before = of_data(system.store)
+    if not home:
+        monkeypatch.delenv("DAGSTER_HOME")
+    assert main(["lake", "delete-unnamed", "--yes", "--lake", str(system.store.root)]) == 1
+    said = capsys.readouterr().err
+    assert ("lacks what Dagster recorded of 2 partitions" if home else "lacks 2 partitions") in said
+    assert "features.daily_things_v1 2024-01-02" in said
+    assert of_data(system.store) == before
+
+
+def test_files_of_a_killed_first_run_can_be_deleted(system: System) -> None:
+    system.run(1, daily_things, "2024-01-01..2024-01-01")
+    (named,) = of_data(system.store)
+    other = named.parent.with_name("_partition=2024-01-02")
+    other.mkdir()
+    shutil.copy(named, other)
+    age(system.store)
+    assert system.keep()  # Dagster knows the group, and no such partition of it
+    assert list(of_data(system.store)) == [named]
+
+
+def test_repair_names_what_is_lost_for_good(system: System, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    system.run(1, daily_things, "2024-01-01..2024-01-01")
+    copy = shutil.copy(system.store.catalog, tmp_path / "copy")
+    (first,) = of_data(system.store)
+    system.run(2, daily_things, "2024-01-02..2024-01-03")
+    put_back(system.store, Path(copy))
+    for file in set(of_data(system.store)) - {first}:
+        file.unlink()
+    assert main(["lake", "repair", "--lake", str(system.store.root)]) == 1
+    said = capsys.readouterr()
+    assert "nothing was missing" not in said.out
+    for day in ("2024-01-02", "2024-01-03"):
+        assert f"features.daily_things_v1 {day}: lost, no file that is there holds the version" in said.out
+    assert "2 partitions that Dagster recorded are not there" in said.err
+    system.run(2, daily_things, "2024-01-02..2024-01-03")
+    assert main(["lake", "repair", "--lake", str(system.store.root)]) == 0
+
+
+def test_check_says_what_it_did_not_compare(system: System, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    system.run(1, daily_things, "2024-01-01..2024-01-03")
+    file = tmp_path / "system.py"
+    definitions = (
+        "import fti_assets as fti\nfrom tests.automation.test_recorded import daily_things, whole_things\n"
+        f"defs = fti.build_definitions([{{}}], resources={{{{'fti': fti.Stores(lake={str(system.store.root)!r})}}}})\n"
+    )
+    file.write_text(definitions.format("whole_things"))
+    other = "features.daily_things_v1 is not in these definitions and was not compared"
+    assert main(["lake", "check", "-f", str(file)]) == 1
+    said = capsys.readouterr()
+    assert other in said.out
+    assert "as Dagster recorded it" not in said.out
+    assert "nothing of the offline store" in said.err
+    system.run(1, whole_things)
+    assert main(["lake", "check", "-f", str(file)]) == 0
+    said = capsys.readouterr()
+    assert other in said.out
+    assert "compared 1 partitions of 1 table: every partition is as Dagster recorded it" in said.out
+    file.write_text(definitions.format("daily_things, whole_things"))
+    assert main(["lake", "check", "-f", str(file)]) == 0
+    said = capsys.readouterr()
+    assert "not compared" not in said.out
+    assert "compared 4 partitions of 2 tables" in said.out
 
 
 HOLDER = """

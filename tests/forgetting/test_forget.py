@@ -560,6 +560,17 @@ def test_a_rejected_row_that_is_none_names_its_file(tmp_path: Path, line: str) -
         forgetting.rejected_rows(tmp_path, lambda row: True, remove=True)
 
 
+def test_half_line_at_the_end_goes_with_rejected_rows(tmp_path: Path) -> None:
+    file, kept = tmp_path / "run.jsonl", json.dumps({"person": "bob"})
+    file.write_text(f'{kept}\n{{"person": "{ANN}", "borr')
+    for remove in (False, True):
+        assert forgetting.rejected_rows(tmp_path, lambda row: row["person"] == ANN, remove=remove) == (1, 1)
+    assert file.read_text() == f"{kept}\n"
+    file.write_text(kept)  # a row without the end of its line
+    assert forgetting.rejected_rows(tmp_path, lambda row: row["person"] == ANN, remove=True) == (0, 0)
+    assert file.read_text() == kept
+
+
 ODD = ["a\0b", "\0", "a\0'; DROP TABLE x; --", "a", "a'b\"", "%", "é", "e\u0301", "\n", "1", "null", "x" * 5_000]
 
 

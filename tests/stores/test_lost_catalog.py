@@ -12,9 +12,11 @@ from fti_assets.orchestration.resources import Stores
 from fti_assets.reading import read
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.upkeep.expiry import upkeep
+from fti_assets.stores.lake.upkeep.repair import repair
+from fti_assets.stores.lake.upkeep.unnamed_files import refuse_only_copies
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import SqliteOnlineStore
-from tests.stores.test_upkeep import NOW, put
+from tests.stores.test_upkeep import NOW, ROWS, put
 
 
 @pytest.fixture
@@ -93,3 +95,62 @@ def test_upkeep_refuses_to_delete_most_of_a_lake(store: OfflineStore) -> None:
     with pytest.raises(DamagedError, match=r"names 1 files .* 3 more.*old one.*Nothing was deleted.*fti lake repair"):
         upkeep(store, ModelStore(store.root / "m"), SqliteOnlineStore(store.root / "o"), keep=NOW)
     assert of_data(store) == before
+
+
+def test_upkeep_refuses_to_delete_partitions_the_catalog_lacks(store: OfflineStore) -> None:
+    with store.connect() as lake:
+        put(lake, 1, "abc")
+    shutil.copy(store.catalog, store.root / "copy")
+    with store.connect() as lake:
+        put(lake, 2, "d")
+    lose(store, "gone")
+    os.rename(store.root / "copy", store.catalog)
+    age(store)
+    before = of_data(store)
+    with pytest.raises(DamagedError, match=r"lacks 1 partitions.*rows_v1 d.*Nothing was deleted.*fti lake repair"):
+        upkeep(store, ModelStore(store.root / "m"), SqliteOnlineStore(store.root / "o"), keep=NOW)
+    assert of_data(store) == before
+    with store.connect() as lake:
+        refuse_only_copies(lake, compared={ROWS})  # Dagster was asked, and knows of none that is lost
+
+
+def test_catalog_of_another_lake_lets_nothing_be_deleted(store: OfflineStore, tmp_path: Path) -> None:
+    other = OfflineStore(tmp_path / "other")
+    for one in (store, other):
+        with one.connect() as lake:
+            put(lake, 1)
+    lose(store, "gone")
+    shutil.copy(other.catalog, store.catalog)
+    with store.connect() as lake, pytest.raises(DamagedError, match=r"names 2 files that are not there.*another lake"):
+        refuse_only_copies(lake, compared={ROWS})
+
+
+def test_files_of_killed_writer_are_no_only_copies(store: OfflineStore) -> None:
+    with store.connect() as lake:
+        put(lake, 1)
+        for folder in ("features/rows_v1/_partition=a", "features/rows_v1", "tiles/rows_v1_0/_partition=a", ""):
+            left = store.root / "data" / folder / "left.parquet"
+            left.parent.mkdir(parents=True, exist_ok=True)
+            left.touch()
+        refuse_only_copies(lake)
+        left = store.root / "data" / "features" / "others_v1" / "left.parquet"
+        left.parent.mkdir()
+        left.touch()
+        with pytest.raises(DamagedError, match="lacks 1 partitions.*'features.others_v1'"):
+            refuse_only_copies(lake)
+
+
+@pytest.mark.parametrize("how", ["overwritten", "cut", "zeros"])
+def test_a_damaged_catalog_is_told_from_a_lost_one(store: OfflineStore, how: str) -> None:
+    with store.connect() as lake:
+        put(lake, 1)
+    content = store.catalog.read_bytes()
+    damaged = {"overwritten": b"x" * len(content), "cut": content[:5_000], "zeros": bytes(len(content))}[how]
+    store.catalog.write_bytes(damaged)
+    said = r"catalog.sqlite is damaged: .*Put it back from a copy.*move both away.*fti lake repair --lake "
+    for use in (lambda: read("rows_v1", stores=Stores(lake=str(store.root))), lambda: repair(store, {}, above=0)):
+        with pytest.raises(DamagedError, match=said):
+            use()
+    assert store.catalog.read_bytes() == damaged
+    store.catalog.rename(store.root / "away")
+    assert repair(store, {}, above=0).registered == {ROWS: ["a", "b"]}

@@ -12,6 +12,7 @@ from fti_assets.core.times import duration
 from fti_assets.orchestration.dagster_internals import CheckError
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.orchestration.upkeep.recorded import (
+    compared_tables,
     named_like,
     namespaces_of,
     refuse_lost,
@@ -68,6 +69,8 @@ def upkeep_job(
         with store.connect() as lake:
             tables, namespaces = _stored(context, lake, online)
             refuse_lost(lake, context.instance, tables)
+            with store.lock():
+                compared = compared_tables(lake, context.instance)
         stale = stale_namespaces(online, context.instance, namespaces)
         for sentence in stale.values():
             context.log.warning(sentence)
@@ -76,6 +79,7 @@ def upkeep_job(
             stores.model_store(),
             online,
             keep=duration(context.op_config["keep"], what=f"keep of upkeep job {name!r}"),
+            compared=compared,
             say=context.log.info,
         )
         for snapshot, holders in done.pinned.items():

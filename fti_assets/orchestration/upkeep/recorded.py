@@ -20,6 +20,7 @@ from fti_assets.orchestration.declaration import TableDeclaration, declaration_o
 from fti_assets.orchestration.resources import ONLINE_KEYS, stored_table
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.upkeep.repair import RecordedVersion
+from fti_assets.stores.lake.upkeep.unnamed_files import unnamed_tables
 from fti_assets.stores.online.store import OnlineStore
 
 _EVENTS = 20  # the newest of an asset: those of a forgotten key say nothing of a load
@@ -90,6 +91,26 @@ def refuse_lost(lake: Lake, instance: dg.DagsterInstance, tables: Mapping[dg.Ass
             "copy, or another lake than that of Dagster's runs. Nothing was changed. Put the right catalog back, or register the files "
             f"that are there: fti lake repair --lake {lake.store.root}; then materialize what is missing still"
         )
+
+
+def compared_tables(lake: Lake, instance: dg.DagsterInstance) -> frozenset[TableName]:
+    """Compare the tables that files which no snapshot names are of with the assets of their names; the caller holds the writers' lock.
+
+    Returns:
+        The tables that Dagster knows: it has no version of a partition of theirs that the lake lacks.
+
+    Raises:
+        DamagedError: the lake lacks what Dagster recorded of one, so that those files may be the only copy of rows.
+    """
+    tables = named_like(instance, unnamed_tables(lake))
+    refuse_lost(lake, instance, tables)
+    return frozenset(tables.values())
+
+
+def recorded_partitions(instance: dg.DagsterInstance, tables: Mapping[dg.AssetKey, TableName]) -> dict[TableName, int]:
+    """How many partitions Dagster recorded of each table; those of which it recorded none are left out."""
+    counts = {table: len(_recorded_versions(instance, key)) for key, table in tables.items()}
+    return {table: count for table, count in counts.items() if count}
 
 
 def stale_namespaces(

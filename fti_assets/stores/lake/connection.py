@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from fti_assets.core.sql import literal, quoted
-from fti_assets.errors import StoreError
+from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.duckdb.extensions import connect_in_memory, load_extension
 from fti_assets.stores.files import temporary_folder
 
@@ -25,6 +25,7 @@ READ = f"READ_ONLY, {_EXISTING}"
 CATALOG = quoted("__ducklake_metadata_lake")
 """DuckLake's own catalog of the lake that is attached."""
 _FULL = ("disk i/o error", "disk is full", "no space left", "file too large")
+_DAMAGED = ("file is not a database", "disk image is malformed")
 _LIMITS = {"FTI_THREADS": "threads", "FTI_MEMORY": "memory_limit"}
 
 
@@ -38,6 +39,7 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
         options: of DuckLake's ATTACH: ``MAKE`` to make a catalog, ``READ`` to change nothing.
 
     Raises:
+        DamagedError: the catalog is damaged.
         StoreError: the catalog cannot be attached, or a limit is none.
     """
     with temporary_folder("fti_spill_") as spill:
@@ -59,6 +61,13 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
                     f"(DATA_PATH {literal(str(data))}, OVERRIDE_DATA_PATH true, {', '.join(options) or _EXISTING})"
                 )
             except duckdb.Error as error:
+                if any(word in str(error).lower() for word in _DAMAGED):
+                    at = data.parent / "catalog.sqlite"  # what is opened may be a copy of it
+                    raise DamagedError(
+                        f"{at} is damaged: {error}. Nothing was changed. Put it back from a copy (catalog.sqlite, with "
+                        "catalog.sqlite-wal if there is one), or move both away and make a new one from the files: fti lake repair "
+                        f"--lake {data.parent}"
+                    ) from error
                 full = any(word in str(error).lower() for word in _FULL)
                 advice = (
                     "SQLite writes beside the catalog to open it: make room on the disk and do it again; what is committed is whole"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,7 +27,7 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.upkeep.dropping import drop_tables
 from fti_assets.stores.lake.upkeep.pins import pins
-from fti_assets.stores.lake.upkeep.unnamed_files import delete_unnamed, refuse_to_delete_most
+from fti_assets.stores.lake.upkeep.unnamed_files import delete_unnamed, refuse_only_copies, refuse_to_delete_most
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import OnlineStore
 
@@ -71,6 +71,7 @@ def upkeep(
     *,
     keep: timedelta,
     grace: timedelta = DAY,
+    compared: Collection[TableName] = frozenset(),
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Upkeep:
     """Expire what nobody is pinned to, drop old tiles, merge small files, and delete the files that nobody needs.
@@ -84,17 +85,20 @@ def upkeep(
         keep: how long a snapshot can be read after the next one came, and how long tiles stay after a run last made some of
             their table: longer than any run or query takes.
         grace: how long files stay after they were merged into others, since a reader may be at them.
+        compared: the tables in which Dagster was asked what is lost: of these, files of partitions that the catalog lacks are those
+            of killed writers.
         say: told each step.
 
     Raises:
         DamagedError: a file is missing or damaged; everything else is done.
         StoreError: a step failed, such as for want of room; what was done before it stays done, nothing is half done.
-        DamagedError: the catalog has lost most of the lake; or a manifest cannot be read, so nobody can say what it is pinned to.
-            Nothing was expired.
+        DamagedError: the catalog has lost most of the lake, or files that it does not name may be the only copy of rows; or a
+            manifest cannot be read, so nobody can say what it is pinned to. Nothing was expired.
     """
     with store.connect() as lake, _upkeep_errors(store):
         with store.lock():
             refuse_to_delete_most(lake, older_than=DAY)
+            refuse_only_copies(lake, older_than=DAY, compared=compared)
         before = size(lake)
         tiles = _drop_old_tiles(lake, keep)
         pinned, expired, deleted = _expire(lake, models, online, keep, grace)
@@ -102,7 +106,7 @@ def upkeep(
         tables = [*lake.tables(), *lake.tiles()]
         merged, damaged = _merge_all(lake, tables)
         say(f"merged small files of {len(merged)} tables: {merged}; dropped {len(tiles)} tables of tiles")
-        orphans = _delete_orphans(lake)
+        orphans = _delete_orphans(lake, compared)
         spilled = delete_spilled(Path(tempfile.gettempdir())) + _delete_begun(lake.store.rejected)
         say(f"deleted {orphans} files of killed writers and {spilled} that killed runs had spilled or begun")
         if damaged is not None:
@@ -228,10 +232,11 @@ def _merge(lake: Lake, table: TableName) -> tuple[int, int]:
         return sum(int(row[2]) for row in merged), sum(int(row[3]) for row in merged)
 
 
-def _delete_orphans(lake: Lake) -> int:
+def _delete_orphans(lake: Lake, compared: Collection[TableName]) -> int:
     """Delete the files that no snapshot names, a day old: somebody may yet find out that the catalog is not the newest."""
     with lake.store.lock():
         refuse_to_delete_most(lake, older_than=DAY)
+        refuse_only_copies(lake, older_than=DAY, compared=compared)
         return delete_unnamed(lake, older_than=DAY)
 
 

@@ -313,7 +313,7 @@ def _holds(lake: Lake, file: Path, predicate: str) -> bool:
 def rejected_rows(folder: Path, matches: Callable[[Mapping[str, Any]], bool], *, remove: bool) -> tuple[int, int]:
     """How many rows that were kept aside match, in how many files; with ``remove``, they are taken out.
 
-    What a killed step had begun to write is deleted with them.
+    What a killed step had begun to write is deleted with them: its file, or the half line at the end of one.
 
     Raises:
         DamagedError: a file is not of rows as JSON.
@@ -321,8 +321,10 @@ def rejected_rows(folder: Path, matches: Callable[[Mapping[str, Any]], bool], *,
     """
     rows = files = 0
     for file in _names(folder, "*.jsonl"):
-        lines = (read_file(file) or b"").splitlines()
-        left = [line for line in lines if not (line.strip() and matches(_row(line, file)))]
+        content = read_file(file) or b""
+        lines = content.splitlines()
+        whole = lines[:-1] if lines and _is_half_line(content, lines[-1]) else lines
+        left = [line for line in whole if not (line.strip() and matches(_row(line, file)))]
         if len(left) < len(lines):
             rows, files = rows + len(lines) - len(left), files + 1
             if remove:
@@ -341,6 +343,16 @@ def rejected_rows(folder: Path, matches: Callable[[Mapping[str, Any]], bool], *,
 def _names(folder: Path, pattern: str) -> list[Path]:
     with readable(folder):  # glob leaves out what it may not read
         return sorted(file for file in folder.iterdir() if file.match(pattern)) if folder.is_dir() else []
+
+
+def _is_half_line(content: bytes, last: bytes) -> bool:
+    """Whether the last line of a file was begun and is no row: its writer was killed, and it may hold anybody's values."""
+    if content.endswith(b"\n"):
+        return False
+    try:
+        return not isinstance(json.loads(last), dict)
+    except (ValueError, RecursionError):
+        return True
 
 
 def _row(line: bytes, file: Path) -> dict[str, Any]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import unquote
 
-from fti_assets.core.names import TableName
-from fti_assets.errors import DamagedError, StoreError
+from fti_assets.core.names import LEDGER, PARTITION, TILES, TableName
+from fti_assets.errors import DamagedError, StoreError, listed
 from fti_assets.stores.files import files_under, readable, reason
 from fti_assets.stores.lake.catalog import current_files, named_paths
 from fti_assets.stores.lake.lake import Lake
@@ -69,7 +71,7 @@ def refuse_to_delete_most(lake: Lake, *, older_than: timedelta) -> None:
         DamagedError: it is so.
     """
     sizes = file_sizes(lake)
-    rows = {file: size for file, size in sizes.unnamed.items() if _is_old_parquet(file, older_than)}
+    rows = _old_parquet(sizes, older_than)
     named, unnamed = sum(sizes.named.values()), sum(rows.values())
     # By bytes and by number: one large file of a killed writer is no sign of an old catalog.
     if unnamed > named and len(rows) > len(sizes.named):
@@ -82,21 +84,102 @@ def refuse_to_delete_most(lake: Lake, *, older_than: timedelta) -> None:
         )
 
 
-def delete_unnamed(lake: Lake, *, older_than: timedelta = timedelta(0)) -> int:
+def refuse_only_copies(
+    lake: Lake, *, older_than: timedelta = timedelta(0), compared: Collection[TableName] = frozenset()
+) -> None:
+    """Raise an error if files of that age that the catalog does not name may be the only copy of rows; the caller holds the writers' lock.
+
+    It is so where the catalog seems to be another lake's, since files that it names are not there, and where it lacks the
+    partition that such a file is of. A killed writer's first run of a partition looks the same, and only Dagster can tell.
+
+    Args:
+        lake: the open lake.
+        older_than: the age.
+        compared: the tables in which Dagster was asked what is lost: of these, a partition that the catalog lacks was never stored.
+
+    Raises:
+        DamagedError: it is so.
+    """
+    unnamed = unnamed_parquet(lake, older_than=older_than)
+    if not unnamed:
+        return
+    holds = f"{lake.store.root / 'data'} holds {len(unnamed)} files that it does not name"
+    files = (file for table in lake.tables() for file in current_files(lake, table))
+    if absent := sorted(file.path for file in files if not os.path.exists(file.path)):
+        raise DamagedError(
+            f"{lake.store.catalog} names {len(absent)} files that are not there: {listed(absent)}, and {holds}: it may be the "
+            "catalog of another lake, or an old one, and those files the only copy of their rows. Nothing was deleted. Put the right "
+            "catalog back, or materialize the partitions of the files that are gone again"
+        )
+    if lacking := _partitions_lacking(lake, unnamed, compared):
+        raise DamagedError(
+            f"{lake.store.catalog} lacks {len(lacking)} partitions, and {holds}, some of these partitions: {listed(lacking)}. They may "
+            "be the only copy of their rows. Nothing was deleted. Put the right catalog back, or register the files that are there: fti "
+            f"lake repair --lake {lake.store.root}. If killed writers left them, materialize these partitions again, or set DAGSTER_HOME "
+            "to where Dagster recorded their runs, which says so"
+        )
+
+
+def unnamed_parquet(lake: Lake, *, older_than: timedelta = timedelta(0)) -> dict[Path, int]:
+    """The Parquet files that no snapshot names and that are so old, with their bytes; the caller holds the writers' lock."""
+    return _old_parquet(file_sizes(lake), older_than)
+
+
+def unnamed_tables(lake: Lake) -> list[TableName]:
+    """The tables that Parquet files which no snapshot names are of; the caller holds the writers' lock."""
+    within = (_table_and_partition(lake, file) for file in unnamed_parquet(lake))
+    return sorted({of[0] for of in within if of is not None}, key=str)
+
+
+def delete_unnamed(lake: Lake, *, older_than: timedelta = timedelta(0), among: Collection[Path] | None = None) -> int:
     """Delete the Parquet files that no snapshot names and that are so old; the caller holds the writers' lock. How many it was.
+
+    Args:
+        lake: the open lake, which was found to be whole: see ``refuse_only_copies``.
+        older_than: the age.
+        among: only these files.
 
     Raises:
         StoreError: one cannot be deleted.
     """
     deleted = 0
-    for file in file_sizes(lake).unnamed:
-        if _is_old_parquet(file, older_than):
+    for file in unnamed_parquet(lake, older_than=older_than):
+        if among is None or file in among:
             try:
                 file.unlink(missing_ok=True)
             except OSError as error:
                 raise StoreError(f"{file}, which no snapshot names, cannot be deleted: {reason(error)}") from error
             deleted += 1
     return deleted
+
+
+def _partitions_lacking(lake: Lake, unnamed: Collection[Path], compared: Collection[TableName]) -> list[str]:
+    """The partitions of tables that were not compared, which files are of and the catalog lacks; what windows keep is made anew."""
+    by_table: dict[TableName, set[str | None]] = {}
+    for file in unnamed:
+        of = _table_and_partition(lake, file)
+        if of is not None and of[0] not in compared:
+            by_table.setdefault(of[0], set()).add(of[1])
+    lacking = []
+    for table, partitions in by_table.items():
+        stored = lake.ledger(table)
+        if partitions == {None} and not stored:
+            lacking.append(table.full_name)
+        lacking += [f"{table.full_name} {one}" for one in partitions if one is not None and one not in stored]
+    return sorted(lacking)
+
+
+def _table_and_partition(lake: Lake, file: Path) -> tuple[TableName, str | None] | None:
+    """What a file is of, by the folders that it is in; the partition is None for what lies beside the partitions' folders."""
+    match file.relative_to(os.path.realpath(lake.store.root / "data")).parts:
+        case (schema, name, folder, *_) if schema not in (TILES, LEDGER):
+            key = unquote(folder.removeprefix(f"{PARTITION}=")) if folder.startswith(f"{PARTITION}=") else None
+            return TableName(schema, name), key
+    return None
+
+
+def _old_parquet(sizes: FileSizes, age: timedelta) -> dict[Path, int]:
+    return {file: size for file, size in sizes.unnamed.items() if _is_old_parquet(file, age)}
 
 
 def _is_old_parquet(file: Path, age: timedelta) -> bool:

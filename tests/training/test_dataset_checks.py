@@ -13,7 +13,7 @@ import pytest
 import fti_assets as fti
 from fti_assets import testing
 from fti_assets.core.manifest import Column
-from fti_assets.training.datasets.checks import VISIBLE_LABEL, judge_rows
+from fti_assets.training.datasets.checks import ROW_SPLIT, VISIBLE_LABEL, judge_rows
 from fti_assets.training.datasets.tellers import LabelFacts, not_ruled_out, telling
 from tests.features import oracles
 from tests.features.oracles import START
@@ -33,20 +33,27 @@ def problems(
     y: Sequence[Any],
     known: bool = False,
     coverage: Any = None,
+    train: float = math.inf,
+    joins: Any = None,
     **features: tuple[Any, Sequence[Any]],
 ) -> dict[str, str]:
     """What each failed rule says, by its name."""
     kinds = {"boolean": "BOOLEAN", "integer": "BIGINT", "number": "DOUBLE", "text": "VARCHAR", "timestamp": "TIMESTAMP"}
     columns = {name: kinds[kind] for name, (kind, _) in features.items()}
     rows = [
-        {"y": label_of, VISIBLE_LABEL: known, **{name: values[number] for name, (_, values) in features.items()}}
+        {
+            "y": label_of,
+            VISIBLE_LABEL: known,
+            ROW_SPLIT: "train" if number < train else "test",
+            **{name: values[number] for name, (_, values) in features.items()},
+        }
         for number, label_of in enumerate(y)
     ]
-    columns = {"y": kinds[label.type], VISIBLE_LABEL: "BOOLEAN", **columns}
+    columns = {"y": kinds[label.type], VISIBLE_LABEL: "BOOLEAN", ROW_SPLIT: "VARCHAR", **columns}
     connection.execute("DROP TABLE IF EXISTS judged")
     oracles.relation(connection, columns, rows).create("judged")
     given = [Column(name, kind) for name, (kind, _) in features.items()]
-    found = judge_rows(connection, '"judged"', given, label, "y", coverage or {})
+    found = judge_rows(connection, '"judged"', given, label, "y", coverage or {}, joins)
     assert all(not verdict.rule.blocking for verdict in found)
     return {verdict.rule.name: verdict.problem for verdict in found if not verdict.passed}
 
@@ -260,7 +267,7 @@ def test_few_rows_rule_out_only_what_all_rows_would(connection: duckdb.DuckDBPyC
 def test_hundreds_of_features_are_judged(connection: duckdb.DuckDBPyConnection) -> None:
     columns = ", ".join(f"random() AS x{at}" for at in range(400))
     connection.execute(
-        f"CREATE TABLE wide AS SELECT i % 2 AS y, true AS {VISIBLE_LABEL}, {columns} FROM range(200) r(i)"
+        f"CREATE TABLE wide AS SELECT i % 2 AS y, true AS {VISIBLE_LABEL}, 'train' AS {ROW_SPLIT}, {columns} FROM range(200) r(i)"
     )
     features = [Column(f"x{at}", "number") for at in range(400)]
     results = judge_rows(connection, "wide", features, Column("y", "integer"), "y", {})
@@ -273,6 +280,53 @@ def test_features_without_a_value_or_with_one_are_found(connection: duckdb.DuckD
         sometimes=("number", [None if value > 0.3 else 1.0 for value in NOISE]), noise=("number", NOISE),
     )  # fmt: skip
     assert found == {"features_vary": "of 400 rows, 'empty' null in every row and 'same' of one value in all of them"}
+
+
+def test_what_holds_in_the_train_rows_alone_warns(connection: duckdb.DuckDBPyConnection) -> None:
+    """A backfill that told the label, or came too late; of all rows it looks sound."""
+    later = {at: NOISE[at] for at in range(300, 400)}
+    leak = [value if at < 300 else NOISE[at] for at, value in enumerate(MANY)]
+    found = problems(
+        connection, FLAG, YES, train=300, leak=("number", leak), noise=("number", NOISE), all_told=("number", MANY),
+        same=("number", [later.get(at, 7.0) for at in range(400)]), empty=("number", [later.get(at) for at in range(400)]),
+        always=("number", [1.0] * 400), tested=("number", [None if at > 300 else NOISE[at] for at in range(400)]),
+    )  # fmt: skip
+    assert found == {
+        "features_vary": "of 400 rows, 'always' of one value in all of them; of the 300 train rows, 'empty' null in every row and "
+        "'same' of one value in all of them",
+        "features_do_not_tell_label": "'all_told' alone tells the label 'paid' of every one of 400 rows, and 'leak' alone tells the "
+        "label 'paid' of every one of the 300 train rows: is it known at the prediction time?",
+    }
+
+
+@pytest.mark.parametrize("rows", [(8_000, 14_000), (13_000, 16_000)])
+def test_train_leaks_of_many_rows_are_found(connection: duckdb.DuckDBPyConnection, rows: tuple[int, int]) -> None:
+    train, total = rows
+    amounts = [RANDOM.random() for _ in range(total)]
+    for of, y in (
+        (FLAG, [one > 0.4 for one in amounts]),
+        (AMOUNT, amounts),
+        (CLASS, ["abc"[int(3 * one)] for one in amounts]),
+    ):
+        leak = [one if at < train else amounts[at - 1] for at, one in enumerate(amounts)]
+        found = problems(connection, of, y, train=train, leak=("number", leak), noise=("number", amounts[::-1]))
+        assert list(found) == ["features_do_not_tell_label"]
+        assert f"'leak' alone tells the label {of.name!r} of every one of the {train} train rows" in next(
+            iter(found.values())
+        )
+
+
+def test_a_join_that_finds_only_test_rows_warns(connection: duckdb.DuckDBPyConnection) -> None:
+    late = [None if at < 300 else 1 for at in range(400)]
+    for shares, problem in (
+        ({"(row)": 0.25}, "no row of 'shops_v1' was found for any of the 300 train rows: compare"),
+        ({"(row)": 0.0}, "no row of 'shops_v1' was found for any of 400 rows: compare"),
+    ):
+        found = problems(
+            connection, FLAG, YES, train=300, coverage={"shops_v1": shares}, joins={"shops_v1": "matched"},
+            noise=("number", NOISE), matched=("integer", late),
+        )  # fmt: skip
+        assert found["joins_find_rows"].startswith(problem)
 
 
 def test_joins_without_a_row_and_known_labels_are_found(connection: duckdb.DuckDBPyConnection) -> None:

@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from fti_assets.core.manifest import Column
-from fti_assets.training.datasets.checks import VISIBLE_LABEL, judge_rows
+from fti_assets.training.datasets.checks import ROW_SPLIT, VISIBLE_LABEL, judge_rows
 from fti_assets.training.datasets.orders import in_runs, maybe_in_runs
 from tests.features import oracles
 from tests.features.oracles import START
@@ -101,14 +101,15 @@ def test_a_number_whose_ranges_tell_three_classes_warns(rows: int) -> None:
     classes = ["middle" if amount < 0.3 else "low" if amount < 0.5 else "top" for amount in amounts]
     made = [
         {
-            "y": of, VISIBLE_LABEL: False, "score": value, "late": value if at >= rows - 60 else None, "noise": draw.random(),
+            "y": of, VISIBLE_LABEL: False, ROW_SPLIT: "train",
+            "score": value, "late": value if at >= rows - 60 else None, "noise": draw.random(),
             "once": 0.9 if at == rows - 5 and of != "top" else value, "other": 1 - value if at == rows // 2 else value,
         }
         for at, (of, value) in enumerate(zip(classes, amounts, strict=True))
     ]  # fmt: skip
     names = ["score", "late", "noise", "once", "other"]
     with duckdb.connect() as connection:
-        columns = {"y": "VARCHAR", VISIBLE_LABEL: "BOOLEAN", **dict.fromkeys(names, "DOUBLE")}
+        columns = {"y": "VARCHAR", VISIBLE_LABEL: "BOOLEAN", ROW_SPLIT: "VARCHAR", **dict.fromkeys(names, "DOUBLE")}
         oracles.relation(connection, columns, made).create("judged")
         verdicts = judge_rows(
             connection, "judged", [Column(name, "number") for name in names], Column("class", "text"), "y", {}
@@ -144,12 +145,16 @@ def test_a_class_on_both_sides_of_another_is_told(rows: int, label: Column) -> N
         "noise": [0] * rows,
     }
     made = [
-        {"y": y if label.type == "boolean" else "b" if y else "a", VISIBLE_LABEL: False,
+        {"y": y if label.type == "boolean" else "b" if y else "a", VISIBLE_LABEL: False, ROW_SPLIT: "train",
          **{name: values[at] + draw.random() for name, values in features.items()}}
         for at, y in enumerate(yes)
     ]  # fmt: skip
     with duckdb.connect() as connection:
-        columns = {"y": "BOOLEAN" if label.type == "boolean" else "VARCHAR", VISIBLE_LABEL: "BOOLEAN"}
+        columns = {
+            "y": "BOOLEAN" if label.type == "boolean" else "VARCHAR",
+            VISIBLE_LABEL: "BOOLEAN",
+            ROW_SPLIT: "VARCHAR",
+        }
         oracles.relation(connection, {**columns, **dict.fromkeys(features, "DOUBLE")}, made).create("judged")
         verdicts = judge_rows(connection, "judged", [Column(name, "number") for name in features], label, "y", {})
     [problem] = [verdict.problem for verdict in verdicts if verdict.rule.name == "features_do_not_tell_label"]

@@ -1,8 +1,9 @@
-"""The checks of a dataset's rows that only warn, in one pass over them."""
+"""The checks of a dataset's rows and its train rows that only warn, in one pass over the train rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import duckdb
 
@@ -16,10 +17,12 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.coverage import ROW, Coverage
 from fti_assets.training.datasets.dataset import APART, JOINS, PAST, UNKNOWN, VARYING
-from fti_assets.training.datasets.tellers import LabelFacts, tellers
+from fti_assets.training.datasets.tellers import LabelFacts, tellers_of_train
 
 VISIBLE_LABEL = "_fti_visible_label"
 """The column that says whether a row's label was visible at its prediction time."""
+ROW_SPLIT = "_fti_split"
+"""The column that says which split a row is in."""
 
 
 def judge_rows(
@@ -29,40 +32,53 @@ def judge_rows(
     label: Column,
     label_column: str,
     coverage: Coverage,
+    joins: Mapping[str, str] | None = None,
 ) -> list[Verdict]:
-    """Judge a dataset's rows by every rule but that of times, in one pass and two more over what samples leave open.
+    """Judge a dataset's rows, and its train rows alone, by every rule but that of times.
+
+    What the train rows contradict all rows contradict: one pass over them leaves little to be asked of all.
 
     Args:
-        table: the quoted name of a table with each feature, the label and ``_fti_visible_label``.
+        table: the quoted name of a table with each feature, the label, ``_fti_visible_label`` and ``_fti_split``.
         label_column: what the table calls the label.
-        coverage: what the joins found.
+        coverage: what the joins found for all rows.
+        joins: for each join the column that is null where it found no row.
     """
-    y = quoted(label_column)
-    expressions = ["count(*)", f"count(*) FILTER ({VISIBLE_LABEL})", f"count(DISTINCT {y})", f"max({y})", f"mode({y})"]
-    for feature in features:
-        name = quoted(feature.name)
-        expressions += [f"count({name})", f"min({name}) IS DISTINCT FROM max({name})"]
-    total, in_time, labels, highest, commonest, *results = connection.execute(
-        f"SELECT {', '.join(expressions)} FROM {table}"
+    y, joins, of_train = quoted(label_column), joins or {}, f"(FROM {table} WHERE {ROW_SPLIT} = 'train')"
+    facts = (
+        f"SELECT {y} AS y, count(*) AS n, count(*) FILTER ({ROW_SPLIT} = 'train') AS t, "
+        f"count(*) FILTER ({VISIBLE_LABEL}) AS visible FROM {table} GROUP BY 1"
+    )
+    in_time, values, highest, common, total, train_values, train_highest, train_common, trained = connection.execute(
+        "SELECT sum(visible)::BIGINT, count(*), max(y), arg_max(y, (n, y)), sum(n)::BIGINT, count(*) FILTER (t > 0), "
+        f"max(y) FILTER (t > 0), arg_max(y, (t, y)), sum(t)::BIGINT FROM ({facts})"
     ).fetchall()[0]
-    null, one, telling = [], [], []
-    for feature, count, varies in zip(features, results[::2], results[1::2], strict=True):
-        if total and not count:
-            null.append(feature.name)
-        elif total > 1 and count == total and not varies:
-            one.append(feature.name)
-        else:
-            telling.append(feature)
-    tells = tellers(connection, table, telling, LabelFacts(label, y, labels, highest, commonest, total))
+    in_time, total, trained = in_time or 0, total or 0, trained or 0  # of no rows, a sum is null
+    of_all = LabelFacts(label, y, values, highest, common, total)
+    of_label = LabelFacts(label, y, train_values, train_highest, train_common, trained)
+    train_null, train_one, joined = _dull(connection, of_train, trained, features, list(joins.values()))
+    maybe = [feature for feature in features if feature.name in {*train_null, *train_one} or trained < 2]
+    null, one, _ = _dull(connection, table, total, maybe, [])
+    telling = [feature for feature in features if feature.name not in {*null, *one}]
+    tells, train_tells = tellers_of_train(
+        connection, table, of_train, telling, of_all, of_label, dull={*train_null, *train_one}
+    )
+    lost = [name for name, count in zip(joins, joined, strict=True) if trained and not count]
+    in_train = Train(
+        trained,
+        lost=[name for name in lost if coverage[name][ROW]],
+        null=[name for name in train_null if name not in {*null, *one}],
+        one=[name for name in train_one if name not in {*null, *one}],
+    )
+    ways = [f"{listed(tells)} alone tells the label {label.name!r} of every one of {total} rows"] if tells else []
+    if train_tells:
+        ways.append(
+            f"{listed(train_tells)} alone tells the label {label.name!r} of every one of the {trained} train rows"
+        )
     return [
-        lost_joins(coverage, total),
-        dull_features(VARYING, total, null=null, one=one),
-        _verdict(
-            APART,
-            len(tells),
-            f"{listed(tells)} alone tells the label {label.name!r} of every one of {total} rows: is it known at the "
-            "prediction time?",
-        ),
+        lost_joins(coverage, total, in_train),
+        dull_features(VARYING, total, null=null, one=one, in_train=in_train),
+        _verdict(APART, len(tells) + len(train_tells), f"{', and '.join(ways)}: is it known at the prediction time?"),
         _verdict(
             UNKNOWN,
             in_time,
@@ -72,21 +88,61 @@ def judge_rows(
     ]
 
 
-def lost_joins(coverage: Coverage, total: int) -> Verdict:
-    """Judge whether each join found a row for some of the rows."""
+@dataclass(frozen=True)
+class Train:
+    """The train rows: how many, and what holds for them that does not hold for all rows."""
+
+    rows: int
+    lost: Sequence[str] = ()
+    null: Sequence[str] = ()
+    one: Sequence[str] = ()
+
+
+def _dull(
+    connection: duckdb.DuckDBPyConnection, source: str, rows: int, features: Sequence[Column], more: Sequence[str]
+) -> tuple[list[str], list[str], list[int]]:
+    """The features that are null in every row, those of one value in all of them, and how many values more columns have."""
+    expressions = [f"count({quoted(name)})" for name in more]
+    for feature in features:
+        name = quoted(feature.name)
+        expressions += [f"count({name})", f"min({name}) IS DISTINCT FROM max({name})"]
+    if not expressions:
+        return [], [], []
+    results = connection.execute(f"SELECT {', '.join(expressions)} FROM {source}").fetchall()[0]
+    counts, of_features = list(results[: len(more)]), results[len(more) :]
+    null, one = [], []
+    for feature, count, varies in zip(features, of_features[::2], of_features[1::2], strict=True):
+        if rows and not count:
+            null.append(feature.name)
+        elif rows > 1 and count == rows and not varies:
+            one.append(feature.name)
+    return null, one, counts
+
+
+def lost_joins(coverage: Coverage, total: int, in_train: Train | None = None) -> Verdict:
+    """Judge whether each join found a row for some of the rows, and of the train rows."""
     lost = [group for group, shares in coverage.items() if total and not shares[ROW]]
+    of_train = in_train.lost if in_train else ()
+    ways = [f"no row of {listed(lost)} was found for any of {total} rows"] if lost else []
+    if in_train and of_train:
+        ways.append(f"no row of {listed(of_train)} was found for any of the {in_train.rows} train rows")
     return _verdict(
-        JOINS,
-        len(lost),
-        f"no row of {listed(lost)} was found for any of {total} rows: compare the keys of both sides, and their times",
+        JOINS, len(lost) + len(of_train), f"{', and '.join(ways)}: compare the keys of both sides, and their times"
     )
 
 
-def dull_features(rule: Rule, total: int, *, null: Sequence[str], one: Sequence[str] = ()) -> Verdict:
-    """Judge by the features that are null in every row, and those that have one value in all of them."""
-    dull = [f"{listed(null)} null in every row"] if null else []
-    dull += [f"{listed(one)} of one value in all of them"] if one else []
-    return _verdict(rule, len(null) + len(one), f"of {total} rows, {' and '.join(dull)}")
+def dull_features(
+    rule: Rule, total: int, *, null: Sequence[str], one: Sequence[str] = (), in_train: Train | None = None
+) -> Verdict:
+    """Judge by the features that are null in every row, and those that have one value in all of them, or in the train rows."""
+    ways, failures = [], 0
+    train = (f"the {in_train.rows} train", in_train.null, in_train.one) if in_train else ("", (), ())
+    for rows, empty, same in ((f"{total}", null, one), train):
+        dull = [f"{listed(empty)} null in every row"] if empty else []
+        dull += [f"{listed(same)} of one value in all of them"] if same else []
+        ways += [f"of {rows} rows, {' and '.join(dull)}"] if dull else []
+        failures += len(empty) + len(same)
+    return _verdict(rule, failures, "; ".join(ways))
 
 
 def judge_times(lake: Lake, view: ViewRecord, groups: Sequence[FeatureGroup], *, snapshot: int) -> Verdict:

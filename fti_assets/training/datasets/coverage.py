@@ -32,6 +32,11 @@ def with_match_columns(view: ViewRecord) -> ViewRecord:
     return replace(view, joins=tuple(joins))
 
 
+def match_columns(view: ViewRecord) -> dict[str, str]:
+    """The column that ``with_match_columns`` adds for each join."""
+    return {name: f"{_MATCHED}{number}" for number, name in enumerate(_names(view))}
+
+
 def coverage_of(rows: duckdb.DuckDBPyRelation, view: ViewRecord) -> Coverage:
     """Count in one scan what the joins of a view found, in what ``assemble`` made of ``with_match_columns(view)``."""
     joins = {

@@ -19,14 +19,12 @@ from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.spine_rows import LATE, spine_as_of
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.training.datasets.checks import judge_rows
-from fti_assets.training.datasets.coverage import Coverage, coverage_of, with_match_columns
+from fti_assets.training.datasets.checks import ROW_SPLIT, judge_rows
+from fti_assets.training.datasets.coverage import Coverage, coverage_of, match_columns, with_match_columns
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset
 from fti_assets.training.datasets.labels import LABEL, with_label
 from fti_assets.training.datasets.split import SPLITS, Interval, RandomSplit, TimeSplit, share_sql
 from fti_assets.training.views.terms import Label
-
-_SPLIT = "_fti_split"
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def dataset_rows(
         mature = _MatureRows(connection, candidates, dataset, cutoff)
         parts = dataset.split.boundaries(cutoff, label.age, window=dataset.window, rows=mature)
     connection.execute(
-        f"CREATE TEMP VIEW {labelled} AS SELECT *, {_split_sql(dataset, parts)} AS {_SPLIT} FROM {candidates}"
+        f"CREATE TEMP VIEW {labelled} AS SELECT *, {_split_sql(dataset, parts)} AS {ROW_SPLIT} FROM {candidates}"
     )
     counts = dict(
         connection.execute(f"SELECT {_reason(dataset, cutoff)} AS why, count(*) FROM {labelled} GROUP BY 1").fetchall()
@@ -93,7 +91,7 @@ def dataset_rows(
     assembled = connection.table(table)
     own = dict.fromkeys([*view.identity, *(feature.name for feature in view.features)])
     relation = assembled.project(
-        f"{', '.join(map(quoted, own))}, {LABEL} AS {quoted(label.name)}, {_SPLIT} AS {quoted(SPLIT)}"
+        f"{', '.join(map(quoted, own))}, {LABEL} AS {quoted(label.name)}, {ROW_SPLIT} AS {quoted(SPLIT)}"
     )
     coverage = coverage_of(assembled, view)
     kind = type_of_sql(str(assembled.types[assembled.columns.index(LABEL)])) or "text"
@@ -105,7 +103,9 @@ def dataset_rows(
         coverage,
         parts,
         delay_breaches=int(assembled.aggregate(f"count(*) FILTER ({LATE})").fetchall()[0][0]),
-        verdicts=tuple(judge_rows(connection, table, view.features, Column(label.name, kind), LABEL, coverage)),
+        verdicts=tuple(
+            judge_rows(connection, table, view.features, Column(label.name, kind), LABEL, coverage, match_columns(view))
+        ),
     )
 
 
@@ -205,7 +205,7 @@ def _reason(dataset: TrainingDataset, cutoff: datetime) -> str:
     """The part that a row is in, or why it is in none."""
     return (
         f"CASE WHEN NOT ({_mature(dataset, cutoff)}) THEN 'immature' WHEN {LABEL} IS NULL THEN 'unlabelled' "
-        f"ELSE coalesce({_SPLIT}, 'between splits') END"
+        f"ELSE coalesce({ROW_SPLIT}, 'between splits') END"
     )
 
 
@@ -227,6 +227,6 @@ def _trained_until(connection: duckdb.DuckDBPyConnection, labelled: str, view: V
         return None
     time = quoted(view.prediction_time)
     latest: datetime | None = connection.execute(
-        f"SELECT max({time}) FROM {labelled} WHERE {_SPLIT} IN ('train', 'validation')"
+        f"SELECT max({time}) FROM {labelled} WHERE {ROW_SPLIT} IN ('train', 'validation')"
     ).fetchall()[0][0]
     return latest

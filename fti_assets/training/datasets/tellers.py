@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,11 @@ class LabelFacts:
         """Whether its values come again."""
         return 2 <= self.values <= self.rows // 2
 
+    @property
+    def kind(self) -> tuple[bool, ...]:
+        """What decides which ways of telling it are asked."""
+        return self.values < 2, self.values == 2, self.is_amount, self.is_class, self.rows < _FEWEST
+
     def of(self, source: str) -> str:
         """The SQL of the rows of a source with what is asked of their labels, to be run with ``asked``."""
         return f"(SELECT *, {self.y} = $highest AS __fti_high, {self.y} = $commonest AS __fti_common FROM {source})"
@@ -53,41 +58,98 @@ class LabelFacts:
         return {"highest": self.highest, "commonest": self.commonest}
 
 
-def tellers(
-    connection: duckdb.DuckDBPyConnection, table: str, features: Sequence[Column], label: LabelFacts
-) -> list[str]:
-    """The names of the features that tell the label of every row, in their order.
+def tellers_of_train(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    train: str,
+    features: Sequence[Column],
+    label: LabelFacts,
+    of_train: LabelFacts,
+    *,
+    dull: Collection[str],
+) -> tuple[list[str], list[str]]:
+    """The names of the features that tell the label of every row, and of those that tell only that of every train row.
 
     Args:
         connection: the connection of the table.
         table: the quoted name of a table with each feature and the label, which is never null.
-        features: the features that have more than one value, and their types.
-        label: the label.
+        train: the SQL of its train rows.
+        features: the features that are not null in every row, nor of one value in all.
+        label: the label of all rows.
+        of_train: the label of the train rows.
+        dull: the names of the features that are null in every train row, or of one value in all.
     """
+    if not of_train.rows or of_train.rows == label.rows:
+        left = candidates(connection, table, features, label)
+        return decided(connection, table, left, label), []
+    if label.kind == of_train.kind:
+        # What train rows contradict all rows do: they are asked once for both, by the facts that allow more.
+        left = left_of_train = candidates(connection, train, features, label, rows=of_train.rows)
+    else:
+        left = candidates(connection, table, features, label)
+        left_of_train = candidates(connection, train, features, of_train)
+    of_all = decided(connection, table, left, label)
+    only = left_of_train.without({*dull, *of_all})
+    return of_all, decided(connection, train, only, of_train)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The features that a few rows leave open: by their values, by their order, by the runs of classes."""
+
+    by_value: Sequence[Column] = ()
+    orderly: Sequence[Column] = ()
+    apart: Sequence[Column] = ()
+
+    def without(self, names: Collection[str]) -> Candidates:
+        return Candidates(
+            *([one for one in some if one.name not in names] for some in (self.by_value, self.orderly, self.apart))
+        )
+
+
+def candidates(
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    features: Sequence[Column],
+    label: LabelFacts,
+    *,
+    rows: int | None = None,
+) -> Candidates:
+    """The features that a few rows of a source do not rule out; of a source of fewer rows than the label has, how many."""
     if label.values < 2 or label.rows < _FEWEST:
-        return []
-    by_value = not_ruled_out(connection, table, features, label)
+        return Candidates()
+    by_value = not_ruled_out(connection, source, features, label)
     orderly = [one for one in features if one.type in ("integer", "number")] if label.is_amount else []
-    orderly = maybe_in_order(connection, table, orderly, label.y)
+    orderly = maybe_in_order(connection, source, orderly, label.y)
     sides = " UNION ALL ".join(
-        f"(FROM {table} WHERE {label.y} {side} $commonest LIMIT {_FEWEST})" for side in ("=", "<>")
+        f"(FROM {source} WHERE {label.y} {side} $commonest LIMIT {_FEWEST})" for side in ("=", "<>")
     )
     asked = {"commonest": label.commonest}
     apart = maybe_in_runs(connection, f"({sides})", features, label.y, asked) if label.is_class else []
     if label.rows > 5 * _SAMPLE:
         # A sample rules out almost every feature; only what is left is asked of all rows. Repeatable, so that a rerun
         # says the same.
-        sample = f"(FROM {table} USING SAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1))"
+        few = (label.rows if rows is None else rows) <= 5 * _SAMPLE
+        sample = source if few else f"(FROM {source} USING SAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1))"
         by_value = telling(connection, sample, by_value, label, least=0)
         orderly = in_order(connection, sample, orderly, label.y)
         apart = maybe_in_runs(connection, sample, apart, label.y)
+    return Candidates(by_value, orderly, apart)
+
+
+def decided(connection: duckdb.DuckDBPyConnection, source: str, left: Candidates, label: LabelFacts) -> list[str]:
+    """The names of the candidates that tell the label of every row of a source."""
+    if label.values < 2 or label.rows < _FEWEST:
+        return []
     results = {
-        *telling(connection, table, by_value, label, least=_FEWEST),
-        *in_order(connection, table, orderly, label.y, least=_FEWEST),
+        *telling(connection, source, left.by_value, label, least=_FEWEST),
+        *in_order(connection, source, left.orderly, label.y, least=_FEWEST),
     }
-    apart = [feature for feature in apart if feature not in results]
-    results |= {*in_runs(connection, table, apart, label.y, least=_FEWEST, agreeing=_AGREEING)}
-    return [feature.name for feature in features if feature in results]
+    names = {one.name for one in results}
+    apart = left.without(names).apart
+    names |= {one.name for one in in_runs(connection, source, apart, label.y, least=_FEWEST, agreeing=_AGREEING)}
+    every = dict.fromkeys(one.name for some in (left.by_value, left.orderly, left.apart) for one in some)
+    return [name for name in every if name in names]
 
 
 def telling(

@@ -90,3 +90,8 @@ def ratio_of(x: np.ndarray, size: np.ndarray) -> dict[str, np.ndarray]:
 @fti.on_demand(outputs={"doubled": float})
 def doubled_sum(f0: np.ndarray, g0: np.ndarray) -> dict[str, np.ndarray]:
     return {"doubled": 2 * (f0 + g0)}
+
+
+@fti.on_demand(outputs={"digits": int})
+def last_digits(card: np.ndarray) -> dict[str, np.ndarray]:
+    return {"digits": card % 1000}

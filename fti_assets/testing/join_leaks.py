@@ -151,7 +151,7 @@ def _alone(
     for call in view.on_demand:
         needed = dict.fromkeys([*call.inputs, *(output.name for output in call.outputs)])
         arrays = fetch_columns(lake.connection.sql(f"FROM {table}"), [Column(name, types[name]) for name in needed])
-        loaded = LoadedCall(call)
+        loaded = LoadedCall(call, types=types)
         for number, row in zip(chosen, searched, strict=True):
             # A copy: what the function writes into its input must not reach the next row's.
             made = loaded({name: arrays[name][number : number + 1].copy() for name in call.inputs}, 1)

@@ -89,7 +89,7 @@ def tiny_dataset(model: Model | FeatureView, /, *, rows: int = 100, seed: int = 
         if name not in columns and name not in outputs:
             columns[name] = column_values(view.spine, name, rows, rng)
     types = _declared_types(view)
-    columns |= _on_demand(view, {name: canonical(values, types[name]) for name, values in columns.items()}, rows)
+    columns |= _on_demand(view, {name: canonical(values, types[name]) for name, values in columns.items()}, types, rows)
     kinds = column_types(view.label.group.schema) if view.label.group.schema is not None else {}
     task = model.task if isinstance(model, Model) else None
     label = label_values(view.label.group, view.label.name, kinds.get(view.label.name), task, rows, rng)
@@ -173,7 +173,7 @@ def _declared_types(view: FeatureView) -> dict[str, ColumnType]:
 def _arrays_of(view: FeatureView, frame: pd.DataFrame) -> tuple[list[Column], dict[str, np.ndarray]]:
     types = {str(name): _type_of(frame[name]) for name in frame.columns} | _declared_types(view)
     columns = {str(name): _canonical(frame[name], types[str(name)]) for name in frame.columns}
-    columns = _on_demand(view, columns, len(frame)) | columns
+    columns = _on_demand(view, columns, types, len(frame)) | columns
     absent = [name for name in view.feature_names if name not in columns]
     if absent:
         raise DataError(
@@ -193,13 +193,15 @@ def _label_of(view: FeatureView, frame: pd.DataFrame) -> np.ndarray:
     return _canonical(frame[name], _type_of(frame[name]))
 
 
-def _on_demand(view: FeatureView, columns: Mapping[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
+def _on_demand(
+    view: FeatureView, columns: Mapping[str, np.ndarray], types: Mapping[str, ColumnType], rows: int
+) -> dict[str, np.ndarray]:
     """The on-demand features whose inputs are there."""
     arrays, outputs = dict(columns), {}
     for feature in view.on_demand:
         if all(name in arrays for name in feature.inputs):
             # Copies, as a run and a predictor give them: what a function writes into its inputs is its own.
-            values = LoadedCall(feature.call)({name: arrays[name].copy() for name in feature.inputs}, rows)
+            values = LoadedCall(feature.call, types=types)({name: arrays[name].copy() for name in feature.inputs}, rows)
             for output, column in zip(feature.outputs, values, strict=True):
                 arrays[output.name] = outputs[output.name] = canonical(column, output.type)
     return outputs

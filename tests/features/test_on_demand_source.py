@@ -158,7 +158,7 @@ from fti_assets.core.on_demand.call import LoadedCall
 def sha(name): return hashlib.sha256(Path(name).read_bytes()).hexdigest()
 call = OnDemandCall("calendar", 1, "od_served", "calendar", sha("od_served.py"), ("t", "late"),
                     (Column("hour", "integer"), Column("risky", "boolean")), (OnDemandModule("od_rules", sha("od_rules.py")),))
-print(LoadedCall(call)({"t": np.array(["2013-07-04T17:30"], "datetime64[us]"), "late": np.array([0.7])}, 1))
+print(LoadedCall(call, types={})({"t": np.array(["2013-07-04T17:30"], "datetime64[us]"), "late": np.array([0.7])}, 1))
 print([name for name in ("pandas", "dagster", "duckdb", "pyarrow") if name in sys.modules])
 """
 SERVED = """

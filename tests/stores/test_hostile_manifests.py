@@ -103,10 +103,10 @@ def test_a_hostile_call_is_one_error_and_runs_nothing(folder: Path, place: int, 
     before = set(sys.modules)
     is_good = hostile.function == "made" and hostile.module == "od_hostile_good"
     if is_good and with_meaning:
-        LoadedCall(hostile)  # what else it names is neither imported nor run
+        LoadedCall(hostile, types={})  # what else it names is neither imported nor run
     else:
         with pytest.raises(FtiError):
-            LoadedCall(hostile)
+            LoadedCall(hostile, types={})
     ran = set(sys.modules) - before
     assert not {name for name in ran if name.startswith(("od_hostile_p", TOUCHED, "antigravity", "this"))}
     sys.modules.pop("od_hostile_good", None)
@@ -120,7 +120,7 @@ def test_names_made_by_module_getattr_are_never_asked(folder: Path) -> None:
     (folder / "od_hostile_lazy.py").write_text(source)
     own = hashlib.sha256(source.encode()).hexdigest()
     with pytest.raises(FtiError, match="'od_hostile_plain' of module 'od_hostile_lazy' is no function declared"):
-        LoadedCall(call("od_hostile_lazy", "od_hostile_plain", module_sha256=own))
+        LoadedCall(call("od_hostile_lazy", "od_hostile_plain", module_sha256=own), types={})
     assert TOUCHED not in sys.modules
     sys.modules.pop("od_hostile_lazy")
 

@@ -31,7 +31,7 @@ def call(column_type: ColumnType, **changed: Any) -> OnDemandCall:
 
 def made(values: Any, column_type: ColumnType) -> Any:
     GIVEN["x"] = values
-    return LoadedCall(call(column_type))({}, len(values))[0]
+    return LoadedCall(call(column_type), types={})({}, len(values))[0]
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,10 @@ def test_imported_module_must_match_the_model(tmp_path: Path, monkeypatch: pytes
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "od_table.py").write_text("X = 1")
     learned = hashlib.sha256(b"X = 1").hexdigest()
-    LoadedCall(call("number", imports=(OnDemandModule("od_table", learned),)))
+    LoadedCall(call("number", imports=(OnDemandModule("od_table", learned),)), types={})
     (tmp_path / "od_table.py").write_text("X = 2")
     with pytest.raises(PredictionError, match="od_table.py, means something else than what the model learned from"):
-        LoadedCall(call("number", imports=(OnDemandModule("od_table", learned),)))
+        LoadedCall(call("number", imports=(OnDemandModule("od_table", learned),)), types={})
     with pytest.raises(PredictionError, match="'f' version 1 takes from module 'od_gone', and it is not there"):
-        LoadedCall(call("number", imports=(OnDemandModule("od_gone", learned),)))
+        LoadedCall(call("number", imports=(OnDemandModule("od_gone", learned),)), types={})
     assert "od_table" not in sys.modules

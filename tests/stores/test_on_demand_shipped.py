@@ -66,7 +66,7 @@ def test_every_module_that_runs_is_shipped_and_runs_alone(call, monkeypatch):
     monkeypatch.undo()  # none of the files is on the import path any more
     modules = ShippedModules(sources, where="a.zip/code")
     with modules.reading():
-        loaded = LoadedCall(call, modules.load)
+        loaded = LoadedCall(call, modules.load, types={})
     assert loaded({"n": np.array([1.0, 2.0])}, 2) == [[9, 11]]
     assert not [name for name in sys.modules if name.startswith("shipped_")]
     assert source_file("shipped_plain") is None
@@ -80,7 +80,7 @@ def test_edited_code_is_refused_before_it_runs(call, monkeypatch):
         modules.reading(),
         pytest.raises(PredictionError, match="a.zip/code/shipped_app/calendar.py, means something else"),
     ):
-        LoadedCall(call, modules.load)
+        LoadedCall(call, modules.load, types={})
 
 
 def test_a_module_that_is_left_out_is_named(call, monkeypatch):

@@ -2,7 +2,7 @@
 
 import hashlib
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import ModuleType
 from typing import Any
@@ -14,7 +14,7 @@ from fti_assets.core.on_demand.meaning import declares_on_demand, meaning
 from fti_assets.core.on_demand.source import source_file
 from fti_assets.core.times import naive_utc
 from fti_assets.core.types import SIDES, ColumnType
-from fti_assets.errors import DeclarationError, PredictionError, one_of
+from fti_assets.errors import DataError, DeclarationError, PredictionError, one_of
 
 
 class LoadedCall:
@@ -23,13 +23,21 @@ class LoadedCall:
     Args:
         call: which one, as the model learned from it.
         import_module: gives a module by its name; Python's own by default.
+        types: of its inputs, by name.
 
     Raises:
         PredictionError: the module cannot be imported, is not the one the model learned from, or has no such function.
     """
 
-    def __init__(self, call: OnDemandCall, import_module: Callable[[str], ModuleType] | None = None) -> None:
+    def __init__(
+        self,
+        call: OnDemandCall,
+        import_module: Callable[[str], ModuleType] | None = None,
+        *,
+        types: Mapping[str, ColumnType],
+    ) -> None:
         self.call = call
+        self._whole = [name for name in call.inputs if types.get(name) == "integer"]
         self._names = {output.name for output in call.outputs}
         self._function = _load(call, import_module or importlib.import_module)
 
@@ -44,8 +52,15 @@ class LoadedCall:
             for each output, in the manifest's order, ``n`` plain values of its type, None where missing.
 
         Raises:
+            DataError: an input has whole numbers that float64 does not tell from their neighbours; its ``places`` and ``problem`` say
+                which, for who knows them exactly.
             PredictionError: the function failed, or its outputs are not the declared ones, each ``[n]`` and of its type.
         """
+        places = [
+            (name, index) for name in self._whole for index in np.flatnonzero(np.abs(inputs[name]) >= _EXACT).tolist()
+        ]
+        if places:
+            raise _MergedInputs(self.call, places, inputs)
         try:
             outputs = self._function(**inputs)
         except Exception as error:
@@ -62,6 +77,32 @@ class LoadedCall:
                 )
             values.append(_plain_values(array, output, self.call))
         return values
+
+
+_EXACT = 2**53
+"""From here on a float64 stands for several whole numbers."""
+
+
+class _MergedInputs(DataError):
+    """Whole numbers that would be merged as inputs of an on-demand function.
+
+    Attributes:
+        places: the name of the input and the row of each.
+    """
+
+    def __init__(self, call: OnDemandCall, places: Sequence[tuple[str, int]], inputs: Mapping[str, np.ndarray]) -> None:
+        self._call = call
+        self.places = places
+        [(name, index), *others] = places
+        more = f", and so are {len(others)} more" if others else ""
+        super().__init__(f"{self.problem(name, f'about {inputs[name][index]:.0f}')}{more}")
+
+    def problem(self, name: str, value: object) -> str:
+        """What is wrong with one of the numbers, and what to do."""
+        return (
+            f"{name!r} is {value}, which {_named(self._call)} would be given as float64, where whole numbers from 2**53 on merge "
+            "with their neighbours: declare the column as text, or leave it out of the function's parameters"
+        )
 
 
 def _plain_values(array: np.ndarray, output: Column, call: OnDemandCall) -> list[Any]:

@@ -54,7 +54,8 @@ def _on_demand(connection: duckdb.DuckDBPyConnection, table: str, view: ViewReco
 
     They are called for some rows at a time, as they are online for one: neither inputs nor outputs are ever held in Python whole.
     """
-    types, calls = column_types(view), [LoadedCall(call) for call in view.on_demand]
+    types = column_types(view)
+    calls = [LoadedCall(call, types=types) for call in view.on_demand]
     made = {output.name for call in view.on_demand for output in call.outputs}
     names = dict.fromkeys(name for call in view.on_demand for name in call.inputs if name not in made)
     inputs = [Column(name, types[name]) for name in names]

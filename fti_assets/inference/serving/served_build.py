@@ -14,7 +14,7 @@ from fti_assets.core.manifest import OUTPUT_NAMES, Column, ModelManifest, ViewRe
 from fti_assets.core.records import record
 from fti_assets.core.times import microseconds
 from fti_assets.core.types import ColumnType
-from fti_assets.errors import PredictionError, excerpt
+from fti_assets.errors import DataError, PredictionError, RequestError, excerpt
 from fti_assets.inference.serving.answers import Category, Layout, ManyAnswers, OneAnswer
 from fti_assets.inference.serving.columns import Columns
 from fti_assets.inference.serving.explanation import Explainer
@@ -110,9 +110,10 @@ class ServedBuild:
             from fti_assets.core.on_demand.call import LoadedCall
 
             inputs = [(name, slots.of(name), slots.types[name]) for name in call.inputs]
-            self._calls.append((LoadedCall(call, import_module), inputs))
+            self._calls.append((LoadedCall(call, import_module, types=slots.types), inputs))
             for output in call.outputs:
                 slots.add(output.name, output.type)
+        self._inputs = {name: slot for _, inputs in self._calls for name, slot, _ in inputs}
         self._width = slots.width
         self._overrides = Overrides(view.joins, self._online.labels, view.on_demand, slots, self._form)
         self._group_slots = [{*of_group} for of_group in joined_slots]
@@ -208,7 +209,11 @@ class ServedBuild:
             self._refuse_absence(1, lambda _: row, [(0, position) for position in absent], lambda _, group: ages[group])
         for call, inputs in self._calls:
             arrays = {name: canonical([row[slot]], kind) for name, slot, kind in inputs}
-            for [value] in call(arrays, 1):
+            try:
+                made = call(arrays, 1)
+            except DataError as error:
+                raise self._refused(error, lambda slot, _: row[slot], 1) from None
+            for [value] in made:
                 row.append(value)
         if marks is not None:
             marks.append(perf_counter())
@@ -280,11 +285,23 @@ class ServedBuild:
         if row_overrides is not None:
             _override(columns, row_overrides)
         for call, inputs in self._calls:
-            for values in call({name: columns.canonical(slot, kind) for name, slot, kind in inputs}, columns.rows):
+            arrays = {name: columns.canonical(slot, kind) for name, slot, kind in inputs}
+            try:
+                made = call(arrays, columns.rows)
+            except DataError as error:
+                raise self._refused(error, lambda slot, index: columns.plain(slot)[index], columns.rows) from None
+            for values in made:
                 columns.add(values)
             if row_overrides is not None:
                 _override(columns, row_overrides)
         return brought
+
+    def _refused(self, error: Any, value: Callable[[int, int], Any], rows: int) -> RequestError:
+        """The refusal of numbers that an on-demand function cannot be given exactly, by name and request."""
+        problems = [error.problem(name, value(self._inputs[name], index)) for name, index in error.places]
+        if rows > 1:
+            problems = [f"request {at}: {text}" for (_, at), text in zip(error.places, problems, strict=True)]
+        return self._form.error(problems)
 
     def _without_overridden(
         self, absent: Sequence[tuple[int, int]], row_overrides: Sequence[Override]

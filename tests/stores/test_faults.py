@@ -26,7 +26,7 @@ from tests.stores.online_stores import load
 from tests.stores.test_models import GRAPH, made, publish
 from tests.stores.test_upkeep import ROWS, House, content, put
 
-MOST = 60
+MOST = 100
 """No operation here has more steps, which the tests check."""
 
 

@@ -209,7 +209,7 @@ def test_reading_a_missing_table_names_those_there_are(lake: Lake) -> None:
 
 def test_folder_that_is_no_lake_is_clear_error(tmp_path: Path) -> None:
     (tmp_path / "catalog.sqlite").write_bytes(b"not a catalog" * 1000)
-    whole = r"cannot be opened: .*Check that catalog\.sqlite and data/ there are whole"
+    whole = r"catalog\.sqlite is damaged: .*Put it back from a copy .* fti lake repair"
     with pytest.raises(StoreError, match=whole), OfflineStore(tmp_path).connect():
         pass
 

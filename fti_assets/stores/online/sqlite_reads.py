@@ -315,10 +315,11 @@ def check_namespace_file(path: Path) -> None:
 
     Raises:
         DamagedError: something else lies there, or in place of the files that SQLite keeps beside it.
-        OSError: it cannot be looked at.
+        StoreError: it cannot be looked at.
     """
-    for suffix in ("", "-wal", "-shm"):
-        check_file(path.with_name(path.name + suffix), f"remove it, and materialize {group_of(path.stem)} again")
+    with readable(path):
+        for suffix in ("", "-wal", "-shm"):
+            check_file(path.with_name(path.name + suffix), f"remove it, and materialize {group_of(path.stem)} again")
 
 
 def _read_only(path: Path) -> str:

@@ -68,6 +68,6 @@ def test_more_digits_than_stored_name_where_to_state_them(tmp_path: Path) -> Non
     group, stores = prices(), testing.stores_in(tmp_path)
     testing.materialize(group, stores=stores, partition="2024-01-01")
     with pytest.raises(
-        Exception, match=r"price was DECIMAL\(18,1\) and is now DECIMAL\(18,2\); .*Pandera's Decimal\(18, 4\)"
+        Exception, match=r"price was DECIMAL\(18,1\) and is now DECIMAL\(18,2\); .*pa\.Column\(pa\.Decimal\(19, 2\)\)"
     ):
         testing.materialize(group, stores=stores, partition="2024-01-03")

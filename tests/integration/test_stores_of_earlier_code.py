@@ -327,8 +327,8 @@ def test_an_old_build_is_compared_with_its_samples(old: Any, tmp_path: Path, lis
         manifest = json.loads((folder / "manifest.json").read_text())
         manifest["files"]["samples.json"] = hashlib.sha256(content).hexdigest()
         (folder / "manifest.json").write_text(json.dumps(manifest))
-    error, said = (PredictionError, "answer") if listed else (DamagedError, "samples.json is damaged")
-    with pytest.raises(error, match=said):
+    said = "answers .* where it answered" if listed else "samples.json is damaged"
+    with pytest.raises((DamagedError, PredictionError), match=said):  # by the runtime that made it, it is damage
         fti.Predictor.load("lateness_model", models=copied.models, online=copied.online)
 
 

@@ -66,8 +66,8 @@ def not_pushed_down(column: str) -> str:
     DuckLake writes what a column is compared with, in a condition or a join, into the SQL that it asks its catalog, and a NUL in
     it ends that SQL.
 
-    >>> not_pushed_down('"name"')
-    '("name" || \'\')'
+    >>> print(not_pushed_down('"name"'))
+    ("name" || '')
     """
     return f"({column} || '')"
 

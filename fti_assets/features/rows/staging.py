@@ -25,7 +25,7 @@ from fti_assets.features.rows.stored_types import (
     StoredColumn,
     has_union,
     holds_all,
-    kept_type,
+    lake_type,
     storage_of,
     storage_of_iso_text,
     wider_decimal,
@@ -109,7 +109,7 @@ def stage(
 
 def _without_placeholders(relation: duckdb.DuckDBPyRelation, layout: Layout) -> Layout:
     """The layout without the stored types that no value has, for which no value is to be cast."""
-    types = dict(zip(relation.columns, map(kept_type, relation.types), strict=True))
+    types = dict(zip(relation.columns, map(lake_type, relation.types), strict=True))
     placeholders = {
         column
         for column, kind in layout.stored.items()

@@ -68,7 +68,7 @@ def storage_of(
         declared: its declared type, or None.
     """
     sql_type, name = str(kind), quoted(column)
-    kept = kept_type(kind)
+    kept = lake_type(kind)
     target = _declared_type(sql_type, declared) or kept
     if kind.id == "interval":
         # epoch_us() would take a month for 30 days.
@@ -86,7 +86,7 @@ def storage_of(
     word = _word(column, kind) if target == kept else ""
     if target == kept and target not in _SCALARS and any(one.id in _BEYOND for one in _inner(kind)):
         # TRY_CAST of them fails itself, or nulls the one value; through text it tells which rows it changes.
-        text = kept_type(kind, beyond="VARCHAR")
+        text = lake_type(kind, beyond="VARCHAR")
         value = f"TRY_CAST({name}::{text} AS {kept})"
         message = f"{literal(f'{column} has a number in ')} || left({name}::VARCHAR, 60) || ', which is out of range for BIGINT: give text'"
         lost = f"{value}::{text} IS DISTINCT FROM {name}::{text}"
@@ -113,21 +113,21 @@ def storage_of_iso_text(connection: duckdb.DuckDBPyConnection, column: str) -> S
     return StoredColumn("TIMESTAMP", instants.or_error(f"{column} is ", problem), word)
 
 
-def kept_type(sql_type: Any, *, beyond: str = "BIGINT") -> str:
+def lake_type(sql_type: Any, *, beyond: str = "BIGINT") -> str:
     """The type that the lake keeps values of a DuckDB type in; ``beyond`` for whole numbers that may be beyond 64 bits.
 
     >>> import duckdb
-    >>> kept_type(duckdb.sqltype('STRUCT("at" TIMESTAMPTZ, "of" FLOAT[3])'))
+    >>> lake_type(duckdb.sqltype('STRUCT("at" TIMESTAMPTZ, "of" FLOAT[3])'))
     'STRUCT("at" TIMESTAMP, "of" FLOAT[])'
     """
     if sql_type.id in ("list", "array"):
-        return f"{kept_type(sql_type.children[0][1], beyond=beyond)}[]"
+        return f"{lake_type(sql_type.children[0][1], beyond=beyond)}[]"
     if sql_type.id == "struct":
-        fields = ", ".join(f"{quoted(name)} {kept_type(kind, beyond=beyond)}" for name, kind in sql_type.children)
+        fields = ", ".join(f"{quoted(name)} {lake_type(kind, beyond=beyond)}" for name, kind in sql_type.children)
         return str(sql_type) if not _changed(sql_type) else f"STRUCT({fields})"
     if sql_type.id == "map":
         (_, key), (_, value) = sql_type.children
-        return f"MAP({kept_type(key, beyond=beyond)}, {kept_type(value, beyond=beyond)})"
+        return f"MAP({lake_type(key, beyond=beyond)}, {lake_type(value, beyond=beyond)})"
     if sql_type.id == "interval":
         return "BIGINT"
     return beyond if sql_type.id in _BEYOND else _STORED_AS.get(sql_type.id, str(sql_type))
@@ -215,4 +215,4 @@ def _word(column: str, sql_type: Any) -> str:
         return ""
     why = " and ".join(dict.fromkeys(_REASONS[kind.id] for kind in changed if kind.id in _REASONS))
     shown = str(sql_type) if len(str(sql_type)) <= 60 else f"{sql_type.id.upper()}(...)"
-    return f"{column} came as {shown} and is stored as {kept_type(sql_type)}" + (f" ({why})" if why else "")
+    return f"{column} came as {shown} and is stored as {lake_type(sql_type)}" + (f" ({why})" if why else "")

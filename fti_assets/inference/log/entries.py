@@ -86,7 +86,7 @@ def entry_of(line: bytes, redact: frozenset[str]) -> Entry | None:
     return Entry(content, tuple(sorted(in_clear)))
 
 
-def kept_outside(line: bytes, redact: frozenset[str], redacted: frozenset[str]) -> bytes:
+def outside_line(line: bytes, redact: frozenset[str], redacted: frozenset[str]) -> bytes:
     """A line that is kept outside the table, without what should be redacted.
 
     Args:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from fti_assets.core.names import PartitionRecord
-from fti_assets.inference.log.entries import entry_of, is_frame, kept_outside
+from fti_assets.inference.log.entries import entry_of, is_frame, outside_line
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.inference.log.places import Places
 from fti_assets.inference.serving.log.files import CLOSED, LogFile, closed_files
@@ -114,7 +114,7 @@ def _keep_outside(log: PredictionLog, file: LogFile, places: Places) -> int:
         if is_frame(line):
             continue
         if places.of(instant_of(line), file) is None or entry_of(line, log.redact) is None:
-            lines.append(kept_outside(line, log.redact, redacted))
+            lines.append(outside_line(line, log.redact, redacted))
     if lines:
         first = next(file.lines())
         outside = file.path.parent / OUTSIDE

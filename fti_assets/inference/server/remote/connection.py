@@ -71,7 +71,9 @@ class GraphServer:
         body, length = _request(feeds, outputs)
         status, headers, answer = self._post(f"{self._path}/v2/models/{model}/infer", body, length)
         if status != 200:
-            raise StoreError(f"the graph server {self} answered for {model!r} with status {status}: {_said(answer)}")
+            raise StoreError(
+                f"the graph server {self} answered for {model!r} with status {status}: {_error_text(answer)}"
+            )
         try:
             return _outputs(answer, headers.get(BINARY_LENGTH.decode()), outputs)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RequestError) as error:
@@ -138,7 +140,7 @@ def _outputs(body: bytes, length: str | None, names: Sequence[str]) -> list[np.n
     return [arrays[name] for name in names]
 
 
-def _said(body: bytes) -> str:
+def _error_text(body: bytes) -> str:
     try:
         return excerpt(json.loads(body)["error"], 300)
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -1,6 +1,7 @@
 """The labels of answers that were given at times of their own."""
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -8,7 +9,9 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
+from fti_assets.core.sql import timestamp
 from fti_assets.errors import DataError
+from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.training.datasets.labels import LABEL, answers_with_label
 
 NOON = datetime(2026, 3, 1, 12)
@@ -72,3 +75,28 @@ def test_spine_of_its_own_label_must_say_which_row_an_answer_is_about():
         DataError, match="several rows of one payment, such as 2, so the label 'disputed' of a logged answer"
     ):
         labels_of([(1, 0.1)], "payment", twice, label, cutoff=5)
+
+
+@fti.feature_group(keys=["name"])
+def names() -> pd.DataFrame: ...
+
+
+@pytest.mark.parametrize(
+    "label",
+    [fti.Label(names["outcome"]), fti.Label(clicks["outcome"]), fti.Label(clicks["outcome"], within="3h")],
+    ids=["once a key", "the latest of a key", "the first within a horizon"],
+)
+def test_a_lone_key_with_nul_finds_its_outcome_in_the_lake(tmp_path: Path, label: fti.Label) -> None:
+    key, lone, noon = label.group.keys[0], "a\0b", timestamp(NOON)
+    with OfflineStore(tmp_path / "lake").connect() as lake:
+        execute = lake.connection.execute
+        execute(
+            f"CREATE TABLE lake.outcomes AS SELECT i::VARCHAR AS {key}, {noon} AS t, 0 AS outcome FROM range(50000) r(i)"
+        )
+        execute(f"INSERT INTO lake.outcomes VALUES (?, {noon}, 1)", [lone])
+        execute(f"CREATE TEMP TABLE answers AS SELECT ? AS {key}, {noon} - INTERVAL 1 HOUR AS asked_at", [lone])
+        outcomes, asked = lake.connection.sql("FROM lake.outcomes"), lake.connection.table("answers")
+        answers = answers_with_label(
+            lake.connection, asked, outcomes, label, payments, time="asked_at", cutoff=hours(9)
+        )
+        assert answers.project(LABEL).fetchall() == [(1,)]

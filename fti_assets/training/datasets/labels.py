@@ -6,7 +6,7 @@ from datetime import datetime
 
 import duckdb
 
-from fti_assets.core.sql import quoted, timestamp
+from fti_assets.core.sql import not_pushed_down, quoted, timestamp
 from fti_assets.core.times import microseconds
 from fti_assets.errors import DataError, listed
 from fti_assets.features.groups.group import FeatureGroup
@@ -135,7 +135,10 @@ def _outcomes(
 ) -> duckdb.DuckDBPyRelation:
     """Each outcome once, as its latest correction known at the cutoff has it: by key, or by key and event time."""
     group = label.group
-    keys = ", ".join(f"{quoted(key)} AS {quoted(f'__fti_key_{number}')}" for number, key in enumerate(group.keys))
+    types = dict(zip(labels.columns, map(str, labels.types), strict=True))
+    # A text is joined as the lake's catalog is not asked for it: with a NUL in it, it could not be.
+    columns = [not_pushed_down(quoted(key)) if types.get(key) == "VARCHAR" else quoted(key) for key in group.keys]
+    keys = ", ".join(f"{column} AS {quoted(f'__fti_key_{number}')}" for number, column in enumerate(columns))
     value = f"{quoted(label.name)} AS __fti_value"
     if group.event_time is None:
         return connection.sql(

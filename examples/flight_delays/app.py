@@ -59,9 +59,10 @@ def predict(
 
 @st.cache_data(ttl="5min", show_spinner=False)
 def days() -> list[str]:
-    """The newest days of the schedule, the newest first."""
+    """The newest days with flights, the newest first."""
     with fti.Stores().offline_store().connect() as lake:
-        return sorted(lake.ledger(schedule.table), reverse=True)[:DAYS]
+        ledger = lake.ledger(schedule.table)
+    return sorted((day for day, record in ledger.items() if record.rows), reverse=True)[:DAYS]
 
 
 @st.cache_data(ttl="5min", show_spinner=False)
@@ -168,11 +169,13 @@ def show_what_if(flight: dict[str, Any], at: str, answer: dict[str, Any]) -> Non
     chosen = st.multiselect(
         "What if these were different?", numbers, [name for name in WHAT_IF if name in numbers], key="what_if"
     )
-    overrides = {}
+    changed = {}
     for column, name in zip(st.columns(max(len(chosen), 1)), chosen, strict=False):
         value = answer["features"][name]
-        overrides[name] = column.number_input(name, value=float(value or 0), key=f"what_if_{name}")
-    changed = {name: value for name, value in overrides.items() if value != float(answer["features"][name] or 0)}
+        start = None if value is None else float(value)
+        other = column.number_input(name, value=start, placeholder="unknown", key=f"what_if_{name}")
+        if other is not None and other != value:
+            changed[name] = other
     if not changed:
         st.info("Change a value to see what it does to the risk.")
         return

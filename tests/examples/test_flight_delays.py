@@ -551,8 +551,9 @@ def drawn_page() -> AppTest:
 
 
 def test_page_shows_the_risk_that_the_predictor_tells(
-    served: str, predictor: fti.Predictor, landed_schedule: pd.DataFrame, manifest: DatasetManifest
+    served: str, trained: System, predictor: fti.Predictor, landed_schedule: pd.DataFrame, manifest: DatasetManifest
 ) -> None:
+    trained.materialize(schedule, partition_key="2014-01-02")  # a day without flights
     page = drawn_page()
     assert page.selectbox(key="day").options == ["2013-02-20", "2013-02-19", "2013-02-18", "2013-02-17"]
     page = page.selectbox(key="origin").set_value("LGA").run()

@@ -80,9 +80,10 @@ def read(
     with nullcontext(lasting_lake(store)) if kind == "relation" else store.connect() as lake:
         number = snapshot_of(lake, snapshot)
         table = _table(lake, declaration)
-        rows = _rows(lake, table, partitions, number)
-        if kind == "relation":  # nobody names the file to whoever evaluates it
+        # Nobody names the file to whoever evaluates a relation, and a FIFO in its place would be waited for.
+        if lake.has(table):
             refuse_missing(lake, table, partitions, snapshot=number)
+        rows = _rows(lake, table, partitions, number)
         if at is not None:
             rows = _at(lake, declaration, rows, moment_of(at, what="at"), partitions)
         return as_kind(_selected(rows, columns, table.full_name), kind)

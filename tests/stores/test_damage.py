@@ -14,6 +14,7 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from tests.stores.test_lost_catalog import of_data
 from tests.stores.test_upkeep import ROWS, House, content, put
+from tests.support.odd_files import ODD_FILES
 
 
 def cut(file: Path) -> None:
@@ -84,6 +85,20 @@ def test_reading_names_the_file_and_what_to_do(store: OfflineStore, damage: Call
         fti.read("rows_v1", stores=stores)
     assert str(file) in str(raised.value)
     assert len(fti.read("rows_v1", partitions=["a", "c"], stores=stores)) == 20
+
+
+@pytest.mark.parametrize("kind", ODD_FILES)
+def test_reading_names_what_is_no_file_and_never_waits(store: OfflineStore, kind: str) -> None:
+    with store.connect() as lake:
+        put(lake, 1, "ab")
+    file = file_of(store, "b")
+    file.unlink()
+    ODD_FILES[kind](file)
+    stores = fti.Stores(lake=str(store.root))
+    with pytest.raises(DamagedError, match=f"{kind} where a file belongs.*materialize that partition again") as raised:
+        fti.read("rows_v1", stores=stores)
+    assert str(file) in str(raised.value)
+    assert len(fti.read("rows_v1", partitions=["a"], stores=stores)) == 10
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, cut, empty])

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from stat import S_ISREG
 
 import duckdb
 
@@ -75,7 +76,8 @@ class CurrentFile:
     def exists(self) -> bool:
         """Whether it is there, in the size that it was written in."""
         try:
-            return os.stat(self.path).st_size == self.size
+            status = os.stat(self.path)
+            return S_ISREG(status.st_mode) and status.st_size == self.size
         except OSError:
             return False
 

@@ -12,6 +12,7 @@ import duckdb
 from fti_assets.core.names import TableName
 from fti_assets.core.sql import literal
 from fti_assets.errors import DamagedError, FtiError, StoreError
+from fti_assets.stores.file_kinds import FILE, kind_of
 from fti_assets.stores.lake.catalog import CurrentFile, current_files, end_files
 from fti_assets.stores.lake.reader import LakeReader
 
@@ -158,7 +159,11 @@ def _damage(lake: LakeReader, error: duckdb.Error) -> DamagedError | None:
 
 
 def _damage_of(table: TableName, file: CurrentFile, message: str) -> DamagedError:
-    what = "is damaged" if Path(file.path).exists() else "is not there"
+    try:
+        kind = kind_of(Path(file.path))
+    except OSError:
+        kind = FILE
+    what = {FILE: "is damaged", None: "is not there"}.get(kind, f"is {kind} where a file belongs")
     return DamagedError(
         f"{file.path}, of partition {file.partition!r} of {table.full_name}, {what}: {message}. Put it back from a copy, or materialize "
         "that partition again, which needs none of its old bytes"

@@ -116,7 +116,8 @@ def test_workers_log_each_answer_once_and_all_of_them(world: World, tmp_path: Pa
     ]
     command += ["--models", str(world.models.root), "--online", str(world.online.root), "--port", str(port)]
     command += ["--workers", "2", "--log", str(tmp_path / "log"), "--redact", "dest"]
-    environment = os.environ | {"PYTHONPATH": f"{world.source.parent}:{os.environ['PYTHONPATH']}"}
+    path = os.pathsep.join([str(world.source.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"PYTHONPATH": path}
     with (tmp_path / "stderr").open("w") as errors:
         server = subprocess.Popen(command, env=environment, stderr=errors)
     ids = []

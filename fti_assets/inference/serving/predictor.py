@@ -23,6 +23,7 @@ from fti_assets.inference.serving.rollout.shadow import Count, Shadow
 from fti_assets.inference.serving.served_build import (
     OnMissing,
     Report,
+    Serve,
     ServedBuild,
     Strictness,
     UnknownKeys,
@@ -71,7 +72,7 @@ class Predictor:
         follow: Follow = "request",
         log: "LogWriter | None" = None,
         providers: Sequence[str] = CPU,
-        serve: Callable[..., ServedBuild] = ServedBuild,
+        serve: Serve = ServedBuild,
     ) -> None:
         self._model = model
         self._log = log
@@ -581,8 +582,8 @@ class Predictor:
 
     def _load(self, online: OnlineStore, reference: str) -> ServedBuild:
         with flights:
-            manifest, graph, samples = load_whole_build(self._models, self._model, reference, providers=self._providers)
-            return self._serve(manifest, graph, online, self._strictness, samples.background if samples else None)
+            loaded = load_whole_build(self._models, self._model, reference, providers=self._providers)
+            return self._serve(loaded, online, self._strictness)
 
 
 _predictors: "weakref.WeakSet[Predictor]" = weakref.WeakSet()

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fti_assets.core.columns import canonical
-from fti_assets.core.manifest import OUTPUT_NAMES, Column, ModelManifest, ViewRecord
+from fti_assets.core.manifest import OUTPUT_NAMES, Column, ViewRecord
 from fti_assets.core.records import record
 from fti_assets.core.times import microseconds
 from fti_assets.core.types import ColumnType
@@ -31,6 +31,7 @@ from fti_assets.inference.serving.request import RequestForm
 from fti_assets.inference.serving.request_rules import RequestRules
 from fti_assets.inference.serving.slots import Feeds, Row, Slots, picker
 from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.loaded_build import LoadedBuild
 from fti_assets.stores.online.store import OnlineStore
 
 UnknownKeys = Literal["missing", "error"]
@@ -64,7 +65,9 @@ class ServedBuild:
     """A build whose parts are all loaded and fit each other.
 
     Args:
-        background: rows of the data that answers are explained against, feature name to canonical array ``[b]``.
+        loaded: its manifest and graph, with the rows of the data that answers are explained against, if it kept samples.
+        online: where its groups are looked up.
+        strictness: what is refused of a request.
         import_module: gives the modules of on-demand functions by name; Python's own by default.
 
     Raises:
@@ -75,20 +78,19 @@ class ServedBuild:
 
     def __init__(
         self,
-        manifest: ModelManifest,
-        graph: Graph,
+        loaded: LoadedBuild,
         online: OnlineStore,
         strictness: Strictness,
-        background: Mapping[str, np.ndarray] | None = None,
         *,
         import_module: Callable[[str], ModuleType] | None = None,
     ) -> None:
+        manifest = loaded.manifest
         view = manifest.view
         what = f"model {manifest.model!r} ({manifest.reference})"
         self.manifest = manifest
         self.reference = manifest.reference
         self._strictness = strictness
-        self._background = background
+        self._background = None if loaded.samples is None else loaded.samples.background
         self._made_explainer: Explainer | None = None
         self._refuses_strangers = "error" in (strictness.unknown_categories, strictness.out_of_schema)
         self._refuses_absence = "error" in (strictness.unknown_keys, strictness.on_missing)
@@ -137,7 +139,7 @@ class ServedBuild:
         )
         groups = [(of_group[0], len(of_group)) for of_group in joined_slots if of_group]
         self._feeds = Feeds(manifest.inputs, slots, groups)
-        self._graph = graph
+        self._graph = loaded.graph
         self._output = OUTPUT_NAMES[manifest.task]
         self._classes = manifest.classes if manifest.task == "multiclass" else None
 
@@ -377,6 +379,10 @@ class ServedBuild:
                 problem = self._online.groups[position].nothing_brought(row_of(index), age_of(index, position))
                 problems.append(problem if rows == 1 else f"request {index}: {problem}")
             raise self._form.error(problems)
+
+
+Serve = Callable[[LoadedBuild, OnlineStore, Strictness], ServedBuild]
+"""How a build that is loaded becomes one that answers: ``ServedBuild`` itself, or what puts something of its own in it."""
 
 
 def _override(columns: Columns, row_overrides: Sequence[Override]) -> None:

@@ -1,17 +1,18 @@
 """A graph that another server runs, in place of the one of the build that is loaded here."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.types import INPUTS
 from fti_assets.errors import PredictionError
 from fti_assets.inference.server.remote.connection import GraphServer
 from fti_assets.inference.server.served import GRAPH
-from fti_assets.inference.serving.served_build import ServedBuild, Strictness
+from fti_assets.inference.serving.served_build import Serve, ServedBuild, Strictness
 from fti_assets.stores.models.graph import Graph, Tensor
+from fti_assets.stores.models.loaded_build import LoadedBuild
+from fti_assets.stores.models.samples import Samples
 from fti_assets.stores.online.store import OnlineStore
 
 _TOLERANCE = 1e-4
@@ -41,7 +42,7 @@ class RemoteSession:
         return self._server.infer(self._model, feeds, names)
 
 
-def serving_on(server: GraphServer) -> Callable[..., ServedBuild]:
+def serving_on(server: GraphServer) -> Serve:
     """How a build is served whose graph runs on a server: takes what ``ServedBuild`` does.
 
     The server must answer as the build's own graph does, on rows that the build keeps and on one without values, so that it has this
@@ -52,18 +53,13 @@ def serving_on(server: GraphServer) -> Callable[..., ServedBuild]:
         PredictionError: it answers otherwise.
     """
 
-    def serve(
-        manifest: ModelManifest,
-        graph: Graph,
-        online: OnlineStore,
-        strictness: Strictness,
-        background: Mapping[str, np.ndarray] | None = None,
-    ) -> ServedBuild:
+    def serve(loaded: LoadedBuild, online: OnlineStore, strictness: Strictness) -> ServedBuild:
+        manifest, graph, samples = loaded
         name = manifest.model + GRAPH
         remote = Graph(
             RemoteSession(server, name, graph), manifest.inputs, f"{name} on {server}", list(graph.trial.values())
         )
-        for feeds in _trials(graph, background):
+        for feeds in _trials(graph, samples):
             for output, own in graph.run_feeds(feeds).items():
                 other = remote.answer(feeds, output)
                 if np.shape(other) != np.shape(own) or not np.allclose(
@@ -73,17 +69,18 @@ def serving_on(server: GraphServer) -> Callable[..., ServedBuild]:
                         f"{name!r} on the graph server {server} does not answer as {manifest.model}/{manifest.reference} does: it has "
                         "another build. Give it the graph of this one (fti models export), or look features up for the one that it has"
                     )
-        return ServedBuild(manifest, remote, online, strictness, background)
+        return ServedBuild(loaded._replace(graph=remote), online, strictness)
 
     return serve
 
 
-def _trials(graph: Graph, background: Mapping[str, np.ndarray] | None) -> list[dict[str, np.ndarray]]:
+def _trials(graph: Graph, samples: Samples | None) -> list[dict[str, np.ndarray]]:
     """Inputs that both are asked with."""
     blank = {
         one.name: np.full((1, len(one.features)), INPUTS[one.type].blank, dtype=INPUTS[one.type].array)
         for one in graph.inputs
     }
+    background = None if samples is None else samples.background
     if background is None:
         return [blank]
     return [blank, graph.feeds({name: values[:_ROWS] for name, values in background.items()})]

@@ -7,9 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.on_demand.shipped import ShippedModules
 from fti_assets.errors import DamagedError, PredictionError
 from fti_assets.inference.serving.bundle.keys import ChosenKeys
@@ -19,7 +16,7 @@ from fti_assets.stores.bundles.archive import unpacked
 from fti_assets.stores.bundles.models import BundledModelStore
 from fti_assets.stores.bundles.online import BundledNamespace, BundledOnlineStore
 from fti_assets.stores.bundles.record import BundleRecord
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.loaded_build import LoadedBuild
 from fti_assets.stores.online.store import OnlineStore
 
 CODE, ONLINE, KEYS = "code/", "online/", "keys.json"
@@ -59,24 +56,17 @@ class Bundle:
         """Read a bundle and compare every member with its hash; raises as ``unpacked``."""
         return cls(path, *unpacked(path, sha256=sha256))
 
-    def serve(
-        self,
-        manifest: ModelManifest,
-        graph: Graph,
-        online: OnlineStore,
-        strictness: Strictness,
-        background: Mapping[str, np.ndarray] | None = None,
-    ) -> ServedBuild:
+    def serve(self, loaded: LoadedBuild, online: OnlineStore, strictness: Strictness) -> ServedBuild:
         """The build, ready to answer; its on-demand code is the bundle's own. Takes and raises what ``ServedBuild`` does."""
-        return _BundledBuild(self, manifest, graph, online, strictness, background)
+        return _BundledBuild(self, loaded, online, strictness)
 
 
 class _BundledBuild(ServedBuild):
-    def __init__(self, bundle: Bundle, *parts: Any) -> None:
+    def __init__(self, bundle: Bundle, loaded: LoadedBuild, online: OnlineStore, strictness: Strictness) -> None:
         self._bundle = bundle
         self._until = bundle.record.answers_until
         with bundle.modules.reading():
-            super().__init__(*parts, import_module=bundle.modules.load)
+            super().__init__(loaded, online, strictness, import_module=bundle.modules.load)
 
     def predict(
         self, requests: Sequence[Mapping[str, Any]], at: datetime, *marks: Any, **options: Any

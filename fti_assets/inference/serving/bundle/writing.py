@@ -75,9 +75,10 @@ def write_bundle(
         if path.is_dir() or (path.exists() and not overwrite):
             raise StoreError(f"{path} is there already: name another file, or replace it with --replace")
     reference = build or models.champion(model).reference
-    manifest, graph, _ = load_whole_build(models, model, reference)
+    loaded = load_whole_build(models, model, reference)
+    manifest = loaded.manifest
     joins = manifest.view.joins
-    ServedBuild(manifest, graph, online, Strictness())  # says of the stores what whoever loads it here would be told
+    ServedBuild(loaded, online, Strictness())  # says of the stores what whoever loads it here would be told
     chosen = None if keys is None else read_keys(keys, joins)
     as_of = clock.now()  # before the store is read: what comes meanwhile may be there or not
     if answers_for > datetime.max - as_of:
@@ -108,7 +109,7 @@ def write_bundle(
     )
     content = packed(record, members)
     bundle = Bundle(path, record, members)
-    bundle.serve(manifest, graph, bundle.online, Strictness())
+    bundle.serve(loaded, bundle.online, Strictness())
     with written(path):
         write_atomically(path, content)
     return WrittenBundle(record, hashlib.sha256(content).hexdigest(), len(content), keys_before)

@@ -8,7 +8,7 @@ import click
 
 from fti_assets.cli.models import find_sources_here, models_folder, say_champion, store_in
 from fti_assets.core import clock
-from fti_assets.core.rollout import KINDS, Arm, Rollout
+from fti_assets.core.rollouts.rollout import KINDS, Arm, Rollout
 from fti_assets.errors import StoreError, excerpt
 from fti_assets.stores.models.aliases import Aliases
 from fti_assets.stores.models.rollouts import (

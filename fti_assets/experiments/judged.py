@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from fti_assets.core.rollout import CHAMPION, Rollout
+from fti_assets.core.rollouts.rollout import CHAMPION, Rollout
 from fti_assets.core.times import instant
 from fti_assets.errors import AliasConflictError
 from fti_assets.monitoring.experiments.verdict import Verdict

@@ -10,7 +10,7 @@ import dagster as dg
 import pyarrow as pa
 
 from fti_assets.core import clock
-from fti_assets.core.rollout import CHAMPION
+from fti_assets.core.rollouts.rollout import CHAMPION
 from fti_assets.core.rules import Verdict as CheckVerdict
 from fti_assets.core.sql import timestamp
 from fti_assets.errors import AliasConflictError

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 import fti_assets as fti
 from fti_assets.core import clock
-from fti_assets.core.rollout import CHAMPION, Arm, Rollout
+from fti_assets.core.rollouts.rollout import CHAMPION, Arm, Rollout
 from fti_assets.errors import DeclarationError
 from fti_assets.experiments import run as running
 from fti_assets.inference.log.take_in import take_in

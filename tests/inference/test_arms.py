@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fti_assets.cli import main
-from fti_assets.core.rollout import Arm, Rollout
+from fti_assets.core.rollouts.rollout import Arm, Rollout
 from fti_assets.errors import AliasConflictError, DamagedError, RequestError, StoreError
 from fti_assets.inference.server import serving_app
 from fti_assets.inference.serving.predictor import Predictor

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from fti_assets.core.rollout import Arm, Rollout
+from fti_assets.core.rollouts.rollout import Arm, Rollout
 from fti_assets.monitoring.experiments.bandit import DRAWS, chances, shares_by_chance
 from fti_assets.monitoring.experiments.samples import Sample
 from tests.support.examples import examples

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fti_assets.core.rollout import Arm, Rollout
-from fti_assets.core.segments import side_by_side
+from fti_assets.core.rollouts.rollout import Arm, Rollout
+from fti_assets.core.rollouts.segments import side_by_side
 from fti_assets.errors import StoreError
 from tests.support.examples import examples
 

@@ -7,7 +7,6 @@ import builtins
 import sys
 from dataclasses import dataclass, field
 
-from fti_assets.core.lazy import lazy
 from fti_assets.core.on_demand.changes import (
     DEFINITIONS,
     Changes,
@@ -21,6 +20,7 @@ from fti_assets.core.on_demand.changes import (
     root,
     run_at_once,
 )
+from fti_assets.core.on_demand.lazy import lazy
 from fti_assets.core.on_demand.source import absolute_module, source_file
 from fti_assets.errors import DeclarationError
 

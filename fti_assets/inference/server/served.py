@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from fti_assets.core import clock
-from fti_assets.core.rollout import CHAMPION
+from fti_assets.core.rollouts.rollout import CHAMPION
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import RequestError, listed, one_of
 from fti_assets.inference.server.messages.tensors import DATATYPES, datatype_of

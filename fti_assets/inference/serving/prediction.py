@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.rollout import CHAMPION
+from fti_assets.core.rollouts.rollout import CHAMPION
 
 _new: Any = object.__new__
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.rollout import CHAMPION
+from fti_assets.core.rollouts.rollout import CHAMPION
 from fti_assets.monitoring.experiments.samples import Sample
 
 SHARE_CONFIDENCE = 0.999

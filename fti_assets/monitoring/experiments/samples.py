@@ -9,7 +9,7 @@ from datetime import datetime
 import duckdb
 import numpy as np
 
-from fti_assets.core.rollout import CHAMPION
+from fti_assets.core.rollouts.rollout import CHAMPION
 from fti_assets.core.sql import literal, quoted, temporary_name, timestamp
 
 UNIT, ARM, AT, FIGURE, PAIR = "unit", "arm", "at", "figure", "pair"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from fti_assets.core.rollout import CHAMPION
+from fti_assets.core.rollouts.rollout import CHAMPION
 from fti_assets.monitoring.experiments.comparison import Compared, compare
 from fti_assets.monitoring.experiments.samples import Sample
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from fti_assets.core import clock
 from fti_assets.core.records import record
-from fti_assets.core.rollout import Rollout
+from fti_assets.core.rollouts.rollout import Rollout
 
 
 @record(frozen=True)

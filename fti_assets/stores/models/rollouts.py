@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fti_assets.core.rollout import CHAMPION, Rollout, missing_fields
+from fti_assets.core.rollouts.rollout import CHAMPION, Rollout, missing_fields
 from fti_assets.errors import AliasConflictError, StoreError, one_of
 from fti_assets.stores.models.aliases import Aliases, with_rollout
 from fti_assets.stores.models.store import ModelStore

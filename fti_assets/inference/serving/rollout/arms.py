@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.rollout import CHAMPION, Rollout, missing_fields
+from fti_assets.core.rollouts.rollout import CHAMPION, Rollout, missing_fields
 from fti_assets.errors import PredictionError, one_of
 from fti_assets.inference.serving.overrides import OtherValues
 from fti_assets.inference.serving.prediction import Prediction, Predictions

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from fti_assets.core.manifest import Column
 from fti_assets.core.records import record
-from fti_assets.core.segments import Segment, moved, side_by_side
+from fti_assets.core.rollouts.segments import Segment, moved, side_by_side
 from fti_assets.core.sql import is_name
 from fti_assets.errors import StoreError, excerpt, one_of
 

@@ -20,7 +20,7 @@ from fti_assets.features.online.rows import blobs_of, online_schema
 from fti_assets.features.point_in_time.arrays import as_table, fetch_columns
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage
-from fti_assets.inference.serving.request_values import CONVERTERS
+from fti_assets.inference.serving.requests.values import CONVERTERS
 from fti_assets.orchestration.partitions import UNPARTITIONED
 from fti_assets.stores.models.graph import Graph
 from fti_assets.stores.online.blobs import BlobFormat

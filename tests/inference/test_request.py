@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fti_assets.core.manifest import Column
 from fti_assets.errors import RequestError
-from fti_assets.inference.serving.request import RequestForm, moment
+from fti_assets.inference.serving.requests.form import RequestForm, moment
 from tests.support.examples import examples
 from tests.support.records import view_record
 

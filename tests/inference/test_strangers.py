@@ -15,7 +15,7 @@ from fti_assets.core.manifest import Column, ColumnRule
 from fti_assets.errors import ModelError, PredictionError, RequestError
 from fti_assets.features.validation.schema import column_rules
 from fti_assets.inference.serving.predictor import Predictor
-from fti_assets.inference.serving.request_rules import RequestRules
+from fti_assets.inference.serving.requests.rules import RequestRules
 
 SCHEMA = pa.DataFrameSchema(
     {

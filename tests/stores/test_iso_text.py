@@ -6,7 +6,7 @@ import duckdb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fti_assets.inference.serving.request_values import timestamp
+from fti_assets.inference.serving.requests.values import timestamp
 from fti_assets.stores.duckdb.iso_text import try_instant_sql
 
 SHAPES = [

@@ -13,10 +13,10 @@ from fti_assets.core.types import ColumnType
 from fti_assets.errors import RequestError, listed, one_of
 from fti_assets.inference.server.messages.tensors import DATATYPES, datatype_of
 from fti_assets.inference.serving.forks import flights
-from fti_assets.inference.serving.overrides import OtherValues
 from fti_assets.inference.serving.prediction import Prediction
 from fti_assets.inference.serving.predictor import Predictor
-from fti_assets.inference.serving.request import moment
+from fti_assets.inference.serving.requests.form import moment
+from fti_assets.inference.serving.requests.overrides import OtherValues
 from fti_assets.inference.serving.served_build import ServedBuild
 from fti_assets.stores.models.graph import Graph, Tensor
 

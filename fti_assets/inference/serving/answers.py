@@ -7,9 +7,9 @@ import numpy as np
 
 from fti_assets.inference.serving.columns import Columns
 from fti_assets.inference.serving.online_features import Brought
-from fti_assets.inference.serving.overrides import Override
 from fti_assets.inference.serving.prediction import Prediction, put_unset
-from fti_assets.inference.serving.request_rules import RequestRules
+from fti_assets.inference.serving.requests.overrides import Override
+from fti_assets.inference.serving.requests.rules import RequestRules
 
 Names = tuple[str, ...]
 

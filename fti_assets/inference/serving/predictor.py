@@ -15,9 +15,10 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
 from fti_assets.errors import PredictionError, RequestError, excerpt
 from fti_assets.inference.serving.forks import flights
-from fti_assets.inference.serving.overrides import OtherValues
 from fti_assets.inference.serving.prediction import Explanation, Prediction, Predictions
-from fti_assets.inference.serving.request import moment
+from fti_assets.inference.serving.requests.form import moment
+from fti_assets.inference.serving.requests.overrides import OtherValues
+from fti_assets.inference.serving.requests.tables import columns_of
 from fti_assets.inference.serving.rollout.arms import ServedArms
 from fti_assets.inference.serving.rollout.shadow import Count, Shadow
 from fti_assets.inference.serving.served_build import (
@@ -28,7 +29,6 @@ from fti_assets.inference.serving.served_build import (
     Strictness,
     UnknownKeys,
 )
-from fti_assets.inference.serving.tables import columns_of
 from fti_assets.stores.models.execution import CPU, execution_providers
 from fti_assets.stores.models.loaded_build import load_whole_build
 from fti_assets.stores.models.store import ModelStore, Promotions

@@ -19,7 +19,6 @@ from fti_assets.inference.serving.answers import Category, Layout, ManyAnswers, 
 from fti_assets.inference.serving.columns import Columns
 from fti_assets.inference.serving.explanation import Explainer
 from fti_assets.inference.serving.online_features import Brought, OnlineFeatures
-from fti_assets.inference.serving.overrides import OtherValues, Override, Overrides
 from fti_assets.inference.serving.prediction import (
     Explanation,
     Prediction,
@@ -27,8 +26,9 @@ from fti_assets.inference.serving.prediction import (
     prediction_of,
     predictions_of,
 )
-from fti_assets.inference.serving.request import RequestForm
-from fti_assets.inference.serving.request_rules import RequestRules
+from fti_assets.inference.serving.requests.form import RequestForm
+from fti_assets.inference.serving.requests.overrides import OtherValues, Override, Overrides
+from fti_assets.inference.serving.requests.rules import RequestRules
 from fti_assets.inference.serving.slots import Feeds, Row, Slots, picker
 from fti_assets.stores.models.graph import Graph
 from fti_assets.stores.models.loaded_build import LoadedBuild

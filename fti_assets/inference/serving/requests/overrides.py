@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from fti_assets.core.manifest import Column, JoinedGroup, OnDemandCall
 from fti_assets.core.types import SIDES, ColumnType
 from fti_assets.errors import excerpt, listed
-from fti_assets.inference.serving.request import RequestForm, kind
-from fti_assets.inference.serving.request_values import CONVERTERS, Reason
+from fti_assets.inference.serving.requests.form import RequestForm, kind
+from fti_assets.inference.serving.requests.values import CONVERTERS, Reason
 from fti_assets.inference.serving.slots import Slots
 
 OtherValues = Mapping[str, Any] | Sequence[Mapping[str, Any] | None]

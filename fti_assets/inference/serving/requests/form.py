@@ -8,7 +8,7 @@ from typing import Any
 from fti_assets.core.manifest import ViewRecord
 from fti_assets.core.types import SIDES
 from fti_assets.errors import RequestError, excerpt
-from fti_assets.inference.serving.request_values import ARE_PLAIN, CONVERTERS, Reason, required, timestamp
+from fti_assets.inference.serving.requests.values import ARE_PLAIN, CONVERTERS, Reason, required, timestamp
 
 _MOST_PROBLEMS = 20
 _MOST_BYTES = 4_000

@@ -39,8 +39,8 @@ from fti_assets.orchestration.signature import call_function
 from fti_assets.stores.duckdb.relations import recording_relations, relation_name
 from fti_assets.stores.lake.damage import without_unreadable
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.stores.lake.placeholders import has_no_value
 from fti_assets.stores.lake.row_changes import feed_position
+from fti_assets.stores.lake.tables.placeholders import has_no_value
 
 ALL_PARTITIONS = (
     'take them all, by fti.read_files(context, "landing/{partition}.parquet") or in a loop over context.partition_keys; or have '

@@ -16,10 +16,10 @@ from fti_assets.errors import StoreError
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.lake.catalog import put_columns
 from fti_assets.stores.lake.damage import give_up, unreadable_files
-from fti_assets.stores.lake.earlier_types import unchanged
 from fti_assets.stores.lake.one_snapshot import OneSnapshot
 from fti_assets.stores.lake.reader import LakeReader
-from fti_assets.stores.lake.table_schema import fit, refuse_other_schema, settle
+from fti_assets.stores.lake.tables.earlier_types import unchanged
+from fti_assets.stores.lake.tables.schema import fit, refuse_other_schema, settle
 
 
 class Lake(LakeReader):

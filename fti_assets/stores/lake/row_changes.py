@@ -13,7 +13,7 @@ from fti_assets.core.sql import quoted
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.duckdb.nul_texts import columns_with_nul, compared
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.stores.lake.table_schema import as_fitted, fit, refuse_other_schema, settle
+from fti_assets.stores.lake.tables.schema import as_fitted, fit, refuse_other_schema, settle
 
 _SUMS, _POSITION = "content_sums", "position"
 _NOTHING: tuple[int, ...] = (0, 0, 0)

@@ -24,7 +24,7 @@ from fti_assets.stores.lake.catalog import skip_snapshots
 from fti_assets.stores.lake.connection import lake_connection
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
-from fti_assets.stores.lake.table_schema import fit, settled_rows
+from fti_assets.stores.lake.tables.schema import fit, settled_rows
 from fti_assets.stores.lake.upkeep.unnamed_files import file_sizes
 
 _DELETIONS = "-delete.parquet"

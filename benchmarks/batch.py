@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from benchmarks.predict import graph as net
 from fti_assets.core.manifest import NUMBERS, Column, DatasetRecord, GraphInput, GraphOutput, ModelManifest, ViewRecord
 from fti_assets.inference.batch.scoring import CHUNK_ROWS, Scorer, numbered_table, scored
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 
 GOAL = 0.8
 ROWS = (1_000_000, 10_000_000)

@@ -31,7 +31,7 @@ from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.inference.batch.scoring import Scorer, numbered_table, scored
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.store import OfflineStore
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 
 GOAL = 1.3
 ROWS = (1_000_000, 10_000_000)

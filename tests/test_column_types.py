@@ -22,7 +22,7 @@ from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage
 from fti_assets.inference.serving.requests.values import CONVERTERS
 from fti_assets.orchestration.partitions import UNPARTITIONED
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.online.blobs import BlobFormat
 from fti_assets.stores.online.keys import key_encoder
 from tests.features.oracles import connection

@@ -22,7 +22,7 @@ from fti_assets.inference.serving.requests.form import RequestForm
 from fti_assets.monitoring.parity import feature_differences, numbers_of
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 
 TOLERANCE = 1e-5
 """The largest difference of two answers that are the same: a graph rounds one row otherwise than among others."""

@@ -12,7 +12,7 @@ from fti_assets.core import clock
 from fti_assets.core.manifest import ModelManifest, ViewRecord
 from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.inference.serving.predictor import Predictor
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 
 if TYPE_CHECKING:
     import duckdb

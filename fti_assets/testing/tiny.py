@@ -18,7 +18,7 @@ from fti_assets.errors import DataError, DeclarationError, listed, one_of
 from fti_assets.features.groups.group import FeatureGroup, Selection
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.validation.schema import column_types
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.testing.running import call
 from fti_assets.testing.values import column_values, label_values
 from fti_assets.training.datasets.dataset import SPLIT

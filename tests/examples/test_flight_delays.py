@@ -43,7 +43,7 @@ from fti_assets.core.manifest import DatasetManifest, ViewRecord
 from fti_assets.core.records import from_json
 from fti_assets.errors import PredictionError
 from fti_assets.features.point_in_time.assemble import assemble
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 from tests.support import chromium
 from tests.support.partitions import range_tags
 from tests.support.serving import listening

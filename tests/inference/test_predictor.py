@@ -50,7 +50,7 @@ from fti_assets.errors import (
 from fti_assets.inference.serving import predictor as predictor_module
 from fti_assets.inference.serving.log.files import closed_files
 from fti_assets.inference.serving.predictor import Prediction, Predictor
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.store import ModelStore, build_id
 from fti_assets.stores.online.store import SqliteOnlineStore
 from tests.support.examples import examples

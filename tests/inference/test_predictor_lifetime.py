@@ -9,7 +9,7 @@ import pytest
 from fti_assets.errors import PredictionError, RequestError
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.inference.serving.served_build import ServedBuild
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 from tests.inference import test_predictor
 from tests.inference.test_predictor import HOUR, NOON, REQUEST, WEATHER
 

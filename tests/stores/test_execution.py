@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 
 from fti_assets.errors import DamagedError, PredictionError
-from fti_assets.stores.models.execution import CPU, execution_providers, new_session
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.execution import CPU, execution_providers, new_session
+from fti_assets.stores.models.graphs.graph import Graph
 from tests.support.serving import sum_and_difference
 
 ROOT = Path(__file__).parents[2]
@@ -87,4 +87,4 @@ def test_bytes_that_are_no_graph_stay_damaged_whatever_runs_them():
 def test_sessions_are_made_in_one_place():
     command = ["grep", "-rlE", "InferenceSession|SessionOptions", "--include=*.py", "fti_assets"]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert found.stdout.split() == ["fti_assets/stores/models/execution.py"]
+    assert found.stdout.split() == ["fti_assets/stores/models/graphs/execution.py"]

@@ -12,7 +12,7 @@ from fti_assets.core.columns import whole_numbers
 from fti_assets.core.manifest import GraphInput
 from fti_assets.core.types import MISSING_INTEGER
 from fti_assets.errors import DamagedError, DataError
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 from tests.graphs import constant_graph, nested_graph
 
 INPUTS = (
@@ -162,9 +162,7 @@ def test_whole_numbers_are_exact_and_anything_else_is_missing():
 
 def test_serving_needs_only_numpy_and_onnxruntime():
     heavy = "{'torch', 'onnx', 'dagster', 'pandas', 'duckdb', 'sklearn'}"
-    code = (
-        f"import sys, fti_assets.stores.models.graph; assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"
-    )
+    code = f"import sys, fti_assets.stores.models.graphs.graph; assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

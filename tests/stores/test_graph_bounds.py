@@ -11,9 +11,9 @@ import pytest
 from onnx import helper, parser
 
 from fti_assets.errors import DamagedError
-from fti_assets.stores.models.graph import Graph
-from fti_assets.stores.models.graph_bounds import check_bounds
-from fti_assets.stores.models.onnx_parts import Model
+from fti_assets.stores.models.graphs.bounds import check_bounds
+from fti_assets.stores.models.graphs.graph import Graph
+from fti_assets.stores.models.graphs.onnx_parts import Model
 from tests.graphs import graph_that_loops_above
 from tests.support.examples import examples
 

@@ -457,7 +457,7 @@ def test_a_graph_that_answers_otherwise_than_its_samples_is_not_published(store)
 
 def test_samples_on_which_a_graph_has_no_end_do_not_keep_a_load(store):
     """Whoever put them there."""
-    from fti_assets.stores.models.graph import Graph
+    from fti_assets.stores.models.graphs.graph import Graph
 
     graph = Graph.from_bytes(HALVES, (GraphInput("numbers", "float32", ("number",)),), what="build v1/x")
     samples = Samples.from_json(asked(99.0, answers=[0.5]), texts=[], what="samples.json")

@@ -9,7 +9,7 @@ from onnx import helper, numpy_helper
 
 from fti_assets.core.manifest import Column, GraphOutput
 from fti_assets.errors import DamagedError, ExportError, ModelError, PredictionError
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.samples import Samples
 from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders.encoders import Embedding, OneHot, Passthrough, fit_encoders

@@ -19,7 +19,7 @@ import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.core.manifest import GateVerdict, ModelManifest
 from fti_assets.errors import AliasConflictError, DeclarationError, NotMaterializedError
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.store import ModelStore, build_id
 from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.judging.gates import Scores

@@ -20,7 +20,7 @@ from fti_assets.inference.batch.predictions import PREDICTED_AT, Answer, BatchPr
 from fti_assets.inference.batch.scoring import Scorer, numbered_table, scored
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.stores.models.execution import execution_providers
+from fti_assets.stores.models.graphs.execution import execution_providers
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.coverage import with_match_columns

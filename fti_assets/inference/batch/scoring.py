@@ -12,7 +12,7 @@ import pyarrow as pa
 from fti_assets.core.manifest import Column, ModelManifest
 from fti_assets.core.sql import quoted, temporary_name
 from fti_assets.features.point_in_time.arrays import CHUNK_ROWS, fetch_columns
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 
 NUMBER = "__fti_scored"
 """The column that numbers the rows of a table from 1, as ``numbered_table`` makes it."""

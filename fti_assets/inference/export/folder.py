@@ -17,7 +17,7 @@ from fti_assets.inference.export.kserve import Service, as_yaml
 from fti_assets.inference.export.triton import repository_files
 from fti_assets.stores.files import publish_folder, read_file, readable, replace_folder, written
 from fti_assets.stores.models.aliases import AliasChange, Aliases
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.store import ModelStore
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from fti_assets.errors import ModelError, one_of
-from fti_assets.stores.models.graph import Graph, Tensor
+from fti_assets.stores.models.graphs.graph import Graph, Tensor
 
 # https://github.com/triton-inference-server/common/blob/main/protobuf/model_config.proto, DataType
 _TYPES = {

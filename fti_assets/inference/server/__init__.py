@@ -14,7 +14,7 @@ from fti_assets.inference.server.repository import Repository
 from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.inference.serving.served_build import ServedBuild, Strictness
-from fti_assets.stores.models.execution import execution_providers
+from fti_assets.stores.models.graphs.execution import execution_providers
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.redis import is_redis
 from fti_assets.stores.online.store import online_store

@@ -12,8 +12,8 @@ from fti_assets.errors import DamagedError, FtiError, NoChampionError, NotMateri
 from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.server.served import GRAPH, GraphBuild, Served, ServedGraph, ServedPredictor
 from fti_assets.inference.serving.predictor import Predictor
-from fti_assets.stores.models.execution import CPU
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.execution import CPU
+from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.store import ModelStore
 
 _log = logging.getLogger(__name__)

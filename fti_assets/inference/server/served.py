@@ -18,7 +18,7 @@ from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.inference.serving.requests.form import moment
 from fti_assets.inference.serving.requests.overrides import OtherValues
 from fti_assets.inference.serving.served_build import ServedBuild
-from fti_assets.stores.models.graph import Graph, Tensor
+from fti_assets.stores.models.graphs.graph import Graph, Tensor
 
 PLATFORM = "onnxruntime_onnx"
 GRAPH = ".graph"

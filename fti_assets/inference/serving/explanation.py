@@ -6,7 +6,7 @@ from math import factorial
 
 import numpy as np
 
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 
 _EXACT = 8
 _ASKED = 20_000

@@ -29,7 +29,7 @@ from fti_assets.inference.serving.served_build import (
     Strictness,
     UnknownKeys,
 )
-from fti_assets.stores.models.execution import CPU, execution_providers
+from fti_assets.stores.models.graphs.execution import CPU, execution_providers
 from fti_assets.stores.models.loaded_build import load_whole_build
 from fti_assets.stores.models.store import ModelStore, Promotions
 from fti_assets.stores.online.store import OnlineStore, RedisOnlineStore, online_store

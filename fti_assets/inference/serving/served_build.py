@@ -30,7 +30,7 @@ from fti_assets.inference.serving.requests.form import RequestForm
 from fti_assets.inference.serving.requests.overrides import OtherValues, Override, Overrides
 from fti_assets.inference.serving.requests.rules import RequestRules
 from fti_assets.inference.serving.slots import Feeds, Row, Slots, picker
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.loaded_build import LoadedBuild
 from fti_assets.stores.online.store import OnlineStore
 

@@ -13,7 +13,7 @@ from fti_assets.core.manifest import GraphInput
 from fti_assets.core.types import MISSING_INTEGER, ColumnType
 from fti_assets.errors import PredictionError, one_of
 from fti_assets.inference.serving.columns import Columns
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 
 Row = list[Any]
 

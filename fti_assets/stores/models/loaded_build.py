@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.errors import PredictionError
-from fti_assets.stores.models.execution import CPU
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.execution import CPU
+from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.opened_graph import open_graph
 from fti_assets.stores.models.samples import SAMPLES, Samples
 from fti_assets.stores.models.store import ModelStore

@@ -9,8 +9,8 @@ import numpy as np
 
 from fti_assets.core.manifest import OUTPUT_NAMES, ModelManifest
 from fti_assets.errors import DamagedError, one_of
-from fti_assets.stores.models.execution import CPU
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.execution import CPU
+from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.samples import Samples
 
 

@@ -14,7 +14,7 @@ from fti_assets.core.records import record
 from fti_assets.errors import DamagedError, PredictionError
 
 if TYPE_CHECKING:  # who names the file of samples needs no runtime
-    from fti_assets.stores.models.graph import Graph
+    from fti_assets.stores.models.graphs.graph import Graph
 
 SAMPLES = "samples.json"
 """The file of a build that holds them."""

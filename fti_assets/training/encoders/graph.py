@@ -61,7 +61,7 @@ class EncoderModel:
         Raises:
             DataError: a feature is not among the columns, or they differ in length.
         """
-        from fti_assets.stores.models.graph import Graph
+        from fti_assets.stores.models.graphs.graph import Graph
 
         graph = Graph.from_bytes(self.graph, self.inputs, what="the encoder graph")
         feeds = graph.feeds(columns)

@@ -27,7 +27,7 @@ from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.spine_rows import stored_spine, with_spine_times
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.samples import SAMPLES
 from fti_assets.stores.models.store import ModelStore, build_id, cutoff_of

@@ -253,7 +253,7 @@ def _reason(error: Exception) -> str:
 
 
 def _onnx_core(model: Any, sample: Encoded, task: Task, classes: int) -> Core:
-    from fti_assets.stores.models.execution import new_session
+    from fti_assets.stores.models.graphs.execution import new_session
 
     constants = {one.name for one in model.graph.initializer}  # which older exporters list as inputs, too
     inputs = [one.name for one in model.graph.input if one.name not in constants]

@@ -12,7 +12,7 @@ import numpy as np
 from fti_assets.core.extras import require
 from fti_assets.core.manifest import OUTPUT_NAMES, GraphInput, GraphOutput, Task
 from fti_assets.errors import ExportError, ModelError, one_of
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.samples import Samples
 from fti_assets.training.encoders.encoders import DENSE
 from fti_assets.training.encoders.graph import ML_OPSET, OPSET, EncoderModel

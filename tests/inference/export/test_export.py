@@ -30,7 +30,7 @@ from fti_assets.inference.export.kserve import Service, as_yaml
 from fti_assets.inference.export.triton import repository_files
 from fti_assets.inference.server import serving_app
 from fti_assets.inference.serving.predictor import Predictor
-from fti_assets.stores.models.graph import Graph
+from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.plain import publish_graph
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import SqliteOnlineStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from fti_assets.stores.models.onnx_parts import Graph, Node
+from fti_assets.stores.models.graphs.onnx_parts import Graph, Node
 
 _FARTHEST = 200
 """Steps back from a count to where it comes from."""

@@ -12,8 +12,8 @@ from fti_assets.core.columns import whole_numbers
 from fti_assets.core.manifest import GraphInput
 from fti_assets.core.types import INPUTS
 from fti_assets.errors import DamagedError, DataError, PredictionError, one_of
-from fti_assets.stores.models.execution import CPU, new_session
-from fti_assets.stores.models.graph_bounds import UnboundedError
+from fti_assets.stores.models.graphs.bounds import UnboundedError
+from fti_assets.stores.models.graphs.execution import CPU, new_session
 
 T = TypeVar("T")
 

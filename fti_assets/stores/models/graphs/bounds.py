@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from math import prod
 
 from fti_assets.errors import excerpt
-from fti_assets.stores.models.onnx_parts import Graph, Model, Node, Tensor
-from fti_assets.stores.models.step_bounds import A_SIZE, Bound, Outside, Scope
+from fti_assets.stores.models.graphs.onnx_parts import Graph, Model, Node, Tensor
+from fti_assets.stores.models.graphs.step_bounds import A_SIZE, Bound, Outside, Scope
 
 _MOST_STEPS = 1_000_000
 _MOST_NODES = 1_000_000

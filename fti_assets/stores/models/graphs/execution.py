@@ -9,7 +9,7 @@ from typing import Any
 import onnxruntime
 
 from fti_assets.errors import PredictionError, excerpt, one_of
-from fti_assets.stores.models.graph_bounds import check_bounds
+from fti_assets.stores.models.graphs.bounds import check_bounds
 
 VARIABLE = "FTI_PROVIDERS"
 """The variable that names the execution providers of a process that is told none."""

@@ -1,10 +1,7 @@
-"""Files that are never half written, and a lock that threads and processes share."""
+"""Files that are never half written, and what is said of a disk that cannot be read or written."""
 
 import errno
-import fcntl
 import os
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,18 +9,9 @@ from pathlib import Path
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.file_kinds import FILE, FOLDER, check_file, file_for_folder, kind_of
 
-_POLL_SECONDS = 0.01
-TEMPORARY = ("fti_spill_", "fti_catalog_", "fti_fit_", "fti_metrics_")
-"""The prefixes of the folders that are made among the temporary files, where upkeep looks for what killed processes left."""
-
 
 class _UnsyncedError(OSError):
     """What was renamed is in its place, and the folder that says so could not be made durable."""
-
-
-_threads: dict[str, threading.Lock] = {}
-# A lock that a thread of the parent held would stay locked in the child for ever.
-os.register_at_fork(after_in_child=_threads.clear)
 
 
 def read_file(path: Path, remedy: str = "restore the file from a copy") -> bytes | None:
@@ -266,83 +254,6 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-@contextmanager
-def locked(path: Path, timeout: float = 60.0) -> Iterator[None]:
-    """Hold an advisory lock for a block, against every other thread and process that asks for it.
-
-    Args:
-        path: the lock's file; it is made, with its folder, and left there.
-        timeout: how long to wait, in seconds.
-
-    A thread that asks for a lock it already holds waits for itself until the time is out.
-
-    >>> with locked(Path("delay_net/.lock"), timeout=10):  # doctest: +SKIP
-    ...     ...
-
-    Raises:
-        StoreError: someone else held it for the whole of ``timeout``.
-    """
-    deadline = time.monotonic() + timeout
-    with written(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    # Threads wait for a lock of their own, which wakes them at once; the file's is polled. Always in this order.
-    thread = _threads.setdefault(str(path.absolute()), threading.Lock())
-    if not thread.acquire(timeout=max(timeout, 0)):
-        raise _held(path, timeout)
-    try:
-        descriptor = _flocked(path, deadline, timeout)
-        try:
-            yield
-        finally:
-            fcntl.flock(
-                descriptor, fcntl.LOCK_UN
-            )  # a child forked meanwhile shares the descriptor: closing is not enough
-            os.close(descriptor)
-    finally:
-        thread.release()
-
-
-def _flocked(path: Path, deadline: float, timeout: float) -> int:
-    while True:
-        with written(path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            while not _try_flock(descriptor):
-                if time.monotonic() >= deadline:
-                    raise _held(path, timeout)
-                time.sleep(_POLL_SECONDS)
-            with readable(path):
-                if _is_same_file(descriptor, path):
-                    return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # someone removed the file while we waited: what we hold excludes nobody
-
-
-def _try_flock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    # Polling instead of a blocking flock, which no deadline could end.
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_same_file(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _held(path: Path, timeout: float) -> StoreError:
-    return StoreError(
-        f"the lock {path} was held by another thread or process for {timeout:g} s: wait until it is done and try again "
-        "(a lock ends with its process; removing the file helps nobody)"
-    )
-
-
 def _hidden_sibling(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
 
@@ -364,58 +275,3 @@ def sync_renamed(path: Path) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise _UnsyncedError(error.errno, reason(error), str(path.parent)) from error
-
-
-@contextmanager
-def temporary_folder(prefix: str) -> Iterator[Path]:
-    """Make a folder among the temporary files for a block, and show other processes that it is in use.
-
-    Args:
-        prefix: one of ``TEMPORARY``.
-
-    Raises:
-        StoreError: there is no room for it, or no folder for temporary files.
-    """
-    import tempfile  # not at the top: who only reads starts without it
-
-    try:
-        made = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)  # upkeep deletes what is left
-    except OSError as error:
-        raise StoreError(
-            f"{error.filename or 'a folder for temporary files'} could not be made: {reason(error)}. Make room there, or name another "
-            "folder in TMPDIR, and do it again"
-        ) from error
-    with made as folder, used_folder(Path(folder)):
-        yield Path(folder)
-
-
-@contextmanager
-def used_folder(folder: Path) -> Iterator[None]:
-    """Show other processes that a folder is in use, until the block or this process ends, however it does.
-
-    Raises:
-        StoreError: it cannot be opened.
-    """
-    with readable(folder):
-        descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # of a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def locked_folder(folder: Path) -> Iterator[None]:
-    """Keep a folder that nobody uses to oneself for a block.
-
-    Raises:
-        OSError: it is in use, or gone.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)

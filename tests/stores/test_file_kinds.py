@@ -10,7 +10,8 @@ from fti_assets.cli.commands import main
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.bundles.archive import unpacked
 from fti_assets.stores.file_kinds import check_folder, kind_of
-from fti_assets.stores.files import locked, read_file
+from fti_assets.stores.files import read_file
+from fti_assets.stores.locks import locked
 from fti_assets.stores.models.store import ModelStore
 from tests.graphs import constant_graph
 from tests.support.odd_files import ODD_FILES

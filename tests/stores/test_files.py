@@ -10,8 +10,9 @@ import pytest
 
 from fti_assets.core.home import folder_of
 from fti_assets.errors import DamagedError, StoreError
-from fti_assets.stores import files
-from fti_assets.stores.files import locked, publish_folder, read_file, readable, write_atomically
+from fti_assets.stores import files, locks
+from fti_assets.stores.files import publish_folder, read_file, readable, write_atomically
+from fti_assets.stores.locks import locked
 
 ROOT = Path(__file__).parents[2]
 
@@ -99,7 +100,7 @@ def test_threads_exclude_each_other(tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from fti_assets.stores.files import locked
+from fti_assets.stores.locks import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -138,7 +139,7 @@ def test_a_removed_lock_file_does_not_let_two_in(tmp_path):
         assert holder.stdout.readline() == "held\n"
         threading.Timer(0.05, lambda: (path.unlink(), holder.kill())).start()
         with locked(path, timeout=5):
-            files._threads.clear()
+            locks._threads.clear()
             with pytest.raises(StoreError):
                 take(path, timeout=0.02)
     finally:

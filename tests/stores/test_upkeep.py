@@ -22,7 +22,6 @@ from fti_assets.core import clock
 from fti_assets.core.manifest import Status
 from fti_assets.core.names import Commit, TableName
 from fti_assets.errors import DamagedError, NotMaterializedError, StoreError
-from fti_assets.stores.files import TEMPORARY
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.upkeep import expiry as upkeep_module
@@ -30,6 +29,7 @@ from fti_assets.stores.lake.upkeep.expiry import Upkeep, delete_spilled, size, u
 from fti_assets.stores.lake.upkeep.pins import pins
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import SqliteOnlineStore
+from fti_assets.stores.temporary_folders import TEMPORARY
 from tests.graphs import constant_graph
 from tests.support.records import model_manifest
 
@@ -346,7 +346,7 @@ LEFT = """
 import os, signal, sys, tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from fti_assets.stores.files import TEMPORARY, temporary_folder
+from fti_assets.stores.temporary_folders import TEMPORARY, temporary_folder
 tempfile.tempdir = sys.argv[1]
 with ExitStack() as stack:
     for prefix in TEMPORARY:

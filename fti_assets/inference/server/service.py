@@ -17,7 +17,7 @@ from uvicorn.supervisors import Multiprocess
 
 from fti_assets.errors import DeclarationError
 from fti_assets.inference.server.limits import Limits
-from fti_assets.stores.files import temporary_folder
+from fti_assets.stores.temporary_folders import temporary_folder
 
 SETTINGS = "FTI_SERVE_SETTINGS"
 """The variable through which the workers are told what to serve; it holds no token."""

@@ -15,7 +15,7 @@ import duckdb
 from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.duckdb.extensions import connect_in_memory, load_extension
-from fti_assets.stores.files import temporary_folder
+from fti_assets.stores.temporary_folders import temporary_folder
 
 MAKE = "CREATE_IF_NOT_EXISTS true"
 _EXISTING = (

@@ -16,19 +16,11 @@ from pathlib import Path
 from fti_assets.core.home import folder_of
 from fti_assets.core.names import LEDGER
 from fti_assets.errors import DamagedError, StoreError
-from fti_assets.stores.files import (
-    files_under,
-    locked,
-    make_folder,
-    may_write,
-    readable,
-    sync_file,
-    sync_renamed,
-    temporary_folder,
-    written,
-)
+from fti_assets.stores.files import files_under, make_folder, may_write, readable, sync_file, sync_renamed, written
 from fti_assets.stores.lake.catalog_copy import copied_catalog
 from fti_assets.stores.lake.connection import MAKE, READ, lake_connection
+from fti_assets.stores.locks import locked
+from fti_assets.stores.temporary_folders import temporary_folder
 
 _LOCK_TIMEOUT_S = 600.0
 

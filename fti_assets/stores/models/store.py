@@ -30,7 +30,8 @@ from fti_assets.errors import (
     one_of,
 )
 from fti_assets.stores.file_kinds import check_folder
-from fti_assets.stores.files import locked, publish_folder, read_file, readable, reason, write_atomically, written
+from fti_assets.stores.files import publish_folder, read_file, readable, reason, write_atomically, written
+from fti_assets.stores.locks import locked
 from fti_assets.stores.models.aliases import AliasChange, Aliases, without_arm_of
 from fti_assets.stores.models.manifest_check import check_manifest, problem_of
 from fti_assets.stores.models.samples import SAMPLES

@@ -15,7 +15,8 @@ from fti_assets.core import clock
 from fti_assets.core.sql import is_name
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.file_kinds import check_folder
-from fti_assets.stores.files import locked, make_folder, readable, reason, written
+from fti_assets.stores.files import make_folder, readable, reason, written
+from fti_assets.stores.locks import locked
 from fti_assets.stores.online.about import About, DamagedNamespaceError, Schema, checksum_of, since_us
 from fti_assets.stores.online.blobs import Blobs, is_whole
 from fti_assets.stores.online.protocol import (

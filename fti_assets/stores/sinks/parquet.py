@@ -12,7 +12,8 @@ from fti_assets.core.names import PARTITION
 from fti_assets.core.sql import literal
 from fti_assets.errors import DeclarationError
 from fti_assets.stores.duckdb.relations import relation_name
-from fti_assets.stores.files import locked, make_folder, sync_file, sync_renamed, written
+from fti_assets.stores.files import make_folder, sync_file, sync_renamed, written
+from fti_assets.stores.locks import locked
 from fti_assets.stores.sinks.sink import Sink, StoredPartition
 
 _FILE = "rows.parquet"

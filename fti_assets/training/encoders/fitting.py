@@ -13,7 +13,7 @@ import numpy as np
 from fti_assets.core.extras import require
 from fti_assets.core.manifest import Task
 from fti_assets.errors import ModelError
-from fti_assets.stores.files import temporary_folder
+from fti_assets.stores.temporary_folders import temporary_folder
 
 
 class _Rows:

@@ -21,7 +21,7 @@ from fti_assets.core import clock
 from fti_assets.core.names import TableName
 from fti_assets.core.sql import literal
 from fti_assets.errors import StoreError
-from fti_assets.stores.files import TEMPORARY, locked_folder, sync_file, sync_folder
+from fti_assets.stores.files import sync_file, sync_folder
 from fti_assets.stores.lake.catalog import delete_dead_ledger_rows, files_waiting, put_columns, snapshots
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
@@ -30,6 +30,7 @@ from fti_assets.stores.lake.upkeep.pins import pins
 from fti_assets.stores.lake.upkeep.unnamed_files import delete_unnamed, refuse_only_copies, refuse_to_delete_most
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import OnlineStore
+from fti_assets.stores.temporary_folders import TEMPORARY, locked_folder
 
 DAY = timedelta(days=1)
 

@@ -20,6 +20,7 @@ from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.features.point_in_time.assemble import assemble, column_types
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.spine_rows import stored_spine
+from fti_assets.stores.duckdb.nul_texts import equal_columns, equal_values
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.testing.failures import LeakFound
@@ -89,11 +90,12 @@ def _corrected(lake: Lake, view: ViewRecord, row: Mapping[str, Any]) -> Iterator
     names = [column.name for column in view.request]
     tie = "NULL" if times.tie_break is None else quoted(times.tie_break)
     available = available_sql(times)
+    identity = {name: row[name] for name in view.identity}
     versions = lake.connection.execute(
         f"SELECT {available}, {tie}, {', '.join(map(quoted, names))} "
         f"FROM {relation_name(lake.rows(view.spine_table))} "
-        f"WHERE {' AND '.join(f'{quoted(name)} = ?' for name in view.identity)}",
-        [row[name] for name in view.identity],
+        f"WHERE {equal_values(identity)}",
+        list(identity.values()),
     ).fetchall()
 
     # In Python, row by row, and with no SQL of the join: an oracle that shares its mistakes would find none.
@@ -120,19 +122,20 @@ def _searched(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str,
 
 
 def _winner(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    keys = [row[key.spine] for key in join.keys]
-    if None in keys:
+    keys = {key.group: row[key.spine] for key in join.keys}
+    if None in keys.values():
         return None
     values = ", ".join(quoted(column.column) for column in join.columns)
-    equal = " AND ".join(f"{quoted(key.group)} = ?" for key in join.keys)
+    equal = equal_values(keys)
     rows = relation_name(lake.rows(join.table))
     if join.event_time is None or view.prediction_time is None:
-        records = lake.connection.execute(f"SELECT {values} FROM {rows} WHERE {equal}", keys).fetchall()
+        records = lake.connection.execute(f"SELECT {values} FROM {rows} WHERE {equal}", list(keys.values())).fetchall()
         return tuple(records[0]) if records else None
     available = available_sql(join.times)
     tie = "NULL" if join.tie_break is None else quoted(join.tie_break)
     candidates = lake.connection.execute(
-        f"SELECT {quoted(join.event_time)}, {available}, {tie}, {values} FROM {rows} WHERE {equal}", keys
+        f"SELECT {quoted(join.event_time)}, {available}, {tie}, {values} FROM {rows} WHERE {equal}",
+        list(keys.values()),
     ).fetchall()
     at: datetime = row[view.prediction_time]
     visible = [one for one in candidates if one[0] is not None and one[1] is not None and max(one[0], one[1]) <= at]
@@ -172,9 +175,8 @@ def _refuse_visible_labels(lake: Lake, view: FeatureView, table: str) -> None:
     outcomes = lake.connection.sql(
         f"SELECT *, greatest({quoted(event)}, {available}) AS __fti_visible FROM {relation_name(lake.rows(label.group.table))}"
     )
-    same = " AND ".join(
-        f"spine.{quoted(label.column.spine_keys.get(key, key))} = outcome.{quoted(key)}" for key in label.group.keys
-    )
+    keys = {key: label.column.spine_keys.get(key, key) for key in label.group.keys}
+    same = equal_columns(lake.connection, table, keys, rows="spine", stored="outcome")
     advice = f"say when an outcome of {label.group.table_name} is known, by its event_time or available_at"
     if label.group is view.spine:
         same += f" AND spine.{quoted(view.time)} = outcome.{quoted(event)} AND outcome.{quoted(label.name)} IS NOT NULL"

@@ -171,3 +171,20 @@ def test_loading_refuses_what_the_functions_source_tells() -> None:
         return fti.window_aggregate(sales, keys=["shop"], windows=["1h"], aggregates={"n": fti.Count()})
 
     assert [group.table_name for group in (hourly, of_others)] == ["hourly_v1", "of_others_v1"]
+
+
+def test_rows_of_a_shop_with_nul_arrive_once(tmp_path: Any) -> None:
+    ROWS[:] = [sale(id, 0, 0, shop=f"s{id}") for id in range(1_000)]
+    later = [sale(1, 3, 0, shop="a"), sale(2, 3, 0, shop="a\0b", hour=4), sale(3, 3, 0, shop="a\0b", hour=6)]
+    ROWS.extend(later)
+
+    @fti.feature_group(
+        name="habits", keys=["shop", "id"], event_time="t", partition_by="landed", partitions_def=DAYS, lookback="1d"
+    )
+    def short(sales: fti.Table) -> fti.Table:
+        return windows_of(sales)
+
+    stores = testing.stores_in(tmp_path)
+    testing.materialize(sales, stores=stores, partition=(KEYS[0], KEYS[3]))
+    testing.materialize(short, stores=stores, partition=KEYS[3])
+    assert stored(stores) == expected(range(3, 4))

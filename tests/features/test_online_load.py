@@ -212,6 +212,15 @@ def test_a_key_whose_rows_are_all_gone_is_deleted(loaded, store, caplog):
     assert not store.reader("readings_v1").holds(("new",))
 
 
+def test_a_key_with_nul_is_loaded_among_many(lake, store, caplog):
+    for rows in ([], [row("a", 5, x=2.0), row("a\0b", 5, x=3.0)]):
+        replace(lake, {"1": [row(f"n{number}", 0) for number in range(300)], "2": rows})
+        with said(caplog) as what:
+            load_again(lake, store)
+    assert what == ["readings_v1: 2 of 300 keys are loaded to the online store"]
+    assert [values(store, key) for key in ("a", "a\0", "a\0b", "n7")] == [(2.0,), None, (3.0,), (1.0,)]
+
+
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_older_row_of_partition_that_is_gone_wins_again(loaded, store):
     replace(loaded, {"2": [row("a", 5, x=2.0)]})

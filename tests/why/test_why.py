@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,9 +167,13 @@ def test_answers_of_an_expired_snapshot_are_not_compared(place: Place) -> None:
     assert assert_logged_parity(LOG, stores=place.stores).expired == 1
 
 
-def test_a_request_that_no_log_has_is_said(place: Place) -> None:
-    with pytest.raises(NotMaterializedError, match="no answer to a request 'nobody' is in 'buyer_log_v1'"):
-        place.why("nobody")
+@pytest.mark.parametrize("request_id", ["nobody", "no\0body"])
+def test_a_request_that_no_log_has_is_said(place: Place, request_id: str) -> None:
+    place.take_in()
+    with pytest.raises(
+        NotMaterializedError, match=f"no answer to a request {re.escape(repr(request_id))} is in 'buyer_log_v1'"
+    ):
+        place.why(request_id)
     with pytest.raises(NotMaterializedError, match="the definitions have no prediction log"):
         why(fti.build_definitions([BUYER]), "nobody", stores=place.stores)
 

@@ -24,6 +24,7 @@ from fti_assets.core.types import KEY_TYPES, type_of_sql
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.features.online.rows import blobs_of, encoded_key, online_schema, winners_since
 from fti_assets.stores.duckdb.json_text import json_text
+from fti_assets.stores.duckdb.nul_texts import equal_columns
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.online.about import DamagedNamespaceError
@@ -118,8 +119,6 @@ class _Load:
                 # Beyond half of the keys, one pass over all costs less than looking each up.
                 if 2 * len(changed) > about.keys:
                     reason = f"{len(changed)} of its {about.keys} keys have changed"
-                elif any(b"\0" in key for key in changed):
-                    reason = "a key that has changed holds a NUL, by which the lake cannot be asked"
                 else:
                     return self._load_some(about, changed)
         _log.info("%s is loaded whole to the online store: %s", self._group.table_name, reason)
@@ -155,7 +154,9 @@ class _Load:
     def _load_some(self, about: About, changed: set[bytes]) -> int:
         _log.info("%s: %d of %d keys are loaded to the online store", self._group.table_name, len(changed), about.keys)
         connection = self._lake.connection
-        mine = connection.sql(f"FROM {relation_name(self._rows)} SEMI JOIN {_CHANGED} USING ({self._keys})")
+        keys = {key.group: key.group for key in self._whole.keys}
+        same = equal_columns(connection, _CHANGED, keys, rows="changed", stored="stored")
+        mine = connection.sql(f"FROM {relation_name(self._rows)} stored SEMI JOIN {_CHANGED} changed ON {same}")
         return self._writer.apply(
             _taken_from(changed, blobs_of(connection, self._versions(mine), self._whole)),
             _remaining(changed),

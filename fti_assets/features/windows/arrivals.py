@@ -13,6 +13,7 @@ from fti_assets.errors import DeclarationError
 from fti_assets.features.rows.table import Grid, Table, partitioned_by_arrival
 from fti_assets.features.windows.axis import AT, Axis, Windows
 from fti_assets.features.windows.sweep import spans_table, swept
+from fti_assets.stores.duckdb.nul_texts import equal_columns
 from fti_assets.stores.duckdb.relations import relation_name
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def _first_versions(windows: Windows, keys: Sequence[str]) -> str:
         f"HAVING {first} >= {timestamp(grid.start)} AND {first} < {timestamp(grid.end)}"
     )
     if rows.beyond is not None:  # a version from before the lookback
-        same = " AND ".join(f"new.{one} = old.{one}" for one in identity)
+        own = {one: one for one in (*keys, rows.event_time or "")}
+        same = equal_columns(rows.connection, name, own, rows="new", stored="old")
         rows.connection.execute(f"DELETE FROM {name} new USING {relation_name(rows.beyond)} old WHERE {same}")
     return name
 

@@ -14,6 +14,7 @@ from fti_assets.inference.log.entries import entry_of
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.inference.serving.log.answer import LoggedAnswer
 from fti_assets.inference.serving.log.files import LogFile, closed_files, open_files
+from fti_assets.stores.duckdb.nul_texts import compared_with
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 
@@ -38,9 +39,8 @@ def sampled_answers(
 
 
 def _stored(log: PredictionLog, lake: Lake, request_id: str) -> list[LoggedAnswer]:
-    return (
-        _answers(log, lake, f"{log.table.sql} WHERE request_id = {literal(request_id)}") if lake.has(log.table) else []
-    )
+    same = f"{compared_with(request_id, quoted('request_id'))} = {literal(request_id)}"
+    return _answers(log, lake, f"{log.table.sql} WHERE {same}") if lake.has(log.table) else []
 
 
 def _answers(log: PredictionLog, lake: Lake, rows: str) -> list[LoggedAnswer]:

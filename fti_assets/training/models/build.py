@@ -25,6 +25,7 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.spine_rows import stored_spine, with_spine_times
+from fti_assets.stores.duckdb.nul_texts import equal_columns
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.graphs.graph import Graph
@@ -346,10 +347,10 @@ def _champion_columns(
     if set(view.spine_keys) != set(own.spine_keys):
         raise ModelError(f"it predicts by the keys {one_of(view.spine_keys)}, this model by {one_of(own.spine_keys)}")
     versions = stored_spine(lake, view, snapshot=dataset.snapshot)
-    pairs = [(key, key) for key in view.spine_keys]
+    pairs = {key: key for key in view.spine_keys}
     if view.prediction_time and own.prediction_time:
-        pairs.append((view.prediction_time, own.prediction_time))
-    same = " AND ".join(f"spine.{quoted(theirs)} = test.{quoted(ours)}" for theirs, ours in pairs)
+        pairs[view.prediction_time] = own.prediction_time
+    same = equal_columns(lake.connection, test.table, pairs, rows="test", stored="spine")
     rows = lake.connection.sql(
         f"SELECT spine.*, test.{_ROW} FROM {test.table} test JOIN {relation_name(versions)} spine ON {same} "
         f"QUALIFY row_number() OVER (PARTITION BY test.{_ROW}) = 1 ORDER BY test.{_ROW}"

@@ -20,6 +20,7 @@ from fti_assets.features.rows.frame_kinds import Kind, as_arrow, as_kind, checke
 from fti_assets.features.rows.to_lake import FLOATS, can_be, to_lake
 from fti_assets.features.spine_rows import LATE, stored_spine
 from fti_assets.orchestration.resources import Stores
+from fti_assets.stores.duckdb.nul_texts import equal_columns
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.lasting import lasting_lake
@@ -104,10 +105,11 @@ def _with_stored(
     lake: Lake, record: ViewRecord, rows: duckdb.DuckDBPyRelation, columns: Sequence[str], snapshot: int
 ) -> duckdb.DuckDBPyRelation:
     """The rows with columns of the stored spine as of their prediction time, and whether the spine lacks the row."""
-    same = " AND ".join(f"rows.{quoted(name)} = spine.{quoted(name)}" for name in record.identity)
+    table, own = relation_name(rows), {name: name for name in record.identity}
+    same = equal_columns(lake.connection, table, own, rows="rows", stored="spine")
     selection = ", ".join(f"spine.{quoted(name)}" for name in columns)
     return lake.connection.sql(
-        f"SELECT rows.*, {selection}, spine.{LATE} IS NULL AS {_UNKNOWN} FROM {relation_name(rows)} rows "
+        f"SELECT rows.*, {selection}, spine.{LATE} IS NULL AS {_UNKNOWN} FROM {table} rows "
         f"LEFT JOIN {relation_name(stored_spine(lake, record, snapshot=snapshot))} spine ON {same}"
     )
 

@@ -29,8 +29,9 @@ from fti_assets.core.names import (
     TableName,
     in_partitions,
 )
-from fti_assets.core.sql import literal, not_pushed_down, quoted, temporary_name
+from fti_assets.core.sql import literal, quoted, temporary_name
 from fti_assets.errors import DamagedError, DataError, StoreError, listed
+from fti_assets.stores.duckdb.nul_texts import compared_with
 from fti_assets.stores.files import files_under, read_file, readable, write_atomically, written
 from fti_assets.stores.lake.catalog import (
     DataFile,
@@ -124,8 +125,7 @@ def equals(lake: Lake, table: TableName, values: Mapping[str, str]) -> str:
         ]
         if not castable:
             raise DataError(f"{column} of {table.full_name} is {types[column]}, which {text!r} is not")
-        name = not_pushed_down(quoted(column)) if "\0" in text else quoted(column)
-        parts.append(f"{name} = CAST({literal(text)} AS {types[column]})")
+        parts.append(f"{compared_with(text, quoted(column))} = CAST({literal(text)} AS {types[column]})")
     return " AND ".join(parts)
 
 

@@ -31,22 +31,20 @@ from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.upkeep.recorded import compared_tables, refuse_lost
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.upkeep.dropping import drop_tables
-from fti_assets.stores.lake.upkeep.forgetting import (
-    FoundTiles,
+from fti_assets.stores.lake.upkeep.forgetting import expire_snapshots, take_out, unnamed_files_holding
+from fti_assets.stores.lake.upkeep.occurrences import (
     Occurrences,
+    RowTiles,
     columns_of,
     equals,
-    expire_snapshots,
     find,
     find_tiles,
     matching,
-    rejected_rows,
     tables_with_files,
-    take_out,
     tuples,
-    unnamed_files_holding,
 )
 from fti_assets.stores.lake.upkeep.pins import NEWEST, pins
+from fti_assets.stores.lake.upkeep.rejected_rows import rejected_rows
 from fti_assets.stores.lake.upkeep.unnamed_files import refuse_only_copies, refuse_to_delete_most, unnamed_tables
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import OnlineStore
@@ -256,7 +254,7 @@ def _elsewhere(
     return results
 
 
-def _tiles(lake: Lake, searches: Sequence[_Search]) -> list[FoundTiles]:
+def _tiles(lake: Lake, searches: Sequence[_Search]) -> list[RowTiles]:
     groups = [search for search in searches if search.carrier.kind == "group"]
     return [match for search in groups for match in find_tiles(lake, search.carrier.table, search.predicate)]
 

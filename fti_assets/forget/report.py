@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from fti_assets.errors import listed
 from fti_assets.forget.carriers import Kind
 from fti_assets.stores.lake.catalog import ranges
-from fti_assets.stores.lake.upkeep.forgetting import Expired, Occurrences
+from fti_assets.stores.lake.upkeep.forgetting import Expired
+from fti_assets.stores.lake.upkeep.occurrences import Occurrences
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from fti_assets.forget import Forgotten, as_text, forget
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.tiles import tiles_of
 from fti_assets.stores.lake.upkeep import forgetting
+from fti_assets.stores.lake.upkeep.rejected_rows import rejected_rows
 from tests.forgetting import library
 from tests.forgetting.library import ANN, CUTOFF, FIRST, LAST, PEOPLE, SOURCE
 from tests.support.partitions import range_tags
@@ -274,7 +275,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from fti_assets.stores.lake import lake as lakes
-from fti_assets.stores.lake.upkeep import forgetting
+from fti_assets.stores.lake.upkeep import forgetting, occurrences
 from fti_assets.stores.lake.upkeep import expiry as upkeep
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.core.names import TableName
@@ -297,7 +298,7 @@ with OfflineStore(root).connect() as lake:
     if where == "forget":  # a forget that took her out, and was killed before it deleted the files
         forgetting.take_out(lake, table, person, message="forget", extra={})
         forgetting.delete_unneeded = kill
-        found = forgetting.find(lake, table, person)
+        found = occurrences.find(lake, table, person)
         forgetting.expire_snapshots(lake, sorted(found.snapshots), {table: person})
     if where == "taking":  # a forget that is killed while it writes a partition without her and others
         lakes.Lake.sync_new_files = kill
@@ -557,17 +558,17 @@ def test_a_version_with_another_key_type_is_passed_over(tmp_path: Path) -> None:
 def test_a_rejected_row_that_is_none_names_its_file(tmp_path: Path, line: str) -> None:
     (tmp_path / "run.jsonl").write_text(f'{{"person": "{ANN}"}}\n{line}\n')
     with pytest.raises(DamagedError, match=r"run.jsonl keeps rejected rows aside, and a line of it is not a row"):
-        forgetting.rejected_rows(tmp_path, lambda row: True, remove=True)
+        rejected_rows(tmp_path, lambda row: True, remove=True)
 
 
 def test_half_line_at_the_end_goes_with_rejected_rows(tmp_path: Path) -> None:
     file, kept = tmp_path / "run.jsonl", json.dumps({"person": "bob"})
     file.write_text(f'{kept}\n{{"person": "{ANN}", "borr')
     for remove in (False, True):
-        assert forgetting.rejected_rows(tmp_path, lambda row: row["person"] == ANN, remove=remove) == (1, 1)
+        assert rejected_rows(tmp_path, lambda row: row["person"] == ANN, remove=remove) == (1, 1)
     assert file.read_text() == f"{kept}\n"
     file.write_text(kept)  # a row without the end of its line
-    assert forgetting.rejected_rows(tmp_path, lambda row: row["person"] == ANN, remove=True) == (0, 0)
+    assert rejected_rows(tmp_path, lambda row: row["person"] == ANN, remove=True) == (0, 0)
     assert file.read_text() == kept
 
 

@@ -18,7 +18,7 @@ from fti_assets.features.publish import keep_rejected
 from fti_assets.features.rows.staging import Staged
 from fti_assets.stores.duckdb.extensions import connect_in_memory
 from fti_assets.stores.files import files_under
-from fti_assets.stores.lake.upkeep.forgetting import rejected_rows
+from fti_assets.stores.lake.upkeep.rejected_rows import rejected_rows
 from fti_assets.stores.lake.upkeep.repair import repair
 from fti_assets.stores.lake.upkeep.unnamed_files import file_sizes
 from tests.stores.faults import fault_at

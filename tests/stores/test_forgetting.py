@@ -9,7 +9,8 @@ from fti_assets.errors import DataError, StoreError
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.row_changes import RowChange, change_rows
 from fti_assets.stores.lake.store import OfflineStore
-from fti_assets.stores.lake.upkeep.forgetting import equals, expire_snapshots, find, take_out
+from fti_assets.stores.lake.upkeep.forgetting import expire_snapshots, take_out
+from fti_assets.stores.lake.upkeep.occurrences import equals, find
 
 PEOPLE = TableName("features", "people_v1")
 NAMES = ["zed-31", "amy-77", "max-10"]

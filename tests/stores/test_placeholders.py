@@ -21,7 +21,8 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.upkeep.dropping import drop_tables
 from fti_assets.stores.lake.upkeep.expiry import delete_unneeded, expire
-from fti_assets.stores.lake.upkeep.forgetting import equals, take_out
+from fti_assets.stores.lake.upkeep.forgetting import take_out
+from fti_assets.stores.lake.upkeep.occurrences import equals
 from fti_assets.stores.lake.upkeep.repair import RecordedVersion, repair
 from tests.stores.test_damage import cut, footer, pages
 from tests.stores.test_lost_catalog import lose

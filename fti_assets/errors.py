@@ -117,9 +117,15 @@ def excerpt(value: object, limit: int = 80) -> str:
     try:
         text = _excerpt.repr(value)
     except Exception as error:  # such as that of a whole number of over 4,300 digits, or of a class of someone's own
-        return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"[:limit]
+        return f"<{class_name(value)} that cannot be shown: {class_name(error)}>"[:limit]
     middle = (limit - 3) // 2
     return text if len(text) <= limit else f"{text[:middle]}...{text[middle + 3 - limit :]}"
+
+
+def class_name(value: object) -> str:
+    """The name of a value's class, of at most 80 characters, whatever the class makes of its own name."""
+    name = type.__dict__["__name__"].__get__(type(value))
+    return name if len(name) <= 80 else f"{name[:77]}..."
 
 
 def one_of(names: Iterable[object]) -> str:

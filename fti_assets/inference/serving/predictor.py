@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 from fti_assets.core import clock
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
-from fti_assets.errors import PredictionError, RequestError, excerpt
+from fti_assets.errors import PredictionError, RequestError, class_name, excerpt
 from fti_assets.inference.serving.forks import flights
 from fti_assets.inference.serving.prediction import Explanation, Prediction, Predictions
-from fti_assets.inference.serving.requests.form import moment
+from fti_assets.inference.serving.requests.form import is_mapping, moment, unreadable
 from fti_assets.inference.serving.requests.overrides import OtherValues
 from fti_assets.inference.serving.requests.tables import columns_of
 from fti_assets.inference.serving.rollout.arms import ServedArms
@@ -365,14 +365,14 @@ class Predictor:
         when = clock.now() if at is None else moment(at)
         with flights:
             serving = self._current()
-            if request.__class__ is dict or isinstance(request, Mapping):
+            if type(request) is dict or is_mapping(request):
                 requests: Sequence[Request] = (request,)  # type: ignore[assignment]
                 answers = serving.predict(requests, when, overrides=overrides, explain=explain)
                 answer: Prediction | list[Prediction] = answers[0]
             else:
                 requests = _listed(request)
                 answers = []
-                if len(requests):
+                if requests:
                     answers = serving.predict(requests, when, overrides=overrides, explain=explain)
                 answer = answers
         if self._log is not None and answers:
@@ -449,7 +449,7 @@ class Predictor:
         """
         self.serving  # noqa: B018 - refuses a closed one
         when = clock.now() if at is None else moment(at)
-        few = isinstance(request, Mapping) or len(_listed(request)) <= _INLINE
+        few = is_mapping(request) or len(_listed(request)) <= _INLINE
         is_current = not self._at_request or self._signature() == self._loaded_signature
         if self._embedded and is_current and few and not explain:
             return self.predict(request, at=when, overrides=overrides)
@@ -486,9 +486,10 @@ class Predictor:
         when = clock.now() if at is None else moment(at)
         with flights:
             serving = self._current()
-            if isinstance(request, Mapping):
-                return serving.features((request,), when, overrides=overrides)[0]
-            return serving.features(_listed(request), when, overrides=overrides) if len(_listed(request)) else []
+            if is_mapping(request):
+                return serving.features((request,), when, overrides=overrides)[0]  # type: ignore[arg-type]
+            requests = _listed(request)
+            return serving.features(requests, when, overrides=overrides) if requests else []
 
     def _current(self) -> ServedBuild:
         if self._at_request and (time.monotonic() >= self._look_at or Promotions.made != self._promotions):
@@ -602,9 +603,14 @@ os.register_at_fork(after_in_child=_unlock)
 
 
 def _listed(requests: Any) -> Sequence[Request]:
-    if not isinstance(requests, Sequence) or isinstance(requests, str | bytes):
-        raise RequestError(
-            f"the request is {excerpt(requests)}, a {type(requests).__name__}: a mapping of field to value, "
-            "or a list of them, is expected"
-        )
-    return requests
+    if type(requests) in (list, tuple):
+        return requests  # type: ignore[no-any-return]
+    try:
+        if isinstance(requests, Sequence) and not isinstance(requests, str | bytes):
+            return [request for request in requests]  # noqa: C416 - list() asks for a length, which may be any
+    except Exception as error:  # whatever a client's value raises when it is looked at
+        raise RequestError(f"the requests are {unreadable(requests, error)}: a list of them is expected") from None
+    raise RequestError(
+        f"the request is {excerpt(requests)}, a {class_name(requests)}: a mapping of field to value, "
+        "or a list of them, is expected"
+    )

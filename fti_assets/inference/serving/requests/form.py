@@ -7,7 +7,7 @@ from typing import Any
 
 from fti_assets.core.manifest import ViewRecord
 from fti_assets.core.types import SIDES
-from fti_assets.errors import RequestError, excerpt
+from fti_assets.errors import RequestError, class_name, excerpt
 from fti_assets.inference.serving.requests.values import ARE_PLAIN, CONVERTERS, Reason, required, timestamp
 
 _MOST_PROBLEMS = 20
@@ -87,9 +87,10 @@ class RequestForm:
                 ]
         except Exception:
             pass
-        if absent := [column.name for column in self.columns if column.name not in columns]:
-            raise self.error([f"the column {name!r} is missing" for name in absent])
         names = list(columns)
+        there = {name for name in names if _is_text(name)}
+        if absent := [column.name for column in self.columns if column.name not in there]:
+            raise self.error([f"the column {name!r} is missing" for name in absent])
         return self.read_all(
             [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)] or [{}] * rows
         )
@@ -116,7 +117,14 @@ class RequestForm:
 
     def _problems(self, request: Any) -> Iterator[str]:
         """Everything that is wrong with a request, a sentence each."""
-        if not isinstance(request, Mapping):
+        count = 0
+        for count, problem in enumerate(all_problems(self._look, request), 1):  # noqa: B007
+            yield problem
+        if not count:
+            yield f"it is {excerpt(request)}, {kind(request)}, which says other things when it is read again: give a dict"
+
+    def _look(self, request: Any) -> Iterator[str]:
+        if not is_mapping(request):
             yield f"it is {excerpt(request)}, {kind(request)}, where a mapping of field to value is expected"
             return
         for column, (name, convert) in zip(self.columns, self._fields, strict=True):
@@ -132,7 +140,7 @@ class RequestForm:
                 reason = f" ({problem})" if isinstance(problem, Reason) else ""
                 yield f"{name!r} is {excerpt(value)}, {kind(value)}, {expected} is expected{reason}"
         fields = {column.name for column in self.columns}
-        extras = sorted(excerpt(name) for name in request if not (isinstance(name, str) and name in fields))
+        extras = sorted(excerpt(name) for name in request if not (_is_text(name) and name in fields))
         for extra in extras:
             if extra == repr(self._time):
                 yield f"{extra} is the prediction time: give it as predict(..., at=...), not in the request"
@@ -140,6 +148,35 @@ class RequestForm:
                 listed = ", ".join(repr(column.name) for column in self.columns[:_MOST_PROBLEMS]) or "none"
                 more = f" and {len(fields) - _MOST_PROBLEMS} more" if len(fields) > _MOST_PROBLEMS else ""
                 yield f"{extra} is not a field: the fields are {listed}{more}"
+
+
+def all_problems(look: Callable[[Any], Iterator[str]], value: Any) -> Iterator[str]:
+    """The problems that a look at a client's value brings up; what the value raises then is one more."""
+    try:
+        yield from look(value)
+    except Exception as error:
+        yield f"{unreadable(value, error)}: plain values are expected"
+
+
+def unreadable(value: object, error: Exception) -> str:
+    """What to say of a value that cannot be looked at."""
+    return f"{excerpt(value)}, {kind(value)}, cannot be read, since it raises {kind(error)}"
+
+
+def is_mapping(value: object) -> bool:
+    """Whether a client's value is a mapping, whatever it says of its class."""
+    try:
+        return isinstance(value, Mapping)
+    except Exception:
+        return False
+
+
+def _is_text(name: Any) -> bool:
+    """Whether a name can be looked up among texts: one of a class of someone's own may raise then."""
+    try:
+        return type(name) is str or (isinstance(name, str) and hash(name) == hash(str.__str__(name)) and name == name)
+    except Exception:
+        return False
 
 
 def _converted(values: list[Any], are_plain: Callable[[list[Any]], bool], convert: Callable[[Any], Any]) -> list[Any]:
@@ -163,5 +200,5 @@ def moment(at: Any) -> datetime:
 
 def kind(value: object) -> str:
     """The type of a value for an error message: ``an int``."""
-    name = type(value).__name__
+    name = class_name(value)
     return f"{'an' if name[:1].lower() in 'aeio' else 'a'} {name}"[:80]

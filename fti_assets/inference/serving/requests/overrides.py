@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from fti_assets.core.manifest import Column, JoinedGroup, OnDemandCall
 from fti_assets.core.types import SIDES, ColumnType
-from fti_assets.errors import excerpt, listed
-from fti_assets.inference.serving.requests.form import RequestForm, kind
+from fti_assets.errors import FtiError, excerpt, listed
+from fti_assets.inference.serving.requests.form import RequestForm, all_problems, is_mapping, kind, unreadable
 from fti_assets.inference.serving.requests.values import CONVERTERS, Reason
 from fti_assets.inference.serving.slots import Slots
 
@@ -66,7 +66,16 @@ class Overrides:
         """
         if other is None:
             return [NONE] * rows
-        if isinstance(other, Mapping):
+        try:
+            return self._of_rows(other, rows)
+        except FtiError:
+            raise
+        except Exception as error:  # whatever a client's value raises when it is looked at
+            raise self._form.error([f"overrides: {unreadable(other, error)}: plain values are expected"]) from None
+
+    def _of_rows(self, other: OtherValues, rows: int) -> list[Override]:
+        if is_mapping(other):
+            assert isinstance(other, Mapping)
             problems = list(self._problems(other))
             if not problems:
                 return [self._read(other)] * rows
@@ -105,7 +114,10 @@ class Overrides:
         return Override(values, tuple(sorted(names, key=order.index)))
 
     def _problems(self, other: Any) -> Iterator[str]:
-        if not isinstance(other, Mapping):
+        yield from all_problems(self._look, other)
+
+    def _look(self, other: Any) -> Iterator[str]:
+        if not is_mapping(other):
             yield f"overrides are {excerpt(other)}, {kind(other)}, where a mapping of feature to value is expected"
             return
         seen: dict[str, str] = {}
@@ -132,6 +144,6 @@ class Overrides:
             return f"the override {excerpt(name)} is a field of the request: give it there"
         import difflib  # only who has something wrong waits for it
 
-        close = difflib.get_close_matches(str(name), list(self._names), n=1, cutoff=0.6)
+        close = difflib.get_close_matches(excerpt(name).strip("'"), list(self._names), n=1, cutoff=0.6)
         meant = f"did you mean {close[0]!r}? " if close else ""
         return f"the override {excerpt(name)} is no looked-up or computed feature: {meant}There are {listed(list(self._slots), 20)}"

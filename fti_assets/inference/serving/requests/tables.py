@@ -1,21 +1,33 @@
 """Tables of requests: of any library, told by what they can do, so that none is imported."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from fti_assets.errors import RequestError, excerpt
+from fti_assets.errors import RequestError, class_name, excerpt
+from fti_assets.inference.serving.requests.form import is_mapping, unreadable
 
 
 def columns_of(table: Any) -> dict[Any, list[Any]]:
     """The columns of a mapping of name to values, an Arrow table or record batch, or a pandas or polars frame, as lists.
 
     Raises:
-        RequestError: it is none of these, or its columns differ in length.
+        RequestError: it is none of these, cannot be read, or its columns differ in length.
     """
+    try:
+        return _columns(table)
+    except RequestError:
+        raise
+    except Exception as error:  # whatever a client's value raises when it is looked at
+        raise RequestError(
+            f"the requests are {unreadable(table, error)}: columns of plain values are expected"
+        ) from None
+
+
+def _columns(table: Any) -> dict[Any, list[Any]]:
     names: Iterable[Any] | None
-    if isinstance(table, Mapping):
+    if is_mapping(table):
         names = list(table)
     else:
         names = getattr(table, "column_names", None)  # Arrow
@@ -25,17 +37,28 @@ def columns_of(table: Any) -> dict[Any, list[Any]]:
             names = getattr(table, "columns", None)  # pandas and polars
     if names is None or isinstance(names, str) or not isinstance(names, Iterable):
         raise RequestError(
-            f"the requests are {excerpt(table)}, a {type(table).__name__}: a mapping of field to its values, an Arrow table or a "
+            f"the requests are {excerpt(table)}, a {class_name(table)}: a mapping of field to its values, an Arrow table or a "
             "frame is expected"
         )
     named = list(names)
     if len(set(map(str, named))) < len(named):
         raise RequestError("the requests have two columns of one name")
-    columns = {name: _values(name, table[name]) for name in named}
+    columns = {name: _read(name, table) for name in named}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise RequestError(f"the columns of the requests differ in length: {lengths}"[:500])
     return columns
+
+
+def _read(name: Any, table: Any) -> list[Any]:
+    try:
+        return _values(name, table[name])
+    except RequestError:
+        raise
+    except Exception as error:
+        raise RequestError(
+            f"the column {excerpt(name)} of the requests cannot be read, since it raises a {class_name(error)}: plain values are expected"
+        ) from None
 
 
 def _values(name: Any, column: Any) -> list[Any]:
@@ -49,7 +72,7 @@ def _values(name: Any, column: Any) -> list[Any]:
         if callable(listed := getattr(column, method, None)):
             return list(listed())
     if isinstance(column, Sequence) and not isinstance(column, str | bytes):
-        return list(column)
+        return [one for one in column]  # noqa: C416 - list() asks for a length, which may be any
     raise RequestError(
-        f"the column {excerpt(name)} is {excerpt(column)}, a {type(column).__name__}: the values of all requests are expected"
+        f"the column {excerpt(name)} is {excerpt(column)}, a {class_name(column)}: the values of all requests are expected"
     )

@@ -1,0 +1,148 @@
+"""Requests of classes of someone's own, whose methods raise: whatever is looked at, the error is the library's own and short."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fti_assets.errors import RequestError
+from tests.inference import test_predictor
+from tests.inference.test_predictor import NOON, REQUEST
+
+world = test_predictor.world
+
+METHODS = [
+    "__iter__", "__hash__", "__eq__", "__len__", "__index__", "__float__", "__str__", "__repr__", "__getitem__", "__contains__",
+    "__bool__", "__int__", "__getattribute__", "__array__", "__lt__", "__le__", "keys", "items", "to_pylist", "utcoffset",
+]  # fmt: skip
+BASES: list[Any] = [object(), "JFK", 7, 7.5, Decimal(7), datetime(2013, 6, 1), REQUEST, [REQUEST], np.float64(7)]
+VALUES = {name: [value] for name, value in REQUEST.items()}
+
+
+class OwnError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text either")
+
+
+def hostile(method: str) -> Iterator[Any]:
+    """Values of classes in which one method raises, derived from what a request may hold."""
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OwnError
+
+    for base in BASES:
+        kind = type(base)
+        try:
+            yield type("Hostile", (kind,), {method: fail})(*([] if kind is object else [base]))
+        except (OwnError, TypeError):  # it cannot be made, so nobody can send it
+            continue
+
+
+class Lying(Mapping[str, Any]):
+    """A mapping that gives every field, and raises when it is counted."""
+
+    def __getitem__(self, key: str) -> Any:
+        return REQUEST[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(REQUEST)
+
+    def __len__(self) -> int:
+        raise OwnError
+
+
+class Endless(Sequence[Any]):
+    def __getitem__(self, key: Any) -> Any:
+        raise OwnError
+
+    def __len__(self) -> int:
+        return 10**30
+
+
+def without_class() -> Any:
+    """A value that raises when it is asked for its class, as ``isinstance`` does; it has no other name for pytest to ask."""
+
+    def fail(_: Any) -> Any:
+        raise OwnError
+
+    return type("WithoutClass", (), {"__class__": property(fail)})()
+
+
+class Nameless(type):
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        raise OwnError
+
+
+def doors(predictor: Any, value: Any) -> dict[str, Callable[[], Any]]:
+    """Everywhere that a value can stand in what is asked."""
+    asked: dict[str, Callable[[], Any]] = {
+        "request": lambda: predictor.predict(value, at=NOON),
+        "rows": lambda: predictor.predict([REQUEST, value], at=NOON),
+        "columns": lambda: predictor.predict_columns(value, at=NOON),
+        "at": lambda: predictor.predict(REQUEST, at=value),
+        "overrides": lambda: predictor.predict(REQUEST, at=NOON, overrides=value),
+        "overrides of a row": lambda: predictor.predict(REQUEST, at=NOON, overrides=[value]),
+        "override": lambda: predictor.predict(REQUEST, at=NOON, overrides={"temp": value}),
+        "features": lambda: predictor.features(value, at=NOON),
+        "async": lambda: asyncio.run(predictor.predict_async([value] * 20, at=NOON)),
+    }
+    for name in REQUEST:
+        asked[f"field {name}"] = lambda name=name: predictor.predict(REQUEST | {name: value}, at=NOON)
+        asked[f"row {name}"] = lambda name=name: predictor.predict([REQUEST, REQUEST | {name: value}], at=NOON)
+        asked[f"column {name}"] = lambda name=name: predictor.predict_columns(VALUES | {name: value}, at=NOON)
+        asked[f"value {name}"] = lambda name=name: predictor.predict_columns(VALUES | {name: [value]}, at=NOON)
+    try:
+        hash(value)
+    except Exception:
+        return asked
+    asked["name"] = lambda: predictor.predict({**REQUEST, value: 1}, at=NOON)
+    asked["column name"] = lambda: predictor.predict_columns({**VALUES, value: [1]}, at=NOON)
+    asked["override name"] = lambda: predictor.predict(REQUEST, at=NOON, overrides={value: 1})
+    return asked
+
+
+def assert_answered_or_refused(predictor: Any, value: Any) -> int:
+    refusals = 0
+    for ask in doors(predictor, value).values():
+        try:
+            ask()
+        except RequestError as error:
+            text = str(error)
+            assert len(text.encode(errors="replace")) <= 4_000
+            assert not text.endswith(": ")
+            refusals += 1
+    return refusals
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_that_raises_is_a_request_error(world, method):
+    predictor = world.load()
+    refusals = [assert_answered_or_refused(predictor, value) for value in hostile(method)]
+    assert len(refusals) >= 3
+    assert min(refusals) >= 5
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Lying, Endless, without_class, Nameless("Own", (), {}), type("x" * 100_000, (), {}), lambda: 10**5000, lambda: -(10**5000)],
+    ids=["lying", "endless", "without class", "nameless", "long name", "5001 digits", "negative"],
+)  # fmt: skip
+def test_what_lies_about_itself_is_a_request_error(world, make):
+    assert assert_answered_or_refused(world.load(), make()) >= 5
+
+
+def test_the_error_says_where_and_what_was_raised(world):
+    [text, *_] = hostile("__len__")
+    raising = type("Rows", (list,), {"__iter__": lambda self: text.__len__()})([REQUEST])
+    predictor = world.load()
+    with pytest.raises(RequestError, match="the requests are .*a Rows, cannot be read, since it raises an OwnError"):
+        predictor.predict(raising, at=NOON)
+    with pytest.raises(RequestError, match="the column 'origin' of the requests cannot be read, since it raises a"):
+        predictor.predict_columns(VALUES | {"origin": raising}, at=NOON)
+    with pytest.raises(RequestError, match=r"request 1: it is .*Lying.* which says other things when it is read again"):
+        predictor.predict([REQUEST, Lying()], at=NOON)

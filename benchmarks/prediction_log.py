@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 from benchmarks.predict import AT, WIDTHS, build_ours, key_of
-from fti_assets.inference.serving.log.writer import LogLimits, LogWriter
+from fti_assets.inference.serving.log.limits import LogLimits
+from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.inference.serving.predictor import Predictor
 
 BLOCKS = 60

@@ -20,8 +20,9 @@ from fti_assets.core import clock
 from fti_assets.errors import DeclarationError
 from fti_assets.inference.serving.log import lines as log_lines
 from fti_assets.inference.serving.log.files import LogFile, closed_files, open_files
+from fti_assets.inference.serving.log.limits import LogLimits
 from fti_assets.inference.serving.log.lines import KEY, encoded, instant_of
-from fti_assets.inference.serving.log.writer import LogLimits, LogWriter
+from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.inference.serving.prediction import Prediction
 
 NOON = datetime(2013, 6, 1, 12)

@@ -17,7 +17,8 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.coverage import ROW, Coverage
 from fti_assets.training.datasets.dataset import APART, JOINS, PAST, UNKNOWN, VARYING
-from fti_assets.training.datasets.tellers import LabelFacts, tellers_of_train
+from fti_assets.training.datasets.tellers import tellers_of_train
+from fti_assets.training.datasets.telling import LabelFacts
 
 VISIBLE_LABEL = "_fti_visible_label"
 """The column that says whether a row's label was visible at its prediction time."""

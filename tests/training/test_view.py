@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 import pytest
@@ -24,6 +23,7 @@ from tests.on_demand import (
     renamed_key,
     waiting,
 )
+from tests.support.unshippable import unshippable
 
 
 def schema(**columns: Any) -> pa.DataFrameSchema:
@@ -95,10 +95,6 @@ def verdicts() -> pd.DataFrame: ...
 
 @fti.feature_group(keys=["flight_id"], event_time="t")
 def undeclared() -> pd.DataFrame: ...
-
-
-@fti.on_demand(outputs={"x": float})
-def unshippable(distance: np.ndarray) -> Any: ...
 
 
 LATE = fti.Label(arrivals["is_late"], maturity="36h")
@@ -212,7 +208,7 @@ IMPOSSIBLE: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "an on-demand feature whose module no app can import": (
         lambda: view(features=[unshippable]),
-        "on-demand feature 'unshippable': line .* of module '.*test_view' says 'import pandas as pd', which takes 'pandas', "
+        "on-demand feature 'unshippable': line .* of module 'tests.support.unshippable' says 'import pandas as pd', which takes 'pandas', "
         "which an app does not have; .*a module of its own",
     ),
     "a group with times for a spine without": (

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import Phase, settings
 
 from tests.support.examples import examples
+from tests.support.graph_trials import graphs_tried_here
 from tests.support.instances import instances_made_at_little_cost
 from tests.support.lakes import new_catalogs_copied
 
@@ -38,4 +39,11 @@ def cheap_instances() -> Iterator[None]:
 def copied_catalogs() -> Iterator[None]:
     """New lakes are copies of one that is empty."""
     with new_catalogs_copied():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def graph_trials() -> Iterator[None]:
+    """Graphs that are published are run in the process of the tests."""
+    with graphs_tried_here():
         yield

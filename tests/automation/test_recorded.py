@@ -17,6 +17,7 @@ from fti_assets.core.names import TableName
 from fti_assets.orchestration.upkeep.recorded import lost_partitions, tables_of
 from fti_assets.stores.lake.store import OfflineStore
 from tests.stores.test_lost_catalog import age, lose, of_data
+from tests.support.instances import dagster_home
 from tests.support.partitions import range_tags
 
 DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-05")
@@ -75,8 +76,7 @@ class System:
 
 @pytest.fixture
 def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
-    (tmp_path / "dagster").mkdir()
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    monkeypatch.setenv("DAGSTER_HOME", str(dagster_home(tmp_path / "dagster")))
     with dg.DagsterInstance.get() as instance:
         yield System(tmp_path, instance)
 

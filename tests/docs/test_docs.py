@@ -19,6 +19,7 @@ from fti_assets import components, errors, testing
 from fti_assets.cli import main
 from scripts import reference
 from tests.docs.pages import Reader, blocks_of
+from tests.support.instances import dagster_home
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
@@ -64,8 +65,7 @@ def _sit_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("FTI_NOW", "2025-04-01T09:00:00Z")
     patch.setenv("PYTHONPATH", str(ROOT))
     patch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
-    (folder / ".dagster").mkdir()
-    (folder / ".dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    dagster_home(folder / ".dagster")
 
 
 def test_tutorial_works_from_its_first_line_to_its_last(done: Path) -> None:

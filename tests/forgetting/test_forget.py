@@ -32,6 +32,7 @@ from fti_assets.stores.lake.upkeep import forgetting
 from fti_assets.stores.lake.upkeep.rejected_rows import rejected_rows
 from tests.forgetting import library
 from tests.forgetting.library import ANN, CUTOFF, FIRST, LAST, PEOPLE, SOURCE
+from tests.support.instances import dagster_home
 from tests.support.partitions import range_tags
 
 LOANS, RETURNS, MEMBERS, MEMBERS_2, VISITS = (
@@ -362,10 +363,7 @@ def test_an_emptied_catalog_lets_no_forget_delete_the_only_copy_of_the_rows(stor
 def test_an_old_copy_of_the_catalog_lets_no_forget_delete_the_newest_commits(
     stores: fti.Stores, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    instance_home = tmp_path / "dagster"
-    instance_home.mkdir()
-    (instance_home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    monkeypatch.setenv("DAGSTER_HOME", str(instance_home))
+    monkeypatch.setenv("DAGSTER_HOME", str(dagster_home(tmp_path / "dagster")))
     catalog = home / "lake" / "catalog.sqlite"
     assert not catalog.with_name("catalog.sqlite-wal").exists()
     old, day = catalog.read_bytes(), "2025-01-07"
@@ -607,10 +605,7 @@ def test_what_there_is_is_listed_in_an_error(stores: fti.Stores) -> None:
 def test_dagster_is_told_the_new_versions(
     tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch, stores: fti.Stores, lake: Lake
 ) -> None:
-    instance_home = tmp_path / "dagster"
-    instance_home.mkdir()
-    (instance_home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    monkeypatch.setenv("DAGSTER_HOME", str(instance_home))
+    monkeypatch.setenv("DAGSTER_HOME", str(dagster_home(tmp_path / "dagster")))
     with dg.DagsterInstance.get() as instance:
         run(stores, library.members_v1, partition_key=FIRST, instance=instance)
         (before,) = _events(instance)

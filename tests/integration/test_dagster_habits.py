@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
+from tests.support.instances import dagster_home
 from tests.support.partitions import range_tags
 
 SYSTEM = Path(__file__).with_name("habits_system.py")
@@ -57,8 +58,7 @@ def load(file: Path) -> ModuleType:
 
 @pytest.fixture
 def location(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Location]:
-    (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+    with dg.DagsterInstance.from_config(str(dagster_home(tmp_path / "dagster"))) as instance:
         yield Location(tmp_path, instance, monkeypatch)
 
 

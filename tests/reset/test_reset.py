@@ -24,6 +24,7 @@ from fti_assets.stores.lake.tiles import tiles_of
 from fti_assets.testing import materialize, stores_in
 from tests.forgetting import library
 from tests.reset import shop
+from tests.support.instances import dagster_home
 
 ROOT = Path(__file__).parents[2]
 NOW = "2025-01-20T00:00:00"
@@ -304,9 +305,7 @@ def test_the_command_does_not_ask_with_yes(
 def test_dagster_forgets_what_was_materialized(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = tmp_path / "dagster"
-    place.mkdir()
-    monkeypatch.setenv("DAGSTER_HOME", str(place))
+    monkeypatch.setenv("DAGSTER_HOME", str(dagster_home(tmp_path / "dagster")))
     stores = stores_in(home)
     with dg.DagsterInstance.get() as instance:
         materialize(shop.visits, stores=stores, partition=shop.LAST, now=NOW, instance=instance)

@@ -1,20 +1,39 @@
 """Dagster's instances of tests: what each of them would read or make anew is read or made once in a process."""
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
+from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
+from sqlalchemy.engine import Engine
 
 from tests.support.memory_storages import EventsInMemory, RunsInMemory
+
+ROOT = Path(__file__).parents[2]
+ABOUT_NEW_DATABASES = ("tests/event_log/", "test_event_log", "test_upstream_facts")
+"""The tests that look at how Dagster's databases on disk are made, which Dagster makes there."""
+
+
+def dagster_home(folder: Path) -> Path:
+    """A folder for ``DAGSTER_HOME``, made with the project's own ``dagster.yaml``."""
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "dagster.yaml", folder)
+    return folder
 
 
 @contextmanager
 def instances_made_at_little_cost() -> Iterator[None]:
-    """Within it, ephemeral instances have storages of ours, and Dagster's migrations, a hundred files, are read
-    once, where each database on disk would read them."""
+    """Within it, ephemeral instances have storages of ours, new databases on disk are copies of empty ones, and Dagster's
+    migrations, a hundred files, are read once, where each database on disk would read them."""
     read, known = ScriptDirectory.from_config, dict[Any, ScriptDirectory]()
 
     def from_config(config: Config) -> ScriptDirectory:
@@ -23,8 +42,50 @@ def instances_made_at_little_cost() -> Iterator[None]:
             known[place] = read(config)
         return known[place]
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as templates:
         patch.setattr(ScriptDirectory, "from_config", from_config)
         patch.setattr("dagster._core.storage.runs.InMemoryRunStorage", RunsInMemory)
         patch.setattr("dagster._core.storage.event_log.InMemoryEventLogStorage", EventsInMemory)
+        copy_new_storages(patch, SqliteRunStorage, "runs.db", Path(templates))
+        copy_new_storages(patch, SqliteScheduleStorage, "schedules.db", Path(templates))
+        copy_new_event_logs(patch, Path(templates))
         yield
+
+
+def copy_new_storages(patch: pytest.MonkeyPatch, storage: Any, name: str, templates: Path) -> None:
+    """Let a new database of a storage be a copy of the first."""
+    make, template = storage.from_local, templates / name
+
+    def from_local(base_dir: str, inst_data: Any = None) -> Any:
+        file = Path(base_dir) / name
+        is_new = not file.exists() and not about_new_databases()
+        if is_new and template.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(template, file)
+        made = make(base_dir, inst_data)
+        if is_new and not template.exists():
+            shutil.copyfile(file, template)
+        return made
+
+    patch.setattr(storage, "from_local", from_local)
+
+
+def copy_new_event_logs(patch: pytest.MonkeyPatch, templates: Path) -> None:
+    """Let the event log of a run, and the index, be copies of the first."""
+    make, template = SqliteEventLogStorage._initdb, templates / "events.db"
+
+    def initdb(storage: SqliteEventLogStorage, engine: Engine, for_index_shard: bool = False) -> None:
+        file = Path(str(engine.url.database))
+        is_new = not file.exists() and not about_new_databases()
+        if is_new and template.exists():
+            shutil.copyfile(template, file)
+            return
+        make(storage, engine, for_index_shard)
+        if is_new:
+            shutil.copyfile(file, template)
+
+    patch.setattr(SqliteEventLogStorage, "_initdb", initdb)
+
+
+def about_new_databases() -> bool:
+    return any(name in os.environ.get("PYTEST_CURRENT_TEST", "") for name in ABOUT_NEW_DATABASES)

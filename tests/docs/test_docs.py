@@ -65,7 +65,7 @@ def _sit_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("FTI_NOW", "2025-04-01T09:00:00Z")
     patch.setenv("PYTHONPATH", str(ROOT))
     patch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
-    dagster_home(folder / ".dagster")
+    shutil.copy(dagster_home(folder / ".dagster") / "dagster.yaml", folder)  # for the instance of one command
 
 
 def test_tutorial_works_from_its_first_line_to_its_last(done: Path) -> None:

@@ -23,6 +23,8 @@ from dagster._core.storage.runs.schema import RunStorageSqlMetadata
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import StaticPool
 
+from fti_assets.event_log import PooledSqliteEventLogStorage
+
 
 class RunsInMemory(InMemoryRunStorage):
     """Dagster's runs, on one connection."""
@@ -59,6 +61,9 @@ class EventsInMemory(InMemoryEventLogStorage):
     def _connect(self) -> Iterator[Connection]:
         with self._db_lock, self._held_conn.begin():
             yield self._held_conn
+
+    # Dagster's own makes the same long text again for each partition of a run.
+    _store_asset_check_evaluation_planned = PooledSqliteEventLogStorage._store_asset_check_evaluation_planned
 
     def has_table(self, table_name: str) -> bool:
         """Whether there is such a table; a look into the database would end the transaction that asks."""

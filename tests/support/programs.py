@@ -1,11 +1,11 @@
 """Programs that a user types, run in the process of the tests: another one would import Dagster for seconds."""
 
 import io
+import os
 import sys
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from importlib.metadata import entry_points
-from pathlib import Path
 
 
 def called(program: str, *arguments: str) -> tuple[int, str]:
@@ -34,10 +34,11 @@ def called(program: str, *arguments: str) -> tuple[int, str]:
 
 def modules_here() -> list[str]:
     """The imported modules that lie in the current folder."""
-    here, found = Path.cwd(), []
+    here, found = f"{os.getcwd()}{os.sep}", []
     for name, module in sys.modules.items():
         attributes = getattr(module, "__dict__", {})
         places = [attributes.get("__file__"), *(attributes.get("__path__") or ())]
-        if any(place is not None and Path(place).absolute().is_relative_to(here) for place in places):
+        # As text: of thousands of modules Path would take longer than the program.
+        if any(place is not None and os.path.join(here, place, "").startswith(here) for place in places):
             found.append(name)
     return found

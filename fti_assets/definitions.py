@@ -14,7 +14,7 @@ import dagster as dg
 from fti_assets.core.addresses import scrubbed
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.on_demand.call import check_source
-from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedError, PredictionError, listed
+from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedError, PredictionError, excerpt, listed
 from fti_assets.experiments.experiment import Experiment
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions
@@ -72,7 +72,7 @@ def build_definitions(
         )
     if not isinstance(declarations, Iterable) or isinstance(declarations, str):
         raise DeclarationError(
-            f"build_definitions takes a list of declarations: write build_definitions([{declarations!r}])"
+            f"build_definitions takes a list of declarations: write build_definitions([{excerpt(declarations)}])"
         )
     declarations = list(declarations)
     plain = options.pop("assets", None) or []
@@ -83,7 +83,7 @@ def build_definitions(
     strange = [one for one in declarations if not isinstance(one, Declaration)]
     if strange:
         raise DeclarationError(
-            f"{strange[0]!r} is not a declaration: give feature groups, training datasets, models or batch predictions; "
+            f"{excerpt(strange[0])} is not a declaration: give feature groups, training datasets, models or batch predictions; "
             "plain Dagster assets go into assets=[...]"
         )
     collected = walk(declarations)

@@ -116,7 +116,9 @@ def excerpt(value: object, limit: int = 80) -> str:
     """
     try:
         text = _excerpt.repr(value)
-    except Exception as error:  # such as that of a whole number of over 4,300 digits, or of a class of someone's own
+    except Exception as error:
+        if type(value) is int:  # Python writes out no more than 4,300 digits
+            return f"<int of about {round(value.bit_length() * 0.30103)} digits>"[:limit]
         return f"<{class_name(value)} that cannot be shown: {class_name(error)}>"[:limit]
     middle = (limit - 3) // 2
     return text if len(text) <= limit else f"{text[:middle]}...{text[middle + 3 - limit :]}"

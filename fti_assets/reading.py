@@ -12,7 +12,7 @@ import duckdb
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import TableName
 from fti_assets.core.sql import quoted
-from fti_assets.errors import NotMaterializedError, StoreError, listed, one_of
+from fti_assets.errors import NotMaterializedError, StoreError, excerpt, listed, one_of
 from fti_assets.features.external.rows import external_rows
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.online.rows import visible_at
@@ -68,8 +68,8 @@ def read(
     kind = checked_kind(as_)
     if not isinstance(declaration, str) and (isinstance(declaration, type) or not hasattr(declaration, "table_name")):
         raise StoreError(
-            f"{declaration!r} has no stored rows of its own: read a feature group, a training dataset, batch predictions, or a table by "
-            "its name, 'weather_v1'; a view's rows come by view.features_for(rows)"
+            f"{excerpt(declaration)} has no stored rows of its own: read a feature group, a training dataset, batch predictions, or a "
+            "table by its name, 'weather_v1'; a view's rows come by view.features_for(rows)"
         )
     if isinstance(declaration, FeatureGroup) and declaration.source is not None:
         return _outside(declaration, at, columns, partitions, snapshot, kind)

@@ -60,6 +60,31 @@ VERSIONS: dict[str, Callable[[int], Any]] = {
 }
 
 
+NUMBERS: dict[str, Callable[[Any], Any]] = {
+    "keys": lambda value: fti.feature_group(keys=value, event_time="t")(group),
+    "ttl": lambda value: group(ttl=value),
+    "lookback": lambda value: group(lookback=value),
+    "schema": lambda value: group(schema=value),
+    "rename": lambda value: group(rename=value),
+    "duplicates": lambda value: group(duplicates=value),
+    "tags": lambda value: group(tags=value),
+    "online": lambda value: group(online=value),
+    "position": lambda value: fti.Changes(position=value),
+    "label": fti.Label,
+    "split": lambda value: fti.TimeSplit(validation=value, test="1d"),
+    "shares": lambda value: fti.RandomSplit(validation=value, test=0.1),
+    "categories": lambda value: fti.OneHot(max_categories=-value if isinstance(value, int) else value),
+    "top": lambda value: fti.TopK(value, by="id"),
+    "folder": fti.ParquetSink,
+    "source": lambda value: fti.external_group(name="outside", source=value, keys=["id"], event_time="t"),
+    "declarations": fti.build_definitions,
+    "read": fti.read,
+    "online rows": lambda value: fti.read_online(value, {"id": 1}),
+    "targets": lambda value: fti.new_data_sensor(name="landed", targets=[value], cursor=lambda: "", every="1h"),
+}  # fmt: skip
+HUGE = 10**5_000
+
+
 def assert_short(ask: Callable[[], Any]) -> None:
     with pytest.raises(FtiError) as raised:
         ask()
@@ -85,6 +110,20 @@ def test_names_are_refused_in_few_words(door: str, name: str) -> None:
 def test_versions_have_at_most_fifteen_digits(door: str, version: int) -> None:
     assert_short(lambda: VERSIONS[door](version))
     assert group(version=10**15 - 1).table_name == "rates_v999999999999999"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [HUGE, [HUGE], {"a": HUGE}, {HUGE: "a"}, type("x" * 100_000, (), {})()],
+    ids=["number", "list", "dict", "key", "long class"],
+)
+@pytest.mark.parametrize("door", NUMBERS)
+def test_huge_values_are_refused_in_few_words(door: str, value: Any) -> None:
+    assert_short(lambda: NUMBERS[door](value))
+
+
+def test_a_duration_of_five_thousand_digits_is_refused() -> None:
+    assert_short(lambda: group(ttl=f"{'9' * 5_000}d"))
 
 
 def test_what_is_short_is_said_as_it_is() -> None:

@@ -5,6 +5,7 @@ Whatever shows an address, or the words of a library that was given one, asks he
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
@@ -38,7 +39,7 @@ def is_address(location: object) -> bool:
     >>> is_address("redis://host/0"), is_address("s3:/bucket"), is_address("stores/online")
     (True, True, False)
     """
-    return _START.match(str(location)) is not None
+    return isinstance(location, str | os.PathLike) and _START.match(str(location)) is not None
 
 
 def shown(address: object) -> str:

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, ForwardRef, Literal, TypeVar, Union
 
 from fti_assets.core.addresses import scrubbed
-from fti_assets.errors import DeclarationError, listed, one_of
+from fti_assets.errors import DeclarationError, bounded, excerpt, listed, one_of
 
 T = TypeVar("T")
 
@@ -90,8 +90,17 @@ def checked_function(function: Any, *, over: str) -> None:
 
 
 def _brief(value: Any) -> str:
-    shown = scrubbed(repr(value))
+    shown = _shown(value)
     return shown if len(shown) <= 80 and "\n" not in shown else f"a {type(value).__name__}"
+
+
+def _shown(value: Any) -> str:
+    """A value as Python writes it, without secrets, whatever the value raises then."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = excerpt(value)
+    return scrubbed(bounded(text))
 
 
 def caller_frame() -> FrameType | None:
@@ -275,7 +284,7 @@ def _misfit(name: str, key: str, value: Any, kind: Any) -> str:
     inside = _first_misfit(value, kind)
     where = "" if inside is None else f", in which {inside[0]} does not fit{inside[1]}"
     is_plain = isinstance(value, str | bool | int | float | list | tuple | dict | type(None))
-    what = "" if is_plain or shown != scrubbed(repr(value)) else f", a {type(value).__name__}"
+    what = "" if is_plain or shown != _shown(value) else f", a {type(value).__name__}"
     return f"{name}: {key} is {shown}{what}{where}; it takes {words}"
 
 
@@ -286,9 +295,9 @@ def _first_misfit(value: Any, kind: Any) -> tuple[str, str] | None:
         arguments = typing.get_args(one)
         inner = arguments[-1] if arguments else Any
         if isinstance(value, Mapping) and typing.get_origin(one) in _MAPPINGS:
-            items: Iterable[tuple[str, Any]] = ((scrubbed(f"{key!r}: {item!r}"), item) for key, item in value.items())
+            items: Iterable[tuple[str, Any]] = ((f"{_shown(key)}: {_shown(item)}", item) for key, item in value.items())
         elif _is_list(value) and arguments and typing.get_origin(one) is not tuple:
-            items = ((scrubbed(repr(item)), item) for item in value)
+            items = ((_shown(item), item) for item in value)
         else:
             continue
         for shown, item in items:

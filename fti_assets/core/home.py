@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from fti_assets.core.addresses import is_address, shown
-from fti_assets.errors import StoreError
+from fti_assets.errors import StoreError, excerpt
 
 DEFAULT_HOME = ".fti"
 
@@ -27,6 +27,8 @@ def folder_of(location: str | Path, *, what: str, instead: str = "a folder") -> 
     Raises:
         StoreError: it is an address, or a mistyped one, or no path at all.
     """
+    if not isinstance(location, str | os.PathLike):
+        raise StoreError(f"the {what} store cannot lie at {excerpt(location)}: name {instead}")
     if "\0" in str(location):
         raise StoreError(f"the {what} store cannot lie at a path with a NUL character in it: name {instead}")
     if not isinstance(location, str):

@@ -31,7 +31,7 @@ def duration(value: str | timedelta, *, what: str = "duration") -> timedelta:
             )
         try:
             parsed = timedelta(**{_UNITS[match[2]]: int(match[1])})
-        except OverflowError as error:
+        except (OverflowError, ValueError) as error:  # the second of more than 4,300 digits
             raise DeclarationError(f"{what} {value!r} is longer than {timedelta.max.days} days") from error
     if parsed < timedelta(0):
         raise DeclarationError(f"{what} {value!r} is negative")

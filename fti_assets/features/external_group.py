@@ -11,7 +11,7 @@ import dagster as dg
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.sql import checked_name
-from fti_assets.errors import DeclarationError
+from fti_assets.errors import DeclarationError, excerpt
 from fti_assets.features.external.asset import external_group_asset
 from fti_assets.features.groups.checks import check_group, checked_terms
 from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY, FeatureGroup
@@ -96,7 +96,7 @@ def external_group(
     what = f"external group {checked_name(name, what='external group')!r}"
     if not isinstance(source, ParquetFiles | PostgresTable | DuckDBTable):
         raise DeclarationError(
-            f"{what}: source is {source!r}; give fti.ParquetFiles(path=...), fti.PostgresTable(dsn=..., table=...) or "
+            f"{what}: source is {excerpt(source)}; give fti.ParquetFiles(path=...), fti.PostgresTable(dsn=..., table=...) or "
             "fti.DuckDBTable(file=..., table=...)"
         )
     if online:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import WHOLE
 from fti_assets.core.times import Partition
-from fti_assets.errors import DataError, DeclarationError, listed, one_of
+from fti_assets.errors import DataError, DeclarationError, excerpt, listed, one_of
 from fti_assets.features.rows.frame_kinds import as_arrow
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.stores.duckdb.extensions import connect_in_memory
@@ -89,7 +89,7 @@ def _running(context: dg.AssetExecutionContext) -> tuple[str, list[Partition]]:
 
     if not isinstance(context, dg.AssetExecutionContext | dg.OpExecutionContext):
         raise DeclarationError(
-            f"read_files takes the step's context first, not {context!r}: def orders(context: dg.AssetExecutionContext): return "
+            f"read_files takes the step's context first, not {excerpt(context)}: def orders(context: dg.AssetExecutionContext): return "
             "fti.read_files(context, 'landing/orders/{partition}.parquet')"
         )
     try:

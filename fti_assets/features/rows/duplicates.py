@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.sql import checked_name, quoted
-from fti_assets.errors import DataError, DeclarationError, one_of
+from fti_assets.errors import DataError, DeclarationError, excerpt, one_of
 from fti_assets.stores.duckdb.relations import relation_name
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def checked_duplicates(duplicates: object, *, what: str) -> Duplicates:
         checked_name(duplicates.by, what=f"duplicates of {what} by column")
         return duplicates
     raise DeclarationError(
-        f"duplicates of {what} is {duplicates!r}: write 'error', which refuses rows of equal keys and times, or "
+        f"duplicates of {what} is {excerpt(duplicates)}: write 'error', which refuses rows of equal keys and times, or "
         "fti.KeepLast('loaded_at'), which keeps the last by a column"
     )
 

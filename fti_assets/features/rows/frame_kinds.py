@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fti_assets.core.extras import named_extras
-from fti_assets.errors import DataError, MissingExtraError, StoreError, one_of
+from fti_assets.errors import DataError, MissingExtraError, StoreError, excerpt, one_of
 from fti_assets.features.rows.object_columns import arrow_array, arrow_table, with_objects
 from fti_assets.stores.duckdb.pandas_rows import pandas_rows
 
@@ -25,7 +25,7 @@ def checked_kind(kind: str) -> Kind:
         MissingExtraError: pandas or polars is not installed.
     """
     if kind not in get_args(Kind):
-        raise StoreError(f"as_ is {kind!r}: rows come as {one_of(get_args(Kind))}")
+        raise StoreError(f"as_ is {excerpt(kind)}: rows come as {one_of(get_args(Kind))}")
     if kind == "pandas":
         with named_extras("as_='pandas'"):
             import pandas  # noqa: F401

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fti_assets.core.names import is_kept
 from fti_assets.core.sql import checked_name, is_name, quoted
-from fti_assets.errors import DataError, DeclarationError, one_of
+from fti_assets.errors import DataError, DeclarationError, excerpt, one_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -23,7 +23,7 @@ def checked_rename(rename: object, *, what: str) -> dict[str, str]:
     """
     if not isinstance(rename, Mapping) or not all(isinstance(name, str) for pair in rename.items() for name in pair):
         raise DeclarationError(
-            f"rename of {what} is {rename!r}: write the source's names and the group's, rename={{'Order ID': 'order_id'}}"
+            f"rename of {what} is {excerpt(rename)}: write the source's names and the group's, rename={{'Order ID': 'order_id'}}"
         )
     named = dict(rename)
     for source, name in named.items():

@@ -15,7 +15,7 @@ from fti_assets.core.manifest import NOT_NULLABLE, ColumnRule
 from fti_assets.core.rules import Rule
 from fti_assets.core.times import naive_utc
 from fti_assets.core.types import ColumnType
-from fti_assets.errors import DeclarationError
+from fti_assets.errors import DeclarationError, excerpt
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
@@ -35,7 +35,7 @@ def pandera_schema(schema: Any, *, what: str) -> pa.DataFrameSchema:
         converted: pa.DataFrameSchema = schema.to_schema()  # type: ignore[attr-defined]
         return converted
     raise DeclarationError(
-        f"schema of {what} is {schema!r}, not a pandera DataFrameModel or DataFrameSchema (import pandera.pandas as pa)"
+        f"schema of {what} is {excerpt(schema)}, not a pandera DataFrameModel or DataFrameSchema (import pandera.pandas as pa)"
     )
 
 

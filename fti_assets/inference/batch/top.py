@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.sql import quoted
-from fti_assets.errors import DeclarationError, one_of
+from fti_assets.errors import DeclarationError, excerpt, one_of
 
 SCORE = "score"
 """The field of an item's answer in a list."""
@@ -40,8 +40,8 @@ class TopK:
     by: str | Sequence[str]
 
     def __post_init__(self) -> None:
-        if not 1 <= self.k <= _MOST:
-            raise DeclarationError(f"TopK has k={self.k}: a list has 1 to {_MOST:,} items")
+        if not isinstance(self.k, int) or not 1 <= self.k <= _MOST:
+            raise DeclarationError(f"TopK has k={excerpt(self.k)}: a list has 1 to {_MOST:,} items")
         by = (self.by,) if isinstance(self.by, str) else tuple(self.by)
         if not by:
             raise DeclarationError("TopK has by=[]: name the keys of the spine that a list belongs to")

@@ -13,7 +13,7 @@ import dagster as dg
 
 from fti_assets.core import clock
 from fti_assets.core.arguments import caller_names, checked_arguments
-from fti_assets.errors import DeclarationError, listed, one_of
+from fti_assets.errors import DeclarationError, excerpt, listed, one_of
 from fti_assets.orchestration.partitions import RANGE_TAGS, is_timed
 from fti_assets.orchestration.sensors.cursor import Cursor, Request, requests_again
 from fti_assets.orchestration.sensors.landed_partitions import Partitions
@@ -89,7 +89,7 @@ def new_data_sensor(
         raise DeclarationError("new_data_sensor needs targets=[...]: the feature groups that read the data")
     strange = [target for target in targets if not (hasattr(target, "key") and hasattr(target, "partitions_def"))]
     if strange:
-        raise DeclarationError(f"new_data_sensor: {strange[0]!r} is neither a feature group nor a Dagster asset")
+        raise DeclarationError(f"new_data_sensor: {excerpt(strange[0])} is neither a feature group nor a Dagster asset")
     if most_runs < 1:
         raise DeclarationError(
             f"new_data_sensor: most_runs={most_runs} is less than 1: leave it out for 100 runs a tick"

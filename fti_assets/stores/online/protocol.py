@@ -10,7 +10,7 @@ from typing import Protocol
 from fti_assets.core.manifest import Column
 from fti_assets.core.sql import is_name
 from fti_assets.core.types import ColumnType
-from fti_assets.errors import DataError, NotMaterializedError, StoreError, one_of
+from fti_assets.errors import DataError, NotMaterializedError, StoreError, excerpt, one_of
 from fti_assets.stores.online.about import About, DamagedNamespaceError, Schema, damaged_at
 from fti_assets.stores.online.blobs import BlobFormat, Blobs, Key, Version, is_whole
 from fti_assets.stores.online.keys import key_encoder
@@ -171,7 +171,7 @@ class OnlineStore(Protocol):
 def checked_namespace(name: str) -> str:
     """The name of a namespace, or a StoreError if it cannot be one."""
     if not is_name(name):
-        raise StoreError(f"{name!r} is not the name of a namespace: names are [a-z_][a-z0-9_]*")
+        raise StoreError(f"{excerpt(name)} is not the name of a namespace: names are [a-z_][a-z0-9_]*")
     return name
 
 

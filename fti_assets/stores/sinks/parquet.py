@@ -10,7 +10,7 @@ from fti_assets.core.addresses import is_address, shown
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import PARTITION
 from fti_assets.core.sql import literal
-from fti_assets.errors import DeclarationError
+from fti_assets.errors import DeclarationError, excerpt
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.files import make_folder, sync_file, sync_renamed, written
 from fti_assets.stores.locks import locked
@@ -39,8 +39,9 @@ class ParquetSink(Sink):
     folder: str | Path
 
     def __post_init__(self) -> None:
-        if is_address(self.folder):
-            raise DeclarationError(f"ParquetSink has folder={shown(self.folder)!r}: give a folder of this machine")
+        if is_address(self.folder) or not isinstance(self.folder, str | Path):
+            folder = shown(self.folder) if isinstance(self.folder, str) else self.folder
+            raise DeclarationError(f"ParquetSink has folder={excerpt(folder)}: give a folder of this machine")
 
     @property
     def place(self) -> str:

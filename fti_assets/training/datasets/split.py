@@ -10,7 +10,7 @@ from typing import Protocol
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.sql import quoted
 from fti_assets.core.times import duration, naive_utc
-from fti_assets.errors import DeclarationError
+from fti_assets.errors import DeclarationError, excerpt
 
 SPLITS = ("train", "validation", "test")
 
@@ -57,7 +57,7 @@ class TimeSplit:
             if isinstance(length, int | float):
                 if not 0 < length < 1:
                     raise DeclarationError(
-                        f"TimeSplit({part}={length!r}): give a length such as '14d', or a share of the rows between 0 and 1"
+                        f"TimeSplit({part}={excerpt(length)}): give a length such as '14d', or a share of the rows between 0 and 1"
                     )
                 shares += length
             elif not duration(length, what=f"TimeSplit({part}=)"):
@@ -149,11 +149,11 @@ class RandomSplit:
     def __post_init__(self) -> None:
         if not (0 <= self.validation < 1 and 0 < self.test < 1 and self.validation + self.test < 1):
             raise DeclarationError(
-                f"RandomSplit(validation={self.validation!r}, test={self.test!r}): give shares of the rows, such as "
+                f"RandomSplit(validation={excerpt(self.validation)}, test={excerpt(self.test)}): give shares of the rows, such as "
                 "0.2, with test above 0 and both together below 1"
             )
         if not isinstance(self.seed, int) or self.seed < 0:
-            raise DeclarationError(f"RandomSplit(seed={self.seed!r}): give a whole number, 0 or more")
+            raise DeclarationError(f"RandomSplit(seed={excerpt(self.seed)}): give a whole number, 0 or more")
 
 
 HASH = "md5-52"

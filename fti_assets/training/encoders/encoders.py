@@ -14,7 +14,7 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.columns import whole_numbers
 from fti_assets.core.manifest import NUMBERS, Column
 from fti_assets.core.types import KEY_TYPES, MISSING_INTEGER, NUMERIC, ColumnType
-from fti_assets.errors import DeclarationError, ModelError, one_of
+from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
 
 _EXACT = 2**53
 
@@ -46,7 +46,7 @@ class Standardize:
 
     def __post_init__(self) -> None:
         if self.dtype not in ("float32", "float64"):
-            raise DeclarationError(f"Standardize(dtype={self.dtype!r}): give 'float32' or 'float64'")
+            raise DeclarationError(f"Standardize(dtype={excerpt(self.dtype)}): give 'float32' or 'float64'")
 
 
 @checked_arguments()
@@ -309,4 +309,6 @@ def _reject_timestamp(column: Column) -> None:
 
 def _check_max_categories(value: object, encoder: str) -> None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise DeclarationError(f"{encoder}(max_categories={value!r}): give a whole number above 0, or None for all")
+        raise DeclarationError(
+            f"{encoder}(max_categories={excerpt(value)}): give a whole number above 0, or None for all"
+        )

@@ -13,7 +13,7 @@ import numpy as np
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.extras import require
 from fti_assets.core.manifest import OUTPUT_NAMES, Task
-from fti_assets.errors import DeclarationError, ModelError, one_of
+from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
 
 """The graph output of each task: ``[n]``, ``[n, k]`` and ``[n]``."""
 
@@ -87,7 +87,7 @@ def metric_named(name: str) -> Metric:
         DeclarationError: there is none.
     """
     if name not in METRICS:
-        raise DeclarationError(f"there is no metric {name!r}: choose {one_of(METRICS)}")
+        raise DeclarationError(f"there is no metric {excerpt(name)}: choose {one_of(METRICS)}")
     return METRICS[name]
 
 

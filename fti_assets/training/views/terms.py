@@ -9,7 +9,7 @@ from datetime import timedelta
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.times import duration
 from fti_assets.core.types import ColumnType
-from fti_assets.errors import DeclarationError
+from fti_assets.errors import DeclarationError, excerpt
 from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand, in_order
 from fti_assets.training.encoders.encoders import Encoder
@@ -40,7 +40,7 @@ class Label:
     def __post_init__(self) -> None:
         if not isinstance(self.column, Selection) or len(self.column.columns) != 1:
             raise DeclarationError(
-                f"a label is one column of a feature group, as in arrivals['is_late'], not {self.column!r}"
+                f"a label is one column of a feature group, as in arrivals['is_late'], not {excerpt(self.column)}"
             )
         age, horizon = self.age, self.horizon
         if horizon is not None and age < horizon:

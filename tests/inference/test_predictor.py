@@ -47,7 +47,7 @@ from fti_assets.errors import (
     RequestError,
     StoreError,
 )
-from fti_assets.inference.serving import predictor as predictor_module
+from fti_assets.inference.serving import served_model
 from fti_assets.inference.serving.log.files import closed_files
 from fti_assets.inference.serving.predictor import Prediction, Predictor
 from fti_assets.stores.models.graphs.graph import Graph
@@ -557,7 +557,7 @@ def test_a_champion_is_followed_live(world):
 def test_champion_of_another_process_is_followed(world, monkeypatch):
     predictor = world.load()
     now = time.monotonic()
-    monkeypatch.setattr(predictor_module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(served_model.time, "monotonic", lambda: now)
     first = predictor.predict(REQUEST, at=NOON).build
     aliases = world.models.aliases_file("delay_net")
     second = world.publish(2).reference
@@ -616,7 +616,7 @@ def test_new_champion_that_cannot_be_loaded_is_not_served(world, caplog, monkeyp
     assert "is damaged" in caplog.text
     file.write_bytes(whole)
     assert predictor.predict(REQUEST, at=NOON).build == "v1/20130601T000000Z-00000001"
-    monkeypatch.setattr(predictor_module.time, "monotonic", lambda: 1e12)
+    monkeypatch.setattr(served_model.time, "monotonic", lambda: 1e12)
     assert predictor.predict(REQUEST, at=NOON).build == second.reference
 
 

@@ -1,14 +1,12 @@
 """The predictor: what an app imports to ask a model, with numpy and onnxruntime alone."""
 
-import logging
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from fti_assets.core import clock
 from fti_assets.core.arguments import checked_arguments
@@ -21,17 +19,10 @@ from fti_assets.inference.serving.requests.overrides import OtherValues
 from fti_assets.inference.serving.requests.tables import columns_of
 from fti_assets.inference.serving.rollout.arms import ServedArms
 from fti_assets.inference.serving.rollout.shadow import Count, Shadow
-from fti_assets.inference.serving.served_build import (
-    OnMissing,
-    Report,
-    Serve,
-    ServedBuild,
-    Strictness,
-    UnknownKeys,
-)
+from fti_assets.inference.serving.served_build import OnMissing, Report, Serve, ServedBuild, Strictness, UnknownKeys
+from fti_assets.inference.serving.served_model import Follow, ServedModel
 from fti_assets.stores.models.graphs.execution import CPU, execution_providers
-from fti_assets.stores.models.loaded_build import load_whole_build
-from fti_assets.stores.models.store import ModelStore, Promotions
+from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import OnlineStore, RedisOnlineStore, online_store
 
 if TYPE_CHECKING:
@@ -42,12 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Explanation", "Prediction", "Predictions", "Predictor"]
 
 Request = Mapping[str, Any]
-Follow = Literal["request", "call"]
 
-_log = logging.getLogger(__name__)
-_RETRY_SECONDS = 30.0
-_LOOK_SECONDS = 0.001
-"""How long a look at the aliases file stands, which costs a system call; what this process itself promotes is seen at once."""
 _INLINE = 16
 _THREADS = 4
 
@@ -77,30 +63,13 @@ class Predictor:
         self._model = model
         self._log = log
         self.shadows = Shadow()
-        self._models = models
-        self._providers = providers
-        self._serve = serve
-        self._online: OnlineStore | None = online
         self._embedded = not isinstance(online, RedisOnlineStore)
-        self._strictness = strictness
-        self._aliases_file = os.fspath(models.aliases_file(model))
-        self._follows = build is None
-        self._at_request = self._follows and follow == "request"
-        self._switching = threading.Lock()
         self._executing = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
         _predictors.add(self)
-        # Before the champion is read: a promotion between the two is then noticed at the next request.
-        self._loaded_signature = self._signature()
-        self._failed: tuple[int, ...] | None = None
-        self._retry_at = self._look_at = 0.0
-        self._promotions = 0
-        self._serving: ServedBuild | None = None
-        if build is not None:
-            self._serving = self._load(online, build)
-        else:
-            champion = self._load(online, models.champion(model).reference)
-            self._serving = self._with_arms(champion, online)
+        self._served = ServedModel(
+            model, models, online, build=build, strictness=strictness, follow=follow, providers=providers, serve=serve
+        )
 
     @classmethod
     @checked_arguments()
@@ -283,18 +252,14 @@ class Predictor:
         Raises:
             PredictionError: the predictor is closed.
         """
-        serving = self._serving
-        if serving is None:
-            raise PredictionError(f"the predictor of model {self._model!r} is closed: load it again")
-        return serving
+        return self._served.build
 
     def close(self) -> None:
         """Let go of the build and the store, whose connections close when no prediction under way uses them any more; finish the log.
 
         Closing twice is allowed. What is asked afterwards is a ``PredictionError``.
         """
-        with self._switching:
-            self._serving = self._online = None
+        self._served.close()
         with self._executing:
             if self._executor is not None:
                 self._executor.shutdown(wait=False)
@@ -314,10 +279,7 @@ class Predictor:
 
         A champion that cannot be loaded is logged, and the one before it serves on.
         """
-        if self._follows:
-            signature = self._signature()
-            if signature != self._loaded_signature:
-                self._follow(signature)
+        self._served.follow()
         return self.build
 
     @overload
@@ -364,7 +326,7 @@ class Predictor:
         """
         when = clock.now() if at is None else moment(at)
         with flights:
-            serving = self._current()
+            serving = self._served.current()
             if type(request) is dict or is_mapping(request):
                 requests: Sequence[Request] = (request,)  # type: ignore[assignment]
                 answers = serving.predict(requests, when, overrides=overrides, explain=explain)
@@ -407,7 +369,7 @@ class Predictor:
         when = clock.now() if at is None else moment(at)
         columns = columns_of(requests)
         with flights:
-            answers = self._current().predict_columns(columns, when, overrides=overrides)
+            answers = self._served.current().predict_columns(columns, when, overrides=overrides)
         if self._log is not None and len(answers):
             answers.request_id = self._log.new_id()
             rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
@@ -450,8 +412,7 @@ class Predictor:
         self.serving  # noqa: B018 - refuses a closed one
         when = clock.now() if at is None else moment(at)
         few = is_mapping(request) or len(_listed(request)) <= _INLINE
-        is_current = not self._at_request or self._signature() == self._loaded_signature
-        if self._embedded and is_current and few and not explain:
+        if self._embedded and self._served.is_current() and few and not explain:
             return self.predict(request, at=when, overrides=overrides)
         import asyncio
 
@@ -485,81 +446,11 @@ class Predictor:
         """The raw features that ``predict`` would give the model; takes and raises the same."""
         when = clock.now() if at is None else moment(at)
         with flights:
-            serving = self._current()
+            serving = self._served.current()
             if is_mapping(request):
                 return serving.features((request,), when, overrides=overrides)[0]  # type: ignore[arg-type]
             requests = _listed(request)
             return serving.features(requests, when, overrides=overrides) if requests else []
-
-    def _current(self) -> ServedBuild:
-        if self._at_request and (time.monotonic() >= self._look_at or Promotions.made != self._promotions):
-            self._promotions = Promotions.made
-            self.follow()
-            self._look_at = time.monotonic() + _LOOK_SECONDS
-        return self._serving or self.serving
-
-    def _signature(self) -> tuple[int, ...]:
-        try:
-            result = os.stat(self._aliases_file)
-        except OSError:
-            return ()
-        # The file is replaced, never rewritten: the inode changes even where the clock's step hides the time.
-        return result.st_mtime_ns, result.st_ino, result.st_size
-
-    def _follow(self, signature: tuple[int, ...]) -> None:
-        """Switch to the champion of now, in one thread while others keep serving; keep the old one if that fails."""
-        # Whoever comes while another thread loads the new champion is answered by the old one and does not wait.
-        if not self._switching.acquire(blocking=False):
-            return
-        try:
-            if self._serving is None or self._online is None:
-                return
-            if signature == self._loaded_signature or (signature == self._failed and time.monotonic() < self._retry_at):
-                return
-            reference = self._models.champion(self._model).reference
-            # Before a build with arms stands the champion itself, which need not be loaded again.
-            champion = self._serving.champion if isinstance(self._serving, ServedArms) else self._serving
-            if reference != champion.reference:
-                champion = self._load(self._online, reference)
-                _log.info("model %r is now served by its champion %s", self._model, reference)
-            self._serving = self._with_arms(champion, self._online)
-            self._loaded_signature, self._failed = signature, None
-        except Exception as error:
-            self._failed, self._retry_at = signature, time.monotonic() + _RETRY_SECONDS
-            _log.warning(
-                "model %r has a new champion that cannot be loaded, %s keeps serving; next try in %g s: %s",
-                self._model,
-                self._serving.reference if self._serving else None,
-                _RETRY_SECONDS,
-                error,
-            )
-        finally:
-            self._switching.release()
-
-    def _with_arms(self, champion: ServedBuild, online: OnlineStore) -> ServedBuild:
-        """The champion with the arms of its rollout, if there is one; for an arm that cannot be loaded the champion answers."""
-        rollout = self._models.aliases(self._model).rollout
-        if rollout is None:
-            return champion
-        try:
-            alone = ServedArms(champion, rollout, {})
-        except PredictionError as error:  # a champion that came later, whose requests say no arm, must still serve
-            _log.warning("model %r is served without its rollout: %s", self._model, error)
-            return champion
-        loaded = self._serving.builds if isinstance(self._serving, ServedArms) else {}
-        builds: dict[str, ServedBuild] = {}
-        for arm in rollout.arms:
-            try:
-                build = loaded.get(arm.name)
-                if build is None or build.reference != arm.build:
-                    build = self._load(online, arm.build)
-                alone.check_fields(arm.name, build)
-                builds[arm.name] = build
-            except Exception as error:
-                _log.warning(
-                    "arm %r of model %r cannot be loaded, its champion answers for it: %s", arm.name, self._model, error
-                )
-        return ServedArms(champion, rollout, builds)
 
     def shadow(
         self,
@@ -573,18 +464,13 @@ class Predictor:
 
         An answer to other values of features is no answer to the request, so it has no shadow.
         """
-        serving = self._serving
+        serving = self._served.last
         if isinstance(serving, ServedArms) and serving.rollout.kind == "shadow":
             asked = [pair for pair in zip(requests, predictions, strict=True) if not pair[1].overridden]
             if asked:
                 answers = [answer.value for _, answer in asked]
                 at = predictions[0].at
                 self.shadows.add(serving, request_id, [one for one, _ in asked], at, answers, log=log, count=count)
-
-    def _load(self, online: OnlineStore, reference: str) -> ServedBuild:
-        with flights:
-            loaded = load_whole_build(self._models, self._model, reference, providers=self._providers)
-            return self._serve(loaded, online, self._strictness)
 
 
 _predictors: "weakref.WeakSet[Predictor]" = weakref.WeakSet()
@@ -593,7 +479,6 @@ _predictors: "weakref.WeakSet[Predictor]" = weakref.WeakSet()
 def _unlock() -> None:
     """A thread that held a lock while the process forked is not there in the child, nor are those of an executor."""
     for predictor in _predictors:
-        predictor._switching = threading.Lock()
         predictor._executing = threading.Lock()
         predictor._executor = None
         predictor.shadows = Shadow()

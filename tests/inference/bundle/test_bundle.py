@@ -212,7 +212,7 @@ def test_a_bundle_reads_its_file_once_and_writes_nothing(shared, tmp_path):
     assert predictor.predict(REQUEST, at=NOON) == shared.load().predict(REQUEST, at=NOON)
     assert not list(folder.iterdir())
     with pytest.raises(StoreError, match="is never written"):
-        predictor._online.drop("weather_v1")
+        predictor._served._online.drop("weather_v1")
 
 
 def test_other_on_demand_code_of_the_process_is_left_alone(full, tmp_path):
@@ -379,7 +379,7 @@ def test_many_keys_are_found_among_many(full, tmp_path):
 def test_the_bundle_is_a_model_store_of_one_build(shared, tmp_path):
     path = bundled(shared, tmp_path / "a.zip")
     predictor = Predictor.open_bundle(path)
-    store = predictor._models
+    store = predictor._served._models
     assert isinstance(store, ModelStore)
     assert store.models() == ("delay_net",)
     assert store.champion("delay_net") == shared.models.champion("delay_net")

@@ -1,0 +1,202 @@
+"""A model that is served: one build that stays, or the champion, which is followed, with the arms of its rollout."""
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from typing import Literal
+
+from fti_assets.errors import PredictionError
+from fti_assets.inference.serving.forks import flights
+from fti_assets.inference.serving.rollout.arms import ServedArms
+from fti_assets.inference.serving.served_build import Serve, ServedBuild, Strictness
+from fti_assets.stores.models.loaded_build import load_whole_build
+from fti_assets.stores.models.store import ModelStore, Promotions
+from fti_assets.stores.online.store import OnlineStore
+
+Follow = Literal["request", "call"]
+
+_log = logging.getLogger(__name__)
+_RETRY_SECONDS = 30.0
+_LOOK_SECONDS = 0.001
+"""How long a look at the aliases file stands, which costs a system call; what this process itself promotes is seen at once."""
+
+
+class ServedModel:
+    """The build of a model that answers, from any thread.
+
+    Args:
+        model: its name.
+        models: where its builds and aliases are.
+        online: where its groups are looked up.
+        build: the build to stay with; None to follow the champion.
+        strictness: what is refused of a request.
+        follow: whether each "request" looks for a new champion, or only each "call" of ``follow``.
+        providers: what graphs run on.
+        serve: what a loaded build becomes.
+
+    Raises:
+        FtiError: whatever ``Predictor.load`` says of a build.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        models: ModelStore,
+        online: OnlineStore,
+        *,
+        build: str | None,
+        strictness: Strictness,
+        follow: Follow,
+        providers: Sequence[str],
+        serve: Serve,
+    ) -> None:
+        self._model = model
+        self._models = models
+        self._providers = providers
+        self._serve = serve
+        self._online: OnlineStore | None = online
+        self._strictness = strictness
+        self._aliases_file = os.fspath(models.aliases_file(model))
+        self._follows = build is None
+        self._at_request = self._follows and follow == "request"
+        self._switching = threading.Lock()
+        _served_models.add(self)
+        # Before the champion is read: a promotion between the two is then noticed at the next request.
+        self._loaded_signature = self._signature()
+        self._failed: tuple[int, ...] | None = None
+        self._retry_at = self._look_at = 0.0
+        self._promotions = 0
+        self._serving: ServedBuild | None = None
+        if build is not None:
+            self._serving = self._load(online, build)
+        else:
+            champion = self._load(online, models.champion(model).reference)
+            self._serving = self._with_arms(champion, online)
+
+    @property
+    def last(self) -> ServedBuild | None:
+        """The build that served last, None when it is closed; nothing is looked at."""
+        return self._serving
+
+    @property
+    def build(self) -> ServedBuild:
+        """The build that serves, without a look whether it is still the champion.
+
+        Raises:
+            PredictionError: the model is closed.
+        """
+        serving = self._serving
+        if serving is None:
+            raise PredictionError(f"the predictor of model {self._model!r} is closed: load it again")
+        return serving
+
+    def current(self) -> ServedBuild:
+        """The build that serves by now: where requests look for a champion, that of now.
+
+        Raises:
+            PredictionError: the model is closed.
+        """
+        if self._at_request and (time.monotonic() >= self._look_at or Promotions.made != self._promotions):
+            self._promotions = Promotions.made
+            self.follow()
+            self._look_at = time.monotonic() + _LOOK_SECONDS
+        return self._serving or self.build
+
+    def is_current(self) -> bool:
+        """Whether a request finds nothing to load."""
+        return not self._at_request or self._signature() == self._loaded_signature
+
+    def follow(self) -> None:
+        """Switch to the champion of now, if it is another one. One that cannot be loaded is logged, and the one before it serves on."""
+        if self._follows:
+            signature = self._signature()
+            if signature != self._loaded_signature:
+                self._switch(signature)
+
+    def close(self) -> None:
+        """Let go of the build and the online store."""
+        with self._switching:
+            self._serving = self._online = None
+
+    def _signature(self) -> tuple[int, ...]:
+        try:
+            result = os.stat(self._aliases_file)
+        except OSError:
+            return ()
+        # The file is replaced, never rewritten: the inode changes even where the clock's step hides the time.
+        return result.st_mtime_ns, result.st_ino, result.st_size
+
+    def _switch(self, signature: tuple[int, ...]) -> None:
+        """Switch to the champion of now, in one thread while others keep serving; keep the old one if that fails."""
+        # Whoever comes while another thread loads the new champion is answered by the old one and does not wait.
+        if not self._switching.acquire(blocking=False):
+            return
+        try:
+            if self._serving is None or self._online is None:
+                return
+            if signature == self._loaded_signature or (signature == self._failed and time.monotonic() < self._retry_at):
+                return
+            reference = self._models.champion(self._model).reference
+            # Before a build with arms stands the champion itself, which need not be loaded again.
+            champion = self._serving.champion if isinstance(self._serving, ServedArms) else self._serving
+            if reference != champion.reference:
+                champion = self._load(self._online, reference)
+                _log.info("model %r is now served by its champion %s", self._model, reference)
+            self._serving = self._with_arms(champion, self._online)
+            self._loaded_signature, self._failed = signature, None
+        except Exception as error:
+            self._failed, self._retry_at = signature, time.monotonic() + _RETRY_SECONDS
+            _log.warning(
+                "model %r has a new champion that cannot be loaded, %s keeps serving; next try in %g s: %s",
+                self._model,
+                self._serving.reference if self._serving else None,
+                _RETRY_SECONDS,
+                error,
+            )
+        finally:
+            self._switching.release()
+
+    def _with_arms(self, champion: ServedBuild, online: OnlineStore) -> ServedBuild:
+        """The champion with the arms of its rollout, if there is one; for an arm that cannot be loaded the champion answers."""
+        rollout = self._models.aliases(self._model).rollout
+        if rollout is None:
+            return champion
+        try:
+            alone = ServedArms(champion, rollout, {})
+        except PredictionError as error:  # a champion that came later, whose requests say no arm, must still serve
+            _log.warning("model %r is served without its rollout: %s", self._model, error)
+            return champion
+        loaded = self._serving.builds if isinstance(self._serving, ServedArms) else {}
+        builds: dict[str, ServedBuild] = {}
+        for arm in rollout.arms:
+            try:
+                build = loaded.get(arm.name)
+                if build is None or build.reference != arm.build:
+                    build = self._load(online, arm.build)
+                alone.check_fields(arm.name, build)
+                builds[arm.name] = build
+            except Exception as error:
+                _log.warning(
+                    "arm %r of model %r cannot be loaded, its champion answers for it: %s", arm.name, self._model, error
+                )
+        return ServedArms(champion, rollout, builds)
+
+    def _load(self, online: OnlineStore, reference: str) -> ServedBuild:
+        with flights:
+            loaded = load_whole_build(self._models, self._model, reference, providers=self._providers)
+            return self._serve(loaded, online, self._strictness)
+
+
+_served_models: "weakref.WeakSet[ServedModel]" = weakref.WeakSet()
+
+
+def _unlock() -> None:
+    """A thread that held a lock while the process forked is not there in the child."""
+    for served in _served_models:
+        served._switching = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock)

@@ -235,7 +235,7 @@ BENDS = (
     ),
     Bend(
         "aliases of another model are taken",
-        "stores/models/store.py",
+        "stores/models/reader.py",
         "if aliases.model != model:",
         "if False:",
         ("stores/test_models.py::test_the_aliases_of_another_model_are_refused",),

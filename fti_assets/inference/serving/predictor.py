@@ -22,6 +22,7 @@ from fti_assets.inference.serving.rollout.shadow import Count, Shadow
 from fti_assets.inference.serving.served_build import OnMissing, Report, Serve, ServedBuild, Strictness, UnknownKeys
 from fti_assets.inference.serving.served_model import Follow, ServedModel
 from fti_assets.stores.models.graphs.execution import CPU, execution_providers
+from fti_assets.stores.models.reader import ModelReader
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import OnlineStore, RedisOnlineStore, online_store
 
@@ -50,7 +51,7 @@ class Predictor:
     def __init__(
         self,
         model: str,
-        models: ModelStore,
+        models: ModelReader,
         online: OnlineStore,
         *,
         build: str | None,

@@ -13,7 +13,8 @@ from fti_assets.inference.serving.forks import flights
 from fti_assets.inference.serving.rollout.arms import ServedArms
 from fti_assets.inference.serving.served_build import Serve, ServedBuild, Strictness
 from fti_assets.stores.models.loaded_build import load_whole_build
-from fti_assets.stores.models.store import ModelStore, Promotions
+from fti_assets.stores.models.reader import ModelReader
+from fti_assets.stores.models.store import Promotions
 from fti_assets.stores.online.store import OnlineStore
 
 Follow = Literal["request", "call"]
@@ -44,7 +45,7 @@ class ServedModel:
     def __init__(
         self,
         model: str,
-        models: ModelStore,
+        models: ModelReader,
         online: OnlineStore,
         *,
         build: str | None,

@@ -12,12 +12,12 @@ from fti_assets.errors import DamagedError, NotMaterializedError
 from fti_assets.stores.bundles.record import BundleRecord
 from fti_assets.stores.models.aliases import Aliases
 from fti_assets.stores.models.manifest_check import check_manifest
-from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.models.reader import ModelReader
 
 GRAPH, MANIFEST, CARD = "model.onnx", "manifest.json", "card.md"
 
 
-class BundledModelStore(ModelStore):
+class BundledModelStore(ModelReader):
     """One build, read from the members of a bundle.
 
     Args:

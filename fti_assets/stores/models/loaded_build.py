@@ -10,8 +10,8 @@ from fti_assets.errors import PredictionError
 from fti_assets.stores.models.graphs.execution import CPU
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.opened_graph import open_graph
+from fti_assets.stores.models.reader import ModelReader
 from fti_assets.stores.models.samples import SAMPLES, Samples
-from fti_assets.stores.models.store import ModelStore
 
 
 class LoadedBuild(NamedTuple):
@@ -23,14 +23,14 @@ class LoadedBuild(NamedTuple):
 
 
 def load_build(
-    store: ModelStore, model: str, reference: str, *, providers: Sequence[str] = CPU
+    store: ModelReader, model: str, reference: str, *, providers: Sequence[str] = CPU
 ) -> tuple[ModelManifest, Graph]:
     """``load_whole_build`` without the samples."""
     manifest, graph, _ = load_whole_build(store, model, reference, providers=providers)
     return manifest, graph
 
 
-def load_whole_build(store: ModelStore, model: str, reference: str, *, providers: Sequence[str] = CPU) -> LoadedBuild:
+def load_whole_build(store: ModelReader, model: str, reference: str, *, providers: Sequence[str] = CPU) -> LoadedBuild:
     """Load a build's graph and compare its answers to the samples that were kept with it, if they were.
 
     Args:

@@ -1,46 +1,27 @@
-"""The model store: immutable builds in a folder, and one champion a model.
-
-<root>/<model>/v<N>/<build>/model.onnx, manifest.json, card.md, and what the manifest lists in `files`
-<root>/<model>/aliases.json
-"""
+"""The model store: builds are published into its folder whole, and one of them at a time is made champion."""
 
 import hashlib
 import logging
 import os
-import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from fti_assets.core import clock
-from fti_assets.core.home import folder_of
 from fti_assets.core.manifest import ModelManifest
-from fti_assets.core.records import from_json, to_json
-from fti_assets.core.sql import is_name
-from fti_assets.core.times import instant, naive_utc
-from fti_assets.errors import (
-    AliasConflictError,
-    DamagedError,
-    NoChampionError,
-    NotMaterializedError,
-    PredictionError,
-    StoreError,
-    one_of,
-)
-from fti_assets.stores.file_kinds import check_folder
-from fti_assets.stores.files import publish_folder, read_file, readable, reason, write_atomically, written
+from fti_assets.core.records import to_json
+from fti_assets.core.times import naive_utc
+from fti_assets.errors import AliasConflictError, DamagedError, PredictionError, StoreError, one_of
+from fti_assets.stores.files import publish_folder, write_atomically, written
 from fti_assets.stores.locks import locked
 from fti_assets.stores.models.aliases import AliasChange, Aliases, without_arm_of
-from fti_assets.stores.models.manifest_check import check_manifest, problem_of
+from fti_assets.stores.models.manifest_check import problem_of
+from fti_assets.stores.models.reader import REFERENCE, ModelReader, verdict_of
 from fti_assets.stores.models.samples import SAMPLES
 
 _log = logging.getLogger(__name__)
-_REFERENCE = re.compile(r"v[1-9][0-9]*/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
-
-_REMEDY = "restore it from a copy, or make another build the champion and remove this one's folder"
-_REMEDY_OF_ALIASES = "restore it from a copy, or remove it and promote a build"
 
 
 def build_id(cutoff: datetime, token: str | None = None) -> str:
@@ -63,27 +44,19 @@ class Promotions:
     made = 0
 
 
-class ModelStore:
-    """A folder of models.
-
-    A build is named by its reference, ``v<N>/<build>``; times are naive UTC.
+class ModelStore(ModelReader):
+    """A folder of models that builds are published to and promoted in.
 
     >>> store = ModelStore("models/")  # doctest: +SKIP
     >>> manifest, graph = store.load("delay_net", store.champion("delay_net").reference)  # doctest: +SKIP
     """
 
     def __init__(self, root: Path | str, *, lock_timeout: float = 60.0, trial_seconds: float = 60.0) -> None:
-        self.root = folder_of(root, what="model")
+        super().__init__(root)
         self._lock_timeout = lock_timeout
         self._trial_seconds = trial_seconds
-        self._last_manifest: tuple[tuple[Path, bytes], ModelManifest] | None = None
-        """Of the manifest that was read last: its file and content, and what it says."""
         self._tried: dict[tuple[str, str], ModelManifest] = {}
         """The builds whose graphs ran here as their manifests say, by model and reference: each is tried once."""
-
-    def models(self) -> tuple[str, ...]:
-        """The names of the models that have a folder here."""
-        return tuple(sorted(folder.name for folder in self._folders(self.root) if is_name(folder.name)))
 
     def publish(
         self, manifest: ModelManifest, graph: bytes, card: str, files: Mapping[str, bytes] | None = None
@@ -102,7 +75,7 @@ class ModelStore:
             StoreError: the build is there already, its name is none, a hash in the manifest is not that of the bytes, the
                 graph does not load or run by itself, or the store cannot be written.
         """
-        if not _REFERENCE.fullmatch(manifest.reference):
+        if not REFERENCE.fullmatch(manifest.reference):
             raise StoreError(
                 f"{manifest.reference!r} does not name a build of model {manifest.model!r}: "
                 "make its name with build_id(cutoff), as in v1/20130501T000000Z-1f9ac3d2"
@@ -141,136 +114,6 @@ class ModelStore:
                 shutil.rmtree(abandoned, ignore_errors=True)
             publish_folder(folder, own | dict(files or {}))
         self._tried[manifest.model, manifest.reference] = manifest
-
-    def builds(self, model: str) -> list[ModelManifest]:
-        """The manifests of all builds of a model, by cutoff, then by when they were made; empty without any.
-
-        Raises:
-            DamagedError: a manifest cannot be read.
-        """
-        manifests, damaged = self.all_builds(model)
-        for error in damaged.values():
-            raise error
-        return manifests
-
-    def readable_builds(self, model: str) -> list[ModelManifest]:
-        """``builds`` without those whose manifests cannot be read, which the log names."""
-        manifests, damaged = self.all_builds(model)
-        for reference, error in damaged.items():
-            _log.warning("the build %s/%s is left out: %s", model, reference, error)
-        return manifests
-
-    def all_builds(self, model: str) -> tuple[list[ModelManifest], dict[str, StoreError]]:
-        """The manifests of a model's builds in the order of ``builds``, and why those of others, by reference, cannot be read."""
-        manifests, damaged = [], {}
-        for reference in self._references(model):
-            try:
-                manifests.append(self.manifest(model, reference))
-            except StoreError as error:
-                damaged[reference] = error
-        manifests.sort(key=lambda build: (instant(build.cutoff), instant(build.created_at), build.reference))
-        return manifests, damaged
-
-    def manifest(self, model: str, reference: str) -> ModelManifest:
-        """The manifest of one build.
-
-        Raises:
-            NotMaterializedError: there is no such build.
-            DamagedError: its manifest is missing, cannot be read, or is another build's.
-        """
-        path = self._build(model, reference) / "manifest.json"
-        text = _read(path)
-        if (last := self._last_manifest) is not None and last[0] == (path, text):
-            return last[1]
-        manifest = from_json(ModelManifest, text, what=str(path), remedy=_REMEDY)
-        if (manifest.model, manifest.reference) != (model, reference):
-            raise DamagedError(
-                f"{path} is the manifest of {f'{manifest.model}/{manifest.reference}':.100}: "
-                "the folder was moved or copied, put it back under its own name"
-            )
-        check_manifest(manifest, what=str(path))
-        self._last_manifest = (path, text), manifest
-        return manifest
-
-    def load(self, model: str, reference: str) -> tuple[ModelManifest, bytes]:
-        """The manifest and the graph of one build, the graph's bytes compared with the manifest's hash.
-
-        Raises:
-            NotMaterializedError: there is no such build.
-            DamagedError: a file is missing, or is not what was written.
-        """
-        manifest = self.manifest(model, reference)
-        path = self._build(model, reference) / "model.onnx"
-        graph = _read(path)
-        if (result := hashlib.sha256(graph).hexdigest()) != manifest.sha256:
-            raise DamagedError(
-                f"{path} is damaged: its {len(graph)} bytes have sha256 {result}, the manifest says {manifest.sha256}. "
-                "Restore the file from a copy, or make another build the champion"
-            )
-        return manifest, graph
-
-    def file(self, manifest: ModelManifest, name: str) -> bytes:
-        """One of the further files of a build, compared with the manifest's hash.
-
-        Raises:
-            DamagedError: it is missing, or is not what was written.
-        """
-        path = self.folder(manifest) / name
-        content = _read(path)
-        if (result := hashlib.sha256(content).hexdigest()) != manifest.files[name]:
-            raise DamagedError(
-                f"{path} is damaged: its {len(content)} bytes have sha256 {result}, the manifest says {manifest.files[name]}. "
-                "Restore the file from a copy, or make another build the champion"
-            )
-        return content
-
-    def folder(self, manifest: ModelManifest) -> Path:
-        """Where a build's files lie."""
-        return self._folder(manifest.model) / manifest.reference
-
-    def aliases(self, model: str) -> Aliases:
-        """Who is and was champion; empty when there never was one.
-
-        Raises:
-            DamagedError: the file is not what was written, or another model's.
-            StoreError: it cannot be read.
-        """
-        path = self.aliases_file(model)
-        text = read_file(path, _REMEDY_OF_ALIASES)
-        if text is None:
-            return Aliases(model)
-        aliases = from_json(Aliases, text, what=str(path), remedy=_REMEDY_OF_ALIASES)
-        if aliases.model != model:
-            raise DamagedError(
-                f"{path} has the aliases of model {aliases.model!r}: the folder was copied or restored under another name. "
-                f"Put it back as {self.root / aliases.model}, or remove {path.name} and promote a build of {model!r}"
-            )
-        return aliases
-
-    def aliases_file(self, model: str) -> Path:
-        """The file that each change of the champion replaces: a changed one tells of a change."""
-        return self._folder(model) / "aliases.json"
-
-    def champion(self, model: str) -> ModelManifest:
-        """The manifest of the build that serves.
-
-        Raises:
-            NoChampionError: there is none; the error lists the builds there are and why they are not champion.
-            DamagedError: the aliases name a build that is not there, or that was rejected.
-        """
-        champion = self.aliases(model).champion
-        if champion is None:
-            raise self._no_champion(model)
-        try:
-            manifest = self.manifest(model, champion)
-        except NotMaterializedError as error:
-            raise DamagedError(f"{self.aliases_file(model)} names a champion that is gone: {error}") from error
-        if manifest.status != "accepted":
-            raise DamagedError(
-                f"{self.aliases_file(model)} names {champion} as champion, which is {_verdict(manifest)}: "
-                f"it was changed by hand. Promote an accepted build, of {self._accepted(model)}"
-            )
-        return manifest
 
     def promote(self, model: str, reference: str, *, expected: str | None, reason: str, run_id: str = "") -> Aliases:
         """Make an accepted build champion; one that was rolled back is no longer marked so.
@@ -366,7 +209,7 @@ class ModelStore:
         manifest, graph = self.load(model, reference)
         if manifest.status != "accepted":
             raise StoreError(
-                f"{model}/{reference} cannot be {role}: it is {_verdict(manifest)}. Accepted ones are {self._accepted(model)}"
+                f"{model}/{reference} cannot be {role}: it is {verdict_of(manifest)}. Accepted ones are {self._accepted(model)}"
             )
         self._check_answers(manifest, graph, role)
         self._check_on_demand(manifest, role)
@@ -387,28 +230,6 @@ class ModelStore:
                 f"{manifest.model}/{manifest.reference} cannot be {role}, nothing was changed: {error}"
             ) from error
         self._tried[build] = manifest
-
-    def newest_accepted(
-        self, model: str, *, before: str | None = None, at_or_before: str | None = None, besides: Collection[str] = ()
-    ) -> ModelManifest | None:
-        """The newest accepted build that was not rolled back, None without any; the log names those that cannot be read.
-
-        Args:
-            before: only cutoffs strictly before this instant, in ISO text.
-            at_or_before: only cutoffs not after this instant, in ISO text.
-            besides: references of builds that are passed over.
-        """
-        limits: list[Callable[[datetime], bool]] = []
-        if before is not None:
-            limits.append(instant(before).__gt__)
-        if at_or_before is not None:
-            limits.append(instant(at_or_before).__ge__)
-        passed_over = {*self.aliases(model).rolled_back, *besides}
-        for build in reversed(self.readable_builds(model)):
-            fits = all(limit(instant(build.cutoff)) for limit in limits)
-            if fits and build.status == "accepted" and build.reference not in passed_over:
-                return build
-        return None
 
     def _check_on_demand(self, manifest: ModelManifest, role: str) -> None:
         """Refuse a build that predictors would refuse with the source of now, where that source is here."""
@@ -431,9 +252,6 @@ class ModelStore:
                     f"{manifest.model}/{manifest.reference} cannot be {role}, nothing was changed: {error}"
                 ) from error
 
-    def _accepted(self, model: str) -> str:
-        return one_of(build.reference for build in self.readable_builds(model) if build.status == "accepted")
-
     def _previous(self, aliases: Aliases, champion: str) -> str:
         for change in reversed(aliases.history):
             if change.champion != champion and change.champion not in aliases.rolled_back:
@@ -443,73 +261,5 @@ class ModelStore:
             f"name the build to go back to, of {one_of(self._references(aliases.model))}"
         )
 
-    def _no_champion(self, model: str) -> NoChampionError:
-        text = f"no champion for model {model!r} in {self.root}/: "
-        builds, damaged = self.all_builds(model)
-        if not builds and not damaged:
-            with readable(self.root):
-                check_folder(self.root)
-                is_folder = self.root.is_dir()
-            if not is_folder:
-                return NoChampionError(
-                    f"{text}there is no such folder. Name the model store's own, models=... (--models of fti), or set FTI_HOME to "
-                    "the folder that holds models/"
-                )
-            other_models = [name for name in self.models() if name != model]
-            holdings = f"the store has {one_of(other_models)}" if other_models else "the store is empty"
-            return NoChampionError(f"{text}it has no builds; {holdings}. Materialize the model first")
-        states = {build.reference: _verdict(build) for build in builds} | dict.fromkeys(damaged, "damaged")
-        listed = ", ".join(f"{reference} ({state})" for reference, state in states.items())
-        accepted = any(build.status == "accepted" for build in builds)
-        remedy = (
-            "Promote an accepted one with fti promote"
-            if accepted
-            else "Materialize a build that passes its gates, or change the gates"
-        )
-        return NoChampionError(f"{text}it has builds {listed}. {remedy}")
-
-    def _references(self, model: str) -> list[str]:
-        results = []
-        for version in self._folders(self._folder(model)):
-            results += [f"{version.name}/{build.name}" for build in self._folders(version)]
-        return sorted(reference for reference in results if _REFERENCE.fullmatch(reference))
-
-    def _folder(self, model: str) -> Path:
-        if not is_name(model):
-            raise StoreError(f"{model!r} is not the name of a model: names are [a-z_][a-z0-9_]*")
-        return self.root / model
-
-    def _build(self, model: str, reference: str) -> Path:
-        folder = self._folder(model) / reference if _REFERENCE.fullmatch(reference) else None
-        with readable(self.root):
-            is_folder = folder is not None and folder.is_dir()
-        if folder is None or not is_folder:
-            raise NotMaterializedError(
-                f"model {model!r} has no build {reference!r} in {self.root}/: it has {one_of(self._references(model))}"
-            )
-        return folder
-
     def _locked(self, model: str) -> AbstractContextManager[None]:
         return locked(self._folder(model) / ".lock", self._lock_timeout)
-
-    @staticmethod
-    def _folders(folder: Path) -> list[Path]:
-        try:
-            check_folder(folder)
-            return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
-        except OSError as error:
-            raise StoreError(f"{folder} cannot be listed: {reason(error)}") from error
-
-
-def _read(path: Path) -> bytes:
-    content = read_file(path, _REMEDY)
-    if content is None:
-        with readable(path.parent):
-            siblings = one_of(sorted(file.name for file in path.parent.iterdir()))
-        raise DamagedError(f"{path} is missing, its folder holds {siblings}: {_REMEDY}")
-    return content
-
-
-def _verdict(manifest: ModelManifest) -> str:
-    failed = [verdict.gate for verdict in manifest.gates if not verdict.passed]
-    return f"{manifest.status}: {', '.join(failed)}" if failed else manifest.status

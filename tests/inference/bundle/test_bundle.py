@@ -30,6 +30,7 @@ from fti_assets.inference.serving.bundle.keys import ChosenKeys, read_keys
 from fti_assets.inference.serving.bundle.writing import write_bundle
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.stores.models.plain import publish_graph
+from fti_assets.stores.models.reader import ModelReader
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import RedisOnlineStore, SqliteOnlineStore
 from tests.inference.test_predictor import (
@@ -380,7 +381,7 @@ def test_the_bundle_is_a_model_store_of_one_build(shared, tmp_path):
     path = bundled(shared, tmp_path / "a.zip")
     predictor = Predictor.open_bundle(path)
     store = predictor._served._models
-    assert isinstance(store, ModelStore)
+    assert isinstance(store, ModelReader)
     assert store.models() == ("delay_net",)
     assert store.champion("delay_net") == shared.models.champion("delay_net")
     with pytest.raises(NotMaterializedError, match="a.zip holds delay_net/v1/"):

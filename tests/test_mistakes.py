@@ -168,6 +168,19 @@ def test_a_mistake_is_answered_with_what_to_write(mistake: Callable[[], Any], sa
         mistake()
 
 
+@pytest.mark.parametrize(
+    "door",
+    [fti.feature_group(keys=["a"]), fti.model(dataset=view(), task="binary"), fti.on_demand(outputs={"b": float})],
+)
+def test_an_async_function_is_no_body(door: Callable[[Any], Any]) -> None:
+    async def waits(a: TYPE) -> TYPE: ...
+
+    with pytest.raises(
+        DeclarationError, match="stands over 'waits', an async function, whose result nobody waits for: write def"
+    ):
+        door(waits)
+
+
 def test_a_handle_may_stand_among_deps() -> None:
     assert orders.key in group(deps=[orders]).assets_def.asset_deps[dg.AssetKey("some_v1")]
 

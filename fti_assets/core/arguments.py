@@ -87,6 +87,11 @@ def checked_function(function: Any, *, over: str) -> None:
     """Raise a DeclarationError if what a decorator stands over is no function."""
     if not callable(function) or not hasattr(function, "__name__"):
         raise DeclarationError(f"@{over}(...) stands over {_brief(function)}: it takes a function, def name(...): ...")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise DeclarationError(
+            f"@{over}(...) stands over {function.__name__!r}, an async function, whose result nobody waits for: write def, and "
+            "asyncio.run(...) in it if need be"
+        )
 
 
 def _brief(value: Any) -> str:

@@ -180,10 +180,41 @@ def test_a_union_is_refused_by_name_with_what_to_do(lake: Lake, given: Callable[
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (one([1], pa.decimal256(50, 2)), "readings_v1 gave a type that cannot be stored: .*Cast the column before"),
-        (pd.DataFrame({"k": [1], "x": pd.period_range("2020", periods=1)}), "cannot be stored: .*Cast the column"),
-        (pd.DataFrame({"k": [1], "x": [1j]}), "cannot be stored: .*complex128"),
+        (
+            one([1], pa.decimal256(50, 2)),
+            r"'x' is decimal256\(50, 2\). Cast the column before, as in table\['x'\].cast\(",
+        ),
+        (one([1], pa.decimal256(50, 2)).to_reader(), r"'x' is decimal256\(50, 2\)"),
+        (
+            pd.DataFrame({"k": [1], "x": pd.period_range("2020", periods=1, freq="D")}),
+            r"'x' is period\[D\].*to_timestamp\(\)",
+        ),
+        (
+            pd.DataFrame({"k": ["a"], "x": pd.period_range("2020", periods=1, freq="D")}),
+            r"'x' is period\[D\].*to_timestamp\(\)",
+        ),
+        (
+            pd.DataFrame({"k": [1], "x": pd.interval_range(0, 1)}),
+            r"'x' is interval\[int64, right\].*array.left and .right",
+        ),
+        (
+            pd.DataFrame({"k": [1], "x": pd.arrays.SparseArray([1])}),
+            r"'x' is Sparse\[int64, 0\].*\['x'\].sparse.to_dense\(\)",
+        ),
+        (
+            pl.DataFrame({"k": [1], "x": pl.Series([1], dtype=pl.Int128)}),
+            r"'x' is Int128.*pl.col\('x'\).cast\(pl.Int64\)",
+        ),
+        (pd.DataFrame({"k": [1], "x": [1j]}), "cannot be stored: .*'x' is complex128.*real and .imag"),
+        (pd.DataFrame({"k": [1], "x": np.array([1], "g")}), r"'x' is float128.*astype\('float64'\)"),
         (pl.Series("k", [1]), "readings_v1 gave a Series: return a pandas, polars or narwhals frame"),
+        (pd.DataFrame, "readings_v1 gave the class DataFrame itself: return one of its objects"),
+        (pa.Table, "readings_v1 gave the class Table itself: return one of its objects"),
+        ([pd.DataFrame({"k": [1]})], "readings_v1 gave a list: make one frame of it, as pd.concat"),
+        ((one for one in "ab"), "readings_v1 gave a generator: make one frame of it"),
+        (np.zeros(1, dtype=[("k", "i8")]), "readings_v1 gave a ndarray: make a frame of it"),
+        (None, "readings_v1 gave None: end its function with return"),
+        ("rows.csv", "readings_v1 gave a str, 'rows.csv': return a pandas"),
         (pd.Series([1]), "readings_v1 gave a Series: return"),
     ],
 )

@@ -13,10 +13,10 @@ from fti_assets.core.sql import temporary_name
 from fti_assets.errors import DataError
 from fti_assets.features.rows.object_columns import arrow_table, union_problem, with_objects
 from fti_assets.features.rows.table import Table
+from fti_assets.features.rows.unstorable import no_frame, type_problem
 from fti_assets.stores.duckdb.relations import name_relation
 
 _A_SERIES: Any = {"allow_series": True, "pass_through": True}
-ACCEPTED = "a pandas, polars or narwhals frame, a pyarrow Table, a DuckDB relation or an fti.Table"
 
 
 def relation_of(connection: duckdb.DuckDBPyConnection, result: Any, *, what: str) -> duckdb.DuckDBPyRelation:
@@ -35,6 +35,8 @@ def relation_of(connection: duckdb.DuckDBPyConnection, result: Any, *, what: str
         return _on(connection, result.relation, what)
     if isinstance(result, duckdb.DuckDBPyRelation):
         return _on(connection, result, what)
+    if isinstance(result, type):
+        raise no_frame(result, what)
     try:
         if isinstance(result, pd.DataFrame):
             return _of_pandas(connection, result, what)
@@ -54,12 +56,12 @@ def relation_of(connection: duckdb.DuckDBPyConnection, result: Any, *, what: str
     except (duckdb.NotImplementedException, duckdb.InvalidInputException, pa.ArrowException) as error:
         message = str(error).splitlines()[0]
         raise DataError(f"{what} gave a type that cannot be stored: {message}. Cast the column before") from error
-    raise DataError(f"{what} gave a {type(result).__name__}: return {ACCEPTED}")
+    raise no_frame(result, what)
 
 
 def naive_times(result: Any) -> list[str]:
     """The columns of a frame that hold times without a zone; none of a relation, whose times are in UTC as the lake's are."""
-    if isinstance(result, Table | duckdb.DuckDBPyRelation):
+    if isinstance(result, Table | duckdb.DuckDBPyRelation | type):
         return []
     if isinstance(result, pa.RecordBatch | pa.RecordBatchReader):
         return [field.name for field in result.schema if pa.types.is_timestamp(field.type) and field.type.tz is None]
@@ -78,6 +80,8 @@ def has_no_columns(result: Any) -> bool:
     """
     if isinstance(result, pd.DataFrame):  # of which narwhals refuses two columns of one name, without the table's
         return bool(result.shape == (0, 0))
+    if isinstance(result, type):
+        return False
     frame = nw.from_native(result, pass_through=True)
     return isinstance(frame, nw.DataFrame) and frame.shape == (0, 0)
 
@@ -113,9 +117,7 @@ def _of_pandas(connection: duckdb.DuckDBPyConnection, frame: pd.DataFrame, what:
         return connection.from_df(frame)
     except duckdb.NotImplementedException as error:
         name = next(name for name in frame.columns if not _is_read(connection, frame[[name]]))
-        raise DataError(
-            f"{what} gave a type that cannot be stored: column {name!r}: {str(error).splitlines()[0]}. Cast the column before"
-        ) from error
+        raise DataError(type_problem(name, frame.dtypes[name], what)) from error
     except duckdb.Error:  # it cannot read memory from its end to its start, as of a reversed frame
         return connection.from_df(frame.copy())
 
@@ -141,7 +143,15 @@ def _of_arrow(
         for name in halves:
             at = table.schema.get_field_index(name)
             table = table.set_column(at, name, table.column(at).cast(pa.float32()))
-    return connection.from_arrow(table)
+    try:
+        return connection.from_arrow(table)
+    except (duckdb.NotImplementedException, duckdb.InvalidInputException) as error:
+        for field in table.schema:
+            try:
+                connection.from_arrow(pa.table({field.name: pa.array([], field.type)}))
+            except (duckdb.Error, pa.ArrowException):
+                raise DataError(type_problem(field.name, field.type, what)) from error
+        raise
 
 
 def _has_union(kind: pa.DataType) -> bool:

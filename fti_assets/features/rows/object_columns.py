@@ -13,6 +13,7 @@ import numpy as np
 
 from fti_assets.core.times import naive_utc
 from fti_assets.errors import DataError, excerpt, one_of
+from fti_assets.features.rows.unstorable import type_problem
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -89,14 +90,9 @@ def arrow_table(frame: pd.DataFrame, *, what: str) -> pa.Table:
         try:
             array = pa.Array.from_pandas(column)
         except (pa.ArrowException, TypeError, ValueError) as error:
-            raise DataError(
-                f"{what} gave a type that cannot be stored: column {name!r}, {column.dtype}: {str(error).splitlines()[0][:200]}. Cast "
-                "the column before"
-            ) from error
+            raise DataError(type_problem(name, column.dtype, what)) from error
         if isinstance(array.type, pa.BaseExtensionType) and not isinstance(array.type, pa.UuidType):
-            raise DataError(
-                f"{what} gave a type that cannot be stored: column {name!r}, {column.dtype}. Cast the column before"
-            )
+            raise DataError(type_problem(name, column.dtype, what))
         arrays.append(array)
     return pa.Table.from_arrays(arrays, names=names)
 
@@ -108,13 +104,28 @@ def with_objects(frame: nw.DataFrame[Any], what: str) -> pa.Table:
 
     objects = [name for name, kind in frame.schema.items() if kind == nw.Object]
     if not objects:
-        return frame.to_arrow()
-    table = frame.drop(objects).to_arrow() if len(objects) < len(frame.columns) else None
+        return _to_arrow(frame, what)
+    table = _to_arrow(frame.drop(objects), what) if len(objects) < len(frame.columns) else None
     arrays = [
         arrow_array(frame[name].to_list(), column=name, what=what) if table is None or name in objects else table[name]
         for name in frame.columns
     ]
     return pa.Table.from_arrays(arrays, names=frame.columns)
+
+
+def _to_arrow(frame: nw.DataFrame[Any], what: str) -> pa.Table:
+    import pyarrow as pa
+
+    try:
+        return frame.to_arrow()
+    except (pa.ArrowException, ValueError) as error:
+        for name in frame.columns:
+            try:
+                frame[[name]].to_arrow()
+            except (pa.ArrowException, ValueError):
+                kind = getattr(frame.to_native(), "schema", frame.schema)[name]
+                raise DataError(type_problem(name, kind, what)) from error
+        raise
 
 
 def union_problem(column: str, what: str) -> str:

@@ -1,0 +1,54 @@
+"""What to say of a result that no table can hold: a type that the lake has not, or something that is no frame."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from fti_assets.errors import DataError, class_name, excerpt
+
+ACCEPTED = "a pandas, polars or narwhals frame, a pyarrow Table, a DuckDB relation or an fti.Table"
+_CASTS = (
+    ("period", "frame[{name}].dt.to_timestamp() for times, or .astype(str) for text"),
+    ("interval[", "frame[{name}].array.left and .right, a column each"),
+    ("sparse", "frame[{name}].sparse.to_dense()"),
+    ("complex", "frame[{name}].to_numpy().real and .imag, a column each"),
+    ("float128", "frame[{name}].astype('float64')"),
+    ("longdouble", "frame[{name}].astype('float64')"),
+    ("decimal256", "table[{name}].cast(pa.decimal128(38, 2)), which holds 38 digits"),
+    ("int128", "pl.col({name}).cast(pl.Int64), or .cast(pl.String) for text"),
+)
+"""What a type is cast with, by how its name begins."""
+
+
+def type_problem(column: str, kind: object, what: str) -> str:
+    """What to say of a column of a type that cannot be stored.
+
+    >>> type_problem("votes", "Sparse[int64, 0]", "rates_v1").partition(": ")[2]
+    "column 'votes' is Sparse[int64, 0]. Cast the column before, as in frame['votes'].sparse.to_dense()"
+    """
+    shown = str(kind)[:80]
+    casts = [cast for start, cast in _CASTS if shown.lower().startswith(start)]
+    hint = f", as in {casts[0].format(name=repr(column))}" if casts else " to numbers, text, times, lists or structs"
+    return f"{what} gave a type that cannot be stored: column {column!r} is {shown}. Cast the column before{hint}"
+
+
+def no_frame(result: Any, what: str) -> DataError:
+    """The error for a result that is no frame."""
+    if inspect.iscoroutine(result):
+        result.close()  # else Python warns that nobody waited for it
+        return DataError(f"{what} gave a coroutine: write its function with def, not async def, and return {ACCEPTED}")
+    if isinstance(result, type):
+        return DataError(f"{what} gave the class {result.__name__} itself: return one of its objects, or {ACCEPTED}")
+    if result is None:
+        return DataError(f"{what} gave None: end its function with return, and {ACCEPTED}")
+    if isinstance(result, list | tuple) or inspect.isgenerator(result):
+        hint = "make one frame of it, as pd.concat(frames) does of frames and pd.DataFrame(rows) of dicts, or "
+    elif isinstance(result, dict) or class_name(result) == "ndarray":
+        hint = "make a frame of it, as pd.DataFrame(...) does, or "
+    else:
+        hint = ""
+    name = class_name(result)
+    article = "an" if isinstance(result, int) else "a"
+    shown = f", {excerpt(result)}" if isinstance(result, str | int | float) else ""
+    return DataError(f"{what} gave {article} {name}{shown}: {hint}return {ACCEPTED}")

@@ -180,3 +180,13 @@ def test_whole_numbers_are_told_apart_or_refused(ids):
     assert sorted(fitted.categories) == sorted(ids)
     stranger = max(ids) + 1
     assert float(stranger) not in values.tolist()
+
+
+def test_numbers_beyond_float32_are_not_passed_through():
+    values = {"wealth": np.array([1.0, np.nan, -1e39, np.inf, 3e38])}
+    with pytest.raises(
+        ModelError, match=r"'wealth' has 1 of 5 train values beyond 3.4e38, such as -1e\+39, which are infinite"
+    ):
+        fit_encoders([Column("wealth", "number")], {"wealth": Passthrough()}, values)
+    fit_encoders([Column("wealth", "number")], {}, values)
+    fit_encoders([Column("wealth", "number")], {"wealth": Passthrough()}, {"wealth": np.array([1.0, np.inf, 3.4e38])})

@@ -200,6 +200,19 @@ def test_trees_may_get_missing_numbers_as_they_are():
     export(trees, data.encoder, data, "binary")
 
 
+@pytest.mark.parametrize("scaled", [True, False])
+def test_an_imputer_with_an_indicator_is_refused(scaled):
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    data = training_data("binary", {"temp": Passthrough(), "wind": Passthrough()})
+    steps = [SimpleImputer(add_indicator=True), *([StandardScaler()] if scaled else []), LogisticRegression()]
+    with pytest.raises(ModelError, match=r"SimpleImputer\(add_indicator=True\) adds columns that skl2onnx leaves out"):
+        export(make_pipeline(*steps).fit(data.train.X, data.train.y), data.encoder, data, "binary")
+
+
 @pytest.mark.parametrize("missing_in_training", [True, False])
 @pytest.mark.parametrize("kind", ["tree", "forest", "extra trees", "many deep trees", "pipeline", "vote", "stack"])
 def test_missing_numbers_go_where_the_fitted_tree_sends_them(kind, missing_in_training):

@@ -254,12 +254,15 @@ def fit_encoders(
 
     Raises:
         DeclarationError: as ``check_encoders``.
-        ModelError: a whole number that is to be a category is so large that others are equal to it as float64.
+        ModelError: a whole number that is to be a category is so large that others are equal to it as float64; a number that is to be
+            passed through is beyond float32.
     """
     of_features = check_encoders(features, encoders)
     for column in features:
         if isinstance(of_features[column.name], OneHot | Embedding):
             _check_exact(column, columns[column.name])
+        elif isinstance(of_features[column.name], Passthrough):
+            _check_single(column, columns[column.name])
     return {column.name: fit(of_features[column.name], columns[column.name], column.type) for column in features}
 
 
@@ -271,6 +274,16 @@ def _check_exact(column: Column, values: np.ndarray) -> None:
         "from their neighbours once they are numbers of a model. Store the column as text in a new version of its group, or "
         f"encoders={{{column.name!r}: fti.Standardize()}} if it is a quantity"
     )
+
+
+def _check_single(column: Column, values: np.ndarray) -> None:
+    beyond = np.isfinite(values) & (np.abs(values) > np.finfo(np.float32).max)
+    if beyond.any():
+        raise ModelError(
+            f"feature {column.name!r} has {int(beyond.sum())} of {len(values)} train values beyond 3.4e38, such as {values[beyond][0]:g}, "
+            "which are infinite as the float32 that fti.Passthrough() gives a model: scale the column in a new version of its group, or "
+            f"encoders={{{column.name!r}: fti.Standardize(dtype='float64')}}"
+        )
 
 
 def _fit_standardize(values: np.ndarray, dtype: Literal["float32", "float64"]) -> FittedStandardize:

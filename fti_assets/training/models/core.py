@@ -16,7 +16,13 @@ from fti_assets.training.encoders.encoders import DENSE
 from fti_assets.training.encoders.fitting import TABLES
 from fti_assets.training.encoders.graph import OPSET
 from fti_assets.training.models.data import matrix
-from fti_assets.training.models.estimators import measures_distances, readable_votes, route_missing, take_float
+from fti_assets.training.models.estimators import (
+    check_indicators,
+    measures_distances,
+    readable_votes,
+    route_missing,
+    take_float,
+)
 
 MATRIX = "X"
 """The input of a core that takes one matrix, as ``data.train.X`` is."""
@@ -211,6 +217,7 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
             output = output[:, 1]
         return shaped(output, task, len(encoded[DENSE]), classes, what=f"{method} of {name}").astype(np.float64)
 
+    check_indicators(estimator, name)
     predict(sample)
     in_double = measures_distances(estimator)
     number = tensors.DoubleTensorType if in_double else tensors.FloatTensorType

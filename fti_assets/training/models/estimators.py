@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from fti_assets.errors import ModelError
+
 _ROUTES = "nodes_missing_value_tracks_true"
 _ULPS = 4
 """How far a converted threshold lies at most from the tree's own, in steps of float32."""
@@ -52,6 +54,21 @@ def readable_votes(estimator: Any) -> Iterator[None]:
     finally:
         for vote, settings in zip(votes, before, strict=True):
             vars(vote).update(settings)
+
+
+def check_indicators(estimator: Any, name: str) -> None:
+    """Refuse an imputer that adds columns which say what was missing: skl2onnx leaves them out.
+
+    Raises:
+        ModelError: there is one within the estimator.
+    """
+    for part in _parts_of(estimator, set()):
+        indicator = getattr(part, "indicator_", None)  # without a column where nothing was missing in training
+        if getattr(part, "add_indicator", False) and (indicator is None or len(indicator.features_)):
+            raise ModelError(
+                f"{name} cannot be used as a model: {type(part).__name__}(add_indicator=True) adds columns that skl2onnx leaves out. Leave "
+                "add_indicator out, and let an fti.on_demand function give the model whether a feature is missing"
+            )
 
 
 def measures_distances(estimator: Any) -> bool:

@@ -39,7 +39,7 @@ def rows_of(group: str) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(KEYS, bench.WIDTHS[group]))
 
 
-def asked(count: int) -> list[list[dict[str, object]]]:
+def requests_of(count: int) -> list[list[dict[str, object]]]:
     """The requests of each call."""
     return [
         [
@@ -59,7 +59,7 @@ def write_files(folder: Path) -> None:
         frame.to_parquet(folder / f"{group}.parquet")
     (folder / "groups.json").write_text(json.dumps(list(bench.WIDTHS)))
     (folder / "model.onnx").write_bytes(bench.graph(len(bench.FEATURES), encoder=True))
-    (folder / "asked.json").write_text(json.dumps({count: asked(count) for count in CALLS}))
+    (folder / "asked.json").write_text(json.dumps({count: requests_of(count) for count in CALLS}))
 
 
 def load(store: OnlineStore) -> None:
@@ -87,7 +87,7 @@ def ours(predictor: Predictor) -> dict[int, tuple[float, list[float]]]:
                 | dict.fromkeys([f"{group}_key" for group in bench.WIDTHS], one["key"])
                 for row, one in enumerate(requests)
             ]
-            for requests in asked(count)
+            for requests in requests_of(count)
         ]
 
         def call(requests: list[dict[str, object]], is_one: bool = count == 1) -> list[float]:

@@ -129,9 +129,9 @@ print(session.run(None, inputs)[1][0, 1])
 
 def block(name: str) -> str:
     """A file that the README shows."""
-    found = re.search(rf"<!-- {re.escape(name)} -->\n```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert found is not None, f"the README has no block {name}"
-    return found[1]
+    match = re.search(rf"<!-- {re.escape(name)} -->\n```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert match is not None, f"the README has no block {name}"
+    return match[1]
 
 
 def customers() -> pd.DataFrame:

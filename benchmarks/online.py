@@ -163,8 +163,8 @@ class Reads:
         sql = f"SELECT key, blob FROM rows WHERE key IN ({', '.join('?' * len(keys))})"
         answers = []
         for cursor in self._cursors:
-            found = dict(cursor.execute(sql, keys).fetchall())
-            answers.append([np.frombuffer(found[key], "<f8", 20, 16).tolist() for key in keys])
+            blob_of = dict(cursor.execute(sql, keys).fetchall())
+            answers.append([np.frombuffer(blob_of[key], "<f8", 20, 16).tolist() for key in keys])
         return answers
 
     def redis_hand(self, users: list[str]) -> list[Any]:
@@ -183,10 +183,10 @@ class Reads:
         times: tuple[list[float], list[float]] = ([], [])
         for block in range(BLOCKS):
             first = block * calls * count % (len(self.users) - calls * count)
-            asked = [self.users[first + i * count : first + (i + 1) * count] for i in range(calls)]
+            key_lists = [self.users[first + i * count : first + (i + 1) * count] for i in range(calls)]
             for read, taken in zip((self.ours, self.hand), times, strict=True):
                 start = time.process_time_ns()
-                for users in asked:
+                for users in key_lists:
                     read(users)
                 taken.append((time.process_time_ns() - start) / calls / 1000)
         ours_us, hand_us = (statistics.median(taken) for taken in times)
@@ -215,12 +215,12 @@ def measure(kind: str, lake: Lake, root: Path, client: Any, prefix: str) -> dict
     store.drop(group.table_name)
     print(f"{kind}: load {keys / load_s:,.0f} keys/s of CPU, by hand {keys / floor_s:,.0f}", flush=True)
     reads = Reads(READ, kind, store, lake, root, client, prefix)
-    found = {f"{kind}_load": load_s / floor_s}
+    figures = {f"{kind}_load": load_s / floor_s}
     for count in (1, 100):
         ours_us, hand_us = reads.p50_us(count)
         print(f"{kind}: {count} keys x 3 groups {ours_us:,.0f} us, by hand {hand_us:,.0f} us", flush=True)
-        found |= {f"{kind}_read_{count}": ours_us / hand_us, f"{kind}_read_{count}_us": ours_us}
-    return found
+        figures |= {f"{kind}_read_{count}": ours_us / hand_us, f"{kind}_read_{count}_us": ours_us}
+    return figures
 
 
 def beside_feast(lake: Lake, root: Path) -> dict[str, float]:
@@ -232,23 +232,23 @@ def beside_feast(lake: Lake, root: Path) -> dict[str, float]:
     for table in reads.tables:
         rows = lake.connection.sql(f"FROM lake.features.{quoted(table)}")
         rows.select(f'"user", seen_at, {", ".join(COLUMNS)}').write_parquet(str(folder / f"{table}.parquet"))
-    asked = {
+    keys_of = {
         count: [users[(i * count) % (len(users) - count) :][:count] for i in range(times)]
         for count, times in FEAST_READS.items()
     }
-    (folder / "asked.json").write_text(json.dumps(asked))
+    (folder / "asked.json").write_text(json.dumps(keys_of))
     done = subprocess.run([str(FEAST), str(PEER), str(folder)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"Feast failed: {done.stderr[-2000:]}")
     for count, answered in json.loads((folder / "answers.json").read_text()).items():
-        ours = reads.ours(asked[int(count)][0])
+        ours = reads.ours(keys_of[int(count)][0])
         assert [list(chain(*row)) for row in zip(*ours, strict=True)] == answered, "ours and Feast's differ"
-    found = {}
+    figures = {}
     for count, feast_us in json.loads(done.stdout.splitlines()[-1]).items():
         ours_us, _ = reads.p50_us(int(count))
         print(f"{count} keys x 3 groups of {len(users)}: Feast {feast_us:,.0f} us, ours {ours_us:,.0f} us", flush=True)
-        found |= {f"feast_{count}_us": feast_us, f"beside_feast_{count}_us": ours_us}
-    return found
+        figures |= {f"feast_{count}_us": feast_us, f"beside_feast_{count}_us": ours_us}
+    return figures
 
 
 def server() -> Any:
@@ -266,36 +266,36 @@ def server() -> Any:
 
 def main() -> None:
     keys = int(sys.argv[1]) if len(sys.argv) > 1 else KEYS
-    found: dict[str, float] = {}
+    figures: dict[str, float] = {}
     client, prefix = server(), f"fti-benchmark-{secrets.token_hex(4)}"
-    with ExitStack() as held:
-        root = Path(held.enter_context(tempfile.TemporaryDirectory()))
-        lake = held.enter_context(OfflineStore(root / "lake").connect())
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        lake = stack.enter_context(OfflineStore(root / "lake").connect())
         lake.connection.execute("SET threads = 2")
         fill(lake, declared("million"), keys)
         for n in range(3):
             fill(lake, declared(READ[n]), min(keys, READ_KEYS))
             fill(lake, declared(PEERS[n]), FEAST_KEYS)
         lake.connection.execute(f"DROP TABLE {quoted('temp', 'staged')}")
-        found |= measure("sqlite", lake, root, None, prefix)
-        found |= beside_feast(lake, root) if FEAST.exists() else {}
+        figures |= measure("sqlite", lake, root, None, prefix)
+        figures |= beside_feast(lake, root) if FEAST.exists() else {}
         if client is not None:
             try:
-                found |= measure("redis", lake, root, client, prefix)
+                figures |= measure("redis", lake, root, client, prefix)
             finally:
                 for name in list(client.scan_iter(f"{prefix}:*", count=1000)):
                     client.unlink(name)
                 client.close()
-    ratios = {name: value for name, value in found.items() if not name.endswith("_us")}
+    ratios = {name: value for name, value in figures.items() if not name.endswith("_us")}
     result = {"benchmark": "online", "ratio": round(max(ratios.values()), 2), "goal": GOAL}
-    if "feast_100_us" in found:
+    if "feast_100_us" in figures:
         result |= {
-            "feast_ratio": round(found["feast_100_us"] / found["beside_feast_100_us"], 1),
+            "feast_ratio": round(figures["feast_100_us"] / figures["beside_feast_100_us"], 1),
             "feast_goal": FEAST_GOAL,
         }
     else:
         print("no Feast beside: make feast")
-    print(json.dumps(result | {name: round(value, 2) for name, value in found.items()}))
+    print(json.dumps(result | {name: round(value, 2) for name, value in figures.items()}))
 
 
 if __name__ == "__main__":

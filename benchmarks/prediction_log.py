@@ -30,9 +30,9 @@ def request(i: int) -> dict[str, object]:
 
 def block_us(predictor: Predictor, writer: LogWriter, first: int, calls: int, rows: int) -> tuple[float, float]:
     """CPU microseconds a call, of the thread that asks and of the whole process until all is written."""
-    asked = [[request(i * rows + row) for row in range(rows)] for i in range(first, first + calls)]
+    request_lists = [[request(i * rows + row) for row in range(rows)] for i in range(first, first + calls)]
     process, thread = time.process_time_ns(), time.thread_time_ns()
-    for requests in asked:
+    for requests in request_lists:
         predictor.predict(requests[0] if rows == 1 else requests, at=AT)
     of_thread = time.thread_time_ns() - thread
     writer.flush()

@@ -133,8 +133,8 @@ def main() -> None:
                     lake.connection.execute("DROP TABLE IF EXISTS lake.features.hourly_v1")
                     lake.connection.execute("DROP TABLE IF EXISTS lake.ledger.features_hourly_v1")
                 times["run"].append(timed(lambda: run(hourly.assets_def, folder, instance)))
-                said = ", ".join(f"{way} {taken[-1][0]:.1f} s ({taken[-1][1]:.1f} s)" for way, taken in times.items())
-                print(f"CPU (wall): {said}", flush=True)
+                text = ", ".join(f"{way} {taken[-1][0]:.1f} s ({taken[-1][1]:.1f} s)" for way, taken in times.items())
+                print(f"CPU (wall): {text}", flush=True)
     cpu, wall = ({way: statistics.median(t[which] for t in taken) for way, taken in times.items()} for which in (0, 1))
     allowed = FACTOR * cpu["by_hand"] + PLUS_S
     result = {

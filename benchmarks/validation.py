@@ -129,9 +129,9 @@ def main(rows: int) -> None:
                 connection.execute(f"COPY readings TO '{file}'")
         hand, our = measured("by_hand", files[rows]), measured("ours", files[rows])
         pandera = measured("pandera", files[min(rows, PEER_ROWS)])
-    told: dict[str, int] = our["failures"]  # type: ignore[assignment]
+    our_failures: dict[str, int] = our["failures"]  # type: ignore[assignment]
     counted: dict[str, int] = hand["failures"]  # type: ignore[assignment]
-    different = [name for name, count in counted.items() if told[name] != count]
+    different = [name for name, count in counted.items() if our_failures[name] != count]
     result = {
         "benchmark": "validation",
         "ratio": round(our["cpu_s"] / hand["cpu_s"], 3),  # type: ignore[operator]

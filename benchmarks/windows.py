@@ -50,8 +50,8 @@ def ours(connection: duckdb.DuckDBPyConnection) -> str:
     grid = fti.Grid("hour", START, START + timedelta(days=365))
     rows = fti.Table(connection.table("events"), connection, "events_v1", ("k",), event_time="e", grid=grid)
     aggregates = {name: aggregate for name, (aggregate, _) in AGGREGATES.items()}
-    found = fti.window_aggregate(rows, keys=["k"], every="1h", windows=[*WINDOWS], aggregates=aggregates)
-    found.relation.create_view("ours")
+    result = fti.window_aggregate(rows, keys=["k"], every="1h", windows=[*WINDOWS], aggregates=aggregates)
+    result.relation.create_view("ours")
     return "SELECT * FROM ours"
 
 
@@ -129,8 +129,8 @@ def one_day(store: OfflineStore, lookback: str, day: int, *, tiles: bool = True)
     window = Partition(f"{first:%Y-%m-%d}", first, first + timedelta(days=1))
     start = time.process_time()
     with store.connect() as lake:
-        given = input_table(lake, events, rates, [window])
-        made = rates(given if tiles else given.with_relation(given.relation))
+        inputs = input_table(lake, events, rates, [window])
+        made = rates(inputs if tiles else inputs.with_relation(inputs.relation))
         lake.connection.execute("SET threads=2")
         made.relation.project(f"*, '{window.key}' AS _partition").create("made")
         target = TableName("features", f"rates_{lookback}_{'tiles' if tiles else 'rows'}")
@@ -140,14 +140,14 @@ def one_day(store: OfflineStore, lookback: str, day: int, *, tiles: bool = True)
 
 def curve(store: OfflineStore) -> dict[str, tuple[float, float, float]]:
     """For each lookback: a day with tiles, the first one that makes them, and a day that reads rows."""
-    found = {}
+    figures = {}
     for lookback in ("1d", "30d", "365d"):
         making = one_day(store, lookback, DAYS - 2)
         tiled = statistics.median([one_day(store, lookback, DAYS - 1) for _ in range(RUNS)])
         rows = one_day(store, lookback, DAYS - 1, tiles=False)
-        found[lookback] = tiled, making, rows
+        figures[lookback] = tiled, making, rows
         print(f"{lookback}: a day {tiled:.2f} s, the first {making:.2f} s, from rows {rows:.2f} s", flush=True)
-    return found
+    return figures
 
 
 def main() -> None:

@@ -469,7 +469,7 @@ def _run(root: Path, tests: Sequence[str], examples: str, results: Any) -> None:
     os.environ |= {"PYTHONPATH": str(root), "FTI_EXAMPLES": examples}
     failures = _Failures()
     # Examples are not made smaller once one has failed, and are the same ones in each run.
-    asked = [
+    command = [
         "-n0",
         "--tb=short",
         "-W",
@@ -479,7 +479,7 @@ def _run(root: Path, tests: Sequence[str], examples: str, results: Any) -> None:
         "--hypothesis-profile=unshrunk",
         "--hypothesis-seed=0",
     ]
-    status = pytest.main([*asked, *(f"tests/{test}" for test in tests)], plugins=[failures])
+    status = pytest.main([*command, *(f"tests/{test}" for test in tests)], plugins=[failures])
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     results.send((int(status), failures.failed, sum(one.ru_utime + one.ru_stime for one in used)))
 

@@ -199,8 +199,8 @@ def _docstring(one: Any) -> Iterator[str]:
             case "raises":
                 yield from _list("Raises", ((str(entry.annotation), entry.description) for entry in section.value))
             case "returns":
-                said = " ".join(entry.description for entry in section.value)
-                yield from (f"**Returns:** {_prose(' '.join(said.split()))}", "")
+                text = " ".join(entry.description for entry in section.value)
+                yield from (f"**Returns:** {_prose(' '.join(text.split()))}", "")
             case "examples":
                 for kind, text in section.value:
                     shown = kind.value == "examples"

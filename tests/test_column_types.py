@@ -122,9 +122,9 @@ def test_what_counts_as_a_type_is_not_another(kind: ColumnType) -> None:
     assert {type_of_sql(sql_type) for sql_type in (*sides.same, *sides.further)} == {kind}
     assert {type_of_dtype_kind(code) for code in sides.pandas} == {kind}
     assert sides.sql in sides.same
-    assert sides.sql in sides.held
+    assert sides.sql in sides.subtypes
     with connection() as duck:
-        for sql_type in (*sides.same, *sides.held, *sides.further):
+        for sql_type in (*sides.same, *sides.subtypes, *sides.further):
             made = duck.sql(
                 f"SELECT CAST({sides.nothing} AS {sql_type})::{sides.sql} AS x"
                 if sql_type != "UUID"

@@ -49,15 +49,15 @@ def read(folder: Path) -> dict[str, float]:
     wanted = [f"{name}:{feature}" for name in frames for feature in features[name]]
 
     taken, answers = {}, {}
-    for count, asked in json.loads((folder / "asked.json").read_text()).items():
+    for count, key_lists in json.loads((folder / "asked.json").read_text()).items():
         times = []
-        for users in asked:
+        for users in key_lists:
             rows = [{"user": user} for user in users]
             start = time.process_time_ns()
-            found = store.get_online_features(features=wanted, entity_rows=rows, full_feature_names=True).to_dict()
+            answer = store.get_online_features(features=wanted, entity_rows=rows, full_feature_names=True).to_dict()
             times.append((time.process_time_ns() - start) / 1000)
             if count not in answers:
-                columns = [found[f"{name}__{feature}"] for name in frames for feature in features[name]]
+                columns = [answer[f"{name}__{feature}"] for name in frames for feature in features[name]]
                 answers[count] = [list(row) for row in zip(*columns, strict=True)]
         taken[count] = statistics.median(times)
     (folder / "answers.json").write_text(json.dumps(answers))

@@ -88,14 +88,14 @@ def main(folder: Path, location: str) -> dict[str, dict[str, object]]:
             def call(requests: list[dict[str, Any]], service: Any = service, run: Any = run) -> np.ndarray:
                 rows = [{"key": one["key"]} for one in requests]
                 read = store.get_online_features(features=service, entity_rows=rows, full_feature_names=True).to_dict()
-                given = [[one["distance"] for one in requests], [one["seats"] for one in requests]]
-                dense = np.array([*given, *[read[name] for name in order]], dtype=np.float32).T.copy()
+                columns = [[one["distance"] for one in requests], [one["seats"] for one in requests]]
+                dense = np.array([*columns, *[read[name] for name in order]], dtype=np.float32).T.copy()
                 return np.asarray(run(dense))
 
-            for count, asked in json.loads((folder / "asked.json").read_text()).items():
-                first = call(asked[0]).astype(float).reshape(-1).tolist()
+            for count, request_lists in json.loads((folder / "asked.json").read_text()).items():
+                first = call(request_lists[0]).astype(float).reshape(-1).tolist()
                 times = []
-                for requests in asked:
+                for requests in request_lists:
                     start = time.process_time_ns()
                     call(requests)
                     times.append((time.process_time_ns() - start) / 1000)

@@ -49,7 +49,7 @@ def answer(response: Any) -> dict[str, Any]:
 async def ask(http: str, grpc: str, request: dict[str, Any]) -> dict[str, Any]:
     rest = InferenceRESTClient(RESTConfig(protocol="v2"))
     url = f"http://{http}"
-    told: dict[str, Any] = {
+    message: dict[str, Any] = {
         "live": await rest.is_server_live(url),
         "ready": await rest.is_server_ready(url),
         "model_ready": await rest.is_model_ready(url, "simple"),
@@ -60,14 +60,14 @@ async def ask(http: str, grpc: str, request: dict[str, Any]) -> dict[str, Any]:
     try:
         await rest.infer(url, sums(binary=False), model_name="nothing")
     except httpx.HTTPStatusError as error:
-        told["unknown"] = error.response.status_code
+        message["unknown"] = error.response.status_code
     await rest.close()
     client = InferenceGRPCClient(grpc)
-    told["grpc_live"] = await client.is_server_live()
-    told["grpc_ready"] = await client.is_model_ready("simple")
-    told["grpc"] = answer(await client.infer(sums(binary=True)))
+    message["grpc_live"] = await client.is_server_live()
+    message["grpc_ready"] = await client.is_model_ready("simple")
+    message["grpc"] = answer(await client.infer(sums(binary=True)))
     await client.close()
-    return told
+    return message
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def made(kind: str, value: Any, path: str) -> Any:
         if kind in ("str", "int", "bool") and type(value).__name__ != kind:
             raise TypeError(f"{path} is {value!r}, not {kind}")
         return value
-    names = {known: name for name, known in model.attribute_map.items()}
+    names = {attribute: name for name, attribute in model.attribute_map.items()}
     if unknown := value.keys() - names.keys():
         raise TypeError(f"{path} has {sorted(unknown)}, which {kind} has not")
     fields = {names[name]: made(model.openapi_types[names[name]], one, f"{path}.{name}") for name, one in value.items()}
@@ -42,12 +42,14 @@ def sent(value: Any) -> Any:
     names = getattr(value, "attribute_map", None)
     if names is None:
         return value
-    return {known: sent(one) for name, known in names.items() if (one := getattr(value, name)) not in (None, "")}
+    return {
+        attribute: sent(one) for name, attribute in names.items() if (one := getattr(value, name)) not in (None, "")
+    }
 
 
 def main() -> None:
-    said = yaml.safe_load(Path(sys.argv[1]).read_text())
-    service = made("V1beta1InferenceService", said, "$")
+    manifest = yaml.safe_load(Path(sys.argv[1]).read_text())
+    service = made("V1beta1InferenceService", manifest, "$")
     print(json.dumps(sent(service)))
 
 

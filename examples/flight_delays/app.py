@@ -128,7 +128,7 @@ def show_reasons(answer: dict[str, Any]) -> None:
     order = points.abs().sort_values(ascending=False).index
     first, others = order[:SHOWN_REASONS], order[SHOWN_REASONS:]
     reasons = pd.DataFrame(
-        {"reason": [f"{name} = {said(answer['features'][name])}" for name in first], "points": points[first]}
+        {"reason": [f"{name} = {number_text(answer['features'][name])}" for name in first], "points": points[first]}
     )
     if len(others):
         reasons.loc[len(reasons)] = [f"{len(others)} other features", points[others].sum()]
@@ -150,7 +150,10 @@ def show_features(answer: dict[str, Any]) -> None:
     left, right = st.columns([3, 2])
     left.dataframe(
         pd.DataFrame(
-            {"feature": answer["features"].keys(), "value": [said(value) for value in answer["features"].values()]}
+            {
+                "feature": answer["features"].keys(),
+                "value": [number_text(value) for value in answer["features"].values()],
+            }
         ),
         hide_index=True,
     )
@@ -189,7 +192,7 @@ def show_what_if(flight: dict[str, Any], at: str, answer: dict[str, Any]) -> Non
     st.caption(f"With other values of {', '.join(other['overridden'])}; everything else as it is.")
 
 
-def said(value: Any) -> str:
+def number_text(value: Any) -> str:
     """A feature's value as text."""
     return "unknown" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 

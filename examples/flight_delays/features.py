@@ -304,11 +304,11 @@ class PlaneLegSchema(pa.DataFrameModel):
 )
 def plane_legs(arrivals: fti.Table, departures: fti.Table) -> fti.Table:
     """The earlier legs of each plane as they become known: when it left, and when it landed."""
-    known = "tailnum IS NOT NULL"
-    departed = departures.relation.filter(known).project(
+    has_plane = "tailnum IS NOT NULL"
+    departed = departures.relation.filter(has_plane).project(
         "tailnum, departed_at AS at, flight_id, 'departed' AS last_leg, departure_delay AS last_leg_delay"
     )
-    landed = arrivals.relation.filter(known).project(
+    landed = arrivals.relation.filter(has_plane).project(
         "tailnum, arrived_at AS at, flight_id, 'landed' AS last_leg, arrival_delay AS last_leg_delay"
     )
     return arrivals.with_relation(departed.union(landed))

@@ -62,8 +62,8 @@ def calendar(scheduled_at: np.ndarray) -> dict[str, np.ndarray]:
     {'hour_of_day': 21.0, 'minute_of_day': 1290.0, 'day_of_week': 2.0, 'days_to_holiday': 1.0}
     """
     utc = np.asarray(scheduled_at, dtype="datetime64[us]").astype(np.int64)
-    known = (utc >= _START) & (utc < _END)
-    utc = np.where(known, utc, _START)
+    is_covered = (utc >= _START) & (utc < _END)
+    utc = np.where(is_covered, utc, _START)
     is_summer = np.searchsorted(_CHANGES, utc, side="right") % 2
     local = utc - (5 - is_summer) * _HOUR
     day, time_of_day = np.divmod(local, _DAY)
@@ -74,4 +74,4 @@ def calendar(scheduled_at: np.ndarray) -> dict[str, np.ndarray]:
         "day_of_week": (day + 3) % 7,  # 1970 began on a Thursday
         "days_to_holiday": next_holiday - day,
     }
-    return {name: np.where(known, value, np.nan) for name, value in values.items()}
+    return {name: np.where(is_covered, value, np.nan) for name, value in values.items()}

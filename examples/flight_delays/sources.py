@@ -178,12 +178,12 @@ class LandingZone(dg.ConfigurableResource[Any]):
         """
         _check_source(source, [*DAILY, *WHOLE])
         names = self.days(source) if source in DAILY else [source]
-        found = {}
+        version_of = {}
         for name in names:
             with suppress(FileNotFoundError):  # taken away meanwhile
                 stat = self._path(source, name).stat()
-                found[name] = f"{stat.st_size} {stat.st_mtime_ns}"
-        return found
+                version_of[name] = f"{stat.st_size} {stat.st_mtime_ns}"
+        return version_of
 
     def _path(self, source: str, name: str) -> Path:
         return Path(self.folder) / source / f"{name}.parquet"
@@ -194,7 +194,7 @@ class LandingZone(dg.ConfigurableResource[Any]):
                 table = file.read()
         except (pa.ArrowException, OSError) as error:
             raise LandedFileError(f"{path} cannot be read as Parquet ({error}): {self._how_to_land()}") from error
-        if difference := _difference(expected=SCHEMAS[source], found=table.schema):
+        if difference := _difference(expected=SCHEMAS[source], landed=table.schema):
             raise LandedFileError(f"{path} is not a file of {source!r}: {difference}; {self._how_to_land()}")
         return table.select(SCHEMAS[source].names)
 
@@ -362,25 +362,25 @@ def _write(table: pa.Table, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _difference(*, expected: pa.Schema, found: pa.Schema) -> str | None:
+def _difference(*, expected: pa.Schema, landed: pa.Schema) -> str | None:
     for name in expected.names:
-        if name not in found.names:
-            return f"column {name!r} is missing, it has {', '.join(found.names)}"
-        if (is_type := found.field(name).type) != (type_ := expected.field(name).type):
+        if name not in landed.names:
+            return f"column {name!r} is missing, it has {', '.join(landed.names)}"
+        if (is_type := landed.field(name).type) != (type_ := expected.field(name).type):
             return f"column {name!r} is {is_type}, not {type_}"
-    unexpected = [name for name in found.names if name not in expected.names]
+    unexpected = [name for name in landed.names if name not in expected.names]
     return f"column {unexpected[0]!r} is none of {', '.join(expected.names)}" if unexpected else None
 
 
-def _check_source(source: str, known: list[str]) -> None:
-    if source in known:
+def _check_source(source: str, sources: list[str]) -> None:
+    if source in sources:
         return
     hint = ""
     if source in DAILY:
         hint = "; it is landed by day: use read"
     elif source in WHOLE:
         hint = "; it is one file: use read_whole"
-    raise LandingError(f"no source {source!r} among {', '.join(known)}{hint}")
+    raise LandingError(f"no source {source!r} among {', '.join(sources)}{hint}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -114,8 +114,8 @@ def caller_frame() -> FrameType | None:
     for _ in range(2):  # out of this module to the public function, and out of its own checks to its caller
         while frame is not None and frame.f_globals is globals():
             frame = frame.f_back
-        asked, frame = frame, None if frame is None else frame.f_back
-    return asked
+        asker, frame = frame, None if frame is None else frame.f_back
+    return asker
 
 
 def caller_names() -> dict[str, Any]:

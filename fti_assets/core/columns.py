@@ -31,5 +31,5 @@ def whole_numbers(values: np.ndarray) -> np.ndarray:
     [3, -9223372036854775808, -9223372036854775808]
     """
     # What int64 cannot hold is cast to a number that differs between processors, so it is taken out first.
-    held = (values == np.floor(values)) & (np.abs(values) < 2.0**63)
-    return np.where(held, np.where(held, values, 0.0).astype(np.int64), MISSING_INTEGER)
+    is_exact = (values == np.floor(values)) & (np.abs(values) < 2.0**63)
+    return np.where(is_exact, np.where(is_exact, values, 0.0).astype(np.int64), MISSING_INTEGER)

@@ -28,7 +28,7 @@ class Sides:
         sql: the DuckDB type in which the lake stores it.
         same: the DuckDB types whose values SQL and pandas compare alike, as values of this type.
         further: the DuckDB types that count as this type besides; one with digits is named without them.
-        held: the DuckDB types that are stored as ``sql``; the cast refuses a value that would change.
+        subtypes: the DuckDB types that are stored as ``sql``; the cast refuses a value that would change.
         nothing: the SQL of some value, the same for all.
         pandas: the kinds of numpy's dtypes that hold it.
         arrow: Arrow's name of its type.
@@ -37,7 +37,7 @@ class Sides:
         blob: the code of ``struct`` for its value in a blob; of a text its length, of a time its microseconds.
         packed: the numpy dtype of the same bytes.
         packs: the classes of a value that a blob takes.
-        asked: what a request is to bring.
+        request_form: what a request is to bring.
         made: what an on-demand function is to give.
         inputs: the graph inputs that it can fill.
     """
@@ -45,7 +45,7 @@ class Sides:
     sql: str
     same: tuple[str, ...]
     further: tuple[str, ...]
-    held: tuple[str, ...]
+    subtypes: tuple[str, ...]
     nothing: str
     pandas: str
     arrow: str
@@ -54,7 +54,7 @@ class Sides:
     blob: str
     packed: str
     packs: tuple[type, ...]
-    asked: str
+    request_form: str
     made: str
     inputs: tuple[InputType, ...]
 
@@ -64,7 +64,7 @@ SIDES: dict[ColumnType, Sides] = {
         sql="VARCHAR",
         same=("VARCHAR",),
         further=(),
-        held=("VARCHAR", "UUID"),
+        subtypes=("VARCHAR", "UUID"),
         nothing="''",
         pandas="O",
         arrow="string",
@@ -73,7 +73,7 @@ SIDES: dict[ColumnType, Sides] = {
         blob="I",
         packed="<u4",
         packs=(str,),
-        asked="text",
+        request_form="text",
         made="str, text,",
         inputs=("string",),
     ),
@@ -81,7 +81,7 @@ SIDES: dict[ColumnType, Sides] = {
         sql="BIGINT",
         same=WHOLE,
         further=WIDE,
-        held=WHOLE,
+        subtypes=WHOLE,
         nothing="0",
         pandas="iu",
         arrow="int64",
@@ -90,7 +90,7 @@ SIDES: dict[ColumnType, Sides] = {
         blob="q",
         packed="<i8",
         packs=(int,),
-        asked="a whole number of 64 bits",
+        request_form="a whole number of 64 bits",
         made="int, a whole number,",
         inputs=("float32", "float64", "int64"),
     ),
@@ -98,7 +98,7 @@ SIDES: dict[ColumnType, Sides] = {
         sql="DOUBLE",
         same=("DOUBLE", "FLOAT"),
         further=("DECIMAL",),
-        held=(*WHOLE, "FLOAT", "DOUBLE"),
+        subtypes=(*WHOLE, "FLOAT", "DOUBLE"),
         nothing="0",
         pandas="f",
         arrow="float64",
@@ -107,7 +107,7 @@ SIDES: dict[ColumnType, Sides] = {
         blob="d",
         packed="<f8",
         packs=(float, int),
-        asked="a number",
+        request_form="a number",
         made="float, a number,",
         inputs=("float32", "float64", "int64"),
     ),
@@ -115,7 +115,7 @@ SIDES: dict[ColumnType, Sides] = {
         sql="BOOLEAN",
         same=("BOOLEAN",),
         further=(),
-        held=("BOOLEAN",),
+        subtypes=("BOOLEAN",),
         nothing="false",
         pandas="b",
         arrow="bool",
@@ -124,7 +124,7 @@ SIDES: dict[ColumnType, Sides] = {
         blob="?",
         packed="u1",
         packs=(bool,),
-        asked="true or false",
+        request_form="true or false",
         made="bool, true or false,",
         inputs=("float32", "float64", "int64"),
     ),
@@ -132,7 +132,7 @@ SIDES: dict[ColumnType, Sides] = {
         sql="TIMESTAMP",
         same=("TIMESTAMP",),
         further=("DATE",),
-        held=("TIMESTAMP", "DATE"),
+        subtypes=("TIMESTAMP", "DATE"),
         nothing="'1970-01-01'",
         pandas="M",
         arrow="timestamp[us]",
@@ -141,7 +141,7 @@ SIDES: dict[ColumnType, Sides] = {
         blob="q",
         packed="<i8",
         packs=(int,),
-        asked="a datetime or ISO text",
+        request_form="a datetime or ISO text",
         made="datetime, as datetime64,",
         inputs=(),
     ),

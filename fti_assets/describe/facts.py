@@ -196,13 +196,15 @@ def online_inference(model: Model, spec: Any, stores: Stores | None) -> dict[str
 
 def log_facts(log: PredictionLog, spec: Any, starts: list[str], stores: Stores | None) -> dict[str, Any]:
     """Whose answers are logged, from where to where, and what is kept out."""
-    known = stores is not None and not isinstance(stores.log, dg.EnvVar)
+    has_folder = stores is not None and not isinstance(stores.log, dg.EnvVar)
     return {
         "asset": spec.key.to_user_string(),
         "model": log.model.asset_name,
         "redacted": sorted(log.redact),
         "runs": runs(log.partitions_def),
-        "files": str(stores.log_folder() / log.model.name) if known and stores is not None else "known when it runs",
+        "files": str(stores.log_folder() / log.model.name)
+        if has_folder and stores is not None
+        else "known when it runs",
         "sink": f"the table {log.table.full_name} of the offline store",
         "schedule": starts,
         "upstream": upstream(log.assets_def),

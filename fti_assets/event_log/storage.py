@@ -222,7 +222,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
 
 # Weak, so that a storage that nobody holds is not kept open for the sake of a fork.
 _storages: weakref.WeakSet[PooledSqliteEventLogStorage] = weakref.WeakSet()
-_held: list[PooledSqliteEventLogStorage] = []
+_locked: list[PooledSqliteEventLogStorage] = []
 
 
 def _before_fork() -> None:
@@ -230,12 +230,12 @@ def _before_fork() -> None:
     for storage in list(_storages):
         storage._db_lock.acquire()
         storage._databases.close_all()
-        _held.append(storage)
+        _locked.append(storage)
 
 
 def _after_fork() -> None:
-    while _held:
-        _held.pop()._db_lock.release()
+    while _locked:
+        _locked.pop()._db_lock.release()
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

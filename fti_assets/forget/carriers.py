@@ -98,18 +98,18 @@ def carriers(
             views = [model.view for model in one.models] if isinstance(one, BatchPredictions) else [one.view]
             view = views[0]
             # By the joins of each model's view: only one of them may lead to the group.
-            asked = _unique(found for each in views for found in spine_values(each, group, values))
-            if asked:
+            spine_keys = _unique(one_key for each in views for one_key in spine_values(each, group, values))
+            if spine_keys:
                 kind: Kind = "predictions" if isinstance(one, BatchPredictions) else "dataset"
                 identity, own = view.identity, view.spine.keys
                 if isinstance(one, BatchPredictions):  # a list has fewer keys than the rows of the spine that it ranks
                     identity, own = one.identity, one.keys
-                spines = tuple(Spine(view.spine.table, identity, of_spine) for of_spine in asked)
-                results[one.table] = Carrier(one.table, kind, tuple(asked), spines, own, one.key)
+                spines = tuple(Spine(view.spine.table, identity, of_spine) for of_spine in spine_keys)
+                results[one.table] = Carrier(one.table, kind, tuple(spine_keys), spines, own, one.key)
         elif isinstance(one, PredictionLog):
-            asked = list(spine_values(one.model.view, group, values))
-            if asked:
-                results[one.table] = Carrier(one.table, "log", tuple(asked), asset=one.key)
+            spine_keys = list(spine_values(one.model.view, group, values))
+            if spine_keys:
+                results[one.table] = Carrier(one.table, "log", tuple(spine_keys), asset=one.key)
     kinds = FeatureGroup | BatchPredictions | TrainingDataset | PredictionLog
     declared = {one.table for one in declarations if isinstance(one, kinds)}
     for table in stored:  # what is no longer declared
@@ -130,21 +130,21 @@ def other_carriers(
     for table in stored:
         if table.schema != FEATURES or name_of(table) == group:
             continue
-        asked: list[Values] = []
+        spine_keys: list[Values] = []
         if set(values) <= set(entity_columns(declarations, name_of(table))):
-            asked.append(values)
+            spine_keys.append(values)
         for view in views_of(declarations):
             if view.spine.table == table:
-                asked += spine_values(view, group, values)
+                spine_keys += spine_values(view, group, values)
             elif view.spine.name == group:
-                asked += _group_values(view, table, values)
-        if asked:
-            results.append(Carrier(table, "group", tuple(_unique(asked))))
+                spine_keys += _group_values(view, table, values)
+        if spine_keys:
+            results.append(Carrier(table, "group", tuple(_unique(spine_keys))))
     return results
 
 
-def _unique(asked: Iterable[Values]) -> list[Values]:
-    return list({tuple(sorted(one.items())): one for one in asked}.values())
+def _unique(all_values: Iterable[Values]) -> list[Values]:
+    return list({tuple(sorted(one.items())): one for one in all_values}.values())
 
 
 def views_of(declarations: Sequence[Declaration]) -> list[FeatureView]:

@@ -160,7 +160,7 @@ def forget(
         of_tiles = tiles if dry_run else _tiles(lake, searches)
         again += [match.table.full_name for match in of_tiles if match.current and not dry_run]
         holders = [*(match.snapshots for match in still), *(match.snapshots for match in of_tiles)]
-        snapshots = sorted({snapshot for held in holders for snapshot in held})
+        snapshots = sorted({snapshot for of_table in holders for snapshot in of_table})
         pinned: dict[int, tuple[str, ...]] = {}
         done = None
         if expire and not dry_run:
@@ -249,8 +249,8 @@ def _elsewhere(
             except DataError:  # a column of that name is of another type, so it holds something else
                 continue
             if occurrences.rows or occurrences.snapshots:
-                asked = " ".join(f"--key {column}=..." for column in values)
-                results[carrier.table.full_name] = (occurrences, f"fti forget {name_of(carrier.table)} {asked}")
+                key_options = " ".join(f"--key {column}=..." for column in values)
+                results[carrier.table.full_name] = (occurrences, f"fti forget {name_of(carrier.table)} {key_options}")
     return results
 
 
@@ -303,13 +303,13 @@ def _made_from(lake: Lake, search: _Search) -> list[int]:
 
 def _models(store: ModelStore, holding: Sequence[_Search]) -> list[str]:
     """The builds, rejected ones too, whose snapshot holds the key in a table that they or their dataset were made of."""
-    held = {search.carrier.table: search.occurrences.snapshots for search in holding}
+    snapshots_of = {search.carrier.table: search.occurrences.snapshots for search in holding}
     results = []
     for model in store.models():
         for build in store.builds(model):
             view = build.view
             tables = {build.dataset.table, view.spine_table, *(join.table for join in view.joins)}
-            if any(build.snapshot in held.get(table, ()) for table in tables):
+            if any(build.snapshot in snapshots_of.get(table, ()) for table in tables):
                 results.append(f"{model} {build.reference} ({build.status}, snapshot {build.snapshot})")
     return results
 
@@ -327,8 +327,8 @@ def _online_keys(lake: Lake, online: OnlineStore, searches: Iterable[_Search]) -
         for values in carrier.values:
             if set(values) == set(carrier.keys):
                 casts = ", ".join(f"TRY_CAST(? AS {types[column]})" for column in carrier.keys)
-                asked = [values[column] for column in carrier.keys]
-                keys.update(lake.connection.execute(f"SELECT {casts}", asked).fetchall())
+                key = [values[column] for column in carrier.keys]
+                keys.update(lake.connection.execute(f"SELECT {casts}", key).fetchall())
         results[carrier.table.name] = sorted((one for one in keys if None not in one), key=repr)
     return results
 

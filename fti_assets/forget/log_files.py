@@ -70,9 +70,9 @@ def log_folders(declarations: Sequence[Declaration], group: str, key: Values, fo
     """The logs of the models whose requests bring a group's key, declared or not."""
     results = []
     for model in dict.fromkeys(one for one in declarations if isinstance(one, Model)):
-        asked = list(spine_values(model.view, group, key))
-        if asked and (folder / model.name).is_dir():
-            results.append(LogFolder(model.name, folder / model.name, asked))
+        request_keys = list(spine_values(model.view, group, key))
+        if request_keys and (folder / model.name).is_dir():
+            results.append(LogFolder(model.name, folder / model.name, request_keys))
     return results
 
 

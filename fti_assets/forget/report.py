@@ -90,10 +90,10 @@ def _lines(done: Forgotten) -> Iterator[str]:
         yield from _search(done)
         return
     yield f"{'would forget' if done.dry_run else 'forgot'} {named}"
-    for held in done.tables:
-        if held.kind != "dataset" or held.taken_out:
+    for report in done.tables:
+        if report.kind != "dataset" or report.taken_out:
             message = "holds" if done.dry_run else "taken out:"
-            yield f"  {held.occurrences.table.full_name}: {message} {_rows(held.occurrences)}"
+            yield f"  {report.occurrences.table.full_name}: {message} {_rows(report.occurrences)}"
     for tiles in done.tiles:
         yield f"  {tiles}: what windows keep of its partitions{'' if done.dry_run else ', dropped'}"
     for namespace, keys in done.online.items():
@@ -125,12 +125,12 @@ def _lines(done: Forgotten) -> Iterator[str]:
 
 
 def _datasets(done: Forgotten) -> Iterator[str]:
-    left = [held for held in done.tables if held.kind == "dataset" and not held.taken_out]
+    left = [report for report in done.tables if report.kind == "dataset" and not report.taken_out]
     if left:
         yield "training datasets that hold it, and still do:"
-        for held in left:
-            made = f", made from snapshots {ranges(held.made_from)}" if held.made_from else ""
-            yield f"  {held.occurrences.table.full_name}: {_rows(held.occurrences)}{made}"
+        for report in left:
+            made = f", made from snapshots {ranges(report.made_from)}" if report.made_from else ""
+            yield f"  {report.occurrences.table.full_name}: {_rows(report.occurrences)}{made}"
         yield "  --expire takes it out of them too"
 
 

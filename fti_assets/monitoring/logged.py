@@ -128,7 +128,7 @@ def winning_rows(
 ) -> list[WinningRow]:
     """The row of each joined group that wins for a request at an instant, by the rule of the join, each group's key once."""
     form = RequestForm(manifest.view, what=f"model {manifest.model!r}")
-    fields = dict(zip((column.name for column in form.columns), form.read(_asked(manifest, request)), strict=True))
+    fields = dict(zip((column.name for column in form.columns), form.read(_request_of(manifest, request)), strict=True))
     return [_winner(lake, join, fields, at, snapshot) for join in manifest.view.joins]
 
 
@@ -161,7 +161,7 @@ def _spine(
     """The requests as a temporary table, with their prediction times and their order."""
     view = manifest.view
     form = RequestForm(view, what=f"model {manifest.model!r}")
-    values = [form.read(_asked(manifest, request)) for request in requests]
+    values = [form.read(_request_of(manifest, request)) for request in requests]
     columns = [*form.columns, Column(_ORDER, "integer")]
     by_column: list[Sequence[Any]] = [list(of) for of in zip(*values, strict=True)] if form.columns else []
     by_column.append(range(len(requests)))
@@ -175,7 +175,7 @@ def _spine(
     return name
 
 
-def _asked(manifest: ModelManifest, request: Mapping[str, Any]) -> dict[str, Any]:
+def _request_of(manifest: ModelManifest, request: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a request that a build takes."""
     view = manifest.view
     fields = [column.name for column in view.request if column.name != view.prediction_time]

@@ -131,15 +131,15 @@ def _filled_by_dagster(
     function: Callable[..., Any] | None, provided: Collection[str], annotations: Mapping[str, Any], name: str
 ) -> dict[str, Any]:
     """The parameters of the step and their types: the context, the stores, and the function's own that Dagster fills."""
-    asked = list(parameters_of(function).values()) if function is not None else []
-    if any(parameter.name == STORES for parameter in asked):
+    parameters = list(parameters_of(function).values()) if function is not None else []
+    if any(parameter.name == STORES for parameter in parameters):
         raise DeclarationError(
             f"{name}: a parameter cannot be called {STORES!r}, which is the key of the Stores resource"
         )
-    for parameter in asked:
+    for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise DeclarationError(
                 f"{name}: parameter *{parameter.name} has no name to be filled by; name each parameter"
             )
-    filled = [one.name for one in asked if one.name not in provided and one.name != CONTEXT]
+    filled = [one.name for one in parameters if one.name not in provided and one.name != CONTEXT]
     return {CONTEXT: dg.AssetExecutionContext, STORES: Stores, **{one: annotations.get(one, Any) for one in filled}}

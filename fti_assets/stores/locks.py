@@ -39,7 +39,7 @@ def locked(path: Path, timeout: float = 60.0) -> Iterator[None]:
     # Threads wait for a lock of their own, which wakes them at once; the file's is polled. Always in this order.
     thread = _threads.setdefault(str(path.absolute()), threading.Lock())
     if not thread.acquire(timeout=max(timeout, 0)):
-        raise _held(path, timeout)
+        raise _timed_out(path, timeout)
     try:
         descriptor = _flocked(path, deadline, timeout)
         try:
@@ -60,7 +60,7 @@ def _flocked(path: Path, deadline: float, timeout: float) -> int:
         try:
             while not _try_flock(descriptor):
                 if time.monotonic() >= deadline:
-                    raise _held(path, timeout)
+                    raise _timed_out(path, timeout)
                 time.sleep(_POLL_SECONDS)
             with readable(path):
                 if _is_same_file(descriptor, path):
@@ -87,7 +87,7 @@ def _is_same_file(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _held(path: Path, timeout: float) -> StoreError:
+def _timed_out(path: Path, timeout: float) -> StoreError:
     return StoreError(
         f"the lock {path} was held by another thread or process for {timeout:g} s: wait until it is done and try again "
         "(a lock ends with its process; removing the file helps nobody)"

@@ -62,13 +62,13 @@ def assert_parity(
     """
     name = model if isinstance(model, str) else model.name
     store, online = stores.model_store(), stores.online_store()
-    asked = predictor or Predictor.load(name, models=store.root, online=online.location)
-    manifest, graph = load_build(store, name, asked.build)
+    online_predictor = predictor or Predictor.load(name, models=store.root, online=online.location)
+    manifest, graph = load_build(store, name, online_predictor.build)
     with stores.offline_store().connect() as lake:
         read_external(lake, [] if isinstance(model, str) else model.view.groups)
         offline = _replayed(lake, manifest.view, partitions, online, sample, seed)
         report, differences = compare(
-            asked, manifest, graph, lake.connection.sql(f"FROM {offline}"), tolerance=tolerance
+            online_predictor, manifest, graph, lake.connection.sql(f"FROM {offline}"), tolerance=tolerance
         )
     if differences:
         frame = pd.DataFrame(differences)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fti_assets.core.names import WHOLE
-from fti_assets.why.why import Asked, Why
+from fti_assets.why.why import Replay, Why
 
 
 def as_text(answers: Sequence[Why]) -> str:
@@ -24,13 +24,13 @@ def _lines(one: Why) -> Iterator[str]:
     )
     yield f"  request: {_pairs(logged.request)}"
     yield f"  build {logged.build}{_about(one)}"
-    asked = one.asked
-    if asked.problem:
-        yield f"  it cannot be recomputed: {asked.problem}"
+    replay = one.replay
+    if replay.problem:
+        yield f"  it cannot be recomputed: {replay.problem}"
     else:
-        yield f"  rows, {_snapshot(asked)}:"
-        yield from _rows(asked)
-        yield from _result(asked, "recomputed")
+        yield f"  rows, {_snapshot(replay)}:"
+        yield from _rows(replay)
+        yield from _result(replay, "recomputed")
     for other in one.others:
         if other.at != logged.at:
             yield f"  at {other.at}, {_snapshot(other)}:"
@@ -51,14 +51,14 @@ def _about(one: Why) -> str:
     return f": {one.manifest.status}{cutoff}, learned from snapshot {one.manifest.snapshot}{sha}"
 
 
-def _snapshot(asked: Asked) -> str:
-    if asked.was_newest:
-        return f"as of snapshot {asked.snapshot}"
-    return f"as of snapshot {asked.snapshot}, the newest, since the one of that instant cannot be read any more"
+def _snapshot(replay: Replay) -> str:
+    if replay.was_newest:
+        return f"as of snapshot {replay.snapshot}"
+    return f"as of snapshot {replay.snapshot}, the newest, since the one of that instant cannot be read any more"
 
 
-def _rows(asked: Asked) -> Iterator[str]:
-    for row in asked.rows:
+def _rows(replay: Replay) -> Iterator[str]:
+    for row in replay.rows:
         keys = _pairs(row.keys)
         if row.row is None:
             yield f"    {row.table} ({keys}): no row"
@@ -69,16 +69,16 @@ def _rows(asked: Asked) -> Iterator[str]:
         yield f"    {row.table} ({keys}{part}{age}): {_pairs(others)}"
 
 
-def _result(asked: Asked, what: str) -> Iterator[str]:
-    assert asked.again is not None
-    differing = {str(one["feature"]): one for one in asked.differences}
+def _result(replay: Replay, what: str) -> Iterator[str]:
+    assert replay.again is not None
+    differing = {str(one["feature"]): one for one in replay.differences}
     answer = (
         "the same"
         if "value" not in differing
         else f"not the {_shown(differing.pop('value')['online'])} that was logged"
     )
-    same = len(asked.again.features) - len(differing)
-    yield f"  {what}: {_shown(asked.again.value)}, {answer}; {same} of {len(asked.again.features)} features are the same"
+    same = len(replay.again.features) - len(differing)
+    yield f"  {what}: {_shown(replay.again.value)}, {answer}; {same} of {len(replay.again.features)} features are the same"
     for name, one in differing.items():
         yield f"    {name}: {_shown(one['online'])} was seen, {_shown(one['offline'])} is in the lake"
 

@@ -33,7 +33,7 @@ from fti_assets.stores.models.store import ModelStore
 
 
 @dataclass(frozen=True)
-class Asked:
+class Replay:
     """A logged request, asked again.
 
     Args:
@@ -65,8 +65,8 @@ class Why:
     table: str
     logged: LoggedAnswer
     manifest: ModelManifest | None
-    asked: Asked
-    others: Sequence[Asked] = field(default_factory=list)
+    replay: Replay
+    others: Sequence[Replay] = field(default_factory=list)
 
 
 def why(
@@ -112,20 +112,20 @@ def _why(
     log: PredictionLog, lake: Lake, store: ModelStore, logged: LoggedAnswer, at: datetime | None, build: str | None
 ) -> Why:
     hidden = frozenset(log.redact)
-    asked = _asked(log, lake, store, logged, logged.build, logged.at, logged.answered_at, hidden)
+    first = _replay(log, lake, store, logged, logged.build, logged.at, logged.answered_at, hidden)
     others = []
     if build is not None:
-        others.append(_asked(log, lake, store, logged, build, logged.at, logged.answered_at, hidden))
+        others.append(_replay(log, lake, store, logged, build, logged.at, logged.answered_at, hidden))
     if at is not None:
-        others.append(_asked(log, lake, store, logged, logged.build, at, at, hidden))
+        others.append(_replay(log, lake, store, logged, logged.build, at, at, hidden))
     try:
         manifest: ModelManifest | None = store.manifest(log.model.name, logged.build)
     except FtiError:  # said by what was asked
         manifest = None
-    return Why(log.model.name, log.table_name, logged, manifest, asked, others)
+    return Why(log.model.name, log.table_name, logged, manifest, first, others)
 
 
-def _asked(
+def _replay(
     log: PredictionLog,
     lake: Lake,
     store: ModelStore,
@@ -134,7 +134,7 @@ def _asked(
     at: datetime,
     as_of: datetime,
     hidden: frozenset[str],
-) -> Asked:
+) -> Replay:
     then = current_snapshot(lake, as_of)
     snapshot = lake.snapshot() if then is None else then
     redacted = sorted({name for name in hidden if name in logged.request} | _hashed(logged.request))
@@ -142,13 +142,13 @@ def _asked(
         manifest, graph = load_build(store, log.model.name, build)
         if needed := [name for name in redacted if name in {column.name for column in manifest.view.request}]:
             problem = f"{listed(needed)} was redacted when it was logged, so nobody can ask the request again"
-            return Asked(build, at, snapshot, then is not None, problem=problem)
+            return Replay(build, at, snapshot, then is not None, problem=problem)
         [again] = recompute(lake, manifest, graph, [logged.request], [at], snapshot=snapshot)
         differing = differences(manifest, logged, again, redacted=hidden)
         rows = winning_rows(lake, manifest, logged.request, at, snapshot=snapshot)
     except FtiError as error:  # the build is deleted, takes other fields, or a group was not there yet
-        return Asked(build, at, snapshot, then is not None, problem=str(error))
-    return Asked(build, at, snapshot, then is not None, again, "", differing, rows)
+        return Replay(build, at, snapshot, then is not None, problem=str(error))
+    return Replay(build, at, snapshot, then is not None, again, "", differing, rows)
 
 
 def _hashed(request: Mapping[str, Any]) -> set[str]:

@@ -34,13 +34,13 @@ def dagster_home(folder: Path) -> Path:
 def instances_made_at_little_cost() -> Iterator[None]:
     """Within it, ephemeral instances have storages of ours, new databases on disk are copies of empty ones, and Dagster's
     migrations, a hundred files, are read once, where each database on disk would read them."""
-    read, known = ScriptDirectory.from_config, dict[Any, ScriptDirectory]()
+    read, scripts = ScriptDirectory.from_config, dict[Any, ScriptDirectory]()
 
     def from_config(config: Config) -> ScriptDirectory:
         place = (config.config_file_name, config.get_main_option("script_location"))
-        if place not in known:
-            known[place] = read(config)
-        return known[place]
+        if place not in scripts:
+            scripts[place] = read(config)
+        return scripts[place]
 
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as templates:
         patch.setattr(ScriptDirectory, "from_config", from_config)

@@ -16,7 +16,7 @@ def called(program: str, *arguments: str) -> tuple[int, str]:
         arguments: what is typed after it.
     """
     (script,) = entry_points(group="console_scripts", name=program)
-    printed, argv, known = io.StringIO(), sys.argv, set(modules_here())
+    printed, argv, modules_before = io.StringIO(), sys.argv, set(modules_here())
     sys.argv = [program, *arguments]
     code: object = 0
     try:
@@ -27,18 +27,18 @@ def called(program: str, *arguments: str) -> tuple[int, str]:
         code = ended.code
     finally:
         sys.argv = argv
-        for module in set(modules_here()) - known:
+        for module in set(modules_here()) - modules_before:
             sys.modules.pop(module, None)
     return (code if isinstance(code, int) else int(bool(code))), printed.getvalue()
 
 
 def modules_here() -> list[str]:
     """The imported modules that lie in the current folder."""
-    here, found = f"{os.getcwd()}{os.sep}", []
+    here, names = f"{os.getcwd()}{os.sep}", []
     for name, module in sys.modules.items():
         attributes = getattr(module, "__dict__", {})
         places = [attributes.get("__file__"), *(attributes.get("__path__") or ())]
         # As text: of thousands of modules Path would take longer than the program.
         if any(place is not None and os.path.join(here, place, "").startswith(here) for place in places):
-            found.append(name)
-    return found
+            names.append(name)
+    return names

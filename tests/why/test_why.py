@@ -82,19 +82,19 @@ def test_an_answer_is_the_one_of_the_lake_and_the_graph(place: Place) -> None:
     for _ in ("in a file", "in the table"):
         first, second = place.why(request_id)
         for one in (first, second):
-            assert one.asked.again is not None
-            assert not one.asked.differences
-            assert one.asked.was_newest
+            assert one.replay.again is not None
+            assert not one.replay.differences
+            assert one.replay.was_newest
         assert first.manifest is not None
         assert first.logged.build == first.manifest.reference
-        rows = {row.table: row for row in first.asked.rows}
+        rows = {row.table: row for row in first.replay.rows}
         assert set(rows) == {"crowds_v1", "shops_v1"}
         assert rows["crowds_v1"].partition == "2013-01-07"
         assert {name: rows["crowds_v1"].row[name] for name in ("mood", "queue")} == {
-            name: first.asked.again.features[name] for name in ("mood", "queue")
+            name: first.replay.again.features[name] for name in ("mood", "queue")
         }
         assert rows["shops_v1"].row == {"shop": "a", "size": 3, "rent": 1.5}
-        assert [row.row for row in second.asked.rows] == [None, None]
+        assert [row.row for row in second.replay.rows] == [None, None]
         place.take_in()
     assert not list((place.root / "log" / "buyer").glob("*.jsonl"))
     assert "the same; 8 of 8 features are the same" in as_text([first])
@@ -105,17 +105,17 @@ def test_rows_that_came_later_change_nothing_of_what_was_answered(place: Place) 
     request_id = place.answered()
     place.crowd_again()
     [one] = place.why(request_id, at="2013-01-07T13:00:00")
-    assert not one.asked.differences
+    assert not one.replay.differences
     place.take_in()
     [one] = place.why(request_id)
-    assert not one.asked.differences
+    assert not one.replay.differences
 
 
 def test_an_answer_from_values_that_the_lake_has_not_is_seen(place: Place) -> None:
     place.crowd_again()  # and the online store was not loaded
     request_id = place.answered()
     [one] = place.why(request_id)
-    by_feature = {str(two["feature"]): two for two in one.asked.differences}
+    by_feature = {str(two["feature"]): two for two in one.replay.differences}
     assert "mood" in by_feature
     assert by_feature["mood"]["offline"] == "odd"
     assert "is in the lake" in as_text([one])
@@ -138,7 +138,7 @@ def test_another_time_and_another_build_say_what_differs(place: Place) -> None:
 def test_what_was_redacted_cannot_be_asked_again(place: Place) -> None:
     request_id = place.answered(redact=["shop"])
     [one] = place.why(request_id, log=PRIVATE)
-    assert one.asked.again is None
+    assert one.replay.again is None
     assert "'shop' was redacted when it was logged" in as_text([one])
 
 

@@ -50,8 +50,8 @@ def around(module: str, read_before: Mapping[str, Module]) -> dict[str, Module]:
         if len(results) == MOST_MODULES:
             raise DeclarationError(f"module {module!r} imports more than {MOST_MODULES} modules, {name!r} among them")
         one = results[name] = read_before.get(name) or Module.read(name)
-        for asked in _imports(one):
-            waiting += [asked, *packages_around(asked)]
+        for imported_name in _imports(one):
+            waiting += [imported_name, *packages_around(imported_name)]
     return results
 
 

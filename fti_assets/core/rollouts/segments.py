@@ -56,8 +56,8 @@ def moved(segments: Sequence[Segment], shares: Mapping[str, float], *, rest: str
             cut = min(max(loses, 0.0), end - start)
             loses -= cut
             middle = start + cut if arm == rest else end - cut
-            given, left = ((start, middle), (middle, end)) if arm == rest else ((middle, end), (start, middle))
-            freed.append(given)
+            cut_off, left = ((start, middle), (middle, end)) if arm == rest else ((middle, end), (start, middle))
+            freed.append(cut_off)
             kept.append((*left, arm))
     freed.sort()
     for arm, share in wanted.items():

@@ -49,8 +49,8 @@ class Machine:
 
     def _local_time(self, node: ast.Call) -> str | None:
         if self._names.paths(node.func) & {"numpy.datetime_as_string"}:
-            told = [one.value for one in node.keywords if one.arg == "timezone"] + node.args[2:3]
-            return _ZONE.format(instead="name one") if any(text_of(one) == "local" for one in told) else None
+            timezones = [one.value for one in node.keywords if one.arg == "timezone"] + node.args[2:3]
+            return _ZONE.format(instead="name one") if any(text_of(one) == "local" for one in timezones) else None
         if not isinstance(node.func, ast.Attribute | ast.Name):
             return None
         paths = self._names.paths(node.func)

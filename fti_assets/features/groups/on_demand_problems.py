@@ -222,8 +222,8 @@ class _ModuleSource:
                 return by_text
             if by_text == _BY_TEXT and (why := next(filter(None, map(_of_part, parts)), None)) is not None:
                 return why
-        asked = self._names.paths(node) if "builtins.getattr" in called else set[str]()
-        if (why := next(filter(None, map(self._of_path, sorted(asked))), None)) is not None:
+        getattr_paths = self._names.paths(node) if "builtins.getattr" in called else set[str]()
+        if (why := next(filter(None, map(self._of_path, sorted(getattr_paths))), None)) is not None:
             return why
         if self._asks_for_now(node):
             return _CLOCK

@@ -42,10 +42,12 @@ def check_source(module: str, *, what: str) -> None:
     """
     for source in _sources(module):
         where = f"of module {source.module!r}"
-        for asked in source.imports:
-            why = refused_import(asked) or (_not_own(asked, module) if is_own(asked.module) else None)
+        for statement in source.imports:
+            why = refused_import(statement) or (_not_own(statement, module) if is_own(statement.module) else None)
             if why is not None:
-                raise DeclarationError(f"{what}: line {asked.line} {where} says {asked.text!r}, which {why}; {_REMEDY}")
+                raise DeclarationError(
+                    f"{what}: line {statement.line} {where} says {statement.text!r}, which {why}; {_REMEDY}"
+                )
         for problem in problems_of(source.tree, source.names, _refused_module):
             raise DeclarationError(
                 f"{what}: line {problem.line} {where} says {problem.text!r}, which {problem.why}; {_REMEDY}"
@@ -101,16 +103,16 @@ def _sources(module: str) -> Iterator[_Source]:
         names = Names(tree, package)
         source = _Source(name, tree, names, tuple(imports_of(tree, package, names)))
         yield source
-        for asked in source.imports:
-            if is_own(asked.module) and _not_own(asked, module) is None:
-                inner = [f"{asked.module}.{name}" for name in asked.names]
+        for statement in source.imports:
+            if is_own(statement.module) and _not_own(statement, module) is None:
+                inner = [f"{statement.module}.{name}" for name in statement.names]
                 # A package's __init__ runs when a module of it is imported, so it counts as imported.
-                waiting += [asked.module, *packages_around(asked.module), *inner]
+                waiting += [statement.module, *packages_around(statement.module), *inner]
 
 
-def _not_own(asked: Import, module: str) -> str | None:
+def _not_own(statement: Import, module: str) -> str | None:
     """Why a module that is neither numpy's, fti_assets' nor the standard library's is not the user's own either."""
-    top = asked.module.partition(".")[0]
+    top = statement.module.partition(".")[0]
     if top == module.partition(".")[0]:
         return None
     spec = importlib.util.find_spec(top) if top not in sys.modules else sys.modules[top].__spec__
@@ -164,20 +166,24 @@ def imports_of(tree: ast.Module, package: str, names: Names) -> Iterator[Import]
                 yield Import(name, (), node.lineno, ast.unparse(node))
 
 
-def refused_import(asked: Import) -> str | None:
+def refused_import(statement: Import) -> str | None:
     """Why an app could not import it or would get another answer; None for what is fine or a module of the user's own."""
-    top = asked.module.partition(".")[0]
+    top = statement.module.partition(".")[0]
     if top == "numpy":
-        drawn = asked.module.startswith(("numpy.random", "numpy.matlib")) or (
-            asked.module == "numpy" and "random" in asked.names
+        drawn = statement.module.startswith(("numpy.random", "numpy.matlib")) or (
+            statement.module == "numpy" and "random" in statement.names
         )
         return f"draws at random, {_DIFFERS}" if drawn else None
     if top == "fti_assets":
-        asked_for = [f"{asked.module}.{name}" for name in asked.names] if asked.module == top else [asked.module]
+        asked_for = (
+            [f"{statement.module}.{name}" for name in statement.names]
+            if statement.module == top
+            else [statement.module]
+        )
         beyond = [name for name in asked_for if name not in _OWN]
         return f"takes {listed(beyond)}, which needs Dagster or pandas: an app has neither" if beyond else None
-    if asked.module.startswith(_INSTALLED_PARTS):
-        return f"takes {asked.module!r}, which reads what is installed: write the import, or the values, out"
+    if statement.module.startswith(_INSTALLED_PARTS):
+        return f"takes {statement.module!r}, which reads what is installed: write the import, or the values, out"
     if top in _CHANGING:
         return f"takes {top!r}, {_DIFFERS}"
     if top in sys.stdlib_module_names and top not in DETERMINISTIC:

@@ -206,12 +206,12 @@ def _settle_types(
     stored = {column: kind for column, kind in layout.stored.items() if types.get(column, kind) != kind}
     without_type = [column for column, kind in result_types if str(kind) in PLACEHOLDER_TYPES]
     empty = [column for column in dict.fromkeys([*without_type, *stored]) if column not in layout.times]
-    held = {column: sql for column, kind in stored.items() if (sql := holds_all(column, types[column], kind))}
-    expressions = [*(f"count({quoted(column)}) = 0" for column in empty), *held.values()]
+    conditions = {column: sql for column, kind in stored.items() if (sql := holds_all(column, types[column], kind))}
+    expressions = [*(f"count({quoted(column)}) = 0" for column in empty), *conditions.values()]
     if not expressions:
         return
     answers = connection.execute(f"SELECT {', '.join(expressions)} FROM {quoted(name)}").fetchall()[0]
-    wanted = {column: stored[column] for column, fits in zip(held, answers[len(empty) :], strict=True) if fits}
+    wanted = {column: stored[column] for column, fits in zip(conditions, answers[len(empty) :], strict=True) if fits}
     for column, none in zip(empty, answers, strict=False):
         if none:
             declared = layout.types.get(column)

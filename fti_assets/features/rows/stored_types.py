@@ -155,16 +155,16 @@ def holds_all(column: str, kind: str, stored: str) -> str | None:
     value = quoted(column)
     fits = f"TRY_CAST({value} AS {stored}) IS NOT NULL"
     if kind in WHOLE and stored == "DOUBLE":
-        held = f"{value} BETWEEN {-_EXACT} AND {_EXACT}"
+        condition = f"{value} BETWEEN {-_EXACT} AND {_EXACT}"
     elif (kind in WHOLE and (stored in WHOLE or _is_decimal(stored))) or (kind, stored) == ("DATE", "TIMESTAMP"):
-        held = fits
+        condition = fits
     elif kind == "DOUBLE" and stored in WHOLE:
-        held = f"{value} = floor({value}) AND abs({value}) < {_EXACT} AND {fits}"
+        condition = f"{value} = floor({value}) AND abs({value}) < {_EXACT} AND {fits}"
     elif _is_decimal(kind) and _is_decimal(stored):
-        held = f"TRY_CAST(TRY_CAST({value} AS {stored}) AS {kind}) IS NOT DISTINCT FROM {value}"
+        condition = f"TRY_CAST(TRY_CAST({value} AS {stored}) AS {kind}) IS NOT DISTINCT FROM {value}"
     else:
         return None
-    return f"coalesce(bool_and({value} IS NULL OR ({held})), true)"
+    return f"coalesce(bool_and({value} IS NULL OR ({condition})), true)"
 
 
 def _is_decimal(sql_type: str) -> bool:
@@ -180,7 +180,7 @@ def _declared_type(sql_type: str, declared: ColumnType | None) -> str | None:
     """The declared type if it holds every value of the given one."""
     if declared is None:
         return None
-    return SIDES[declared].sql if sql_type in SIDES[declared].held else None
+    return SIDES[declared].sql if sql_type in SIDES[declared].subtypes else None
 
 
 def _changed(sql_type: Any) -> bool:

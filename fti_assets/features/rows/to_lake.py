@@ -68,7 +68,7 @@ def to_lake(connection: duckdb.DuckDBPyConnection, column: str, sql_type: str, w
         instant = try_instant_sql(connection, value)
         return LakeColumn(sql_type, value, instant, ((f"{value} IS NOT NULL AND {instant} IS NULL", "ISO text"),))
     cast = f"TRY_CAST({value} AS {wanted})"
-    misfits = [(f"{value} IS NOT NULL AND {cast} IS NULL", SIDES[_KINDS[wanted]].asked)]
+    misfits = [(f"{value} IS NOT NULL AND {cast} IS NULL", SIDES[_KINDS[wanted]].request_form)]
     if changed := _changed(value, sql_type, wanted):
         cast = f"CASE WHEN {changed[0]} THEN NULL ELSE {cast} END"
         misfits.insert(0, changed)

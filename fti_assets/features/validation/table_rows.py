@@ -38,8 +38,8 @@ class TableRows:
         """The rows of a table by its name."""
         stored = connection.table(quoted(name))
         types = {column: str(kind) for column, kind in zip(stored.columns, stored.types, strict=True)}
-        asked = {column: kind for column, kind in types.items() if columns is None or column in columns}
-        return cls(connection, quoted(name), asked, *numbered(quoted(name), stored.columns))
+        column_types = {column: kind for column, kind in types.items() if columns is None or column in columns}
+        return cls(connection, quoted(name), column_types, *numbered(quoted(name), stored.columns))
 
     def whole(self, columns: Sequence[str]) -> duckdb.DuckDBPyConnection:
         """A query of columns whole, in the table's order."""

@@ -102,21 +102,21 @@ def validate_table(
 
 def _counted(rows: TableRows, division: Division, rules: Sequence[RowRule]) -> dict[Any, Any]:
     """What one query says; checks that SQL is unsure of, and columns without duplicates, are taken out of the division."""
-    asked: dict[Any, str] = {"rows": "count(*)"}
-    asked |= {key: check.count for key, check in division.checks.items()}
-    asked |= {("unsure", key): f"count_if({check.unsure})" for key, check in division.checks.items() if check.unsure}
-    asked |= {("misfits", name): f"count_if({misfit})" for name, misfit in division.misfits.items()}
+    queries: dict[Any, str] = {"rows": "count(*)"}
+    queries |= {key: check.count for key, check in division.checks.items()}
+    queries |= {("unsure", key): f"count_if({check.unsure})" for key, check in division.checks.items() if check.unsure}
+    queries |= {("misfits", name): f"count_if({misfit})" for name, misfit in division.misfits.items()}
     whole_numbers = [name for name, kind in rows.types.items() if compared_type(kind) in ("integer", "boolean")]
-    asked |= {("nulls", name): f"count(*) - count({quoted(name)})" for name in whole_numbers if division.by_row}
-    asked |= {rule: f"count_if({rule.fails})" for rule in rules if rule.fails}
+    queries |= {("nulls", name): f"count(*) - count({quoted(name)})" for name in whole_numbers if division.by_row}
+    queries |= {rule: f"count_if({rule.fails})" for rule in rules if rule.fails}
     # How many values of a column are there again: one aggregate, where telling which needs a query of its own.
     once: dict[Any, str] = {
         key: f"count({one[0]}) - count(DISTINCT {one[0]})" for key, one in division.unique.items() if len(one) == 1
     }
     once |= {rule: f"count(*) - count(DISTINCT {quoted(*rule.unique)})" for rule in rules if len(rule.unique) == 1}
-    asked |= once
-    answer = rows.connection.execute(f"SELECT {', '.join(asked.values())} FROM {rows.table}").fetchall()[0]
-    counts = {what: int(count or 0) for what, count in zip(asked, answer, strict=True)}
+    queries |= once
+    answer = rows.connection.execute(f"SELECT {', '.join(queries.values())} FROM {rows.table}").fetchall()[0]
+    counts = {what: int(count or 0) for what, count in zip(queries, answer, strict=True)}
     for key in [key for key in division.checks if counts.get(("unsure", key))]:
         del division.checks[key]
         division.by_row.append(key)

@@ -181,10 +181,10 @@ class ServingApp:
         body = await read_body(exchange.headers, exchange.receive, self.limits)
         match subpath:
             case ("index",):
-                asked = read_json(body) if body.strip() else {}
-                ready = asked.get("ready", False) if isinstance(asked, dict) else None
+                body_fields = read_json(body) if body.strip() else {}
+                ready = body_fields.get("ready", False) if isinstance(body_fields, dict) else None
                 if not isinstance(ready, bool):
-                    raise RequestError(f"the body is {excerpt(asked)}: {{}} or {{'ready': true}} is expected")
+                    raise RequestError(f"the body is {excerpt(body_fields)}: {{}} or {{'ready': true}} is expected")
                 return Response(write_json(self.repository.index(ready=ready)))
             case ("models", name, "load"):
                 if body.strip() and read_json(body) not in ({}, {"parameters": {}}):
@@ -217,8 +217,8 @@ class ServingApp:
             raise RefusedError(
                 404, f"{served.name!r} takes tensors and no plain requests: POST /v2/models/{served.name}/infer"
             )
-        asked = plain_requests(read_json(body), [field.name for field in served.predictor.serving.fields])
-        requests = asked.requests
+        message = plain_requests(read_json(body), [field.name for field in served.predictor.serving.fields])
+        requests = message.requests
         check_rows(len(requests), self.limits.rows)
         if extras := [name for name in exchange.query if name != "at"]:
             raise RequestError(f"the query has {extras[0]!r:.80}: only at=TIME is expected")
@@ -227,13 +227,13 @@ class ServingApp:
             return Response(write_json({"predictions": [], "request_id": exchange.request_id}))
 
         def work() -> tuple[list[Prediction], Stages]:
-            return served.predict(requests, at, overrides=asked.overrides, explain=asked.explain)
+            return served.predict(requests, at, overrides=message.overrides, explain=message.explain)
 
-        made = self.answering.in_thread(work) if asked.explain else self.answering.made(work, len(requests))
+        made = self.answering.in_thread(work) if message.explain else self.answering.made(work, len(requests))
         predictions, stages = await made
         self.answering.count(exchange, served, predictions[0].build, len(predictions), stages, predictions, requests)
         answers = [_plain(prediction) for prediction in predictions]
-        if asked.is_list:
+        if message.is_list:
             return Response(write_json({"predictions": answers, "request_id": exchange.request_id}))
         return Response(write_json(answers[0] | {"request_id": exchange.request_id}))
 

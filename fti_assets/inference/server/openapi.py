@@ -208,13 +208,13 @@ def _what_if(served: ServedPredictor, row: Schema, limits: Limits) -> list[Schem
     features = {one.name: _JSON_TYPES[one.type] for one in serving.overridable}
     overrides = {"overrides": _object({}, features, additionalProperties=False)}
 
-    def asked(required: dict[str, Schema], optional: dict[str, Schema], most: int) -> Schema:
+    def body(required: dict[str, Schema], optional: dict[str, Schema], most: int) -> Schema:
         requests = {"requests": {"type": "array", "items": row, "maxItems": most}}
         return _object(requests | required, optional | overrides, additionalProperties=False)
 
-    bodies = [asked({}, {"explain": {"enum": [False]}}, limits.rows)]
+    bodies = [body({}, {"explain": {"enum": [False]}}, limits.rows)]
     if serving.can_explain:
-        bodies.append(asked({"explain": {"enum": [True]}}, {}, min(MOST_EXPLAINED, limits.rows)))
+        bodies.append(body({"explain": {"enum": [True]}}, {}, min(MOST_EXPLAINED, limits.rows)))
     return bodies
 
 

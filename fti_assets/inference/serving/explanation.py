@@ -9,7 +9,7 @@ import numpy as np
 from fti_assets.stores.models.graphs.graph import Graph
 
 _EXACT = 8
-_ASKED = 20_000
+_ROWS_A_RUN = 20_000
 _ORDERS = 64
 _SEED = 20130601
 
@@ -61,7 +61,7 @@ class Explainer:
 
     def _of_orders(self, row: Columns) -> np.ndarray:
         width = len(self.features)
-        pairs = max(1, min(_ORDERS, _ASKED // (self.rows * (width + 1))) // 2)
+        pairs = max(1, min(_ORDERS, _ROWS_A_RUN // (self.rows * (width + 1))) // 2)
         random = np.random.default_rng(_SEED)
         steps = np.arange(width + 1)[:, None]
         result = np.zeros((width, *self.base.shape))
@@ -93,7 +93,9 @@ class Explainer:
     def _ask(self, columns: Columns) -> np.ndarray:
         total = len(next(iter(columns.values())))
         parts: Sequence[np.ndarray] = [
-            self._graph.run({name: values[start : start + _ASKED] for name, values in columns.items()})[self._output]
-            for start in range(0, total, _ASKED)
+            self._graph.run({name: values[start : start + _ROWS_A_RUN] for name, values in columns.items()})[
+                self._output
+            ]
+            for start in range(0, total, _ROWS_A_RUN)
         ]
         return np.concatenate(parts).astype(np.float64)

@@ -467,11 +467,11 @@ class Predictor:
         """
         serving = self._served.last
         if isinstance(serving, ServedArms) and serving.rollout.kind == "shadow":
-            asked = [pair for pair in zip(requests, predictions, strict=True) if not pair[1].overridden]
-            if asked:
-                answers = [answer.value for _, answer in asked]
+            pairs = [pair for pair in zip(requests, predictions, strict=True) if not pair[1].overridden]
+            if pairs:
+                answers = [answer.value for _, answer in pairs]
                 at = predictions[0].at
-                self.shadows.add(serving, request_id, [one for one, _ in asked], at, answers, log=log, count=count)
+                self.shadows.add(serving, request_id, [one for one, _ in pairs], at, answers, log=log, count=count)
 
 
 _predictors: "weakref.WeakSet[Predictor]" = weakref.WeakSet()

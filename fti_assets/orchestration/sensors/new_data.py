@@ -102,8 +102,8 @@ def new_data_sensor(
         def evaluate(context: dg.SensorEvaluationContext, **resources: Any) -> dg.SensorResult:
             return _tick(context, targets, function(**with_context(function, resources, context)), most_runs, name_gaps)
 
-        asked = [parameter for parameter in parameters_of(function) if parameter != CONTEXT]
-        resources = {parameter: annotations.get(parameter, Any) for parameter in asked}
+        parameters = [parameter for parameter in parameters_of(function) if parameter != CONTEXT]
+        resources = {parameter: annotations.get(parameter, Any) for parameter in parameters}
         take(evaluate, {CONTEXT: dg.SensorEvaluationContext, **resources})
         return dg.sensor(
             name=name or function.__name__,
@@ -145,8 +145,10 @@ def _tick(
     if wait:
         context.log.info(wait)
     nothing = dg.SkipReason("; ".join(filter(None, ["nothing new", wait])))
-    asked = [_run_request(request) for request in [*requests, *again]]
-    return dg.SensorResult(run_requests=asked, cursor=cursor.text(), skip_reason=None if asked else nothing)
+    run_requests = [_run_request(request) for request in [*requests, *again]]
+    return dg.SensorResult(
+        run_requests=run_requests, cursor=cursor.text(), skip_reason=None if run_requests else nothing
+    )
 
 
 def _changed(

@@ -126,12 +126,12 @@ class _Reads:
         return [one.about for one in self._namespaces]
 
     def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> One:
-        asked = zip(self._namespaces, keys, strict=True)
-        return self._generations, [None if key is None else one.get(key) for one, key in asked]
+        pairs = zip(self._namespaces, keys, strict=True)
+        return self._generations, [None if key is None else one.get(key) for one, key in pairs]
 
     def many(self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]) -> Many:
-        asked = zip(self._namespaces, keys, strict=True)
-        return self._generations, [[one.get(key) for key in of_one] for one, of_one in asked]
+        pairs = zip(self._namespaces, keys, strict=True)
+        return self._generations, [[one.get(key) for key in of_one] for one, of_one in pairs]
 
     def where(self, position: int) -> str:
         return self._namespaces[position].where

@@ -65,8 +65,8 @@ def _load_signed(connection: duckdb.DuckDBPyConnection, name: str) -> Path:
 
 def _load_installed(connection: duckdb.DuckDBPyConnection, name: str, *, install: bool = False) -> Path:
     connection.execute(f"INSTALL {name}; LOAD {name}" if install else f"LOAD {name}")
-    asked = f"SELECT install_path FROM duckdb_extensions() WHERE extension_name = {literal(name)}"
-    ((file,),) = connection.execute(asked).fetchall()
+    query = f"SELECT install_path FROM duckdb_extensions() WHERE extension_name = {literal(name)}"
+    ((file,),) = connection.execute(query).fetchall()
     return Path(file)
 
 

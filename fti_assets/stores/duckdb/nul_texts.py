@@ -24,8 +24,8 @@ def columns_with_nul(connection: duckdb.DuckDBPyConnection, table: str, columns:
     texts = [name for name in dict.fromkeys(columns) if types.get(name) == "VARCHAR"]
     if not texts:
         return frozenset()
-    asked = ", ".join(f"bool_or(contains({quoted(name)}, chr(0)))" for name in texts)
-    answers = connection.execute(f"SELECT {asked} FROM {table}").fetchall()[0]
+    tests = ", ".join(f"bool_or(contains({quoted(name)}, chr(0)))" for name in texts)
+    answers = connection.execute(f"SELECT {tests} FROM {table}").fetchall()[0]
     return frozenset(name for name, has_nul in zip(texts, answers, strict=True) if has_nul)
 
 

@@ -180,8 +180,8 @@ class Lake(LakeReader):
             for version in {hash_of(records[key].data_version) for key in holding}:
                 keys = [key for key in holding if hash_of(records[key].data_version) == version]
                 rows = f"SELECT {selected} FROM {table.sql} WHERE {in_partitions(keys)}"
-                asked = f"SELECT {PARTITION}, {content_sums(types, version)} FROM ({rows}) GROUP BY 1"
-                for key, *sums in self.connection.execute(asked).fetchall():
+                query = f"SELECT {PARTITION}, {content_sums(types, version)} FROM ({rows}) GROUP BY 1"
+                for key, *sums in self.connection.execute(query).fetchall():
                     results[key] = data_version(types, tuple(map(int, sums)), version)
         except duckdb.Error:
             damaged = {file.partition for file in unreadable_files(self, table, holding)}

@@ -31,8 +31,8 @@ def check_graph(manifest: ModelManifest, graph: bytes, samples: bytes | None = N
         StoreError: the graph does not load or run or answers otherwise, takes too long or too much memory, or refers to other files.
     """
     what = f"the graph of {manifest.model}/{manifest.reference}"
-    asked = None if samples is None else samples.decode(errors="replace")
-    head = {"path": sys.path, "manifest": to_json(manifest), "samples": asked, "seconds": seconds}
+    text = None if samples is None else samples.decode(errors="replace")
+    head = {"path": sys.path, "manifest": to_json(manifest), "samples": text, "seconds": seconds}
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     try:
         trial = subprocess.run(
@@ -66,8 +66,8 @@ def try_graph(manifest: str, graph: bytes, samples: str | None, seconds: float) 
     code = 0
     try:
         record = from_json(ModelManifest, manifest, what="its manifest")
-        asked = None if samples is None else samples.encode()
-        open_graph(record, graph, asked, what="it", samples_file="its file of samples", seconds=seconds)
+        content = None if samples is None else samples.encode()
+        open_graph(record, graph, content, what="it", samples_file="its file of samples", seconds=seconds)
     except FtiError as error:
         print(str(error).replace("\n", " "), file=sys.stderr, flush=True)
         code = 1

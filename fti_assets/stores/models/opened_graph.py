@@ -63,6 +63,6 @@ def open_graph(
         )
     if samples is None:
         return OpenedGraph(opened, None)
-    asked = Samples.of_build(manifest, samples, what=samples_file)
-    asked.check(opened, output, what=what, seconds=seconds, made_with=manifest.packages.get("onnxruntime"))
-    return OpenedGraph(opened, asked)
+    kept_samples = Samples.of_build(manifest, samples, what=samples_file)
+    kept_samples.check(opened, output, what=what, seconds=seconds, made_with=manifest.packages.get("onnxruntime"))
+    return OpenedGraph(opened, kept_samples)

@@ -154,13 +154,13 @@ class NamespacesReader:
 
         def encoded(state: _State) -> list[list[bytes | None]]:
             return [
-                [None if key is None else encode(key) for key in asked]
-                for encode, asked in zip(state.encoders, keys, strict=True)
+                [None if key is None else encode(key) for key in of_namespace]
+                for encode, of_namespace in zip(state.encoders, keys, strict=True)
             ]
 
-        state, asked, distinct, blobs = self._fetched(encoded, at_us)
+        state, blob_keys, distinct, blobs = self._fetched(encoded, at_us)
         answers = []
-        for position, (find, of_namespace) in enumerate(zip(state.finds, asked, strict=True)):
+        for position, (find, of_namespace) in enumerate(zip(state.finds, blob_keys, strict=True)):
             pairs = zip(distinct[position], blobs[position], strict=True)
             winners = {
                 key: _winner(self._checked(position, find, key, blob, at_us)) for key, blob in pairs if blob is not None
@@ -189,12 +189,12 @@ class NamespacesReader:
 
     def find_many(self, columns: Sequence[Sequence[Any]], at_us: int) -> list[RowWinners]:
         """``find`` for ``n`` rows in columns, by namespace."""
-        state, asked, distinct, blobs = self._fetched(
+        state, blob_keys, distinct, blobs = self._fetched(
             lambda state: [encode(columns) for encode in state.column_encoders], at_us
         )
         results = []
         for position, content in enumerate(state.contents):
-            of_namespace, keys, of_keys = asked[position], distinct[position], blobs[position]
+            of_namespace, keys, of_keys = blob_keys[position], distinct[position], blobs[position]
             places = None
             if len(keys) < len(of_namespace):
                 place_of: dict[bytes | None, int] = {key: place for place, key in enumerate(keys)}
@@ -247,7 +247,7 @@ class NamespacesReader:
                 if not self._changed(state):
                     raise
                 continue
-            distinct = [_distinct(asked) for asked in keys]
+            distinct = [_distinct(of_namespace) for of_namespace in keys]
             generations, blobs = self._fetcher.many(state.abouts, distinct)
             if generations == state.generations:
                 break
@@ -267,9 +267,9 @@ class NamespacesReader:
                 if not self._changed(state):
                     raise
                 continue
-            asked: list[bytes | None] = [None] * len(contents)
-            asked[position] = encoded
-            generations, blobs = self._fetcher.one(abouts, asked)
+            keys: list[bytes | None] = [None] * len(contents)
+            keys[position] = encoded
+            generations, blobs = self._fetcher.one(abouts, keys)
             if generations[position] == contents[position].generation:
                 return blobs[position] is not None
             self._state = self._read_state()

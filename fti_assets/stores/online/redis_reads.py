@@ -53,7 +53,9 @@ class RedisReads:
         return generations, [blobs[1] if len(blobs) > 1 else None for blobs in result]
 
     def many(self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]) -> Many:
-        result = self._trip([("HMGET", about.place, MARKER, *asked) for about, asked in zip(abouts, keys, strict=True)])
+        result = self._trip(
+            [("HMGET", about.place, MARKER, *of_namespace) for about, of_namespace in zip(abouts, keys, strict=True)]
+        )
         return tuple([_number(blobs[0]) for blobs in result]), [blobs[1:] for blobs in result]
 
     def where(self, position: int) -> str:

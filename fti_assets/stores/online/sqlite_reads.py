@@ -148,9 +148,11 @@ class SqliteReads:
             executes = self._executes()
             for part, execute, connection in zip(self._parts, executes, self._connections.of(self._key), strict=True):
                 start = len(generations)
-                asked = in_order[start : start + len(part.numbers)]
-                of_part = _blobs(part, execute, asked) if max(map(len, asked)) <= _CHUNK else None
-                generations_of_part, blobs_of_part = of_part or _blobs_in_chunks(part, execute, connection, asked)
+                keys_of_part = in_order[start : start + len(part.numbers)]
+                of_part = _blobs(part, execute, keys_of_part) if max(map(len, keys_of_part)) <= _CHUNK else None
+                generations_of_part, blobs_of_part = of_part or _blobs_in_chunks(
+                    part, execute, connection, keys_of_part
+                )
                 generations += generations_of_part
                 blobs += blobs_of_part
         except sqlite3.Error as error:
@@ -253,7 +255,7 @@ def _blobs(
         return (None,) * len(keys), [[None] * len(of_namespace) for of_namespace in keys]
     generations, *rows = answers
     blobs = list(zip(*rows, strict=True)) or [()] * len(keys)
-    return generations, [of_rows[: len(asked)] for of_rows, asked in zip(blobs, keys, strict=True)]
+    return generations, [of_rows[: len(own_keys)] for of_rows, own_keys in zip(blobs, keys, strict=True)]
 
 
 def _blobs_in_chunks(
@@ -266,7 +268,7 @@ def _blobs_in_chunks(
     execute("BEGIN")
     try:
         for first in range(0, max(map(len, keys)), _CHUNK):
-            generations, blobs = _blobs(part, execute, [asked[first : first + _CHUNK] for asked in keys])
+            generations, blobs = _blobs(part, execute, [own_keys[first : first + _CHUNK] for own_keys in keys])
             for of_namespace, of_chunk in zip(lists, blobs, strict=True):
                 of_namespace += of_chunk
     finally:

@@ -95,13 +95,13 @@ class WinnersFormat:
         """
         won = None
         whole: Sequence[bytes] = blobs  # type: ignore[assignment]
-        asked = keys
+        present_keys = keys
         if None in blobs:
             won = np.array([blob is not None for blob in blobs], dtype=bool)
             pairs = [(key, blob) for key, blob in zip(keys, blobs, strict=True) if blob is not None]
-            asked, whole = [key for key, _ in pairs], [blob for _, blob in pairs]
+            present_keys, whole = [key for key, _ in pairs], [blob for _, blob in pairs]
         # The checksums of all in C, without a step of Python a key.
-        if not {*map(crc32, whole, map(crc32, asked))} <= {CRC_OF_CHECKED}:
+        if not {*map(crc32, whole, map(crc32, present_keys))} <= {CRC_OF_CHECKED}:
             raise ValueError("a checksum does not fit")
         size, last = self._width + self._behind, self.blobs.last
         pieces: list[bytes]

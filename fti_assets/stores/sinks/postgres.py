@@ -120,11 +120,11 @@ def postgres_type(sql_type: str) -> str:
 
 def _make(cursor: psycopg.Cursor[Any], schema: str, name: str, columns: Mapping[str, str]) -> None:
     """Make the table, or see that it has these columns."""
-    asked = (
+    query = (
         "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 "
         "AND NOT attisdropped"
     )
-    cursor.execute(asked, [quoted(schema, name)])
+    cursor.execute(query, [quoted(schema, name)])
     stored = dict(cursor.fetchall())
     if not stored:
         made = ", ".join(f"{quoted(column)} {kind}" for column, kind in columns.items())

@@ -119,8 +119,8 @@ class ParquetFiles:
         if not is_folder and not any(sign in self.pattern for sign in "*?["):
             return literal(text)
         folder = f"{text.rstrip('/')}/" if is_folder else _spelled_folder(self.pattern)
-        asked = f"{without_wildcards(folder)}**/{_ANY_PARQUET}" if is_folder else self.pattern
-        matches = [str(row[0]) for row in rows_of(connection, f"FROM glob({literal(asked)})", self)]
+        files_pattern = f"{without_wildcards(folder)}**/{_ANY_PARQUET}" if is_folder else self.pattern
+        matches = [str(row[0]) for row in rows_of(connection, f"FROM glob({literal(files_pattern)})", self)]
         hidden = [file for file in matches if _is_hidden(self._below(folder, file), "" if is_folder else self.pattern)]
         self._refuse_tables(connection, folder)
         if len(hidden) == len(matches):

@@ -53,16 +53,16 @@ def in_order(
     results: list[Column] = []
     for first in range(0, len(features), TOGETHER):
         some = features[first : first + TOGETHER]
-        grouped, compared, asked = [], [], []
+        grouped, compared, verdicts = [], [], []
         for at, feature in enumerate(some):
             f = quoted(feature.name)
             grouped.append(f"min({f}) AS low{at}, max({f}) AS high{at}, count({f}) AS rows{at}")
             compared.append(f"max(high{at}) OVER earlier AS below{at}, min(low{at}) OVER earlier AS above{at}")
             enough = f"count(low{at}) >= {least // 2} AND sum(rows{at}) >= {least}"
-            asked.append(f"{enough} AND ({_ordered(f'low{at}', f'high{at}', f'below{at}', f'above{at}')})")
+            verdicts.append(f"{enough} AND ({_ordered(f'low{at}', f'high{at}', f'below{at}', f'above{at}')})")
         labels = f"SELECT {y} AS __fti_y, {', '.join(grouped)} FROM {source} GROUP BY 1"
         each = f"SELECT *, {', '.join(compared)} FROM ({labels}) {_earlier('__fti_y')}"
-        answers = connection.execute(f"SELECT {', '.join(asked)} FROM ({each})").fetchall()[0]
+        answers = connection.execute(f"SELECT {', '.join(verdicts)} FROM ({each})").fetchall()[0]
         results += [feature for feature, ordered in zip(some, answers, strict=True) if ordered]
     return results
 

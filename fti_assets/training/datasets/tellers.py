@@ -81,8 +81,8 @@ def candidates(
     sides = " UNION ALL ".join(
         f"(FROM {source} WHERE {label.y} {side} $commonest LIMIT {FEWEST})" for side in ("=", "<>")
     )
-    asked = {"commonest": label.commonest}
-    apart = maybe_in_runs(connection, f"({sides})", features, label.y, asked) if label.is_class else []
+    parameters = {"commonest": label.commonest}
+    apart = maybe_in_runs(connection, f"({sides})", features, label.y, parameters) if label.is_class else []
     if label.rows > 5 * _SAMPLE:
         # A sample rules out almost every feature; only what is left is asked of all rows. Repeatable, so that a rerun
         # says the same.

@@ -50,11 +50,11 @@ class LabelFacts:
         return self.values < 2, self.values == 2, self.is_amount, self.is_class, self.rows < FEWEST
 
     def of(self, source: str) -> str:
-        """The SQL of the rows of a source with what is asked of their labels, to be run with ``asked``."""
+        """The SQL of the rows of a source with what is asked of their labels, to be run with ``parameters``."""
         return f"(SELECT *, {self.y} = $highest AS __fti_high, {self.y} = $commonest AS __fti_common FROM {source})"
 
     @property
-    def asked(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, Any]:
         return {"highest": self.highest, "commonest": self.commonest}
 
 
@@ -65,8 +65,10 @@ def telling(
     results: list[Column] = []
     for first in range(0, len(features), TOGETHER):
         some = features[first : first + TOGETHER]
-        asked = [_tells(feature, label, least) for feature in some]
-        answers = connection.execute(f"SELECT {', '.join(asked)} FROM {label.of(source)}", label.asked).fetchall()[0]
+        verdicts = [_tells(feature, label, least) for feature in some]
+        answers = connection.execute(
+            f"SELECT {', '.join(verdicts)} FROM {label.of(source)}", label.parameters
+        ).fetchall()[0]
         results += [feature for feature, tells in zip(some, answers, strict=True) if tells]
     return results
 
@@ -81,7 +83,7 @@ def not_ruled_out(
         values = below(f"({' UNION ALL '.join(sides)})", label.y, [one.name for one in features if one.type == kind])
         tells = _tells(Column("__fti_value", kind), label, 0)
         rows = connection.execute(
-            f"SELECT __fti_name FROM {label.of(f'({values})')} GROUP BY __fti_name HAVING {tells}", label.asked
+            f"SELECT __fti_name FROM {label.of(f'({values})')} GROUP BY __fti_name HAVING {tells}", label.parameters
         ).fetchall()
         left |= {name for (name,) in rows}
     return [feature for feature in features if feature.name in left]

@@ -155,13 +155,13 @@ class NotWorseThanChampion:
             return GateVerdict(self.name, True, "there is no champion to compare with")
         if champion.problem is not None:
             return GateVerdict(self.name, False, f"the champion {champion.build} {champion.problem}")
-        score, held = _defined(champion.challenger, self.metric), _defined(champion.metrics, self.metric)
-        if score is None or held is None:
+        score, champion_score = _defined(champion.challenger, self.metric), _defined(champion.metrics, self.metric)
+        if score is None or champion_score is None:
             whose = "the model" if score is None else f"the champion {champion.build}"
             return GateVerdict(self.name, False, _undefined(self.metric, whose))
-        behind = -_lead(self.metric, score, held)
+        behind = -_lead(self.metric, score, champion_score)
         passed = behind <= self.tolerance + _SLACK
-        against = f"worse than {held:.6g} of the champion {champion.build}"
+        against = f"worse than {champion_score:.6g} of the champion {champion.build}"
         if behind > 0:
             tolerance = f"{'within' if passed else 'more than'} the tolerance {self.tolerance:.6g}"
             reason = f"{self.metric} {score:.6g} is {against} by {behind:.6g}, {tolerance}"

@@ -89,13 +89,13 @@ def write_infer(request: Any, answer: Answer, served: Served) -> Any:
     Raises:
         RequestError: the request asks for an output that is not there, or twice.
     """
-    asked = InferRequest(
+    infer = InferRequest(
         [],
         outputs=[
             RequestedOutput(one.name, _parameters(one.parameters, f"output {one.name!r}")) for one in request.outputs
         ],
     )
-    outputs = {name: answer.outputs[name] for name, _ in wanted_outputs(asked, list(answer.outputs))}
+    outputs = {name: answer.outputs[name] for name, _ in wanted_outputs(infer, list(answer.outputs))}
     response = message("ModelInferResponse")(model_name=served.name, model_version=answer.version, id=request.id)
     for name, value in answer.parameters.items():
         response.parameters[name].string_param = value if isinstance(value, str) else json.dumps(value)

@@ -121,9 +121,9 @@ def write_response(
     Raises:
         RequestError: the request asks for an output that is not there, or twice.
     """
-    asked = wanted_outputs(request, list(outputs))
+    names = wanted_outputs(request, list(outputs))
     tensors, blobs = [], []
-    for name, binary in asked:
+    for name, binary in names:
         array = outputs[name]
         tensor: dict[str, Any] = {"name": name, "datatype": datatype_of(array), "shape": list(array.shape)}
         if binary:

@@ -120,8 +120,8 @@ def _request(feeds: Mapping[str, np.ndarray], outputs: Sequence[str]) -> tuple[b
         }
         for (name, array), blob in zip(feeds.items(), blobs, strict=True)
     ]
-    asked = [{"name": name, "parameters": {"binary_data": True}} for name in outputs]
-    head = json.dumps({"inputs": inputs, "outputs": asked}).encode()
+    listed_outputs = [{"name": name, "parameters": {"binary_data": True}} for name in outputs]
+    head = json.dumps({"inputs": inputs, "outputs": listed_outputs}).encode()
     return b"".join([head, *blobs]), len(head)
 
 

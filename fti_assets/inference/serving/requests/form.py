@@ -88,8 +88,8 @@ class RequestForm:
         except Exception:
             pass
         names = list(columns)
-        there = {name for name in names if _is_text(name)}
-        if absent := [column.name for column in self.columns if column.name not in there]:
+        text_names = {name for name in names if _is_text(name)}
+        if absent := [column.name for column in self.columns if column.name not in text_names]:
             raise self.error([f"the column {name!r} is missing" for name in absent])
         return self.read_all(
             [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)] or [{}] * rows
@@ -128,7 +128,7 @@ class RequestForm:
             yield f"it is {excerpt(request)}, {kind(request)}, where a mapping of field to value is expected"
             return
         for column, (name, convert) in zip(self.columns, self._fields, strict=True):
-            expected = SIDES[column.type].asked
+            expected = SIDES[column.type].request_form
             try:
                 value = request[name]
             except Exception:
@@ -194,7 +194,7 @@ def moment(at: Any) -> datetime:
     except Exception:  # whatever a client's value raises when it is looked at
         read = None
     if read is None:
-        raise RequestError(f"at is {excerpt(at)}, {kind(at)}, where {SIDES['timestamp'].asked} is expected")
+        raise RequestError(f"at is {excerpt(at)}, {kind(at)}, where {SIDES['timestamp'].request_form} is expected")
     return read
 
 

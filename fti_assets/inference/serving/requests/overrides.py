@@ -120,17 +120,17 @@ class Overrides:
         if not is_mapping(other):
             yield f"overrides are {excerpt(other)}, {kind(other)}, where a mapping of feature to value is expected"
             return
-        seen: dict[str, str] = {}
+        name_of: dict[str, str] = {}
         for name, value in other.items():
             features = self._names.get(name, []) if isinstance(name, str) else []
             if len(features) != 1:
                 yield self._unknown(name, features)
                 continue
             [feature] = features
-            if feature in seen:
-                yield f"{excerpt(name)} and {seen[feature]!r} override the same feature"
-            seen[feature] = name
-            expected = SIDES[self._slots[feature][1]].asked
+            if feature in name_of:
+                yield f"{excerpt(name)} and {name_of[feature]!r} override the same feature"
+            name_of[feature] = name
+            expected = SIDES[self._slots[feature][1]].request_form
             try:
                 CONVERTERS[self._slots[feature][1]](value)
             except Exception as problem:  # whatever a client's value raises when it is looked at

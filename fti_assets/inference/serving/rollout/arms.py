@@ -68,9 +68,9 @@ class ServedArms(ServedBuild):
         predictions: list[Any] = [None] * len(requests)
         start = perf_counter()
         looked_up = ran = 0.0
-        for name, build, places, asked in self._parts(requests):
+        for name, build, places, of_arm in self._parts(requests):
             of_part: list[float] = [perf_counter()]
-            answers = build.predict(asked, at, of_part, overrides=_overrides_of(overrides, places), explain=explain)
+            answers = build.predict(of_arm, at, of_part, overrides=_overrides_of(overrides, places), explain=explain)
             looked_up += of_part[1] - of_part[0]
             ran += of_part[2] - of_part[1]
             for place, prediction in zip(places, answers, strict=True):
@@ -92,9 +92,9 @@ class ServedArms(ServedBuild):
         self, requests: Sequence[Mapping[str, Any]], at: datetime, *, overrides: OtherValues | None = None
     ) -> list[dict[str, Any]]:
         features: list[Any] = [None] * len(requests)
-        for _, build, places, asked in self._parts(requests):
+        for _, build, places, of_arm in self._parts(requests):
             for place, row in zip(
-                places, build.features(asked, at, overrides=_overrides_of(overrides, places)), strict=True
+                places, build.features(of_arm, at, overrides=_overrides_of(overrides, places)), strict=True
             ):
                 features[place] = row
         return features
@@ -131,8 +131,8 @@ class ServedArms(ServedBuild):
                 parts.append((name, self.champion, of_arm, [requests[place] for place in of_arm]))
             else:
                 fields = self._fields_of[name]
-                asked = [{field: requests[place][field] for field in fields} for place in of_arm]
-                parts.append((name, self.builds[name], of_arm, asked))
+                of_build = [{field: requests[place][field] for field in fields} for place in of_arm]
+                parts.append((name, self.builds[name], of_arm, of_build))
         return parts
 
 

@@ -44,7 +44,7 @@ class Shadowed(NamedTuple):
 Count = Callable[[Shadowed], object]
 
 
-class _Asked(NamedTuple):
+class _ShadowRequest(NamedTuple):
     serving: ServedArms
     request_id: str
     requests: Sequence[Mapping[str, Any]]
@@ -64,7 +64,7 @@ class Shadow:
         self.counts: Counter[str] = Counter()
         """How many rows were "predicted", "dropped" and "failed"."""
         self._changed = threading.Condition()
-        self._queue: deque[_Asked] = deque()
+        self._queue: deque[_ShadowRequest] = deque()
         self._rows = 0
         self._thread: threading.Thread | None = None
         self._complained = self._is_over = False
@@ -94,7 +94,7 @@ class Shadow:
         with self._changed:
             is_dropped = self._is_over or self._rows + len(requests) > _MOST_ROWS
             if not is_dropped:
-                self._queue.append(_Asked(serving, request_id, requests, at, answers, log, count))
+                self._queue.append(_ShadowRequest(serving, request_id, requests, at, answers, log, count))
                 self._begin(len(requests))
         if is_dropped:
             self._note(count, Shadowed(serving.manifest.model, serving.rollout.arms[0].name, "dropped", len(requests)))
@@ -124,30 +124,30 @@ class Shadow:
                 self._changed.wait_for(lambda: self._queue or self._is_over)
                 if not self._queue:
                     return
-                asked = self._queue.popleft()
-            self._predict(asked)
+                work = self._queue.popleft()
+            self._predict(work)
             with self._changed:
-                self._rows -= len(asked.requests)
+                self._rows -= len(work.requests)
                 self._changed.notify_all()
 
-    def _predict(self, asked: _Asked) -> None:
-        model = asked.serving.manifest.model
-        arm, due = asked.serving.rollout.arms[0].name, len(asked.requests)
+    def _predict(self, work: _ShadowRequest) -> None:
+        model = work.serving.manifest.model
+        arm, due = work.serving.rollout.arms[0].name, len(work.requests)
         try:
-            for arm, build, places, requests in asked.serving.shadow(asked.requests):
+            for arm, build, places, requests in work.serving.shadow(work.requests):
                 due, start = len(requests), perf_counter()
-                predictions = build.predict(requests, asked.at)
+                predictions = build.predict(requests, work.at)
                 seconds = perf_counter() - start
-                request_id = f"{asked.request_id}{MARK}{arm}"
+                request_id = f"{work.request_id}{MARK}{arm}"
                 for prediction in predictions:
                     prediction.arm, prediction.request_id = arm, request_id
-                if asked.log is not None:
-                    asked.log.add(request_id, requests, predictions)
-                pairs = [(asked.answers[place], one.value) for place, one in zip(places, predictions, strict=True)]
-                differs = disagreement(asked.serving.manifest.task, pairs)
-                self._note(asked.tell, Shadowed(model, arm, "predicted", due, seconds, differs))
+                if work.log is not None:
+                    work.log.add(request_id, requests, predictions)
+                pairs = [(work.answers[place], one.value) for place, one in zip(places, predictions, strict=True)]
+                differs = disagreement(work.serving.manifest.task, pairs)
+                self._note(work.tell, Shadowed(model, arm, "predicted", due, seconds, differs))
         except Exception as error:  # whatever a new build does, its champion's answers go on
-            self._note(asked.tell, Shadowed(model, arm, "failed", due))
+            self._note(work.tell, Shadowed(model, arm, "failed", due))
             if not self._complained:
                 self._complained = True
                 _log.warning(

@@ -41,9 +41,9 @@ class CommonType:
 
 def has_no_value(lake: LakeReader, table: TableName, column: str) -> bool:
     """Whether a stored column is null in every row that can be read, so that its type is a placeholder's."""
-    held = _held(quoted(column), ())
+    has_value = _holds_value(quoted(column), ())
     return not without_unreadable(
-        lake, table, lambda unreadable: _is_held(lake.connection, rows_without(lake, table, unreadable), held)
+        lake, table, lambda unreadable: _is_held(lake.connection, rows_without(lake, table, unreadable), has_value)
     )
 
 
@@ -74,7 +74,7 @@ def common_types(
         one, other = (lake.connection.sqltype(text) for text in (stored_types[name], kind))
         taken = []
         for path, one_type, other_type in _differences(one, other):
-            value = _held(quoted(name), path)
+            value = _holds_value(quoted(name), path)
             if not _is_held(lake.connection, staged, value):
                 taken.append(str(one_type))
             elif not _is_held(lake.connection, stored, value):
@@ -91,16 +91,16 @@ def _is_held(connection: duckdb.DuckDBPyConnection, rows: str, value: str) -> bo
     return bool(connection.execute(f"SELECT 1 FROM {rows} WHERE {value} LIMIT 1").fetchall())  # stops at the first
 
 
-def _held(value: str, path: _Path) -> str:
+def _holds_value(value: str, path: _Path) -> str:
     """The SQL of whether a column holds a value at a place."""
     if not path:
         return f"{value} IS NOT NULL"
     (kind, name), *inner = path
     if kind == "struct":
-        return _held(f"struct_extract({value}, {literal(name)})", tuple(inner))
+        return _holds_value(f"struct_extract({value}, {literal(name)})", tuple(inner))
     values = value if kind == "list" else f"map_{name}s({value})"
     item = f"_fti_item{len(inner)}"
-    return f"coalesce(len(list_filter({values}, lambda {item}: {_held(item, tuple(inner))})) > 0, false)"
+    return f"coalesce(len(list_filter({values}, lambda {item}: {_holds_value(item, tuple(inner))})) > 0, false)"
 
 
 def _differences(one: Any, other: Any, path: _Path = ()) -> Iterator[tuple[_Path, Any, Any]]:

@@ -169,9 +169,9 @@ def _read_by(lake: Lake, files: Sequence[DataFile]) -> frozenset[int]:
     )
 
 
-def files_answer(lake: Lake, table: TableName, asked: Sequence[DataFile], select: str, predicate: str) -> list[str]:
+def files_answer(lake: Lake, table: TableName, of_table: Sequence[DataFile], select: str, predicate: str) -> list[str]:
     """Ask some files of a table, rows that are deleted in them too; nothing if none has the columns, as of an earlier table."""
-    paths = ", ".join(literal(file.path) for file in asked)
+    paths = ", ".join(literal(file.path) for file in of_table)
     if not paths:
         return []
     files = f"read_parquet([{paths}], union_by_name => true, hive_partitioning => false, filename => '{_FILE}')"

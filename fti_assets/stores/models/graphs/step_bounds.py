@@ -87,15 +87,15 @@ class Scope:
     def is_sized_by_shapes(self, name: str) -> bool:
         """Whether no value of the data decides how large a tensor is, so that it grows with what is asked alone."""
         waiting: list[tuple[Scope, str]] = [(self, name)]
-        seen: set[tuple[int, str]] = set()
+        visited: set[tuple[int, str]] = set()
         while waiting:
             scope_of, one = waiting.pop()
             scope = scope_of._of(one)
             if scope is None:
                 return False
-            if (id(scope), one) in seen:
+            if (id(scope), one) in visited:
                 continue
-            seen.add((id(scope), one))
+            visited.add((id(scope), one))
             if one in scope.growing:
                 return False
             if one in scope.inputs:
@@ -103,9 +103,9 @@ class Scope:
                 waiting += [(origin.scope, origin.name)] if isinstance(origin, Outside) else []
             elif one in scope.makers:
                 node = scope.makers[one]
-                known = node.is_standard or node.domain == "ai.onnx.ml"
+                has_shape_rules = node.is_standard or node.domain == "ai.onnx.ml"
                 values = [node.inputs[at] for at in _MAKE.get(node.op, ()) if at < len(node.inputs)]
-                if not known or node.graphs or any(scope.bound(value) is None for value in values if value):
+                if not has_shape_rules or node.graphs or any(scope.bound(value) is None for value in values if value):
                     return False
                 waiting += [(scope, value) for value in node.inputs if value]
         return True

@@ -240,7 +240,7 @@ def test_threads_read_relations_beside_each_other(stores: fti.Stores) -> None:
         return sorted(found for (found,) in relations[-1].project("id").fetchall())
 
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(ids, range(40))) == [expected] * 40
+        assert list(pool.map(ids, range(12))) == [expected] * 12
 
 
 def test_a_program_that_read_relations_leaves_nothing_behind(stores: fti.Stores, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from tests.forgetting import library
 from tests.forgetting.library import ANN, CUTOFF, FIRST, LAST, PEOPLE, SOURCE
 from tests.support.instances import dagster_home
 from tests.support.partitions import range_tags
+from tests.support.worlds import made_once
 
 LOANS, RETURNS, MEMBERS, MEMBERS_2, VISITS = (
     TableName("features", name) for name in ("loans_v1", "returns_v1", "members_v1", "members_v2", "visits_v1")
@@ -72,9 +73,7 @@ def run_all(stores: fti.Stores, instance: dg.DagsterInstance | None = None) -> N
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("library")
-    run_all(stores_in(home))
-    return home
+    return made_once(tmp_path_factory, "library", lambda home: run_all(stores_in(home)))
 
 
 @pytest.fixture
@@ -108,11 +107,10 @@ def rows(lake: Lake, table: TableName, snapshot: int | None = None) -> Counter[t
     return Counter(lake.rows(table, snapshot=snapshot, with_partition=True).fetchall())
 
 
-def is_hers(lake: Lake, table: TableName, row: tuple[Any, ...]) -> bool:
-    """By the source itself: whose loan it is, or whose name stands in it."""
+def hers(lake: Lake, table: TableName, among: Counter[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+    """Her rows among those of a table, by the source itself: whose loan it is, or whose name stands in it."""
     columns = [*lake.types(table), "_partition"]
-    named = dict(zip(columns, row, strict=True))
-    return ANN in row or named.get("loan_id") in HERS
+    return {row for row in among if ANN in row or dict(zip(columns, row, strict=True)).get("loan_id") in HERS}
 
 
 def everything(lake: Lake) -> dict[TableName, Counter[tuple[Any, ...]]]:
@@ -125,7 +123,8 @@ def test_forgotten_key_leaves_all_versions_and_predictions_only(stores: fti.Stor
     done = forget_in(stores)
     touched = {MEMBERS, MEMBERS_2, ANSWERS}
     for table, old in before.items():
-        left = Counter({row: n for row, n in old.items() if not (table in touched and is_hers(lake, table, row))})
+        gone = hers(lake, table, old) if table in touched else set()
+        left = Counter({row: n for row, n in old.items() if row not in gone})
         assert rows(lake, table) == left
         assert (left != old) == (table in touched)
         for partition, record in lake.ledger(table).items():
@@ -163,7 +162,7 @@ def test_report_says_which_datasets_snapshots_models_and_groups_hold_it(stores: 
     done = forget_in(stores)
     text = as_text(done)
     (of_dataset,) = [held for held in done.tables if held.kind == "dataset"]
-    assert of_dataset.occurrences.rows == {CUTOFF: sum(1 for row in rows(lake, DATASET) if is_hers(lake, DATASET, row))}
+    assert of_dataset.occurrences.rows == {CUTOFF: len(hers(lake, DATASET, rows(lake, DATASET)))}
     assert list(of_dataset.made_from) == [build.snapshot]
     assert f"in 1 partitions ('{CUTOFF}'), made from snapshots {build.snapshot}" in text
     assert list(done.snapshots) == [*held, *range(newest + 1, lake.snapshot() + 1)]  # the dataset holds it still
@@ -177,7 +176,7 @@ def test_report_says_which_datasets_snapshots_models_and_groups_hold_it(stores: 
 
 def _holds(lake: Lake, table: TableName, snapshot: int) -> bool:
     try:
-        return any(is_hers(lake, table, row) for row in rows(lake, table, snapshot))
+        return bool(hers(lake, table, rows(lake, table, snapshot)))
     except (FtiError, duckdb.Error):
         return False
 
@@ -229,9 +228,9 @@ SOURCE_VISITS = [(row.borrower, row.t, row.loan_id % 2) for row in SOURCE.itertu
 
 def test_spine_is_forgotten_by_column_that_joins_others_to_it(stores: fti.Stores, lake: Lake) -> None:
     done = forget_in(stores, "loans", {"borrower": ANN}, expire=True)
-    assert not [row for row in rows(lake, LOANS) if is_hers(lake, LOANS, row)]
-    assert not [row for row in rows(lake, ANSWERS) if is_hers(lake, ANSWERS, row)]
-    assert not [row for row in rows(lake, DATASET) if is_hers(lake, DATASET, row)]
+    assert not hers(lake, LOANS, rows(lake, LOANS))
+    assert not hers(lake, ANSWERS, rows(lake, ANSWERS))
+    assert not hers(lake, DATASET, rows(lake, DATASET))
     assert {table: command for table, (_, command) in done.elsewhere.items()} == {
         "features.members_v1": "fti forget members --key person=..."
     }
@@ -263,7 +262,7 @@ def test_expire_leaves_no_file_that_holds_it(stores: fti.Stores, home: Path, lak
     for file in (path for path in home.rglob("*") if path.is_file()):
         assert ANN.encode() not in file.read_bytes(), f"{file} has her name"
     for table in (LOANS, DATASET, ANSWERS):
-        assert not [row for row in rows(lake, table) if is_hers(lake, table, row)]
+        assert not hers(lake, table, rows(lake, table))
     assert {table: rows(lake, table) for table in others} == others
     left = json.loads(lake.ledger(DATASET)[CUTOFF].record)
     splits = Counter(row["split"] for row in lake.rows(DATASET).df().to_dict("records"))

@@ -22,19 +22,22 @@ from tests.support.visits import (
     stores_in,
     visits,
 )
+from tests.support.worlds import made_once
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lake with a week, and a champion of each model with the cutoff on the fifth, made once."""
-    root = tmp_path_factory.mktemp("trained")
-    with clock.at("2013-01-09T00:00:00"), dg.DagsterInstance.ephemeral() as instance:
-        run(visits, outcomes, crowds, span=("01", "07"), stores=stores_in(root), instance=instance)
-        run(shops, stores=stores_in(root), instance=instance)
-        models = (BUYER, SORTER, SCORER, NETWORK, LEAN)
-        declared = [one for declaration in models for one in (declaration.dataset, declaration)]
-        run(*declared, stores=stores_in(root), instance=instance, partition_key="2013-01-05")
-    return root
+    """A lake with a week, and a champion of each model with the cutoff on the fifth, made once for all processes."""
+
+    def make(root: Path) -> None:
+        with clock.at("2013-01-09T00:00:00"), dg.DagsterInstance.ephemeral() as instance:
+            run(visits, outcomes, crowds, span=("01", "07"), stores=stores_in(root), instance=instance)
+            run(shops, stores=stores_in(root), instance=instance)
+            models = (BUYER, SORTER, SCORER, NETWORK, LEAN)
+            declared = [one for declaration in models for one in (declaration.dataset, declaration)]
+            run(*declared, stores=stores_in(root), instance=instance, partition_key="2013-01-05")
+
+    return made_once(tmp_path_factory, "visits", make)
 
 
 @pytest.fixture

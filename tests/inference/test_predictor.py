@@ -847,8 +847,8 @@ def in_a_child(work: Callable[[], bool]) -> None:
 def test_children_predict_that_are_forked_while_threads_predict(world):
     predictor = world.load()
     expected = predictor.predict(REQUEST, at=NOON).value
-    with predicting(predictor, 4):
-        for _ in range(40):
+    with predicting(predictor, 2):
+        for _ in range(15):
             in_a_child(lambda: all(predictor.predict(REQUEST, at=NOON).value == expected for _ in range(5)))
 
 
@@ -881,7 +881,7 @@ def test_champions_that_come_and_go_leave_no_file_open(world):
     both = [world.publish(token) for token in (2, 3)]
     predictor = world.load()
     opened = []
-    with predicting(predictor, 8):
+    with predicting(predictor, 2):
         for flip in range(30):
             world.promote(both[flip % 2])
             predictor.predict(REQUEST, at=NOON)

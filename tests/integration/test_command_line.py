@@ -14,7 +14,8 @@ import pytest
 
 import fti_assets as fti
 from examples.flight_delays.features import planes, weather
-from examples.flight_delays.sources import SCHEMAS
+from examples.flight_delays.sources import SCHEMAS, LandingZone
+from fti_assets import testing
 
 ROOT = Path(__file__).parents[2]
 DAGSTER = Path(sys.executable).parent / "dagster"
@@ -97,8 +98,8 @@ def test_a_lookup_is_materialized_without_a_partition(home: Path) -> None:
 
 
 def test_stored_rows_stay_when_new_ones_are_refused(home: Path) -> None:
-    code, said = materialize(home, "weather_v1", "--partition", "2013-06-01")
-    assert code == 0, said
+    landing = LandingZone(folder=str(home / "landing"))
+    testing.materialize(weather, stores=stores(home), partition="2013-06-01", resources={"landing": landing})
     stored = fti.read(weather, stores=stores(home))
     assert stored["precip"].tolist() == [0.0] * 72
 

@@ -11,7 +11,7 @@ from scipy import integrate, stats
 from fti_assets.core.rollouts.rollout import Arm, Rollout
 from fti_assets.monitoring.experiments.bandit import DRAWS, chances, shares_by_chance
 from fti_assets.monitoring.experiments.samples import Sample
-from tests.support.examples import examples
+from tests.support.examples import examples, repetitions
 
 ARMS = ("champion", "one", "two")
 
@@ -72,7 +72,7 @@ def test_shares_keep_the_least_and_come_to_one(weights, part):
 def test_a_bandit_finds_the_best_arm_and_loses_less_than_equal_shares():
     """Bandits of 15 rounds with 400 keys each, from fixed seeds."""
     rates = {"champion": 0.10, "one": 0.20, "two": 0.12}
-    found, gained, runs = 0, 0, examples(20)
+    found, gained, runs = 0, 0, repetitions(20)
     for seed in range(runs):
         rng = np.random.Generator(np.random.PCG64(seed))
         figures: dict[str, list[float]] = {arm: [] for arm in rates}

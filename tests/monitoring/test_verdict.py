@@ -11,10 +11,10 @@ from scipy import stats
 from fti_assets.monitoring.experiments.comparison import compare
 from fti_assets.monitoring.experiments.samples import Sample
 from fti_assets.monitoring.experiments.verdict import Terms, Verdict, judge
-from tests.support.examples import examples
+from tests.support.examples import repetitions
 
 START = datetime(2026, 3, 1)
-RUNS = examples(250)
+RUNS = repetitions(250)
 """So many experiments of a kind are simulated, from a fixed seed."""
 HALVES = {"champion": 0.5, "challenger": 0.5}
 
@@ -151,13 +151,13 @@ def test_shares_that_are_not_as_planned_decide_nothing():
 def test_planned_shares_are_rarely_taken_for_others():
     rng = np.random.Generator(np.random.PCG64(3))
     wrong = 0
-    for _ in range(examples(1000)):
+    for _ in range(repetitions(1000)):
         keys = int(rng.binomial(2000, 0.3))
         counted = {"champion": sample(np.zeros(0), 2000 - keys), "challenger": sample(np.zeros(0), keys)}
         wrong += compare(counted, {"champion": 0.7, "challenger": 0.3}, higher_is_better=True, confidence=0.95)[
             "challenger"
         ].is_mismatched
-    assert wrong <= at_most(0.001, examples(1000))
+    assert wrong <= at_most(0.001, repetitions(1000))
 
 
 def test_labels_that_one_arm_loses_are_a_mismatch():

@@ -150,10 +150,9 @@ def test_several_damaged_files_of_range_are_replaced_together(store: OfflineStor
         assert [of(lake, key) for key in "abcd"] == [{1}] * 4
 
 
-@pytest.mark.parametrize(
-    "damage", [Path.unlink, cut, empty, footer]
-)  # a file whose footer is whole goes in one transaction
-@pytest.mark.parametrize("number", [1, 2], ids=["the same rows", "others"])
+@pytest.mark.parametrize(  # a file whose footer is whole goes in one transaction
+    ("damage", "number"), [(Path.unlink, 1), (cut, 2), (empty, 1), (footer, 2)]
+)
 def test_damage_is_told_until_the_partition_is_whole(
     store: OfflineStore, damage: Callable[[Path], None], number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

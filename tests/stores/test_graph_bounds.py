@@ -15,7 +15,7 @@ from fti_assets.stores.models.graphs.bounds import check_bounds
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.graphs.onnx_parts import Model
 from tests.graphs import graph_that_loops_above
-from tests.support.examples import examples
+from tests.support.examples import repetitions
 
 HEAD = '<ir_version: 9, opset_import: ["" : 17, "own" : 1]>'
 BODY = "<body = b (int64 i, bool c, float[n] a) => (bool d, float[n] e) { d = Identity(c)  e = Add(a, one) }>"
@@ -217,7 +217,7 @@ def test_damaged_bytes_are_a_value_error_or_read() -> None:
     draw = random.Random(7)
     whole = [graph.SerializeToString() for graph in (*ENDLESS.values(), long_attributes())]
     refused = 0
-    for _ in range(examples(2_000)):
+    for _ in range(repetitions(2_000)):
         data = bytearray(draw.choice(whole))
         for _ in range(draw.randint(1, 4)):
             data[draw.randrange(len(data))] = draw.randrange(256)

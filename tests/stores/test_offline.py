@@ -23,7 +23,7 @@ from fti_assets.core.times import instant
 from fti_assets.errors import NotMaterializedError, SchemaChangedError, StoreError
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
-from tests.support.examples import examples
+from tests.support.examples import repetitions
 
 ROOT = Path(__file__).parents[2]
 WEATHER = TableName("features", "weather_v1")
@@ -433,7 +433,7 @@ for line in sys.stdin:
 def test_killed_writer_leaves_old_rows_or_new(store: OfflineStore) -> None:
     chance = random.Random(7)
     command = [sys.executable, "-c", FORKED_WRITER, str(store.root)]
-    kills, acknowledged = examples(8), 0
+    kills, acknowledged = repetitions(8), 0
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdin is not None
         assert parent.stdout is not None

@@ -13,7 +13,7 @@ from fti_assets.training.datasets.checks import ROW_SPLIT, VISIBLE_LABEL, judge_
 from fti_assets.training.datasets.orders import in_runs, maybe_in_runs
 from tests.features import oracles
 from tests.features.oracles import START
-from tests.support.examples import examples
+from tests.support.examples import repetitions
 
 KINDS = {"integer": "BIGINT", "number": "DOUBLE", "timestamp": "TIMESTAMP"}
 
@@ -71,7 +71,7 @@ def drawn(draw: random.Random, kind: str, classes: list[str]) -> list[Any]:
 def test_runs_are_those_of_a_brute_force_search(kind: str) -> None:
     draw, results = random.Random(kind), set()
     with oracles.connection() as connection:
-        for _ in range(examples(60)):
+        for _ in range(repetitions(60)):
             rows, labels = (
                 draw.choice([12, 30, 60, 120]),
                 draw.choice(["ab", "ab", "abc", "aaaaaaaaab", "aaaaaaaaabc", "abcdef"]),

@@ -178,7 +178,10 @@ def test_label_copies_are_found_and_one_difference_clears(connection: duckdb.Duc
     found = problems(connection, FLAG, yes, code=("number", codes), noise=("number", amounts))
     assert "'code' alone tells the label" in found["features_do_not_tell_label"]
     wrong[12_345] = next(code for code in codes if (code in (1.5, 4.5)) != yes[12_345])
-    assert problems(connection, FLAG, yes, code=("number", wrong), noise=("number", amounts)) == {}
+    found = problems(connection, FLAG, yes, code=("number", wrong), noise=("number", amounts))
+    assert found["features_do_not_tell_label"].startswith(
+        "'code' alone predicts the label 'paid' of 29999 of 30000 rows:"
+    )
 
 
 @pytest.mark.parametrize("rows", [20, 40, 200])

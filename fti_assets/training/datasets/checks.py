@@ -17,6 +17,7 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.coverage import ROW, Coverage
 from fti_assets.training.datasets.dataset import APART, JOINS, PAST, UNKNOWN, VARYING
+from fti_assets.training.datasets.near_tellers import near_tellers, told_in_words
 from fti_assets.training.datasets.tellers import tellers_of_train
 from fti_assets.training.datasets.telling import LabelFacts
 
@@ -76,10 +77,17 @@ def judge_rows(
         ways.append(
             f"{listed(train_tells)} alone tells the label {label.name!r} of every one of the {trained} train rows"
         )
+    left = [feature for feature in telling if feature.name not in {*tells, *train_tells}]
+    near = near_tellers(connection, table, left, of_all)
+    ways += told_in_words(near, label, total)
     return [
         lost_joins(coverage, total, in_train),
         dull_features(VARYING, total, null=null, one=one, in_train=in_train),
-        _verdict(APART, len(tells) + len(train_tells), f"{', and '.join(ways)}: is it known at the prediction time?"),
+        _verdict(
+            APART,
+            len(tells) + len(train_tells) + len(near),
+            f"{', and '.join(ways)}: is it known at the prediction time?",
+        ),
         _verdict(
             UNKNOWN,
             in_time,

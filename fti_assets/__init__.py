@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from fti_assets.stores.sources.parquet_files import ParquetFiles as ParquetFiles
     from fti_assets.stores.sources.tables import DuckDBTable as DuckDBTable
     from fti_assets.stores.sources.tables import PostgresTable as PostgresTable
+    from fti_assets.training.composite import composite as composite
     from fti_assets.training.datasets.split import RandomSplit as RandomSplit
     from fti_assets.training.datasets.split import TimeSplit as TimeSplit
     from fti_assets.training.encoders.encoders import Embedding as Embedding
@@ -99,6 +100,7 @@ _NAMES = {
     "stores.sinks.postgres": "PostgresSink",
     "stores.sources.parquet_files": "ParquetFiles",
     "stores.sources.tables": "DuckDBTable PostgresTable",
+    "training.composite": "composite",
     "training.datasets.split": "RandomSplit TimeSplit",
     "training.encoders.encoders": "Embedding OneHot Passthrough Standardize",
     "training.judging.evaluation": "Evaluation",

@@ -23,7 +23,7 @@ from fti_assets.orchestration.declaration import Declaration, TableDeclaration, 
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.orchestration.signature import parameters_of
 from fti_assets.stores.models.store import ModelStore
-from fti_assets.training.models.model import Model
+from fti_assets.training.models.model import Servable
 from fti_assets.training.views.needed_groups import NeededGroup, changes_of, needed_groups, side_by_side
 
 # One object each, since Dagster merges definitions only if their resources and executors are the same objects.
@@ -204,7 +204,7 @@ def _refuse_retired_versions(declarations: Sequence[Declaration], stores: Any) -
         declaration.table_name: declaration for declaration in declarations if isinstance(declaration, FeatureGroup)
     }
     for model in declarations:
-        if not isinstance(model, Model):
+        if not isinstance(model, Servable):
             continue
         aliases = store.aliases(model.name)
         if aliases.champion is not None:
@@ -222,12 +222,12 @@ def _refuse_unservable(
     declarations: Sequence[Declaration],
 ) -> None:
     try:
-        view = store.manifest(model, build).view
+        manifest = store.manifest(model, build)
     except (NotMaterializedError, DamagedError) as lost:
         warnings.warn(f"the {role} of model {model!r} is lost: {lost}; promote another with fti promote", stacklevel=4)
         return
     learner = f"the {role} {build} of model {model!r}"
-    needed = needed_groups(view)
+    needed = needed_groups(manifest.view)
     gone = [group for group in needed if group.table_name not in groups]
     if gone:
         raise DeclarationError(
@@ -237,7 +237,7 @@ def _refuse_unservable(
         )
     for group in needed:
         _refuse_other_meaning(groups[group.table_name], group, learner, declarations)
-    for call in view.on_demand:
+    for call in manifest.on_demand:
         try:
             check_source(call)
         except PredictionError as problem:  # no error, since the model could not be trained again then

@@ -95,3 +95,23 @@ def doubled_sum(f0: np.ndarray, g0: np.ndarray) -> dict[str, np.ndarray]:
 @fti.on_demand(outputs={"digits": int})
 def last_digits(card: np.ndarray) -> dict[str, np.ndarray]:
     return {"digits": card % 1000}
+
+
+@fti.on_demand(outputs={"stake": float, "is_certain": bool, "club": float})
+def stake(buyer: np.ndarray, scorer: np.ndarray, sorter_club: np.ndarray, queue: np.ndarray) -> dict[str, np.ndarray]:
+    """What a composite of the visits' models makes of their answers and of a feature that may be missing."""
+    return {
+        "stake": buyer * (1 + scorer) + np.nan_to_num(queue),
+        "is_certain": (buyer > 0.9) | (buyer < 0.1),
+        "club": sorter_club,
+    }
+
+
+@fti.on_demand(outputs={"stake": float})
+def missing_stake(buyer: np.ndarray, queue: np.ndarray) -> dict[str, np.ndarray]:
+    return {"stake": buyer * queue}
+
+
+@fti.on_demand(outputs={"word": str})
+def worded(buyer: np.ndarray) -> dict[str, np.ndarray]:
+    return {"word": np.where(buyer > 0.5, "yes", "no")}

@@ -14,7 +14,7 @@ from fti_assets.components.declaring import ComponentTree, DeclaringComponent, n
 from fti_assets.components.feature_view import FeatureViewComponent
 from fti_assets.components.reference import construct, encoders_of
 from fti_assets.components.scaffold import ModelScaffolder, PredictionsScaffolder
-from fti_assets.core.manifest import Task
+from fti_assets.core.manifest import ModelTask
 from fti_assets.core.names import versioned
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.training.datasets.dataset import TrainingDataset
@@ -44,7 +44,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
 
     function: PythonObject
     dataset: str
-    task: Task
+    task: ModelTask
     name: str | None = None
     version: int = 1
     encoders: Mapping[str, str | Mapping[str, Any]] | None = None

@@ -12,14 +12,25 @@ from fti_assets.core.records import record
 from fti_assets.core.times import Times
 from fti_assets.core.types import ColumnType, InputType
 
-Task = Literal["binary", "multiclass", "regression"]
+ModelTask = Literal["binary", "multiclass", "regression"]
+Task = Literal["binary", "multiclass", "regression", "composite"]
+"""What a build does; a composite answers with what several models answer."""
+
 Status = Literal["accepted", "rejected"]
 
 DECLARED = "__fti_on_demand__"
 """The attribute of a function that was declared an on-demand feature, which says what it meant then: an app runs no other."""
 
-OUTPUT_NAMES: dict[Task, str] = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
+OUTPUT_NAMES: dict[Task, str] = {
+    "binary": "probability",
+    "multiclass": "probabilities",
+    "regression": "value",
+    "composite": "answers",
+}
 """The graph output that holds a prediction's value, by task."""
+
+BY_NAME: tuple[Task, ...] = ("multiclass", "composite")
+"""The tasks whose answer is several numbers, each with a name."""
 
 NOT_NULLABLE = "not_nullable"
 """Pandera's name of the check that a column holds no null."""
@@ -241,6 +252,35 @@ class DatasetRecord:
 
 
 @record(frozen=True)
+class MemberRecord:
+    """A model within a composite: the build, the hash of its graph, and what its answers are called in the order of the graph's columns."""
+
+    model: str
+    build: str
+    task: ModelTask
+    sha256: str
+    answers: tuple[str, ...]
+
+
+@record(frozen=True)
+class CompositeRecord:
+    """What a composite is made of.
+
+    ``feeds`` names the model whose answer fills a field that later models take from the request. ``function`` makes the composite's
+    answers of the models' and of features; without one the models' answers are the composite's.
+    """
+
+    members: tuple[MemberRecord, ...]
+    feeds: dict[str, str] = field(default_factory=dict)
+    function: OnDemandCall | None = None
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What the columns of the graph's output are called."""
+        return tuple(name for member in self.members for name in member.answers)
+
+
+@record(frozen=True)
 class ModelManifest:
     """Everything about one build of a model, immutable once written.
 
@@ -248,7 +288,8 @@ class ModelManifest:
     training found about the features. ``asset_key`` is
     the key of the asset that made it. ``latency_goal`` is within how many seconds a server is to answer a request. A build of the
     kind "graph" is a graph that was published as it was: it has inputs of its own and no features, and its view, dataset and task mean
-    nothing.
+    nothing. A composite has what its models have together: their views as one, and no dataset, encoders or metrics of its own; what it
+    is made of is in ``composite``, and ``classes`` are the names of its answers.
     """
 
     model: str
@@ -278,12 +319,31 @@ class ModelManifest:
     warnings: tuple[str, ...] = ()
     latency_goal: float | None = None
     kind: Literal["model", "graph"] = "model"
+    composite: CompositeRecord | None = None
     format: int = 1
 
     @property
     def reference(self) -> str:
         """The build as aliases and errors name it: ``v1/20130501T000000Z-1f9ac3d2``."""
         return f"v{self.version}/{self.build}"
+
+    @property
+    def answers_by_name(self) -> bool:
+        """Whether an answer is several numbers, each under a name of ``classes``."""
+        return self.task in BY_NAME
+
+    @property
+    def on_demand(self) -> tuple[OnDemandCall, ...]:
+        """The functions of the user's own that an answer takes, in the order in which they run."""
+        last = () if self.composite is None or self.composite.function is None else (self.composite.function,)
+        return (*self.view.on_demand, *last)
+
+    @property
+    def graph_width(self) -> int | None:
+        """How many numbers the graph gives for a row; None for one number that is no list."""
+        if not self.answers_by_name:
+            return None
+        return len(self.classes if self.composite is None else self.composite.answers)
 
 
 @record(frozen=True)

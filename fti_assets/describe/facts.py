@@ -14,8 +14,9 @@ from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import Stores
+from fti_assets.training.composites.composite import Composite
 from fti_assets.training.datasets.dataset import TrainingDataset
-from fti_assets.training.models.model import Model
+from fti_assets.training.models.model import Model, Servable
 
 UNSTATED = "not stated"
 _FRAMEWORKS = {
@@ -132,6 +133,21 @@ def model_facts(
     }
 
 
+def composite_facts(composite: Composite, spec: Any, starts: list[str], stores: Stores | None) -> dict[str, Any]:
+    """What a composite is made of, and where it is registered."""
+    function = composite.function
+    return {
+        "asset": spec.key.to_user_string(),
+        "task": composite.task,
+        "models": [model.asset_name for model in composite.models],
+        **({"feeds": dict(composite.feeds)} if composite.feeds else {}),
+        **({} if function is None else {"combine": f"{function.name} version {function.version}"}),
+        "trigger": starts,
+        "promotion": composite.promote,
+        "registry": _registry(composite, stores),
+    }
+
+
 def _tracking(definitions: dg.Definitions) -> str:
     resources = (definitions.resources or {}).values()
     with_mlflow = any("mlflow" in type(resource).__module__.lower() for resource in resources)
@@ -139,7 +155,7 @@ def _tracking(definitions: dg.Definitions) -> str:
     return f"MLflow, {own}" if with_mlflow else own
 
 
-def _registry(model: Model, stores: Stores | None) -> dict[str, Any]:
+def _registry(model: Servable, stores: Stores | None) -> dict[str, Any]:
     """Where the model store is and what it serves; the store is read, never made."""
     if stores is None or isinstance(stores.models, dg.EnvVar):
         return {"store": "known when it runs", "champion": None}
@@ -176,10 +192,10 @@ def _sinks(predictions: BatchPredictions) -> str:
     return ", ".join([*places, *(sink.place for sink in predictions.sinks)])
 
 
-def online_inference(model: Model, spec: Any, stores: Stores | None) -> dict[str, Any]:
+def online_inference(model: Servable, spec: Any, stores: Stores | None) -> dict[str, Any]:
     """Whether a model can be asked online, and how."""
     view = model.view
-    joined = [group for group in view.groups if group is not view.spine and group is not view.label.group]
+    joined = model.feature_groups
     offline = [group.table_name for group in joined if not group.online]
     online = None if stores is None or isinstance(stores.online, dg.EnvVar) else str(stores.online_store())
     return {

@@ -20,6 +20,7 @@ from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.orchestration.declaration import Declaration, declaration_of, walk
+from fti_assets.training.composites.composite import Composite
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.models.model import Model
 from fti_assets.training.views.view import FeatureView
@@ -28,6 +29,7 @@ _KINDS = {
     FeatureGroup: "feature group",
     TrainingDataset: "training dataset",
     Model: "model",
+    Composite: "composite",
     BatchPredictions: "batch predictions",
     PredictionLog: "prediction log",
 }

@@ -9,6 +9,7 @@ import dagster as dg
 
 from fti_assets.describe.facts import (
     batch_inference,
+    composite_facts,
     dataset_facts,
     feature_pipeline,
     log_facts,
@@ -20,6 +21,7 @@ from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.orchestration.declaration import declaration_of
 from fti_assets.orchestration.resources import STORES, Stores
+from fti_assets.training.composites.composite import Composite
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.models.model import Model
 
@@ -60,6 +62,9 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
             case Model() as model:
                 system["models"].append(model_facts(model, spec, starts, stores, definitions))
                 system["online"].append(online_inference(model, spec, stores))
+            case Composite() as composite:
+                system["models"].append(composite_facts(composite, spec, starts, stores))
+                system["online"].append(online_inference(composite, spec, stores))
             case BatchPredictions() as predictions:
                 system["batch"].append(batch_inference(predictions, spec, starts))
             case PredictionLog() as log:

@@ -35,6 +35,7 @@ class Experiment(TableDeclaration):
     @property
     def model(self) -> Model:
         """Whose arms it compares."""
+        assert isinstance(self.log.model, Model)  # a composite has no label to compare by
         return self.log.model
 
     @property

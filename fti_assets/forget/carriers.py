@@ -17,7 +17,7 @@ from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.orchestration.declaration import Declaration, walk
 from fti_assets.training.datasets.dataset import TrainingDataset
-from fti_assets.training.views.view import FeatureView
+from fti_assets.training.views.terms import ViewTerms
 
 Values = Mapping[str, str]
 """The column of a table that holds each part of the entity's key, and that part as text."""
@@ -147,7 +147,7 @@ def _unique(all_values: Iterable[Values]) -> list[Values]:
     return list({tuple(sorted(one.items())): one for one in all_values}.values())
 
 
-def views_of(declarations: Sequence[Declaration]) -> list[FeatureView]:
+def views_of(declarations: Sequence[Declaration]) -> list[ViewTerms]:
     """The views of all datasets, models and predictions."""
     return list(dict.fromkeys(one.view for one in walk(declarations) if isinstance(one, TrainingDataset)))
 
@@ -158,7 +158,7 @@ def name_of(table: TableName) -> str:
     return versioned[1] if versioned else table.name
 
 
-def _joined(view: FeatureView) -> Iterator[Selection]:
+def _joined(view: ViewTerms) -> Iterator[Selection]:
     """The groups that a view joins to its spine, the label's included."""
     for feature in [*view.features, view.label.column]:
         if not isinstance(feature, OnDemand):
@@ -167,7 +167,7 @@ def _joined(view: FeatureView) -> Iterator[Selection]:
                 yield selection
 
 
-def spine_values(view: FeatureView, group: str, values: Values) -> Iterator[Values]:
+def spine_values(view: ViewTerms, group: str, values: Values) -> Iterator[Values]:
     """How a group's entity is found in a view's spine: as it is, or by each join to the group."""
     if view.spine.name == group:
         yield dict(values)
@@ -181,7 +181,7 @@ def spine_values(view: FeatureView, group: str, values: Values) -> Iterator[Valu
                 yield mapped
 
 
-def _group_values(view: FeatureView, table: TableName, values: Values) -> Iterator[Values]:
+def _group_values(view: ViewTerms, table: TableName, values: Values) -> Iterator[Values]:
     """How a spine's entity is found in a group that is joined by the columns which name it."""
     for selection in _joined(view):
         by = {selection.spine_keys.get(key, key): key for key in selection.group.keys}

@@ -20,7 +20,7 @@ from fti_assets.inference.serving.log.lines import Redaction
 from fti_assets.orchestration.declaration import Declaration
 from fti_assets.stores.files import readable, write_atomically, written
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.training.models.model import Model
+from fti_assets.training.models.model import Servable
 
 REQUEST_COLUMN = "request"
 _LOOK_SECONDS = 0.2
@@ -69,7 +69,7 @@ class LogFolder:
 def log_folders(declarations: Sequence[Declaration], group: str, key: Values, folder: Path) -> list[LogFolder]:
     """The logs of the models whose requests bring a group's key, declared or not."""
     results = []
-    for model in dict.fromkeys(one for one in declarations if isinstance(one, Model)):
+    for model in dict.fromkeys(one for one in declarations if isinstance(one, Servable)):
         request_keys = list(spine_values(model.view, group, key))
         if request_keys and (folder / model.name).is_dir():
             results.append(LogFolder(model.name, folder / model.name, request_keys))

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Unpack
 
 from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.manifest import BY_NAME
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
@@ -19,15 +20,16 @@ from fti_assets.inference.batch.top import TopK
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.stores.sinks.sink import Sink
+from fti_assets.training.composites.composite import Composite
 from fti_assets.training.datasets.dataset import checked_catch_up
-from fti_assets.training.models.model import Model
+from fti_assets.training.models.model import Model, Servable
 
 
 @checked_arguments(options=AssetOptions)
 def batch_predictions(
     *,
     name: str,
-    model: Model | Sequence[Model],
+    model: Model | Composite | Sequence[Model | Composite],
     version: int = 1,
     top: TopK | None = None,
     schema: Any = None,
@@ -46,8 +48,9 @@ def batch_predictions(
 
     Args:
         name: the name of the predictions.
-        model: whose answers they are. A list of models whose views share a spine gives each columns of its own, called by the model:
-            ``delay_net_probability`` and ``delay_net_build``. Each is answered by the build that the rules give for that model.
+        model: whose answers they are, a model's or a composite's. A list of models whose views share a spine gives each columns of its
+            own, called by the model: ``delay_net_probability`` and ``delay_net_build``. Each is answered by the build that the rules
+            give for that model.
         version: names the asset and its table.
         top: keep the best items of each key as a list, ``fti.TopK(10, by="listener_id")``, instead of an answer for each spine row. A rerun
             keeps the stored lists, and makes those of keys that have none at that prediction time.
@@ -77,16 +80,15 @@ def batch_predictions(
         raise DeclarationError(
             f"{what}: partitions_def must be time windows, since a row belongs to its prediction time"
         )
-    if online and any(one.task == "multiclass" for one in models):
+    if online and (several := [one.name for one in models if one.task in BY_NAME]):
         raise DeclarationError(
-            f"{what}: online=True cannot hold the probabilities of several classes; leave it out, and ask a Predictor"
+            f"{what}: online=True cannot hold the several numbers that {one_of(several)} answers; leave it out, and ask a Predictor"
         )
     if top is not None:
         top.items(models[0].view.spine.keys, what=what)
-        if kinds := [one.name for one in models if one.task == "multiclass"]:
+        if kinds := [one.name for one in models if one.task in BY_NAME]:
             raise DeclarationError(
-                f"{what}: top ranks by one number, but {one_of(kinds)} answers the probabilities of several classes; rank by a binary or "
-                "a regression model"
+                f"{what}: top ranks by one number, but {one_of(kinds)} answers several; rank by a binary or a regression model"
             )
     if online_history is not None and not online:
         raise DeclarationError(f"{what}: online_history is of the online store; give online=True with it")
@@ -94,7 +96,7 @@ def batch_predictions(
         name=name,
         version=version,
         models=models,
-        by_model=not isinstance(model, Model),
+        by_model=not isinstance(model, Servable),
         top=top,
         sinks=tuple(sinks),
         schema=None if schema is None else pandera_schema(schema, what=what),
@@ -110,13 +112,13 @@ def batch_predictions(
     return predictions
 
 
-def _checked_models(model: Model | Sequence[Model], what: str) -> tuple[Model, ...]:
+def _checked_models(model: Servable | Sequence[Model | Composite], what: str) -> tuple[Servable, ...]:
     """One model or several, as several.
 
     Raises:
         DeclarationError: there is none, one comes twice, or their views have different spines.
     """
-    models = (model,) if isinstance(model, Model) else tuple(model)
+    models = (model,) if isinstance(model, Servable) else tuple(model)
     if not models:
         raise DeclarationError(f"{what}: model is an empty list: give a model, or models whose views share a spine")
     names = [one.name for one in models]

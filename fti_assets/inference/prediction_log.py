@@ -15,14 +15,20 @@ from fti_assets.inference.log.asset import log_asset, log_sensor
 from fti_assets.inference.log.log import PredictionLog, own_columns
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.partitions import is_timed
-from fti_assets.training.models.model import Model
+from fti_assets.training.composites.composite import Composite
+from fti_assets.training.models.model import Model, Servable
 
 _FIRST_DAY = "2020-01-01"
 
 
 @checked_arguments(options=AssetOptions)
 def prediction_log(
-    *, name: str, model: Model, version: int = 1, redact: Sequence[str] = (), **options: Unpack[AssetOptions]
+    *,
+    name: str,
+    model: Model | Composite,
+    version: int = 1,
+    redact: Sequence[str] = (),
+    **options: Unpack[AssetOptions],
 ) -> PredictionLog:
     """Declare a prediction log: a row for each answer that a server or an app logged, with its request, features, ages, build and arm.
 
@@ -73,7 +79,7 @@ def prediction_log(
     )
 
 
-def _days(model: Model) -> dg.TimeWindowPartitionsDefinition:
+def _days(model: Servable) -> dg.TimeWindowPartitionsDefinition:
     """UTC days, with the one of today, which others would begin only when it is over."""
     of_spine = model.view.spine.partitions_def
     first = f"{of_spine.start:%Y-%m-%d}" if is_timed(of_spine) else _FIRST_DAY

@@ -22,6 +22,7 @@ from fti_assets.inference.serving.requests.form import RequestForm
 from fti_assets.monitoring.parity import feature_differences, numbers_of
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.models.answering import Answering
 from fti_assets.stores.models.graphs.graph import Graph
 
 TOLERANCE = 1e-5
@@ -83,7 +84,7 @@ def recompute(
     plain = in_order.project(", ".join(quoted(column.name) for column in view.features)).fetchall()
     if len(plain) == 1:  # one row alone is rounded otherwise than among others
         arrays = {feature: np.repeat(values, 2) for feature, values in arrays.items()}
-    answers = graph.run(arrays)[manifest.outputs[0].name]
+    answers = Answering(manifest, graph)(arrays)
     names = [column.name for column in view.features]
     return [
         Recomputed(dict(zip(names, row, strict=True)), _plain_answer(manifest, answer))

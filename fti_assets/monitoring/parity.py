@@ -12,6 +12,7 @@ from fti_assets.core import clock
 from fti_assets.core.manifest import ModelManifest, ViewRecord
 from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.inference.serving.predictor import Predictor
+from fti_assets.stores.models.answering import Answering
 from fti_assets.stores.models.graphs.graph import Graph
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def compare(
     rows = [dict(zip(offline.columns, row, strict=True)) for row in offline.fetchall()]
     if len(rows) == 1:  # one row alone is rounded otherwise than among others
         arrays = {feature: np.repeat(values, 2) for feature, values in arrays.items()}
-    answers = graph.run(arrays)[manifest.outputs[0].name]
+    answers = Answering(manifest, graph)(arrays)
     differences: list[dict[str, Any]] = []
     largest = 0.0
     for row, answer in zip(rows, answers, strict=False):

@@ -22,12 +22,13 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.online.store import OnlineStore
 from fti_assets.testing.failures import ParityBroken
+from fti_assets.training.composites.composite import Composite
 from fti_assets.training.models.model import Model
 
 
 @checked_arguments()
 def assert_parity(
-    model: Model | str,
+    model: Model | Composite | str,
     /,
     *,
     stores: Stores,

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Unpack, get_args
 
 from fti_assets.core.arguments import caller_names, checked_arguments, checked_function
-from fti_assets.core.manifest import Task
+from fti_assets.core.manifest import ModelTask
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
@@ -27,7 +27,7 @@ from fti_assets.training.training_dataset import training_dataset
 from fti_assets.training.views.checks import check_view_encoders
 from fti_assets.training.views.view import FeatureView
 
-_DEFAULT_METRICS: dict[Task, tuple[str, ...]] = {
+_DEFAULT_METRICS: dict[ModelTask, tuple[str, ...]] = {
     "binary": ("roc_auc", "log_loss", "brier"),
     "multiclass": ("log_loss", "accuracy"),
     "regression": ("rmse", "mae", "r2"),
@@ -38,7 +38,7 @@ _DEFAULT_METRICS: dict[Task, tuple[str, ...]] = {
 def model(
     *,
     dataset: TrainingDataset | FeatureView,
-    task: Task,
+    task: ModelTask,
     name: str | None = None,
     version: int = 1,
     encoders: Mapping[str, Encoder] | None = None,
@@ -85,8 +85,8 @@ def model(
         checked_function(function, over="fti.model")
         own_name = checked_name(name or function.__name__, what="model")
         checked_version(version, what=f"model {own_name!r}")
-        if task not in get_args(Task):
-            raise DeclarationError(f"model {own_name!r} has the task {task!r}: it is {one_of(get_args(Task))}")
+        if task not in get_args(ModelTask):
+            raise DeclarationError(f"model {own_name!r} has the task {task!r}: it is {one_of(get_args(ModelTask))}")
         if promote not in get_args(Promotion):
             raise DeclarationError(f"model {own_name!r} has promote={promote!r}: it is {one_of(get_args(Promotion))}")
         no_gates = [gate for gate in gates if isinstance(gate, type) or not hasattr(gate, "judge")]
@@ -112,7 +112,9 @@ def model(
             gates_fail_run=gates_fail_run,
             promote=promote,
             catch_up=own.catch_up if catch_up is None else checked_catch_up(catch_up, what=f"model {own_name!r}"),
-            latency_goal=None if latency_goal is None else _latency_goal(latency_goal, own_name),
+            latency_goal=None
+            if latency_goal is None
+            else checked_latency_goal(latency_goal, what=f"model {own_name!r}"),
             asset_ins=ins or {},
             options={**options, "partitions_def": options.get("partitions_def") or own.partitions_def},
             to_asset=model_asset,
@@ -130,12 +132,15 @@ def _dataset_of(view: FeatureView) -> TrainingDataset:
     return training_dataset(name=f"{view.name}_dataset", version=view.version, view=view)
 
 
-def _latency_goal(value: str | timedelta, name: str) -> timedelta:
-    goal = duration(value, what=f"model {name!r}: latency_goal")
+def checked_latency_goal(value: str | timedelta, *, what: str) -> timedelta:
+    """A latency goal as a duration.
+
+    Raises:
+        DeclarationError: it is none, or zero.
+    """
+    goal = duration(value, what=f"{what}: latency_goal")
     if not goal:
-        raise DeclarationError(
-            f"model {name!r} has latency_goal={value!r}: no answer takes no time; write such as '50ms'"
-        )
+        raise DeclarationError(f"{what} has latency_goal={value!r}: no answer takes no time; write such as '50ms'")
     return goal
 
 

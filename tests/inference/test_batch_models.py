@@ -112,7 +112,10 @@ def test_models_that_cannot_answer_in_one_row_are_refused_when_declared() -> Non
 
     for models, message in (
         ([], "model is an empty list: give a model, or models whose views share a spine"),
-        ([BUYER, "lean"], "model is a list, in which 'lean' does not fit; it takes a Model or a list of Model"),
+        (
+            [BUYER, "lean"],
+            "model is a list, in which 'lean' does not fit; it takes a Model, a Composite or a list of Model or a Composite",
+        ),
         ([BUYER, LEAN, BUYER], "model has 'buyer' twice: give each model once"),
         ([BUYER, sizes], "the view of 'buyer' has the spine visits_v1, that of 'sizes' has shops_v1"),
         ([BUYER, model("buyer_probability")], None),

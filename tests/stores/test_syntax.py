@@ -24,5 +24,10 @@ def test_threads_and_forks_parse_alike() -> None:
     assert whole == [f"rows_{number}" for number in range(50)]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(names, [TEXTS] * 8)) == [whole] * 8
-    with multiprocessing.get_context("fork").Pool(2) as processes:
+    processes = multiprocessing.get_context("fork").Pool(2)
+    try:
         assert processes.map(names, [TEXTS] * 2) == [whole] * 2
+    finally:
+        # A pool's own end is a SIGTERM, which a child outlives if some test before left a handler for it here.
+        processes.close()
+        processes.join()

@@ -20,6 +20,7 @@ from fti_assets.inference.batch.predictions import PREDICTED_AT, Answer, BatchPr
 from fti_assets.inference.batch.scoring import Scorer, numbered_table, scored
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.models.answering import Answering
 from fti_assets.stores.models.graphs.execution import execution_providers
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.store import ModelStore
@@ -108,8 +109,8 @@ def _of_pass(
     columns = {answer.model.name: _scores_of(answer) for answer in predictions.answers}
     scorers = [
         Scorer(
-            *load_build(store, build.model, build.reference, providers=execution_providers()),
-            column=columns[build.model],
+            Answering(*load_build(store, build.model, build.reference, providers=execution_providers())),
+            columns[build.model],
         )
         for build in one.builds
     ]

@@ -21,7 +21,7 @@ from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import beta_accepted, build_asset
 from fti_assets.training.datasets.dataset import ANSWER_RULES
-from fti_assets.training.models.model import Model
+from fti_assets.training.models.model import Servable
 
 
 def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
@@ -83,7 +83,7 @@ def _described(predictions: BatchPredictions) -> str:
     return f"What {who} for {each}, and the {build} that answered."
 
 
-def model_dep(model: Model, partitions_def: dg.PartitionsDefinition[str] | None) -> dg.AssetDep:
+def model_dep(model: Servable, partitions_def: dg.PartitionsDefinition[str] | None) -> dg.AssetDep:
     """How answers in some partitions depend on their model."""
     if is_timed(partitions_def) and is_timed(model.partitions_def):
         with beta_accepted():

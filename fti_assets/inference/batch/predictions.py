@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import dagster as dg
 
-from fti_assets.core.manifest import OUTPUT_NAMES
+from fti_assets.core.manifest import BY_NAME, OUTPUT_NAMES
 from fti_assets.core.names import PREDICTIONS
 from fti_assets.core.times import Times
 from fti_assets.features.groups.columns import Columns, declared_columns, table_column
@@ -19,7 +19,7 @@ from fti_assets.inference.batch.top import SCORE, TopK
 from fti_assets.orchestration.declaration import TableDeclaration
 from fti_assets.stores.sinks.sink import Sink
 from fti_assets.training.datasets.dataset import identity_columns
-from fti_assets.training.models.model import Model
+from fti_assets.training.models.model import Servable
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
@@ -42,7 +42,7 @@ class PredictionConfig(dg.Config):
 class Answer:
     """What one model answers in a row: the columns of its answer, or of its list, and of the build that gave it."""
 
-    model: Model
+    model: Servable
     value: str
     build: str
 
@@ -53,7 +53,7 @@ class BatchPredictions(TableDeclaration):
 
     schema_name: ClassVar[str] = PREDICTIONS
 
-    models: tuple[Model, ...]
+    models: tuple[Servable, ...]
     by_model: bool
     """Whether the columns of an answer are called by its model, as they are when a list of models was declared."""
     top: TopK | None = None
@@ -73,9 +73,7 @@ class BatchPredictions(TableDeclaration):
     @property
     def feature_groups(self) -> list[FeatureGroup]:
         """The groups that the features of all models come from, without the spine."""
-        views = [model.view for model in self.models]
-        groups = [group for view in views for group in view.groups if group not in (view.spine, view.label.group)]
-        return list(dict.fromkeys(groups))
+        return list(dict.fromkeys(group for model in self.models for group in model.feature_groups))
 
     @property
     def answers(self) -> tuple[Answer, ...]:
@@ -124,7 +122,7 @@ class BatchPredictions(TableDeclaration):
         return Times(self.event_time)
 
     @property
-    def rests_on(self) -> list[Model]:
+    def rests_on(self) -> list[Servable]:
         """Its models."""
         return list(self.models)
 
@@ -162,4 +160,4 @@ def _kind_of(predictions: BatchPredictions, answer: Answer) -> tuple[str, str]:
     if predictions.top is not None:
         items = ", ".join((*predictions.items, SCORE))
         return f"list of ({items})", f"The {predictions.top.k} best by the answers of {name}, the best first"
-    return "MAP(VARCHAR, DOUBLE)" if answer.model.task == "multiclass" else "number", f"The answer of {name}"
+    return "MAP(VARCHAR, DOUBLE)" if answer.model.task in BY_NAME else "number", f"The answer of {name}"

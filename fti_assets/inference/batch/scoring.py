@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import duckdb
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow as pa
 from fti_assets.core.manifest import Column, ModelManifest
 from fti_assets.core.sql import quoted, temporary_name
 from fti_assets.features.point_in_time.arrays import CHUNK_ROWS, fetch_columns
-from fti_assets.stores.models.graphs.graph import Graph
+from fti_assets.stores.models.answering import Answering
 
 NUMBER = "__fti_scored"
 """The column that numbers the rows of a table from 1, as ``numbered_table`` makes it."""
@@ -30,13 +30,16 @@ def numbered_table(connection: duckdb.DuckDBPyConnection, rows: str) -> str:
     return name
 
 
-@dataclass(frozen=True)
-class Scorer:
-    """A build that scores rows, its graph, and the column that its answers go to."""
+class Scorer(NamedTuple):
+    """A build that scores rows, and the column that its answers go to."""
 
-    manifest: ModelManifest
-    graph: Graph
+    answering: Answering
     column: str
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """The build's."""
+        return self.answering.manifest
 
 
 def scored(connection: duckdb.DuckDBPyConnection, table: str, scorers: Sequence[Scorer], *, kept: Sequence[str]) -> str:
@@ -68,21 +71,14 @@ def _answered(rows: duckdb.DuckDBPyRelation, scorers: Sequence[Scorer]) -> pa.Ta
     numbers = columns.pop(NUMBER).astype(np.int64)
     if len(numbers) == 1:  # onnxruntime rounds one row alone otherwise than among others
         columns = {name: np.repeat(values, 2) for name, values in columns.items()}
-    answers = {
-        scorer.column: _column(scorer.graph.run(columns)[_output(scorer.manifest)][: len(numbers)], scorer.manifest)
-        for scorer in scorers
-    }
+    answers = {scorer.column: _column(scorer.answering(columns)[: len(numbers)], scorer.manifest) for scorer in scorers}
     return pa.table({NUMBER: numbers, **answers})
 
 
-def _output(manifest: ModelManifest) -> str:
-    return manifest.outputs[0].name
-
-
 def _column(values: np.ndarray, manifest: ModelManifest) -> pa.Array:
-    """``probability`` or ``value`` as a number, ``probabilities`` as a map of class to probability."""
+    """``probability`` or ``value`` as a number, several answers as a map of class, or name, to number."""
     numbers = values.astype(np.float64)
-    if manifest.task != "multiclass":
+    if not manifest.answers_by_name:
         return pa.array(numbers)
     maps = [list(zip(manifest.classes, row, strict=True)) for row in numbers.tolist()]
     return pa.array(maps, pa.map_(pa.string(), pa.float64()))

@@ -125,7 +125,7 @@ def _transformer(store: ModelStore, manifest: ModelManifest) -> dict[str, bytes]
         f"{root}/aliases.json": to_json(aliases).encode(),
         **{f"{root}/{manifest.reference}/{name}": read_file(own / name) or b"" for name in _OWN},
         **{f"{root}/{manifest.reference}/{name}": store.file(manifest, name) for name in manifest.files},
-        **{f"code/{path}": source for path, source in sources_of(manifest.view.on_demand).items()},
+        **{f"code/{path}": source for path, source in sources_of(manifest.on_demand).items()},
     }
 
 

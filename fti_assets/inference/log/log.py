@@ -9,14 +9,14 @@ from typing import ClassVar
 
 import dagster as dg
 
-from fti_assets.core.manifest import OUTPUT_NAMES
+from fti_assets.core.manifest import BY_NAME, OUTPUT_NAMES
 from fti_assets.core.names import PREDICTIONS
 from fti_assets.core.rules import Rule
 from fti_assets.core.types import SIDES
 from fti_assets.features.groups.columns import Columns, table_column
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.orchestration.declaration import TableDeclaration
-from fti_assets.training.models.model import Model
+from fti_assets.training.models.model import Servable
 
 REQUEST_ID, ROW, REQUEST, FEATURES = "request_id", "row", "request", "features"
 PREDICTION_TIME = "prediction_time"
@@ -34,7 +34,7 @@ class PredictionLog(TableDeclaration):
 
     schema_name: ClassVar[str] = PREDICTIONS
 
-    model: Model
+    model: Servable
     redact: frozenset[str]
     to_sensor: Callable[[PredictionLog], dg.SensorDefinition] = field(repr=False)
     source: ClassVar[None] = None
@@ -56,7 +56,7 @@ class PredictionLog(TableDeclaration):
         return OUTPUT_NAMES[self.model.task]
 
     @property
-    def rests_on(self) -> list[Model]:
+    def rests_on(self) -> list[Servable]:
         """Its model."""
         return [self.model]
 
@@ -70,7 +70,7 @@ def columns_of(log: PredictionLog) -> Columns:
     """The columns of a log's table, with the types that are known before the first run."""
     spine = log.model.view.spine
     types = spine.columns or {}
-    answer = "MAP(VARCHAR, DOUBLE)" if log.model.task == "multiclass" else "number"
+    answer = "MAP(VARCHAR, DOUBLE)" if log.model.task in BY_NAME else "number"
     columns = [
         table_column(REQUEST_ID, "text", "The request's id, by which fti why is asked", nullable=False),
         table_column(ROW, "integer", "The answer's place among those of its request, from 0", nullable=False),

@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from fti_assets.core.manifest import BY_NAME, Task
 from fti_assets.core.names import PARTITION
 from fti_assets.core.sql import quoted
 from fti_assets.inference.log.log import FEATURES, REQUEST, REQUEST_ID, ROW, PredictionLog
@@ -94,8 +95,8 @@ def _text_lists(values: list[list[Any]]) -> pa.Array:
     return pa.array([[str(one) for one in names] for names in values], pa.list_(pa.string()))
 
 
-def _values(values: list[Any], task: str) -> pa.Array:
-    if task == "multiclass":
+def _values(values: list[Any], task: Task) -> pa.Array:
+    if task in BY_NAME:
         maps = [list(value.items()) if isinstance(value, dict) else None for value in values]
         return pa.array(maps, pa.map_(pa.string(), pa.float64()))
     return pa.array([float(one) if isinstance(one, int | float) else None for one in values], pa.float64())

@@ -137,7 +137,7 @@ class ServedPredictor:
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         serving = self.predictor.serving
-        classes = serving.manifest.classes if serving.manifest.task == "multiclass" else ()
+        classes = serving.manifest.classes if serving.manifest.answers_by_name else ()
         return (TensorSpec(serving.output, "FP32", (-1, len(classes)) if classes else (-1,)),)
 
     @property
@@ -161,7 +161,7 @@ class ServedPredictor:
         names = list(columns)
         requests = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         predictions, stages = _predicted(serving, requests, parameters.get("at")) if rows else ([], Stages(0.0, 0.0))
-        classes = serving.manifest.classes if serving.manifest.task == "multiclass" else ()
+        classes = serving.manifest.classes if serving.manifest.answers_by_name else ()
         values = [list(one.value.values()) if isinstance(one.value, dict) else one.value for one in predictions]
         array = np.array(values, dtype=np.float32).reshape((rows, len(classes)) if classes else (rows,))
         notes: dict[str, Any] = {"build": serving.reference}

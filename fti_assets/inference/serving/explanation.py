@@ -1,12 +1,10 @@
 """What each feature contributes to an answer, told by asking the graph alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from math import factorial
 
 import numpy as np
-
-from fti_assets.stores.models.graphs.graph import Graph
 
 _EXACT = 8
 _ROWS_A_RUN = 20_000
@@ -25,15 +23,14 @@ class Explainer:
     Either way the contributions add up to the answer less the mean answer to the background, and of a linear graph they are exact.
 
     Args:
-        graph: is asked, several thousand rows for one explanation.
-        output: which of its outputs.
+        ask: what a graph answers to rows, ``[n]`` or ``[n, classes]``; several thousand rows for one explanation.
+        features: what it takes.
         background: ``b`` rows, feature name to canonical array ``[b]``.
     """
 
-    def __init__(self, graph: Graph, output: str, background: Columns) -> None:
-        self._graph = graph
-        self._output = output
-        self.features = tuple(dict.fromkeys(name for one in graph.inputs for name in one.features))
+    def __init__(self, ask: Callable[[Columns], np.ndarray], features: Sequence[str], background: Columns) -> None:
+        self._ask_some = ask
+        self.features = tuple(features)
         self._background = {name: background[name] for name in self.features}
         self.rows = len(next(iter(self._background.values()))) if self.features else 0
         self.is_exact = len(self.features) <= _EXACT
@@ -93,9 +90,7 @@ class Explainer:
     def _ask(self, columns: Columns) -> np.ndarray:
         total = len(next(iter(columns.values())))
         parts: Sequence[np.ndarray] = [
-            self._graph.run({name: values[start : start + _ROWS_A_RUN] for name, values in columns.items()})[
-                self._output
-            ]
+            self._ask_some({name: values[start : start + _ROWS_A_RUN] for name, values in columns.items()})
             for start in range(0, total, _ROWS_A_RUN)
         ]
         return np.concatenate(parts).astype(np.float64)

@@ -30,6 +30,7 @@ from fti_assets.inference.serving.requests.form import RequestForm
 from fti_assets.inference.serving.requests.overrides import OtherValues, Override, Overrides
 from fti_assets.inference.serving.requests.rules import RequestRules
 from fti_assets.inference.serving.slots import Feeds, Row, Slots, picker
+from fti_assets.stores.models.answering import combining_function
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.loaded_build import LoadedBuild
 from fti_assets.stores.online.store import OnlineStore
@@ -115,7 +116,14 @@ class ServedBuild:
             self._calls.append((LoadedCall(call, import_module, types=slots.types), inputs))
             for output in call.outputs:
                 slots.add(output.name, output.type)
+        self._function = combining_function(manifest, slots.types, import_module)
         self._inputs = {name: slot for _, inputs in self._calls for name, slot, _ in inputs}
+        self._combined = (
+            []
+            if self._function is None
+            else [(name, slots.of(name), slots.types[name]) for name in self._function.features]
+        )
+        self._inputs |= {name: slot for name, slot, _ in self._combined}
         self._width = slots.width
         self._overrides = Overrides(view.joins, self._online.labels, view.on_demand, slots, self._form)
         self._group_slots = [{*of_group} for of_group in joined_slots]
@@ -141,7 +149,7 @@ class ServedBuild:
         self._feeds = Feeds(manifest.inputs, slots, groups)
         self._graph = loaded.graph
         self._output = OUTPUT_NAMES[manifest.task]
-        self._classes = manifest.classes if manifest.task == "multiclass" else None
+        self._classes = manifest.classes if manifest.answers_by_name else None
 
     @property
     def fields(self) -> tuple[Column, ...]:
@@ -184,7 +192,7 @@ class ServedBuild:
             overrides: values for looked-up and computed features, one mapping for all requests or one a request.
             explain: whether to tell what each feature contributes.
         """
-        if overrides is None and not explain and len(requests) == 1:
+        if overrides is None and not explain and len(requests) == 1 and self._function is None:
             return [self._predict_one(requests[0], at, marks)]
         explainer = self._explainer() if explain else None
         columns = Columns(len(requests), self._form.read_all(requests))
@@ -261,10 +269,20 @@ class ServedBuild:
             marks.append(perf_counter())
         if self._refuses_strangers:
             self._refuse_strangers([columns.row(index, columns.width) for index in range(columns.rows)])
-        values = self._graph.answer(self._feeds.of(columns), self._output)
+        values = self._combine(self._graph.answer(self._feeds.of(columns), self._output), columns)
         if marks is not None:
             marks.append(perf_counter())
         return values, ManyAnswers(self._layout, columns, brought, row_overrides), row_overrides
+
+    def _combine(self, answers: np.ndarray, columns: Columns) -> np.ndarray:
+        """What a composite's function makes of the graph's answers ``[n, k]``; without one these."""
+        if self._function is None:
+            return answers
+        features = {name: columns.canonical(slot, kind) for name, slot, kind in self._combined}
+        try:
+            return self._function(answers, features)
+        except DataError as error:
+            raise self._refused(error, lambda slot, index: columns.plain(slot)[index], columns.rows) from None
 
     def _nothing(self, columns: Columns) -> tuple[Columns, Brought]:
         """The columns of no rows, and what the groups bring to them."""
@@ -322,7 +340,15 @@ class ServedBuild:
                     f"model {self.manifest.model!r} ({self.reference}) keeps no rows of its data to explain an answer against: it was "
                     "built by an earlier release. Train it again"
                 )
-            self._made_explainer = Explainer(self._graph, self._output, self._background)
+            function = self._function
+            names = [name for one in self._graph.inputs for name in one.features]
+
+            def ask(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+                values = self._graph.run(columns)[self._output]
+                return values if function is None else function(values, columns)
+
+            features = dict.fromkeys([*names, *(() if function is None else function.features)])
+            self._made_explainer = Explainer(ask, list(features), self._background)
         return self._made_explainer
 
     def _explained(self, explainer: Explainer, raw: Mapping[str, Any]) -> Explanation:

@@ -50,8 +50,9 @@ def _problems(manifest: ModelManifest) -> Iterator[str]:
     names = [one.name for one in manifest.outputs]
     if output not in names:
         yield f"has the outputs {listed(names) if names else 'none'}: {output!r} is that of the task {manifest.task!r}"
-    if manifest.task == "multiclass" and (not manifest.classes or len(set(manifest.classes)) < len(manifest.classes)):
-        yield f"has the classes {excerpt(manifest.classes)}: a multiclass model has some, each once"
+    if manifest.answers_by_name and (not manifest.classes or len(set(manifest.classes)) < len(manifest.classes)):
+        yield f"has the classes {excerpt(manifest.classes)}: a {manifest.task} model has some, each once"
+    yield from _problems_of_composite(manifest)
     for name, encoder in manifest.encoders.items():
         if isinstance(encoder, dict) and not _are_values(encoder.get("categories", [])):
             yield f"has an encoder of {excerpt(name)} with the categories {excerpt(encoder['categories'])}: a list of values is expected"
@@ -62,6 +63,23 @@ def _problems(manifest: ModelManifest) -> Iterator[str]:
 
 def _are_values(categories: object) -> bool:
     return isinstance(categories, list | tuple) and not any(isinstance(one, list | dict) for one in categories)
+
+
+def _problems_of_composite(manifest: ModelManifest) -> Iterator[str]:
+    composite = manifest.composite
+    if (composite is None) == (manifest.task == "composite"):
+        yield f"is of the task {manifest.task!r} and says {'not ' if composite is None else ''}what it is composed of"
+    if composite is None:
+        return
+    names = [member.model for member in composite.members]
+    answers = composite.answers
+    if not names or len(set(names)) < len(names) or len(set(answers)) < len(answers) or not all(answers):
+        yield f"is made of the models {excerpt(names)} with the answers {excerpt(answers)}: some are expected, each once"
+    if strangers := [model for model in composite.feeds.values() if model not in names]:
+        yield f"fills features with the answers of {excerpt(strangers)}: it is made of {one_of(names)}"
+    own = tuple(output.name for output in composite.function.outputs) if composite.function else answers
+    if own != manifest.classes:
+        yield f"has the classes {excerpt(manifest.classes)}, but its answers are {excerpt(own)}"
 
 
 def _problems_of_times(view: ViewRecord) -> Iterator[str]:

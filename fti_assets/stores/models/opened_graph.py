@@ -55,7 +55,8 @@ def open_graph(
             f"{what} has the outputs {one_of(opened.outputs)}: its manifest says {output!r}. Restore the build's folder from a copy, "
             "or make another build champion"
         )
-    shape = (1, len(manifest.classes)) if manifest.task == "multiclass" else (1,)
+    width = manifest.graph_width
+    shape = (1,) if width is None else (1, width)
     if np.shape(opened.trial[output]) != shape:
         raise DamagedError(
             f"{what} answers one row with {output!r} of shape {np.shape(opened.trial[output])}: its manifest says {shape}. "

@@ -233,7 +233,7 @@ class ModelStore(ModelReader):
 
     def _check_on_demand(self, manifest: ModelManifest, role: str) -> None:
         """Refuse a build that predictors would refuse with the source of now, where that source is here."""
-        for call in manifest.view.on_demand:
+        for call in manifest.on_demand:
             # Not at the top, as above.
             from fti_assets.core.on_demand.call import check_source
             from fti_assets.core.on_demand.source import source_file

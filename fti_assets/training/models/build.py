@@ -31,7 +31,7 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.samples import SAMPLES
-from fti_assets.stores.models.store import ModelStore, build_id, cutoff_of
+from fti_assets.stores.models.store import ModelStore, build_id
 from fti_assets.training.datasets.dataset import SPLIT
 from fti_assets.training.datasets.rows import where_the_parts_lie
 from fti_assets.training.datasets.split import HASH, SPLITS, TimeSplit, share_sql
@@ -44,6 +44,7 @@ from fti_assets.training.models.card import model_card
 from fti_assets.training.models.data import TrainingData, refuse_one_class
 from fti_assets.training.models.export import ExportedModel, export
 from fti_assets.training.models.model import Model
+from fti_assets.training.models.promotion import is_promoted
 
 _log = logging.getLogger(__name__)
 _JOINED = ("joins", "on_demand", "features")
@@ -175,7 +176,7 @@ def build_model_at(
         gates=tuple(verdicts),
         snapshot=dataset.snapshot,
         code_version=code_version,
-        packages=_packages(),
+        packages=packages(),
         sha256=hashlib.sha256(exported.bytes).hexdigest(),
         classes=exported.classes,
         warnings=tuple(float32_warnings(encoders, parts["train"].columns)),
@@ -187,21 +188,9 @@ def build_model_at(
     )
     # Rejected builds are published too, so that somebody can look at why; they can never be promoted.
     store.publish(manifest, exported.bytes, model_card(manifest, dataset), files)
-    if manifest.status == "accepted" and _is_promoted(model, alias, manifest):
+    if manifest.status == "accepted" and is_promoted(model.promote, alias, manifest):
         store.promote(model.name, manifest.reference, expected=alias, reason="accepted by its gates", run_id=run_id)
     return Build(manifest, answers, data.test.y)
-
-
-def _is_promoted(model: Model, alias: str | None, manifest: ModelManifest) -> bool:
-    """Whether its gates alone make an accepted build champion."""
-    if model.promote == "after_experiment":
-        return alias is None  # the first one has none to be compared with
-    return model.promote == "automatic" and _moves_forward(alias, manifest)
-
-
-def _moves_forward(alias: str | None, manifest: ModelManifest) -> bool:
-    """By the cutoff in a build's name, so that a champion whose files are lost can be followed by another."""
-    return alias is None or cutoff_of(alias) <= cutoff_of(manifest.reference)
 
 
 def _newest(model: Model, dataset: DatasetManifest) -> str:
@@ -373,7 +362,8 @@ def _in_classes(probabilities: np.ndarray, theirs: Sequence[str], ours: Sequence
     return in_ours
 
 
-def _packages() -> dict[str, str]:
+def packages() -> dict[str, str]:
+    """The versions of what makes builds, of what is installed."""
     versions = {}
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):

@@ -22,9 +22,7 @@ def model_card(manifest: ModelManifest, dataset: DatasetManifest) -> str:
         "## What it learned from",
         _learned_from(manifest, dataset),
         "## How it does on the test split",
-        _table(
-            ("metric", "model", "baseline"), [(n, v, manifest.baseline.get(n)) for n, v in manifest.metrics.items()]
-        ),
+        table(("metric", "model", "baseline"), [(n, v, manifest.baseline.get(n)) for n, v in manifest.metrics.items()]),
         "## Gates",
         "\n".join(
             f"- {'passed' if gate.passed else '**failed**'}: {gate.gate}: {gate.reason}" for gate in manifest.gates
@@ -32,7 +30,7 @@ def model_card(manifest: ModelManifest, dataset: DatasetManifest) -> str:
         or "None were declared.",
         *_slices(manifest.slices),
         "## Features",
-        _features(manifest),
+        features_table(manifest),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -84,11 +82,12 @@ def _slices(slices: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str
             if len(rows) > _SLICES
             else ""
         )
-        sections += [f"## By {column}", _table((column, "rows", *names), rows[:_SLICES]) + more]
+        sections += [f"## By {column}", table((column, "rows", *names), rows[:_SLICES]) + more]
     return sections
 
 
-def _features(manifest: ModelManifest) -> str:
+def features_table(manifest: ModelManifest) -> str:
+    """Each feature with its type, where it comes from and what encodes it, as a Markdown table."""
     sources = {column.feature: join.table_name for join in manifest.view.joins for column in join.columns}
     sources |= {output.name: f"{call.name} (on demand)" for call in manifest.view.on_demand for output in call.outputs}
     rows = [
@@ -100,10 +99,11 @@ def _features(manifest: ModelManifest) -> str:
         )
         for feature in manifest.view.features
     ]
-    return _table(("feature", "type", "from", "encoder"), rows)
+    return table(("feature", "type", "from", "encoder"), rows)
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Rows as a Markdown table."""
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
     lines += [f"| {' | '.join(_cell(value) for value in row)} |" for row in rows]
     return "\n".join(lines)

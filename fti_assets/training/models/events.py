@@ -138,6 +138,14 @@ def champion_observations(store: ModelStore, aliases: Aliases, *, by: str) -> li
     ]
 
 
+def of_other_assets(store: ModelStore, asset_key: dg.AssetKey, build: ModelManifest) -> Iterator[dg.AssetObservation]:
+    """For the page of another version whose build was the champion until now."""
+    aliases = store.aliases(build.model)
+    if aliases.champion == build.reference:
+        changes = champion_observations(store, aliases, by=f"run {build.run_id}")
+        yield from (change for change in changes if change.asset_key != asset_key)
+
+
 def report_champion(store: ModelStore, aliases: Aliases) -> list[str]:
     """Tell the instance of ``DAGSTER_HOME`` of the newest change by hand; the keys of the assets whose pages show it."""
     try:

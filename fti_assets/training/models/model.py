@@ -8,18 +8,41 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from fti_assets.core.manifest import Task
+from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.orchestration.declaration import Declaration
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.encoders.encoders import Encoder
 from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.gates import Gate
+from fti_assets.training.views.terms import ViewTerms
 from fti_assets.training.views.view import FeatureView
 
 Promotion = Literal["automatic", "by_hand", "after_experiment"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Model(Declaration):
+class Servable(Declaration):
+    """What the model store serves under one name: a model, or a composite of models."""
+
+    task: Task
+    promote: Promotion
+    catch_up: int
+    latency_goal: timedelta | None
+
+    @property
+    def view(self) -> ViewTerms:
+        """What a request to it brings, and what it needs besides."""
+        raise NotImplementedError
+
+    @property
+    def feature_groups(self) -> list[FeatureGroup]:
+        """The groups that its features come from, without the spine."""
+        view = self.view
+        return [group for group in view.groups if group not in (view.spine, view.label.group)]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Model(Servable):
     """A declared model. Make one with ``model``; calling it calls the training function."""
 
     function: Callable[..., Any]
@@ -27,13 +50,9 @@ class Model(Declaration):
     annotations: Mapping[str, Any] = field(repr=False)
     dataset: TrainingDataset
     own_encoders: Mapping[str, Encoder]
-    task: Task
     evaluate: Evaluation
     gates: tuple[Gate, ...]
     gates_fail_run: bool
-    promote: Promotion
-    catch_up: int
-    latency_goal: timedelta | None
     asset_ins: Mapping[str, Any] = field(repr=False)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:

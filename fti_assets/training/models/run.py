@@ -14,17 +14,16 @@ from fti_assets.orchestration.materialization import one_materialized
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.signature import call_function
-from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.run import code_version_of
 from fti_assets.training.models.build import build_model_at
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.events import (
     build_metadata,
-    champion_observations,
     failure_reasons,
     gate_evaluations,
     gate_outputs,
     gate_results,
+    of_other_assets,
     rejection,
 )
 from fti_assets.training.models.model import Model
@@ -72,7 +71,7 @@ def run_model(
                 yield one_materialized(context, partition.key, manifest.build, with_uri)
             else:
                 yield dg.MaterializeResult(metadata=with_uri, data_version=dg.DataVersion(manifest.build))
-            yield from _of_other_assets(store, key, manifest)
+            yield from of_other_assets(store, key, manifest)
             if is_range:
                 yield from gate_evaluations(model, context, partition.key, manifest)
             else:
@@ -89,11 +88,3 @@ def run_model(
                 for build in rejected
             )
         )
-
-
-def _of_other_assets(store: ModelStore, asset_key: dg.AssetKey, build: ModelManifest) -> Iterator[dg.AssetObservation]:
-    """For the page of another version whose build was the champion until now."""
-    aliases = store.aliases(build.model)
-    if aliases.champion == build.reference:
-        changes = champion_observations(store, aliases, by=f"run {build.run_id}")
-        yield from (change for change in changes if change.asset_key != asset_key)

@@ -22,12 +22,17 @@ def check_view(view: ViewTerms) -> None:
     Raises:
         DeclarationError: it says what is wrong.
     """
-    _check_features(view)
+    check_features(view)
     _check_label(view)
     _check_declared_types(view)
 
 
-def _check_features(view: ViewTerms) -> None:
+def check_features(view: ViewTerms) -> None:
+    """Refuse features that are not there, that share a name, or that cannot be joined.
+
+    Raises:
+        DeclarationError: it says what is wrong.
+    """
     if not isinstance(view.features, list | tuple):
         raise DeclarationError(
             f"features of view {view.name!r} is {view.features!r}, which is not a list: write features=[...], as in "

@@ -89,7 +89,7 @@ def write_bundle(
         MANIFEST: to_json(manifest).encode(),
         GRAPH: models.load(model, reference)[1],
         CARD: read_file(models.folder(manifest) / CARD) or b"",
-        **{CODE + name: source for name, source in sources_of(manifest.view.on_demand).items()},
+        **{CODE + name: source for name, source in sources_of(manifest.on_demand).items()},
     }
     if SAMPLES in manifest.files:
         members[SAMPLES] = models.file(manifest, SAMPLES)

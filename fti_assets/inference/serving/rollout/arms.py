@@ -147,7 +147,7 @@ def _in_columns(answers: Sequence[Prediction], at: datetime, serving: ServedBuil
     def names(part: str) -> list[str]:
         return list(dict.fromkeys(name for answer in answers for name in getattr(answer, part)))
 
-    classes = serving.manifest.classes if serving.manifest.task == "multiclass" else ()
+    classes = serving.manifest.classes if serving.manifest.answers_by_name else ()
     values = [list(one.value.values()) if isinstance(one.value, dict) else one.value for one in answers]
     shape = (len(answers), len(classes)) if classes else (len(answers),)
     ages = {

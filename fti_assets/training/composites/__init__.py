@@ -1,0 +1,1 @@
+"""Composites: models that answer together, promoted and served as one."""

@@ -1,0 +1,277 @@
+"""One build of a composite: which builds of its models, their views and graphs as one, compared with theirs, published, promoted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fti_assets.core import clock
+from fti_assets.core.manifest import (
+    OUTPUT_NAMES,
+    CompositeRecord,
+    DatasetRecord,
+    GraphOutput,
+    MemberRecord,
+    ModelManifest,
+    ViewRecord,
+)
+from fti_assets.core.times import instant
+from fti_assets.errors import ExportError, ModelError, NotMaterializedError, listed
+from fti_assets.stores.models.answering import combining_function
+from fti_assets.stores.models.graphs.graph import Graph
+from fti_assets.stores.models.loaded_build import load_whole_build
+from fti_assets.stores.models.samples import SAMPLES, Samples
+from fti_assets.stores.models.store import ModelStore, build_id
+from fti_assets.training.composites.card import composite_card
+from fti_assets.training.composites.composite import Composite
+from fti_assets.training.composites.graph import Member, MergedGraph, merged_graph
+from fti_assets.training.models.build import packages
+from fti_assets.training.models.export import PARITY_TOLERANCE
+from fti_assets.training.models.promotion import is_promoted
+from fti_assets.training.views.union import clashes, same_spine, union_of
+
+_OUTPUT = OUTPUT_NAMES["composite"]
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A build of a model as the composite takes it: its graph as bytes, and as it runs, with its samples if it kept some."""
+
+    member: Member
+    graph: Graph
+    samples: Samples | None
+
+
+def build_composite_at(
+    composite: Composite,
+    partition: str,
+    cutoff: str | None,
+    store: ModelStore,
+    *,
+    code_version: str,
+    run_id: str,
+    asset_key: Sequence[str],
+) -> ModelManifest:
+    """Put the builds of the models together, publish them as one build, and promote it.
+
+    Args:
+        composite: of which models.
+        partition: the cutoff's partition.
+        cutoff: up to when the models' builds are, as ISO text; None for their champions.
+        store: where the builds are, and where the composite's goes.
+
+    Raises:
+        NotMaterializedError: a model has no build that may serve.
+        ModelError: the builds do not fit each other.
+        ExportError: the one graph answers otherwise than the models' own.
+        AliasConflictError: the composite's champion changed meanwhile; the build is in the store and was not promoted.
+    """
+    alias = store.aliases(composite.name).champion
+    manifests = [
+        _build_of(composite, model.name, model.promote == "automatic", cutoff, store) for model in composite.models
+    ]
+    loaded = [_loaded(store, manifest) for manifest in manifests]
+    members = [one.member for one in loaded]
+    what = f"composite {composite.name!r}"
+    view = _view(composite, manifests, what)
+    merged = merged_graph(members, composite.feeds)
+    call = None if composite.function is None else composite.function.call
+    record = CompositeRecord(tuple(map(_record, members)), dict(composite.feeds), call)
+    samples = _samples(loaded, merged, composite.feeds, what)
+    files = {} if samples is None else {SAMPLES: samples.to_json()}
+    times = [one.dataset.trained_until for one in manifests]
+    newest = max(instant(one.cutoff) for one in manifests).isoformat()
+    manifest = ModelManifest(
+        model=composite.name,
+        version=composite.version,
+        build=build_id(instant(cutoff or newest)),
+        task="composite",
+        status="accepted",
+        cutoff=cutoff or newest,
+        created_at=clock.now().isoformat(),
+        view=view,
+        dataset=DatasetRecord(
+            name=composite.name,
+            version=composite.version,
+            partition=partition,
+            data_version="",
+            rows={},
+            point_in_time=all(one.dataset.point_in_time for one in manifests),
+            trained_until=max((time for time in times if time is not None), default=None),
+        ),
+        inputs=merged.inputs,
+        outputs=(GraphOutput(_OUTPUT, "float32"),),
+        encoders=_encoders(manifests, [feature.name for feature in view.features]),
+        metrics={f"{one.model}/{name}": value for one in manifests for name, value in one.metrics.items()},
+        baseline={f"{one.model}/{name}": value for one in manifests for name, value in one.baseline.items()},
+        gates=(),
+        snapshot=max(one.snapshot for one in manifests),
+        code_version=code_version,
+        packages=packages(),
+        sha256=hashlib.sha256(merged.bytes).hexdigest(),
+        classes=record.answers if call is None else tuple(output.name for output in call.outputs),
+        warnings=tuple(f"{one.model}: {warning}" for one in manifests for warning in one.warnings),
+        latency_goal=None if composite.latency_goal is None else composite.latency_goal.total_seconds(),
+        run_id=run_id,
+        asset_key=tuple(asset_key),
+        files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+        composite=record,
+    )
+    _check_function(manifest, samples)
+    store.publish(manifest, merged.bytes, composite_card(manifest, manifests), files)
+    if is_promoted(composite.promote, alias, manifest):
+        store.promote(composite.name, manifest.reference, expected=alias, reason="made of its models", run_id=run_id)
+    return manifest
+
+
+def _build_of(
+    composite: Composite, model: str, automatic: bool, cutoff: str | None, store: ModelStore
+) -> ModelManifest:
+    """The build of a model that may serve: its champion, or the newest up to a cutoff that is or was it, or could be by itself."""
+    if cutoff is None:
+        return store.champion(model)
+    besides: list[str] = []
+    if not automatic:
+        champions = {change.champion for change in store.aliases(model).history}
+        besides = [one.reference for one in store.readable_builds(model) if one.reference not in champions]
+    build = store.newest_accepted(model, at_or_before=cutoff, besides=besides)
+    if build is None:
+        may = "accepted" if automatic else "that was ever promoted"
+        raise NotMaterializedError(
+            f"composite {composite.name!r} at {cutoff} needs a build of model {model!r}, which has none {may} up to that cutoff: "
+            "materialize it first"
+        )
+    return build
+
+
+def _loaded(store: ModelStore, manifest: ModelManifest) -> _Loaded:
+    _, content = store.load(manifest.model, manifest.reference)
+    _, graph, samples = load_whole_build(store, manifest.model, manifest.reference)
+    return _Loaded(Member(manifest, content), graph, samples)
+
+
+def _record(member: Member) -> MemberRecord:
+    manifest = member.manifest
+    assert manifest.task != "composite"  # a composite's models are models
+    return MemberRecord(manifest.model, manifest.reference, manifest.task, manifest.sha256, member.answers)
+
+
+def _view(composite: Composite, manifests: Sequence[ModelManifest], what: str) -> ViewRecord:
+    """What the builds need together, without the fields that answers fill.
+
+    Raises:
+        ModelError: they find their rows otherwise, or a name means something else in each.
+    """
+    first, *others = manifests
+    view = first.view
+    for other in others:
+        builds = f"{first.model} {first.reference} and {other.model} {other.reference}"
+        if other.view.spine_table != view.spine_table or not same_spine(view, other.view):
+            raise ModelError(
+                f"{what} cannot be made of {builds}: they learned from different spines, or from other times of one. Materialize both "
+                "models with the spine that their views have now"
+            )
+        if names := clashes(view, other.view):
+            raise ModelError(
+                f"{what} cannot be made of {builds}: {listed(names)} means something else in each. Materialize both models with the "
+                "declarations of now, and give one of two features of one name a .prefix()"
+            )
+        view = union_of(view, other.view)
+    fed = composite.feeds
+    return replace(
+        view,
+        name=composite.name,
+        version=composite.version,
+        request=tuple(column for column in view.request if column.name not in fed),
+        features=tuple(feature for feature in view.features if feature.name not in fed),
+        rules=tuple(rule for rule in view.rules if rule.column not in fed),
+    )
+
+
+def _encoders(manifests: Sequence[ModelManifest], features: Sequence[str]) -> dict[str, Any]:
+    """What each model does with a feature; of categories those that all models which take it have learned."""
+    encoders: dict[str, Any] = {}
+    for name in features:
+        own = {one.model: one.encoders[name] for one in manifests if name in one.encoders}
+        kinds = dict.fromkeys(str(one.get("kind", "")) for one in own.values())
+        encoders[name] = {"kind": ", ".join(kinds), "by_model": own}
+        learned = [one["categories"] for one in own.values() if "categories" in one]
+        if learned:
+            common = set(learned[0]).intersection(*learned[1:])
+            encoders[name]["categories"] = [value for value in learned[0] if value in common]
+    return encoders
+
+
+def _samples(loaded: Sequence[_Loaded], merged: MergedGraph, feeds: Mapping[str, str], what: str) -> Samples | None:
+    """Rows of what the models kept, put side by side, with the answers of the one graph; None if a model kept none.
+
+    Raises:
+        ExportError: the one graph answers otherwise than the models' own, one after another.
+    """
+    graph = Graph.from_bytes(merged.bytes, merged.inputs, what=f"the graph of {what}")
+    columns, real = _rows(loaded, feeds)
+    if columns is None or real is None:
+        return None
+    answers = graph.run(columns)[_OUTPUT]
+    expected = _answers_of_each(loaded, columns, feeds)
+    difference = np.abs(answers - expected) / np.maximum(1.0, np.abs(expected))
+    if float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0)) > PARITY_TOLERANCE:
+        row, place = np.unravel_index(int(np.nan_to_num(difference, nan=np.inf).argmax()), difference.shape)
+        name = [name for one in loaded for name in one.member.answers][int(place)]
+        raise ExportError(
+            f"the one graph of {what} answers {answers[row, place]} for {name!r} where its model's own graph answers "
+            f"{expected[row, place]}: materialize its models again with this release, so that their graphs have one opset"
+        )
+    return Samples(columns, answers, real)
+
+
+def _rows(
+    loaded: Sequence[_Loaded], feeds: Mapping[str, str]
+) -> tuple[dict[str, np.ndarray] | None, np.ndarray | None]:
+    """Rows with the features of all: each is of the first model that has it, real rows beside real ones, shorter ones repeated."""
+    samples = [one.samples for one in loaded]
+    if any(one is None for one in samples):
+        return None, None
+    kept = [one for one in samples if one is not None]
+    masks = [np.zeros(len(one.answers), bool) if one.real is None else one.real for one in kept]
+    widths = {value: max(int((mask == value).sum()) for mask in masks) for value in (True, False)}
+    lacking = [value for value in widths if any(not (mask == value).any() for mask in masks)]
+    widths |= dict.fromkeys(lacking, 0)  # a model without such rows has nothing to put beside those of others
+    columns: dict[str, np.ndarray] = {}
+    for one, mask in zip(kept, masks, strict=True):
+        for name, values in one.columns.items():
+            if name not in columns and name not in feeds:
+                parts = [np.resize(values[mask == value], width) for value, width in widths.items() if width]
+                columns[name] = np.concatenate(parts) if parts else values[:0]
+    real = np.concatenate([np.full(width, value) for value, width in widths.items()])
+    return (columns, real) if len(real) else (None, None)
+
+
+def _answers_of_each(
+    loaded: Sequence[_Loaded], columns: Mapping[str, np.ndarray], feeds: Mapping[str, str]
+) -> np.ndarray:
+    """What the models' own graphs answer, one after another, ``[n, k]``."""
+    given: dict[str, np.ndarray] = dict(columns)
+    answers = []
+    for one in loaded:
+        manifest = one.member.manifest
+        values = one.graph.run(given)[OUTPUT_NAMES[manifest.task]]
+        given |= {field: values.astype(np.float64) for field, model in feeds.items() if model == manifest.model}
+        answers.append(values.reshape(len(values), -1))
+    return np.concatenate(answers, axis=1)
+
+
+def _check_function(manifest: ModelManifest, samples: Samples | None) -> None:
+    """Refuse a build whose combining function is not here, or fails on the rows that the models kept of their data.
+
+    Raises:
+        PredictionError: it is.
+    """
+    function = combining_function(manifest, {feature.name: feature.type for feature in manifest.view.features})
+    if function is None or samples is None or samples.background is None or samples.real is None:
+        return
+    function(samples.answers[samples.real], samples.background)

@@ -1,0 +1,24 @@
+"""Whether an accepted build becomes champion by itself."""
+
+from __future__ import annotations
+
+from fti_assets.core.manifest import ModelManifest
+from fti_assets.stores.models.store import cutoff_of
+from fti_assets.training.models.model import Promotion
+
+
+def is_promoted(promote: Promotion, alias: str | None, manifest: ModelManifest) -> bool:
+    """Whether an accepted build takes the place of the champion without anybody's word.
+
+    Args:
+        promote: what is declared.
+        alias: the champion of now.
+    """
+    if promote == "after_experiment":
+        return alias is None  # the first one has none to be compared with
+    return promote == "automatic" and _moves_forward(alias, manifest)
+
+
+def _moves_forward(alias: str | None, manifest: ModelManifest) -> bool:
+    """By the cutoff in a build's name, so that a champion whose files are lost can be followed by another."""
+    return alias is None or cutoff_of(alias) <= cutoff_of(manifest.reference)

@@ -138,7 +138,7 @@ def _table(
 
 
 def _rows(lake: Lake, table: TableName, partitions: Sequence[str] | None, snapshot: int) -> duckdb.DuckDBPyRelation:
-    lake.rows(table)  # says so if there is none
+    lake.require(table)
     stored = lake.ledger(table, snapshot=snapshot)
     if not stored:
         raise NotMaterializedError(f"{table.full_name} was not there yet at snapshot {snapshot}: take a later one")

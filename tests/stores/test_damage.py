@@ -1,5 +1,6 @@
 """A damaged or missing Parquet file: the error names it, and its partition can be replaced without its bytes."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import fti_assets as fti
 from fti_assets.core.names import TableName
 from fti_assets.errors import DamagedError, StoreError
-from fti_assets.stores.lake.catalog import current_files
+from fti_assets.stores.lake.current_files import current_files
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from tests.stores.test_lost_catalog import of_data
@@ -37,7 +38,12 @@ def pages(file: Path) -> None:
     file.write_bytes(held[:4] + b"\xff" * 60 + held[64:])
 
 
-DAMAGES = [Path.unlink, cut, empty, footer, pages]
+def replaced_by_fifo(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+DAMAGES = [Path.unlink, cut, empty, footer, pages, replaced_by_fifo]
 
 
 @pytest.fixture

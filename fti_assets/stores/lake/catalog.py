@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from stat import S_ISREG
 
 import duckdb
 
@@ -21,6 +20,7 @@ from fti_assets.core.names import TableName
 from fti_assets.core.sql import quoted
 from fti_assets.errors import StoreError
 from fti_assets.stores.lake.connection import CATALOG, own_table
+from fti_assets.stores.lake.current_files import OF_SCHEMA, OF_TABLE, PATH
 from fti_assets.stores.lake.reader import LakeReader
 
 _WAIT_SECONDS = 30.0
@@ -55,53 +55,12 @@ def data_files(lake: LakeReader, table: TableName) -> list[DataFile]:
     root = str(lake.store.root / "data") + "/"
     rows = lake.connection.execute(
         f"""
-        SELECT {_PATH}, f.begin_snapshot, f.end_snapshot FROM {own_table("data_file")} f {_OF_TABLE}
+        SELECT {PATH}, f.begin_snapshot, f.end_snapshot FROM {own_table("data_file")} f {OF_TABLE}
         WHERE s.schema_name = $2 AND t.table_name = $3 ORDER BY ALL
         """,
         [root, table.schema, table.name],
     ).fetchall()
     return [DataFile(*file) for file in rows]
-
-
-@dataclass(frozen=True)
-class CurrentFile:
-    """A file that a table's rows are in now, or that says which of them are deleted."""
-
-    number: int
-    path: str
-    partition: str
-    size: int
-    deletes: bool
-
-    def exists(self) -> bool:
-        """Whether it is there, in the size that it was written in."""
-        try:
-            status = os.stat(self.path)
-            return S_ISREG(status.st_mode) and status.st_size == self.size
-        except OSError:
-            return False
-
-
-def current_files(lake: LakeReader, table: TableName, *, snapshot: int | None = None) -> list[CurrentFile]:
-    """The files of a table as it is now, or was at a snapshot; those of deleted rows have the partition and the number of the file that
-    they are of."""
-
-    def is_read(what: str) -> str:
-        if snapshot is None:
-            return f"{what}.end_snapshot IS NULL"
-        return f"{what}.begin_snapshot <= {int(snapshot)} AND coalesce({what}.end_snapshot > {int(snapshot)}, true)"
-
-    mine = f"{is_read('f')} AND {is_read('t')} AND s.schema_name = $2 AND t.table_name = $3"
-    partition = (
-        f"JOIN {own_table('file_partition_value')} p USING (data_file_id) WHERE p.partition_key_index = 0 AND {mine}"
-    )
-    selected = f"SELECT data_file_id, {_PATH}, p.partition_value, f.file_size_bytes"
-    rows = lake.connection.execute(
-        f"{selected}, false FROM {own_table('data_file')} f {_OF_TABLE} {partition} "
-        f"UNION ALL {selected}, true FROM {own_table('delete_file')} f {_OF_TABLE} {partition} ORDER BY ALL",
-        [f"{lake.store.root / 'data'}/", table.schema, table.name],
-    ).fetchall()
-    return [CurrentFile(*file) for file in rows]
 
 
 def named_paths(lake: LakeReader, folder: Path) -> set[str]:
@@ -111,7 +70,7 @@ def named_paths(lake: LakeReader, folder: Path) -> set[str]:
         lake: the open lake.
         folder: the real path of its data folder, without symbolic links.
     """
-    within = f"SELECT {_PATH} FROM {{}} f {_OF_TABLE}"
+    within = f"SELECT {PATH} FROM {{}} f {OF_TABLE}"
     rows = lake.connection.execute(
         f"{within.format(own_table('data_file'))} UNION {within.format(own_table('delete_file'))} UNION "
         f"SELECT CASE WHEN path_is_relative = 0 THEN '' ELSE $1 END || path FROM {own_table('files_scheduled_for_deletion')}",
@@ -124,7 +83,7 @@ def named_paths(lake: LakeReader, folder: Path) -> set[str]:
 def tables_at_any_snapshot(lake: LakeReader, schema: str) -> list[TableName]:
     """The tables of a schema, those included that only old snapshots have."""
     rows = lake.connection.execute(
-        f"SELECT DISTINCT t.table_name FROM {own_table('table')} t {_OF_SCHEMA} WHERE s.schema_name = ? ORDER BY 1",
+        f"SELECT DISTINCT t.table_name FROM {own_table('table')} t {OF_SCHEMA} WHERE s.schema_name = ? ORDER BY 1",
         [schema],
     ).fetchall()
     return [TableName(schema, name) for (name,) in rows]
@@ -197,7 +156,7 @@ def narrow_bounds(lake: LakeReader, table: TableName) -> None:
     rows = execute(
         f"""
         SELECT c.table_id, c.column_id, c.column_type
-        FROM {columns} c {_OF_TABLE}
+        FROM {columns} c {OF_TABLE}
         WHERE s.schema_name = ? AND t.table_name = ? AND t.end_snapshot IS NULL AND c.end_snapshot IS NULL
             AND c.column_type NOT IN ('struct', 'list', 'map')
         """,
@@ -231,7 +190,7 @@ def end_files(lake: LakeReader, table: TableName, partitions: Sequence[str], *, 
     # DuckLake's own DELETE would read the files, which is what cannot be done.
     execute, newest = lake.connection.execute, lake.snapshot()
     ids = (
-        f"SELECT table_id FROM {own_table('table')} t {_OF_SCHEMA} "
+        f"SELECT table_id FROM {own_table('table')} t {OF_SCHEMA} "
         "WHERE t.end_snapshot IS NULL AND s.schema_name = ? AND t.table_name = ?"
     )
     ((table_id,),) = execute(ids, [table.schema, table.name]).fetchall()
@@ -327,15 +286,9 @@ _NUMBERS = {
     "float32": "FLOAT", "float64": "DOUBLE",
 }  # fmt: skip
 """DuckLake's names of number types that DuckDB calls otherwise: to DuckDB INT8 is a number of eight bytes."""
-_OF_SCHEMA = f"JOIN {own_table('schema')} s USING (schema_id)"
-_OF_TABLE = f"JOIN {own_table('table')} t USING (table_id) {_OF_SCHEMA}"
-_PATH = (
-    "CASE WHEN f.path_is_relative = 0 THEN '' WHEN t.path_is_relative = 0 THEN t.path WHEN s.path_is_relative = 0 "
-    "THEN s.path || t.path ELSE $1 || s.path || t.path END || f.path"
-)
 """The SQL of where a file ``f`` of a table ``t`` and its schema ``s`` lies; the first parameter is the data folder with a slash."""
 _TABLE = (
-    f"(SELECT table_id FROM {own_table('table')} t {_OF_SCHEMA} "
+    f"(SELECT table_id FROM {own_table('table')} t {OF_SCHEMA} "
     "WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL AND s.schema_name = $1 AND t.table_name = $2)"
 )
 """The SQL of the number that a table has now."""

@@ -12,8 +12,8 @@ import duckdb
 from fti_assets.core.names import TableName
 from fti_assets.core.sql import literal
 from fti_assets.errors import DamagedError, FtiError, StoreError
-from fti_assets.stores.file_kinds import FILE, kind_of
-from fti_assets.stores.lake.catalog import CurrentFile, current_files, end_files
+from fti_assets.stores.lake.catalog import end_files
+from fti_assets.stores.lake.current_files import CurrentFile, current_files, damage_of, not_files
 from fti_assets.stores.lake.reader import LakeReader
 
 T = TypeVar("T")
@@ -55,12 +55,8 @@ def unreadable_files(
     """The files of a table, or of some partitions of it, that are gone, of another size than they were written in, or damaged."""
     with lake.connection.cursor() as cursor:  # its own transaction: a damaged file would end that of the lake
         apart = lake.on(cursor)
-        files = current_files(apart, table)
-        return [
-            file
-            for file in files
-            if (partitions is None or file.partition in partitions) and not _is_readable(apart, file)
-        ]
+        files = current_files(apart, table, partitions=partitions)
+        return [file for file in files if not _is_readable(apart, file)]
 
 
 def unreadable_partitions(lake: LakeReader, table: TableName) -> list[str]:
@@ -72,7 +68,9 @@ def without_unreadable(lake: LakeReader, table: TableName, ask: Callable[[Sequen
     """Ask about a table's rows as of one snapshot, and if some partitions cannot be read, again without these, which ``ask`` is given."""
     try:
         with lake.one_snapshot():
-            return ask(())
+            if not not_files(lake, table):
+                return ask(())
+            return ask(unreadable_partitions(lake, table))
     except duckdb.Error:
         unreadable = unreadable_partitions(lake, table)
         if not unreadable:
@@ -103,9 +101,9 @@ def refuse_missing(lake: LakeReader, table: TableName, partitions: Collection[st
     Raises:
         DamagedError: one is gone, or of another size than it was written in.
     """
-    for file in current_files(lake, table, snapshot=snapshot):
-        if (partitions is None or file.partition in partitions) and not file.exists():
-            raise _damage_of(table, file, f"{file.size} bytes were written")
+    for file in current_files(lake, table, snapshot=snapshot, partitions=partitions):
+        if not file.exists():
+            raise damage_of(table, file, f"{file.size} bytes were written")
 
 
 @contextmanager
@@ -155,19 +153,7 @@ def _damage(lake: LakeReader, error: duckdb.Error) -> DamagedError | None:
             f"a file that an old snapshot of {lake.store.root} names cannot be read: {_first_line(message)}. Put it back from a copy, "
             "or read a newer snapshot"
         )
-    return _damage_of(*result[0], _first_line(message))
-
-
-def _damage_of(table: TableName, file: CurrentFile, message: str) -> DamagedError:
-    try:
-        kind = kind_of(Path(file.path))
-    except OSError:
-        kind = FILE
-    what = {FILE: "is damaged", None: "is not there"}.get(kind, f"is {kind} where a file belongs")
-    return DamagedError(
-        f"{file.path}, of partition {file.partition!r} of {table.full_name}, {what}: {message}. Put it back from a copy, or materialize "
-        "that partition again, which needs none of its old bytes"
-    )
+    return damage_of(*result[0], _first_line(message))
 
 
 def _cannot_write(lake: LakeReader, message: str) -> bool:

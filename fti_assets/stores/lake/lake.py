@@ -15,6 +15,7 @@ from fti_assets.core.sql import quoted
 from fti_assets.errors import StoreError
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.lake.catalog import put_columns
+from fti_assets.stores.lake.current_files import not_files
 from fti_assets.stores.lake.damage import give_up, unreadable_files
 from fti_assets.stores.lake.one_snapshot import OneSnapshot
 from fti_assets.stores.lake.reader import LakeReader
@@ -125,14 +126,17 @@ class Lake(LakeReader):
         # Only files of replaced partitions may be given up: nothing is lost, since their rows are about to be written.
         replaced = [key for key in changed if key in old]
         until = self.snapshot()
+        damaged = {file.partition for file in not_files(self, table, replaced)} if replaced else set()
         try:
-            self._write(table, staged, changed, written, replaced, old=old, message=message, extra=extra)
+            self._write(table, staged, changed, written, replaced, damaged, old=old, message=message, extra=extra)
         except StoreError:
-            damaged = {file.partition for file in unreadable_files(self, table, replaced)} if replaced else set()
-            if not damaged:
+            unreadable = {file.partition for file in unreadable_files(self, table, replaced)} if replaced else set()
+            if unreadable == damaged:
                 raise
             # A partition is given up whole: with some of its files it would be neither the old rows nor the new.
+            damaged = unreadable
             self._write(table, staged, changed, written, replaced, damaged, old=old, message=message, extra=extra)
+        if damaged:
             give_up(self, table, sorted(damaged), until=until)
             self._last = None  # its snapshot still names the damaged files
         return self.committed(table, written, changed)
@@ -175,6 +179,9 @@ class Lake(LakeReader):
         holding = [key for key, record in records.items() if record.rows]
         if not holding:
             return set()
+        if damaged := {file.partition for file in not_files(self, table, holding)}:
+            readable = {key: record for key, record in records.items() if key not in damaged}
+            return damaged | self._lost(table, types, readable, selected)
         try:
             results: dict[str, str] = {}
             for version in {hash_of(records[key].data_version) for key in holding}:

@@ -18,6 +18,7 @@ from fti_assets.core.types import ColumnType, type_of_sql
 from fti_assets.errors import NotMaterializedError, StoreError, listed
 from fti_assets.stores.duckdb.content_hash import FIXED, OF_DUCKDB, content_sums, data_version, hash_of
 from fti_assets.stores.files import sync_file, sync_folder
+from fti_assets.stores.lake.current_files import refuse_not_files
 from fti_assets.stores.lake.one_snapshot import OneSnapshot, stored_types
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class LakeReader:
         self._outside: dict[TableName, duckdb.DuckDBPyRelation] = {}
         # What the transaction reads, and what was read last: of the same number both are one.
         self._read: OneSnapshot | None = None
+        self._looked_at: set[tuple[TableName, int]] = set()
         self._last: OneSnapshot | None = None
 
     @property
@@ -126,12 +128,25 @@ class LakeReader:
         """
         types = self.types(table)
         if not types:
-            self.rows(table)
+            self.require(table)
         return {name: type_of_sql(kind) for name, kind in types.items()}
 
     def read_outside(self, table: TableName, rows: duckdb.DuckDBPyRelation) -> None:
         """Give these rows, of this connection, for a table that another system keeps; it has no snapshots and no ledger."""
         self._outside[table] = rows
+
+    def require(self, table: TableName, *, snapshot: int | None = None) -> None:
+        """Refuse a table that is neither there now nor was at a snapshot.
+
+        Raises:
+            NotMaterializedError: there is no such table.
+        """
+        at = self.snapshot() if snapshot is None else snapshot
+        if not (table in self._outside or table in self._one_snapshot(at).tables() or self.has(table)):
+            names = [other.full_name for other in self.tables() if other.schema == table.schema]
+            raise NotMaterializedError(
+                f"{table.full_name} is not in the offline store at {self._store.root}, which has {listed(names)}: materialize it first"
+            )
 
     def rows(self, table: TableName, *, snapshot: int | None = None, partitions: Sequence[str] | None = None,
              with_partition: bool = False) -> duckdb.DuckDBPyRelation:  # fmt: skip
@@ -139,6 +154,7 @@ class LakeReader:
 
         Raises:
             NotMaterializedError: there is no such table.
+            DamagedError: a FIFO, or anything else that is no file, is in place of a file of these partitions.
         """
         if table in self._outside:
             if partitions is not None and set(partitions) != {WHOLE}:
@@ -147,17 +163,21 @@ class LakeReader:
                 )
             return self._outside[table]
         at = self.snapshot() if snapshot is None else snapshot
-        if not (table in self._one_snapshot(at).tables() or self.has(table)):
-            names = [other.full_name for other in self.tables() if other.schema == table.schema]
-            raise NotMaterializedError(
-                f"{table.full_name} is not in the offline store at {self._store.root}, which has {listed(names)}: materialize it first"
-            )
+        self.require(table, snapshot=at)
+        self._refuse_not_files(table, partitions, at)
         columns = "*" if with_partition else f"* EXCLUDE ({PARTITION})"
         where = "" if partitions is None else f" WHERE {in_partitions(partitions)}"
         try:
             return self.connection.sql(f"SELECT {columns} FROM {table.sql}{_at(snapshot)}{where}")
         except duckdb.Error as error:
             raise self._unreadable(table, snapshot, error) from error
+
+    def _refuse_not_files(self, table: TableName, partitions: Sequence[str] | None, snapshot: int) -> None:
+        if partitions is not None:
+            refuse_not_files(self, table, partitions, snapshot=snapshot)
+        elif (table, snapshot) not in self._looked_at:  # a step asks for the rows of a table several times
+            refuse_not_files(self, table, snapshot=snapshot)
+            self._looked_at.add((table, snapshot))
 
     def ledger(
         self, table: TableName, *, snapshot: int | None = None, partitions: Sequence[str] | None = None

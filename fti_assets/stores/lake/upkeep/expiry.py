@@ -20,9 +20,10 @@ import duckdb
 from fti_assets.core import clock
 from fti_assets.core.names import TableName
 from fti_assets.core.sql import literal
-from fti_assets.errors import StoreError
+from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.files import sync_file, sync_folder
 from fti_assets.stores.lake.catalog import delete_dead_ledger_rows, files_waiting, put_columns, snapshots
+from fti_assets.stores.lake.current_files import refuse_not_files
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.upkeep.dropping import drop_tables
@@ -192,7 +193,7 @@ def _expire(
         return pinned, expired, delete_unneeded(lake, after=grace if merged_lately else timedelta(0))
 
 
-def _merge_all(lake: Lake, tables: Sequence[TableName]) -> tuple[dict[str, tuple[int, int]], duckdb.Error | None]:
+def _merge_all(lake: Lake, tables: Sequence[TableName]) -> tuple[dict[str, tuple[int, int]], Exception | None]:
     """Merge small files of each table; a damaged file of one keeps no other from it, and is told afterwards."""
     merged: dict[str, tuple[int, int]] = {}
     first = None
@@ -200,7 +201,7 @@ def _merge_all(lake: Lake, tables: Sequence[TableName]) -> tuple[dict[str, tuple
         try:
             if (counts := _merge(lake, table)) != (0, 0):
                 merged[table.full_name] = counts
-        except duckdb.Error as error:
+        except (duckdb.Error, DamagedError) as error:
             first = first or error
     return merged, first
 
@@ -211,6 +212,7 @@ def _merge(lake: Lake, table: TableName) -> tuple[int, int]:
     with lake.store.lock():
         if not lake.has(table):  # tiles that were dropped meanwhile
             return 0, 0
+        refuse_not_files(lake, table)
         folder = lake.store.root / "data" / table.schema / table.name
         before = set(folder.rglob("*.parquet"))
         execute("BEGIN")

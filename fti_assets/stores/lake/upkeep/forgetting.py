@@ -14,11 +14,13 @@ import duckdb
 from fti_assets.core import clock
 from fti_assets.core.names import PARTITION, Commit, PartitionRecord, TableName
 from fti_assets.core.sql import literal, quoted
+from fti_assets.errors import DamagedError
+from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import files_under
 from fti_assets.stores.lake.catalog import data_files, narrow_bounds, overwrite_deleted
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.upkeep.expiry import delete_spilled, delete_unneeded, expire
-from fti_assets.stores.lake.upkeep.occurrences import files_answer
+from fti_assets.stores.lake.upkeep.occurrences import REMEDY, files_answer
 from fti_assets.stores.lake.upkeep.unnamed_files import delete_unnamed, file_sizes
 
 
@@ -130,7 +132,7 @@ def expire_snapshots(lake: Lake, versions: Sequence[int], predicates: Mapping[Ta
             elif predicate is not None:
                 try:
                     holding += [str(file)] if _holds(lake, file, predicate) else []
-                except duckdb.Error:
+                except (duckdb.Error, DamagedError):
                     unreadable.append(str(file))
     return Expired(deleted, unnamed, searched, tuple(holding), tuple(unreadable))
 
@@ -142,13 +144,14 @@ def unnamed_files_holding(lake: Lake, predicates: Mapping[TableName, str]) -> li
         for file in sorted(file_sizes(lake).unnamed):
             predicate = predicates.get(TableName(*file.parts[-4:-2])) if len(file.parts) > 3 else None
             if predicate is not None and file.suffix == ".parquet":
-                with suppress(duckdb.Error):  # half written: it goes with the others
+                with suppress(duckdb.Error, DamagedError):  # half written: it goes with the others
                     results += [str(file)] if _holds(lake, file, predicate) else []
     return results
 
 
 def _holds(lake: Lake, file: Path, predicate: str) -> bool:
     """Whether a row of a file is found by a predicate; not if it lacks the columns."""
+    check_file(file, REMEDY)
     try:
         rows = f"read_parquet({literal(str(file))}, hive_partitioning => false)"
         return bool(lake.connection.execute(f"SELECT 1 FROM {rows} WHERE {predicate} LIMIT 1").fetchall())

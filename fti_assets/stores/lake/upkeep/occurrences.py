@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 
@@ -16,11 +17,13 @@ from fti_assets.core.names import DATASETS, FEATURES, PARTITION, PREDICTIONS, Ta
 from fti_assets.core.sql import literal, quoted, temporary_name
 from fti_assets.errors import DataError, StoreError, listed
 from fti_assets.stores.duckdb.nul_texts import compared_with
+from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.lake.catalog import DataFile, data_files, snapshots, tables_at_any_snapshot
+from fti_assets.stores.lake.current_files import refuse_not_files
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.tiles import tiles_of
 
-_FILE = "__fti_file"
+_FILE, REMEDY = "__fti_file", "put it back from a copy, or remove it"
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def columns_of(lake: Lake, table: TableName) -> dict[str, str]:
     """Column names and DuckDB types of a table, without ``_partition``; of one that was dropped, those of its files."""
     if lake.has(table):
         return lake.types(table)
-    paths = ", ".join(literal(file.path) for file in data_files(lake, table))
+    paths = _paths(data_files(lake, table))
     if not paths:
         return {}
     files = f"read_parquet([{paths}], union_by_name => true, hive_partitioning => false)"
@@ -98,6 +101,7 @@ def tuples(lake: Lake, table: TableName, predicate: str, columns: Sequence[str])
     """The tuples of some columns in all rows that a predicate finds, at any snapshot, as a temporary table."""
     name = quoted(temporary_name("found"))
     names = ", ".join(quoted(column) for column in columns)
+    refuse_not_files(lake, table)
     types, current = columns_of(lake, table), lake.has(table)
     nothing = ", ".join(f"NULL::{types[column]} AS {quoted(column)}" for column in columns)
     rows = f"SELECT DISTINCT {names} FROM {table.sql} WHERE {predicate}" if current else f"SELECT {nothing} LIMIT 0"
@@ -110,6 +114,7 @@ def find(lake: Lake, table: TableName, predicate: str) -> Occurrences:
     """Where a table holds the rows that a predicate finds."""
     rows = []
     if lake.has(table):
+        refuse_not_files(lake, table)
         rows = lake.connection.execute(
             f"SELECT {PARTITION}, count(*) FROM {table.sql} WHERE {predicate} GROUP BY 1 ORDER BY 1"
         ).fetchall()
@@ -169,9 +174,20 @@ def _read_by(lake: Lake, files: Sequence[DataFile]) -> frozenset[int]:
     )
 
 
+def _paths(files: Sequence[DataFile]) -> str:
+    """Paths of files as SQL.
+
+    Raises:
+        DamagedError: a FIFO, or anything else that is no file, is in place of one.
+    """
+    for file in files:
+        check_file(Path(file.path), REMEDY)
+    return ", ".join(literal(file.path) for file in files)
+
+
 def files_answer(lake: Lake, table: TableName, of_table: Sequence[DataFile], select: str, predicate: str) -> list[str]:
     """Ask some files of a table, rows that are deleted in them too; nothing if none has the columns, as of an earlier table."""
-    paths = ", ".join(literal(file.path) for file in of_table)
+    paths = _paths(of_table)
     if not paths:
         return []
     files = f"read_parquet([{paths}], union_by_name => true, hive_partitioning => false, filename => '{_FILE}')"

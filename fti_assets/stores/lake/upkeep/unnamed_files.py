@@ -18,7 +18,8 @@ from urllib.parse import unquote
 from fti_assets.core.names import LEDGER, PARTITION, TILES, TableName
 from fti_assets.errors import DamagedError, StoreError, listed
 from fti_assets.stores.files import files_under, readable, reason
-from fti_assets.stores.lake.catalog import current_files, named_paths
+from fti_assets.stores.lake.catalog import named_paths
+from fti_assets.stores.lake.current_files import current_files
 from fti_assets.stores.lake.lake import Lake
 
 

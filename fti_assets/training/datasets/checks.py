@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 import duckdb
 
@@ -20,6 +22,9 @@ from fti_assets.training.datasets.dataset import APART, JOINS, PAST, UNKNOWN, VA
 from fti_assets.training.datasets.near_tellers import near_tellers, told_in_words
 from fti_assets.training.datasets.tellers import tellers_of_train
 from fti_assets.training.datasets.telling import LabelFacts
+
+_WIDE = 400
+"""The columns of one query: more cost planning, and fewer cost reading the names of all columns once more."""
 
 VISIBLE_LABEL = "_fti_visible_label"
 """The column that says whether a row's label was visible at its prediction time."""
@@ -111,14 +116,14 @@ def _dull(
     connection: duckdb.DuckDBPyConnection, source: str, rows: int, features: Sequence[Column], more: Sequence[str]
 ) -> tuple[list[str], list[str], list[int]]:
     """The features that are null in every row, those of one value in all of them, and how many values more columns have."""
-    expressions = [f"count({quoted(name)})" for name in more]
-    for feature in features:
-        name = quoted(feature.name)
-        expressions += [f"count({name})", f"min({name}) IS DISTINCT FROM max({name})"]
-    if not expressions:
-        return [], [], []
-    results = connection.execute(f"SELECT {', '.join(expressions)} FROM {source}").fetchall()[0]
-    counts, of_features = list(results[: len(more)]), results[len(more) :]
+    expressions = [(f"count({quoted(name)})",) for name in more]
+    for name in (quoted(feature.name) for feature in features):
+        expressions.append((f"count({name})", f"min({name}) IS DISTINCT FROM max({name})"))
+    results: list[Any] = []
+    for first in range(0, len(expressions), _WIDE):
+        asked = ", ".join(chain.from_iterable(expressions[first : first + _WIDE]))
+        results += connection.execute(f"SELECT {asked} FROM {source}").fetchall()[0]
+    counts, of_features = results[: len(more)], results[len(more) :]
     null, one = [], []
     for feature, count, varies in zip(features, of_features[::2], of_features[1::2], strict=True):
         if rows and not count:

@@ -741,7 +741,9 @@ def test_two_runs_of_lookup_together_cannot_both_store_key(world: World, monkeyp
         assert list(lake.ledger(places.table)) == ["us"]
 
 
-def test_range_equals_its_days_when_source_is_partitioned_by_arrival(world: World) -> None:
+def events_by_arrival() -> fti.FeatureGroup:
+    """A group of an event a day, of three hours before the day in which it arrives."""
+
     @fti.feature_group(
         keys=["k", "id"], event_time="t", serving_delay="0min", partition_by="ingested", partitions_def=DAYS
     )
@@ -749,6 +751,12 @@ def test_range_equals_its_days_when_source_is_partitioned_by_arrival(world: Worl
         days = pd.to_datetime(list(context.partition_keys))
         hour = pd.Timedelta(hours=1)
         return pd.DataFrame({"k": "a", "id": context.partition_keys, "t": days - 3 * hour, "ingested": days + hour})
+
+    return events
+
+
+def test_range_equals_its_days_when_source_is_partitioned_by_arrival(world: World) -> None:
+    events = events_by_arrival()
 
     @fti.feature_group(keys=["k"], event_time="hour", partitions_def=DAYS, lookback="2d")
     def counts(events: fti.Table) -> fti.Table:
@@ -764,13 +772,7 @@ def test_range_equals_its_days_when_source_is_partitioned_by_arrival(world: Worl
 
 
 def test_run_does_not_see_what_arrives_in_later_partition(world: World) -> None:
-    @fti.feature_group(
-        keys=["k", "id"], event_time="t", serving_delay="0min", partition_by="ingested", partitions_def=DAYS
-    )
-    def events(context: dg.AssetExecutionContext) -> pd.DataFrame:
-        days = pd.to_datetime(list(context.partition_keys))
-        hour = pd.Timedelta(hours=1)
-        return pd.DataFrame({"k": "a", "id": context.partition_keys, "t": days - 3 * hour, "ingested": days + hour})
+    events = events_by_arrival()
 
     @fti.feature_group(keys=["k"], event_time="hour", partitions_def=DAYS, lookback="2d")
     def counts(events: fti.Table) -> fti.Table:

@@ -12,6 +12,7 @@ import pytest
 import fti_assets as fti
 from fti_assets import testing
 from fti_assets.core import clock
+from tests.support.models import linear_payer
 
 ROWS, HOUR = 400, timedelta(hours=1)
 TIMES = pd.Series(pd.date_range(datetime(2025, 1, 1), periods=ROWS, freq="h"))
@@ -36,19 +37,7 @@ def declared(version: int, columns: tuple[str, ...]) -> tuple[Any, Any]:
     )
     dataset = fti.training_dataset(name="orders_to_pay", version=version, view=view)
 
-    @fti.model(
-        name="payer",
-        version=version,
-        dataset=dataset,
-        task="regression",
-        gates=[fti.NotWorseThanChampion("rmse", tolerance=0.1)],
-    )
-    def train(data: fti.TrainingData) -> Any:
-        from sklearn.linear_model import LinearRegression
-
-        return LinearRegression().fit(data.train.X, data.train.y)
-
-    return dataset, train
+    return dataset, linear_payer(dataset, version)
 
 
 def test_the_champion_sees_the_version_of_the_prediction_time(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import fti_assets as fti
 from fti_assets import testing
 from fti_assets.core import clock
+from tests.support.models import linear_payer
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2025-01-01", end_date="2025-01-06")
 FIRST, SECOND, LAST = "2025-01-01", "2025-01-02", "2025-01-04"
@@ -58,19 +59,7 @@ def declared(version: int, *features: Any) -> tuple[fti.FeatureView, Any, Any]:
         name="to_pay", version=version, view=view, split=fti.TimeSplit(validation="12h", test="25h")
     )
 
-    @fti.model(
-        name="payer",
-        version=version,
-        dataset=dataset,
-        task="regression",
-        gates=[fti.NotWorseThanChampion("rmse", tolerance=0.1)],
-    )
-    def train(data: fti.TrainingData) -> Any:
-        from sklearn.linear_model import LinearRegression
-
-        return LinearRegression().fit(data.train.X, data.train.y)
-
-    return view, dataset, train
+    return view, dataset, linear_payer(dataset, version)
 
 
 view, dataset, payer = declared(1)

@@ -116,7 +116,7 @@ def _dull(
     connection: duckdb.DuckDBPyConnection, source: str, rows: int, features: Sequence[Column], more: Sequence[str]
 ) -> tuple[list[str], list[str], list[int]]:
     """The features that are null in every row, those of one value in all of them, and how many values more columns have."""
-    expressions = [(f"count({quoted(name)})",) for name in more]
+    expressions: list[tuple[str, ...]] = [(f"count({quoted(name)})",) for name in more]
     for name in (quoted(feature.name) for feature in features):
         expressions.append((f"count({name})", f"min({name}) IS DISTINCT FROM max({name})"))
     results: list[Any] = []

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pandera.pandas as pa_schema
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -149,3 +150,37 @@ def test_first_batch_without_rows_moves_position(tmp_path: Path, first: Any) -> 
     store(tmp_path, fti.Changes(upserts=rows_of(1, 2)), online=True)
     assert stored(tmp_path) == {1: 0, 2: 1}
     assert position(tmp_path) == "1"
+
+
+@pytest.mark.parametrize("coerces", ["schema", "column"])
+@pytest.mark.parametrize(
+    ("kind", "keys", "left"),
+    [
+        (str, [1, 2], "2"),
+        (int, ["1", "2"], 2),
+        ("datetime64[ns]", ["2024-01-01", "2024-01-02"], pd.Timestamp("2024-01-02")),
+    ],
+    ids=["text", "integer", "timestamp"],
+)
+def test_deletes_are_coerced_as_rows_are(tmp_path: Path, kind: Any, keys: list[Any], left: Any, coerces: str) -> None:
+    columns = {"k": pa_schema.Column(kind, coerce=coerces == "column"), "x": pa_schema.Column(int)}
+    schema = pa_schema.DataFrameSchema(columns, coerce=coerces == "schema")
+    store(tmp_path, rows_of(*keys), deletes_of(keys[0]), schema=schema)
+    assert stored(tmp_path) == {left: 1}
+
+
+def test_keys_and_times_of_deletes_are_coerced(tmp_path: Path) -> None:
+    kinds = {"k": int, "t": "datetime64[ns]", "x": int}
+    columns = {name: pa_schema.Column(kind, coerce=True) for name, kind in kinds.items()}
+    schema = pa_schema.DataFrameSchema(columns, strict=True)
+    rows = pd.DataFrame({"k": ["1", "1"], "t": ["2024-01-01", "2024-01-02"], "x": [0, 1]})
+    store(tmp_path, rows, fti.Changes(deletes=rows.head(1)[["k", "t"]]), schema=schema, event_time="t")
+    assert stored(tmp_path) == {1: 1}
+
+
+def test_deletes_that_no_schema_can_coerce_are_refused(tmp_path: Path) -> None:
+    schema = pa_schema.DataFrameSchema({"k": pa_schema.Column(int)}, coerce=True)
+    store(tmp_path, rows_of("1"), schema=schema)
+    with pytest.raises(DataError, match="have 'k' as VARCHAR, BIGINT is stored: cast it to the type of the rows"):
+        store(tmp_path, deletes_of("one"), schema=schema)
+    assert stored(tmp_path) == {1: 0}

@@ -13,11 +13,14 @@ from fti_assets.errors import DataError, one_of
 from fti_assets.features.rows.frames import column_names, relation_of
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.rename import renamed
-from fti_assets.features.rows.staging import typed_copy
+from fti_assets.features.rows.staging import coerced_relation, typed_copy
 from fti_assets.features.rows.to_lake import FLOATS
+from fti_assets.features.validation.pandera_run import without_rules
+from fti_assets.features.validation.table_validation import validate_table
 
 if TYPE_CHECKING:
     import duckdb
+    import pandera.pandas as pa
 
 
 def staged_deletes(
@@ -61,7 +64,10 @@ def staged_deletes(
         )
     rows = rows.project(", ".join(map(quoted, by)))
     wanted = {name: types[name] for name in by}
-    table, _ = typed_copy(connection, rows, replace(layout, stored=wanted), [Partition(WHOLE)])
+    of_stored = replace(layout, stored=wanted)
+    table, _ = typed_copy(connection, rows, of_stored, [Partition(WHOLE)])
+    if (coerced := _coerced(connection, table, layout.schema, by, what)) is not None:
+        table, _ = typed_copy(connection, coerced, of_stored, [Partition(WHOLE)])
     _refuse_nulls(connection, table, by, what)
     kinds = dict(zip(by, map(str, connection.table(quoted(table)).types), strict=False))  # `_partition` follows
     if stored and (other := next((name for name in by if kinds[name] != wanted[name]), None)):
@@ -71,6 +77,19 @@ def staged_deletes(
             + (hint if kinds[other] in FLOATS else "")
         )
     return table, tuple(by)
+
+
+def _coerced(
+    connection: duckdb.DuckDBPyConnection, table: str, schema: pa.DataFrameSchema | None, by: Sequence[str], what: str
+) -> duckdb.DuckDBPyRelation | None:
+    """The deletes as the schema coerces their columns, as it does those of rows; None if it changes none, or cannot."""
+    if schema is None or not set(by) <= set(schema.columns):
+        return None
+    of_types = without_rules(schema).select_columns(list(by))
+    validation = validate_table(connection, table, of_types, columns=by)
+    if validation.coerced is None or any(verdict.failures for verdict in validation.verdicts):
+        return None
+    return coerced_relation(connection, table, validation.coerced, what=what)
 
 
 def _refuse_nulls(connection: duckdb.DuckDBPyConnection, table: str, by: Sequence[str], what: str) -> None:

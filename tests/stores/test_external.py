@@ -12,12 +12,13 @@ import dagster as dg
 import duckdb
 import pytest
 
-from fti_assets.errors import DeclarationError, StoreError
+from fti_assets.errors import DamagedError, DeclarationError, StoreError
 from fti_assets.stores.duckdb.extensions import load_extension
 from fti_assets.stores.duckdb.postgres_address import postgres_address
 from fti_assets.stores.sources.parquet_files import ParquetFiles
 from fti_assets.stores.sources.source import described, source_connection
 from fti_assets.stores.sources.tables import DuckDBTable, PostgresTable
+from tests.support.odd_files import ODD_FILES
 
 DSN = "postgresql://postgres@127.0.0.1:5432/test"
 ROWS = """
@@ -487,3 +488,12 @@ def test_a_folder_in_a_bucket_may_have_any_name(bucket: Put) -> None:
     bucket("x/metadata/1.metadata.json", "SELECT 1 AS x")
     with pytest.raises(StoreError, match="Iceberg"):
         read_all(ParquetFiles(path="s3://weather/x"))
+
+
+@pytest.mark.parametrize("kind", ["a FIFO", "a device"])
+def test_what_is_no_parquet_file_is_named(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "one.parquet"
+    ODD_FILES[kind](file)
+    source = ParquetFiles(path=str(file))
+    with source_connection() as connection, pytest.raises(DamagedError, match=f"{file} is {kind} where a file belongs"):
+        source.version(connection)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,6 +19,7 @@ from fti_assets.core.sql import literal
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.stores.duckdb.extensions import load_extension
 from fti_assets.stores.duckdb.s3_secret import read_s3
+from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import readable
 from fti_assets.stores.sources.delta_log import LOG, not_of_delta, without_wildcards
 from fti_assets.stores.sources.source import digest, one_row, rows_of
@@ -117,6 +118,7 @@ class ParquetFiles:
             return literal(without_wildcards(text))
         is_folder = self._is_folder(connection)
         if not is_folder and not any(sign in self.pattern for sign in "*?["):
+            self._refuse_not_files([re.sub(r"^file:(//)?", "", text)])
             return literal(text)
         folder = f"{text.rstrip('/')}/" if is_folder else _spelled_folder(self.pattern)
         files_pattern = f"{without_wildcards(folder)}**/{_ANY_PARQUET}" if is_folder else self.pattern
@@ -130,7 +132,19 @@ class ParquetFiles:
             )
         kept = sorted(set(matches) - set(hidden))
         self._refuse_delta(connection, folder, kept)
+        self._refuse_not_files(kept)
         return f"[{', '.join(literal(without_wildcards(file)) for file in kept)}]"
+
+    def _refuse_not_files(self, files: Iterable[str]) -> None:
+        """DuckDB would wait for a FIFO, and read a device, without end.
+
+        Raises:
+            DamagedError: a FIFO, or anything else that is no file, is in place of one.
+        """
+        if self._is_local:
+            for file in map(Path, files):
+                with readable(file):
+                    check_file(file, "move it away")
 
     def _is_folder(self, connection: duckdb.DuckDBPyConnection) -> bool:
         """Whether the path names a folder; in a bucket, a name that may be a file's or a pattern's is looked for."""

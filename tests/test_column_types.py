@@ -25,7 +25,8 @@ from fti_assets.orchestration.partitions import UNPARTITIONED
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.online.blobs import BlobFormat
 from fti_assets.stores.online.keys import key_encoder
-from tests.features.oracles import connection
+from tests.features.oracles import connection_to_shared
+from tests.support.examples import examples
 
 PLAIN: dict[ColumnType, st.SearchStrategy[Any]] = {
     "text": st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6),
@@ -61,11 +62,11 @@ def lists(kind: ColumnType) -> st.SearchStrategy[list[Any]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(data=st.data())
 def test_a_value_is_the_same_on_every_side(kind: ColumnType, data: st.DataObject) -> None:
     values, sides, column = data.draw(lists(kind)), SIDES[kind], Column("x", kind)
-    with connection() as duck:
+    with connection_to_shared() as duck:
         rows = stored(duck, kind, values)
         assert str(rows.types[rows.columns.index("x")]) == sides.sql
         assert [value for (value,) in rows.project("x").fetchall()] == values
@@ -104,13 +105,13 @@ def test_a_value_is_the_same_on_every_side(kind: ColumnType, data: st.DataObject
 
 
 @pytest.mark.parametrize("kind", KEY_TYPES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(data=st.data())
 def test_a_key_has_the_same_bytes_on_both_sides(kind: ColumnType, data: st.DataObject) -> None:
     """Loaded in SQL from the lake, and asked for with what a request brings."""
     values = data.draw(st.lists(PLAIN[kind], min_size=1, max_size=4, unique=True))
     whole = JoinedGroup("g", 1, (JoinedKey("x", "x", kind),), (JoinedColumn("row", "row", "integer"),))
-    with connection() as duck:
+    with connection_to_shared() as duck:
         blobs = dict(blobs_of(duck, stored(duck, kind, values), whole))
     encode = key_encoder([kind], "g_v1")
     assert sorted(blobs) == sorted(encode((CONVERTERS[kind](value),)) for value in json.loads(json.dumps(values)))
@@ -123,7 +124,7 @@ def test_what_counts_as_a_type_is_not_another(kind: ColumnType) -> None:
     assert {type_of_dtype_kind(code) for code in sides.pandas} == {kind}
     assert sides.sql in sides.same
     assert sides.sql in sides.subtypes
-    with connection() as duck:
+    with connection_to_shared() as duck:
         for sql_type in (*sides.same, *sides.subtypes, *sides.further):
             made = duck.sql(
                 f"SELECT CAST({sides.nothing} AS {sql_type})::{sides.sql} AS x"

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fti_assets.orchestration.partitions import partitions_between, partitions_of
+from tests.support.examples import examples
 
 DEFINITIONS: list[dg.TimeWindowPartitionsDefinition] = [
     dg.DailyPartitionsDefinition(start_date="2024-01-03", end_date="2024-04-20"),
@@ -31,7 +32,7 @@ DEFINITIONS: list[dg.TimeWindowPartitionsDefinition] = [
 INSTANTS = st.integers(min_value=0, max_value=120 * 24).map(lambda hours: datetime(2024, 1, 1) + timedelta(hours=hours))
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(1_000))
 @given(partitions_def=st.sampled_from(DEFINITIONS), start=INSTANTS, length=st.integers(min_value=1, max_value=30 * 24))
 def test_every_window_that_overlaps_span_is_found(
     partitions_def: dg.TimeWindowPartitionsDefinition, start: datetime, length: int

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -13,9 +14,23 @@ MINUTE = timedelta(minutes=1)
 START = datetime(2013, 1, 1)
 
 
+@cache
+def _shared() -> duckdb.DuckDBPyConnection:
+    """An empty database: to make one takes longer than most tests."""
+    return duckdb.connect()
+
+
+def connection_to_shared() -> duckdb.DuckDBPyConnection:
+    """One with temporary tables of its own, for tests that make no others."""
+    return _set_up(_shared().cursor())
+
+
 def connection() -> duckdb.DuckDBPyConnection:
     """A connection set up as the library's own are."""
-    connection = duckdb.connect()
+    return _set_up(duckdb.connect())
+
+
+def _set_up(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     connection.execute("SET TimeZone='UTC'; SET python_enable_replacements=false; SET threads=2")
     return connection
 

@@ -28,7 +28,7 @@ def row(id: int, known: int, own: int, *, t: int = 0, turn: int | None = None) -
 
 def found(rows: Sequence[Row], times: SpineTimes | None, *, timed: bool = True) -> dict[tuple[int, int], bool]:
     """Whether the row was late, by its key and own value."""
-    with oracles.connection() as connection:
+    with oracles.connection_to_shared() as connection:
         relation = spine_as_of(connection, oracles.relation(connection, COLUMNS, rows), view(times, timed=timed))
         made = relation.project(f"id, own, {LATE}").fetchall()
     assert len({(id, own) for id, own, _ in made}) == len(made)

@@ -1,6 +1,6 @@
 """Four writers, five readers and upkeep on one lake: no error, no half partition, nothing stale after a commit.
 
-It takes 8 seconds, longer where 20 commits do; ``FTI_SOAK_SECONDS`` says another length, as ``make soak`` does.
+It takes 4 seconds, longer where 12 commits do; ``FTI_SOAK_SECONDS`` says another length, as ``make soak`` does.
 """
 
 import json
@@ -17,7 +17,7 @@ from fti_assets.core.names import TableName
 from fti_assets.stores.lake.store import OfflineStore
 
 ROOT = Path(__file__).parents[2]
-SECONDS = float(os.environ.get("FTI_SOAK_SECONDS", "8"))
+SECONDS = float(os.environ.get("FTI_SOAK_SECONDS", "4"))
 
 CROWD = '''
 """Forks the writers, the readers and upkeep; each writes what it did, a line of JSON a commit or a read."""
@@ -114,7 +114,7 @@ children = [fork.Process(target=work, args=one) for one in crowd.items()]
 for child in children:
     child.start()
 time.sleep(seconds)
-enough, patience = first.snapshot + 20, time.monotonic() + 120  # commits, on a slow machine too
+enough, patience = first.snapshot + 12, time.monotonic() + 120  # commits, on a slow machine too
 while max(announced) < enough and time.monotonic() < patience and all(child.is_alive() for child in children):
     time.sleep(0.1)
 deadline.value = time.monotonic()

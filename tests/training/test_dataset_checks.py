@@ -23,7 +23,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    with oracles.connection() as connection:
+    with oracles.connection_to_shared() as connection:
         yield connection
 
 

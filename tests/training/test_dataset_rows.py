@@ -110,7 +110,7 @@ class Rows:
 
 @pytest.fixture
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    with oracles.connection() as connection:
+    with oracles.connection_to_shared() as connection:
         yield connection
 
 

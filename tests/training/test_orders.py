@@ -70,7 +70,7 @@ def drawn(draw: random.Random, kind: str, classes: list[str]) -> list[Any]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_runs_are_those_of_a_brute_force_search(kind: str) -> None:
     draw, results = random.Random(kind), set()
-    with oracles.connection() as connection:
+    with oracles.connection_to_shared() as connection:
         for _ in range(repetitions(60)):
             rows, labels = (
                 draw.choice([12, 30, 60, 120]),

@@ -67,7 +67,7 @@ def files_at_most(size: int) -> Iterator[None]:
 def test_an_answer_is_a_line_with_all_that_is_needed_to_ask_why(tmp_path):
     writer = LogWriter(tmp_path)
     with clock.at(NOON + timedelta(seconds=3)):
-        writer.add("r1", [{"flight_id": 7, "origin": "JFK"}], [answer(7)])
+        writer.add("r1", [{"flight_id": 7, "origin": "JFK"}], [answer(7)], latency=0.25)
     writer.close()
     assert answers_in(tmp_path) == [
         {
@@ -85,6 +85,7 @@ def test_an_answer_is_a_line_with_all_that_is_needed_to_ask_why(tmp_path):
             "missing": [],
             "unknown": [],
             "out_of_schema": [],
+            "latency": 0.25,
         }
     ]
 

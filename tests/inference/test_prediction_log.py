@@ -23,7 +23,7 @@ from fti_assets.inference.log import waiting
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.inference.log.take_in import Taken, take_in
 from fti_assets.inference.log.waiting import outside_lines, stored_ledger, waiting_files
-from fti_assets.inference.serving.log.lines import KEY, Redaction
+from fti_assets.inference.serving.log.lines import KEY, Redaction, encoded
 from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.stores.lake.lake import Lake
 from tests.support.examples import examples
@@ -105,8 +105,50 @@ def test_a_line_is_a_row_with_all_that_was_logged(bench: Bench) -> None:
             "missing": [],
             "unknown": ["shop"],
             "out_of_schema": [],
+            "latency": None,
         }
     ]
+
+
+@pytest.mark.parametrize(("slow", "passed"), [(1, True), (2, False)])
+def test_more_than_one_slow_request_of_a_hundred_breaks_the_goal(bench: Bench, slow: int, passed: bool) -> None:
+    log = fti.prediction_log(name="buyer_log", model=buyer_model(latency_goal="50ms"), partitions_def=DAYS)
+    quick = [line_of(number, on(2), row=row, latency=number / 2000) for number in range(100 - slow) for row in (0, 1)]
+    late = [line_of(number, on(2), row=row, latency=0.0501) for number in range(100, 100 + slow) for row in (0, 1, 2)]
+    file_in(bench.folder, [*quick, *late, line_of(999, on(2))])  # the last one is nobody's wait
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize(
+            [log.assets_def], resources={"fti": bench.stores}, instance=instance, partition_key="2013-06-02"
+        )
+    [check] = [one for one in result.get_asset_check_evaluations() if one.check_name == "within_latency_goal"]
+    assert check.passed is passed
+    facts = {name: value.value for name, value in check.metadata.items()}
+    assert (facts["requests"], facts["slow_requests"]) == (100, slow)
+    assert 24 <= facts["p50_ms"] <= 24.5
+    assert passed or "2 of 100 requests to buyer took longer than its latency goal of 50 ms" in facts["problem"]
+    assert {row["latency"] for row in bench.rows(log)} >= {None, 0.0501}
+
+
+def test_a_log_of_an_earlier_release_gets_latencies(bench: Bench) -> None:
+    """Its lines and its table say none."""
+    old = json.loads(line_of(1, on(2)))
+    del old["latency"]
+    file_in(bench.folder, [encoded(old)])
+    bench.take_in()
+    with bench.stores.offline_store().connect() as lake:
+        lake.connection.execute(f"ALTER TABLE {LOG.table.sql} DROP COLUMN latency")
+    file_in(bench.folder, [line_of(2, on(2), latency=0.25)], number=1)
+    bench.take_in()
+    assert [row["latency"] for row in bench.rows()] == [None, 0.25]
+
+
+@pytest.mark.parametrize("latency", [-1.0, "1", True, [1]])
+def test_a_latency_that_is_none_puts_the_line_outside(bench: Bench, latency: Any) -> None:
+    line = {**json.loads(line_of(1, on(2))), "latency": latency}
+    file_in(bench.folder, [encoded(line), line_of(2, on(2))])
+    bench.take_in()
+    assert bench.ids() == {"r2": 1}
+    assert bench.outside() == {"r1": 1}
 
 
 def test_late_lines_are_added_to_their_partition(bench: Bench) -> None:

@@ -48,12 +48,12 @@ view = fti.FeatureView(
 )  # fmt: skip
 
 
-def buyer_model(task: str = "binary") -> Any:
+def buyer_model(task: str = "binary", **options: Any) -> Any:
     dataset = fti.training_dataset(
         name="buying", view=view, split=fti.TimeSplit(validation="1d", test="1d"), partitions_def=DAYS
     )
 
-    @fti.model(name="buyer", dataset=dataset, task=task)
+    @fti.model(name="buyer", dataset=dataset, task=task, **options)
     def train(data: fti.TrainingData) -> Any:
         raise NotImplementedError
 
@@ -69,11 +69,14 @@ def answer(number: int, at: datetime, *, value: Any = 0.25, arm: str = "champion
     )
 
 
-def line_of(number: int, at: datetime, *, redaction: Redaction | None = None, row: int = 0, **request: Any) -> bytes:
+def line_of(
+    number: int, at: datetime, *, redaction: Redaction | None = None, row: int = 0, latency: float | None = None,
+    **request: Any,
+) -> bytes:  # fmt: skip
     """A line as a server writes it; the request's id is its number."""
     fields = {"visit_id": number, "shop": "a", "x": 0.5, **request}
     now = at + timedelta(seconds=1)
-    return answer_line(answer(number, at), fields, f"r{number}", row, now, redaction or Redaction())
+    return answer_line(answer(number, at), fields, f"r{number}", row, now, latency, redaction or Redaction())
 
 
 def file_in(

@@ -12,7 +12,7 @@ import dagster as dg
 from fti_assets.core import clock
 from fti_assets.features.groups.columns import column_schema
 from fti_assets.inference.batch.asset import model_dep
-from fti_assets.inference.log.log import RULES, PredictionLog, columns_of
+from fti_assets.inference.log.log import PredictionLog, columns_of, rules_of
 from fti_assets.inference.serving.log.files import LogFile
 from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.resources import Stores
@@ -43,7 +43,7 @@ def log_asset(log: PredictionLog) -> dg.AssetsDefinition:
         function=None,
         run=run,
         deps=[model_dep(log.model, log.partitions_def)],
-        check_specs=check_specs(log.key, RULES),
+        check_specs=check_specs(log.key, rules_of(log)),
         metadata={
             "dagster/table_name": log.table.full_name,
             "model": log.model.asset_name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,10 @@ def _is_instant(value: Any) -> bool:
         return datetime.fromisoformat(value).tzinfo is None
     except (TypeError, ValueError):
         return False
+
+
+def _is_latency(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and 0 <= value < math.inf)
 
 
 _ANSWER: Mapping[str, Callable[[Any], bool]] = {
@@ -33,6 +38,8 @@ _ANSWER: Mapping[str, Callable[[Any], bool]] = {
     "unknown": lambda value: isinstance(value, list),
     "out_of_schema": lambda value: isinstance(value, list),
 }
+_LATENCY = "latency"
+"""What lines of an earlier release do not say."""
 _DROPS: Mapping[str, Callable[[Any], bool]] = {
     "at": _is_instant,
     "dropped": lambda value: type(value) is int and value >= 0,
@@ -73,7 +80,7 @@ def entry_of(line: bytes, redact: frozenset[str]) -> Entry | None:
         return None
     if _has(content, _DROPS):
         return Entry(content)
-    if not _has(content, _ANSWER):
+    if not _has(content, _ANSWER) or not _is_latency(content.setdefault(_LATENCY, None)):
         return None
     in_clear = {
         name

@@ -18,14 +18,16 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.orchestration.declaration import TableDeclaration
 from fti_assets.training.models.model import Servable
 
-REQUEST_ID, ROW, REQUEST, FEATURES = "request_id", "row", "request", "features"
+REQUEST_ID, ROW, REQUEST, FEATURES, LATENCY = "request_id", "row", "request", "features", "latency"
 PREDICTION_TIME = "prediction_time"
 """The prediction time of a log whose model's spine has no name for it."""
 
 REDACTED = Rule("redacted_by_servers", "What is redacted was never written in clear by who answered", blocking=False)
 NOT_DROPPED = Rule("nothing_dropped", "No answer was left out of the log by who answered", blocking=False)
 NOT_OUTSIDE = Rule("nothing_outside", "Every line of the log can be read and belongs to a partition", blocking=False)
-RULES = (REDACTED, NOT_DROPPED, NOT_OUTSIDE)
+WITHIN_GOAL = Rule(
+    "within_latency_goal", "99 of 100 requests were answered within the model's latency goal", blocking=False
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -66,6 +68,11 @@ class PredictionLog(TableDeclaration):
         return self.to_sensor(self)
 
 
+def rules_of(log: PredictionLog) -> tuple[Rule, ...]:
+    """What a log's run says of who wrote it."""
+    return (REDACTED, NOT_DROPPED, NOT_OUTSIDE, *([] if log.model.latency_goal is None else [WITHIN_GOAL]))
+
+
 def columns_of(log: PredictionLog) -> Columns:
     """The columns of a log's table, with the types that are known before the first run."""
     spine = log.model.view.spine
@@ -86,6 +93,7 @@ def columns_of(log: PredictionLog) -> Columns:
         table_column("missing", "VARCHAR[]", "Groups that brought no row, or a stale one", nullable=False),
         table_column("unknown", "VARCHAR[]", "Features with a category that was not learned", nullable=False),
         table_column("out_of_schema", "VARCHAR[]", "Fields that the spine's schema would refuse", nullable=False),
+        table_column(LATENCY, "number", "How many seconds passed from the request to its answer; null of a shadow"),
     ]
     return {column.name: column for column in columns}
 
@@ -111,6 +119,7 @@ def own_columns(group: FeatureGroup) -> list[str]:
         ROW,
         REQUEST,
         FEATURES,
+        LATENCY,
         "answered_at",
         "build",
         "arm",

@@ -12,7 +12,7 @@ import pyarrow as pa
 from fti_assets.core.manifest import BY_NAME, Task
 from fti_assets.core.names import PARTITION
 from fti_assets.core.sql import quoted
-from fti_assets.inference.log.log import FEATURES, REQUEST, REQUEST_ID, ROW, PredictionLog
+from fti_assets.inference.log.log import FEATURES, LATENCY, REQUEST, REQUEST_ID, ROW, PredictionLog
 from fti_assets.inference.serving.log.lines import HASHED
 
 _TOGETHER = 20_000
@@ -62,6 +62,7 @@ class Rows:
             "arm": _texts([content["arm"] for content in contents]),
             self._log.output: _values([content["value"] for content in contents], self._log.model.task),
             **{name: _texts([_compact(content[name]) for content in contents]) for name in _JSON},
+            LATENCY: pa.array([content[LATENCY] for content in contents], pa.float64()),
             **{name: _text_lists([content[name] for content in contents]) for name in _LISTS},
         }
         casts = [f"TRY_CAST({quoted(name)} AS {self._types[name]}) AS {quoted(name)}" for name in columns]

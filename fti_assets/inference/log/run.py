@@ -12,13 +12,23 @@ from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quoted
 from fti_assets.errors import listed
 from fti_assets.features.groups.columns import stored_schema
-from fti_assets.inference.log.log import NOT_DROPPED, NOT_OUTSIDE, REDACTED, PredictionLog, columns_of
+from fti_assets.inference.log.log import (
+    LATENCY,
+    NOT_DROPPED,
+    NOT_OUTSIDE,
+    REDACTED,
+    REQUEST_ID,
+    WITHIN_GOAL,
+    PredictionLog,
+    columns_of,
+)
 from fti_assets.inference.log.take_in import Taken, take_in
 from fti_assets.inference.log.waiting import OUTSIDE, outside_lines
 from fti_assets.orchestration.checks import check_result, preview
 from fti_assets.orchestration.materialization import materialized
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.orchestration.resources import Stores
+from fti_assets.stores.lake.lake import Lake
 
 
 def files_folder(log: PredictionLog, stores: Stores) -> Path:
@@ -33,7 +43,8 @@ def run_prediction_log(log: PredictionLog, context: dg.AssetExecutionContext, st
     with stores.offline_store().connect() as lake:
         asset = context.assets_def.key.to_user_string()
         taken = take_in(log, lake, folder, keys, asset=asset, run_id=context.run.run_id)
-        yield from (check_result(log.key, verdict) for verdict in _verdicts(log, taken, folder))
+        verdicts = [*_verdicts(log, taken, folder), *_latency_verdict(log, lake, taken.table)]
+        yield from (check_result(log.key, verdict) for verdict in verdicts)
         metadata = {
             "preview": preview(lake.connection.table(quoted(taken.table))),
             "new_answers": taken.answers,
@@ -41,6 +52,33 @@ def run_prediction_log(log: PredictionLog, context: dg.AssetExecutionContext, st
             **stored_schema(columns_of(log), taken.commit.types),
         }
         yield from materialized(context, taken.commit, metadata)
+
+
+def _latency_verdict(log: PredictionLog, lake: Lake, table: str) -> list[Verdict]:
+    """Whether the requests of the partitions that are run were answered within the model's goal, if it has one.
+
+    The rows of a request were answered together. At most one of 100 may take longer, since some always meet a restart or a new champion.
+    """
+    goal = log.model.latency_goal
+    if goal is None:
+        return []
+    seconds = goal.total_seconds()
+    of_requests = f"SELECT max({LATENCY}) AS {LATENCY} FROM {quoted(table)} WHERE {LATENCY} IS NOT NULL GROUP BY {REQUEST_ID}, answered_at"
+    [(requests, slow, median, high)] = lake.connection.execute(
+        f"SELECT count(*), count(*) FILTER ({LATENCY} > {seconds!r}), quantile_disc({LATENCY}, 0.5), quantile_disc({LATENCY}, 0.99) "
+        f"FROM ({of_requests})"
+    ).fetchall()
+    broken = slow * 100 > requests
+    facts = {"requests": requests, "slow_requests": slow}
+    if requests:
+        facts |= {"p50_ms": round(median * 1000, 3), "p99_ms": round(high * 1000, 3)}
+    problem = (
+        f"{slow} of {requests} requests to {log.model.name} took longer than its latency goal of {seconds * 1000:g} ms; 99 of 100 were "
+        f"answered within {high * 1000:.1f} ms. Give the server more workers or replicas, or state another goal"
+        if broken
+        else ""
+    )
+    return [Verdict(WITHIN_GOAL, slow if broken else 0, problem=problem, facts=facts)]
 
 
 def _verdicts(log: PredictionLog, taken: Taken, folder: Path) -> list[Verdict]:

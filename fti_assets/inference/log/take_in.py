@@ -16,7 +16,7 @@ from fti_assets.core.names import PARTITION, Commit
 from fti_assets.core.sql import quoted, temporary_name
 from fti_assets.errors import StoreError, listed
 from fti_assets.inference.log.entries import entry_of
-from fti_assets.inference.log.log import PredictionLog, types_of
+from fti_assets.inference.log.log import LATENCY, PredictionLog, types_of
 from fti_assets.inference.log.places import Places
 from fti_assets.inference.log.rows import Rows
 from fti_assets.inference.log.waiting import (
@@ -125,7 +125,16 @@ def _committed(
         ):
             raise _ChangedMeanwhile
 
-    taken.commit = lake.replace(log.table, staged, partitions, asset=asset, run_id=run_id, records=records, check=check)
+    taken.commit = lake.replace(
+        log.table,
+        staged,
+        partitions,
+        addable=[LATENCY],  # which tables of an earlier release lack
+        asset=asset,
+        run_id=run_id,
+        records=records,
+        check=check,
+    )
     return taken
 
 

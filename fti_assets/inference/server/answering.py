@@ -215,7 +215,7 @@ class Answering:
         statistics.executions += 1
         self.metrics.count_rows(served.name, build, rows, predictions)
         if self.log is not None and predictions:
-            self.log.add(exchange.request_id, requests, predictions)
+            self.log.add(exchange.request_id, requests, predictions, latency=time.perf_counter() - exchange.start)
         if predictions and isinstance(served, ServedPredictor):
             count = self.metrics.count_shadow
             served.predictor.shadow(exchange.request_id, requests, predictions, self.log, count)

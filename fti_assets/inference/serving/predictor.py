@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from fti_assets.core import clock
@@ -325,6 +326,7 @@ class Predictor:
             PredictionError: a namespace does not reach back to ``at``, an on-demand function failed, the build keeps no rows to explain
                 against, or the predictor is closed.
         """
+        start = perf_counter()
         when = clock.now() if at is None else moment(at)
         with flights:
             serving = self._served.current()
@@ -339,14 +341,16 @@ class Predictor:
                     answers = serving.predict(requests, when, overrides=overrides, explain=explain)
                 answer = answers
         if self._log is not None and answers:
-            self._note(self._log, requests, answers)
+            self._note(self._log, requests, answers, perf_counter() - start)
         return answer
 
-    def _note(self, log: "LogWriter", requests: Sequence[Request], predictions: list[Prediction]) -> None:
+    def _note(
+        self, log: "LogWriter", requests: Sequence[Request], predictions: list[Prediction], latency: float
+    ) -> None:
         request_id = log.new_id()
         for prediction in predictions:
             prediction.request_id = request_id
-        log.add(request_id, requests, predictions)
+        log.add(request_id, requests, predictions, latency=latency)
         self.shadow(request_id, requests, predictions, log)
 
     def predict_columns(
@@ -367,15 +371,17 @@ class Predictor:
         >>> answers.values, answers.ages["weather_v1"]  # doctest: +SKIP
         (array([0.23, 0.31], dtype=float32), array([3600., 7200.]))
         """
+        start = perf_counter()
         when = clock.now() if at is None else moment(at)
         columns = columns_of(requests)
         with flights:
             answers = self._served.current().predict_columns(columns, when, overrides=overrides)
         if self._log is not None and len(answers):
+            latency = perf_counter() - start
             answers.request_id = self._log.new_id()
             rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
             predictions = list(answers)
-            self._log.add(answers.request_id, rows, predictions)
+            self._log.add(answers.request_id, rows, predictions, latency=latency)
             self.shadow(answers.request_id, rows, predictions, self._log)
         return answers
 

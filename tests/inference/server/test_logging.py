@@ -43,6 +43,7 @@ def test_plain_requests_and_tensors_are_logged_with_the_id_that_the_client_has(w
     assert [line["value"] for line in lines[:2]] == [VALUE, VALUE]
     assert lines[0]["request"] == PLAIN | {"dest": None}
     assert {line["arm"] for line in lines} == {"champion"}
+    assert all(0 < line["latency"] < 60 for line in lines)
     assert lines[2]["missing"] == ["weather_v1"]
     assert b"BOS" not in b"".join(file.path.read_bytes() for file in closed_files(tmp_path / "delay_net"))
 

@@ -58,7 +58,13 @@ def header(model: str, redaction: Redaction) -> bytes:
 
 
 def answer_line(
-    prediction: Prediction, request: Mapping[str, Any], request_id: str, row: int, now: datetime, redaction: Redaction
+    prediction: Prediction,
+    request: Mapping[str, Any],
+    request_id: str,
+    row: int,
+    now: datetime,
+    latency: float | None,
+    redaction: Redaction,
 ) -> bytes:
     """One answer as a line."""
     return encoded(
@@ -77,6 +83,7 @@ def answer_line(
             "missing": prediction.missing,
             "unknown": prediction.unknown,
             "out_of_schema": prediction.out_of_schema,
+            "latency": latency,
         }
     )
 

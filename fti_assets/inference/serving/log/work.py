@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from fti_assets.inference.serving.log.files import finish
 from fti_assets.inference.serving.log.limits import LogLimits
@@ -34,8 +34,15 @@ _GATHER_SECONDS = 0.2
 _MOST_HOURS = 200
 _log = logging.getLogger(__name__)
 
-Batch = tuple[str, Sequence[Mapping[str, Any]], Sequence[Prediction], datetime]
-"""A request's id, its rows, what they were answered, and when."""
+
+class Batch(NamedTuple):
+    """A request's id, its rows, what they were answered, when, and how many seconds that took, None if nobody measured."""
+
+    request_id: str
+    requests: Sequence[Mapping[str, Any]]
+    predictions: Sequence[Prediction]
+    now: datetime
+    latency: float | None
 
 
 @dataclass
@@ -78,13 +85,13 @@ class Work:
         return f"{self._id}-{next(self._numbers)}"
 
     def add(self, batch: Batch) -> None:
-        predictions = batch[2]
+        predictions = batch.predictions
         with self._queueing:
             room = 0 if self._over.is_set() else self._limits.waiting_rows - self._waiting
             if room < len(predictions):
                 self._drop(predictions[max(room, 0) :], "queue")  # the lock is held
             if room > 0:
-                self._queue.append((batch[0], batch[1], predictions[:room], batch[3]))
+                self._queue.append(batch._replace(predictions=predictions[:room]))
                 self._waiting += min(room, len(predictions))
             if self._thread is None and not self._over.is_set():
                 self._thread = threading.Thread(target=self._run, daemon=True, name="fti-prediction-log")
@@ -140,10 +147,10 @@ class Work:
                 self._wake.clear()
                 batches, self._queue, self._waiting = self._queue, [], 0
             lines: dict[str, list[bytes]] = {}
-            for request_id, requests, predictions, now in batches:
+            for request_id, requests, predictions, now, latency in batches:
                 for row, (request, prediction) in enumerate(zip(requests, predictions, strict=False)):
                     try:
-                        line = answer_line(prediction, request, request_id, row, now, self._redaction)
+                        line = answer_line(prediction, request, request_id, row, now, latency, self._redaction)
                     except Exception:  # whatever a value of a client raises when it is looked at
                         with self._queueing:
                             self._drop([prediction], "form")

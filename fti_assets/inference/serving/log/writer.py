@@ -9,7 +9,7 @@ from fti_assets.core import clock
 from fti_assets.core.home import folder_of
 from fti_assets.inference.serving.log.limits import LogLimits
 from fti_assets.inference.serving.log.lines import Redaction
-from fti_assets.inference.serving.log.work import Tally, Work
+from fti_assets.inference.serving.log.work import Batch, Tally, Work
 from fti_assets.inference.serving.prediction import Prediction
 from fti_assets.stores.files import written
 
@@ -49,17 +49,30 @@ class LogWriter:
         """An id for a request that brought none."""
         return self._work.new_id()
 
-    def add(self, request_id: str, requests: Sequence[Mapping[str, Any]], predictions: Sequence[Prediction]) -> None:
+    def add(
+        self,
+        request_id: str,
+        requests: Sequence[Mapping[str, Any]],
+        predictions: Sequence[Prediction],
+        *,
+        latency: float | None = None,
+    ) -> None:
         """Hand over what one request was answered; it never fails and never waits for a disk.
 
         Answers with overridden features are left out: they are of no row that was there, and are no part of what a model did.
+
+        Args:
+            request_id: the request's id.
+            requests: its ``n`` rows.
+            predictions: the answer to each.
+            latency: how many seconds passed from the request to its answer, None if nobody waited for it.
         """
         if any(prediction.overridden for prediction in predictions):
             kept = [pair for pair in zip(requests, predictions, strict=True) if not pair[1].overridden]
             requests, predictions = [one for one, _ in kept], [one for _, one in kept]
             if not kept:
                 return
-        self._work.add((request_id, [dict(one) for one in requests], predictions, clock.now()))
+        self._work.add(Batch(request_id, [dict(one) for one in requests], predictions, clock.now(), latency))
 
     def counts(self, model: str) -> dict[str, int]:
         """How many answers of a model were "logged", and how many dropped for each reason, in this process."""

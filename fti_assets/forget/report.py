@@ -169,7 +169,10 @@ def _search(done: Forgotten) -> Iterator[str]:
             "no Parquet file, and forget it again"
         )
     if not (done.expired.holding or done.expired.unreadable):
-        yield f"no file of the lake holds it: {done.expired.searched} were searched"
+        yield (
+            f"no file of the lake's data holds it: {done.expired.searched} were searched; what else lies in the lake's folder, such as "
+            "copies and backups, was not"
+        )
 
 
 def _rows(occurrences: Occurrences) -> str:

@@ -328,7 +328,8 @@ def test_nothing_of_a_killed_writer_or_forget_holds_it(
         done = forget_in(stores, group, {column: ANN}, expire=True)
         assert done.expired is not None
         assert (done.expired.holding, done.expired.unreadable) == ((), ())
-        assert f"no file of the lake holds it: {done.expired.searched} were searched" in as_text(done)
+        searched = f"no file of the lake's data holds it: {done.expired.searched} were searched; what else lies in the lake's folder"
+        assert searched in as_text(done)
     files = sorted((home / "lake" / "data").rglob("*.parquet"))
     assert len(files) == done.expired.searched > 0
     for file in files:

@@ -9,7 +9,7 @@ from datetime import datetime
 from fti_assets.core.sql import literal, quoted, timestamp
 from fti_assets.errors import DataError
 from fti_assets.experiments.experiment import Experiment
-from fti_assets.experiments.judged import Judged
+from fti_assets.experiments.judged import OngoingRollout
 from fti_assets.inference.log.log import REQUEST, REQUEST_ID, PredictionLog
 from fti_assets.inference.serving.rollout.shadow import MARK
 from fti_assets.monitoring.experiments.figures import OUTCOME, figure_sql
@@ -23,7 +23,7 @@ _UNIT, _PAIR = "__fti_unit", "__fti_pair"
 
 
 @dataclass(frozen=True)
-class Logged:
+class ArmAnswers:
     """Answers of the arms.
 
     Args:
@@ -36,7 +36,7 @@ class Logged:
     of_other_builds: int
 
 
-def answers_of(experiment: Experiment, lake: Lake, judged: Judged, now: datetime, snapshot: int) -> Logged:
+def answers_of(experiment: Experiment, lake: Lake, judged: OngoingRollout, now: datetime, snapshot: int) -> ArmAnswers:
     """The answers since the rollout began that are as old as a label's maturity, each with its figure.
 
     Raises:
@@ -66,10 +66,10 @@ def answers_of(experiment: Experiment, lake: Lake, judged: Judged, now: datetime
     rows = connection.sql(
         f"SELECT {_UNIT} AS unit, arm, {time} AS at, {figure} AS figure, {_together([_PAIR, _UNIT])} AS pair FROM {relation_name(labelled)}"
     )
-    return Logged(relation_name(rows), int(others))
+    return ArmAnswers(relation_name(rows), int(others))
 
 
-def _check(experiment: Experiment, judged: Judged) -> None:
+def _check(experiment: Experiment, judged: OngoingRollout) -> None:
     kind, figure, task = judged.rollout.kind, experiment.figure, experiment.model.task
     if kind == "shadow" and figure.name == OUTCOME:
         raise DataError(
@@ -87,13 +87,13 @@ def _check(experiment: Experiment, judged: Judged) -> None:
         )
 
 
-def _unit(log: PredictionLog, judged: Judged) -> str:
+def _unit(log: PredictionLog, judged: OngoingRollout) -> str:
     """The SQL of a request's key, by which its arm was told."""
     keys = log.model.view.spine.keys
     return _together([quoted(name) if name in keys else _in_request(name) for name in judged.rollout.key])
 
 
-def _pair(log: PredictionLog, judged: Judged) -> str:
+def _pair(log: PredictionLog, judged: OngoingRollout) -> str:
     """The SQL of what a champion's answer and its shadow's have in common: the request's id, and the spine's keys."""
     [*_, arm] = judged.builds
     mark = f"{MARK}{arm}"

@@ -16,7 +16,7 @@ from fti_assets.stores.models.store import ModelStore
 
 
 @dataclass(frozen=True)
-class Judged:
+class OngoingRollout:
     """A rollout as it goes on.
 
     Args:
@@ -40,7 +40,7 @@ class Judged:
         return None if self.rollout.kind in ("shadow", "bandit") else shares_of(self.rollout)
 
 
-def judged_rollout(aliases: Aliases) -> Judged | None:
+def judged_rollout(aliases: Aliases) -> OngoingRollout | None:
     """The rollout of a model that goes on, None without one."""
     rollout = aliases.rollout
     if rollout is None or aliases.champion is None:
@@ -48,11 +48,17 @@ def judged_rollout(aliases: Aliases) -> Judged | None:
     passing = SHARES_CHANGED if rollout.kind == "bandit" else ""
     changes = [change.at for change in aliases.rollouts if change.event != passing]
     instants = [rollout.started_at, *changes[-1:], *(change.at for change in aliases.history[-1:])]
-    return Judged(rollout, aliases.champion, max(map(instant, instants)))
+    return OngoingRollout(rollout, aliases.champion, max(map(instant, instants)))
 
 
 def obey(
-    store: ModelStore, model: str, judged: Judged, verdict: Verdict, shares: Mapping[str, float] | None, *, run_id: str
+    store: ModelStore,
+    model: str,
+    judged: OngoingRollout,
+    verdict: Verdict,
+    shares: Mapping[str, float] | None,
+    *,
+    run_id: str,
 ) -> str:
     """Promote, stop or shift under the lock of the aliases, and say what was done; empty for nothing.
 

@@ -16,14 +16,14 @@ from fti_assets.core.sql import timestamp
 from fti_assets.errors import AliasConflictError
 from fti_assets.experiments.answers import answers_of
 from fti_assets.experiments.experiment import AS_PLANNED, OBEYED, Experiment, columns_of
-from fti_assets.experiments.judged import Judged, judged_rollout, obey
+from fti_assets.experiments.judged import OngoingRollout, judged_rollout, obey
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.groups.columns import stored_schema
 from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage
 from fti_assets.monitoring.experiments.bandit import chances, shares_by_chance
-from fti_assets.monitoring.experiments.comparison import Compared
+from fti_assets.monitoring.experiments.comparison import ArmComparison
 from fti_assets.monitoring.experiments.samples import Answers
 from fti_assets.monitoring.experiments.verdict import Verdict, estimate, judge, mismatch
 from fti_assets.orchestration.checks import check_result
@@ -102,7 +102,7 @@ def run_experiment(experiment: Experiment, context: dg.AssetExecutionContext, st
 
 
 def _judge(
-    experiment: Experiment, lake: Lake, judged: Judged, now: datetime, snapshot: int
+    experiment: Experiment, lake: Lake, judged: OngoingRollout, now: datetime, snapshot: int
 ) -> tuple[Verdict, dict[str, Any], dict[str, float]]:
     """The verdict, what the asset's page shows of it, and in a bandit each arm's chance to be best."""
     kind, terms = judged.rollout.kind, experiment.terms
@@ -137,7 +137,12 @@ def _judge(
 
 
 def _obey(
-    experiment: Experiment, store: ModelStore, judged: Judged, verdict: Verdict, best: Mapping[str, float], run_id: str
+    experiment: Experiment,
+    store: ModelStore,
+    judged: OngoingRollout,
+    verdict: Verdict,
+    best: Mapping[str, float],
+    run_id: str,
 ) -> str:
     """Do what the verdict says if the model is promoted by experiments, and shift a bandit's shares in any case; say what was done.
 
@@ -161,7 +166,7 @@ def _mismatch(verdict: Verdict | None) -> str:
 
 
 def _rows(
-    experiment: Experiment, judged: Judged | None, verdict: Verdict | None, best: Mapping[str, float]
+    experiment: Experiment, judged: OngoingRollout | None, verdict: Verdict | None, best: Mapping[str, float]
 ) -> pa.Table:
     """One row an arm."""
     columns = columns_of(experiment)
@@ -187,7 +192,7 @@ def _rows(
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def _row(arm: Compared) -> dict[str, Any]:
+def _row(arm: ArmComparison) -> dict[str, Any]:
     return {
         "arm": arm.arm,
         "keys": arm.keys,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fti_assets.errors import listed
 from fti_assets.forget.carriers import Kind
 from fti_assets.stores.lake.catalog import ranges
-from fti_assets.stores.lake.upkeep.forgetting import Expired
+from fti_assets.stores.lake.upkeep.forgetting import ExpiryReport
 from fti_assets.stores.lake.upkeep.occurrences import Occurrences
 
 
@@ -48,7 +48,7 @@ class Forgotten:
     """The snapshots that hold the key still, or, if they were expired, held it."""
     pinned: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """What is pinned to those snapshots."""
-    expired: Expired | None = None
+    expired: ExpiryReport | None = None
     """With ``expire``, what that did, and what a search of all files found afterwards."""
     of_killed_writers: int = 0
     """The files of killed writers that held it when the command began."""

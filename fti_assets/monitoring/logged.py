@@ -32,7 +32,7 @@ _ORDER = "_fti_asked"
 
 
 @dataclass(frozen=True)
-class Recomputed:
+class Recomputation:
     """What the offline join and the graph say: the features by name, and the answer in the form of ``Prediction.value``."""
 
     features: Mapping[str, Any]
@@ -59,7 +59,7 @@ def recompute(
     times: Sequence[datetime],
     *,
     snapshot: int,
-) -> list[Recomputed]:
+) -> list[Recomputation]:
     """Answer requests offline, in one join and one run of the graph.
 
     Args:
@@ -87,13 +87,13 @@ def recompute(
     answers = Answering(manifest, graph)(arrays)
     names = [column.name for column in view.features]
     return [
-        Recomputed(dict(zip(names, row, strict=True)), _plain_answer(manifest, answer))
+        Recomputation(dict(zip(names, row, strict=True)), _plain_answer(manifest, answer))
         for row, answer in zip(plain, answers, strict=False)
     ]
 
 
 def differences(
-    manifest: ModelManifest, logged: LoggedAnswer, again: Recomputed, *, redacted: frozenset[str] = frozenset()
+    manifest: ModelManifest, logged: LoggedAnswer, again: Recomputation, *, redacted: frozenset[str] = frozenset()
 ) -> list[dict[str, Any]]:
     """Where a logged answer and the recomputed one differ: ``feature`` (``value`` for the answer), ``online`` and ``offline``.
 

@@ -17,7 +17,7 @@ from fti_assets.inference.log.answers import answers_of
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.inference.serving.log.answer import LoggedAnswer
 from fti_assets.monitoring.logged import (
-    Recomputed,
+    Recomputation,
     WinningRow,
     differences,
     is_hashed,
@@ -51,7 +51,7 @@ class Replay:
     at: datetime
     snapshot: int | None
     was_newest: bool
-    again: Recomputed | None = None
+    again: Recomputation | None = None
     problem: str = ""
     differences: Sequence[Mapping[str, Any]] = ()
     rows: Sequence[WinningRow] = ()

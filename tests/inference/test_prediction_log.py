@@ -21,7 +21,7 @@ from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.inference.log import take_in as taking
 from fti_assets.inference.log import waiting
 from fti_assets.inference.log.log import PredictionLog
-from fti_assets.inference.log.take_in import Taken, take_in
+from fti_assets.inference.log.take_in import Intake, take_in
 from fti_assets.inference.log.waiting import outside_lines, stored_ledger, waiting_files
 from fti_assets.inference.serving.log.lines import KEY, Redaction, encoded
 from fti_assets.inference.serving.log.writer import LogWriter
@@ -49,7 +49,7 @@ class Bench:
         self.folder = root / "log" / "buyer"
         self.folder.mkdir(parents=True)
 
-    def take_in(self, *partitions: str, log: PredictionLog = LOG) -> Taken:
+    def take_in(self, *partitions: str, log: PredictionLog = LOG) -> Intake:
         with self.stores.offline_store().connect() as lake:
             return take_in(log, lake, self.folder, partitions or KEYS, asset="buyer_log_v1")
 

@@ -19,7 +19,7 @@ from fti_assets.inference.server.protocol import guarded
 
 
 @dataclass
-class Answered:
+class Answer:
     """What an application answered."""
 
     status: int
@@ -41,7 +41,7 @@ def ask(
     chunks: Sequence[bytes] | None = None,
     root_path: str = "",
     more: Mapping[str, Any] | None = None,
-) -> Answered:
+) -> Answer:
     """One request to an ASGI application; a body that is no bytes goes as JSON, ``more`` into the scope."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     parts = [content] if chunks is None else list(chunks)
@@ -74,9 +74,9 @@ def ask(
 
     asyncio.run(app(scope, receive, send))
     if not sent:
-        return Answered(0, {}, b"")
+        return Answer(0, {}, b"")
     answered = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    return Answered(sent[0]["status"], answered, b"".join(message.get("body", b"") for message in sent[1:]))
+    return Answer(sent[0]["status"], answered, b"".join(message.get("body", b"") for message in sent[1:]))
 
 
 @contextmanager

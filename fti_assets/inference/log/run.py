@@ -22,7 +22,7 @@ from fti_assets.inference.log.log import (
     PredictionLog,
     columns_of,
 )
-from fti_assets.inference.log.take_in import Taken, take_in
+from fti_assets.inference.log.take_in import Intake, take_in
 from fti_assets.inference.log.waiting import OUTSIDE, outside_lines
 from fti_assets.orchestration.checks import check_result, preview
 from fti_assets.orchestration.materialization import materialized
@@ -81,7 +81,7 @@ def _latency_verdict(log: PredictionLog, lake: Lake, table: str) -> list[Verdict
     return [Verdict(WITHIN_GOAL, slow if broken else 0, problem=problem, facts=facts)]
 
 
-def _verdicts(log: PredictionLog, taken: Taken, folder: Path) -> list[Verdict]:
+def _verdicts(log: PredictionLog, taken: Intake, folder: Path) -> list[Verdict]:
     in_clear, dropped, outside = sum(taken.in_clear.values()), sum(taken.dropped.values()), outside_lines(folder)
     redact = " ".join(f"--redact {name}" for name in sorted(taken.in_clear))
     return [

@@ -42,7 +42,7 @@ class _ChangedMeanwhile(Exception):
 
 
 @dataclass
-class Taken:
+class Intake:
     """What was taken in.
 
     Args:
@@ -68,7 +68,7 @@ class Taken:
 
 def take_in(
     log: PredictionLog, lake: Lake, folder: Path, partitions: Sequence[str], *, asset: str, run_id: str = ""
-) -> Taken:
+) -> Intake:
     """Add the lines that wait to some partitions, in one commit, and delete the files that are then taken in whole.
 
     Args:
@@ -97,7 +97,7 @@ def take_in(
 
 def _committed(
     log: PredictionLog, lake: Lake, folder: Path, partitions: Sequence[str], asset: str, run_id: str
-) -> Taken:
+) -> Intake:
     # Before the files: one that is taken in and deleted after this changes what is compared below.
     before = lake.ledger(log.table, partitions=partitions)
     waiting = {key: files for key, files in waiting_files(log, folder, before).items() if key in partitions}
@@ -107,7 +107,7 @@ def _committed(
             wanted.setdefault(file, set()).add(key)
     states = {file: state_of(file) for file in wanted}
     staged = temporary_name("logged")
-    taken = Taken(Commit(0, (), (), {}), staged)
+    taken = Intake(Commit(0, (), (), {}), staged)
     drops = _read(log, lake, wanted, staged, taken)
     if lake.has(log.table):
         old = lake.rows(log.table, partitions=partitions, with_partition=True)
@@ -139,7 +139,7 @@ def _committed(
 
 
 def _read(
-    log: PredictionLog, lake: Lake, wanted: dict[LogFile, set[str]], staged: str, taken: Taken
+    log: PredictionLog, lake: Lake, wanted: dict[LogFile, set[str]], staged: str, taken: Intake
 ) -> dict[str, Counter[str]]:
     """Put the answers of files into a temporary table, of the partitions that want them; the drops that they count."""
     rows, places = Rows(lake.connection, staged, log, _types(log, lake)), Places(log.partitions_def)

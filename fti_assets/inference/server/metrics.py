@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from fti_assets.core.rollouts.rollout import CHAMPION
 from fti_assets.inference.server.served import Stages
 from fti_assets.inference.serving.prediction import Prediction
-from fti_assets.inference.serving.rollout.shadow import Shadowed
+from fti_assets.inference.serving.rollout.shadow import ShadowReport
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -187,7 +187,7 @@ class Metrics:
         """Count rows that were "logged", or dropped for a reason, from any thread."""
         (self._logged.labels(model) if what == "logged" else self._dropped.labels(model, what)).inc(rows)
 
-    def count_shadow(self, what: Shadowed) -> None:
+    def count_shadow(self, what: ShadowReport) -> None:
         """Count what became of a shadow's rows, from any thread."""
         self._shadowed.labels(what.model, what.arm, what.result).inc(what.rows)
         if what.result == "predicted":

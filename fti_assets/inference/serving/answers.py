@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fti_assets.inference.serving.columns import Columns
-from fti_assets.inference.serving.online_features import Brought
+from fti_assets.inference.serving.online_features import LookupReport
 from fti_assets.inference.serving.prediction import Prediction, put_unset
 from fti_assets.inference.serving.requests.overrides import Override
 from fti_assets.inference.serving.requests.rules import RequestRules
@@ -84,7 +84,7 @@ class ManyAnswers:
     """What there is to say of the answers to ``n`` rows, by row and, as ``all_``, in columns."""
 
     def __init__(
-        self, layout: Layout, columns: Columns, brought: Brought, overrides: Sequence[Override] | None
+        self, layout: Layout, columns: Columns, brought: LookupReport, overrides: Sequence[Override] | None
     ) -> None:
         self._layout = layout
         self._columns = columns

@@ -11,7 +11,7 @@ from fti_assets.core.types import ColumnType
 from fti_assets.stores.online.winners import Winners
 
 
-class Joined(NamedTuple):
+class GroupColumns(NamedTuple):
     """The columns of one group as its namespace holds them.
 
     Attributes:
@@ -70,7 +70,7 @@ class Columns:
     def __init__(self, rows: int, columns: Sequence[list[Any]]) -> None:
         self.rows = rows
         self._plain: list[list[Any] | None] = [*columns]
-        self._joined: dict[int, Joined] = {}
+        self._joined: dict[int, GroupColumns] = {}
         self._group_of: dict[int, int] = {}
         self._numbers: dict[int, np.ndarray] = {}
         self._overridden: set[int] = set()
@@ -84,7 +84,7 @@ class Columns:
         """Put plain values into the next slot."""
         self._plain.append(values)
 
-    def add_joined(self, joined: Joined) -> None:
+    def add_joined(self, joined: GroupColumns) -> None:
         """Put the columns of a group into the next slots."""
         first = len(self._plain)
         self._joined[first] = joined

@@ -8,7 +8,7 @@ import numpy as np
 from fti_assets.core.manifest import JoinedGroup
 from fti_assets.core.times import from_microseconds
 from fti_assets.errors import PredictionError, excerpt
-from fti_assets.inference.serving.columns import Columns, Joined
+from fti_assets.inference.serving.columns import Columns, GroupColumns
 from fti_assets.stores.online.store import OnlineStore
 from fti_assets.stores.online.winners import Winners
 
@@ -18,7 +18,7 @@ _EVER = 2**63
 _EXACT = 2**53
 
 
-class Brought(NamedTuple):
+class LookupReport(NamedTuple):
     """What the groups brought to ``n`` rows besides values.
 
     ``ages`` of each group are seconds since the event time, float64 ``[n]``, NaN without a row and for a lookup; a stale row has one.
@@ -130,12 +130,12 @@ class OnlineFeatures:
             row += nothing
         return all_ages, absent
 
-    def extend_all(self, columns: Columns, request: Sequence[Sequence[Any]], at_us: int) -> Brought:
+    def extend_all(self, columns: Columns, request: Sequence[Sequence[Any]], at_us: int) -> LookupReport:
         """``extend`` for ``n`` rows in columns, of which ``request`` are the first."""
         results = self._reader.find_many(request, at_us)
         if self._reader.columns is not self._columns:
             self._columns = self._checked()
-        brought = Brought([], [])
+        brought = LookupReport([], [])
         for (winners, places), group in zip(results, self.groups, strict=True):
             absent = None if winners.won is None else ~winners.won
             if winners.event_us is None:
@@ -203,7 +203,7 @@ def _add(
     if places is not None:
         numbers = None if numbers is None else numbers[places]
         missing = None if missing is None else missing[places]
-    columns.add_joined(Joined(winners, places, missing, group.types, numbers))
+    columns.add_joined(GroupColumns(winners, places, missing, group.types, numbers))
 
 
 def _label(joined: JoinedGroup, joins: Sequence[JoinedGroup]) -> str:

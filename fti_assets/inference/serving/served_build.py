@@ -18,7 +18,7 @@ from fti_assets.errors import DataError, PredictionError, RequestError, excerpt
 from fti_assets.inference.serving.answers import Category, Layout, ManyAnswers, OneAnswer
 from fti_assets.inference.serving.columns import Columns
 from fti_assets.inference.serving.explanation import Explainer
-from fti_assets.inference.serving.online_features import Brought, OnlineFeatures
+from fti_assets.inference.serving.online_features import LookupReport, OnlineFeatures
 from fti_assets.inference.serving.prediction import (
     Explanation,
     Prediction,
@@ -284,13 +284,13 @@ class ServedBuild:
         except DataError as error:
             raise self._refused(error, lambda slot, index: columns.plain(slot)[index], columns.rows) from None
 
-    def _nothing(self, columns: Columns) -> tuple[Columns, Brought]:
+    def _nothing(self, columns: Columns) -> tuple[Columns, LookupReport]:
         """The columns of no rows, and what the groups bring to them."""
         while columns.width < self._width:
             columns.add([])
-        return columns, Brought([np.empty(0) for _ in self._online.groups], [None] * len(self._online.groups))
+        return columns, LookupReport([np.empty(0) for _ in self._online.groups], [None] * len(self._online.groups))
 
-    def _complete(self, columns: Columns, at: datetime, row_overrides: Sequence[Override] | None) -> Brought:
+    def _complete(self, columns: Columns, at: datetime, row_overrides: Sequence[Override] | None) -> LookupReport:
         """Put behind the values of ``n`` requests the time, what the groups bring and what the on-demand functions give."""
         request = [columns.plain(slot) for slot in range(columns.width)]
         columns.add([at] * columns.rows)

@@ -28,7 +28,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Compared:
+class ArmComparison:
     """One arm.
 
     Args:
@@ -69,7 +69,7 @@ def compare(
     higher_is_better: bool,
     confidence: float,
     paired: bool = False,
-) -> dict[str, Compared]:
+) -> dict[str, ArmComparison]:
     """Compare the arms with the champion.
 
     Args:
@@ -93,7 +93,7 @@ def compare(
             improvement = sign * float(np.mean(sample.figures) - np.mean(champion))
             where = _difference(sample.figures, champion, sign, confidence, paired=paired)
         share, within, mismatched = _share(samples, arm, shares)
-        compared[arm] = Compared(
+        compared[arm] = ArmComparison(
             arm,
             sample,
             float(np.mean(sample.figures)) if len(sample.figures) else None,

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Literal
 
 from fti_assets.core.rollouts.rollout import CHAMPION
-from fti_assets.monitoring.experiments.comparison import Compared, compare
+from fti_assets.monitoring.experiments.comparison import ArmComparison, compare
 from fti_assets.monitoring.experiments.samples import Sample
 
 Decision = Literal["promote", "stop", "wait"]
@@ -70,7 +70,7 @@ class Verdict:
     arm: str | None
     look: int
     until: datetime | None
-    arms: Mapping[str, Compared]
+    arms: Mapping[str, ArmComparison]
 
     @property
     def is_estimate(self) -> bool:
@@ -115,7 +115,7 @@ def judge(
     return Verdict("wait", reason, None, reached, None, arms)
 
 
-def decide(arms: Mapping[str, Compared], terms: Terms, *, is_last: bool) -> tuple[Decision, str | None, str]:
+def decide(arms: Mapping[str, ArmComparison], terms: Terms, *, is_last: bool) -> tuple[Decision, str | None, str]:
     """What follows at a look, for which arm, and why."""
     if problem := mismatch(arms):
         return "wait", None, f"{problem}. Nothing is decided by keys that were not assigned by chance"
@@ -143,7 +143,7 @@ def decide(arms: Mapping[str, Compared], terms: Terms, *, is_last: bool) -> tupl
     return "wait", None, f"{improvements}: not decided yet"
 
 
-def mismatch(arms: Mapping[str, Compared]) -> str:
+def mismatch(arms: Mapping[str, ArmComparison]) -> str:
     """What is wrong with the shares of keys; empty if nothing is."""
     wrong = [
         f"arm {one.arm!r} has {one.share:.2%} of the keys where {one.planned_share:.2%} are planned"
@@ -164,7 +164,7 @@ def estimate(terms: Terms, shares: Mapping[str, float] | None, samples: Mapping[
 
 def _compared(
     samples: Mapping[str, Sample], shares: Mapping[str, float] | None, terms: Terms, paired: bool
-) -> dict[str, Compared]:
+) -> dict[str, ArmComparison]:
     level = terms.level(len(samples) - 1)
     return compare(samples, shares, higher_is_better=terms.higher_is_better, confidence=level, paired=paired)
 
@@ -173,7 +173,7 @@ def _above(low: float | None, bound: float) -> bool:
     return low is not None and low > bound
 
 
-def _improvement_text(one: Compared) -> str:
+def _improvement_text(one: ArmComparison) -> str:
     where = one.improvement_interval
     if one.improvement is None or where.low is None or where.high is None:
         return "an amount that cannot be told (all its keys, or the champion's, have one figure)"

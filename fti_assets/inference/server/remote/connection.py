@@ -22,7 +22,7 @@ _MOST_BYTES = 256 * 2**20
 _BROKEN = (http.client.HTTPException, ConnectionError)
 
 
-class _Kept:
+class _ConnectionCloser:
     """A connection that is closed when nobody has it any more, such as a thread that ends."""
 
     def __init__(self, connection: http.client.HTTPConnection) -> None:
@@ -89,7 +89,7 @@ class GraphServer:
         for is_last in (False, True):
             kept = getattr(self._local, "kept", None)
             if kept is None or kept.process != os.getpid():  # a forked child has connections of its own
-                kept = self._local.kept = _Kept(self._kind(self._host, self._port, timeout=self._seconds))
+                kept = self._local.kept = _ConnectionCloser(self._kind(self._host, self._port, timeout=self._seconds))
                 is_last = True
             try:
                 kept.connection.request("POST", path, body, headers)

@@ -21,7 +21,7 @@ _MOST_ROWS = 5_000
 _log = logging.getLogger(__name__)
 
 
-class Shadowed(NamedTuple):
+class ShadowReport(NamedTuple):
     """What became of rows that were handed over.
 
     Args:
@@ -41,7 +41,7 @@ class Shadowed(NamedTuple):
     disagreement: Disagreement = Disagreement()
 
 
-Count = Callable[[Shadowed], object]
+Count = Callable[[ShadowReport], object]
 
 
 class _ShadowRequest(NamedTuple):
@@ -97,7 +97,9 @@ class Shadow:
                 self._queue.append(_ShadowRequest(serving, request_id, requests, at, answers, log, count))
                 self._begin(len(requests))
         if is_dropped:
-            self._note(count, Shadowed(serving.manifest.model, serving.rollout.arms[0].name, "dropped", len(requests)))
+            self._note(
+                count, ShadowReport(serving.manifest.model, serving.rollout.arms[0].name, "dropped", len(requests))
+            )
 
     def _begin(self, rows: int) -> None:
         self._rows += rows
@@ -145,16 +147,16 @@ class Shadow:
                     work.log.add(request_id, requests, predictions)
                 pairs = [(work.answers[place], one.value) for place, one in zip(places, predictions, strict=True)]
                 differs = disagreement(work.serving.manifest.task, pairs)
-                self._note(work.tell, Shadowed(model, arm, "predicted", due, seconds, differs))
+                self._note(work.tell, ShadowReport(model, arm, "predicted", due, seconds, differs))
         except Exception as error:  # whatever a new build does, its champion's answers go on
-            self._note(work.tell, Shadowed(model, arm, "failed", due))
+            self._note(work.tell, ShadowReport(model, arm, "failed", due))
             if not self._complained:
                 self._complained = True
                 _log.warning(
                     "the shadow of model %r fails, which is counted from now on and not said again: %s", model, error
                 )
 
-    def _note(self, tell: Count | None, what: Shadowed) -> None:
+    def _note(self, tell: Count | None, what: ShadowReport) -> None:
         with self._changed:
             self.counts[what.result] += what.rows
         if tell is not None:

@@ -25,7 +25,7 @@ from fti_assets.stores.lake.upkeep.unnamed_files import delete_unnamed, file_siz
 
 
 @dataclass(frozen=True)
-class Expired:
+class ExpiryReport:
     """What expiring snapshots for good did, and what a search of all files found afterwards."""
 
     deleted: int
@@ -99,7 +99,7 @@ def take_out(
             execute(f"DROP TABLE {quoted(staged)}")
 
 
-def expire_snapshots(lake: Lake, versions: Sequence[int], predicates: Mapping[TableName, str]) -> Expired:
+def expire_snapshots(lake: Lake, versions: Sequence[int], predicates: Mapping[TableName, str]) -> ExpiryReport:
     """Expire some snapshots for good: delete their files at once, those of killed writers, and what the catalog knew of them.
 
     Then every file that is left is searched for the rows.
@@ -134,7 +134,7 @@ def expire_snapshots(lake: Lake, versions: Sequence[int], predicates: Mapping[Ta
                     holding += [str(file)] if _holds(lake, file, predicate) else []
                 except (duckdb.Error, DamagedError):
                     unreadable.append(str(file))
-    return Expired(deleted, unnamed, searched, tuple(holding), tuple(unreadable))
+    return ExpiryReport(deleted, unnamed, searched, tuple(holding), tuple(unreadable))
 
 
 def unnamed_files_holding(lake: Lake, predicates: Mapping[TableName, str]) -> list[str]:

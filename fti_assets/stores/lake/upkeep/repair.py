@@ -45,7 +45,7 @@ Recorded = Mapping[TableName, Mapping[str, RecordedVersion]]
 
 
 @dataclass(frozen=True)
-class Repaired:
+class RepairReport:
     """What a repair did."""
 
     new_catalog: bool
@@ -66,7 +66,7 @@ class _Files:
     rewritten: bool
 
 
-def repair(store: OfflineStore, recorded: Recorded, *, above: int) -> Repaired:
+def repair(store: OfflineStore, recorded: Recorded, *, above: int) -> RepairReport:
     """Register the partitions whose files are there and which the catalog lacks, or has in an older version.
 
     A new catalog is put in its place whole, after all is registered; else a table's files of equal types are one commit.
@@ -91,7 +91,7 @@ def repair(store: OfflineStore, recorded: Recorded, *, above: int) -> Repaired:
         return done
 
 
-def _repaired(lake: Lake, recorded: Recorded, above: int, *, new_catalog: bool) -> Repaired:
+def _repaired(lake: Lake, recorded: Recorded, above: int, *, new_catalog: bool) -> RepairReport:
     skip_snapshots(lake, above, message=_REPAIR)
     registered: dict[TableName, Sequence[str]] = {}
     left_out: dict[TableName, Mapping[str, str]] = {}
@@ -104,7 +104,7 @@ def _repaired(lake: Lake, recorded: Recorded, above: int, *, new_catalog: bool) 
             reasons |= dict.fromkeys(results, str(error))
         if reasons:
             left_out[table] = reasons
-    return Repaired(new_catalog, registered, left_out)
+    return RepairReport(new_catalog, registered, left_out)
 
 
 def _unnamed(lake: Lake) -> dict[TableName, dict[str, list[Path]]]:

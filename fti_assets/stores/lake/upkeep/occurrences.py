@@ -54,8 +54,9 @@ def tables_with_files(lake: Lake) -> list[TableName]:
 
 def columns_of(lake: Lake, table: TableName) -> dict[str, str]:
     """Column names and DuckDB types of a table, without ``_partition``; of one that was dropped, those of its files."""
-    if lake.has(table):
-        return lake.types(table)
+    with lake.one_snapshot():  # whose tables and types are read once, however often they are asked for
+        if lake.has(table):
+            return lake.types(table)
     paths = _paths(data_files(lake, table))
     if not paths:
         return {}

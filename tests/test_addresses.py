@@ -45,6 +45,8 @@ NONE = [  # no addresses that a library can read, in which there is a password n
     "rediss://ann:s3cret@127.0.0.1:1/0?ssl_cert_reqs=s3cret",
     "redis://ann:s3cret@127.0.0.1:1/0?protocol=s3cret",
     "redis://s3cret@[::1/0",
+    "redis://s3cret@127.0.0.1:1/0",
+    "rediss://s3cret@127.0.0.1:1/0?prefix=x",
     "redis://s3cret@127.0.0.1:x/0",
     "redis://127.0.0.1:1/0?db=s3cretx",
     "redis://127.0.0.1:1/0?socket_timeout=s3cret",
@@ -55,6 +57,7 @@ NONE = [  # no addresses that a library can read, in which there is a password n
 ]
 OTHERS = [
     "s3://key:s3cret@bucket/x",
+    "s3://s3cret@bucket/x",
     "s3:/key:s3cret@bucket/x",
     "postgresql://ann:s3cret@127.0.0.1:1/d",
     "postgresql://ann:12/s3cret@127.0.0.1:1/d",

@@ -29,6 +29,7 @@ _PAIR = re.compile(
     r"('(?:[^'\\]|\\.)*'|[^\s&'\",;]+)"
 )
 _REDIS = ("redis:", "rediss:")
+_LONE_USERS = ("postgres:", "postgresql:", "ssh:", "sftp:")
 _SHORTEST = 3
 """A secret of fewer letters is not looked for in a text: too much of it would go."""
 
@@ -46,7 +47,7 @@ def shown(address: object) -> str:
     """An address without its secrets: a URL, or ``name=value`` pairs. A folder is shown as it is.
 
     >>> shown("redis://ann:pw@host:6379/0?prefix=shop&password=pw")
-    'redis://ann@host:6379/0?prefix=shop'
+    'redis://ann:***@host:6379/0?prefix=shop'
     >>> shown("host=db user=ann password='p w'")
     'host=db user=ann password=***'
     """
@@ -58,7 +59,7 @@ def scrubbed(text: str, secrets: Iterable[str] = ()) -> str:
     """A text, such as another library's error, without some secrets, and without those of the URLs and ``name=value`` pairs in it.
 
     >>> scrubbed("cannot reach 'https://ann:pw@host/x?sig=abc'")
-    "cannot reach 'https://ann@host/x'"
+    "cannot reach 'https://ann:***@host/x'"
     """
     for secret in sorted({one for one in secrets if len(one) >= _SHORTEST}, key=len, reverse=True):
         text = text.replace(secret, "***")
@@ -74,7 +75,7 @@ def secrets_of(address: object) -> Iterator[str]:
         return
     start, credentials, location = _split(text)
     user, _, password = credentials.partition(":")
-    secrets = [password] if _is_readable(text) else [user, password]
+    secrets = [password] if _names_a_user(text, credentials) else [user, password]
     secrets += [value for name, value in _options(location)[1] if not _is_harmless(name, value)]
     secrets += [word] if (word := _no_database(start, location)) else []
     for secret in filter(None, secrets):
@@ -86,7 +87,8 @@ def _shown_url(url: str) -> str:
     start, credentials, location = _split(url)
     plain, options = _options(location)
     kept = urlencode([(name, value) for name, value in options if _is_harmless(name, value)])
-    user = credentials.partition(":")[0] if _is_readable(url) else ""  # where nobody can tell, it may be a password
+    user, colon, _ = credentials.partition(":") if _names_a_user(url, credentials) else ("", "", "")
+    user = f"{user}:***" if user and colon else user
     if word := _no_database(start, location):
         plain = f"{plain.removesuffix(word)}***"
     result = _PAIR.sub(r"\1***", f"{start}{user}{'@' if user else ''}{plain}{'?' if kept else ''}{kept}")
@@ -100,6 +102,15 @@ def _is_readable(url: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _names_a_user(url: str, credentials: str) -> bool:
+    """Whether what stands first in the credentials is a user and no secret.
+
+    Where nobody can tell, it may be a password. A word alone is a token in most systems, and a password that lost its colon in an
+    address of Redis; Postgres and ssh have users without one.
+    """
+    return _is_readable(url) and (":" in credentials or url.lower().startswith(_LONE_USERS))
 
 
 def _is_harmless(name: str, value: str) -> bool:

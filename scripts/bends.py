@@ -407,7 +407,7 @@ class Tree:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(_LIBRARIES))
 
-    def failed(self, tests: Sequence[str], examples: str = "all") -> set[str]:
+    def failing_tests(self, tests: Sequence[str], examples: str = "all") -> set[str]:
         """Which of some tests fail, with any of their parameters.
 
         Args:
@@ -433,13 +433,13 @@ class Tree:
             )
         return failed
 
-    def survived(self, bend: Bend) -> list[str]:
+    def surviving_tests(self, bend: Bend) -> list[str]:
         """The tests that do not fail although the code is bent."""
         file = self.root / bend.path
         before = file.read_text()
         file.write_text(before.replace(bend.text, bend.instead))
         try:
-            failed = self.failed(bend.tests)
+            failed = self.failing_tests(bend.tests)
         finally:
             file.write_text(before)
         return [test for test in bend.tests if test not in failed]
@@ -501,12 +501,12 @@ def main(names: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="fti-bends-") as folder:
         tree = Tree(Path(folder))
         tests = sorted({test for bend in chosen for test in bend.tests})
-        if failed := tree.failed(tests, examples="few"):
+        if failed := tree.failing_tests(tests, examples="few"):
             sys.exit(f"without a bend there are failures already: {', '.join(sorted(failed))}")
         print(f"{len(tests)} tests pass on the code as it is, in {tree.cpu_seconds:.0f} s of CPU", flush=True)
         survivors = 0
         for bend in chosen:
-            left = tree.survived(bend)
+            left = tree.surviving_tests(bend)
             survivors += bool(left)
             print(f"{'SURVIVES' if left else 'noticed '} {bend.name}", flush=True)
             print(*(f"         by {test}" for test in left or bend.tests), sep="\n", flush=True)

@@ -13,7 +13,7 @@ from fti_assets.cli import models, rows, serving
 from fti_assets.cli.bundle import bundle
 from fti_assets.cli.export import export
 from fti_assets.cli.lake import lake
-from fti_assets.cli.options import definitions, loaded
+from fti_assets.cli.options import definitions, load_definitions
 from fti_assets.cli.rollout import rollout
 from fti_assets.cli.why import why
 from fti_assets.core.extras import named_extras
@@ -68,7 +68,7 @@ def describe(file: str | None, module: str | None, as_json: bool) -> None:
     """Say what a system is, from its definitions."""
     from fti_assets.describe import as_text, describe
 
-    system = describe(loaded(file, module))
+    system = describe(load_definitions(file, module))
     click.echo(json.dumps(system, indent=2) if as_json else as_text(system))
 
 
@@ -83,7 +83,7 @@ def search(words: tuple[str, ...], file: str | None, module: str | None, as_json
     """
     from fti_assets.describe import search
 
-    matches = search(" ".join(words), loaded(file, module))
+    matches = search(" ".join(words), load_definitions(file, module))
     click.echo(json.dumps([dataclasses.asdict(match) for match in matches], indent=2) if as_json else str(matches))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fti_assets.cli.options import definitions, loaded, stores
+from fti_assets.cli.options import definitions, load_definitions, stores
 from fti_assets.errors import NotMaterializedError, StoreError, listed
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def check(file: str | None, module: str | None, lake: str | None) -> None:
     )
     from fti_assets.stores.lake.upkeep.unnamed_files import file_sizes, missing_files
 
-    system = loaded(file, module)
+    system = load_definitions(file, module)
     system_stores = stores_of(system, lake=lake)
     store, stale, compares = existing_store(system_stores), {}, True
     with store.connect() as opened:

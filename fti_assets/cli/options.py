@@ -32,7 +32,7 @@ def definitions(command: Command) -> Command:
     return click.option("-f", "--file", help="the file with the definitions (default: definitions.py)")(command)
 
 
-def loaded(file: str | None, module: str | None) -> dg.Definitions:
+def load_definitions(file: str | None, module: str | None) -> dg.Definitions:
     """The definitions that ``--file`` or ``--module`` names.
 
     Raises:

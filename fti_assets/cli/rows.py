@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fti_assets.cli.options import definitions, loaded, stores
+from fti_assets.cli.options import definitions, load_definitions, stores
 from fti_assets.errors import DeclarationError, StoreError
 
 
@@ -40,7 +40,7 @@ def forget(
     from fti_assets.describe import stores_of
     from fti_assets.forget import as_text, forget
 
-    system = loaded(file, module)
+    system = load_definitions(file, module)
     system_stores = stores_of(system, **folders)
     key = dict(map(_column_and_value, keys))
     done = forget(system, group, key, stores=system_stores, expire=expire, dry_run=dry_run)
@@ -65,7 +65,7 @@ def reset(names: tuple[str, ...], yes: bool, file: str | None, module: str | Non
     from fti_assets.describe import stores_of
     from fti_assets.reset import as_text, plan_reset, reset
 
-    system = loaded(file, module)
+    system = load_definitions(file, module)
     system_stores = stores_of(system, **folders)
     plan = None
     if not yes:

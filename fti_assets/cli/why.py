@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fti_assets.cli.options import definitions, loaded, stores
+from fti_assets.cli.options import definitions, load_definitions, stores
 
 
 @click.command()
@@ -24,5 +24,5 @@ def why(
     from fti_assets.describe import stores_of
     from fti_assets.why import as_text, why
 
-    system = loaded(file, module)
+    system = load_definitions(file, module)
     click.echo(as_text(why(system, request_id, stores=stores_of(system, **folders), at=at, build=build)))

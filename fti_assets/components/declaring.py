@@ -53,12 +53,12 @@ class DeclaringComponent(PlacedComponent):
         """
         tree = context.component_tree
         self._context = self._context or context
-        declaration = self.declared(tree)
+        declaration = self.declaration_in(tree)
         stores = stores_of(tree)
         if not self._fits:
             # Once for the whole project: what cannot stand side by side is told before Dagster merges the parts.
             components = components_of(tree)
-            declared = [declaration, *(component.declared(tree) for component in components)]
+            declared = [declaration, *(component.declaration_in(tree) for component in components)]
             fti.build_definitions(list(dict.fromkeys(declared)), resources={STORES: stores})
             for component in [self, *components]:
                 component._fits = True
@@ -72,7 +72,7 @@ class DeclaringComponent(PlacedComponent):
         """What other components may call it."""
         raise NotImplementedError
 
-    def declared(self, tree: ComponentTree) -> Any:
+    def declaration_in(self, tree: ComponentTree) -> Any:
         """The declaration, made once: what others name is the same object. An error says the component's file and line."""
         if self._is_declaring:
             raise DeclarationError(f"{self.names()[0]!r} rests on itself: leave it out of what it takes")
@@ -108,7 +108,7 @@ class DeclaringComponent(PlacedComponent):
             )
         return function
 
-    def named(
+    def look_up(
         self, tree: ComponentTree, kind: type[DeclaringComponent], reference: Any, declaration: type[D], *, what: str
     ) -> D:
         """What another component declares under a name, or what a path to a Python declaration gives.
@@ -134,7 +134,7 @@ class DeclaringComponent(PlacedComponent):
                 f"{what} is {reference!r}, but no {kind.__name__} has that name; there is {listed(names)}. Name one of them, or "
                 "give the path of one that is declared in Python, as in my_project.features.weather"
             )
-        declared: D = matching[0].declared(tree)
+        declared: D = matching[0].declaration_in(tree)
         return declared
 
 

@@ -99,7 +99,9 @@ class FeatureGroupComponent(AssetAttributes, DeclaringComponent):
                 f"{listed(sorted(groups))}. Name its group, as in inputs: {{{missing[0]}: <group>}}"
             )
         return {
-            name: self.named(tree, FeatureGroupComponent, inputs.get(name, name), FeatureGroup, what=f"input {name!r}")
+            name: self.look_up(
+                tree, FeatureGroupComponent, inputs.get(name, name), FeatureGroup, what=f"input {name!r}"
+            )
             for name in tables
             if name in inputs or name in groups
         }

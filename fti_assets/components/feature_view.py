@@ -121,7 +121,7 @@ class FeatureViewComponent(DeclaringComponent):
         return self.dataset or DatasetAttributes()
 
     def _group(self, tree: ComponentTree, reference: str, *, what: str) -> FeatureGroup:
-        return self.named(tree, FeatureGroupComponent, reference, FeatureGroup, what=what)
+        return self.look_up(tree, FeatureGroupComponent, reference, FeatureGroup, what=what)
 
     def _label(self, tree: ComponentTree) -> fti.Label:
         group = self._group(tree, self.label.group, what=f"label of view {self.name!r}")

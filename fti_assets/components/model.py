@@ -65,7 +65,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
         """The model."""
         name = self.names()[0]
         function = self.function_of(self.function, what=f"function of model {name!r}", decorator="fti.model")
-        dataset = self.named(
+        dataset = self.look_up(
             tree, FeatureViewComponent, self.dataset, TrainingDataset, what=f"dataset of model {name!r}"
         )
         evaluate = self.evaluate
@@ -131,4 +131,4 @@ class PredictionsComponent(AssetAttributes, DeclaringComponent):
         )
 
     def _model(self, tree: ComponentTree, name: str) -> Model:
-        return self.named(tree, ModelComponent, name, Model, what=f"model of predictions {self.name!r}")
+        return self.look_up(tree, ModelComponent, name, Model, what=f"model of predictions {self.name!r}")

@@ -19,9 +19,9 @@ from fti_assets.forget.log_files import (
     REQUEST_COLUMN,
     await_closed,
     comparable,
-    counted,
     holding_files,
     in_request,
+    line_counts,
     log_folders,
     take_out_of_files,
 )
@@ -115,7 +115,7 @@ def forget(
             raise refused[0]
         folders = log_folders(declarations, group, key, stores.log_folder())
         if dry_run:
-            logged = counted(folders)
+            logged = line_counts(folders)
         else:
             # The files before their table: what is taken in meanwhile is then without the key, or found in the table.
             await_closed(folders, log_seconds)

@@ -35,14 +35,14 @@ class LogFolder:
     folder: Path
     values: Sequence[Values]
 
-    def closed(self) -> list[LogFile]:
+    def closed_files(self) -> list[LogFile]:
         """The files that nobody writes any more, those of lines outside the partitions included."""
         return [
             *closed_files(self.folder),
             *(LogFile(path) for path in sorted((self.folder / OUTSIDE).glob(f"*{CLOSED}"))),
         ]
 
-    def opened(self) -> list[LogFile]:
+    def open_files(self) -> list[LogFile]:
         """The files that are being written; those that a crash left are closed."""
         closed_files(self.folder)
         return [LogFile(path) for path in open_files(self.folder)]
@@ -78,20 +78,20 @@ def log_folders(declarations: Sequence[Declaration], group: str, key: Values, fo
 
 def holding_files(folders: Sequence[LogFolder]) -> list[Path]:
     """The files that hold the entity, open ones and half-written ones too."""
-    return [path for one in folders for path in _holding(one, [*one.closed(), *one.opened()])] + [
+    return [path for one in folders for path in _holding(one, [*one.closed_files(), *one.open_files()])] + [
         path for one in folders for path in one.half_written() if one.lines(LogFile(path))
     ]
 
 
-def counted(folders: Sequence[LogFolder]) -> dict[str, tuple[int, int]]:
+def line_counts(folders: Sequence[LogFolder]) -> dict[str, tuple[int, int]]:
     """Of each model, how many lines are the entity's, in how many files; models without one are left out."""
-    return _counts(folders, lambda one: [one.lines(file) for file in [*one.closed(), *one.opened()]])
+    return _counts(folders, lambda one: [one.lines(file) for file in [*one.closed_files(), *one.open_files()]])
 
 
 def await_closed(folders: Sequence[LogFolder], seconds: float) -> None:
     """Wait until the files that hold the entity are closed by those who write them, which they soon are."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and any(_holding(one, one.opened()) for one in folders):
+    while time.monotonic() < deadline and any(_holding(one, one.open_files()) for one in folders):
         time.sleep(_LOOK_SECONDS)
 
 
@@ -108,7 +108,7 @@ def take_out_of_files(lake: Lake, folders: Sequence[LogFolder]) -> dict[str, tup
                 if _age_seconds(path) > _WRITING_SECONDS:
                     with written(path):
                         path.unlink(missing_ok=True)
-        return _counts(folders, lambda one: [_without(one, file) for file in one.closed()])
+        return _counts(folders, lambda one: [_without(one, file) for file in one.closed_files()])
 
 
 def in_request(values: Values, types: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from fti_assets.errors import StoreError
 from fti_assets.forget.events import home_instance
 from fti_assets.orchestration.declaration import declarations_of
 from fti_assets.orchestration.resources import Stores
-from fti_assets.reset.plan import Plan, planned
+from fti_assets.reset.plan import Plan, plan_of
 from fti_assets.reset.text import refusal
 from fti_assets.stores.lake.upkeep.dropping import drop_tables
 
@@ -41,7 +41,7 @@ def reset(
     """
     declarations, store, online = declarations_of(definitions), existing_store(stores), stores.online_store()
     with store.connect() as lake, store.lock():
-        plan = planned(lake, declarations, names, stores)
+        plan = plan_of(lake, declarations, names, stores)
         if plan.needs:
             raise StoreError(refusal(plan))
         # What was shown and confirmed is what is dropped, however long the answer took.

@@ -74,10 +74,10 @@ def plan_reset(definitions: dg.Definitions, names: Sequence[str], *, stores: Sto
         DamagedError: a manifest cannot be read, so nobody can say what it needs.
     """
     with existing_store(stores).connect() as lake:
-        return planned(lake, declarations_of(definitions), names, stores)
+        return plan_of(lake, declarations_of(definitions), names, stores)
 
 
-def planned(lake: Lake, declarations: Sequence[Declaration], names: Sequence[str], stores: Stores) -> Plan:
+def plan_of(lake: Lake, declarations: Sequence[Declaration], names: Sequence[str], stores: Stores) -> Plan:
     """The plan as the stores are now."""
     online = stores.online_store()
     tables = _tables(lake, declarations, names, online)

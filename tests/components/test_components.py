@@ -235,7 +235,7 @@ def test_group_from_yaml_is_stored_under_fti_home_by_default(
     with project.sandbox.build_component_tree() as tree, dg.DagsterInstance.ephemeral() as instance:
         assert materialize(tree.build_defs(), "visits_v1", instance=instance, days=("2013-01-01", "2013-01-02"))
         (visits,) = tree.get_all_components(FeatureGroupComponent)
-        assert len(fti.read(visits.declared(tree))) == 96
+        assert len(fti.read(visits.declaration_in(tree))) == 96
 
 
 def test_a_group_from_yaml_is_renamed_as_in_python(
@@ -247,7 +247,7 @@ def test_a_group_from_yaml_is_renamed_as_in_python(
     with project.sandbox.build_component_tree() as tree, dg.DagsterInstance.ephemeral() as instance:
         assert materialize(tree.build_defs(), "visits_v1", instance=instance, days=("2013-01-01", "2013-01-01"))
         (visits,) = tree.get_all_components(FeatureGroupComponent)
-        assert sorted(fti.read(visits.declared(tree)).columns) == ["spent_in_all", "t", "visit_id"]
+        assert sorted(fti.read(visits.declaration_in(tree)).columns) == ["spent_in_all", "t", "visit_id"]
     project.write("visits", terms.replace("spent_in_all", "Spent In All"))
     assert "rename of 'visits' calls 'spend' 'Spent In All', which is not a name" in project.refused()
 
@@ -289,11 +289,11 @@ def test_group_that_two_folders_name_is_one_declaration_and_one_asset(project: P
         (model,) = tree.get_all_components(ModelComponent)
         (predictions,) = tree.get_all_components(PredictionsComponent)
         groups = {group.names()[0]: group for group in tree.get_all_components(FeatureGroupComponent)}
-        dataset = view.declared(tree)
-        assert dataset.view.spine is groups["visits"].declared(tree)
-        assert dataset.view.label.group is groups["outcomes"].declared(tree)
-        assert model.declared(tree).dataset is dataset
-        assert predictions.declared(tree).models == (model.declared(tree),)
+        dataset = view.declaration_in(tree)
+        assert dataset.view.spine is groups["visits"].declaration_in(tree)
+        assert dataset.view.label.group is groups["outcomes"].declaration_in(tree)
+        assert model.declaration_in(tree).dataset is dataset
+        assert predictions.declaration_in(tree).models == (model.declaration_in(tree),)
 
 
 def test_a_model_from_yaml_has_encoders_of_its_own(project: Project) -> None:
@@ -304,7 +304,7 @@ def test_a_model_from_yaml_has_encoders_of_its_own(project: Project) -> None:
     with project.sandbox.build_component_tree() as tree:
         tree.build_defs()
         (model,) = tree.get_all_components(ModelComponent)
-        declared = model.declared(tree)
+        declared = model.declaration_in(tree)
         assert declared.encoders == {"spend": fti.Standardize(), "spend_squared": fti.Passthrough()}
         assert {name: type(one) for name, one in declared.dataset.view.encoders.items()} == {
             "spend": fti.Passthrough,

@@ -76,7 +76,7 @@ def test_a_scaffolded_system_loads_trains_and_predicts(
             assert run(defs, made, "2025-03-01", "2025-03-01", instance)
         assert run(defs, "daily_buys_v1", "2025-03-01", "2025-03-02", instance)
         (predictions,) = tree.get_all_components(PredictionsComponent)
-        assert len(fti.read(predictions.declared(tree))) == 2 * 24 * 3
+        assert len(fti.read(predictions.declaration_in(tree))) == 2 * 24 * 3
 
 
 def test_component_can_be_scaffolded_into_file_that_is_there(sandbox: DefsFolderSandbox) -> None:

@@ -134,7 +134,7 @@ class Bench:
                 row["value"], {"x": 0.5}, (), row["at"], "buyer", row.get("build", builds[row["arm"]]), arm=row["arm"]
             )
             request = {"visit_id": row["visit"], "shop": row["shop"], "x": 0.5}
-            lines.append(answer_line(answer, request, row["id"], 0, row["at"], Redaction()))
+            lines.append(answer_line(answer, request, row["id"], 0, row["at"], None, Redaction()))
         file_in(self.root / "log" / "buyer", lines, number=(number := self.files))
         self.files = number + 1
         with self.stores.offline_store().connect() as lake:

@@ -34,7 +34,7 @@ def answer(at: datetime = NOON) -> Prediction:
 
 def line_of(person: Any, number: int, at: datetime = NOON, redaction: Redaction | None = None) -> bytes:
     request = {"loan_id": number, "borrower": person, "pages": 1.5}
-    return answer_line(answer(at), request, f"r{number}", 0, at, redaction or Redaction())
+    return answer_line(answer(at), request, f"r{number}", 0, at, None, redaction or Redaction())
 
 
 class Home:
@@ -181,7 +181,7 @@ def test_the_command_fails_where_a_log_holds_the_key_still(
 ) -> None:
     from fti_assets.cli import rows
 
-    monkeypatch.setattr(rows, "loaded", lambda *_: home.defs)
+    monkeypatch.setattr(rows, "load_definitions", lambda *_: home.defs)
     (home.folder / ".y.jsonl.abc.tmp").write_bytes(line_of(ANN, 1))
     command = ["forget", "members", "--key", f"person={ANN}", "--log", str(home.root / "log")]
     assert main(command) == 1

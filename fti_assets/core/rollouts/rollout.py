@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from fti_assets.core.manifest import Column
 from fti_assets.core.records import record
-from fti_assets.core.rollouts.segments import Segment, moved, side_by_side
+from fti_assets.core.rollouts.segments import Segment, shift_shares, side_by_side
 from fti_assets.core.sql import is_name
 from fti_assets.errors import StoreError, excerpt, one_of
 
@@ -107,7 +107,7 @@ class Rollout:
 
     def _with_arms(self, arms: tuple[Arm, ...], ended: Mapping[str, float] | None = None) -> "Rollout":
         shares = {arm.name: arm.share for arm in arms}
-        segments = moved(self._segments, {**(ended or {}), **shares}, rest=CHAMPION)
+        segments = shift_shares(self._segments, {**(ended or {}), **shares}, rest=CHAMPION)
         if segments == side_by_side(shares, rest=CHAMPION):
             segments = ()
         return replace(self, arms=arms, segments=segments)

@@ -29,7 +29,7 @@ def side_by_side(shares: Mapping[str, float], *, rest: str) -> tuple[Segment, ..
     return _merged([*segments, Segment(rest, max(1.0, end))])
 
 
-def moved(segments: Sequence[Segment], shares: Mapping[str, float], *, rest: str) -> tuple[Segment, ...]:
+def shift_shares(segments: Sequence[Segment], shares: Mapping[str, float], *, rest: str) -> tuple[Segment, ...]:
     """The segments after shares have changed: arms that lose give up an end of theirs, and arms that gain take just that.
 
     So exactly the share that is lost changes its arm, the least that there can be, and a share that grows and shrinks again has
@@ -41,7 +41,7 @@ def moved(segments: Sequence[Segment], shares: Mapping[str, float], *, rest: str
         rest: the arm that has what no other has.
 
     >>> before = side_by_side({"small": 0.25, "large": 0.25}, rest="champion")
-    >>> [(one.arm, one.end) for one in moved(before, {"small": 0.5, "large": 0.25}, rest="champion")]
+    >>> [(one.arm, one.end) for one in shift_shares(before, {"small": 0.5, "large": 0.25}, rest="champion")]
     [('small', 0.25), ('large', 0.5), ('small', 0.75), ('champion', 1.0)]
     """
     wanted = {**shares, rest: max(0.0, 1.0 - sum(shares.values()))}

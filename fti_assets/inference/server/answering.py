@@ -123,7 +123,7 @@ class Answering:
         return {"model_stats": [self.repository.statistics[one.name].as_json(one.name, one.version) for one in served]}
 
     @contextmanager
-    def admitted(self, exchange: Exchange, name: str, version: str | None) -> Iterator[Served]:
+    def admit(self, exchange: Exchange, name: str, version: str | None) -> Iterator[Served]:
         """Answer for a model, if there is room for one more request.
 
         Raises:
@@ -176,7 +176,7 @@ class Answering:
         def work() -> Answer:
             return served.infer(inputs, parameters, most_rows=self.limits.rows)
 
-        answer = await self.made(work, rows)
+        answer = await self.run(work, rows)
         ran = time.perf_counter()
         response = write(answer)
         self.count(
@@ -231,7 +231,7 @@ class Answering:
         except FtiError as error:
             raise RefusedError(400, f"model {name!r:.100} cannot be loaded: {error}") from error
 
-    async def made(self, work: Callable[[], T], rows: int) -> T:
+    async def run(self, work: Callable[[], T], rows: int) -> T:
         """What ``work`` gives for so many rows, in a thread where that is worth it."""
         return await self.in_thread(work) if self._in_threads or rows > _INLINE_ROWS else work()
 

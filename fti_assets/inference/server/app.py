@@ -197,7 +197,7 @@ class ServingApp:
         raise _nowhere(exchange.parts)
 
     async def _counted(self, exchange: HttpExchange, name: str, version: str | None) -> Response:
-        with self.answering.admitted(exchange, name, version) as served:
+        with self.answering.admit(exchange, name, version) as served:
             body = await read_body(exchange.headers, exchange.receive, self.limits)
             exchange.read = time.perf_counter() - exchange.start
             return await (self._predict if exchange.parts[0] == "predict" else self._infer)(exchange, served, body)
@@ -229,7 +229,7 @@ class ServingApp:
         def work() -> tuple[list[Prediction], Stages]:
             return served.predict(requests, at, overrides=message.overrides, explain=message.explain)
 
-        made = self.answering.in_thread(work) if message.explain else self.answering.made(work, len(requests))
+        made = self.answering.in_thread(work) if message.explain else self.answering.run(work, len(requests))
         predictions, stages = await made
         self.answering.count(exchange, served, predictions[0].build, len(predictions), stages, predictions, requests)
         answers = [_plain(prediction) for prediction in predictions]

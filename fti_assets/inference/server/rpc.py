@@ -131,7 +131,7 @@ class _Service:
         return message_of("ModelStatisticsResponse", counted)
 
     async def ModelInfer(self, request: Any, exchange: Exchange) -> Any:  # noqa: N802
-        with self._answering.admitted(exchange, request.model_name, request.model_version) as served:
+        with self._answering.admit(exchange, request.model_name, request.model_version) as served:
             exchange.read = time.perf_counter() - exchange.start
             return await self._answering.infer(
                 exchange,

@@ -185,7 +185,7 @@ def test_the_command_prints_why(
 
     request_id = place.answered()
     defs = fti.build_definitions([LOG], resources={"fti": place.stores})
-    monkeypatch.setattr(command, "loaded", lambda *_: defs)
+    monkeypatch.setattr(command, "load_definitions", lambda *_: defs)
     assert main(["why", request_id]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith(f"request {request_id}, row 0: buyer answered 0.")

@@ -221,9 +221,9 @@ def test_the_index_of_a_frame_is_not_stored(connection: duckdb.DuckDBPyConnectio
             (pd.DataFrame({"k": [1], "t": [datetime(2013, 1, 1)], name: [1.0]}), f"'{name}', a name that the store")
             for name in ("_fti_label", "_fti_split", "_fti_late")
         ),
-        ([1, 2], "weather_v1 gave a list: return a pandas, polars or narwhals frame, a pyarrow Table"),
-        (None, "weather_v1 gave a NoneType: return"),
-        ({"k": [1]}, "weather_v1 gave a dict: return"),
+        ([1, 2], "weather_v1 gave a list: make one frame of it, .* or return a pandas, polars or narwhals frame"),
+        (None, "weather_v1 gave None: end its function with return, and a pandas"),
+        ({"k": [1]}, "weather_v1 gave a dict: make a frame of it, "),
     ],
 )
 def test_a_result_that_cannot_be_stored_is_refused(

@@ -255,12 +255,12 @@ def _answers_of_each(
     loaded: Sequence[_Loaded], columns: Mapping[str, np.ndarray], feeds: Mapping[str, str]
 ) -> np.ndarray:
     """What the models' own graphs answer, one after another, ``[n, k]``."""
-    given: dict[str, np.ndarray] = dict(columns)
+    inputs: dict[str, np.ndarray] = dict(columns)
     answers = []
     for one in loaded:
         manifest = one.member.manifest
-        values = one.graph.run(given)[OUTPUT_NAMES[manifest.task]]
-        given |= {field: values.astype(np.float64) for field, model in feeds.items() if model == manifest.model}
+        values = one.graph.run(inputs)[OUTPUT_NAMES[manifest.task]]
+        inputs |= {field: values.astype(np.float64) for field, model in feeds.items() if model == manifest.model}
         answers.append(values.reshape(len(values), -1))
     return np.concatenate(answers, axis=1)
 

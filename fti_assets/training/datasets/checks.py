@@ -121,8 +121,8 @@ def _dull(
         expressions.append((f"count({name})", f"min({name}) IS DISTINCT FROM max({name})"))
     results: list[Any] = []
     for first in range(0, len(expressions), _WIDE):
-        asked = ", ".join(chain.from_iterable(expressions[first : first + _WIDE]))
-        results += connection.execute(f"SELECT {asked} FROM {source}").fetchall()[0]
+        aggregates = ", ".join(chain.from_iterable(expressions[first : first + _WIDE]))
+        results += connection.execute(f"SELECT {aggregates} FROM {source}").fetchall()[0]
     counts, of_features = results[: len(more)], results[len(more) :]
     null, one = [], []
     for feature, count, varies in zip(features, of_features[::2], of_features[1::2], strict=True):

@@ -255,9 +255,9 @@ def ticks_of(defs: dg.Definitions, instance: dg.DagsterInstance, moments: list[s
     return asked
 
 
-def report(instance: dg.DagsterInstance, key: dg.AssetKey, *partitions: str, early: bool = False) -> None:
+def report(instance: dg.DagsterInstance, key: dg.AssetKey, *partitions: str | None, early: bool | str = False) -> None:
     tags = {"dagster/data_version": f"{key} {partitions} {early}", "dagster/data_version_is_user_provided": "true"}
-    tags |= {"fti/provisional": "true"} if early else {}
+    tags |= {"fti/provisional": "true"} if early is True else {}
     for partition in partitions:
         instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=partition, tags=tags))
 
@@ -320,3 +320,46 @@ def test_unpartitioned_assets_run_on_what_is_stored() -> None:
         first = tick(None, "2024-01-04T09:00")
         report(instance, seen.key, "2024-01-03")
         assert tick(first.cursor, "2024-01-04T09:01").get_requested_partitions(totals.key) == {None}
+
+
+@pytest.mark.parametrize("partitions_def", [WEEKS, None], ids=["weekly", "unpartitioned"])
+def test_a_composite_is_made_when_a_model_of_it_is(partitions_def: Any) -> None:
+    """Once for both, and again with the build before of a model that was turned down."""
+
+    @fti.feature_group(keys=["id"], event_time="at", partitions_def=DAYS)
+    def visits() -> pd.DataFrame: ...
+
+    view = fti.FeatureView(name="view", spine=visits, label=fti.Label(visits["y"]), features=[visits["x"]])
+    rows = fti.training_dataset(
+        name="rows", view=view, partitions_def=partitions_def, split=fti.TimeSplit(validation="1d", test="1d")
+    )
+    one, other = (fti.model(dataset=rows, task="binary", name=name)(lambda data: None) for name in ("one", "other"))
+    both = fti.composite(name="both", models=[one, other])
+    defs = fti.build_definitions([both])
+    first, second = ("2024-01-07", "2024-01-14") if partitions_def is not None else (None, None)
+    with dg.DagsterInstance.ephemeral() as instance:
+        cursor: Any = None
+
+        def requested(moment: str, *built: Any) -> set[str | None]:
+            nonlocal cursor
+            for model, partition in built:
+                report(instance, model.key, partition, early=moment)
+            with clock.at(moment):
+                result = dg.evaluate_automation_conditions(
+                    defs,
+                    instance,
+                    dg.AssetSelection.assets(both.key, one.key, other.key),
+                    evaluation_time=datetime.fromisoformat(moment).replace(tzinfo=UTC),
+                    cursor=cursor,
+                )
+            cursor = result.cursor
+            partitions = set(result.get_requested_partitions(both.key))
+            if partitions:
+                launched(instance, {both.key: partitions})
+            return partitions
+
+        assert not requested("2024-01-14T09:00")
+        assert not requested("2024-01-14T09:01", (one, first))
+        assert requested("2024-01-14T09:02", (other, first)) == {first}
+        assert not requested("2024-01-14T09:03")
+        assert requested("2024-01-14T09:04", (one, second)) == {second}

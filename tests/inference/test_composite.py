@@ -21,10 +21,11 @@ from fti_assets.inference.log.take_in import take_in
 from fti_assets.inference.server import serving_app
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.testing import assert_parity
+from fti_assets.training.composites.build import build_composite_at
 from fti_assets.why import why
 from tests.on_demand import missing_stake, stake, worded
 from tests.support.serving import ask
-from tests.support.visits import BUYER, DAYS, LATER, LEAN, SCORER, SORTER, Bench, in_day, run, stores_in
+from tests.support.visits import BUYER, DAYS, LATER, LEAN, SCORER, SORTER, Bench, in_day, model, run, stores_in
 
 TOGETHER = fti.composite(name="together", models=[BUYER, SORTER, LEAN])
 STAKE = fti.composite(name="stakes", models=[BUYER, SORTER, SCORER], combine=stake)
@@ -267,7 +268,7 @@ CHAIN = fti.composite(name="chain", models=[RETURNED, REFUND], feeds={"guess": R
 @pytest.fixture(scope="module")
 def chained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("chained")
-    declared = [orders, *(one for model in (RETURNED, REFUND) for one in (model.dataset, model)), CHAIN]
+    declared = [orders, *(one for member in (RETURNED, REFUND) for one in (member.dataset, member)), CHAIN]
     with dg.DagsterInstance.ephemeral() as instance:
         dg.materialize([one.assets_def for one in declared], instance=instance, resources={"fti": stores_in(root)})
     return root
@@ -354,14 +355,35 @@ def test_a_model_without_a_build_is_named(bench: Bench) -> None:
     )
 
 
+def test_a_build_that_nobody_promoted_is_not_taken(bench: Bench) -> None:
+    careful = model("buyer", promote="by_hand")
+    declared = fti.composite(name="careful", models=[careful, SCORER])
+    newer = bench.build("2013-01-06T00:00:00")
+
+    def member() -> str:
+        manifest = build_composite_at(
+            declared,
+            "2013-01-07",
+            "2013-01-07T00:00:00",
+            bench.store,
+            code_version="1",
+            run_id="",
+            asset_key=["careful_v1"],
+        )
+        assert manifest.composite is not None
+        return manifest.composite.members[0].build
+
+    assert member() != newer
+    bench.promote(newer)
+    assert member() == newer
+
+
 def test_builds_of_other_meanings_are_not_put_together(bench: Bench) -> None:
     first = bench.store.builds("lean")[0]
     shorter = [
         dataclasses.replace(one, ttl_us=None if one.ttl_us is None else 7_200_000_000) for one in first.view.joins
     ]
     bench.build("2013-01-06T00:00:00", name="lean", view=dataclasses.replace(first.view, joins=tuple(shorter)))
-    from fti_assets.training.composites.build import build_composite_at
-
     with pytest.raises(ModelError, match="queue.* means something else in each"):
         build_composite_at(
             TOGETHER,

@@ -86,6 +86,19 @@ def on_answerable_rows(
     return condition
 
 
+def on_changed_models(models: Sequence[Upstream], *, catch_up: int) -> dg.AutomationCondition[Any]:
+    """True once a model was built anew, each of them has a build that is early enough, and none is being trained.
+
+    A model that was turned down at a cutoff holds nothing up: its build before is taken.
+    """
+    pending = _once(_changed(models, None)) | NeverBegan()
+    running = _any("in_progress", models, dg.AutomationCondition.in_progress())
+    condition = pending & ~running & ~dg.AutomationCondition.in_progress()
+    for model in models:
+        condition = condition & Answerable(model, catch_up)
+    return condition
+
+
 def _settled(inputs: Sequence[Upstream], *, whole: bool) -> dg.AutomationCondition[Any]:
     """The inputs are there, and neither they nor the asset are being made."""
     idle = ~dg.AutomationCondition.in_progress()

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ def copy_new_event_logs(patch: pytest.MonkeyPatch, templates: Path) -> None:
     """Let the event log of a run, and the index, be copies of the first."""
     make, template = SqliteEventLogStorage._initdb, templates / "events.db"
 
+    @wraps(make)  # what looks at the signature sees the real one's
     def initdb(storage: SqliteEventLogStorage, engine: Engine, for_index_shard: bool = False) -> None:
         file = Path(str(engine.url.database))
         is_new = not file.exists() and not about_new_databases()

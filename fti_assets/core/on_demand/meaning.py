@@ -25,7 +25,7 @@ from fti_assets.core.on_demand.changes import (
     run_at_once,
 )
 from fti_assets.core.on_demand.module import MOST_MODULES, Module, is_own
-from fti_assets.core.on_demand.source import absolute_module, packages_around, source_file
+from fti_assets.core.on_demand.source import absolute_module, packages_around, remembered, source_file
 from fti_assets.core.on_demand.tricks import around, is_tricky, reads_words, refuse_layout
 from fti_assets.errors import DeclarationError
 
@@ -34,6 +34,7 @@ _ANNOTATED = (ast.arg, ast.FunctionDef, ast.AsyncFunctionDef)
 _LEFT_OUT = frozenset({"ctx", "type_comment", "kind", "lineno", "col_offset"})
 
 
+@remembered
 def meaning(module: str, function: str) -> str:
     """The SHA-256 of what a function of a module means.
 
@@ -52,6 +53,7 @@ def meaning(module: str, function: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@remembered
 def declares_on_demand(module: str) -> bool:
     """Whether a module's source calls ``fti_assets.on_demand`` at all; it is not run."""
     tree = Module.read(module).tree

@@ -21,7 +21,7 @@ from fti_assets.core.on_demand.changes import (
     run_at_once,
 )
 from fti_assets.core.on_demand.lazy import lazy
-from fti_assets.core.on_demand.source import absolute_module, source_file
+from fti_assets.core.on_demand.source import absolute_module, source_file, source_of
 from fti_assets.errors import DeclarationError
 
 MOST_MODULES = 250
@@ -47,7 +47,7 @@ class Module:
                 f"on-demand features of module {name!r} have no source file: put them in a module that the app can import"
             )
         try:
-            tree = ast.parse(file.read_bytes())
+            tree = ast.parse(source_of(file))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise DeclarationError(f"module {name!r} cannot be read: {error}") from error
         return cls(name, tree, name if file.name == "__init__.py" else name.rpartition(".")[0])

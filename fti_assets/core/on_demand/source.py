@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib.machinery
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_MOST_REMEMBERED = 1_000
 
 
 @dataclass(frozen=True)
@@ -40,12 +47,90 @@ def reading_shipped(files: Mapping[str, ShippedFile]) -> Iterator[None]:
         _shipped.reset(token)
 
 
+@dataclass
+class _Readings:
+    """What was asked of the disk while something was computed: which file each module has, and what was in the files."""
+
+    files: dict[str, str | None] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)
+    changed: bool = False
+
+    def note(self, path: str, content: bytes) -> None:
+        digest = hashlib.sha256(content).digest()
+        self.changed = self.changed or self.contents.setdefault(path, digest) != digest
+
+    def hold(self) -> bool:
+        """Whether the disk would say the same now."""
+        try:
+            return (
+                not self.changed
+                and all(
+                    (None if (file := _found(module)) is None else str(file)) == path
+                    for module, path in self.files.items()
+                )
+                and all(hashlib.sha256(Path(path).read_bytes()).digest() == old for path, old in self.contents.items())
+            )
+        except OSError:
+            return False
+
+
+_readings: ContextVar[_Readings | None] = ContextVar("fti_readings", default=None)
+
+
+def remembered(compute: Callable[..., T]) -> Callable[..., T]:
+    """A function of texts that reads nothing but sources, by ``source_file`` and ``source_of``: it computes again when one has changed.
+
+    Reading a module for what it means takes a hundred times as long as reading its bytes, and who loads, promotes and checks a model
+    does it again and again. What was raised is not remembered, nor what is said of shipped modules, which are read once.
+    """
+    results: dict[tuple[str, ...], tuple[_Readings, T]] = {}
+
+    @wraps(compute)
+    def call(*arguments: str) -> T:
+        if _shipped.get() is not None:
+            return compute(*arguments)
+        before = results.get(arguments)
+        if before is not None and before[0].hold():
+            outer = _readings.get()
+            if outer is not None:  # what rests on this rests on what this has read
+                outer.files |= before[0].files
+                outer.contents |= before[0].contents
+            return before[1]
+        readings = _Readings()
+        token = _readings.set(readings)
+        try:
+            result = compute(*arguments)
+        finally:
+            _readings.reset(token)
+        if len(results) >= _MOST_REMEMBERED:
+            results.clear()
+        results[arguments] = readings, result
+        return result
+
+    return call
+
+
 def source_file(module: str) -> Path | ShippedFile | None:
     """The file of a module, or None if it has none, as in a notebook or where it is not installed.
 
     >>> source_file("fti_assets.errors").name
     'errors.py'
     """
+    file = _found(module)
+    if (readings := _readings.get()) is not None:
+        readings.files[module] = None if file is None else str(file)
+    return file
+
+
+def source_of(file: Path | ShippedFile) -> bytes:
+    """What is in a file that ``source_file`` gave."""
+    content = file.read_bytes()
+    if (readings := _readings.get()) is not None:
+        readings.note(str(file), content)
+    return content
+
+
+def _found(module: str) -> Path | ShippedFile | None:
     shipped = _shipped.get()
     if shipped is not None:
         return shipped.get(module)

@@ -1,0 +1,104 @@
+"""What an on-demand function means is remembered for as long as every source that it was read from is the same."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fti_assets.core.on_demand import meaning as room
+from fti_assets.core.on_demand.meaning import meaning
+from fti_assets.errors import DeclarationError
+
+MODULE = """
+from mem_rules import limit
+
+import fti_assets as fti
+
+
+@fti.on_demand(outputs={"y": float})
+def capped(x):
+    return {"y": limit(x)}
+"""
+RULES = "def limit(x):\n    return x.clip(0, 7)\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "mem_module.py").write_text(MODULE)
+    (tmp_path / "mem_rules.py").write_text(RULES)
+    return tmp_path
+
+
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names that were followed, which are none where a meaning was remembered."""
+    followed: list[str] = []
+    name: Callable[..., None] = room._Reach.name
+    monkeypatch.setattr(room._Reach, "name", lambda self, *one: followed.append(one[1]) or name(self, *one))
+    return followed
+
+
+def test_a_second_look_reads_no_tree(folder: Path, readings: list[str]) -> None:
+    first = meaning("mem_module", "capped")
+    assert "limit" in readings
+    readings.clear()
+    assert meaning("mem_module", "capped") == first
+    assert readings == []
+
+
+def test_a_changed_helper_of_the_same_size_and_time_counts(folder: Path) -> None:
+    first = meaning("mem_module", "capped")
+    path = folder / "mem_rules.py"
+    before = path.stat()
+    path.write_text(RULES.replace("7", "8"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert meaning("mem_module", "capped") != first
+    path.write_text(RULES)
+    assert meaning("mem_module", "capped") == first
+
+
+def test_a_module_that_becomes_a_package_counts(folder: Path) -> None:
+    first = meaning("mem_module", "capped")
+    (folder / "mem_rules").mkdir()
+    (folder / "mem_rules" / "__init__.py").write_text(RULES.replace("7", "8"))
+    assert meaning("mem_module", "capped") != first  # a package goes before a module
+
+
+def test_a_comment_changes_no_meaning_and_a_lost_module_is_told(folder: Path) -> None:
+    first = meaning("mem_module", "capped")
+    (folder / "mem_rules.py").write_text(f"# a limit\n{RULES}")
+    assert meaning("mem_module", "capped") == first
+    (folder / "mem_module.py").unlink()
+    with pytest.raises(DeclarationError, match="mem_module"):
+        meaning("mem_module", "capped")
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_remembered(
+    folder: Path, readings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = room.Module.read
+    texts = iter([RULES, RULES.replace("7", "8")])
+
+    def changing(name: str) -> room.Module:
+        if name == "mem_rules":
+            (folder / "mem_rules.py").write_text(next(texts))
+            read(name)
+            (folder / "mem_rules.py").write_text(next(texts))
+        return read(name)
+
+    monkeypatch.setattr(room.Module, "read", changing)
+    meaning("mem_module", "capped")
+    monkeypatch.undo()
+    monkeypatch.syspath_prepend(str(folder))
+    readings.clear()
+    monkeypatch.setattr(room._Reach, "name", _noting(readings))
+    meaning("mem_module", "capped")
+    assert readings
+
+
+def _noting(followed: list[str]) -> Callable[..., None]:
+    name = room._Reach.name
+    return lambda self, *one: followed.append(one[1]) or name(self, *one)

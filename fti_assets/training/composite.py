@@ -183,7 +183,7 @@ def _check_function(combine: OnDemand, models: Sequence[Model], view: ViewTerms,
     unknown = [
         name for name in combine.inputs if name not in (*single, *features) and not name.startswith(tuple(several))
     ]
-    if unknown or not {*single}.union(several):
+    if unknown:
         classes = [f"{name}<class>" for name in several]
         raise DeclarationError(
             f"{what}: combine={combine.name} takes {listed(unknown)}, and there is no such answer or feature: there is "

@@ -16,11 +16,20 @@ from sklearn.linear_model import LogisticRegression, Ridge
 import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.core.records import to_json
-from fti_assets.errors import DamagedError, DeclarationError, ModelError, NoChampionError, PredictionError, RequestError
+from fti_assets.errors import (
+    DamagedError,
+    DeclarationError,
+    ExportError,
+    ModelError,
+    NoChampionError,
+    PredictionError,
+    RequestError,
+)
 from fti_assets.inference.log.take_in import take_in
 from fti_assets.inference.server import serving_app
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.testing import assert_parity
+from fti_assets.training.composites import build as building
 from fti_assets.training.composites.build import build_composite_at
 from fti_assets.why import why
 from tests.on_demand import missing_stake, stake, worded
@@ -376,6 +385,29 @@ def test_a_build_that_nobody_promoted_is_not_taken(bench: Bench) -> None:
     assert member() != newer
     bench.promote(newer)
     assert member() == newer
+
+
+def test_builds_that_kept_no_rows_are_compared_all_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.build("2013-01-06T00:00:00")  # without samples
+
+    def build() -> Any:
+        return build_composite_at(
+            TOGETHER,
+            "2013-01-07",
+            "2013-01-07T00:00:00",
+            bench.store,
+            code_version="1",
+            run_id="",
+            asset_key=["together_v1"],
+        )
+
+    with clock.at(LATER), predictor(bench.root, "together", build=build().reference) as loaded:
+        [expected] = own_answers(bench.root, "lean", in_day(6)[:1])
+        [answer] = loaded.predict(requests(in_day(6)[:1], loaded), at=AT)
+        assert close(answer.value["lean"], expected)
+    monkeypatch.setattr(building, "_answers_of_each", lambda *_: np.full((2, 5), 0.5))
+    with pytest.raises(ExportError, match="the one graph of composite 'together' answers"):
+        build()
 
 
 def test_builds_of_other_meanings_are_not_put_together(bench: Bench) -> None:

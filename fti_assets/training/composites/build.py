@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core import clock
+from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import (
     OUTPUT_NAMES,
     CompositeRecord,
@@ -17,6 +18,7 @@ from fti_assets.core.manifest import (
     GraphOutput,
     MemberRecord,
     ModelManifest,
+    OnDemandCall,
     ViewRecord,
 )
 from fti_assets.core.times import instant
@@ -68,6 +70,7 @@ def build_composite_at(
         NotMaterializedError: a model has no build that may serve.
         ModelError: the builds do not fit each other.
         ExportError: the one graph answers otherwise than the models' own.
+        PredictionError: the combining function fails, or is not here.
         AliasConflictError: the composite's champion changed meanwhile; the build is in the store and was not promoted.
     """
     alias = store.aliases(composite.name).champion
@@ -75,23 +78,43 @@ def build_composite_at(
         _build_of(composite, model.name, model.promote == "automatic", cutoff, store) for model in composite.models
     ]
     loaded = [_loaded(store, manifest) for manifest in manifests]
-    members = [one.member for one in loaded]
-    what = f"composite {composite.name!r}"
-    view = _view(composite, manifests, what)
-    merged = merged_graph(members, composite.feeds)
-    call = None if composite.function is None else composite.function.call
-    record = CompositeRecord(tuple(map(_record, members)), dict(composite.feeds), call)
-    samples = _samples(loaded, merged, composite.feeds, what)
-    files = {} if samples is None else {SAMPLES: samples.to_json()}
-    times = [one.dataset.trained_until for one in manifests]
+    merged = merged_graph([one.member for one in loaded], composite.feeds)
+    view = _view(composite, manifests)
+    samples = _samples(composite, loaded, merged, view)
+    files = {SAMPLES: samples.to_json()}
     newest = max(instant(one.cutoff) for one in manifests).isoformat()
-    manifest = ModelManifest(
+    manifest = replace(
+        _manifest(composite, manifests, view, cutoff or newest, partition),
+        inputs=merged.inputs,
+        sha256=hashlib.sha256(merged.bytes).hexdigest(),
+        files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+        composite=CompositeRecord(
+            tuple(_record(one.member) for one in loaded), dict(composite.feeds), _call(composite)
+        ),
+        classes=_answers(composite, loaded),
+        code_version=code_version,
+        run_id=run_id,
+        asset_key=tuple(asset_key),
+    )
+    _check_function(manifest, samples)
+    store.publish(manifest, merged.bytes, composite_card(manifest, manifests), files)
+    if is_promoted(composite.promote, alias, manifest):
+        store.promote(composite.name, manifest.reference, expected=alias, reason="made of its models", run_id=run_id)
+    return manifest
+
+
+def _manifest(
+    composite: Composite, manifests: Sequence[ModelManifest], view: ViewRecord, cutoff: str, partition: str
+) -> ModelManifest:
+    """What the builds of the models say together, without what the one graph and its run say."""
+    times = [one.dataset.trained_until for one in manifests]
+    return ModelManifest(
         model=composite.name,
         version=composite.version,
-        build=build_id(instant(cutoff or newest)),
+        build=build_id(instant(cutoff)),
         task="composite",
         status="accepted",
-        cutoff=cutoff or newest,
+        cutoff=cutoff,
         created_at=clock.now().isoformat(),
         view=view,
         dataset=DatasetRecord(
@@ -103,29 +126,30 @@ def build_composite_at(
             point_in_time=all(one.dataset.point_in_time for one in manifests),
             trained_until=max((time for time in times if time is not None), default=None),
         ),
-        inputs=merged.inputs,
+        inputs=(),
         outputs=(GraphOutput(_OUTPUT, "float32"),),
         encoders=_encoders(manifests, [feature.name for feature in view.features]),
         metrics={f"{one.model}/{name}": value for one in manifests for name, value in one.metrics.items()},
         baseline={f"{one.model}/{name}": value for one in manifests for name, value in one.baseline.items()},
         gates=(),
         snapshot=max(one.snapshot for one in manifests),
-        code_version=code_version,
+        code_version="",
         packages=packages(),
-        sha256=hashlib.sha256(merged.bytes).hexdigest(),
-        classes=record.answers if call is None else tuple(output.name for output in call.outputs),
+        sha256="",
         warnings=tuple(f"{one.model}: {warning}" for one in manifests for warning in one.warnings),
         latency_goal=None if composite.latency_goal is None else composite.latency_goal.total_seconds(),
-        run_id=run_id,
-        asset_key=tuple(asset_key),
-        files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
-        composite=record,
     )
-    _check_function(manifest, samples)
-    store.publish(manifest, merged.bytes, composite_card(manifest, manifests), files)
-    if is_promoted(composite.promote, alias, manifest):
-        store.promote(composite.name, manifest.reference, expected=alias, reason="made of its models", run_id=run_id)
-    return manifest
+
+
+def _call(composite: Composite) -> OnDemandCall | None:
+    return None if composite.function is None else composite.function.call
+
+
+def _answers(composite: Composite, loaded: Sequence[_Loaded]) -> tuple[str, ...]:
+    """What the numbers of an answer are called."""
+    if composite.function is not None:
+        return tuple(output.name for output in composite.function.outputs)
+    return tuple(name for one in loaded for name in one.member.answers)
 
 
 def _build_of(
@@ -160,12 +184,13 @@ def _record(member: Member) -> MemberRecord:
     return MemberRecord(manifest.model, manifest.reference, manifest.task, manifest.sha256, member.answers)
 
 
-def _view(composite: Composite, manifests: Sequence[ModelManifest], what: str) -> ViewRecord:
+def _view(composite: Composite, manifests: Sequence[ModelManifest]) -> ViewRecord:
     """What the builds need together, without the fields that answers fill.
 
     Raises:
         ModelError: they find their rows otherwise, or a name means something else in each.
     """
+    what = f"composite {composite.name!r}"
     first, *others = manifests
     view = first.view
     for other in others:
@@ -206,21 +231,20 @@ def _encoders(manifests: Sequence[ModelManifest], features: Sequence[str]) -> di
     return encoders
 
 
-def _samples(loaded: Sequence[_Loaded], merged: MergedGraph, feeds: Mapping[str, str], what: str) -> Samples | None:
-    """Rows of what the models kept, put side by side, with the answers of the one graph; None if a model kept none.
+def _samples(composite: Composite, loaded: Sequence[_Loaded], merged: MergedGraph, view: ViewRecord) -> Samples:
+    """Rows of what the models kept, put side by side, with the answers of the one graph.
 
     Raises:
         ExportError: the one graph answers otherwise than the models' own, one after another.
     """
+    what = f"composite {composite.name!r}"
     graph = Graph.from_bytes(merged.bytes, merged.inputs, what=f"the graph of {what}")
-    columns, real = _rows(loaded, feeds)
-    if columns is None or real is None:
-        return None
+    columns, real = _rows(loaded, composite.feeds) or _made_up(view)
     answers = graph.run(columns)[_OUTPUT]
-    expected = _answers_of_each(loaded, columns, feeds)
-    difference = np.abs(answers - expected) / np.maximum(1.0, np.abs(expected))
-    if float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0)) > PARITY_TOLERANCE:
-        row, place = np.unravel_index(int(np.nan_to_num(difference, nan=np.inf).argmax()), difference.shape)
+    expected = _answers_of_each(loaded, columns, composite.feeds)
+    difference = np.nan_to_num(np.abs(answers - expected) / np.maximum(1.0, np.abs(expected)), nan=np.inf)
+    if float(difference.max(initial=0.0)) > PARITY_TOLERANCE:
+        row, place = np.unravel_index(int(difference.argmax()), difference.shape)
         name = [name for one in loaded for name in one.member.answers][int(place)]
         raise ExportError(
             f"the one graph of {what} answers {answers[row, place]} for {name!r} where its model's own graph answers "
@@ -229,26 +253,37 @@ def _samples(loaded: Sequence[_Loaded], merged: MergedGraph, feeds: Mapping[str,
     return Samples(columns, answers, real)
 
 
-def _rows(
-    loaded: Sequence[_Loaded], feeds: Mapping[str, str]
-) -> tuple[dict[str, np.ndarray] | None, np.ndarray | None]:
-    """Rows with the features of all: each is of the first model that has it, real rows beside real ones, shorter ones repeated."""
-    samples = [one.samples for one in loaded]
-    if any(one is None for one in samples):
-        return None, None
-    kept = [one for one in samples if one is not None]
+def _rows(loaded: Sequence[_Loaded], feeds: Mapping[str, str]) -> tuple[dict[str, np.ndarray], np.ndarray] | None:
+    """Rows with the features of all, and which of them are real: each feature is of the first model that has it.
+
+    Real rows stand beside real ones, and shorter parts are repeated. None if a model kept no rows.
+    """
+    kept = [one.samples for one in loaded if one.samples is not None]
+    if len(kept) < len(loaded):
+        return None
     masks = [np.zeros(len(one.answers), bool) if one.real is None else one.real for one in kept]
-    widths = {value: max(int((mask == value).sum()) for mask in masks) for value in (True, False)}
-    lacking = [value for value in widths if any(not (mask == value).any() for mask in masks)]
-    widths |= dict.fromkeys(lacking, 0)  # a model without such rows has nothing to put beside those of others
+    heights = {
+        # A model without such rows has nothing to put beside those of others.
+        value: max(int((mask == value).sum()) for mask in masks) if all((mask == value).any() for mask in masks) else 0
+        for value in (True, False)
+    }
     columns: dict[str, np.ndarray] = {}
     for one, mask in zip(kept, masks, strict=True):
         for name, values in one.columns.items():
             if name not in columns and name not in feeds:
-                parts = [np.resize(values[mask == value], width) for value, width in widths.items() if width]
+                parts = [np.resize(values[mask == value], height) for value, height in heights.items() if height]
                 columns[name] = np.concatenate(parts) if parts else values[:0]
-    real = np.concatenate([np.full(width, value) for value, width in widths.items()])
-    return (columns, real) if len(real) else (None, None)
+    real = np.concatenate([np.full(height, value) for value, height in heights.items()])
+    return (columns, real) if len(real) else None
+
+
+def _made_up(view: ViewRecord) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Two rows that no data had, for builds of an earlier release, which kept none."""
+    rows = {
+        feature.name: canonical(["", "x"] if feature.type == "text" else [0.0, 1.0], feature.type)
+        for feature in view.features
+    }
+    return rows, np.zeros(2, bool)
 
 
 def _answers_of_each(
@@ -265,13 +300,13 @@ def _answers_of_each(
     return np.concatenate(answers, axis=1)
 
 
-def _check_function(manifest: ModelManifest, samples: Samples | None) -> None:
+def _check_function(manifest: ModelManifest, samples: Samples) -> None:
     """Refuse a build whose combining function is not here, or fails on the rows that the models kept of their data.
 
     Raises:
         PredictionError: it is.
     """
     function = combining_function(manifest, {feature.name: feature.type for feature in manifest.view.features})
-    if function is None or samples is None or samples.background is None or samples.real is None:
+    if function is None or samples.background is None or samples.real is None:
         return
     function(samples.answers[samples.real], samples.background)

@@ -206,10 +206,13 @@ def _what_if(served: ServedPredictor, row: Schema, limits: Limits) -> list[Schem
     """The bodies of requests with other values of features, without and with explanations."""
     serving = served.predictor.serving
     features = {one.name: _JSON_TYPES[one.type] for one in serving.overridable}
-    overrides = {"overrides": _object({}, features, additionalProperties=False)}
+    values = _object({}, features, additionalProperties=False)
 
     def body(required: dict[str, Schema], optional: dict[str, Schema], most: int) -> Schema:
         requests = {"requests": {"type": "array", "items": row, "maxItems": most}}
+        of_each = {"type": "array", "items": values | {"type": ["object", "null"]}, "maxItems": most}
+        of_each["description"] = "one for each request, in their order; null for none"
+        overrides = {"overrides": {"oneOf": [values | {"description": "for all requests"}, of_each]}}
         return _object(requests | required, optional | overrides, additionalProperties=False)
 
     bodies = [body({}, {"explain": {"enum": [False]}}, limits.rows)]

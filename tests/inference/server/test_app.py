@@ -97,6 +97,20 @@ def test_plain_requests_are_answered_with_other_values_of_features(app, world):
     assert ask(app, "POST", "/predict/delay_net", {"requests": []}).json["predictions"] == []
 
 
+def test_each_plain_request_may_have_its_own_overrides(app, world):
+    given = [{"weather.temp": 30}, None, {"seats": None}]
+    answer = ask(app, "POST", f"/predict/delay_net?at={AT}", {"requests": [PLAIN] * 3, "overrides": given})
+    assert answer.status == 200
+    predictor = world.load()
+    expected = [predictor.predict(REQUEST, at=NOON, overrides=one) for one in given]
+    said = answer.json["predictions"]
+    assert [one["value"] for one in said] == [one.value for one in expected]
+    assert [one["features"] for one in said] == [one.features for one in expected]
+    assert [one["overridden"] for one in said] == [["temp"], [], ["seats"]]
+    described = [body["properties"]["overrides"] for body in app_schema(app)["oneOf"] if "overrides" in str(body)]
+    assert [[form["type"] for form in one["oneOf"]] for one in described] == [["object", "array"]]
+
+
 def test_plain_requests_are_explained(app, world, monkeypatch):
     columns = {name: np.array([1.0, 2.0]) for name in (*NUMBER_FEATURES, "tail")} | {
         "origin": np.array(["JFK", ""], dtype=object)
@@ -130,7 +144,15 @@ def app_schema(app):
             400,
             "the body has 'override': requests, overrides and explain are expected",
         ),
-        ({"requests": [PLAIN], "overrides": [{}]}, 400, "overrides is .*: an object of feature to value is expected"),
+        (
+            {"requests": [PLAIN], "overrides": "temp"},
+            400,
+            "overrides is 'temp': an object of feature to value, or a list",
+        ),
+        ({"requests": [PLAIN], "overrides": None}, 400, "overrides is None: an object of feature to value, or a list"),
+        ({"requests": [], "overrides": [{}]}, 400, "overrides has 1 elements: one for each of the 0 requests"),
+        ({"requests": [PLAIN], "overrides": [[]]}, 400, "request 0: overrides are .*where a mapping of feature"),
+        ({"requests": [PLAIN] * 2, "overrides": [{}, {"temp": "hot"}]}, 400, "request 1: the override 'temp' is 'hot'"),
         ({"requests": [PLAIN], "overrides": {"tmp": 1}}, 400, "did you mean 'temp'"),
         ({"requests": [PLAIN], "explain": 1}, 400, "explain is 1: true or false is expected"),
         ({"requests": [PLAIN] * 11, "explain": True}, 400, "11 rows to explain: at most 10 are explained at once"),

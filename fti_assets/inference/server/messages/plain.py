@@ -1,4 +1,4 @@
-"""Plain requests: one, a list of them, or a list with what to ask of them all."""
+"""Plain requests: one, a list of them, or a list with other values of features and whether to explain."""
 
 from collections.abc import Collection
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ class PlainRequests(NamedTuple):
 
     requests: list[Any]
     is_list: bool
-    overrides: dict[str, Any] | None = None
+    overrides: dict[str, Any] | list[Any] | None = None
     explain: bool = False
 
 
@@ -22,7 +22,8 @@ def plain_requests(body: Any, fields: Collection[str]) -> PlainRequests:
     """The requests of a body.
 
     Args:
-        body: a request, a list of them, or ``{"requests": [...], "overrides": {...}, "explain": true}``.
+        body: a request, a list of them, or ``{"requests": [...], "overrides": {...}, "explain": true}``, where
+            the overrides are one object for all requests, or a list with an object or null for each.
         fields: the fields of the model's requests; of a model with a field ``requests`` the last form is none.
 
     Raises:
@@ -35,8 +36,15 @@ def plain_requests(body: Any, fields: Collection[str]) -> PlainRequests:
         raise RequestError(f"requests is {excerpt(requests)}: a list of requests is expected")
     if extras := [name for name in body if name not in ("requests", "overrides", "explain")]:
         raise RequestError(f"the body has {excerpt(extras[0])}: requests, overrides and explain are expected")
-    if "overrides" in body and not isinstance(overrides, dict):
-        raise RequestError(f"overrides is {excerpt(overrides)}: an object of feature to value is expected")
+    if isinstance(overrides, list):
+        if len(overrides) != len(requests):
+            raise RequestError(
+                f"overrides has {len(overrides)} elements: one for each of the {len(requests)} requests is expected"
+            )
+    elif "overrides" in body and not isinstance(overrides, dict):
+        raise RequestError(
+            f"overrides is {excerpt(overrides)}: an object of feature to value, or a list of one for each request, is expected"
+        )
     if not isinstance(explain, bool):
         raise RequestError(f"explain is {excerpt(explain)}: true or false is expected")
     if explain and len(requests) > MOST_EXPLAINED:

@@ -12,11 +12,13 @@ class Limits:
     Args:
         body_bytes: of a request's body, as it says and as it comes (413).
         header_bytes: of a request's line and headers together (431).
-        header_seconds: for a connection's first headers, and between two requests of it (the connection is closed).
+        header_seconds: for a connection's first headers, and between two requests of it (the connection is closed); over gRPC between
+            two calls, and as long as a connection has none.
         body_seconds: from the headers to the end of the body (408).
         rows: of one request (413).
         requests: at the same time (503 with Retry-After).
-        connections: open at the same time (503 with Retry-After, and closed).
+        connections: open at the same time, over HTTP (503 with Retry-After, and closed) and as many over gRPC (closed, so that a client
+            sees ``UNAVAILABLE``).
 
     Raises:
         DeclarationError: one is not more than 0.

@@ -27,6 +27,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._header_bytes = self._unparsed = 0
         self._is_reading_headers = True
         self._deadline: asyncio.TimerHandle | None = None
+        self._unsent = 0
         if len(self.connections) > self.limits.connections:
             self._refuse(b"503 Service Unavailable", b"the server has too many open connections", b"retry-after: 1\r\n")
             return
@@ -93,6 +94,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _expect_headers(self) -> None:
         self._expect_none()
+        self._unsent = self.transport.get_write_buffer_size()
         self._deadline = self.loop.call_later(self.limits.header_seconds, self._give_up)
 
     def _expect_none(self) -> None:
@@ -101,8 +103,15 @@ class GuardedProtocol(HttpToolsProtocol):
             self._deadline = None
 
     def _give_up(self) -> None:
-        if not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        unsent = self.transport.get_write_buffer_size()
+        if unsent == 0:
             self.transport.close()
+        elif unsent < self._unsent:  # the client takes its answer, slowly
+            self._expect_headers()
+        else:  # closing would wait for a client that takes nothing
+            self.transport.abort()
 
     def _refuse(self, status: bytes, message: bytes, headers: bytes = b"") -> None:
         if not self.transport.is_closing():

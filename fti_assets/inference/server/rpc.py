@@ -1,7 +1,8 @@
 """The Open Inference Protocol over gRPC, beside an application that answers it over HTTP."""
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
 
@@ -10,14 +11,17 @@ import grpc.aio
 
 from fti_assets.errors import DeclarationError, RequestError
 from fti_assets.inference.server.answering import Answering, Exchange, refusal
+from fti_assets.inference.server.limits import Limits
 from fti_assets.inference.server.messages.protobuf import SERVICE, message, message_of, read_infer, write_infer
 from fti_assets.inference.server.pages import config_of, metadata_of
 from fti_assets.inference.server.reading import request_id
+from fti_assets.inference.server.refusals import RefusedError
 
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
     404: grpc.StatusCode.NOT_FOUND,
+    408: grpc.StatusCode.DEADLINE_EXCEEDED,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     422: grpc.StatusCode.FAILED_PRECONDITION,
     503: grpc.StatusCode.UNAVAILABLE,
@@ -40,7 +44,12 @@ async def start(answering: Answering, host: str, port: int) -> tuple[Any, int]:
         ("grpc.max_metadata_size", limits.header_bytes),
         ("grpc.absolute_max_metadata_size", limits.header_bytes),
         ("grpc.max_concurrent_streams", limits.requests),
-        ("grpc.server_handshake_timeout_ms", int(limits.header_seconds * 1000)),
+        ("grpc.max_allowed_incoming_connections", int(limits.connections)),
+        ("grpc.server_handshake_timeout_ms", _milliseconds(limits.header_seconds)),
+        ("grpc.max_connection_idle_ms", _milliseconds(limits.header_seconds)),
+        # A client that has stopped reads no answer, and its connection would stay for ever: it answers no ping either.
+        ("grpc.keepalive_time_ms", _milliseconds(limits.body_seconds)),
+        ("grpc.keepalive_timeout_ms", _milliseconds(limits.header_seconds)),
         # A message's length is measured before it is unpacked, so that a small one may become any size: none may be packed.
         ("grpc.compression_enabled_algorithms_bitset", 1),
     ]
@@ -59,7 +68,8 @@ def _handlers(answering: Answering) -> Any:
     methods = {}
     for method in SERVICE.methods:
         request, response = message(method.input_type.name), message(method.output_type.name)
-        methods[method.name] = grpc.unary_unary_rpc_method_handler(
+        # The same bytes as a call of one message. gRPC waits for that before it asks a handler, and for ever; a stream is waited for here.
+        methods[method.name] = grpc.stream_unary_rpc_method_handler(
             _handled(answering, method.name, getattr(service, method.name)),
             request_deserializer=request.FromString,
             response_serializer=response.SerializeToString,
@@ -73,7 +83,7 @@ def _handled(
     """Answer a call as HTTP requests are: with a token, an id, a line in the log and a place in the metrics."""
     needs_token = name not in ("ServerLive", "ServerReady")
 
-    async def handle(request: Any, context: Any) -> Any:
+    async def handle(requests: AsyncIterator[Any], context: Any) -> Any:
         headers = {
             key.encode(): value if isinstance(value, bytes) else value.encode()
             for key, value in context.invocation_metadata() or ()
@@ -89,6 +99,8 @@ def _handled(
         try:
             if needs_token:
                 answering.check_token(exchange)
+            request = await _only(requests, answering.limits)
+            exchange.start = time.perf_counter()
             response = await answer(request, exchange)
         except Exception as error:
             status, message, _ = refusal(error, exchange.request_id)
@@ -98,6 +110,25 @@ def _handled(
         return response
 
     return handle
+
+
+async def _only(requests: AsyncIterator[Any], limits: Limits) -> Any:
+    """The message of a call.
+
+    Raises:
+        RefusedError: it does not come in time, or the client sends none.
+    """
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            return await anext(requests)
+    except TimeoutError:
+        raise RefusedError(408, f"the message did not come to its end within {limits.body_seconds:g} s") from None
+    except StopAsyncIteration:
+        raise RefusedError(400, "the call has no message: one is expected") from None
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(seconds * 1000))
 
 
 class _Service:

@@ -200,6 +200,30 @@ def test_connections_beyond_limit_are_refused_and_others_served(address):
     assert is_well(address)
 
 
+@pytest.mark.parametrize("reads", [False, True])
+def test_a_client_that_takes_no_answer_loses_its_place(reads):
+    size = 20_000_000
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
+        await send({"type": "http.response.body", "body": b"a" * size})
+
+    limits = Limits(header_seconds=0.4, connections=1)
+    with listening(app, limits) as address, connected(address) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        if reads:  # slowly: three times as long as the server waits for a client that does not
+            came = len(connection.recv(1000))
+            for _ in range(24):
+                time.sleep(0.05)
+                came += len(connection.recv(2_000_000))
+            assert len(answer(connection)) + came > size
+        else:
+            time.sleep(1.0)
+            with connected(address) as other:
+                other.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                assert answer(other).startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_swap_of_champions_fails_no_request(world: World, tmp_path: Path):
     app = serving_app("delay_net", models=world.models.root, online=world.online.root)
     with listening(app) as address, connected(address) as connection:

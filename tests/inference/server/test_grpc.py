@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -268,6 +269,73 @@ def test_too_much_is_refused(client, app):
     app.answering.active = app.limits.requests
     with refused("UNAVAILABLE", "takes no more now"):
         client.infer("simple", simple()[0])
+
+
+def test_connections_beyond_the_limit_are_refused_and_others_served(world):
+    app = made(world, limits=Limits(connections=2))
+    with listening(app) as address, ExitStack() as opened:
+        clients = [opened.enter_context(alone(address)) for _ in range(2)]
+        assert [client.is_server_live() for client in clients] == [True, True]
+        with alone(address) as third, refused("UNAVAILABLE", ""):
+            third.is_server_live()
+        assert [client.is_server_live() for client in clients] == [True, True]
+        clients[0].close()
+        assert comes_true(lambda: is_live(address))
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"], ids=["silent", "greeted"]
+)
+def test_a_connection_without_calls_loses_its_place(world, begun):
+    app = made(world, limits=Limits(connections=1, header_seconds=0.3))
+    with listening(app) as address, socket.create_connection(address.split(":"), timeout=10) as hung:
+        hung.sendall(begun)
+        assert hung.recv(1)  # the server's greeting: the place is taken
+        assert not is_live(address)
+        while hung.recv(1000):
+            pass
+        assert comes_true(lambda: is_live(address))
+
+
+def test_a_message_that_does_not_come_is_waited_for_so_long(world, caplog):
+    app = made(world, limits=Limits(connections=1, header_seconds=0.2, body_seconds=0.3))
+    held = threading.Event()
+
+    def nothing() -> Iterator[Any]:
+        held.wait(10)
+        yield from ()
+
+    with listening(app) as address, grpc.insecure_channel(address) as channel, caplog.at_level(logging.INFO):
+        method = channel.stream_unary("/inference.GRPCInferenceService/ServerLive")
+        with pytest.raises(grpc.RpcError, match="within 0.3 s") as caught:
+            method(nothing())
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert json.loads(caplog.messages[-1])["status"] == 408
+        assert comes_true(lambda: is_live(address))  # the channel is open: its connection is not
+        held.set()
+        with pytest.raises(grpc.RpcError, match="no message"):
+            method(iter(()))
+
+
+def alone(address: str) -> Any:
+    """A client with a connection of its own: clients of one process share theirs."""
+    return triton.InferenceServerClient(address, channel_args=[("grpc.use_local_subchannel_pool", 1)])
+
+
+def is_live(address: str) -> bool:
+    try:
+        with alone(address) as client:
+            return bool(client.is_server_live())
+    except triton.InferenceServerException:
+        return False
+
+
+def comes_true(happens: Callable[[], bool]) -> bool:
+    """Whether something is so within ten seconds."""
+    until = time.monotonic() + 10
+    while not (is_so := happens()) and time.monotonic() < until:
+        time.sleep(0.02)
+    return is_so
 
 
 def test_a_store_that_cannot_be_read_is_unavailable(client, app, monkeypatch):

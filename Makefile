@@ -97,7 +97,7 @@ peers: $(PEERS:%=.venv-peers/%/.installed)
 	touch $@
 
 # What make test leaves out or does with a tenth of the examples, and what took over a second of it is printed.
-# Ten minutes of writers, readers and upkeep on one lake; everything random against its oracle (joins, windows, datasets,
+# Ten minutes of requests to a server with 100 swaps of champions, and ten of writers, readers and upkeep on one lake; everything random against its oracle (joins, windows, datasets,
 # validation, online rows), and killed writers, again and again with other seeds.
 SEEDS ?= 1 2 3 4 5 6 7 8 9 10
 KILLED := $(shell grep -rl "def test.*killed" tests)

@@ -1,4 +1,4 @@
-"""Dagster components: declare groups, views, models and predictions in YAML, scaffolded by ``dg``.
+"""Dagster components: declare groups, views, models, predictions, logs and experiments in YAML, scaffolded by ``dg``.
 
 Each component's attributes become one public declaration (``fti.feature_group``, ``fti.FeatureView`` ...), so meanings and errors
 are the same. Components name each other; a dotted path names what is declared in Python.
@@ -6,13 +6,17 @@ are the same. Components name each other; a dotted path names what is declared i
 
 from fti_assets.components.feature_group import FeatureGroupComponent
 from fti_assets.components.feature_view import FeatureViewComponent
-from fti_assets.components.model import ModelComponent, PredictionsComponent
+from fti_assets.components.model import CompositeComponent, ModelComponent
+from fti_assets.components.predictions import ExperimentComponent, PredictionLogComponent, PredictionsComponent
 from fti_assets.components.stores import StoresComponent
 
 __all__ = [
+    "CompositeComponent",
+    "ExperimentComponent",
     "FeatureGroupComponent",
     "FeatureViewComponent",
     "ModelComponent",
+    "PredictionLogComponent",
     "PredictionsComponent",
     "StoresComponent",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -14,6 +14,7 @@ from fti_assets.components.reference import PlacedComponent, is_path, last_name,
 from fti_assets.components.stores import stores_of
 from fti_assets.core.names import versioned
 from fti_assets.errors import DeclarationError, FtiError, listed
+from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.orchestration.declaration import Declaration
 from fti_assets.orchestration.resources import STORES
 
@@ -62,11 +63,17 @@ class DeclaringComponent(PlacedComponent):
             fti.build_definitions(list(dict.fromkeys(declared)), resources={STORES: stores})
             for component in [self, *components]:
                 component._fits = True
-        return dg.Definitions(assets=[declaration.assets_def], resources={STORES: stores})
+        return dg.Definitions(
+            assets=[declaration.assets_def], sensors=self.sensors_of(declaration), resources={STORES: stores}
+        )
 
     def declare(self, tree: ComponentTree) -> Any:
         """Make the declaration."""
         raise NotImplementedError
+
+    def sensors_of(self, declaration: Any) -> Sequence[dg.SensorDefinition]:
+        """The sensors that come with the declaration's asset."""
+        return []
 
     def names(self) -> Sequence[str]:
         """What other components may call it."""
@@ -109,33 +116,56 @@ class DeclaringComponent(PlacedComponent):
         return function
 
     def look_up(
-        self, tree: ComponentTree, kind: type[DeclaringComponent], reference: Any, declaration: type[D], *, what: str
+        self, tree: ComponentTree, kinds: Mapping[type[DeclaringComponent], type[D]], reference: Any, *, what: str
     ) -> D:
         """What another component declares under a name, or what a path to a Python declaration gives.
+
+        Args:
+            tree: the project's components.
+            kinds: the components that may have the name, and what each declares.
+            reference: the name or the path.
+            what: names the place in errors.
 
         Raises:
             DeclarationError: nothing has that name, or several have.
         """
         if not isinstance(reference, str) or is_path(reference):
             result = self.python(reference, what=what)
-            if not isinstance(result, declaration):
-                raise DeclarationError(f"{what} {reference!r} is {result!r}, which is not a {declaration.__name__}")
-            return result
-        components = components_of(tree, kind)
+            if not any(isinstance(result, declaration) for declaration in kinds.values()):
+                declarations = " or ".join(declaration.__name__ for declaration in kinds.values())
+                raise DeclarationError(f"{what} {reference!r} is {result!r}, which is not a {declarations}")
+            python_declared: D = result
+            return python_declared
+        components = [component for kind in kinds for component in components_of(tree, kind)]
+        kind_names = " or ".join(kind.__name__ for kind in kinds)
         matching = [component for component in components if reference in component.names()]
         if len(matching) > 1:
             versions = sorted(component.names()[-1] for component in matching)
+            plural = kind_names.replace("Component", "Components")
             raise DeclarationError(
-                f"{what} is {reference!r}, but several {kind.__name__}s have that name: {listed(versions)}; name one of them"
+                f"{what} is {reference!r}, but several {plural} have that name: {listed(versions)}; name one of them"
             )
         if not matching:
             names = sorted(component.names()[-1] for component in components)
             raise DeclarationError(
-                f"{what} is {reference!r}, but no {kind.__name__} has that name; there is {listed(names)}. Name one of them, or "
+                f"{what} is {reference!r}, but no {kind_names} has that name; there is {listed(names)}. Name one of them, or "
                 "give the path of one that is declared in Python, as in my_project.features.weather"
             )
         declared: D = matching[0].declaration_in(tree)
         return declared
+
+    def on_demand_of(self, reference: Any, *, what: str) -> OnDemand:
+        """The on-demand function that an attribute names.
+
+        Raises:
+            DeclarationError: what it names is none.
+        """
+        result = self.python(reference, what=what)
+        if not isinstance(result, OnDemand):
+            raise DeclarationError(
+                f"{what}: {reference!r} is {result!r}; declare it with @fti.on_demand(outputs={{...}})"
+            )
+        return result
 
 
 def names_of(name: str | None, function: Any, version: int) -> tuple[str, str]:

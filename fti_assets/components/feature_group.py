@@ -100,7 +100,7 @@ class FeatureGroupComponent(AssetAttributes, DeclaringComponent):
             )
         return {
             name: self.look_up(
-                tree, FeatureGroupComponent, inputs.get(name, name), FeatureGroup, what=f"input {name!r}"
+                tree, {FeatureGroupComponent: FeatureGroup}, inputs.get(name, name), what=f"input {name!r}"
             )
             for name in tables
             if name in inputs or name in groups

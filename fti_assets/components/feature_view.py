@@ -121,7 +121,7 @@ class FeatureViewComponent(DeclaringComponent):
         return self.dataset or DatasetAttributes()
 
     def _group(self, tree: ComponentTree, reference: str, *, what: str) -> FeatureGroup:
-        return self.look_up(tree, FeatureGroupComponent, reference, FeatureGroup, what=what)
+        return self.look_up(tree, {FeatureGroupComponent: FeatureGroup}, reference, what=what)
 
     def _label(self, tree: ComponentTree) -> fti.Label:
         group = self._group(tree, self.label.group, what=f"label of view {self.name!r}")
@@ -132,12 +132,7 @@ class FeatureViewComponent(DeclaringComponent):
         if feature.on_demand is not None:
             if feature.model_fields_set - {"on_demand"}:
                 raise DeclarationError(f"{what} is on_demand {feature.on_demand!r}: it takes nothing beside its path")
-            result = self.python(feature.on_demand, what=what)
-            if not isinstance(result, OnDemand):
-                raise DeclarationError(
-                    f"{what}: {feature.on_demand!r} is {result!r}; declare it with @fti.on_demand(outputs={{...}})"
-                )
-            return result
+            return self.on_demand_of(feature.on_demand, what=what)
         if feature.group is None:
             raise DeclarationError(
                 f"{what} names neither a group nor on_demand: write group: <name> and columns: [...]"

@@ -1,4 +1,4 @@
-"""Models and batch predictions in YAML."""
+"""Models in YAML, and composites of them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import dagster as dg
-from pydantic import Field
 
 import fti_assets as fti
-from fti_assets.components.attributes import AssetAttributes, PythonObject, RowSchema
+from fti_assets.components.attributes import AssetAttributes, PythonObject
 from fti_assets.components.declaring import ComponentTree, DeclaringComponent, names_of
 from fti_assets.components.feature_view import FeatureViewComponent
 from fti_assets.components.reference import construct, encoders_of
-from fti_assets.components.scaffold import ModelScaffolder, PredictionsScaffolder
+from fti_assets.components.scaffold import CompositeScaffolder, ModelScaffolder
 from fti_assets.core.manifest import ModelTask
 from fti_assets.core.names import versioned
-from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.training.composites.composite import Composite
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.models.model import Model
 
@@ -66,7 +65,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
         name = self.names()[0]
         function = self.function_of(self.function, what=f"function of model {name!r}", decorator="fti.model")
         dataset = self.look_up(
-            tree, FeatureViewComponent, self.dataset, TrainingDataset, what=f"dataset of model {name!r}"
+            tree, {FeatureViewComponent: TrainingDataset}, self.dataset, what=f"dataset of model {name!r}"
         )
         evaluate = self.evaluate
         return fti.model(
@@ -88,47 +87,53 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
         )(function)
 
 
-@dg.scaffold_with(PredictionsScaffolder)
-class PredictionsComponent(AssetAttributes, DeclaringComponent):
-    """Batch predictions: an answer for each spine row. The attributes are those of ``fti.batch_predictions``.
+@dg.scaffold_with(CompositeScaffolder)
+class CompositeComponent(AssetAttributes, DeclaringComponent):
+    """Models that answer together, as one. The attributes are those of ``fti.composite``.
 
     Args:
-        name: the name of the predictions.
-        model: whose answers they are, by its name; a list of names for several.
-        top: ``{k: 10, by: listener_id}``, the arguments of ``fti.TopK``.
-        schema: the path of a Pandera model of the rows.
+        name: the composite's name.
+        models: its models by their names, in the order in which they run.
+        feeds: a column of the spine, and the model whose answer fills it: ``{late_risk: delay_net}``.
+        combine: the path of the on-demand function that makes the answers, ``combining.py:risk``.
     """
 
     name: str
-    answering: str | Sequence[str] = Field(alias="model")
+    models: Sequence[str]
     version: int = 1
-    top: Mapping[str, Any] | None = None
-    row_schema: RowSchema
+    feeds: Mapping[str, str] | None = None
+    combine: str | None = None
+    promote: Literal["automatic", "by_hand", "after_experiment"] = "automatic"
     catch_up: int | None = None
-    online: bool = False
-    online_history: str | None = None
+    latency_goal: str | None = None
 
-    summary = "Batch predictions: a model's answer for each row of its view's spine."
+    summary = "Models over one spine that answer one request together, promoted and served as one."
 
     def names(self) -> Sequence[str]:
-        """``delay_predictions`` and ``delay_predictions_v1``."""
+        """``trip_risk`` and ``trip_risk_v1``."""
         return self.name, versioned(self.name, self.version)
 
-    def declare(self, tree: ComponentTree) -> BatchPredictions:
-        """The predictions."""
-        return fti.batch_predictions(
+    def declare(self, tree: ComponentTree) -> Composite:
+        """The composite."""
+        what = f"composite {self.name!r}"
+        return fti.composite(
             name=self.name,
             version=self.version,
-            model=self._model(tree, self.answering)
-            if isinstance(self.answering, str)
-            else [self._model(tree, name) for name in self.answering],
-            top=None if self.top is None else fti.TopK(**self.top),
-            schema=self.python(self.row_schema, what="schema"),
+            models=[self._model(tree, name) for name in self.models],
+            feeds={column: self._model(tree, name) for column, name in (self.feeds or {}).items()},
+            combine=None if self.combine is None else self.on_demand_of(self.combine, what=f"combine of {what}"),
+            promote=self.promote,
             catch_up=self.catch_up,
-            online=self.online,
-            online_history=self.online_history,
+            latency_goal=self.latency_goal,
             **self.options(),
         )
 
     def _model(self, tree: ComponentTree, name: str) -> Model:
-        return self.look_up(tree, ModelComponent, name, Model, what=f"model of predictions {self.name!r}")
+        return self.look_up(tree, {ModelComponent: Model}, name, what=f"model of composite {self.name!r}")
+
+
+SERVABLE: Mapping[type[DeclaringComponent], type[Model | Composite]] = {
+    ModelComponent: Model,
+    CompositeComponent: Composite,
+}
+"""The components of what answers, and what each declares."""

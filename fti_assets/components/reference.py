@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -71,14 +71,18 @@ def python_object(reference: Any, context: dg.ComponentLoadContext | None, *, wh
 
 
 def construct(
-    declared: str | Mapping[str, Any], context: dg.ComponentLoadContext | None, *, module: str, what: str
+    declared: str | Mapping[str, Any],
+    context: dg.ComponentLoadContext | None,
+    *,
+    module: str | Collection[str],
+    what: str,
 ) -> Any:
     """Make what ``Embedding`` or ``{type: Embedding, max_categories: 64}`` says.
 
     Args:
         declared: a name, or a mapping of ``type`` and arguments; the type may be a path to a class of the user's own.
         context: where files beside the YAML lie.
-        module: the module of ``fti_assets`` whose public names may be given.
+        module: the module of ``fti_assets``, or the modules, whose public names may be given.
         what: names the place in errors.
 
     Raises:
@@ -86,7 +90,8 @@ def construct(
     """
     arguments = {"type": declared} if isinstance(declared, str) else dict(declared)
     name = arguments.pop("type", None)
-    public = sorted(one for one, place in fti._MODULES.items() if place == module)
+    modules = [module] if isinstance(module, str) else module
+    public = sorted(one for one, place in fti._MODULES.items() if place in modules)
     if isinstance(name, str) and is_path(name):
         made = python_object(name, context, what=what)
     elif name in public:

@@ -99,3 +99,40 @@ class PredictionsScaffolder(_Scaffolder):
 
     template = "predictions"
     parameters = PredictionsParameters
+
+
+class CompositeParameters(BaseModel):
+    """What a new composite is made of."""
+
+    models: str = Field(description="the models that answer together, with commas between their names")
+
+
+class CompositeScaffolder(_Scaffolder):
+    """Models that answer side by side."""
+
+    template = "composite"
+    parameters = CompositeParameters
+
+
+class PredictionLogScaffolder(_Scaffolder):
+    """A log of all that is answered, by day."""
+
+    template = "prediction_log"
+    parameters = PredictionsParameters
+
+
+class ExperimentParameters(BaseModel):
+    """What a new experiment compares."""
+
+    model: str = Field(description="the model whose rollouts are judged")
+    log: str = Field(description="the model's prediction log")
+    metric: str = Field(
+        description="log_loss, brier or accuracy of a binary model, log_loss or accuracy of classes, mae of a regression"
+    )
+
+
+class ExperimentScaffolder(_Scaffolder):
+    """A comparison that is decided once, at a thousand keys an arm."""
+
+    template = "experiment"
+    parameters = ExperimentParameters

@@ -13,9 +13,12 @@ from dagster.components.testing.utils import DefsFolderSandbox, component_defs
 
 import fti_assets as fti
 from fti_assets.components import (
+    CompositeComponent,
+    ExperimentComponent,
     FeatureGroupComponent,
     FeatureViewComponent,
     ModelComponent,
+    PredictionLogComponent,
     PredictionsComponent,
     StoresComponent,
 )
@@ -29,6 +32,7 @@ from tests.support.partitions import range_tags
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.parse_obj_as. is deprecated"),
     pytest.mark.filterwarnings("ignore:Class `.*Code.*` is currently in beta"),
+    pytest.mark.filterwarnings("ignore:Parameter `owners` of initializer `SensorDefinition"),
 ]
 
 SHOP = """
@@ -152,6 +156,58 @@ attributes:
   name: daily_buys
   model: buyer
   partitions_def: {type: daily, start_date: "2013-01-05", end_date: "2013-01-10"}
+"""
+SERVING = """
+type: fti_assets.components.ModelComponent
+attributes:
+  function: {package}.defs.visits.shop.buyer
+  name: returner
+  dataset: buying
+  task: binary
+---
+type: fti_assets.components.CompositeComponent
+attributes:
+  name: either
+  models: [buyer, returner]
+  combine: combining.py:likely
+---
+type: fti_assets.components.PredictionsComponent
+attributes:
+  name: sunk
+  model: either
+  sinks:
+    - {{type: ParquetSink, folder: "{root}/exports"}}
+    - {{type: FunctionSink, function: "combining.py:push"}}
+  partitions_def: {{type: daily, start_date: "2013-01-05", end_date: "2013-01-10"}}
+---
+type: fti_assets.components.PredictionsComponent
+attributes:
+  name: best
+  model: buyer
+  top: {{k: 3, by: shop_id}}
+  partitions_def: {{type: daily, start_date: "2013-01-05", end_date: "2013-01-10"}}
+---
+type: fti_assets.components.PredictionLogComponent
+attributes: {{name: buyer_log, model: buyer, redact: [spend]}}
+---
+type: fti_assets.components.ExperimentComponent
+attributes: {{name: arms, model: buyer, log: buyer_log, metric: log_loss, least_keys: 500, looks: 2}}
+"""
+COMBINING = """
+import numpy as np
+
+import fti_assets as fti
+
+PUSHED = []
+
+
+@fti.on_demand(outputs={"likely": float})
+def likely(buyer: np.ndarray, returner: np.ndarray) -> dict[str, np.ndarray]:
+    return {"likely": np.maximum(buyer, returner)}
+
+
+def push(rows, partition):
+    PUSHED.append((partition, rows.read_all().num_rows))
 """
 STORES = """
 type: fti_assets.components.StoresComponent
@@ -279,6 +335,64 @@ def test_system_in_six_folders_uses_its_declared_stores(
         manifest = stores.model_store().manifest("buyer", champion)
     assert [gate.gate for gate in manifest.gates] == ["beats_baseline_log_loss", "not_worse_than_champion_roc_auc"]
     assert [feature.name for feature in manifest.view.features] == ["spend", "spend_squared"]
+
+
+def test_sinks_lists_logs_experiments_and_composites_run_from_yaml(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTI_HOME", str(tmp_path))
+    of_shops = SHOP.replace('"visit_id": number', '"shop_id": number % 6, "visit_id": number')
+    of_shops = of_shops.replace('[["visit_id"', '[["shop_id", "visit_id"').replace(
+        "    visit_id: int", "    shop_id: int\n    visit_id: int"
+    )
+    project.write("visits", VISITS.replace("[visit_id]", "[shop_id, visit_id]"), **{"shop.py": of_shops})
+    package = project.sandbox.project_name
+    project.write("facts", OUTCOMES.format(package=package).replace("[visit_id]", "[shop_id, visit_id]"))
+    project.write("a_view", VIEW, **{"on_demand.py": ON_DEMAND})
+    project.write("buyer", MODEL.format(package=package))
+    project.write("serving", SERVING.format(package=package, root=tmp_path), **{"combining.py": COMBINING})
+    with project.sandbox.build_component_tree() as tree, dg.DagsterInstance.ephemeral() as instance:
+        defs = tree.build_defs()
+        assert [sensor.name for sensor in defs.sensors or ()] == ["buyer_log_v1_files"]
+        assert materialize(defs, "visits_v1", "outcomes_v1", instance=instance, days=("2013-01-01", "2013-01-07"))
+        cutoff = ("2013-01-06", "2013-01-06")
+        for names in (["buying_dataset_v1"], ["buyer_v1", "returner_v1"], ["either_v1"]):
+            assert materialize(defs, *names, instance=instance, days=cutoff)
+        day = ("2013-01-07", "2013-01-07")
+        assert materialize(defs, "sunk_v1", "best_v1", "buyer_log_v1", instance=instance, days=day)
+        assert (
+            defs.resolve_implicit_global_asset_job_def()
+            .execute_in_process(instance=instance, asset_selection=[dg.AssetKey("arms_v1")])
+            .success
+        )
+        named = {one.names()[0]: one.declaration_in(tree) for one in tree.get_all_components(PredictionsComponent)}
+        answers, lists = fti.read(named["sunk"]), fti.read(named["best"])
+        [[experiment]] = [tree.get_all_components(ExperimentComponent)]
+        assert experiment.declaration_in(tree).terms.looks == 2
+        [[log]] = [tree.get_all_components(PredictionLogComponent)]
+        assert log.declaration_in(tree).redact == {"spend"}
+        [[composite]] = [tree.get_all_components(CompositeComponent)]
+        assert [model.name for model in composite.declaration_in(tree).models] == ["buyer", "returner"]
+    assert len(answers) == 48
+    assert {name for answer in answers[named["sunk"].answers[0].value] for name in answer} == {"likely"}
+    assert len(lists) == 48  # a list a shop and half an hour, of which each is of another one
+    assert {len(items) for items in lists["top"]} == {1}
+    pushed = named["sunk"].sinks[1].function.__globals__["PUSHED"]
+    assert pushed == [("2013-01-07", 48)]
+    assert [file.parent.name for file in tmp_path.glob("exports/sunk_v1/*/*.parquet")] == ["_partition=2013-01-07"]
+
+
+def test_a_sink_of_yaml_shows_no_password(project: Project) -> None:
+    project.write_system()
+    sink = "  sinks: [{type: PostgresSink, dsn: 'postgresql://ann:s3cret@db/shop'}, {type: PostgresSink, dsn: {env: DSN}}]\n"
+    project.write("a_prediction", PREDICTIONS + sink)
+    with project.sandbox.build_component_tree() as tree:
+        tree.build_defs()
+        (component,) = tree.get_all_components(PredictionsComponent)
+        assert "s3cret" not in repr(component)
+        assert "PostgresSink" in repr(component)
+        places = [sink.place for sink in component.declaration_in(tree).sinks]
+    assert places == ["Postgres table in 'user=ann dbname=shop host=db'", "Postgres table in the database of $DSN"]
 
 
 def test_group_that_two_folders_name_is_one_declaration_and_one_asset(project: Project) -> None:
@@ -429,7 +543,30 @@ def test_a_component_can_be_made_in_python() -> None:
             "  encoders: {spend: OneHt}\n  task:",
             "encoder of feature 'spend' has the type 'OneHt'",
         ),
-        ("a_prediction", "model: buyer", "model: seller", "there is 'buyer_v1'"),
+        (
+            "a_prediction",
+            "model: buyer",
+            "model: seller",
+            "no ModelComponent or CompositeComponent has that name; there is 'buyer_v1'",
+        ),
+        (
+            "a_prediction",
+            "  model:",
+            "  top: {k: 3, of: visit_id}\n  model:",
+            "top of predictions 'daily_buys': TopK takes 'k'",
+        ),
+        (
+            "a_prediction",
+            "  model:",
+            "  sinks: [{type: CsvSink}]\n  model:",
+            "a sink of predictions 'daily_buys' has the type 'CsvSink'",
+        ),
+        (
+            "a_prediction",
+            "  model:",
+            "  sinks: [{type: PostgresSink, dsn: {variable: DSN}}]\n  model:",
+            "dsn: {env: SHOP_DSN}",
+        ),
     ],
 )
 def test_bad_yaml_is_refused_with_file_and_what_to_do(
@@ -521,6 +658,10 @@ def test_the_stores_have_the_parameters_of_the_resource() -> None:
 
 
 def test_every_component_says_what_it_makes() -> None:
-    for kind in (FeatureGroupComponent, FeatureViewComponent, ModelComponent, PredictionsComponent):
+    for kind in (
+        CompositeComponent, ExperimentComponent, FeatureGroupComponent, FeatureViewComponent, ModelComponent, PredictionLogComponent,
+        PredictionsComponent,
+    ):  # fmt: skip
         assert issubclass(kind, DeclaringComponent)
-        assert list(kind.get_spec().produces) == ["asset", "asset_check"]
+        made = ["asset", "asset_check", *(["sensor"] if kind is PredictionLogComponent else [])]
+        assert list(kind.get_spec().produces) == made

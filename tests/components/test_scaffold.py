@@ -16,9 +16,12 @@ from dagster.components.testing.utils import DefsFolderSandbox
 
 import fti_assets as fti
 from fti_assets.components import (
+    CompositeComponent,
+    ExperimentComponent,
     FeatureGroupComponent,
     FeatureViewComponent,
     ModelComponent,
+    PredictionLogComponent,
     PredictionsComponent,
     StoresComponent,
 )
@@ -30,6 +33,7 @@ from tests.support.partitions import range_tags
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.parse_obj_as. is deprecated"),
     pytest.mark.filterwarnings("ignore:Class `.*Code.*` is currently in beta"),
+    pytest.mark.filterwarnings("ignore:Parameter `owners` of initializer `SensorDefinition"),
 ]
 
 DG = Path(sys.executable).parent / "dg"
@@ -65,11 +69,16 @@ def test_a_scaffolded_system_loads_trains_and_predicts(
     of_label = {"label_group": "n2_outcomes", "label_column": "n2_outcomes_value"}
     scaffold(sandbox, FeatureViewComponent, "buying", spine="visits", **of_label)
     scaffold(sandbox, ModelComponent, "buyer", dataset="buying", task="regression")
+    scaffold(sandbox, ModelComponent, "returner", dataset="buying", task="regression")
+    scaffold(sandbox, CompositeComponent, "either", models="buyer, returner")
     scaffold(sandbox, PredictionsComponent, "Daily-Buys", model="buyer")
+    scaffold(sandbox, PredictionLogComponent, "buyer_log", model="buyer")
+    scaffold(sandbox, ExperimentComponent, "arms", model="buyer", log="buyer_log", metric="mae")
     with sandbox.build_component_tree() as tree, dg.DagsterInstance.ephemeral() as instance:
         defs = tree.build_defs()
         keys = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
-        assert keys == {"visits_v1", "n2_outcomes_v1", "buying_dataset_v1", "buyer_v1", "daily_buys_v1"}
+        models = {"buyer_v1", "returner_v1", "either_v1", "daily_buys_v1", "buyer_log_v1", "arms_v1"}
+        assert keys == {"visits_v1", "n2_outcomes_v1", "buying_dataset_v1", *models}
         for group in ("visits_v1", "n2_outcomes_v1"):
             assert run(defs, group, "2025-01-01", "2025-03-02", instance)
         for made in ("buying_dataset_v1", "buyer_v1"):

@@ -82,7 +82,10 @@ PAGES = {
         "Declarations in YAML; [declare in YAML](../how-to/declare-in-yaml.md) shows them at work. The attributes of an asset are "
         "those of `@dg.asset`.",
         "fti_assets.components",
-        _names("FeatureGroupComponent FeatureViewComponent ModelComponent PredictionsComponent StoresComponent"),
+        _names(
+            "FeatureGroupComponent FeatureViewComponent ModelComponent CompositeComponent PredictionsComponent "
+            "PredictionLogComponent ExperimentComponent StoresComponent"
+        ),
     ),
     "errors.md": Page(
         "Errors",

@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import version as version_of
 from typing import Any, NamedTuple, TypeVar
 
@@ -122,12 +122,11 @@ class Answering:
         served = [self.repository.get(one, version) for one in names]
         return {"model_stats": [self.repository.statistics[one.name].as_json(one.name, one.version) for one in served]}
 
-    @contextmanager
-    def admit(self, exchange: Exchange, name: str, version: str | None) -> Iterator[Served]:
-        """Answer for a model, if there is room for one more request.
+    def admit(self, exchange: Exchange, name: str, version: str | None) -> Served:
+        """What answers for a model, if there is room for one more request; ``release`` gives the room back.
 
         Raises:
-            RefusedError: there is none, or no such model.
+            RefusedError: there is none, or no such model; nothing is to be released then.
         """
         if self.active >= self.limits.requests:
             raise RefusedError(
@@ -147,12 +146,13 @@ class Answering:
                     retry_after=1,
                 )
         self.active += 1
-        self.metrics.in_flight.set(self.active)
-        try:
-            yield served
-        finally:
-            self.active -= 1
-            self.metrics.in_flight.set(self.active)
+        self.metrics.note_in_flight(self.active)
+        return served
+
+    def release(self) -> None:
+        """A request that was admitted is answered, or given up."""
+        self.active -= 1
+        self.metrics.note_in_flight(self.active)
 
     async def infer(
         self,
@@ -259,20 +259,24 @@ class Answering:
 
 def _line(exchange: Exchange, status: int, seconds: float) -> bytes:
     """A request as the log has it."""
-    return _encode(
-        {
-            "at": clock.now().isoformat(timespec="milliseconds") + "Z",
-            "request_id": exchange.request_id,
-            "method": exchange.method,
-            "path": exchange.path[:500],
-            "status": status,
-            "ms": round(seconds * 1000, 3),
-            "model": exchange.model,
-            "build": exchange.build,
-            "rows": exchange.rows,
-            "client": exchange.client,
-        }
+    about = _about(exchange.method, exchange.path[:500], status, exchange.model, exchange.build, exchange.client)
+    # The id is visible ASCII, but for what JSON escapes it may be as it is.
+    known = exchange.request_id if exchange.request_id.isalnum() else _encode(exchange.request_id).decode()[1:-1]
+    at = clock.now().isoformat(timespec="milliseconds")
+    return b'{"at":"%bZ","request_id":"%b",%b,"ms":%.3f,"rows":%d}' % (
+        at.encode(),
+        known.encode(),
+        about,
+        seconds * 1000,
+        exchange.rows,
     )
+
+
+@lru_cache(1_000)
+def _about(method: str, path: str, status: int, model: str, build: str, client: str) -> bytes:
+    """What is the same in the lines of most requests, as the inside of a JSON object."""
+    fields = {"method": method, "path": path, "status": status, "model": model, "build": build, "client": client}
+    return _encode(fields)[1:-1]
 
 
 def refusal(error: Exception, request_id: str) -> Refusal:

@@ -197,10 +197,13 @@ class ServingApp:
         raise _nowhere(exchange.parts)
 
     async def _counted(self, exchange: HttpExchange, name: str, version: str | None) -> Response:
-        with self.answering.admit(exchange, name, version) as served:
+        served = self.answering.admit(exchange, name, version)
+        try:
             body = await read_body(exchange.headers, exchange.receive, self.limits)
             exchange.read = time.perf_counter() - exchange.start
             return await (self._predict if exchange.parts[0] == "predict" else self._infer)(exchange, served, body)
+        finally:
+            self.answering.release()
 
     async def _infer(self, exchange: HttpExchange, served: Served, body: bytes) -> Response:
         request: InferRequest

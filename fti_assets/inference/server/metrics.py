@@ -58,6 +58,31 @@ class _Observations:
         self._child._sum.inc(sum(values))
 
 
+class _Tally:
+    """What is on its way into a counter, which takes a lock for each step; for the event loop alone.
+
+    Args:
+        child: the counter.
+        at_once: whether nothing waits, since another worker may be asked.
+    """
+
+    def __init__(self, child: Any, *, at_once: bool) -> None:
+        self._child = child
+        self._amount = 0.0
+        self._at_once = at_once
+
+    def add(self, amount: float = 1.0) -> None:
+        self._amount += amount
+        if self._at_once:
+            self.flush()
+
+    def flush(self) -> None:
+        """Count what was added."""
+        amount, self._amount = self._amount, 0.0
+        if amount:
+            self._child.inc(amount)
+
+
 class Metrics:
     """The counters of one server."""
 
@@ -120,10 +145,10 @@ class Metrics:
         self._disagreed = Counter(
             "fti_shadow_disagreements", "Rows that a shadow decides otherwise than the champion", arm, registry=registry
         )
-        self.in_flight = Gauge(
+        self._in_flight = Gauge(
             "fti_requests_in_flight", "Requests being answered", registry=registry, multiprocess_mode="livesum"
         )
-        self._busy = Counter(
+        busy = Counter(
             "fti_busy_seconds",
             "Seconds spent on look-ups and graphs; their rate, over the number of workers, is the share of time that they work",
             registry=registry,
@@ -133,16 +158,29 @@ class Metrics:
         )
         self._late = Counter("fti_late", "Requests answered later than the latency goal", ["model"], registry=registry)
         self._goal_of: dict[str, float] = {}
-        self._answered = cache(self._requests.labels)
-        self._answers = cache(self._predictions.labels)
-        self._observations: list[_Observations] = []
+        self._together = FOLDER in os.environ  # with other workers, one of which is asked for what all counted
+        self._pending: list[_Observations | _Tally] = []
+        self._busy = self._tallied(busy)
+        self._answered = cache(lambda model, status: self._tallied(self._requests.labels(model, status)))
+        self._answers = cache(lambda *labels: self._tallied(self._predictions.labels(*labels)))
+        self._being_answered = 0
         self._stage = cache(lambda model, stage: self._observed(self._seconds.labels(model, stage), _SECONDS))
         self._age = cache(lambda model, group: self._observed(self._ages.labels(model, group), _AGES))
         self._timer: asyncio.TimerHandle | None = None
 
     def _observed(self, child: Any, bounds: Sequence[float]) -> _Observations:
-        self._observations.append(made := _Observations(child, bounds))
+        self._pending.append(made := _Observations(child, bounds))
         return made
+
+    def _tallied(self, child: Any) -> _Tally:
+        self._pending.append(made := _Tally(child, at_once=self._together))
+        return made
+
+    def note_in_flight(self, number: int) -> None:
+        """So many requests are being answered."""
+        self._being_answered = number
+        if self._together:  # whoever is asked must know it now; alone, this server says it when it is asked
+            self._in_flight.set(number)
 
     def state_goal(self, model: str, goal: float) -> None:
         """Take note of a model's goal, in seconds; the champion of now may have another one than that before."""
@@ -153,27 +191,27 @@ class Metrics:
 
     def count(self, model: str, status: int, *, read: float, stages: Stages | None, total: float) -> None:
         """Count one request, in the event loop; the times are in seconds."""
-        self._answered(model, str(status)).inc()
+        self._answered(model, status).add()
         self._stage(model, "total").add(total)
         self._stage(model, "read").add(read)
         if stages is not None:
-            self._busy.inc(stages.lookup + stages.graph)
+            self._busy.add(stages.lookup + stages.graph)
             if total > self._goal_of.get(model, math.inf):
                 self._late.labels(model).inc()
             self._stage(model, "lookup").add(stages.lookup)
             self._stage(model, "graph").add(stages.graph)
-        if self._timer is None and FOLDER in os.environ:  # another worker may be asked, which reads what this one wrote
+        if self._timer is None and self._together:  # another worker may be asked, which reads what this one wrote
             self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._flush)
 
     def count_rows(self, model: str, build: str, rows: int, predictions: Sequence[Prediction]) -> None:
         """Count the rows of an answer, and of predictions what was missing and how old it was."""
         if rows and not predictions:
-            self._answers(model, build, CHAMPION).inc(rows)
+            self._answers(model, build, CHAMPION).add(rows)
         if len(predictions) == 1:  # most are, and a tally of one takes ten times as long
-            self._answers(model, predictions[0].build, predictions[0].arm).inc()
+            self._answers(model, predictions[0].build, predictions[0].arm).add()
         else:
             for (of_build, arm), of_arm in Tally((one.build, one.arm) for one in predictions).items():
-                self._answers(model, of_build, arm).inc(of_arm)
+                self._answers(model, of_build, arm).add(of_arm)
         for prediction in predictions:
             for group in prediction.missing:
                 self._missing.labels(model, group).inc()
@@ -197,14 +235,15 @@ class Metrics:
 
     def _flush(self) -> None:
         self._timer = None
-        for observations in self._observations:
-            observations.flush()
+        for one in self._pending:
+            one.flush()
 
     def text(self) -> bytes:
         """All of them, those of the other workers too, in Prometheus' text format."""
-        for observations in self._observations:
-            observations.flush()
-        if FOLDER not in os.environ:
+        for one in self._pending:
+            one.flush()
+        self._in_flight.set(self._being_answered)
+        if not self._together:
             return generate_latest(self._registry)
         together = CollectorRegistry()
         multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]

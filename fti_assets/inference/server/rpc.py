@@ -162,7 +162,8 @@ class _Service:
         return message_of("ModelStatisticsResponse", counted)
 
     async def ModelInfer(self, request: Any, exchange: Exchange) -> Any:  # noqa: N802
-        with self._answering.admit(exchange, request.model_name, request.model_version) as served:
+        served = self._answering.admit(exchange, request.model_name, request.model_version)
+        try:
             exchange.read = time.perf_counter() - exchange.start
             return await self._answering.infer(
                 exchange,
@@ -170,6 +171,8 @@ class _Service:
                 lambda: read_infer(request),
                 lambda answer: write_infer(request, answer, served),
             )
+        finally:
+            self._answering.release()
 
     async def RepositoryIndex(self, request: Any, exchange: Exchange) -> Any:  # noqa: N802
         return message_of("RepositoryIndexResponse", {"models": self._repository.index(ready=request.ready)})

@@ -30,10 +30,21 @@ def test_values_are_counted_before_they_fill_the_memory():
     metrics = Metrics()
     for _ in range(10_500):
         metrics.count("net", 200, read=0.0, stages=None, total=0.001)
-    assert max(len(one._values) for one in metrics._observations) < 1_000
-    assert 'fti_request_seconds_count{model="net",stage="total"} 10500.0' in metrics.text().decode()
+    assert max(len(getattr(one, "_values", ())) for one in metrics._pending) < 1_000
+    text = metrics.text().decode()
+    assert 'fti_request_seconds_count{model="net",stage="total"} 10500.0' in text
+    assert 'fti_requests_total{model="net",status="200"} 10500.0' in text
+    assert text == metrics.text().decode()  # nothing is counted twice
 
 
 def _samples(text: bytes) -> dict[str, float]:
     pattern = re.compile(rb"^(fti_request_seconds_(?:bucket|count|sum)\{.*?\}) (\S+)$", re.MULTILINE)
     return {name.decode(): float(value) for name, value in pattern.findall(text)}
+
+
+def test_requests_in_flight_are_those_of_now():
+    metrics = Metrics()
+    metrics.note_in_flight(3)
+    assert "fti_requests_in_flight 3.0" in metrics.text().decode()
+    metrics.note_in_flight(0)
+    assert "fti_requests_in_flight 0.0" in metrics.text().decode()

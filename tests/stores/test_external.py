@@ -18,6 +18,7 @@ from fti_assets.stores.duckdb.postgres_address import postgres_address
 from fti_assets.stores.sources.parquet_files import ParquetFiles
 from fti_assets.stores.sources.source import described, source_connection
 from fti_assets.stores.sources.tables import DuckDBTable, PostgresTable
+from tests.support.buckets import bucket_named
 from tests.support.odd_files import ODD_FILES
 
 DSN = "postgresql://postgres@127.0.0.1:5432/test"
@@ -268,29 +269,15 @@ Put = Callable[[str, str], None]
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Put]:
-    boto3 = pytest.importorskip("boto3")
-    server_module = pytest.importorskip("moto.server")
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "s3cret",
-        "AWS_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
-    client.create_bucket(Bucket="weather")
+    with bucket_named("weather", monkeypatch) as client:
 
-    def put(name: str, sql: str) -> None:
-        with duckdb.connect() as connection:
-            connection.execute(f"COPY ({sql}) TO '{tmp_path}/put.parquet'")
-        client.put_object(Bucket="weather", Key=name, Body=(tmp_path / "put.parquet").read_bytes())
+        def put(name: str, sql: str) -> None:
+            with duckdb.connect() as connection:
+                connection.execute(f"COPY ({sql}) TO '{tmp_path}/put.parquet'")
+            client.put_object(Bucket="weather", Key=name, Body=(tmp_path / "put.parquet").read_bytes())
 
-    put("day/a.parquet", ROWS)
-    yield put
-    server.stop()
+        put("day/a.parquet", ROWS)
+        yield put
 
 
 def test_a_bucket_is_read_where_it_lies_and_observed(bucket: Put) -> None:

@@ -13,13 +13,18 @@ import pytest
 
 from fti_assets.core.names import PREDICTIONS, TableName
 from fti_assets.errors import DeclarationError, SchemaChangedError, StoreError
+from fti_assets.stores.duckdb.extensions import connect_in_memory
+from fti_assets.stores.duckdb.s3_secret import read_s3
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.sinks import bucket as bucket_module
 from fti_assets.stores.sinks import parquet
+from fti_assets.stores.sinks.bucket import file_system
 from fti_assets.stores.sinks.function import FunctionSink
 from fti_assets.stores.sinks.parquet import ParquetSink
 from fti_assets.stores.sinks.postgres import PostgresSink
 from fti_assets.stores.sinks.sink import StoredPartition, write_partitions
+from tests.support.buckets import bucket_named
 
 DSN = "postgresql://postgres@127.0.0.1:5432/test"
 TABLE = TableName(PREDICTIONS, "scores_v1")
@@ -81,8 +86,34 @@ def table() -> Iterator[str]:
         connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 
 
-@pytest.fixture(params=["parquet", "postgres"])
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    with bucket_named("shop", monkeypatch) as client:
+        yield client
+
+
+def in_bucket() -> dict[str, list[tuple[Any, ...]]]:
+    """As another reader finds it: DuckDB."""
+    with connect_in_memory() as connection:
+        read_s3(connection)
+        found: dict[str, list[tuple[Any, ...]]] = {}
+        files = "read_parquet('s3://shop/out/scores_v1/*/*.parquet', hive_partitioning=true, hive_types_autocast=false)"
+        for *row, partition in connection.sql(f"FROM {files} ORDER BY id").fetchall():
+            found.setdefault(partition, []).append(shown(tuple(row)))
+        return found
+
+
+def keys_of(client: Any) -> list[str]:
+    """The objects but for the empty ones that stand for folders."""
+    keys = [one["Key"] for one in client.list_objects_v2(Bucket="shop").get("Contents", [])]
+    return sorted(key for key in keys if not key.endswith("/"))
+
+
+@pytest.fixture(params=["parquet", "bucket", "postgres"])
 def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    if request.param == "bucket":
+        request.getfixturevalue("bucket")
+        return ParquetSink("s3://shop/out/"), in_bucket
     if request.param == "parquet":
         return ParquetSink(tmp_path / "out"), lambda: in_folder(tmp_path / "out")
     name = request.getfixturevalue("table")
@@ -125,6 +156,87 @@ def test_what_a_killed_run_left_is_not_read_and_is_mended(
     write_partitions([into], [partition])
     assert in_folder(tmp_path / "out") == {HOUR: FIRST[:1]}
     assert [file.name for file in folder.iterdir()] == ["rows.parquet"]
+
+
+def test_a_bucket_has_the_old_file_until_it_has_the_new_one(
+    lake: Lake, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    into, partition = ParquetSink("s3://shop/out"), put(lake, FIRST)
+    write_partitions([into], [partition])
+    folder = "out/scores_v1/_partition=2024-01-01-05%3A00"
+    bucket.put_object(Bucket="shop", Key=f"{folder}/.rows.parquet.0a.tmp", Body=b"what a killed run left")
+    put(lake, FIRST[:1])
+    store = file_system()
+
+    class Full:
+        """A store that takes no copy, as one would whose upload ended half way."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        def move(self, source: str, target: str) -> None:
+            raise OSError("no room, said s3cret")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fti_assets.stores.sinks.bucket.file_system", Full)
+        with pytest.raises(
+            StoreError, match=rf"s3://shop/{folder}/rows.parquet could not be written: no room"
+        ) as failed:
+            write_partitions([into], [partition])
+    assert "s3cret" not in str(failed.value)
+    assert in_bucket() == {HOUR: sorted(FIRST)}
+    assert len(keys_of(bucket)) == 2  # the failed upload is gone
+    write_partitions([into], [partition])
+    assert in_bucket() == {HOUR: FIRST[:1]}
+    assert keys_of(bucket) == [f"{folder}/rows.parquet"]
+
+
+def test_a_bucket_ends_with_what_was_committed_last(lake: Lake, bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    into, partition, commits = ParquetSink("s3://shop/out"), put(lake, FIRST), [FIRST[:1], FIRST[:2]]
+    uploads = []
+
+    def late(local: Path, path: str) -> None:
+        """Another run commits while this one uploads."""
+        uploads.append(path)
+        bucket_module.put(local, path)
+        if commits:
+            put(lake, commits.pop())
+
+    monkeypatch.setattr(parquet, "put", late)
+    write_partitions([into], [partition])
+    assert len(uploads) == 3
+    assert in_bucket() == {HOUR: FIRST[:1]}
+
+
+def test_an_upload_that_another_run_deletes_is_made_again(
+    lake: Lake, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, cleaned = file_system(), []
+
+    class Cleaned:
+        """A store where another run takes the first upload for what a killed run left."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        def move(self, source: str, target: str) -> None:
+            if not cleaned:
+                cleaned.append(source)
+                store.delete_file(source)
+            store.move(source, target)
+
+    monkeypatch.setattr("fti_assets.stores.sinks.bucket.file_system", Cleaned)
+    write_partitions([ParquetSink("s3://shop/out")], [put(lake, FIRST)])
+    assert in_bucket() == {HOUR: sorted(FIRST)}
+    assert len(cleaned) == 1
+
+
+def test_a_bucket_that_is_not_there_names_itself_and_no_secret(lake: Lake, bucket: Any) -> None:
+    with pytest.raises(
+        StoreError, match=f"{HOUR} is not in the Parquet folder s3://nowhere: s3://nowhere/scores_v1"
+    ) as failed:
+        write_partitions([ParquetSink("s3://nowhere")], [put(lake, FIRST)])
+    assert "s3cret" not in f"{failed.value} {failed.value!r}"
 
 
 def test_nan_in_a_list_is_a_null_in_postgres(lake: Lake, table: str) -> None:
@@ -183,7 +295,13 @@ def test_a_sink_that_fails_is_named_and_the_others_are_written(lake: Lake, tmp_p
 
 
 def test_sinks_that_cannot_be_are_refused_when_declared() -> None:
-    with pytest.raises(DeclarationError, match="ParquetSink has folder='s3://bucket/x': give a folder of this machine"):
-        ParquetSink("s3://bucket/x")
+    with pytest.raises(
+        DeclarationError, match="ParquetSink has folder='gs://bucket/x': give a folder of this machine, or s3://"
+    ):
+        ParquetSink("gs://bucket/x")
+    for address in ("s3://ann:s3cret@bucket/x", "s3:///x", "s3://bucket/x?secret=s3cret"):
+        with pytest.raises(DeclarationError, match="give s3://bucket/folder alone") as refused:
+            ParquetSink(address)
+        assert "s3cret" not in str(refused.value)
     with pytest.raises(DeclarationError, match="PostgresSink has table='a.b.c': write its name"):
         PostgresSink(dsn=DSN, table="a.b.c")

@@ -1,22 +1,28 @@
-"""A folder of Parquet files, one a partition."""
+"""A folder of Parquet files, one a partition, on this machine or in a bucket."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from fti_assets.core.addresses import is_address, shown
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import PARTITION
 from fti_assets.core.sql import literal
-from fti_assets.errors import DeclarationError, excerpt
+from fti_assets.errors import DeclarationError, StoreError, excerpt
 from fti_assets.stores.duckdb.relations import relation_name
+from fti_assets.stores.duckdb.s3_secret import s3_access
 from fti_assets.stores.files import make_folder, sync_file, sync_renamed, written
 from fti_assets.stores.locks import locked
+from fti_assets.stores.sinks.bucket import SCHEME, ReplacedError, put
 from fti_assets.stores.sinks.sink import Sink, StoredPartition
+from fti_assets.stores.temporary_folders import temporary_folder
 
 _FILE = "rows.parquet"
+
+
+_TRIES = 5
 
 
 @checked_arguments(itself=["folder"])
@@ -24,46 +30,89 @@ _FILE = "rows.parquet"
 class ParquetSink(Sink):
     """Answers as Parquet files, each replaced as a whole: ``<folder>/<table>/_partition=<key>/rows.parquet``.
 
-    Whatever reads Parquet by hive partitions reads it, such as ``pd.read_parquet("exports/scores_v1")``.
+    Whatever reads Parquet by hive partitions reads it, such as ``pd.read_parquet("exports/scores_v1")``. In a bucket a file is uploaded
+    beside its place under a name that begins with ``.``, and copied there by the store itself, which S3 does in one step for
+    files of up to 5 GiB.
 
     Args:
-        folder: of this machine, or mounted; it is made.
+        folder: of this machine, or mounted; it is made. Or ``s3://bucket/folder``, whose bucket is there: the ``AWS_`` variables of the
+            environment have the credentials, and ``AWS_ENDPOINT_URL`` the address of a store that is not Amazon's.
 
     Raises:
-        DeclarationError: ``folder`` is an address.
+        DeclarationError: ``folder`` is another address, or one with credentials.
 
-    >>> ParquetSink("exports").place
-    'Parquet folder exports'
+    >>> ParquetSink("exports").place, ParquetSink("s3://shop/exports").place
+    ('Parquet folder exports', 'Parquet folder s3://shop/exports')
     """
 
     folder: str | Path
 
     def __post_init__(self) -> None:
-        if is_address(self.folder) or not isinstance(self.folder, str | Path):
+        if not isinstance(self.folder, str | Path) or (is_address(self.folder) and not self._is_in_bucket):
             folder = shown(self.folder) if isinstance(self.folder, str) else self.folder
-            raise DeclarationError(f"ParquetSink has folder={excerpt(folder)}: give a folder of this machine")
+            raise DeclarationError(
+                f"ParquetSink has folder={excerpt(folder)}: give a folder of this machine, or s3://bucket/folder"
+            )
+        if self._is_in_bucket and (set(str(self.folder)) & set("@?#") or not urlsplit(str(self.folder)).netloc):
+            raise DeclarationError(
+                f"ParquetSink has folder={excerpt(shown(str(self.folder)))}: give s3://bucket/folder alone; the AWS_ environment variables "
+                "have the credentials"
+            )
 
     @property
     def place(self) -> str:
         return f"Parquet folder {self.folder}"
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return s3_access().secrets if self._is_in_bucket else ()
+
+    @property
+    def _is_in_bucket(self) -> bool:
+        return isinstance(self.folder, str) and self.folder.startswith(SCHEME)
+
     def write(self, partition: StoredPartition) -> None:
         """Replace the partition's file.
 
         Raises:
-            StoreError: the folder cannot be written; the old file is still there.
+            StoreError: the folder or the bucket cannot be written; the old file is still there.
         """
-        folder = Path(self.folder) / partition.table.name / f"{PARTITION}={quote(partition.key, safe='')}"
-        file, temporary = folder / _FILE, folder / f".{_FILE}.tmp"
+        below = f"{partition.table.name}/{PARTITION}={quote(partition.key, safe='')}/{_FILE}"
+        if self._is_in_bucket:
+            _write_object(f"{str(self.folder).removeprefix(SCHEME).rstrip('/')}/{below}", partition)
+            return
+        file = Path(self.folder) / below
+        folder, temporary = file.parent, file.parent / f".{_FILE}.tmp"
         with locked(folder.parent / ".lock"), written(file):
             make_folder(folder)
             temporary.unlink(missing_ok=True)  # what a killed run left
             try:
-                rows = f"(FROM {relation_name(partition.rows())})"
-                partition.lake.connection.execute(f"COPY {rows} TO {literal(str(temporary))} (FORMAT parquet)")
+                _copy(partition, temporary)
                 sync_file(temporary)
                 temporary.replace(file)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
             sync_renamed(file)
+
+
+def _copy(partition: StoredPartition, file: Path) -> None:
+    rows = f"(FROM {relation_name(partition.rows())})"
+    partition.lake.connection.execute(f"COPY {rows} TO {literal(str(file))} (FORMAT parquet)")
+
+
+def _write_object(path: str, partition: StoredPartition) -> None:
+    """Put the partition's file into a bucket, which has no locks: it is written anew until it is of what the lake then has."""
+    with temporary_folder("fti_sink_") as folder:
+        file = folder / _FILE
+        for _ in range(_TRIES):
+            version = partition.version()
+            file.unlink(missing_ok=True)
+            _copy(partition, file)
+            try:
+                put(file, path)
+            except ReplacedError:
+                continue
+            if partition.version() == version:
+                return
+    raise StoreError(f"{SCHEME}{path} is written by other runs at the same time, again and again")

@@ -29,6 +29,11 @@ class StoredPartition:
         """The rows, lazy, with the table's columns, in no order."""
         return self.lake.rows(self.table, partitions=[self.key])
 
+    def version(self) -> str | None:
+        """The version of these rows, None if there are none."""
+        record = self.lake.ledger(self.table, partitions=[self.key]).get(self.key)
+        return None if record is None else record.data_version
+
 
 class Sink(ABC):
     """Where the rows of predictions go beside the lake."""

@@ -1,6 +1,7 @@
 """uvicorn's HTTP protocol with its open doors shut: headers without end, connections that say nothing, too many of them."""
 
 import asyncio
+import math
 import time
 from typing import Any, cast
 
@@ -27,7 +28,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._header_bytes = self._unparsed = 0
         self._is_reading_headers = True
         self._deadline: asyncio.TimerHandle | None = None
-        self._unsent = 0
+        self._unsent = math.inf
         if len(self.connections) > self.limits.connections:
             self._refuse(b"503 Service Unavailable", b"the server has too many open connections", b"retry-after: 1\r\n")
             return
@@ -92,9 +93,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if size > self.limits.header_bytes:
             self._refuse(b"431 Request Header Fields Too Large", b"the request line and headers are too long")
 
-    def _expect_headers(self) -> None:
+    def _expect_headers(self, unsent: float = math.inf) -> None:
+        """Wait for the next request; of the answer before, which nobody may have taken yet, so many bytes are left, if that is known."""
         self._expect_none()
-        self._unsent = self.transport.get_write_buffer_size()
+        self._unsent = unsent
         self._deadline = self.loop.call_later(self.limits.header_seconds, self._give_up)
 
     def _expect_none(self) -> None:
@@ -109,7 +111,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if unsent == 0:
             self.transport.close()
         elif unsent < self._unsent:  # the client takes its answer, slowly
-            self._expect_headers()
+            self._expect_headers(unsent)
         else:  # closing would wait for a client that takes nothing
             self.transport.abort()
 

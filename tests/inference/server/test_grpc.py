@@ -298,7 +298,7 @@ def test_a_connection_without_calls_loses_its_place(world, begun):
 
 
 def test_a_message_that_does_not_come_is_waited_for_so_long(world, caplog):
-    app = made(world, limits=Limits(connections=1, header_seconds=0.2, body_seconds=0.3))
+    app = made(world, limits=Limits(connections=1, header_seconds=1.0, body_seconds=0.3))
     held = threading.Event()
 
     def nothing() -> Iterator[Any]:

@@ -69,10 +69,9 @@ def run_feature_group(
         with recording_relations() as relations:
             result = call_function(group.function, parameters, context, what=group.table_name, instead=ALL_PARTITIONS)
         batch = _staged(lake, group, layout, result, partitions)
-        with lake.one_snapshot():
-            in_time = _in_time(lake, group, batch.staged, partitions)
-        staged, verdicts = batch.staged, [*batch.staged.verdicts, *in_time]
-        verdicts += _not_future(lake, group, batch.staged)
+        staged = batch.staged
+        verdicts = [*staged.verdicts, *_in_time(lake, group, staged, partitions)]
+        verdicts += _not_future(lake, group, staged)
         _warn_naive_times_once(context, group, result)
         _log_casts(context, group, staged)
         # Before anything is stored: a key that the online store cannot hold is then no half-done run.
@@ -278,25 +277,28 @@ def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequen
         return []
     now = clock.now()
     recent = [partition.key for partition in partitions if not is_backfill(partition, now)]
-    stored = lake.ledger(group.table)
-    if not recent or (recent == ["all"] and not stored):
+    if not recent:
         return [Verdict(IN_TIME)]
-    not_stored = ""
-    if stored and comparable(lake, group, staged.table):
-        same = " AND ".join(f"old.{quoted(c)} IS NOT DISTINCT FROM staged.{quoted(c)}" for c in group.identity)
-        not_stored = f" AND NOT EXISTS (FROM {group.table.sql} old WHERE {same})"
-    recent_keys = ", ".join(map(literal, recent))
+    with lake.one_snapshot():
+        stored = lake.ledger(group.table)
+        if recent == ["all"] and not stored:
+            return [Verdict(IN_TIME)]
+        not_stored = ""
+        if stored and comparable(lake, group, staged.table):
+            same = " AND ".join(f"old.{quoted(c)} IS NOT DISTINCT FROM staged.{quoted(c)}" for c in group.identity)
+            not_stored = f" AND NOT EXISTS (FROM {group.table.sql} old WHERE {same})"
+        recent_keys = ", ".join(map(literal, recent))
 
-    def counted_late(unreadable: Sequence[str]) -> tuple[int, dict[str, Any]]:
-        stored_rows = not_stored
-        if unreadable:  # nobody can say which rows of these are new
-            readable = ", ".join(map(literal, _readable(lake, group, unreadable) or ())) or "NULL"
-            rows = f"(FROM {group.table.sql} WHERE _partition IN ({readable}))"
-            stored_rows = not_stored.replace(group.table.sql, rows, 1)
-            stored_rows += f" AND _partition NOT IN ({', '.join(map(literal, unreadable))})"
-        new_rows = f"FROM {quoted(staged.table)} staged WHERE _partition IN ({recent_keys}){stored_rows}"
-        return delays(lake.connection, group, new_rows, now)
+        def counted_late(unreadable: Sequence[str]) -> tuple[int, dict[str, Any]]:
+            stored_rows = not_stored
+            if unreadable:  # nobody can say which rows of these are new
+                readable = ", ".join(map(literal, _readable(lake, group, unreadable) or ())) or "NULL"
+                rows = f"(FROM {group.table.sql} WHERE _partition IN ({readable}))"
+                stored_rows = not_stored.replace(group.table.sql, rows, 1)
+                stored_rows += f" AND _partition NOT IN ({', '.join(map(literal, unreadable))})"
+            new_rows = f"FROM {quoted(staged.table)} staged WHERE _partition IN ({recent_keys}){stored_rows}"
+            return delays(lake.connection, group, new_rows, now)
 
-    late, facts = without_unreadable(lake, group.table, counted_late)
+        late, facts = without_unreadable(lake, group.table, counted_late)
     problem = f"{late} new rows of {group.table_name} are stored after they are said to be available" if late else ""
     return [Verdict(IN_TIME, late, (), problem, facts)]

@@ -125,8 +125,8 @@ class Lake(LakeReader):
         """
         # Only files of replaced partitions may be given up: nothing is lost, since their rows are about to be written.
         replaced = [key for key in changed if key in old]
-        until = self.snapshot()
         damaged = {file.partition for file in not_files(self, table, replaced)} if replaced else set()
+        until = self.snapshot() if damaged else None
         try:
             self._write(table, staged, changed, written, replaced, damaged, old=old, message=message, extra=extra)
         except StoreError:
@@ -134,9 +134,9 @@ class Lake(LakeReader):
             if unreadable == damaged:
                 raise
             # A partition is given up whole: with some of its files it would be neither the old rows nor the new.
-            damaged = unreadable
+            damaged, until = unreadable, self.snapshot()
             self._write(table, staged, changed, written, replaced, damaged, old=old, message=message, extra=extra)
-        if damaged:
+        if until is not None:
             give_up(self, table, sorted(damaged), until=until)
             self._last = None  # its snapshot still names the damaged files
         return self.committed(table, written, changed)

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from fti_assets.core.on_demand import meaning as room
 from fti_assets.core.on_demand import module as module_reading
-from fti_assets.core.on_demand.meaning import declares_on_demand, meaning
+from fti_assets.core.on_demand.meaning import declares_on_demand, has_meaning, meaning
 from fti_assets.core.on_demand.source import source_file
 from fti_assets.errors import DeclarationError
 
@@ -155,7 +156,7 @@ def test_whatever_the_function_reaches_changes_its_meaning(write: Write, old: st
         ({"od_helpers": HELPERS.replace("return x\n", "return -x\n")}, False),
         ({"od_helpers": "# why\n" + HELPERS}, False),
         ({"od_whole": "ONE = 2\n"}, True),
-        ({"od_whole": WHOLE + "TWO = 2\n"}, True),
+        ({"od_whole": WHOLE + "TWO = 2\n"}, False),
         ({"od_whole": '"""Docs."""\n' + WHOLE}, False),
     ],
 )
@@ -329,3 +330,82 @@ def test_a_child_forked_while_a_module_is_read_reads_modules_too(write, monkeypa
     done.set()
     promoting.join()
     assert os.waitpid(child, 0)[1] == 0
+
+
+RULES = """
+STEP = 1
+TABLE = {"a": 1}
+
+
+def limit(x):
+    return x + STEP
+
+
+def fill():
+    TABLE["a"] = 3
+
+
+def other(x):
+    return x
+"""
+USES = """
+import od_rules
+
+import fti_assets as fti
+
+
+@fti.on_demand(outputs={"y": float})
+def made(x):
+    return {"y": od_rules.limit(x)}
+"""
+
+
+@pytest.mark.parametrize(
+    ("uses", "old", "new", "counts"),
+    [
+        (USES, "x + STEP", "x - STEP", True),
+        (USES, "STEP = 1", "STEP = 2", True),
+        (USES, "    return x\n", "    return -x\n", False),
+        (USES, "STEP = 1", "STEP = 1\nNEW = 7", False),
+        (USES, "STEP = 1", "STEP = 1\nprint()", True),
+        (USES.replace("import od_rules", "import od_rules as rules").replace("od_rules.l", "rules.l"), "+ STEP", "- STEP", True),
+        (USES.replace("import od_rules", "import od_rules as rules").replace("od_rules.l", "rules.l"), "n x\n", "n -x\n", False),
+        (USES + "\n\ndef unrelated(x):\n    return od_rules.other(x)\n", "    return x\n", "    return -x\n", False),
+        (USES.replace("od_rules.limit(x)", "getattr(od_rules, 'li' + 'mit')(x)"), "x + STEP", "x - STEP", True),
+        (USES + "\n\nALIAS = od_rules\n", "    return x\n", "    return -x\n", True),
+        (USES.replace("od_rules.limit(x)", "od_rules.TABLE['a'] * x"), '{"a": 1}', '{"a": 2}', True),
+        (USES.replace("od_rules.limit(x)", "od_rules.TABLE['a'] * x") + "\n\nod_rules.fill()\n", "= 3", "= 4", True),
+        (USES.replace("od_rules.limit(x)", "od_rules.limit(x) + od_rules.TABLE['a']"), "    return x\n", "    return -x\n", False),
+        (USES.replace("def made(x)", "def made(x, od_rules=od_rules)"), "    return x\n", "    return -x\n", True),
+    ],
+)  # fmt: skip
+def test_of_an_imported_module_counts_what_is_used(write: Write, uses: str, old: str, new: str, counts: bool) -> None:
+    write(od_uses=uses, od_rules=RULES)
+    before = meaning("od_uses", "made")
+    assert old in RULES
+    write(od_rules=RULES.replace(old, new))
+    assert (meaning("od_uses", "made") != before) is counts
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["od_rules.TABLE['a'] = 2", "od_rules.TABLE.update(a=2)", "t = od_rules.TABLE\nt['a'] = 2", "od_rules.STEP = 2"],
+)
+def test_what_changes_an_imported_module_counts(write: Write, change: str) -> None:
+    uses = USES.replace("od_rules.limit(x)", "od_rules.limit(x) * od_rules.TABLE['a']")
+    write(od_uses=uses, od_rules=RULES)
+    before = meaning("od_uses", "made")
+    write(od_uses=f"{uses}\n\n{change}\n")
+    with_change = meaning("od_uses", "made")
+    write(od_uses=f"{uses}\n\n{change.replace('2', '5')}\n")
+    assert len({before, with_change, meaning("od_uses", "made")}) == 3
+
+
+def test_a_meaning_of_an_earlier_release_still_fits(write: Write) -> None:
+    """It took modules that are imported as such whole."""
+    write(od_uses=USES, od_rules=RULES)
+    earlier = room._meaning("od_uses", "made", "whole")
+    assert earlier != meaning("od_uses", "made")
+    assert has_meaning("od_uses", "made", earlier)
+    write(od_rules=RULES.replace("x + STEP", "x - STEP"))
+    assert not has_meaning("od_uses", "made", earlier)

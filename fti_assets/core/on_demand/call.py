@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.manifest import DECLARED, Column, OnDemandCall
-from fti_assets.core.on_demand.meaning import declares_on_demand, meaning
+from fti_assets.core.on_demand.meaning import declares_on_demand, has_meaning, meaning
 from fti_assets.core.on_demand.source import source_file
 from fti_assets.core.times import naive_utc
 from fti_assets.core.types import SIDES, ColumnType
@@ -183,7 +183,7 @@ def check_source(call: OnDemandCall) -> None:
         if not call.meaning and hashlib.sha256(source.read_bytes()).hexdigest() != learned:
             raise _other(call, str(source))
     try:
-        if call.meaning and meaning(call.module, call.function) != call.meaning:
+        if call.meaning and not has_meaning(call.module, call.function, call.meaning):
             raise _other(call, str(source_file(call.module)))
         declared = declares_on_demand(call.module)
     except DeclarationError as error:
@@ -203,7 +203,7 @@ def _load(call: OnDemandCall, import_module: Callable[[str], ModuleType]) -> Cal
     imported = getattr(function, DECLARED, None)
     if not callable(function) or not isinstance(imported, str):
         raise _not_declared(call)
-    if call.meaning and imported and imported != call.meaning:
+    if call.meaning and imported and imported != meaning(call.module, call.function):
         raise PredictionError(
             f"{_named(call)} was imported by this process before its source, {source_file(call.module)}, was changed to what the "
             "model learned from: start the process again"

@@ -116,6 +116,15 @@ def own_names(definition: ast.AST) -> set[str]:
     return (parameters | {name for statement in definition.body for name in bound_by(statement)}) - outer
 
 
+def attributes_of(node: ast.AST) -> set[tuple[str, str]]:
+    """The attributes of names that a piece reads: ``("rules", "limit")`` of ``rules.limit(x)``."""
+    return {
+        (one.value.id, one.attr)
+        for one in ast.walk(node)
+        if isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name)
+    }
+
+
 def may_change(statement: ast.stmt) -> bool:
     """Whether a statement may change a value that it mentions and does not bind: ``TABLE.update(...)``, ``TABLE[1] = 2``."""
     if isinstance(statement, DEFINITIONS + (ast.Import, ast.ImportFrom)):

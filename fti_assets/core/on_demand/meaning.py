@@ -18,6 +18,7 @@ from typing import Any
 
 from fti_assets.core.on_demand.changes import (
     DEFINITIONS,
+    attributes_of,
     bound_by,
     may_change,
     mentioned_by,
@@ -34,14 +35,30 @@ _ANNOTATED = (ast.arg, ast.FunctionDef, ast.AsyncFunctionDef)
 _LEFT_OUT = frozenset({"ctx", "type_comment", "kind", "lineno", "col_offset"})
 
 
-@remembered
 def meaning(module: str, function: str) -> str:
     """The SHA-256 of what a function of a module means.
 
     Raises:
         DeclarationError: the module has no source file, cannot be read, or does not define the function.
     """
-    reach = _Reach()
+    return _meaning(module, function, "by attribute")
+
+
+def has_meaning(module: str, function: str, known: str) -> bool:
+    """Whether a function means what was once written down, by this release or an earlier one.
+
+    An earlier one took the whole of a module that is imported as such, where this one takes what is used of it.
+
+    Raises:
+        DeclarationError: as ``meaning``.
+    """
+    return known in (meaning(module, function), _meaning(module, function, "whole"))
+
+
+@remembered
+def _meaning(module: str, function: str, modules_count: str) -> str:
+    """The hash, where modules that are imported as such count by their attributes that are used, or whole."""
+    reach = _Reach(by_attribute=modules_count == "by attribute")
     reach.name(module, function)
     if not reach.modules[module].binds(function):
         raise DeclarationError(f"module {module!r} defines no function {function!r}")
@@ -76,7 +93,8 @@ def declares_on_demand(module: str) -> bool:
 class _Reach:
     """Everything that is reached, module by module."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, by_attribute: bool) -> None:
+        self._by_attribute = by_attribute
         self.modules: dict[str, Module] = {}
         self._names: set[tuple[str, str]] = set()
 
@@ -162,6 +180,10 @@ class _Reach:
                     self._follow(module, node, alias)
         for name in sorted(mentioned):
             self.name(module.name, name)
+        if self._by_attribute:
+            for name, attribute in sorted(attributes_of(statement)):
+                for origin in module.by_attribute.get(name, ()):
+                    self._from(origin, attribute)
 
     def _import(self, module: Module, node: ast.Import | ast.ImportFrom, alias: ast.alias) -> None:
         """Take one name of an import at the top of a module: the others, and the order of imports, do not count."""
@@ -174,7 +196,9 @@ class _Reach:
     def _follow(self, module: Module, node: ast.Import | ast.ImportFrom, alias: ast.alias) -> None:
         """Follow an import of a module of the user's own."""
         if isinstance(node, ast.Import):
-            if is_own(alias.name):
+            if is_own(alias.name) and self._by_attribute and module.by_attribute.get(alias.asname or alias.name):
+                self._module(alias.name)  # whoever takes something of it says what
+            elif is_own(alias.name):
                 self.whole(alias.name)
                 if not alias.asname and source_file(outermost := alias.name.partition(".")[0]) is not None:
                     self.whole(outermost)  # which is what the import binds
@@ -182,12 +206,16 @@ class _Reach:
         origin = absolute_module(node, module.package)
         if not is_own(origin):
             return
-        inner = f"{origin}.{alias.name}"
         if alias.name == "*":
             self.whole(origin)
             return
-        if source_file(origin) is not None and self._module(origin).may_bind(alias.name):
-            self.name(origin, alias.name)
+        self._from(origin, alias.name)
+
+    def _from(self, origin: str, name: str) -> None:
+        """Follow what a module of the user's own has under a name."""
+        inner = f"{origin}.{name}"
+        if source_file(origin) is not None and self._module(origin).may_bind(name):
+            self.name(origin, name)
         if source_file(inner) is not None:  # a module of a package, which a name there may stand for
             self.whole(inner)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 
 from fti_assets.core.on_demand.changes import (
@@ -107,6 +108,45 @@ class Module:
                 for alias in node.names:
                     results.setdefault(alias.asname or alias.name, set()).add(origin)
         return results
+
+    @lazy
+    def by_attribute(self) -> dict[str, set[str]]:
+        """The names that stand for imported modules of the user's own and are said for their attributes alone, and the modules.
+
+        ``import rules`` or ``import shop.rules as rules``, where all of this module says no more of it than ``rules.limit``: it hands it
+        to nobody, changes nothing of it, and gives the name to nothing else.
+        """
+        results: dict[str, set[str]] = {}
+        bound: Counter[str] = Counter(name for one in self.bound for name in one)
+        for one in self.tree.body:
+            for alias in one.names if isinstance(one, ast.Import) else ():
+                if is_own(alias.name) and (alias.asname or "." not in alias.name):
+                    results.setdefault(alias.asname or alias.name, set()).add(alias.name)
+        read = Counter(
+            one.value.id
+            for one in ast.walk(self.tree)
+            if isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name) and isinstance(one.ctx, ast.Load)
+        )
+        said = Counter(one.id for one in ast.walk(self.tree) if isinstance(one, ast.Name))
+        changed = {name for one in self.tree.body for name in self.changes.of(one) | changed_inside(one)}
+        inside = {
+            name
+            for one in ast.walk(self.tree)
+            for name in (
+                [alias.asname or alias.name.partition(".")[0] for alias in one.names]
+                if isinstance(one, ast.Import | ast.ImportFrom) and one not in self.tree.body
+                else [one.arg]
+                if isinstance(one, ast.arg)
+                else one.names
+                if isinstance(one, ast.Global | ast.Nonlocal)
+                else ()
+            )
+        }
+        return {
+            name: modules
+            for name, modules in results.items()
+            if bound[name] == len(modules) == 1 and said[name] == read[name] and name not in changed | inside
+        }
 
     @lazy
     def originals(self) -> dict[str, set[str]]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +27,7 @@ from fti_assets.components import (
 from fti_assets.core import clock
 from fti_assets.errors import DeclarationError
 from tests.support.partitions import range_tags
+from tests.support.programs import called
 
 # Dagster itself reads each YAML document so, and points from each asset to its YAML.
 pytestmark = [
@@ -112,7 +112,7 @@ def test_scaffolding_as_python_is_refused_with_what_to_do(sandbox: DefsFolderSan
         scaffold_object(sandbox.defs_folder_path / "visits", named, None, "python", sandbox.project_root)
 
 
-def test_dg_scaffolds_group_that_it_then_checks_and_lists(tmp_path: Path) -> None:
+def test_dg_scaffolds_group_that_it_then_checks_and_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not DG.exists():
         pytest.skip("dagster-dg-cli is not installed beside this Python: pip install dagster-dg-cli")
     project = tmp_path / "project"
@@ -130,18 +130,20 @@ def test_dg_scaffolds_group_that_it_then_checks_and_lists(tmp_path: Path) -> Non
         "    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)\n"
     )
     environment = {
-        **os.environ, "PYTHONPATH": str(project / "src"), "HOME": str(tmp_path), "DAGSTER_HOME": str(tmp_path / "dagster"),
+        "PYTHONPATH": str(project / "src"), "HOME": str(tmp_path), "DAGSTER_HOME": str(tmp_path / "dagster"),
         "PATH": f"{DG.parent}{os.pathsep}{os.environ['PATH']}", "DAGSTER_DISABLE_TELEMETRY": "1",
     }  # fmt: skip
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(project / "src")])  # Dagster takes the first for the script's own
+    monkeypatch.chdir(project)
     (tmp_path / "dagster").mkdir()
     (tmp_path / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
 
     def dg_says(*arguments: str) -> str:
-        done = subprocess.run(
-            [DG, *arguments], cwd=project, env=environment, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        code, said = called("dg", *arguments)
+        assert code == 0, said
+        return said
 
     kind = "fti_assets.components.FeatureGroupComponent"
     dg_says("scaffold", "defs", kind, "weather")

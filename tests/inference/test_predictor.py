@@ -53,7 +53,7 @@ from fti_assets.inference.serving.predictor import Prediction, Predictor
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.store import ModelStore, build_id
 from fti_assets.stores.online.store import SqliteOnlineStore
-from tests.support.examples import examples
+from tests.support.examples import examples, repetitions
 
 NOON = datetime(2013, 6, 1, 12)
 HOUR = timedelta(hours=1)
@@ -813,13 +813,14 @@ def test_classes_that_do_not_fit_the_graph_are_damage(world):
 
 
 @contextmanager
-def predicting(predictor: Predictor, threads: int) -> Iterator[None]:
-    """Threads that predict without a pause."""
+def predicting(predictor: Predictor, threads: int, *, pause_s: float = 0.0) -> Iterator[None]:
+    """Threads that predict again and again."""
     done = threading.Event()
 
     def ask() -> None:
         while not done.is_set():
             predictor.predict(REQUEST, at=NOON)
+            time.sleep(pause_s)
 
     workers = [threading.Thread(target=ask) for _ in range(threads)]
     for worker in workers:
@@ -848,7 +849,7 @@ def test_children_predict_that_are_forked_while_threads_predict(world):
     predictor = world.load()
     expected = predictor.predict(REQUEST, at=NOON).value
     with predicting(predictor, 2):
-        for _ in range(15):
+        for _ in range(repetitions(25)):
             in_a_child(lambda: all(predictor.predict(REQUEST, at=NOON).value == expected for _ in range(5)))
 
 
@@ -881,7 +882,7 @@ def test_champions_that_come_and_go_leave_no_file_open(world):
     both = [world.publish(token) for token in (2, 3)]
     predictor = world.load()
     opened = []
-    with predicting(predictor, 2):
+    with predicting(predictor, 2, pause_s=0.005):
         for flip in range(30):
             world.promote(both[flip % 2])
             predictor.predict(REQUEST, at=NOON)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from fti_assets.cli.options import definitions, load_definitions, stores
-from fti_assets.errors import DeclarationError, StoreError
+from fti_assets.errors import DeclarationError, StoreError, listed
 
 
 @click.command()
@@ -47,6 +47,8 @@ def forget(
     click.echo(as_text(done))
     if done.still_logged:
         raise StoreError(f"not every file of {system_stores.log_folder()} is shown to be without the key: see above")
+    if open_sinks := [report.place for report in done.sinks if report.may_hold]:
+        raise StoreError(f"not every sink is shown to be without the key: see above for {listed(open_sinks)}")
     if done.expired is not None and (done.expired.holding or done.expired.unreadable):
         root = system_stores.offline_store().root
         raise StoreError(f"not every file of {root} is shown to be without the key: see above")

@@ -26,6 +26,7 @@ from fti_assets.forget.log_files import (
     take_out_of_files,
 )
 from fti_assets.forget.report import Forgotten, TableReport
+from fti_assets.forget.sinks import forget_in_sinks
 from fti_assets.orchestration.declaration import Declaration, TableDeclaration, declarations_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.upkeep.recorded import compared_tables, refuse_lost
@@ -76,7 +77,7 @@ def forget(
     dry_run: bool = False,
     log_seconds: float = 90.0,
 ) -> Forgotten:
-    """Take a key out of all versions of a group, of predictions and prediction logs, of the online store and rejected rows.
+    """Take a key out of all versions of a group, of predictions and their sinks, of prediction logs, the online store and rejected rows.
 
     What windows keep of its partitions is dropped, and made anew by their next run. One commit a table; its message names the
     columns, never the key.
@@ -150,6 +151,9 @@ def forget(
             for search in searches
             if (counts := _rejected(lake, search, remove=not dry_run)) != (0, 0)
         }
+        holders_of = {one.carrier.table: (one.predicate, _named_columns(one)) for one in searches}
+        changed = {one.carrier.table: list(one.occurrences.rows) for one in searches if one.carrier.table in commits}
+        sinks = forget_in_sinks(lake, declarations, group, key, holders_of, changed, write=not dry_run)
         # Looked for anew: a run that began before may have written the key again meanwhile.
         still = [
             find(lake, one.carrier.table, one.predicate) if commits or one.carrier.kind == "log" else one.occurrences
@@ -163,7 +167,8 @@ def forget(
         snapshots = sorted({snapshot for of_table in holders for snapshot in of_table})
         pinned: dict[int, tuple[str, ...]] = {}
         done = None
-        if expire and not dry_run:
+        kept_for_sinks = expire and not dry_run and any(report.may_hold for report in sinks)
+        if expire and not dry_run and not kept_for_sinks:
             # DuckLake cannot expire the newest snapshot, which every read without a number uses.
             snapshots = [snapshot for snapshot in snapshots if snapshot != lake.snapshot()]
             pinned = _pinned(lake, stores, snapshots)
@@ -180,6 +185,8 @@ def forget(
         online=online,
         rejected=rejected,
         logged=logged,
+        sinks=sinks,
+        kept_for_sinks=kept_for_sinks,
         still_logged=[] if dry_run else [str(path) for path in holding_files(folders)],
         elsewhere=elsewhere,
         models=models,
@@ -234,6 +241,12 @@ def _search(lake: Lake, carrier: Carrier) -> _Search:
             identities.append((spine.identity, frozenset(tuple(map(comparable, row)) for row in records)))
     predicate = " OR ".join(parts) or _NO_ROW
     return _Search(carrier, predicate, find(lake, carrier.table, predicate), tuple(identities), tuple(refused))
+
+
+def _named_columns(search: _Search) -> frozenset[str]:
+    """The columns that may stand in a search's predicate."""
+    of_values = [name for values in search.carrier.values for name in values]
+    return frozenset([*of_values, *(name for spine in search.carrier.spines for name in spine.identity)])
 
 
 def _elsewhere(

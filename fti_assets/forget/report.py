@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fti_assets.errors import listed
 from fti_assets.forget.carriers import Kind
+from fti_assets.forget.sinks import SinkReport
 from fti_assets.stores.lake.catalog import ranges
 from fti_assets.stores.lake.upkeep.forgetting import ExpiryReport
 from fti_assets.stores.lake.upkeep.occurrences import Occurrences
@@ -40,6 +41,8 @@ class Forgotten:
     """Of each table, how many rows that were kept aside are the key's, in how many files."""
     logged: Mapping[str, tuple[int, int]]
     """Of each model, how many answers in the files of its prediction log are the key's, in how many files."""
+    sinks: Sequence[SinkReport]
+    """The sinks of predictions that may hold it."""
     elsewhere: Mapping[str, tuple[Occurrences, str]]
     """Other groups that hold rows of the same entity, and the command that forgets it there."""
     models: Sequence[str]
@@ -50,6 +53,8 @@ class Forgotten:
     """What is pinned to those snapshots."""
     expired: ExpiryReport | None = None
     """With ``expire``, what that did, and what a search of all files found afterwards."""
+    kept_for_sinks: bool = False
+    """Whether ``expire`` was left out, since old snapshots are needed to tell the key's rows in a sink."""
     of_killed_writers: int = 0
     """The files of killed writers that held it when the command began."""
     written_again: Sequence[str] = ()
@@ -70,6 +75,7 @@ class Forgotten:
             or self.logged
             or self.elsewhere
             or self.of_killed_writers
+            or any(report.rows or report.problem for report in self.sinks)
         )
 
     @property
@@ -87,6 +93,7 @@ def _lines(done: Forgotten) -> Iterator[str]:
     named = f"the key of {done.group} ({', '.join(done.columns)})"
     if done.nothing:
         yield f"{named} is nowhere: not in the lake, at no snapshot, not online, not among rejected rows, in no log. Nothing was changed"
+        yield from _sinks(done)
         yield from _search(done)
         return
     yield f"{'would forget' if done.dry_run else 'forgot'} {named}"
@@ -102,6 +109,7 @@ def _lines(done: Forgotten) -> Iterator[str]:
         yield f"  rejected rows of {table}: {rows} in {files} files{'' if done.dry_run else ', taken out'}"
     for model, (lines, files) in done.logged.items():
         yield f"  logged answers of {model}: {lines} in {files} files{'' if done.dry_run else ', taken out'}"
+    yield from _sinks(done)
     yield from _datasets(done)
     if done.models:
         yield "models that learned from a snapshot which holds it:"
@@ -120,8 +128,28 @@ def _lines(done: Forgotten) -> Iterator[str]:
     if not done.dry_run:
         yield (
             "what this cannot reach: the sources, from which the next run would bring it back; previews and failing samples in "
-            "Dagster's event log; copies and backups"
+            "Dagster's event log; sinks that are no longer declared, and what buckets and databases keep of rows that were replaced; "
+            "copies and backups"
         )
+
+
+def _sinks(done: Forgotten) -> Iterator[str]:
+    for report in done.sinks:
+        sink = f"  {report.place} of {report.table}:"
+        again = f"{listed(report.written)} written again" if report.written else "nothing written"
+        rows = sum((report.rows or {}).values())
+        holds = f"{rows} rows in {len(report.rows or {})} partitions"
+        if report.problem:
+            yield f"{sink} {again}: {report.problem}. It may hold the key still: forget it again"
+        elif report.rows is None:
+            reached = f"called again with {listed(report.written)}" if report.written else "not reached"
+            yield f"{sink} {reached}; {report.unasked}"
+        elif done.dry_run and report.rows:
+            yield f"{sink} holds {holds}"
+        elif report.left:
+            yield f"{sink} {holds}, {again}, and a search finds {report.left} rows still: forget it again"
+        elif report.rows or report.written:
+            yield f"{sink} {holds}, {again}; a search finds none"
 
 
 def _datasets(done: Forgotten) -> Iterator[str]:
@@ -145,7 +173,12 @@ def _snapshots(done: Forgotten) -> Iterator[str]:
     snapshots = ranges(done.snapshots)
     if done.expired is None:
         yield f"snapshots that hold it: {snapshots}"
-        if not done.dry_run:
+        if done.kept_for_sinks:
+            yield (
+                "  they were not expired, since a sink may hold it and its rows are told by theirs: mend the sink, or declare it no more, "
+                "and forget it again"
+            )
+        elif not done.dry_run:
             yield "  they stay readable until upkeep expires them; --expire does it now"
         return
     yield f"snapshots expired: {snapshots}; {done.deleted_files} files deleted"

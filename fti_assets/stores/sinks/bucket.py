@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,47 @@ def put(local: Path, path: str, store: Any = None) -> None:
     except (OSError, pa.ArrowException) as error:
         reason = scrubbed(str(error).strip() or type(error).__name__, access.secrets)
         raise StoreError(f"{SCHEME}{path} could not be written: {reason}") from None  # it may repeat what it was given
+
+
+def files_below(folder: str) -> dict[str, list[str]]:
+    """The names of the files in each folder of a folder ``<bucket>/<path>``.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    with named_extras("a sink in a bucket"):
+        import pyarrow as pa
+        import pyarrow.fs
+    result: dict[str, list[str]] = {}
+    try:
+        below = pyarrow.fs.FileSelector(folder, recursive=True, allow_not_found=True)
+        for one in file_system().get_file_info(below):
+            parts = one.path.removeprefix(f"{folder}/").split("/")
+            if one.is_file and len(parts) == 2:
+                result.setdefault(parts[0], []).append(parts[1])
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(folder, error) from None
+    return result
+
+
+def rows_of(path: str, columns: Iterable[str]) -> Any:
+    """Some columns of a Parquet file ``<bucket>/<path>``, as an Arrow table.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    with named_extras("a sink in a bucket"):
+        import pyarrow as pa
+        import pyarrow.parquet
+    try:
+        with file_system().open_input_file(path) as file:
+            return pyarrow.parquet.read_table(file, columns=list(columns))
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: str, error: Exception) -> StoreError:
+    return StoreError(f"{SCHEME}{path} cannot be read: {scrubbed(str(error), s3_access().secrets)}")
 
 
 def _move(store: Any, upload: str, path: str) -> None:

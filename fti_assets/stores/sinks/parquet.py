@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from fti_assets.core.addresses import is_address, shown
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.names import PARTITION
+from fti_assets.core.names import PARTITION, TableName
 from fti_assets.core.sql import literal
 from fti_assets.errors import DeclarationError, StoreError, excerpt
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.duckdb.s3_secret import s3_access
-from fti_assets.stores.files import make_folder, sync_file, sync_renamed, written
+from fti_assets.stores.file_kinds import check_file
+from fti_assets.stores.files import make_folder, readable, sync_file, sync_renamed, written
+from fti_assets.stores.lake.reader import LakeReader
 from fti_assets.stores.locks import locked
-from fti_assets.stores.sinks.bucket import SCHEME, ReplacedError, put
+from fti_assets.stores.sinks.bucket import SCHEME, ReplacedError, files_below, put, rows_of
 from fti_assets.stores.sinks.sink import Sink, StoredPartition
 from fti_assets.stores.temporary_folders import temporary_folder
 
@@ -23,6 +26,8 @@ _FILE = "rows.parquet"
 
 
 _TRIES = 5
+_ESCAPES = {ord(sign): f"[{sign}]" for sign in "*?["}
+"""DuckDB reads the path of a file as a pattern."""
 
 
 @checked_arguments(itself=["folder"])
@@ -94,6 +99,41 @@ class ParquetSink(Sink):
                 temporary.unlink(missing_ok=True)
                 raise
             sync_renamed(file)
+
+    def holding(self, lake: LakeReader, table: TableName, predicate: str, columns: Mapping[str, str]) -> dict[str, int]:
+        """How many rows of each partition a predicate finds. What a killed run left stands there as no rows, for it may hold some.
+
+        Raises:
+            StoreError: a file cannot be read.
+        """
+        folder = f"{str(self.folder).removeprefix(SCHEME).rstrip('/')}/{table.name}"
+        names = files_below(folder) if self._is_in_bucket else _files_below(Path(folder))
+        result = {}
+        for below, files in names.items():
+            if not below.startswith(f"{PARTITION}="):
+                continue
+            rows = 0
+            if _FILE in files:
+                rows = self._count(lake, f"{folder}/{below}/{_FILE}", predicate, columns)
+            if rows or any(name.startswith(f".{_FILE}.") for name in files):
+                result[unquote(below.removeprefix(f"{PARTITION}="))] = rows
+        return result
+
+    def _count(self, lake: LakeReader, path: str, predicate: str, columns: Mapping[str, str]) -> int:
+        if self._is_in_bucket:
+            relation = lake.connection.from_arrow(rows_of(path, columns))
+        else:
+            check_file(Path(path), "move it away")
+            relation = lake.connection.read_parquet(path.translate(_ESCAPES), hive_partitioning=False)
+        ((rows,),) = relation.filter(predicate).aggregate("count(*)").fetchall()
+        return int(rows)
+
+
+def _files_below(folder: Path) -> dict[str, list[str]]:
+    with readable(folder):
+        if not folder.is_dir():
+            return {}
+        return {below.name: [file.name for file in below.iterdir()] for below in folder.iterdir() if below.is_dir()}
 
 
 def _copy(partition: StoredPartition, file: Path) -> None:

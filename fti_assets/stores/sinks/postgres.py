@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from fti_assets.core.addresses import scrubbed
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.extras import named_extras
-from fti_assets.core.names import PARTITION
+from fti_assets.core.names import PARTITION, TableName
 from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import DeclarationError, SchemaChangedError, StoreError
 from fti_assets.stores.duckdb.json_text import json_text
 from fti_assets.stores.duckdb.postgres_address import PostgresAddress, postgres_address
+from fti_assets.stores.lake.reader import LakeReader
 from fti_assets.stores.sinks.sink import Sink, StoredPartition
+from fti_assets.stores.temporary_folders import temporary_folder
 
 if TYPE_CHECKING:
     import psycopg
@@ -77,8 +79,7 @@ class PostgresSink(Sink):
         """
         with named_extras("a Postgres sink"):
             import psycopg
-        names = (self.table or partition.table.name).split(".")
-        schema, name = names if len(names) == 2 else ("public", names[0])
+        schema, name = self._names(partition.table)
         table = quoted(schema, name)
         address = self._address
         try:
@@ -98,9 +99,51 @@ class PostgresSink(Sink):
             # Not chained: libpq may repeat what it was given.
             raise StoreError(scrubbed(str(error).strip() or type(error).__name__, self.secrets)) from None
 
+    def holding(self, lake: LakeReader, table: TableName, predicate: str, columns: Mapping[str, str]) -> dict[str, int]:
+        """How many rows of each partition a predicate finds: the columns that it names are read, and compared as in the lake.
+
+        Raises:
+            StoreError: Postgres cannot be reached, or its table lacks a column.
+        """
+        with named_extras("a Postgres sink"):
+            import psycopg
+        schema, name = self._names(table)
+        address = self._address
+        types = {**columns, PARTITION: "VARCHAR"}
+        listed = ", ".join(map(quoted, types))
+        try:
+            with (
+                temporary_folder("fti_sink_") as folder,
+                psycopg.connect(address.text, password=address.password) as connection,
+                connection.cursor() as cursor,
+            ):
+                cursor.execute("SELECT to_regclass(%s)", [quoted(schema, name)])
+                if cursor.fetchall() == [(None,)]:
+                    return {}
+                file = folder / "rows.csv"
+                query = f"COPY (SELECT {listed} FROM {quoted(schema, name)}) TO STDOUT (FORMAT csv)"
+                with file.open("wb") as lines, cursor.copy(query.encode()) as copy:
+                    for part in copy:
+                        lines.write(part)
+                rows = lake.connection.execute(
+                    f"SELECT {quoted(PARTITION)}, count(*) FROM read_csv({literal(str(file))}, header = false, allow_quoted_nulls = false, "
+                    f"delim = ',', quote = '\"', escape = '\"', columns = {{{_struct(types)}}}) WHERE {predicate} GROUP BY 1"
+                ).fetchall()
+                return {str(partition): int(number) for partition, number in rows}
+        except psycopg.Error as error:
+            raise StoreError(scrubbed(str(error).strip() or type(error).__name__, self.secrets)) from None
+
+    def _names(self, table: TableName) -> tuple[str, str]:
+        names = (self.table or table.name).split(".")
+        return (names[0], names[1]) if len(names) == 2 else ("public", names[0])
+
     @property
     def _address(self) -> PostgresAddress:
         return postgres_address(self.dsn, what="PostgresSink")
+
+
+def _struct(types: Mapping[str, str]) -> str:
+    return ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
 
 
 def postgres_type(sql_type: str) -> str:

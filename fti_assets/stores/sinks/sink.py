@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -52,6 +52,22 @@ class Sink(ABC):
     def write(self, partition: StoredPartition) -> None:
         """Replace what the sink has of a partition by its rows: all or nothing."""
 
+    def holding(
+        self, lake: LakeReader, table: TableName, predicate: str, columns: Mapping[str, str]
+    ) -> dict[str, int] | None:
+        """How many rows of each partition a predicate finds in what the sink keeps of a table; None if it cannot be asked.
+
+        Args:
+            lake: whose connection the predicate is of.
+            table: the table in the lake.
+            predicate: SQL over the columns.
+            columns: the columns that it names, and their DuckDB types.
+
+        Raises:
+            StoreError: what the sink keeps cannot be read.
+        """
+        return None
+
 
 def write_partitions(sinks: Sequence[Sink], partitions: Sequence[StoredPartition]) -> None:
     """Write partitions that were committed to every sink, each by itself. A sink that fails keeps none of the others from theirs.
@@ -67,8 +83,7 @@ def write_partitions(sinks: Sequence[Sink], partitions: Sequence[StoredPartition
                 sink.write(partition)
             except Exception as error:  # of the sink's own libraries, and a user's function raises what it likes
                 cause = cause or error
-                reason = str(error) if isinstance(error, FtiError) else f"{type(error).__name__}: {error}"
-                problems.append(f"{partition.key} is not in the {sink.place}: {scrubbed(reason, sink.secrets)}")
+                problems.append(f"{partition.key} is not in the {sink.place}: {reason_of(error, sink)}")
                 break
     if problems:
         # Chained only where nothing is secret: a library may repeat what it was given.
@@ -76,3 +91,8 @@ def write_partitions(sinks: Sequence[Sink], partitions: Sequence[StoredPartition
         raise StoreError(
             f"{partitions[0].table.name} is in the lake, but {'; '.join(problems)}. Run it again: its answers stay, and are written"
         ) from (None if secret else cause)
+
+
+def reason_of(error: Exception, sink: Sink) -> str:
+    """What a sink's error says, without its secrets."""
+    return scrubbed(str(error) if isinstance(error, FtiError) else f"{type(error).__name__}: {error}", sink.secrets)

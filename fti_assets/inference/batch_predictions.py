@@ -11,7 +11,7 @@ from fti_assets.core.manifest import BY_NAME
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
-from fti_assets.errors import DeclarationError, one_of
+from fti_assets.errors import DeclarationError, excerpt, one_of
 from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY
 from fti_assets.features.validation.schema import pandera_schema
 from fti_assets.inference.batch.asset import predictions_asset
@@ -52,8 +52,9 @@ def batch_predictions(
             own, called by the model: ``delay_net_probability`` and ``delay_net_build``. Each is answered by the build that the rules
             give for that model.
         version: names the asset and its table.
-        top: keep the best items of each key as a list, ``fti.TopK(10, by="listener_id")``, instead of an answer for each spine row. A rerun
-            keeps the stored lists, and makes those of keys that have none at that prediction time.
+        top: keep the best items of each key as a list, ``fti.TopK(10, by="listener_id")``, instead of an answer for each spine row;
+            of a multiclass model by a class, ``of="likes"``. A rerun keeps the stored lists, and makes those of keys that have
+            none at that prediction time.
         schema: a Pandera model or schema of the rows, checked before they are stored.
         catch_up: from how many of the newest builds' cutoffs on partitions that were never answered are answered by
             themselves, at most 1,000; by default as many as the model catches up on, of several the most.
@@ -80,15 +81,19 @@ def batch_predictions(
         raise DeclarationError(
             f"{what}: partitions_def must be time windows, since a row belongs to its prediction time"
         )
-    if online and (several := [one.name for one in models if one.task in BY_NAME]):
+    if online and top is None and (several := [one.name for one in models if one.task in BY_NAME]):
         raise DeclarationError(
             f"{what}: online=True cannot hold the several numbers that {one_of(several)} answers; leave it out, and ask a Predictor"
         )
     if top is not None:
         top.items(models[0].view.spine.keys, what=what)
-        if kinds := [one.name for one in models if one.task in BY_NAME]:
+        if top.of is None and (kinds := [one.name for one in models if one.task in BY_NAME]):
             raise DeclarationError(
-                f"{what}: top ranks by one number, but {one_of(kinds)} answers several; rank by a binary or a regression model"
+                f"{what}: top ranks by one number, but {one_of(kinds)} answers several; name one of them, fti.TopK({top.k}, by=..., of=...)"
+            )
+        if top.of is not None and (numbers := [one.name for one in models if one.task not in BY_NAME]):
+            raise DeclarationError(
+                f"{what}: top ranks by the answer {excerpt(top.of)} of several, but {one_of(numbers)} answers one number: leave of out"
             )
     if online_history is not None and not online:
         raise DeclarationError(f"{what}: online_history is of the online store; give online=True with it")

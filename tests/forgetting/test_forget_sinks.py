@@ -160,7 +160,7 @@ def test_the_command_fails_where_a_sink_may_hold_the_key_still(
     monkeypatch.setattr(commands, "load_definitions", lambda *_: definitions_with(stores, sink))
     assert main(["forget", "members", "--key", f"person={ANN}"]) == 1
     said = capsys.readouterr().err
-    assert "not every sink is shown to be without the key: see above for 'Postgres table" in said
+    assert "not every sink is shown to be without the key: see above for " in said
     assert "s3cret" not in said
 
 

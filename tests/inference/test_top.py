@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 import fti_assets as fti
 from fti_assets.core import clock
-from fti_assets.errors import DeclarationError
+from fti_assets.errors import DeclarationError, PredictionError
 from tests.support.examples import examples
 from tests.support.visits import BUYER, SORTER, run, stores_in
 
@@ -74,7 +74,8 @@ def candidates(context: dg.AssetExecutionContext) -> pd.DataFrame:
 def plays(context: dg.AssetExecutionContext) -> pd.DataFrame:
     rows = candidates_of(context.partition_key)
     played_at, played = rows["week"] + pd.Timedelta(days=1), (rows["affinity"] > 0).astype(int)
-    return rows[["listener_id", "track_id"]].assign(played_at=played_at, played=played)
+    reaction = np.where(rows["affinity"] > 0.3, "likes", np.where(rows["affinity"] < -0.3, "skips", "hears"))
+    return rows[["listener_id", "track_id"]].assign(played_at=played_at, played=played, reaction=reaction)
 
 
 LIKING = fti.FeatureView(
@@ -105,6 +106,36 @@ WEEKLY = fti.batch_predictions(
 BOTH = fti.batch_predictions(
     name="weekly_of_both", model=[LIKER, OTHER], partitions_def=WEEKS, top=fti.TopK(2, by=["listener_id"])
 )
+
+
+REACTING = fti.FeatureView(
+    name="reacting",
+    spine=candidates,
+    label=fti.Label(plays["reaction"], within="2d"),
+    features=[candidates["affinity"]],
+)
+
+
+@fti.model(
+    dataset=fti.training_dataset(name="reactions_seen", view=REACTING, split=fti.TimeSplit(validation="7d", test="7d")),
+    task="multiclass",
+)
+def reactor(data: fti.TrainingData) -> Any:
+    return LogisticRegression().fit(data.train.X, data.train.y)
+
+
+EITHER = fti.composite(name="either", models=[LIKER, OTHER])
+BY_CLASS = fti.batch_predictions(
+    name="by_class", model=reactor, partitions_def=WEEKS, top=fti.TopK(3, by="listener_id", of="skips"), online=True
+)
+BY_NAME = fti.batch_predictions(
+    name="by_name", model=EITHER, partitions_def=WEEKS, top=fti.TopK(3, by="listener_id", of="other")
+)
+BY_NOTHING = fti.batch_predictions(
+    name="by_nothing", model=reactor, partitions_def=WEEKS, top=fti.TopK(3, by="listener_id", of="loves")
+)
+PAIRS_OF_EITHER = fti.batch_predictions(name="pairs_of_either", model=EITHER, partitions_def=WEEKS)
+REACTIONS = fti.batch_predictions(name="reactions", model=reactor, partitions_def=WEEKS)
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +198,29 @@ def test_lists_are_the_best_of_all_answers_and_looked_up_online(home: tuple[fti.
     assert online.read(0, at="2024-01-30")["week"] == pd.Timestamp(later)
 
 
+def test_lists_are_ranked_by_one_class_or_one_answer_of_a_composite(
+    home: tuple[fti.Stores, dg.DagsterInstance],
+) -> None:
+    stores, instance = home
+    week = WEEKS.get_partition_keys()[2]
+    with clock.at("2024-02-01"):
+        run(reactor.dataset, reactor, EITHER, stores=stores, instance=instance)
+    with clock.at("2024-01-22"):
+        run(REACTIONS, PAIRS_OF_EITHER, BY_CLASS, BY_NAME, stores=stores, instance=instance, partition_key=week)
+        with pytest.raises(
+            PredictionError, match="by_nothing_v1 ranks by 'loves', but build .* answers 'hears', 'likes'"
+        ):
+            run(BY_NOTHING, stores=stores, instance=instance, partition_key=week)
+    answers = fti.read(REACTIONS, stores=stores)
+    skips = answers.assign(skips=[dict(one)["skips"] for one in answers["probabilities"]])
+    expected = best(skips, "skips", 3)
+    assert lists_of(fti.read(BY_CLASS, stores=stores), "top") == expected
+    assert fti.OnlineReader("by_class_v1", online=stores.online).read(2, at="2024-01-22")["top"] == expected[2]
+    either = fti.read(PAIRS_OF_EITHER, stores=stores)
+    other = either.assign(other=[dict(one)["other"] for one in either[PAIRS_OF_EITHER.answers[0].value]])
+    assert lists_of(fti.read(BY_NAME, stores=stores), "top") == best(other, "other", 3)
+
+
 def test_lists_of_what_cannot_be_ranked_are_refused_when_declared() -> None:
     for top, model, message in (
         (lambda: fti.TopK(0, by="x"), LIKER, "TopK has k=0: a list has 1 to 10,000 items"),
@@ -179,7 +233,7 @@ def test_lists_of_what_cannot_be_ranked_are_refused_when_declared() -> None:
             fti.batch_predictions(name="weekly", model=model, top=top())
 
 
-def test_classes_are_not_ranked() -> None:
+def test_several_answers_are_ranked_by_a_name_alone() -> None:
     by_two = fti.FeatureView(
         name="by_two",
         spine=candidates,
@@ -190,5 +244,13 @@ def test_classes_are_not_ranked() -> None:
     @fti.model(dataset=by_two, task="multiclass")
     def kinds(data: fti.TrainingData) -> Any: ...
 
-    with pytest.raises(DeclarationError, match="top ranks by one number, but 'kinds' answers the probabilities"):
+    with pytest.raises(
+        DeclarationError, match="top ranks by one number, but 'kinds' answers several; name one of them"
+    ):
         fti.batch_predictions(name="weekly", model=kinds, top=fti.TopK(3, by="listener_id"))
+    with pytest.raises(
+        DeclarationError, match="top ranks by the answer 'likes' of several, but 'liker' answers one number"
+    ):
+        fti.batch_predictions(name="weekly", model=LIKER, top=fti.TopK(3, by="listener_id", of="likes"))
+    with pytest.raises(DeclarationError, match="TopK has of=''"):
+        fti.TopK(3, by="listener_id", of="")

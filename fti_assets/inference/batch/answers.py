@@ -12,6 +12,7 @@ from fti_assets.core import clock
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.sql import literal, quoted, timestamp
 from fti_assets.core.times import Partition
+from fti_assets.errors import PredictionError, excerpt, listed
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.spine_rows import LATE, spine_as_of, with_spine_times
 from fti_assets.inference.batch.inputs import Inputs, inputs_of
@@ -49,7 +50,9 @@ def answers_of(
 
     Raises:
         NotMaterializedError: the builds learned from different versions of the spine.
+        PredictionError: a build has no answer of the name that lists are ranked by.
     """
+    _check_ranked(predictions, builds)
     spine = predictions.spine
     in_times = [replace(build, view=with_spine_times(build.view, spine)) for build in builds]
     parts = [
@@ -63,6 +66,16 @@ def answers_of(
     rows = lake.connection.sql(_selected(predictions, builds, joined))
     inputs = tuple(one for part in parts for one in part.inputs)
     return Answers(rows, max(part.delay_breaches for part in parts), inputs)
+
+
+def _check_ranked(predictions: BatchPredictions, builds: Sequence[ModelManifest]) -> None:
+    of = None if predictions.top is None else predictions.top.of
+    for build in builds:
+        if of is not None and of not in build.classes:
+            raise PredictionError(
+                f"{predictions.table_name} ranks by {excerpt(of)}, but build {build.reference} of model {build.model!r} answers "
+                f"{listed(build.classes, 20)}: name one of them in fti.TopK(of=...)"
+            )
 
 
 def _selected(predictions: BatchPredictions, builds: Sequence[ModelManifest], joined: str) -> str:

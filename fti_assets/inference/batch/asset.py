@@ -80,6 +80,7 @@ def _described(predictions: BatchPredictions) -> str:
     each = f"each row of {predictions.spine.table_name}"
     if predictions.top is not None:
         each += f", the {predictions.top.k} best of each {' and '.join(predictions.keys)}"
+        each += "" if predictions.top.of is None else f" by {predictions.top.of!r}"
     return f"What {who} for {each}, and the {build} that answered."
 
 

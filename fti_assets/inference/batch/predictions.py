@@ -159,5 +159,6 @@ def _kind_of(predictions: BatchPredictions, answer: Answer) -> tuple[str, str]:
     name = answer.model.name
     if predictions.top is not None:
         items = ", ".join((*predictions.items, SCORE))
-        return f"list of ({items})", f"The {predictions.top.k} best by the answers of {name}, the best first"
+        of = "" if predictions.top.of is None else f" for {predictions.top.of}"
+        return f"list of ({items})", f"The {predictions.top.k} best by the answers of {name}{of}, the best first"
     return "MAP(VARCHAR, DOUBLE)" if answer.model.task in BY_NAME else "number", f"The answer of {name}"

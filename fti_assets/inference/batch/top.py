@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import DeclarationError, excerpt, one_of
 
 SCORE = "score"
@@ -28,16 +28,19 @@ class TopK:
     Args:
         k: how many items a list has at most, 1 to 10,000.
         by: whose list it is: some of the spine's keys. The other keys name the item.
+        of: by which answer of several it ranks: a class of a multiclass model, whose probability is the score, or a name of a composite's
+            answers. A run of a build that has no such answer fails.
 
     Raises:
-        DeclarationError: ``k`` is out of range, or ``by`` names nothing.
+        DeclarationError: ``k`` is out of range, or ``by`` or ``of`` names nothing.
 
-    >>> TopK(10, by="listener_id")
-    TopK(k=10, by=('listener_id',))
+    >>> TopK(10, by="listener_id", of="likes")
+    TopK(k=10, by=('listener_id',), of='likes')
     """
 
     k: int
     by: str | Sequence[str]
+    of: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.k, int) or not 1 <= self.k <= _MOST:
@@ -45,6 +48,8 @@ class TopK:
         by = (self.by,) if isinstance(self.by, str) else tuple(self.by)
         if not by:
             raise DeclarationError("TopK has by=[]: name the keys of the spine that a list belongs to")
+        if self.of == "":
+            raise DeclarationError("TopK has of='': name a class of the model")
         object.__setattr__(self, "by", by)
 
     def items(self, keys: Sequence[str], *, what: str) -> tuple[str, ...]:
@@ -67,12 +72,12 @@ class TopK:
         return items
 
     def sql(self, answer: str, items: Sequence[str]) -> str:
-        """The SQL of the list over the rows of a group, from the column of answers.
+        """The SQL of the list over the rows of a group, from the column of answers, a number each or a map with ``of`` in it.
 
         The least ``k`` of a struct are the best: whether it has no answer, the answer's negative, the item. So a group is held as ``k``
         items at a time, whatever its size.
         """
-        score = quoted(answer)
+        score = quoted(answer) if self.of is None else f"{quoted(answer)}[{literal(self.of)}]"
         # 0 less the answer, not its negative: of that 0.0 and -0.0 would differ, and equal answers go by their items.
         fields = [f"{_UNRANKED} := isnan({score})", f"{_RANK} := 0.0::DOUBLE - {score}"]
         fields += [f"__fti_{place} := {quoted(name)}" for place, name in enumerate(items)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from fti_assets.errors import DataError, DeclarationError, excerpt, listed, one_
 from fti_assets.features.rows.frame_kinds import as_arrow
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.stores.duckdb.extensions import connect_in_memory
+from fti_assets.stores.sources.put_aside import is_put_aside, spelled_folder
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -40,7 +42,8 @@ def read_files(
         context: the step's context.
         path: where a partition's file lies, a local path: ``"landing/orders/{partition}.parquet"``. ``{partition}`` is the
             partition's key; ``{start:%Y/%m/%d}`` and ``{end:%Y-%m-%d}`` are its first instant and the first
-            after it, in UTC. A pattern with ``*`` reads all files that it finds for a partition.
+            after it, in UTC. A pattern with ``*`` reads all files that it finds for a partition. What begins with ``_`` or
+            ``.``, such as ``_temporary/`` and ``_delta_log/``, holds no rows and is left out, unless the pattern itself says so.
         reader: what reads a file that is not Parquet: ``pd.read_csv``, or a function of a ``Path`` that gives a frame. It is
             called for one file after another, and what it gives is held in memory.
 
@@ -116,9 +119,10 @@ def _files(path: str, partitions: Sequence[Partition], name: str) -> list[Path]:
             filled = path.format(**values)
         except (ValueError, LookupError) as error:
             raise DeclarationError(f"the path {path!r} of {name} cannot be filled in: {error}") from error
-        files = sorted(glob.glob(filled, recursive=True)) if "*" in filled else [filled] * Path(filled).is_file()
+        files, put_aside = _matches(filled) if "*" in filled else ([filled] * Path(filled).is_file(), [])
         results += map(Path, files)
-        missing += [] if files else [filled]
+        only = f" (only {put_aside[0]}, which is left out as what begins with _ or . is)" if put_aside else ""
+        missing += [] if files else [f"{filled}{only}"]
     if missing:
         of = f" for {len(missing)} of {len(partitions)} partitions" if len(partitions) > 1 else ""
         raise DataError(
@@ -126,6 +130,15 @@ def _files(path: str, partitions: Sequence[Partition], name: str) -> list[Path]:
             "happened, or run only the partitions whose files are there. Nothing was stored"
         )
     return results
+
+
+def _matches(pattern: str) -> tuple[list[str], list[str]]:
+    """The files that a pattern finds, and those that a writer put aside."""
+    folder = spelled_folder(pattern)
+    files: tuple[list[str], list[str]] = ([], [])
+    for file in sorted(glob.glob(pattern, recursive=True)):
+        files[is_put_aside(os.path.relpath(file, folder or "."), pattern)].append(file)
+    return files
 
 
 def _refuse_fields(path: str, partitions: Sequence[Partition], name: str, *, partitioned: bool) -> None:

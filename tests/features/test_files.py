@@ -188,3 +188,32 @@ def test_a_relation_of_another_connection_is_stored(tmp_path: Path, kept: str) -
     assert len(testing.rows(elsewhere)) == 1
     stored = testing.materialize(elsewhere, stores=testing.stores_in(tmp_path / "stores"))
     assert stored.rows(elsewhere)["order_id"].tolist() == ["2024-01-01"]
+
+
+def test_what_a_writer_put_aside_is_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / "_landing"  # a name that the path spells out says nothing
+    for name in ("2024-01-01/a", "2024-01-01/_day=1/b"):
+        land(folder, name, "2024-01-01")
+    for name in ("_x", "_temporary/0/c", "_delta_log/d", ".hidden/e", ".f", "g._COPYING_/g"):
+        land(folder, f"2024-01-01/{name}", "2024-01-01")
+
+    def read(pattern: str) -> list[str]:
+        rows = testing.rows(orders(f"{folder}/{{partition}}/{pattern}"), partition="2024-01-01")
+        return sorted(name.removeprefix("2024-01-01/") for name in rows["order_id"])
+
+    assert read("*.parquet") == ["a"]
+    assert read("**/*.parquet") == ["_day=1/b", "a"]
+    assert read("**/[a-z]*.parquet") == ["_day=1/b", "a"]
+    assert read("_x.parquet") == ["_x"]
+    assert read("_temporary/**/*.parquet") == ["_temporary/0/c"]
+    with pytest.raises(
+        DataError, match=r"has no file: .*\(only .*/_temporary/0/c\.parquet, which is left out as what begins"
+    ):
+        read("*/0/*.parquet")
+
+
+def test_a_reader_is_not_given_what_was_put_aside(tmp_path: Path) -> None:
+    (tmp_path / "part.csv").write_text("order_id,placed_at\nkept,2024-01-01 12:00\n")
+    (tmp_path / "_part.csv").write_text("order_id,placed_at\nhalf,2024-01-01 12:00\n")
+    group = orders(f"{tmp_path}/*.csv", None, reader=lambda file: pd.read_csv(file, parse_dates=["placed_at"]))
+    assert testing.rows(group)["order_id"].tolist() == ["kept"]

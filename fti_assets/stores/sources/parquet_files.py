@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +21,7 @@ from fti_assets.stores.duckdb.s3_secret import read_s3
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import readable
 from fti_assets.stores.sources.delta_log import LOG, not_of_delta, without_wildcards
+from fti_assets.stores.sources.put_aside import is_put_aside, spelled_folder
 from fti_assets.stores.sources.source import digest, one_row, rows_of
 
 _BUCKETS = ("s3", "s3a", "gs", "r2")
@@ -120,10 +120,12 @@ class ParquetFiles:
         if not is_folder and not any(sign in self.pattern for sign in "*?["):
             self._refuse_not_files([re.sub(r"^file:(//)?", "", text)])
             return literal(text)
-        folder = f"{text.rstrip('/')}/" if is_folder else _spelled_folder(self.pattern)
+        folder = f"{text.rstrip('/')}/" if is_folder else spelled_folder(self.pattern)
         files_pattern = f"{without_wildcards(folder)}**/{_ANY_PARQUET}" if is_folder else self.pattern
         matches = [str(row[0]) for row in rows_of(connection, f"FROM glob({literal(files_pattern)})", self)]
-        hidden = [file for file in matches if _is_hidden(self._below(folder, file), "" if is_folder else self.pattern)]
+        hidden = [
+            file for file in matches if is_put_aside(self._below(folder, file), "" if is_folder else self.pattern)
+        ]
         self._refuse_tables(connection, folder)
         if len(hidden) == len(matches):
             also = f", only {hidden[0]}, which is left out as what begins with _ or . is" if hidden else ""
@@ -211,22 +213,3 @@ class ParquetFiles:
     @property
     def _is_local(self) -> bool:
         return urlsplit(str(self.path)).scheme in ("", "file") or Path(str(self.path)).is_absolute()
-
-
-def _is_hidden(file: str, pattern: str) -> bool:
-    """Whether a writer put a file aside, by the convention of Hive and Spark: a folder or file that begins with ``_`` or ``.``.
-
-    A partition's folder may begin with ``_`` (``_day=2013-01-01``); a name that the pattern itself spells out is meant.
-    """
-    spelled = [part for part in pattern.split("/") if part.startswith(("_", "."))]
-    return any(
-        (part.startswith(".") or (part.startswith("_") and "=" not in part) or part.endswith("._COPYING_"))
-        and not any(fnmatchcase(part, one) for one in spelled)
-        for part in file.split("/")
-    )
-
-
-def _spelled_folder(pattern: str) -> str:
-    """The part of a pattern before its first wildcard, up to a slash: whatever it is called, it is meant."""
-    before = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
-    return before[: before.rfind("/") + 1]

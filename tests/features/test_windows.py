@@ -99,6 +99,18 @@ def test_window_is_open_at_its_start_and_closed_at_its_end(connection: duckdb.Du
     assert hourly(table(connection, [row(2.001)]), "2h") == {3: 1, 4: 1}
 
 
+def test_each_key_and_hour_comes_once(connection: duckdb.DuckDBPyConnection) -> None:
+    """Also where the last rows of the totals stand for thousands of hours, which DuckDB's streamed lead gave without end."""
+    keys = 200
+    rows = [row(day * 24, key=f"k{key}") for key in range(keys) for day in (0, 10, 20)]
+    found = window_aggregate(
+        table(connection, rows, end=40 * 24), keys=["k"], every="1h", windows=["15d"], aggregates=COUNT
+    ).relation
+    hours = {hour: sum(day * 24 <= hour < (day + 15) * 24 for day in (0, 10, 20)) for hour in range(35 * 24)}
+    counts = found.limit(keys * len(hours) + 1).aggregate("hour, rows_15d, count(*) AS n, count(DISTINCT k) AS k")
+    assert sorted(counts.fetchall()) == [(at(hour), number, keys, keys) for hour, number in hours.items()]
+
+
 def test_rows_count_from_when_they_became_visible(connection: duckdb.DuckDBPyConnection) -> None:
     assert hourly(table(connection, [row(1, 3)]), "2h") == {3: 1, 4: 1}
     assert hourly(table(connection, [row(3, 1)]), "2h") == {3: 1, 4: 1}

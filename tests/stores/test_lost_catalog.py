@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,15 @@ def lose(store: OfflineStore, how: str) -> None:
     store.catalog.unlink()
     if how == "empty":
         store.catalog.touch()
+    if how == "without tables":
+        sql(store, "CREATE TABLE q (a)", "DROP TABLE q")
+
+
+def sql(store: OfflineStore, *statements: str) -> None:
+    with closing(sqlite3.connect(store.catalog)) as database:
+        for statement in statements:
+            database.execute(statement)
+        database.commit()
 
 
 def of_data(store: OfflineStore) -> dict[Path, bytes]:
@@ -41,12 +52,12 @@ def age(store: OfflineStore, seconds: float = 90_000) -> None:
         os.utime(file, (time.time() - seconds,) * 2)
 
 
-@pytest.mark.parametrize("how", ["gone", "empty"])
+@pytest.mark.parametrize("how", ["gone", "empty", "without tables"])
 def test_a_lost_catalog_beside_files_is_refused(store: OfflineStore, how: str) -> None:
     with store.connect() as lake:
         put(lake, 1)
     lose(store, how)
-    before = {**of_data(store), store.catalog: store.catalog.read_bytes() if how == "empty" else None}
+    before = {**of_data(store), store.catalog: store.catalog.read_bytes() if how != "gone" else None}
     age(store)
     stores = Stores(lake=str(store.root))
     lost = r"lost its catalog\. Nothing was changed.*fti lake repair --lake "
@@ -61,8 +72,8 @@ def test_a_lost_catalog_beside_files_is_refused(store: OfflineStore, how: str) -
     for use in (writes, keeps, lambda: read("rows_v1", stores=stores)):
         with pytest.raises(DamagedError, match=lost):
             use()
-    assert {**of_data(store), store.catalog: store.catalog.read_bytes() if how == "empty" else None} == before
-    assert store.catalog.exists() == (how == "empty")
+    assert {**of_data(store), store.catalog: store.catalog.read_bytes() if how != "gone" else None} == before
+    assert store.catalog.exists() == (how != "gone")
 
 
 def test_a_read_writes_nothing_into_an_empty_file(store: OfflineStore) -> None:
@@ -152,5 +163,43 @@ def test_a_damaged_catalog_is_told_from_a_lost_one(store: OfflineStore, how: str
         with pytest.raises(DamagedError, match=said):
             use()
     assert store.catalog.read_bytes() == damaged
+    store.catalog.rename(store.root / "away")
+    assert repair(store, {}, above=0).registered == {ROWS: ["a", "b"]}
+
+
+@pytest.mark.parametrize("how", ["another program", "metadata", "data_file", "snapshot", "folder"])
+def test_what_is_no_whole_catalog_is_said(store: OfflineStore, how: str) -> None:
+    with store.connect() as lake:
+        put(lake, 1)
+    if how in ("another program", "folder"):
+        lose(store, "gone")
+    if how == "folder":
+        store.catalog.mkdir()
+    elif how == "another program":
+        sql(store, "CREATE TABLE notes (a)")
+    else:
+        sql(store, f"DROP TABLE ducklake_{how}", "PRAGMA wal_checkpoint(TRUNCATE)")
+    before = None if how == "folder" else store.catalog.read_bytes()
+    said = {
+        "another program": "is not the catalog of a lake: it lacks ducklake_metadata, and has the tables 'notes'",
+        "metadata": "is not the catalog of a lake: it lacks ducklake_metadata",
+        "data_file": "lacks its table ducklake_data_file",
+        "snapshot": "lacks its table ducklake_snapshot:",
+        "folder": "is a folder where a file belongs: move it away",
+    }[how]
+
+    def write() -> None:
+        with store.connect() as lake:
+            put(lake, 2)
+
+    for use in (
+        lambda: read("rows_v1", stores=Stores(lake=str(store.root))),
+        lambda: repair(store, {}, above=0),
+        write,
+    ):
+        with pytest.raises(DamagedError, match=rf"{said}[\s\S]*fti lake repair --lake "):
+            use()
+    if before is not None:
+        assert store.catalog.read_bytes() == before
     store.catalog.rename(store.root / "away")
     assert repair(store, {}, above=0).registered == {ROWS: ["a", "b"]}

@@ -33,7 +33,7 @@ def versions(lake: Lake, *tables: TableName) -> Recorded:
     }
 
 
-@pytest.mark.parametrize("how", ["gone", "empty"])
+@pytest.mark.parametrize("how", ["gone", "empty", "without tables"])
 def test_the_recorded_version_of_each_partition_is_registered(store: OfflineStore, how: str) -> None:
     odd = "2013-01-01 05:00/ü %"
     with store.connect() as lake:

@@ -6,14 +6,15 @@ It takes all cores and most of the memory, unless ``FTI_THREADS`` and ``FTI_MEMO
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 
 from fti_assets.core.sql import literal, quoted
-from fti_assets.errors import DamagedError, StoreError
+from fti_assets.errors import DamagedError, FtiError, StoreError, listed
 from fti_assets.stores.duckdb.extensions import connect_in_memory, load_extension
 from fti_assets.stores.temporary_folders import temporary_folder
 
@@ -24,6 +25,10 @@ _EXISTING = (
 READ = f"READ_ONLY, {_EXISTING}"
 CATALOG = quoted("__ducklake_metadata_lake")
 """DuckLake's own catalog of the lake that is attached."""
+METADATA = "ducklake_metadata"
+"""The table that makes a database the catalog of a lake to DuckLake."""
+_LACKING = re.compile(r"Table with name (ducklake_\w+) does not exist")
+_OF_CATALOG = ("__ducklake_metadata_lake", "from DuckLake", "for DuckLake")
 _FULL = ("disk i/o error", "disk is full", "no space left", "file too large")
 _DAMAGED = ("file is not a database", "disk image is malformed")
 _LIMITS = {"FTI_THREADS": "threads", "FTI_MEMORY": "memory_limit"}
@@ -39,7 +44,7 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
         options: of DuckLake's ATTACH: ``MAKE`` to make a catalog, ``READ`` to change nothing.
 
     Raises:
-        DamagedError: the catalog is damaged.
+        DamagedError: the catalog is damaged, or none of a lake, or lacks a table that the block asked for.
         StoreError: the catalog cannot be attached, or a limit is none.
     """
     with temporary_folder("fti_spill_") as spill:
@@ -61,13 +66,11 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
                     f"(DATA_PATH {literal(str(data))}, OVERRIDE_DATA_PATH true, {', '.join(options) or _EXISTING})"
                 )
             except duckdb.Error as error:
+                at = data.parent / "catalog.sqlite"  # what is opened may be a copy of it
                 if any(word in str(error).lower() for word in _DAMAGED):
-                    at = data.parent / "catalog.sqlite"  # what is opened may be a copy of it
-                    raise DamagedError(
-                        f"{at} is damaged: {error}. Nothing was changed. Put it back from a copy (catalog.sqlite, with "
-                        "catalog.sqlite-wal if there is one), or move both away and make a new one from the files: fti lake repair "
-                        f"--lake {data.parent}"
-                    ) from error
+                    raise DamagedError(f"{at} is damaged: {error}. {_put_back(at)}") from error
+                if (tables := _tables_of(connection, catalog)) is not None and METADATA not in tables:
+                    raise _no_lake(at, tables) from error
                 full = any(word in str(error).lower() for word in _FULL)
                 advice = (
                     "SQLite writes beside the catalog to open it: make room on the disk and do it again; what is committed is whole"
@@ -77,9 +80,57 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
                 raise StoreError(
                     f"the offline store at {catalog.parent} cannot be opened: {error}. {advice}"
                 ) from error
-            yield connection
+            try:
+                yield connection
+            except (duckdb.Error, FtiError) as error:
+                lacking = _LACKING.search(str(error))
+                is_own = any(sign in str(error) for sign in _OF_CATALOG)  # and not a table in somebody's SQL
+                if lacking is None or not is_own or isinstance(error, DamagedError):
+                    raise
+                at = data.parent / "catalog.sqlite"
+                raise DamagedError(
+                    f"{at} lacks its table {lacking[1]}: something has deleted it. {_put_back(at)}"
+                ) from error
         finally:
             connection.close()
+
+
+def is_without_tables(catalog: Path) -> bool:
+    """Whether a catalog is a SQLite file that holds nothing, which is as good as none."""
+    connection = connect_in_memory()
+    try:
+        load_extension(connection, "sqlite_scanner")
+        return _tables_of(connection, catalog) == []
+    finally:
+        connection.close()
+
+
+def _tables_of(connection: duckdb.DuckDBPyConnection, catalog: Path) -> list[str] | None:
+    """The tables and views of a SQLite file, None if it is none."""
+    query = f"SELECT name FROM sqlite_scan({literal(str(catalog))}, 'sqlite_master') WHERE type IN ('table', 'view') ORDER BY 1"
+    try:
+        return [name for (name,) in connection.execute(query).fetchall()]
+    except duckdb.Error:
+        return None
+
+
+def _no_lake(at: Path, tables: Sequence[str]) -> DamagedError:
+    if not tables:
+        return DamagedError(
+            f"{at} holds no tables: the offline store has lost its catalog. Nothing was changed. Put the catalog back from a copy "
+            "(catalog.sqlite, with catalog.sqlite-wal if there is one), or make a new one from the files: fti lake repair "
+            f"--lake {at.parent}"
+        )
+    return DamagedError(
+        f"{at} is not the catalog of a lake: it lacks {METADATA}, and has the tables {listed(tables)}. {_put_back(at)}"
+    )
+
+
+def _put_back(at: Path) -> str:
+    return (
+        "Nothing was changed. Put it back from a copy (catalog.sqlite, with catalog.sqlite-wal if there is one), or move both away "
+        f"and make a new one from the files: fti lake repair --lake {at.parent}"
+    )
 
 
 def own_table(name: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from fti_assets.core.home import folder_of
 from fti_assets.core.names import LEDGER
 from fti_assets.errors import DamagedError, StoreError
+from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import files_under, make_folder, may_write, readable, sync_file, sync_renamed, written
 from fti_assets.stores.lake.catalog_copy import copied_catalog
 from fti_assets.stores.lake.connection import MAKE, READ, lake_connection
@@ -63,12 +64,22 @@ class LakeFolder:
 
     @property
     def has_catalog(self) -> bool:
-        """Whether there is a catalog that is not empty."""
+        """Whether there is a catalog that is not empty.
+
+        Raises:
+            DamagedError: a folder, or anything else that is no file, is in its place.
+        """
         with readable(self.catalog):
             try:
-                return self.catalog.stat().st_size > 0
+                size = self.catalog.stat().st_size
             except FileNotFoundError:
                 return False
+            check_file(
+                self.catalog,
+                "move it away, and put the catalog back from a copy, or make a new one from the files: fti lake repair --lake "
+                f"{self.root}",
+            )
+            return size > 0
 
     @contextmanager
     def readable_catalog(self) -> Iterator[tuple[Path, tuple[str, ...]]]:

@@ -21,7 +21,7 @@ from fti_assets.errors import FtiError
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.files import readable
 from fti_assets.stores.lake.catalog import skip_snapshots
-from fti_assets.stores.lake.connection import lake_connection
+from fti_assets.stores.lake.connection import is_without_tables, lake_connection
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.tables.schema import fit, settled_rows
@@ -78,10 +78,11 @@ def repair(store: OfflineStore, recorded: Recorded, *, above: int) -> RepairRepo
             two things.
 
     Raises:
+        DamagedError: the catalog is damaged, or none of a lake.
         StoreError: the catalog cannot be opened or written.
     """
     with store.lock():
-        if store.has_catalog:
+        if store.has_catalog and not is_without_tables(store.catalog):
             with lake_connection(store.catalog, store.root / "data") as connection:
                 return _repaired(Lake(connection, store), recorded, above, new_catalog=False)
         half_made = store.new_catalog()

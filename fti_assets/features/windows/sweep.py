@@ -70,6 +70,11 @@ def swept(windows: Windows, kept: Sequence[str], targets: str | None, table: str
     totals = str(targets)
     if needed.measures or needed.values:
         totals = _totals_sql(names, needed, len(windows.lengths), spans=spans, targets=targets and f"({targets})")
+    if targets is None:
+        # Materialized, since DuckDB gives the last rows of a lead that it streams again and again into an unnest behind it, if that
+        # makes more than one vector of them: https://github.com/duckdb/duckdb/issues/25306
+        ctes.append(f"__fti_running AS MATERIALIZED ({totals})")
+        totals = "SELECT * FROM __fti_running"
     for step in needed.steps():
         totals = f"SELECT *, {step} FROM ({totals})"
     columns = ", ".join(map(quoted, [*kept, *windows.keys]))

@@ -47,7 +47,8 @@ class Level(enum.IntEnum):
 SCALARS: list[Any] = [
     None, True, False, 0, 1, -7, 2**53 + 1, 2**63 - 1, -(2**63), 2**63, 2**64 - 1, 2**64, 0.0, -0.0, 1.0, 1.5, 1e300, 2.0**63,
     float("nan"), float("inf"), 1j, "", "pro", "1", "2024-01-01", "\u00e9", b"pro", bytearray(b"x"), Plan.PRO, Level.HIGH,
-    Decimal(7), Decimal("7.50"), Decimal("0.1"), Decimal("NaN"), Decimal("1E+5"), Decimal("1E+30"), Decimal("Infinity"), Fraction(1, 2),
+    Decimal(7), Decimal("7.50"), Decimal("0.1"), Decimal("NaN"), Decimal("sNaN"),
+    Decimal("1E+5"), Decimal("1E+30"), Decimal("Infinity"), Fraction(1, 2),
     NOON, NOON.replace(tzinfo=dt.UTC), NOON.replace(tzinfo=ZoneInfo("America/New_York")), dt.datetime.min, dt.datetime.max,
     dt.datetime(2024, 11, 3, 1, 30, fold=1, tzinfo=ZoneInfo("America/New_York")), dt.date(2024, 1, 1), dt.date.min, dt.date.max,
     dt.time(12), dt.timedelta(hours=1), uuid.UUID(int=7), range(2), object(),

@@ -245,9 +245,14 @@ def fit(encoder: Encoder, values: np.ndarray, column_type: ColumnType) -> Fitted
 
 
 def fit_encoders(
-    features: Sequence[Column], encoders: Mapping[str, Encoder], columns: Mapping[str, np.ndarray]
+    features: Sequence[Column],
+    encoders: Mapping[str, Encoder],
+    columns: Mapping[str, np.ndarray],
+    large: Mapping[str, int] | None = None,
 ) -> dict[str, FittedEncoder]:
     """Learn every feature's encoder from the train part's columns, in the features' order.
+
+    ``large`` is a stored number of each column that has one of 2**53 and more, as it was before it became float64.
 
     >>> fit_encoders([Column("temp", "number")], {}, {"temp": np.array([0.0, 2.0])})
     {'temp': FittedStandardize(mean=1.0, std=1.0, dtype='float32', kind='standardize')}
@@ -260,19 +265,20 @@ def fit_encoders(
     of_features = check_encoders(features, encoders)
     for column in features:
         if isinstance(of_features[column.name], OneHot | Embedding):
-            _check_exact(column, columns[column.name])
+            _check_exact(column, columns[column.name], (large or {}).get(column.name))
         elif isinstance(of_features[column.name], Passthrough):
             _check_single(column, columns[column.name])
     return {column.name: fit(of_features[column.name], columns[column.name], column.type) for column in features}
 
 
-def _check_exact(column: Column, values: np.ndarray) -> None:
+def _check_exact(column: Column, values: np.ndarray, stored: int | None) -> None:
     if column.type != "integer" or not (beyond := np.abs(values) >= _EXACT).any():
         return
+    example = int(values[beyond][0]) if stored is None else stored
     raise ModelError(
-        f"feature {column.name!r} has categories such as {int(values[beyond][0])}: whole numbers of 2**53 and more cannot be told "
-        "from their neighbours once they are numbers of a model. Store the column as text in a new version of its group, or "
-        f"encoders={{{column.name!r}: fti.Standardize()}} if it is a quantity"
+        f"feature {column.name!r} has categories such as {example}: whole numbers of 2**53 and more cannot be told "
+        "from their neighbours once they are numbers of a model. Store the column as text in a new version of its group, or, if it "
+        "is a quantity, as a smaller number, such as the distance from the smallest"
     )
 
 

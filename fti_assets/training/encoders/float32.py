@@ -16,7 +16,9 @@ _KEPT = 0.5
 _Numeric = FittedPassthrough | FittedStandardize
 
 
-def float32_warnings(fitted: Mapping[str, FittedEncoder], columns: Mapping[str, np.ndarray]) -> list[str]:
+def float32_warnings(
+    fitted: Mapping[str, FittedEncoder], columns: Mapping[str, np.ndarray], merged: Mapping[str, int] | None = None
+) -> list[str]:
     """A sentence for each feature of which the encoder merges train values, with the encoder that keeps them apart, if one does.
 
     What the encoder makes of whole numbers is counted. Others are merged a little anywhere, so for them the step of float32 at
@@ -25,29 +27,32 @@ def float32_warnings(fitted: Mapping[str, FittedEncoder], columns: Mapping[str, 
     Args:
         fitted: the encoders.
         columns: canonical arrays ``[n]`` of the train part.
+        merged: how many different numbers the lake has of a column, where float64 has merged some of them.
     """
+    different = merged or {}
     losses = {
-        name: _loss(encoder, columns[name])
+        name: _loss(encoder, columns[name], different.get(name))
         for name, encoder in fitted.items()
         if isinstance(encoder, FittedPassthrough | FittedStandardize)
     }
     return [
-        f"{name!r} {loss} as float32, in which the model gets its numbers: {_advice(name, columns[name])}"
+        f"{name!r} {loss} as float32, in which the model gets its numbers: {_advice(name, columns[name], different.get(name))}"
         for name, loss in losses.items()
         if loss is not None
     ]
 
 
-def _loss(encoder: _Numeric, values: np.ndarray) -> str | None:
+def _loss(encoder: _Numeric, values: np.ndarray, different: int | None) -> str | None:
     numbers = np.unique(values[np.isfinite(values)])
-    if len(numbers) < 2:
+    before = len(numbers) if different is None else different
+    if before < 2:
         return None
     is_whole = bool((numbers == np.floor(numbers)).all())
     with np.errstate(over="ignore", invalid="ignore"):
         step, std = float(np.spacing(np.float32(np.abs(numbers).max()))), float(numbers.std())
-    if not (is_whole or _is_double(encoder)) and step > _COARSE * std:
+    if different is None and not (is_whole or _is_double(encoder)) and step > _COARSE * std:
         return f"has steps of {step:.3g} where its standard deviation is {std:.3g}"
-    before, kept = len(numbers), len(np.unique(_encoded(encoder, numbers)))
+    kept = len(np.unique(_encoded(encoder, numbers)))
     if kept < (before if is_whole else before * _KEPT):
         return f"has {before} different values in train, of which {kept} are left"
     return None
@@ -63,10 +68,16 @@ def _encoded(encoder: _Numeric, numbers: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(scaled), scaled, np.float32(0.0))
 
 
-def _advice(name: str, values: np.ndarray) -> str:
+def _advice(name: str, values: np.ndarray, different: int | None) -> str:
     double = fit(Standardize(dtype="float64"), values, "number")
-    if isinstance(double, FittedStandardize) and _loss(double, values) is None:
+    if isinstance(double, FittedStandardize) and _loss(double, values, different) is None:
         return f"give it encoders={{{name!r}: fti.Standardize(dtype='float64')}}, which subtracts the mean before it rounds"
+    if different is not None:
+        return (
+            "float64, in which every encoder gets them, has merged them before. Store it as text and give it fti.Embedding() or "
+            "fti.OneHot() if it names something; else store a smaller number in a new version of its group, such as the distance from the "
+            "smallest"
+        )
     return (
         "no encoder keeps them apart as numbers, since they lie too far apart for that. Store it as text or whole numbers and give it "
         "fti.Embedding() or fti.OneHot() if it names something; else make smaller numbers of it with an on-demand function, "

@@ -123,7 +123,8 @@ def build_model_at(
             f"{model.dataset.table_name} {partition} has no rows in {' and '.join(empty)}: {dataset.rows}{_newest(model, dataset)}"
         )
     features = dataset.view.features
-    encoders = fit_encoders(features, check_encoders(features, model.encoders), parts["train"].columns)
+    large, merged = _beyond_float64(lake, parts["train"].table, features)
+    encoders = fit_encoders(features, check_encoders(features, model.encoders), parts["train"].columns, large)
     data = TrainingData(
         features,
         encoders,
@@ -179,7 +180,7 @@ def build_model_at(
         packages=packages(),
         sha256=hashlib.sha256(exported.bytes).hexdigest(),
         classes=exported.classes,
-        warnings=tuple(float32_warnings(encoders, parts["train"].columns)),
+        warnings=tuple(float32_warnings(encoders, parts["train"].columns, merged)),
         latency_goal=None if model.latency_goal is None else model.latency_goal.total_seconds(),
         slices=slices,
         run_id=run_id,
@@ -220,6 +221,43 @@ def _split(lake: Lake, model: Model, partition: str, dataset: DatasetManifest, p
         times=fetched[view.prediction_time] if view.prediction_time else None,
         table=table,
     )
+
+
+_EXACT = 2**53
+"""From here on a float64 stands for several whole numbers."""
+_WIDE = ("bigint", "ubigint", "hugeint", "uhugeint", "decimal")
+"""The types of which float64 merges numbers."""
+
+
+def _beyond_float64(lake: Lake, table: str, features: Sequence[Column]) -> tuple[dict[str, int], dict[str, int]]:
+    """Stored features beside what float64 makes of them.
+
+    Returns:
+        a whole number of each feature that has one of 2**53 and more; how many different values each feature has of which float64
+        merges some.
+    """
+    relation = lake.connection.sql(f"FROM {table}")
+    types = dict(zip(relation.columns, relation.types, strict=True))
+    large: dict[str, int] = {}
+    merged: dict[str, int] = {}
+    for feature in features:
+        kind, name = types[feature.name].id, quoted(feature.name)
+        if kind not in _WIDE:
+            continue
+        smallest, largest = lake.connection.sql(f"SELECT min({name}), max({name}) FROM {table}").fetchall()[0]
+        if smallest is None:
+            continue
+        extreme = max(smallest, largest, key=abs)
+        if kind != "decimal":
+            if abs(extreme) < _EXACT:
+                continue
+            large[feature.name] = int(extreme)
+        stored, left = lake.connection.sql(
+            f"SELECT count(DISTINCT {name}), count(DISTINCT {name}::DOUBLE) FROM {table}"
+        ).fetchall()[0]
+        if left < stored:
+            merged[feature.name] = stored
+    return large, merged
 
 
 def _champion_scores(

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from fti_assets.core.names import TableName
 from fti_assets.errors import DamagedError, NotMaterializedError
 from fti_assets.orchestration.resources import Stores
 from fti_assets.reading import read
+from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.upkeep.expiry import upkeep
 from fti_assets.stores.lake.upkeep.repair import repair
 from fti_assets.stores.lake.upkeep.unnamed_files import refuse_only_copies
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import SqliteOnlineStore
-from tests.stores.test_upkeep import NOW, ROWS, put
+from tests.stores.test_upkeep import DATASET, NOW, ROWS, put
 
 
 @pytest.fixture
@@ -203,3 +205,62 @@ def test_what_is_no_whole_catalog_is_said(store: OfflineStore, how: str) -> None
         assert store.catalog.read_bytes() == before
     store.catalog.rename(store.root / "away")
     assert repair(store, {}, above=0).registered == {ROWS: ["a", "b"]}
+
+
+@pytest.mark.parametrize("how", ["of another lake", "new", "of another lake, older"])
+def test_first_rows_of_a_table_beside_another_catalogs_files_are_refused(
+    store: OfflineStore, tmp_path: Path, how: str
+) -> None:
+    other, others = OfflineStore(tmp_path / "other"), TableName("features", "others_v1")
+    if how == "of another lake, older":
+        with other.connect() as lake:
+            put(lake, 1, table=others)
+    with store.connect() as lake:
+        put(lake, 1, "ab")
+    if how == "of another lake":
+        with other.connect() as lake:
+            put(lake, 1, table=others)
+    lose(store, "gone")
+    with store.lock():
+        if how == "new":
+            store.put_catalog(store.new_catalog())
+        else:
+            shutil.copy(other.catalog, store.catalog)
+    before = of_data(store)
+    sign = "names 2 files that are not there" if how == "of another lake, older" else "was written before this catalog"
+    with store.connect() as lake:
+        with pytest.raises(DamagedError, match=rf"does not know features.rows_v1.* 2 files.*{sign}.*fti lake repair"):
+            put(lake, 2, "c")
+        assert of_data(store) == before
+        put(lake, 1, table=DATASET)  # of which nothing is there
+    assert repair(store, {}, above=0).registered == {ROWS: ["a", "b"]}
+    with store.connect() as lake:
+        put(lake, 2, "c")
+        assert list(lake.ledger(ROWS)) == ["a", "b", "c"]
+
+
+def test_what_repair_left_out_can_be_written_again(store: OfflineStore) -> None:
+    with store.connect() as lake:
+        put(lake, 1, "a", table=DATASET)
+    lose(store, "gone")
+    assert list(repair(store, {}, above=0).left_out) == [DATASET]
+    with store.connect() as lake:
+        put(lake, 1, "a", table=DATASET)
+        assert list(lake.ledger(DATASET)) == ["a"]
+
+
+def test_first_rows_follow_those_of_a_killed_writer(store: OfflineStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with store.connect() as lake:
+        with monkeypatch.context() as patch:
+            patch.setattr(Lake, "sync_new_files", fail)
+            with pytest.raises(KeyboardInterrupt):
+                put(lake, 1)
+        left = next((store.root / "data").rglob("_partition=a"))
+        if not list(left.iterdir()):  # rolled back, as a killed writer cannot
+            now = int(time.time() * 1000)
+            (left / f"ducklake-{now >> 16:08x}-{now & 0xFFFF:04x}-7000-8000-000000000000.parquet").touch()
+        put(lake, 1)
+        assert list(lake.ledger(ROWS)) == ["a", "b"]

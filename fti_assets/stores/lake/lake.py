@@ -19,6 +19,7 @@ from fti_assets.stores.lake.current_files import not_files
 from fti_assets.stores.lake.damage import give_up, unreadable_files
 from fti_assets.stores.lake.one_snapshot import OneSnapshot
 from fti_assets.stores.lake.reader import LakeReader
+from fti_assets.stores.lake.strange_files import refuse_strange_files
 from fti_assets.stores.lake.tables.earlier_types import unchanged
 from fti_assets.stores.lake.tables.schema import fit, refuse_other_schema, settle
 
@@ -121,8 +122,11 @@ class Lake(LakeReader):
             extra: what else the commit says.
 
         Raises:
+            DamagedError: the catalog does not know the table, and another one's files of it are there.
             StoreError: the commit failed; the old rows are still there.
         """
+        if not old:
+            refuse_strange_files(self, table)
         # Only files of replaced partitions may be given up: nothing is lost, since their rows are about to be written.
         replaced = [key for key in changed if key in old]
         damaged = {file.partition for file in not_files(self, table, replaced)} if replaced else set()

@@ -24,11 +24,11 @@ from fti_assets.stores.lake.catalog import skip_snapshots
 from fti_assets.stores.lake.connection import is_without_tables, lake_connection
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.lake.strange_files import REPAIR
 from fti_assets.stores.lake.tables.schema import fit, settled_rows
 from fti_assets.stores.lake.upkeep.unnamed_files import file_sizes
 
 _DELETIONS = "-delete.parquet"
-_REPAIR = "repair the lake from its files"
 _MANIFEST = "its manifest was in the catalog, which is lost"
 
 
@@ -93,7 +93,8 @@ def repair(store: OfflineStore, recorded: Recorded, *, above: int) -> RepairRepo
 
 
 def _repaired(lake: Lake, recorded: Recorded, above: int, *, new_catalog: bool) -> RepairReport:
-    skip_snapshots(lake, above, message=_REPAIR)
+    # A snapshot that says so: what is left out may be materialized again beside its old files.
+    skip_snapshots(lake, max(above, lake.snapshot()) if new_catalog else above, message=REPAIR)
     registered: dict[TableName, Sequence[str]] = {}
     left_out: dict[TableName, Mapping[str, str]] = {}
     for table, by_partition in _unnamed(lake).items():
@@ -105,6 +106,8 @@ def _repaired(lake: Lake, recorded: Recorded, above: int, *, new_catalog: bool) 
             reasons |= dict.fromkeys(results, str(error))
         if reasons:
             left_out[table] = reasons
+    if left_out and not registered and not new_catalog:
+        skip_snapshots(lake, lake.snapshot(), message=REPAIR)
     return RepairReport(new_catalog, registered, left_out)
 
 
@@ -229,7 +232,7 @@ def _register_alike(lake: Lake, table: TableName, files_by_partition: Mapping[st
     execute(f"CREATE OR REPLACE TEMP VIEW {staged} AS FROM {settled or rows}")
     written = [files.record for files in files_by_partition.values()]
     rewritten = [partition for partition, files in files_by_partition.items() if files.rewritten or settled is not None]
-    with lake.transaction(table, written, old=old, folders=rewritten, message=_REPAIR, extra={}):
+    with lake.transaction(table, written, old=old, folders=rewritten, message=REPAIR, extra={}):
         fit(lake, table, staged)
         if old:
             execute(f"DELETE FROM {table.sql} WHERE {in_partitions(old)}")

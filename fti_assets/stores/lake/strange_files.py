@@ -1,0 +1,64 @@
+"""Files of a table that the catalog does not know and that no writer of this catalog can have left: they are another catalog's.
+
+A writer that was killed over a table's first rows leaves files of an unknown table too. It made them after the catalog was made, whose
+own files are there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from fti_assets.core.names import LEDGER, TILES, TableName
+from fti_assets.errors import DamagedError, listed
+from fti_assets.stores.files import files_under
+from fti_assets.stores.lake.catalog import named_paths
+from fti_assets.stores.lake.current_files import current_files
+from fti_assets.stores.lake.reader import LakeReader
+
+REPAIR = "repair the lake from its files"
+"""The message of a repair's commits: what it left out stays beside the catalog, and is known to be no rows of it."""
+_NAME = re.compile(r"ducklake-([0-9a-f]{8})-([0-9a-f]{4})-7")
+
+
+def refuse_strange_files(lake: LakeReader, table: TableName) -> None:
+    """Refuse the first commit of a table whose folder holds rows of another catalog; the caller holds the writers' lock.
+
+    Raises:
+        DamagedError: it does, so that the catalog is not the one of these files.
+    """
+    if table.schema in (TILES, LEDGER) or lake.has(table):
+        return
+    folder = Path(os.path.realpath(lake.store.root / "data" / table.schema / table.name))
+    files = [file for file in files_under(folder) if file.suffix == ".parquet"] if folder.is_dir() else []
+    if not files:
+        return
+    names = named_paths(lake, Path(os.path.realpath(lake.store.root / "data")))
+    unnamed = [file for file in files if str(file) not in names]
+    if not unnamed or not (sign := _sign_of_another_catalog(lake, unnamed)):
+        return
+    files_named = listed(one.name for one in unnamed)
+    raise DamagedError(
+        f"{lake.store.catalog} does not know {table.full_name}, and {folder} holds {len(unnamed)} files of it: {files_named}. "
+        f"{sign}, so it is not the catalog of these files. Nothing was written. Put the right catalog back, or register the files that "
+        f"are there: fti lake repair --lake {lake.store.root}"
+    )
+
+
+def _sign_of_another_catalog(lake: LakeReader, unnamed: list[Path]) -> str:
+    execute = lake.connection.execute
+    snapshots = execute("SELECT snapshot_id, epoch_ms(snapshot_time), commit_message FROM lake.snapshots()").fetchall()
+    if any(message == REPAIR for _, _, message in snapshots):
+        return ""
+    made_ms = next((int(at) for number, at, _ in snapshots if number == 0), None)  # None when it is expired
+    if made_ms is not None and (older := [file for file in unnamed if (_written_ms(file) or made_ms) < made_ms]):
+        return f"{older[0].name} was written before this catalog was made"
+    absent = [file.path for one in lake.tables() for file in current_files(lake, one) if not os.path.exists(file.path)]
+    return f"The catalog names {len(absent)} files that are not there, such as {min(absent)}" if absent else ""
+
+
+def _written_ms(file: Path) -> int | None:
+    """When DuckLake wrote a file, in milliseconds since 1970, by the UUID in its name."""
+    match = _NAME.match(file.name)
+    return None if match is None else int(match[1] + match[2], 16)

@@ -143,7 +143,9 @@ def ledger(location: Location) -> dict[str, Any]:
 def test_steps_share_a_process_unless_the_run_asks(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(SYSTEM.parent)  # where another process finds it
     job = dg.reconstructable(load(SYSTEM).daily_job)
-    asked = {"execution": {"config": {"multiprocess": {"max_concurrent": 1}}}}
+    # From a server that has imported Dagster: two processes that each begin anew would import it twice.
+    server = {"forkserver": {"preload_modules": ["fti_assets.definitions", "dagster"]}}
+    asked = {"execution": {"config": {"multiprocess": {"max_concurrent": 1, "start_method": server}}}}
     processes = []
     for config in ({}, asked):
         tags = {"dagster/partition": "2024-01-03"}

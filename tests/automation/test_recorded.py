@@ -336,19 +336,29 @@ def check(system: System, tmp_path: Path) -> list[str]:
     return ["lake", "check", "-f", str(tmp_path / "system.py")]
 
 
-@pytest.mark.parametrize("place", PLACES)
+def put(files: dict[Path, bytes]) -> None:
+    """Put a database and its journal where they were, as a machine that stopped left them."""
+    for path, content in files.items():
+        path.write_bytes(content)
+        path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
+
+
 def test_flipped_bit_in_journal_of_catalog_is_told(
-    system: System, check: list[str], capsys: pytest.CaptureFixture[str], place: str
+    system: System, check: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     system.run(1, whole_things)
-    journal = system.store.catalog.with_name("catalog.sqlite-wal")
-    with killed_writers(system.store.catalog):
+    catalog, journal = system.store.catalog, system.store.catalog.with_name("catalog.sqlite-wal")
+    with killed_writers(catalog):
         system.run(2, whole_things)
-    flip(journal, PLACES[place])
-    assert int(fti.read(whole_things, stores=system.stores)["number"].iloc[0]) == 1  # SQLite says nothing
-    assert (system.lost(), system.keep()) == (["features.whole_things_v1 all"], False)
-    assert main(check) == 1
-    assert "lacks what Dagster recorded of 1 partitions" in capsys.readouterr().err
+    left = {path: path.read_bytes() for path in (catalog, journal)}
+    for place in PLACES.values():
+        put(left)
+        flip(journal, place)
+        assert int(fti.read(whole_things, stores=system.stores)["number"].iloc[0]) == 1  # SQLite says nothing
+        assert system.lost() == ["features.whole_things_v1 all"]
+        assert main(check) == 1
+        assert "lacks what Dagster recorded of 1 partitions" in capsys.readouterr().err
+    assert not system.keep()
     assert main(["lake", "repair", "--lake", str(system.store.root)]) == 0
     assert int(fti.read(whole_things, stores=system.stores)["number"].iloc[0]) == 2
     assert (system.lost(), system.keep(), main(check)) == ([], True, 0)
@@ -360,32 +370,30 @@ def served(system: System) -> int:
     return int(str(winner.values[0]))
 
 
-@pytest.mark.parametrize("place", [*PLACES, "an older copy"])
 def test_a_namespace_that_lost_its_newest_load_is_told(
-    system: System,
-    check: list[str],
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    place: str,
+    system: System, check: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     system.run(1, served_things)
     assert main(check) == 0
     file = tmp_path / "online" / "served_things_v1.sqlite"
-    copy = file.read_bytes()
+    journal, copy = file.with_name(f"{file.name}-wal"), file.read_bytes()
     with killed_writers(file):
         system.run(2, served_things)
-    if place in PLACES:
-        flip(file.with_name(f"{file.name}-wal"), PLACES[place])
-    else:
-        file.with_name(f"{file.name}-wal").unlink()
-        file.write_bytes(copy)
-    assert served(system) == 1  # SQLite says nothing
-    capsys.readouterr()
-    assert main(check) == 1
-    said = capsys.readouterr()
-    assert "warning: the online namespace of served_things_v1" in said.err
-    assert "Materialize served_things_v1 again" in said.err
-    assert "every partition is as Dagster recorded it" in said.out
+    left = {path: path.read_bytes() for path in (file, journal)}
+    for place in [*PLACES.values(), None]:
+        put(left)
+        if place is not None:
+            flip(journal, place)
+        else:  # an older copy
+            journal.unlink()
+            file.write_bytes(copy)
+        assert served(system) == 1  # SQLite says nothing
+        capsys.readouterr()
+        assert main(check) == 1
+        said = capsys.readouterr()
+        assert "warning: the online namespace of served_things_v1" in said.err
+        assert "Materialize served_things_v1 again" in said.err
+        assert "every partition is as Dagster recorded it" in said.out
     assert system.keep()
     assert "Materialize served_things_v1 again" in capsys.readouterr().err  # where Dagster logs to
     system.run(2, served_things)

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import time
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.upkeep.expiry import upkeep
 from fti_assets.stores.lake.upkeep.repair import repair
-from fti_assets.stores.lake.upkeep.unnamed_files import refuse_only_copies
+from fti_assets.stores.lake.upkeep.unnamed_files import refuse_only_copies, refuse_to_delete_most
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import SqliteOnlineStore
 from tests.stores.test_upkeep import DATASET, NOW, ROWS, put
@@ -264,3 +265,17 @@ def test_first_rows_follow_those_of_a_killed_writer(store: OfflineStore, monkeyp
             (left / f"ducklake-{now >> 16:08x}-{now & 0xFFFF:04x}-7000-8000-000000000000.parquet").touch()
         put(lake, 1)
         assert list(lake.ledger(ROWS)) == ["a", "b"]
+
+
+def test_copies_of_stored_rows_are_no_sign_of_an_old_catalog(store: OfflineStore) -> None:
+    with store.connect() as lake:
+        put(lake, 1)
+        (file,) = (store.root / "data").rglob("_partition=a/*.parquet")
+        for number in range(5):
+            shutil.copy(file, file.with_name(f"left{number}.parquet"))
+        file.with_name("half.parquet").write_bytes(file.read_bytes()[:-40])
+        file.with_name("begun.parquet").touch()
+        refuse_to_delete_most(lake, older_than=timedelta(0))
+        put(lake, 2, "a")  # the rows of the copies are in the lake no more
+        with pytest.raises(DamagedError, match=r"names 3 files .* 5 more.*old one"):
+            refuse_to_delete_most(lake, older_than=timedelta(0))

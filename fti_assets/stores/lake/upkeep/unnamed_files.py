@@ -15,12 +15,18 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote
 
-from fti_assets.core.names import LEDGER, PARTITION, TILES, TableName
+import duckdb
+
+from fti_assets.core.names import LEDGER, PARTITION, TILES, TableName, in_partitions
+from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import DamagedError, StoreError, listed
+from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import files_under, readable, reason
 from fti_assets.stores.lake.catalog import named_paths
 from fti_assets.stores.lake.current_files import current_files
 from fti_assets.stores.lake.lake import Lake
+
+_END = b"PAR1"  # a Parquet file is written from its beginning to its end
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ def refuse_to_delete_most(lake: Lake, *, older_than: timedelta) -> None:
     """Raise an error if most of a lake is in files of that age that its catalog does not name; the caller holds the writers' lock.
 
     Killed writers leave little. A catalog that was put back from an old copy, or lost its newest commits, leaves the only
-    copy of the rows.
+    copy of the rows. A file whose rows are all stored in its partition is none, nor is one that was cut off while it was written.
 
     Raises:
         DamagedError: it is so.
@@ -75,6 +81,9 @@ def refuse_to_delete_most(lake: Lake, *, older_than: timedelta) -> None:
     rows = _old_parquet(sizes, older_than)
     named, unnamed = sum(sizes.named.values()), sum(rows.values())
     # By bytes and by number: one large file of a killed writer is no sign of an old catalog.
+    if unnamed > named and len(rows) > len(sizes.named):
+        rows = {file: size for file, size in rows.items() if not _is_no_only_copy(lake, file)}
+        unnamed = sum(rows.values())
     if unnamed > named and len(rows) > len(sizes.named):
         raise DamagedError(
             f"{lake.store.catalog} names {len(sizes.named)} files of {named} bytes, and {lake.store.root / 'data'} holds {len(rows)} "
@@ -177,6 +186,28 @@ def _table_and_partition(lake: Lake, file: Path) -> tuple[TableName, str | None]
             key = unquote(folder.removeprefix(f"{PARTITION}=")) if folder.startswith(f"{PARTITION}=") else None
             return TableName(schema, name), key
     return None
+
+
+def _is_no_only_copy(lake: Lake, file: Path) -> bool:
+    """Whether a file was cut off, or the current rows of its partition hold each of its rows as often as it does."""
+    check_file(file, "move it away")
+    with readable(file), file.open("rb") as opened:
+        opened.seek(-min(len(_END), file.stat().st_size), os.SEEK_END)
+        if opened.read() != _END:
+            return True
+    table, partition = _table_and_partition(lake, file) or (None, None)
+    if table is None or partition is None or not lake.has(table):
+        return False
+    columns = lake.types(table)
+    names, rows = ", ".join(map(quoted, columns)), f"read_parquet({literal(str(file))}, hive_partitioning => false)"
+    stored = f"SELECT {names} FROM {table.sql} WHERE {in_partitions([partition])}"
+    execute = lake.connection.execute
+    try:
+        if {name for name, *_ in execute(f"DESCRIBE FROM {rows}").fetchall()} - {PARTITION} != {*columns}:
+            return False
+        return not execute(f"(SELECT {names} FROM {rows}) EXCEPT ALL ({stored}) LIMIT 1").fetchall()
+    except duckdb.Error:  # damaged
+        return False
 
 
 def _old_parquet(sizes: FileSizes, age: timedelta) -> dict[Path, int]:

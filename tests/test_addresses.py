@@ -54,6 +54,12 @@ NONE = [  # no addresses that a library can read, in which there is a password n
     "redis://127.0.0.1:1/s3cret/0",
     "redis://127.0.0.1:1/0/s3cret?db=1",
     "rediss://127.0.0.1:1/s3cret#0",
+    "redis://ann:12?s3cret@h:1/0",
+    "redis://ann:a@b?s3cret@h:1/0",
+    "redis://127.0.0.1:1/0?prefix=a;password=s3cret",
+    "redis://h:1/0#password=a@s3cret",
+    "redis://h:a?s3cret/0",
+    "redis://a#s3cret@h:1/0",
 ]
 OTHERS = [
     "s3://key:s3cret@bucket/x",
@@ -64,6 +70,25 @@ OTHERS = [
     "host=127.0.0.1 port=1 password=s3cret",
     "host=127.0.0.1 port=1 password='s3cret \\' t' sslpassword = s3cret",
     "https://h/x?X-Amz-Signature=s3cret",
+    "https://ann:12?s3cret@h:1/x",
+    "postgresql://ann:12?s3cret@h:1/d",
+    "s3://key:12?s3cret@bucket/x",
+    "https://ann:x/s3cret@h:1/x",
+    'host=h password="s3cret"',
+    'host=h password="a s3cret"',
+    "host=h password='a s3cret",
+    "host=h password=a\\ s3cret",
+    "host=h password=a,s3cret",
+    "host=h pwd=s3cret",
+    "host=h apikey=s3cret",
+    "jdbc:postgresql://h/d?user=ann&password=a@s3cret",
+]
+MISTYPED = [
+    " redis://ann:s3cret@h",
+    "\tredis://ann:s3cret@h:1/0",
+    "redis:ann:s3cret@h",
+    "'redis://ann:s3cret@h:1/0'",
+    "jdbc:postgresql://ann:s3cret@h:1/d",
 ]
 
 
@@ -75,7 +100,7 @@ def said_of(call: Callable[[], object]) -> str:
     return "\n".join(line for line in lines if not line.startswith("  "))
 
 
-@pytest.mark.parametrize("address", [*REDIS, *NONE, *OTHERS])
+@pytest.mark.parametrize("address", [*REDIS, *NONE, *OTHERS, *MISTYPED])
 def test_no_secret_is_shown_or_left_in_a_text(address: str) -> None:
     assert "s3cret" not in shown(address)
     assert shown(shown(address)) == shown(address)
@@ -101,7 +126,7 @@ def test_an_address_without_secrets_is_shown_as_it_is(plain: str) -> None:
     assert list(secrets_of(plain)) == []
 
 
-@pytest.mark.parametrize("address", [*REDIS, *NONE, *OTHERS])
+@pytest.mark.parametrize("address", [*REDIS, *NONE, *OTHERS, *MISTYPED])
 @pytest.mark.parametrize("name", ["lake", "models", "online"])
 def test_stores_show_no_secret_however_they_are_shown(name: str, address: str) -> None:
     stores = fti.Stores(**{name: address})
@@ -183,6 +208,14 @@ def test_an_address_is_no_folder(address: str) -> None:
     for make in (OfflineStore, ModelStore, online_store):
         said = said_of(lambda make=make: make(address))  # type: ignore[misc]
         assert "store cannot lie at" in said
+        assert "s3cret" not in said
+
+
+@pytest.mark.parametrize("address", MISTYPED)
+def test_a_mistyped_address_is_no_folder_either(address: str) -> None:
+    for make in (OfflineStore, ModelStore, online_store):
+        said = said_of(lambda make=make: make(address))  # type: ignore[misc]
+        assert "looks like a mistyped address" in said
         assert "s3cret" not in said
 
 

@@ -11,23 +11,31 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 _NUMBER = r"\d+(\.\d+)?"
+_NAME = r"[^;&=@]*"
 _HARMLESS = {
-    "prefix": r".*",
+    "prefix": _NAME,
     "db": r"\d+",
     "socket_timeout": _NUMBER,
     "socket_connect_timeout": _NUMBER,
     "sslmode": r"[a-z-]+",
     "connect_timeout": _NUMBER,
-    "application_name": r".*",
+    "application_name": _NAME,
 }
 """The options of a URL that are shown, each where it is what it should be; any other may hold a password or a signature."""
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}[^\s'\"]*")
 _START = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}")
-_PAIR = re.compile(
-    r"(?i)\b((?:[\w-]*(?:password|passwd|secret|token|signature|credential|access_key)[\w-]*|scram_\w+_key)\s*=\s*)"
-    r"('(?:[^'\\]|\\.)*'|[^\s&'\",;]+)"
+_WITHOUT_SLASHES = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:)([^/\\].*@.*)", re.DOTALL)
+"""An address whose slashes were forgotten, ``redis:ann:pw@host``."""
+_SECRET_NAME = (
+    r"\b((?:[\w-]*(?:password|passwd|passphrase|pwd|secret|token|signature|credential|access_key|api[_-]?key)[\w-]*"
+    r"|scram_\w+_key)\s*=\s*)"
 )
+_QUOTED = r"""'(?:[^'\\]|\\.)*(?:'|$)|"(?:[^"\\]|\\.)*(?:"|$)"""
+_PAIR = re.compile(rf"(?si){_SECRET_NAME}({_QUOTED}|(?:\\.|[^\s&'\",;\\])+)")
+"""A secret in a text, where what comes after it may be the text's."""
+_WHOLE_PAIR = re.compile(rf"(?si){_SECRET_NAME}((?:{_QUOTED})\S*|(?:\\.|\S)+)")
+"""A secret in an address of pairs, which ends at a space that is not escaped."""
 _REDIS = ("redis:", "rediss:")
 _LONE_USERS = ("postgres:", "postgresql:", "ssh:", "sftp:")
 _SHORTEST = 3
@@ -51,8 +59,14 @@ def shown(address: object) -> str:
     >>> shown("host=db user=ann password='p w'")
     'host=db user=ann password=***'
     """
-    text = str(address)
-    return _PAIR.sub(r"\1***", text) if _START.match(text) is None else _shown_url(text)
+    text = str(address).lstrip()
+    if _START.match(text) is not None:
+        return _shown_url(text)
+    if (match := _WITHOUT_SLASHES.match(text)) is not None:
+        return f"{match[1]}***"
+    if _URL.search(text) is None:
+        return _WHOLE_PAIR.sub(r"\1***", str(address))
+    return _WHOLE_PAIR.sub(r"\1***", _URL.sub(lambda url: _shown_url(url[0]), text))
 
 
 def scrubbed(text: str, secrets: Iterable[str] = ()) -> str:
@@ -68,10 +82,15 @@ def scrubbed(text: str, secrets: Iterable[str] = ()) -> str:
 
 def secrets_of(address: object) -> Iterator[str]:
     """The secrets of an address, as they are written and as they are meant."""
-    text = str(address)
-    for _, value in _PAIR.findall(text):
-        yield value.strip("'")
+    text = str(address).lstrip()
+    for _, value in [*_WHOLE_PAIR.findall(text), *_PAIR.findall(text)]:
+        yield value
+        yield value.strip("'\"")
+        yield re.sub(r"\\(.)", r"\1", value.strip("'\""))
     if _START.match(text) is None:
+        if (match := _WITHOUT_SLASHES.match(text)) is not None:
+            yield match[2]
+            yield match[2].rpartition("@")[0].rpartition(":")[2]
         return
     start, credentials, location = _split(text)
     user, _, password = credentials.partition(":")
@@ -135,16 +154,26 @@ def _split(url: str) -> tuple[str, str, str]:
     assert start is not None
     after = url[start.end() :]
     host = re.split(r"[/?#]", after, maxsplit=1)[0]
+    within = re.split(r"\?(?=[^?@]*=)", after, maxsplit=1)[0]  # without the options
+    if start[0].startswith("http") and "@" not in within.partition("?")[2]:
+        within = host if "@" in host else "" if host.rpartition(":")[2].isdecimal() else within  # a path may have an @
     if "@" in host:
-        credentials, _, host = host.rpartition("@")
+        credentials = within.rpartition("@")[0]
         return start[0], credentials, after[len(credentials) + 1 :]
     name, colon, port = host.rpartition(":")
-    within = after if not port.isdecimal() else "" if start[0].startswith("http") else re.split(r"[?]", after)[0]
+    ends_early = after[len(host) : len(host) + 1] in ("?", "#")
+    if not colon and "@" in within and (ends_early or start[0].startswith(_REDIS)):
+        credentials = within.rpartition("@")[0]
+        return start[0], credentials, after[len(credentials) + 1 :]
     if not colon or "]" in port or (port.isdecimal() and "@" not in within):
         return start[0], "", after
     if "@" in within:
         credentials = within.rpartition("@")[0]
+        if "=" in credentials.partition("#")[2]:  # what stands after the @ may be a password's end, and no host
+            return start[0], f":{after[len(name) + 1 :]}", name
         return start[0], credentials, after[len(credentials) + 1 :]
+    if ends_early and not port.isdecimal():
+        return start[0], f":{within[len(name) + 1 :]}", name + after[len(within) :]
     return start[0], f":{port}", name + after[len(host) :]
 
 

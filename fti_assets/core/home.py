@@ -33,11 +33,11 @@ def folder_of(location: str | Path, *, what: str, instead: str = "a folder") -> 
         raise StoreError(f"the {what} store cannot lie at a path with a NUL character in it: name {instead}")
     if not isinstance(location, str):
         return Path(location)
-    if is_address(location) or shown(location) != location:
-        raise StoreError(f"the {what} store cannot lie at {shown(location)}: name {instead}")
-    if is_address(location.strip(" \t\r\n'\"")) or _CREDENTIALS.search(location):
+    if not is_address(location) and (is_address(location.strip(" \t\r\n'\"")) or _CREDENTIALS.search(location)):
         raise StoreError(
             f"the {what} store is named by text that looks like a mistyped address, which is not shown since it may hold a password: "
             f"write it without blanks and quotes around it and with '://', or name {instead}"
         )
+    if is_address(location) or shown(location) != location:
+        raise StoreError(f"the {what} store cannot lie at {shown(location)}: name {instead}")
     return Path(location)

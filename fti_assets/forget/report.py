@@ -202,10 +202,10 @@ def _search(done: Forgotten) -> Iterator[str]:
             "no Parquet file, and forget it again"
         )
     if not (done.expired.holding or done.expired.unreadable):
-        yield (
-            f"no file of the lake's data holds it: {done.expired.searched} were searched; what else lies in the lake's folder, such as "
-            "copies and backups, was not"
-        )
+        yield f"no file under {done.expired.folder} holds it: {done.expired.searched} were searched, and nothing outside of it"
+    if done.expired.beside:
+        number = len(done.expired.beside)
+        yield f"files beside it, which were not searched: {number} ({listed(done.expired.beside)}); look whether they hold it"
 
 
 def _rows(occurrences: Occurrences) -> str:

@@ -328,8 +328,9 @@ def test_nothing_of_a_killed_writer_or_forget_holds_it(
         done = forget_in(stores, group, {column: ANN}, expire=True)
         assert done.expired is not None
         assert (done.expired.holding, done.expired.unreadable) == ((), ())
-        searched = f"no file of the lake's data holds it: {done.expired.searched} were searched; what else lies in the lake's folder"
+        searched = f"no file under {home / 'lake' / 'data'} holds it: {done.expired.searched} were searched, and nothing outside of it"
         assert searched in as_text(done)
+        assert done.expired.beside == ()
     files = sorted((home / "lake" / "data").rglob("*.parquet"))
     assert len(files) == done.expired.searched > 0
     for file in files:
@@ -399,6 +400,17 @@ def test_a_file_that_holds_it_still_is_found(stores: fti.Stores, home: Path, mon
     assert done.expired is not None
     assert done.expired.holding == (str(left),)
     assert "files that hold it still" in as_text(done)
+
+
+def test_files_beside_the_data_are_named_and_not_searched(stores: fti.Stores, home: Path) -> None:
+    left = [home / "lake" / "loose.parquet", home / "lake" / "rejected" / "members_v1" / "by_hand.parquet"]
+    for file in left:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame({"person": [ANN]}).to_parquet(file)
+    done = forget_in(stores, expire=True)
+    assert done.expired is not None
+    assert done.expired.beside == tuple(map(str, left))
+    assert f"files beside it, which were not searched: 2 ('{left[0]}' and '{left[1]}')" in as_text(done)
 
 
 def test_a_file_that_cannot_be_searched_is_said(

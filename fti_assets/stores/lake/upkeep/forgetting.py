@@ -32,7 +32,11 @@ class ExpiryReport:
     """Files that no snapshot needs any more."""
     unnamed: int
     """Files of killed writers, which no snapshot named."""
+    folder: str
+    """The folder whose files were searched."""
     searched: int
+    beside: tuple[str, ...]
+    """The files of the lake beside that folder, which were not."""
     holding: tuple[str, ...]
     """The files that hold the rows still."""
     unreadable: tuple[str, ...]
@@ -134,7 +138,21 @@ def expire_snapshots(lake: Lake, versions: Sequence[int], predicates: Mapping[Ta
                     holding += [str(file)] if _holds(lake, file, predicate) else []
                 except (duckdb.Error, DamagedError):
                     unreadable.append(str(file))
-    return ExpiryReport(deleted, unnamed, searched, tuple(holding), tuple(unreadable))
+        folder, beside = str(lake.store.root / "data"), tuple(_files_beside(lake))
+    return ExpiryReport(deleted, unnamed, folder, searched, beside, tuple(holding), tuple(unreadable))
+
+
+def _files_beside(lake: Lake) -> list[str]:
+    """The files of a lake that are none of its own: neither data, nor the catalog and lock, nor rows that were kept aside."""
+    store = lake.store
+    own = (store.catalog.name, "catalog.new", "lake.lock")
+    return sorted(
+        str(file)
+        for file in files_under(store.root)
+        if file.relative_to(store.root).parts[0] != "data"
+        and not (file.parent == store.root and file.name.startswith(own))
+        and not (file.is_relative_to(store.rejected) and file.suffix in (".jsonl", ".tmp"))
+    )
 
 
 def unnamed_files_holding(lake: Lake, predicates: Mapping[TableName, str]) -> list[str]:

@@ -46,7 +46,7 @@ def check(file: str | None, module: str | None, lake: str | None) -> None:
     system_stores = stores_of(system, lake=lake)
     store, stale, compares = existing_store(system_stores), {}, True
     with store.connect() as opened:
-        with store.lock():
+        with store.lock_if_writable():
             sizes, missing = file_sizes(opened), missing_files(opened)
         click.echo(
             f"{store.root}: snapshot {opened.snapshot()}, {len(sizes.named)} files, {len(sizes.unnamed)} more that no snapshot names"

@@ -15,6 +15,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import fti_assets as fti
+from fti_assets.cli.commands import main
 from fti_assets.errors import StoreError
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.models.store import ModelStore
@@ -93,6 +94,20 @@ def load(home: Path) -> fti.Predictor:
     return fti.Predictor.load("likes", models=home / "models", online=home / "online")
 
 
+SYSTEM = """
+import fti_assets as fti
+import pandas as pd
+
+
+@fti.feature_group(keys=["id"])
+def people() -> pd.DataFrame:
+    return pd.DataFrame()
+
+
+defs = fti.build_definitions([people], resources={{"fti": fti.Stores(lake="{home}/lake", online="{home}/online")}})
+"""
+
+
 def contents(home: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
 
@@ -102,6 +117,19 @@ def test_a_read_only_lake_is_read(home: Path) -> None:
     with read_only(home):
         assert len(fti.read(people, stores=stores_in(home))) == 100
         assert len(fti.read(liking.spine, stores=stores_in(home), at="2030-01-01")) == 100
+    assert contents(home) == before
+
+
+def test_a_read_only_lake_is_checked(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "system.py").write_text(SYSTEM.format(home=str(home)))
+    (home / "lake" / "lake.lock").unlink()
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    before = contents(home)
+    with read_only(home):
+        assert main(["lake", "check", "-f", str(home / "system.py")]) == 0
+    assert "files, 0 more that no snapshot names" in capsys.readouterr().out
     assert contents(home) == before
 
 

@@ -96,6 +96,15 @@ class LakeFolder:
         with locked(self.root / "lake.lock", timeout=_LOCK_TIMEOUT_S):
             yield
 
+    @contextmanager
+    def lock_if_writable(self) -> Iterator[None]:
+        """Keep this process's view free of half-made files: hold the writers' lock, unless the folder cannot be written."""
+        if not may_write(self.root):
+            yield  # a lock cannot be made there
+            return
+        with self.lock():
+            yield
+
     def create(self) -> None:
         """Make the catalog once, whole or not at all."""
         if self.exists():

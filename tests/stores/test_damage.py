@@ -228,3 +228,29 @@ def test_a_full_disk_is_not_taken_for_damage(store: OfflineStore, said: str) -> 
         write()
     assert raised.value.__cause__ is error
     assert not isinstance(raised.value, DamagedError)
+
+
+def elsewhere(file: Path) -> None:
+    """Its rows say that they are another partition's: a few flipped bytes."""
+    held = file.read_bytes()
+    partition = file.parent.name.removeprefix("_partition=").encode()
+    there = held.replace(b"\x01\x00\x00\x00" + partition, b"\x01\x00\x00\x00z")
+    assert there != held
+    file.write_bytes(there)
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["the same rows", "others"])
+@pytest.mark.parametrize("kind", ["flipped", "of another partition"])
+def test_rows_under_another_partition_are_replaced(store: OfflineStore, kind: str, number: int) -> None:
+    with store.connect() as lake:
+        put(lake, 1, "abc")
+    if kind == "flipped":
+        elsewhere(file_of(store, "b"))
+    else:  # a wrong restore
+        file_of(store, "b").write_bytes(file_of(store, "c").read_bytes())
+    with store.connect() as lake:
+        assert not of(lake, "b")
+        put(lake, number, "b")
+    with store.connect() as lake:
+        assert [of(lake, key) for key in "abc"] == [{1}, {number}, {1}]
+        assert len(content(lake, lake.snapshot())) == 30

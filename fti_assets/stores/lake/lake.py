@@ -12,7 +12,7 @@ import duckdb
 from fti_assets.core import clock
 from fti_assets.core.names import PARTITION, Commit, PartitionRecord, TableName, in_partitions
 from fti_assets.core.sql import quoted
-from fti_assets.errors import StoreError
+from fti_assets.errors import StoreError, listed
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.lake.catalog import put_columns
 from fti_assets.stores.lake.current_files import not_files
@@ -22,6 +22,10 @@ from fti_assets.stores.lake.reader import LakeReader
 from fti_assets.stores.lake.strange_files import refuse_strange_files
 from fti_assets.stores.lake.tables.earlier_types import unchanged
 from fti_assets.stores.lake.tables.schema import fit, refuse_other_schema, settle
+
+
+class _OtherRowsError(StoreError):
+    """The files of some partitions do not hold as many rows of them as were committed."""
 
 
 class Lake(LakeReader):
@@ -104,7 +108,7 @@ class Lake(LakeReader):
         changed: Sequence[str],
         written: Sequence[PartitionRecord],
         *,
-        old: Collection[str],
+        old: Mapping[str, PartitionRecord],
         message: str,
         extra: Mapping[str, object],
     ) -> Commit:
@@ -117,7 +121,7 @@ class Lake(LakeReader):
             staged: a temporary table of this connection with the new rows and their ``_partition``.
             changed: the partitions whose rows are replaced.
             written: the ledger's new records.
-            old: the partitions among them that the ledger has; the others have no rows to delete.
+            old: the ledger's records of those among them that it has; the others have no rows to delete.
             message: the commit's message.
             extra: what else the commit says.
 
@@ -131,15 +135,20 @@ class Lake(LakeReader):
         replaced = [key for key in changed if key in old]
         damaged = {file.partition for file in not_files(self, table, replaced)} if replaced else set()
         until = self.snapshot() if damaged else None
-        try:
-            self._write(table, staged, changed, written, replaced, damaged, old=old, message=message, extra=extra)
-        except StoreError:
-            unreadable = {file.partition for file in unreadable_files(self, table, replaced)} if replaced else set()
-            if unreadable == damaged:
-                raise
+        while True:
+            try:
+                self._write(table, staged, changed, written, replaced, damaged, old=old, message=message, extra=extra)
+                break
+            except _OtherRowsError:
+                more = self._with_other_rows(table, old, replaced)
+                if more <= damaged:
+                    raise
+            except StoreError:
+                more = {file.partition for file in unreadable_files(self, table, replaced)} if replaced else set()
+                if more <= damaged:
+                    raise
             # A partition is given up whole: with some of its files it would be neither the old rows nor the new.
-            damaged, until = unreadable, self.snapshot()
-            self._write(table, staged, changed, written, replaced, damaged, old=old, message=message, extra=extra)
+            damaged, until = damaged | more, self.snapshot()
         if until is not None:
             give_up(self, table, sorted(damaged), until=until)
             self._last = None  # its snapshot still names the damaged files
@@ -159,7 +168,7 @@ class Lake(LakeReader):
         replaced: Sequence[str],
         damaged: Collection[str] = (),
         *,
-        old: Collection[str],
+        old: Mapping[str, PartitionRecord],
         message: str,
         extra: Mapping[str, object],
     ) -> None:
@@ -170,11 +179,28 @@ class Lake(LakeReader):
             # Deleting a whole partition drops its files; with any other condition DuckLake would write files of
             # deletions.
             if readable := [key for key in replaced if key not in damaged]:
-                execute(f"DELETE FROM {table.sql} WHERE {in_partitions(readable)}")
+                [(deleted,)] = execute(f"DELETE FROM {table.sql} WHERE {in_partitions(readable)}").fetchall()
+                expected = sum(old[key].rows for key in readable)
+                if deleted != expected:
+                    # A file that says of its rows that they are another partition's would keep them for good.
+                    raise _OtherRowsError(
+                        f"{table.full_name} {listed(readable)} holds {deleted} rows where {expected} were committed; nothing was changed"
+                    )
             if changed:
                 execute(
                     f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(staged)} WHERE {in_partitions(changed)}"
                 )
+
+    def _with_other_rows(
+        self, table: TableName, old: Mapping[str, PartitionRecord], partitions: Sequence[str]
+    ) -> set[str]:
+        """The partitions of which the files have other numbers of rows than were committed: flipped bytes, or another file in its place."""
+        counts = dict(
+            self.connection.execute(
+                f"SELECT {PARTITION}, count(*) FROM {table.sql} WHERE {in_partitions(partitions)} GROUP BY 1"
+            ).fetchall()
+        )
+        return {key for key in partitions if counts.get(key, 0) != old[key].rows}
 
     def _lost(
         self, table: TableName, types: Mapping[str, str], records: Mapping[str, PartitionRecord], selected: str = "*"

@@ -12,9 +12,9 @@ from pathlib import Path
 import duckdb
 
 from fti_assets.core import clock
-from fti_assets.core.names import PARTITION, Commit, PartitionRecord, TableName
+from fti_assets.core.names import PARTITION, Commit, PartitionRecord, TableName, in_partitions
 from fti_assets.core.sql import literal, quoted
-from fti_assets.errors import DamagedError
+from fti_assets.errors import DamagedError, listed
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import files_under
 from fti_assets.stores.lake.catalog import data_files, narrow_bounds, overwrite_deleted
@@ -83,6 +83,7 @@ def take_out(
             f"WHERE {PARTITION} IN (SELECT unnest(?)) AND ({predicate}) IS NOT TRUE",
             [touched],
         )
+        _refuse_other_rows(lake, table, old)
         contents, splits = lake.contents(staged, touched), _splits(lake, staged, split)
         lake.keep_earlier_hashes(staged, contents, old)
         changed = tuple(partition for partition in touched if contents[partition][0] != old[partition].data_version)
@@ -186,3 +187,22 @@ def _splits(lake: Lake, staged: str, split: str | None) -> dict[str, dict[str, i
         for partition, part, number in rows:
             counts.setdefault(partition, {})[part] = int(number)
     return counts
+
+
+def _refuse_other_rows(lake: Lake, table: TableName, records: Mapping[str, PartitionRecord]) -> None:
+    """Refuse partitions whose files do not hold as many rows as were committed: what they lack would be lost with the old files.
+
+    Raises:
+        DamagedError: it names them.
+    """
+    counts = dict(
+        lake.connection.execute(
+            f"SELECT {PARTITION}, count(*) FROM {table.sql} WHERE {in_partitions(list(records))} GROUP BY 1"
+        ).fetchall()
+    )
+    other = [key for key, record in records.items() if counts.get(key, 0) != record.rows]
+    if other:
+        raise DamagedError(
+            f"{table.full_name} {listed(other)} does not hold the rows that were committed: a file of it was changed, or another one put "
+            "in its place. Materialize it again, then forget"
+        )

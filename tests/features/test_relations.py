@@ -80,6 +80,39 @@ def test_function_may_give_relation_of_any_duckdb_connection(tmp_path: Path, fun
     ]
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT 1 AS k, cast('ten' AS int) AS x FROM range(1)",
+        "SELECT range AS k, cast(if(range = 500000, 'ten', '1') AS int) AS x FROM range(600000)",
+    ],
+    ids=["at once", "late"],
+)
+def test_a_relation_that_fails_is_said_so(tmp_path: Path, query: str) -> None:
+    @fti.feature_group(keys=["k"])
+    def places() -> Any:
+        return duckdb.sql(query)
+
+    with pytest.raises(DataError) as raised:
+        testing.materialize(places, stores=testing.stores_in(tmp_path))
+    assert str(raised.value).startswith(
+        "the relation that places_v1 returned fails when its rows are read: Conversion Error: Could not convert string 'ten' to INT32. "
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "cast"), [("'0101'::BIT", '"x"::VARCHAR'), ("[{'a': '0101'::BIT}]", '"x"::STRUCT(a VARCHAR)[]')]
+)
+def test_bits_of_another_connection_are_refused_by_name(tmp_path: Path, value: str, cast: str) -> None:
+    def places() -> Any:
+        return duckdb.sql(f"SELECT 1 AS k, {value} AS x")
+
+    group = fti.feature_group(keys=["k"])(places)
+    with pytest.raises(DataError, match="places_v1 .*column 'x' is .*BIT.*Cast it to text before") as raised:
+        testing.materialize(group, stores=testing.stores_in(tmp_path))
+    assert cast in str(raised.value)
+
+
 def test_relation_of_closed_connection_is_refused_with_what_to_do(tmp_path: Path) -> None:
     @fti.feature_group(keys=["k"])
     def places() -> Any:

@@ -13,7 +13,7 @@ from fti_assets.core.sql import temporary_name
 from fti_assets.errors import DataError
 from fti_assets.features.rows.object_columns import arrow_table, union_problem, with_objects
 from fti_assets.features.rows.table import Table
-from fti_assets.features.rows.unstorable import no_frame, type_problem
+from fti_assets.features.rows.unstorable import bits_problem, failed_relation, has_bits, no_frame, type_problem
 from fti_assets.stores.duckdb.relations import name_relation
 
 _A_SERIES: Any = {"allow_series": True, "pass_through": True}
@@ -104,7 +104,14 @@ def _on(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation
     try:
         connection.view(name)
     except duckdb.CatalogException:
-        return connection.from_arrow(relation.to_arrow_reader())
+        for column, kind in zip(relation.columns, relation.types, strict=True):
+            if has_bits(kind):
+                raise DataError(bits_problem(column, str(kind), what)) from None
+        try:
+            reader = relation.to_arrow_reader()
+        except duckdb.Error as error:
+            raise DataError(failed_relation(error, what)) from error
+        return connection.from_arrow(reader)
     return relation
 
 

@@ -30,6 +30,7 @@ from fti_assets.features.rows.stored_types import (
     storage_of_iso_text,
     wider_decimal,
 )
+from fti_assets.features.rows.unstorable import failed_relation
 from fti_assets.features.validation.coercion import Coerced, refuse_rounded
 from fti_assets.features.validation.table_validation import RowRule, validate_table
 from fti_assets.stores.duckdb.relations import relation_name
@@ -149,12 +150,17 @@ def typed_copy(
     try:
         connection.execute(f"CREATE TEMP TABLE {quoted(name)} AS {_partitioned(rows, layout, partitions)}")
     except _NOT_HELD as error:
+        if _STREAM in str(error):
+            raise DataError(failed_relation(Exception(str(error).rpartition(_STREAM)[2]), layout.what)) from error
         raise DataError(
             f"{layout.what} has a value that its column's type cannot hold: {str(error).splitlines()[0]}"
         ) from error
     _settle_types(connection, name, types, layout)
     return name, columns
 
+
+_STREAM = "arrow_scan: get_next failed(): IOError: IOError: "
+"""How DuckDB begins an error of another connection's relation, which it reads as a stream."""
 
 # DuckDB has no one error for a failed cast: which of these comes depends on the pair of types.
 _NOT_HELD = (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
+from fti_assets.core.sql import quoted
 from fti_assets.errors import DataError, class_name, excerpt
 
 ACCEPTED = "a pandas, polars or narwhals frame, a pyarrow Table, a DuckDB relation or an fti.Table"
@@ -31,6 +33,37 @@ def type_problem(column: str, kind: object, what: str) -> str:
     casts = [cast for start, cast in _CASTS if shown.lower().startswith(start)]
     hint = f", as in {casts[0].format(name=repr(column))}" if casts else " to numbers, text, times, lists or structs"
     return f"{what} gave a type that cannot be stored: column {column!r} is {shown}. Cast the column before{hint}"
+
+
+def has_bits(kind: Any) -> bool:
+    """Whether a DuckDB type is BIT, or has it inside.
+
+    >>> import duckdb
+    >>> has_bits(duckdb.sqltype("STRUCT(flags BIT)[]")), has_bits(duckdb.sqltype("BLOB"))
+    (True, False)
+    """
+    if kind.id not in ("list", "array", "struct", "map", "union"):
+        return bool(kind.id == "bit")
+    return any(has_bits(child) for name, child in kind.children if (kind.id, name) != ("array", "size"))
+
+
+def bits_problem(column: str, kind: str, what: str) -> str:
+    """What to say of bits in a relation of another connection, which would come as DuckDB's own bytes."""
+    cast = f"{quoted(column)}::{re.sub(r'BIT(?![A-Za-z])', 'VARCHAR', kind)}"
+    return f"{what} gave a type that cannot be stored: column {column!r} is {kind[:80]}. Cast it to text before, as in {excerpt(cast)}"
+
+
+def failed_relation(error: Exception, what: str) -> str:
+    """What to say of a relation that DuckDB computes only when its rows are read, where that fails."""
+    return (
+        f"the relation that {what} returned fails when its rows are read: {first_line(error)}. It is computed after the "
+        "function has returned: mend its SQL"
+    )
+
+
+def first_line(error: Exception) -> str:
+    """DuckDB's first line of an error, without the query that follows it."""
+    return str(error).partition("\n")[0][:1000]
 
 
 def no_frame(result: Any, what: str) -> DataError:

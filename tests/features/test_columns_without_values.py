@@ -145,3 +145,22 @@ def test_a_day_whose_file_is_gone_gets_values(days: Days, tmp_path: Path) -> Non
     file.unlink()
     days.run((1, pa.array(["a"])))
     assert (days.type, days.values()) == ("VARCHAR", ["a", None])
+
+
+@pytest.mark.parametrize("kind", ["object", "float64", "int64", "bool"])
+def test_no_rows_of_any_type_are_stored_first(tmp_path: Path, kind: str) -> None:
+    times = pd.Series(pd.to_datetime(["2024-01-02"]))
+    days = {
+        "2024-01-01": pd.DataFrame({"k": [], "t": [], "v": []}, dtype=kind),
+        "2024-01-02": pd.DataFrame({"k": ["a"], "t": times, "v": ["b"]}),
+    }
+
+    @fti.feature_group(keys=["k"], event_time="t", partitions_def=dg.DailyPartitionsDefinition("2024-01-01"))
+    def things(context: dg.AssetExecutionContext) -> pd.DataFrame:
+        return days[context.partition_key]
+
+    stores = testing.stores_in(tmp_path)
+    for day in days:
+        testing.materialize(things, stores=stores, partition=day)
+    rows = fti.read(things, stores=stores, as_="dicts")
+    assert [(row["k"], row["t"], row["v"]) for row in rows] == [("a", times[0].to_pydatetime(), "b")]

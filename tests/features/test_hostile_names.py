@@ -13,7 +13,7 @@ import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.errors import DataError, DeclarationError
 from fti_assets.features.validation.table_validation import validate_table
-from fti_assets.testing import stores_in
+from fti_assets.testing import materialize, stores_in
 from tests.support.partitions import range_tags
 
 NAMES = ["rowid", "row_number", "s", "j0", "old", "one", "many", "staged", "others", "filename", "file_row_number",
@@ -34,6 +34,27 @@ def test_the_failing_rows_are_the_failing_rows(name: str, by: str) -> None:
 
 DAYS = dg.DailyPartitionsDefinition("2023-12-31", end_date="2024-02-01")
 ALL_DAYS = range_tags("2023-12-31", "2024-01-31")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("\ud800", r"things_v1 gave a column '\\ud800', whose name has half of a character"),
+        (None, r"things_v1 gave a column whose name is missing \((None|nan)\), number 2 of 2: name it in the frame"),
+        (float("nan"), "things_v1 gave a column whose name is missing"),
+        (pd.NaT, "things_v1 gave a column whose name is missing"),
+        (pd.NA, "things_v1 gave a column whose name is missing"),
+    ],
+)
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path, name: Any, message: str) -> None:
+    @fti.feature_group(keys=["k"])
+    def things() -> pd.DataFrame:
+        frame = pd.DataFrame([[1, 2]])
+        frame.columns = pd.Index(["k", name], dtype=object)
+        return frame
+
+    with pytest.raises(DataError, match=message):
+        materialize(things, stores=stores_in(tmp_path))
 
 
 def system_of(name: str) -> tuple[list[Any], Any, Any]:

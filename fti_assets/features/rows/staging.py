@@ -14,7 +14,7 @@ from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import literal, numbered, quoted, temporary_name, timestamp
 from fti_assets.core.times import Partition
 from fti_assets.core.types import SIDES
-from fti_assets.errors import DataError, DeclarationError, one_of
+from fti_assets.errors import DataError, DeclarationError, excerpt, one_of
 from fti_assets.features.rows.duplicates import without_duplicates
 from fti_assets.features.rows.frames import column_names, has_no_columns, relation_of
 from fti_assets.features.rows.layout import IN_PARTITION, NOT_NULL, UNIQUE, Layout
@@ -83,6 +83,7 @@ def stage(
         result = _no_rows(connection, layout)
     names = column_names(result)
     if names is not None:
+        _refuse_no_texts(names, layout)
         refuse_unfit(list(map(str, names)), layout.rename, what=layout.what)
         _refuse_names([layout.rename.get(str(name), name) for name in names], layout)
     relation = renamed(relation_of(connection, result, what=layout.what), layout.rename, what=layout.what)
@@ -150,6 +151,10 @@ def typed_copy(
     try:
         connection.execute(f"CREATE TEMP TABLE {quoted(name)} AS {_partitioned(rows, layout, partitions)}")
     except _NOT_HELD as error:
+        if (own := str(error).partition("\n")[0].removeprefix("Invalid Input Error: ")).startswith(
+            f"{layout.what} gave "
+        ):
+            raise DataError(own) from error
         if _STREAM in str(error):
             raise DataError(failed_relation(Exception(str(error).rpartition(_STREAM)[2]), layout.what)) from error
         raise DataError(
@@ -177,21 +182,23 @@ def _stored(connection: duckdb.DuckDBPyConnection, column: str, kind: Any, layou
         raise DataError(union_problem(column, layout.what))
     if column in layout.times:
         if sql_type in PLACEHOLDER_TYPES:  # a column without values is one of any type
-            other = literal(_no_times(column, sql_type, layout))
-            name = quoted(column)
-            return StoredColumn(
-                "TIMESTAMP", f"CASE WHEN {name} IS NOT NULL THEN error({other}) ELSE NULL::TIMESTAMP END"
-            )
+            return _without_rows(column, sql_type, layout)
         if sql_type == "VARCHAR":
             return storage_of_iso_text(connection, column)
         stored = storage_of(connection, column, kind, layout.types.get(column) or "timestamp")
-        if stored.sql_type not in ("TIMESTAMP", "DATE"):
-            raise DataError(_no_times(column, sql_type, layout))
-        return stored
+        return stored if stored.sql_type in ("TIMESTAMP", "DATE") else _without_rows(column, sql_type, layout)
     kept = layout.stored.get(column)
     if wider_decimal(sql_type, kept):
         return StoredColumn(str(kept), f"CAST({quoted(column)} AS {kept})")
     return storage_of(connection, column, kind, layout.types.get(column))
+
+
+def _without_rows(column: str, sql_type: str, layout: Layout) -> StoredColumn:
+    """A time of another type, which only a column without values may have: an error at the first value, which may be late in a stream."""
+    problem = literal(_no_times(column, sql_type, layout))
+    return StoredColumn(
+        "TIMESTAMP", f"CASE WHEN {quoted(column)} IS NOT NULL THEN error({problem}) ELSE NULL::TIMESTAMP END"
+    )
 
 
 def _no_times(column: str, sql_type: str, layout: Layout) -> str:
@@ -248,6 +255,23 @@ def _no_rows(connection: duckdb.DuckDBPyConnection, layout: Layout) -> duckdb.Du
         )
     selected = ", ".join(f"NULL::{kind} AS {quoted(column)}" for column, kind in types.items())
     return connection.sql(f"SELECT {selected} WHERE false")
+
+
+def _refuse_no_texts(columns: list[Any], layout: Layout) -> None:
+    """Raise a DataError if a frame has a column without a name, or with one that no text can hold."""
+    for place, column in enumerate(columns):
+        if column is None or column is pd.NA or column != column:  # pandas makes NaN of None beside text
+            raise DataError(
+                f"{layout.what} gave a column whose name is missing ({column}), number {place + 1} of {len(columns)}: name it in the "
+                "frame, frame.columns = [...], or leave it out"
+            )
+        try:
+            str(column).encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"{layout.what} gave a column {excerpt(column)}, whose name has half of a character (a lone surrogate), which is no "
+                "text: name it in the frame, frame.columns = [...]"
+            ) from None
 
 
 def _refuse_names(columns: list[str], layout: Layout) -> None:

@@ -1,3 +1,4 @@
+import asyncio
 import hashlib
 import importlib
 import json
@@ -7,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -508,6 +509,32 @@ def test_numpy_values_and_whole_numbers_are_taken(world):
 def test_what_is_no_request_is_refused(world, request_):
     with pytest.raises(RequestError, match="a mapping of field to value, or a list of them, is expected"):
         world.load().predict(request_, at=NOON)
+
+
+class Endless(Sequence):
+    """A sequence without an end, which fails where somebody reads far into it."""
+
+    def __len__(self):
+        return sys.maxsize
+
+    def __getitem__(self, index):
+        assert index < 100, "read further than it had to be"
+        return index
+
+
+@pytest.mark.parametrize("requests", [Endless(), range(10**9), [5] * 100, (None,) * 100])
+def test_no_requests_are_refused_at_the_first(world, requests):
+    predictor = world.load()
+    calls = [
+        lambda: predictor.predict(requests, at=NOON),
+        lambda: predictor.features(requests, at=NOON),
+        lambda: asyncio.run(predictor.predict_async(requests, at=NOON)),
+    ]
+    for call in calls:
+        with pytest.raises(
+            RequestError, match="request 0 is (0, an int|5, an int|None).* a mapping of field to value, or a list"
+        ):
+            call()
 
 
 @pytest.mark.parametrize("at", [5, "noon", {}])

@@ -30,7 +30,8 @@ def lake() -> None:
 def check(file: str | None, module: str | None, lake: str | None) -> None:
     """Say what is not there.
 
-    It compares the lake with Dagster's records and with its own files, and the online store with the lake.
+    It compares the lake with Dagster's records and with its own files, counts the rows of each partition, and compares the online
+    store with the lake.
     """
     from fti_assets.describe import existing_store, stores_of
     from fti_assets.orchestration.upkeep.recorded import (
@@ -40,6 +41,7 @@ def check(file: str | None, module: str | None, lake: str | None) -> None:
         stale_namespaces,
         tables_of,
     )
+    from fti_assets.stores.lake.damage import partitions_with_other_rows
     from fti_assets.stores.lake.upkeep.unnamed_files import file_sizes, missing_files
 
     system = load_definitions(file, module)
@@ -48,6 +50,11 @@ def check(file: str | None, module: str | None, lake: str | None) -> None:
     with store.connect() as opened:
         with store.lock_if_writable():
             sizes, missing = file_sizes(opened), missing_files(opened)
+            other = [
+                f"{table.full_name} {key}"
+                for table in opened.tables()
+                for key in partitions_with_other_rows(opened, table)
+            ]
         click.echo(
             f"{store.root}: snapshot {opened.snapshot()}, {len(sizes.named)} files, {len(sizes.unnamed)} more that no snapshot names"
         )
@@ -60,8 +67,8 @@ def check(file: str | None, module: str | None, lake: str | None) -> None:
                 for sentence in stale.values():
                     click.echo(f"warning: {sentence}", err=True)
                 tables = tables_of(assets)
-                for other in sorted({*opened.tables()} - {*tables.values()}, key=str):
-                    click.echo(f"{other.full_name} is not in these definitions and was not compared")
+                for uncompared in sorted({*opened.tables()} - {*tables.values()}, key=str):
+                    click.echo(f"{uncompared.full_name} is not in these definitions and was not compared")
                 refuse_lost(opened, instance, tables)
                 counts = recorded_partitions(instance, tables)
                 compares = bool(counts) or not opened.tables()
@@ -72,6 +79,11 @@ def check(file: str | None, module: str | None, lake: str | None) -> None:
         raise StoreError(
             f"{len(missing)} files that the catalog names are missing or incomplete: {listed(missing)}. Materialize their partitions "
             "again; what old snapshots had of them is lost"
+        )
+    if other:
+        raise StoreError(
+            f"{len(other)} partitions do not hold as many rows as were committed: {listed(other)}. A file of theirs was changed, or "
+            "another one put in its place: materialize them again"
         )
     if stale:
         raise StoreError(

@@ -11,6 +11,7 @@ import fti_assets as fti
 from fti_assets.core.names import TableName
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.lake.current_files import current_files
+from fti_assets.stores.lake.damage import partitions_with_other_rows
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from tests.stores.test_lost_catalog import of_data
@@ -250,7 +251,9 @@ def test_rows_under_another_partition_are_replaced(store: OfflineStore, kind: st
         file_of(store, "b").write_bytes(file_of(store, "c").read_bytes())
     with store.connect() as lake:
         assert not of(lake, "b")
+        assert partitions_with_other_rows(lake, ROWS) == (["b"] if kind == "flipped" else ["b", "c"])
         put(lake, number, "b")
+        assert partitions_with_other_rows(lake, ROWS) == []
     with store.connect() as lake:
         assert [of(lake, key) for key in "abc"] == [{1}, {number}, {1}]
         assert len(content(lake, lake.snapshot())) == 30

@@ -80,6 +80,16 @@ def without_unreadable(lake: LakeReader, table: TableName, ask: Callable[[Sequen
             return ask(unreadable)
 
 
+def partitions_with_other_rows(lake: LakeReader, table: TableName) -> list[str]:
+    """The partitions of a table that can be read and do not hold as many rows as were committed."""
+    records = lake.ledger(table)
+
+    def ask(unreadable: Sequence[str]) -> list[str]:
+        return lake.with_other_rows(table, {key: one for key, one in records.items() if key not in unreadable})
+
+    return without_unreadable(lake, table, ask)
+
+
 def give_up(lake: LakeReader, table: TableName, partitions: Sequence[str], *, until: int) -> None:
     """Take the files that some partitions had until a snapshot out of the newest one, without reading them. Old snapshots keep them.
 

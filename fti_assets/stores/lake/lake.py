@@ -140,7 +140,7 @@ class Lake(LakeReader):
                 self._write(table, staged, changed, written, replaced, damaged, old=old, message=message, extra=extra)
                 break
             except _OtherRowsError:
-                more = self._with_other_rows(table, old, replaced)
+                more = set(self.with_other_rows(table, {key: old[key] for key in replaced}))
                 if more <= damaged:
                     raise
             except StoreError:
@@ -190,17 +190,6 @@ class Lake(LakeReader):
                 execute(
                     f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(staged)} WHERE {in_partitions(changed)}"
                 )
-
-    def _with_other_rows(
-        self, table: TableName, old: Mapping[str, PartitionRecord], partitions: Sequence[str]
-    ) -> set[str]:
-        """The partitions of which the files have other numbers of rows than were committed: flipped bytes, or another file in its place."""
-        counts = dict(
-            self.connection.execute(
-                f"SELECT {PARTITION}, count(*) FROM {table.sql} WHERE {in_partitions(partitions)} GROUP BY 1"
-            ).fetchall()
-        )
-        return {key for key in partitions if counts.get(key, 0) != old[key].rows}
 
     def _lost(
         self, table: TableName, types: Mapping[str, str], records: Mapping[str, PartitionRecord], selected: str = "*"

@@ -260,6 +260,17 @@ class LakeReader:
             contents[partition] = (data_version(types, sums, hash_version), sums[0])
         return contents
 
+    def with_other_rows(self, table: TableName, records: Mapping[str, PartitionRecord]) -> list[str]:
+        """The partitions that do not hold as many rows as was committed: of flipped bytes, or another file in the place of theirs."""
+        if not records:
+            return []
+        counts = dict(
+            self.connection.execute(
+                f"SELECT {PARTITION}, count(*) FROM {table.sql} WHERE {in_partitions(list(records))} GROUP BY 1"
+            ).fetchall()
+        )
+        return [key for key, record in records.items() if counts.get(key, 0) != record.rows]
+
     def keep_earlier_hashes(
         self, staged: str, contents: dict[str, tuple[str, int]], old: Mapping[str, PartitionRecord]
     ) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from fti_assets.core import clock
-from fti_assets.core.names import PARTITION, Commit, PartitionRecord, TableName, in_partitions
+from fti_assets.core.names import PARTITION, Commit, PartitionRecord, TableName
 from fti_assets.core.sql import literal, quoted
 from fti_assets.errors import DamagedError, listed
 from fti_assets.stores.file_kinds import check_file
@@ -195,12 +195,7 @@ def _refuse_other_rows(lake: Lake, table: TableName, records: Mapping[str, Parti
     Raises:
         DamagedError: it names them.
     """
-    counts = dict(
-        lake.connection.execute(
-            f"SELECT {PARTITION}, count(*) FROM {table.sql} WHERE {in_partitions(list(records))} GROUP BY 1"
-        ).fetchall()
-    )
-    other = [key for key, record in records.items() if counts.get(key, 0) != record.rows]
+    other = lake.with_other_rows(table, records)
     if other:
         raise DamagedError(
             f"{table.full_name} {listed(other)} does not hold the rows that were committed: a file of it was changed, or another one put "

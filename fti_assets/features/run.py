@@ -19,7 +19,7 @@ from fti_assets.errors import DataError, listed
 from fti_assets.features.change_run import StagedChanges, stage_changes, store_changes
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.groups.columns import group_columns, stored_schema
-from fti_assets.features.groups.freshness import delays, early_sql, fresh, future_sql, is_backfill
+from fti_assets.features.groups.freshness import delays, fresh, future_sql, is_backfill
 from fti_assets.features.groups.group import IN_TIME, NOT_FUTURE, FeatureGroup, judges_time, layout_of
 from fti_assets.features.inputs import input_table
 from fti_assets.features.online.load import joined_whole, load_online
@@ -248,31 +248,24 @@ def _refuse_clashes(
 def _not_future(lake: Lake, group: FeatureGroup, staged: Staged) -> list[Verdict]:
     """Count the rows from after now: local times that are taken as UTC, which no delay breach shows.
 
-    Of those that alone their ``available_at`` hides until later, the ones that a load time in local time may hide are told too. The
-    others are a fact: so look embargoes.
+    Those that alone their ``available_at`` hides until later are a fact: so look embargoes, and a load time that is local.
     """
     if group.event_time is None or not judges_time(group):
         return []
     now = clock.now()
-    event, available = quoted(group.event_time), quoted(group.available_at or group.event_time)
-    wrong, early = future_sql(group, now), early_sql(group, now)
-    number, latest, hidden, early_number, latest_early = lake.connection.execute(
-        f"SELECT count(*) FILTER ({wrong}), max({event}) FILTER ({wrong}), count(*) FILTER ({available} > {timestamp(now)}), "
-        f"count(*) FILTER ({early}), max({available}) FILTER ({early}) FROM {quoted(staged.table)}"
+    event, available, wrong = (
+        quoted(group.event_time),
+        quoted(group.available_at or group.event_time),
+        future_sql(group, now),
+    )
+    number, latest, hidden = lake.connection.execute(
+        f"SELECT count(*) FILTER ({wrong}), max({event}) FILTER ({wrong}), count(*) FILTER ({available} > {timestamp(now)}) "
+        f"FROM {quoted(staged.table)}"
     ).fetchall()[0]
     what = " and ".join(repr(name) for name in dict.fromkeys(group.time_columns))
-    problems = []
-    if number:
-        problems.append(
-            f"{number} rows of {group.table_name} have {what} after now, up to {latest}, where it is {now} UTC: are they local times?"
-        )
-    if early_number:
-        problems.append(
-            f"{early_number} rows of {group.table_name} have happened and have {group.available_at!r} 30 minutes to 14 hours after now, up "
-            f"to {latest_early}, where it is {now} UTC: is it a local time? If it is a constant lag, state it as serving_delay instead"
-        )
+    problem = f"{number} rows of {group.table_name} have {what} after now, up to {latest}, where it is {now} UTC: are they local times?"
     facts = {"rows_available_later": int(hidden)} if hidden > number else {}
-    return [Verdict(NOT_FUTURE, int(number) + int(early_number), (), "; ".join(problems), facts)]
+    return [Verdict(NOT_FUTURE, int(number), (), problem if number else "", facts)]
 
 
 def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[Partition]) -> list[Verdict]:

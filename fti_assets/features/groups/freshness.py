@@ -74,23 +74,6 @@ def future_sql(group: FeatureGroup, now: datetime) -> str:
     return " AND ".join(f"{quoted(name)} > {timestamp(now)}" for name in dict.fromkeys(group.time_columns))
 
 
-EARLY = timedelta(minutes=30)
-"""A row may be stored this long before others are to see it."""
-FARTHEST_ZONE = timedelta(hours=14)
-"""No local time is further ahead of UTC."""
-
-
-def early_sql(group: FeatureGroup, now: datetime) -> str:
-    """The SQL of whether a row has happened and its ``available_at`` lies after now by as much as a local time would.
-
-    A row that others are to see only later, as under an embargo, mostly lies further ahead.
-    """
-    if group.event_time is None or group.available_at is None:
-        return "false"
-    event, available = quoted(group.event_time), quoted(group.available_at)
-    return f"{event} <= {timestamp(now)} AND {available} > {timestamp(now + EARLY)} AND {available} <= {timestamp(now + FARTHEST_ZONE)}"
-
-
 def delays(
     connection: duckdb.DuckDBPyConnection, group: FeatureGroup, new_rows: str, now: datetime
 ) -> tuple[int, dict[str, Any]]:

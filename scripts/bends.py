@@ -302,7 +302,7 @@ BENDS = (
     Bend(
         "upkeep deletes most of a lake",
         "stores/lake/upkeep/unnamed_files.py",
-        "if unnamed > named and len(rows) > len(sizes.named):",
+        "if (unnamed := sum(rows.values())) > named and len(rows) > len(sizes.named):",
         "if False:",
         ("stores/test_lost_catalog.py::test_upkeep_refuses_to_delete_most_of_a_lake",),
     ),
@@ -367,7 +367,7 @@ BENDS = (
     ),
     Bend(
         "rows that a writer put aside are rows",
-        "stores/sources/parquet_files.py",
+        "stores/sources/put_aside.py",
         'part.startswith(".") or (part.startswith("_") and "=" not in part)',
         'part.startswith(".")',
         ("stores/test_external.py::test_what_a_writer_put_aside_is_no_row",),

@@ -494,7 +494,7 @@ def test_a_rerun_loads_online_what_a_failing_store_did_not_take(bench: Bench) ->
 
 
 def test_answers_that_the_online_store_cannot_hold_are_refused_when_declared() -> None:
-    with pytest.raises(DeclarationError, match="online=True cannot hold the probabilities of several classes"):
+    with pytest.raises(DeclarationError, match="online=True cannot hold the several numbers that 'sorter' answers"):
         fti.batch_predictions(name="kinds", model=SORTER, partitions_def=DAYS, online=True)
     with pytest.raises(DeclarationError, match="online_history is of the online store; give online=True with it"):
         fti.batch_predictions(name="kept", model=BUYER, partitions_def=DAYS, online_history="3d")

@@ -83,8 +83,7 @@ def refuse_to_delete_most(lake: Lake, *, older_than: timedelta) -> None:
     # By bytes and by number: one large file of a killed writer is no sign of an old catalog.
     if unnamed > named and len(rows) > len(sizes.named):
         rows = {file: size for file, size in rows.items() if not _is_no_only_copy(lake, file)}
-        unnamed = sum(rows.values())
-    if unnamed > named and len(rows) > len(sizes.named):
+    if (unnamed := sum(rows.values())) > named and len(rows) > len(sizes.named):
         raise DamagedError(
             f"{lake.store.catalog} names {len(sizes.named)} files of {named} bytes, and {lake.store.root / 'data'} holds {len(rows)} "
             f"more of {unnamed} bytes, such as {min(map(str, rows))}: the catalog seems to be an old one, and to delete what it does "

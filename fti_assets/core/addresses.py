@@ -23,13 +23,14 @@ _HARMLESS = {
 }
 """The options of a URL that are shown, each where it is what it should be; any other may hold a password or a signature."""
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}[^\s'\"]*")
+# Names are of a bounded length wherever one is searched for, or a long text takes time by the square of its length.
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{1,40}):/{1,2}[^\s'\"]*")
 _START = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}")
 _WITHOUT_SLASHES = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:)([^/\\].*@.*)", re.DOTALL)
 """An address whose slashes were forgotten, ``redis:ann:pw@host``."""
 _SECRET_NAME = (
-    r"\b((?:[\w-]*(?:password|passwd|passphrase|pwd|secret|token|signature|credential|access_key|api[_-]?key)[\w-]*"
-    r"|scram_\w+_key)\s*=\s*)"
+    r"((?:(?:password|passwd|passphrase|pwd|secret|token|signature|credential|access_key|api[_-]?key)[\w-]{0,40}"
+    r"|scram_\w{1,40}_key)\s*=\s*)"
 )
 _QUOTED = r"""'(?:[^'\\]|\\.)*(?:'|$)|"(?:[^"\\]|\\.)*(?:"|$)"""
 _PAIR = re.compile(rf"(?si){_SECRET_NAME}({_QUOTED}|(?:\\.|[^\s&'\",;\\])+)")

@@ -298,7 +298,7 @@ def test_a_connection_without_calls_loses_its_place(world, begun):
 
 
 def test_a_message_that_does_not_come_is_waited_for_so_long(world, caplog):
-    app = made(world, limits=Limits(connections=1, header_seconds=1.0, body_seconds=0.3))
+    app = made(world, limits=Limits(connections=1, header_seconds=0.4, body_seconds=0.3))
     held = threading.Event()
 
     def nothing() -> Iterator[Any]:
@@ -314,7 +314,7 @@ def test_a_message_that_does_not_come_is_waited_for_so_long(world, caplog):
         assert comes_true(lambda: is_live(address))  # the channel is open: its connection is not
         held.set()
         with pytest.raises(grpc.RpcError, match="no message"):
-            method(iter(()))
+            method(iter(()), wait_for_ready=True, timeout=20)  # the place may still be that of the call before
 
 
 def alone(address: str) -> Any:

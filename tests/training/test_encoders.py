@@ -182,6 +182,13 @@ def test_whole_numbers_are_told_apart_or_refused(ids):
     assert float(stranger) not in values.tolist()
 
 
+def test_what_rounds_to_the_largest_float32_is_passed_through() -> None:
+    columns = {"x": np.array([3.40282347e38, -3.40282347e38, 1.0])}
+    fitted = fit_encoders([Column("x", "number")], {"x": Passthrough()}, columns)
+    assert np.isfinite(columns["x"].astype(np.float32)).all()
+    assert set(fitted) == {"x"}
+
+
 def test_numbers_beyond_float32_are_not_passed_through():
     values = {"wealth": np.array([1.0, np.nan, -1e39, np.inf, 3e38])}
     with pytest.raises(

@@ -283,7 +283,10 @@ def _check_exact(column: Column, values: np.ndarray, stored: int | None) -> None
 
 
 def _check_single(column: Column, values: np.ndarray) -> None:
-    beyond = np.isfinite(values) & (np.abs(values) > np.finfo(np.float32).max)
+    with np.errstate(
+        over="ignore"
+    ):  # by the cast itself, which rounds what is just above the largest float32 down to it
+        beyond = np.isfinite(values) & np.isinf(values.astype(np.float32))
     if beyond.any():
         raise ModelError(
             f"feature {column.name!r} has {int(beyond.sum())} of {len(values)} train values beyond 3.4e38, such as {values[beyond][0]:g}, "

@@ -37,7 +37,7 @@ def test_closed_predictor_answers_no_more_and_its_files_are_closed(world):
 @pytest.mark.parametrize("embedded", [True, False])
 def test_predict_async_uses_threads_unless_the_store_is_embedded(world, monkeypatch, embedded):
     predictor = world.load()
-    predictor._embedded = embedded
+    predictor._served.is_embedded = embedded
     threads = []
     plain = Predictor.predict
 

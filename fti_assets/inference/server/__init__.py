@@ -14,6 +14,7 @@ from fti_assets.inference.server.repository import Repository
 from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.inference.serving.served_build import ServedBuild, Strictness
+from fti_assets.inference.serving.served_model import ServedModel
 from fti_assets.stores.models.graphs.execution import execution_providers
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.redis import is_redis
@@ -75,7 +76,7 @@ def serving_app(
     serve = ServedBuild if graph_server is None else serving_on(GraphServer(graph_server))
 
     def load(name: str) -> Predictor:
-        return Predictor(
+        served = ServedModel(
             name,
             store,
             online_values,
@@ -85,6 +86,7 @@ def serving_app(
             providers=chosen,
             serve=serve,
         )
+        return Predictor(served=served)
 
     repository = Repository(store, load, names, providers=chosen)
     writer = None if log is None else partial(LogWriter, log, redact=tuple(redact))

@@ -20,12 +20,11 @@ from fti_assets.inference.serving.requests.overrides import OtherValues
 from fti_assets.inference.serving.requests.tables import columns_of
 from fti_assets.inference.serving.rollout.arms import ServedArms
 from fti_assets.inference.serving.rollout.shadow import Count, Shadow
-from fti_assets.inference.serving.served_build import OnMissing, Report, Serve, ServedBuild, Strictness, UnknownKeys
+from fti_assets.inference.serving.served_build import OnMissing, Report, ServedBuild, Strictness, UnknownKeys
 from fti_assets.inference.serving.served_model import Follow, ServedModel
-from fti_assets.stores.models.graphs.execution import CPU, execution_providers
-from fti_assets.stores.models.reader import ModelReader
+from fti_assets.stores.models.graphs.execution import execution_providers
 from fti_assets.stores.models.store import ModelStore
-from fti_assets.stores.online.store import OnlineStore, RedisOnlineStore, online_store
+from fti_assets.stores.online.store import online_store
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -49,29 +48,13 @@ class Predictor:
     0.23
     """
 
-    def __init__(
-        self,
-        model: str,
-        models: ModelReader,
-        online: OnlineStore,
-        *,
-        build: str | None,
-        strictness: Strictness,
-        follow: Follow = "request",
-        log: "LogWriter | None" = None,
-        providers: Sequence[str] = CPU,
-        serve: Serve = ServedBuild,
-    ) -> None:
-        self._model = model
+    def __init__(self, *, served: ServedModel, log: "LogWriter | None" = None) -> None:
+        self._served = served
         self._log = log
         self.shadows = Shadow()
-        self._embedded = not isinstance(online, RedisOnlineStore)
         self._executing = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
         _predictors.add(self)
-        self._served = ServedModel(
-            model, models, online, build=build, strictness=strictness, follow=follow, providers=providers, serve=serve
-        )
 
     @classmethod
     @checked_arguments()
@@ -130,16 +113,10 @@ class Predictor:
             from fti_assets.inference.serving.log.writer import LogWriter
 
             writer = LogWriter(log, redact=redact)
-        return cls(
-            model,
-            model_store,
-            online_values,
-            build=build,
-            strictness=strictness,
-            follow=follow,
-            log=writer,
-            providers=chosen,
+        served = ServedModel(
+            model, model_store, online_values, build=build, strictness=strictness, follow=follow, providers=chosen
         )
+        return cls(served=served, log=writer)
 
     @classmethod
     @checked_arguments()
@@ -180,7 +157,9 @@ class Predictor:
         chosen = execution_providers(providers)
         return {
             name: cls(
-                name, model_store, online_values, build=None, strictness=strictness, follow=follow, providers=chosen
+                served=ServedModel(
+                    name, model_store, online_values, build=None, strictness=strictness, follow=follow, providers=chosen
+                )
             )
             for name in names
         }
@@ -231,16 +210,17 @@ class Predictor:
             from fti_assets.inference.serving.log.writer import LogWriter
 
             writer = LogWriter(log, redact=redact)
-        return cls(
+        served = ServedModel(
             bundle.record.model,
             bundle.models,
             bundle.online,
             build=bundle.record.build,
             strictness=strictness,
-            log=writer,
+            follow="request",
             providers=chosen,
             serve=bundle.serve,
         )
+        return cls(served=served, log=writer)
 
     @property
     def build(self) -> str:
@@ -419,7 +399,7 @@ class Predictor:
         self.serving  # noqa: B018 - refuses a closed one
         when = clock.now() if at is None else moment(at)
         few = is_mapping(request) or len(_listed(request)) <= _INLINE
-        if self._embedded and self._served.is_current() and few and not explain:
+        if self._served.is_embedded and self._served.is_current() and few and not explain:
             return self.predict(request, at=when, overrides=overrides)
         import asyncio
 
@@ -431,7 +411,7 @@ class Predictor:
         with self._executing:
             self.serving  # noqa: B018
             if self._executor is None:
-                self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"predict-{self._model}")
+                self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"predict-{self._served.name}")
             predict: Callable[..., Any] = self.predict
             return self._executor.submit(predict, request, **options)
 

@@ -15,7 +15,7 @@ from fti_assets.inference.serving.served_build import Serve, ServedBuild, Strict
 from fti_assets.stores.models.loaded_build import load_whole_build
 from fti_assets.stores.models.reader import ModelReader
 from fti_assets.stores.models.store import Promotions
-from fti_assets.stores.online.store import OnlineStore
+from fti_assets.stores.online.store import OnlineStore, RedisOnlineStore
 
 Follow = Literal["request", "call"]
 
@@ -52,9 +52,10 @@ class ServedModel:
         strictness: Strictness,
         follow: Follow,
         providers: Sequence[str],
-        serve: Serve,
+        serve: Serve = ServedBuild,
     ) -> None:
-        self._model = model
+        self.name = model
+        self.is_embedded = not isinstance(online, RedisOnlineStore)
         self._models = models
         self._providers = providers
         self._serve = serve
@@ -91,7 +92,7 @@ class ServedModel:
         """
         serving = self._serving
         if serving is None:
-            raise PredictionError(f"the predictor of model {self._model!r} is closed: load it again")
+            raise PredictionError(f"the predictor of model {self.name!r} is closed: load it again")
         return serving
 
     def current(self) -> ServedBuild:
@@ -140,19 +141,19 @@ class ServedModel:
                 return
             if signature == self._loaded_signature or (signature == self._failed and time.monotonic() < self._retry_at):
                 return
-            reference = self._models.champion(self._model).reference
+            reference = self._models.champion(self.name).reference
             # Before a build with arms stands the champion itself, which need not be loaded again.
             champion = self._serving.champion if isinstance(self._serving, ServedArms) else self._serving
             if reference != champion.reference:
                 champion = self._load(self._online, reference)
-                _log.info("model %r is now served by its champion %s", self._model, reference)
+                _log.info("model %r is now served by its champion %s", self.name, reference)
             self._serving = self._with_arms(champion, self._online)
             self._loaded_signature, self._failed = signature, None
         except Exception as error:
             self._failed, self._retry_at = signature, time.monotonic() + _RETRY_SECONDS
             _log.warning(
                 "model %r has a new champion that cannot be loaded, %s keeps serving; next try in %g s: %s",
-                self._model,
+                self.name,
                 self._serving.reference if self._serving else None,
                 _RETRY_SECONDS,
                 error,
@@ -162,13 +163,13 @@ class ServedModel:
 
     def _with_arms(self, champion: ServedBuild, online: OnlineStore) -> ServedBuild:
         """The champion with the arms of its rollout, if there is one; for an arm that cannot be loaded the champion answers."""
-        rollout = self._models.aliases(self._model).rollout
+        rollout = self._models.aliases(self.name).rollout
         if rollout is None:
             return champion
         try:
             alone = ServedArms(champion, rollout, {})
         except PredictionError as error:  # a champion that came later, whose requests say no arm, must still serve
-            _log.warning("model %r is served without its rollout: %s", self._model, error)
+            _log.warning("model %r is served without its rollout: %s", self.name, error)
             return champion
         loaded = self._serving.builds if isinstance(self._serving, ServedArms) else {}
         builds: dict[str, ServedBuild] = {}
@@ -181,13 +182,13 @@ class ServedModel:
                 builds[arm.name] = build
             except Exception as error:
                 _log.warning(
-                    "arm %r of model %r cannot be loaded, its champion answers for it: %s", arm.name, self._model, error
+                    "arm %r of model %r cannot be loaded, its champion answers for it: %s", arm.name, self.name, error
                 )
         return ServedArms(champion, rollout, builds)
 
     def _load(self, online: OnlineStore, reference: str) -> ServedBuild:
         with flights:
-            loaded = load_whole_build(self._models, self._model, reference, providers=self._providers)
+            loaded = load_whole_build(self._models, self.name, reference, providers=self._providers)
             return self._serve(loaded, online, self._strictness)
 
 

@@ -61,7 +61,7 @@ class RequestForm:
                     _converted(list(map(take, requests)), are_plain, convert)
                     for take, are_plain, convert in self._columns
                 ]
-        except Exception:
+        except Exception:  # whatever a client's value raises: one by one it is said which, and of which request
             pass
         rows, wrong = [], []
         for index, request in enumerate(requests):
@@ -85,7 +85,7 @@ class RequestForm:
                     _converted(columns[column.name], are_plain, convert)
                     for column, (_, are_plain, convert) in zip(self.columns, self._columns, strict=True)
                 ]
-        except Exception:
+        except Exception:  # whatever a client's value raises: one by one it is said which, and of which request
             pass
         names = list(columns)
         text_names = {name for name in names if _is_text(name)}

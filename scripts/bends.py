@@ -259,7 +259,7 @@ BENDS = (
     ),
     Bend(
         "a champion is compared on rows that it has trained on",
-        "training/models/build.py",
+        "training/models/champion.py",
         'f"SELECT {share} < {parts.test!r} AS test FROM',
         'f"SELECT true AS test FROM',
         ("training/test_random_champion.py::test_another_seed_is_compared_on_rows_champion_never_had",),

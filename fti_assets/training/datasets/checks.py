@@ -19,7 +19,7 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.coverage import ROW, Coverage
 from fti_assets.training.datasets.dataset import APART, JOINS, PAST, UNKNOWN, VARYING
-from fti_assets.training.datasets.near_tellers import near_tellers, told_in_words
+from fti_assets.training.datasets.near_tellers import near_tellers, sentences_of
 from fti_assets.training.datasets.tellers import tellers_of_train
 from fti_assets.training.datasets.telling import LabelFacts
 
@@ -84,7 +84,7 @@ def judge_rows(
         )
     left = [feature for feature in telling if feature.name not in {*tells, *train_tells}]
     near = near_tellers(connection, table, left, of_all)
-    ways += told_in_words(near, label, total)
+    ways += sentences_of(near, label, total)
     return [
         lost_joins(coverage, total, in_train),
         dull_features(VARYING, total, null=null, one=one, in_train=in_train),

@@ -143,7 +143,7 @@ def _on_a_line(numbers: np.ndarray, amounts: np.ndarray) -> int:
     return best
 
 
-def told_in_words(near: dict[str, int], label: Column, rows: int) -> list[str]:
+def sentences_of(near: dict[str, int], label: Column, rows: int) -> list[str]:
     """What to say of the features that tell nearly all."""
     words: dict[int, list[str]] = {}
     for name, right in near.items():

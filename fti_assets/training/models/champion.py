@@ -1,0 +1,174 @@
+"""The champion beside a challenger: on the test rows that it has not trained on, with its own features."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from fti_assets.core.manifest import Column, DatasetManifest, ModelManifest
+from fti_assets.core.times import instant
+from fti_assets.errors import DamagedError, ModelError, NotMaterializedError, PredictionError, one_of
+from fti_assets.features.external.rows import read_external
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.point_in_time.arrays import fetch_columns
+from fti_assets.features.point_in_time.assemble import assemble
+from fti_assets.features.spine_rows import stored_spine, with_spine_times
+from fti_assets.stores.duckdb.nul_texts import equal_columns
+from fti_assets.stores.duckdb.relations import relation_name
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.models.graphs.graph import Graph
+from fti_assets.stores.models.loaded_build import load_build
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.training.datasets.split import HASH, share_sql
+from fti_assets.training.judging.evaluation import evaluate
+from fti_assets.training.judging.gates import ChampionScores
+from fti_assets.training.models.data import TrainingData
+from fti_assets.training.models.export import ExportedModel
+from fti_assets.training.models.model import Model
+from fti_assets.training.models.split_rows import ROW, SplitRows
+
+_log = logging.getLogger(__name__)
+_JOINED = ("joins", "on_demand", "features")
+
+
+def champion_scores(
+    model: Model,
+    lake: Lake,
+    store: ModelStore,
+    dataset: DatasetManifest,
+    test: SplitRows,
+    data: TrainingData,
+    outputs: Mapping[str, np.ndarray],
+    exported: ExportedModel,
+) -> ChampionScores | None:
+    """The champion on the test rows that it has not trained on, and the challenger on the same ones."""
+    damaged: list[str] = []
+    while True:
+        champion = store.newest_accepted(model.name, before=dataset.cutoff, besides=damaged)
+        if champion is None:
+            return None
+        try:
+            _, graph = load_build(store, champion.model, champion.reference)
+        except DamagedError as error:  # nobody can compare with it any more: the one before it is what there is
+            _log.warning("%s is not compared with %s, which is damaged: %s", model.name, champion.reference, error)
+            damaged.append(champion.reference)
+        except (PredictionError, NotMaterializedError) as error:
+            return ChampionScores(champion.reference, problem=f"cannot be compared with: {error}")
+        else:
+            return _scores_beside(champion, graph, model, lake, dataset, test, data, outputs, exported)
+
+
+def _scores_beside(
+    champion: ModelManifest,
+    graph: Graph,
+    model: Model,
+    lake: Lake,
+    dataset: DatasetManifest,
+    test: SplitRows,
+    data: TrainingData,
+    outputs: Mapping[str, np.ndarray],
+    exported: ExportedModel,
+) -> ChampionScores:
+    try:
+        untrained = _untrained(lake, champion, dataset, test)
+        if champion.view != dataset.view:  # it is joined anew
+            read_external(lake, model.view.groups)
+        rows, columns = _champion_columns(lake, champion, model.view.spine, dataset, test)
+        chosen = untrained[rows]
+        if not chosen.any():
+            raise ModelError(f"its spine {champion.view.spine_table.name} has none of the test rows")
+        answers = graph.run({name: values[chosen] for name, values in columns.items()})
+        if "probabilities" in answers:
+            answers["probabilities"] = _in_classes(answers["probabilities"], champion.classes, exported.classes)
+        rows = rows[chosen]
+        own = {name: values[rows] for name, values in outputs.items()}
+        y, metrics = data.test.y[rows], model.evaluate.metrics
+        return ChampionScores(
+            champion.reference,
+            evaluate(model.task, metrics, answers, y, exported.classes),
+            challenger=evaluate(model.task, metrics, own, y, exported.classes),
+        )
+    except _Incomparable as error:
+        return ChampionScores(champion.reference, problem=str(error))
+    except (ModelError, PredictionError, NotMaterializedError) as error:
+        return ChampionScores(champion.reference, problem=f"cannot be compared with: {error}")
+
+
+class _Incomparable(Exception):
+    """Why no test row is left to compare a champion on, as what the verdict says of it."""
+
+
+def _untrained(lake: Lake, champion: ModelManifest, dataset: DatasetManifest, test: SplitRows) -> np.ndarray:
+    """Which test rows ``[n]`` the champion has not trained on: by time, or those that its own random split gave to its test part.
+
+    Raises:
+        _Incomparable: it has trained on all, or nobody knows.
+    """
+    until, parts = champion.dataset.trained_until, champion.dataset.random_parts
+    if (until is None) != (test.times is None):
+        raise _Incomparable(
+            "was split without times and this model by time, or the other way round, so nobody knows which test rows the "
+            "champion has trained on: leave this gate out until a build of the new split is the champion"
+        )
+    if until is not None and test.times is not None:
+        untrained = test.times > np.datetime64(instant(until), "us")
+    elif parts is None or parts.hash != HASH:
+        raise _Incomparable(
+            "was split at random by an earlier release, which did not note how, so nobody knows which test rows it has "
+            "trained on: leave this gate out until a build of this release is the champion"
+        )
+    else:
+        own, now = champion.view.spine_keys, dataset.view.spine_keys
+        share = share_sql(own if set(own) == set(now) else now, parts.seed)  # of other keys no answer is asked for
+        rows = lake.connection.execute(f"SELECT {share} < {parts.test!r} AS test FROM {test.table} ORDER BY {ROW}")
+        untrained = rows.fetchnumpy()["test"].astype(bool)
+    if not untrained.any():
+        raise _Incomparable("has trained on every test row, so they cannot be compared")
+    return np.asarray(untrained)
+
+
+def _champion_columns(
+    lake: Lake, champion: ModelManifest, spine: FeatureGroup, dataset: DatasetManifest, test: SplitRows
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The numbers of test rows and the champion's features of them: the dataset's own, or joined anew for another view.
+
+    Raises:
+        ModelError: its spine has other keys.
+    """
+    own = dataset.view
+    # A function of the same version is called as it is now: its version says that its meaning did not change.
+    calls = {(call.name, call.version): call for call in own.on_demand}
+    on_demand = tuple(calls.get((call.name, call.version), call) for call in champion.view.on_demand)
+    view = with_spine_times(dataclasses.replace(champion.view, on_demand=on_demand), spine)
+    if all(getattr(view, name) == getattr(own, name) for name in ("spine", "spine_version", *_JOINED)):
+        return np.arange(len(test.labels)), test.columns
+    if set(view.spine_keys) != set(own.spine_keys):
+        raise ModelError(f"it predicts by the keys {one_of(view.spine_keys)}, this model by {one_of(own.spine_keys)}")
+    versions = stored_spine(lake, view, snapshot=dataset.snapshot)
+    pairs = {key: key for key in view.spine_keys}
+    if view.prediction_time and own.prediction_time:
+        pairs[view.prediction_time] = own.prediction_time
+    same = equal_columns(lake.connection, test.table, pairs, rows="test", stored="spine")
+    rows = lake.connection.sql(
+        f"SELECT spine.*, test.{ROW} FROM {test.table} test JOIN {relation_name(versions)} spine ON {same} "
+        f"QUALIFY row_number() OVER (PARTITION BY test.{ROW}) = 1 ORDER BY test.{ROW}"
+    )
+    features = fetch_columns(
+        assemble(lake, view, rows, snapshot=dataset.snapshot), [*view.features, Column(ROW, "integer")]
+    )
+    return features.pop(ROW).astype(np.int64) - 1, features
+
+
+def _in_classes(probabilities: np.ndarray, theirs: Sequence[str], ours: Sequence[str]) -> np.ndarray:
+    """Probabilities ``[n, k]`` by the classes of another model: a class that it does not know has none."""
+    if tuple(theirs) == tuple(ours):
+        return probabilities
+    of_class = dict(zip(theirs, probabilities.T, strict=True))
+    nothing = np.zeros(len(probabilities))
+    in_ours = np.stack([of_class.get(name, nothing) for name in ours], axis=1)
+    # Where it is sure of a class that this model does not have, it says nothing of the others: each is as likely.
+    in_ours[in_ours.sum(axis=1) == 0] = 1 / len(ours)
+    return in_ours

@@ -1,0 +1,95 @@
+"""The rows of one part of a dataset, as a model is trained and judged on them, and what float64 makes of their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fti_assets.core.manifest import Column, DatasetManifest
+from fti_assets.core.sql import quoted
+from fti_assets.features.point_in_time.arrays import fetch_columns
+from fti_assets.stores.duckdb.relations import relation_name
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.training.datasets.dataset import SPLIT
+from fti_assets.training.models.model import Model
+
+ROW = "_fti_row"
+"""The column that numbers the rows of a part from 1."""
+
+
+@dataclass(frozen=True)
+class SplitRows:
+    """The rows of one part: features, labels and prediction times, in the order of time and keys.
+
+    ``table`` is the temporary table that holds them, numbered by ``_fti_row`` from 1.
+    """
+
+    columns: dict[str, np.ndarray]
+    labels: np.ndarray
+    times: np.ndarray | None
+    table: str
+
+
+def split_rows(
+    lake: Lake, model: Model, partition: str, dataset: DatasetManifest, part: str, snapshot: int
+) -> SplitRows:
+    """The rows of a part at a snapshot, in a temporary table and as arrays."""
+    view, table = dataset.view, quoted(f"__fti_{part}_part")
+    order = ", ".join(map(quoted, view.order))
+    rows = lake.rows(model.dataset.table, partitions=[partition], snapshot=snapshot)
+    lake.connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT row_number() OVER (ORDER BY {order}) AS {ROW}, * "
+        f"FROM {relation_name(rows)} WHERE {quoted(SPLIT)} = '{part}'"
+    )
+    times = [Column(view.prediction_time, "timestamp")] if view.prediction_time else []
+    fetched = fetch_columns(
+        lake.connection.sql(f"FROM {table} ORDER BY {ROW}"), [*view.features, dataset.label, *times]
+    )
+    return SplitRows(
+        columns={feature.name: fetched[feature.name] for feature in view.features},
+        labels=fetched[dataset.label.name],
+        times=fetched[view.prediction_time] if view.prediction_time else None,
+        table=table,
+    )
+
+
+_EXACT = 2**53
+"""From here on a float64 stands for several whole numbers."""
+_WIDE = ("bigint", "ubigint", "hugeint", "uhugeint", "decimal")
+"""The types of which float64 merges numbers."""
+
+
+def beyond_float64(lake: Lake, table: str, features: Sequence[Column]) -> tuple[dict[str, int], dict[str, int]]:
+    """Stored features beside what float64 makes of them, all in two queries.
+
+    Returns:
+        a whole number of each feature that has one of 2**53 and more; how many different values each feature has of which float64
+        merges some.
+    """
+    relation = lake.connection.sql(f"FROM {table}")
+    types = {name: kind.id for name, kind in zip(relation.columns, relation.types, strict=True)}
+    wide = [feature.name for feature in features if types[feature.name] in _WIDE]
+    large: dict[str, int] = {}
+    doubtful = []
+    for name, smallest, largest in _pairs(lake, table, wide, "min({0}), max({0})"):
+        if smallest is None:
+            continue
+        extreme = max(smallest, largest, key=abs)
+        if types[name] != "decimal" and abs(extreme) >= _EXACT:
+            large[name] = int(extreme)
+        if types[name] == "decimal" or name in large:
+            doubtful.append(name)
+    counts = _pairs(lake, table, doubtful, "count(DISTINCT {0}), count(DISTINCT {0}::DOUBLE)")
+    return large, {name: stored for name, stored, left in counts if left < stored}
+
+
+def _pairs(lake: Lake, table: str, names: Sequence[str], pair: str) -> list[tuple[str, Any, Any]]:
+    """Two aggregates of each of some columns."""
+    if not names:
+        return []
+    selected = ", ".join(pair.format(quoted(name)) for name in names)
+    [values] = lake.connection.execute(f"SELECT {selected} FROM {table}").fetchall()
+    return list(zip(names, values[::2], values[1::2], strict=True))

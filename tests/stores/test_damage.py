@@ -10,8 +10,8 @@ import pytest
 import fti_assets as fti
 from fti_assets.core.names import TableName
 from fti_assets.errors import DamagedError, StoreError
-from fti_assets.stores.lake.current_files import current_files
-from fti_assets.stores.lake.damage import partitions_with_other_rows
+from fti_assets.stores.lake.files.current_files import current_files
+from fti_assets.stores.lake.files.damage import partitions_with_other_rows
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from tests.stores.test_lost_catalog import of_data

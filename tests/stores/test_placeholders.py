@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from fti_assets.core.names import Commit, TableName
 from fti_assets.errors import DamagedError, SchemaChangedError
 from fti_assets.stores.lake import lake as lake_module
-from fti_assets.stores.lake.current_files import current_files
-from fti_assets.stores.lake.damage import damage_errors, give_up
+from fti_assets.stores.lake.files.current_files import current_files
+from fti_assets.stores.lake.files.damage import damage_errors, give_up
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.upkeep.dropping import drop_tables

@@ -20,7 +20,7 @@ from fti_assets.core.names import TableName
 from fti_assets.core.sql import quoted
 from fti_assets.errors import StoreError
 from fti_assets.stores.lake.connection import CATALOG, own_table
-from fti_assets.stores.lake.current_files import OF_SCHEMA, OF_TABLE, PATH
+from fti_assets.stores.lake.files.current_files import OF_SCHEMA, OF_TABLE, PATH
 from fti_assets.stores.lake.reader import LakeReader
 
 _WAIT_SECONDS = 30.0

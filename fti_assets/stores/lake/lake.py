@@ -15,11 +15,11 @@ from fti_assets.core.sql import quoted
 from fti_assets.errors import StoreError, listed
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.lake.catalog import put_columns
-from fti_assets.stores.lake.current_files import not_files
-from fti_assets.stores.lake.damage import give_up, unreadable_files
+from fti_assets.stores.lake.files.current_files import not_files
+from fti_assets.stores.lake.files.damage import give_up, unreadable_files
+from fti_assets.stores.lake.files.strange_files import refuse_strange_files
 from fti_assets.stores.lake.one_snapshot import OneSnapshot
 from fti_assets.stores.lake.reader import LakeReader
-from fti_assets.stores.lake.strange_files import refuse_strange_files
 from fti_assets.stores.lake.tables.earlier_types import unchanged
 from fti_assets.stores.lake.tables.schema import fit, refuse_other_schema, settle
 

@@ -12,7 +12,7 @@ from fti_assets.core.names import WHOLE, Commit, PartitionRecord, TableName
 from fti_assets.core.sql import quoted
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.duckdb.nul_texts import columns_with_nul, compared
-from fti_assets.stores.lake.current_files import refuse_not_files
+from fti_assets.stores.lake.files.current_files import refuse_not_files
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.tables.schema import as_fitted, fit, refuse_other_schema, settle
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fti_assets.stores.lake.connection import lake_connection
-from fti_assets.stores.lake.damage import damage_errors
+from fti_assets.stores.lake.files.damage import damage_errors
 from fti_assets.stores.lake.folder import LakeFolder
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.sources.source import value_errors, without_secrets

@@ -15,7 +15,7 @@ from fti_assets.core.names import PARTITION, PartitionRecord, TableName
 from fti_assets.core.sql import literal, quoted
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.lake.catalog import partitions_of_older_columns
-from fti_assets.stores.lake.current_files import current_files
+from fti_assets.stores.lake.files.current_files import current_files
 from fti_assets.stores.lake.reader import LakeReader
 from fti_assets.stores.lake.tables.placeholders import common_types
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fti_assets.core.names import in_partitions
 from fti_assets.core.sql import literal, quoted
-from fti_assets.stores.lake.damage import without_unreadable
+from fti_assets.stores.lake.files.damage import without_unreadable
 from fti_assets.stores.lake.reader import LakeReader
 
 if TYPE_CHECKING:

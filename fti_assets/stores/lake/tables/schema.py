@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from fti_assets.core.names import PARTITION, TableName, in_partitions
 from fti_assets.core.sql import quoted, temporary_name
 from fti_assets.errors import SchemaChangedError
-from fti_assets.stores.lake.damage import unreadable_files
+from fti_assets.stores.lake.files.damage import unreadable_files
 from fti_assets.stores.lake.reader import LakeReader
 from fti_assets.stores.lake.tables.placeholders import CommonType, common_types, rows_without
 

@@ -23,7 +23,7 @@ from fti_assets.core.sql import literal
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.files import sync_file, sync_folder
 from fti_assets.stores.lake.catalog import delete_dead_ledger_rows, files_waiting, put_columns, snapshots
-from fti_assets.stores.lake.current_files import refuse_not_files
+from fti_assets.stores.lake.files.current_files import refuse_not_files
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.upkeep.dropping import drop_tables

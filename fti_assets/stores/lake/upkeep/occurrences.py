@@ -19,7 +19,7 @@ from fti_assets.errors import DataError, StoreError, listed
 from fti_assets.stores.duckdb.nul_texts import compared_with
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.lake.catalog import DataFile, data_files, snapshots, tables_at_any_snapshot
-from fti_assets.stores.lake.current_files import refuse_not_files
+from fti_assets.stores.lake.files.current_files import refuse_not_files
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.tiles import tiles_of
 

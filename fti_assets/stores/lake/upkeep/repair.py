@@ -22,9 +22,9 @@ from fti_assets.stores.duckdb.content_hash import content_sums, data_version, ha
 from fti_assets.stores.files import readable
 from fti_assets.stores.lake.catalog import skip_snapshots
 from fti_assets.stores.lake.connection import is_without_tables, lake_connection
+from fti_assets.stores.lake.files.strange_files import REPAIR
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
-from fti_assets.stores.lake.strange_files import REPAIR
 from fti_assets.stores.lake.tables.schema import fit, settled_rows
 from fti_assets.stores.lake.upkeep.unnamed_files import file_sizes
 

@@ -23,7 +23,7 @@ from fti_assets.errors import DamagedError, StoreError, listed
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import files_under, readable, reason
 from fti_assets.stores.lake.catalog import named_paths
-from fti_assets.stores.lake.current_files import current_files
+from fti_assets.stores.lake.files.current_files import current_files
 from fti_assets.stores.lake.lake import Lake
 
 _END = b"PAR1"  # a Parquet file is written from its beginning to its end

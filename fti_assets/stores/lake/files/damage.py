@@ -13,7 +13,7 @@ from fti_assets.core.names import TableName
 from fti_assets.core.sql import literal
 from fti_assets.errors import DamagedError, FtiError, StoreError
 from fti_assets.stores.lake.catalog import end_files
-from fti_assets.stores.lake.current_files import CurrentFile, current_files, damage_of, not_files
+from fti_assets.stores.lake.files.current_files import CurrentFile, current_files, damage_of, not_files
 from fti_assets.stores.lake.reader import LakeReader
 
 T = TypeVar("T")

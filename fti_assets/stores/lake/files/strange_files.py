@@ -14,7 +14,7 @@ from fti_assets.core.names import LEDGER, TILES, TableName
 from fti_assets.errors import DamagedError, StoreError, listed
 from fti_assets.stores.files import files_under, reason
 from fti_assets.stores.lake.catalog import named_paths
-from fti_assets.stores.lake.current_files import current_files
+from fti_assets.stores.lake.files.current_files import current_files
 from fti_assets.stores.lake.reader import LakeReader
 
 REPAIR = "repair the lake from its files"

@@ -18,7 +18,7 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.online.rows import visible_at
 from fti_assets.features.rows.frame_kinds import Kind, as_kind, checked_kind
 from fti_assets.orchestration.resources import Stores
-from fti_assets.stores.lake.damage import refuse_missing
+from fti_assets.stores.lake.files.damage import refuse_missing
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.lasting import lasting_lake
 from fti_assets.stores.lake.snapshots import moment_of, snapshot_of

@@ -41,7 +41,7 @@ def check(file: str | None, module: str | None, lake: str | None) -> None:
         stale_namespaces,
         tables_of,
     )
-    from fti_assets.stores.lake.damage import partitions_with_other_rows
+    from fti_assets.stores.lake.files.damage import partitions_with_other_rows
     from fti_assets.stores.lake.upkeep.unnamed_files import file_sizes, missing_files
 
     system = load_definitions(file, module)

@@ -95,11 +95,11 @@ def checked_function(function: Any, *, over: str) -> None:
 
 
 def _brief(value: Any) -> str:
-    shown = _shown(value)
+    shown = _repr(value)
     return shown if len(shown) <= 80 and "\n" not in shown else f"a {type(value).__name__}"
 
 
-def _shown(value: Any) -> str:
+def _repr(value: Any) -> str:
     """A value as Python writes it, without secrets, whatever the value raises then."""
     try:
         text = repr(value)
@@ -289,7 +289,7 @@ def _misfit(name: str, key: str, value: Any, kind: Any) -> str:
     inside = _first_misfit(value, kind)
     where = "" if inside is None else f", in which {inside[0]} does not fit{inside[1]}"
     is_plain = isinstance(value, str | bool | int | float | list | tuple | dict | type(None))
-    what = "" if is_plain or shown != _shown(value) else f", a {type(value).__name__}"
+    what = "" if is_plain or shown != _repr(value) else f", a {type(value).__name__}"
     return f"{name}: {key} is {shown}{what}{where}; it takes {words}"
 
 
@@ -300,9 +300,9 @@ def _first_misfit(value: Any, kind: Any) -> tuple[str, str] | None:
         arguments = typing.get_args(one)
         inner = arguments[-1] if arguments else Any
         if isinstance(value, Mapping) and typing.get_origin(one) in _MAPPINGS:
-            items: Iterable[tuple[str, Any]] = ((f"{_shown(key)}: {_shown(item)}", item) for key, item in value.items())
+            items: Iterable[tuple[str, Any]] = ((f"{_repr(key)}: {_repr(item)}", item) for key, item in value.items())
         elif _is_list(value) and arguments and typing.get_origin(one) is not tuple:
-            items = ((_shown(item), item) for item in value)
+            items = ((_repr(item), item) for item in value)
         else:
             continue
         for shown, item in items:

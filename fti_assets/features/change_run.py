@@ -23,7 +23,7 @@ from fti_assets.features.rows.staging import Staged, stage
 from fti_assets.features.rows.stored_types import storage_of_iso_text
 from fti_assets.features.uniqueness import comparable, counted, with_duplicates_in_table
 from fti_assets.stores.duckdb.relations import relation_name
-from fti_assets.stores.lake.current_files import refuse_not_files
+from fti_assets.stores.lake.files.current_files import refuse_not_files
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.row_changes import Changed, RowChange, change_rows, feed_position
 

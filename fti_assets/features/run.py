@@ -37,7 +37,7 @@ from fti_assets.orchestration.partitions import is_timed, running_partitions
 from fti_assets.orchestration.resources import ONLINE_KEYS, Stores
 from fti_assets.orchestration.signature import call_function
 from fti_assets.stores.duckdb.relations import recording_relations, relation_name
-from fti_assets.stores.lake.damage import without_unreadable
+from fti_assets.stores.lake.files.damage import without_unreadable
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.row_changes import feed_position
 from fti_assets.stores.lake.tables.placeholders import has_no_value

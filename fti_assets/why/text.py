@@ -19,7 +19,7 @@ def _lines(one: Why) -> Iterator[str]:
     logged = one.logged
     arm = "" if logged.arm == "champion" else f", arm {logged.arm}"
     yield (
-        f"request {logged.request_id}, row {logged.row}: {one.model} answered {_shown(logged.value)} as of {logged.at}{arm} "
+        f"request {logged.request_id}, row {logged.row}: {one.model} answered {_text(logged.value)} as of {logged.at}{arm} "
         f"(answered at {logged.answered_at})"
     )
     yield f"  request: {_pairs(logged.request)}"
@@ -73,25 +73,23 @@ def _result(replay: Replay, what: str) -> Iterator[str]:
     assert replay.again is not None
     differing = {str(one["feature"]): one for one in replay.differences}
     answer = (
-        "the same"
-        if "value" not in differing
-        else f"not the {_shown(differing.pop('value')['online'])} that was logged"
+        "the same" if "value" not in differing else f"not the {_text(differing.pop('value')['online'])} that was logged"
     )
     same = len(replay.again.features) - len(differing)
-    yield f"  {what}: {_shown(replay.again.value)}, {answer}; {same} of {len(replay.again.features)} features are the same"
+    yield f"  {what}: {_text(replay.again.value)}, {answer}; {same} of {len(replay.again.features)} features are the same"
     for name, one in differing.items():
-        yield f"    {name}: {_shown(one['online'])} was seen, {_shown(one['offline'])} is in the lake"
+        yield f"    {name}: {_text(one['online'])} was seen, {_text(one['offline'])} is in the lake"
 
 
 def _pairs(values: Any) -> str:
-    return ", ".join(f"{name}={_shown(value)}" for name, value in values.items())
+    return ", ".join(f"{name}={_text(value)}" for name, value in values.items())
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{name}: {_shown(one)}" for name, one in value.items()) + "}"
+        return "{" + ", ".join(f"{name}: {_text(one)}" for name, one in value.items()) + "}"
     return str(value) if isinstance(value, datetime) or value is None else repr(value)
 
 

@@ -65,7 +65,7 @@ class _Readings:
             return (
                 not self.changed
                 and all(
-                    (None if (file := _found(module)) is None else str(file)) == path
+                    (None if (file := _file_of(module)) is None else str(file)) == path
                     for module, path in self.files.items()
                 )
                 and all(hashlib.sha256(Path(path).read_bytes()).digest() == old for path, old in self.contents.items())
@@ -116,7 +116,7 @@ def source_file(module: str) -> Path | ShippedFile | None:
     >>> source_file("fti_assets.errors").name
     'errors.py'
     """
-    file = _found(module)
+    file = _file_of(module)
     if (readings := _readings.get()) is not None:
         readings.files[module] = None if file is None else str(file)
     return file
@@ -130,7 +130,7 @@ def source_of(file: Path | ShippedFile) -> bytes:
     return content
 
 
-def _found(module: str) -> Path | ShippedFile | None:
+def _file_of(module: str) -> Path | ShippedFile | None:
     shipped = _shipped.get()
     if shipped is not None:
         return shipped.get(module)

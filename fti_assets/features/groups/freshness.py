@@ -14,7 +14,7 @@ from fti_assets.core.sql import quoted, timestamp
 from fti_assets.core.times import Partition
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.frontier import available_sql
-from fti_assets.stores.lake.current_files import refuse_not_files
+from fti_assets.stores.lake.files.current_files import refuse_not_files
 from fti_assets.stores.lake.lake import Lake
 
 FRESH = Rule("fresh", "The newest row that can be used is not older than the ttl", blocking=False)

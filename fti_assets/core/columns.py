@@ -24,6 +24,15 @@ def canonical(values: Sequence[Any] | np.ndarray, column_type: ColumnType) -> np
     return np.array([np.nan if value is None else value for value in values], dtype=SIDES[column_type].array)
 
 
+def is_rounded(number: int) -> bool:
+    """Whether float64, in which a graph gets a whole number of 64 bits, holds another number in its place.
+
+    >>> is_rounded(2**53), is_rounded(2**53 + 1), is_rounded(2**60 + 2**50)
+    (False, True, False)
+    """
+    return int(float(number)) != number
+
+
 def whole_numbers(values: np.ndarray) -> np.ndarray:
     """Turn a canonical number array ``[n]`` into int64 ``[n]``, ``MISSING_INTEGER`` where there is no whole number.
 

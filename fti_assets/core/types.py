@@ -214,6 +214,9 @@ class InputSides:
     blank: Any
 
 
+EXACT = 2**53
+"""From here on a float64 stands for several whole numbers."""
+
 MISSING_INTEGER = -(2**63)
 """What an integer input holds where the value is missing, and where it is no whole number that int64 can hold."""
 

@@ -111,7 +111,7 @@ def test_any_columns_are_answered_or_refused_as_rows_are(world, requests):
                 "flight_id": st.sampled_from([7, 8, np.int64(7), 7.0]),
                 "origin": st.sampled_from(["JFK", "", None, "LGA", "Zürich"]),
                 "dest": st.sampled_from(["BOS", "SFO", None]),
-                "distance": st.one_of(st.floats(), st.integers(-(2**70), 2**70), st.none()),
+                "distance": st.one_of(st.floats(), st.integers(-(2**53), 2**53), st.none()),
                 "scheduled_at": st.sampled_from([NOON, None, "2013-06-01", NOON.replace(tzinfo=UTC)]),
             }
         ),

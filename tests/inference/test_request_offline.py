@@ -102,7 +102,10 @@ def check(value: Any, kind: ColumnType) -> None:
     except (DataError, duckdb.Error):
         assert not isinstance(value, np.timedelta64)  # which numpy finds equal to its number
         is_wide = (
-            isinstance(value, int | Decimal) and kind == "number" and read == float(value)
+            isinstance(value, int | Decimal)
+            and kind == "number"
+            and read == float(value)
+            and (Decimal(repr(read)) == value or value != int(value))
         )  # no column is that wide
         assert read == value or is_wide or (read is None and value != value)
         return

@@ -13,7 +13,7 @@ from fti_assets.core.manifest import DECLARED, Column, OnDemandCall
 from fti_assets.core.on_demand.meaning import declares_on_demand, has_meaning, meaning
 from fti_assets.core.on_demand.source import source_file
 from fti_assets.core.times import naive_utc
-from fti_assets.core.types import SIDES, ColumnType
+from fti_assets.core.types import EXACT, SIDES, ColumnType
 from fti_assets.errors import DataError, DeclarationError, PredictionError, one_of
 
 
@@ -57,7 +57,7 @@ class LoadedCall:
             PredictionError: the function failed, or its outputs are not the declared ones, each ``[n]`` and of its type.
         """
         places = [
-            (name, index) for name in self._whole for index in np.flatnonzero(np.abs(inputs[name]) >= _EXACT).tolist()
+            (name, index) for name in self._whole for index in np.flatnonzero(np.abs(inputs[name]) >= EXACT).tolist()
         ]
         if places:
             raise _MergedInputs(self.call, places, inputs)
@@ -77,10 +77,6 @@ class LoadedCall:
                 )
             values.append(_plain_values(array, output, self.call))
         return values
-
-
-_EXACT = 2**53
-"""From here on a float64 stands for several whole numbers."""
 
 
 class _MergedInputs(DataError):

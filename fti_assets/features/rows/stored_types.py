@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fti_assets.core.sql import literal, quoted
-from fti_assets.core.types import SIDES, WHOLE, ColumnType
+from fti_assets.core.types import EXACT, SIDES, WHOLE, ColumnType
 from fti_assets.features.rows.to_lake import to_lake
 
 if TYPE_CHECKING:
@@ -146,20 +146,16 @@ def wider_decimal(sql_type: str, stored: str | None) -> bool:
     return scale <= stored_scale and (width in (18, 38) or width - scale <= stored_width - stored_scale)
 
 
-# Beyond it a float64 may be a rounded whole number, and nobody can tell which one it was.
-_EXACT = 2**53
-
-
 def holds_all(column: str, kind: str, stored: str) -> str | None:
     """The SQL of whether a stored type holds every value of a column, None where types are of different sorts."""
     value = quoted(column)
     fits = f"TRY_CAST({value} AS {stored}) IS NOT NULL"
     if kind in WHOLE and stored == "DOUBLE":
-        condition = f"{value} BETWEEN {-_EXACT} AND {_EXACT}"
+        condition = f"{value} BETWEEN {-EXACT} AND {EXACT}"
     elif (kind in WHOLE and (stored in WHOLE or _is_decimal(stored))) or (kind, stored) == ("DATE", "TIMESTAMP"):
         condition = fits
     elif kind == "DOUBLE" and stored in WHOLE:
-        condition = f"{value} = floor({value}) AND abs({value}) < {_EXACT} AND {fits}"
+        condition = f"{value} = floor({value}) AND abs({value}) < {EXACT} AND {fits}"
     elif _is_decimal(kind) and _is_decimal(stored):
         condition = f"TRY_CAST(TRY_CAST({value} AS {stored}) AS {kind}) IS NOT DISTINCT FROM {value}"
     else:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fti_assets.core.sql import literal, quoted
-from fti_assets.core.types import SIDES, WHOLE, WIDE, ColumnType, type_held_by
+from fti_assets.core.types import EXACT, SIDES, WHOLE, WIDE, ColumnType, type_held_by
 from fti_assets.stores.duckdb.iso_text import try_instant_sql
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def to_lake(connection: duckdb.DuckDBPyConnection, column: str, sql_type: str, w
     >>> import duckdb
     >>> to_lake(duckdb.connect(), "x", "DOUBLE", "DOUBLE").sql
     'CASE WHEN isnan("x") THEN NULL ELSE "x" END'
-    >>> [expected for _, expected in to_lake(duckdb.connect(), "x", "DOUBLE", "BIGINT").misfits]
+    >>> [expected for _, expected in to_lake(duckdb.connect(), "x", "DOUBLE", "BIGINT").misfits[::2]]
     ['a whole number', 'a whole number of 64 bits']
     """
     value = quoted(column)
@@ -70,8 +70,8 @@ def to_lake(connection: duckdb.DuckDBPyConnection, column: str, sql_type: str, w
     cast = f"TRY_CAST({value} AS {wanted})"
     misfits = [(f"{value} IS NOT NULL AND {cast} IS NULL", SIDES[_KINDS[wanted]].request_form)]
     if changed := _changed(value, sql_type, wanted):
-        cast = f"CASE WHEN {changed[0]} THEN NULL ELSE {cast} END"
-        misfits.insert(0, changed)
+        cast = f"CASE WHEN {' OR '.join(condition for condition, _ in changed)} THEN NULL ELSE {cast} END"
+        misfits = [*changed, *misfits]
     return LakeColumn(sql_type, value, cast, tuple(misfits))
 
 
@@ -92,11 +92,16 @@ def _holds_all(sql_type: str, wanted: str) -> bool:
     return wanted == "VARCHAR" or (wanted == "BIGINT" and sql_type in WHOLE)
 
 
-def _changed(value: str, sql_type: str, wanted: str) -> tuple[str, str] | None:
-    """The SQL of which values a cast changes without an error, with what the type takes."""
+def _changed(value: str, sql_type: str, wanted: str) -> list[tuple[str, str]]:
+    """The SQL of which values a cast changes without an error, or may have been changed before it, with what the type takes."""
     if wanted == "BIGINT" and sql_type in FLOATS:
-        return f"{value} <> trunc({value})", "a whole number"
+        large = f"abs({value}) >= {EXACT} AND TRY_CAST({value} AS {wanted}) IS NOT NULL"
+        return [
+            (f"{value} <> trunc({value})", "a whole number"),
+            # Nobody can tell which one it was before it became a float.
+            (large, "a whole number that came as no float, in which they merge from 2**53 on,"),
+        ]
     if wanted == "DOUBLE" and sql_type in ("BIGINT", *WIDE):  # as with an id that was taken for a number
         back = f"TRY_CAST(TRY_CAST({value} AS DOUBLE) AS HUGEINT)"
-        return f"{value} IS NOT NULL AND {back} IS DISTINCT FROM {value}", "a number that float64 does not round"
-    return None
+        return [(f"{value} IS NOT NULL AND {back} IS DISTINCT FROM {value}", "a number that float64 does not round")]
+    return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -10,35 +10,57 @@ import duckdb
 from fti_assets.core.manifest import ViewRecord
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quoted
+from fti_assets.core.types import EXACT
 from fti_assets.training.datasets.checks import dull_features, lost_joins
 from fti_assets.training.datasets.coverage import Coverage, coverage_of
-from fti_assets.training.datasets.dataset import VALUED
+from fti_assets.training.datasets.dataset import HELD, VALUED
 
 _FEWEST = 20
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The rows that one build answers: how many, what the joins found for them, and the features without a value."""
+    """The rows that one build answers: how many, what the joins found for them, the features without a value, and in how many rows
+    float64 rounds the whole number of a feature."""
 
     rows: int
     coverage: Coverage
     null: tuple[str, ...]
+    rounded: Mapping[str, int]
 
     def verdicts(self, *, late: bool) -> list[Verdict]:
         """Judge the rows; a few that came late to answers that are stored say nothing of the data."""
         rows = self.rows if not late or self.rows >= _FEWEST else 0
-        return [lost_joins(self.coverage, rows), dull_features(VALUED, rows, null=self.null if rows else ())]
+        return [
+            lost_joins(self.coverage, rows),
+            dull_features(VALUED, rows, null=self.null if rows else ()),
+            _held(self.rounded),
+        ]
+
+
+def _held(rounded: Mapping[str, int]) -> Verdict:
+    counts = ", ".join(f"{count} of {name!r}" for name, count in rounded.items())
+    problem = (
+        f"{counts} are whole numbers that float64, in which a model gets them, rounds, so that others have the same answer: if they name "
+        "something, store text in a new version of the group"
+    )
+    return Verdict(HELD, sum(rounded.values()), (), problem if rounded else "")
 
 
 def inputs_of(rows: duckdb.DuckDBPyRelation, view: ViewRecord) -> Inputs:
     """Count what the features of a build's view hold, in what ``assemble`` made of ``with_match_columns(view)``."""
     names = [feature.name for feature in view.features]
-    total, *counts = rows.aggregate(", ".join(["count(*)", *(f"count({quoted(name)})" for name in names)])).fetchall()[
-        0
-    ]
-    null = tuple(name for name, count in zip(names, counts, strict=True) if not count)
-    return Inputs(int(total), coverage_of(rows, view), null)
+    whole = [feature.name for feature in view.features if feature.type == "integer"]
+    expressions = [*(f"count({quoted(name)})" for name in names), *(_rounded_sql(quoted(name)) for name in whole)]
+    total, *counts = rows.aggregate(", ".join(["count(*)", *expressions])).fetchall()[0]
+    null = tuple(name for name, count in zip(names, counts, strict=False) if not count)
+    rounded = {name: count for name, count in zip(whole, counts[len(names) :], strict=True) if count}
+    return Inputs(int(total), coverage_of(rows, view), null, rounded)
+
+
+def _rounded_sql(value: str) -> str:
+    """The SQL of how many whole numbers float64 rounds."""
+    return f"count(*) FILTER (abs({value}::HUGEINT) >= {EXACT} AND {value}::DOUBLE::HUGEINT <> {value})"
 
 
 def coverage_over(inputs: Sequence[Inputs]) -> Coverage:

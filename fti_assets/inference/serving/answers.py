@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fti_assets.core.columns import is_rounded
+from fti_assets.core.types import EXACT
 from fti_assets.inference.serving.columns import Columns
 from fti_assets.inference.serving.online_features import LookupReport
 from fti_assets.inference.serving.prediction import Prediction, put_unset
@@ -33,6 +35,7 @@ class Layout(NamedTuple):
         tables: of the joins.
         categories: the features that may be unknown.
         rules: what a request is held against.
+        whole: the features of whole numbers that the graph gets as numbers, each with its slot.
         fields: how many values a request brings.
         overridable: the features that may be overridden.
     """
@@ -44,12 +47,22 @@ class Layout(NamedTuple):
     tables: Names
     categories: Sequence[Category]
     rules: RequestRules
+    whole: Sequence[tuple[str, int]]
     fields: int
     overridable: Names
 
     def unlearned(self, row: Sequence[Any]) -> Names:
         """The features of a row with a category that the model has not learned; an empty text is no category."""
         return tuple([name for name, slot, learned in self.categories if row[slot] not in learned])
+
+    def rounded(self, row: Sequence[Any]) -> Names:
+        """The features of a row with a whole number that the graph gets rounded, so that another one is answered alike."""
+        return tuple([name for name, slot in self.whole if (value := row[slot]) is not None and is_rounded(value)])
+
+    def out_of_schema(self, row: Sequence[Any]) -> Names:
+        """What of a row its schema refuses, or the graph gets rounded."""
+        broken, rounded = self.rules.broken_by(row), self.rounded(row)
+        return tuple(dict.fromkeys([*broken, *rounded])) if rounded else broken
 
 
 class OneAnswer:
@@ -71,7 +84,7 @@ class OneAnswer:
             "features": dict(zip(layout.names, layout.pick(row), strict=True)),
             "missing": tuple(dict.fromkeys([tables[position] for position in self._absent])),
             "unknown": layout.unlearned(row) if layout.categories else (),
-            "out_of_schema": layout.rules.broken_by(row),
+            "out_of_schema": layout.out_of_schema(row),
             "ages": dict(zip(layout.labels, self._ages, strict=True)),
         }
         value = late.pop(name)
@@ -91,6 +104,7 @@ class ManyAnswers:
         self._brought = brought
         self._overrides = overrides
         self._features: list[list[Any]] | None = None
+        self._marks: dict[str, list[bool]] | None = None
 
     def tell(self, _: Prediction, name: str, index: int) -> Any:
         """One of the fields of a row's prediction."""
@@ -112,7 +126,9 @@ class ManyAnswers:
 
     def out_of_schema(self, index: int) -> Names:
         rules = self._layout.rules
-        return rules.broken_by(self._columns.row(index, self._layout.fields)) if rules.columns else ()
+        broken = rules.broken_by(self._columns.row(index, self._layout.fields)) if rules.columns else ()
+        rounded = [name for name, marks in self._rounded().items() if marks[index]]
+        return tuple(dict.fromkeys([*broken, *rounded])) if rounded else broken
 
     def ages(self, index: int) -> dict[str, float | None]:
         ages = [of_group[index].item() for of_group in self._brought.ages]
@@ -137,13 +153,30 @@ class ManyAnswers:
         return {name: mark for name, mark in marks.items() if mark.any()}
 
     def all_out_of_schema(self) -> dict[str, np.ndarray]:
-        return self._marked(map(self.out_of_schema, range(self._columns.rows)), self._layout.rules.columns)
+        if not (self._layout.rules.columns or self._rounded()):
+            return {}
+        order = dict.fromkeys([*self._layout.rules.columns, *self._rounded()])
+        return self._marked(map(self.out_of_schema, range(self._columns.rows)), tuple(order))
 
     def all_overridden(self) -> dict[str, np.ndarray]:
         return self._marked([one.names for one in self._overrides or ()], self._layout.overridable)
 
     def all_ages(self) -> dict[str, np.ndarray]:
         return dict(zip(self._layout.labels, self._brought.ages, strict=True))
+
+    def _rounded(self) -> dict[str, list[bool]]:
+        """Which rows have a whole number that the graph gets rounded, by the features of which some row has one."""
+        if self._marks is None:
+            large = [(name, slot) for name, slot in self._layout.whole if self._has_large(slot)]
+            marks = {
+                name: [value is not None and is_rounded(value) for value in self._columns.plain(slot)]
+                for name, slot in large
+            }
+            self._marks = {name: of_rows for name, of_rows in marks.items() if any(of_rows)}
+        return self._marks
+
+    def _has_large(self, slot: int) -> bool:
+        return bool((np.abs(self._columns.numbers(slot)) >= EXACT).any())
 
     def _marked(self, names: Iterable[Names], order: Names) -> dict[str, np.ndarray]:
         """The names of the rows as bool ``[n]`` by name, in an order, for each name that some row has."""

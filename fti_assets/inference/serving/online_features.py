@@ -7,6 +7,7 @@ import numpy as np
 
 from fti_assets.core.manifest import JoinedGroup
 from fti_assets.core.times import from_microseconds
+from fti_assets.core.types import EXACT
 from fti_assets.errors import PredictionError, excerpt
 from fti_assets.inference.serving.columns import Columns, GroupColumns
 from fti_assets.stores.online.store import OnlineStore
@@ -15,7 +16,6 @@ from fti_assets.stores.online.winners import Winners
 Values = tuple[Any, ...]
 Row = list[Any]
 _EVER = 2**63
-_EXACT = 2**53
 
 
 class LookupReport(NamedTuple):
@@ -180,7 +180,7 @@ def _ages(
     ages_us = at_us - event_us
     oldest, newest = int(ages_us.max()), int(ages_us.min())
     ages = ages_us / 1_000_000
-    if oldest >= _EXACT or newest <= -_EXACT:  # numpy rounds such a number to float64 before it divides
+    if oldest >= EXACT or newest <= -EXACT:  # numpy rounds such a number to float64 before it divides
         ages[:] = [age / 1_000_000 for age in ages_us.tolist()]
     if absent is not None:
         ages[absent] = np.nan

@@ -58,7 +58,7 @@ class Prediction(_LateFields):
     ``features`` what the model saw, raw, None where missing; ``missing`` the group tables that brought no row or
     a stale one; ``at`` the prediction time, naive UTC. ``unknown`` names the features with a category that the model
     did not learn, which it treats as missing, and ``out_of_schema`` the fields with a value that the spine's schema would refuse, a
-    missing one where it lets none be null.
+    missing one where it lets none be null, and the features whose whole number the graph gets rounded, as float64.
     ``ages`` says of each group's row how many seconds before ``at`` its event time is, a stale row's too; None without a row, and for
     a lookup. A group that is joined more than once stands there by the spine's columns, as ``airports_v1[dest]``. ``overridden`` names
     what the caller gave in place of the looked-up values, and ``explanation`` is there if it was asked for.

@@ -139,9 +139,14 @@ class ServedBuild:
             [
                 Category(name, slots.of(name), frozenset([None, "", *encoder["categories"]]))
                 for name, encoder in manifest.encoders.items()
-                if isinstance(encoder, dict) and "categories" in encoder
+                if _has_categories(encoder)
             ],
             RequestRules(view.rules, self._form.columns),
+            [
+                (name, slots.of(name))
+                for name in self._names
+                if self._types.get(name) == "integer" and not _has_categories(manifest.encoders.get(name))
+            ],
             len(self._form.columns),
             self._overrides.features,
         )
@@ -368,6 +373,7 @@ class ServedBuild:
     def _refuse_strangers(self, rows: Sequence[Row]) -> None:
         slots = {column.name: slot for slot, column in enumerate(self._form.columns)}
         categories = {name: slot for name, slot, _ in self._layout.categories}
+        whole = dict(self._layout.whole)
         problems = []
         for index, row in enumerate(rows):
             of_row = []
@@ -379,6 +385,11 @@ class ServedBuild:
             if self._strictness.out_of_schema == "error":
                 broken = self._layout.rules.broken_by(row)
                 of_row += [f"{name!r} is {excerpt(row[slots[name]])}, which its schema refuses" for name in broken]
+                of_row += [
+                    f"{name!r} is {excerpt(row[whole[name]])}, which the model gets as float64, where whole numbers from 2**53 on "
+                    "merge with their neighbours: an id is text"
+                    for name in self._layout.rounded(row)
+                ]
             problems += of_row if len(rows) == 1 else [f"request {index}: {problem}" for problem in of_row]
         if problems:
             raise self._form.error(problems)
@@ -409,6 +420,11 @@ class ServedBuild:
 
 Serve = Callable[[LoadedBuild, OnlineStore, Strictness], ServedBuild]
 """How a build that is loaded becomes one that answers: ``ServedBuild`` itself, or what puts something of its own in it."""
+
+
+def _has_categories(encoder: Any) -> bool:
+    """Whether an encoder of the manifest tells categories apart."""
+    return isinstance(encoder, dict) and "categories" in encoder
 
 
 def _override(columns: Columns, row_overrides: Sequence[Override]) -> None:

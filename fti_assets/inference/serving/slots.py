@@ -10,14 +10,12 @@ import numpy as np
 
 from fti_assets.core.columns import canonical, whole_numbers
 from fti_assets.core.manifest import GraphInput
-from fti_assets.core.types import MISSING_INTEGER, ColumnType
+from fti_assets.core.types import EXACT, MISSING_INTEGER, ColumnType
 from fti_assets.errors import PredictionError, one_of
 from fti_assets.inference.serving.columns import Columns
 from fti_assets.stores.models.graphs.graph import Graph
 
 Row = list[Any]
-
-_EXACT = 2**53
 
 
 class Slots:
@@ -159,6 +157,6 @@ _of_many: dict[str, Callable[[Columns, int], np.ndarray]] = {
 def _whole_number(value: Any) -> int:
     if value is None:
         return MISSING_INTEGER
-    if value.__class__ is int and abs(value) < _EXACT:
+    if value.__class__ is int and abs(value) < EXACT:
         return int(value)
     return int(whole_numbers(np.array([value], dtype=np.float64))[0])  # what a number column went through offline

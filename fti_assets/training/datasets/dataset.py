@@ -99,5 +99,6 @@ PAST = Rule("times_not_in_future", "No group has rows that are said to be true a
 RULES = (JOINS, VARYING, APART, UNKNOWN, PAST)
 
 VALUED = Rule("features_have_values", "No feature is null in every row", blocking=False)
-ANSWER_RULES = (JOINS, VALUED)
+HELD = Rule("whole_numbers_held", "No feature has a whole number that a model gets rounded, as float64", blocking=False)
+ANSWER_RULES = (JOINS, VALUED, HELD)
 """Rules of the rows that batch predictions answer: one day's rows may well have one value of a feature, or lie ahead."""

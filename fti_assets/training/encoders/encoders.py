@@ -13,10 +13,8 @@ import numpy as np
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.columns import whole_numbers
 from fti_assets.core.manifest import NUMBERS, Column
-from fti_assets.core.types import KEY_TYPES, MISSING_INTEGER, NUMERIC, ColumnType
+from fti_assets.core.types import EXACT, KEY_TYPES, MISSING_INTEGER, NUMERIC, ColumnType
 from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
-
-_EXACT = 2**53
 
 DENSE = "dense"
 """The encoded tensor that holds every feature without an Embedding, float32 ``[n, dense_dim]``."""
@@ -272,7 +270,7 @@ def fit_encoders(
 
 
 def _check_exact(column: Column, values: np.ndarray, stored: int | None) -> None:
-    if column.type != "integer" or not (beyond := np.abs(values) >= _EXACT).any():
+    if column.type != "integer" or not (beyond := np.abs(values) >= EXACT).any():
         return
     example = int(values[beyond][0]) if stored is None else stored
     raise ModelError(

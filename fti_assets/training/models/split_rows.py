@@ -10,6 +10,7 @@ import numpy as np
 
 from fti_assets.core.manifest import Column, DatasetManifest
 from fti_assets.core.sql import quoted
+from fti_assets.core.types import EXACT
 from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
@@ -56,8 +57,6 @@ def split_rows(
     )
 
 
-_EXACT = 2**53
-"""From here on a float64 stands for several whole numbers."""
 _WIDE = ("bigint", "ubigint", "hugeint", "uhugeint", "decimal")
 """The types of which float64 merges numbers."""
 
@@ -78,7 +77,7 @@ def beyond_float64(lake: Lake, table: str, features: Sequence[Column]) -> tuple[
         if smallest is None:
             continue
         extreme = max(smallest, largest, key=abs)
-        if types[name] != "decimal" and abs(extreme) >= _EXACT:
+        if types[name] != "decimal" and abs(extreme) >= EXACT:
             large[name] = int(extreme)
         if types[name] == "decimal" or name in large:
             doubtful.append(name)

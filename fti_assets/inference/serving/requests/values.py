@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.times import instant, naive_utc
-from fti_assets.core.types import ColumnType
+from fti_assets.core.types import EXACT, ColumnType
 
 _INFINITE = float("inf")
 
@@ -55,6 +55,10 @@ def _integer(value: Any) -> int | None:
                 raise Reason("it needs more than 64 bits")
             if value != int(value):
                 raise Reason("it is not whole")
+            if isinstance(value, float) and abs(value) >= EXACT:
+                raise Reason(
+                    "as a float it may be one of several whole numbers, which merge from 2**53 on: give an int"
+                )
             value = int(value)
     if not -(2**63) <= value < 2**63:
         raise Reason("it needs more than 64 bits")
@@ -72,8 +76,26 @@ def _number(value: Any) -> float | None:
         number = float(value)
         if number in (_INFINITE, -_INFINITE) and value != number:
             raise Reason("it is beyond the largest number of 64 bits")
+        if abs(number) >= EXACT and _is_rounded(value, number):
+            raise Reason("float64 rounds it, as it merges whole numbers from 2**53 on: an id is text")
         value = number
     return None if value != value else float(value)
+
+
+def _is_rounded(value: float | Decimal, number: float) -> bool:
+    """Whether a whole number is another one as float64; its own digits are the same, as JSON of other languages has them without
+    an exponent.
+
+    >>> _is_rounded(2**53 + 1, float(2**53 + 1)), _is_rounded(1152921504606847000, 2.0**60)
+    (True, False)
+    """
+    if (
+        value == number
+        or isinstance(value, float)
+        or (isinstance(value, Decimal) and value != value.to_integral_value())
+    ):
+        return False
+    return Decimal(repr(number)) != value
 
 
 def _boolean(value: Any) -> bool | None:

@@ -11,6 +11,7 @@ import pytest
 from fti_assets.core import clock
 from fti_assets.core.names import Commit, TableName
 from fti_assets.errors import NotMaterializedError
+from fti_assets.stores.lake.files.current_files import current_files
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 
@@ -144,3 +145,25 @@ def test_a_snapshot_that_is_gone_is_refused(lake: Lake) -> None:
         lake.ledger(ROWS, snapshot=first)
     with pytest.raises(NotMaterializedError, match="no snapshot 99: its newest is"):
         lake.ledger(ROWS, snapshot=99)
+
+
+@pytest.mark.parametrize("many", [0, 2_000])
+def test_files_are_those_that_ducklake_names(lake: Lake, many: int) -> None:
+    keys = ["a", "b'c", "d?1", "ä"]
+    replace(lake, dict.fromkeys(keys, 1.0))
+    replace(lake, dict.fromkeys(keys, 1.0), OTHERS)
+    first = replace(lake, {"a": 2.0}).snapshot
+    replace(lake, {"a": 3.0})
+    asked = [*keys[:3], *(f"none {number}" for number in range(many))]
+    for snapshot in (None, first):
+        at = "" if snapshot is None else f", snapshot_version => {snapshot}"
+        named = lake.connection.execute(
+            f"SELECT data_file, data_file_size_bytes FROM ducklake_list_files('lake', 'rows_v1', schema => 'features'{at})"
+        ).fetchall()
+        files = current_files(lake, ROWS, snapshot=snapshot)
+        assert sorted((file.path, file.size) for file in files) == sorted(named)
+        assert sorted(file.partition for file in files) == keys
+        assert not any(file.deletes for file in files)
+        chosen = current_files(lake, ROWS, snapshot=snapshot, partitions=asked)
+        assert chosen == [file for file in files if file.partition in asked]
+    assert current_files(lake, ROWS, partitions=[]) == []

@@ -19,7 +19,7 @@ import duckdb
 from fti_assets.core.names import TableName
 from fti_assets.core.sql import quoted
 from fti_assets.errors import StoreError
-from fti_assets.stores.lake.connection import CATALOG, own_table
+from fti_assets.stores.lake.connection import CATALOG, ask_catalog, own_table
 from fti_assets.stores.lake.files.current_files import OF_SCHEMA, OF_TABLE, PATH
 from fti_assets.stores.lake.reader import LakeReader
 
@@ -131,18 +131,19 @@ def put_columns(lake: LakeReader) -> int:
 
     Called right after a commit, before anything reads the new snapshot: DuckLake reads a snapshot's columns once.
     """
-    rows = lake.connection.execute(
-        f"""
+    rows = ask_catalog(
+        lake.connection,
+        """
         SELECT table_id, column_id, place FROM (
-            SELECT *, min(column_order) OVER (PARTITION BY table_id, column_name) AS place FROM {own_table("column")}
+            SELECT *, min(column_order) OVER (PARTITION BY table_id, column_name) AS place FROM ducklake_column
             WHERE parent_column IS NULL)
         WHERE end_snapshot IS NULL AND column_order <> place
-        """
-    ).fetchall()
+        """,
+    )
     for table_id, column_id, place in rows:
         lake.connection.execute(
             f"UPDATE {own_table('column')} SET column_order = ? WHERE table_id = ? AND column_id = ? AND end_snapshot IS NULL",
-            [place, table_id, column_id],
+            [int(str(one)) for one in (place, table_id, column_id)],
         )
     return len(rows)
 

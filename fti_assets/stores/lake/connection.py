@@ -27,7 +27,7 @@ CATALOG = quoted("__ducklake_metadata_lake")
 """DuckLake's own catalog of the lake that is attached."""
 METADATA = "ducklake_metadata"
 """The table that makes a database the catalog of a lake to DuckLake."""
-_LACKING = re.compile(r"Table with name (ducklake_\w+) does not exist")
+_LACKING = re.compile(r"Table with name (ducklake_\w+) does not exist|no such table: (ducklake_\w+)")
 _OF_CATALOG = ("__ducklake_metadata_lake", "from DuckLake", "for DuckLake")
 _FULL = ("disk i/o error", "disk is full", "no space left", "file too large")
 _DAMAGED = ("file is not a database", "disk image is malformed")
@@ -89,7 +89,7 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
                     raise
                 at = data.parent / "catalog.sqlite"
                 raise DamagedError(
-                    f"{at} lacks its table {lacking[1]}: something has deleted it. {_put_back(at)}"
+                    f"{at} lacks its table {lacking[1] or lacking[2]}: something has deleted it. {_put_back(at)}"
                 ) from error
         finally:
             connection.close()
@@ -136,6 +136,27 @@ def _put_back(at: Path) -> str:
 def own_table(name: str) -> str:
     """A table of DuckLake's own catalog, in SQL."""
     return f"{CATALOG}.{quoted(f'ducklake_{name}')}"
+
+
+def ask_catalog(
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[str | int] = ()
+) -> list[tuple[str | None, ...]]:
+    """Ask SQLite itself something of DuckLake's own catalog; every value comes as text, a truth as 0 or 1.
+
+    It reads in the transaction that the connection has begun, as a query of ``own_table`` does, which takes DuckDB four
+    milliseconds to plan if it joins three of these small tables.
+
+    Args:
+        connection: a connection to the lake.
+        query: in SQLite's SQL, with the names of the catalog's tables as they are and parameters as ``?1``.
+        parameters: texts and whole numbers.
+    """
+    places = ", ".join("?::BIGINT" if isinstance(one, int) else "?::VARCHAR" for one in parameters)
+    given = f", params := row({places})" if parameters else ""
+    # Its name stands first, so that an error about the catalog is known by it.
+    question = f"FROM sqlite_query('__ducklake_metadata_lake', ?{given})"
+    answer: list[tuple[str | None, ...]] = connection.execute(question, [query, *parameters]).fetchall()
+    return answer
 
 
 def _limited() -> duckdb.DuckDBPyConnection:

@@ -7,12 +7,13 @@ a ledger it would load the whole schema once more, as it was when that ledger wa
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 import duckdb
 
 from fti_assets.core.names import LEDGER, PARTITION, PartitionRecord, TableName
 from fti_assets.core.sql import quoted
-from fti_assets.stores.lake.connection import CATALOG, own_table
+from fti_assets.stores.lake.connection import ask_catalog
 
 
 class OneSnapshot:
@@ -62,33 +63,47 @@ class OneSnapshot:
         return dict(self._ledgers[table])
 
     def _read(self, inlined: str) -> dict[str, PartitionRecord]:
-        records = self._connection.execute(
-            'SELECT "partition", data_version, CAST("rows" AS BIGINT), CAST(committed_at AS TIMESTAMP), CAST(run_at AS TIMESTAMP), '
-            f"run_id, record FROM {CATALOG}.{quoted(inlined)} WHERE {_LIVE} ORDER BY 1",
+        records = ask_catalog(
+            self._connection,
+            f'SELECT "partition", data_version, "rows", committed_at, run_at, run_id, record FROM {quoted(inlined)} '
+            f"WHERE {_LIVE} ORDER BY 1",
             [self.number],
-        ).fetchall()
-        return {record[0]: PartitionRecord(*record) for record in records}
+        )
+        return {
+            str(partition): PartitionRecord(
+                str(partition),
+                str(version),
+                int(str(rows)),
+                datetime.fromisoformat(str(committed_at)),
+                datetime.fromisoformat(str(run_at)),
+                str(run_id),
+                str(record),
+            )
+            for partition, version, rows, committed_at, run_at, run_id, record in records
+        }
 
     def _listed(self) -> dict[TableName, str | None]:
         """The tables, and of each the one table of the catalog that holds all of its rows, if there is one."""
         if self._inlined is None:
             # A table that ever had a file has a size, also when its rows were inlined before.
-            rows = self._connection.execute(
+            rows = ask_catalog(
+                self._connection,
                 f"""
                 SELECT s.schema_name, t.table_name,
-                    CASE WHEN count(i.table_name) = 1 AND max(coalesce(n.file_size_bytes, 0)) = 0 THEN any_value(i.table_name) END
-                FROM (SELECT table_id, schema_id, table_name FROM {own_table("table")} WHERE {_LIVE}) t
-                JOIN {own_table("schema")} s USING (schema_id) LEFT JOIN {own_table("inlined_data_tables")} i USING (table_id)
-                LEFT JOIN {own_table("table_stats")} n USING (table_id)
-                WHERE EXISTS (FROM {own_table("snapshot")} WHERE snapshot_id = $1) GROUP BY s.schema_name, t.table_name, t.table_id
+                    CASE WHEN count(i.table_name) = 1 AND max(coalesce(n.file_size_bytes, 0)) = 0 THEN max(i.table_name) END
+                FROM (SELECT table_id, schema_id, table_name FROM ducklake_table WHERE {_LIVE}) t
+                JOIN ducklake_schema s USING (schema_id) LEFT JOIN ducklake_inlined_data_tables i USING (table_id)
+                LEFT JOIN ducklake_table_stats n USING (table_id)
+                WHERE EXISTS (SELECT 1 FROM ducklake_snapshot WHERE snapshot_id = ?1)
+                GROUP BY s.schema_name, t.table_name, t.table_id
                 """,
                 [self.number],
-            ).fetchall()
-            self._inlined = {TableName(schema, name): inlined for schema, name, inlined in rows}
+            )
+            self._inlined = {TableName(str(schema), str(name)): inlined for schema, name, inlined in rows}
         return self._inlined
 
 
-_LIVE = "begin_snapshot <= $1 AND (end_snapshot IS NULL OR end_snapshot > $1)"
+_LIVE = "begin_snapshot <= ?1 AND (end_snapshot IS NULL OR end_snapshot > ?1)"
 
 
 def stored_types(connection: duckdb.DuckDBPyConnection, table: TableName) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from fti_assets.core.names import TableName
 from fti_assets.errors import DamagedError
 from fti_assets.stores.file_kinds import FILE, kind_of
-from fti_assets.stores.lake.connection import own_table
+from fti_assets.stores.lake.connection import ask_catalog, own_table
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,6 +25,8 @@ PATH = (
 )
 OF_SCHEMA = f"JOIN {own_table('schema')} s USING (schema_id)"
 OF_TABLE = f"JOIN {own_table('table')} t USING (table_id) {OF_SCHEMA}"
+_KEYS_AT_ONCE = 1000
+"""SQLite takes some ten thousand parameters; of more keys than these the files are taken out of all of the table."""
 
 
 class OpenLake(Protocol):
@@ -73,19 +75,28 @@ def current_files(
             return f"{what}.end_snapshot IS NULL"
         return f"{what}.begin_snapshot <= {int(snapshot)} AND coalesce({what}.end_snapshot > {int(snapshot)}, true)"
 
-    mine = f"{is_read('f')} AND {is_read('t')} AND s.schema_name = $2 AND t.table_name = $3"
-    partition = (
-        f"JOIN {own_table('file_partition_value')} p USING (data_file_id) WHERE p.partition_key_index = 0 AND {mine}"
+    mine = f"{is_read('f')} AND {is_read('t')} AND s.schema_name = ?2 AND t.table_name = ?3"
+    chosen = None if partitions is None else set(partitions)
+    keys: list[str] = []
+    if chosen is not None and len(chosen) <= _KEYS_AT_ONCE:
+        keys = sorted(chosen)
+        mine += f" AND p.partition_value IN ({', '.join(f'?{number}' for number in range(4, 4 + len(keys)))})"
+    joined = (
+        "JOIN ducklake_table t USING (table_id) JOIN ducklake_schema s USING (schema_id) "
+        f"JOIN ducklake_file_partition_value p USING (data_file_id) WHERE p.partition_key_index = 0 AND {mine}"
     )
-    if partitions is not None:
-        partition += " AND p.partition_value IN (SELECT unnest($4))"
-    selected = f"SELECT data_file_id, {PATH}, p.partition_value, f.file_size_bytes"
-    rows = lake.connection.execute(
-        f"{selected}, false FROM {own_table('data_file')} f {OF_TABLE} {partition} "
-        f"UNION ALL {selected}, true FROM {own_table('delete_file')} f {OF_TABLE} {partition} ORDER BY ALL",
-        [f"{lake.store.root / 'data'}/", table.schema, table.name, *([] if partitions is None else [list(partitions)])],
-    ).fetchall()
-    return [CurrentFile(*file) for file in rows]
+    selected = f"SELECT data_file_id, {PATH.replace('$1', '?1')}, p.partition_value, f.file_size_bytes"
+    rows = ask_catalog(
+        lake.connection,
+        f"{selected}, 0 FROM ducklake_data_file f {joined} UNION ALL {selected}, 1 FROM ducklake_delete_file f {joined} "
+        "ORDER BY 1, 2, 3, 4, 5",
+        [f"{lake.store.root / 'data'}/", table.schema, table.name, *keys],
+    )
+    files = [
+        CurrentFile(int(str(number)), str(path), str(partition), int(str(size)), deletes == "1")
+        for number, path, partition, size, deletes in rows
+    ]
+    return files if chosen is None else [file for file in files if file.partition in chosen]
 
 
 def not_files(

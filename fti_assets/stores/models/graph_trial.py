@@ -10,7 +10,9 @@ from fti_assets.core.records import from_json, to_json
 from fti_assets.errors import FtiError, StoreError
 
 _START_SECONDS = 60.0
-_MEMORY = 8 * 2**30
+_MEMORY = 3 * 2**30
+_IMPORTED = 4 * 2**30
+"""The addresses that the modules take, where the system does not say."""
 _PROGRAM = """
 import json, sys
 head = json.loads(sys.stdin.buffer.readline())
@@ -25,7 +27,8 @@ def check_graph(manifest: ModelManifest, graph: bytes, samples: bytes | None = N
 
     Args:
         samples: the file of samples that is published with it.
-        seconds: how long each of the three may take. The process may take 8 GiB of addresses and four times the graph's size.
+        seconds: how long each of the three may take. The process may take 3 GiB of addresses and four times the graph's
+            size, beside those of its modules.
 
     Raises:
         StoreError: the graph does not load or run or answers otherwise, takes too long or too much memory, or refers to other files.
@@ -58,11 +61,11 @@ def try_graph(manifest: str, graph: bytes, samples: str | None, seconds: float) 
     """The trial itself: ends the process with 0, or with 1 and one sentence on standard error."""
     import resource
 
-    memory = _MEMORY + 4 * len(graph)
-    # Before onnxruntime is imported, so that nothing it allocates escapes the limit.
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    # Imported before the limit, which is for the graph alone.
     from fti_assets.stores.models.opened_graph import open_graph
 
+    memory = _addresses() + _MEMORY + 4 * len(graph)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     code = 0
     try:
         record = from_json(ModelManifest, manifest, what="its manifest")
@@ -72,6 +75,15 @@ def try_graph(manifest: str, graph: bytes, samples: str | None, seconds: float) 
         print(str(error).replace("\n", " "), file=sys.stderr, flush=True)
         code = 1
     os._exit(code)  # a thread that loads without an end would keep the process
+
+
+def _addresses() -> int:
+    """The bytes of addresses that this process takes."""
+    try:
+        with open("/proc/self/statm") as pages:
+            return int(pages.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:  # macOS has none
+        return _IMPORTED
 
 
 def _ending(code: int) -> str:

@@ -1,13 +1,14 @@
-"""Whether an ONNX graph ends whatever it is asked, and holds what it declares. Read from its bytes, before onnxruntime sees them."""
+"""Whether an ONNX graph ends whatever it is asked, fits into memory, and holds what it declares, read before onnxruntime sees it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 
 from fti_assets.errors import excerpt
 from fti_assets.stores.models.graphs.onnx_parts import Graph, Model, Node, Tensor
-from fti_assets.stores.models.graphs.step_bounds import A_SIZE, Bound, Outside, Scope
+from fti_assets.stores.models.graphs.sizes import Sizes
+from fti_assets.stores.models.graphs.step_bounds import A_SIZE, MAKE, Bound, Outside, Scope
 
 _MOST_STEPS = 1_000_000
 _MOST_NODES = 1_000_000
@@ -16,25 +17,31 @@ _PER_BYTE = 4
 _DENSEST = 2**27
 """A sparse constant of more values would fill half a gigabyte when it is loaded."""
 _DEEPEST = 200
+_MOST_BYTES = {1: 2**30, 64: 2**32}
+"""By rows that are asked at once, what the tensors of a graph may take beside its own bytes."""
+_MOST_MADE = 2**27
+"""A tensor whose sizes are not known has no more values than this."""
 _STEPS = {"If": Bound(1.0), "Scan": A_SIZE, "SequenceMap": A_SIZE}
 
 Name = tuple[str, str, str]
 
 
 class UnboundedError(ValueError):
-    """A graph that may not end, or does not hold what it declares."""
+    """A graph that may not end, takes too much memory, or does not hold what it declares."""
 
 
 def check_bounds(data: bytes) -> None:
-    """Refuse a model that may run or unfold without an end, or whose constants are elsewhere or not as declared.
+    """Refuse a model that may run, unfold or grow without an end, or whose constants are elsewhere or not as declared.
 
-    A ``Loop`` has to have a trip count that is a constant or comes from shapes: at most a million steps for each of them.
+    A ``Loop`` has to have a trip count that is a constant or comes from shapes: at most a million steps for each of them. So have the
+    sizes of a tensor that are given as values. As far as sizes are known, the tensors that are there at one time take at most 1 GiB for
+    one row, and 4 GiB for 64.
 
     Args:
         data: the serialized model.
 
     Raises:
-        UnboundedError: it may not end, or does not hold what it declares; one sentence says where.
+        UnboundedError: it may not end, takes too much memory, or does not hold what it declares; one sentence says where.
         ValueError: the bytes are no ONNX model.
     """
     model = Model.of(data)
@@ -44,7 +51,15 @@ def check_bounds(data: bytes) -> None:
     for domain, op, _ in model.functions:
         if not domain:
             raise UnboundedError(f"its function {excerpt(op)} has the name of an operator of ONNX")
-    calls = _Calls(model)
+    largest = max((tensor.bytes for tensor in model.graph.tensors), default=0)
+    unsized: dict[int, int | None] = {}
+    calls = _Calls(model, unsized)
+    calls.count(model.graph, ())  # before sizes are looked at, which takes as long as it unfolds to
+    for rows, most in _MOST_BYTES.items():
+        sizes = Sizes(model, rows, most + len(data) + largest * rows, _grown(rows))
+        sizes.check(model.graph)
+        unsized |= sizes.unsized
+    calls = _Calls(model, unsized)
     calls.count(model.graph, ())
     # A constant that is an input too may be given with each request.
     calls.check(Scope(model.graph, None, dict.fromkeys(model.graph.inputs)), Bound(1.0))
@@ -72,14 +87,15 @@ def _check_tensor(tensor: Tensor) -> None:
 class _Calls:
     """All calls of a model; those within functions at each place that calls them."""
 
-    def __init__(self, model: Model) -> None:
-        self.functions = model.functions
+    def __init__(self, model: Model, unsized: dict[int, int | None]) -> None:
+        self.functions, self.unsized = model.functions, unsized
         self._counts: dict[Name, tuple[int, bool]] = {}
 
     def count(self, graph: Graph, within: tuple[Name, ...]) -> tuple[int, bool]:
-        """How many calls a graph unfolds to, and whether some have graphs of their own."""
+        """How many calls a graph unfolds to, and whether some have graphs of their own or sizes that are not known."""
         size, stepping = len(graph.nodes), False
         for node in graph.nodes:
+            stepping = stepping or (id(node) in self.unsized and node.op in MAKE)
             for inner in node.graphs.values():
                 size, stepping = size + self.count(inner, within)[0], True
             if node.function in self.functions:
@@ -102,12 +118,14 @@ class _Calls:
         return self._counts[function]
 
     def check(self, scope: Scope, around: Bound) -> None:
-        """Refuse steps without a bound in a graph that itself runs as often as ``around`` says."""
+        """Refuse steps and sizes without a bound in a graph that itself runs as often as ``around`` says."""
         for node in scope.graph.nodes:
             if node.function in self.functions:
                 if self._counts[node.function][1]:
                     self.check(self._called(scope, node), around)
                 continue
+            if id(node) in self.unsized and node.is_standard and node.op in MAKE:
+                _check_made(scope, node, self.unsized[id(node)])
             if not node.graphs:
                 continue
             steps = _steps(scope, node).of_each(around)
@@ -125,6 +143,22 @@ class _Calls:
         names = [*node.inputs, *[""] * len(body.inputs)]
         passed = {one: Outside(scope, other) for one, other in zip(body.inputs, names, strict=False)}
         return Scope(body, None, passed)
+
+
+def _grown(rows: int) -> Callable[[Node, int], UnboundedError]:
+    def grown(node: Node, taken: int) -> UnboundedError:
+        asked = "a row" if rows == 1 else f"{rows} rows"
+        return UnboundedError(f"with its {_named(node)} it takes {taken / 2**30:.1f} GiB for {asked}")
+
+    return grown
+
+
+def _check_made(scope: Scope, node: Node, length: int | None) -> None:
+    bound = scope.values_made(node)
+    if bound is None:
+        raise UnboundedError(f"its {_named(node)} makes as many values as data say, so it may take all memory")
+    if bound.times ** (length or 1 if not bound.degree else 1) > _MOST_MADE:
+        raise UnboundedError(f"its {_named(node)} may make more than {_MOST_MADE} values")
 
 
 def _steps(scope: Scope, node: Node) -> Bound:

@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 Span = tuple[int, int]
 
@@ -18,6 +18,7 @@ _READ = 1_000
 _FLOATS = re.compile(rb"(?:\x3d.{4})++", re.DOTALL)
 _INTS = re.compile(rb"(?:\x40[\x80-\xff]{0,9}+[\x00-\x7f])++")
 _TAGGED = -8
+_TAGGED_FLOATS = -7
 _FORMATS = {1: ("f", 4), 6: ("i", 4), 7: ("q", 8), 11: ("d", 8)}
 """Of a tensor's data type, how ``struct`` calls it and how many bytes one value takes."""
 
@@ -46,6 +47,13 @@ class Tensor:
         return list(struct.unpack(f"<{len(self.raw) // width}{kind}", self.raw)) or None
 
 
+class Shape(NamedTuple):
+    """The type of a tensor's values, as ONNX numbers it, and its sizes; None for one that has a name or nothing."""
+
+    type: int
+    sizes: tuple[int | None, ...] | None
+
+
 @dataclass(repr=False, eq=False)  # methods that an app would wait for at its start
 class Node:
     """An operator's call, with the attributes that hold graphs or constants."""
@@ -59,6 +67,9 @@ class Node:
     graphs: dict[str, Graph] = field(default_factory=dict)
     tensors: list[Tensor] = field(default_factory=list)
     numbers: dict[str, list[int | float]] = field(default_factory=dict)
+    passed: set[str] = field(default_factory=set)
+    """Attributes that are given to the function in which it lies, or are too long to be read."""
+    texts: dict[str, str] = field(default_factory=dict)
 
     @property
     def function(self) -> tuple[str, str, str]:
@@ -75,6 +86,9 @@ class Graph:
     """A graph, a subgraph or the body of a function."""
 
     inputs: list[str] = field(default_factory=list)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    """What is declared of an input that is a tensor."""
+    outputs: list[str] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     constants: dict[str, Tensor] = field(default_factory=dict)
     tensors: list[Tensor] = field(default_factory=list)
@@ -113,8 +127,8 @@ def _model(data: bytes) -> Model:
     return Model(_graph(data, graphs, 1, _GRAPH), functions)
 
 
-_GRAPH = {1: "node", 5: "initializer", 11: "input", 15: "sparse"}
-_FUNCTION = {1: "name", 4: "parameter", 7: "node", 10: "domain", 13: "overload", 11: "default"}
+_GRAPH = {1: "node", 5: "initializer", 11: "input", 12: "output", 15: "sparse"}
+_FUNCTION = {1: "name", 4: "parameter", 5: "result", 7: "node", 10: "domain", 13: "overload", 11: "default"}
 
 
 def _graph(data: bytes, spans: Sequence[Span], depth: int, parts: dict[int, str], head: Node | None = None) -> Graph:
@@ -132,7 +146,11 @@ def _graph(data: bytes, spans: Sequence[Span], depth: int, parts: dict[int, str]
         elif part == "sparse":
             graph.tensors += _sparse(data, _span(value))
         elif part == "input":
-            graph.inputs += [_text(data, name) for number, name in _fields(data, [_span(value)]) if number == 1]
+            _add_input(data, _span(value), graph)
+        elif part == "output":
+            graph.outputs += [_text(data, name) for number, name in _fields(data, [_span(value)]) if number == 1]
+        elif part == "result":
+            graph.outputs.append(_text(data, value))
         elif part == "parameter":
             graph.inputs.append(_text(data, value))
         elif part == "default":
@@ -148,6 +166,33 @@ def _graph(data: bytes, spans: Sequence[Span], depth: int, parts: dict[int, str]
         elif head is not None and part == "overload":
             head.overload = _text(data, value)
     return graph
+
+
+def _add_input(data: bytes, span: Span, graph: Graph) -> None:
+    name, shape = "", None
+    for number, value in _fields(data, [span]):
+        if number == 1:
+            name = _text(data, value)
+            graph.inputs.append(name)
+        elif number == 2:
+            for kind, content in _fields(data, [_span(value)]):
+                shape = _shape(data, _span(content)) if kind == 1 else None
+    if shape is not None:
+        graph.shapes[name] = shape
+
+
+def _shape(data: bytes, span: Span) -> Shape:
+    kind, sizes = 0, None
+    for number, value in _fields(data, [span]):
+        if number == 1:
+            kind = value
+        elif number == 2:
+            sizes = tuple(_size(data, _span(one)) for part, one in _fields(data, [_span(value)]) if part == 1)
+    return Shape(kind, sizes)
+
+
+def _size(data: bytes, span: Span) -> int | None:
+    return next((_signed(value) for number, value in _fields(data, [span]) if number == 1), None)
 
 
 def _node(data: bytes, span: Span, depth: int) -> Node:
@@ -176,6 +221,8 @@ def _add_attribute(data: bytes, span: Span, node: Node, depth: int) -> None:
     tensors: list[Span] = []
     numbers: list[int | float] = []
     several: list[Span] = []
+    text: Any = None
+    is_passed = False
     for number, value in _fields(data, [span], of_attribute=True):
         if number == 1:
             name = _text(data, value)
@@ -183,14 +230,24 @@ def _add_attribute(data: bytes, span: Span, node: Node, depth: int) -> None:
             numbers = [struct.unpack_from("<f", data, value)[0]]
         elif number == 3:
             numbers = [_signed(value)]
+        elif number == 4:
+            text = value
+        elif number == 21:
+            is_passed = True
         elif number == 5:
             tensors.append(_span(value))
         elif number == 6:
             graphs.append(_span(value))
         elif number in (8, _TAGGED):
             start, end = _span(value)
-            if end - start <= _READ:
+            if end - start > _READ:
+                is_passed = True
+            else:
                 numbers += _run(data, start, end, tagged=number == _TAGGED)
+        elif number == 7:
+            numbers += _numbers(data, 4, value) if value[1] - value[0] <= _READ else []
+        elif number == _TAGGED_FLOATS:
+            numbers += [one for (one,) in struct.iter_unpack("<xf", data[slice(*value)])]
         elif number == 10:
             node.tensors.append(_tensor(data, [_span(value)]))
         elif number == 11:
@@ -201,6 +258,10 @@ def _add_attribute(data: bytes, span: Span, node: Node, depth: int) -> None:
         node.tensors.append(_tensor(data, tensors))
         numbers = node.tensors[-1].values() or []
     node.numbers[name] = numbers
+    if text is not None:
+        node.texts[name] = _text(data, text)
+    if is_passed:
+        node.passed.add(name)
     if graphs:
         node.graphs[name] = _graph(data, graphs, depth + 1, _GRAPH)
     node.graphs |= {f"{name}[{at}]": _graph(data, [one], depth + 1, _GRAPH) for at, one in enumerate(several)}
@@ -249,12 +310,15 @@ def _sparse(data: bytes, span: Span) -> Iterator[Tensor]:
 def _fields(data: bytes, spans: Sequence[Span], *, of_attribute: bool = False) -> Iterator[tuple[int, Any]]:
     """The number and value of each field: a varint's number, where a fixed one stands, the span of any other.
 
-    ``floats`` and ``strings`` of attributes are left out, and a run of their ``ints`` is one span, called ``_TAGGED``.
+    Long ``floats`` and all ``strings`` of attributes are left out, and a run of their ``ints`` is one span, called ``_TAGGED``; of short
+    ``floats``, ``_TAGGED_FLOATS``.
     """
     for start, end in spans:
         at = start
         while at < end:
             if data[at] == 0x3D and (run := _FLOATS.match(data, at, end)):
+                if run.end() - at <= _READ:
+                    yield _TAGGED_FLOATS, run.span()
                 at = run.end()
                 continue
             if data[at] == 0x40 and (run := _INTS.match(data, at, end)):

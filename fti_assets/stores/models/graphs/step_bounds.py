@@ -16,7 +16,7 @@ _KEEP = _PASS | frozenset(
 )
 _MEASURE = frozenset(("Shape", "Size", "SequenceLength"))
 # Operators that make a tensor as large as values say, and which of their inputs say it.
-_MAKE = {
+MAKE = {
     "ConstantOfShape": (0,), "Expand": (1,), "Range": (0, 1, 2), "Tile": (1,), "Resize": (2, 3), "Upsample": (1,), "Pad": (1,),
     "OneHot": (1,), "CenterCropPad": (1,), "MaxUnpool": (2,), "BlackmanWindow": (0,), "HannWindow": (0,), "HammingWindow": (0,),
     "DFT": (1,), "STFT": (1, 3), "Col2Im": (1, 2), "AffineGrid": (1,), "MelWeightMatrix": (0, 1), "ImageDecoder": (0,),
@@ -84,6 +84,20 @@ class Scope:
                 return min(least, key=lambda bound: (bound.degree, bound.times), default=None)
         return self.bound(name, left)
 
+    def values_made(self, node: Node) -> Bound | None:
+        """How many values a node of ``MAKE`` makes for each size that it is given; ``None`` if data decide it."""
+        names = [node.inputs[at] for at in MAKE[node.op] if at < len(node.inputs) and node.inputs[at]]
+        bounds = [self.upper_bound(name) for name in names]
+        some = [bound for bound in bounds if bound is not None]
+        if len(some) < len(bounds):
+            return None
+        if node.op != "Range":
+            return max(some, key=lambda bound: bound.times, default=Bound(1.0))
+        lowest, step = self.bound(names[0]), self._constant(names[2])
+        if lowest is None or not step or not step[0]:
+            return None
+        return lowest.beside(some[1]).of_each(Bound(1 / abs(step[0])))
+
     def is_sized_by_shapes(self, name: str) -> bool:
         """Whether no value of the data decides how large a tensor is, so that it grows with what is asked alone."""
         waiting: list[tuple[Scope, str]] = [(self, name)]
@@ -104,7 +118,7 @@ class Scope:
             elif one in scope.makers:
                 node = scope.makers[one]
                 has_shape_rules = node.is_standard or node.domain == "ai.onnx.ml"
-                values = [node.inputs[at] for at in _MAKE.get(node.op, ()) if at < len(node.inputs)]
+                values = [node.inputs[at] for at in MAKE.get(node.op, ()) if at < len(node.inputs)]
                 if not has_shape_rules or node.graphs or any(scope.bound(value) is None for value in values if value):
                     return False
                 waiting += [(scope, value) for value in node.inputs if value]
@@ -132,7 +146,11 @@ class Scope:
             return A_SIZE if self.is_sized_by_shapes(node.inputs[0]) else None
         if node.op == "Mod":
             return self.bound(node.inputs[-1], left)
-        bounds = [self.bound(one, left) for one in (node.inputs[:1] if node.op in _KEEP else node.inputs)]
+        if node.op == "ConstantOfShape":
+            values = node.numbers.get("value", [0.0])
+            return Bound(max(map(abs, values))) if values and _are_finite(values) else None
+        chosen = node.inputs[1:] if node.op == "Where" else node.inputs
+        bounds = [self.bound(one, left) for one in (node.inputs[:1] if node.op in _KEEP else chosen)]
         some = [bound for bound in bounds if bound is not None]
         if len(some) < len(bounds):
             return None
@@ -142,7 +160,7 @@ class Scope:
         result = bounds[0]
         if node.op in _KEEP:
             return result
-        if node.op in ("Add", "Sub", "Max", "Sum", "Concat"):
+        if node.op in ("Add", "Sub", "Max", "Sum", "Concat", "Where"):
             for bound in bounds[1:]:
                 result = result.beside(bound)
             return result

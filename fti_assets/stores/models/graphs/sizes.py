@@ -1,0 +1,189 @@
+"""How much memory the tensors of an ONNX graph take, as far as its constants and its shapes say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+
+from fti_assets.stores.models.graphs.onnx_parts import Graph, Model, Node
+from fti_assets.stores.models.graphs.size_rules import BYTES, RULES, Known, number_of, of_tensor
+
+_MOST_STEPS = 50
+"""Of a loop so many steps are followed one by one, since what they carry may grow."""
+
+
+Names = dict[str, Known | None]
+
+
+class Sizes:
+    """The memory of a model's tensors when each size without a number is ``rows``.
+
+    Args:
+        most: the bytes that all tensors which are there at one time may take.
+        grown: is told the node that goes above it, and the bytes.
+    """
+
+    def __init__(self, model: Model, rows: int, most: int, grown: Callable[[Node, int], Exception]) -> None:
+        self._functions, self._rows, self._most, self._grown = model.functions, rows, most, grown
+        self.unsized: dict[int, int | None] = {}
+        """By ``id``, nodes of which the sizes are not known, and how many sizes they are given in one tensor at most."""
+
+    def check(self, graph: Graph) -> None:
+        """Raise what ``grown`` makes of the first node that takes more than ``most``."""
+        given = {name: None if name in graph.constants else self._declared(graph, name) for name in graph.inputs}
+        self._outputs(graph, {}, given, 0)
+
+    def _declared(self, graph: Graph, name: str) -> Known | None:
+        shape = graph.shapes.get(name)
+        if shape is None or shape.sizes is None:
+            return None
+        sizes = tuple(self._rows if size is None else max(size, 0) for size in shape.sizes)
+        return Known(sizes, BYTES.get(shape.type, 8))
+
+    def _outputs(self, graph: Graph, around: Mapping[str, Known | None], given: Names, held: int) -> list[Known | None]:
+        """What a graph gives, of what is around it and what is given to it, beside ``held`` bytes of others."""
+        names: Names = {**around, **{name: of_tensor(one) for name, one in graph.constants.items()}, **given}
+        nodes = _in_order(graph)
+        uses: dict[str, int] = {}
+        for at, node in enumerate(nodes):
+            uses.update(dict.fromkeys(_used(node), at))
+        uses.update(dict.fromkeys(graph.outputs, len(nodes)))
+        fixed = set(graph.constants) - given.keys()  # what a session may compute when it is made, and keep
+        ends: dict[int, int] = {}
+        for at, node in enumerate(nodes):
+            made = self._made(node, names, held)
+            names.update(zip(node.outputs, made, strict=False))
+            is_fixed = not node.graphs and all(name in fixed for name in node.inputs if name)
+            for name, one in zip(node.outputs, made, strict=False):
+                if is_fixed:
+                    fixed.add(name)
+                if one is None or not name or node.op == "Constant":
+                    continue
+                held += one.bytes
+                if not is_fixed:
+                    last = max(uses.get(name, at), at)
+                    ends[last] = ends.get(last, 0) + one.bytes
+            if held > self._most:
+                raise self._grown(node, held)
+            held -= ends.pop(at, 0)
+        return [names.get(name) for name in graph.outputs]
+
+    def _made(self, node: Node, names: Names, held: int) -> list[Known | None]:
+        inputs = [names.get(name) if name else None for name in node.inputs]
+        unknown: list[Known | None] = [None] * len(node.outputs)
+        if node.function in self._functions:
+            body = self._functions[node.function]
+            given = dict(zip(body.inputs, [*inputs, *[None] * len(body.inputs)], strict=False))
+            return self._outputs(body, {}, given, held)
+        if node.graphs:
+            return self._of_graphs(node, names, inputs, held) or unknown
+        try:
+            rule = RULES.get(node.op) if node.is_standard or node.domain == "ai.onnx.ml" else None
+            made = None if rule is None else rule(node, inputs)
+        except (
+            IndexError,
+            KeyError,
+            TypeError,
+            ValueError,
+            ZeroDivisionError,
+            OverflowError,
+            AttributeError,
+            RuntimeError,
+        ):
+            made = None  # onnxruntime refuses it, or it is one that no rule follows
+        if made is None:
+            self.unsized[id(node)] = _longest(inputs)
+        return unknown if made is None else [*([made] if isinstance(made, Known) else made), *unknown][: len(unknown)]
+
+    def _of_graphs(self, node: Node, names: Names, inputs: list[Known | None], held: int) -> list[Known | None] | None:
+        if node.op == "If":
+            several = [self._outputs(one, names, {}, held) for one in node.graphs.values()]
+            return [_either(ones) for ones in zip(*several, strict=False)]
+        body = next(iter(node.graphs.values()))
+        if node.op != "Loop":
+            self._outputs(body, names, dict.fromkeys(body.inputs), held)
+            return None
+        steps = number_of(inputs[0]) if inputs else None
+        state, scanned, taken = inputs[2:], list[Known | None](), 0
+        count, is_steady = len(state), False
+        for _ in range(_MOST_STEPS if steps is None else max(0, min(int(steps), _MOST_STEPS))):
+            given: Names = dict(zip(body.inputs, [Known((), 8), Known((), 1), *state], strict=False))
+            made = self._outputs(body, names, given, held + taken)
+            after = [_without_values(one) for one in made[1 : 1 + count]]
+            scanned = made[1 + count :]
+            taken += sum(one.bytes for one in scanned if one is not None)
+            is_steady = [one and one.shape for one in after] == [one and one.shape for one in state]
+            state = after
+            if is_steady:
+                break
+        if steps is None:
+            return [*map(_without_values, state), *[None] * len(scanned)]
+        if steps > _MOST_STEPS and not is_steady:  # what grows by as much in each step
+            carried = sum(one.bytes for one in state if one is not None) * int(steps / _MOST_STEPS)
+            if held + carried > self._most:
+                raise self._grown(node, held + carried)
+            state = [None] * count
+        total = sum(one.bytes for one in scanned if one is not None) * int(steps)
+        if held + total > self._most:
+            raise self._grown(node, held + total)
+        stacked = [None if one is None else Known((int(steps), *one.shape), one.each) for one in scanned]
+        return [*map(_without_values, state), *stacked]
+
+
+def _used(node: Node) -> list[str]:
+    return [*node.inputs, *(name for one in node.graphs.values() for name in _names_within(one))]
+
+
+def _in_order(graph: Graph) -> list[Node]:
+    """The nodes, each after those that make what it uses: onnxruntime takes them in any order."""
+    made = {name for node in graph.nodes for name in node.outputs if name}
+    ordered: list[Node] = []
+    ready: set[str] = set()
+    waiting: dict[str, list[int]] = {}
+    missing = [0] * len(graph.nodes)
+    free: list[int] = []
+    for at, node in enumerate(graph.nodes):
+        needs = {name for name in _used(node) if name in made and name not in ready}
+        missing[at] = len(needs)
+        for name in needs:
+            waiting.setdefault(name, []).append(at)
+        if not needs:
+            free.append(at)
+        while free:
+            one = graph.nodes[free.pop()]
+            ordered.append(one)
+            for name in one.outputs:
+                if not name or name in ready:
+                    continue
+                ready.add(name)
+                for other in waiting.pop(name, ()):
+                    missing[other] -= 1
+                    if not missing[other]:
+                        free.append(other)
+    return ordered
+
+
+def _names_within(graph: Graph) -> list[str]:
+    names = list(graph.outputs)
+    for node in graph.nodes:
+        names += node.inputs
+        for inner in node.graphs.values():
+            names += _names_within(inner)
+    return names
+
+
+def _longest(inputs: Sequence[Known | None]) -> int | None:
+    lengths = [prod(one.shape) for one in inputs[1:] or inputs if one is not None and len(one.shape) == 1]
+    return max(lengths, default=None)
+
+
+def _without_values(one: Known | None) -> Known | None:
+    return None if one is None else Known(one.shape, one.each)
+
+
+def _either(several: Sequence[Known | None]) -> Known | None:
+    """The larger of what two branches give."""
+    if any(one is None for one in several):
+        return None
+    largest = max((one for one in several if one is not None), key=lambda one: one.bytes)
+    return _without_values(largest)

@@ -11,7 +11,7 @@ from hypothesis import Phase, settings
 from tests.support.examples import examples
 from tests.support.graph_trials import graphs_tried_here
 from tests.support.instances import instances_made_at_little_cost
-from tests.support.lakes import new_catalogs_copied
+from tests.support.lakes import databases_kept, new_catalogs_copied
 
 settings.register_profile("busy", deadline=None, max_examples=examples(100))
 # What fails is known as soon as one example does: for whoever counts failures and looks at none.
@@ -37,8 +37,8 @@ def cheap_instances() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def copied_catalogs() -> Iterator[None]:
-    """New lakes are copies of one that is empty."""
-    with new_catalogs_copied():
+    """New lakes are copies of one that is empty, and one DuckDB serves many."""
+    with new_catalogs_copied(), databases_kept():
         yield
 
 

@@ -47,52 +47,46 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
         DamagedError: the catalog is damaged, or none of a lake, or lacks a table that the block asked for.
         StoreError: the catalog cannot be attached, or a limit is none.
     """
-    with temporary_folder("fti_spill_") as spill:
-        connection = _limited()
+    with temporary_folder("fti_spill_") as spill, opened() as connection:
+        # Otherwise comparisons with TIMESTAMPTZ change with the machine.
+        connection.execute("SET TimeZone = 'UTC'")
+        # Otherwise SQL that names no table of the lake reads a Python variable of that name.
+        connection.execute("SET python_enable_replacements = false")
+        # The bar would be printed into the log of each step.
+        connection.execute("SET enable_progress_bar = false")
+        connection.execute(f"SET temp_directory = {literal(str(spill))}")
+        for extension in ("sqlite_scanner", "ducklake"):
+            load_extension(connection, extension)
         try:
-            # Otherwise comparisons with TIMESTAMPTZ change with the machine.
-            connection.execute("SET TimeZone = 'UTC'")
-            # Otherwise SQL that names no table of the lake reads a Python variable of that name.
-            connection.execute("SET python_enable_replacements = false")
-            # The bar would be printed into the log of each step.
-            connection.execute("SET enable_progress_bar = false")
-            connection.execute(f"SET temp_directory = {literal(str(spill))}")
-            for extension in ("sqlite_scanner", "ducklake"):
-                load_extension(connection, extension)
-            try:
-                connection.execute(
-                    f"ATTACH {literal(f'ducklake:sqlite:{catalog}')} AS lake "
-                    # The catalog keeps the folder in which it was made; a lake that was moved or copied lies elsewhere.
-                    f"(DATA_PATH {literal(str(data))}, OVERRIDE_DATA_PATH true, {', '.join(options) or _EXISTING})"
-                )
-            except duckdb.Error as error:
-                at = data.parent / "catalog.sqlite"  # what is opened may be a copy of it
-                if any(word in str(error).lower() for word in _DAMAGED):
-                    raise DamagedError(f"{at} is damaged: {error}. {_put_back(at)}") from error
-                if (tables := _tables_of(connection, catalog)) is not None and METADATA not in tables:
-                    raise _no_lake(at, tables) from error
-                full = any(word in str(error).lower() for word in _FULL)
-                advice = (
-                    "SQLite writes beside the catalog to open it: make room on the disk and do it again; what is committed is whole"
-                    if full
-                    else f"Check that {catalog.name} and data/ there are whole, or point FTI_HOME or Stores(lake=...) at another folder"
-                )
-                raise StoreError(
-                    f"the offline store at {catalog.parent} cannot be opened: {error}. {advice}"
-                ) from error
-            try:
-                yield connection
-            except (duckdb.Error, FtiError) as error:
-                lacking = _LACKING.search(str(error))
-                is_own = any(sign in str(error) for sign in _OF_CATALOG)  # and not a table in somebody's SQL
-                if lacking is None or not is_own or isinstance(error, DamagedError):
-                    raise
-                at = data.parent / "catalog.sqlite"
-                raise DamagedError(
-                    f"{at} lacks its table {lacking[1] or lacking[2]}: something has deleted it. {_put_back(at)}"
-                ) from error
-        finally:
-            connection.close()
+            connection.execute(
+                f"ATTACH {literal(f'ducklake:sqlite:{catalog}')} AS lake "
+                # The catalog keeps the folder in which it was made; a lake that was moved or copied lies elsewhere.
+                f"(DATA_PATH {literal(str(data))}, OVERRIDE_DATA_PATH true, {', '.join(options) or _EXISTING})"
+            )
+        except duckdb.Error as error:
+            at = data.parent / "catalog.sqlite"  # what is opened may be a copy of it
+            if any(word in str(error).lower() for word in _DAMAGED):
+                raise DamagedError(f"{at} is damaged: {error}. {_put_back(at)}") from error
+            if (tables := _tables_of(connection, catalog)) is not None and METADATA not in tables:
+                raise _no_lake(at, tables) from error
+            full = any(word in str(error).lower() for word in _FULL)
+            advice = (
+                "SQLite writes beside the catalog to open it: make room on the disk and do it again; what is committed is whole"
+                if full
+                else f"Check that {catalog.name} and data/ there are whole, or point FTI_HOME or Stores(lake=...) at another folder"
+            )
+            raise StoreError(f"the offline store at {catalog.parent} cannot be opened: {error}. {advice}") from error
+        try:
+            yield connection
+        except (duckdb.Error, FtiError) as error:
+            lacking = _LACKING.search(str(error))
+            is_own = any(sign in str(error) for sign in _OF_CATALOG)  # and not a table in somebody's SQL
+            if lacking is None or not is_own or isinstance(error, DamagedError):
+                raise
+            at = data.parent / "catalog.sqlite"
+            raise DamagedError(
+                f"{at} lacks its table {lacking[1] or lacking[2]}: something has deleted it. {_put_back(at)}"
+            ) from error
 
 
 def is_without_tables(catalog: Path) -> bool:
@@ -159,14 +153,19 @@ def ask_catalog(
     return answer
 
 
-def _limited() -> duckdb.DuckDBPyConnection:
-    """A connection within the limits that the environment sets."""
+@contextmanager
+def opened() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection within the limits that the environment sets, for a block."""
     set_here = {variable: value for variable in _LIMITS if (value := os.environ.get(variable))}
     try:
-        return connect_in_memory({_LIMITS[variable]: value for variable, value in set_here.items()})
+        connection = connect_in_memory({_LIMITS[variable]: value for variable, value in set_here.items()})
     except duckdb.Error as error:
         message = " and ".join(f"{variable}={value!r}" for variable, value in set_here.items())
         raise StoreError(
             f"the offline store cannot be opened within {message or 'the memory there is'}: {error}. FTI_THREADS is a whole number of "
             "1 and more, FTI_MEMORY a size such as 4GB"
         ) from error
+    try:
+        yield connection
+    finally:
+        connection.close()

@@ -1,6 +1,7 @@
 """No password, key or signature of an address is shown: not in a repr, an error, a log, a command's output or Dagster's records."""
 
 import logging
+import random
 import subprocess
 import sys
 import traceback
@@ -25,6 +26,7 @@ from fti_assets.stores.online.store import online_store
 from fti_assets.stores.sources.parquet_files import ParquetFiles
 from fti_assets.stores.sources.source import described, source_connection
 from fti_assets.stores.sources.tables import PostgresTable
+from tests.support.examples import repetitions
 
 REDIS = [
     "redis://127.0.0.1:1/0?password=s3cret&prefix=x",
@@ -105,6 +107,39 @@ def test_no_secret_is_shown_or_left_in_a_text(address: str) -> None:
     assert "s3cret" not in shown(address)
     assert shown(shown(address)) == shown(address)
     assert "s3cret" not in scrubbed(f"cannot connect to '{address}'", secrets_of(address))
+
+
+WELL_WRITTEN = [
+    "redis://ann:s3cret@h:6379/0", "redis://:s3cret@[::1]:6379/0", "redis://h:6379/0?password=s3cret&prefix=x", "redis://h:12?s3cret/0",
+    "rediss://ann:a%2Fs3cret@h:1/0", "unix://ann:s3cret@/run/redis.sock?db=1", "unix:///run/redis.sock?password=s3cret",
+    "postgresql://ann:s3cret@h:5432/shop", "postgres://ann@h/shop?sslmode=require&password=s3cret", "s3://key:s3cret@bucket/x.parquet",
+    "s3://bucket/x.parquet?s3_secret_access_key=s3cret", "https://ann:s3cret@h/x.parquet", "https://h/x.parquet?a=1&sig=s3cret",
+    "https://h/x.parquet#token=s3cret", "host=h port=5 password=s3cret user=ann", "host=h user=ann password='s3cret'",
+]  # fmt: skip
+
+
+def test_no_secret_is_shown_of_an_address_that_is_mistyped_anywhere() -> None:
+    draw = random.Random(11)
+    for _ in range(repetitions(2_000)):
+        written = draw.choice(WELL_WRITTEN)
+        at, letter = draw.randrange(len(written)), draw.choice(":/@?#&=;,% '\"x1[]\\-+~!$()*\t\n")
+        address = written[:at] + draw.choice(["", letter, letter + written[at]]) + written[at + 1 :]
+        assert "s3cret" not in shown(address), address
+        rest = address.partition("://")[2]  # as another library repeats it
+        assert (
+            "s3cret"
+            not in scrubbed(f"cannot use '{address}', {rest!r}, {address.upper()}", secrets_of(address)).lower()
+        ), address
+
+
+def test_a_mistyped_address_is_no_folder_of_a_sink() -> None:
+    for folder in ("s:3//key:s3cret@bucket/x", "redis$://ann:s3cret@h:1/0", "host=h pssword=s3cret"):
+        assert "s3cret" not in said_of(lambda folder=folder: fti.ParquetSink(folder))  # type: ignore[misc]
+
+
+def test_addresses_that_no_library_reads_are_refused_by_name() -> None:
+    assert "is no address of a Redis server" in said_of(lambda: online_store("redis://127..1:1/0"))
+    assert "cannot be read" in said_of(lambda: ParquetFiles(path="https://h]x?sig=s3cret"))
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,6 @@ _HARMLESS = {
 }
 """The options of a URL that are shown, each where it is what it should be; any other may hold a password or a signature."""
 
-# Names are of a bounded length wherever one is searched for, or a long text takes time by the square of its length.
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{1,40}):/{1,2}[^\s'\"]*")
-_START = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}")
-_WITHOUT_SLASHES = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:)([^/\\].*@.*)", re.DOTALL)
-"""An address whose slashes were forgotten, ``redis:ann:pw@host``."""
 _SECRET_NAME = (
     r"((?:(?:password|passwd|passphrase|pwd|secret|token|signature|credential|access_key|api[_-]?key)[\w-]{0,40}"
     r"|scram_\w{1,40}_key)\s*=\s*)"
@@ -37,10 +32,40 @@ _PAIR = re.compile(rf"(?si){_SECRET_NAME}({_QUOTED}|(?:\\.|[^\s&'\",;\\])+)")
 """A secret in a text, where what comes after it may be the text's."""
 _WHOLE_PAIR = re.compile(rf"(?si){_SECRET_NAME}((?:{_QUOTED})\S*|(?:\\.|\S)+)")
 """A secret in an address of pairs, which ends at a space that is not escaped."""
-_REDIS = ("redis:", "rediss:")
-_LONE_USERS = ("postgres:", "postgresql:", "ssh:", "sftp:")
+_PAIRS = re.compile(rf"\s*(?:(\w+)\s*=\s*({_QUOTED}|(?:\\.|[^\s'\"\\])+)(\s+|$))", re.DOTALL)
+_SHOWN_PAIRS = ("host", "hostaddr", "port", "dbname", "user", *_HARMLESS)
+_HIDDEN = "***"
 _SHORTEST = 3
 """A secret of fewer letters is not looked for in a text: too much of it would go."""
+
+_START = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}")
+# Names are of a bounded length wherever one is searched for, or a long text takes time by the square of its length.
+_URL = re.compile(r"[^\s'\":/]{0,40}:/{1,2}[^\s'\"]*")
+_HOST = r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]*)(?::\d{1,5})?"
+_READABLE = re.compile(
+    rf"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<slashes>/{{1,2}})(?:(?P<user>[^\s:/?#@]*)(?P<password>:[^\s/?#@]*)?@)?"
+    rf"(?P<host>{_HOST}(?:,{_HOST})*)(?P<path>/[^?#]*)?(?P<rest>[?#].*)?",
+    re.DOTALL,
+)
+_SEGMENT = r"@?[\w.*{}\[\]%+~, -]*(?:=(?:(?:[\d.*?:T_-]|%[0-9A-F]{2})+|[A-Za-z]{1,16})|_partition=[\w.%~-]+)?"
+"""A folder in a path, that of a partition too; what comes after ``=`` is shown where it is a number, a date or a word."""
+_PATHS = {
+    **dict.fromkeys(("redis", "rediss"), re.compile(r"(?:/\d*/?)?")),
+    **dict.fromkeys(("postgres", "postgresql", "mysql"), re.compile(r"(?:/[\w.-]*)?")),
+    **dict.fromkeys(
+        ("http", "https", "s3", "s3a", "s3n", "gs", "gcs", "r2", "az", "azure", "abfs", "abfss", "hdfs", "hf", "file", "ftp", "ssh", "sftp",
+         "unix", "grpc", "sqlite", "duckdb", "mongodb", "memcached"),
+        re.compile(rf"(?:/{_SEGMENT})*?(?:/@?[\w.*{{}}\[\]%+~, -]*)?"),
+    ),
+}  # fmt: skip
+"""By scheme, the paths that are shown; an address of another scheme is not."""
+_QUERY = re.compile(r"\?[\w.-]+=[^&=#]*(?:&[\w.-]+=[^&=#]*)*")
+_PATTERN = re.compile(r"\?[\w.*?-]*(?:\*[\w.*?-]*|\.(?:parquet|csv|json))")
+"""A ``?`` that stands for a letter in a pattern of files."""
+_WORD = re.compile(r"[^:/@?#&=;,\s'\"\\]{4,}")
+"""What another library may repeat of an address that it cannot read."""
+_AFTER = re.compile(r"[.,:;)\]>]*$")
+_MISTYPED = re.compile(r"//|:.*@|@.*:|^[A-Za-z][\w+.-]+:[^\\]")
 
 
 def is_address(location: object) -> bool:
@@ -55,19 +80,24 @@ def is_address(location: object) -> bool:
 def shown(address: object) -> str:
     """An address without its secrets: a URL, or ``name=value`` pairs. A folder is shown as it is.
 
+    Only what is surely none is shown: an address that is not written by the rules is not.
+
     >>> shown("redis://ann:pw@host:6379/0?prefix=shop&password=pw")
     'redis://ann:***@host:6379/0?prefix=shop'
     >>> shown("host=db user=ann password='p w'")
     'host=db user=ann password=***'
+    >>> shown("redis://host:12?pw/0")
+    'redis://***'
     """
     text = str(address).lstrip()
+    if _HIDDEN in text and text in (_HIDDEN, _hidden(text)):
+        return text
     if _START.match(text) is not None:
         return _shown_url(text)
-    if (match := _WITHOUT_SLASHES.match(text)) is not None:
-        return f"{match[1]}***"
-    if _URL.search(text) is None:
-        return _WHOLE_PAIR.sub(r"\1***", str(address))
-    return _WHOLE_PAIR.sub(r"\1***", _URL.sub(lambda url: _shown_url(url[0]), text))
+    if _is_folder(text):
+        return str(address)
+    pairs = _shown_pairs(text)
+    return _hidden(text) if pairs is None else pairs
 
 
 def scrubbed(text: str, secrets: Iterable[str] = ()) -> str:
@@ -76,43 +106,100 @@ def scrubbed(text: str, secrets: Iterable[str] = ()) -> str:
     >>> scrubbed("cannot reach 'https://ann:pw@host/x?sig=abc'")
     "cannot reach 'https://ann:***@host/x'"
     """
+    # A host is written in small letters by those that read it.
     for secret in sorted({one for one in secrets if len(one) >= _SHORTEST}, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return _PAIR.sub(r"\1***", _URL.sub(lambda url: _shown_url(url[0]), text))
+        text = re.sub(re.escape(secret), _HIDDEN, text, flags=re.IGNORECASE)
+    return _PAIR.sub(r"\1***", _URL.sub(_shown_within, text))
 
 
 def secrets_of(address: object) -> Iterator[str]:
     """The secrets of an address, as they are written and as they are meant."""
     text = str(address).lstrip()
+    kept = shown(address)
+    if kept in (text, str(address)):
+        return
     for _, value in [*_WHOLE_PAIR.findall(text), *_PAIR.findall(text)]:
         yield value
         yield value.strip("'\"")
         yield re.sub(r"\\(.)", r"\1", value.strip("'\""))
-    if _START.match(text) is None:
-        if (match := _WITHOUT_SLASHES.match(text)) is not None:
-            yield match[2]
-            yield match[2].rpartition("@")[0].rpartition(":")[2]
-        return
-    start, credentials, location = _split(text)
-    user, _, password = credentials.partition(":")
-    secrets = [password] if _names_a_user(text, credentials) else [user, password]
-    secrets += [value for name, value in _options(location)[1] if not _is_harmless(name, value)]
-    secrets += [word] if (word := _no_database(start, location)) else []
-    for secret in filter(None, secrets):
-        yield secret
-        yield unquote(secret)
+    match = _READABLE.fullmatch(text)
+    found = (
+        [text.partition("://")[2]]
+        if match is None or kept == _hidden(text)
+        else [match["user"] or "", (match["password"] or "")[1:]]
+    )
+    words = set(_WORD.findall(text)) - set(_WORD.findall(kept))
+    found += [
+        word for word in words if not re.fullmatch(r"(?i)[\w-]*(?:password|secret|token|signature|key|ssl[\w-]*)", word)
+    ]
+    for secret in filter(None, found):
+        if secret not in kept:
+            yield secret
+            yield unquote(secret)
+
+
+def _is_folder(text: str) -> bool:
+    if _MISTYPED.search(text) or _WHOLE_PAIR.search(text):
+        return False
+    return text.startswith(("/", ".", "~")) or not re.search(r"[=@?&#]", text)
+
+
+def _hidden(text: str) -> str:
+    """What is left of an address that cannot be read: its scheme, if that is one."""
+    scheme = text.partition(":")[0]
+    if scheme.lower() not in _PATHS:
+        return _HIDDEN
+    slashes = re.match(r":(/{0,2})", text[len(scheme) :])
+    return f"{scheme}:{slashes[1] if slashes else ''}{_HIDDEN}"
+
+
+def _shown_pairs(text: str) -> str | None:
+    """Pairs without the values that may be secret; None if they are none."""
+    result, at = "", 0
+    while at < len(text):
+        match = _PAIRS.match(text, at)
+        if match is None:
+            return None
+        value = match[2]
+        is_kept = match[1] in _SHOWN_PAIRS and re.fullmatch(_HARMLESS.get(match[1], r"[\w./,:-]+"), value) is not None
+        result += match[0] if is_kept else f"{match[0][: match.start(2) - at]}{_HIDDEN}{match[3]}"
+        at = match.end()
+    return result
+
+
+def _shown_within(match: re.Match[str]) -> str:
+    """A URL in a text, with what the text writes after it."""
+    url = match[0]
+    after = _AFTER.search(url)
+    end = after.start() if after is not None else len(url)
+    start = _START.search(url)
+    if start is None or ("://" not in url and "@" not in url and url.partition(":")[0].lower() not in _PATHS):
+        return shown(url) if "://" in url or "@" in url else url
+    before = url[: start.start()] if not re.search(r"\w", url[: start.start()]) else ""
+    return f"{before}{shown(url[len(before) : end])}{url[end:]}" if url[len(before) : end].strip(":/") else url
 
 
 def _shown_url(url: str) -> str:
-    start, credentials, location = _split(url)
-    plain, options = _options(location)
+    match = _READABLE.fullmatch(url)
+    if match is None or not _is_readable(url):
+        return _hidden(url)
+    scheme, path, rest = match["scheme"].lower(), match["path"] or "", match["rest"] or ""
+    if scheme not in _PATHS or not _PATHS[scheme].fullmatch(path):
+        return _hidden(url)
+    if match["password"] is None and match["user"] is None and match["host"].startswith(":"):
+        return _hidden(url)
+    query, sign, _ = rest.partition("#")
+    is_pattern = (
+        bool(query) and not sign and scheme not in ("redis", "rediss") and _PATTERN.fullmatch(query) is not None
+    )
+    if query and not is_pattern and _QUERY.fullmatch(query) is None:
+        return _hidden(url)
+    options = [] if is_pattern else parse_qsl(query[1:])
     kept = urlencode([(name, value) for name, value in options if _is_harmless(name, value)])
-    user, colon, _ = credentials.partition(":") if _names_a_user(url, credentials) else ("", "", "")
-    user = f"{user}:***" if user and colon else user
-    if word := _no_database(start, location):
-        plain = f"{plain.removesuffix(word)}***"
-    result = _PAIR.sub(r"\1***", f"{start}{user}{'@' if user else ''}{plain}{'?' if kept else ''}{kept}")
-    return url if result == url else _shown_url(result)  # what is left may be read otherwise
+    # A word alone before the host is a token in most systems, or a password that has lost its colon.
+    user = f"{match['user']}:{_HIDDEN}@" if match["user"] and match["password"] is not None else ""
+    plain = f"{match['scheme']}:{match['slashes']}{user}{match['host']}{path}"
+    return f"{plain}{query if is_pattern else ''}{'?' if kept else ''}{kept}"
 
 
 def _is_readable(url: str) -> bool:
@@ -124,63 +211,5 @@ def _is_readable(url: str) -> bool:
     return True
 
 
-def _names_a_user(url: str, credentials: str) -> bool:
-    """Whether what stands first in the credentials is a user and no secret.
-
-    Where nobody can tell, it may be a password. A word alone is a token in most systems, and a password that lost its colon in an
-    address of Redis; Postgres and ssh have users without one.
-    """
-    return _is_readable(url) and (":" in credentials or url.lower().startswith(_LONE_USERS))
-
-
 def _is_harmless(name: str, value: str) -> bool:
     return name in _HARMLESS and re.fullmatch(_HARMLESS[name], value) is not None
-
-
-def _no_database(start: str, location: str) -> str:
-    """What stands in an address of Redis in place of the database's number and is none, such as a password; else empty."""
-    if not start.startswith(_REDIS):
-        return ""
-    path = _options(location)[0].partition("/")[2]
-    return "" if path.rstrip("/").isdecimal() or path == "***" else path
-
-
-def _split(url: str) -> tuple[str, str, str]:
-    """What stands before the credentials, ``user:password``, and after them.
-
-    A password with a ``/``, ``?`` or ``#`` that is not written ``%2F`` ends the host for whoever reads a URL by the rules. Here it is
-    still taken for a password, and so is what stands in place of a port and is no number.
-    """
-    start = _START.match(url)
-    assert start is not None
-    after = url[start.end() :]
-    host = re.split(r"[/?#]", after, maxsplit=1)[0]
-    within = re.split(r"\?(?=[^?@]*=)", after, maxsplit=1)[0]  # without the options
-    if start[0].startswith("http") and "@" not in within.partition("?")[2]:
-        within = host if "@" in host else "" if host.rpartition(":")[2].isdecimal() else within  # a path may have an @
-    if "@" in host:
-        credentials = within.rpartition("@")[0]
-        return start[0], credentials, after[len(credentials) + 1 :]
-    name, colon, port = host.rpartition(":")
-    ends_early = after[len(host) : len(host) + 1] in ("?", "#")
-    if not colon and "@" in within and (ends_early or start[0].startswith(_REDIS)):
-        credentials = within.rpartition("@")[0]
-        return start[0], credentials, after[len(credentials) + 1 :]
-    if not colon or "]" in port or (port.isdecimal() and "@" not in within):
-        return start[0], "", after
-    if "@" in within:
-        credentials = within.rpartition("@")[0]
-        if "=" in credentials.partition("#")[2]:  # what stands after the @ may be a password's end, and no host
-            return start[0], f":{after[len(name) + 1 :]}", name
-        return start[0], credentials, after[len(credentials) + 1 :]
-    if ends_early and not port.isdecimal():
-        return start[0], f":{within[len(name) + 1 :]}", name + after[len(within) :]
-    return start[0], f":{port}", name + after[len(host) :]
-
-
-def _options(location: str) -> tuple[str, list[tuple[str, str]]]:
-    """What stands before the options of a URL, and these; a ``?`` without ``=`` after it is a wildcard of a pattern."""
-    plain, sign, query = location.partition("?")
-    if not sign or "=" not in query:
-        return location, []
-    return plain, parse_qsl(query.partition("#")[0])

@@ -43,6 +43,7 @@ class RedisServer:
         self.broken = redis.ConnectionError
         self._error = redis.RedisError
         try:
+            (parts.hostname or "").encode("idna")  # as the socket will, whose error would not be the client's
             self.client: Any = redis.Redis.from_url(urlunsplit(parts._replace(query=urlencode(_WAITS | options))))
             pool = self.client.connection_pool
             pool.connection_class(**pool.connection_kwargs)  # which knows its options, and does not connect yet

@@ -53,7 +53,10 @@ class ParquetSink(Sink):
     folder: str | Path
 
     def __post_init__(self) -> None:
-        if not isinstance(self.folder, str | Path) or (is_address(self.folder) and not self._is_in_bucket):
+        is_folder = isinstance(self.folder, Path) or (
+            isinstance(self.folder, str) and shown(self.folder) == self.folder
+        )
+        if not self._is_in_bucket and (not is_folder or is_address(self.folder)):
             folder = shown(self.folder) if isinstance(self.folder, str) else self.folder
             raise DeclarationError(
                 f"ParquetSink has folder={excerpt(folder)}: give a folder of this machine, or s3://bucket/folder"

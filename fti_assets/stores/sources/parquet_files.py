@@ -45,7 +45,13 @@ class ParquetFiles:
     hive_partitioning: bool = False
 
     def __post_init__(self) -> None:
-        if urlsplit(str(self.path)).scheme in _BUCKETS and self.secrets:
+        try:
+            scheme = urlsplit(str(self.path)).scheme
+        except ValueError:
+            raise DeclarationError(
+                f"Parquet files {shown(self.path)} have an address that cannot be read: write the host's brackets as in [::1]"
+            ) from None
+        if scheme in _BUCKETS and self.secrets:
             raise DeclarationError(
                 f"Parquet files {shown(self.path)} have credentials in their path: leave them out, the AWS_ environment variables "
                 "have them"

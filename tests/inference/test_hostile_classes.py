@@ -146,3 +146,22 @@ def test_the_error_says_where_and_what_was_raised(world):
         predictor.predict_columns(VALUES | {"origin": raising}, at=NOON)
     with pytest.raises(RequestError, match=r"request 1: it is .*Lying.* which says other things when it is read again"):
         predictor.predict([REQUEST, Lying()], at=NOON)
+
+
+def test_a_column_is_read_no_further_than_shows_that_it_is_too_long(world):
+    class Numbers(Sequence[int]):
+        read = 0
+
+        def __len__(self) -> int:
+            return 10**12
+
+        def __getitem__(self, key: Any) -> int:
+            self.read += 1
+            assert self.read < 10
+            return 7
+
+    for name in (*REQUEST, "other"):
+        numbers = Numbers()
+        with pytest.raises(RequestError, match="differ in length"):
+            world.load().predict_columns(VALUES | {name: numbers}, at=NOON)
+        assert 2 <= numbers.read < 10

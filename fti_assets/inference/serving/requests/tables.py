@@ -1,6 +1,7 @@
 """Tables of requests: of any library, told by what they can do, so that none is imported."""
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -43,16 +44,18 @@ def _columns(table: Any) -> dict[Any, list[Any]]:
     named = list(names)
     if len(set(map(str, named))) < len(named):
         raise RequestError("the requests have two columns of one name")
-    columns = {name: _read(name, table) for name in named}
+    # What is no list may be endless, so no more is read of it than shows that it is longer than those that are.
+    sized = [len(table[name]) for name in named if type(table[name]) in (list, tuple)] if type(table) is dict else []
+    columns = {name: _read(name, table, max(sized) + 1 if sized else None) for name in named}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise RequestError(f"the columns of the requests differ in length: {lengths}"[:500])
     return columns
 
 
-def _read(name: Any, table: Any) -> list[Any]:
+def _read(name: Any, table: Any, most: int | None) -> list[Any]:
     try:
-        return _values(name, table[name])
+        return _values(name, table[name], most)
     except RequestError:
         raise
     except Exception as error:
@@ -61,7 +64,7 @@ def _read(name: Any, table: Any) -> list[Any]:
         ) from None
 
 
-def _values(name: Any, column: Any) -> list[Any]:
+def _values(name: Any, column: Any, most: int | None) -> list[Any]:
     """A column as a list of values that a request could bring."""
     if isinstance(column, np.ndarray):
         if column.ndim != 1:
@@ -72,7 +75,7 @@ def _values(name: Any, column: Any) -> list[Any]:
         if callable(listed := getattr(column, method, None)):
             return list(listed())
     if isinstance(column, Sequence) and not isinstance(column, str | bytes):
-        return [one for one in column]  # noqa: C416 - list() asks for a length, which may be any
+        return [one for one in islice(column, most)]  # noqa: C416 - list() asks for a length, which may be any
     raise RequestError(
         f"the column {excerpt(name)} is {excerpt(column)}, a {class_name(column)}: the values of all requests are expected"
     )

@@ -62,6 +62,7 @@ NONE = [  # no addresses that a library can read, in which there is a password n
     "redis://h:1/0#password=a@s3cret",
     "redis://h:a?s3cret/0",
     "redis://a#s3cret@h:1/0",
+    "unix://anns3cret/@run/redis.sock?db=1",
 ]
 OTHERS = [
     "s3://key:s3cret@bucket/x",

@@ -184,6 +184,8 @@ def _shown_url(url: str) -> str:
     if match is None or not _is_readable(url):
         return _hidden(url)
     scheme, path, rest = match["scheme"].lower(), match["path"] or "", match["rest"] or ""
+    if scheme == "unix" and match["host"]:  # a socket has none
+        return _hidden(url)
     if scheme not in _PATHS or not _PATHS[scheme].fullmatch(path):
         return _hidden(url)
     if match["password"] is None and match["user"] is None and match["host"].startswith(":"):

@@ -176,7 +176,9 @@ def show_what_if(flight: dict[str, Any], at: str, answer: dict[str, Any]) -> Non
     for column, name in zip(st.columns(max(len(chosen), 1)), chosen, strict=False):
         value = answer["features"][name]
         start = None if value is None else float(value)
-        other = column.number_input(name, value=start, placeholder="unknown", key=f"what_if_{name}")
+        # A key of each flight's own: the value of another flight would be kept, and taken for a change of this one.
+        key = f"what_if_{name}_{flight['flight_id']}"
+        other = column.number_input(name, value=start, placeholder="unknown", key=key)
         if other is not None and other != value:
             changed[name] = other
     if not changed:

@@ -22,7 +22,7 @@ from fti_assets.training.judging.evaluation import Evaluation, check_metrics
 from fti_assets.training.judging.gates import Gate, SlicedGate
 from fti_assets.training.models.asset import model_asset
 from fti_assets.training.models.data import TrainingData
-from fti_assets.training.models.model import Model, Promotion
+from fti_assets.training.models.model import KEPT_APART, Model, Promotion
 from fti_assets.training.training_dataset import training_dataset
 from fti_assets.training.views.checks import check_view_encoders
 from fti_assets.training.views.view import FeatureView
@@ -170,6 +170,10 @@ def _check(model: Model) -> None:
     names = [gate.name for gate in model.gates]
     if len(set(names)) < len(names):
         raise DeclarationError(f"model {model.name!r} has the same gate twice: {listed(names)}")
+    if KEPT_APART.name in names:
+        raise DeclarationError(
+            f"model {model.name!r} has a gate {KEPT_APART.name!r}, as each model's own check is called: rename it"
+        )
     unknown = [column for column in model.evaluate.slices if column not in model.view.feature_names]
     if unknown:
         raise DeclarationError(

@@ -139,13 +139,18 @@ def alike(found: Any, wanted: Any) -> bool:
     return math.isclose(float.fromhex(found), float.fromhex(wanted), rel_tol=2**-20)
 
 
+def reported(answer: list[Any]) -> list[Any]:
+    """Features, missing, unknown, beyond the schema and build, as now reported: whole numbers that the graph gets rounded are named."""
+    _, features, missing, unknown, beyond, build = answer
+    rounded = [name for name, value in features.items() if isinstance(value, int) and int(float(value)) != value]
+    return [features, missing, unknown, [*beyond, *rounded], build]
+
+
 @pytest.mark.parametrize("model", ["lateness_model", "verdict_model"])
 def test_a_predictor_answers_from_old_stores_as_it_did(model: str, old: Any, stores: fti.Stores) -> None:
     found = json.loads(json.dumps(old.predictions(str(stores.models), str(stores.online), model)))
     wanted = EXPECTED["predictions"][model]
-    assert [one[1:] for one in found] == [
-        one[1:] for one in wanted
-    ]  # features, missing, unknown, beyond the schema, build
+    assert [one[1:] for one in found] == [reported(one) for one in wanted]
     assert all(alike(one[0], other[0]) for one, other in zip(found, wanted, strict=True))
 
 
@@ -196,7 +201,7 @@ def test_predictor_answers_from_keys_that_earlier_code_put_on_redis(old: Any, st
                 client.hset(f"{PREFIX}:{key}", mapping=fields)
         location = f"{address}?prefix={PREFIX}"
         found = json.loads(json.dumps(old.predictions(str(stores.models), location, "lateness_model")))
-    assert [one[1:] for one in found] == [one[1:] for one in EXPECTED["predictions"]["lateness_model"]]
+    assert [one[1:] for one in found] == [reported(one) for one in EXPECTED["predictions"]["lateness_model"]]
 
 
 def test_row_of_online_store_is_laid_out_as_is_written_here(stores: fti.Stores) -> None:

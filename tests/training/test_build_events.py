@@ -87,7 +87,11 @@ def test_each_cutoff_of_range_has_its_own_gate_results(bench: Bench) -> None:
     assert list(materialized(result, model)) == ["2013-01-05", "2013-01-07", "2013-01-08"]
     (shown,) = observed(bench)
     assert (shown.partition, shown.metadata["rejected/build"].value) == ("2013-01-06", builds[1].reference)
-    found = result.get_asset_check_evaluations()
+    every = result.get_asset_check_evaluations()
+    assert [(one.partition, one.passed, one.blocking) for one in every if one.check_name == "numbers_kept_apart"] == [
+        (f"2013-01-0{day}", True, False) for day in (5, 6, 7, 8)
+    ]
+    found = [one for one in every if one.check_name != "numbers_kept_apart"]
     assert [(one.partition, one.check_name, one.passed) for one in found] == [
         (f"2013-01-0{day}", gate.name, (day, number) != (6, 0))
         for day in (5, 6, 7, 8)
@@ -116,7 +120,7 @@ def test_what_follows_range_runs_after_gates_that_let_it(bench: Bench) -> None:
     outputs = {
         event.step_output_data.output_name for event in result.filter_events(lambda one: one.is_successful_output)
     }
-    assert {f"buyer_v1_{gate.name}" for gate in GATES} <= outputs
+    assert {f"buyer_v1_{name}" for name in ("numbers_kept_apart", *(gate.name for gate in GATES))} <= outputs
 
 
 def test_range_that_breaks_off_keeps_events_of_what_it_promoted(bench: Bench) -> None:
@@ -133,7 +137,7 @@ def test_range_that_breaks_off_keeps_events_of_what_it_promoted(bench: Bench) ->
     assert not result.success
     assert list(materialized(result, model)) == ["2013-01-05", "2013-01-06"]
     assert bench.champion == bench.builds()[-1].reference
-    assert len(result.get_asset_check_evaluations()) == 2
+    assert len(result.get_asset_check_evaluations()) == 4
 
 
 def test_page_of_version_before_names_new_champion(bench: Bench) -> None:

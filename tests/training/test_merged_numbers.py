@@ -35,12 +35,16 @@ def warnings_of(folder: Path, values: list[Any], encoder: Any) -> list[str]:
     view = fti.FeatureView(name="v", spine=people, label=fti.Label(people["y"]), features=[people["c"]])
     model = fti.model(name="m", dataset=view, task="binary", encoders={"c": encoder})(train)
     stores = stores_in(str(folder))
-    for one in (people, model.dataset, model):
-        materialize(one, stores=stores)
+    done = materialize(people, model.dataset, model, stores=stores)
     (path,) = (folder / "models").glob("m/v1/*/manifest.json")
     manifest = ModelStore(str(folder / "models")).manifest("m", f"v1/{path.parent.name}")
     card = (path.parent / "card.md").read_text()
     assert all(one in card for one in manifest.warnings)
+    told = {name: text for name, text in done.failed_checks.items() if name.startswith("m_v1/")}
+    reference = manifest.reference
+    assert told == (
+        {"m_v1/numbers_kept_apart": f"{reference}: {'; '.join(manifest.warnings)}"} if manifest.warnings else {}
+    )
     return [one.replace(f"has {seen[0]} different", "has ALL different") for one in manifest.warnings]
 
 
@@ -59,6 +63,12 @@ def test_numbers_that_float64_merges_are_told_of(tmp_path: Path, values: list[An
     assert warning.startswith("'c' has ALL different values in train, of which ")
     assert "Store it as text and give it fti.Embedding() or fti.OneHot()" in warning
     assert "Standardize" not in warning
+
+
+def test_numbers_that_float32_merges_are_told_of_with_the_encoder_that_keeps_them(tmp_path: Path) -> None:
+    (warning,) = warnings_of(tmp_path, [2**24 + n for n in range(ROWS)], fti.Standardize())
+    assert warning.startswith("'c' has ALL different values in train, of which ")
+    assert "give it encoders={'c': fti.Standardize(dtype='float64')}" in warning
 
 
 def test_large_numbers_that_float64_keeps_are_no_warning(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from fti_assets.orchestration.conditions.defaults import on_changed_dataset
 from fti_assets.orchestration.conditions.within_reach import Upstream
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import beta_accepted, build_asset
-from fti_assets.training.models.model import Model
+from fti_assets.training.models.model import KEPT_APART, Model
 
 
 def model_asset(model: Model) -> dg.AssetsDefinition:
@@ -30,7 +30,7 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
         annotations=model.annotations,
         ins=model.asset_ins,
         deps=[dg.AssetDep(model.dataset.key)],
-        check_specs=_gate_specs(model),
+        check_specs=_check_specs(model),
         metadata={
             "task": model.task,
             "view": f"{model.view.name} version {model.view.version}",
@@ -61,16 +61,13 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
     )
 
 
-def _gate_specs(model: Model) -> list[dg.AssetCheckSpec]:
-    """The check of each gate; it has the model's partitions, so that each cutoff keeps its own verdict."""
+def _check_specs(model: Model) -> list[dg.AssetCheckSpec]:
+    """The check of each gate, and of the encoders; they have the model's partitions, so that each cutoff keeps its own verdict."""
+    gates = [(gate.name, f"Gate {gate!r} on the test split", model.gates_fail_run) for gate in model.gates]
     with beta_accepted():
         return [
             dg.AssetCheckSpec(
-                gate.name,
-                asset=model.key,
-                blocking=model.gates_fail_run,
-                description=f"Gate {gate!r} on the test split",
-                partitions_def=model.partitions_def,
+                name, asset=model.key, blocking=blocking, description=described, partitions_def=model.partitions_def
             )
-            for gate in model.gates
+            for name, described, blocking in [*gates, (KEPT_APART.name, KEPT_APART.description, KEPT_APART.blocking)]
         ]

@@ -19,7 +19,7 @@ from fti_assets.stores.models.aliases import Aliases
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.judging.picture_page import PICTURES
 from fti_assets.training.judging.pictures import image, pictures
-from fti_assets.training.models.model import Model
+from fti_assets.training.models.model import KEPT_APART, Model
 
 if TYPE_CHECKING:
     from fti_assets.training.models.build import Build
@@ -62,16 +62,16 @@ def failure_reasons(manifest: ModelManifest) -> str:
     return "; ".join(reasons) or "it has no gates"
 
 
-def gate_results(model: Model, key: dg.AssetKey, build: ModelManifest) -> Iterator[dg.AssetCheckResult]:
-    """What the gates said of the one build of a run, after the build's event, which Dagster takes for what was checked."""
-    for number in range(len(model.gates)):
-        yield dg.AssetCheckResult(asset_key=key, **_check_fields(model, number, build))
+def build_results(model: Model, key: dg.AssetKey, build: ModelManifest) -> Iterator[dg.AssetCheckResult]:
+    """What the checks said of the one build of a run, after the build's event, which Dagster takes for what was checked."""
+    for fields in _all_checks(model, build):
+        yield dg.AssetCheckResult(asset_key=key, **fields)
 
 
-def gate_evaluations(
+def build_evaluations(
     model: Model, context: dg.AssetExecutionContext, partition: str, build: ModelManifest
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """What the gates said of one build of a range."""
+    """What the checks said of one build of a range."""
     # A check's result of a step cannot name its partition, an evaluation can; but then it must say itself what was checked.
     key = context.assets_def.key
     cutoff = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition])
@@ -82,33 +82,43 @@ def gate_evaluations(
         )
         for record in newest
     ]
-    for number in range(len(model.gates)):
+    for fields in _all_checks(model, build):
         yield dg.AssetCheckEvaluation(
             asset_key=key,
             partition=partition,
-            blocking=model.gates_fail_run,
+            blocking=fields["check_name"] != KEPT_APART.name and model.gates_fail_run,
             target_materialization_data=target[0] if target else None,
-            **_check_fields(model, number, build),
+            **fields,
         )
 
 
-def gate_outputs(model: Model, context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
+def check_outputs(model: Model, context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
     """The outputs of checks that were evaluated partition by partition, for which what is downstream waits."""
-    gates = {gate.name for gate in model.gates}
+    names = {KEPT_APART.name, *(gate.name for gate in model.gates)}
     for name, spec in context.assets_def.check_specs_by_output_name.items():
-        if spec.name in gates:
+        if spec.name in names:
             yield dg.Output(None, output_name=name)
 
 
-def _check_fields(model: Model, number: int, build: ModelManifest) -> dict[str, Any]:
-    gate, verdict = model.gates[number], build.gates[number]
-    score = {f"test/{gate.metric}": build.metrics[gate.metric]} if gate.metric in build.metrics else {}
-    return {
-        "check_name": gate.name,
-        "passed": verdict.passed,
-        "severity": dg.AssetCheckSeverity.ERROR,
-        "description": f"{build.reference}: {verdict.reason}",
-        "metadata": {"build": build.reference, "reason": verdict.reason, **score},
+def _all_checks(model: Model, build: ModelManifest) -> Iterator[dict[str, Any]]:
+    """What each gate said of a build, and then whether its encoders keep numbers apart."""
+    for gate, verdict in zip(model.gates, build.gates, strict=True):
+        score = {f"test/{gate.metric}": build.metrics[gate.metric]} if gate.metric in build.metrics else {}
+        yield {
+            "check_name": gate.name,
+            "passed": verdict.passed,
+            "severity": dg.AssetCheckSeverity.ERROR,
+            "description": f"{build.reference}: {verdict.reason}",
+            "metadata": {"build": build.reference, "reason": verdict.reason, **score},
+        }
+    problem = "; ".join(build.warnings)
+    yield {
+        "check_name": KEPT_APART.name,
+        "passed": not build.warnings,
+        "severity": dg.AssetCheckSeverity.WARN,
+        "description": f"{build.reference}: {problem}" if problem else None,
+        "metadata": {"build": build.reference, "failures": len(build.warnings)}
+        | ({"problem": problem} if problem else {}),
     }
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from fti_assets.core.manifest import Task
+from fti_assets.core.rules import Rule
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.orchestration.declaration import Declaration
 from fti_assets.training.datasets.dataset import TrainingDataset
@@ -16,6 +17,10 @@ from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.gates import Gate
 from fti_assets.training.views.terms import ViewTerms
 from fti_assets.training.views.view import FeatureView
+
+KEPT_APART = Rule(
+    "numbers_kept_apart", "No encoder makes one number of different train values of a feature", blocking=False
+)
 
 Promotion = Literal["automatic", "by_hand", "after_experiment"]
 

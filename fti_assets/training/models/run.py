@@ -18,11 +18,11 @@ from fti_assets.training.datasets.run import code_version_of
 from fti_assets.training.models.build import build_model_at
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.events import (
+    build_evaluations,
     build_metadata,
+    build_results,
+    check_outputs,
     failure_reasons,
-    gate_evaluations,
-    gate_outputs,
-    gate_results,
     of_other_assets,
     rejection,
 )
@@ -73,11 +73,11 @@ def run_model(
                 yield dg.MaterializeResult(metadata=with_uri, data_version=dg.DataVersion(manifest.build))
             yield from of_other_assets(store, key, manifest)
             if is_range:
-                yield from gate_evaluations(model, context, partition.key, manifest)
+                yield from build_evaluations(model, context, partition.key, manifest)
             else:
-                yield from gate_results(model, key, manifest)
+                yield from build_results(model, key, manifest)
     if is_range:
-        yield from gate_outputs(model, context)
+        yield from check_outputs(model, context)
     if rejected and model.gates_fail_run:
         champion = store.aliases(model.name).champion
         stays = f"the champion stays {champion}" if champion else "there is still no champion"

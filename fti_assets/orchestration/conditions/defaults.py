@@ -79,11 +79,11 @@ def on_answerable_rows(
 ) -> dg.AutomationCondition[Any]:
     """True once the spine has changed, or was never answered, and a build of each model can answer; the models block nothing."""
     unanswered = dg.AutomationCondition.missing().newly_true()
-    pending = _once(_changed(inputs, [spine]) | unanswered) | NeverBegan()
-    condition = pending & _settled(inputs, whole=whole)
+    condition = _once(_changed(inputs, [spine]) | unanswered) | NeverBegan()
+    # Before the inputs, which are then looked up for what can be answered alone.
     for model in models:
         condition = condition & Answerable(model, catch_up)
-    return condition
+    return condition & _settled(inputs, whole=whole)
 
 
 def on_changed_models(models: Sequence[Upstream], *, catch_up: int) -> dg.AutomationCondition[Any]:

@@ -48,6 +48,7 @@ class InputsThere(dg.AutomationCondition[dg.AssetKey]):
     upstream: tuple[Upstream, ...]
 
     name = "inputs_there"
+    requires_cursor = False
     description = "Every input has been materialized, or some partition of it"
 
     async def evaluate(self, context: Context) -> Result:
@@ -151,6 +152,7 @@ class Answerable(dg.AutomationCondition[dg.AssetKey]):
     catch_up: int
 
     name = "a_build_can_answer"
+    requires_cursor = False
 
     @property
     def description(self) -> str:
@@ -167,8 +169,7 @@ class Answerable(dg.AutomationCondition[dg.AssetKey]):
         if not is_timed(cutoffs) or not is_timed(own):
             return true_of(context, context.candidate_subset)
         made, now = Spans(built), clock.now()
-        starts = (cutoff.start for cutoff in newest_first(cutoffs) if cutoff.start and cutoff.start in made)
-        newest = list(islice(starts, self.catch_up))
+        newest = [cutoff.start for cutoff in islice(newest_within(cutoffs, made), self.catch_up) if cutoff.start]
         if not newest:  # what was built is none of the cutoffs any more
             return true_of(context, context.get_empty_subset())
         answered = await _materialized(context, context.key)
@@ -186,6 +187,7 @@ class OfNewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
     catch_up: int
 
     name = "newest_cutoffs"
+    requires_cursor = False
 
     @property
     def description(self) -> str:
@@ -200,9 +202,7 @@ class OfNewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
         running = await view.compute_run_in_progress_subset(key=key, from_subset=view.get_full_subset(key=key))
         requested = context.request_subsets_by_key.get(key)
         subsets = [await _materialized(context, key), running, *([] if requested is None else [requested])]
-        made = list(map(Spans, subsets))
-        cutoffs = (one for one in newest_first(own) if one.start and any(one.start in spans for spans in made))
-        return true_of(context, _subset(context, list(islice(cutoffs, self.catch_up))))
+        return true_of(context, _subset(context, list(islice(newest_within(own, Spans(*subsets)), self.catch_up))))
 
 
 def _newest(catch_up: int) -> str:
@@ -211,7 +211,25 @@ def _newest(catch_up: int) -> str:
 
 def newest_first(partitions_def: dg.TimeWindowPartitionsDefinition) -> Iterator[Partition]:
     """The partitions of a definition from the newest back."""
-    window = partitions_def.get_last_partition_window()
+    return _back_from(partitions_def, partitions_def.get_last_partition_window())
+
+
+def newest_within(partitions_def: dg.TimeWindowPartitionsDefinition, spans: Spans) -> Iterator[Partition]:
+    """The partitions of a definition that start within some spans, from the newest back; others are not walked through."""
+    last = partitions_def.get_last_partition_window()
+    if last is None:
+        return
+    for start, end in reversed(spans):
+        following = partitions_def.get_next_partition_window(end.replace(tzinfo=UTC), respect_bounds=False)
+        assert following is not None
+        until = min(following.start, last.end, key=naive_utc)
+        for partition in _back_from(partitions_def, partitions_def.get_prev_partition_window(until)):
+            if partition.start is None or partition.start < start:
+                break
+            yield partition
+
+
+def _back_from(partitions_def: dg.TimeWindowPartitionsDefinition, window: dg.TimeWindow | None) -> Iterator[Partition]:
     while window is not None:
         [key] = partitions_def.get_partition_keys_in_time_window(window)
         yield Partition(str(key), naive_utc(window.start), naive_utc(window.end))

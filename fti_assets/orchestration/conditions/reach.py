@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -46,10 +47,7 @@ class Reach:
         >>> str(span.start.date()), str(span.end.date())
         ('2025-01-01', '2025-04-01')
         """
-        try:
-            last = datetime.max if self.back is None else naive_utc(end) + self.back
-        except OverflowError:
-            last = datetime.max
+        last = self._last(naive_utc(end))
         if self.own:
             before = partitions_def.get_prev_partition_window(start, respect_bounds=False)
             first = start if before is None else before.end
@@ -67,6 +65,54 @@ class Reach:
         else:
             until = stop.end
         return dg.TimeWindow(first, until) if first.timestamp() < until.timestamp() else None
+
+    def near(self, readers: Iterable[dg.TimeWindow], spans: Iterable[dg.TimeWindow]) -> list[dg.TimeWindow]:
+        """Of spans of what is read those that some readers may reach, such as are read together made one.
+
+        Args:
+            readers: spans of the reading asset's partitions.
+            spans: in the order of time, as ``readers``.
+        """
+        asking = joined(map(naive, readers))
+        ends = [end for _, end in asking]
+        found: list[tuple[datetime, datetime]] = []
+        for start, end in map(naive, spans):
+            # A partition between the two that reaches back to the first reaches the second as well.
+            if found and start < self._last(found[-1][1]):
+                found[-1] = (found[-1][0], end)
+                continue
+            first = bisect_right(ends, start)
+            if first < len(asking) and asking[first][0] < self._last(end):
+                found.append((start, end))
+        return [dg.TimeWindow(start.replace(tzinfo=UTC), end.replace(tzinfo=UTC)) for start, end in found]
+
+    def _last(self, end: datetime) -> datetime:
+        """Before which a partition has to start that reaches back to what ends then."""
+        try:
+            return datetime.max if self.back is None else end + self.back
+        except OverflowError:
+            return datetime.max
+
+
+def naive(span: dg.TimeWindow) -> tuple[datetime, datetime]:
+    """The ends of a span as naive UTC: aware ones of a time zone compare by its clock, which is set back once a year."""
+    return naive_utc(span.start), naive_utc(span.end)
+
+
+def joined(spans: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+    """Spans in the order of time, those that overlap or adjoin made one.
+
+    >>> day = [datetime(2024, 1, number) for number in range(1, 8)]
+    >>> joined([(day[4], day[6]), (day[0], day[2]), (day[2], day[3])]) == [(day[0], day[3]), (day[4], day[6])]
+    True
+    """
+    result: list[tuple[datetime, datetime]] = []
+    for start, end in sorted(spans):
+        if result and start <= result[-1][1]:
+            result[-1] = (result[-1][0], max(result[-1][1], end))
+        else:
+            result.append((start, end))
+    return result
 
 
 @lru_cache(maxsize=1000)

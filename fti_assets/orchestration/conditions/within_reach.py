@@ -7,15 +7,15 @@ that is read by two months would run a third.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, TypeAlias
 
 import dagster as dg
 
-from fti_assets.core.times import naive_utc
-from fti_assets.orchestration.conditions.reach import Reach
+from fti_assets.orchestration.conditions.reach import Reach, joined, naive
 from fti_assets.orchestration.partitions import is_timed
 
 Context: TypeAlias = dg.AutomationContext[Any]
@@ -33,7 +33,7 @@ class Upstream:
 
 @dataclass(frozen=True, eq=False)
 class AnyWithinReach(dg.AutomationCondition[dg.AssetKey]):
-    """Partitions for which something is true of a partition that they read."""
+    """Partitions for which something is true of a partition that they read; the operand keeps no cursor."""
 
     sources: tuple[Upstream, ...]
     operand: dg.AutomationCondition[Any]
@@ -54,10 +54,11 @@ class AnyWithinReach(dg.AutomationCondition[dg.AssetKey]):
         return [self.operand]
 
     async def evaluate(self, context: Context) -> Result:
-        subset, children = context.get_empty_subset(), []
+        view, subset, children = context.asset_graph_view, context.get_empty_subset(), []
+        # Where nobody asks, nothing is looked up, as in Dagster's own conditions.
+        of_source = view.get_empty_subset if context.candidate_subset.is_empty else view.get_full_subset
         for source in self.sources:
-            everything = context.asset_graph_view.get_full_subset(key=source.key)
-            child = await context.for_child_condition(self.operand, [None], everything).evaluate_async()
+            child = await context.for_child_condition(self.operand, [None], of_source(key=source.key)).evaluate_async()
             children.append(child)
             if not child.true_subset.is_empty:
                 subset = subset.compute_union(touched(context, source, child.true_subset))
@@ -70,12 +71,17 @@ def true_of(context: Context, subset: Any, **more: Any) -> Result:
 
 
 def touched(context: Context, source: Upstream, subset: Any) -> Any:
-    """The partitions of the context's asset that read one of a subset of an upstream's."""
+    """The candidates of the context that read one of a subset of an upstream's partitions."""
     own = context.partitions_def
     if not is_timed(own) or not is_timed(source.partitions_def):
         return subset.compute_mapped_subset(context.key, direction="down")
-    spans = [source.reach.touched(own, span.start, span.end) for span in spans_of(subset)]
-    return subset_of(context, [span for span in spans if span is not None])
+    spans: Iterable[dg.TimeWindow] = spans_of(subset)
+    if source.reach != Reach() or source.partitions_def != own:
+        # A walk through the calendar for each span, and years have thousands of gaps: for those alone that are asked about.
+        near = source.reach.near(spans_of(context.candidate_subset), spans)
+        reached = (source.reach.touched(own, span.start, span.end) for span in near)
+        spans = (span for span in reached if span is not None)
+    return context.candidate_subset.compute_intersection(subset_of(context, spans))
 
 
 def spans_of(subset: Any) -> list[dg.TimeWindow]:
@@ -95,26 +101,31 @@ def subset_of(context: Context, spans: Iterable[dg.TimeWindow]) -> Any:
     """The asset's partitions in some spans, which begin and end where partitions do; those that do not exist are left out."""
     view, own = context.asset_graph_view, context.partitions_def
     assert is_timed(own)
+    # All spans at once: with one subset a span Dagster would sort all that came before for each.
+    windows = [
+        dg.TimeWindow(start.replace(tzinfo=UTC), end.replace(tzinfo=UTC)) for start, end in joined(map(naive, spans))
+    ]
+    partitions: Any = own.partitions_subset_class
     result = context.get_empty_subset()
-    for span in spans:
-        partitions = own.get_partition_subset_in_time_window(span)
-        # A subset of an asset is made by way of its serialized form alone, whose class knows the key.
-        serializable = type(result.convert_to_serializable_subset())(context.key, partitions)
-        result = result.compute_union(view.get_subset_from_serializable_subset(serializable))
+    # A subset of an asset is made by way of its serialized form alone, whose class knows the key.
+    serializable = type(result.convert_to_serializable_subset())(context.key, partitions(own, None, windows))
+    result = view.get_subset_from_serializable_subset(serializable)
     return view.get_full_subset(key=context.key).compute_intersection(result)
 
 
 class Spans:
-    """The spans of a subset of partitions in time, to be asked whether an instant lies in one of them."""
+    """The spans of subsets of partitions in time, to be asked whether an instant lies in one of them."""
 
-    def __init__(self, subset: Any) -> None:
-        spans: Sequence[dg.TimeWindow] = spans_of(subset)
-        self._starts = [naive_utc(span.start) for span in spans]
-        self._ends = [naive_utc(span.end) for span in spans]
+    def __init__(self, *subsets: Any) -> None:
+        spans = joined(map(naive, chain.from_iterable(map(spans_of, subsets))))
+        self._starts, self._ends = [start for start, _ in spans], [end for _, end in spans]
 
     def __contains__(self, instant: datetime) -> bool:
         number = bisect_right(self._starts, instant) - 1
         return number >= 0 and instant < self._ends[number]
+
+    def __reversed__(self) -> Iterator[tuple[datetime, datetime]]:
+        return zip(reversed(self._starts), reversed(self._ends), strict=True)
 
     @property
     def first(self) -> datetime:

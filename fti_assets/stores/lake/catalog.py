@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -20,7 +20,7 @@ from fti_assets.core.names import TableName
 from fti_assets.core.sql import quoted
 from fti_assets.errors import StoreError
 from fti_assets.stores.lake.connection import CATALOG, ask_catalog, own_table
-from fti_assets.stores.lake.files.current_files import OF_SCHEMA, OF_TABLE, PATH
+from fti_assets.stores.lake.files.current_files import OF_SCHEMA, OF_TABLE, PATH, TO_SCHEMA
 from fti_assets.stores.lake.reader import LakeReader
 
 _WAIT_SECONDS = 30.0
@@ -43,24 +43,24 @@ class DataFile:
 
 def snapshots(lake: LakeReader) -> dict[int, timedelta]:
     """Every snapshot that can be read, and for how long it has not been the newest any more."""
-    rows = lake.connection.execute(
-        "SELECT snapshot_id, coalesce(epoch_us(now()) - epoch_us(lead(snapshot_time) OVER (ORDER BY snapshot_id)), 0) "
-        "FROM lake.snapshots() ORDER BY snapshot_id"
-    ).fetchall()
-    return {int(version): timedelta(microseconds=int(age_us)) for version, age_us in rows}
+    rows = ask_catalog(lake.connection, "SELECT snapshot_id, snapshot_time FROM ducklake_snapshot ORDER BY snapshot_id")
+    now, made = datetime.now(UTC), [datetime.fromisoformat(str(time)) for _, time in rows]
+    until = [*made[1:], now]  # the next one was made
+    return {int(str(version)): now - end for (version, _), end in zip(rows, until, strict=True)}
 
 
 def data_files(lake: LakeReader, table: TableName) -> list[DataFile]:
     """The files of a table, those included that only old snapshots read, of an earlier table of that name too."""
     root = str(lake.store.root / "data") + "/"
-    rows = lake.connection.execute(
+    rows = ask_catalog(
+        lake.connection,
         f"""
-        SELECT {PATH}, f.begin_snapshot, f.end_snapshot FROM {own_table("data_file")} f {OF_TABLE}
-        WHERE s.schema_name = $2 AND t.table_name = $3 ORDER BY ALL
+        SELECT {PATH}, f.begin_snapshot, f.end_snapshot FROM ducklake_data_file f {TO_SCHEMA}
+        WHERE s.schema_name = ?2 AND t.table_name = ?3 ORDER BY 1, 2, 3 NULLS LAST
         """,
         [root, table.schema, table.name],
-    ).fetchall()
-    return [DataFile(*file) for file in rows]
+    )
+    return [DataFile(str(path), int(str(first)), None if end is None else int(str(end))) for path, first, end in rows]
 
 
 def named_paths(lake: LakeReader, folder: Path) -> set[str]:
@@ -70,23 +70,27 @@ def named_paths(lake: LakeReader, folder: Path) -> set[str]:
         lake: the open lake.
         folder: the real path of its data folder, without symbolic links.
     """
-    within = f"SELECT {PATH} FROM {{}} f {OF_TABLE}"
-    rows = lake.connection.execute(
-        f"{within.format(own_table('data_file'))} UNION {within.format(own_table('delete_file'))} UNION "
-        f"SELECT CASE WHEN path_is_relative = 0 THEN '' ELSE $1 END || path FROM {own_table('files_scheduled_for_deletion')}",
+    within = f"SELECT {PATH} FROM {{}} f {TO_SCHEMA}"
+    rows = ask_catalog(
+        lake.connection,
+        f"{within.format('ducklake_data_file')} UNION {within.format('ducklake_delete_file')} UNION "
+        "SELECT CASE WHEN path_is_relative = 0 THEN '' ELSE ?1 END || path FROM ducklake_files_scheduled_for_deletion",
         [f"{folder}/"],
-    ).fetchall()
+    )
+    paths = {str(path) for (path,) in rows}
     # A path that is not relative may come by another symbolic link than the folder does.
-    return {path if path.startswith(f"{folder}/") else os.path.realpath(path) for (path,) in rows}
+    return {path if path.startswith(f"{folder}/") else os.path.realpath(path) for path in paths}
 
 
 def tables_at_any_snapshot(lake: LakeReader, schema: str) -> list[TableName]:
     """The tables of a schema, those included that only old snapshots have."""
-    rows = lake.connection.execute(
-        f"SELECT DISTINCT t.table_name FROM {own_table('table')} t {OF_SCHEMA} WHERE s.schema_name = ? ORDER BY 1",
+    rows = ask_catalog(
+        lake.connection,
+        "SELECT DISTINCT t.table_name FROM ducklake_table t JOIN ducklake_schema s USING (schema_id) "
+        "WHERE s.schema_name = ?1 ORDER BY 1",
         [schema],
-    ).fetchall()
-    return [TableName(schema, name) for (name,) in rows]
+    )
+    return [TableName(schema, str(name)) for (name,) in rows]
 
 
 def files_waiting(lake: LakeReader, *, younger_than: timedelta) -> int:
@@ -287,7 +291,6 @@ _NUMBERS = {
     "float32": "FLOAT", "float64": "DOUBLE",
 }  # fmt: skip
 """DuckLake's names of number types that DuckDB calls otherwise: to DuckDB INT8 is a number of eight bytes."""
-"""The SQL of where a file ``f`` of a table ``t`` and its schema ``s`` lies; the first parameter is the data folder with a slash."""
 _TABLE = (
     f"(SELECT table_id FROM {own_table('table')} t {OF_SCHEMA} "
     "WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL AND s.schema_name = $1 AND t.table_name = $2)"

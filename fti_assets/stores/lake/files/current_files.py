@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 PATH = (
     "CASE WHEN f.path_is_relative = 0 THEN '' WHEN t.path_is_relative = 0 THEN t.path WHEN s.path_is_relative = 0 "
-    "THEN s.path || t.path ELSE $1 || s.path || t.path END || f.path"
+    "THEN s.path || t.path ELSE ?1 || s.path || t.path END || f.path"
 )
+"""The SQL of where a file ``f`` of a table ``t`` and its schema ``s`` lies; the first parameter is the data folder with a slash."""
+TO_SCHEMA = "JOIN ducklake_table t USING (table_id) JOIN ducklake_schema s USING (schema_id)"
 OF_SCHEMA = f"JOIN {own_table('schema')} s USING (schema_id)"
 OF_TABLE = f"JOIN {own_table('table')} t USING (table_id) {OF_SCHEMA}"
 _KEYS_AT_ONCE = 1000
@@ -81,11 +83,8 @@ def current_files(
     if chosen is not None and len(chosen) <= _KEYS_AT_ONCE:
         keys = sorted(chosen)
         mine += f" AND p.partition_value IN ({', '.join(f'?{number}' for number in range(4, 4 + len(keys)))})"
-    joined = (
-        "JOIN ducklake_table t USING (table_id) JOIN ducklake_schema s USING (schema_id) "
-        f"JOIN ducklake_file_partition_value p USING (data_file_id) WHERE p.partition_key_index = 0 AND {mine}"
-    )
-    selected = f"SELECT data_file_id, {PATH.replace('$1', '?1')}, p.partition_value, f.file_size_bytes"
+    joined = f"{TO_SCHEMA} JOIN ducklake_file_partition_value p USING (data_file_id) WHERE p.partition_key_index = 0 AND {mine}"
+    selected = f"SELECT data_file_id, {PATH}, p.partition_value, f.file_size_bytes"
     rows = ask_catalog(
         lake.connection,
         f"{selected}, 0 FROM ducklake_data_file f {joined} UNION ALL {selected}, 1 FROM ducklake_delete_file f {joined} "

@@ -204,9 +204,9 @@ BENDS = (
     ),
     Bend(
         "large categories are one",
-        "training/encoders/encoders.py",
-        "_EXACT = 2**53",
-        "_EXACT = 2**63",
+        "core/types.py",
+        "EXACT = 2**53",
+        "EXACT = 2**63",
         ("training/test_encoders.py::test_whole_numbers_are_told_apart_or_refused",),
     ),
     Bend(
@@ -274,8 +274,8 @@ BENDS = (
     Bend(
         "a correction asks for a day less than its reach",
         "orchestration/conditions/reach.py",
-        "naive_utc(end) + self.back",
-        "naive_utc(end) + max(self.back - _DAY, timedelta(0))",
+        "else end + self.back",
+        "else end + max(self.back - _DAY, timedelta(0))",
         ("assets/test_reach.py::test_exactly_the_windows_that_reach_a_span_are_touched",),
     ),
     Bend(

@@ -11,7 +11,7 @@ from fti_assets.errors import FtiError
 from fti_assets.stores.models import graph_trial
 from fti_assets.stores.models.opened_graph import open_graph
 
-IN_A_PROCESS = ("not_published", "tests/docs/", "tests/examples/")
+IN_A_PROCESS = ("not_published", "tests/examples/")
 """The tests in which a graph is tried in a process of its own: those of graphs that are refused, and whole systems."""
 
 

@@ -4,6 +4,7 @@ import io
 import os
 import sys
 import warnings
+from collections.abc import Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from importlib.metadata import entry_points
 
@@ -16,7 +17,7 @@ def called(program: str, *arguments: str) -> tuple[int, str]:
         arguments: what is typed after it.
     """
     (script,) = entry_points(group="console_scripts", name=program)
-    printed, argv, modules_before = io.StringIO(), sys.argv, set(modules_here())
+    printed, argv, modules_before = io.StringIO(), sys.argv, set(sys.modules)
     sys.argv = [program, *arguments]
     code: object = 0
     try:
@@ -27,15 +28,16 @@ def called(program: str, *arguments: str) -> tuple[int, str]:
         code = ended.code
     finally:
         sys.argv = argv
-        for module in set(modules_here()) - modules_before:
+        for module in modules_here(set(sys.modules) - modules_before):
             sys.modules.pop(module, None)
     return (code if isinstance(code, int) else int(bool(code))), printed.getvalue()
 
 
-def modules_here() -> list[str]:
-    """The imported modules that lie in the current folder."""
+def modules_here(among: Iterable[str] | None = None) -> list[str]:
+    """The imported modules that lie in the current folder, or those of some."""
     here, names = f"{os.getcwd()}{os.sep}", []
-    for name, module in sys.modules.items():
+    for name in list(sys.modules if among is None else among):
+        module = sys.modules[name]
         attributes = getattr(module, "__dict__", {})
         places = [attributes.get("__file__"), *(attributes.get("__path__") or ())]
         # As text: of thousands of modules Path would take longer than the program.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from fti_assets.errors import NotMaterializedError, StoreError, listed
 if TYPE_CHECKING:
     import dagster as dg
 
+    from fti_assets.stores.lake.files.contents import Contents
     from fti_assets.stores.lake.lake import Lake
 
 
@@ -25,13 +27,15 @@ def lake() -> None:
 
 
 @lake.command()
+@click.option("--contents", is_flag=True, help="read every row, and compare each partition with its data version")
 @definitions
 @stores("lake")
-def check(file: str | None, module: str | None, lake: str | None) -> None:
+def check(file: str | None, module: str | None, lake: str | None, contents: bool) -> None:
     """Say what is not there.
 
     It compares the lake with Dagster's records and with its own files, counts the rows of each partition, and compares the online
-    store with the lake.
+    store with the lake. With --contents it reads every row and compares what each partition holds with its data version, which finds
+    flipped bits that DuckDB reads as other values: about five seconds for a million rows.
     """
     from fti_assets.describe import existing_store, stores_of
     from fti_assets.orchestration.upkeep.recorded import (
@@ -41,20 +45,26 @@ def check(file: str | None, module: str | None, lake: str | None) -> None:
         stale_namespaces,
         tables_of,
     )
+    from fti_assets.stores.lake.files.contents import Contents, compare_contents
     from fti_assets.stores.lake.files.damage import partitions_with_other_rows
     from fti_assets.stores.lake.upkeep.unnamed_files import file_sizes, missing_files
 
     system = load_definitions(file, module)
     system_stores = stores_of(system, lake=lake)
     store, stale, compares = existing_store(system_stores), {}, True
+    compared_contents = Contents()
     with store.connect() as opened:
         with store.lock_if_writable():
             sizes, missing = file_sizes(opened), missing_files(opened)
             other = [
                 f"{table.full_name} {key}"
                 for table in opened.tables()
-                for key in partitions_with_other_rows(opened, table)
+                for key in (() if contents else partitions_with_other_rows(opened, table))
             ]
+        if contents:
+            began = time.monotonic()
+            compared_contents = compare_contents(opened, [*opened.tables(), *opened.tiles()], say=click.echo)
+            click.echo(_contents_text(compared_contents, time.monotonic() - began))
         click.echo(
             f"{store.root}: snapshot {opened.snapshot()}, {len(sizes.named)} files, {len(sizes.unnamed)} more that no snapshot names"
         )
@@ -80,6 +90,7 @@ def check(file: str | None, module: str | None, lake: str | None) -> None:
             f"{len(missing)} files that the catalog names are missing or incomplete: {listed(missing)}. Materialize their partitions "
             "again; what old snapshots had of them is lost"
         )
+    compared_contents.refuse_damage()
     if other:
         raise StoreError(
             f"{len(other)} partitions do not hold as many rows as were committed: {listed(other)}. A file of theirs was changed, or "
@@ -94,6 +105,17 @@ def check(file: str | None, module: str | None, lake: str | None) -> None:
             f"nothing of the offline store at {store.root} was compared: Dagster, at DAGSTER_HOME={os.environ['DAGSTER_HOME']}, recorded "
             "none of the tables of these definitions. Name those of its runs, -f FILE or -m MODULE, and their DAGSTER_HOME"
         )
+
+
+def _contents_text(compared: Contents, seconds: float) -> str:
+    whole = compared.partitions - len(compared.damaged) - len(compared.not_comparable)
+    text = f"read {compared.rows} rows in {seconds:.1f} s: {whole} of {compared.partitions} partitions hold what was committed"
+    if compared.not_comparable:
+        text += (
+            f"; {len(compared.not_comparable)} have versions of an earlier kind of hash, which cannot be compared with this release of "
+            f"DuckDB: {listed(compared.not_comparable)}"
+        )
+    return text
 
 
 @lake.command(name="repair")

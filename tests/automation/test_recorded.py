@@ -16,6 +16,7 @@ from fti_assets.cli import main
 from fti_assets.core.names import TableName
 from fti_assets.orchestration.upkeep.recorded import lost_partitions, tables_of
 from fti_assets.stores.lake.store import OfflineStore
+from tests.stores.test_contents import flip_value
 from tests.stores.test_lost_catalog import age, lose, of_data
 from tests.support.instances import dagster_home
 from tests.support.partitions import range_tags
@@ -182,6 +183,30 @@ def test_a_missing_or_shortened_file_is_told(
     assert "2 files" in said
     assert one.name in said
     assert other.name in said
+
+
+def test_a_flipped_value_is_told_by_the_command_and_by_upkeep(
+    system: System, check: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    system.run(1, daily_things, "2024-01-01..2024-01-04")
+    assert main([*check, "--contents"]) == 0
+    assert "4 of 4 partitions hold what was committed" in capsys.readouterr().out
+    file = sorted(of_data(system.store))[2]
+    flip_value(file, 'number, "at"')
+    assert main(check) == 0
+    assert main([*check, "--contents"]) == 1
+    said = capsys.readouterr().err
+    assert file.parent.name.removeprefix("_partition=") in said
+    assert str(file) in said
+    job = system.defs.resolve_job_def("upkeep")
+    for contents in (False, True):
+        config = {"ops": {"run_upkeep": {"config": {"contents": contents}}}}
+        done = job.execute_in_process(instance=system.instance, raise_on_error=False, run_config=config)
+        assert done.success is not contents
+    (failed,) = [event for event in done.all_events if event.is_step_failure]
+    assert str(file) in str(failed.step_failure_data.error)
+    system.run(1, daily_things, "2024-01-01..2024-01-04")
+    assert main([*check, "--contents"]) == 0
 
 
 def test_unnamed_files_are_deleted_by_the_command(system: System, capsys: pytest.CaptureFixture[str]) -> None:

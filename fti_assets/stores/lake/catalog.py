@@ -168,7 +168,7 @@ def narrow_bounds(lake: LakeReader, table: TableName) -> None:
         [table.schema, table.name],
     ).fetchall()
     for table_id, column_id, its_type in rows:
-        kind = _NUMBERS.get(its_type, its_type)
+        kind = NUMBERS.get(its_type, its_type)
         least, greatest, unknown = execute(
             f"""
             SELECT arg_min(min_value, TRY_CAST(min_value AS {kind})), arg_max(max_value, TRY_CAST(max_value AS {kind})),
@@ -285,7 +285,7 @@ def _runs(versions: list[int]) -> Iterator[tuple[int, int]]:
             start = place
 
 
-_NUMBERS = {
+NUMBERS = {
     "int8": "TINYINT", "int16": "SMALLINT", "int32": "INTEGER", "int64": "BIGINT", "int128": "HUGEINT",
     "uint8": "UTINYINT", "uint16": "USMALLINT", "uint32": "UINTEGER", "uint64": "UBIGINT", "uint128": "UHUGEINT",
     "float32": "FLOAT", "float64": "DOUBLE",

@@ -28,6 +28,9 @@ _OF_FILES = (
     "utf-8",
     "cannot open file",
     "no files found",
+    "invalid unicode",
+    "stats size",
+    "change source type",
 )
 """What DuckDB says of a file that it cannot read, in some of its words."""
 _OF_WRITING = (
@@ -56,7 +59,7 @@ def unreadable_files(
     with lake.connection.cursor() as cursor:  # its own transaction: a damaged file would end that of the lake
         apart = lake.on(cursor)
         files = current_files(apart, table, partitions=partitions)
-        return [file for file in files if not _is_readable(apart, file)]
+        return [file for file in files if not is_readable(apart, file)]
 
 
 def unreadable_partitions(lake: LakeReader, table: TableName) -> list[str]:
@@ -129,7 +132,7 @@ def damage_errors(lake: LakeReader) -> Iterator[None]:
     except (duckdb.Error, FtiError) as error:
         if isinstance(error, duckdb.Error) and _cannot_write(lake, str(error)):
             raise StoreError(
-                f"the offline store at {lake.store.root} cannot be used: {_first_line(str(error))}. "
+                f"the offline store at {lake.store.root} cannot be used: {first_line(str(error))}. "
                 "What is committed is whole; make room, or "
                 "the folder writable, and do it again"
             ) from error
@@ -153,17 +156,17 @@ def _damage(lake: LakeReader, error: duckdb.Error) -> DamagedError | None:
                 (table, file) for table in [*apart.tables(), *apart.tiles()] for file in current_files(apart, table)
             ]
             named = [(table, file) for table, file in files if file.path in message or Path(file.path).name in message]
-            result = named or [(table, file) for table, file in files if not _is_readable(apart, file)]
+            result = named or [(table, file) for table, file in files if not is_readable(apart, file)]
     except duckdb.Error:  # of a lake that cannot be used at all
         return None
     if not result:
         if root not in message:
             return None
         return DamagedError(
-            f"a file that an old snapshot of {lake.store.root} names cannot be read: {_first_line(message)}. Put it back from a copy, "
+            f"a file that an old snapshot of {lake.store.root} names cannot be read: {first_line(message)}. Put it back from a copy, "
             "or read a newer snapshot"
         )
-    return damage_of(*result[0], _first_line(message))
+    return damage_of(*result[0], first_line(message))
 
 
 def _cannot_write(lake: LakeReader, message: str) -> bool:
@@ -173,11 +176,11 @@ def _cannot_write(lake: LakeReader, message: str) -> bool:
     return of_files or any(word in message.lower() for word in of_catalog)
 
 
-def _first_line(text: str) -> str:
+def first_line(text: str) -> str:
     return text.splitlines()[0][:300] if text else "no reason"
 
 
-def _is_readable(lake: LakeReader, file: CurrentFile) -> bool:
+def is_readable(lake: LakeReader, file: CurrentFile) -> bool:
     """Whether every value of a file can be read."""
     if not file.exists():
         return False

@@ -76,6 +76,18 @@ def test_a_block_within_a_block_is_the_same_snapshot(store: OfflineStore, lake: 
         assert list(lake.ledger(ROWS)) == ["a"]
 
 
+def test_a_transaction_of_the_caller_reads_rows_and_ledger_of_one_commit(store: OfflineStore, lake: Lake) -> None:
+    replace(lake, {"a": 1.0})
+    first = lake.ledger(ROWS)
+    with store.connect() as reader:
+        reader.connection.execute("BEGIN")
+        reader.snapshot()
+        replace(lake, {"a": 2.0})
+        rows, ledger = reader.rows(ROWS).fetchall(), reader.ledger(ROWS)
+        reader.connection.execute("COMMIT")
+    assert (rows, ledger) == ([(1.0,)], first)
+
+
 def test_a_block_goes_on_after_a_failed_question(store: OfflineStore, lake: Lake) -> None:
     replace(lake, {"a": 1.0})
     with store.connect() as other, lake.one_snapshot():

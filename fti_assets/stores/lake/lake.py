@@ -271,7 +271,7 @@ class Lake(LakeReader):
                     "mend the cause and try again"
                 ) from error
             raise
-        self._last, self._alters = None, False
+        self._last = None
         with suppress(duckdb.Error):  # the rows are committed; the next commit, or upkeep, does it
             put = put_columns(self)
             number = self._newest_committed()

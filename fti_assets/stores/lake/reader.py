@@ -18,7 +18,6 @@ from fti_assets.core.types import ColumnType, type_of_sql
 from fti_assets.errors import NotMaterializedError, StoreError, listed
 from fti_assets.stores.duckdb.content_hash import FIXED, OF_DUCKDB, content_sums, data_version, hash_of
 from fti_assets.stores.files import sync_file, sync_folder
-from fti_assets.stores.lake.connection import ask_catalog
 from fti_assets.stores.lake.files.current_files import refuse_not_files
 from fti_assets.stores.lake.one_snapshot import OneSnapshot, stored_types
 
@@ -37,7 +36,6 @@ class LakeReader:
         self._outside: dict[TableName, duckdb.DuckDBPyRelation] = {}
         # What the transaction reads, and what was read last: of the same number both are one.
         self._read: OneSnapshot | None = None
-        self._alters = False
         self._looked_at: set[tuple[TableName, int]] = set()
         self._last: OneSnapshot | None = None
 
@@ -63,7 +61,6 @@ class LakeReader:
             yield
             self._read = None
             self.connection.execute("COMMIT")
-            self._alters = False
         except BaseException:
             self._roll_back()
             raise
@@ -77,13 +74,12 @@ class LakeReader:
     def _begin(self) -> None:
         """Begin a transaction, which reads the newest snapshot."""
         self.connection.execute("BEGIN")
-        self._alters = False
         # Before anything is asked of DuckLake's own catalog: what is read there is never older than the snapshot.
-        self._read = self._last = self._one_snapshot(self._of_transaction())
+        self._read = self._last = self._one_snapshot(self._newest())
 
     def about_to_alter(self) -> None:
         """Within a transaction that changes tables: from here on it has others than the snapshot that it began with."""
-        self._read, self._alters = None, True
+        self._read = None
 
     def _one_snapshot(self, number: int) -> OneSnapshot:
         last = self._last
@@ -94,13 +90,7 @@ class LakeReader:
         return self._newest() if self._read is None else self._read.number
 
     def _newest(self) -> int:
-        if self._alters:
-            return self._of_transaction()
-        ((newest,),) = ask_catalog(self.connection, "SELECT max(snapshot_id) FROM ducklake_snapshot")
-        return int(str(newest))
-
-    def _of_transaction(self) -> int:
-        """The snapshot that DuckLake reads in the transaction; without one it would look around for two milliseconds."""
+        # Not of SQLite, which would be faster: in a transaction DuckLake might then read a newer one than SQLite goes on reading.
         # Not lake.current_snapshot(): to look up any name of the lake, DuckLake reads its whole schema, which takes seven times as long.
         return int(str(self._one("SELECT id FROM ducklake_current_snapshot('lake')")[0]))
 
@@ -247,7 +237,7 @@ class LakeReader:
 
     def _roll_back(self) -> None:
         """End the transaction; an error here would hide the cause, which is about to be raised."""
-        self._read, self._alters = None, False
+        self._read = None
         with suppress(duckdb.Error):
             self.connection.execute("ROLLBACK")
 

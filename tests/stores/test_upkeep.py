@@ -31,6 +31,7 @@ from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import SqliteOnlineStore
 from fti_assets.stores.temporary_folders import TEMPORARY
 from tests.graphs import constant_graph
+from tests.support.examples import repetitions
 from tests.support.records import model_manifest
 
 ROOT = Path(__file__).parents[2]
@@ -478,7 +479,7 @@ def test_killed_at_any_instant_every_pinned_snapshot_reads_same(house: House) ->
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdin is not None
         assert parent.stdout is not None
-        for kill in range(6):
+        for kill in range(repetitions(15)):
             print(kill * 1000, file=parent.stdin, flush=True)
             child = int(parent.stdout.readline())
             assert parent.stdout.readline() == "ready\n"

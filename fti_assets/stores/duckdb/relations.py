@@ -25,8 +25,9 @@ def name_relation(relation: duckdb.DuckDBPyRelation, name: str) -> str:
     recorded = _recorded.get()
     if recorded is not None and (text := sql_of(relation)) is not None:
         recorded[name] = text
-    # A relation's query() makes a temporary view and leaves it behind, gone with the connection.
-    relation.query(name, f"FROM {quoted('temp', name)}")
+    # A relation's query() makes a temporary view and leaves it behind, gone with the connection. What is asked is not of the view,
+    # whose tables DuckDB would look up once more.
+    relation.query(name, "SELECT 1")
     return quoted("temp", name)
 
 

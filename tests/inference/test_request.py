@@ -1,6 +1,6 @@
 """What a request may hold: values as clients send them, and hostile ones."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -136,6 +136,16 @@ def test_the_first_problems_are_named_and_the_rest_counted():
 def test_many_unknown_fields_are_counted():
     with pytest.raises(RequestError, match=r"and 980 more$"):
         FORM.read(REQUEST | {f"field {number:04d}": 1 for number in range(1000)})
+
+
+def test_a_time_that_no_year_of_utc_holds_is_refused_with_the_reason():
+    for at in (
+        "0001-01-01T00:00:01+02:02",
+        "9999-12-31T23:59:59-01:00",
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))),
+    ):
+        with pytest.raises(RequestError, match=r"is expected \(in UTC it is outside the years 1 to 9999\)$"):
+            moment(at)
 
 
 @pytest.mark.parametrize("at", [*HOSTILE, pd.NaT, b"x", np.datetime64("NaT")], ids=lambda value: type(value).__name__)

@@ -196,7 +196,7 @@ def _plain_requests(served: ServedPredictor, limits: Limits) -> dict[str, Any]:
             "name": "at",
             "in": "query",
             "schema": {"type": "string", "format": "date-time"},
-            "description": "the prediction time",
+            "description": "the prediction time, in UTC within the years 1 to 9999",
         }
     ]
     return operation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -137,7 +138,7 @@ def try_all(schema: Any, mode: GenerationMode, checks: Any, only: str | None = N
         )
         @given(case=one.as_strategy(generation_mode=mode))
         def answered(case: Any) -> None:
-            assume(positive_data_acceptance not in checks or is_paired(case.body))
+            assume(positive_data_acceptance not in checks or (is_paired(case.body) and has_instants(case)))
             response = case.call()
             seen.add(response.status_code)  # noqa: B023
             case.validate_response(response, checks=checks)
@@ -146,6 +147,18 @@ def try_all(schema: Any, mode: GenerationMode, checks: Any, only: str | None = N
         assert seen, one.path
         tried.add(one.path)
     return tried
+
+
+def has_instants(case: Any) -> bool:
+    """Whether all times are within the years 1 to 9999 in UTC, which a schema cannot say."""
+    requests = case.body.get("requests", [case.body]) if isinstance(case.body, dict) else case.body
+    texts = [
+        text for one in [case.query or {}, *requests] for text in one.values() if _STARTS_AT_AN_END.match(str(text))
+    ]
+    return not texts
+
+
+_STARTS_AT_AN_END = re.compile(r"(0001-01-01|9999-12-31)[T ]")
 
 
 def is_paired(body: Any) -> bool:

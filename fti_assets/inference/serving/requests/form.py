@@ -187,14 +187,17 @@ def moment(at: Any) -> datetime:
     """Read a prediction time, given as a datetime or ISO text, as naive UTC.
 
     Raises:
-        RequestError: it is neither.
+        RequestError: it is neither, or as UTC outside the years 1 to 9999.
     """
+    reason = ""
     try:
         read = timestamp(at)
-    except Exception:  # whatever a client's value raises when it is looked at
+    except Exception as error:  # whatever a client's value raises when it is looked at
         read = None
+        reason = f" ({error})" if isinstance(error, Reason) else ""
     if read is None:
-        raise RequestError(f"at is {excerpt(at)}, {kind(at)}, where {SIDES['timestamp'].request_form} is expected")
+        expected = SIDES["timestamp"].request_form
+        raise RequestError(f"at is {excerpt(at)}, {kind(at)}, where {expected} is expected{reason}")
     return read
 
 

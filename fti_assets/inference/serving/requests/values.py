@@ -111,7 +111,17 @@ def timestamp(value: Any) -> datetime | None:
 
     Raises:
         TypeError, ValueError: it is neither.
+        Reason: as UTC it is outside the years 1 to 9999.
     """
+    try:
+        return _timestamp(value)
+    except (OverflowError, ValueError) as error:
+        if not isinstance(error, OverflowError) and not isinstance(error.__cause__, OverflowError):
+            raise
+        raise Reason("in UTC it is outside the years 1 to 9999") from error
+
+
+def _timestamp(value: Any) -> datetime | None:
     value = _plain(value)
     if isinstance(value, str):
         return instant(value)

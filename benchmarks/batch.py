@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.predict import graph as net
 from fti_assets.core.manifest import NUMBERS, Column, DatasetRecord, GraphInput, GraphOutput, ModelManifest, ViewRecord
-from fti_assets.inference.batch.scoring import CHUNK_ROWS, Scorer, numbered_table, scored
+from fti_assets.inference.batch.scoring import CHUNK_ROWS, Scorer, numbered_table, score
 from fti_assets.stores.models.graphs.graph import Graph
 
 GOAL = 0.8
@@ -67,7 +67,7 @@ def made(connection: duckdb.DuckDBPyConnection, rows: int) -> str:
 def ours(connection: duckdb.DuckDBPyConnection, table: str, onnx_bytes: bytes, file: Path) -> None:
     build = manifest()
     scorer = Scorer(build, Graph.from_bytes(onnx_bytes, build.inputs, what="net"), column="probability")
-    answers = scored(connection, table, [scorer], kept=["id"])
+    answers = score(connection, table, [scorer], kept=["id"])
     connection.execute(f"COPY {answers} TO '{file}' (FORMAT parquet)")
     connection.execute(f"DROP TABLE {answers}")
 

@@ -28,7 +28,7 @@ from fti_assets.core.manifest import (
 from fti_assets.core.names import FEATURES, WHOLE, TableName
 from fti_assets.core.on_demand.meaning import meaning
 from fti_assets.features.point_in_time.assemble import assemble
-from fti_assets.inference.batch.scoring import Scorer, numbered_table, scored
+from fti_assets.inference.batch.scoring import Scorer, numbered_table, score
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.models.graphs.graph import Graph
@@ -89,7 +89,7 @@ def answer(folder: Path) -> float:
         joined = relation_name(assemble(lake, record, spine, snapshot=lake.snapshot()))
         table = numbered_table(lake.connection, joined)
         scorer = Scorer(build, Graph.from_bytes(onnx_bytes, build.inputs, what="net"), column="probability")
-        answers = scored(lake.connection, table, [scorer], kept=["id", "t"])
+        answers = score(lake.connection, table, [scorer], kept=["id", "t"])
         [(count, wrong)] = lake.connection.execute(
             f"SELECT count(*), count(*) FILTER (probability NOT BETWEEN 0 AND 1) FROM {answers}"
         ).fetchall()

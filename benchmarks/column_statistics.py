@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fti_assets.core.names import TableName
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.core.times import Partition
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage
@@ -78,7 +78,7 @@ def measured(what: str, sql: str, runs: int) -> float:
             seconds, staged = cpu(lambda: stage(connection, made, layout, windows))  # noqa: B023
             stored, _ = cpu(lambda: lake.replace(TableName("features", "b"), staged.table, keys, asset="b"))  # noqa: B023
             storing.append(seconds + stored)
-            rows = connection.table(quoted(staged.table))
+            rows = connection.table(quote(staged.table))
             shown = rows.project("* EXCLUDE (_partition)")
             columns.append(cpu(lambda: column_statistics(connection, shown))[0])  # noqa: B023
             names = [name for name in shown.columns if name not in ("k", "t")]

@@ -31,7 +31,7 @@ import numpy as np
 import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.features.online.load import load_online
 from fti_assets.inference.serving.online_features import OnlineFeatures
 from fti_assets.stores.lake.lake import Lake
@@ -230,7 +230,7 @@ def beside_feast(lake: Lake, root: Path) -> dict[str, float]:
     reads = Reads(PEERS, "sqlite", online_store(str(root / "online")), lake, root, None, "")
     users = reads.users
     for table in reads.tables:
-        rows = lake.connection.sql(f"FROM lake.features.{quoted(table)}")
+        rows = lake.connection.sql(f"FROM lake.features.{quote(table)}")
         rows.select(f'"user", seen_at, {", ".join(COLUMNS)}').write_parquet(str(folder / f"{table}.parquet"))
     keys_of = {
         count: [users[(i * count) % (len(users) - count) :][:count] for i in range(times)]
@@ -276,7 +276,7 @@ def main() -> None:
         for n in range(3):
             fill(lake, declared(READ[n]), min(keys, READ_KEYS))
             fill(lake, declared(PEERS[n]), FEAST_KEYS)
-        lake.connection.execute(f"DROP TABLE {quoted('temp', 'staged')}")
+        lake.connection.execute(f"DROP TABLE {quote('temp', 'staged')}")
         figures |= measure("sqlite", lake, root, None, prefix)
         figures |= beside_feast(lake, root) if FEAST.exists() else {}
         if client is not None:

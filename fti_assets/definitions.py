@@ -14,7 +14,7 @@ import dagster as dg
 from fti_assets.core.addresses import scrubbed
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.on_demand.call import check_source
-from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedError, PredictionError, excerpt, listed
+from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedError, PredictionError, excerpt, list_some
 from fti_assets.experiments.experiment import Experiment
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions
@@ -231,7 +231,7 @@ def _refuse_unservable(
     gone = [group for group in needed if group.table_name not in groups]
     if gone:
         raise DeclarationError(
-            f"{learner} needs {listed(group.table_name for group in gone)}, which is no longer declared: declare it beside the new "
+            f"{learner} needs {list_some(group.table_name for group in gone)}, which is no longer declared: declare it beside the new "
             f"version, under a Python name of its own, until a champion that learned from the new version is promoted:\n"
             f"{side_by_side(gone, declarations)}"
         )

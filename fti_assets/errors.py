@@ -30,7 +30,7 @@ class FtiError(Exception):
     """Everything this library raises on purpose. Its text has at most 4,000 characters, whatever it names."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*(bounded(one) if isinstance(one, str) else one for one in arguments), **named)
+        super().__init__(*(shorten(one) if isinstance(one, str) else one for one in arguments), **named)
 
 
 class DeclarationError(FtiError):
@@ -89,7 +89,7 @@ class NoChampionError(PredictionError):
     """The model has no champion to serve."""
 
 
-def bounded(text: str) -> str:
+def shorten(text: str) -> str:
     """A text of at most 4,000 characters, in which no word is longer than 500: what is in the middle of either is left out.
 
     >>> len(bounded("no such file: " + "x" * 1_000_000))
@@ -138,7 +138,7 @@ def one_of(names: Iterable[object]) -> str:
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
 
 
-def listed(names: Iterable[object], limit: int = 5) -> str:
+def list_some(names: Iterable[object], limit: int = 5) -> str:
     """List the first few names, for an error message: ``'a', 'b' and 7 more``."""
     quoted = [repr(name) for name in names]
     if len(quoted) > limit:

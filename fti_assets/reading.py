@@ -11,8 +11,8 @@ import duckdb
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import TableName
-from fti_assets.core.sql import quoted
-from fti_assets.errors import NotMaterializedError, StoreError, excerpt, listed, one_of
+from fti_assets.core.sql import quote
+from fti_assets.errors import NotMaterializedError, StoreError, excerpt, list_some, one_of
 from fti_assets.features.external.rows import external_rows
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.online.rows import visible_at
@@ -86,7 +86,7 @@ def read(
         rows = _rows(lake, table, partitions, number)
         if at is not None:
             rows = _at(lake, declaration, rows, moment_of(at, what="at"), partitions)
-        return as_kind(_selected(rows, columns, table.full_name), kind)
+        return as_kind(_select(rows, columns, table.full_name), kind)
 
 
 def _outside(
@@ -107,14 +107,14 @@ def _outside(
         rows = external_rows(connection, group)
         if at is not None:
             rows = visible_at(connection, group, rows, moment_of(at, what="at"))
-        return as_kind(_selected(rows, columns, group.table_name), kind)
+        return as_kind(_select(rows, columns, group.table_name), kind)
 
 
-def _selected(rows: duckdb.DuckDBPyRelation, columns: Sequence[str] | None, what: str) -> duckdb.DuckDBPyRelation:
+def _select(rows: duckdb.DuckDBPyRelation, columns: Sequence[str] | None, what: str) -> duckdb.DuckDBPyRelation:
     unknown = [column for column in columns or () if column not in rows.columns]
     if unknown:
-        raise StoreError(f"{what} has no column {listed(unknown)}: it has {listed(rows.columns, limit=50)}")
-    return rows.project(", ".join(map(quoted, columns))) if columns is not None else rows
+        raise StoreError(f"{what} has no column {list_some(unknown)}: it has {list_some(rows.columns, limit=50)}")
+    return rows.project(", ".join(map(quote, columns))) if columns is not None else rows
 
 
 def _table(
@@ -132,7 +132,7 @@ def _table(
             if declaration in (table.full_name.rpartition("_v")[0], table.name.rpartition("_v")[0])
         ]
         then = f"say {one_of(versions)}" if versions else "materialize it first"
-        none = f"no table {declaration!r}: it has {listed((table.full_name for table in tables), limit=50)}; {then}"
+        none = f"no table {declaration!r}: it has {list_some((table.full_name for table in tables), limit=50)}; {then}"
         raise NotMaterializedError(f"the offline store at {lake.store.root} has {several if results else none}")
     return results[0]
 
@@ -144,12 +144,12 @@ def _rows(lake: Lake, table: TableName, partitions: Sequence[str] | None, snapsh
         raise NotMaterializedError(f"{table.full_name} was not there yet at snapshot {snapshot}: take a later one")
     if partitions is not None and not partitions:
         raise NotMaterializedError(
-            f"{table.full_name} is read of no partition: name some of {listed(stored)}, or leave out partitions="
+            f"{table.full_name} is read of no partition: name some of {list_some(stored)}, or leave out partitions="
         )
     absent = [partition for partition in partitions or () if partition not in stored]
     if absent:
         raise NotMaterializedError(
-            f"{table.full_name} has no partition {listed(absent)}: it has {listed(stored)}; materialize it first"
+            f"{table.full_name} has no partition {list_some(absent)}: it has {list_some(stored)}; materialize it first"
         )
     return lake.rows(table, snapshot=snapshot, partitions=partitions)
 

@@ -156,7 +156,7 @@ BENDS = (
     Bend(
         "a day sees what arrived after it",
         "features/windows/arrivals.py",
-        "{quoted(arrives)} < {timestamp(end)} AND {event} <= {timestamp(part[1])}",
+        "{quote(arrives)} < {timestamp(end)} AND {event} <= {timestamp(part[1])}",
         "{event} <= {timestamp(part[1])}",
         ("features/test_arrival_windows.py::test_a_range_equals_its_days_in_any_order",),
     ),
@@ -177,8 +177,8 @@ BENDS = (
     Bend(
         "a sum of floats is DuckDB's own",
         "features/windows/exact.py",
-        'finite = _rounded(totals, _unit(bins[0]) - down, prepare) if bins else "0::DOUBLE"',
-        'finite = " + ".join(_scaled(f"({one})::DOUBLE", _unit(n) - down) for n, one in zip(bins, totals)) or "0::DOUBLE"',
+        'finite = _round(totals, _unit(bins[0]) - down, prepare) if bins else "0::DOUBLE"',
+        'finite = " + ".join(_scale(f"({one})::DOUBLE", _unit(n) - down) for n, one in zip(bins, totals)) or "0::DOUBLE"',
         ("features/test_exact_sums.py::test_a_sum_is_the_nearest_float",),
     ),
     Bend(
@@ -253,7 +253,7 @@ BENDS = (
     Bend(
         "keys that read alike together have one share",
         "training/datasets/split.py",
-        "strlen({quoted(key)}::VARCHAR), ':', ",
+        "strlen({quote(key)}::VARCHAR), ':', ",
         "",
         ("training/test_split_share.py::test_shares_are_those_of_pythons_md5",),
     ),

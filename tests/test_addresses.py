@@ -24,7 +24,7 @@ from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import online_store
 from fti_assets.stores.sources.parquet_files import ParquetFiles
-from fti_assets.stores.sources.source import described, source_connection
+from fti_assets.stores.sources.source import column_types, source_connection
 from fti_assets.stores.sources.tables import PostgresTable
 from tests.support.examples import repetitions
 
@@ -280,7 +280,7 @@ def test_a_signed_address_that_cannot_be_read(path: str) -> None:
     source = ParquetFiles(path=path)
     assert "s3cret" not in f"{source!r} {source} {source.place}"
     with source_connection() as connection:
-        for use in (lambda: described(connection, source), lambda: source.version(connection)):
+        for use in (lambda: column_types(connection, source), lambda: source.version(connection)):
             assert "s3cret" not in said_of(use)
     with pytest.raises(StoreError) as raised, source_connection() as connection:
         connection.sql(f"FROM {source.scan(connection)}").fetchall()
@@ -300,7 +300,7 @@ def test_keys_of_bucket_that_cannot_be_reached_are_in_no_error(monkeypatch: pyte
     for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(variable, "s3cret-'quoted")
     with source_connection() as connection:
-        assert "s3cret" not in said_of(lambda: described(connection, ParquetFiles(path="s3://bucket/x/")))
+        assert "s3cret" not in said_of(lambda: column_types(connection, ParquetFiles(path="s3://bucket/x/")))
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_postgres_that_cannot_be_reached_is_named_without_secret(dsn: str) -> No
     source = PostgresTable(dsn=dsn, table="t")
     assert "s3cret" not in f"{source!r} {source.place}"
     with source_connection() as connection:
-        said = said_of(lambda: described(connection, source))
+        said = said_of(lambda: column_types(connection, source))
     assert "user=ann" in said
     assert "s3cret" not in said
 
@@ -323,7 +323,7 @@ def test_postgres_that_cannot_be_reached_is_named_without_secret(dsn: str) -> No
 def test_slash_in_password_of_postgres_is_refused_and_not_repeated() -> None:
     source = PostgresTable(dsn="postgresql://ann:12/s3cret@127.0.0.1:1/shop", table="t")
     with source_connection() as connection, pytest.raises(DeclarationError, match="with %2F for /") as raised:
-        described(connection, source)
+        column_types(connection, source)
     assert "s3cret" not in str(raised.value)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import fti_assets as fti
-from fti_assets.errors import FtiError, MissingExtraError, bounded
+from fti_assets.errors import FtiError, MissingExtraError, shorten
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.models.plain import publish_graph
 from fti_assets.stores.models.store import ModelStore
@@ -128,10 +128,10 @@ def test_a_duration_of_five_thousand_digits_is_refused() -> None:
 
 def test_what_is_short_is_said_as_it_is() -> None:
     text = "a sentence of many words " * 19
-    assert bounded(text) == text
+    assert shorten(text) == text
     assert str(FtiError(text, 3)) == str((text, 3))
     assert MissingExtraError("no torch", name="torch").name == "torch"
-    kept = bounded("start " + "word " * 2_000 + "what to do")
+    kept = shorten("start " + "word " * 2_000 + "what to do")
     assert kept.startswith("start word")
     assert kept.endswith("what to do")
     assert len(kept) <= 4_000

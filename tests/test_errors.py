@@ -4,7 +4,7 @@ import re
 import pytest
 
 from fti_assets import errors
-from fti_assets.errors import FtiError, listed, one_of
+from fti_assets.errors import FtiError, list_some, one_of
 
 CLASSES = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, FtiError)]
 
@@ -49,4 +49,4 @@ def test_one_of_lists_what_there_is(names: list[str], text: str) -> None:
     ],
 )
 def test_listed_names_the_first_few_and_counts_the_rest(names: list[str], text: str) -> None:
-    assert listed(names) == text
+    assert list_some(names) == text

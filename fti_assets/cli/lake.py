@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fti_assets.cli.options import definitions, load_definitions, stores
-from fti_assets.errors import NotMaterializedError, StoreError, listed
+from fti_assets.errors import NotMaterializedError, StoreError, list_some
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -87,18 +87,18 @@ def check(file: str | None, module: str | None, lake: str | None, contents: bool
                     click.echo(f"compared {of}: every partition is as Dagster recorded it, or newer")
     if missing:
         raise StoreError(
-            f"{len(missing)} files that the catalog names are missing or incomplete: {listed(missing)}. Materialize their partitions "
+            f"{len(missing)} files that the catalog names are missing or incomplete: {list_some(missing)}. Materialize their partitions "
             "again; what old snapshots had of them is lost"
         )
     compared_contents.refuse_damage()
     if other:
         raise StoreError(
-            f"{len(other)} partitions do not hold as many rows as were committed: {listed(other)}. A file of theirs was changed, or "
+            f"{len(other)} partitions do not hold as many rows as were committed: {list_some(other)}. A file of theirs was changed, or "
             "another one put in its place: materialize them again"
         )
     if stale:
         raise StoreError(
-            f"{len(stale)} online namespaces are not what was loaded last: {listed(stale)}. Materialize these groups again"
+            f"{len(stale)} online namespaces are not what was loaded last: {list_some(stale)}. Materialize these groups again"
         )
     if not compares:
         raise StoreError(
@@ -113,7 +113,7 @@ def _contents_text(compared: Contents, seconds: float) -> str:
     if compared.not_comparable:
         text += (
             f"; {len(compared.not_comparable)} have versions of an earlier kind of hash, which cannot be compared with this release of "
-            f"DuckDB: {listed(compared.not_comparable)}"
+            f"DuckDB: {list_some(compared.not_comparable)}"
         )
     return text
 
@@ -148,7 +148,7 @@ def repair_lake(**folders: str | None) -> None:
         lost = [] if instance is None else lost_partitions(opened, instance, named)
     click.echo(f"{store.catalog} {'is a new catalog' if done.new_catalog else 'is the catalog that was there'}")
     for table, partitions in done.registered.items():
-        click.echo(f"  {table.full_name}: registered {len(partitions)} partitions ({listed(partitions)})")
+        click.echo(f"  {table.full_name}: registered {len(partitions)} partitions ({list_some(partitions)})")
     for table, reasons in done.left_out.items():
         click.echo(f"  {table.full_name}: left out {len(reasons)} partitions, materialize them again")
         for partition, reason in reasons.items():
@@ -158,7 +158,7 @@ def repair_lake(**folders: str | None) -> None:
             click.echo(f"  {one}: lost, no file that is there holds the version that Dagster recorded")
     if lost:
         raise StoreError(
-            f"{len(lost)} partitions that Dagster recorded are not there: {listed(map(str, lost))}. Materialize them again"
+            f"{len(lost)} partitions that Dagster recorded are not there: {list_some(map(str, lost))}. Materialize them again"
         )
     if not done.registered and not done.left_out:
         click.echo("  nothing was missing")
@@ -184,7 +184,7 @@ def delete_unnamed_files(lake: str | None, yes: bool) -> None:
             files = unnamed_parquet(opened)
         for file, size in sorted(files.items()):
             click.echo(f"{file}, {size} bytes")
-        if files and not yes and not _confirmed(len(files)):
+        if files and not yes and not _confirm(len(files)):
             click.echo("nothing was deleted: answer y, or say --yes")
             return
         with store.lock():  # not while somebody thinks about the answer
@@ -201,7 +201,7 @@ def _refuse_only_copies(opened: Lake) -> None:
     refuse_only_copies(opened, compared=compared)
 
 
-def _confirmed(files: int) -> bool:
+def _confirm(files: int) -> bool:
     if not sys.stdin.isatty():
         return False
     try:

@@ -9,7 +9,7 @@ import click
 
 from fti_assets.cli.options import stores
 from fti_assets.core.home import home
-from fti_assets.errors import NotMaterializedError, StoreError, listed, one_of
+from fti_assets.errors import NotMaterializedError, StoreError, list_some, one_of
 from fti_assets.stores.models.aliases import Aliases
 from fti_assets.stores.models.store import ModelStore
 
@@ -57,7 +57,7 @@ def _list_all(store: ModelStore) -> None:
             damaged.append(name)
             click.echo(f"{name}  (damaged: {error})")
     if damaged:
-        raise StoreError(f"the aliases of {listed(damaged, 20)} cannot be read: see the lines above")
+        raise StoreError(f"the aliases of {list_some(damaged, 20)} cannot be read: see the lines above")
 
 
 def _list_builds(store: ModelStore, model: str) -> None:
@@ -80,7 +80,7 @@ def _list_builds(store: ModelStore, model: str) -> None:
     for reference, problem in damaged.items():
         click.echo(f"{reference}  (damaged: {problem})")
     if unreadable := [*unreadable, *damaged]:
-        raise StoreError(f"of model {model!r} {listed(unreadable, 20)} cannot be read: see the lines above")
+        raise StoreError(f"of model {model!r} {list_some(unreadable, 20)} cannot be read: see the lines above")
 
 
 @click.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from fti_assets.cli.options import definitions, load_definitions, stores
-from fti_assets.errors import DeclarationError, StoreError, listed
+from fti_assets.errors import DeclarationError, StoreError, list_some
 
 
 @click.command()
@@ -48,7 +48,7 @@ def forget(
     if done.still_logged:
         raise StoreError(f"not every file of {system_stores.log_folder()} is shown to be without the key: see above")
     if open_sinks := [report.place for report in done.sinks if report.may_hold]:
-        raise StoreError(f"not every sink is shown to be without the key: see above for {listed(open_sinks)}")
+        raise StoreError(f"not every sink is shown to be without the key: see above for {list_some(open_sinks)}")
     if done.expired is not None and (done.expired.holding or done.expired.unreadable):
         root = system_stores.offline_store().root
         raise StoreError(f"not every file of {root} is shown to be without the key: see above")
@@ -73,13 +73,13 @@ def reset(names: tuple[str, ...], yes: bool, file: str | None, module: str | Non
     if not yes:
         plan = plan_reset(system, names, stores=system_stores)
         click.echo(as_text(plan))
-        if not plan.needs and not _confirmed():
+        if not plan.needs and not _confirm():
             raise StoreError("nothing was dropped: answer y, or say --yes")
     dropped, wiped_assets = reset(system, names, stores=system_stores, expected=plan)
     click.echo(as_text(dropped, done=True, wiped_assets=wiped_assets))
 
 
-def _confirmed() -> bool:
+def _confirm() -> bool:
     try:
         return input("drop it? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:

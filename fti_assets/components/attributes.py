@@ -59,7 +59,7 @@ def _tags(context: dg.ResolutionContext, tags: Mapping[str, Any]) -> dict[str, s
     return {name: str(value) for name, value in context.resolve_value(dict(tags)).items()}
 
 
-def injected(description: str) -> Any:
+def template_attribute(description: str) -> Any:
     """An attribute that only a template gives: ``"{{ dg.AutomationCondition.eager() }}"``."""
     return dg.Resolver.default(model_field_type=str | None, description=description)
 
@@ -83,10 +83,10 @@ class AssetAttributes(dg.Model):  # type: ignore[misc]
     pool: str | None = None
     op_tags: Mapping[str, Any] | None = None
     partitions_def: Annotated[Any, dg.Resolver(_partitions, model_field_type=Partitions)] = None
-    automation_condition: Annotated[Any, injected("when Dagster materializes the asset on its own")] = None
-    freshness_policy: Annotated[Any, injected("how old the asset may become")] = None
-    backfill_policy: Annotated[Any, injected("how many partitions one run takes")] = None
-    retry_policy: Annotated[Any, injected("how a failed step is tried again")] = None
+    automation_condition: Annotated[Any, template_attribute("when Dagster materializes the asset on its own")] = None
+    freshness_policy: Annotated[Any, template_attribute("how old the asset may become")] = None
+    backfill_policy: Annotated[Any, template_attribute("how many partitions one run takes")] = None
+    retry_policy: Annotated[Any, template_attribute("how a failed step is tried again")] = None
 
     def options(self) -> AssetOptions:
         """What YAML says, as ``@dg.asset`` takes it."""

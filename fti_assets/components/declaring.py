@@ -12,8 +12,8 @@ from pydantic import PrivateAttr
 import fti_assets as fti
 from fti_assets.components.reference import PlacedComponent, is_path, last_name, python_object
 from fti_assets.components.stores import stores_of
-from fti_assets.core.names import versioned
-from fti_assets.errors import DeclarationError, FtiError, listed
+from fti_assets.core.names import versioned_name
+from fti_assets.errors import DeclarationError, FtiError, list_some
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.orchestration.declaration import Declaration
 from fti_assets.orchestration.resources import STORES
@@ -143,12 +143,12 @@ class DeclaringComponent(PlacedComponent):
             versions = sorted(component.names()[-1] for component in matching)
             plural = kind_names.replace("Component", "Components")
             raise DeclarationError(
-                f"{what} is {reference!r}, but several {plural} have that name: {listed(versions)}; name one of them"
+                f"{what} is {reference!r}, but several {plural} have that name: {list_some(versions)}; name one of them"
             )
         if not matching:
             names = sorted(component.names()[-1] for component in components)
             raise DeclarationError(
-                f"{what} is {reference!r}, but no {kind_names} has that name; there is {listed(names)}. Name one of them, or "
+                f"{what} is {reference!r}, but no {kind_names} has that name; there is {list_some(names)}. Name one of them, or "
                 "give the path of one that is declared in Python, as in my_project.features.weather"
             )
         declared: D = matching[0].declaration_in(tree)
@@ -172,7 +172,7 @@ def names_of(name: str | None, function: Any, version: int) -> tuple[str, str]:
     """The name of what a function declares, by default the function's, without and with its version."""
     if name is None:
         name = last_name(function) if isinstance(function, str) else str(getattr(function, "__name__", ""))
-    return name, versioned(name, version)
+    return name, versioned_name(name, version)
 
 
 def components_of(tree: ComponentTree, kind: type[Any] = DeclaringComponent) -> list[Any]:

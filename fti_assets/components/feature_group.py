@@ -11,7 +11,7 @@ import fti_assets as fti
 from fti_assets.components.attributes import AssetAttributes, PythonObject, RowSchema
 from fti_assets.components.declaring import ComponentTree, DeclaringComponent, components_of, names_of
 from fti_assets.components.scaffold import FeatureGroupScaffolder
-from fti_assets.errors import DeclarationError, listed
+from fti_assets.errors import DeclarationError, list_some
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.table import Table
 from fti_assets.orchestration.signature import annotations_of
@@ -87,8 +87,8 @@ class FeatureGroupComponent(AssetAttributes, DeclaringComponent):
         unknown = [name for name in inputs if name not in tables]
         if unknown:
             raise DeclarationError(
-                f"inputs gives a group for {listed(unknown)}, which is not a parameter of {function.__name__!r} annotated fti.Table; "
-                f"there is {listed(tables)}"
+                f"inputs gives a group for {list_some(unknown)}, which is not a parameter of {function.__name__!r} annotated fti.Table; "
+                f"there is {list_some(tables)}"
             )
         groups = {name for component in components_of(tree, FeatureGroupComponent) for name in component.names()}
         in_module = {name for name in tables if isinstance(function.__globals__.get(name), FeatureGroup)}
@@ -96,7 +96,7 @@ class FeatureGroupComponent(AssetAttributes, DeclaringComponent):
         if missing:
             raise DeclarationError(
                 f"parameter {missing[0]!r} of {function.__name__!r} is an fti.Table, but no feature group has that name; there is "
-                f"{listed(sorted(groups))}. Name its group, as in inputs: {{{missing[0]}: <group>}}"
+                f"{list_some(sorted(groups))}. Name its group, as in inputs: {{{missing[0]}: <group>}}"
             )
         return {
             name: self.look_up(

@@ -13,7 +13,7 @@ from fti_assets.components.declaring import ComponentTree, DeclaringComponent
 from fti_assets.components.feature_group import FeatureGroupComponent
 from fti_assets.components.reference import construct, encoders_of
 from fti_assets.components.scaffold import FeatureViewScaffolder
-from fti_assets.core.names import versioned
+from fti_assets.core.names import versioned_name
 from fti_assets.errors import DeclarationError
 from fti_assets.features.groups.group import FeatureGroup, Selection
 from fti_assets.features.groups.on_demand import OnDemand
@@ -92,7 +92,12 @@ class FeatureViewComponent(DeclaringComponent):
         """The view's name and the dataset's, each with and without its version."""
         dataset = self._dataset()
         name = dataset.name or f"{self.name}_dataset"
-        return self.name, name, versioned(name, dataset.version or self.version), versioned(self.name, self.version)
+        return (
+            self.name,
+            name,
+            versioned_name(name, dataset.version or self.version),
+            versioned_name(self.name, self.version),
+        )
 
     def declare(self, tree: ComponentTree) -> TrainingDataset:
         """The dataset, which holds the view."""

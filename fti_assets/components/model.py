@@ -14,7 +14,7 @@ from fti_assets.components.feature_view import FeatureViewComponent
 from fti_assets.components.reference import construct, encoders_of
 from fti_assets.components.scaffold import CompositeScaffolder, ModelScaffolder
 from fti_assets.core.manifest import ModelTask
-from fti_assets.core.names import versioned
+from fti_assets.core.names import versioned_name
 from fti_assets.training.composites.composite import Composite
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.models.model import Model
@@ -111,7 +111,7 @@ class CompositeComponent(AssetAttributes, DeclaringComponent):
 
     def names(self) -> Sequence[str]:
         """``trip_risk`` and ``trip_risk_v1``."""
-        return self.name, versioned(self.name, self.version)
+        return self.name, versioned_name(self.name, self.version)
 
     def declare(self, tree: ComponentTree) -> Composite:
         """The composite."""

@@ -14,7 +14,7 @@ from fti_assets.components.declaring import ComponentTree, DeclaringComponent
 from fti_assets.components.model import SERVABLE, ModelComponent
 from fti_assets.components.reference import construct
 from fti_assets.components.scaffold import ExperimentScaffolder, PredictionLogScaffolder, PredictionsScaffolder
-from fti_assets.core.names import versioned
+from fti_assets.core.names import versioned_name
 from fti_assets.errors import DeclarationError
 from fti_assets.experiments.experiment import Experiment
 from fti_assets.inference.batch.predictions import BatchPredictions
@@ -58,7 +58,7 @@ class PredictionsComponent(AssetAttributes, DeclaringComponent):
 
     def names(self) -> Sequence[str]:
         """``delay_predictions`` and ``delay_predictions_v1``."""
-        return self.name, versioned(self.name, self.version)
+        return self.name, versioned_name(self.name, self.version)
 
     def declare(self, tree: ComponentTree) -> BatchPredictions:
         """The predictions."""
@@ -125,7 +125,7 @@ class PredictionLogComponent(AssetAttributes, DeclaringComponent):
 
     def names(self) -> Sequence[str]:
         """``delay_log`` and ``delay_log_v1``."""
-        return self.name, versioned(self.name, self.version)
+        return self.name, versioned_name(self.name, self.version)
 
     def declare(self, tree: ComponentTree) -> PredictionLog:
         """The log."""
@@ -169,7 +169,7 @@ class ExperimentComponent(AssetAttributes, DeclaringComponent):
 
     def names(self) -> Sequence[str]:
         """``delay_arms`` and ``delay_arms_v1``."""
-        return self.name, versioned(self.name, self.version)
+        return self.name, versioned_name(self.name, self.version)
 
     def declare(self, tree: ComponentTree) -> Experiment:
         """The experiment."""

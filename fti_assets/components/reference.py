@@ -16,7 +16,7 @@ import dagster as dg
 from pydantic import BaseModel, PrivateAttr
 
 import fti_assets as fti
-from fti_assets.errors import DeclarationError, listed, one_of
+from fti_assets.errors import DeclarationError, list_some, one_of
 
 
 class PlacedComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore[misc]
@@ -66,7 +66,7 @@ def python_object(reference: Any, context: dg.ComponentLoadContext | None, *, wh
     module = _module(module_name, context, what=f"{what} {reference!r}")
     if not hasattr(module, name):
         own = [each for each, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
-        raise DeclarationError(f"{what} {reference!r}: {module.__name__} has no {name!r}; it has {listed(own)}")
+        raise DeclarationError(f"{what} {reference!r}: {module.__name__} has no {name!r}; it has {list_some(own)}")
     return getattr(module, name)
 
 
@@ -132,6 +132,6 @@ def _module(name: str, context: dg.ComponentLoadContext | None, *, what: str) ->
     folder: Path = context.path if context.path.is_dir() else context.path.parent
     if not (folder / name).is_file():
         files = sorted(path.name for path in folder.glob("*.py"))
-        raise DeclarationError(f"{what}: there is no file {name!r} in {folder}; there is {listed(files)}")
+        raise DeclarationError(f"{what}: there is no file {name!r} in {folder}; there is {list_some(files)}")
     module: ModuleType = context.load_defs_relative_python_module(folder / name)
     return module

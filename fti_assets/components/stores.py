@@ -11,7 +11,7 @@ from pydantic import PrivateAttr
 import fti_assets as fti
 from fti_assets.components.reference import PlacedComponent, python_object
 from fti_assets.core.addresses import shown
-from fti_assets.errors import DeclarationError, FtiError, listed
+from fti_assets.errors import DeclarationError, FtiError, list_some
 from fti_assets.orchestration.resources import STORES
 
 _DEFAULT = fti.Stores()
@@ -54,20 +54,20 @@ class StoresComponent(PlacedComponent):
         """The resource, made once."""
         if self._stores is None:
             try:
-                self._stores = self._made()
+                self._stores = self._declared_stores()
             except FtiError as error:
                 raise DeclarationError(f"{self.place}: {error}") from error
         stores: fti.Stores = self._stores
         return stores
 
-    def _made(self) -> fti.Stores:
+    def _declared_stores(self) -> fti.Stores:
         folders = {
             name: folder for name in ("lake", "models", "online", "log") if (folder := getattr(self, name)) is not None
         }
         if self.resource is None:
             return fti.Stores(**folders)
         if folders:
-            raise DeclarationError(f"{listed(folders)} and resource are both given: leave out one of the two")
+            raise DeclarationError(f"{list_some(folders)} and resource are both given: leave out one of the two")
         result = python_object(self.resource, self._context, what="resource")
         if not isinstance(result, fti.Stores):
             raise DeclarationError(f"resource {self.resource!r} is {result!r}: name an fti.Stores")
@@ -79,6 +79,6 @@ def stores_of(tree: Any) -> fti.Stores:
     components = tree.get_all_components(StoresComponent) if isinstance(tree.defs_module, ModuleType) else []
     if len(components) > 1:
         places = [component.place for component in components]
-        raise DeclarationError(f"this project has {len(components)} StoresComponents, in {listed(places)}: keep one")
+        raise DeclarationError(f"this project has {len(components)} StoresComponents, in {list_some(places)}: keep one")
     stores: fti.Stores = components[0].stores if components else _DEFAULT
     return stores

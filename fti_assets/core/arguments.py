@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, ForwardRef, Literal, TypeVar, Union
 
 from fti_assets.core.addresses import scrubbed
-from fti_assets.errors import DeclarationError, bounded, excerpt, listed, one_of
+from fti_assets.errors import DeclarationError, excerpt, list_some, one_of, shorten
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class _Also:
         annotation = getattr(self.kinds, "__annotations__", {}).get(name, Any)
         if not isinstance(annotation, ForwardRef):
             return annotation
-        return _evaluated(annotation.__forward_arg__, annotation.__forward_module__ or "")
+        return _evaluate(annotation.__forward_arg__, annotation.__forward_module__ or "")
 
 
 def checked_arguments(
@@ -78,7 +78,7 @@ def checked_arguments(
         if isinstance(called, type):
             _check_calls_of_class(called, _Also(itself=tuple(itself), instead=instead))
             return called
-        return _checking(called, _public(called), also, method=method)  # type: ignore[arg-type, return-value]
+        return _check_calls(called, _public(called), also, method=method)  # type: ignore[arg-type, return-value]
 
     return check
 
@@ -105,7 +105,7 @@ def _repr(value: Any) -> str:
         text = repr(value)
     except Exception:
         text = excerpt(value)
-    return scrubbed(bounded(text))
+    return scrubbed(shorten(text))
 
 
 def caller_frame() -> FrameType | None:
@@ -128,10 +128,10 @@ def _check_calls_of_class(cls: type, also: _Also) -> None:
     made: Any = cls.__init__  # type: ignore[misc]
     # a dataclass's own ``__init__`` has the fields of its bases, whose annotations are to be read where they stand
     modules = {name: base.__module__ for base in reversed(cls.__mro__) for name in inspect.get_annotations(base)}
-    cls.__init__ = _checking(made, _public(cls), replace(also, modules=modules), method=True)  # type: ignore[misc]
+    cls.__init__ = _check_calls(made, _public(cls), replace(also, modules=modules), method=True)  # type: ignore[misc]
 
 
-def _checking(function: Callable[..., Any], name: str, also: _Also, *, method: bool = False) -> Callable[..., Any]:
+def _check_calls(function: Callable[..., Any], name: str, also: _Also, *, method: bool = False) -> Callable[..., Any]:
     signature = inspect.signature(function)
 
     @functools.wraps(function)
@@ -186,8 +186,8 @@ def _problems(
         )
     if also.instead:  # the library makes it, of what was checked before
         return
-    values = [(one.name, value, _resolved(one, function, also)) for one, value in by_place]
-    values += [(key, named[key], _resolved(by_name[key], function, also)) for key in named if key in by_name]
+    values = [(one.name, value, _annotated_type(one, function, also)) for one, value in by_place]
+    values += [(key, named[key], _annotated_type(by_name[key], function, also)) for key in named if key in by_name]
     values += [(key, named[key], also.kind(key)) for key in named if key not in by_name]
     for key, value, kind in values:
         if key not in also.itself and not _fits(value, kind):
@@ -219,19 +219,19 @@ def _too_many(name: str, arguments: tuple[Any, ...], positional: list[Any], by_n
 
 
 def _names(names: Iterable[str]) -> str:
-    return listed(names, limit=30)
+    return list_some(names, limit=30)
 
 
-def _resolved(parameter: inspect.Parameter, function: Callable[..., Any], also: _Also) -> Any:
+def _annotated_type(parameter: inspect.Parameter, function: Callable[..., Any], also: _Also) -> Any:
     """A parameter's annotation as the type that it names; ``Any`` for one that is imported for type checkers alone."""
     annotation = parameter.annotation
     if annotation is inspect.Parameter.empty:
         return Any
     module = also.modules.get(parameter.name, function.__module__)
-    return _evaluated(annotation, module) if isinstance(annotation, str) else annotation
+    return _evaluate(annotation, module) if isinstance(annotation, str) else annotation
 
 
-def _evaluated(annotation: str, module: str) -> Any:
+def _evaluate(annotation: str, module: str) -> Any:
     # Not typing.get_type_hints, which fails as a whole over one name that is imported for type checkers alone.
     names = {**(vars(sys.modules[module]) if module in sys.modules else {}), "__builtins__": __builtins__}
     # As a whole; else in parts, since `"Frame" | None` with a class that is text there is no union that Python can make.

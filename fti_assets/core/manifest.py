@@ -7,7 +7,7 @@ Times are naive UTC ISO text, durations whole microseconds. Its JSON Schema is `
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fti_assets.core.names import DATASETS, FEATURES, TableName, versioned
+from fti_assets.core.names import DATASETS, FEATURES, TableName, versioned_name
 from fti_assets.core.records import record
 from fti_assets.core.times import Times
 from fti_assets.core.types import ColumnType, InputType
@@ -91,7 +91,7 @@ class JoinedGroup:
     @property
     def table_name(self) -> str:
         """The name of the group's table and online namespace, such as ``weather_v1``."""
-        return versioned(self.group, self.version)
+        return versioned_name(self.group, self.version)
 
     @property
     def times(self) -> Times:
@@ -186,7 +186,7 @@ class ViewRecord:
 
     @property
     def spine_table(self) -> TableName:
-        return TableName(FEATURES, versioned(self.spine, self.spine_version))
+        return TableName(FEATURES, versioned_name(self.spine, self.spine_version))
 
     @property
     def times(self) -> Times:
@@ -248,7 +248,7 @@ class DatasetRecord:
 
     @property
     def table(self) -> TableName:
-        return TableName(DATASETS, versioned(self.name, self.version))
+        return TableName(DATASETS, versioned_name(self.name, self.version))
 
 
 @record(frozen=True)

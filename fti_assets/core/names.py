@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from fti_assets.core.records import record
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DeclarationError, excerpt
 
 FEATURES, DATASETS, PREDICTIONS, MONITORING = "features", "datasets", "predictions", "monitoring"
@@ -46,7 +46,7 @@ def in_partitions(partitions: Iterable[str]) -> str:
 _VERSIONS = 10**15
 
 
-def versioned(name: str, version: int) -> str:
+def versioned_name(name: str, version: int) -> str:
     """The name of one version: of an asset, of its table and of its online namespace.
 
     >>> versioned("weather", 1)
@@ -82,11 +82,11 @@ class TableName:
 
     @property
     def sql(self) -> str:
-        return quoted("lake", self.schema, self.name)
+        return quote("lake", self.schema, self.name)
 
     @property
     def ledger_sql(self) -> str:
-        return quoted("lake", LEDGER, f"{self.schema}_{self.name}")
+        return quote("lake", LEDGER, f"{self.schema}_{self.name}")
 
 
 @record(frozen=True)

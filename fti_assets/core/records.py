@@ -80,7 +80,7 @@ def _methods(kind: Any) -> dict[str, Any]:
     def equal(self: Any, other: Any) -> Any:
         return of(self) == of(other) if other.__class__ is self.__class__ else NotImplemented
 
-    def hashed(self: Any) -> int:
+    def hash_of_record(self: Any) -> int:
         return hash(of(self))
 
     def refuse_set(self: Any, name: str, value: Any) -> None:
@@ -93,7 +93,7 @@ def _methods(kind: Any) -> dict[str, Any]:
         "__init__": init,
         "__repr__": text,
         "__eq__": equal,
-        "__hash__": hashed,
+        "__hash__": hash_of_record,
         "__setattr__": refuse_set,
         "__delattr__": refuse_delete,
         "__signature__": _Signature(),

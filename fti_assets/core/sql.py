@@ -28,7 +28,7 @@ def checked_name(name: str, *, what: str) -> str:
     return name
 
 
-def quoted(*parts: str) -> str:
+def quote(*parts: str) -> str:
     """Quote an identifier, dotted if it has several parts: ``"lake"."features"."weather_v1"``."""
     return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
 
@@ -38,7 +38,7 @@ def temporary_name(what: str) -> str:
     return f"__fti_{what}_{next(_numbers)}"
 
 
-def numbered(table: str, columns: Iterable[str]) -> tuple[str, str]:
+def number_rows(table: str, columns: Iterable[str]) -> tuple[str, str]:
     """The SQL of a temporary table, and of the position of a row in it, whatever its columns are called.
 
     Args:

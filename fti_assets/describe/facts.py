@@ -118,7 +118,7 @@ def model_facts(
         "task": model.task,
         "framework": framework(spec, model.annotations),
         "dataset": model.dataset.table_name,
-        "tracking": fact_of(spec, "tracking", _tracking(definitions)),
+        "tracking": fact_of(spec, "tracking", _tracking_text(definitions)),
         "trigger": starts,
         "accelerator": fact_of(spec, "accelerator"),
         "encoders": {
@@ -148,7 +148,7 @@ def composite_facts(composite: Composite, spec: Any, starts: list[str], stores: 
     }
 
 
-def _tracking(definitions: dg.Definitions) -> str:
+def _tracking_text(definitions: dg.Definitions) -> str:
     resources = (definitions.resources or {}).values()
     with_mlflow = any("mlflow" in type(resource).__module__.lower() for resource in resources)
     own = "the build's manifest and card, and Dagster's metadata of each run"

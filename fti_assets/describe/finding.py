@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.names import versioned
+from fti_assets.core.names import versioned_name
 from fti_assets.describe.loading import load_definitions
 from fti_assets.errors import DeclarationError
 from fti_assets.features.groups.columns import COLUMN_SCHEMA
@@ -195,7 +195,7 @@ def _of_view(view: FeatureView) -> Iterator[_Entry]:
         *(("column", name, name) for name in view.feature_names),
         ("description", "", message),
     ]
-    yield _Entry("feature view", versioned(view.name, view.version), tuple(texts), message)
+    yield _Entry("feature view", versioned_name(view.name, view.version), tuple(texts), message)
     yield from map(_of_on_demand, view.on_demand)
 
 
@@ -203,4 +203,4 @@ def _of_on_demand(function: OnDemand) -> _Entry:
     message = (function.function.__doc__ or "").strip().partition("\n")[0]
     columns = [*(output.name for output in function.outputs), *function.inputs]
     texts = [("name", "", function.name), *(("column", name, name) for name in columns), ("description", "", message)]
-    return _Entry("on-demand feature", versioned(function.name, function.version), tuple(texts), message)
+    return _Entry("on-demand feature", versioned_name(function.name, function.version), tuple(texts), message)

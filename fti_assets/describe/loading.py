@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from fti_assets.core.extras import named_extras
-from fti_assets.errors import DeclarationError, FtiError, NotMaterializedError, listed
+from fti_assets.errors import DeclarationError, FtiError, NotMaterializedError, list_some
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -43,7 +43,7 @@ def load_definitions(*, file: str | Path | None = None, module: str | None = Non
     if len(set(map(id, by_name.values()))) != 1:
         problem = "no dg.Definitions: make one, defs = fti.build_definitions([...])"
         if by_name:
-            problem = f"several dg.Definitions, {listed(by_name)}: leave one"
+            problem = f"several dg.Definitions, {list_some(by_name)}: leave one"
         raise DeclarationError(f"{what} holds {problem}")
     return next(iter(by_name.values()))
 

@@ -46,7 +46,7 @@ class OpenDatabases:
                 return database.engine
             self.close(path)
         prepare()
-        engine = _pooled(path, self._timeout_s)
+        engine = _pool(path, self._timeout_s)
         self._databases[path] = _Database(engine, _identity(path))
         # Each run has a database of its own, and each open one takes file descriptors.
         while len(self._databases) > self._limit:
@@ -111,7 +111,7 @@ class _Connection(sqlite3.Connection):
         self._cursors.clear()
 
 
-def _pooled(path: str, timeout_s: float) -> Engine:
+def _pool(path: str, timeout_s: float) -> Engine:
     # Threads take turns with the connection, under the owner's lock, so SQLite's own check of threads would only refuse them.
     engine = create_engine(
         URL.create("sqlite", database=path),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from fti_assets.core.sql import literal, quoted, timestamp
+from fti_assets.core.sql import literal, quote, timestamp
 from fti_assets.errors import DataError
 from fti_assets.experiments.experiment import Experiment
 from fti_assets.experiments.judged import OngoingRollout
@@ -45,7 +45,7 @@ def answers_of(experiment: Experiment, lake: Lake, judged: OngoingRollout, now: 
     """
     _check(experiment, judged)
     log, view, connection = experiment.log, experiment.model.view, lake.connection
-    label, time = view.label, quoted(log.event_time)
+    label, time = view.label, quote(log.event_time)
     last = now - label.age
     assert log.partitions_def is not None
     ledger = lake.ledger(log.table, snapshot=snapshot)
@@ -90,7 +90,7 @@ def _check(experiment: Experiment, judged: OngoingRollout) -> None:
 def _unit(log: PredictionLog, judged: OngoingRollout) -> str:
     """The SQL of a request's key, by which its arm was told."""
     keys = log.model.view.spine.keys
-    return _together([quoted(name) if name in keys else _in_request(name) for name in judged.rollout.key])
+    return _together([quote(name) if name in keys else _in_request(name) for name in judged.rollout.key])
 
 
 def _pair(log: PredictionLog, judged: OngoingRollout) -> str:
@@ -98,7 +98,7 @@ def _pair(log: PredictionLog, judged: OngoingRollout) -> str:
     [*_, arm] = judged.builds
     mark = f"{MARK}{arm}"
     of_request = f"CASE WHEN arm = {literal(arm)} THEN left({REQUEST_ID}, -{len(mark)}) ELSE {REQUEST_ID} END"
-    return _together([of_request, *map(quoted, log.model.view.spine.keys)])
+    return _together([of_request, *map(quote, log.model.view.spine.keys)])
 
 
 def _fields_of_label(log: PredictionLog, label: Label, lake: Lake) -> str:
@@ -107,7 +107,7 @@ def _fields_of_label(log: PredictionLog, label: Label, lake: Lake) -> str:
     own = (*log.model.view.spine.keys, log.event_time)
     fields = {label.column.spine_keys.get(key, key): types[key] for key in label.group.keys}
     return "".join(
-        f", TRY_CAST({_in_request(name)} AS {kind}) AS {quoted(name)}"
+        f", TRY_CAST({_in_request(name)} AS {kind}) AS {quote(name)}"
         for name, kind in fields.items()
         if name not in own
     )

@@ -7,7 +7,7 @@ from typing import Literal, Unpack
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
-from fti_assets.errors import DeclarationError, listed
+from fti_assets.errors import DeclarationError, list_some
 from fti_assets.experiments.asset import experiment_asset
 from fti_assets.experiments.experiment import Experiment
 from fti_assets.inference.log.log import PredictionLog
@@ -92,7 +92,7 @@ def experiment(
     by = [label.column.spine_keys.get(key, key) for key in label.group.keys]
     if hidden := [key for key in by if key in log.redact]:
         raise DeclarationError(
-            f"{what} needs the labels of logged answers, which come by {listed(hidden)}: leave that out of redact of {log.table_name}"
+            f"{what} needs the labels of logged answers, which come by {list_some(hidden)}: leave that out of redact of {log.table_name}"
         )
     _check_numbers(what, least_keys=least_keys, looks=looks, confidence=confidence, least_share=least_share)
     declared = Experiment(

@@ -128,11 +128,11 @@ def _judge(
         "answers_of_other_builds": logged.of_other_builds,
     }
     for name, arm in verdict.arms.items():
-        facts |= {f"{name}/keys": arm.keys, f"{name}/{experiment.figure.name}": _rounded(arm.mean)}
+        facts |= {f"{name}/keys": arm.keys, f"{name}/{experiment.figure.name}": _round(arm.mean)}
         if name != CHAMPION:
-            facts |= {f"{name}/improvement": _rounded(arm.improvement)}
-            facts |= {f"{name}/improvement_low": _rounded(arm.improvement_interval.low)}
-            facts |= {f"{name}/improvement_high": _rounded(arm.improvement_interval.high)}
+            facts |= {f"{name}/improvement": _round(arm.improvement)}
+            facts |= {f"{name}/improvement_low": _round(arm.improvement_interval.low)}
+            facts |= {f"{name}/improvement_high": _round(arm.improvement_interval.high)}
     return verdict, {name: value for name, value in facts.items() if value is not None}, best
 
 
@@ -209,5 +209,5 @@ def _row(arm: ArmComparison) -> dict[str, Any]:
     }
 
 
-def _rounded(number: float | None) -> float | None:
+def _round(number: float | None) -> float | None:
     return None if number is None else float(f"{number:.6g}")

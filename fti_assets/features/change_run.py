@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from fti_assets.core.names import PARTITION, WHOLE
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.core.times import Partition
 from fti_assets.core.types import SIDES
 from fti_assets.errors import DataError, DeclarationError
@@ -18,10 +18,10 @@ from fti_assets.features.rows.changes import ChangeFeed, Changes, FeedPosition, 
 from fti_assets.features.rows.deletes import staged_deletes
 from fti_assets.features.rows.frames import has_no_columns, relation_of
 from fti_assets.features.rows.layout import Layout
-from fti_assets.features.rows.rename import renamed, renamed_names
+from fti_assets.features.rows.rename import rename_columns, renamed_names
 from fti_assets.features.rows.staging import Staged, stage
 from fti_assets.features.rows.stored_types import storage_of_iso_text
-from fti_assets.features.uniqueness import comparable, counted, with_duplicates_in_table
+from fti_assets.features.uniqueness import comparable, count_clashes, with_duplicates_in_table
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.files.current_files import refuse_not_files
 from fti_assets.stores.lake.lake import Lake
@@ -68,7 +68,7 @@ def stage_changes(lake: Lake, group: FeatureGroup, layout: Layout, changes: Chan
         DataError: the batch says both upserts and appends, lacks a column, or has deletes of other types than the stored ones.
     """
     refuse_partitioned(group)
-    rows, deletes, position, appends = _settled(lake, group, layout, changes)
+    rows, deletes, position, appends = _resolve(lake, group, layout, changes)
     of_rows = of_deletes = layout
     if isinstance(changes, ChangeFeed):  # its rows were renamed before their operations were read
         of_rows = of_deletes = replace(layout, rename={})
@@ -129,7 +129,7 @@ def store_changes(
                     "nothing of this run was stored: run it again"
                 )
         clashes = _stored_already(lake, group, rows, batch.deletes, batch.delete_by) if batch.appends else None
-        if number := counted(clashes):
+        if number := count_clashes(clashes):
             raise DataError(
                 f"{number} rows to append to {group.table_name} were stored by another run meanwhile; nothing of this run was stored"
             )
@@ -138,14 +138,16 @@ def store_changes(
     return change_rows(lake, group.table, change, asset=asset, run_id=run_id, check=check, addable=addable)
 
 
-def _settled(
+def _resolve(
     lake: Lake, group: FeatureGroup, layout: Layout, changes: Changes | ChangeFeed
 ) -> tuple[Any, Any, str | None, bool]:
     """The rows to put, what to delete, the feed's position, and whether the rows must be new."""
     if isinstance(changes, ChangeFeed):
         if has_no_columns(changes.rows):
             return None, None, changes.position, False
-        rows = renamed(relation_of(lake.connection, changes.rows, what=layout.what), group.rename, what=layout.what)
+        rows = rename_columns(
+            relation_of(lake.connection, changes.rows, what=layout.what), group.rename, what=layout.what
+        )
         rows = _with_instants(lake, rows, group)
         operation, order = renamed_names([changes.operation, changes.order], group.rename)
         net = net_changes(
@@ -179,7 +181,7 @@ def _no_rows(lake: Lake, group: FeatureGroup, layout: Layout) -> duckdb.DuckDBPy
     for name in dict.fromkeys(names):
         declared = layout.types.get(name)
         kind = "TIMESTAMP" if name in layout.times else "VARCHAR" if declared is None else SIDES[declared].sql
-        selected.append(f"NULL::{layout.stored.get(name, kind)} AS {quoted(name)}")
+        selected.append(f"NULL::{layout.stored.get(name, kind)} AS {quote(name)}")
     return lake.connection.sql(f"SELECT {', '.join(selected)} WHERE false")
 
 
@@ -193,7 +195,7 @@ def _with_instants(lake: Lake, rows: duckdb.DuckDBPyRelation, group: FeatureGrou
     texts = [name for name in group.time_columns if kinds.get(name) == "VARCHAR"]
     if not texts:
         return rows
-    read = ", ".join(f"{storage_of_iso_text(lake.connection, name).sql} AS {quoted(name)}" for name in texts)
+    read = ", ".join(f"{storage_of_iso_text(lake.connection, name).sql} AS {quote(name)}" for name in texts)
     return lake.connection.sql(f"SELECT * REPLACE ({read}) FROM {relation_name(rows)}")
 
 
@@ -204,12 +206,12 @@ def _stored_already(
     if not (_has_rows(lake, group) and comparable(lake, group, rows)):
         return None
     refuse_not_files(lake, group.table)
-    same = " AND ".join(f"old.{quoted(name)} = new.{quoted(name)}" for name in group.identity)
+    same = " AND ".join(f"old.{quote(name)} = new.{quote(name)}" for name in group.identity)
     kept = ""
     if deletes is not None:
-        gone = " AND ".join(f"gone.{quoted(name)} = old.{quoted(name)}" for name in by)
-        kept = f" WHERE NOT EXISTS (FROM {quoted(deletes)} gone WHERE {gone})"
+        gone = " AND ".join(f"gone.{quote(name)} = old.{quote(name)}" for name in by)
+        kept = f" WHERE NOT EXISTS (FROM {quote(deletes)} gone WHERE {gone})"
     stored = f"(SELECT * FROM {group.table.sql} old{kept})"
     return lake.connection.sql(
-        f"SELECT new.* EXCLUDE ({PARTITION}) FROM {quoted(rows)} new SEMI JOIN {stored} old ON {same}"
+        f"SELECT new.* EXCLUDE ({PARTITION}) FROM {quote(rows)} new SEMI JOIN {stored} old ON {same}"
     )

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import WHOLE
 from fti_assets.core.times import Partition
-from fti_assets.errors import DataError, DeclarationError, excerpt, listed, one_of
+from fti_assets.errors import DataError, DeclarationError, excerpt, list_some, one_of
 from fti_assets.features.rows.frame_kinds import as_arrow
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.stores.duckdb.extensions import connect_in_memory
@@ -64,7 +64,7 @@ def read_files(
     import pyarrow as pa
     import pyarrow.dataset as ds
 
-    name, partitions = _running(context)
+    name, partitions = _run_of(context)
     files = _files(str(path), partitions, name)
     schemas = {}
     tables = []
@@ -86,7 +86,7 @@ def read_files(
         raise DataError(f"the files of {name} have values that fit no one type: {error}") from error
 
 
-def _running(context: dg.AssetExecutionContext) -> tuple[str, list[Partition]]:
+def _run_of(context: dg.AssetExecutionContext) -> tuple[str, list[Partition]]:
     """What is run, and for which partitions; of a context that a test made, the keys alone."""
     import dagster as dg
 
@@ -126,7 +126,7 @@ def _files(path: str, partitions: Sequence[Partition], name: str) -> list[Path]:
     if missing:
         of = f" for {len(missing)} of {len(partitions)} partitions" if len(partitions) > 1 else ""
         raise DataError(
-            f"{name} has no file{of}: {listed(missing)} (seen from {Path.cwd()}). Put it there, one without rows where nothing "
+            f"{name} has no file{of}: {list_some(missing)} (seen from {Path.cwd()}). Put it there, one without rows where nothing "
             "happened, or run only the partitions whose files are there. Nothing was stored"
         )
     return results
@@ -154,7 +154,7 @@ def _refuse_fields(path: str, partitions: Sequence[Partition], name: str, *, par
     if unknown:
         remedy = f"write {one_of('{' + field + '}' for field in has)}" if has else "it has no partitions"
         raise DeclarationError(
-            f"the path {path!r} of {name} names {listed('{' + field + '}' for field in unknown)}: {remedy}"
+            f"the path {path!r} of {name} names {list_some('{' + field + '}' for field in unknown)}: {remedy}"
         )
     if partitioned and not fields:
         raise DeclarationError(

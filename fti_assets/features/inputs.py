@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 import duckdb
 
-from fti_assets.core.sql import quoted, timestamp
+from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.times import Partition
-from fti_assets.errors import LookbackError, listed
+from fti_assets.errors import LookbackError, list_some
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.table import Grid, SourcePartitions, Table
 from fti_assets.orchestration.partitions import is_timed, partitions_between
@@ -31,7 +31,7 @@ def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, partition
         missing = sorted(set(keys or ()) - lake.ledger(source.table, snapshot=snapshot).keys())
         if missing:
             raise LookbackError(
-                f"{group.table_name} needs {source.table_name} {listed(missing)}, which is not materialized: materialize it first"
+                f"{group.table_name} needs {source.table_name} {list_some(missing)}, which is not materialized: materialize it first"
             )
         rows = lake.rows(source.table, snapshot=snapshot, partitions=keys)
         return within_reach(table_of(lake.connection, rows, source), source, group, partitions)
@@ -93,11 +93,11 @@ def within_reach(table: Table, source: FeatureGroup, group: FeatureGroup, partit
     grid = None if group.event_time is None else Grid(group.event_time, start, end, later, arrives)
     if source.event_time is None:
         return replace(table, grid=grid)
-    reach, column = timestamp(start - group.lookback), quoted(source.partition_by or source.event_time)
+    reach, column = timestamp(start - group.lookback), quote(source.partition_by or source.event_time)
     by_arrival = (
         arrives is not None and arrives == source.partition_by
     )  # what has arrived is seen, whenever it comes true
-    bounded = [column] if by_arrival else dict.fromkeys([column, quoted(source.event_time)])
+    bounded = [column] if by_arrival else dict.fromkeys([column, quote(source.event_time)])
     arrived_by_end = " AND ".join(f"{name} < {timestamp(end)}" for name in bounded)
     return replace(
         table,
@@ -121,6 +121,6 @@ def _refuse_missing_partitions(
     if missing:
         raise LookbackError(
             f"{group.table_name} needs {source.table_name} from {reach} to {end}, but {len(missing)} of its partitions are not "
-            f"materialized: {listed(missing)}. Materialize them first; a "
+            f"materialized: {list_some(missing)}. Materialize them first; a "
             "day without rows must be materialized too"
         )

@@ -12,7 +12,7 @@ import duckdb
 from fti_assets.core import clock
 from fti_assets.core.names import PARTITION
 from fti_assets.core.rules import Verdict
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.core.times import Partition
 from fti_assets.features.external.rows import outside_relation
 from fti_assets.features.groups.freshness import is_backfill
@@ -33,7 +33,7 @@ def statistics_metadata(
     lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[Partition], verdicts: Sequence[Verdict]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """The metadata of a run, and the numbers of each partition, which Dagster plots."""
-    rows = lake.connection.table(quoted(staged.table))
+    rows = lake.connection.table(quote(staged.table))
     shown = column_statistics(lake.connection, rows.project(f"* EXCLUDE ({PARTITION})"))
     metadata: dict[str, Any] = {"statistics": statistics_table(shown)}
     measured = next((v.facts["measured_delay_p95_s"] for v in verdicts if "measured_delay_p95_s" in v.facts), None)

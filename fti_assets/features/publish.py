@@ -13,13 +13,13 @@ import pandas as pd
 
 from fti_assets.core.names import Commit, TableName
 from fti_assets.core.rules import Verdict, reasons
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.errors import StoreError
 from fti_assets.features.rows.staging import Staged
 from fti_assets.features.validation.pandera_run import REJECTED_ROWS
 from fti_assets.orchestration.checks import check_result, preview, refusal
-from fti_assets.orchestration.materialization import materialized
-from fti_assets.stores.files import write_atomically, written
+from fti_assets.orchestration.materialization import report_commit
+from fti_assets.stores.files import guard_writes, write_atomically
 from fti_assets.stores.lake.lake import Lake
 
 
@@ -91,8 +91,8 @@ def publish_rows(
         raise refusal("\n".join(problems))
     done = store()
     yield from (check_result(key, verdict) for verdict in done.verdicts)
-    metadata = {"preview": preview(lake.connection.table(quoted(parts[-1].staged.table))), **done.metadata}
-    yield from materialized(context, done.commit, metadata, delay=done.delay, by_partition=done.by_partition)
+    metadata = {"preview": preview(lake.connection.table(quote(parts[-1].staged.table))), **done.metadata}
+    yield from report_commit(context, done.commit, metadata, delay=done.delay, by_partition=done.by_partition)
 
 
 def _kept_aside(file: Path, staged: Staged) -> str:
@@ -117,7 +117,7 @@ def keep_rejected(file: Path, staged: Staged) -> Path:
     # As text: a list or dict in a cell has no hash. A row that breaks two rules comes once.
     rows = rows[~rows.astype(str).duplicated()].head(REJECTED_ROWS)
     content = rows.to_json(orient="records", lines=True, date_format="iso", default_handler=str).encode()
-    with written(file):
+    with guard_writes(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, content)
     return file

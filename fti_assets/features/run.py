@@ -13,9 +13,9 @@ import duckdb
 from fti_assets.core import clock
 from fti_assets.core.names import Commit
 from fti_assets.core.rules import Verdict
-from fti_assets.core.sql import literal, quoted, timestamp
+from fti_assets.core.sql import literal, quote, timestamp
 from fti_assets.core.times import Partition
-from fti_assets.errors import DataError, listed
+from fti_assets.errors import DataError, list_some
 from fti_assets.features.change_run import StagedChanges, stage_changes, store_changes
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.groups.columns import group_columns, stored_schema
@@ -31,7 +31,7 @@ from fti_assets.features.rows.frames import naive_times
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import Staged, stage
 from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions
-from fti_assets.features.uniqueness import comparable, counted, with_duplicates_in_table
+from fti_assets.features.uniqueness import comparable, count_clashes, with_duplicates_in_table
 from fti_assets.features.validation.schema import decimal_types
 from fti_assets.orchestration.partitions import is_timed, running_partitions
 from fti_assets.orchestration.resources import ONLINE_KEYS, Stores
@@ -68,7 +68,7 @@ def run_feature_group(
         parameters |= dict.fromkeys(group.position_parameters, since)
         with recording_relations() as relations:
             result = call_function(group.function, parameters, context, what=group.table_name, instead=ALL_PARTITIONS)
-        batch = _staged(lake, group, layout, result, partitions)
+        batch = _stage(lake, group, layout, result, partitions)
         staged = batch.staged
         verdicts = [*staged.verdicts, *_in_time(lake, group, staged, partitions)]
         verdicts += _not_future(lake, group, staged)
@@ -120,7 +120,7 @@ def _with_stored_types(lake: Lake, group: FeatureGroup) -> Layout:
     return replace(layout, stored=types, is_placeholder=is_placeholder)
 
 
-def _staged(
+def _stage(
     lake: Lake, group: FeatureGroup, layout: Layout, result: Any, partitions: Sequence[Partition]
 ) -> _Partitions | StagedChanges:
     if isinstance(result, Changes | ChangeFeed):
@@ -132,11 +132,11 @@ def _staged(
     same = f"rows of {group.table_name} have the same {', '.join(group.identity)} as rows of other partitions"
 
     # A damaged file of another partition must not stand in the way of a run that mends one.
-    def compared(unreadable: Sequence[str]) -> _Partitions:
+    def compare(unreadable: Sequence[str]) -> _Partitions:
         clashes = _clashes(lake, group, staged, keys, unreadable)
         return _Partitions(with_duplicates_in_table(staged, clashes, same), unreadable)
 
-    return without_unreadable(lake, group.table, compared)
+    return without_unreadable(lake, group.table, compare)
 
 
 def _store(
@@ -185,7 +185,7 @@ def _warn_naive_times_once(context: dg.AssetExecutionContext, group: FeatureGrou
     naive = dict.fromkeys(name for frame in frames for name in naive_times(frame))
     if naive:
         _warned_groups.add(group.table_name)
-        context.log.info(f"{group.table_name}: times without a zone are taken as UTC: {listed(naive)}")
+        context.log.info(f"{group.table_name}: times without a zone are taken as UTC: {list_some(naive)}")
 
 
 def _may_be_added(group: FeatureGroup, columns: Iterable[str]) -> list[str]:
@@ -202,7 +202,7 @@ def _log_casts(context: dg.AssetExecutionContext, group: FeatureGroup, staged: S
         context.log.info(f"{group.table_name}: {'; '.join(staged.casts)}")
     if staged.whole:
         context.log.info(
-            f"{group.table_name}: {listed(staged.whole)} fetched whole, for checks or types that only Pandera can answer; a check "
+            f"{group.table_name}: {list_some(staged.whole)} fetched whole, for checks or types that only Pandera can answer; a check "
             "of single values (pa.Check(..., element_wise=True)) is run in batches"
         )
 
@@ -216,9 +216,9 @@ def _clashes(
     elsewhere = lake.rows(group.table, with_partition=True, partitions=_readable(lake, group, unreadable)).filter(
         f"_partition NOT IN ({', '.join(literal(partition) for partition in partitions)})"
     )
-    same = " AND ".join(f"others.{quoted(name)} = staged.{quoted(name)}" for name in group.identity)
+    same = " AND ".join(f"others.{quote(name)} = staged.{quote(name)}" for name in group.identity)
     return lake.connection.sql(
-        f"SELECT staged.* EXCLUDE (_partition) FROM {quoted(staged.table)} staged SEMI JOIN {relation_name(elsewhere)} others ON {same}"
+        f"SELECT staged.* EXCLUDE (_partition) FROM {quote(staged.table)} staged SEMI JOIN {relation_name(elsewhere)} others ON {same}"
     )
 
 
@@ -238,7 +238,7 @@ def _refuse_clashes(
     lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[str], unreadable: Sequence[str]
 ) -> None:
     """Under the writers' lock: another run may have stored the same keys and times meanwhile."""
-    if counted(_clashes(lake, group, staged, partitions, unreadable)):
+    if count_clashes(_clashes(lake, group, staged, partitions, unreadable)):
         raise DataError(
             f"rows of {group.table_name} with the same {', '.join(group.identity)} were stored by another run meanwhile; nothing of "
             "this run was stored"
@@ -254,13 +254,13 @@ def _not_future(lake: Lake, group: FeatureGroup, staged: Staged) -> list[Verdict
         return []
     now = clock.now()
     event, available, wrong = (
-        quoted(group.event_time),
-        quoted(group.available_at or group.event_time),
+        quote(group.event_time),
+        quote(group.available_at or group.event_time),
         future_sql(group, now),
     )
     number, latest, hidden = lake.connection.execute(
         f"SELECT count(*) FILTER ({wrong}), max({event}) FILTER ({wrong}), count(*) FILTER ({available} > {timestamp(now)}) "
-        f"FROM {quoted(staged.table)}"
+        f"FROM {quote(staged.table)}"
     ).fetchall()[0]
     what = " and ".join(repr(name) for name in dict.fromkeys(group.time_columns))
     problem = f"{number} rows of {group.table_name} have {what} after now, up to {latest}, where it is {now} UTC: are they local times?"
@@ -285,7 +285,7 @@ def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequen
             return [Verdict(IN_TIME)]
         not_stored = ""
         if stored and comparable(lake, group, staged.table):
-            same = " AND ".join(f"old.{quoted(c)} IS NOT DISTINCT FROM staged.{quoted(c)}" for c in group.identity)
+            same = " AND ".join(f"old.{quote(c)} IS NOT DISTINCT FROM staged.{quote(c)}" for c in group.identity)
             not_stored = f" AND NOT EXISTS (FROM {group.table.sql} old WHERE {same})"
         recent_keys = ", ".join(map(literal, recent))
 
@@ -296,7 +296,7 @@ def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequen
                 rows = f"(FROM {group.table.sql} WHERE _partition IN ({readable}))"
                 stored_rows = not_stored.replace(group.table.sql, rows, 1)
                 stored_rows += f" AND _partition NOT IN ({', '.join(map(literal, unreadable))})"
-            new_rows = f"FROM {quoted(staged.table)} staged WHERE _partition IN ({recent_keys}){stored_rows}"
+            new_rows = f"FROM {quote(staged.table)} staged WHERE _partition IN ({recent_keys}){stored_rows}"
             return delays(lake.connection, group, new_rows, now)
 
         late, facts = without_unreadable(lake, group.table, counted_late)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fti_assets.core.manifest import SpineTimes, ViewRecord
 from fti_assets.core.names import PARTITION, in_partitions
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.stores.duckdb.relations import relation_name
 
@@ -53,12 +53,12 @@ def spine_as_of(
     if view.prediction_time is None:
         return connection.sql(f"SELECT *, false AS {LATE} FROM {relation_name(rows)}")
     times = view.times
-    time = quoted(view.prediction_time)
+    time = quote(view.prediction_time)
     available = available_sql(times)
     visible = f"coalesce({available} <= {time}, false)"
     one_version = ""
     if not times.have_fixed_delay:
-        tie = [] if times.tie_break is None else [f"{quoted(times.tie_break)} DESC NULLS LAST"]
+        tie = [] if times.tie_break is None else [f"{quote(times.tie_break)} DESC NULLS LAST"]
         # Visible versions first, of these the last to come; without one, the first that came, which is marked late.
         order = [
             f"{visible} DESC",
@@ -66,7 +66,7 @@ def spine_as_of(
             f"{available} ASC NULLS LAST",
             *tie,
         ]
-        one = ", ".join(map(quoted, view.identity))
+        one = ", ".join(map(quote, view.identity))
         one_version = f" QUALIFY row_number() OVER (PARTITION BY {one} ORDER BY {', '.join(order)}) = 1"
     return connection.sql(f"SELECT *, NOT {visible} AS {LATE} FROM {relation_name(rows)}{one_version}")
 

@@ -76,7 +76,7 @@ class _Scope:
         return replace(self, levels=(*levels, *self.levels))
 
     def define(self, name: str, columns: _Columns, aliases: Sequence[str]) -> _Scope:
-        return replace(self, defined={**self.defined, name.lower(): _renamed(columns, aliases)})
+        return replace(self, defined={**self.defined, name.lower(): _rename(columns, aliases)})
 
     def made(self, names: Sequence[str]) -> _Made:
         """What a name is made from: ``column``, ``table.column``, ``schema.table.column``, or a field of a struct in one."""
@@ -105,26 +105,26 @@ class _Queries:
             query = entry["value"]["query"]["node"]
             scope = scope.define(entry["key"], self.columns(query, scope), entry["value"]["aliases"])
         if node["type"] == "SELECT_NODE":
-            return self._selected(node, scope)
+            return self._select(node, scope)
         columns = self.columns(node["left"], scope)
         if node["type"] == "SET_OPERATION_NODE":
-            return _united(columns, self.columns(node["right"], scope), by_name=node["setop_type"] == "UNION_BY_NAME")
+            return _unite(columns, self.columns(node["right"], scope), by_name=node["setop_type"] == "UNION_BY_NAME")
         if node["type"] != "RECURSIVE_CTE_NODE":
             raise UntoldError(f"a {node['type']} is not known")
         while True:  # until no round adds a source: one column may reach another by way of a third
             step = self.columns(node["right"], scope.define(node["cte_name"], columns, node["aliases"]))
-            if (more := _united(columns, step)) == columns:
+            if (more := _unite(columns, step)) == columns:
                 return columns
             columns = more
 
-    def _selected(self, node: Mapping[str, Any], outer: _Scope) -> _Columns:
+    def _select(self, node: Mapping[str, Any], outer: _Scope) -> _Columns:
         source, columns = self._from(node["from_table"], outer), _Columns()
         for item in node["select_list"]:
             # An expression may name one before it in the list, where no table has such a column.
             scope = outer.within(source, [_Relation("", list(columns))])
             made = self._made(item, scope)
             if item["class"] == "STAR" and not item["columns"]:
-                columns += self._starred(item, source, scope)
+                columns += self._expand_star(item, source, scope)
             elif (made is None and _has_star(item)) or (item.get("function_name") == "unnest" and not item["alias"]):
                 columns += _SEVERAL  # of a struct, unnest gives a column for each field
             else:
@@ -132,7 +132,7 @@ class _Queries:
                 columns.append((item["alias"] or names[-1], made))
         return columns
 
-    def _starred(self, star: Mapping[str, Any], source: Sequence[_Relation], scope: _Scope) -> _Columns:
+    def _expand_star(self, star: Mapping[str, Any], source: Sequence[_Relation], scope: _Scope) -> _Columns:
         replaced = {entry["key"].lower(): self._made(entry["value"], scope) for entry in star["replace_list"]}
         names = {entry["key"]["column"].lower(): entry["value"] for entry in star["rename_list"]}
         excluded = {*star["exclude_list"], *(entry["column"] for entry in star["qualified_exclude_list"])}
@@ -175,7 +175,7 @@ class _Queries:
             rows = zip(*ref["values"], strict=True)
             columns = [(f"col{place}", self._made(list(values), outer)) for place, values in enumerate(rows)]
         alias = ref["alias"] or ref.get("table_name", "")
-        return [_Relation(alias.lower(), _renamed(columns, ref.get("column_name_alias", ())))]
+        return [_Relation(alias.lower(), _rename(columns, ref.get("column_name_alias", ())))]
 
     def _table(self, ref: Mapping[str, Any], scope: _Scope) -> _Columns:
         parts = [ref[part].lower() for part in ("catalog_name", "schema_name", "table_name") if ref[part]]
@@ -220,7 +220,7 @@ def _together(parts: Iterable[_Made]) -> _Made:
     return None if None in made else frozenset().union(*filter(None, made))
 
 
-def _united(left: _Columns, right: _Columns, *, by_name: bool = False) -> _Columns:
+def _unite(left: _Columns, right: _Columns, *, by_name: bool = False) -> _Columns:
     both = [*left, *right]
     if by_name:
         names = dict.fromkeys(name for name, _ in both)
@@ -230,7 +230,7 @@ def _united(left: _Columns, right: _Columns, *, by_name: bool = False) -> _Colum
     return [(name, _together([made, other])) for (name, made), (_, other) in zip(left, right, strict=True)]
 
 
-def _renamed(columns: _Columns, aliases: Sequence[str]) -> _Columns:
+def _rename(columns: _Columns, aliases: Sequence[str]) -> _Columns:
     if aliases and any(name == "*" for name, _ in columns):
         return [*((alias, None) for alias in aliases), *_SEVERAL]
     return [(alias or column[0], column[1]) for column, alias in zip_longest(columns, aliases)]

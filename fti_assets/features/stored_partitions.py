@@ -10,7 +10,7 @@ import dagster as dg
 
 from fti_assets.core.names import WHOLE
 from fti_assets.core.rules import Rule
-from fti_assets.errors import SchemaChangedError, listed
+from fti_assets.errors import SchemaChangedError, list_some
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.orchestration.partitions import is_timed, partitions_between
 from fti_assets.stores.lake.lake import Lake
@@ -39,7 +39,7 @@ def refuse_other_partitions(lake: Lake, group: FeatureGroup) -> None:
         was = next(iter(cadences.values()))
         message = f", as {was!r}" if was is not None else ""
         raise SchemaChangedError(
-            f"{group.table_name} is stored in other partitions, {listed(cadences)}{message}, and is now declared as {now!r}: its rows "
+            f"{group.table_name} is stored in other partitions, {list_some(cadences)}{message}, and is now declared as {now!r}: its rows "
             "would be there twice. Nothing was stored. Raise the version, so that the new partitions get a table of their own, or give "
             f"partitions_def back what it was. While nobody needs what is stored, you can start over: fti reset {group.table_name}"
         )

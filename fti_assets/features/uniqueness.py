@@ -23,7 +23,7 @@ def comparable(lake: Lake, group: FeatureGroup, staged: str) -> bool:
     return all(stored.get(name) == types[name] for name in group.identity)
 
 
-def counted(clashes: duckdb.DuckDBPyRelation | None) -> int:
+def count_clashes(clashes: duckdb.DuckDBPyRelation | None) -> int:
     """How many rows clash; None are none."""
     return 0 if clashes is None else int(clashes.aggregate("count(*)").fetchall()[0][0])
 
@@ -36,7 +36,7 @@ def with_duplicates_in_table(staged: Staged, clashes: duckdb.DuckDBPyRelation | 
         clashes: the rows that clash, or None where none can.
         problem: what is wrong with them, said after their number.
     """
-    number = counted(clashes)
+    number = count_clashes(clashes)
     if clashes is None or not number:
         return staged
     sample = clashes.limit(SAMPLE_ROWS).df().to_dict("records")

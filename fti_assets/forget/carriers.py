@@ -78,7 +78,7 @@ def entity_columns(declarations: Sequence[Declaration], group: str) -> list[str]
         selection.spine_keys.get(key, key)
         for view in views_of(declarations)
         if view.spine.name == group
-        for selection in _joined(view)
+        for selection in _joins(view)
         for key in selection.group.keys
     ]
     return list(dict.fromkeys([*keys, *joined]))
@@ -158,7 +158,7 @@ def name_of(table: TableName) -> str:
     return versioned[1] if versioned else table.name
 
 
-def _joined(view: ViewTerms) -> Iterator[Selection]:
+def _joins(view: ViewTerms) -> Iterator[Selection]:
     """The groups that a view joins to its spine, the label's included."""
     for feature in [*view.features, view.label.column]:
         if not isinstance(feature, OnDemand):
@@ -173,7 +173,7 @@ def spine_values(view: ViewTerms, group: str, values: Values) -> Iterator[Values
         yield dict(values)
         return
     spine_columns = set()
-    for selection in _joined(view):
+    for selection in _joins(view):
         if selection.group.name == group and set(values) <= set(selection.group.keys):
             mapped = {selection.spine_keys.get(column, column): text for column, text in values.items()}
             if frozenset(mapped) not in spine_columns:
@@ -183,7 +183,7 @@ def spine_values(view: ViewTerms, group: str, values: Values) -> Iterator[Values
 
 def _group_values(view: ViewTerms, table: TableName, values: Values) -> Iterator[Values]:
     """How a spine's entity is found in a group that is joined by the columns which name it."""
-    for selection in _joined(view):
+    for selection in _joins(view):
         by = {selection.spine_keys.get(key, key): key for key in selection.group.keys}
         if selection.group.table == table and set(values) <= set(by):
             yield {by[column]: text for column, text in values.items()}

@@ -40,7 +40,7 @@ from fti_assets.stores.lake.upkeep.occurrences import (
     equals,
     find,
     find_tiles,
-    matching,
+    match_sql,
     tables_with_files,
     tuples,
 )
@@ -149,7 +149,7 @@ def forget(
         rejected = {
             search.carrier.table.name: counts
             for search in searches
-            if (counts := _rejected(lake, search, remove=not dry_run)) != (0, 0)
+            if (counts := _forget_rejected_rows(lake, search, remove=not dry_run)) != (0, 0)
         }
         holders_of = {one.carrier.table: (one.predicate, _named_columns(one)) for one in searches}
         changed = {one.carrier.table: list(one.occurrences.rows) for one in searches if one.carrier.table in commits}
@@ -171,7 +171,7 @@ def forget(
         if expire and not dry_run and not kept_for_sinks:
             # DuckLake cannot expire the newest snapshot, which every read without a number uses.
             snapshots = [snapshot for snapshot in snapshots if snapshot != lake.snapshot()]
-            pinned = _pinned(lake, stores, snapshots)
+            pinned = _pinned_snapshots(lake, stores, snapshots)
             done = expire_snapshots(lake, snapshots, predicates)
     return Forgotten(
         group=group,
@@ -236,7 +236,7 @@ def _search(lake: Lake, carrier: Carrier) -> _Search:
             except DataError as error:
                 refused.append(error)
                 continue
-            parts.append(matching(spine.identity, rows))
+            parts.append(match_sql(spine.identity, rows))
             records = lake.connection.sql(f"FROM {rows}").fetchall()
             identities.append((spine.identity, frozenset(tuple(map(comparable, row)) for row in records)))
     predicate = " OR ".join(parts) or _NO_ROW
@@ -289,7 +289,7 @@ def _take_out(
                 search.predicate,
                 message=f"forget a key of {group} in {search.carrier.table.name}",
                 extra={"asset": search.carrier.table.name, "columns": sorted(key)},
-                record=_recounted if counted else (lambda old, splits: old.record),
+                record=_recount if counted else (lambda old, splits: old.record),
                 split=SPLIT if counted else None,
             )
             if commit is not None:
@@ -297,7 +297,7 @@ def _take_out(
     return commits
 
 
-def _recounted(old: PartitionRecord, splits: Mapping[str, int]) -> str:
+def _recount(old: PartitionRecord, splits: Mapping[str, int]) -> str:
     """A dataset's manifest that counts the rows which are left in each split."""
     manifest = json.loads(old.record)
     if "rows" in manifest:
@@ -346,7 +346,7 @@ def _online_keys(lake: Lake, online: OnlineStore, searches: Iterable[_Search]) -
     return results
 
 
-def _rejected(lake: Lake, search: _Search, *, remove: bool) -> tuple[int, int]:
+def _forget_rejected_rows(lake: Lake, search: _Search, *, remove: bool) -> tuple[int, int]:
     def matches(row: Mapping[str, Any]) -> bool:
         return any(_has(row, values) for values in search.carrier.values) or any(
             set(identity) <= row.keys() and tuple(comparable(row[name]) for name in identity) in of_spine
@@ -360,7 +360,7 @@ def _has(row: Mapping[str, Any], values: Values) -> bool:
     return all(column in row and comparable(row[column]) == comparable(text) for column, text in values.items())
 
 
-def _pinned(lake: Lake, stores: Stores, snapshots: Sequence[int]) -> dict[int, tuple[str, ...]]:
+def _pinned_snapshots(lake: Lake, stores: Stores, snapshots: Sequence[int]) -> dict[int, tuple[str, ...]]:
     try:
         result = pins(lake, stores.model_store(), stores.online_store())
     except StoreError as unreadable:  # a damaged manifest keeps nobody from being forgotten

@@ -18,7 +18,7 @@ from fti_assets.inference.log.waiting import OUTSIDE
 from fti_assets.inference.serving.log.files import CLOSED, LogFile, closed_files, open_files
 from fti_assets.inference.serving.log.lines import Redaction
 from fti_assets.orchestration.declaration import Declaration
-from fti_assets.stores.files import readable, write_atomically, written
+from fti_assets.stores.files import guard_writes, readable, write_atomically
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.models.model import Servable
 
@@ -78,7 +78,7 @@ def log_folders(declarations: Sequence[Declaration], group: str, key: Values, fo
 
 def holding_files(folders: Sequence[LogFolder]) -> list[Path]:
     """The files that hold the entity, open ones and half-written ones too."""
-    return [path for one in folders for path in _holding(one, [*one.closed_files(), *one.open_files()])] + [
+    return [path for one in folders for path in _files_with(one, [*one.closed_files(), *one.open_files()])] + [
         path for one in folders for path in one.half_written() if one.lines(LogFile(path))
     ]
 
@@ -91,7 +91,7 @@ def line_counts(folders: Sequence[LogFolder]) -> dict[str, tuple[int, int]]:
 def await_closed(folders: Sequence[LogFolder], seconds: float) -> None:
     """Wait until the files that hold the entity are closed by those who write them, which they soon are."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and any(_holding(one, one.open_files()) for one in folders):
+    while time.monotonic() < deadline and any(_files_with(one, one.open_files()) for one in folders):
         time.sleep(_LOOK_SECONDS)
 
 
@@ -106,7 +106,7 @@ def take_out_of_files(lake: Lake, folders: Sequence[LogFolder]) -> dict[str, tup
         for one in folders:
             for path in one.half_written():
                 if _age_seconds(path) > _WRITING_SECONDS:
-                    with written(path):
+                    with guard_writes(path):
                         path.unlink(missing_ok=True)
         return _counts(folders, lambda one: [_without(one, file) for file in one.closed_files()])
 
@@ -153,7 +153,7 @@ def _hashes(column: str, text: str) -> list[str]:
     return [one for one in hashes if one is not None]
 
 
-def _holding(one: LogFolder, files: Sequence[LogFile]) -> list[Path]:
+def _files_with(one: LogFolder, files: Sequence[LogFile]) -> list[Path]:
     return [file.path for file in files if any(map(one.holds, file.lines()))]
 
 
@@ -171,7 +171,7 @@ def _without(one: LogFolder, file: LogFile) -> int:
     lines = list(file.lines())
     left = [line for line in lines if not one.holds(line)]
     if len(left) < len(lines):
-        with written(file.path):
+        with guard_writes(file.path):
             write_atomically(file.path, b"".join(left))
     return len(lines) - len(left)
 

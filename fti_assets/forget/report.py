@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fti_assets.errors import listed
+from fti_assets.errors import list_some
 from fti_assets.forget.carriers import Kind
 from fti_assets.forget.sinks import SinkReport
 from fti_assets.stores.lake.catalog import ranges
@@ -120,9 +120,9 @@ def _lines(done: Forgotten) -> Iterator[str]:
         for table, (occurrences, command) in done.elsewhere.items():
             yield f"  {table}: {_rows(occurrences)}; {command}"
     if done.written_again:
-        yield f"somebody wrote it into {listed(done.written_again)} meanwhile: take it out of the sources and forget it again"
+        yield f"somebody wrote it into {list_some(done.written_again)} meanwhile: take it out of the sources and forget it again"
     if done.still_logged:
-        yield f"files of prediction logs that hold it still: {listed(done.still_logged)}; forget it again once they are closed"
+        yield f"files of prediction logs that hold it still: {list_some(done.still_logged)}; forget it again once they are closed"
     if done.reported_partitions:
         yield f"Dagster was told the new data versions of {done.reported_partitions} partitions"
     if not done.dry_run:
@@ -136,13 +136,13 @@ def _lines(done: Forgotten) -> Iterator[str]:
 def _sinks(done: Forgotten) -> Iterator[str]:
     for report in done.sinks:
         sink = f"  {report.place} of {report.table}:"
-        again = f"{listed(report.written)} written again" if report.written else "nothing written"
+        again = f"{list_some(report.written)} written again" if report.written else "nothing written"
         rows = sum((report.rows or {}).values())
         holds = f"{rows} rows in {len(report.rows or {})} partitions"
         if report.problem:
             yield f"{sink} {again}: {report.problem}. It may hold the key still: forget it again"
         elif report.rows is None:
-            reached = f"called again with {listed(report.written)}" if report.written else "not reached"
+            reached = f"called again with {list_some(report.written)}" if report.written else "not reached"
             yield f"{sink} {reached}; {report.unasked}"
         elif done.dry_run and report.rows:
             yield f"{sink} holds {holds}"
@@ -195,17 +195,17 @@ def _search(done: Forgotten) -> Iterator[str]:
     if done.expired.unnamed:
         yield f"files of killed writers deleted: {done.expired.unnamed}"
     if done.expired.holding:
-        yield f"files that hold it still: {listed(done.expired.holding)}; forget it again"
+        yield f"files that hold it still: {list_some(done.expired.holding)}; forget it again"
     if done.expired.unreadable:
         yield (
-            f"files that cannot be searched: {listed(done.expired.unreadable)}; materialize their partitions again, or delete what is "
+            f"files that cannot be searched: {list_some(done.expired.unreadable)}; materialize their partitions again, or delete what is "
             "no Parquet file, and forget it again"
         )
     if not (done.expired.holding or done.expired.unreadable):
         yield f"no file under {done.expired.folder} holds it: {done.expired.searched} were searched, and nothing outside of it"
     if done.expired.beside:
         number = len(done.expired.beside)
-        yield f"files beside it, which were not searched: {number} ({listed(done.expired.beside)}); look whether they hold it"
+        yield f"files beside it, which were not searched: {number} ({list_some(done.expired.beside)}); look whether they hold it"
 
 
 def _rows(occurrences: Occurrences) -> str:
@@ -213,4 +213,4 @@ def _rows(occurrences: Occurrences) -> str:
     if not total:
         return f"no rows now, but at snapshots {ranges(occurrences.snapshots)}"
     partitions = list(occurrences.rows)
-    return f"{total} rows in {len(partitions)} partitions ({listed(partitions)})"
+    return f"{total} rows in {len(partitions)} partitions ({list_some(partitions)})"

@@ -10,7 +10,7 @@ import dagster as dg
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
-from fti_assets.errors import DeclarationError, listed, one_of
+from fti_assets.errors import DeclarationError, list_some, one_of
 from fti_assets.inference.log.asset import log_asset, log_sensor
 from fti_assets.inference.log.log import PredictionLog, own_columns
 from fti_assets.orchestration.options import AssetOptions
@@ -66,7 +66,7 @@ def prediction_log(
     unknown = [one for one in redact if one not in names]
     if unknown and all(group.columns is not None for group in view.groups):
         raise DeclarationError(
-            f"{what} redacts {listed(unknown)}, which is no field of a request and no feature: name some of {one_of(names)}"
+            f"{what} redacts {list_some(unknown)}, which is no field of a request and no feature: name some of {one_of(names)}"
         )
     return PredictionLog(
         name=name,

@@ -11,8 +11,8 @@ import numpy as np
 
 from fti_assets.core.manifest import Column, JoinedGroup, ModelManifest
 from fti_assets.core.names import PARTITION
-from fti_assets.core.sql import quoted, temporary_name, timestamp
-from fti_assets.errors import PredictionError, listed
+from fti_assets.core.sql import quote, temporary_name, timestamp
+from fti_assets.errors import PredictionError, list_some
 from fti_assets.features.point_in_time.arrays import as_table, fetch_columns
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.point_in_time.frontier import available_sql
@@ -77,11 +77,11 @@ def recompute(
     view = manifest.view
     rows = _spine(lake, manifest, requests, times)
     joined = assemble(lake, view, lake.connection.sql(f"FROM {rows}"), snapshot=snapshot)
-    table = quoted(temporary_name("recomputed"))
+    table = quote(temporary_name("recomputed"))
     lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(joined)}")
-    in_order = lake.connection.sql(f"FROM {table} ORDER BY {quoted(_ORDER)}")
+    in_order = lake.connection.sql(f"FROM {table} ORDER BY {quote(_ORDER)}")
     arrays = fetch_columns(in_order, view.features)
-    plain = in_order.project(", ".join(quoted(column.name) for column in view.features)).fetchall()
+    plain = in_order.project(", ".join(quote(column.name) for column in view.features)).fetchall()
     if len(plain) == 1:  # one row alone is rounded otherwise than among others
         arrays = {feature: np.repeat(values, 2) for feature, values in arrays.items()}
     answers = Answering(manifest, graph)(arrays)
@@ -136,13 +136,13 @@ def winning_rows(
 def _winner(lake: Lake, join: JoinedGroup, fields: Mapping[str, Any], at: datetime, snapshot: int) -> WinningRow:
     keys = {key.group: fields[key.spine] for key in join.keys}
     rows = lake.rows(join.table, snapshot=snapshot, with_partition=True)
-    time, where = join.event_time, [f"{quoted(name)} = ${number}" for number, name in enumerate(keys, 1)]
+    time, where = join.event_time, [f"{quote(name)} = ${number}" for number, name in enumerate(keys, 1)]
     order = ""
     if time is not None:
-        visible = f"greatest({quoted(time)}, {available_sql(join.times)})"
+        visible = f"greatest({quote(time)}, {available_sql(join.times)})"
         where.append(f"{visible} <= {timestamp(at)}")
-        ties = [f"{available_sql(join.times)} DESC", *([f"{quoted(join.tie_break)} DESC"] if join.tie_break else [])]
-        order = f" ORDER BY {quoted(time)} DESC, {', '.join(ties)}"
+        ties = [f"{available_sql(join.times)} DESC", *([f"{quote(join.tie_break)} DESC"] if join.tie_break else [])]
+        order = f" ORDER BY {quote(time)} DESC, {', '.join(ties)}"
     sql = f"SELECT * FROM {relation_name(rows)} WHERE {' AND '.join(where)}{order} LIMIT 1"
     result = lake.connection.execute(sql, list(keys.values()))
     names = [column[0] for column in result.description or ()]
@@ -169,9 +169,9 @@ def _spine(
     if view.prediction_time is not None:
         columns.append(Column(view.prediction_time, "timestamp"))
         by_column.append(list(times))
-    name, chunk = quoted(temporary_name("asked")), temporary_name("asked")
+    name, chunk = quote(temporary_name("asked")), temporary_name("asked")
     lake.connection.register(chunk, as_table(columns, by_column))
-    lake.connection.execute(f"CREATE TEMP TABLE {name} AS FROM {quoted(chunk)}")
+    lake.connection.execute(f"CREATE TEMP TABLE {name} AS FROM {quote(chunk)}")
     lake.connection.unregister(chunk)
     return name
 
@@ -181,7 +181,9 @@ def _request_of(manifest: ModelManifest, request: Mapping[str, Any]) -> dict[str
     view = manifest.view
     fields = [column.name for column in view.request if column.name != view.prediction_time]
     if hashed := [name for name in fields if is_hashed(request.get(name))]:
-        raise PredictionError(f"{listed(hashed)} was redacted when it was logged, so nobody can ask the request again")
+        raise PredictionError(
+            f"{list_some(hashed)} was redacted when it was logged, so nobody can ask the request again"
+        )
     return {name: request[name] for name in fields if name in request}
 
 

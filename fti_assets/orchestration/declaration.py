@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import dagster as dg
 
-from fti_assets.core.names import TableName, versioned
+from fti_assets.core.names import TableName, versioned_name
 from fti_assets.orchestration.dagster_internals import ObjectMetadataValue
 from fti_assets.orchestration.options import AssetOptions, asset_key
 
@@ -42,7 +42,7 @@ class Declaration:
     @property
     def asset_name(self) -> str:
         """The asset's name: ``weather_v1``."""
-        return versioned(self.name, self.version)
+        return versioned_name(self.name, self.version)
 
     @property
     def partitions_def(self) -> dg.PartitionsDefinition[str] | None:

@@ -23,7 +23,7 @@ _NO_EVENTS = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """The metadata of a result that has its effect on what follows, while the step reports its events by itself."""
 
 
-def materialized(
+def report_commit(
     context: dg.AssetExecutionContext,
     commit: Commit,
     metadata: Mapping[str, Any],

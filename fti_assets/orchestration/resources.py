@@ -12,7 +12,7 @@ from fti_assets.core.addresses import shown
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
 from fti_assets.core.names import TableName
-from fti_assets.errors import NotMaterializedError, StoreError, listed
+from fti_assets.errors import NotMaterializedError, StoreError, list_some
 from fti_assets.stores.duckdb.pandas_rows import pandas_rows
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.models.store import ModelStore
@@ -67,7 +67,12 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
         online: str | Path | None = None,
         log: str | Path | None = None,
     ) -> None:
-        super().__init__(lake=_hidden(lake), models=_hidden(models), online=_hidden(online), log=_hidden(log))
+        super().__init__(
+            lake=_without_secrets(lake),
+            models=_without_secrets(models),
+            online=_without_secrets(online),
+            log=_without_secrets(log),
+        )
 
     def offline_store(self) -> OfflineStore:
         return OfflineStore(_address(self.lake) or home() / "lake")
@@ -116,12 +121,12 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
             missing = [partition for partition in partitions or () if partition not in stored]
             if missing:
                 raise NotMaterializedError(
-                    f"an input takes {key}, of which {listed(missing)} is not materialized: materialize it first"
+                    f"an input takes {key}, of which {list_some(missing)} is not materialized: materialize it first"
                 )
             return _as(context.dagster_type.typing_type, lake.rows(table, partitions=partitions), key)
 
 
-def _hidden(at: Any) -> Any:
+def _without_secrets(at: Any) -> Any:
     """A location as Dagster may show it, in its pages and in the records of runs; the whole of it stays in memory."""
     if isinstance(at, Path):
         return str(at)

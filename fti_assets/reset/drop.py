@@ -57,10 +57,10 @@ def reset(
                 online.drop(one.table.name)
             if one.rejected_files:
                 shutil.rmtree(store.rejected / one.table.name, ignore_errors=True)
-    return plan, _wiped(plan.assets)
+    return plan, _wipe(plan.assets)
 
 
-def _wiped(assets: Sequence[dg.AssetKey]) -> int | None:
+def _wipe(assets: Sequence[dg.AssetKey]) -> int | None:
     """Have Dagster forget the materializations, as by the button on an asset's page; how many assets had any."""
     with home_instance() as instance:
         if instance is None:

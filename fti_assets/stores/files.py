@@ -63,7 +63,7 @@ def _unreadable(path: Path, error: OSError) -> StoreError:
 
 
 @contextmanager
-def written(path: Path) -> Iterator[None]:
+def guard_writes(path: Path) -> Iterator[None]:
     """Say of a full or read-only disk what could not be written by the block.
 
     >>> with written(Path("delay_net/aliases.json")):  # doctest: +SKIP

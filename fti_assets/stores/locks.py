@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fti_assets.errors import StoreError
-from fti_assets.stores.files import readable, written
+from fti_assets.stores.files import guard_writes, readable
 
 _POLL_SECONDS = 0.01
 _threads: dict[str, threading.Lock] = {}
@@ -18,7 +18,7 @@ os.register_at_fork(after_in_child=_threads.clear)
 
 
 @contextmanager
-def locked(path: Path, timeout: float = 60.0) -> Iterator[None]:
+def hold_lock(path: Path, timeout: float = 60.0) -> Iterator[None]:
     """Hold an advisory lock for a block, against every other thread and process that asks for it.
 
     Args:
@@ -34,14 +34,14 @@ def locked(path: Path, timeout: float = 60.0) -> Iterator[None]:
         StoreError: someone else held it for the whole of ``timeout``.
     """
     deadline = time.monotonic() + timeout
-    with written(path):
+    with guard_writes(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     # Threads wait for a lock of their own, which wakes them at once; the file's is polled. Always in this order.
     thread = _threads.setdefault(str(path.absolute()), threading.Lock())
     if not thread.acquire(timeout=max(timeout, 0)):
         raise _timed_out(path, timeout)
     try:
-        descriptor = _flocked(path, deadline, timeout)
+        descriptor = _flock(path, deadline, timeout)
         try:
             yield
         finally:
@@ -53,9 +53,9 @@ def locked(path: Path, timeout: float = 60.0) -> Iterator[None]:
         thread.release()
 
 
-def _flocked(path: Path, deadline: float, timeout: float) -> int:
+def _flock(path: Path, deadline: float, timeout: float) -> int:
     while True:
-        with written(path):
+        with guard_writes(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             while not _try_flock(descriptor):

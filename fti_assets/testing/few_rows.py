@@ -10,9 +10,9 @@ import duckdb
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import PARTITION
 from fti_assets.core.rules import reasons
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.core.times import Partition
-from fti_assets.errors import DeclarationError, listed
+from fti_assets.errors import DeclarationError, list_some
 from fti_assets.features.groups.group import FeatureGroup, layout_of
 from fti_assets.features.inputs import table_of, within_reach
 from fti_assets.features.rows.layout import Layout
@@ -63,7 +63,7 @@ def rows(group: FeatureGroup, /, *, partition: PartitionKeys = None, **arguments
     absent = [name for name in group.inputs if name not in arguments]
     if absent:
         raise DeclarationError(
-            f"{group.table_name} reads {listed(group.inputs[name].table_name for name in absent)}: give a frame of rows, "
+            f"{group.table_name} reads {list_some(group.inputs[name].table_name for name in absent)}: give a frame of rows, "
             f"{', '.join(f'{name}=...' for name in absent)}"
         )
     connection = duckdb.connect()
@@ -75,12 +75,12 @@ def rows(group: FeatureGroup, /, *, partition: PartitionKeys = None, **arguments
             if name in group.inputs
         }
         result = call(group.function, {**arguments, **tables}, group, partitions)
-        return validated(connection, result, group, partitions)
+        return validate_rows(connection, result, group, partitions)
     finally:
         connection.close()
 
 
-def validated(
+def validate_rows(
     connection: duckdb.DuckDBPyConnection, result: Any, group: FeatureGroup, partitions: Sequence[Partition]
 ) -> pd.DataFrame:
     """A function's result as it would be stored.
@@ -98,8 +98,8 @@ def validated(
             f"{group.table_name}: nothing would be stored, because {reasons(staged.verdicts)}",
             samples if staged.failing is None else staged.failing,
         )
-    rows = connection.table(quoted(staged.table)).project(f"* EXCLUDE ({PARTITION})")
-    made: pd.DataFrame = rows.order(", ".join(map(quoted, group.identity))).df()
+    rows = connection.table(quote(staged.table)).project(f"* EXCLUDE ({PARTITION})")
+    made: pd.DataFrame = rows.order(", ".join(map(quote, group.identity))).df()
     return made
 
 
@@ -113,5 +113,5 @@ def _as_table(
     declared = layout_of(source)
     layout = Layout(declared.what, declared.times, (), None, types=declared.types, times=declared.times)
     staged = stage(connection, frame, layout, [Partition("all")])
-    relation = connection.table(quoted(staged.table)).project(f"* EXCLUDE ({PARTITION})")
+    relation = connection.table(quote(staged.table)).project(f"* EXCLUDE ({PARTITION})")
     return within_reach(table_of(connection, relation, source), source, group, partitions)

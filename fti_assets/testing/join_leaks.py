@@ -13,7 +13,7 @@ import pandas as pd
 from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import Column, JoinedGroup, ViewRecord
 from fti_assets.core.on_demand.call import LoadedCall
-from fti_assets.core.sql import literal, quoted, temporary_name
+from fti_assets.core.sql import literal, quote, temporary_name
 from fti_assets.core.times import Partition
 from fti_assets.errors import NotMaterializedError
 from fti_assets.features.point_in_time.arrays import fetch_columns
@@ -48,7 +48,7 @@ def assert_join_is_honest(
     """
     record = record_of(lake, view)
     spine = stored_spine(lake, record, partitions=[one.key for one in partitions])
-    table = quoted(temporary_name("searched"))
+    table = quote(temporary_name("searched"))
     assembled = assemble(lake, record, spine, snapshot=lake.snapshot())
     lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(assembled)}")
     rows = lake.connection.sql(f"FROM {table}").fetchall()
@@ -62,11 +62,11 @@ def assert_join_is_honest(
     _refuse(
         f"view {view.name!r} takes columns of its spine {view.spine.table_name} that are not those of the version visible at the "
         "prediction time",
-        (difference for row in searched for difference in _corrected(lake, record, row)),
+        (difference for row in searched for difference in _corrections(lake, record, row)),
     )
     _refuse(
         f"view {view.name!r} joins rows that were not the newest known at the prediction time",
-        (difference for row in searched for join in record.joins for difference in _searched(lake, record, join, row)),
+        (difference for row in searched for join in record.joins for difference in _search(lake, record, join, row)),
     )
     _refuse(
         f"view {view.name!r} has on-demand features that depend on the other rows of the batch, which no request brings",
@@ -81,18 +81,18 @@ def _refuse(message: str, differences: Iterator[dict[str, Any]]) -> None:
         raise LeakFound(f"{message}: {', '.join(sorted(set(result['feature'])))}", result)
 
 
-def _corrected(lake: Lake, view: ViewRecord, row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _corrections(lake: Lake, view: ViewRecord, row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The differences between a spine row's own columns and those of the version that was visible at its prediction time."""
     if view.prediction_time is None:
         return
     at: datetime = row[view.prediction_time]
     times = view.times
     names = [column.name for column in view.request]
-    tie = "NULL" if times.tie_break is None else quoted(times.tie_break)
+    tie = "NULL" if times.tie_break is None else quote(times.tie_break)
     available = available_sql(times)
     identity = {name: row[name] for name in view.identity}
     versions = lake.connection.execute(
-        f"SELECT {available}, {tie}, {', '.join(map(quoted, names))} "
+        f"SELECT {available}, {tie}, {', '.join(map(quote, names))} "
         f"FROM {relation_name(lake.rows(view.spine_table))} "
         f"WHERE {equal_values(identity)}",
         list(identity.values()),
@@ -111,7 +111,7 @@ def _corrected(lake: Lake, view: ViewRecord, row: Mapping[str, Any]) -> Iterator
             yield {**{one: row[one] for one in view.identity}, "feature": name, "joined": row[name], "known": expected}
 
 
-def _searched(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _search(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The differences between what the join brought to a row and the winner among all rows of its key."""
     winner = _winner(lake, view, join, row)
     for position, column in enumerate(join.columns):
@@ -125,16 +125,16 @@ def _winner(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, A
     keys = {key.group: row[key.spine] for key in join.keys}
     if None in keys.values():
         return None
-    values = ", ".join(quoted(column.column) for column in join.columns)
+    values = ", ".join(quote(column.column) for column in join.columns)
     equal = equal_values(keys)
     rows = relation_name(lake.rows(join.table))
     if join.event_time is None or view.prediction_time is None:
         records = lake.connection.execute(f"SELECT {values} FROM {rows} WHERE {equal}", list(keys.values())).fetchall()
         return tuple(records[0]) if records else None
     available = available_sql(join.times)
-    tie = "NULL" if join.tie_break is None else quoted(join.tie_break)
+    tie = "NULL" if join.tie_break is None else quote(join.tie_break)
     candidates = lake.connection.execute(
-        f"SELECT {quoted(join.event_time)}, {available}, {tie}, {values} FROM {rows} WHERE {equal}",
+        f"SELECT {quote(join.event_time)}, {available}, {tie}, {values} FROM {rows} WHERE {equal}",
         list(keys.values()),
     ).fetchall()
     at: datetime = row[view.prediction_time]
@@ -173,21 +173,21 @@ def _refuse_visible_labels(lake: Lake, view: FeatureView, table: str) -> None:
     event = label.group.event_time
     available = available_sql(label.group.times)
     outcomes = lake.connection.sql(
-        f"SELECT *, greatest({quoted(event)}, {available}) AS __fti_visible FROM {relation_name(lake.rows(label.group.table))}"
+        f"SELECT *, greatest({quote(event)}, {available}) AS __fti_visible FROM {relation_name(lake.rows(label.group.table))}"
     )
     keys = {key: label.column.spine_keys.get(key, key) for key in label.group.keys}
     same = equal_columns(lake.connection, table, keys, rows="spine", stored="outcome")
     advice = f"say when an outcome of {label.group.table_name} is known, by its event_time or available_at"
     if label.group is view.spine:
-        same += f" AND spine.{quoted(view.time)} = outcome.{quoted(event)} AND outcome.{quoted(label.name)} IS NOT NULL"
+        same += f" AND spine.{quote(view.time)} = outcome.{quote(event)} AND outcome.{quote(label.name)} IS NOT NULL"
         advice = (
             f"it is on the spine row of {label.group.table_name} itself. Give it a group of its own, whose event_time or "
             "available_at says when it was known"
         )
-    names = ", ".join(f"spine.{quoted(name)}" for name in (*view.spine.keys, view.time))
+    names = ", ".join(f"spine.{quote(name)}" for name in (*view.spine.keys, view.time))
     visible = lake.connection.sql(
         f"SELECT {names}, {literal(label.name)} AS feature, outcome.__fti_visible AS known_at FROM {table} spine "
-        f"JOIN {relation_name(outcomes)} outcome ON {same} WHERE outcome.__fti_visible <= spine.{quoted(view.time)} ORDER BY ALL"
+        f"JOIN {relation_name(outcomes)} outcome ON {same} WHERE outcome.__fti_visible <= spine.{quote(view.time)} ORDER BY ALL"
     ).df()
     if len(visible):
         raise LeakFound(

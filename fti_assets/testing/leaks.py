@@ -12,9 +12,9 @@ import duckdb
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import PARTITION
-from fti_assets.core.sql import quoted, timestamp
+from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.times import Partition, Times
-from fti_assets.errors import DeclarationError, NotMaterializedError, listed
+from fti_assets.errors import DeclarationError, NotMaterializedError, list_some
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.groups.group import FeatureGroup, layout_of
 from fti_assets.features.inputs import input_table
@@ -128,33 +128,33 @@ def _assert_group(
         return
     if group.event_time is None:
         raise LeakFound(
-            f"{group.table_name} has no event time, so it is visible at every instant, but it is made of {listed(timed)}, whose rows "
+            f"{group.table_name} has no event time, so it is visible at every instant, but it is made of {list_some(timed)}, whose rows "
             "become known one after another: give it the event_time from which its rows are true",
             lake.rows(group.table).limit(0).df(),
         )
     whole = layout_of(group)
     layout = Layout(group.table_name, whole.not_null, (), None, types=whole.types, times=whole.times)
 
-    def computed(tables: Mapping[str, Table], layout: Layout) -> str:
+    def compute(tables: Mapping[str, Table], layout: Layout) -> str:
         result = call(group.function, {**arguments, **tables}, group, partitions)
         return stage(lake.connection, result, layout, [Partition("all")]).table
 
     visible = _visible(group.times)
-    with_future = computed(inputs, layout)
+    with_future = compute(inputs, layout)
     # Both get the types of the rows as they are, which a column without values in the past would not have.
     layout = replace(layout, stored=lake.staged_types(with_future))
     for moment in _moments(lake.connection, with_future, visible, sample, seed):
         try:
-            without = computed({name: _as_of(table, moment) for name, table in inputs.items()}, layout)
+            without = compute({name: _as_of(table, moment) for name, table in inputs.items()}, layout)
         except Exception as error:
             error.add_note(f"while {group.table_name} was computed from what was visible by {moment}")
             raise
         _compare(lake.connection, group, timed, moment, with_future, without)
-        lake.connection.execute(f"DROP TABLE {quoted(without)}")
+        lake.connection.execute(f"DROP TABLE {quote(without)}")
 
 
 def _visible(times: Times) -> str:
-    return f"greatest({quoted(str(times.event_time))}, {available_sql(times)})"
+    return f"greatest({quote(str(times.event_time))}, {available_sql(times)})"
 
 
 def _as_of(table: Table, moment: datetime) -> Table:
@@ -167,7 +167,7 @@ def _as_of(table: Table, moment: datetime) -> Table:
 
 def _moments(connection: duckdb.DuckDBPyConnection, table: str, visible: str, sample: int, seed: int) -> list[datetime]:
     rows = connection.execute(
-        f"SELECT DISTINCT {visible} AS moment FROM {quoted(table)} WHERE moment IS NOT NULL ORDER BY 1"
+        f"SELECT DISTINCT {visible} AS moment FROM {quote(table)} WHERE moment IS NOT NULL ORDER BY 1"
     ).fetchall()
     moments = [moment for (moment,) in rows]
     # Seeded, so that a leak that was found once is found again.
@@ -181,7 +181,7 @@ def _compare(
     first, second = (
         relation_name(
             connection.sql(
-                f"SELECT * EXCLUDE ({PARTITION}) FROM {quoted(table)} WHERE {_visible(group.times)} <= {timestamp(moment)}"
+                f"SELECT * EXCLUDE ({PARTITION}) FROM {quote(table)} WHERE {_visible(group.times)} <= {timestamp(moment)}"
             )
         )
         for table in tables
@@ -192,7 +192,7 @@ def _compare(
     if len(with_future) or len(without):
         raise LeakFound(
             f"{group.table_name} knows the future: of its rows visible by {moment}, {max(len(with_future), len(without))} change when "
-            f"the rows of {listed(inputs)} that became visible after {moment} are taken away",
+            f"the rows of {list_some(inputs)} that became visible after {moment} are taken away",
             _side_by_side(group, with_future, without),
         )
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.times import duration
-from fti_assets.errors import NotMaterializedError, StoreError, listed
+from fti_assets.errors import NotMaterializedError, StoreError, list_some
 from fti_assets.features.external.rows import read_external
 from fti_assets.inference.log.answers import sampled_answers
 from fti_assets.inference.log.log import PredictionLog
@@ -95,7 +95,7 @@ def assert_logged_parity(
             expired=len(clear) - len(readable),
         )
         rows = []
-        for one, differing in _differing(log, lake, stores.model_store(), readable):
+        for one, differing in _differences(log, lake, stores.model_store(), readable):
             earlier = snapshots_between(lake, one.answered_at - allowed, one.answered_at)
             if any(_same_at(log, lake, stores.model_store(), one, snapshot) for snapshot in reversed(earlier)):
                 report = replace(report, behind=report.behind + 1)
@@ -106,19 +106,19 @@ def assert_logged_parity(
         frame = pd.DataFrame(rows)
         counts = (f"{feature} {number}" for feature, number in frame["feature"].value_counts().items())
         raise ParityBroken(
-            f"logged and offline differ in {log.table_name}: of {report.rows} answers, {listed(counts)}", frame
+            f"logged and offline differ in {log.table_name}: of {report.rows} answers, {list_some(counts)}", frame
         )
     return report
 
 
 def _same_at(log: PredictionLog, lake: Lake, store: ModelStore, one: LoggedAnswer, snapshot: int) -> bool:
     try:
-        return not list(_differing(log, lake, store, [(one, snapshot)]))
+        return not list(_differences(log, lake, store, [(one, snapshot)]))
     except StoreError:  # the lake had no such table yet
         return False
 
 
-def _differing(
+def _differences(
     log: PredictionLog, lake: Lake, store: ModelStore, answers: Sequence[tuple[LoggedAnswer, int]]
 ) -> Iterator[tuple[LoggedAnswer, list[dict[str, Any]]]]:
     """The answers that differ from what is recomputed, those of one build and snapshot in one join."""

@@ -9,7 +9,7 @@ import pandas as pd
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.manifest import ViewRecord
-from fti_assets.core.sql import quoted, timestamp
+from fti_assets.core.sql import quote, timestamp
 from fti_assets.errors import NotMaterializedError
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.point_in_time.assemble import assemble
@@ -67,7 +67,7 @@ def assert_parity(
     manifest, graph = load_build(store, name, online_predictor.build)
     with stores.offline_store().connect() as lake:
         read_external(lake, [] if isinstance(model, str) else model.view.groups)
-        offline = _replayed(lake, manifest.view, partitions, online, sample, seed)
+        offline = _replay(lake, manifest.view, partitions, online, sample, seed)
         report, differences = compare(
             online_predictor, manifest, graph, lake.connection.sql(f"FROM {offline}"), tolerance=tolerance
         )
@@ -80,7 +80,7 @@ def assert_parity(
     return report
 
 
-def _replayed(
+def _replay(
     lake: Lake, view: ViewRecord, partitions: Sequence[str] | None, online: OnlineStore, sample: int, seed: int
 ) -> str:
     """A temporary table of sampled spine rows with their features, as the offline join has them now."""
@@ -90,9 +90,9 @@ def _replayed(
         (at for join in view.joins if (at := online.reader(join.table_name).answers_from) is not None), default=None
     )
     if partitions is None and since is not None and view.prediction_time is not None:
-        spine = spine.filter(f"{quoted(view.prediction_time)} >= {timestamp(since)}")
-    numbered, table = quoted("__fti_replayed"), quoted("__fti_replayed_features")
-    order = ", ".join(map(quoted, view.spine_keys))
+        spine = spine.filter(f"{quote(view.prediction_time)} >= {timestamp(since)}")
+    numbered, table = quote("__fti_replayed"), quote("__fti_replayed_features")
+    order = ", ".join(map(quote, view.spine_keys))
     lake.connection.execute(
         f"CREATE TEMP TABLE {numbered} AS SELECT row_number() OVER (ORDER BY {order}) AS __fti_row, * FROM {relation_name(spine)}"
     )

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.core.times import Partition
-from fti_assets.errors import DeclarationError, listed
+from fti_assets.errors import DeclarationError, list_some
 from fti_assets.features.run import ALL_PARTITIONS
 from fti_assets.orchestration.partitions import RANGE_TAGS, partitions_of
 from fti_assets.orchestration.signature import CONTEXT, call_function, parameters_of
@@ -83,7 +83,7 @@ def call(
     unknown = [name for name in arguments if name not in parameters]
     if unknown:
         raise DeclarationError(
-            f"{function.__name__} takes no {listed(unknown)}: it takes {listed(parameters, limit=20)}"
+            f"{function.__name__} takes no {list_some(unknown)}: it takes {list_some(parameters, limit=20)}"
         )
     if CONTEXT not in parameters or CONTEXT in arguments:
         return function(**arguments)

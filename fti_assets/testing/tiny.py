@@ -14,7 +14,7 @@ from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import OUTPUT_NAMES, Column
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.types import ColumnType, type_of_dtype_kind
-from fti_assets.errors import DataError, DeclarationError, listed, one_of
+from fti_assets.errors import DataError, DeclarationError, list_some, one_of
 from fti_assets.features.groups.group import FeatureGroup, Selection
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.validation.schema import column_types
@@ -177,7 +177,7 @@ def _arrays_of(view: FeatureView, frame: pd.DataFrame) -> tuple[list[Column], di
     absent = [name for name in view.feature_names if name not in columns]
     if absent:
         raise DataError(
-            f"the frame lacks {listed(absent)} of view {view.name!r}: it has {one_of(map(str, frame.columns))}"
+            f"the frame lacks {list_some(absent)} of view {view.name!r}: it has {one_of(map(str, frame.columns))}"
         )
     return [Column(name, types[name]) for name in view.feature_names], {
         name: columns[name] for name in view.feature_names

@@ -10,7 +10,7 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
 from fti_assets.core.types import ColumnType
-from fti_assets.errors import DeclarationError, listed, one_of
+from fti_assets.errors import DeclarationError, list_some, one_of
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.groups.on_demand_source import check_source
 from fti_assets.orchestration.declaration import record_use
@@ -169,7 +169,8 @@ def _check_function(combine: OnDemand, models: Sequence[Model], view: ViewTerms,
     wrong = [output.name for output in combine.outputs if output.type not in _NUMBERS]
     if wrong:
         raise DeclarationError(
-            f"{what}: {listed(wrong)} of combine={combine.name} is no number: answers are int, float or bool; name classes by a number each"
+            f"{what}: {list_some(wrong)} of combine={combine.name} is no number: answers are int, float or bool; name classes by "
+            "a number each"
         )
     if combine.name in [one.name for one in view.on_demand]:
         raise DeclarationError(
@@ -186,7 +187,7 @@ def _check_function(combine: OnDemand, models: Sequence[Model], view: ViewTerms,
     if unknown:
         classes = [f"{name}<class>" for name in several]
         raise DeclarationError(
-            f"{what}: combine={combine.name} takes {listed(unknown)}, and there is no such answer or feature: there is "
+            f"{what}: combine={combine.name} takes {list_some(unknown)}, and there is no such answer or feature: there is "
             f"{one_of([*single, *classes, *features])}"
         )
 

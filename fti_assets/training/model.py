@@ -12,7 +12,7 @@ from fti_assets.core.manifest import ModelTask
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
-from fti_assets.errors import DeclarationError, listed, one_of
+from fti_assets.errors import DeclarationError, list_some, one_of
 from fti_assets.orchestration.declaration import record_use
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.signature import annotations_of, parameters_of
@@ -152,7 +152,7 @@ def _data_parameter(function: Callable[..., Any], annotations: Mapping[str, Any]
     if len(results) != 1:
         raise DeclarationError(
             f"model {name!r} needs one parameter for its training data, as in def {name}(data: fti.TrainingData); it has "
-            f"{listed(parameters)}"
+            f"{list_some(parameters)}"
         )
     return results[0]
 
@@ -164,12 +164,12 @@ def _check(model: Model) -> None:
     unmeasured = [gate.metric for gate in model.gates if gate.metric not in model.evaluate.metrics]
     if unmeasured:
         raise DeclarationError(
-            f"model {model.name!r} has gates on {listed(unmeasured)}, but evaluates {listed(model.evaluate.metrics)}: add them "
+            f"model {model.name!r} has gates on {list_some(unmeasured)}, but evaluates {list_some(model.evaluate.metrics)}: add them "
             "to Evaluation(metrics=[...])"
         )
     names = [gate.name for gate in model.gates]
     if len(set(names)) < len(names):
-        raise DeclarationError(f"model {model.name!r} has the same gate twice: {listed(names)}")
+        raise DeclarationError(f"model {model.name!r} has the same gate twice: {list_some(names)}")
     if KEPT_APART.name in names:
         raise DeclarationError(
             f"model {model.name!r} has a gate {KEPT_APART.name!r}, as each model's own check is called: rename it"
@@ -177,7 +177,7 @@ def _check(model: Model) -> None:
     unknown = [column for column in model.evaluate.slices if column not in model.view.feature_names]
     if unknown:
         raise DeclarationError(
-            f"model {model.name!r} is sliced by {listed(unknown)}, which its view {model.view.name!r} does not have: there is "
+            f"model {model.name!r} is sliced by {list_some(unknown)}, which its view {model.view.name!r} does not have: there is "
             f"{one_of(model.view.feature_names)}"
         )
     unsliced = [
@@ -185,7 +185,7 @@ def _check(model: Model) -> None:
     ]
     if unsliced:
         raise DeclarationError(
-            f"model {model.name!r} has gates by {listed(unsliced)}, but its slices are "
+            f"model {model.name!r} has gates by {list_some(unsliced)}, but its slices are "
             f"{one_of(model.evaluate.slices)}: add them to Evaluation(slices=[...])"
         )
     if model.partitions_def != model.dataset.partitions_def:

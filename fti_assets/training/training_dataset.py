@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Unpack
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.names import checked_version, versioned
+from fti_assets.core.names import checked_version, versioned_name
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
 from fti_assets.errors import DeclarationError
@@ -84,5 +84,5 @@ def training_dataset(
         options=options,
         to_asset=dataset_asset,
     )
-    record_use(view.groups, f"used_by_view/{versioned(view.name, view.version)}", dataset)
+    record_use(view.groups, f"used_by_view/{versioned_name(view.name, view.version)}", dataset)
     return dataset

@@ -11,7 +11,7 @@ import dagster as dg
 
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.describe import existing_store
-from fti_assets.errors import FtiError, NotMaterializedError, listed
+from fti_assets.errors import FtiError, NotMaterializedError, list_some
 from fti_assets.features.external.rows import read_external
 from fti_assets.inference.log.answers import answers_of
 from fti_assets.inference.log.log import PredictionLog
@@ -103,7 +103,7 @@ def why(
                 read_external(lake, log.model.view.groups)
                 return [_why(log, lake, stores.model_store(), one, moment, build) for one in answers]
     raise NotMaterializedError(
-        f"no answer to a request {request_id!r} is in {listed(log.table_name for log in logs)}, nor in the files of "
+        f"no answer to a request {request_id!r} is in {list_some(log.table_name for log in logs)}, nor in the files of "
         f"{stores.log_folder()} that wait to be taken in: an answer is there 0.2 seconds after it was given"
     )
 
@@ -137,11 +137,11 @@ def _replay(
 ) -> Replay:
     then = current_snapshot(lake, as_of)
     snapshot = lake.snapshot() if then is None else then
-    redacted = sorted({name for name in hidden if name in logged.request} | _hashed(logged.request))
+    redacted = sorted({name for name in hidden if name in logged.request} | _hashes(logged.request))
     try:
         manifest, graph = load_build(store, log.model.name, build)
         if needed := [name for name in redacted if name in {column.name for column in manifest.view.request}]:
-            problem = f"{listed(needed)} was redacted when it was logged, so nobody can ask the request again"
+            problem = f"{list_some(needed)} was redacted when it was logged, so nobody can ask the request again"
             return Replay(build, at, snapshot, then is not None, problem=problem)
         [again] = recompute(lake, manifest, graph, [logged.request], [at], snapshot=snapshot)
         differing = differences(manifest, logged, again, redacted=hidden)
@@ -151,5 +151,5 @@ def _replay(
     return Replay(build, at, snapshot, then is not None, again, "", differing, rows)
 
 
-def _hashed(request: Mapping[str, Any]) -> set[str]:
+def _hashes(request: Mapping[str, Any]) -> set[str]:
     return {name for name, value in request.items() if is_hashed(value)}

@@ -51,8 +51,8 @@ def walk_all(partitions_def: dg.TimeWindowPartitionsDefinition, spans: Spans) ->
 def inputs_first(spine: dg.AssetKey, inputs: Any, models: Any, *, whole: bool, catch_up: int) -> Any:
     """``on_answerable_rows`` that looks at the inputs before it asks whether a build can answer."""
     unanswered = dg.AutomationCondition.missing().newly_true()
-    pending = defaults._once(defaults._changed(inputs, [spine]) | unanswered) | NeverBegan()
-    condition = pending & defaults._settled(inputs, whole=whole)
+    pending = defaults._once(defaults._inputs_changed(inputs, [spine]) | unanswered) | NeverBegan()
+    condition = pending & defaults._inputs_are_settled(inputs, whole=whole)
     for model in models:
         condition = condition & Answerable(model, catch_up)
     return condition

@@ -12,7 +12,7 @@ from fti_assets.errors import DataError
 from fti_assets.features.online import rows as online_rows
 from fti_assets.features.online.rows import blobs_of, online_schema, winners_since
 from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE
-from fti_assets.stores.online.protocol import packed
+from fti_assets.stores.online.protocol import pack_rows
 from tests.features.oracles import connection, relation, winner
 from tests.support.examples import examples
 
@@ -63,7 +63,7 @@ def test_rows_are_packed_column_by_column_as_they_are_singly(data):
     whole = group(kinds, columns, "e" if timed else None)
     types = {f"k{i}": SQL[kind] for i, kind in enumerate(kinds)} | {name: SQL[kind] for name, kind in columns.items()}
     by_key = groupby(rows, lambda row: tuple(row[f"k{i}"] for i in range(len(kinds))))
-    expected = packed(
+    expected = pack_rows(
         "g_v1",
         online_schema(whole),
         [

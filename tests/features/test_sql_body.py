@@ -4,7 +4,7 @@ import duckdb
 import pytest
 
 from fti_assets.errors import DataError, DeclarationError
-from fti_assets.features.groups.sql_body import filled, sql_body
+from fti_assets.features.groups.sql_body import fill, sql_body
 from fti_assets.features.rows.table import Table
 
 
@@ -158,7 +158,7 @@ def test_file_is_table_of_that_name_and_so_no_group() -> None:
     ],
 )
 def test_literals_stand_where_parameters_were_and_nowhere_else(sql: str, expected: str) -> None:
-    assert filled(sql, {"start": "S", "end": "E"}) == expected
+    assert fill(sql, {"start": "S", "end": "E"}) == expected
 
 
 def test_parameters_are_told() -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from fti_assets.core.rules import Verdict
 from fti_assets.features.validation.checks import _CHECKS
 from fti_assets.features.validation.coercion import with_declared_types
-from fti_assets.features.validation.division import can_be_divided, divided
+from fti_assets.features.validation.division import can_be_divided, divide
 from fti_assets.features.validation.pandera_run import (
     REJECTED_ROWS,
     SAMPLE_ROWS,
@@ -384,7 +384,7 @@ def test_pandera_s_own_checks_are_said_in_sql_whatever_they_called(connection: d
         number: float = pa.Field(ge=0, gt=-1, le=9, lt=10, in_range={"min_value": 0, "max_value": 9}, unique=True)
 
     for schema in (Model.to_schema(), pa.DataFrameSchema({"number": pa.Column(float, pa.Check.ge(0, name="mine"))})):
-        division = divided(schema, {"text": "VARCHAR", "number": "DOUBLE"})
+        division = divide(schema, {"text": "VARCHAR", "number": "DOUBLE"})
         assert len(division.checks) == sum(len(c.checks) + (not c.nullable) for c in schema.columns.values())
         assert (division.by_row, division.whole, division.misfits, division.wrong) == ([], {}, {}, {})
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import fti_assets as fti
 from fti_assets.core.names import TILES, TableName
-from fti_assets.core.sql import quoted, timestamp
+from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.times import Partition, duration
 from fti_assets.features.inputs import input_table
 from fti_assets.features.rows.table import Grid, SourcePartitions, Table
@@ -115,7 +115,7 @@ def test_tiles_give_what_rows_give(
     given_ = source(lake, table, first, last, **times)
     found = answers(given_, chosen, ["11d", *written], rows_by=rows_by, every=every)
     if len(staying_days(first, last, ["11d", *written])) >= 3:
-        assert any(tile.name.startswith(table.name) for tile in lake._stored() if tile.schema == TILES)
+        assert any(tile.name.startswith(table.name) for tile in lake._stored_tables() if tile.schema == TILES)
     assert exactly(found) == exactly(
         answers(given_.with_relation(given_.relation), chosen, ["11d", *written], rows_by=rows_by, every=every)
     )
@@ -186,7 +186,7 @@ def test_tiles_do_not_depend_on_the_runs_before(
         assert exactly(found) == exactly(
             answers(given_.with_relation(given_.relation), ["rows", "sum_x"], ["36h", "8d"], **options)
         )
-    assert any(tile.name.startswith(f"{source.table_name}_") for tile in lake._stored() if tile.schema == TILES)
+    assert any(tile.name.startswith(f"{source.table_name}_") for tile in lake._stored_tables() if tile.schema == TILES)
 
 
 def day_rows(day: int, x: float, number: int = 3) -> list[Row]:
@@ -201,7 +201,7 @@ def test_changed_partition_gets_new_tile_and_others_keep_theirs(lake: Lake) -> N
     first, last = START + 11 * DAY, START + 12 * DAY
     total = ["sum_x", "std_x"]
     answers(source(lake, table, first, last), total, ["11d"], every=HOUR)
-    (tiles,) = (tile for tile in lake._stored() if tile.schema == TILES and tile.name.startswith("changing"))
+    (tiles,) = (tile for tile in lake._stored_tables() if tile.schema == TILES and tile.name.startswith("changing"))
     before = {key: record.committed_at for key, record in lake.ledger(tiles).items()}
     stored(lake, table, day_rows(5, 1e12), [DAYS[5]])
     changed = source(lake, table, first, last)
@@ -223,11 +223,11 @@ def test_second_run_makes_only_tiles_that_are_new_and_reads_few_files(lake: Lake
     assert lake.snapshot() == snapshot
     name = "again"
     found.relation.create_view(name)
-    plan = str(lake.connection.sql(f"EXPLAIN ANALYZE FROM {quoted(name)}").fetchall()[0][1])
+    plan = str(lake.connection.sql(f"EXPLAIN ANALYZE FROM {quote(name)}").fetchall()[0][1])
     read = [int(line.split("Read:")[1].strip(" │")) for line in plan.splitlines() if "Total Files Read" in line]
     assert sum(read) <= 8 + 4  # a tile a day, the days that enter and leave, and their neighbours
     answers(source(lake, table, START + 11 * DAY, START + 12 * DAY), ["rows"], ["9d"], every=HOUR)
-    (tiles,) = (tile for tile in lake._stored() if tile.schema == TILES and tile.name.startswith("growing"))
+    (tiles,) = (tile for tile in lake._stored_tables() if tile.schema == TILES and tile.name.startswith("growing"))
     assert tiles not in lake.tables()
     assert sorted(lake.ledger(tiles)) == [day.key for day in DAYS[2:11]]
 
@@ -239,7 +239,7 @@ def test_rows_that_user_changed_are_read_as_they_are(lake: Lake) -> None:
     some = rows.with_relation(rows.relation.filter("n = 0"))
     assert some.partitions is None
     assert answers(some, ["rows"], ["11d"], every=HOUR)["x", START + 11 * DAY + HOUR] == [11]
-    assert not [tile for tile in lake._stored() if tile.schema == TILES and tile.name.startswith("filtered")]
+    assert not [tile for tile in lake._stored_tables() if tile.schema == TILES and tile.name.startswith("filtered")]
 
 
 def test_tiles_dropped_while_run_looks_at_them_are_done_without(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from fti_assets.errors import DeclarationError
 from fti_assets.inference.serving.log import lines as log_lines
 from fti_assets.inference.serving.log.files import LogFile, closed_files, open_files
 from fti_assets.inference.serving.log.limits import LogLimits
-from fti_assets.inference.serving.log.lines import KEY, encoded, instant_of
+from fti_assets.inference.serving.log.lines import KEY, encode_line, instant_of
 from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.inference.serving.prediction import Prediction
 
@@ -125,8 +125,8 @@ def test_numbers_and_times_come_back_as_they_were(tmp_path, monkeypatch, fast):
 
 
 def test_a_line_begins_with_its_prediction_time_whatever_encodes_it():
-    assert instant_of(encoded({"at": "2013-06-01T12:00:00.000000", "x": 1})) == "2013-06-01T12:00:00.000000"
-    assert instant_of(encoded({"end": {}})) is None
+    assert instant_of(encode_line({"at": "2013-06-01T12:00:00.000000", "x": 1})) == "2013-06-01T12:00:00.000000"
+    assert instant_of(encode_line({"end": {}})) is None
 
 
 def test_what_is_redacted_is_in_no_byte_of_any_file(tmp_path, monkeypatch):

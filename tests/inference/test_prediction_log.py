@@ -23,7 +23,7 @@ from fti_assets.inference.log import waiting
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.inference.log.take_in import Intake, take_in
 from fti_assets.inference.log.waiting import outside_lines, stored_ledger, waiting_files
-from fti_assets.inference.serving.log.lines import KEY, Redaction, encoded
+from fti_assets.inference.serving.log.lines import KEY, Redaction, encode_line
 from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.stores.lake.lake import Lake
 from tests.support.examples import examples
@@ -133,7 +133,7 @@ def test_a_log_of_an_earlier_release_gets_latencies(bench: Bench) -> None:
     """Its lines and its table say none."""
     old = json.loads(line_of(1, on(2)))
     del old["latency"]
-    file_in(bench.folder, [encoded(old)])
+    file_in(bench.folder, [encode_line(old)])
     bench.take_in()
     with bench.stores.offline_store().connect() as lake:
         lake.connection.execute(f"ALTER TABLE {LOG.table.sql} DROP COLUMN latency")
@@ -145,7 +145,7 @@ def test_a_log_of_an_earlier_release_gets_latencies(bench: Bench) -> None:
 @pytest.mark.parametrize("latency", [-1.0, "1", True, [1]])
 def test_a_latency_that_is_none_puts_the_line_outside(bench: Bench, latency: Any) -> None:
     line = {**json.loads(line_of(1, on(2))), "latency": latency}
-    file_in(bench.folder, [encoded(line), line_of(2, on(2))])
+    file_in(bench.folder, [encode_line(line), line_of(2, on(2))])
     bench.take_in()
     assert bench.ids() == {"r2": 1}
     assert bench.outside() == {"r1": 1}

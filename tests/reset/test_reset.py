@@ -359,7 +359,7 @@ for line in sys.stdin:
             case "online":
                 online.drop = dying_after(online.drop)
             case "rejected":
-                drop._wiped = die
+                drop._wipe = die
         drop.reset(shop.defs, ["visits"], stores=stores)
         os._exit(1)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)

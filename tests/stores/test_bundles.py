@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fti_assets.core.records import to_json
 from fti_assets.errors import DamagedError, FtiError, NotMaterializedError, StoreError
-from fti_assets.stores.bundles.archive import packed, unpacked
+from fti_assets.stores.bundles.archive import pack, unpack
 from fti_assets.stores.bundles.online import BundledNamespace, pack_rows
 from fti_assets.stores.bundles.record import BundleRecord
 from fti_assets.stores.online.about import About, Schema
@@ -28,7 +28,7 @@ def record(members: dict[str, bytes] = MEMBERS) -> BundleRecord:
     return BundleRecord("delay_net", "v1/x", "2013-06-01T12:00:00", 7, {"weather_v1": ABOUT}, hashes)
 
 
-WHOLE = packed(record(), MEMBERS)
+WHOLE = pack(record(), MEMBERS)
 
 
 def zipped(
@@ -48,18 +48,18 @@ def zipped(
 
 def opened(content: bytes, folder: Path) -> tuple[BundleRecord, dict[str, bytes]]:
     (folder / "a.zip").write_bytes(content)
-    return unpacked(folder / "a.zip")
+    return unpack(folder / "a.zip")
 
 
 def test_what_is_packed_comes_back(tmp_path):
     assert opened(WHOLE, tmp_path) == (record(), MEMBERS)
-    assert packed(record(), dict(reversed(MEMBERS.items()))) == WHOLE
+    assert pack(record(), dict(reversed(MEMBERS.items()))) == WHOLE
     assert zipfile.ZipFile(io.BytesIO(WHOLE)).namelist()[0] == "bundle.json"
 
 
 def test_record_that_names_other_members_is_not_packed():
     with pytest.raises(StoreError, match="its members are 'model.onnx'"):
-        packed(record(), {"model.onnx": b""})
+        pack(record(), {"model.onnx": b""})
 
 
 MARK = zipfile.ZipFile(io.BytesIO(WHOLE)).comment
@@ -128,9 +128,9 @@ def test_flipped_bits_and_cuts_are_library_errors_or_the_same_content(tmp_path, 
 
 def test_no_file_and_a_folder_are_said_to_be_so(tmp_path):
     with pytest.raises(NotMaterializedError, match="there is no bundle .*none.zip: make it with fti bundle"):
-        unpacked(tmp_path / "none.zip")
+        unpack(tmp_path / "none.zip")
     with pytest.raises(DamagedError, match="is a folder where a file belongs"):
-        unpacked(tmp_path)
+        unpack(tmp_path)
 
 
 @given(st.dictionaries(st.binary(max_size=6), st.binary(max_size=9), max_size=30), st.binary(max_size=6))

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.stores.duckdb.content_hash import FIXED, OF_DUCKDB, content_sums, data_version, hash_of
 from tests.support.examples import examples
 
@@ -65,7 +65,7 @@ def oracle(rows: list[tuple[Any, ...]]) -> tuple[int, int, int]:
 def sums(types: dict[str, str], rows: list[tuple[Any, ...]]) -> tuple[int, ...]:
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"CREATE TABLE t ({', '.join(f'{quoted(name)} {kind}' for name, kind in types.items())})")
+        connection.execute(f"CREATE TABLE t ({', '.join(f'{quote(name)} {kind}' for name, kind in types.items())})")
         for row in rows:
             connection.execute(f"INSERT INTO t VALUES ({', '.join('?' * len(row))})", row)
         return tuple(map(int, connection.execute(f"SELECT {content_sums(types)} FROM t").fetchall()[0]))

@@ -16,7 +16,7 @@ from fti_assets.errors import DamagedError, DeclarationError, StoreError
 from fti_assets.stores.duckdb.extensions import load_extension
 from fti_assets.stores.duckdb.postgres_address import postgres_address
 from fti_assets.stores.sources.parquet_files import ParquetFiles
-from fti_assets.stores.sources.source import described, source_connection
+from fti_assets.stores.sources.source import column_types, source_connection
 from fti_assets.stores.sources.tables import DuckDBTable, PostgresTable
 from tests.support.buckets import bucket_named
 from tests.support.odd_files import ODD_FILES
@@ -89,7 +89,7 @@ def version(source: Any) -> str:
 def test_a_source_is_read_where_it_lies(table: Table) -> None:
     table.change("SELECT 1")
     with source_connection() as connection:
-        assert list(described(connection, table.source)) == ["origin", "seen", "temp"]
+        assert list(column_types(connection, table.source)) == ["origin", "seen", "temp"]
         rows = connection.sql(f"SELECT origin, temp::DOUBLE FROM {table.source.scan(connection)} ORDER BY 1").fetchall()
         assert rows == [("JFK", 1.5), ("LGA", None)]
         assert table.source.measured(connection, 'count(*), max("origin")') == (2, "LGA")
@@ -149,8 +149,8 @@ def test_folders_are_columns_if_they_are_said_to_be(tmp_path: Path) -> None:
         with duckdb.connect() as connection:
             connection.execute(f"COPY (SELECT 1 AS x) TO '{tmp_path}/day={day}/part.parquet'")
     with source_connection() as connection:
-        assert list(described(connection, ParquetFiles(path=tmp_path))) == ["x"]
-        assert list(described(connection, ParquetFiles(path=tmp_path, hive_partitioning=True))) == ["x", "day"]
+        assert list(column_types(connection, ParquetFiles(path=tmp_path))) == ["x"]
+        assert list(column_types(connection, ParquetFiles(path=tmp_path, hive_partitioning=True))) == ["x", "day"]
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_what_is_not_there_is_named() -> None:
     ]
     for source, problem in missing:
         with source_connection() as connection, pytest.raises(StoreError, match=problem):
-            described(connection, source)
+            column_types(connection, source)
 
 
 def test_a_missing_table_is_named(table: Table) -> None:
@@ -189,7 +189,7 @@ def test_a_missing_table_is_named(table: Table) -> None:
     table.change("SELECT 1")
     gone = type(table.source)(**{**vars(table.source), "table": "nowhere"})
     with source_connection() as connection, pytest.raises(StoreError, match="nowhere.*cannot be read"):
-        described(connection, gone)
+        column_types(connection, gone)
 
 
 @pytest.mark.parametrize("table_name", ["", "a.b.c", ".t"])
@@ -214,7 +214,7 @@ def test_a_password_is_in_no_error_place_or_repr(dsn: str, monkeypatch: pytest.M
     monkeypatch.setenv("SHOP_DSN", dsn)
     for source in (PostgresTable(dsn=dsn, table="t"), PostgresTable(dsn=dg.EnvVar("SHOP_DSN"), table="t")):
         with source_connection() as connection, pytest.raises(StoreError) as raised:
-            described(connection, source)
+            column_types(connection, source)
         said = f"{raised.value!r} {raised.value.__cause__!r} {source.place} {source!r} {source._address!r}"
         assert "user=ann" in said
         assert "s3cr" not in said
@@ -225,7 +225,7 @@ def test_a_password_reaches_postgres_from_a_secret(tmp_path: Path) -> None:
     table = next(made := postgres(tmp_path))
     source = PostgresTable(dsn=DSN.replace("postgres@", "postgres:ignored%20by%20trust@"), table=table.source.table)
     with source_connection() as connection:
-        assert list(described(connection, source)) == ["origin", "seen", "temp"]
+        assert list(column_types(connection, source)) == ["origin", "seen", "temp"]
         assert "ignored" not in str(connection.sql("SELECT path FROM duckdb_databases()").fetchall())
     made.close()
 
@@ -295,7 +295,7 @@ def test_bucket_that_cannot_be_read_names_itself_and_no_secret(bucket: Put) -> N
         source_connection() as connection,
         pytest.raises(StoreError, match=r"s3://nowhere/\*\*/\*.parquet cannot be read") as raised,
     ):
-        described(connection, ParquetFiles(path="s3://nowhere"))
+        column_types(connection, ParquetFiles(path="s3://nowhere"))
     assert "s3cret" not in f"{raised.value!r}"
 
 

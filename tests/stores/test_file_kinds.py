@@ -8,10 +8,10 @@ import pytest
 
 from fti_assets.cli.commands import main
 from fti_assets.errors import DamagedError, StoreError
-from fti_assets.stores.bundles.archive import unpacked
+from fti_assets.stores.bundles.archive import unpack
 from fti_assets.stores.file_kinds import check_folder, kind_of
 from fti_assets.stores.files import read_file
-from fti_assets.stores.locks import locked
+from fti_assets.stores.locks import hold_lock
 from fti_assets.stores.models.store import ModelStore
 from tests.graphs import constant_graph
 from tests.support.odd_files import ODD_FILES
@@ -58,7 +58,7 @@ def test_what_is_no_folder_is_named(tmp_path: Path, kind: str) -> None:
     expected = f"{path} is {kind} where a folder belongs: move it away"
     with pytest.raises(DamagedError, match=expected):
         check_folder(path)
-    with pytest.raises(StoreError, match=re.escape(str(path))), locked(path / ".lock", timeout=5):
+    with pytest.raises(StoreError, match=re.escape(str(path))), hold_lock(path / ".lock", timeout=5):
         pass
 
 
@@ -66,7 +66,7 @@ def test_folder_in_place_of_a_lock_is_named(tmp_path: Path) -> None:
     (tmp_path / ".lock").mkdir()
     with (
         pytest.raises(StoreError, match=r"\.lock is a folder where a file belongs: remove it"),
-        locked(tmp_path / ".lock"),
+        hold_lock(tmp_path / ".lock"),
     ):
         pass
 
@@ -125,7 +125,7 @@ def test_a_bundle_that_is_no_file_is_named(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "one.bundle"
     ODD_FILES[kind](path)
     with pytest.raises(DamagedError, match=f"{path} is {kind} where a file belongs: copy it again"):
-        unpacked(path)
+        unpack(path)
 
 
 @pytest.mark.parametrize("name", ["aliases.json", "manifest.json"])

@@ -12,7 +12,7 @@ from fti_assets.core.home import folder_of
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores import files, locks
 from fti_assets.stores.files import publish_folder, read_file, readable, write_atomically
-from fti_assets.stores.locks import locked
+from fti_assets.stores.locks import hold_lock
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +23,7 @@ def run_python(code: str, *arguments: object) -> "subprocess.Popen[str]":
 
 
 def take(path: Path, timeout: float) -> None:
-    with locked(path, timeout):
+    with hold_lock(path, timeout):
         pass
 
 
@@ -83,7 +83,7 @@ def test_threads_exclude_each_other(tmp_path):
 
     def work() -> None:
         nonlocal inside, most
-        with locked(tmp_path / "lock"):
+        with hold_lock(tmp_path / "lock"):
             inside += 1
             most = max(most, inside)
             time.sleep(0.002)
@@ -122,12 +122,12 @@ def test_another_process_is_excluded_until_the_holder_dies(tmp_path):
 
 
 def test_thread_that_waits_too_long_is_told_which_file(tmp_path):
-    with locked(tmp_path / "lock"), pytest.raises(StoreError, match="/lock was held"):
+    with hold_lock(tmp_path / "lock"), pytest.raises(StoreError, match="/lock was held"):
         take(tmp_path / "lock", timeout=0.01)
 
 
 def test_a_failure_inside_frees_the_lock(tmp_path):
-    with pytest.raises(KeyError), locked(tmp_path / "lock"):
+    with pytest.raises(KeyError), hold_lock(tmp_path / "lock"):
         raise KeyError
     take(tmp_path / "lock", timeout=0)
 
@@ -138,7 +138,7 @@ def test_a_removed_lock_file_does_not_let_two_in(tmp_path):
     try:
         assert holder.stdout.readline() == "held\n"
         threading.Timer(0.05, lambda: (path.unlink(), holder.kill())).start()
-        with locked(path, timeout=5):
+        with hold_lock(path, timeout=5):
             locks._threads.clear()
             with pytest.raises(StoreError):
                 take(path, timeout=0.02)
@@ -154,7 +154,7 @@ def test_file_where_folder_belongs_is_said_to_be_one(tmp_path: Path) -> None:
         read_file(tmp_path / "model" / "aliases.json")
     with pytest.raises(DamagedError, match=expected), readable(tmp_path / "model"):
         os.listdir(tmp_path / "model")
-    with pytest.raises(StoreError, match=expected), locked(tmp_path / "model" / ".lock"):
+    with pytest.raises(StoreError, match=expected), hold_lock(tmp_path / "model" / ".lock"):
         pass
 
 

@@ -65,7 +65,7 @@ def test_every_module_that_runs_is_shipped_and_runs_alone(call, monkeypatch):
     assert {name: content.decode() for name, content in sources.items()} == SOURCES
     monkeypatch.undo()  # none of the files is on the import path any more
     modules = ShippedModules(sources, where="a.zip/code")
-    with modules.reading():
+    with modules.allow_reading():
         loaded = LoadedCall(call, modules.load, types={})
     assert loaded({"n": np.array([1.0, 2.0])}, 2) == [[9, 11]]
     assert not [name for name in sys.modules if name.startswith("shipped_")]
@@ -77,7 +77,7 @@ def test_edited_code_is_refused_before_it_runs(call, monkeypatch):
     sources["shipped_app/numbers/small.py"] = b"DAYS = 4\nraise SystemExit('it ran')\n"
     modules = ShippedModules(sources, where="a.zip/code")
     with (
-        modules.reading(),
+        modules.allow_reading(),
         pytest.raises(PredictionError, match="a.zip/code/shipped_app/calendar.py, means something else"),
     ):
         LoadedCall(call, modules.load, types={})
@@ -88,7 +88,7 @@ def test_a_module_that_is_left_out_is_named(call, monkeypatch):
     del sources["shipped_app/calendar.py"]
     modules = ShippedModules(sources, where="a.zip/code")
     with (
-        modules.reading(),
+        modules.allow_reading(),
         pytest.raises(PredictionError, match="is in module 'shipped_app.calendar', and it is not there"),
     ):
         check_source(call)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fti_assets.core.names import TableName
-from fti_assets.core.sql import checked_name, literal, quoted
+from fti_assets.core.sql import checked_name, literal, quote
 from fti_assets.errors import DeclarationError
 
 HOSTILE = ['a"b', "a'b", "select", "a b", "a.b", 'x"; DROP TABLE rows; --', "Ünïcode", "$1", "?", "{}", "a\nb", "\\"]
@@ -16,16 +16,16 @@ ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.just("\0"))
 def test_hostile_name_names_column_and_table_and_does_nothing_else(name: str) -> None:
     with duckdb.connect() as connection:
         connection.execute("CREATE TABLE rows AS SELECT 1 AS kept")
-        connection.execute(f"CREATE TABLE {quoted(name)} ({quoted(name)} INTEGER)")
-        connection.execute(f"INSERT INTO {quoted('memory', 'main', name)} VALUES (7)")
-        assert connection.execute(f"SELECT t.{quoted(name)} FROM {quoted(name)} t").fetchall() == [(7,)]
+        connection.execute(f"CREATE TABLE {quote(name)} ({quote(name)} INTEGER)")
+        connection.execute(f"INSERT INTO {quote('memory', 'main', name)} VALUES (7)")
+        assert connection.execute(f"SELECT t.{quote(name)} FROM {quote(name)} t").fetchall() == [(7,)]
         tables = connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()
         assert sorted(tables) == sorted([("rows",), (name,)])
 
 
 @given(TEXT)
 def test_any_text_survives_as_literal_and_as_identifier(text: str) -> None:
-    found = duckdb.sql(f"SELECT {literal(text)} AS {quoted(text)}")
+    found = duckdb.sql(f"SELECT {literal(text)} AS {quote(text)}")
     assert (found.fetchall(), found.columns) == ([(text,)], [text])
 
 
@@ -42,7 +42,7 @@ def test_a_name_of_more_than_120_characters_is_refused() -> None:
 
 
 def test_parts_are_quoted_one_by_one() -> None:
-    assert quoted("lake", "features", 'a"b') == '"lake"."features"."a""b"'
+    assert quote("lake", "features", 'a"b') == '"lake"."features"."a""b"'
 
 
 @pytest.mark.parametrize("name", ["a", "_a1", "late_rate_3h", "select"])

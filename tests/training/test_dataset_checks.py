@@ -14,7 +14,7 @@ import fti_assets as fti
 from fti_assets import testing
 from fti_assets.core.manifest import Column
 from fti_assets.training.datasets.checks import ROW_SPLIT, VISIBLE_LABEL, judge_rows
-from fti_assets.training.datasets.telling import LabelFacts, not_ruled_out, telling
+from fti_assets.training.datasets.telling import LabelFacts, not_ruled_out, telling_features
 from tests.features import oracles
 from tests.features.oracles import START
 
@@ -261,7 +261,7 @@ def test_few_rows_rule_out_only_what_all_rows_would(connection: duckdb.DuckDBPyC
         features = [Column(f"x{at}", kind) for at in range(len(shares))]  # type: ignore[arg-type]
         asked = LabelFacts(Column("y", "integer"), '"y"', 2, 1, 0, rows)
         left = not_ruled_out(connection, "made", features, asked)
-        assert telling(connection, "made", left, asked, least=20) == telling(
+        assert telling_features(connection, "made", left, asked, least=20) == telling_features(
             connection, "made", features, asked, least=20
         )
         assert [one for one, share in zip(features, shares, strict=True) if not share and one not in left] == []

@@ -64,16 +64,18 @@ class LoadedCall:
         try:
             outputs = self._function(**inputs)
         except Exception as error:
-            raise PredictionError(f"{_named(self.call)} failed: {type(error).__name__}: {error}") from error
+            raise PredictionError(f"{_call_text(self.call)} failed: {type(error).__name__}: {error}") from error
         if not isinstance(outputs, Mapping) or outputs.keys() != self._names:
             result = one_of(outputs) if isinstance(outputs, Mapping) else f"a {type(outputs).__name__}"
-            raise PredictionError(f"{_named(self.call)} returned {result}: a dict of {one_of(self._names)} is expected")
+            raise PredictionError(
+                f"{_call_text(self.call)} returned {result}: a dict of {one_of(self._names)} is expected"
+            )
         values = []
         for output in self.call.outputs:
             array = np.asarray(outputs[output.name])
             if array.shape != (rows,):
                 raise PredictionError(
-                    f"{_named(self.call)} returned {output.name!r} of shape {array.shape}: ({rows},) is expected"
+                    f"{_call_text(self.call)} returned {output.name!r} of shape {array.shape}: ({rows},) is expected"
                 )
             values.append(_plain_values(array, output, self.call))
         return values
@@ -96,7 +98,7 @@ class _MergedInputs(DataError):
     def problem(self, name: str, value: object) -> str:
         """What is wrong with one of the numbers, and what to do."""
         return (
-            f"{name!r} is {value}, which {_named(self._call)} would be given as float64, where whole numbers from 2**53 on merge "
+            f"{name!r} is {value}, which {_call_text(self._call)} would be given as float64, where whole numbers from 2**53 on merge "
             "with their neighbours: declare the column as text, or leave it out of the function's parameters"
         )
 
@@ -109,7 +111,7 @@ def _plain_values(array: np.ndarray, output: Column, call: OnDemandCall) -> list
     """
     kind, convert = array.dtype.kind, _CONVERT[output.type]
     if (kind == "M") != (output.type == "timestamp") and kind != "O":
-        raise _mistyped(output, call, f"as {array.dtype}")
+        raise _type_error(output, call, f"as {array.dtype}")
     made: list[Any] = []
     for value in (array.astype("datetime64[us]") if kind == "M" else array).tolist():
         if value is None or value != value:  # NaN and NaT
@@ -117,14 +119,14 @@ def _plain_values(array: np.ndarray, output: Column, call: OnDemandCall) -> list
             continue
         converted = convert(_own(value) if isinstance(value, np.generic) else value)
         if converted is None:
-            raise _mistyped(output, call, f"with {value!r:.80}, a {type(value).__name__}")
+            raise _type_error(output, call, f"with {value!r:.80}, a {type(value).__name__}")
         made.append(converted)
     return made
 
 
-def _mistyped(output: Column, call: OnDemandCall, type_text: str) -> PredictionError:
+def _type_error(output: Column, call: OnDemandCall, type_text: str) -> PredictionError:
     return PredictionError(
-        f"{_named(call)} returned {output.name!r} {type_text}: {SIDES[output.type].made} is expected"
+        f"{_call_text(call)} returned {output.name!r} {type_text}: {SIDES[output.type].made} is expected"
     )
 
 
@@ -183,7 +185,9 @@ def check_source(call: OnDemandCall) -> None:
             raise _other(call, str(source_file(call.module)))
         declared = declares_on_demand(call.module)
     except DeclarationError as error:
-        raise PredictionError(f"{_named(call)} cannot be compared with what the model learned from: {error}") from error
+        raise PredictionError(
+            f"{_call_text(call)} cannot be compared with what the model learned from: {error}"
+        ) from error
     if not declared:
         raise _not_declared(call)
 
@@ -201,7 +205,7 @@ def _load(call: OnDemandCall, import_module: Callable[[str], ModuleType]) -> Cal
         raise _not_declared(call)
     if call.meaning and imported and imported != meaning(call.module, call.function):
         raise PredictionError(
-            f"{_named(call)} was imported by this process before its source, {source_file(call.module)}, was changed to what the "
+            f"{_call_text(call)} was imported by this process before its source, {source_file(call.module)}, was changed to what the "
             "model learned from: start the process again"
         )
     return function  # type: ignore[no-any-return]
@@ -209,7 +213,7 @@ def _load(call: OnDemandCall, import_module: Callable[[str], ModuleType]) -> Cal
 
 def _other(call: OnDemandCall, source: str) -> PredictionError:
     return PredictionError(
-        f"the source of {_named(call)}, {source}, means something else than what the model learned from: its code, or a constant, "
+        f"the source of {_call_text(call)}, {source}, means something else than what the model learned from: its code, or a constant, "
         "helper or import that it reaches, has changed. Install the app with the source as it was then, or serve a build "
         "that learned from this one"
     )
@@ -217,7 +221,7 @@ def _other(call: OnDemandCall, source: str) -> PredictionError:
 
 def _not_declared(call: OnDemandCall) -> PredictionError:
     return PredictionError(
-        f"{_named(call)}: {call.function!r} of module {call.module!r} is no function declared with fti_assets.on_demand, and no "
+        f"{_call_text(call)}: {call.function!r} of module {call.module!r} is no function declared with fti_assets.on_demand, and no "
         "other is run"
     )
 
@@ -225,9 +229,9 @@ def _not_declared(call: OnDemandCall) -> PredictionError:
 def _not_shipped(call: OnDemandCall, name: str, why: str) -> PredictionError:
     place = "is in" if name == call.module else "takes from"
     return PredictionError(
-        f"{_named(call)} {place} module {name!r}, and {why}: the app must ship that module, on its import path"
+        f"{_call_text(call)} {place} module {name!r}, and {why}: the app must ship that module, on its import path"
     )
 
 
-def _named(call: OnDemandCall) -> str:
+def _call_text(call: OnDemandCall) -> str:
     return f"on-demand function {call.name!r} version {call.version}"

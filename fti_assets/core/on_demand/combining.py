@@ -8,7 +8,7 @@ import numpy as np
 from fti_assets.core.manifest import CompositeRecord
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.types import ColumnType
-from fti_assets.errors import PredictionError, listed, one_of
+from fti_assets.errors import PredictionError, list_some, one_of
 
 
 class CombiningFunction:
@@ -35,7 +35,7 @@ class CombiningFunction:
         unknown = [name for name in call.inputs if name not in answers and name not in types]
         if unknown:
             raise PredictionError(
-                f"on-demand function {call.name!r} takes {listed(unknown)}, which is neither an answer of the composite's models nor a "
+                f"on-demand function {call.name!r} takes {list_some(unknown)}, which is neither an answer of the composite's models nor a "
                 f"feature: there is {one_of([*answers, *types])}"
             )
         self.features = tuple(name for name in call.inputs if name not in answers)

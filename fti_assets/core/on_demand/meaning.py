@@ -26,7 +26,7 @@ from fti_assets.core.on_demand.changes import (
     run_at_once,
 )
 from fti_assets.core.on_demand.module import MOST_MODULES, Module, is_own
-from fti_assets.core.on_demand.source import absolute_module, packages_around, remembered, source_file
+from fti_assets.core.on_demand.source import absolute_module, packages_around, remember, source_file
 from fti_assets.core.on_demand.tricks import around, is_tricky, reads_words, refuse_layout
 from fti_assets.errors import DeclarationError
 
@@ -55,7 +55,7 @@ def has_meaning(module: str, function: str, known: str) -> bool:
     return known in (meaning(module, function), _meaning(module, function, "whole"))
 
 
-@remembered
+@remember
 def _meaning(module: str, function: str, modules_count: str) -> str:
     """The hash, where modules that are imported as such count by their attributes that are used, or whole."""
     reach = _Reach(by_attribute=modules_count == "by attribute")
@@ -70,7 +70,7 @@ def _meaning(module: str, function: str, modules_count: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@remembered
+@remember
 def declares_on_demand(module: str) -> bool:
     """Whether a module's source calls ``fti_assets.on_demand`` at all; it is not run."""
     tree = Module.read(module).tree

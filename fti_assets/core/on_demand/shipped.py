@@ -65,7 +65,7 @@ class ShippedModules:
         self._packages = {package for name in self._files for package in packages_around(name)}
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def allow_reading(self) -> Iterator[None]:
         """Let on-demand functions be read and compared from here, for a block."""
         with reading_shipped(self._files):
             yield

@@ -77,7 +77,7 @@ class _Readings:
 _readings: ContextVar[_Readings | None] = ContextVar("fti_readings", default=None)
 
 
-def remembered(compute: Callable[..., T]) -> Callable[..., T]:
+def remember(compute: Callable[..., T]) -> Callable[..., T]:
     """A function of texts that reads nothing but sources, by ``source_file`` and ``source_of``: it computes again when one has changed.
 
     Reading a module for what it means takes a hundred times as long as reading its bytes, and who loads, promotes and checks a model

@@ -40,12 +40,12 @@ _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("pureli
 def around(module: str, read_before: Mapping[str, Module]) -> dict[str, Module]:
     """A module and all of the user's own that run when it is imported, or that its functions import, by name."""
     waiting, results = [module, *packages_around(module)], dict[str, Module]()
-    top, is_installed = module.partition(".")[0], _installed(module)
+    top, is_installed = module.partition(".")[0], _is_installed(module)
     while waiting:
         name = waiting.pop()
         if name in results or source_file(name) is None:
             continue
-        if name.partition(".")[0] != top and not is_installed and _installed(name):
+        if name.partition(".")[0] != top and not is_installed and _is_installed(name):
             continue  # an app has none of these: a view refuses the function
         if len(results) == MOST_MODULES:
             raise DeclarationError(f"module {module!r} imports more than {MOST_MODULES} modules, {name!r} among them")
@@ -94,10 +94,10 @@ def refuse_layout(modules: Mapping[str, Module], reached: Mapping[str, Module]) 
 def _statements(modules: Mapping[str, Module], reached: Mapping[str, Module]) -> Iterator[tuple[Module, list[ast.AST]]]:
     """By module, what runs at its import and what is reached by name."""
     yield from ((module, _run(module)) for module in modules.values())
-    yield from ((module, _taken(module)) for module in reached.values())
+    yield from ((module, _reached_nodes(module)) for module in reached.values())
 
 
-def _installed(module: str) -> bool:
+def _is_installed(module: str) -> bool:
     file = source_file(module)
     return isinstance(file, Path) and any(file.resolve().is_relative_to(folder) for folder in _INSTALLED)
 
@@ -162,7 +162,7 @@ def _is_program(statement: ast.stmt) -> bool:
     )
 
 
-def _taken(module: Module) -> list[ast.AST]:
+def _reached_nodes(module: Module) -> list[ast.AST]:
     return [module.tree.body[index] for index in sorted(module.taken)]
 
 

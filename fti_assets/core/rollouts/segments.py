@@ -26,7 +26,7 @@ def side_by_side(shares: Mapping[str, float], *, rest: str) -> tuple[Segment, ..
     for arm, share in shares.items():
         end += share
         segments.append(Segment(arm, end))
-    return _merged([*segments, Segment(rest, max(1.0, end))])
+    return _merge([*segments, Segment(rest, max(1.0, end))])
 
 
 def shift_shares(segments: Sequence[Segment], shares: Mapping[str, float], *, rest: str) -> tuple[Segment, ...]:
@@ -69,7 +69,7 @@ def shift_shares(segments: Sequence[Segment], shares: Mapping[str, float], *, re
             if end - middle >= _LEAST:
                 freed.insert(0, (middle, end))
             gains -= middle - start
-    return _merged([Segment(arm, end) for _, end, arm in sorted(kept)])
+    return _merge([Segment(arm, end) for _, end, arm in sorted(kept)])
 
 
 def _pieces(segments: Sequence[Segment]) -> list[tuple[float, float, str]]:
@@ -78,7 +78,7 @@ def _pieces(segments: Sequence[Segment]) -> list[tuple[float, float, str]]:
     return [(start, segment.end, segment.arm) for segment, start in zip(segments, starts, strict=False)]
 
 
-def _merged(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+def _merge(segments: Sequence[Segment]) -> tuple[Segment, ...]:
     """Without those of no width, neighbours of one arm as one, and without what sums of floats leave behind the 12th digit."""
     merged: list[Segment] = []
     start = 0.0

@@ -11,9 +11,9 @@ import duckdb
 
 from fti_assets.core.names import is_kept
 from fti_assets.core.rules import Verdict
-from fti_assets.core.sql import is_name, quoted
+from fti_assets.core.sql import is_name, quote
 from fti_assets.core.types import SIDES, WIDE, ColumnType, type_held_by, type_of_sql
-from fti_assets.errors import DataError, listed, one_of
+from fti_assets.errors import DataError, list_some, one_of
 from fti_assets.features.groups.columns import group_columns, stored_schema
 from fti_assets.features.groups.group import FeatureGroup, layout_of
 from fti_assets.features.rows.object_columns import union_problem
@@ -29,7 +29,7 @@ from fti_assets.features.rows.to_lake import can_be, to_lake
 from fti_assets.orchestration.checks import check_result
 from fti_assets.orchestration.partitions import UNPARTITIONED
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.stores.sources.source import NOT_AS_DECLARED, described, source_connection
+from fti_assets.stores.sources.source import NOT_AS_DECLARED, column_types, source_connection
 
 _log = logging.getLogger(__name__)
 _logged: set[tuple[str, ...]] = set()
@@ -71,7 +71,7 @@ def external_rows(connection: duckdb.DuckDBPyConnection, group: FeatureGroup) ->
         DataError: it lacks a declared column, or has it with another type.
     """
     assert group.source is not None
-    source_types, declared = described(connection, group.source), dict(group.columns or {})
+    source_types, declared = column_types(connection, group.source), dict(group.columns or {})
     refuse_missing_sources(list(source_types), group.rename, what=group.source.place, of=group.table_name)
     refuse_clashes(list(source_types), group.rename, what=group.table_name)
     stored = dict(zip(renamed_names(source_types, group.rename), source_types.values(), strict=True))
@@ -79,7 +79,7 @@ def external_rows(connection: duckdb.DuckDBPyConnection, group: FeatureGroup) ->
     if kept := [name for name in wanted if is_kept(name)]:
         sources = {name: source for source, name in zip(source_types, stored, strict=True)}
         raise DataError(
-            f"{group.source.place} of {group.table_name} has a column {listed(kept)}, a name that plans keep for themselves: give it "
+            f"{group.source.place} of {group.table_name} has a column {list_some(kept)}, a name that plans keep for themselves: give it "
             f"another, rename={{{sources[kept[0]]!r}: {kept[0].strip('_')!r}}}"
         )
     needed = dict.fromkeys([*group.identity, *wanted])
@@ -90,16 +90,16 @@ def external_rows(connection: duckdb.DuckDBPyConnection, group: FeatureGroup) ->
     if missing:
         raise DataError(
             f"{group.table_name} should have {one_of(missing)}, but {group.source.place} has {one_of(source_types)}: "
-            f"{_meant(missing, stored)}add it there, or declare a new version without it"
+            f"{_rename_hint(missing, stored)}add it there, or declare a new version without it"
         )
     if not declared:
         _log_omitted_columns(group, left_out(list(stored)))
-    selected = ", ".join(_selected(connection, group, name, stored[name], declared.get(name)) for name in needed)
+    selected = ", ".join(_select(connection, group, name, stored[name], declared.get(name)) for name in needed)
     relation = connection.sql(f"SELECT {selected} FROM {group.source.scan(connection)}")
     name = outside_relation(group.table_name)
     # A relation's query() leaves a temporary view behind: by its name lineage and plans know where rows come from.
-    relation.query(name, f"FROM {quoted('temp', name)}")
-    return connection.sql(f"FROM {quoted('temp', name)}")
+    relation.query(name, f"FROM {quote('temp', name)}")
+    return connection.sql(f"FROM {quote('temp', name)}")
 
 
 def left_out(columns: Sequence[str]) -> dict[str, str]:
@@ -120,7 +120,7 @@ def _log_omitted_columns(group: FeatureGroup, columns: dict[str, str]) -> None:
         )
 
 
-def _meant(missing: Sequence[str], stored: Mapping[str, str]) -> str:
+def _rename_hint(missing: Sequence[str], stored: Mapping[str, str]) -> str:
     """The rename that makes missing columns of those that are there under the source's own names."""
     sources = {name: source for source, name in left_out(list(stored)).items()}
     meant = {sources[name]: name for name in missing if name in sources}
@@ -132,7 +132,7 @@ def outside_relation(table: str) -> str:
     return f"__fti_outside_{table}"
 
 
-def _selected(
+def _select(
     connection: duckdb.DuckDBPyConnection, group: FeatureGroup, name: str, stored: str, declared: ColumnType | None
 ) -> str:
     assert group.source is not None
@@ -150,7 +150,7 @@ def _selected(
         )
     column = to_lake(connection, source, stored, target)
     value = column.or_error(f"{group.table_name} {NOT_AS_DECLARED}{source} is ", f", which {problem}")
-    return f"{value} AS {quoted(name)}"
+    return f"{value} AS {quote(name)}"
 
 
 def _target(stored: str, declared: ColumnType | None) -> str:
@@ -175,10 +175,10 @@ def observation(group: FeatureGroup) -> dg.ObserveResult:
     assert group.source is not None
     with source_connection() as connection:
         rows = external_rows(connection, group)
-        newest = "NULL" if group.event_time is None else f"max({quoted(group.source_name(group.event_time))})"
+        newest = "NULL" if group.event_time is None else f"max({quote(group.source_name(group.event_time))})"
         count, latest = group.source.measured(connection, f"count(*), {newest}")
         types = dict(zip(rows.columns, map(str, rows.types), strict=True))
-        names = renamed_names(described(connection, group.source), group.rename)
+        names = renamed_names(column_types(connection, group.source), group.rename)
         nameless = {} if group.schema is not None else left_out(names)
         unusable = [name for name, kind in types.items() if type_of_sql(kind) is None]
         verdicts = stage(connection, rows, layout_of(group), [UNPARTITIONED]).verdicts if group.validate else []

@@ -9,7 +9,7 @@ import dagster as dg
 
 from fti_assets.core.types import type_of_sql
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.validation.schema import column_types, constraints, described
+from fti_assets.features.validation.schema import column_types, constraints, schema_demands
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
@@ -32,7 +32,7 @@ def table_column(name: str, kind: str | None, description: str | None, *, nullab
 def declared_columns(own: Iterable[dg.TableColumn], schema: pa.DataFrameSchema | None) -> Columns:
     """The columns that a declaration is known to have, with what its Pandera schema says of them and its further ones."""
     of_schema = {} if schema is None else _schema_columns(schema)
-    merged = {column.name: _merged(column, of_schema.get(column.name)) for column in own}
+    merged = {column.name: _merge(column, of_schema.get(column.name)) for column in own}
     return {**merged, **{name: column for name, column in of_schema.items() if name not in merged}}
 
 
@@ -91,7 +91,7 @@ def _schema_columns(schema: pa.DataFrameSchema) -> Columns:
     }
 
 
-def _merged(own: dg.TableColumn, of_schema: dg.TableColumn | None) -> dg.TableColumn:
+def _merge(own: dg.TableColumn, of_schema: dg.TableColumn | None) -> dg.TableColumn:
     if of_schema is None:
         return own
     return dg.TableColumn(
@@ -135,7 +135,7 @@ def code_terms_of(group: FeatureGroup) -> tuple[object, ...]:
     """Everything of a group but its source that decides what it holds, for the code version."""
     inputs = tuple((name, source.table_name) for name, source in group.inputs.items())
     times = (group.event_time, group.available_at, group.serving_delay, group.ttl, group.tie_break, group.partition_by)
-    schema = described(group.schema)
+    schema = schema_demands(group.schema)
     in_sql = (group.body,) if group.body else ()
     names = (tuple(sorted(group.rename.items())),) if group.rename else ()
     of_rows = (group.lookback, inputs, schema, group.duplicates)

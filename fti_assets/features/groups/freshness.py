@@ -10,7 +10,7 @@ import duckdb
 
 from fti_assets.core import clock
 from fti_assets.core.rules import Rule, Verdict
-from fti_assets.core.sql import quoted, timestamp
+from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.times import Partition
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.frontier import available_sql
@@ -53,7 +53,7 @@ def fresh(lake: Lake, group: FeatureGroup, partitions: Sequence[Partition]) -> l
 def _newest(lake: Lake, group: FeatureGroup, now: datetime, *, since: datetime | None) -> datetime | None:
     """The latest event time of the rows visible now; ``since`` lets the lake skip old files."""
     assert group.event_time is not None
-    event, moment = quoted(group.event_time), timestamp(now)
+    event, moment = quote(group.event_time), timestamp(now)
     available = available_sql(group.times)
     refuse_not_files(lake, group.table)
     young = "" if since is None else f" AND {event} >= {timestamp(since)}"
@@ -71,7 +71,7 @@ def future_sql(group: FeatureGroup, now: datetime) -> str:
     others are to see it.
     """
     assert group.event_time is not None
-    return " AND ".join(f"{quoted(name)} > {timestamp(now)}" for name in dict.fromkeys(group.time_columns))
+    return " AND ".join(f"{quote(name)} > {timestamp(now)}" for name in dict.fromkeys(group.time_columns))
 
 
 def delays(
@@ -89,7 +89,7 @@ def delays(
     """
     assert group.event_time is not None
     available = available_sql(group.times)
-    event, moment = quoted(group.event_time), timestamp(now)
+    event, moment = quote(group.event_time), timestamp(now)
     # In seconds, as numbers: that is how the check shows them, and it plots no intervals.
     delay = f"greatest(epoch_us({moment}) - epoch_us({event}), 0) / 1000000.0"
     late, rows, ahead, middle, most, longest = connection.execute(

@@ -14,7 +14,7 @@ from fti_assets.core.arguments import checked_arguments, checked_function
 from fti_assets.core.manifest import DECLARED, Column, OnDemandCall, OnDemandModule
 from fti_assets.core.sql import checked_name
 from fti_assets.core.types import SIDES
-from fti_assets.errors import DeclarationError, listed, one_of
+from fti_assets.errors import DeclarationError, list_some, one_of
 
 _TYPES = {sides.plain: kind for kind, sides in SIDES.items()}
 
@@ -171,4 +171,4 @@ def _circle(waiting: Sequence[OnDemand], makers: dict[str, OnDemand]) -> list[On
 def _waits(function: OnDemand, makers: dict[str, OnDemand]) -> str:
     taken = [name for name in function.inputs if name in makers]
     of = dict.fromkeys(makers[name].name for name in taken)
-    return f"on-demand feature {function.name!r} takes {listed(taken)} of {listed(of)}"
+    return f"on-demand feature {function.name!r} takes {list_some(taken)} of {list_some(of)}"

@@ -69,7 +69,7 @@ class Names:
     def paths(self, node: ast.expr, visited: frozenset[tuple[int, str]] = _NONE) -> set[str]:
         """The dotted names that an expression may stand for, ``numpy.load`` or ``builtins.open``; none for other values."""
         if isinstance(node, ast.Name):
-            return self._named(node.id, self._scopes[node], visited)
+            return self._meanings(node.id, self._scopes[node], visited)
         if isinstance(node, ast.Attribute):
             return self._parts(self.paths(node.value, visited), node.attr, visited)
         if isinstance(node, ast.NamedExpr):
@@ -124,16 +124,16 @@ class Names:
         return results
 
     def _parts(self, owners: set[str], part: str, visited: frozenset[tuple[int, str]]) -> set[str]:
-        return {path for owner in owners for path in self._resolved(f"{owner}.{part}", visited)}
+        return {path for owner in owners for path in self._resolve(f"{owner}.{part}", visited)}
 
-    def _resolved(self, path: str, visited: frozenset[tuple[int, str]]) -> set[str]:
+    def _resolve(self, path: str, visited: frozenset[tuple[int, str]]) -> set[str]:
         """A path, and what the module of the user's own that it leads through has under that name."""
         if not is_own(path):
             return {path}
         module, _, name = path.rpartition(".")
         if not module or source_file(module) is None:
             return {path}
-        return {path} | self._of(module)._named(name, None, visited)
+        return {path} | self._of(module)._meanings(name, None, visited)
 
     def _of(self, module: str) -> Names:
         if module not in self._read:
@@ -146,7 +146,7 @@ class Names:
             self._read[module] = Names(tree, package, self._read)
         return self._read[module]
 
-    def _named(self, name: str, scope: _Scope | None, visited: frozenset[tuple[int, str]]) -> set[str]:
+    def _meanings(self, name: str, scope: _Scope | None, visited: frozenset[tuple[int, str]]) -> set[str]:
         """What a name stands for where it is said; without a scope, what the module has under it for others."""
         scope_of_name = self._binding(name, scope or self._module)
         if scope_of_name is None:
@@ -154,7 +154,7 @@ class Names:
                 return set()
             starred = [self._of(one) for one in self._stars]
             if scope is None or any(one.binds(name) for one in starred):
-                return set[str]().union(*(one._named(name, None, visited | {mark}) for one in starred))
+                return set[str]().union(*(one._meanings(name, None, visited | {mark}) for one in starred))
             return {f"builtins.{name}"} if hasattr(builtins, name) or name == "__builtins__" else set()
         mark = (id(scope_of_name), name)
         if mark in visited:
@@ -162,7 +162,7 @@ class Names:
         paths: set[str] = set()
         for one in scope_of_name.names[name]:
             if isinstance(one, str):
-                paths |= self._resolved(one, visited | {mark})
+                paths |= self._resolve(one, visited | {mark})
             else:
                 paths |= self.paths(one, visited | {mark})
         return paths

@@ -235,7 +235,7 @@ class _ModuleSource:
             owners = self._names.paths(node.func.value)
             is_own_function = all(map(is_own, owners)) if owners else node.func.attr in self._names.functions
             return not is_own_function
-        inside = list(_unjudged(node))
+        inside = list(_operands(node))
         return any(self._names.texts(one) & {"now", "today"} for one in inside) and any(map(self._is_a_time, inside))
 
     def _is_a_time(self, node: ast.expr) -> bool:
@@ -252,14 +252,14 @@ def _of_part(name: str) -> str | None:
     return None
 
 
-def _unjudged(node: ast.AST) -> Iterator[ast.expr]:
+def _operands(node: ast.AST) -> Iterator[ast.expr]:
     """The expressions of a call, without those that are only compared."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Compare):
             continue
         if isinstance(child, ast.expr):
             yield child
-        yield from _unjudged(child)
+        yield from _operands(child)
 
 
 def _is_compared(parent: ast.AST | None) -> bool:

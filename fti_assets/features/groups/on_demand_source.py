@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fti_assets.core.on_demand.source import absolute_module, packages_around, source_file
-from fti_assets.errors import DeclarationError, listed
+from fti_assets.errors import DeclarationError, list_some
 from fti_assets.features.groups.on_demand_names import Names, is_own, text_of
 from fti_assets.features.groups.on_demand_problems import DETERMINISTIC, nodes_of, problems_of
 
@@ -181,7 +181,7 @@ def refused_import(statement: Import) -> str | None:
             else [statement.module]
         )
         beyond = [name for name in asked_for if name not in _OWN]
-        return f"takes {listed(beyond)}, which needs Dagster or pandas: an app has neither" if beyond else None
+        return f"takes {list_some(beyond)}, which needs Dagster or pandas: an app has neither" if beyond else None
     if statement.module.startswith(_INSTALLED_PARTS):
         return f"takes {statement.module!r}, which reads what is installed: write the import, or the values, out"
     if top in _CHANGING:

@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from fti_assets.errors import DataError, DeclarationError, listed, one_of
+from fti_assets.errors import DataError, DeclarationError, list_some, one_of
 from fti_assets.features.rows.table import Table
 from fti_assets.stores.duckdb.relations import name_relation
 from fti_assets.stores.duckdb.syntax import syntax_trees
@@ -72,7 +72,7 @@ class SqlBody:
         for name, table in tables.items():
             name_relation(table.relation, name)
         try:
-            return connection.sql(filled(self.text, values))
+            return connection.sql(fill(self.text, values))
         except duckdb.Error as error:
             raise DataError(f"{self.place}{_line_of(error)}: {_first_line(error)}") from error
 
@@ -101,7 +101,7 @@ def sql_body(text: str, *, place: str) -> SqlBody:
     unknown = sorted(set(statements[0].named_parameters) - set(PARAMETERS))
     if unknown:
         raise DeclarationError(
-            f"{place} takes the parameter {one_of(unknown)}: there is {listed(f'${p}' for p in PARAMETERS)}"
+            f"{place} takes the parameter {one_of(unknown)}: there is {list_some(f'${p}' for p in PARAMETERS)}"
         )
     (tree,) = syntax_trees([text])
     if "error_message" in tree:
@@ -112,7 +112,7 @@ def sql_body(text: str, *, place: str) -> SqlBody:
     return SqlBody(text, place, tables, tuple(sorted(statements[0].named_parameters)))
 
 
-def filled(text: str, values: Mapping[str, str]) -> str:
+def fill(text: str, values: Mapping[str, str]) -> str:
     """The SQL with literals for its parameters; what looks like one inside text or a comment stays.
 
     >>> filled("SELECT '$end' WHERE t < $end -- $end", {"end": "TIMESTAMP '2013-01-01'"})
@@ -159,7 +159,7 @@ def _refuse(node: dict[str, Any], place: str, text: str) -> None:
         if called not in _TABLE_FUNCTIONS:
             raise DeclarationError(
                 f"{at} reads {called}(): a group in SQL reads feature groups, and of functions only "
-                f"{listed(sorted(_TABLE_FUNCTIONS))}; declare what is outside as an external group"
+                f"{list_some(sorted(_TABLE_FUNCTIONS))}; declare what is outside as an external group"
             )
     if function in _OUTSIDE_FUNCTIONS:
         raise DeclarationError(f"{at} calls {function}(), which reads what is outside the groups: leave it out")

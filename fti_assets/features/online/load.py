@@ -18,7 +18,7 @@ import duckdb
 from fti_assets.core import clock
 from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.core.names import TableName
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.core.times import Times, microseconds
 from fti_assets.core.types import KEY_TYPES, type_of_sql
 from fti_assets.errors import DeclarationError, StoreError
@@ -32,7 +32,7 @@ from fti_assets.stores.online.blobs import Blobs
 from fti_assets.stores.online.store import About, NamespaceWriter, OnlineStore, Schema
 from fti_assets.stores.sources.source import ExternalSource
 
-_CHANGED = quoted("temp", "__fti_changed_keys")
+_CHANGED = quote("temp", "__fti_changed_keys")
 _LEAST_HISTORY = timedelta(days=1)
 _log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class _Load:
         if about.schema != self._schema:
             return "its columns have changed"
         origin = _origin_of(about)
-        if origin.declared != self._declared():
+        if origin.declared != self._winner_terms():
             return "its declaration has changed"
         if origin.snapshot_at is None or origin.snapshot_at != self._lake.snapshot_at(about.snapshot):
             return f"snapshot {about.snapshot}, which it was loaded from, is not in the lake"
@@ -159,7 +159,7 @@ class _Load:
         mine = connection.sql(f"FROM {relation_name(self._rows)} stored SEMI JOIN {_CHANGED} changed ON {same}")
         return self._writer.apply(
             _taken_from(changed, blobs_of(connection, self._versions(mine), self._whole)),
-            _remaining(changed),
+            _late(changed),
             answers_from=self._answers_from,
             snapshot=self._snapshot,
             origin=self._origin(_origin_of(about).whole_from_us),
@@ -195,12 +195,12 @@ class _Load:
         """The rows with their lists as JSON text, which a blob holds."""
         if not self._json:
             return rows
-        texts = [f"{json_text(name, kind)} AS {quoted(name)}" for name, kind in self._json.items()]
+        texts = [f"{json_text(name, kind)} AS {quote(name)}" for name, kind in self._json.items()]
         return rows.project(f"* REPLACE ({', '.join(texts)})")
 
     @property
     def _keys(self) -> str:
-        return ", ".join(quoted(key.group) for key in self._whole.keys)
+        return ", ".join(quote(key.group) for key in self._whole.keys)
 
     def _versions(self, rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
         since = self._since_us()
@@ -210,9 +210,9 @@ class _Load:
         return None if self._answers_from is None else microseconds(self._answers_from)
 
     def _origin(self, whole_from_us: int | None) -> str:
-        return json.dumps(asdict(_Origin(self._lake.snapshot_at(self._snapshot), self._declared(), whole_from_us)))
+        return json.dumps(asdict(_Origin(self._lake.snapshot_at(self._snapshot), self._winner_terms(), whole_from_us)))
 
-    def _declared(self) -> str:
+    def _winner_terms(self) -> str:
         """What of the declaration says which row wins."""
         whole = self._whole
         names = [key.group for key in whole.keys]
@@ -237,7 +237,7 @@ def _taken_from(keys: set[bytes], blobs: Blobs) -> Blobs:
         yield pair
 
 
-def _remaining(keys: set[bytes]) -> Iterator[bytes]:
+def _late(keys: set[bytes]) -> Iterator[bytes]:
     """What a set holds when it is asked, and not before."""
     yield from sorted(keys)
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fti_assets.core.manifest import Column, JoinedGroup, JoinedKey
-from fti_assets.core.sql import quoted, timestamp
+from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.types import SIDES, ColumnType
 from fti_assets.errors import DataError, NotMaterializedError
 from fti_assets.features.groups.group import FeatureGroup
@@ -38,7 +38,7 @@ def winners_since(
     connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, whole: JoinedGroup, since_us: int
 ) -> duckdb.DuckDBPyRelation:
     """The frontier's rows that win at ``since_us`` or later: those that become visible after it, and the one before them."""
-    keys, columns = ", ".join(quoted(key.group) for key in whole.keys), [column.column for column in whole.columns]
+    keys, columns = ", ".join(quote(key.group) for key in whole.keys), [column.column for column in whole.columns]
     every = relation_name(
         frontier(
             connection,
@@ -60,8 +60,8 @@ def winners_since(
 def encoded_key(keys: Sequence[JoinedKey]) -> str:
     """The SQL of a key's bytes, those of ``stores.online_keys.key_encoder``."""
     if [key.type for key in keys] == ["text"]:
-        return f"encode({quoted(keys[0].group)})"
-    return f"encode({' || '.join(_part(quoted(key.group), key.type) for key in keys)})"
+        return f"encode({quote(keys[0].group)})"
+    return f"encode({' || '.join(_part(quote(key.group), key.type) for key in keys)})"
 
 
 def _part(key: str, kind: ColumnType) -> str:
@@ -82,14 +82,14 @@ def blobs_of(connection: duckdb.DuckDBPyConnection, versions: duckdb.DuckDBPyRel
         DataError: two rows of one key have the same times, or a value does not fit its type.
     """
     timed = whole.event_time is not None
-    texts = [quoted(column.column) for column in whole.columns if column.type == "text"]
+    texts = [quote(column.column) for column in whole.columns if column.type == "text"]
     selected = [
         f"{encoded_key(whole.keys)} AS {_KEY}",
         *([f"epoch_us({VISIBLE}) AS {VISIBLE}", f"epoch_us({EVENT}) AS {EVENT}"] if timed else []),
         *([f"concat({', '.join(texts)}) AS {_TEXTS}"] if texts else []),
-        *(f"{_value(quoted(column.column), column.type)} AS c{i}" for i, column in enumerate(whole.columns)),
+        *(f"{_value(quote(column.column), column.type)} AS c{i}" for i, column in enumerate(whole.columns)),
     ]
-    not_null = " AND ".join(f"{quoted(key.group)} IS NOT NULL" for key in whole.keys)
+    not_null = " AND ".join(f"{quote(key.group)} IS NOT NULL" for key in whole.keys)
     # Ordered by the bytes of the key, as the store keeps them, so that it can append instead of searching.
     order = f"{_KEY}, {VISIBLE}" if timed else _KEY
     relation = connection.sql(
@@ -97,7 +97,7 @@ def blobs_of(connection: duckdb.DuckDBPyConnection, versions: duckdb.DuckDBPyRel
     )
     try:
         for table in _whole_keys(relation.to_arrow_reader(_BATCH_ROWS)):
-            yield from _packed(table, whole)
+            yield from _pack(table, whole)
     except duckdb.Error as error:
         raise DataError(f"the rows of {whole.table_name} cannot be loaded to the online store: {error}") from error
 
@@ -130,7 +130,7 @@ def _whole_keys(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
         yield kept
 
 
-def _packed(table: pa.Table, whole: JoinedGroup) -> Blobs:
+def _pack(table: pa.Table, whole: JoinedGroup) -> Blobs:
     keys = _one(table, _KEY)
     starts = _starts(keys)
     times = None
@@ -218,9 +218,9 @@ def visible_at(
     if first is None or at < first:
         message = "it has no rows" if first is None else f"its first became visible at {first}"
         raise NotMaterializedError(f"{group.table_name} had no row that was visible at {at}: {message}")
-    partition = ", ".join(map(quoted, group.keys))
+    partition = ", ".join(map(quote, group.keys))
     alive = "" if times.ttl_us is None else f" WHERE {EVENT} >= {timestamp(at)} - to_microseconds({times.ttl_us})"
     return connection.sql(
-        f"SELECT {', '.join(map(quoted, rows.columns))} FROM (FROM {every} WHERE {VISIBLE} <= {timestamp(at)} "
+        f"SELECT {', '.join(map(quote, rows.columns))} FROM (FROM {every} WHERE {VISIBLE} <= {timestamp(at)} "
         f"QUALIFY row_number() OVER (PARTITION BY {partition} ORDER BY {VISIBLE} DESC) = 1){alive}"
     )

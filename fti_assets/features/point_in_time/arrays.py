@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from fti_assets.core.manifest import Column
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.core.types import SIDES, ColumnType
 
 CHUNK_ROWS = 122_880
@@ -21,9 +21,9 @@ def fetch_columns(relation: duckdb.DuckDBPyRelation, columns: Sequence[Column]) 
     """Fetch columns of ``n`` rows as canonical arrays ``[n]``: float64, ``datetime64[us]`` or text objects."""
     if not columns:
         return {}
-    canonical = ", ".join(f"{_canonical(column)} AS {quoted(column.name)}" for column in columns)
+    canonical = ", ".join(f"{_canonical(column)} AS {quote(column.name)}" for column in columns)
     fetched = relation.project(canonical).fetchnumpy()
-    return {column.name: _filled(fetched[column.name], column.type) for column in columns}
+    return {column.name: _fill(fetched[column.name], column.type) for column in columns}
 
 
 def as_table(columns: Sequence[Column], values: Sequence[Sequence[Any]]) -> pa.Table:
@@ -34,13 +34,13 @@ def as_table(columns: Sequence[Column], values: Sequence[Sequence[Any]]) -> pa.T
 
 
 def _canonical(column: Column) -> str:
-    name = quoted(column.name)
+    name = quote(column.name)
     if column.type == "text":
         return f"coalesce({name}, '')"
     return f"{name}::TIMESTAMP" if column.type == "timestamp" else f"coalesce({name}::DOUBLE, 'nan'::DOUBLE)"
 
 
-def _filled(values: np.ndarray, kind: ColumnType) -> np.ndarray:
+def _fill(values: np.ndarray, kind: ColumnType) -> np.ndarray:
     plain = np.asarray(np.ma.getdata(values))
     if kind != "timestamp":
         return plain.astype(SIDES[kind].array, copy=False)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fti_assets.core.manifest import JoinedGroup
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import literal, quote
 from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE, check_columns, frontier
-from fti_assets.stores.duckdb.nul_texts import compared
+from fti_assets.stores.duckdb.nul_texts import comparison
 from fti_assets.stores.duckdb.relations import relation_name
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def candidates(
     needed = list(dict.fromkeys([*columns, *group.times.columns]))
     check_columns([*keys, *needed], rows.columns, of=group.table_name)
     same = same_keys(group, points.with_nul, spine="c", rows="r")
-    selected = ", ".join([f"c.{KEY}", *(f"r.{quoted(name)}" for name in needed)])
+    selected = ", ".join([f"c.{KEY}", *(f"r.{quote(name)}" for name in needed)])
     reach = _within_reach(connection, points, group)
     coded = connection.sql(
         f"SELECT {selected} FROM {relation_name(rows)} r JOIN {points.codes} c ON {same} WHERE {reach}"
@@ -75,8 +75,8 @@ def same_keys(group: JoinedGroup, with_nul: Container[str], *, spine: str, rows:
     """
     pairs = []
     for key in group.keys:
-        stored = compared(f"{rows}.{quoted(key.group)}", to=key.spine, with_nul=with_nul)
-        pairs.append(f"{spine}.{quoted(key.spine)} = {stored}")
+        stored = comparison(f"{rows}.{quote(key.group)}", to=key.spine, with_nul=with_nul)
+        pairs.append(f"{spine}.{quote(key.spine)} = {stored}")
     return " AND ".join(pairs)
 
 
@@ -94,10 +94,10 @@ def by_duckdb(points: Points, group: JoinedGroup, frontier_rows: duckdb.DuckDBPy
     if group.ttl_us is not None and _have_fixed_delay(group):  # one time fewer to sort
         alive = f"f.{VISIBLE} >= {at} - to_microseconds({group.ttl_us - group.serving_delay_us})"
     features = "".join(
-        f", CASE WHEN {alive} THEN f.{quoted(one.column)} END AS {quoted(one.feature)}" for one in group.columns
+        f", CASE WHEN {alive} THEN f.{quote(one.column)} END AS {quote(one.feature)}" for one in group.columns
     )
     return (
-        f"SELECT s.{ROW}{features} FROM ({_numbered(points, group, 'LEFT JOIN')}) s "
+        f"SELECT s.{ROW}{features} FROM ({_number_points(points, group, 'LEFT JOIN')}) s "
         f"ASOF LEFT JOIN {relation_name(frontier_rows)} f ON s.{KEY} = f.{KEY} AND {at} >= f.{VISIBLE}"
     )
 
@@ -110,7 +110,7 @@ def in_memory(
 
     columns = list(dict.fromkeys(column.column for column in group.columns))
     times = [VISIBLE] if group.ttl_us is None or _have_fixed_delay(group) else [VISIBLE, EVENT]
-    wanted = frontier_rows.project(", ".join(map(quoted, [KEY, *times, *columns])))
+    wanted = frontier_rows.project(", ".join(map(quote, [KEY, *times, *columns])))
     spine = connection.table(points.spine)
     at_type = str(spine.types[spine.columns.index(points.prediction_time)])
     total = spine.aggregate("count(*)").fetchall()[0][0]
@@ -119,11 +119,11 @@ def in_memory(
         return None
     if str(wanted.types[1]) != "TIMESTAMP" or total * (len(columns) + 2) * 8 > _IN_MEMORY_BYTES:
         return None
-    rows = _fetched(wanted, _IN_MEMORY_BYTES)
+    rows = _fetch(wanted, _IN_MEMORY_BYTES)
     if rows is None or not _fits(rows, columns, total):
         return None
     # Inner: a row whose keys the group does not have, or without a time, has no winner whatever is sorted.
-    keyed = connection.sql(_numbered(points, group, "JOIN") + f" WHERE {_AT} IS NOT NULL").to_arrow_table()
+    keyed = connection.sql(_number_points(points, group, "JOIN") + f" WHERE {_AT} IS NOT NULL").to_arrow_table()
     at = _microseconds(keyed, _AT)
     winners = newest_before(keyed[KEY].to_numpy(), at, rows[KEY].to_numpy(), _microseconds(rows, VISIBLE))
     if group.ttl_us is not None and len(rows):
@@ -181,13 +181,13 @@ def newest_before(keys: np.ndarray, times: np.ndarray, row_keys: np.ndarray, row
     return place
 
 
-def _numbered(points: Points, group: JoinedGroup, join: str) -> str:
-    equal = " AND ".join(f"s.{quoted(key.spine)} = c.{quoted(key.spine)}" for key in group.keys)
-    at = f"s.{quoted(points.prediction_time)} AS {_AT}"
+def _number_points(points: Points, group: JoinedGroup, join: str) -> str:
+    equal = " AND ".join(f"s.{quote(key.spine)} = c.{quote(key.spine)}" for key in group.keys)
+    at = f"s.{quote(points.prediction_time)} AS {_AT}"
     return f"SELECT s.{ROW}, c.{KEY}, {at} FROM {points.spine} s {join} {points.codes} c ON {equal}"
 
 
-def _fetched(relation: duckdb.DuckDBPyRelation, limit: int) -> Any | None:
+def _fetch(relation: duckdb.DuckDBPyRelation, limit: int) -> Any | None:
     """All rows as an Arrow table, or None as soon as they are larger than a number of bytes."""
     import pyarrow
 
@@ -220,16 +220,16 @@ def _within_reach(connection: duckdb.DuckDBPyConnection, points: Points, group: 
     It compares with constants, so that files and row groups beyond them are not read. Each row that it rules out is without
     effect: what one outlived row overtakes is outlived, too.
     """
-    at = quoted(points.prediction_time)
+    at = quote(points.prediction_time)
     first, last, kind = connection.execute(
         f"SELECT min({at})::VARCHAR, max({at})::VARCHAR, any_value(typeof({at})) FROM {points.spine}"
     ).fetchall()[0]
     if last is None:
         return "false"
-    event = f"r.{quoted(str(group.event_time))}"
+    event = f"r.{quote(str(group.event_time))}"
     reached = [f"{event} <= {literal(last)}::{kind}"]
     if group.available_at is not None:
-        reached.append(f"r.{quoted(group.available_at)} <= {literal(last)}::{kind}")
+        reached.append(f"r.{quote(group.available_at)} <= {literal(last)}::{kind}")
     if group.ttl_us is not None:
         reached.append(f"{event} >= {literal(first)}::{kind} - to_microseconds({group.ttl_us})")
     return " AND ".join(reached)

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from fti_assets.core.manifest import Column, ViewRecord
 from fti_assets.core.on_demand.call import LoadedCall
-from fti_assets.core.sql import quoted, temporary_name
+from fti_assets.core.sql import quote, temporary_name
 from fti_assets.core.types import ColumnType
 from fti_assets.features.point_in_time.arrays import CHUNK_ROWS, as_table, fetch_columns
 from fti_assets.features.point_in_time.join import checked_order, point_in_time
@@ -39,7 +39,7 @@ def assemble(lake: Lake, view: ViewRecord, spine: duckdb.DuckDBPyRelation, *, sn
     )
     if not view.on_demand:
         return joined
-    connection, name = lake.connection, quoted("temp", temporary_name("assembled"))
+    connection, name = lake.connection, quote("temp", temporary_name("assembled"))
     connection.execute(
         f"CREATE TEMP TABLE {name} AS SELECT row_number() OVER () AS {_ROW}, * FROM {relation_name(joined)}"
     )
@@ -60,7 +60,7 @@ def _on_demand(connection: duckdb.DuckDBPyConnection, table: str, view: ViewReco
     names = dict.fromkeys(name for call in view.on_demand for name in call.inputs if name not in made)
     inputs = [Column(name, types[name]) for name in names]
     [(total,)] = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
-    outputs = quoted("temp", temporary_name("on_demand"))
+    outputs = quote("temp", temporary_name("on_demand"))
     for first in range(0, max(total, 1), CHUNK_ROWS):  # a table without rows gives outputs their types
         count = min(CHUNK_ROWS, total - first)
         rows = f"FROM {table} WHERE {_ROW} > {first} AND {_ROW} <= {first + CHUNK_ROWS} ORDER BY {_ROW}"
@@ -85,7 +85,7 @@ def _without_unused(spine: duckdb.DuckDBPyRelation, view: ViewRecord) -> duckdb.
     """The spine without columns that the view does not use and whose names its features need."""
     used = {column.name for column in view.request}
     unused = [column.name for column in view.features if column.name in spine.columns and column.name not in used]
-    return spine.project(f"* EXCLUDE ({', '.join(map(quoted, unused))})") if unused else spine
+    return spine.project(f"* EXCLUDE ({', '.join(map(quote, unused))})") if unused else spine
 
 
 def column_types(view: ViewRecord) -> dict[str, ColumnType]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.core.times import Times
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.stores.duckdb.relations import relation_name
@@ -30,8 +30,8 @@ _TIE = "__fti_tie"
 def available_sql(times: Times) -> str:
     """The SQL of available-at: its column, or event time plus the serving delay; the times have an event time."""
     if times.available_at is not None:
-        return quoted(times.available_at)
-    return f"{quoted(str(times.event_time))} + to_microseconds({times.serving_delay_us})"
+        return quote(times.available_at)
+    return f"{quote(str(times.event_time))} + to_microseconds({times.serving_delay_us})"
 
 
 def frontier(
@@ -68,24 +68,24 @@ def frontier(
         raise DeclarationError(f"{of} has no event time: a lookup is always visible and has no frontier")
     columns = list(dict.fromkeys([*keys, *columns]))
     check_columns([*columns, *times.columns], rows.columns, of=of)
-    event, available = quoted(times.event_time), available_sql(times)
-    never_null = [*map(quoted, keys), event, *([available] if times.available_at is not None else [])]
+    event, available = quote(times.event_time), available_sql(times)
+    never_null = [*map(quote, keys), event, *([available] if times.available_at is not None else [])]
     where = " AND ".join(f"{name} IS NOT NULL" for name in never_null)
-    selected = ", ".join([*map(quoted, columns), f"{event} AS {EVENT}"])
+    selected = ", ".join([*map(quote, columns), f"{event} AS {EVENT}"])
     source = relation_name(rows)
     # With one delay for all, rows become visible in the order of event time and none hides another: all are the frontier.
     if times.have_fixed_delay and validated:
         return connection.sql(f"SELECT {selected}, {available} AS {VISIBLE} FROM {source} WHERE {where}")
-    tie = "" if times.tie_break is None else f", {quoted(times.tie_break)} AS {_TIE}"
+    tie = "" if times.tie_break is None else f", {quote(times.tie_break)} AS {_TIE}"
     order = [VISIBLE, EVENT, _AVAILABLE, *([_TIE] if tie else [])]
     if tie or not validated:
         # A tie_break may itself tie, and a table that nobody has validated have equal rows: one answer all the same.
-        order += map(quoted, columns)
+        order += map(quote, columns)
     # Written out: a default order of the connection would change which row wins.
     ascending = ", ".join(f"{name} ASC NULLS FIRST" for name in order)
-    window = f"PARTITION BY {', '.join(map(quoted, keys))} ORDER BY {ascending}"
+    window = f"PARTITION BY {', '.join(map(quote, keys))} ORDER BY {ascending}"
     return connection.sql(f"""
-        SELECT {", ".join(map(quoted, columns))}, {EVENT}, {VISIBLE}
+        SELECT {", ".join(map(quote, columns))}, {EVENT}, {VISIBLE}
         FROM (SELECT {selected}, {available} AS {_AVAILABLE}, greatest({event}, {available}) AS {VISIBLE}{tie}
               FROM {source} WHERE {where})
         QUALIFY lead({VISIBLE}) OVER ({window}) IS DISTINCT FROM {VISIBLE}

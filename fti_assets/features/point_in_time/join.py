@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from fti_assets.core.manifest import JoinedGroup
-from fti_assets.core.sql import numbered, quoted, temporary_name
+from fti_assets.core.sql import number_rows, quote, temporary_name
 from fti_assets.errors import DataError, DeclarationError, StoreError, one_of
 from fti_assets.features.point_in_time.asof import (
     KEY,
@@ -108,33 +108,33 @@ class _Plan:
         name = temporary_name("arrow")
         self._connection.register(name, arrow)
         try:
-            return self._checked(self._table(f"FROM {quoted('temp', name)}"))
+            return self._check(self._table(f"FROM {quote('temp', name)}"))
         finally:
             self._connection.unregister(name)
 
     def _in_order(self, joined: str) -> str:
-        return self._checked(self._table(f"FROM ({joined}) ORDER BY {ROW}"))
+        return self._check(self._table(f"FROM ({joined}) ORDER BY {ROW}"))
 
     def side_by_side(self, parts: Sequence[tuple[str, JoinedGroup]]) -> duckdb.DuckDBPyRelation:
         """The spine with the features beside: positional joins copy no row, where a join on row numbers would hash them all."""
-        columns, beside = [f"s.{quoted(name)}" for name in self._columns], ""
+        columns, beside = [f"s.{quote(name)}" for name in self._columns], ""
         for number, (table, group) in enumerate(parts):
-            columns += [f"j{number}.{quoted(column.feature)}" for column in group.columns]
+            columns += [f"j{number}.{quote(column.feature)}" for column in group.columns]
             beside += f" POSITIONAL JOIN {table} j{number}"
         return self._connection.sql(f"SELECT {', '.join(columns)} FROM {self._spine} s{beside}")
 
-    def _checked(self, table: str) -> str:
+    def _check(self, table: str) -> str:
         return checked_order(self._connection, table, ROW, rows=self._rows)
 
     def _looked_up(self, group: JoinedGroup, rows: duckdb.DuckDBPyRelation) -> str:
         with_nul = columns_with_nul(self._connection, self._spine, [key.spine for key in group.keys])
         equal = same_keys(group, with_nul, spine="s", rows="f")
-        features = "".join(f", f.{quoted(column.column)} AS {quoted(column.feature)}" for column in group.columns)
+        features = "".join(f", f.{quote(column.column)} AS {quote(column.feature)}" for column in group.columns)
         return f"SELECT s.{ROW}{features} FROM {self._spine} s LEFT JOIN {relation_name(rows)} f ON {equal}"
 
     def _codes_of(self, keys: Sequence[str]) -> str:
         """A table that gives each keys of the spine a number: one number sorts faster than texts, or than several keys."""
-        distinct = tuple(dict.fromkeys(map(quoted, keys)))
+        distinct = tuple(dict.fromkeys(map(quote, keys)))
         if distinct not in self._codes:
             complete = " AND ".join(f"{key} IS NOT NULL" for key in distinct)
             self._codes[distinct] = self._table(
@@ -144,7 +144,7 @@ class _Plan:
         return self._codes[distinct]
 
     def _table(self, sql: str) -> str:
-        name = quoted("temp", temporary_name("joined"))
+        name = quote("temp", temporary_name("joined"))
         self._connection.execute(f"CREATE TEMP TABLE {name} AS {sql}")
         return name
 
@@ -157,7 +157,7 @@ def checked_order(connection: duckdb.DuckDBPyConnection, table: str, number: str
     Raises:
         StoreError: some do not.
     """
-    source, position = numbered(table, connection.table(table).columns)
+    source, position = number_rows(table, connection.table(table).columns)
     counts = f"SELECT count(*) FILTER ({position} + 1 = {number}), count(*) FROM {source}"
     in_place, total = connection.execute(counts).fetchall()[0]
     if not in_place == total == rows:
@@ -170,7 +170,7 @@ def checked_order(connection: duckdb.DuckDBPyConnection, table: str, number: str
 def _check_lookup(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, group: JoinedGroup) -> None:
     keys = [key.group for key in group.keys]
     check_columns([*keys, *(column.column for column in group.columns)], rows.columns, of=group.table_name)
-    names, complete = ", ".join(map(quoted, keys)), " AND ".join(f"{quoted(key)} IS NOT NULL" for key in keys)
+    names, complete = ", ".join(map(quote, keys)), " AND ".join(f"{quote(key)} IS NOT NULL" for key in keys)
     repeated = connection.sql(
         f"SELECT {names}, count(*) FROM {relation_name(rows)} WHERE {complete} GROUP BY {names} HAVING count(*) > 1 "
         f"ORDER BY {names} LIMIT 1"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.sql import literal, quoted
-from fti_assets.errors import DataError, listed, one_of
+from fti_assets.core.sql import literal, quote
+from fti_assets.errors import DataError, list_some, one_of
 from fti_assets.stores.duckdb.relations import relation_name
 
 if TYPE_CHECKING:
@@ -118,14 +118,14 @@ def net_changes(
             "in fti.ChangeFeed(rows, operation=..., order=...)"
         )
     _refuse_text_order(rows, feed, what)
-    source, key = relation_name(rows), ", ".join(map(quoted, keys))
+    source, key = relation_name(rows), ", ".join(map(quote, keys))
     upsert, delete = (", ".join(map(literal, names)) or "NULL" for names in (feed.upsert, feed.delete))
-    operation, order = f"{quoted(feed.operation)}::VARCHAR", quoted(feed.order)
+    operation, order = f"{quote(feed.operation)}::VARCHAR", quote(feed.order)
     _refuse_unreadable(connection, source, feed, what)
     _refuse_no_order(connection, source, feed, key, delete, what)
     hidden = [name for name in (feed.operation, feed.order) if name not in kept]
-    columns = f"* EXCLUDE ({', '.join(map(quoted, dict.fromkeys(hidden)))})" if hidden else "*"
-    same = ", ".join(map(quoted, identity))
+    columns = f"* EXCLUDE ({', '.join(map(quote, dict.fromkeys(hidden)))})" if hidden else "*"
+    same = ", ".join(map(quote, identity))
     # rank(), not row_number(): two upserts of a row at one place in the order both stay, so that the rule of unique rows refuses them.
     upserts = connection.sql(
         f"SELECT {columns} FROM (SELECT * EXCLUDE (__fti_deleted) FROM ("
@@ -146,13 +146,13 @@ def _refuse_text_order(rows: duckdb.DuckDBPyRelation, feed: ChangeFeed, what: st
         raise DataError(
             f"the change feed of {what} is ordered by {feed.order!r}, which is text ({kind}): as text '10' comes before '9'. "
             f"Order by a number or a time and cast it, such as frame[{feed.order!r}].astype('int64') or "
-            f"CAST({quoted(feed.order)} AS BIGINT); a Postgres log sequence number such as '0/10' becomes a number there by "
-            f"{quoted(feed.order)}::pg_lsn - '0/0'::pg_lsn"
+            f"CAST({quote(feed.order)} AS BIGINT); a Postgres log sequence number such as '0/10' becomes a number there by "
+            f"{quote(feed.order)}::pg_lsn - '0/0'::pg_lsn"
         )
 
 
 def _refuse_unreadable(connection: duckdb.DuckDBPyConnection, source: str, feed: ChangeFeed, what: str) -> None:
-    operation, order = f"{quoted(feed.operation)}::VARCHAR", quoted(feed.order)
+    operation, order = f"{quote(feed.operation)}::VARCHAR", quote(feed.order)
     names = [*feed.upsert, *feed.delete]
     operations = ", ".join(map(literal, names)) or "NULL"
     strange = connection.sql(
@@ -160,7 +160,7 @@ def _refuse_unreadable(connection: duckdb.DuckDBPyConnection, source: str, feed:
     ).fetchall()
     if strange:
         raise DataError(
-            f"the change feed of {what} has operations {listed(row[0] for row in strange)} in {feed.operation!r}, and knows "
+            f"the change feed of {what} has operations {list_some(row[0] for row in strange)} in {feed.operation!r}, and knows "
             f"{one_of(names)}: say what they mean in fti.ChangeFeed(rows, upsert=[...], delete=[...])"
         )
     if nulls := connection.sql(f"SELECT count(*) FROM {source} WHERE {order} IS NULL").fetchall()[0][0]:
@@ -171,7 +171,7 @@ def _refuse_no_order(
     connection: duckdb.DuckDBPyConnection, source: str, feed: ChangeFeed, key: str, delete: str, what: str
 ) -> None:
     """An upsert and a deletion of one key at one place in the order could be done either way round."""
-    operation, order = f"{quoted(feed.operation)}::VARCHAR", quoted(feed.order)
+    operation, order = f"{quote(feed.operation)}::VARCHAR", quote(feed.order)
     both = connection.sql(
         f"SELECT {key}, {order} FROM {source} GROUP BY ALL "
         f"HAVING bool_or({operation} IN ({delete})) AND NOT bool_and({operation} IN ({delete})) ORDER BY ALL LIMIT 1"

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fti_assets.core.names import WHOLE
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.core.times import Partition
 from fti_assets.errors import DataError, one_of
 from fti_assets.features.rows.frames import column_names, relation_of
 from fti_assets.features.rows.layout import Layout
-from fti_assets.features.rows.rename import renamed
+from fti_assets.features.rows.rename import rename_columns
 from fti_assets.features.rows.staging import coerced_relation, typed_copy
 from fti_assets.features.rows.to_lake import FLOATS
 from fti_assets.features.validation.pandera_run import without_rules
@@ -54,7 +54,7 @@ def staged_deletes(
     names = list(map(str, column_names(deletes) or ()))  # DuckDB would read the first of two
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"{what} have two columns {one_of(twice)}: keep one of them")
-    rows = renamed(relation_of(connection, deletes, what=layout.what), layout.rename, what=what, partly=True)
+    rows = rename_columns(relation_of(connection, deletes, what=layout.what), layout.rename, what=what, partly=True)
     by = identity if (set(identity) - set(keys)) & set(rows.columns) else keys
     missing = [name for name in by if name not in rows.columns]
     if missing:
@@ -62,14 +62,14 @@ def staged_deletes(
             f"{what} have no column {one_of(missing)}: give its keys, {one_of(keys)}, or its keys and times, {one_of(identity)}; "
             f"there was {one_of(rows.columns)}"
         )
-    rows = rows.project(", ".join(map(quoted, by)))
+    rows = rows.project(", ".join(map(quote, by)))
     wanted = {name: types[name] for name in by}
     of_stored = replace(layout, stored=wanted)
     table, _ = typed_copy(connection, rows, of_stored, [Partition(WHOLE)])
-    if (coerced := _coerced(connection, table, layout.schema, by, what)) is not None:
+    if (coerced := _coerce(connection, table, layout.schema, by, what)) is not None:
         table, _ = typed_copy(connection, coerced, of_stored, [Partition(WHOLE)])
     _refuse_nulls(connection, table, by, what)
-    kinds = dict(zip(by, map(str, connection.table(quoted(table)).types), strict=False))  # `_partition` follows
+    kinds = dict(zip(by, map(str, connection.table(quote(table)).types), strict=False))  # `_partition` follows
     if stored and (other := next((name for name in by if kinds[name] != wanted[name]), None)):
         hint = "; pandas makes floats of whole numbers beside a null, unless they are Int64"
         raise DataError(
@@ -79,7 +79,7 @@ def staged_deletes(
     return table, tuple(by)
 
 
-def _coerced(
+def _coerce(
     connection: duckdb.DuckDBPyConnection, table: str, schema: pa.DataFrameSchema | None, by: Sequence[str], what: str
 ) -> duckdb.DuckDBPyRelation | None:
     """The deletes as the schema coerces their columns, as it does those of rows; None if it changes none, or cannot."""
@@ -94,8 +94,8 @@ def _coerced(
 
 def _refuse_nulls(connection: duckdb.DuckDBPyConnection, table: str, by: Sequence[str], what: str) -> None:
     """No stored key or time is null, so a null is a mistake of whoever made the deletes."""
-    counts = ", ".join(f"count(*) FILTER ({quoted(name)} IS NULL)" for name in by)
-    numbers = connection.execute(f"SELECT {counts} FROM {quoted(table)}").fetchall()[0]
+    counts = ", ".join(f"count(*) FILTER ({quote(name)} IS NULL)" for name in by)
+    numbers = connection.execute(f"SELECT {counts} FROM {quote(table)}").fetchall()[0]
     for name, number in zip(by, numbers, strict=True):
         if number:
             raise DataError(f"{number} rows in {what} have a null in {name!r}, which no stored row has: leave them out")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.sql import checked_name, quoted
+from fti_assets.core.sql import checked_name, quote
 from fti_assets.errors import DataError, DeclarationError, excerpt, one_of
 from fti_assets.stores.duckdb.relations import relation_name
 
@@ -81,8 +81,8 @@ def without_duplicates(
             f"{one_of(missing)}: it has {one_of(rows.columns)}"
         )
     # rank() keeps rows that tie, DISTINCT takes out those that are equal altogether: what is left twice is refused later.
-    same = ", ".join(map(quoted, identity))
+    same = ", ".join(map(quote, identity))
     return connection.sql(
         f"SELECT DISTINCT * FROM (SELECT * FROM {relation_name(rows)} "
-        f"QUALIFY rank() OVER (PARTITION BY {same} ORDER BY {quoted(by)} DESC NULLS LAST) = 1)"
+        f"QUALIFY rank() OVER (PARTITION BY {same} ORDER BY {quote(by)} DESC NULLS LAST) = 1)"
     )

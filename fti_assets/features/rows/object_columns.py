@@ -148,7 +148,7 @@ def _array(values: Sequence[Any], column: str, what: str) -> pa.Array:
         values = [value.as_py() if isinstance(value, pa.Scalar) else value for value in values]
         kinds = set(map(type, values))
     if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):  # DuckDB gives a list with nulls as one
-        values = [_unmasked(value) if isinstance(value, np.ma.MaskedArray) else value for value in values]
+        values = [_present_values(value) if isinstance(value, np.ma.MaskedArray) else value for value in values]
         kinds = set(map(type, values))
     if kinds & {np.str_, np.bytes_}:  # of an empty one Arrow reads a byte that is not there
         values = [value.item() if isinstance(value, np.str_ | np.bytes_) else value for value in values]
@@ -205,7 +205,7 @@ def _family(kind: type) -> Family | None:
     return next((family for base, family in _BASES if issubclass(kind, base)), None)
 
 
-def _unmasked(value: Any) -> list[Any] | None:
+def _present_values(value: Any) -> list[Any] | None:
     return None if value is np.ma.masked else [None if one is np.ma.masked else one for one in value]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fti_assets.core.names import is_kept
-from fti_assets.core.sql import checked_name, is_name, quoted
+from fti_assets.core.sql import checked_name, is_name, quote
 from fti_assets.errors import DataError, DeclarationError, excerpt, one_of
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def checked_column(name: str, rename: Mapping[str, str], *, what: str) -> str:
     return checked_name(name, what=what)
 
 
-def renamed(
+def rename_columns(
     rows: duckdb.DuckDBPyRelation, rename: Mapping[str, str], *, what: str, partly: bool = False
 ) -> duckdb.DuckDBPyRelation:
     """Rows under the group's names, lazily.
@@ -89,7 +89,7 @@ def renamed(
     refuse_clashes(rows.columns, rename, what=what)
     names = renamed_names(rows.columns, rename)
     return rows.project(
-        ", ".join(f"{quoted(old)} AS {quoted(new)}" for old, new in zip(rows.columns, names, strict=True))
+        ", ".join(f"{quote(old)} AS {quote(new)}" for old, new in zip(rows.columns, names, strict=True))
     )
 
 

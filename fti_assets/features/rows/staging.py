@@ -11,7 +11,7 @@ import pandas as pd
 
 from fti_assets.core.names import PARTITION, is_kept
 from fti_assets.core.rules import Verdict
-from fti_assets.core.sql import literal, numbered, quoted, temporary_name, timestamp
+from fti_assets.core.sql import literal, number_rows, quote, temporary_name, timestamp
 from fti_assets.core.times import Partition
 from fti_assets.core.types import SIDES
 from fti_assets.errors import DataError, DeclarationError, excerpt, one_of
@@ -19,7 +19,7 @@ from fti_assets.features.rows.duplicates import without_duplicates
 from fti_assets.features.rows.frames import column_names, has_no_columns, relation_of
 from fti_assets.features.rows.layout import IN_PARTITION, NOT_NULL, UNIQUE, Layout
 from fti_assets.features.rows.object_columns import union_problem
-from fti_assets.features.rows.rename import refuse_no_names, refuse_unfit, renamed
+from fti_assets.features.rows.rename import refuse_no_names, refuse_unfit, rename_columns
 from fti_assets.features.rows.stored_types import (
     PLACEHOLDER_TYPES,
     StoredColumn,
@@ -86,7 +86,7 @@ def stage(
         _refuse_no_texts(names, layout)
         refuse_unfit(list(map(str, names)), layout.rename, what=layout.what)
         _refuse_names([layout.rename.get(str(name), name) for name in names], layout)
-    relation = renamed(relation_of(connection, result, what=layout.what), layout.rename, what=layout.what)
+    relation = rename_columns(relation_of(connection, result, what=layout.what), layout.rename, what=layout.what)
     _refuse_names(relation.columns, layout)
     _refuse_missing(relation.columns, layout)
     layout = _without_placeholders(relation, layout)
@@ -94,7 +94,7 @@ def stage(
     name, dropped = _without_duplicates(connection, name, layout)
     if layout.schema is not None:
         # The staged table has `_partition` behind the result's own columns.
-        kinds = connection.table(quoted(name)).types
+        kinds = connection.table(quote(name)).types
         refuse_rounded(layout.schema, dict(zip(relation.columns, map(str, kinds), strict=False)), what=layout.what)
     rules = _row_rules(layout)
     validation = validate_table(connection, name, layout.schema, columns=relation.columns, rules=rules)
@@ -124,10 +124,10 @@ def _without_duplicates(connection: duckdb.DuckDBPyConnection, name: str, layout
     """The staged table after the duplicates policy, and how many rows it dropped."""
     if layout.keep_last_by is None:
         return name, 0
-    rows, kept = connection.table(quoted(name)), f"{name}_kept"
+    rows, kept = connection.table(quote(name)), f"{name}_kept"
     last = without_duplicates(connection, rows, layout.unique, layout.keep_last_by, what=layout.what)
-    connection.execute(f"CREATE TEMP TABLE {quoted(kept)} AS FROM {relation_name(last)}")
-    return kept, len(rows) - len(connection.table(quoted(kept)))
+    connection.execute(f"CREATE TEMP TABLE {quote(kept)} AS FROM {relation_name(last)}")
+    return kept, len(rows) - len(connection.table(quote(kept)))
 
 
 def typed_copy(
@@ -143,13 +143,11 @@ def typed_copy(
     """
     name = temporary_name("staged")
     types = list(zip(relation.columns, relation.types, strict=True))
-    columns = [_stored(connection, column, kind, layout) for column, kind in types]
-    selected = ", ".join(
-        f"{stored.sql} AS {quoted(column)}" for (column, _), stored in zip(types, columns, strict=True)
-    )
+    columns = [_stored_column(connection, column, kind, layout) for column, kind in types]
+    selected = ", ".join(f"{stored.sql} AS {quote(column)}" for (column, _), stored in zip(types, columns, strict=True))
     rows = f"SELECT {selected} FROM {relation_name(relation)}"
     try:
-        connection.execute(f"CREATE TEMP TABLE {quoted(name)} AS {_partitioned(rows, layout, partitions)}")
+        connection.execute(f"CREATE TEMP TABLE {quote(name)} AS {_add_partitions(rows, layout, partitions)}")
     except _NOT_HELD as error:
         if (own := str(error).partition("\n")[0].removeprefix("Invalid Input Error: ")).startswith(
             f"{layout.what} gave "
@@ -176,7 +174,7 @@ _NOT_HELD = (
 )
 
 
-def _stored(connection: duckdb.DuckDBPyConnection, column: str, kind: Any, layout: Layout) -> StoredColumn:
+def _stored_column(connection: duckdb.DuckDBPyConnection, column: str, kind: Any, layout: Layout) -> StoredColumn:
     sql_type = str(kind)
     if has_union(kind):
         raise DataError(union_problem(column, layout.what))
@@ -189,7 +187,7 @@ def _stored(connection: duckdb.DuckDBPyConnection, column: str, kind: Any, layou
         return stored if stored.sql_type in ("TIMESTAMP", "DATE") else _without_rows(column, sql_type, layout)
     kept = layout.stored.get(column)
     if wider_decimal(sql_type, kept):
-        return StoredColumn(str(kept), f"CAST({quoted(column)} AS {kept})")
+        return StoredColumn(str(kept), f"CAST({quote(column)} AS {kept})")
     return storage_of(connection, column, kind, layout.types.get(column))
 
 
@@ -197,7 +195,7 @@ def _without_rows(column: str, sql_type: str, layout: Layout) -> StoredColumn:
     """A time of another type, which only a column without values may have: an error at the first value, which may be late in a stream."""
     problem = literal(_no_times(column, sql_type, layout))
     return StoredColumn(
-        "TIMESTAMP", f"CASE WHEN {quoted(column)} IS NOT NULL THEN error({problem}) ELSE NULL::TIMESTAMP END"
+        "TIMESTAMP", f"CASE WHEN {quote(column)} IS NOT NULL THEN error({problem}) ELSE NULL::TIMESTAMP END"
     )
 
 
@@ -214,16 +212,16 @@ def _settle_types(
     them exactly, and whole floats below 2**53, as numbers beside a null are, into stored whole numbers; a larger one may be
     a rounded id. Whole numbers and decimals go into a stored decimal that holds each of them exactly. Dates go into stored times.
     """
-    rows = connection.table(quoted(name))
+    rows = connection.table(quote(name))
     types = dict(zip(rows.columns, map(str, rows.types), strict=True))
     stored = {column: kind for column, kind in layout.stored.items() if types.get(column, kind) != kind}
     without_type = [column for column, kind in result_types if str(kind) in PLACEHOLDER_TYPES]
     empty = [column for column in dict.fromkeys([*without_type, *stored]) if column not in layout.times]
     conditions = {column: sql for column, kind in stored.items() if (sql := holds_all(column, types[column], kind))}
-    expressions = [*(f"count({quoted(column)}) = 0" for column in empty), *conditions.values()]
+    expressions = [*(f"count({quote(column)}) = 0" for column in empty), *conditions.values()]
     if not expressions:
         return
-    answers = connection.execute(f"SELECT {', '.join(expressions)} FROM {quoted(name)}").fetchall()[0]
+    answers = connection.execute(f"SELECT {', '.join(expressions)} FROM {quote(name)}").fetchall()[0]
     wanted = {column: stored[column] for column, fits in zip(conditions, answers[len(empty) :], strict=True) if fits}
     for column, none in zip(empty, answers, strict=False):
         if none:
@@ -233,7 +231,7 @@ def _settle_types(
     for column, wanted_type in wanted.items():
         if wanted_type != types[column]:
             # After the copy: whether a type holds every value is known only from all of them.
-            connection.execute(f"ALTER TABLE {quoted(name)} ALTER COLUMN {quoted(column)} TYPE {wanted_type}")
+            connection.execute(f"ALTER TABLE {quote(name)} ALTER COLUMN {quote(column)} TYPE {wanted_type}")
 
 
 def _no_rows(connection: duckdb.DuckDBPyConnection, layout: Layout) -> duckdb.DuckDBPyRelation:
@@ -253,7 +251,7 @@ def _no_rows(connection: duckdb.DuckDBPyConnection, layout: Layout) -> duckdb.Du
             f"{layout.what} gave a frame without columns, and nothing is stored of it yet: give an empty frame with its columns, or "
             "declare them, schema="
         )
-    selected = ", ".join(f"NULL::{kind} AS {quoted(column)}" for column, kind in types.items())
+    selected = ", ".join(f"NULL::{kind} AS {quote(column)}" for column, kind in types.items())
     return connection.sql(f"SELECT {selected} WHERE false")
 
 
@@ -308,13 +306,13 @@ def _refuse_partitions(layout: Layout, partitions: Sequence[Partition]) -> None:
         )
 
 
-def _partitioned(rows: str, layout: Layout, partitions: Sequence[Partition]) -> str:
+def _add_partitions(rows: str, layout: Layout, partitions: Sequence[Partition]) -> str:
     """Rows with ``_partition``: null for a row that is in none of the partitions. Partitions do not overlap."""
     if partitions[0].start is None:
         return f"SELECT *, {literal(partitions[0].key)} AS {PARTITION} FROM ({rows})"
     assert layout.partition_by is not None
     ordered = sorted(partitions, key=lambda partition: partition.start)  # type: ignore[arg-type, return-value]
-    return f"SELECT *, {_partition_of(quoted(layout.partition_by), ordered)} AS {PARTITION} FROM ({rows})"
+    return f"SELECT *, {_partition_of(quote(layout.partition_by), ordered)} AS {PARTITION} FROM ({rows})"
 
 
 def _partition_of(instant: str, partitions: Sequence[Partition]) -> str:
@@ -334,7 +332,7 @@ def _partition_of(instant: str, partitions: Sequence[Partition]) -> str:
 
 
 def _row_rules(layout: Layout) -> list[RowRule]:
-    nulls = " OR ".join(f"{quoted(column)} IS NULL" for column in dict.fromkeys(layout.not_null)) or "false"
+    nulls = " OR ".join(f"{quote(column)} IS NULL" for column in dict.fromkeys(layout.not_null)) or "false"
     rules = {
         NOT_NULL: RowRule(
             NOT_NULL, f"rows of {layout.what} have a null in {one_of(dict.fromkeys(layout.not_null))}", fails=nulls
@@ -364,8 +362,8 @@ def coerced_relation(
     # The join by row numbers leaves unchanged columns in DuckDB: pandas rounds some and makes objects of others.
     frame = coerced.frame.assign(**{_ROW: coerced.frame.index})
     made = relation_of(connection, frame, what=what)
-    source, position = numbered(quoted(table), connection.table(quoted(table)).columns)
-    selected = ", ".join(f"{'made' if name in changed else 'stored'}.{quoted(name)}" for name in coerced.columns)
+    source, position = number_rows(quote(table), connection.table(quote(table)).columns)
+    selected = ", ".join(f"{'made' if name in changed else 'stored'}.{quote(name)}" for name in coerced.columns)
     return connection.sql(
         f"SELECT {selected} FROM {relation_name(made)} made JOIN {source} stored ON stored.{position} = made.{_ROW} "
         f"ORDER BY made.{_ROW}"

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from fti_assets.core.names import PARTITION
-from fti_assets.core.sql import quoted, timestamp
+from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.types import type_of_sql
 from fti_assets.stores.duckdb.relations import relation_name
 
@@ -79,7 +79,7 @@ def column_statistics(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDB
         statistics.append(ColumnStatistics(name, shown, null_rate, least, greatest, mean, std, distinct))
     few = [one.column for one in statistics if one.distinct is not None and one.distinct <= _FEW]
     if few and not exact:  # where HyperLogLog says 2 for 3 values, and counting costs little
-        counts = ", ".join(f"count(DISTINCT {quoted(column)})" for column in few)
+        counts = ", ".join(f"count(DISTINCT {quote(column)})" for column in few)
         counted = dict(zip(few, connection.execute(f"SELECT {counts} FROM {source}").fetchall()[0], strict=True))
         statistics = [replace(one, distinct=counted.get(one.column, one.distinct)) for one in statistics]
     return statistics
@@ -102,10 +102,10 @@ def partition_statistics(
         event_time: the column that says when a row was true.
         now: naive UTC; later events are still to come.
     """
-    counts = "".join(f", count({quoted(column)})" for column in columns)
+    counts = "".join(f", count({quote(column)})" for column in columns)
     ends = "NULL, NULL"
     if event_time is not None:
-        event, moment = quoted(event_time), timestamp(now)
+        event, moment = quote(event_time), timestamp(now)
         ends = f"max({event}) FILTER ({event} <= {moment}), max({event}) FILTER ({event} > {moment})"
     records = connection.execute(
         f"SELECT {PARTITION}, {ends}, count(*){counts} FROM {relation_name(rows)} GROUP BY {PARTITION}"
@@ -144,7 +144,7 @@ def _aggregates(columns: Sequence[tuple[str, str]], *, finite: bool, std: bool, 
     distinct_of = "coalesce(list_unique(list({0})), 0)" if exact else "approx_count_distinct({0})"
     parts = []
     for name, sql_type in columns:
-        column, kind = quoted(name), type_of_sql(sql_type)
+        column, kind = quote(name), type_of_sql(sql_type)
         only = f" FILTER (isfinite({column}))" if finite and sql_type in ("DOUBLE", "FLOAT") else ""
         number = {"boolean": f"{column}::INTEGER", "number": column, "integer": column}.get(kind or "")
         deviation = f"stddev_samp({number}){only}" if std and number is not None else "NULL"

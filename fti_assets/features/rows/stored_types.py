@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import literal, quote
 from fti_assets.core.types import EXACT, SIDES, WHOLE, ColumnType
 from fti_assets.features.rows.to_lake import to_lake
 
@@ -67,7 +67,7 @@ def storage_of(
         kind: the DuckDB type that it came with.
         declared: its declared type, or None.
     """
-    sql_type, name = str(kind), quoted(column)
+    sql_type, name = str(kind), quote(column)
     kept = lake_type(kind)
     target = _declared_type(sql_type, declared) or kept
     if kind.id == "interval":
@@ -123,8 +123,8 @@ def lake_type(sql_type: Any, *, beyond: str = "BIGINT") -> str:
     if sql_type.id in ("list", "array"):
         return f"{lake_type(sql_type.children[0][1], beyond=beyond)}[]"
     if sql_type.id == "struct":
-        fields = ", ".join(f"{quoted(name)} {lake_type(kind, beyond=beyond)}" for name, kind in sql_type.children)
-        return str(sql_type) if not _changed(sql_type) else f"STRUCT({fields})"
+        fields = ", ".join(f"{quote(name)} {lake_type(kind, beyond=beyond)}" for name, kind in sql_type.children)
+        return str(sql_type) if not _changes_values(sql_type) else f"STRUCT({fields})"
     if sql_type.id == "map":
         (_, key), (_, value) = sql_type.children
         return f"MAP({lake_type(key, beyond=beyond)}, {lake_type(value, beyond=beyond)})"
@@ -148,7 +148,7 @@ def wider_decimal(sql_type: str, stored: str | None) -> bool:
 
 def holds_all(column: str, kind: str, stored: str) -> str | None:
     """The SQL of whether a stored type holds every value of a column, None where types are of different sorts."""
-    value = quoted(column)
+    value = quote(column)
     fits = f"TRY_CAST({value} AS {stored}) IS NOT NULL"
     if kind in WHOLE and stored == "DOUBLE":
         condition = f"{value} BETWEEN {-EXACT} AND {EXACT}"
@@ -179,7 +179,7 @@ def _declared_type(sql_type: str, declared: ColumnType | None) -> str | None:
     return SIDES[declared].sql if sql_type in SIDES[declared].subtypes else None
 
 
-def _changed(sql_type: Any) -> bool:
+def _changes_values(sql_type: Any) -> bool:
     return any(_cast_message(kind, logged=False) for kind in _inner(sql_type))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import literal, quote
 from fti_assets.core.types import EXACT, SIDES, WHOLE, WIDE, ColumnType, type_held_by
 from fti_assets.stores.duckdb.iso_text import try_instant_sql
 
@@ -57,7 +57,7 @@ def to_lake(connection: duckdb.DuckDBPyConnection, column: str, sql_type: str, w
     >>> [expected for _, expected in to_lake(duckdb.connect(), "x", "DOUBLE", "BIGINT").misfits[::2]]
     ['a whole number', 'a whole number of 64 bits']
     """
-    value = quoted(column)
+    value = quote(column)
     if sql_type in FLOATS:
         value = f"CASE WHEN isnan({value}) THEN NULL ELSE {value} END"
     if sql_type == wanted:
@@ -69,7 +69,7 @@ def to_lake(connection: duckdb.DuckDBPyConnection, column: str, sql_type: str, w
         return LakeColumn(sql_type, value, instant, ((f"{value} IS NOT NULL AND {instant} IS NULL", "ISO text"),))
     cast = f"TRY_CAST({value} AS {wanted})"
     misfits = [(f"{value} IS NOT NULL AND {cast} IS NULL", SIDES[_KINDS[wanted]].request_form)]
-    if changed := _changed(value, sql_type, wanted):
+    if changed := _lossy_values(value, sql_type, wanted):
         cast = f"CASE WHEN {' OR '.join(condition for condition, _ in changed)} THEN NULL ELSE {cast} END"
         misfits = [*changed, *misfits]
     return LakeColumn(sql_type, value, cast, tuple(misfits))
@@ -92,7 +92,7 @@ def _holds_all(sql_type: str, wanted: str) -> bool:
     return wanted == "VARCHAR" or (wanted == "BIGINT" and sql_type in WHOLE)
 
 
-def _changed(value: str, sql_type: str, wanted: str) -> list[tuple[str, str]]:
+def _lossy_values(value: str, sql_type: str, wanted: str) -> list[tuple[str, str]]:
     """The SQL of which values a cast changes without an error, or may have been changed before it, with what the type takes."""
     if wanted == "BIGINT" and sql_type in FLOATS:
         large = f"abs({value}) >= {EXACT} AND TRY_CAST({value} AS {wanted}) IS NOT NULL"

@@ -6,7 +6,7 @@ import inspect
 import re
 from typing import Any
 
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.errors import DataError, class_name, excerpt
 
 ACCEPTED = "a pandas, polars or narwhals frame, a pyarrow Table, a DuckDB relation or an fti.Table"
@@ -49,7 +49,7 @@ def has_bits(kind: Any) -> bool:
 
 def bits_problem(column: str, kind: str, what: str) -> str:
     """What to say of bits in a relation of another connection, which would come as DuckDB's own bytes."""
-    cast = f"{quoted(column)}::{re.sub(r'BIT(?![A-Za-z])', 'VARCHAR', kind)}"
+    cast = f"{quote(column)}::{re.sub(r'BIT(?![A-Za-z])', 'VARCHAR', kind)}"
     return f"{what} gave a type that cannot be stored: column {column!r} is {kind[:80]}. Cast it to text before, as in {excerpt(cast)}"
 
 

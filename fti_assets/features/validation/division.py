@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import literal, quote
 from fti_assets.core.types import WIDE, type_of_sql
 from fti_assets.features.validation.checks import SqlCheck, SqlColumn, in_sql, is_of_single_values
 from fti_assets.features.validation.pandera_run import TOGETHER, TYPE
@@ -64,18 +64,18 @@ _NEVER: dict[str, object] = {"name": object()}
 """A class of the user's own may do anything."""
 
 
-def divided(schema: pa.DataFrameSchema, types: Mapping[str, str]) -> Division:
+def divide(schema: pa.DataFrameSchema, types: Mapping[str, str]) -> Division:
     """Say who judges each rule of a schema that can be divided, of columns of these DuckDB types."""
     division = Division()
     # A decimal is judged as the double nearest to it, as which models and checks of the user's own see it.
     decimals = {name for name, kind in types.items() if kind.startswith("DECIMAL") and type_of_sql(kind) == "number"}
-    values = {name: f"CAST({quoted(name)} AS DOUBLE)" if name in decimals else quoted(name) for name in types}
+    values = {name: f"CAST({quote(name)} AS DOUBLE)" if name in decimals else quote(name) for name in types}
     for name, column in schema.columns.items():
         if name not in types:
             continue
         judged = _divide_type(division, name, values[name], types[name], column.dtype)
         if not column.nullable:
-            division.checks[name, "not_nullable"] = SqlCheck(f"{quoted(name)} IS NULL")
+            division.checks[name, "not_nullable"] = SqlCheck(f"{quote(name)} IS NULL")
         if column.unique:
             division.unique[name, "field_uniqueness"] = (values[name],)
         for number, check in enumerate(column.checks):

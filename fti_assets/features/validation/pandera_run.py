@@ -144,7 +144,7 @@ def failed_rules(schema: pa.DataFrameSchema, failures: Iterable[Mapping[str, Any
             record["check"] if number is None or pd.isna(number) else int(number),
         )
         results.setdefault(key if key in rules else COLUMNS_KEY, []).append(record)
-    return {key: _broken(records, of_columns=key == COLUMNS_KEY) for key, records in results.items()}
+    return {key: _failure(records, of_columns=key == COLUMNS_KEY) for key, records in results.items()}
 
 
 def first_positions(broken: Iterable[RuleFailure]) -> tuple[int, ...]:
@@ -177,7 +177,7 @@ def _verdict(rule: Rule, broken: RuleFailure, rows: int, frame: pd.DataFrame) ->
     return Verdict(rule, broken.failures, tuple(sample.to_dict("records")), problem)
 
 
-def _broken(records: list[Mapping[str, Any]], *, of_columns: bool) -> RuleFailure:
+def _failure(records: list[Mapping[str, Any]], *, of_columns: bool) -> RuleFailure:
     at = [record["index"] for record in records if record["index"] is not None and not pd.isna(record["index"])]
     positions = sorted({int(position) for position in at})
     failures = len(positions) or len(records)  # of a check on the frame, Pandera tells each column of a row

@@ -79,7 +79,7 @@ def column_type(dtype: Any) -> ColumnType | None:
     return next((kind for is_kind, kind in kinds if is_kind(dtype)), None)
 
 
-def described(schema: pa.DataFrameSchema | None) -> tuple[object, ...]:
+def schema_demands(schema: pa.DataFrameSchema | None) -> tuple[object, ...]:
     """All that a schema demands, the same in every process; ``repr`` leaves out the checks of its columns."""
     if schema is None:
         return ()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import duckdb
 import pandas as pd
 
-from fti_assets.core.sql import numbered, quoted
+from fti_assets.core.sql import number_rows, quote
 from fti_assets.features.validation.pandera_run import REJECTED_ROWS, SAMPLE_ROWS, RuleFailure
 
 _VECTORS_A_BATCH = 64
@@ -36,19 +36,19 @@ class TableRows:
     @classmethod
     def of(cls, connection: duckdb.DuckDBPyConnection, name: str, columns: Sequence[str] | None) -> TableRows:
         """The rows of a table by its name."""
-        stored = connection.table(quoted(name))
+        stored = connection.table(quote(name))
         types = {column: str(kind) for column, kind in zip(stored.columns, stored.types, strict=True)}
         column_types = {column: kind for column, kind in types.items() if columns is None or column in columns}
-        return cls(connection, quoted(name), column_types, *numbered(quoted(name), stored.columns))
+        return cls(connection, quote(name), column_types, *number_rows(quote(name), stored.columns))
 
     def whole(self, columns: Sequence[str]) -> duckdb.DuckDBPyConnection:
         """A query of columns whole, in the table's order."""
-        listed = ", ".join(map(quoted, columns))
+        listed = ", ".join(map(quote, columns))
         return self.connection.execute(f"SELECT {listed} FROM {self.numbered} ORDER BY {self.position}")
 
     def batches(self, columns: Sequence[str]) -> Iterator[tuple[int, pd.DataFrame]]:
         """Batches with the position of their first row; one without rows of an empty table, where a check may raise as well."""
-        answer = self.connection.execute(f"SELECT {', '.join(map(quoted, columns))} FROM {self.table}")
+        answer = self.connection.execute(f"SELECT {', '.join(map(quote, columns))} FROM {self.table}")
         start, frame = 0, answer.fetch_df_chunk(_VECTORS_A_BATCH)
         while len(frame) or not start:
             yield start, frame
@@ -59,7 +59,7 @@ class TableRows:
         listed = ", ".join(map(str, positions)) or "NULL"
         within = f"BETWEEN {min(positions, default=0)} AND {max(positions, default=0)}"
         result = self.connection.execute(
-            f"SELECT {', '.join(map(quoted, self.types))}, {self.position} AS __fti_row FROM {self.numbered} "
+            f"SELECT {', '.join(map(quote, self.types))}, {self.position} AS __fti_row FROM {self.numbered} "
             f"WHERE {self.position} {within} AND {self.position} IN ({listed}) ORDER BY {self.position}"
         ).df()
         return result.set_index("__fti_row")

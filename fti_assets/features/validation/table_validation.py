@@ -11,10 +11,10 @@ import pandas as pd
 import pandera.pandas as pa
 
 from fti_assets.core.rules import Rule, Verdict
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.core.types import compared_type
 from fti_assets.features.validation.coercion import Coerced, exact_columns, with_declared_types
-from fti_assets.features.validation.division import Division, can_be_divided, divided
+from fti_assets.features.validation.division import Division, can_be_divided, divide
 from fti_assets.features.validation.pandera_run import (
     NONE_BROKEN,
     SAMPLE_ROWS,
@@ -88,8 +88,8 @@ def validate_table(
     rows = TableRows.of(connection, table, columns)
     if schema is not None and not can_be_divided(schema):
         return _by_pandera(rows, schema, rules, None)
-    division = Division() if schema is None else divided(schema, rows.types)
-    counts = _counted(rows, division, rules)
+    division = Division() if schema is None else divide(schema, rows.types)
+    counts = _count(rows, division, rules)
     if schema is None:
         return TableValidation(_added_verdicts(rows, rules, counts), rows=counts["rows"])
     wrong = {*division.wrong, *(name for name in division.misfits if counts["misfits", name])}
@@ -97,23 +97,23 @@ def validate_table(
     coerced = {name for name in wrong | odd if schema.coerce or schema.columns[name].coerce}
     if coerced:
         return _by_pandera(rows, schema, rules, coerced)
-    return _judged(rows, schema, rules, division, counts)
+    return _judge(rows, schema, rules, division, counts)
 
 
-def _counted(rows: TableRows, division: Division, rules: Sequence[RowRule]) -> dict[Any, Any]:
+def _count(rows: TableRows, division: Division, rules: Sequence[RowRule]) -> dict[Any, Any]:
     """What one query says; checks that SQL is unsure of, and columns without duplicates, are taken out of the division."""
     queries: dict[Any, str] = {"rows": "count(*)"}
     queries |= {key: check.count for key, check in division.checks.items()}
     queries |= {("unsure", key): f"count_if({check.unsure})" for key, check in division.checks.items() if check.unsure}
     queries |= {("misfits", name): f"count_if({misfit})" for name, misfit in division.misfits.items()}
     whole_numbers = [name for name, kind in rows.types.items() if compared_type(kind) in ("integer", "boolean")]
-    queries |= {("nulls", name): f"count(*) - count({quoted(name)})" for name in whole_numbers if division.by_row}
+    queries |= {("nulls", name): f"count(*) - count({quote(name)})" for name in whole_numbers if division.by_row}
     queries |= {rule: f"count_if({rule.fails})" for rule in rules if rule.fails}
     # How many values of a column are there again: one aggregate, where telling which needs a query of its own.
     once: dict[Any, str] = {
         key: f"count({one[0]}) - count(DISTINCT {one[0]})" for key, one in division.unique.items() if len(one) == 1
     }
-    once |= {rule: f"count(*) - count(DISTINCT {quoted(*rule.unique)})" for rule in rules if len(rule.unique) == 1}
+    once |= {rule: f"count(*) - count(DISTINCT {quote(*rule.unique)})" for rule in rules if len(rule.unique) == 1}
     queries |= once
     answer = rows.connection.execute(f"SELECT {', '.join(queries.values())} FROM {rows.table}").fetchall()[0]
     counts = {what: int(count or 0) for what, count in zip(queries, answer, strict=True)}
@@ -136,11 +136,11 @@ def _by_pandera(
     failing = frame.iloc[list(validation.failing_rows)] if len(validation.failing_rows) else None
     verdicts = validation.verdicts
     if validation.coerced is None:
-        verdicts = [*verdicts, *_added_verdicts(rows, rules, _counted(rows, Division(), rules))]
+        verdicts = [*verdicts, *_added_verdicts(rows, rules, _count(rows, Division(), rules))]
     return TableValidation(verdicts, failing, validation.coerced, len(frame), tuple(rows.types))
 
 
-def _judged(
+def _judge(
     rows: TableRows, schema: pa.DataFrameSchema, rules: Sequence[RowRule], division: Division, counts: Mapping[Any, int]
 ) -> TableValidation:
     broken = {**_broken_in_sql(rows, division, counts), **_broken_in_pandera(rows, schema, division, counts)}
@@ -219,7 +219,7 @@ def _added_verdicts(rows: TableRows, rules: Sequence[RowRule], counts: Mapping[A
     for rule in rules:
         broken = None
         if counts.get(rule, 1) and rule.unique:
-            broken = rows.duplicates([quoted(name) for name in rule.unique])
+            broken = rows.duplicates([quote(name) for name in rule.unique])
         elif counts.get(rule):
             broken = RuleFailure(counts[rule], rows.first([rule.fails], [counts[rule]])[0])
         if broken is None:

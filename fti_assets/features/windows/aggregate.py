@@ -18,7 +18,7 @@ from fti_assets.features.rows.table import Grid, Table
 from fti_assets.features.windows.aggregates import Aggregate
 from fti_assets.features.windows.arrivals import windows_of_arrivals
 from fti_assets.features.windows.axis import Axis, RowsBy, Windows
-from fti_assets.features.windows.sweep import spans_table, swept
+from fti_assets.features.windows.sweep import spans_table, sweep
 
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "min": timedelta(minutes=1), "s": timedelta(seconds=1)}
 
@@ -79,7 +79,7 @@ def window_aggregate(
     >>> late.relation.order("hour").project("hour::VARCHAR, late_rate_2h").fetchall()
     [('2013-01-01 05:00:00', 1.0), ('2013-01-01 06:00:00', 1.0)]
     """
-    grid, lengths = _checked(rows, keys, windows, aggregates, every)
+    grid, lengths = _check(rows, keys, windows, aggregates, every)
     if rows_by not in ("visible_at", "event_time"):
         raise DeclarationError(f"rows_by {rows_by!r} is not known: write 'visible_at' or 'event_time'")
     if every is not None and not duration(every, what="every"):
@@ -91,12 +91,12 @@ def window_aggregate(
         relation = windows_of_arrivals(declared, own)
     else:
         targets = None if every is not None else declared.own_instants(own)
-        relation = swept(declared, own, targets, spans_table())
+        relation = sweep(declared, own, targets, spans_table())
     arrives = rows.arrives if every is None else None
     return Table(relation, rows.connection, rows.name, (*own, *keys), grid.instant, arrives=arrives, grid=grid)
 
 
-def _checked(
+def _check(
     rows: Table,
     keys: Sequence[str],
     windows: Sequence[str | timedelta],

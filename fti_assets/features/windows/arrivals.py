@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from fti_assets.core.sql import quoted, temporary_name, timestamp
+from fti_assets.core.sql import quote, temporary_name, timestamp
 from fti_assets.errors import DeclarationError
 from fti_assets.features.rows.table import Grid, Table, partitioned_by_arrival
 from fti_assets.features.windows.axis import AT, Axis, Windows
-from fti_assets.features.windows.sweep import spans_table, swept
+from fti_assets.features.windows.sweep import spans_table, sweep
 from fti_assets.stores.duckdb.nul_texts import equal_columns
 from fti_assets.stores.duckdb.relations import relation_name
 
@@ -52,34 +52,34 @@ def windows_of_arrivals(windows: Windows, own: Sequence[str]) -> duckdb.DuckDBPy
     whole = over_new(rows, "true")
     if whole is None:
         nothing = windows.over(replace(rows, relation=rows.relation.filter("false"), beyond=None), windows.axis)
-        return swept(nothing, kept, nothing.own_instants(kept), spans_table())
+        return sweep(nothing, kept, nothing.own_instants(kept), spans_table())
     recent = " OR ".join(f"({one})" for one in whole[0].recent())
-    near = _copied(windows, rows.relation.filter(recent), own)
-    beyond = None if rows.beyond is None else _copied(windows, rows.beyond.filter(recent), own)
-    results, spans = quoted("temp", temporary_name("windows")), spans_table()
-    columns, add = ", ".join(map(quoted, [*kept, *windows.keys])), f"CREATE TEMP TABLE {results} AS"
+    near = _copy(windows, rows.relation.filter(recent), own)
+    beyond = None if rows.beyond is None else _copy(windows, rows.beyond.filter(recent), own)
+    results, spans = quote("temp", temporary_name("windows")), spans_table()
+    columns, add = ", ".join(map(quote, [*kept, *windows.keys])), f"CREATE TEMP TABLE {results} AS"
     for start, end in pairwise([grid.start, *grid.starts, grid.end]):
-        within = f"{quoted(arrives)} >= {timestamp(start)} AND {quoted(arrives)} < {timestamp(end)}"
+        within = f"{quote(arrives)} >= {timestamp(start)} AND {quote(arrives)} < {timestamp(end)}"
         part = over_new(replace(rows, beyond=beyond), within)
         if part is None:
             continue
-        visible = near.filter(f"{quoted(arrives)} < {timestamp(end)} AND {event} <= {timestamp(part[1])}")
+        visible = near.filter(f"{quote(arrives)} < {timestamp(end)} AND {event} <= {timestamp(part[1])}")
         of_part = replace(part[0], rows=replace(part[0].rows, relation=visible))
         targets = f"SELECT {columns}, epoch_us({event}) - {of_part.axis.first} AS {AT} FROM {new} WHERE {within}"
         # Stored at once: one plan of all partitions would hold what each of them needs until the end.
-        rows.connection.execute(f"{add} FROM {relation_name(swept(of_part, kept, targets, spans))}")
+        rows.connection.execute(f"{add} FROM {relation_name(sweep(of_part, kept, targets, spans))}")
         add = f"INSERT INTO {results}"
     return rows.connection.sql(f"FROM {results}")
 
 
 def _first_versions(windows: Windows, keys: Sequence[str]) -> str:
     """The quoted name of a temporary table of the rows whose first version arrives in a run, and when."""
-    rows, grid, name = windows.rows, windows.grid, quoted("temp", temporary_name("arrivals"))
-    identity = list(dict.fromkeys([*map(quoted, keys), windows.event]))
+    rows, grid, name = windows.rows, windows.grid, quote("temp", temporary_name("arrivals"))
+    identity = list(dict.fromkeys([*map(quote, keys), windows.event]))
     names, complete = ", ".join(identity), " AND ".join(f"{one} IS NOT NULL" for one in identity)
-    first = f"min(old.{quoted(rows.arrives or '')})"
+    first = f"min(old.{quote(rows.arrives or '')})"
     rows.connection.execute(
-        f"CREATE TEMP TABLE {name} AS SELECT {names}, {first} AS {quoted(rows.arrives or '')} "
+        f"CREATE TEMP TABLE {name} AS SELECT {names}, {first} AS {quote(rows.arrives or '')} "
         f"FROM {relation_name(rows.relation)} old WHERE {complete} GROUP BY {names} "
         f"HAVING {first} >= {timestamp(grid.start)} AND {first} < {timestamp(grid.end)}"
     )
@@ -90,11 +90,11 @@ def _first_versions(windows: Windows, keys: Sequence[str]) -> str:
     return name
 
 
-def _copied(windows: Windows, some: duckdb.DuckDBPyRelation, own: Sequence[str]) -> duckdb.DuckDBPyRelation:
+def _copy(windows: Windows, some: duckdb.DuckDBPyRelation, own: Sequence[str]) -> duckdb.DuckDBPyRelation:
     """What windows read of some rows in a temporary table, of which DuckDB reads the blocks within bounds of the event time."""
-    rows, name = windows.rows, quoted("temp", temporary_name("arrived"))
+    rows, name = windows.rows, quote("temp", temporary_name("arrived"))
     read = dict.fromkeys([*own, *windows.keys, rows.event_time, rows.available_at, rows.arrives, *windows.aggregated])
-    columns = ", ".join(quoted(column) for column in read if column is not None and column in some.columns)
+    columns = ", ".join(quote(column) for column in read if column is not None and column in some.columns)
     rows.connection.execute(
         # Sorted by time, so that a part of the run skips the blocks that are not of its days.
         f"CREATE TEMP TABLE {name} AS SELECT {columns} FROM {relation_name(some)} ORDER BY {windows.event}"

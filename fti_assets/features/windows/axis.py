@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from fti_assets.core.sql import quoted, timestamp
+from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.times import from_microseconds, microseconds, naive_utc
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.rows.table import Grid, Table
@@ -86,12 +86,12 @@ class Windows:
     @property
     def names(self) -> str:
         """The keys, quoted for SQL."""
-        return ", ".join(map(quoted, self.keys))
+        return ", ".join(map(quote, self.keys))
 
     @property
     def event(self) -> str:
         """The SQL of a row's event time."""
-        return quoted(self.rows.event_time or "")
+        return quote(self.rows.event_time or "")
 
     @property
     def available(self) -> str:
@@ -120,7 +120,7 @@ class Windows:
 
     def complete(self, keys: Sequence[str] | None = None) -> str:
         """The SQL of the condition that a row has keys and times: others count nowhere."""
-        names = [*map(quoted, self.keys if keys is None else keys), self.event, self.available]
+        names = [*map(quote, self.keys if keys is None else keys), self.event, self.available]
         return " AND ".join(f"{name} IS NOT NULL" for name in names)
 
     def _since(self, delay: timedelta = timedelta(0)) -> str:
@@ -159,13 +159,13 @@ class Windows:
             entering = f"greatest({entering}, coalesce(__fti_begins, 0))"
             begins = f", epoch_us(__fti_begin) - {self.axis.first} AS __fti_begins"
             starts = f"SELECT unnest([{', '.join(map(timestamp, self.starts))}]) AS __fti_begin"
-            begin = f" ASOF LEFT JOIN ({starts}) ON {quoted(self.rows.arrives)} >= __fti_begin"
+            begin = f" ASOF LEFT JOIN ({starts}) ON {quote(self.rows.arrives)} >= __fti_begin"
         measured = VISIBLE if self.rows_by == "visible_at" else EVENT
         leaves = [
             f"{self.axis.reached(f'greatest({measured} + {length}, __fti_entering)')} AS __fti_leaves_{number}"
             for number, length in enumerate(self.lengths.values())
         ]
-        columns = "".join(f"{column}, " for column in [*map(quoted, self.keys), *values])
+        columns = "".join(f"{column}, " for column in [*map(quote, self.keys), *values])
         return f"""
             SELECT * EXCLUDE (__fti_entering), {self.axis.reached("__fti_entering")} AS __fti_enters, {", ".join(leaves)}
             FROM (SELECT *, {entering} AS __fti_entering
@@ -179,6 +179,6 @@ class Windows:
         names, first = [*kept, *self.keys], self.axis.first
         start, end = (timestamp(from_microseconds(us)) for us in (first, first + self.axis.number))
         return f"""
-            SELECT DISTINCT {", ".join(map(quoted, names))}, epoch_us({self.event}) - {first} AS {AT}
+            SELECT DISTINCT {", ".join(map(quote, names))}, epoch_us({self.event}) - {first} AS {AT}
             FROM {relation_name(self.rows.relation)}
             WHERE {self.complete(names)} AND {self.event} >= {start} AND {self.event} < {end}"""

@@ -73,9 +73,9 @@ def float_sum(value: str, spread: Spread, total: Total, prepare: Prepare, *, dow
     for number in bins:
         lower = f"abs({value}) >= {_power(_BIN_BITS * number)} AND " if number > _LOWEST_BIN else ""
         upper = f"abs({value}) < {_power(_BIN_BITS * (number + 1))}" if number < 31 else f"isfinite({value})"
-        whole = f"CASE WHEN {lower}{upper} THEN ({_scaled(value, -_unit(number))})::HUGEINT ELSE 0 END"
+        whole = f"CASE WHEN {lower}{upper} THEN ({_scale(value, -_unit(number))})::HUGEINT ELSE 0 END"
         totals.append(total(whole))
-    finite = _rounded(totals, _unit(bins[0]) - down, prepare) if bins else "0::DOUBLE"
+    finite = _round(totals, _unit(bins[0]) - down, prepare) if bins else "0::DOUBLE"
     if not spread.odd:
         return finite
     nan, above, below = (
@@ -87,7 +87,7 @@ def float_sum(value: str, spread: Spread, total: Total, prepare: Prepare, *, dow
     )
 
 
-def _rounded(totals: Sequence[str], unit: int, prepare: Prepare) -> str:
+def _round(totals: Sequence[str], unit: int, prepare: Prepare) -> str:
     """The SQL of the DOUBLE nearest to totals that are 2^unit, 2^(unit + 32), ... worth each.
 
     After the carries every total but the highest is a digit of 32 bits, never negative. Digits are appended to the highest
@@ -107,10 +107,10 @@ def _rounded(totals: Sequence[str], unit: int, prepare: Prepare) -> str:
         whole = prepare(f"CASE WHEN {room} THEN {whole} * {2**_BIN_BITS}::HUGEINT + {digit} ELSE {whole} END")
     nearest = nearest_double(whole, more)
     if len(totals) == 1:
-        return _scaled(nearest, unit)
+        return _scale(nearest, unit)
     nearest = prepare(nearest)
     cases = " ".join(
-        f"WHEN {number} THEN {_scaled(nearest, unit + _BIN_BITS * number)}" for number in range(len(totals))
+        f"WHEN {number} THEN {_scale(nearest, unit + _BIN_BITS * number)}" for number in range(len(totals))
     )
     return f"(CASE {left} {cases} END)"
 
@@ -226,7 +226,7 @@ def _unit(number: int) -> int:
     return _BIN_BITS * number - 52
 
 
-def _scaled(value: str, by: int) -> str:
+def _scale(value: str, by: int) -> str:
     """A value times a power of two, which may itself be no float."""
     half = by // 2
     return f"{value} * {_power(by)}" if abs(by) <= 1022 else f"{value} * {_power(half)} * {_power(by - half)}"

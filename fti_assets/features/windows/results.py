@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.core.times import duration, microseconds
 from fti_assets.core.types import SIDES, WHOLE, WIDE
 from fti_assets.errors import DeclarationError
@@ -142,7 +142,7 @@ class Results:
         self._check_type(
             column, _SMALL | _LARGE | _FLOATS, "only booleans and numbers can be summed; count its rows, or"
         )
-        values = self.needed.total(f"CASE WHEN {quoted(column)} IS NULL THEN 0 ELSE 1 END", window)
+        values = self.needed.total(f"CASE WHEN {quote(column)} IS NULL THEN 0 ELSE 1 END", window)
         if isinstance(aggregate, Std):
             return f"CASE WHEN {values} > 1 THEN {self._deviation(column, values, window)} END"
         is_float = self._types[column] in _FLOATS
@@ -160,7 +160,7 @@ class Results:
         return f"CASE WHEN {values} > 0 THEN {total} END"
 
     def _sum(self, column: str, window: int) -> str:
-        name, kind, total = quoted(column), self._types[column], partial(self.needed.total, window=window)
+        name, kind, total = quote(column), self._types[column], partial(self.needed.total, window=window)
         if kind in _FLOATS:
             value = f"{name}::DOUBLE"
             return float_sum(value, self.spreads[value], total, self.needed.prepare)
@@ -168,12 +168,12 @@ class Results:
 
     def _ratio(self, column: str, aggregate: Mean | Rate, values: str, window: int) -> str:
         """The mean or rate of a DOUBLE."""
-        value, total = f"{quoted(column)}::DOUBLE", partial(self.needed.total, window=window)
+        value, total = f"{quote(column)}::DOUBLE", partial(self.needed.total, window=window)
         times, over = (1, values) if isinstance(aggregate, Mean) else self._per(aggregate, window)
         return ratio(value, self.spreads[value], total, self.needed.prepare, times=times, over=over)
 
     def _deviation(self, column: str, values: str, window: int) -> str:
-        name, kind, total = quoted(column), self._types[column], partial(self.needed.total, window=window)
+        name, kind, total = quote(column), self._types[column], partial(self.needed.total, window=window)
         if kind not in _FLOATS:
             return whole_deviation(name, WHOLE_DIGITS.get(kind, 2), values, total, self.needed.prepare)
         value = f"{name}::DOUBLE"
@@ -189,9 +189,7 @@ class Results:
 
     def _comparable(self, column: str) -> str:
         self._check_type(column, _ORDERED, "only numbers, times, text and booleans can be compared;")
-        return (
-            f"({quoted(column)} + 0)" if self._types[column] in ("float", "double") else quoted(column)
-        )  # -0.0 is 0.0
+        return f"({quote(column)} + 0)" if self._types[column] in ("float", "double") else quote(column)  # -0.0 is 0.0
 
     def _check_type(self, column: str, possible: set[str], problem: str) -> None:
         kind = self._types[column]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from fti_assets.core.sql import quoted, temporary_name
+from fti_assets.core.sql import quote, temporary_name
 from fti_assets.core.times import from_microseconds, microseconds
 from fti_assets.errors import LookbackError
 from fti_assets.features.point_in_time.frontier import check_columns
@@ -31,10 +31,10 @@ _NEXT = "__fti_next"
 
 def spans_table() -> str:
     """A name for the temporary table that holds the spans where extremes are asked for."""
-    return quoted("temp", temporary_name("spans"))
+    return quote("temp", temporary_name("spans"))
 
 
-def swept(windows: Windows, kept: Sequence[str], targets: str | None, table: str) -> duckdb.DuckDBPyRelation:
+def sweep(windows: Windows, kept: Sequence[str], targets: str | None, table: str) -> duckdb.DuckDBPyRelation:
     """The aggregates: columns that are kept of the targets, the keys, the instant, and a column for each aggregate and window.
 
     Args:
@@ -77,9 +77,9 @@ def swept(windows: Windows, kept: Sequence[str], targets: str | None, table: str
         totals = "SELECT * FROM __fti_running"
     for step in needed.steps():
         totals = f"SELECT *, {step} FROM ({totals})"
-    columns = ", ".join(map(quoted, [*kept, *windows.keys]))
+    columns = ", ".join(map(quote, [*kept, *windows.keys]))
     at = f"unnest(range({AT}, {_NEXT})) AS {AT}" if targets is None else AT
-    answers = "".join(f", {sql} AS {quoted(name)}" for name, sql in early.items())
+    answers = "".join(f", {sql} AS {quote(name)}" for name, sql in early.items())
     ctes += [
         f"__fti_totals AS ({totals})",
         f"__fti_results AS (SELECT {columns}, {at}{answers} FROM __fti_totals{where})",
@@ -92,12 +92,12 @@ def swept(windows: Windows, kept: Sequence[str], targets: str | None, table: str
         ]
         result = f"({extremes_sql(names, needed, windows, lengths, spans=spans, targets=result)})"
     answers = ", ".join(
-        f"{late.get(name, quoted(name))} AS {quoted(name)}"
+        f"{late.get(name, quote(name))} AS {quote(name)}"
         for name in (f"{name}_{text}" for name in windows.aggregates for text in windows.lengths)
     )
     return rows.connection.sql(f"""
         WITH {", ".join(ctes)}
-        SELECT {columns}, {windows.axis.instant(AT)} AS {quoted(windows.grid.instant)}, {answers} FROM {result}""")
+        SELECT {columns}, {windows.axis.instant(AT)} AS {quote(windows.grid.instant)}, {answers} FROM {result}""")
 
 
 def _collapsed_sql(windows: Windows, source: str, tiles: Tiles | None, needed: RowTerms) -> str:
@@ -105,7 +105,7 @@ def _collapsed_sql(windows: Windows, source: str, tiles: Tiles | None, needed: R
     measures = [f"{sql} AS __fti_measure_{number}" for number, sql in enumerate(needed.measures)]
     values = [f"{sql} AS __fti_value_{number}" for number, sql in enumerate(needed.values)]
     states = [f"{sql} AS __fti_state_{number}" for number, (sql, _) in enumerate(needed.states)]
-    same = [*map(quoted, windows.keys), *(f"__fti_value_{number}" for number in range(len(values))), "__fti_enters"]
+    same = [*map(quote, windows.keys), *(f"__fti_value_{number}" for number in range(len(values))), "__fti_enters"]
     same += [f"__fti_leaves_{number}" for number in range(len(windows.lengths))]
     # Sums of whole numbers, which are the same in whatever order the threads add them.
     together = [f"sum(__fti_measure_{number}) AS __fti_measure_{number}" for number in range(len(measures))]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fti_assets.core.names import PARTITION, TILES, TableName, in_partitions
-from fti_assets.core.sql import quoted, temporary_name, timestamp
+from fti_assets.core.sql import quote, temporary_name, timestamp
 from fti_assets.core.times import Partition, from_microseconds, microseconds
 from fti_assets.errors import NotMaterializedError
 from fti_assets.features.rows.table import SourcePartitions
@@ -172,7 +172,7 @@ def _make_missing(
     sums = ", ".join(f"sum({sql})::DECIMAL(38, 0)" for sql in needed.measures)
     grouped = [
         PARTITION,
-        *map(quoted, windows.keys),
+        *map(quote, windows.keys),
         f"{visible_day} AS __fti_seen_day",
         f"{_day_sql(windows.event) if windows.rows_by == 'event_time' else visible_day} AS __fti_day",
         *(f"{sql} AS __fti_value_{place}" for place, sql in enumerate(needed.values)),
@@ -182,7 +182,7 @@ def _make_missing(
     places = ", ".join(map(str, range(1, len(grouped) + 1)))
     staged = temporary_name("tiles")
     lake.connection.execute(
-        f"CREATE TEMP TABLE {quoted(staged)} AS SELECT {columns} FROM {source} WHERE {windows.complete()} GROUP BY {places}"
+        f"CREATE TEMP TABLE {quote(staged)} AS SELECT {columns} FROM {source} WHERE {windows.complete()} GROUP BY {places}"
     )
     measures = [_digest(sql) for sql in needed.measures]
     spreads = {value: [one.least, one.greatest, one.odd] for value, one in results.spreads.items()}
@@ -195,7 +195,7 @@ def _make_missing(
             key: json.dumps({"version": versions[key], "measures": measures, "spreads": spreads}) for key in missing
         },
     )
-    lake.connection.execute(f"DROP TABLE {quoted(staged)}")
+    lake.connection.execute(f"DROP TABLE {quote(staged)}")
 
 
 def _rows_sql(windows: Windows, partitions: SourcePartitions, tiles: Sequence[str], days: _Days) -> str:

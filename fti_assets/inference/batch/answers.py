@@ -10,15 +10,15 @@ import duckdb
 
 from fti_assets.core import clock
 from fti_assets.core.manifest import ModelManifest
-from fti_assets.core.sql import literal, quoted, timestamp
+from fti_assets.core.sql import literal, quote, timestamp
 from fti_assets.core.times import Partition
-from fti_assets.errors import PredictionError, excerpt, listed
+from fti_assets.errors import PredictionError, excerpt, list_some
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.spine_rows import LATE, spine_as_of, with_spine_times
 from fti_assets.inference.batch.inputs import Inputs, inputs_of
 from fti_assets.inference.batch.passes import Pass, passes_of
 from fti_assets.inference.batch.predictions import PREDICTED_AT, Answer, BatchPredictions
-from fti_assets.inference.batch.scoring import Scorer, numbered_table, scored
+from fti_assets.inference.batch.scoring import Scorer, numbered_table, score
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.answering import Answering
@@ -60,10 +60,10 @@ def answers_of(
         for one in passes_of(in_times, what=predictions.table_name)
     ]
     # Each pass has one row for each spine row.
-    by = ", ".join(map(quoted, in_times[0].view.identity))
+    by = ", ".join(map(quote, in_times[0].view.identity))
     first, *others = [relation_name(part.rows) for part in parts]
     joined = " ".join([f"FROM {first}", *(f"LEFT JOIN {other} USING ({by})" for other in others)])
-    rows = lake.connection.sql(_selected(predictions, builds, joined))
+    rows = lake.connection.sql(_select(predictions, builds, joined))
     inputs = tuple(one for part in parts for one in part.inputs)
     return Answers(rows, max(part.delay_breaches for part in parts), inputs)
 
@@ -74,23 +74,23 @@ def _check_ranked(predictions: BatchPredictions, builds: Sequence[ModelManifest]
         if of is not None and of not in build.classes:
             raise PredictionError(
                 f"{predictions.table_name} ranks by {excerpt(of)}, but build {build.reference} of model {build.model!r} answers "
-                f"{listed(build.classes, 20)}: name one of them in fti.TopK(of=...)"
+                f"{list_some(build.classes, 20)}: name one of them in fti.TopK(of=...)"
             )
 
 
-def _selected(predictions: BatchPredictions, builds: Sequence[ModelManifest], joined: str) -> str:
+def _select(predictions: BatchPredictions, builds: Sequence[ModelManifest], joined: str) -> str:
     """The SQL of the table's columns, one row an answered row or a list, from ``joined`` with a column of scores for each model."""
     references, top = {build.model: build.reference for build in builds}, predictions.top
-    selected = list(map(quoted, predictions.identity))
+    selected = list(map(quote, predictions.identity))
     for answer in predictions.answers:
         score = _scores_of(answer)
-        value = quoted(score) if top is None else top.sql(score, predictions.items)
+        value = quote(score) if top is None else top.sql(score, predictions.items)
         selected += [
-            f"{value} AS {quoted(answer.value)}",
-            f"{literal(references[answer.model.name])} AS {quoted(answer.build)}",
+            f"{value} AS {quote(answer.value)}",
+            f"{literal(references[answer.model.name])} AS {quote(answer.build)}",
         ]
     selected.append(f"{timestamp(clock.now())} AS {PREDICTED_AT}")
-    grouped = "" if top is None else f" GROUP BY {', '.join(map(quoted, predictions.identity))}"
+    grouped = "" if top is None else f" GROUP BY {', '.join(map(quote, predictions.identity))}"
     return f"SELECT {', '.join(selected)} {joined}{grouped}"
 
 
@@ -113,7 +113,7 @@ def _of_pass(
     versions = lake.rows(view.spine_table, snapshot=snapshot).filter(_within(view.prediction_time, partitions))
     due = spine_as_of(lake.connection, versions, view)
     if old is not None:
-        same = " AND ".join(f"old.{quoted(name)} = spine.{quoted(name)}" for name in predictions.identity)
+        same = " AND ".join(f"old.{quote(name)} = spine.{quote(name)}" for name in predictions.identity)
         due = lake.connection.sql(
             f"SELECT spine.* FROM {relation_name(due)} spine WHERE NOT EXISTS (FROM {relation_name(old)} old WHERE {same})"
         )
@@ -127,7 +127,7 @@ def _of_pass(
         )
         for build in one.builds
     ]
-    answers = scored(lake.connection, table, scorers, kept=view.identity)
+    answers = score(lake.connection, table, scorers, kept=view.identity)
     [(late,)] = lake.connection.execute(f"SELECT count(*) FILTER ({LATE}) FROM {table}").fetchall()
     inputs = inputs_of(lake.connection.sql(f"FROM {table}"), view)
     lake.connection.execute(f"DROP TABLE {table}")  # features are wider than answers, and done with
@@ -142,6 +142,6 @@ def _within(time: str | None, partitions: Sequence[Partition]) -> str:
     for partition in partitions:
         is_next = bool(spans) and spans[-1][1] == partition.start
         spans.append((spans.pop()[0] if is_next else partition.start, partition.end))
-    column = quoted(time)
+    column = quote(time)
     within = [f"{column} >= {timestamp(start)} AND {column} < {timestamp(end)}" for start, end in spans]
     return f"({' OR '.join(within)})"

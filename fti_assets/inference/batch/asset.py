@@ -11,7 +11,7 @@ import dagster as dg
 from fti_assets.features.asset import dep_on, upstream_of
 from fti_assets.features.groups.columns import column_schema
 from fti_assets.features.stored_partitions import COMPLETE
-from fti_assets.features.validation.schema import described, rules_of
+from fti_assets.features.validation.schema import rules_of, schema_demands
 from fti_assets.inference.batch.predictions import BatchPredictions, PredictionConfig, columns_of, layout_of
 from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.conditions.defaults import on_answerable_rows
@@ -56,7 +56,7 @@ def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
         },
         kinds={"onnx", "parquet"},
         group_name="inference",
-        description=_described(predictions),
+        description=_description(predictions),
         automation_condition=on_answerable_rows(
             spine.key,
             upstream_of({group: Reach(back) for group, back in reaches.items()}),
@@ -68,13 +68,13 @@ def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
             predictions.name,
             predictions.version,
             named if predictions.by_model else named[0],
-            described(predictions.schema),
+            schema_demands(predictions.schema),
             *([] if predictions.top is None else [predictions.top]),
         ),
     )
 
 
-def _described(predictions: BatchPredictions) -> str:
+def _description(predictions: BatchPredictions) -> str:
     *first, last = [model.name for model in predictions.models]
     who, build = (f"{', '.join(first)} and {last} answer", "builds") if first else (f"{last} answers", "build")
     each = f"each row of {predictions.spine.table_name}"

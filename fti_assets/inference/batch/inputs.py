@@ -9,7 +9,7 @@ import duckdb
 
 from fti_assets.core.manifest import ViewRecord
 from fti_assets.core.rules import Verdict
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.core.types import EXACT
 from fti_assets.training.datasets.checks import dull_features, lost_joins
 from fti_assets.training.datasets.coverage import Coverage, coverage_of
@@ -51,7 +51,7 @@ def inputs_of(rows: duckdb.DuckDBPyRelation, view: ViewRecord) -> Inputs:
     """Count what the features of a build's view hold, in what ``assemble`` made of ``with_match_columns(view)``."""
     names = [feature.name for feature in view.features]
     whole = [feature.name for feature in view.features if feature.type == "integer"]
-    expressions = [*(f"count({quoted(name)})" for name in names), *(_rounded_sql(quoted(name)) for name in whole)]
+    expressions = [*(f"count({quote(name)})" for name in names), *(_rounded_sql(quote(name)) for name in whole)]
     total, *counts = rows.aggregate(", ".join(["count(*)", *expressions])).fetchall()[0]
     null = tuple(name for name, count in zip(names, counts, strict=False) if not count)
     rounded = {name: count for name, count in zip(whole, counts[len(names) :], strict=True) if count}

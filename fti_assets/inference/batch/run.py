@@ -12,9 +12,9 @@ from fti_assets.core import clock
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.names import PartitionRecord
 from fti_assets.core.rules import Verdict, worst
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.core.times import Partition
-from fti_assets.errors import NoChampionError, NotMaterializedError, StoreError, listed
+from fti_assets.errors import NoChampionError, NotMaterializedError, StoreError, list_some
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.groups.columns import stored_schema
 from fti_assets.features.online.load import joined_whole, load_online
@@ -69,7 +69,7 @@ def run_batch_predictions(
             f"FROM {relation_name(part)}" for part in [*([] if old is None else [old]), *(one.rows for one in answers)]
         )
         # Old answers of models that are declared no more are not carried on: that is another schema, which the lake refuses.
-        rows = f"SELECT {', '.join(map(quoted, predictions.columns))} FROM ({every})"
+        rows = f"SELECT {', '.join(map(quote, predictions.columns))} FROM ({every})"
         staged = stage(lake.connection, lake.connection.sql(rows), layout_of(predictions), partitions)
         late = old is not None and all(partition.key in before for partition in partitions)
         inputs = [one for part in answers for one in part.inputs]
@@ -90,7 +90,7 @@ def run_batch_predictions(
                 run_id=context.run.run_id,
             )
             metadata = {
-                "builds": _named(predictions, [builds for builds, _ in answering.values()]),
+                "builds": _builds_text(predictions, [builds for builds, _ in answering.values()]),
                 "delay_breaches": sum(one.delay_breaches for one in answers),
                 **coverage_metadata(coverage_over(inputs)),
                 **stored_schema(columns_of(predictions), commit.types),
@@ -103,7 +103,7 @@ def run_batch_predictions(
                 ),
             }
             if predictions.online:
-                metadata[ONLINE_KEYS] = _loaded(lake, stores, predictions)
+                metadata[ONLINE_KEYS] = _load_online(lake, stores, predictions)
             if predictions.sinks:
                 stored = [StoredPartition(lake, predictions.table, partition.key) for partition in partitions]
                 write_partitions(predictions.sinks, stored)
@@ -114,7 +114,7 @@ def run_batch_predictions(
         yield from publish_rows(context, lake, predictions.table, [part], verdicts, store=store_answers)
 
 
-def _loaded(lake: Lake, stores: Stores, predictions: BatchPredictions) -> int:
+def _load_online(lake: Lake, stores: Stores, predictions: BatchPredictions) -> int:
     """How many keys the online store then has.
 
     Raises:
@@ -130,7 +130,7 @@ def _loaded(lake: Lake, stores: Stores, predictions: BatchPredictions) -> int:
         ) from error
 
 
-def _named(predictions: BatchPredictions, answering: Iterable[Builds]) -> str:
+def _builds_text(predictions: BatchPredictions, answering: Iterable[Builds]) -> str:
     """The builds that answer; those of several models with the model's name before each."""
     names = [
         f"{build.model} {build.reference}" if predictions.by_model else build.reference
@@ -173,7 +173,7 @@ def _missing(lake: Lake, predictions: BatchPredictions, partitions: Sequence[Par
             absent = missing_partitions(lake, spine, partition.start, partition.end, snapshot=snapshot)
             if absent:
                 raise NotMaterializedError(
-                    f"{predictions.table_name} {partition.key} has no rows to answer: {listed(absent)} is not materialized; materialize "
+                    f"{predictions.table_name} {partition.key} has no rows to answer: {list_some(absent)} is not materialized; materialize "
                     "it first"
                 )
     missing = [
@@ -182,7 +182,7 @@ def _missing(lake: Lake, predictions: BatchPredictions, partitions: Sequence[Par
         for name in missing_partitions(lake, group, start - (group.ttl or timedelta(0)), end, snapshot=snapshot)
     ]
     problem = (
-        f"{predictions.table_name} answered without {listed(missing)}: materialize them, and run it with predict_again to replace "
+        f"{predictions.table_name} answered without {list_some(missing)}: materialize them, and run it with predict_again to replace "
         "the answers"
     )
     return Verdict(COMPLETE, len(missing), (), problem if missing else "")
@@ -196,6 +196,6 @@ def _refuse_concurrent_write(
     keys = [partition.key for partition in partitions]
     if changes := [key for key in keys if now.get(key) != before.get(key)]:
         raise StoreError(
-            f"{predictions.table_name} {listed(changes)} was written by another run meanwhile; nothing of this run was stored: run it "
+            f"{predictions.table_name} {list_some(changes)} was written by another run meanwhile; nothing of this run was stored: run it "
             "again, and it keeps those answers"
         )

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from fti_assets.core.manifest import Column, ModelManifest
-from fti_assets.core.sql import quoted, temporary_name
+from fti_assets.core.sql import quote, temporary_name
 from fti_assets.features.point_in_time.arrays import CHUNK_ROWS, fetch_columns
 from fti_assets.stores.models.answering import Answering
 
@@ -25,7 +25,7 @@ def numbered_table(connection: duckdb.DuckDBPyConnection, rows: str) -> str:
 
     A table, since a relation without an order may give its rows otherwise when it is read again.
     """
-    name = quoted(temporary_name("scored"))
+    name = quote(temporary_name("scored"))
     connection.execute(f"CREATE TEMP TABLE {name} AS SELECT row_number() OVER () AS {NUMBER}, * FROM {rows}")
     return name
 
@@ -42,7 +42,7 @@ class Scorer(NamedTuple):
         return self.answering.manifest
 
 
-def scored(connection: duckdb.DuckDBPyConnection, table: str, scorers: Sequence[Scorer], *, kept: Sequence[str]) -> str:
+def score(connection: duckdb.DuckDBPyConnection, table: str, scorers: Sequence[Scorer], *, kept: Sequence[str]) -> str:
     """Answer the rows of a numbered table into a temporary one, and give its quoted name.
 
     Args:
@@ -51,20 +51,20 @@ def scored(connection: duckdb.DuckDBPyConnection, table: str, scorers: Sequence[
         scorers: what answers; a feature that several take is read once.
         kept: columns of ``table`` that go with the answers.
     """
-    answers = quoted(temporary_name("answers"))
-    selected = ", ".join([*(f"rows.{quoted(column)}" for column in kept), f"chunk.* EXCLUDE ({NUMBER})"])
+    answers = quote(temporary_name("answers"))
+    selected = ", ".join([*(f"rows.{quote(column)}" for column in kept), f"chunk.* EXCLUDE ({NUMBER})"])
     [(total,)] = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
     for first in range(0, max(total, 1), CHUNK_ROWS):  # a table without rows gives answers their types
         # DuckDB skips the parts of a table whose numbers lie elsewhere, so each chunk costs what it holds.
         rows = f"(FROM {table} WHERE {NUMBER} > {first} AND {NUMBER} <= {first + CHUNK_ROWS})"
-        connection.register(_CHUNK, _answered(connection.sql(f"FROM {rows}"), scorers))
+        connection.register(_CHUNK, _answer(connection.sql(f"FROM {rows}"), scorers))
         into = f"CREATE TEMP TABLE {answers} AS" if first == 0 else f"INSERT INTO {answers}"
         connection.execute(f"{into} SELECT {selected} FROM {rows} rows JOIN {_CHUNK} chunk USING ({NUMBER})")
         connection.unregister(_CHUNK)
     return answers
 
 
-def _answered(rows: duckdb.DuckDBPyRelation, scorers: Sequence[Scorer]) -> pa.Table:
+def _answer(rows: duckdb.DuckDBPyRelation, scorers: Sequence[Scorer]) -> pa.Table:
     """The graphs' answers with the numbers of their rows."""
     features = dict.fromkeys(feature for scorer in scorers for feature in scorer.manifest.view.features)
     columns = fetch_columns(rows, [Column(NUMBER, "integer"), *features])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DeclarationError, excerpt, one_of
 
 SCORE = "score"
@@ -77,11 +77,11 @@ class TopK:
         The least ``k`` of a struct are the best: whether it has no answer, the answer's negative, the item. So a group is held as ``k``
         items at a time, whatever its size.
         """
-        score = quoted(answer) if self.of is None else f"{quoted(answer)}[{literal(self.of)}]"
+        score = quote(answer) if self.of is None else f"{quote(answer)}[{literal(self.of)}]"
         # 0 less the answer, not its negative: of that 0.0 and -0.0 would differ, and equal answers go by their items.
         fields = [f"{_UNRANKED} := isnan({score})", f"{_RANK} := 0.0::DOUBLE - {score}"]
-        fields += [f"__fti_{place} := {quoted(name)}" for place, name in enumerate(items)]
-        made = [f"{quoted(name)} := item.__fti_{place}" for place, name in enumerate(items)]
+        fields += [f"__fti_{place} := {quote(name)}" for place, name in enumerate(items)]
+        made = [f"{quote(name)} := item.__fti_{place}" for place, name in enumerate(items)]
         made.append(f"{SCORE} := 0.0::DOUBLE - item.{_RANK}")
         best = f"min(struct_pack({', '.join(fields)}), {self.k})"
         return f"list_transform({best}, lambda item: struct_pack({', '.join(made)}))"

@@ -15,7 +15,7 @@ from fti_assets.core.records import to_json
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.inference.export.kserve import Service, as_yaml
 from fti_assets.inference.export.triton import repository_files
-from fti_assets.stores.files import publish_folder, read_file, readable, replace_folder, written
+from fti_assets.stores.files import guard_writes, publish_folder, read_file, readable, replace_folder
 from fti_assets.stores.models.aliases import AliasChange, Aliases
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.loaded_build import load_build
@@ -92,7 +92,7 @@ def export(
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     record = {"model": model, "build": reference, "to": to, "files": hashes}
     files[RECORD] = (json.dumps(record, indent=2) + "\n").encode()
-    with written(folder):
+    with guard_writes(folder):
         (replace_folder if is_there else publish_folder)(folder, files)
     return manifest
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import literal, quote
 from fti_assets.inference.log.entries import entry_of
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.inference.serving.log.answer import LoggedAnswer
@@ -21,7 +21,7 @@ from fti_assets.stores.lake.lake import Lake
 
 def answers_of(log: PredictionLog, lake: Lake, folder: Path, request_id: str) -> list[LoggedAnswer]:
     """The answers of a request, by its rows."""
-    answers = _stored(log, lake, request_id) or list(_waiting(log, folder, request_id))
+    answers = _stored_answers(log, lake, request_id) or list(_waiting_answers(log, folder, request_id))
     return sorted(answers, key=lambda one: one.row)
 
 
@@ -38,21 +38,21 @@ def sampled_answers(
     return _answers(log, lake, f"({numbered}) WHERE _fti_row IN {(0, *chosen)} ORDER BY _fti_row")
 
 
-def _stored(log: PredictionLog, lake: Lake, request_id: str) -> list[LoggedAnswer]:
-    same = f"{compared_with(request_id, quoted('request_id'))} = {literal(request_id)}"
+def _stored_answers(log: PredictionLog, lake: Lake, request_id: str) -> list[LoggedAnswer]:
+    same = f"{compared_with(request_id, quote('request_id'))} = {literal(request_id)}"
     return _answers(log, lake, f"{log.table.sql} WHERE {same}") if lake.has(log.table) else []
 
 
 def _answers(log: PredictionLog, lake: Lake, rows: str) -> list[LoggedAnswer]:
     columns = ("request_id", "row", log.event_time, "answered_at", "build", "arm", log.output, "request", "features")
-    records = lake.connection.execute(f"SELECT {', '.join(map(quoted, columns))} FROM {rows}").fetchall()
+    records = lake.connection.execute(f"SELECT {', '.join(map(quote, columns))} FROM {rows}").fetchall()
     return [
         LoggedAnswer(*one[:6], _value(one[6]), json.loads(one[7]), json.loads(one[8]))  # type: ignore[call-arg]
         for one in records
     ]
 
 
-def _waiting(log: PredictionLog, folder: Path, request_id: str) -> Iterator[LoggedAnswer]:
+def _waiting_answers(log: PredictionLog, folder: Path, request_id: str) -> Iterator[LoggedAnswer]:
     named = json.dumps(request_id).encode()
     files = [*closed_files(folder), *(LogFile(path) for path in open_files(folder))]
     for line in (line for file in files for line in file.lines() if named in line):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fti_assets.inference.serving.log.lines import HASHED, encoded
+from fti_assets.inference.serving.log.lines import HASHED, encode_line
 
 
 def _is_instant(value: Any) -> bool:
@@ -103,11 +103,11 @@ def outside_line(line: bytes, redact: frozenset[str], redacted: frozenset[str]) 
     """
     entry = entry_of(line, redact)
     if entry is not None:
-        return encoded(entry.content) if entry.in_clear else line
+        return encode_line(entry.content) if entry.in_clear else line
     if redact <= redacted:
         return line
     # Nobody can say which of its bytes should not be there.
-    return encoded({"unreadable_bytes": len(line)})
+    return encode_line({"unreadable_bytes": len(line)})
 
 
 def _has(content: Mapping[str, Any], fields: Mapping[str, Callable[[Any], bool]]) -> bool:

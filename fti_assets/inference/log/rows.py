@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fti_assets.core.manifest import BY_NAME, Task
 from fti_assets.core.names import PARTITION
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.inference.log.log import FEATURES, LATENCY, REQUEST, REQUEST_ID, ROW, PredictionLog
 from fti_assets.inference.serving.log.lines import HASHED
 
@@ -36,8 +36,8 @@ class Rows:
     ) -> None:
         self._connection, self._table, self._log, self._types = connection, table, log, types
         self._keys = log.model.view.spine.keys
-        columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in {**types, PARTITION: "VARCHAR"}.items())
-        connection.execute(f"CREATE TEMP TABLE {quoted(table)} ({columns})")
+        columns = ", ".join(f"{quote(name)} {kind}" for name, kind in {**types, PARTITION: "VARCHAR"}.items())
+        connection.execute(f"CREATE TEMP TABLE {quote(table)} ({columns})")
         self._waiting: list[tuple[str, dict[str, Any]]] = []
 
     def add(self, partition: str, content: dict[str, Any]) -> None:
@@ -65,11 +65,11 @@ class Rows:
             LATENCY: pa.array([content[LATENCY] for content in contents], pa.float64()),
             **{name: _text_lists([content[name] for content in contents]) for name in _LISTS},
         }
-        casts = [f"TRY_CAST({quoted(name)} AS {self._types[name]}) AS {quoted(name)}" for name in columns]
+        casts = [f"TRY_CAST({quote(name)} AS {self._types[name]}) AS {quote(name)}" for name in columns]
         columns[PARTITION] = _texts([partition for partition, _ in self._waiting])
         self._connection.register(_CHUNK, pa.table(columns))
         self._connection.execute(
-            f"INSERT INTO {quoted(self._table)} BY NAME SELECT {', '.join([*casts, PARTITION])} FROM {_CHUNK}"
+            f"INSERT INTO {quote(self._table)} BY NAME SELECT {', '.join([*casts, PARTITION])} FROM {_CHUNK}"
         )
         self._connection.unregister(_CHUNK)
         self._waiting = []

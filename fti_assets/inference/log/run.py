@@ -9,8 +9,8 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.core.rules import Verdict
-from fti_assets.core.sql import quoted
-from fti_assets.errors import listed
+from fti_assets.core.sql import quote
+from fti_assets.errors import list_some
 from fti_assets.features.groups.columns import stored_schema
 from fti_assets.inference.log.log import (
     LATENCY,
@@ -25,7 +25,7 @@ from fti_assets.inference.log.log import (
 from fti_assets.inference.log.take_in import Intake, take_in
 from fti_assets.inference.log.waiting import OUTSIDE, outside_lines
 from fti_assets.orchestration.checks import check_result, preview
-from fti_assets.orchestration.materialization import materialized
+from fti_assets.orchestration.materialization import report_commit
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
@@ -46,12 +46,12 @@ def run_prediction_log(log: PredictionLog, context: dg.AssetExecutionContext, st
         verdicts = [*_verdicts(log, taken, folder), *_latency_verdict(log, lake, taken.table)]
         yield from (check_result(log.key, verdict) for verdict in verdicts)
         metadata = {
-            "preview": preview(lake.connection.table(quoted(taken.table))),
+            "preview": preview(lake.connection.table(quote(taken.table))),
             "new_answers": taken.answers,
             "files": len(taken.files),
             **stored_schema(columns_of(log), taken.commit.types),
         }
-        yield from materialized(context, taken.commit, metadata)
+        yield from report_commit(context, taken.commit, metadata)
 
 
 def _latency_verdict(log: PredictionLog, lake: Lake, table: str) -> list[Verdict]:
@@ -63,7 +63,7 @@ def _latency_verdict(log: PredictionLog, lake: Lake, table: str) -> list[Verdict
     if goal is None:
         return []
     seconds = goal.total_seconds()
-    of_requests = f"SELECT max({LATENCY}) AS {LATENCY} FROM {quoted(table)} WHERE {LATENCY} IS NOT NULL GROUP BY {REQUEST_ID}, answered_at"
+    of_requests = f"SELECT max({LATENCY}) AS {LATENCY} FROM {quote(table)} WHERE {LATENCY} IS NOT NULL GROUP BY {REQUEST_ID}, answered_at"
     [(requests, slow, median, high)] = lake.connection.execute(
         f"SELECT count(*), count(*) FILTER ({LATENCY} > {seconds!r}), quantile_disc({LATENCY}, 0.5), quantile_disc({LATENCY}, 0.99) "
         f"FROM ({of_requests})"
@@ -88,8 +88,8 @@ def _verdicts(log: PredictionLog, taken: Intake, folder: Path) -> list[Verdict]:
         Verdict(
             REDACTED,
             in_clear,
-            problem=f"{listed(taken.in_clear)} of {log.table_name} was written in clear into {listed(taken.clear_files)}; it was left out "
-            f"here. Start those who answer with {redact}, or load the predictor with redact=[...]"
+            problem=f"{list_some(taken.in_clear)} of {log.table_name} was written in clear into {list_some(taken.clear_files)}; it was left "
+            f"out here. Start those who answer with {redact}, or load the predictor with redact=[...]"
             if in_clear
             else "",
             facts=dict(taken.in_clear),
@@ -98,7 +98,7 @@ def _verdicts(log: PredictionLog, taken: Intake, folder: Path) -> list[Verdict]:
             NOT_DROPPED,
             dropped,
             problem=f"{dropped} answers were not logged: "
-            f"{listed(f'{why} {number}' for why, number in sorted(taken.dropped.items()))}. Make room in {folder}, or take its files in "
+            f"{list_some(f'{why} {number}' for why, number in sorted(taken.dropped.items()))}. Make room in {folder}, or take its files in "
             "more often"
             if dropped
             else "",

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fti_assets.core.names import PARTITION, Commit
-from fti_assets.core.sql import quoted, temporary_name
-from fti_assets.errors import StoreError, listed
+from fti_assets.core.sql import quote, temporary_name
+from fti_assets.errors import StoreError, list_some
 from fti_assets.inference.log.entries import entry_of
 from fti_assets.inference.log.log import LATENCY, PredictionLog, types_of
 from fti_assets.inference.log.places import Places
@@ -84,20 +84,18 @@ def take_in(
     """
     for _ in range(_ATTEMPTS):
         try:
-            taken = _committed(log, lake, folder, partitions, asset, run_id)
+            taken = _commit(log, lake, folder, partitions, asset, run_id)
         except _ChangedMeanwhile:
             continue
         taken.outside = settle(log, lake, folder)
         return taken
     raise StoreError(
-        f"{log.table_name} {listed(partitions)} was written by others {_ATTEMPTS} times meanwhile; nothing of this run was stored, and "
+        f"{log.table_name} {list_some(partitions)} was written by others {_ATTEMPTS} times meanwhile; nothing of this run was stored, and "
         "its lines wait in their files: run it again"
     )
 
 
-def _committed(
-    log: PredictionLog, lake: Lake, folder: Path, partitions: Sequence[str], asset: str, run_id: str
-) -> Intake:
+def _commit(log: PredictionLog, lake: Lake, folder: Path, partitions: Sequence[str], asset: str, run_id: str) -> Intake:
     # Before the files: one that is taken in and deleted after this changes what is compared below.
     before = lake.ledger(log.table, partitions=partitions)
     waiting = {key: files for key, files in waiting_files(log, folder, before).items() if key in partitions}
@@ -111,7 +109,7 @@ def _committed(
     drops = _read(log, lake, wanted, staged, taken)
     if lake.has(log.table):
         old = lake.rows(log.table, partitions=partitions, with_partition=True)
-        lake.connection.execute(f"INSERT INTO {quoted(staged)} BY NAME FROM {relation_name(old)}")
+        lake.connection.execute(f"INSERT INTO {quote(staged)} BY NAME FROM {relation_name(old)}")
     records = {}
     for key in partitions:
         names = left_names(folder, taken_files(before.get(key))) | {file.name for file in waiting.get(key, ())}

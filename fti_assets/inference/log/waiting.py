@@ -13,7 +13,7 @@ from fti_assets.inference.log.log import PredictionLog
 from fti_assets.inference.log.places import Places
 from fti_assets.inference.serving.log.files import CLOSED, LogFile, closed_files
 from fti_assets.inference.serving.log.lines import instant_of
-from fti_assets.stores.files import sync_folder, write_atomically, written
+from fti_assets.stores.files import guard_writes, sync_folder, write_atomically
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 
@@ -71,7 +71,7 @@ def settle(log: PredictionLog, lake: Lake, folder: Path) -> int:
         ]
         for file in settled:
             moved += _keep_outside(log, file, Places(log.partitions_def))
-            with written(file.path):
+            with guard_writes(file.path):
                 file.path.unlink(missing_ok=True)
         if settled:
             sync_folder(folder)
@@ -118,7 +118,7 @@ def _keep_outside(log: PredictionLog, file: LogFile, places: Places) -> int:
     if lines:
         first = next(file.lines())
         outside = file.path.parent / OUTSIDE
-        with written(outside):
+        with guard_writes(outside):
             outside.mkdir(exist_ok=True)
             content = b"".join([first if is_frame(first) else b"", *lines])
             # Another name: moved back, once there are partitions for them, its lines are of a new file.

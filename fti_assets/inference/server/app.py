@@ -125,15 +125,15 @@ class ServingApp:
         match path:
             case ("v2", "models", name, "infer") | ("predict", name):
                 _allow(method, "POST")
-                return await self._counted(exchange, name, None)
+                return await self._count(exchange, name, None)
             case ("v2", "models", name, "versions", version, "infer"):
                 _allow(method, "POST")
-                return await self._counted(exchange, name, version)
+                return await self._count(exchange, name, version)
             case ("v2", "repository", *subpath):
                 _allow(method, "POST")
                 return await self._repository(exchange, tuple(subpath))
         _allow(method, "GET")
-        return self._described(path)
+        return self._describe(path)
 
     def _health(self, path: tuple[str, ...], method: str) -> Response:
         _allow(method, "GET")
@@ -145,7 +145,7 @@ class ServingApp:
                 return Response(write_json({"ready": ready}), 200 if ready else 400)
         raise _nowhere(path)
 
-    def _described(self, path: tuple[str, ...]) -> Response:
+    def _describe(self, path: tuple[str, ...]) -> Response:
         repository = self.repository
         match path:
             case ("v2",):
@@ -196,7 +196,7 @@ class ServingApp:
                 return Response(b"{}")
         raise _nowhere(exchange.parts)
 
-    async def _counted(self, exchange: HttpExchange, name: str, version: str | None) -> Response:
+    async def _count(self, exchange: HttpExchange, name: str, version: str | None) -> Response:
         served = self.answering.admit(exchange, name, version)
         try:
             body = await read_body(exchange.headers, exchange.receive, self.limits)
@@ -213,7 +213,7 @@ class ServingApp:
             request, inputs = read_request(body, exchange.headers.get(BINARY_LENGTH))
             return inputs, request.parameters
 
-        return await self.answering.infer(exchange, served, read, lambda answer: _written(request, answer, served))
+        return await self.answering.infer(exchange, served, read, lambda answer: _write(request, answer, served))
 
     async def _predict(self, exchange: HttpExchange, served: Served, body: bytes) -> Response:
         if not isinstance(served, ServedPredictor):
@@ -241,7 +241,7 @@ class ServingApp:
         return Response(write_json(answers[0] | {"request_id": exchange.request_id}))
 
 
-def _written(request: InferRequest, answer: Answer, served: Served) -> Response:
+def _write(request: InferRequest, answer: Answer, served: Served) -> Response:
     body, length = write_response(
         request, answer.outputs, model=served.name, version=answer.version, parameters=answer.parameters
     )

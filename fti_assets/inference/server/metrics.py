@@ -160,19 +160,19 @@ class Metrics:
         self._goal_of: dict[str, float] = {}
         self._together = FOLDER in os.environ  # with other workers, one of which is asked for what all counted
         self._pending: list[_Observations | _Tally] = []
-        self._busy = self._tallied(busy)
-        self._answered = cache(lambda model, status: self._tallied(self._requests.labels(model, status)))
-        self._answers = cache(lambda *labels: self._tallied(self._predictions.labels(*labels)))
+        self._busy = self._tally(busy)
+        self._answered = cache(lambda model, status: self._tally(self._requests.labels(model, status)))
+        self._answers = cache(lambda *labels: self._tally(self._predictions.labels(*labels)))
         self._being_answered = 0
-        self._stage = cache(lambda model, stage: self._observed(self._seconds.labels(model, stage), _SECONDS))
-        self._age = cache(lambda model, group: self._observed(self._ages.labels(model, group), _AGES))
+        self._stage = cache(lambda model, stage: self._observations(self._seconds.labels(model, stage), _SECONDS))
+        self._age = cache(lambda model, group: self._observations(self._ages.labels(model, group), _AGES))
         self._timer: asyncio.TimerHandle | None = None
 
-    def _observed(self, child: Any, bounds: Sequence[float]) -> _Observations:
+    def _observations(self, child: Any, bounds: Sequence[float]) -> _Observations:
         self._pending.append(made := _Observations(child, bounds))
         return made
 
-    def _tallied(self, child: Any) -> _Tally:
+    def _tally(self, child: Any) -> _Tally:
         self._pending.append(made := _Tally(child, at_once=self._together))
         return made
 

@@ -154,6 +154,6 @@ class _JoinedWrites:
             self._transport.write(data)
 
 
-def guarded(limits: Limits) -> type[Any]:
+def guarded_protocol(limits: Limits) -> type[Any]:
     """The protocol with the limits of a server."""
     return type("GuardedProtocol", (GuardedProtocol,), {"limits": limits})

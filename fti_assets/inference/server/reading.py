@@ -75,7 +75,7 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limits: Li
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length[:20]) > limits.body_bytes:
         raise _too_large(limits)
-    reading = _received(receive, limits)
+    reading = _receive(receive, limits)
     try:
         # Most bodies have come with their headers: a reading that does not wait needs no timer, which costs as much as all the rest of it.
         awaited = reading.send(None)
@@ -84,15 +84,15 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limits: Li
     else:
         try:
             async with asyncio.timeout(limits.body_seconds):
-                body = await _resumed(reading, awaited)
+                body = await _resume(reading, awaited)
         except TimeoutError:
             raise RefusedError(408, f"the body did not come to its end within {limits.body_seconds:g} s") from None
     encoding = headers.get(b"content-encoding", b"identity").lower()
-    return body if encoding == b"identity" else _unpacked(body, encoding, limits)
+    return body if encoding == b"identity" else _unpack(body, encoding, limits)
 
 
 @types.coroutine
-def _resumed(coroutine: Coroutine[Any, Any, T], awaited: Any) -> Generator[Any, Any, T]:
+def _resume(coroutine: Coroutine[Any, Any, T], awaited: Any) -> Generator[Any, Any, T]:
     """Go on with a coroutine that was begun by hand and waits for something."""
     try:
         while True:
@@ -106,7 +106,7 @@ def _resumed(coroutine: Coroutine[Any, Any, T], awaited: Any) -> Generator[Any, 
         return cast(T, end.value)
 
 
-async def _received(receive: Receive, limits: Limits) -> bytes:
+async def _receive(receive: Receive, limits: Limits) -> bytes:
     chunks, size = [], 0
     while True:
         message = await receive()
@@ -121,7 +121,7 @@ async def _received(receive: Receive, limits: Limits) -> bytes:
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _unpacked(body: bytes, encoding: bytes, limits: Limits) -> bytes:
+def _unpack(body: bytes, encoding: bytes, limits: Limits) -> bytes:
     if encoding not in (b"gzip", b"deflate"):
         raise RefusedError(
             415, f"the body's encoding is {excerpt(encoding.decode('latin-1'))}: gzip, deflate or none is expected"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fti_assets.core.manifest import ModelManifest
-from fti_assets.errors import DamagedError, FtiError, NoChampionError, NotMaterializedError, listed, one_of
+from fti_assets.errors import DamagedError, FtiError, NoChampionError, NotMaterializedError, list_some, one_of
 from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.server.served import GRAPH, GraphBuild, Served, ServedGraph, ServedPredictor
 from fti_assets.inference.serving.predictor import Predictor
@@ -102,7 +102,7 @@ class Repository:
         """
         served = self._served.get(name)
         if served is None:
-            models = f"there are {listed(sorted(self._served), 20)}" if self._served else "none is loaded"
+            models = f"there are {list_some(sorted(self._served), 20)}" if self._served else "none is loaded"
             # The example clients of the protocol look for the first four words.
             raise RefusedError(404, f"Request for unknown model: {name!r:.100} is not served here, {models}")
         if version not in (None, "", served.version):

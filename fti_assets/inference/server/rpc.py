@@ -70,14 +70,14 @@ def _handlers(answering: Answering) -> Any:
         request, response = message(method.input_type.name), message(method.output_type.name)
         # The same bytes as a call of one message. gRPC waits for that before it asks a handler, and for ever; a stream is waited for here.
         methods[method.name] = grpc.stream_unary_rpc_method_handler(
-            _handled(answering, method.name, getattr(service, method.name)),
+            _handler(answering, method.name, getattr(service, method.name)),
             request_deserializer=request.FromString,
             response_serializer=response.SerializeToString,
         )
     return grpc.method_handlers_generic_handler(SERVICE.full_name, methods)
 
 
-def _handled(
+def _handler(
     answering: Answering, name: str, answer: Callable[[Any, Exchange], Awaitable[Any]]
 ) -> Callable[[Any, Any], Awaitable[Any]]:
     """Answer a call as HTTP requests are: with a token, an id, a line in the log and a place in the metrics."""

@@ -10,7 +10,7 @@ import numpy as np
 from fti_assets.core import clock
 from fti_assets.core.rollouts.rollout import CHAMPION
 from fti_assets.core.types import ColumnType
-from fti_assets.errors import RequestError, listed, one_of
+from fti_assets.errors import RequestError, list_some, one_of
 from fti_assets.inference.server.messages.tensors import DATATYPES, datatype_of
 from fti_assets.inference.serving.forks import flights
 from fti_assets.inference.serving.prediction import Prediction
@@ -152,7 +152,7 @@ class ServedPredictor:
         Raises:
             PredictionError: as ``Predictor.predict``.
         """
-        return _predicted(self.predictor.serving, requests, at, overrides=overrides, explain=explain)
+        return _predict(self.predictor.serving, requests, at, overrides=overrides, explain=explain)
 
     def infer(self, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any], *, most_rows: int) -> Answer:
         serving = self.predictor.serving  # once: the next look may find another champion
@@ -160,7 +160,7 @@ class ServedPredictor:
         check_rows(rows, most_rows)
         names = list(columns)
         requests = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        predictions, stages = _predicted(serving, requests, parameters.get("at")) if rows else ([], Stages(0.0, 0.0))
+        predictions, stages = _predict(serving, requests, parameters.get("at")) if rows else ([], Stages(0.0, 0.0))
         classes = serving.manifest.classes if serving.manifest.answers_by_name else ()
         values = [list(one.value.values()) if isinstance(one.value, dict) else one.value for one in predictions]
         array = np.array(values, dtype=np.float32).reshape((rows, len(classes)) if classes else (rows,))
@@ -174,7 +174,7 @@ class ServedPredictor:
         )
 
 
-def _predicted(
+def _predict(
     serving: ServedBuild,
     requests: Sequence[Any],
     at: Any,
@@ -297,9 +297,13 @@ def _columns(name: str, serving: ServedBuild, inputs: Mapping[str, np.ndarray]) 
 
 def _check_names(name: str, expected: Sequence[str], inputs: Mapping[str, np.ndarray]) -> None:
     if missing := [one for one in expected if one not in inputs]:
-        raise RequestError(f"model {name!r} needs the inputs {listed(missing)}: the request brings {listed(inputs)}")
+        raise RequestError(
+            f"model {name!r} needs the inputs {list_some(missing)}: the request brings {list_some(inputs)}"
+        )
     if extras := [one for one in inputs if one not in expected]:
-        raise RequestError(f"model {name!r} has no input {one_of(extras[:5])}: its inputs are {listed(expected, 20)}")
+        raise RequestError(
+            f"model {name!r} has no input {one_of(extras[:5])}: its inputs are {list_some(expected, 20)}"
+        )
 
 
 def _check_tensor(name: str, spec: TensorSpec, array: np.ndarray) -> None:

@@ -79,9 +79,9 @@ def serve(settings: Settings) -> None:
     # uvicorn starts its workers as new processes, which are told nothing but what the environment says.
     os.environ[SETTINGS] = json.dumps(asdict(settings))
     if settings.workers == 1:
-        uvicorn.Server(http_config(settings, _Worker(_made(settings), settings))).run()
+        uvicorn.Server(http_config(settings, _Worker(_serving_app(settings), settings))).run()
         return
-    _made(settings).repository.close()  # what cannot be served is said here, not by each worker again and again
+    _serving_app(settings).repository.close()  # what cannot be served is said here, not by each worker again and again
     with temporary_folder("fti_metrics_") as folder:
         from fti_assets.inference.server.metrics import FOLDER
 
@@ -104,10 +104,10 @@ def worker() -> Any:
     limits = Limits(**settings_json.pop("limits"))
     names, redact = tuple(settings_json["names"]), tuple(settings_json["redact"])
     settings = Settings(**settings_json | {"names": names, "redact": redact, "limits": limits})
-    return _Worker(_made(settings), settings)
+    return _Worker(_serving_app(settings), settings)
 
 
-def _made(settings: Settings) -> Any:
+def _serving_app(settings: Settings) -> Any:
     from fti_assets.inference.server import serving_app
     from fti_assets.inference.server.protocol import GuardedProtocol
 

@@ -51,7 +51,7 @@ class Layout(NamedTuple):
     fields: int
     overridable: Names
 
-    def unlearned(self, row: Sequence[Any]) -> Names:
+    def unlearned_features(self, row: Sequence[Any]) -> Names:
         """The features of a row with a category that the model has not learned; an empty text is no category."""
         return tuple([name for name, slot, learned in self.categories if row[slot] not in learned])
 
@@ -83,7 +83,7 @@ class OneAnswer:
         late = {
             "features": dict(zip(layout.names, layout.pick(row), strict=True)),
             "missing": tuple(dict.fromkeys([tables[position] for position in self._absent])),
-            "unknown": layout.unlearned(row) if layout.categories else (),
+            "unknown": layout.unlearned_features(row) if layout.categories else (),
             "out_of_schema": layout.out_of_schema(row),
             "ages": dict(zip(layout.labels, self._ages, strict=True)),
         }
@@ -156,10 +156,10 @@ class ManyAnswers:
         if not (self._layout.rules.columns or self._rounded()):
             return {}
         order = dict.fromkeys([*self._layout.rules.columns, *self._rounded()])
-        return self._marked(map(self.out_of_schema, range(self._columns.rows)), tuple(order))
+        return self._marks_by_name(map(self.out_of_schema, range(self._columns.rows)), tuple(order))
 
     def all_overridden(self) -> dict[str, np.ndarray]:
-        return self._marked([one.names for one in self._overrides or ()], self._layout.overridable)
+        return self._marks_by_name([one.names for one in self._overrides or ()], self._layout.overridable)
 
     def all_ages(self) -> dict[str, np.ndarray]:
         return dict(zip(self._layout.labels, self._brought.ages, strict=True))
@@ -178,7 +178,7 @@ class ManyAnswers:
     def _has_large(self, slot: int) -> bool:
         return bool((np.abs(self._columns.numbers(slot)) >= EXACT).any())
 
-    def _marked(self, names: Iterable[Names], order: Names) -> dict[str, np.ndarray]:
+    def _marks_by_name(self, names: Iterable[Names], order: Names) -> dict[str, np.ndarray]:
         """The names of the rows as bool ``[n]`` by name, in an order, for each name that some row has."""
         marks: dict[str, np.ndarray] = {}
         for index, of_row in enumerate(names):

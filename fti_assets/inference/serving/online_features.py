@@ -95,7 +95,7 @@ class OnlineFeatures:
         """What each join is called: its table, and with the spine's columns if the table is joined more than once."""
         wanted = [(one.table_name, [column.column for column in one.columns]) for one in joins]
         self._reader = store.readers(wanted, key_slots)
-        self._columns = self._checked()
+        self._columns = self._check()
 
     def extend(self, row: Row, at_us: int) -> tuple[list[float | None], tuple[int, ...]]:
         """Put the values that were visible for one row at an instant (microseconds since 1970) behind it, None for what is missing.
@@ -109,7 +109,7 @@ class OnlineFeatures:
         """
         winners = self._reader.find(row, at_us)
         if self._reader.columns is not self._columns:  # one was loaded anew
-            self._columns = self._checked()
+            self._columns = self._check()
         all_ages: list[float | None] = []
         absent: tuple[int, ...] = ()
         for winner, (ttl_us, times, nothing) in zip(winners, self._plans, strict=True):
@@ -134,7 +134,7 @@ class OnlineFeatures:
         """``extend`` for ``n`` rows in columns, of which ``request`` are the first."""
         results = self._reader.find_many(request, at_us)
         if self._reader.columns is not self._columns:
-            self._columns = self._checked()
+            self._columns = self._check()
         brought = LookupReport([], [])
         for (winners, places), group in zip(results, self.groups, strict=True):
             absent = None if winners.won is None else ~winners.won
@@ -159,7 +159,7 @@ class OnlineFeatures:
         key = group.key(row)
         return None if key is not None and self._reader.holds(position, key) else group.no_row(row)
 
-    def _checked(self) -> Any:
+    def _check(self) -> Any:
         columns = self._reader.columns
         for group, key_types, match in zip(self.groups, self._reader.key_types, columns, strict=True):
             stored = (key_types, tuple(column.type for column in match))

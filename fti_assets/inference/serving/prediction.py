@@ -146,16 +146,16 @@ class Predictions(_LateFields):
         return Prediction(
             dict(zip(self.classes, value, strict=True)) if self.classes else value,
             {name: values[index] for name, values in self.features.items()},
-            _named(self.missing, index),
+            _names_at(self.missing, index),
             self.at,
             self.model,
             self.build if self.builds is None else self.builds[index],
-            _named(self.unknown, index),
-            _named(self.out_of_schema, index),
+            _names_at(self.unknown, index),
+            _names_at(self.out_of_schema, index),
             {group: None if age != age else age for group, age in ages.items()},
             CHAMPION if self.arms is None else self.arms[index],
             self.request_id,
-            _named(self.overridden, index),
+            _names_at(self.overridden, index),
         )
 
     def __iter__(self) -> Iterator[Prediction]:
@@ -165,7 +165,7 @@ class Predictions(_LateFields):
         return getattr(self._answers, f"all_{name}")()
 
 
-def _named(marks: dict[str, np.ndarray], index: int) -> tuple[str, ...]:
+def _names_at(marks: dict[str, np.ndarray], index: int) -> tuple[str, ...]:
     return tuple(name for name, mark in marks.items() if mark[index])
 
 

@@ -315,7 +315,7 @@ class Predictor:
                 answers = serving.predict(requests, when, overrides=overrides, explain=explain)
                 answer: Prediction | list[Prediction] = answers[0]
             else:
-                requests = _listed(request)
+                requests = _as_list(request)
                 answers = []
                 if requests:
                     answers = serving.predict(requests, when, overrides=overrides, explain=explain)
@@ -398,14 +398,14 @@ class Predictor:
         """
         self.serving  # noqa: B018 - refuses a closed one
         when = clock.now() if at is None else moment(at)
-        few = is_mapping(request) or len(_listed(request)) <= _INLINE
+        few = is_mapping(request) or len(_as_list(request)) <= _INLINE
         if self._served.is_embedded and self._served.is_current() and few and not explain:
             return self.predict(request, at=when, overrides=overrides)
         import asyncio
 
-        return await asyncio.wrap_future(self._submitted(request, at=when, overrides=overrides, explain=explain))
+        return await asyncio.wrap_future(self._submit(request, at=when, overrides=overrides, explain=explain))
 
-    def _submitted(self, request: Any, **options: Any) -> "Future[Any]":
+    def _submit(self, request: Any, **options: Any) -> "Future[Any]":
         from concurrent.futures import ThreadPoolExecutor
 
         with self._executing:
@@ -436,7 +436,7 @@ class Predictor:
             serving = self._served.current()
             if is_mapping(request):
                 return serving.features((request,), when, overrides=overrides)[0]  # type: ignore[arg-type]
-            requests = _listed(request)
+            requests = _as_list(request)
             return serving.features(requests, when, overrides=overrides) if requests else []
 
     def shadow(
@@ -478,7 +478,7 @@ _MOST_WRONG = 20
 """So many elements of a sequence that are no mappings are enough to refuse it."""
 
 
-def _listed(requests: Any) -> Sequence[Request]:
+def _as_list(requests: Any) -> Sequence[Request]:
     if type(requests) in (list, tuple):
         if len(requests) > _MOST_WRONG and not any(map(is_mapping, requests[:_MOST_WRONG])):
             raise _no_requests(requests, 0, requests[0])

@@ -201,7 +201,7 @@ class ServedBuild:
             return [self._predict_one(requests[0], at, marks)]
         explainer = self._explainer() if explain else None
         columns = Columns(len(requests), self._form.read_all(requests))
-        values, answers, row_overrides = self._answered(columns, at, overrides, marks)
+        values, answers, row_overrides = self._answer(columns, at, overrides, marks)
         listed: list[Any] = values.tolist()
         if self._classes is not None:
             listed = [dict(zip(self._classes, value, strict=True)) for value in listed]
@@ -212,7 +212,7 @@ class ServedBuild:
                 prediction.overridden = override.names
         if explainer is not None:
             for prediction in predictions:
-                prediction.explanation = self._explained(explainer, prediction.features)
+                prediction.explanation = self._explain(explainer, prediction.features)
         return predictions
 
     def _predict_one(self, request: Mapping[str, Any], at: datetime, marks: list[float] | None) -> Prediction:
@@ -227,7 +227,7 @@ class ServedBuild:
             try:
                 made = call(arrays, 1)
             except DataError as error:
-                raise self._refused(error, lambda slot, _: row[slot], 1) from None
+                raise self._refusal(error, lambda slot, _: row[slot], 1) from None
             for [value] in made:
                 row.append(value)
         if marks is not None:
@@ -248,7 +248,7 @@ class ServedBuild:
         """``predict`` of requests in columns of one length."""
         request = self._form.read_columns(columns)
         rows = len(next(iter(columns.values()), ()))
-        values, answers, _ = self._answered(Columns(rows, request), at, overrides, None)
+        values, answers, _ = self._answer(Columns(rows, request), at, overrides, None)
         return predictions_of(values, at, self.manifest.model, self.reference, self._classes or (), answers)
 
     def features(
@@ -260,7 +260,7 @@ class ServedBuild:
         answers = ManyAnswers(self._layout, columns, self._complete(columns, at, row_overrides), row_overrides)
         return [answers.features(index) for index in range(len(requests))]
 
-    def _answered(
+    def _answer(
         self, columns: Columns, at: datetime, overrides: OtherValues | None, marks: list[float] | None
     ) -> tuple[np.ndarray, ManyAnswers, Sequence[Override] | None]:
         """What the graph gives for ``n`` requests in columns, what else there is to say, and what was overridden."""
@@ -287,7 +287,7 @@ class ServedBuild:
         try:
             return self._function(answers, features)
         except DataError as error:
-            raise self._refused(error, lambda slot, index: columns.plain(slot)[index], columns.rows) from None
+            raise self._refusal(error, lambda slot, index: columns.plain(slot)[index], columns.rows) from None
 
     def _nothing(self, columns: Columns) -> tuple[Columns, LookupReport]:
         """The columns of no rows, and what the groups bring to them."""
@@ -314,14 +314,14 @@ class ServedBuild:
             try:
                 made = call(arrays, columns.rows)
             except DataError as error:
-                raise self._refused(error, lambda slot, index: columns.plain(slot)[index], columns.rows) from None
+                raise self._refusal(error, lambda slot, index: columns.plain(slot)[index], columns.rows) from None
             for values in made:
                 columns.add(values)
             if row_overrides is not None:
                 _override(columns, row_overrides)
         return brought
 
-    def _refused(self, error: Any, value: Callable[[int, int], Any], rows: int) -> RequestError:
+    def _refusal(self, error: Any, value: Callable[[int, int], Any], rows: int) -> RequestError:
         """The refusal of numbers that an on-demand function cannot be given exactly, by name and request."""
         problems = [error.problem(name, value(self._inputs[name], index)) for name, index in error.places]
         if rows > 1:
@@ -356,7 +356,7 @@ class ServedBuild:
             self._made_explainer = Explainer(ask, list(features), self._background)
         return self._made_explainer
 
-    def _explained(self, explainer: Explainer, raw: Mapping[str, Any]) -> Explanation:
+    def _explain(self, explainer: Explainer, raw: Mapping[str, Any]) -> Explanation:
         columns = {name: canonical([raw[name]], self._types[name]) for name in explainer.features}
         shares = explainer.contributions(columns)
         base: Any = explainer.base.tolist()
@@ -380,7 +380,7 @@ class ServedBuild:
             if self._strictness.unknown_categories == "error":
                 of_row += [
                     f"{name!r} is {excerpt(row[categories[name]])}, which the model has not learned"
-                    for name in self._layout.unlearned(row)
+                    for name in self._layout.unlearned_features(row)
                 ]
             if self._strictness.out_of_schema == "error":
                 broken = self._layout.rules.broken_by(row)

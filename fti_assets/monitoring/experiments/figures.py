@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fti_assets.core.manifest import Task
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.errors import DeclarationError, one_of
 
 OUTCOME = "outcome"
@@ -74,7 +74,7 @@ def figure_sql(name: str, task: Task, answer: str, label: str, label_type: str) 
         label: the column of the label.
         label_type: its type, as DuckDB names it.
     """
-    p, y = quoted(answer), quoted(label)
+    p, y = quote(answer), quote(label)
     if task == "multiclass":
         return _of_classes(name, p, _class_sql(y, label_type))
     number = f"CAST({y} AS DOUBLE)"
@@ -82,7 +82,7 @@ def figure_sql(name: str, task: Task, answer: str, label: str, label_type: str) 
         return number
     if name == "log_loss":
         of_label = f"CASE WHEN {number} = 1 THEN {p} WHEN {number} = 0 THEN 1 - {p} END"
-        return _unless_null(of_label, f"-ln({_clipped(of_label)})")
+        return _unless_null(of_label, f"-ln({_clip(of_label)})")
     if name == "accuracy":
         return f"CAST(({p} >= 0.5) = ({number} = 1) AS DOUBLE)"
     return f"abs({p} - {number})" if name == "mae" else f"({p} - {number}) * ({p} - {number})"
@@ -92,8 +92,8 @@ def _of_classes(name: str, p: str, y: str) -> str:
     values = f"map_values({p})"
     of_label = f"{p}[{y}]"
     if name == "log_loss":  # clipped, then made to sum to one
-        total = f"list_sum(list_transform({values}, lambda one: {_clipped('one')}))"
-        return _unless_null(of_label, f"-ln({_clipped(of_label)} / {total})")
+        total = f"list_sum(list_transform({values}, lambda one: {_clip('one')}))"
+        return _unless_null(of_label, f"-ln({_clip(of_label)} / {total})")
     if name == "accuracy":
         first_best = f"map_keys({p})[list_position({values}, list_max({values}))]"
         return _unless_null(of_label, f"CAST({first_best} = {y} AS DOUBLE)")
@@ -101,7 +101,7 @@ def _of_classes(name: str, p: str, y: str) -> str:
     return f"{squares} - {of_label} * {of_label} + (1 - {of_label}) * (1 - {of_label})"
 
 
-def _clipped(probability: str) -> str:
+def _clip(probability: str) -> str:
     return f"least(greatest({probability}, {_EPSILON!r}), {1 - _EPSILON!r})"
 
 

@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 
 from fti_assets.core.rollouts.rollout import CHAMPION
-from fti_assets.core.sql import literal, quoted, temporary_name, timestamp
+from fti_assets.core.sql import literal, quote, temporary_name, timestamp
 
 UNIT, ARM, AT, FIGURE, PAIR = "unit", "arm", "at", "figure", "pair"
 """The columns of answers: the key, the arm, the prediction time, the figure (null without a label), and in a shadow the request."""
@@ -55,7 +55,7 @@ class Answers:
         keys_move: bool = False,
     ) -> None:
         self._connection, self._arms, self._paired = connection, tuple(arms), paired
-        self._rows, self._keys = (quoted(temporary_name(kind)) for kind in ("answers", "keys"))
+        self._rows, self._keys = (quote(temporary_name(kind)) for kind in ("answers", "keys"))
         within = f"arm IN ({', '.join(map(literal, arms))})"
         connection.execute(
             f"CREATE TEMP TABLE {self._rows} AS {self._paired_rows(rows) if paired else f'FROM {rows} WHERE {within}'}"
@@ -88,7 +88,7 @@ class Answers:
     def samples(self, until: datetime | None = None) -> dict[str, Sample]:
         """What each arm had at an instant, or has by now; the figures of keys that both arms have are in one order."""
         limit = "" if until is None else f' AND "at" <= {timestamp(until)}'
-        table = quoted(temporary_name("by_key"))
+        table = quote(temporary_name("by_key"))
         self._connection.execute(
             f"CREATE TEMP TABLE {table} AS SELECT arm, unit, count(*) AS rows, count(figure) AS labelled, favg(figure) AS figure "
             f"FROM {self._rows} JOIN {self._keys} USING (unit, arm) WHERE alone{limit} GROUP BY arm, unit"

@@ -100,11 +100,11 @@ def judge(
         if (instant := horizon(keys)) is None:
             break
         reached, until = look, instant
-        arms = _compared(samples(instant), shares, terms, paired)
+        arms = _compare(samples(instant), shares, terms, paired)
         decision, arm, reason = decide(arms, terms, is_last=look == terms.looks)
         if decision != "wait" or look == terms.looks:
             return Verdict(decision, reason, arm, look, until, arms)
-    arms = _compared(samples(None), shares, terms, paired)
+    arms = _compare(samples(None), shares, terms, paired)
     least = min(one.keys for one in arms.values())
     reason = (
         f"the arm with the fewest keys has {least} with a label, the "
@@ -159,10 +159,10 @@ def mismatch(arms: Mapping[str, ArmComparison]) -> str:
 
 def estimate(terms: Terms, shares: Mapping[str, float] | None, samples: Mapping[str, Sample], reason: str) -> Verdict:
     """Figures as they are so far, that decide nothing."""
-    return Verdict("wait", reason, None, 0, None, _compared(samples, shares, terms, False))
+    return Verdict("wait", reason, None, 0, None, _compare(samples, shares, terms, False))
 
 
-def _compared(
+def _compare(
     samples: Mapping[str, Sample], shares: Mapping[str, float] | None, terms: Terms, paired: bool
 ) -> dict[str, ArmComparison]:
     level = terms.level(len(samples) - 1)

@@ -35,7 +35,7 @@ def on_changed_inputs(
     An asset that is ``whole`` has no partitions and reads all that is there of each input, however much that is. Dependencies that are
     no inputs, such as tables that nobody here makes, only tell of changes; ``changed`` names those that count, all by default.
     """
-    return (_once(_changed(inputs, changed)) | NeverBegan()) & _settled(inputs, whole=whole)
+    return (_once(_inputs_changed(inputs, changed)) | NeverBegan()) & _inputs_are_settled(inputs, whole=whole)
 
 
 def on_partition_end(
@@ -70,8 +70,8 @@ def on_changed_dataset(dataset: Upstream, *, whole: bool, catch_up: int) -> dg.A
     """True once for a cutoff, among the newest of the dataset, whose rows have changed or that no model was made for."""
     newest = OfNewestCutoffs(dataset, catch_up)
     missing = (dg.AutomationCondition.missing() & newest).newly_true()
-    pending = _once(_changed([dataset], None) | missing) | NeverBegan()
-    return pending & newest & _settled([dataset], whole=whole)
+    pending = _once(_inputs_changed([dataset], None) | missing) | NeverBegan()
+    return pending & newest & _inputs_are_settled([dataset], whole=whole)
 
 
 def on_answerable_rows(
@@ -79,11 +79,11 @@ def on_answerable_rows(
 ) -> dg.AutomationCondition[Any]:
     """True once the spine has changed, or was never answered, and a build of each model can answer; the models block nothing."""
     unanswered = dg.AutomationCondition.missing().newly_true()
-    condition = _once(_changed(inputs, [spine]) | unanswered) | NeverBegan()
+    condition = _once(_inputs_changed(inputs, [spine]) | unanswered) | NeverBegan()
     # Before the inputs, which are then looked up for what can be answered alone.
     for model in models:
         condition = condition & Answerable(model, catch_up)
-    return condition & _settled(inputs, whole=whole)
+    return condition & _inputs_are_settled(inputs, whole=whole)
 
 
 def on_changed_models(models: Sequence[Upstream], *, catch_up: int) -> dg.AutomationCondition[Any]:
@@ -91,7 +91,7 @@ def on_changed_models(models: Sequence[Upstream], *, catch_up: int) -> dg.Automa
 
     A model that was turned down at a cutoff holds nothing up: its build before is taken.
     """
-    pending = _once(_changed(models, None)) | NeverBegan()
+    pending = _once(_inputs_changed(models, None)) | NeverBegan()
     running = _any("in_progress", models, dg.AutomationCondition.in_progress())
     condition = pending & ~running & ~dg.AutomationCondition.in_progress()
     for model in models:
@@ -99,7 +99,7 @@ def on_changed_models(models: Sequence[Upstream], *, catch_up: int) -> dg.Automa
     return condition
 
 
-def _settled(inputs: Sequence[Upstream], *, whole: bool) -> dg.AutomationCondition[Any]:
+def _inputs_are_settled(inputs: Sequence[Upstream], *, whole: bool) -> dg.AutomationCondition[Any]:
     """The inputs are there, and neither they nor the asset are being made."""
     idle = ~dg.AutomationCondition.in_progress()
     if not inputs:
@@ -118,7 +118,7 @@ def _any(label: str, inputs: Sequence[Upstream], operand: dg.AutomationCondition
     return AnyWithinReach(tuple(inputs), operand, label)
 
 
-def _changed(inputs: Sequence[Upstream], keys: Sequence[dg.AssetKey] | None) -> dg.AutomationCondition[Any]:
+def _inputs_changed(inputs: Sequence[Upstream], keys: Sequence[dg.AssetKey] | None) -> dg.AutomationCondition[Any]:
     """A change of some dependencies: of the inputs within their reach, of others as Dagster maps them."""
     ours = [source for source in inputs if keys is None or source.key in keys]
     any_dependency = dg.AutomationCondition.any_deps_match(_CHANGED)

@@ -94,7 +94,7 @@ class NeverBegan(dg.AutomationCondition[dg.AssetKey]):
         backfill = await view.compute_backfill_in_progress_subset(key=context.key, from_subset=everything)
         busy = running.compute_union(backfill)
         for request in requests:
-            lost, undecided = _lost(context, request, busy)
+            lost, undecided = _never_begun(context, request, busy)
             if not lost.is_empty:
                 what = _run_of(context, lost)
                 if now >= request.due and request.again == MOST_AGAIN:
@@ -109,7 +109,7 @@ class NeverBegan(dg.AutomationCondition[dg.AssetKey]):
                         due = due.compute_union(lost)
             if not undecided.is_empty:
                 kept.append(replace(request, subset=undecided))
-        return true_of(context, due, cursor=_written(context, kept))
+        return true_of(context, due, cursor=_to_json(context, kept))
 
 
 def _with_newest(context: Context, requests: list[_Request]) -> Iterator[_Request]:
@@ -131,7 +131,7 @@ def _with_newest(context: Context, requests: list[_Request]) -> Iterator[_Reques
         yield _Request(newest, event, at, 0)
 
 
-def _lost(context: Context, request: _Request, busy: Any) -> tuple[Any, Any]:
+def _never_begun(context: Context, request: _Request, busy: Any) -> tuple[Any, Any]:
     """Of a request the partitions that never began, and those of which it is not known yet."""
     instance, nothing = context.asset_graph_view.instance, context.get_empty_subset()
     under_way, idle = request.subset.compute_intersection(busy), request.subset.compute_difference(busy)
@@ -139,7 +139,7 @@ def _lost(context: Context, request: _Request, busy: Any) -> tuple[Any, Any]:
         return nothing, under_way
     planned = instance.get_latest_planned_materialization_info(context.key)
     if planned is None or planned.storage_id <= request.event:
-        return (nothing, nothing) if _cancelled(context, request) else (idle, under_way)
+        return (nothing, nothing) if _is_cancelled(context, request) else (idle, under_way)
     if not idle.is_partitioned:
         launch = launch_of(instance, instance.get_run_by_id(planned.run_id))
         return (idle if launch == "never began" else nothing), (idle if launch == "under way" else nothing)
@@ -153,7 +153,7 @@ def _lost(context: Context, request: _Request, busy: Any) -> tuple[Any, Any]:
             break
         planned = instance.get_latest_planned_materialization_info(context.key, partition=unknown[0])
         if planned is None or planned.storage_id <= request.event:
-            cancelled = _cancelled(context, request) if cancelled is None else cancelled
+            cancelled = _is_cancelled(context, request) if cancelled is None else cancelled
             of_run, launch = {unknown[0]}, "ended" if cancelled else "never began"
         else:
             run = instance.get_run_by_id(planned.run_id)
@@ -175,7 +175,7 @@ def _range_of(context: Context, run: dg.DagsterRun | None) -> set[str]:
     return set(own.get_partition_keys_in_range(dg.PartitionKeyRange(first, last)))
 
 
-def _cancelled(context: Context, request: _Request) -> bool:
+def _is_cancelled(context: Context, request: _Request) -> bool:
     """Whether somebody has cancelled a backfill of the asset since, before its runs were made."""
     since = request.at.replace(tzinfo=UTC).timestamp()
     return any(
@@ -209,7 +209,7 @@ def _read(context: Context) -> Iterator[_Request]:
             yield _Request(subset, event, datetime.fromisoformat(at), again)
 
 
-def _written(context: Context, requests: list[_Request]) -> str:
+def _to_json(context: Context, requests: list[_Request]) -> str:
     def partitions(subset: Any) -> Any:
         if context.partitions_def is None:
             return True

@@ -52,7 +52,7 @@ class InputsThere(dg.AutomationCondition[dg.AssetKey]):
     description = "Every input has been materialized, or some partition of it"
 
     async def evaluate(self, context: Context) -> Result:
-        empty = [(await _materialized(context, source.key)).is_empty for source in self.upstream]
+        empty = [(await _materialized_subset(context, source.key)).is_empty for source in self.upstream]
         return true_of(context, context.get_empty_subset() if any(empty) else context.candidate_subset)
 
 
@@ -118,8 +118,11 @@ class NewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
         """The cutoffs that are due, and a sentence about the missing ones that are left."""
         own, now = context.partitions_def, clock.now()
         assert is_timed(own)
-        built = await _materialized(context, context.key)
-        made, upstream = Spans(built), [(source, await _materialized(context, source.key)) for source in self.upstream]
+        built = await _materialized_subset(context, context.key)
+        made, upstream = (
+            Spans(built),
+            [(source, await _materialized_subset(context, source.key)) for source in self.upstream],
+        )
         latest = min([now, *(_last_cutoff(source, subset) for source, subset in upstream)])
         sources = [(source, Spans(subset)) for source, subset in upstream if is_timed(source.partitions_def)]
         due, ready, oldest = list[Partition](), 0, None
@@ -162,7 +165,7 @@ class Answerable(dg.AutomationCondition[dg.AssetKey]):
         )
 
     async def evaluate(self, context: Context) -> Result:
-        built = await _materialized(context, self.model.key)
+        built = await _materialized_subset(context, self.model.key)
         own, cutoffs = context.partitions_def, self.model.partitions_def
         if built.is_empty:
             return true_of(context, context.get_empty_subset())
@@ -172,7 +175,7 @@ class Answerable(dg.AutomationCondition[dg.AssetKey]):
         newest = [cutoff.start for cutoff in islice(newest_within(cutoffs, made), self.catch_up) if cutoff.start]
         if not newest:  # what was built is none of the cutoffs any more
             return true_of(context, context.get_empty_subset())
-        answered = await _materialized(context, context.key)
+        answered = await _materialized_subset(context, context.key)
         before = own.get_prev_partition_window(now.replace(tzinfo=UTC), respect_bounds=False)
         able = _since(context, min(newest[-1], now if before is None else naive_utc(before.end)))
         again = _since(context, made.first).compute_intersection(answered)
@@ -201,7 +204,7 @@ class OfNewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
         # Those that are about to be made count, or a model would be made first for a cutoff that is about to be old.
         running = await view.compute_run_in_progress_subset(key=key, from_subset=view.get_full_subset(key=key))
         requested = context.request_subsets_by_key.get(key)
-        subsets = [await _materialized(context, key), running, *([] if requested is None else [requested])]
+        subsets = [await _materialized_subset(context, key), running, *([] if requested is None else [requested])]
         return true_of(context, _subset(context, list(islice(newest_within(own, Spans(*subsets)), self.catch_up))))
 
 
@@ -268,7 +271,7 @@ def _newest_made(
     return made
 
 
-async def _materialized(context: Context, key: dg.AssetKey) -> Any:
+async def _materialized_subset(context: Context, key: dg.AssetKey) -> Any:
     """What was ever materialized of an asset, as Dagster keeps it: spans, not partitions."""
     return await context.asset_graph_view.compute_materialized_asset_subset(key)
 

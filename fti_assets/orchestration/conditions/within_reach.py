@@ -61,7 +61,7 @@ class AnyWithinReach(dg.AutomationCondition[dg.AssetKey]):
             child = await context.for_child_condition(self.operand, [None], of_source(key=source.key)).evaluate_async()
             children.append(child)
             if not child.true_subset.is_empty:
-                subset = subset.compute_union(touched(context, source, child.true_subset))
+                subset = subset.compute_union(readers_of(context, source, child.true_subset))
         return true_of(context, subset, child_results=children)
 
 
@@ -70,7 +70,7 @@ def true_of(context: Context, subset: Any, **more: Any) -> Result:
     return dg.AutomationResult(context, context.candidate_subset.compute_intersection(subset), **more)
 
 
-def touched(context: Context, source: Upstream, subset: Any) -> Any:
+def readers_of(context: Context, source: Upstream, subset: Any) -> Any:
     """The candidates of the context that read one of a subset of an upstream's partitions."""
     own = context.partitions_def
     if not is_timed(own) or not is_timed(source.partitions_def):

@@ -53,8 +53,8 @@ class Cursor:
         try:
             head, _, packed = text.rpartition("\n")
             if not head:  # as it was written before it had a head
-                message = _unpacked(packed)
-                return Cursor(int(message["requests"]), packed=_packed(dict(message["seen"])))
+                message = _unpack(packed)
+                return Cursor(int(message["requests"]), packed=_pack(dict(message["seen"])))
             message = json.loads(head)
             open_requests = [Request(**one) for one in message.pop("open_requests")]
             return Cursor(**message, open_requests=open_requests, packed=packed)
@@ -62,22 +62,22 @@ class Cursor:
             return Cursor(_next_number(context))  # there is none yet, or somebody cleared it
 
     def versions(self) -> Versions:
-        return dict(_unpacked(self.packed)) if self.packed else {}
+        return dict(_unpack(self.packed)) if self.packed else {}
 
     def remember(self, versions: Versions) -> None:
-        self.packed = _packed(versions)
+        self.packed = _pack(versions)
 
     def text(self) -> str:
         head = asdict(self)
         return f"{json.dumps({name: head[name] for name in head if name != 'packed'})}\n{head['packed']}"
 
 
-def _packed(versions: Mapping[str, Any]) -> str:
+def _pack(versions: Mapping[str, Any]) -> str:
     # A cursor is text in Dagster's storage, written anew at each tick that changes it: years of partitions are long.
     return base64.b64encode(zlib.compress(json.dumps(versions).encode(), level=1)).decode()
 
 
-def _unpacked(text: str) -> Any:
+def _unpack(text: str) -> Any:
     return json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
 
 

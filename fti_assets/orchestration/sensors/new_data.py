@@ -13,7 +13,7 @@ import dagster as dg
 
 from fti_assets.core import clock
 from fti_assets.core.arguments import caller_names, checked_arguments
-from fti_assets.errors import DeclarationError, excerpt, listed, one_of
+from fti_assets.errors import DeclarationError, excerpt, list_some, one_of
 from fti_assets.orchestration.partitions import RANGE_TAGS, is_timed
 from fti_assets.orchestration.sensors.cursor import Cursor, Request, requests_again
 from fti_assets.orchestration.sensors.landed_partitions import Partitions
@@ -135,13 +135,13 @@ def _tick(
     digest = _digest(landed)
     requests: list[Request] = []
     if digest != cursor.digest:
-        requests = _changed(context, cursor, landed, most_runs, name_gaps)
+        requests = _request_changes(context, cursor, landed, most_runs, name_gaps)
         # Runs are left, so the next tick has to look again even if nothing has landed until then.
         cursor.digest = "" if cursor.waiting and cursor.waiting[-1].startswith(_MORE) else digest
     again = [old for old in again if not any(new.covers(old) for new in requests)]
     cursor.open_requests = [old for old in cursor.open_requests if not any(new.covers(old) for new in requests)]
     cursor.open_requests += [*requests, *again]
-    wait = f"waiting for {listed(cursor.waiting)}" if cursor.waiting else ""
+    wait = f"waiting for {list_some(cursor.waiting)}" if cursor.waiting else ""
     if wait:
         context.log.info(wait)
     nothing = dg.SkipReason("; ".join(filter(None, ["nothing new", wait])))
@@ -151,7 +151,7 @@ def _tick(
     )
 
 
-def _changed(
+def _request_changes(
     context: dg.SensorEvaluationContext,
     cursor: Cursor,
     landed: Mapping[Target, Mapping[str, str]],
@@ -165,7 +165,7 @@ def _changed(
     for target, versions in short.items():
         name, partitions_def = target.key.to_user_string(), target.partitions_def
         # A sensor that is new to a running system must not request years that are materialized already.
-        before = remembered[name] if name in remembered else _materialized(context.instance, target, versions)
+        before = remembered[name] if name in remembered else _first_versions(context.instance, target, versions)
         new = [key for key, version in versions.items() if before.get(key) != version]
         partitions = Partitions(partitions_def, context.instance, new)
         for run in partitions.runs(in_one_run=_in_one_run(target)):
@@ -233,7 +233,7 @@ def _short(version: str) -> str:
     return hashlib.sha256(str(version).encode()).hexdigest()[:_SHORT]
 
 
-def _materialized(instance: dg.DagsterInstance, target: Target, versions: Mapping[str, str]) -> dict[str, str]:
+def _first_versions(instance: dg.DagsterInstance, target: Target, versions: Mapping[str, str]) -> dict[str, str]:
     """At the first tick, what is materialized already counts as seen as it is now."""
     if target.partitions_def is None:
         stored = {_WHOLE} if instance.get_latest_materialization_event(target.key) is not None else set[str]()

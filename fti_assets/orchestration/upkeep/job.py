@@ -75,7 +75,7 @@ def upkeep_job(
         stores: Stores = getattr(context.resources, STORES)
         store, online = stores.offline_store(), stores.online_store()
         with store.connect() as lake:
-            tables, namespaces = _stored(context, lake, online)
+            tables, namespaces = _stored_names(context, lake, online)
             refuse_lost(lake, context.instance, tables)
             with store.lock():
                 compared = compared_tables(lake, context.instance)
@@ -110,7 +110,7 @@ def upkeep_job(
     return job
 
 
-def _stored(
+def _stored_names(
     context: dg.OpExecutionContext, lake: Lake, online: OnlineStore
 ) -> tuple[dict[dg.AssetKey, TableName], dict[dg.AssetKey, str]]:
     """The tables and the namespaces of the assets beside the job."""

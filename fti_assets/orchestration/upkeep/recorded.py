@@ -14,7 +14,7 @@ from typing import NamedTuple
 import dagster as dg
 
 from fti_assets.core.names import WHOLE, TableName
-from fti_assets.errors import DamagedError, StoreError, listed
+from fti_assets.errors import DamagedError, StoreError, list_some
 from fti_assets.orchestration.dagster_internals import DATA_VERSION_TAG
 from fti_assets.orchestration.declaration import TableDeclaration, declaration_of
 from fti_assets.orchestration.resources import ONLINE_KEYS, stored_table
@@ -84,7 +84,7 @@ def lost_partitions(
 def refuse_lost(lake: Lake, instance: dg.DagsterInstance, tables: Mapping[dg.AssetKey, TableName]) -> None:
     """Raise a ``DamagedError`` if the lake lacks what Dagster recorded."""
     if lost := lost_partitions(lake, instance, tables):
-        snapshot, names = max(one.snapshot for one in lost), listed(map(str, lost))
+        snapshot, names = max(one.snapshot for one in lost), list_some(map(str, lost))
         raise DamagedError(
             f"the offline store at {lake.store.root}, at snapshot {lake.snapshot()}, lacks what Dagster recorded of {len(lost)} "
             f"partitions, up to snapshot {snapshot}: {names}. Its catalog has lost commits, or is an old "

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fti_assets.core.records import from_json, to_json
-from fti_assets.errors import DamagedError, NotMaterializedError, StoreError, excerpt, listed
+from fti_assets.errors import DamagedError, NotMaterializedError, StoreError, excerpt, list_some
 from fti_assets.stores.bundles.record import BundleRecord
 from fti_assets.stores.files import read_file
 
@@ -25,7 +25,7 @@ _UTF8 = 0x800
 _REMEDY = "copy it again from where it was made, or make it again with fti bundle"
 
 
-def packed(record: BundleRecord, members: Mapping[str, bytes]) -> bytes:
+def pack(record: BundleRecord, members: Mapping[str, bytes]) -> bytes:
     """The bytes of a bundle.
 
     Args:
@@ -38,7 +38,9 @@ def packed(record: BundleRecord, members: Mapping[str, bytes]) -> bytes:
     import zipfile  # not at the top: a predictor that opens no bundle starts without it
 
     if record.members != {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}:
-        raise StoreError(f"the record of a bundle names {listed(record.members)}: its members are {listed(members)}")
+        raise StoreError(
+            f"the record of a bundle names {list_some(record.members)}: its members are {list_some(members)}"
+        )
     head = to_json(record).encode()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -50,7 +52,7 @@ def packed(record: BundleRecord, members: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def unpacked(path: Path, *, sha256: str | None = None) -> tuple[BundleRecord, dict[str, bytes]]:
+def unpack(path: Path, *, sha256: str | None = None) -> tuple[BundleRecord, dict[str, bytes]]:
     """What a bundle says of itself, and its members, each compared with its hash.
 
     Args:
@@ -70,10 +72,10 @@ def unpacked(path: Path, *, sha256: str | None = None) -> tuple[BundleRecord, di
             f"the bundle {path} has sha256 {result}, where {excerpt(sha256)} is expected: it is another file than the one whose hash "
             f"you have; {_REMEDY}"
         )
-    return _unpacked(content, str(path))
+    return _unpack(content, str(path))
 
 
-def _unpacked(content: bytes, where: str) -> tuple[BundleRecord, dict[str, bytes]]:
+def _unpack(content: bytes, where: str) -> tuple[BundleRecord, dict[str, bytes]]:
     try:
         members, mark = _members(content)
     except Exception as error:  # zipfile raises whatever the damage makes of it
@@ -91,7 +93,7 @@ def _unpacked(content: bytes, where: str) -> tuple[BundleRecord, dict[str, bytes
         raise DamagedError(f"the bundle {where} does not say until when it answers, {error}: {_REMEDY}") from error
     if members.keys() != record.members.keys():
         odd = sorted(members.keys() ^ record.members.keys())
-        raise DamagedError(f"the bundle {where} lacks, or has too many, of its members, {listed(odd)}: {_REMEDY}")
+        raise DamagedError(f"the bundle {where} lacks, or has too many, of its members, {list_some(odd)}: {_REMEDY}")
     for name, part in members.items():
         if (result := hashlib.sha256(part).hexdigest()) != record.members[name]:
             raise DamagedError(
@@ -102,7 +104,7 @@ def _unpacked(content: bytes, where: str) -> tuple[BundleRecord, dict[str, bytes
 
 
 def _members(content: bytes) -> tuple[dict[str, bytes], str]:
-    """The members of a zip that is written as ``packed`` writes it, and its comment."""
+    """The members of a zip that is written as ``pack`` writes it, and its comment."""
     import zipfile
 
     members: dict[str, bytes] = {}

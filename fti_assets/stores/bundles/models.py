@@ -58,15 +58,15 @@ class BundledModelStore(ModelReader):
 
     def load(self, model: str, reference: str) -> tuple[ModelManifest, bytes]:
         manifest = self.manifest(model, reference)
-        return manifest, self._compared(GRAPH, manifest.sha256)
+        return manifest, self._compare(GRAPH, manifest.sha256)
 
     def file(self, manifest: ModelManifest, name: str) -> bytes:
-        return self._compared(name, manifest.files[name])
+        return self._compare(name, manifest.files[name])
 
     def folder(self, manifest: ModelManifest) -> Path:
         return self.root
 
-    def _compared(self, name: str, sha256: str) -> bytes:
+    def _compare(self, name: str, sha256: str) -> bytes:
         content = self._member(name)
         if hashlib.sha256(content).hexdigest() != sha256:
             raise DamagedError(f"{self.root}/{name} is not what the manifest beside it names: make the bundle again")

@@ -52,12 +52,12 @@ class _Rows:
             count = int(np.frombuffer(content, "<u8", 1)[0])
             ends = np.frombuffer(content, "<u8", 2 * count, 8).astype(np.uint64).reshape(2, count)
         except (ValueError, OverflowError) as error:
-            raise _damaged(where) from error
+            raise _damage_error(where) from error
         lengths = [int(of_part[-1]) if count else 0 for of_part in ends]
         start = 8 + 16 * count
         rises = all(bool((np.diff(of_part.astype(np.int64), prepend=0) >= 0).all()) for of_part in ends)
         if not rises or start + sum(lengths) != len(content):
-            raise _damaged(where)
+            raise _damage_error(where)
         self._content = content
         self._count = count
         self._keys, self._blobs = memoryview(ends[0]), memoryview(ends[1])
@@ -169,17 +169,17 @@ class BundledOnlineStore(OnlineStore):
     def readers(
         self, wanted: Sequence[tuple[str, Sequence[str] | None]], slots: Sequence[Sequence[int]] = ()
     ) -> NamespacesReader:
-        return NamespacesReader(_Reads([self._named(namespace) for namespace, _ in wanted]), wanted, slots)
+        return NamespacesReader(_Reads([self._namespace(namespace) for namespace, _ in wanted]), wanted, slots)
 
     def everything(self, namespace: str) -> tuple[About, Iterator[tuple[bytes, bytes]]]:
-        one = self._named(namespace)
+        one = self._namespace(namespace)
         return one.about, iter(one.rows)
 
-    def _named(self, namespace: str) -> BundledNamespace:
+    def _namespace(self, namespace: str) -> BundledNamespace:
         if namespace not in self._namespaces:
             raise absent(self, namespace)
         return self._namespaces[namespace]
 
 
-def _damaged(where: str) -> DamagedError:
+def _damage_error(where: str) -> DamagedError:
     return DamagedError(f"{where} is not what was written: make the bundle again with fti bundle")

@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import literal, quote
 
 OF_DUCKDB, FIXED = "1", "2"
 """The versions of the hash: the one that rests on DuckDB's, and the one that is fixed here."""
@@ -40,9 +40,9 @@ def content_sums(types: Mapping[str, str], hash_version: str = FIXED) -> str:
         hash_version: ``FIXED``, or the hash that stored rows have.
     """
     if hash_version == OF_DUCKDB:
-        row = ", ".join(quoted(column) for column in sorted(types))
+        row = ", ".join(quote(column) for column in sorted(types))
         return f"count(*), coalesce(sum(hash({row})), 0), coalesce(sum(hash(hash({row}), 1)), 0)"
-    row = _joined(_exact(quoted(column), duckdb.sqltype(types[column])) for column in sorted(types))
+    row = _join(_exact(quote(column), duckdb.sqltype(types[column])) for column in sorted(types))
     # Sums, not XOR: XOR would cancel two equal rows. Two sums of 64 bits each leave no room for an accident.
     return f"count(*), coalesce(sum(md5_number_lower({row})), 0), coalesce(sum(md5_number_upper({row})), 0)"
 
@@ -80,7 +80,7 @@ def _exact(value: str, kind: Any, depth: int = 0) -> str:
         texts = f"list_transform(({value})::{child}[], lambda {element}: coalesce({_exact(element, child, depth + 1)}, {_NULL}))"
         return f"'[' || array_to_string({texts}, ',') || ']'"
     if name == "struct":
-        fields = _joined(
+        fields = _join(
             _exact(f"struct_extract({value}, {literal(field)})", child, depth) for field, child in kind.children
         )
         return f"CASE WHEN {value} IS NULL THEN NULL ELSE '(' || {fields} || ')' END"
@@ -92,5 +92,5 @@ def _exact(value: str, kind: Any, depth: int = 0) -> str:
     return f"strlen({text}) || ':' || {text}"
 
 
-def _joined(texts: Iterable[str]) -> str:
+def _join(texts: Iterable[str]) -> str:
     return f"concat_ws(',', {', '.join(f'coalesce({text}, {_NULL})' for text in texts)})"

@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import literal, quote
 
 
 def json_text(column: str, sql_type: str) -> str:
@@ -21,7 +21,7 @@ def json_text(column: str, sql_type: str) -> str:
     >>> duckdb.sql(f"SELECT {text} FROM (SELECT [{{'id': 7, 'score': 'nan'::DOUBLE}}] AS best)").fetchall()
     [('[{"id":7,"score":null}]',)]
     """
-    return f"to_json({_plain(quoted(column), duckdb.sqltype(sql_type))})::VARCHAR"
+    return f"to_json({_plain(quote(column), duckdb.sqltype(sql_type))})::VARCHAR"
 
 
 def _plain(value: str, kind: Any, depth: int = 0) -> str:
@@ -33,7 +33,7 @@ def _plain(value: str, kind: Any, depth: int = 0) -> str:
         return f"list_transform({value}, lambda {item}: {_plain(item, kind.children[0][1], depth + 1)})"
     if kind.id == "struct":
         fields = ", ".join(
-            f"{quoted(name)} := {_plain(f'struct_extract({value}, {literal(name)})', of, depth)}"
+            f"{quote(name)} := {_plain(f'struct_extract({value}, {literal(name)})', of, depth)}"
             for name, of in kind.children
         )
         return f"CASE WHEN {value} IS NOT NULL THEN struct_pack({fields}) END"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from fti_assets.core.sql import not_pushed_down, quoted
+from fti_assets.core.sql import not_pushed_down, quote
 
 if TYPE_CHECKING:
     import duckdb
@@ -24,7 +24,7 @@ def columns_with_nul(connection: duckdb.DuckDBPyConnection, table: str, columns:
     texts = [name for name in dict.fromkeys(columns) if types.get(name) == "VARCHAR"]
     if not texts:
         return frozenset()
-    tests = ", ".join(f"bool_or(contains({quoted(name)}, chr(0)))" for name in texts)
+    tests = ", ".join(f"bool_or(contains({quote(name)}, chr(0)))" for name in texts)
     answers = connection.execute(f"SELECT {tests} FROM {table}").fetchall()[0]
     return frozenset(name for name, has_nul in zip(texts, answers, strict=True) if has_nul)
 
@@ -48,7 +48,7 @@ def equal_columns(
     """
     with_nul = columns_with_nul(connection, table, columns.values())
     pairs = (
-        f"{rows}.{quoted(own)} = {compared(f'{stored}.{quoted(theirs)}', to=own, with_nul=with_nul)}"
+        f"{rows}.{quote(own)} = {comparison(f'{stored}.{quote(theirs)}', to=own, with_nul=with_nul)}"
         for theirs, own in columns.items()
     )
     return " AND ".join(pairs)
@@ -60,7 +60,7 @@ def equal_values(values: Mapping[str, object]) -> str:
     >>> print(equal_values({"id": 7, "name": "a\\0b"}))
     "id" = ? AND ("name" || '') = ?
     """
-    return " AND ".join(f"{compared_with(value, quoted(name))} = ?" for name, value in values.items())
+    return " AND ".join(f"{compared_with(value, quote(name))} = ?" for name, value in values.items())
 
 
 def compared_with(value: object, column: str) -> str:
@@ -72,7 +72,7 @@ def compared_with(value: object, column: str) -> str:
     return not_pushed_down(column) if isinstance(value, str) and "\0" in value else column
 
 
-def compared(column: str, *, to: str, with_nul: Container[str]) -> str:
+def comparison(column: str, *, to: str, with_nul: Container[str]) -> str:
     """The SQL of a stored column that is compared with a column of other rows.
 
     Args:

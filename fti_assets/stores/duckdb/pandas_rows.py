@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def pandas_rows(rows: duckdb.DuckDBPyRelation) -> pd.DataFrame:
     # With two columns of one name, a projection by name would be ambiguous.
     if len(kinds) < len(rows.columns) or not any(map(_is_whole, kinds.values())):
         return rows.df()
-    message = (_in_64_bits(name) if _is_whole(kind) else quoted(name) for name, kind in kinds.items())
+    message = (_in_64_bits(name) if _is_whole(kind) else quote(name) for name, kind in kinds.items())
     try:
         return rows.project(", ".join(message)).df()
     except duckdb.InvalidInputException as error:
@@ -48,7 +48,7 @@ def _is_whole(kind: str) -> bool:
 
 
 def _in_64_bits(column: str) -> str:
-    name = quoted(column)
+    name = quote(column)
     cast, complaint = (
         f"TRY_CAST({name} AS BIGINT)",
         f", which {_REFUSED}: take Arrow or polars, or cast it to text or DOUBLE before",

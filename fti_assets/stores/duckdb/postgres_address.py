@@ -11,7 +11,7 @@ import duckdb
 
 from fti_assets.core.addresses import scrubbed
 from fti_assets.core.extras import named_extras
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.stores.duckdb.extensions import load_extension
 
@@ -57,11 +57,11 @@ class PostgresAddress:
         try:
             if self.password is not None:
                 connection.execute(
-                    f"CREATE OR REPLACE TEMPORARY SECRET {quoted(alias)} (TYPE postgres, PASSWORD {literal(self.password)})"
+                    f"CREATE OR REPLACE TEMPORARY SECRET {quote(alias)} (TYPE postgres, PASSWORD {literal(self.password)})"
                 )
-                secret = f", SECRET {quoted(alias)}"
+                secret = f", SECRET {quote(alias)}"
             connection.execute(
-                f"ATTACH IF NOT EXISTS {literal(self.text)} AS {quoted(alias)} (TYPE postgres, READ_ONLY{secret})"
+                f"ATTACH IF NOT EXISTS {literal(self.text)} AS {quote(alias)} (TYPE postgres, READ_ONLY{secret})"
             )
         except duckdb.Error as error:
             # Not chained: libpq may repeat what it was given.

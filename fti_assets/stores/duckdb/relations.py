@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from fti_assets.core.sql import quoted, temporary_name
+from fti_assets.core.sql import quote, temporary_name
 
 if TYPE_CHECKING:
     import duckdb
@@ -28,7 +28,7 @@ def name_relation(relation: duckdb.DuckDBPyRelation, name: str) -> str:
     # A relation's query() makes a temporary view and leaves it behind, gone with the connection. What is asked is not of the view,
     # whose tables DuckDB would look up once more.
     relation.query(name, "SELECT 1")
-    return quoted("temp", name)
+    return quote("temp", name)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 
 from fti_assets.core.names import TableName
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.errors import StoreError
 from fti_assets.stores.lake.connection import CATALOG, ask_catalog, own_table
 from fti_assets.stores.lake.files.current_files import OF_SCHEMA, OF_TABLE, PATH, TO_SCHEMA
@@ -110,8 +110,8 @@ def delete_dead_ledger_rows(lake: LakeReader) -> None:
     """Delete the rows of the ledgers, which lie in the catalog itself, that no snapshot has: DuckLake's expiry keeps them."""
     for (name,) in lake.connection.execute(f"SELECT table_name FROM {own_table('inlined_data_tables')}").fetchall():
         lake.connection.execute(
-            f"DELETE FROM {CATALOG}.{quoted(name)} WHERE end_snapshot IS NOT NULL AND (begin_snapshot, end_snapshot) NOT IN ("
-            f"SELECT (begin_snapshot, end_snapshot) FROM (SELECT DISTINCT begin_snapshot, end_snapshot FROM {CATALOG}.{quoted(name)} "
+            f"DELETE FROM {CATALOG}.{quote(name)} WHERE end_snapshot IS NOT NULL AND (begin_snapshot, end_snapshot) NOT IN ("
+            f"SELECT (begin_snapshot, end_snapshot) FROM (SELECT DISTINCT begin_snapshot, end_snapshot FROM {CATALOG}.{quote(name)} "
             f"WHERE end_snapshot IS NOT NULL) spans WHERE EXISTS (FROM {own_table('snapshot')} "
             "WHERE snapshot_id >= begin_snapshot AND snapshot_id < end_snapshot))"
         )

@@ -25,7 +25,7 @@ def copied_catalog(catalog: Path, folder: Path) -> Path:
     copy = folder / catalog.name
     for _ in range(_ATTEMPTS):
         with readable(catalog):
-            if _backed_up(catalog, copy) or _copied(catalog, copy):
+            if _backed_up(catalog, copy) or _copy(catalog, copy):
                 return copy
         time.sleep(_PAUSE_S)
     raise StoreError(
@@ -49,7 +49,7 @@ def _backed_up(catalog: Path, copy: Path) -> bool:
     return True
 
 
-def _copied(catalog: Path, copy: Path) -> bool:
+def _copy(catalog: Path, copy: Path) -> bool:
     """Whether its files could be copied as they were at one instant.
 
     All are read twice, one after another. What is the same both times did not change from its first reading to its second, and

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import duckdb
 
-from fti_assets.core.sql import literal, quoted
-from fti_assets.errors import DamagedError, FtiError, StoreError, listed
+from fti_assets.core.sql import literal, quote
+from fti_assets.errors import DamagedError, FtiError, StoreError, list_some
 from fti_assets.stores.duckdb.extensions import connect_in_memory, load_extension
 from fti_assets.stores.temporary_folders import temporary_folder
 
@@ -23,7 +23,7 @@ _EXISTING = (
     "CREATE_IF_NOT_EXISTS false"  # else DuckLake makes a lake of whatever file is empty, when somebody only reads
 )
 READ = f"READ_ONLY, {_EXISTING}"
-CATALOG = quoted("__ducklake_metadata_lake")
+CATALOG = quote("__ducklake_metadata_lake")
 """DuckLake's own catalog of the lake that is attached."""
 METADATA = "ducklake_metadata"
 """The table that makes a database the catalog of a lake to DuckLake."""
@@ -116,7 +116,7 @@ def _no_lake(at: Path, tables: Sequence[str]) -> DamagedError:
             f"--lake {at.parent}"
         )
     return DamagedError(
-        f"{at} is not the catalog of a lake: it lacks {METADATA}, and has the tables {listed(tables)}. {_put_back(at)}"
+        f"{at} is not the catalog of a lake: it lacks {METADATA}, and has the tables {list_some(tables)}. {_put_back(at)}"
     )
 
 
@@ -129,7 +129,7 @@ def _put_back(at: Path) -> str:
 
 def own_table(name: str) -> str:
     """A table of DuckLake's own catalog, in SQL."""
-    return f"{CATALOG}.{quoted(f'ducklake_{name}')}"
+    return f"{CATALOG}.{quote(f'ducklake_{name}')}"
 
 
 def ask_catalog(

@@ -17,10 +17,10 @@ from fti_assets.core.home import folder_of
 from fti_assets.core.names import LEDGER
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.file_kinds import check_file
-from fti_assets.stores.files import files_under, make_folder, may_write, readable, sync_file, sync_renamed, written
+from fti_assets.stores.files import files_under, guard_writes, make_folder, may_write, readable, sync_file, sync_renamed
 from fti_assets.stores.lake.catalog_copy import copied_catalog
 from fti_assets.stores.lake.connection import MAKE, READ, lake_connection
-from fti_assets.stores.locks import locked
+from fti_assets.stores.locks import hold_lock
 from fti_assets.stores.temporary_folders import temporary_folder
 
 _LOCK_TIMEOUT_S = 600.0
@@ -93,7 +93,7 @@ class LakeFolder:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the writers' lock: a SQLite catalog admits one writer at a time, thread or process."""
-        with locked(self.root / "lake.lock", timeout=_LOCK_TIMEOUT_S):
+        with hold_lock(self.root / "lake.lock", timeout=_LOCK_TIMEOUT_S):
             yield
 
     @contextmanager
@@ -109,7 +109,7 @@ class LakeFolder:
         """Make the catalog once, whole or not at all."""
         if self.exists():
             return
-        with written(self.catalog):
+        with guard_writes(self.catalog):
             make_folder(self.root / "data")
             with self.lock():
                 # Asked again under the lock: another process may have made it meanwhile.
@@ -142,13 +142,13 @@ class LakeFolder:
         """Delete the catalog that somebody was killed over; the caller holds the writers' lock. Where the next one is made."""
         half_made = self.root / "catalog.new"
         for suffix in ("", "-wal", "-shm", "-journal"):
-            with written(half_made):
+            with guard_writes(half_made):
                 half_made.with_name(half_made.name + suffix).unlink(missing_ok=True)
         return half_made
 
     def put_catalog(self, made: Path) -> None:
         """Put a new catalog where there is none, or an empty one; the caller holds the writers' lock."""
-        with written(self.catalog):
+        with guard_writes(self.catalog):
             for suffix in ("-wal", "-shm"):  # SQLite would play the journal of the one that is lost into the new one
                 self.catalog.with_name(self.catalog.name + suffix).unlink(missing_ok=True)
             sync_file(made)

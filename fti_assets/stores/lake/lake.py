@@ -11,8 +11,8 @@ import duckdb
 
 from fti_assets.core import clock
 from fti_assets.core.names import PARTITION, Commit, PartitionRecord, TableName, in_partitions
-from fti_assets.core.sql import quoted
-from fti_assets.errors import StoreError, listed
+from fti_assets.core.sql import quote
+from fti_assets.errors import StoreError, list_some
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.lake.catalog import put_columns
 from fti_assets.stores.lake.files.current_files import not_files
@@ -20,7 +20,7 @@ from fti_assets.stores.lake.files.damage import give_up, unreadable_files
 from fti_assets.stores.lake.files.strange_files import refuse_strange_files
 from fti_assets.stores.lake.one_snapshot import OneSnapshot
 from fti_assets.stores.lake.reader import LakeReader
-from fti_assets.stores.lake.tables.earlier_types import unchanged
+from fti_assets.stores.lake.tables.earlier_types import unchanged_partitions
 from fti_assets.stores.lake.tables.schema import fit, refuse_other_schema, settle
 
 
@@ -76,14 +76,14 @@ class Lake(LakeReader):
                 other = [key for key in old if (old[key].rows, old[key].data_version) != contents[key][::-1]]
                 # A column may have got its type after these rows were hashed; then they are compared in the types of
                 # their files.
-                earlier = unchanged(
+                earlier = unchanged_partitions(
                     self, table, staged, old, [key for key in other if old[key].rows == contents[key][1]]
                 )
             types = self.staged_types(staged)
             same = [key for key in old if key not in other]
-            lost = self._lost(table, types, {key: old[key] for key in same})
+            lost = self._lost_partitions(table, types, {key: old[key] for key in same})
             for key, its in earlier.items():
-                if not self._lost(table, its.types, {key: old[key]}, its.selected):
+                if not self._lost_partitions(table, its.types, {key: old[key]}, its.selected):
                     same, contents[key] = [*same, key], (old[key].data_version, old[key].rows)
             changed = tuple(key for key in partitions if key not in same or key in lost)
             written = tuple(
@@ -184,14 +184,12 @@ class Lake(LakeReader):
                 if deleted != expected:
                     # A file that says of its rows that they are another partition's would keep them for good.
                     raise _OtherRowsError(
-                        f"{table.full_name} {listed(readable)} holds {deleted} rows where {expected} were committed; nothing was changed"
+                        f"{table.full_name} {list_some(readable)} holds {deleted} rows where {expected} were committed; nothing was changed"
                     )
             if changed:
-                execute(
-                    f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(staged)} WHERE {in_partitions(changed)}"
-                )
+                execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quote(staged)} WHERE {in_partitions(changed)}")
 
-    def _lost(
+    def _lost_partitions(
         self, table: TableName, types: Mapping[str, str], records: Mapping[str, PartitionRecord], selected: str = "*"
     ) -> set[str]:
         """The partitions whose files do not hold what was written, so that the same rows have to be written again."""
@@ -200,7 +198,7 @@ class Lake(LakeReader):
             return set()
         if damaged := {file.partition for file in not_files(self, table, holding)}:
             readable = {key: record for key, record in records.items() if key not in damaged}
-            return damaged | self._lost(table, types, readable, selected)
+            return damaged | self._lost_partitions(table, types, readable, selected)
         try:
             results: dict[str, str] = {}
             for version in {hash_of(records[key].data_version) for key in holding}:
@@ -213,7 +211,7 @@ class Lake(LakeReader):
             damaged = {file.partition for file in unreadable_files(self, table, holding)}
             if not damaged:
                 raise
-            return damaged | self._lost(
+            return damaged | self._lost_partitions(
                 table, types, {key: records[key] for key in holding if key not in damaged}, selected
             )
         return {key for key in holding if results.get(key) != records[key].data_version}

@@ -12,7 +12,7 @@ from datetime import datetime
 import duckdb
 
 from fti_assets.core.names import LEDGER, PARTITION, PartitionRecord, TableName
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.stores.lake.connection import ask_catalog
 
 
@@ -40,7 +40,7 @@ class OneSnapshot:
     def tables(self) -> list[TableName]:
         """Every table but the ledgers, by name."""
         return sorted(
-            (table for table in self._listed() if table.schema != LEDGER), key=lambda one: (one.schema, one.name)
+            (table for table in self._tables() if table.schema != LEDGER), key=lambda one: (one.schema, one.name)
         )
 
     def types(self, table: TableName) -> dict[str, str]:
@@ -49,13 +49,13 @@ class OneSnapshot:
         Asked while the snapshot is the one that the connection reads.
         """
         if table not in self._types:
-            self._types[table] = stored_types(self._connection, table) if table in self._listed() else {}
+            self._types[table] = stored_types(self._connection, table) if table in self._tables() else {}
         return dict(self._types[table])
 
     def ledger(self, table: TableName) -> dict[str, PartitionRecord] | None:
         """What is stored of each partition, by partition; None where DuckLake itself must be asked, such as of a snapshot that is gone."""
         if table not in self._ledgers:
-            listed, ledger = self._listed(), TableName(LEDGER, f"{table.schema}_{table.name}")
+            listed, ledger = self._tables(), TableName(LEDGER, f"{table.schema}_{table.name}")
             inlined = listed.get(ledger)
             if inlined is None and (ledger in listed or not listed):
                 return None
@@ -65,7 +65,7 @@ class OneSnapshot:
     def _read(self, inlined: str) -> dict[str, PartitionRecord]:
         records = ask_catalog(
             self._connection,
-            f'SELECT "partition", data_version, "rows", committed_at, run_at, run_id, record FROM {quoted(inlined)} '
+            f'SELECT "partition", data_version, "rows", committed_at, run_at, run_id, record FROM {quote(inlined)} '
             f"WHERE {_LIVE} ORDER BY 1",
             [self.number],
         )
@@ -82,7 +82,7 @@ class OneSnapshot:
             for partition, version, rows, committed_at, run_at, run_id, record in records
         }
 
-    def _listed(self) -> dict[TableName, str | None]:
+    def _tables(self) -> dict[TableName, str | None]:
         """The tables, and of each the one table of the catalog that holds all of its rows, if there is one."""
         if self._inlined is None:
             # A table that ever had a file has a size, also when its rows were inlined before.

@@ -8,14 +8,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Self
-from urllib.parse import quote
+from urllib import parse
 
 import duckdb
 
 from fti_assets.core.names import PARTITION, TILES, WHOLE, PartitionRecord, TableName, in_partitions
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.core.types import ColumnType, type_of_sql
-from fti_assets.errors import NotMaterializedError, StoreError, listed
+from fti_assets.errors import NotMaterializedError, StoreError, list_some
 from fti_assets.stores.duckdb.content_hash import FIXED, OF_DUCKDB, content_sums, data_version, hash_of
 from fti_assets.stores.files import sync_file, sync_folder
 from fti_assets.stores.lake.files.current_files import refuse_not_files
@@ -103,17 +103,17 @@ class LakeReader:
 
     def tables(self) -> list[TableName]:
         """Every table of features, datasets and predictions, by name."""
-        return [table for table in self._stored() if table.schema != TILES]
+        return [table for table in self._stored_tables() if table.schema != TILES]
 
     def tiles(self) -> list[TableName]:
         """Every table of tiles, by name."""
-        return [table for table in self._stored() if table.schema == TILES]
+        return [table for table in self._stored_tables() if table.schema == TILES]
 
-    def _stored(self) -> list[TableName]:
+    def _stored_tables(self) -> list[TableName]:
         return (self._read or self._one_snapshot(self._newest())).tables()
 
     def has(self, table: TableName) -> bool:
-        return table in self._stored()
+        return table in self._stored_tables()
 
     def types(self, table: TableName) -> dict[str, str]:
         """Column names and DuckDB types of a stored table, in its order, without ``_partition``; empty if there is none."""
@@ -147,7 +147,7 @@ class LakeReader:
         if not (table in self._outside or table in self._one_snapshot(at).tables() or self.has(table)):
             names = [other.full_name for other in self.tables() if other.schema == table.schema]
             raise NotMaterializedError(
-                f"{table.full_name} is not in the offline store at {self._store.root}, which has {listed(names)}: materialize it first"
+                f"{table.full_name} is not in the offline store at {self._store.root}, which has {list_some(names)}: materialize it first"
             )
 
     def rows(self, table: TableName, *, snapshot: int | None = None, partitions: Sequence[str] | None = None,
@@ -161,7 +161,7 @@ class LakeReader:
         if table in self._outside:
             if partitions is not None and set(partitions) != {WHOLE}:
                 raise NotMaterializedError(
-                    f"{table.full_name} is kept by another system and has no partition {listed(partitions)}"
+                    f"{table.full_name} is kept by another system and has no partition {list_some(partitions)}"
                 )
             return self._outside[table]
         at = self.snapshot() if snapshot is None else snapshot
@@ -243,7 +243,7 @@ class LakeReader:
 
     def staged_types(self, staged: str) -> dict[str, str]:
         """Column names and DuckDB types of a temporary table, without ``_partition``."""
-        described = self.connection.execute(f"DESCRIBE {quoted(staged)}").fetchall()
+        described = self.connection.execute(f"DESCRIBE {quote(staged)}").fetchall()
         return {name: kind for name, kind, *_ in described if name != PARTITION}
 
     def contents(
@@ -252,7 +252,7 @@ class LakeReader:
         """The data version and row count of each partition: a content hash that does not depend on the rows' order."""
         types = self.staged_types(staged)
         hashes = self.connection.execute(
-            f"SELECT {PARTITION}, {content_sums(types, hash_version)} FROM {quoted(staged)} GROUP BY 1"
+            f"SELECT {PARTITION}, {content_sums(types, hash_version)} FROM {quote(staged)} GROUP BY 1"
         ).fetchall()
         results = {partition: tuple(map(int, sums)) for partition, *sums in hashes}
         contents = {}
@@ -292,7 +292,9 @@ class LakeReader:
         folder = data / table.schema / table.name
         for deletions in folder.glob("*-delete.parquet"):  # of row-level changes, beside the partitions' folders
             sync_file(deletions)
-        named = [folder / f"{PARTITION}={quote(partition, safe='')}" for partition in partitions]  # ':' is written %3A
+        named = [
+            folder / f"{PARTITION}={parse.quote(partition, safe='')}" for partition in partitions
+        ]  # ':' is written %3A
         with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:  # the disk joins what waits for it at the same time
             list(pool.map(_sync_files_of, filter(Path.is_dir, named)))
         for parent in filter(Path.is_dir, (folder, data / table.schema, data)):

@@ -9,9 +9,9 @@ from typing import Any
 
 from fti_assets.core import clock
 from fti_assets.core.names import WHOLE, Commit, PartitionRecord, TableName
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
-from fti_assets.stores.duckdb.nul_texts import columns_with_nul, compared
+from fti_assets.stores.duckdb.nul_texts import columns_with_nul, comparison
 from fti_assets.stores.lake.files.current_files import refuse_not_files
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.tables.schema import as_fitted, fit, refuse_other_schema, settle
@@ -89,7 +89,7 @@ def change_rows(
         old, types = lake.ledger(table).get(WHOLE), lake.staged_types(change.rows)
         refuse_other_schema(lake, table, change.rows, addable)
         of = hash_of(None if old is None else old.data_version)  # the sums go on in the hash in which they began
-        results, before = _Effect("false", _NOTHING, _sums_of(lake, quoted(change.rows), types, of), 0), _NOTHING
+        results, before = _Effect("false", _NOTHING, _sums_of(lake, quote(change.rows), types, of), 0), _NOTHING
         if old is not None and old.rows:  # else there is nothing to meet, and its columns may be others
             refuse_not_files(lake, table)
             stored = as_fitted(lake, table, change.rows)
@@ -105,7 +105,7 @@ def change_rows(
             # A batch that was applied before changes nothing, and still moves the feed's position on.
             if changed:
                 lake.connection.execute(f"DELETE FROM {table.sql} WHERE {results.condition}")
-                lake.connection.execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quoted(change.rows)}")
+                lake.connection.execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quote(change.rows)}")
         commit = lake.committed(table, [written], [WHOLE] if changed else [])
     return Changed(commit, results.put[0] - results.replaced, results.replaced, results.gone[0] - results.replaced)
 
@@ -138,18 +138,18 @@ def _effect(lake: Lake, stored: str, change: RowChange, types: dict[str, str], o
     *gone, replaced = execute(
         f"SELECT {content_sums(types, of)}, count(*) FILTER ({same}) FROM {stored} WHERE {same} OR {deleted}"
     ).fetchall()[0]
-    put = _sums_of(lake, quoted(change.rows), types, of)
+    put = _sums_of(lake, quote(change.rows), types, of)
     return _Effect(f"{same} OR {deleted}", tuple(map(int, gone)), put, int(replaced))
 
 
 def _equals_any(lake: Lake, rows: str, columns: Sequence[str]) -> str:
     """The condition that a stored row equals one of some rows in some columns."""
-    with_nul = columns_with_nul(lake.connection, quoted(rows), columns)
-    stored = ", ".join(compared(quoted(name), to=name, with_nul=with_nul) for name in columns)
-    changed = ", ".join(map(quoted, columns))
+    with_nul = columns_with_nul(lake.connection, quote(rows), columns)
+    stored = ", ".join(comparison(quote(name), to=name, with_nul=with_nul) for name in columns)
+    changed = ", ".join(map(quote, columns))
     if len(columns) > 1:
         stored, changed = f"({stored})", f"({changed})"
-    return f"{stored} IN (SELECT {changed} FROM {quoted(rows)})"
+    return f"{stored} IN (SELECT {changed} FROM {quote(rows)})"
 
 
 def _stored_sums(lake: Lake, stored: str, old: PartitionRecord, types: dict[str, str], of: str) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ def snapshot_of(lake: Lake, wanted: int | str | datetime | None) -> int:
     """
     if wanted is None:
         return lake.snapshot()
-    committed = _committed(lake)
+    committed = _commit_times(lake)
     oldest, newest = next(iter(committed)), next(reversed(committed))
     where = f"the offline store at {lake.store.root} has"
     if not isinstance(wanted, str | datetime):
@@ -45,14 +45,14 @@ def snapshot_of(lake: Lake, wanted: int | str | datetime | None) -> int:
 
 def snapshots_between(lake: Lake, start: datetime, end: datetime) -> list[int]:
     """The snapshots that were the newest at some instant from ``start`` to ``end``, and that can be read; both naive UTC."""
-    committed = _committed(lake)
+    committed = _commit_times(lake)
     before = [number for number, at in committed.items() if at <= start][-1:]
     return [*before, *(number for number, at in committed.items() if start < at <= end)]
 
 
 def current_snapshot(lake: Lake, at: datetime) -> int | None:
     """The snapshot that was the newest at an instant, naive UTC; None if it is expired, or none was there yet."""
-    committed = _committed(lake)
+    committed = _commit_times(lake)
     before = [number for number, when in committed.items() if when <= at]
     if not before:
         return None
@@ -61,7 +61,7 @@ def current_snapshot(lake: Lake, at: datetime) -> int | None:
     return before[-1] if is_last else None
 
 
-def _committed(lake: Lake) -> dict[int, datetime]:
+def _commit_times(lake: Lake) -> dict[int, datetime]:
     """When each snapshot that can be read was committed, by their numbers."""
     rows = lake.connection.execute(
         "SELECT snapshot_id, snapshot_time::TIMESTAMP FROM lake.snapshots() ORDER BY snapshot_id"

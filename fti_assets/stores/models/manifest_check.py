@@ -8,7 +8,7 @@ from fti_assets.core.manifest import OUTPUT_NAMES, ModelManifest, ViewRecord
 from fti_assets.core.sql import is_name
 from fti_assets.core.times import instant, microseconds
 from fti_assets.core.types import INPUTS, SIDES, ColumnType
-from fti_assets.errors import DamagedError, excerpt, listed, one_of
+from fti_assets.errors import DamagedError, excerpt, list_some, one_of
 
 _LONGEST = microseconds(timedelta.max)
 
@@ -49,7 +49,7 @@ def _problems(manifest: ModelManifest) -> Iterator[str]:
     output = OUTPUT_NAMES[manifest.task]
     names = [one.name for one in manifest.outputs]
     if output not in names:
-        yield f"has the outputs {listed(names) if names else 'none'}: {output!r} is that of the task {manifest.task!r}"
+        yield f"has the outputs {list_some(names) if names else 'none'}: {output!r} is that of the task {manifest.task!r}"
     if manifest.answers_by_name and (not manifest.classes or len(set(manifest.classes)) < len(manifest.classes)):
         yield f"has the classes {excerpt(manifest.classes)}: a {manifest.task} model has some, each once"
     yield from _problems_of_composite(manifest)
@@ -127,7 +127,7 @@ def _problems_of_columns(manifest: ModelManifest) -> Iterator[str]:
         kinds = [types[name] for name in one.features if name in types]
         fits = all(one.type in SIDES[kind].inputs for kind in kinds)
         if not kinds or not fits or (len(kinds) > 1 and one.type != "float32"):
-            filling = f"{listed(one.features)} of types {one_of(kinds)}" if kinds else "nothing"
+            filling = f"{list_some(one.features)} of types {one_of(kinds)}" if kinds else "nothing"
             yield (
                 f"fills the graph's input {excerpt(one.name)}, {INPUTS[one.type].tensor}, with {filling}: that is no input that a "
                 "model of this library has"

@@ -173,7 +173,7 @@ class ModelReader:
         if manifest.status != "accepted":
             raise DamagedError(
                 f"{self.aliases_file(model)} names {champion} as champion, which is {verdict_of(manifest)}: "
-                f"it was changed by hand. Promote an accepted build, of {self._accepted(model)}"
+                f"it was changed by hand. Promote an accepted build, of {self._accepted_builds(model)}"
             )
         return manifest
 
@@ -199,7 +199,7 @@ class ModelReader:
                 return build
         return None
 
-    def _accepted(self, model: str) -> str:
+    def _accepted_builds(self, model: str) -> str:
         return one_of(build.reference for build in self.readable_builds(model) if build.status == "accepted")
 
     def _no_champion(self, model: str) -> NoChampionError:

@@ -14,8 +14,8 @@ from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.records import to_json
 from fti_assets.core.times import naive_utc
 from fti_assets.errors import AliasConflictError, DamagedError, PredictionError, StoreError, one_of
-from fti_assets.stores.files import publish_folder, write_atomically, written
-from fti_assets.stores.locks import locked
+from fti_assets.stores.files import guard_writes, publish_folder, write_atomically
+from fti_assets.stores.locks import hold_lock
 from fti_assets.stores.models.aliases import AliasChange, Aliases, without_arm_of
 from fti_assets.stores.models.manifest_check import problem_of
 from fti_assets.stores.models.reader import REFERENCE, ModelReader, verdict_of
@@ -107,7 +107,7 @@ class ModelStore(ModelReader):
             raise StoreError(f"the manifest of {manifest.model}/{manifest.reference} {problem}: nothing was published")
         # Before the lock is taken: a trial may take minutes, and others publish and promote meanwhile.
         check_graph(manifest, graph, (files or {}).get(SAMPLES), seconds=self._trial_seconds)
-        with written(folder), self._locked(manifest.model):
+        with guard_writes(folder), self._lock(manifest.model):
             for abandoned in self._folder(manifest.model).glob(
                 "v*/.*.tmp"
             ):  # a killed publisher's: living ones hold the lock
@@ -175,7 +175,7 @@ class ModelStore(ModelReader):
         Raises:
             StoreError: they cannot be read or written.
         """
-        with written(self.aliases_file(model)), self._locked(model):
+        with guard_writes(self.aliases_file(model)), self._lock(model):
             changed = change(self.aliases(model))
             path = self.aliases_file(model)
             for abandoned in path.parent.glob(f".{path.name}.*.tmp"):  # a killed writer's: living ones hold the lock
@@ -209,7 +209,7 @@ class ModelStore(ModelReader):
         manifest, graph = self.load(model, reference)
         if manifest.status != "accepted":
             raise StoreError(
-                f"{model}/{reference} cannot be {role}: it is {verdict_of(manifest)}. Accepted ones are {self._accepted(model)}"
+                f"{model}/{reference} cannot be {role}: it is {verdict_of(manifest)}. Accepted ones are {self._accepted_builds(model)}"
             )
         self._check_answers(manifest, graph, role)
         self._check_on_demand(manifest, role)
@@ -261,5 +261,5 @@ class ModelStore(ModelReader):
             f"name the build to go back to, of {one_of(self._references(aliases.model))}"
         )
 
-    def _locked(self, model: str) -> AbstractContextManager[None]:
-        return locked(self._folder(model) / ".lock", self._lock_timeout)
+    def _lock(self, model: str) -> AbstractContextManager[None]:
+        return hold_lock(self._folder(model) / ".lock", self._lock_timeout)

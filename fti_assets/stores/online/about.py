@@ -122,7 +122,7 @@ def readable(about: About, namespace: str) -> About:
     return about
 
 
-def stored(fields: dict[str, Any], *, what: str) -> About:
+def about_from(fields: dict[str, Any], *, what: str) -> About:
     """``About`` from what a store keeps of it, its schema as JSON.
 
     Raises:

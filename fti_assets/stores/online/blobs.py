@@ -102,7 +102,7 @@ class BlobFormat:
             except (struct.error, OverflowError) as error:
                 raise DataError(f"the row {tuple(values)!r:.200} does not fit its columns: {error}") from error
             texts += of_row
-        return checked(key, b"".join([*rows, texts]))
+        return with_checksum(key, b"".join([*rows, texts]))
 
     def pack_columns(
         self,
@@ -150,7 +150,7 @@ class BlobFormat:
         content = rows.tobytes()
         bounds = zip(offsets[starts].tolist(), offsets[ends].tolist(), strict=True)
         for key, (start, end), (first, last) in zip(keys, spans, bounds, strict=True):
-            yield key, checked(key, content[start:end] + text[first:last])
+            yield key, with_checksum(key, content[start:end] + text[first:last])
 
     def winner(self, key: bytes, blob: bytes, at_us: int) -> Winner | None:
         """The last version visible at ``at_us``, None before the first.
@@ -295,6 +295,6 @@ def is_whole(key: object, blob: object) -> bool:
     return isinstance(key, bytes) and isinstance(blob, bytes) and crc32(blob, crc32(key)) == CRC_OF_CHECKED
 
 
-def checked(key: bytes, content: bytes) -> bytes:
+def with_checksum(key: bytes, content: bytes) -> bytes:
     """The content with its checksum behind it."""
     return content + crc32(content, crc32(key)).to_bytes(CHECKSUM_BYTES, "little")

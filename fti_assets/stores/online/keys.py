@@ -69,7 +69,7 @@ def key_encoder(key_types: Sequence[ColumnType], namespace: str) -> Callable[[Ke
         )
     kinds: list[type] = [SIDES[kind].plain for kind in key_types]
 
-    def checked(key: Key) -> Key:
+    def check_key(key: Key) -> Key:
         if [type(part) for part in key] != kinds:
             result = ", ".join(type(part).__name__ for part in key)
             raise DataError(
@@ -79,7 +79,7 @@ def key_encoder(key_types: Sequence[ColumnType], namespace: str) -> Callable[[Ke
 
     def encode(key: Key) -> bytes:
         parts = []
-        for part in checked(key):
+        for part in check_key(key):
             if part.__class__ is str:
                 text = part.encode()
                 # The length in front keeps ("a", "b:c") and ("a:b", "c") apart.
@@ -89,7 +89,7 @@ def key_encoder(key_types: Sequence[ColumnType], namespace: str) -> Callable[[Ke
         return b"".join(parts)
 
     def encode_text(key: Key) -> bytes:
-        text: str = key[0] if len(key) == 1 and key[0].__class__ is str else checked(key)[0]
+        text: str = key[0] if len(key) == 1 and key[0].__class__ is str else check_key(key)[0]
         return text.encode()
 
     return encode_text if kinds == [str] else encode

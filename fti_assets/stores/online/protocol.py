@@ -139,7 +139,7 @@ class OnlineStore(Protocol):
         """
         schema = Schema(tuple(key_types), tuple(columns), event_time)
         with self.writing(namespace) as writer:
-            blobs = sorted(packed(namespace, schema, rows))
+            blobs = sorted(pack_rows(namespace, schema, rows))
             try:
                 writer.load(schema, iter(blobs), answers_from=answers_from, snapshot=snapshot, origin="")
             except DamagedNamespaceError as error:
@@ -192,7 +192,7 @@ def readable_or_none(store: OnlineStore, namespace: str) -> About | None:
         return None
 
 
-def packed(
+def pack_rows(
     namespace: str, schema: Schema, rows: Iterable[tuple[Key, Sequence[Version]]]
 ) -> Iterable[tuple[bytes, bytes]]:
     """Keys and versions as encoded keys and blobs.
@@ -221,7 +221,7 @@ def in_order(namespace: str, blobs: Blobs) -> Blobs:
         key = pair[0]
         if last is not None and key <= last:
             problem = "comes twice: give all its versions at once" if key == last else "is out of order"
-            raise DataError(f"key {shown(key)} of online namespace {namespace!r} {problem}")
+            raise DataError(f"key {key_text(key)} of online namespace {namespace!r} {problem}")
         last = key
         yield pair
 
@@ -244,6 +244,6 @@ def chunks(blobs: Blobs, size: int) -> Iterator[list[tuple[bytes, bytes]]]:
         yield chunk
 
 
-def shown(encoded: bytes) -> str:
+def key_text(encoded: bytes) -> str:
     """An encoded key for an error message."""
     return repr(encoded.decode(errors="replace"))

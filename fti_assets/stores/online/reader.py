@@ -158,12 +158,12 @@ class NamespacesReader:
                 for encode, of_namespace in zip(state.encoders, keys, strict=True)
             ]
 
-        state, blob_keys, distinct, blobs = self._fetched(encoded, at_us)
+        state, blob_keys, distinct, blobs = self._fetch(encoded, at_us)
         answers = []
         for position, (find, of_namespace) in enumerate(zip(state.finds, blob_keys, strict=True)):
             pairs = zip(distinct[position], blobs[position], strict=True)
             winners = {
-                key: _winner(self._checked(position, find, key, blob, at_us)) for key, blob in pairs if blob is not None
+                key: _winner(self._check(position, find, key, blob, at_us)) for key, blob in pairs if blob is not None
             }
             answers.append([winners.get(key) for key in of_namespace])  # type: ignore[arg-type]
         return answers
@@ -189,7 +189,7 @@ class NamespacesReader:
 
     def find_many(self, columns: Sequence[Sequence[Any]], at_us: int) -> list[RowWinners]:
         """``find`` for ``n`` rows in columns, by namespace."""
-        state, blob_keys, distinct, blobs = self._fetched(
+        state, blob_keys, distinct, blobs = self._fetch(
             lambda state: [encode(columns) for encode in state.column_encoders], at_us
         )
         results = []
@@ -207,7 +207,7 @@ class NamespacesReader:
             except Exception:
                 for key, blob in zip(keys, of_keys, strict=True):
                     if blob is not None:
-                        self._checked(position, content.find, key, blob, at_us)
+                        self._check(position, content.find, key, blob, at_us)
                 raise
         return results
 
@@ -217,7 +217,7 @@ class NamespacesReader:
             try:
                 keys = encode(state)
             except DataError:
-                if not self._changed(state):
+                if not self._have_changed(state):
                     raise
                 continue
             generations, blobs = self._fetcher.one(state.abouts, keys)
@@ -232,10 +232,10 @@ class NamespacesReader:
                 results.append(None if blob is None or key is None else find(key, blob, at_us))
         except Exception as error:
             position = len(results)
-            raise self._damaged(position, keys[position], blobs[position], error) from error
+            raise self._damage_error(position, keys[position], blobs[position], error) from error
         return results
 
-    def _fetched(
+    def _fetch(
         self, encode: Callable[[_State], list[list[bytes | None]]], at_us: int
     ) -> tuple[_State, list[list[bytes | None]], list[list[bytes]], Sequence[Sequence[bytes | None]]]:
         """The keys asked of each namespace, the different ones among them and their blobs, all of one state."""
@@ -244,7 +244,7 @@ class NamespacesReader:
             try:
                 keys = encode(state)
             except DataError:
-                if not self._changed(state):
+                if not self._have_changed(state):
                     raise
                 continue
             distinct = [_distinct(of_namespace) for of_namespace in keys]
@@ -264,7 +264,7 @@ class NamespacesReader:
             try:
                 encoded = contents[position].encode(key)
             except DataError:
-                if not self._changed(state):
+                if not self._have_changed(state):
                     raise
                 continue
             keys: list[bytes | None] = [None] * len(contents)
@@ -274,7 +274,7 @@ class NamespacesReader:
                 return blobs[position] is not None
             self._state = self._read_state()
 
-    def _changed(self, state: _State) -> bool:
+    def _have_changed(self, state: _State) -> bool:
         """Whether the namespaces are no longer what they were; learns what they are."""
         self._state = self._read_state()
         return self._state.abouts != state.abouts
@@ -305,14 +305,14 @@ class NamespacesReader:
             if at_us < content.answerable_us:
                 raise self._too_early(position, content, at_us)
 
-    def _checked(self, position: int, find: Find, key: bytes, blob: bytes, at_us: int) -> RawWinner | None:
+    def _check(self, position: int, find: Find, key: bytes, blob: bytes, at_us: int) -> RawWinner | None:
         """What a blob says; the error names its namespace and key."""
         try:
             return find(key, blob, at_us)
         except Exception as error:
-            raise self._damaged(position, key, blob, error) from error
+            raise self._damage_error(position, key, blob, error) from error
 
-    def _damaged(self, position: int, key: object, blob: object, error: Exception) -> DamagedError:
+    def _damage_error(self, position: int, key: object, blob: object, error: Exception) -> DamagedError:
         return damaged_at(self._wanted[position][0], key, blob, str(error), self._fetcher.where(position))
 
     def _too_early(self, position: int, content: _Content, at_us: int) -> PredictionError:

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 from fti_assets.core.addresses import scrubbed, secrets_of, shown
 from fti_assets.core.extras import named_extras
 from fti_assets.errors import StoreError
-from fti_assets.stores.online.about import About, DamagedNamespaceError, checksum_of, stored
+from fti_assets.stores.online.about import About, DamagedNamespaceError, about_from, checksum_of
 
 MARKER = b"\xff"
 """The field of the generation; no key is encoded so, since it is no UTF-8."""
@@ -94,7 +94,7 @@ def from_json(text: bytes, *, what: str) -> About:
         raise DamagedNamespaceError(
             f"{what} is damaged: {error}. Materialize the group again, which loads it anew"
         ) from error
-    return stored(fields if isinstance(fields, dict) else {}, what=what)
+    return about_from(fields if isinstance(fields, dict) else {}, what=what)
 
 
 def _parts(location: str) -> SplitResult:

@@ -55,7 +55,7 @@ class RedisWriter:
     def apply(
         self, blobs: Blobs, gone: Iterable[bytes], *, answers_from: datetime | None, snapshot: int, origin: str
     ) -> int:
-        about = self._loaded()
+        about = self._load()
         with self._server.store_errors():
             changed: list[list[tuple[bytes, bytes]]] = []
             keys = about.keys
@@ -84,7 +84,7 @@ class RedisWriter:
         return keys
 
     def delete(self, keys: Iterable[bytes]) -> int:
-        about = self._loaded()
+        about = self._load()
         with self._server.store_errors():
             removed = self._existing(keys)
             after = replace(about, keys=about.keys - len(removed), generation=self._number())
@@ -122,14 +122,14 @@ class RedisWriter:
                 pipe.expire(place, _LEFT_OVER_SECONDS)
                 pipe.get(self._lock)
                 if pipe.execute()[-1] != self._token:
-                    raise self._lost()
+                    raise self._lost_error()
         return keys
 
     def _existing(self, keys: Iterable[bytes]) -> list[bytes]:
         """Those of some keys that the namespace holds."""
         results, wanted = [], iter(keys)
         while chunk := list(islice(wanted, _CHUNK)):
-            blobs = self._client.hmget(self._loaded().place, chunk)
+            blobs = self._client.hmget(self._load().place, chunk)
             results += [key for key, blob in zip(chunk, blobs, strict=True) if blob is not None]
         return results
 
@@ -150,7 +150,7 @@ class RedisWriter:
                 try:
                     pipe.watch(self._lock)
                     if pipe.get(self._lock) != self._token:
-                        raise self._lost()
+                        raise self._lost_error()
                     pipe.multi()
                     write(pipe)
                     if about is None:
@@ -163,12 +163,12 @@ class RedisWriter:
                     continue
         self.about = about
 
-    def _loaded(self) -> About:
+    def _load(self) -> About:
         if self.about is None:
             raise StoreError(f"online namespace {self._namespace!r} was never loaded: load it whole first")
         return self.about
 
-    def _lost(self) -> StoreError:
+    def _lost_error(self) -> StoreError:
         return StoreError(
             f"the writers' lock of online namespace {self._namespace!r} in {self._server} was lost to another writer, since "
             "the server was not reached in time: what was there still serves. Load the group again"

@@ -15,8 +15,8 @@ from fti_assets.core import clock
 from fti_assets.core.sql import is_name
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.file_kinds import check_folder
-from fti_assets.stores.files import make_folder, readable, reason, written
-from fti_assets.stores.locks import locked
+from fti_assets.stores.files import guard_writes, make_folder, readable, reason
+from fti_assets.stores.locks import hold_lock
 from fti_assets.stores.online.about import About, DamagedNamespaceError, Schema, checksum_of, since_us
 from fti_assets.stores.online.blobs import Blobs, is_whole
 from fti_assets.stores.online.protocol import (
@@ -26,17 +26,17 @@ from fti_assets.stores.online.protocol import (
     checked_namespace,
     chunks,
     in_order,
+    key_text,
     readable_or_none,
-    shown,
 )
 from fti_assets.stores.online.reader import NamespacesReader
 from fti_assets.stores.online.sqlite_reads import (
     WAIT_SECONDS,
     Connections,
     SqliteReads,
-    broken,
     check_namespace_file,
     connect_to_read,
+    file_error,
     read_about,
 )
 
@@ -98,9 +98,9 @@ class SqliteOnlineStore(OnlineStore):
         with readable(path):
             check_folder(self.root)
             check_namespace_file(path)
-        with written(path.parent):
+        with guard_writes(path.parent):
             make_folder(path.parent)
-        with locked(path.with_name(f".{namespace}.lock"), _LOCK_SECONDS):
+        with hold_lock(path.with_name(f".{namespace}.lock"), _LOCK_SECONDS):
             yield SqliteWriter(path, readable_or_none(self, namespace))
 
     def readers(
@@ -137,7 +137,7 @@ class SqliteOnlineStore(OnlineStore):
                         connection.execute("SELECT key, blob FROM rows ORDER BY key"), namespace, str(path)
                     )
             except sqlite3.Error as error:
-                raise broken(path, error) from error
+                raise file_error(path, error) from error
 
         return about, rows()
 
@@ -163,7 +163,7 @@ class SqliteWriter:
     def apply(
         self, blobs: Blobs, gone: Iterable[bytes], *, answers_from: datetime | None, snapshot: int, origin: str
     ) -> int:
-        about = self._loaded()
+        about = self._load()
         keys = about.keys
         with self._transaction() as connection:
             for chunk in chunks(in_order(self._path.stem, blobs), _CHUNK):
@@ -174,7 +174,7 @@ class SqliteWriter:
         return keys
 
     def delete(self, keys: Iterable[bytes]) -> int:
-        about = self._loaded()
+        about = self._load()
         with self._transaction() as connection:
             removed = _remove(connection, keys)
             left = about.keys - removed
@@ -189,7 +189,7 @@ class SqliteWriter:
                 connection.execute("VACUUM")
                 busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         except sqlite3.Error as error:
-            raise broken(self._path, error) from error
+            raise file_error(self._path, error) from error
         if busy:
             raise StoreError(
                 f"the keys are deleted from {self._path}, but others read it all the time, so that their bytes are still in its "
@@ -219,7 +219,7 @@ class SqliteWriter:
             ) from error
         self.about = None
 
-    def _loaded(self) -> About:
+    def _load(self) -> About:
         if self.about is None:
             raise StoreError(f"online namespace {self._path.stem!r} was never loaded: load it whole first")
         return self.about
@@ -246,7 +246,7 @@ class SqliteWriter:
                         connection.execute("ROLLBACK")
                     raise
         except sqlite3.Error as error:
-            raise broken(self._path, error) from error
+            raise file_error(self._path, error) from error
 
     def _state(
         self, connection: sqlite3.Connection, schema: Schema, since: int | None, snapshot: int, keys: int, origin: str
@@ -288,7 +288,7 @@ def _whole(rows: Iterable[tuple[bytes, bytes]], path: Path) -> Iterator[tuple[by
     for key, blob in rows:
         if not is_whole(key, blob) or key < last:
             raise DamagedNamespaceError(
-                f"online namespace file {path} is damaged at key {shown(key)}: it is written anew"
+                f"online namespace file {path} is damaged at key {key_text(key)}: it is written anew"
             )
         last = key
         yield key, blob

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from fti_assets.errors import NotMaterializedError, StoreError
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import may_write, readable
-from fti_assets.stores.online.about import About, DamagedNamespaceError, damaged_at, group_of, stored
+from fti_assets.stores.online.about import About, DamagedNamespaceError, about_from, damaged_at, group_of
 from fti_assets.stores.online.blobs import is_whole
 from fti_assets.stores.online.reader import Many, One
 
@@ -74,7 +74,7 @@ class Connections:
         while len(by_statement) >= _KEPT:
             self.close(next(iter(by_statement)))
         unchanging = _signatures(parts)
-        connections = [_attached(part.paths) for part in parts]
+        connections = [_attach(part.paths) for part in parts]
         opened: list[Execute] = [connection.cursor().execute for connection in connections]
         by_statement[key] = connections, opened, unchanging
         return opened
@@ -122,7 +122,7 @@ class SqliteReads:
             else:
                 result = self._by_part(keys)
         except sqlite3.Error as error:
-            raise self._broken(error) from error
+            raise self._file_error(error) from error
         generations, blobs = result[::2], result[1::2]
         if None in blobs:
             for position, (key, blob) in enumerate(zip(keys, blobs, strict=True)):
@@ -156,7 +156,7 @@ class SqliteReads:
                 generations += generations_of_part
                 blobs += blobs_of_part
         except sqlite3.Error as error:
-            raise self._broken(error) from error
+            raise self._file_error(error) from error
         results = []
         for position, (wanted, ordered, of_keys) in enumerate(zip(keys, in_order, blobs, strict=True)):
             # SQLite finds no row by a damaged key, so a missing one may be damage: its neighbours are looked at.
@@ -182,7 +182,7 @@ class SqliteReads:
             execute = self._executes()[part]
             beside = {execute(statement, (key,)).fetchone() for key in keys for statement in statements}
         except sqlite3.Error as error:
-            raise self._broken(error) from error
+            raise self._file_error(error) from error
         for key, blob in beside - {None}:
             if not is_whole(key, blob):
                 raise damaged_at(
@@ -195,11 +195,11 @@ class SqliteReads:
     def _executes(self) -> list[Execute]:
         return self._connections.executes(self._key, self._parts)
 
-    def _broken(self, error: sqlite3.Error) -> StoreError:
+    def _file_error(self, error: sqlite3.Error) -> StoreError:
         """The error of the file that cannot even say what it is, else of the first."""
         for path in self._paths:
             _existing(path)
-        return broken(self._paths[0], error)
+        return file_error(self._paths[0], error)
 
 
 _left_to_the_parent: list[threading.local] = []
@@ -301,7 +301,7 @@ def _existing(path: Path) -> About:
     return about
 
 
-def _attached(paths: Sequence[Path]) -> sqlite3.Connection:
+def _attach(paths: Sequence[Path]) -> sqlite3.Connection:
     connection = sqlite3.connect(
         "file::memory:", uri=True, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
     )
@@ -356,7 +356,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     try:
         return sqlite3.connect(location, uri=True, timeout=WAIT_SECONDS, isolation_level=None)
     except sqlite3.Error as error:
-        raise broken(path, error) from error
+        raise file_error(path, error) from error
 
 
 def read_about(connection: sqlite3.Connection, path: Path) -> About | None:
@@ -370,17 +370,17 @@ def read_about(connection: sqlite3.Connection, path: Path) -> About | None:
     except sqlite3.Error as error:
         if str(error) == "no such table: about":
             return None
-        raise broken(path, error) from error
+        raise file_error(path, error) from error
     except UnicodeDecodeError as error:
         raise DamagedNamespaceError(
             f"online namespace file {path} is damaged: {error}. Materialize the group again, which loads it anew"
         ) from error
     if row is None:
         return None
-    return stored(dict(zip(_ABOUT, row, strict=True)), what=f"online namespace file {path}")
+    return about_from(dict(zip(_ABOUT, row, strict=True)), what=f"online namespace file {path}")
 
 
-def broken(path: Path, error: sqlite3.Error) -> StoreError:
+def file_error(path: Path, error: sqlite3.Error) -> StoreError:
     """Say what SQLite's error means for a namespace's file."""
     # The code of a statement that does not fit the file: a table or a column that was written is gone.
     misfit = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR

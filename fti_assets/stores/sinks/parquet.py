@@ -15,9 +15,9 @@ from fti_assets.errors import DeclarationError, StoreError, excerpt
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.duckdb.s3_secret import s3_access
 from fti_assets.stores.file_kinds import check_file
-from fti_assets.stores.files import make_folder, readable, sync_file, sync_renamed, written
+from fti_assets.stores.files import guard_writes, make_folder, readable, sync_file, sync_renamed
 from fti_assets.stores.lake.reader import LakeReader
-from fti_assets.stores.locks import locked
+from fti_assets.stores.locks import hold_lock
 from fti_assets.stores.sinks.bucket import SCHEME, ReplacedError, files_below, put, rows_of
 from fti_assets.stores.sinks.sink import Sink, StoredPartition
 from fti_assets.stores.temporary_folders import temporary_folder
@@ -91,7 +91,7 @@ class ParquetSink(Sink):
             return
         file = Path(self.folder) / below
         folder, temporary = file.parent, file.parent / f".{_FILE}.tmp"
-        with locked(folder.parent / ".lock"), written(file):
+        with hold_lock(folder.parent / ".lock"), guard_writes(file):
             make_folder(folder)
             temporary.unlink(missing_ok=True)  # what a killed run left
             try:

@@ -12,7 +12,7 @@ from fti_assets.core.addresses import scrubbed
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.extras import named_extras
 from fti_assets.core.names import PARTITION, TableName
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DeclarationError, SchemaChangedError, StoreError
 from fti_assets.stores.duckdb.json_text import json_text
 from fti_assets.stores.duckdb.postgres_address import PostgresAddress, postgres_address
@@ -80,7 +80,7 @@ class PostgresSink(Sink):
         with named_extras("a Postgres sink"):
             import psycopg
         schema, name = self._names(partition.table)
-        table = quoted(schema, name)
+        table = quote(schema, name)
         address = self._address
         try:
             with psycopg.connect(address.text, password=address.password) as connection, connection.cursor() as cursor:
@@ -90,8 +90,8 @@ class PostgresSink(Sink):
                 kinds = dict(zip(rows.columns, map(str, rows.types), strict=True))
                 columns = {**{column: postgres_type(kind) for column, kind in kinds.items()}, PARTITION: "text"}
                 _make(cursor, schema, name, columns)
-                cursor.execute(f"DELETE FROM {table} WHERE {quoted(PARTITION)} = %s".encode(), [partition.key])
-                listed = ", ".join(map(quoted, columns))
+                cursor.execute(f"DELETE FROM {table} WHERE {quote(PARTITION)} = %s".encode(), [partition.key])
+                listed = ", ".join(map(quote, columns))
                 with cursor.copy(f"COPY {table} ({listed}) FROM STDIN (FORMAT csv)".encode()) as copy:
                     for lines in _csv(partition, kinds):
                         copy.write(lines)
@@ -110,23 +110,23 @@ class PostgresSink(Sink):
         schema, name = self._names(table)
         address = self._address
         types = {**columns, PARTITION: "VARCHAR"}
-        listed = ", ".join(map(quoted, types))
+        listed = ", ".join(map(quote, types))
         try:
             with (
                 temporary_folder("fti_sink_") as folder,
                 psycopg.connect(address.text, password=address.password) as connection,
                 connection.cursor() as cursor,
             ):
-                cursor.execute("SELECT to_regclass(%s)", [quoted(schema, name)])
+                cursor.execute("SELECT to_regclass(%s)", [quote(schema, name)])
                 if cursor.fetchall() == [(None,)]:
                     return {}
                 file = folder / "rows.csv"
-                query = f"COPY (SELECT {listed} FROM {quoted(schema, name)}) TO STDOUT (FORMAT csv)"
+                query = f"COPY (SELECT {listed} FROM {quote(schema, name)}) TO STDOUT (FORMAT csv)"
                 with file.open("wb") as lines, cursor.copy(query.encode()) as copy:
                     for part in copy:
                         lines.write(part)
                 rows = lake.connection.execute(
-                    f"SELECT {quoted(PARTITION)}, count(*) FROM read_csv({literal(str(file))}, header = false, allow_quoted_nulls = false, "
+                    f"SELECT {quote(PARTITION)}, count(*) FROM read_csv({literal(str(file))}, header = false, allow_quoted_nulls = false, "
                     f"delim = ',', quote = '\"', escape = '\"', columns = {{{_struct(types)}}}) WHERE {predicate} GROUP BY 1"
                 ).fetchall()
                 return {str(partition): int(number) for partition, number in rows}
@@ -167,13 +167,13 @@ def _make(cursor: psycopg.Cursor[Any], schema: str, name: str, columns: Mapping[
         "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 "
         "AND NOT attisdropped"
     )
-    cursor.execute(query, [quoted(schema, name)])
+    cursor.execute(query, [quote(schema, name)])
     stored = dict(cursor.fetchall())
     if not stored:
-        made = ", ".join(f"{quoted(column)} {kind}" for column, kind in columns.items())
-        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}".encode())
-        cursor.execute(f"CREATE TABLE {quoted(schema, name)} ({made})".encode())
-        cursor.execute(f"CREATE INDEX ON {quoted(schema, name)} ({quoted(PARTITION)})".encode())
+        made = ", ".join(f"{quote(column)} {kind}" for column, kind in columns.items())
+        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}".encode())
+        cursor.execute(f"CREATE TABLE {quote(schema, name)} ({made})".encode())
+        cursor.execute(f"CREATE INDEX ON {quote(schema, name)} ({quote(PARTITION)})".encode())
         return
     other = [f"{column} {kind}" for column, kind in columns.items() if stored.get(column) != kind]
     other += [f"no {column}" for column in stored if column not in columns]
@@ -189,8 +189,8 @@ def _csv(partition: StoredPartition, kinds: Mapping[str, str]) -> Iterator[bytes
     import pyarrow.csv
 
     texts = {column: _text(column, kind) for column, kind in kinds.items()}
-    selected = [f"{sql} AS {quoted(column)}" for column, sql in texts.items()]
-    rows = partition.rows().project(", ".join([*selected, f"{literal(partition.key)} AS {quoted(PARTITION)}"]))
+    selected = [f"{sql} AS {quote(column)}" for column, sql in texts.items()]
+    rows = partition.rows().project(", ".join([*selected, f"{literal(partition.key)} AS {quote(PARTITION)}"]))
     options = pyarrow.csv.WriteOptions(include_header=False)
     with rows.to_arrow_reader(_BATCH_ROWS) as reader:
         for batch in reader:
@@ -202,4 +202,4 @@ def _csv(partition: StoredPartition, kinds: Mapping[str, str]) -> Iterator[bytes
 def _text(column: str, kind: str) -> str:
     if postgres_type(kind) == "jsonb":
         return json_text(column, kind)
-    return quoted(column) if kind in _TYPES or kind.startswith("DECIMAL(") else f"{quoted(column)}::VARCHAR"
+    return quote(column) if kind in _TYPES or kind.startswith("DECIMAL(") else f"{quote(column)}::VARCHAR"

@@ -33,7 +33,7 @@ def not_of_delta(connection: duckdb.DuckDBPyConnection, folder: str, files: Iter
     if not logs:
         return []
     is_whole = any(log.endswith(_FIRST) for log in logs)
-    counted = _counted(connection, sorted(logs))
+    counted = _added_files(connection, sorted(logs))
     root = min(logs, key=len).rpartition(f"{LOG}/")[
         0
     ]  # as DuckDB writes the folder, without file:// or a doubled slash
@@ -41,7 +41,7 @@ def not_of_delta(connection: duckdb.DuckDBPyConnection, folder: str, files: Iter
     return [file for file, path in below.items() if not counted.get(path, not is_whole)]
 
 
-def _counted(connection: duckdb.DuckDBPyConnection, logs: Sequence[str]) -> dict[str, bool]:
+def _added_files(connection: duckdb.DuckDBPyConnection, logs: Sequence[str]) -> dict[str, bool]:
     """Of each file that the log names, whether its last word is that it was added."""
     names = ", ".join(literal(without_wildcards(log)) for log in logs)
     texts = connection.execute(f"SELECT content FROM read_text([{names}]) ORDER BY filename").fetchall()

@@ -93,7 +93,7 @@ def without_secrets() -> Iterator[None]:
         ) from None
 
 
-def described(connection: duckdb.DuckDBPyConnection, source: ExternalSource) -> dict[str, str]:
+def column_types(connection: duckdb.DuckDBPyConnection, source: ExternalSource) -> dict[str, str]:
     """Column names and DuckDB types of a source, in its order.
 
     Raises:

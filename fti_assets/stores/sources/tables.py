@@ -11,7 +11,7 @@ import duckdb
 
 from fti_assets.core.addresses import scrubbed
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.stores.duckdb.postgres_address import PostgresAddress, postgres_address
 from fti_assets.stores.files import readable
@@ -49,17 +49,17 @@ class PostgresTable:
 
     def scan(self, connection: duckdb.DuckDBPyConnection) -> str:
         self._address.attach(connection, self._alias)
-        return quoted(self._alias, *self._names)
+        return quote(self._alias, *self._names)
 
     def measured(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
         self.scan(connection)
-        inner = f"SELECT {expressions} FROM {quoted(*self._names)}"
+        inner = f"SELECT {expressions} FROM {quote(*self._names)}"
         return one_row(connection, f"FROM postgres_query({literal(self._alias)}, {literal(inner)})", self)
 
     def version(self, connection: duckdb.DuckDBPyConnection) -> str:
         if self.watermark is None:
             return content_version(connection, self.scan(connection), self)
-        greatest = f"count(*), max({quoted(self.watermark)})::text"
+        greatest = f"count(*), max({quote(self.watermark)})::text"
         return digest([self.watermark, *self.measured(connection, greatest)])
 
     @property
@@ -111,14 +111,14 @@ class DuckDBTable:
             raise StoreError(f"there is no DuckDB file {file} with the table {self.table}: run what writes it first")
         alias = f"__fti_{hashlib.sha256(str(file.absolute()).encode()).hexdigest()[:12]}"
         try:
-            connection.execute(f"ATTACH IF NOT EXISTS {literal(str(file))} AS {quoted(alias)} (TYPE duckdb, READ_ONLY)")
+            connection.execute(f"ATTACH IF NOT EXISTS {literal(str(file))} AS {quote(alias)} (TYPE duckdb, READ_ONLY)")
         except duckdb.Error as error:
             raise StoreError(
                 f"{self.place} cannot be read: {error}. A DuckDB file that another process is writing is locked: run again "
                 "when it has ended"
             ) from error
         names = self.table.split(".")
-        return quoted(alias, *(names if len(names) == 2 else ["main", *names]))
+        return quote(alias, *(names if len(names) == 2 else ["main", *names]))
 
     def measured(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
         return one_row(connection, f"SELECT {expressions} FROM {self.scan(connection)}", self)
@@ -126,7 +126,7 @@ class DuckDBTable:
     def version(self, connection: duckdb.DuckDBPyConnection) -> str:
         if self.watermark is None:
             return content_version(connection, self.scan(connection), self)
-        greatest = f"count(*), max({quoted(self.watermark)})::VARCHAR"
+        greatest = f"count(*), max({quote(self.watermark)})::VARCHAR"
         return digest([self.watermark, *self.measured(connection, greatest)])
 
 

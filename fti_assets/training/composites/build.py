@@ -22,7 +22,7 @@ from fti_assets.core.manifest import (
     ViewRecord,
 )
 from fti_assets.core.times import instant
-from fti_assets.errors import ExportError, ModelError, NotMaterializedError, listed
+from fti_assets.errors import ExportError, ModelError, NotMaterializedError, list_some
 from fti_assets.stores.models.answering import combining_function
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.loaded_build import load_whole_build
@@ -77,7 +77,7 @@ def build_composite_at(
     manifests = [
         _build_of(composite, model.name, model.promote == "automatic", cutoff, store) for model in composite.models
     ]
-    loaded = [_loaded(store, manifest) for manifest in manifests]
+    loaded = [_load(store, manifest) for manifest in manifests]
     merged = merged_graph([one.member for one in loaded], composite.feeds)
     view = _view(composite, manifests)
     samples = _samples(composite, loaded, merged, view)
@@ -172,7 +172,7 @@ def _build_of(
     return build
 
 
-def _loaded(store: ModelStore, manifest: ModelManifest) -> _Loaded:
+def _load(store: ModelStore, manifest: ModelManifest) -> _Loaded:
     _, content = store.load(manifest.model, manifest.reference)
     _, graph, samples = load_whole_build(store, manifest.model, manifest.reference)
     return _Loaded(Member(manifest, content), graph, samples)
@@ -202,7 +202,7 @@ def _view(composite: Composite, manifests: Sequence[ModelManifest]) -> ViewRecor
             )
         if names := clashes(view, other.view):
             raise ModelError(
-                f"{what} cannot be made of {builds}: {listed(names)} means something else in each. Materialize both models with the "
+                f"{what} cannot be made of {builds}: {list_some(names)} means something else in each. Materialize both models with the "
                 "declarations of now, and give one of two features of one name a .prefix()"
             )
         view = union_of(view, other.view)

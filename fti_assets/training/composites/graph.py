@@ -92,7 +92,7 @@ def merged_graph(members: Sequence[Member], feeds: Mapping[str, str]) -> MergedG
     try:
         onnx.checker.check_model(merged)
     except onnx.checker.ValidationError as error:
-        raise ModelError(f"the graphs of {_named(members)} do not make one valid ONNX graph: {error}") from error
+        raise ModelError(f"the graphs of {_names_text(members)} do not make one valid ONNX graph: {error}") from error
     return MergedGraph(merged.SerializeToString(), inputs)
 
 
@@ -173,5 +173,5 @@ def _domain(opset: Any) -> str:
     return "" if opset.domain == "ai.onnx" else str(opset.domain)
 
 
-def _named(members: Sequence[Member]) -> str:
+def _names_text(members: Sequence[Member]) -> str:
     return ", ".join(f"{member.name} {member.manifest.reference}" for member in members)

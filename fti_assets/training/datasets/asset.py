@@ -13,7 +13,7 @@ from fti_assets.features.groups.columns import column_schema
 from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.stored_partitions import COMPLETE
-from fti_assets.features.validation.schema import described, rules_of
+from fti_assets.features.validation.schema import rules_of, schema_demands
 from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.conditions.defaults import on_changed_inputs, on_cutoff
 from fti_assets.orchestration.conditions.reach import Reach
@@ -62,8 +62,8 @@ def dataset_asset(dataset: TrainingDataset) -> dg.AssetsDefinition:
             dataset.version,
             repr(dataset.split),
             dataset.window,
-            described(dataset.schema),
-            _declared(view),
+            schema_demands(dataset.schema),
+            _view_terms(view),
         ),
     )
 
@@ -88,18 +88,26 @@ def reach_into(dataset: TrainingDataset, group: FeatureGroup) -> Reach:
     return Reach(back, own=False)
 
 
-def _declared(view: FeatureView) -> tuple[object, ...]:
+def _view_terms(view: FeatureView) -> tuple[object, ...]:
     """Everything of a view that decides what its rows hold."""
     label = view.label
     features = [
         (feature.name, feature.version, feature.inputs, feature.outputs)
         if isinstance(feature, OnDemand)
-        else _selected(selection_of(feature))
+        else _selection_terms(selection_of(feature))
         for feature in view.features
     ]
-    return (view.name, view.version, view.spine.table_name, features, _selected(label.column), label.age, label.horizon)
+    return (
+        view.name,
+        view.version,
+        view.spine.table_name,
+        features,
+        _selection_terms(label.column),
+        label.age,
+        label.horizon,
+    )
 
 
-def _selected(selection: Selection) -> tuple[object, ...]:
+def _selection_terms(selection: Selection) -> tuple[object, ...]:
     keys = sorted(selection.spine_keys.items())
     return (selection.group.table_name, selection.columns, keys, selection.feature_prefix)

@@ -12,8 +12,8 @@ import duckdb
 from fti_assets.core import clock
 from fti_assets.core.manifest import Column, ViewRecord
 from fti_assets.core.rules import Rule, Verdict
-from fti_assets.core.sql import quoted
-from fti_assets.errors import listed
+from fti_assets.core.sql import quote
+from fti_assets.errors import list_some
 from fti_assets.features.groups.freshness import future_sql
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.stores.lake.lake import Lake
@@ -51,7 +51,7 @@ def judge_rows(
         coverage: what the joins found for all rows.
         joins: for each join the column that is null where it found no row.
     """
-    y, joins, of_train = quoted(label_column), joins or {}, f"(FROM {table} WHERE {ROW_SPLIT} = 'train')"
+    y, joins, of_train = quote(label_column), joins or {}, f"(FROM {table} WHERE {ROW_SPLIT} = 'train')"
     facts = (
         f"SELECT {y} AS y, count(*) AS n, count(*) FILTER ({ROW_SPLIT} = 'train') AS t, "
         f"count(*) FILTER ({VISIBLE_LABEL}) AS visible FROM {table} GROUP BY 1"
@@ -77,10 +77,10 @@ def judge_rows(
         null=[name for name in train_null if name not in {*null, *one}],
         one=[name for name in train_one if name not in {*null, *one}],
     )
-    ways = [f"{listed(tells)} alone tells the label {label.name!r} of every one of {total} rows"] if tells else []
+    ways = [f"{list_some(tells)} alone tells the label {label.name!r} of every one of {total} rows"] if tells else []
     if train_tells:
         ways.append(
-            f"{listed(train_tells)} alone tells the label {label.name!r} of every one of the {trained} train rows"
+            f"{list_some(train_tells)} alone tells the label {label.name!r} of every one of the {trained} train rows"
         )
     left = [feature for feature in telling if feature.name not in {*tells, *train_tells}]
     near = near_tellers(connection, table, left, of_all)
@@ -116,8 +116,8 @@ def _dull(
     connection: duckdb.DuckDBPyConnection, source: str, rows: int, features: Sequence[Column], more: Sequence[str]
 ) -> tuple[list[str], list[str], list[int]]:
     """The features that are null in every row, those of one value in all of them, and how many values more columns have."""
-    expressions: list[tuple[str, ...]] = [(f"count({quoted(name)})",) for name in more]
-    for name in (quoted(feature.name) for feature in features):
+    expressions: list[tuple[str, ...]] = [(f"count({quote(name)})",) for name in more]
+    for name in (quote(feature.name) for feature in features):
         expressions.append((f"count({name})", f"min({name}) IS DISTINCT FROM max({name})"))
     results: list[Any] = []
     for first in range(0, len(expressions), _WIDE):
@@ -137,9 +137,9 @@ def lost_joins(coverage: Coverage, total: int, in_train: Train | None = None) ->
     """Judge whether each join found a row for some of the rows, and of the train rows."""
     lost = [group for group, shares in coverage.items() if total and not shares[ROW]]
     of_train = in_train.lost if in_train else ()
-    ways = [f"no row of {listed(lost)} was found for any of {total} rows"] if lost else []
+    ways = [f"no row of {list_some(lost)} was found for any of {total} rows"] if lost else []
     if in_train and of_train:
-        ways.append(f"no row of {listed(of_train)} was found for any of the {in_train.rows} train rows")
+        ways.append(f"no row of {list_some(of_train)} was found for any of the {in_train.rows} train rows")
     return _verdict(
         JOINS, len(lost) + len(of_train), f"{', and '.join(ways)}: compare the keys of both sides, and their times"
     )
@@ -152,8 +152,8 @@ def dull_features(
     ways, failures = [], 0
     train = (f"the {in_train.rows} train", in_train.null, in_train.one) if in_train else ("", (), ())
     for rows, empty, same in ((f"{total}", null, one), train):
-        dull = [f"{listed(empty)} null in every row"] if empty else []
-        dull += [f"{listed(same)} of one value in all of them"] if same else []
+        dull = [f"{list_some(empty)} null in every row"] if empty else []
+        dull += [f"{list_some(same)} of one value in all of them"] if same else []
         ways += [f"of {rows} rows, {' and '.join(dull)}"] if dull else []
         failures += len(empty) + len(same)
     return _verdict(rule, failures, "; ".join(ways))

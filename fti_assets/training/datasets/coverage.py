@@ -11,7 +11,7 @@ import dagster as dg
 import duckdb
 
 from fti_assets.core.manifest import JoinedColumn, ViewRecord
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 
 _MATCHED = "_fti_matched_"
 
@@ -44,9 +44,9 @@ def coverage_of(rows: duckdb.DuckDBPyRelation, view: ViewRecord) -> Coverage:
         for number, (name, join) in enumerate(zip(_names(view), view.joins, strict=True))
     }
     columns = [column for of_join in joins.values() for column in of_join.values()]
-    total, *counts = rows.aggregate(
-        ", ".join(["count(*)", *(f"count({quoted(name)})" for name in columns)])
-    ).fetchall()[0]
+    total, *counts = rows.aggregate(", ".join(["count(*)", *(f"count({quote(name)})" for name in columns)])).fetchall()[
+        0
+    ]
     share = {name: count / total if total else 0.0 for name, count in zip(columns, counts, strict=True)}
     return {name: {what: share[column] for what, column in of_join.items()} for name, of_join in joins.items()}
 

@@ -6,9 +6,9 @@ from datetime import datetime
 
 import duckdb
 
-from fti_assets.core.sql import not_pushed_down, quoted, timestamp
+from fti_assets.core.sql import not_pushed_down, quote, timestamp
 from fti_assets.core.times import microseconds
-from fti_assets.errors import DataError, listed
+from fti_assets.errors import DataError, list_some
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.spine_rows import LATE
@@ -38,7 +38,7 @@ def with_label(
         spine: its spine.
         cutoff: the latest correction known by then wins.
     """
-    column, group, time = quoted(label.name), label.group, quoted(spine.event_time or "")
+    column, group, time = quote(label.name), label.group, quote(spine.event_time or "")
     if labels is None:
         visible = "false" if spine.event_time is None else f"NOT {LATE}"
         return connection.sql(
@@ -88,20 +88,20 @@ def answers_with_label(
     Raises:
         DataError: the label's own group is the spine, and has several rows of a key: which of them an answer was about cannot be told.
     """
-    group, column = label.group, quoted(time)
+    group, column = label.group, quote(time)
     by_time = label.horizon is not None
     outcomes = relation_name(_outcomes(connection, labels, label, cutoff, by_time=by_time))
     rows = relation_name(answers)
     if by_time:
         return connection.sql(_first_outcome(rows, outcomes, label, column))
     if group is spine and group.event_time is not None:
-        keys, event = ", ".join(map(quoted, group.keys)), quoted(group.event_time)
+        keys, event = ", ".join(map(quote, group.keys)), quote(group.event_time)
         grouped = f"SELECT {keys} FROM {relation_name(labels)} GROUP BY ALL HAVING count(DISTINCT {event}) > 1 LIMIT 3"
         if twice := connection.execute(grouped).fetchall():
             raise DataError(
                 f"{group.table_name} has several rows of one {', '.join(group.keys)}, such as "
-                f"{listed(row if len(row) > 1 else row[0] for row in twice)}, so the label {label.name!r} of a logged answer is not known: "
-                "give each row a key of its own, or the label within='30d' for the first outcome after each prediction"
+                f"{list_some(row if len(row) > 1 else row[0] for row in twice)}, so the label {label.name!r} of a logged answer is not "
+                "known: give each row a key of its own, or the label within='30d' for the first outcome after each prediction"
             )
     return connection.sql(
         f"SELECT spine.*, outcome.__fti_value AS {LABEL} FROM {rows} spine LEFT JOIN {outcomes} outcome ON {_same_keys(label)}"
@@ -110,7 +110,7 @@ def answers_with_label(
 
 def _same_keys(label: Label) -> str:
     return " AND ".join(
-        f"spine.{quoted(label.column.spine_keys.get(key, key))} = outcome.{quoted(f'__fti_key_{number}')}"
+        f"spine.{quote(label.column.spine_keys.get(key, key))} = outcome.{quote(f'__fti_key_{number}')}"
         for number, key in enumerate(label.group.keys)
     )
 
@@ -137,19 +137,19 @@ def _outcomes(
     group = label.group
     types = dict(zip(labels.columns, map(str, labels.types), strict=True))
     # A text is joined as the lake's catalog is not asked for it: with a NUL in it, it could not be.
-    columns = [not_pushed_down(quoted(key)) if types.get(key) == "VARCHAR" else quoted(key) for key in group.keys]
-    keys = ", ".join(f"{column} AS {quoted(f'__fti_key_{number}')}" for number, column in enumerate(columns))
-    value = f"{quoted(label.name)} AS __fti_value"
+    columns = [not_pushed_down(quote(key)) if types.get(key) == "VARCHAR" else quote(key) for key in group.keys]
+    keys = ", ".join(f"{column} AS {quote(f'__fti_key_{number}')}" for number, column in enumerate(columns))
+    value = f"{quote(label.name)} AS __fti_value"
     if group.event_time is None:
         return connection.sql(
             f"SELECT {keys}, {value}, '-infinity'::TIMESTAMP AS __fti_since FROM {relation_name(labels)}"
         )
-    event = quoted(group.event_time)
+    event = quote(group.event_time)
     available = available_sql(group.times)
     visible = f"greatest({event}, {available})"
-    each = f"PARTITION BY {', '.join([*map(quoted, group.keys), *([event] if by_time else [])])}"
-    tie = f", {quoted(group.tie_break)} DESC NULLS LAST" if group.tie_break else ""
-    since = f"min({visible}) FILTER ({quoted(label.name)} IS NOT NULL) OVER ({each}) AS __fti_since"
+    each = f"PARTITION BY {', '.join([*map(quote, group.keys), *([event] if by_time else [])])}"
+    tie = f", {quote(group.tie_break)} DESC NULLS LAST" if group.tie_break else ""
+    since = f"min({visible}) FILTER ({quote(label.name)} IS NOT NULL) OVER ({each}) AS __fti_since"
     return connection.sql(
         f"SELECT {keys}, {value}, {event} AS __fti_event, {since} FROM {relation_name(labels)} "
         f"WHERE {visible} <= {timestamp(cutoff)} "

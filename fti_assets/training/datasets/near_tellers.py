@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fti_assets.core.manifest import Column
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.core.types import NUMERIC
 from fti_assets.training.datasets.orders import TOGETHER
 from fti_assets.training.datasets.telling import AGREEING, LabelFacts
@@ -76,7 +76,7 @@ def _rights(
     results: dict[str, int] = {}
     for first in range(0, len(features), TOGETHER):
         some = features[first : first + TOGETHER]
-        columns = ", ".join(f"{quoted(one.name)} AS f{at}" for at, one in enumerate(some))
+        columns = ", ".join(f"{quote(one.name)} AS f{at}" for at, one in enumerate(some))
         rows = connection.execute(f"SELECT {label.y} AS y, {columns} FROM {source}").to_arrow_table()
         y = _codes(rows["y"]) if is_class else rows["y"].to_numpy().astype(float)
         for at, feature in enumerate(some):

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from fti_assets.core.manifest import Column
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import literal, quote
 
 _IN_A_ROW = 30
 """So many rows in order are no chance. Few, since each needs a group of its own."""
@@ -23,7 +23,7 @@ TOGETHER = 50
 
 def below(source: str, y: str, names: Sequence[str]) -> str:
     """The SQL of the columns of a source, one below the other, each value beside its label and its column's name."""
-    named, values = (", ".join(map(one, names)) for one in (literal, quoted))
+    named, values = (", ".join(map(one, names)) for one in (literal, quote))
     return f"SELECT {y}, unnest([{named}]) AS __fti_name, unnest([{values}]) AS __fti_value FROM {source}"
 
 
@@ -40,7 +40,7 @@ def maybe_in_order(
             f"{_earlier(y, 'PARTITION BY __fti_name ')}"
         )
         rows = connection.execute(
-            f"SELECT __fti_name FROM ({each}) GROUP BY __fti_name HAVING {_ordered('lowest', 'greatest', 'below', 'above')}"
+            f"SELECT __fti_name FROM ({each}) GROUP BY __fti_name HAVING {_is_ordered('lowest', 'greatest', 'below', 'above')}"
         ).fetchall()
         left |= {name for (name,) in rows}
     return [feature for feature in features if feature.name in left]
@@ -55,11 +55,11 @@ def in_order(
         some = features[first : first + TOGETHER]
         grouped, compared, verdicts = [], [], []
         for at, feature in enumerate(some):
-            f = quoted(feature.name)
+            f = quote(feature.name)
             grouped.append(f"min({f}) AS low{at}, max({f}) AS high{at}, count({f}) AS rows{at}")
             compared.append(f"max(high{at}) OVER earlier AS below{at}, min(low{at}) OVER earlier AS above{at}")
             enough = f"count(low{at}) >= {least // 2} AND sum(rows{at}) >= {least}"
-            verdicts.append(f"{enough} AND ({_ordered(f'low{at}', f'high{at}', f'below{at}', f'above{at}')})")
+            verdicts.append(f"{enough} AND ({_is_ordered(f'low{at}', f'high{at}', f'below{at}', f'above{at}')})")
         labels = f"SELECT {y} AS __fti_y, {', '.join(grouped)} FROM {source} GROUP BY 1"
         each = f"SELECT *, {', '.join(compared)} FROM ({labels}) {_earlier('__fti_y')}"
         answers = connection.execute(f"SELECT {', '.join(verdicts)} FROM ({each})").fetchall()[0]
@@ -141,5 +141,5 @@ def _earlier(y: str, partition: str = "") -> str:
     return f"WINDOW earlier AS ({partition}ORDER BY {y} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
 
 
-def _ordered(low: str, high: str, below: str, above: str) -> str:
+def _is_ordered(low: str, high: str, below: str, above: str) -> str:
     return f"coalesce(bool_and({low} > {below}), true) OR coalesce(bool_and({high} < {above}), true)"

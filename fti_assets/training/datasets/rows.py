@@ -10,9 +10,9 @@ import duckdb
 
 from fti_assets.core.manifest import Column, ViewRecord
 from fti_assets.core.rules import Verdict
-from fti_assets.core.sql import quoted, temporary_name, timestamp
+from fti_assets.core.sql import quote, temporary_name, timestamp
 from fti_assets.core.types import type_of_sql
-from fti_assets.errors import DataError, listed
+from fti_assets.errors import DataError, list_some
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.point_in_time.frontier import available_sql
@@ -61,7 +61,7 @@ def dataset_rows(
         labels = lake.rows(label.group.table, snapshot=snapshot)
         if label.group is not spine and label.horizon is None:
             _refuse_ambiguous(connection, by_then, spine)
-    candidates, labelled, table = (quoted(temporary_name(kind)) for kind in ("candidates", "labelled", "dataset"))
+    candidates, labelled, table = (quote(temporary_name(kind)) for kind in ("candidates", "labelled", "dataset"))
     rows_with_label = relation_name(with_label(connection, by_then, labels, label, spine, cutoff))
     # Stored, since the split, the counts and the join each read it again.
     connection.execute(f"CREATE TEMP TABLE {candidates} AS FROM {rows_with_label}")
@@ -83,7 +83,7 @@ def dataset_rows(
             f"then, of which {_listed_counts(left_out)}; rows by split: {_listed_counts(rows)}"
             f"{where_the_parts_lie(dataset, parts) or _remedy(label, left_out)}"
         )
-    order = ", ".join(map(quoted, view.order))
+    order = ", ".join(map(quote, view.order))
     usable = connection.sql(f"FROM {labelled} WHERE {_reason(dataset, cutoff)} IN {SPLITS} ORDER BY {order}")
     # Joined after the filter: rows that are left out need no features.
     result = assemble(lake, with_match_columns(view), usable, snapshot=snapshot)
@@ -91,7 +91,7 @@ def dataset_rows(
     assembled = connection.table(table)
     own = dict.fromkeys([*view.identity, *(feature.name for feature in view.features)])
     relation = assembled.project(
-        f"{', '.join(map(quoted, own))}, {LABEL} AS {quoted(label.name)}, {ROW_SPLIT} AS {quoted(SPLIT)}"
+        f"{', '.join(map(quote, own))}, {LABEL} AS {quote(label.name)}, {ROW_SPLIT} AS {quote(SPLIT)}"
     )
     coverage = coverage_of(assembled, view)
     kind = type_of_sql(str(assembled.types[assembled.columns.index(LABEL)])) or "text"
@@ -119,7 +119,7 @@ class _MatureRows:
     cutoff: datetime
 
     def start_of_newest(self, share: float, before: datetime | None) -> datetime | None:
-        execute, time = self.connection.execute, quoted(self.dataset.view.time or "")
+        execute, time = self.connection.execute, quote(self.dataset.view.time or "")
         rows = f"FROM {self.table} WHERE {LABEL} IS NOT NULL AND {_mature(self.dataset, self.cutoff)}"
         until = "" if before is None else f" AND {time} < {timestamp(before)}"
         [(count, oldest)] = execute(f"SELECT count(*), min({time}) {rows}").fetchall()
@@ -165,7 +165,7 @@ def _visible_spine(
     """The versions of the spine's rows before the cutoff and within the window that were known by the cutoff."""
     if spine.event_time is None:
         return rows
-    time, moment = quoted(spine.event_time), timestamp(cutoff)
+    time, moment = quote(spine.event_time), timestamp(cutoff)
     since = "" if dataset.window is None else f" AND {time} >= {timestamp(cutoff - dataset.window)}"
     return connection.sql(
         f"FROM {relation_name(rows)} WHERE {time} < {moment} AND {available_sql(spine.times)} <= {moment}{since}"
@@ -186,7 +186,7 @@ def _split_sql(dataset: TrainingDataset, parts: Mapping[str, Interval]) -> str:
             f"WHEN {share} < {float(split.test + split.validation)} THEN 'validation' ELSE 'train' END"
         )
     assert view.time is not None
-    time, cases = quoted(view.time), []
+    time, cases = quote(view.time), []
     for part, (start, end) in parts.items():
         after = "" if start is None else f"{time} >= {timestamp(start)} AND "
         # A row exactly as old as the maturity is mature, so the test part holds its own end.
@@ -198,7 +198,7 @@ def _split_sql(dataset: TrainingDataset, parts: Mapping[str, Interval]) -> str:
 def _mature(dataset: TrainingDataset, cutoff: datetime) -> str:
     if dataset.view.time is None:
         return "true"
-    return f"{quoted(dataset.view.time)} <= {timestamp(cutoff - dataset.view.label.age)}"
+    return f"{quote(dataset.view.time)} <= {timestamp(cutoff - dataset.view.label.age)}"
 
 
 def _reason(dataset: TrainingDataset, cutoff: datetime) -> str:
@@ -212,12 +212,12 @@ def _reason(dataset: TrainingDataset, cutoff: datetime) -> str:
 def _refuse_ambiguous(
     connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, spine: FeatureGroup
 ) -> None:
-    keys = ", ".join(map(quoted, spine.keys))
+    keys = ", ".join(map(quote, spine.keys))
     grouped = f"SELECT {keys} FROM {relation_name(rows)} GROUP BY ALL HAVING count(*) > 1 LIMIT 3"
     if twice := connection.execute(grouped).fetchall():
         raise DataError(
             f"the key {', '.join(spine.keys)} of the spine {spine.table_name} is not unique, so its label is not known: it has "
-            f"{listed(row if len(row) > 1 else row[0] for row in twice)} more than once. Give each row a key of its own, or give "
+            f"{list_some(row if len(row) > 1 else row[0] for row in twice)} more than once. Give each row a key of its own, or give "
             "the label within='30d' for the first outcome after each prediction"
         )
 
@@ -225,7 +225,7 @@ def _refuse_ambiguous(
 def _trained_until(connection: duckdb.DuckDBPyConnection, labelled: str, view: ViewRecord) -> datetime | None:
     if view.prediction_time is None:
         return None
-    time = quoted(view.prediction_time)
+    time = quote(view.prediction_time)
     latest: datetime | None = connection.execute(
         f"SELECT max({time}) FROM {labelled} WHERE {ROW_SPLIT} IN ('train', 'validation')"
     ).fetchall()[0][0]

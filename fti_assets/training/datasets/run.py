@@ -15,9 +15,9 @@ from fti_assets.core import clock
 from fti_assets.core.manifest import Column, DatasetManifest, RandomParts, ViewRecord
 from fti_assets.core.records import to_json
 from fti_assets.core.rules import Verdict, worst
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.core.times import Partition, instant, microseconds
-from fti_assets.errors import DataError, listed
+from fti_assets.errors import DataError, list_some
 from fti_assets.features.external.rows import changed_while_read, external_versions, read_external
 from fti_assets.features.groups.columns import stored_schema
 from fti_assets.features.groups.group import FeatureGroup
@@ -65,7 +65,7 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
         # External groups have no snapshots, so two looks are all that can tell a change during the join.
         changed = changed_while_read(outside, external_versions(lake, dataset.view.groups))
         if changed:
-            context.log.warning(f"{dataset.table_name}: {listed(changed)} changed while it was read")
+            context.log.warning(f"{dataset.table_name}: {list_some(changed)} changed while it was read")
             manifests = {key: replace(one, upstream={**one.upstream, **changed}) for key, one in manifests.items()}
         dataset_verdicts = worst(verdicts)
 
@@ -113,8 +113,8 @@ def code_version_of(context: dg.AssetExecutionContext) -> str:
 def _union(lake: Lake, tables: Sequence[Staged]) -> str:
     """All staged rows as one temporary table."""
     name = f"{tables[0].table}_all"
-    rows = " UNION ALL BY NAME ".join(f"FROM {quoted(staged.table)}" for staged in tables)
-    lake.connection.execute(f"CREATE TEMP VIEW {quoted(name)} AS {rows}")
+    rows = " UNION ALL BY NAME ".join(f"FROM {quote(staged.table)}" for staged in tables)
+    lake.connection.execute(f"CREATE TEMP VIEW {quote(name)} AS {rows}")
     return name
 
 
@@ -126,8 +126,8 @@ def _complete(lake: Lake, dataset: TrainingDataset, cutoff: datetime, snapshot: 
         start = datetime.min if dataset.window is None else cutoff - dataset.window - (group.ttl or timedelta(0))
         missing += missing_partitions(lake, group, start, cutoff, snapshot=snapshot)
         provisional += provisional_partitions(lake, group, start, cutoff, snapshot=snapshot)
-    problems = [f"without {listed(missing)}"] if missing else []
-    problems += [f"from {listed(provisional)}, which ran before its end and delay had passed"] if provisional else []
+    problems = [f"without {list_some(missing)}"] if missing else []
+    problems += [f"from {list_some(provisional)}, which ran before its end and delay had passed"] if provisional else []
     problem = f"{dataset.table_name} at {cutoff} was made {' and '.join(problems)}: materialize them, then it again"
     return Verdict(COMPLETE, len(missing) + len(provisional), (), problem if problems else "")
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.core.times import duration, naive_utc
 from fti_assets.errors import DeclarationError, excerpt
 
@@ -170,6 +170,6 @@ def share_sql(keys: Sequence[str], seed: int) -> str:
         seed: a whole number.
     """
     # DuckDB's own hash() changed between its versions, and with it every split; MD5 is the same under every version.
-    texts = [f"strlen({quoted(key)}::VARCHAR), ':', {quoted(key)}::VARCHAR" for key in keys]
+    texts = [f"strlen({quote(key)}::VARCHAR), ':', {quote(key)}::VARCHAR" for key in keys]
     text = f"concat({int(seed)}, '|', {', '.join(texts)})"
     return f"(('0x' || md5({text})[:{_DIGITS}])::UBIGINT::DOUBLE / {float(16**_DIGITS)!r})"

@@ -9,7 +9,7 @@ import duckdb
 
 from fti_assets.core.manifest import Column
 from fti_assets.training.datasets.orders import in_order, in_runs, maybe_in_order, maybe_in_runs
-from fti_assets.training.datasets.telling import AGREEING, FEWEST, LabelFacts, not_ruled_out, telling
+from fti_assets.training.datasets.telling import AGREEING, FEWEST, LabelFacts, not_ruled_out, telling_features
 
 _SAMPLE = 2_000
 """A feature that does not tell the labels of so many rows does not tell those of all."""
@@ -38,16 +38,16 @@ def tellers_of_train(
     """
     if not of_train.rows or of_train.rows == label.rows:
         left = candidates(connection, table, features, label)
-        return decided(connection, table, left, label), []
+        return deciding_features(connection, table, left, label), []
     if label.kind == of_train.kind:
         # What train rows contradict all rows do: they are asked once for both, by the facts that allow more.
         left = left_of_train = candidates(connection, train, features, label, rows=of_train.rows)
     else:
         left = candidates(connection, table, features, label)
         left_of_train = candidates(connection, train, features, of_train)
-    of_all = decided(connection, table, left, label)
+    of_all = deciding_features(connection, table, left, label)
     only = left_of_train.without({*dull, *of_all})
-    return of_all, decided(connection, train, only, of_train)
+    return of_all, deciding_features(connection, train, only, of_train)
 
 
 @dataclass(frozen=True)
@@ -88,18 +88,20 @@ def candidates(
         # says the same.
         few = (label.rows if rows is None else rows) <= 5 * _SAMPLE
         sample = source if few else f"(FROM {source} USING SAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1))"
-        by_value = telling(connection, sample, by_value, label, least=0)
+        by_value = telling_features(connection, sample, by_value, label, least=0)
         orderly = in_order(connection, sample, orderly, label.y)
         apart = maybe_in_runs(connection, sample, apart, label.y)
     return Candidates(by_value, orderly, apart)
 
 
-def decided(connection: duckdb.DuckDBPyConnection, source: str, left: Candidates, label: LabelFacts) -> list[str]:
+def deciding_features(
+    connection: duckdb.DuckDBPyConnection, source: str, left: Candidates, label: LabelFacts
+) -> list[str]:
     """The names of the candidates that tell the label of every row of a source."""
     if label.values < 2 or label.rows < FEWEST:
         return []
     results = {
-        *telling(connection, source, left.by_value, label, least=FEWEST),
+        *telling_features(connection, source, left.by_value, label, least=FEWEST),
         *in_order(connection, source, left.orderly, label.y, least=FEWEST),
     }
     names = {one.name for one in results}

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from fti_assets.core.manifest import Column
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.core.types import NUMERIC
 from fti_assets.training.datasets.orders import TOGETHER, below
 
@@ -58,7 +58,7 @@ class LabelFacts:
         return {"highest": self.highest, "commonest": self.commonest}
 
 
-def telling(
+def telling_features(
     connection: duckdb.DuckDBPyConnection, source: str, features: Sequence[Column], label: LabelFacts, *, least: int
 ) -> list[Column]:
     """The features that nothing contradicts to tell the label by their values, where they have at least that many rows."""
@@ -92,7 +92,7 @@ def not_ruled_out(
 def _tells(feature: Column, label: LabelFacts, least: int) -> str:
     """The SQL of whether a feature tells the label: it equals it, parts it, lies on a line with it, decides it by its values,
     or by being null. Without ``least`` the rows are a sample, which can only rule that out."""
-    f, y, kind = quoted(feature.name), label.y, label.column.type
+    f, y, kind = quote(feature.name), label.y, label.column.type
     enough = f"count({f}) >= {least}"
     ways = []
     if feature.type in NUMERIC and kind in NUMERIC:
@@ -122,7 +122,7 @@ def _decides(feature: Column, label: LabelFacts, least: int) -> str:
 
     Fractions, which rarely come again, are ruled out by how many they are: a few rows have no more values than all.
     """
-    f = quoted(feature.name)
+    f = quote(feature.name)
     values, pairs = f"count(DISTINCT {{'f': {f}}})", f"count(DISTINCT {{'f': {f}, 'y': {label.y}}})"
     most = min(label.rows // 2, _FIRST) if feature.type == "number" else label.rows // 2
     uncommon = "FILTER (NOT __fti_common)"

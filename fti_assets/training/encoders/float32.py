@@ -52,13 +52,13 @@ def _loss(encoder: _Numeric, values: np.ndarray, different: int | None) -> str |
         step, std = float(np.spacing(np.float32(np.abs(numbers).max()))), float(numbers.std())
     if different is None and not (is_whole or _is_double(encoder)) and step > _COARSE * std:
         return f"has steps of {step:.3g} where its standard deviation is {std:.3g}"
-    kept = len(np.unique(_encoded(encoder, numbers)))
+    kept = len(np.unique(_encode(encoder, numbers)))
     if kept < (before if is_whole else before * _KEPT):
         return f"has {before} different values in train, of which {kept} are left"
     return None
 
 
-def _encoded(encoder: _Numeric, numbers: np.ndarray) -> np.ndarray:
+def _encode(encoder: _Numeric, numbers: np.ndarray) -> np.ndarray:
     """What the graph makes of finite numbers."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         if isinstance(encoder, FittedPassthrough):

@@ -168,7 +168,7 @@ def evaluate(
     {'accuracy': 0.5, 'roc_auc': 1.0}
     """
     check_metrics(task, metrics)
-    predicted = _checked(task, outputs, y, classes)
+    predicted = _check(task, outputs, y, classes)
     if not len(y):
         return {}
     sklearn_metrics = require("sklearn.metrics")
@@ -242,7 +242,7 @@ def baseline(
     return evaluate(task, metrics, {OUTPUT_NAMES[task]: constant}, test_y, classes)
 
 
-def _checked(task: Task, outputs: Mapping[str, np.ndarray], y: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+def _check(task: Task, outputs: Mapping[str, np.ndarray], y: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     name = OUTPUT_NAMES[task]
     if name not in outputs:
         raise ModelError(f"a {task} model gives the output {name!r}, but there is {one_of(outputs)}")

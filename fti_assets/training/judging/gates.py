@@ -104,10 +104,10 @@ class BeatsBaseline:
 
     def judge(self, scores: Scores) -> GateVerdict:
         """Judge a challenger's test metrics; an undefined metric does not pass. The champion does not matter."""
-        score, floor = _defined(scores.metrics, self.metric), _defined(scores.baseline, self.metric)
+        score, floor = _defined_value(scores.metrics, self.metric), _defined_value(scores.baseline, self.metric)
         if score is None or floor is None:
             whose = "the model" if score is None else "the baseline"
-            return GateVerdict(self.name, False, _undefined(self.metric, whose))
+            return GateVerdict(self.name, False, _undefined_text(self.metric, whose))
         better = _lead(self.metric, score, floor) > 0 and not math.isclose(score, floor, rel_tol=_TIE)
         than = "is better than" if better else "is not better than"
         return GateVerdict(self.name, better, f"{self.metric} {score:.6g} {than} the baseline {floor:.6g}")
@@ -155,10 +155,13 @@ class NotWorseThanChampion:
             return GateVerdict(self.name, True, "there is no champion to compare with")
         if champion.problem is not None:
             return GateVerdict(self.name, False, f"the champion {champion.build} {champion.problem}")
-        score, champion_score = _defined(champion.challenger, self.metric), _defined(champion.metrics, self.metric)
+        score, champion_score = (
+            _defined_value(champion.challenger, self.metric),
+            _defined_value(champion.metrics, self.metric),
+        )
         if score is None or champion_score is None:
             whose = "the model" if score is None else f"the champion {champion.build}"
-            return GateVerdict(self.name, False, _undefined(self.metric, whose))
+            return GateVerdict(self.name, False, _undefined_text(self.metric, whose))
         behind = -_lead(self.metric, score, champion_score)
         passed = behind <= self.tolerance + _SLACK
         against = f"worse than {champion_score:.6g} of the champion {champion.build}"
@@ -221,16 +224,16 @@ class SliceGap:
         Raises:
             ModelError: the evaluation was not sliced by the column.
         """
-        overall = _defined(scores.metrics, self.metric)
+        overall = _defined_value(scores.metrics, self.metric)
         if overall is None:
-            return GateVerdict(self.name, False, _undefined(self.metric, "the model"))
+            return GateVerdict(self.name, False, _undefined_text(self.metric, "the model"))
         if self.by not in scores.slices:
             raise ModelError(f"the gate {self.name} needs the slices of {self.by!r}: there is {one_of(scores.slices)}")
         slices = scores.slices[self.by]
         large = {value: match for value, match in slices.items() if match["rows"] >= self.min_rows}
         left_out = _left_out(len(slices) - len(large), f"of fewer than {self.min_rows} rows")
         defined = {
-            value: score for value, match in large.items() if (score := _defined(match, self.metric)) is not None
+            value: score for value, match in large.items() if (score := _defined_value(match, self.metric)) is not None
         }
         left_out += _left_out(len(large) - len(defined), f"without a defined {self.metric}")
         if not defined:
@@ -250,7 +253,7 @@ def _left_out(number: int, why: str) -> str:
     return f"; {number} slice{'s' if number > 1 else ''} {why} left out" if number else ""
 
 
-def _defined(metrics: Mapping[str, float], metric: str) -> float | None:
+def _defined_value(metrics: Mapping[str, float], metric: str) -> float | None:
     score = metrics.get(metric)
     return score if score is not None and math.isfinite(score) else None
 
@@ -259,5 +262,5 @@ def _lead(metric: str, score: float, other: float) -> float:
     return score - other if metric_named(metric).higher_is_better else other - score
 
 
-def _undefined(metric: str, whose: str) -> str:
+def _undefined_text(metric: str, whose: str) -> str:
     return f"{metric} of {whose} is undefined on these test rows, or was not evaluated: nothing to judge by"

@@ -73,7 +73,7 @@ def _scores_beside(
     exported: ExportedModel,
 ) -> ChampionScores:
     try:
-        untrained = _untrained(lake, champion, dataset, test)
+        untrained = _untrained_rows(lake, champion, dataset, test)
         if champion.view != dataset.view:  # it is joined anew
             read_external(lake, model.view.groups)
         rows, columns = _champion_columns(lake, champion, model.view.spine, dataset, test)
@@ -101,7 +101,7 @@ class _Incomparable(Exception):
     """Why no test row is left to compare a champion on, as what the verdict says of it."""
 
 
-def _untrained(lake: Lake, champion: ModelManifest, dataset: DatasetManifest, test: SplitRows) -> np.ndarray:
+def _untrained_rows(lake: Lake, champion: ModelManifest, dataset: DatasetManifest, test: SplitRows) -> np.ndarray:
     """Which test rows ``[n]`` the champion has not trained on: by time, or those that its own random split gave to its test part.
 
     Raises:

@@ -96,7 +96,7 @@ def core_of(trained: Any, sample: Encoded, task: Task, classes: int) -> Core:
     raise ModelError(f"{type(trained).__name__} cannot be exported: return {SUPPORTED}")
 
 
-def shaped(output: Any, task: Task, rows: int, classes: int, *, what: str) -> np.ndarray:
+def check_shape(output: Any, task: Task, rows: int, classes: int, *, what: str) -> np.ndarray:
     """The output as ``[n]``, or ``[n, k]`` for multiclass; a ModelError if it has another shape."""
     shapes = [(rows, classes)] if task == "multiclass" else [(rows,), (rows, 1)]
     if np.shape(output) not in shapes:
@@ -142,7 +142,7 @@ def _torch_core(module: Any, sample: Encoded, task: Task, classes: int) -> Core:
             raise ModelError(_forward_problem(module, encoded, error)) from error
         output = output.float().numpy() if isinstance(output, torch.Tensor) else output
         what = f"forward of {type(module).__name__}"
-        return activate(shaped(output, task, len(encoded[DENSE]), classes, what=what), task)
+        return activate(check_shape(output, task, len(encoded[DENSE]), classes, what=what), task)
 
     predict(sample)
     written = io.BytesIO()
@@ -215,7 +215,7 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
             raise ModelError(f"{name} {_SEVERAL}")
         if task == "binary":
             output = output[:, 1]
-        return shaped(output, task, len(encoded[DENSE]), classes, what=f"{method} of {name}").astype(np.float64)
+        return check_shape(output, task, len(encoded[DENSE]), classes, what=f"{method} of {name}").astype(np.float64)
 
     check_indicators(estimator, name)
     predict(sample)
@@ -281,7 +281,7 @@ def _onnx_core(model: Any, sample: Encoded, task: Task, classes: int) -> Core:
         except Exception as error:
             advice = TABLES if "out of data bounds" in str(error) else ""
             raise ModelError(f"the ONNX model does not run on encoded rows: {error}{advice}") from error
-        return activate(shaped(output, task, len(encoded[DENSE]), classes, what="the ONNX model"), task)
+        return activate(check_shape(output, task, len(encoded[DENSE]), classes, what="the ONNX model"), task)
 
     predict(sample)
     return Core(model, model.graph.output[0].name, _gives(task), predict)

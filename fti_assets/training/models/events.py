@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from fti_assets.core.manifest import ModelManifest
-from fti_assets.core.names import WHOLE, versioned
+from fti_assets.core.names import WHOLE, versioned_name
 from fti_assets.errors import StoreError
 from fti_assets.orchestration.dagster_internals import AssetCheckEvaluationTargetMaterializationData
 from fti_assets.stores.files import read_file
@@ -176,4 +176,4 @@ def _page(store: ModelStore, model: str, reference: str) -> tuple[dg.AssetKey, s
     except StoreError:
         return None
     partition = None if build.dataset.partition == WHOLE else build.dataset.partition
-    return dg.AssetKey(list(build.asset_key or (versioned(build.model, build.version),))), partition
+    return dg.AssetKey(list(build.asset_key or (versioned_name(build.model, build.version),))), partition

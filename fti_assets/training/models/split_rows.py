@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.manifest import Column, DatasetManifest
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.core.types import EXACT
 from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.stores.duckdb.relations import relation_name
@@ -38,12 +38,12 @@ def split_rows(
     lake: Lake, model: Model, partition: str, dataset: DatasetManifest, part: str, snapshot: int
 ) -> SplitRows:
     """The rows of a part at a snapshot, in a temporary table and as arrays."""
-    view, table = dataset.view, quoted(f"__fti_{part}_part")
-    order = ", ".join(map(quoted, view.order))
+    view, table = dataset.view, quote(f"__fti_{part}_part")
+    order = ", ".join(map(quote, view.order))
     rows = lake.rows(model.dataset.table, partitions=[partition], snapshot=snapshot)
     lake.connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT row_number() OVER (ORDER BY {order}) AS {ROW}, * "
-        f"FROM {relation_name(rows)} WHERE {quoted(SPLIT)} = '{part}'"
+        f"FROM {relation_name(rows)} WHERE {quote(SPLIT)} = '{part}'"
     )
     times = [Column(view.prediction_time, "timestamp")] if view.prediction_time else []
     fetched = fetch_columns(
@@ -89,6 +89,6 @@ def _pairs(lake: Lake, table: str, names: Sequence[str], pair: str) -> list[tupl
     """Two aggregates of each of some columns."""
     if not names:
         return []
-    selected = ", ".join(pair.format(quoted(name)) for name in names)
+    selected = ", ".join(pair.format(quote(name)) for name in names)
     [values] = lake.connection.execute(f"SELECT {selected} FROM {table}").fetchall()
     return list(zip(names, values[::2], values[1::2], strict=True))

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from fti_assets.core.manifest import Column, ViewRecord
-from fti_assets.core.sql import quoted, timestamp
+from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.types import SIDES, ColumnType
-from fti_assets.errors import DataError, NotMaterializedError, listed, one_of
+from fti_assets.errors import DataError, NotMaterializedError, list_some, one_of
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.rows.frame_kinds import Kind, as_arrow, as_kind, checked_kind, kind_of
@@ -66,7 +66,7 @@ def features_for(
         selection = [_cast(connection, rows, columns.get(name), name, questions) for name in rows.columns]
         _refuse(rows, questions, what)
         if moment is not None and record.prediction_time is not None:
-            selection.append(f"{timestamp(moment)} AS {quoted(record.prediction_time)}")
+            selection.append(f"{timestamp(moment)} AS {quote(record.prediction_time)}")
         order = f"row_number() OVER () AS {_ORDER}"
         rows = connection.sql(f"SELECT {', '.join([*selection, order])} FROM {relation_name(rows)}")
         if from_spine:
@@ -76,7 +76,7 @@ def features_for(
             rows = rows.project(f"* EXCLUDE ({_UNKNOWN})")
         features = [column.name for column in record.features]
         own = [name for name in rows.columns if name != _ORDER and (name in columns or name not in features)]
-        result = ", ".join(map(quoted, dict.fromkeys([*own, *features])))
+        result = ", ".join(map(quote, dict.fromkeys([*own, *features])))
         joined = relation_name(assemble(lake, record, rows, snapshot=number))
         frame = as_kind(connection.sql(f"SELECT {result} FROM {joined} ORDER BY {_ORDER}"), kind)
     if kind == "pandas" and kind_of(spine, what=what) == "pandas":
@@ -107,7 +107,7 @@ def _with_stored(
     """The rows with columns of the stored spine as of their prediction time, and whether the spine lacks the row."""
     table, own = relation_name(rows), {name: name for name in record.identity}
     same = equal_columns(lake.connection, table, own, rows="rows", stored="spine")
-    selection = ", ".join(f"spine.{quoted(name)}" for name in columns)
+    selection = ", ".join(f"spine.{quote(name)}" for name in columns)
     return lake.connection.sql(
         f"SELECT rows.*, {selection}, spine.{LATE} IS NULL AS {_UNKNOWN} FROM {table} rows "
         f"LEFT JOIN {relation_name(stored_spine(lake, record, snapshot=snapshot))} spine ON {same}"
@@ -117,9 +117,9 @@ def _with_stored(
 def _refuse_names(names: Sequence[str], record: ViewRecord, what: str) -> None:
     problem = ""
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        problem = f"two columns {listed(twice)}"
+        problem = f"two columns {list_some(twice)}"
     elif reserved := [name for name in names if name.lower().startswith(("_fti_", "__fti_"))]:
-        problem = f"a column {listed(reserved)}, a name that plans keep for themselves"
+        problem = f"a column {list_some(reserved)}, a name that plans keep for themselves"
     if problem:
         raise DataError(f"{what} has {problem}: give each a name of its own")
 
@@ -137,7 +137,7 @@ def _request_columns(record: ViewRecord, names: Sequence[str], at: datetime | No
     if missing:
         hint = f"; at=... gives every row one {time!r}" if time in missing else ""
         raise DataError(
-            f"{what} has no column {listed(missing)}: it needs {one_of(columns)} and has {one_of(names)}{hint}"
+            f"{what} has no column {list_some(missing)}: it needs {one_of(columns)} and has {one_of(names)}{hint}"
         )
     return columns
 
@@ -162,17 +162,17 @@ def _cast(
 ) -> str:
     """A column in the type that the groups have it in, without loss; one that the view does not need as it is."""
     if target is None:
-        return quoted(name)
+        return quote(name)
     sql_type, target_type = str(rows.types[rows.columns.index(name)]), SIDES[target.type].sql
     is_iso_text = target.type == "timestamp" and sql_type == "VARCHAR"
     if not (can_be(sql_type, target.type) or is_iso_text or (target.type == "integer" and sql_type in FLOATS)):
-        questions.append(_Question(name, sql_type, f"{quoted(name)} IS NOT NULL", target.type, of_value=False))
-        return f"NULL::{target_type} AS {quoted(name)}"
+        questions.append(_Question(name, sql_type, f"{quote(name)} IS NOT NULL", target.type, of_value=False))
+        return f"NULL::{target_type} AS {quote(name)}"
     column = to_lake(connection, name, sql_type, target_type)
     if target.type == "number":  # a whole number that a float rounds is taken, as a request's is
-        return f"CAST({column.value} AS {target_type}) AS {quoted(name)}"
+        return f"CAST({column.value} AS {target_type}) AS {quote(name)}"
     questions += [_Question(name, sql_type, *misfit) for misfit in column.misfits]
-    return f"{column.sql} AS {quoted(name)}"
+    return f"{column.sql} AS {quote(name)}"
 
 
 def _refuse(rows: duckdb.DuckDBPyRelation, questions: Sequence[_Question], what: str) -> None:
@@ -186,5 +186,5 @@ def _refuse(rows: duckdb.DuckDBPyRelation, questions: Sequence[_Question], what:
     problem = f"{what} has {question.column!r}"
     if not question.of_value:
         raise DataError(f"{problem} as {question.sql_type}, {question.expected} is expected")
-    [(value,)] = rows.filter(question.wrong).project(quoted(question.column)).limit(1).fetchall()
+    [(value,)] = rows.filter(question.wrong).project(quote(question.column)).limit(1).fetchall()
     raise DataError(f"{problem} with {value!r}, a {question.sql_type}: {question.expected} is expected")

@@ -8,7 +8,7 @@ from typing import Any
 from fti_assets.core.manifest import Column
 from fti_assets.core.names import is_kept
 from fti_assets.core.types import ColumnType
-from fti_assets.errors import DeclarationError, listed, one_of
+from fti_assets.errors import DeclarationError, list_some, one_of
 from fti_assets.features.groups.group import FeatureGroup, Selection
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.groups.on_demand_source import check_source
@@ -43,7 +43,7 @@ def check_features(view: ViewTerms) -> None:
     wrong = [feature for feature in view.features if not isinstance(feature, Selection | FeatureGroup | OnDemand)]
     if wrong:
         raise DeclarationError(
-            f"view {view.name!r}: {listed(wrong)} is not a feature; give columns of a group, as in weather['temp'], or an "
+            f"view {view.name!r}: {list_some(wrong)} is not a feature; give columns of a group, as in weather['temp'], or an "
             "on-demand feature"
         )
     for selection in view.selections:
@@ -69,11 +69,11 @@ def check_features(view: ViewTerms) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DeclarationError(
-            f"view {view.name!r} has {listed(twice)} twice: give one of them a .prefix(), or leave one out"
+            f"view {view.name!r} has {list_some(twice)} twice: give one of them a .prefix(), or leave one out"
         )
     if reserved := [name for name in names if is_kept(name)]:
         raise DeclarationError(
-            f"view {view.name!r} has a feature {listed(reserved)}, a name that plans keep for themselves: give it another .prefix(), or "
+            f"view {view.name!r} has a feature {list_some(reserved)}, a name that plans keep for themselves: give it another .prefix(), or "
             "the output another name"
         )
     _check_on_demand(view)
@@ -87,7 +87,7 @@ def _check_keys(view: ViewTerms, selection: Selection) -> None:
     missing = [key for key, column in columns.items() if spine_columns is not None and column not in spine_columns]
     if missing:
         raise DeclarationError(
-            f"view {view.name!r} cannot join {group.table_name} on {listed(columns[key] for key in missing)}: the spine "
+            f"view {view.name!r} cannot join {group.table_name} on {list_some(columns[key] for key in missing)}: the spine "
             f"{view.spine.table_name} has {one_of(spine_columns or ())}. Say which column holds it, as in "
             f"{group.name}.on(<spine column>={missing[0]!r})"
         )
@@ -102,7 +102,7 @@ def _check_on_demand(view: ViewTerms) -> None:
         idle = [output.name for output in feature.outputs if output.type == "timestamp" and output.name not in inputs]
         if idle:
             raise DeclarationError(
-                f"on-demand feature {feature.name!r} of view {view.name!r} makes {listed(idle)}, a time that no other on-demand "
+                f"on-demand feature {feature.name!r} of view {view.name!r} makes {list_some(idle)}, a time that no other on-demand "
                 "feature takes: no model learns from a time, so take it in one that makes a number of it, or leave it out"
             )
 
@@ -117,7 +117,7 @@ def _check_inputs(view: ViewTerms) -> None:
         unknown = [name for name in feature.inputs if name not in names]
         if unknown:
             raise DeclarationError(
-                f"on-demand feature {feature.name!r} of view {view.name!r} takes {listed(unknown)}, which is neither a "
+                f"on-demand feature {feature.name!r} of view {view.name!r} takes {list_some(unknown)}, which is neither a "
                 f"feature of the view nor a column of its spine: there is {one_of(names)}"
             )
 
@@ -130,7 +130,7 @@ def _check_request(view: ViewTerms) -> None:
     own = [name for selection in view.selections if selection.group is view.spine for name in selection.feature_names]
     if clash := sorted(features & {*view.identity, *own, *keys}):
         raise DeclarationError(
-            f"view {view.name!r} has a feature called {listed(clash)}, and so is a key, time or feature of its spine "
+            f"view {view.name!r} has a feature called {list_some(clash)}, and so is a key, time or feature of its spine "
             f"{view.spine.table_name}: give the feature a .prefix(), or the on-demand output another name"
         )
 
@@ -156,7 +156,7 @@ def _check_label(view: ViewTerms) -> None:
     takers = [feature.name for feature in view.on_demand if label.name in feature.inputs]
     if label.group is view.spine and takers:
         raise DeclarationError(
-            f"view {view.name!r} gives its label {label.name!r} to the on-demand feature {listed(takers)}: what turned out "
+            f"view {view.name!r} gives its label {label.name!r} to the on-demand feature {list_some(takers)}: what turned out "
             "is not there yet when the prediction is made"
         )
     if label.name in view.identity:
@@ -203,7 +203,7 @@ def _refuse_unknown(view: ViewTerms, encoders: Mapping[str, Encoder], *, what: s
     unknown = [name for name in encoders if name not in view.feature_names]
     if unknown:
         raise DeclarationError(
-            f"{what} has encoders for {listed(unknown)}: its features are {one_of(view.feature_names)}"
+            f"{what} has encoders for {list_some(unknown)}: its features are {one_of(view.feature_names)}"
         )
 
 

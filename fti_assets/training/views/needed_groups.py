@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fti_assets.core.manifest import ViewRecord
-from fti_assets.core.names import versioned
+from fti_assets.core.names import versioned_name
 from fti_assets.features.groups.group import FeatureGroup
 
 
@@ -29,7 +29,7 @@ class NeededGroup:
 
     @property
     def table_name(self) -> str:
-        return versioned(self.name, self.version)
+        return versioned_name(self.name, self.version)
 
     @property
     def declaration(self) -> str:

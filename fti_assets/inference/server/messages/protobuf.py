@@ -75,7 +75,7 @@ def read_infer(request: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         if tensor.name in inputs:
             raise RequestError(f"input {tensor.name!r} comes twice")
         if not raw:
-            inputs[tensor.name] = _typed(tensor)
+            inputs[tensor.name] = _to_array(tensor)
             continue
         if tensor.contents.ListFields():
             raise RequestError(f"input {tensor.name!r} has both contents and raw_input_contents")
@@ -113,7 +113,7 @@ def write_infer(request: Any, answer: Answer, served: Served) -> Any:
     return response
 
 
-def _typed(tensor: Any) -> np.ndarray:
+def _to_array(tensor: Any) -> np.ndarray:
     name, datatype, shape = tensor.name, tensor.datatype, list(tensor.shape)
     count = check_shape(name, datatype, shape)
     place = _CONTENTS.get(datatype)

@@ -63,7 +63,7 @@ def from_json(name: str, datatype: str, shape: Sequence[int], data: Any) -> np.n
         flat = list(_flat(name, shape, data, 0))
     if len(flat) != count:
         raise RequestError(f"input {name!r} of shape {list(shape)} has {len(flat)} values: {count} are expected")
-    return _typed(name, datatype, flat).reshape(shape)
+    return _to_array(name, datatype, flat).reshape(shape)
 
 
 def from_bytes(name: str, datatype: str, shape: Sequence[int], content: memoryview) -> np.ndarray:
@@ -119,7 +119,7 @@ def _flat(name: str, shape: Sequence[int], data: Any, depth: int) -> Iterator[An
         yield from _flat(name, shape, part, depth + 1)
 
 
-def _typed(name: str, datatype: str, values: list[Any]) -> np.ndarray:
+def _to_array(name: str, datatype: str, values: list[Any]) -> np.ndarray:
     dtype, kinds = DATATYPES[datatype], set(map(type, values))
     if datatype == "BYTES":
         _check(name, datatype, values, kinds <= {str, type(None)}, "text")

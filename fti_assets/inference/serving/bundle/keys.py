@@ -13,7 +13,7 @@ from typing import Any
 from fti_assets.core.manifest import JoinedGroup
 from fti_assets.core.records import from_json
 from fti_assets.core.types import SIDES, ColumnType
-from fti_assets.errors import DamagedError, DataError, excerpt, listed, one_of
+from fti_assets.errors import DamagedError, DataError, excerpt, list_some, one_of
 from fti_assets.stores.bundles.online import KeySlice
 from fti_assets.stores.files import read_file
 
@@ -49,7 +49,7 @@ class ChosenKeys:
         for row in chosen.rows:
             if len(row) != len(chosen.columns) or not all(isinstance(value, str | int) for value in row):
                 raise DamagedError(
-                    f"{what} has the row {excerpt(row)} for {listed(chosen.columns)}: make the bundle again"
+                    f"{what} has the row {excerpt(row)} for {list_some(chosen.columns)}: make the bundle again"
                 )
         return chosen
 
@@ -74,10 +74,12 @@ def read_keys(path: Path, joins: Sequence[JoinedGroup]) -> ChosenKeys:
             columns = tuple(sorted(row))
             if unknown := [name for name in columns if name not in types]:
                 raise DataError(
-                    f"{path} names {listed(unknown)}, by which no group of the model is looked up: {one_of(types)} are"
+                    f"{path} names {list_some(unknown)}, by which no group of the model is looked up: {one_of(types)} are"
                 )
         if tuple(sorted(row)) != columns:
-            raise DataError(f"line {number} of {path} names {listed(row)}: the lines before it name {listed(columns)}")
+            raise DataError(
+                f"line {number} of {path} names {list_some(row)}: the lines before it name {list_some(columns)}"
+            )
         rows.add(tuple([_value(row[name], types[name], name, number, path) for name in columns]))
     if not columns:
         raise DataError(f"{path} has no row: write {one_of(types)} into it, or leave it out for all keys")

@@ -12,7 +12,7 @@ from fti_assets.errors import DamagedError, PredictionError
 from fti_assets.inference.serving.bundle.keys import ChosenKeys
 from fti_assets.inference.serving.prediction import Prediction, Predictions
 from fti_assets.inference.serving.served_build import ServedBuild, Strictness
-from fti_assets.stores.bundles.archive import unpacked
+from fti_assets.stores.bundles.archive import unpack
 from fti_assets.stores.bundles.models import BundledModelStore
 from fti_assets.stores.bundles.online import BundledNamespace, BundledOnlineStore
 from fti_assets.stores.bundles.record import BundleRecord
@@ -53,8 +53,8 @@ class Bundle:
 
     @classmethod
     def open(cls, path: Path, *, sha256: str | None = None) -> Bundle:
-        """Read a bundle and compare every member with its hash; raises as ``unpacked``."""
-        return cls(path, *unpacked(path, sha256=sha256))
+        """Read a bundle and compare every member with its hash; raises as ``unpack``."""
+        return cls(path, *unpack(path, sha256=sha256))
 
     def serve(self, loaded: LoadedBuild, online: OnlineStore, strictness: Strictness) -> ServedBuild:
         """The build, ready to answer; its on-demand code is the bundle's own. Takes and raises what ``ServedBuild`` does."""
@@ -65,7 +65,7 @@ class _BundledBuild(ServedBuild):
     def __init__(self, bundle: Bundle, loaded: LoadedBuild, online: OnlineStore, strictness: Strictness) -> None:
         self._bundle = bundle
         self._until = bundle.record.answers_until
-        with bundle.modules.reading():
+        with bundle.modules.allow_reading():
             super().__init__(loaded, online, strictness, import_module=bundle.modules.load)
 
     def predict(

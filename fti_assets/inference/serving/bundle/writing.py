@@ -16,11 +16,11 @@ from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.inference.serving.bundle.keys import ChosenKeys, read_keys
 from fti_assets.inference.serving.bundle.opening import CODE, KEYS, ONLINE, Bundle
 from fti_assets.inference.serving.served_build import ServedBuild, Strictness
-from fti_assets.stores.bundles.archive import packed
+from fti_assets.stores.bundles.archive import pack
 from fti_assets.stores.bundles.models import CARD, GRAPH, MANIFEST
 from fti_assets.stores.bundles.online import is_within, pack_rows
 from fti_assets.stores.bundles.record import BundleRecord
-from fti_assets.stores.files import read_file, readable, write_atomically, written
+from fti_assets.stores.files import guard_writes, read_file, readable, write_atomically
 from fti_assets.stores.models.loaded_build import load_whole_build
 from fti_assets.stores.models.samples import SAMPLES
 from fti_assets.stores.models.store import ModelStore
@@ -107,10 +107,10 @@ def write_bundle(
         {name: hashlib.sha256(content).hexdigest() for name, content in sorted(members.items())},
         () if chosen is None else chosen.columns,
     )
-    content = packed(record, members)
+    content = pack(record, members)
     bundle = Bundle(path, record, members)
     bundle.serve(loaded, bundle.online, Strictness())
-    with written(path):
+    with guard_writes(path):
         write_atomically(path, content)
     return WrittenBundle(record, hashlib.sha256(content).hexdigest(), len(content), keys_before)
 

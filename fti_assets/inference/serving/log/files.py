@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fti_assets.inference.serving.log.lines import instant_of
-from fti_assets.stores.files import readable, sync_folder, written
+from fti_assets.stores.files import guard_writes, readable, sync_folder
 
 CLOSED, OPEN = ".jsonl", ".jsonl.open"
 STAMP = "%Y%m%dT%H%M%S%f"
@@ -95,7 +95,7 @@ def close_left(path: Path) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        with suppress(FileNotFoundError), written(path):
+        with suppress(FileNotFoundError), guard_writes(path):
             # Another process may have closed and renamed it between opening and locking.
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 os.ftruncate(descriptor, _whole_bytes(descriptor))

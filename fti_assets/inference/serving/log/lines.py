@@ -54,7 +54,7 @@ class Redaction:
 def header(model: str, redaction: Redaction) -> bytes:
     """The first line of a file: what it holds, and what was redacted before it was written."""
     head = {"log": FORMAT, "model": model, "redacted": sorted(redaction.names), "hashed": bool(redaction.key)}
-    return encoded(head)
+    return encode_line(head)
 
 
 def answer_line(
@@ -67,7 +67,7 @@ def answer_line(
     redaction: Redaction,
 ) -> bytes:
     """One answer as a line."""
-    return encoded(
+    return encode_line(
         {
             "at": prediction.at.isoformat(timespec="microseconds"),
             "answered_at": now.isoformat(timespec="microseconds"),
@@ -90,12 +90,12 @@ def answer_line(
 
 def drops_line(at: datetime, reason: str, count: int) -> bytes:
     """A line that says how many answers were not logged, the last of them at an instant."""
-    return encoded({"at": at.isoformat(timespec="microseconds"), "dropped": count, "reason": reason})
+    return encode_line({"at": at.isoformat(timespec="microseconds"), "dropped": count, "reason": reason})
 
 
 def footer(rows: int, hours: Collection[str] | None) -> bytes:
     """The last line of a file that was closed: how many answers it has, and in which hours, None for too many to name."""
-    return encoded({"end": {"rows": rows, "hours": None if hours is None else sorted(hours)}})
+    return encode_line({"end": {"rows": rows, "hours": None if hours is None else sorted(hours)}})
 
 
 def instant_of(line: bytes) -> str | None:
@@ -103,7 +103,7 @@ def instant_of(line: bytes) -> str | None:
     return line[_AT].decode() if line.startswith(b'{"at":"') else None
 
 
-def encoded(value: Any) -> bytes:
+def encode_line(value: Any) -> bytes:
     """JSON with a line's end; what is no finite number is null.
 
     Raises:

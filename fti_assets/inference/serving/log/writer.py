@@ -11,7 +11,7 @@ from fti_assets.inference.serving.log.limits import LogLimits
 from fti_assets.inference.serving.log.lines import Redaction
 from fti_assets.inference.serving.log.work import Batch, Tally, Work
 from fti_assets.inference.serving.prediction import Prediction
-from fti_assets.stores.files import written
+from fti_assets.stores.files import guard_writes
 
 
 class LogWriter:
@@ -39,7 +39,7 @@ class LogWriter:
         tally: Tally | None = None,
     ) -> None:
         path = folder_of(folder, what="log")
-        with written(path):
+        with guard_writes(path):
             path.mkdir(parents=True, exist_ok=True)
         self._work = Work(path, Redaction.of(redact), limits or LogLimits(), tally)
         # The thread holds the work and not the writer, or the writer would never be collected.

@@ -8,7 +8,7 @@ from typing import Any
 from fti_assets.core.manifest import ViewRecord
 from fti_assets.core.types import SIDES
 from fti_assets.errors import RequestError, class_name, excerpt
-from fti_assets.inference.serving.requests.values import ARE_PLAIN, CONVERTERS, Reason, required, timestamp
+from fti_assets.inference.serving.requests.values import ARE_PLAIN, CONVERTERS, Reason, require, timestamp
 
 _MOST_PROBLEMS = 20
 _MOST_BYTES = 4_000
@@ -32,7 +32,7 @@ class RequestForm:
         self._fields: list[tuple[str, Callable[[Any], Any]]] = [
             (
                 column.name,
-                required(CONVERTERS[column.type]) if column.name in view.spine_keys else CONVERTERS[column.type],
+                require(CONVERTERS[column.type]) if column.name in view.spine_keys else CONVERTERS[column.type],
             )
             for column in self.columns
         ]
@@ -58,7 +58,7 @@ class RequestForm:
         try:
             if {*map(type, requests)} == {dict} and {*map(len, requests)} == {names}:
                 return [
-                    _converted(list(map(take, requests)), are_plain, convert)
+                    _convert(list(map(take, requests)), are_plain, convert)
                     for take, are_plain, convert in self._columns
                 ]
         except Exception:  # whatever a client's value raises: one by one it is said which, and of which request
@@ -82,7 +82,7 @@ class RequestForm:
         try:
             if len(columns) == len(self._fields):
                 return [
-                    _converted(columns[column.name], are_plain, convert)
+                    _convert(columns[column.name], are_plain, convert)
                     for column, (_, are_plain, convert) in zip(self.columns, self._columns, strict=True)
                 ]
         except Exception:  # whatever a client's value raises: one by one it is said which, and of which request
@@ -179,7 +179,7 @@ def _is_text(name: Any) -> bool:
         return False
 
 
-def _converted(values: list[Any], are_plain: Callable[[list[Any]], bool], convert: Callable[[Any], Any]) -> list[Any]:
+def _convert(values: list[Any], are_plain: Callable[[list[Any]], bool], convert: Callable[[Any], Any]) -> list[Any]:
     return values if are_plain(values) else list(map(convert, values))
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from fti_assets.core.manifest import Column, JoinedGroup, OnDemandCall
 from fti_assets.core.types import SIDES, ColumnType
-from fti_assets.errors import FtiError, excerpt, listed
+from fti_assets.errors import FtiError, excerpt, list_some
 from fti_assets.inference.serving.requests.form import RequestForm, all_problems, is_mapping, kind, unreadable
 from fti_assets.inference.serving.requests.values import CONVERTERS, Reason
 from fti_assets.inference.serving.slots import Slots
@@ -139,11 +139,11 @@ class Overrides:
 
     def _unknown(self, name: Any, features: Sequence[str]) -> str:
         if features:
-            return f"the override {excerpt(name)} is of several joins: name one of the features {listed(features)}"
+            return f"the override {excerpt(name)} is of several joins: name one of the features {list_some(features)}"
         if name in {column.name for column in self._form.columns}:
             return f"the override {excerpt(name)} is a field of the request: give it there"
         import difflib  # only who has something wrong waits for it
 
         close = difflib.get_close_matches(excerpt(name).strip("'"), list(self._names), n=1, cutoff=0.6)
         meant = f"did you mean {close[0]!r}? " if close else ""
-        return f"the override {excerpt(name)} is no looked-up or computed feature: {meant}There are {listed(list(self._slots), 20)}"
+        return f"the override {excerpt(name)} is no looked-up or computed feature: {meant}There are {list_some(list(self._slots), 20)}"

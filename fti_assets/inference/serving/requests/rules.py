@@ -87,7 +87,7 @@ def _str_length(arguments: Mapping[str, Any]) -> Passes:
     return lambda value: (least is None or least <= len(value)) and (most is None or len(value) <= most)
 
 
-def _bound(name: str, compare: Callable[[Any, Any], bool]) -> Callable[[Mapping[str, Any]], Passes]:
+def _comparison(name: str, compare: Callable[[Any, Any], bool]) -> Callable[[Mapping[str, Any]], Passes]:
     return lambda arguments: lambda value: compare(value, arguments[name])
 
 
@@ -100,18 +100,18 @@ def _pattern(method: str) -> Callable[[Mapping[str, Any]], Passes]:
 
 
 _CHECKS: dict[str, Callable[[Mapping[str, Any]], Passes]] = {
-    "equal_to": _bound("value", lambda value, other: value == other),
-    "not_equal_to": _bound("value", lambda value, other: value != other),
-    "greater_than": _bound("min_value", lambda value, least: value > least),
-    "greater_than_or_equal_to": _bound("min_value", lambda value, least: value >= least),
-    "less_than": _bound("max_value", lambda value, most: value < most),
-    "less_than_or_equal_to": _bound("max_value", lambda value, most: value <= most),
+    "equal_to": _comparison("value", lambda value, other: value == other),
+    "not_equal_to": _comparison("value", lambda value, other: value != other),
+    "greater_than": _comparison("min_value", lambda value, least: value > least),
+    "greater_than_or_equal_to": _comparison("min_value", lambda value, least: value >= least),
+    "less_than": _comparison("max_value", lambda value, most: value < most),
+    "less_than_or_equal_to": _comparison("max_value", lambda value, most: value <= most),
     "in_range": _in_range,
-    "isin": _bound("allowed_values", lambda value, allowed: value in allowed),
-    "notin": _bound("forbidden_values", lambda value, forbidden: value not in forbidden),
+    "isin": _comparison("allowed_values", lambda value, allowed: value in allowed),
+    "notin": _comparison("forbidden_values", lambda value, forbidden: value not in forbidden),
     "str_matches": _pattern("match"),
     "str_contains": _pattern("search"),
-    "str_startswith": _bound("string", lambda value, start: value.startswith(start)),
-    "str_endswith": _bound("string", lambda value, end: value.endswith(end)),
+    "str_startswith": _comparison("string", lambda value, start: value.startswith(start)),
+    "str_endswith": _comparison("string", lambda value, end: value.endswith(end)),
     "str_length": _str_length,
 }

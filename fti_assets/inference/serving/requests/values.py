@@ -17,7 +17,7 @@ class Reason(ValueError):
     """Why a value of the right type is wrong all the same."""
 
 
-def required(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def require(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The conversion of a value that must be there, such as a key's."""
 
     def read(value: Any) -> Any:

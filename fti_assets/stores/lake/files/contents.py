@@ -20,7 +20,7 @@ from typing import Self
 import duckdb
 
 from fti_assets.core.names import PARTITION, PartitionRecord, TableName, in_partitions
-from fti_assets.errors import DamagedError, FtiError, StoreError, listed
+from fti_assets.errors import DamagedError, FtiError, StoreError, list_some
 from fti_assets.stores.duckdb.content_hash import OF_DUCKDB, content_sums, data_version, hash_of
 from fti_assets.stores.lake.files.current_files import CurrentFile, current_files
 from fti_assets.stores.lake.files.damage import first_line, is_readable
@@ -41,7 +41,7 @@ class DamagedPartition:
     problem: str
 
     def __str__(self) -> str:
-        return f"{self.table.full_name} {self.partition}: {self.problem} ({listed(self.files) if self.files else 'no file'})"
+        return f"{self.table.full_name} {self.partition}: {self.problem} ({list_some(self.files) if self.files else 'no file'})"
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Contents:
         """Raise a ``DamagedError`` that names the first damaged partitions and their files, if there are any."""
         if self.damaged:
             raise DamagedError(
-                f"{len(self.damaged)} partitions do not hold what was committed: {listed(map(str, self.damaged))}. "
+                f"{len(self.damaged)} partitions do not hold what was committed: {list_some(map(str, self.damaged))}. "
                 "Put the files back from a copy, or materialize these partitions again, which needs none of the old bytes"
             )
 

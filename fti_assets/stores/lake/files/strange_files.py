@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from fti_assets.core.names import LEDGER, TILES, TableName
-from fti_assets.errors import DamagedError, StoreError, listed
+from fti_assets.errors import DamagedError, StoreError, list_some
 from fti_assets.stores.files import files_under, reason
 from fti_assets.stores.lake.catalog import named_paths
 from fti_assets.stores.lake.files.current_files import current_files
@@ -42,7 +42,7 @@ def refuse_strange_files(lake: LakeReader, table: TableName) -> None:
     unnamed = [file for file in files if str(file) not in names]
     if not unnamed or not (sign := _sign_of_another_catalog(lake, unnamed)):
         return
-    files_named = listed(one.name for one in unnamed)
+    files_named = list_some(one.name for one in unnamed)
     raise DamagedError(
         f"{lake.store.catalog} does not know {table.full_name}, and {folder} holds {len(unnamed)} files of it: {files_named}. "
         f"{sign}, so it is not the catalog of these files. Nothing was written. Put the right catalog back, or register the files that "

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import duckdb
 
 from fti_assets.core.names import PARTITION, PartitionRecord, TableName
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import literal, quote
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.lake.catalog import partitions_of_older_columns
 from fti_assets.stores.lake.files.current_files import current_files
@@ -33,7 +33,7 @@ class EarlierTypes:
     selected: str
 
 
-def unchanged(
+def unchanged_partitions(
     lake: LakeReader, table: TableName, staged: str, old: Mapping[str, PartitionRecord], partitions: Collection[str]
 ) -> dict[str, EarlierTypes]:
     """The partitions whose staged rows are the stored ones in earlier types.
@@ -55,7 +55,7 @@ def unchanged(
         if file.partition in older and not file.deletes and file.exists():
             paths[file.partition].append(file.path)
     for key, files in paths.items():
-        rows = f"(FROM {quoted(staged)} WHERE {PARTITION} = {literal(key)})"
+        rows = f"(FROM {quote(staged)} WHERE {PARTITION} = {literal(key)})"
         try:
             earlier = _earlier(lake, rows, types, files)
         except duckdb.Error:  # a damaged file, which is about to be replaced
@@ -80,7 +80,7 @@ def _earlier(lake: LakeReader, rows: str, types: Mapping[str, str], files: Colle
     if written.keys() != types.keys() or not differing or common.keys() != differing:
         return None
     return EarlierTypes(
-        written, f"* REPLACE ({', '.join(f'{common[name].cast(name)} AS {quoted(name)}' for name in common)})"
+        written, f"* REPLACE ({', '.join(f'{common[name].cast(name)} AS {quote(name)}' for name in common)})"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from fti_assets.core.names import PARTITION, TableName
-from fti_assets.core.sql import quoted
+from fti_assets.core.sql import quote
 from fti_assets.stores.lake.catalog import NUMBERS
 from fti_assets.stores.lake.connection import own_table
 from fti_assets.stores.lake.files.current_files import OF_SCHEMA
@@ -64,5 +64,5 @@ def _sql_type(column: _Column, live: Sequence[_Column]) -> str:
         case "map":
             return f"MAP({', '.join(_sql_type(one, live) for one in within)})"
         case "struct":
-            return f"STRUCT({', '.join(f'{quoted(one.name)} {_sql_type(one, live)}' for one in within)})"
+            return f"STRUCT({', '.join(f'{quote(one.name)} {_sql_type(one, live)}' for one in within)})"
     return NUMBERS.get(column.kind) or _NAMED_OTHERWISE.get(column.kind) or column.kind

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fti_assets.core.names import in_partitions
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import literal, quote
 from fti_assets.stores.lake.files.damage import without_unreadable
 from fti_assets.stores.lake.reader import LakeReader
 
@@ -36,12 +36,12 @@ class CommonType:
 
     def cast(self, column: str) -> str:
         """The SQL of a column of either type in this one."""
-        return f"CAST(CAST({quoted(column)} AS {self.by_text}) AS {self.sql_type})"
+        return f"CAST(CAST({quote(column)} AS {self.by_text}) AS {self.sql_type})"
 
 
 def has_no_value(lake: LakeReader, table: TableName, column: str) -> bool:
     """Whether a stored column is null in every row that can be read, so that its type is a placeholder's."""
-    has_value = _holds_value(quoted(column), ())
+    has_value = _holds_value(quote(column), ())
     return not without_unreadable(
         lake, table, lambda unreadable: _is_held(lake.connection, rows_without(lake, table, unreadable), has_value)
     )
@@ -74,7 +74,7 @@ def common_types(
         one, other = (lake.connection.sqltype(text) for text in (stored_types[name], kind))
         taken = []
         for path, one_type, other_type in _differences(one, other):
-            value = _holds_value(quoted(name), path)
+            value = _holds_value(quote(name), path)
             if not _is_held(lake.connection, staged, value):
                 taken.append(str(one_type))
             elif not _is_held(lake.connection, stored, value):
@@ -82,7 +82,7 @@ def common_types(
             else:
                 break
         else:
-            common, text = (_merged(one, other, iter(kinds)) for kinds in (taken, ["VARCHAR"] * len(taken)))
+            common, text = (_merge(one, other, iter(kinds)) for kinds in (taken, ["VARCHAR"] * len(taken)))
             results[name] = CommonType(str(lake.connection.sqltype(common)), text)
     return results
 
@@ -121,14 +121,14 @@ def _alike(one: Any, other: Any) -> bool:
     return [name for name, _ in one.children] == [name for name, _ in other.children]
 
 
-def _merged(one: Any, other: Any, taken: Iterator[str]) -> str:
+def _merge(one: Any, other: Any, taken: Iterator[str]) -> str:
     """Two types as one, with what is taken at each place where they differ."""
     if str(one) == str(other):
         return str(one)
     if not _alike(one, other):
         return next(taken)
     within = [
-        (name, _merged(one_type, other_type, taken))
+        (name, _merge(one_type, other_type, taken))
         for (name, one_type), (_, other_type) in zip(one.children, other.children, strict=True)
     ]
     kinds = [kind for _, kind in within]
@@ -137,4 +137,4 @@ def _merged(one: Any, other: Any, taken: Iterator[str]) -> str:
             return f"{kinds[0]}[]"
         case "map":
             return f"MAP({kinds[0]}, {kinds[1]})"
-    return f"STRUCT({', '.join(f'{quoted(name)} {kind}' for name, kind in within)})"
+    return f"STRUCT({', '.join(f'{quote(name)} {kind}' for name, kind in within)})"

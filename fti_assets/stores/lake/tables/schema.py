@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from fti_assets.core.names import PARTITION, TableName, in_partitions
-from fti_assets.core.sql import quoted, temporary_name
+from fti_assets.core.sql import quote, temporary_name
 from fti_assets.errors import SchemaChangedError
 from fti_assets.stores.lake.files.damage import unreadable_files
 from fti_assets.stores.lake.reader import LakeReader
@@ -20,9 +20,9 @@ def settle(lake: LakeReader, table: TableName, staged: str) -> bool:
     types, settled = lake.staged_types(staged), False
     for name, common in _common_types(lake, table, staged, types).items():
         if common.sql_type != types[name]:
-            column = quoted(name)
+            column = quote(name)
             lake.connection.execute(
-                f"ALTER TABLE {quoted(staged)} ALTER COLUMN {column} TYPE {common.sql_type} USING {common.cast(name)}"
+                f"ALTER TABLE {quote(staged)} ALTER COLUMN {column} TYPE {common.sql_type} USING {common.cast(name)}"
             )
             settled = True
     return settled
@@ -34,8 +34,8 @@ def settled_rows(lake: LakeReader, table: TableName, staged: str) -> str | None:
     common = {
         name: its for name, its in _common_types(lake, table, staged, types).items() if its.sql_type != types[name]
     }
-    casts = ", ".join(f"{its.cast(name)} AS {quoted(name)}" for name, its in common.items())
-    return f"(SELECT * REPLACE ({casts}) FROM {quoted(staged)})" if casts else None
+    casts = ", ".join(f"{its.cast(name)} AS {quote(name)}" for name, its in common.items())
+    return f"(SELECT * REPLACE ({casts}) FROM {quote(staged)})" if casts else None
 
 
 def fit(lake: LakeReader, table: TableName, staged: str, unreadable: Collection[str] = ()) -> None:
@@ -56,7 +56,7 @@ def fit(lake: LakeReader, table: TableName, staged: str, unreadable: Collection[
             _retype(lake, table, {name: types[name] for name in other}, common, unreadable)
         for name in (name for name in types if name not in stored):
             lake.about_to_alter()
-            lake.connection.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quoted(name)} {types[name]}")
+            lake.connection.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quote(name)} {types[name]}")
         return
     is_stored = lake.has(table)
     lake.about_to_alter()
@@ -69,8 +69,8 @@ def as_fitted(lake: LakeReader, table: TableName, staged: str) -> str:
     """The SQL of the stored rows as they will be when ``fit`` has given the table its columns."""
     stored, types = lake.types(table), lake.staged_types(staged)
     common = _common_types(lake, table, staged, types)
-    added = [f"NULL::{kind} AS {quoted(name)}" for name, kind in types.items() if name not in stored]
-    casts = ", ".join(f"{its.cast(name)} AS {quoted(name)}" for name, its in common.items())
+    added = [f"NULL::{kind} AS {quote(name)}" for name, kind in types.items() if name not in stored]
+    casts = ", ".join(f"{its.cast(name)} AS {quote(name)}" for name, its in common.items())
     selected = [f"* REPLACE ({casts})" if casts else "*", *added]
     return f"(SELECT {', '.join(selected)} FROM {table.sql})" if casts or added else table.sql
 
@@ -87,21 +87,21 @@ def _retype(
     Lists, structs and maps without values in them are written anew.
     """
     execute = lake.connection.execute
-    casts = ", ".join(f"{common[name].cast(name)} AS {quoted(name)}" for name in types)
-    has_value = " OR ".join(f"{quoted(name)} IS NOT NULL" for name in types)
+    casts = ", ".join(f"{common[name].cast(name)} AS {quote(name)}" for name in types)
+    has_value = " OR ".join(f"{quote(name)} IS NOT NULL" for name in types)
     where = f"({has_value})"
     if unreadable:
         where += f" AND {in_partitions([key for key in lake.ledger(table) if key not in unreadable])}"
     moved = [key for (key,) in execute(f"SELECT DISTINCT {PARTITION} FROM {table.sql} WHERE {where}").fetchall()]
-    rows = quoted(temporary_name("moved"))
+    rows = quote(temporary_name("moved"))
     of_moved = in_partitions(moved)
     if moved:
         execute(f"CREATE TEMP TABLE {rows} AS SELECT * REPLACE ({casts}) FROM {table.sql} WHERE {of_moved}")
         execute(f"DELETE FROM {table.sql} WHERE {of_moved}")
     for name, kind in types.items():
         # DuckLake widens numbers only; any other change of type is a new column under the old name.
-        execute(f"ALTER TABLE {table.sql} DROP COLUMN {quoted(name)}")
-        execute(f"ALTER TABLE {table.sql} ADD COLUMN {quoted(name)} {kind}")
+        execute(f"ALTER TABLE {table.sql} DROP COLUMN {quote(name)}")
+        execute(f"ALTER TABLE {table.sql} ADD COLUMN {quote(name)} {kind}")
     if moved:
         execute(f"INSERT INTO {table.sql} BY NAME FROM {rows}")
         execute(f"DROP TABLE {rows}")
@@ -111,8 +111,8 @@ def _retype(
 def _create(lake: LakeReader, table: TableName, staged: str) -> None:
     """Make a table without rows, with a staged table's columns, and its ledger; within a transaction."""
     execute = lake.connection.execute
-    execute(f"CREATE SCHEMA IF NOT EXISTS {quoted('lake', table.schema)}")
-    execute(f"CREATE TABLE {table.sql} AS SELECT * FROM {quoted(staged)} LIMIT 0")
+    execute(f"CREATE SCHEMA IF NOT EXISTS {quote('lake', table.schema)}")
+    execute(f"CREATE TABLE {table.sql} AS SELECT * FROM {quote(staged)} LIMIT 0")
     # Before the first row: files are partitioned as they are written, and never again.
     execute(f"ALTER TABLE {table.sql} SET PARTITIONED BY ({PARTITION})")
     execute(
@@ -180,9 +180,9 @@ def _common_types(lake: LakeReader, table: TableName, staged: str, types: Mappin
     stored = lake.types(table)
     if all(types.get(name, kind) == kind for name, kind in stored.items()) or not _has_rows(lake, table):
         return {}
-    replaced = lake.connection.execute(f"SELECT DISTINCT {PARTITION} FROM {quoted(staged)}").fetchall()
+    replaced = lake.connection.execute(f"SELECT DISTINCT {PARTITION} FROM {quote(staged)}").fetchall()
     damaged = {file.partition for file in unreadable_files(lake, table, {key for (key,) in replaced})}
-    return common_types(lake, rows_without(lake, table, damaged), stored, quoted(staged), types)
+    return common_types(lake, rows_without(lake, table, damaged), stored, quote(staged), types)
 
 
 def _line(table: TableName) -> str:

@@ -8,7 +8,7 @@ from contextlib import suppress
 import duckdb
 
 from fti_assets.core.names import TableName
-from fti_assets.errors import StoreError, listed
+from fti_assets.errors import StoreError, list_some
 from fti_assets.stores.lake.lake import Lake
 
 
@@ -35,6 +35,6 @@ def drop_tables(lake: Lake, tables: Sequence[TableName], *, message: str) -> Non
             execute("ROLLBACK")
         if isinstance(error, duckdb.Error):
             raise StoreError(
-                f"{listed(tables)} could not be dropped from {lake.store.root}: {error}. Nothing was changed"
+                f"{list_some(tables)} could not be dropped from {lake.store.root}: {error}. Nothing was changed"
             ) from error
         raise

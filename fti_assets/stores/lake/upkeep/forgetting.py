@@ -13,8 +13,8 @@ import duckdb
 
 from fti_assets.core import clock
 from fti_assets.core.names import PARTITION, Commit, PartitionRecord, TableName
-from fti_assets.core.sql import literal, quoted
-from fti_assets.errors import DamagedError, listed
+from fti_assets.core.sql import literal, quote
+from fti_assets.errors import DamagedError, list_some
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import files_under
 from fti_assets.stores.lake.catalog import data_files, narrow_bounds, overwrite_deleted
@@ -79,7 +79,7 @@ def take_out(
             return None
         old = lake.ledger(table, partitions=touched)
         execute(
-            f"CREATE OR REPLACE TEMP TABLE {quoted(staged)} AS SELECT * FROM {table.sql} "
+            f"CREATE OR REPLACE TEMP TABLE {quote(staged)} AS SELECT * FROM {table.sql} "
             f"WHERE {PARTITION} IN (SELECT unnest(?)) AND ({predicate}) IS NOT TRUE",
             [touched],
         )
@@ -101,7 +101,7 @@ def take_out(
             commit = lake.write(table, staged, touched, written, old=old, message=message, extra=extra)
             return replace(commit, changed=changed)
         finally:
-            execute(f"DROP TABLE {quoted(staged)}")
+            execute(f"DROP TABLE {quote(staged)}")
 
 
 def expire_snapshots(lake: Lake, versions: Sequence[int], predicates: Mapping[TableName, str]) -> ExpiryReport:
@@ -182,7 +182,7 @@ def _splits(lake: Lake, staged: str, split: str | None) -> dict[str, dict[str, i
     counts: dict[str, dict[str, int]] = {}
     if split is not None:
         rows = lake.connection.execute(
-            f"SELECT {PARTITION}, {quoted(split)}, count(*) FROM {quoted(staged)} GROUP BY ALL"
+            f"SELECT {PARTITION}, {quote(split)}, count(*) FROM {quote(staged)} GROUP BY ALL"
         ).fetchall()
         for partition, part, number in rows:
             counts.setdefault(partition, {})[part] = int(number)
@@ -198,6 +198,6 @@ def _refuse_other_rows(lake: Lake, table: TableName, records: Mapping[str, Parti
     other = lake.with_other_rows(table, records)
     if other:
         raise DamagedError(
-            f"{table.full_name} {listed(other)} does not hold the rows that were committed: a file of it was changed, or another one put "
-            "in its place. Materialize it again, then forget"
+            f"{table.full_name} {list_some(other)} does not hold the rows that were committed: a file of it was changed, or another one "
+            "put in its place. Materialize it again, then forget"
         )

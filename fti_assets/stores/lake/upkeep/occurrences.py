@@ -14,8 +14,8 @@ from pathlib import Path
 import duckdb
 
 from fti_assets.core.names import DATASETS, FEATURES, PARTITION, PREDICTIONS, TableName, in_partitions
-from fti_assets.core.sql import literal, quoted, temporary_name
-from fti_assets.errors import DataError, StoreError, listed
+from fti_assets.core.sql import literal, quote, temporary_name
+from fti_assets.errors import DataError, StoreError, list_some
 from fti_assets.stores.duckdb.nul_texts import compared_with
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.lake.catalog import DataFile, data_files, snapshots, tables_at_any_snapshot
@@ -75,7 +75,7 @@ def equals(lake: Lake, table: TableName, values: Mapping[str, str]) -> str:
     types, parts = columns_of(lake, table), []
     for column, text in values.items():
         if column not in types:
-            raise StoreError(f"{table.full_name} has no column {column!r}: it has {listed(types, limit=50)}")
+            raise StoreError(f"{table.full_name} has no column {column!r}: it has {list_some(types, limit=50)}")
         try:
             text.encode()
         except UnicodeEncodeError as error:
@@ -87,24 +87,24 @@ def equals(lake: Lake, table: TableName, values: Mapping[str, str]) -> str:
         ]
         if not castable:
             raise DataError(f"{column} of {table.full_name} is {types[column]}, which {text!r} is not")
-        parts.append(f"{compared_with(text, quoted(column))} = CAST({literal(text)} AS {types[column]})")
+        parts.append(f"{compared_with(text, quote(column))} = CAST({literal(text)} AS {types[column]})")
     return " AND ".join(parts)
 
 
-def matching(columns: Sequence[str], relation: str) -> str:
+def match_sql(columns: Sequence[str], relation: str) -> str:
     """A predicate: the columns hold one of the tuples of a temporary table."""
-    names = ", ".join(quoted(column) for column in columns)
+    names = ", ".join(quote(column) for column in columns)
     # As rows, of one column too: a scan does not take these in, which a NUL in a value would break.
     return f"row({names}) IN (SELECT row({names}) FROM {relation})"
 
 
 def tuples(lake: Lake, table: TableName, predicate: str, columns: Sequence[str]) -> str:
     """The tuples of some columns in all rows that a predicate finds, at any snapshot, as a temporary table."""
-    name = quoted(temporary_name("found"))
-    names = ", ".join(quoted(column) for column in columns)
+    name = quote(temporary_name("found"))
+    names = ", ".join(quote(column) for column in columns)
     refuse_not_files(lake, table)
     types, current = columns_of(lake, table), lake.has(table)
-    nothing = ", ".join(f"NULL::{types[column]} AS {quoted(column)}" for column in columns)
+    nothing = ", ".join(f"NULL::{types[column]} AS {quote(column)}" for column in columns)
     rows = f"SELECT DISTINCT {names} FROM {table.sql} WHERE {predicate}" if current else f"SELECT {nothing} LIMIT 0"
     lake.connection.execute(f"CREATE TEMP TABLE {name} AS {rows}")
     files_answer(lake, table, data_files(lake, table), f"INSERT INTO {name} SELECT DISTINCT {names}", predicate)
@@ -122,7 +122,7 @@ def find(lake: Lake, table: TableName, predicate: str) -> Occurrences:
     return Occurrences(
         table,
         {partition: int(number) for partition, number in rows},
-        _read_by(lake, _holding(lake, table, [predicate])),
+        _read_by(lake, _files_with(lake, table, [predicate])),
     )
 
 
@@ -147,15 +147,15 @@ def find_tiles(lake: Lake, source: TableName, predicate: str) -> list[RowTiles]:
         # A tile that was made of the rows without the key holds nothing of it.
         anew = {key for key in ever - now if key in made_of and made_of[key] == versions.get(key)}
         then, still = ([in_partitions(keys), predicate] for keys in (ever, ever - anew))
-        files = [file for file in _holding(lake, table, then) if file.end is not None]
-        files += [file for file in _holding(lake, table, still) if file.end is None]
+        files = [file for file in _files_with(lake, table, then) if file.end is not None]
+        files += [file for file in _files_with(lake, table, still) if file.end is None]
         if files:
             is_current = any(file.end is None for file in files)
             results.append(RowTiles(table, is_current, _read_by(lake, files)))
     return results
 
 
-def _holding(lake: Lake, table: TableName, predicates: Sequence[str]) -> list[DataFile]:
+def _files_with(lake: Lake, table: TableName, predicates: Sequence[str]) -> list[DataFile]:
     """The files of a table in which one of some predicates finds a row."""
     files = data_files(lake, table)
     paths = {

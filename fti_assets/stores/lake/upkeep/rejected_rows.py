@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fti_assets.errors import DamagedError
-from fti_assets.stores.files import read_file, readable, write_atomically, written
+from fti_assets.stores.files import guard_writes, read_file, readable, write_atomically
 
 _WRITING_SECONDS = 60.0  # far longer than a step needs for some rejected rows
 
@@ -33,14 +33,14 @@ def rejected_rows(folder: Path, matches: Callable[[Mapping[str, Any]], bool], *,
         if len(left) < len(lines):
             rows, files = rows + len(lines) - len(left), files + 1
             if remove:
-                with written(file):
+                with guard_writes(file):
                     write_atomically(file, b"".join(line + b"\n" for line in left))
     for begun in _names(folder, ".*.tmp"):
         with readable(begun), suppress(FileNotFoundError):  # its step is done
             if begun.stat().st_mtime < time.time() - _WRITING_SECONDS:
                 files += 1
                 if remove:
-                    with written(begun):
+                    with guard_writes(begun):
                         begun.unlink(missing_ok=True)
     return rows, files
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import duckdb
 
 from fti_assets.core.names import DATASETS, PARTITION, TILES, PartitionRecord, TableName, in_partitions
-from fti_assets.core.sql import literal, quoted
+from fti_assets.core.sql import literal, quote
 from fti_assets.errors import FtiError
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.files import readable
@@ -84,20 +84,20 @@ def repair(store: OfflineStore, recorded: Recorded, *, above: int) -> RepairRepo
     with store.lock():
         if store.has_catalog and not is_without_tables(store.catalog):
             with lake_connection(store.catalog, store.root / "data") as connection:
-                return _repaired(Lake(connection, store), recorded, above, new_catalog=False)
+                return _repair(Lake(connection, store), recorded, above, new_catalog=False)
         half_made = store.new_catalog()
         with lake_connection(half_made, store.root / "data") as connection:
-            done = _repaired(Lake(connection, store), recorded, above, new_catalog=True)
+            done = _repair(Lake(connection, store), recorded, above, new_catalog=True)
         store.put_catalog(half_made)
         return done
 
 
-def _repaired(lake: Lake, recorded: Recorded, above: int, *, new_catalog: bool) -> RepairReport:
+def _repair(lake: Lake, recorded: Recorded, above: int, *, new_catalog: bool) -> RepairReport:
     # A snapshot that says so: what is left out may be materialized again beside its old files.
     skip_snapshots(lake, max(above, lake.snapshot()) if new_catalog else above, message=REPAIR)
     registered: dict[TableName, Sequence[str]] = {}
     left_out: dict[TableName, Mapping[str, str]] = {}
-    for table, by_partition in _unnamed(lake).items():
+    for table, by_partition in _unnamed_files(lake).items():
         results, reasons = _matching_files(lake, table, by_partition, recorded.get(table, {}))
         try:
             _register(lake, table, results)
@@ -111,7 +111,7 @@ def _repaired(lake: Lake, recorded: Recorded, above: int, *, new_catalog: bool) 
     return RepairReport(new_catalog, registered, left_out)
 
 
-def _unnamed(lake: Lake) -> dict[TableName, dict[str, list[Path]]]:
+def _unnamed_files(lake: Lake) -> dict[TableName, dict[str, list[Path]]]:
     """The files that the catalog does not name by table and partition, the oldest first; what windows keep is made anew."""
     folder = Path(os.path.realpath(lake.store.root / "data"))
     results: dict[TableName, dict[str, list[Path]]] = {}
@@ -209,7 +209,7 @@ def _register(lake: Lake, table: TableName, files_by_partition: Mapping[str, _Fi
 
 def _columns_with_values(lake: Lake, files_by_partition: Mapping[str, _Files]) -> int:
     types = next(iter(files_by_partition.values())).types
-    counts = ", ".join(f"max({quoted(name)} IS NOT NULL)" for name in types)
+    counts = ", ".join(f"max({quote(name)} IS NOT NULL)" for name in types)
     return sum(
         map(bool, lake.connection.execute(f"SELECT {counts} FROM ({_rows_of(files_by_partition)})").fetchall()[0])
     )

@@ -18,8 +18,8 @@ from urllib.parse import unquote
 import duckdb
 
 from fti_assets.core.names import LEDGER, PARTITION, TILES, TableName, in_partitions
-from fti_assets.core.sql import literal, quoted
-from fti_assets.errors import DamagedError, StoreError, listed
+from fti_assets.core.sql import literal, quote
+from fti_assets.errors import DamagedError, StoreError, list_some
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import files_under, readable, reason
 from fti_assets.stores.lake.catalog import named_paths
@@ -116,13 +116,13 @@ def refuse_only_copies(
     files = (file for table in lake.tables() for file in current_files(lake, table))
     if absent := sorted(file.path for file in files if not os.path.exists(file.path)):
         raise DamagedError(
-            f"{lake.store.catalog} names {len(absent)} files that are not there: {listed(absent)}, and {holds}: it may be the "
+            f"{lake.store.catalog} names {len(absent)} files that are not there: {list_some(absent)}, and {holds}: it may be the "
             "catalog of another lake, or an old one, and those files the only copy of their rows. Nothing was deleted. Put the right "
             "catalog back, or materialize the partitions of the files that are gone again"
         )
     if lacking := _partitions_lacking(lake, unnamed, compared):
         raise DamagedError(
-            f"{lake.store.catalog} lacks {len(lacking)} partitions, and {holds}, some of these partitions: {listed(lacking)}. They may "
+            f"{lake.store.catalog} lacks {len(lacking)} partitions, and {holds}, some of these partitions: {list_some(lacking)}. They may "
             "be the only copy of their rows. Nothing was deleted. Put the right catalog back, or register the files that are there: fti "
             f"lake repair --lake {lake.store.root}. If killed writers left them, materialize these partitions again, or set DAGSTER_HOME "
             "to where Dagster recorded their runs, which says so"
@@ -198,7 +198,7 @@ def _is_no_only_copy(lake: Lake, file: Path) -> bool:
     if table is None or partition is None or not lake.has(table):
         return False
     columns = lake.types(table)
-    names, rows = ", ".join(map(quoted, columns)), f"read_parquet({literal(str(file))}, hive_partitioning => false)"
+    names, rows = ", ".join(map(quote, columns)), f"read_parquet({literal(str(file))}, hive_partitioning => false)"
     stored = f"SELECT {names} FROM {table.sql} WHERE {in_partitions([partition])}"
     execute = lake.connection.execute
     try:

@@ -122,7 +122,7 @@ class _Calls:
         for node in scope.graph.nodes:
             if node.function in self.functions:
                 if self._counts[node.function][1]:
-                    self.check(self._called(scope, node), around)
+                    self.check(self._call_scope(scope, node), around)
                 continue
             if id(node) in self.unsized and node.is_standard and node.op in MAKE:
                 _check_made(scope, node, self.unsized[id(node)])
@@ -131,14 +131,14 @@ class _Calls:
             steps = _steps(scope, node).of_each(around)
             if steps.times > _MOST_STEPS or steps.degree > 2:
                 each = " for each value of each" * steps.degree
-                raise UnboundedError(f"its {_named(node)} may run {steps.times:g} steps{each}")
+                raise UnboundedError(f"its {_node_text(node)} may run {steps.times:g} steps{each}")
             for inner in node.graphs.values():
                 loops = node.op == "Loop"
                 counter = dict.fromkeys(inner.inputs[:1], steps) if loops else {}
                 inputs = {**dict.fromkeys(inner.inputs), **counter}
                 self.check(Scope(inner, scope, inputs, inner.inputs[1:] if loops else ()), steps)
 
-    def _called(self, scope: Scope, node: Node) -> Scope:
+    def _call_scope(self, scope: Scope, node: Node) -> Scope:
         body = self.functions[node.function]
         names = [*node.inputs, *[""] * len(body.inputs)]
         passed = {one: Outside(scope, other) for one, other in zip(body.inputs, names, strict=False)}
@@ -148,7 +148,7 @@ class _Calls:
 def _grown(rows: int) -> Callable[[Node, int], UnboundedError]:
     def grown(node: Node, taken: int) -> UnboundedError:
         asked = "a row" if rows == 1 else f"{rows} rows"
-        return UnboundedError(f"with its {_named(node)} it takes {taken / 2**30:.1f} GiB for {asked}")
+        return UnboundedError(f"with its {_node_text(node)} it takes {taken / 2**30:.1f} GiB for {asked}")
 
     return grown
 
@@ -156,9 +156,9 @@ def _grown(rows: int) -> Callable[[Node, int], UnboundedError]:
 def _check_made(scope: Scope, node: Node, length: int | None) -> None:
     bound = scope.values_made(node)
     if bound is None:
-        raise UnboundedError(f"its {_named(node)} makes as many values as data say, so it may take all memory")
+        raise UnboundedError(f"its {_node_text(node)} makes as many values as data say, so it may take all memory")
     if bound.times ** (length or 1 if not bound.degree else 1) > _MOST_MADE:
-        raise UnboundedError(f"its {_named(node)} may make more than {_MOST_MADE} values")
+        raise UnboundedError(f"its {_node_text(node)} may make more than {_MOST_MADE} values")
 
 
 def _steps(scope: Scope, node: Node) -> Bound:
@@ -167,15 +167,17 @@ def _steps(scope: Scope, node: Node) -> Bound:
         bound = scope.upper_bound(count) if count else None
         if bound is None:
             raise UnboundedError(
-                f"its {_named(node)} has no trip count that is a constant or comes from shapes, so it may never end"
+                f"its {_node_text(node)} has no trip count that is a constant or comes from shapes, so it may never end"
             )
         return bound
     if not node.is_standard or node.op not in _STEPS:
-        raise UnboundedError(f"its {_named(node)} runs a graph, which only If, Loop, Scan and SequenceMap of ONNX may")
+        raise UnboundedError(
+            f"its {_node_text(node)} runs a graph, which only If, Loop, Scan and SequenceMap of ONNX may"
+        )
     if node.op != "If" and not all(scope.is_sized_by_shapes(name) for name in node.inputs if name):
-        raise UnboundedError(f"its {_named(node)} goes over as many values as data say, so it may never end")
+        raise UnboundedError(f"its {_node_text(node)} goes over as many values as data say, so it may never end")
     return _STEPS[node.op]
 
 
-def _named(node: Node) -> str:
+def _node_text(node: Node) -> str:
     return f"{excerpt(node.op)} {excerpt(node.name)}" if node.name else excerpt(node.op)

@@ -73,10 +73,10 @@ class Graph:
                 size, it does not load in time, or its inputs are not the declared ones.
             PredictionError: a provider cannot be used here.
         """
-        session = _loaded(onnx_bytes, what, seconds, providers)
+        session = _load(onnx_bytes, what, seconds, providers)
         _check_inputs(session, inputs, what)
         blank = {graph_input.name: _blank(graph_input) for graph_input in inputs}
-        return cls(session, inputs, what, _tried(session, blank, what, seconds))
+        return cls(session, inputs, what, _try(session, blank, what, seconds))
 
     @classmethod
     def plain(cls, onnx_bytes: bytes, *, what: str, seconds: float = 60.0, providers: Sequence[str] = CPU) -> "Graph":
@@ -86,7 +86,7 @@ class Graph:
             DamagedError: as ``from_bytes``, but for the inputs.
             PredictionError: a provider cannot be used here.
         """
-        return cls(_loaded(onnx_bytes, what, seconds, providers), (), what, ())
+        return cls(_load(onnx_bytes, what, seconds, providers), (), what, ())
 
     @property
     def is_accelerated(self) -> bool:
@@ -111,7 +111,7 @@ class Graph:
             arranged = {}
             for graph_input in self.inputs:
                 if graph_input.type == "float32":
-                    arranged[graph_input.name] = _joined(columns, graph_input.features, rows)
+                    arranged[graph_input.name] = _join(columns, graph_input.features, rows)
                     continue
                 values = columns[graph_input.features[0]]
                 if len(values) != rows:
@@ -141,7 +141,7 @@ class Graph:
             DataError: as ``feeds``.
             DamagedError: it does not run on them, or not in time.
         """
-        return dict(zip(self.outputs, _tried(self._session, self.feeds(columns), self._what, seconds), strict=True))
+        return dict(zip(self.outputs, _try(self._session, self.feeds(columns), self._what, seconds), strict=True))
 
     def run_feeds(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Predict from inputs that are arranged already, as ``feeds`` does."""
@@ -152,7 +152,7 @@ class Graph:
         return self._run_checked([output], feeds, None)[0]  # type: ignore[no-any-return]
 
 
-def _loaded(onnx_bytes: bytes, what: str, seconds: float, providers: Sequence[str]) -> Any:
+def _load(onnx_bytes: bytes, what: str, seconds: float, providers: Sequence[str]) -> Any:
     try:
         return _within(seconds, lambda: new_session(onnx_bytes, providers))
     except UnboundedError as error:
@@ -195,7 +195,7 @@ def _within(seconds: float, work: Callable[[], T]) -> T:
     return cast(T, result)
 
 
-def _tried(session: Any, feeds: Mapping[str, np.ndarray], what: str, seconds: float) -> list[Any]:
+def _try(session: Any, feeds: Mapping[str, np.ndarray], what: str, seconds: float) -> list[Any]:
     options = onnxruntime.RunOptions()
     try:
         return cast(list[Any], _within(seconds, lambda: session.run(None, feeds, options)))
@@ -204,7 +204,7 @@ def _tried(session: Any, feeds: Mapping[str, np.ndarray], what: str, seconds: fl
         raise DamagedError(f"{what} loads as an ONNX graph but does not run: {_first_line(error)}") from error
 
 
-def _joined(columns: Mapping[str, np.ndarray], features: tuple[str, ...], rows: int) -> np.ndarray:
+def _join(columns: Mapping[str, np.ndarray], features: tuple[str, ...], rows: int) -> np.ndarray:
     with np.errstate(over="ignore", under="ignore"):
         if rows == 1:  # twice as fast as filling column by column
             return np.array([[columns[feature].item() for feature in features]], dtype=np.float32)
@@ -225,10 +225,12 @@ def _check_inputs(session: Any, inputs: tuple[GraphInput, ...], what: str) -> No
         for name, (tensor, width) in declared.items()
     )
     if not fit:
-        raise DamagedError(f"{what} has the inputs {_listed(results)}, but its record declares {_listed(declared)}")
+        raise DamagedError(
+            f"{what} has the inputs {_inputs_text(results)}, but its record declares {_inputs_text(declared)}"
+        )
 
 
-def _listed(inputs: Mapping[str, tuple[str, Any]]) -> str:
+def _inputs_text(inputs: Mapping[str, tuple[str, Any]]) -> str:
     return ", ".join(f"{name} {tensor} [n, {width}]" for name, (tensor, width) in inputs.items()) or "none"
 
 

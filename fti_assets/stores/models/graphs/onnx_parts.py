@@ -192,7 +192,7 @@ def _shape(data: bytes, span: Span) -> Shape:
 
 
 def _size(data: bytes, span: Span) -> int | None:
-    return next((_signed(value) for number, value in _fields(data, [span]) if number == 1), None)
+    return next((_to_signed(value) for number, value in _fields(data, [span]) if number == 1), None)
 
 
 def _node(data: bytes, span: Span, depth: int) -> Node:
@@ -229,7 +229,7 @@ def _add_attribute(data: bytes, span: Span, node: Node, depth: int) -> None:
         elif number == 2:
             numbers = [struct.unpack_from("<f", data, value)[0]]
         elif number == 3:
-            numbers = [_signed(value)]
+            numbers = [_to_signed(value)]
         elif number == 4:
             text = value
         elif number == 21:
@@ -271,7 +271,7 @@ def _tensor(data: bytes, spans: Sequence[Span]) -> Tensor:
     tensor = Tensor(bytes=sum(end - start for start, end in spans))
     for number, value in _fields(data, spans):
         if number == 1:
-            tensor.dims += [_signed(one) for one in _varints(data, value)]
+            tensor.dims += [_to_signed(one) for one in _varints(data, value)]
         elif number == 2:
             tensor.type = value
         elif number in (4, 5, 7, 10) and tensor.bytes <= _READ:
@@ -288,7 +288,7 @@ def _tensor(data: bytes, spans: Sequence[Span]) -> Tensor:
 
 def _numbers(data: bytes, number: int, value: Any) -> list[int | float]:
     if number in (5, 7):
-        return [_signed(one) for one in _varints(data, value)]
+        return [_to_signed(one) for one in _varints(data, value)]
     kind, width = ("f", 4) if number == 4 else ("d", 8)
     start, end = value if isinstance(value, tuple) else (value, value + width)
     return list(struct.unpack(f"<{(end - start) // width}{kind}", data[start:end]))
@@ -303,7 +303,7 @@ def _sparse(data: bytes, span: Span) -> Iterator[Tensor]:
             whole.name = whole.name or tensor.name
             yield tensor
         elif number == 3:
-            whole.dims += [_signed(one) for one in _varints(data, value)]
+            whole.dims += [_to_signed(one) for one in _varints(data, value)]
     yield whole
 
 
@@ -382,7 +382,7 @@ def _run(data: bytes, at: int, end: int, *, tagged: bool) -> Iterator[int]:
     """The numbers of ``ints``: with a tag each, or packed."""
     while at < end:
         one, at = _varint(data, at + 1 if tagged else at)
-        yield _signed(one)
+        yield _to_signed(one)
 
 
 def _span(value: Any) -> Span:
@@ -396,5 +396,5 @@ def _text(data: bytes, value: Any) -> str:
     return data[start:end].decode(errors="surrogateescape")
 
 
-def _signed(value: int) -> int:
+def _to_signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value

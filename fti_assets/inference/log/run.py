@@ -88,8 +88,8 @@ def _verdicts(log: PredictionLog, taken: Intake, folder: Path) -> list[Verdict]:
         Verdict(
             REDACTED,
             in_clear,
-            problem=f"{list_some(taken.in_clear)} of {log.table_name} was written in clear into {list_some(taken.clear_files)}; it was left "
-            f"out here. Start those who answer with {redact}, or load the predictor with redact=[...]"
+            problem=f"{list_some(taken.in_clear)} of {log.table_name} was written in clear into {list_some(taken.clear_files)}; it was "
+            f"left out here. Start those who answer with {redact}, or load the predictor with redact=[...]"
             if in_clear
             else "",
             facts=dict(taken.in_clear),

@@ -37,6 +37,12 @@ from fti_assets.errors import StoreError
 @click.option(
     "--graph-server", metavar="URL", help="a server that runs the graphs, such as Triton (default: they run here)"
 )
+@click.option(
+    "--refuse",
+    multiple=True,
+    type=click.Choice(["unknown_keys", "unknown_categories", "out_of_schema", "missing"]),
+    help="what else to refuse of a request; missing is a group without a row, or with a stale one (default: it is answered, and said)",
+)
 def serve(
     names: tuple[str, ...],
     models: str | None,
@@ -50,6 +56,7 @@ def serve(
     redact: tuple[str, ...],
     providers: str | None,
     graph_server: str | None,
+    refuse: tuple[str, ...],
     **limits: int | None,
 ) -> None:
     """Answer requests to models over HTTP: the Open Inference Protocol and plain JSON; over gRPC the protocol alone.
@@ -76,6 +83,7 @@ def serve(
         redact=redact,
         providers=providers,
         graph_server=graph_server,
+        refuse=refuse,
     )
     serve(settings)
 

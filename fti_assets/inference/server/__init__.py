@@ -13,7 +13,7 @@ from fti_assets.inference.server.remote.graph import serving_on
 from fti_assets.inference.server.repository import Repository
 from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.inference.serving.predictor import Predictor
-from fti_assets.inference.serving.served_build import ServedBuild, Strictness
+from fti_assets.inference.serving.served_build import OnMissing, Report, ServedBuild, Strictness, UnknownKeys
 from fti_assets.inference.serving.served_model import ServedModel
 from fti_assets.stores.models.graphs.execution import execution_providers
 from fti_assets.stores.models.store import ModelStore
@@ -33,6 +33,10 @@ def serving_app(
     redact: Collection[str] = (),
     providers: str | Sequence[str] | None = None,
     graph_server: str | None = None,
+    unknown_keys: UnknownKeys = "missing",
+    unknown_categories: Report = "report",
+    out_of_schema: Report = "report",
+    on_missing: OnMissing = "impute",
 ) -> ServingApp:
     """An ASGI application that answers requests to some models, to be run by any server or mounted in an app of your own.
 
@@ -54,6 +58,10 @@ def serving_app(
         graph_server: the URL of another server of the protocol, such as Triton, that runs the graph of each model as
             ``<model>.graph``, while features are looked up here. It must have the build that is served here. The token that it asks for
             is in ``FTI_GRAPH_TOKEN``.
+        unknown_keys: "error" to refuse a request with a key that a group does not know, as of ``Predictor.load``; so are the next three.
+        unknown_categories: "error" to refuse one with a category that the model has not learned.
+        out_of_schema: "error" to refuse one with a value that the spine's schema would refuse.
+        on_missing: "error" to refuse one for which a group brings no row or a stale one.
 
     Raises:
         DeclarationError: no model is named, or a token is empty.
@@ -70,6 +78,7 @@ def serving_app(
         )
     location = home() / "online" if online is None else online
     chosen = execution_providers(providers)
+    strictness = Strictness(unknown_keys, unknown_categories, out_of_schema, on_missing)
 
     store = ModelStore(home() / "models" if models is None else models)
     online_values = online_store(location)
@@ -81,7 +90,7 @@ def serving_app(
             store,
             online_values,
             build=None,
-            strictness=Strictness(),
+            strictness=strictness,
             follow="call",
             providers=chosen,
             serve=serve,

@@ -169,6 +169,9 @@ class ServedPredictor:
             notes |= {"arms": [one.arm for one in predictions], "builds": [one.build for one in predictions]}
         if classes:
             notes["classes"] = list(classes)
+        notes |= {
+            name: of_rows for name in _REPORTS if any(of_rows := [list(getattr(one, name)) for one in predictions])
+        }
         return Answer(
             {serving.output: array}, str(serving.manifest.version), notes, rows, stages, predictions, requests
         )
@@ -188,6 +191,10 @@ def _predict(
         predictions = serving.predict(requests, when, marks, overrides=overrides, explain=explain)
     start, looked_up, ran = marks
     return predictions, Stages(looked_up - start, ran - looked_up)
+
+
+_REPORTS = ("missing", "unknown", "out_of_schema")
+"""What an answer tells of a request beside its value, by row where a row has any."""
 
 
 class GraphBuild(NamedTuple):

@@ -25,6 +25,8 @@ _LINE_SECONDS = 0.2
 TOKENS = "FTI_SERVE_TOKENS"
 """The variable that holds the tokens, with commas between them."""
 
+_REFUSALS = {name: name for name in ("unknown_keys", "unknown_categories", "out_of_schema")} | {"missing": "on_missing"}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -46,6 +48,7 @@ class Settings:
         redact: request fields and features that are never written to it in clear.
         providers: the execution providers that the graphs run on; None for those of the environment.
         graph_server: the URL of another server that runs the graphs; None to run them here.
+        refuse: what else is refused of a request: "unknown_keys", "unknown_categories", "out_of_schema" or "missing".
     """
 
     names: tuple[str, ...]
@@ -62,6 +65,7 @@ class Settings:
     redact: tuple[str, ...] = ()
     providers: str | None = None
     graph_server: str | None = None
+    refuse: tuple[str, ...] = ()
 
 
 def serve(settings: Settings) -> None:
@@ -102,8 +106,8 @@ def worker() -> Any:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     settings_json = json.loads(os.environ[SETTINGS])
     limits = Limits(**settings_json.pop("limits"))
-    names, redact = tuple(settings_json["names"]), tuple(settings_json["redact"])
-    settings = Settings(**settings_json | {"names": names, "redact": redact, "limits": limits})
+    tuples = {name: tuple(settings_json[name]) for name in ("names", "redact", "refuse")}
+    settings = Settings(**settings_json | tuples | {"limits": limits})
     return _Worker(_serving_app(settings), settings)
 
 
@@ -123,6 +127,7 @@ def _serving_app(settings: Settings) -> Any:
         redact=settings.redact,
         providers=settings.providers,
         graph_server=settings.graph_server,
+        **{_REFUSALS[name]: "error" for name in settings.refuse},  # type: ignore[arg-type]
     )
     app.answering.write_lines_to(Lines(sys.stderr.fileno()).write)
     return app

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import fti_assets as fti
 from fti_assets.core import clock
-from fti_assets.errors import DeclarationError, NoChampionError
+from fti_assets.errors import DeclarationError, NoChampionError, PredictionError
 from fti_assets.inference.server import Limits, ServingApp, serving_app
 from fti_assets.inference.server.app import query_of
 from fti_assets.stores.models.plain import publish_graph
@@ -399,6 +399,23 @@ def test_rows_are_bounded(world):
     assert ask(app, "POST", "/predict/delay_net", [PLAIN] * 3).status == 413
     assert infer(app, tensors(*[PLAIN] * 3)).status == 413
     assert infer(app, tensors(*[PLAIN] * 2)).status == 200
+
+
+def test_tensors_are_told_what_is_unusual_about_their_rows(app):
+    answer = infer(app, tensors(PLAIN, PLAIN | {"origin": "LGA"}))
+    assert answer.json["parameters"]["missing"] == [[], ["weather_v1"]]
+    assert "unknown" not in answer.json["parameters"]
+
+
+@pytest.mark.parametrize("refused", [{"on_missing": "error"}, {"unknown_keys": "error"}])
+def test_a_server_refuses_what_it_is_told_to(world, refused):
+    app = made(world, "delay_net", **refused)
+    stranger = PLAIN | {"origin": "LGA"}
+    assert ask(app, "POST", f"/predict/delay_net?at={AT}", PLAIN).status == 200
+    for answer in (ask(app, "POST", f"/predict/delay_net?at={AT}", stranger), infer(app, tensors(PLAIN, stranger))):
+        assert (answer.status, "weather_v1" in answer.json["error"]) == (400, True)
+    with pytest.raises(PredictionError, match="'missing' or 'error' is expected"):
+        made(world, "delay_net", unknown_keys="refuse")
 
 
 def test_one_request_too_many_is_told_to_come_back(world):

@@ -115,7 +115,7 @@ def test_workers_log_each_answer_once_and_all_of_them(world: World, tmp_path: Pa
         "delay_net",
     ]
     command += ["--models", str(world.models.root), "--online", str(world.online.root), "--port", str(port)]
-    command += ["--workers", "2", "--log", str(tmp_path / "log"), "--redact", "dest"]
+    command += ["--workers", "2", "--log", str(tmp_path / "log"), "--redact", "dest", "--refuse", "unknown_keys"]
     path = os.pathsep.join([str(world.source.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {"PYTHONPATH": path}
     with (tmp_path / "stderr").open("w") as errors:
@@ -132,6 +132,8 @@ def test_workers_log_each_answer_once_and_all_of_them(world: World, tmp_path: Pa
             status, body = asked(f"{here}/predict/delay_net?at={AT}", PLAIN)
             assert status == 200, body
             ids.append(json.loads(body)["request_id"])
+            if len(ids) == 1:
+                assert asked(f"{here}/predict/delay_net?at={AT}", PLAIN | {"origin": "LGA"})[0] == 400
             writers = {path.name.split("-")[1] for path in (tmp_path / "log").glob("delay_net/2*")}
             assert time.monotonic() < until
         server.send_signal(signal.SIGTERM)

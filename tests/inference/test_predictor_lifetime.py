@@ -1,12 +1,14 @@
 import asyncio
 import gc
 import os
+import resource
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from fti_assets.errors import PredictionError, RequestError
+from fti_assets.errors import PredictionError, RequestError, StoreError
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.inference.serving.served_build import ServedBuild
 from fti_assets.stores.models.graphs.graph import Graph
@@ -98,3 +100,50 @@ def test_swaps_leave_no_build_no_descriptor_and_no_memory(world, swaps):
         after = swap(swaps)
     assert after[:2] == before[:2]
     assert after[2] - before[2] < 4_000_000 + 8_000 * swaps  # a session alone takes ten times as much
+
+
+def in_thread(work: Callable[[], object]) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize("is_read_in_main", [False, True])
+def test_a_thread_a_request_leaves_no_file_open(world, is_read_in_main):
+    """Also while another thread reads the files, and though no cycles are collected."""
+    others = [world.publish(number) for number in (2, 3)]
+    gc.collect()
+    gc.disable()
+    try:
+        with world.load() as predictor:
+            if is_read_in_main:
+                predictor.predict(REQUEST, at=NOON)
+            answers, counts = [], []
+            for i in range(30):
+                if i % 10 == 5:
+                    world.promote(others[i // 10 % 2])
+                    predictor.follow()
+                in_thread(lambda: answers.append(predictor.predict(REQUEST, at=NOON)))
+                counts.append(open_files(world.online.root))
+            assert len(answers) == 30
+            assert len({answer.build for answer in answers}) == 3
+            assert max(counts) == max(counts[:2])
+    finally:
+        gc.enable()
+
+
+def test_a_process_without_descriptors_says_so(world):
+    with world.load() as predictor:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        used = max(map(int, os.listdir("/proc/self/fd")))
+        filled = [os.open(os.devnull, os.O_RDONLY) for _ in range(used + 1 - len(os.listdir("/proc/self/fd")))]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 2, limits[1]))
+        try:
+            with pytest.raises(StoreError, match=r"cannot be opened: too many open files. Raise the limit") as raised:
+                predictor.predict(REQUEST, at=NOON)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            for descriptor in filled:
+                os.close(descriptor)
+        assert "folder" not in str(raised.value)
+        assert predictor.predict(REQUEST, at=NOON).missing == ()

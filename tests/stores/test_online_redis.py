@@ -1,6 +1,8 @@
 """What is particular to the online store on Redis."""
 
 import builtins
+import gc
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -169,6 +171,23 @@ def test_a_connection_that_the_server_closed_is_made_anew(store):
     assert reader.holds(("a",))
     reader._reader._fetcher._server.connection()._sock.shutdown(2)
     assert reader.get(("a",), 0) == Winner(0, 0, (1.0,))
+
+
+def test_a_thread_that_ends_closes_its_connection(store):
+    """Though no cycles are collected."""
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    reader, answers, counts = store.reader("weather_v1"), [], []
+    gc.disable()
+    try:
+        for _ in range(10):
+            thread = threading.Thread(target=lambda: answers.append(reader.get(("a",), 0).values))
+            thread.start()
+            thread.join()
+            counts.append(len(os.listdir("/proc/self/fd")))
+    finally:
+        gc.enable()
+    assert answers == [(1.0,)] * 10
+    assert counts == counts[:1] * 10
 
 
 def test_server_that_does_not_answer_is_named_without_its_password():

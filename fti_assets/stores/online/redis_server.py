@@ -55,6 +55,7 @@ class RedisServer:
         local = self._local
         if getattr(local, "process", None) != os.getpid():
             local.connection, local.process = self.client.connection_pool.make_connection(), os.getpid()
+            local.ended = _EndOfThread(local.connection)
         return local.connection
 
     def key(self, *parts: str) -> str:
@@ -75,6 +76,19 @@ class RedisServer:
 
     def __str__(self) -> str:
         return shown(self.location)
+
+
+class _EndOfThread:
+    """Closes a thread's connection when the thread ends, with which what is local to it goes.
+
+    A connection is part of a cycle, so that it would stay open until a collection.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __del__(self) -> None:
+        self._connection.disconnect()  # in a forked child it closes what the child has alone
 
 
 def to_json(about: About) -> str:

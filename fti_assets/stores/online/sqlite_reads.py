@@ -1,5 +1,6 @@
 """Reading the files of the embedded online store: those of several namespaces by one statement."""
 
+import errno
 import os
 import sqlite3
 import threading
@@ -25,7 +26,9 @@ _JOINED = 50  # what SQLite joins in one statement, less the tables that say wha
 _CHUNK = 500  # times _JOINED, less than the values that SQLite takes in one statement
 _STEP = 8
 _KEPT = 16
+_FILES_OF_ONE = 4  # what SQLite opens for one file: itself, the two beside it, their folder
 _all: "weakref.WeakSet[Connections]" = weakref.WeakSet()
+_left_to_the_parent: list[object] = []
 _ABOUT = ("generation", "schema", "answers_from_us", "snapshot", "keys", "origin")
 
 _BESIDE = (
@@ -35,6 +38,7 @@ _BESIDE = (
 
 Execute = Callable[..., sqlite3.Cursor]
 Signatures = tuple[tuple[str, int, int, int], ...]
+_Open = dict[str, tuple[list[sqlite3.Connection], list[Execute], Signatures]]
 
 
 class _Part(NamedTuple):
@@ -69,12 +73,20 @@ class Connections:
             self.close(key)
         except (AttributeError, KeyError):
             pass
-        by_statement: dict[str, tuple[list[sqlite3.Connection], list[Execute], Signatures]]
-        by_statement = self.local.__dict__.setdefault("open", {})
+        by_statement: _Open | None = self.local.__dict__.get("open")
+        if by_statement is None:
+            by_statement = self.local.open = {}
+            self.local.ended = _EndOfThread(by_statement)
         while len(by_statement) >= _KEPT:
             self.close(next(iter(by_statement)))
         unchanging = _signatures(parts)
-        connections = [_attach(part.paths) for part in parts]
+        connections: list[sqlite3.Connection] = []
+        try:
+            for part in parts:
+                connections.append(_attach(part.paths))
+        except BaseException:
+            _close_all(connections)
+            raise
         opened: list[Execute] = [connection.cursor().execute for connection in connections]
         by_statement[key] = connections, opened, unchanging
         return opened
@@ -86,8 +98,24 @@ class Connections:
     def close(self, key: str) -> None:
         """Close those of this thread, if they are open."""
         connections, *_ = self.local.__dict__.get("open", {}).pop(key, ((), (), ()))
-        for connection in connections:
-            connection.close()
+        _close_all(connections)
+
+
+class _EndOfThread:
+    """Closes what a thread has open when the thread ends, with which what is local to it goes.
+
+    A connection refers to itself through the statements that it keeps, so that it would stay open until a collection of cycles.
+    """
+
+    def __init__(self, by_statement: _Open) -> None:
+        self._open, self._process = by_statement, os.getpid()
+
+    def __del__(self) -> None:
+        if self._process == os.getpid():
+            for connections, *_ in self._open.values():
+                _close_all(connections)
+        else:  # a forked child has none of its parent's other threads
+            _left_to_the_parent.append(self._open)
 
 
 class SqliteReads:
@@ -202,9 +230,6 @@ class SqliteReads:
         return file_error(self._paths[0], error)
 
 
-_left_to_the_parent: list[threading.local] = []
-
-
 def _forget_connections() -> None:
     """A connection must be neither used nor closed in a forked child."""
     for connections in _all:
@@ -305,11 +330,20 @@ def _attach(paths: Sequence[Path]) -> sqlite3.Connection:
     connection = sqlite3.connect(
         "file::memory:", uri=True, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
     )
-    for number, path in enumerate(paths):
-        connection.execute(f"ATTACH ? AS f{number}", (_read_only(path),))
-        # SQLite's default is 2 MB, which does not hold the upper pages of a large namespace.
-        connection.execute(f"PRAGMA f{number}.cache_size = -{_CACHE_KIB}")
+    try:
+        for number, path in enumerate(paths):
+            connection.execute(f"ATTACH ? AS f{number}", (_read_only(path),))
+            # SQLite's default is 2 MB, which does not hold the upper pages of a large namespace.
+            connection.execute(f"PRAGMA f{number}.cache_size = -{_CACHE_KIB}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def _close_all(connections: Sequence[sqlite3.Connection]) -> None:
+    for connection in connections:
+        connection.close()
 
 
 def check_namespace_file(path: Path) -> None:
@@ -385,6 +419,11 @@ def file_error(path: Path, error: sqlite3.Error) -> StoreError:
     # The code of a statement that does not fit the file: a table or a column that was written is gone.
     misfit = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
     if isinstance(error, sqlite3.OperationalError) and not misfit:
+        if (limit := _reached_limit()) is not None:
+            return StoreError(
+                f"online namespace file {path} cannot be opened: {limit}. Raise the limit of open files of the process "
+                "(ulimit -n), or close what keeps them open"
+            )
         return StoreError(
             f"online namespace file {path} cannot be used: {error}. "
             "Its folder must be there, have room, and be writable (readers share SQLite's -wal and -shm files)"
@@ -392,3 +431,17 @@ def file_error(path: Path, error: sqlite3.Error) -> StoreError:
     return DamagedNamespaceError(
         f"online namespace file {path} is damaged: {error}. Materialize {group_of(path.stem)} again, which loads it anew"
     )
+
+
+def _reached_limit() -> str | None:
+    """Why no more files can be opened, which SQLite does not say; None if they can."""
+    opened: list[int] = []
+    try:
+        while len(opened) < _FILES_OF_ONE:
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.strerror.lower() if error.errno in (errno.EMFILE, errno.ENFILE) else None
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    return None

@@ -440,7 +440,7 @@ def _reached_limit() -> str | None:
         while len(opened) < _FILES_OF_ONE:
             opened.append(os.open(os.devnull, os.O_RDONLY))
     except OSError as error:
-        return error.strerror.lower() if error.errno in (errno.EMFILE, errno.ENFILE) else None
+        return os.strerror(error.errno).lower() if error.errno in (errno.EMFILE, errno.ENFILE) else None
     finally:
         for descriptor in opened:
             os.close(descriptor)

@@ -97,7 +97,7 @@ def test_a_module_that_is_left_out_is_named(call, monkeypatch):
 
 
 def test_files_of_this_process_are_not_read_for_shipped_ones(call):
-    with ShippedModules({}, where="a.zip/code").reading():
+    with ShippedModules({}, where="a.zip/code").allow_reading():
         assert source_file("shipped_plain") is None
     assert source_file("shipped_plain") is not None
 

@@ -67,6 +67,13 @@ def run_at_once(statement: ast.AST) -> Iterator[ast.AST]:
             yield from run_at_once(child)
 
 
+def is_program(statement: ast.stmt) -> bool:
+    """Whether a statement runs only where its module is the program: ``if __name__ == "__main__":``."""
+    if not isinstance(statement, ast.If) or statement.orelse:
+        return False
+    return ast.unparse(statement.test) in ("__name__ == '__main__'", "'__main__' == __name__")
+
+
 def bound_by(statement: ast.stmt) -> set[str]:
     """The names of the module that a statement gives a value."""
     bound: set[str] = set()

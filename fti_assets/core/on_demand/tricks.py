@@ -12,9 +12,19 @@ import sysconfig
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from fti_assets.core.on_demand.changes import DEFINITIONS, FUNCTIONS, bound_by, mentioned_by, root, run_at_once
+from fti_assets.core.on_demand.changes import (
+    DEFINITIONS,
+    FUNCTIONS,
+    bound_by,
+    is_program,
+    mentioned_by,
+    root,
+    run_at_once,
+)
 from fti_assets.core.on_demand.module import APP_PACKAGES, MOST_MODULES, Module, is_own
+from fti_assets.core.on_demand.names import Names
 from fti_assets.core.on_demand.source import absolute_module, packages_around, source_file
+from fti_assets.core.on_demand.state import setters_of
 from fti_assets.errors import DeclarationError
 
 # fmt: off
@@ -61,6 +71,8 @@ def is_tricky(modules: Mapping[str, Module], reached: Mapping[str, Module]) -> b
         _says(module, one, _LOOKS_FAR) for module, statements in _statements(modules, reached) for one in statements
     ):
         return True
+    if _sets_state(modules, reached):
+        return True
     changers = {name: _changers(module) for name, module in modules.items()}
     return any(_changes_another(module, changers) for module in modules.values())
 
@@ -89,6 +101,12 @@ def refuse_layout(modules: Mapping[str, Module], reached: Mapping[str, Module]) 
                     "comments: an on-demand function that rests on them answers differently wherever it is written "
                     "differently. Write the value out"
                 )
+
+
+def _sets_state(modules: Mapping[str, Module], reached: Mapping[str, Module]) -> bool:
+    """Whether the state of a library is set at import by a statement that does not count already."""
+    sources = {name: (module.tree, Names(module.tree, module.package)) for name, module in modules.items()}
+    return any(one.module not in reached or one.index not in reached[one.module].taken for one in setters_of(sources))
 
 
 def _statements(modules: Mapping[str, Module], reached: Mapping[str, Module]) -> Iterator[tuple[Module, list[ast.AST]]]:
@@ -131,7 +149,7 @@ def _run(module: Module) -> list[ast.AST]:
     at_once: list[ast.AST] = []
     called: set[str] = set()
     for statement in module.tree.body:
-        if isinstance(statement, ast.Import | ast.ImportFrom) or _is_program(statement):
+        if isinstance(statement, ast.Import | ast.ImportFrom) or is_program(statement):
             continue
         nodes = list(run_at_once(statement))
         called |= {node.id for node in nodes if isinstance(node, ast.Name)} & definitions.keys()
@@ -150,16 +168,6 @@ def _run(module: Module) -> list[ast.AST]:
         called |= more
         waiting += sorted(more)
     return at_once
-
-
-def _is_program(statement: ast.stmt) -> bool:
-    """Whether a statement runs only where its module is the program: ``if __name__ == "__main__":``."""
-    return (
-        isinstance(statement, ast.If)
-        and isinstance(statement.test, ast.Compare)
-        and ast.unparse(statement.test) == "__name__ == '__main__'"
-        and not statement.orelse
-    )
 
 
 def _reached_nodes(module: Module) -> list[ast.AST]:

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fti_assets.core.on_demand.names import Names, is_own, text_of
 from fti_assets.core.on_demand.source import absolute_module, packages_around, source_file
+from fti_assets.core.on_demand.state import setters_of
 from fti_assets.errors import DeclarationError, list_some
-from fti_assets.features.groups.on_demand_names import Names, is_own, text_of
 from fti_assets.features.groups.on_demand_problems import DETERMINISTIC, nodes_of, problems_of
 
 # A module of these folders comes from a package, which an app may not have; one elsewhere is the user's own.
@@ -25,6 +26,10 @@ _INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "
 _REMEDY = (
     "an on-demand function runs in the app too, which has only numpy and fti_assets, and must give the same there. Compute it "
     "with numpy, math, datetime and their like, or move the function to a module of its own that imports no more than that"
+)
+_STATE_REMEDY = (
+    "an on-demand function must give the same wherever it runs. Set it for a block inside the function: `with "
+    "np.errstate(...):`, `with decimal.localcontext() as context:`, `with warnings.catch_warnings():`"
 )
 
 
@@ -40,7 +45,9 @@ def check_source(module: str, *, what: str) -> None:
     Raises:
         DeclarationError: it names the module, the line, what it says and what to do.
     """
+    read: dict[str, tuple[ast.Module, Names]] = {}
     for source in _sources(module):
+        read[source.module] = source.tree, source.names
         where = f"of module {source.module!r}"
         for statement in source.imports:
             why = refused_import(statement) or (_not_own(statement, module) if is_own(statement.module) else None)
@@ -52,6 +59,11 @@ def check_source(module: str, *, what: str) -> None:
             raise DeclarationError(
                 f"{what}: line {problem.line} {where} says {problem.text!r}, which {problem.why}; {_REMEDY}"
             )
+    for setter in setters_of(read):
+        raise DeclarationError(
+            f"{what}: line {setter.node.lineno} of module {setter.module!r} says {ast.unparse(setter.node)!r} where it is imported, "
+            f"which sets a state of {setter.sets.partition('.')[0]!r} for this process or thread alone; {_STATE_REMEDY}"
+        )
 
 
 def module_sha256(module: str) -> str:

@@ -1,0 +1,149 @@
+"""Code that sets the state of a library when modules are imported: numpy's answer to a division by zero, decimal's precision.
+
+Such state belongs to a process or a thread, so that a function answers differently where another module set it, or another
+thread serves. What runs at import is followed by names, also into functions of other modules, and rather too far than not far
+enough: a function that is named like one that is called counts as called.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from fti_assets.core.on_demand.changes import FUNCTIONS, is_program, run_at_once
+from fti_assets.core.on_demand.names import Names
+
+_WITHIN = {
+    "numpy.errstate": frozenset({"numpy.seterr", "numpy.seterrcall"}),
+    "numpy.printoptions": frozenset({"numpy.set_printoptions"}),
+    "decimal.localcontext": frozenset({"decimal.getcontext", "decimal.setcontext"}),
+    "warnings.catch_warnings": frozenset(
+        {"warnings.simplefilter", "warnings.filterwarnings", "warnings.resetwarnings"}
+    ),
+    "calendar.different_locale": frozenset({"locale.setlocale"}),
+}
+"""What sets state for a ``with`` block alone, and what may be called in that."""
+_SETS = frozenset({
+    "calendar.setfirstweekday", "decimal.BasicContext", "decimal.DefaultContext", "decimal.ExtendedContext", "locale.setlocale",
+    "numpy.set_string_function", "numpy.setbufsize", "os.environ", "os.putenv", "os.umask", "os.unsetenv", "random.seed",
+    "random.setstate", "numpy.random.seed", "numpy.random.set_state", "time.tzset", "warnings.filters", "zoneinfo.reset_tzpath",
+}).union(_WITHIN, *_WITHIN.values())  # fmt: skip
+_BY_TEXT = frozenset({"builtins.setattr", "builtins.delattr", "operator.setitem", "operator.delitem"})
+
+
+@dataclass(frozen=True)
+class Setter:
+    """A piece that sets state, the module and the place of the top-level statement that it stands in, and what it sets."""
+
+    module: str
+    index: int
+    node: ast.expr
+    sets: str
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Nodes that run together, of one top-level statement."""
+
+    module: str
+    index: int
+    nodes: tuple[ast.AST, ...]
+
+
+def setters_of(sources: Mapping[str, tuple[ast.Module, Names]]) -> list[Setter]:
+    """What some modules do to the state of libraries when they are imported.
+
+    Args:
+        sources: their trees and what their names stand for, by module.
+    """
+    waiting: list[_Piece] = []
+    callable_pieces: dict[str, list[_Piece]] = {}
+    for module, (tree, _) in sources.items():
+        for index, statement in enumerate(tree.body):
+            if not is_program(statement):
+                waiting.append(_Piece(module, index, tuple(_run_at_once(statement))))
+            for name, nodes in _definitions(statement):
+                callable_pieces.setdefault(name, []).append(_Piece(module, index, nodes))
+    results: list[Setter] = []
+    while waiting:
+        piece = waiting.pop()
+        names = sources[piece.module][1]
+        results += (Setter(piece.module, piece.index, node, sets) for node, sets in _set_by(piece.nodes, names))
+        for called in sorted(_said(piece.nodes, names)):
+            waiting += callable_pieces.pop(called, ())
+    places = {module: place for place, module in enumerate(sources)}
+    return sorted(results, key=lambda one: (places[one.module], one.node.lineno, one.node.col_offset))
+
+
+def _run_at_once(statement: ast.stmt) -> Iterator[ast.AST]:
+    for node in run_at_once(statement):
+        yield node
+        if isinstance(node, ast.Lambda):
+            yield from ast.walk(node.body)
+
+
+def _definitions(statement: ast.stmt) -> Iterator[tuple[str, tuple[ast.AST, ...]]]:
+    """The functions in a statement, by the names that call them: a class's own special methods by its name."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name, tuple(one for part in node.body for one in ast.walk(part))
+        elif isinstance(node, ast.ClassDef):
+            special = [one for one in node.body if isinstance(one, FUNCTIONS[:2]) and one.name.startswith("__")]
+            yield node.name, tuple(inner for one in special for part in one.body for inner in ast.walk(part))
+
+
+def _said(nodes: tuple[ast.AST, ...], names: Names) -> set[str]:
+    """The last names of all that some nodes say."""
+    said: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Attribute):
+            said.add(node.attr)
+        elif isinstance(node, ast.Name):
+            said |= {node.id, *(path.rpartition(".")[2] for path in names.paths(node))}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            said |= {*node.value.split(".")} if node.value.replace(".", "_").isidentifier() else set()
+    return said
+
+
+def _set_by(nodes: tuple[ast.AST, ...], names: Names) -> Iterator[tuple[ast.expr, str]]:
+    allowed = _allowed(nodes, names)
+    for node in nodes:
+        if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+            yield from ((node, path) for path in _parts_of_libraries(node.value, names))
+        elif isinstance(node, ast.Call):
+            if node.args and names.paths(node.func) & _BY_TEXT:
+                yield from ((node, path) for path in _parts_of_libraries(node.args[0], names))
+        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+            is_second_name = node in names.followed and not names.is_of_a_class(node)
+            for path in () if is_second_name else sorted(names.paths(node) & _SETS):
+                if path not in allowed.get(node, ()):
+                    yield node, path
+
+
+def _parts_of_libraries(node: ast.expr, names: Names) -> list[str]:
+    """What of a library an expression stands for."""
+    libraries = sys.stdlib_module_names | {"numpy"}
+    paths = names.paths(node)
+    return sorted(one for one in paths if one.partition(".")[0] in libraries and not one.startswith("builtins."))
+
+
+def _allowed(nodes: tuple[ast.AST, ...], names: Names) -> dict[ast.AST, set[str]]:
+    """What may be said where: a decorator or ``with`` that sets state for a block, and in the block what it puts back."""
+    results: dict[ast.AST, set[str]] = {}
+    for node in nodes:
+        items: list[ast.expr] = []
+        body: list[ast.stmt] = []
+        if isinstance(node, ast.With | ast.AsyncWith):
+            items, body = [one.context_expr for one in node.items], node.body
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            items = node.decorator_list
+        for item in items:
+            if not isinstance(item, ast.Call):
+                continue
+            for path in names.paths(item.func) & _WITHIN.keys():
+                results.setdefault(item.func, set()).add(path)
+                for inner in (one for statement in body for one in ast.walk(statement)):
+                    results.setdefault(inner, set()).update(_WITHIN[path])
+    return results

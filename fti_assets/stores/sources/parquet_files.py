@@ -21,6 +21,7 @@ from fti_assets.stores.duckdb.s3_secret import read_s3
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import readable
 from fti_assets.stores.sources.delta_log import LOG, not_of_delta, without_wildcards
+from fti_assets.stores.sources.file_types import scan_of_files
 from fti_assets.stores.sources.put_aside import is_put_aside, spelled_folder
 from fti_assets.stores.sources.source import digest, one_row, rows_of
 
@@ -37,7 +38,8 @@ class ParquetFiles:
         path: a file, a folder (all files below it whose names end with ``.parquet``, in small or capital letters), or a pattern
             with ``*``; a local path, ``s3://`` or ``https://``. A path that is there is that file or folder, whatever characters
             it has. Credentials for ``s3://`` come from the ``AWS_`` environment variables. What begins with ``_`` or ``.``, such
-            as ``_temporary/`` and ``_delta_log/``, holds no rows and is left out, unless the path itself says so.
+            as ``_temporary/`` and ``_delta_log/``, holds no rows and is left out, unless the path itself says so. A column may be of
+            several types in several files as long as no value changes: whole numbers beside floats stay whole if each float is.
         hive_partitioning: whether ``name=value`` folders are columns.
     """
 
@@ -79,20 +81,16 @@ class ParquetFiles:
         return f"ParquetFiles(path={path!r}, hive_partitioning={self.hive_partitioning!r})"
 
     def scan(self, connection: duckdb.DuckDBPyConnection) -> str:
-        scheme = urlsplit(str(self.path)).scheme
-        if scheme in _BUCKETS:
-            read_s3(connection)
-        elif self._is_web:
-            load_extension(connection, "httpfs")
+        self._load(connection)
         hive = "true" if self.hive_partitioning else "false"
-        return f"read_parquet({self._files(connection)}, hive_partitioning = {hive}, union_by_name = true)"
+        return scan_of_files(connection, self._files(connection), f"hive_partitioning = {hive}", self)
 
     def measured(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
         return one_row(connection, f"SELECT {expressions} FROM {self.scan(connection)}", self)
 
     def version(self, connection: duckdb.DuckDBPyConnection) -> str:
-        self.scan(connection)
-        files = self._files(connection)
+        self._load(connection)
+        files = f"[{', '.join(map(literal, self._files(connection)))}]"
         footers = rows_of(
             connection,
             "SELECT file_name::VARCHAR, count(*), sum(md5_number_lower(concat_ws('|', row_group_num_rows, path_in_schema, type, "
@@ -111,21 +109,27 @@ class ParquetFiles:
             )
         return digest([footers, changed])
 
-    def _files(self, connection: duckdb.DuckDBPyConnection) -> str:
-        """The files in SQL: what a pattern gives, without those that hold no rows.
+    def _load(self, connection: duckdb.DuckDBPyConnection) -> None:
+        if urlsplit(str(self.path)).scheme in _BUCKETS:
+            read_s3(connection)
+        elif self._is_web:
+            load_extension(connection, "httpfs")
+
+    def _files(self, connection: duckdb.DuckDBPyConnection) -> list[str]:
+        """The files as patterns of one each: what a pattern gives, without those that hold no rows.
 
         Raises:
             StoreError: there is none.
         """
         text = str(self.path)
         if self._is_web:
-            return literal(text)
+            return [text]
         if self._is_here(Path.is_file):
-            return literal(without_wildcards(text))
+            return [without_wildcards(text)]
         is_folder = self._is_folder(connection)
         if not is_folder and not any(sign in self.pattern for sign in "*?["):
             self._refuse_not_files([re.sub(r"^file:(//)?", "", text)])
-            return literal(text)
+            return [text]
         folder = f"{text.rstrip('/')}/" if is_folder else spelled_folder(self.pattern)
         files_pattern = f"{without_wildcards(folder)}**/{_ANY_PARQUET}" if is_folder else self.pattern
         matches = [str(row[0]) for row in rows_of(connection, f"FROM glob({literal(files_pattern)})", self)]
@@ -141,7 +145,7 @@ class ParquetFiles:
         kept = sorted(set(matches) - set(hidden))
         self._refuse_delta(connection, folder, kept)
         self._refuse_not_files(kept)
-        return f"[{', '.join(literal(without_wildcards(file)) for file in kept)}]"
+        return list(map(without_wildcards, kept))
 
     def _refuse_not_files(self, files: Iterable[str]) -> None:
         """DuckDB would wait for a FIFO, and read a device, without end.

@@ -1,0 +1,213 @@
+"""Columns that have other types in other Parquet files, where DuckDB's one type for all would change values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fti_assets.core.sql import literal, quote
+from fti_assets.core.types import EXACT, WHOLE, WIDE
+from fti_assets.errors import StoreError
+from fti_assets.stores.sources.delta_log import without_wildcards
+from fti_assets.stores.sources.source import ExternalSource, rows_of
+
+if TYPE_CHECKING:
+    import duckdb
+
+_Path = tuple[str, ...]
+
+_FLOATS = ("FLOAT", "DOUBLE")
+_WHOLE = (*WHOLE, *WIDE)
+_SORTS = dict.fromkeys(_WHOLE, "whole") | dict.fromkeys(_FLOATS, "float") | {"BOOLEAN": "boolean", "VARCHAR": "text"}
+_HELD_BY_FLOAT = {"TINYINT", "SMALLINT", "UTINYINT", "USMALLINT"}
+_HELD_BY_DOUBLE = {*_HELD_BY_FLOAT, "INTEGER", "UINTEGER"}
+_NOTHING = '"NULL"'
+_PART = "[]"
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """Files with the same columns in the same types.
+
+    Args:
+        files: them, as patterns that find one file each.
+        types: the DuckDB types of columns, and of the fields within them, by their names in small letters, as DuckDB looks them up.
+    """
+
+    files: tuple[str, ...]
+    types: Mapping[_Path, str]
+
+
+def scan_of_files(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[str], options: str, source: ExternalSource
+) -> str:
+    """The SQL of the rows of Parquet files that may have a column in several types: no value becomes another.
+
+    Whole numbers beside floats, as pandas makes of them next to a null, stay whole where each float is one. A float column without
+    a value has the type of the other files.
+
+    Args:
+        connection: what reads the files.
+        files: patterns that find one file each.
+        options: further arguments of ``read_parquet``.
+        source: what the files are of.
+
+    Raises:
+        StoreError: no one type holds all values of a column.
+    """
+    plain = _scan(files, f"{options}, union_by_name = true")
+    alike = _files_alike(connection, files, source) if len(files) > 1 else []
+    paths = dict.fromkeys(path for one in alike for path in one.types)
+    changed = {path: kind for path in paths if (kind := _one_type(connection, path, alike, source))}
+    if not changed:
+        return plain
+    columns = rows_of(connection, f"DESCRIBE FROM {plain}", source)
+    # What is in no file is in the names of folders, whose types are told from all of them.
+    of_folders = {name.lower() for name, *_ in columns} - {path[0] for path in paths}
+    scans = []
+    for one in alike:
+        names = {path[0] for path in one.types} | of_folders
+        selected = ", ".join(
+            _selected(name, changed.get((name.lower(),), kind), one.types.get((name.lower(),)), names)
+            for name, kind, *_ in columns
+        )
+        scans.append(f"SELECT {selected} FROM {_scan(one.files, f'{options}, hive_types_autocast = false')}")
+    return f"({' UNION ALL '.join(scans)})"
+
+
+def _scan(files: Sequence[str], options: str) -> str:
+    return f"read_parquet([{', '.join(map(literal, files))}], {options})"
+
+
+def _selected(name: str, wanted: str, kind: str | None, names: set[str]) -> str:
+    value = quote(name)
+    if name.lower() not in names or (kind in _FLOATS and _SORTS.get(wanted) not in ("whole", "float")):
+        value = "NULL"
+    elif kind in _FLOATS and wanted not in _FLOATS:
+        value = f"CASE WHEN NOT isnan({value}) THEN {value} END"
+    return f"CAST({value} AS {wanted}) AS {quote(name)}"
+
+
+def _files_alike(connection: duckdb.DuckDBPyConnection, files: Sequence[str], source: ExternalSource) -> list[_Alike]:
+    rows = rows_of(
+        connection,
+        "SELECT fields, list(file_name ORDER BY file_name) FROM (SELECT file_name::VARCHAR AS file_name, "
+        "list({'name': name, 'kind': duckdb_type, 'children': num_children} ORDER BY column_id) AS fields "
+        f"FROM parquet_schema([{', '.join(map(literal, files))}]) GROUP BY ALL) GROUP BY fields ORDER BY min(file_name)",
+        source,
+    )
+    return [
+        _Alike(tuple(map(without_wildcards, names)), dict(_leaves(iter(fields[1:]), fields[0]["children"])))
+        for fields, names in rows
+    ]
+
+
+def _leaves(fields: Iterator[Mapping[str, Any]], count: int, within: _Path = ()) -> Iterator[tuple[_Path, str]]:
+    for _ in range(count):
+        field = next(fields)
+        # Writers have many names for the parts of a list, of which there is one at each depth.
+        path = (*within, _PART) if within and count == 1 else (*within, field["name"].lower())
+        if field["children"]:
+            yield from _leaves(fields, field["children"], path)
+        else:
+            yield path, field["kind"]
+
+
+def _one_type(
+    connection: duckdb.DuckDBPyConnection, path: _Path, alike: Sequence[_Alike], source: ExternalSource
+) -> str | None:
+    """The type in which a column of several types is read, None for DuckDB's own.
+
+    Raises:
+        StoreError: there is none that holds all values.
+    """
+    files: dict[str, list[str]] = {}
+    for one in alike:
+        if (kind := one.types.get(path, _NOTHING)) != _NOTHING:
+            files.setdefault(kind, []).extend(one.files)
+    if not _loses(files):
+        return None
+    column = quote(path[-1])
+    if len(path) > 1:
+        raise _no_one_type(path, files, source)
+    for kind in _FLOATS:
+        has_values = f"{column} IS NOT NULL AND NOT isnan({column})"
+        if kind in files and not _find(connection, files[kind], has_values, column, source):
+            del files[kind]
+    if not _loses(files):
+        return _joined([*files])
+    if {_sort(kind) for kind in files} != {"whole", "float"}:
+        raise _no_one_type(path, files, source)
+    floats = [file for kind in _FLOATS for file in files.get(kind, [])]
+    # NaN is missing. From 2**53 on a float may be one of several whole numbers, so it is none.
+    is_no_whole = f"NOT isnan({column}) AND ({column} <> trunc({column}) OR abs({column}) >= {EXACT})"
+    if not _find(connection, floats, is_no_whole, column, source):
+        return _joined([kind for kind in files if kind not in _FLOATS])
+    whole = [file for kind in files if kind not in _FLOATS for file in files[kind]]
+    if rounded := _find(connection, whole, f"{column} > {EXACT} OR {column} < {-EXACT}", column, source):
+        raise _no_one_type(path, files, source, f" {rounded} there is another number as a float.")
+    return "DOUBLE"
+
+
+def _find(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[str], condition: str, column: str, source: ExternalSource
+) -> str | None:
+    """A value of a column for which a condition holds, None if there is none: one column is read, as far as the first."""
+    scan = _scan(files, "hive_partitioning = false, union_by_name = true")
+    rows = rows_of(connection, f"SELECT {column}::VARCHAR FROM {scan} WHERE {condition} LIMIT 1", source)
+    return str(rows[0][0]) if rows else None
+
+
+def _joined(kinds: Sequence[str]) -> str:
+    """The one type of columns whose types DuckDB joins without a loss."""
+    if len(kinds) == 1:
+        return kinds[0]
+    if all(kind in WHOLE for kind in kinds):
+        return "BIGINT"
+    if {_sort(kind) for kind in kinds} == {"whole"}:
+        return "HUGEINT"
+    return "DOUBLE"
+
+
+def _sort(kind: str) -> str:
+    return "decimal" if kind.startswith("DECIMAL") else _SORTS.get(kind, "other")
+
+
+def _loses(kinds: Mapping[str, Any]) -> bool:
+    """Whether DuckDB's one type for several changes values, or makes numbers of truths and text of numbers."""
+    sorts = {_sort(kind) for kind in kinds} - {"other"}
+    if len(kinds) < 2 or (len(sorts) < 2 and sorts != {"decimal"}):
+        return False
+    if sorts == {"whole", "float"}:
+        held = _HELD_BY_DOUBLE if "DOUBLE" in kinds else _HELD_BY_FLOAT
+        return any(kind not in held for kind in kinds if kind not in _FLOATS)
+    if sorts <= {"whole", "decimal"}:
+        digits = [tuple(map(int, re.findall(r"\d+", kind))) if _sort(kind) == "decimal" else (19, 0) for kind in kinds]
+        return max(width - scale for width, scale in digits) + max(scale for _, scale in digits) > 38
+    return True
+
+
+def _no_one_type(path: _Path, files: Mapping[str, Sequence[str]], source: ExternalSource, why: str = "") -> StoreError:
+    kinds = [*files]
+    first = kinds[0]
+    other = next(kind for kind in kinds[1:] if _loses(dict.fromkeys([first, kind])) or kind == kinds[-1])
+    return StoreError(
+        f"{source.place} cannot be read: column {_shown(path)!r} is {first} in {_file(files[first])} and {other} in "
+        f"{_file(files[other])}, and no one type holds the values of both.{why} Write the files with one type, as "
+        "frame.astype({...: 'Int64'}) makes of whole numbers beside a null"
+    )
+
+
+def _shown(path: _Path) -> str:
+    """A path in words; the parts of a list lie two deep.
+
+    >>> _shown(("stops", "[]", "[]", "seats"))
+    'stops[].seats'
+    """
+    return ".".join(path).replace(f".{_PART}.{_PART}", _PART).replace(f".{_PART}", _PART)
+
+
+def _file(patterns: Sequence[str]) -> str:
+    return re.sub(r"\[([*?\[])\]", r"\1", patterns[0])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
+from itertools import groupby
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any
@@ -13,8 +15,10 @@ from urllib.parse import urlsplit
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import WHOLE
+from fti_assets.core.sql import quote
 from fti_assets.core.times import Partition
 from fti_assets.errors import DataError, DeclarationError, excerpt, list_some, one_of
+from fti_assets.features.rows.file_floats import fit_table, fitted_floats
 from fti_assets.features.rows.frame_kinds import as_arrow
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.stores.duckdb.extensions import connect_in_memory
@@ -36,7 +40,8 @@ def read_files(
     """Read the file of each partition that a step is run for: one day, a range of a backfill, or one file without partitions.
 
     Parquet is read lazily, batch by batch, while the rows are stored; ``.df()`` gives a pandas frame of them. Columns that only
-    some files have are null in the others.
+    some files have are null in the others. A float column without a value has the type of the other files, and whole floats, as
+    pandas makes of whole numbers beside a null, are whole beside a first file of whole numbers.
 
     Args:
         context: the step's context.
@@ -66,24 +71,64 @@ def read_files(
 
     name, partitions = _run_of(context)
     files = _files(str(path), partitions, name)
-    schemas = {}
-    tables = []
-    for file in files:
-        if reader is None:
-            schemas[file] = _parquet_schema(file, name)
-        else:
-            tables.append(_read(reader, file, name))
-            schemas[file] = tables[-1].schema
-    schema = _one_schema(schemas, name)
+    tables = {} if reader is None else {file: _read(reader, file, name) for file in files}
+    schemas = {file: tables[file].schema if reader else _parquet_schema(file, name) for file in files}
+
+    def values(file: Path, column: str) -> Iterator[pa.Array]:
+        if reader is not None:
+            return iter(tables[file].column(column).chunks)
+        dataset = ds.dataset(str(file), format="parquet")
+        return (batch.column(0) for batch in dataset.to_batches(columns={column: ds.field(column)}))
+
+    floats = fitted_floats(schemas, values, name)
+    schema = _one_schema({file: _with_type(schemas[file], floats[file], "null") for file in files}, name)
     connection = connect_in_memory()
     # Times with a zone are stored as naive UTC, and DuckDB would take them to the zone of the machine.
     connection.execute("SET TimeZone = 'UTC'")
     if reader is None:
-        return connection.from_arrow(ds.dataset([str(file) for file in files], schema=schema, format="parquet"))
+        return _of_parquet(connection, files, schema, floats)
+    fitted = [fit_table(tables[file], floats[file], schema) for file in files]
     try:
-        return connection.from_arrow(pa.concat_tables(tables, promote_options="permissive"))
+        return connection.from_arrow(pa.concat_tables(fitted, promote_options="permissive"))
     except pa.ArrowInvalid as error:
         raise DataError(f"the files of {name} have values that fit no one type: {error}") from error
+
+
+def _of_parquet(
+    connection: duckdb.DuckDBPyConnection, files: list[Path], schema: pa.Schema, floats: Mapping[Path, list[str]]
+) -> duckdb.DuckDBPyRelation:
+    """The rows of Parquet files, lazily and in order; the named columns of each are floats, and take the schema's type."""
+    import pyarrow.dataset as ds
+    from duckdb import DuckDBPyRelation
+
+    kinds = connection.from_arrow(schema.empty_table()).types
+    parts = []
+    for columns, run in groupby(files, key=lambda file: floats[file]):
+        own = _with_type(schema, columns, "float64")
+        part = connection.from_arrow(ds.dataset(list(map(str, run)), schema=own, format="parquet"))
+        if columns:
+            fields = zip(schema, kinds, strict=True)
+            part = part.project(", ".join(_as_fitted(field, str(kind), columns) for field, kind in fields))
+        parts.append(part)
+    while len(parts) > 1:  # by halves: DuckDB takes only so many unions within one another
+        parts = [reduce(DuckDBPyRelation.union, parts[at : at + 2]) for at in range(0, len(parts), 2)]
+    return parts[0]
+
+
+def _as_fitted(field: pa.Field, kind: str, floats: list[str]) -> str:
+    import pyarrow as pa
+
+    column = quote(field.name)
+    if field.name not in floats:
+        return column
+    value = f"CASE WHEN NOT isnan({column}) THEN {column} END" if pa.types.is_integer(field.type) else "NULL"
+    return f"CAST({value} AS {kind}) AS {column}"
+
+
+def _with_type(schema: pa.Schema, columns: list[str], kind: str) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema([field.with_type(pa.type_for_alias(kind)) if field.name in columns else field for field in schema])
 
 
 def _run_of(context: dg.AssetExecutionContext) -> tuple[str, list[Partition]]:

@@ -1,11 +1,14 @@
 """The files of the partitions that are run: one day, a range, an hour, a month, one file."""
 
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import duckdb
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import fti_assets as fti
@@ -217,3 +220,98 @@ def test_a_reader_is_not_given_what_was_put_aside(tmp_path: Path) -> None:
     (tmp_path / "_part.csv").write_text("order_id,placed_at\nhalf,2024-01-01 12:00\n")
     group = orders(f"{tmp_path}/*.csv", None, reader=lambda file: pd.read_csv(file, parse_dates=["placed_at"]))
     assert testing.rows(group)["order_id"].tolist() == ["kept"]
+
+
+LARGE = 2**53 + 1
+
+
+def typed(folder: Path, day: int, sql: str) -> None:
+    """One row of a day whose column ``v`` is an expression of SQL's."""
+    at = f"2024-01-{day:02}"
+    rows = duckdb.sql(f"SELECT '{at}' AS order_id, TIMESTAMP '{at} 12:00' AS placed_at, {sql} AS v")
+    rows.write_parquet(str(folder / f"{at}.parquet"))
+
+
+def read_days(folder: Path, days: int, reader: Any = None) -> duckdb.DuckDBPyRelation:
+    """The relation that a run of the first days is given."""
+    relations = []
+
+    @fti.feature_group(keys=["order_id"], event_time="placed_at", partitions_def=DAYS)
+    def orders(context: dg.AssetExecutionContext) -> duckdb.DuckDBPyRelation:
+        relations.append(fti.read_files(context, f"{folder}/{FILE}", reader=reader))
+        return relations[0].project("order_id, placed_at")
+
+    testing.rows(orders, partition=("2024-01-01", f"2024-01-{days:02}"))
+    return relations[0]
+
+
+@pytest.mark.parametrize(
+    ("days", "kind", "values"),
+    [
+        ([f"{LARGE}", "NULL::DOUBLE", "'nan'::FLOAT"], "BIGINT", [LARGE, None, None]),
+        (["NULL::DOUBLE", f"{LARGE}"], "BIGINT", [None, LARGE]),
+        ([f"{LARGE}", "5.0::DOUBLE", "7"], "BIGINT", [LARGE, 5, 7]),
+        (["5.0::DOUBLE", f"{LARGE}"], "BIGINT", [5, LARGE]),
+        (["5", "7.0::FLOAT"], "INTEGER", [5, 7]),
+        (["5.0::DOUBLE", "7"], "DOUBLE", [5.0, 7.0]),
+        (["5", "1.5::FLOAT"], "DOUBLE", [5.0, 1.5]),
+        (["5", "1e300::DOUBLE"], "DOUBLE", [5.0, 1e300]),
+        (["'a'", "NULL::DOUBLE", "'b'", "'nan'::DOUBLE"], "VARCHAR", ["a", None, "b", None]),
+        (["TIMESTAMP '2020-01-01'", "NULL::DOUBLE"], "TIMESTAMP", [datetime(2020, 1, 1), None]),
+        (["true", "'nan'::DOUBLE"], "BOOLEAN", [True, None]),
+        (["0.1::DECIMAL(18, 2)", "NULL::DOUBLE"], "DECIMAL(18,2)", [Decimal("0.10"), None]),
+    ],
+)
+@pytest.mark.parametrize("reader", [None, pd.read_parquet])
+def test_a_range_has_the_values_of_its_days_alone(
+    tmp_path: Path, days: list[str], kind: str, values: list[Any], reader: Any
+) -> None:
+    for day, sql in enumerate(days, 1):
+        typed(tmp_path, day, sql)
+    rows = read_days(tmp_path, len(days), reader)
+    assert (str(rows.types[2]), [value for (value,) in rows.project("v").fetchall()]) == (kind, values)
+    assert {type(value) for (value,) in rows.project("v").fetchall()} == {type(value) for value in values}
+
+
+@pytest.mark.parametrize(
+    ("days", "problem"),
+    [
+        ([f"{LARGE}", "(2**53)::DOUBLE"], f"column 'v' of .* is int64 in .*-01.parquet, with {LARGE}, and double in .*-02.parquet"),
+        (["1.5::DOUBLE", "2", f"{-LARGE}"], f"is int64 in .*-03.parquet, with {-LARGE}, and double in .*-01.parquet"),
+        (["0.1::DECIMAL(9, 2)", "NULL::DOUBLE", "0.1::DOUBLE"], r"is decimal128.9, 2. in .*-01.parquet, and double in .*-03.parquet"),
+        (["'a'", "1.5::DOUBLE"], "'v' of .* is string in .*-01.parquet and double in .*-02.parquet"),
+        (["TIMESTAMP '2020-01-01'", "1.5::DOUBLE"], "is timestamp.us. in .*-01.parquet and double in .*-02.parquet"),
+    ],
+)  # fmt: skip
+def test_days_whose_values_no_one_type_holds_name_column_and_files(
+    tmp_path: Path, days: list[str], problem: str
+) -> None:
+    for day, sql in enumerate(days, 1):
+        typed(tmp_path, day, sql)
+    for reader in (None, pq.read_table):
+        with pytest.raises(DataError, match=problem):
+            read_days(tmp_path, len(days), reader)
+
+
+def test_days_of_csv_files_without_values_take_the_type_of_the_others(tmp_path: Path) -> None:
+    for day, (number, word) in enumerate([(LARGE, "a"), ("", ""), (5, "b")], 1):
+        at = f"2024-01-{day:02}"
+        (tmp_path / f"{at}.csv").write_text(f"order_id,placed_at,number,word\n{at},{at}T12:00,{number},{word}\n")
+    group, stores = orders(f"{tmp_path}/{{partition}}.csv", reader=pd.read_csv), testing.stores_in(tmp_path / "home")
+    testing.materialize(group, stores=stores, partition=("2024-01-01", "2024-01-03"))
+    rows = fti.read(group, stores=stores)
+    assert rows["number"].tolist() == [LARGE, pd.NA, 5]
+    assert rows["word"].isna().tolist() == [False, True, False]
+
+
+def test_files_of_alternating_types_are_read_in_order(tmp_path: Path) -> None:
+    folder = tmp_path / "2024-01-01"
+    folder.mkdir()
+    for number in range(150):
+        value = "NULL::DOUBLE" if number % 2 else "'text'"
+        rows = duckdb.sql(f"SELECT {number} AS order_id, TIMESTAMP '2024-01-01 12:00' AS placed_at, {value} AS v")
+        rows.write_parquet(str(folder / f"{number:03}.parquet"))
+    context = dg.build_asset_context(partition_key="2024-01-01")
+    rows = fti.read_files(context, f"{tmp_path}/{{partition}}/*.parquet")
+    assert [number for (number,) in rows.project("order_id").fetchall()] == list(range(150))
+    assert rows.aggregate("count(v), count(*)").fetchall() == [(75, 150)]

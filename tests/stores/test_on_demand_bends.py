@@ -64,6 +64,27 @@ def patched(*lines: str, **further: str) -> Files:
     return {"od_b_main": OTHER, "od_b_table": TABLE, "od_b_patch": "\n".join(lines) + "\n"} | further
 
 
+REGISTRY = "class Reg:\n    all = []\n    def __init__(self, v):\n        self.all.append(v)\n"
+LISTS = (
+    "class Lists:\n    def __init__(self):\n        self.l = [1]\n    def __lshift__(self, v):\n        self.l.append(v)\n"
+    + (
+        "    def __getitem__(self, v):\n        self.l.append(v)\n    def __getattr__(self, name):\n        self.l.append(len(name))\n"
+        "    def __iter__(self):\n        self.l.append(1)\n        return iter(())\n    def __enter__(self):\n        self.l.append(1)\n"
+        "    def __exit__(self, *a): ...\n"
+        "    def count(self):\n        self.l.append(1)\n    def total(self):\n        return sum(self.l)\n"
+        "R = Lists()\n"
+    )
+)
+ALL = "def made(x):\n    return sum(Reg.all) + x\n"
+TOTALS = "def made(x):\n    return R.total() + x\n"
+
+
+def of_a_list(*lines: str) -> Files:
+    """The same in the module of the list and in another."""
+    return {"od_b_main": "from od_b_lists import R\nimport od_b_use\n" + TOTALS, "od_b_lists": LISTS,
+            "od_b_use": "from od_b_lists import R\nimport od_b_lists\n" + "\n".join(lines)}  # fmt: skip
+
+
 # Each is a program whose answers depend on the 7 in it.
 # fmt: off
 TRICKS: dict[str, Files] = {
@@ -126,6 +147,45 @@ TRICKS: dict[str, Files] = {
                       "od_b_table": "K = 7\n"},
     "import_module from": {"od_b_main": "from importlib import import_module as get\nT = get('od_b_table')\n"
                            "def made(x):\n    return T.K + x\n", "od_b_table": "K = 7\n"},
+    "an object of a subclass": {"od_b_main": REGISTRY + "class Sub(Reg): ...\nA = Sub(7)\ndef made(x):\n    return sum(Reg.all) + x\n"},
+    "an object of a subclass of a subclass": {"od_b_main": REGISTRY + "class Sub(Reg): ...\nclass More(Sub): ...\nif True:\n    More(7)\n"
+                                              "def made(x):\n    return sum(Reg.all) + x\n"},
+    "an object of a class of another": {"od_b_main": "from od_b_reg import Reg\nimport od_b_use\n" + ALL,
+                                        "od_b_reg": REGISTRY, "od_b_use": "from od_b_reg import Reg\nA = Reg(7)\n"},
+    "an object of a subclass elsewhere": {"od_b_main": "from od_b_reg import Reg\nimport od_b_use\n" + ALL,
+                                          "od_b_reg": REGISTRY, "od_b_use": "from od_b_reg import Reg\nclass Sub(Reg): ...\nA = Sub(7)\n"},
+    "a metaclass": {"od_b_main": "A = []\nclass M(type):\n    def __new__(m, n, b, d):\n        A.append(d.get('k', 0))\n"
+                    "        return type.__new__(m, n, b, d)\nclass C(metaclass=M):\n    k = 7\ndef made(x):\n    return sum(A) + x\n"},
+    "a metaclass of a base": {"od_b_main": "A = []\nclass M(type):\n    def __init__(c, n, b, d):\n        A.append(d.get('k', 0))\n"
+                              "class B(metaclass=M): ...\nclass C(B):\n    k = 7\ndef made(x):\n    return sum(A) + x\n"},
+    "__set_name__": {"od_b_main": "A = []\nclass D:\n    def __init__(self, v):\n        self.v = v\n    def __set_name__(self, o, n):\n"
+                     "        A.append(self.v)\nclass C:\n    k = D(7)\ndef made(x):\n    return sum(A) + x\n"},
+    "a defaultdict in a function": {"od_b_main": "import collections\nO = collections.defaultdict(int)\n"
+                                    "def fill(n):\n    for i in range(n):\n"
+                                    "        O[i]\n_ = fill(7)\ndef made(x):\n    return len(O) + x\n"},
+    "a defaultdict by another name": {"od_b_main": "from collections import defaultdict as d\nO = d(int)\nP = O\ndef fill(n):\n"
+                                      "    for i in range(n):\n        P[i]\n_ = fill(7)\ndef made(x):\n    return len(O) + x\n"},
+    "a defaultdict of another": {"od_b_main": "from od_b_table import O\nimport od_b_use\ndef made(x):\n    return len(O) + x\n",
+                                 "od_b_table": "import collections\nO = collections.defaultdict(int)\n",
+                                 "od_b_use": "from od_b_table import O\n_ = [O[i] for i in range(7)]\n"},
+    "an operator": {"od_b_main": LISTS + "_ = R << 7\n" + TOTALS},
+    "an operator in a function": {"od_b_main": LISTS + "def go():\n    return R << 7\n_ = go()\n" + TOTALS},
+    "a method in a function": {"od_b_main": LISTS + "def go():\n    return [R.count() for _ in range(7)]\n_ = go()\n" + TOTALS},
+    "an operator of a second name": {"od_b_main": LISTS + "S = R\n_ = S << 7\n" + TOTALS},
+    "an operator elsewhere": of_a_list("_ = R << 7"),
+    "an operator by the module": of_a_list("_ = od_b_lists.R << 7"),
+    "a part elsewhere": of_a_list("_ = R[7]"),
+    "an attribute elsewhere": of_a_list("_ = [R.gone for _ in range(7)]"),
+    "a loop elsewhere over it": of_a_list("for _ in range(7):\n    for _ in R: ..."),
+    "a with elsewhere": of_a_list("for _ in range(7):\n    with R: ..."),
+    "a method that counts": of_a_list("_ = [R.count() for _ in range(7)]"),
+    "a method in a function elsewhere": of_a_list("def go():\n    return [R.count() for _ in range(7)]\n_ = go()"),
+    "a function that counts": {"od_b_main": "from od_b_lists import R, go\nimport od_b_use\n" + TOTALS,
+                               "od_b_lists": LISTS + "def go():\n    return R.count()\n",
+                               "od_b_use": "from od_b_lists import go\n_ = [go() for _ in range(7)]\n"},
+    "a function that remembers": {"od_b_main": "def make():\n    s = [1]\n    def add(v):\n        s.append(v)\n    def total():\n"
+                                  "        return sum(s)\n    return add, total\nadd, total = make()\ndef go():\n    add(7)\n_ = go()\n"
+                                  "def made(x):\n    return total() + x\n"},
     "a docstring of another": {"od_b_main": "from od_b_table import h\ndef made(x):\n    return int(h.__doc__) + x\n",
                                "od_b_table": "def h():\n    '7'\n"},
     "a docstring by getattr": {"od_b_main": "from od_b_table import h\ndef made(x):\n    return int(getattr(h, '__doc__')) + x\n",

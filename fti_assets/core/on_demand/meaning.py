@@ -14,6 +14,7 @@ import ast
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from fti_assets.core.on_demand.changes import (
@@ -26,6 +27,7 @@ from fti_assets.core.on_demand.changes import (
     run_at_once,
 )
 from fti_assets.core.on_demand.module import MOST_MODULES, Module, is_own
+from fti_assets.core.on_demand.objects import Objects, uses
 from fti_assets.core.on_demand.source import absolute_module, packages_around, remember, source_file
 from fti_assets.core.on_demand.tricks import around, is_tricky, reads_words, refuse_layout
 from fti_assets.errors import DeclarationError
@@ -58,7 +60,7 @@ def has_meaning(module: str, function: str, known: str) -> bool:
 @remember
 def _meaning(module: str, function: str, modules_count: str) -> str:
     """The hash, where modules that are imported as such count by their attributes that are used, or whole."""
-    reach = _Reach(by_attribute=modules_count == "by attribute")
+    reach = _Reach(around(module, {}), by_attribute=modules_count == "by attribute")
     reach.name(module, function)
     if not reach.modules[module].binds(function):
         raise DeclarationError(f"module {module!r} defines no function {function!r}")
@@ -91,9 +93,11 @@ def declares_on_demand(module: str) -> bool:
 
 
 class _Reach:
-    """Everything that is reached, module by module."""
+    """Everything that is reached, module by module, among those that are imported with the function's."""
 
-    def __init__(self, *, by_attribute: bool) -> None:
+    def __init__(self, imported: Mapping[str, Module], *, by_attribute: bool) -> None:
+        self._imported = imported
+        self._objects = Objects(imported)
         self._by_attribute = by_attribute
         self.modules: dict[str, Module] = {}
         self._names: set[tuple[str, str]] = set()
@@ -112,19 +116,30 @@ class _Reach:
             return
         self._names.add((module_name, name))
         module = self._module(module_name)
+        is_imported = module.imports_name(name)
+        is_lively, is_active = self._objects.is_lively(module, name), self._objects.is_active(module, name)
         for index, statement in enumerate(module.tree.body):
             if isinstance(statement, ast.Import | ast.ImportFrom):
                 for alias in statement.names:
                     if name == (alias.asname or alias.name.partition(".")[0]) or alias.name == "*":
                         self._import(module, statement, alias)
-            elif name in module.bound[index] or (name in module.mentioned[index] and may_change(statement)):
+            elif (
+                name in module.bound[index]
+                or (name in module.mentioned[index] and may_change(statement))
+                or (is_lively and uses(statement, name))
+            ):
                 self._take(module, index)
-            elif isinstance(statement, DEFINITIONS) and not module.imports_name(name):
+            elif isinstance(statement, DEFINITIONS) and not is_imported:
                 if any(root(one) == name and not isinstance(one, ast.Name) for one in statement.decorator_list):
                     self._take(module, index)  # @TABLE.append
                 if name in module.changed_by_call[index] or (module.binds(name) and name in module.changed[index]):
                     self._changer(module, statement.name)
-        for other in sorted(module.second_names(name)):
+                if is_active and name in module.said_at_once[index]:  # class One(Base), class One(metaclass=Meta)
+                    self.name(module_name, statement.name)
+                if is_lively and statement.name in module.run and name in module.mentioned[index]:
+                    self.name(module_name, statement.name)
+        second = module.live_on({name}) - {name} if is_lively else module.second_names(name)
+        for other in sorted(second):
             self.name(module_name, other)
         if not module.binds(name) and module.binds("__getattr__"):
             self.name(module_name, "__getattr__")
@@ -151,7 +166,7 @@ class _Reach:
                     f"an on-demand function reaches more than {MOST_MODULES} modules, {name!r} among them: move it to a module "
                     "that imports only numpy and modules of your own"
                 )
-            module = self.modules[name] = Module.read(name)
+            module = self.modules[name] = self._imported.get(name) or Module.read(name)
             for parent in packages_around(name):
                 if source_file(parent) is not None:
                     self._module(parent)

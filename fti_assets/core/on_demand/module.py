@@ -15,6 +15,7 @@ from fti_assets.core.on_demand.changes import (
     changed_inside,
     flows,
     is_constant,
+    is_program,
     lives_on,
     mentioned_by,
     own_names,
@@ -108,6 +109,41 @@ class Module:
                 for alias in node.names:
                     results.setdefault(alias.asname or alias.name, set()).add(origin)
         return results
+
+    @lazy
+    def imported(self) -> dict[str, set[tuple[str, str]]]:
+        """Of each name that an import brings the module that it comes from, and what it is called there, "" for the module itself."""
+        results: dict[str, set[tuple[str, str]]] = {}
+        for node in ast.walk(self.tree):
+            for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+                if isinstance(node, ast.ImportFrom):
+                    origin, original = absolute_module(node, self.package), alias.name
+                else:
+                    origin, original = alias.name, ""
+                results.setdefault(alias.asname or alias.name.partition(".")[0], set()).add((origin, original))
+        return results
+
+    @lazy
+    def said_at_once(self) -> list[set[str]]:
+        """The names that each statement says as the module is imported."""
+        return [{node.id for node in run_at_once(one) if isinstance(node, ast.Name)} for one in self.tree.body]
+
+    @lazy
+    def run(self) -> set[str]:
+        """The functions and classes that are named, near or far, in what runs as the module is imported."""
+        definitions = {one.name: one for one in self.tree.body if isinstance(one, DEFINITIONS)}
+        waiting = {
+            name
+            for one, said in zip(self.tree.body, self.said_at_once, strict=True)
+            if not is_program(one)
+            for name in said & definitions.keys()
+        }
+        called: set[str] = set()
+        while waiting:
+            name = waiting.pop()
+            called.add(name)
+            waiting |= (mentioned_by(definitions[name]) & definitions.keys()) - called
+        return called
 
     @lazy
     def by_attribute(self) -> dict[str, set[str]]:

@@ -18,11 +18,12 @@ from fti_assets.core.on_demand.changes import (
     bound_by,
     is_program,
     mentioned_by,
+    own_names,
     root,
-    run_at_once,
 )
 from fti_assets.core.on_demand.module import APP_PACKAGES, MOST_MODULES, Module, is_own
 from fti_assets.core.on_demand.names import Names
+from fti_assets.core.on_demand.objects import Objects
 from fti_assets.core.on_demand.source import absolute_module, packages_around, source_file
 from fti_assets.core.on_demand.state import setters_of
 from fti_assets.errors import DeclarationError
@@ -73,8 +74,9 @@ def is_tricky(modules: Mapping[str, Module], reached: Mapping[str, Module]) -> b
         return True
     if _sets_state(modules, reached):
         return True
-    changers = {name: _changers(module) for name, module in modules.items()}
-    return any(_changes_another(module, changers) for module in modules.values())
+    objects = Objects(modules)
+    changers = {name: _changers(module, objects) for name, module in modules.items()}
+    return any(_changes_another(module, changers, objects) for module in modules.values())
 
 
 def reads_words(modules: Mapping[str, Module], reached: Mapping[str, Module]) -> bool:
@@ -145,14 +147,10 @@ def _is_importer(called: ast.expr, module: Module) -> bool:
 
 def _run(module: Module) -> list[ast.AST]:
     """What runs when a module is imported, its functions that are named in that among it."""
-    definitions = {one.name: one for one in module.tree.body if isinstance(one, DEFINITIONS)}
     at_once: list[ast.AST] = []
-    called: set[str] = set()
     for statement in module.tree.body:
         if isinstance(statement, ast.Import | ast.ImportFrom) or is_program(statement):
             continue
-        nodes = list(run_at_once(statement))
-        called |= {node.id for node in nodes if isinstance(node, ast.Name)} & definitions.keys()
         if isinstance(statement, FUNCTIONS):
             at_once += [*statement.decorator_list, statement.args]
         elif isinstance(statement, ast.ClassDef):
@@ -160,14 +158,7 @@ def _run(module: Module) -> list[ast.AST]:
             at_once += [one for one in statement.body if not isinstance(one, FUNCTIONS)]
         else:
             at_once.append(statement)
-    waiting = sorted(called)
-    while waiting:
-        function = definitions[waiting.pop()]
-        at_once.append(function)
-        more = mentioned_by(function) & definitions.keys() - called
-        called |= more
-        waiting += sorted(more)
-    return at_once
+    return at_once + [one for one in module.tree.body if isinstance(one, DEFINITIONS) and one.name in module.run]
 
 
 def _reached_nodes(module: Module) -> list[ast.AST]:
@@ -209,7 +200,7 @@ def _asks_by_a_name(node: ast.AST) -> bool:
     )
 
 
-def _changers(module: Module) -> set[str]:
+def _changers(module: Module, objects: Objects) -> set[str]:
     """The functions and classes of a module that change something of a module when they are called, or when they are built on."""
     bound = {name for statement in module.tree.body for name in bound_by(statement)}
     result = set()
@@ -219,7 +210,10 @@ def _changers(module: Module) -> set[str]:
             hooks = isinstance(statement, ast.ClassDef) and (inner & _HOOKS or statement.keywords)
             is_global = any(isinstance(node, ast.Global) for node in ast.walk(statement))
             by_text = _says(module, statement, _LOOKS_FAR)
-            if hooks or is_global or by_text or module.changes.of(statement) & bound:
+            by_use = objects.is_active(module, statement.name) or any(
+                objects.is_lively_object(module, name) for name in mentioned_by(statement) - own_names(statement)
+            )
+            if hooks or is_global or by_text or by_use or module.changes.of(statement) & bound:
                 result.add(statement.name)
     while True:  # and those that call them
         more = {
@@ -232,7 +226,7 @@ def _changers(module: Module) -> set[str]:
         result |= more
 
 
-def _changes_another(module: Module, changers: Mapping[str, set[str]]) -> bool:
+def _changes_another(module: Module, changers: Mapping[str, set[str]], objects: Objects) -> bool:
     """Whether a module, or a function of it, changes what an import of it brings, or runs a function elsewhere that changes something."""
     brought = {name for name, origins in module.origins.items() if any(is_own(origin) for origin in origins)}
     other = {name for name in module.origins if name not in brought and _library(module, name) not in APP_PACKAGES}
@@ -242,6 +236,8 @@ def _changes_another(module: Module, changers: Mapping[str, set[str]]) -> bool:
             return True
         if _is_hooked(statement, module, changers):
             return True
+    if any(objects.uses_one(module, one, foreign) for one in _run(module)):
+        return True
     foreign_changes = set[str]().union(*(names for name, names in changers.items() if name != module.name))
     run = [node for one in _run(module) for node in ast.walk(one)]
     return any(

@@ -1,0 +1,253 @@
+"""Which names of a module stand for objects that change when they are used, and which classes change something when they are.
+
+``ids = Counter()`` counts with each ``ids + 1`` if its class says so; a class that lists its subclasses changes with each of them.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+
+from fti_assets.core.on_demand.changes import (
+    DEFINITIONS,
+    FUNCTIONS,
+    attributes_of,
+    bound_by,
+    own_names,
+    root,
+    run_at_once,
+)
+from fti_assets.core.on_demand.lazy import lazy
+from fti_assets.core.on_demand.module import Module, is_own
+
+_MAKING = frozenset({"__init__", "__post_init__", "__new__", "__set_name__", "__init_subclass__", "__prepare__"})
+_FILLS_ITSELF = frozenset({"count", "cycle", "defaultdict"})
+_GIVES_ONCE = frozenset({"enumerate", "filter", "iter", "map", "reversed", "zip"})
+
+
+class Objects:
+    """What the names of some modules stand for, as far as that can be told.
+
+    Args:
+        modules: the modules, by name; others are not looked at.
+    """
+
+    def __init__(self, modules: Mapping[str, Module]) -> None:
+        self._modules = modules
+        self._lively: dict[tuple[str, str], bool] = {}
+        self._active: dict[tuple[str, str], bool] = {}
+
+    def is_lively(self, module: Module, name: str) -> bool:
+        """Whether a name's value may change when it is only used: an object with such a method, a generator, a defaultdict."""
+        key = (module.name, name)
+        if key not in self._lively:
+            self._lively[key] = False  # for what mentions itself
+            self._lively[key] = any(self._makes_lively(module, one) for one in _binding(module, name)) or any(
+                self.is_lively(self._modules[origin], original) for origin, original in self._imported(module, name)
+            )
+        return self._lively[key]
+
+    def is_active(self, module: Module, name: str) -> bool:
+        """Whether making an object of a class, or building a class on it, changes what others see."""
+        key = (module.name, name)
+        if key not in self._active:
+            self._active[key] = False
+            self._active[key] = any(
+                isinstance(one, ast.ClassDef)
+                and (
+                    self._changes_when_made(module, one) or any(self.is_active(module, base) for base in _built_on(one))
+                )
+                for one in _binding(module, name)
+            ) or any(
+                self.is_active(self._modules[origin], original) for origin, original in self._imported(module, name)
+            )
+        return self._active[key]
+
+    def is_lively_object(self, module: Module, name: str) -> bool:
+        """Whether a name stands for one object that changes when it is used, not for a class or function that makes such ones."""
+        if not self.is_lively(module, name):
+            return False
+        binding = _binding(module, name)
+        if binding:
+            return not all(isinstance(one, DEFINITIONS) for one in binding)
+        return any(
+            self.is_lively_object(self._modules[origin], original) for origin, original in self._imported(module, name)
+        )
+
+    @lazy
+    def lively_names(self) -> set[str]:
+        """The names of such objects in any of the modules."""
+        return {
+            name
+            for module in self._modules.values()
+            for name in set[str]().union(*module.bound)
+            if self.is_lively_object(module, name)
+        }
+
+    @lazy
+    def harmless_parts(self) -> set[str]:
+        """The methods that change nothing, by their names: no class of the modules has one of that name that does."""
+        methods = [
+            (module, one)
+            for module in self._modules.values()
+            for definition in module.tree.body
+            if isinstance(definition, ast.ClassDef)
+            for one in definition.body
+            if isinstance(one, FUNCTIONS[:2])
+        ]
+        changing = {one.name for module, one in methods if _changes_from(module, one)}
+        if changing & {"__getattr__", "__getattribute__", "__get__"}:
+            return set()
+        while True:
+            more = {
+                one.name
+                for _, one in methods
+                if any(isinstance(node, ast.Attribute) and node.attr in changing for node in ast.walk(one))
+            } - changing
+            if not more:
+                return {one.name for _, one in methods} - changing
+            changing |= more
+
+    def uses_one(self, module: Module, piece: ast.AST, brought: set[str]) -> bool:
+        """Whether a piece uses an object that is brought from another module, and may change it."""
+        if isinstance(piece, ast.Assign | ast.AnnAssign) and isinstance(piece.value, ast.Name):
+            return False
+        harmless = {
+            node.value
+            for node in ast.walk(piece)
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and node.attr in self.harmless_parts
+        }
+        return any(
+            (isinstance(node, ast.Name) and node.id in brought and self.is_lively_object(module, node.id))
+            or (isinstance(node, ast.Attribute) and node.attr in self.lively_names and root(node) in brought)
+            for node in ast.walk(piece)
+            if node not in harmless
+        )
+
+    def _imported(self, module: Module, name: str) -> list[tuple[str, str]]:
+        brought = {*module.imported.get(name, ())}
+        if not module.binds(name):
+            brought |= {(origin, name) for origin, _ in module.imported.get("*", ())}
+        return [(origin, original) for origin, original in sorted(brought) if origin in self._modules and original]
+
+    def _makes_lively(self, module: Module, statement: ast.stmt) -> bool:
+        if isinstance(statement, ast.ClassDef):
+            return self._has_changing_methods(module, statement) or any(
+                self.is_lively(module, one) for one in _built_on(statement)
+            )
+        nodes = list(ast.walk(statement)) if isinstance(statement, FUNCTIONS) else list(run_at_once(statement))
+        if isinstance(statement, FUNCTIONS) and _keeps_a_state(module, statement):
+            return True
+        said = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        for node in nodes:
+            if (
+                isinstance(node, ast.GeneratorExp)
+                and not isinstance(statement, FUNCTIONS)
+                and _is_kept(node, statement)
+            ):
+                return True
+            if isinstance(node, ast.Call):
+                called = node.func.attr if isinstance(node.func, ast.Attribute) else root(node.func)
+                originals = module.originals.get(called, {called})
+                if originals & _FILLS_ITSELF or (called in _GIVES_ONCE and _is_kept(node, statement)):
+                    return True
+        return any(self.is_lively(module, one) for one in sorted(said) if is_made_of(module, one)) or any(
+            self.is_lively(self._modules[origin], attribute)
+            for name, attribute in sorted(attributes_of(statement))
+            for origin, original in sorted(module.imported.get(name, ()))
+            if origin in self._modules and not original
+        )
+
+    def _has_changing_methods(self, module: Module, definition: ast.ClassDef) -> bool:
+        return self._changes_when_made(module, definition) or any(
+            isinstance(one, FUNCTIONS[:2]) and one.name not in _MAKING and _changes_from(module, one)
+            for one in definition.body
+        )
+
+    def _changes_when_made(self, module: Module, definition: ast.ClassDef) -> bool:
+        parts = {name for one in definition.body for name in bound_by(one)}
+        for method in definition.body:
+            if not isinstance(method, FUNCTIONS[:2]) or method.name not in _MAKING:
+                continue
+            places = [one.arg for one in (*method.args.posonlyargs, *method.args.args)]
+            own = own_names(method)
+            if any(name not in own for name in module.changes.of(method)) or any(
+                isinstance(node, ast.Global | ast.Nonlocal) for node in ast.walk(method)
+            ):
+                return True
+            if places and any(_part_of(node, places[0]) in parts for node in _changed_in_place(method)):
+                return True
+        return False
+
+
+def is_made_of(module: Module, name: str) -> bool:
+    """Whether a name may say what a value is made of: bound here, or brought from a module of the user's own."""
+    return module.binds(name) or any(is_own(origin) for origin in module.origins.get(name, ()))
+
+
+def _binding(module: Module, name: str) -> list[ast.stmt]:
+    return [
+        one
+        for one, bound in zip(module.tree.body, module.bound, strict=True)
+        if name in bound and not isinstance(one, ast.Import | ast.ImportFrom)
+    ]
+
+
+def _built_on(definition: ast.ClassDef) -> set[str]:
+    """The names of a class's bases and of its metaclass."""
+    return {root(one) for one in [*definition.bases, *(word.value for word in definition.keywords)]} - {""}
+
+
+def _changes_from(module: Module, function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether a method changes more than what it makes itself."""
+    parameters = {one.arg for one in ast.walk(function.args) if isinstance(one, ast.arg)}
+    kept = own_names(function) - parameters
+    return _keeps_a_state(module, function) or any(name not in kept for name in module.changes.of(function))
+
+
+def _keeps_a_state(module: Module, function: ast.AST) -> bool:
+    """Whether a function gives something that remembers: a generator, or a function that changes what is around it."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Yield | ast.YieldFrom | ast.Nonlocal | ast.Global):
+            return True
+        if isinstance(node, FUNCTIONS) and node is not function and module.changes.of(node) - own_names(node):
+            return True
+    return False
+
+
+def _changed_in_place(method: ast.AST) -> list[ast.expr]:
+    """What a method's stores and changing calls go to: ``self.all`` of ``self.all.append(1)``."""
+    results: list[ast.expr] = []
+    for node in ast.walk(method):
+        if isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
+            results.append(node.value)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            results.append(node.func.value)
+        elif isinstance(node, ast.Call):
+            results += node.args
+        elif isinstance(node, ast.AugAssign):
+            results.append(node.target)
+    return results
+
+
+def _part_of(node: ast.expr, owner: str) -> str:
+    """The part of an owner that an expression starts from: ``all`` of ``self.all[0]``."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == owner:
+            return node.attr
+        node = node.value
+    return ""
+
+
+def _is_kept(node: ast.expr, statement: ast.AST) -> bool:
+    """Whether it is the whole of what a statement gives a name."""
+    return isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is node
+
+
+def uses(statement: ast.AST, name: str) -> bool:
+    """Whether a statement does more with a name than give it a second one."""
+    if isinstance(statement, DEFINITIONS + (ast.Import, ast.ImportFrom)):
+        return False
+    if isinstance(statement, ast.Assign | ast.AnnAssign) and isinstance(statement.value, ast.Name):
+        return False
+    return any(isinstance(node, ast.Name) and node.id == name for node in run_at_once(statement))

@@ -100,8 +100,8 @@ def test_threads_exclude_each_other(tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from fti_assets.stores.locks import locked
-with locked(Path(sys.argv[1])):
+from fti_assets.stores.locks import hold_lock
+with hold_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """

@@ -14,10 +14,11 @@ from fti_assets.errors import DamagedError
 from fti_assets.stores.models.graphs.bounds import check_bounds
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.graphs.onnx_parts import Model
+from fti_assets.stores.models.graphs.size_rules import RULES
 from tests.graphs import graph_that_loops_above
 from tests.support.examples import repetitions
 
-HEAD = '<ir_version: 9, opset_import: ["" : 17, "own" : 1]>'
+HEAD = '<ir_version: 9, opset_import: ["" : 17, "own" : 1, "ai.onnx.ml" : 3]>'
 BODY = "<body = b (int64 i, bool c, float[n] a) => (bool d, float[n] e) { d = Identity(c)  e = Add(a, one) }>"
 ONE = "one = Constant<value = float {1.0}>()  yes = Constant<value = bool {1}>()"
 
@@ -154,10 +155,36 @@ HUGE = {
     "f = Identity(a) }>(m, yes, o)",
     "text": 'o = Constant<value_strings = ["abc"]>()  t = Constant<value_ints = [1000000000]>()  w = Tile(o, t)',
     "function": f"{SIZE}  w = own.larger(two)",
+    "where not zero": "n = Constant<value_ints = [100000000]>()  b = ConstantOfShape(n)  i = NonZero(b)  w = Cast<to = 1>(i)",
+    "size of what is not zero": "n = Constant<value_ints = [100000]>()  b = ConstantOfShape(n)  i = NonZero(b)  s = Shape(i)  "
+    "p = Mul(s, s)  w = ConstantOfShape(p)",
+    "pieces": "n = Constant<value_ints = [30000000]>()  b = ConstantOfShape(n)  q = SplitToSequence(b)  "
+    "w = ConcatFromSequence<axis = 0>(q)",
+    "pairs of a sequence": f"{PAIR}  q = SequenceConstruct(c, r)  i = Constant<value = int64 {{0}}>()  j = SequenceAt(q, i)  w = Add(j, r)",
+    "pairs in a shape of data": "l = Constant<value_ints = [100000]>()  b = ConstantOfShape(l)  g = Concat<axis = 0>(k, k)  "
+    "c = Reshape(b, g)  w = Add(c, b)",
+    "grams": 'i = Cast<to = 7>(x)  w = TfIdfVectorizer<mode = "TF", max_gram_length = 1, min_gram_length = 1, max_skip_count = 0, '
+    "ngram_counts = [0], ngram_indexes = [4294967295], pool_int64s = [1]>(i)",
+    "mel": "a = Constant<value = int64 {60000}>()  b = Constant<value = int64 {120000}>()  h = Constant<value = int64 {16000}>()  "
+    "z = Constant<value = float {0.0}>()  w = MelWeightMatrix(a, b, h, z, one)",
+    "targets": "w = ai.onnx.ml.LinearRegressor<targets = 4294967296, coefficients = [1.0]>(x)",
+    "vectors": "w = ai.onnx.ml.FeatureVectorizer<inputdimensions = [4294967296]>(x)",
+    "regions": "o = Constant<value = float[1, 1, 1, 1] {1.0}>()  b = Constant<value = float[1, 4] {0.0, 0.0, 1.0, 1.0}>()  "
+    "i = Constant<value_ints = [0]>()  w = RoiAlign<output_height = 100000, output_width = 100000>(o, b, i)",
+    "an attribute of a function": "w = own.random<shape = [100000, 100000]>()",
     "branch": f"{SIZE}  w = If<then_branch = t () => (float[p] u) {{ u = ConstantOfShape(two) }}, "
     "else_branch = e () => (float[p] v) { v = Identity(x) }>(yes)",
 }  # fmt: skip
 LARGER = '<domain: "own", opset_import: ["" : 17]> larger (s) => (w) { w = ConstantOfShape(s) }'
+LARGER += (
+    '<domain: "own", opset_import: ["" : 17]> random<shape>() => (w) { w = RandomUniform<shape: ints = @shape>() }'
+)
+# Operators without a rule: they run graphs, give maps, no more than their rows times what is written in the model, or nothing, since
+# onnxruntime does not run them on a CPU.
+WITHOUT_RULE = {
+    "If", "Loop", "Scan", "SequenceMap", "ZipMap", "DictVectorizer", "OneHotEncoder", "LinearClassifier", "SVMClassifier", "SVMRegressor",
+    "TreeEnsembleClassifier", "CausalConvWithState", "LinearAttention", "ImageDecoder",
+}  # fmt: skip
 SMALL = {
     "shape of what is asked": "s = Shape(x)  z = Expand(one, s)  y = Add(x, z)",
     "parts of it": "s = Shape(x)  t = Constant<value_ints = [7]>()  u = Concat<axis = 0>(s, t)  z = ConstantOfShape(u)  y = Add(x, one)",
@@ -174,7 +201,8 @@ SMALL = {
 def test_a_graph_that_would_take_all_memory_is_refused(nodes: str) -> None:
     """Nothing is made of it: onnxruntime computes some of these when it loads the graph."""
     with pytest.raises(
-        DamagedError, match=r"a graph that is not run: .*(it takes [\d.]+ GiB for|makes as many|may make more)"
+        DamagedError,
+        match=r"a graph that is not run: .*(it takes [\d.]+ GiB for|makes as many|may make more|cannot be told)",
     ) as raised:
         Graph.plain(model(f"{nodes}  y = Identity(x)", LARGER).SerializeToString(), what="it")
     assert len(str(raised.value)) < 300
@@ -188,6 +216,13 @@ def test_a_graph_whose_sizes_are_bounded_runs(nodes: str) -> None:
         3,
         4,
     ]
+
+
+@pytest.mark.parametrize("domain", ["", "ai.onnx.ml"])
+def test_each_operator_of_onnx_has_a_rule_of_its_sizes(domain: str) -> None:
+    names = {schema.name for schema in onnx.defs.get_all_schemas() if schema.domain == domain}
+    assert names
+    assert sorted(names - set(RULES) - WITHOUT_RULE) == []
 
 
 def external() -> onnx.TensorProto:

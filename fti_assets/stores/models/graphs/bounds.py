@@ -145,9 +145,11 @@ class _Calls:
         return Scope(body, None, passed)
 
 
-def _grown(rows: int) -> Callable[[Node, int], UnboundedError]:
-    def grown(node: Node, taken: int) -> UnboundedError:
+def _grown(rows: int) -> Callable[[Node, int | None], UnboundedError]:
+    def grown(node: Node, taken: int | None) -> UnboundedError:
         asked = "a row" if rows == 1 else f"{rows} rows"
+        if taken is None:
+            return UnboundedError(f"how much memory its {_node_text(node)} takes for {asked} cannot be told")
         return UnboundedError(f"with its {_node_text(node)} it takes {taken / 2**30:.1f} GiB for {asked}")
 
     return grown

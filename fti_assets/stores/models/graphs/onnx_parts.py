@@ -14,6 +14,8 @@ _DEEPEST = 50
 """Protocol buffers themselves stop at a hundred messages within each other, and a subgraph is three of them."""
 _READ = 1_000
 """Only constants of so few values are read: longer ones are weights, not sizes."""
+_INDEXES = "ngram_indexes"
+"""The largest says how wide an output is, however many they are."""
 # Long attributes are passed over whole: ``floats``, and ``ints``, each value of which has a tag of its own.
 _FLOATS = re.compile(rb"(?:\x3d.{4})++", re.DOTALL)
 _INTS = re.compile(rb"(?:\x40[\x80-\xff]{0,9}+[\x00-\x7f])++")
@@ -70,6 +72,8 @@ class Node:
     passed: set[str] = field(default_factory=set)
     """Attributes that are given to the function in which it lies, or are too long to be read."""
     texts: dict[str, str] = field(default_factory=dict)
+    longest: int = 127
+    """The bytes of the longest of several texts; those that are shorter are not looked at."""
 
     @property
     def function(self) -> tuple[str, str, str]:
@@ -240,7 +244,7 @@ def _add_attribute(data: bytes, span: Span, node: Node, depth: int) -> None:
             graphs.append(_span(value))
         elif number in (8, _TAGGED):
             start, end = _span(value)
-            if end - start > _READ:
+            if end - start > _READ and name != _INDEXES:
                 is_passed = True
             else:
                 numbers += _run(data, start, end, tagged=number == _TAGGED)
@@ -248,6 +252,9 @@ def _add_attribute(data: bytes, span: Span, node: Node, depth: int) -> None:
             numbers += _numbers(data, 4, value) if value[1] - value[0] <= _READ else []
         elif number == _TAGGED_FLOATS:
             numbers += [one for (one,) in struct.iter_unpack("<xf", data[slice(*value)])]
+        elif number == 9:
+            start, end = _span(value)
+            node.longest = max(node.longest, end - start)
         elif number == 10:
             node.tensors.append(_tensor(data, [_span(value)]))
         elif number == 11:

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
+from typing import Any
 
 from fti_assets.stores.models.graphs.onnx_parts import Graph, Model, Node
-from fti_assets.stores.models.graphs.size_rules import BYTES, RULES, Known, number_of, of_tensor
+from fti_assets.stores.models.graphs.size_rules import (
+    BY_ATTRIBUTE,
+    BYTES,
+    MULTIPLIED,
+    RISING,
+    RULES,
+    WIDENED,
+    Known,
+    number_of,
+    of_tensor,
+)
+from fti_assets.stores.models.graphs.step_bounds import MAKE
 
 _MOST_STEPS = 50
 """Of a loop so many steps are followed one by one, since what they carry may grow."""
-
+_BLIND = 16
+"""Of what may be taken, a node of which no rule tells the sizes may be given a part of so many."""
+_WIDEST = 40  # from a byte to a text
+_DIMENSIONS = 8  # of a tensor of which the number of sizes is not known
 
 Names = dict[str, Known | None]
 
@@ -20,10 +35,10 @@ class Sizes:
 
     Args:
         most: the bytes that all tensors which are there at one time may take.
-        grown: is told the node that goes above it, and the bytes.
+        grown: is told the node that goes above it, and the bytes, ``None`` if they cannot be told.
     """
 
-    def __init__(self, model: Model, rows: int, most: int, grown: Callable[[Node, int], Exception]) -> None:
+    def __init__(self, model: Model, rows: int, most: int, grown: Callable[[Node, int | None], Exception]) -> None:
         self._functions, self._rows, self._most, self._grown = model.functions, rows, most, grown
         self.unsized: dict[int, int | None] = {}
         """By ``id``, nodes of which the sizes are not known, and how many sizes they are given in one tensor at most."""
@@ -77,8 +92,10 @@ class Sizes:
             return self._outputs(body, {}, given, held)
         if node.graphs:
             return self._of_graphs(node, names, inputs, held) or unknown
+        rule = RULES.get(node.op) if node.is_standard or node.domain == "ai.onnx.ml" else None
+        if rule is not None and not node.passed.isdisjoint(BY_ATTRIBUTE.get(node.op, ())):
+            raise self._grown(node, None)
         try:
-            rule = RULES.get(node.op) if node.is_standard or node.domain == "ai.onnx.ml" else None
             made = None if rule is None else rule(node, inputs)
         except (
             IndexError,
@@ -93,7 +110,18 @@ class Sizes:
             made = None  # onnxruntime refuses it, or it is one that no rule follows
         if made is None:
             self.unsized[id(node)] = _longest(inputs)
-        return unknown if made is None else [*([made] if isinstance(made, Known) else made), *unknown][: len(unknown)]
+            blind = sum(one.bytes for one in inputs if one is not None and not one.is_stored)
+            if blind > self._most // _BLIND and node.op not in ("If", "Constant"):
+                raise self._grown(node, None)
+            made = None if rule is None or node.op in MAKE else _not_sized(node, inputs)
+        if made is None:
+            return unknown
+        several = [made] if isinstance(made, Known) else list(made)
+        known = [one for one in inputs if one is not None]
+        if any(one.is_most for one in known):
+            is_rising = node.op in RISING and not any(_has_negative(one) for one in known)
+            several = [one and one._replace(is_most=True, values=one.values if is_rising else None) for one in several]
+        return [*several, *unknown][: len(unknown)]
 
     def _of_graphs(self, node: Node, names: Names, inputs: list[Known | None], held: int) -> list[Known | None] | None:
         if node.op == "If":
@@ -112,7 +140,7 @@ class Sizes:
             after = [_without_values(one) for one in made[1 : 1 + count]]
             scanned = made[1 + count :]
             taken += sum(one.bytes for one in scanned if one is not None)
-            is_steady = [one and one.shape for one in after] == [one and one.shape for one in state]
+            is_steady = [*map(_extent, after)] == [*map(_extent, state)]
             state = after
             if is_steady:
                 break
@@ -126,7 +154,7 @@ class Sizes:
         total = sum(one.bytes for one in scanned if one is not None) * int(steps)
         if held + total > self._most:
             raise self._grown(node, held + total)
-        stacked = [None if one is None else Known((int(steps), *one.shape), one.each) for one in scanned]
+        stacked = [_stacked(one, int(steps)) for one in scanned]
         return [*map(_without_values, state), *stacked]
 
 
@@ -173,12 +201,45 @@ def _names_within(graph: Graph) -> list[str]:
 
 
 def _longest(inputs: Sequence[Known | None]) -> int | None:
-    lengths = [prod(one.shape) for one in inputs[1:] or inputs if one is not None and len(one.shape) == 1]
+    sizing = [one for one in inputs[1:] or inputs if one is not None]
+    lengths = [
+        _DIMENSIONS if one.shape is None else prod(one.shape)
+        for one in sizing
+        if one.shape is None or len(one.shape) == 1
+    ]
     return max(lengths, default=None)
 
 
+def _not_sized(node: Node, inputs: Sequence[Known | None]) -> list[Known | None] | None:
+    """What a node gives of which the sizes are not told: so many bytes at most, of all that it is given."""
+    given = [one for one in inputs if one is not None]
+    if len(given) < len([name for name in node.inputs if name]):
+        return None
+    if node.op in MULTIPLIED and len(given) > 1:
+        if not any(one.is_most or one.shape is None for one in given):
+            return None  # onnxruntime refuses it
+        most = prod(max(one.bytes, 1) for one in given)
+    else:
+        most = sum(one.bytes for one in given) * (_WIDEST if node.op in WIDENED else 1)
+    return [Known(None, 1, more=most)] * len(node.outputs)
+
+
+def _has_negative(one: Known) -> bool:
+    return one.values is not None and bool((one.values < 0).any())
+
+
 def _without_values(one: Known | None) -> Known | None:
-    return None if one is None else Known(one.shape, one.each)
+    return None if one is None else one._replace(values=None, is_stored=False)
+
+
+def _extent(one: Known | None) -> tuple[Any, int] | None:
+    return None if one is None else (one.shape, one.more)
+
+
+def _stacked(one: Known | None, steps: int) -> Known | None:
+    if one is None or one.shape is None:
+        return None if one is None else one._replace(more=one.more * steps)
+    return Known((steps, *one.shape), one.each, is_most=one.is_most)
 
 
 def _either(several: Sequence[Known | None]) -> Known | None:

@@ -92,7 +92,7 @@ class NoChampionError(PredictionError):
 def shorten(text: str) -> str:
     """A text of at most 4,000 characters, in which no word is longer than 500: what is in the middle of either is left out.
 
-    >>> len(bounded("no such file: " + "x" * 1_000_000))
+    >>> len(shorten("no such file: " + "x" * 1_000_000))
     317
     """
     if len(text) <= 500:

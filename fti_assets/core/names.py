@@ -49,7 +49,7 @@ _VERSIONS = 10**15
 def versioned_name(name: str, version: int) -> str:
     """The name of one version: of an asset, of its table and of its online namespace.
 
-    >>> versioned("weather", 1)
+    >>> versioned_name("weather", 1)
     'weather_v1'
     """
     return f"{name}_v{version}"

@@ -45,7 +45,7 @@ def number_rows(table: str, columns: Iterable[str]) -> tuple[str, str]:
         table: the table, quoted.
         columns: its columns. DuckDB's own ``rowid`` is hidden by a column of that name.
 
-    >>> numbered('"readings"', ["temp"])
+    >>> number_rows('"readings"', ["temp"])
     ('"readings"', 'rowid')
     """
     if all(column.lower() != "rowid" for column in columns):

@@ -66,7 +66,7 @@ def _unreadable(path: Path, error: OSError) -> StoreError:
 def guard_writes(path: Path) -> Iterator[None]:
     """Say of a full or read-only disk what could not be written by the block.
 
-    >>> with written(Path("delay_net/aliases.json")):  # doctest: +SKIP
+    >>> with guard_writes(Path("delay_net/aliases.json")):  # doctest: +SKIP
     ...     ...
 
     Raises:
@@ -127,7 +127,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     Raises:
         OSError: the folder is missing, full or not writable. The old content is still there, unless it is the folder that could not
-            be made durable, which ``written`` says.
+            be made durable, which ``guard_writes`` says.
     """
     temporary = _hidden_sibling(path)
     try:
@@ -269,7 +269,7 @@ def sync_renamed(path: Path) -> None:
     """Make the name of what was renamed durable.
 
     Raises:
-        OSError: it could not be; ``written`` says that the change is made nevertheless.
+        OSError: it could not be; ``guard_writes`` says that the change is made nevertheless.
     """
     try:
         sync_folder(path.parent)

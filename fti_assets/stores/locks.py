@@ -27,7 +27,7 @@ def hold_lock(path: Path, timeout: float = 60.0) -> Iterator[None]:
 
     A thread that asks for a lock it already holds waits for itself until the time is out.
 
-    >>> with locked(Path("delay_net/.lock"), timeout=10):  # doctest: +SKIP
+    >>> with hold_lock(Path("delay_net/.lock"), timeout=10):  # doctest: +SKIP
     ...     ...
 
     Raises:

@@ -115,7 +115,7 @@ def sql_body(text: str, *, place: str) -> SqlBody:
 def fill(text: str, values: Mapping[str, str]) -> str:
     """The SQL with literals for its parameters; what looks like one inside text or a comment stays.
 
-    >>> filled("SELECT '$end' WHERE t < $end -- $end", {"end": "TIMESTAMP '2013-01-01'"})
+    >>> fill("SELECT '$end' WHERE t < $end -- $end", {"end": "TIMESTAMP '2013-01-01'"})
     "SELECT '$end' WHERE t < TIMESTAMP '2013-01-01' -- $end"
     """
     raw, parts, done = text.encode(), [], 0  # DuckDB's positions count bytes

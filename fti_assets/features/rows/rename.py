@@ -79,7 +79,7 @@ def rename_columns(
         DataError: a column is not there, or two would have one name.
 
     >>> import duckdb
-    >>> renamed(duckdb.sql('SELECT 1 AS "Order ID", 2 AS price'), {"Order ID": "order_id"}, what="orders_v1").columns
+    >>> rename_columns(duckdb.sql('SELECT 1 AS "Order ID", 2 AS price'), {"Order ID": "order_id"}, what="orders_v1").columns
     ['order_id', 'price']
     """
     if not rename:

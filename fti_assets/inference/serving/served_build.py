@@ -216,7 +216,7 @@ class ServedBuild:
         return predictions
 
     def _predict_one(self, request: Mapping[str, Any], at: datetime, marks: list[float] | None) -> Prediction:
-        """The answer to one request: what ``_answered`` gives for many, with less to begin with."""
+        """The answer to one request: what ``_answer`` gives for many, with less to begin with."""
         row: Row = self._form.read(request)
         row.append(at)
         ages, absent = self._online.extend(row, microseconds(at))

@@ -80,7 +80,7 @@ def comparison(column: str, *, to: str, with_nul: Container[str]) -> str:
         to: the name of the column that it is compared with.
         with_nul: those columns of the other rows that hold a text with a NUL.
 
-    >>> compared('r."k"', to="k", with_nul=()), compared('r."k"', to="k", with_nul=["k"])
+    >>> comparison('r."k"', to="k", with_nul=()), comparison('r."k"', to="k", with_nul=["k"])
     ('r."k"', '(r."k" || \\'\\')')
     """
     return not_pushed_down(column) if to in with_nul else column

@@ -186,6 +186,31 @@ TRICKS: dict[str, Files] = {
     "a function that remembers": {"od_b_main": "def make():\n    s = [1]\n    def add(v):\n        s.append(v)\n    def total():\n"
                                   "        return sum(s)\n    return add, total\nadd, total = make()\ndef go():\n    add(7)\n_ = go()\n"
                                   "def made(x):\n    return total() + x\n"},
+    "an operator in a class body": {"od_b_main": LISTS + "class C:\n    k = R << 7\n" + TOTALS},
+    "an operator in a default": {"od_b_main": LISTS + "def h(k=R << 7): ...\n" + TOTALS},
+    "an operator in a decorator": {"od_b_main": LISTS + "def d(n):\n    return lambda f: f\n@d(R << 7)\ndef h(): ...\n" + TOTALS},
+    "an object in an object": {"od_b_main": LISTS + "class O:\n    def __init__(self):\n        self.r = Lists()\n"
+                               "    def __lshift__(self, v):\n"
+                               "        self.r << v\nO1 = O()\n_ = O1 << 7\ndef made(x):\n    return O1.r.total() + x\n"},
+    "a method that gives its part away": {
+        "od_b_main": "from od_b_push import push\nclass O:\n    def __init__(self):\n        self.l = [1]\n    def __lshift__(self, v):\n"
+                     "        push(self.l, v)\nO1 = O()\n_ = O1 << 7\ndef made(x):\n    return sum(O1.l) + x\n",
+        "od_b_push": "def push(t, v):\n    t.append(v)\n"},
+    "an argument in a class body": {"od_b_main": "from od_b_push import push\nA = {}\nclass C:\n    k = push(A, 7)\n" + READS,
+                                    "od_b_push": "def push(t, v):\n    t['x'] = v\n"},
+    "an argument of a decorator": {"od_b_main": "from od_b_push import push\nA = {}\n@push(A, 7)\ndef h(): ...\n" + READS,
+                                   "od_b_push": "def push(t, v):\n    t['x'] = v\n    return lambda f: f\n"},
+    "a function that counts its calls": {"od_b_main": "def h():\n    h.n += 1\nh.n = 0\ndef go():\n    return [h() for _ in range(7)]\n"
+                                         "_ = go()\ndef made(x):\n    return h.n + x\n"},
+    "a further case": {"od_b_main": "import functools\n@functools.singledispatch\ndef g(v):\n    return 1\ndef go():\n"
+                       "    g.register(int, lambda v: 7)\n_ = go()\ndef made(x):\n    return g(x) + x\n"},
+    "a further case elsewhere": {"od_b_main": "from od_b_case import g\nimport od_b_use\ndef made(x):\n    return g(x) + x\n",
+                                 "od_b_case": "from functools import singledispatch\n@singledispatch\ndef g(v):\n    return 1\n",
+                                 "od_b_use": "from od_b_case import g\n@g.register(int)\ndef _(v):\n    return 7\n"},
+    "map in a function": main("A = {}", "def put(t):", "    t['x'] = 7", "def go():", "    return list(map(put, [A]))", "_ = go()"),
+    "sorted in a function": main("A = {}", "def go():", "    return sorted([A], key=lambda t: t.update(x=7) or 1)", "_ = go()"),
+    "a method in a table": main("A = {}", "CALLS = {'put': A.update}", "def go():", "    CALLS['put'](x=7)", "_ = go()"),
+    "a method as a default": main("A = {}", "def go(put=A.update):", "    put(x=7)", "_ = go()"),
     "a docstring of another": {"od_b_main": "from od_b_table import h\ndef made(x):\n    return int(h.__doc__) + x\n",
                                "od_b_table": "def h():\n    '7'\n"},
     "a docstring by getattr": {"od_b_main": "from od_b_table import h\ndef made(x):\n    return int(getattr(h, '__doc__')) + x\n",

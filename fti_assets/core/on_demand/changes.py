@@ -186,6 +186,16 @@ class Changes:
             one.name: one for one in tree.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
         }
         self._parameters: dict[str, set[str]] = {}
+        imported = {
+            alias.asname or alias.name for one in ast.walk(tree) if isinstance(one, ast.Import) for alias in one.names
+        }
+        self._handles = {  # add = TABLE.append, but not add = np.add
+            name
+            for one in ast.walk(tree)
+            for targets, value in flows(one)
+            if value is not None and _has_a_changing_method(value, imported)
+            for name in targets
+        }
 
     def of(self, node: ast.AST) -> set[str]:
         """The names that a piece changes, by whatever local name it calls them."""
@@ -216,19 +226,36 @@ class Changes:
         called = node.func.attr if isinstance(node.func, ast.Attribute) else root(node.func)
         if isinstance(node.func, ast.Attribute) and called in CHANGING:
             changed |= lives_on(node.func.value) | {root(node.func.value)}
-        if called in _CHANGES_ARGUMENT:
+        if called in _CHANGES_ARGUMENT or any(
+            map(self._changes_what_it_gets, [*node.args, *(word.value for word in node.keywords)])
+        ):
             changed |= {name for one in node.args for name in lives_on(one)}
+        if root(node.func) in self._handles:
+            changed.add(root(node.func))
         function = self.functions.get(called) if isinstance(node.func, ast.Name) else None
         if function is not None:
             changed |= self._by_call(node, function)
         return changed
 
-    def _by_call(self, call: ast.Call, function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
-        """The names that a call of a function of the module changes by way of its parameters."""
+    def _changes_what_it_gets(self, value: ast.expr) -> bool:
+        """Whether a value is a function that changes an argument, as in ``map(fill, ROWS)``."""
+        if isinstance(value, ast.Lambda):
+            return bool({one.arg for one in ast.walk(value.args) if isinstance(one, ast.arg)} & self.of(value))
+        function = self.functions.get(value.id) if isinstance(value, ast.Name) else None
+        return function is not None and bool(
+            {one.arg for one in ast.walk(function.args) if isinstance(one, ast.arg)} & self._inside(function)
+        )
+
+    def _inside(self, function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+        """The names that a function of the module changes, its parameters among them."""
         if function.name not in self._parameters:
             self._parameters[function.name] = set()  # for a function that calls itself
             self._parameters[function.name] = self.of(function)
-        inside = self._parameters[function.name]
+        return self._parameters[function.name]
+
+    def _by_call(self, call: ast.Call, function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+        """The names that a call of a function of the module changes by way of its parameters."""
+        inside = self._inside(function)
         places = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
         names: set[str] = set()
         for place, value in enumerate(call.args):
@@ -238,6 +265,18 @@ class Changes:
             if word.arg is None or word.arg in inside or function.args.kwarg is not None:
                 names |= lives_on(word.value)
         return names
+
+
+def _has_a_changing_method(value: ast.expr, modules: set[str]) -> bool:
+    """Whether a changing method of something else than a module is in a value as such, not called: ``TABLE.append``."""
+    called = {node.func for node in ast.walk(value) if isinstance(node, ast.Call)}
+    return any(
+        isinstance(node, ast.Attribute)
+        and node.attr in CHANGING
+        and node not in called
+        and not (isinstance(node.value, ast.Name) and node.value.id in modules)
+        for node in ast.walk(value)
+    )
 
 
 def flows(node: ast.AST) -> Iterator[tuple[set[str], ast.expr | None]]:

@@ -118,6 +118,7 @@ class _Reach:
         module = self._module(module_name)
         is_imported = module.imports_name(name)
         is_lively, is_active = self._objects.is_lively(module, name), self._objects.is_active(module, name)
+        is_object = self._objects.is_lively_object(module, name)
         for index, statement in enumerate(module.tree.body):
             if isinstance(statement, ast.Import | ast.ImportFrom):
                 for alias in statement.names:
@@ -134,9 +135,10 @@ class _Reach:
                     self._take(module, index)  # @TABLE.append
                 if name in module.changed_by_call[index] or (module.binds(name) and name in module.changed[index]):
                     self._changer(module, statement.name)
-                if is_active and name in module.said_at_once[index]:  # class One(Base), class One(metaclass=Meta)
-                    self.name(module_name, statement.name)
-                if is_lively and statement.name in module.run and name in module.mentioned[index]:
+                at_once = (is_active or is_object) and name in module.said_at_once[
+                    index
+                ]  # class One(Base), def f(k=IDS + 1)
+                if at_once or (is_lively and statement.name in module.run and name in module.mentioned[index]):
                     self.name(module_name, statement.name)
         second = module.live_on({name}) - {name} if is_lively else module.second_names(name)
         for other in sorted(second):

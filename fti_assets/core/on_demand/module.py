@@ -6,6 +6,7 @@ import ast
 import builtins
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from fti_assets.core.on_demand.changes import (
@@ -91,10 +92,7 @@ class Module:
     @lazy
     def changed(self) -> list[set[str]]:
         """The names that each statement may change in place, by a call of something unknown too."""
-        return [
-            (self.changes.of(one) - own_names(one)) | (set() if isinstance(one, DEFINITIONS) else self._escapes(one))
-            for one in self.tree.body
-        ]
+        return [(self.changes.of(one) - own_names(one)) | self.escapes(run_at_once(one)) for one in self.tree.body]
 
     @lazy
     def origins(self) -> dict[str, set[str]]:
@@ -251,10 +249,10 @@ class Module:
                 return names
             names = names | more
 
-    def _escapes(self, statement: ast.stmt) -> set[str]:
-        """The names that a statement gives to functions of which nothing is known here."""
+    def escapes(self, nodes: Iterable[ast.AST]) -> set[str]:
+        """The names that some nodes give to functions of which nothing is known here."""
         names: set[str] = set()
-        for node in run_at_once(statement):
+        for node in nodes:
             if isinstance(node, ast.Call) and not self._is_readable(node.func):
                 for one in [*node.args, *(word.value for word in node.keywords)]:
                     names |= lives_on(one)

@@ -95,7 +95,9 @@ class Objects:
             for one in definition.body
             if isinstance(one, FUNCTIONS[:2])
         ]
-        changing = {one.name for module, one in methods if _changes_from(module, one)}
+        changing = {
+            one.name for module, one in methods if _changes_from(module, one) or self._is_made_of_lively(module, one)
+        }
         if changing & {"__getattr__", "__getattribute__", "__get__"}:
             return set()
         while True:
@@ -132,11 +134,13 @@ class Objects:
 
     def _makes_lively(self, module: Module, statement: ast.stmt) -> bool:
         if isinstance(statement, ast.ClassDef):
-            return self._has_changing_methods(module, statement) or any(
-                self.is_lively(module, one) for one in _built_on(statement)
-            )
+            return self._has_changing_methods(module, statement) or self._is_made_of_lively(module, statement)
         nodes = list(ast.walk(statement)) if isinstance(statement, FUNCTIONS) else list(run_at_once(statement))
-        if isinstance(statement, FUNCTIONS) and _keeps_a_state(module, statement):
+        if isinstance(statement, FUNCTIONS[:2]) and (
+            _keeps_a_state(module, statement)
+            or takes_further_cases(module, statement)
+            or module.changes.of(statement) - own_names(statement)
+        ):
             return True
         said = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
         for node in nodes:
@@ -157,6 +161,13 @@ class Objects:
             for origin, original in sorted(module.imported.get(name, ()))
             if origin in self._modules and not original
         )
+
+    def _is_made_of_lively(self, module: Module, definition: ast.AST) -> bool:
+        """Whether a class, or what it is built on or a function says, names something lively."""
+        said = {
+            node.id for node in ast.walk(definition) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        }
+        return any(self.is_lively(module, one) for one in sorted(said) if is_made_of(module, one))
 
     def _has_changing_methods(self, module: Module, definition: ast.ClassDef) -> bool:
         return self._changes_when_made(module, definition) or any(
@@ -185,6 +196,15 @@ def is_made_of(module: Module, name: str) -> bool:
     return module.binds(name) or any(is_own(origin) for origin in module.origins.get(name, ()))
 
 
+def takes_further_cases(module: Module, statement: ast.stmt) -> bool:
+    """Whether a function is one of ``functools.singledispatch``, to which others add cases."""
+    return isinstance(statement, FUNCTIONS[:2]) and any(
+        "singledispatch" in module.originals.get(root(one), ())
+        or (isinstance(one, ast.Attribute) and one.attr == "singledispatch")
+        for one in statement.decorator_list
+    )
+
+
 def _binding(module: Module, name: str) -> list[ast.stmt]:
     return [
         one
@@ -202,7 +222,8 @@ def _changes_from(module: Module, function: ast.FunctionDef | ast.AsyncFunctionD
     """Whether a method changes more than what it makes itself."""
     parameters = {one.arg for one in ast.walk(function.args) if isinstance(one, ast.arg)}
     kept = own_names(function) - parameters
-    return _keeps_a_state(module, function) or any(name not in kept for name in module.changes.of(function))
+    changed = module.changes.of(function) | (module.escapes(ast.walk(function)) & parameters)
+    return _keeps_a_state(module, function) or not changed <= kept
 
 
 def _keeps_a_state(module: Module, function: ast.AST) -> bool:

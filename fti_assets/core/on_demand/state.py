@@ -117,9 +117,14 @@ def _set_by(nodes: tuple[ast.AST, ...], names: Names) -> Iterator[tuple[ast.expr
                 yield from ((node, path) for path in _parts_of_libraries(node.args[0], names))
         elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
             is_second_name = node in names.followed and not names.is_of_a_class(node)
-            for path in () if is_second_name else sorted(names.paths(node) & _SETS):
+            for path in () if is_second_name else sorted(filter(_is_a_setter, names.paths(node))):
                 if path not in allowed.get(node, ()):
                     yield node, path
+
+
+def _is_a_setter(path: str) -> bool:
+    is_abstract_class = path.startswith(("numbers.", "collections.abc.")) and path.endswith(".register")
+    return path in _SETS or is_abstract_class
 
 
 def _parts_of_libraries(node: ast.expr, names: Names) -> list[str]:

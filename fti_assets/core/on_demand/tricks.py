@@ -23,7 +23,7 @@ from fti_assets.core.on_demand.changes import (
 )
 from fti_assets.core.on_demand.module import APP_PACKAGES, MOST_MODULES, Module, is_own
 from fti_assets.core.on_demand.names import Names
-from fti_assets.core.on_demand.objects import Objects
+from fti_assets.core.on_demand.objects import Objects, takes_further_cases
 from fti_assets.core.on_demand.source import absolute_module, packages_around, source_file
 from fti_assets.core.on_demand.state import setters_of
 from fti_assets.errors import DeclarationError
@@ -213,6 +213,7 @@ def _changers(module: Module, objects: Objects) -> set[str]:
             by_use = objects.is_active(module, statement.name) or any(
                 objects.is_lively_object(module, name) for name in mentioned_by(statement) - own_names(statement)
             )
+            by_use = by_use or takes_further_cases(module, statement)
             if hooks or is_global or by_text or by_use or module.changes.of(statement) & bound:
                 result.add(statement.name)
     while True:  # and those that call them

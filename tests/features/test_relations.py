@@ -7,11 +7,13 @@ from typing import Any
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import fti_assets as fti
 from fti_assets import testing
 from fti_assets.errors import DataError
+from fti_assets.features.rows.frames import relation_of
 
 FRAME = pd.DataFrame({"k": [1, 2, 3], "x": [1.5, None, 2.5]})
 KNOWN = "SELECT k, x, TIMESTAMP '2013-01-01' + to_hours(k) AS t, '2013-01-01 02:00:00+02'::TIMESTAMPTZ AS since"
@@ -111,6 +113,57 @@ def test_bits_of_another_connection_are_refused_by_name(tmp_path: Path, value: s
     with pytest.raises(DataError, match="places_v1 .*column 'x' is .*BIT.*Cast it to text before") as raised:
         testing.materialize(group, stores=testing.stores_in(tmp_path))
     assert cast in str(raised.value)
+
+
+LARGEST = {"hugeint": 2**127 - 1, "uhugeint": 2**128 - 1, "decimal": 10**38 - 1}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"{LARGEST['hugeint']}::HUGEINT",
+        f"{10**38}::HUGEINT",
+        f"{-(10**38)}::HUGEINT",
+        f"{LARGEST['uhugeint']}::UHUGEINT",
+        f"[1, {LARGEST['hugeint']}::HUGEINT]",
+        f"{{'n': {LARGEST['uhugeint']}::UHUGEINT, 'at': now()}}",
+        f"MAP {{'a': {LARGEST['uhugeint']}::UHUGEINT}}",
+        f"[{LARGEST['hugeint']}::HUGEINT]::HUGEINT[1]",
+        f"{2**64 - 1}::UBIGINT",
+    ],
+)
+def test_a_number_of_another_connection_that_nothing_stores_is_refused_by_its_column(
+    tmp_path: Path, value: str
+) -> None:
+    group = fti.feature_group(keys=["k"], name="places")(lambda: duckdb.sql(f"SELECT 1 AS k, {value} AS n"))
+    stores = testing.stores_in(tmp_path)
+    with pytest.raises(DataError, match="places_v1 .*: n is .*, which .*: give text, or null"):
+        testing.materialize(group, stores=stores)
+
+
+@pytest.mark.parametrize("number", [0, -5, 2**63 - 1, LARGEST["decimal"], -LARGEST["decimal"], None])
+@pytest.mark.parametrize("kind", ["HUGEINT", "UHUGEINT", "HUGEINT[]"])
+def test_a_number_of_128_bits_that_has_38_digits_is_stored(number: int | None, kind: str) -> None:
+    unsigned = None if number is None else abs(number)
+    text = "NULL" if number is None else f"{unsigned if kind == 'UHUGEINT' else number}::{kind.removesuffix('[]')}"
+    other = duckdb.sql(f"SELECT {f'[{text}]' if kind.endswith('[]') else text}::{kind} AS n")
+    rows = relation_of(duckdb.connect(), other, what="places")
+    assert rows.project("n::VARCHAR").fetchall() == other.project("n::VARCHAR").fetchall()
+
+
+@pytest.mark.parametrize(
+    "give",
+    [
+        lambda: duckdb.sql("SELECT 1 AS k, 2 AS v, 3 AS v"),
+        lambda: pa.table([[1], [2], [3]], names=["k", "v", "v"]),
+        lambda: pa.RecordBatchReader.from_batches(pa.schema([("k", "int64"), ("v", "int64"), ("v", "int64")]), []),
+        lambda: pd.DataFrame([[1, 2, 3]], columns=["k", "v", "v"]),
+    ],
+)
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, give: Callable[[], Any]) -> None:
+    group = fti.feature_group(keys=["k"], name="places")(give)
+    with pytest.raises(DataError, match="^places_v1 gave two columns 'v': keep one of them"):
+        testing.materialize(group, stores=testing.stores_in(tmp_path))
 
 
 def test_relation_of_closed_connection_is_refused_with_what_to_do(tmp_path: Path) -> None:

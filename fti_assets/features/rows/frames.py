@@ -10,7 +10,8 @@ import pandas as pd
 import pyarrow as pa
 
 from fti_assets.core.sql import temporary_name
-from fti_assets.errors import DataError
+from fti_assets.errors import DataError, one_of
+from fti_assets.features.rows.huge import within_decimals
 from fti_assets.features.rows.object_columns import arrow_table, union_problem, with_objects
 from fti_assets.features.rows.table import Table
 from fti_assets.features.rows.unstorable import bits_problem, failed_relation, has_bits, no_frame, type_problem
@@ -29,8 +30,9 @@ def relation_of(connection: duckdb.DuckDBPyConnection, result: Any, *, what: str
         what: the table that the rows are for, for errors.
 
     Raises:
-        DataError: it is none of these, or holds a type that DuckDB does not know.
+        DataError: it is none of these, has two columns of one name, or holds a type that DuckDB does not know.
     """
+    _refuse_twice(result, what)
     if isinstance(result, Table):
         return _on(connection, result.relation, what)
     if isinstance(result, duckdb.DuckDBPyRelation):
@@ -78,7 +80,9 @@ def has_no_columns(result: Any) -> bool:
     >>> has_no_columns(pd.DataFrame([])), has_no_columns(pd.DataFrame({"speed": []}))
     (True, False)
     """
-    if isinstance(result, pd.DataFrame):  # of which narwhals refuses two columns of one name, without the table's
+    if isinstance(
+        result, pd.DataFrame | pa.Table
+    ):  # of which narwhals refuses two columns of one name, without the table's
         return bool(result.shape == (0, 0))
     if isinstance(result, type):
         return False
@@ -89,6 +93,18 @@ def has_no_columns(result: Any) -> bool:
 def column_names(result: Any) -> list[str] | None:
     """The names of a pandas frame, which may have one twice; None for what cannot, or tells them itself."""
     return list(result.columns) if isinstance(result, pd.DataFrame) else None
+
+
+def _refuse_twice(result: Any, what: str) -> None:
+    if isinstance(result, duckdb.DuckDBPyRelation | pd.DataFrame):
+        names = list(map(str, result.columns))
+    elif isinstance(result, pa.Table | pa.RecordBatch | pa.RecordBatchReader):
+        names = result.schema.names
+    else:
+        return
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{what} gave two columns {one_of(twice)}: keep one of them")
 
 
 def _on(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation, what: str) -> duckdb.DuckDBPyRelation:
@@ -108,7 +124,7 @@ def _on(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation
             if has_bits(kind):
                 raise DataError(bits_problem(column, str(kind), what)) from None
         try:
-            reader = relation.to_arrow_reader()
+            reader = within_decimals(relation).to_arrow_reader()
         except duckdb.Error as error:
             raise DataError(failed_relation(error, what)) from error
         return connection.from_arrow(reader)

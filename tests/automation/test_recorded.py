@@ -1,10 +1,12 @@
 """A lake that lost its newest commits is told from one that is whole, by what Dagster recorded."""
 
+import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -431,3 +433,17 @@ def test_a_namespace_that_is_gone_is_told(system: System, check: list[str], caps
     assert main(check) == 1
     assert "served_things_v1 in" in (said := capsys.readouterr().err)
     assert "is not there, and Dagster recorded its load" in said
+
+
+def test_a_namespace_whose_rows_were_removed_is_told_and_mended_by_the_next_run(
+    system: System, check: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    system.run(1, served_things)
+    with closing(sqlite3.connect(tmp_path / "online" / "served_things_v1.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM rows")
+    assert main(check) == 1
+    assert re.search("served_things_v1 in .* says that it has [0-9]+ keys, and has 0: someone", capsys.readouterr().err)
+    assert system.keep()
+    assert "Materialize served_things_v1 again" in capsys.readouterr().err
+    system.run(1, served_things)
+    assert (served(system), main(check)) == (1, 0)

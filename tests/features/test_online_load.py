@@ -294,6 +294,17 @@ def test_when_a_namespace_is_loaded_whole(loaded, store, caplog, case, reason):
 
 
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+def test_a_namespace_that_has_lost_rows_is_loaded_whole(loaded, store, caplog):
+    with closing(sqlite3.connect(store.root / "readings_v1.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM rows WHERE key = (SELECT max(key) FROM rows)")
+    assert store.counts("readings_v1") == (8, 7)
+    with said(caplog) as what:
+        assert load_again(loaded, store) == 8
+    assert what == ["readings_v1 is loaded whole to the online store: it says that it has 8 keys, and has 7"]
+    assert store.counts("readings_v1") == (8, 8)
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("origin", ["{", "7", '{"snapshot_at": 1}', "[" * 100_000])
 def test_namespace_that_tells_no_origin_is_loaded_anew(loaded, store, origin):
     with closing(sqlite3.connect(store.root / "readings_v1.sqlite")) as connection, connection:

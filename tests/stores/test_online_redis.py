@@ -165,6 +165,18 @@ def test_rows_that_server_has_evicted_are_error_and_no_missing_feature(store):
     assert reader.holds(("a",))
 
 
+def test_keys_that_are_removed_by_hand_are_counted(store):
+    load(store, [((key,), [(0, 0, (1.0,))]) for key in "abc"])
+    assert store.counts("weather_v1") == (3, 3)
+    (place,) = rows(store)
+    with redis_client() as client:
+        name = f"{store.location.rpartition('=')[2]}:{place}"
+        client.hdel(name, next(field for field in client.hkeys(name) if b"b" in field))
+    assert store.counts("weather_v1") == (3, 2)
+    with store.writing("weather_v1") as writer:
+        assert writer.held() == 2
+
+
 def test_a_connection_that_the_server_closed_is_made_anew(store):
     load(store, [(("a",), [(0, 0, (1.0,))])])
     reader = store.reader("weather_v1")

@@ -165,3 +165,26 @@ def test_file_without_checksum_of_earlier_release_is_read(store):
     with closing(sqlite3.connect(store.root / "weather_v1.sqlite")) as connection, connection:
         connection.execute("UPDATE about SET schema = json_remove(schema, '$.checksum')")
     assert store.reader("weather_v1").get(("a",), 0).values == (1.0,)
+
+
+def test_a_file_whose_rows_were_deleted_is_damage(store):
+    load(store, [((key,), [(0, 0, (1.0,))]) for key in "abc"])
+    load(store, [], "empty_v1")
+    assert store.counts("weather_v1") == (3, 3)
+    assert not store.reader("weather_v1").holds(("d",))
+    reader = store.readers([("weather_v1", None), ("empty_v1", None)])
+    assert reader.get([("b",), ("b",)], 0)[1] is None
+    with closing(sqlite3.connect(store.root / "weather_v1.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM rows")
+    assert (store.counts("weather_v1"), store.counts("empty_v1")) == ((3, 0), (0, 0))
+    error = "'weather_v1' says that it has 3 keys, and has none: .*weather_v1.sqlite. Materialize weather again"
+    for read in (
+        lambda: reader.get([("b",), ("b",)], 0),
+        lambda: reader.get_many([[("b",), ("z",)], [("b",)]], 0),
+        lambda: store.reader("weather_v1").holds(("a",)),
+    ):
+        with pytest.raises(DamagedError, match=error):
+            read()
+    assert store.reader("empty_v1").get(("b",), 0) is None
+    load(store, [])
+    assert reader.get([("b",), ("b",)], 0) == [None, None]

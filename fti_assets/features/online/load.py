@@ -126,6 +126,9 @@ class _Load:
 
     def _why_whole(self, about: About) -> str | None:
         """Why the namespace cannot be loaded in part, None if it can."""
+        held = self._writer.held()
+        if held != about.keys:
+            return f"it says that it has {about.keys} keys, and has {held}"
         if about.schema != self._schema:
             return "its columns have changed"
         origin = _origin_of(about)

@@ -116,7 +116,9 @@ def recorded_partitions(instance: dg.DagsterInstance, tables: Mapping[dg.AssetKe
 def stale_namespaces(
     online: OnlineStore, instance: dg.DagsterInstance, namespaces: Mapping[dg.AssetKey, str]
 ) -> dict[str, str]:
-    """The namespaces that are older than what Dagster recorded of their newest load, damaged or not there, each with a sentence."""
+    """The namespaces that are older than what Dagster recorded of their newest load, damaged, not there, or have not as many keys as
+    they say, each with a sentence.
+    """
     sentences = {}
     for key, namespace in namespaces.items():
         records = instance.fetch_materializations(key, limit=_EVENTS).records
@@ -134,6 +136,7 @@ def stale_namespaces(
 def _problem(online: OnlineStore, namespace: str, recorded: int) -> str | None:
     try:
         about = online.about(namespace)
+        said, held = (0, 0) if about is None else online.counts(namespace)
     except StoreError as error:
         return f"cannot be read: {error}"
     if about is None:
@@ -143,6 +146,8 @@ def _problem(online: OnlineStore, namespace: str, recorded: int) -> str | None:
             f"has the rows of snapshot {about.snapshot}, and Dagster recorded its load from snapshot {recorded}: its file has lost what "
             "was loaded since, or is an old copy, so that it serves old rows"
         )
+    if held != said:
+        return f"says that it has {said} keys, and has {held}: someone removed rows of it, or put others there"
     return None
 
 

@@ -49,6 +49,9 @@ class NamespaceWriter(Protocol):
         last blob.
         """
 
+    def held(self) -> int:
+        """How many keys are there, which is what the namespace says of itself unless someone removed some."""
+
     def delete(self, keys: Iterable[bytes]) -> int:
         """Remove encoded keys and return how many of them were there."""
 
@@ -93,6 +96,15 @@ class OnlineStore(Protocol):
             NotMaterializedError: it was never loaded.
             DamagedNamespaceError: a blob is not what was written.
         """
+
+    def counts(self, namespace: str) -> tuple[int, int]:
+        """How many keys a namespace says that it has, and how many it has.
+
+        Raises:
+            NotMaterializedError: it was never loaded.
+        """
+        about, rows = self.everything(namespace)
+        return about.keys, sum(1 for _ in rows)
 
     def snapshot(self, namespace: str) -> int | None:
         """The lake snapshot that a namespace was loaded from, None if it never was."""

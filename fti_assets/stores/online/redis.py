@@ -118,6 +118,16 @@ class RedisOnlineStore(OnlineStore):
             "loads are done"
         )
 
+    def counts(self, namespace: str) -> tuple[int, int]:
+        while True:
+            about = self.about(namespace)
+            if about is None:
+                raise absent(self, namespace)
+            with self._server.store_errors():
+                fields: Any = self._server.client.hlen(about.place)
+            if self.about(namespace) == about:
+                return about.keys, max(0, fields - 1)  # one is the generation
+
     def _acquire(self, lock: str, token: str) -> None:
         until = time.monotonic() + _WAIT_SECONDS
         while not self._server.client.set(lock, token, nx=True, px=int(self._lock_seconds * 1000)):

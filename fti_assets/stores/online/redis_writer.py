@@ -83,6 +83,10 @@ class RedisWriter:
             self._commit(after, write)
         return keys
 
+    def held(self) -> int:
+        with self._server.store_errors():
+            return max(0, int(self._client.hlen(self._load().place)) - 1)  # one is the generation
+
     def delete(self, keys: Iterable[bytes]) -> int:
         about = self._load()
         with self._server.store_errors():

@@ -141,6 +141,17 @@ class SqliteOnlineStore(OnlineStore):
 
         return about, rows()
 
+    def counts(self, namespace: str) -> tuple[int, int]:
+        path = self._file(namespace)
+        if self.about(namespace) is None:
+            raise absent(self, namespace)
+        try:
+            with closing(connect_to_read(path)) as connection:  # one statement, so of one state
+                said, held = connection.execute("SELECT keys, (SELECT count(*) FROM rows) FROM about").fetchone()
+        except sqlite3.Error as error:
+            raise file_error(path, error) from error
+        return int(said), int(held)
+
     def _file(self, namespace: str) -> Path:
         return self.root / f"{checked_namespace(namespace)}.sqlite"
 
@@ -172,6 +183,13 @@ class SqliteWriter:
             keys -= _remove(connection, gone)
             self._state(connection, about.schema, since_us(answers_from), snapshot, keys, origin)
         return keys
+
+    def held(self) -> int:
+        try:
+            with closing(connect_to_read(self._path)) as connection:
+                return int(connection.execute("SELECT count(*) FROM rows").fetchone()[0])
+        except sqlite3.Error as error:
+            raise file_error(self._path, error) from error
 
     def delete(self, keys: Iterable[bytes]) -> int:
         about = self._load()

@@ -35,6 +35,7 @@ _BESIDE = (
     "SELECT key, blob FROM f{}.rows WHERE key < ? ORDER BY key DESC LIMIT 1",
     "SELECT key, blob FROM f{}.rows WHERE key > ? ORDER BY key LIMIT 1",
 )
+_LOST = "SELECT keys FROM f{0}.about WHERE keys > 0 AND NOT EXISTS (SELECT 1 FROM f{0}.rows)"
 
 Execute = Callable[..., sqlite3.Cursor]
 Signatures = tuple[tuple[str, int, int, int], ...]
@@ -199,18 +200,25 @@ class SqliteReads:
         """Look at the rows before and after where each missing key would be.
 
         A key of which a byte was changed in the file stays in its old place, so that who looks for it as it was finds nothing
-        there, but has the changed one beside that place, and its checksum does not fit its key.
+        there, but has the changed one beside that place, and its checksum does not fit its key. Without any row beside it, there
+        may be none at all, though the namespace says that it has some.
 
         Raises:
-            DamagedError: such a row is no longer what was written.
+            DamagedError: such a row is no longer what was written, or all are gone.
         """
         part, number = self._places[position]
         statements = [statement.format(number) for statement in _BESIDE]
         try:
             execute = self._executes()[part]
             beside = {execute(statement, (key,)).fetchone() for key in keys for statement in statements}
+            lost = None if beside - {None} else execute(_LOST.format(number)).fetchone()
         except sqlite3.Error as error:
             raise self._file_error(error) from error
+        if lost is not None:
+            raise DamagedNamespaceError(
+                f"the online namespace {self._paths[position].stem!r} says that it has {lost[0]} keys, and has none: someone removed its "
+                f"rows from {self.where(position)}. Materialize {group_of(self._paths[position].stem)} again, which loads it anew"
+            )
         for key, blob in beside - {None}:
             if not is_whole(key, blob):
                 raise damaged_at(

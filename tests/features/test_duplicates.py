@@ -112,3 +112,28 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_an_unknown_policy_is_refused(policy: Any) -> None:
     with pytest.raises(DeclarationError, match=r"duplicates of 'balances' is .*: write 'error', .*or fti.KeepLast"):
         balances(frame(), duplicates=policy)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("event_time", [None, "at"])
+def test_times_that_differ_by_nanoseconds_say_which_is_last(tmp_path: Path, order: int, event_time: str | None) -> None:
+    """The lake keeps microseconds of them."""
+    later = AT.as_unit("ns") + pd.to_timedelta([1, 900, 3, None], unit="ns")
+    frame = pd.DataFrame({"id": [1] * 4, "at": later, "x": ["first", "last", "second", "never"]})
+    frame = frame[frame["at"].notna()] if event_time else frame
+
+    @fti.feature_group(keys=["id"], event_time=event_time, name="visits", duplicates=fti.KeepLast("at"))
+    def visits() -> pd.DataFrame:
+        return frame[::order]
+
+    stores = stores_in(tmp_path)
+    materialize(visits, stores=stores)
+    assert fti.read(visits, stores=stores).to_dict("records") == [{"id": 1, "at": AT, "x": "last"}]
+
+
+def test_a_zone_hides_nanoseconds_so_rows_that_tie_are_refused(tmp_path: Path) -> None:
+    at = AT.as_unit("ns").tz_localize("UTC") + pd.to_timedelta([1, 900], unit="ns")
+    frame = pd.DataFrame({"id": [1, 1], "at": at, "x": ["first", "last"]})
+    group = fti.feature_group(keys=["id"], name="visits", duplicates=fti.KeepLast("at"))(lambda: frame)
+    with pytest.raises(dg.Failure, match="2 rows of visits_v1 have the same id as another"):
+        materialize(group, stores=stores_in(tmp_path))

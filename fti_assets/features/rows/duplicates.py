@@ -24,7 +24,8 @@ class KeepLast:
     nothing says which of them is right.
 
     Args:
-        by: the column that says which came last, such as a version number or the time of loading.
+        by: the column that says which came last, such as a version number or the time of loading. Times are compared to the
+            nanosecond where they come so without a zone, although the lake keeps microseconds.
 
     >>> KeepLast("loaded_at")
     KeepLast(by='loaded_at')
@@ -54,7 +55,13 @@ def checked_duplicates(duplicates: object, *, what: str) -> Duplicates:
 
 
 def without_duplicates(
-    connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, identity: Sequence[str], by: str, *, what: str
+    connection: duckdb.DuckDBPyConnection,
+    rows: duckdb.DuckDBPyRelation,
+    identity: Sequence[str],
+    by: str,
+    finer: str | None = None,
+    *,
+    what: str,
 ) -> duckdb.DuckDBPyRelation:
     """The rows that are last by a column among those of equal identity.
 
@@ -63,6 +70,7 @@ def without_duplicates(
         rows: any rows.
         identity: the columns that are to be unique.
         by: the column that says which row came last.
+        finer: a column that says it of rows that tie in ``by``, and that is left out of the result.
         what: the table's name, for errors.
 
     Raises:
@@ -82,7 +90,9 @@ def without_duplicates(
         )
     # rank() keeps rows that tie, DISTINCT takes out those that are equal altogether: what is left twice is refused later.
     same = ", ".join(map(quote, identity))
+    order = ", ".join(f"{quote(name)} DESC NULLS LAST" for name in (by, finer) if name is not None)
+    without = f"EXCLUDE ({quote(finer)})" if finer is not None else ""
     return connection.sql(
-        f"SELECT DISTINCT * FROM (SELECT * FROM {relation_name(rows)} "
-        f"QUALIFY rank() OVER (PARTITION BY {same} ORDER BY {quote(by)} DESC NULLS LAST) = 1)"
+        f"SELECT DISTINCT * {without} FROM (SELECT * FROM {relation_name(rows)} "
+        f"QUALIFY rank() OVER (PARTITION BY {same} ORDER BY {order}) = 1)"
     )

@@ -90,8 +90,9 @@ def stage(
     _refuse_names(relation.columns, layout)
     _refuse_missing(relation.columns, layout)
     layout = _without_placeholders(relation, layout)
-    name, columns = typed_copy(connection, relation, layout, partitions)
-    name, dropped = _without_duplicates(connection, name, layout)
+    order = _finer_order(relation, layout)
+    name, columns = typed_copy(connection, relation, layout, partitions, order)
+    name, dropped = _without_duplicates(connection, name, layout, order)
     if layout.schema is not None:
         # The staged table has `_partition` behind the result's own columns.
         kinds = connection.table(quote(name)).types
@@ -120,12 +121,22 @@ def _without_placeholders(relation: duckdb.DuckDBPyRelation, layout: Layout) -> 
     return replace(layout, stored={name: kind for name, kind in layout.stored.items() if name not in placeholders})
 
 
-def _without_duplicates(connection: duckdb.DuckDBPyConnection, name: str, layout: Layout) -> tuple[str, int]:
+def _finer_order(relation: duckdb.DuckDBPyRelation, layout: Layout) -> str | None:
+    """The SQL of the nanoseconds that say which row is last and that the lake does not keep, if there are any."""
+    types = dict(zip(relation.columns, map(str, relation.types), strict=True))
+    by = layout.keep_last_by
+    return f"epoch_ns({quote(by)})" if by is not None and types.get(by) == "TIMESTAMP_NS" else None
+
+
+def _without_duplicates(
+    connection: duckdb.DuckDBPyConnection, name: str, layout: Layout, order: str | None
+) -> tuple[str, int]:
     """The staged table after the duplicates policy, and how many rows it dropped."""
     if layout.keep_last_by is None:
         return name, 0
     rows, kept = connection.table(quote(name)), f"{name}_kept"
-    last = without_duplicates(connection, rows, layout.unique, layout.keep_last_by, what=layout.what)
+    finer = _ORDER if order is not None else None
+    last = without_duplicates(connection, rows, layout.unique, layout.keep_last_by, finer, what=layout.what)
     connection.execute(f"CREATE TEMP TABLE {quote(kept)} AS FROM {relation_name(last)}")
     return kept, len(rows) - len(connection.table(quote(kept)))
 
@@ -135,8 +146,9 @@ def typed_copy(
     relation: duckdb.DuckDBPyRelation,
     layout: Layout,
     partitions: Sequence[Partition],
+    order: str | None = None,
 ) -> tuple[str, list[StoredColumn]]:
-    """The rows in a temporary table with stored types and ``_partition``, and how each column is stored.
+    """The rows in a temporary table with stored types and ``_partition``, and how each column is stored; ``order`` is a value beside them.
 
     Raises:
         DataError: a type cannot be stored, or a value is not one of the type in which its column is stored.
@@ -145,7 +157,8 @@ def typed_copy(
     types = list(zip(relation.columns, relation.types, strict=True))
     columns = [_stored_column(connection, column, kind, layout) for column, kind in types]
     selected = ", ".join(f"{stored.sql} AS {quote(column)}" for (column, _), stored in zip(types, columns, strict=True))
-    rows = f"SELECT {selected} FROM {relation_name(relation)}"
+    beside = f", {order} AS {_ORDER}" if order is not None else ""
+    rows = f"SELECT {selected}{beside} FROM {relation_name(relation)}"
     try:
         connection.execute(f"CREATE TEMP TABLE {quote(name)} AS {_add_partitions(rows, layout, partitions)}")
     except _NOT_HELD as error:
@@ -161,6 +174,8 @@ def typed_copy(
     _settle_types(connection, name, types, layout)
     return name, columns
 
+
+_ORDER = "__fti_order"
 
 _STREAM = "arrow_scan: get_next failed(): IOError: IOError: "
 """How DuckDB begins an error of another connection's relation, which it reads as a stream."""

@@ -113,6 +113,13 @@ def test_an_empty_text_in_a_format_string_changes_nothing(write: Write, monkeypa
             "from fti_assets import on_demand\nimport math\nimport numpy as np\n",
         ),
         ("RATE = 1.5", "def early(x):\n    return x\n\n\nRATE = 1.5"),
+        ("RATE = 1.5", "RATE: float = 1.5"),
+        ("RATE = 1.5", "from typing import Final\nRATE: Final[float] = 1.5"),
+        ('"""Scale."""', '"""Scale."""\n    """Further."""'),
+        ("OTHER = 3", "OTHER = 3\nif __name__ == '__main__':\n    TABLE['b'] = 9\n    print(RATE)"),
+        ("OTHER = 3", "OTHER = 3\nif '__main__' == __name__:\n    TABLE.update(b=9)"),
+        ("OTHER = 3", "OTHER = 3\ndef rows(TABLE):\n    TABLE['b'] = 9"),
+        ("OTHER = 3", "OTHER = 3\ndef rows():\n    TABLE = {}\n    TABLE['b'] = 9"),
     ],
 )
 def test_layout_comments_and_unrelated_code_change_nothing(write: Write, old: str, new: str) -> None:
@@ -138,6 +145,11 @@ def test_layout_comments_and_unrelated_code_change_nothing(write: Write, old: st
         ("RATE = 1.5", "np.seterr(all='ignore')\nRATE = 1.5"),
         ('outputs={"y": float}', 'outputs={"y": int}'),
         ("def _scaled", "if OTHER:\n    RATE = 2\n\n\ndef _scaled"),
+        ("OTHER = 3", "def put(TABLE=TABLE):\n    TABLE['b'] = 3\n\n\n_ = put()"),
+        ("OTHER = 3", "def put():\n    global TABLE\n    TABLE = {'b': 3}\n\n\n_ = put()"),
+        ("OTHER = 3", "if __name__ == 'od_main':\n    TABLE['b'] = 3"),
+        ("OTHER = 3", "if __name__ == '__main__':\n    pass\nelse:\n    TABLE['b'] = 3"),
+        ("OTHER = 3", "__name__ = '__main__'\nif __name__ == '__main__':\n    TABLE['b'] = 3"),
         ("OTHER = 3", "def change():\n    global RATE\n    RATE = 3\n\n\nchange()"),
     ],
 )
@@ -399,6 +411,52 @@ def test_what_changes_an_imported_module_counts(write: Write, change: str) -> No
     with_change = meaning("od_uses", "made")
     write(od_uses=f"{uses}\n\n{change.replace('2', '5')}\n")
     assert len({before, with_change, meaning("od_uses", "made")}) == 3
+
+
+CLASS = "{more}\n\nclass Held:\n    k: int = 2\n\n\ndef made(x):\n    return {value} * x\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "value", "counts"),
+    [
+        ("", "Held.k", False),
+        ("", "Held.__annotations__['k'](3)", True),
+        ("import typing", "typing.get_type_hints(Held)['k'](3)", True),
+        ("import dataclasses", "dataclasses.fields(dataclasses.dataclass(Held))[0].type(3)", True),
+        ("from dataclasses import dataclass as d", "d(Held)(3).k", True),
+        ("import od_whole", "od_whole.made_of(Held)", True),
+    ],
+)
+def test_annotation_of_a_class_counts_where_it_may_be_read(write: Write, more: str, value: str, counts: bool) -> None:
+    source = CLASS.format(more=more, value=value)
+    write(
+        od_class=source,
+        od_whole="import dataclasses\n\n\ndef made_of(one):\n    return dataclasses.dataclass(one)(3).k\n",
+    )
+    before = meaning("od_class", "made")
+    write(od_class=source.replace("k: int = 2", "k = 2"))
+    assert (meaning("od_class", "made") != before) is counts
+
+
+def test_annotation_of_a_dataclass_counts(write: Write) -> None:
+    source = CLASS.replace("class", "@dataclasses.dataclass\nclass").format(
+        more="import dataclasses", value="Held(3).k"
+    )
+    write(od_class=source)
+    before = meaning("od_class", "made")
+    write(od_class=source.replace("k: int = 2", "k = 2"))
+    assert meaning("od_class", "made") != before
+
+
+@pytest.mark.parametrize("counted", ["by attribute", "whole"])
+def test_a_meaning_that_took_annotations_and_the_program_still_fits(write: Write, counted: str) -> None:
+    source = SOURCE.replace("RATE = 1.5", "RATE: float = 1.5") + "\n\nif __name__ == '__main__':\n    print(RATE)\n"
+    write(od_main=source)
+    earlier = room._meaning("od_main", "made", counted)
+    assert earlier != meaning("od_main", "made")
+    assert has_meaning("od_main", "made", earlier)
+    write(od_main=source.replace("1.5", "1.6"))
+    assert not has_meaning("od_main", "made", earlier)
 
 
 def test_a_meaning_of_an_earlier_release_still_fits(write: Write) -> None:

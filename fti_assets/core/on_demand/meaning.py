@@ -30,6 +30,7 @@ from fti_assets.core.on_demand.module import MOST_MODULES, Module, is_own
 from fti_assets.core.on_demand.objects import Objects, uses
 from fti_assets.core.on_demand.source import absolute_module, packages_around, remember, source_file
 from fti_assets.core.on_demand.tricks import around, is_tricky, reads_words, refuse_layout
+from fti_assets.core.on_demand.unread import without_unread
 from fti_assets.errors import DeclarationError
 
 _LOOKS_EVERYWHERE = frozenset({"eval", "exec", "globals", "locals", "vars", "__import__", "importlib", "import_module"})
@@ -43,28 +44,32 @@ def meaning(module: str, function: str) -> str:
     Raises:
         DeclarationError: the module has no source file, cannot be read, or does not define the function.
     """
-    return _meaning(module, function, "by attribute")
+    return _meaning(module, function, "what is read")
 
 
 def has_meaning(module: str, function: str, known: str) -> bool:
     """Whether a function means what was once written down, by this release or an earlier one.
 
-    An earlier one took the whole of a module that is imported as such, where this one takes what is used of it.
+    An earlier one took the whole of a module that is imported as such, where this one takes what is used of it, or also took what
+    nothing reads: annotations of constants, and what runs only where the module is the program.
 
     Raises:
         DeclarationError: as ``meaning``.
     """
-    return known in (meaning(module, function), _meaning(module, function, "whole"))
+    return any(known == _meaning(module, function, counts) for counts in ("what is read", "by attribute", "whole"))
 
 
 @remember
-def _meaning(module: str, function: str, modules_count: str) -> str:
-    """The hash, where modules that are imported as such count by their attributes that are used, or whole."""
-    reach = _Reach(around(module, {}), by_attribute=modules_count == "by attribute")
+def _meaning(module: str, function: str, counts: str) -> str:
+    """The hash, where modules that are imported as such count whole, by their attributes that are used, or by what is read of that."""
+    imported = around(module, {})
+    if counts == "what is read":
+        imported = without_unread(imported)
+    reach = _Reach(imported, by_attribute=counts != "whole", without_local=counts == "what is read")
     reach.name(module, function)
     if not reach.modules[module].binds(function):
         raise DeclarationError(f"module {module!r} defines no function {function!r}")
-    modules = around(module, reach.modules)
+    modules = around(module, {**imported, **reach.modules})
     refuse_layout(modules, reach.modules)
     with_words = reads_words(modules, reach.modules)
     code = _whole(modules, with_words) if is_tricky(modules, reach.modules) else reach.code(with_words)
@@ -95,7 +100,8 @@ def declares_on_demand(module: str) -> bool:
 class _Reach:
     """Everything that is reached, module by module, among those that are imported with the function's."""
 
-    def __init__(self, imported: Mapping[str, Module], *, by_attribute: bool) -> None:
+    def __init__(self, imported: Mapping[str, Module], *, by_attribute: bool, without_local: bool) -> None:
+        self._without_local = without_local
         self._imported = imported
         self._objects = Objects(imported)
         self._by_attribute = by_attribute
@@ -133,7 +139,8 @@ class _Reach:
             elif isinstance(statement, DEFINITIONS) and not is_imported:
                 if any(root(one) == name and not isinstance(one, ast.Name) for one in statement.decorator_list):
                     self._take(module, index)  # @TABLE.append
-                if name in module.changed_by_call[index] or (module.binds(name) and name in module.changed[index]):
+                changed = module.changed_of_module if self._without_local else module.changed_by_call
+                if name in changed[index] or (module.binds(name) and name in module.changed[index]):
                     self._changer(module, statement.name)
                 at_once = (is_active or is_object) and name in module.said_at_once[
                     index

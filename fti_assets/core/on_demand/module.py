@@ -86,6 +86,14 @@ class Module:
         return [changed_inside(one) if isinstance(one, DEFINITIONS) else set() for one in self.tree.body]
 
     @lazy
+    def changed_of_module(self) -> list[set[str]]:
+        """The same, without parameters and local names that are called like a name of the module."""
+        return [
+            changed - _local_alone(one) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef) else changed
+            for one, changed in zip(self.tree.body, self.changed_by_call, strict=True)
+        ]
+
+    @lazy
     def changes(self) -> Changes:
         return Changes(self.tree)
 
@@ -263,6 +271,16 @@ class Module:
         if name in self.origins:
             return not any(is_own(origin) for origin in self.origins[name])
         return name in self.changes.functions or (hasattr(builtins, name) and not self.binds(name))
+
+
+def _local_alone(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    """The own names of a function that are nowhere in it the module's: in no ``global``, and in no default."""
+    names = {name for node in ast.walk(function) if isinstance(node, ast.Global) for name in node.names}
+    return (
+        own_names(function)
+        - names
+        - {name for one in run_at_once(function) for name in mentioned_by(one) if one is not function}
+    )
 
 
 def is_own(module: str) -> bool:

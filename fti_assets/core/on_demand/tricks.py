@@ -88,6 +88,11 @@ def reads_words(modules: Mapping[str, Module], reached: Mapping[str, Module]) ->
     )
 
 
+def says_words(module: Module) -> bool:
+    """Whether docstrings or annotations may be read by any code of a module, run or not."""
+    return _says(module, module.tree, _LOOKS_AT_WORDS - {"__doc__"}) or _asks_by_a_name(module.tree)
+
+
 def refuse_layout(modules: Mapping[str, Module], reached: Mapping[str, Module]) -> None:
     """Refuse code that reads where and how it is written, which changes with every comment.
 

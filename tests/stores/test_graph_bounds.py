@@ -14,11 +14,12 @@ from fti_assets.errors import DamagedError
 from fti_assets.stores.models.graphs.bounds import check_bounds
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.graphs.onnx_parts import Model
-from fti_assets.stores.models.graphs.size_rules import RULES
+from fti_assets.stores.models.graphs.size_rules import RULES, Known
+from fti_assets.stores.models.graphs.sizes import Sizes
 from tests.graphs import graph_that_loops_above
-from tests.support.examples import repetitions
+from tests.support.examples import SOAK, repetitions
 
-HEAD = '<ir_version: 9, opset_import: ["" : 17, "own" : 1, "ai.onnx.ml" : 3]>'
+HEAD = '<ir_version: 9, opset_import: ["" : 17, "own" : 1, "ai.onnx.ml" : 3, "com.microsoft" : 1]>'
 BODY = "<body = b (int64 i, bool c, float[n] a) => (bool d, float[n] e) { d = Identity(c)  e = Add(a, one) }>"
 ONE = "one = Constant<value = float {1.0}>()  yes = Constant<value = bool {1}>()"
 
@@ -163,6 +164,7 @@ HUGE = {
     "pairs of a sequence": f"{PAIR}  q = SequenceConstruct(c, r)  i = Constant<value = int64 {{0}}>()  j = SequenceAt(q, i)  w = Add(j, r)",
     "pairs in a shape of data": "l = Constant<value_ints = [100000]>()  b = ConstantOfShape(l)  g = Concat<axis = 0>(k, k)  "
     "c = Reshape(b, g)  w = Add(c, b)",
+    "of nothing": "l = Constant<value_ints = [100000, 0, 100000]>()  b = ConstantOfShape(l)  w = ReduceMax<axes = [1]>(b)",
     "grams": 'i = Cast<to = 7>(x)  w = TfIdfVectorizer<mode = "TF", max_gram_length = 1, min_gram_length = 1, max_skip_count = 0, '
     "ngram_counts = [0], ngram_indexes = [4294967295], pool_int64s = [1]>(i)",
     "mel": "a = Constant<value = int64 {60000}>()  b = Constant<value = int64 {120000}>()  h = Constant<value = int64 {16000}>()  "
@@ -171,6 +173,12 @@ HUGE = {
     "vectors": "w = ai.onnx.ml.FeatureVectorizer<inputdimensions = [4294967296]>(x)",
     "regions": "o = Constant<value = float[1, 1, 1, 1] {1.0}>()  b = Constant<value = float[1, 4] {0.0, 0.0, 1.0, 1.0}>()  "
     "i = Constant<value_ints = [0]>()  w = RoiAlign<output_height = 100000, output_width = 100000>(o, b, i)",
+    "onnxruntime's pad": "o = Constant<value_floats = [1.0]>()  p = Constant<value_ints = [0, 9000000000]>()  w = com.microsoft.Pad(o, p)",
+    "onnxruntime's range": "a = Constant<value = float {0.0}>()  b = Constant<value = float {6e9}>()  w = com.microsoft.Range(a, b, one)",
+    "onnxruntime's range to a value": "z = Constant<value = int64 {0}>()  e = Squeeze(k)  w = com.microsoft.Range(z, e)",
+    "onnxruntime's range of one's steps": "z = Constant<value = int64 {0}>()  e = Constant<value = int64 {9000000000}>()  "
+    "w = com.microsoft.Range(z, e)",
+    "onnxruntime's product": f"{PAIR}  w = com.microsoft.FusedMatMul(c, r)",
     "an attribute of a function": "w = own.random<shape = [100000, 100000]>()",
     "branch": f"{SIZE}  w = If<then_branch = t () => (float[p] u) {{ u = ConstantOfShape(two) }}, "
     "else_branch = e () => (float[p] v) { v = Identity(x) }>(yes)",
@@ -193,6 +201,8 @@ SMALL = {
     "at most a constant": "t = Constant<value_ints = [9]>()  p = Min(k, t)  w = ConstantOfShape(p)  y = Add(x, one)",
     "rows of a range": "z = Constant<value = int64 {0}>()  o = Constant<value = int64 {1}>()  s = Size(x)  w = Range(z, s, o)  "
     "y = Add(x, one)",
+    "onnxruntime's range": "z = Constant<value = int64 {0}>()  s = Size(x)  t = Constant<value = int64 {4}>()  p = Squeeze(k)  "
+    "q = Min(p, t)  w = com.microsoft.Range(z, q)  y = Add(x, one)",
     "a large constant": "n = Constant<value_ints = [50000000]>()  w = ConstantOfShape(n)  y = Add(x, one)",
 }  # fmt: skip
 
@@ -223,6 +233,32 @@ def test_each_operator_of_onnx_has_a_rule_of_its_sizes(domain: str) -> None:
     names = {schema.name for schema in onnx.defs.get_all_schemas() if schema.domain == domain}
     assert names
     assert sorted(names - set(RULES) - WITHOUT_RULE) == []
+
+
+@pytest.mark.skipif(not SOAK, reason="onnx computes its examples for five seconds")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_sizes_are_never_less_than_in_onnx_own_examples() -> None:
+    from onnx.backend.test.case.node import collect_testcases
+
+    compared = 0
+    for case in collect_testcases(None):
+        for given, made in case.data_sets or []:
+            if any(not isinstance(one, np.ndarray | np.generic) for one in given):
+                continue
+            read = Model.of(case.model.SerializeToString())
+            sizes = Sizes(read, 1, 2**40, lambda node, taken: AssertionError(f"{node.op} takes {taken}"))
+            inputs = dict(zip(read.graph.inputs, map(known, given), strict=False))
+            for array, one in zip(made, sizes._outputs(read.graph, {}, inputs, 0), strict=False):
+                if one is not None and isinstance(array, np.ndarray) and array.dtype.kind in "iufb":
+                    assert one.bytes >= array.nbytes, (case.name, one, array.shape)
+                    compared += 1
+    assert compared > 1000
+
+
+def known(array: np.ndarray[Any, Any]) -> Known:
+    is_text = array.dtype.kind in "OUS"
+    values = array if array.size <= 1000 and array.dtype.kind in "iufb" else None
+    return Known(array.shape, 40 if is_text else array.itemsize, values)
 
 
 def external() -> onnx.TensorProto:

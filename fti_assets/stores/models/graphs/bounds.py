@@ -124,7 +124,7 @@ class _Calls:
                 if self._counts[node.function][1]:
                     self.check(self._call_scope(scope, node), around)
                 continue
-            if id(node) in self.unsized and node.is_standard and node.op in MAKE:
+            if id(node) in self.unsized and (node.is_standard or node.domain == "com.microsoft") and node.op in MAKE:
                 _check_made(scope, node, self.unsized[id(node)])
             if not node.graphs:
                 continue

@@ -208,7 +208,8 @@ def _tile(node: Node, inputs: list[Known | None]) -> Known:
 
 
 def _range(node: Node, inputs: list[Known | None]) -> Known:
-    start, limit, step = (number_of(one) for one in inputs)
+    start, limit = number_of(inputs[0]), number_of(inputs[1])
+    step = number_of(inputs[2]) if len(inputs) > 2 and node.inputs[2] else 1.0  # which onnxruntime's own may leave out
     if start is None or limit is None or step is None:
         raise ValueError
     count = max(0, -int(-(limit - start) // step))
@@ -326,8 +327,8 @@ def _spatial(node: Node, one: Known, kernel: Sequence[int], channels: int) -> Kn
     for at, size in enumerate(sizes):
         reach, padded = dilations[at] * (kernel[at] - 1) + 1, pads[at] + pads[at + len(sizes)]
         if node.texts.get("auto_pad", "").startswith("SAME"):
-            result.append(size * strides[at] if node.op == "ConvTranspose" else -(-size // strides[at]))
-        elif node.op == "ConvTranspose":
+            result.append(size * strides[at] if node.op.startswith("ConvTranspose") else -(-size // strides[at]))
+        elif node.op.startswith("ConvTranspose"):
             more = _attribute(node, "output_padding", zeros)[at]
             result.append(strides[at] * (size - 1) + more + reach - padded)
         else:
@@ -337,7 +338,7 @@ def _spatial(node: Node, one: Known, kernel: Sequence[int], channels: int) -> Kn
 
 def _conv(node: Node, inputs: list[Known | None]) -> Known:
     one, weights = _given(inputs[0]), _given(inputs[1])
-    channels = weights.shape[0] if node.op == "Conv" else weights.shape[1] * _whole(node, "group", 1)
+    channels = weights.shape[0] if node.op in ("Conv", "FusedConv") else weights.shape[1] * _whole(node, "group", 1)
     return _spatial(node, one, weights.shape[2:], channels)
 
 
@@ -422,7 +423,7 @@ def _reduce(node: Node, inputs: list[Known | None]) -> Known:
     keeps = _whole(node, "keepdims", 1)
     shape = tuple(1 if at in gone else size for at, size in enumerate(one.shape) if keeps or at not in gone)
     values = None
-    if one.values is not None and node.op in _REDUCTIONS:
+    if one.values is not None and one.values.size and node.op in _REDUCTIONS:
         wide = one.values.astype(object) if one.values.dtype.kind in "iu" else one.values
         values = _kept(np.asarray(_REDUCTIONS[node.op](wide, axis=tuple(sorted(gone))), dtype=float).reshape(shape))
     return Known(shape, one.each, values)
@@ -807,10 +808,44 @@ RULES: dict[str, Callable[[Node, list[Known | None]], Known | Sequence[Known | N
     "LinearRegressor": _targets, "TreeEnsembleRegressor": _targets, "TreeEnsemble": _targets, "ArrayFeatureExtractor": _extracted,
     "CastMap": _dense_map, "SequenceLength": _sequence_length, "OptionalHasElement": _sequence_length,
 }  # fmt: skip
+
+
+def _fused_matmul(node: Node, inputs: list[Known | None]) -> Known:
+    turned = []
+    for at, name in enumerate(("transA", "transB")):
+        one = _given(inputs[at])
+        turned.append(
+            one._replace(shape=(*one.shape[:-2], one.shape[-1], one.shape[-2])) if _whole(node, name, 0) else one
+        )
+    if _whole(node, "transBatchA", 0) or _whole(node, "transBatchB", 0):
+        raise ValueError
+    return _matmul(node, [*turned])
+
+
+def _quantized(node: Node, inputs: list[Known | None]) -> Known:
+    return _broadcast([inputs[0], inputs[3]])
+
+
+def _crops(node: Node, inputs: list[Known | None]) -> Known:
+    one, regions, size = _given(inputs[0]), _given(inputs[1]), _ints(inputs[3])
+    if size is None:
+        raise ValueError
+    return _of_shape([regions.shape[0], one.shape[1], *size], one.each)
+
+
+OF_MICROSOFT: dict[str, Callable[[Node, list[Known | None]], Known | Sequence[Known | None] | None]] = {
+    **{op: RULES[op] for op in ("Pad", "Range", "Unique", "GatherND", "Trilu", "Gelu")},
+    **dict.fromkeys(("QLinearAdd", "QLinearMul"), _quantized), "FusedMatMul": _fused_matmul, "TransposeMatMul": _fused_matmul,
+    "FusedGemm": _gemm, "FusedConv": _conv, "ConvTransposeWithDynamicPads": _conv, "CropAndResize": _crops,
+}  # fmt: skip
+"""Rules for operators of onnxruntime's own that give more than they are given."""
 BY_ATTRIBUTE = {
     **dict.fromkeys(("RandomUniform", "RandomNormal"), ("shape",)),
     **dict.fromkeys(
-        ("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "DeformConv", "MaxPool", "AveragePool", "LpPool", "MaxUnpool"),
+        (
+            "Conv", "ConvTranspose", "FusedConv", "ConvTransposeWithDynamicPads", "ConvInteger", "QLinearConv", "DeformConv", "MaxPool",
+            "AveragePool", "LpPool", "MaxUnpool",
+        ),
         ("kernel_shape", "strides", "pads", "output_padding", "output_shape"),
     ),
     "Pad": ("pads",), "Multinomial": ("sample_size",), "RoiAlign": ("output_height", "output_width"), "MaxRoiPool": ("pooled_shape",),

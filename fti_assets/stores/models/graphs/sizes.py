@@ -11,6 +11,7 @@ from fti_assets.stores.models.graphs.size_rules import (
     BY_ATTRIBUTE,
     BYTES,
     MULTIPLIED,
+    OF_MICROSOFT,
     RISING,
     RULES,
     WIDENED,
@@ -92,7 +93,8 @@ class Sizes:
             return self._outputs(body, {}, given, held)
         if node.graphs:
             return self._of_graphs(node, names, inputs, held) or unknown
-        rule = RULES.get(node.op) if node.is_standard or node.domain == "ai.onnx.ml" else None
+        rules = OF_MICROSOFT if node.domain == "com.microsoft" else RULES
+        rule = rules.get(node.op) if node.is_standard or node.domain in ("ai.onnx.ml", "com.microsoft") else None
         if rule is not None and not node.passed.isdisjoint(BY_ATTRIBUTE.get(node.op, ())):
             raise self._grown(node, None)
         try:

@@ -20,6 +20,7 @@ MAKE = {
     "ConstantOfShape": (0,), "Expand": (1,), "Range": (0, 1, 2), "Tile": (1,), "Resize": (2, 3), "Upsample": (1,), "Pad": (1,),
     "OneHot": (1,), "CenterCropPad": (1,), "MaxUnpool": (2,), "BlackmanWindow": (0,), "HannWindow": (0,), "HammingWindow": (0,),
     "DFT": (1,), "STFT": (1, 3), "Col2Im": (1, 2), "AffineGrid": (1,), "MelWeightMatrix": (0, 1), "ImageDecoder": (0,),
+    "CropAndResize": (3,),
 }  # fmt: skip
 
 
@@ -93,7 +94,7 @@ class Scope:
             return None
         if node.op != "Range":
             return max(some, key=lambda bound: bound.times, default=Bound(1.0))
-        lowest, step = self.bound(names[0]), self._constant(names[2])
+        lowest, step = self.bound(names[0]), self._constant(names[2]) if len(names) > 2 else [1]
         if lowest is None or not step or not step[0]:
             return None
         return lowest.beside(some[1]).of_each(Bound(1 / abs(step[0])))

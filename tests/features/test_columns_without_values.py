@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+import pandera.pandas as pandera
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -164,3 +165,38 @@ def test_no_rows_of_any_type_are_stored_first(tmp_path: Path, kind: str) -> None
         testing.materialize(things, stores=stores, partition=day)
     rows = fti.read(things, stores=stores, as_="dicts")
     assert [(row["k"], row["t"], row["v"]) for row in rows] == [("a", times[0].to_pydatetime(), "b")]
+
+
+STATED = pandera.DataFrameSchema(
+    {
+        "id": pandera.Column(int),
+        "ended": pandera.Column("datetime64[ns]", nullable=True),
+        "word": pandera.Column(str, nullable=True),
+        "whole": pandera.Column("Int64", nullable=True),
+        "is_late": pandera.Column("boolean", nullable=True),
+    }
+)
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32", "object", "Int64", "boolean", "string", "datetime64[ns]"])
+def test_a_column_without_values_has_its_declared_type(tmp_path: Path, kind: str) -> None:
+    names = ["ended", "word", "whole", "is_late"]
+    frame = pd.DataFrame({"id": [1, 2]}).assign(**{name: pd.Series([None, None], dtype=kind) for name in names})
+
+    @fti.feature_group(keys=["id"], schema=STATED)
+    def trips() -> pd.DataFrame:
+        return frame
+
+    stores = testing.stores_in(tmp_path)
+    testing.materialize(trips, stores=stores)
+    table = fti.read(trips, stores=stores, as_="arrow")
+    assert list(map(str, table.schema.types[1:])) == ["timestamp[us]", "string", "int64", "bool"]
+    assert table.drop_columns("id").to_pylist() == [dict.fromkeys(names)] * 2
+
+
+@pytest.mark.parametrize("value", [1.5, "noon"])
+def test_a_column_with_one_value_has_the_type_of_it(tmp_path: Path, value: Any) -> None:
+    frame = pd.DataFrame({"id": [1, 2], "ended": [None, value], "word": None, "whole": None, "is_late": None})
+    trips = fti.feature_group(keys=["id"], schema=STATED, name="trips")(lambda: frame)
+    with pytest.raises(dg.Failure, match="column 'ended' should be"):
+        testing.materialize(trips, stores=testing.stores_in(tmp_path))

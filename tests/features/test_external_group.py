@@ -251,6 +251,36 @@ def test_observation_fails_when_table_is_not_as_declared(warehouse: Warehouse, c
         observe([warehouse.group(schema=WeatherSchema).assets_def], instance=instance, resources=STORES)
 
 
+@pytest.mark.parametrize("kind", ["DOUBLE", "FLOAT", "BIGINT", "VARCHAR"])
+def test_a_column_without_values_has_its_declared_type_until_a_value_comes(warehouse: Warehouse, kind: str) -> None:
+    nothing = "'nan'" if kind in ("DOUBLE", "FLOAT") else "NULL"
+    warehouse.run(f"ALTER TABLE weather ADD COLUMN ended {kind}; UPDATE weather SET ended = {nothing}")
+    group = warehouse.group(schema=WeatherSchema.to_schema().add_columns({"ended": pa.Column("datetime64[ns]")}))
+    with source_connection() as connection:
+        rows = external_rows(connection, group).project("ended")
+        assert (list(map(str, rows.types)), rows.distinct().fetchall()) == (["TIMESTAMP"], [(None,)])
+    warehouse.run("UPDATE weather SET ended = '7' WHERE seen_at = '2013-01-02'")
+    with pytest.raises(DataError, match="'ended' as timestamp|ended is '7'"), source_connection() as connection:
+        external_rows(connection, group).fetchall()
+
+
+def test_a_value_that_comes_before_the_rows_are_read_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "trips.parquet"
+    duckdb.sql("SELECT 1 AS id, NULL::DOUBLE AS ended").write_parquet(str(file))
+    schema = pa.DataFrameSchema({"id": pa.Column(int), "ended": pa.Column("datetime64[ns]", nullable=True)})
+    group = fti.external_group(name="trips", source=fti.ParquetFiles(path=file), keys=["id"], schema=schema)
+    problem = "trips_v1 cannot be read as it is declared: it should have 'ended' as timestamp, but .* has it as DOUBLE"
+
+    def read_late() -> None:
+        with source_connection() as connection:
+            rows = external_rows(connection, group)
+            duckdb.sql("SELECT 1 AS id, 7::DOUBLE AS ended").write_parquet(str(file))
+            rows.fetchall()
+
+    with pytest.raises(DataError, match=problem):
+        read_late()
+
+
 def test_rules_are_checked_in_observation_if_asked_for_and_only_warn(warehouse: Warehouse) -> None:
     warehouse.run("UPDATE weather SET temp = -7 WHERE seen_at = '2013-01-02'; INSERT INTO weather FROM weather LIMIT 1")
     with dg.DagsterInstance.ephemeral() as instance:

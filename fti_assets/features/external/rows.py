@@ -11,7 +11,7 @@ import duckdb
 
 from fti_assets.core.names import is_kept
 from fti_assets.core.rules import Verdict
-from fti_assets.core.sql import is_name, quote
+from fti_assets.core.sql import is_name, literal, quote
 from fti_assets.core.types import SIDES, WIDE, ColumnType, type_held_by, type_of_sql
 from fti_assets.errors import DataError, list_some, one_of
 from fti_assets.features.groups.columns import group_columns, stored_schema
@@ -25,11 +25,11 @@ from fti_assets.features.rows.rename import (
     suggested_names,
 )
 from fti_assets.features.rows.stored_types import has_union
-from fti_assets.features.rows.to_lake import can_be, to_lake
+from fti_assets.features.rows.to_lake import FLOATS, can_be, to_lake
 from fti_assets.orchestration.checks import check_result
 from fti_assets.orchestration.partitions import UNPARTITIONED
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.stores.sources.source import NOT_AS_DECLARED, column_types, source_connection
+from fti_assets.stores.sources.source import NOT_AS_DECLARED, column_types, rows_of, source_connection
 
 _log = logging.getLogger(__name__)
 _logged: set[tuple[str, ...]] = set()
@@ -144,10 +144,16 @@ def _select(
         target = _target(stored, declared)
         problem = f"{target} does not hold exactly, in {place}: cast it there, or declare what it is"
     if declared is not None and type_of_sql(target) != declared:
-        raise DataError(
-            f"{group.table_name} should have {name!r} as {declared}, but {place} has it as {stored}: cast it there, or "
-            "declare what it is"
+        problem = (
+            f"should have {name!r} as {declared}, but {place} has it as {stored}: cast it there, or declare what it is"
         )
+        has_value = f"{quote(source)} IS NOT NULL" + (f" AND NOT isnan({quote(source)})" if stored in FLOATS else "")
+        scan = group.source.scan(connection)
+        if rows_of(connection, f"SELECT 1 FROM {scan} WHERE {has_value} LIMIT 1", group.source):
+            raise DataError(f"{group.table_name} {problem}")
+        # A value may come before the rows are read.
+        error = f"error({literal(f'{group.table_name} {NOT_AS_DECLARED}it {problem}')})"
+        return f"CASE WHEN {has_value} THEN {error} ELSE NULL::{SIDES[declared].sql} END AS {quote(name)}"
     column = to_lake(connection, source, stored, target)
     value = column.or_error(f"{group.table_name} {NOT_AS_DECLARED}{source} is ", f", which {problem}")
     return f"{value} AS {quote(name)}"

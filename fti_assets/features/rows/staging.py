@@ -30,6 +30,7 @@ from fti_assets.features.rows.stored_types import (
     storage_of_iso_text,
     wider_decimal,
 )
+from fti_assets.features.rows.to_lake import can_be
 from fti_assets.features.rows.unstorable import failed_relation
 from fti_assets.features.validation.coercion import Coerced, refuse_rounded
 from fti_assets.features.validation.table_validation import RowRule, validate_table
@@ -223,14 +224,20 @@ def _settle_types(
 ) -> None:
     """Give columns the stored type where this loses nothing, so that a table's types do not depend on the day.
 
-    A column without values takes the declared type or the stored one. Whole numbers go into stored doubles that hold each of
-    them exactly, and whole floats below 2**53, as numbers beside a null are, into stored whole numbers; a larger one may be
-    a rounded id. Whole numbers and decimals go into a stored decimal that holds each of them exactly. Dates go into stored times.
+    A column without values takes the declared type or the stored one, whatever type it came with. Whole numbers go into stored
+    doubles that hold each of them exactly, and whole floats below 2**53, as numbers beside a null are, into stored whole
+    numbers; a larger one may be a rounded id. Whole numbers and decimals go into a stored decimal that holds each of them
+    exactly. Dates go into stored times.
     """
     rows = connection.table(quote(name))
     types = dict(zip(rows.columns, map(str, rows.types), strict=True))
     stored = {column: kind for column, kind in layout.stored.items() if types.get(column, kind) != kind}
-    without_type = [column for column, kind in result_types if str(kind) in PLACEHOLDER_TYPES]
+    without_type = [
+        column
+        for column, kind in result_types
+        if str(kind) in PLACEHOLDER_TYPES
+        or ((declared := layout.types.get(column)) is not None and not can_be(types[column], declared))
+    ]
     empty = [column for column in dict.fromkeys([*without_type, *stored]) if column not in layout.times]
     conditions = {column: sql for column, kind in stored.items() if (sql := holds_all(column, types[column], kind))}
     expressions = [*(f"count({quote(column)}) = 0" for column in empty), *conditions.values()]

@@ -344,7 +344,7 @@ BENDS = (
     Bend(
         "a second name of a constant does not count",
         "core/on_demand/meaning.py",
-        "for other in sorted(module.second_names(name)):",
+        "for other in sorted(second):",
         "for other in ():",
         ("stores/test_on_demand_bends.py::test_programs_that_answer_differently_have_different_identities",),
     ),

@@ -413,6 +413,63 @@ def test_what_changes_an_imported_module_counts(write: Write, change: str) -> No
     assert len({before, with_change, meaning("od_uses", "made")}) == 3
 
 
+TABLES = """import numpy as np
+import od_rules
+RATE = 1.5
+TABLE = {"a": 1, "b": 2}
+LIMITS = [1, 2]
+
+
+def made(x):
+    return np.add(x, TABLE["a"] * RATE + sum(LIMITS))
+"""
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "OTHER = len(TABLE)", "OTHER = sum(LIMITS)", "OTHER = max(LIMITS)", "OTHER = sorted(TABLE.items())", "OTHER = frozenset(TABLE)",
+        "FIRST = LIMITS[0]", "OTHER = list(TABLE)", "OTHER = f'{RATE:.1f}'", "assert RATE > 0", "assert 1 in LIMITS",
+        "ARRAY = np.asarray(LIMITS)\nARRAY[0] = 7", "ZEROS = np.zeros(3)\nZEROS[0] = 7",
+        "OPS = {'a': np.add}\ndef rows(x): return OPS['a'](x, 1)",
+        "def rows():\n    t = dict(TABLE)\n    t['a'] = 3", "def rows():\n    t = {**TABLE}\n    t['a'] = 3",
+        "def rows():\n    t = list(LIMITS)\n    t.append(3)", "def rows():\n    t = [*LIMITS]\n    t.append(3)",
+        "def rows():\n    t = sorted(LIMITS)\n    t.append(3)", "def rows():\n    t = TABLE.copy()\n    t['a'] = 3",
+        "def rows():\n    out = []\n    for k in LIMITS:\n        out.append(k)",
+        "SQUARES = []\nfor one in LIMITS:\n    SQUARES.append(one)",
+        "COPY = dict(TABLE)\nCOPY['a'] = 7",
+    ],
+)  # fmt: skip
+def test_what_only_reads_or_copies_a_constant_does_not_count(write: Write, other: str) -> None:
+    write(od_tables=TABLES, od_rules=RULES)
+    before = meaning("od_tables", "made")
+    write(od_tables=f"{TABLES}\n\n{other}\n")
+    assert meaning("od_tables", "made") == before
+    assert has_meaning("od_tables", "made", room._meaning("od_tables", "made", "by attribute"))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "SAME = LIMITS\nSAME[0] = 7", "SAME = [LIMITS]\nSAME[0][0] = 7", "SAME = LIMITS or [1]\nSAME[0] = 7", "LIMITS[0] = 7",
+        "LIMITS.append(7)",
+        "def rows(): return LIMITS\nrows()[0] = 7", "add = LIMITS.append\n_ = add(7)", "def rows(t=LIMITS): t.append(7)\n_ = rows()",
+        "def len(t): t[0] = 7\n_ = len(LIMITS)", "from od_rules import *\n_ = len(LIMITS)", "_ = [one.append(7) for one in [LIMITS]]",
+        "_ = np.copyto(LIMITS, 7)", "class C: part = LIMITS\nC.part[0] = 7", "(lambda t: t.append(7))(LIMITS)",
+        "_ = LIMITS.pop(0 if 7 else 1)",
+        "def rows():\n    global RATE\n    RATE = 7\n_ = rows()", "RATE = RATE * 7", "for RATE in (1, 7): pass", "LIMITS += [7]",
+        "del LIMITS[7 - 6]",
+        "import od_tables as me\nme.LIMITS[0] = 7", "_ = np.seterr(divide=str(7))", "np.add = np.multiply if 7 else np.add",
+        "import dataclasses\nclass Puts:\n    def __eq__(self, other): other.append(7)\n_ = Puts() == LIMITS",
+    ],
+)  # fmt: skip
+def test_whatever_may_change_a_constant_counts(write: Write, other: str) -> None:
+    write(od_tables=f"{TABLES}\n\n{other}\n", od_rules="def len(t):\n    t[0] = 7\n")
+    before = meaning("od_tables", "made")
+    write(od_tables=f"{TABLES}\n\n{other.replace('7', '8')}\n", od_rules="def len(t):\n    t[0] = 8\n")
+    assert meaning("od_tables", "made") != before
+
+
 CLASS = "{more}\n\nclass Held:\n    k: int = 2\n\n\ndef made(x):\n    return {value} * x\n"
 
 

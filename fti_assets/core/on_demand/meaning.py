@@ -28,6 +28,7 @@ from fti_assets.core.on_demand.changes import (
 )
 from fti_assets.core.on_demand.module import MOST_MODULES, Module, is_own
 from fti_assets.core.on_demand.objects import Objects, uses
+from fti_assets.core.on_demand.reads import is_built_in, is_of_a_library, only_read
 from fti_assets.core.on_demand.source import absolute_module, packages_around, remember, source_file
 from fti_assets.core.on_demand.tricks import around, is_tricky, reads_words, refuse_layout
 from fti_assets.core.on_demand.unread import without_unread
@@ -51,7 +52,7 @@ def has_meaning(module: str, function: str, known: str) -> bool:
     """Whether a function means what was once written down, by this release or an earlier one.
 
     An earlier one took the whole of a module that is imported as such, where this one takes what is used of it, or also took what
-    nothing reads: annotations of constants, and what runs only where the module is the program.
+    nothing reads: annotations of constants, what runs only where the module is the program, and what only reads a constant.
 
     Raises:
         DeclarationError: as ``meaning``.
@@ -65,7 +66,7 @@ def _meaning(module: str, function: str, counts: str) -> str:
     imported = around(module, {})
     if counts == "what is read":
         imported = without_unread(imported)
-    reach = _Reach(imported, by_attribute=counts != "whole", without_local=counts == "what is read")
+    reach = _Reach(imported, by_attribute=counts != "whole", without_reads=counts == "what is read")
     reach.name(module, function)
     if not reach.modules[module].binds(function):
         raise DeclarationError(f"module {module!r} defines no function {function!r}")
@@ -100,8 +101,9 @@ def declares_on_demand(module: str) -> bool:
 class _Reach:
     """Everything that is reached, module by module, among those that are imported with the function's."""
 
-    def __init__(self, imported: Mapping[str, Module], *, by_attribute: bool, without_local: bool) -> None:
-        self._without_local = without_local
+    def __init__(self, imported: Mapping[str, Module], *, by_attribute: bool, without_reads: bool) -> None:
+        self._without_reads = without_reads
+        self._only_read: dict[str, set[str]] = {}
         self._imported = imported
         self._objects = Objects(imported)
         self._by_attribute = by_attribute
@@ -122,15 +124,20 @@ class _Reach:
             return
         self._names.add((module_name, name))
         module = self._module(module_name)
+        if self._without_reads and self._takes_no_change(module, name):
+            for index, bound in enumerate(module.bound):
+                if name in bound and not isinstance(module.tree.body[index], ast.Import | ast.ImportFrom):
+                    self._take(module, index)
+            self._import_all(module, name)
+            return
         is_imported = module.imports_name(name)
         is_lively, is_active = self._objects.is_lively(module, name), self._objects.is_active(module, name)
         is_object = self._objects.is_lively_object(module, name)
+        self._import_all(module, name)
         for index, statement in enumerate(module.tree.body):
             if isinstance(statement, ast.Import | ast.ImportFrom):
-                for alias in statement.names:
-                    if name == (alias.asname or alias.name.partition(".")[0]) or alias.name == "*":
-                        self._import(module, statement, alias)
-            elif (
+                continue
+            if (
                 name in module.bound[index]
                 or (name in module.mentioned[index] and may_change(statement))
                 or (is_lively and uses(statement, name))
@@ -139,7 +146,7 @@ class _Reach:
             elif isinstance(statement, DEFINITIONS) and not is_imported:
                 if any(root(one) == name and not isinstance(one, ast.Name) for one in statement.decorator_list):
                     self._take(module, index)  # @TABLE.append
-                changed = module.changed_of_module if self._without_local else module.changed_by_call
+                changed = module.changed_of_module if self._without_reads else module.changed_by_call
                 if name in changed[index] or (module.binds(name) and name in module.changed[index]):
                     self._changer(module, statement.name)
                 at_once = (is_active or is_object) and name in module.said_at_once[
@@ -152,6 +159,20 @@ class _Reach:
             self.name(module_name, other)
         if not module.binds(name) and module.binds("__getattr__"):
             self.name(module_name, "__getattr__")
+
+    def _import_all(self, module: Module, name: str) -> None:
+        """Take what brings a name into a module, if imports do."""
+        for statement in module.tree.body:
+            if not isinstance(statement, ast.Import | ast.ImportFrom):
+                continue
+            for alias in statement.names:
+                if name == (alias.asname or alias.name.partition(".")[0]) or alias.name == "*":
+                    self._import(module, statement, alias)
+
+    def _takes_no_change(self, module: Module, name: str) -> bool:
+        if module.name not in self._only_read:
+            self._only_read[module.name] = only_read(module)
+        return name in self._only_read[module.name] or is_of_a_library(module, name) or is_built_in(module, name)
 
     def _changer(self, module: Module, function: str) -> None:
         """Follow a function that changes something of its module when it is called, and what it decorates there."""

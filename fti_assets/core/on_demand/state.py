@@ -30,6 +30,7 @@ _SETS = frozenset({
     "numpy.set_string_function", "numpy.setbufsize", "os.environ", "os.putenv", "os.umask", "os.unsetenv", "random.seed",
     "random.setstate", "numpy.random.seed", "numpy.random.set_state", "time.tzset", "warnings.filters", "zoneinfo.reset_tzpath",
 }).union(_WITHIN, *_WITHIN.values())  # fmt: skip
+_SETS_NOTHING = frozenset({"set", "setattr", "setdefault", "setdiff1d", "setfield", "setflags", "setitem", "setxor1d"})
 _BY_TEXT = frozenset({"builtins.setattr", "builtins.delattr", "operator.setitem", "operator.delitem"})
 
 
@@ -124,7 +125,11 @@ def _set_by(nodes: tuple[ast.AST, ...], names: Names) -> Iterator[tuple[ast.expr
 
 def _is_a_setter(path: str) -> bool:
     is_abstract_class = path.startswith(("numbers.", "collections.abc.")) and path.endswith(".register")
-    return path in _SETS or is_abstract_class
+    module, _, name = path.rpartition(".")
+    sets = name.startswith(("set", "reset_")) and name not in _SETS_NOTHING and not module.startswith("builtins")
+    return (
+        path in _SETS or is_abstract_class or (sets and module.partition(".")[0] in sys.stdlib_module_names | {"numpy"})
+    )
 
 
 def _parts_of_libraries(node: ast.expr, names: Names) -> list[str]:

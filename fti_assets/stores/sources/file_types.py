@@ -83,7 +83,11 @@ def _scan(files: Sequence[str], options: str) -> str:
 
 def _selected(name: str, wanted: str, kind: str | None, names: set[str]) -> str:
     value = quote(name)
-    if name.lower() not in names or (kind in _FLOATS and _SORTS.get(wanted) not in ("whole", "float")):
+    if (
+        name.lower() not in names
+        or kind == _NOTHING
+        or (kind in _FLOATS and _SORTS.get(wanted) not in ("whole", "float"))
+    ):
         value = "NULL"
     elif kind in _FLOATS and wanted not in _FLOATS:
         value = f"CASE WHEN NOT isnan({value}) THEN {value} END"
@@ -137,16 +141,17 @@ def _one_type(
         if kind in files and not _find(connection, files[kind], has_values, column, source):
             del files[kind]
     if not _loses(files):
-        return _joined([*files])
+        return _joined(connection, column, [*files.values()], source)
     if {_sort(kind) for kind in files} != {"whole", "float"}:
         raise _no_one_type(path, files, source)
     floats = [file for kind in _FLOATS for file in files.get(kind, [])]
     # NaN is missing. From 2**53 on a float may be one of several whole numbers, so it is none.
     is_no_whole = f"NOT isnan({column}) AND ({column} <> trunc({column}) OR abs({column}) >= {EXACT})"
     if not _find(connection, floats, is_no_whole, column, source):
-        return _joined([kind for kind in files if kind not in _FLOATS])
-    whole = [file for kind in files if kind not in _FLOATS for file in files[kind]]
-    if rounded := _find(connection, whole, f"{column} > {EXACT} OR {column} < {-EXACT}", column, source):
+        whole = [alike for kind, alike in files.items() if kind not in _FLOATS]
+        return _joined(connection, column, whole, source)
+    others = [file for kind in files if kind not in _FLOATS for file in files[kind]]
+    if rounded := _find(connection, others, f"{column} > {EXACT} OR {column} < {-EXACT}", column, source):
         raise _no_one_type(path, files, source, f" {rounded} there is another number as a float.")
     return "DOUBLE"
 
@@ -160,15 +165,12 @@ def _find(
     return str(rows[0][0]) if rows else None
 
 
-def _joined(kinds: Sequence[str]) -> str:
-    """The one type of columns whose types DuckDB joins without a loss."""
-    if len(kinds) == 1:
-        return kinds[0]
-    if all(kind in WHOLE for kind in kinds):
-        return "BIGINT"
-    if {_sort(kind) for kind in kinds} == {"whole"}:
-        return "HUGEINT"
-    return "DOUBLE"
+def _joined(
+    connection: duckdb.DuckDBPyConnection, column: str, files: Sequence[Sequence[str]], source: ExternalSource
+) -> str:
+    """DuckDB's one type of a column that it joins without a loss, of files of each of its types."""
+    scan = _scan([alike[0] for alike in files], "hive_partitioning = false, union_by_name = true")
+    return str(rows_of(connection, f"DESCRIBE SELECT {column} FROM {scan}", source)[0][1])
 
 
 def _sort(kind: str) -> str:
@@ -177,7 +179,9 @@ def _sort(kind: str) -> str:
 
 def _loses(kinds: Mapping[str, Any]) -> bool:
     """Whether DuckDB's one type for several changes values, or makes numbers of truths and text of numbers."""
-    sorts = {_sort(kind) for kind in kinds} - {"other"}
+    sorts = {_sort(kind) for kind in kinds}
+    if "float" not in sorts:  # which DuckDB cannot make a time of, even where it is NaN
+        sorts -= {"other"}
     if len(kinds) < 2 or (len(sorts) < 2 and sorts != {"decimal"}):
         return False
     if sorts == {"whole", "float"}:

@@ -1,6 +1,9 @@
 """What every online store does, whichever it is."""
 
+import gc
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import datetime
@@ -343,6 +346,54 @@ def test_a_reader_works_on_in_a_forked_child(store):
     for _ in range(100):
         assert reader.get(("a",), 0).values == (1.0,)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_forked_children_leave_the_files_of_their_parents_threads_open(store):
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    reader, go, ready, answers = store.reader("weather_v1"), threading.Event(), threading.Barrier(3), []
+
+    def read() -> None:
+        reader.get(("a",), 0)
+        ready.wait()
+        go.wait()
+        answers.append(reader.get(("a",), 0).values)
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    reader.get(("a",), 0)
+    for _ in range(3):
+        child = os.fork()
+        if not child:
+            gc.collect()
+            os._exit(reader.get(("a",), 0).values != (1.0,))
+        assert os.waitpid(child, 0)[1] == 0
+    load(store, [(("a",), [(0, 0, (2.0,))])])
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert [reader.get(("a",), 0).values, *answers] == [(2.0,)] * 3
+
+
+EXITS = """
+import os, sys, threading
+from fti_assets.stores.online.store import online_store
+reader = online_store(sys.argv[1]).reader("weather_v1")
+reader.get(("a",), 0)
+thread = threading.Thread(target=lambda: (reader.get(("a",), 0), threading.Event().wait()), daemon=True)
+thread.start()
+child = os.fork()
+assert reader.get(("a",), 0).values == (1.0,)
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_process_that_reads_ends_without_a_word(store):
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    ended = subprocess.run([sys.executable, "-c", EXITS, store.location], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
 def test_many_keys_are_read_at_once(store):

@@ -110,13 +110,16 @@ class _EndOfThread:
 
     def __init__(self, by_statement: _Open) -> None:
         self._open, self._process = by_statement, os.getpid()
+        # Its own names, since those of the module are gone when an interpreter ends.
+        self._process_now, self._left_to_the_parent = os.getpid, _left_to_the_parent
 
     def __del__(self) -> None:
-        if self._process == os.getpid():
+        if self._process == self._process_now():
             for connections, *_ in self._open.values():
-                _close_all(connections)
+                for connection in connections:
+                    connection.close()
         else:  # a forked child has none of its parent's other threads
-            _left_to_the_parent.append(self._open)
+            self._left_to_the_parent.append(self._open)
 
 
 class SqliteReads:

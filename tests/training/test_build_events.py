@@ -113,6 +113,15 @@ def test_gates_of_one_cutoff_are_of_build_that_is_there(bench: Bench) -> None:
     assert statuses(bench, "beats_baseline_log_loss") == {"FAILED": {"2013-01-07"}}
 
 
+def test_a_range_of_one_cutoff_names_it_in_its_checks(bench: Bench) -> None:
+    span = ("2013-01-07", "2013-01-07")
+    assert bench.train(buyer(), span=span).success
+    assert statuses(bench, "beats_baseline_log_loss") == {"SUCCEEDED": {"2013-01-07"}}
+    assert not bench.train(buyer(bad), span=span).success
+    assert statuses(bench, "beats_baseline_log_loss") == {"FAILED": {"2013-01-07"}}
+    assert statuses(bench, "numbers_kept_apart") == {"SUCCEEDED": {"2013-01-07"}}
+
+
 def test_what_follows_range_runs_after_gates_that_let_it(bench: Bench) -> None:
     model = buyer(sixth_bad(), gates=GATES, gates_fail_run=False)
     result = bench.train(model, span=("2013-01-05", "2013-01-08"))

@@ -63,7 +63,7 @@ def has_meaning(module: str, function: str, known: str) -> bool:
 @remember
 def _meaning(module: str, function: str, counts: str) -> str:
     """The hash, where modules that are imported as such count whole, by their attributes that are used, or by what is read of that."""
-    imported = around(module, {})
+    imported = around(module, {module: Module.read(module)})  # read first: what a manifest names may be no module
     if counts == "what is read":
         imported = without_unread(imported)
     reach = _Reach(imported, by_attribute=counts != "whole", without_reads=counts == "what is read")

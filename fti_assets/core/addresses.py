@@ -96,7 +96,7 @@ def shown(address: object) -> str:
         return _shown_url(text)
     if _is_folder(text):
         return str(address)
-    pairs = _shown_pairs(text)
+    pairs = _hide_in_pairs(text)
     return _hidden(text) if pairs is None else pairs
 
 
@@ -109,7 +109,7 @@ def scrubbed(text: str, secrets: Iterable[str] = ()) -> str:
     # A host is written in small letters by those that read it.
     for secret in sorted({one for one in secrets if len(one) >= _SHORTEST}, key=len, reverse=True):
         text = re.sub(re.escape(secret), _HIDDEN, text, flags=re.IGNORECASE)
-    return _PAIR.sub(r"\1***", _URL.sub(_shown_within, text))
+    return _PAIR.sub(r"\1***", _URL.sub(_hide_in_match, text))
 
 
 def secrets_of(address: object) -> Iterator[str]:
@@ -153,7 +153,7 @@ def _hidden(text: str) -> str:
     return f"{scheme}:{slashes[1] if slashes else ''}{_HIDDEN}"
 
 
-def _shown_pairs(text: str) -> str | None:
+def _hide_in_pairs(text: str) -> str | None:
     """Pairs without the values that may be secret; None if they are none."""
     result, at = "", 0
     while at < len(text):
@@ -167,7 +167,7 @@ def _shown_pairs(text: str) -> str | None:
     return result
 
 
-def _shown_within(match: re.Match[str]) -> str:
+def _hide_in_match(match: re.Match[str]) -> str:
     """A URL in a text, with what the text writes after it."""
     url = match[0]
     after = _AFTER.search(url)

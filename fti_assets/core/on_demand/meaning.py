@@ -149,7 +149,7 @@ class _Reach:
                 changed = module.changed_of_module if self._without_reads else module.changed_by_call
                 if name in changed[index] or (module.binds(name) and name in module.changed[index]):
                     self._changer(module, statement.name)
-                at_once = (is_active or is_object) and name in module.said_at_once[
+                at_once = (is_active or is_object) and name in module.names_at_once[
                     index
                 ]  # class One(Base), def f(k=IDS + 1)
                 if at_once or (is_lively and statement.name in module.run and name in module.mentioned[index]):

@@ -130,7 +130,7 @@ class Module:
         return results
 
     @lazy
-    def said_at_once(self) -> list[set[str]]:
+    def names_at_once(self) -> list[set[str]]:
         """The names that each statement says as the module is imported."""
         return [{node.id for node in run_at_once(one) if isinstance(node, ast.Name)} for one in self.tree.body]
 
@@ -140,7 +140,7 @@ class Module:
         definitions = {one.name: one for one in self.tree.body if isinstance(one, DEFINITIONS)}
         waiting = {
             name
-            for one, said in zip(self.tree.body, self.said_at_once, strict=True)
+            for one, said in zip(self.tree.body, self.names_at_once, strict=True)
             if not is_program(one)
             for name in said & definitions.keys()
         }

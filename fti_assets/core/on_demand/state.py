@@ -72,7 +72,7 @@ def setters_of(sources: Mapping[str, tuple[ast.Module, Names]]) -> list[Setter]:
         piece = waiting.pop()
         names = sources[piece.module][1]
         results += (Setter(piece.module, piece.index, node, sets) for node, sets in _set_by(piece.nodes, names))
-        for called in sorted(_said(piece.nodes, names)):
+        for called in sorted(_names_in(piece.nodes, names)):
             waiting += callable_pieces.pop(called, ())
     places = {module: place for place, module in enumerate(sources)}
     return sorted(results, key=lambda one: (places[one.module], one.node.lineno, one.node.col_offset))
@@ -95,7 +95,7 @@ def _definitions(statement: ast.stmt) -> Iterator[tuple[str, tuple[ast.AST, ...]
             yield node.name, tuple(inner for one in special for part in one.body for inner in ast.walk(part))
 
 
-def _said(nodes: tuple[ast.AST, ...], names: Names) -> set[str]:
+def _names_in(nodes: tuple[ast.AST, ...], names: Names) -> set[str]:
     """The last names of all that some nodes say."""
     said: set[str] = set()
     for node in nodes:

@@ -34,11 +34,11 @@ class Inputs:
         return [
             lost_joins(self.coverage, rows),
             dull_features(VALUED, rows, null=self.null if rows else ()),
-            _held(self.rounded),
+            _whole_numbers_verdict(self.rounded),
         ]
 
 
-def _held(rounded: Mapping[str, int]) -> Verdict:
+def _whole_numbers_verdict(rounded: Mapping[str, int]) -> Verdict:
     counts = ", ".join(f"{count} of {name!r}" for name, count in rounded.items())
     problem = (
         f"{counts} are whole numbers that float64, in which a model gets them, rounds, so that others have the same answer: if they name "

@@ -198,16 +198,16 @@ def _no_one_type(path: _Path, files: Mapping[str, Sequence[str]], source: Extern
     first = kinds[0]
     other = next(kind for kind in kinds[1:] if _loses(dict.fromkeys([first, kind])) or kind == kinds[-1])
     return StoreError(
-        f"{source.place} cannot be read: column {_shown(path)!r} is {first} in {_file(files[first])} and {other} in "
+        f"{source.place} cannot be read: column {_path_text(path)!r} is {first} in {_file(files[first])} and {other} in "
         f"{_file(files[other])}, and no one type holds the values of both.{why} Write the files with one type, as "
         "frame.astype({...: 'Int64'}) makes of whole numbers beside a null"
     )
 
 
-def _shown(path: _Path) -> str:
+def _path_text(path: _Path) -> str:
     """A path in words; the parts of a list lie two deep.
 
-    >>> _shown(("stops", "[]", "[]", "seats"))
+    >>> _path_text(("stops", "[]", "[]", "seats"))
     'stops[].seats'
     """
     return ".".join(path).replace(f".{_PART}.{_PART}", _PART).replace(f".{_PART}", _PART)

@@ -84,7 +84,7 @@ def _whole(node: Node, name: str, default: int) -> int:
     return int(_attribute(node, name, [default])[0])
 
 
-def _kept(values: Any) -> Any:
+def _few(values: Any) -> Any:
     """Values that are few enough to be followed, and exact."""
     if values is None or values.size > _FEW:
         return None
@@ -127,7 +127,7 @@ def _elementwise(node: Node, inputs: list[Known | None]) -> Known:
     ]
     if node.op == "Div":
         both_whole = all(value.dtype.kind in "iu" for value in values)
-        return result._replace(values=_kept(_quotient(*values) if both_whole else values[0] / values[1]))
+        return result._replace(values=_few(_quotient(*values) if both_whole else values[0] / values[1]))
     if node.op == "Pow":
         values = [value.astype(float) for value in values]
     if node.op not in _ARITHMETIC or _whole(node, "fmod", 0):
@@ -141,7 +141,7 @@ def _elementwise(node: Node, inputs: list[Known | None]) -> Known:
     made = np.asarray(made)
     if made.dtype == object:
         made = np.array([max(min(int(one), 2**62), -(2**62)) for one in made.reshape(-1)]).reshape(made.shape)
-    return result._replace(values=_kept(made))
+    return result._replace(values=_few(made))
 
 
 def _cast(node: Node, inputs: list[Known | None]) -> Known:
@@ -425,7 +425,7 @@ def _reduce(node: Node, inputs: list[Known | None]) -> Known:
     values = None
     if one.values is not None and one.values.size and node.op in _REDUCTIONS:
         wide = one.values.astype(object) if one.values.dtype.kind in "iu" else one.values
-        values = _kept(np.asarray(_REDUCTIONS[node.op](wide, axis=tuple(sorted(gone))), dtype=float).reshape(shape))
+        values = _few(np.asarray(_REDUCTIONS[node.op](wide, axis=tuple(sorted(gone))), dtype=float).reshape(shape))
     return Known(shape, one.each, values)
 
 

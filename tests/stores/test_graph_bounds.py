@@ -14,7 +14,8 @@ from fti_assets.errors import DamagedError
 from fti_assets.stores.models.graphs.bounds import check_bounds
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.graphs.onnx_parts import Model
-from fti_assets.stores.models.graphs.size_rules import RULES, Known
+from fti_assets.stores.models.graphs.size_rules.known import Known
+from fti_assets.stores.models.graphs.size_rules.table import RULES
 from fti_assets.stores.models.graphs.sizes import Sizes
 from tests.graphs import graph_that_loops_above
 from tests.support.examples import SOAK, repetitions

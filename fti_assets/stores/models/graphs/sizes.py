@@ -7,17 +7,14 @@ from math import prod
 from typing import Any
 
 from fti_assets.stores.models.graphs.onnx_parts import Graph, Model, Node
-from fti_assets.stores.models.graphs.size_rules import (
+from fti_assets.stores.models.graphs.size_rules.known import BYTES, Known, number_of, of_tensor
+from fti_assets.stores.models.graphs.size_rules.table import (
     BY_ATTRIBUTE,
-    BYTES,
     MULTIPLIED,
     OF_MICROSOFT,
     RISING,
     RULES,
     WIDENED,
-    Known,
-    number_of,
-    of_tensor,
 )
 from fti_assets.stores.models.graphs.step_bounds import MAKE
 

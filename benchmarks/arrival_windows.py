@@ -15,11 +15,12 @@ from datetime import datetime, timedelta
 import duckdb
 
 import fti_assets as fti
+from fti_assets.features.windows.aggregates import Aggregate
 
 DAYS, FEW_DAYS, ROWS_A_DAY, KEYS, RUNS = 200, 40, 2_000, 200, 3
 START, DAY = datetime(2024, 1, 1), timedelta(days=1)
 WINDOWS = {"1d": 1, "3d": 3}
-AGGREGATES = {
+AGGREGATES: dict[str, tuple[Aggregate, str]] = {
     "rows": (fti.Count(), "count(o.t)"),
     "mean": (fti.Mean("x"), "avg(o.x)"),
     "high": (fti.Max("x"), "max(o.x)"),

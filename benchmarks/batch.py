@@ -24,7 +24,9 @@ import pyarrow.parquet as pq
 
 from benchmarks.predict import graph as net
 from fti_assets.core.manifest import NUMBERS, Column, DatasetRecord, GraphInput, GraphOutput, ModelManifest, ViewRecord
-from fti_assets.inference.batch.scoring import CHUNK_ROWS, Scorer, numbered_table, score
+from fti_assets.features.point_in_time.arrays import CHUNK_ROWS
+from fti_assets.inference.batch.scoring import Scorer, numbered_table, score
+from fti_assets.stores.models.answering import Answering
 from fti_assets.stores.models.graphs.graph import Graph
 
 GOAL = 0.8
@@ -66,7 +68,7 @@ def made(connection: duckdb.DuckDBPyConnection, rows: int) -> str:
 
 def ours(connection: duckdb.DuckDBPyConnection, table: str, onnx_bytes: bytes, file: Path) -> None:
     build = manifest()
-    scorer = Scorer(build, Graph.from_bytes(onnx_bytes, build.inputs, what="net"), column="probability")
+    scorer = Scorer(Answering(build, Graph.from_bytes(onnx_bytes, build.inputs, what="net")), "probability")
     answers = score(connection, table, [scorer], kept=["id"])
     connection.execute(f"COPY {answers} TO '{file}' (FORMAT parquet)")
     connection.execute(f"DROP TABLE {answers}")

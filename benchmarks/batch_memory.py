@@ -31,6 +31,7 @@ from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.inference.batch.scoring import Scorer, numbered_table, score
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.models.answering import Answering
 from fti_assets.stores.models.graphs.graph import Graph
 
 GOAL = 1.3
@@ -88,7 +89,7 @@ def answer(folder: Path) -> float:
         spine = lake.rows(record.spine_table)
         joined = relation_name(assemble(lake, record, spine, snapshot=lake.snapshot()))
         table = numbered_table(lake.connection, joined)
-        scorer = Scorer(build, Graph.from_bytes(onnx_bytes, build.inputs, what="net"), column="probability")
+        scorer = Scorer(Answering(build, Graph.from_bytes(onnx_bytes, build.inputs, what="net")), "probability")
         answers = score(lake.connection, table, [scorer], kept=["id", "t"])
         [(count, wrong)] = lake.connection.execute(
             f"SELECT count(*), count(*) FILTER (probability NOT BETWEEN 0 AND 1) FROM {answers}"

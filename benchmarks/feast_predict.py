@@ -15,11 +15,13 @@ import tempfile
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from benchmarks import predict as bench
+from fti_assets.core.manifest import Column
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.stores.online.store import OnlineStore, RedisOnlineStore, SqliteOnlineStore
 
@@ -69,7 +71,7 @@ def load(store: OnlineStore) -> None:
         store.load(
             f"{group}_v1",
             key_types=("text",),
-            columns=tuple(bench.Column(f"c{i}", "number") for i in range(bench.WIDTHS[group])),
+            columns=tuple(Column(f"c{i}", "number") for i in range(bench.WIDTHS[group])),
             rows=(((f"K{key}",), [(AT_US, AT_US - bench.HOUR_US, values[key])]) for key in range(KEYS)),
             answers_from=None,
             snapshot=1,
@@ -105,7 +107,7 @@ def ours(predictor: Predictor) -> dict[int, tuple[float, list[float]]]:
     return results
 
 
-def feast(folder: Path, location: str) -> dict[str, dict[str, object]]:
+def feast(folder: Path, location: str) -> dict[str, dict[str, Any]]:
     """What the peer measured."""
     done = subprocess.run([str(FEAST), str(PEER), str(folder), location], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -150,7 +152,7 @@ def main() -> None:
                 peer, count = way.rsplit(" ", 1)
                 own_us, own_answers = own_times[int(count)]
                 assert np.allclose(own_answers, result["answers"], rtol=1e-5), f"{kind}: the answers of {peer} differ"
-                ratio = float(result["us"]) / own_us  # type: ignore[arg-type]
+                ratio = float(result["us"]) / own_us
                 line = f"{kind}, {count} keys: {peer} {result['us']:,.0f} us, ours {own_us:,.0f} us: {ratio:.1f}x"
                 print(line, flush=True)
                 runtime = peer.rpartition("+")[2]

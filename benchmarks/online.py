@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -202,10 +203,10 @@ def measure(kind: str, lake: Lake, root: Path, client: Any, prefix: str) -> dict
     for run in range(LOADS):
         rows = by_hand(lake, group.table.sql)
         if kind == "redis":
-            floors.append(cpu_s(lambda rows=rows: redis_by_hand(client, f"{prefix}:hand", rows)))
+            floors.append(cpu_s(partial(redis_by_hand, client, f"{prefix}:hand", rows)))
             client.unlink(f"{prefix}:hand")
         else:
-            floors.append(cpu_s(lambda rows=rows, run=run: sqlite_by_hand(root / f"hand{run}.sqlite", rows)))
+            floors.append(cpu_s(partial(sqlite_by_hand, root / f"hand{run}.sqlite", rows)))
             (root / f"hand{run}.sqlite").unlink()
         with clock.at(AT):
             loads.append(cpu_s(lambda: load_online(lake, store, group)))
@@ -243,7 +244,7 @@ def beside_feast(lake: Lake, root: Path) -> dict[str, float]:
     for count, answered in json.loads((folder / "answers.json").read_text()).items():
         ours = reads.ours(keys_of[int(count)][0])
         assert [list(chain(*row)) for row in zip(*ours, strict=True)] == answered, "ours and Feast's differ"
-    figures = {}
+    figures: dict[str, float] = {}
     for count, feast_us in json.loads(done.stdout.splitlines()[-1]).items():
         ours_us, _ = reads.p50_us(int(count))
         print(f"{count} keys x 3 groups of {len(users)}: Feast {feast_us:,.0f} us, ours {ours_us:,.0f} us", flush=True)

@@ -226,7 +226,7 @@ def main() -> None:
 
         def request(i: int, widths: dict[str, int] = WIDTHS) -> dict[str, object]:
             keys = dict.fromkeys([f"{group}_key" for group in widths], key_of(i))
-            return {"flight_id": i, "distance": 733.0, "seats": 150.0} | keys
+            return {"flight_id": i, "distance": 733.0, "seats": 150.0, **keys}
 
         def requests(i: int) -> list[dict[str, object]]:
             return [request(i * ROWS + row) for row in range(ROWS)]

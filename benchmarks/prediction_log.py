@@ -25,7 +25,7 @@ CALLS, CALLS_OF_MANY, ROWS = 1_000, 20, 100
 def request(i: int) -> dict[str, object]:
     """The i-th request."""
     keys = dict.fromkeys([f"{group}_key" for group in WIDTHS], key_of(i))
-    return {"flight_id": i, "distance": 733.0, "seats": 150.0} | keys
+    return {"flight_id": i, "distance": 733.0, "seats": 150.0, **keys}
 
 
 def block_us(predictor: Predictor, writer: LogWriter, first: int, calls: int, rows: int) -> tuple[float, float]:

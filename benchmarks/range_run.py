@@ -18,6 +18,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -127,8 +128,8 @@ def main() -> None:
             run(events.assets_def, folder, instance)
             for number in range(RUNS):
                 hand, within = folder / f"hand{number}", plain(lake_at, folder / f"plain{number}", checks)
-                times["by_hand"].append(timed(lambda hand=hand: by_hand(lake_at, hand)))
-                times["plain"].append(timed(lambda within=within: run(within, folder, instance)))
+                times["by_hand"].append(timed(partial(by_hand, lake_at, hand)))
+                times["plain"].append(timed(partial(run, within, folder, instance)))
                 with stores_in(folder).offline_store().connect() as lake:
                     lake.connection.execute("DROP TABLE IF EXISTS lake.features.hourly_v1")
                     lake.connection.execute("DROP TABLE IF EXISTS lake.ledger.features_hourly_v1")

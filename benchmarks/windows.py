@@ -22,6 +22,7 @@ import fti_assets as fti
 from fti_assets.core.names import TableName
 from fti_assets.core.times import Partition
 from fti_assets.features.inputs import input_table
+from fti_assets.features.windows.aggregates import Aggregate
 from fti_assets.stores.lake.store import OfflineStore
 
 ROWS, KEYS, RUNS = 2_000_000, 200, 3
@@ -29,7 +30,7 @@ ROWS_A_DAY, DAYS = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000, 367
 WINDOWS = {"3h": 3, "24h": 24, "7d": 168}
 START = datetime(2024, 1, 1)
 GOAL, LOOKBACK_GOAL = 1.5, 2.0
-AGGREGATES = {
+AGGREGATES: dict[str, tuple[Aggregate, str]] = {
     "rows": (fti.Count(), "coalesce(sum(n) OVER {w}, 0)::BIGINT"),
     "mean": (fti.Mean("x"), "sum(x) OVER {w} / sum(n) OVER {w}"),
     "high": (fti.Max("x"), "max(high) OVER {w}"),
@@ -100,7 +101,8 @@ daily = dg.DailyPartitionsDefinition(start_date="2024-01-01")
 
 
 @fti.feature_group(keys=["k"], event_time="e", partitions_def=daily, serving_delay="5min")
-def events() -> fti.Table: ...
+def events() -> fti.Table:  # type: ignore[empty-body]
+    ...
 
 
 def fill(store: OfflineStore) -> None:
@@ -119,7 +121,7 @@ def fill(store: OfflineStore) -> None:
 
 def one_day(store: OfflineStore, lookback: str, day: int, *, tiles: bool = True) -> float:
     """CPU seconds of one day's rows, read and stored as a step does."""
-    aggregates = {"rows": fti.Count(), "mean": fti.Mean("x"), "high": fti.Max("x")}
+    aggregates: dict[str, Aggregate] = {"rows": fti.Count(), "mean": fti.Mean("x"), "high": fti.Max("x")}
 
     @fti.feature_group(keys=["k"], event_time="hour", partitions_def=daily, lookback=f"{int(lookback[:-1]) + 1}d")
     def rates(events: fti.Table) -> fti.Table:

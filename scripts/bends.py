@@ -422,6 +422,7 @@ class Tree:
         run.start()
         theirs.close()
         try:
+            failed: set[str]
             status, failed, cpu_seconds = ours.recv()
         except EOFError:
             status, failed, cpu_seconds = "no status", set(), 0.0

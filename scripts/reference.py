@@ -155,7 +155,7 @@ def _described(one: Any, prefix: str) -> Iterator[str]:
 
 
 def _is_error(one: Any) -> bool:
-    return one.filepath.name == "errors.py"
+    return bool(one.filepath.name == "errors.py")
 
 
 def _signature(one: Any, shown: str) -> str:

@@ -18,7 +18,10 @@ from fti_assets.training.encoders.graph import OPSET
 from fti_assets.training.models.data import matrix
 from fti_assets.training.models.estimators import (
     check_indicators,
+    check_steps,
+    is_fitted,
     measures_distances,
+    part_at_fault,
     readable_votes,
     route_missing,
     take_float,
@@ -43,6 +46,8 @@ _CONVERTERS = (
     "change its settings, or return one that it converts, such as LogisticRegression, Ridge, a random forest or histogram gradient "
     "boosting, or a torch module"
 )
+
+_UNKNOWN = "Unable to find a shape calculator"  # skl2onnx's text for a class that it does not know
 
 _SEVERAL = "was fitted on several labels at once, but a model has one: fit it on data.train.y, [n], and declare a model for each label"
 
@@ -187,6 +192,8 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
     tensors = require("skl2onnx.common.data_types")
     name = type(estimator).__name__
     method = "predict" if task == "regression" else "predict_proba"
+    if not is_fitted(estimator):
+        raise ModelError(f"{name} is not fitted: fit it on data.train.X and data.train.y before returning it")
     if not hasattr(estimator, method):
         soft = 'give a vote voting="soft", put another classifier into CalibratedClassifierCV, or '
         advice = soft if hasattr(estimator, "classes_") else ""
@@ -195,7 +202,7 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
         raise ModelError(f"{name} is a classifier, but the model's task is regression")
     if task != "regression":
         if not hasattr(estimator, "classes_"):
-            raise ModelError(f"{name} is not fitted: fit it on data.train.X and data.train.y before returning it")
+            raise ModelError(f"{name} is no classifier: return {SUPPORTED}")
         if any(np.ndim(one) for one in estimator.classes_):
             raise ModelError(f"{name} {_SEVERAL}")
         labels, codes = np.asarray(estimator.classes_).tolist(), list(range(classes or 2))
@@ -218,21 +225,29 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
         return check_shape(output, task, len(encoded[DENSE]), classes, what=f"{method} of {name}").astype(np.float64)
 
     check_indicators(estimator, name)
+    check_steps(estimator, name)
     predict(sample)
+    chosen = getattr(estimator, "best_estimator_", estimator)  # what every search answers with
     in_double = measures_distances(estimator)
     number = tensors.DoubleTensorType if in_double else tensors.FloatTensorType
     try:
         with warnings.catch_warnings(), readable_votes(estimator):
             warnings.simplefilter("ignore")
             model = converter.convert_sklearn(
-                estimator,
+                chosen,
                 initial_types=[(MATRIX, number([None, width]))],
-                options=None if task == "regression" else {id(estimator): {"zipmap": False}},
+                options=None if task == "regression" else {id(chosen): {"zipmap": False}},
                 target_opset={"": OPSET, "ai.onnx.ml": 3},
             )
     except Exception as error:  # whatever a converter raises
+        part = part_at_fault(error) or type(chosen).__name__
+        verb = "know" if _UNKNOWN in str(error) else "convert"
+        settings = (
+            "" if verb == "know" else f" with these settings, as a model or as a step before others{_plain(error)}"
+        )
         raise ModelError(
-            f"{name} cannot be used as a model: {_reason(error)}. skl2onnx has to know it and every step in it: {_CONVERTERS}"
+            f"{name} cannot be used as a model: skl2onnx does not {verb} {part}{settings}. It has to know the estimator and every "
+            f"step in it: {_CONVERTERS}"
         ) from error
     # The converter's opset is the newest that a node needs, and that of support vectors is old.
     for opset in model.opset_import:
@@ -248,15 +263,19 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
     return Core(model, model.graph.output[-1].name, gives, predict, advice)
 
 
-def _reason(error: Exception) -> str:
-    """Why something of scikit-learn or its converter failed, in a line without its advice to report it."""
-    first = str(error).partition("\n")[0].partition("You may raise an issue")[0].partition(", you may raise")[0]
-    unknown = re.search(r"for type '<class '(?:.*\.)?(\w+)'>'", first)
+def _plain(error: Exception) -> str:
+    """What a converter says of a setting, in brackets; empty where it speaks of operators, opsets and its own issue tracker."""
+    first = re.split(r"(?i)[,.] you may raise", str(error).partition("\n")[0])[0].strip().rstrip(".")
     return (
-        f"skl2onnx does not know {unknown[1]}"
-        if unknown
-        else f"{type(error).__name__}: {first.strip().rstrip('.'):.300}"
+        ""
+        if not first or re.search("(?i)onnx|opset|operator|https?:|option|variable|raise", first)
+        else f" ({first:.200})"
     )
+
+
+def _reason(error: Exception) -> str:
+    """Why something of scikit-learn failed, in a line."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0].strip().rstrip('.'):.300}"
 
 
 def _onnx_core(model: Any, sample: Encoded, task: Task, classes: int) -> Core:

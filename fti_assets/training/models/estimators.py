@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -69,6 +70,58 @@ def check_indicators(estimator: Any, name: str) -> None:
                 f"{name} cannot be used as a model: {type(part).__name__}(add_indicator=True) adds columns that skl2onnx leaves out. Leave "
                 "add_indicator out, and let an fti.on_demand function give the model whether a feature is missing"
             )
+
+
+def check_steps(estimator: Any, name: str) -> None:
+    """Refuse a step before others that can predict, too: skl2onnx hands on its predictions, where scikit-learn transforms.
+
+    Raises:
+        ModelError: there is one within the estimator.
+    """
+    for part in _parts_of(estimator, set()):
+        for step in _transformers(part):
+            if hasattr(step, "predict") and hasattr(step, "transform") and not hasattr(step, "get_support"):
+                kind = type(step).__name__
+                raise ModelError(
+                    f"{name} cannot be used as a model: {kind} is a step before others, of which skl2onnx hands on what predict gives, "
+                    f"not transform. Leave {kind} out, or let a transformer that does not predict, such as PCA, take its place"
+                )
+
+
+def _transformers(part: Any) -> list[Any]:
+    kind = type(part).__name__
+    if kind == "Pipeline":
+        return [step for _, step in part.steps[:-1]]
+    if kind == "FeatureUnion":
+        return [step for _, step in part.transformer_list]
+    return [step for _, step, *_ in part.transformers_] if kind == "ColumnTransformer" else []
+
+
+def is_fitted(estimator: Any) -> bool:
+    """What scikit-learn says of an estimator, which knows those that need no fit."""
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        return False
+    except Exception:  # no estimator at all, as `predict` will say
+        return True
+    return True
+
+
+def part_at_fault(error: Exception) -> str | None:
+    """The class of the estimator that skl2onnx was about to convert when it failed, or None.
+
+    Its own texts name operators of ONNX, opsets and its issue tracker, but seldom the step of a user.
+    """
+    parts = [
+        getattr(frame.f_locals.get("operator", frame.f_locals.get("self")), "raw_operator", None)
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    named = [type(part).__name__ for part in parts if part is not None]
+    return named[-1] if named else None
 
 
 def measures_distances(estimator: Any) -> bool:

@@ -6,6 +6,7 @@ and timestamps are ``datetime64[us]`` with NaT.
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,22 @@ def is_rounded(number: int) -> bool:
     (False, True, False)
     """
     return int(float(number)) != number
+
+
+def float64_rounds(value: float | Decimal, number: float) -> bool:
+    """Whether a whole number that was written is another one as float64; its own digits are the same, as JSON of other languages
+    has them without an exponent.
+
+    >>> float64_rounds(2**53 + 1, float(2**53 + 1)), float64_rounds(1152921504606847000, 2.0**60)
+    (True, False)
+    """
+    if (
+        value == number
+        or isinstance(value, float)
+        or (isinstance(value, Decimal) and value != value.to_integral_value())
+    ):
+        return False
+    return Decimal(repr(number)) != value
 
 
 def whole_numbers(values: np.ndarray) -> np.ndarray:

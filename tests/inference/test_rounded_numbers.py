@@ -164,6 +164,39 @@ def test_http_tells_of_a_rounded_number(home):
     assert "float64 rounds it" in refused.body.decode()
 
 
+DATATYPES = {"id": "INT64", "shop": "INT64", "card": "INT64", "amount": "FP64"}
+
+
+def inferred(home, asked, **datatypes):
+    tensors = [
+        {"name": name, "datatype": (DATATYPES | datatypes)[name], "shape": [1], "data": [value]}
+        for name, value in asked.items()
+    ]
+    app = serving_app("m", models=home / "models", online=home / "online")
+    return ask(app, "POST", "/v2/models/m/infer", {"inputs": tensors})
+
+
+@pytest.mark.parametrize("number", [LARGE, -LARGE, 2**63 - 1, 2**70 + 1])
+def test_a_tensor_of_floats_with_a_number_that_it_would_round_is_refused(home, number):
+    refused = inferred(home, ASKED | {"amount": number})
+    assert refused.status == 400
+    assert "float64 rounds it" in refused.body.decode()
+    assert "'amount'" in refused.body.decode()
+
+
+@pytest.mark.parametrize("number", [2**53, 2**60 + 2**50, 1152921504606847000, 10**30, 0.1])
+def test_a_tensor_of_floats_takes_the_numbers_that_it_holds(home, number):
+    assert inferred(home, ASKED | {"amount": number}).status == 200
+
+
+def test_a_tensor_of_whole_numbers_is_judged_as_a_request_is(home):
+    assert inferred(home, ASKED | {"card": LARGE}).json["parameters"]["out_of_schema"] == [["card"]]
+    assert "out_of_schema" not in inferred(home, ASKED | {"card": LARGE - 1}).json["parameters"]
+    refused = inferred(home, ASKED | {"amount": LARGE}, amount="INT64")
+    assert refused.status == 400
+    assert "float64 rounds it" in refused.body.decode()
+
+
 def test_batch_predictions_warn_of_rounded_numbers(home):
     result = testing.materialize(scores, stores=testing.stores_in(home))
     rounded = sum(int(float(2**53 - 30 + n)) != 2**53 - 30 + n for n in range(60))

@@ -5,11 +5,14 @@ An array of ``BYTES`` has the dtype object and holds Python text: whatever this 
 
 import math
 import struct
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from fti_assets.core.columns import float64_rounds
+from fti_assets.core.types import EXACT
 from fti_assets.errors import RequestError, excerpt, one_of
 
 DATATYPES: dict[str, np.dtype[Any]] = {
@@ -26,6 +29,7 @@ _BY_DTYPE = {dtype: name for name, dtype in DATATYPES.items()}
 _MOST_DIMENSIONS = 8
 _LENGTH = struct.Struct("<I")
 _NUMBERS = {int, float}
+_LARGEST = int(sys.float_info.max)
 
 
 def datatype_of(array: np.ndarray) -> str:
@@ -131,6 +135,8 @@ def _to_array(name: str, datatype: str, values: list[Any]) -> np.ndarray:
         return np.array(values, dtype=dtype)
     if dtype.kind == "f":
         _check(name, datatype, values, kinds <= {*_NUMBERS, type(None)}, "a number or null")
+        if int in kinds and datatype == "FP64":
+            _refuse_rounded(name, values)
         try:
             with np.errstate(over="ignore"):
                 array = np.array([math.nan if value is None else value for value in values], dtype=dtype)
@@ -145,6 +151,16 @@ def _to_array(name: str, datatype: str, values: list[Any]) -> np.ndarray:
         return np.array(values, dtype=dtype)
     except OverflowError as error:
         raise RequestError(f"input {name!r} has a whole number that is beyond those of {datatype}") from error
+
+
+def _refuse_rounded(name: str, values: list[Any]) -> None:
+    """Refuse whole numbers that float64 would round, before nobody can tell any more: their field may take them whole, as INT64."""
+    for position, value in enumerate(values):
+        if value.__class__ is int and EXACT <= abs(value) <= _LARGEST and float64_rounds(value, float(value)):
+            raise RequestError(
+                f"input {name!r} of datatype FP64 has {excerpt(value)} at position {position}: float64 rounds it, as it merges whole "
+                "numbers from 2**53 on: send INT64 where the input takes it; an id is text"
+            )
 
 
 def _check(name: str, datatype: str, values: list[Any], fits: bool, expected: str) -> None:

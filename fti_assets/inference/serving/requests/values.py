@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fti_assets.core.columns import float64_rounds
 from fti_assets.core.times import instant, naive_utc
 from fti_assets.core.types import EXACT, ColumnType
 
@@ -76,26 +77,10 @@ def _number(value: Any) -> float | None:
         number = float(value)
         if number in (_INFINITE, -_INFINITE) and value != number:
             raise Reason("it is beyond the largest number of 64 bits")
-        if abs(number) >= EXACT and _is_rounded(value, number):
+        if abs(number) >= EXACT and float64_rounds(value, number):
             raise Reason("float64 rounds it, as it merges whole numbers from 2**53 on: an id is text")
         value = number
     return None if value != value else float(value)
-
-
-def _is_rounded(value: float | Decimal, number: float) -> bool:
-    """Whether a whole number is another one as float64; its own digits are the same, as JSON of other languages has them without
-    an exponent.
-
-    >>> _is_rounded(2**53 + 1, float(2**53 + 1)), _is_rounded(1152921504606847000, 2.0**60)
-    (True, False)
-    """
-    if (
-        value == number
-        or isinstance(value, float)
-        or (isinstance(value, Decimal) and value != value.to_integral_value())
-    ):
-        return False
-    return Decimal(repr(number)) != value
 
 
 def _boolean(value: Any) -> bool | None:

@@ -94,7 +94,7 @@ def _transformers(part: Any) -> list[Any]:
         return [step for _, step in part.steps[:-1]]
     if kind == "FeatureUnion":
         return [step for _, step in part.transformer_list]
-    return [step for _, step, *_ in part.transformers_] if kind == "ColumnTransformer" else []
+    return [step for _, step, *_ in getattr(part, "transformers_", ())] if kind == "ColumnTransformer" else []
 
 
 def is_fitted(estimator: Any) -> bool:

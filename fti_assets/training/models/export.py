@@ -75,12 +75,12 @@ def export(trained: Any, encoder_model: EncoderModel, data: TrainingData, task: 
     core = core_of(trained, few, task, len(classes))
     # The last row of each Embedding table, whichever categories the compared rows have.
     core.predict(few | {name: np.full_like(few[name], size - 1) for name, size in encoder_model.cardinalities.items()})
-    model = _merge(onnx, encoder_model, core, task, len(classes))
-    reject_external_data(model)
     try:
+        model = _merge(onnx, encoder_model, core, task, len(classes))
+        reject_external_data(model)
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
-        raise ModelError(f"the exported graph is not valid ONNX: {error}") from error
+        raise ModelError(f"the exported graph is not valid ONNX{_said(error, core.advice)}") from error
     used = {one.name for one in model.graph.input}
     exported = ExportedModel(
         bytes=model.SerializeToString(),
@@ -154,9 +154,8 @@ def check_parity(
         parts = [{name: values[start:end] for name, values in rows.columns.items()} for start, end in pairwise(bounds)]
         answers = np.concatenate([graph.run(part)[exported.outputs[0].name] for part in parts])
     except Exception as error:
-        # Of a graph that a converter has made, onnxruntime names nodes that its user has never written.
-        reason = f": {error}. " if advice == TRACING else ". "
-        raise ExportError(f"the exported graph does not run on one row and on many{reason}{advice}") from error
+        problem = "the exported graph does not run on one row and on many"
+        raise ExportError(f"{problem}{_said(error, advice)}") from error
     if answers.shape != expected.shape:
         raise ExportError(
             f"the exported graph gives {list(answers.shape)}, the trained model {list(expected.shape)}. {advice}"
@@ -175,6 +174,14 @@ def check_parity(
     sample = np.union1d(spread, np.flatnonzero(np.array(rows.kinds) != "")[:_SAMPLES])
     kept = rows.part(sample)
     return Samples(kept.columns, answers[sample], np.array(kept.kinds) == "")
+
+
+def _said(error: Exception, advice: str) -> str:
+    """The end of a sentence on a graph: what onnx or its runtime says, and what to do.
+
+    Of a graph that a converter has made they name nodes that its user has never written, so that only the advice is given.
+    """
+    return f": {error}. {advice}" if advice == TRACING else f". {advice}"
 
 
 def _refuse_lost(rows: ComparisonRows, expected: np.ndarray) -> None:

@@ -22,6 +22,7 @@ from fti_assets.features.point_in_time.asof import (
     in_memory,
     same_keys,
 )
+from fti_assets.features.point_in_time.equal_keys import check_equal_keys
 from fti_assets.features.point_in_time.frontier import check_columns
 from fti_assets.stores.duckdb.nul_texts import columns_with_nul
 from fti_assets.stores.duckdb.relations import relation_name
@@ -58,7 +59,7 @@ def point_in_time(
 
     Raises:
         DeclarationError: a column is missing or named twice, or a group has times and ``prediction_time`` is None.
-        DataError: a lookup has two rows of one key.
+        DataError: a lookup has two rows of one key, or a key is a float on one side that merges keys of the other.
 
     Method: the ASOF join of DuckDB and kdb+; the frontier keeps it exact for rows that tie or arrive late.
 
@@ -95,6 +96,9 @@ class _Plan:
 
     def joined(self, group: JoinedGroup, rows: duckdb.DuckDBPyRelation) -> str:
         """A table of a group's features in the spine's order."""
+        pairs = [(key.spine, key.group) for key in group.keys]
+        check_columns([theirs for _, theirs in pairs], rows.columns, of=group.table_name)
+        check_equal_keys(self._connection.table(self._spine), rows, pairs, what="the spine", of=group.table_name)
         if group.event_time is None or self._prediction_time is None:
             _check_lookup(self._connection, rows, group)
             return self._in_order(self._looked_up(group, rows))

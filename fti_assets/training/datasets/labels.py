@@ -10,6 +10,7 @@ from fti_assets.core.sql import not_pushed_down, quote, timestamp
 from fti_assets.core.times import microseconds
 from fti_assets.errors import DataError, list_some
 from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.point_in_time.equal_keys import check_equal_keys
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.spine_rows import LATE
 from fti_assets.stores.duckdb.relations import relation_name
@@ -45,6 +46,7 @@ def with_label(
             f"SELECT * EXCLUDE ({column}), {column} AS {LABEL}, {visible} AS {VISIBLE_LABEL} FROM {relation_name(spine_rows)}"
         )
     by_time = label.horizon is not None or group is spine
+    _check_keys(spine_rows, labels, label, spine.table_name)
     outcomes = relation_name(_outcomes(connection, labels, label, cutoff, by_time=by_time))
     keys = _same_keys(label)
     if label.horizon is not None:
@@ -90,6 +92,7 @@ def answers_with_label(
     """
     group, column = label.group, quote(time)
     by_time = label.horizon is not None
+    _check_keys(answers, labels, label, "the answers")
     outcomes = relation_name(_outcomes(connection, labels, label, cutoff, by_time=by_time))
     rows = relation_name(answers)
     if by_time:
@@ -106,6 +109,11 @@ def answers_with_label(
     return connection.sql(
         f"SELECT spine.*, outcome.__fti_value AS {LABEL} FROM {rows} spine LEFT JOIN {outcomes} outcome ON {_same_keys(label)}"
     )
+
+
+def _check_keys(rows: duckdb.DuckDBPyRelation, labels: duckdb.DuckDBPyRelation, label: Label, what: str) -> None:
+    pairs = [(label.column.spine_keys.get(key, key), key) for key in label.group.keys]
+    check_equal_keys(rows, labels, pairs, what=what, of=label.group.table_name)
 
 
 def _same_keys(label: Label) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.manifest import Column, Task
+from fti_assets.core.types import EXACT
 from fti_assets.errors import DataError, ModelError, one_of
 from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders import fitting
@@ -190,7 +191,11 @@ def class_names(labels: np.ndarray) -> tuple[str, ...]:
 
     >>> class_names(np.array([2.0, 1.0, np.nan])), class_names(np.array(["nan", "b", ""], dtype=object))
     (('1', '2'), ('b', 'nan'))
+
+    Raises:
+        DataError: a class is a number so large that its neighbours would be the same class.
     """
+    _refuse_merged_classes(labels)
     return tuple(sorted({_class_name(label) for label in np.unique(labels[~_missing(labels)]).tolist()}))
 
 
@@ -220,6 +225,7 @@ def label_codes(labels: np.ndarray, task: Task, classes: Sequence[str], *, what:
             "class with a name, such as 'none'"
         )
     if task == "multiclass":
+        _refuse_merged_classes(labels)
         codes = {name: code for code, name in enumerate(classes)}
         distinct, positions = np.unique(labels, return_inverse=True)
         names = [_class_name(label) for label in distinct.tolist()]
@@ -244,6 +250,16 @@ def label_codes(labels: np.ndarray, task: Task, classes: Sequence[str], *, what:
             f"{what} has {int(wrong.sum())} labels that are not {kind}, as {task} needs: {values}. {_REMEDIES[task]}"
         )
     return numbers.astype(np.int64 if task == "binary" else np.float32)
+
+
+def _refuse_merged_classes(labels: np.ndarray) -> None:
+    """Refuse classes that are whole numbers of which a float, in which a label comes, stands for several."""
+    if labels.dtype.kind != "f" or not len(large := labels[np.abs(labels) >= EXACT]):
+        return
+    raise DataError(
+        f"the label has the value {large[0]:.0f}, and from 2**53 on several whole numbers are one to a model: classes that large must be "
+        "text; let the group that the label comes from store it as text"
+    )
 
 
 def _missing(labels: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from fti_assets.core.types import SIDES, ColumnType
 from fti_assets.errors import DataError, NotMaterializedError, list_some, one_of
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.point_in_time.assemble import assemble
+from fti_assets.features.point_in_time.equal_keys import check_equal_keys, is_exact
 from fti_assets.features.rows.frame_kinds import Kind, as_arrow, as_kind, checked_kind, kind_of
 from fti_assets.features.rows.to_lake import FLOATS, can_be, to_lake
 from fti_assets.features.spine_rows import LATE, stored_spine
@@ -63,7 +64,10 @@ def features_for(
         from_spine = _stored_columns(lake, record, rows.columns, moment)
         columns = _request_columns(record, [*rows.columns, *from_spine], moment, what)
         questions: list[_Question] = []
-        selection = [_cast(connection, rows, columns.get(name), name, questions) for name in rows.columns]
+        keys = {*record.spine_keys, *(key.spine for join in record.joins for key in join.keys)}
+        selection = [
+            _cast(connection, rows, columns.get(name), name, questions, is_key=name in keys) for name in rows.columns
+        ]
         _refuse(rows, questions, what)
         if moment is not None and record.prediction_time is not None:
             selection.append(f"{timestamp(moment)} AS {quote(record.prediction_time)}")
@@ -106,11 +110,13 @@ def _with_stored(
 ) -> duckdb.DuckDBPyRelation:
     """The rows with columns of the stored spine as of their prediction time, and whether the spine lacks the row."""
     table, own = relation_name(rows), {name: name for name in record.identity}
+    spine = stored_spine(lake, record, snapshot=snapshot)
+    check_equal_keys(rows, spine, own.items(), what="the spine given", of=record.spine_table.name)
     same = equal_columns(lake.connection, table, own, rows="rows", stored="spine")
     selection = ", ".join(f"spine.{quote(name)}" for name in columns)
     return lake.connection.sql(
         f"SELECT rows.*, {selection}, spine.{LATE} IS NULL AS {_UNKNOWN} FROM {table} rows "
-        f"LEFT JOIN {relation_name(stored_spine(lake, record, snapshot=snapshot))} spine ON {same}"
+        f"LEFT JOIN {relation_name(spine)} spine ON {same}"
     )
 
 
@@ -159,11 +165,15 @@ def _cast(
     target: Column | None,
     name: str,
     questions: list[_Question],
+    *,
+    is_key: bool,
 ) -> str:
     """A column in the type that the groups have it in, without loss; one that the view does not need as it is."""
     if target is None:
         return quote(name)
     sql_type, target_type = str(rows.types[rows.columns.index(name)]), SIDES[target.type].sql
+    if is_key and target.type == "number" and is_exact(sql_type):  # a float would merge it with its neighbours
+        return quote(name)
     is_iso_text = target.type == "timestamp" and sql_type == "VARCHAR"
     if not (can_be(sql_type, target.type) or is_iso_text or (target.type == "integer" and sql_type in FLOATS)):
         questions.append(_Question(name, sql_type, f"{quote(name)} IS NOT NULL", target.type, of_value=False))

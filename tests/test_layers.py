@@ -1,10 +1,14 @@
 """How modules rest on each other: no import goes in a circle, those for type checkers counted too."""
 
+import importlib
+import pkgutil
 from collections.abc import Mapping, Set
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
 import grimp
+
+import fti_assets
 
 
 def circle(imports: Mapping[str, Set[str]]) -> list[str]:
@@ -32,3 +36,11 @@ def test_no_import_goes_in_a_circle() -> None:
         for detail in graph.get_import_details(importer=importer, imported=imported)
     )
     assert not found, f"these imports go in a circle: move what two of them share below both\n{shown}"
+
+
+def test_every_module_can_be_imported() -> None:
+    names = [module.name for module in pkgutil.walk_packages(fti_assets.__path__, "fti_assets.")]
+    assert len(names) > 200
+    for name in names:
+        if not name.endswith("__main__"):
+            importlib.import_module(name)

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from fti_assets.core.addresses import scrubbed
+from fti_assets.core.addresses import scrub
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.on_demand.call import check_source
 from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedError, PredictionError, excerpt, list_some
@@ -94,7 +94,7 @@ def build_definitions(
     all_resources = {STORES: _DEFAULT_STORES, **(resources or {})}
     if all_resources[STORES] is None or isinstance(all_resources[STORES], str | PurePath | Mapping):
         raise DeclarationError(
-            f"resources[{STORES!r}] is {scrubbed(repr(all_resources[STORES]))}: give fti.Stores(lake=..., models=..., online=...)"
+            f"resources[{STORES!r}] is {scrub(repr(all_resources[STORES]))}: give fti.Stores(lake=..., models=..., online=...)"
         )
     _refuse_retired_versions(collected, all_resources[STORES])
     assets = [*(declaration.assets_def for declaration in collected), *plain]

@@ -18,7 +18,7 @@ from dagster._serdes import serialize_value
 import fti_assets as fti
 from fti_assets.cli.commands import main
 from fti_assets.components import StoresComponent
-from fti_assets.core.addresses import scrubbed, secrets_of, shown
+from fti_assets.core.addresses import scrub, secrets_of, show_address
 from fti_assets.errors import DeclarationError, FtiError, StoreError
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.models.store import ModelStore
@@ -105,9 +105,9 @@ def said_of(call: Callable[[], object]) -> str:
 
 @pytest.mark.parametrize("address", [*REDIS, *NONE, *OTHERS, *MISTYPED])
 def test_no_secret_is_shown_or_left_in_a_text(address: str) -> None:
-    assert "s3cret" not in shown(address)
-    assert shown(shown(address)) == shown(address)
-    assert "s3cret" not in scrubbed(f"cannot connect to '{address}'", secrets_of(address))
+    assert "s3cret" not in show_address(address)
+    assert show_address(show_address(address)) == show_address(address)
+    assert "s3cret" not in scrub(f"cannot connect to '{address}'", secrets_of(address))
 
 
 WELL_WRITTEN = [
@@ -125,11 +125,10 @@ def test_no_secret_is_shown_of_an_address_that_is_mistyped_anywhere() -> None:
         written = draw.choice(WELL_WRITTEN)
         at, letter = draw.randrange(len(written)), draw.choice(":/@?#&=;,% '\"x1[]\\-+~!$()*\t\n")
         address = written[:at] + draw.choice(["", letter, letter + written[at]]) + written[at + 1 :]
-        assert "s3cret" not in shown(address), address
+        assert "s3cret" not in show_address(address), address
         rest = address.partition("://")[2]  # as another library repeats it
         assert (
-            "s3cret"
-            not in scrubbed(f"cannot use '{address}', {rest!r}, {address.upper()}", secrets_of(address)).lower()
+            "s3cret" not in scrub(f"cannot use '{address}', {rest!r}, {address.upper()}", secrets_of(address)).lower()
         ), address
 
 
@@ -158,7 +157,7 @@ def test_addresses_that_no_library_reads_are_refused_by_name() -> None:
     ],
 )
 def test_an_address_without_secrets_is_shown_as_it_is(plain: str) -> None:
-    assert shown(plain) == plain
+    assert show_address(plain) == plain
     assert list(secrets_of(plain)) == []
 
 

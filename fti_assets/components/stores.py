@@ -10,7 +10,7 @@ from pydantic import PrivateAttr
 
 import fti_assets as fti
 from fti_assets.components.reference import PlacedComponent, python_object
-from fti_assets.core.addresses import shown
+from fti_assets.core.addresses import show_address
 from fti_assets.errors import DeclarationError, FtiError, list_some
 from fti_assets.orchestration.resources import STORES
 
@@ -38,7 +38,9 @@ class StoresComponent(PlacedComponent):
 
     def __repr_args__(self) -> Any:
         """What ``repr`` shows: no password of an address."""
-        return [(name, shown(value) if isinstance(value, str) else value) for name, value in super().__repr_args__()]
+        return [
+            (name, show_address(value) if isinstance(value, str) else value) for name, value in super().__repr_args__()
+        ]
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:

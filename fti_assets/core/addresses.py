@@ -77,33 +77,33 @@ def is_address(location: object) -> bool:
     return isinstance(location, str | os.PathLike) and _START.match(str(location)) is not None
 
 
-def shown(address: object) -> str:
+def show_address(address: object) -> str:
     """An address without its secrets: a URL, or ``name=value`` pairs. A folder is shown as it is.
 
     Only what is surely none is shown: an address that is not written by the rules is not.
 
-    >>> shown("redis://ann:pw@host:6379/0?prefix=shop&password=pw")
+    >>> show_address("redis://ann:pw@host:6379/0?prefix=shop&password=pw")
     'redis://ann:***@host:6379/0?prefix=shop'
-    >>> shown("host=db user=ann password='p w'")
+    >>> show_address("host=db user=ann password='p w'")
     'host=db user=ann password=***'
-    >>> shown("redis://host:12?pw/0")
+    >>> show_address("redis://host:12?pw/0")
     'redis://***'
     """
     text = str(address).lstrip()
-    if _HIDDEN in text and text in (_HIDDEN, _hidden(text)):
+    if _HIDDEN in text and text in (_HIDDEN, _hide_address(text)):
         return text
     if _START.match(text) is not None:
-        return _shown_url(text)
+        return _show_url(text)
     if _is_folder(text):
         return str(address)
     pairs = _hide_in_pairs(text)
-    return _hidden(text) if pairs is None else pairs
+    return _hide_address(text) if pairs is None else pairs
 
 
-def scrubbed(text: str, secrets: Iterable[str] = ()) -> str:
+def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     """A text, such as another library's error, without some secrets, and without those of the URLs and ``name=value`` pairs in it.
 
-    >>> scrubbed("cannot reach 'https://ann:pw@host/x?sig=abc'")
+    >>> scrub("cannot reach 'https://ann:pw@host/x?sig=abc'")
     "cannot reach 'https://ann:***@host/x'"
     """
     # A host is written in small letters by those that read it.
@@ -115,7 +115,7 @@ def scrubbed(text: str, secrets: Iterable[str] = ()) -> str:
 def secrets_of(address: object) -> Iterator[str]:
     """The secrets of an address, as they are written and as they are meant."""
     text = str(address).lstrip()
-    kept = shown(address)
+    kept = show_address(address)
     if kept in (text, str(address)):
         return
     for _, value in [*_WHOLE_PAIR.findall(text), *_PAIR.findall(text)]:
@@ -125,7 +125,7 @@ def secrets_of(address: object) -> Iterator[str]:
     match = _READABLE.fullmatch(text)
     found = (
         [text.partition("://")[2]]
-        if match is None or kept == _hidden(text)
+        if match is None or kept == _hide_address(text)
         else [match["user"] or "", (match["password"] or "")[1:]]
     )
     words = set(_WORD.findall(text)) - set(_WORD.findall(kept))
@@ -144,7 +144,7 @@ def _is_folder(text: str) -> bool:
     return text.startswith(("/", ".", "~")) or not re.search(r"[=@?&#]", text)
 
 
-def _hidden(text: str) -> str:
+def _hide_address(text: str) -> str:
     """What is left of an address that cannot be read: its scheme, if that is one."""
     scheme = text.partition(":")[0]
     if scheme.lower() not in _PATHS:
@@ -174,28 +174,28 @@ def _hide_in_match(match: re.Match[str]) -> str:
     end = after.start() if after is not None else len(url)
     start = _START.search(url)
     if start is None or ("://" not in url and "@" not in url and url.partition(":")[0].lower() not in _PATHS):
-        return shown(url) if "://" in url or "@" in url else url
+        return show_address(url) if "://" in url or "@" in url else url
     before = url[: start.start()] if not re.search(r"\w", url[: start.start()]) else ""
-    return f"{before}{shown(url[len(before) : end])}{url[end:]}" if url[len(before) : end].strip(":/") else url
+    return f"{before}{show_address(url[len(before) : end])}{url[end:]}" if url[len(before) : end].strip(":/") else url
 
 
-def _shown_url(url: str) -> str:
+def _show_url(url: str) -> str:
     match = _READABLE.fullmatch(url)
     if match is None or not _is_readable(url):
-        return _hidden(url)
+        return _hide_address(url)
     scheme, path, rest = match["scheme"].lower(), match["path"] or "", match["rest"] or ""
     if scheme == "unix" and match["host"]:  # a socket has none
-        return _hidden(url)
+        return _hide_address(url)
     if scheme not in _PATHS or not _PATHS[scheme].fullmatch(path):
-        return _hidden(url)
+        return _hide_address(url)
     if match["password"] is None and match["user"] is None and match["host"].startswith(":"):
-        return _hidden(url)
+        return _hide_address(url)
     query, sign, _ = rest.partition("#")
     is_pattern = (
         bool(query) and not sign and scheme not in ("redis", "rediss") and _PATTERN.fullmatch(query) is not None
     )
     if query and not is_pattern and _QUERY.fullmatch(query) is None:
-        return _hidden(url)
+        return _hide_address(url)
     options = [] if is_pattern else parse_qsl(query[1:])
     kept = urlencode([(name, value) for name, value in options if _is_harmless(name, value)])
     # A word alone before the host is a token in most systems, or a password that has lost its colon.

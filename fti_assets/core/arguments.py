@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any, ForwardRef, Literal, TypeVar, Union
 
-from fti_assets.core.addresses import scrubbed
+from fti_assets.core.addresses import scrub
 from fti_assets.errors import DeclarationError, excerpt, list_some, one_of, shorten
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ def _repr(value: Any) -> str:
         text = repr(value)
     except Exception:
         text = excerpt(value)
-    return scrubbed(shorten(text))
+    return scrub(shorten(text))
 
 
 def caller_frame() -> FrameType | None:

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from fti_assets.core.addresses import is_address, shown
+from fti_assets.core.addresses import is_address, show_address
 from fti_assets.errors import StoreError, excerpt
 
 DEFAULT_HOME = ".fti"
@@ -38,6 +38,6 @@ def folder_of(location: str | Path, *, what: str, instead: str = "a folder") -> 
             f"the {what} store is named by text that looks like a mistyped address, which is not shown since it may hold a password: "
             f"write it without blanks and quotes around it and with '://', or name {instead}"
         )
-    if is_address(location) or shown(location) != location:
-        raise StoreError(f"the {what} store cannot lie at {shown(location)}: name {instead}")
+    if is_address(location) or show_address(location) != location:
+        raise StoreError(f"the {what} store cannot lie at {show_address(location)}: name {instead}")
     return Path(location)

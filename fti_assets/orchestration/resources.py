@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from fti_assets.core.addresses import shown
+from fti_assets.core.addresses import show_address
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
 from fti_assets.core.names import TableName
@@ -130,10 +130,10 @@ def _without_secrets(at: Any) -> Any:
     """A location as Dagster may show it, in its pages and in the records of runs; the whole of it stays in memory."""
     if isinstance(at, Path):
         return str(at)
-    if not isinstance(at, str) or isinstance(at, dg.EnvVar) or at in _whole or _MARK in at or shown(at) == at:
+    if not isinstance(at, str) or isinstance(at, dg.EnvVar) or at in _whole or _MARK in at or show_address(at) == at:
         return at
     number = 1  # two addresses that differ in their passwords alone are told apart by it
-    while _whole.setdefault(text := f"{shown(at)}{_MARK}{number if number > 1 else ''}", at) != at:
+    while _whole.setdefault(text := f"{show_address(at)}{_MARK}{number if number > 1 else ''}", at) != at:
         number += 1
     return text
 

@@ -257,8 +257,8 @@ def test_what_is_no_connection_string_is_refused_without_repeating_it(dsn: str) 
 )
 def test_a_connection_string_is_read_as_libpq_reads_it(dsn: str, shown: dict[str, str]) -> None:
     address = postgres_address(dsn, what="orders")
-    assert address.shown == shown
-    assert postgres_address(address.text, what="orders").shown == shown
+    assert address.parameters == shown
+    assert postgres_address(address.text, what="orders").parameters == shown
 
 
 # Object stores

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from fti_assets.core.addresses import scrubbed
+from fti_assets.core.addresses import scrub
 from fti_assets.core.extras import named_extras
 from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DeclarationError, StoreError
@@ -23,15 +23,15 @@ class PostgresAddress:
     """Where a Postgres database is: what may be shown, and what may not.
 
     Args:
-        shown: libpq's parameters and their values, without passwords.
+        parameters: libpq's parameters and their values, without passwords.
         password: the password, or None.
     """
 
-    shown: dict[str, str]
+    parameters: dict[str, str]
     password: str | None
 
     def __repr__(self) -> str:
-        return f"PostgresAddress({self.shown!r})"
+        return f"PostgresAddress({self.parameters!r})"
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ class PostgresAddress:
         """The connection string, without passwords."""
         from psycopg.conninfo import make_conninfo
 
-        return make_conninfo(**self.shown)
+        return make_conninfo(**self.parameters)
 
     def attach(self, connection: duckdb.DuckDBPyConnection, alias: str) -> None:
         """Attach the database to a connection, read-only, under an alias; once.
@@ -66,7 +66,7 @@ class PostgresAddress:
         except duckdb.Error as error:
             # Not chained: libpq may repeat what it was given.
             raise StoreError(
-                f"Postgres at {scrubbed(self.text)!r} cannot be attached: {scrubbed(str(error), self.secrets)}"
+                f"Postgres at {scrub(self.text)!r} cannot be attached: {scrub(str(error), self.secrets)}"
             ) from None
 
 
@@ -103,5 +103,5 @@ def postgres_address(dsn: Any, *, what: str) -> PostgresAddress:
             f"{what}: the connection string is neither a URL, postgresql://user:password@host/database with %2F for / and %40 for @ in "
             "its parts, nor name=value pairs of libpq's parameters"
         ) from None
-    shown = {name: value for name, value in pairs.items() if name not in _SECRETS}
-    return PostgresAddress(shown, pairs.get("password"))
+    parameters = {name: value for name, value in pairs.items() if name not in _SECRETS}
+    return PostgresAddress(parameters, pairs.get("password"))

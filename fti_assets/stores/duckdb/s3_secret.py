@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import duckdb
 
-from fti_assets.core.addresses import scrubbed
+from fti_assets.core.addresses import scrub
 from fti_assets.core.sql import literal
 from fti_assets.errors import StoreError
 from fti_assets.stores.duckdb.extensions import load_extension
@@ -74,7 +74,7 @@ def read_s3(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"CREATE OR REPLACE TEMPORARY SECRET {_NAME} (TYPE s3, {settings})")
     except duckdb.Error as error:
         raise StoreError(
-            f"the AWS_ environment variables are no credentials: {scrubbed(str(error), access.secrets)}"
+            f"the AWS_ environment variables are no credentials: {scrub(str(error), access.secrets)}"
         ) from None  # DuckDB repeats the statement
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
-from fti_assets.core.addresses import scrubbed, secrets_of, shown
+from fti_assets.core.addresses import scrub, secrets_of, show_address
 from fti_assets.core.extras import named_extras
 from fti_assets.errors import StoreError
 from fti_assets.stores.online.about import About, DamagedNamespaceError, about_from, checksum_of
@@ -33,7 +33,7 @@ class RedisServer:
     """
 
     def __init__(self, location: str) -> None:
-        with named_extras(f"the online store {shown(location)}"):
+        with named_extras(f"the online store {show_address(location)}"):
             import redis
         parts = _parts(location)
         options = dict(parse_qsl(parts.query))
@@ -68,14 +68,14 @@ class RedisServer:
         try:
             yield
         except self._error as error:
-            message = scrubbed(str(error), secrets_of(self.location))
+            message = scrub(str(error), secrets_of(self.location))
             raise StoreError(
                 f"the online store {self} cannot be used: {message}. Check that the server runs, is reached from here, has "
                 "memory left and lets this user write"
             ) from error
 
     def __str__(self) -> str:
-        return shown(self.location)
+        return show_address(self.location)
 
 
 class _EndOfThread:
@@ -125,6 +125,6 @@ def _parts(location: str) -> SplitResult:
 
 def _no_address(location: str, error: Exception) -> StoreError:
     return StoreError(
-        f"the online store {shown(location)} is no address of a Redis server: {scrubbed(str(error), secrets_of(location))}. Write "
+        f"the online store {show_address(location)} is no address of a Redis server: {scrub(str(error), secrets_of(location))}. Write "
         "redis://host:port/db?prefix=name, and in a password %2F for /, %3F for ? and %23 for #"
     )

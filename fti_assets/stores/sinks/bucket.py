@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from fti_assets.core.addresses import scrubbed
+from fti_assets.core.addresses import scrub
 from fti_assets.core.extras import named_extras
 from fti_assets.errors import StoreError
 from fti_assets.stores.duckdb.s3_secret import s3_access
@@ -72,7 +72,7 @@ def put(local: Path, path: str, store: Any = None) -> None:
                 if store.get_file_info(one).is_file:
                     store.delete_file(one)
     except (OSError, pa.ArrowException) as error:
-        reason = scrubbed(str(error).strip() or type(error).__name__, access.secrets)
+        reason = scrub(str(error).strip() or type(error).__name__, access.secrets)
         raise StoreError(f"{SCHEME}{path} could not be written: {reason}") from None  # it may repeat what it was given
 
 
@@ -114,7 +114,7 @@ def rows_of(path: str, columns: Iterable[str]) -> Any:
 
 
 def _unreadable(path: str, error: Exception) -> StoreError:
-    return StoreError(f"{SCHEME}{path} cannot be read: {scrubbed(str(error), s3_access().secrets)}")
+    return StoreError(f"{SCHEME}{path} cannot be read: {scrub(str(error), s3_access().secrets)}")
 
 
 def _move(store: Any, upload: str, path: str) -> None:

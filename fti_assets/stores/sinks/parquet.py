@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from fti_assets.core.addresses import is_address, shown
+from fti_assets.core.addresses import is_address, show_address
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import PARTITION, TableName
 from fti_assets.core.sql import literal
@@ -54,17 +54,17 @@ class ParquetSink(Sink):
 
     def __post_init__(self) -> None:
         is_folder = isinstance(self.folder, Path) or (
-            isinstance(self.folder, str) and shown(self.folder) == self.folder
+            isinstance(self.folder, str) and show_address(self.folder) == self.folder
         )
         if not self._is_in_bucket and (not is_folder or is_address(self.folder)):
-            folder = shown(self.folder) if isinstance(self.folder, str) else self.folder
+            folder = show_address(self.folder) if isinstance(self.folder, str) else self.folder
             raise DeclarationError(
                 f"ParquetSink has folder={excerpt(folder)}: give a folder of this machine, or s3://bucket/folder"
             )
         if self._is_in_bucket and (set(str(self.folder)) & set("@?#") or not urlsplit(str(self.folder)).netloc):
             raise DeclarationError(
-                f"ParquetSink has folder={excerpt(shown(str(self.folder)))}: give s3://bucket/folder alone; the AWS_ environment variables "
-                "have the credentials"
+                f"ParquetSink has folder={excerpt(show_address(str(self.folder)))}: give s3://bucket/folder alone; the AWS_ "
+                "environment variables have the credentials"
             )
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from fti_assets.core.addresses import scrubbed
+from fti_assets.core.addresses import scrub
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.extras import named_extras
 from fti_assets.core.names import PARTITION, TableName
@@ -63,7 +63,7 @@ class PostgresSink(Sink):
     @property
     def place(self) -> str:
         variable = getattr(self.dsn, "env_var_name", None)
-        at = f"the database of ${variable}" if variable is not None else repr(scrubbed(self._address.text))
+        at = f"the database of ${variable}" if variable is not None else repr(scrub(self._address.text))
         return f"Postgres table{'' if self.table is None else f' {self.table}'} in {at}"
 
     @property
@@ -97,7 +97,7 @@ class PostgresSink(Sink):
                         copy.write(lines)
         except psycopg.Error as error:
             # Not chained: libpq may repeat what it was given.
-            raise StoreError(scrubbed(str(error).strip() or type(error).__name__, self.secrets)) from None
+            raise StoreError(scrub(str(error).strip() or type(error).__name__, self.secrets)) from None
 
     def holding(self, lake: LakeReader, table: TableName, predicate: str, columns: Mapping[str, str]) -> dict[str, int]:
         """How many rows of each partition a predicate finds: the columns that it names are read, and compared as in the lake.
@@ -131,7 +131,7 @@ class PostgresSink(Sink):
                 ).fetchall()
                 return {str(partition): int(number) for partition, number in rows}
         except psycopg.Error as error:
-            raise StoreError(scrubbed(str(error).strip() or type(error).__name__, self.secrets)) from None
+            raise StoreError(scrub(str(error).strip() or type(error).__name__, self.secrets)) from None
 
     def _names(self, table: TableName) -> tuple[str, str]:
         names = (self.table or table.name).split(".")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from fti_assets.core.addresses import scrubbed
+from fti_assets.core.addresses import scrub
 from fti_assets.core.names import TableName
 from fti_assets.errors import FtiError, StoreError
 from fti_assets.stores.lake.reader import LakeReader
@@ -95,4 +95,4 @@ def write_partitions(sinks: Sequence[Sink], partitions: Sequence[StoredPartition
 
 def reason_of(error: Exception, sink: Sink) -> str:
     """What a sink's error says, without its secrets."""
-    return scrubbed(str(error) if isinstance(error, FtiError) else f"{type(error).__name__}: {error}", sink.secrets)
+    return scrub(str(error) if isinstance(error, FtiError) else f"{type(error).__name__}: {error}", sink.secrets)

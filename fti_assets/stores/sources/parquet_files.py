@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import duckdb
 
-from fti_assets.core.addresses import scrubbed, secrets_of, shown
+from fti_assets.core.addresses import scrub, secrets_of, show_address
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.sql import literal
 from fti_assets.errors import DeclarationError, StoreError
@@ -51,11 +51,11 @@ class ParquetFiles:
             scheme = urlsplit(str(self.path)).scheme
         except ValueError:
             raise DeclarationError(
-                f"Parquet files {shown(self.path)} have an address that cannot be read: write the host's brackets as in [::1]"
+                f"Parquet files {show_address(self.path)} have an address that cannot be read: write the host's brackets as in [::1]"
             ) from None
         if scheme in _BUCKETS and self.secrets:
             raise DeclarationError(
-                f"Parquet files {shown(self.path)} have credentials in their path: leave them out, the AWS_ environment variables "
+                f"Parquet files {show_address(self.path)} have credentials in their path: leave them out, the AWS_ environment variables "
                 "have them"
             )
 
@@ -70,14 +70,14 @@ class ParquetFiles:
     @property
     def place(self) -> str:
         """Without a user and without the query, where a signed address has its signature."""
-        return "Parquet files " + re.sub(r"//[^/@]*@", "//", shown(self.pattern))
+        return "Parquet files " + re.sub(r"//[^/@]*@", "//", show_address(self.pattern))
 
     @property
     def secrets(self) -> tuple[str, ...]:
         return tuple(secrets_of(self.path))
 
     def __repr__(self) -> str:
-        path = shown(self.path) if isinstance(self.path, str) else self.path
+        path = show_address(self.path) if isinstance(self.path, str) else self.path
         return f"ParquetFiles(path={path!r}, hive_partitioning={self.hive_partitioning!r})"
 
     def scan(self, connection: duckdb.DuckDBPyConnection) -> str:
@@ -207,7 +207,7 @@ class ParquetFiles:
             strange = not_of_delta(connection, folder, files)
         except (duckdb.Error, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise StoreError(
-                f"{self.place} has a {LOG}/ that cannot be read: {scrubbed(str(error), self.secrets)}. Restore it, or name the files"
+                f"{self.place} has a {LOG}/ that cannot be read: {scrub(str(error), self.secrets)}. Restore it, or name the files"
             ) from None
         if strange:
             raise StoreError(

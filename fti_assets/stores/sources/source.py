@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import duckdb
 
-from fti_assets.core.addresses import scrubbed
+from fti_assets.core.addresses import scrub
 from fti_assets.errors import DataError, StoreError
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version
 from fti_assets.stores.duckdb.extensions import connect_in_memory
@@ -85,7 +85,7 @@ def without_secrets() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        message = scrubbed(str(error))
+        message = scrub(str(error))
         if message == str(error):
             raise
         raise StoreError(
@@ -125,5 +125,5 @@ def rows_of(connection: duckdb.DuckDBPyConnection, sql: str, source: ExternalSou
     except duckdb.Error as error:
         # Not chained: DuckDB repeats the address that it was given.
         raise StoreError(
-            f"{source.place} cannot be read: {scrubbed(str(error), source.secrets)}. Check that it is there and that it may be read"
+            f"{source.place} cannot be read: {scrub(str(error), source.secrets)}. Check that it is there and that it may be read"
         ) from None

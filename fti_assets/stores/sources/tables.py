@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from fti_assets.core.addresses import scrubbed
+from fti_assets.core.addresses import scrub
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DeclarationError, StoreError
@@ -40,7 +40,7 @@ class PostgresTable:
     @property
     def place(self) -> str:
         variable = getattr(self.dsn, "env_var_name", None)
-        at = f"the database of ${variable}" if variable is not None else repr(scrubbed(self._address.text))
+        at = f"the database of ${variable}" if variable is not None else repr(scrub(self._address.text))
         return f"Postgres table {self.table} in {at}"
 
     @property

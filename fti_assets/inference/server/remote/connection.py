@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from fti_assets.core.addresses import shown
+from fti_assets.core.addresses import show_address
 from fti_assets.errors import RequestError, StoreError, excerpt
 from fti_assets.inference.server.messages.rest import BINARY_LENGTH
 from fti_assets.inference.server.messages.tensors import datatype_of, from_bytes, from_json, to_bytes
@@ -52,7 +52,7 @@ class GraphServer:
             host, port = None, None
         if not host or parts.scheme not in ("http", "https") or parts.query or parts.username:
             raise StoreError(
-                f"the graph server {shown(url)} has no address: write http://host:port, and a token into {TOKEN}"
+                f"the graph server {show_address(url)} has no address: write http://host:port, and a token into {TOKEN}"
             )
         self._kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._host, self._port, self._path, self._seconds = host, port, parts.path.rstrip("/"), seconds
@@ -60,7 +60,7 @@ class GraphServer:
         self._local = threading.local()
 
     def __str__(self) -> str:
-        return shown(self._url)
+        return show_address(self._url)
 
     def infer(self, model: str, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
         """Some outputs of a model for its inputs.

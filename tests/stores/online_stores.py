@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from fti_assets.core.manifest import Column
-from fti_assets.stores.online.store import OnlineStore, RedisOnlineStore, SqliteOnlineStore
+from fti_assets.stores.online.redis import RedisOnlineStore
+from fti_assets.stores.online.store import OnlineStore, SqliteOnlineStore
 
 TEMP = (Column("temp", "number"),)
 REDIS = "redis://127.0.0.1:6379/0"

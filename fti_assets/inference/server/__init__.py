@@ -13,12 +13,12 @@ from fti_assets.inference.server.remote.graph import serving_on
 from fti_assets.inference.server.repository import Repository
 from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.inference.serving.predictor import Predictor
-from fti_assets.inference.serving.served_build import OnMissing, Report, ServedBuild, Strictness, UnknownKeys
+from fti_assets.inference.serving.refusals import OnMissing, Report, Strictness, UnknownKeys
+from fti_assets.inference.serving.served_build import ServedBuild
 from fti_assets.inference.serving.served_model import ServedModel
 from fti_assets.stores.models.graphs.execution import execution_providers
 from fti_assets.stores.models.store import ModelStore
-from fti_assets.stores.online.redis import is_redis
-from fti_assets.stores.online.store import online_store
+from fti_assets.stores.online.store import is_redis, online_store
 
 __all__ = ["Limits", "ServingApp", "serving_app"]
 

@@ -1,42 +1,37 @@
 """The predictor: what an app imports to ask a model, with numpy and onnxruntime alone."""
 
 import os
-import threading
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from fti_assets.core import clock
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.home import home
-from fti_assets.errors import PredictionError, RequestError, class_name, excerpt
+from fti_assets.errors import PredictionError, excerpt
 from fti_assets.inference.serving.forks import flights
+from fti_assets.inference.serving.loading import ServingStores, log_writer
 from fti_assets.inference.serving.prediction import Explanation, Prediction, Predictions
-from fti_assets.inference.serving.requests.form import is_mapping, kind, moment, unreadable
+from fti_assets.inference.serving.refusals import OnMissing, Report, Strictness, UnknownKeys
+from fti_assets.inference.serving.requests.form import is_mapping, moment
+from fti_assets.inference.serving.requests.lists import Request, requests_of
 from fti_assets.inference.serving.requests.overrides import OtherValues
-from fti_assets.inference.serving.requests.tables import columns_of
 from fti_assets.inference.serving.rollout.arms import ServedArms
 from fti_assets.inference.serving.rollout.shadow import Count, Shadow
-from fti_assets.inference.serving.served_build import OnMissing, Report, ServedBuild, Strictness, UnknownKeys
+from fti_assets.inference.serving.served_build import ServedBuild
 from fti_assets.inference.serving.served_model import Follow, ServedModel
+from fti_assets.inference.serving.threads import PredictionThreads
 from fti_assets.stores.models.graphs.execution import execution_providers
-from fti_assets.stores.models.store import ModelStore
-from fti_assets.stores.online.store import online_store
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
-
     from fti_assets.inference.serving.log.writer import LogWriter
 
 __all__ = ["Explanation", "Prediction", "Predictions", "Predictor"]
 
-Request = Mapping[str, Any]
-
 _INLINE = 16
-_THREADS = 4
 
 
 @checked_arguments(instead="fti.Predictor.load('delay_net'), with the name of a model")
@@ -52,8 +47,7 @@ class Predictor:
         self._served = served
         self._log = log
         self.shadows = Shadow()
-        self._executing = threading.Lock()
-        self._executor: ThreadPoolExecutor | None = None
+        self._threads = PredictionThreads(served.name)
         _predictors.add(self)
 
     @classmethod
@@ -105,18 +99,9 @@ class Predictor:
             StoreError: the log's folder cannot be made.
         """
         strictness = Strictness(unknown_keys, unknown_categories, out_of_schema, on_missing)
-        model_store = ModelStore(home() / "models" if models is None else models)
-        online_values = online_store(home() / "online" if online is None else online)
-        chosen = execution_providers(providers)
-        writer = None
-        if log is not None:
-            from fti_assets.inference.serving.log.writer import LogWriter
-
-            writer = LogWriter(log, redact=redact)
-        served = ServedModel(
-            model, model_store, online_values, build=build, strictness=strictness, follow=follow, providers=chosen
-        )
-        return cls(served=served, log=writer)
+        stores = ServingStores.at(models, online, providers=providers)
+        writer = log_writer(log, redact)
+        return cls(served=stores.model(model, build=build, strictness=strictness, follow=follow), log=writer)
 
     @classmethod
     @checked_arguments()
@@ -152,16 +137,9 @@ class Predictor:
         if len(set(names)) < len(names):
             raise PredictionError(f"the models to load are {excerpt(list(names))}: one of them comes twice")
         strictness = Strictness(unknown_keys, unknown_categories, out_of_schema, on_missing)
-        model_store = ModelStore(home() / "models" if models is None else models)
-        online_values = online_store(home() / "online" if online is None else online)
-        chosen = execution_providers(providers)
+        stores = ServingStores.at(models, online, providers=providers)
         return {
-            name: cls(
-                served=ServedModel(
-                    name, model_store, online_values, build=None, strictness=strictness, follow=follow, providers=chosen
-                )
-            )
-            for name in names
+            name: cls(served=stores.model(name, build=None, strictness=strictness, follow=follow)) for name in names
         }
 
     @classmethod
@@ -205,11 +183,7 @@ class Predictor:
         strictness = Strictness(unknown_keys, unknown_categories, out_of_schema, on_missing)
         chosen = execution_providers(providers)
         bundle = Bundle.open(Path(path), sha256=sha256)
-        writer = None
-        if log is not None:
-            from fti_assets.inference.serving.log.writer import LogWriter
-
-            writer = LogWriter(log, redact=redact)
+        writer = log_writer(log, redact)
         served = ServedModel(
             bundle.record.model,
             bundle.models,
@@ -242,10 +216,7 @@ class Predictor:
         Closing twice is allowed. What is asked afterwards is a ``PredictionError``.
         """
         self._served.close()
-        with self._executing:
-            if self._executor is not None:
-                self._executor.shutdown(wait=False)
-                self._executor = None
+        self._threads.close()
         self.shadows.close()
         if self._log is not None:
             self._log.close()
@@ -315,7 +286,7 @@ class Predictor:
                 answers = serving.predict(requests, when, overrides=overrides, explain=explain)
                 answer: Prediction | list[Prediction] = answers[0]
             else:
-                requests = _as_list(request)
+                requests = requests_of(request)
                 answers = []
                 if requests:
                     answers = serving.predict(requests, when, overrides=overrides, explain=explain)
@@ -353,6 +324,8 @@ class Predictor:
         """
         start = perf_counter()
         when = clock.now() if at is None else moment(at)
+        from fti_assets.inference.serving.requests.tables import columns_of
+
         columns = columns_of(requests)
         with flights:
             answers = self._served.current().predict_columns(columns, when, overrides=overrides)
@@ -398,22 +371,14 @@ class Predictor:
         """
         self.serving  # noqa: B018 - refuses a closed one
         when = clock.now() if at is None else moment(at)
-        few = is_mapping(request) or len(_as_list(request)) <= _INLINE
+        few = is_mapping(request) or len(requests_of(request)) <= _INLINE
         if self._served.is_embedded and self._served.is_current() and few and not explain:
             return self.predict(request, at=when, overrides=overrides)
         import asyncio
 
-        return await asyncio.wrap_future(self._submit(request, at=when, overrides=overrides, explain=explain))
-
-    def _submit(self, request: Any, **options: Any) -> "Future[Any]":
-        from concurrent.futures import ThreadPoolExecutor
-
-        with self._executing:
-            self.serving  # noqa: B018
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"predict-{self._served.name}")
-            predict: Callable[..., Any] = self.predict
-            return self._executor.submit(predict, request, **options)
+        predict: Callable[..., Any] = self.predict
+        call = partial(predict, request, at=when, overrides=overrides, explain=explain)
+        return await asyncio.wrap_future(self._threads.submit(call, while_open=lambda: self.serving))
 
     @overload
     def features(
@@ -436,7 +401,7 @@ class Predictor:
             serving = self._served.current()
             if is_mapping(request):
                 return serving.features((request,), when, overrides=overrides)[0]  # type: ignore[arg-type]
-            requests = _as_list(request)
+            requests = requests_of(request)
             return serving.features(requests, when, overrides=overrides) if requests else []
 
     def shadow(
@@ -466,46 +431,8 @@ _predictors: "weakref.WeakSet[Predictor]" = weakref.WeakSet()
 def _unlock() -> None:
     """A thread that held a lock while the process forked is not there in the child, nor are those of an executor."""
     for predictor in _predictors:
-        predictor._executing = threading.Lock()
-        predictor._executor = None
+        predictor._threads.start_anew()
         predictor.shadows = Shadow()
 
 
 os.register_at_fork(after_in_child=_unlock)
-
-
-_MOST_WRONG = 20
-"""So many elements of a sequence that are no mappings are enough to refuse it."""
-
-
-def _as_list(requests: Any) -> Sequence[Request]:
-    if type(requests) in (list, tuple):
-        if len(requests) > _MOST_WRONG and not any(map(is_mapping, requests[:_MOST_WRONG])):
-            raise _no_requests(requests, 0, requests[0])
-        return requests  # type: ignore[no-any-return]
-    try:
-        if isinstance(requests, Sequence) and not isinstance(requests, str | bytes):
-            result: list[Request] = []
-            wrong: list[int] = []
-            for index, request in enumerate(requests):  # not list(), which asks for a length, which may be any
-                result.append(request)
-                if not is_mapping(request):
-                    wrong.append(index)
-                    if len(wrong) > _MOST_WRONG:  # it may be endless
-                        raise _no_requests(requests, wrong[0], result[wrong[0]])
-            return result
-    except RequestError:
-        raise
-    except Exception as error:  # whatever a client's value raises when it is looked at
-        raise RequestError(f"the requests are {unreadable(requests, error)}: a list of them is expected") from None
-    raise RequestError(
-        f"the request is {excerpt(requests)}, a {class_name(requests)}: a mapping of field to value, "
-        "or a list of them, is expected"
-    )
-
-
-def _no_requests(requests: object, index: int, request: object) -> RequestError:
-    return RequestError(
-        f"the requests are {excerpt(requests)}, a {class_name(requests)}: request {index} is {excerpt(request)}, {kind(request)}, and "
-        "others are no mappings either: a mapping of field to value, or a list of them, is expected"
-    )

@@ -1,31 +1,28 @@
 """One build of a model, ready to answer: its request form, its groups, its on-demand functions and its graph."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from datetime import datetime
 from time import perf_counter
 from types import ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import OUTPUT_NAMES, Column, ViewRecord
-from fti_assets.core.records import record
 from fti_assets.core.times import microseconds
 from fti_assets.core.types import ColumnType
-from fti_assets.errors import DataError, PredictionError, RequestError, excerpt
+from fti_assets.errors import DataError, PredictionError
 from fti_assets.inference.serving.answers import Category, Layout, ManyAnswers, OneAnswer
 from fti_assets.inference.serving.columns import Columns
-from fti_assets.inference.serving.explanation import Explainer
 from fti_assets.inference.serving.online_features import LookupReport, OnlineFeatures
 from fti_assets.inference.serving.prediction import (
-    Explanation,
     Prediction,
     Predictions,
     prediction_of,
     predictions_of,
 )
+from fti_assets.inference.serving.refusals import Refusals, Strictness
 from fti_assets.inference.serving.requests.form import RequestForm
 from fti_assets.inference.serving.requests.overrides import OtherValues, Override, Overrides
 from fti_assets.inference.serving.requests.rules import RequestRules
@@ -35,31 +32,11 @@ from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.loaded_build import LoadedBuild
 from fti_assets.stores.online.store import OnlineStore
 
-UnknownKeys = Literal["missing", "error"]
-OnMissing = Literal["impute", "error"]
-Report = Literal["report", "error"]
+if TYPE_CHECKING:
+    from fti_assets.inference.serving.build_explanations import BuildExplanations
 
 OnDemand = Callable[[Mapping[str, np.ndarray], int], list[list[Any]]]
 """An on-demand function: canonical arrays ``[n]`` by name and n to ``n`` plain values of each output."""
-
-
-@record(frozen=True)
-class Strictness:
-    """What is refused of a request that could be answered: each is "error", or what else is said of it.
-
-    Raises:
-        PredictionError: one is neither.
-    """
-
-    unknown_keys: UnknownKeys = "missing"
-    unknown_categories: Report = "report"
-    out_of_schema: Report = "report"
-    on_missing: OnMissing = "impute"
-
-    def __post_init__(self) -> None:
-        for one in fields(self):
-            if (value := getattr(self, one.name)) not in (one.default, "error"):
-                raise PredictionError(f"{one.name} is {excerpt(value)}: {one.default!r} or 'error' is expected")
 
 
 class ServedBuild:
@@ -90,11 +67,8 @@ class ServedBuild:
         what = f"model {manifest.model!r} ({manifest.reference})"
         self.manifest = manifest
         self.reference = manifest.reference
-        self._strictness = strictness
         self._background = None if loaded.samples is None else loaded.samples.background
-        self._made_explainer: Explainer | None = None
-        self._refuses_strangers = "error" in (strictness.unknown_categories, strictness.out_of_schema)
-        self._refuses_absence = "error" in (strictness.unknown_keys, strictness.on_missing)
+        self._explanations: BuildExplanations | None = None
         self._form = RequestForm(view, what=f"model {manifest.model!r}")
         slots = Slots(what)
         for column in self._form.columns:
@@ -117,16 +91,15 @@ class ServedBuild:
             for output in call.outputs:
                 slots.add(output.name, output.type)
         self._function = combining_function(manifest, slots.types, import_module)
-        self._inputs = {name: slot for _, inputs in self._calls for name, slot, _ in inputs}
+        computed_from = {name: slot for _, inputs in self._calls for name, slot, _ in inputs}
         self._combined = (
             []
             if self._function is None
             else [(name, slots.of(name), slots.types[name]) for name in self._function.features]
         )
-        self._inputs |= {name: slot for name, slot, _ in self._combined}
+        computed_from |= {name: slot for name, slot, _ in self._combined}
         self._width = slots.width
         self._overrides = Overrides(view.joins, self._online.labels, view.on_demand, slots, self._form)
-        self._group_slots = [{*of_group} for of_group in joined_slots]
         self._names = tuple(feature.name for feature in view.features)
         self._types = {name: slots.types[name] for name in self._names if slots.of(name) >= 0}
         feature_slots = tuple(slots.of(name) for name in self._names)
@@ -150,6 +123,8 @@ class ServedBuild:
             len(self._form.columns),
             self._overrides.features,
         )
+        group_slots = [{*of_group} for of_group in joined_slots]
+        self._refusals = Refusals(strictness, self._form, self._layout, self._online, group_slots, computed_from)
         groups = [(of_group[0], len(of_group)) for of_group in joined_slots if of_group]
         self._feeds = Feeds(manifest.inputs, slots, groups)
         self._graph = loaded.graph
@@ -199,7 +174,7 @@ class ServedBuild:
         """
         if overrides is None and not explain and len(requests) == 1 and self._function is None:
             return [self._predict_one(requests[0], at, marks)]
-        explainer = self._explainer() if explain else None
+        explanations = self._own_explanations() if explain else None
         columns = Columns(len(requests), self._form.read_all(requests))
         values, answers, row_overrides = self._answer(columns, at, overrides, marks)
         listed: list[Any] = values.tolist()
@@ -210,9 +185,9 @@ class ServedBuild:
         if row_overrides is not None:
             for prediction, override in zip(predictions, row_overrides, strict=True):
                 prediction.overridden = override.names
-        if explainer is not None:
+        if explanations is not None:
             for prediction in predictions:
-                prediction.explanation = self._explain(explainer, prediction.features)
+                prediction.explanation = explanations.explain(prediction.features)
         return predictions
 
     def _predict_one(self, request: Mapping[str, Any], at: datetime, marks: list[float] | None) -> Prediction:
@@ -220,20 +195,21 @@ class ServedBuild:
         row: Row = self._form.read(request)
         row.append(at)
         ages, absent = self._online.extend(row, microseconds(at))
-        if absent and self._refuses_absence:
-            self._refuse_absence(1, lambda _: row, [(0, position) for position in absent], lambda _, group: ages[group])
+        if absent and self._refusals.of_absence:
+            pairs = [(0, position) for position in absent]
+            self._refusals.refuse_absence(1, lambda _: row, pairs, lambda _, group: ages[group])
         for call, inputs in self._calls:
             arrays = {name: canonical([row[slot]], kind) for name, slot, kind in inputs}
             try:
                 made = call(arrays, 1)
             except DataError as error:
-                raise self._refusal(error, lambda slot, _: row[slot], 1) from None
+                raise self._refusals.of_inexact(error, lambda slot, _: row[slot], 1) from None
             for [value] in made:
                 row.append(value)
         if marks is not None:
             marks.append(perf_counter())
-        if self._refuses_strangers:
-            self._refuse_strangers([row])
+        if self._refusals.of_strangers:
+            self._refusals.refuse_strangers([row])
         [value] = self._feeds.run(self._graph, self._output, row)
         if marks is not None:
             marks.append(perf_counter())
@@ -272,8 +248,8 @@ class ServedBuild:
         brought = self._complete(columns, at, row_overrides)
         if marks is not None:
             marks.append(perf_counter())
-        if self._refuses_strangers:
-            self._refuse_strangers([columns.row(index, columns.width) for index in range(columns.rows)])
+        if self._refusals.of_strangers:
+            self._refusals.refuse_strangers([columns.row(index, columns.width) for index in range(columns.rows)])
         values = self._combine(self._graph.answer(self._feeds.of(columns), self._output), columns)
         if marks is not None:
             marks.append(perf_counter())
@@ -287,7 +263,9 @@ class ServedBuild:
         try:
             return self._function(answers, features)
         except DataError as error:
-            raise self._refusal(error, lambda slot, index: columns.plain(slot)[index], columns.rows) from None
+            raise self._refusals.of_inexact(
+                error, lambda slot, index: columns.plain(slot)[index], columns.rows
+            ) from None
 
     def _nothing(self, columns: Columns) -> tuple[Columns, LookupReport]:
         """The columns of no rows, and what the groups bring to them."""
@@ -300,11 +278,11 @@ class ServedBuild:
         request = [columns.plain(slot) for slot in range(columns.width)]
         columns.add([at] * columns.rows)
         brought = self._online.extend_all(columns, request, microseconds(at))
-        if self._refuses_absence and (absent := brought.pairs()):
-            self._refuse_absence(
+        if self._refusals.of_absence and (absent := brought.pairs()):
+            self._refusals.refuse_absence(
                 columns.rows,
                 lambda index: columns.row(index, len(request)),
-                absent if row_overrides is None else self._without_overridden(absent, row_overrides),
+                absent if row_overrides is None else self._refusals.without_overridden(absent, row_overrides),
                 lambda index, group: None if (age := brought.ages[group][index].item()) != age else age,
             )
         if row_overrides is not None:
@@ -314,108 +292,33 @@ class ServedBuild:
             try:
                 made = call(arrays, columns.rows)
             except DataError as error:
-                raise self._refusal(error, lambda slot, index: columns.plain(slot)[index], columns.rows) from None
+                raise self._refusals.of_inexact(
+                    error, lambda slot, index: columns.plain(slot)[index], columns.rows
+                ) from None
             for values in made:
                 columns.add(values)
             if row_overrides is not None:
                 _override(columns, row_overrides)
         return brought
 
-    def _refusal(self, error: Any, value: Callable[[int, int], Any], rows: int) -> RequestError:
-        """The refusal of numbers that an on-demand function cannot be given exactly, by name and request."""
-        problems = [error.problem(name, value(self._inputs[name], index)) for name, index in error.places]
-        if rows > 1:
-            problems = [f"request {at}: {text}" for (_, at), text in zip(error.places, problems, strict=True)]
-        return self._form.error(problems)
+    def _own_explanations(self) -> "BuildExplanations":
+        """What explains the build's answers, made when the first is asked for.
 
-    def _without_overridden(
-        self, absent: Sequence[tuple[int, int]], row_overrides: Sequence[Override]
-    ) -> list[tuple[int, int]]:
-        """The rows and groups that bring nothing, without those of which all values were given."""
-        return [
-            (index, position)
-            for index, position in absent
-            if not self._group_slots[position] <= row_overrides[index].values.keys()
-        ]
+        Raises:
+            PredictionError: the build keeps no rows to explain answers against.
+        """
+        if self._explanations is None:
+            from fti_assets.inference.serving.build_explanations import BuildExplanations
 
-    def _explainer(self) -> Explainer:
-        if self._made_explainer is None:
             if self._background is None:
                 raise PredictionError(
                     f"model {self.manifest.model!r} ({self.reference}) keeps no rows of its data to explain an answer against: it was "
                     "built by an earlier release. Train it again"
                 )
-            function = self._function
-            names = [name for one in self._graph.inputs for name in one.features]
-
-            def ask(columns: Mapping[str, np.ndarray]) -> np.ndarray:
-                values = self._graph.run(columns)[self._output]
-                return values if function is None else function(values, columns)
-
-            features = dict.fromkeys([*names, *(() if function is None else function.features)])
-            self._made_explainer = Explainer(ask, list(features), self._background)
-        return self._made_explainer
-
-    def _explain(self, explainer: Explainer, raw: Mapping[str, Any]) -> Explanation:
-        columns = {name: canonical([raw[name]], self._types[name]) for name in explainer.features}
-        shares = explainer.contributions(columns)
-        base: Any = explainer.base.tolist()
-        if self._classes is None:
-            contributions: dict[str, Any] = dict(zip(explainer.features, shares.tolist(), strict=True))
-        else:
-            base = dict(zip(self._classes, base, strict=True))
-            contributions = {
-                name: dict(zip(explainer.features, of_class, strict=True))
-                for name, of_class in zip(self._classes, shares.T.tolist(), strict=True)
-            }
-        return Explanation(base, contributions, explainer.rows, explainer.is_exact)
-
-    def _refuse_strangers(self, rows: Sequence[Row]) -> None:
-        slots = {column.name: slot for slot, column in enumerate(self._form.columns)}
-        categories = {name: slot for name, slot, _ in self._layout.categories}
-        whole = dict(self._layout.whole)
-        problems = []
-        for index, row in enumerate(rows):
-            of_row = []
-            if self._strictness.unknown_categories == "error":
-                of_row += [
-                    f"{name!r} is {excerpt(row[categories[name]])}, which the model has not learned"
-                    for name in self._layout.unlearned_features(row)
-                ]
-            if self._strictness.out_of_schema == "error":
-                broken = self._layout.rules.broken_by(row)
-                of_row += [f"{name!r} is {excerpt(row[slots[name]])}, which its schema refuses" for name in broken]
-                of_row += [
-                    f"{name!r} is {excerpt(row[whole[name]])}, which the model gets as float64, where whole numbers from 2**53 on "
-                    "merge with their neighbours: an id is text"
-                    for name in self._layout.rounded(row)
-                ]
-            problems += of_row if len(rows) == 1 else [f"request {index}: {problem}" for problem in of_row]
-        if problems:
-            raise self._form.error(problems)
-
-    def _refuse_absence(
-        self,
-        rows: int,
-        row_of: Callable[[int], Sequence[Any]],
-        absent: Sequence[tuple[int, int]],
-        age_of: Callable[[int, int], float | None],
-    ) -> None:
-        """Refuse, if it is asked for, rows to which groups bring nothing: each row and group by their positions, in order."""
-        if self._strictness.unknown_keys == "error":
-            problems = []
-            for index, position in absent:
-                problem = self._online.unknown(position, row_of(index))
-                if problem is not None:
-                    problems.append(problem if rows == 1 else f"request {index}: {problem}")
-            if problems:
-                raise self._form.error(problems)
-        if self._strictness.on_missing == "error" and absent:
-            problems = []
-            for index, position in absent:
-                problem = self._online.groups[position].nothing_brought(row_of(index), age_of(index, position))
-                problems.append(problem if rows == 1 else f"request {index}: {problem}")
-            raise self._form.error(problems)
+            self._explanations = BuildExplanations(
+                self._graph, self._output, self._function, self._background, types=self._types, classes=self._classes
+            )
+        return self._explanations
 
 
 Serve = Callable[[LoadedBuild, OnlineStore, Strictness], ServedBuild]

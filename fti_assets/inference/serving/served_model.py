@@ -10,12 +10,13 @@ from typing import Literal
 
 from fti_assets.errors import PredictionError
 from fti_assets.inference.serving.forks import flights
+from fti_assets.inference.serving.refusals import Strictness
 from fti_assets.inference.serving.rollout.arms import ServedArms
-from fti_assets.inference.serving.served_build import Serve, ServedBuild, Strictness
+from fti_assets.inference.serving.served_build import Serve, ServedBuild
 from fti_assets.stores.models.loaded_build import load_whole_build
 from fti_assets.stores.models.reader import ModelReader
 from fti_assets.stores.models.store import Promotions
-from fti_assets.stores.online.store import OnlineStore, RedisOnlineStore
+from fti_assets.stores.online.store import OnlineStore
 
 Follow = Literal["request", "call"]
 
@@ -55,7 +56,7 @@ class ServedModel:
         serve: Serve = ServedBuild,
     ) -> None:
         self.name = model
-        self.is_embedded = not isinstance(online, RedisOnlineStore)
+        self.is_embedded = online.is_embedded
         self._models = models
         self._providers = providers
         self._serve = serve

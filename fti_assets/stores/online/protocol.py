@@ -62,6 +62,9 @@ class NamespaceWriter(Protocol):
 class OnlineStore(Protocol):
     """A store of namespaces, one a group version. Make one with ``online_store``; ``str`` of it shows no password."""
 
+    is_embedded: bool = True
+    """Whether it is read in this process, so that no read waits for a server."""
+
     @property
     def location(self) -> str:
         """What ``online_store`` makes it from."""

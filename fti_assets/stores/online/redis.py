@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -21,7 +20,6 @@ from fti_assets.stores.online.redis_reads import RedisReads
 from fti_assets.stores.online.redis_server import MARKER, RedisServer, from_json
 from fti_assets.stores.online.redis_writer import RedisWriter
 
-_SCHEMES = ("redis://", "rediss://", "unix://")
 _WAIT_SECONDS = 600.0
 _POLL_SECONDS = 0.05
 _TRIES = 5
@@ -29,11 +27,6 @@ _SCANNED = 1000
 # In one script: between a GET and a DEL the lock may expire and become another writer's.
 _IF_HELD = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call({}) end return 0"
 _PROLONG, _RELEASE = _IF_HELD.format("'PEXPIRE', KEYS[1], ARGV[2]"), _IF_HELD.format("'DEL', KEYS[1]")
-
-
-def is_redis(location: str | Path) -> bool:
-    """Whether a location names a Redis server."""
-    return isinstance(location, str) and location.startswith(_SCHEMES)
 
 
 class RedisOnlineStore(OnlineStore):
@@ -52,6 +45,8 @@ class RedisOnlineStore(OnlineStore):
     >>> store.reader("weather_v1", columns=["temp"]).get(("JFK",), at_us=1_370_000_000_000_000)  # doctest: +SKIP
     Winner(event_us=1369998000000000, visible_us=1369999800000000, values=(71.6,))
     """
+
+    is_embedded = False
 
     def __init__(self, location: str, *, lock_seconds: float = 20.0) -> None:
         self._server = RedisServer(location)

@@ -1,125 +1,30 @@
 """Reading the files of the embedded online store: those of several namespaces by one statement."""
 
-import errno
-import os
 import sqlite3
-import threading
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from fti_assets.errors import NotMaterializedError, StoreError
-from fti_assets.stores.file_kinds import check_file
-from fti_assets.stores.files import may_write, readable
-from fti_assets.stores.online.about import About, DamagedNamespaceError, about_from, damaged_at, group_of
+from fti_assets.stores.online.about import About, DamagedNamespaceError, damaged_at, group_of
 from fti_assets.stores.online.blobs import is_whole
 from fti_assets.stores.online.reader import Many, One
+from fti_assets.stores.online.sqlite_connections import Connections, Execute, Part
+from fti_assets.stores.online.sqlite_files import connect_to_read, file_error, read_about
 
-WAIT_SECONDS = 60.0
-_CACHE_KIB = 16_384
 _ATTACHED = 10  # what SQLite attaches to one connection
 _JOINED = 50  # what SQLite joins in one statement, less the tables that say what each file is
 _CHUNK = 500  # times _JOINED, less than the values that SQLite takes in one statement
 _STEP = 8
-_KEPT = 16
-_FILES_OF_ONE = 4  # what SQLite opens for one file: itself, the two beside it, their folder
-_all: "weakref.WeakSet[Connections]" = weakref.WeakSet()
-_left_to_the_parent: list[object] = []
-_ABOUT = ("generation", "schema", "answers_from_us", "snapshot", "keys", "origin")
 
 _BESIDE = (
     "SELECT key, blob FROM f{}.rows WHERE key < ? ORDER BY key DESC LIMIT 1",
     "SELECT key, blob FROM f{}.rows WHERE key > ? ORDER BY key LIMIT 1",
 )
 _LOST = "SELECT keys FROM f{0}.about WHERE keys > 0 AND NOT EXISTS (SELECT 1 FROM f{0}.rows)"
-
-Execute = Callable[..., sqlite3.Cursor]
-Signatures = tuple[tuple[str, int, int, int], ...]
-_Open = dict[str, tuple[list[sqlite3.Connection], list[Execute], Signatures]]
-
-
-class _Part(NamedTuple):
-    """Consecutive namespaces that one connection reads: the distinct files, and which of them each namespace is."""
-
-    paths: tuple[Path, ...]
-    numbers: tuple[int, ...]
-    one: str
-
-    @property
-    def files(self) -> int:
-        return len(self.paths)
-
-
-class Connections:
-    """The connections by which a store is read, each thread's own, shared by all that read the same files in a thread.
-
-    A model that gets a new champion is read by new readers; with connections of their own these would leave one open a thread
-    and champion, until they are collected.
-    """
-
-    def __init__(self) -> None:
-        self.local = threading.local()
-        _all.add(self)
-
-    def executes(self, key: str, parts: Sequence[_Part]) -> list[Execute]:
-        """The functions of this thread that run a statement, one a part; opened at the first call."""
-        try:
-            _, executes, unchanging = self.local.open[key]
-            if not unchanging or unchanging == _signatures(parts):
-                return executes  # type: ignore[no-any-return]
-            self.close(key)
-        except (AttributeError, KeyError):
-            pass
-        by_statement: _Open | None = self.local.__dict__.get("open")
-        if by_statement is None:
-            by_statement = self.local.open = {}
-            self.local.ended = _EndOfThread(by_statement)
-        while len(by_statement) >= _KEPT:
-            self.close(next(iter(by_statement)))
-        unchanging = _signatures(parts)
-        connections: list[sqlite3.Connection] = []
-        try:
-            for part in parts:
-                connections.append(_attach(part.paths))
-        except BaseException:
-            _close_all(connections)
-            raise
-        opened: list[Execute] = [connection.cursor().execute for connection in connections]
-        by_statement[key] = connections, opened, unchanging
-        return opened
-
-    def of(self, key: str) -> list[sqlite3.Connection]:
-        """Those of this thread, which are open."""
-        return self.local.open[key][0]  # type: ignore[no-any-return]
-
-    def close(self, key: str) -> None:
-        """Close those of this thread, if they are open."""
-        connections, *_ = self.local.__dict__.get("open", {}).pop(key, ((), (), ()))
-        _close_all(connections)
-
-
-class _EndOfThread:
-    """Closes what a thread has open when the thread ends, with which what is local to it goes.
-
-    A connection refers to itself through the statements that it keeps, so that it would stay open until a collection of cycles.
-    """
-
-    def __init__(self, by_statement: _Open) -> None:
-        self._open, self._process = by_statement, os.getpid()
-        # Its own names, since those of the module are gone when an interpreter ends.
-        self._process_now, self._left_to_the_parent = os.getpid, _left_to_the_parent
-
-    def __del__(self) -> None:
-        if self._process == self._process_now():
-            for connections, *_ in self._open.values():
-                for connection in connections:
-                    connection.close()
-        else:  # a forked child has none of its parent's other threads
-            self._left_to_the_parent.append(self._open)
 
 
 class SqliteReads:
@@ -241,17 +146,7 @@ class SqliteReads:
         return file_error(self._paths[0], error)
 
 
-def _forget_connections() -> None:
-    """A connection must be neither used nor closed in a forked child."""
-    for connections in _all:
-        _left_to_the_parent.append(connections.local)
-        connections.local = threading.local()
-
-
-os.register_at_fork(after_in_child=_forget_connections)
-
-
-def _in_parts(paths: Sequence[Path]) -> list[_Part]:
+def _in_parts(paths: Sequence[Path]) -> list[Part]:
     parts: list[tuple[list[Path], list[int]]] = []
     for path in paths:
         if not parts or (path not in parts[-1][0] and len(parts[-1][0]) == _ATTACHED) or len(parts[-1][1]) == _JOINED:
@@ -260,7 +155,7 @@ def _in_parts(paths: Sequence[Path]) -> list[_Part]:
         if path not in distinct:
             distinct.append(path)
         numbers.append(distinct.index(path))
-    return [_Part(tuple(distinct), tuple(numbers), _one_row(len(distinct), numbers)) for distinct, numbers in parts]
+    return [Part(tuple(distinct), tuple(numbers), _one_row(len(distinct), numbers)) for distinct, numbers in parts]
 
 
 def _one_row(files: int, numbers: Sequence[int]) -> str:
@@ -275,7 +170,7 @@ def _one_row(files: int, numbers: Sequence[int]) -> str:
 
 
 def _blobs(
-    part: _Part, execute: Execute, keys: Sequence[Sequence[bytes]]
+    part: Part, execute: Execute, keys: Sequence[Sequence[bytes]]
 ) -> tuple[tuple[int | None, ...], list[Sequence[bytes | None]]]:
     """The generations of the namespaces of a part and the blobs of some keys of each, by one statement.
 
@@ -295,7 +190,7 @@ def _blobs(
 
 
 def _blobs_in_chunks(
-    part: _Part, execute: Execute, connection: sqlite3.Connection, keys: Sequence[Sequence[bytes]]
+    part: Part, execute: Execute, connection: sqlite3.Connection, keys: Sequence[Sequence[bytes]]
 ) -> tuple[tuple[int | None, ...], list[Sequence[bytes | None]]]:
     """The same by several statements."""
     generations: tuple[int | None, ...] = ()
@@ -335,124 +230,3 @@ def _existing(path: Path) -> About:
     if about is None:
         raise NotMaterializedError(f"online namespace {path.stem!r} in {path} is empty: load it again")
     return about
-
-
-def _attach(paths: Sequence[Path]) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        "file::memory:", uri=True, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
-    )
-    try:
-        for number, path in enumerate(paths):
-            connection.execute(f"ATTACH ? AS f{number}", (_read_only(path),))
-            # SQLite's default is 2 MB, which does not hold the upper pages of a large namespace.
-            connection.execute(f"PRAGMA f{number}.cache_size = -{_CACHE_KIB}")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _close_all(connections: Sequence[sqlite3.Connection]) -> None:
-    for connection in connections:
-        connection.close()
-
-
-def check_namespace_file(path: Path) -> None:
-    """Refuse what is no file in place of a namespace's: SQLite would wait for a FIFO.
-
-    Raises:
-        DamagedError: something else lies there, or in place of the files that SQLite keeps beside it.
-        StoreError: it cannot be looked at.
-    """
-    with readable(path):
-        for suffix in ("", "-wal", "-shm"):
-            check_file(path.with_name(path.name + suffix), f"remove it, and materialize {group_of(path.stem)} again")
-
-
-def _read_only(path: Path) -> str:
-    check_namespace_file(path)
-    return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if _is_unchanging(path) else ''}"
-
-
-def _is_unchanging(path: Path) -> bool:
-    """Whether a file lies where this process cannot make the files beside it by which SQLite tells readers of changes.
-
-    It is then read as one that does not change, without locks; that it has not is looked at before each read.
-    """
-    journal = path.with_name(f"{path.name}-wal")
-    return not may_write(path.parent) and not (journal.exists() and journal.stat().st_size)
-
-
-def _signatures(parts: Sequence[_Part]) -> Signatures:
-    """What tells that one of the files read without locks was changed."""
-    results = []
-    for path in (path for part in parts for path in part.paths):
-        with readable(path):
-            if path.exists() and _is_unchanging(path):
-                status = path.stat()
-                results.append((str(path), status.st_mtime_ns, status.st_ino, status.st_size))
-    return tuple(results)
-
-
-def connect_to_read(path: Path) -> sqlite3.Connection:
-    """Open a namespace's file read-only."""
-    with readable(path):
-        location = _read_only(path)
-    try:
-        return sqlite3.connect(location, uri=True, timeout=WAIT_SECONDS, isolation_level=None)
-    except sqlite3.Error as error:
-        raise file_error(path, error) from error
-
-
-def read_about(connection: sqlite3.Connection, path: Path) -> About | None:
-    """What a namespace says of itself, None if nothing was ever loaded."""
-    try:
-        row = connection.execute(
-            "SELECT generation, schema, answers_from, snapshot, keys, origin FROM about"
-        ).fetchone()
-        if row is not None:  # a write would else make the table of rows anew, with its own rows alone
-            connection.execute("SELECT key, blob FROM rows LIMIT 1").fetchone()
-    except sqlite3.Error as error:
-        if str(error) == "no such table: about":
-            return None
-        raise file_error(path, error) from error
-    except UnicodeDecodeError as error:
-        raise DamagedNamespaceError(
-            f"online namespace file {path} is damaged: {error}. Materialize the group again, which loads it anew"
-        ) from error
-    if row is None:
-        return None
-    return about_from(dict(zip(_ABOUT, row, strict=True)), what=f"online namespace file {path}")
-
-
-def file_error(path: Path, error: sqlite3.Error) -> StoreError:
-    """Say what SQLite's error means for a namespace's file."""
-    # The code of a statement that does not fit the file: a table or a column that was written is gone.
-    misfit = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
-    if isinstance(error, sqlite3.OperationalError) and not misfit:
-        if (limit := _reached_limit()) is not None:
-            return StoreError(
-                f"online namespace file {path} cannot be opened: {limit}. Raise the limit of open files of the process "
-                "(ulimit -n), or close what keeps them open"
-            )
-        return StoreError(
-            f"online namespace file {path} cannot be used: {error}. "
-            "Its folder must be there, have room, and be writable (readers share SQLite's -wal and -shm files)"
-        )
-    return DamagedNamespaceError(
-        f"online namespace file {path} is damaged: {error}. Materialize {group_of(path.stem)} again, which loads it anew"
-    )
-
-
-def _reached_limit() -> str | None:
-    """Why no more files can be opened, which SQLite does not say; None if they can."""
-    opened: list[int] = []
-    try:
-        while len(opened) < _FILES_OF_ONE:
-            opened.append(os.open(os.devnull, os.O_RDONLY))
-    except OSError as error:
-        return os.strerror(error.errno).lower() if error.errno in (errno.EMFILE, errno.ENFILE) else None
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
-    return None

@@ -7,7 +7,6 @@ from fti_assets.stores.online.about import About, Schema
 from fti_assets.stores.online.blobs import Key, Version, Winner
 from fti_assets.stores.online.protocol import NamespaceWriter, OnlineStore
 from fti_assets.stores.online.reader import NamespaceReader, NamespacesReader
-from fti_assets.stores.online.redis import RedisOnlineStore, is_redis
 from fti_assets.stores.online.sqlite import SqliteOnlineStore
 
 __all__ = [
@@ -17,13 +16,20 @@ __all__ = [
     "NamespaceWriter",
     "NamespacesReader",
     "OnlineStore",
-    "RedisOnlineStore",
     "Schema",
     "SqliteOnlineStore",
     "Version",
     "Winner",
+    "is_redis",
     "online_store",
 ]
+
+_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def is_redis(location: str | Path) -> bool:
+    """Whether a location names a Redis server."""
+    return isinstance(location, str) and location.startswith(_SCHEMES)
 
 
 def online_store(location: str | Path) -> OnlineStore:
@@ -40,5 +46,8 @@ def online_store(location: str | Path) -> OnlineStore:
     'online'
     """
     if is_redis(location):
+        # Here, so that an app on the embedded store does not wait for five modules that it never uses.
+        from fti_assets.stores.online.redis import RedisOnlineStore
+
         return RedisOnlineStore(str(location))
     return SqliteOnlineStore(folder_of(location, what="online", instead="a folder, or redis://host:port/db"))

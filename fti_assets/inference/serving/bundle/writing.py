@@ -15,7 +15,8 @@ from fti_assets.core.times import microseconds
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.inference.serving.bundle.keys import ChosenKeys, read_keys
 from fti_assets.inference.serving.bundle.opening import CODE, KEYS, ONLINE, Bundle
-from fti_assets.inference.serving.served_build import ServedBuild, Strictness
+from fti_assets.inference.serving.refusals import Strictness
+from fti_assets.inference.serving.served_build import ServedBuild
 from fti_assets.stores.bundles.archive import pack
 from fti_assets.stores.bundles.models import CARD, GRAPH, MANIFEST
 from fti_assets.stores.bundles.online import is_within, pack_rows

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-Span = tuple[int, int]
+from fti_assets.stores.models.graphs.onnx_fields import (
+    MOST_READ,
+    TAGGED,
+    TAGGED_FLOATS,
+    Span,
+    read_fields,
+    read_ints,
+    read_numbers,
+    read_text,
+    read_varints,
+    span_of,
+    to_signed,
+)
 
 _DEEPEST = 50
 """Protocol buffers themselves stop at a hundred messages within each other, and a subgraph is three of them."""
-_READ = 1_000
-"""Only constants of so few values are read: longer ones are weights, not sizes."""
 _INDEXES = "ngram_indexes"
 """The largest says how wide an output is, however many they are."""
-# Long attributes are passed over whole: ``floats``, and ``ints``, each value of which has a tag of its own.
-_FLOATS = re.compile(rb"(?:\x3d.{4})++", re.DOTALL)
-_INTS = re.compile(rb"(?:\x40[\x80-\xff]{0,9}+[\x00-\x7f])++")
-_TAGGED = -8
-_TAGGED_FLOATS = -7
 _FORMATS = {1: ("f", 4), 6: ("i", 4), 7: ("q", 8), 11: ("d", 8)}
 """Of a tensor's data type, how ``struct`` calls it and how many bytes one value takes."""
 
@@ -121,12 +125,12 @@ class Model:
 def _model(data: bytes) -> Model:
     graphs: list[Span] = []
     functions: dict[tuple[str, str, str], Graph] = {}
-    for number, value in _fields(data, [(0, len(data))]):
+    for number, value in read_fields(data, [(0, len(data))]):
         if number == 7:
-            graphs.append(_span(value))  # those of a message that comes twice are one message
+            graphs.append(span_of(value))  # those of a message that comes twice are one message
         elif number == 25:
             head = Node()
-            body = _graph(data, [_span(value)], 1, _FUNCTION, head)
+            body = _graph(data, [span_of(value)], 1, _FUNCTION, head)
             functions[head.function] = body
     return Model(_graph(data, graphs, 1, _GRAPH), functions)
 
@@ -139,83 +143,85 @@ def _graph(data: bytes, spans: Sequence[Span], depth: int, parts: dict[int, str]
     if depth > _DEEPEST:
         raise ValueError(f"its graphs lie more than {_DEEPEST} deep in each other")
     graph = Graph()
-    for number, value in _fields(data, spans):
+    for number, value in read_fields(data, spans):
         part = parts.get(number)
         if part == "node":
-            graph.nodes.append(_node(data, _span(value), depth))
+            graph.nodes.append(_node(data, span_of(value), depth))
         elif part == "initializer":
-            tensor = _tensor(data, [_span(value)])
+            tensor = _tensor(data, [span_of(value)])
             graph.constants[tensor.name] = tensor
             graph.tensors.append(tensor)
         elif part == "sparse":
-            graph.tensors += _sparse(data, _span(value))
+            graph.tensors += _sparse(data, span_of(value))
         elif part == "input":
-            _add_input(data, _span(value), graph)
+            _add_input(data, span_of(value), graph)
         elif part == "output":
-            graph.outputs += [_text(data, name) for number, name in _fields(data, [_span(value)]) if number == 1]
+            graph.outputs += [
+                read_text(data, name) for number, name in read_fields(data, [span_of(value)]) if number == 1
+            ]
         elif part == "result":
-            graph.outputs.append(_text(data, value))
+            graph.outputs.append(read_text(data, value))
         elif part == "parameter":
-            graph.inputs.append(_text(data, value))
+            graph.inputs.append(read_text(data, value))
         elif part == "default":
             defaults = Node()
-            _add_attribute(data, _span(value), defaults, depth)
+            _add_attribute(data, span_of(value), defaults, depth)
             graph.tensors += defaults.tensors
             if defaults.graphs:
                 raise ValueError("a function of it has a graph for an attribute")
         elif head is not None and part == "name":
-            head.op = _text(data, value)
+            head.op = read_text(data, value)
         elif head is not None and part == "domain":
-            head.domain = _text(data, value)
+            head.domain = read_text(data, value)
         elif head is not None and part == "overload":
-            head.overload = _text(data, value)
+            head.overload = read_text(data, value)
     return graph
 
 
 def _add_input(data: bytes, span: Span, graph: Graph) -> None:
     name, shape = "", None
-    for number, value in _fields(data, [span]):
+    for number, value in read_fields(data, [span]):
         if number == 1:
-            name = _text(data, value)
+            name = read_text(data, value)
             graph.inputs.append(name)
         elif number == 2:
-            for kind, content in _fields(data, [_span(value)]):
-                shape = _shape(data, _span(content)) if kind == 1 else None
+            for kind, content in read_fields(data, [span_of(value)]):
+                shape = _shape(data, span_of(content)) if kind == 1 else None
     if shape is not None:
         graph.shapes[name] = shape
 
 
 def _shape(data: bytes, span: Span) -> Shape:
     kind, sizes = 0, None
-    for number, value in _fields(data, [span]):
+    for number, value in read_fields(data, [span]):
         if number == 1:
             kind = value
         elif number == 2:
-            sizes = tuple(_size(data, _span(one)) for part, one in _fields(data, [_span(value)]) if part == 1)
+            sizes = tuple(_size(data, span_of(one)) for part, one in read_fields(data, [span_of(value)]) if part == 1)
     return Shape(kind, sizes)
 
 
 def _size(data: bytes, span: Span) -> int | None:
-    return next((_to_signed(value) for number, value in _fields(data, [span]) if number == 1), None)
+    return next((to_signed(value) for number, value in read_fields(data, [span]) if number == 1), None)
 
 
 def _node(data: bytes, span: Span, depth: int) -> Node:
     node = Node()
-    for number, value in _fields(data, [span]):
+    for number, value in read_fields(data, [span]):
         if number == 1:
-            node.inputs.append(_text(data, value))
+            node.inputs.append(read_text(data, value))
         elif number == 2:
-            node.outputs.append(_text(data, value))
+            node.outputs.append(read_text(data, value))
         elif number == 3:
-            node.name = _text(data, value)
+            node.name = read_text(data, value)
         elif number == 4:
-            node.op = _text(data, value)
+            node.op = read_text(data, value)
         elif number == 5:
-            _add_attribute(data, _span(value), node, depth)
+            _add_attribute(data, span_of(value), node, depth)
         elif number == 7:
-            node.domain = _text(data, value)
+            node.domain = read_text(data, value)
         elif number == 8:
-            node.overload = _text(data, value)
+            node.overload = read_text(data, value)
     return node
 
 
@@ -227,46 +233,46 @@ def _add_attribute(data: bytes, span: Span, node: Node, depth: int) -> None:
     several: list[Span] = []
     text: Any = None
     is_passed = False
-    for number, value in _fields(data, [span], of_attribute=True):
+    for number, value in read_fields(data, [span], of_attribute=True):
         if number == 1:
-            name = _text(data, value)
+            name = read_text(data, value)
         elif number == 2:
             numbers = [struct.unpack_from("<f", data, value)[0]]
         elif number == 3:
-            numbers = [_to_signed(value)]
+            numbers = [to_signed(value)]
         elif number == 4:
             text = value
         elif number == 21:
             is_passed = True
         elif number == 5:
-            tensors.append(_span(value))
+            tensors.append(span_of(value))
         elif number == 6:
-            graphs.append(_span(value))
-        elif number in (8, _TAGGED):
-            start, end = _span(value)
-            if end - start > _READ and name != _INDEXES:
+            graphs.append(span_of(value))
+        elif number in (8, TAGGED):
+            start, end = span_of(value)
+            if end - start > MOST_READ and name != _INDEXES:
                 is_passed = True
             else:
-                numbers += _run(data, start, end, tagged=number == _TAGGED)
+                numbers += read_ints(data, start, end, tagged=number == TAGGED)
         elif number == 7:
-            numbers += _numbers(data, 4, value) if value[1] - value[0] <= _READ else []
-        elif number == _TAGGED_FLOATS:
+            numbers += read_numbers(data, 4, value) if value[1] - value[0] <= MOST_READ else []
+        elif number == TAGGED_FLOATS:
             numbers += [one for (one,) in struct.iter_unpack("<xf", data[slice(*value)])]
         elif number == 9:
-            start, end = _span(value)
+            start, end = span_of(value)
             node.longest = max(node.longest, end - start)
         elif number == 10:
-            node.tensors.append(_tensor(data, [_span(value)]))
+            node.tensors.append(_tensor(data, [span_of(value)]))
         elif number == 11:
-            several.append(_span(value))
+            several.append(span_of(value))
         elif number in (22, 23):
-            node.tensors += _sparse(data, _span(value))
+            node.tensors += _sparse(data, span_of(value))
     if tensors:
         node.tensors.append(_tensor(data, tensors))
         numbers = node.tensors[-1].values() or []
     node.numbers[name] = numbers
     if text is not None:
-        node.texts[name] = _text(data, text)
+        node.texts[name] = read_text(data, text)
     if is_passed:
         node.passed.add(name)
     if graphs:
@@ -276,132 +282,31 @@ def _add_attribute(data: bytes, span: Span, node: Node, depth: int) -> None:
 
 def _tensor(data: bytes, spans: Sequence[Span]) -> Tensor:
     tensor = Tensor(bytes=sum(end - start for start, end in spans))
-    for number, value in _fields(data, spans):
+    for number, value in read_fields(data, spans):
         if number == 1:
-            tensor.dims += [_to_signed(one) for one in _varints(data, value)]
+            tensor.dims += [to_signed(one) for one in read_varints(data, value)]
         elif number == 2:
             tensor.type = value
-        elif number in (4, 5, 7, 10) and tensor.bytes <= _READ:
-            tensor.typed += _numbers(data, number, value)
+        elif number in (4, 5, 7, 10) and tensor.bytes <= MOST_READ:
+            tensor.typed += read_numbers(data, number, value)
         elif number == 8:
-            tensor.name = _text(data, value)
+            tensor.name = read_text(data, value)
         elif number == 9:
-            start, end = _span(value)
-            tensor.raw = data[start:end] if end - start <= _READ else b""
+            start, end = span_of(value)
+            tensor.raw = data[start:end] if end - start <= MOST_READ else b""
         elif number == 13 or (number == 14 and value):
             tensor.is_external = True
     return tensor
 
 
-def _numbers(data: bytes, number: int, value: Any) -> list[int | float]:
-    if number in (5, 7):
-        return [_to_signed(one) for one in _varints(data, value)]
-    kind, width = ("f", 4) if number == 4 else ("d", 8)
-    start, end = value if isinstance(value, tuple) else (value, value + width)
-    return list(struct.unpack(f"<{(end - start) // width}{kind}", data[start:end]))
-
-
 def _sparse(data: bytes, span: Span) -> Iterator[Tensor]:
     """The two tensors of a sparse one, and itself."""
     whole = Tensor(bytes=span[1] - span[0], is_sparse=True)
-    for number, value in _fields(data, [span]):
+    for number, value in read_fields(data, [span]):
         if number in (1, 2):
-            tensor = _tensor(data, [_span(value)])
+            tensor = _tensor(data, [span_of(value)])
             whole.name = whole.name or tensor.name
             yield tensor
         elif number == 3:
-            whole.dims += [_to_signed(one) for one in _varints(data, value)]
+            whole.dims += [to_signed(one) for one in read_varints(data, value)]
     yield whole
-
-
-def _fields(data: bytes, spans: Sequence[Span], *, of_attribute: bool = False) -> Iterator[tuple[int, Any]]:
-    """The number and value of each field: a varint's number, where a fixed one stands, the span of any other.
-
-    Long ``floats`` and all ``strings`` of attributes are left out, and a run of their ``ints`` is one span, called ``_TAGGED``; of short
-    ``floats``, ``_TAGGED_FLOATS``.
-    """
-    for start, end in spans:
-        at = start
-        while at < end:
-            if data[at] == 0x3D and (run := _FLOATS.match(data, at, end)):
-                if run.end() - at <= _READ:
-                    yield _TAGGED_FLOATS, run.span()
-                at = run.end()
-                continue
-            if data[at] == 0x40 and (run := _INTS.match(data, at, end)):
-                yield _TAGGED, run.span()
-                at = run.end()
-                continue
-            if of_attribute and data[at] == 0x4A and data[at + 1] < 0x80:
-                at += 2 + data[at + 1]
-                while at + 1 < end and data[at] == 0x4A and data[at + 1] < 0x80:
-                    at += 2 + data[at + 1]
-                _check_end(at, end)
-                continue
-            key, at = _varint(data, at)
-            number, wire = key >> 3, key & 7
-            value: Any
-            if wire == 0:
-                value, at = _varint(data, at)
-            elif wire == 2:
-                size, at = _varint(data, at)
-                value, at = (at, at + size), at + size
-            elif wire in (1, 5):
-                value, at = at, at + (8 if wire == 1 else 4)
-            else:
-                raise ValueError(f"it has a field of the kind {wire}, which no ONNX model has")
-            _check_end(at, end)
-            yield number, value
-
-
-def _check_end(at: int, end: int) -> None:
-    if at > end:
-        raise ValueError("it is cut short")
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    one = data[at]
-    if one < 0x80:
-        return one, at + 1
-    result, shift = one & 0x7F, 7
-    while one >= 0x80:
-        at += 1
-        one = data[at]
-        result |= (one & 0x7F) << shift
-        shift += 7
-        if shift > 70:
-            raise ValueError("it has a number of more than ten bytes")
-    return result & 0xFFFFFFFFFFFFFFFF, at + 1
-
-
-def _varints(data: bytes, value: Any) -> Iterator[int]:
-    """The numbers of a repeated field: of one value, or of a packed span."""
-    if not isinstance(value, tuple):
-        yield value
-        return
-    at, end = value
-    while at < end:
-        one, at = _varint(data, at)
-        yield one
-
-
-def _run(data: bytes, at: int, end: int, *, tagged: bool) -> Iterator[int]:
-    """The numbers of ``ints``: with a tag each, or packed."""
-    while at < end:
-        one, at = _varint(data, at + 1 if tagged else at)
-        yield _to_signed(one)
-
-
-def _span(value: Any) -> Span:
-    if not isinstance(value, tuple):
-        raise ValueError("it has a number where an ONNX model has a message")
-    return value
-
-
-def _text(data: bytes, value: Any) -> str:
-    start, end = _span(value)
-    return data[start:end].decode(errors="surrogateescape")
-
-
-def _to_signed(value: int) -> int:
-    return value - (1 << 64) if value >= 1 << 63 else value

@@ -137,3 +137,20 @@ def test_a_zone_hides_nanoseconds_so_rows_that_tie_are_refused(tmp_path: Path) -
     group = fti.feature_group(keys=["id"], name="visits", duplicates=fti.KeepLast("at"))(lambda: frame)
     with pytest.raises(dg.Failure, match="2 rows of visits_v1 have the same id as another"):
         materialize(group, stores=stores_in(tmp_path))
+
+
+@pytest.mark.parametrize("event_time", [None, "at"])
+def test_nanoseconds_of_iso_text_are_kept_as_text_or_refused(tmp_path: Path, event_time: str | None) -> None:
+    """Text that is no time of the group is its own order; as a time of the group it has microseconds, so that rows tie."""
+    texts = [f"2024-01-01T00:00:00.0000000{end:02}Z" for end in (1, 90, 3)]
+    frame = pd.DataFrame({"id": [1] * 3, "at": texts, "x": ["first", "last", "second"]})
+    group = fti.feature_group(keys=["id"], event_time=event_time, name="visits", duplicates=fti.KeepLast("at"))(
+        lambda: frame
+    )
+    stores = stores_in(tmp_path)
+    if event_time is None:
+        materialize(group, stores=stores)
+        assert fti.read(group, stores=stores)["x"].tolist() == ["last"]
+    else:
+        with pytest.raises((dg.Failure, DataError), match="same id, at as another|no ISO time"):
+            materialize(group, stores=stores)

@@ -1,4 +1,4 @@
-"""Code of an on-demand function's modules that sets the state of a library when it is imported."""
+"""Code of an on-demand function's modules that sets the state of a library when it is imported or called."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -124,3 +124,54 @@ def test_setter_in_another_module_is_followed_to_where_it_is_called(write: Write
         check_source("od_main", what="on-demand feature 'made'")
     write(od_setup="from decimal import getcontext as get\ndef setup():\n    get().prec = 8\n")
     assert meaning("od_main", "made") != before
+
+
+CALLED = """
+from fti_assets import on_demand
+@on_demand(outputs={"y": float})
+def made(x):
+    %s
+    return {"y": x}
+"""
+BODIES = [
+    "np.seterr(divide='raise')",
+    "getcontext().prec = 7",
+    "warnings.simplefilter('ignore')",
+    "np.pi = 3",
+    "helper()",
+    "later = helper; later()",
+    "Setting()",
+    "(lambda: change(divide='raise'))()",
+    "functools.partial(np.seterr, divide='raise')()",
+    "np.errstate(divide='raise').__enter__()",
+]
+HELPERS = """
+def helper(): inner()
+def inner(): change(divide='raise')
+class Setting:
+    def __init__(self): warnings.filters.insert(0, 7)
+def unused(): np.seterr(divide='raise')
+"""
+BLOCKS = [
+    "with np.errstate(divide='raise'): x = np.divide(1, x)",
+    "with decimal.localcontext() as context: context.prec = 7",
+    "with warnings.catch_warnings(): warnings.simplefilter('ignore')",
+    "table = {}; table['a'] = x; x = x + 0; x[0] = 1",
+    "numbers = np.zeros(3); numbers.shape = (3, 1); np.setdiff1d(x, numbers)",
+]
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+@pytest.mark.parametrize("body", BODIES)
+def test_state_that_a_call_sets_is_refused(write: Write, body: str, elsewhere: bool) -> None:
+    """It stays set for whatever the process runs next, and a thread of a server may not have it."""
+    taken = IMPORTS + "from od_side import *\n" if elsewhere else IMPORTS + HELPERS
+    write(od_side=IMPORTS + HELPERS, od_main=taken + CALLED % body)
+    with pytest.raises(DeclarationError, match="says .* in an on-demand function, which sets a state of '"):
+        check_source("od_main", what="on-demand feature 'made'")
+
+
+@pytest.mark.parametrize("body", BLOCKS)
+def test_state_for_a_block_of_a_call_is_fine(write: Write, body: str) -> None:
+    write(od_main=IMPORTS + HELPERS + CALLED % body)
+    check_source("od_main", what="on-demand feature 'made'")

@@ -1,7 +1,7 @@
 """Relations of DuckDB that a group's function gives: of the default connection or any other, with frames by their name."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,43 @@ def test_bits_of_another_connection_are_refused_by_name(tmp_path: Path, value: s
     with pytest.raises(DataError, match="places_v1 .*column 'x' is .*BIT.*Cast it to text before") as raised:
         testing.materialize(group, stores=testing.stores_in(tmp_path))
     assert cast in str(raised.value)
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("'12:00:00+02'::TIMETZ", "x is 12:00:00.02, a time of day with an offset, .*: give text, or the time in UTC"),
+        ("['12:00:00+00'::TIMETZ]", r"column 'x' is TIME WITH TIME ZONE\[\]. Cast it to text before"),
+        ("{'t': '12:00:00+02'::TIMETZ}", "column 'x' is STRUCT.*Cast it to text before"),
+    ],
+)
+def test_a_time_of_day_does_not_lose_its_offset(tmp_path: Path, own: bool, value: str, said: str) -> None:
+    select = f"SELECT 1 AS k, {value} AS x"
+    group = (
+        fti.sql_feature_group(name="places", keys=["k"], sql=f"{select} FROM landed")
+        if own
+        else fti.feature_group(keys=["k"], name="places")(lambda: duckdb.sql(select))
+    )
+    stores = testing.stores_in(tmp_path)
+    testing.materialize(landed, stores=stores)
+    with pytest.raises(DataError, match=said):
+        testing.materialize(group, stores=stores)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_time_of_day_in_utc_is_stored(tmp_path: Path, own: bool) -> None:
+    select = "SELECT unnest([1, 2]) AS k, unnest(['12:00:00.5+00'::TIMETZ, NULL]) AS x"
+    group = (
+        fti.sql_feature_group(name="places", keys=["k"], sql=f"{select} FROM landed")
+        if own
+        else fti.feature_group(keys=["k"], name="places")(lambda: duckdb.sql(select))
+    )
+    stores = testing.stores_in(tmp_path)
+    testing.materialize(landed, stores=stores)
+    testing.materialize(group, stores=stores)
+    kept = fti.read(group, stores=stores, as_="arrow").sort_by("k")["x"]
+    assert kept.to_pylist() == [time(12, 0, 0, 500_000), None]
 
 
 LARGEST = {"hugeint": 2**127 - 1, "uhugeint": 2**128 - 1, "decimal": 10**38 - 1}

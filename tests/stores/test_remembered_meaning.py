@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from fti_assets.core.manifest import Column, OnDemandCall
 from fti_assets.core.on_demand import meaning as room
 from fti_assets.core.on_demand.meaning import meaning
 from fti_assets.errors import DeclarationError
+from fti_assets.training.views import union
 
 MODULE = """
 from mem_rules import limit
@@ -102,3 +104,18 @@ def test_a_file_that_changes_while_it_is_read_is_not_remembered(
 def _noting(followed: list[str]) -> Callable[..., None]:
     name = room._Reach.name
     return lambda self, *one: followed.append(one[1]) or name(self, *one)
+
+
+def test_identities_of_two_releases_that_fit_the_source_are_one_function(folder: Path) -> None:
+    (folder / "mem_module.py").write_text(f"{MODULE}\nSCALE: int = 3\nSHOWN = [limit]\n")
+    known = [room._meaning("mem_module", "capped", counts) for counts in ("what is read", "by attribute", "whole")]
+    calls = [
+        OnDemandCall("capped", 1, "mem_module", "capped", f"sha {place}", ("x",), (Column("y", "number"),), (), one)
+        for place, one in enumerate([*known, "0" * 64])
+    ]
+    now, *earlier, other = (union._function(one) for one in calls)
+    assert earlier == [now, now]
+    assert other != now
+    assert other.meaning == "0" * 64
+    (folder / "mem_rules.py").unlink()
+    assert union._function(calls[0]).meaning == known[0]

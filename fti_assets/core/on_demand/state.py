@@ -1,8 +1,9 @@
-"""Code that sets the state of a library when modules are imported: numpy's answer to a division by zero, decimal's precision.
+"""Code that sets the state of a library, when modules are imported or an on-demand function is called: numpy's answer to a
+division by zero, decimal's precision.
 
 Such state belongs to a process or a thread, so that a function answers differently where another module set it, or another
-thread serves. What runs at import is followed by names, also into functions of other modules, and rather too far than not far
-enough: a function that is named like one that is called counts as called.
+thread serves. What runs at import, and in a call, is followed by names, also into functions of other modules, and rather too far
+than not far enough: a function that is named like one that is called counts as called.
 """
 
 from __future__ import annotations
@@ -59,23 +60,73 @@ def setters_of(sources: Mapping[str, tuple[ast.Module, Names]]) -> list[Setter]:
     Args:
         sources: their trees and what their names stand for, by module.
     """
-    waiting: list[_Piece] = []
-    callable_pieces: dict[str, list[_Piece]] = {}
+    return _sorted(_followed(_imported(sources), _defined(sources), sources), sources)
+
+
+def setters_in_calls(sources: Mapping[str, tuple[ast.Module, Names]]) -> list[Setter]:
+    """What the on-demand functions of some modules do to the state of libraries when they are called, beyond what import does.
+
+    Args:
+        sources: as of ``setters_of``.
+    """
+    definitions = _defined(sources)
+    _followed(_imported(sources), definitions, sources)
+    bodies = [
+        _Piece(module, index, nodes)
+        for module, (tree, names) in sources.items()
+        for index, statement in enumerate(tree.body)
+        for nodes in _on_demand_bodies(statement, names)
+    ]
+    return _sorted(_followed(bodies, definitions, sources), sources)
+
+
+def _imported(sources: Mapping[str, tuple[ast.Module, Names]]) -> list[_Piece]:
+    """What runs at once when the modules are imported."""
+    return [
+        _Piece(module, index, tuple(_run_at_once(statement)))
+        for module, (tree, _) in sources.items()
+        for index, statement in enumerate(tree.body)
+        if not is_program(statement)
+    ]
+
+
+def _defined(sources: Mapping[str, tuple[ast.Module, Names]]) -> dict[str, list[_Piece]]:
+    """What runs when a name is called."""
+    pieces: dict[str, list[_Piece]] = {}
     for module, (tree, _) in sources.items():
         for index, statement in enumerate(tree.body):
-            if not is_program(statement):
-                waiting.append(_Piece(module, index, tuple(_run_at_once(statement))))
             for name, nodes in _definitions(statement):
-                callable_pieces.setdefault(name, []).append(_Piece(module, index, nodes))
+                pieces.setdefault(name, []).append(_Piece(module, index, nodes))
+    return pieces
+
+
+def _followed(
+    waiting: list[_Piece], definitions: dict[str, list[_Piece]], sources: Mapping[str, tuple[ast.Module, Names]]
+) -> list[Setter]:
+    """What some pieces set, and the definitions that they name, which are taken out of those that wait."""
     results: list[Setter] = []
     while waiting:
         piece = waiting.pop()
         names = sources[piece.module][1]
         results += (Setter(piece.module, piece.index, node, sets) for node, sets in _set_by(piece.nodes, names))
-        for called in sorted(_names_in(piece.nodes, names)):
-            waiting += callable_pieces.pop(called, ())
+        for name in sorted(_names_in(piece.nodes, names)):
+            waiting += definitions.pop(name, ())
+    return results
+
+
+def _sorted(setters: list[Setter], sources: Mapping[str, tuple[ast.Module, Names]]) -> list[Setter]:
     places = {module: place for place, module in enumerate(sources)}
-    return sorted(results, key=lambda one: (places[one.module], one.node.lineno, one.node.col_offset))
+    return sorted(setters, key=lambda one: (places[one.module], one.node.lineno, one.node.col_offset))
+
+
+def _on_demand_bodies(statement: ast.stmt, names: Names) -> Iterator[tuple[ast.AST, ...]]:
+    """The bodies of the on-demand functions in a statement."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.FunctionDef) and any(
+            isinstance(one, ast.Call) and {path.rpartition(".")[2] for path in names.paths(one.func)} & {"on_demand"}
+            for one in node.decorator_list
+        ):
+            yield tuple(one for part in node.body for one in ast.walk(part))
 
 
 def _run_at_once(statement: ast.stmt) -> Iterator[ast.AST]:

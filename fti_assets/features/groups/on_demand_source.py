@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fti_assets.core.on_demand.names import Names, is_own, text_of
 from fti_assets.core.on_demand.source import absolute_module, packages_around, source_file
-from fti_assets.core.on_demand.state import setters_of
+from fti_assets.core.on_demand.state import setters_in_calls, setters_of
 from fti_assets.errors import DeclarationError, list_some
 from fti_assets.features.groups.on_demand_problems import DETERMINISTIC, nodes_of, problems_of
 
@@ -59,11 +59,13 @@ def check_source(module: str, *, what: str) -> None:
             raise DeclarationError(
                 f"{what}: line {problem.line} {where} says {problem.text!r}, which {problem.why}; {_REMEDY}"
             )
-    for setter in setters_of(read):
-        raise DeclarationError(
-            f"{what}: line {setter.node.lineno} of module {setter.module!r} says {ast.unparse(setter.node)!r} where it is imported, "
-            f"which sets a state of {setter.sets.partition('.')[0]!r} for this process or thread alone; {_STATE_REMEDY}"
-        )
+    runs = {"where it is imported": setters_of, "in an on-demand function": setters_in_calls}
+    for when, setters in runs.items():
+        for setter in setters(read):
+            raise DeclarationError(
+                f"{what}: line {setter.node.lineno} of module {setter.module!r} says {ast.unparse(setter.node)!r} {when}, "
+                f"which sets a state of {setter.sets.partition('.')[0]!r} for this process or thread alone; {_STATE_REMEDY}"
+            )
 
 
 def module_sha256(module: str) -> str:

@@ -25,7 +25,8 @@ class KeepLast:
 
     Args:
         by: the column that says which came last, such as a version number or the time of loading. Times are compared to the
-            nanosecond where they come so without a zone, although the lake keeps microseconds.
+            nanosecond where they come so without a zone, although the lake keeps microseconds. With a zone, or as ISO text of an event
+            time, they are read in microseconds, so that rows of one microsecond tie; take ``.dt.tz_convert("UTC").dt.tz_localize(None)``.
 
     >>> KeepLast("loaded_at")
     KeepLast(by='loaded_at')

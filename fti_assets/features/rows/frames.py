@@ -14,7 +14,7 @@ from fti_assets.errors import DataError, one_of
 from fti_assets.features.rows.huge import within_decimals
 from fti_assets.features.rows.object_columns import arrow_table, union_problem, with_objects
 from fti_assets.features.rows.table import Table
-from fti_assets.features.rows.unstorable import bits_problem, failed_relation, has_bits, no_frame, type_problem
+from fti_assets.features.rows.unstorable import failed_relation, has_lost, lost_problem, no_frame, type_problem
 from fti_assets.stores.duckdb.relations import name_relation
 
 _A_SERIES: Any = {"allow_series": True, "pass_through": True}
@@ -121,8 +121,8 @@ def _on(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation
         connection.view(name)
     except duckdb.CatalogException:
         for column, kind in zip(relation.columns, relation.types, strict=True):
-            if has_bits(kind):
-                raise DataError(bits_problem(column, str(kind), what)) from None
+            if has_lost(kind):
+                raise DataError(lost_problem(column, str(kind), what)) from None
         try:
             reader = within_decimals(relation).to_arrow_reader()
         except duckdb.Error as error:

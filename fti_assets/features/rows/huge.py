@@ -1,4 +1,5 @@
-"""Whole numbers of 128 bits in a relation of another connection: Arrow, through which it is read, has 38 digits for them."""
+"""What Arrow, through which a relation of another connection is read, has not: whole numbers of more than 38 digits, and offsets
+of times of day."""
 
 from __future__ import annotations
 
@@ -12,21 +13,42 @@ if TYPE_CHECKING:
 _HUGE = ("hugeint", "uhugeint")
 
 
-def within_decimals(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """A relation whose numbers of 128 bits are decimals of 38 digits; one of 39 is an error with its column, when it is read.
+WITH_OFFSET = "time with time zone"
 
-    DuckDB itself would hand on its bits, which are another number or none.
+
+def without_offset(column: str) -> str:
+    """The SQL of a time of day without its offset, which neither the lake nor Arrow has: one but UTC's is an error with its column.
+
+    >>> import duckdb
+    >>> duckdb.sql(f"SELECT {without_offset('t')} AS t FROM (SELECT '12:00:00+00'::TIMETZ AS t)").fetchone()
+    (datetime.time(12, 0),)
+    """
+    name = quote(column)
+    problem = literal(", a time of day with an offset, which no stored type has: give text, or the time in UTC")
+    message = f"{literal(f'{column} is ')} || {name}::VARCHAR || {problem}"
+    return f"CASE WHEN date_part('timezone', {name}) <> 0 THEN error({message}) ELSE {name}::TIME END"
+
+
+def within_decimals(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """A relation whose numbers of 128 bits are decimals of 38 digits, and whose times of day are those of UTC; another value is an
+    error with its column, when it is read.
+
+    DuckDB itself would hand on the number's bits, which are another number or none, and the time without its offset.
 
     >>> import duckdb
     >>> within_decimals(duckdb.sql("SELECT 5::UHUGEINT AS n, 'a' AS name")).types
     [DECIMAL(38,0), VARCHAR]
     """
     columns = list(zip(relation.columns, relation.types, strict=True))
-    if not any(_has_huge(kind) for _, kind in columns):
+    if not any(_has_huge(kind) or kind.id == WITH_OFFSET for _, kind in columns):
         return relation
-    return relation.project(
-        ", ".join(_within(name, kind) if _has_huge(kind) else quote(name) for name, kind in columns)
-    )
+    return relation.project(", ".join(_handed_on(name, kind) for name, kind in columns))
+
+
+def _handed_on(name: str, kind: Any) -> str:
+    if kind.id == WITH_OFFSET:
+        return f"{without_offset(name)} AS {quote(name)}"
+    return _within(name, kind) if _has_huge(kind) else quote(name)
 
 
 def _within(name: str, kind: Any) -> str:

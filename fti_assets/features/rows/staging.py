@@ -31,7 +31,7 @@ from fti_assets.features.rows.stored_types import (
     wider_decimal,
 )
 from fti_assets.features.rows.to_lake import can_be
-from fti_assets.features.rows.unstorable import failed_relation
+from fti_assets.features.rows.unstorable import failed_relation, has_offsets_inside, lost_problem
 from fti_assets.features.validation.coercion import Coerced, refuse_rounded
 from fti_assets.features.validation.table_validation import RowRule, validate_table
 from fti_assets.stores.duckdb.relations import relation_name
@@ -194,6 +194,8 @@ def _stored_column(connection: duckdb.DuckDBPyConnection, column: str, kind: Any
     sql_type = str(kind)
     if has_union(kind):
         raise DataError(union_problem(column, layout.what))
+    if has_offsets_inside(kind):
+        raise DataError(lost_problem(column, sql_type, layout.what))
     if column in layout.times:
         if sql_type in PLACEHOLDER_TYPES:  # a column without values is one of any type
             return _without_rows(column, sql_type, layout)

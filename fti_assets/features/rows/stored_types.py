@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fti_assets.core.sql import literal, quote
 from fti_assets.core.types import EXACT, SIDES, WHOLE, ColumnType
+from fti_assets.features.rows.huge import WITH_OFFSET, without_offset
 from fti_assets.features.rows.to_lake import to_lake
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ _STORED_AS = {
     "bit": "VARCHAR",
     "bignum": "BIGINT",
     "time_ns": "TIME",
+    WITH_OFFSET: "TIME",
     "timestamp_ns": "TIMESTAMP",
     "timestamp_ms": "TIMESTAMP",
     "timestamp_s": "TIMESTAMP",
@@ -79,6 +81,8 @@ def storage_of(
             f"CASE WHEN {months} <> 0 THEN error({literal(message)}) ELSE epoch_us({name}) END",
             _word(column, kind),
         )
+    if kind.id == WITH_OFFSET:
+        return StoredColumn(kept, without_offset(column), _word(column, kind))
     if kind.id == "bignum":  # of which TRY_CAST itself fails, without the column's name
         message = f"{literal(f'{column} is ')} || left({name}::VARCHAR, 60) || ', which is out of range for BIGINT: give text, or null'"
         value = f"coalesce(TRY_CAST({name}::VARCHAR AS BIGINT), error({message}))"

@@ -35,21 +35,30 @@ def type_problem(column: str, kind: object, what: str) -> str:
     return f"{what} gave a type that cannot be stored: column {column!r} is {shown}. Cast the column before{hint}"
 
 
-def has_bits(kind: Any) -> bool:
-    """Whether a DuckDB type is BIT, or has it inside.
+def has_lost(kind: Any) -> bool:
+    """Whether Arrow would lose what values of a DuckDB type are: it is BIT or has it inside, or has times of day with offsets inside.
 
     >>> import duckdb
-    >>> has_bits(duckdb.sqltype("STRUCT(flags BIT)[]")), has_bits(duckdb.sqltype("BLOB"))
-    (True, False)
+    >>> [has_lost(duckdb.sqltype(one)) for one in ("STRUCT(flags BIT)[]", "TIMETZ[]", "TIMETZ", "BLOB")]
+    [True, True, False, False]
     """
+    return bool(kind.id == "bit") or has_offsets_inside(kind) or any(has_lost(one) for one in _children(kind))
+
+
+def has_offsets_inside(kind: Any) -> bool:
+    """Whether a DuckDB type has times of day with offsets within lists, structs or maps."""
+    return any(one.id == "time with time zone" or has_offsets_inside(one) for one in _children(kind))
+
+
+def _children(kind: Any) -> list[Any]:
     if kind.id not in ("list", "array", "struct", "map", "union"):
-        return bool(kind.id == "bit")
-    return any(has_bits(child) for name, child in kind.children if (kind.id, name) != ("array", "size"))
+        return []
+    return [child for name, child in kind.children if (kind.id, name) != ("array", "size")]
 
 
-def bits_problem(column: str, kind: str, what: str) -> str:
-    """What to say of bits in a relation of another connection, which would come as DuckDB's own bytes."""
-    cast = f"{quote(column)}::{re.sub(r'BIT(?![A-Za-z])', 'VARCHAR', kind)}"
+def lost_problem(column: str, kind: str, what: str) -> str:
+    """What to say of bits, which would come as DuckDB's own bytes, and of times of day, which would come without their offsets."""
+    cast = f"{quote(column)}::{re.sub(r'BIT(?![A-Za-z])|TIME WITH TIME ZONE', 'VARCHAR', kind)}"
     return f"{what} gave a type that cannot be stored: column {column!r} is {kind[:80]}. Cast it to text before, as in {excerpt(cast)}"
 
 

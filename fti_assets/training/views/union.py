@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fti_assets.core.manifest import JoinedColumn, JoinedGroup, OnDemandCall, ViewRecord
+from fti_assets.core.on_demand.call import check_source
+from fti_assets.core.on_demand.meaning import meaning
+from fti_assets.errors import DeclarationError, PredictionError
 
 
 def meanings_of(view: ViewRecord) -> dict[str, object]:
@@ -24,8 +27,17 @@ def _rows(join: JoinedGroup) -> JoinedGroup:
 
 
 def _function(call: OnDemandCall) -> OnDemandCall:
-    """What a call computes; where its meaning is told, not what else its modules hold."""
-    return replace(call, module_sha256="", imports=()) if call.meaning else call
+    """What a call computes; where its meaning is told, not what else its modules hold.
+
+    Releases tell meanings by hashes of their own. Of two that both fit the source that is here, as a predictor compares them, either
+    is that source's.
+    """
+    try:
+        check_source(call)
+        known = meaning(call.module, call.function)
+    except (PredictionError, DeclarationError):
+        known = call.meaning
+    return replace(call, module_sha256="", imports=(), meaning=known) if known else call
 
 
 def same_spine(view: ViewRecord, other: ViewRecord) -> bool:

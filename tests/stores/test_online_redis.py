@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from fti_assets.errors import DamagedError, MissingExtraError, StoreError
+from fti_assets.stores.online import redis_reads
 from fti_assets.stores.online.redis import RedisOnlineStore
 from fti_assets.stores.online.store import Schema, Winner, online_store
 from tests.stores.online_stores import TEMP, load, redis_client, redis_location
@@ -176,6 +177,76 @@ def test_keys_that_are_removed_by_hand_are_counted(store):
     assert store.counts("weather_v1") == (3, 2)
     with store.writing("weather_v1") as writer:
         assert writer.held() == 2
+
+
+def test_an_absent_key_of_a_namespace_that_lost_one_is_damage(store):
+    load(store, [((key,), [(0, 0, (1.0,))]) for key in "abc"])
+    whole = store.reader("weather_v1")
+    assert whole.get(("x",), 0) is None
+    (place,) = rows(store)
+    with redis_client() as client:
+        name = f"{store.location.rpartition('=')[2]}:{place}"
+        client.hdel(name, next(field for field in client.hkeys(name) if b"b" in field))
+    for read in ("get", "get_many", "holds"):
+        reader = store.reader("weather_v1")  # which has counted none within a second
+        arguments = ([("a",), ("b",)], 0) if read == "get_many" else (("b",), 0)[: 1 if read == "holds" else 2]
+        with pytest.raises(
+            DamagedError, match="'?weather_v1'? says that it has 3 keys, and has 2: .* Load the group again"
+        ):
+            getattr(reader, read)(*arguments)
+        assert store.reader("weather_v1").get(("a",), 0) is not None
+    load(store, [((key,), [(0, 0, (1.0,))]) for key in "abc"])
+    assert not store.reader("weather_v1").holds(("x",))
+
+
+def test_absent_keys_are_answered_while_another_writes(location, monkeypatch):
+    """A count and a generation that are not of one state accuse nobody."""
+    monkeypatch.setattr(redis_reads, "_CHECK_SECONDS", 0.0)
+    store = RedisOnlineStore(location)
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    over = threading.Event()
+
+    def write():
+        for n in range(100):
+            with store.writing("weather_v1") as writer:
+                fields = {"answers_from": None, "snapshot": n + 2, "origin": "test"}
+                writer.apply([(f"k{n:03}".encode(), whole)], [], **fields)
+        over.set()
+
+    _, blobs = store.everything("weather_v1")
+    ((_, whole),) = blobs
+    thread = threading.Thread(target=write)
+    thread.start()
+    reader = store.reader("weather_v1")
+    reads = 0
+    while not over.is_set():
+        assert reader.get(("x",), 0) is None
+        reads += 1
+    thread.join()
+    assert reads > 20
+    assert store.counts("weather_v1") == (101, 101)
+
+
+@pytest.mark.parametrize(
+    ("policy", "limit", "warned"),
+    [
+        ("allkeys-lru", 10**12, True),
+        ("allkeys-lru", 0, False),
+        ("volatile-lru", 10**12, False),
+        ("noeviction", 10**12, False),
+    ],
+)
+def test_a_server_that_may_evict_rows_is_told_of(store, caplog, policy, limit, warned):
+    with redis_client() as client:
+        before = client.config_get("maxmemory*")
+        try:
+            client.config_set("maxmemory", limit)
+            client.config_set("maxmemory-policy", policy)
+            load(store, [(("a",), [(0, 0, (1.0,))])])
+        finally:
+            client.config_set("maxmemory", before["maxmemory"])
+            client.config_set("maxmemory-policy", before["maxmemory-policy"])
+    assert ("may drop rows: its maxmemory-policy is allkeys-lru" in caplog.text) == warned
 
 
 def test_a_connection_that_the_server_closed_is_made_anew(store):

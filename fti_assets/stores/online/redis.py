@@ -5,6 +5,7 @@ in part is one transaction. One field of the HASH that serves holds the namespac
 one command whether its answers are still those of the namespace.
 """
 
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from fti_assets.stores.online.redis_reads import RedisReads
 from fti_assets.stores.online.redis_server import MARKER, RedisServer, from_json
 from fti_assets.stores.online.redis_writer import RedisWriter
 
+_log = logging.getLogger(__name__)
 _WAIT_SECONDS = 600.0
 _POLL_SECONDS = 0.05
 _TRIES = 5
@@ -74,6 +76,7 @@ class RedisOnlineStore(OnlineStore):
         lock, token = self._server.key("lock", checked_namespace(namespace)), os.urandom(16).hex()
         with self._server.store_errors():
             self._acquire(lock, token)
+        self._warn_of_eviction()
         over = Event()
         keeper = Thread(target=self._keep, args=(lock, token, over), name=f"keeps {lock}", daemon=True)
         keeper.start()
@@ -122,6 +125,18 @@ class RedisOnlineStore(OnlineStore):
                 fields: Any = self._server.client.hlen(about.place)
             if self.about(namespace) == about:
                 return about.keys, max(0, fields - 1)  # one is the generation
+
+    def _warn_of_eviction(self) -> None:
+        """Say so if the server may drop what is written: policies over ``allkeys``, where there is a limit to reach."""
+        with suppress(StoreError), self._server.store_errors():  # a user who may not ask is not warned
+            memory: Any = self._server.client.info("memory")
+            policy = str(memory.get("maxmemory_policy", ""))
+            if policy.startswith("allkeys") and memory.get("maxmemory"):
+                _log.warning(
+                    "the online store %s may drop rows: its maxmemory-policy is %s, and at %s bytes it evicts whole namespaces, which "
+                    "are then refused until they are loaded again; set noeviction, or a volatile policy",
+                    self, policy, memory["maxmemory"],
+                )  # fmt: skip
 
     def _acquire(self, lock: str, token: str) -> None:
         until = time.monotonic() + _WAIT_SECONDS

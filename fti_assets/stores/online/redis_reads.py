@@ -1,5 +1,6 @@
 """Reading namespaces of a Redis server: several in one round trip."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from fti_assets.stores.online.reader import Many, One
 from fti_assets.stores.online.redis_server import MARKER, RedisServer, from_json
 
 _TRIES = 5
+_CHECK_SECONDS = 1.0
 
 
 class RedisReads:
@@ -20,6 +22,7 @@ class RedisReads:
     def __init__(self, server: RedisServer, namespaces: Sequence[str]) -> None:
         self._server = server
         self._namespaces = list(namespaces)
+        self._next_check = 0.0
 
     def abouts(self) -> list[About]:
         if not self._namespaces:
@@ -50,18 +53,45 @@ class RedisReads:
             ]
         )
         generations = tuple([_number(blobs[0]) for blobs in result])
-        return generations, [blobs[1] if len(blobs) > 1 else None for blobs in result]
+        read = [blobs[1] if len(blobs) > 1 else None for blobs in result]
+        self._check_absence(abouts, [key is not None and blob is None for key, blob in zip(keys, read, strict=True)])
+        return generations, read
 
     def many(self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]) -> Many:
         result = self._trip(
             [("HMGET", about.place, MARKER, *of_namespace) for about, of_namespace in zip(abouts, keys, strict=True)]
         )
+        self._check_absence(abouts, [None in blobs[1:] for blobs in result])
         return tuple([_number(blobs[0]) for blobs in result]), [blobs[1:] for blobs in result]
+
+    def _check_absence(self, abouts: Sequence[About], is_absent: Sequence[bool]) -> None:
+        """Compare how many keys namespaces have with how many they say, where a key was absent; at most once a second.
+
+        Raises:
+            DamagedError: one has lost keys, of which any may be the one that was asked for.
+        """
+        if not any(is_absent) or time.monotonic() < self._next_check:
+            return
+        places = [position for position, absent in enumerate(is_absent) if absent]
+        # The generation after the count, which only grows: if it is the one that is known, so was it when they were counted.
+        result = self._trip([
+            command
+            for position in places
+            for command in (("HLEN", abouts[position].place), ("HMGET", abouts[position].place, MARKER))
+        ])  # fmt: skip
+        for position, fields, (marker,) in zip(places, result[::2], result[1::2], strict=True):
+            about = abouts[position]
+            if _number(marker) == about.generation and fields != about.keys + 1:
+                raise DamagedError(
+                    f"the online namespace {self.where(position)} says that it has {about.keys} keys, and has {max(0, fields - 1)}: "
+                    "someone removed or added some, and one that is absent may be a known one. Load the group again"
+                )
+        self._next_check = time.monotonic() + _CHECK_SECONDS
 
     def where(self, position: int) -> str:
         return f"{self._server} {self._namespaces[position]}"
 
-    def _trip(self, commands: list[tuple[Any, ...]]) -> list[list[bytes | None]]:
+    def _trip(self, commands: list[tuple[Any, ...]]) -> list[Any]:
         """Send commands and read their answers, once more on a new connection if the one of before is broken."""
         with self._server.store_errors():
             try:
@@ -69,7 +99,7 @@ class RedisReads:
             except self._server.broken:
                 return self._exchange(commands)
 
-    def _exchange(self, commands: list[tuple[Any, ...]]) -> list[list[bytes | None]]:
+    def _exchange(self, commands: list[tuple[Any, ...]]) -> list[Any]:
         connection = self._server.connection()
         try:
             connection.send_packed_command(connection.pack_commands(commands))

@@ -229,12 +229,30 @@ def test_what_cannot_be_stored_is_refused(lake: Lake, given: Any, message: str) 
         ("170141183460469231731687303715884105727::HUGEINT", "out of range"),
         ("1234567890123456789012::BIGNUM", "x is 1234567890123456789012, which is out of range for BIGINT: give text"),
         ("INTERVAL 1 MONTH", "x has a duration of months, which are of no one length"),
-        ("[INTERVAL 1 DAY]", "INTERVAL"),
+        ("{'a': [INTERVAL 1 MONTH]}", "x has a duration of months, which are of no one length"),
     ],
 )
 def test_a_cast_that_would_lose_a_value_is_refused(lake: Lake, sql: str, message: str) -> None:
     with pytest.raises(DataError, match=f"readings_v1 has a value that its column's type cannot hold: .*{message}"):
         staged(lake, lake.connection.sql(f"SELECT 1 AS k, {sql} AS x"))
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("INTERVAL 2 SECOND", 2_000_000),
+        ("[INTERVAL 2 SECOND, NULL]", [2_000_000, None]),
+        ("[[INTERVAL 2 SECOND], NULL, []]", [[2_000_000], None, []]),
+        ("{'a b': INTERVAL 2 SECOND, 'n': 1.5::DOUBLE}", {"a b": 2_000_000, "n": 1.5}),
+        ("[{'a': [INTERVAL 2 SECOND]}, NULL]", [{"a": [2_000_000]}, None]),
+        ("MAP {'a': INTERVAL 2 SECOND}", {"a": 2_000_000}),
+        ("array_value(INTERVAL 2 SECOND, INTERVAL 3 SECOND)", [2_000_000, 3_000_000]),
+    ],
+)
+def test_durations_are_microseconds_wherever_they_stand(lake: Lake, sql: str, expected: Any) -> None:
+    rows = lake.connection.sql(f"SELECT 1 AS k, {sql} AS x UNION ALL SELECT 2, NULL")
+    table = staged(lake, rows).table
+    assert lake.connection.sql(f"SELECT x FROM {table} ORDER BY k").fetchall() == [(expected,), (None,)]
 
 
 def test_decimals_go_into_the_stored_ones_that_hold_them(lake: Lake) -> None:

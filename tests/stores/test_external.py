@@ -237,7 +237,19 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) ->
         source.version(connection)
 
 
-@pytest.mark.parametrize("dsn", ["", "db:s3cret", "postgresql://host:port_s3cret/x", "host=h and s3cret"])
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "",
+        "db:s3cret",
+        "postgresql://host:port_s3cret/x",
+        "host=h and s3cret",
+        "postgresql://ann:pw@s3cret@h/x",
+        "postgresql://ann:pw@s3cret@h,other/x",
+        "host=s3cret@h",
+        "hostaddr=1.2.3.4,s3cret@h",
+    ],
+)
 def test_what_is_no_connection_string_is_refused_without_repeating_it(dsn: str) -> None:
     with pytest.raises(DeclarationError, match="neither a URL") as raised:
         postgres_address(dsn, what="orders")
@@ -252,6 +264,7 @@ def test_what_is_no_connection_string_is_refused_without_repeating_it(dsn: str) 
             "postgresql://u%40x:p@h:6/d?sslmode=require",
             {"user": "u@x", "host": "h", "port": "6", "dbname": "d", "sslmode": "require"},
         ),
+        ("postgresql:///d?host=@socket", {"host": "@socket", "dbname": "d"}),
         (r"host=h dbname='it\'s' password=p", {"host": "h", "dbname": "it's"}),
     ],
 )

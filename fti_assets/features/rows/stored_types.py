@@ -73,14 +73,7 @@ def storage_of(
     kept = lake_type(kind)
     target = _declared_type(sql_type, declared) or kept
     if kind.id == "interval":
-        # epoch_us() would take a month for 30 days.
-        months = f"datepart('year', {name}) * 12 + datepart('month', {name})"
-        message = f"{column} has a duration of months, which are of no one length"
-        return StoredColumn(
-            kept,
-            f"CASE WHEN {months} <> 0 THEN error({literal(message)}) ELSE epoch_us({name}) END",
-            _word(column, kind),
-        )
+        return StoredColumn(kept, _microseconds(name, column), _word(column, kind))
     if kind.id == WITH_OFFSET:
         return StoredColumn(kept, without_offset(column), _word(column, kind))
     if kind.id == "bignum":  # of which TRY_CAST itself fails, without the column's name
@@ -96,7 +89,8 @@ def storage_of(
         lost = f"{value}::{text} IS DISTINCT FROM {name}::{text}"
         return StoredColumn(kept, f"CASE WHEN {lost} THEN error({message}) ELSE {value} END", word)
     if target != sql_type and target not in _SCALARS:
-        return StoredColumn(target, f"CAST({name} AS {target})", word)
+        value = _with_microseconds(kind, name, column)
+        return StoredColumn(target, f"CAST({value} AS {target})", word)
     problem = (
         "a float64 rounds: declare it int, or str for an id"
         if target == "DOUBLE"
@@ -104,6 +98,37 @@ def storage_of(
     )
     stored = to_lake(connection, column, sql_type, target)
     return StoredColumn(target, stored.or_error(f"{column} is ", f", which {problem}"), word)
+
+
+def _microseconds(value: str, column: str) -> str:
+    """The SQL of a duration in microseconds, an error if it has months, which epoch_us() would take for 30 days each."""
+    months = f"datepart('year', {value}) * 12 + datepart('month', {value})"
+    message = f"{column} has a duration of months, which are of no one length"
+    return f"CASE WHEN {months} <> 0 THEN error({literal(message)}) ELSE epoch_us({value}) END"
+
+
+def _with_microseconds(kind: Any, value: str, column: str, depth: int = 0) -> str:
+    """The SQL of a value whose durations are microseconds wherever they stand in it: no cast makes a number of one."""
+    if kind.id == "interval":
+        return _microseconds(value, column)
+    if all(one.id != "interval" for one in _inner(kind)):
+        return value
+    item = f"__fti_{depth}"
+    if kind.id in ("list", "array"):
+        element = _with_microseconds(kind.children[0][1], item, column, depth + 1)
+        return f"list_transform({value}, lambda {item}: {element})"
+    if kind.id == "struct":
+        fields = [
+            f"{quote(name)} := {_with_microseconds(child, f'struct_extract({value}, {literal(name)})', column, depth + 1)}"
+            for name, child in kind.children
+        ]
+        return f"CASE WHEN {value} IS NOT NULL THEN struct_pack({', '.join(fields)}) END"
+    (_, key), (_, of_key) = kind.children
+    keys = _with_microseconds(key, f"{item}.key", column, depth + 1)
+    values = _with_microseconds(of_key, f"{item}.value", column, depth + 1)
+    entry = f"struct_pack(k := {keys}, v := {values})"
+    entries = f"map_from_entries(list_transform(map_entries({value}), lambda {item}: {entry}))"
+    return f"CASE WHEN {value} IS NOT NULL THEN {entries} END"
 
 
 def storage_of_iso_text(connection: duckdb.DuckDBPyConnection, column: str) -> StoredColumn:

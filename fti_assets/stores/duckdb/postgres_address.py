@@ -96,8 +96,7 @@ def postgres_address(dsn: Any, *, what: str) -> PostgresAddress:
         pairs = {name: str(value) for name, value in conninfo_to_dict(text).items()}
     except ProgrammingError:
         pairs = {}
-    # A password with a slash that is not written %2F: libpq takes what stands before it for a port, what follows for a database.
-    if not pairs or not re.fullmatch(r"[\d,]*", pairs.get("port", "")) or "@" in pairs.get("dbname", ""):
+    if not pairs or _holds_misread_password(pairs):
         # Not chained: libpq repeats a part of what it was given.
         raise DeclarationError(
             f"{what}: the connection string is neither a URL, postgresql://user:password@host/database with %2F for / and %40 for @ in "
@@ -105,3 +104,14 @@ def postgres_address(dsn: Any, *, what: str) -> PostgresAddress:
         ) from None
     parameters = {name: value for name, value in pairs.items() if name not in _SECRETS}
     return PostgresAddress(parameters, pairs.get("password"))
+
+
+def _holds_misread_password(pairs: dict[str, str]) -> bool:
+    """Whether a part of a password stands elsewhere, since its slash is not written %2F or its at sign not %40.
+
+    libpq takes what stands before a slash for a port and what follows for a database, and what follows an at sign for a host. A host
+    may begin with one, as the name of a socket.
+    """
+    hosts = [host for name in ("host", "hostaddr") for host in pairs.get(name, "").split(",")]
+    is_port = re.fullmatch(r"[\d,]*", pairs.get("port", "")) is not None
+    return not is_port or "@" in pairs.get("dbname", "") or any("@" in host[1:] for host in hosts)

@@ -46,3 +46,5 @@ def landed() -> dict[Any, Any]:
 
 
 defs = fti.build_definitions([spending], name="shops", sensors=[landed])
+for sensor in defs.sensors or ():
+    sensor._min_interval = 2  # where it is half a minute, two daemons and their servers wait most of the time

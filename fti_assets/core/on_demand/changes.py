@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 
+from fti_assets.core.on_demand.trees import walk
+
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 # fmt: off
@@ -93,8 +95,8 @@ def bound_by(statement: ast.stmt) -> set[str]:
 
 def mentioned_by(statement: ast.AST) -> set[str]:
     """The names that a piece of code says."""
-    names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
-    for node in ast.walk(statement):
+    names = {node.id for node in walk(statement) if isinstance(node, ast.Name)}
+    for node in walk(statement):
         if isinstance(node, ast.Global):
             names |= set(node.names)
     return names
@@ -103,7 +105,7 @@ def mentioned_by(statement: ast.AST) -> set[str]:
 def changed_inside(definition: ast.AST) -> set[str]:
     """The names that a function changes when it is called: as globals, or in place; local ones count too."""
     names: set[str] = set()
-    for node in ast.walk(definition):
+    for node in walk(definition):
         if isinstance(node, ast.Global):
             names.update(node.names)
         elif isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
@@ -117,7 +119,7 @@ def own_names(definition: ast.AST) -> set[str]:
     """The parameters and local names of a function, none of a class."""
     if not isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef):
         return set()
-    parameters = {node.arg for node in ast.walk(definition.args) if isinstance(node, ast.arg)}
+    parameters = {node.arg for node in walk(definition.args) if isinstance(node, ast.arg)}
     nodes = [node for statement in definition.body for node in of_the_module(statement)]
     outer = {name for node in nodes if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
     return (parameters | {name for statement in definition.body for name in bound_by(statement)}) - outer
@@ -127,7 +129,7 @@ def attributes_of(node: ast.AST) -> set[tuple[str, str]]:
     """The attributes of names that a piece reads: ``("rules", "limit")`` of ``rules.limit(x)``."""
     return {
         (one.value.id, one.attr)
-        for one in ast.walk(node)
+        for one in walk(node)
         if isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name)
     }
 
@@ -137,7 +139,7 @@ def may_change(statement: ast.stmt) -> bool:
     if isinstance(statement, DEFINITIONS + (ast.Import, ast.ImportFrom)):
         return False
     plain = isinstance(statement, ast.Assign | ast.AnnAssign) and not any(
-        isinstance(node, ast.Call | ast.Attribute | ast.Subscript) for node in ast.walk(statement)
+        isinstance(node, ast.Call | ast.Attribute | ast.Subscript) for node in walk(statement)
     )
     return not plain
 
@@ -187,11 +189,11 @@ class Changes:
         }
         self._parameters: dict[str, set[str]] = {}
         imported = {
-            alias.asname or alias.name for one in ast.walk(tree) if isinstance(one, ast.Import) for alias in one.names
+            alias.asname or alias.name for one in walk(tree) if isinstance(one, ast.Import) for alias in one.names
         }
         self._handles = {  # add = TABLE.append, but not add = np.add
             name
-            for one in ast.walk(tree)
+            for one in walk(tree)
             for targets, value in flows(one)
             if value is not None and _has_a_changing_method(value, imported)
             for name in targets
@@ -202,12 +204,12 @@ class Changes:
         changed: set[str] = set()
         passed: list[tuple[set[str], set[str]]] = []
         grown: set[str] = set()
-        for one in ast.walk(node):
+        for one in walk(node):
             changed |= self._by(one)
             passed += ((targets, lives_on(value)) for targets, value in flows(one))
             if isinstance(one, ast.AugAssign) and isinstance(one.target, ast.Name):
                 grown.add(one.target.id)
-        for one in ast.walk(node):  # total = RATES["a"]; total += 1 changes no RATES, rows = ROWS; rows += [1] does
+        for one in walk(node):  # total = RATES["a"]; total += 1 changes no RATES, rows = ROWS; rows += [1] does
             changed |= {value.id for targets, value in flows(one) if isinstance(value, ast.Name) and targets & grown}
         if not isinstance(node, FUNCTIONS):
             changed |= grown
@@ -240,10 +242,10 @@ class Changes:
     def _changes_what_it_gets(self, value: ast.expr) -> bool:
         """Whether a value is a function that changes an argument, as in ``map(fill, ROWS)``."""
         if isinstance(value, ast.Lambda):
-            return bool({one.arg for one in ast.walk(value.args) if isinstance(one, ast.arg)} & self.of(value))
+            return bool({one.arg for one in walk(value.args) if isinstance(one, ast.arg)} & self.of(value))
         function = self.functions.get(value.id) if isinstance(value, ast.Name) else None
         return function is not None and bool(
-            {one.arg for one in ast.walk(function.args) if isinstance(one, ast.arg)} & self._inside(function)
+            {one.arg for one in walk(function.args) if isinstance(one, ast.arg)} & self._inside(function)
         )
 
     def _inside(self, function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
@@ -269,13 +271,13 @@ class Changes:
 
 def _has_a_changing_method(value: ast.expr, modules: set[str]) -> bool:
     """Whether a changing method of something else than a module is in a value as such, not called: ``TABLE.append``."""
-    called = {node.func for node in ast.walk(value) if isinstance(node, ast.Call)}
+    called = {node.func for node in walk(value) if isinstance(node, ast.Call)}
     return any(
         isinstance(node, ast.Attribute)
         and node.attr in CHANGING
         and node not in called
         and not (isinstance(node.value, ast.Name) and node.value.id in modules)
-        for node in ast.walk(value)
+        for node in walk(value)
     )
 
 
@@ -291,7 +293,7 @@ def flows(node: ast.AST) -> Iterator[tuple[set[str], ast.expr | None]]:
         yield _targets(node.optional_vars), node.context_expr
     elif isinstance(node, ast.Match):
         yield (
-            {one.name for one in ast.walk(node) if isinstance(one, ast.MatchAs | ast.MatchStar) and one.name},
+            {one.name for one in walk(node) if isinstance(one, ast.MatchAs | ast.MatchStar) and one.name},
             node.subject,
         )
     elif isinstance(node, ast.arguments):
@@ -304,4 +306,4 @@ def flows(node: ast.AST) -> Iterator[tuple[set[str], ast.expr | None]]:
 
 
 def _targets(target: ast.expr) -> set[str]:
-    return {node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return {node.id for node in walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}

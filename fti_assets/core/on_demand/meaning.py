@@ -30,6 +30,7 @@ from fti_assets.core.on_demand.module import MOST_MODULES, Module, is_own
 from fti_assets.core.on_demand.objects import Objects, uses
 from fti_assets.core.on_demand.reads import is_built_in, is_of_a_library, only_read
 from fti_assets.core.on_demand.source import absolute_module, packages_around, remember, source_file
+from fti_assets.core.on_demand.trees import walk
 from fti_assets.core.on_demand.tricks import around, is_tricky, reads_words, refuse_layout
 from fti_assets.core.on_demand.unread import without_unread
 from fti_assets.errors import DeclarationError
@@ -83,7 +84,7 @@ def declares_on_demand(module: str) -> bool:
     """Whether a module's source calls ``fti_assets.on_demand`` at all; it is not run."""
     tree = Module.read(module).tree
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.asname or "fti_assets" for alias in node.names if alias.name.split(".")[0] == "fti_assets"}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "fti_assets":
@@ -94,7 +95,7 @@ def declares_on_demand(module: str) -> bool:
             (isinstance(node.func, ast.Name) and node.func.id in names)
             or (isinstance(node.func, ast.Attribute) and node.func.attr == "on_demand" and root(node.func) in names)
         )
-        for node in ast.walk(tree)
+        for node in walk(tree)
     )
 
 
@@ -219,7 +220,7 @@ class _Reach:
         mentioned = module.mentioned[index]
         if mentioned & _LOOKS_EVERYWHERE:
             self.whole(module.name)
-        for node in ast.walk(statement):
+        for node in walk(statement):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 for alias in node.names:
                     self._follow(module, node, alias)
@@ -310,7 +311,7 @@ def _order_counts(module: Module, taken: list[ast.stmt]) -> bool:
         decorators = {root(decorator) for decorator in one.decorator_list}
         if any(module.binds(name) and not module.imports_name(name) for name in decorators):
             return True
-        if any(isinstance(node, ast.Global) for node in ast.walk(one)):
+        if any(isinstance(node, ast.Global) for node in walk(one)):
             return True
         at_once = {node.id for node in run_at_once(one) if isinstance(node, ast.Name)}
         if at_once & constants & changed:
@@ -354,6 +355,6 @@ def _is_text(statement: ast.AST) -> bool:
 
 
 def _says_doc(tree: ast.Module) -> bool:
-    return any(isinstance(node, ast.Attribute) and node.attr == "__doc__" for node in ast.walk(tree)) or any(
-        isinstance(node, ast.Name) and node.id == "__doc__" for node in ast.walk(tree)
+    return any(isinstance(node, ast.Attribute) and node.attr == "__doc__" for node in walk(tree)) or any(
+        isinstance(node, ast.Name) and node.id == "__doc__" for node in walk(tree)
     )

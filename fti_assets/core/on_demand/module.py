@@ -25,6 +25,7 @@ from fti_assets.core.on_demand.changes import (
 )
 from fti_assets.core.on_demand.lazy import lazy
 from fti_assets.core.on_demand.source import absolute_module, source_file, source_of
+from fti_assets.core.on_demand.trees import walk
 from fti_assets.errors import DeclarationError
 
 MOST_MODULES = 250
@@ -106,7 +107,7 @@ class Module:
     def origins(self) -> dict[str, set[str]]:
         """Which modules the imports of a name ask for, those inside functions too."""
         results: dict[str, set[str]] = {}
-        for node in ast.walk(self.tree):
+        for node in walk(self.tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     results.setdefault(alias.asname or alias.name.partition(".")[0], set()).add(alias.name)
@@ -120,7 +121,7 @@ class Module:
     def imported(self) -> dict[str, set[tuple[str, str]]]:
         """Of each name that an import brings the module that it comes from, and what it is called there, "" for the module itself."""
         results: dict[str, set[tuple[str, str]]] = {}
-        for node in ast.walk(self.tree):
+        for node in walk(self.tree):
             for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
                 if isinstance(node, ast.ImportFrom):
                     origin, original = absolute_module(node, self.package), alias.name
@@ -166,14 +167,14 @@ class Module:
                     results.setdefault(alias.asname or alias.name, set()).add(alias.name)
         read = Counter(
             one.value.id
-            for one in ast.walk(self.tree)
+            for one in walk(self.tree)
             if isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name) and isinstance(one.ctx, ast.Load)
         )
-        said = Counter(one.id for one in ast.walk(self.tree) if isinstance(one, ast.Name))
+        said = Counter(one.id for one in walk(self.tree) if isinstance(one, ast.Name))
         changed = {name for one in self.tree.body for name in self.changes.of(one) | changed_inside(one)}
         inside = {
             name
-            for one in ast.walk(self.tree)
+            for one in walk(self.tree)
             for name in (
                 [alias.asname or alias.name.partition(".")[0] for alias in one.names]
                 if isinstance(one, ast.Import | ast.ImportFrom) and one not in self.tree.body
@@ -194,7 +195,7 @@ class Module:
     def originals(self) -> dict[str, set[str]]:
         """What the imports of a name say: ``{"load": {"importlib", "import_module"}}``."""
         results: dict[str, set[str]] = {}
-        for node in ast.walk(self.tree):
+        for node in walk(self.tree):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 origin = (node.module or "").split(".") if isinstance(node, ast.ImportFrom) else []
                 for alias in node.names:
@@ -238,7 +239,7 @@ class Module:
         results: list[tuple[set[str], set[str], bool]] = []
         for statement in self.tree.body:
             if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-                exits = [one.value for one in ast.walk(statement) if isinstance(one, ast.Return | ast.Yield)]
+                exits = [one.value for one in walk(statement) if isinstance(one, ast.Return | ast.Yield)]
                 inside = {name for one in exits for name in lives_on(one)}
                 results.append(({statement.name}, self._inward(statement, inside), False))
                 continue
@@ -250,7 +251,7 @@ class Module:
 
     def _inward(self, function: ast.AST, names: set[str]) -> set[str]:
         """The names that live on in local ones of a function."""
-        pairs = [(targets, lives_on(value)) for node in ast.walk(function) for targets, value in flows(node)]
+        pairs = [(targets, lives_on(value)) for node in walk(function) for targets, value in flows(node)]
         while True:
             more = {source for targets, sources in pairs if targets & names for source in sources} - names
             if not more:
@@ -275,7 +276,7 @@ class Module:
 
 def _local_alone(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
     """The own names of a function that are nowhere in it the module's: in no ``global``, and in no default."""
-    names = {name for node in ast.walk(function) if isinstance(node, ast.Global) for name in node.names}
+    names = {name for node in walk(function) if isinstance(node, ast.Global) for name in node.names}
     return (
         own_names(function)
         - names

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from fti_assets.core.on_demand.source import absolute_module, source_file
+from fti_assets.core.on_demand.trees import walk
 
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _NONE: frozenset[tuple[int, str]] = frozenset()
@@ -56,7 +57,7 @@ class Names:
     def __init__(self, tree: ast.Module, package: str, read: dict[str, Names] | None = None) -> None:
         self.followed: set[ast.expr] = set()
         """The expressions that only give a name to what they stand for."""
-        self.functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        self.functions = {node.name for node in walk(tree) if isinstance(node, ast.FunctionDef)}
         """The names of all functions that it defines, methods too."""
         self._package = package
         self._read = {} if read is None else read
@@ -210,7 +211,7 @@ class Names:
                 inner.elsewhere |= dict.fromkeys(one.names, scope.module)
             elif isinstance(one, ast.Nonlocal):
                 inner.elsewhere |= {name: self._binding(name, scope) or scope for name in one.names}
-        for argument in ast.walk(node.args):
+        for argument in walk(node.args):
             if isinstance(argument, ast.arg):
                 inner.bind(argument.arg)
         for child in ast.iter_child_nodes(node):

@@ -19,6 +19,7 @@ from fti_assets.core.on_demand.changes import (
 )
 from fti_assets.core.on_demand.lazy import lazy
 from fti_assets.core.on_demand.module import Module, is_own
+from fti_assets.core.on_demand.trees import walk
 
 _MAKING = frozenset({"__init__", "__post_init__", "__new__", "__set_name__", "__init_subclass__", "__prepare__"})
 _FILLS_ITSELF = frozenset({"count", "cycle", "defaultdict"})
@@ -104,7 +105,7 @@ class Objects:
             more = {
                 one.name
                 for _, one in methods
-                if any(isinstance(node, ast.Attribute) and node.attr in changing for node in ast.walk(one))
+                if any(isinstance(node, ast.Attribute) and node.attr in changing for node in walk(one))
             } - changing
             if not more:
                 return {one.name for _, one in methods} - changing
@@ -116,13 +117,13 @@ class Objects:
             return False
         harmless = {
             node.value
-            for node in ast.walk(piece)
+            for node in walk(piece)
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and node.attr in self.harmless_parts
         }
         return any(
             (isinstance(node, ast.Name) and node.id in brought and self.is_lively_object(module, node.id))
             or (isinstance(node, ast.Attribute) and node.attr in self.lively_names and root(node) in brought)
-            for node in ast.walk(piece)
+            for node in walk(piece)
             if node not in harmless
         )
 
@@ -135,7 +136,7 @@ class Objects:
     def _makes_lively(self, module: Module, statement: ast.stmt) -> bool:
         if isinstance(statement, ast.ClassDef):
             return self._has_changing_methods(module, statement) or self._is_made_of_lively(module, statement)
-        nodes = list(ast.walk(statement)) if isinstance(statement, FUNCTIONS) else list(run_at_once(statement))
+        nodes = list(walk(statement)) if isinstance(statement, FUNCTIONS) else list(run_at_once(statement))
         if isinstance(statement, FUNCTIONS[:2]) and (
             _keeps_a_state(module, statement)
             or takes_further_cases(module, statement)
@@ -164,9 +165,7 @@ class Objects:
 
     def _is_made_of_lively(self, module: Module, definition: ast.AST) -> bool:
         """Whether a class, or what it is built on or a function says, names something lively."""
-        said = {
-            node.id for node in ast.walk(definition) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-        }
+        said = {node.id for node in walk(definition) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
         return any(self.is_lively(module, one) for one in sorted(said) if is_made_of(module, one))
 
     def _has_changing_methods(self, module: Module, definition: ast.ClassDef) -> bool:
@@ -183,7 +182,7 @@ class Objects:
             places = [one.arg for one in (*method.args.posonlyargs, *method.args.args)]
             own = own_names(method)
             if any(name not in own for name in module.changes.of(method)) or any(
-                isinstance(node, ast.Global | ast.Nonlocal) for node in ast.walk(method)
+                isinstance(node, ast.Global | ast.Nonlocal) for node in walk(method)
             ):
                 return True
             if places and any(_part_of(node, places[0]) in parts for node in _changed_in_place(method)):
@@ -220,15 +219,15 @@ def _built_on(definition: ast.ClassDef) -> set[str]:
 
 def _changes_from(module: Module, function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """Whether a method changes more than what it makes itself."""
-    parameters = {one.arg for one in ast.walk(function.args) if isinstance(one, ast.arg)}
+    parameters = {one.arg for one in walk(function.args) if isinstance(one, ast.arg)}
     kept = own_names(function) - parameters
-    changed = module.changes.of(function) | (module.escapes(ast.walk(function)) & parameters)
+    changed = module.changes.of(function) | (module.escapes(walk(function)) & parameters)
     return _keeps_a_state(module, function) or not changed <= kept
 
 
 def _keeps_a_state(module: Module, function: ast.AST) -> bool:
     """Whether a function gives something that remembers: a generator, or a function that changes what is around it."""
-    for node in ast.walk(function):
+    for node in walk(function):
         if isinstance(node, ast.Yield | ast.YieldFrom | ast.Nonlocal | ast.Global):
             return True
         if isinstance(node, FUNCTIONS) and node is not function and module.changes.of(node) - own_names(node):
@@ -239,7 +238,7 @@ def _keeps_a_state(module: Module, function: ast.AST) -> bool:
 def _changed_in_place(method: ast.AST) -> list[ast.expr]:
     """What a method's stores and changing calls go to: ``self.all`` of ``self.all.append(1)``."""
     results: list[ast.expr] = []
-    for node in ast.walk(method):
+    for node in walk(method):
         if isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
             results.append(node.value)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):

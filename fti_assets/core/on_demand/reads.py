@@ -11,6 +11,7 @@ import builtins
 
 from fti_assets.core.on_demand.changes import is_constant
 from fti_assets.core.on_demand.module import Module, is_own
+from fti_assets.core.on_demand.trees import walk
 
 _READ_BY = frozenset({
     "abs", "all", "any", "bool", "dict", "enumerate", "float", "frozenset", "int", "isinstance", "len", "list", "max", "min", "range",
@@ -30,7 +31,7 @@ def only_read(module: Module) -> set[str]:
         and isinstance(one.targets[0], ast.Name)
         and _is_flat(one.value)
     }
-    parents = {child: node for node in ast.walk(module.tree) for child in ast.iter_child_nodes(node)}
+    parents = {child: node for node in walk(module.tree) for child in ast.iter_child_nodes(node)}
     bound: set[str] = set()
     results = set(constants)
     for node in parents:
@@ -58,7 +59,7 @@ def is_built_in(module: Module, name: str) -> bool:
     """Whether a name is Python's own, which the module gives no other value."""
     if not hasattr(builtins, name) or name.startswith("__") or "*" in module.imported or module.binds("__getattr__"):
         return False
-    named = {one for node in ast.walk(module.tree) if isinstance(node, ast.Global) for one in node.names}
+    named = {one for node in walk(module.tree) if isinstance(node, ast.Global) for one in node.names}
     return not module.binds(name) and name not in named
 
 

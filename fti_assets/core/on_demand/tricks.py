@@ -26,6 +26,7 @@ from fti_assets.core.on_demand.names import Names
 from fti_assets.core.on_demand.objects import Objects, takes_further_cases
 from fti_assets.core.on_demand.source import absolute_module, packages_around, source_file
 from fti_assets.core.on_demand.state import setters_of
+from fti_assets.core.on_demand.trees import walk
 from fti_assets.errors import DeclarationError
 
 # fmt: off
@@ -129,7 +130,7 @@ def _is_installed(module: str) -> bool:
 
 def _imports(module: Module) -> Iterator[str]:
     """The modules that a module names in an import, anywhere, or as the text of a call of ``import_module``."""
-    for node in ast.walk(module.tree):
+    for node in walk(module.tree):
         expressions: list[str] = []
         if isinstance(node, ast.Import):
             expressions = [alias.name for alias in node.names]
@@ -173,7 +174,7 @@ def _reached_nodes(module: Module) -> list[ast.AST]:
 def _words(module: Module, node: ast.AST) -> set[str]:
     """What a piece of code says of the language and of imports: built-in names, attributes, ``"__doc__"`` as a text."""
     words: set[str] = set()
-    for one in ast.walk(node):
+    for one in walk(node):
         if isinstance(one, ast.Name):
             words |= module.originals.get(one.id, set())
             if one.id.startswith("__") or hasattr(builtins, one.id):
@@ -201,7 +202,7 @@ def _asks_by_a_name(node: ast.AST) -> bool:
         and len(one.args) > 1
         and not isinstance(one.args[1], ast.Constant)
         and root(one.args[0]) not in ("np", "numpy", "math")
-        for one in ast.walk(node)
+        for one in walk(node)
     )
 
 
@@ -211,9 +212,9 @@ def _changers(module: Module, objects: Objects) -> set[str]:
     result = set()
     for statement in module.tree.body:
         if isinstance(statement, DEFINITIONS):
-            inner = {node.name for node in ast.walk(statement) if isinstance(node, FUNCTIONS[:2])}
+            inner = {node.name for node in walk(statement) if isinstance(node, FUNCTIONS[:2])}
             hooks = isinstance(statement, ast.ClassDef) and (inner & _HOOKS or statement.keywords)
-            is_global = any(isinstance(node, ast.Global) for node in ast.walk(statement))
+            is_global = any(isinstance(node, ast.Global) for node in walk(statement))
             by_text = _says(module, statement, _LOOKS_FAR)
             by_use = objects.is_active(module, statement.name) or any(
                 objects.is_lively_object(module, name) for name in mentioned_by(statement) - own_names(statement)
@@ -245,7 +246,7 @@ def _changes_another(module: Module, changers: Mapping[str, set[str]], objects: 
     if any(objects.uses_one(module, one, foreign) for one in _run(module)):
         return True
     foreign_changes = set[str]().union(*(names for name, names in changers.items() if name != module.name))
-    run = [node for one in _run(module) for node in ast.walk(one)]
+    run = [node for one in _run(module) for node in walk(one)]
     return any(
         (isinstance(node, ast.Attribute) and node.attr in foreign_changes and root(node) in foreign)
         or (isinstance(node, ast.Name) and node.id in foreign and node.id in _names_of(module, foreign_changes))
@@ -257,7 +258,7 @@ def _names_of(module: Module, functions: set[str]) -> set[str]:
     """The names by which a module imports some functions."""
     return {
         alias.asname or alias.name
-        for node in ast.walk(module.tree)
+        for node in walk(module.tree)
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
         if alias.name in functions
@@ -284,7 +285,7 @@ def _sets_a_part(statement: ast.stmt, names: set[str]) -> bool:
         isinstance(node, ast.Attribute | ast.Subscript)
         and isinstance(node.ctx, ast.Store | ast.Del)
         and root(node.value) in names
-        for node in ast.walk(statement)
+        for node in walk(statement)
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from fti_assets.core.on_demand.changes import is_program
 from fti_assets.core.on_demand.module import Module
+from fti_assets.core.on_demand.trees import walk
 from fti_assets.core.on_demand.tricks import says_words
 
 
@@ -23,8 +24,7 @@ def without_unread(modules: Mapping[str, Module]) -> dict[str, Module]:
 def _without(tree: ast.Module, keeps_annotations: bool, keeps_of_classes: bool) -> ast.Module:
     body = [one for one in tree.body if not is_program(one)]
     if any(
-        isinstance(one, ast.Name) and one.id == "__name__" and not isinstance(one.ctx, ast.Load)
-        for one in ast.walk(tree)
+        isinstance(one, ast.Name) and one.id == "__name__" and not isinstance(one.ctx, ast.Load) for one in walk(tree)
     ):
         body = tree.body
     if keeps_annotations:
@@ -59,7 +59,7 @@ class _Plain(ast.NodeTransformer):
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        runs = any(isinstance(one, ast.Call | ast.NamedExpr | ast.Await) for one in ast.walk(node.annotation))
+        runs = any(isinstance(one, ast.Call | ast.NamedExpr | ast.Await) for one in walk(node.annotation))
         if node.value is None or runs or not isinstance(node.target, ast.Name):
             return node
         return ast.copy_location(ast.Assign([node.target], node.value), node)
@@ -77,14 +77,14 @@ def _says_dataclass(tree: ast.Module) -> bool:
     """Whether ``dataclass`` is said other than as a class's own decorator, in an import or as a module's name."""
     decorators = {
         part
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.ClassDef)
         for one in node.decorator_list
         for part in [one, *([one.func] if isinstance(one, ast.Call) else [])]
     }
     aliases = {
         alias.asname
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
         if alias.name == "dataclass" and alias.asname
@@ -92,6 +92,6 @@ def _says_dataclass(tree: ast.Module) -> bool:
     return any(
         (isinstance(node, ast.Name) and node.id in aliases)
         or (isinstance(node, ast.Attribute) and node.attr in aliases)
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if node not in decorators
     )

@@ -29,7 +29,7 @@ from fti_assets.forget.report import Forgotten, TableReport
 from fti_assets.forget.sinks import forget_in_sinks
 from fti_assets.orchestration.declaration import Declaration, TableDeclaration, declarations_of
 from fti_assets.orchestration.resources import Stores
-from fti_assets.orchestration.upkeep.recorded import compared_tables, refuse_lost
+from fti_assets.orchestration.upkeep.recorded import compared_tables, recorded_tables, refuse_lost
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.upkeep.dropping import drop_tables
 from fti_assets.stores.lake.upkeep.forgetting import expire_snapshots, take_out, unnamed_files_holding
@@ -201,8 +201,7 @@ def forget(
 
 def _refuse_old_catalog(lake: Lake, declarations: Sequence[Declaration]) -> None:
     """Refuse to delete what the catalog does not name where it seems to be an old one."""
-    with lake.store.lock():
-        refuse_to_delete_most(lake, older_than=timedelta(0))
+    recorded: frozenset[TableName] = frozenset()
     with lake.store.lock():
         # Without Dagster a killed writer's first run of a partition looks like a lost one, and it may hold the key: it goes.
         compared = frozenset(unnamed_tables(lake))
@@ -212,7 +211,9 @@ def _refuse_old_catalog(lake: Lake, declarations: Sequence[Declaration]) -> None
             refuse_lost(lake, instance, tables)
             with lake.store.lock():
                 compared = compared_tables(lake, instance)
+                recorded = recorded_tables(lake, instance, compared)
     with lake.store.lock():
+        refuse_to_delete_most(lake, older_than=timedelta(0), recorded=recorded)
         refuse_only_copies(lake, compared=compared)
 
 

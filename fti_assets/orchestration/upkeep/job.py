@@ -15,6 +15,7 @@ from fti_assets.orchestration.upkeep.recorded import (
     compared_tables,
     named_like,
     namespaces_of,
+    recorded_tables,
     refuse_lost,
     stale_namespaces,
     tables_of,
@@ -79,6 +80,7 @@ def upkeep_job(
             refuse_lost(lake, context.instance, tables)
             with store.lock():
                 compared = compared_tables(lake, context.instance)
+                recorded = recorded_tables(lake, context.instance, compared)
             held = Contents()
             if context.op_config["contents"]:
                 held = compare_contents(lake, [*lake.tables(), *lake.tiles()], say=context.log.info)
@@ -91,6 +93,7 @@ def upkeep_job(
             online,
             keep=duration(context.op_config["keep"], what=f"keep of upkeep job {name!r}"),
             compared=compared,
+            recorded=recorded,
             say=context.log.info,
         )
         for snapshot, holders in done.pinned.items():

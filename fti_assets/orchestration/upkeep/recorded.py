@@ -7,7 +7,7 @@ commit and its event leaves a store that is ahead of Dagster: that is no loss.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -105,6 +105,21 @@ def compared_tables(lake: Lake, instance: dg.DagsterInstance) -> frozenset[Table
     tables = named_like(instance, unnamed_tables(lake))
     refuse_lost(lake, instance, tables)
     return frozenset(tables.values())
+
+
+def recorded_tables(lake: Lake, instance: dg.DagsterInstance, compared: Collection[TableName]) -> frozenset[TableName]:
+    """Those of some compared tables of which Dagster recorded every partition that the catalog has; the caller holds the writers' lock.
+
+    A record that lacks some is of another lake, or began later, and says nothing of files that the catalog does not name. Of a table
+    without stored partitions only a record that has all others whole says anything: that it was never stored.
+    """
+    tables = named_like(instance, {*compared, *lake.tables()})
+    versions: dict[TableName, set[str]] = {}
+    for key, table in tables.items():
+        versions.setdefault(table, set()).update(_recorded_versions(instance, key))
+    whole = {table for table in {*compared, *lake.tables()} if lake.ledger(table).keys() <= versions.get(table, set())}
+    never_stored_too = whole >= {*lake.tables()} and any(versions.values())
+    return frozenset(table for table in compared if table in whole and (versions.get(table) or never_stored_too))
 
 
 def recorded_partitions(instance: dg.DagsterInstance, tables: Mapping[dg.AssetKey, TableName]) -> dict[TableName, int]:

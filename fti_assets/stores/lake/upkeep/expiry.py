@@ -74,6 +74,7 @@ def upkeep(
     keep: timedelta,
     grace: timedelta = DAY,
     compared: Collection[TableName] = frozenset(),
+    recorded: Collection[TableName] = frozenset(),
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Upkeep:
     """Expire what nobody is pinned to, drop old tiles, merge small files, and delete the files that nobody needs.
@@ -89,6 +90,7 @@ def upkeep(
         grace: how long files stay after they were merged into others, since a reader may be at them.
         compared: the tables in which Dagster was asked what is lost: of these, files of partitions that the catalog lacks are those
             of killed writers.
+        recorded: those of them of which Dagster recorded all that the catalog has, so that any number of files may be of killed writers.
         say: told each step.
 
     Raises:
@@ -99,7 +101,7 @@ def upkeep(
     """
     with store.connect() as lake, _upkeep_errors(store):
         with store.lock():
-            refuse_to_delete_most(lake, older_than=DAY)
+            refuse_to_delete_most(lake, older_than=DAY, recorded=recorded)
             refuse_only_copies(lake, older_than=DAY, compared=compared)
         before = size(lake)
         tiles = _drop_old_tiles(lake, keep)
@@ -108,7 +110,7 @@ def upkeep(
         tables = [*lake.tables(), *lake.tiles()]
         merged, damaged = _merge_all(lake, tables)
         say(f"merged small files of {len(merged)} tables: {merged}; dropped {len(tiles)} tables of tiles")
-        orphans = _delete_orphans(lake, compared)
+        orphans = _delete_orphans(lake, compared, recorded)
         spilled = delete_spilled(Path(tempfile.gettempdir())) + _delete_begun(lake.store.rejected)
         say(f"deleted {orphans} files of killed writers and {spilled} that killed runs had spilled or begun")
         if damaged is not None:
@@ -235,10 +237,10 @@ def _merge(lake: Lake, table: TableName) -> tuple[int, int]:
         return sum(int(row[2]) for row in merged), sum(int(row[3]) for row in merged)
 
 
-def _delete_orphans(lake: Lake, compared: Collection[TableName]) -> int:
+def _delete_orphans(lake: Lake, compared: Collection[TableName], recorded: Collection[TableName]) -> int:
     """Delete the files that no snapshot names, a day old: somebody may yet find out that the catalog is not the newest."""
     with lake.store.lock():
-        refuse_to_delete_most(lake, older_than=DAY)
+        refuse_to_delete_most(lake, older_than=DAY, recorded=recorded)
         refuse_only_copies(lake, older_than=DAY, compared=compared)
         return delete_unnamed(lake, older_than=DAY)
 

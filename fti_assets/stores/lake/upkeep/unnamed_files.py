@@ -68,17 +68,22 @@ def tables_in(data: Path) -> list[TableName]:
         return [TableName(folder.parent.name, folder.name) for folder in sorted(data.glob("*/*")) if folder.is_dir()]
 
 
-def refuse_to_delete_most(lake: Lake, *, older_than: timedelta) -> None:
+def refuse_to_delete_most(lake: Lake, *, older_than: timedelta, recorded: Collection[TableName] = frozenset()) -> None:
     """Raise an error if most of a lake is in files of that age that its catalog does not name; the caller holds the writers' lock.
 
     Killed writers leave little. A catalog that was put back from an old copy, or lost its newest commits, leaves the only
     copy of the rows. A file whose rows are all stored in its partition is none, nor is one that was cut off while it was written.
 
+    Args:
+        lake: the open lake.
+        older_than: the age.
+        recorded: the tables of which Dagster recorded what the catalog has, and nothing else: their files are of killed writers.
+
     Raises:
         DamagedError: it is so.
     """
     sizes = file_sizes(lake)
-    rows = _old_parquet(sizes, older_than)
+    rows = {file: size for file, size in _old_parquet(sizes, older_than).items() if not _is_of(lake, file, recorded)}
     named, unnamed = sum(sizes.named.values()), sum(rows.values())
     # By bytes and by number: one large file of a killed writer is no sign of an old catalog.
     if unnamed > named and len(rows) > len(sizes.named):
@@ -88,8 +93,8 @@ def refuse_to_delete_most(lake: Lake, *, older_than: timedelta) -> None:
             f"{lake.store.catalog} names {len(sizes.named)} files of {named} bytes, and {lake.store.root / 'data'} holds {len(rows)} "
             f"more of {unnamed} bytes, such as {min(map(str, rows))}: the catalog seems to be an old one, and to delete what it does "
             "not name would delete most of the lake. Nothing was deleted. Put the right catalog back, or register the files that are "
-            f"there: fti lake repair --lake {lake.store.root}. If killed writers left them, delete them: fti lake delete-unnamed "
-            f"--lake {lake.store.root}"
+            f"there: fti lake repair --lake {lake.store.root}. If killed writers left them, set DAGSTER_HOME to where "
+            f"Dagster recorded their runs, which says so, or delete them: fti lake delete-unnamed --lake {lake.store.root}"
         )
 
 
@@ -176,6 +181,11 @@ def _partitions_lacking(lake: Lake, unnamed: Collection[Path], compared: Collect
             lacking.append(table.full_name)
         lacking += [f"{table.full_name} {one}" for one in partitions if one is not None and one not in stored]
     return sorted(lacking)
+
+
+def _is_of(lake: Lake, file: Path, tables: Collection[TableName]) -> bool:
+    of = _table_and_partition(lake, file)
+    return of is not None and of[0] in tables
 
 
 def _table_and_partition(lake: Lake, file: Path) -> tuple[TableName, str | None] | None:

@@ -1,0 +1,100 @@
+"""Most files of a lake are ones that its catalog does not name: Dagster's record tells killed writers' from the only copies of rows."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+
+from fti_assets.errors import DamagedError
+from fti_assets.forget import Forgotten, forget
+from tests.automation.test_recorded import System, daily_things, put_back, whole_things
+from tests.stores.test_lost_catalog import age, of_data
+from tests.support.instances import dagster_home
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
+    monkeypatch.setenv("DAGSTER_HOME", str(dagster_home(tmp_path / "dagster")))
+    with dg.DagsterInstance.get() as instance:
+        yield System(tmp_path, instance)
+
+
+def leave_orphans(system: System, day: str, number: int = 8) -> set[Path]:
+    """Files of killed writers, with rows that nobody stored."""
+    folder = system.store.root / "data" / "features" / "daily_things_v1" / f"_partition={day}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in range(number):
+        rows = duckdb.sql(f"SELECT 1 AS id, TIMESTAMP '{day}' AS at, {100 + name} AS number, '{day}' AS _partition")
+        rows.write_parquet(str(folder / f"left{name}.parquet"))
+    return set(folder.glob("left*"))
+
+
+def forget_key(system: System, key: str = "1") -> Forgotten:
+    return forget(system.defs, "daily_things", {"id": key}, stores=system.stores, expire=True)
+
+
+@pytest.mark.parametrize("day", ["2024-01-02", "2024-01-04"], ids=["of a stored partition", "of a first run"])
+def test_forget_expires_beside_many_orphans(system: System, day: str) -> None:
+    system.run(1, daily_things, "2024-01-01..2024-01-03")
+    system.run(1, whole_things)
+    orphans = leave_orphans(system, day)
+    done = forget_key(system)
+    assert done.expired is not None
+    assert not done.expired.holding
+    assert not orphans & set(of_data(system.store))
+    assert system.numbers() == [1]  # of the other group
+
+
+@pytest.mark.parametrize("day", ["2024-01-02", "2024-01-04"], ids=["of a stored partition", "of a first run"])
+def test_upkeep_deletes_many_orphans(system: System, day: str) -> None:
+    system.run(1, daily_things, "2024-01-01..2024-01-03")
+    orphans = leave_orphans(system, day)
+    age(system.store)
+    assert system.keep()
+    assert not orphans & set(of_data(system.store))
+    assert len(of_data(system.store)) == 3
+
+
+def test_orphans_of_a_table_never_stored_go(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    system.run(1, whole_things)
+    with monkeypatch.context() as patch:
+        patch.setattr("tests.automation.test_recorded.pd.DataFrame", interrupt)
+        with pytest.raises(dg.DagsterExecutionInterruptedError):
+            system.run(1, daily_things, "2024-01-01..2024-01-03")
+    orphans = leave_orphans(system, "2024-01-01")
+    age(system.store)
+    assert system.keep()
+    assert not orphans & set(of_data(system.store))
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise dg.DagsterExecutionInterruptedError
+
+
+@pytest.mark.parametrize("record", ["of Dagster", "none", "of another Dagster", "of a Dagster that began later"])
+def test_an_old_catalog_lets_nothing_be_deleted(
+    system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: str
+) -> None:
+    system.run(1, daily_things, "2024-01-01..2024-01-02")
+    copy = shutil.copy(system.store.catalog, tmp_path / "copy")
+    for number in range(2, 6):
+        system.run(number, daily_things, "2024-01-02..2024-01-04")
+    put_back(system.store, Path(copy))
+    age(system.store)
+    if record == "none":
+        monkeypatch.delenv("DAGSTER_HOME")
+    elif record != "of Dagster":
+        monkeypatch.setenv("DAGSTER_HOME", str(dagster_home(tmp_path / "other")))
+    with dg.DagsterInstance.get() if record != "none" else dg.DagsterInstance.ephemeral() as instance:
+        system.instance = instance
+        if record == "of a Dagster that began later":
+            system.run(7, daily_things, "2024-01-02..2024-01-02")
+            age(system.store)
+        before = of_data(system.store)
+        assert not system.keep()
+        with pytest.raises(DamagedError, match=r"(lacks what Dagster recorded|the catalog seems to be an old one)"):
+            forget_key(system)
+        assert of_data(system.store) == before

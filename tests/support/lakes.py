@@ -17,9 +17,17 @@ import pytest
 from fti_assets.stores.lake import connection as lake_connections
 from fti_assets.stores.lake.folder import LakeFolder
 
-ABOUT_NEW_LAKES = ("test_offline", "test_lost_catalog", "test_faults", "test_repair", "test_damage", "test_files")
+ABOUT_NEW_LAKES = (
+    "test_offline",
+    "test_lost_catalog",
+    "test_faults",
+    "test_repair",
+    "test_damage",
+    "test_files",
+    "test_full_disk",
+)
 """The test files that look at how a catalog is made, which DuckLake makes there."""
-ABOUT_CONNECTIONS = ("test_duckdb_extensions", "test_catalog_locks", "test_offline", "test_external")
+ABOUT_CONNECTIONS = ("test_duckdb_extensions", "test_catalog_locks", "test_offline", "test_external", "test_full_disk")
 """The test files that look at DuckDB itself, which is started for each lake there."""
 HOLDS_SOMETHING = """
     SELECT 1 FROM duckdb_databases() WHERE NOT internal AND database_name <> 'memory' UNION ALL

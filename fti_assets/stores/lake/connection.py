@@ -67,12 +67,12 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
             at = data.parent / "catalog.sqlite"  # what is opened may be a copy of it
             if any(word in str(error).lower() for word in _DAMAGED):
                 raise DamagedError(f"{at} is damaged: {error}. {_put_back(at)}") from error
-            if (tables := _tables_of(connection, catalog)) is not None and METADATA not in tables:
+            tables = None if MAKE in options else _tables_of(connection, catalog)
+            if tables is not None and METADATA not in tables:
                 raise _no_lake(at, tables) from error
-            full = any(word in str(error).lower() for word in _FULL)
             advice = (
                 "SQLite writes beside the catalog to open it: make room on the disk and do it again; what is committed is whole"
-                if full
+                if is_of_full_disk(error)
                 else f"Check that {catalog.name} and data/ there are whole, or point FTI_HOME or Stores(lake=...) at another folder"
             )
             raise StoreError(f"the offline store at {catalog.parent} cannot be opened: {error}. {advice}") from error
@@ -87,6 +87,15 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
             raise DamagedError(
                 f"{at} lacks its table {lacking[1] or lacking[2]}: something has deleted it. {_put_back(at)}"
             ) from error
+
+
+def is_of_full_disk(error: Exception) -> bool:
+    """Whether an error is of a disk without room, by its words.
+
+    >>> is_of_full_disk(StoreError("could not be written: database or disk is full"))
+    True
+    """
+    return any(word in str(error).lower() for word in _FULL)
 
 
 def is_without_tables(catalog: Path) -> bool:

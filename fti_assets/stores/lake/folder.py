@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import duckdb
+
 from fti_assets.core.home import folder_of
 from fti_assets.core.names import LEDGER
 from fti_assets.errors import DamagedError, StoreError
@@ -122,17 +124,17 @@ class LakeFolder:
         The caller holds the writers' lock, and puts it in its place.
         """
         half_made = self.delete_half_made()
-        with lake_connection(half_made, self.root / "data", MAKE) as connection:
-            # DuckLake would keep small inserts in the catalog, where nothing but DuckLake can read them.
-            connection.execute("CALL lake.set_option('data_inlining_row_limit', 0)")
-            connection.execute(f"CREATE SCHEMA lake.{LEDGER}")
-            # The ledger is small and changes with each commit: inlined, it costs no Parquet file a commit.
-            connection.execute(f"CALL lake.set_option('data_inlining_row_limit', 100000, schema => '{LEDGER}')")
         try:
+            with lake_connection(half_made, self.root / "data", MAKE) as connection:
+                # DuckLake would keep small inserts in the catalog, where nothing but DuckLake can read them.
+                connection.execute("CALL lake.set_option('data_inlining_row_limit', 0)")
+                connection.execute(f"CREATE SCHEMA lake.{LEDGER}")
+                # The ledger is small and changes with each commit: inlined, it costs no Parquet file a commit.
+                connection.execute(f"CALL lake.set_option('data_inlining_row_limit', 100000, schema => '{LEDGER}')")
             # Python's SQLite beside DuckDB's: no lake is open on this file, whose locks closing it would let go of.
             with closing(sqlite3.connect(half_made)) as journal:
                 journal.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.Error as error:
+        except (duckdb.Error, sqlite3.Error) as error:
             raise StoreError(
                 f"{half_made} could not be written: {error}. No lake was made; make room, or the folder writable, and do it again"
             ) from error
@@ -148,9 +150,27 @@ class LakeFolder:
 
     def put_catalog(self, made: Path) -> None:
         """Put a new catalog where there is none, or an empty one; the caller holds the writers' lock."""
+        _take_over_journal(made)
         with guard_writes(self.catalog):
             for suffix in ("-wal", "-shm"):  # SQLite would play the journal of the one that is lost into the new one
                 self.catalog.with_name(self.catalog.name + suffix).unlink(missing_ok=True)
             sync_file(made)
             os.replace(made, self.catalog)
             sync_renamed(self.catalog)
+
+
+def _take_over_journal(made: Path) -> None:
+    """Have a new catalog hold all that was committed to it: whoever closed it last may have found no room for that.
+
+    Raises:
+        StoreError: there is none still.
+    """
+    try:
+        with closing(sqlite3.connect(made)) as catalog:  # no lake is open on it
+            busy, *_ = catalog.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise sqlite3.OperationalError("somebody else has it open")
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"{made} could not be written: {error}. No lake was made; make room, or the folder writable, and do it again"
+        ) from error

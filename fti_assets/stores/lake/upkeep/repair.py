@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,11 +18,11 @@ import duckdb
 
 from fti_assets.core.names import DATASETS, PARTITION, TILES, PartitionRecord, TableName, in_partitions
 from fti_assets.core.sql import literal, quote
-from fti_assets.errors import FtiError
+from fti_assets.errors import FtiError, StoreError
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
 from fti_assets.stores.files import readable
 from fti_assets.stores.lake.catalog import skip_snapshots
-from fti_assets.stores.lake.connection import is_without_tables, lake_connection
+from fti_assets.stores.lake.connection import is_of_full_disk, is_without_tables, lake_connection
 from fti_assets.stores.lake.files.strange_files import REPAIR
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
@@ -81,7 +82,7 @@ def repair(store: OfflineStore, recorded: Recorded, *, above: int) -> RepairRepo
         DamagedError: the catalog is damaged, or none of a lake.
         StoreError: the catalog cannot be opened or written.
     """
-    with store.lock():
+    with store.lock(), _repair_errors(store):
         if store.has_catalog and not is_without_tables(store.catalog):
             with lake_connection(store.catalog, store.root / "data") as connection:
                 return _repair(Lake(connection, store), recorded, above, new_catalog=False)
@@ -90,6 +91,19 @@ def repair(store: OfflineStore, recorded: Recorded, *, above: int) -> RepairRepo
             done = _repair(Lake(connection, store), recorded, above, new_catalog=True)
         store.put_catalog(half_made)
         return done
+
+
+@contextmanager
+def _repair_errors(store: OfflineStore) -> Iterator[None]:
+    try:
+        yield
+    except (duckdb.Error, StoreError) as error:
+        if not (isinstance(error, duckdb.Error) or is_of_full_disk(error)):
+            raise
+        raise StoreError(
+            f"the repair of the offline store at {store.root} stopped: {error}. What is registered is whole, and every file is there; mend "
+            "the cause, such as a full disk, and run it again"
+        ) from error
 
 
 def _repair(lake: Lake, recorded: Recorded, above: int, *, new_catalog: bool) -> RepairReport:
@@ -103,6 +117,8 @@ def _repair(lake: Lake, recorded: Recorded, above: int, *, new_catalog: bool) ->
             _register(lake, table, results)
             registered |= {table: sorted(results)} if results else {}
         except (FtiError, duckdb.Error) as error:
+            if is_of_full_disk(error):  # which says nothing of these files
+                raise
             reasons |= dict.fromkeys(results, str(error))
         if reasons:
             left_out[table] = reasons

@@ -22,14 +22,17 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
         yield System(tmp_path, instance)
 
 
-def leave_orphans(system: System, day: str, number: int = 8) -> set[Path]:
-    """Files of killed writers, with rows that nobody stored."""
+def leave_orphans(system: System, day: str, number: int = 8, *, after_run: float = 0.0) -> set[Path]:
+    """Files with rows that nobody stored, as the last run would have written them, or another so many seconds after its end."""
+    [record] = system.instance.get_run_records(limit=1)
+    written_ms = int((record.end_time or 0.0) * 1000 + after_run * 1000)
     folder = system.store.root / "data" / "features" / "daily_things_v1" / f"_partition={day}"
     folder.mkdir(parents=True, exist_ok=True)
     for name in range(number):
         rows = duckdb.sql(f"SELECT 1 AS id, TIMESTAMP '{day}' AS at, {100 + name} AS number, '{day}' AS _partition")
-        rows.write_parquet(str(folder / f"left{name}.parquet"))
-    return set(folder.glob("left*"))
+        time = f"{written_ms:012x}"
+        rows.write_parquet(str(folder / f"ducklake-{time[:8]}-{time[8:]}-7000-8000-00000000000{name}.parquet"))
+    return set(folder.glob("ducklake-*-7000-8000-*"))
 
 
 def forget_key(system: System, key: str = "1") -> Forgotten:
@@ -98,3 +101,14 @@ def test_an_old_catalog_lets_nothing_be_deleted(
         with pytest.raises(DamagedError, match=r"(lacks what Dagster recorded|the catalog seems to be an old one)"):
             forget_key(system)
         assert of_data(system.store) == before
+
+
+def test_a_record_as_old_as_the_catalog_lets_nothing_be_deleted(system: System) -> None:
+    system.run(1, daily_things, "2024-01-01..2024-01-03")
+    orphans = leave_orphans(system, "2024-01-02", after_run=3600)
+    age(system.store)
+    system.run(2, whole_things)
+    assert not system.keep()
+    with pytest.raises(DamagedError, match="the catalog seems to be an old one"):
+        forget_key(system)
+    assert orphans <= set(of_data(system.store))

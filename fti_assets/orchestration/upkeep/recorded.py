@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import chain
+from math import inf
 from typing import NamedTuple
 
 import dagster as dg
@@ -23,6 +25,8 @@ from fti_assets.stores.lake.upkeep.repair import RecordedVersion
 from fti_assets.stores.lake.upkeep.unnamed_files import unnamed_tables
 from fti_assets.stores.online.store import OnlineStore
 
+_CLOCKS_DIFFER = 5.0
+"""So many seconds the clocks of two machines may be apart."""
 _EVENTS = 20  # the newest of an asset: those of a forgotten key say nothing of a load
 
 
@@ -108,9 +112,11 @@ def compared_tables(lake: Lake, instance: dg.DagsterInstance) -> frozenset[Table
 
 
 def recorded_tables(lake: Lake, instance: dg.DagsterInstance, compared: Collection[TableName]) -> frozenset[TableName]:
-    """Those of some compared tables of which Dagster recorded every partition that the catalog has; the caller holds the writers' lock.
+    """Those of some compared tables of which Dagster recorded every partition that the catalog has, and whose files that no snapshot
+    names were written while it recorded a run; the caller holds the writers' lock.
 
-    A record that lacks some is of another lake, or began later, and says nothing of files that the catalog does not name. Of a table
+    A record that lacks some is of another lake, or began later, and says nothing of files that the catalog does not name; nor does
+    one that was put back from an old copy together with the catalog, which knows no run that wrote the files since. Of a table
     without stored partitions only a record that has all others whole says anything: that it was never stored.
     """
     tables = named_like(instance, {*compared, *lake.tables()})
@@ -119,7 +125,25 @@ def recorded_tables(lake: Lake, instance: dg.DagsterInstance, compared: Collecti
         versions.setdefault(table, set()).update(_recorded_versions(instance, key))
     whole = {table for table in {*compared, *lake.tables()} if lake.ledger(table).keys() <= versions.get(table, set())}
     never_stored_too = whole >= {*lake.tables()} and any(versions.values())
-    return frozenset(table for table in compared if table in whole and (versions.get(table) or never_stored_too))
+    times = unnamed_tables(lake)
+    runs = _times_of_runs(instance, since=min(chain.from_iterable(times.values()), default=0.0))
+    return frozenset(
+        table
+        for table in compared
+        if table in whole
+        and (versions.get(table) or never_stored_too)
+        and all(any(start <= at <= end for start, end in runs) for at in times.get(table, ()))
+    )
+
+
+def _times_of_runs(instance: dg.DagsterInstance, *, since: float) -> list[tuple[float, float]]:
+    """When the runs that ended after a time began and ended; one that was killed has no end."""
+    after = datetime.fromtimestamp(max(0.0, since - _CLOCKS_DIFFER), UTC)
+    times = []
+    for record in instance.get_run_records(dg.RunsFilter(updated_after=after)):
+        start = record.start_time or record.create_timestamp.timestamp()
+        times.append((start - _CLOCKS_DIFFER, (record.end_time or inf) + _CLOCKS_DIFFER))
+    return times
 
 
 def recorded_partitions(instance: dg.DagsterInstance, tables: Mapping[dg.AssetKey, TableName]) -> dict[TableName, int]:

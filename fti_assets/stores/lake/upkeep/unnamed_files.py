@@ -7,6 +7,7 @@ nobody is about to commit it.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Collection
 from contextlib import suppress
@@ -26,6 +27,7 @@ from fti_assets.stores.lake.catalog import named_paths
 from fti_assets.stores.lake.files.current_files import current_files
 from fti_assets.stores.lake.lake import Lake
 
+_NAME = re.compile(r"ducklake-([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f-]+(?:-delete)?\.parquet")
 _END = b"PAR1"  # a Parquet file is written from its beginning to its end
 
 
@@ -139,10 +141,16 @@ def unnamed_parquet(lake: Lake, *, older_than: timedelta = timedelta(0)) -> dict
     return _old_parquet(file_sizes(lake), older_than)
 
 
-def unnamed_tables(lake: Lake) -> list[TableName]:
-    """The tables that Parquet files which no snapshot names are of; the caller holds the writers' lock."""
-    within = (_table_and_partition(lake, file) for file in unnamed_parquet(lake))
-    return sorted({of[0] for of in within if of is not None}, key=str)
+def unnamed_tables(lake: Lake) -> dict[TableName, list[float]]:
+    """The tables that Parquet files which no snapshot names are of, with the times at which these were written, in seconds since 1970;
+    the caller holds the writers' lock.
+    """
+    times: dict[TableName, list[float]] = {}
+    for file in unnamed_parquet(lake):
+        of = _table_and_partition(lake, file)
+        if of is not None:
+            times.setdefault(of[0], []).append(_written_at(file))
+    return {table: times[table] for table in sorted(times, key=str)}
 
 
 def delete_unnamed(lake: Lake, *, older_than: timedelta = timedelta(0), among: Collection[Path] | None = None) -> int:
@@ -217,6 +225,15 @@ def _is_no_only_copy(lake: Lake, file: Path) -> bool:
         return not execute(f"(SELECT {names} FROM {rows}) EXCEPT ALL ({stored}) LIMIT 1").fetchall()
     except duckdb.Error:  # damaged
         return False
+
+
+def _written_at(file: Path) -> float:
+    """When a file was begun: by its name, which a copy keeps, else by its time."""
+    named = _NAME.fullmatch(file.name)
+    if named is not None:
+        return int(named[1] + named[2], 16) / 1000  # the first 48 bits of a UUID of version 7 are milliseconds
+    with readable(file):
+        return file.stat().st_mtime
 
 
 def _old_parquet(sizes: FileSizes, age: timedelta) -> dict[Path, int]:

@@ -53,9 +53,9 @@ def fitted_floats(schemas: Mapping[Path, pa.Schema], values: Values, name: str) 
                 floats = []
             elif rounded:
                 other = next(file for file in floats if sorts[file] == _FLOAT)
-                raise _no_one_type(column, kinds, rounded[0], other, name, f", with {rounded[1]}")
+                raise no_one_type(column, kinds, rounded[0], other, name, f", with {rounded[1]}")
         elif floats and (decimal := next((file for file in others if pa.types.is_decimal(kinds[file])), None)):
-            raise _no_one_type(column, kinds, decimal, floats[0], name)
+            raise no_one_type(column, kinds, decimal, floats[0], name)
         for file in sorts:
             if file not in floats:
                 fitted[file].append(column)
@@ -63,16 +63,19 @@ def fitted_floats(schemas: Mapping[Path, pa.Schema], values: Values, name: str) 
 
 
 def fit_table(table: pa.Table, columns: list[str], schema: pa.Schema) -> pa.Table:
-    """A table with float columns in the types of a schema that holds their values."""
+    """A table in a schema that holds its values; the named columns of floats are fitted, and what it has not is null."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    for column in columns:
-        kind, values = schema.field(column).type, table.column(column)
-        whole = pc.if_else(pc.is_nan(values), None, values).cast(kind) if pa.types.is_integer(kind) else None
-        position = table.schema.get_field_index(column)
-        table = table.set_column(position, column, pa.nulls(len(values), kind) if whole is None else whole)
-    return table
+    arrays = []
+    for field in schema:
+        if field.name not in table.column_names or (field.name in columns and not pa.types.is_integer(field.type)):
+            arrays.append(pa.nulls(len(table), field.type))
+        else:
+            values = table.column(field.name)
+            values = pc.if_else(pc.is_nan(values), None, values) if field.name in columns else values
+            arrays.append(values.cast(field.type))
+    return pa.table(arrays, schema=schema)
 
 
 def _sort(parts: Iterator[pa.Array]) -> str:
@@ -105,9 +108,10 @@ def _rounded(files: list[Path], column: str, values: Values) -> tuple[Path, int]
     return None
 
 
-def _no_one_type(
+def no_one_type(
     column: str, kinds: Mapping[Path, pa.DataType], one: Path, other: Path, name: str, value: str = ""
 ) -> DataError:
+    """That a column of two files has no one type that holds the values of both."""
     return DataError(
         f"column {column!r} of {name} is {kinds[one]} in {one}{value}, and {kinds[other]} in {other}, and no one type holds the values "
         "of both: write the files with one type, as frame.astype({...: 'Int64'}) makes of whole numbers beside a null, or cast it "

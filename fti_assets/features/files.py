@@ -19,6 +19,7 @@ from fti_assets.core.sql import quote
 from fti_assets.core.times import Partition
 from fti_assets.errors import DataError, DeclarationError, excerpt, list_some, one_of
 from fti_assets.features.file_floats import fit_table, fitted_floats
+from fti_assets.features.file_schemas import one_schema
 from fti_assets.features.rows.frame_kinds import as_arrow
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.stores.duckdb.extensions import connect_in_memory
@@ -81,17 +82,13 @@ def read_files(
         return (batch.column(0) for batch in dataset.to_batches(columns={column: ds.field(column)}))
 
     floats = fitted_floats(schemas, values, name)
-    schema = _one_schema({file: _with_type(schemas[file], floats[file], "null") for file in files}, name)
     connection = connect_in_memory()
     # Times with a zone are stored as naive UTC, and DuckDB would take them to the zone of the machine.
     connection.execute("SET TimeZone = 'UTC'")
+    schema = one_schema(schemas, floats, values, name, connection)
     if reader is None:
         return _of_parquet(connection, files, schema, floats)
-    fitted = [fit_table(tables[file], floats[file], schema) for file in files]
-    try:
-        return connection.from_arrow(pa.concat_tables(fitted, promote_options="permissive"))
-    except pa.ArrowInvalid as error:
-        raise DataError(f"the files of {name} have values that fit no one type: {error}") from error
+    return connection.from_arrow(pa.concat_tables([fit_table(tables[file], floats[file], schema) for file in files]))
 
 
 def _of_parquet(
@@ -230,40 +227,3 @@ def _read(reader: Callable[[Path], Any], file: Path, name: str) -> pa.Table:
     except Exception as error:
         raise DataError(f"{file} of {name} cannot be read by reader={reader!r}: {error}") from error
     return as_arrow(rows, what=f"what reader= gives for {file} of {name}")
-
-
-def _one_schema(schemas: dict[Path, pa.Schema], name: str) -> pa.Schema:
-    """The columns of all files, each in the type that holds it in every file."""
-    import pyarrow as pa
-
-    files = list(schemas)
-    whole = schemas[files[0]]
-    for file in files[1:]:
-        try:
-            whole = pa.unify_schemas([whole, schemas[file]], promote_options="permissive")
-        except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
-            # Arrow's error does not name the column.
-            column = next(one for one in schemas[file].names if not _fit(whole, schemas[file], one))
-            first = next(
-                one for one in files if column in schemas[one].names and not _fit(schemas[one], schemas[file], column)
-            )
-            raise DataError(
-                f"column {column!r} of {name} is {schemas[first].field(column).type} in {first} and "
-                f"{schemas[file].field(column).type} in {file}: write the files with one type, or cast it with reader=. Nothing "
-                "was stored"
-            ) from error
-    return whole.remove_metadata()
-
-
-def _fit(one: pa.Schema, other: pa.Schema, column: str) -> bool:
-    import pyarrow as pa
-
-    if column not in one.names:
-        return True
-    try:
-        pa.unify_schemas(
-            [pa.schema([one.field(column)]), pa.schema([other.field(column)])], promote_options="permissive"
-        )
-    except (pa.ArrowTypeError, pa.ArrowInvalid):
-        return False
-    return True

@@ -11,20 +11,31 @@ from fti_assets.core.sql import literal, quote
 from fti_assets.core.types import EXACT, WHOLE, WIDE
 from fti_assets.errors import StoreError
 from fti_assets.stores.sources.delta_log import without_wildcards
-from fti_assets.stores.sources.source import ExternalSource, rows_of
+from fti_assets.stores.sources.source import ExternalSource, read_errors, rows_of
 
 if TYPE_CHECKING:
     import duckdb
+    from duckdb.sqltypes import DuckDBPyType
 
 _Path = tuple[str, ...]
 
 _FLOATS = ("FLOAT", "DOUBLE")
 _WHOLE = (*WHOLE, *WIDE)
-_SORTS = dict.fromkeys(_WHOLE, "whole") | dict.fromkeys(_FLOATS, "float") | {"BOOLEAN": "boolean", "VARCHAR": "text"}
+_TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE")
+_SORTS = (
+    dict.fromkeys(_WHOLE, "whole")
+    | dict.fromkeys(_FLOATS, "float")
+    | dict.fromkeys(("VARCHAR", "UUID", "JSON"), "text")
+    | dict.fromkeys(_TIMES, "time")
+    | dict.fromkeys(("TIME", "TIME WITH TIME ZONE"), "time of day")
+)
+_NANOSECONDS = "TIMESTAMP_NS"
+_HELD_BY_NANOSECONDS = "BETWEEN '1677-09-22' AND '2262-04-11'"
 _HELD_BY_FLOAT = {"TINYINT", "SMALLINT", "UTINYINT", "USMALLINT"}
 _HELD_BY_DOUBLE = {*_HELD_BY_FLOAT, "INTEGER", "UINTEGER"}
 _NOTHING = '"NULL"'
 _PART = "[]"
+_NESTED = ("list", "struct", "map")
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,8 @@ class _Alike:
 
     Args:
         files: them, as patterns that find one file each.
-        types: the DuckDB types of columns, and of the fields within them, by their names in small letters, as DuckDB looks them up.
+        types: the DuckDB types of columns and of what lies within them, by their names in small letters, as DuckDB looks them up;
+            of a list, a struct and a map only that it is one.
     """
 
     files: tuple[str, ...]
@@ -103,20 +115,34 @@ def _files_alike(connection: duckdb.DuckDBPyConnection, files: Sequence[str], so
         source,
     )
     return [
-        _Alike(tuple(map(without_wildcards, names)), dict(_leaves(iter(fields[1:]), fields[0]["children"])))
-        for fields, names in rows
+        _Alike(names, dict(_nodes_of(connection, names[0], fields, source) if len(rows) > 1 else ()))
+        for fields, names in ((fields, tuple(map(without_wildcards, names))) for fields, names in rows)
     ]
 
 
-def _leaves(fields: Iterator[Mapping[str, Any]], count: int, within: _Path = ()) -> Iterator[tuple[_Path, str]]:
-    for _ in range(count):
-        field = next(fields)
-        # Writers have many names for the parts of a list, of which there is one at each depth.
-        path = (*within, _PART) if within and count == 1 else (*within, field["name"].lower())
-        if field["children"]:
-            yield from _leaves(fields, field["children"], path)
-        else:
-            yield path, field["kind"]
+def _nodes_of(
+    connection: duckdb.DuckDBPyConnection, file: str, fields: Sequence[Mapping[str, Any]], source: ExternalSource
+) -> Iterator[tuple[_Path, str]]:
+    """What lies at each path of a file's columns.
+
+    DuckDB says what is a list, of which writers have many forms, and takes what has no type for INTEGER; the file's own fields
+    say what has none.
+    """
+    with read_errors(source):
+        columns = connection.sql(f"FROM {_scan([file], 'hive_partitioning = false')}")
+        kinds = list(zip(columns.columns, columns.types, strict=True))
+    leaves = iter([field["kind"] for field in fields if not field["children"]])
+    for name, kind in kinds:
+        yield from _nodes(kind, leaves, (name.lower(),))
+
+
+def _nodes(kind: DuckDBPyType, leaves: Iterator[str], path: _Path) -> Iterator[tuple[_Path, str]]:
+    if kind.id in _NESTED:
+        yield path, kind.id.upper()
+        for name, child in kind.children:
+            yield from _nodes(child, leaves, (*path, _PART if kind.id == "list" else name.lower()))
+    else:
+        yield path, _NOTHING if next(leaves, None) == _NOTHING else str(kind)
 
 
 def _one_type(
@@ -136,12 +162,18 @@ def _one_type(
     column = quote(path[-1])
     if len(path) > 1:
         raise _no_one_type(path, files, source)
+    if {_sort(kind) for kind in files} == {"time"}:
+        others = [file for kind in files if kind != _NANOSECONDS for file in files[kind]]
+        if far := _find(connection, others, f"{column} NOT {_HELD_BY_NANOSECONDS}", column, source):
+            raise _no_one_type(path, files, source, f" {far} is beyond what nanoseconds hold.")
+        return None
     for kind in _FLOATS:
         has_values = f"{column} IS NOT NULL AND NOT isnan({column})"
         if kind in files and not _find(connection, files[kind], has_values, column, source):
             del files[kind]
     if not _loses(files):
-        return _joined(connection, column, [*files.values()], source)
+        held = [one.files for one in alike if one.types.get(path, _NOTHING) in files]
+        return _joined(connection, column, held, source)
     if {_sort(kind) for kind in files} != {"whole", "float"}:
         raise _no_one_type(path, files, source)
     floats = [file for kind in _FLOATS for file in files.get(kind, [])]
@@ -174,21 +206,21 @@ def _joined(
 
 
 def _sort(kind: str) -> str:
-    return "decimal" if kind.startswith("DECIMAL") else _SORTS.get(kind, "other")
+    return "decimal" if kind.startswith("DECIMAL") else _SORTS.get(kind, kind)
 
 
 def _loses(kinds: Mapping[str, Any]) -> bool:
-    """Whether DuckDB's one type for several changes values, or makes numbers of truths and text of numbers."""
+    """Whether DuckDB's one type for several can change values or hold not all, makes numbers of truths or text of what is none."""
     sorts = {_sort(kind) for kind in kinds}
-    if "float" not in sorts:  # which DuckDB cannot make a time of, even where it is NaN
-        sorts -= {"other"}
+    if sorts == {"time"}:
+        return _NANOSECONDS in kinds and any(kind not in (_NANOSECONDS, _TIMES[-1]) for kind in kinds)
     if len(kinds) < 2 or (len(sorts) < 2 and sorts != {"decimal"}):
         return False
     if sorts == {"whole", "float"}:
         held = _HELD_BY_DOUBLE if "DOUBLE" in kinds else _HELD_BY_FLOAT
         return any(kind not in held for kind in kinds if kind not in _FLOATS)
     if sorts <= {"whole", "decimal"}:
-        digits = [tuple(map(int, re.findall(r"\d+", kind))) if _sort(kind) == "decimal" else (19, 0) for kind in kinds]
+        digits = [tuple(map(int, re.findall(r"\d+", kind))) if _sort(kind) == "decimal" else (20, 0) for kind in kinds]
         return max(width - scale for width, scale in digits) + max(scale for _, scale in digits) > 38
     return True
 
@@ -205,12 +237,12 @@ def _no_one_type(path: _Path, files: Mapping[str, Sequence[str]], source: Extern
 
 
 def _path_text(path: _Path) -> str:
-    """A path in words; the parts of a list lie two deep.
+    """A path in words.
 
-    >>> _path_text(("stops", "[]", "[]", "seats"))
+    >>> _path_text(("stops", "[]", "seats"))
     'stops[].seats'
     """
-    return ".".join(path).replace(f".{_PART}.{_PART}", _PART).replace(f".{_PART}", _PART)
+    return ".".join(path).replace(f".{_PART}", _PART)
 
 
 def _file(patterns: Sequence[str]) -> str:

@@ -119,9 +119,20 @@ def one_row(connection: duckdb.DuckDBPyConnection, sql: str, source: ExternalSou
 
 
 def rows_of(connection: duckdb.DuckDBPyConnection, sql: str, source: ExternalSource) -> list[tuple[Any, ...]]:
-    try:
+    with read_errors(source):
         rows: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
-        return rows
+    return rows
+
+
+@contextmanager
+def read_errors(source: ExternalSource) -> Iterator[None]:
+    """Give DuckDB's errors of a block the source's name.
+
+    Raises:
+        StoreError: the block could not read it.
+    """
+    try:
+        yield
     except duckdb.Error as error:
         # Not chained: DuckDB repeats the address that it was given.
         raise StoreError(

@@ -19,6 +19,7 @@ from fti_assets.core.sql import literal, quote
 OF_DUCKDB, FIXED = "1", "2"
 """The versions of the hash: the one that rests on DuckDB's, and the one that is fixed here."""
 
+_CONTENT = "__fti_content"
 _NULL = "'n'"
 _AS_TEXT = {
     "tinyint", "smallint", "integer", "bigint", "hugeint", "utinyint", "usmallint", "uinteger", "ubigint", "uhugeint", "decimal",
@@ -32,19 +33,29 @@ def hash_of(version: str | None) -> str:
     return OF_DUCKDB if version is not None and version.startswith(f"{OF_DUCKDB}.") else FIXED
 
 
-def content_sums(types: Mapping[str, str], hash_version: str = FIXED) -> str:
-    """The SQL of what a content hash is made of: the number of rows and two sums of their hashes, in any order.
+def with_content(types: Mapping[str, str], rows: str, hash_version: str = FIXED, *, columns: str = "*") -> str:
+    """The SQL of rows, for a FROM clause, each with the content that ``content_sums`` adds up.
 
     Args:
-        types: the DuckDB type of each column.
+        types: the DuckDB type of each column that counts.
+        rows: what stands behind FROM, such as a quoted table.
         hash_version: ``FIXED``, or the hash that stored rows have.
+        columns: the SQL of what else of the rows is wanted.
     """
     if hash_version == OF_DUCKDB:
-        row = ", ".join(quote(column) for column in sorted(types))
-        return f"count(*), coalesce(sum(hash({row})), 0), coalesce(sum(hash(hash({row}), 1)), 0)"
-    row = _join(_exact(quote(column), duckdb.sqltype(types[column])) for column in sorted(types))
+        content = f"hash({', '.join(quote(column) for column in sorted(types))})"
+    else:
+        content = _join((quote(column), duckdb.sqltype(types[column])) for column in sorted(types))
+    # In a query of its own: named twice in one, DuckDB would plan each of its parts twice.
+    return f"(SELECT {columns}, {content} AS {_CONTENT} FROM {rows})"
+
+
+def content_sums(hash_version: str = FIXED) -> str:
+    """The SQL of what a content hash is made of: the number of rows and two sums of their hashes, in any order; of ``with_content``."""
+    if hash_version == OF_DUCKDB:
+        return f"count(*), coalesce(sum({_CONTENT}), 0), coalesce(sum(hash({_CONTENT}, 1)), 0)"
     # Sums, not XOR: XOR would cancel two equal rows. Two sums of 64 bits each leave no room for an accident.
-    return f"count(*), coalesce(sum(md5_number_lower({row})), 0), coalesce(sum(md5_number_upper({row})), 0)"
+    return f"count(*), coalesce(sum(md5_number_lower({_CONTENT})), 0), coalesce(sum(md5_number_upper({_CONTENT})), 0)"
 
 
 def data_version(types: Mapping[str, str], sums: Sequence[int], hash_version: str = FIXED) -> str:
@@ -80,9 +91,7 @@ def _exact(value: str, kind: Any, depth: int = 0) -> str:
         texts = f"list_transform(({value})::{child}[], lambda {element}: coalesce({_exact(element, child, depth + 1)}, {_NULL}))"
         return f"'[' || array_to_string({texts}, ',') || ']'"
     if name == "struct":
-        fields = _join(
-            _exact(f"struct_extract({value}, {literal(field)})", child, depth) for field, child in kind.children
-        )
+        fields = _join(((f"struct_extract({value}, {literal(field)})", child) for field, child in kind.children), depth)
         return f"CASE WHEN {value} IS NULL THEN NULL ELSE '(' || {fields} || ')' END"
     if name == "map":
         (_, key), (_, item) = kind.children
@@ -92,5 +101,11 @@ def _exact(value: str, kind: Any, depth: int = 0) -> str:
     return f"strlen({text}) || ':' || {text}"
 
 
-def _join(texts: Iterable[str]) -> str:
-    return f"concat_ws(',', {', '.join(f'coalesce({text}, {_NULL})' for text in texts)})"
+def _join(values: Iterable[tuple[str, Any]], depth: int = 0) -> str:
+    """The SQL of the texts of some values, each of a type.
+
+    A CASE that asks for null first, not coalesce: DuckDB looks for equal parts of expressions, in a time that grows with the square of
+    their number, and looks at no more of a CASE than its first condition.
+    """
+    texts = (f"CASE WHEN {value} IS NULL THEN {_NULL} ELSE {_exact(value, kind, depth)} END" for value, kind in values)
+    return f"concat_ws(',', {', '.join(texts)})"

@@ -13,7 +13,7 @@ from fti_assets.core import clock
 from fti_assets.core.names import PARTITION, Commit, PartitionRecord, TableName, in_partitions
 from fti_assets.core.sql import quote
 from fti_assets.errors import StoreError, list_some
-from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
+from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of, with_content
 from fti_assets.stores.lake.catalog import put_columns
 from fti_assets.stores.lake.files.current_files import not_files
 from fti_assets.stores.lake.files.damage import give_up, unreadable_files
@@ -204,7 +204,8 @@ class Lake(LakeReader):
             for version in {hash_of(records[key].data_version) for key in holding}:
                 keys = [key for key in holding if hash_of(records[key].data_version) == version]
                 rows = f"SELECT {selected} FROM {table.sql} WHERE {in_partitions(keys)}"
-                query = f"SELECT {PARTITION}, {content_sums(types, version)} FROM ({rows}) GROUP BY 1"
+                contents = with_content(types, f"({rows})", version, columns=PARTITION)
+                query = f"SELECT {PARTITION}, {content_sums(version)} FROM {contents} GROUP BY 1"
                 for key, *sums in self.connection.execute(query).fetchall():
                     results[key] = data_version(types, tuple(map(int, sums)), version)
         except duckdb.Error:

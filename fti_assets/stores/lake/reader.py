@@ -16,7 +16,7 @@ from fti_assets.core.names import PARTITION, TILES, WHOLE, PartitionRecord, Tabl
 from fti_assets.core.sql import quote
 from fti_assets.core.types import ColumnType, type_of_sql
 from fti_assets.errors import NotMaterializedError, StoreError, list_some
-from fti_assets.stores.duckdb.content_hash import FIXED, OF_DUCKDB, content_sums, data_version, hash_of
+from fti_assets.stores.duckdb.content_hash import FIXED, OF_DUCKDB, content_sums, data_version, hash_of, with_content
 from fti_assets.stores.files import sync_file, sync_folder
 from fti_assets.stores.lake.files.current_files import refuse_not_files
 from fti_assets.stores.lake.one_snapshot import OneSnapshot, stored_types
@@ -252,7 +252,8 @@ class LakeReader:
         """The data version and row count of each partition: a content hash that does not depend on the rows' order."""
         types = self.staged_types(staged)
         hashes = self.connection.execute(
-            f"SELECT {PARTITION}, {content_sums(types, hash_version)} FROM {quote(staged)} GROUP BY 1"
+            f"SELECT {PARTITION}, {content_sums(hash_version)} FROM "
+            f"{with_content(types, quote(staged), hash_version, columns=PARTITION)} GROUP BY 1"
         ).fetchall()
         results = {partition: tuple(map(int, sums)) for partition, *sums in hashes}
         contents = {}

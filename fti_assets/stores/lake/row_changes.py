@@ -10,7 +10,7 @@ from typing import Any
 from fti_assets.core import clock
 from fti_assets.core.names import WHOLE, Commit, PartitionRecord, TableName
 from fti_assets.core.sql import quote
-from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
+from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of, with_content
 from fti_assets.stores.duckdb.nul_texts import columns_with_nul, comparison
 from fti_assets.stores.lake.files.current_files import refuse_not_files
 from fti_assets.stores.lake.lake import Lake
@@ -136,7 +136,7 @@ def _effect(lake: Lake, stored: str, change: RowChange, types: dict[str, str], o
     same = _equals_any(lake, change.rows, change.identity)
     deleted = "false" if change.deletes is None else _equals_any(lake, change.deletes, change.delete_by)
     *gone, replaced = execute(
-        f"SELECT {content_sums(types, of)}, count(*) FILTER ({same}) FROM {stored} WHERE {same} OR {deleted}"
+        f"SELECT {content_sums(of)}, count(*) FILTER ({same}) FROM {with_content(types, stored, of)} WHERE {same} OR {deleted}"
     ).fetchall()[0]
     put = _sums_of(lake, quote(change.rows), types, of)
     return _Effect(f"{same} OR {deleted}", tuple(map(int, gone)), put, int(replaced))
@@ -161,4 +161,9 @@ def _stored_sums(lake: Lake, stored: str, old: PartitionRecord, types: dict[str,
 
 
 def _sums_of(lake: Lake, rows: str, types: dict[str, str], of: str) -> tuple[int, ...]:
-    return tuple(map(int, lake.connection.execute(f"SELECT {content_sums(types, of)} FROM {rows}").fetchall()[0]))
+    return tuple(
+        map(
+            int,
+            lake.connection.execute(f"SELECT {content_sums(of)} FROM {with_content(types, rows, of)}").fetchall()[0],
+        )
+    )

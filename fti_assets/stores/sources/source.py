@@ -15,7 +15,7 @@ import duckdb
 
 from fti_assets.core.addresses import scrub
 from fti_assets.errors import DataError, StoreError
-from fti_assets.stores.duckdb.content_hash import content_sums, data_version
+from fti_assets.stores.duckdb.content_hash import content_sums, data_version, with_content
 from fti_assets.stores.duckdb.extensions import connect_in_memory
 
 _VERSION = "1"
@@ -105,7 +105,7 @@ def column_types(connection: duckdb.DuckDBPyConnection, source: ExternalSource) 
 def content_version(connection: duckdb.DuckDBPyConnection, scan: str, source: ExternalSource) -> str:
     """A hash of every row and of the columns, that does not depend on the rows' order."""
     types = {row[0]: row[1] for row in rows_of(connection, f"DESCRIBE FROM {scan}", source)}
-    sums = one_row(connection, f"SELECT {content_sums(types)} FROM {scan}", source)
+    sums = one_row(connection, f"SELECT {content_sums()} FROM {with_content(types, scan)}", source)
     return data_version(types, list(map(int, sums)))
 
 

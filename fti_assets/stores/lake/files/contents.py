@@ -21,7 +21,7 @@ import duckdb
 
 from fti_assets.core.names import PARTITION, PartitionRecord, TableName, in_partitions
 from fti_assets.errors import DamagedError, FtiError, StoreError, list_some
-from fti_assets.stores.duckdb.content_hash import OF_DUCKDB, content_sums, data_version, hash_of
+from fti_assets.stores.duckdb.content_hash import OF_DUCKDB, content_sums, data_version, hash_of, with_content
 from fti_assets.stores.lake.files.current_files import CurrentFile, current_files
 from fti_assets.stores.lake.files.damage import first_line, is_readable
 from fti_assets.stores.lake.reader import LakeReader
@@ -263,9 +263,11 @@ def _other_contents(
             if len(columns) > 1 and columns not in read:
                 # A column without values says the same in each type, so today's types read what was committed in others.
                 rows = f"{held} WHERE {in_partitions(keys)}"
-                sums = content_sums({name: now[name] for name in columns[1:]}, of)
+                contents = with_content(
+                    {name: now[name] for name in columns[1:]}, rows, of, columns=f"filename, {PARTITION}"
+                )
                 read[columns] = dict.fromkeys(keys, (0, 0, 0))
-                query = f"SELECT filename, {PARTITION}, {sums} FROM {rows} GROUP BY ALL"
+                query = f"SELECT filename, {PARTITION}, {content_sums(of)} FROM {contents} GROUP BY ALL"
                 for path, partition, *of_file in lake.connection.execute(query).fetchall():
                     # By the file, whose partition the catalog knows, since what a row says of its own may be damaged, too.
                     key = partition_of.get(path, partition)

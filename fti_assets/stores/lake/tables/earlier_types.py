@@ -13,7 +13,7 @@ import duckdb
 
 from fti_assets.core.names import PARTITION, PartitionRecord, TableName
 from fti_assets.core.sql import literal, quote
-from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
+from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of, with_content
 from fti_assets.stores.lake.catalog import partitions_of_older_columns
 from fti_assets.stores.lake.files.current_files import current_files
 from fti_assets.stores.lake.reader import LakeReader
@@ -86,6 +86,7 @@ def _earlier(lake: LakeReader, rows: str, types: Mapping[str, str], files: Colle
 
 def _version(lake: LakeReader, rows: str, earlier: EarlierTypes, hash_version: str) -> str:
     sums = lake.connection.execute(
-        f"SELECT {content_sums(earlier.types, hash_version)} FROM (SELECT {earlier.selected} FROM {rows})"
+        f"SELECT {content_sums(hash_version)} FROM "
+        + with_content(earlier.types, f"(SELECT {earlier.selected} FROM {rows})", hash_version)
     ).fetchall()[0]
     return data_version(earlier.types, tuple(map(int, sums)), hash_version)

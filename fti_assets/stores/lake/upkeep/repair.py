@@ -19,7 +19,7 @@ import duckdb
 from fti_assets.core.names import DATASETS, PARTITION, TILES, PartitionRecord, TableName, in_partitions
 from fti_assets.core.sql import literal, quote
 from fti_assets.errors import FtiError, StoreError
-from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of
+from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of, with_content
 from fti_assets.stores.files import readable
 from fti_assets.stores.lake.catalog import skip_snapshots
 from fti_assets.stores.lake.connection import is_of_full_disk, is_without_tables, lake_connection
@@ -199,7 +199,9 @@ def _contents(
     at = written_at if wanted is None else wanted.at
     for source in sources:
         of = hash_of(None if wanted is None else wanted.data_version)
-        sums = lake.connection.execute(f"SELECT {content_sums(types, of)} FROM {source}").fetchall()[0]
+        sums = lake.connection.execute(f"SELECT {content_sums(of)} FROM {with_content(types, source, of)}").fetchall()[
+            0
+        ]
         version, run_id = data_version(types, tuple(map(int, sums)), of), "" if wanted is None else wanted.run_id
         record = PartitionRecord(partition, version, int(sums[0]), at, at, run_id, "{}")
         yield _Files(paths, source, types, record, rewritten=source != sources[0])

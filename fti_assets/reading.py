@@ -18,7 +18,6 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.online.rows import visible_at
 from fti_assets.features.rows.frame_kinds import Kind, as_kind, checked_kind
 from fti_assets.orchestration.resources import Stores
-from fti_assets.stores.lake.files.damage import refuse_missing
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.lasting import lasting_lake
 from fti_assets.stores.lake.snapshots import moment_of, snapshot_of
@@ -82,7 +81,8 @@ def read(
         table = _table(lake, declaration)
         # Nobody names the file to whoever evaluates a relation, and a FIFO in its place would be waited for.
         if lake.has(table):
-            refuse_missing(lake, table, partitions, snapshot=number)
+            everything = kind != "relation" and columns is None and at is None
+            lake.look_at_files(table, partitions, snapshot=number, whole=everything)
         rows = _rows(lake, table, partitions, number)
         if at is not None:
             rows = _at(lake, declaration, rows, moment_of(at, what="at"), partitions)

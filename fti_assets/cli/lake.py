@@ -46,6 +46,7 @@ def check(file: str | None, module: str | None, lake: str | None, contents: bool
         tables_of,
     )
     from fti_assets.stores.lake.files.contents import Contents, compare_contents
+    from fti_assets.stores.lake.files.current_files import damaged_files
     from fti_assets.stores.lake.files.damage import partitions_with_other_rows
     from fti_assets.stores.lake.upkeep.unnamed_files import file_sizes, missing_files
 
@@ -56,6 +57,13 @@ def check(file: str | None, module: str | None, lake: str | None, contents: bool
     with store.connect() as opened:
         with store.lock_if_writable():
             sizes, missing = file_sizes(opened), missing_files(opened)
+            tables_and_tiles = [*opened.tables(), *opened.tiles()]
+            damaged = sorted(
+                file.path
+                for table in tables_and_tiles
+                for file in damaged_files(opened, table)
+                if file.path not in missing
+            )
             other = [
                 f"{table.full_name} {key}"
                 for table in opened.tables()
@@ -63,7 +71,7 @@ def check(file: str | None, module: str | None, lake: str | None, contents: bool
             ]
         if contents:
             began = time.monotonic()
-            compared_contents = compare_contents(opened, [*opened.tables(), *opened.tiles()], say=click.echo)
+            compared_contents = compare_contents(opened, tables_and_tiles, say=click.echo)
             click.echo(_contents_text(compared_contents, time.monotonic() - began))
         click.echo(
             f"{store.root}: snapshot {opened.snapshot()}, {len(sizes.named)} files, {len(sizes.unnamed)} more that no snapshot names"
@@ -91,6 +99,11 @@ def check(file: str | None, module: str | None, lake: str | None, contents: bool
             "again; what old snapshots had of them is lost"
         )
     compared_contents.refuse_damage()
+    if damaged:
+        raise StoreError(
+            f"{len(damaged)} files do not have the bytes that were written: {list_some(damaged)}. Put them back from a copy, or "
+            "materialize their partitions again"
+        )
     if other:
         raise StoreError(
             f"{len(other)} partitions do not hold as many rows as were committed: {list_some(other)}. A file of theirs was changed, or "

@@ -23,7 +23,7 @@ from fti_assets.features.rows.staging import Staged, stage
 from fti_assets.features.rows.stored_types import storage_of_iso_text
 from fti_assets.features.uniqueness import comparable, count_clashes, with_duplicates_in_table
 from fti_assets.stores.duckdb.relations import relation_name
-from fti_assets.stores.lake.files.current_files import refuse_not_files
+from fti_assets.stores.lake.files.current_files import refuse_damaged_files
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.row_changes import Changed, RowChange, change_rows, feed_position
 
@@ -205,7 +205,7 @@ def _stored_already(
     """Rows to append that are stored already and not deleted before; None where that cannot be."""
     if not (_has_rows(lake, group) and comparable(lake, group, rows)):
         return None
-    refuse_not_files(lake, group.table)
+    refuse_damaged_files(lake, group.table)
     same = " AND ".join(f"old.{quote(name)} = new.{quote(name)}" for name in group.identity)
     kept = ""
     if deletes is not None:

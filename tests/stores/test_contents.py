@@ -13,14 +13,15 @@ import pytest
 from fti_assets.core.names import TableName
 from fti_assets.core.sql import literal
 from fti_assets.errors import DamagedError
+from fti_assets.stores.lake.connection import CATALOG
 from fti_assets.stores.lake.files import contents as contents_module
 from fti_assets.stores.lake.files.contents import Contents, compare_contents
-from fti_assets.stores.lake.files.current_files import current_files
+from fti_assets.stores.lake.files.current_files import CHECKSUMS, current_files
 from fti_assets.stores.lake.files.damage import damage_errors
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.upkeep.expiry import expire
-from tests.stores.test_damage import elsewhere, file_of, footer
+from tests.stores.test_damage import elsewhere, file_of, footer, without_checksums
 from tests.stores.test_lost_catalog import of_data
 from tests.support.examples import examples
 
@@ -102,6 +103,7 @@ def test_types_of_all_kinds_are_known_from_the_catalog(store: OfflineStore, monk
 def test_a_flipped_value_is_told_with_its_partition_and_file(store: OfflineStore) -> None:
     with store.connect() as lake:
         put(lake, ROWS, "abc")
+    without_checksums(store)
     file = file_of(store, "c")
     flip_value(file)
     with store.connect() as lake:
@@ -118,6 +120,7 @@ def test_a_flipped_value_is_told_with_its_partition_and_file(store: OfflineStore
 def test_a_missing_and_an_unreadable_file_are_told(store: OfflineStore, monkeypatch: pytest.MonkeyPatch) -> None:
     with store.connect() as lake:
         put(lake, ROWS, "abc")
+    without_checksums(store)
     file_of(store, "b").unlink()
     footer(file_of(store, "c"))
     with store.connect() as lake:
@@ -134,6 +137,7 @@ def test_rows_that_say_they_are_another_partition_s_are_told(
 ) -> None:
     with store.connect() as lake:
         put(lake, ROWS, "abc")
+    without_checksums(store)
     elsewhere(file_of(store, "b"))
     with store.connect() as lake:
         assert [str(file_of(store, "b")) in one.files for one in compared_here(lake, monkeypatch).damaged] == [True]
@@ -145,6 +149,8 @@ def test_a_version_of_the_earlier_hash_is_not_taken_for_damage(
     with store.connect() as lake:
         put(lake, ROWS, "abc")
         lake.connection.execute(f"UPDATE {TABLE.ledger_sql} SET data_version = '1.0123' WHERE partition = 'b'")
+        lake.connection.execute(f"DROP TABLE {CATALOG}.{CHECKSUMS}")
+    with store.connect() as lake:
         flip_value(file_of(store, "c"))
         found = compared_here(lake, monkeypatch)
     assert found.not_comparable == ["features.held_v1 b"]
@@ -200,6 +206,7 @@ def flip_bits(root: str, first: int) -> None:
 def test_each_flipped_bit_is_found_or_leaves_the_rows_as_they_are(store: OfflineStore) -> None:
     with store.connect() as lake:
         put(lake, ROWS, "abc")
+    without_checksums(store)
     whole = {file: file.read_bytes() for file in of_data(store)}
     counts, number = Counter[str](), 0
     while number < FLIPS:

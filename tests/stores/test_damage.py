@@ -10,7 +10,8 @@ import pytest
 import fti_assets as fti
 from fti_assets.core.names import TableName
 from fti_assets.errors import DamagedError, StoreError
-from fti_assets.stores.lake.files.current_files import current_files
+from fti_assets.stores.lake.connection import CATALOG
+from fti_assets.stores.lake.files.current_files import CHECKSUMS, current_files
 from fti_assets.stores.lake.files.damage import partitions_with_other_rows
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
@@ -42,6 +43,12 @@ def pages(file: Path) -> None:
 def replaced_by_fifo(file: Path) -> None:
     file.unlink()
     os.mkfifo(file)
+
+
+def without_checksums(store: OfflineStore) -> None:
+    """Make it a lake of earlier code."""
+    with store.connect() as lake:
+        lake.connection.execute(f"DROP TABLE {CATALOG}.{CHECKSUMS}")
 
 
 DAMAGES = [Path.unlink, cut, empty, footer, pages, replaced_by_fifo]
@@ -128,11 +135,25 @@ def test_a_relation_of_a_missing_file_is_not_given(store: OfflineStore, damage: 
 
 
 @pytest.mark.parametrize("damage", [footer, pages])
-def test_damage_inside_file_is_found_when_relation_is_evaluated(
+def test_damage_inside_file_is_told_before_a_relation_is_given(
     store: OfflineStore, damage: Callable[[Path], None]
 ) -> None:
     with store.connect() as lake:
         put(lake, 1, "ab")
+    file = file_of(store, "b")
+    damage(file)
+    with pytest.raises(DamagedError, match="its bytes are not those that were written") as raised:
+        fti.read("rows_v1", as_="relation", stores=fti.Stores(lake=str(store.root)))
+    assert str(file) in str(raised.value)
+
+
+@pytest.mark.parametrize("damage", [footer, pages])
+def test_damage_without_checksums_is_found_when_relation_is_evaluated(
+    store: OfflineStore, damage: Callable[[Path], None]
+) -> None:
+    with store.connect() as lake:
+        put(lake, 1, "ab")
+    without_checksums(store)
     damage(file_of(store, "b"))
     relation = fti.read("rows_v1", as_="relation", stores=fti.Stores(lake=str(store.root)))
     with pytest.raises(duckdb.Error):
@@ -245,6 +266,7 @@ def elsewhere(file: Path) -> None:
 def test_rows_under_another_partition_are_replaced(store: OfflineStore, kind: str, number: int) -> None:
     with store.connect() as lake:
         put(lake, 1, "abc")
+    without_checksums(store)
     if kind == "flipped":
         elsewhere(file_of(store, "b"))
     else:  # a wrong restore

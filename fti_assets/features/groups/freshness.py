@@ -14,7 +14,7 @@ from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.times import Partition
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.frontier import available_sql
-from fti_assets.stores.lake.files.current_files import refuse_not_files
+from fti_assets.stores.lake.files.current_files import refuse_damaged_files
 from fti_assets.stores.lake.lake import Lake
 
 FRESH = Rule("fresh", "The newest row that can be used is not older than the ttl", blocking=False)
@@ -55,7 +55,7 @@ def _newest(lake: Lake, group: FeatureGroup, now: datetime, *, since: datetime |
     assert group.event_time is not None
     event, moment = quote(group.event_time), timestamp(now)
     available = available_sql(group.times)
-    refuse_not_files(lake, group.table)
+    refuse_damaged_files(lake, group.table)
     young = "" if since is None else f" AND {event} >= {timestamp(since)}"
     rows = lake.connection.execute(
         f"SELECT max({event}) FROM {group.table.sql} WHERE {event} <= {moment} AND {available} <= {moment}{young}"

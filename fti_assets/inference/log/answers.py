@@ -16,6 +16,7 @@ from fti_assets.inference.serving.log.answer import LoggedAnswer
 from fti_assets.inference.serving.log.files import LogFile, closed_files, open_files
 from fti_assets.stores.duckdb.nul_texts import compared_with
 from fti_assets.stores.duckdb.relations import relation_name
+from fti_assets.stores.lake.files.current_files import refuse_damaged_files
 from fti_assets.stores.lake.lake import Lake
 
 
@@ -39,8 +40,11 @@ def sampled_answers(
 
 
 def _stored_answers(log: PredictionLog, lake: Lake, request_id: str) -> list[LoggedAnswer]:
+    if not lake.has(log.table):
+        return []
+    refuse_damaged_files(lake, log.table)
     same = f"{compared_with(request_id, quote('request_id'))} = {literal(request_id)}"
-    return _answers(log, lake, f"{log.table.sql} WHERE {same}") if lake.has(log.table) else []
+    return _answers(log, lake, f"{log.table.sql} WHERE {same}")
 
 
 def _answers(log: PredictionLog, lake: Lake, rows: str) -> list[LoggedAnswer]:

@@ -20,7 +20,16 @@ from fti_assets.core.names import TableName
 from fti_assets.core.sql import quote
 from fti_assets.errors import StoreError
 from fti_assets.stores.lake.connection import CATALOG, ask_catalog, own_table
-from fti_assets.stores.lake.files.current_files import OF_SCHEMA, OF_TABLE, PATH, TO_SCHEMA
+from fti_assets.stores.lake.files.checksums import Checksum
+from fti_assets.stores.lake.files.current_files import (
+    CHECKSUM_COLUMNS,
+    OF_SCHEMA,
+    OF_TABLE,
+    PATH,
+    TO_SCHEMA,
+    checksum_in,
+    to_checksum,
+)
 from fti_assets.stores.lake.reader import LakeReader
 
 _WAIT_SECONDS = 30.0
@@ -34,11 +43,16 @@ print(catalog.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
 
 @dataclass(frozen=True)
 class DataFile:
-    """A Parquet file of a table, and the snapshots that read it: ``first <= snapshot < end``, None while it is current."""
+    """A Parquet file of a table, and the snapshots that read it: ``first <= snapshot < end``, None while it is current.
+
+    It has its size in bytes and its checksum, if there is one, as it was written.
+    """
 
     path: str
     first: int
     end: int | None
+    size: int
+    checksum: Checksum | None
 
 
 def snapshots(lake: LakeReader) -> dict[int, timedelta]:
@@ -55,12 +69,16 @@ def data_files(lake: LakeReader, table: TableName) -> list[DataFile]:
     rows = ask_catalog(
         lake.connection,
         f"""
-        SELECT {PATH}, f.begin_snapshot, f.end_snapshot FROM ducklake_data_file f {TO_SCHEMA}
+        SELECT {PATH}, f.begin_snapshot, f.end_snapshot, f.file_size_bytes, {CHECKSUM_COLUMNS}
+        FROM ducklake_data_file f {TO_SCHEMA} {to_checksum(lake, "f.data_file_id")}
         WHERE s.schema_name = ?2 AND t.table_name = ?3 ORDER BY 1, 2, 3 NULLS LAST
         """,
         [root, table.schema, table.name],
     )
-    return [DataFile(str(path), int(str(first)), None if end is None else int(str(end))) for path, first, end in rows]
+    return [
+        DataFile(str(path), int(str(first)), None if end is None else int(str(end)), int(str(size)), checksum_in(*sums))
+        for path, first, end, size, *sums in rows
+    ]
 
 
 def named_paths(lake: LakeReader, folder: Path) -> set[str]:

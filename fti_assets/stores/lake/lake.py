@@ -15,8 +15,9 @@ from fti_assets.core.sql import quote
 from fti_assets.errors import StoreError, list_some
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of, with_content
 from fti_assets.stores.lake.catalog import put_columns
-from fti_assets.stores.lake.files.current_files import not_files
+from fti_assets.stores.lake.files.current_files import damaged_files
 from fti_assets.stores.lake.files.damage import give_up, unreadable_files
+from fti_assets.stores.lake.files.recorded_checksums import record_checksums
 from fti_assets.stores.lake.files.strange_files import refuse_strange_files
 from fti_assets.stores.lake.one_snapshot import OneSnapshot
 from fti_assets.stores.lake.reader import LakeReader
@@ -133,7 +134,7 @@ class Lake(LakeReader):
             refuse_strange_files(self, table)
         # Only files of replaced partitions may be given up: nothing is lost, since their rows are about to be written.
         replaced = [key for key in changed if key in old]
-        damaged = {file.partition for file in not_files(self, table, replaced)} if replaced else set()
+        damaged = {file.partition for file in damaged_files(self, table, replaced)} if replaced else set()
         until = self.snapshot() if damaged else None
         while True:
             try:
@@ -196,7 +197,7 @@ class Lake(LakeReader):
         holding = [key for key, record in records.items() if record.rows]
         if not holding:
             return set()
-        if damaged := {file.partition for file in not_files(self, table, holding)}:
+        if damaged := {file.partition for file in damaged_files(self, table, holding)}:
             readable = {key: record for key, record in records.items() if key not in damaged}
             return damaged | self._lost_partitions(table, types, readable, selected)
         try:
@@ -271,6 +272,7 @@ class Lake(LakeReader):
                 ) from error
             raise
         self._last = None
+        record_checksums(self, after=before)
         with suppress(duckdb.Error):  # the rows are committed; the next commit, or upkeep, does it
             put = put_columns(self)
             number = self._newest_committed()

@@ -18,7 +18,12 @@ from fti_assets.core.types import ColumnType, type_of_sql
 from fti_assets.errors import NotMaterializedError, StoreError, list_some
 from fti_assets.stores.duckdb.content_hash import FIXED, OF_DUCKDB, content_sums, data_version, hash_of, with_content
 from fti_assets.stores.files import sync_file, sync_folder
-from fti_assets.stores.lake.files.current_files import refuse_not_files
+from fti_assets.stores.lake.connection import ask_catalog
+from fti_assets.stores.lake.files.current_files import (
+    CHECKSUMS,
+    refuse_damaged_files,
+    refuse_damaged_or_missing,
+)
 from fti_assets.stores.lake.one_snapshot import OneSnapshot, stored_types
 
 if TYPE_CHECKING:
@@ -36,8 +41,9 @@ class LakeReader:
         self._outside: dict[TableName, duckdb.DuckDBPyRelation] = {}
         # What the transaction reads, and what was read last: of the same number both are one.
         self._read: OneSnapshot | None = None
-        self._looked_at: set[tuple[TableName, int]] = set()
+        self._looked_at: set[tuple[TableName, int, frozenset[str] | None]] = set()
         self._last: OneSnapshot | None = None
+        self._has_checksums = False
 
     @property
     def store(self) -> LakeFolder:
@@ -45,7 +51,16 @@ class LakeReader:
 
     def on(self, connection: duckdb.DuckDBPyConnection) -> Self:
         """The same lake by another connection to it."""
-        return type(self)(connection, self._store)
+        same = type(self)(connection, self._store)
+        same._has_checksums = self._has_checksums
+        return same
+
+    def has_checksums(self) -> bool:
+        """Whether the catalog has a table of checksums, which one of earlier code gets with its next commit."""
+        if not self._has_checksums:
+            named = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1"
+            self._has_checksums = bool(ask_catalog(self.connection, named, [CHECKSUMS]))
+        return self._has_checksums
 
     @contextmanager
     def one_snapshot(self) -> Iterator[None]:
@@ -156,7 +171,7 @@ class LakeReader:
 
         Raises:
             NotMaterializedError: there is no such table.
-            DamagedError: a FIFO, or anything else that is no file, is in place of a file of these partitions.
+            DamagedError: a file of these partitions has other bytes than were written, or something that is no file is in its place.
         """
         if table in self._outside:
             if partitions is not None and set(partitions) != {WHOLE}:
@@ -166,7 +181,7 @@ class LakeReader:
             return self._outside[table]
         at = self.snapshot() if snapshot is None else snapshot
         self.require(table, snapshot=at)
-        self._refuse_not_files(table, partitions, at)
+        self._refuse_damaged(table, partitions, at)
         columns = "*" if with_partition else f"* EXCLUDE ({PARTITION})"
         where = "" if partitions is None else f" WHERE {in_partitions(partitions)}"
         try:
@@ -174,12 +189,26 @@ class LakeReader:
         except duckdb.Error as error:
             raise self._unreadable(table, snapshot, error) from error
 
-    def _refuse_not_files(self, table: TableName, partitions: Sequence[str] | None, snapshot: int) -> None:
-        if partitions is not None:
-            refuse_not_files(self, table, partitions, snapshot=snapshot)
-        elif (table, snapshot) not in self._looked_at:  # a step asks for the rows of a table several times
-            refuse_not_files(self, table, snapshot=snapshot)
-            self._looked_at.add((table, snapshot))
+    def _refuse_damaged(self, table: TableName, partitions: Sequence[str] | None, snapshot: int) -> None:
+        looked_at = (table, snapshot, None if partitions is None else frozenset(partitions))
+        if looked_at not in self._looked_at:  # a step asks for the rows of a table several times
+            refuse_damaged_files(self, table, partitions, snapshot=snapshot)
+            self._looked_at.add(looked_at)
+
+    def look_at_files(self, table: TableName, partitions: Sequence[str] | None, *, snapshot: int, whole: bool) -> None:
+        """Look at the files of some partitions, or of all, which ``rows`` of the same then does not do again.
+
+        Args:
+            table: a table.
+            partitions: some of its partitions; None for all.
+            snapshot: the snapshot that is read.
+            whole: whether all rows are about to be read, so that all bytes are compared.
+
+        Raises:
+            DamagedError: one is gone, or has other bytes than were written.
+        """
+        refuse_damaged_or_missing(self, table, partitions, snapshot=snapshot, whole=whole)
+        self._looked_at.add((table, snapshot, None if partitions is None else frozenset(partitions)))
 
     def ledger(
         self, table: TableName, *, snapshot: int | None = None, partitions: Sequence[str] | None = None

@@ -12,7 +12,7 @@ from fti_assets.core.names import WHOLE, Commit, PartitionRecord, TableName
 from fti_assets.core.sql import quote
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of, with_content
 from fti_assets.stores.duckdb.nul_texts import columns_with_nul, comparison
-from fti_assets.stores.lake.files.current_files import refuse_not_files
+from fti_assets.stores.lake.files.current_files import refuse_damaged_files
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.tables.schema import as_fitted, fit, refuse_other_schema, settle
 
@@ -91,7 +91,7 @@ def change_rows(
         of = hash_of(None if old is None else old.data_version)  # the sums go on in the hash in which they began
         results, before = _Effect("false", _NOTHING, _sums_of(lake, quote(change.rows), types, of), 0), _NOTHING
         if old is not None and old.rows:  # else there is nothing to meet, and its columns may be others
-            refuse_not_files(lake, table)
+            refuse_damaged_files(lake, table)
             stored = as_fitted(lake, table, change.rows)
             results, before = _effect(lake, stored, change, types, of), _stored_sums(lake, stored, old, types, of)
         # The hash is a sum over rows, so it follows from what goes and what comes, and the table is not read.

@@ -22,8 +22,10 @@ import duckdb
 from fti_assets.core.names import PARTITION, PartitionRecord, TableName, in_partitions
 from fti_assets.errors import DamagedError, FtiError, StoreError, list_some
 from fti_assets.stores.duckdb.content_hash import OF_DUCKDB, content_sums, data_version, hash_of, with_content
+from fti_assets.stores.files import may_write
 from fti_assets.stores.lake.files.current_files import CurrentFile, current_files
 from fti_assets.stores.lake.files.damage import first_line, is_readable
+from fti_assets.stores.lake.files.recorded_checksums import record_lacking
 from fti_assets.stores.lake.reader import LakeReader
 from fti_assets.stores.lake.tables.past_types import past_types
 
@@ -103,7 +105,23 @@ def compare_contents(
                     problem = f"DuckDB's process ended with {ended} while it read it"
                     found.add(table, _Answer(partitions=1, damaged=[(batch[0], paths, problem)]))
             say(f"read {found.rows - before} rows of {table.full_name}")
+    _record_checksums(lake, tables, found, snapshot)
     return found
+
+
+def _record_checksums(lake: LakeReader, tables: Sequence[TableName], found: Contents, snapshot: int) -> None:
+    """Give the files that have no checksum theirs, where their partitions hold what was committed and the lake can be written."""
+    other = {(one.table, one.partition) for one in found.damaged}
+    lacking = {
+        table: {file.partition for file in current_files(lake, table, snapshot=snapshot) if file.checksum is None}
+        - {key for of, key in other if of == table}
+        - {key for key in lake.ledger(table, snapshot=snapshot) if f"{table.full_name} {key}" in found.not_comparable}
+        for table in tables
+    }
+    if any(lacking.values()) and may_write(lake.store.root):
+        with lake.store.lock():
+            for table, partitions in lacking.items():
+                record_lacking(lake, table, partitions, snapshot=snapshot)
 
 
 class _Readers:
@@ -216,6 +234,9 @@ def compare_batch(lake: LakeReader, table: TableName, snapshot: int, partitions:
     for key, of_partition in files.items():
         if absent := [file for file in of_partition if not file.exists()]:
             damaged(key, "a file is missing, or of another size than was written", absent)
+            del asked[key]
+        elif other := [file for file in of_partition if file.problem() is not None]:
+            damaged(key, "the bytes of a file are not those that were written", other)
             del asked[key]
     try:
         wrong = _other_contents(lake, table, snapshot, asked, files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 from fti_assets.core.names import TableName
 from fti_assets.errors import DamagedError
 from fti_assets.stores.file_kinds import FILE, kind_of
+from fti_assets.stores.files import reason
 from fti_assets.stores.lake.connection import ask_catalog, own_table
+from fti_assets.stores.lake.files.checksums import Checksum, is_as_written
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,6 +30,14 @@ PATH = (
 TO_SCHEMA = "JOIN ducklake_table t USING (table_id) JOIN ducklake_schema s USING (schema_id)"
 OF_SCHEMA = f"JOIN {own_table('schema')} s USING (schema_id)"
 OF_TABLE = f"JOIN {own_table('table')} t USING (table_id) {OF_SCHEMA}"
+CHECKSUMS = "fti_file_checksums"
+"""The table of checksums, which the catalog of a lake that earlier code wrote lacks."""
+CHECKSUM_COLUMNS = "c.end_start, c.end_crc, c.whole_crc"
+WHOLE_BYTES = 256 << 20
+"""Files of a table that come to more than this are compared at their ends alone where nobody says which partitions are read: it takes
+a tenth of a second, and of a large table most files may not be read at all."""
+_READS_AT_ONCE, _WORTH_THREADS = 8, 64 << 20
+_OTHER_BYTES = "its bytes are not those that were written"
 _KEYS_AT_ONCE = 1000
 """SQLite takes some ten thousand parameters; of more keys than these the files are taken out of all of the table."""
 
@@ -39,16 +50,21 @@ class OpenLake(Protocol):
     @property
     def store(self) -> LakeFolder: ...
 
+    def has_checksums(self) -> bool: ...
+
 
 @dataclass(frozen=True)
 class CurrentFile:
-    """A file that a table's rows are in now, or that says which of them are deleted."""
+    """A Parquet file, the partition that it is of, its size in bytes when it was written, whether it holds rows that are deleted, its own
+    number or that of the file that they are deleted in, and its checksum if there is one."""
 
     number: int
     path: str
     partition: str
     size: int
     deletes: bool
+    own_number: int = -1
+    checksum: Checksum | None = None
 
     def exists(self) -> bool:
         """Whether it is there, in the size that it was written in."""
@@ -58,12 +74,23 @@ class CurrentFile:
         except OSError:
             return False
 
-    def is_no_file(self) -> bool:
-        """Whether a FIFO, a device, a folder or a socket is in its place; not if nothing is."""
+    def problem(self, *, whole: bool = True) -> str | None:
+        """What is seen of it without reading it as Parquet: a FIFO, a device, a folder or a socket is in its place, or it has other
+        bytes than were written. None if nothing is, or if nothing is there, which DuckDB says where the file is read.
+
+        Args:
+            whole: whether all bytes are compared, or those of its end.
+        """
         try:
-            return not S_ISREG(os.stat(self.path).st_mode)
-        except OSError:
-            return False
+            if not S_ISREG(os.stat(self.path).st_mode):
+                return f"{self.size} bytes were written"
+            if self.checksum is None or is_as_written(self.path, self.size, self.checksum, whole=whole):
+                return None
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return None if self.checksum is None else reason(error)
+        return _OTHER_BYTES
 
 
 def current_files(
@@ -83,38 +110,123 @@ def current_files(
     if chosen is not None and len(chosen) <= _KEYS_AT_ONCE:
         keys = sorted(chosen)
         mine += f" AND p.partition_value IN ({', '.join(f'?{number}' for number in range(4, 4 + len(keys)))})"
-    joined = f"{TO_SCHEMA} JOIN ducklake_file_partition_value p USING (data_file_id) WHERE p.partition_key_index = 0 AND {mine}"
-    selected = f"SELECT data_file_id, {PATH}, p.partition_value, f.file_size_bytes"
+
+    def of(name: str, own_number: str, deletes: int) -> str:
+        return (
+            f"SELECT data_file_id, {PATH}, p.partition_value, f.file_size_bytes, {deletes}, {own_number} AS own_number, "
+            f"{CHECKSUM_COLUMNS} FROM {name} f {TO_SCHEMA} JOIN ducklake_file_partition_value p USING (data_file_id) "
+            f"{to_checksum(lake, own_number)} WHERE p.partition_key_index = 0 AND {mine}"
+        )
+
     rows = ask_catalog(
         lake.connection,
-        f"{selected}, 0 FROM ducklake_data_file f {joined} UNION ALL {selected}, 1 FROM ducklake_delete_file f {joined} "
+        f"{of('ducklake_data_file', 'data_file_id', 0)} UNION ALL {of('ducklake_delete_file', 'f.delete_file_id', 1)} "
         "ORDER BY 1, 2, 3, 4, 5",
         [f"{lake.store.root / 'data'}/", table.schema, table.name, *keys],
     )
     files = [
-        CurrentFile(int(str(number)), str(path), str(partition), int(str(size)), deletes == "1")
-        for number, path, partition, size, deletes in rows
+        CurrentFile(
+            int(str(number)),
+            str(path),
+            str(partition),
+            int(str(size)),
+            deletes == "1",
+            int(str(own)),
+            checksum_in(*sums),
+        )
+        for number, path, partition, size, deletes, own, *sums in rows
     ]
     return files if chosen is None else [file for file in files if file.partition in chosen]
 
 
-def not_files(
-    lake: OpenLake, table: TableName, partitions: Collection[str] | None = None, *, snapshot: int | None = None
+def to_checksum(lake: OpenLake, own_number: str) -> str:
+    """The SQL that joins files ``f`` to their checksums, ``CHECKSUM_COLUMNS``; of a catalog without any, to none."""
+    of = (
+        CHECKSUMS
+        if lake.has_checksums()
+        else "(SELECT 0 AS file_id, 0 AS end_start, 0 AS end_crc, 0 AS whole_crc LIMIT 0)"
+    )
+    return f"LEFT JOIN {of} c ON c.file_id = {own_number}"
+
+
+def checksum_in(start: str | None, end: str | None, whole: str | None) -> Checksum | None:
+    """A checksum of what SQLite says of it."""
+    return None if start is None else Checksum(int(start), int(str(end)), int(str(whole)))
+
+
+def damaged_files(
+    lake: OpenLake,
+    table: TableName,
+    partitions: Collection[str] | None = None,
+    *,
+    snapshot: int | None = None,
 ) -> list[CurrentFile]:
-    """The files of a table in whose place is something else: DuckDB would wait for a FIFO, and read a device, without end."""
-    return [file for file in current_files(lake, table, snapshot=snapshot, partitions=partitions) if file.is_no_file()]
+    """The files of a table that are damaged as far as is seen without reading them as Parquet.
+
+    DuckDB would wait for a FIFO, and read a device, without end; of other bytes it could give other rows, or none, or end the process.
+    Of a large table, ends alone are compared unless partitions are named: they tell DuckDB where things are and what it may leave out.
+
+    Args:
+        lake: the open lake.
+        table: a table.
+        partitions: those that are read, whose files are compared whole; all by default.
+        snapshot: the snapshot that is read; the newest by default.
+    """
+    return [file for file, _ in _problems(lake, table, partitions, snapshot)]
 
 
-def refuse_not_files(
-    lake: OpenLake, table: TableName, partitions: Collection[str] | None = None, *, snapshot: int | None = None
+def _problems(
+    lake: OpenLake,
+    table: TableName,
+    partitions: Collection[str] | None,
+    snapshot: int | None,
+    *,
+    missing: bool = False,
+    whole: bool = False,
+) -> list[tuple[CurrentFile, str]]:
+    files = current_files(lake, table, snapshot=snapshot, partitions=partitions)
+    size = sum(file.size for file in files)
+    whole = whole or partitions is not None or size <= WHOLE_BYTES
+
+    def problem(file: CurrentFile) -> str | None:
+        if missing and not file.exists():
+            return f"{file.size} bytes were written"
+        return file.problem(whole=whole)
+
+    if whole and size >= _WORTH_THREADS and len(files) > 1:
+        with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
+            problems = list(pool.map(problem, files))
+    else:
+        problems = list(map(problem, files))
+    return [(file, text) for file, text in zip(files, problems, strict=True) if text is not None]
+
+
+def refuse_damaged_files(
+    lake: OpenLake,
+    table: TableName,
+    partitions: Collection[str] | None = None,
+    *,
+    snapshot: int | None = None,
 ) -> None:
-    """Refuse to read a table, or some partitions of it, where something else is in place of a file.
+    """Refuse to read a table, or some partitions of it, where a file is damaged; the arguments are those of ``damaged_files``.
 
     Raises:
-        DamagedError: something is.
+        DamagedError: one is.
     """
-    for file in not_files(lake, table, partitions, snapshot=snapshot):
-        raise damage_of(table, file, f"{file.size} bytes were written")
+    for file, problem in _problems(lake, table, partitions, snapshot):
+        raise damage_of(table, file, problem)
+
+
+def refuse_damaged_or_missing(
+    lake: OpenLake, table: TableName, partitions: Collection[str] | None, *, snapshot: int, whole: bool
+) -> None:
+    """Refuse files that are damaged, gone, or of another size than they were written in.
+
+    Raises:
+        DamagedError: one is.
+    """
+    for file, problem in _problems(lake, table, partitions, snapshot, missing=True, whole=whole):
+        raise damage_of(table, file, problem)
 
 
 def damage_of(table: TableName, file: CurrentFile, message: str) -> DamagedError:

@@ -13,7 +13,7 @@ from fti_assets.core.names import TableName
 from fti_assets.core.sql import literal
 from fti_assets.errors import DamagedError, FtiError, StoreError
 from fti_assets.stores.lake.catalog import end_files
-from fti_assets.stores.lake.files.current_files import CurrentFile, current_files, damage_of, not_files
+from fti_assets.stores.lake.files.current_files import CurrentFile, current_files, damage_of, damaged_files
 from fti_assets.stores.lake.reader import LakeReader
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ def without_unreadable(lake: LakeReader, table: TableName, ask: Callable[[Sequen
     """Ask about a table's rows as of one snapshot, and if some partitions cannot be read, again without these, which ``ask`` is given."""
     try:
         with lake.one_snapshot():
-            if not not_files(lake, table):
+            if not damaged_files(lake, table):
                 return ask(())
             return ask(unreadable_partitions(lake, table))
     except duckdb.Error:
@@ -106,17 +106,6 @@ def give_up(lake: LakeReader, table: TableName, partitions: Sequence[str], *, un
         until=until,
         message=f"give up {len(partitions)} partitions of {table.full_name} whose files cannot be read",
     )
-
-
-def refuse_missing(lake: LakeReader, table: TableName, partitions: Collection[str] | None, *, snapshot: int) -> None:
-    """Look at the names and sizes of the files that a snapshot has of a table, or of some partitions of it.
-
-    Raises:
-        DamagedError: one is gone, or of another size than it was written in.
-    """
-    for file in current_files(lake, table, snapshot=snapshot, partitions=partitions):
-        if not file.exists():
-            raise damage_of(table, file, f"{file.size} bytes were written")
 
 
 @contextmanager
@@ -181,9 +170,11 @@ def first_line(text: str) -> str:
 
 
 def is_readable(lake: LakeReader, file: CurrentFile) -> bool:
-    """Whether every value of a file can be read."""
-    if not file.exists():
+    """Whether every value of a file can be read; of its own bytes, that is known."""
+    if not file.exists() or file.problem() is not None:
         return False
+    if file.checksum is not None:
+        return True
     rows = f"read_parquet({literal(file.path)}, hive_partitioning => false)"
     try:
         lake.connection.execute(

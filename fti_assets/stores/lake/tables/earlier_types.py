@@ -52,7 +52,7 @@ def unchanged_partitions(
         older &= partitions_of_older_columns(lake, table)
     paths: dict[str, list[str]] = {key: [] for key in sorted(older)}
     for file in current_files(lake, table):
-        if file.partition in older and not file.deletes and file.exists():
+        if file.partition in older and not file.deletes and file.exists() and file.problem() is None:
             paths[file.partition].append(file.path)
     for key, files in paths.items():
         rows = f"(FROM {quote(staged)} WHERE {PARTITION} = {literal(key)})"

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from fti_assets.core.names import PARTITION, TableName, in_partitions
 from fti_assets.core.sql import quote, temporary_name
 from fti_assets.errors import SchemaChangedError
+from fti_assets.stores.lake.files.current_files import refuse_damaged_files
 from fti_assets.stores.lake.files.damage import unreadable_files
 from fti_assets.stores.lake.reader import LakeReader
 from fti_assets.stores.lake.tables.placeholders import CommonType, common_types, rows_without
@@ -96,6 +97,7 @@ def _retype(
     rows = quote(temporary_name("moved"))
     of_moved = in_partitions(moved)
     if moved:
+        refuse_damaged_files(lake, table, moved)  # or their new files would hold the damage as what was written
         execute(f"CREATE TEMP TABLE {rows} AS SELECT * REPLACE ({casts}) FROM {table.sql} WHERE {of_moved}")
         execute(f"DELETE FROM {table.sql} WHERE {of_moved}")
     for name, kind in types.items():

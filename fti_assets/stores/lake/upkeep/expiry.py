@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from fti_assets.core.sql import literal
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.files import sync_file, sync_folder
 from fti_assets.stores.lake.catalog import delete_dead_ledger_rows, files_waiting, put_columns, snapshots
-from fti_assets.stores.lake.files.current_files import refuse_not_files
+from fti_assets.stores.lake.files.current_files import current_files, refuse_damaged_files
+from fti_assets.stores.lake.files.recorded_checksums import delete_dead_checksums, record_checksums
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.upkeep.dropping import drop_tables
@@ -132,6 +134,7 @@ def expire(lake: Lake, versions: list[int]) -> None:
         listed = ", ".join(str(int(version)) for version in versions)
         lake.connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{listed}])")
     delete_dead_ledger_rows(lake)
+    delete_dead_checksums(lake)
 
 
 def delete_unneeded(lake: Lake, *, after: timedelta = timedelta(0)) -> int:
@@ -214,9 +217,13 @@ def _merge(lake: Lake, table: TableName) -> tuple[int, int]:
     with lake.store.lock():
         if not lake.has(table):  # tiles that were dropped meanwhile
             return 0, 0
-        refuse_not_files(lake, table)
+        refuse_damaged_files(lake, table)
+        if several := _partitions_of_several_files(
+            lake, table
+        ):  # whose new files would hold damage as what was written
+            refuse_damaged_files(lake, table, several)
         folder = lake.store.root / "data" / table.schema / table.name
-        before = set(folder.rglob("*.parquet"))
+        before, newest = set(folder.rglob("*.parquet")), lake.snapshot()
         execute("BEGIN")
         try:
             merged = execute(
@@ -234,7 +241,13 @@ def _merge(lake: Lake, table: TableName) -> tuple[int, int]:
             with suppress(duckdb.Error):
                 execute("ROLLBACK")
             raise
+        record_checksums(lake, after=newest)
         return sum(int(row[2]) for row in merged), sum(int(row[3]) for row in merged)
+
+
+def _partitions_of_several_files(lake: Lake, table: TableName) -> list[str]:
+    counts = Counter(file.partition for file in current_files(lake, table))
+    return [partition for partition, number in counts.items() if number > 1]
 
 
 def _delete_orphans(lake: Lake, compared: Collection[TableName], recorded: Collection[TableName]) -> int:

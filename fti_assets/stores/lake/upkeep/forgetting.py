@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -20,8 +21,8 @@ from fti_assets.stores.files import files_under
 from fti_assets.stores.lake.catalog import data_files, narrow_bounds, overwrite_deleted
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.upkeep.expiry import delete_spilled, delete_unneeded, expire
-from fti_assets.stores.lake.upkeep.occurrences import REMEDY, files_answer
-from fti_assets.stores.lake.upkeep.unnamed_files import delete_unnamed, file_sizes
+from fti_assets.stores.lake.upkeep.occurrences import REMEDY, files_answer, is_readable_as_written
+from fti_assets.stores.lake.upkeep.unnamed_files import delete_unnamed, file_sizes, tables_in
 
 
 @dataclass(frozen=True)
@@ -126,13 +127,21 @@ def expire_snapshots(lake: Lake, versions: Sequence[int], predicates: Mapping[Ta
             narrow_bounds(lake, table)
         overwrite_deleted(lake)
         searched, holding, unreadable = 0, [], []
+        # Of other bytes than were written, DuckDB could leave the rows out, or end the process.
+        root = lake.store.root / "data"
+        damaged = {
+            os.path.realpath(file.path)
+            for table in tables_in(root)
+            for file in data_files(lake, table)
+            if not is_readable_as_written(file)
+        }
         for file in sorted(files_under(lake.store.root / "data")):
             if file.name.endswith("-delete.parquet"):  # it holds positions of rows, and no values
                 continue
             searched += 1
             where = file.relative_to(lake.store.root / "data").parts
             predicate = predicates.get(TableName(where[0], where[1])) if len(where) > 2 else None
-            if file.suffix != ".parquet":
+            if file.suffix != ".parquet" or os.path.realpath(file) in damaged:
                 unreadable.append(str(file))
             elif predicate is not None:
                 try:

@@ -15,11 +15,12 @@ import duckdb
 
 from fti_assets.core.names import DATASETS, FEATURES, PARTITION, PREDICTIONS, TableName, in_partitions
 from fti_assets.core.sql import literal, quote, temporary_name
-from fti_assets.errors import DataError, StoreError, list_some
+from fti_assets.errors import DamagedError, DataError, StoreError, list_some
 from fti_assets.stores.duckdb.nul_texts import compared_with
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.lake.catalog import DataFile, data_files, snapshots, tables_at_any_snapshot
-from fti_assets.stores.lake.files.current_files import refuse_not_files
+from fti_assets.stores.lake.files.checksums import is_as_written
+from fti_assets.stores.lake.files.current_files import refuse_damaged_files
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.tiles import tiles_of
 
@@ -102,7 +103,7 @@ def tuples(lake: Lake, table: TableName, predicate: str, columns: Sequence[str])
     """The tuples of some columns in all rows that a predicate finds, at any snapshot, as a temporary table."""
     name = quote(temporary_name("found"))
     names = ", ".join(quote(column) for column in columns)
-    refuse_not_files(lake, table)
+    refuse_damaged_files(lake, table)
     types, current = columns_of(lake, table), lake.has(table)
     nothing = ", ".join(f"NULL::{types[column]} AS {quote(column)}" for column in columns)
     rows = f"SELECT DISTINCT {names} FROM {table.sql} WHERE {predicate}" if current else f"SELECT {nothing} LIMIT 0"
@@ -115,7 +116,7 @@ def find(lake: Lake, table: TableName, predicate: str) -> Occurrences:
     """Where a table holds the rows that a predicate finds."""
     rows = []
     if lake.has(table):
-        refuse_not_files(lake, table)
+        refuse_damaged_files(lake, table)
         rows = lake.connection.execute(
             f"SELECT {PARTITION}, count(*) FROM {table.sql} WHERE {predicate} GROUP BY 1 ORDER BY 1"
         ).fetchall()
@@ -179,11 +180,26 @@ def _paths(files: Sequence[DataFile]) -> str:
     """Paths of files as SQL.
 
     Raises:
-        DamagedError: a FIFO, or anything else that is no file, is in place of one.
+        DamagedError: one has other bytes than were written, or a FIFO, or anything else that is no file, is in its place.
     """
     for file in files:
         check_file(Path(file.path), REMEDY)
+        if not is_readable_as_written(file):
+            raise DamagedError(
+                f"{file.path} is damaged: its bytes are not those that were written. Put it back from a copy, or "
+                + ("materialize its partition again" if file.end is None else "expire the old snapshots that read it")
+            )
     return ", ".join(literal(file.path) for file in files)
+
+
+def is_readable_as_written(file: DataFile) -> bool:
+    """Whether a file has the bytes that were written, as far as is known; of one that is not there DuckDB says so."""
+    try:
+        return file.checksum is None or is_as_written(file.path, file.size, file.checksum, whole=True)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def files_answer(lake: Lake, table: TableName, of_table: Sequence[DataFile], select: str, predicate: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from fti_assets.errors import DamagedError, StoreError
 
-__all__ = ["from_json", "record", "to_json"]
+__all__ = ["from_json", "from_plain", "record", "to_json"]
 
 T = TypeVar("T")
 
@@ -136,6 +136,15 @@ def from_json(record: type[T], text: str | bytes, *, what: str, remedy: str = "r
         return typing.cast(T, _read(record, value, "$"))
     except (ValueError, TypeError, RecursionError) as error:
         raise DamagedError(f"{what} cannot be read as {record.__name__}: {error}. It is damaged: {remedy}") from error
+
+
+def from_plain(record: type[T], value: object) -> T:
+    """A dataclass from what ``dataclasses.asdict`` made of it, with lists for tuples.
+
+    Raises:
+        ValueError: a field is missing, unknown or of another type.
+    """
+    return typing.cast(T, _read(record, value, "$"))
 
 
 def _check_format(record: Any, value: Any, what: str) -> None:

@@ -101,6 +101,18 @@ def test_what_killed_load_left_expires_and_is_removed_by_next_one(store):
     assert store.reader("weather_v1").holds(("b",))
 
 
+def test_namespace_that_names_another_is_damage_until_it_is_loaded(store):
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    load(store, [(("a",), [(0, 0, (2.0,))])], "other_v1")
+    key = f"{store.location.rpartition('=')[2]}:about"
+    with redis_client() as client:
+        client.hset(key, "weather_v1", client.hget(key, "other_v1"))
+    with pytest.raises(DamagedError, match="weather_v1 has the rows of 'other_v1'"):
+        store.reader("weather_v1")
+    load(store, [(("a",), [(0, 0, (3.0,))])])
+    assert [store.reader(name).get(("a",), 0).values for name in ("weather_v1", "other_v1")] == [(3.0,), (2.0,)]
+
+
 def test_what_serves_does_not_expire(store):
     load(store, [(("a",), [(0, 0, (1.0,))])])
     with redis_client() as client:

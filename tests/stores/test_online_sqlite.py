@@ -1,15 +1,20 @@
 """What is particular to the online store on SQLite."""
 
+import json
 import random
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from fti_assets.core.manifest import Column
+from fti_assets.core.types import SIDES
 from fti_assets.errors import DamagedError, StoreError
-from fti_assets.stores.online.store import SqliteOnlineStore, online_store
+from fti_assets.stores.online.store import Schema, SqliteOnlineStore, online_store
 from tests.stores.online_stores import load
+from tests.support.damage import VALUES, places_in, with_value
 from tests.support.examples import repetitions
 
 
@@ -151,12 +156,41 @@ def test_damage_in_what_file_says_of_itself_is_named(store, text):
     assert store.reader("weather_v1").get(("a",), 0).values == (2.0,)
 
 
+def test_schema_with_values_of_other_types_is_refused(store):
+    """Without its checksum, as earlier releases wrote it: what is read of it is what it says."""
+    columns = (Column("temp", "number"), Column("about", "text"))
+    schema = json.loads(Schema(("text", "integer"), columns, event_time=True, as_json=("about",)).to_json())
+    for place in places_in(schema):
+        for value in (*VALUES, ...):
+            changed = with_value(schema, place, value)
+            try:
+                read = Schema.from_json(json.dumps(changed))
+            except (ValueError, TypeError, KeyError):
+                continue
+            assert json.loads(read.to_json()) == {name: value for name, value in changed.items() if value != []}
+            assert {type(column.name) for column in read.columns} <= {str}
+            assert {*read.key_types, *(column.type for column in read.columns)} <= SIDES.keys()
+            assert (type(read.event_time), type(read.format)) == (bool, int)
+
+
+def test_file_of_another_namespace_is_damage_until_it_is_loaded(store):
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    load(store, [(("a",), [(0, 0, (2.0,))])], "other_v1")
+    with closing(sqlite3.connect(store.root / "other_v1.sqlite")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(store.root / "other_v1.sqlite", store.root / "weather_v1.sqlite")
+    with pytest.raises(DamagedError, match=r"weather_v1.sqlite has the rows of 'other_v1'.* Materialize weather again"):
+        store.reader("weather_v1")
+    load(store, [(("a",), [(0, 0, (3.0,))])])
+    assert [store.reader(name).get(("a",), 0).values for name in ("weather_v1", "other_v1")] == [(3.0,), (2.0,)]
+
+
 def test_a_number_in_place_of_a_blob_is_damage(store):
     load(store, [(("a",), [(0, 0, (1.0,))])])
     with closing(sqlite3.connect(store.root / "weather_v1.sqlite")) as connection, connection:
         connection.execute("UPDATE rows SET blob = 7")
     for read in (lambda reader: reader.get(("a",), 0), lambda reader: reader.get_many([("a",)], 0)):
-        with pytest.raises(DamagedError, match=r"damaged at key 'a'.* \(a int in .*weather_v1.sqlite\)"):
+        with pytest.raises(DamagedError, match=r"damaged at key 'a'.* \(of type int in .*weather_v1.sqlite\)"):
             read(store.reader("weather_v1"))
 
 

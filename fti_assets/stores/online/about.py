@@ -1,16 +1,16 @@
 """What an online namespace says of itself."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 from zlib import crc32
 
 from fti_assets.core.manifest import Column
-from fti_assets.core.records import record
+from fti_assets.core.records import from_plain, record
 from fti_assets.core.times import from_microseconds, microseconds, naive_utc
-from fti_assets.core.types import SIDES, ColumnType
-from fti_assets.errors import DamagedError, StoreError
+from fti_assets.core.types import ColumnType
+from fti_assets.errors import DamagedError, StoreError, excerpt
 from fti_assets.stores.online.blobs import FORMAT
 
 
@@ -31,7 +31,7 @@ def group_of(namespace: str) -> str:
 def damaged_at(namespace: str, key: object, blob: object, problem: str, where: str) -> DamagedNamespaceError:
     """The error of a key or a blob that is not what was written."""
     text = key.decode(errors="replace") if isinstance(key, bytes) else key
-    size = f"{len(blob)} bytes" if isinstance(blob, bytes) else f"a {type(blob).__name__}"
+    size = f"{len(blob)} bytes" if isinstance(blob, bytes) else f"of type {type(blob).__name__}"
     return DamagedNamespaceError(
         f"the online namespace {namespace!r} is damaged at key {text!r}: {problem} ({size} in {where}). "
         "Remove it and load the group again"
@@ -51,28 +51,32 @@ class Schema:
     format: int = FORMAT
     as_json: tuple[str, ...] = ()
 
-    def to_json(self, **more: int) -> str:
+    def to_json(self, **more: int | str) -> str:
         return json.dumps(self.plain() | more)
 
     def plain(self) -> dict[str, Any]:
         """Its fields; without JSON texts, those that were always stored, so that old checksums fit."""
-        fields = asdict(self)
-        return fields if self.as_json else {name: value for name, value in fields.items() if name != "as_json"}
+        plain = asdict(self)
+        return plain if self.as_json else {name: value for name, value in plain.items() if name != "as_json"}
 
     @classmethod
     def from_json(cls, text: str) -> "Schema":
-        result = json.loads(text)
-        columns = tuple(Column(**column) for column in result["columns"])
-        kinds = {*result["key_types"], *(column.type for column in columns)}
-        if not kinds <= SIDES.keys():
-            raise ValueError(f"its columns have the types {sorted(map(str, kinds))}")
-        return cls(
-            tuple(result["key_types"]),
-            columns,
-            bool(result["event_time"]),
-            int(result["format"]),
-            tuple(result.get("as_json", ())),
-        )
+        """What ``to_json`` wrote; what else it says is left out.
+
+        Raises:
+            ValueError: it is something else; or a TypeError, a KeyError or a RecursionError.
+        """
+        stored = json.loads(text)
+        schema = from_plain(cls, {name: stored[name] for name in _FIELDS if name != "as_json" or name in stored})
+        names = [column.name for column in schema.columns]
+        if len({*names}) < len(names) or not {*schema.as_json} <= {*names} or not schema.key_types:
+            raise ValueError(
+                f"its columns are {excerpt(names)}, its keys {schema.key_types}, its JSON {schema.as_json}"
+            )
+        return schema
+
+
+_FIELDS = tuple(field.name for field in fields(Schema))
 
 
 @record(frozen=True)
@@ -122,26 +126,45 @@ def readable(about: About, namespace: str) -> About:
     return about
 
 
-def about_from(fields: dict[str, Any], *, what: str) -> About:
-    """``About`` from what a store keeps of it, its schema as JSON.
+def about_from(fields: dict[str, Any], namespace: str, *, what: str) -> About:
+    """``About`` from what a store keeps of it, its schema as ``stored_schema`` writes it.
+
+    Args:
+        fields: those of ``About``.
+        namespace: whose they should be.
+        what: where they are from, for the error.
 
     Raises:
-        DamagedNamespaceError: it is not what was written.
+        DamagedNamespaceError: it is not what was written, or another namespace's.
     """
     try:
         about = About(**(fields | {"schema": Schema.from_json(fields["schema"])}))
         numbers = (about.generation, about.snapshot, about.keys, about.answers_from_us or 0)
-        if not all(isinstance(number, int) for number in numbers):
-            raise ValueError(f"its numbers are {numbers}")
-        checksum = json.loads(fields["schema"]).get("checksum")  # what earlier releases wrote has none
+        if not all(type(number) is int for number in numbers):
+            raise ValueError(f"its numbers are {excerpt(numbers)}")
+        if not (isinstance(about.origin, str) and isinstance(about.place, str)):
+            raise ValueError(f"its origin is {excerpt(about.origin)}, its place {excerpt(about.place)}")
+        stored = json.loads(fields["schema"])
+        checksum = stored.get("checksum")  # what earlier releases wrote has none
         if checksum is not None and checksum != checksum_of(about):
             raise ValueError("its checksum does not fit")
+        owner = stored.get("namespace", namespace)  # what earlier releases wrote does not say it
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DamagedNamespaceError(
             f"{what} is damaged: what it says of itself cannot be read ({type(error).__name__}: {error}). "
             "Materialize the group again, which loads it anew"
         ) from error
+    if owner != namespace:
+        raise DamagedNamespaceError(
+            f"{what} has the rows of {excerpt(owner)}: it was copied or restored under another name. Materialize "
+            f"{group_of(namespace)} again, which loads it anew"
+        )
     return about
+
+
+def stored_schema(about: About, namespace: str) -> str:
+    """The schema of a namespace as it is stored, with its name and a checksum of all that it says of itself."""
+    return about.schema.to_json(checksum=checksum_of(about), namespace=namespace)
 
 
 def checksum_of(about: About) -> int:

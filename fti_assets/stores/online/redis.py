@@ -69,7 +69,7 @@ class RedisOnlineStore(OnlineStore):
     def about(self, namespace: str) -> About | None:
         with self._server.store_errors():
             result: Any = self._server.client.hget(self._server.key("about"), checked_namespace(namespace))
-        return None if result is None else from_json(result, what=f"{self} {namespace}")
+        return None if result is None else from_json(result, namespace, what=f"{self} {namespace}")
 
     @contextmanager
     def writing(self, namespace: str) -> Iterator[RedisWriter]:

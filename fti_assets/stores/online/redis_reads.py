@@ -35,7 +35,10 @@ class RedisReads:
                         raise NotMaterializedError(
                             f"online namespace {namespace!r} is no longer in {self._server}: load it again"
                         )
-                abouts = [from_json(match, what=self.where(position)) for position, match in enumerate(store_errors)]
+                abouts = [
+                    from_json(match, namespace, what=self.where(position))
+                    for position, (namespace, match) in enumerate(zip(self._namespaces, store_errors, strict=True))
+                ]
                 generations, _ = self.one(abouts, [None] * len(abouts))
                 if generations == tuple(about.generation for about in abouts):
                     return abouts

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 from fti_assets.core.addresses import scrub, secrets_of, show_address
 from fti_assets.core.extras import named_extras
 from fti_assets.errors import StoreError
-from fti_assets.stores.online.about import About, DamagedNamespaceError, about_from, checksum_of
+from fti_assets.stores.online.about import About, DamagedNamespaceError, about_from, stored_schema
 
 MARKER = b"\xff"
 """The field of the generation; no key is encoded so, since it is no UTF-8."""
@@ -91,12 +91,12 @@ class _EndOfThread:
         self._connection.disconnect()  # in a forked child it closes what the child has alone
 
 
-def to_json(about: About) -> str:
+def to_json(about: About, namespace: str) -> str:
     """What a namespace says of itself, as it is stored."""
-    return json.dumps(asdict(about) | {"schema": about.schema.to_json(checksum=checksum_of(about))})
+    return json.dumps(asdict(about) | {"schema": stored_schema(about, namespace)})
 
 
-def from_json(text: bytes, *, what: str) -> About:
+def from_json(text: bytes, namespace: str, *, what: str) -> About:
     """What ``to_json`` wrote.
 
     Raises:
@@ -108,7 +108,7 @@ def from_json(text: bytes, *, what: str) -> About:
         raise DamagedNamespaceError(
             f"{what} is damaged: {error}. Materialize the group again, which loads it anew"
         ) from error
-    return about_from(fields if isinstance(fields, dict) else {}, what=what)
+    return about_from(fields if isinstance(fields, dict) else {}, namespace, what=what)
 
 
 def _parts(location: str) -> SplitResult:

@@ -160,7 +160,7 @@ class RedisWriter:
                     if about is None:
                         pipe.hdel(self._abouts, self._namespace)
                     else:
-                        pipe.hset(self._abouts, self._namespace, to_json(about))
+                        pipe.hset(self._abouts, self._namespace, to_json(about, self._namespace))
                     pipe.execute()
                     break
                 except WatchError:  # the lock was prolonged meanwhile, or lost

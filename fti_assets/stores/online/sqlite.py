@@ -17,7 +17,7 @@ from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.file_kinds import check_folder
 from fti_assets.stores.files import guard_writes, make_folder, readable, reason
 from fti_assets.stores.locks import hold_lock
-from fti_assets.stores.online.about import About, DamagedNamespaceError, Schema, checksum_of, since_us
+from fti_assets.stores.online.about import About, DamagedNamespaceError, Schema, since_us, stored_schema
 from fti_assets.stores.online.blobs import Blobs, is_whole
 from fti_assets.stores.online.protocol import (
     OnlineStore,
@@ -271,7 +271,7 @@ class SqliteWriter:
     ) -> None:
         generation = int.from_bytes(os.urandom(8)) >> 2  # that of a file made anew must not be that of the one before
         about = About(schema, since, snapshot, keys, origin, generation)
-        text = schema.to_json(checksum=checksum_of(about))
+        text = stored_schema(about, self._path.stem)
         connection.execute(
             "INSERT OR REPLACE INTO about VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
             (generation, text, since, snapshot, keys, origin, clock.now().isoformat()),

@@ -69,7 +69,7 @@ def read_about(connection: sqlite3.Connection, path: Path) -> About | None:
         ) from error
     if row is None:
         return None
-    return about_from(dict(zip(_ABOUT, row, strict=True)), what=f"online namespace file {path}")
+    return about_from(dict(zip(_ABOUT, row, strict=True)), path.stem, what=f"online namespace file {path}")
 
 
 def file_error(path: Path, error: sqlite3.Error) -> StoreError:

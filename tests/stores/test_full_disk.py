@@ -17,12 +17,15 @@ from tests.stores.online_stores import load
 from tests.stores.test_faults import LAKE, OPERATIONS, lake_rows, prepared, rows_of, state
 from tests.stores.test_models import made, publish
 from tests.stores.test_upkeep import House, put
+from tests.support.examples import repetitions
 
 WRITES: dict[str, Callable[[House], object]] = {
     **LAKE,
     **{name: operation for name, operation in OPERATIONS.items() if "read" not in name},
 }
 BYTES = [0, 20_000, 150_000, 260_000]
+LAKE_BYTES = [20_000, 150_000]
+"""Within the first transaction, and within a repair; 0 and 260,000 show of a lake what these show."""
 PAGE = 4096
 
 
@@ -90,7 +93,7 @@ def test_files_that_may_not_grow_leave_whole_stores(seed: Path, tmp_path: Path, 
     house = house_of(seed, root, name)
     WRITES[name](house)
     done, refused = result(house, name), 0
-    for number, size in enumerate(BYTES):
+    for number, size in enumerate(LAKE_BYTES if name in LAKE else BYTES):
         house = house_of(seed, root, name)
         with files_at_most(size):
             error = refusal(name, house)
@@ -100,6 +103,20 @@ def test_files_that_may_not_grow_leave_whole_stores(seed: Path, tmp_path: Path, 
         refused += 1
         check_goes_on(name, house, root, done, number)
     assert refused
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_refused_writes_leave_no_descriptor_open(seed: Path, tmp_path: Path, name: str) -> None:
+    house, counts = house_of(seed, tmp_path / "house", name), []
+    for _ in range(repetitions(20)):
+        with files_at_most(0):
+            assert refusal(name, house)
+        counts.append(descriptors())
+    assert counts[-1] == counts[0]
 
 
 @pytest.fixture

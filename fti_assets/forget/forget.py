@@ -115,9 +115,12 @@ def forget(
         if refused and all(search.predicate == _NO_ROW for search in searches if search.carrier.kind != "log"):
             raise refused[0]
         folders = log_folders(declarations, group, key, stores.log_folder())
-        if dry_run:
-            logged = line_counts(folders)
-        else:
+        # All is looked at before anything is changed: what cannot be read leaves no half of it done.
+        logged = line_counts(folders)
+        _online_keys(lake, stores.online_store(), searches)
+        for search in searches:
+            _forget_rejected_rows(lake, search, remove=False)
+        if not dry_run:
             # The files before their table: what is taken in meanwhile is then without the key, or found in the table.
             await_closed(folders, log_seconds)
             logged = take_out_of_files(lake, folders)

@@ -117,6 +117,16 @@ def everything(lake: Lake) -> dict[TableName, Counter[tuple[Any, ...]]]:
     return {table: rows(lake, table) for table in TABLES}
 
 
+def test_damage_that_stops_it_is_seen_before_anything_changes(stores: fti.Stores, lake: Lake) -> None:
+    file = lake.store.rejected / "members_v1" / "rows.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text("null\n")
+    before = lake.snapshot()
+    with pytest.raises(DamagedError, match="rows.jsonl keeps rejected rows aside, and a line of it is not a row"):
+        forget_in(stores)
+    assert lake.snapshot() == before
+
+
 def test_forgotten_key_leaves_all_versions_and_predictions_only(stores: fti.Stores, lake: Lake) -> None:
     before, ledgers = everything(lake), {table: lake.ledger(table) for table in TABLES}
     first = lake.snapshot()

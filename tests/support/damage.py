@@ -108,7 +108,7 @@ def with_value(value: Any, place: tuple[Any, ...], other: Any) -> Any:
 
 
 def _one_value(path: Path, chance: random.Random) -> None:
-    """One value of another type, or gone; of the first eight JSON files in a file of lines."""
+    """One value of another type, or gone."""
     value = json.loads(path.read_bytes())
     _replaced(
         path, json.dumps(with_value(value, chance.choice([*places_in(value)]), chance.choice([*VALUES, ...]))).encode()
@@ -189,6 +189,12 @@ ONLINE: dict[str, Damage] = {
     **{f"another value {number}": _about_value for number in range(6)},
     **{f"another column {number}": _without_checksum for number in range(6)},
 }
+
+
+def copy_of(other: Path) -> Damage:
+    """Another file of its kind in its place."""
+    content = other.read_bytes()
+    return lambda path, chance: _replaced(path, content)
 
 
 def content_of(root: Path) -> dict[str, str]:

@@ -58,7 +58,7 @@ class Cursor:
             message = json.loads(head)
             open_requests = [Request(**one) for one in message.pop("open_requests")]
             return Cursor(**message, open_requests=open_requests, packed=packed)
-        except (ValueError, TypeError, KeyError, zlib.error):
+        except (ValueError, TypeError, KeyError, RecursionError, zlib.error):
             return Cursor(_next_number(context))  # there is none yet, or somebody cleared it
 
     def versions(self) -> Versions:

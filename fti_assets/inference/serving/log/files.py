@@ -51,13 +51,13 @@ class LogFile:
         """What its writer redacted."""
         first = next(self.lines(), b"")
         entry = _read(first)
-        return frozenset(entry.get("redacted") or ()) if "log" in entry else frozenset()
+        return frozenset(_texts(entry.get("redacted")) or ()) if "log" in entry else frozenset()
 
     def hours(self) -> set[str]:
         """The hours of its lines' prediction times, as ``2013-01-01T05``: from its last line, or of all if a crash left it."""
         end = _read(self._last_line()).get("end")
-        if isinstance(end, dict) and isinstance(end.get("hours"), list):
-            return set(end["hours"])
+        if isinstance(end, dict) and (hours := _texts(end.get("hours"))) is not None:
+            return set(hours)
         return {at[:13] for line in self.lines() if (at := instant_of(line)) is not None}
 
     def _last_line(self) -> bytes:
@@ -131,6 +131,11 @@ def _whole_bytes(descriptor: int) -> int:
 def _read(line: bytes) -> dict[str, Any]:
     try:
         entry = json.loads(line)
-    except ValueError:  # what a crash left
+    except (ValueError, RecursionError):  # what a crash left, or a damaged disk
         return {}
     return entry if isinstance(entry, dict) else {}
+
+
+def _texts(value: Any) -> list[str] | None:
+    """A list of texts, None for anything else."""
+    return value if isinstance(value, list) and all(isinstance(one, str) for one in value) else None

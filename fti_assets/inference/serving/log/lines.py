@@ -100,7 +100,7 @@ def footer(rows: int, hours: Collection[str] | None) -> bytes:
 
 def instant_of(line: bytes) -> str | None:
     """The prediction time of a line as ISO text, None of a first or last line; the line is not parsed."""
-    return line[_AT].decode() if line.startswith(b'{"at":"') else None
+    return line[_AT].decode(errors="replace") if line.startswith(b'{"at":"') else None
 
 
 def encode_line(value: Any) -> bytes:

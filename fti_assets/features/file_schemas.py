@@ -42,13 +42,18 @@ def one_schema(
         if not _is_readable(field, connection):
             raise _unreadable(field, kinds, name)
         for file, kind in kinds.items():
-            if kind != field.type and field.name not in floats[file] and not _always_fits(kind, field.type):
+            is_same = _without_half(kind) == field.type or field.name in floats[file]
+            if not is_same and not _always_fits(kind, field.type):
                 _refuse_change(file, field, kinds, values, name)
     return whole
 
 
 def _refuse_names(schemas: Mapping[Path, pa.Schema], name: str) -> None:
     spelled: dict[str, tuple[str, Path]] = {}
+    if not any(schema.names for schema in schemas.values()):
+        raise DataError(
+            f"{next(iter(schemas))} of {name} has no columns: write it with those of its rows, if with no rows. Nothing was stored"
+        )
     for file, schema in schemas.items():
         for column in schema.names:
             if schema.names.count(column) > 1:

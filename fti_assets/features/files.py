@@ -222,8 +222,20 @@ def _parquet_schema(file: Path, name: str) -> pa.Schema:
 
 
 def _read(reader: Callable[[Path], Any], file: Path, name: str) -> pa.Table:
+    import duckdb
+    import pyarrow as pa
+
     try:
         rows = reader(file)
     except Exception as error:
         raise DataError(f"{file} of {name} cannot be read by reader={reader!r}: {error}") from error
-    return as_arrow(rows, what=f"what reader= gives for {file} of {name}")
+    try:
+        table = as_arrow(rows, what=f"what reader= gives for {file} of {name}")
+        table.validate(full=True)  # Arrow's readers take bytes that are no text
+        _ = table.schema.names
+    except (duckdb.Error, pa.ArrowException, UnicodeDecodeError) as error:
+        problem = str(error).splitlines()[0]
+        raise DataError(
+            f"{file} of {name} cannot be read by reader={reader!r}: {problem}. Write it whole, and its text as UTF-8"
+        ) from error
+    return table

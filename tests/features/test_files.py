@@ -8,6 +8,9 @@ from typing import Any
 import dagster as dg
 import duckdb
 import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+import pyarrow.json as arrow_json
 import pyarrow.parquet as pq
 import pytest
 
@@ -315,3 +318,39 @@ def test_files_of_alternating_types_are_read_in_order(tmp_path: Path) -> None:
     rows = fti.read_files(context, f"{tmp_path}/{{partition}}/*.parquet")
     assert [number for (number,) in rows.project("order_id").fetchall()] == list(range(150))
     assert rows.aggregate("count(v), count(*)").fetchall() == [(75, 150)]
+
+
+@pytest.mark.parametrize(
+    ("content", "reader"),
+    [
+        (b"k,v\n3,\xff\xfe\n", pd.read_csv),
+        (b"\x1f\x8b\n3\n", arrow_csv.read_csv),
+        (b'{"k":3,"v":"\xff"}\n', arrow_json.read_json),
+        (b'{"k":3,"k":4}\n', lambda file: duckdb.connect().read_json(str(file))),
+        (b"", pd.read_csv),
+    ],
+)
+def test_a_damaged_file_of_a_reader_is_named(tmp_path: Path, content: bytes, reader: Any) -> None:
+    (tmp_path / "bad.txt").write_bytes(content)
+    with pytest.raises(DataError, match=r"/bad\.txt of .* cannot be read by reader="):
+        fti.read_files(dg.build_asset_context(), f"{tmp_path}/bad.txt", reader=reader)
+
+
+def test_names_that_sql_takes_for_one_are_refused(tmp_path: Path) -> None:
+    for name, columns in {"a": {"v": [1]}, "b": {"V": [2]}}.items():
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+    with pytest.raises(DataError, match=r"column 'v' of .*/a\.parquet is 'V' in .*/b\.parquet, and SQL takes both"):
+        fti.read_files(dg.build_asset_context(), f"{tmp_path}/*.parquet")
+
+
+def test_a_file_without_columns_is_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"v": [1]}).select([]), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"/a\.parquet of .* has no columns"):
+        fti.read_files(dg.build_asset_context(), f"{tmp_path}/*.parquet")
+
+
+def test_half_precision_is_read_as_single(tmp_path: Path) -> None:
+    half = pa.array([[1.5]], pa.list_(pa.float32())).cast(pa.list_(pa.float16()))
+    pq.write_table(pa.table({"v": half, "w": half.flatten()}), tmp_path / "a.parquet")
+    rows = fti.read_files(dg.build_asset_context(), f"{tmp_path}/*.parquet")
+    assert rows.fetchall() == [([1.5], 1.5)]

@@ -21,7 +21,7 @@ from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.lasting import lasting_lake
 from fti_assets.stores.lake.snapshots import moment_of, snapshot_of
-from fti_assets.stores.sources.source import source_connection
+from fti_assets.stores.sources.source import read_errors, source_connection
 
 if TYPE_CHECKING:
     from fti_assets.inference.batch.predictions import BatchPredictions
@@ -103,7 +103,8 @@ def _outside(
         )
     if kind == "relation":
         raise StoreError(f"{group.table_name} cannot be read as a relation: another system keeps it; take as_='arrow'")
-    with source_connection() as connection:
+    assert group.source is not None
+    with source_connection() as connection, read_errors(group.source):
         rows = external_rows(connection, group)
         if at is not None:
             rows = visible_at(connection, group, rows, moment_of(at, what="at"))

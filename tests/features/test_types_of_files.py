@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import fti_assets as fti
+from fti_assets import testing
 from fti_assets.errors import FtiError
 from fti_assets.stores.sources.source import source_connection
 
@@ -136,3 +137,12 @@ def test_columns_of_two_types_without_one_are_named(tmp_path: Path, reader: str)
         with pytest.raises(FtiError, match="column 'v") as refusal:
             read(folder, reader)
         assert all(str(file) in str(refusal.value) for file in files), pair
+
+
+def test_a_damaged_page_names_the_external_source(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"k": [1, 2], "v": ["a", "b"]}), file)
+    file.write_bytes(b"PAR1" + b"\xff" * 60 + file.read_bytes()[64:])
+    group = fti.external_group(name="outside", source=fti.ParquetFiles(path=tmp_path), keys=["k"])
+    with pytest.raises(FtiError, match="Parquet files .* cannot be read"):
+        fti.read(group, stores=testing.stores_in(tmp_path / "stores"))

@@ -6,8 +6,8 @@ has one of a lake that earlier code wrote. Such a file is read as it is.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 
 import duckdb
 
@@ -17,6 +17,7 @@ from fti_assets.stores.lake.connection import CATALOG, ask_catalog, own_table
 from fti_assets.stores.lake.files.checksums import SMALL_BYTES, checksum_of
 from fti_assets.stores.lake.files.current_files import CHECKSUMS, PATH, TO_SCHEMA, OpenLake, current_files
 
+_log = logging.getLogger(__name__)
 _SQL = f"{CATALOG}.{CHECKSUMS}"
 
 
@@ -26,7 +27,7 @@ def record_checksums(lake: OpenLake, *, after: int) -> None:
     It comes after the commit, so it raises nothing: what it does not get done, ``fti lake check --contents`` does.
     """
     newer = "(SELECT next_file_id FROM ducklake_snapshot WHERE snapshot_id = ?2)"
-    with suppress(duckdb.Error, OSError):
+    try:
         rows = ask_catalog(
             lake.connection,
             f"SELECT f.data_file_id, {PATH}, f.file_size_bytes FROM ducklake_data_file f {TO_SCHEMA} WHERE f.data_file_id >= {newer} "
@@ -35,6 +36,13 @@ def record_checksums(lake: OpenLake, *, after: int) -> None:
             [f"{lake.store.root / 'data'}/", int(after)],
         )
         _record(lake, {int(str(number)): (str(path), int(str(size))) for number, path, size in rows})
+    except (duckdb.Error, OSError) as error:
+        _log.warning(
+            "the checksums of the newest files of %s are not recorded, so damage of them is not seen when they are read: %s. "
+            "fti lake check --contents records them",
+            lake.store.root,
+            error,
+        )
 
 
 def record_lacking(lake: OpenLake, table: TableName, partitions: Collection[str], *, snapshot: int) -> int:

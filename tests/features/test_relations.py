@@ -115,6 +115,13 @@ def test_bits_of_another_connection_are_refused_by_name(tmp_path: Path, value: s
     assert cast in str(raised.value)
 
 
+def places_of(select: str, *, own: bool) -> fti.FeatureGroup:
+    """A group of a query, on the lake's own connection or on a foreign one."""
+    if own:
+        return fti.sql_feature_group(name="places", keys=["k"], sql=f"{select} FROM landed")
+    return fti.feature_group(keys=["k"], name="places")(lambda: duckdb.sql(select))
+
+
 @pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize(
     ("value", "said"),
@@ -126,11 +133,7 @@ def test_bits_of_another_connection_are_refused_by_name(tmp_path: Path, value: s
 )
 def test_a_time_of_day_does_not_lose_its_offset(tmp_path: Path, own: bool, value: str, said: str) -> None:
     select = f"SELECT 1 AS k, {value} AS x"
-    group = (
-        fti.sql_feature_group(name="places", keys=["k"], sql=f"{select} FROM landed")
-        if own
-        else fti.feature_group(keys=["k"], name="places")(lambda: duckdb.sql(select))
-    )
+    group = places_of(select, own=own)
     stores = testing.stores_in(tmp_path)
     testing.materialize(landed, stores=stores)
     with pytest.raises(DataError, match=said):
@@ -140,11 +143,7 @@ def test_a_time_of_day_does_not_lose_its_offset(tmp_path: Path, own: bool, value
 @pytest.mark.parametrize("own", [True, False])
 def test_a_time_of_day_in_utc_is_stored(tmp_path: Path, own: bool) -> None:
     select = "SELECT unnest([1, 2]) AS k, unnest(['12:00:00.5+00'::TIMETZ, NULL]) AS x"
-    group = (
-        fti.sql_feature_group(name="places", keys=["k"], sql=f"{select} FROM landed")
-        if own
-        else fti.feature_group(keys=["k"], name="places")(lambda: duckdb.sql(select))
-    )
+    group = places_of(select, own=own)
     stores = testing.stores_in(tmp_path)
     testing.materialize(landed, stores=stores)
     testing.materialize(group, stores=stores)

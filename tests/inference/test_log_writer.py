@@ -2,13 +2,10 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ from fti_assets.inference.serving.log.limits import LogLimits
 from fti_assets.inference.serving.log.lines import KEY, encode_line, instant_of
 from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.inference.serving.prediction import Prediction
+from tests.support.full_disks import files_at_most
 
 NOON = datetime(2013, 6, 1, 12)
 MODEL = "delay_net"
@@ -51,17 +49,6 @@ def dropped_in(folder: Path) -> dict[str, int]:
         if "dropped" in one:
             counts[one["reason"]] = counts.get(one["reason"], 0) + one["dropped"]
     return counts
-
-
-@contextmanager
-def files_at_most(size: int) -> Iterator[None]:
-    """No file of this process grows beyond a size: what a full disk does, half a line included."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_an_answer_is_a_line_with_all_that_is_needed_to_ask_why(tmp_path):

@@ -76,7 +76,7 @@ def stored(value: Any, kind: ColumnType) -> Any:
     table = pa.table({"x": arrow_array([value], column="x", what="rows")})
     rows = CONNECTION.from_arrow(table)
     questions: list[Any] = []
-    cast = ad_hoc._cast(CONNECTION, rows, Column("x", kind), "x", questions, is_key=False)
+    cast = ad_hoc._cast(CONNECTION, rows, Column("x", kind), "x", questions)
     ad_hoc._refuse(rows, questions, "rows")
     return rows.project(cast).fetchall()[0][0]
 

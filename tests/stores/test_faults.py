@@ -72,15 +72,20 @@ OPERATIONS: dict[str, Callable[[House], object]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    house = House(tmp_path_factory.mktemp("seed"))
+def filled_house(root: Path) -> Path:
+    """Stores with a champion and another build, three keys online, and one partition."""
+    house = House(root)
     first, _ = publish(house.models, made(5), made(6))
     house.models.promote("delay_net", first, expected=None, reason="")
     load(house.online, rows_of("a", "b", "c", value=1.0))
     with house.offline.connect() as lake:
         put(lake, 1)
     return house.models.root.parent
+
+
+@pytest.fixture(scope="module")
+def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return filled_house(tmp_path_factory.mktemp("seed"))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,11 +12,10 @@ from typing import Any
 import pytest
 
 from fti_assets.errors import DamagedError, FtiError
-from tests.stores.online_stores import load
-from tests.stores.test_faults import LAKE, OPERATIONS, lake_rows, prepared, rows_of, state
-from tests.stores.test_models import made, publish
-from tests.stores.test_upkeep import House, put
+from tests.stores.test_faults import LAKE, OPERATIONS, filled_house, lake_rows, prepared, state
+from tests.stores.test_upkeep import House
 from tests.support.examples import repetitions
+from tests.support.full_disks import files_at_most
 
 WRITES: dict[str, Callable[[House], object]] = {
     **LAKE,
@@ -31,13 +29,7 @@ PAGE = 4096
 
 @pytest.fixture(scope="module")
 def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    house = House(tmp_path_factory.mktemp("seed"))
-    first, _ = publish(house.models, made(5), made(6))
-    house.models.promote("delay_net", first, expected=None, reason="")
-    load(house.online, rows_of("a", "b", "c", value=1.0))
-    with house.offline.connect() as lake:
-        put(lake, 1)
-    return house.models.root.parent
+    return filled_house(tmp_path_factory.mktemp("seed"))
 
 
 @pytest.fixture(autouse=True)
@@ -67,16 +59,6 @@ def refusal(name: str, house: House) -> FtiError | None:
     assert not isinstance(error, DamagedError), error
     assert error is None or re.search("room|mend the cause", str(error)), error
     return error
-
-
-@contextmanager
-def files_at_most(size: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def check_goes_on(name: str, house: House, root: Path, done: object, number: int) -> None:

@@ -188,7 +188,7 @@ def test_keys_that_are_removed_by_hand_are_counted(store):
         client.hdel(name, next(field for field in client.hkeys(name) if b"b" in field))
     assert store.counts("weather_v1") == (3, 2)
     with store.writing("weather_v1") as writer:
-        assert writer.held() == 2
+        assert writer.count_keys() == 2
 
 
 def test_an_absent_key_of_a_namespace_that_lost_one_is_damage(store):

@@ -126,7 +126,7 @@ class _Load:
 
     def _why_whole(self, about: About) -> str | None:
         """Why the namespace cannot be loaded in part, None if it can."""
-        held = self._writer.held()
+        held = self._writer.count_keys()
         if held != about.keys:
             return f"it says that it has {about.keys} keys, and has {held}"
         if about.schema != self._schema:

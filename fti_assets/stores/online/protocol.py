@@ -49,7 +49,7 @@ class NamespaceWriter(Protocol):
         last blob.
         """
 
-    def held(self) -> int:
+    def count_keys(self) -> int:
         """How many keys are there, which is what the namespace says of itself unless someone removed some."""
 
     def delete(self, keys: Iterable[bytes]) -> int:

@@ -83,7 +83,7 @@ class RedisWriter:
             self._commit(after, write)
         return keys
 
-    def held(self) -> int:
+    def count_keys(self) -> int:
         with self._server.store_errors():
             return max(0, int(self._client.hlen(self._load().place)) - 1)  # one is the generation
 

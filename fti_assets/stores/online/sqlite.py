@@ -184,7 +184,7 @@ class SqliteWriter:
             self._state(connection, about.schema, since_us(answers_from), snapshot, keys, origin)
         return keys
 
-    def held(self) -> int:
+    def count_keys(self) -> int:
         try:
             with closing(connect_to_read(self._path)) as connection:
                 return int(connection.execute("SELECT count(*) FROM rows").fetchone()[0])

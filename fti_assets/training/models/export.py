@@ -80,7 +80,7 @@ def export(trained: Any, encoder_model: EncoderModel, data: TrainingData, task: 
         reject_external_data(model)
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
-        raise ModelError(f"the exported graph is not valid ONNX{_said(error, core.advice)}") from error
+        raise ModelError(f"the exported graph is not valid ONNX{_reason_and_advice(error, core.advice)}") from error
     used = {one.name for one in model.graph.input}
     exported = ExportedModel(
         bytes=model.SerializeToString(),
@@ -155,7 +155,7 @@ def check_parity(
         answers = np.concatenate([graph.run(part)[exported.outputs[0].name] for part in parts])
     except Exception as error:
         problem = "the exported graph does not run on one row and on many"
-        raise ExportError(f"{problem}{_said(error, advice)}") from error
+        raise ExportError(f"{problem}{_reason_and_advice(error, advice)}") from error
     if answers.shape != expected.shape:
         raise ExportError(
             f"the exported graph gives {list(answers.shape)}, the trained model {list(expected.shape)}. {advice}"
@@ -176,7 +176,7 @@ def check_parity(
     return Samples(kept.columns, answers[sample], np.array(kept.kinds) == "")
 
 
-def _said(error: Exception, advice: str) -> str:
+def _reason_and_advice(error: Exception, advice: str) -> str:
     """The end of a sentence on a graph: what onnx or its runtime says, and what to do.
 
     Of a graph that a converter has made they name nodes that its user has never written, so that only the advice is given.

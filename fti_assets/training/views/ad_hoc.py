@@ -64,9 +64,10 @@ def features_for(
         from_spine = _stored_columns(lake, record, rows.columns, moment)
         columns = _request_columns(record, [*rows.columns, *from_spine], moment, what)
         questions: list[_Question] = []
-        keys = {*record.spine_keys, *(key.spine for join in record.joins for key in join.keys)}
+        as_they_are = _exact_keys(record, rows)
         selection = [
-            _cast(connection, rows, columns.get(name), name, questions, is_key=name in keys) for name in rows.columns
+            quote(name) if name in as_they_are else _cast(connection, rows, columns.get(name), name, questions)
+            for name in rows.columns
         ]
         _refuse(rows, questions, what)
         if moment is not None and record.prediction_time is not None:
@@ -148,6 +149,17 @@ def _request_columns(record: ViewRecord, names: Sequence[str], at: datetime | No
     return columns
 
 
+def _exact_keys(record: ViewRecord, rows: duckdb.DuckDBPyRelation) -> set[str]:
+    """The keys that are numbers to the view and exact in the rows, such as decimals: as floats some would be one key."""
+    types = {column.name: column.type for column in record.request}
+    keys = {*record.spine_keys, *(key.spine for join in record.joins for key in join.keys)}
+    return {
+        name
+        for name, sql_type in zip(rows.columns, map(str, rows.types), strict=True)
+        if name in keys and types.get(name) == "number" and is_exact(sql_type)
+    }
+
+
 @dataclass(frozen=True)
 class _Question:
     """What no value of a column may be, and what to say of one that is."""
@@ -165,15 +177,11 @@ def _cast(
     target: Column | None,
     name: str,
     questions: list[_Question],
-    *,
-    is_key: bool,
 ) -> str:
     """A column in the type that the groups have it in, without loss; one that the view does not need as it is."""
     if target is None:
         return quote(name)
     sql_type, target_type = str(rows.types[rows.columns.index(name)]), SIDES[target.type].sql
-    if is_key and target.type == "number" and is_exact(sql_type):  # a float would merge it with its neighbours
-        return quote(name)
     is_iso_text = target.type == "timestamp" and sql_type == "VARCHAR"
     if not (can_be(sql_type, target.type) or is_iso_text or (target.type == "integer" and sql_type in FLOATS)):
         questions.append(_Question(name, sql_type, f"{quote(name)} IS NOT NULL", target.type, of_value=False))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fti_assets.experiments.declaring import experiment as experiment
     from fti_assets.features.external_group import external_group as external_group
     from fti_assets.features.feature_group import feature_group as feature_group
-    from fti_assets.features.files import read_files as read_files
+    from fti_assets.features.files.partition_files import read_files as read_files
     from fti_assets.features.groups.group import FeatureGroup as FeatureGroup
     from fti_assets.features.groups.on_demand import on_demand as on_demand
     from fti_assets.features.rows.changes import ChangeFeed as ChangeFeed
@@ -77,7 +77,7 @@ _NAMES = {
     "experiments.declaring": "experiment",
     "features.external_group": "external_group",
     "features.feature_group": "feature_group",
-    "features.files": "read_files",
+    "features.files.partition_files": "read_files",
     "features.groups.group": "FeatureGroup",
     "features.groups.on_demand": "on_demand",
     "features.rows.changes": "ChangeFeed Changes FeedPosition",

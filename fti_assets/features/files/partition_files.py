@@ -18,8 +18,8 @@ from fti_assets.core.names import WHOLE
 from fti_assets.core.sql import quote
 from fti_assets.core.times import Partition
 from fti_assets.errors import DataError, DeclarationError, excerpt, list_some, one_of
-from fti_assets.features.file_floats import fit_table, fitted_floats
-from fti_assets.features.file_schemas import one_schema
+from fti_assets.features.files.floats import fit_table, fitted_floats
+from fti_assets.features.files.schemas import one_schema
 from fti_assets.features.rows.frame_kinds import as_arrow
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.stores.duckdb.extensions import connect_in_memory

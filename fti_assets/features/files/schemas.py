@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fti_assets.errors import DataError
-from fti_assets.features.file_floats import Values, no_one_type
+from fti_assets.features.files.floats import Values, no_one_type
 
 if TYPE_CHECKING:
     import duckdb

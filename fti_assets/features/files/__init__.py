@@ -1,0 +1,1 @@
+"""Files of rows, one a partition: read as one relation in one schema."""

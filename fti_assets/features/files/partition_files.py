@@ -214,7 +214,7 @@ def _parquet_schema(file: Path, name: str) -> pa.Schema:
     except (pa.ArrowException, OSError) as error:
         other = f"reader=pd.read_{file.suffix[1:]}" if file.suffix in (".csv", ".json") else "reader=pd.read_csv"
         raise DataError(
-            f"{file} of {name} cannot be read as Parquet: {str(error).splitlines()[0]}. Write it whole, or say what reads it, as "
+            f"{file} of {name} cannot be read as Parquet: {str(error).splitlines()[0].rstrip('.')}. Write it whole, or say what reads it, as "
             f"in {other}"
         ) from error
     # What pandas writes of an index without a name is no column.

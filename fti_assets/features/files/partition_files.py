@@ -213,9 +213,9 @@ def _parquet_schema(file: Path, name: str) -> pa.Schema:
         schema = pq.read_schema(file)
     except (pa.ArrowException, OSError) as error:
         other = f"reader=pd.read_{file.suffix[1:]}" if file.suffix in (".csv", ".json") else "reader=pd.read_csv"
+        problem = str(error).splitlines()[0].rstrip(".")
         raise DataError(
-            f"{file} of {name} cannot be read as Parquet: {str(error).splitlines()[0].rstrip('.')}. Write it whole, or say what reads it, as "
-            f"in {other}"
+            f"{file} of {name} cannot be read as Parquet: {problem}. Write it whole, or say what reads it, as in {other}"
         ) from error
     # What pandas writes of an index without a name is no column.
     return pa.schema([field for field in schema if not _PANDAS_INDEX.fullmatch(field.name)])

@@ -23,7 +23,7 @@ import pandas as pd
 from benchmarks import predict as bench
 from fti_assets.core.manifest import Column
 from fti_assets.inference.serving.predictor import Predictor
-from fti_assets.stores.online.redis import RedisOnlineStore
+from fti_assets.stores.online.redis.store import RedisOnlineStore
 from fti_assets.stores.online.store import OnlineStore, SqliteOnlineStore
 
 FEAST = Path(os.environ.get("FTI_FEAST_PYTHON", ".venv-feast/bin/python"))

@@ -16,7 +16,7 @@ from fti_assets.errors import NotMaterializedError, StoreError, excerpt, list_so
 from fti_assets.features.external.rows import external_rows
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.online.rows import visible_at
-from fti_assets.features.rows.frame_kinds import Kind, as_kind, checked_kind
+from fti_assets.features.rows.frames.kinds import Kind, as_kind, checked_kind
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.lasting import lasting_lake

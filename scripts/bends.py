@@ -190,14 +190,14 @@ BENDS = (
     ),
     Bend(
         "objects are typed from the first of them",
-        "features/rows/object_columns.py",
+        "features/rows/frames/object_columns.py",
         "    families = {kind: _family(kind) for kind in kinds}",
         "    families = {kind: _family(kind) for kind in set(map(type, values[:3]))}",
         ("features/test_object_columns.py::test_what_is_stored_equals_what_was_given_or_names_column",),
     ),
     Bend(
         "whole numbers are stored as floats",
-        "features/rows/object_columns.py",
+        "features/rows/frames/object_columns.py",
         'if present == {"integer"}:\n        return _integers(values)',
         'if present == {"integer"}:\n        return pa.array(values, pa.float64(), from_pandas=True)',
         ("features/test_object_columns.py::test_what_is_stored_equals_what_was_given_or_names_column",),

@@ -16,7 +16,7 @@ from fti_assets.errors import DataError, DeclarationError
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.changes import ChangeFeed, Changes, FeedPosition, net_changes
 from fti_assets.features.rows.deletes import staged_deletes
-from fti_assets.features.rows.frames import has_no_columns, relation_of
+from fti_assets.features.rows.frames.relations import has_no_columns, relation_of
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.rename import rename_columns, renamed_names
 from fti_assets.features.rows.staging import Staged, stage

@@ -27,7 +27,7 @@ from fti_assets.features.page import lineage_of_run, statistics_metadata
 from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.changes import ChangeFeed, Changes, FeedPosition
 from fti_assets.features.rows.duplicates import KeepLast
-from fti_assets.features.rows.frames import naive_times
+from fti_assets.features.rows.frames.relations import naive_times
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import Staged, stage
 from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions

@@ -18,8 +18,8 @@ from fti_assets.core.rollouts.rollout import CHAMPION, Arm, Rollout
 from fti_assets.errors import DeclarationError
 from fti_assets.experiments import run as running
 from fti_assets.inference.log.take_in import take_in
+from fti_assets.inference.serving.answers.prediction import Prediction
 from fti_assets.inference.serving.log.lines import Redaction, answer_line
-from fti_assets.inference.serving.prediction import Prediction
 from fti_assets.stores.models.aliases import Aliases
 from fti_assets.stores.models.rollouts import change_shares, start_rollout
 from tests.support.logged import file_in

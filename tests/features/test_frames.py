@@ -17,7 +17,7 @@ import pytest
 from fti_assets.core.names import WHOLE, TableName
 from fti_assets.core.times import Partition
 from fti_assets.errors import DataError
-from fti_assets.features.rows.frames import naive_times
+from fti_assets.features.rows.frames.relations import naive_times
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import Staged, stage
 from fti_assets.stores.lake.lake import Lake
@@ -286,13 +286,13 @@ def test_polars_is_not_imported_for_others() -> None:
     import subprocess
     import sys
 
-    code = "import sys, fti_assets.features.rows.frames; sys.exit('polars' in sys.modules)"
+    code = "import sys, fti_assets.features.rows.frames.relations; sys.exit('polars' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_relation_of_duckdb_is_not_copied_before_it_is_staged(lake: Lake) -> None:
     relation = lake.connection.sql("SELECT 1 AS k, 2.5 AS x")
-    from fti_assets.features.rows.frames import relation_of
+    from fti_assets.features.rows.frames.relations import relation_of
 
     assert relation_of(lake.connection, relation, what="readings_v1") is relation
     assert isinstance(relation, duckdb.DuckDBPyRelation)

@@ -21,8 +21,8 @@ from fti_assets import testing
 from fti_assets.core.names import WHOLE
 from fti_assets.core.times import Partition
 from fti_assets.errors import DataError
-from fti_assets.features.rows import object_columns
-from fti_assets.features.rows.frame_kinds import as_arrow
+from fti_assets.features.rows.frames import object_columns
+from fti_assets.features.rows.frames.kinds import as_arrow
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage
 from fti_assets.stores.lake.lake import Lake

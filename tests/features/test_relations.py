@@ -13,7 +13,7 @@ import pytest
 import fti_assets as fti
 from fti_assets import testing
 from fti_assets.errors import DataError
-from fti_assets.features.rows.frames import relation_of
+from fti_assets.features.rows.frames.relations import relation_of
 
 FRAME = pd.DataFrame({"k": [1, 2, 3], "x": [1.5, None, 2.5]})
 KNOWN = "SELECT k, x, TIMESTAMP '2013-01-01' + to_hours(k) AS t, '2013-01-01 02:00:00+02'::TIMESTAMPTZ AS since"

@@ -13,10 +13,10 @@ import fti_assets as fti
 from fti_assets.cli import main
 from fti_assets.forget import Forgotten, as_text, forget
 from fti_assets.inference.log.take_in import take_in
+from fti_assets.inference.serving.answers.prediction import Prediction
 from fti_assets.inference.serving.log.limits import LogLimits
 from fti_assets.inference.serving.log.lines import KEY, Redaction, answer_line, header
 from fti_assets.inference.serving.log.writer import LogWriter
-from fti_assets.inference.serving.prediction import Prediction
 from fti_assets.stores.lake.lake import Lake
 from tests.forgetting import library
 from tests.forgetting.library import ANN, PEOPLE

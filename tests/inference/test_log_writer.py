@@ -15,12 +15,12 @@ import pytest
 
 from fti_assets.core import clock
 from fti_assets.errors import DeclarationError
+from fti_assets.inference.serving.answers.prediction import Prediction
 from fti_assets.inference.serving.log import lines as log_lines
 from fti_assets.inference.serving.log.files import LogFile, closed_files, open_files
 from fti_assets.inference.serving.log.limits import LogLimits
 from fti_assets.inference.serving.log.lines import KEY, encode_line, instant_of
 from fti_assets.inference.serving.log.writer import LogWriter
-from fti_assets.inference.serving.prediction import Prediction
 from tests.support.full_disks import files_at_most
 
 NOON = datetime(2013, 6, 1, 12)
@@ -255,7 +255,7 @@ CRASH = """
 import os, sys
 from datetime import datetime
 from fti_assets.inference.serving.log.writer import LogWriter
-from fti_assets.inference.serving.prediction import Prediction
+from fti_assets.inference.serving.answers.prediction import Prediction
 writer = LogWriter(sys.argv[1])
 for number in range(20):
     writer.add(f"r{number}", [{}], [Prediction(0.5, {}, (), datetime(2013, 6, 1, 12 + number // 10), "delay_net", "v1/b")])

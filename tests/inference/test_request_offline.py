@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import Column
 from fti_assets.errors import DataError, RequestError
-from fti_assets.features.rows.object_columns import arrow_array
+from fti_assets.features.rows.frames.object_columns import arrow_array
 from fti_assets.inference.serving.requests.form import RequestForm
 from fti_assets.training.views import ad_hoc
 from tests.support.examples import examples

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fti_assets.core.manifest import Column
-from fti_assets.stores.online.redis import RedisOnlineStore
+from fti_assets.stores.online.redis.store import RedisOnlineStore
 from fti_assets.stores.online.store import OnlineStore, SqliteOnlineStore
 
 TEMP = (Column("temp", "number"),)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from fti_assets.errors import DamagedError, MissingExtraError, StoreError
-from fti_assets.stores.online import redis_reads
-from fti_assets.stores.online.redis import RedisOnlineStore
+from fti_assets.stores.online.redis import reads as redis_reads
+from fti_assets.stores.online.redis.store import RedisOnlineStore
 from fti_assets.stores.online.store import Schema, Winner, online_store
 from tests.stores.online_stores import TEMP, load, redis_client, redis_location
 

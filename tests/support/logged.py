@@ -12,9 +12,9 @@ import pandas as pd
 import pandera.pandas as pa
 
 import fti_assets as fti
+from fti_assets.inference.serving.answers.prediction import Prediction
 from fti_assets.inference.serving.log.files import STAMP
 from fti_assets.inference.serving.log.lines import Redaction, answer_line, drops_line, footer, header
-from fti_assets.inference.serving.prediction import Prediction
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2013-06-01", end_date="2013-06-05")
 BEGUN = datetime(2013, 6, 4, 12)

@@ -16,7 +16,7 @@ from fti_assets.core.types import SIDES, WIDE, ColumnType, type_held_by, type_of
 from fti_assets.errors import DataError, list_some, one_of
 from fti_assets.features.groups.columns import group_columns, stored_schema
 from fti_assets.features.groups.group import FeatureGroup, layout_of
-from fti_assets.features.rows.object_columns import union_problem
+from fti_assets.features.rows.frames.object_columns import union_problem
 from fti_assets.features.rows.rename import (
     refuse_clashes,
     refuse_missing_sources,

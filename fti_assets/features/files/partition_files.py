@@ -20,7 +20,7 @@ from fti_assets.core.times import Partition
 from fti_assets.errors import DataError, DeclarationError, excerpt, list_some, one_of
 from fti_assets.features.files.floats import fit_table, fitted_floats
 from fti_assets.features.files.schemas import one_schema
-from fti_assets.features.rows.frame_kinds import as_arrow
+from fti_assets.features.rows.frames.kinds import as_arrow
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.stores.duckdb.extensions import connect_in_memory
 from fti_assets.stores.sources.put_aside import is_put_aside, spelled_folder

@@ -10,7 +10,7 @@ from fti_assets.core.names import WHOLE
 from fti_assets.core.sql import quote
 from fti_assets.core.times import Partition
 from fti_assets.errors import DataError, one_of
-from fti_assets.features.rows.frames import column_names, relation_of
+from fti_assets.features.rows.frames.relations import column_names, relation_of
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.rename import rename_columns
 from fti_assets.features.rows.staging import coerced_relation, typed_copy

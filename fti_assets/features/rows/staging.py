@@ -16,9 +16,10 @@ from fti_assets.core.times import Partition
 from fti_assets.core.types import SIDES
 from fti_assets.errors import DataError, DeclarationError, excerpt, one_of
 from fti_assets.features.rows.duplicates import without_duplicates
-from fti_assets.features.rows.frames import column_names, has_no_columns, relation_of
+from fti_assets.features.rows.frames.object_columns import union_problem
+from fti_assets.features.rows.frames.relations import column_names, has_no_columns, relation_of
+from fti_assets.features.rows.frames.unstorable import failed_relation, has_offsets_inside, lost_problem
 from fti_assets.features.rows.layout import IN_PARTITION, NOT_NULL, UNIQUE, Layout
-from fti_assets.features.rows.object_columns import union_problem
 from fti_assets.features.rows.rename import refuse_no_names, refuse_unfit, rename_columns
 from fti_assets.features.rows.stored_types import (
     PLACEHOLDER_TYPES,
@@ -31,7 +32,6 @@ from fti_assets.features.rows.stored_types import (
     wider_decimal,
 )
 from fti_assets.features.rows.to_lake import can_be
-from fti_assets.features.rows.unstorable import failed_relation, has_offsets_inside, lost_problem
 from fti_assets.features.validation.coercion import Coerced, refuse_rounded
 from fti_assets.features.validation.table_validation import RowRule, validate_table
 from fti_assets.stores.duckdb.relations import relation_name

@@ -22,8 +22,8 @@ from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.server.repository import Repository
 from fti_assets.inference.server.served import Answer, Served, ServedPredictor, Stages, TooManyRowsError, check_rows
 from fti_assets.inference.server.service_level import ServiceLevel
+from fti_assets.inference.serving.answers.prediction import Prediction
 from fti_assets.inference.serving.log.writer import LogWriter
-from fti_assets.inference.serving.prediction import Prediction
 
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
 ACCESS = logging.getLogger("fti_assets.access")

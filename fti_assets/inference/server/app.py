@@ -27,9 +27,9 @@ from fti_assets.inference.server.reading import STARTED, ClientGoneError, Receiv
 from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.server.repository import Repository
 from fti_assets.inference.server.served import Answer, Served, ServedPredictor, Stages, check_rows
+from fti_assets.inference.serving.answers.prediction import Prediction
 from fti_assets.inference.serving.log.work import Tally
 from fti_assets.inference.serving.log.writer import LogWriter
-from fti_assets.inference.serving.prediction import Prediction
 
 Send = Callable[[Any], Awaitable[None]]
 

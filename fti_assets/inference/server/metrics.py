@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from fti_assets.core.rollouts.rollout import CHAMPION
 from fti_assets.inference.server.served import Stages
-from fti_assets.inference.serving.prediction import Prediction
+from fti_assets.inference.serving.answers.prediction import Prediction
 from fti_assets.inference.serving.rollout.shadow import ShadowReport
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"

@@ -12,8 +12,8 @@ from fti_assets.core.rollouts.rollout import CHAMPION
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import RequestError, list_some, one_of
 from fti_assets.inference.server.messages.tensors import DATATYPES, datatype_of
+from fti_assets.inference.serving.answers.prediction import Prediction
 from fti_assets.inference.serving.forks import flights
-from fti_assets.inference.serving.prediction import Prediction
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.inference.serving.requests.form import moment
 from fti_assets.inference.serving.requests.overrides import OtherValues

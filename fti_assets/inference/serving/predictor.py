@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from fti_assets.core import clock
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.errors import PredictionError, excerpt
+from fti_assets.inference.serving.answers.prediction import Explanation, Prediction, Predictions
 from fti_assets.inference.serving.forks import flights
 from fti_assets.inference.serving.loading import ServingStores, log_writer
-from fti_assets.inference.serving.prediction import Explanation, Prediction, Predictions
 from fti_assets.inference.serving.refusals import OnMissing, Report, Strictness, UnknownKeys
 from fti_assets.inference.serving.requests.form import is_mapping, moment
 from fti_assets.inference.serving.requests.lists import Request, requests_of

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from fti_assets.core.records import record
 from fti_assets.errors import PredictionError, RequestError, excerpt
-from fti_assets.inference.serving.answers import Layout
+from fti_assets.inference.serving.answers.late_fields import Layout
 from fti_assets.inference.serving.online_features import OnlineFeatures
 from fti_assets.inference.serving.requests.form import RequestForm
 from fti_assets.inference.serving.requests.overrides import Override

@@ -13,15 +13,15 @@ from fti_assets.core.manifest import OUTPUT_NAMES, Column, ViewRecord
 from fti_assets.core.times import microseconds
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import DataError, PredictionError
-from fti_assets.inference.serving.answers import Category, Layout, ManyAnswers, OneAnswer
-from fti_assets.inference.serving.columns import Columns
-from fti_assets.inference.serving.online_features import LookupReport, OnlineFeatures
-from fti_assets.inference.serving.prediction import (
+from fti_assets.inference.serving.answers.late_fields import Category, Layout, ManyAnswers, OneAnswer
+from fti_assets.inference.serving.answers.prediction import (
     Prediction,
     Predictions,
     prediction_of,
     predictions_of,
 )
+from fti_assets.inference.serving.columns import Columns
+from fti_assets.inference.serving.online_features import LookupReport, OnlineFeatures
 from fti_assets.inference.serving.refusals import Refusals, Strictness
 from fti_assets.inference.serving.requests.form import RequestForm
 from fti_assets.inference.serving.requests.overrides import OtherValues, Override, Overrides
@@ -33,7 +33,7 @@ from fti_assets.stores.models.loaded_build import LoadedBuild
 from fti_assets.stores.online.store import OnlineStore
 
 if TYPE_CHECKING:
-    from fti_assets.inference.serving.build_explanations import BuildExplanations
+    from fti_assets.inference.serving.answers.build_explanations import BuildExplanations
 
 OnDemand = Callable[[Mapping[str, np.ndarray], int], list[list[Any]]]
 """An on-demand function: canonical arrays ``[n]`` by name and n to ``n`` plain values of each output."""
@@ -308,7 +308,7 @@ class ServedBuild:
             PredictionError: the build keeps no rows to explain answers against.
         """
         if self._explanations is None:
-            from fti_assets.inference.serving.build_explanations import BuildExplanations
+            from fti_assets.inference.serving.answers.build_explanations import BuildExplanations
 
             if self._background is None:
                 raise PredictionError(

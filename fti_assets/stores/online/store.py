@@ -7,7 +7,7 @@ from fti_assets.stores.online.about import About, Schema
 from fti_assets.stores.online.blobs import Key, Version, Winner
 from fti_assets.stores.online.protocol import NamespaceWriter, OnlineStore
 from fti_assets.stores.online.reader import NamespaceReader, NamespacesReader
-from fti_assets.stores.online.sqlite import SqliteOnlineStore
+from fti_assets.stores.online.sqlite.store import SqliteOnlineStore
 
 __all__ = [
     "About",
@@ -47,7 +47,7 @@ def online_store(location: str | Path) -> OnlineStore:
     """
     if is_redis(location):
         # Here, so that an app on the embedded store does not wait for five modules that it never uses.
-        from fti_assets.stores.online.redis import RedisOnlineStore
+        from fti_assets.stores.online.redis.store import RedisOnlineStore
 
         return RedisOnlineStore(str(location))
     return SqliteOnlineStore(folder_of(location, what="online", instead="a folder, or redis://host:port/db"))

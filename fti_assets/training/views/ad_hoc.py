@@ -17,7 +17,7 @@ from fti_assets.errors import DataError, NotMaterializedError, list_some, one_of
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.point_in_time.equal_keys import check_equal_keys, is_exact
-from fti_assets.features.rows.frame_kinds import Kind, as_arrow, as_kind, checked_kind, kind_of
+from fti_assets.features.rows.frames.kinds import Kind, as_arrow, as_kind, checked_kind, kind_of
 from fti_assets.features.rows.to_lake import FLOATS, can_be, to_lake
 from fti_assets.features.spine_rows import LATE, stored_spine
 from fti_assets.orchestration.resources import Stores

@@ -16,7 +16,7 @@ from fti_assets.training.views.record import Types, view_record
 from fti_assets.training.views.terms import ViewTerms
 
 if TYPE_CHECKING:
-    from fti_assets.features.rows.frame_kinds import Kind
+    from fti_assets.features.rows.frames.kinds import Kind
     from fti_assets.orchestration.resources import Stores
 
 

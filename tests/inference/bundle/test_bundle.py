@@ -32,7 +32,7 @@ from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.stores.models.plain import publish_graph
 from fti_assets.stores.models.reader import ModelReader
 from fti_assets.stores.models.store import ModelStore
-from fti_assets.stores.online.redis import RedisOnlineStore
+from fti_assets.stores.online.redis.store import RedisOnlineStore
 from fti_assets.stores.online.store import SqliteOnlineStore
 from tests.inference.test_predictor import (
     DELAYS,

@@ -9,8 +9,8 @@ from typing import Any
 
 from fti_assets.core.on_demand.shipped import ShippedModules
 from fti_assets.errors import DamagedError, PredictionError
+from fti_assets.inference.serving.answers.prediction import Prediction, Predictions
 from fti_assets.inference.serving.bundle.keys import ChosenKeys
-from fti_assets.inference.serving.prediction import Prediction, Predictions
 from fti_assets.inference.serving.refusals import Strictness
 from fti_assets.inference.serving.served_build import ServedBuild
 from fti_assets.stores.bundles.archive import unpack

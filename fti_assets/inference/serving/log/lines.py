@@ -11,7 +11,7 @@ from datetime import date, datetime
 from typing import Any
 
 from fti_assets.core.times import naive_utc
-from fti_assets.inference.serving.prediction import Prediction
+from fti_assets.inference.serving.answers.prediction import Prediction
 
 KEY = "FTI_LOG_KEY"
 """The variable that holds the secret with which redacted values are hashed; without it they are left out."""

@@ -15,11 +15,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from fti_assets.inference.serving.answers.prediction import Prediction
 from fti_assets.inference.serving.log.files import finish
 from fti_assets.inference.serving.log.limits import LogLimits
 from fti_assets.inference.serving.log.lines import Redaction, answer_line, drops_line, footer, header, instant_of
 from fti_assets.inference.serving.log.open_file import OpenFile
-from fti_assets.inference.serving.prediction import Prediction
 from fti_assets.stores.files import reason
 
 Reason = Literal["queue", "disk", "size", "form"]

@@ -7,10 +7,10 @@ from typing import Any
 
 from fti_assets.core import clock
 from fti_assets.core.home import folder_of
+from fti_assets.inference.serving.answers.prediction import Prediction
 from fti_assets.inference.serving.log.limits import LogLimits
 from fti_assets.inference.serving.log.lines import Redaction
 from fti_assets.inference.serving.log.work import Batch, Tally, Work
-from fti_assets.inference.serving.prediction import Prediction
 from fti_assets.stores.files import guard_writes
 
 

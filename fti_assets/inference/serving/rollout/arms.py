@@ -9,7 +9,7 @@ import numpy as np
 
 from fti_assets.core.rollouts.rollout import CHAMPION, Rollout, missing_fields
 from fti_assets.errors import PredictionError, one_of
-from fti_assets.inference.serving.prediction import Prediction, Predictions
+from fti_assets.inference.serving.answers.prediction import Prediction, Predictions
 from fti_assets.inference.serving.requests.overrides import OtherValues
 from fti_assets.inference.serving.served_build import ServedBuild
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from fti_assets.core.columns import canonical
 from fti_assets.core.types import ColumnType
-from fti_assets.inference.serving.explanation import Explainer
-from fti_assets.inference.serving.prediction import Explanation
+from fti_assets.inference.serving.answers.explanation import Explainer
+from fti_assets.inference.serving.answers.prediction import Explanation
 from fti_assets.stores.models.graphs.graph import Graph
 
 if TYPE_CHECKING:

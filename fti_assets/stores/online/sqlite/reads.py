@@ -12,8 +12,8 @@ from fti_assets.errors import NotMaterializedError, StoreError
 from fti_assets.stores.online.about import About, DamagedNamespaceError, damaged_at, group_of
 from fti_assets.stores.online.blobs import is_whole
 from fti_assets.stores.online.reader import Many, One
-from fti_assets.stores.online.sqlite_connections import Connections, Execute, Part
-from fti_assets.stores.online.sqlite_files import connect_to_read, file_error, read_about
+from fti_assets.stores.online.sqlite.connections import Connections, Execute, Part
+from fti_assets.stores.online.sqlite.files import connect_to_read, file_error, read_about
 
 _ATTACHED = 10  # what SQLite attaches to one connection
 _JOINED = 50  # what SQLite joins in one statement, less the tables that say what each file is

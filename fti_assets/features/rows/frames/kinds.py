@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fti_assets.core.extras import named_extras
 from fti_assets.errors import DataError, MissingExtraError, StoreError, excerpt, one_of
-from fti_assets.features.rows.object_columns import arrow_array, arrow_table, with_objects
+from fti_assets.features.rows.frames.object_columns import arrow_array, arrow_table, with_objects
 from fti_assets.stores.duckdb.pandas_rows import pandas_rows
 
 if TYPE_CHECKING:

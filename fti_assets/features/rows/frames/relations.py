@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from fti_assets.core.sql import temporary_name
 from fti_assets.errors import DataError, one_of
+from fti_assets.features.rows.frames.object_columns import arrow_table, union_problem, with_objects
+from fti_assets.features.rows.frames.unstorable import failed_relation, has_lost, lost_problem, no_frame, type_problem
 from fti_assets.features.rows.huge import within_decimals
-from fti_assets.features.rows.object_columns import arrow_table, union_problem, with_objects
 from fti_assets.features.rows.table import Table
-from fti_assets.features.rows.unstorable import failed_relation, has_lost, lost_problem, no_frame, type_problem
 from fti_assets.stores.duckdb.relations import name_relation
 
 _A_SERIES: Any = {"allow_series": True, "pass_through": True}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fti_assets.stores.files import readable
-from fti_assets.stores.online.sqlite_files import WAIT_SECONDS, is_unchanging, read_only_address
+from fti_assets.stores.online.sqlite.files import WAIT_SECONDS, is_unchanging, read_only_address
 
 _CACHE_KIB = 16_384
 _KEPT = 16

@@ -13,7 +13,7 @@ import numpy as np
 
 from fti_assets.core.times import naive_utc
 from fti_assets.errors import DataError, excerpt, one_of
-from fti_assets.features.rows.unstorable import type_problem
+from fti_assets.features.rows.frames.unstorable import type_problem
 
 if TYPE_CHECKING:
     import narwhals as nw

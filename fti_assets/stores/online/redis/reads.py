@@ -7,7 +7,7 @@ from typing import Any
 from fti_assets.errors import DamagedError, NotMaterializedError, one_of
 from fti_assets.stores.online.about import About
 from fti_assets.stores.online.reader import Many, One
-from fti_assets.stores.online.redis_server import MARKER, RedisServer, from_json
+from fti_assets.stores.online.redis.server import MARKER, RedisServer, from_json
 
 _TRIES = 5
 _CHECK_SECONDS = 1.0

@@ -11,7 +11,7 @@ from fti_assets.errors import StoreError
 from fti_assets.stores.online.about import About, Schema, since_us
 from fti_assets.stores.online.blobs import Blobs
 from fti_assets.stores.online.protocol import chunks, in_order
-from fti_assets.stores.online.redis_server import MARKER, RedisServer, to_json
+from fti_assets.stores.online.redis.server import MARKER, RedisServer, to_json
 
 _LEFT_OVER_SECONDS = 3_600
 _CHUNK = 500

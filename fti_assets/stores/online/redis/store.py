@@ -17,9 +17,9 @@ from fti_assets.errors import StoreError
 from fti_assets.stores.online.about import About
 from fti_assets.stores.online.protocol import OnlineStore, absent, all_whole, checked_namespace, readable_or_none
 from fti_assets.stores.online.reader import NamespacesReader
-from fti_assets.stores.online.redis_reads import RedisReads
-from fti_assets.stores.online.redis_server import MARKER, RedisServer, from_json
-from fti_assets.stores.online.redis_writer import RedisWriter
+from fti_assets.stores.online.redis.reads import RedisReads
+from fti_assets.stores.online.redis.server import MARKER, RedisServer, from_json
+from fti_assets.stores.online.redis.writer import RedisWriter
 
 _log = logging.getLogger(__name__)
 _WAIT_SECONDS = 600.0

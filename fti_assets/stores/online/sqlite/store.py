@@ -30,15 +30,15 @@ from fti_assets.stores.online.protocol import (
     readable_or_none,
 )
 from fti_assets.stores.online.reader import NamespacesReader
-from fti_assets.stores.online.sqlite_connections import Connections
-from fti_assets.stores.online.sqlite_files import (
+from fti_assets.stores.online.sqlite.connections import Connections
+from fti_assets.stores.online.sqlite.files import (
     WAIT_SECONDS,
     check_namespace_file,
     connect_to_read,
     file_error,
     read_about,
 )
-from fti_assets.stores.online.sqlite_reads import SqliteReads
+from fti_assets.stores.online.sqlite.reads import SqliteReads
 
 _log = logging.getLogger(__name__)
 _LOCK_SECONDS = 600.0

@@ -7,9 +7,9 @@ import numpy as np
 
 from fti_assets.core.columns import is_rounded
 from fti_assets.core.types import EXACT
+from fti_assets.inference.serving.answers.prediction import Prediction, put_unset
 from fti_assets.inference.serving.columns import Columns
 from fti_assets.inference.serving.online_features import LookupReport
-from fti_assets.inference.serving.prediction import Prediction, put_unset
 from fti_assets.inference.serving.requests.overrides import Override
 from fti_assets.inference.serving.requests.rules import RequestRules
 

@@ -1,0 +1,1 @@
+"""The embedded online store: one SQLite file a namespace."""

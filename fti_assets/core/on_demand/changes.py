@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 
-from fti_assets.core.on_demand.trees import walk
+from fti_assets.core.on_demand.trees import is_of_comprehension, walk
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -29,7 +29,7 @@ _FRESH = frozenset({
 """The methods that give something new, in which what they were asked of does not live on."""
 _PASSES_ON = frozenset({
     "asanyarray", "asarray", "atleast_1d", "broadcast_to", "cast", "chain", "dict", "enumerate", "filter", "getattr", "iter", "list",
-    "map", "next", "ravel", "reshape", "reversed", "set", "sorted", "squeeze", "transpose", "tuple", "values", "vars", "zip",
+    "map", "next", "ravel", "reshape", "reversed", "set", "sorted", "squeeze", "transpose", "tuple", "type", "values", "vars", "zip",
 })
 """The functions that give what they were given, whole or its parts."""
 # fmt: on
@@ -85,7 +85,8 @@ def bound_by(statement: ast.stmt) -> set[str]:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             bound |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
-            bound.add(node.id)
+            if not is_of_comprehension(node.id):
+                bound.add(node.id)
         elif isinstance(node, ast.MatchAs | ast.MatchStar) and node.name:
             bound.add(node.name)
         elif isinstance(node, ast.MatchMapping) and node.rest:

@@ -13,31 +13,30 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from fti_assets.core.on_demand.changes import (
     DEFINITIONS,
     attributes_of,
-    bound_by,
     may_change,
     mentioned_by,
     root,
-    run_at_once,
 )
+from fti_assets.core.on_demand.code import code_of, code_of_all
+from fti_assets.core.on_demand.effects import Effects
 from fti_assets.core.on_demand.module import MOST_MODULES, Module, is_own
 from fti_assets.core.on_demand.objects import Objects, uses
 from fti_assets.core.on_demand.reads import is_built_in, is_of_a_library, only_read
 from fti_assets.core.on_demand.source import absolute_module, packages_around, remember, source_file
-from fti_assets.core.on_demand.trees import walk
-from fti_assets.core.on_demand.tricks import around, is_tricky, reads_words, refuse_layout
+from fti_assets.core.on_demand.trees import is_text, walk, with_own_names
+from fti_assets.core.on_demand.tricks import around, changers_of, is_tricky, reads_words, refuse_layout
 from fti_assets.core.on_demand.unread import without_unread
 from fti_assets.errors import DeclarationError
 
+_READINGS = ("by effect", "what is read", "by attribute", "whole")
+"""What counts, in this release and earlier ones: each takes more than the one before."""
 _LOOKS_EVERYWHERE = frozenset({"eval", "exec", "globals", "locals", "vars", "__import__", "importlib", "import_module"})
-_ANNOTATED = (ast.arg, ast.FunctionDef, ast.AsyncFunctionDef)
-_LEFT_OUT = frozenset({"ctx", "type_comment", "kind", "lineno", "col_offset"})
 
 
 def meaning(module: str, function: str) -> str:
@@ -46,35 +45,41 @@ def meaning(module: str, function: str) -> str:
     Raises:
         DeclarationError: the module has no source file, cannot be read, or does not define the function.
     """
-    return _meaning(module, function, "what is read")
+    return _meaning(module, function, "by effect")
 
 
 def has_meaning(module: str, function: str, known: str) -> bool:
     """Whether a function means what was once written down, by this release or an earlier one.
 
     An earlier one took the whole of a module that is imported as such, where this one takes what is used of it, or also took what
-    nothing reads: annotations of constants, what runs only where the module is the program, and what only reads a constant.
+    nothing reads: annotations of constants, what runs only where the module is the program, and what only reads a constant; or the
+    places of constants, and what is only made beside them of the same classes, functions and tables.
 
     Raises:
         DeclarationError: as ``meaning``.
     """
-    return any(known == _meaning(module, function, counts) for counts in ("what is read", "by attribute", "whole"))
+    return any(known == _meaning(module, function, counts) for counts in _READINGS)
 
 
 @remember
 def _meaning(module: str, function: str, counts: str) -> str:
-    """The hash, where modules that are imported as such count whole, by their attributes that are used, or by what is read of that."""
+    """The hash, where modules that are imported as such count whole, by their attributes that are used, by what is read of that, or
+    by what is read or changed of it.
+    """
     imported = around(module, {module: Module.read(module)})  # read first: what a manifest names may be no module
-    if counts == "what is read":
+    without_reads, by_effect = counts in _READINGS[:2], counts == _READINGS[0]
+    if without_reads:
         imported = without_unread(imported)
-    reach = _Reach(imported, by_attribute=counts != "whole", without_reads=counts == "what is read")
+    if by_effect:
+        imported = {name: Module(name, with_own_names(one.tree), one.package, True) for name, one in imported.items()}
+    reach = _Reach(imported, by_attribute=counts != "whole", without_reads=without_reads, by_effect=by_effect)
     reach.name(module, function)
     if not reach.modules[module].binds(function):
         raise DeclarationError(f"module {module!r} defines no function {function!r}")
     modules = around(module, {**imported, **reach.modules})
     refuse_layout(modules, reach.modules)
     with_words = reads_words(modules, reach.modules)
-    code = _whole(modules, with_words) if is_tricky(modules, reach.modules) else reach.code(with_words)
+    code = code_of_all(modules, with_words) if is_tricky(modules, reach.modules) else reach.code(with_words)
     text = json.dumps(code, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -102,11 +107,14 @@ def declares_on_demand(module: str) -> bool:
 class _Reach:
     """Everything that is reached, module by module, among those that are imported with the function's."""
 
-    def __init__(self, imported: Mapping[str, Module], *, by_attribute: bool, without_reads: bool) -> None:
-        self._without_reads = without_reads
+    def __init__(
+        self, imported: Mapping[str, Module], *, by_attribute: bool, without_reads: bool, by_effect: bool
+    ) -> None:
+        self._without_reads, self._by_effect = without_reads, by_effect
+        self._effects: dict[str, Effects] = {}
         self._only_read: dict[str, set[str]] = {}
         self._imported = imported
-        self._objects = Objects(imported)
+        self._objects = Objects(imported, by_effect=by_effect)
         self._by_attribute = by_attribute
         self.modules: dict[str, Module] = {}
         self._names: set[tuple[str, str]] = set()
@@ -114,7 +122,7 @@ class _Reach:
     def code(self, with_words: bool) -> list[Any]:
         """The statements that count, in their order, by module."""
         return [
-            [name, _code(module, with_words)]
+            [name, code_of(module, with_words, self._effects_of(module))]
             for name, module in sorted(self.modules.items())
             if module.taken or module.imports
         ]
@@ -140,12 +148,12 @@ class _Reach:
                 continue
             if (
                 name in module.bound[index]
-                or (name in module.mentioned[index] and may_change(statement))
+                or (name in module.mentioned[index] and self._may_change(module, index))
                 or (is_lively and uses(statement, name))
             ):
                 self._take(module, index)
             elif isinstance(statement, DEFINITIONS) and not is_imported:
-                if any(root(one) == name and not isinstance(one, ast.Name) for one in statement.decorator_list):
+                if self._is_decorated_by(module, statement, name):
                     self._take(module, index)  # @TABLE.append
                 changed = module.changed_of_module if self._without_reads else module.changed_by_call
                 if name in changed[index] or (module.binds(name) and name in module.changed[index]):
@@ -160,6 +168,28 @@ class _Reach:
             self.name(module_name, other)
         if not module.binds(name) and module.binds("__getattr__"):
             self.name(module_name, "__getattr__")
+
+    def _effects_of(self, module: Module) -> Effects | None:
+        """What the statements of a module do, where that counts."""
+        if not self._by_effect:
+            return None
+        if module.name not in self._effects:
+            self._effects[module.name] = Effects(module, self._objects, changers_of(module, self._objects))
+        return self._effects[module.name]
+
+    def _may_change(self, module: Module, index: int) -> bool:
+        """Whether a statement may change what it says and does not bind."""
+        if not may_change(module.tree.body[index]):
+            return False
+        effects = self._effects_of(module)
+        return effects is None or not effects.is_calm(index)
+
+    def _is_decorated_by(self, module: Module, statement: Any, name: str) -> bool:
+        """Whether a name is called, or a part of it, to decorate: ``@TABLE.append``."""
+        if not any(root(one) == name and not isinstance(one, ast.Name) for one in statement.decorator_list):
+            return False
+        effects = self._effects_of(module)
+        return effects is None or not effects.decorates_alone(name)
 
     def _import_all(self, module: Module, name: str) -> None:
         """Take what brings a name into a module, if imports do."""
@@ -202,7 +232,7 @@ class _Reach:
                 if source_file(parent) is not None:
                     self._module(parent)
             for index, statement in enumerate(module.tree.body):  # which may change what everyone sees: np.seterr(...)
-                if isinstance(statement, ast.Expr) and not _is_text(statement):
+                if isinstance(statement, ast.Expr) and not is_text(statement):
                     self._take(module, index)
         return self.modules[name]
 
@@ -210,7 +240,7 @@ class _Reach:
         if index in module.taken:
             return
         statement = module.tree.body[index]
-        if _is_text(statement):
+        if is_text(statement):
             return
         if isinstance(statement, ast.Import | ast.ImportFrom):
             for alias in statement.names:
@@ -264,97 +294,3 @@ class _Reach:
             self.name(origin, name)
         if source_file(inner) is not None:  # a module of a package, which a name there may stand for
             self.whole(inner)
-
-
-def _whole(modules: dict[str, Module], with_words: bool) -> list[Any]:
-    """All code of some modules, in its order."""
-    return [
-        [name, [_plain(one, with_words, with_words) for one in module.tree.body if with_words or not _is_text(one)]]
-        for name, module in sorted(modules.items())
-    ]
-
-
-def _code(module: Module, with_words: bool) -> list[Any]:
-    """What counts of a module: imports by name, then constants in their order, then functions and classes by name.
-
-    Where a name is bound twice the places of all matter, since a function may take it at one of them, as a default.
-    """
-    with_docs = with_words or _says_doc(module.tree)
-    taken = [module.tree.body[index] for index in sorted(module.taken)]
-    bound = Counter(name for statement in taken for name in bound_by(statement))
-    bound.update(alias or name.partition(".")[0] for _, name, alias in module.imports)
-    if max(bound.values(), default=1) == 1:
-        if not _order_counts(module, taken):
-            taken.sort(key=lambda one: one.name if isinstance(one, DEFINITIONS) else "")
-    elif any(bound[alias or name.partition(".")[0]] > 1 for _, name, alias in module.imports):
-        taken = [
-            one
-            for index, one in enumerate(module.tree.body)
-            if index in module.taken or isinstance(one, ast.Import | ast.ImportFrom)
-        ]
-    text = [module.tree.body[0]] if with_words and module.tree.body and _is_text(module.tree.body[0]) else []
-    return [
-        sorted(module.imports),
-        [_plain(statement, with_docs, with_words) for statement in [*text, *taken]],
-    ]
-
-
-def _order_counts(module: Module, taken: list[ast.stmt]) -> bool:
-    """Whether the places of functions among the constants matter: they are put into something, or take its value of then."""
-    constants = {name for one in taken if not isinstance(one, DEFINITIONS) for name in bound_by(one)}
-    changed = set[str]()
-    for index in module.taken:
-        changed |= module.changed[index]
-    for one in taken:
-        if not isinstance(one, DEFINITIONS):
-            continue
-        decorators = {root(decorator) for decorator in one.decorator_list}
-        if any(module.binds(name) and not module.imports_name(name) for name in decorators):
-            return True
-        if any(isinstance(node, ast.Global) for node in walk(one)):
-            return True
-        at_once = {node.id for node in run_at_once(one) if isinstance(node, ast.Name)}
-        if at_once & constants & changed:
-            return True
-    return False
-
-
-def _plain(node: Any, with_docs: bool, with_annotations: bool) -> Any:
-    """A tree as lists of texts, the same under every version of Python that has these nodes."""
-    if isinstance(node, ast.AST):
-        fields = []
-        for name, value in ast.iter_fields(node):
-            if name in _LEFT_OUT or value is None or value == []:
-                continue
-            if not with_annotations and name in ("annotation", "returns") and isinstance(node, _ANNOTATED):
-                continue
-            if name == "values" and isinstance(node, ast.JoinedStr):
-                value = [one for one in value if not _is_empty(one)]  # which Python 3.12.1 adds behind a nested field
-                if not value:
-                    continue
-            if name == "body" and isinstance(node, DEFINITIONS) and not with_docs and _is_text(value[0]):
-                value = value[1:]
-            fields.append([name, _plain(value, with_docs, with_annotations)])
-        return [type(node).__name__, fields]
-    if isinstance(node, list):
-        return [_plain(one, with_docs, with_annotations) for one in node]
-    return [type(node).__name__, repr(node)]
-
-
-def _is_empty(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and node.value == ""
-
-
-def _is_text(statement: ast.AST) -> bool:
-    """Whether a statement is a text by itself, such as a docstring."""
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
-
-
-def _says_doc(tree: ast.Module) -> bool:
-    return any(isinstance(node, ast.Attribute) and node.attr == "__doc__" for node in walk(tree)) or any(
-        isinstance(node, ast.Name) and node.id == "__doc__" for node in walk(tree)
-    )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from fti_assets.core.on_demand.changes import (
     DEFINITIONS,
+    FUNCTIONS,
     Changes,
     bound_by,
     changed_inside,
@@ -34,11 +35,17 @@ APP_PACKAGES = frozenset({"numpy", "fti_assets"})
 
 @dataclass
 class Module:
-    """A module's top-level statements; ``taken`` and ``imports`` are what counts of it."""
+    """A module's top-level statements; ``taken`` and ``imports`` are what counts of it.
+
+    Args:
+        by_effect: take it that decorators of the user's own call what they stand over, and that an object changes with its class;
+            earlier identities did not.
+    """
 
     name: str
     tree: ast.Module
     package: str
+    by_effect: bool = False
     taken: set[int] = field(default_factory=set)
     imports: set[tuple[str, str, str]] = field(default_factory=set)
 
@@ -145,6 +152,12 @@ class Module:
             if not is_program(one)
             for name in said & definitions.keys()
         }
+        if self.by_effect:
+            waiting |= {
+                name
+                for name, one in definitions.items()
+                if any(self.binds(root(each)) and not self._is_of_library(root(each)) for each in one.decorator_list)
+            }
         called: set[str] = set()
         while waiting:
             name = waiting.pop()
@@ -212,7 +225,8 @@ class Module:
             return set()
         if all(isinstance(one, ast.Assign | ast.AnnAssign) and is_constant(one.value) for one in binding):
             return set()
-        names = self.live_on({name}, whole=any(isinstance(one, DEFINITIONS) for one in binding)) - {name}
+        whole = FUNCTIONS if self.by_effect else DEFINITIONS
+        names = self.live_on({name}, whole=any(isinstance(one, whole) for one in binding)) - {name}
         return {other for other in names if any(other in changed for changed in self.changed)}
 
     def live_on(self, names: set[str], *, whole: bool = False) -> set[str]:
@@ -246,7 +260,8 @@ class Module:
             owner = {statement.name} if isinstance(statement, ast.ClassDef) else set()
             for node in run_at_once(statement):
                 for targets, value in flows(node):
-                    results.append((targets | owner, lives_on(value), isinstance(value, ast.Name)))
+                    sources = lives_on(value) | (_sides(value) if self.by_effect else set())
+                    results.append((targets | owner, sources, isinstance(value, ast.Name)))
         return results
 
     def _inward(self, function: ast.AST, names: set[str]) -> set[str]:
@@ -267,10 +282,13 @@ class Module:
                     names |= lives_on(one)
         return names
 
+    def _is_of_library(self, name: str) -> bool:
+        return name in self.origins and not any(is_own(origin) for origin in self.origins[name])
+
     def _is_readable(self, called: ast.expr) -> bool:
         name = root(called)
         if name in self.origins:
-            return not any(is_own(origin) for origin in self.origins[name])
+            return self._is_of_library(name)
         return name in self.changes.functions or (hasattr(builtins, name) and not self.binds(name))
 
 
@@ -282,6 +300,13 @@ def _local_alone(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
         - names
         - {name for one in run_at_once(function) for name in mentioned_by(one) if one is not function}
     )
+
+
+def _sides(value: ast.AST | None) -> set[str]:
+    """The names that live on in a sum of lists."""
+    if not isinstance(value, ast.BinOp):
+        return set()
+    return set[str]().union(*(lives_on(one) | _sides(one) for one in (value.left, value.right)))
 
 
 def is_own(module: str) -> bool:

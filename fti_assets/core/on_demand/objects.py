@@ -31,10 +31,12 @@ class Objects:
 
     Args:
         modules: the modules, by name; others are not looked at.
+        by_effect: take it that an argument of another method of the same class is changed only if that method says so; earlier
+            identities took it as changed.
     """
 
-    def __init__(self, modules: Mapping[str, Module]) -> None:
-        self._modules = modules
+    def __init__(self, modules: Mapping[str, Module], *, by_effect: bool = False) -> None:
+        self._modules, self._by_effect = modules, by_effect
         self._lively: dict[tuple[str, str], bool] = {}
         self._active: dict[tuple[str, str], bool] = {}
 
@@ -97,7 +99,9 @@ class Objects:
             if isinstance(one, FUNCTIONS[:2])
         ]
         changing = {
-            one.name for module, one in methods if _changes_from(module, one) or self._is_made_of_lively(module, one)
+            one.name
+            for module, one in methods
+            if _changes_from(module, one, set()) or self._is_made_of_lively(module, one)
         }
         if changing & {"__getattr__", "__getattribute__", "__get__"}:
             return set()
@@ -170,9 +174,25 @@ class Objects:
 
     def _has_changing_methods(self, module: Module, definition: ast.ClassDef) -> bool:
         return self._changes_when_made(module, definition) or any(
-            isinstance(one, FUNCTIONS[:2]) and one.name not in _MAKING and _changes_from(module, one)
+            isinstance(one, FUNCTIONS[:2])
+            and one.name not in _MAKING
+            and _changes_from(module, one, self._methods(module, definition) if self._by_effect else set())
             for one in definition.body
         )
+
+    def _methods(self, module: Module, definition: ast.ClassDef) -> set[str]:
+        """The names of the methods of a class and of its bases in the module."""
+        names, waiting = set[str](), [definition]
+        while waiting:
+            one = waiting.pop()
+            names |= {part.name for part in one.body if isinstance(part, FUNCTIONS[:2])}
+            bases = _built_on(one) - {one.name}
+            waiting += [
+                base
+                for base in module.tree.body
+                if isinstance(base, ast.ClassDef) and base.name in bases and base is not one
+            ]
+        return names
 
     def _changes_when_made(self, module: Module, definition: ast.ClassDef) -> bool:
         parts = {name for one in definition.body for name in bound_by(one)}
@@ -217,12 +237,27 @@ def _built_on(definition: ast.ClassDef) -> set[str]:
     return {root(one) for one in [*definition.bases, *(word.value for word in definition.keywords)]} - {""}
 
 
-def _changes_from(module: Module, function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Whether a method changes more than what it makes itself."""
+def _changes_from(module: Module, function: ast.FunctionDef | ast.AsyncFunctionDef, methods: set[str]) -> bool:
+    """Whether a method changes more than what it makes itself, when ``methods`` of its object change no argument."""
+    places = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
     parameters = {one.arg for one in walk(function.args) if isinstance(one, ast.arg)}
     kept = own_names(function) - parameters
-    changed = module.changes.of(function) | (module.escapes(walk(function)) & parameters)
+    nodes = [one for one in walk(function) if not (methods and _asks_itself(one, places[:1], methods))]
+    changed = module.changes.of(function) | (module.escapes(nodes) & parameters)
     return _keeps_a_state(module, function) or not changed <= kept
+
+
+def _asks_itself(node: ast.AST, first: list[str], methods: set[str]) -> bool:
+    """Whether a node calls a method of the object that a method is of, or in a class method the class."""
+    if not isinstance(node, ast.Call):
+        return False
+    if isinstance(node.func, ast.Name):
+        return [node.func.id] == first
+    return (
+        isinstance(node.func, ast.Attribute)
+        and node.func.attr in methods
+        and [getattr(node.func.value, "id", "")] == first
+    )
 
 
 def _keeps_a_state(module: Module, function: ast.AST) -> bool:

@@ -29,7 +29,7 @@ def only_read(module: Module) -> set[str]:
         if isinstance(one, ast.Assign)
         and len(one.targets) == 1
         and isinstance(one.targets[0], ast.Name)
-        and _is_flat(one.value)
+        and is_flat(one.value)
     }
     parents = {child: node for node in walk(module.tree) for child in ast.iter_child_nodes(node)}
     bound: set[str] = set()
@@ -75,7 +75,7 @@ def is_of_a_library(module: Module, name: str) -> bool:
     )
 
 
-def _is_flat(value: ast.expr) -> bool:
+def is_flat(value: ast.expr) -> bool:
     """Whether a value is written out, with nothing in it that can be changed in place."""
     if isinstance(value, ast.Dict):
         return all(one is not None and is_constant(one) for one in [*value.keys, *value.values])

@@ -76,7 +76,7 @@ def is_tricky(modules: Mapping[str, Module], reached: Mapping[str, Module]) -> b
     if _sets_state(modules, reached):
         return True
     objects = Objects(modules)
-    changers = {name: _changers(module, objects) for name, module in modules.items()}
+    changers = {name: changers_of(module, objects) for name, module in modules.items()}
     return any(_changes_another(module, changers, objects) for module in modules.values())
 
 
@@ -206,7 +206,7 @@ def _asks_by_a_name(node: ast.AST) -> bool:
     )
 
 
-def _changers(module: Module, objects: Objects) -> set[str]:
+def changers_of(module: Module, objects: Objects) -> set[str]:
     """The functions and classes of a module that change something of a module when they are called, or when they are built on."""
     bound = {name for statement in module.tree.body for name in bound_by(statement)}
     result = set()
